@@ -32,14 +32,10 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 else:
-    # ``signal`` and ``socket`` import enum and all that needs, as ``ctypes`` does below: without them the guard starts
+    # ``signal`` and ``socket`` import enum and all that needs, as ``ctypes`` would below: without them the guard starts
     # twice as fast.
-    try:
-        import _signal as signal
-        import _socket as socket
-    except ImportError:
-        import signal
-        import socket
+    import _signal as signal
+    import _socket as socket
 
 INTERRUPT_AT, TERMINATE_AT, KILL_AT = 0.0, 1.0, 3.0
 LADDER = ((INTERRUPT_AT, signal.SIGINT), (TERMINATE_AT, signal.SIGTERM), (KILL_AT, signal.SIGKILL))
@@ -101,13 +97,7 @@ def prctl(option: int, value: int) -> bool:
 
         this_program = dlopen(None, 0)  # type: ignore[arg-type] # as ctypes.CDLL(None) does
         return bool(call_function(dlsym(this_program, "prctl"), (option, value, 0, 0, 0)) == 0)
-    except (ImportError, OSError, AttributeError, TypeError):
-        pass
-    try:
-        import ctypes
-
-        return bool(ctypes.CDLL(None).prctl(option, value, 0, 0, 0) == 0)
-    except (ImportError, OSError, AttributeError):
+    except (ImportError, OSError):
         return False
 
 

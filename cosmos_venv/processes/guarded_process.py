@@ -1,8 +1,4 @@
-"""The worker's side of the guard: it is started, ordered, watched and stopped here.
-
-A guard takes some milliseconds to start. A caller that knows that commands will follow has guards started meanwhile
-(``started_ahead``).
-"""
+"""The worker's side of the guard: it is started, ordered, watched and stopped here."""
 
 from __future__ import annotations
 
@@ -20,7 +16,7 @@ from pathlib import Path
 from typing import IO
 
 from cosmos_venv.exceptions import CommandKilled
-from cosmos_venv.processes import guard, scratch
+from cosmos_venv.processes import guard
 from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.processes.inherited_environment import inherited_environment
 from cosmos_venv.processes.orphans import Session
@@ -30,7 +26,7 @@ _LONGEST_END = 5.0
 _END_DEADLINE = guard.KILL_AT + 2.0
 _CHUNK = 65_536
 
-_blocks: ContextVar[tuple[_Ahead, ...]] = ContextVar("cosmos_venv_guards_ahead", default=())
+_ahead: ContextVar[list[StartedGuard] | None] = ContextVar("cosmos_venv_guard_ahead", default=None)
 
 
 class StartedGuard:
@@ -119,70 +115,34 @@ class StartedGuard:
             self.process.kill()  # collected when this process starts its next one
 
 
-class _Ahead:
-    """Guards that a block of work will want: one is started now, each other when the one before it has its command.
-
-    Starting one costs this process milliseconds that a command would wait for; while a command runs they are free.
-
-    :param count: number of commands of the block.
-    """
-
-    def __init__(self, count: int) -> None:
-        self._missing = count
-        self.waiting: list[StartedGuard] = []
-
-    def start_next(self) -> None:
-        if not self._missing or self.waiting:
-            return
-        self._missing -= 1
-        try:
-            self.waiting.append(StartedGuard())
-        except OSError:
-            self._missing = 0  # told when a command wants one
-
-
 @contextmanager
-def started_ahead(count: int = 1) -> Iterator[None]:
-    """Within this block commands find their guard started.
+def started_ahead(is_wanted: bool = True) -> Iterator[None]:
+    """Within this block the first command finds its guard started; one that got no command ends with the block.
 
-    A guard that got no command is for the block around this one, whose own a command of this one has taken; else it
-    ends.
+    A guard takes some 20 ms until it listens: meanwhile the caller prepares what the command needs.
 
-    :param count: number of commands that the block will run.
+    :param is_wanted: False where the command will start without a guard.
     """
-    around = _blocks.get()
-    ahead = _Ahead(count)
-    token = _blocks.set((*around, ahead))
+    waiting: list[StartedGuard] = []
+    token = _ahead.set(waiting)
     try:
-        ahead.start_next()
+        if is_wanted:
+            with suppress(OSError):  # told when the command wants one
+                waiting.append(StartedGuard())
         yield
     finally:
-        _blocks.reset(token)
-        if around and not around[-1].waiting:
-            around[-1].waiting += ahead.waiting[:1]
-            del ahead.waiting[:1]
-        while ahead.waiting:
-            ahead.waiting.pop().close()
+        _ahead.reset(token)
+        for started in waiting:
+            started.close()
 
 
 def take_guard() -> StartedGuard:
-    """Return a guard that was started ahead, else a new one.
-
-    The one of the outermost block was started first. A guard takes some 20 ms until it listens: the first command of a
-    build would wait for one that has only begun.
+    """Return the guard that was started ahead, else a new one.
 
     :raises OSError: when it cannot be started.
     """
-    for ahead in _blocks.get():
-        if ahead.waiting:
-            return ahead.waiting.pop()
-    return StartedGuard()
-
-
-def start_next_guard() -> None:
-    """Start a guard for the next command of this block of work, if there will be one."""
-    for ahead in reversed(_blocks.get()):
-        ahead.start_next()
+    waiting = _ahead.get()
+    return waiting.pop() if waiting else StartedGuard()
 
 
 def guard_program() -> str:
@@ -220,9 +180,6 @@ class WatchedProcess:
     :param control: the connection to that process.
     :param output: the pipe that the command writes to.
     :param cwd: working directory of the command, for messages; None: that of this process.
-    :param keep_open: the descriptors that the process that watches holds. The session is noted in those that are leases
-        of scratch folders: if this process and the one that watches are both killed, the process that removes the
-        folder ends what is left of the command.
     """
 
     def __init__(
@@ -233,7 +190,6 @@ class WatchedProcess:
         control: socket.socket,
         output: IO[bytes],
         cwd: str | Path | None = None,
-        keep_open: Sequence[int] = (),
     ) -> None:
         self._name = name
         self._session = Session.of(leader)
@@ -244,7 +200,6 @@ class WatchedProcess:
         self._status: int | None = None
         self._error: OSError | None = None
         self._is_watched = True
-        self._folders = scratch.note_session(keep_open, self._session)
 
     def stop(self) -> None:
         """Begin the ladder SIGINT, SIGTERM, SIGKILL and return. May be called again, and from a signal handler."""
@@ -252,7 +207,7 @@ class WatchedProcess:
             self._control.send(guard.STOP)
         except OSError:  # the process that watches has ended, with its command or without
             if not self._has_ended:
-                self._session.kill(folders=self._folders)
+                self._session.kill()
 
     def lines(self, on_tick: Callable[[], None] | None = None, tick: float = 1.0) -> Iterator[bytearray]:
         """Yield the lines of the output as they come, until its end or until nobody watches over the command any more.
@@ -339,7 +294,7 @@ class WatchedProcess:
         if not more:
             self._is_watched = False
             if not self._has_ended:
-                self._session.end(output=self.output.fileno(), folders=self._folders)
+                self._session.end(output=self.output.fileno())
 
     def close(self, *, within: float = _END_DEADLINE) -> None:
         """Let go: what still runs is ended, and waited for.
@@ -401,14 +356,12 @@ class GuardedProcess(WatchedProcess):
             control=started.control,
             output=started.output,
             cwd=cwd,
-            keep_open=keep_open,
         )
         self._guard = started.process
         self._has_order = False
         try:
             started.order(argv, env=env, cwd=cwd, keep_open=keep_open, interrupts=interrupts, umask=umask)
             self._has_order = True
-            start_next_guard()
         except BaseException:  # a signal's, or an argument that is no text
             self.close()
             raise

@@ -14,7 +14,7 @@ import msgspec
 
 from cosmos_venv.config import ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
 from cosmos_venv.constants import TESTS, DbtResourceType, LoadMode
-from cosmos_venv.processes.gc_pause import no_collection
+from cosmos_venv.project.gc_pause import no_collection
 from cosmos_venv.project.load_request import LoadRequest, project_dir
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from cosmos_venv.dbt.project_files import DEFAULT_PACKAGES_FOLDER
 from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
 from cosmos_venv.files.os_errors import reason_of
 from cosmos_venv.files.read_limits import decoded, read_file, utf_8
-from cosmos_venv.processes.gc_pause import no_collection
+from cosmos_venv.project.gc_pause import no_collection
 from cosmos_venv.project.node import DbtNode
 from cosmos_venv.project.node_entry import Folders, NodeEntry, WrittenEntry, to_node, without_disabled
 from cosmos_venv.project.selection import Definitions, SelectionGraph, evaluate, from_lists

@@ -25,7 +25,7 @@ from cosmos_venv.compat import (
 )
 from cosmos_venv.exceptions import CosmosConfigException, CosmosLoadDbtException
 from cosmos_venv.managed import caches
-from cosmos_venv.processes.gc_pause import give_back, no_collection
+from cosmos_venv.project.gc_pause import give_back, no_collection
 from cosmos_venv.rendering.airflow_tasks import TaskOrGroup, make_tasks, refuse_unknown_arguments
 from cosmos_venv.rendering.configuration import Configuration
 from cosmos_venv.rendering.one_task.partial import PartialProject, is_put_in_order

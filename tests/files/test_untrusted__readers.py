@@ -23,7 +23,6 @@ from cosmos_venv.operators.run.run_request import listed
 from cosmos_venv.operators.run.shared_record import progress_of
 from cosmos_venv.operators.seeds.seed_state import decoded, fields_of
 from cosmos_venv.operators.watch.feed import JournalFiles
-from cosmos_venv.processes.orphans import Session
 from cosmos_venv.remote.download_cache import Copy
 from tests.odd_files import KINDS, plant
 
@@ -74,7 +73,6 @@ OF_TEXTS: dict[str, Callable[[str], object]] = {
     "ids of dbt ls": lambda text: listed([text]),
 }
 OF_CONTENTS: dict[str, Callable[[bytes], object]] = {
-    "session of a killed process": Session.from_json,
     "copy of a remote file": Copy.unpacked,
     "variables of a parse file": noted_by_dbt,
 }

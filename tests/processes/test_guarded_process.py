@@ -23,7 +23,6 @@ from cosmos_venv.exceptions import CommandKilled
 from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.processes.guard import readable
 from cosmos_venv.processes.guarded_process import CompletedCommand, GuardedProcess, run_guarded
-from cosmos_venv.processes.scratch import descriptors_of, scratch_folder
 from tests.waiting import DEADLINE
 
 # Ignores what is polite, starts a child in a session of its own that does so too, and says both PIDs.
@@ -42,21 +41,6 @@ time.sleep(600)
 
 def python(source: str) -> list[str]:
     return [sys.executable, "-c", textwrap.dedent(source)]
-
-
-def test_a_command_ends_when_the_next_ones_guard_cannot_be_prepared(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A signal handler may raise in the middle of it."""
-
-    def interrupted() -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("cosmos_venv.processes.guarded_process.start_next_guard", interrupted)
-    before = {child.pid for child in psutil.Process().children(recursive=True)}
-
-    with pytest.raises(KeyboardInterrupt):
-        GuardedProcess(["sleep", "600"])
-
-    assert {child.pid for child in psutil.Process().children(recursive=True)} <= before
 
 
 @pytest.fixture
@@ -271,15 +255,6 @@ CHILDREN = {
     "a child in a session of its own that has the output": f"exec {sys.executable} -c '{STUBBORN}'",
 }
 
-# One of its own session that writes elsewhere: only its environment variables tell that it is of this command.
-DAEMON = """
-import os, subprocess, time
-null = subprocess.DEVNULL
-child = subprocess.Popen(["sleep", "600"], start_new_session=True, stdin=null, stdout=null, stderr=null)
-print(os.getpid(), child.pid, flush=True)
-time.sleep(600)
-"""
-
 
 @pytest.mark.parametrize("script", CHILDREN.values(), ids=CHILDREN)
 def test_a_guard_that_is_killed_alone_takes_along_all_that_its_command_has_started(
@@ -293,21 +268,6 @@ def test_a_guard_that_is_killed_alone_takes_along_all_that_its_command_has_start
 
     with pytest.raises(CommandKilled, match="guard of sh was killed"):
         run_guarded(["sh", "-c", script], on_line=on_line, on_tick=lambda: None)
-
-    assert all(gone(pid) for pid in pids)
-
-
-def test_a_guard_that_is_killed_alone_takes_along_a_daemon_that_knows_the_commands_folder(
-    temporary_folder: Path, gone: Callable[[int], bool], pids: list[int]
-) -> None:
-    def on_line(line: str) -> None:
-        pids.extend(int(word) for word in line.split())
-        os.kill(psutil.Process(pids[0]).ppid(), signal.SIGKILL)
-
-    with scratch_folder("cosmos-venv-run-") as folder:
-        env = {**os.environ, "DBT_TARGET_PATH": f"{folder}/target"}
-        with pytest.raises(CommandKilled):
-            run_guarded(python(DAEMON), env=env, keep_open=descriptors_of(folder), on_line=on_line)
 
     assert all(gone(pid) for pid in pids)
 
@@ -383,48 +343,6 @@ def test_a_line_of_many_megabytes_is_held_as_a_text_alone() -> None:
 
     assert held[0] < 1.1 * size
     assert most < 2.3 * size  # while it is decoded
-
-
-WORKER_WITH_A_CHILD = """
-import os, sys
-from cosmos_venv.processes.guarded_process import run_guarded
-from cosmos_venv.processes.scratch import descriptors_of, scratch_folder
-with scratch_folder("cosmos-venv-run-") as folder:
-    run_guarded(sys.argv[1:], cwd=folder, keep_open=descriptors_of(folder),
-        env={**os.environ, "TARGET": f"{folder}/target"}, on_line=lambda line: print(folder, line, flush=True))
-"""
-
-
-@pytest.mark.parametrize(
-    "command",
-    [
-        pytest.param(["sh", "-c", CHILDREN["a child without the output"]], id="a child without the output"),
-        pytest.param([sys.executable, "-c", DAEMON], id="a daemon"),
-    ],
-)
-def test_what_a_worker_and_a_guard_leave_that_are_killed_at_once_is_ended_by_the_next(
-    temporary_folder: Path, gone: Callable[[int], bool], pids: list[int], command: list[str]
-) -> None:
-    worker = subprocess.Popen([sys.executable, "-c", WORKER_WITH_A_CHILD, *command], stdout=subprocess.PIPE, text=True)
-    assert worker.stdout is not None
-    folder, *words = worker.stdout.readline().split()
-    pids += map(int, words)
-    guard = psutil.Process(pids[0]).parent()
-    assert guard is not None
-
-    for number in (signal.SIGSTOP, signal.SIGKILL):  # so that neither sees the other's end
-        for each in (guard.pid, worker.pid):
-            os.kill(each, number)
-    worker.wait(DEADLINE)
-    worker.stdout.close()
-    assert gone(guard.pid)
-    assert gone(pids[0])
-    assert psutil.pid_exists(pids[1])
-    with scratch_folder():
-        pass
-
-    assert gone(pids[1])
-    assert not Path(folder).exists()
 
 
 def test_a_lease_is_held_until_the_last_descendant_is_gone(tmp_path: Path, gone: Callable[[int], bool]) -> None:

@@ -22,19 +22,20 @@ def children() -> set[int]:
     return {child.pid for child in psutil.Process().children()}
 
 
-def test_commands_find_their_guard_started_each_while_the_one_before_runs() -> None:
+def test_the_first_command_finds_its_guard_started_and_one_that_is_not_used_ends() -> None:
     before = children()
-    with started_ahead(3):
-        waiting: list[int] = []
-        used = []
-        for _ in range(2):
-            waiting += children() - before
-            used += [int(run_guarded(["sh", "-c", "echo $PPID"]).lines[0])]
-        to_spare = children() - before
+    with started_ahead():
+        waiting = children() - before
+        used = [int(run_guarded(["sh", "-c", "echo $PPID"]).lines[0]) for _ in range(2)]
+    with started_ahead():
+        pass
+    with started_ahead(False):
+        not_started = children()
 
-    assert used == waiting
-    assert len(to_spare) == 1
-    assert children() == before
+    assert len(waiting) == 1
+    assert used[:1] == [*waiting]
+    assert used[1] not in waiting
+    assert (not_started, children()) == (before, before)
 
 
 def test_a_guard_that_was_started_ahead_runs_a_command_as_any_other(tmp_path: Path) -> None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import subprocess
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 import psutil
@@ -60,56 +59,23 @@ def ended(child: psutil.Process) -> bool:
         os.close(process)
 
 
-@pytest.mark.parametrize("shown_by", ["cwd", "env"])
-def test_a_noted_session_is_ended_when_it_works_in_the_folder(abandon: Abandon, tmp_path: Path, shown_by: str) -> None:
-    options: dict[str, dict[str, object]] = {
-        "cwd": {"cwd": tmp_path},
-        "env": {"env": {"PATH": os.defpath, "TARGET": f"{tmp_path}/target"}},
-    }
-    session, child = abandon(**options[shown_by])
+def test_what_is_left_of_a_session_is_ended(abandon: Abandon) -> None:
+    session, child = abandon()
 
-    noted = Session.from_json(session.to_json().encode())
-    assert noted == session
-    noted.end_what_works_in(tmp_path)
+    session.end()
 
     assert ended(child)
 
 
-@pytest.mark.parametrize(
-    ("cwd", "change"),
-    [
-        pytest.param("elsewhere", lambda session: session, id="another daemon that got the number"),
-        pytest.param("here", lambda session: dataclasses.replace(session, boot_id="another"), id="another boot"),
-        pytest.param("here", lambda session: dataclasses.replace(session, pid_namespace="pid:[1]"), id="a container"),
-    ],
-)
-def test_a_noted_session_is_left_alone_unless_it_can_be_no_other(
-    abandon: Abandon, tmp_path: Path, cwd: str, change: Callable[[Session], Session]
-) -> None:
-    for name in ("here", "elsewhere"):
-        (tmp_path / name).mkdir()
-    session, child = abandon(cwd=tmp_path / cwd)
-
-    change(session).end_what_works_in(tmp_path / "here")
-
-    assert child.is_running()
-
-
-def test_a_session_is_left_alone_whose_leader_has_the_number_of_another(tmp_path: Path) -> None:
-    living = subprocess.Popen(["sleep", "600"], start_new_session=True, cwd=tmp_path)
+def test_a_session_is_left_alone_whose_leader_has_the_number_of_another() -> None:
+    living = subprocess.Popen(["sleep", "600"], start_new_session=True)
     session = Session.of(living.pid)
     assert session.started is not None
     earlier = dataclasses.replace(session, started=session.started - 1)
 
     earlier.end()
-    earlier.end_what_works_in(tmp_path)
     was_alive = living.poll() is None
     living.kill()
     living.wait(DEADLINE)
 
     assert was_alive
-
-
-@pytest.mark.parametrize("line", [b"{", b'{"leader": 1}'])
-def test_half_a_note_names_no_session(line: bytes) -> None:
-    assert Session.from_json(line) is None

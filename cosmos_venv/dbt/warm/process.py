@@ -230,9 +230,7 @@ class WarmStart:
                 os.close(write_end)
             self.cancellation.raise_if_requested()
             connection.settimeout(None)
-            return WatchedProcess(
-                order["argv"][0], leader=keeper, control=connection, output=output, keep_open=keep_open
-            )
+            return WatchedProcess(order["argv"][0], leader=keeper, control=connection, output=output)
         except BaseException:
             connection.close()
             output.close()

@@ -229,7 +229,7 @@ def run_dbt_task(run: DbtRun, hooks: RunHooks) -> DbtResult:
     wants_deps = run.wants_deps
     with (
         # A guard takes some milliseconds to start: meanwhile the profile is written and the environment found.
-        started_ahead(int(run.starts_guard_ahead)),
+        started_ahead(run.starts_guard_ahead),
         run.profile_config.ensure_profile() as (profile, secrets),
         hooks.dbt_ready(run) as which_dbt,
     ):

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from cosmos_venv.processes.gc_pause import no_collection
+from cosmos_venv.project.gc_pause import no_collection
 
 
 @pytest.fixture(autouse=True)
@@ -46,7 +46,7 @@ def test_an_exception_passes_and_leaves_the_collector_as_it_was() -> None:
 # In a process of its own: it says what the collector has looked at.
 LOOKED_AT = """
 import gc, sys
-from cosmos_venv.processes.gc_pause import no_collection
+from cosmos_venv.project.gc_pause import no_collection
 if "freeze" in sys.argv:
     gc.freeze()
 frozen, looked = gc.get_freeze_count(), []
