@@ -50,7 +50,7 @@ class Folder(Protocol):
     ) -> bytes | None: ...
 
     def write(  # noqa: D102 - as the class says
-        self, name: str, content: bytes, *, seconds: float, sweeps: bool, on_wait: Callable[[], None]
+        self, name: str, content: bytes, *, seconds: float, on_wait: Callable[[], None]
     ) -> None: ...
 
     def download(  # noqa: D102 - as the class says
@@ -228,7 +228,7 @@ class RemoteEnvironment:
             earlier = self._usable_record()
             folder.upload(archive, self._archive(record), seconds=seconds, on_wait=on_wait)
         content = json.dumps(asdict(record), ensure_ascii=False).encode()
-        folder.write(f"{self._stem}.json", content, seconds=seconds, sweeps=False, on_wait=on_wait)
+        folder.write(f"{self._stem}.json", content, seconds=seconds, on_wait=on_wait)
         if earlier is not None and earlier.sha256 != record.sha256:
             with suppress(OSError):  # who may not remove it leaves it to a rule of the storage
                 folder.remove(self._archive(earlier), seconds=_LONGEST_QUESTION)

@@ -41,7 +41,7 @@ def open_own(path: Path, flags: int, mode: int = _FOR_ALL_TO_READ) -> int:
     :raises OddFile: when something else stands there.
     :raises OSError: when it cannot be opened.
     """
-    odd = OddFile(errno.EINVAL, "it is no plain file, so cosmos-venv has not made it: remove it", str(path))
+    odd = OddFile(errno.EINVAL, "it is a link, a named pipe, or another thing that is no plain file", str(path))
     try:
         descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, mode)
     except OSError as error:

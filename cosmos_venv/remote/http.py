@@ -6,12 +6,11 @@ import logging
 import re
 import threading
 import time
-import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 
 from cosmos_venv.compat import get_connection
 from cosmos_venv.credentials import mask
@@ -23,10 +22,7 @@ if TYPE_CHECKING:
 
 _RETRIES = 2
 _MOST_CONNECTING = 3.0
-_PIECE = 256 * 1024
-_GZIP = ("gzip", "x-gzip")
-_PACKINGS = (*_GZIP, "br", "compress", "deflate", "x-compress", "zstd")
-_WITH_GZIP_HEADER = 16 + zlib.MAX_WBITS
+_PIECE = 16 * 1024  # of what is packed with gzip, as a bomb: 16 MiB of what it unpacks to
 _REDIRECTS = 5
 # A server that says one of these may well have the file.
 _BUSY = (429, 500, 502, 503, 504)
@@ -53,10 +49,10 @@ def exists(url: str, conn_id: str | None, *, seconds: float) -> bool:
             if response.status_code in (HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED):
                 response = session.get(url, timeout=timeout, stream=True)
             response.close()
-            if response.status_code in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE):
-                return False
-            _refuse(response)
-            return True
+            if response.status_code not in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE):
+                _refuse(response)
+                return True
+            return False
 
     # A server that sends a byte now and then, of its headers too, keeps every time-out of a single read.
     return within(seconds, ask)
@@ -87,9 +83,7 @@ def read(
     conditions = {_CONDITIONS[name]: value for name, value in (known or {}).items() if name in _CONDITIONS}
 
     def ask() -> Copy | None:
-        with _session(conn_id, url) as session:
-            if stays:
-                _stay(session)
+        with _session(conn_id, url, stays=stays) as session:
             try:
                 return _copy(session, url, conditions, end=end, limit=limit)
             except ChunkedEncodingError:  # it broke off, which no try of the session's counts
@@ -112,54 +106,22 @@ def _copy(
 
 
 def _content(response: requests.Response, *, end: float, limit: Limit) -> bytes:
-    """The body, unpacked here: requests would unpack whatever a server says that it sends, gzip in gzip in gzip too."""
-    said = response.headers.get("Content-Encoding", "").lower()
-    # Whatever is no packing is none for requests either: stores say aws-chunked, and some servers UTF-8.
-    packings = [each for each in map(str.strip, said.split(",")) if each in _PACKINGS]
-    if len(packings) > 1 or not {*packings} <= {*_GZIP}:
-        raise RemoteError(f"the server sends it as {said!r}, and only gzip is unpacked", has_answered=True)
-    body = _body(response, end=end, limit=limit)
-    if not packings:
-        return body
-    try:
-        unpacker = zlib.decompressobj(_WITH_GZIP_HEADER)
-        content = unpacker.decompress(body, limit.most + 1 if limit.most else 0)
-    except zlib.error as error:
-        raise RemoteError(f"it is no gzip: {error}", has_answered=True) from None
-    if limit.is_exceeded_by(len(content)):
-        raise RemoteError(limit.refusal(), has_answered=True)
-    if not unpacker.eof:
-        raise RemoteError("it is a gzip that ends too early", has_answered=True)
-    return content
-
-
-def _body(response: requests.Response, *, end: float, limit: Limit) -> bytes:
-    """The bytes that come over the wire.
+    """The body, unpacked.
 
     The thread that reads ends with its time, too: it is not ended by the parse that has gone on without it.
     """
-    import requests
-    from urllib3.exceptions import HTTPError, ProtocolError
-
     length = response.headers.get("Content-Length", "")
     declared = int(length) if length.isdecimal() else 0
     if limit.is_exceeded_by(declared):
         raise RemoteError(limit.refusal(declared), has_answered=True)
     pieces, size = [], 0
-    try:
-        for piece in response.raw.stream(_PIECE, decode_content=False):
-            pieces.append(piece)
-            size += len(piece)
-            if limit.is_exceeded_by(size):
-                raise RemoteError(limit.refusal(), has_answered=True)
-            if time.monotonic() > end:
-                raise RemoteError("it did not come in time", has_answered=False)
-    except ProtocolError as error:
-        raise requests.exceptions.ChunkedEncodingError(error) from None
-    except HTTPError as error:
-        raise requests.ConnectionError(error) from None
-    if size < declared:  # urllib3 1 does not count
-        raise requests.exceptions.ChunkedEncodingError(f"{size} of {declared} bytes have come")
+    for piece in response.iter_content(_PIECE):
+        pieces.append(piece)
+        size += len(piece)
+        if limit.is_exceeded_by(size):
+            raise RemoteError(limit.refusal(), has_answered=True)
+        if time.monotonic() > end:
+            raise RemoteError("it did not come in time", has_answered=False)
     return b"".join(pieces)
 
 
@@ -176,7 +138,7 @@ def _timeout(seconds: float) -> tuple[float, float]:
 
 
 @contextmanager
-def _session(conn_id: str | None, url: str) -> Iterator[requests.Session]:
+def _session(conn_id: str | None, url: str, *, stays: bool = False) -> Iterator[requests.Session]:
     """A session with tries of its own; what goes wrong within this block becomes a RemoteError."""
     import requests
     from requests.adapters import HTTPAdapter
@@ -196,20 +158,22 @@ def _session(conn_id: str | None, url: str) -> Iterator[requests.Session]:
         session.headers["Accept-Encoding"] = "gzip"
         for scheme in ("http://", "https://"):
             session.mount(scheme, HTTPAdapter(max_retries=retry))
-        _authorise(session, conn_id)
+        _keep_at_home(session, _authorise(session, conn_id), stays=stays)
         try:
             yield session
-        except requests.RequestException as error:
-            # A ValueError is about the URL itself.
-            raise RemoteError(_reason(error, url), has_answered=isinstance(error, ValueError)) from None
-        except (UnicodeError, HTTPError) as error:  # of a host that is none, which requests lets through
-            raise RemoteError(_reason(error, url), has_answered=True) from None
+        except (requests.RequestException, UnicodeError, HTTPError) as error:
+            # A ValueError is about the URL itself; requests lets a host through that is none.
+            has_answered = isinstance(error, ValueError) or not isinstance(error, requests.RequestException)
+            raise RemoteError(_reason(error, url), has_answered=has_answered) from None
 
 
-def _authorise(session: requests.Session, conn_id: str | None) -> None:
-    """Log in as Airflow's HttpHook does: with login and password, and headers among the extras."""
+def _authorise(session: requests.Session, conn_id: str | None) -> Iterable[str]:
+    """Log in as Airflow's HttpHook does: with login and password, and the extras as headers.
+
+    :returns: the names of the headers.
+    """
     if conn_id is None:
-        return
+        return ()
     try:
         connection: Any = get_connection(conn_id)
     except Exception as error:
@@ -218,40 +182,30 @@ def _authorise(session: requests.Session, conn_id: str | None) -> None:
         session.auth = (connection.login, connection.password or "")
     extras = dict(connection.extra_dejson or {})
     for name in _OPTIONS & extras.keys():
-        setattr(session, name, extras.pop(name))
-    for name in _NO_HEADERS:
-        extras.pop(name, None)
-    headers = {name: value for name, value in extras.items() if isinstance(value, str)}
+        setattr(session, name, extras[name])
+    unsent = _OPTIONS | _NO_HEADERS
+    headers = {name: value for name, value in extras.items() if isinstance(value, str) and name not in unsent}
     session.headers.update(headers)
-    _keep_at_home(session, headers)
+    return headers
 
 
-def _keep_at_home(session: requests.Session, names: Iterable[str]) -> None:
-    """Send these headers to the host that the connection is for: not to another one to which it redirects."""
+def _keep_at_home(session: requests.Session, names: Iterable[str], *, stays: bool) -> None:
+    """Send these headers to the host that the connection is for: not to another one to which it redirects.
+
+    :param stays: whether no other host is followed to at all; from http to https is the same host.
+    """
     own: Any = session
     rebuild = own.rebuild_auth
 
     def rebuild_auth(request: Any, response: Any) -> None:
         if own.should_strip_auth(response.request.url, request.url):
+            if stays:
+                raise RemoteError("the server redirects to another host", has_answered=True)
             for name in names:
                 request.headers.pop(name, None)
         rebuild(request, response)
 
     own.rebuild_auth = rebuild_auth
-
-
-def _stay(session: requests.Session) -> None:
-    """Follow redirections on the same host only, from http to https too."""
-    own: Any = session
-    target_of = own.get_redirect_target
-
-    def get_redirect_target(response: Any) -> Any:
-        target = target_of(response)
-        if target and own.should_strip_auth(response.url, urljoin(response.url, target)):
-            raise RemoteError("the server redirects to another host", has_answered=True)
-        return target
-
-    own.get_redirect_target = get_redirect_target
 
 
 def _reason(error: Exception, url: str) -> str:

@@ -32,8 +32,6 @@ _STORAGES = {
 _VERSIONS = ("ETag", "etag", "md5Hash", "content_md5")
 _TIMES = ("LastModified", "last_modified", "updated", "mtime")
 
-SUFFIX = ".jsonl"
-
 _PIECE = 4 << 20
 
 
@@ -118,14 +116,6 @@ def connection_of(url: str, conn_id: str | None) -> str | None:
     return conn_id or (default and _known_connection(default))
 
 
-def changed_at(info: Mapping[str, Any]) -> object:
-    """The time at which a file was last written, in the storage's own kind; None where it says none.
-
-    :param info: what the file system has said of the file.
-    """
-    return next((info[name] for name in _TIMES if info.get(name) is not None), None)
-
-
 def _asked(
     question: Callable[[Any], T],
     url: str,
@@ -163,10 +153,9 @@ def _known_connection(conn_id: str) -> str | None:
 
 
 def _version(info: Mapping[str, Any]) -> dict[str, str]:
-    for name in _VERSIONS:
-        if info.get(name):
-            return {"version": str(info[name])}
-    changed = changed_at(info)
+    if version := next((info[name] for name in _VERSIONS if info.get(name)), None):
+        return {"version": str(version)}
+    changed = next((info[name] for name in _TIMES if info.get(name) is not None), None)
     return {} if changed is None else {"version": f"{changed} {info.get('size')}"}
 
 
@@ -176,12 +165,10 @@ class RemoteFolder:
 
     :param url: of an object store that Airflow knows, or a path.
     :param conn_id: id of an Airflow connection; None: the default one of the storage, where there is any.
-    :param most: how many files are kept, the newest.
     """
 
     url: str
     conn_id: str | None = None
-    most: int = 200
 
     def __str__(self) -> str:
         return mask(self.url)
@@ -207,31 +194,16 @@ class RemoteFolder:
 
         return self._asked(content, seconds, on_wait)
 
-    def write(
-        self,
-        name: str,
-        content: bytes,
-        *,
-        seconds: float,
-        sweeps: bool = True,
-        on_wait: Callable[[], None] | None = None,
-    ) -> None:
-        """Keep a file, and remove the oldest of too many. A reader must be able to tell a part of it from the whole.
+    def write(self, name: str, content: bytes, *, seconds: float, on_wait: Callable[[], None] | None = None) -> None:
+        """Keep a file. A reader must be able to tell a part of it from the whole.
 
         :param name: the name of the file.
         :param content: its bytes.
         :param seconds: seconds within which it must be done.
-        :param sweeps: False where each file is removed by whoever has written it.
         :param on_wait: called several times a second meanwhile; what it raises ends the waiting.
         :raises RemoteError: when it could not be done within that time.
         """
-
-        def keep(folder: Any) -> None:
-            _put(folder, name, lambda place: place.write_bytes(content))
-            if sweeps:
-                self._sweep(folder)
-
-        self._asked(keep, seconds, on_wait)
+        self._asked(lambda folder: _put(folder, name, lambda place: place.write_bytes(content)), seconds, on_wait)
 
     def download(
         self, name: str, file: Path, *, size: int, seconds: float, on_wait: Callable[[], None] | None = None
@@ -294,12 +266,6 @@ class RemoteFolder:
 
         self._asked(unlink, seconds)
 
-    def _sweep(self, folder: Any) -> None:
-        dated = [(changed_at(info), info["name"]) for info in folder.fs.ls(folder.path, detail=True)]
-        times: Any = [(changed, name) for changed, name in dated if changed is not None and _is_kept(name)]
-        for _, name in sorted(times, reverse=True)[self.most :]:
-            folder.fs.rm_file(name)
-
     def _asked(self, question: Callable[[Any], T], seconds: float, on_wait: Callable[[], None] | None = None) -> T:
         return _asked(question, self.url, self.conn_id, seconds, on_wait)
 
@@ -310,8 +276,7 @@ def _put(folder: Any, name: str, write: Callable[[Any], object]) -> None:
     place.parent.mkdir(parents=True, exist_ok=True)
     if _is_local(folder):
         # An object store shows a file when it is whole; a folder that hosts share would show a half one.
-        # A kill may leave it, until the folder is swept, or what begins with the file's name.
-        aside = place.parent / f"{place.name}.{uuid4().hex}{SUFFIX}"
+        aside = place.parent / f"{place.name}.{uuid4().hex}"  # a kill may leave it
         try:
             write(aside)
             folder.fs.mv(aside.path, place.path)
@@ -327,7 +292,3 @@ def _put(folder: Any, name: str, write: Callable[[Any], object]) -> None:
 def _is_local(folder: Any) -> bool:
     protocol = folder.fs.protocol
     return "file" in ((protocol,) if isinstance(protocol, str) else protocol)
-
-
-def _is_kept(name: str) -> bool:
-    return name.endswith(SUFFIX)  # anything else that lies there is not ours

@@ -74,26 +74,17 @@ class SignedRemoteFolder(RemoteFolder):
         found = super().read(name, seconds=seconds, limit=limit, on_wait=on_wait)
         return None if found is None else verified(found, name=name, key=key)[0]
 
-    def write(
-        self,
-        name: str,
-        content: bytes,
-        *,
-        seconds: float,
-        sweeps: bool = True,
-        on_wait: Callable[[], None] | None = None,
-    ) -> None:
+    def write(self, name: str, content: bytes, *, seconds: float, on_wait: Callable[[], None] | None = None) -> None:
         """Keep a file, as ``RemoteFolder`` does.
 
         :param name: as there.
         :param content: as there.
         :param seconds: as there.
-        :param sweeps: as there.
         :param on_wait: as there.
         :raises RemoteError: as there.
         """
         content = signed(content, name=name, key=self.key())
-        super().write(name, content, seconds=seconds, sweeps=sweeps, on_wait=on_wait)
+        super().write(name, content, seconds=seconds, on_wait=on_wait)
 
 
 @dataclass(kw_only=True)
@@ -141,7 +132,7 @@ class SignedFolder:
         if self._is_out or self.limit.is_exceeded_by(len(content)):  # nobody would read it
             return
         try:
-            self.folder.write(name, signed(content, name=name, key=self.key), seconds=self.seconds, sweeps=False)
+            self.folder.write(name, signed(content, name=name, key=self.key), seconds=self.seconds)
         except RemoteError as error:
             self._give_up(error)
 

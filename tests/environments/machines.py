@@ -179,4 +179,4 @@ def record_in(remote: Path) -> dict[str, Any]:
 def sign(remote: Path, record: object, key: bytes = KEY) -> None:
     """Put a record in the place of the one in a store, signed with a key."""
     name = record_file(remote).relative_to(remote).as_posix()
-    signed_folder(remote, key).write(name, json.dumps(record).encode(), seconds=10, sweeps=False)
+    signed_folder(remote, key).write(name, json.dumps(record).encode(), seconds=10)

@@ -247,7 +247,7 @@ def archive_of_no_environment(remote: Path) -> None:
 
 def of_another_environment(remote: Path) -> None:
     folder, file = signed_folder(remote), record_file(remote)
-    folder.write("another.json", json.dumps(record_in(remote)).encode(), seconds=10, sweeps=False)
+    folder.write("another.json", json.dumps(record_in(remote)).encode(), seconds=10)
     (remote / "another.json").replace(file)
 
 

@@ -28,7 +28,7 @@ def file(tmp_path: Path) -> Path:
 def test_what_is_no_plain_file_is_not_opened_and_not_waited_for(file: Path, kind: str, flags: int) -> None:
     plant(file, kind)
 
-    with pytest.raises(durable_files.OddFile, match=rf"it is no plain file, .* remove it: '{file}'"):
+    with pytest.raises(durable_files.OddFile, match=rf"it is a link, .* that is no plain file: '{file}'"):
         durable_files.open_own(file, flags)
 
 

@@ -59,7 +59,7 @@ def _tried(store: RemoteStore) -> CheckResult:
     content, doing = (b"written by cosmos-venv doctor", "written") if store.may_push else (None, "read")
     try:
         if content is not None:
-            folder.write(name, content, seconds=_LONGEST_QUESTION, sweeps=False, on_wait=_nothing)
+            folder.write(name, content, seconds=_LONGEST_QUESTION, on_wait=_nothing)
         doing = "read"
         if folder.read(name, seconds=_LONGEST_QUESTION, limit=_SMALL, on_wait=_nothing) != content:
             raise OSError("what was just written there is not what is read")

@@ -208,7 +208,7 @@ class _InObjectStorage:
         return (self.folder.read(self.name, seconds=_REMOTE_SECONDS, limit=untrusted.SMALL) or b"").decode()
 
     def write(self, text: str) -> None:
-        self.folder.write(self.name, text.encode(), seconds=_REMOTE_SECONDS, sweeps=False)
+        self.folder.write(self.name, text.encode(), seconds=_REMOTE_SECONDS)
 
     def remove(self) -> None:
         self.folder.remove(self.name, seconds=_REMOTE_SECONDS)
