@@ -26,52 +26,47 @@ _ENUMS = set(
     """.split()
 )
 
-_PROFILES = set(
-    """
-    BaseProfileMapping DbtProfileConfigVars get_automatic_profile_mapping profile_mappings
-    AthenaAccessKeyProfileMapping ClickhouseUserPasswordProfileMapping DatabricksOauthProfileMapping
-    DatabricksTokenProfileMapping DuckDBUserPasswordProfileMapping ExasolUserPasswordProfileMapping
-    GoogleCloudOauthProfileMapping GoogleCloudServiceAccountDictProfileMapping
-    GoogleCloudServiceAccountFileProfileMapping MysqlUserPasswordProfileMapping OracleUserPasswordProfileMapping
-    PostgresUserPasswordProfileMapping RedshiftUserPasswordProfileMapping
-    SnowflakeEncryptedPrivateKeyFilePemProfileMapping SnowflakeEncryptedPrivateKeyPemProfileMapping
-    SnowflakePrivateKeyFilePemProfileMapping SnowflakePrivateKeyPemProfileMapping
-    SnowflakeUserPasswordProfileMapping SparkThriftProfileMapping StarrocksUserPasswordProfileMapping
-    TeradataUserPasswordProfileMapping TrinoCertificateProfileMapping TrinoJWTProfileMapping TrinoLDAPProfileMapping
-    StandardSQLServerAuth VerticaUserPasswordProfileMapping
-    """.split()
-)
-
-_DEEP_PROFILES = {
+PROFILE_MAPPINGS = {
     "athena.access_key": "AthenaAccessKeyProfileMapping",
-    "bigquery.oauth": "GoogleCloudOauthProfileMapping",
+    "clickhouse.user_pass": "ClickhouseUserPasswordProfileMapping",
     "bigquery.service_account_file": "GoogleCloudServiceAccountFileProfileMapping",
     "bigquery.service_account_keyfile_dict": "GoogleCloudServiceAccountDictProfileMapping",
-    "clickhouse.user_pass": "ClickhouseUserPasswordProfileMapping",
-    "databricks.oauth": "DatabricksOauthProfileMapping",
+    "bigquery.oauth": "GoogleCloudOauthProfileMapping",
     "databricks.token": "DatabricksTokenProfileMapping",
+    "databricks.oauth": "DatabricksOauthProfileMapping",
     "duckdb.user_pass": "DuckDBUserPasswordProfileMapping",
-    "exasol.user_pass": "ExasolUserPasswordProfileMapping",
     "mysql.user_pass": "MysqlUserPasswordProfileMapping",
     "oracle.user_pass": "OracleUserPasswordProfileMapping",
     "postgres.user_pass": "PostgresUserPasswordProfileMapping",
     "redshift.user_pass": "RedshiftUserPasswordProfileMapping",
-    "snowflake.base": "SnowflakeBaseProfileMapping",
-    "snowflake.user_encrypted_privatekey_env_variable": "SnowflakeEncryptedPrivateKeyPemProfileMapping",
-    "snowflake.user_encrypted_privatekey_file": "SnowflakeEncryptedPrivateKeyFilePemProfileMapping",
     "snowflake.user_pass": "SnowflakeUserPasswordProfileMapping",
+    "snowflake.user_encrypted_privatekey_file": "SnowflakeEncryptedPrivateKeyFilePemProfileMapping",
+    "snowflake.user_encrypted_privatekey_env_variable": "SnowflakeEncryptedPrivateKeyPemProfileMapping",
     "snowflake.user_privatekey": "SnowflakePrivateKeyPemProfileMapping",
     "snowflake.user_privatekey_file": "SnowflakePrivateKeyFilePemProfileMapping",
-    "spark.thrift": "SparkThriftProfileMapping",
-    "sqlserver.standard_sqlserver_auth": "StandardSQLServerAuth",
     "starrocks.user_pass": "StarrocksUserPasswordProfileMapping",
+    "spark.thrift": "SparkThriftProfileMapping",
+    "exasol.user_pass": "ExasolUserPasswordProfileMapping",
     "teradata.user_pass": "TeradataUserPasswordProfileMapping",
-    "trino.base": "TrinoBaseProfileMapping",
+    "trino.ldap": "TrinoLDAPProfileMapping",
     "trino.certificate": "TrinoCertificateProfileMapping",
     "trino.jwt": "TrinoJWTProfileMapping",
-    "trino.ldap": "TrinoLDAPProfileMapping",
     "vertica.user_pass": "VerticaUserPasswordProfileMapping",
+    "sqlserver.standard_sqlserver_auth": "StandardSQLServerAuth",
 }
+"""The mapping classes in the order in which they are tried for a Connection, by Cosmos's modules below ``profiles``.
+
+The first part of such a path is the module here.
+"""
+
+_PROFILES = {
+    "BaseProfileMapping",
+    "DbtProfileConfigVars",
+    "get_automatic_profile_mapping",
+    "profile_mappings",
+    *PROFILE_MAPPINGS.values(),
+}
+_BASES = {"snowflake.base": "SnowflakeBaseProfileMapping", "trino.base": "TrinoBaseProfileMapping"}
 
 COSMOS_NAMES: Mapping[str, frozenset[str]] = {
     module: frozenset(names)
@@ -129,7 +124,7 @@ COSMOS_NAMES: Mapping[str, frozenset[str]] = {
             *(f"Dbt{verb}WatcherOperator" for verb in ("Build", "Run", "Seed", "Snapshot", "Source", "Test")),
         },
         "profiles": _PROFILES,
-        **{f"profiles.{path}": {name} for path, name in _DEEP_PROFILES.items()},
+        **{f"profiles.{path}": {name} for path, name in {**PROFILE_MAPPINGS, **_BASES}.items()},
     }.items()
 }
 """The public names of Cosmos 1.15, by module below the package."""

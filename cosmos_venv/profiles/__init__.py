@@ -3,115 +3,44 @@
 The names are imported when they are first used: a DAG file wants one of them.
 """
 
+# ruff: noqa: F403 - PROFILE_MAPPINGS has the names, and a type checker finds them in the modules.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cosmos_venv.public_names import add_deep_modules, name_lookup
-
-if TYPE_CHECKING:
-    from cosmos_venv.profiles.athena import AthenaAccessKeyProfileMapping
-    from cosmos_venv.profiles.automatic import get_automatic_profile_mapping, profile_mappings
-    from cosmos_venv.profiles.base import BaseProfileMapping, DbtProfileConfigVars
-    from cosmos_venv.profiles.bigquery import (
-        GoogleCloudOauthProfileMapping,
-        GoogleCloudServiceAccountDictProfileMapping,
-        GoogleCloudServiceAccountFileProfileMapping,
-    )
-    from cosmos_venv.profiles.clickhouse import ClickhouseUserPasswordProfileMapping
-    from cosmos_venv.profiles.databricks import DatabricksOauthProfileMapping, DatabricksTokenProfileMapping
-    from cosmos_venv.profiles.duckdb import DuckDBUserPasswordProfileMapping
-    from cosmos_venv.profiles.exasol import ExasolUserPasswordProfileMapping
-    from cosmos_venv.profiles.mysql import MysqlUserPasswordProfileMapping
-    from cosmos_venv.profiles.oracle import OracleUserPasswordProfileMapping
-    from cosmos_venv.profiles.postgres import PostgresUserPasswordProfileMapping
-    from cosmos_venv.profiles.redshift import RedshiftUserPasswordProfileMapping
-    from cosmos_venv.profiles.snowflake import (
-        SnowflakeEncryptedPrivateKeyFilePemProfileMapping,
-        SnowflakeEncryptedPrivateKeyPemProfileMapping,
-        SnowflakePrivateKeyFilePemProfileMapping,
-        SnowflakePrivateKeyPemProfileMapping,
-        SnowflakeUserPasswordProfileMapping,
-    )
-    from cosmos_venv.profiles.spark import SparkThriftProfileMapping
-    from cosmos_venv.profiles.sqlserver import StandardSQLServerAuth
-    from cosmos_venv.profiles.starrocks import StarrocksUserPasswordProfileMapping
-    from cosmos_venv.profiles.teradata import TeradataUserPasswordProfileMapping
-    from cosmos_venv.profiles.trino import (
-        TrinoCertificateProfileMapping,
-        TrinoJWTProfileMapping,
-        TrinoLDAPProfileMapping,
-    )
-    from cosmos_venv.profiles.vertica import VerticaUserPasswordProfileMapping
+from cosmos_venv.public_names import PROFILE_MAPPINGS, add_deep_modules, name_lookup
 
 _HOMES = {
-    "AthenaAccessKeyProfileMapping": "athena",
     "BaseProfileMapping": "base",
-    "ClickhouseUserPasswordProfileMapping": "clickhouse",
-    "DatabricksOauthProfileMapping": "databricks",
-    "DatabricksTokenProfileMapping": "databricks",
     "DbtProfileConfigVars": "base",
-    "DuckDBUserPasswordProfileMapping": "duckdb",
-    "ExasolUserPasswordProfileMapping": "exasol",
-    "GoogleCloudOauthProfileMapping": "bigquery",
-    "GoogleCloudServiceAccountDictProfileMapping": "bigquery",
-    "GoogleCloudServiceAccountFileProfileMapping": "bigquery",
-    "MysqlUserPasswordProfileMapping": "mysql",
-    "OracleUserPasswordProfileMapping": "oracle",
-    "PostgresUserPasswordProfileMapping": "postgres",
-    "RedshiftUserPasswordProfileMapping": "redshift",
-    "SnowflakeEncryptedPrivateKeyFilePemProfileMapping": "snowflake",
-    "SnowflakeEncryptedPrivateKeyPemProfileMapping": "snowflake",
-    "SnowflakePrivateKeyFilePemProfileMapping": "snowflake",
-    "SnowflakePrivateKeyPemProfileMapping": "snowflake",
-    "SnowflakeUserPasswordProfileMapping": "snowflake",
-    "SparkThriftProfileMapping": "spark",
-    "StandardSQLServerAuth": "sqlserver",
-    "StarrocksUserPasswordProfileMapping": "starrocks",
-    "TeradataUserPasswordProfileMapping": "teradata",
-    "TrinoCertificateProfileMapping": "trino",
-    "TrinoJWTProfileMapping": "trino",
-    "TrinoLDAPProfileMapping": "trino",
-    "VerticaUserPasswordProfileMapping": "vertica",
     "get_automatic_profile_mapping": "automatic",
     "profile_mappings": "automatic",
+    **{name: path.partition(".")[0] for path, name in PROFILE_MAPPINGS.items()},
 }
 
-__all__ = [
-    "AthenaAccessKeyProfileMapping",
-    "BaseProfileMapping",
-    "ClickhouseUserPasswordProfileMapping",
-    "DatabricksOauthProfileMapping",
-    "DatabricksTokenProfileMapping",
-    "DbtProfileConfigVars",
-    "DuckDBUserPasswordProfileMapping",
-    "ExasolUserPasswordProfileMapping",
-    "GoogleCloudOauthProfileMapping",
-    "GoogleCloudServiceAccountDictProfileMapping",
-    "GoogleCloudServiceAccountFileProfileMapping",
-    "MysqlUserPasswordProfileMapping",
-    "OracleUserPasswordProfileMapping",
-    "PostgresUserPasswordProfileMapping",
-    "RedshiftUserPasswordProfileMapping",
-    "SnowflakeEncryptedPrivateKeyFilePemProfileMapping",
-    "SnowflakeEncryptedPrivateKeyPemProfileMapping",
-    "SnowflakePrivateKeyFilePemProfileMapping",
-    "SnowflakePrivateKeyPemProfileMapping",
-    "SnowflakeUserPasswordProfileMapping",
-    "SparkThriftProfileMapping",
-    "StandardSQLServerAuth",
-    "StarrocksUserPasswordProfileMapping",
-    "TeradataUserPasswordProfileMapping",
-    "TrinoCertificateProfileMapping",
-    "TrinoJWTProfileMapping",
-    "TrinoLDAPProfileMapping",
-    "VerticaUserPasswordProfileMapping",
-    "get_automatic_profile_mapping",
-    "profile_mappings",
-]
-
+if TYPE_CHECKING:
+    from cosmos_venv.profiles.athena import *
+    from cosmos_venv.profiles.automatic import *
+    from cosmos_venv.profiles.base import *
+    from cosmos_venv.profiles.bigquery import *
+    from cosmos_venv.profiles.clickhouse import *
+    from cosmos_venv.profiles.databricks import *
+    from cosmos_venv.profiles.duckdb import *
+    from cosmos_venv.profiles.exasol import *
+    from cosmos_venv.profiles.mysql import *
+    from cosmos_venv.profiles.oracle import *
+    from cosmos_venv.profiles.postgres import *
+    from cosmos_venv.profiles.redshift import *
+    from cosmos_venv.profiles.snowflake import *
+    from cosmos_venv.profiles.spark import *
+    from cosmos_venv.profiles.sqlserver import *
+    from cosmos_venv.profiles.starrocks import *
+    from cosmos_venv.profiles.teradata import *
+    from cosmos_venv.profiles.trino import *
+    from cosmos_venv.profiles.vertica import *
 
 if not TYPE_CHECKING:
+    __all__ = sorted(_HOMES)  # noqa: PLE0605 - of the one table
     __getattr__ = name_lookup(__name__, {name: f"{__name__}.{home}:{name}" for name, home in _HOMES.items()})
 
 add_deep_modules(__name__)

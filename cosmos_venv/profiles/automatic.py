@@ -3,66 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib import import_module
 from typing import Any
 
 from cosmos_venv.exceptions import CosmosValueError
-from cosmos_venv.profiles.athena import AthenaAccessKeyProfileMapping
 from cosmos_venv.profiles.base import BaseProfileMapping, find_connection
-from cosmos_venv.profiles.bigquery import (
-    GoogleCloudOauthProfileMapping,
-    GoogleCloudServiceAccountDictProfileMapping,
-    GoogleCloudServiceAccountFileProfileMapping,
-)
-from cosmos_venv.profiles.clickhouse import ClickhouseUserPasswordProfileMapping
-from cosmos_venv.profiles.databricks import DatabricksOauthProfileMapping, DatabricksTokenProfileMapping
-from cosmos_venv.profiles.duckdb import DuckDBUserPasswordProfileMapping
-from cosmos_venv.profiles.exasol import ExasolUserPasswordProfileMapping
-from cosmos_venv.profiles.mysql import MysqlUserPasswordProfileMapping
-from cosmos_venv.profiles.oracle import OracleUserPasswordProfileMapping
-from cosmos_venv.profiles.postgres import PostgresUserPasswordProfileMapping
-from cosmos_venv.profiles.redshift import RedshiftUserPasswordProfileMapping
-from cosmos_venv.profiles.snowflake import (
-    SnowflakeEncryptedPrivateKeyFilePemProfileMapping,
-    SnowflakeEncryptedPrivateKeyPemProfileMapping,
-    SnowflakePrivateKeyFilePemProfileMapping,
-    SnowflakePrivateKeyPemProfileMapping,
-    SnowflakeUserPasswordProfileMapping,
-)
-from cosmos_venv.profiles.spark import SparkThriftProfileMapping
-from cosmos_venv.profiles.sqlserver import StandardSQLServerAuth
-from cosmos_venv.profiles.starrocks import StarrocksUserPasswordProfileMapping
-from cosmos_venv.profiles.teradata import TeradataUserPasswordProfileMapping
-from cosmos_venv.profiles.trino import TrinoCertificateProfileMapping, TrinoJWTProfileMapping, TrinoLDAPProfileMapping
-from cosmos_venv.profiles.vertica import VerticaUserPasswordProfileMapping
+from cosmos_venv.public_names import PROFILE_MAPPINGS
 
 #: In the order in which they are tried; Cosmos's.
 profile_mappings: list[type[BaseProfileMapping]] = [
-    AthenaAccessKeyProfileMapping,
-    ClickhouseUserPasswordProfileMapping,
-    GoogleCloudServiceAccountFileProfileMapping,
-    GoogleCloudServiceAccountDictProfileMapping,
-    GoogleCloudOauthProfileMapping,
-    DatabricksTokenProfileMapping,
-    DatabricksOauthProfileMapping,
-    DuckDBUserPasswordProfileMapping,
-    MysqlUserPasswordProfileMapping,
-    OracleUserPasswordProfileMapping,
-    PostgresUserPasswordProfileMapping,
-    RedshiftUserPasswordProfileMapping,
-    SnowflakeUserPasswordProfileMapping,
-    SnowflakeEncryptedPrivateKeyFilePemProfileMapping,
-    SnowflakeEncryptedPrivateKeyPemProfileMapping,
-    SnowflakePrivateKeyPemProfileMapping,
-    SnowflakePrivateKeyFilePemProfileMapping,
-    StarrocksUserPasswordProfileMapping,
-    SparkThriftProfileMapping,
-    ExasolUserPasswordProfileMapping,
-    TeradataUserPasswordProfileMapping,
-    TrinoLDAPProfileMapping,
-    TrinoCertificateProfileMapping,
-    TrinoJWTProfileMapping,
-    VerticaUserPasswordProfileMapping,
-    StandardSQLServerAuth,
+    getattr(import_module(f"cosmos_venv.profiles.{path.partition('.')[0]}"), name)
+    for path, name in PROFILE_MAPPINGS.items()
 ]
 
 

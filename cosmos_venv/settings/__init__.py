@@ -11,12 +11,15 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.files.read_limits import Limit
 from cosmos_venv.settings.table import SETTINGS, Setting
 from cosmos_venv.version import __version__
+
+if TYPE_CHECKING:  # names and types of the values that __getattr__ gives
+    from cosmos_venv.settings.table import *  # noqa: F403
 
 SECTION, COSMOS_SECTION = "cosmos_venv", "cosmos"
 _WEB_PAGE = re.compile(r"(https?:/)?/[^\s<>]+")
@@ -25,75 +28,6 @@ _TYPES = {bool: "boolean", int: "integer", float: "float", str: "string"}
 _AS_LIBRARY = "_AIRFLOW__AS_LIBRARY"
 
 _handed_down: Mapping[tuple[str, str], str | Exception] | None = None
-
-artifact_max_bytes: int
-project_file_max_bytes: int
-cache_dir: str
-enable_cache: bool
-enable_cache_dbt_ls: bool
-remote_cache_dir: str
-remote_cache_dir_conn_id: str
-enable_cache_partial_parse: bool
-build_only_running_task: bool
-enable_dag_versioning: bool
-project_hash_excluded_dirs: str
-task_docs_max_chars: int
-dbt_docs_url: str
-enable_dataset_alias: bool
-enable_dataset_airflow3_uri: bool
-enable_uri_xcom: bool
-enable_hierarchical_naming_for_group_nodes_by_folder: bool
-keep_excluded_tests: bool
-pre_dbt_fusion: bool
-default_copy_dbt_packages: bool
-remote_target_path: str
-remote_target_path_conn_id: str
-upload_sql_to_xcom: bool
-enable_setup_async_task: bool
-enable_teardown_async_task: bool
-dbt_docs_dir: str
-dbt_docs_conn_id: str
-dbt_docs_index_file_name: str
-dbt_docs_projects: str
-dbt_docs_max_bytes: int
-enable_debug_mode: bool
-debug_memory_poll_interval_seconds: float
-watcher_dbt_execution_queue: str
-watcher_dbt_producer_queue: str
-watcher_dbt_consumer_queue: str
-watcher_dbt_retry_queue: str
-watcher_max_tasks: int
-unreported_nodes: str
-state_path: str
-state_path_conn_id: str
-packages_max_age: int
-virtualenv_max_retries_lock: int
-virtualenv_build: str
-virtualenv_prune_max_age_days: int
-virtualenv_prune_max_count: int
-virtualenv_prune_max_bytes: int
-virtualenv_prune_min_age: int
-virtualenv_search_path: str
-remote_cache_packages: bool
-remote_cache_parse_files: bool
-remote_cache_plans: bool
-remote_cache_timeout: int
-remote_environment_dir: str
-remote_environment_dir_conn_id: str
-remote_key_conn_id: str
-remote_key_file: str
-remote_environment_push: bool
-remote_environment_timeout: int
-virtualenv_lock_timeout_action: str
-virtualenv_dir_mode: str
-virtualenv_installer: str
-virtualenv_adbc_drivers: str
-virtualenv_upgrade_interval: int
-local_warm_dbt: str
-virtualenv_warm_dbt: str
-virtualenv_warm_dbt_idle: int
-virtualenv_warm_dbt_keeps_project: bool
-virtualenv_warm_dbt_max: int
 
 
 def __getattr__(name: str) -> Any:
