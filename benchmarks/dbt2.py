@@ -99,7 +99,7 @@ def warm(bench: Bench) -> list[Row]:
     arguments = bench.arguments(directory)
     with bench.worker() as (worker,):
         _run(worker, bench, arguments)
-        (dbt,) = directory.glob("envs-v1/builds/*/bin/dbt")
+        (dbt,) = directory.glob("envs-v2/*/bin/dbt")
         runs = [_run(worker, bench, arguments, alone=dbt) for _ in range(bench.rounds)]
     more = median(run.seconds - run.alone for run in runs)
     ratio = more / median(run.alone for run in runs)
@@ -159,7 +159,7 @@ def parsing(bench: Bench) -> list[Row]:
     directory = bench.directory()
     with bench.worker() as (worker,):
         _run(worker, bench, bench.arguments(directory))
-    (dbt,) = directory.glob("envs-v1/builds/*/bin/dbt")
+    (dbt,) = directory.glob("envs-v2/*/bin/dbt")
     seconds = {name: _parse(program, project.folder) for name, program in (("2.0", dbt), ("1.11", DBT_111))}
     words = [sys.executable, "-c", LOAD, str(project.folder), str(directory), str(WHEELS), str(DRIVER)]
     variables = {"AIRFLOW__COSMOS_VENV__CACHE_DIR": str(bench.folder / "cache"), "AIRFLOW_HOME": str(bench.folder)}

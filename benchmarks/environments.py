@@ -206,7 +206,7 @@ def at_once_cold(bench: Bench) -> list[Row]:
         for _ in range(max(3, bench.rounds // 4)):
             directory = bench.new_folder() / "kept"
             makespans.append(_makespan(_at_once(bench, made, bench.arguments(directory))))
-            builds.append(len([path for path in (directory / "envs-v1" / "builds").iterdir() if path.is_dir()]))
+            builds.append(len([path for path in (directory / "envs-v2").iterdir() if path.is_dir()]))
     figures = f"one task {single:.2f} s, eight at once {median(makespans):.2f} s; builds: {max(builds)}"
     more = median(makespans) - single if max(builds) == 1 else float("inf")
     return [

@@ -85,7 +85,7 @@ class Harbor:
     @property
     def program(self) -> Path:
         """The dbt of that environment."""
-        return next(self.folder.glob("environments/envs-v1/builds/*/bin/dbt"))
+        return next(self.folder.glob("environments/envs-v2/*/bin/dbt"))
 
     def of_target(self, target: str) -> ProfileConfig:
         """Another target of the profile: the schema of that name in the same database."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,8 +12,8 @@ import psutil
 
 from cosmos_venv.config import ProfileConfig
 from cosmos_venv.environments.environment import Environment
-from cosmos_venv.environments.layout import PruneLimits
 from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter, Library
+from cosmos_venv.environments.store import PruneLimits
 from pytest_cosmos_venv import DbtCall
 
 if TYPE_CHECKING:  # they would bring Airflow to tests that know none
@@ -112,5 +113,5 @@ def texts_below(folder: Path) -> dict[str, str]:
 
 def published_build(virtualenv_dir: Path) -> Path:
     """The one managed environment that is published there."""
-    (link,) = (entry for entry in (virtualenv_dir / "envs-v1").iterdir() if entry.is_symlink())
-    return link.resolve()
+    (record,) = (virtualenv_dir / "envs-v2").glob("*.json")
+    return (record.parent / str(json.loads(record.read_text())["build"])).resolve()

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from cosmos_venv import settings
-from cosmos_venv.environments.layout import DAY, PruneLimits
+from cosmos_venv.environments.store import DAY, PruneLimits
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.managed import from_settings
 

@@ -119,16 +119,15 @@ def _moments(longest: float) -> Iterator[Moment]:
 POINTS = {
     "the kernel lock's file": "cosmos_virtualenv.flock",
     "the lock's record": "cosmos_virtualenv.lock",
-    "the folder of builds": "envs-v1/builds",
-    "a lease": "envs-v1/builds/*.lease",
-    "a build": "envs-v1/builds/*-1",
-    "its interpreter": "envs-v1/builds/*-1/bin/python",
-    "its first package": "envs-v1/builds/*-1/lib/*/site-packages/*.dist-info",
-    "its dbt": "envs-v1/builds/*-1/bin/dbt",
-    "byte code": "envs-v1/builds/*-1/lib/*/site-packages/dbt/cli/__pycache__",
-    "its record": "envs-v1/builds/*.json",
+    "the folder of builds": "envs-v2",
+    "a lease": "envs-v2/*.lease",
+    "a build": "envs-v2/*-????????",
+    "its interpreter": "envs-v2/*-????????/bin/python",
+    "its first package": "envs-v2/*-????????/lib/*/site-packages/*.dist-info",
+    "its dbt": "envs-v2/*-????????/bin/dbt",
+    "byte code": "envs-v2/*-????????/lib/*/site-packages/dbt/cli/__pycache__",
     "a launcher": "bin/dbt",
-    "the published link": "envs-v1/" + "[0-9a-f]" * 64,
+    "the record": "envs-v2/*.json",
 }
 """What can be seen from outside while an environment is built, in the order in which it comes."""
 

@@ -24,11 +24,10 @@ from multiprocessing.synchronize import Event
 from pathlib import Path
 
 from cosmos_venv.environments.environment import Environment
-from cosmos_venv.environments.layout import PruneLimits
 from cosmos_venv.environments.maintenance.pruner import prune
 from cosmos_venv.environments.opening import open_environment
 from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
-from cosmos_venv.environments.store import EnvironmentStore
+from cosmos_venv.environments.store import EnvironmentStore, PruneLimits
 from cosmos_venv.processes.cancellation import Cancellation
 from pytest_cosmos_venv.throwaway import throwaway_folder
 
@@ -147,8 +146,7 @@ def fault_of_use(environment: Environment) -> str:
     )
     if done.stdout.split() != [str(environment.path), "True"]:
         return f"{environment.path} said {done.stdout!r} {done.stderr!r}"
-    is_there = environment.record_file.exists() and (environment.path / "bin" / "python").exists()
-    return "" if is_there else f"{environment.path} vanished while it was used"
+    return "" if environment.python.exists() else f"{environment.path} vanished while it was used"
 
 
 def publish(store: Path, specs: list[EnvironmentSpec], is_over: Event) -> UseCounts:

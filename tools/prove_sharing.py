@@ -9,6 +9,7 @@ failed, a file of a build that we had published changed, or two installers worke
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -93,10 +94,10 @@ def _arguments(directory: Path, wheelhouse: Wheelhouse, version: str) -> dict[st
 
 
 def _state_of_builds(directory: Path) -> State:
-    """Inode, size, time and mode of every file below the builds that links lead to."""
-    links = [path for path in (directory / "envs-v1").glob("*") if path.is_symlink() and not path.name.startswith(".")]
+    """Inode, size, time and mode of every file below the builds that records name."""
+    records = [json.loads(path.read_text(encoding="utf-8")) for path in (directory / "envs-v2").glob("*.json")]
     state: State = {}
-    for build in {link.resolve() for link in links}:
+    for build in [directory / "envs-v2" / record["build"] for record in records]:
         for path in build.rglob("*"):
             status = path.lstat()
             state[str(path)] = (status.st_ino, status.st_size, status.st_mtime_ns, status.st_mode)

@@ -186,8 +186,8 @@ def _outcome(server: WarmServer, has_ended: bool) -> str:
 
 def _environment(server: WarmServer) -> str:
     """A managed one by its digest, as ``env list`` has it."""
-    digest, dash, generation = server.environment.name.partition("-")
-    return f"{digest[:_SHORT]}-{generation}" if dash and len(digest) > _SHORT else str(server.environment)
+    digest, dash, suffix = server.environment.name.partition("-")
+    return f"{digest[:_SHORT]}-{suffix}" if dash and len(digest) > _SHORT else str(server.environment)
 
 
 def _is_named(server: WarmServer, name: str) -> bool:

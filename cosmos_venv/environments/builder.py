@@ -13,14 +13,15 @@ import os
 import shlex
 import site
 import sys
-from collections.abc import Callable, Collection, Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
 
 from cosmos_venv.environments import post_install
-from cosmos_venv.environments.environment import RecordedInstaller
+from cosmos_venv.environments.environment import BuildRecord, RecordedInstaller
 from cosmos_venv.environments.installers import pip_config
 from cosmos_venv.environments.installers.choice import ORDER_VARIABLE, Installer, installer_environment
 from cosmos_venv.environments.installers.command_line import InstallArguments
@@ -58,9 +59,8 @@ def build_environment(
     on_tick: Callable[[], None] | None = None,
     keep_open: Sequence[int] = (),
     is_durable: bool = False,
-    replaced_faults: Collection[str] = (),
-) -> Built:
-    """Make an environment in a directory, and return what is installed in it.
+) -> BuildRecord:
+    """Make an environment in a directory, and return its record.
 
     :param spec: what it must hold.
     :param directory: does not exist yet or is empty.
@@ -70,12 +70,12 @@ def build_environment(
     :param on_tick: called every second while a tool is at work: uv downloads for minutes without a word.
     :param keep_open: descriptors (leases) that live as long as anything the installer starts.
     :param is_durable: whether it is to survive a power cut.
-    :param replaced_faults: the faults of the damaged environment that this one replaces (``Damaged.faults``).
     :raises VirtualenvBuildError: with the tool's last lines, when a step fails or what was installed does not work;
-        or naming files that are missing or of another size, or that have one of ``replaced_faults`` again.
+        or naming files that are missing or of another size.
     :raises CosmosValueError: naming a requirement that a lock file does not hold, or an option that holds a credential.
     :raises CommandKilled: when ``cancellation`` was requested; nothing that was started runs any more.
     """
+    began = time.monotonic()
     # What its tools leave goes with it: a pip that is killed leaves all that it downloaded.
     with scratch_folder("cosmos-venv-build-") as scratch:
         build = _Build(
@@ -89,7 +89,6 @@ def build_environment(
             report=report,
             on_tick=on_tick,
             keep_open=(*keep_open, *descriptors_of(scratch)),
-            replaced_faults=replaced_faults,
         )
         # Nobody knows how it installs, so nothing of uv and pip is done for it; what it made is checked like any other
         # build.
@@ -105,32 +104,17 @@ def build_environment(
         installed = build.finish(is_durable=is_durable)
         if spec.lock_file is not None:
             refuse_stale_lock(spec, installed.pins)
-        return Built(
-            pins=installed.pins,
+        return BuildRecord.of(
+            spec,
+            directory,
+            installed.pins,
             commands=installed.commands,
             installer=RecordedInstaller(name=installer.name, reason=installer.reason),
             sources=build.arguments.sources,
             provides=build.provides,
             libraries=copied,
+            seconds=time.monotonic() - began,
         )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Built(Installed):
-    """The packages of a new environment, and the tool that installed them.
-
-    :param pins: version of each installed distribution.
-    :param commands: names of the commands in ``bin``.
-    :param installer: the one that installed them.
-    :param sources: hosts of the indexes, and folders, that it was told to take them from.
-    :param provides: facts that the check of the spec has found out, by name.
-    :param libraries: size in bytes of each file that was copied into ``lib/``, by its name.
-    """
-
-    installer: RecordedInstaller
-    sources: tuple[str, ...]
-    provides: Mapping[str, str]
-    libraries: Mapping[str, int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,7 +129,6 @@ class _Build:
     report: Callable[[str], None]
     on_tick: Callable[[], None] | None
     keep_open: tuple[int, ...]
-    replaced_faults: Collection[str]
     provides: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -222,20 +205,13 @@ class _Build:
             return read()
 
     def _read_installed(self) -> Installed:
-        faults = post_install.faults(self.directory)
-        if not faults and self.replaced_faults:
-            again = post_install.faults(self.directory, content=True)
-            faults = {fault: again[fault] for fault in again if fault in self.replaced_faults}
-        if faults:
-            raise VirtualenvBuildError(self._damage_message(faults))
+        if faults := post_install.faults(self.directory):
+            message = f"The installation of {self.spec} is damaged: {', '.join(list(faults)[:5])}."
+            if self.installer.name != "pip":  # which unpacks a wheel whose checksums fit
+                names = shlex.join(sorted(set(faults.values())))
+                message += f" uv copies files from its cache unchecked: 'uv cache clean {names}' removes damaged ones."
+            raise VirtualenvBuildError(message)
         return post_install.installed(self.directory)
-
-    def _damage_message(self, faults: Mapping[str, str]) -> str:
-        message = f"The installation of {self.spec} is damaged: {', '.join(list(faults)[:5])}."
-        if self.installer.name == "pip":  # which unpacks a wheel whose checksums fit
-            return message
-        names = shlex.join(sorted(set(faults.values())))
-        return f"{message} uv copies files from its cache unchecked: 'uv cache clean {names}' removes damaged ones."
 
     def _hear_check(self, line: str, *, write_out: Callable[[], object]) -> None:
         """Report a line of the last command. The one that ends the writing of byte code lets the disk begin, and one

@@ -14,11 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cosmos_venv import credentials
-from cosmos_venv.environments.environment import Damaged
-from cosmos_venv.environments.layout import PruneLimits, builder_of
 from cosmos_venv.environments.opening import open_environment
 from cosmos_venv.environments.spec import EnvironmentSpec
-from cosmos_venv.environments.store import EnvironmentStore
+from cosmos_venv.environments.store import DETACHED, EnvironmentStore, PruneLimits
 from cosmos_venv.exceptions import (
     CommandKilled,
     CosmosValueError,
@@ -27,7 +25,7 @@ from cosmos_venv.exceptions import (
     VirtualenvError,
 )
 from cosmos_venv.processes.cancellation import Cancellation
-from cosmos_venv.processes.detached_process import DetachedAtWork, DetachedFailure
+from cosmos_venv.processes.detached_process import DetachedAtWork, DetachedFailure, DetachedWork
 
 if TYPE_CHECKING:
     from cosmos_venv.environments.installers.choice import InstallerPreference
@@ -44,7 +42,6 @@ def build_detached(
     wait: float | None,
     report: Callable[[str], None],
     limits: PruneLimits | None = None,
-    instead_of: Damaged | None = None,
     entry: str = "cosmos_venv.environments.detached:build",
     variables: Mapping[str, str] | None = None,
 ) -> None:
@@ -58,7 +55,6 @@ def build_detached(
     :param wait: seconds to wait at most; None: until the builder has ended.
     :param report: gets lines for the log.
     :param limits: by which the builder prunes the directory's other environments afterwards; None: nothing is pruned.
-    :param instead_of: a build that is not ready, although it is published; None: none is known.
     :param entry: the function of the builder process, as ``module:name``; it calls ``build`` of this module.
     :param variables: environment variables for that function; they may hold credentials. None: none.
     :raises VirtualenvBeingBuilt: when the time is over. The builder goes on.
@@ -67,7 +63,7 @@ def build_detached(
     :raises VirtualenvError: when it cannot be written.
     """
     store = EnvironmentStore(directory, directory_mode=directory_mode)
-    if _is_ready(store, spec, instead_of):
+    if _is_ready(store, spec):
         return
     request = _BuildRequest(
         directory=str(store.directory),
@@ -76,17 +72,17 @@ def build_detached(
         preference=preference,
         max_tries=max_tries,
         limits=limits,
-        instead_of=instead_of,
         variables=variables or {},
     )
     with store.naming_the_directory():
-        builder = builder_of(store, spec.digest)
+        store.make(store.root / DETACHED)
+        builder = DetachedWork(folder=store.root / DETACHED, key=spec.digest)
         log = f"log file {builder.log}"
         try:
             builder.ensure_done(
                 entry,
                 request.to_json().encode(),
-                is_done=lambda: _is_ready(store, spec, instead_of),
+                is_done=lambda: _is_ready(store, spec),
                 wait=wait,
                 on_start=lambda: report(f"The virtualenv for {spec} is being built by a process of its own; {log}."),
                 on_wait=lambda progress: report(f"The virtualenv for {spec} is being built {progress}"),
@@ -109,7 +105,6 @@ class _BuildRequest:
     preference: InstallerPreference
     max_tries: int
     limits: PruneLimits | None
-    instead_of: Damaged | None
     variables: Mapping[str, str]
 
     @property
@@ -126,8 +121,6 @@ class _BuildRequest:
         data = json.loads(text)
         data["spec"] = EnvironmentSpec.from_dict(data["spec"])
         data["limits"] = data["limits"] and PruneLimits(**data["limits"])
-        if damaged := data["instead_of"]:
-            data["instead_of"] = Damaged(path=Path(damaged["path"]), faults=tuple(damaged["faults"]))
         if isinstance(handed_down := data["preference"], dict):
             from cosmos_venv.environments.installers.choice import OtherInstaller
 
@@ -135,8 +128,8 @@ class _BuildRequest:
         return cls(**data)
 
 
-def _is_ready(store: EnvironmentStore, spec: EnvironmentSpec, instead_of: Damaged | None) -> bool:
-    environment = store.find(spec, instead_of=instead_of)
+def _is_ready(store: EnvironmentStore, spec: EnvironmentSpec) -> bool:
+    environment = store.find(spec)
     if environment is not None:
         environment.close()
     return environment is not None
@@ -159,7 +152,6 @@ def build(
             wanted.spec,
             preference=wanted.preference,
             max_tries=wanted.max_tries,
-            instead_of=wanted.instead_of,
             cancellation=cancellation,
             report=partial(print, flush=True),
             limits=wanted.limits,

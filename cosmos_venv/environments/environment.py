@@ -1,6 +1,7 @@
 """One ready environment in a task's hands, and the record of its build.
 
-No credential is in a record: each text that could hold one is masked before it is written.
+The record of a digest is the commit: an environment is ready from the moment at which the record names its folder. No
+credential is in a record: each text that could hold one is masked before it is written.
 """
 
 from __future__ import annotations
@@ -8,111 +9,13 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
 
 from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter, Library
-from cosmos_venv.files.durable_files import write_anew
-from cosmos_venv.files.untrusted import parsed, read_plain
 from cosmos_venv.processes.lease import Lease
-
-_SHOWN_FAULTS = 3
-
-
-@dataclass(frozen=True, kw_only=True)
-class Damaged:
-    """A build that is published and does not serve any more: another one is to be built and takes its place.
-
-    :param path: the build's own directory.
-    :param faults: what is wrong with it, one clause each.
-    """
-
-    path: Path
-    faults: tuple[str, ...]
-
-    def __str__(self) -> str:
-        shown = "; ".join(self.faults[:_SHOWN_FAULTS])
-        rest = len(self.faults) - _SHOWN_FAULTS
-        return f"The virtualenv {self.path} is damaged: {shown}" + (f"; and {rest} more." if rest > 0 else ".")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Environment:
-    """A ready environment. It stays as it is until ``close``.
-
-    :param path: the build's own directory, never a link to it: through the link a running process would import the rest
-        of its modules from the next generation.
-    :param digest: of its spec, 64 hexadecimal digits.
-    :param record_file: file in which the record of its build stands.
-    :param was_built: whether it was made for this caller; False: it stood there.
-    :param lease: what keeps it from being removed; None where none is needed or the mount knows no locks.
-    :param is_temporary: whether it is this caller's alone, and gone after use.
-    :param held_by: further descriptors that keep it, which are not ours to close.
-    :param was_pushed: whether it was put into the remote store for this caller.
-    """
-
-    path: Path
-    digest: str
-    record_file: Path
-    was_built: bool
-    lease: Lease | None = None
-    is_temporary: bool = False
-    held_by: tuple[int, ...] = ()
-    was_pushed: bool = False
-
-    @property
-    def python(self) -> Path:
-        """The environment's own interpreter."""
-        return self.path / "bin" / "python"
-
-    def script(self, name: str) -> Path:
-        """Return the path of a console script, which is there if some package brought it.
-
-        :param name: of the command, such as ``dbt``.
-        """
-        return self.path / "bin" / name
-
-    @property
-    def record(self) -> Mapping[str, Any]:
-        """The record of its build: spec, pins, installer, by whom, when, how long. It holds no credentials.
-
-        :raises OSError: when the record cannot be read.
-        :raises ValueError: when it is no JSON.
-        """
-        content: dict[str, Any] = parsed(read_plain(self.record_file), dict)
-        return content
-
-    @property
-    def engine(self) -> str:
-        """The kind of its dbt, by the record of its build: ``python`` or ``native``; empty where it does not say so."""
-        try:
-            return str(self.record["provides"]["engine"])
-        except (OSError, ValueError, KeyError, TypeError):
-            return ""
-
-    @property
-    def age(self) -> float | None:
-        """Seconds since it was built, by its record; None when that cannot be read."""
-        try:
-            # By the record and not by the time of a file, which a copy of the store or a restored backup would change.
-            built_at = datetime.fromisoformat(self.record["built_at"])
-            return (datetime.now(tz=timezone.utc) - built_at).total_seconds()
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
-
-    @property
-    def keep_open(self) -> tuple[int, ...]:
-        """Descriptors for a guarded command, so that the environment counts as used until its last descendant ends."""
-        return self.held_by if self.lease is None else (*self.held_by, *self.lease.descriptors)
-
-    def close(self) -> None:
-        """Give up the lease. May be called again."""
-        # The path stays valid for what was started in it: the guard holds descriptors of its own.
-        if self.lease is not None:
-            self.lease.close()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,7 +26,7 @@ class RecordedSpec:
     :param pip_install_options: as in ``EnvironmentSpec``, masked.
     :param interpreter: the Python that the environment was made of.
     :param system_site_packages: whether packages of the worker are visible in it.
-    :param libraries: as in ``EnvironmentSpec``; none in a record of an earlier release.
+    :param libraries: as in ``EnvironmentSpec``.
     """
 
     requirements: tuple[str, ...]
@@ -164,23 +67,26 @@ class BuildRecord:
     """The record of one build.
 
     :param digest: of its spec, 64 hexadecimal digits.
-    :param spec: what was asked for.
+    :param build: name of its folder: ``<digest>-<8 hexadecimal digits>``.
+    :param spec: the spec that was asked for.
     :param pins: version of each distribution that was installed.
+    :param commands: names of the commands in its ``bin``.
     :param installer: the tool that installed them.
     :param built_by: the process that built.
     :param built_at: ISO 8601, in UTC.
     :param seconds: that the building took.
     :param sources: hosts of the indexes, and folders, that the installer was told to take them from.
-    :param provides: facts that the check of the spec has found out, by name: of dbt its engine and version. Empty in a
-        record of an earlier release.
-    :param libraries: size in bytes of each file that was copied into ``lib/``, by its name; none in a record of an
-        earlier release.
+    :param provides: facts that the check of the spec has found out, by name: of dbt its engine and version.
+    :param libraries: size in bytes of each file that was copied into ``lib/``, by its name.
     :param fetched_from: the remote store that it came from, without credentials; empty where it was built here.
+    :param upgrade_failed_at: when the last upgrade failed that was to replace this build, as ISO 8601; empty: none did.
     """
 
     digest: str
+    build: str
     spec: RecordedSpec
     pins: dict[str, str]
+    commands: tuple[str, ...]
     installer: RecordedInstaller
     built_by: RecordedBuilder
     built_at: str
@@ -189,36 +95,43 @@ class BuildRecord:
     provides: dict[str, str] = field(default_factory=dict)
     libraries: dict[str, int] = field(default_factory=dict)
     fetched_from: str = ""
+    upgrade_failed_at: str = ""
 
     @classmethod
     def of(
         cls,
         spec: EnvironmentSpec,
+        build: Path,
         pins: Mapping[str, str],
         *,
         installer: RecordedInstaller,
-        sources: tuple[str, ...],
         seconds: float,
+        commands: Sequence[str] = (),
+        sources: tuple[str, ...] = (),
         provides: Mapping[str, str] | None = None,
         libraries: Mapping[str, int] | None = None,
     ) -> BuildRecord:
         """Return the record of what this process has built now. Whatever could hold a credential is masked.
 
-        :param spec: what was asked for.
+        :param spec: the spec that was asked for.
+        :param build: the folder.
         :param pins: version of each installed distribution.
         :param installer: the tool that installed them.
-        :param sources: as in ``BuildRecord``.
         :param seconds: that the building took.
+        :param commands: as in ``BuildRecord``.
+        :param sources: as in ``BuildRecord``.
         :param provides: as in ``BuildRecord``; None: nothing is known.
         :param libraries: as in ``BuildRecord``; None: none.
         """
         return cls(
             digest=spec.digest,
+            build=build.name,
             spec=RecordedSpec(**{**spec.redacted, "interpreter": spec.interpreter, "libraries": spec.libraries}),
             pins=dict(pins),
+            commands=tuple(commands),
             installer=installer,
             built_by=RecordedBuilder(pid=os.getpid(), uid=os.getuid(), host=socket.gethostname()),
-            built_at=datetime.now(tz=timezone.utc).isoformat(timespec="seconds"),
+            built_at=now(),
             seconds=round(seconds, 3),
             sources=sources,
             provides=dict(provides or {}),
@@ -230,21 +143,76 @@ class BuildRecord:
         return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
 
 
-def write_record(file: Path, record: BuildRecord) -> None:
-    """Write down what was built.
+def now() -> str:
+    """Return the time as records have it: ISO 8601, in UTC."""
+    return datetime.now(tz=timezone.utc).isoformat(timespec="seconds")
 
-    :param file: the record's path.
-    :param record: the record.
-    :raises OSError: when the file cannot be written.
+
+def is_within(instant: str, seconds: float) -> bool:
+    """Return whether an instant lies in the past and is no older than some seconds.
+
+    :param instant: a time of a record. No time, and a time that lies ahead, are within nothing: with a clock that was
+        set back nobody would upgrade for years.
+    :param seconds: the age in question.
     """
-    write_anew(file, record.to_json())
+    # By the record and not by the time of a file, which a copy of the store or a restored backup would change.
+    try:
+        age = (datetime.now(tz=timezone.utc) - datetime.fromisoformat(instant)).total_seconds()
+    except ValueError:
+        return False
+    return 0 <= age < seconds
 
 
-def read_record(file: Path) -> BuildRecord:
-    """Return the record of a build.
+@dataclass(frozen=True, kw_only=True)
+class Environment:
+    """A ready environment. It stays as it is until ``close``.
 
-    :param file: its path.
-    :raises OSError: when it cannot be read.
-    :raises ValueError: saying what is wrong with its content.
+    :param path: its folder.
+    :param record: the record of its build.
+    :param was_built: whether it was made for this caller; False: it stood there.
+    :param lease: what keeps it from being removed; None where none is needed or the mount knows no locks.
+    :param is_temporary: whether it is this caller's alone, and gone after use.
+    :param held_by: further descriptors that keep it, which are not ours to close.
+    :param was_pushed: whether it was put into the remote store for this caller.
     """
-    return parsed(read_plain(file), BuildRecord)
+
+    path: Path
+    record: BuildRecord
+    was_built: bool
+    lease: Lease | None = None
+    is_temporary: bool = False
+    held_by: tuple[int, ...] = ()
+    was_pushed: bool = False
+
+    @property
+    def digest(self) -> str:
+        """The digest of its spec, 64 hexadecimal digits."""
+        return self.record.digest
+
+    @property
+    def python(self) -> Path:
+        """The environment's own interpreter."""
+        return self.path / "bin" / "python"
+
+    def script(self, name: str) -> Path:
+        """Return the path of a console script, which is there if some package brought it.
+
+        :param name: of the command, such as ``dbt``.
+        """
+        return self.path / "bin" / name
+
+    @property
+    def engine(self) -> str:
+        """The kind of its dbt, by the record of its build: ``python`` or ``native``; empty where it does not say so."""
+        return self.record.provides.get("engine", "")
+
+    @property
+    def keep_open(self) -> tuple[int, ...]:
+        """Descriptors for a guarded command, so that the environment counts as used until its last descendant ends."""
+        return self.held_by if self.lease is None else (*self.held_by, *self.lease.descriptors)
+
+    def close(self) -> None:
+        """Give up the lease. May be called again."""
+        # The path stays valid for what was started in it: the guard holds descriptors of its own.
+        if self.lease is not None:
+            self.lease.close()

@@ -20,13 +20,16 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from cosmos_venv.environments.layout import KERNEL_LOCK_FILENAME, LOCK_FILENAME
 from cosmos_venv.exceptions import VirtualenvError, VirtualenvLockTimeout
 from cosmos_venv.files.durable_files import open_own, write_new
 from cosmos_venv.files.filesystem_check import UNSUPPORTED, unfit_message, why_unfit
 from cosmos_venv.files.kernel_lock import FileToLock, flock_at_once, open_to_ask, unlock
 from cosmos_venv.processes.cancellation import Cancellation
 
+LOCK_FILENAME = "cosmos_virtualenv.lock"
+"""File with the PID of the builder, in the format of other implementations."""
+KERNEL_LOCK_FILENAME = "cosmos_virtualenv.flock"
+"""File that the kernel lock is taken on; it is never removed."""
 TRY_SECONDS = 1.0
 """Cosmos's setting virtualenv_max_retries_lock counts tries, one a second."""
 _TURN = 0.01  # a waiter takes the lock at most two turns after its release
@@ -303,7 +306,7 @@ class VirtualenvLock:
                 raise self._unfit("hard links", error) from error
             raise
         finally:
-            finished.unlink()
+            finished.unlink(missing_ok=True)  # another host sweeps too
         return True
 
     def _remove(self, judged: LockRecord) -> bool:
@@ -323,7 +326,7 @@ class VirtualenvLock:
         if not is_judged:
             with suppress(FileExistsError):  # a third record was quicker; the next turn judges it
                 os.link(aside, self.file)
-        aside.unlink()
+        aside.unlink(missing_ok=True)
         return is_judged
 
     def _release(self, report: Callable[[str], None]) -> None:

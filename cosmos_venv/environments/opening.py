@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import os
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cosmos_venv.environments.environment import BuildRecord, Damaged, Environment, write_record
-from cosmos_venv.environments.layout import LONGEST_UPGRADE_PAUSE, PruneLimits, upgrade_failed_recently
+from cosmos_venv.environments.environment import BuildRecord, Environment, is_within
 from cosmos_venv.environments.spec import EnvironmentSpec
-from cosmos_venv.environments.store import EnvironmentStore
+from cosmos_venv.environments.store import EnvironmentStore, PruneLimits
 from cosmos_venv.exceptions import VirtualenvError
 from cosmos_venv.files import os_errors
 from cosmos_venv.files.permissions import is_trusted_way
@@ -28,7 +26,8 @@ if TYPE_CHECKING:
     from cosmos_venv.environments.remote_store import RemoteStore
 
 WAY_OUT_OF_AN_OPEN_TMPDIR = "Set TMPDIR to a folder where they cannot, or give this one the sticky bit (chmod +t)."
-_RECORD_NAME = "cosmos-venv.json"
+LONGEST_UPGRADE_PAUSE = 3600.0
+"""Seconds until a failed upgrade is tried again; less where upgrades are wanted more often."""
 
 
 @contextmanager
@@ -39,7 +38,6 @@ def open_environment(
     preference: InstallerPreference = "auto",
     max_tries: int,
     upgrade_after: float | None = None,
-    instead_of: Damaged | None = None,
     cancellation: Cancellation,
     report: Callable[[str], None],
     warn: Callable[[str], None] | None = None,
@@ -52,11 +50,9 @@ def open_environment(
     :param spec: what it must hold.
     :param preference: which installer builds it.
     :param max_tries: seconds to wait for another builder that makes no progress.
-    :param upgrade_after: age in seconds at which a spec that asks for ``--upgrade`` is resolved anew, into a newer
-        generation, by one task at a time; the others use what is ready. None: never. When that fails, what is ready is
-        used, and the next attempt waits for as long, at most an hour.
-    :param instead_of: a build that counts as missing: unless another one has taken its place already, a newer
-        generation is built and published over it. Tasks that use it keep it.
+    :param upgrade_after: age in seconds at which a spec that asks for ``--upgrade`` is resolved anew, by one task at a
+        time; the others use what is ready. None: never. When that fails, what is ready is used, and the next attempt
+        waits for as long, at most an hour.
     :param cancellation: ends waiting and building.
     :param report: gets lines for the task's log.
     :param warn: gets lines that somebody should act on; None: ``report`` does.
@@ -69,42 +65,34 @@ def open_environment(
     :raises VirtualenvError: when the directory cannot be read or written, or somebody else can have written there.
     :raises CommandKilled: when ``cancellation`` was requested.
     """
-    # Most tasks do not come here: ``managed/resolve.py`` has found their environment. A task that may upgrade and the
-    # detached builder look here first; for the others, another builder may have published one since.
-    environment = store.find(spec, instead_of=instead_of, cancellation=cancellation, warn=warn or report)
-    if environment is None or _is_outdated(environment, spec, upgrade_after):
+    environment = store.find(spec, cancellation=cancellation)
+    pause = LONGEST_UPGRADE_PAUSE if upgrade_after is None else min(upgrade_after, LONGEST_UPGRADE_PAUSE)
+    wants_upgrade = upgrade_after is not None and spec.asks_for_upgrade
+    if environment is None or (wants_upgrade and _is_outdated(environment.record, upgrade_after or 0.0, pause)):
         from cosmos_venv.environments.publisher import Publisher
 
         publisher = Publisher(
-            store,
-            spec,
-            instead_of=instead_of,
+            store=store,
+            spec=spec,
+            preference=preference,
             cancellation=cancellation,
             report=report,
-            warn=warn,
+            warn=warn or report,
             limits=limits,
             remote=remote(),
         )
         if environment is None:
-            environment = publisher.make_ready(preference=preference, max_tries=max_tries)
+            environment = publisher.make_ready(max_tries=max_tries)
         else:
-            environment = publisher.upgrade(environment, preference=preference, pause=_pause(upgrade_after))
+            environment = publisher.upgrade(environment, pause=pause)
     try:
         yield environment
     finally:
         environment.close()
 
 
-def _is_outdated(environment: Environment, spec: EnvironmentSpec, upgrade_after: float | None) -> bool:
-    if upgrade_after is None or not spec.asks_for_upgrade:
-        return False
-    age = environment.age
-    is_young = age is not None and age < upgrade_after
-    return not (is_young or upgrade_failed_recently(environment.path, pause=_pause(upgrade_after)))
-
-
-def _pause(upgrade_after: float | None) -> float:
-    return LONGEST_UPGRADE_PAUSE if upgrade_after is None else min(upgrade_after, LONGEST_UPGRADE_PAUSE)
+def _is_outdated(record: BuildRecord, upgrade_after: float, pause: float) -> bool:
+    return not (is_within(record.built_at, upgrade_after) or is_within(record.upgrade_failed_at, pause))
 
 
 @contextmanager
@@ -152,26 +140,6 @@ def temporary_environment(
         report(f"Creating a temporary virtualenv {path} with {installer.name} ({installer.reason}).")
         if not is_trusted_way(path):
             report(f"Other users can replace what stands in {path.parent}. {WAY_OUT_OF_AN_OPEN_TMPDIR}")
-        began = time.monotonic()
-        built = build_environment(spec, path, installer, cancellation=cancellation, report=report, keep_open=keep_open)
-        record_file = path / _RECORD_NAME
-        with os_errors.naming(record_file):
-            record = BuildRecord.of(
-                spec,
-                built.pins,
-                installer=built.installer,
-                sources=built.sources,
-                provides=built.provides,
-                libraries=built.libraries,
-                seconds=time.monotonic() - began,
-            )
-            write_record(record_file, record)
-        yield Environment(
-            path=path,
-            digest=spec.digest,
-            record_file=record_file,
-            was_built=True,
-            is_temporary=True,
-            # In place of a lease: with these open no sweep of the temporary folder takes it for abandoned.
-            held_by=keep_open,
-        )
+        record = build_environment(spec, path, installer, cancellation=cancellation, report=report, keep_open=keep_open)
+        # In place of a lease: with these open no sweep of the temporary folder takes it for abandoned.
+        yield Environment(path=path, record=record, was_built=True, is_temporary=True, held_by=keep_open)

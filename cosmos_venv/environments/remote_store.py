@@ -23,8 +23,8 @@ from cosmos_venv.environments import post_install
 from cosmos_venv.environments.archive import BadArchive, pack, unpack, zstd
 from cosmos_venv.environments.environment import BuildRecord
 from cosmos_venv.environments.installers.creation import create_empty, empty_directory
-from cosmos_venv.environments.layout import LAYOUT
 from cosmos_venv.environments.spec import Interpreter
+from cosmos_venv.environments.store import LAYOUT
 from cosmos_venv.exceptions import CommandKilled, VirtualenvError
 from cosmos_venv.files.read_limits import Limit, sha256_of_file
 from cosmos_venv.files.untrusted import parsed
@@ -103,13 +103,11 @@ class ArchiveRecord:
 
     :param sha256: of its archive, 64 hexadecimal digits.
     :param size: bytes of its archive.
-    :param name: of the build's directory.
-    :param build: the record of its build.
+    :param build: the record of its build, which names the folder.
     """
 
     sha256: str
     size: int
-    name: str
     build: BuildRecord
 
 
@@ -120,7 +118,7 @@ class RemoteEnvironment:
     :param store: the remote store.
     :param digest: of the environment.
     :param interpreter: the Python that it is made of.
-    :param builds: directory of the builds among which it stands, or is to stand.
+    :param root: folder of the builds among which it stands, or is to stand.
     :param cancellation: ends the waiting.
     :param report: gets lines for the task's log.
     :param warn: gets lines that somebody should act on.
@@ -129,7 +127,7 @@ class RemoteEnvironment:
     store: RemoteStore
     digest: str
     interpreter: Interpreter
-    builds: Path
+    root: Path
     cancellation: Cancellation
     report: Callable[[str], None] = lambda _: None
     warn: Callable[[str], None] = lambda _: None
@@ -140,7 +138,7 @@ class RemoteEnvironment:
 
     def __post_init__(self) -> None:
         self.platform = platform_key(self.interpreter)
-        place = hashlib.sha256(str(self.builds).encode()).hexdigest()[:16]
+        place = hashlib.sha256(str(self.root).encode()).hexdigest()[:16]
         self._stem = f"{self.platform}/{self.digest}-{place}"
 
     def find(self, *, newer_than: str = "") -> ArchiveRecord | None:
@@ -162,7 +160,7 @@ class RemoteEnvironment:
             self._give_up(error)
             return None
         if record is None:
-            wanted = f"environment {self.digest[:12]} for {self.platform} at {self.builds.parents[1]}"
+            wanted = f"environment {self.digest[:12]} for {self.platform} at {self.root.parent}"
             self.pass_over(f"{self.store.folder} holds no {wanted}", tell=self.report)
         return record if record is not None and record.build.built_at > newer_than else None
 
@@ -170,7 +168,7 @@ class RemoteEnvironment:
         """Put the environment into a directory; None when it is to be built here, and the directory is empty then.
 
         :param record: of ``find``.
-        :param directory: of the record's name among the builds; does not exist yet or is empty.
+        :param directory: the folder that the record names; does not exist yet or is empty.
         :param on_tick: called about once a second meanwhile.
         :returns: the record of its build.
         :raises CommandKilled: when ``cancellation`` was requested.
@@ -224,7 +222,7 @@ class RemoteEnvironment:
             archive = scratch / "archive"
             pack(environment, archive, on_file=on_wait)
             size = archive.stat().st_size
-            record = ArchiveRecord(sha256=sha256_of_file(archive), size=size, name=environment.name, build=build)
+            record = ArchiveRecord(sha256=sha256_of_file(archive), size=size, build=build)
             earlier = self._usable_record()
             folder.upload(archive, self._archive(record), seconds=seconds, on_wait=on_wait)
         content = json.dumps(asdict(record), ensure_ascii=False).encode()

@@ -275,7 +275,7 @@ class EnvironmentSpec:
         shown = asdict(self)
         del shown["check"]
         for name in ("requirements", "pip_install_options"):
-            shown[name] = [credentials.mask(text) for text in shown[name]]
+            shown[name] = tuple(credentials.mask(text) for text in shown[name])
         return shown
 
     def as_dict(self) -> dict[str, Any]:

@@ -1,60 +1,151 @@
-"""Finding ready environments without a lock: in one ``virtualenv_dir``, and in the stores of a search path.
+"""The store of environments in one ``virtualenv_dir``, and the stores of a search path.
 
-``envs-v1/<digest>`` is a link to ``builds/<digest>-<n>``; ``publisher`` makes both. The order in which one is found:
-resolve the link, take a shared lease, look again whether link, build and lease are still the same, else start over. The
-stores of a search path, such as one in an image, are never written to.
+- ``envs-v2/<digest>.json`` is record and pointer at once: it names the folder ``envs-v2/<digest>-<suffix>``. Publishing
+  is one rename, retiring is one unlink. A folder that no record names is a build at work, one that tasks still use, or
+  rubbish for the next builder. No suffix is used twice.
+- An environment is found without a lock: read the record, take a shared lease, read the record again.
+- The caller of ``publish`` holds the lock of the directory. ``retiring`` takes builds out of sight and deletes them.
+- The stores of a search path, such as one in an image, are never written to.
 """
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import sys
 import time
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
 from pathlib import Path
 
-from cosmos_venv.environments.environment import Damaged, Environment
-from cosmos_venv.environments.layout import StoreLayout
+from cosmos_venv.environments.environment import BuildRecord, Environment
 from cosmos_venv.environments.spec import EnvironmentSpec
-from cosmos_venv.exceptions import CosmosValueError
+from cosmos_venv.exceptions import CosmosValueError, VirtualenvError
+from cosmos_venv.files import durable_files, os_errors
 from cosmos_venv.files.kernel_lock import NOBODY_LOCKS
-from cosmos_venv.files.permissions import Way
+from cosmos_venv.files.permissions import Way, judge, make_directory
+from cosmos_venv.files.untrusted import parsed, read_plain
 from cosmos_venv.processes.cancellation import Cancellation
-from cosmos_venv.processes.lease import Lease, lease_path
+from cosmos_venv.processes.lease import Lease
 
+# The layout's version is in its name: releases share a directory without reading each other's entries.
+LAYOUT = "envs-v2"
+DETACHED = "detached"
+"""The folder of the files of detached builders, below the layout's."""
 LOOKED_FOR = "cosmos_venv.virtualenv_dir"
 """The audit event (PEP 578) before an environment is looked for: the directory, and the parameter that names it."""
-_REMOVAL_IN_PROGRESS = 0.005
-# Taking a build out of sight is a matter of milliseconds; a pruner that was stopped in the middle keeps nobody.
-_LONGEST_REMOVAL = 5.0
-
 PARAMETER = "virtualenv_search_path"
+DAY = 86_400
+
+_NAME = re.compile(r"(?P<digest>[0-9a-f]{64})(-[0-9a-f]{8}(?:\.lease)?|\.json)")
+_TURN = 0.005
+# Taking a build out of sight is a matter of milliseconds; a pruner that was stopped in the middle keeps nobody.
+_LONGEST_RETIRING = 5.0
+_OF_A_DISK = {*os_errors.FULL, errno.EROFS}
+_ANOTHER = "or choose another directory."
 
 
-class EnvironmentStore(StoreLayout):
-    """A directory of managed environments, in which ready ones are found without a lock."""
+@dataclass(frozen=True, kw_only=True)
+class PruneLimits:
+    """Limits of what a store may hold; 0 is no limit.
 
-    def find(
+    :param max_age: seconds since an environment was last used.
+    :param max_count: number of environments; those used last stay.
+    :param max_bytes: bytes on disk of all environments together.
+    :param min_age: seconds; an environment that was used within them stays, whatever the limits say.
+    :raises CosmosValueError: naming the value that is negative.
+    """
+
+    max_age: float = 30 * DAY
+    max_count: int = 10
+    max_bytes: int = 0
+    min_age: float = DAY
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            if getattr(self, field.name) < 0:
+                raise CosmosValueError(f"{field.name} is {getattr(self, field.name)}: give 0 (no limit) or more.")
+
+
+class EnvironmentStore:
+    """The managed environments of one directory. Making a store touches no file.
+
+    :param directory: the user's ``virtualenv_dir``; made when the first environment is built.
+    :param directory_mode: permissions of directories that are made; None: the group may write where it may in the
+        directory above (see ``files.permissions.make_directory``).
+    :param parameter: the parameter or setting that the user gave the directory as, for messages.
+    :param is_read_only: whether environments are only looked for; nothing is written then, not even a lease.
+    """
+
+    def __init__(
         self,
-        spec: EnvironmentSpec,
+        directory: Path,
         *,
-        instead_of: Damaged | None = None,
-        cancellation: Cancellation | None = None,
-        warn: Callable[[str], None] | None = None,
-    ) -> Environment | None:
+        directory_mode: int | None = None,
+        parameter: str = "virtualenv_dir",
+        is_read_only: bool = False,
+    ) -> None:
+        self.directory_mode = directory_mode
+        self.parameter = parameter
+        self.is_read_only = is_read_only
+        # Not resolved: a link on the way as the user wrote it can be replaced by another user, and is judged too.
+        self._given = directory if directory.is_absolute() else Path.cwd() / directory
+        # Resolved once: a link above that is turned to another place later changes nothing. Not by Path.resolve, which
+        # raises a RuntimeError for a link to itself.
+        self.directory = Path(os.path.realpath(directory))
+        self.root = self.directory / LAYOUT
+
+    def record_file(self, digest: str) -> Path:
+        """Return the file whose record names the ready build of a digest.
+
+        :param digest: 64 hexadecimal digits, as in ``EnvironmentSpec.digest``.
+        """
+        return self.root / f"{digest}.json"
+
+    def make(self, *more: Path) -> None:
+        """Make the directories of the store where they are missing, and judge them before anything in them is run.
+
+        :param *more: further directories in it.
+        :raises VirtualenvError: when another user can have written there.
+        :raises OSError: when one cannot be made.
+        """
+        for directory in (self.directory, self.root, *more):
+            make_directory(directory, self.directory_mode)
+        judge(self._given, self.root, *more, parameter=self.parameter)
+
+    def judge(self) -> Way | None:
+        """Return the trusted way to the environments; None when there is no such place yet.
+
+        :raises VirtualenvError: when another user can have written there, or can replace a directory on the way.
+        :raises OSError: when a directory on the way cannot be looked at.
+        """
+        try:
+            # As it was given, for a link on that way counts too; then as it is used from here on.
+            return judge(self._given, self.directory, self.root, parameter=self.parameter)
+        except FileNotFoundError:
+            return None
+
+    def published(self, digest: str) -> BuildRecord | None:
+        """Return the record of the ready build of a digest; None when there is none that can be read.
+
+        :param digest: 64 hexadecimal digits.
+        :raises OSError: when the record is there and cannot be read.
+        """
+        try:
+            record = parsed(read_plain(self.record_file(digest)), BuildRecord)
+        except (FileNotFoundError, ValueError):
+            return None  # a record that a power cut has damaged is replaced by the next build
+        return record if _NAME.fullmatch(record.build) and record.build.startswith(f"{digest}-") else None
+
+    def find(self, spec: EnvironmentSpec, *, cancellation: Cancellation | None = None) -> Environment | None:
         """Return the ready environment, leased to the caller, who closes it; None when there is none. No lock is taken.
 
-        None too when it is being removed and that does not come to an end, and when others could have written to it: a
-        caller who may build does so then.
-
         :param spec: what it must hold.
-        :param instead_of: a build that counts as none; None: every build counts.
         :param cancellation: ends the search; None: nothing does.
-        :param warn: gets a line when an environment is there and is not used; None: nobody does.
         :raises CosmosValueError: when ``virtualenv_dir`` is a file.
-        :raises VirtualenvError: when it cannot be read, or somebody else can have written there, or, in a read-only
-            store, to the environment.
+        :raises VirtualenvError: when it cannot be read, or somebody else can have written there.
         :raises CommandKilled: when ``cancellation`` was requested meanwhile.
         """
         # The pytest plugin watches this event, to know which directories a test has used.
@@ -62,75 +153,128 @@ class EnvironmentStore(StoreLayout):
             sys.audit(LOOKED_FOR, str(self._given), self.parameter)
         with self.naming_the_directory():
             way = self.judge()
-        deadline = time.monotonic() + _LONGEST_REMOVAL
-        while way is not None:
-            if cancellation is not None:
-                cancellation.raise_if_requested()
-            # The link is read in each turn: while this task waits for a removal, another one may publish a newer build.
-            build = self._whole_build(spec, way)
-            if build is None or (instead_of is not None and build == instead_of.path):
+            if way is None:
                 return None
-            with suppress(BlockingIOError):
-                lease = self._leased(build)
-                # Between reading the link and locking the lease the build may have been removed or replaced.
-                if lease is None or (self._whole_build(spec, way) == build and lease.is_of(build)):
+            deadline = time.monotonic() + _LONGEST_RETIRING
+            # The record is read in each turn: while a build is retired, another one may be published.
+            while (record := self._usable(spec.digest, way)) is not None and time.monotonic() < deadline:
+                if cancellation is not None:
+                    cancellation.raise_if_requested()
+                build = self.root / record.build
+                try:
+                    lease = self._leased(build)
+                except BlockingIOError:
+                    time.sleep(_TURN)
+                    continue
+                # Between reading the record and locking the lease the build may have been retired or replaced.
+                if lease is None or self.published(spec.digest) == record:
                     if self.is_read_only:  # one of a search path counts as used only when an environment is found
                         sys.audit(LOOKED_FOR, str(self._given), self.parameter)
-                    return self.environment_of(spec, build, lease=lease)
+                    return Environment(path=build, record=record, was_built=False, lease=lease)
                 lease.close()
-            if time.monotonic() >= deadline:
-                if warn is not None:
-                    warn(f"{lease_path(build)} stays locked by a process that cannot be seen: {build} is built anew.")
-                return None
-            # Somebody holds the lease exclusively: the removal, which takes milliseconds, or a process that was stopped
-            # in it.
-            time.sleep(_REMOVAL_IN_PROGRESS)
         return None
 
-    def environment_of(
-        self, spec: EnvironmentSpec, build: Path, *, lease: Lease | None, was_built: bool = False
-    ) -> Environment:
-        """Return the environment that stands in a build's directory.
-
-        :param spec: what it holds.
-        :param build: the directory.
-        :param lease: what keeps it from being removed; None where the mount knows no locks. It becomes the
-            environment's.
-        :param was_built: whether it was made for this caller.
-        """
-        return Environment(
-            path=build,
-            digest=spec.digest,
-            record_file=self.record_file(build),
-            was_built=was_built,
-            lease=lease,
-        )
-
-    def _whole_build(self, spec: EnvironmentSpec, way: Way) -> Path | None:
-        """Return the published build; None when it is gone, or the interpreter that it links to."""
-        build = self.published(spec.digest, way)
-        with self.naming_the_directory():
-            # Asked of the file system and not of the record: a base Python that was uninstalled leaves the link
-            # dangling.
-            return build if build is not None and (build / "bin" / "python").exists() else None
+    def _usable(self, digest: str, way: Way) -> BuildRecord | None:
+        """Return the record of a digest whose build may be used; None when the build is gone, or its interpreter."""
+        record = self.published(digest)
+        if record is None:
+            return None
+        try:
+            way.follow(self.root / record.build)
+        except FileNotFoundError:  # retired in this moment
+            return None
+        # Asked of the file system and not of the record: a base Python that was uninstalled leaves a dangling link.
+        return record if (self.root / record.build / "bin" / "python").exists() else None
 
     def _leased(self, build: Path) -> Lease | None:
         """Return a lease for the caller; None where nobody has any, or this user may not have one.
 
-        :raises BlockingIOError: while somebody removes the build.
+        :raises BlockingIOError: while somebody retires the build.
         """
         try:
             lease = Lease.shared(build, make=not self.is_read_only)
         except OSError as error:
             if not self.is_read_only and error.errno not in NOBODY_LOCKS:
-                with self.naming_the_directory():
-                    raise
+                raise
             # Nobody prunes a mount that is read-only or knows no locks. A store of another user keeps its leases for
             # that user alone: what is used there is protected by the age at which its pruner begins.
             return None
-        if lease is not None:
-            return lease
-        raise BlockingIOError
+        if lease is None:
+            raise BlockingIOError
+        return lease
+
+    def new_build(self, digest: str) -> Path:
+        """Return a folder for a build, which nobody else has or will have.
+
+        :param digest: 64 hexadecimal digits.
+        """
+        return self.root / f"{digest}-{os.urandom(4).hex()}"
+
+    def publish(self, record: BuildRecord) -> None:
+        """Let the record of a digest name a build. No task ever sees half a record, or none in between.
+
+        :param record: of a build that is whole, and stands in its folder.
+        :raises OSError: when it cannot be written.
+        """
+        with durable_files.in_one_step(self.record_file(record.digest)) as apart:
+            durable_files.write_new(apart, record.to_json())
+
+    def names(self) -> dict[str, set[str]]:
+        """Return what stands in the store: by the name of each build ``""`` for its folder and ``.lease``; by digest
+        ``.json``.
+
+        :raises OSError: when the store cannot be read.
+        """
+        found: dict[str, set[str]] = {}
+        for name in os.listdir(self.root):  # noqa: PTH208 - names are wanted
+            if _NAME.fullmatch(name):
+                stem, dot, ending = name.partition(".")
+                found.setdefault(stem, set()).add(f"{dot}{ending}")
+        return found
+
+    @contextmanager
+    def naming_the_directory(self) -> Iterator[None]:
+        """Turn errors of the file system within this block into errors that name ``virtualenv_dir`` and the way out."""
+        try:
+            yield
+        except OSError as error:
+            is_file = isinstance(error, FileExistsError | NotADirectoryError) and not self.directory.is_dir()
+            raise self._not_a_directory() if is_file else self._unusable(error) from error
+
+    def _not_a_directory(self) -> CosmosValueError:
+        return CosmosValueError(
+            f"{self.parameter}: {self.directory} is not a directory, or a file stands where one of its parents should. "
+            "Give the path of a directory" + ("." if self.is_read_only else "; it is made when it does not exist.")
+        )
+
+    def _unusable(self, error: OSError) -> VirtualenvError:
+        place = os_errors.place_of(error)
+        is_ours = place is None or place.is_relative_to(self.directory)
+        if error.errno not in _OF_A_DISK or not is_ours:
+            # A directory below the temporary folder is named all the same: it can be chosen.
+            words = os_errors.shortage(error)
+            if words is not None:
+                return VirtualenvError(words)
+        where = f" ({error.filename})" if error.filename else ""
+        what = f"{self.parameter} {self.directory} cannot be used: {error.strerror or error}{where}. "
+        if self.is_read_only:
+            return VirtualenvError(f"{what}Make it readable for user id {os.getuid()}, or leave it out.")
+        if error.errno in os_errors.FULL:
+            room = os_errors.FreeSpace.at(self.directory)
+            return VirtualenvError(f"{what}Make room there ({room} free; cosmos-venv env prune), {_ANOTHER}")
+        if error.errno == errno.EROFS:
+            return VirtualenvError(
+                f"{what}Mount it writable, {_ANOTHER} What is built into an image is found by virtualenv_search_path."
+            )
+        return VirtualenvError(f"{what}Make it readable and writable for user id {os.getuid()}, {_ANOTHER}")
+
+
+def digest_of(build: Path) -> str:
+    """Return the digest of a build.
+
+    :param build: its folder.
+    """
+    return build.name.partition("-")[0]
 
 
 def stores_of(text: str) -> list[EnvironmentStore]:
@@ -151,20 +295,15 @@ def stores_of(text: str) -> list[EnvironmentStore]:
 
 
 def find_first(
-    stores: Iterable[EnvironmentStore],
-    spec: EnvironmentSpec,
-    *,
-    instead_of: Damaged | None = None,
-    cancellation: Cancellation | None = None,
+    stores: Iterable[EnvironmentStore], spec: EnvironmentSpec, *, cancellation: Cancellation | None = None
 ) -> Environment | None:
     """Return the ready environment of the first store that has one; None when none has. The caller closes it.
 
-    :param stores: in the order in which they are looked at. A lease is taken where the mount allows it.
+    :param stores: in the order in which they are looked at.
     :param spec: what the environment must hold.
-    :param instead_of: a build that counts as none; None: every build counts.
     :param cancellation: ends the search; None: nothing does.
     :raises VirtualenvError: when a store cannot be read, or somebody else can have written there.
     :raises CommandKilled: when ``cancellation`` was requested meanwhile.
     """
-    found = (store.find(spec, instead_of=instead_of, cancellation=cancellation) for store in stores)
+    found = (store.find(spec, cancellation=cancellation) for store in stores)
     return next((environment for environment in found if environment is not None), None)

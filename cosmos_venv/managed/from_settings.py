@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cosmos_venv import settings
-from cosmos_venv.environments.layout import DAY, PruneLimits
-from cosmos_venv.environments.store import EnvironmentStore
+from cosmos_venv.environments.store import DAY, EnvironmentStore, PruneLimits
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.files import permissions
 

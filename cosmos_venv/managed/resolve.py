@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, Any
 
 from cosmos_venv import settings
 from cosmos_venv.dbt.native.program import is_binary
-from cosmos_venv.environments.environment import Damaged, Environment
+from cosmos_venv.environments.environment import Environment
 from cosmos_venv.environments.opening import open_environment, temporary_environment
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore, find_first, stores_of
-from cosmos_venv.exceptions import VirtualenvBeingBuilt, VirtualenvError, VirtualenvLockTimeout
+from cosmos_venv.exceptions import CosmosValueError, VirtualenvBeingBuilt, VirtualenvError, VirtualenvLockTimeout
 from cosmos_venv.managed.arguments import VirtualenvArguments
 from cosmos_venv.managed.from_settings import directory_mode, environment_store, installer, prune_limits
 from cosmos_venv.processes.cancellation import Cancellation
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 foreground_builds: ContextVar[Foreground | None] = ContextVar("foreground_builds", default=None)
 Report = Callable[[str], None]
+_SHOWN_FAULTS = 3
 
 
 def without_worker_python(env: Mapping[str, str]) -> dict[str, str]:
@@ -108,7 +109,6 @@ def managed_environment(
     cancellation: Cancellation,
     report: Report,
     warn: Report | None = None,
-    instead_of: Damaged | None = None,
 ) -> Iterator[Environment]:
     """Open the environment for a task: found ready, else built.
 
@@ -117,7 +117,6 @@ def managed_environment(
     :param cancellation: ends waiting and building.
     :param report: gets lines for the task's log.
     :param warn: gets lines that somebody should act on; None: ``report`` does.
-    :param instead_of: a damaged environment; a new build replaces it. None: none is known.
     :raises VirtualenvError: when it cannot be had.
     :raises CosmosValueError: when an argument cannot be what it is.
     """
@@ -139,7 +138,6 @@ def managed_environment(
                     spec,
                     directory,
                     may_upgrade=True,
-                    instead_of=instead_of,
                     cancellation=cancellation,
                     report=report,
                     warn=warn,
@@ -161,7 +159,7 @@ def managed_environment(
 
 @contextmanager
 def environment_for_parsing(
-    arguments: VirtualenvArguments, directory: Path, *, report: Report, instead_of: Damaged | None = None
+    arguments: VirtualenvArguments, directory: Path, *, report: Report
 ) -> Iterator[Environment]:
     """Open the environment for ``dbt ls`` while a DAG file is imported, which Airflow cuts after 30 s.
 
@@ -170,7 +168,6 @@ def environment_for_parsing(
     :param arguments: of the operator.
     :param directory: where it is kept.
     :param report: gets lines for the log.
-    :param instead_of: a damaged environment; a new build replaces it. None: none is known.
     :raises VirtualenvBeingBuilt: when it is not ready in time; a later parse will find it.
     :raises VirtualenvError: when it cannot be had.
     """
@@ -181,7 +178,7 @@ def environment_for_parsing(
     if foreground is None:
         # Both are looked at before anything of building is imported or read: a wrong setting about building fails only
         # a builder.
-        ready = _on_search_path(spec, instead_of) or EnvironmentStore(directory).find(spec, instead_of=instead_of)
+        ready = _on_search_path(spec) or EnvironmentStore(directory).find(spec)
         if ready is not None:
             with closing(ready):
                 yield ready
@@ -206,7 +203,6 @@ def environment_for_parsing(
                 wait=seconds_for_a_parse(),
                 report=report,
                 limits=prune_limits(),
-                instead_of=instead_of,
                 **more,
             )
         except VirtualenvBeingBuilt as error:
@@ -216,7 +212,6 @@ def environment_for_parsing(
         spec,
         directory,
         may_upgrade=False,
-        instead_of=instead_of,
         cancellation=Cancellation(),
         report=report,
     ) as environment:
@@ -230,7 +225,6 @@ def _kept_environment(
     directory: Path,
     *,
     may_upgrade: bool,
-    instead_of: Damaged | None,
     cancellation: Cancellation,
     report: Report,
     warn: Report | None = None,
@@ -244,7 +238,7 @@ def _kept_environment(
         report = foreground.report
     if foreground is not None and foreground.directory is not None:
         directory = foreground.directory
-    elif (ready := _on_search_path(spec, instead_of, cancellation)) is not None:
+    elif (ready := _on_search_path(spec, cancellation)) is not None:
         with closing(ready):
             yield ready
         return
@@ -252,9 +246,7 @@ def _kept_environment(
     upgrade_after = None
     if may_upgrade and spec.asks_for_upgrade and source is None and _may_build():
         upgrade_after = settings.virtualenv_upgrade_interval
-    elif (
-        ready := EnvironmentStore(directory).find(spec, instead_of=instead_of, cancellation=cancellation)
-    ) is not None:
+    elif (ready := EnvironmentStore(directory).find(spec, cancellation=cancellation)) is not None:
         # Most tasks end here, and have not asked how one is built.
         with closing(ready):
             yield ready
@@ -267,7 +259,6 @@ def _kept_environment(
         preference=installer(),
         max_tries=settings.virtualenv_max_retries_lock,
         upgrade_after=upgrade_after,
-        instead_of=instead_of,
         cancellation=cancellation,
         report=report,
         warn=warn,
@@ -289,32 +280,47 @@ def _remote(warn: Report) -> RemoteStore | None:
     return remote_store(warn)
 
 
-def damage_of(environment: Environment, *, content: bool) -> Damaged | None:
-    """Return what an environment has lost since it was built; None when nothing, or when that was a moment ago.
+def damage_of(
+    environment: Environment, directory: Path, *, content: bool, cancellation: Cancellation, report: Report
+) -> str:
+    """Return what an environment has lost since it was built, as sentences; empty when nothing, or a moment ago.
+
+    A damaged environment is retired, so that the next try builds another one.
 
     :param environment: the caller's.
+    :param directory: the ``virtualenv_dir`` of the task.
     :param content: whether its files are read, where each is there and has its size.
+    :param cancellation: ends waiting for the lock of the directory.
+    :param report: gets lines on the wait.
     :raises OSError: when this process may open no more files.
+    :raises CommandKilled: when ``cancellation`` was requested.
     """
     if environment.was_built:
-        return None
-    from cosmos_venv.environments.maintenance.inventory import damage  # for a task that has failed
+        return ""
+    # For a task that has failed.
+    from cosmos_venv.environments.maintenance.inventory import damage
+    from cosmos_venv.environments.retiring import retire_damaged
 
     faults = damage(environment, content=content)
-    return Damaged(path=environment.path, faults=tuple(faults)) if faults else None
-
-
-def advice_about(damaged: Damaged, directory: Path) -> str:
-    """Return what is done about a damaged environment, as a sentence for the log.
-
-    :param damaged: the environment.
-    :param directory: the ``virtualenv_dir`` of the task.
-    """
-    if damaged.path.is_relative_to(EnvironmentStore(directory).builds):
-        return "It is built anew."
+    if not faults:
+        return ""
+    shown = "; ".join(faults[:_SHOWN_FAULTS])
+    rest = f"; and {len(faults) - _SHOWN_FAULTS} more" if len(faults) > _SHOWN_FAULTS else ""
+    damaged = f"The virtualenv {environment.path} is damaged: {shown}{rest}."
+    store = EnvironmentStore(directory)
+    if environment.path.parent != store.root:
+        return (
+            f"{damaged} It stands in virtualenv_search_path, where nothing is ever written: fill that store anew "
+            "(cosmos-venv env warm)."
+        )
+    max_tries = settings.virtualenv_max_retries_lock if seconds_for_a_parse() is None else 0
+    try:
+        retire_damaged(store, environment.path, max_tries=max_tries, cancellation=cancellation, report=report)
+    except (VirtualenvError, CosmosValueError) as error:
+        return f"{damaged} It cannot be retired: {error} Remove it: cosmos-venv env prune --digest."
     return (
-        "It stands in virtualenv_search_path, where nothing is ever written: fill that store anew "
-        f"(cosmos-venv env warm). Until then a task that finds it so takes one of virtualenv_dir {directory} instead."
+        f"{damaged} It is retired: the next try builds another one (where retries=0, clear the task). If that one is "
+        "damaged alike, the cache of uv is: uv cache clean."
     )
 
 
@@ -354,11 +360,8 @@ def _warm_command(arguments: VirtualenvArguments, directory: Path) -> str:
     return shlex.join(["cosmos-venv", "env", "warm", *words])
 
 
-def _on_search_path(
-    spec: EnvironmentSpec, instead_of: Damaged | None, cancellation: Cancellation | None = None
-) -> Environment | None:
-    stores = stores_of(settings.virtualenv_search_path)
-    return find_first(stores, spec, instead_of=instead_of, cancellation=cancellation)
+def _on_search_path(spec: EnvironmentSpec, cancellation: Cancellation | None = None) -> Environment | None:
+    return find_first(stores_of(settings.virtualenv_search_path), spec, cancellation=cancellation)
 
 
 def _may_build() -> bool:
@@ -370,13 +373,9 @@ def _refuse_to_build(arguments: VirtualenvArguments, spec: EnvironmentSpec, dire
     if _may_build():
         return
     searched = settings.virtualenv_search_path
-    said: list[str] = []
-    if (ready := EnvironmentStore(directory).find(spec, warn=said.append)) is not None:
-        ready.close()  # it was published in this very moment
     raise VirtualenvError(
         f"virtualenv_dir={str(directory)!r} holds no environment for {spec}"
         + (f", nor does virtualenv_search_path={searched!r}" if searched else "")
         + ", and [cosmos_venv] virtualenv_build is never. Build it beforehand: "
         + _warm_command(arguments, directory)
-        + "".join(f". {line}" for line in said)
     )

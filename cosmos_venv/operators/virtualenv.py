@@ -45,9 +45,8 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from cosmos_venv.dbt.command import FullOutputSubprocessResult
-    from cosmos_venv.environments.environment import Damaged, Environment
-    from cosmos_venv.environments.layout import LOCK_FILENAME
-    from cosmos_venv.environments.lock import VirtualenvLock
+    from cosmos_venv.environments.environment import Environment
+    from cosmos_venv.environments.lock import LOCK_FILENAME, VirtualenvLock
     from cosmos_venv.managed.warm_start import Served
     from cosmos_venv.operators.run.dbt_run import DbtCommand, DbtResult, DbtRun
 
@@ -123,8 +122,6 @@ class DbtVirtualenvBaseOperator(DbtLocalBaseOperator):
     own_template_fields: ClassVar[tuple[str, ...]] = ("virtualenv_dir", "is_virtualenv_dir_temporary")
     warm_setting: ClassVar[str] = "virtualenv_warm_dbt"
     _environment: Environment | None = None
-    _environments: ExitStack | None = None
-    _was_replaced = False
     _temporary: Path | None = None
     _held_lock: ExitStack | None = None
 
@@ -185,38 +182,28 @@ class DbtVirtualenvBaseOperator(DbtLocalBaseOperator):
 
     @contextmanager
     def _dbt_ready(self, run: DbtRun) -> Iterator[str]:
-        with ExitStack() as environments:
-            self._environments = environments
-            self._was_replaced = False
-            try:
-                yield self._take_environment().digest
-            finally:
-                self._environment = self._environments = None
-
-    def _take_environment(self, *, instead_of: Damaged | None = None) -> Environment:
-        """Have an environment until ``_dbt_ready`` ends."""
         from cosmos_venv.managed import resolve
 
-        assert self._environments is not None  # noqa: S101 - set by the only caller of this and of what calls it
-        self._environment = self._environments.enter_context(
-            resolve.managed_environment(
-                VirtualenvArguments.of(vars(self)),
-                self.kept_directory,
-                cancellation=self._cancellation,
-                report=self.log.info,
-                warn=self.log.warning,
-                instead_of=instead_of,
-            )
-        )
-        self._temporary = self._environment.path if self._environment.is_temporary else None
-        return self._environment
+        with resolve.managed_environment(
+            VirtualenvArguments.of(vars(self)),
+            self.kept_directory,
+            cancellation=self._cancellation,
+            report=self.log.info,
+            warn=self.log.warning,
+        ) as environment:
+            self._environment = environment
+            self._temporary = environment.path if environment.is_temporary else None
+            try:
+                yield environment.digest
+            finally:
+                self._environment = None
 
     def _start(self, run: DbtRun, command: DbtCommand) -> DbtResult:
-        """Start one command. Where dbt fails for files that its environment has lost, another one is built.
+        """Start one command. Where dbt fails for files that its environment has lost, the environment is retired.
 
-        dbt then starts again there, unless it may have done something already: no command runs twice.
+        :raises VirtualenvError: when dbt could not be started, or did nothing, for such files.
         """
-        from cosmos_venv.dbt.results import did_nothing, may_lack_files, tells_of_code
+        from cosmos_venv.dbt.results import may_lack_files, tells_of_code
         from cosmos_venv.dbt.workspace import Outputs
         from cosmos_venv.operators.run.dbt_run import DbtNotStarted
 
@@ -224,47 +211,29 @@ class DbtVirtualenvBaseOperator(DbtLocalBaseOperator):
         try:
             result = super()._start(run, command)
         except DbtNotStarted:
-            if (damaged := self._damage(content=True)) is None:
-                raise
-            self._replace(damaged, "dbt starts there.")
-            return super()._start(run, command)
+            if damage := self._damage(content=True):
+                raise VirtualenvError(damage) from None
+            raise
         result = cast("FullOutputSubprocessResult", result)  # its mode is always SUBPROCESS
         code, lines = result.exit_code, result.full_output
-        if not may_lack_files(code, artifacts, lines=lines):
-            return result
-        if (damaged := self._damage(content=tells_of_code(code, lines=lines))) is None:
-            return result
-        has_broken_script = any(fault.startswith("bin/dbt ") for fault in damaged.faults)
-        if not did_nothing(artifacts, lines=lines, has_broken_script=has_broken_script):
-            self._replace(damaged, "This dbt had begun its work, so the task's next try is the first one there.")
-            return result
-        self._replace(damaged, "This dbt had not begun its work, so it starts there once more.")
-        return super()._start(run, command)
+        if may_lack_files(code, artifacts, lines=lines) and (
+            damage := self._damage(content=tells_of_code(code, lines=lines))
+        ):
+            if not code:  # Python has run what is left of a script that was cut, and all seems well
+                raise VirtualenvError(f"dbt has done nothing. {damage}")
+            self.log.warning("%s", damage)
+        return result
 
-    def _damage(self, *, content: bool) -> Damaged | None:
-        """The files that the environment has lost; None when it has lost none, or another one has taken its place."""
-        if self._environment is None or self._was_replaced or self.kept_directory is None:
-            return None
+    def _damage(self, *, content: bool) -> str:
+        """Return what the environment has lost, as sentences; empty when nothing. It is retired then."""
+        directory = self.kept_directory
+        if self._environment is None or directory is None:
+            return ""
         from cosmos_venv.managed import resolve
 
-        return resolve.damage_of(self._environment, content=content)
-
-    def _replace(self, damaged: Damaged, then: str) -> None:
-        """Build another environment in place of a damaged one.
-
-        :param damaged: the environment that was found so.
-        :param then: a sentence that says what becomes of dbt.
-        :raises VirtualenvError: when no other environment can be had.
-        """
-        from cosmos_venv.managed import resolve
-
-        assert self.kept_directory is not None  # noqa: S101 - what is temporary is never damaged
-        self._was_replaced = True
-        self.log.warning("%s %s %s", damaged, resolve.advice_about(damaged, self.kept_directory), then)
-        try:
-            self._take_environment(instead_of=damaged)
-        except VirtualenvError as error:
-            raise type(error)(f"{damaged} No other one can be had. {error}") from None
+        return resolve.damage_of(
+            self._environment, directory, content=content, cancellation=self._cancellation, report=self.log.info
+        )
 
     def run_subprocess(
         self, command: list[str], env: dict[str, str], cwd: str, **kwargs: Any
@@ -488,4 +457,4 @@ class DbtRetryVirtualenvOperator(DbtVirtualenvBaseOperator, DbtRetryLocalOperato
 
 
 if not TYPE_CHECKING:
-    __getattr__ = name_lookup(__name__, {"LOCK_FILENAME": "cosmos_venv.environments.layout:LOCK_FILENAME"})
+    __getattr__ = name_lookup(__name__, {"LOCK_FILENAME": "cosmos_venv.environments.lock:LOCK_FILENAME"})

@@ -44,7 +44,6 @@ from cosmos_venv.project.load_request import LoadRequest
 if TYPE_CHECKING:
     from cosmos_venv.dbt.native.engine import Engine
     from cosmos_venv.dbt.packages import ProjectPackages
-    from cosmos_venv.environments.environment import Damaged
 
 logger = logging.getLogger(__name__)
 
@@ -62,12 +61,11 @@ class OutOfTime(Exception):
 
 
 @contextmanager
-def open_question(request: LoadRequest, *, report: Report, instead_of: Damaged | None = None) -> Iterator[LsQuestion]:
+def open_question(request: LoadRequest, *, report: Report) -> Iterator[LsQuestion]:
     """The question that a load puts to ``dbt ls``. Within this block its dbt and its profile are there.
 
     :param request: what is loaded; it has a profile.
     :param report: gets lines about an environment that is built.
-    :param instead_of: the environment that was found damaged: another one takes its place; None: there is none.
     :raises CosmosLoadDbtException: when the environment of its dbt is not ready yet.
     """
     # The process that outlives a parse imports this module and does not pay for Airflow.
@@ -76,7 +74,7 @@ def open_question(request: LoadRequest, *, report: Report, instead_of: Damaged |
     config, render = request.profile, request.render
     assert config is not None  # noqa: S101 - the loader has refused that
     with (
-        _installation(request, report, instead_of) as dbt,
+        _installation(request, report) as dbt,
         config.ensure_profile(use_mock_values=render.enable_mock_profile) as (profiles_yml, secrets),
     ):
         env = dict(request.environment)
@@ -105,7 +103,7 @@ def open_question(request: LoadRequest, *, report: Report, instead_of: Damaged |
 
 
 @contextmanager
-def _installation(request: LoadRequest, report: Report, instead_of: Damaged | None) -> Iterator[DbtInstallation]:
+def _installation(request: LoadRequest, report: Report) -> Iterator[DbtInstallation]:
     """The dbt that the tasks will use, or the one that was named for parsing."""
     render, execution = request.render, request.execution
     if render.has_own_executable or execution.dbt_mode(request.operator_args) is ExecutionMode.LOCAL:
@@ -115,7 +113,7 @@ def _installation(request: LoadRequest, report: Report, instead_of: Damaged | No
     directory = _kept_directory(request)
     try:
         with resolve.environment_for_parsing(
-            VirtualenvArguments.of(request.operator_args), directory, report=report, instead_of=instead_of
+            VirtualenvArguments.of(request.operator_args), directory, report=report
         ) as environment:
             yield DbtInstallation(
                 executable=str(environment.script("dbt")),
@@ -365,11 +363,12 @@ def run_within_parse(order: LsOrder, reason: str, *, report: Report) -> list[str
     return said.lines
 
 
-def damage_behind(question: LsQuestion, error: Exception) -> Damaged | None:
-    """The damage of the environment of dbt, where that may be why dbt failed; None where it has lost nothing.
+def damage_behind(question: LsQuestion, error: Exception) -> str:
+    """Return the damage of the environment of dbt, where that may be why dbt failed; empty where it has lost nothing.
 
     :param question: what dbt was asked.
     :param error: the exception of ``run_dbt_ls``, or of what waits for it.
+    :returns: sentences. The environment is retired, so that a later parse finds another one.
     :raises CosmosConfigException: when it has lost nothing and its dbt cannot be started; with the way out.
     """
     from cosmos_venv.processes.detached_process import DetachedAtWork  # most parses start no process
@@ -377,12 +376,12 @@ def damage_behind(question: LsQuestion, error: Exception) -> Damaged | None:
     dbt, cause, text = question.dbt, error.__cause__, str(error)
     # A process that outlives this parse still waits for a dbt that has not failed.
     if dbt.environment is None or dbt.virtualenv_dir is None or isinstance(error.__context__, DetachedAtWork):
-        return None
+        return ""
     is_broken = isinstance(error, CosmosConfigException) or _DID_NOTHING in text
     is_broken = is_broken or tells_of_code(1, lines=text.splitlines())
-    damaged = resolve.damage_of(dbt.environment, content=is_broken)
-    if damaged is not None:
-        logger.warning("%s %s", damaged, resolve.advice_about(damaged, dbt.virtualenv_dir))
-    elif isinstance(error, CosmosConfigException) and isinstance(cause, OSError):
+    damage = resolve.damage_of(
+        dbt.environment, dbt.virtualenv_dir, content=is_broken, cancellation=Cancellation(), report=logger.info
+    )
+    if not damage and isinstance(error, CosmosConfigException) and isinstance(cause, OSError):
         raise CosmosConfigException(resolve.why_not_started(dbt.environment, cause)) from cause
-    return damaged
+    return damage

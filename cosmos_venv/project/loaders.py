@@ -405,14 +405,12 @@ def list_nodes(request: LoadRequest) -> Listing:
         try:
             return _list(request, question)
         except (CosmosLoadDbtException, CosmosConfigException) as error:
-            damaged = damage_behind(question, error)
-            if damaged is None:
-                raise
-    with open_question(request, report=logger.info, instead_of=damaged) as question:
-        return _list(request, question, tries_again=True)
+            if damage := damage_behind(question, error):
+                raise CosmosLoadDbtException(f"{error} {damage}") from error
+            raise
 
 
-def _list(request: LoadRequest, question: LsQuestion, *, tries_again: bool = False) -> Listing:
+def _list(request: LoadRequest, question: LsQuestion) -> Listing:
     from cosmos_venv.project.dbt_ls_runner import order_of
     from cosmos_venv.project.ls_cache import Listing, ask, kept_answers
 
@@ -424,7 +422,7 @@ def _list(request: LoadRequest, question: LsQuestion, *, tries_again: bool = Fal
             kept.share()
             return Listing(lines=lines, was_kept=True, version=version)
     if request.method is not LoadMode.DBT_LS_CACHE:
-        return ask(order_of(request, question), kept, reason, tries_again=tries_again)
+        return ask(order_of(request, question), kept, reason)
     lines = None if kept is None else kept.read_elsewhere()
     if lines is None:
         because = f"because {reason}" if reason else "for this content, dbt, profile, target, variables and selection"

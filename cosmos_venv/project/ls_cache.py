@@ -309,14 +309,13 @@ class Listing:
     version: str | None = None
 
 
-def ask(order: LsOrder, kept: KeptListings | None, reason: str, *, tries_again: bool) -> Listing:
+def ask(order: LsOrder, kept: KeptListings | None, reason: str) -> Listing:
     """The answer of a dbt that is run, which is kept where that can be: by this parse, or by a process that outlives
     it.
 
     :param order: what dbt is asked.
     :param kept: where the answer is kept; None: nowhere.
     :param reason: why it is kept nowhere, in words.
-    :param tries_again: whether dbt is started although another one has just failed at the same.
     :raises CosmosLoadDbtException: when dbt fails, with its own last lines; when the answer is not ready yet.
     :raises CosmosConfigException: when the dbt executable cannot be started.
     """
@@ -327,7 +326,7 @@ def ask(order: LsOrder, kept: KeptListings | None, reason: str, *, tries_again: 
     wait = resolve.seconds_for_a_parse()
     # A dbt that is not there is an error at once, not one of a process that nobody waits for.
     if wait is not None and shutil.which(question.dbt.executable, path=question.env.get("PATH")):
-        return _ask_detached(order, kept, wait, tries_again=tries_again)
+        return _ask_detached(order, kept, wait)
     logger.info("dbt ls of %s runs: no answer is kept for the project as it is.", question.project_dir)
     try:
         lines, was_kept = _ask_in_turn(order, kept, profiles_yml=question.profiles_yml, report=logger.info)
@@ -340,7 +339,7 @@ def _not_kept(order: LsOrder, reason: str) -> Listing:
     return Listing(lines=run_within_parse(order, reason, report=logger.info), was_kept=False)
 
 
-def _ask_detached(order: LsOrder, kept: KeptListings, wait: float, *, tries_again: bool) -> Listing:
+def _ask_detached(order: LsOrder, kept: KeptListings, wait: float) -> Listing:
     """The answer of a process that outlives this parse, or of another machine."""
     from cosmos_venv.processes.detached_process import DetachedAtWork, DetachedFailure, DetachedWork
 
@@ -364,7 +363,6 @@ def _ask_detached(order: LsOrder, kept: KeptListings, wait: float, *, tries_agai
             _as_request(order, kept),
             is_done=lambda: bool(kept.given_up) or kept.read() is not None,
             wait=wait,
-            tries_again=tries_again,
             on_start=report_start,
             keep_open=order.question.dbt.keep_open,
         )

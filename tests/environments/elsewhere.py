@@ -57,7 +57,7 @@ for command in commands:
 print(json.dumps(uses))
 """
 
-EMPTY_STORE = ["cosmos_virtualenv.flock", "envs-v1", "envs-v1/builds"]
+EMPTY_STORE = ["cosmos_virtualenv.flock", "envs-v2"]
 
 
 @dataclass(frozen=True, kw_only=True)

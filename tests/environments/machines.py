@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, cast
 
-from cosmos_venv.environments.environment import Damaged, Environment
+from cosmos_venv.environments.environment import Environment
 from cosmos_venv.environments.opening import open_environment
 from cosmos_venv.environments.remote_store import Folder, RemoteStore
 from cosmos_venv.environments.spec import EnvironmentSpec
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from cosmos_venv.environments.installers.choice import InstallerPreference
 
 KEY = b"a key of all machines"
-A_BUILD_ALONE = ["-1", "-1.json", "-1.lease"]
+A_BUILD_ALONE = ["", ".json", ".lease"]
 Happens = Callable[[str, str], object]
 
 
@@ -74,7 +74,6 @@ class Machine:
         spec: EnvironmentSpec,
         *,
         upgrade_after: float | None = None,
-        instead_of: Damaged | None = None,
     ) -> Environment:
         """The environment that a task gets; its lease is given up. It stands there until another machine is used."""
         boot(self.name, self.place)
@@ -87,7 +86,6 @@ class Machine:
             preference=cast("InstallerPreference", self.preference),
             max_tries=5,
             upgrade_after=upgrade_after,
-            instead_of=instead_of,
             cancellation=self.cancellation,
             report=self.lines.append,
             remote=lambda: store,
@@ -108,8 +106,8 @@ class Machine:
 
     @property
     def builds(self) -> list[str]:
-        """What stands in the folder of builds, without the digest of the environment."""
-        return sorted(path.name[64:] for path in (self.place / "envs-v1" / "builds").iterdir())
+        """What stands in the folder of builds, by the endings of the names."""
+        return sorted(path.suffix for path in (self.place / "envs-v2").iterdir())
 
 
 @dataclass

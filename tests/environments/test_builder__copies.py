@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from cosmos_venv.environments.environment import Damaged, Environment
+from cosmos_venv.environments.environment import Environment
 from cosmos_venv.environments.maintenance.inventory import read_inventory, verify
 from cosmos_venv.environments.opening import open_environment, temporary_environment
 from cosmos_venv.environments.spec import EnvironmentSpec
@@ -19,7 +19,7 @@ from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.exceptions import VirtualenvBuildError
 from cosmos_venv.managed.airflow_installer import AIRFLOW_INSTALLER
 from cosmos_venv.processes.cancellation import Cancellation
-from tests.kit import MakeReady, MakeSpec, published_build
+from tests.kit import MakeReady, MakeSpec
 
 
 @pytest.fixture
@@ -41,18 +41,8 @@ def append(folder: Path) -> None:
         module.write("COMPANY = True\n")
 
 
-def change(folder: Path) -> None:
-    """Change a file and keep its size."""
-    module = folder / "hello" / "__init__.py"
-    content = module.read_bytes().replace(b"2.0", b"9.9")
-    with module.open("r+b") as file:
-        file.write(content)
-
-
 @contextmanager
-def opened(
-    directory: Path | None, spec: EnvironmentSpec, lines: list[str], instead_of: Damaged | None = None
-) -> Iterator[Environment]:
+def opened(directory: Path | None, spec: EnvironmentSpec, lines: list[str]) -> Iterator[Environment]:
     if directory is None:
         with temporary_environment(spec, preference="uv", cancellation=Cancellation(), report=lines.append) as it:
             yield it
@@ -62,7 +52,6 @@ def opened(
         spec,
         preference="uv",
         max_tries=5,
-        instead_of=instead_of,
         cancellation=Cancellation(),
         report=lines.append,
     ) as environment:
@@ -143,22 +132,3 @@ def test_a_damaged_cache_fails_the_one_build_and_the_error_names_the_command_tha
         assert environment.was_built
 
     assert len(installs) == 1
-
-
-def test_a_build_in_place_of_a_damaged_one_fails_where_the_cache_has_the_same_damage(
-    tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady, another_environment: Path
-) -> None:
-    """The size is as it was, so only a comparison with the content finds it."""
-    change(another_environment)
-    damaged = make_ready(tmp_path / "store", make_spec("hello==2.0")).path
-    fault = "hello/__init__.py has another content than was installed"
-    lines: list[str] = []
-
-    with (
-        pytest.raises(VirtualenvBuildError, match=rf"{fault}.*'uv cache clean hello'"),
-        opened(tmp_path / "store", make_spec("hello==2.0"), lines, instead_of=Damaged(path=damaged, faults=(fault,))),
-    ):
-        pass
-
-    assert len([line for line in lines if line.startswith("Creating")]) == 1
-    assert published_build(tmp_path / "store") == damaged

@@ -74,4 +74,4 @@ def test_the_login_of_an_index_opens_the_files_of_a_lock_file(
 
     environment = make_ready(tmp_path / "store", spec)
 
-    assert environment.record["pins"] == {"hello": "1.0"}
+    assert environment.record.pins == {"hello": "1.0"}

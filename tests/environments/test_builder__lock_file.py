@@ -39,8 +39,8 @@ def test_what_a_lock_file_names_is_installed_whatever_newer_versions_there_are(
     environment = make_ready(tmp_path / "store", spec)
 
     assert output_of(environment.script("hello")) == "hello 1.0"
-    assert environment.record["pins"] == {"hello": "1.0"}
-    assert environment.record["sources"] == [str(file)]
+    assert environment.record.pins == {"hello": "1.0"}
+    assert environment.record.sources == (str(file),)
 
 
 @pytest.mark.parametrize("preference", ["uv", "pip"])
@@ -66,7 +66,7 @@ def test_a_lock_file_that_does_not_hold_what_is_wanted_is_not_published(
     with pytest.raises(CosmosValueError, match=r"hello>=2 is wanted, and .* holds hello 1\.0"):
         make_ready(tmp_path / "store", make_spec("hello>=2", f"-r {file}"))
 
-    assert not list((tmp_path / "store/envs-v1/builds").iterdir())
+    assert not list((tmp_path / "store/envs-v2").iterdir())
 
 
 @pytest.mark.parametrize("preference", ["auto", pytest.param("pip", marks=pytest.mark.long)])
@@ -83,7 +83,7 @@ def test_requirements_with_hashes_are_installed_and_each_needs_one(
         tmp_path / "store", make_spec(f"-r {tmp_path}/all.txt", options=also_here), preference=preference
     )
 
-    assert environment.record["pins"] == {"eager": "1", "hello": "1.0"}
+    assert environment.record.pins == {"eager": "1", "hello": "1.0"}
     with pytest.raises(VirtualenvBuildError, match=r"require-hashes|Hash-checking is required"):
         make_ready(tmp_path / "store", make_spec(f"-r {tmp_path}/some.txt", options=also_here), preference=preference)
 
@@ -103,8 +103,8 @@ def test_a_constraint_of_the_machine_has_no_say_in_a_lock_file(
 
     environment = make_ready(tmp_path / "store", make_spec(f"-r {file}"), preference="auto")
 
-    assert environment.record["pins"] == {"hello": "1.0"}
-    assert environment.record["installer"]["name"] == "uv"
+    assert environment.record.pins == {"hello": "1.0"}
+    assert environment.record.installer.name == "uv"
 
 
 def test_a_source_distribution_is_built_and_its_hash_checked(
@@ -131,6 +131,6 @@ def test_a_source_distribution_is_built_and_its_hash_checked(
 
     environment = make_ready(tmp_path / "store", make_spec(f"-r {right}"))
 
-    assert environment.record["pins"] == {"hello": "1.0"}
+    assert environment.record.pins == {"hello": "1.0"}
     with pytest.raises(VirtualenvBuildError, match="Hash mismatch"):
         make_ready(tmp_path / "store", make_spec(f"-r {wrong}"))

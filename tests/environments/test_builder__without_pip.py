@@ -19,4 +19,4 @@ def test_pip_is_installed_into_the_environment_where_the_worker_has_none(
     environment = make_ready(tmp_path, make_spec("hello==2.0"), preference="pip")
 
     assert output_of(environment.script("hello")) == "hello 2.0"
-    assert {"hello", "pip"} <= set(environment.record["pins"])
+    assert {"hello", "pip"} <= set(environment.record.pins)

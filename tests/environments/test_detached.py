@@ -122,7 +122,7 @@ def test_who_may_not_wait_is_told_who_builds_and_where_its_log_is(
 
     assert builder_of(first) == builder_of(second)
     assert ask(directory, slow_spec, wait=None) == []
-    log = next((directory / "envs-v1" / "detached").glob("*.log"))
+    log = next((directory / "envs-v2" / "detached").glob("*.log"))
     assert "is ready after" in log.read_text()
 
 
@@ -133,7 +133,7 @@ def test_a_failure_is_shown_to_who_waits_and_to_the_next_who_does_not_try_again_
 
     with pytest.raises(VirtualenvBuildError, match=r"(?s)could not install hello==9\.0.*hello==9\.0"):
         ask(tmp_path, spec, wait=None)
-    log = next((tmp_path / "envs-v1" / "detached").glob("*.log"))
+    log = next((tmp_path / "envs-v2" / "detached").glob("*.log"))
     after_the_first = log.stat()
     with pytest.raises(VirtualenvBuildError, match=r"(?s)could not install.*Tried \d+ s ago, again in \d+ s"):
         ask(tmp_path, spec, wait=None)
@@ -147,7 +147,7 @@ def test_a_failure_that_is_a_minute_old_is_tried_again(tmp_path: Path, make_spec
     spec = make_spec("hello==9.0")
     with pytest.raises(VirtualenvBuildError, match="could not install"):
         ask(tmp_path, spec, wait=None)
-    failure = next((tmp_path / "envs-v1" / "detached").glob("*.failed"))
+    failure = next((tmp_path / "envs-v2" / "detached").glob("*.failed"))
     then = time.time() - 61
     os.utime(failure, (then, then))
 
@@ -192,8 +192,8 @@ def test_a_builder_that_is_told_to_end_leaves_nothing_and_no_message(
     wait_until(lambda: not Path("/proc", str(builder_of(asked))).exists())
 
     assert not (directory / "cosmos_virtualenv.lock").exists()
-    assert list((directory / "envs-v1" / "builds").iterdir()) == []
-    assert list((directory / "envs-v1" / "detached").glob("*.failed")) == []
+    assert [path.name for path in (directory / "envs-v2").iterdir()] == ["detached"]
+    assert list((directory / "envs-v2" / "detached").glob("*.failed")) == []
 
 
 def test_no_credential_of_a_request_is_on_disk_or_on_a_command_line(

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cosmos_venv.environments.layout import builder_of
-from cosmos_venv.environments.store import EnvironmentStore
+from cosmos_venv.environments.store import DETACHED, EnvironmentStore
 from cosmos_venv.processes.detached_process import DetachedWork
 from tests.kit import MakeReady, MakeSpec
 
@@ -20,7 +19,9 @@ WEEKS = 15 * 86_400
 @pytest.fixture
 def left(tmp_path: Path) -> DetachedWork:
     """All that builders of one environment can leave, weeks old."""
-    files = builder_of(EnvironmentStore(tmp_path), DIGEST)
+    store = EnvironmentStore(tmp_path)
+    store.make(store.root / DETACHED)
+    files = DetachedWork(folder=store.root / DETACHED, key=DIGEST)
     half = files.failure.with_name(f".{files.failure.name}.4711")
     for file in (files.claim_file, files.pid_file, files.failure, files.log, half):
         file.write_text("left")

@@ -14,8 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from cosmos_venv.environments.layout import KERNEL_LOCK_FILENAME, LOCK_FILENAME
-from cosmos_venv.environments.lock import LockRecord, VirtualenvLock
+from cosmos_venv.environments.lock import KERNEL_LOCK_FILENAME, LOCK_FILENAME, LockRecord, VirtualenvLock
 from cosmos_venv.exceptions import VirtualenvLockTimeout
 from cosmos_venv.processes.cancellation import Cancellation
 from tests.kit import SetAge, StartPython
@@ -182,7 +181,7 @@ def test_tries_do_not_count_while_the_owner_gets_on(tmp_path: Path, living_pid: 
 REPLACED = """
 import os, sys
 from pathlib import Path
-from cosmos_venv.environments.layout import LOCK_FILENAME
+from cosmos_venv.environments.lock import LOCK_FILENAME
 from cosmos_venv.environments.lock import VirtualenvLock
 from cosmos_venv.exceptions import VirtualenvLockTimeout
 from cosmos_venv.processes.cancellation import Cancellation

@@ -17,8 +17,7 @@ import psutil
 import pytest
 
 from cosmos_venv.environments import lock as lock_module
-from cosmos_venv.environments.layout import KERNEL_LOCK_FILENAME, LOCK_FILENAME
-from cosmos_venv.environments.lock import LockRecord, VirtualenvLock
+from cosmos_venv.environments.lock import KERNEL_LOCK_FILENAME, LOCK_FILENAME, LockRecord, VirtualenvLock
 from cosmos_venv.exceptions import VirtualenvLockTimeout
 from cosmos_venv.processes.cancellation import Cancellation
 from pytest_cosmos_venv import Explore, ExploredContender, ExploredRun, FailingSchedule

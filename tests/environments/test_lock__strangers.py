@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cosmos_venv.environments.layout import KERNEL_LOCK_FILENAME
+from cosmos_venv.environments.lock import KERNEL_LOCK_FILENAME
 from cosmos_venv.environments.store import EnvironmentStore, stores_of
 from cosmos_venv.processes.lease import lease_path
 from tests.environments.elsewhere import as_user, needs_root
@@ -38,8 +38,8 @@ def test_leases_and_locks_are_closed_to_others(
     expected: str,
 ) -> None:
     store = tmp_path / "store"
-    (store / "envs-v1" / "builds").mkdir(parents=True)
-    for folder in (store, store / "envs-v1", store / "envs-v1" / "builds"):
+    (store / "envs-v2").mkdir(parents=True)
+    for folder in (store, store / "envs-v2"):
         folder.chmod(0o775 if shared else 0o755)
     set_umask(umask)
 

@@ -46,8 +46,8 @@ def test_every_directory_of_a_new_store_has_it_whatever_the_umask(
         ):
             pass
 
-    made = [directory.parent, directory, directory / "bin", directory / "envs-v1", directory / "envs-v1" / "builds"]
-    made += [directory / "envs-v1" / "detached"] if how == "detached" else []
+    made = [directory.parent, directory, directory / "bin", directory / "envs-v2"]
+    made += [directory / "envs-v2" / "detached"] if how == "detached" else []
     assert {str(path.relative_to(tmp_path)): oct(mode_of(path)) for path in made} == {
         str(path.relative_to(tmp_path)): "0o751" for path in made
     }

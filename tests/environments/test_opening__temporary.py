@@ -28,7 +28,7 @@ def test_a_temporary_environment_is_gone_afterwards(
     ) as environment:
         said = output_of(environment.script("hello"))
         name = environment.path.name
-        pins = environment.record["pins"]
+        pins = environment.record.pins
 
     assert said == "hello 2.0"
     assert pins["hello"] == "2.0"

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
 
-from cosmos_venv.environments.layout import failure_file
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.processes.lease import Lease
-from tests.environments.upgrades import HOUR, make_empty, make_old, release, upgraded, use
-from tests.kit import OutputOf, SetAge
+from tests.environments.upgrades import HOUR, change_record, make_empty, make_old, release, upgraded, use
+from tests.kit import OutputOf
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def test_a_failing_upgrade_is_a_warning_and_what_is_ready_is_used(
 
 
 def test_after_a_failing_upgrade_the_next_attempt_is_put_off(
-    tmp_path: Path, index: Path, spec: EnvironmentSpec, wheelhouse: Path, set_age: SetAge
+    tmp_path: Path, index: Path, spec: EnvironmentSpec, wheelhouse: Path
 ) -> None:
     first = use(tmp_path / "store", spec)
     make_old(first)
@@ -49,7 +49,8 @@ def test_after_a_failing_upgrade_the_next_attempt_is_put_off(
     warnings: list[str] = []
 
     put_off = use(tmp_path / "store", spec, warn=warnings.append)
-    set_age(failure_file(first.path), HOUR + 1)
+    then = datetime.now(tz=timezone.utc) - timedelta(seconds=HOUR + 1)
+    change_record(first, built_at=then.isoformat(), upgrade_failed_at=then.isoformat())
     tried_again = use(tmp_path / "store", spec)
 
     assert (put_off.path, warnings) == (first.path, [])

@@ -12,7 +12,7 @@ from cosmos_venv.environments.opening import open_environment
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.processes.cancellation import Cancellation
-from tests.kit import MakeSpec, StartPython, WaitForBackend, WaitUntil
+from tests.kit import MakeSpec, StartPython, WaitForBackend, WaitUntil, published_build
 
 CONTENDER = """
 import json, sys
@@ -31,7 +31,7 @@ def report(line):
         sys.stdin.read()
 
 def look_at_each_step(event, arguments):
-    if event == "os.rename" and str(arguments[1]).endswith(spec.digest):
+    if event == "os.rename" and str(arguments[1]).endswith(f"{spec.digest}.json"):
         report("before publishing")
 
 sys.addaudithook(look_at_each_step)
@@ -75,12 +75,12 @@ def use_afterwards(directory: Path, spec: EnvironmentSpec) -> tuple[bool, list[s
     ) as environment:
         said = subprocess.run([environment.script("hello")], capture_output=True, text=True, check=True).stdout
         assert said == "hello 2.0\n"
-        assert environment.record["pins"]["hello"] == "2.0"
+        assert environment.record.pins["hello"] == "2.0"
         return environment.was_built, lines
 
 
 def build_directories(directory: Path) -> list[Path]:
-    return [path for path in (directory / "envs-v1" / "builds").iterdir() if path.is_dir()]
+    return [path for path in (directory / "envs-v2").iterdir() if path.is_dir()]
 
 
 def test_eight_contenders_build_once_and_all_use_it(
@@ -146,7 +146,7 @@ def test_the_task_after_a_builder_killed_before_publishing_succeeds(
     builder = start_python(CONTENDER, tmp_path, json.dumps(make_spec().as_dict()), "before publishing")
     say_go(builder)
     read_until(builder, "AT THE POINT")
-    unpublished = [path for path in tmp_path.glob("envs-v1/builds/*-1") if not path.stat().st_mode & 0o222]
+    unpublished = build_directories(tmp_path)
 
     builder.kill()
     builder.wait()
@@ -154,7 +154,7 @@ def test_the_task_after_a_builder_killed_before_publishing_succeeds(
 
     assert was_built
     assert len(unpublished) == 1
-    assert [path.name[-2:] for path in build_directories(tmp_path)] == ["-2"]
+    assert build_directories(tmp_path) == [published_build(tmp_path)] != unpublished
 
 
 def test_nothing_that_a_killed_builder_started_lives_on(

@@ -12,7 +12,6 @@ from cosmos_venv.environments.installers.choice import OtherInstaller
 from cosmos_venv.environments.opening import open_environment
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.processes.cancellation import Cancellation
-from cosmos_venv.processes.lease import lease_path
 from tests.kit import MakeSpec, WaitUntil
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the kernel does not tell what was written")
@@ -35,10 +34,10 @@ def test_what_an_installer_writes_in_silence_is_progress(
     tmp_path: Path, make_spec: MakeSpec, wait_until: WaitUntil
 ) -> None:
     store, spec, end = EnvironmentStore(tmp_path / "store"), make_spec(), tmp_path / "end"
-    lease = lease_path(store.builds / f"{spec.digest}-1")
     renewals: list[int] = []
 
     def wait_for_renewal() -> None:
+        (lease,) = store.root.glob("*.lease")
         seen = lease.stat().st_mtime_ns
         wait_until(lambda: lease.stat().st_mtime_ns > seen)
         renewals.append(lease.stat().st_mtime_ns)

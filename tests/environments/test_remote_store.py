@@ -16,10 +16,12 @@ from typing import Any, Protocol
 import pytest
 
 from cosmos_venv.environments import archive
-from cosmos_venv.environments.environment import Damaged, Environment
-from cosmos_venv.environments.maintenance.inventory import file_faults
+from cosmos_venv.environments.environment import Environment
+from cosmos_venv.environments.maintenance.inventory import damage
 from cosmos_venv.environments.remote_store import platform_key
+from cosmos_venv.environments.retiring import retire_damaged
 from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
+from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.exceptions import CommandKilled
 from cosmos_venv.processes.cancellation import Cancellation
 from tests.environments.machines import (
@@ -111,9 +113,9 @@ def test_what_one_machine_has_built_all_others_fetch(
     assert works(fetched, output_of)
     assert output_of(other.place / "bin" / "hello") == "hello 2.0"
     assert output_of(fetched.python, "-c", "import sys; print(sys.prefix)") == str(fetched.path)
-    assert file_faults(fetched.path, content=True) == []
-    assert fetched.record["fetched_from"] == f"file://{other.remote}"
-    assert fetched.record["digest"] == hello.digest
+    assert damage(fetched, content=True) == []
+    assert fetched.record.fetched_from == f"file://{other.remote}"
+    assert fetched.record.digest == hello.digest
     assert other.builds == A_BUILD_ALONE
 
 
@@ -175,19 +177,20 @@ def test_of_two_machines_that_build_at_once_one_puts_it_there(
     assert ("upload", "zst") not in folder.requests
 
 
-def test_a_damaged_environment_is_built_anew_for_all(
+def test_in_place_of_a_damaged_environment_the_archive_is_fetched_anew(
     machine: MakeMachine, remote: Path, hello: EnvironmentSpec, output_of: OutputOf
 ) -> None:
-    one, other = machine("one"), machine("other")
+    one = machine("one")
     lost = one.use(hello)
+    next(lost.path.rglob("hello/__init__.py")).unlink()
+    store = EnvironmentStore(one.place)
+    retire_damaged(store, lost.path, max_tries=0, cancellation=Cancellation(), report=print)
+    one.lines.clear()
 
-    found = one.use(hello, instead_of=Damaged(path=lost.path, faults=("hello/__init__.py is missing",)))
+    found = one.use(hello)
 
-    assert f"was built at {lost.path}, which is taken. It is built here." in one.log
-    assert found.path != lost.path
+    assert one.has_fetched
     assert works(found, output_of)
-    assert other.use(hello).path == found.path
-    assert other.has_fetched
 
 
 def test_a_worker_that_puts_nothing_there_fetches(machine: MakeMachine, remote: Path, hello: EnvironmentSpec) -> None:
@@ -422,4 +425,4 @@ def test_the_key_of_a_platform_names_python_c_library_and_architecture() -> None
     key = platform_key(python)
 
     assert key.startswith(f"{python.implementation}-{python.version}-")
-    assert key.endswith(f"_{platform.machine()}-envs-v1")
+    assert key.endswith(f"_{platform.machine()}-envs-v2")

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from cosmos_venv.environments.maintenance.inventory import file_faults
+from cosmos_venv.environments.maintenance.inventory import damage
 from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
+from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.files.read_limits import sha256_of_file
 from pytest_cosmos_venv.throwaway import remove_folder
 from tests.environments.machines import Machine, archive_file, boot, record_in
@@ -89,16 +90,16 @@ def test_whoever_comes_after_a_killed_machine_has_an_environment(
         victim = f"victim-{step}"
         boot(victim, place)
         outcome = run_until(step, tmp_path, lambda: machine(victim).use(spec))
-        link = place / "envs-v1" / spec.digest
-        if link.is_symlink():
-            assert file_faults(link.resolve(), content=True) == []
+        if (left := EnvironmentStore(place).find(spec)) is not None:
+            left.close()
+            assert damage(left, content=True) == []
         if any(remote.rglob("*.json")):
             assert sha256_of_file(archive_file(remote)) == record_in(remote)["sha256"]
         for name in (victim, f"other-{step}"):
             again = machine(name)
             environment = again.use(spec)
             assert output_of(environment.script("hello")) == "hello 2.0"
-            assert file_faults(environment.path, content=True) == [], again.log
+            assert damage(environment, content=True) == [], again.log
             assert "cannot be" not in again.log, again.log
             assert work == "pushing" or "Creating" not in again.log, again.log
         return outcome

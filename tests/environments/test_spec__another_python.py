@@ -24,7 +24,7 @@ def test_both_installers_make_it_of_the_executable_that_was_found(
 
     assert output_of(environment.python, "-I", "-c", WHICH) == f"{asked.executable} {asked.version}"
     assert output_of(environment.script("hello")) == "hello 2.0"
-    assert environment.record["spec"]["interpreter"]["version"] == asked.version
+    assert environment.record.spec.interpreter.version == asked.version
     assert not asked.version.startswith(f"3.{sys.version_info.minor}.")
     assert list(environment.path.glob("lib/*/site-packages/hello/__pycache__/*.pyc"))
 

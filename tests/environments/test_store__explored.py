@@ -6,12 +6,13 @@ lease keeps it; what was removed is built again; a kill anywhere is made up for 
 
 from __future__ import annotations
 
-import json
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,13 +21,13 @@ from typing import Any
 import pytest
 
 from cosmos_venv.environments import publisher
-from cosmos_venv.environments.environment import BuildRecord, Damaged, RecordedInstaller
-from cosmos_venv.environments.layout import PruneLimits
+from cosmos_venv.environments.environment import BuildRecord, RecordedInstaller
 from cosmos_venv.environments.maintenance.pruner import prune
 from cosmos_venv.environments.opening import open_environment
 from cosmos_venv.environments.publisher import Publisher
+from cosmos_venv.environments.retiring import retire_damaged
 from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
-from cosmos_venv.environments.store import EnvironmentStore
+from cosmos_venv.environments.store import EnvironmentStore, PruneLimits
 from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.processes.lease import Lease, lease_path
 from pytest_cosmos_venv import Explore, ExploredContender, ExploredRun, FailingSchedule
@@ -38,14 +39,14 @@ FILES = ("pyvenv.cfg", "bin/dbt", "lib/dbt.py")
 
 @pytest.fixture(autouse=True)
 def _installs_in_three_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    def install(self: Publisher, build: Path, *_: object, **__: object) -> tuple[BuildRecord, list[str]]:
+    def install(self: Publisher, build: Path, *_: object, **__: object) -> BuildRecord:
         (build / "bin").mkdir(parents=True)
         (build / "lib").mkdir()
         (build / "bin" / "python").symlink_to(sys.executable)
         for name in FILES:
             (build / name).touch()
         installer = RecordedInstaller(name="uv", reason="")
-        return BuildRecord.of(self._spec, {}, installer=installer, sources=(), seconds=0.0), []
+        return BuildRecord.of(self.spec, build, {}, installer=installer, seconds=0.0)
 
     monkeypatch.setattr(Publisher, "_installed", install)
     monkeypatch.setattr(Publisher, "_installer", lambda *_: SimpleNamespace(name="uv", reason=""))
@@ -76,6 +77,13 @@ def used(contender: ExploredContender, wanted: EnvironmentSpec, **options: Any) 
     return environment.was_built
 
 
+class _FirstStore(EnvironmentStore):
+    """A store that names its build alike in each schedule."""
+
+    def new_build(self, digest: str) -> Path:
+        return self.root / f"{digest}-{'f' * 8}"
+
+
 def use(contender: ExploredContender) -> bool:
     return used(contender, spec())
 
@@ -90,20 +98,12 @@ def retire(contender: ExploredContender) -> bool:
     return used(contender, spec("other"), limits=PruneLimits(max_count=1, min_age=0))
 
 
-def rebuild(contender: ExploredContender) -> bool:
-    """A task that has found the first build damaged; returns whether it has built another one."""
-    store = EnvironmentStore(contender.folder / "store")
-    first = store.builds / f"{spec().digest}-1"
-    with open_environment(
-        store,
-        spec(),
-        max_tries=20,
-        instead_of=Damaged(path=first, faults=("bin/dbt is missing",)),
-        cancellation=Cancellation(),
-        report=lambda _: None,
-    ) as environment:
-        assert not missing(environment.path), f"not whole: {missing(environment.path)}"
-    return environment.was_built
+def retire_and_use(contender: ExploredContender) -> bool:
+    """A task that finds the first build damaged and retires it, and its next try; returns whether it has built."""
+    store = _FirstStore(contender.folder / "store")
+    first = store.root / f"{spec().digest}-{'f' * 8}"
+    retire_damaged(store, first, max_tries=20, cancellation=Cancellation(), report=lambda _: None)
+    return use(contender)
 
 
 def prune_all(contender: ExploredContender) -> list[str]:
@@ -116,20 +116,20 @@ def prune_all(contender: ExploredContender) -> list[str]:
 
 def published(folder: Path) -> None:
     """An environment that another task has built."""
-    store = EnvironmentStore(folder / "store")
+    store = _FirstStore(folder / "store")
     with open_environment(store, spec(), max_tries=0, cancellation=Cancellation(), report=lambda _: None):
         pass
 
 
 def published_long_ago(folder: Path) -> None:
     """An environment that another task has built two hours ago."""
-    store = EnvironmentStore(folder / "store")
+    store = _FirstStore(folder / "store")
     with open_environment(
         store, spec("hello", "-U"), max_tries=0, cancellation=Cancellation(), report=lambda _: None
     ) as environment:
         built_at = datetime.now(tz=timezone.utc) - timedelta(seconds=2 * AN_HOUR)
-        record = {**environment.record, "built_at": built_at.isoformat(timespec="seconds")}
-        environment.record_file.write_text(json.dumps(record))
+        record = replace(environment.record, built_at=built_at.isoformat(timespec="seconds"))
+        store.record_file(record.digest).write_text(record.to_json())
 
 
 def built_once(run: ExploredRun) -> None:
@@ -145,9 +145,9 @@ LONG_AGO: dict[str, Any] = {"fresh": published_long_ago}
         pytest.param([use, use], {"check": built_once}, id="build-and-build"),
         pytest.param([use, prune_all], {"fresh": published}, id="find-and-prune"),
         pytest.param(
-            [rebuild, rebuild],
+            [retire_and_use, retire_and_use],
             {"fresh": published, "check": built_once},
-            id="rebuild-and-rebuild",
+            id="damage-and-damage",
             marks=PROOF,
         ),
     ],
@@ -167,14 +167,16 @@ def test_two_at_once(cosmos_explore: Explore, works: list[Any], options: dict[st
         pytest.param([use], 0, 1, {"after": use}, id="build-killed"),
         pytest.param([use, use], 0, 1, {"after": use}, id="build-and-build-killed"),
         pytest.param([use, prune_all], 0, 1, {"fresh": published, "after": use}, id="find-and-prune-killed"),
-        pytest.param([use, rebuild], 0, 1, {"fresh": published, "after": use}, id="find-and-rebuild-killed"),
-        pytest.param([rebuild, prune_all], 0, 1, {"fresh": published, "after": use}, id="rebuild-and-prune-killed"),
+        pytest.param([use, retire_and_use], 0, 1, {"fresh": published, "after": use}, id="find-and-damage-killed"),
         pytest.param(
-            [use, rebuild, prune_all],
+            [retire_and_use, prune_all], 0, 1, {"fresh": published, "after": use}, id="damage-and-prune-killed"
+        ),
+        pytest.param(
+            [use, retire_and_use, prune_all],
             1,
             0,
             {"fresh": published},
-            id="find-rebuild-and-prune",
+            id="find-damage-and-prune",
         ),
         pytest.param([prune_all, prune_all], 0, 1, {"fresh": published, "after": use}, id="prune-and-prune-killed"),
         # With two interruptions find-and-prune ends too, after 1,812 schedules and 64 s of CPU: explored once, by hand.
@@ -212,8 +214,12 @@ def uses_without_a_lease(monkeypatch: pytest.MonkeyPatch) -> None:
 def publishes_before_it_is_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = Publisher._installed
 
-    def install(self: Publisher, build: Path, *arguments: Any, **options: Any) -> tuple[BuildRecord, list[str]]:
-        self._store.link(self._spec.digest).symlink_to(build.relative_to(self._store.root))
+    def install(self: Publisher, build: Path, *arguments: Any, **options: Any) -> BuildRecord:
+        installer = RecordedInstaller(name="uv", reason="")
+        (build / "bin").mkdir(parents=True)
+        (build / "bin" / "python").symlink_to(sys.executable)
+        self.store.publish(BuildRecord.of(self.spec, build, {}, installer=installer, seconds=0.0))
+        shutil.rmtree(build / "bin")
         return whole(self, build, *arguments, **options)
 
     monkeypatch.setattr(Publisher, "_installed", install)

@@ -116,8 +116,8 @@ def test_a_full_disk_is_told_leaves_nothing_and_does_not_bind_the_next_task(
 
     assert full.error.startswith("VirtualenvBuildError: ")
     assert re.search(
-        rf"The disk is full\. Free now: [\d.]+ (?:MB|more files) for the environment in {mount_point}/envs-v1/builds/"
-        r"\w+-1, .*"
+        rf"The disk is full\. Free now: [\d.]+ (?:MB|more files) for the environment in {mount_point}/envs-v2/"
+        r"[0-9a-f-]+, .*"
         rf"Make room, or name a directory on another disk \(virtualenv_dir;",
         full.error,
     )
@@ -137,7 +137,7 @@ def test_a_disk_without_room_for_the_lock_is_told_too(
         rf"VirtualenvError: virtualenv_dir {mount_point} cannot be used: No space left on device.*Make room there",
         full.error,
     )
-    assert full.left == ["cosmos_virtualenv.flock", "filler"]
+    assert full.left == ["cosmos_virtualenv.flock", "envs-v2", "filler"]
     assert (with_room.said, with_room.error) == (["hello 2.0", "hello 2.0"], "")
 
 
@@ -155,7 +155,7 @@ def test_a_mount_without_programs_is_refused_before_anything_is_installed(
         refused.error,
     )
     assert [line.split()[0] for line in refused.lines] == ["Acquiring", "Releasing"]
-    assert refused.left == ["cosmos_virtualenv.flock"]
+    assert refused.left == EMPTY_STORE
     assert (allowed.said, allowed.error) == (["hello 2.0", "hello 2.0"], "")
 
 
@@ -191,9 +191,9 @@ def test_a_user_without_name_home_and_cache_builds_and_leaves_what_others_left(
     for folder in (everybodys_directory, wheels):
         folder.chmod(0o755)
     store = everybodys_directory / "store"
-    rubbish = store / "envs-v1" / "builds" / f"{'a' * 64}-1"
+    rubbish = store / "envs-v2" / f"{'a' * 64}-{'1' * 8}"
     (rubbish / "bin").mkdir(parents=True)
-    for folder in (store, store / "envs-v1", store / "envs-v1" / "builds"):
+    for folder in (store, store / "envs-v2"):
         os.chown(folder, SOMEBODY, SOMEBODY)
     spec = replace(make_spec(), pip_install_options=("--no-index", "--find-links", str(wheels)))
     place = within(

@@ -6,11 +6,8 @@ import os
 import time
 from pathlib import Path
 
-from cosmos_venv.environments.layout import (
-    PruneLimits,
-)
 from cosmos_venv.environments.maintenance.pruner import prune
-from cosmos_venv.environments.store import EnvironmentStore
+from cosmos_venv.environments.store import EnvironmentStore, PruneLimits
 from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.processes.lease import lease_path
 from tests.kit import MakeReady, MakeSpec
@@ -29,5 +26,5 @@ def test_what_was_used_in_a_future_that_no_clock_explains_goes_by_the_age_of_its
         removals = prune(store, limits, now=now, max_tries=0, cancellation=Cancellation(), report=print)
         return [each.describe() for each in removals]
 
-    assert ["was removed" in line for line in pruned()] == [True]
+    assert ["is removed" in line for line in pruned()] == [True]
     assert pruned() == []

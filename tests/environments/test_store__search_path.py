@@ -53,9 +53,9 @@ def test_a_store_that_others_can_write_is_refused_by_the_name_of_the_setting(
     tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady
 ) -> None:
     make_ready(tmp_path, make_spec())
-    (tmp_path / "envs-v1").chmod(0o777)
+    (tmp_path / "envs-v2").chmod(0o777)
 
-    with pytest.raises(VirtualenvError, match=r"virtualenv_search_path: .*envs-v1 is not used because everybody may"):
+    with pytest.raises(VirtualenvError, match=r"virtualenv_search_path: .*envs-v2 is not used because everybody may"):
         find(make_spec(), tmp_path)
 
 

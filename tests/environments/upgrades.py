@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 from cosmos_venv.environments.environment import Environment
 from cosmos_venv.environments.opening import open_environment
@@ -54,8 +55,13 @@ def use(
 
 def make_old(environment: Environment, *, seconds: float = 2 * HOUR) -> None:
     built_at = datetime.now(tz=timezone.utc) - timedelta(seconds=seconds)
-    record = {**environment.record, "built_at": built_at.isoformat(timespec="seconds")}
-    environment.record_file.write_text(json.dumps(record))
+    change_record(environment, built_at=built_at.isoformat(timespec="seconds"))
+
+
+def change_record(environment: Environment, **changes: Any) -> None:
+    """Let the record of a ready environment say something else."""
+    record = replace(environment.record, **changes)
+    environment.path.with_name(f"{record.digest}.json").write_text(record.to_json())
 
 
 def make_empty(index: Path) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from cosmos_venv import compat
 from cosmos_venv.dbt.project_files import noted_by_dbt
-from cosmos_venv.environments.environment import read_record
+from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.operators.queries import sql_store
 from cosmos_venv.operators.run.journal import read_tries
 from cosmos_venv.operators.run.journal_lines import begun_try, line_of, unpacked
@@ -98,10 +98,20 @@ def test_bytes_of_somebody_else_are_nothing(read: Callable[[bytes], object], con
     assert not read(content)
 
 
+class _RecordAt(EnvironmentStore):
+    """A store whose records all stand in one file."""
+
+    def record_file(self, digest: str) -> Path:  # noqa: ARG002 - whatever it is
+        return self.directory
+
+    def record(self) -> object:
+        return refusal_of(self.published, OSError)("0" * 64)
+
+
 OF_FILES: dict[str, Callable[[Path], object]] = {
     "journal of earlier tries": lambda file: read_tries(file.parent),
     "journal that is watched": lambda file: _watched(file.parent),
-    "record of a build": refusal_of(refusal_of(read_record, ValueError), OSError),
+    "record of a build": lambda file: _RecordAt(file).record(),
 }
 
 

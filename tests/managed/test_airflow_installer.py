@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from cosmos_venv.compat import AirflowException
+from cosmos_venv.environments.environment import BuildRecord, RecordedInstaller
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.managed.arguments import VirtualenvArguments
 from cosmos_venv.operators.virtualenv import DbtRunVirtualenvOperator
@@ -24,13 +25,13 @@ def installer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW__STANDARD__VENV_INSTALL_METHOD", "pip")
 
 
-def environment_of(operator: DbtRunVirtualenvOperator, directory: Path) -> dict[str, object]:
+def record_of(operator: DbtRunVirtualenvOperator, directory: Path) -> BuildRecord:
     """The record of its environment."""
     spec = VirtualenvArguments.of(vars(operator)).spec()
     environment = EnvironmentStore(directory).find(spec)
     assert environment is not None
     environment.close()
-    return dict(environment.record)
+    return environment.record
 
 
 @pytest.mark.long
@@ -51,15 +52,13 @@ def test_airflow_makes_the_environment_and_it_is_published_like_any_other(
 
     operator.execute({})
 
-    record = environment_of(operator, tmp_path / "kept")
+    record = record_of(operator, tmp_path / "kept")
     logged = "".join(capfd.readouterr())
-    assert record["installer"] == {"name": "airflow", "reason": "it was asked for"}
-    assert dbt_calls()[0].prefix.is_relative_to(tmp_path / "kept" / "envs-v1" / "builds")
+    assert record.installer == RecordedInstaller(name="airflow", reason="it was asked for")
+    assert dbt_calls()[0].prefix.is_relative_to(tmp_path / "kept" / "envs-v2")
     assert "Executing cmd: " in logged
     assert " -m venv " in logged
-    sources = {
-        path.with_suffix("") for path in (tmp_path / "kept").glob("envs-v1/builds/*-1/lib/*/site-packages/dbt/**/*.py")
-    }
+    sources = {path.with_suffix("") for path in (tmp_path / "kept").glob("envs-v2/*-*/lib/*/site-packages/dbt/**/*.py")}
     compiled = {path.parents[1] / path.name.partition(".")[0] for path in (tmp_path / "kept").rglob("*.pyc")}
     assert sources
     assert sources <= compiled
@@ -81,7 +80,7 @@ def test_a_failing_installation_fails_with_the_tools_words_and_without_credentia
         operator.execute({})
 
     assert "s3cret" not in "".join(capfd.readouterr())
-    assert not list((tmp_path / "kept" / "envs-v1" / "builds").iterdir())
+    assert not list((tmp_path / "kept" / "envs-v2").iterdir())
 
 
 ON_AIRFLOW_2 = """
@@ -92,7 +91,7 @@ from cosmos_venv.managed.resolve import managed_environment
 from cosmos_venv.processes.cancellation import Cancellation
 arguments = VirtualenvArguments.of(json.loads(sys.argv[2]))
 with managed_environment(arguments, Path(sys.argv[1]), cancellation=Cancellation(), report=print) as found:
-    print("MADE BY", found.record["installer"]["name"])
+    print("MADE BY", found.record.installer.name)
 """
 
 

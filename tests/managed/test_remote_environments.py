@@ -70,7 +70,7 @@ def test_the_builder_of_a_parse_gets_the_key_of_a_connection_that_only_the_parse
     with resolve.environment_for_parsing(arguments, tmp_path / "envs", report=print) as environment:
         record = environment.record
 
-    assert record["fetched_from"] == f"file://{remote}"
+    assert record.fetched_from == f"file://{remote}"
     kept = [path.read_text() for path in (tmp_path / "envs").rglob("*.log")]
     assert kept
     assert not any(KEY in text for text in kept)

@@ -13,7 +13,8 @@ import pytest
 
 from cosmos_venv.compat import AirflowException
 from cosmos_venv.dbt.native.program import MAGIC
-from cosmos_venv.environments.environment import Environment
+from cosmos_venv.environments.environment import BuildRecord, Environment, RecordedInstaller
+from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
 from cosmos_venv.managed import resolve
 from cosmos_venv.operators.virtualenv import CosmosVirtualenvLockTimeout
 from tests.kit import DbtCalls, MakeOperator
@@ -97,7 +98,7 @@ def test_a_task_that_may_wait_no_longer_goes_on_in_an_environment_of_its_own_whe
     (line,) = [line for line in logged if "goes on in a temporary environment of its own" in line]
     assert call.prefix.name.startswith("cosmos-venv")
     assert not call.prefix.exists()
-    assert not (held_lock / "envs-v1").exists()
+    assert not (held_lock / "envs-v2").exists()
     assert "is still held by process" in line
     assert "[warning" in line.lower()
 
@@ -140,7 +141,9 @@ def test_permissions_that_cannot_be_are_refused(
 def test_a_dbt_that_cannot_be_started_is_told_with_what_to_look_at(tmp_path: Path, content: bytes, words: str) -> None:
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "dbt").write_bytes(content)
-    environment = Environment(path=tmp_path, digest="0" * 64, record_file=tmp_path / "record", was_built=False)
+    spec = EnvironmentSpec(requirements=("dbt-core",), interpreter=Interpreter.of())
+    record = BuildRecord.of(spec, tmp_path, {}, installer=RecordedInstaller(name="uv", reason=""), seconds=0.0)
+    environment = Environment(path=tmp_path, record=record, was_built=False)
 
     told = resolve.why_not_started(environment, OSError(errno.ENOEXEC, os.strerror(errno.ENOEXEC)))
 

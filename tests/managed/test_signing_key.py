@@ -130,7 +130,7 @@ def test_the_builder_of_a_parse_signs_with_the_key_and_gives_it_to_no_package(
     with resolve.environment_for_parsing(arguments, place, report=print) as environment:
         record = environment.record
 
-    assert record["fetched_from"] == f"file://{tmp_path}/remote/environments-v1"
+    assert record.fetched_from == f"file://{tmp_path}/remote/environments-v1"
     texts = [value.encode("utf-8", "surrogateescape") for value in environ.values()]
     assert not [text for text in texts if key in text or key.hex().encode() in text or b"s3cret" in text]
     place.rename(tmp_path / "disk of another machine")

@@ -38,7 +38,7 @@ def test_dbt_of_the_environment_runs_on_links_to_the_project(
     place = call.arguments[call.arguments.index("--project-dir") + 1]
     assert result.exit_code == 0
     assert any("Completed successfully" in line for line in result.full_output)
-    assert call.argv[0].startswith(f"{kept_directory.resolve()}/envs-v1/builds/")
+    assert call.argv[0].startswith(f"{kept_directory.resolve()}/envs-v2/")
     assert call.arguments == (
         "run",
         "--select",
@@ -209,7 +209,7 @@ def test_a_rendered_directory_is_used(make_operator: MakeOperator, dbt_calls: Db
     operator.render_template_fields({"base": str(tmp_path)})  # type: ignore[typeddict-unknown-key] # any context will do
     operator.execute({})
 
-    assert (tmp_path / "envs" / "envs-v1").is_dir()
+    assert (tmp_path / "envs" / "envs-v2").is_dir()
     assert dbt_calls()[0].prefix.is_relative_to(tmp_path)
 
 

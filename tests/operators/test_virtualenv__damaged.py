@@ -1,4 +1,5 @@
-"""An environment that lost files after it was published: the task whose dbt fails for it has another one built."""
+"""An environment that lost files after it was published: the task whose dbt fails for it retires it, and the next try
+builds another one."""
 
 from __future__ import annotations
 
@@ -12,18 +13,13 @@ import pytest
 from cosmos_venv.compat import AirflowException
 from cosmos_venv.config import ExecutionConfig, ProjectConfig, RenderConfig
 from cosmos_venv.constants import ExecutionMode, LoadMode
+from cosmos_venv.exceptions import CosmosLoadDbtException
 from cosmos_venv.project.graph import DbtGraph
 from tests.kit import DbtCalls, MakeOperator, published_build
-from tests.operators.conftest import BEGUN_VARIABLE
 
 
 def main_of(build: Path) -> Path:
     return next(build.glob("lib/python*/site-packages/dbt/cli/main.py"))
-
-
-def let_write(folder: Path) -> None:
-    for each in [folder, *(path for path in folder.rglob("*") if path.is_dir())]:
-        each.chmod(0o755)
 
 
 def lose_the_module(build: Path) -> None:
@@ -84,80 +80,62 @@ def kept_directory(tmp_path: Path) -> Path:
     return tmp_path / "environments"
 
 
+Told = Callable[[pytest.ExceptionInfo[AirflowException]], list[str]]
+
+
 @pytest.fixture
-def warned(capfd: pytest.CaptureFixture[str]) -> Callable[[], list[str]]:
-    """The warnings about damaged environments since they were last asked for."""
-    return lambda: re.findall(r"The virtualenv \S+ is damaged.*", "".join(capfd.readouterr()))
+def told(capfd: pytest.CaptureFixture[str]) -> Told:
+    """What the error and the log say about damaged environments, each sentence once."""
+
+    def told(failure: pytest.ExceptionInfo[AirflowException]) -> list[str]:
+        text = f"{failure.value}\n{''.join(capfd.readouterr())}"
+        return list(dict.fromkeys(re.findall(r"The virtualenv \S+ is damaged.*", text)))
+
+    return told
 
 
 @pytest.fixture
 def build(make_operator: MakeOperator, kept_directory: Path) -> Path:
     """One that a task has used, of which anything may be taken away."""
     make_operator().execute({})
-    made = published_build(kept_directory)
-    let_write(made)
-    return made
+    return published_build(kept_directory)
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_an_environment_is_built_anew_that_lost_what_starts_dbt_and_dbt_runs_once(
-    make_operator: MakeOperator,
-    dbt_calls: DbtCalls,
-    build: Path,
-    kept_directory: Path,
-    warned: Callable[[], list[str]],
-    damage: str,
+def test_a_damaged_environment_is_retired_and_the_next_try_runs_dbt_in_another_one(
+    make_operator: MakeOperator, dbt_calls: DbtCalls, build: Path, kept_directory: Path, damage: str, told: Told
 ) -> None:
     break_it, fault = DAMAGES[damage]
     break_it(build)
     before = len(dbt_calls())
+    operator = make_operator(warm_dbt="off", retries=1)
 
-    make_operator(warm_dbt="off").execute({})
+    with pytest.raises(AirflowException) as failure:
+        operator.execute({})
+    assert not list((kept_directory / "envs-v2").glob("*.json"))
+    operator.execute({})
 
-    (line,) = warned()
+    (line,) = told(failure)
     assert line.startswith(f"The virtualenv {build} is damaged: ")
     assert fault in line
-    assert "It is built anew." in line
+    assert "It is retired: the next try builds another one (where retries=0, clear the task)." in line
     assert len(dbt_calls()) == before + 1
     assert published_build(kept_directory) != build
 
 
-def test_a_dbt_that_had_begun_is_not_started_again_and_the_next_try_has_a_whole_environment(
-    make_operator: MakeOperator, kept_directory: Path, tmp_path: Path, warned: Callable[[], list[str]]
-) -> None:
-    begun = tmp_path / "begun"
-    operator = make_operator(py_requirements=["dbt-core==9.5"], env={BEGUN_VARIABLE: str(begun)})
-    operator.execute({})
-    build = published_build(kept_directory)
-    let_write(build)
-    for path in main_of(build).parent.parent.glob("**/later*"):
-        path.unlink()
-
-    with pytest.raises(AirflowException, match=r"No module named 'dbt\.later'"):
-        operator.execute({})
-    after_the_failure = begun.read_text().count("begun")
-    operator.execute({})
-
-    (line,) = warned()
-    assert "dbt/later.py is missing" in line
-    assert "had begun its work" in line
-    assert (after_the_failure, begun.read_text().count("begun")) == (2, 3)
-    assert published_build(kept_directory) != build
-
-
 def test_an_error_of_the_users_own_is_told_as_ever(
-    make_operator: MakeOperator, kept_directory: Path, warned: Callable[[], list[str]]
+    make_operator: MakeOperator, kept_directory: Path, told: Told
 ) -> None:
     for _ in range(2):
-        with pytest.raises(AirflowException, match="column yesterdya does not exist"):
+        with pytest.raises(AirflowException, match="column yesterdya does not exist") as failure:
             make_operator(py_requirements=["dbt-core==9.1"]).execute({})
 
-    assert warned() == []
-    assert published_build(kept_directory).name.endswith("-1")
+    assert told(failure) == []
+    assert len(list((kept_directory / "envs-v2").glob("*-????????"))) == 1
 
 
 @pytest.mark.parametrize("damage", ["no command", "a command of one line", "a module that is gone"])
-def test_a_parse_whose_environment_lost_files_has_another_one_built_and_asks_that(
+def test_a_parse_whose_environment_lost_files_fails_and_the_next_one_has_another(
     make_operator: MakeOperator,
     dbt_calls: DbtCalls,
     build: Path,
@@ -168,29 +146,38 @@ def test_a_parse_whose_environment_lost_files_has_another_one_built_and_asks_tha
     monkeypatch.setenv("AIRFLOW__COSMOS__ENABLE_CACHE_DBT_LS", "False")
     DAMAGES[damage][0](build)
     operator = make_operator()
-    graph = DbtGraph(
-        project=ProjectConfig(operator.project_dir, install_dbt_deps=False),
-        profile_config=operator.profile_config,
-        execution_config=ExecutionConfig(execution_mode=ExecutionMode.VIRTUALENV, virtualenv_dir=kept_directory),
-        render_config=RenderConfig(load_method=LoadMode.DBT_LS),
-        operator_args={name: getattr(operator, name) for name in ("py_requirements", "pip_install_options")},
-    )
 
-    graph.load()
+    def graph() -> DbtGraph:
+        return DbtGraph(
+            project=ProjectConfig(operator.project_dir, install_dbt_deps=False),
+            profile_config=operator.profile_config,
+            execution_config=ExecutionConfig(execution_mode=ExecutionMode.VIRTUALENV, virtualenv_dir=kept_directory),
+            render_config=RenderConfig(load_method=LoadMode.DBT_LS),
+            operator_args={name: getattr(operator, name) for name in ("py_requirements", "pip_install_options")},
+        )
 
-    assert graph.nodes
+    with pytest.raises(CosmosLoadDbtException, match=rf"The virtualenv {build} is damaged: .*It is retired"):
+        graph().load()
+    later = graph()
+    later.load()
+
+    assert later.nodes
     assert [call.arguments[0] for call in dbt_calls()[1:]] == ["ls"]
     assert published_build(kept_directory) != build
 
 
-def test_where_building_is_forbidden_both_reasons_are_told(
-    make_operator: MakeOperator, build: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_damaged_environment_of_the_search_path_stays_and_the_way_out_is_told(
+    make_operator: MakeOperator, build: Path, kept_directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__VIRTUALENV_BUILD", "never")
+    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__VIRTUALENV_SEARCH_PATH", str(kept_directory))
     (build / "bin" / "dbt").unlink()
 
-    with pytest.raises(AirflowException, match=r"(?s)is damaged: bin/dbt is missing.*virtualenv_build is never"):
-        make_operator().execute({})
+    with pytest.raises(
+        AirflowException, match=r"damaged: bin/dbt is missing\. It stands in virtualenv_search_path, .*env warm"
+    ):
+        make_operator(virtualenv_dir=tmp_path / "own").execute({})
+
+    assert published_build(kept_directory) == build
 
 
 def test_a_command_that_requirements_do_not_bring_is_told_so(make_operator: MakeOperator) -> None:

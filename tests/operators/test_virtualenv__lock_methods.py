@@ -92,7 +92,7 @@ def test_who_holds_it_does_not_wait_for_itself_to_build(operator: Any, lock: Ven
     assert not operator._is_lock_available()
     operator._release_venv_lock()
     assert lock.owner is None
-    assert list(lock.file.parent.glob("envs-v1/builds/*/bin/dbt"))
+    assert list(lock.file.parent.glob("envs-v2/*/bin/dbt"))
 
 
 @pytest.mark.parametrize("method", ["_is_lock_available", "_acquire_venv_lock", "_release_venv_lock"])

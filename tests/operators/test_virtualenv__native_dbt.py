@@ -84,7 +84,7 @@ def test_a_driver_that_is_named_stands_where_dbt_looks(
     make_native("Run", adbc_drivers=[str(driver)]).execute({})
 
     assert DOWNLOADS not in said()
-    assert list((tmp_path / "kept").glob("envs-v1/builds/*/lib/libduckdb.so"))
+    assert list((tmp_path / "kept").glob("envs-v2/*/lib/libduckdb.so"))
 
 
 def test_a_command_that_dbt_has_not_done_fails_the_task(make_native: MakeNative) -> None:

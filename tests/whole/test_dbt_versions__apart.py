@@ -87,7 +87,7 @@ def test_dbt_1_12_runs_without_the_parser_that_downloads_while_it_is_built(
     harbor.execute("Seed")
 
     assert harbor.rows("select count(*) from piers")[0][0] > 0
-    assert not list(tmp_path.glob("environments/envs-v1/builds/*/lib/*/site-packages/dbt_core_experimental_parser*"))
+    assert not list(tmp_path.glob("environments/envs-v2/*/lib/*/site-packages/dbt_core_experimental_parser*"))
 
 
 def older(text: str) -> str:

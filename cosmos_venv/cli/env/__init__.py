@@ -14,8 +14,8 @@ from cosmos_venv.cli.env.push import env_push
 from cosmos_venv.cli.env.show import env_list, env_show, env_verify
 from cosmos_venv.cli.env.warm import env_warm
 from cosmos_venv.cli.parsing import absolute_path, add_action, add_actions, existing_path, whole_number
-from cosmos_venv.environments.layout import DAY
 from cosmos_venv.environments.requirement_files import is_lock_file
+from cosmos_venv.environments.store import DAY
 
 if TYPE_CHECKING:
     from cosmos_venv.cli.parsing import Actions
@@ -53,8 +53,8 @@ _SHOW = (
     "made it and when, the processes that use it now, and its warm servers. Writes nothing."
 )
 _VERIFY = (
-    "Compares finished environments with their records: every file exists with its size and can be read, commands can "
-    "be executed, no link is broken, the same versions are installed, and the interpreter has the same version. Each "
+    "Compares ready environments with their records: every file exists with its size and can be read, commands can "
+    "be executed, no link is broken, and the same versions are installed. Each "
     "environment also imports dbt and its adapters, unless another user could have changed it. Shows which process "
     "holds the lock of the directory. Writes nothing. Exit code 1: something differs, or cannot be imported."
 )
@@ -65,7 +65,7 @@ _PRUNE = (
     "environment. Exit code 1: this user has no permission to remove something that has to be removed, or the named "
     "environment is in use."
 )
-_NAME = "first characters of its digest, or DIGEST-GENERATION"
+_NAME = "first characters of its digest, or DIGEST-SUFFIX"
 
 
 def add_to(subjects: Actions) -> None:

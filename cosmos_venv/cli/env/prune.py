@@ -68,7 +68,7 @@ def _as_data(removals: Sequence[Removal], directory: Path, dry_run: bool) -> dic
     listed = [
         {
             "digest": each.stored.digest,
-            "generation": each.stored.generation,
+            "suffix": each.stored.suffix,
             "state": each.stored.state,
             "path": str(each.stored.path),
             "reason": each.reason,

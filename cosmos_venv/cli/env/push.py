@@ -112,7 +112,7 @@ def _put(stored: StoredBuild, remote: RemoteStore, result: PushedEnvironment) ->
         store=remote,
         digest=record.digest,
         interpreter=record.spec.interpreter,
-        builds=stored.path.parent,
+        root=stored.path.parent,
         cancellation=Cancellation(),
     )
     try:

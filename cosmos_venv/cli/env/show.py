@@ -64,7 +64,7 @@ def env_show(directory: Path, name: str, *, as_json: bool) -> int:
     """Show all that is known of an environment.
 
     :param directory: a ``virtualenv_dir``.
-    :param name: the first characters of its digest, or one generation as ``<digest>-<number>``.
+    :param name: the first characters of its digest, or one build as ``<digest>-<suffix>``.
     :param as_json: whether stdout gets JSON in place of lines to read.
     :returns: the exit code.
     :raises VirtualenvError: when the directory cannot be read.
@@ -92,9 +92,9 @@ def env_verify(directory: Path, name: str | None, *, imports: bool, content: boo
     """
     store = EnvironmentStore(directory)
     builds = read_inventory(store)
-    wanted = [each for each in (select(builds, name) if name else builds) if each.is_whole]
+    wanted = [each for each in (select(builds, name) if name else builds) if each.state == "ready"]
     if name and not wanted:
-        raise CosmosValueError(f"NAME {name!r}: no build of it was finished, so there is nothing to verify.")
+        raise CosmosValueError(f"NAME {name!r}: no build of it is ready, so there is nothing to verify.")
     found = []
     with steps("verifying", len(wanted), as_json=as_json) as step:
         for each in wanted:
@@ -128,7 +128,7 @@ def as_data(stored: StoredBuild, *, pins: bool = False) -> dict[str, Any]:
     return {
         "name": name_of(stored),
         "digest": stored.digest,
-        "generation": stored.generation,
+        "suffix": stored.suffix,
         "state": stored.state,
         "in_use": stored.is_in_use,
         "last_used": _instant(stored.last_used),
@@ -136,7 +136,6 @@ def as_data(stored: StoredBuild, *, pins: bool = False) -> dict[str, Any]:
         "path": str(stored.path),
         "dbt": dbt_of(stored.record.pins) if stored.record else {},
         "record": record,
-        "record_fault": stored.record_fault or None,
     }
 
 
@@ -145,7 +144,7 @@ def name_of(stored: StoredBuild) -> str:
 
     :param stored: a build of it.
     """
-    return f"{stored.digest[:SHORT]}-{stored.generation}"
+    return f"{stored.digest[:SHORT]}-{stored.suffix}"
 
 
 def title(stored: StoredBuild) -> str:
@@ -180,7 +179,7 @@ def _row(stored: StoredBuild) -> tuple[str, ...]:
         _instant(stored.last_used) or "never",
         decimal(stored.bytes_on_disk),
         _versions(stored),
-        stored.record_fault or _requirements(stored),
+        _requirements(stored),
     )
 
 
@@ -243,8 +242,6 @@ def _described(stored: StoredBuild) -> list[str]:
         f"  last used   {_instant(stored.last_used) or 'never'}",
         f"  on disk     {decimal(stored.bytes_on_disk)}",
     ]
-    if stored.record_fault:
-        lines.append(f"  record      {stored.record_fault}")
     return [*lines, *_recorded(stored)]
 
 
@@ -293,7 +290,7 @@ def _verified_data(found: _Found, *, was_read: bool) -> list[dict[str, Any]]:
         {
             "name": name_of(each),
             "digest": each.digest,
-            "generation": each.generation,
+            "suffix": each.suffix,
             "path": str(each.path),
             "provides": dict(each.record.provides) if each.record else {},
             "was_run": verified.has_run,

@@ -149,9 +149,9 @@ def _build(wanted: WantedEnvironment, step: Steps, made: Mapping[Path, Made]) ->
             report=_silent,
         ) as environment:
             new, record = made.get(environment.path), environment.record
-            was_fetched = new is not None and bool(record["fetched_from"])
+            was_fetched = new is not None and bool(record.fetched_from)
             # The record of what was fetched tells how long its builder has built.
-            seconds = new.seconds if new is not None and was_fetched else record["seconds"]
+            seconds = new.seconds if new is not None and was_fetched else record.seconds
             return BuiltEnvironment(
                 virtualenv_dir=directory,
                 requirements=requirements,

@@ -16,25 +16,17 @@ from pathlib import Path
 from typing import Literal
 
 from cosmos_venv.environments import post_install
-from cosmos_venv.environments.environment import BuildRecord, Environment, read_record
+from cosmos_venv.environments.environment import BuildRecord, Environment
 from cosmos_venv.environments.installers.libraries import library_faults
-from cosmos_venv.environments.layout import (
-    BUILD_NAME,
-    StoreLayout,
-    build_names,
-    published_names,
-    rubbish_path,
-)
-from cosmos_venv.environments.spec import Interpreter
+from cosmos_venv.environments.store import EnvironmentStore, digest_of
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvError
-from cosmos_venv.files import os_errors
 from cosmos_venv.files.durable_files import age
 from cosmos_venv.files.permissions import judge, writable_by_others
 from cosmos_venv.processes.guarded_process import run_guarded
 from cosmos_venv.processes.lease import Lease, is_in_use, lease_path
 
-# ready: published; old: a later generation is; building: a builder is at work; leftover: of one that has ended, or of
-# a removal that was cut short; failed: kept because that was asked for.
+# ready: a record names it; old: a newer build is ready, and tasks still use this one; building: a builder is at work;
+# leftover: of a process that has ended.
 BuildState = Literal["ready", "old", "building", "leftover"]
 
 _BLOCK = 512  # what st_blocks counts, whatever the file system's own blocks are
@@ -44,13 +36,12 @@ _BLOCK = 512  # what st_blocks counts, whatever the file system's own blocks are
 class StoredBuild:
     """One build, as one look saw it.
 
-    :param name: ``<digest>-<generation>``.
-    :param path: its directory, which may be gone.
+    :param name: ``<digest>-<suffix>``.
+    :param path: its folder, which may be gone.
     :param state: what has become of it.
     :param is_in_use: whether a process has its lease; None when this process cannot know.
     :param last_used: seconds since the epoch: when a task last took its lease (to the minute), or it was built.
-    :param record: None when there is none that can be read; ``record_fault`` says why.
-    :param record_fault: a clause; empty where there is nothing to say.
+    :param record: of a build that is ready; None of any other.
     """
 
     name: str
@@ -58,23 +49,17 @@ class StoredBuild:
     state: BuildState
     is_in_use: bool | None
     last_used: float | None
-    record: BuildRecord | None
-    record_fault: str = ""
+    record: BuildRecord | None = None
 
     @property
     def digest(self) -> str:
         """The digest of its spec, 64 hexadecimal digits."""
-        return self.name.partition("-")[0]
+        return digest_of(self.path)
 
     @property
-    def generation(self) -> int:
-        """The number of the build among those of its digest, from 1."""
-        return int(self.name.partition("-")[2])
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether it was finished, so that it can be held against its record."""
-        return self.state in ("ready", "old")
+    def suffix(self) -> str:
+        """The part of its name that tells it from other builds of its digest: 8 hexadecimal digits."""
+        return self.name.partition("-")[2]
 
     @property
     def engine(self) -> str:
@@ -84,11 +69,11 @@ class StoredBuild:
     @cached_property
     def bytes_on_disk(self) -> int:
         """Bytes on disk of its files and directories."""
-        return _bytes_on_disk(self.path) + _bytes_on_disk(rubbish_path(self.path))
+        return _bytes_on_disk(self.path)
 
 
-def read_inventory(store: StoreLayout) -> list[StoredBuild]:
-    """Return all builds of a store, by digest and generation; none when nothing was ever built there.
+def read_inventory(store: EnvironmentStore) -> list[StoredBuild]:
+    """Return all builds of a store, by digest and state; none when nothing was ever built there.
 
     :param store: the directory that is looked at.
     :raises VirtualenvError: when the directory cannot be read.
@@ -98,23 +83,24 @@ def read_inventory(store: StoreLayout) -> list[StoredBuild]:
         if not os.path.lexists(store.directory):
             raise CosmosValueError(f"virtualenv_dir: there is no directory {store.directory}. Give the path of one.")
         try:
-            names, published = build_names(store), published_names(store)
+            names = store.names()
         except FileNotFoundError:
             return []
-        endings = {**{name: set[str]() for name in published.values()}, **names}
-        found = [_stored(store, name, left, published) for name, left in endings.items()]
-    return sorted(found, key=lambda each: (each.digest, each.generation, each.state))
+        records = {digest: store.published(digest) for digest in names if "-" not in digest}
+        builds = {name for name in names if "-" in name} | {record.build for record in records.values() if record}
+        found = [_stored(store, store.root / name, records.get(name.partition("-")[0])) for name in builds]
+    return sorted(found, key=lambda each: (each.digest, each.state != "ready", each.name))
 
 
 def select(builds: Iterable[StoredBuild], text: str) -> list[StoredBuild]:
-    """Return the builds of one digest, or one generation of it.
+    """Return the builds of one digest, or one of them.
 
     :param builds: those among which is chosen.
-    :param text: a digest, the first characters of one, or ``<digest>-<generation>``.
+    :param text: a digest, the first characters of one, or ``<digest>-<suffix>``.
     :raises CosmosValueError: when it fits none, or several digests.
     """
-    digest, _, generation = text.partition("-")
-    fitting = [each for each in builds if each.digest.startswith(digest) and generation in ("", str(each.generation))]
+    digest, _, suffix = text.partition("-")
+    fitting = [each for each in builds if each.digest.startswith(digest) and each.suffix.startswith(suffix)]
     digests = sorted({each.digest for each in fitting})
     if text and len(digests) == 1:
         return fitting
@@ -125,45 +111,29 @@ def select(builds: Iterable[StoredBuild], text: str) -> list[StoredBuild]:
     )
 
 
-def _stored(store: StoreLayout, name: str, endings: set[str], published: Mapping[str, str]) -> StoredBuild:
-    build = store.builds / name
-    # Only of a directory: a builder that has not yet made its own may be taking its lease at this instant.
-    in_use = is_in_use(build) if "" in endings else False
-    state = _state(name, endings, published, in_use)
-    record, fault = _record(store.record_file(build)) if state in ("ready", "old") else (None, "")
+def _stored(store: EnvironmentStore, build: Path, record: BuildRecord | None) -> StoredBuild:
+    # Only of a folder: a builder that has not yet made its own may be taking its lease at this instant.
+    in_use = is_in_use(build) if build.is_dir() else False
+    record_file = store.record_file(digest_of(build))
+    state: BuildState = "leftover"
+    if record is not None and record.build == build.name:
+        state = "ready"
+    elif in_use:
+        # A folder's own time is that of the beginning of its build.
+        state = "old" if record is not None and _time_of(build) < _time_of(record_file) else "building"
+    is_ready = state == "ready"
     return StoredBuild(
-        name=name,
+        name=build.name,
         path=build,
         state=state,
         is_in_use=in_use,
-        last_used=_last_use(lease_path(build), store.record_file(build), build),
-        record=record,
-        record_fault=fault,
+        last_used=_last_use(lease_path(build), *([record_file] if is_ready else []), build),
+        record=record if is_ready else None,
     )
 
 
-def _state(name: str, endings: set[str], published: Mapping[str, str], in_use: bool | None) -> BuildState:
-    match = BUILD_NAME.fullmatch(name)
-    assert match is not None  # noqa: S101 - all names come of this pattern
-    current = published.get(match["digest"], "")
-    if "" not in endings:
-        return "leftover"
-    if current == name:
-        return "ready"
-    if current and int(current.partition("-")[2]) > int(match["number"]):
-        return "old"
-    return "building" if in_use else "leftover"
-
-
-def _record(file: Path) -> tuple[BuildRecord | None, str]:
-    try:
-        return read_record(file), ""
-    except FileNotFoundError:
-        return None, "there is no record"
-    except OSError as error:
-        return None, f"the record cannot be read ({error.strerror})"
-    except ValueError as error:
-        return None, f"the record is damaged ({error})"
+def _time_of(path: Path) -> float:
+    return os.stat(path).st_mtime if os.path.exists(path) else 0.0  # noqa: PTH110, PTH116
 
 
 def _last_use(*paths: Path) -> float | None:
@@ -207,28 +177,21 @@ class Verified:
 
 
 def verify(stored: StoredBuild, *, check: str | None = None, content: bool = False) -> Verified:
-    """Hold a build against its record, and let its own Python run a check.
+    """Hold a ready build against its record, and let its own Python run a check.
 
     The build is in use for as long as that takes, and counts as no more used than before. A build that another user
-    than this one and root could have written to is not run, and its interpreter is not asked for its version.
+    than this one and root could have written to is not run.
 
-    :param stored: the build.
+    :param stored: the build, which is ready.
     :param check: Python source, which ends with an error where something does not work; None: nothing is run.
     :param content: whether each file is read: installed ones are compared with their hashes, byte code is tried.
-    :raises VirtualenvError: when this process may open no more files.
     """
     with kept(stored.path) as is_kept:
-        if not is_kept or not stored.path.is_dir():
+        if not is_kept or stored.record is None or not stored.path.is_dir():
             return Verified(faults=["it has been removed"])
         try:
-            faults = [
-                *_record_faults(stored),
-                *file_faults(stored.path, content=content),
-                *_library_faults(stored.path, stored.record, content=content),
-                *_open_to_others(stored.path),
-            ]
+            faults = [*_faults(stored.path, stored.record, content=content), *_open_to_others(stored.path)]
         except (OSError, ValueError) as error:
-            _refuse_shortage(error)
             return Verified(faults=[f"it cannot be read: {error}"])
         if check is None or not _may_be_run(stored.path):
             return Verified(faults=faults)
@@ -242,46 +205,29 @@ def damage(environment: Environment, *, content: bool) -> list[str]:
     :param content: whether its files are read too, where nothing else is found.
     :raises OSError: when this process may open no more files.
     """
-    try:
-        record = read_record(environment.record_file)
-    except (OSError, ValueError):
-        record = None  # of no use for a command of its
-    found = [] if record is None else [*_pin_faults(record.pins, post_install.pins_in(environment.path))]
-    found += [*file_faults(environment.path, content=False), *_library_faults(environment.path, record, content=False)]
-    if content and not found:
-        found = [*file_faults(environment.path, content=True), *_library_faults(environment.path, record, content=True)]
-    return found
+    found = _faults(environment.path, environment.record, content=False)
+    return found or (_faults(environment.path, environment.record, content=True) if content else [])
 
 
-def file_faults(build: Path, *, content: bool) -> list[str]:
-    """Return what is missing or changed of a build's files, one clause each.
-
-    :param build: its directory.
-    :param content: as for ``verify``.
-    :raises OSError: when this process may open no more files.
-    """
-    found = [*_link_faults(build), *post_install.faults(build, content=content)]
-    if content and _may_be_run(build):
-        found += _byte_code_faults(build)
-    return found
-
-
-def _library_faults(build: Path, record: BuildRecord | None, *, content: bool) -> Iterator[str]:
-    if record is not None:
-        yield from library_faults(build, record.libraries, record.spec.libraries, content=content)
+def _faults(build: Path, record: BuildRecord, *, content: bool) -> list[str]:
+    """Return what is missing or changed of a build, one clause each."""
+    found = [
+        *_pin_faults(record.pins, post_install.pins_in(build)),
+        *_link_faults(build),
+        *post_install.faults(build, content=content),
+        *library_faults(build, record.libraries, record.spec.libraries, content=content),
+    ]
+    return [*found, *_byte_code_faults(build)] if content and _may_be_run(build) else found
 
 
 def _link_faults(build: Path) -> Iterator[str]:
-    """Give links that lead nowhere, and what is wrong with ``pyvenv.cfg``; the interpreter is looked at elsewhere."""
-    has_python = (build / "bin" / "python").exists()
+    """Give links that lead nowhere, that to the interpreter among them, and what is wrong with ``pyvenv.cfg``."""
     for path in sorted([*build.glob("bin/*"), *build.glob("lib*")]):
-        if path.is_symlink() and not path.exists() and (has_python or not path.name.startswith("python")):
+        if path.is_symlink() and not path.exists():
             yield f"{path.relative_to(build)} leads to {path.readlink()}, which is missing"
     config = build / "pyvenv.cfg"
-    if not config.is_file():
-        yield f"{config.name} is missing"
-    elif not config.stat().st_size:
-        yield f"{config.name} is empty"
+    if not config.is_file() or not config.stat().st_size:
+        yield f"{config.name} is missing or empty"
 
 
 def _open_to_others(build: Path) -> Iterator[str]:
@@ -291,9 +237,7 @@ def _open_to_others(build: Path) -> Iterator[str]:
     except (VirtualenvError, OSError):
         return  # the directory is not used at all, and said to be so
     for path, _, reason in writable_by_others(build):
-        # uv lets everybody lock what it installs into; nothing reads that file. 0.1.0 published it so.
-        if path != build / ".lock":
-            yield f"{path.relative_to(build)}: {reason}"
+        yield f"{path.relative_to(build)}: {reason}"
 
 
 def _byte_code_faults(build: Path) -> list[str]:
@@ -301,16 +245,9 @@ def _byte_code_faults(build: Path) -> list[str]:
     folders = map(str, post_install.site_packages(build))
     try:
         done = run_guarded([str(python), "-I", "-S", "-B", "-c", post_install.CHECK, *folders], cwd="/")
-    except OSError as error:
-        _refuse_shortage(error)
-        return []  # told already
+    except OSError:
+        return []  # the check tells
     return done.lines if done.returncode == 0 else []
-
-
-def _refuse_shortage(error: Exception) -> None:
-    """Raise where this process may open no more files: that is no fault of the build."""
-    if isinstance(error, OSError) and (words := os_errors.shortage(error)):
-        raise VirtualenvError(words) from error
 
 
 def _may_be_run(build: Path) -> bool:
@@ -330,46 +267,10 @@ def _check_faults(build: Path, check: str) -> Iterator[str]:
         # It may not write byte code: who verifies changes nothing.
         done = run_guarded([str(python), "-I", "-B", "-c", check], cwd="/")
     except OSError as error:
-        _refuse_shortage(error)
         yield f"its Python cannot be started: {error}"
         return
     if done.returncode:
         yield f"it does not work: {done.lines[-1] if done.lines else f'exit code {done.returncode}'}"
-
-
-def _record_faults(stored: StoredBuild) -> Iterator[str]:
-    record = stored.record
-    if record is None:
-        yield stored.record_fault
-        return
-    if record.digest != stored.digest:
-        yield f"the record is of another environment, {record.digest}"
-    yield from _interpreter_faults(stored.path, record)
-    yield from _pin_faults(record.pins, post_install.pins_in(stored.path))
-
-
-def _interpreter_faults(build: Path, record: BuildRecord) -> Iterator[str]:
-    python = build / "bin" / "python"
-    # The real one, outside of the environment: no .pth file of what is installed takes part.
-    real = Path(os.path.realpath(python))
-    if not real.exists():
-        yield f"its interpreter is gone: bin/python leads to {real}"
-        return
-    try:
-        judge(real)
-    except VirtualenvError:
-        return  # no fault of the build, but nothing that this user should run
-    try:
-        actual = Interpreter.of(str(real), parameter="")
-    except CosmosValueError as error:
-        yield f"its interpreter, {real}, does not answer: {error}"
-        return
-    expected = record.spec.interpreter
-    if (actual.implementation, actual.version) != (expected.implementation, expected.version):
-        yield (
-            f"its interpreter is now {actual.implementation} {actual.version} "
-            f"instead of {expected.implementation} {expected.version}"
-        )
 
 
 def _pin_faults(recorded: Mapping[str, str], installed: Mapping[str, str]) -> Iterator[str]:

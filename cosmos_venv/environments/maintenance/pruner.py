@@ -5,22 +5,20 @@ A build is retired under the lock of its directory and under its own exclusive l
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 
-from cosmos_venv.environments.layout import DAY, PruneLimits, StoreLayout
 from cosmos_venv.environments.lock import VirtualenvLock
-from cosmos_venv.environments.maintenance import cleanup
-from cosmos_venv.environments.maintenance.cleanup import Report
 from cosmos_venv.environments.maintenance.inventory import StoredBuild, read_inventory, select
+from cosmos_venv.environments.maintenance.launchers import mend_launchers
+from cosmos_venv.environments.retiring import Report, delete, reporting_failed_removal, retire, sweep
+from cosmos_venv.environments.store import DAY, EnvironmentStore, PruneLimits
 from cosmos_venv.processes.cancellation import Cancellation
 
-__all__ = ["Removal", "choose", "delete_retired", "named", "prune", "remove", "retire_surplus", "surplus"]
-
 _UNREACHABLE = {
-    "old": "a later generation is ready",
+    "old": "a later build is ready",
     "leftover": "it was left by a process that has ended",
 }
 
@@ -41,15 +39,15 @@ class Removal:
     is_forbidden: bool = False
 
     def describe(self) -> str:
-        """Return one sentence for a log, said after the fact."""
+        """Return one sentence for a log."""
         what = f"The virtualenv {self.stored.path}"
         if self.obstacle:
             return f"{what} was to be removed ({self.reason}) and stays: {self.obstacle}."
-        return f"{what} was removed: {self.reason}."
+        return f"{what} is removed: {self.reason}."
 
 
 def prune(
-    store: StoreLayout,
+    store: EnvironmentStore,
     limits: PruneLimits,
     *,
     now: float,
@@ -77,12 +75,12 @@ def prune(
 
 
 def remove(
-    store: StoreLayout, digest: str, *, max_tries: int, cancellation: Cancellation, report: Report
+    store: EnvironmentStore, digest: str, *, max_tries: int, cancellation: Cancellation, report: Report
 ) -> list[Removal]:
     """Remove one environment that nobody uses, whatever the limits say. Otherwise as ``prune``.
 
     :param store: the directory it stands in.
-    :param digest: the first characters of it, or one generation as ``<digest>-<number>``.
+    :param digest: the first characters of it, or one build as ``<digest>-<suffix>``.
     :param max_tries: as for ``prune``.
     :param cancellation: as for ``prune``.
     :param report: as for ``prune``.
@@ -92,7 +90,7 @@ def remove(
     return _remove(store, look, max_tries=max_tries, cancellation=cancellation, report=report)
 
 
-def surplus(store: StoreLayout, limits: PruneLimits, *, now: float) -> list[Removal]:
+def surplus(store: EnvironmentStore, limits: PruneLimits, *, now: float) -> list[Removal]:
     """Return what ``prune`` would remove now. Nothing is written.
 
     :param store: the directory that is looked at.
@@ -100,17 +98,20 @@ def surplus(store: StoreLayout, limits: PruneLimits, *, now: float) -> list[Remo
     :param now: seconds since the epoch.
     :raises VirtualenvError: when the directory cannot be read, or somebody else can have written there.
     """
-    return [_permitted(store, each) for each in choose(_trusted_inventory(store), limits, now=now)]
+    return choose(_trusted_inventory(store), limits, now=now)
 
 
-def named(store: StoreLayout, digest: str) -> list[Removal]:
+def named(store: EnvironmentStore, digest: str) -> list[Removal]:
     """Return what ``remove`` would remove now. Nothing is written. Errors are those of ``remove``.
 
     :param store: the directory that is looked at.
     :param digest: as for ``remove``.
     """
-    fitting = select(_trusted_inventory(store), digest)
-    return [_permitted(store, _asked_for(each)) for each in fitting]
+    in_use = "it is in use; try again when the tasks that run in it have ended"
+    return [
+        Removal(stored=each, reason="it was asked for", obstacle=in_use if each.is_in_use else "")
+        for each in select(_trusted_inventory(store), digest)
+    ]
 
 
 def choose(builds: Sequence[StoredBuild], limits: PruneLimits, *, now: float) -> list[Removal]:
@@ -128,30 +129,31 @@ def choose(builds: Sequence[StoredBuild], limits: PruneLimits, *, now: float) ->
     return going
 
 
-def retire_surplus(store: StoreLayout, limits: PruneLimits, *, now: float) -> list[Removal]:
-    """Take what is to go out of everybody's sight. The caller holds the directory's lock.
+def retire_chosen(store: EnvironmentStore, going: Removal, after_release: ExitStack, report: Report) -> Removal:
+    """Take a build that is to go out of everybody's sight. The caller holds the directory's lock.
 
-    Deleting is left to ``delete_retired``, which needs no lock.
-
-    :param store: the directory to prune.
-    :param limits: of what it may hold.
-    :param now: seconds since the epoch.
-    :returns: each build that was to go, with what became an obstacle.
+    :param store: the directory.
+    :param going: of ``surplus`` or ``named``.
+    :param after_release: deletes the build when it is closed, which needs no lock: builders must not wait for 20,000
+        files to be unlinked.
+    :param report: gets a line on what cannot be deleted.
+    :returns: the removal, with what became an obstacle.
     """
-    return _retire_each(store, surplus(store, limits, now=now))
-
-
-def delete_retired(removals: Iterable[Removal]) -> list[Removal]:
-    """Delete what ``retire_surplus`` has retired.
-
-    :param removals: its answer.
-    :returns: all of them, with what became an obstacle meanwhile.
-    """
-    return [_attempt(each, _delete) for each in removals]
+    stored = going.stored
+    if going.obstacle:
+        return going
+    try:
+        lease = retire(store, stored.path, used_until=stored.last_used if stored.state == "ready" else None)
+    except OSError as error:
+        return replace(going, obstacle=str(error.strerror or error), is_forbidden=True)
+    if lease is None:
+        return replace(going, obstacle="it is in use, or has just been used")
+    after_release.callback(delete, stored.path, lease, report)
+    return going
 
 
 def _remove(
-    store: StoreLayout,
+    store: EnvironmentStore,
     look: Callable[[], list[Removal]],
     *,
     max_tries: int,
@@ -160,32 +162,25 @@ def _remove(
 ) -> list[Removal]:
     expected = look()
     if all(each.obstacle for each in expected):
-        return expected  # nothing to do, or nothing that may be done: no lock is wanted where nothing is written
-    with store.naming_the_directory():
+        return expected  # no lock is wanted where nothing is written
+    with store.naming_the_directory(), ExitStack() as after_release:
         lock = VirtualenvLock(store.directory)
         with lock.acquire(max_tries=max_tries, cancellation=cancellation, report=report):
             # Looked at once more: while this process waited for the lock, tasks may have begun to use what it had
             # chosen.
-            removals = _retire_each(store, look())
-            cleanup.sweep_links(store, report)
-            cleanup.mend_launchers(store, report)
-        # Without the lock: builders must not wait for 20,000 files to be unlinked.
-        return delete_retired(removals)
+            removals = [retire_chosen(store, each, after_release, report) for each in look()]
+            for build, lease in sweep(store, report):
+                after_release.callback(delete, build, lease, report)
+            with reporting_failed_removal(store.directory / "bin", report):
+                left = (each.record for each in read_inventory(store) if each.state == "ready")
+                mend_launchers(store.directory / "bin", store.root, filter(None, left))
+        return removals
 
 
-def _trusted_inventory(store: StoreLayout) -> list[StoredBuild]:
+def _trusted_inventory(store: EnvironmentStore) -> list[StoredBuild]:
     with store.naming_the_directory():
         store.judge()  # what is deleted is found by names in there
     return read_inventory(store)
-
-
-def _asked_for(stored: StoredBuild) -> Removal:
-    obstacle = ""
-    if stored.state == "building":
-        obstacle = "it is being built"
-    elif stored.is_in_use:
-        obstacle = "it is in use; try again when the tasks that run in it have ended"
-    return Removal(stored=stored, reason="it was asked for", obstacle=obstacle)
 
 
 def _is_unreachable(stored: StoredBuild) -> bool:
@@ -229,43 +224,3 @@ def _too_large(builds: Sequence[StoredBuild], limits: PruneLimits, now: float) -
         if _may_go(each, limits, now):
             total -= each.bytes_on_disk
             yield Removal(stored=each, reason=f"there are more than {limits.max_bytes} bytes")
-
-
-def _retire_each(store: StoreLayout, going: Iterable[Removal]) -> list[Removal]:
-    return [_attempt(each, partial(_retire, store)) for each in going]
-
-
-def _permitted(store: StoreLayout, going: Removal) -> Removal:
-    """Return the removal with the permission that this user lacks, as an obstacle.
-
-    That is asked before anything is begun: an environment that is out of sight and cannot be deleted would help nobody.
-    """
-    if going.obstacle:
-        return going
-    obstacle = ""
-    owner = cleanup.owner_of(going.stored.path)
-    if not os.access(store.builds, os.W_OK) or not os.access(store.root, os.W_OK):
-        obstacle = f"user id {os.geteuid()} may not write to {store.root}, or it is mounted read-only"
-    elif os.geteuid() not in (0, owner) and owner is not None:
-        # Its directories have no write permission, which only their owner or root can give back.
-        obstacle = f"it belongs to user id {owner}: only that user or root may remove it"
-    return replace(going, obstacle=obstacle, is_forbidden=bool(obstacle))
-
-
-def _attempt(going: Removal, step: Callable[[Removal], str]) -> Removal:
-    if going.obstacle:
-        return going
-    try:
-        return replace(going, obstacle=step(going))
-    except OSError as error:
-        return replace(going, obstacle=str(error), is_forbidden=True)
-
-
-def _retire(store: StoreLayout, going: Removal) -> str:
-    stored = going.stored
-    return cleanup.retire(store, stored.path, used_until=stored.last_used if stored.state == "ready" else None)
-
-
-def _delete(going: Removal) -> str:
-    cleanup.delete(going.stored.path)
-    return ""

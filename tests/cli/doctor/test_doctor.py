@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,9 +20,9 @@ from cosmos_venv.cli.doctor.configuration_check import airflow_is_supported, set
 from cosmos_venv.cli.doctor.dbt_check import sockets_can_be_made, try_index
 from cosmos_venv.cli.doctor.directory_check import directories_can_hold_environments, temporary_files_can_be_run
 from cosmos_venv.cli.doctor.lock_check import locks_lock
-from cosmos_venv.environments.spec import Interpreter
 from pytest_cosmos_venv import Wheelhouse
 from tests.environments.elsewhere import remounted, tmpfs, within
+from tests.environments.upgrades import change_record
 from tests.kit import MakeReady, MakeSpec
 
 DEADLINE = 60.0
@@ -143,8 +144,11 @@ def test_environments_of_a_python_that_is_not_here_are_a_warning(
     tmp_path: Path, make_ready: MakeReady, make_spec: MakeSpec
 ) -> None:
     make_ready(tmp_path, make_spec("hello==1.0"))
-    record = make_ready(tmp_path, make_spec()).record_file
-    record.write_text(record.read_text().replace(Interpreter.of().executable, "/usr/local/bin/python"))
+    environment = make_ready(tmp_path, make_spec())
+    spec = environment.record.spec
+    change_record(
+        environment, spec=replace(spec, interpreter=replace(spec.interpreter, executable="/usr/local/bin/python"))
+    )
 
     warning, ok = of_directory(tmp_path, is_searched=True)
 

@@ -74,7 +74,7 @@ def test_a_dag_file_that_runs_dbt_ls_builds_of_the_lock_file_that_is_renewed_fir
     assert lock["was_changed"]
     assert 'name = "dbt-core"' in file.read_text()
     assert "is ready after" in done.stderr
-    assert list((tmp_path / "environments" / "envs-v1" / "builds").glob("*.json"))
+    assert list((tmp_path / "environments" / "envs-v2").glob("*.json"))
 
 
 def test_what_cannot_be_locked_is_said_and_nothing_is_written(tmp_path: Path, fake_dbt_wheels: Wheelhouse) -> None:

@@ -12,9 +12,10 @@ import pytest
 from fsspec.implementations.local import LocalFileSystem  # type: ignore[import-untyped]
 
 from cosmos_venv.cli import main
-from cosmos_venv.environments.environment import Environment, read_record, write_record
+from cosmos_venv.environments.environment import Environment
 from cosmos_venv.processes.lease import is_in_use
 from tests.cli.env.calls import Cli, Fetch
+from tests.environments.upgrades import change_record
 from tests.kit import MakeReady, MakeSpec, OutputOf
 from tests.remote_settings import Configure
 
@@ -34,7 +35,7 @@ def test_what_is_pushed_is_fetched_elsewhere(
     tmp_path: Path,
 ) -> None:
     configure(remote_key_file=key_file)
-    write_record(hello.record_file, replace(read_record(hello.record_file), seconds=999.0))
+    change_record(hello, seconds=999.0)
 
     code, pushed = cli("push", tmp_path / "store")
     (tmp_path / "store").rename(tmp_path / "disk of the builder")
@@ -108,13 +109,11 @@ def test_a_remote_that_cannot_be_used_is_named(
 
     assert (fetched_code, pushed_code) == (1, 1)
     assert f"file://{remote} cannot be used: NotADirectoryError" in fetched["failures"][0]
-    assert f"-1  hello: file://{remote} does not take it: " in pushed["failures"][0]
+    assert f"  hello: file://{remote} does not take it: " in pushed["failures"][0]
 
 
 def shared(environment: Environment) -> None:
-    record = read_record(environment.record_file)
-    spec = replace(record.spec, system_site_packages=True)
-    write_record(environment.record_file, replace(record, spec=spec))
+    change_record(environment, spec=replace(environment.record.spec, system_site_packages=True))
 
 
 def opened(environment: Environment) -> None:

@@ -28,7 +28,7 @@ def test_engine_and_version_are_told_by_each_command(
     words: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert main(words) == 0
-    (build,) = (tmp_path / "kept" / "envs-v1" / "builds").glob("*/pyvenv.cfg")
+    (build,) = (tmp_path / "kept" / "envs-v2").glob("*/pyvenv.cfg")
     capfd.readouterr()
 
     said = {}

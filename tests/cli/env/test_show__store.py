@@ -94,28 +94,28 @@ def test_a_digest_that_fits_nothing_is_said_with_exit_code_1(env: Run, store: Pa
 def test_verify_has_exit_code_1_when_something_differs(env: Run, store: Path) -> None:
     before = env("verify", store)
     damaged, _ = json.loads(env("list", store, "--json").stdout)["builds"]
-    Path(f"{damaged['path']}.json").unlink()
+    Path(damaged["path"], "pyvenv.cfg").unlink()
     after, one = env("verify", store, "--json"), env("verify", store, damaged["digest"])
 
     assert (before.returncode, before.stdout.count("sizes of all files are as installed")) == (0, 2)
     assert after.returncode == one.returncode == 1
-    assert [each["faults"] for each in json.loads(after.stdout)["builds"]] == [["there is no record"], []]
-    assert one.stdout == f"{damaged['digest'][:12]}-1: there is no record\nlock: free\n"
+    assert [each["faults"] for each in json.loads(after.stdout)["builds"]] == [["pyvenv.cfg is missing or empty"], []]
+    assert one.stdout == (f"{damaged['name']}  no requirements: pyvenv.cfg is missing or empty\nlock: free\n")
     assert json.loads(after.stdout)["lock"] == {"state": "free", "detail": None}
 
 
 def test_prune_says_what_it_would_do_and_does_it(env: Run, store: Path) -> None:
     dry = env("prune", store, "--dry-run")
-    left = len(list((store / "envs-v1" / "builds").glob("*-1")))
+    left = len(list((store / "envs-v2").glob("*-????????")))
     done = env("prune", store, "--json")
 
     assert (dry.returncode, done.returncode, left) == (0, 0, 2), dry.stderr + done.stderr
-    assert "-1  no requirements: would be removed, it was last used 40 days ago\n" in dry.stdout
+    assert "  no requirements: would be removed, it was last used 40 days ago\n" in dry.stdout
     data = json.loads(done.stdout)
     assert [each["reason"] for each in data["removed"]] == ["it was last used 40 days ago"]
     assert (data["kept"], data["dry_run"]) == ([], False)
     assert not Path(data["removed"][0]["path"]).exists()
-    assert len(list((store / "envs-v1" / "builds").glob("*-1"))) == 1
+    assert len(list((store / "envs-v2").glob("*-????????"))) == 1
     assert env("prune", store).stdout == "Nothing is beyond the limits.\n"
 
 
@@ -144,9 +144,9 @@ def test_prune_removes_the_environment_that_is_named_alone_once_no_task_uses_it(
 
     assert (dry.returncode, held.returncode, done.returncode, was_there) == (0, 1, 0, True), dry.stderr + done.stderr
     assert "may not go (it was asked for): it is in use; try again when the tasks that run in it have" in held.stdout
-    assert done.stdout == f"{used.digest[:12]}-1  no requirements: removed, it was asked for\n"
+    assert done.stdout == f"{used.digest[:12]}-{used.path.name[-8:]}  no requirements: removed, it was asked for\n"
     assert not used.path.exists()
-    assert len(list((store / "envs-v1" / "builds").glob("*-1"))) == 1
+    assert len(list((store / "envs-v2").glob("*-????????"))) == 1
     assert none.returncode == 1
     assert (
         f"DIGEST '{used.digest[:12]}' fits no environment of this directory: see cosmos-venv env list." in none.stderr

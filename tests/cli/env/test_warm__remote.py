@@ -63,7 +63,7 @@ def test_what_the_remote_lacks_is_not_built(
     (failure,) = fetched["failures"]
     assert code == 1
     assert re.search(
-        rf"file://{remote} holds no environment [0-9a-f]{{12}} for \S+-envs-v1 at {tmp_path}/elsewhere\.$", failure
+        rf"file://{remote} holds no environment [0-9a-f]{{12}} for \S+-envs-v2 at {tmp_path}/elsewhere\.$", failure
     )
     assert "Creating" not in fetched["stderr"]
     assert not list((tmp_path / "elsewhere").rglob("bin/hello"))

@@ -21,7 +21,7 @@ def test_uv_obeys_no_project_that_the_worker_happens_to_run_in(
 
     environment = make_ready(tmp_path / "store", make_spec("-r wanted.txt"))
 
-    assert environment.record["pins"] == {"hello": "2.0"}
+    assert environment.record.pins == {"hello": "2.0"}
 
 
 @pytest.mark.parametrize("setting", ["target", "prefix", "root", "user = true\ndry-run"])
@@ -33,4 +33,4 @@ def test_pip_installs_into_the_environment_whatever_its_files_say(
 
     environment = make_ready(tmp_path / "store", make_spec("hello==2.0"), preference="pip")
 
-    assert environment.record["pins"] == {"hello": "2.0"}
+    assert environment.record.pins == {"hello": "2.0"}

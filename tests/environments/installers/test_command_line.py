@@ -269,4 +269,4 @@ def test_sources_are_hosts_and_folders(
 
 
 def test_sources_are_recorded(tmp_path: Path, wheelhouse: Path, make_spec: MakeSpec, make_ready: MakeReady) -> None:
-    assert str(wheelhouse) in make_ready(tmp_path, make_spec()).record["sources"]
+    assert str(wheelhouse) in make_ready(tmp_path, make_spec()).record.sources

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from cosmos_venv.environments.environment import read_record
 from cosmos_venv.environments.maintenance.inventory import damage, read_inventory, verify
 from cosmos_venv.environments.spec import Library
 from cosmos_venv.environments.store import EnvironmentStore
@@ -36,7 +35,7 @@ def test_a_library_is_copied_into_lib_and_recorded(
     environment = make_ready(tmp_path / "kept", spec)
 
     assert (environment.path / "lib" / "libduckdb.so").read_bytes() == driver.read_bytes()
-    assert read_record(environment.record_file).spec.libraries == (library(driver),)
+    assert environment.record.spec.libraries == (library(driver),)
     assert not make_ready(tmp_path / "kept", spec).was_built
 
 

@@ -78,7 +78,7 @@ def test_what_it_writes_is_what_a_build_takes(
     environment = make_ready(tmp_path / "store", make_spec("hello", f"-r {moved}"))
 
     assert 'path = "with blanks/hello-2.0-py3-none-any.whl"' in moved.read_text()
-    assert environment.record["pins"] == {"hello": "2.0"}
+    assert environment.record.pins == {"hello": "2.0"}
 
 
 def test_it_may_be_for_all_platforms(tmp_path: Path, make_spec: MakeSpec) -> None:

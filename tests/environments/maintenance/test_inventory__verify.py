@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -20,14 +17,8 @@ from tests.kit import MakeReady, MakeSpec
 
 @pytest.fixture
 def built(tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady) -> Environment:
-    """An environment of hello 1.0 whose directories may be written to."""
-    return writable(make_ready(tmp_path, make_spec("hello==1.0")))
-
-
-def writable(environment: Environment) -> Environment:
-    for folder in [environment.path, *(path for path in environment.path.rglob("*") if path.is_dir())]:
-        folder.chmod(0o755)
-    return environment
+    """An environment of hello 1.0."""
+    return make_ready(tmp_path, make_spec("hello==1.0"))
 
 
 def faults(directory: Path, *, content: bool = False) -> list[str]:
@@ -35,16 +26,11 @@ def faults(directory: Path, *, content: bool = False) -> list[str]:
     return verify(stored, content=content).faults
 
 
-def change_record(environment: Environment, **changes: Any) -> None:
-    environment.record_file.write_text(json.dumps({**environment.record, **changes}))
-
-
 def site_packages(environment: Environment) -> Path:
     return next(environment.path.glob("lib/*/site-packages"))
 
 
 def test_what_others_can_write_is_told(tmp_path: Path, built: Environment) -> None:
-    """A build of a former release, from a cache of uv that was open to others, looks like this too."""
     (module,) = built.path.rglob("hello/__init__.py")
     replace(module, module.read_bytes())
     module.chmod(0o666)
@@ -81,7 +67,7 @@ LOSSES: dict[str, tuple[str, Callable[[Path], object], str]] = {
         link_to_nowhere,
         "hello/__init__.py leads to nowhere, which is missing",
     ),
-    "no configuration": ("pyvenv.cfg", Path.unlink, "pyvenv.cfg is missing"),
+    "no configuration": ("pyvenv.cfg", Path.unlink, "pyvenv.cfg is missing or empty"),
     "no list of files": ("{packages}/hello-1.0.dist-info/RECORD", Path.unlink, "hello-1.0.dist-info/RECORD is missing"),
     "no name": (
         "{packages}/hello-1.0.dist-info/METADATA",
@@ -119,7 +105,7 @@ def test_metadata_that_cannot_be_read_is_damage_and_no_error(built: Environment,
     replace(file, METADATA[spoil](file.read_bytes()))
 
     found = damage(built, content=True)
-    told = faults(built.path.parents[2], content=True)
+    told = faults(built.path.parents[1], content=True)
 
     assert found != []
     assert set(found) <= set(told)
@@ -129,7 +115,7 @@ def test_metadata_that_cannot_be_read_is_damage_and_no_error(built: Environment,
 def test_what_pip_has_built_is_held_against_the_same(
     tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady
 ) -> None:
-    built = writable(make_ready(tmp_path, make_spec("hello==1.0"), preference="pip"))
+    built = make_ready(tmp_path, make_spec("hello==1.0"), preference="pip")
 
     before = faults(tmp_path, content=True)
     (built.path / "bin" / "hello").chmod(0o644)
@@ -169,7 +155,7 @@ def test_an_interpreter_that_is_gone_is_named(tmp_path: Path, built: Environment
     built.python.unlink()
     built.python.symlink_to(tmp_path / "uninstalled" / "python")
 
-    assert faults(tmp_path) == [f"its interpreter is gone: bin/python leads to {tmp_path}/uninstalled/python"]
+    assert f"bin/python leads to {tmp_path}/uninstalled/python, which is missing" in faults(tmp_path)
 
 
 def test_nothing_that_is_installed_is_run(tmp_path: Path, built: Environment) -> None:
@@ -180,14 +166,3 @@ def test_nothing_that_is_installed_is_run(tmp_path: Path, built: Environment) ->
     faults(tmp_path)
 
     assert not (tmp_path / "run").exists()
-
-
-def test_an_interpreter_of_another_version_is_named(tmp_path: Path, built: Environment) -> None:
-    spec = built.record["spec"]
-    now = ".".join(map(str, sys.version_info[:3]))
-    change_record(built, spec={**spec, "interpreter": {**spec["interpreter"], "version": "3.9.0"}})
-
-    (fault,) = faults(tmp_path)
-
-    assert fault.startswith("its interpreter is now cpython")
-    assert fault.endswith(f" {now} instead of cpython 3.9.0")

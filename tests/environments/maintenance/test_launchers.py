@@ -5,9 +5,8 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from cosmos_venv.environments.layout import PruneLimits
 from cosmos_venv.environments.maintenance.pruner import prune
-from cosmos_venv.environments.store import EnvironmentStore
+from cosmos_venv.environments.store import EnvironmentStore, PruneLimits
 from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.processes.lease import lease_path
 from tests.kit import MakeReady, MakeSpec, OutputOf, SetAge
