@@ -98,9 +98,9 @@ class Publisher:
         """
         with self.store.naming_the_directory():
             self.store.make()  # before the lock, which stands in it
-            with self._locked(max_tries):
+            with self._locked(max_tries) as is_first:
                 # Another builder may have published it while this one waited for the lock.
-                environment = self._found() or self._build()
+                environment = self._found() or self._build(sweeps=is_first)
             return self._pushed(environment)
 
     def upgrade(self, old: Environment, *, pause: float) -> Environment:
@@ -118,8 +118,8 @@ class Publisher:
             self.report(f"{self.store.root} cannot be written: --upgrade does nothing there.")
             return old
         try:
-            with self.store.naming_the_directory(), self._locked(max_tries=0):
-                newer = self._newer_than(old, pause)
+            with self.store.naming_the_directory(), self._locked(max_tries=0) as is_first:
+                newer = self._newer_than(old, pause, sweeps=is_first)
             newer = self._pushed(newer)
         except VirtualenvLockTimeout:
             return old
@@ -127,7 +127,7 @@ class Publisher:
             old.close()
         return newer
 
-    def _newer_than(self, old: Environment, pause: float) -> Environment:
+    def _newer_than(self, old: Environment, pause: float, *, sweeps: bool) -> Environment:
         found = self._found()
         if found is not None:
             if found.path != old.path:
@@ -136,7 +136,7 @@ class Publisher:
             if is_within(found.record.upgrade_failed_at, pause):
                 return old
         try:
-            return self._build(newer_than=old.record.built_at)
+            return self._build(newer_than=old.record.built_at, sweeps=sweeps)
         # A new release that cannot be built must not stop tasks that have something ready. Without the note each of
         # them would try again, one after the other under the lock.
         except (VirtualenvBuildError, OSError) as error:
@@ -149,24 +149,25 @@ class Publisher:
             return old
 
     @contextmanager
-    def _locked(self, max_tries: int) -> Iterator[None]:
-        """Hold the directory's lock in this block. What is retired and put off in it is done after the release."""
+    def _locked(self, max_tries: int) -> Iterator[bool]:
+        """Hold the directory's lock in this block. What is retired and put off in it is done after the release.
+
+        The block learns whether no outer block holds the lock.
+        """
         lock = VirtualenvLock(self.store.directory, progress=self._progress)
-        with (
-            self._after_release,
-            lock.acquire(max_tries=max_tries, cancellation=self.cancellation, report=self.report),
-        ):
-            yield
+        waiting = lock.acquire(max_tries=max_tries, cancellation=self.cancellation, report=self.report)
+        with self._after_release, waiting as is_first:
+            yield is_first
 
     def _found(self) -> Environment | None:
         return self.store.find(self.spec, cancellation=self.cancellation)
 
-    def _build(self, *, newer_than: str = "") -> Environment:
+    def _build(self, *, newer_than: str = "", sweeps: bool) -> Environment:
         # Early, where nothing can be fetched: what cannot be built leaves no folder behind.
         installer = self._installer() if self.remote is None else None
         refuse_unfit(self.store.directory)
-        self.store.make()
-        for rubbish, its_lease in sweep(self.store, self.report):
+        # Not below an outer block: other threads may be building, and names apart of their files are no rubbish.
+        for rubbish, its_lease in sweep(self.store, self.report) if sweeps else ():
             self._after_release.callback(delete, rubbish, its_lease, self.report)
         offer = self._offer(newer_than)
         build = self.store.new_build(self.spec.digest) if offer is None else self.store.root / offer.build.build

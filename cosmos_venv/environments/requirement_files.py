@@ -59,8 +59,10 @@ WITHOUT_VALUE = frozenset({
 _NAMES_A_FILE = {"--requirement", "--constraint"}
 _LOCK_FILE = r"pylock(\.[^.]+)?\.toml"
 
-# What an installer itself leaves in a source tree, and what never becomes part of a package.
-_NOT_CONTENT = {"__pycache__", "build", "dist", ".git", ".hg", ".svn", ".venv", "venv", ".tox", ".nox", ".mypy_cache"}
+# Folders that never become part of a package; and what installers and people leave at the top of a source tree, where
+# alone these names have that meaning.
+_NOT_CONTENT = {"__pycache__", ".git", ".hg", ".svn", ".venv", ".tox", ".nox", ".mypy_cache"}
+_NOT_CONTENT_AT_THE_TOP = {"build", "dist", "venv"}
 _NOT_CONTENT_SUFFIXES = (".egg-info", ".pyc", ".pyo")
 _ODD_BYTES = "surrogateescape"
 _COMMENT = re.compile(r"(^|\s)#.*$")
@@ -362,20 +364,34 @@ def _content_of(path: Path) -> Iterator[str]:
 def _digest_of_tree(root: Path) -> str:
     digest = hashlib.sha256()
     for file in _files_below(root):
-        # An installer may never look at a socket that lies in the folder: it counts as what it is.
-        content = endless_kind_of(file.stat().st_mode) or sha256_of_file(file)
+        try:
+            # An installer may never look at a socket that lies in the folder: it counts as what it is.
+            content = endless_kind_of(file.stat().st_mode) or sha256_of_file(file)
+        except FileNotFoundError:  # a link that leads nowhere, such as an editor's lock file
+            continue
         digest.update(f"{file.relative_to(root).as_posix()}\0{content}\0".encode(errors="surrogateescape"))
     return digest.hexdigest()
 
 
 def _files_below(root: Path) -> Iterator[Path]:
-    for folder, folders, files in os.walk(root):
+    seen: set[str] = set()
+    for folder, folders, files in os.walk(root, followlinks=True):
+        if (real := os.path.realpath(folder)) in seen:
+            folders.clear()  # a link to a folder above it, or to one that counts already
+            continue
+        seen.add(real)
         folders[:] = sorted(name for name in folders if _is_content(name))
+        if folder == str(root):
+            folders[:] = [name for name in folders if _is_package(root / name) or name not in _NOT_CONTENT_AT_THE_TOP]
         yield from (Path(folder, name) for name in sorted(files) if _is_content(name))
 
 
 def _is_content(name: str) -> bool:
     return name not in _NOT_CONTENT and not name.endswith(_NOT_CONTENT_SUFFIXES)
+
+
+def _is_package(folder: Path) -> bool:
+    return (folder / "__init__.py").is_file()
 
 
 def _unreadable(path: Path, error: OSError) -> CosmosValueError:

@@ -39,7 +39,7 @@ def acquire_and_release(directory: Path, *, max_tries: int = 0) -> list[str]:
     return lines
 
 
-def taken(directory: Path) -> AbstractContextManager[None]:
+def taken(directory: Path) -> AbstractContextManager[bool]:
     return VirtualenvLock(directory).acquire(max_tries=0, cancellation=Cancellation(), report=print)
 
 
@@ -333,3 +333,16 @@ def test_the_kernel_lock_file_of_another_user_serves_as_well(
     output = start_python(AS_ANOTHER_USER, everybodys_directory).communicate()[0]
 
     assert "held" in output.splitlines()
+
+
+def test_a_file_apart_that_another_host_has_swept_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a mount without locks between hosts the next builder of another host sweeps while this one takes the lock."""
+    link = os.link
+
+    def link_and_sweep(source: Path, target: Path) -> None:
+        link(source, target)
+        source.unlink()
+
+    monkeypatch.setattr(os, "link", link_and_sweep)
+
+    assert acquire_and_release(tmp_path)

@@ -79,3 +79,68 @@ def test_a_missing_path_is_refused_among_the_requirements_and_left_to_the_instal
 
 def digest_of(requirement: str) -> str:
     return EnvironmentSpec(requirements=(requirement,), interpreter=Interpreter.of()).digest
+
+
+@pytest.fixture
+def project(place: Path) -> Path:
+    """A project with a package in ``src``."""
+    folder = place / "project"
+    (folder / "src" / "shop").mkdir(parents=True)
+    (folder / "pyproject.toml").touch()
+    (folder / "src" / "shop" / "core.py").write_text("one")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "counts"),
+    [
+        ("src/shop/build/core.py", True),
+        ("src/shop/dist/core.py", True),
+        ("src/shop/venv/core.py", True),
+        ("shop/core.py", True),
+        ("build/lib/shop/core.py", False),
+        ("dist/shop-1.0.tar.gz", False),
+        ("venv/lib/python3/site-packages/other.py", False),
+        ("src/shop.egg-info/PKG-INFO", False),
+        ("src/shop/__pycache__/core.pyc", False),
+    ],
+)
+def test_of_a_project_all_counts_but_what_installers_leave_in_it(project: Path, name: str, *, counts: bool) -> None:
+    (project / name).parent.mkdir(parents=True)
+    (project / name).write_text("one")
+    before = digest_of(str(project))
+
+    (project / name).write_text("two")
+
+    assert (digest_of(str(project)) != before) is counts
+
+
+def test_a_package_of_that_name_counts_at_the_top_too(project: Path) -> None:
+    (project / "build").mkdir()
+    (project / "build" / "__init__.py").write_text("one")
+    before = digest_of(str(project))
+
+    (project / "build" / "__init__.py").write_text("two")
+
+    assert digest_of(str(project)) != before
+
+
+def test_a_folder_that_is_a_link_counts_with_its_files(project: Path, place: Path) -> None:
+    (place / "shared").mkdir()
+    (place / "shared" / "core.py").write_text("one")
+    (project / "src" / "shared").symlink_to(place / "shared")
+    (project / "src" / "itself").symlink_to(project)
+    before = digest_of(str(project))
+
+    (place / "shared" / "core.py").write_text("two")
+
+    assert digest_of(str(project)) != before
+
+
+def test_a_link_that_leads_nowhere_counts_nothing(project: Path) -> None:
+    """An editor's lock file is such a link."""
+    before = digest_of(str(project))
+
+    (project / "src" / "shop" / ".#core.py").symlink_to("ada@harbor.4711:1764368412")
+
+    assert digest_of(str(project)) == before

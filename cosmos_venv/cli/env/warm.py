@@ -10,6 +10,8 @@ from __future__ import annotations
 import shlex
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from cosmos_venv.managed.resolve import Made
 
 HOW_TO_KEEP = "To keep one, give ExecutionConfig a virtualenv_dir, with ExecutionMode.VIRTUALENV."
+_MOST_AT_ONCE = 4
 _PROJECT_FILE, _REQUIREMENTS = "dbt_project.yml", "requirements.txt"
 
 
@@ -104,7 +107,7 @@ def env_warm(
             targets = targets_of(sources, given, directory=directory, step=step)
             step.expect(len(targets.wanted))
             # What dbt ls needed was made while the file was read.
-            built = [_build(one, step, made) for one in targets.wanted]
+            built = _build_all(targets.wanted, step, made, report)
     failures = [*targets.failures, *(f"{one.virtualenv_dir}: {one.error}" for one in built if one.error)]
     for failure in failures:
         tell(failure)
@@ -134,7 +137,46 @@ def reporter(step: Steps, *, is_verbose: bool) -> Callable[[str], None]:
     return report
 
 
-def _build(wanted: WantedEnvironment, step: Steps, made: Mapping[Path, Made]) -> BuiltEnvironment:
+def _build_all(
+    wanted: Sequence[WantedEnvironment], step: Steps, made: Mapping[Path, Made], report: Callable[[str], None]
+) -> list[BuiltEnvironment]:
+    """Build all environments: several of one directory at once, under one owner of its lock."""
+    from cosmos_venv.managed import resolve
+
+    built: dict[WantedEnvironment, BuiltEnvironment] = {}
+    cancellation = Cancellation()
+    for directory in dict.fromkeys(one.directory for one in wanted):
+        missing = [one for one in wanted if one.directory == directory and _is_missing(one)]
+        if not missing[1:]:  # one alone waits for the lock itself
+            continue
+        workers = ThreadPoolExecutor(max_workers=_MOST_AT_ONCE)
+        try:
+            with resolve.holding_the_lock(directory, cancellation=cancellation, report=report):
+                # A thread begins with an empty context, and the order to build in the foreground stands there.
+                ends = [workers.submit(copy_context().run, _build, one, step, made, cancellation) for one in missing]
+                built.update(zip(missing, [end.result() for end in ends], strict=True))
+        except (VirtualenvError, CosmosValueError) as error:
+            built.update((one, _failed(one, error)) for one in missing)
+        except BaseException:  # Ctrl-C
+            cancellation.request()
+            raise
+        finally:
+            workers.shutdown()
+    return [built.get(one) or _build(one, step, made, cancellation) for one in wanted]
+
+
+def _is_missing(wanted: WantedEnvironment) -> bool:
+    from cosmos_venv.managed import resolve
+
+    try:
+        return not resolve.is_ready(wanted.arguments, wanted.directory)
+    except (VirtualenvError, CosmosValueError):
+        return False  # told when it is to be built
+
+
+def _build(
+    wanted: WantedEnvironment, step: Steps, made: Mapping[Path, Made], cancellation: Cancellation
+) -> BuiltEnvironment:
     from cosmos_venv.managed import resolve
 
     directory = str(wanted.directory)
@@ -144,7 +186,7 @@ def _build(wanted: WantedEnvironment, step: Steps, made: Mapping[Path, Made]) ->
         with resolve.managed_environment(
             wanted.arguments,
             wanted.directory,
-            cancellation=Cancellation(),
+            cancellation=cancellation,
             # The reporter of ``building_in_foreground`` gets all lines; those dropped here stand in the summary.
             report=_silent,
         ) as environment:
@@ -163,9 +205,16 @@ def _build(wanted: WantedEnvironment, step: Steps, made: Mapping[Path, Made]) ->
                 warning=_driver_warning(environment),
             )
     except (VirtualenvError, CosmosValueError) as error:
-        return BuiltEnvironment(virtualenv_dir=directory, requirements=requirements, error=credentials.mask(str(error)))
+        return _failed(wanted, error)
     finally:
         step.end()
+
+
+def _failed(wanted: WantedEnvironment, error: Exception) -> BuiltEnvironment:
+    requirements = tuple(credentials.mask(text) for text in wanted.arguments.py_requirements)
+    return BuiltEnvironment(
+        virtualenv_dir=str(wanted.directory), requirements=requirements, error=credentials.mask(str(error))
+    )
 
 
 def _driver_warning(environment: Environment) -> str | None:

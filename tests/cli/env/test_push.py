@@ -46,7 +46,7 @@ def test_what_is_pushed_is_fetched_elsewhere(
     (of_push,), (of_fetch,), (of_show,) = pushed["environments"], fetched["environments"], shown["builds"]
     assert (code, fetched_code) == (0, 0), pushed["stderr"] + fetched["stderr"]
     assert pushed["remote"] == f"file://{remote}"
-    assert of_push["name"] == f"{hello.digest[:12]}-1"
+    assert of_push["name"] == f"{hello.digest[:12]}-{hello.path.name[-8:]}"
     assert of_push["error"] is None
     assert [path.stat().st_size for path in remote.rglob("*.tar.zst")] == [of_push["bytes"]]
     assert (of_fetch["was_fetched"], of_fetch["was_built"]) == (True, False)
@@ -69,7 +69,7 @@ def test_people_read_what_was_put(
 
     code = main(["env", "push", str(tmp_path / "store"), hello.digest[:6]])
 
-    said = rf"{hello.digest[:12]}-1  hello: \S+ kB put into file://{remote} in \d\.\d s\n"
+    said = rf"{hello.digest[:12]}-[0-9a-f]{{8}}  hello: \S+ kB put into file://{remote} in \d\.\d s\n"
     assert code == 0
     assert re.fullmatch(said, capfd.readouterr().out)
 

@@ -52,7 +52,9 @@ def test_list_shows_what_stands_there(env: Run, store: Path) -> None:
 
     assert shown.returncode == 0, shown.stderr
     assert shown.stdout.splitlines()[0].split("  ")[0] == "environment"
-    assert len(re.findall(r"^[0-9a-f]{12}-1 +ready +20\S+ +\S+ kB +no requirements$", shown.stdout, re.M)) == 2
+    assert (
+        len(re.findall(r"^[0-9a-f]{12}-[0-9a-f]{8} +ready +20\S+ +\S+ kB +no requirements$", shown.stdout, re.M)) == 2
+    )
     assert "on disk together" in shown.stdout
     assert data["virtualenv_dir"] == str(store)
     assert {each["state"] for each in data["builds"]} == {"ready"}

@@ -81,11 +81,13 @@ class WritesAfterLooking(HoldsTheLock):
 
     def spoil(self, operator: Any) -> None:
         from cosmos_venv import settings
-        from cosmos_venv.environments import layout
+        from cosmos_venv.environments.store import EnvironmentStore
 
         super().spoil(operator)
         # Each environment has one directory, as most have it, and pip does not mind what stands there.
-        layout.build_names = lambda store: {}
+        names = {"new_build": lambda store, digest: store.root / f"{digest}-{'0' * 8}"}
+        for name, method in names.items():
+            setattr(EnvironmentStore, name, method)
         settings.virtualenv_installer = "pip"
 
     @contextmanager
