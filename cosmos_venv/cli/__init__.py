@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from cosmos_venv import __version__, credentials
 from cosmos_venv.cli import doctor, env, render, seeds, server
 from cosmos_venv.cli.output import INTERRUPTED, NO_READER, WRONG, print_json, tell
-from cosmos_venv.cli.parsing import EXIT_CODES, HelpFormatter, tell_of_a_former_name
+from cosmos_venv.cli.parsing import EXIT_CODES, HelpFormatter
 from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError, VirtualenvError
 from cosmos_venv.files import os_errors
 from cosmos_venv.processes.inherited_environment import leave_airflows_process
@@ -39,7 +39,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    tell_of_a_former_name(options)
     try:
         code: int = options.run(options)
     except (VirtualenvError, CosmosValueError, CosmosLoadDbtException, OSError) as error:

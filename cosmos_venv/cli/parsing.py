@@ -8,13 +8,8 @@ from typing import TYPE_CHECKING
 
 from rich_argparse import RichHelpFormatter
 
-from cosmos_venv.cli.output import tell
-
 if TYPE_CHECKING:
     Actions = argparse._SubParsersAction[argparse.ArgumentParser]
-
-WITHOUT_FORMER_NAMES = "cosmos-venv 0.4.0"
-"""The release that removes what 0.2.0 has renamed."""
 
 EXIT_CODES = (
     "Exit codes: 0 all is well (a warning is no failure), 1 something is wrong, 2 the command was used wrongly, 130 "
@@ -30,16 +25,13 @@ class HelpFormatter(RichHelpFormatter):
     group_name_formatter = str
 
 
-def add_subject(
-    subjects: Actions, name: str, what: str, description: str | None = None, former_name: str | None = None
-) -> argparse.ArgumentParser:
+def add_subject(subjects: Actions, name: str, what: str, description: str | None = None) -> argparse.ArgumentParser:
     """Add a parser below another.
 
     :param subjects: the sub-commands to which it is added.
     :param name: the word on the command line.
     :param what: a few words for the list of sub-commands.
     :param description: a sentence or more; None: none.
-    :param former_name: the word for it in an earlier release.
     """
     parser: argparse.ArgumentParser = subjects.add_parser(
         name,
@@ -47,7 +39,6 @@ def add_subject(
         description=description,
         epilog=EXIT_CODES,
         formatter_class=HelpFormatter,
-        aliases=() if former_name is None else (former_name,),
     )
     return parser
 
@@ -59,41 +50,21 @@ def add_actions(subjects: Actions, name: str, what: str) -> Actions:
     :param name: the word on the command line.
     :param what: a few words for the list of sub-commands.
     """
-    return add_subject(subjects, name, what).add_subparsers(
-        title="Actions", required=True, metavar="ACTION", dest="action"
-    )
+    return add_subject(subjects, name, what).add_subparsers(title="Actions", required=True, metavar="ACTION")
 
 
-def add_action(
-    actions: Actions, name: str, what: str, description: str, former_name: str | None = None
-) -> argparse.ArgumentParser:
+def add_action(actions: Actions, name: str, what: str, description: str) -> argparse.ArgumentParser:
     """Add a command with ``--json``. Options that exclude each other are refused by ``options.parser.error``.
 
     :param actions: the sub-commands to which it is added.
     :param name: the word on the command line.
     :param what: a few words for the list of sub-commands.
     :param description: a sentence or more.
-    :param former_name: the word for it in an earlier release; ``tell_of_a_former_name`` tells who writes it.
     """
-    parser = add_subject(actions, name, what, description, former_name)
+    parser = add_subject(actions, name, what, description)
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
-    parser.set_defaults(parser=parser, former_name=former_name)
+    parser.set_defaults(parser=parser)
     return parser
-
-
-def tell_of_a_former_name(options: argparse.Namespace) -> None:
-    """Say on standard error that a command was called by its former name.
-
-    :param options: of the command line.
-    """
-    if options.former_name is not None and options.action == options.former_name:
-        name = options.parser.prog
-        former = f"{name.rpartition(' ')[0]} {options.former_name}"
-        # Not by the module warnings, which shows no user of a command what is deprecated.
-        tell(
-            f"DeprecationWarning: {former} is called {name} now; {WITHOUT_FORMER_NAMES} removes the former name",
-            "yellow",
-        )
 
 
 def existing_file(text: str) -> Path:

@@ -30,12 +30,9 @@ MANIFEST = Path(__file__).parents[1] / "data" / "rendering-project" / "manifest.
         ("server stop", "give the names of servers, or --all"),
         ("server stop --all 123", "give the names of servers, or --all"),
         ("server status --dir /nowhere", "there is no directory /nowhere"),
-        ("doctor --adbc-driver libduckdb.so", "give --requirement too"),
         (f"render {MANIFEST} --dag-id x", "is a project: --dag-id and --group"),
         ("render dag.py --exclude x", "RenderConfig says what --exclude would"),
         (f"render {MANIFEST} --format png", "invalid choice: 'png'"),
-        (f"render {MANIFEST} --format markdown", "--format markdown shows changes: give --against"),
-        (f"render {MANIFEST} --against main --format dot", "--against has no --format dot"),
     ],
 )
 def test_wrong_use_has_exit_code_2_and_says_why(

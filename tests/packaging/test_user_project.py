@@ -168,11 +168,15 @@ def test_the_comment_on_a_pull_request_names_the_new_task(checkout: Checkout) ->
     model = checkout.path / "dbt" / "fleet" / "models" / "by_port.sql"
     model.write_text("select port, count(*) as ships from {{ ref('late_ships') }} group by port", encoding="utf-8")
 
-    checkout.run(command)
+    run([*GIT, "add", "."], cwd=checkout.path)
+    run([*GIT, "commit", "--quiet", "--message", "Add a model"], cwd=checkout.path)
 
-    comment = (checkout.path / "comment.md").read_text(encoding="utf-8")
-    assert "1 task added, 1 edge added." in comment
-    assert "| added | late_ships_run | by_port_run |" in comment
+    checkout.run(f"bash -e -c {shlex.quote(command)}")
+
+    comment = (checkout.path / "comment.md").read_text(encoding="utf-8").splitlines()
+    assert [comment[0], comment[-1]] == ["```diff", "```"]
+    added = [line for line in comment if re.match(r"\+[^+]", line)]
+    assert any("by_port_run" in line and line.endswith("<- late_ships_run") for line in added), comment
 
 
 @pytest.mark.long

@@ -82,7 +82,7 @@ def add_to(subjects: Actions) -> None:
 
 
 def _add_warm(actions: Actions) -> None:
-    warm = add_action(actions, "warm", "build environments before tasks need them", _WARM, former_name="build")
+    warm = add_action(actions, "warm", "build environments before tasks need them", _WARM)
     fetch = add_action(actions, "fetch", "fetch environments that another machine has built", _FETCH)
     for action, verb in ((warm, "build"), (fetch, "fetch")):
         _add_sources(action, verb)
@@ -196,7 +196,7 @@ def _lock_output(text: str) -> Path:
 
 def _add_looks(actions: Actions) -> None:
     listing = add_action(actions, "list", "list the environments of a directory", _LIST)
-    show = add_action(actions, "show", "show everything that is known of an environment", _SHOW, former_name="inspect")
+    show = add_action(actions, "show", "show everything that is known of an environment", _SHOW)
     verify = add_action(actions, "verify", "check that environments are complete", _VERIFY)
     for action in (listing, show, verify):
         _add_directory(action)

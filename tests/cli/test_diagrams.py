@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from cosmos_venv.cli.diagrams import to_dot, to_mermaid
 from cosmos_venv.config import ExecutionConfig, ProjectConfig, RenderConfig
 from cosmos_venv.constants import LoadMode
 from cosmos_venv.project.graph import DbtGraph
-from cosmos_venv.rendering.diagrams import to_dot, to_mermaid
 from cosmos_venv.rendering.model import (
     EMPTY,
     Plan,

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from cosmos_venv.cli import main
-from cosmos_venv.cli.doctor.check_result import CheckResult, Examined
-from cosmos_venv.cli.doctor.remote_check import remote_can_be_used
+from cosmos_venv.cli.doctor import check_remote
+from cosmos_venv.cli.doctor.finding import Examined, Finding
 from tests.remote_settings import KEY, Configure
 
 
-def found() -> list[CheckResult]:
-    return list(remote_can_be_used(Examined()))
+def found() -> list[Finding]:
+    return list(check_remote(Examined()))
 
 
 def test_nothing_is_said_where_no_remote_is_configured() -> None:
@@ -85,16 +85,14 @@ def test_settings_that_do_not_fit_together_have_failed(
 
 
 @pytest.mark.usefixtures("remote")
-def test_a_key_file_that_does_nothing_and_a_missing_zstandard_are_warnings(
+def test_a_missing_zstandard_is_a_warning(
     key_file: Path, configure: Configure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("AIRFLOW_CONN_DBT_ENVIRONMENTS", f"generic://:{KEY.replace(' ', '%20')}@")
-    configure(remote_key_conn_id="dbt_environments", remote_key_file=key_file)
+    configure(remote_key_file=key_file)
     monkeypatch.setitem(sys.modules, "backports.zstd", None)
     monkeypatch.setitem(sys.modules, "compression.zstd", None)
 
-    of_file, of_zstandard, ok = found()
+    of_zstandard, ok = found()
 
-    assert (of_file.outcome, of_file.subject) == ("warning", "[cosmos_venv] remote_key_file")
     assert (of_zstandard.outcome, of_zstandard.way_out) == ("warning", "Install cosmos-venv[remote] on every worker.")
     assert ok.outcome == "ok"

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from cosmos_venv.cli.doctor.check_result import Examined
-from cosmos_venv.cli.doctor.configuration_check import airflow_finds_the_file
+from cosmos_venv.cli.doctor import check_discovery
+from cosmos_venv.cli.doctor.finding import Examined
 from tests.cli.conftest import Run
 from tests.command_line import write_dag_file
 
@@ -31,7 +31,7 @@ from tests.command_line import write_dag_file
 def test_a_file_that_airflow_passes_over_is_found(tmp_path: Path, source: str, missing: str | None) -> None:
     path = write_dag_file(tmp_path, source)
 
-    (found,) = airflow_finds_the_file(Examined(files=(path,)))
+    (found,) = check_discovery(Examined(files=(path,)))
 
     verb = "do" if missing and " and " in missing else "does"
     fault = f"Airflow passes the file over, because {missing} {verb} not occur in it."
@@ -40,7 +40,7 @@ def test_a_file_that_airflow_passes_over_is_found(tmp_path: Path, source: str, m
 
 
 def test_a_file_that_makes_no_dag_to_be_seen_is_fine_and_still_said_to_be_passed_over(tmp_path: Path) -> None:
-    (found,) = airflow_finds_the_file(Examined(files=(write_dag_file(tmp_path, "from makers import whole\n"),)))
+    (found,) = check_discovery(Examined(files=(write_dag_file(tmp_path, "from makers import whole\n"),)))
 
     assert found.outcome == "ok"
     assert found.text.endswith("Airflow passes the file over, because 'airflow' and 'dag' do not occur in it.")
@@ -56,7 +56,7 @@ def test_a_file_that_is_no_python_is_found_and_the_others_are_still_examined(run
     findings = json.loads(done.stdout)["findings"]
     assert done.returncode == 1
     assert [each["subject"] for each in findings] == [str(broken), str(hidden)]
-    assert "cannot be read as Python" in findings[0]["text"]
+    assert "It cannot be read as Python" in findings[0]["text"]
     assert "# an airflow dag" in findings[1]["way_out"]
 
 
