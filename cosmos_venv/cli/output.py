@@ -11,7 +11,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -105,20 +105,20 @@ def only_the_result_on_stdout() -> Iterator[None]:
 class Steps:
     """The steps of a command that takes its time, and how far they have come.
 
-    :param bar: that people see; None: nobody looks.
-    :param task: of the bar.
+    :param bar: the bar that people see; it is disabled where nobody looks.
+    :param what: a few words in front of the bar.
+    :param count: number of steps; None: not known.
     """
 
-    def __init__(self, bar: Progress | None, task: Any) -> None:
-        self._bar, self._task, self._what = bar, task, ""
+    def __init__(self, bar: Progress, what: str, count: int | None) -> None:
+        self._bar, self._task, self._what = bar, bar.add_task(what, total=count), what
 
     def expect(self, count: int) -> None:
         """Set the number of steps that are to be done from now on.
 
         :param count: of steps.
         """
-        if self._bar is not None:
-            self._bar.update(self._task, total=count, completed=0)
+        self._bar.update(self._task, total=count, completed=0)
 
     def begin(self, what: str) -> None:
         """Show what is done now.
@@ -133,65 +133,54 @@ class Steps:
 
         :param line: worth no more than a look.
         """
-        self._describe(f"{self._what}: {line}" if self._what else line)
-
-    def _describe(self, text: str) -> None:
-        if self._bar is not None:
-            from rich.markup import escape
-
-            width = max(self._bar.console.width - _WIDTH_OF_A_BAR, _WIDTH_OF_A_BAR)
-            self._bar.update(self._task, description=escape(text if len(text) < width else f"{text[: width - 1]}…"))
+        self._describe(f"{self._what}: {line}")
 
     def end(self) -> None:
         """Count one more step as done."""
-        if self._bar is not None:
-            self._bar.advance(self._task)
+        self._bar.advance(self._task)
 
     def say(self, line: str) -> None:
         """Print a line of its own, above the bar where there is one.
 
         :param line: for standard error.
         """
-        if self._bar is None:
-            tell(line, "dim")
-        else:
-            self._bar.console.print(line, style="dim", markup=False, soft_wrap=True)
+        self._bar.console.print(line, style="dim", markup=False, soft_wrap=True)
+
+    def _describe(self, text: str) -> None:
+        from rich.markup import escape
+
+        width = max(self._bar.console.width - _WIDTH_OF_A_BAR, _WIDTH_OF_A_BAR)
+        self._bar.update(self._task, description=escape(text if len(text) < width else f"{text[: width - 1]}…"))
 
 
 @contextmanager
-def steps(what: str, count: int | None = None, *, as_json: bool, counts_later: bool = False) -> Iterator[Steps]:
+def steps(what: str, count: int | None = None, *, as_json: bool) -> Iterator[Steps]:
     """Within this block people who wait longer than a second see a bar, which goes with it.
 
     None is drawn in a pipe, on a terminal that knows no cursor, or with ``--json``.
 
     :param what: a few words in front of the bar.
-    :param count: number of steps; None: not known.
+    :param count: number of steps; None: ``Steps.expect`` will give it, or it is not known.
     :param as_json: whether a program reads the result.
-    :param counts_later: whether ``Steps.expect`` will give the number.
     """
-    console = Console(stderr=True, highlight=False)
-    if as_json or console.is_dumb_terminal or not (console.is_terminal and sys.stdout.isatty()):
-        yield Steps(None, None)
-        return
-    # Not before: importing it takes as long as a short command.
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-    columns = [SpinnerColumn(), TextColumn("{task.description}")]
-    counted = [BarColumn(), MofNCompleteColumn()] if counts_later or count is not None else []
+    console = Console(stderr=True, highlight=False)
+    is_seen = console.is_terminal and sys.stdout.isatty() and not console.is_dumb_terminal and not as_json
+    columns = [SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()]
     bar = Progress(
         *columns,
-        *counted,
         TimeElapsedColumn(),
         console=console,
         transient=True,
         redirect_stdout=False,
         redirect_stderr=False,
+        disable=not is_seen,
     )
-    task = bar.add_task(what, total=count)
     patience = threading.Timer(_WORTH_A_BAR, bar.start)
     patience.start()
     try:
-        yield Steps(bar, task)
+        yield Steps(bar, what, count)
     finally:
         patience.cancel()
         patience.join()

@@ -82,16 +82,11 @@ class StoredSeed:
         )
 
     def is_named(self, name: str) -> bool:
-        """Return whether this is the seed of a name: its unique id, or its name alone.
+        """Return whether this is the seed of a name: its unique id, or its name alone. A bare checksum names no seed.
 
         :param name: a word of the command line.
         """
-        from cosmos_venv.operators.seeds.seed_state import PREFIX, readable
-
-        if self.seed is None:
-            shown = readable(name.rpartition(".")[2]).removeprefix(PREFIX)
-            return self.key.rpartition("__")[0].endswith((f".{shown}", f"__{shown}"))
-        return name in (self.seed, self.seed.split(".", 2)[-1])
+        return self.seed is not None and name in (self.seed, self.seed.split(".", 2)[-1])
 
     @property
     def line(self) -> str:

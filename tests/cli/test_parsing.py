@@ -48,14 +48,6 @@ def test_wrong_use_has_exit_code_2_and_says_why(
     assert told in " ".join(done.stderr.split())
 
 
-@pytest.mark.parametrize("action", ["list", "show", "verify", "prune", "push"])
-def test_who_writes_dir_as_an_option_is_told_the_command(action: str, run: Run, tmp_path: Path) -> None:
-    done = run("env", action, "--dir", tmp_path / "my envs")
-
-    assert done.returncode == 2
-    assert f"DIR stands without --dir here: cosmos-venv env {action} '{tmp_path / 'my envs'}'" in done.stderr
-
-
 @pytest.mark.parametrize(
     "options", ["--adbc-driver libduckdb.so", "--python python3 --pip-option=--pre --system-site-packages"]
 )

@@ -79,7 +79,6 @@ def test_json_is_for_programs(run: Run) -> None:
     [
         pytest.param(["piers"], {"piers"}, id="name"),
         pytest.param(["seed.shop.piers"], {"piers"}, id="unique-id"),
-        pytest.param(["ships"], {"ships"}, id="written-by-hand"),
         pytest.param([], {"piers", "old_piers", "ships"}, id="all"),
     ],
 )

@@ -126,7 +126,7 @@ def check_airflow(_: Examined) -> Iterator[Finding]:
 
 
 def check_settings(_: Examined) -> Iterator[Finding]:
-    """Yield a finding for each option that has no effect, or whose value is refused; one finding where there is none."""
+    """Yield a finding for each option that has no effect or is refused, else one finding."""
     found = [*_unknown_options(), *_refused_values()]
     yield from found or [
         Finding("[cosmos_venv]", "ok", "Every option that is set is known, and its value is possible.")
@@ -223,7 +223,7 @@ def try_index(preference: InstallerPreference, environ: Mapping[str, str]) -> Fi
 
 
 def check_sockets(_: Examined) -> Iterator[Finding]:
-    """Yield one finding: whether a warm server could have its socket on this host. The settings decide how grave it is."""
+    """Yield one finding: whether a warm server could have its socket on this host."""
     from cosmos_venv import settings
     from cosmos_venv.dbt.warm.servers import folder_for
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -75,10 +74,8 @@ def add_to(subjects: Actions) -> None:
     """
     actions = add_actions(subjects, "env", "managed environments")
     _add_warm(actions)
-    _add_push(actions)
     _add_lock(actions)
-    _add_looks(actions)
-    _add_prune(actions)
+    _add_on_directory(actions)
 
 
 def _add_warm(actions: Actions) -> None:
@@ -106,19 +103,12 @@ def _add_sources(parser: argparse.ArgumentParser, verb: str) -> None:
     )
     parser.add_argument("-v", "--verbose", action="store_true", help="show all output of the installer")
     given = parser.add_argument_group("Without a DAG file: the arguments of an operator")
-    given.add_argument(
-        "--requirement", action="append", default=[], metavar="REQ", help="one of py_requirements; may be repeated"
-    )
-    given.add_argument(
-        "--pip-option",
-        action="append",
-        default=[],
-        metavar="OPTION",
-        help="one of pip_install_options; may be repeated",
-    )
-    given.add_argument(
-        "--adbc-driver", action="append", metavar="DRIVER", help="one of adbc_drivers, for dbt 2; may be repeated"
-    )
+    for option, metavar, text in (
+        ("--requirement", "REQ", "one of py_requirements; may be repeated"),
+        ("--pip-option", "OPTION", "one of pip_install_options; may be repeated"),
+        ("--adbc-driver", "DRIVER", "one of adbc_drivers, for dbt 2; may be repeated"),
+    ):
+        given.add_argument(option, action="append", metavar=metavar, help=text)
     given.add_argument("--python", metavar="PYTHON", help="py_executable: the Python of the environment")
     given.add_argument(
         "--system-site-packages",
@@ -136,19 +126,12 @@ def _run_warm(options: argparse.Namespace, *, only_fetches: bool) -> int:
         as_json=options.json,
         is_verbose=options.verbose,
         only_fetches=only_fetches,
-        py_requirements=options.requirement,
-        pip_install_options=options.pip_option,
+        py_requirements=options.requirement or [],
+        pip_install_options=options.pip_option or [],
         adbc_drivers=options.adbc_driver,
         py_executable=options.python,
         py_system_site_packages=options.system_site_packages,
     )
-
-
-def _add_push(actions: Actions) -> None:
-    push = add_action(actions, "push", "put environments into the remote store", _PUSH)
-    _add_directory(push)
-    push.add_argument("name", metavar="NAME", nargs="?", help=f"only this one: {_NAME}")
-    push.set_defaults(run=lambda options: env_push(options.directory, options.name, as_json=options.json))
 
 
 def _add_lock(actions: Actions) -> None:
@@ -194,20 +177,24 @@ def _lock_output(text: str) -> Path:
     return path
 
 
-def _add_looks(actions: Actions) -> None:
+def _add_on_directory(actions: Actions) -> None:
+    push = add_action(actions, "push", "put environments into the remote store", _PUSH)
     listing = add_action(actions, "list", "list the environments of a directory", _LIST)
     show = add_action(actions, "show", "show everything that is known of an environment", _SHOW)
     verify = add_action(actions, "verify", "check that environments are complete", _VERIFY)
-    for action in (listing, show, verify):
-        _add_directory(action)
+    prune = add_action(actions, "prune", "remove environments that are beyond the limits of a directory", _PRUNE)
+    for action in (push, listing, show, verify, prune):
+        action.add_argument("directory", type=Path, metavar="DIR", help="a virtualenv_dir")
+    for action in (push, verify):
+        action.add_argument("name", metavar="NAME", nargs="?", help=f"only this one: {_NAME}")
     show.add_argument("name", metavar="NAME", help=_NAME)
-    verify.add_argument("name", metavar="NAME", nargs="?", help=f"only this one: {_NAME}")
     verify.add_argument("--no-import", action="store_true", help="do not run anything that is installed")
     verify.add_argument(
         "--content",
         action="store_true",
         help="read every file, and compare it with the hash that its installer has recorded; takes a second for 150 MB",
     )
+    push.set_defaults(run=lambda options: env_push(options.directory, options.name, as_json=options.json))
     listing.set_defaults(run=lambda options: env_list(options.directory, as_json=options.json))
     show.set_defaults(run=lambda options: env_show(options.directory, options.name, as_json=options.json))
     verify.set_defaults(
@@ -219,54 +206,31 @@ def _add_looks(actions: Actions) -> None:
             as_json=options.json,
         )
     )
+    _add_limits(prune)
 
 
-def _add_prune(actions: Actions) -> None:
-    prune = add_action(actions, "prune", "remove environments that are beyond the limits of a directory", _PRUNE)
-    _add_directory(prune)
+def _add_limits(prune: argparse.ArgumentParser) -> None:
     prune.add_argument("--dry-run", action="store_true", help="only show what would be removed")
     prune.add_argument("--digest", metavar="NAME", help=f"remove this environment, whatever its age: {_NAME}")
-    prune.add_argument(
-        "--max-age-days",
-        type=whole_number,
-        metavar="DAYS",
-        help="remove environments that were not used for this number of days",
-    )
-    prune.add_argument("--max-count", type=whole_number, metavar="N", help="number of environments to keep")
-    prune.add_argument("--max-bytes", type=whole_number, metavar="BYTES", help="bytes on disk to keep")
-    prune.add_argument(
-        "--min-age",
-        type=whole_number,
-        metavar="SECONDS",
-        help="keep every environment that was used within this number of seconds",
-    )
+    for option, metavar, text in (
+        ("--max-age-days", "DAYS", "remove environments that were not used for this number of days"),
+        ("--max-count", "N", "number of environments to keep"),
+        ("--max-bytes", "BYTES", "bytes on disk to keep"),
+        ("--min-age", "SECONDS", "keep every environment that was used within this number of seconds"),
+    ):
+        prune.add_argument(option, type=whole_number, metavar=metavar, help=text)
     prune.set_defaults(run=_run_prune)
 
 
 def _run_prune(options: argparse.Namespace) -> int:
     days = options.max_age_days
-    limits = (days, options.max_count, options.max_bytes, options.min_age)
-    if options.digest is not None and any(limit is not None for limit in limits):
+    limits = {
+        "max_age": None if days is None else days * DAY,
+        "max_count": options.max_count,
+        "max_bytes": options.max_bytes,
+        "min_age": options.min_age,
+    }
+    given = {name: limit for name, limit in limits.items() if limit is not None}
+    if options.digest is not None and given:
         options.parser.error("--digest removes one environment whatever the limits say: leave them out")
-    return env_prune(
-        options.directory,
-        digest=options.digest,
-        dry_run=options.dry_run,
-        as_json=options.json,
-        max_age=None if days is None else days * DAY,
-        max_count=options.max_count,
-        max_bytes=options.max_bytes,
-        min_age=options.min_age,
-    )
-
-
-def _add_directory(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("directory", type=Path, metavar="DIR", help="a virtualenv_dir")
-    parser.add_argument("--dir", action=_DirectoryWithoutOption, help=argparse.SUPPRESS)
-
-
-class _DirectoryWithoutOption(argparse.Action):
-    """Tells who writes ``--dir``, as for ``env warm``, how the command is written."""
-
-    def __call__(self, parser: argparse.ArgumentParser, _: object, value: object, __: object = None) -> None:
-        parser.error(f"DIR stands without --dir here: {parser.prog} {shlex.quote(str(value))}")
+    return env_prune(options.directory, given, digest=options.digest, dry_run=options.dry_run, as_json=options.json)

@@ -62,7 +62,7 @@ def env_lock(sources: Sequence[Path], *, output: Path | None, is_universal: bool
     """
     from cosmos_venv.managed import resolve
 
-    with steps("reading", as_json=as_json, counts_later=True) as step, only_the_result_on_stdout():
+    with steps("reading", as_json=as_json) as step, only_the_result_on_stdout():
         files = [file for source in sources for file in dag_files_of(source)]
         locks = _Locks(is_universal=is_universal, step=step)
         # An import that runs dbt ls builds its environment, and builds it of the lock file that it names.

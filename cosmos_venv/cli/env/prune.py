@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,14 @@ from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.processes.cancellation import Cancellation
 
 
-def env_prune(directory: Path, *, digest: str | None = None, dry_run: bool, as_json: bool, **limits: int | None) -> int:
+def env_prune(directory: Path, limits: Mapping[str, int], *, digest: str | None, dry_run: bool, as_json: bool) -> int:
     """Remove environments that are beyond the limits.
 
     :param directory: a ``virtualenv_dir``.
+    :param limits: fields of ``PruneLimits``; a limit that is not given is as configured for Airflow.
     :param digest: remove this environment instead, whatever the limits say; 1 is returned too when it is in use.
     :param dry_run: only say what would be removed.
     :param as_json: whether stdout gets JSON in place of lines to read.
-    :param **limits: fields of ``PruneLimits``; None: as configured for Airflow.
     :returns: the exit code, 1 when something may not be removed.
     :raises VirtualenvError: when the directory cannot be read, or its lock is not to be had.
     :raises CosmosValueError: when it is none, or the digest fits nothing.
@@ -41,14 +41,12 @@ def _named(store: EnvironmentStore, digest: str, dry_run: bool, step: Steps) -> 
     return named(store, digest) if dry_run else remove(store, digest, **_waiting(step))
 
 
-def _surplus(store: EnvironmentStore, given: dict[str, int | None], dry_run: bool, step: Steps) -> list[Removal]:
+def _surplus(store: EnvironmentStore, given: Mapping[str, int], dry_run: bool, step: Steps) -> list[Removal]:
     from cosmos_venv import settings
     from cosmos_venv.managed import from_settings
 
     settings.import_only_configuration()
-    limits = replace(
-        from_settings.prune_limits(), **{name: value for name, value in given.items() if value is not None}
-    )
+    limits = replace(from_settings.prune_limits(), **given)
     if dry_run:
         return surplus(store, limits, now=time.time())
     return prune(store, limits, now=time.time(), **_waiting(step))

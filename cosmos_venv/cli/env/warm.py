@@ -101,7 +101,7 @@ def env_warm(
 
     given = VirtualenvArguments.of(arguments)
     source = remote_environments.store_of_command(only_fetches=True) if only_fetches else None
-    with steps("reading", as_json=as_json, counts_later=True) as step, only_the_result_on_stdout():
+    with steps("reading", as_json=as_json) as step, only_the_result_on_stdout():
         report = reporter(step, is_verbose=is_verbose)
         with resolve.building_in_foreground(directory, report, source=source) as made:
             targets = targets_of(sources, given, directory=directory, step=step)
