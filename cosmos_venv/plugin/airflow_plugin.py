@@ -7,10 +7,13 @@ everything here is made when it is looked at, and nothing where no dbt docs are 
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from airflow.plugins_manager import AirflowPlugin
+
+if TYPE_CHECKING:
+    from cosmos_venv.plugin.docs_projects import Docs
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +56,7 @@ class CosmosVenvPlugin(AirflowPlugin):
     @property
     def flask_blueprints(self) -> list[Any]:  # type: ignore[override]
         """The pages, on Airflow 2."""
-        if not _is_flask() or not _is_configured():
+        if _docs_for_flask() is None:
             return []
         from cosmos_venv.plugin.flask_docs import blueprint
 
@@ -62,48 +65,46 @@ class CosmosVenvPlugin(AirflowPlugin):
     @property
     def appbuilder_menu_items(self) -> list[Any]:  # type: ignore[override]
         """One entry of the menu, on Airflow 2."""
-        if not _is_flask() or not _is_configured():
-            return []
-        return [{"name": "dbt Docs", "category": "Browse", "href": "dbt_docs.docs"}]
+        item = {"name": "dbt Docs", "category": "Browse", "href": "dbt_docs.docs"}
+        return [] if _docs_for_flask() is None else [item]
 
 
-def _is_flask() -> bool:
-    return not hasattr(AirflowPlugin, "fastapi_apps")
+def _docs_for_flask() -> Docs | None:
+    return None if hasattr(AirflowPlugin, "fastapi_apps") else _docs()
 
 
-def _is_configured() -> bool:
+def _docs() -> Docs | None:
+    """The docs of the settings, whose problems are logged; None where nothing is configured."""
     from cosmos_venv.plugin.docs_projects import configured_docs
 
     docs = configured_docs()
     for problem in docs.problems:
         logger.warning("dbt docs: %s", problem)
-    return bool(docs.projects or docs.problems)
+    return docs if docs.projects or docs.problems else None
 
 
 def _views() -> list[dict[str, Any]]:
-    if not hasattr(AirflowPlugin, "external_views") or not _is_configured():
+    docs = _docs() if hasattr(AirflowPlugin, "external_views") else None
+    if docs is None:
         return []
     from airflow.configuration import conf
 
-    from cosmos_venv.plugin.docs_projects import PREFIX, configured_docs, docs_path
+    from cosmos_venv.plugin.docs_projects import PREFIX, docs_path
 
     root = urlsplit(conf.get("api", "base_url", fallback="")).path.rstrip("/")
-    docs = configured_docs()
-    projects = docs.projects.values()
-    views = [
+    entries = [
+        ("dbt Docs" if len(docs.projects) == 1 else f"dbt Docs: {each.title}", docs_path(each.name), f"-{each.name}")
+        for each in docs.projects.values()
+    ]
+    if docs.problems:
+        entries.append(("dbt Docs", f"{PREFIX}/", ""))  # the list of projects shows what is wrong with the settings
+    return [
         {
-            "name": "dbt Docs" if len(projects) == 1 else f"dbt Docs: {project.title}",
-            "href": f"{root}{docs_path(project.name)}",
+            "name": name,
+            "href": f"{root}{path}",
             "destination": "nav",
             "category": "browse",
-            "url_route": f"dbt-docs-{project.name}",
+            "url_route": f"dbt-docs{ending}",
         }
-        for project in projects
+        for name, path, ending in entries
     ]
-    # The list of projects shows what is wrong with the settings.
-    if docs.problems:
-        views.append({**_LIST, "href": f"{root}{PREFIX}/"})
-    return views
-
-
-_LIST = {"name": "dbt Docs", "destination": "nav", "category": "browse", "url_route": "dbt-docs"}

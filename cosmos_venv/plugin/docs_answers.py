@@ -133,33 +133,31 @@ def _frame(project: DocsProject) -> Answer:
 
 def _theirs(project: DocsProject, known: str | None) -> Answer:
     version = version_on_disk(project)
-    if version is not None and known and version in known:
-        return _unchanged(version)
-    if version is not None and (page := kept_page(project, version)) is not None:
-        return _sent(page)
+    if version and version in (known or ""):
+        return Answer(status=304, headers={**_THEIRS, "ETag": f'"{version}"'})
+    # A page that is kept needs no turn.
+    page = (kept_page(project, version) if version else None) or _in_turn(project)
+    if isinstance(page, Answer):
+        return page
+    headers = {**_THEIRS, "ETag": f'"{page.version}"'}
+    if page.version in (known or ""):
+        page.file.close()
+        return Answer(status=304, headers=headers)
+    return Answer(status=200, headers={**headers, "Content-Length": str(page.size)}, page=page)
+
+
+def _in_turn(project: DocsProject) -> Page | Answer:
+    """The page, which is made where its files have changed; an answer that says why there is none."""
     with ExitStack() as held:
         for semaphore, wait in ((_places, 0.0), (_turns, _LONGEST_WAIT)):
             if not semaphore.acquire(timeout=wait):
                 return _page(503, project.title, "<p>Too many dbt docs are being read. Try again.</p>")
             held.callback(semaphore.release)
         try:
-            page = page_of(project)
+            return page_of(project)
         except (DocsUnreadable, CosmosValueError) as error:
             logger.warning("dbt docs %s: %s", project.name, error)
             return _page(502, project.title, f"<p>{escape(str(error))}</p>")
-    if known and page.version in known:
-        page.file.close()
-        return _unchanged(page.version)
-    return _sent(page)
-
-
-def _unchanged(version: str) -> Answer:
-    return Answer(status=304, headers={**_THEIRS, "ETag": f'"{version}"'})
-
-
-def _sent(page: Page) -> Answer:
-    headers = {**_THEIRS, "ETag": f'"{page.version}"', "Content-Length": str(page.size)}
-    return Answer(status=200, headers=headers, page=page)
 
 
 def _page(status: int, title: str, content: str, *, kind: str = "text") -> Answer:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+
+import msgspec
 
 from cosmos_venv import settings
 from cosmos_venv.config.docs_site import docs_url
@@ -24,7 +25,6 @@ ONLY_PROJECT = "default"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 _FILE_NAME = re.compile(r"[^/\\\0.][^/\\\0]*")
-_KEYS = ("dir", "conn_id", "index", "name", "dag_id")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,85 +75,67 @@ def configured_docs() -> Docs:
     problems = []
     for read in (_the_only_one, _several):
         try:
-            found, wrong = read()
+            said = read()
         except Exception as error:  # noqa: BLE001 - of a command or secret that Airflow cannot have for a setting
-            found, wrong = [], [f"The settings of dbt docs cannot be read: {mask(str(error))}"]
-        problems += wrong
-        for project in found:
-            if projects.setdefault(project.name, project) is not project:
-                problems.append(
-                    f"dbt_docs_projects[{project.name!r}]: the project of dbt_docs_dir has this name. Give it another."
-                )
+            said = {}
+            problems.append(f"The settings of dbt docs cannot be read: {mask(str(error))}")
+        for name, entry in said.items():
+            parameter = "dbt_docs_dir" if read is _the_only_one else f"dbt_docs_projects[{name!r}]"
+            try:
+                if name in projects:
+                    raise CosmosValueError(f"{parameter}: the project of dbt_docs_dir has this name. Give it another.")
+                projects[name] = _project(name, entry, parameter)
+            except CosmosValueError as error:
+                problems.append(str(error))
     return Docs(projects=projects, problems=tuple(problems))
 
 
-def _the_only_one() -> tuple[list[DocsProject], list[str]]:
+class _Entry(msgspec.Struct, forbid_unknown_fields=True):
+    dir: str
+    conn_id: str | None = None
+    index: str | None = None
+    name: str | None = None
+    dag_id: str | None = None
+
+
+def _the_only_one() -> dict[str, Any]:
     if not settings.dbt_docs_dir:
-        return [], []
-    said = {
-        "dir": settings.dbt_docs_dir,
-        "conn_id": settings.dbt_docs_conn_id,
-        "index": settings.dbt_docs_index_file_name,
-    }
-    try:
-        return [_project(ONLY_PROJECT, said, dict(zip(said, _OPTIONS, strict=True)), "dbt docs")], []
-    except CosmosValueError as error:
-        return [], [str(error)]
+        return {}
+    index = settings.dbt_docs_index_file_name
+    entry = {"dir": settings.dbt_docs_dir, "conn_id": settings.dbt_docs_conn_id, "index": index, "name": "dbt docs"}
+    return {ONLY_PROJECT: entry}
 
 
-_OPTIONS = ("dbt_docs_dir", "dbt_docs_conn_id", "dbt_docs_index_file_name")
-
-
-def _several() -> tuple[list[DocsProject], list[str]]:
+def _several() -> dict[str, Any]:
     text = settings.dbt_docs_projects
-    if not text:
-        return [], []
     try:
-        said = json.loads(text)
+        return msgspec.json.decode(text, type=dict[str, Any]) if text else {}
     except (ValueError, RecursionError) as error:
-        return [], [f"dbt_docs_projects is no JSON: {error}."]
-    if not isinstance(said, dict):
-        return [], ['dbt_docs_projects must be a JSON object such as {"shop": {"dir": "s3://bucket/shop"}}.']
-    projects, problems = [], []
-    for name, entry in said.items():
-        parameter = f"dbt_docs_projects[{name!r}]"
-        try:
-            projects.append(_project(name, entry, {key: f"{parameter}.{key}" for key in _KEYS}, name))
-        except CosmosValueError as error:
-            problems.append(str(error))
-    return projects, problems
+        raise CosmosValueError(
+            f'dbt_docs_projects must be a JSON object such as {{"shop": {{"dir": "s3://bucket/shop"}}}}: {error}'
+        ) from None
 
 
-def _project(name: str, said: Any, parameters: Mapping[str, str], title: str) -> DocsProject:
-    parameter = f"dbt_docs_projects[{name!r}]"
+def _project(name: str, said: Any, parameter: str) -> DocsProject:
     if not _NAME.fullmatch(name):
         raise CosmosValueError(f"{parameter}: a name in a URL has letters, digits, - and _ only.")
-    if not isinstance(said, dict) or "dir" not in said:
-        raise CosmosValueError(f'{parameter} must be an object with a dir, such as {{"dir": "s3://bucket/{name}"}}.')
-    for key, value in said.items():
-        if key not in _KEYS:
-            raise CosmosValueError(f"{parameter} has {key!r}; it can have {', '.join(_KEYS)}.")
-        if not isinstance(value, str) and not (value is None and key != "dir"):
-            raise CosmosValueError(f"{parameters[key]} must be a text.")
-    index = said.get("index") or "index.html"
+    try:
+        entry = msgspec.convert(said, _Entry)
+    except msgspec.ValidationError as error:
+        raise CosmosValueError(
+            f"{parameter}: {error}. It must be an object with a dir and, where needed, conn_id, index, name and dag_id."
+        ) from None
+    index = entry.index or "index.html"
     if not _FILE_NAME.fullmatch(index):
-        raise CosmosValueError(f"{parameters['index']} = {index!r}: it must be the name of a file.")
+        raise CosmosValueError(f"{parameter}: index {index!r} must be the name of a file.")
+    folder = url_of(entry.dir, parameter) or Path(re.sub("^file://", "", entry.dir, flags=re.IGNORECASE))
+    if isinstance(folder, Path) and not folder.is_absolute():
+        raise CosmosValueError(f"{parameter}: dir {entry.dir!r} must be an absolute path or a URL.")
     return DocsProject(
         name=name,
-        folder=_folder(said["dir"], parameters["dir"]),
-        conn_id=said.get("conn_id") or None,
+        folder=folder,
+        conn_id=entry.conn_id or None,
         index=index,
-        title=said.get("name") or title,
-        dag_id=said.get("dag_id") or None,
+        title=entry.name or name,
+        dag_id=entry.dag_id or None,
     )
-
-
-def _folder(text: str, parameter: str) -> str | Path:
-    """The URL, or the path that it is on this machine."""
-    url = url_of(text, parameter)
-    if url is not None:
-        return url
-    path = Path(re.sub("^file://", "", text, flags=re.IGNORECASE))
-    if not path.is_absolute():
-        raise CosmosValueError(f"{parameter} = {text!r}: it must be an absolute path or a URL.")
-    return path

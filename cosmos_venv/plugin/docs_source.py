@@ -14,7 +14,9 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import urlsplit
@@ -108,64 +110,44 @@ def page_of(project: DocsProject) -> Page:
     :param project: whose page it is.
     :raises DocsUnreadable: when a file is missing, too large, or not what it should be, or the page cannot be kept.
     """
-    if (version := version_on_disk(project)) is not None:
-        page = kept_page(project, version) or _made(project, version, lambda name: _local(project, name))
-        if version_on_disk(project) != version:
-            page.file.close()
-            raise DocsUnreadable(f"The docs of {project.title} are being written just now. Try again.")
-        return page
-    known = _known.get(project)
-    if known is not None and known.is_still(project) and (kept := kept_page(project, known.version)):
-        return kept
-    copies = _copies(project)
-    version = _digest(*(hashlib.sha256(copy.content).hexdigest() for copy in copies.values()))
-    page = kept_page(project, version) or _made(
-        project, version, lambda name: copies[name].content if name in copies else None
-    )
-    _known[project] = _Known(version=version, versions={name: copy.version for name, copy in copies.items()})
+    if (version := version_on_disk(project)) is None:
+        return _page_of_url(project)
+    page = kept_page(project, version) or _made(project, version, partial(_local, project))
+    if version_on_disk(project) != version:
+        page.file.close()
+        raise DocsUnreadable(f"The docs of {project.title} are being written just now. Try again.")
     return page
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Known:
-    """The files of a page as their server or store has named their versions.
+_known: dict[DocsProject, tuple[str, dict[str, Mapping[str, str]]]] = {}
+"""The version of the page at a URL, and those of its files as server or store name them; as many as settings name."""
 
-    :param version: of the page.
-    :param versions: of its files by name; empty where the server says none.
-    """
 
-    version: str
-    versions: Mapping[str, Mapping[str, str]]
+def _page_of_url(project: DocsProject) -> Page:
+    version, versions = _known.get(project, ("", {}))
+    if versions and _is_still(project, versions) and (page := kept_page(project, version)):
+        return page
+    copies = {project.index: _copy(project, project.index)}
+    if _has_places(copies[project.index].content, project):
+        names = [_MANIFEST, *([_CATALOG] if _is_there(project, _CATALOG) else [])]
+        for name in names:
+            copies[name] = _copy(project, name)
+            _refuse_too_large(project, sum(len(each.content) for each in copies.values()))
+    version = _digest(*(hashlib.sha256(copy.content).hexdigest() for copy in copies.values()))
+    contents = {name: copy.content for name, copy in copies.items()}
+    page = kept_page(project, version) or _made(project, version, contents.get)
+    _known[project] = version, {name: copy.version for name, copy in copies.items()}
+    return page
 
-    def is_still(self, project: DocsProject) -> bool:
-        """Return whether all files are of these versions. The server does not send a file that is.
 
-        :param project: whose page it is.
-        """
-        has_none = _MANIFEST in self.versions and _CATALOG not in self.versions
-        try:
-            if has_none and _is_there(project, _CATALOG):
-                return False
-            return all(known and _copy(project, name, known) is None for name, known in self.versions.items())
-        except DocsUnreadable:  # such as a catalog that is gone: reading all of them says what it means
+def _is_still(project: DocsProject, versions: Mapping[str, Mapping[str, str]]) -> bool:
+    """Whether all files are of these versions. A server does not send a file that is; one without versions has none."""
+    try:
+        if _MANIFEST in versions and _CATALOG not in versions and _is_there(project, _CATALOG):
             return False
-
-
-_known: dict[DocsProject, _Known] = {}  # as many as the settings name
-
-
-def _copies(project: DocsProject) -> dict[str, Copy]:
-    """What the page of a project that lies elsewhere is made of, by name."""
-    names = [project.index]
-    found: dict[str, Copy] = {}
-    for name in names:
-        copy = _copy(project, name, {})
-        assert copy is not None  # noqa: S101 - no version was known
-        found[name] = copy
-        _refuse_too_large(project, sum(len(each.content) for each in found.values()))
-        if name == project.index and _has_places(copy.content, project):
-            names += [_MANIFEST, *([_CATALOG] if _is_there(project, _CATALOG) else [])]
-    return found
+        return all(known and _copy_unless(project, name, known) is None for name, known in versions.items())
+    except DocsUnreadable:  # such as a catalog that is gone: reading all of them says what it means
+        return False
 
 
 def _made(project: DocsProject, version: str, content: Callable[[str], bytes | None]) -> Page:
@@ -173,23 +155,23 @@ def _made(project: DocsProject, version: str, content: Callable[[str], bytes | N
 
     :param content: of a file by its name; None for a catalog that is missing.
     """
+
+    def pieces() -> Iterator[bytes]:
+        yield f"{version}\n".encode()
+        size = 0
+        for piece in _page(project, content):
+            size += len(piece)
+            _refuse_too_large(project, size)
+            yield piece
+
     pages = _kept_pages()
-    pages.write(_key(project), _within_limit(project, _page(project, content), f"{version}\n".encode()))
+    pages.write(_key(project), pieces())
     if (page := kept_page(project, version)) is None:
         raise DocsUnreadable(
             f"The page of {project.title} cannot be kept in {pages.folder}. Make room there, or set [cosmos_venv] "
             "cache_dir to a folder that only the user of the web server may write to."
         )
     return page
-
-
-def _within_limit(project: DocsProject, pieces: Iterator[bytes], head: bytes) -> Iterator[bytes]:
-    yield head
-    size = 0
-    for piece in pieces:
-        size += len(piece)
-        _refuse_too_large(project, size)
-        yield piece
 
 
 def _refuse_too_large(project: DocsProject, size: int) -> None:
@@ -251,20 +233,31 @@ def _digest(*facts: object) -> str:
 
 
 def _is_there(project: DocsProject, name: str) -> bool:
-    place = _remote(project, name)
-    try:
-        return place.exists(seconds=SECONDS)
-    except RemoteError as error:
-        raise _unreadable(project, name, str(error)) from None
+    with _telling(project, name):
+        return _remote(project, name).exists(seconds=SECONDS)
 
 
-def _copy(project: DocsProject, name: str, known: Mapping[str, str]) -> Copy | None:
+def _copy(project: DocsProject, name: str) -> Copy:
+    copy = _copy_unless(project, name, {})
+    assert copy is not None  # noqa: S101 - no version was known
+    return copy
+
+
+def _copy_unless(project: DocsProject, name: str, known: Mapping[str, str]) -> Copy | None:
     """A file that lies elsewhere; None where it is of the known version."""
     limit = settings.limit(_SETTING)
-    try:
+    with _telling(project, name):
         return _remote(project, name).read(known=known, seconds=SECONDS, limit=limit, stays=True)
-    except RemoteError as error:
-        raise _unreadable(project, name, str(error)) from error
+
+
+@contextmanager
+def _telling(project: DocsProject, name: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        reason = str(error) if isinstance(error, RemoteError) else reason_of(error, _WAY_OUT)
+        place = shown(str(project.folder))
+        raise DocsUnreadable(f"{name} of {project.title} cannot be read from {place}: {reason}") from None
 
 
 def _local(project: DocsProject, name: str) -> bytes | None:
@@ -272,11 +265,9 @@ def _local(project: DocsProject, name: str) -> bytes | None:
     place = Path(project.folder, name)
     if name == _CATALOG and not os.path.lexists(place):
         return None
-    try:
+    with _telling(project, name):
         # A link could lead to any file that the web server may read: whoever writes dbt docs may not choose it.
         return read_plain(place, settings.limit(_SETTING))
-    except OSError as error:
-        raise _unreadable(project, name, reason_of(error, _WAY_OUT)) from None
 
 
 def _remote(project: DocsProject, name: str) -> RemoteFile:
@@ -285,7 +276,3 @@ def _remote(project: DocsProject, name: str) -> RemoteFile:
     if url.scheme.lower() in WEB:  # the query may be a signature
         return RemoteFile(url=url._replace(path=f"{url.path.rstrip('/')}/{name}").geturl(), conn_id=project.conn_id)
     return RemoteFile(url=f"{folder.rstrip('/')}/{name}", conn_id=project.conn_id)
-
-
-def _unreadable(project: DocsProject, name: str, reason: str) -> DocsUnreadable:
-    return DocsUnreadable(f"{name} of {project.title} cannot be read from {shown(str(project.folder))}: {reason}")

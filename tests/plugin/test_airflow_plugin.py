@@ -85,7 +85,7 @@ def test_wrong_settings_are_in_the_log_and_on_a_page(
         (view,) = CosmosVenvPlugin().external_views
 
     assert view["href"] == "/dbt-docs/"
-    assert "dbt docs: dbt_docs_projects is no JSON" in caplog.text
+    assert "dbt_docs_projects must be a JSON object" in caplog.text
 
 
 @needs_airflow_3

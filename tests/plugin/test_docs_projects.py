@@ -52,15 +52,21 @@ def test_several_projects_are_named_by_one_json(several: Any) -> None:
 @pytest.mark.parametrize(
     ("said", "message"),
     [
-        pytest.param("{shop", "dbt_docs_projects is no JSON: ", id="no-json"),
+        pytest.param("{shop", "dbt_docs_projects must be a JSON object such as", id="no-json"),
         pytest.param(["shop"], "dbt_docs_projects must be a JSON object such as", id="no-object"),
         pytest.param({"../shop": {"dir": "/srv"}}, "a name in a URL has letters, digits, - and _ only", id="name"),
-        pytest.param({"shop": "/srv"}, "dbt_docs_projects['shop'] must be an object with a dir", id="no-dir"),
-        pytest.param({"shop": {"dir": "srv"}}, "dir = 'srv': it must be an absolute path or a URL", id="relative"),
+        pytest.param(
+            {"shop": "/srv"},
+            "dbt_docs_projects['shop']: Expected `object`, got `str`. It must be an object with a dir",
+            id="no-dir",
+        ),
+        pytest.param({"shop": {"dir": "srv"}}, "dir 'srv' must be an absolute path or a URL", id="relative"),
         pytest.param({"shop": {"dir": "https://a:b/"}}, "'https://a:b/' is no URL", id="port"),
-        pytest.param({"shop": {"dir": "/srv", "conn": ""}}, "has 'conn'; it can have dir, conn_id", id="key"),
-        pytest.param({"shop": {"dir": "/srv", "index": "../x"}}, "it must be the name of a file", id="path"),
-        pytest.param({"shop": {"dir": "/srv", "index": ".env"}}, "it must be the name of a file", id="hidden"),
+        pytest.param(
+            {"shop": {"dir": "/srv", "conn": ""}}, "unknown field `conn`. It must be an object with a dir", id="key"
+        ),
+        pytest.param({"shop": {"dir": "/srv", "index": "../x"}}, "must be the name of a file", id="path"),
+        pytest.param({"shop": {"dir": "/srv", "index": ".env"}}, "must be the name of a file", id="hidden"),
     ],
 )
 def test_a_setting_that_cannot_be_is_a_sentence(several: Any, said: object, message: str) -> None:
