@@ -24,7 +24,7 @@ COMPILE = uv pip compile --quiet --universal --python-version 3.10 --no-emit-ind
 SPHINX = .cache/envs/docs/bin/python -m sphinx --fail-on-warning --keep-going --nitpicky --fresh-env --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-ui test proofs replay test-changed test-deployed test-all test-again test-env check docs docs-links conformance conformance-servers judge pictures prove-verdicts mutants mutants-servers mutants-full benchmark figures prove-races prove-environments prove-warm release pins clean
+.PHONY: help demo demo-ui test proofs replay test-changed test-deployed test-all test-again test-env check docs docs-links conformance conformance-servers judge pictures mutants mutants-servers mutants-full benchmark figures release pins clean
 
 help: ## this list
 	@echo "make TARGET [PYTHON=python3.12]   (Python 3.10 to 3.13)"
@@ -85,13 +85,8 @@ conformance-servers: test-env ## the same with servers of Airflow: the areas tha
 judge: ## judge this and other implementations, keep the reports in conformance/reports; ARGS="NAME ..." judges only these
 	@$(PYTHON) -m tools.bootstrap judge && $(BIN)/python -m tools.judge $(ARGS)
 
-pictures: test-env ## take the pictures of pages anew: of the conformance reports that are kept, of releases of dbt side by side, of dbt docs, of DAGs in Airflow, of a run of WATCHER, of the demo
-	@$(BIN)/python -m tools.pictures && $(BIN)/python -m tools.upgrade_picture && $(BIN)/python -m tools.docs_picture && \
-	$(BIN)/python -m tools.dag_pictures && $(BIN)/python -m tools.watcher_picture && $(BIN)/python -m tools.demo_pictures
-	@$(MAKE) demo ARGS="--svg docs/images/demo.svg"
-
-prove-verdicts: test-env ## judge again and again, the verdicts must agree; ARGS="--runs 10 --busy-runs 10 cosmos_venv"
-	@$(BIN)/python -m tools.prove_verdicts $(ARGS)
+pictures: test-env ## take the pictures of pages anew; ARGS="watcher demo" takes only these, and not the demo's output
+	@$(BIN)/python -m tools.pictures $(ARGS) && $(if $(ARGS),true,$(MAKE) demo ARGS="--svg docs/images/demo.svg")
 
 mutants: test-env ## judge each faulty implementation by its requirement; prints what was caught
 	@$(BIN)/python -m tools.mutants $(ARGS)
@@ -116,15 +111,6 @@ benchmark: test-env ## what each part costs, beside the plain work beneath; stor
 
 figures: test-env ## write the measured figures of README.md anew, from benchmarks/results
 	@$(BIN)/python -m tools.figures
-
-prove-races: test-env ## races across xdist workers, whole runs again and again, beside other plugins
-	@$(BIN)/python -m tools.prove_races $(ARGS)
-
-prove-environments: test-env ## locks under a crowd, killed builders, a shared directory, pruning: again and again
-	@$(BIN)/python -m tools.prove_environments && $(BIN)/python -m tools.prove_sharing && $(BIN)/python -m tools.prove_pruning
-
-prove-warm: test-env ## warm starts of dbt: servers and keepers killed again and again, many commands of one server
-	@$(BIN)/python -m tools.prove_warm $(ARGS)
 
 release: ## build both distributions, try them from their files alone, list them in build/release; publishes nothing
 	@$(PYTHON) -m tools.bootstrap release && .cache/envs/release/bin/python -m tools.release $(ARGS)

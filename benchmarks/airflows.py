@@ -5,26 +5,33 @@ Each stands in an environment of its own, on loopback and SQLite, and reads the 
 
 from __future__ import annotations
 
-import http.client
-import json
 import os
+import sqlite3
+import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from pytest_cosmos_venv.airflow_servers import ending_what_it_started
-from tests.operators.real_scheduler import api_server, logs, prepared, running
-from tests.operators.whole_airflow import WholeAirflow
+from benchmarks.suite_run import ROOT
+from pytest_cosmos_venv.airflow_servers import (
+    accepts,
+    call_api,
+    ending_what_it_started,
+    free_port,
+    running_server,
+    server_variables,
+)
 
 LONGEST_RUN = 1_800.0
-LONGEST_ANSWER = 60.0
+LONGEST_START = 240.0
 LOOK_AGAIN = 0.5
 LONGEST_END = 20.0
+_SHOWN = 6_000  # characters of a log
 
 
 class RunFailed(Exception):
@@ -128,12 +135,45 @@ def _is_removed(folder: Path) -> bool:
     return True
 
 
+@dataclass(frozen=True, kw_only=True)
 class RunningAirflow:
-    """An Airflow that takes DAG runs."""
+    """An Airflow that takes DAG runs.
 
-    def __init__(self, airflow: WholeAirflow) -> None:
-        self.airflow = airflow
-        self._token = self._ask("GET", "/auth/token")["access_token"]
+    :param python: of the environment that Airflow is in.
+    :param folder: of the home, ``airflow``, and of the DAG files, ``dags``.
+    :param environment: the environment variables of its processes.
+    """
+
+    python: Path
+    folder: Path
+    environment: Mapping[str, str]
+
+    @property
+    def port(self) -> int:
+        """The port of the API server on loopback."""
+        return int(self.environment["AIRFLOW__API__PORT"])
+
+    @property
+    def address(self) -> str:
+        """The address of the UI."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def airflow(self, *words: str) -> None:
+        """Run a command of Airflow to its end.
+
+        :raises RunFailed: when it fails; with its output.
+        """
+        command = [str(self.python), "-m", "airflow", *words]
+        done = subprocess.run(
+            command, env=self.environment, capture_output=True, text=True, timeout=LONGEST_START, check=False
+        )
+        if done.returncode:
+            raise RunFailed(f"airflow {' '.join(words)}: {done.stdout[-_SHOWN:]}{done.stderr[-_SHOWN:]}")
+
+    def ask(self, statement: str) -> list[Any]:
+        """The answer of the database."""
+        with closing(sqlite3.connect(self.folder / "airflow" / "airflow.db")) as connection:
+            return connection.execute(statement).fetchall()
 
     def run(self, dag_id: str, run_id: str) -> float:
         """A run of a DAG to its end: its makespan in seconds.
@@ -145,97 +185,91 @@ class RunningAirflow:
             f"select 1 from dag_run where dag_id = '{dag_id}' and run_id = '{run_id}' "  # noqa: S608 - ours
             "and state in ('success', 'failed')"
         )
-        deadline = time.monotonic() + LONGEST_RUN
-        while not self.airflow.ask(ended):
-            if time.monotonic() > deadline:
-                raise RunFailed(f"{dag_id} runs for longer than {LONGEST_RUN:.0f} s\n{logs(self.airflow)}")
-            time.sleep(LOOK_AGAIN)
         try:
+            _wait_until(lambda: bool(self.ask(ended)), f"the end of {dag_id}", seconds=LONGEST_RUN)
             return makespan(self.instances(dag_id, run_id))
         except RunFailed as failure:
-            raise RunFailed(f"{dag_id}: {failure}\n{logs(self.airflow)}") from None
+            raise RunFailed(f"{dag_id}: {failure}\n{self.logs()}") from None
 
     def begin(self, dag_id: str, run_id: str) -> None:
-        """Ask for a run, until Airflow takes it: SQLite may be locked by a scheduler and a triggerer."""
-        deadline = time.monotonic() + LONGEST_ANSWER
-        while True:
-            try:
-                self._ask("POST", f"/api/v2/dags/{dag_id}/dagRuns", {"dag_run_id": run_id, "logical_date": None})
-                return
-            except RunFailed:
-                if time.monotonic() > deadline:
-                    raise
-            time.sleep(LOOK_AGAIN)
+        """Ask for a run. SQLite may be locked by a scheduler and a triggerer: Airflow is asked again then."""
+        body = {"dag_run_id": run_id, "logical_date": None}
+        call_api(self.port, "POST", f"dags/{dag_id}/dagRuns", body, is_repeatable=True)
 
     def instances(self, dag_id: str, run_id: str) -> list[TaskInstance]:
         """The tasks of a run."""
         asked = "select task_id, state, start_date, end_date from task_instance"
-        rows = self.airflow.ask(f"{asked} where dag_id = '{dag_id}' and run_id = '{run_id}'")
+        rows = self.ask(f"{asked} where dag_id = '{dag_id}' and run_id = '{run_id}'")
         return [TaskInstance.of_row(row) for row in rows]
 
-    def _ask(self, method: str, path: str, body: object = None) -> dict[str, Any]:
-        port = int(self.airflow.variables["AIRFLOW__API__PORT"])
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=LONGEST_ANSWER)
-        headers = {"Content-Type": "application/json"}
-        if method == "POST":
-            headers["Authorization"] = f"Bearer {self._token}"
-        try:
-            connection.request(method, path, None if body is None else json.dumps(body), headers)
-            answer = connection.getresponse()
-            text = answer.read()
-        finally:
-            connection.close()
-        if answer.status >= http.client.BAD_REQUEST:
-            raise RunFailed(f"{method} {path}: {answer.status} {text.decode(errors='replace')}")
-        found: dict[str, Any] = json.loads(text)
-        return found
+    def logs(self) -> str:
+        """The ends of the logs of servers and tasks."""
+        files = sorted((self.folder / "airflow").rglob("*.log"))
+        return "\n".join(f"--- {file}\n{file.read_text(errors='replace')[-_SHOWN:]}" for file in files)
+
+    @contextmanager
+    def server(self, *words: str) -> Iterator[subprocess.Popen[bytes]]:
+        """One of Airflow's processes, until the block ends."""
+        command: list[str | Path] = [self.python, "-m", "airflow", *words]
+        log = self.folder / "airflow" / f"{words[0]}.log"
+        with running_server(command, environment=self.environment, log=log) as process:
+            yield process
+
+
+def _wait_until(has_happened: Callable[[], bool], what: str, *, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not has_happened():
+        if time.monotonic() > deadline:
+            raise RunFailed(f"{what}: not within {seconds:.0f} s")
+        time.sleep(LOOK_AGAIN)
 
 
 @contextmanager
 def running_airflow(
     python: Path,
     folder: Path,
-    variables: dict[str, str],
+    variables: Mapping[str, str],
     group: ControlGroup | None = None,
     *,
     has_triggerer: bool = False,
     triggerer_variables: Mapping[str, str] | None = None,
 ) -> Iterator[RunningAirflow]:
-    """Within this block the DAGs in ``folder/dags`` can be run.
+    """Within this block the DAGs in ``folder/dags`` can be run, two tasks at a time.
 
     :param python: of the environment that Airflow is in.
     :param folder: for all its files.
+    :param variables: more environment variables.
     :param group: for its processes; None: nobody counts their CPU time.
     :param has_triggerer: whether tasks can be deferred.
     :param triggerer_variables: environment variables that the triggerer has and the others have not.
     """
-    airflow = WholeAirflow(
-        python=python,
-        folder=folder,
-        variables={
-            "AIRFLOW__CORE__DAGS_FOLDER": str(folder / "dags"),
-            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
-            "DO_NOT_TRACK": "1",
-            "PATH": f"{python.parent}{os.pathsep}{os.environ['PATH']}",
-            **variables,
-        },
-    )
-    airflow = prepared(airflow, "", executor="LocalExecutor")
+    environment = {
+        **os.environ,
+        "AIRFLOW_HOME": str(folder / "airflow"),
+        "AIRFLOW__COSMOS_VENV__CACHE_DIR": str(folder / "cache"),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(folder / "dags"),
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+        "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+        "DO_NOT_TRACK": "1",
+        "PATH": f"{python.parent}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT),
+        "PYTHONWARNINGS": "ignore",
+        **server_variables(free_port(), executor="LocalExecutor"),
+        **variables,
+    }
+    (folder / "airflow").mkdir()
+    airflow = RunningAirflow(python=python, folder=folder, environment=environment)
+    airflow.airflow("db", "migrate")
+    airflow.airflow("dags", "reserialize")
     with ExitStack() as stack:
         with nullcontext() if group is None else group.entered():
-            stack.enter_context(api_server(airflow))
-            stack.enter_context(scheduler(airflow))
+            stack.enter_context(airflow.server("api-server"))
+            # A task that cannot reach the API server when it begins has lost one of its tries.
+            _wait_until(lambda: accepts(airflow.port), "the API server answers", seconds=LONGEST_START)
+            # It serves no logs: that server would listen on every address. Its tasks have sessions of their own.
+            scheduler = stack.enter_context(airflow.server("scheduler", "--skip-serve-logs"))
+            stack.enter_context(ending_what_it_started(scheduler))
             if has_triggerer:
-                of_triggerer = replace(airflow, variables={**airflow.variables, **(triggerer_variables or {})})
-                stack.enter_context(running(of_triggerer, "triggerer", "--skip-serve-logs"))
-        yield RunningAirflow(airflow)
-
-
-@contextmanager
-def scheduler(airflow: WholeAirflow) -> Iterator[None]:
-    """A scheduler that runs in the block; its tasks, which have sessions of their own, end with it.
-
-    It serves no logs: that server would listen on every address.
-    """
-    with running(airflow, "scheduler", "--skip-serve-logs") as process, ending_what_it_started(process):
-        yield
+                of_triggerer = replace(airflow, environment={**environment, **(triggerer_variables or {})})
+                stack.enter_context(of_triggerer.server("triggerer", "--skip-serve-logs"))
+        yield airflow

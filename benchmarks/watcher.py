@@ -71,7 +71,7 @@ def ends_in_journal(cache: Path) -> dict[str, float]:
 
 def delays_of(airflow: RunningAirflow, dag_id: str, run_id: str) -> list[float]:
     """Seconds from the line of the journal to the task's end, of each model that was watched."""
-    ends = ends_in_journal(airflow.airflow.folder / "cache")
+    ends = ends_in_journal(airflow.folder / "cache")
     return [
         each.ended.timestamp() - ends[name]
         for each in airflow.instances(dag_id, run_id)

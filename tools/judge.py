@@ -1,6 +1,6 @@
 """Whole runs of the conformance suite against the implementations that users have, one after the other.
 
-    .venv/bin/python -m tools.judge [NAME ...]
+    .venv/bin/python -m tools.judge [NAME ...] [--runs 10]
 
 Reports that are kept in conformance/reports/ are written anew, each in the folder of the specification's version, and
 with them the pages that compare and list them.
@@ -96,8 +96,19 @@ RUNS = (
 )
 
 
-def judge(run: Judged) -> None:
-    """Judge one, and print what came of it."""
+def judge(run: Judged, runs: int = 1) -> bool:
+    """Judge one, and print what came of it. Returns whether all runs have the same verdicts.
+
+    :param runs: how often; the last report is kept.
+    """
+    verdicts = [_judge(run) for _ in range(runs)]
+    differing = [each for each in verdicts[0] if len({found.get(each) for found in verdicts}) > 1]
+    for each in differing:
+        print(f"  {each}: {', '.join(str(found.get(each)) for found in verdicts)}")
+    return not differing
+
+
+def _judge(run: Judged) -> dict[str, str]:
     keep = run.kept_at if run.about else None
     path = {"PYTHONPATH": os.pathsep.join(map(str, (ROOT, ADAPTERS)))} if ":" in run.implementation else {}
     found = run_suite(run.python, run.implementation, *run.options, keep=keep, variables=path)
@@ -111,6 +122,7 @@ def judge(run: Judged) -> None:
             print(f"  {each['id']} {each['level']} ({each['since']}): {each['verdict']}")
     if keep is not None:
         write_readme(keep.parent, run.about, machine=machine())
+    return found.verdicts
 
 
 def machine() -> str:
@@ -159,16 +171,15 @@ def write_pages() -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Judge, keep, compare, list; 1 when a report that is kept is not valid."""
+    """Judge, keep, compare, list; 1 when a report that is kept is not valid, or a verdict differs."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     names = [run.name for run in RUNS]
     parser.add_argument("name", nargs="*", choices=[*names, []], help=f"one of {', '.join(names)}; without it all")
-    wanted = parser.parse_args(argv).name or names
-    for run in RUNS:
-        if run.name in wanted:
-            judge(run)
+    parser.add_argument("--runs", type=int, default=1, help="how often each is judged: its verdicts must be the same")
+    options = parser.parse_args(argv)
+    is_steady = [judge(run, options.runs) for run in RUNS if run.name in (options.name or names)]
     write_pages()
-    return command.main(["validate", str(KEPT)])
+    return command.main(["validate", str(KEPT)]) or int(not all(is_steady))
 
 
 if __name__ == "__main__":

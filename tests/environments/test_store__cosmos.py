@@ -1,4 +1,4 @@
-"""Tasks of astronomer-cosmos and of ours share a ``virtualenv_dir``: a few rounds of `make prove-environments`."""
+"""Tasks of astronomer-cosmos and of ours share a ``virtualenv_dir``."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.workers import COSMOS
+from tests.environments.shared_directory import share
 from tests.packaging.distributions import require
-from tools.prove_sharing import share
 
 
 @pytest.mark.long

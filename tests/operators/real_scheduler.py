@@ -1,40 +1,15 @@
-"""Servers of an Airflow on SQLite, for benchmarks and for pages. Tests of runs: ``tests/stacks``."""
+"""Servers of an Airflow on SQLite, for pages. Tests of runs: ``tests/stacks``."""
 
 from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
 
-from pytest_cosmos_venv.airflow_servers import accepts, free_port, running_server, server_variables
+from pytest_cosmos_venv.airflow_servers import accepts, running_server
 from tests import waiting
 from tests.operators.whole_airflow import WholeAirflow
-
-Airflow = TypeVar("Airflow", bound=WholeAirflow)
-
-DEADLINE = 240.0
-POLL = 0.25
-
-
-def prepared(airflow: Airflow, dag_file: str, *, executor: str) -> Airflow:
-    """The same with a database that knows the DAGs of the file, for up to two tasks at a time."""
-    port = free_port()
-    airflow = replace(
-        airflow,
-        variables={
-            **server_variables(port, executor=executor),
-            **airflow.variables,
-        },
-    )
-    airflow.dag_file.parent.mkdir(parents=True)
-    airflow.dag_file.write_text(dag_file)
-    airflow.make_database()
-    told = airflow.airflow("dags", "reserialize")
-    assert airflow.ask("select dag_id from dag"), told
-    return airflow
 
 
 @contextmanager

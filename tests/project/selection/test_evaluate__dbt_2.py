@@ -1,6 +1,6 @@
 """What dbt 2 answers to the recorded selections, where it is not what dbt 1 answers, and what cosmos-venv makes of it.
 
-The differences are recorded by ``tools/record_selections.py``. A selection that is none of them is answered by both in
+The differences are recorded by ``record_selections.py``. A selection that is none of them is answered by both in
 the same way.
 """
 
@@ -17,7 +17,7 @@ from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
 from cosmos_venv.project.manifest import Manifest
 from tests.installed import ENVIRONMENTS, ROOT, is_missing
 from tests.project.selection.conftest import DATA, listed
-from tools.record_selections import CASES, RECORD, Dbt2, difference
+from tests.project.selection.record_selections import CASES, RECORD, Dbt2, difference
 
 DBT_2 = ENVIRONMENTS / "dbt2" / "bin" / "dbt"
 PAGE = ROOT / "docs" / "reference" / "selection.md"

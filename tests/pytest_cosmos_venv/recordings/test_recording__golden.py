@@ -1,6 +1,6 @@
 """Golden recordings of each release of dbt are the contract of replays and of the fake dbt.
 
-``tools/record_golden.py`` makes them anew. Where an environment of a release is there, the real dbt is compared too.
+``record_golden.py`` makes them anew. Where an environment of a release is there, the real dbt is compared too.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pytest_cosmos_venv import FakeVenv, NodeOutcome, RecordedCommand, read_reco
 from pytest_cosmos_venv.fixtures.recordings import MakeReplay
 from tests.pytest_cosmos_venv.fake_dbt.real_and_fake import comparable
 from tests.pytest_cosmos_venv.inner_run import python_of
-from tools.record_golden import (
+from tests.pytest_cosmos_venv.recordings.record_golden import (
     COMMANDS,
     DATA,
     FRESHNESS,

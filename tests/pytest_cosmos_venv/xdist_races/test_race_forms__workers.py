@@ -6,13 +6,11 @@ import os
 
 import pytest
 
-from tools.prove_races import CROWD, ModeCounts, modes, prove
+from tests.pytest_cosmos_venv.xdist_races.race_modes import CROWD, Mode, ModeCounts, modes, prove
 
 pytest_plugins = ["pytester"]
 
 DEADLINE = 120.0
-# All modes one after the other, again and again, are for tools/prove_races.py; load is also what runs beside others.
-WORKSTEAL = next(mode for mode, _ in modes() if mode.name == "worksteal")
 
 needs_crowd = pytest.mark.skipif(
     not CROWD.exists() and os.environ.get("CI") != "true",
@@ -21,13 +19,21 @@ needs_crowd = pytest.mark.skipif(
 
 
 @pytest.mark.long
-def test_racers_of_each_race_meet_in_workers_of_their_own() -> None:
+@pytest.mark.parametrize(
+    "mode",
+    [
+        pytest.param(mode, id=mode.beside or mode.name, marks=[needs_crowd] if mode.python == CROWD else [])
+        for mode in modes()
+    ],
+)
+def test_racers_of_each_race_meet_in_workers_of_their_own(mode: Mode) -> None:
     counts = ModeCounts()
 
-    prove(WORKSTEAL, counts)
+    prove(mode, counts)
 
     assert counts.faults == []
-    assert counts.across == counts.races == 12
+    assert counts.races == 12
+    assert counts.across == 12 or not mode.is_complete
 
 
 def run(pytester: pytest.Pytester, *options: str) -> pytest.RunResult:

@@ -1,23 +1,16 @@
-"""A proof that another implementation and ours can use one ``virtualenv_dir``: tasks of both, in turns and at once.
+"""Tasks of another implementation and of ours that use one ``virtualenv_dir``, in turns and at once.
 
-    .venv/bin/python -m tools.prove_sharing [--turns 20]
-
-The other one is astronomer-cosmos, as a black box in an environment of its own. Prints a table; exit code 1 when a task
-failed, a file of a build that we had published changed, or two installers worked at once.
+The other one is astronomer-cosmos, as a black box in an environment of its own.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
-import sys
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.workers import Implementation, TaskFailed, Worker, workers, write_project
 from pytest_cosmos_venv.environments.wheelhouse import Wheelhouse, build_wheelhouse
-from pytest_cosmos_venv.throwaway import throwaway_folder
 
 VERSIONS = ("1.9.0", "1.10.0", "1.11.0")
 LOCK = "cosmos_virtualenv.lock"
@@ -33,13 +26,9 @@ class SharingCounts:
     :param theirs: tasks of the other implementation that failed by themselves, with its words.
     """
 
-    what: str
     tasks: int = 0
     faults: list[str] = field(default_factory=list)
     theirs: list[str] = field(default_factory=list)
-
-    def __str__(self) -> str:
-        return f"{self.what:<44} {self.tasks:>5} {len(self.faults):>6} {len(self.theirs):>6}"
 
 
 def share(folder: Path, installer: str, turns: int, *, at_once: bool) -> SharingCounts:
@@ -51,7 +40,7 @@ def share(folder: Path, installer: str, turns: int, *, at_once: bool) -> Sharing
     for version in VERSIONS:
         wheelhouse.add_dbt(version)
     project, directory = write_project(folder / "harbor"), folder / "kept"
-    counts = SharingCounts(what=f"{installer}, {'at once' if at_once else 'in turns'}")
+    counts = SharingCounts()
     ours = Implementation(root="cosmos_venv", installer=installer)
     theirs = Implementation(root="cosmos", installer=installer)
     with (
@@ -102,24 +91,3 @@ def _state_of_builds(directory: Path) -> State:
             status = path.lstat()
             state[str(path)] = (status.st_ino, status.st_size, status.st_mtime_ns, status.st_mode)
     return state
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code 1 when something went wrong that is ours to keep right."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--turns", type=int, default=20, help="tasks of each implementation (default 20)")
-    turns = parser.parse_args(arguments).turns
-    print(f"{'':<44} {'tasks':>5} {'faults':>6} {'theirs':>6}")
-    tallies = []
-    for installer in ("uv", "pip"):
-        for at_once in (False, True):
-            with throwaway_folder("cosmos-venv-sharing-") as folder:
-                tallies.append(share(folder, installer, turns, at_once=at_once))
-            print(tallies[-1], flush=True)
-    for counts in tallies:
-        print("\n".join([*counts.faults, *counts.theirs]))
-    return 1 if any(counts.faults for counts in tallies) else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,9 +1,10 @@
 """Recording what each release of dbt does on a small project: tests/data/recordings anew, a recording for each.
 
-    python -m tools.record_golden            # all releases below; each is installed into a temporary environment
-    python -m tools.record_golden 1.11
+    python -m tests.pytest_cosmos_venv.recordings.record_golden          # all releases below
+    python -m tests.pytest_cosmos_venv.recordings.record_golden 1.11
 
-Installs from the wheels that `make test` has fetched. The fake dbt is compared with these recordings.
+Each release is installed into a temporary environment, from the wheels that `make test` has fetched. The
+fake dbt is compared with these recordings.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Recording what dbt 2 answers to the selections of tests/data/selection/cases.json: the file dbt2.json beside it.
 
-    python -m tools.record_selections .cache/envs/dbt2/bin/dbt
+    python -m tests.project.selection.record_selections .cache/envs/dbt2/bin/dbt
 
 It has the YAML selectors as dbt 2 writes them into a manifest, and of the answers only those that differ from dbt 1's.
 Each selection is one process of dbt, so all of them take more than a minute.
@@ -19,7 +19,7 @@ from typing import Any
 
 from pytest_cosmos_venv.throwaway import throwaway_folder
 
-DATA = Path(__file__).resolve().parents[1] / "tests" / "data" / "selection"
+DATA = Path(__file__).resolve().parents[2] / "data" / "selection"
 CASES: list[dict[str, Any]] = json.loads((DATA / "cases.json").read_text(encoding="utf-8"))
 RECORD = DATA / "dbt2.json"
 _UNLISTED_BY_DBT_1 = "analysis"
