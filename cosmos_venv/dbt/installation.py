@@ -127,6 +127,20 @@ def packages_beside(executable: str) -> list[str]:
     return _dbt_packages(_site_packages(Path(os.path.realpath(executable)).parent.parent))
 
 
+def adapters_beside(executable: str | os.PathLike[str]) -> set[str]:
+    """The adapters in the environment of this program, by their distributions, such as ``dbt-duckdb``.
+
+    :param executable: the path of the dbt; a link is followed.
+    """
+    found = set()
+    for site in _site_packages(Path(os.path.realpath(executable)).parent.parent):
+        names = {folder.partition("-")[0].lower().replace("_", "-") for folder in _dbt_packages([site])}
+        for name in names.difference(PARTS_OF_DBT, DBT_DISTRIBUTIONS):
+            if (site / "dbt" / "adapters" / name.removeprefix("dbt-").replace("-", "_")).is_dir():
+                found.add(name)
+    return found
+
+
 def in_this_python() -> str:
     """A text that differs where the dbt that this Python would import may be another one."""
     try:

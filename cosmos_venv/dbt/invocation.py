@@ -45,6 +45,8 @@ _LONGEST_TEXT = 131_072
 _MOST_OF_ALL = 6 << 20
 _POINTER = 8
 _OF_THE_START = 8192  # the interpreter's path and words, and what the kernel adds
+# Characters of output: the names of 200,000 nodes that dbt ls lists. A log of level debug may have gigabytes.
+_MOST_KEPT = 16 << 20
 _PLUGIN = "dbt_"  # so begins each module that dbt imports as a plugin
 
 
@@ -67,7 +69,8 @@ def run_dbt(
     :param env: all environment variables of the process.
     :param cwd: the folder in which it runs.
     :param keep_open: descriptors of leases, held until the last process of the command is gone.
-    :param on_line: gets each line when it comes; None: lines are only collected.
+    :param on_line: gets each line when it comes; None: lines are only collected. Of 16 million characters and more the
+        result has the last ones.
     :param on_tick: called every second while dbt runs. What it raises ends dbt.
     :param cancellation: ends dbt when it is requested; None: dbt runs to its end.
     :param encoding: of dbt's output; what does not decode becomes backslash escapes.
@@ -89,6 +92,7 @@ def run_dbt(
         encoding=encoding,
         interrupts=cancels_queries,
         start=start or GuardedProcess,
+        most_kept=_MOST_KEPT,
     )
     return FullOutputSubprocessResult(done.returncode, done.lines[-1] if done.lines else "", done.lines)
 

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -56,8 +57,11 @@ _BROKEN_CODE = re.compile(
     r"|Could not find adapter type|shared object|shared libraries"
 )
 _AT_IMPORT = re.compile(r"(from|import)\s")
-# A file's time is that of the kernel's last tick.
-_CLOCK_SLACK = 0.1
+# Characters, of each file and of all but the last: Airflow shows 4,096 of them ([core] max_templated_field_length).
+_MOST_SQL = 65_536
+
+Stamps = Mapping[Path, tuple[int, int, int]]
+"""Inode, size and time of files, by path."""
 
 
 class _BatchResults(msgspec.Struct):
@@ -177,13 +181,14 @@ class Artifacts:
     :param target: dbt's target folder.
     :param log_file: dbt's log file, in JSON; None: there is none.
     :param log_begins_at: how many bytes of it were there before.
-    :param began_at: when the invocation began, in seconds since the epoch.
+    :param before: the artifacts that were there before, as ``stamps_of`` gives them. Times are compared with each
+        other and never with this machine's clock, from which that of a file server differs.
     """
 
     target: Path
     log_file: Path | None = None
     log_begins_at: int = 0
-    began_at: float = 0.0
+    before: Stamps = field(default_factory=dict)
 
     def text(self, name: str) -> str | None:
         """The content of an artifact; None when there is none, or it is no text.
@@ -315,12 +320,22 @@ class Artifacts:
         return [Warned(name=_name(unique_id), message=message) for unique_id, message in warned]
 
     def compiled_sql(self) -> str:
-        """All SQL that dbt has compiled and run, each file below a line with its path; empty when there is none."""
-        texts = {}
-        for path in self.sql():
-            with suppress(FileNotFoundError):  # where other commands write there too
-                texts[path] = path.read_text(encoding="utf-8", errors="backslashreplace")
-        return "\n\n".join(f"-- {path.relative_to(self.target)}\n{text.strip()}" for path, text in texts.items())
+        """The SQL that dbt has compiled and run, each file below a line with its path; empty when there is none.
+
+        Of a whole project these are the first files, and a line with the number of the others.
+        """
+        paths = self.sql()
+        texts: list[str] = []
+        left = _MOST_SQL
+        for number, path in enumerate(paths):
+            if left < 0:
+                texts.append(f"-- and {len(paths) - number} more files")
+                break
+            # Other commands may write there too.
+            with suppress(FileNotFoundError), path.open(encoding="utf-8", errors="backslashreplace") as file:
+                texts.append(f"-- {path.relative_to(self.target)}\n{file.read(_MOST_SQL).strip()}")
+                left -= len(texts[-1])
+        return "\n\n".join(texts)
 
     def freshness(self) -> str:
         """``sources.json``, indented; empty when there is none."""
@@ -337,11 +352,7 @@ class Artifacts:
 
         :param *folders: names; without any: ``compiled`` and ``run``.
         """
-        found: list[Path] = []
-        for folder in folders or ("compiled", "run"):
-            with suppress(FileNotFoundError):
-                found += (self.target / folder).rglob("*.sql")
-        return sorted(path for path in found if path.is_file() and self._is_new(path))
+        return sorted(path for path in _sql_files(self.target, *folders) if path.is_file() and self._is_new(path))
 
     def _decoded(self, name: str, shape: type[_Shape]) -> _Shape | None:
         text = self.text(name)
@@ -351,10 +362,33 @@ class Artifacts:
             return None  # in a shape we do not know: dbt's output has to do
 
     def _is_new(self, path: Path) -> bool:
-        try:
-            return path.stat().st_mtime >= self.began_at - _CLOCK_SLACK
-        except OSError:
-            return False
+        stamp = _stamp(path)
+        return stamp is not None and stamp != self.before.get(path)
+
+
+def stamps_of(target: Path) -> Stamps:
+    """The artifacts that are in a target folder now.
+
+    :param target: dbt's target folder, which need not be there.
+    """
+    paths = [*(target / name for name in _ALL), *_sql_files(target)]
+    return {path: stamp for path in paths if (stamp := _stamp(path)) is not None}
+
+
+def _sql_files(target: Path, *folders: str) -> list[Path]:
+    found: list[Path] = []
+    for folder in folders or ("compiled", "run"):
+        with suppress(FileNotFoundError):
+            found += (target / folder).rglob("*.sql")
+    return found
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _outcome(result: _Result) -> NodeOutcome:
@@ -370,8 +404,8 @@ def _outcome(result: _Result) -> NodeOutcome:
 def may_lack_files(exit_code: int, artifacts: Artifacts, *, lines: Sequence[str]) -> bool:
     """Whether a run may have failed because files of dbt's own installation are gone.
 
-    It ended as a whole, or names code; or it has done nothing at all, without an error, as a program does that was cut
-    off behind its first line.
+    It ended before it had told what came of its nodes; or it has done nothing at all, without an error, as a program
+    does that was cut off behind its first line. The kernel kills (SIGKILL) where memory is short, whatever is there.
 
     :param exit_code: of dbt.
     :param artifacts: what the run has left.
@@ -379,16 +413,20 @@ def may_lack_files(exit_code: int, artifacts: Artifacts, *, lines: Sequence[str]
     """
     if exit_code == 0:
         return not lines and artifacts.are_none
-    return tells_of_code(exit_code, lines=lines) or not artifacts.show_nodes
+    return exit_code != -signal.SIGKILL and not artifacts.show_nodes
 
 
 def tells_of_code(exit_code: int, *, lines: Sequence[str]) -> bool:
     """Whether a run ended with an error of dbt's code, and not of a project: by a signal, a traceback, an import.
 
+    The last lines count. Before them a project may say what it likes, such as an ImportError that it has handled.
+
     :param exit_code: of dbt; negative when a signal ended it.
     :param lines: everything that dbt wrote.
     """
-    return exit_code <= 0 or any(_BROKEN_CODE.search(line) for line in lines)
+    if exit_code <= 0:
+        return exit_code != -signal.SIGKILL
+    return any(_BROKEN_CODE.search(line) for line in lines[-TAIL_LINES:])
 
 
 def did_nothing(artifacts: Artifacts, *, lines: Sequence[str], has_broken_script: bool) -> bool:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from pathlib import Path, PurePath
 
 from cosmos_venv.dbt.partial_parse import PARTIAL_PARSE_FILE, ParsedProject
 from cosmos_venv.dbt.project_files import LOCK_FILE, DbtProjectFile, outside, read_dbt_project, read_package_files
-from cosmos_venv.dbt.results import Artifacts
+from cosmos_venv.dbt.results import Artifacts, stamps_of
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.files.os_errors import naming, shortage
 from cosmos_venv.files.read_limits import ANY_SIZE, read_file, refuse_unfit_file
@@ -98,7 +97,7 @@ class Outputs:
             target=self.target,
             log_file=log_file,
             log_begins_at=log_file.stat().st_size if log_file.exists() else 0,
-            began_at=time.time(),
+            before=stamps_of(self.target),
         )
 
 
@@ -204,7 +203,7 @@ def _copy_packages(packages: Path, copies: Path) -> None:
 
 
 def _copy_manifest(manifest: Path, target: Path) -> None:
-    """A copy, as old as the file is: dbt writes its own over it, and that is told from it by its age."""
+    """A copy, as old as the file is: dbt writes its own over it, whose time is another."""
     target.mkdir(exist_ok=True)
     try:
         refuse_unfit_file(manifest, ANY_SIZE)

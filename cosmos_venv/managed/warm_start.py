@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cosmos_venv import settings
+from cosmos_venv.dbt.installation import adapters_beside
 from cosmos_venv.dbt.native.engine import Engine, engine_of
 from cosmos_venv.dbt.warm.process import Program, WarmStart, dbt_program
 from cosmos_venv.environments.environment import Environment
@@ -15,6 +16,10 @@ from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.processes.cancellation import Cancellation
 
 CHOICES = ("auto", "off", "require")
+TRIED_ADAPTERS = frozenset({"dbt-duckdb", "dbt-postgres"})
+"""Adapters whose commands were run in forks by the tests of this project. A library that is forked may hang: after
+dbt's entry point is called, no plain process takes over.
+"""
 _POD_OF_ONE_TASK = "AIRFLOW_IS_K8S_EXECUTOR_POD"
 
 
@@ -120,13 +125,13 @@ def warm_start(
         cancellation=cancellation,
         report=report,
         count=count,
-        refuses=served.refuses or _why_not(runs_as_another=runs_as_another),
+        refuses=served.refuses or _why_not(served, choice=choice, runs_as_another=runs_as_another),
         is_required=choice == "require",
         keeps_project=settings.virtualenv_warm_dbt_keeps_project if keeps_project is None else keeps_project,
     )
 
 
-def _why_not(*, runs_as_another: bool) -> tuple[str, str] | None:
+def _why_not(served: Served, *, choice: str, runs_as_another: bool) -> tuple[str, str] | None:
     if runs_as_another:
         return "user", "the task has a run_as_user"
     # The server would die with the pod, and nobody else would have profited from it.
@@ -134,4 +139,6 @@ def _why_not(*, runs_as_another: bool) -> tuple[str, str] | None:
         return "pod", "this pod runs no other task"
     if settings.enable_debug_mode:
         return "debug", "enable_debug_mode measures the processes below the task, and a warm dbt is none of them"
+    if choice == "auto" and (untried := sorted(adapters_beside(served.program.script) - TRIED_ADAPTERS)):
+        return "adapter", f"{', '.join(untried)} was not tried in a fork; warm_dbt='require' starts dbt warm with it"
     return None

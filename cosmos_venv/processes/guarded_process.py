@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
@@ -162,7 +163,7 @@ def guard_program() -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class CompletedCommand:
-    """The exit status of a command (negative: ended by that signal) and every line it wrote.
+    """The exit status of a command (negative: ended by that signal) and the lines that it wrote.
 
     :param returncode: exit status.
     :param lines: of stdout and stderr in order, without their ends.
@@ -391,6 +392,7 @@ def run_guarded(
     encoding: str = "utf-8",
     interrupts: bool = True,
     start: Callable[..., WatchedProcess] = GuardedProcess,
+    most_kept: int | None = None,
 ) -> CompletedCommand:
     """Run a command to its end; each line of its output (stdout and stderr in order) goes to ``on_line`` as it comes.
 
@@ -407,13 +409,15 @@ def run_guarded(
     :param encoding: of the output; what does not decode becomes backslash escapes.
     :param interrupts: whether a stop begins with SIGINT, or with SIGTERM at once.
     :param start: starts it; takes what ``GuardedProcess`` takes.
+    :param most_kept: characters of the last lines that the result has; None: it has all lines.
     :raises OSError: when the command cannot be started.
     :raises CommandKilled: when ``cancellation`` was requested; the command and all below it are gone by then.
     """
     cancellation = cancellation or Cancellation()
     cancellation.raise_if_requested()
     process = start(argv, env=env, cwd=cwd, keep_open=keep_open, interrupts=interrupts)
-    lines = []
+    lines: deque[str] = deque()
+    kept = 0
     try:
         with cancellation.stopping(process.stop):
             if meanwhile is not None:
@@ -424,10 +428,13 @@ def run_guarded(
                 line = raw.decode(encoding, errors="backslashreplace")
                 raw.clear()
                 lines.append(line)
+                kept += len(line)
+                while most_kept is not None and kept > most_kept and len(lines) > 1:
+                    kept -= len(lines.popleft())
                 if on_line is not None:
                     on_line(line)
             returncode = process.wait()
     finally:
         process.close()
     cancellation.raise_if_requested()
-    return CompletedCommand(returncode=returncode, lines=lines)
+    return CompletedCommand(returncode=returncode, lines=[*lines])

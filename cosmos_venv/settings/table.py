@@ -320,8 +320,8 @@ local_warm_dbt = own(
 virtualenv_warm_dbt = own(
     "auto",
     "Whether dbt of a kept environment is forked from a warm server, a process that has imported it: auto (from the "
-    "second task on; a plain process if this is not possible), off, or require (if it is not possible, the task "
-    "fails).",
+    "second task on, with dbt-duckdb and dbt-postgres; a plain process if this is not possible), off, or require (with "
+    "any adapter; if it is not possible, the task fails).",
     choices=("auto", "off", "require"),
 )
 virtualenv_warm_dbt_idle = own(600, "Seconds without a command after which a warm server ends.", least=1)

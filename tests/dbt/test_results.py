@@ -15,6 +15,7 @@ from cosmos_venv.dbt.results import (
     did_nothing,
     failure_text,
     may_lack_files,
+    stamps_of,
     tells_of_code,
     warnings_in,
 )
@@ -191,13 +192,24 @@ def test_of_a_microbatch_model_the_failed_batches_are_named_with_what_the_databa
 
 def test_what_lay_there_before_is_not_of_this_run(tmp_path: Path) -> None:
     fail(tmp_path, "model.p.bad", message="of yesterday")
-    os.utime(tmp_path / "run_results.json", (1_000_000, 1_000_000))
+    compile_to(tmp_path, "p/models/bad.sql")
 
-    artifacts = Artifacts(target=tmp_path, began_at=2_000_000)
+    artifacts = Artifacts(target=tmp_path, before=stamps_of(tmp_path))
 
     assert artifacts.failures() == []
+    assert artifacts.compiled_sql() == ""
     assert artifacts.text("run_results.json") is None
     assert artifacts.warnings() is None
+
+
+def test_an_artifact_on_a_file_server_whose_clock_is_late_is_of_this_run(tmp_path: Path) -> None:
+    fail(tmp_path, "model.p.bad", message="of yesterday")
+    before = stamps_of(tmp_path)
+
+    fail(tmp_path, "model.p.bad", message="of now")
+    os.utime(tmp_path / "run_results.json", (1_000_000, 1_000_000))
+
+    assert Artifacts(target=tmp_path, before=before).failures() == ["model.p.bad: error: of now"]
 
 
 def test_warnings_are_those_of_the_results_by_the_names_of_the_log(tmp_path: Path) -> None:
@@ -249,6 +261,16 @@ def test_sql_is_shown_with_its_path(tmp_path: Path) -> None:
         (tmp_path / name).write_text(text)
 
     assert Artifacts(target=tmp_path).compiled_sql() == "-- compiled/p/b.sql\nselect 2\n\n-- run/p/a.sql\ncreate"
+
+
+def test_of_the_sql_of_a_whole_project_as_much_is_read_as_is_shown(tmp_path: Path) -> None:
+    compile_to(tmp_path, *(f"p/models/m{number:04}.sql" for number in range(5_000)))
+
+    shown = Artifacts(target=tmp_path).compiled_sql()
+
+    assert len(shown) < 70_000
+    assert shown.startswith("-- compiled/p/models/m0000.sql\nselect 1\n\n-- compiled/p/models/m0001.sql\n")
+    assert shown.splitlines()[-1] == f"-- and {5_000 - shown.count('select 1')} more files"
 
 
 def test_freshness_is_shown_indented_and_a_half_file_as_it_is(tmp_path: Path) -> None:
@@ -333,6 +355,17 @@ BEGUN = ("MainReportVersion", "MainReportArgs", "AdapterRegistered", "ArtifactWr
         pytest.param(2, "Compilation Error", BEGUN, (), True, False, True, id="an error of the project"),
         pytest.param(1, "1 of 1 ERROR", (*BEGUN, "SQLQuery"), ("run_results.json",), False, False, False, id="a node"),
         pytest.param(-7, "", (), (), True, True, False, id="a signal, such as that of a file that is too short"),
+        pytest.param(-9, "", (), (), False, False, False, id="killed, as where memory is short"),
+        pytest.param(
+            1,
+            f"{AT_IMPORT}\nDone.\n" + "1 of 1\n" * 40,
+            (),
+            (),
+            True,
+            False,
+            True,
+            id="an import fails long before the end",
+        ),
         pytest.param(0, "", (), (), True, True, False, id="nothing at all"),
         pytest.param(0, "Done.", (), (), False, True, False, id="success"),
     ],

@@ -13,7 +13,9 @@ import pytest
 from cosmos_venv.compat import AirflowException
 from cosmos_venv.dbt.warm import servers
 from cosmos_venv.exceptions import CosmosValueError
+from cosmos_venv.managed import warm_start
 from cosmos_venv.operators.run import dbt_run
+from cosmos_venv.processes.cancellation import Cancellation
 from tests.kit import DbtCalls, DbtProcesses, MakeOperator
 
 pytestmark = pytest.mark.usefixtures("short_folder")
@@ -93,6 +95,39 @@ def test_a_server_keeps_projects_where_operator_or_setting_says_so(
     start = dbt_run.how_to_start(run, operator._served(run.executable))["start"]
 
     assert start.keeps_project is expected
+
+
+@pytest.mark.parametrize(
+    ("packages", "choice", "reason"),
+    [
+        pytest.param(("dbt_duckdb", "dbt_postgres"), "auto", None, id="tried"),
+        pytest.param(("dbt_duckdb", "dbt_snowflake"), "auto", "adapter", id="one-that-nobody-tried"),
+        pytest.param(("dbt_snowflake",), "require", None, id="asked-for"),
+        pytest.param(("dbt_score",), "auto", None, id="no-adapter"),
+    ],
+)
+def test_an_adapter_that_nobody_tried_in_a_fork_starts_warm_on_request_alone(
+    tmp_path: Path, packages: tuple[str, ...], choice: str, reason: str | None
+) -> None:
+    site = tmp_path / "lib" / "python3.11" / "site-packages"
+    for package in ("dbt_core", *packages):
+        (site / f"{package}-1.11.0.dist-info").mkdir(parents=True)
+    for adapter in {"dbt_duckdb", "dbt_postgres", "dbt_snowflake"} & {*packages}:
+        (site / "dbt" / "adapters" / adapter.removeprefix("dbt_")).mkdir(parents=True)
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "dbt").write_text("#!/usr/bin/python3\n")
+    (tmp_path / "pyvenv.cfg").touch()
+
+    start = warm_start.warm_start(
+        warm_start.Served.of_executable(str(tmp_path / "bin" / "dbt")),
+        choice=choice,
+        runs_as_another=False,
+        cancellation=Cancellation(),
+        report=print,
+        count=print,
+    )
+
+    assert (start.refuses or (None,))[0] == reason
 
 
 def test_another_word_is_refused_when_the_dag_is_built(make_operator: MakeOperator) -> None:

@@ -24,6 +24,7 @@ MISSING = "missing"
 """The status of a node that was in the command and of which dbt has said nothing."""
 
 _MOST_NAMES = 10
+_MOST_ROWS = 500  # of an XCom that nobody has asked for
 _LONGEST_MESSAGE = 1_000  # a row is part of an XCom
 _LOG_FORMAT = "--log-format"
 _NOTHING_TO_RUN = "no-op"
@@ -178,10 +179,26 @@ class _Try(msgspec.Struct, frozen=True, kw_only=True):
         ti: Any = self.run.context.get("ti")
         if ti is not None:
             try:
-                started = {"started": how_started(self.run.starts)} if self.run.after.push_node_rows else {}
-                ti.xcom_push(key=NODES_XCOM, value=[{**msgspec.to_builtins(row), **started} for row in rows])
+                is_for_summary = self.run.after.push_node_rows
+                started = {"started": how_started(self.run.starts)} if is_for_summary else {}
+                told = told_rows(rows, are_all=is_for_summary)
+                ti.xcom_push(key=NODES_XCOM, value=[{**row, **started} for row in told])
             except Exception as error:  # noqa: BLE001 - whatever Airflow's store raises; dbt has done its work
                 self.run.log.warning("The table of nodes cannot be pushed as XCom: %s", error)
+
+
+def told_rows(rows: Sequence[NodeRow], *, are_all: bool) -> list[dict[str, Any]]:
+    """The rows of the table as an XCom: failures first, messages of nodes that are done left out.
+
+    :param rows: of all nodes.
+    :param are_all: whether all rows are told, for the table of the whole run, or the first ``_MOST_ROWS``.
+    """
+    ordered = sorted(rows, key=lambda row: row.status in DONE_STATUSES)
+    kept = ordered if are_all else ordered[:_MOST_ROWS]
+    return [
+        msgspec.to_builtins(msgspec.structs.replace(row, message="") if row.status in DONE_STATUSES - {WARNED} else row)
+        for row in kept
+    ]
 
 
 def _headline(rows: Sequence[NodeRow], failed: Sequence[NodeRow], missing: Sequence[NodeRow]) -> str:

@@ -257,9 +257,10 @@ class Journal:
     def _tell_watchers(self, *, is_end: bool = False) -> None:
         if self._publish is None or self._tries is None or not self._told:
             return
-        with self._pace.writing():
+        text = packed(self._tries.key, self._told)
+        with self._pace.writing(text):
             try:
-                self._publish(packed(self._tries.key, self._told), is_end=is_end)
+                self._publish(text, is_end=is_end)
             except Exception as error:  # noqa: BLE001 - whatever Airflow's store raises; dbt does its work all the same
                 if not self._has_warned:
                     self._log.warning("Tasks on other hosts do not see what dbt does: it cannot be told: %s", error)

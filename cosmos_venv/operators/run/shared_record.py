@@ -27,6 +27,8 @@ _DESCRIPTION = "cosmos-venv: the dbt nodes that a task has done, for its next tr
 _BETWEEN_WRITES = 1.0
 # A slow store must not hold up dbt: writing takes a sixth of the time at most.
 _REST_AFTER_WRITE = 5.0
+# Each writing tells of all nodes. At one a second, what a large project tells would grow with nodes times time.
+_CHARACTERS_PER_SECOND = 8_192
 # MySQL keeps 64 KiB of a Variable, and Airflow encrypts it: a third more.
 _LONGEST_PLAIN_TEXT = 30_000
 _REMOTE_SECONDS = 10.0
@@ -85,14 +87,18 @@ class Pace:
         return time.monotonic() >= self._may_write_at
 
     @contextmanager
-    def writing(self) -> Iterator[None]:
-        """Within this block the store is written."""
+    def writing(self, text: str) -> Iterator[None]:
+        """Within this block the store is written.
+
+        :param text: what is written there.
+        """
         began = time.monotonic()
         try:
             yield
         finally:
             ended = time.monotonic()
-            self._may_write_at = ended + max(_BETWEEN_WRITES, _REST_AFTER_WRITE * (ended - began))
+            rest = max(_REST_AFTER_WRITE * (ended - began), len(text) / _CHARACTERS_PER_SECOND)
+            self._may_write_at = ended + max(_BETWEEN_WRITES, rest)
 
 
 class SharedRecord:
@@ -134,8 +140,9 @@ class SharedRecord:
         :param progress: of the task.
         """
         self._may_be_there = True
-        with self._pace.writing():
-            return self._try("written", lambda: self._store.write(_packed(progress)))
+        text = _packed(progress)
+        with self._pace.writing(text):
+            return self._try("written", lambda: self._store.write(text))
 
     def remove(self) -> None:
         """Remove it, where an earlier or the present try may have written it."""

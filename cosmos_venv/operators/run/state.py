@@ -3,10 +3,16 @@ task's own last success.
 
 The last success is the run of this very task (DAG, task, index of a mapped one, target of the profile) that succeeded
 and ended last. Its artifacts are kept when all is done, in one step: a reader finds those of one success or of another.
+
+An older success must never count as the last one: dbt would take for unmodified what the warehouse has otherwise.
+Where workers share no folder, an Airflow Variable has the digest of the last success, and a worker without that success
+builds everything.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -14,7 +20,7 @@ from typing import Any
 from urllib.parse import quote
 
 from cosmos_venv import settings
-from cosmos_venv.compat import object_storage_path, to_boolean
+from cosmos_venv.compat import object_storage_path, set_variable, to_boolean, variable
 from cosmos_venv.constants import LAST_SUCCESS
 from cosmos_venv.credentials import mask
 from cosmos_venv.dbt import state
@@ -29,6 +35,9 @@ from cosmos_venv.remote.object_store import content_of
 # Beside dbt's log, which nothing of ours reads by its name nor uploads.
 _FOLDER = PurePath("logs", "state")
 _LAYOUT = "last-success-v1"
+_VARIABLE = "cosmos_venv_last_success__"
+_DESCRIPTION = "cosmos-venv: digest of the artifacts of the last success of a task. Without it, dbt builds everything."
+_DIGITS = 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,26 +83,56 @@ def state_flags(earlier: EarlierRun, place: Path) -> list[str]:
 def keep_success(earlier: EarlierRun, artifacts: Artifacts) -> None:
     """Keep the artifacts of a run that has succeeded, where the task asks for those of its last success.
 
-    What goes wrong is a warning: dbt has done its work, and the next run compares with an older success.
-
     :param earlier: what the task asks for.
     :param artifacts: those of the run that has succeeded.
+    :raises CosmosValueError: when the next run would take an older success for the last one.
     """
     if earlier.state != LAST_SUCCESS:
         return
+    # As one file, which appears whole in a folder and in object storage alike.
+    content = state.packed(artifacts)
+    if content is None:
+        earlier.log.warning("dbt has written no manifest.json: this success is not kept for the next run.")
     try:
-        # As one file, which appears whole in a folder and in object storage alike.
-        content = state.packed(artifacts)
-        if content is None:
-            earlier.log.warning("dbt has written no manifest.json: this success is not kept for the next run.")
-            return
-        kept = kept_place(earlier.task_key)
-        if isinstance(kept, Path):
-            _publish(kept, content)
-        else:
-            write_to(kept, content)
-    except Exception as error:  # noqa: BLE001 - whatever a storage raises
-        earlier.log.warning("This success is not kept for the next run: %s", _reason(error))
+        if not settings.state_path:
+            set_variable(_variable_of(earlier.task_key), _digest(content or b""), _DESCRIPTION)
+        elif content is not None:
+            _keep_for_all(kept_place(earlier.task_key), content)
+    except Exception as error:
+        raise CosmosValueError(
+            f"state={LAST_SUCCESS!r}: dbt has succeeded, and that could not be kept for the next run, which would "
+            f"compare with an older success: {_reason(error)}. Correct [cosmos_venv] state_path, or give one that all "
+            "workers reach."
+        ) from error
+    if content is not None and not settings.state_path:
+        try:
+            _publish(kept_place(earlier.task_key), content)
+        except OSError as error:
+            # By the Variable nobody takes an older success for this one.
+            earlier.log.warning("This success is not kept for the next run: %s", _reason(error))
+
+
+def _keep_for_all(kept: Any, content: bytes) -> None:
+    if isinstance(kept, Path):
+        _publish(kept, content)
+    else:
+        write_to(kept, content)
+
+
+def _variable_of(task_key: Sequence[str]) -> str:
+    return _VARIABLE + hashlib.sha256(json.dumps([*task_key]).encode()).hexdigest()[:_DIGITS]
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _is_last(task_key: Sequence[str], content: bytes) -> bool:
+    """Whether no other worker has had a success since; False where that cannot be known."""
+    try:
+        return variable(_variable_of(task_key)) == _digest(content)
+    except Exception:  # noqa: BLE001 - whatever Airflow and its backend raise
+        return False
 
 
 def kept_place(task_key: Sequence[str]) -> Any:
@@ -148,6 +187,13 @@ def _fill_with_last_success(earlier: EarlierRun, folder: Path) -> None:
         return
     except Exception as error:
         raise _unreadable(kept, error) from error
+    if not settings.state_path and not _is_last(earlier.task_key, content):
+        earlier.log.info(
+            "The last success of this task is not on this worker: to dbt everything is new. Set [cosmos_venv] "
+            "state_path, which all workers share."
+        )
+        state.write_empty(folder)
+        return
     try:
         state.unpack(content, folder, _limit())
     except UnfitFileError as error:

@@ -14,6 +14,8 @@ from cosmos_venv.dbt.results import Artifacts, NodeOutcome
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.operators.local import DbtBatchLocalOperator
 from cosmos_venv.operators.run import journal
+from cosmos_venv.operators.run.batch import told_rows
+from cosmos_venv.operators.run.journal import NodeRow
 from pytest_cosmos_venv import FakeVenv, Variables
 from tests.installed import DBT, needs_dbt
 from tests.kit import operator_arguments
@@ -190,6 +192,17 @@ def test_everything_runs_again_after_a_kill_behind_the_last_node(
     run_try(2)
 
     assert selected(dbt) == [[*NODES.values()]] * 2
+
+
+@pytest.mark.parametrize(("are_all", "number"), [(False, 500), (True, 600)])
+def test_of_many_nodes_the_xcom_has_the_first_rows_and_failures_before_others(*, are_all: bool, number: int) -> None:
+    rows = [NodeRow(node=f"model.p.m{each}", status="success", message="SELECT 1") for each in range(599)]
+
+    told = told_rows([*rows, NodeRow(node="model.p.bad", status="error", message="no column x")], are_all=are_all)
+
+    assert len(told) == number
+    assert (told[0]["node"], told[0]["message"]) == ("model.p.bad", "no column x")
+    assert {row["message"] for row in told[1:]} == {""}
 
 
 def test_a_flag_that_narrows_the_command_is_refused(run_try: RunTry, dbt: FakeVenv) -> None:

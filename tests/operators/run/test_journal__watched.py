@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
+import time
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +94,30 @@ def test_other_hosts_are_told_at_most_once_a_second() -> None:
     journal.close(is_over=True, end="success")
 
     assert [len(each[0].outcomes) for each in told] == [100]
+
+
+def test_what_other_hosts_are_told_grows_with_the_time_and_not_with_nodes_times_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each writing tells of all nodes: 2,000 of them once a second would be 50 MB."""
+    now = 0.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    sizes: list[int] = []
+
+    def publish(text: str, *, is_end: bool) -> None:
+        if not is_end:
+            sizes.append(len(text))
+
+    journal = Journal(Tries(key=KEY, number=1, last=1), logging.getLogger("task"), publish)
+    journal.begin()
+
+    for number in range(2_000):
+        now += 1.0
+        journal.note(event("success", f"model.harbor.{hashlib.sha256(str(number).encode()).hexdigest()}"))
+    journal.close(is_over=True, end="success")
+
+    assert sum(sizes) <= 2_000 * 8_192
+    assert len(sizes) > 100
 
 
 @pytest.mark.parametrize("place", ["staging/piers.sql", "models/staging/piers.sql"], ids=["dbt-1", "dbt-2"])

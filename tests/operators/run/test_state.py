@@ -18,7 +18,7 @@ from cosmos_venv.constants import LAST_SUCCESS
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.operators.local import DbtRunLocalOperator
 from cosmos_venv.operators.run import state
-from pytest_cosmos_venv import DbtCall, FakeVenv, RunTask
+from pytest_cosmos_venv import DbtCall, FakeVenv, RunTask, Variables
 from tests.kit import MakeTask, operator_arguments
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -41,7 +41,13 @@ class Looking(DbtRunLocalOperator):
 
 
 @pytest.fixture
-def make(dbt_project: Path, cosmos_fake_venv: FakeVenv, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeTask:
+def make(
+    dbt_project: Path,
+    cosmos_fake_venv: FakeVenv,
+    cosmos_variables: Variables,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> MakeTask:
     monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / "cache"))
 
     def make(cls: type[DbtRunLocalOperator] = DbtRunLocalOperator, **arguments: Any) -> Any:
@@ -214,7 +220,48 @@ def test_workers_share_it_where_a_setting_leads(
     assert not (tmp_path / "cache" / "last-success-v1").exists()
 
 
-def test_half_a_file_is_as_good_as_none(make: MakeTask, capfd: pytest.CaptureFixture[str]) -> None:
+def test_to_a_worker_without_the_last_success_everything_is_new(
+    make: MakeTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """B has built X, A has built Y, the code goes back to X: the warehouse has Y, which B must not take for X."""
+    operator = make(Looking, state=LAST_SUCCESS)
+    for worker in ("b", "a", "b", "b"):
+        monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / worker))
+        operator.execute({})
+
+    assert ["model.harbor.mart" in each["manifest.json"]["nodes"] for each in operator.seen] == [
+        False,
+        False,
+        False,
+        True,
+    ]
+
+
+def test_a_success_that_no_worker_hears_of_is_none(make: MakeTask, cosmos_variables: Variables) -> None:
+    operator = make(state=LAST_SUCCESS)
+
+    with cosmos_variables.outage(reads=False), pytest.raises(AirflowException, match="state_path"):
+        operator.execute({})
+
+    operator.execute({})
+
+
+def test_a_success_that_cannot_be_kept_for_all_workers_is_none(
+    make: MakeTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stand_in_the_way(project_dir: str, **_: object) -> None:
+        (tmp_path / "shared").write_text("a file in place of the folder")
+
+    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__STATE_PATH", str(tmp_path / "shared"))
+
+    with pytest.raises(AirflowException, match=r"not be kept .* state_path"):
+        make(state=LAST_SUCCESS, callback=stand_in_the_way).execute({})
+
+
+def test_half_a_file_is_as_good_as_none(
+    make: MakeTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__STATE_PATH", str(tmp_path / "shared"))
     operator = make(Looking, state=LAST_SUCCESS)
     operator.execute({})
     kept = kept_place(operator, {})
