@@ -36,7 +36,7 @@ from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.processes.guarded_process import run_guarded
 from pytest_cosmos_venv.throwaway import throwaway_folder
 
-SMALL_BOUND, LARGE_BOUND, KEPT_BOUND, MEMORY_BOUND = 0.30, 0.40, 0.12, 1.2
+SMALL_BOUND, LARGE_BOUND, MEMORY_BOUND = 0.30, 0.40, 1.2
 SMALL_TASK_BOUNDS = (0.30, 0.20, 0.27)
 LARGE_TASK_BOUNDS = (0.40, float("inf"), float("inf"))
 LONGEST_PREPARATION = 120.0
@@ -60,7 +60,7 @@ def _environment() -> dict[str, str]:
     return {**os.environ, "DBT_SEND_ANONYMOUS_USAGE_STATS": "false"}
 
 
-def _warm(*, keeps_project: bool = False) -> WarmStart:
+def _warm() -> WarmStart:
     return WarmStart(
         program=dbt_program(DBT, DBT / "bin" / "dbt", PYTHON),
         idle=600,
@@ -69,7 +69,6 @@ def _warm(*, keeps_project: bool = False) -> WarmStart:
         report=print,
         count=lambda _: None,
         is_required=True,
-        keeps_project=keeps_project,
     )
 
 
@@ -120,26 +119,20 @@ class Taken:
         return Row(what=what, figures=figures, judged=judged, bound=bound)
 
 
-def _compared_kept(what: str, words: Sequence[str], cwd: Path, rounds: int) -> list[Row]:
-    """Warm, warm with the parsed project kept, and bare, in the same turns; by processor time too."""
+def _compared_with_processor(what: str, words: Sequence[str], cwd: Path, rounds: int) -> Row:
+    """Warm and bare, in the same turns; by processor time too."""
     _seconds(words, cwd, start=_warm())
     _bare_seconds(words, cwd)
     _server()
-    _seconds(words, cwd, start=_warm(keeps_project=True))
-    _server(keeps_project=True)
-    warm, kept, bare = Taken(), Taken(), Taken()
+    warm, bare = Taken(), Taken()
     for _ in range(rounds):
-        for taken, start in ((warm, _warm()), (kept, _warm(keeps_project=True))):
-            before = _processor_seconds()
-            taken.wall.append(_seconds(words, cwd, start=start))
-            taken.processor.append(_processor_seconds() - before)
+        before = _processor_seconds()
+        warm.wall.append(_seconds(words, cwd, start=_warm()))
+        warm.processor.append(_processor_seconds() - before)
         before = _children_seconds()
         bare.wall.append(_bare_seconds(words, cwd))
         bare.processor.append(_children_seconds() - before)
-    return [
-        warm.row(f"{what}, warm", bare, LARGE_BOUND),
-        kept.row(f"{what}, with the parsed project kept", bare, KEPT_BOUND),
-    ]
+    return warm.row(f"{what}, warm", bare, LARGE_BOUND)
 
 
 def _children_seconds() -> float:
@@ -161,16 +154,13 @@ def _alone(server: psutil.Process) -> psutil.Process:
     return server
 
 
-def _server(*, keeps_project: bool = False) -> psutil.Process:
-    """The server, as soon as it has made what it makes between commands.
-
-    :param keeps_project: and keeps one.
-    """
+def _server() -> psutil.Process:
+    """The server, as soon as it has made what it makes between commands."""
     deadline = time.monotonic() + LONGEST_PREPARATION
     while time.monotonic() < deadline:
         (place,) = servers.servers()
         state = servers.state_of(place)
-        if state is not None and state["is_prepared"] and (state["kept_bytes"] or not keeps_project):
+        if state is not None and state["is_prepared"]:
             return psutil.Process(state["pid"])
         time.sleep(LOOK_AGAIN)  # each question is a fork of the server, which prepares meanwhile
     raise SystemExit(f"the server has not made all it makes within {LONGEST_PREPARATION:.0f} s")
@@ -190,8 +180,8 @@ def large(bench: Bench) -> list[Row]:
     (bench.folder / "profiles.yml").write_text(json.dumps({"harbor": {"target": "dev", "outputs": {"dev": database}}}))
     shutil.copy(bench.folder / "profiles.yml", project)
     words = ["run", "--select", "model_7", "--profiles-dir", str(bench.folder)]
-    rows = _compared_kept("1,000 models, valid partial_parse, one model", words, project, bench.rounds)
-    return [*rows, *beside_cosmos("1,000 models", bench, project, "model_7", LARGE_TASK_BOUNDS)]
+    row = _compared_with_processor("1,000 models, valid partial_parse, one model", words, project, bench.rounds)
+    return [row, *beside_cosmos("1,000 models", bench, project, "model_7", LARGE_TASK_BOUNDS)]
 
 
 def memory(bench: Bench) -> list[Row]:

@@ -134,9 +134,6 @@ MEASURED: Mapping[str, Measured] = {
     "explored-in-kept-processes-with-a-kill": Measured(result="explore", what="kept processes, 1 kill", behind=""),
     "explored-in-new-processes": Measured(result="explore", what="new processes, 0 kills", behind=""),
     "explored-in-new-processes-with-a-kill": Measured(result="explore", what="new processes, 1 kill", behind=""),
-    "kept-project-over-warm": Measured(
-        result="warm", what=f"{_LARGE}, with the parsed project kept", behind="", over=f"{_LARGE}, warm"
-    ),
     "selecting": Measured(result="loading", what="select `@x`", behind=""),
     "warm-over-bare": Measured(result="warm", what="small project, dbt run of one model, warm"),
     "warm-over-bare-of-1000": Measured(result="warm", what=f"{_LARGE}, warm"),

@@ -130,9 +130,6 @@ def server_data(server: WarmServer) -> dict[str, Any]:
         "idle_seconds": None if server.idle is None else round(server.idle, 1),
         "commands": server.commands,
         "memory_bytes": server.memory_bytes,
-        "kept_bytes": server.kept_bytes,
-        "kept_uses": server.kept_uses,
-        "kept_refused": None if server.kept_refused is None else list(server.kept_refused),
         "socket": str(server.place.socket),
         "running": [
             {
@@ -157,7 +154,6 @@ def server_line(server: WarmServer) -> str:
         f"{_duration(server.age)} old",
         f"{'?' if server.commands is None else server.commands} commands served",
         decimal(server.memory_bytes),
-        f"keeps projects of {decimal(server.kept_bytes)}" if server.kept_bytes else "",
         f"running: {_commands(server.running)}" if server.running else "",
     ]
     return ", ".join(filter(None, parts))

@@ -82,27 +82,10 @@ def warm_choice(given: object, *, setting: str = "virtualenv_warm_dbt") -> str:
     return given
 
 
-def refuse_wrong_warm_choices(warm_dbt: object, keeps_project: object) -> None:
-    """Refuse wrong values of both arguments of an operator while the DAG is built.
-
-    :param warm_dbt: as the user gave it.
-    :param keeps_project: the argument ``warm_dbt_keeps_project``, as the user gave it.
-    :raises CosmosValueError: naming the argument, and what it can be.
-    """
-    if warm_dbt is not None:
-        warm_choice(warm_dbt)
-    # A text that says no would be taken for a yes.
-    if keeps_project not in (None, True, False):
-        raise CosmosValueError(
-            f"warm_dbt_keeps_project={keeps_project!r}: it can be True, False, or None for the setting."
-        )
-
-
 def warm_start(
     served: Served,
     *,
     choice: str,
-    keeps_project: bool | None = None,
     runs_as_another: bool,
     cancellation: Cancellation,
     report: Callable[[str], None],
@@ -112,7 +95,6 @@ def warm_start(
 
     :param served: the dbt that runs them.
     :param choice: ``auto`` or ``require``.
-    :param keeps_project: whether its server may keep the parsed project; None: as the settings say.
     :param runs_as_another: whether the task has a ``run_as_user``.
     :param cancellation: ends waiting for a server.
     :param report: gets a line where a command does not start warm.
@@ -127,7 +109,6 @@ def warm_start(
         count=count,
         refuses=served.refuses or _why_not(served, choice=choice, runs_as_another=runs_as_another),
         is_required=choice == "require",
-        keeps_project=settings.virtualenv_warm_dbt_keeps_project if keeps_project is None else keeps_project,
     )
 
 

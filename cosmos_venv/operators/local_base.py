@@ -91,8 +91,6 @@ class DbtLocalBaseOperator(AbstractDbtBase):
     :param favor_state: ``--favor-state``: also what is selected, where ``state`` has it; likewise.
     :param warm_dbt: whether dbt may be forked from a process that has imported it: ``auto``, ``off`` or ``require``;
         None: as ``[cosmos_venv] local_warm_dbt`` says. With DBT_RUNNER each task imports dbt itself.
-    :param warm_dbt_keeps_project: whether that process may keep the parsed project between commands; None: as
-        ``[cosmos_venv] virtualenv_warm_dbt_keeps_project`` says.
     :param run_params: the names of the DAG's params that a run may set, by what they are for (``full_refresh``,
         ``vars``, ``select``, ``exclude``), and in ``task_id`` the task that evaluates what it selects; None: there are
         none.
@@ -140,7 +138,6 @@ class DbtLocalBaseOperator(AbstractDbtBase):
     cancel_query_on_kill: bool
     state: str | None
     warm_dbt: str | None
-    warm_dbt_keeps_project: bool | None
     run_params: Mapping[str, str] | None
     skipped_with: Sequence[str] | None
 
@@ -193,7 +190,6 @@ class DbtLocalBaseOperator(AbstractDbtBase):
         defer_to_state: bool | str = False,
         favor_state: bool | str = False,
         warm_dbt: str | None = None,
-        warm_dbt_keeps_project: bool | None = None,
         run_params: Mapping[str, str] | None = None,
         skipped_with: Sequence[str] | None = None,
         **kwargs: Any,
@@ -203,10 +199,10 @@ class DbtLocalBaseOperator(AbstractDbtBase):
         own, rest = self.take_own_parameters(kwargs)
         refuse_unknown(type(self), rest)
         refuse_wrong_shapes(given)
-        if warm_dbt is not None or warm_dbt_keeps_project is not None:
+        if warm_dbt is not None:
             from cosmos_venv.managed import warm_start
 
-            warm_start.refuse_wrong_warm_choices(warm_dbt, warm_dbt_keeps_project)
+            warm_start.warm_choice(warm_dbt)
         refuse_no_callbacks("on_warning_callback", own.get("on_warning_callback"))
         super().__init__(task_id=task_id, **rest)
         kept = {
@@ -418,7 +414,6 @@ class DbtLocalBaseOperator(AbstractDbtBase):
             warm=WarmOptions(
                 choice=choice,
                 setting=self.warm_setting,
-                keeps_project=self.warm_dbt_keeps_project,
                 runs_as_another=bool(self.run_as_user),
             ),
             packages_directory=None,

@@ -325,9 +325,6 @@ virtualenv_warm_dbt = own(
     choices=("auto", "off", "require"),
 )
 virtualenv_warm_dbt_idle = own(600, "Seconds without a command after which a warm server ends.", least=1)
-virtualenv_warm_dbt_keeps_project = own(
-    False, "Whether a warm server keeps the project that dbt has parsed, for the next command that finds it unchanged."
-)
 virtualenv_warm_dbt_max = own(
     4, "Largest number of warm servers that one user has on one host: one for each environment.", least=1
 )

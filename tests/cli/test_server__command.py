@@ -69,7 +69,6 @@ def test_status_tells_of_a_server_and_of_what_it_runs(tool: Tool, run: Run, tmp_
     assert (server.pop("state"), server.pop("commands")) == ("ready", 2)
     assert 0 <= server.pop("idle_seconds") <= server.pop("age_seconds") < 60
     assert server.pop("memory_bytes") > 1 << 20
-    assert (server.pop("kept_bytes"), server.pop("kept_uses"), server.pop("kept_refused")) == (0, 0, [])
     assert Path(server.pop("socket")).is_socket()
     assert server == {}
     assert (running["pid"], running["name"]) == (command, "tool wait"), "no argument is shown: it may be a secret"

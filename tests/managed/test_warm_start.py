@@ -72,32 +72,6 @@ def test_the_setting_counts_where_the_operator_says_nothing(
 
 
 @pytest.mark.parametrize(
-    ("setting", "argument", "expected"),
-    [
-        pytest.param(None, None, False, id="off-by-default"),
-        pytest.param("True", None, True, id="setting"),
-        pytest.param("True", False, False, id="argument-wins"),
-    ],
-)
-def test_a_server_keeps_projects_where_operator_or_setting_says_so(
-    setting: str | None,
-    argument: bool | None,
-    expected: bool,
-    make_operator: MakeOperator,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    if setting is not None:
-        monkeypatch.setenv("AIRFLOW__COSMOS_VENV__VIRTUALENV_WARM_DBT_KEEPS_PROJECT", setting)
-
-    operator = make_operator(warm_dbt_keeps_project=argument)
-    run = operator._dbt_run([str(tmp_path / "dbt")], {}, {})
-    start = dbt_run.how_to_start(run, operator._served(run.executable))["start"]
-
-    assert start.keeps_project is expected
-
-
-@pytest.mark.parametrize(
     ("packages", "choice", "reason"),
     [
         pytest.param(("dbt_duckdb", "dbt_postgres"), "auto", None, id="tried"),
@@ -133,13 +107,6 @@ def test_an_adapter_that_nobody_tried_in_a_fork_starts_warm_on_request_alone(
 def test_another_word_is_refused_when_the_dag_is_built(make_operator: MakeOperator) -> None:
     with pytest.raises(CosmosValueError, match="warm_dbt='always': it can be auto, off, require"):
         make_operator(warm_dbt="always")
-
-
-@pytest.mark.parametrize("given", ["no", 2])
-def test_a_word_is_not_taken_for_a_yes(make_operator: MakeOperator, given: object) -> None:
-    """A user who keeps projects apart says no."""
-    with pytest.raises(CosmosValueError, match=f"warm_dbt_keeps_project={given!r}: it can be True, False, or None"):
-        make_operator(warm_dbt_keeps_project=given)
 
 
 def test_the_log_says_how_dbt_has_started(make_operator: MakeOperator, capfd: pytest.CaptureFixture[str]) -> None:

@@ -86,7 +86,6 @@ class WarmStart:
     :param count: gets ``warm``, or the reason why not.
     :param refuses: why no server is to be used, a word and a text; None: one may.
     :param is_required: a command that cannot start warm fails; a server is started for the first one already.
-    :param keeps_project: whether its commands may use what the server keeps of a parsed project, and let it keep more.
     """
 
     program: Program
@@ -97,7 +96,6 @@ class WarmStart:
     count: Callable[[str], None]
     refuses: tuple[str, str] | None = None
     is_required: bool = False
-    keeps_project: bool = False
 
     def __call__(
         self,
@@ -155,7 +153,6 @@ class WarmStart:
                 "env": env,
                 "cwd": str(Path.cwd() / (cwd or "")),
                 "interrupts": interrupts,
-                "keeps_project": self.keeps_project,
                 **_inherited(),
             }
             place, identity = paths_of(self.program, env)

@@ -41,17 +41,6 @@ _LONGEST_REFUSAL = 3_600.0  # seconds; then it is tried once more, for what was 
 _KEY_LENGTH = 20
 _LONGEST_HEAD = 8192
 _LONGEST_ANSWER = 65_536  # characters
-_OF_A_SERVER = (
-    "dbt_internals",
-    "fork_conditions",
-    "forked_command",
-    "listener",
-    "parse_cache/kept_project",
-    "parse_cache/kept_projects",
-    "parse_cache/manifest_reuse",
-    "server",
-    "warm_up",
-)
 NATIVE = "native"
 """The word for a native program, in metrics."""
 
@@ -166,8 +155,7 @@ def paths_of(program: Program, env: Mapping[str, str]) -> tuple[ServerPaths, lis
     try:
         identity = fork_conditions.identity(str(program.environment), str(program.script))
         # Of our own files too: a server of other code is another server.
-        here = Path(__file__).with_name("server")
-        files = [Path(guard.__file__), *(here / f"{name}.py" for name in _OF_A_SERVER)]
+        files = [Path(guard.__file__), *sorted(Path(__file__).with_name("server").glob("*.py"))]
         code = [(path.name, path.stat().st_mtime_ns, path.stat().st_size) for path in files]
     except OSError as error:
         raise NotWarm("files", f"{error.filename} cannot be looked at: {error.strerror}") from None

@@ -59,9 +59,6 @@ class WarmServer:
     :param commands: how many it has served.
     :param memory_bytes: resident.
     :param running: the commands that run now.
-    :param kept_bytes: of the parse files of projects that it keeps; None as for ``idle``.
-    :param kept_uses: commands that have used one; None as for ``idle``.
-    :param kept_refused: why the last projects that it cannot keep cannot be kept; None as for ``idle``.
     """
 
     place: ServerPaths
@@ -74,9 +71,6 @@ class WarmServer:
     commands: int | None
     memory_bytes: int
     running: tuple[RunningCommand, ...]
-    kept_bytes: int | None = None
-    kept_uses: int | None = None
-    kept_refused: tuple[str, ...] | None = None
 
 
 def running_servers(*, below: Path | None = None) -> list[WarmServer]:
@@ -175,10 +169,6 @@ def _seen(place: ServerPaths, below: Path | None) -> WarmServer | None:
         commands=said["commands"] if said else None,
         memory_bytes=memory,
         running=running,
-        kept_bytes=said["kept_bytes"] if said else None,
-        # A server of the release before says neither.
-        kept_uses=said.get("kept_uses") if said else None,
-        kept_refused=tuple(said.get("kept_refused", ())) if said else None,
     )
 
 

@@ -73,13 +73,11 @@ class WarmOptions:
 
     :param choice: ``auto``, ``off`` or ``require``.
     :param setting: the option of ``[cosmos_venv]`` that counts where the operator says nothing, for messages.
-    :param keeps_project: whether that process may keep the parsed project; None: as the settings say.
     :param runs_as_another: whether the task has a ``run_as_user``.
     """
 
     choice: str
     setting: str
-    keeps_project: bool | None
     runs_as_another: bool
 
 
@@ -468,7 +466,6 @@ def how_to_start(run: DbtRun, served: warm_start.Served) -> dict[str, Any]:
     start = warm_start.warm_start(
         served,
         choice=run.warm.choice,
-        keeps_project=run.warm.keeps_project,
         runs_as_another=run.warm.runs_as_another,
         cancellation=run.cancellation,
         report=run.log.info,

@@ -26,13 +26,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 from cosmos_venv.dbt.warm.server import fork_conditions
 from cosmos_venv.processes import guard
-
-if TYPE_CHECKING:
-    from cosmos_venv.dbt.warm.server.parse_cache.kept_projects import KeptProjects
 
 FLUSH_FAILED = 120  # as Python itself says it
 _LONG = 1 << 63
@@ -214,7 +211,6 @@ NAME = "dbt-warm-keeper"
 GO = b"g"
 _PREPARED = b"prepared"
 _LONGEST_REFUSAL = 4096
-_REPORT = "dbt-warm-parsed"
 
 
 @dataclass(frozen=True)
@@ -225,8 +221,6 @@ class ServerParts:
     :param handlers: of signals, as the imports have left them.
     :param read: environment variables that the imports have looked at, with what they found.
     :param used: a pipe to the server: one byte for each command that begins.
-    :param projects: gives those that are kept, for commands that may use them; None: there are none yet.
-    :param reports: the way on which the server hears what such a command has read.
     :param tell: answers a question about the server.
     :param close: closes what is the server's alone.
     """
@@ -235,78 +229,8 @@ class ServerParts:
     handlers: Handlers
     read: Mapping[str, str | None]
     used: int
-    projects: Callable[[], KeptProjects | None]
-    reports: Reports
     tell: Callable[[str], str]
     close: Callable[[], None]
-
-
-class Reports:
-    """The way on which keepers hand the reports of their commands to the server, made before it forks."""
-
-    def __init__(self) -> None:
-        self._reads, self._writes = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
-        # A busy server holds up no keeper, and an empty way no server.
-        self._reads.setblocking(False)
-        self._writes.setblocking(False)
-
-    def fileno(self) -> int:
-        """The descriptor on which the server waits for reports."""
-        return self._reads.fileno()
-
-    def close_reader(self) -> None:
-        """Close the server's end, in a keeper."""
-        self._reads.close()
-
-    def close_writer(self) -> None:
-        """Close the keeper's end, in a command."""
-        self._writes.close()
-
-    def hand_over(self, report: int) -> None:
-        """Send a report that is not empty, in a keeper whose command has ended.
-
-        What cannot be sent at once is for later commands to tell.
-
-        :param report: the descriptor of the report.
-        """
-        try:
-            if os.fstat(report).st_size:
-                socket.send_fds(self._writes, [b"p"], [report])
-        except OSError:
-            pass
-
-    def take(self) -> list[IO[bytes]]:
-        """The reports of one keeper, in the server, which closes them."""
-        try:
-            _, found, _, _ = socket.recv_fds(self._reads, 1, 1)
-        except OSError:
-            return []
-        return [open(report, "rb") for report in found]  # noqa: PTH123 - descriptors
-
-
-def new_report() -> int | None:
-    """A file in memory, for what a command has to tell; None where there can be none."""
-    try:
-        # In memory: it has no name that another process could open, and goes with the last that holds it.
-        return os.memfd_create(_REPORT)
-    except OSError:
-        return None
-
-
-def parse_cache() -> Any:
-    """The modules of the kept parsed project, as attributes; None where they cannot be imported.
-
-    They are imported at the first order that asks for a kept project, and here alone: most servers never need them.
-    """
-    # A server writes no byte code beside our files: its Python may be another one, and its user root.
-    writes, sys.dont_write_bytecode = sys.dont_write_bytecode, True
-    try:
-        from cosmos_venv.dbt.warm.server.parse_cache import kept_projects, manifest_reuse
-    except Exception:  # noqa: BLE001 - another release may stand there by now; no command fails for it
-        return None
-    finally:
-        sys.dont_write_bytecode = writes
-    return types.SimpleNamespace(kept_projects=kept_projects, manifest_reuse=manifest_reuse)
 
 
 def serve_worker(control: socket.socket, worker: int, parts: ServerParts) -> None:
@@ -338,7 +262,6 @@ def serve_worker(control: socket.socket, worker: int, parts: ServerParts) -> Non
         guard.tell(control.fileno(), f"refused {reason}\n")
         return
     ours, theirs = socket.socketpair()
-    report = new_report() if order.get("keeps_project") and parse_cache() is not None else None
     pid = os.fork()
     if pid == 0:
         for descriptor in (wakeup, write_end, alive, *handed_over[1:]):
@@ -346,13 +269,10 @@ def serve_worker(control: socket.socket, worker: int, parts: ServerParts) -> Non
         for connection in (control, ours):
             connection.close()
         os.close(parts.used)
-        parts.reports.close_writer()
-        _become_dbt(theirs, os.getppid(), order, handed_over[0], parts, report)
+        _become_dbt(theirs, os.getppid(), order, handed_over[0], parts)
     theirs.close()
     os.close(handed_over[0])  # or the worker would wait for this process's end too
     _run(pid, ours, control, order, parts, alive=alive, wakeup=wakeup)
-    if report is not None:
-        parts.reports.hand_over(report)
 
 
 def end_parent(parent: int) -> None:
@@ -389,9 +309,7 @@ def why_not(order: Mapping[str, Any], read: Mapping[str, str | None]) -> str | N
     return None
 
 
-def _become_dbt(
-    step: socket.socket, keeper: int, order: Mapping[str, Any], output: int, parts: ServerParts, report: int | None
-) -> None:
+def _become_dbt(step: socket.socket, keeper: int, order: Mapping[str, Any], output: int, parts: ServerParts) -> None:
     try:
         # A keeper that is killed takes its dbt along; what dbt has started is found by the worker.
         guard.prctl(guard.PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -404,7 +322,6 @@ def _become_dbt(
         if step.recv(1) != GO:
             return
         step.close()
-        _offer_kept_projects(parts.projects(), report)
         run(order, parts.code)
     except CannotBecome as error:
         step.sendall(f"limits {error}".encode())
@@ -412,14 +329,6 @@ def _become_dbt(
         step.sendall(f"folder {error}".encode())
     finally:
         os._exit(127)
-
-
-def _offer_kept_projects(projects: KeptProjects | None, report: int | None) -> None:
-    modules = None if report is None else parse_cache()  # its keeper has imported them
-    if report is not None and modules is not None:
-        modules.manifest_reuse.install([] if projects is None else projects.ready, report)
-    elif projects is not None:
-        projects.drop()  # of other projects, perhaps: no line of this one shall find it
 
 
 def _run(

@@ -3,8 +3,7 @@ command.
 
 Started by ``servers.start`` on the environment's own Python. It holds no connection, file or lock of a command: what it
 accepts it hands to a keeper that it forks, unread. It forks from its main thread, in a process without other threads
-than those that are proven harmless. It ends when it takes half more memory than at first, a spare, and a share for what
-it keeps of projects.
+than those that are proven harmless. It ends when it takes half more memory than at first, and a spare.
 """
 
 from __future__ import annotations
@@ -23,15 +22,12 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
-from cosmos_venv.dbt.warm.server import dbt_internals, fork_conditions, forked_command, warm_up
+from cosmos_venv.dbt.warm.server import fork_conditions, forked_command, warm_up
 from cosmos_venv.dbt.warm.server.listener import Listener, Refused
 from cosmos_venv.dbt.warm.server.warm_up import import_all, variables_read
 from cosmos_venv.processes import guard
-
-if TYPE_CHECKING:
-    from cosmos_venv.dbt.warm.server.parse_cache.kept_projects import KeptProjects
 
 HARMLESS_THREADS = frozenset({"jemalloc_bg_thd"})  # it is stopped before a fork and started anew after it
 _LONGEST_END = 1.0  # seconds from the end of a thread until the kernel shows it no longer
@@ -117,14 +113,13 @@ def freeze() -> None:
     gc.freeze()  # or looking for rubbish would copy all pages of the imports into each child
 
 
-def has_grown(at_first: int, *, kept_bytes: int) -> bool:
+def has_grown(at_first: int) -> bool:
     """Whether this server takes more memory than it may.
 
     :param at_first: bytes of memory that it had when it began to serve.
-    :param kept_bytes: bytes of memory that what it keeps of projects may take.
     """
     # Half of a small server would be little: hence the spare.
-    return resident() > at_first * _FACTOR + _SPARE + kept_bytes
+    return resident() > at_first * _FACTOR + _SPARE
 
 
 NAME = "dbt-warm-server"
@@ -190,8 +185,6 @@ class Server:
         self.is_asked_to_end = False
         self.memory = 0
         self.steps: Iterator[warm_up.Step] | None = None
-        self.projects: KeptProjects | None = None
-        self.reports = forked_command.Reports()
 
     def prepare(self) -> None:
         """Import all that commands will want. Whatever is in the way of a fork ends this process, with a note."""
@@ -226,8 +219,7 @@ class Server:
             import_all(self.config["modules"], self.config["packages"])
             # Asked for by dbt's packages: it starts a program, to which each command would hand its variables.
             platform.processor()
-        dbt_internals.patch_json_encoder()
-        dbt_internals.patch_deep_merge()
+        warm_up.patch_json_encoder()
         _refuse_threads()
 
     def _measure_memory(self) -> None:
@@ -252,11 +244,8 @@ class Server:
             for descriptor in (self.listener.lock, self.wakeup, write_end, self.used):
                 os.close(descriptor)
             self.listener.socket.close()
-            self.reports.close_reader()
 
-        self.parts = forked_command.ServerParts(
-            self.code, self.handlers, self.read, self.use, lambda: self.projects, self.reports, self._answer, close
-        )
+        self.parts = forked_command.ServerParts(self.code, self.handlers, self.read, self.use, self._answer, close)
 
     def _on_terminate(self, *_: object) -> None:
         self.is_asked_to_end = True
@@ -266,9 +255,7 @@ class Server:
         while not self._has_served():
             pause = min(LOOK_AGAIN, self.last_used + self.config["idle"] - time.monotonic())
             pause = 0.0 if self._take_step() else max(pause, 0.0)
-            ready = guard.readable(
-                [self.listener.socket.fileno(), self.wakeup, self.used, self.reports.fileno()], pause
-            )
+            ready = guard.readable([self.listener.socket.fileno(), self.wakeup, self.used], pause)
             if self.wakeup in ready:
                 os.read(self.wakeup, 4096)
             self._collect()
@@ -276,8 +263,6 @@ class Server:
                 # One byte for each command that has begun.
                 self.commands += len(os.read(self.used, 4096))
                 self.last_used = time.monotonic()
-            if self.reports.fileno() in ready:
-                self._hear_reports()
             # A task that connects after an installation must not get the dbt from before.
             if self.listener.socket.fileno() in ready and not self._are_files_changed():
                 self._accept()
@@ -288,7 +273,7 @@ class Server:
     def _take_step(self) -> bool:
         """Make a piece of what commands would make. Between commands: the first one, which waits, would pay for all."""
         if self.steps is None:
-            return self._take_project_step()
+            return False
         with variables_read() as read:
             step = next(self.steps, None)
             if step is not None:
@@ -300,29 +285,6 @@ class Server:
             self.steps = None
             self._measure_memory()
         return step is not None
-
-    def _hear_reports(self) -> None:
-        """Take in what commands tell of their projects, of which the first one is the reason to keep any."""
-        for report in self.reports.take():
-            with report:
-                if self.projects is None and (modules := forked_command.parse_cache()) is not None:
-                    self.projects = modules.kept_projects.KeptProjects()
-                if self.projects is not None:
-                    with suppress(OSError):
-                        self.projects.hear(report)
-
-    def _take_project_step(self) -> bool:
-        """Make a piece of what is kept of a project."""
-        if self.projects is None:
-            return False
-        try:
-            if self.projects.forget_unused(float(self.config["idle"])):
-                freeze()
-            return self.projects.take_step()
-        except StopIteration:
-            self._end_for_threads()
-            freeze()
-            return False
 
     def _end_for_threads(self) -> None:
         """End, with a word, where what was made between commands has started a thread: no task would know why."""
@@ -338,20 +300,8 @@ class Server:
             or time.monotonic() >= self.last_used + float(self.config["idle"])
             or not self.listener.is_there
             or self._are_files_changed()
-            or self._has_grown()
+            or has_grown(self.memory)
         )
-
-    def _has_grown(self) -> bool:
-        """Whether it takes more memory than it may. What it keeps of projects goes first, and is never kept again."""
-        projects = self.projects
-        if projects is None:
-            return has_grown(self.memory, kept_bytes=0)
-        if not has_grown(self.memory, kept_bytes=projects.memory):
-            return False
-        if projects.ready or projects.is_making:
-            projects.give_up("the server took more memory than it may, and keeps no project any more")
-            freeze()
-        return has_grown(self.memory, kept_bytes=projects.memory)
 
     def _are_files_changed(self) -> bool:
         try:
@@ -413,10 +363,7 @@ class Server:
             "running": len(self.children),
             "idle_seconds": time.monotonic() - self.last_used,
             "memory_bytes": resident(server),
-            "is_prepared": self.steps is None and not (self.projects and self.projects.is_making),
-            "kept_bytes": self.projects.size if self.projects else 0,
-            "kept_uses": self.projects.uses if self.projects else 0,
-            "kept_refused": self.projects.reasons if self.projects else [],
+            "is_prepared": self.steps is None,
         }
         return json.dumps(answer) + "\n"
 

@@ -19,7 +19,7 @@ import jinja2
 from dbt_common.clients import system
 from dbt_common.dataclass_schema import StrEnum
 from dbt_common.utils.encoding import ForgivingJSONEncoder, JSONEncoder
-from cosmos_venv.dbt.warm.server import dbt_internals
+from cosmos_venv.dbt.warm.server import warm_up
 
 class Pier(StrEnum):
     north = "north"
@@ -58,7 +58,7 @@ def all_written():
     return [*found, written(JSONEncoder, {"no": {1}}), written(ForgivingJSONEncoder, {"forgiven": {1}})]
 
 before = all_written()
-dbt_internals.patch_json_encoder()
+warm_up.patch_json_encoder()
 print(json.dumps([before, all_written()]))
 """
 
