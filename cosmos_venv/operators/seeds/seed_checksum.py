@@ -1,7 +1,6 @@
-"""The CSV that dbt is about to load for a seed, its checksum, and the decision whether it must be loaded.
+"""The CSV that dbt is about to load for a seed, and its checksum.
 
-The file is found as dbt finds it, from the project's files as they are now: a manifest may be older than they are. The
-decision is pure: what is known in, a decision out.
+The file is found as dbt finds it, from the project's files as they are now: a manifest may be older than they are.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ import re
 import stat
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path, PurePath
 
 from cosmos_venv.dbt.project_files import DbtProjectFile, local_package, read_dbt_project, read_package_files
@@ -22,46 +20,6 @@ from cosmos_venv.files.read_limits import endless_kind_of
 _FULL_REFRESH = re.compile(r"--full-refresh|-[dqx]*f[dfqx]*")  # short flags may be written together
 _VARIABLES = ("DBT_ENGINE_FULL_REFRESH", "DBT_FULL_REFRESH")
 _TRUE = frozenset({"1", "true", "t", "yes", "y", "on"})
-
-
-class Decision(Enum):
-    """Whether dbt is run, and why."""
-
-    FULL_REFRESH = "full refresh"
-    UNKNOWN = "the content is not known"
-    FIRST = "nothing is remembered"
-    CHANGED = "the content has changed"
-    BROKEN_OFF = "the content is the same, and a load of it has broken off since"
-    UNCHANGED = "the content is the same"
-
-    @property
-    def runs(self) -> bool:
-        """Whether dbt is run."""
-        return self is not Decision.UNCHANGED
-
-    @property
-    def is_remembered(self) -> bool:
-        """Whether the content is remembered after dbt has loaded it."""
-        return self in (Decision.FIRST, Decision.CHANGED, Decision.BROKEN_OFF)
-
-
-def decide(*, seen: str | None, now: str | None, full_refresh: bool, broken_off: bool = False) -> Decision:
-    """The decision about one seed: unchanged only where that is known.
-
-    :param seen: checksum of the content that was loaded last; None: nothing usable is remembered.
-    :param now: checksum of the content now; None: it cannot be had.
-    :param full_refresh: whether dbt is told to load whatever it has loaded.
-    :param broken_off: whether a load has begun that did not end well, and none has ended well after it.
-    """
-    if full_refresh:
-        return Decision.FULL_REFRESH
-    if now is None:
-        return Decision.UNKNOWN
-    if seen is None:
-        return Decision.FIRST
-    if seen != now:
-        return Decision.CHANGED
-    return Decision.BROKEN_OFF if broken_off else Decision.UNCHANGED
 
 
 def wants_full_refresh(command: Sequence[str], env: Mapping[str, str]) -> bool:

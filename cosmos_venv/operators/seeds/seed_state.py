@@ -1,13 +1,11 @@
-"""The memory of seeds, loads that broke off, and the turns in which tasks compare and write it.
+"""The memory of seeds: an Airflow Variable for each DbtDag or DbtTaskGroup and seed, which says what was loaded last.
 
-What was loaded last stands in an Airflow Variable for each DbtDag or DbtTaskGroup and seed. That is best effort:
-Variables may stand behind any store, which may raise anything; then the seed is loaded once more. A Variable cannot be
-exchanged in one step, so tasks of one machine take turns. Between tasks of several machines there are some milliseconds
-left.
+It is best effort: Variables may stand behind any store, which may raise anything; then the seed is loaded once more.
+While dbt loads a seed the Variable has no checksum, and the ids of the runs that load it. A load counts only where no
+other load was under way until it ended, and a killed load never ends: so a checksum is never that of half a table.
 
-A load is an empty file, locked while it lasts. The kernel unlocks it with its process, however that ends, and the file
-stays: such a load may have left half a table. Where no file can be made, as in a folder that is not there any more,
-every load counts as one that ended well.
+A Variable cannot be changed in one step, so tasks of one machine take turns. Between tasks of several machines some
+milliseconds are left.
 """
 
 from __future__ import annotations
@@ -17,193 +15,34 @@ import json
 import os
 import re
 import time
-import uuid
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cosmos_venv.compat import forget_variable, set_variable, variable
 from cosmos_venv.files.durable_files import make_private
-from cosmos_venv.files.kernel_lock import (
-    is_locked_by_another,
-    is_locked_or_lockless,
-    open_for_locking,
-    open_to_ask,
-    unlock,
-)
+from cosmos_venv.files.kernel_lock import is_locked_or_lockless, open_for_locking, unlock
 from cosmos_venv.files.untrusted import value_of
 from cosmos_venv.io import map_index
+from cosmos_venv.managed import caches
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-
-LAYOUT = "seeds-v1"
-_MAX_WAIT = 10.0  # seconds: two calls of Airflow's API are waited for, and no task for ever
-_TURN = 0.005
-
-
-@contextmanager
-def own_turn(cache_dir: Path, key: str) -> Iterator[None]:
-    """Within this block no other task of this machine is in one with this key. Where nothing can be locked, it may be.
-
-    :param cache_dir: the cache folder, which the tasks of this machine share.
-    :param key: of the Variable; its last characters are digits of a hash.
-    """
-    descriptor = _open(cache_dir / LAYOUT, key)
-    try:
-        until = time.monotonic() + _MAX_WAIT
-        while descriptor is not None and not is_locked_or_lockless(descriptor) and time.monotonic() < until:
-            time.sleep(_TURN)
-        yield
-    finally:
-        if descriptor is not None:
-            unlock(descriptor)
-            os.close(descriptor)
-
-
-def _open(folder: Path, key: str) -> int | None:
-    """One of 256 files, so that there are never more of them, however many seeds come and go."""
-    try:
-        make_private(folder)
-        return open_for_locking(folder / f"{key[-2:]}.flock")
-    except OSError:
-        return None
-
-
-_DIGITS = 32
-
-
-@dataclass(frozen=True, kw_only=True)
-class SeedLoads:
-    """All loads of one seed that have not ended well: those that last, and those that have broken off.
-
-    :param cache_dir: the cache folder, which the tasks of this machine share.
-    :param key: of the seed's Variable.
-    """
-
-    cache_dir: Path
-    key: str
-
-    def broken_off(self) -> frozenset[Path]:
-        """The files of the loads that have broken off, after which none has ended well."""
-        return frozenset(path for path in self._files() if not _is_lasting(path))
-
-    @contextmanager
-    def own(self) -> Iterator[OwnLoad]:
-        """The block is a load. It has broken off, unless it says in its end how it has ended."""
-        with own_turn(self.cache_dir, self.key):
-            load = OwnLoad(loads=self, before=self.broken_off(), file=self._locked_file())
-        try:
-            yield load
-        finally:
-            load.close()
-
-    def others_last(self, own: Path | None) -> bool:
-        """Whether another load of the seed goes on.
-
-        :param own: the file of this task's load; None where it has none.
-        """
-        return any(_is_lasting(path) for path in self._files() if path != own)
-
-    def _locked_file(self) -> tuple[Path, int] | None:
-        path = self._folder / f"{self._name}.{uuid.uuid4().hex}"
-        try:
-            make_private(self._folder)
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-        except OSError:
-            return None
-        is_locked_or_lockless(descriptor)
-        return path, descriptor
-
-    def _files(self) -> list[Path]:
-        return list(self._folder.glob(f"{self._name}.*"))
-
-    @property
-    def _folder(self) -> Path:
-        return self.cache_dir / LAYOUT
-
-    @property
-    def _name(self) -> str:
-        # Another Airflow of this user has Variables of its own.
-        whose = f"{os.environ.get('AIRFLOW_HOME', '')}\0{self.key}"
-        return hashlib.sha256(whose.encode(errors="surrogateescape")).hexdigest()[:_DIGITS]
-
-
-@dataclass(kw_only=True)
-class OwnLoad:
-    """The load of this task.
-
-    :param loads: all loads of the seed.
-    :param before: the files of those that had broken off when it began, over which it has written.
-    :param file: its own file with its descriptor; None where none can be made, and once it is closed.
-    """
-
-    loads: SeedLoads
-    before: frozenset[Path]
-    file: tuple[Path, int] | None
-
-    def is_undisturbed(self) -> bool:
-        """Whether no other load has broken off since this one began."""
-        own = {self.file[0]} if self.file else set()
-        return not self.loads.broken_off() - self.before - own
-
-    def end_well(self) -> None:
-        """Let what broke off before not count any more. To be called in the seed's turn, as are the other ends."""
-        self._remove({*self.before, *([self.file[0]] if self.file else [])})
-
-    def end_in_doubt(self) -> None:
-        """End with a whole table of which it is not known whose it is. Loads that last now have to see that: this one
-        may have written over theirs.
-        """
-        self._remove(set(self.before))
-        self.break_off(is_forgotten=True)
-
-    def break_off(self, *, is_forgotten: bool) -> None:
-        """End where it is not known what is left in the table. Loads that last now have to see that.
-
-        :param is_forgotten: whether nothing older is taken for what the table holds; if not, later loads have to see it
-            too.
-        """
-        if self.file and is_forgotten and not self.loads.others_last(self.file[0]):
-            self._remove({self.file[0]})
-        self.close()
-
-    def close(self) -> None:
-        """Unlock the load's file, which stays where no end was told."""
-        if self.file is not None:
-            unlock(self.file[1])
-            os.close(self.file[1])
-            self.file = None
-
-    def _remove(self, files: set[Path]) -> None:
-        for path in files:
-            with suppress(OSError):
-                path.unlink()
-
-
-def _is_lasting(path: Path) -> bool:
-    try:
-        descriptor = open_to_ask(path)
-    except FileNotFoundError:  # it has ended meanwhile
-        return True
-    except OSError:
-        return False
-    try:
-        return is_locked_by_another(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 PREFIX = "cosmos_venv_seed__"
 ALGORITHM = "sha256"
 
+_LAYOUT = "seeds-v1"
+_MAX_WAIT = 10.0  # seconds: two calls of Airflow's API are waited for, and no task for ever
+_TURN = 0.005
+_DIGITS = 32
 _CHECKSUM = re.compile(r"[0-9a-f]{64}")
 _NO_PART_OF_A_KEY = re.compile(r"[^A-Za-z0-9_.-]")
 _SHOWN = 60
+
+Warn = Callable[..., object]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -253,16 +92,18 @@ class Scope:
 
 @dataclass(frozen=True, kw_only=True)
 class Remembered:
-    """The content that was loaded last.
+    """The value of a seed's Variable.
 
-    :param checksum: None: that is not certain, so the next run loads the seed.
+    :param checksum: of the content that was loaded last; None: that is not certain, so the next run loads the seed.
     :param run_id: of the run that loaded it; None where a person has written the Variable.
     :param time: when, in ISO 8601.
+    :param loading: ids of the runs whose load has begun and not ended.
     """
 
     checksum: str | None
     run_id: str | None = None
     time: str | None = None
+    loading: tuple[str, ...] = ()
 
     @property
     def since(self) -> str:
@@ -301,7 +142,10 @@ def decoded(text: str | None) -> Remembered | None:
     checksum = content.get("checksum", "")
     if content.get("algorithm") != ALGORITHM or not (checksum is None or _CHECKSUM.fullmatch(str(checksum))):
         return None
-    return Remembered(checksum=checksum, run_id=_text(content.get("run_id")), time=_text(content.get("time")))
+    run_id, when = (found if isinstance(found := content.get(name), str) else None for name in ("run_id", "time"))
+    loading = content.get("loading")
+    loads = tuple(each for each in loading if isinstance(each, str)) if isinstance(loading, list) else ()
+    return Remembered(checksum=checksum, run_id=run_id, time=when, loading=loads)
 
 
 def fields_of(text: str) -> dict[str, Any]:
@@ -312,7 +156,7 @@ def fields_of(text: str) -> dict[str, Any]:
     return value_of(text, dict[str, Any]) or {}
 
 
-def recall(scope: Scope, warn: Callable[..., object]) -> Remembered | None:
+def recall(scope: Scope, warn: Warn) -> Remembered | None:
     """The content that was loaded last; None where there is nothing, or it cannot be read.
 
     :param scope: what the seed is remembered for.
@@ -329,16 +173,17 @@ def recall(scope: Scope, warn: Callable[..., object]) -> Remembered | None:
     return found
 
 
-def remember(scope: Scope, checksum: str | None, run_id: str | None, warn: Callable[..., object]) -> None:
+def remember(scope: Scope, checksum: str | None, run_id: str | None, warn: Warn, loading: Sequence[str] = ()) -> None:
     """Write down what was loaded just now.
 
     :param scope: what the seed is remembered for.
     :param checksum: SHA-256 of the content; None: it is not certain.
     :param run_id: of the run that loaded it; None: it has none.
     :param warn: of a logger.
+    :param loading: ids of the runs whose load has begun and not ended.
     """
     now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    value = encoded(scope, Remembered(checksum=checksum, run_id=run_id, time=now))
+    value = encoded(scope, Remembered(checksum=checksum, run_id=run_id, time=now, loading=tuple(loading)))
     description = (
         f"cosmos-venv: what {scope.seed} held when {scope.place} loaded it last. Without it, it is loaded anew."
     )
@@ -348,20 +193,72 @@ def remember(scope: Scope, checksum: str | None, run_id: str | None, warn: Calla
         warn("The Variable %s cannot be written: %s: %s", scope.key, type(error).__name__, error)
 
 
-def forget(scope: Scope, warn: Callable[..., object]) -> bool:
-    """Take away what is remembered, before something else is loaded.
+def begin_load(scope: Scope, run_id: str, warn: Warn) -> None:
+    """Write down that a load begins: until it ends, nobody takes the table for anything.
+
+    :param scope: what the seed is remembered for.
+    :param run_id: of the run that loads it. The try before this one in the same run has ended, whatever became of it.
+    :param warn: of a logger.
+    """
+    with _own_turn(scope.key):
+        before = recall(scope, warn)
+        others = () if before is None else before.loading
+        remember(scope, None, run_id, warn, tuple(dict.fromkeys((*others, run_id))))
+
+
+def end_load(scope: Scope, checksum: str | None, run_id: str, warn: Warn) -> bool:
+    """Write down what a load has left in the table.
+
+    Of several loads that were under way at once each one may have written the table last: then nothing is certain, also
+    for those that still go on.
+
+    :param scope: what the seed is remembered for.
+    :param checksum: SHA-256 of the content; None: it is not known what is in the table.
+    :param run_id: as in ``begin_load``.
+    :param warn: of a logger.
+    :returns: whether no other load was under way, as far as is known.
+    """
+    with _own_turn(scope.key):
+        found = recall(scope, warn)
+        # None: somebody has deleted the Variable, or it cannot be read now.
+        is_alone = found is None or found.loading == (run_id,)
+        if is_alone and checksum is None:
+            forget(scope, warn)
+        else:
+            remember(scope, checksum if is_alone else None, run_id, warn)
+    return is_alone
+
+
+def forget(scope: Scope, warn: Warn) -> None:
+    """Take away what is remembered.
 
     :param scope: what the seed is remembered for.
     :param warn: of a logger.
-    :returns: whether it is gone.
     """
     try:
         forget_variable(scope.key)
     except Exception as error:  # noqa: BLE001 - whatever a store raises
         warn("The Variable %s cannot be deleted: %s: %s", scope.key, type(error).__name__, error)
-        return False
-    return True
 
 
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None
+@contextmanager
+def _own_turn(key: str) -> Iterator[None]:
+    """Within this block no other task of this machine is in one with this key. Where nothing can be locked, it may be.
+
+    :param key: of the Variable. Its last digits name one of 256 files, however many seeds come and go.
+    """
+    folder = caches.cache_dir() / _LAYOUT
+    try:
+        make_private(folder)
+        descriptor = open_for_locking(folder / f"{key[-2:]}.flock")
+    except OSError:
+        yield
+        return
+    try:
+        until = time.monotonic() + _MAX_WAIT
+        while not is_locked_or_lockless(descriptor) and time.monotonic() < until:
+            time.sleep(_TURN)
+        yield
+    finally:
+        unlock(descriptor)
+        os.close(descriptor)

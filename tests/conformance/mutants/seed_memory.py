@@ -38,14 +38,13 @@ class RemembersInAFile(DecidesOtherwise):
         kept: dict[tuple[str, str], Any] = {}
         memory = part("operators.seeds.seed_state")
 
-        def remember(_: Any, scope: Any, checksum: str, *__: Any) -> None:
-            kept[self._project, scope.key] = memory.Remembered(checksum=checksum)
+        def remember(_: Any, scope: Any, checksum: str, run: Any, warn: Any, loading: Any = ()) -> None:
+            kept[self._project, scope.key] = memory.Remembered(checksum=checksum, loading=loading)
 
-        instead_of("operators.seeds.seed_load", "recall", lambda _, scope, __: kept.get((self._project, scope.key)))
-        instead_of("operators.seeds.seed_load", "remember", remember)
-        instead_of(
-            "operators.seeds.seed_load", "forget", lambda _, scope, __: bool(kept.pop((self._project, scope.key), None))
-        )
+        for module in ("operators.seeds.seed_load", "operators.seeds.seed_state"):
+            instead_of(module, "recall", lambda _, scope, __: kept.get((self._project, scope.key)))
+        instead_of("operators.seeds.seed_state", "remember", remember)
+        instead_of("operators.seeds.seed_state", "forget", lambda _, scope, __: kept.pop((self._project, scope.key), 0))
 
     def load(self, turn: Turn) -> Any:
         self._project = str(turn.task.project_dir)
@@ -111,11 +110,11 @@ class FailsWhenItCannotRemember(Mutant):
     def begin(self) -> None:
         memory = part("operators.seeds.seed_state")
 
-        def remember(_: Any, scope: Any, checksum: str, *__: Any) -> None:
-            value = memory.encoded(scope, memory.Remembered(checksum=checksum))
+        def remember(_: Any, scope: Any, checksum: str, run: Any, warn: Any, loading: Any = ()) -> None:
+            value = memory.encoded(scope, memory.Remembered(checksum=checksum, loading=loading))
             part("compat").set_variable(scope.key, value, "")
 
-        instead_of("operators.seeds.seed_load", "remember", remember)
+        instead_of("operators.seeds.seed_state", "remember", remember)
 
 
 class TrustsWhatItReads(Mutant):

@@ -1,51 +1,10 @@
-"""The decision whether a seed has to be loaded."""
+"""What is a full refresh to dbt."""
 
 from __future__ import annotations
 
 import pytest
 
-from cosmos_venv.operators.seeds.seed_checksum import Decision, decide, wants_full_refresh
-
-
-@pytest.mark.parametrize(
-    ("seen", "now", "full_refresh", "expected"),
-    [
-        pytest.param("a", "a", False, Decision.UNCHANGED, id="unchanged"),
-        pytest.param("a", "b", False, Decision.CHANGED, id="changed"),
-        pytest.param(None, "a", False, Decision.FIRST, id="first-run"),
-        pytest.param("a", None, False, Decision.UNKNOWN, id="unreadable"),
-        pytest.param(None, None, False, Decision.UNKNOWN, id="nothing-known"),
-        pytest.param("a", "a", True, Decision.FULL_REFRESH, id="full-refresh-wins"),
-        pytest.param("a", None, True, Decision.FULL_REFRESH, id="full-refresh-of-the-unreadable"),
-    ],
-)
-def test_a_seed_is_loaded_unless_its_content_is_known_to_be_unchanged(
-    seen: str | None, now: str | None, full_refresh: bool, expected: Decision
-) -> None:
-    decision = decide(seen=seen, now=now, full_refresh=full_refresh)
-
-    assert decision is expected
-    assert decision.runs is (expected is not Decision.UNCHANGED)
-    assert decision.is_remembered is (expected in (Decision.FIRST, Decision.CHANGED))
-
-
-@pytest.mark.parametrize(
-    ("seen", "now", "full_refresh", "expected"),
-    [
-        pytest.param("a", "a", False, Decision.BROKEN_OFF, id="unchanged"),
-        pytest.param("a", "b", False, Decision.CHANGED, id="changed"),
-        pytest.param(None, "a", False, Decision.FIRST, id="first-run"),
-        pytest.param("a", None, False, Decision.UNKNOWN, id="unreadable"),
-        pytest.param("a", "a", True, Decision.FULL_REFRESH, id="full-refresh-wins"),
-    ],
-)
-def test_after_a_load_that_broke_off_a_seed_is_loaded_in_any_case(
-    seen: str | None, now: str | None, full_refresh: bool, expected: Decision
-) -> None:
-    decision = decide(seen=seen, now=now, full_refresh=full_refresh, broken_off=True)
-
-    assert decision is expected
-    assert decision.runs
+from cosmos_venv.operators.seeds.seed_checksum import wants_full_refresh
 
 
 @pytest.mark.parametrize(

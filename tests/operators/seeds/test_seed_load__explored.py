@@ -14,7 +14,7 @@ import pytest
 
 from cosmos_venv.dbt.command import FullOutputSubprocessResult
 from cosmos_venv.managed import caches
-from cosmos_venv.operators.seeds import seed_state
+from cosmos_venv.operators.seeds import seed_load, seed_state
 from cosmos_venv.operators.seeds.seed_load import SeedTask, run_if_changed
 from cosmos_venv.processes.cancellation import Cancellation
 from pytest_cosmos_venv import Explore, ExploredContender, ExploredRun, FailingSchedule
@@ -101,18 +101,6 @@ def _everything_is_imported(tmp_path: Path) -> None:
     load(ExploredContender(0, 1, tmp_path))
 
 
-WRITTEN_OVER = "a41(write) c4 b62(flock) a1(stat)"
-
-
-def test_a_load_that_has_written_over_another_one_tells_it(cosmos_explore: Explore) -> None:
-    """Its file was changed while dbt ran, so it remembered nothing; and the other one, which had loaded the new file
-    before, remembered that.
-    """
-    cosmos_explore.replay(
-        WRITTEN_OVER, [load, load, deploy], fresh=project, after=load, check=table_is_the_file_s, may_raise=ValueError
-    )
-
-
 @pytest.mark.parametrize(
     ("works", "bounds", "after"),
     [
@@ -155,24 +143,26 @@ def test_no_task_passes_over_a_table_of_which_it_is_not_known_what_it_holds(
 
 
 # A fault, put back in: what the task would do without one of its precautions.
-def tells_nobody_of_what_broke_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(seed_state.SeedLoads, "_locked_file", lambda _: None)
+def tells_nobody_that_it_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(seed_load, "begin_load", lambda *_: None)
+    monkeypatch.setattr(seed_state, "recall", lambda *_: None)
 
 
 @pytest.mark.long  # 8 s of CPU
 @pytest.mark.proof
-def test_loads_that_tell_nobody_that_they_broke_off_are_found(
+def test_loads_that_tell_nobody_that_they_begin_are_found(
     cosmos_explore: Explore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tells_nobody_of_what_broke_off(monkeypatch)
+    tells_nobody_that_it_begins(monkeypatch)
 
     with pytest.raises(FailingSchedule, match=r"\A.*the table holds") as failure:
         cosmos_explore(
-            [load, load],
+            [load, deploy],
             fresh=project,
             after=load,
             check=table_is_the_file_s,
             preemptions=1,
+            kills=1,
             reuse=True,
         )
 

@@ -7,7 +7,16 @@ import logging
 
 import pytest
 
-from cosmos_venv.operators.seeds.seed_state import Remembered, Scope, decoded, encoded, forget, recall, remember
+from cosmos_venv.operators.seeds.seed_state import (
+    Remembered,
+    Scope,
+    begin_load,
+    decoded,
+    encoded,
+    end_load,
+    recall,
+    remember,
+)
 from pytest_cosmos_venv import Variables
 
 ZEROS = "0" * 64
@@ -96,6 +105,7 @@ def test_a_value_says_what_run_has_loaded_what_and_when() -> None:
         "group_id": "y",
         "map_index": None,
         "seed": SEED,
+        "loading": [],
     }
 
 
@@ -103,7 +113,34 @@ def test_an_outage_of_the_store_is_a_warning(cosmos_variables: Variables, caplog
     with cosmos_variables.outage(), caplog.at_level("WARNING"):
         remember(scope("x"), ZEROS, "night", WARN)
         assert recall(scope("x"), WARN) is None
-        forget(scope("x"), WARN)
 
-    for what in ("written", "deleted"):
-        assert f"The Variable {scope('x').key} cannot be {what}" in caplog.text
+    assert f"The Variable {scope('x').key} cannot be written" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("steps", "is_remembered"),
+    [
+        pytest.param("begin-a end-a", True, id="alone"),
+        pytest.param("begin-a", False, id="under-way"),
+        pytest.param("begin-a fail-a", False, id="failed"),
+        pytest.param("begin-a begin-a end-a", True, id="killed-and-tried-again"),
+        pytest.param("begin-a begin-b end-b", False, id="killed-and-another-run"),
+        pytest.param("begin-a begin-b end-b begin-c end-c", True, id="killed-and-two-other-runs"),
+        pytest.param("begin-a begin-b end-a end-b", False, id="two-at-once"),
+        pytest.param("begin-a begin-b fail-a end-b", False, id="two-at-once-and-the-first-fails"),
+        pytest.param("begin-a end-a begin-b fail-b", False, id="failed-after-a-success"),
+    ],
+)
+def test_a_load_is_remembered_where_no_other_one_may_have_written_the_table_last(
+    steps: str, *, is_remembered: bool, cosmos_variables: Variables
+) -> None:
+    assert not cosmos_variables.values
+    for step in steps.split():
+        what, _, run_id = step.partition("-")
+        if what == "begin":
+            begin_load(scope("x"), run_id, WARN)
+        else:
+            end_load(scope("x"), ZEROS if what == "end" else None, run_id, WARN)
+
+    found = recall(scope("x"), WARN)
+    assert (found is not None and found.checksum == ZEROS) is is_remembered
