@@ -117,9 +117,9 @@ class Log:
 
 
 class Console:
-    """The output of dbt 2: lines, with errors on standard error at the end, or JSON on standard output.
+    """The output of dbt 2: JSON, or the texts of the events, of which errors and warnings go to standard error.
 
-    ``errors`` and ``warnings`` count what the last line tells.
+    ``errors`` and ``warnings`` count what the last event tells.
 
     :param invocation: the command line.
     :param silent: whether the test gave the lines, so that dbt's own are not printed.
@@ -132,33 +132,14 @@ class Console:
         self.warnings = 0
         self._began = time.monotonic()
         self.is_quiet = switch(invocation, "quiet")
-        self.is_json = setting(invocation, "--log-format", default="default") == "json"
+        self._is_json = setting(invocation, "--log-format", default="default") == "json"
         self._silent = silent
         self._level = _NATIVE_LEVELS.index(setting(invocation, "--log-level", default="info"))
-        self._troubles: list[str] = []
 
     @property
     def seconds(self) -> float:
         """Seconds since the call began."""
         return time.monotonic() - self._began
-
-    def say(self, word: str, rest: str, *, name: str = "Generic") -> None:
-        """Print a line of progress: a word, aligned, and what it is about.
-
-        :param word: the word, such as ``Loading``.
-        :param rest: the rest of the line.
-        :param name: dbt's name of the event.
-        """
-        self.event(name, f"{word} {rest}", msg=f"{word} {rest}")
-        self._print(f"{word:>10} {rest}")
-
-    def node_line(self, line: str) -> None:
-        """Print the line of a node, which every level shows.
-
-        :param line: the line.
-        """
-        if not (self._silent or self.is_json or self.is_quiet):
-            print(line, flush=True)
 
     def show(self, text: str) -> None:
         """Print what a command was asked for, such as a line of ``dbt ls``; ``--quiet`` does not count.
@@ -166,18 +147,17 @@ class Console:
         :param text: the line.
         """
         self.event("PrintEvent", text, msg=text)
-        if not (self._silent or self.is_json) and self._level >= _NATIVE_LEVELS.index("info"):
-            print(text, flush=True)
 
-    def head(self, line: str) -> None:
-        """Print a line above what a command was asked for.
+    def say(self, text: str, *, name: str = "Generic") -> None:
+        """Print a line of progress.
 
-        :param line: the line.
+        :param text: the line.
+        :param name: dbt's name of the event.
         """
-        self._print(line)
+        self.event(name, text, msg=text)
 
     def trouble(self, text: str, node: str | None = None) -> None:
-        """Say an error or a warning: at once in JSON, else at the end.
+        """Say an error or a warning.
 
         :param text: the text, from ``[error]`` or ``[warning]`` on.
         :param node: the unique id of the node that it is of, which is counted with the nodes.
@@ -186,48 +166,37 @@ class Console:
         self.errors += level == "error" and node is None
         self.warnings += level == "warn"
         self.event("Generic", text, level, **({"node_info": {"unique_id": node}} if node else {}))
-        self._troubles.append(text)
 
-    def finish(self, command: str, target: str | None, sums: str = "") -> None:
-        """Say all troubles, and how the command went.
+    def finish(self, command: str, sums: str = "") -> None:
+        """Say how the command went.
 
-        :param command: the command, as its last lines name it.
-        :param target: the target; None: it was not looked at.
-        :param sums: the lines that count the nodes; empty: there are none.
+        :param command: the command, as its last line names it.
+        :param sums: the line that counts the nodes; empty: there are none.
         """
-        seconds = self.seconds
-        if self._troubles and not self.is_json and not self._silent and self._level >= _NATIVE_LEVELS.index("info"):
-            print("\n=================== Errors and Warnings ====================", file=sys.stderr)
-            print("\n".join(self._troubles), file=sys.stderr, flush=True)
         counts = ((self.warnings, "warning"), (self.errors, "error"))
-        told = " and ".join(f"{number} {noun}{'s' * (number != 1)}" for number, noun in counts if number)
-        how = f"with {told}" if told else "successfully"
-        where = f" for target '{target}'" if target else ""
-        text = "\n==================== Execution Summary =====================\n"
-        text += f"Finished '{command}' {how}{where} [{_duration(seconds)}]{sums}"
-        self._print(text)
-        self.event("CommandCompleted", text, completed_at=now(), elapsed=seconds, success=not self.errors)
+        told = " and ".join(counted(number, noun) for number, noun in counts if number)
+        text = f"Finished '{command}' {f'with {told}' if told else 'successfully'} [{self.seconds:.2f}s]{sums}"
+        self.event("CommandCompleted", text, completed_at=now(), elapsed=self.seconds, success=not self.errors)
 
     def event(self, name: str, message: str, level: str = "info", **data: Any) -> None:
-        """Print one event of a JSON log.
+        """Print one event.
 
         :param name: dbt's name of the event.
         :param message: its text.
-        :param level: ``error``, ``warn``, ``info``, or ``debug``, which is shown without being asked for.
-        :param **data: its fields.
+        :param level: ``error``, ``warn``, ``info``, or ``debug``, which a JSON log shows without being asked for.
+        :param **data: its fields in a JSON log.
         """
-        is_shown = _NATIVE_LEVELS.index(level) <= self._level or (
-            level == "debug" and self._level >= _NATIVE_LEVELS.index("info")
-        )
-        if self._silent or not self.is_json or not is_shown:
+        weight = _NATIVE_LEVELS.index("info" if level == "debug" else level)
+        if self._silent or weight > self._level:
             return
-        info = _event_info(self.invocation_id, message, name, level)
-        info.update(code=_NATIVE_CODES.get(name, ""), thread="tokio-rt-worker")
-        print(json.dumps({"data": data, "info": info}), flush=True)
-
-    def _print(self, line: str) -> None:
-        if not (self._silent or self.is_json or self.is_quiet) and self._level >= _NATIVE_LEVELS.index("info"):
-            print(line, flush=True)
+        if self._is_json:
+            info = _event_info(self.invocation_id, message, name, level)
+            info.update(code=_NATIVE_CODES.get(name, ""), thread="tokio-rt-worker")
+            print(json.dumps({"data": data, "info": info}), flush=True)
+        elif level in ("error", "warn"):
+            print(message, file=sys.stderr, flush=True)
+        elif level == "info" and (name == "PrintEvent" or not self.is_quiet):
+            print(message, flush=True)
 
 
 def _event_info(invocation_id: str, message: str, name: str, level: str) -> dict[str, Any]:
@@ -243,12 +212,6 @@ def _event_info(invocation_id: str, message: str, name: str, level: str) -> dict
         "thread": "MainThread",
         "ts": now(),
     }
-
-
-def _duration(seconds: float) -> str:
-    if seconds >= 1:
-        return f"{seconds:.1f}s"
-    return f"{seconds * 1e3:.0f}ms" if seconds >= 0.001 else f"{seconds * 1e6:.0f}us"
 
 
 def aligned(message: str, status: str) -> str:

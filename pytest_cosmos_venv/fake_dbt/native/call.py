@@ -1,9 +1,8 @@
-"""One call of the fake of dbt 2: what it says, lets its nodes end as, and leaves behind, as the real one does."""
+"""One call of the fake of dbt 2: its exit code, its JSON events and its artifacts are those of the real one."""
 
 from __future__ import annotations
 
 import json
-import os
 import re
 import sys
 import time
@@ -18,18 +17,15 @@ from ..project import LISTED, Node, Project
 from ..script import SELECTING, Interrupted, Script
 
 _NODE_COMMANDS = ("run", "build", "seed", "snapshot", "test", "retry", "clone")
-_LIKE_NODE_COMMANDS = (*_NODE_COMMANDS, "compile", "show")
 _RESULT_EVENTS = {"seed": "LogSeedResult", "snapshot": "LogSnapshotResult", "model": "LogModelResult"}
 _WORDS = {"error": "Failed", "fail": "Failed", "pass": "Passed", "skipped": "Skipped", "warn": "Warned"}
 _MESSAGES = {"fail": "Error", "pass": "Pass", "skipped": "Skipped due to upstream failure", "warn": "Warn"}
-_KINDS = ("model", "test", "snapshot", "seed", "unit_test")
 _PRERELEASES = {"a": "alpha", "b": "beta", "rc": "rc"}
 _SCRIPTED_ERROR = "Scripted Error: a test wants it so"
 _FRESHNESS = "source freshness"
 _DOCS = (
     "[warning] [DocsGenerateWarning (dbt1705)]: `dbt docs generate` is not supported. Use `dbt compile "
-    "--write-catalog` to write catalog.json. To host docs locally, use the dbt Core index.html with catalog.json and "
-    "manifest.json in the same directory: https://github.com/dbt-labs/dbt-core/blob/main/core/dbt/task/docs/index.html"
+    "--write-catalog` to write catalog.json."
 )
 
 
@@ -55,7 +51,6 @@ class NativeCall:
         self._version = shown_version(installed["core"])
         self._command = invocation.command
         self._name = {"ls": "list", _FRESHNESS: "freshness"}.get(self._command, self._command.partition(" ")[0])
-        self._target_name: str | None = None
         self._console = Console(invocation, silent=script.stdout is not None)
         self._folder = Path(setting(invocation, "--project-dir", default="."))
         self._packages = Packages(self._folder)
@@ -85,42 +80,38 @@ class NativeCall:
             exit_code = self._do()
         except Interrupted:
             self._console.trouble("[error] [OperationCanceled (dbt8995)]: Operation cancelled")
-            self._console.finish(self._name, self._target_name, self._sums())
+            self._console.finish(self._name, self._sums())
             return 1
         self._artifacts.write_scripted()
         return exit_code
 
     def _do(self) -> int:
+        is_project = (self._folder / "dbt_project.yml").is_file()
+        if self._name != "docs" and not is_project and "--project-dir" not in self._invocation.options:
+            print("[error] [IoError (dbt1001)]: The current dir is not a dbt project dir", file=sys.stderr)
+            return 1
+        self._begin()
         if self._name == "docs":
-            self._begin()
             self._script.pause()
             self._console.trouble(_DOCS)
             return self._finish()
-        is_project = (self._folder / "dbt_project.yml").is_file()
-        if not is_project and "--project-dir" not in self._invocation.options:
-            print("[error] [IoError (dbt1001)]: The current dir is not a dbt project dir", file=sys.stderr)
-            print(
-                "Hint: `cd` into it; pass a <path> to it via `--project-dir <path>`; or run `dbt init` to scaffold a "
-                "project",
-                file=sys.stderr,
-            )
-            return 1
-        self._begin()
-        self._console.say("dbt-core", self._version)
+        self._console.say(f"Running dbt-core {self._version}")
         if not is_project:
-            file, why = self._folder.absolute() / "dbt_project.yml", "No such file or directory (os error 2)"
-            return self._fail(
-                "IoError (dbt1001)", f"Cannot open file {file}: Failed to open file: {file}: {why}: {why}"
-            )
+            file = self._folder.absolute() / "dbt_project.yml"
+            return self._fail("IoError (dbt1001)", f"Failed to open file: {file}: No such file or directory")
         if self._command == "deps":
             self._script.pause()
-            return self._install() if self._packages.listed else self._finish()
-        if not self._load_profile():
-            return 1
+            return self._install() or self._finish()
+        profiles = setting(self._invocation, "--profiles-dir", default="")
+        if profiles and not Path(profiles).exists():
+            return self._fail("InvalidConfig (dbt1005)", f"No profiles.yml found at `{profiles}/profiles.yml`.")
+        self._console.say(f"Loading {Path(profiles, 'profiles.yml')}")
         if (self._script.exit_code or 0) > 1:
             self._script.pause()
             return self._fail("InvalidConfig (dbt1005)", _SCRIPTED_ERROR)
-        if self._packages.listed and self._command not in ("clean", "debug") and self._lacks_packages():
+        # dbt 2 installs packages that are listed and not there, without being asked.
+        lacks = self._packages.count_installed() < len(self._packages.listed)
+        if lacks and self._command not in ("clean", "debug") and self._install():
             return 1
         return self._work()
 
@@ -139,58 +130,21 @@ class NativeCall:
         text = f"running dbt-core with arguments {json.dumps({'command': self._name})}"
         say("MainReportArgs", text, "debug", args=args)
 
-    def _load_profile(self) -> bool:
-        """Say from where the profile is; False where dbt has no such place."""
-        place = setting(self._invocation, "--profiles-dir", default="")
-        if place and not Path(place).exists():
-            self._fail(
-                "InvalidConfig (dbt1005)",
-                f"No profiles.yml found at `{place}/profiles.yml`.\nTry running without the --profiles-dir flag to "
-                "check the default locations.",
-            )
-            return False
-        file = os.path.relpath(Path(place, "profiles.yml"), self._folder) if place else "profiles.yml"
-        if not place and not Path("profiles.yml").exists():
-            file = "~/.dbt/profiles.yml"
-        self._console.say("Loading", file)
-        if self._command != "clean":
-            self._target_name = setting(self._invocation, "--target", "-t", default="dev")
-        return True
-
-    def _lacks_packages(self) -> bool:
-        """Install packages that are listed and not there, as dbt 2 does without being asked; whether that failed."""
-        if self._packages.count_installed() >= len(self._packages.listed):
-            self._console.say("Loading", "packages.yml")
-            return False
-        number = len(self._packages.listed)
-        self._console.say("Started", "resolving packages from packages.yml")
-        self._console.say("Finished", f"[  0.00s] resolving packages from packages.yml ({number} items)")
-        self._console.head(
-            f"Auto installing dependencies while running `dbt {self._name}`. To ensure dependencies are cached, run "
-            "`dbt deps` to initialize a valid package-lock.yml."
-        )
-        return self._install(is_asked_for=False) != 0
-
-    def _install(self, *, is_asked_for: bool = True) -> int:
-        if is_asked_for:
-            self._console.say("Loading", "packages.yml")
-        self._console.say("Installing", "packages")
+    def _install(self) -> int:
+        """Install the packages that are listed; the exit code of a failure, else 0."""
+        if not self._packages.listed:
+            return 0
         self._packages.clear()
-        broken: Path | None = None
         for package in self._packages.listed:
             try:
                 name = self._packages.name(package)
             except PackageError:
                 broken = self._folder.absolute() / package.source
-                break
-            self._console.say("Installing", name)
+                return self._fail("IoError (dbt1001)", f"Package does not contain a dbt_project.yml file: {broken}")
             self._packages.put(package, is_relative=True)
-            self._console.say("Installed", name)
-        self._console.say("Installed", f"{len(self._packages.listed)} packages")
-        if broken is not None:
-            return self._fail("IoError (dbt1001)", f"Package does not contain a dbt_project.yml file: {broken}")
+            self._console.say(f"Installed {name}")
         self._packages.write_lock()
-        return self._finish() if is_asked_for else 0
+        return 0
 
     def _work(self) -> int:
         project = self._read_nodes()
@@ -208,9 +162,6 @@ class NativeCall:
                 self._write_manifest(project)
         if "--write-catalog" in self._invocation.options:
             self._artifacts.write_native_catalog()
-            for line in ("Fetching catalog from warehouse", "Fetched full catalog.json results"):
-                self._console.head(line)
-            self._console.head("Successfully wrote catalog.json")
         if self._script.exit_code == 1 and not self._console.errors:
             self._console.trouble(f"[error] [Generic (dbt1000)]: {_SCRIPTED_ERROR}")
         return self._finish()
@@ -224,7 +175,7 @@ class NativeCall:
         elif self._command == "clean":
             self._clean()
         elif self._command == "debug":
-            self._console.say("Debugged", "All checks passed!", name="DebugCmdResult")
+            self._console.say("All checks passed!", name="DebugCmdResult")
         elif self._command == _FRESHNESS:
             self._console.trouble("[warning] [Unexpected (dbt9002)]: Unhandled command: Source")
             self._artifacts.write_native_results([], self._name, 0.0)
@@ -234,16 +185,10 @@ class NativeCall:
     def _run_nodes(self, project: Project, nodes: list[Node]) -> None:
         if not nodes:
             self._script.pause()
-            selected = [_with_method(word) for word in self._words(*SELECTING)]
-            if selected:
-                self._console.trouble(
-                    "[warning] [NoNodesForSelectionCriteria (dbt1092)]: The selection criterion "
-                    f"'{' '.join(selected)}' does not match any enabled nodes"
-                )
-            self._console.trouble(
-                "[warning] [NoNodesSelected (dbt1601)]: Nothing to do. Try checking your model configs and model "
-                "specification args"
-            )
+            if selected := " ".join(self._words(*SELECTING)):
+                unmatched = f"The selection criterion '{selected}' does not match any enabled nodes"
+                self._console.trouble(f"[warning] [NoNodesForSelectionCriteria (dbt1092)]: {unmatched}")
+            self._console.trouble("[warning] [NoNodesSelected (dbt1601)]: Nothing to do.")
         lost: set[str] = set()
         for node in nodes:
             outcome = self._outcome(node, lost)
@@ -312,7 +257,6 @@ class NativeCall:
             facts["num_failures"] = result.failures or int(result.has_failed)
         info, event = _node_info(node, shown), self._console.event
         event(_RESULT_EVENTS.get(node.kind, "LogTestResult"), line, node_info=info, **facts)
-        self._console.node_line(line)
         if result.has_failed or result.status == "skipped":
             text = f"Marking children of {node.unique_id} as skipped"
             marked = {"run_result": facts, "status": shown, "unique_id": node.unique_id}
@@ -322,8 +266,6 @@ class NativeCall:
     def _list(self, nodes: list[Node]) -> None:
         form = self._invocation.last("--output", default="selector")
         keys = self._words("--output-keys")
-        if nodes:
-            self._console.head("=======================Selected nodes=======================")
         for node in sorted(nodes, key=lambda node: node.unique_id):
             facts = {"fqn": list(node.fqn), **native_facts(node)}
             line = {
@@ -339,7 +281,7 @@ class NativeCall:
         import shutil
 
         shutil.rmtree(self._target, ignore_errors=True)
-        self._console.say("Removing", "target")
+        self._console.say("Removing target")
 
     def _write_manifest(self, project: Project) -> None:
         self._say_written("manifest.json", "WritableManifest")
@@ -368,7 +310,7 @@ class NativeCall:
         return self._finish()
 
     def _finish(self) -> int:
-        self._console.finish(self._name, self._target_name, self._sums())
+        self._console.finish(self._name, self._sums())
         if (
             self._script.exit_code is not None and self._script.exit_code != 2
         ):  # 2 is an error, and 1 is dbt's code of it
@@ -376,21 +318,12 @@ class NativeCall:
         return int(self._console.errors > 0)
 
     def _sums(self) -> str:
-        """The lines that count the nodes."""
-        if not self._results or self._command == "retry" or self._command not in _LIKE_NODE_COMMANDS:
+        """The line that counts the nodes."""
+        if not self._results:
             return ""
-        kinds = [result.node.kind for result in self._results]
-        parts = ((kinds.count(kind), kind.replace("_", " ")) for kind in _KINDS)
-        processed = " | ".join(f"{number} {noun}{'s' * (number != 1)}" for number, noun in parts if number)
         statuses = [{"pass": "success", "fail": "error"}.get(each.status, each.status) for each in self._results]
         counts = ((statuses.count(status), status) for status in ("success", "warn", "error", "skipped"))
-        sums = " | ".join(f"{number} {status}" for number, status in counts if number)
-        return f"\nProcessed: {processed}\nSummary: {len(statuses)} total | {sums}"
-
-
-def _with_method(criterion: str) -> str:
-    """Return a criterion as dbt 2 repeats it: ``fqn:orders`` for ``orders``."""
-    return ",".join(part if ":" in part else f"fqn:{part}" for part in criterion.split(","))
+        return f"\nSummary: {len(statuses)} total | " + " | ".join(f"{n} {status}" for n, status in counts if n)
 
 
 def _default(node: Node, *, fails: bool) -> str:
@@ -415,14 +348,8 @@ def _relation(node: Node) -> str:
 
 def _node_line(result: Result) -> str:
     node = result.node
-    word = _WORDS.get(result.status, "Succeeded")
-    seconds = "-------" if result.status == "skipped" else f"{result.seconds:6.2f}s"
-    if "test" in node.kind:
-        name = node.name if node.kind == "test" else _relation(node)
-        rest = name if result.status == "pass" else f"{name} ({node.path})"
-    else:
-        rest = f"{_relation(node)} ({_materialized(node)})"
-    return f"{word:>10} [{seconds}] {node.kind:<5} {rest}"
+    name = node.name if node.kind == "test" else _relation(node)
+    return f"{_WORDS.get(result.status, 'Succeeded')} [{result.seconds:6.2f}s] {node.kind:<5} {name}"
 
 
 def _materialized(node: Node) -> str:

@@ -181,8 +181,9 @@ def test_the_fake_dbt_scripted_alike_says_the_same_of_a_failure(
     done = call(venv.dbt, *BAD, cwd=project)
 
     assert done.returncode == recorded.exit_code
-    assert lines(done.stdout) == lines(recorded.stdout)
-    assert lines(done.stderr) == lines(recorded.stderr)
+    if release in _DBT_1:
+        assert lines(done.stdout) == lines(recorded.stdout)
+        assert lines(done.stderr) == lines(recorded.stderr)
     assert keys(results_of(project)) == keys(recorded.artifact("run_results.json"))
     assert statuses(results_of(project)) == recorded.nodes
 
