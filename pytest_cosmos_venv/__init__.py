@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from pytest_cosmos_venv.fake_dbt.rules import NodeOutcome
     from pytest_cosmos_venv.faults.child_process import WorkerLost
     from pytest_cosmos_venv.faults.faults import Faults
-    from pytest_cosmos_venv.faults.language import Fault
+    from pytest_cosmos_venv.faults.kinds import Fault
     from pytest_cosmos_venv.faults.ledger import Alert, HappenedFault
     from pytest_cosmos_venv.faults.warehouse import WarehouseAddress
     from pytest_cosmos_venv.implementation import (

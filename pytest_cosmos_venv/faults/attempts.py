@@ -23,7 +23,6 @@ from pytest_cosmos_venv.fake_dbt.record import FAULTS_FILE
 from pytest_cosmos_venv.fake_dbt.script import processes_below
 from pytest_cosmos_venv.faults.child_process import run_in_child
 from pytest_cosmos_venv.faults.full_disk import full_disk
-from pytest_cosmos_venv.faults.language import END, START, Fault
 from pytest_cosmos_venv.faults.ledger import Ledger, Try
 from pytest_cosmos_venv.faults.lost_worker import RunInChild, tries_carried_by
 from pytest_cosmos_venv.faults.outages import SkippedTime
@@ -78,14 +77,14 @@ class Attempts:
     :param ledger: the record of the test, with its faults.
     :param fakes: returns the fake dbts that the test has.
     :param skipped: the time that the test does not wait for.
-    :param locks: the locks of directories of environments; None: no fault leaves one behind.
+    :param locks: returns the locks of directories of environments.
     :param writable: folders that stay writable on a full disk.
     """
 
     ledger: Ledger
     fakes: Callable[[], Sequence[ScriptedDbt]]
     skipped: SkippedTime
-    locks: VenvLocks | None
+    locks: Callable[[], VenvLocks]
     writable: Callable[[], Sequence[Path]]
     _progress: dict[int, _Progress] = field(default_factory=dict)
     _delays: dict[str, float] = field(default_factory=dict)
@@ -152,17 +151,16 @@ class Attempts:
 
     def _order(self, index: int, record: Try) -> dict[str, Any] | None:
         fault, progress = self.ledger.faults[index], self._progress[index]
-        if fault.node is None or fault.what not in _DONE_BY_DBT:
+        if fault.after is None or fault.what not in _DONE_BY_DBT:
             return None
-        node: int | str = fault.node
+        node = fault.after
         if isinstance(node, int):
             node = progress.node if progress.task is not None else node - progress.passed
-        seconds = fault.length[0] if fault.length else None
         return {
             "fault": index,
             "do": _DONE_BY_DBT[fault.what],
             "node": node,
-            "seconds": seconds,
+            "seconds": fault.seconds,
             "disk": str(record.folder / "disk"),
         }
 
@@ -184,9 +182,9 @@ class Attempts:
 
         @functools.wraps(execute)
         def run(*arguments: Any, **options: Any) -> Any:
-            self._strike_at(START)
+            self._strike_at("start")
             returned = execute(*arguments, **options)
-            self._strike_at(END)
+            self._strike_at("end")
             return returned
 
         with mock.patch.object(module, name, run):
@@ -198,15 +196,13 @@ class Attempts:
             return
         for index in current.live:
             fault = self.ledger.faults[index]
-            if fault.place != place or (current.record.folder / f"struck-{index}").exists():
+            if fault.at != place or (current.record.folder / f"struck-{index}").exists():
                 continue
-            if fault.what == "lock_left_behind" and (
-                self.locks is None or not getattr(current.task, "virtualenv_dir", None)
-            ):
+            if fault.what == "lock_left_behind" and not getattr(current.task, "virtualenv_dir", None):
                 continue
             (current.record.folder / f"struck-{index}").touch()
-            if fault.what == "lock_left_behind" and self.locks is not None:
-                self.locks(Path(current.task.virtualenv_dir)).stale()
+            if fault.what == "lock_left_behind":
+                self.locks()(Path(current.task.virtualenv_dir)).stale()
             current.record.tell(index, place)
             if fault.what == "pod_killed":
                 for pid in processes_below(os.getpid()):
@@ -220,7 +216,7 @@ class Attempts:
         if current is None:
             return None
         faults = [(index, self.ledger.faults[index]) for index in current.live]
-        if not any(fault.kind.needs_child for _, fault in faults):
+        if not any(fault.needs_child for _, fault in faults):
             return None
 
         def run(work: Callable[[], Any]) -> Any:
@@ -245,10 +241,10 @@ class Attempts:
             return nullcontext()
         disk = current.record.folder / "disk"
         disk.mkdir()
-        at_once = [index for index in full if self.ledger.faults[index].place == START]
+        at_once = [index for index in full if self.ledger.faults[index].at == "start"]
         for index in at_once:
             (current.record.folder / f"struck-{index}").touch()
-            current.record.tell(index, START)
+            current.record.tell(index, "start")
         keep = [self.ledger.folder, *(fake.folder for fake in self.fakes() if fake.folder.is_dir()), *self.writable()]
         return full_disk(
             [Path(tempfile.gettempdir()).resolve()], keep=_outermost(keep), disk=disk, is_full=bool(at_once)
@@ -297,12 +293,3 @@ def _outermost(folders: Sequence[Path]) -> list[Path]:
         if not any(folder.is_relative_to(each) for each in found):
             found.append(folder)
     return found
-
-
-def times_left(fault: Fault, struck: int) -> int:
-    """Return how often a fault has still to happen for the test to be as it says.
-
-    :param fault: the fault.
-    :param struck: how often it has happened.
-    """
-    return max((1 if fault.times is None else fault.times) - struck, 0)

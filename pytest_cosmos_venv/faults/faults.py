@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_cosmos_venv.errors import ToolkitMisuse, require, require_text
-from pytest_cosmos_venv.faults import MARK
-from pytest_cosmos_venv.faults.attempts import Attempts, times_left
+from pytest_cosmos_venv.faults.attempts import Attempts
 from pytest_cosmos_venv.faults.full_disk import why_no_disk_can_be_full
-from pytest_cosmos_venv.faults.language import Fault
+from pytest_cosmos_venv.faults.kinds import MARK, Fault
 from pytest_cosmos_venv.faults.ledger import Alert, HappenedFault, Ledger
 from pytest_cosmos_venv.faults.outages import Outage, SkippedTime
 from pytest_cosmos_venv.faults.warehouse import WarehouseAddress, WarehouseProxy, drops_of
@@ -26,16 +26,31 @@ if TYPE_CHECKING:
 
 @dataclass
 class Faults:
-    """The faults that the marks of a test ask for.
+    """The faults of a test: those of its marks, and those that it adds."""
 
-    :param faults: the faults, in the order of the marks.
-    """
-
-    faults: Sequence[Fault]
     _ledger: Ledger
     _attempts: Attempts
     _skipped: SkippedTime
+    _new_folder: Callable[[], Path]
+    _skip: Callable[[str], object]
     _proxies: list[WarehouseProxy] = field(default_factory=list)
+
+    @property
+    def faults(self) -> Sequence[Fault]:
+        """The faults, in the order of the marks, and behind them those that were added."""
+        return tuple(self._ledger.faults)
+
+    def add(self, *faults: Fault) -> None:
+        """Let faults happen from now on, as if they stood in a mark of the test.
+
+        :param *faults: the faults, such as ``worker_killed(after="ports")``.
+        :raises ToolkitMisuse: it is no fault.
+        """
+        for fault in faults:
+            require(fault, "add", Fault, "a fault, such as worker_killed(after=3) of pytest_cosmos_venv.faults")
+            if fault.what == "disk_full" and (reason := why_no_disk_can_be_full(self._new_folder())):
+                self._skip(f"{MARK}: this machine cannot show a full disk ({reason})")
+            self._ledger.faults.append(fault)
 
     @property
     def happened(self) -> list[HappenedFault]:
@@ -75,9 +90,14 @@ class Faults:
 
         :param index: the index.
         """
-        outages = [self._outage(fault, "request") for fault in self._of_kind("index_down")]
-        if outages:
-            index.fall_silent_while(lambda: bool([outage for outage in outages if outage.meets()]))
+        outages: dict[int, Outage] = {}
+
+        def is_silent() -> bool:
+            for fault in self._of_kind("index_down"):
+                outages.setdefault(id(fault), self._outage(fault, "request"))
+            return bool([outage for outage in outages.values() if outage.meets()])
+
+        index.fall_silent_while(is_silent)
 
     def close(self) -> None:
         """End the proxies."""
@@ -93,13 +113,12 @@ class Faults:
         missing = [
             (fault, count)
             for fault in self.faults
-            if not fault.may_not_happen
-            and times_left(fault, count := sum(1 for each in happened if each.fault is fault))
+            if fault.missing(count := sum(1 for each in happened if each.fault is fault))
         ]
         if not missing:
             return
         said = "; ".join(
-            f"{str(fault)!r} has {'never happened' if not count else f'happened {count} of {fault.times} times'}"
+            f"{fault} has {'never happened' if not count else f'happened {count} of {fault.times} times'}"
             for fault, count in missing
         )
         raise ToolkitMisuse(
@@ -130,28 +149,30 @@ def faults_of_a_test(
     *,
     new_folder: Callable[[], Path],
     fakes: Callable[[], Sequence[ScriptedDbt]],
-    pids: Pids | None,
+    pids: Callable[[], Pids],
     writable: Callable[[], Sequence[Path]],
     skip: Callable[[str], object],
 ) -> Iterator[Faults]:
     """The faults of a test, for the length of the block.
 
-    :param faults: the faults.
+    :param faults: the faults of its marks.
     :param new_folder: makes an empty folder.
     :param fakes: returns the fake dbts that the test has.
-    :param pids: dead processes for locks that are left behind; None: no fault leaves one.
+    :param pids: returns dead processes for locks that are left behind.
     :param writable: folders that stay writable on a full disk.
     :param skip: skips the test, with a reason.
     """
-    if any(fault.what == "disk_full" for fault in faults) and (reason := why_no_disk_can_be_full(new_folder())):
-        skip(f"{MARK}: this machine cannot show a full disk ({reason})")
-    ledger, skipped = Ledger(new_folder(), faults), SkippedTime()
-    locks = None if pids is None else VenvLocks(pids)
-    attempts = Attempts(ledger=ledger, fakes=fakes, skipped=skipped, locks=locks, writable=writable)
-    found = Faults(faults=faults, _ledger=ledger, _attempts=attempts, _skipped=skipped)
-    try:
+    with ExitStack() as stack:
+
+        @cache
+        def locks() -> VenvLocks:
+            found = VenvLocks(pids())
+            stack.callback(found.close)
+            return found
+
+        ledger, skipped = Ledger(new_folder(), []), SkippedTime()
+        attempts = Attempts(ledger=ledger, fakes=fakes, skipped=skipped, locks=locks, writable=writable)
+        found = Faults(_ledger=ledger, _attempts=attempts, _skipped=skipped, _new_folder=new_folder, _skip=skip)
+        stack.callback(found.close)
+        found.add(*faults)
         yield found
-    finally:
-        found.close()
-        if locks is not None:
-            locks.close()

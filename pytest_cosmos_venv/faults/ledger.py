@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -18,7 +18,7 @@ from typing import Any
 from pytest_cosmos_venv import real_time
 from pytest_cosmos_venv.airflow.outcomes import TaskKey
 from pytest_cosmos_venv.errors import RecordList
-from pytest_cosmos_venv.faults.language import Fault
+from pytest_cosmos_venv.faults.kinds import Fault
 
 EVENTS = "events.jsonl"
 _ALERTS = "alerts.jsonl"
@@ -114,7 +114,7 @@ class Ledger:
     """
 
     folder: Path
-    faults: Sequence[Fault]
+    faults: list[Fault]
     tries: list[Try] = field(default_factory=list)
     """The tries of tasks so far, in their order."""
     _others: list[HappenedFault] = field(default_factory=list)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from pytest_cosmos_venv import real_time
 from pytest_cosmos_venv.airflow import clock
-from pytest_cosmos_venv.faults.language import Fault
+from pytest_cosmos_venv.faults.kinds import Fault
 
 
 @dataclass
@@ -61,7 +61,7 @@ class Outage:
             return True
 
     def _goes_on(self) -> bool:
-        if self._began is None or self.fault.length is None:
-            return True
-        length, unit = self.fault.length
-        return (self.skipped.now() - self._began if unit == "s" else self._met) < length
+        fault = self.fault
+        if fault.count is not None and self._met >= fault.count:
+            return False
+        return self._began is None or fault.seconds is None or self.skipped.now() - self._began < fault.seconds

@@ -160,11 +160,12 @@ def drops_of(ledger: Ledger) -> Callable[[int], bool]:
 
     :param ledger: the record of the test, with its faults.
     """
-    faults = [fault for fault in ledger.faults if fault.what == "warehouse_drops_connection" and fault.node is None]
 
     def drops(number: int) -> bool:
         found = False
-        for fault in faults:
+        for fault in ledger.faults:
+            if fault.what != "warehouse_drops_connection" or fault.after is not None:
+                continue
             struck = sum(1 for each in ledger.happened() if each.fault is fault)
             if number >= fault.number and (fault.times is None or struck < fault.times):
                 ledger.tell(fault, f"statement {number}")

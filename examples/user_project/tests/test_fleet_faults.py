@@ -1,11 +1,13 @@
-"""What goes wrong while the DAG runs: a mark says it in words, the test says what it means."""
+"""What goes wrong while the DAG runs: a mark says it, the test says what it means."""
 
 from __future__ import annotations
 
 import pytest
 
+from pytest_cosmos_venv.faults import dbt_killed, worker_killed
 
-@pytest.mark.cosmos_fault("worker killed at the end in task ports_seed")
+
+@pytest.mark.cosmos_fault(worker_killed(at="end", in_task="ports_seed"))
 def test_a_seed_whose_worker_dies_is_loaded_again_by_the_retry(make_fleet, cosmos_run_dag, cosmos_wheelhouse):
     outcome = cosmos_run_dag(make_fleet())
 
@@ -13,7 +15,7 @@ def test_a_seed_whose_worker_dies_is_loaded_again_by_the_retry(make_fleet, cosmo
     assert [call.command for call in cosmos_wheelhouse.calls].count("seed") == 2
 
 
-@pytest.mark.cosmos_fault("dbt killed after node arrivals, twice")
+@pytest.mark.cosmos_fault(dbt_killed(after="arrivals", times=2))
 def test_nobody_reads_the_arrivals_when_dbt_is_killed_in_both_tries(make_fleet, cosmos_run_dag):
     outcome = cosmos_run_dag(make_fleet())
 

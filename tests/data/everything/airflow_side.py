@@ -30,6 +30,7 @@ from pytest_cosmos_venv import (
     WatcherScenarios,
     Wheelhouse,
 )
+from pytest_cosmos_venv.faults import worker_killed
 
 START = datetime(2026, 1, 1, tzinfo=timezone.utc)
 
@@ -83,7 +84,7 @@ def test_a_task_that_fails(cosmos_run_task: RunTask, cosmos_variables: Variables
     assert task.state == "failed"
 
 
-@pytest.mark.cosmos_fault("worker killed after node mart")
+@pytest.mark.cosmos_fault(worker_killed(after="mart"))
 def test_a_worker_that_is_killed(
     cosmos_run_dag: RunDag, cosmos_faults: Faults, cosmos_fake_venv: FakeVenv, cosmos_dbt_project: DbtProjects
 ) -> None:

@@ -15,11 +15,17 @@ import pytest
 from airflow import DAG
 
 from pytest_cosmos_venv import DbtProjects, FakeVenv, RunDag
+from pytest_cosmos_venv.faults import (
+    dbt_hangs,
+    dbt_killed,
+    lock_left_behind,
+    pod_killed,
+    warehouse_drops_connection,
+    worker_killed,
+)
 from pytest_cosmos_venv.faults.child_process import WorkerLost
 from pytest_cosmos_venv.faults.faults import Faults
 from tests.pytest_cosmos_venv.faults.harbor import START, PythonOperator, dbt, harbor
-
-AT_THE_END = "worker killed at the end in task load"
 
 
 @pytest.fixture
@@ -42,7 +48,7 @@ def append_to(file: Path) -> Any:
     return load
 
 
-@pytest.mark.cosmos_fault(AT_THE_END)
+@pytest.mark.cosmos_fault(worker_killed(at="end", in_task="load"))
 def test_a_worker_that_dies_after_its_work_does_it_twice(
     tmp_path: Path, cosmos_run_dag: RunDag, cosmos_faults: Faults
 ) -> None:
@@ -60,7 +66,7 @@ def test_a_worker_that_dies_after_its_work_does_it_twice(
     ]
 
 
-@pytest.mark.cosmos_fault("worker killed, twice")
+@pytest.mark.cosmos_fault(worker_killed(times=2))
 def test_a_worker_that_dies_each_time_sends_one_alert_and_stops_what_follows(
     tmp_path: Path, cosmos_run_dag: RunDag, cosmos_faults: Faults
 ) -> None:
@@ -79,7 +85,7 @@ def test_a_worker_that_dies_each_time_sends_one_alert_and_stops_what_follows(
     assert [each.try_number for each in cosmos_faults.happened] == [1, 2]
 
 
-@pytest.mark.cosmos_fault("worker killed after node 3", may_not_happen=True)
+@pytest.mark.cosmos_fault(worker_killed(after=3, may_not_happen=True))
 def test_a_worker_that_leaves_by_itself_fails_its_task(cosmos_run_dag: RunDag, cosmos_faults: Faults) -> None:
     outcome = cosmos_run_dag(harbor(lambda: os._exit(7), retries=0))
 
@@ -87,7 +93,7 @@ def test_a_worker_that_leaves_by_itself_fails_its_task(cosmos_run_dag: RunDag, c
     assert "ended with exit code 7" in str(outcome.tasks["load"].exception)
 
 
-@pytest.mark.cosmos_fault("worker killed after node 3")
+@pytest.mark.cosmos_fault(worker_killed(after=3))
 def test_dbt_goes_on_alone_when_its_worker_is_killed(
     project: Path, cosmos_fake_venv: FakeVenv, cosmos_run_dag: RunDag, cosmos_faults: Faults
 ) -> None:
@@ -103,7 +109,7 @@ def test_dbt_goes_on_alone_when_its_worker_is_killed(
     assert cosmos_faults.happened[0].place == "model.harbor.pier_3"
 
 
-@pytest.mark.cosmos_fault("pod killed after node 3")
+@pytest.mark.cosmos_fault(pod_killed(after=3))
 def test_with_the_pod_dbt_ends_too(
     project: Path, cosmos_fake_venv: FakeVenv, cosmos_run_dag: RunDag, cosmos_faults: Faults
 ) -> None:
@@ -115,7 +121,7 @@ def test_with_the_pod_dbt_ends_too(
     assert [(len(call.nodes), call.exit_code) for call in cosmos_fake_venv.calls] == [(3, None), (5, 0)]
 
 
-@pytest.mark.cosmos_fault("dbt killed after node pier_2")
+@pytest.mark.cosmos_fault(dbt_killed(after="pier_2"))
 def test_dbt_is_killed_and_its_worker_lives(
     project: Path, cosmos_fake_venv: FakeVenv, cosmos_run_dag: RunDag, cosmos_faults: Faults
 ) -> None:
@@ -138,7 +144,7 @@ def test_dbt_is_killed_and_its_worker_lives(
 
 
 @pytest.mark.long
-@pytest.mark.cosmos_fault("dbt hangs after node 2")
+@pytest.mark.cosmos_fault(dbt_hangs(after=2))
 def test_a_dbt_that_hangs_is_ended_by_the_timeout_of_its_task(
     project: Path, cosmos_fake_venv: FakeVenv, cosmos_run_dag: RunDag, cosmos_faults: Faults
 ) -> None:
@@ -153,7 +159,7 @@ def test_a_dbt_that_hangs_is_ended_by_the_timeout_of_its_task(
     assert "AirflowTaskTimeout" in outcome.tasks["load"].log
 
 
-@pytest.mark.cosmos_fault("dbt hangs for 0.2 s")
+@pytest.mark.cosmos_fault(dbt_hangs(seconds=0.2))
 def test_a_dbt_that_hangs_for_a_moment_goes_on(
     project: Path, cosmos_fake_venv: FakeVenv, cosmos_run_dag: RunDag
 ) -> None:
@@ -166,7 +172,7 @@ def test_a_dbt_that_hangs_for_a_moment_goes_on(
 
 
 @pytest.mark.long
-@pytest.mark.cosmos_fault("dbt killed after node 1 in task second", "dbt killed after node 1 in task second, twice")
+@pytest.mark.cosmos_fault(dbt_killed(in_task="second"), dbt_killed(in_task="second", times=2))
 def test_a_fault_of_one_task_leaves_the_others_alone(
     project: Path, cosmos_fake_venv: FakeVenv, cosmos_run_dag: RunDag, cosmos_faults: Faults
 ) -> None:
@@ -184,7 +190,7 @@ def test_a_fault_of_one_task_leaves_the_others_alone(
     assert {(each.task_id, each.place) for each in cosmos_faults.happened} == {("second", "model.harbor.pier_1")}
 
 
-@pytest.mark.cosmos_fault("dbt killed after node 7")
+@pytest.mark.cosmos_fault(dbt_killed(after=7))
 def test_nodes_are_counted_over_the_calls_of_all_tasks(
     project: Path, cosmos_fake_venv: FakeVenv, cosmos_run_dag: RunDag, cosmos_faults: Faults
 ) -> None:
@@ -200,7 +206,7 @@ def test_nodes_are_counted_over_the_calls_of_all_tasks(
     assert [(each.task_id, each.place) for each in cosmos_faults.happened] == [("second", "model.harbor.pier_2")]
 
 
-@pytest.mark.cosmos_fault("warehouse drops the connection at node 2")
+@pytest.mark.cosmos_fault(warehouse_drops_connection(node=2))
 def test_a_model_whose_warehouse_drops_the_connection_fails_as_with_dbt(
     project: Path, cosmos_fake_venv: FakeVenv, cosmos_run_dag: RunDag, cosmos_faults: Faults
 ) -> None:
@@ -215,7 +221,7 @@ def test_a_model_whose_warehouse_drops_the_connection_fails_as_with_dbt(
     assert cosmos_faults.happened[0].place == "model.harbor.pier_2"
 
 
-@pytest.mark.cosmos_fault("worker killed every time", "dbt killed", may_not_happen=True)
+@pytest.mark.cosmos_fault(worker_killed(times=None, may_not_happen=True), dbt_killed(may_not_happen=True))
 def test_a_mapped_task_and_a_callback_of_the_dag_take_part(cosmos_run_dag: RunDag, cosmos_faults: Faults) -> None:
     with DAG("fleet", schedule=None, start_date=START, on_failure_callback=lambda _: None) as dag:
         PythonOperator.partial(task_id="load", python_callable=abs, on_failure_callback=lambda _: None).expand(
@@ -229,7 +235,7 @@ def test_a_mapped_task_and_a_callback_of_the_dag_take_part(cosmos_run_dag: RunDa
     assert {(each.callback, each.task_id) for each in cosmos_faults.alerts} >= {("on_failure_callback", "load")}
 
 
-@pytest.mark.cosmos_fault("lock left behind")
+@pytest.mark.cosmos_fault(lock_left_behind())
 def test_a_lock_of_a_dead_worker_stands_in_the_way(
     tmp_path: Path, cosmos_run_dag: RunDag, cosmos_faults: Faults
 ) -> None:

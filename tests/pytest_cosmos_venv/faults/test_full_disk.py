@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 from pytest_cosmos_venv import DbtProjects, FakeVenv, RunDag
+from pytest_cosmos_venv.faults import disk_full
 from pytest_cosmos_venv.faults.faults import Faults
 from tests.pytest_cosmos_venv.faults.harbor import dbt, harbor
 
 
 @pytest.mark.long
-@pytest.mark.cosmos_fault("disk full")
+@pytest.mark.cosmos_fault(disk_full())
 def test_every_write_of_one_try_fails(tmp_path: Path, cosmos_run_dag: RunDag, cosmos_faults: Faults) -> None:
     alerts: list[str] = []
     (tmp_path / "old").write_text("before")
@@ -35,7 +36,7 @@ def test_every_write_of_one_try_fails(tmp_path: Path, cosmos_run_dag: RunDag, co
     assert alerts == []
 
 
-@pytest.mark.cosmos_fault("disk full in task load, every time")
+@pytest.mark.cosmos_fault(disk_full(in_task="load", times=None))
 def test_what_could_be_done_stays(tmp_path: Path, cosmos_run_dag: RunDag, cosmos_faults: Faults) -> None:
     (tmp_path / "removed").touch()
     (tmp_path / "folder" / "below").mkdir(parents=True)
@@ -63,7 +64,7 @@ def test_what_could_be_done_stays(tmp_path: Path, cosmos_run_dag: RunDag, cosmos
 
 
 @pytest.mark.long
-@pytest.mark.cosmos_fault("disk full after node 2")
+@pytest.mark.cosmos_fault(disk_full(after=2))
 def test_dbt_meets_a_disk_that_fills_while_it_works(
     cosmos_dbt_project: DbtProjects, cosmos_fake_venv: FakeVenv, cosmos_run_dag: RunDag, cosmos_faults: Faults
 ) -> None:

@@ -9,6 +9,7 @@ import urllib.request
 import pytest
 
 from pytest_cosmos_venv import Clock, PackageIndex, RunDag
+from pytest_cosmos_venv.faults import index_down
 from pytest_cosmos_venv.faults.faults import Faults
 from tests.pytest_cosmos_venv.faults.harbor import harbor
 
@@ -27,7 +28,7 @@ def is_down(index: PackageIndex) -> bool:
     return False
 
 
-@pytest.mark.cosmos_fault("index down at request 2 for 3 requests")
+@pytest.mark.cosmos_fault(index_down(request=2, requests=3))
 def test_an_outage_lasts_for_some_requests(cosmos_package_index: PackageIndex, cosmos_faults: Faults) -> None:
     assert [is_down(cosmos_package_index) for _ in range(6)] == [False, True, True, True, False, False]
     assert [request.status for request in cosmos_package_index.requests] == [200, 0, 0, 0, 200, 200]
@@ -36,7 +37,7 @@ def test_an_outage_lasts_for_some_requests(cosmos_package_index: PackageIndex, c
     ]
 
 
-@pytest.mark.cosmos_fault("index down for 30 min")
+@pytest.mark.cosmos_fault(index_down(seconds=30 * 60))
 def test_an_outage_ends_by_the_clock_of_the_test(cosmos_package_index: PackageIndex, cosmos_clock: Clock) -> None:
     assert is_down(cosmos_package_index)
 
@@ -47,7 +48,7 @@ def test_an_outage_ends_by_the_clock_of_the_test(cosmos_package_index: PackageIn
     assert not is_down(cosmos_package_index)
 
 
-@pytest.mark.cosmos_fault("index down for 4 min")
+@pytest.mark.cosmos_fault(index_down(seconds=240))
 def test_a_retry_after_its_delay_finds_the_index_again(
     cosmos_package_index: PackageIndex, cosmos_run_dag: RunDag, cosmos_faults: Faults
 ) -> None:

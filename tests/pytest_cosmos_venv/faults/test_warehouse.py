@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from pytest_cosmos_venv import RunDag
+from pytest_cosmos_venv.faults import warehouse_down, warehouse_drops_connection
 from pytest_cosmos_venv.faults.faults import Faults
 from pytest_cosmos_venv.faults.warehouse import Statements
 from tests import postgres_server
@@ -50,7 +51,7 @@ def psql(warehouse: Postgres, cosmos_faults: Faults) -> Callable[[str], str]:
 
 @needs_postgres
 @pytest.mark.long
-@pytest.mark.cosmos_fault("warehouse drops the connection")
+@pytest.mark.cosmos_fault(warehouse_drops_connection())
 def test_a_retry_loads_twice_when_the_answer_was_lost(
     warehouse: Postgres, psql: Callable[[str], str], cosmos_run_dag: RunDag, cosmos_faults: Faults
 ) -> None:
@@ -68,7 +69,7 @@ def test_a_retry_loads_twice_when_the_answer_was_lost(
 
 @needs_postgres
 @pytest.mark.long
-@pytest.mark.cosmos_fault("warehouse drops the connection at statement 2, twice")
+@pytest.mark.cosmos_fault(warehouse_drops_connection(statement=2, times=2))
 def test_statements_are_counted_over_connections(psql: Callable[[str], str], cosmos_faults: Faults) -> None:
     assert psql("select 1") == "1"
     for _ in range(2):
@@ -81,7 +82,7 @@ def test_statements_are_counted_over_connections(psql: Callable[[str], str], cos
 
 @needs_postgres
 @pytest.mark.long
-@pytest.mark.cosmos_fault("warehouse down for 4 min")
+@pytest.mark.cosmos_fault(warehouse_down(seconds=240))
 def test_a_warehouse_that_is_down_is_back_after_the_retry_delay(
     psql: Callable[[str], str], cosmos_run_dag: RunDag, cosmos_faults: Faults
 ) -> None:
