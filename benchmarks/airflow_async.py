@@ -32,7 +32,7 @@ from cosmos_venv.dbt.bigquery.statement import CompiledModel, compiled_models
 from cosmos_venv.operators.airflow_async import DbtRunAirflowAsyncOperator
 from cosmos_venv.operators.local import DbtCompileLocalOperator, DbtRunLocalOperator
 from pytest_cosmos_venv.throwaway import throwaway_folder
-from pytest_cosmos_venv.warehouse.bigquery_server import BigQueryServer
+from tests.bigquery_server import BigQueryServer
 
 LOOK = 0.05  # seconds between two looks at the processes of dbt
 HUNDRED = 100

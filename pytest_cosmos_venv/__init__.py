@@ -76,25 +76,17 @@ if TYPE_CHECKING:
     from pytest_cosmos_venv.seeds.scenario_model import SeedStory
     from pytest_cosmos_venv.seeds.scenarios import SeedScenarios, seed_scenarios
     from pytest_cosmos_venv.suite import SuiteExit
-    from pytest_cosmos_venv.warehouse.bigquery_jobs import QueryJob, QueryRule
-    from pytest_cosmos_venv.warehouse.bigquery_server import BigQueryServer
     from pytest_cosmos_venv.warehouse.dbt_result import DbtFailed, DbtResult, NodeState
     from pytest_cosmos_venv.warehouse.duckdb_warehouse import DuckDBWarehouse
     from pytest_cosmos_venv.warehouse.warehouses import DuckDBWarehouses
-    from pytest_cosmos_venv.watcher.outcome import WatcherOutcome
-    from pytest_cosmos_venv.watcher.ready_made import WATCHER_SCENARIOS
-    from pytest_cosmos_venv.watcher.scenario import WatcherScenario
-    from pytest_cosmos_venv.watcher.scenarios import WatcherBench, WatcherScenarios, watcher_scenarios
     from pytest_cosmos_venv.xdist_races.racer import Racer
 
 __all__ = [
     "RECORD_VARIABLE",
     "SEED_SCENARIOS",
     "VERIFIED_DBT_VERSIONS",
-    "WATCHER_SCENARIOS",
     "AirflowHome",
     "Alert",
-    "BigQueryServer",
     "Clock",
     "Connections",
     "Contender",
@@ -137,8 +129,6 @@ __all__ = [
     "Pids",
     "Point",
     "ProcessTable",
-    "QueryJob",
-    "QueryRule",
     "Race",
     "RaceFailure",
     "Racer",
@@ -175,10 +165,6 @@ __all__ = [
     "VenvLocks",
     "WaitsForEver",
     "WarehouseAddress",
-    "WatcherBench",
-    "WatcherOutcome",
-    "WatcherScenario",
-    "WatcherScenarios",
     "Wheel",
     "Wheelhouse",
     "WorkerLost",
@@ -196,7 +182,6 @@ __all__ = [
     "seed_scenarios",
     "serve_manifest",
     "serve_wheelhouse",
-    "watcher_scenarios",
     "write_wheel",
 ]
 
@@ -230,7 +215,7 @@ _MODULES = {
         "fake_dbt.rules": ("NodeOutcome",),
         "faults.child_process": ("WorkerLost",),
         "faults.faults": ("Faults",),
-        "faults.language": ("Fault",),
+        "faults.kinds": ("Fault",),
         "faults.ledger": ("Alert", "HappenedFault"),
         "faults.warehouse": ("WarehouseAddress",),
         "implementation": ("Implementation", "ImplementationError", "declared_services", "find_implementation"),
@@ -267,15 +252,9 @@ _MODULES = {
         "seeds.scenarios": ("SeedScenarios", "seed_scenarios"),
         "suite": ("SuiteExit",),
         "warehouse.dbt_result": ("DbtFailed", "DbtResult", "NodeState"),
-        "warehouse.bigquery_jobs": ("QueryJob", "QueryRule"),
-        "warehouse.bigquery_server": ("BigQueryServer",),
         "warehouse.duckdb_warehouse": ("DuckDBWarehouse",),
         "warehouse.warehouses": ("DuckDBWarehouses",),
         "runs.turns": ("WaitsForEver",),
-        "watcher.outcome": ("WatcherOutcome",),
-        "watcher.ready_made": ("WATCHER_SCENARIOS",),
-        "watcher.scenario": ("WatcherScenario",),
-        "watcher.scenarios": ("WatcherBench", "WatcherScenarios", "watcher_scenarios"),
         "xdist_races.racer": ("Racer",),
     }.items()
     for name in names

@@ -130,12 +130,6 @@ _VALUES = (
         "made with each, and what differs is told.",
     ),
     _Value(
-        "cosmos-dbt-report",
-        "DIR",
-        "a project's tests",
-        "With several releases of --cosmos-dbt: write report.json and report.html there.",
-    ),
-    _Value(
         "cosmos-record",
         "DIR",
         "a project's tests",

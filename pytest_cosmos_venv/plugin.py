@@ -113,8 +113,6 @@ def pytest_configure(config: pytest.Config) -> None:
     releases = _several_releases(config)
     if releases:
         _compare_releases(config, releases)
-    elif config.option.cosmos_dbt_report:
-        raise pytest.UsageError("--cosmos-dbt-report: name several releases with --cosmos-dbt, such as 1.11,1.12.")
     if config.option.cosmos_dags or config.getini("cosmos_dags"):
         _check_dag_files(config, releases)
     else:
@@ -217,17 +215,15 @@ def _several_releases(config: pytest.Config) -> Sequence[DbtRelease]:
 
 def _compare_releases(config: pytest.Config, releases: Sequence[DbtRelease]) -> None:
     from pytest_cosmos_venv.errors import ToolkitMisuse
-    from pytest_cosmos_venv.fixtures.session import cache_folder, named_option
+    from pytest_cosmos_venv.fixtures.session import cache_folder
     from pytest_cosmos_venv.upgrades.projects import SOURCES_OPTION, read_sources
     from pytest_cosmos_venv.upgrades.release_session import NAME, ReleaseSession
 
-    report = named_option(config, "cosmos_dbt_report")
     try:
         session = ReleaseSession(
             releases,
             sources=read_sources(config.getini(SOURCES_OPTION), root=config.rootpath),
             kept=cache_folder(config),
-            folder=config.rootpath / report if report else None,
         )
     except ToolkitMisuse as error:
         raise pytest.UsageError(str(error.msg)) from None

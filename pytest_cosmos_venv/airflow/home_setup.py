@@ -51,7 +51,6 @@ NEED_HOME = (
     "cosmos_variables",
     "cosmos_seed_scenario",
     "cosmos_task_race",
-    "cosmos_watcher_scenario",
 )
 """The public fixtures for which Airflow needs the throw-away home."""
 _NEEDS_HOME = re.compile(rf"\b({'|'.join(NEED_HOME)})\b".encode())

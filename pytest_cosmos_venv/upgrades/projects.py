@@ -166,7 +166,7 @@ def _parsed(warehouse: DuckDBWarehouse) -> CommandRecord:
     manifest = warehouse.manifest
     own = f".{manifest['metadata']['project_name']}."
     found = {name: each for kind in _PARSED for name, each in manifest.get(kind, {}).items() if own in name}
-    return CommandRecord(command="parse", exit_code=0, seconds=0.0, nodes=parsed_nodes(found), log="")
+    return CommandRecord(command="parse", nodes=parsed_nodes(found))
 
 
 def _contents(warehouse: DuckDBWarehouse, result: DbtResult) -> dict[str, str]:

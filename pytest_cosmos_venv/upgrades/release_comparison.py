@@ -1,4 +1,4 @@
-"""What differs between releases of dbt: records of the same test are compared with that of the first release."""
+"""What differs between releases of dbt, as one table: records of a test are compared with that of the first release."""
 
 from __future__ import annotations
 
@@ -42,11 +42,8 @@ class Difference:
     detail: str = ""
 
 
-def by_test(records: Iterable[ReleaseRecord]) -> dict[str, dict[str, ReleaseRecord]]:
-    """Return test -> release -> record.
-
-    :param records: the records of a run, in any order.
-    """
+def _by_test(records: Iterable[ReleaseRecord]) -> dict[str, dict[str, ReleaseRecord]]:
+    """Return test -> release -> record."""
     found: dict[str, dict[str, ReleaseRecord]] = {}
     for record in records:
         found.setdefault(record.test, {})[record.release] = record
@@ -61,7 +58,7 @@ def differences(records: Iterable[ReleaseRecord], releases: Sequence[str]) -> li
     """
     base, *others = releases
     found: list[Difference] = []
-    for test, of_test in by_test(records).items():
+    for test, of_test in _by_test(records).items():
         first = of_test.get(base)
         for release in others:
             other = of_test.get(release)
@@ -147,7 +144,7 @@ def _of_node(one: NodeRecord, two: NodeRecord) -> Iterator[tuple[str, str, str, 
         yield ROWS, one.content, two.content, ""
     if one.compiled and two.compiled and _words(one.compiled) != _words(two.compiled):
         lines = difflib.unified_diff(_lines(one.compiled), _lines(two.compiled), lineterm="", n=2)
-        yield SQL, "", "", "\n".join(list(lines)[2:])
+        yield SQL, "", "differs", "\n".join(list(lines)[2:])
 
 
 def _words(sql: str) -> list[str]:
@@ -159,12 +156,29 @@ def _lines(sql: str) -> list[str]:
     return [line.rstrip() for line in sql.splitlines() if line.strip()]
 
 
-def totals(found: Iterable[Difference]) -> Mapping[tuple[str, str], int]:
-    """Return (release, kind) -> number of differences.
+def table(found: Sequence[Difference], releases: Sequence[str], *, with_details: bool) -> list[str]:
+    """Return the lines of a table: one row for each thing that differs, one column for each release.
 
     :param found: the differences.
+    :param releases: the releases of the run, the one to compare with first.
+    :param with_details: whether dbt's words, and the difference of the SQL, stand below each row.
     """
-    counts: dict[tuple[str, str], int] = {}
+    if not found:
+        return [f"Nothing differs from dbt {releases[0]}."]
+    values: dict[tuple[str, str, str], dict[str, str]] = {}
+    details: dict[tuple[str, str, str], dict[str, None]] = {}
     for each in found:
-        counts[each.release, each.kind] = counts.get((each.release, each.kind), 0) + 1
-    return counts
+        key = (each.kind, each.subject or each.test, each.before)
+        values.setdefault(key, {each.base: each.before})[each.release] = each.after
+        details.setdefault(key, {}).update(dict.fromkeys(each.detail.splitlines() if with_details else ()))
+    head = ("differs", "of", *releases)
+    rows = {key: (*key[:2], *(values[key].get(release, "=") for release in releases)) for key in values}
+    widths = [max(map(len, column)) for column in zip(head, *rows.values(), strict=True)]
+    lines = [_row(head, widths)]
+    for key, row in rows.items():
+        lines += [_row(row, widths), *(f"    {line}" for line in details[key])]
+    return lines
+
+
+def _row(cells: Sequence[str], widths: Sequence[int]) -> str:
+    return "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()

@@ -20,16 +20,14 @@ class NodeRecord:
 
     :param status: dbt's word, such as ``success``; ``parsed`` where dbt has only parsed or listed it.
     :param message: dbt's message; empty where there is none.
-    :param seconds: how long it took.
     :param compiled: its SQL as dbt has compiled it; empty where dbt tells none.
     :param content: a digest of the rows of its table, with their number; empty where nobody has looked.
     """
 
     status: str
-    message: str
-    seconds: float
-    compiled: str
-    content: str
+    message: str = ""
+    compiled: str = ""
+    content: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,19 +47,13 @@ class CommandRecord:
     """One command of dbt, or the import of a DAG file.
 
     :param command: what dbt was told; ``import``.
-    :param exit_code: its exit code.
-    :param seconds: how long it took.
     :param nodes: unique id -> what dbt did with it.
-    :param log: the end of what dbt has printed, where it failed.
     :param warnings: dbt's own warnings: what tells one from others -> dbt's words; empty where nobody has looked.
     :param tasks: DAG and task, such as ``daily.ships_run`` -> task; empty for a command of dbt.
     """
 
     command: str
-    exit_code: int
-    seconds: float
     nodes: Mapping[str, NodeRecord]
-    log: str
     warnings: Mapping[str, str] = field(default_factory=dict)
     tasks: Mapping[str, TaskRecord] = field(default_factory=dict)
 
@@ -121,19 +113,15 @@ def commands_of(
     return tuple(
         CommandRecord(
             command=" ".join(result.arguments),
-            exit_code=result.exit_code,
-            seconds=result.seconds,
             nodes={
                 node.unique_id: NodeRecord(
                     status=node.status,
                     message=node.message,
-                    seconds=node.seconds,
                     compiled=node.compiled,
                     content=contents.get(node.unique_id, ""),
                 )
                 for node in result.nodes.values()
             },
-            log="" if result.succeeded else str(result),
             warnings=warnings,
         )
         for result in results
@@ -145,7 +133,7 @@ def parsed_nodes(names: Iterable[str]) -> dict[str, NodeRecord]:
 
     :param names: the unique ids.
     """
-    return {name: NodeRecord(status="parsed", message="", seconds=0.0, compiled="", content="") for name in names}
+    return {name: NodeRecord(status="parsed") for name in names}
 
 
 def import_of(record: DagRecord, check: str) -> CommandRecord:
@@ -158,10 +146,7 @@ def import_of(record: DagRecord, check: str) -> CommandRecord:
     ids = task_ids.ids_of(record) if check == "task_ids" else {}
     return CommandRecord(
         command="import",
-        exit_code=0 if record.error is None else 1,
-        seconds=record.seconds if check == "imports" else 0.0,
         nodes=parsed_nodes(sorted(nodes)),
-        log=record.error or "",
         tasks={
             f"{dag}.{name}": TaskRecord(purpose=purpose, upstream=tuple(sorted(record.tasks[dag][name].upstream)))
             for dag, tasks in ids.items()

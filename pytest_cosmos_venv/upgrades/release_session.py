@@ -10,8 +10,8 @@ import pytest
 
 from pytest_cosmos_venv.dag_checks.collection import RECORD, DagCheck
 from pytest_cosmos_venv.environments.dbt_releases import DbtRelease
-from pytest_cosmos_venv.upgrades import report as page
 from pytest_cosmos_venv.upgrades.projects import COMMANDS, ProjectFile, ProjectItem
+from pytest_cosmos_venv.upgrades.release_comparison import differences, table
 from pytest_cosmos_venv.upgrades.release_record import (
     ATTRIBUTE,
     CommandRecord,
@@ -35,16 +35,12 @@ class ReleaseSession:
     :param releases: the releases; the others are compared with the first one.
     :param sources: source -> file of its rows.
     :param kept: the folder of environments, which all workers share.
-    :param folder: the folder of the report; None: there is none.
     """
 
-    def __init__(
-        self, releases: Sequence[DbtRelease], *, sources: Mapping[str, Path], kept: Path, folder: Path | None
-    ) -> None:
+    def __init__(self, releases: Sequence[DbtRelease], *, sources: Mapping[str, Path], kept: Path) -> None:
         self._releases = releases
         self._sources = sources
         self._kept = kept
-        self._folder = folder
         self._records: list[ReleaseRecord] = []
 
     def pytest_ignore_collect(self, collection_path: Path) -> bool | None:
@@ -99,7 +95,7 @@ class ReleaseSession:
             self._records.append(record_of(document))
 
     def pytest_terminal_summary(self, terminalreporter: Any, config: pytest.Config) -> None:
-        """Tell what differs, and write the report. In a worker of pytest-xdist there is nothing to tell.
+        """Tell what differs. In a worker of pytest-xdist there is nothing to tell.
 
         :param terminalreporter: pytest's terminal.
         :param config: the configuration of the run.
@@ -107,12 +103,10 @@ class ReleaseSession:
         if not self._records or hasattr(config, "workerinput"):
             return
         names = [release.name for release in self._releases]
-        document = page.document(self._records, names)
         terminalreporter.section("dbt releases")
-        for line in page.terminal_lines(document):
+        found = differences(self._records, names)
+        for line in table(found, names, with_details=config.get_verbosity() > 0):
             terminalreporter.write_line(line)
-        if self._folder is not None:
-            terminalreporter.write_line(f"Report: {page.write(document, self._folder)}")
 
 
 def _commands_of(item: pytest.Item) -> tuple[CommandRecord, ...] | None:

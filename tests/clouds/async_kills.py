@@ -10,7 +10,7 @@ import pytest
 from airflow.sdk.exceptions import TaskDeferralTimeout
 
 from cosmos_venv.compat import AirflowException, AirflowFailException, TaskDeferred
-from pytest_cosmos_venv import BigQueryServer
+from tests.bigquery_server import BigQueryServer
 from tests.clouds.sent_queries import Ti, model
 
 pytest_plugins = ["tests.clouds.sent_queries"]

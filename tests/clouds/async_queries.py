@@ -31,7 +31,8 @@ from cosmos_venv.constants import SeedRenderingBehavior, TestBehavior
 from cosmos_venv.operators.airflow_async import DbtRunAirflowAsyncOperator
 from cosmos_venv.operators.queries import sql_store
 from cosmos_venv.operators.queries.query_trigger import DbtQueryTrigger
-from pytest_cosmos_venv import BigQueryServer, DagOutcome, FakeVenv, RunDag
+from pytest_cosmos_venv import DagOutcome, FakeVenv, RunDag
+from tests.bigquery_server import BigQueryServer
 from tests.clouds.pretended import BUCKET, S3, amazon
 from tests.clouds.sent_queries import DATA, MANIFEST, MODELS, SETUP, START, TEARDOWN, Ti, arguments, model
 from tests.installed import ROOT

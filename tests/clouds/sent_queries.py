@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -19,7 +20,8 @@ from cosmos_venv.config import ExecutionConfig, ProfileConfig, ProjectConfig, Re
 from cosmos_venv.constants import ExecutionMode, InvocationMode, LoadMode, TestBehavior
 from cosmos_venv.dbt.bigquery.statement import CompiledModel, compiled_models
 from cosmos_venv.operators.queries.model_query import ModelQuery
-from pytest_cosmos_venv import BigQueryServer, FakeVenv, Variables
+from pytest_cosmos_venv import FakeVenv, Variables
+from tests.bigquery_server import BigQueryServer
 
 DATA = Path(__file__).parent.parent / "data" / "bigquery"
 MANIFEST = DATA / "manifest.json"
@@ -38,14 +40,15 @@ def dbt(cosmos_fake_venv: FakeVenv) -> FakeVenv:
 
 
 @pytest.fixture
-def server(
-    cosmos_bigquery: BigQueryServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cosmos_variables: Variables
-) -> BigQueryServer:
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cosmos_variables: Variables) -> Iterator[BigQueryServer]:
+    bigquery = BigQueryServer()
+    bigquery.start()
     monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setenv("AIRFLOW_CONN_GOOGLE_CLOUD_DEFAULT", cosmos_bigquery.connection)
-    for name, value in cosmos_bigquery.environ.items():
+    monkeypatch.setenv("AIRFLOW_CONN_GOOGLE_CLOUD_DEFAULT", bigquery.connection)
+    for name, value in bigquery.environ.items():
         monkeypatch.setenv(name, value)
-    return cosmos_bigquery
+    yield bigquery
+    bigquery.close()
 
 
 def arguments(

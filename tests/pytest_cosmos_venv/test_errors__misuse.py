@@ -115,7 +115,6 @@ MISUSES: dict[str, list[tuple[str, str]]] = {
         ("it('no_such_dag.py')", "cosmos_parse_budget('no_such_dag.py'): there is no such DAG file."),
         ("it(lambda: 5)", "What cosmos_parse_budget calls returned int: it has to return the DAG that it builds."),
     ],
-    "cosmos_watcher_scenario": [("it", "--cosmos-implementation=no_such: no package no_such can be imported here; *")],
     "cosmos_seed_scenario": [("it", "--cosmos-implementation=no_such: no package no_such can be imported here; *")],
     "cosmos_racer": [("it", "*asks for cosmos_racer and is no race: mark it @pytest.mark.cosmos_race(racers=2).")],
 }

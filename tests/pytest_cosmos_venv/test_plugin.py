@@ -90,7 +90,6 @@ def test_the_cache_key_is_printed_and_nothing_is_run(pytester: pytest.Pytester) 
                 "--cosmos-dags",
                 "--cosmos-dags-network",
                 "--cosmos-dbt=1.11,1.12",
-                "--cosmos-dbt-report=page",
             )
         ),
     ],

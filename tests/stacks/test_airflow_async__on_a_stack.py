@@ -6,8 +6,9 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from pytest_cosmos_venv import BigQueryServer, FakeVenv
-from pytest_cosmos_venv.warehouse.bigquery_jobs import QueryJob
+from pytest_cosmos_venv import FakeVenv
+from tests.bigquery_jobs import QueryJob
+from tests.bigquery_server import BigQueryServer
 from tests.stacks.stack import AIRFLOW_3, ON_A_STACK, Stack, on
 
 pytestmark = [*ON_A_STACK, on(AIRFLOW_3)]

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import yaml
 
-from pytest_cosmos_venv.warehouse.bigquery_server import BigQueryServer
+from tests.bigquery_server import BigQueryServer
 
 HERE = Path(__file__).parent
 COMMENT = re.compile(r"/\* (?P<about>{.*?}) \*/\n?")

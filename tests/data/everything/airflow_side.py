@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from pytest_cosmos_venv import (
-    WATCHER_SCENARIOS,
     AirflowHome,
     Clock,
     Connections,
@@ -27,7 +26,6 @@ from pytest_cosmos_venv import (
     SeedScenarios,
     ShapeOfDag,
     Variables,
-    WatcherScenarios,
     Wheelhouse,
 )
 from pytest_cosmos_venv.faults import worker_killed
@@ -146,10 +144,6 @@ def test_an_unchanged_seed(cosmos_seed_scenario: SeedScenarios) -> None:
 
     assert harbor.run().seed("piers").verdict == "ran"
     assert harbor.run().seed("piers").verdict == "skipped"
-
-
-def test_a_watched_run(cosmos_watcher_scenario: WatcherScenarios) -> None:
-    cosmos_watcher_scenario(WATCHER_SCENARIOS[0]).check()
 
 
 def test_the_shape_of_a_dag(

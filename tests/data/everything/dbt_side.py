@@ -16,7 +16,6 @@ import requests
 from uv import find_uv_bin
 
 from pytest_cosmos_venv import (
-    BigQueryServer,
     Contender,
     DbtProjects,
     DuckDBWarehouses,
@@ -98,7 +97,6 @@ def test_processes_in_every_state(
 def test_a_manifest(
     cosmos_dbt_project: DbtProjects,
     cosmos_http_manifest: Callable[[Any], HttpManifest],
-    cosmos_bigquery: BigQueryServer,
 ) -> None:
     project = cosmos_dbt_project("harbor")
     project.model("mart", "select 1 as id")
@@ -109,7 +107,6 @@ def test_a_manifest(
         requests.get(manifest.url, timeout=0.1)
 
     assert list(nodes) == ["model.harbor.mart"]
-    assert requests.get(f"{cosmos_bigquery.url}/other", timeout=60).status_code == 404
 
 
 def test_memory(cosmos_peak_memory: Callable[[], AbstractContextManager[PeakMemory]]) -> None:

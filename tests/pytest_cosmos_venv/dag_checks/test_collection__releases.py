@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 
@@ -88,21 +87,18 @@ def test_a_file_that_loads_by_dbt_ls_is_listed_by_each_release(
     )
     project.add(listing=LISTING)
 
-    options = ["--cosmos-update-snapshots", f"--cosmos-dbt-report={tmp_path / 'told'}", "-k", which]
+    options = ["--cosmos-update-snapshots", "-k", which]
     checked = project.run("--cosmos-dbt=1.11,2.0", *options)
 
     print(checked.output)
     assert checked.verdicts("dags/listing.py", "2.0")["imports"] == "passed"
-    report = json.loads((tmp_path / "told" / "report.json").read_text(encoding="utf-8"))
-    told = [(each["kind"], each["subject"], each["before"], each["after"]) for each in report["differences"]]
     if environment is None:
         assert set(checked.verdicts("dags/listing.py", "1.11").values()) == {"passed"}
         assert checked.text("dags/listing.py", "task_ids", "2.0") == (
             "The task ids are not those of the first release of dbt:\n  gone: former_run (model.harbor.former run)"
         )
-        assert told == [
-            ("outcome", "", "passed", "failed"),
-            ("nodes", "model.harbor.former", "there", "-"),
-            ("tasks", "listing.former_run", "there", "-"),
-        ]
-        assert "Tasks of DAGs that differ" in (tmp_path / "told" / "report.html").read_text(encoding="utf-8")
+        told = [line.split() for line in checked.output.splitlines()]
+        assert ["differs", "of", "1.11", "2.0"] in told
+        assert ["outcome", "dags/listing.py::task_ids", "passed", "failed"] in told
+        assert ["nodes", "model.harbor.former", "there", "-"] in told
+        assert ["tasks", "listing.former_run", "there", "-"] in told

@@ -6,20 +6,18 @@ from typing import Any
 
 import pytest
 
-from pytest_cosmos_venv.upgrades.release_comparison import differences
+from pytest_cosmos_venv.upgrades.release_comparison import differences, table
 from pytest_cosmos_venv.upgrades.release_record import CommandRecord, NodeRecord, ReleaseRecord, TaskRecord
 
 SHIPS, PORTS = "model.fleet.ships", "model.fleet.ports"
 
 
 def node(**changes: Any) -> NodeRecord:
-    return NodeRecord(**{"status": "success", "message": "", "seconds": 1.0, "compiled": "", "content": "", **changes})
+    return NodeRecord(**{"status": "success", **changes})
 
 
 def command(**changes: Any) -> CommandRecord:
-    return CommandRecord(
-        **{"command": "build", "exit_code": 0, "seconds": 2.0, "nodes": {SHIPS: node()}, "log": "", **changes}
-    )
+    return CommandRecord(**{"command": "build", "nodes": {SHIPS: node()}, **changes})
 
 
 def record(release: str, nodes: dict[str, NodeRecord] | None = None, **changes: Any) -> ReleaseRecord:
@@ -50,7 +48,7 @@ CASES: dict[str, tuple[ReleaseRecord, list[tuple[str, str, str, str, str]]]] = {
         [("outcome", "", "passed", "failed", "dbt build ended with 1.")],
     ),
     "nothing that failed as a whole": (
-        record("2", commands=(command(exit_code=2, nodes={}, log="no profile"),)),
+        record("2", commands=(command(nodes={}),)),
         [],
     ),
     "another command": (
@@ -108,3 +106,15 @@ def test_tasks_of_a_dag_are_compared_by_what_they_are_for() -> None:
         ("tasks", "daily.c", "after a", "after a.run", ""),
     ]
     assert differences([one, imported("2", {})], ["1.11", "2"]) == []
+
+
+def test_the_table_has_a_row_for_each_thing_and_a_column_for_each_release() -> None:
+    failed = {SHIPS: node(status="error", message="no such macro (line 3)")}
+    found = differences([record("1.11"), record("1.12"), record("2", failed)], ["1.11", "1.12", "2"])
+
+    assert table(found, ["1.11", "1.12", "2"], with_details=True) == [
+        "differs  of                 1.11     1.12  2",
+        "state    model.fleet.ships  success  =     error",
+        "    no such macro (line 3)",
+    ]
+    assert table([], ["1.11", "2"], with_details=False) == ["Nothing differs from dbt 1.11."]

@@ -9,17 +9,15 @@ from __future__ import annotations
 import json
 import re
 import threading
-import time
 from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from pytest_cosmos_venv.loopback import HOST, LoopbackServer
-from pytest_cosmos_venv.warehouse.bigquery_jobs import ANONYMOUS, HTTP_STATUS, QueryJob, QueryRule
+from tests.bigquery_jobs import ANONYMOUS, HTTP_STATUS, QueryJob, QueryRule
 
 _PREFIX = re.compile(r"/(?:upload/)?bigquery/v2/projects/(?P<project>[^/]+)/(?P<rest>.*)")
-_PAUSE = 0.01
 _FOUND_ANYWHERE = ("US", "EU")
 _Answer = tuple[int, dict[str, Any]]
 
@@ -148,29 +146,6 @@ class BigQueryServer:
         """
         with self._lock:
             self._losses += [re.compile(path)] * times
-
-    def sent(self, pattern: str) -> list[QueryJob]:
-        """The queries whose SQL a pattern is found in.
-
-        :param pattern: a regular expression, without regard to case.
-        """
-        with self._lock:
-            return [job for job in self.jobs if re.search(pattern, job.sql, re.IGNORECASE | re.DOTALL)]
-
-    def wait_for(self, pattern: str, timeout: float = 30.0) -> QueryJob:
-        """Wait until such a query was sent.
-
-        :param pattern: as for ``sent``.
-        :param timeout: seconds.
-        :raises TimeoutError: when none has come by then, with what has.
-        """
-        deadline = time.monotonic() + timeout
-        while not (found := self.sent(pattern)):
-            if time.monotonic() > deadline:
-                came = [job.sql for job in self.jobs]
-                raise TimeoutError(f"No query like {pattern!r} came within {timeout:g} s; these did: {came}")
-            time.sleep(_PAUSE)
-        return found[0]
 
     def answer(self, method: str, path: str, body: Mapping[str, Any], location: str | None = None) -> _Answer:
         """The answer to one request: status and resource.
