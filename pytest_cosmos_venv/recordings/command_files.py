@@ -19,8 +19,7 @@ from typing import Any
 from pytest_cosmos_venv.fake_dbt.command_line import Invocation, UsageError
 from pytest_cosmos_venv.fake_dbt.recorded import layout
 from pytest_cosmos_venv.recordings.observed_process import STDERR, STDOUT, ProcessEnd
-from pytest_cosmos_venv.recordings.redaction import Redaction
-from pytest_cosmos_venv.recordings.secret_values import secrets_of
+from pytest_cosmos_venv.recordings.redaction import Redaction, secrets_of
 
 _LOG = "dbt.log"
 _DRAFT = ".draft-"

@@ -27,7 +27,7 @@ import pytest
 
 from pytest_cosmos_venv.fake_dbt.recorded.layout import INDEX
 from pytest_cosmos_venv.recordings.command_files import read_index
-from pytest_cosmos_venv.recordings.recording_dbt import write_recording_dbt
+from pytest_cosmos_venv.recordings.recorder import write_recording_dbt
 
 _OUTSIDE = "outside-of-tests"
 _COUNT = "cosmos_record_in_this_process"

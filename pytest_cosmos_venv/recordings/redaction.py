@@ -1,14 +1,27 @@
-"""Secrets and absolute paths are replaced in every text and every value that goes into a recording."""
+"""The secrets of a run of dbt, and the absolute paths of the machine: found, and replaced in all that is recorded.
+
+Names and addresses that tell a secret are those of ``fake_dbt.secret_names``, by which the records of calls go too.
+"""
 
 from __future__ import annotations
 
 import base64
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, unquote, unquote_plus
 
-from pytest_cosmos_venv.fake_dbt.secret_names import URL_PASSWORD, URL_USER, is_secret_name
+import yaml
+
+from pytest_cosmos_venv.fake_dbt.secret_names import (
+    NAME_OF_CONNECTION,
+    URL_PASSWORD,
+    URL_USER,
+    is_secret_name,
+    is_secret_variable,
+)
 
 STARS = "*****"
 _SHORT = 4
@@ -30,6 +43,151 @@ _FORMS_OF = {
 }
 _BEARER = re.compile(r"(?i)(?<=\bbearer )[A-Za-z0-9._~+/=-]{8,}")
 _END_OF_A_PATH = r"(?![\w.-]*[\w-])"
+
+_PARTS_OF_CONNECTION = ("password", "extra", "__extra__")
+"""Host, login and schema of a connection stand in every log, and are no secrets."""
+_IN_EVERY_TEXT = re.compile(r"\s*(\d{1,3}|true|false|yes|no|on|off|none|null|~|\{\}|\[\]|)\s*", re.IGNORECASE)
+_VARIABLE = re.compile(r"""env_var\(\s*['"]([^'"]+)['"]\s*(?:,\s*['"]([^'"]*)['"]\s*)?\)""")
+_OPTION = re.compile(r"^--?[\w-]+=")
+_JINJA = re.compile(r"{[{%]")
+_LINE_OF_A_PEM = re.compile(r"-----(BEGIN|END) ")
+_SHORTEST_LINE = 12
+_SHORTEST_TOKEN = 16
+"""A shorter user in a web address is a name, such as git, which other texts have too."""
+_MOST_BYTES = 65536
+
+
+def secrets_of(
+    environment: Mapping[str, str], arguments: Sequence[str] = (), profiles: Iterable[Path] = ()
+) -> frozenset[str]:
+    """Return all values that may stand in no file of a recording.
+
+    :param environment: the environment variables of dbt.
+    :param arguments: its command line.
+    :param profiles: the files that may be its profiles; those that are not there are passed over.
+    """
+    found = _Secrets(environment)
+    for name, value in environment.items():
+        if NAME_OF_CONNECTION.search(name):
+            found.take_connection(value)
+        elif is_secret_variable(name):
+            found.take(value)
+        found.take_text(value)
+        found.take_tree(_as_json(value))
+    for word in arguments:
+        found.take_text(word)
+        # --vars={...} is no YAML, what stands behind its sign is.
+        found.take_tree(_as_yaml(_OPTION.sub("", word)))
+    for file in profiles:
+        found.take_profiles(file)
+    return frozenset(each for each in found.values if not _IN_EVERY_TEXT.fullmatch(each))
+
+
+class _Secrets:
+    """The values that were found so far.
+
+    :param environment: the environment variables, which a profile may name.
+    """
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self.values: set[str] = set()
+        self._environment = environment
+
+    def take(self, value: str) -> None:
+        """Take a secret, in the forms in which others read it: a key line by line, JSON value by value."""
+        self.values |= {value, value.strip(), unquote(value), unquote_plus(value)}
+        lines = re.split(r"\r?\n|\\n", value)
+        if len(lines) > 1:
+            lines = [line.strip() for line in lines if not _LINE_OF_A_PEM.search(line)]
+            self.values |= {line for line in lines if len(line) >= _SHORTEST_LINE}
+        self.take_tree(_as_json(value), "secret")
+        self.take_text(value)
+
+    def take_connection(self, value: str) -> None:
+        """Take the secrets out of a connection: JSON, an address, or else the whole of it."""
+        parts = _as_json(value)
+        if parts is None:
+            parts = dict(parse_qsl(value.partition("?")[2])) if "://" in value else {"password": value}
+        for name in _PARTS_OF_CONNECTION:
+            part = parts.get(name)
+            self.take_tree(_as_json(part) if isinstance(part, str) else part)
+            if isinstance(part, str):
+                # The text as it stands; what JSON in it has under plain names is no secret.
+                self.values |= {part, unquote(part), unquote_plus(part)}
+
+    def take_text(self, text: str) -> None:
+        """Take the passwords and the tokens out of the addresses in a text."""
+        users = [match.group(1) for match in URL_USER.finditer(text)]
+        found = [user for user in users if len(user) >= _SHORTEST_TOKEN]
+        found += [match.group(2) for match in URL_PASSWORD.finditer(text)]
+        queries = [part.partition("?")[2] for part in text.split()]
+        found += [value for query in queries for name, value in parse_qsl(query) if is_secret_name(name)]
+        for each in found:
+            self.values |= {each, unquote(each), unquote_plus(each)}
+
+    def take_profiles(self, file: Path) -> None:
+        text = _text_of(file)
+        value = _as_yaml(text)
+        self.take_tree(value)
+        if value is None:
+            # Jinja outside of quotes is no YAML; line by line it still has its names.
+            for line in text.splitlines():
+                name, colon, rest = line.strip(" -{").partition(":")
+                self.take_tree(rest.strip().strip("'\",}") if colon else None, name.strip(" '\""))
+
+    def take_tree(self, value: Any, name: str = "") -> None:
+        """Take the secrets out of what YAML or JSON has held; of what lies below a secret name everything is one."""
+        if isinstance(value, dict):
+            for key, below in value.items():
+                self.take_tree(below, name if is_secret_name(name) else str(key))
+        elif isinstance(value, list):
+            for each in value:
+                self.take_tree(each, name)
+        elif value is not None and not isinstance(value, bool) and name:
+            self._take_leaf(name, str(value))
+
+    def _take_leaf(self, name: str, value: str) -> None:
+        self.take_text(value)
+        if is_secret_name(name):
+            for variable, default in _VARIABLE.findall(value):
+                self.take(self._environment.get(variable, ""))
+                self.take(default)
+            if not _JINJA.search(value):
+                self.take(value)
+        if is_secret_name(name) or (name.endswith("_path") and "key" in name):
+            # A file that a profile names: a key, or the JSON of a service account.
+            text = _text_of(Path(value))
+            tree = _as_yaml(text)
+            if isinstance(tree, dict):
+                self.take_tree(tree)
+            else:
+                self.take(text)
+
+
+def _text_of(file: Path) -> str:
+    try:
+        file = file.expanduser()
+        return file.read_text(encoding="utf-8") if file.is_file() and file.stat().st_size <= _MOST_BYTES else ""
+    except (OSError, ValueError, RuntimeError):  # no file, no text, ~ of nobody
+        return ""
+
+
+def _as_yaml(text: str) -> Any:
+    """Return what a text of YAML holds; None where it is no mapping and no list."""
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return None
+    return value if isinstance(value, (dict, list)) else None
+
+
+def _as_json(text: str) -> Any:
+    """Return the object that a text of JSON holds; None where it is none."""
+    try:
+        value = json.loads(text) if text.lstrip().startswith("{") else None
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
 
 
 def pattern_of(secret: str) -> str:

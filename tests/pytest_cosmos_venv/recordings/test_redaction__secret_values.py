@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pytest_cosmos_venv.fake_dbt.secret_names import is_secret_name
-from pytest_cosmos_venv.recordings.secret_values import secrets_of
+from pytest_cosmos_venv.recordings.redaction import secrets_of
 
 CANARY = "c4n4ry-Value"
 
@@ -78,6 +78,7 @@ def test_of_a_connection_what_is_secret_is_found_and_nothing_else(name: str, val
     "line",
     [
         pytest.param(f"password: {CANARY}", id="plain"),
+        pytest.param(f"token: {CANARY}\n      password: ~nobody", id="no-home"),
         pytest.param("token: \"{{ env_var('CRANE') }}\"", id="variable"),
         pytest.param(f"token: \"{{{{ env_var('NOT_SET', '{CANARY}') }}}}\"", id="default"),
         pytest.param(f"keyfile_json: {{type: service_account, x: [{CANARY}]}}", id="below"),
