@@ -1,4 +1,4 @@
-"""Benchmark of ``cosmos_explore``: schedules a second, of two contenders with some twenty steps. Prints and stores.
+"""Benchmark of ``cosmos_race.explore``: schedules a second, two contenders of some twenty steps. Prints and stores.
 
     .venv/bin/python -m benchmarks.explore
 
@@ -13,12 +13,14 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.storing import MACHINE, store
-from pytest_cosmos_venv.explore.contender import ExploredContender
-from pytest_cosmos_venv.explore.explorer import Exploration, Explore
+from pytest_cosmos_venv.explore.explorer import Exploration, explore
+from pytest_cosmos_venv.explore.reduction import Cost
+from pytest_cosmos_venv.explore.schedule import Plan
+from pytest_cosmos_venv.races.contender import Contender
 from pytest_cosmos_venv.throwaway import throwaway_folder
 
 
-def publish(contender: ExploredContender) -> None:
+def publish(contender: Contender) -> None:
     """Nineteen steps and the end, most of them on names that the other one looks at too."""
     for number in range(3):
         draft = contender.folder / f"draft-{contender.index}-{number}"
@@ -31,8 +33,10 @@ def publish(contender: ExploredContender) -> None:
 def explored(*, reuse: bool, kills: int) -> Exploration:
     """One exploration, in a folder of its own."""
     with throwaway_folder("cosmos-explore-") as folder:
-        explore = Explore(lambda: Path(tempfile.mkdtemp(dir=folder)))
-        return explore([publish, publish], preemptions=3, kills=kills, reuse=reuse, seconds=600)
+        plan = Plan(contenders=(publish, publish), reuse=reuse)
+        most = Cost(preemptions=3, kills=kills)
+        new_folder = lambda: Path(tempfile.mkdtemp(dir=folder))  # noqa: E731 - one line
+        return explore(plan, most, new_folder, at_most=20_000, seconds=600, is_reduced=True)
 
 
 def line(*, reuse: bool, kills: int) -> dict[str, str]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from html import escape
 from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
 
-from pytest_cosmos_venv import AirflowHome, TaskRace, Timeline, Wheelhouse
+from pytest_cosmos_venv import AirflowHome, CosmosRace, Timeline, Wheelhouse
 from pytest_cosmos_venv.throwaway import remove_folder
 
 from .declaration import Declaration, ask_for_declarations, read_declaration
@@ -99,7 +100,7 @@ def harness(
     adapter: Declaration,
     cosmos_airflow_home: AirflowHome,  # noqa: ARG001 - its database is there for tasks, and put back after them
     cosmos_wheelhouse: Wheelhouse,
-    cosmos_task_race: TaskRace,
+    cosmos_race: CosmosRace,
     shared_directory: Path,
     tmp_path: Path,
 ) -> Harness:
@@ -109,7 +110,7 @@ def harness(
     :param adapter: the judged implementation.
     :param cosmos_airflow_home: its database is there for tasks, and put back after them.
     :param cosmos_wheelhouse: the wheelhouse from which environments are installed.
-    :param cosmos_task_race: runs tasks in processes of their own.
+    :param cosmos_race: runs tasks in processes of their own.
     :param shared_directory: a ``virtualenv_dir`` for tests that judge nothing of it.
     :param tmp_path: the test's own folder.
     """
@@ -120,7 +121,7 @@ def harness(
         folder=tmp_path,
         shared_directory=shared_directory,
         wheelhouse=cosmos_wheelhouse,
-        race=cosmos_task_race,
+        race=cosmos_race,
         timeout=task_timeout(request.config),
         slack=slack(request.config),
         is_glance=asked_profile(request.config) == GLANCE,
@@ -144,7 +145,20 @@ def picture(record_property: Callable[[str, object], None]) -> Picture:
 
     :param record_property: the ``record_property`` of the test.
     """
-    return lambda timeline, title: record_property(PICTURE, timeline.to_svg(title=title))
+    return lambda timeline, title: record_property(PICTURE, _picture(title, timeline.draw()))
+
+
+def _picture(title: str, chart: str) -> str:
+    """The text of a chart as an SVG picture, which a page shows in any font that it has."""
+    lines = [title, "", *chart.splitlines()]
+    texts = [
+        f'<text x="8" y="{18 * at}" xml:space="preserve">{escape(line)}</text>' for at, line in enumerate(lines, 1)
+    ]
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 860 {18 * len(lines) + 12}" width="860" role="img" '
+        f'font-family="monospace" font-size="14" aria-label="{escape(title)}">'
+        f'<rect width="860" height="100%" fill="#fff"/>{"".join(texts)}</svg>'
+    )
 
 
 @pytest.fixture

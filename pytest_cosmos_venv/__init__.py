@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pytest_cosmos_venv.airflow.home import AirflowHome
     from pytest_cosmos_venv.airflow.outcomes import DagOutcome, EmittedAsset, TaskOutcome
     from pytest_cosmos_venv.airflow.variables import Variables, VariableWrite
+    from pytest_cosmos_venv.cosmos_race import CosmosRace
     from pytest_cosmos_venv.dags.budget import OverBudget, ParseBudget
     from pytest_cosmos_venv.dags.cost import ParseCost
     from pytest_cosmos_venv.dags.shape import DagShape, ShapeOfDag, dag_shape
@@ -25,10 +26,8 @@ if TYPE_CHECKING:
     from pytest_cosmos_venv.environments.wheel import Wheel, write_wheel
     from pytest_cosmos_venv.environments.wheelhouse import Wheelhouse, build_wheelhouse
     from pytest_cosmos_venv.errors import ToolkitMisuse, UnfinishedExplorationWarning, UnusedFaultWarning
-    from pytest_cosmos_venv.explore.contender import ExploredContender, ExploredOutcome
-    from pytest_cosmos_venv.explore.explorer import Exploration, Explore, FailingSchedule
-    from pytest_cosmos_venv.explore.run import ExploredRun
-    from pytest_cosmos_venv.explore.steps import ExploredStep
+    from pytest_cosmos_venv.explore.explorer import Exploration, FailingSchedule
+    from pytest_cosmos_venv.explore.run import Schedule
     from pytest_cosmos_venv.fake_dbt import RECORD_VARIABLE, VERIFIED_DBT_VERSIONS
     from pytest_cosmos_venv.fake_dbt.rules import NodeOutcome
     from pytest_cosmos_venv.faults.child_process import WorkerLost
@@ -50,21 +49,10 @@ if TYPE_CHECKING:
     from pytest_cosmos_venv.projects.project import DbtProject
     from pytest_cosmos_venv.projects.projects import DbtProjects
     from pytest_cosmos_venv.races.contender import Contender
-    from pytest_cosmos_venv.races.event_log import EventLog, Span
-    from pytest_cosmos_venv.races.peak_memory import PeakMemory
-    from pytest_cosmos_venv.races.plan import (
-        Point,
-        Sighting,
-        build_begins,
-        dbt_reported,
-        file_appears,
-        first_file_under,
-        lock_taken,
-    )
+    from pytest_cosmos_venv.races.points import Point, Sighting
     from pytest_cosmos_venv.races.result import Race, RaceFailure
     from pytest_cosmos_venv.races.running import RunningRace
-    from pytest_cosmos_venv.races.task_race import TaskRace
-    from pytest_cosmos_venv.races.timeline import Timeline
+    from pytest_cosmos_venv.races.timeline import EventLog, Span, Timeline
     from pytest_cosmos_venv.recordings.recording import RecordedCommand, Recording, read_recording
     from pytest_cosmos_venv.recordings.replay import Replay
     from pytest_cosmos_venv.runs.run_fixtures import RunDag, RunTask
@@ -79,7 +67,6 @@ if TYPE_CHECKING:
     from pytest_cosmos_venv.warehouse.dbt_result import DbtFailed, DbtResult, NodeState
     from pytest_cosmos_venv.warehouse.duckdb_warehouse import DuckDBWarehouse
     from pytest_cosmos_venv.warehouse.warehouses import DuckDBWarehouses
-    from pytest_cosmos_venv.xdist_races.racer import Racer
 
 __all__ = [
     "RECORD_VARIABLE",
@@ -90,6 +77,7 @@ __all__ = [
     "Clock",
     "Connections",
     "Contender",
+    "CosmosRace",
     "DagOutcome",
     "DagShape",
     "DbtCall",
@@ -102,11 +90,6 @@ __all__ = [
     "EmittedAsset",
     "EventLog",
     "Exploration",
-    "Explore",
-    "ExploredContender",
-    "ExploredOutcome",
-    "ExploredRun",
-    "ExploredStep",
     "FailingSchedule",
     "FakeVenv",
     "Fault",
@@ -125,13 +108,11 @@ __all__ = [
     "PackageIndex",
     "ParseBudget",
     "ParseCost",
-    "PeakMemory",
     "Pids",
     "Point",
     "ProcessTable",
     "Race",
     "RaceFailure",
-    "Racer",
     "RecordedCommand",
     "Recording",
     "Replay",
@@ -139,6 +120,7 @@ __all__ = [
     "RunDag",
     "RunTask",
     "RunningRace",
+    "Schedule",
     "ScriptedDbt",
     "Sdist",
     "SeedFile",
@@ -154,7 +136,6 @@ __all__ = [
     "Span",
     "SuiteExit",
     "TaskOutcome",
-    "TaskRace",
     "Timeline",
     "ToolkitMisuse",
     "UnfinishedExplorationWarning",
@@ -168,15 +149,10 @@ __all__ = [
     "Wheel",
     "Wheelhouse",
     "WorkerLost",
-    "build_begins",
     "build_wheelhouse",
     "dag_shape",
-    "dbt_reported",
     "declared_services",
-    "file_appears",
     "find_implementation",
-    "first_file_under",
-    "lock_taken",
     "read_dbt_calls",
     "read_recording",
     "seed_scenarios",
@@ -196,6 +172,7 @@ _MODULES = {
         "airflow.outcomes": ("DagOutcome", "EmittedAsset", "TaskOutcome"),
         "runs.run_fixtures": ("RunDag", "RunTask"),
         "airflow.variables": ("VariableWrite", "Variables"),
+        "cosmos_race": ("CosmosRace",),
         "dags.budget": ("OverBudget", "ParseBudget"),
         "dags.cost": ("ParseCost",),
         "dags.shape": ("DagShape", "ShapeOfDag", "dag_shape"),
@@ -207,10 +184,8 @@ _MODULES = {
         "environments.wheel": ("Wheel", "write_wheel"),
         "environments.wheelhouse": ("Wheelhouse", "build_wheelhouse"),
         "errors": ("ToolkitMisuse", "UnfinishedExplorationWarning", "UnusedFaultWarning"),
-        "explore.contender": ("ExploredContender", "ExploredOutcome"),
-        "explore.explorer": ("Exploration", "Explore", "FailingSchedule"),
-        "explore.run": ("ExploredRun",),
-        "explore.steps": ("ExploredStep",),
+        "explore.explorer": ("Exploration", "FailingSchedule"),
+        "explore.run": ("Schedule",),
         "fake_dbt": ("RECORD_VARIABLE", "VERIFIED_DBT_VERSIONS"),
         "fake_dbt.rules": ("NodeOutcome",),
         "faults.child_process": ("WorkerLost",),
@@ -227,21 +202,10 @@ _MODULES = {
         "projects.project": ("DbtProject",),
         "projects.projects": ("DbtProjects",),
         "races.contender": ("Contender",),
-        "races.event_log": ("EventLog", "Span"),
-        "races.peak_memory": ("PeakMemory",),
-        "races.plan": (
-            "Point",
-            "Sighting",
-            "build_begins",
-            "dbt_reported",
-            "file_appears",
-            "first_file_under",
-            "lock_taken",
-        ),
+        "races.points": ("Point", "Sighting"),
         "races.result": ("Race", "RaceFailure"),
         "races.running": ("RunningRace",),
-        "races.task_race": ("TaskRace",),
-        "races.timeline": ("Timeline",),
+        "races.timeline": ("EventLog", "Span", "Timeline"),
         "recordings.recording": ("RecordedCommand", "Recording", "read_recording"),
         "recordings.replay": ("Replay",),
         "seeds.outcomes": ("SeedOutcome", "SeedRendering", "SeedRun"),
@@ -255,7 +219,6 @@ _MODULES = {
         "warehouse.duckdb_warehouse": ("DuckDBWarehouse",),
         "warehouse.warehouses": ("DuckDBWarehouses",),
         "runs.turns": ("WaitsForEver",),
-        "xdist_races.racer": ("Racer",),
     }.items()
     for name in names
 }

@@ -42,7 +42,7 @@ class ToolkitMisuse(pytest.fail.Exception):  # type: ignore[name-defined, misc]
 
 
 class AlreadyTaken(ToolkitMisuse):
-    """A name or a place that the test wants is in use. Another racer may have taken it, where racers share fixtures."""
+    """A name or a place that the test wants is in use. Another contender may have taken it."""
 
     __module__ = "builtins"
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 FIXTURES = (
     "pytest_cosmos_venv.fixtures",
     "pytest_cosmos_venv.fixtures.faults",
-    "pytest_cosmos_venv.fixtures.xdist_races",
+    "pytest_cosmos_venv.fixtures.marked_races",
 )
 """The plugins of fixtures: that of most rooms, and those that have hooks of their own."""
 
@@ -173,22 +173,6 @@ def pytest_runtest_makereport(
     if line is not None:
         report.sections.append(("cosmos: used wrongly here", line))
     return report
-
-
-def pytest_assertrepr_compare(left: object, right: object) -> list[str] | None:
-    """Tell a test that expected nothing to be left behind how processes are declared that are meant to stay.
-
-    :param left: the left side of a comparison that failed.
-    :param right: the right side.
-    """
-    services = sys.modules.get("pytest_cosmos_venv.races.supervisor")
-    if services is None:
-        return None
-    for found, other in ((left, right), (right, left)):
-        if isinstance(found, services.LeftBehind):
-            lines: list[str] = found.explanation(other)
-            return lines
-    return None
 
 
 def _record_dbt(config: pytest.Config, folder: str) -> None:

@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from pytest_cosmos_venv import DbtCall, Sdist, TaskRace, Wheelhouse
+from pytest_cosmos_venv import CosmosRace, DbtCall, Sdist, Wheelhouse
 
 from ..declaration import Declaration
 from ..tasks import DagPlan, Outcome, Shape, Task
@@ -66,7 +66,7 @@ class Harness:
     folder: Path
     shared_directory: Path
     wheelhouse: Wheelhouse
-    race: TaskRace
+    race: CosmosRace
     timeout: float = TIMEOUT
     slack: float = SLACK
     is_glance: bool = False
@@ -286,7 +286,7 @@ class Harness:
         :param timeout: seconds for all of it; None: the harness's own.
         :param prepares_airflow: whether the process that they are forked from has built what only tasks under Airflow
             need. Where a test has settings of its own, that process is made for it alone, and this is most of its time.
-        :param **options: of ``cosmos_task_race``: ``kill_at``, ``stop_at``, ``continue_at``, ``victim``, ``grace`` ...
+        :param **options: of ``cosmos_race``: ``kill_at``, ``stop_at``, ``continue_at``, ``victim``, ``grace`` ...
         """
         __tracebackhide__ = True
         several = [tasks] * (contenders or 1) if isinstance(tasks, Task) else list(tasks)

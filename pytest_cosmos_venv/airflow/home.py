@@ -247,7 +247,7 @@ class AirflowHome:
         """Return this home; in a process that was forked later, a copy of it for that process alone, to which Airflow
         moves.
 
-        Racers that set up fixtures of their own need it: in workers each has a home of its own.
+        Copies of a marked test, which set up fixtures of their own, need it: in workers each has a home of its own.
 
         :param new_folder: makes an empty folder.
         """

@@ -50,7 +50,7 @@ NEED_HOME = (
     "cosmos_run_task",
     "cosmos_variables",
     "cosmos_seed_scenario",
-    "cosmos_task_race",
+    "cosmos_race",
 )
 """The public fixtures for which Airflow needs the throw-away home."""
 _NEEDS_HOME = re.compile(rf"\b({'|'.join(NEED_HOME)})\b".encode())

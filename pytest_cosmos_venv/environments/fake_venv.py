@@ -40,7 +40,7 @@ class FakeVenv(ScriptedDbt):
     def path(self) -> Path:
         """The directory of the environment. The first use makes it, in any of the processes that share it."""
         self._place.parent.mkdir(parents=True, exist_ok=True)
-        # Racers that share the environment ask for it at the same moment.
+        # Contenders that share the environment ask for it at the same moment.
         with alone_in(self._place.parent):
             if not (self._place / _LAST_FILE).exists():
                 _build(self._place, self._files)
@@ -92,7 +92,7 @@ class FakeVenv(ScriptedDbt):
         return another
 
     def _new_place(self) -> Path:
-        """A new folder beside this one, also when racers ask for one at the same moment."""
+        """A new folder beside this one, also when contenders ask for one at the same moment."""
         for number in itertools.count(len(self._family) + 1):
             place = self._place.with_name(f"{self._place.name}-{number}").absolute()
             try:

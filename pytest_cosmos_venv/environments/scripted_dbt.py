@@ -482,7 +482,7 @@ class ScriptedDbt:
 
 @contextmanager
 def alone_in(folder: Path) -> Iterator[None]:
-    """Keep every other process of the test, such as a racer, out of such a block for the same folder.
+    """Keep every other process of the test, such as a contender, out of such a block for the same folder.
 
     :param folder: an existing folder.
     """

@@ -1,7 +1,7 @@
 """The directories in which environments may stand while a test installs fakes of dbt.
 
 In any other one a fake would stay for the user's own DAG, or a real dbt that stands there would be run. An
-environment variable names the directories, so that contenders and racers judge as the test's own process does.
+environment variable names the directories, so that contenders judge as the test's own process does.
 """
 
 from __future__ import annotations

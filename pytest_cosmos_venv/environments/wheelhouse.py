@@ -197,7 +197,7 @@ class Wheelhouse(ScriptedDbt):
         path = self.additions / wheel.filename
         draft = path.with_name(f".{path.name}-{os.getpid()}")
         draft.write_bytes(content)
-        draft.replace(path)  # racers that share this wheelhouse see all of it or nothing
+        draft.replace(path)  # contenders that share this wheelhouse see all of it or nothing
         return path
 
     def _refuse_taken(self, wheel: Wheel, *, unless: bytes | None = None) -> None:
@@ -208,7 +208,7 @@ class Wheelhouse(ScriptedDbt):
             its_name, its_version, *_ = taken.name.removesuffix(".tar.gz").split("-")
             # For installers 1.0 and 1.0.0 are equal, and an sdist of the version counts too.
             if its_name == name and Version(its_version) == Version(wheel.version):
-                # Racers that share the wheelhouse may add the same wheel twice.
+                # Contenders that share the wheelhouse may add the same wheel twice.
                 if taken.name == wheel.filename and taken.read_bytes() == unless:
                     continue
                 raise AlreadyTaken(

@@ -4,5 +4,5 @@
   ``virtual_clock``), and one goes on at a time (``stepping``, ``schedule``).
 - A schedule is a list of choices: which contender goes on, and whether it is killed or its step fails. The explorer
   keeps the schedules that are still to be run, and derives others from what each has shown (``reduction``).
-- Nothing here is imported before a test asks for ``cosmos_explore``.
+- Nothing here is imported before a test asks for ``cosmos_race.explore``.
 """

@@ -1,4 +1,4 @@
-"""The process of one contender of an exploration: what its function gets, and how it ends."""
+"""The process of one contender of an exploration: its whole life, and how it ends."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import gc
 import os
 import pickle
 import signal
-import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,29 +28,16 @@ from pytest_cosmos_venv.explore.stepping import (
 from pytest_cosmos_venv.explore.steps import WRITE, Places
 from pytest_cosmos_venv.explore.virtual_clock import seed_random, take_clock
 from pytest_cosmos_venv.processes.descendants import die_with_parent
+from pytest_cosmos_venv.races.contender import Contender, flush
 
+_TOOLKIT = str(Path(__file__).parent.parent)
 RETURNED, RAISED, NEVER_ENDS = "returned", "raised", "never ends"
 BEGIN, END, POINT = "begin", "end", "point"
 """Names of the steps of spans and points."""
 
 
-class ExploredContender:
-    """One of those whose steps are explored, as its own function sees it: the argument of every such function.
-
-    :param index: 0 for the first contender.
-    :param count: number of contenders.
-    :param folder: the explored folder, made anew for each schedule.
-    """
-
-    def __init__(self, index: int, count: int, folder: Path) -> None:
-        self.index = index
-        """0 for the first."""
-        self.count = count
-        """The number of contenders."""
-        self.name = contender_name(index)
-        """The contender's name in the timeline and in messages: ``contender-0``."""
-        self.folder = folder
-        """The explored folder, new in each schedule. Only what lies in it is seen."""
+class StepLog:
+    """Spans and points as steps of their own: the log of a contender that is explored."""
 
     @contextmanager
     def span(self, name: str) -> Iterator[None]:
@@ -96,16 +82,8 @@ class ExploredOutcome:
         return f"raised {self.error}" if self.how == RAISED else self.how
 
 
-def contender_name(index: int) -> str:
-    """Return the name of a contender.
-
-    :param index: 0 for the first.
-    """
-    return f"contender-{index}"
-
-
 def compete(
-    work: Callable[[ExploredContender], object],
+    work: Callable[[Contender], object],
     index: int,
     count: int,
     root: str,
@@ -137,7 +115,8 @@ def compete(
             seed_random(index)
             contender = Stepper(index, places, orders, reports, most_steps=most_steps, started_at=take_clock(times))
             become(contender)
-            outcome = _work(work, contender, ExploredContender(index, count, Path(root)), may_raise)
+            explored = Contender(index, count, Path(root), log=StepLog())
+            outcome = _work(work, contender, explored, may_raise)
             if not contender.is_over:
                 contender.report(ENDS, "end", "end", outcome)
                 is_to_stay = orders.receive()
@@ -151,7 +130,7 @@ def compete(
             if can_stay:
                 _close_all_but(kept)
             if is_to_stay:
-                _flush()
+                flush()
                 reports.send(can_stay)
             is_to_stay = can_stay
         code = 0
@@ -160,7 +139,7 @@ def compete(
     except BaseException:  # noqa: BLE001 - nothing may get back into the process that was forked
         traceback.print_exc()
     finally:
-        _flush()
+        flush()
         os._exit(code)
 
 
@@ -189,9 +168,9 @@ def _close_all_but(kept: set[int]) -> None:
 
 
 def _work(
-    work: Callable[[ExploredContender], object],
+    work: Callable[[Contender], object],
     steps: Stepper,
-    contender: ExploredContender,
+    contender: Contender,
     may_raise: tuple[type[BaseException], ...],
 ) -> bytes:
     """What becomes of the work, pickled; nothing where it was killed, however it was left then."""
@@ -218,8 +197,8 @@ def _work(
 
 
 def _own_lines(error: BaseException) -> str:
-    """The traceback of an error, without the lines of this package."""
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).parent != Path(__file__).parent]
+    """The traceback of an error, without the lines of the toolkit."""
+    frames = [each for each in traceback.extract_tb(error.__traceback__) if not each.filename.startswith(_TOOLKIT)]
     return "".join(traceback.format_list(frames))
 
 
@@ -228,14 +207,6 @@ def _mark(kind: str, name: str) -> None:
     if here is not None:
         touched = ((f"span:{name}", WRITE),)
         here.perform(kind, f"{kind} {name}", lambda: None, lambda: (touched, touched))
-
-
-def _flush() -> None:
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except Exception:  # noqa: BLE001, S110 - a stream that the test has replaced
-            pass
 
 
 def tell_where_on_signal(file: Any) -> None:

@@ -1,8 +1,7 @@
-"""The value of ``cosmos_explore``: it keeps the schedules that are still to be run, and stops where one fails."""
+"""An exploration: it keeps the schedules that are still to be run, and stops where one fails."""
 
 from __future__ import annotations
 
-import fcntl
 import heapq
 import os
 import pickle
@@ -16,17 +15,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_cosmos_venv import real_time
-from pytest_cosmos_venv.errors import ToolkitMisuse, UnfinishedExplorationWarning, require_count, require_seconds
+from pytest_cosmos_venv.errors import ToolkitMisuse, UnfinishedExplorationWarning
 from pytest_cosmos_venv.explore.reduction import Analysis, Cost
-from pytest_cosmos_venv.explore.run import ExploredRun
-from pytest_cosmos_venv.explore.schedule import Choice, Plan, Trace, Work
+from pytest_cosmos_venv.explore.run import Schedule
+from pytest_cosmos_venv.explore.schedule import Choice, Plan, Trace
 from pytest_cosmos_venv.explore.seeds import choices_of, seed_of
 from pytest_cosmos_venv.explore.workers import Worker, WorkerFailed, whoever_is_done
 
 _MOST_WORKERS = 2
 _LOOKS_FOR_SHORTER = 100  # schedules that are run after the first that has failed
-_MOST_CONTENDERS = 8
-_PREFIX = "cosmos-explore-"
 _KEPT_IN_MEMORY = (
     "With reuse=True, what a function keeps in memory also reaches later schedules, even if a `finally` would "
     "remove it: a kill skips that. Try reuse=False."
@@ -72,7 +69,7 @@ class Exploration:
 class FailingSchedule(AssertionError):
     """A schedule in which something is wrong.
 
-    :ivar seed: repeats the schedule, by ``cosmos_explore.replay``.
+    :ivar seed: repeats the schedule, by ``cosmos_race.replay``.
     :ivar run: the schedule as it went.
     :ivar exploration: what had been seen by then.
     :param failure: what is wrong, in words.
@@ -81,7 +78,7 @@ class FailingSchedule(AssertionError):
     :param exploration: as above; None for a schedule that was repeated.
     """
 
-    def __init__(self, failure: str, seed: str, run: ExploredRun, exploration: Exploration | None) -> None:
+    def __init__(self, failure: str, seed: str, run: Schedule, exploration: Exploration | None) -> None:
         self.seed = seed
         self.run = run
         self.exploration = exploration
@@ -92,159 +89,65 @@ class FailingSchedule(AssertionError):
         ends = "\n".join(f"{outcome.name} {outcome}" for outcome in run.outcomes)
         super().__init__(
             f"{failure}\n\nThe shortest schedule that was found{seen}:\n{run.table()}\n\n{ends}{drawn}{left}\n\n"
-            f"Again: cosmos_explore.replay({seed!r}, …)"
+            f"Again: cosmos_race.replay({seed!r}, …)"
         )
 
 
-class Explore:
-    """The fixture ``cosmos_explore``: call it with functions, and it runs them in every order that may matter.
+def explore(
+    plan: Plan, most: Cost, new_folder: Callable[[], Path], *, at_most: int, seconds: float, is_reduced: bool
+) -> Exploration:
+    """Run the contenders in every order of their steps within the bounds, each time in a new folder.
 
+    :param plan: what is explored.
+    :param most: the bounds of one schedule.
     :param new_folder: makes an empty folder.
+    :param at_most: number of schedules after which it stops, and warns of it.
+    :param seconds: time after which it stops, and warns of it.
+    :param is_reduced: whether to leave out schedules that come to the same as others.
+    :raises FailingSchedule: in a schedule something is wrong.
     """
+    __tracebackhide__ = True
+    search = _Search(plan, most, is_reduced=is_reduced)
+    with _workers(plan, new_folder, max(1, min(_MOST_WORKERS, len(os.sched_getaffinity(0))))) as workers:
+        found = search.run(workers, at_most=at_most, seconds=seconds)
+    if found is not None:
+        raise found
+    exploration = search.seen()
+    if not exploration.is_complete:
+        warnings.warn(UnfinishedExplorationWarning(str(exploration)), stacklevel=3)
+    return exploration
 
-    def __init__(self, new_folder: Callable[[], Path]) -> None:
-        self._new_folder = new_folder
 
-    def __call__(
-        self,
-        contenders: Sequence[Work],
-        *,
-        check: Callable[[ExploredRun], object] | None = None,
-        fresh: Callable[[Path], object] | None = None,
-        after: Work | None = None,
-        each_step: Callable[[Path], object] | None = None,
-        may_raise: type[BaseException] | tuple[type[BaseException], ...] = (),
-        preemptions: int = 2,
-        kills: int = 1,
-        errors: int = 0,
-        at_most: int = 20_000,
-        seconds: float = 60.0,
-        most_steps: int = 2_000,
-        reuse: bool = False,
-        reduction: bool = True,
-    ) -> Exploration:
-        """Run the contenders in every order of their steps within the bounds, each time in a new folder.
+def replay(seed: str, plan: Plan, new_folder: Callable[[], Path]) -> Schedule:
+    """Run one schedule again: the one that an exploration has found.
 
-        :param contenders: their functions; each gets an ``ExploredContender``.
-        :param check: gets each schedule that was run, an ``ExploredRun``, and raises an error where something is wrong.
-            It runs in another process than the test: what it changes in memory, the test does not see.
-        :param fresh: puts into the new folder what is to be there before the contenders begin.
-        :param after: the function of one more contender, which begins when all others have ended or were killed.
-        :param each_step: gets the folder after each step that changes something. No two changes commute then, so there
-            are many more schedules.
-        :param may_raise: exceptions with which a contender may end. One whose step was made to fail may end with any.
-        :param preemptions: switches away from a contender that could go on, at most, in one schedule.
-        :param kills: contenders that are killed, at most, in one schedule.
-        :param errors: steps that fail, with ENOSPC, EIO or EINTR, at most, in one schedule.
-        :param at_most: number of schedules after which it stops, and warns of it.
-        :param seconds: time after which it stops, and warns of it.
-        :param most_steps: number of steps of one contender after which it counts as one that never ends.
-        :param reuse: whether processes of contenders serve further schedules, which is faster: for functions that
-            keep nothing in memory, neither after they end nor while they run, since a kill skips what a ``finally``
-            would put back. What fails is shown as it went in new processes.
-        :param reduction: whether to leave out schedules that come to the same as others.
-        :returns: what was seen.
-        :raises FailingSchedule: in a schedule something is wrong. It is the one with the fewest preemptions, then kills
-            and errors, then steps, that was found.
-        :raises ToolkitMisuse: it is called in a way that cannot work.
-        """
-        __tracebackhide__ = True
-        for value, name in ((preemptions, "preemptions"), (kills, "kills"), (errors, "errors")):
-            require_count(value, name, least=0)
-        require_count(at_most, "at_most")
-        require_seconds(seconds, "seconds", is_positive=True)
-        plan = self._plan(contenders, check, fresh, after, each_step, may_raise, most_steps, reuse)
-        search = _Search(plan, Cost(preemptions, kills, errors), is_reduced=reduction)
-        with self._workers(plan, _worker_count()) as workers:
-            found = search.run(workers, at_most=at_most, seconds=seconds)
-        if found is not None:
-            raise found
-        exploration = search.seen()
-        if not exploration.is_complete:
-            warnings.warn(UnfinishedExplorationWarning(str(exploration)), stacklevel=2)
-        return exploration
+    :param seed: the schedule, as the failure has named it.
+    :param plan: what is explored.
+    :param new_folder: makes an empty folder.
+    :raises FailingSchedule: something is wrong in it.
+    :raises ToolkitMisuse: the seed is none.
+    """
+    __tracebackhide__ = True
+    choices, names = choices_of(seed)
+    with _workers(plan, new_folder, 1) as (worker,):
+        worker.start(seed, choices, names, with_run=True)
+        trace = _trace_of(worker)
+    run: Schedule = pickle.loads(trace.run)  # noqa: S301 - our own process has pickled it
+    if trace.failure:
+        raise FailingSchedule(trace.failure, seed, run, None)
+    return run
 
-    def replay(
-        self,
-        seed: str,
-        contenders: Sequence[Work],
-        *,
-        check: Callable[[ExploredRun], object] | None = None,
-        fresh: Callable[[Path], object] | None = None,
-        after: Work | None = None,
-        each_step: Callable[[Path], object] | None = None,
-        may_raise: type[BaseException] | tuple[type[BaseException], ...] = (),
-        most_steps: int = 2_000,
-    ) -> ExploredRun:
-        """Run one schedule again: the one that an exploration has found.
 
-        Where the code has changed so that the schedule cannot be followed, it goes on as it can, and ``divergence`` of
-        the run says where.
-
-        :param seed: the schedule, as the failure has named it.
-        :param contenders: as for the exploration.
-        :param check: as for the exploration.
-        :param fresh: as for the exploration.
-        :param after: as for the exploration.
-        :param each_step: as for the exploration.
-        :param may_raise: as for the exploration.
-        :param most_steps: as for the exploration.
-        :returns: the schedule as it went.
-        :raises FailingSchedule: something is wrong in it.
-        :raises ToolkitMisuse: the seed is none.
-        """
-        __tracebackhide__ = True
-        choices, names = choices_of(seed)
-        plan = self._plan(contenders, check, fresh, after, each_step, may_raise, most_steps)
-        with self._workers(plan, 1) as (worker,):
-            worker.start(seed, choices, names, with_run=True)
-            trace = _trace_of(worker)
-        run: ExploredRun = pickle.loads(trace.run)  # noqa: S301 - our own process has pickled it
-        if trace.failure:
-            raise FailingSchedule(trace.failure, seed, run, None)
-        return run
-
-    def _plan(
-        self,
-        contenders: Sequence[Work],
-        check: Callable[[ExploredRun], object] | None,
-        fresh: Callable[[Path], object] | None,
-        after: Work | None,
-        each_step: Callable[[Path], object] | None,
-        may_raise: type[BaseException] | tuple[type[BaseException], ...],
-        most_steps: int,
-        reuse: bool = False,
-    ) -> Plan:
-        if sys.platform != "linux":
-            raise ToolkitMisuse("cosmos_explore needs Linux: it looks at files and processes as they are there.")
-        if callable(contenders) or not contenders or not all(callable(work) for work in contenders):
-            raise ToolkitMisuse("cosmos_explore: give a list of functions, one for each contender: [work, work].")
-        if len(contenders) > _MOST_CONTENDERS:
-            raise ToolkitMisuse(
-                f"cosmos_explore: {len(contenders)} contenders; at most {_MOST_CONTENDERS} can be explored."
-            )
-        return Plan(
-            contenders=tuple(contenders),
-            after=after,
-            fresh=fresh,
-            check=check,
-            each_step=each_step,
-            may_raise=may_raise if isinstance(may_raise, tuple) else (may_raise,),
-            most_steps=most_steps,
-            reuse=reuse,
-        )
-
-    @contextmanager
-    def _workers(self, plan: Plan, count: int) -> Iterator[list[Worker]]:
-        with _fast_folder(self._new_folder) as folder:
-            workers: list[Worker] = []
-            with ExitStack() as ends:
-                for number in range(count):
-                    own = folder / f"worker-{number}"
-                    own.mkdir()
-                    workers.append(Worker(plan, own))
-                    ends.callback(workers[-1].close)
-                yield workers
+@contextmanager
+def _workers(plan: Plan, new_folder: Callable[[], Path], count: int) -> Iterator[list[Worker]]:
+    with _fast_folder(new_folder) as folder, ExitStack() as ends:
+        workers: list[Worker] = []
+        for number in range(count):
+            own = folder / f"worker-{number}"
+            own.mkdir()
+            workers.append(Worker(plan, own))
+            ends.callback(workers[-1].close)
+        yield workers
 
 
 class _Search:
@@ -361,7 +264,7 @@ class _Search:
     def _failing(self, worker: Worker, trace: Trace, choices: tuple[Choice, ...]) -> FailingSchedule:
         worker.start(choices, choices, with_run=True)
         again = _trace_of(worker)
-        run: ExploredRun = pickle.loads(again.run)  # noqa: S301 - our own process has pickled it
+        run: Schedule = pickle.loads(again.run)  # noqa: S301 - our own process has pickled it
         failure = again.failure or f"{trace.failure}\n({_did_not_fail_again(reuse=self._plan.reuse)})"
         return FailingSchedule(failure, seed_of(choices, again.steps), run, self.seen())
 
@@ -402,54 +305,20 @@ def _not_repeatable(other: str, *, reuse: bool) -> str:
     )
 
 
-def _worker_count() -> int:
-    return max(1, min(_MOST_WORKERS, len(os.sched_getaffinity(0))))
-
-
 @contextmanager
 def _fast_folder(new_folder: Callable[[], Path]) -> Iterator[Path]:
     """An empty folder in memory where there is one: each schedule makes its files anew."""
     memory = Path("/dev/shm")  # noqa: S108 - a folder of its own is made in it
-    if not (memory.is_dir() and os.access(memory, os.W_OK)):
+    if not os.access(memory, os.W_OK):
         yield new_folder()
         return
-    _sweep(memory)
-    folder, lock = _locked_folder(memory)
+    # With the namespace of the PID: containers may share the memory, and no processes.
+    prefix = f"cosmos-explore-{Path('/proc/self/ns/pid').stat().st_ino}-"
+    for left in memory.glob(f"{prefix}*"):
+        if not Path("/proc", left.name.removeprefix(prefix).partition("-")[0]).exists():
+            shutil.rmtree(left, ignore_errors=True)  # its exploration was killed
+    folder = Path(tempfile.mkdtemp(prefix=f"{prefix}{os.getpid()}-", dir=memory))
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-        os.close(lock)
-
-
-def _locked_folder(memory: Path) -> tuple[Path, int]:
-    """A new folder with a descriptor that has it locked for as long as this process or one of its workers lives."""
-    while True:
-        folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=memory))
-        if (lock := _lock(folder)) is not None:
-            return folder, lock
-
-
-def _sweep(memory: Path) -> None:
-    """Remove the folders of this user's explorations that were killed."""
-    for folder in memory.glob(f"{_PREFIX}*"):
-        if (lock := _lock(folder)) is not None:
-            shutil.rmtree(folder, ignore_errors=True)
-            os.close(lock)
-
-
-def _lock(folder: Path) -> int | None:
-    """A descriptor that has the folder locked; None where another process has it, or it is gone or somebody else's."""
-    try:
-        lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    except OSError:
-        return None
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # Another run that sweeps may have locked it in the moment between its making and this.
-        if os.path.samestat(os.fstat(lock), folder.lstat()):
-            return lock
-    except OSError:
-        pass
-    os.close(lock)
-    return None

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_cosmos_venv.explore.contender import BEGIN, END, POINT, ExploredOutcome, contender_name
+from pytest_cosmos_venv.explore.contender import BEGIN, END, POINT, ExploredOutcome
 from pytest_cosmos_venv.explore.steps import GO, KILL, ExploredStep
-from pytest_cosmos_venv.races.event_log import Span
-from pytest_cosmos_venv.races.timeline import Timeline
+from pytest_cosmos_venv.races.meeting import contender_name
+from pytest_cosmos_venv.races.timeline import Span, Timeline
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +21,7 @@ _RANDOM_NAME = re.compile(r"([0-9a-f]{6})[0-9a-f]{10,}")
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExploredRun:
+class Schedule:
     """One schedule that was run.
 
     :param outcomes: what became of each contender.
@@ -48,38 +48,22 @@ class ExploredRun:
     @property
     def timeline(self) -> Timeline:
         """The spans and points of the contenders' functions. A second stands for a step."""
-        return Timeline(self._spans())
-
-    def _spans(self) -> list[Span]:
         spans: list[Span] = []
         begun: dict[tuple[int, str], list[int]] = {}
         for at, step in enumerate(self.steps, start=1):
-            name = step.text.partition(" ")[2]
-            key = (step.contender, name)
-            if step.action == GO and step.name == BEGIN:
-                begun.setdefault(key, []).append(at)
-            elif step.action == GO and step.name == END and begun.get(key):
-                spans.append(Span(contender_name(step.contender), name, begun[key].pop(), at))
-            elif step.action == GO and step.name == POINT:
-                spans.append(Span(contender_name(step.contender), name, at, at))
-            elif step.action == KILL:
+            name, actor = step.text.partition(" ")[2], contender_name(step.contender)
+            if step.action == KILL:
                 for (contender, open_name), starts in begun.items():
                     while contender == step.contender and starts:
-                        spans.append(Span(contender_name(contender), open_name, starts.pop(), at))
+                        spans.append(Span(actor, open_name, starts.pop(), at))
+            elif step.action == GO and step.name == BEGIN:
+                begun.setdefault((step.contender, name), []).append(at)
+            elif step.action == GO and step.name == END and begun.get((step.contender, name)):
+                spans.append(Span(actor, name, begun[step.contender, name].pop(), at))
+            elif step.action == GO and step.name == POINT:
+                spans.append(Span(actor, name, at, at))
         spans += [Span(contender_name(who), name, at, None) for (who, name), starts in begun.items() for at in starts]
-        return spans
-
-    def to_svg(self, *, title: str = "") -> str:
-        """Return the schedule as an SVG picture: a row for each kind of step of each contender; a second is a step.
-
-        :param title: stands above the picture.
-        """
-        spans = [
-            Span(contender_name(step.contender), step.text, at, at + 1)
-            for at, step in enumerate(self.steps)
-            if step.name not in {BEGIN, END, POINT}
-        ]
-        return Timeline([*self._spans(), *spans]).to_svg(title=title)
+        return Timeline(spans)
 
     def table(self, *, most: int = 120) -> str:
         """Return the steps as a table with a column for each contender.

@@ -24,13 +24,11 @@ from pytest_cosmos_venv.explore.contender import (
     NEVER_ENDS,
     RAISED,
     RETURNED,
-    ExploredContender,
     ExploredOutcome,
     compete,
-    contender_name,
     tell_where_on_signal,
 )
-from pytest_cosmos_venv.explore.run import ExploredRun
+from pytest_cosmos_venv.explore.run import Schedule
 from pytest_cosmos_venv.explore.stepping import (
     AT,
     BLOCKED,
@@ -54,8 +52,10 @@ from pytest_cosmos_venv.explore.steps import (
 )
 from pytest_cosmos_venv.explore.virtual_clock import times_ahead
 from pytest_cosmos_venv.processes.descendants import end_descendants
+from pytest_cosmos_venv.races.contender import Contender
+from pytest_cosmos_venv.races.meeting import contender_name
 
-Work = Callable[[ExploredContender], object]
+Work = Callable[[Contender], object]
 Choice = tuple[int, str]
 """A contender, and what is done with it: ``go``, ``kill``, or the name of an error."""
 READY, ASLEEP, DUE, WAITING, OVER = "a", "s", "d", "b", "e"
@@ -88,7 +88,7 @@ class Plan:
     contenders: tuple[Work, ...]
     after: Work | None = None
     fresh: Callable[[Path], object] | None = None
-    check: Callable[[ExploredRun], object] | None = None
+    check: Callable[[Schedule], object] | None = None
     each_step: Callable[[Path], object] | None = None
     may_raise: tuple[type[BaseException], ...] = ()
     most_steps: int = 2_000
@@ -107,7 +107,7 @@ class Trace(NamedTuple):
     :param standing: before each step, a letter for each contender.
     :param failure: what was wrong, in words; empty: nothing.
     :param divergence: where the schedule could not be followed; empty: nowhere.
-    :param run: the ``ExploredRun``, pickled; empty where nobody has asked for it.
+    :param run: the ``Schedule``, pickled; empty where nobody has asked for it.
     """
 
     steps: list[ExploredStep]
@@ -216,7 +216,7 @@ class Bench:
             process.close()
         self._idle.clear()
 
-    def _judge(self, run: ExploredRun) -> str:
+    def _judge(self, run: Schedule) -> str:
         for outcome in run.outcomes:
             if outcome.how in {NEVER_ENDS, "died"} or outcome.traceback:
                 return f"{outcome.name} {outcome}\n{outcome.traceback}".strip()
@@ -542,13 +542,13 @@ class _Running:
             return True
         return not {process.pid for process in self._idle.values()}.issuperset(map(int, children.split()))
 
-    def result(self, root: Path) -> ExploredRun:
+    def result(self, root: Path) -> Schedule:
         """What came of it.
 
         :param root: the explored folder.
         """
         outcomes = tuple(process.outcome for process in self._processes if process.outcome is not None)
-        return ExploredRun(outcomes=outcomes, steps=tuple(self.steps), folder=root, divergence=self.divergence)
+        return Schedule(outcomes=outcomes, steps=tuple(self.steps), folder=root, divergence=self.divergence)
 
 
 def end_others() -> None:

@@ -1,32 +1,37 @@
-"""The process of one contender: it takes its place, waits for the start, does its work, and writes down what came of
-it.
-"""
+"""A contender as its own function sees it, and the whole life of one that ``cosmos_race(function)`` starts."""
 
 from __future__ import annotations
 
 import faulthandler
+import importlib
+import importlib.util
 import os
 import pickle
 import signal
 import sys
 import tempfile
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
 from pytest_cosmos_venv.environments.virtualenv_dirs import foreign_directories_refused
-from pytest_cosmos_venv.races.event_log import ACTOR_VARIABLE, EventLog
-from pytest_cosmos_venv.races.messages import EVENTS, RaceOrder, Result, Work
+from pytest_cosmos_venv.errors import ToolkitMisuse, require_seconds, require_text
+from pytest_cosmos_venv.races.meeting import Meeting, contender_name
+from pytest_cosmos_venv.races.timeline import ACTOR_VARIABLE, EventLog, Timeline
 
+RUNTIME_VARIABLE = "XDG_RUNTIME_DIR"
+"""Names the folder in which services of a user keep their sockets."""
 WHERE_ARE_YOU = signal.SIGQUIT
 WHERE = "(most recent call first)"
 """Stands in what a contender answers."""
-
 TASK = "task"
 """Name of the span from a contender's start to its end."""
-
+BARRIER_TIMEOUT = 30.0
+ONCE_TIMEOUT = 120.0
 START_INTERPRETER = (
     "import sys; index, ready, start = map(int, sys.argv[2:5]); sys.path[:] = sys.argv[5:]; "
     "from pytest_cosmos_venv.races.contender import start_fresh; start_fresh(sys.argv[1], index, ready, start)"
@@ -34,21 +39,34 @@ START_INTERPRETER = (
 
 
 class Contender:
-    """One of those that race, as its own work sees it: the first argument of every function that races.
+    """One of those that race, each a process of its own: the first argument of every function that races.
 
-    :param order: the race.
+    In a test marked ``cosmos_race`` it is the fixture ``cosmos_race``.
+
     :param index: 0 for the first contender.
+    :param count: number of contenders.
+    :param folder: the folder that all contenders share.
+    :param meeting: where they meet; None: they are explored, and meet nowhere.
+    :param log: has ``span`` and ``point``; None: the events of the meeting, if there is one.
     """
 
-    def __init__(self, order: RaceOrder, index: int) -> None:
-        self._order = order
-        self._log = EventLog(order.folder / EVENTS, actor=order.names[index])
+    def __init__(
+        self, index: int, count: int, folder: Path, *, meeting: Meeting | None = None, log: Any = None
+    ) -> None:
         self.index = index
         """0 for the first."""
-        self.count = len(order.names)
+        self.count = count
         """The number of contenders."""
-        self.name = order.names[index]
+        self.name = contender_name(index)
         """The contender's name in the timeline and in messages: ``contender-0``."""
+        self.folder = folder
+        """A folder that all contenders of this race share, and no other race; a new one for each explored schedule."""
+        self._meeting = meeting
+        self._log = EventLog(meeting.events, actor=self.name) if log is None and meeting is not None else log
+        self._visits: Counter[str] = Counter()
+
+    def __repr__(self) -> str:
+        return f"<{self.name} of {self.count}>"
 
     @contextmanager
     def span(self, name: str) -> Iterator[None]:
@@ -56,19 +74,184 @@ class Contender:
 
         :param name: the name of the span.
         """
-        with self._log.span(name):
+        with nullcontext() if self._log is None else self._log.span(name):
             yield
 
     def point(self, name: str) -> None:
-        """Let an event appear in the timeline. Where the race says ``kill_at`` or ``stop_at`` this name, it happens
-        here.
+        """Let an event appear in the timeline. Where the race says ``kill_at`` or ``stop_at`` this name, it is there.
 
         :param name: the name of the event.
         """
-        self._log.point(name)
-        act = self._order.acts.get(name)
-        if act is not None and act.victim in {None, self.index} and self._is_first_at(name):
-            os.kill(os.getpid(), act.signal)
+        if self._log is not None:
+            self._log.point(name)
+
+    def barrier(self, name: str, *, timeout: float = BARRIER_TIMEOUT) -> None:
+        """Wait until all contenders have come here. A name may be used again, as in a loop.
+
+        :param name: the name of the barrier.
+        :param timeout: seconds that this contender waits.
+        :raises pytest.fail.Exception: with the contenders that are missing: at once when one of them has ended, else
+            after ``timeout``.
+        """
+        __tracebackhide__ = True
+        require_text(name, "name")
+        require_seconds(timeout, "timeout")
+        visit = self._visits[name]
+        self._visits[name] += 1
+        with self.span(f"barrier {name}"):
+            place = f"barrier {visit} {name}"
+            self._met.wait_for_all(place, self.index, what=f"barrier {name!r}", timeout=timeout)
+
+    def once(self, name: str, factory: Callable[[], Any], *, timeout: float = ONCE_TIMEOUT) -> Any:
+        """Return the value that ``factory()`` returned in the contender that came first; no other one calls it.
+
+        When that contender dies or the factory raises, the next one calls it: write it so that it can begin again.
+
+        :param name: the name of the value; another name is another value.
+        :param factory: returns a path, or what JSON can hold.
+        :param timeout: seconds to wait while another contender is making it.
+        """
+        return self._met.once(name, factory, timeout=timeout)
+
+    @property
+    def timeline(self) -> Timeline:
+        """All that the contenders have written so far. After a barrier that is all that happened before it."""
+        return Timeline.read(self._met.events)
+
+    @property
+    def _met(self) -> Meeting:
+        if self._meeting is None:
+            raise ToolkitMisuse(
+                "Contenders that are explored go on one at a time: there is no barrier, no once and no timeline for "
+                "them. The timeline of a schedule is that of its run, which `check` gets."
+            )
+        return self._meeting
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModuleAt:
+    """A module and its file: test files can often not be imported by their name alone.
+
+    :param name: the module's name, as ``sys.modules`` has it.
+    :param file: path of its file; None: it is imported by its name.
+    """
+
+    name: str
+    file: str | None
+
+    def load(self) -> None:
+        """Make ``sys.modules`` hold the module under this name.
+
+        :raises ImportError: it is not there, or its file is no Python file.
+        """
+        if self.name in sys.modules:
+            return
+        if self.file is None or _is_found_at(self.name, self.file):
+            importlib.import_module(self.name)
+            return
+        spec = importlib.util.spec_from_file_location(self.name, self.file)
+        if spec is None or spec.loader is None:
+            raise ImportError(f"{self.file} is no Python file")
+        sys.modules[self.name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[self.name])
+
+
+def _is_found_at(name: str, file: str) -> bool:
+    try:
+        spec = importlib.util.find_spec(name)
+    except (ImportError, ValueError):
+        return False
+    return spec is not None and spec.origin is not None and Path(spec.origin).resolve() == Path(file).resolve()
+
+
+@dataclass(frozen=True, kw_only=True)
+class RaceOrder:
+    """One race, as its contenders need to know it.
+
+    :param meeting: where they meet; its folder holds outputs and outcomes too.
+    :param sys_path: ``sys.path`` of the test's process, for contenders that start an interpreter.
+    :param directory: the current directory of the contenders.
+    :param variables: all of their environment.
+    :param fresh: whether each contender starts an interpreter of its own.
+    :param modules: modules that define the functions; they are imported before ``work`` is unpickled.
+    :param work: the functions, one for each contender, and their arguments, pickled.
+    :param acts: name of a contender's own point -> the signal that the first one there sends itself.
+    :param services: patterns of processes that stay by design.
+    :param plain: whether of what contenders return plain data alone is taken in.
+    """
+
+    meeting: Meeting
+    sys_path: tuple[str, ...]
+    directory: str
+    variables: Mapping[str, str]
+    fresh: bool
+    modules: tuple[ModuleAt, ...]
+    work: bytes
+    acts: Mapping[str, int]
+    services: tuple[str, ...]
+    plain: bool
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the contenders."""
+        return tuple(map(contender_name, range(self.meeting.count)))
+
+    def output_of(self, index: int) -> Path:
+        """Return the file in which a contender's standard streams end.
+
+        :param index: the index of the contender, from 0.
+        """
+        return self.meeting.folder / f"{index}.out"
+
+    def outcome_of(self, index: int) -> Path:
+        """Return the file with a contender's pickled ``Result``; it is there once the function is done.
+
+        :param index: the index of the contender, from 0.
+        """
+        return self.meeting.folder / f"{index}.outcome"
+
+    def claim_of(self, point: str) -> Path:
+        """Return the file that names the contender which was stopped or killed at a point of its own.
+
+        :param point: name of the point.
+        """
+        return self.meeting.folder / f"{point.encode().hex()}.claim"
+
+    @property
+    def file(self) -> Path:
+        """The file of the order itself, for a contender that starts as an interpreter."""
+        return self.meeting.folder / "order.pickle"
+
+    def save(self) -> None:
+        """Write the order into the race's folder."""
+        self.file.write_bytes(pickle.dumps(self))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """The result of a contender's function, which it leaves when it comes to its end.
+
+    :param value: what the function returned, pickled.
+    :param error: type and text of what it raised, or None.
+    :param traceback: the same at length.
+    """
+
+    value: bytes | None = None
+    error: str | None = None
+    traceback: str | None = None
+
+
+class _Racing(Contender):
+    """A contender of ``cosmos_race(function)``, which is killed or stopped at a point where the race says so."""
+
+    def __init__(self, order: RaceOrder, index: int) -> None:
+        super().__init__(index, order.meeting.count, order.meeting.shared, meeting=order.meeting)
+        self._order = order
+
+    def point(self, name: str) -> None:
+        super().point(name)
+        if name in self._order.acts and self._is_first_at(name):
+            os.kill(os.getpid(), self._order.acts[name])
 
     def _is_first_at(self, name: str) -> bool:
         """Whether this contender is the first at the point. Only one is stopped or killed, and only once."""
@@ -81,7 +264,7 @@ class Contender:
 
 
 def start_fresh(order_file: str, index: int, ready: int, start: int) -> NoReturn:
-    """The whole life of a contender that began as an interpreter.
+    """Live the whole life of a contender that began as an interpreter.
 
     :param order_file: file of the pickled ``RaceOrder``.
     :param index: 0 for the first contender.
@@ -93,7 +276,7 @@ def start_fresh(order_file: str, index: int, ready: int, start: int) -> NoReturn
 
 
 def compete(order: RaceOrder, index: int, ready: int, start: int) -> NoReturn:
-    """The whole life of a contender, from the fork on.
+    """Live the whole life of a contender, from the fork on.
 
     :param order: the race.
     :param index: 0 for the first contender.
@@ -108,44 +291,43 @@ def compete(order: RaceOrder, index: int, ready: int, start: int) -> NoReturn:
     except BaseException:  # noqa: BLE001 - nothing may get back into the process that was forked
         traceback.print_exc()
     finally:
-        _flush()
+        flush()
         os._exit(code)
 
 
 def _take_place(order: RaceOrder, index: int) -> None:
     """Look, from here on, like a process that the test itself has just started."""
-    _redirect(order.output_of(index))
+    file = os.open(order.output_of(index), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    for source, target in ((os.open(os.devnull, os.O_RDONLY), 0), (file, 1), (file, 2)):
+        os.dup2(source, target)
+    for stream in (sys.stdout, sys.stderr):
+        # What a contender says before it is killed is to be read.
+        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     os.environ.clear()
-    os.environ.update({**order.variables, ACTOR_VARIABLE: order.names[index]})
+    os.environ.update({**order.variables, ACTOR_VARIABLE: contender_name(index)})
     os.chdir(order.directory)
     tempfile.tempdir = None
     # When its time is over the race asks with this signal where a contender is.
     faulthandler.register(WHERE_ARE_YOU)
 
 
-def _redirect(output: Path) -> None:
-    nothing, file = os.open(os.devnull, os.O_RDONLY), os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    os.dup2(nothing, 0)
-    os.dup2(file, 1)
-    os.dup2(file, 2)
-    for stream in (sys.stdout, sys.stderr):
-        # What a contender says before it is killed is to be read.
-        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
-
-
 def _work(order: RaceOrder, index: int, ready: int, start: int) -> int:
-    contender = Contender(order, index)
+    contender = _Racing(order, index)
+    order.meeting.introduce(index)
     try:
         for module in order.modules:
             module.load()
-        work: Work = pickle.loads(order.work)  # noqa: S301 - the test's own process made it
+        functions, arguments = pickle.loads(order.work)  # noqa: S301 - the test's own process made it
         os.close(ready)
         os.read(start, 1)
         with contender.span(TASK):
-            value = work.functions[index](contender, *work.arguments)
+            value = functions[index](contender, *arguments)
         _leave(order, index, Result(value=_pickled(value)))
     except BaseException as error:  # noqa: BLE001 - whatever it is, it is the contender's outcome
-        _leave(order, index, Result(error=f"{type(error).__name__}: {error}", traceback=_traceback(error)))
+        # Our own frame at the top of the traceback tells nothing.
+        own = error.__traceback__.tb_next if error.__traceback__ is not None else None
+        lines = traceback.format_exception(type(error), error, own)
+        _leave(order, index, Result(error=f"{type(error).__name__}: {error}", traceback="".join(lines)))
         return _exit_code(error)
     return 0
 
@@ -167,21 +349,16 @@ def _leave(order: RaceOrder, index: int, result: Result) -> None:
     draft.replace(place)
 
 
-def _traceback(error: BaseException) -> str:
-    """The traceback of an error, without our own frame at its top."""
-    own = error.__traceback__
-    return "".join(traceback.format_exception(type(error), error, own.tb_next if own is not None else None))
-
-
 def _exit_code(error: BaseException) -> int:
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else int(error.code is not None)
     return 128 + signal.SIGINT if isinstance(error, KeyboardInterrupt) else 1
 
 
-def _flush() -> None:
+def flush() -> None:
+    """Write out what the standard streams still hold, whatever the function has put in their place."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except (OSError, ValueError):  # the work has closed it
+        except Exception:  # noqa: BLE001, S112 - a stream of the test may raise what it likes
             continue

@@ -3,36 +3,99 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_cosmos_venv import real_time
-from pytest_cosmos_venv.errors import ToolkitMisuse, require, with_timeout
-from pytest_cosmos_venv.races.contender import WHERE, WHERE_ARE_YOU
-from pytest_cosmos_venv.races.messages import RUNTIME_VARIABLE, RaceOrder
-from pytest_cosmos_venv.races.plan import (
-    LOOK_AGAIN,
-    Plan,
+from pytest_cosmos_venv.environments.sdist import SourceBuild
+from pytest_cosmos_venv.errors import RecordDict, ToolkitMisuse, require, require_seconds
+from pytest_cosmos_venv.races.contender import RUNTIME_VARIABLE, WHERE, WHERE_ARE_YOU, RaceOrder
+from pytest_cosmos_venv.races.points import (
+    NEEDS,
+    WAITING,
+    FakeDbtBuilds,
     Point,
     Sighting,
-    is_own,
-    is_stopped,
-    known_names,
-    name_of,
+    has_acted,
+    lock_owner,
     own_point,
+    seen_points,
 )
-from pytest_cosmos_venv.races.result import Observations, Race, RaceFailure, contender_of, failure_message
-from pytest_cosmos_venv.races.supervisor_client import SupervisorLink
+from pytest_cosmos_venv.races.prepared import SupervisorLink
+from pytest_cosmos_venv.races.result import Outcome, Race, RaceFailure, failure_message, read_outcome
+from pytest_cosmos_venv.races.timeline import ACTOR_VARIABLE, INSTALL, Span, Timeline
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from pytest_cosmos_venv.races.timeline import Timeline
-
+_LOOK_AGAIN = 0.001  # seconds: a task may pass a point, such as a lock that is free at once, in a few milliseconds
 _PATIENCE = 0.05
 _LONGEST_ANSWER = 0.5
+_OUTSIDE = "seen from outside"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """The plan of a race: what is to happen beside the work, at which points, and how long all may take.
+
+    :param kill_at: point at which a contender is killed: a name or a point.
+    :param stop_at: point at which a contender is stopped.
+    :param virtualenv_dir: the directory that the contenders share, for ``creating`` and ``locked``.
+    :param fakes: the fakes of the test, for ``installing`` and ``running``.
+    :param timeout: seconds for the whole race.
+    :param grace: seconds for what contenders leave running to end by itself.
+    """
+
+    kill_at: str | Point | None
+    stop_at: str | Point | None
+    virtualenv_dir: Path | None
+    fakes: FakeDbtBuilds
+    timeout: float
+    grace: float
+
+    def check(self) -> None:
+        """Refuse what means nothing here.
+
+        :raises ToolkitMisuse: with what is missing.
+        """
+        can_see = {
+            "creating": self.virtualenv_dir,
+            "locked": self.virtualenv_dir,
+            "installing": self.fakes.wheelhouse,
+            "running": self.fakes.records or None,
+        }
+        for parameter, point in (("kill_at", self.kill_at), ("stop_at", self.stop_at)):
+            require(point, parameter, (str, Point, type(None)), "the name of a point, or a Point")
+            if isinstance(point, str) and point in NEEDS and can_see[point] is None:
+                raise ToolkitMisuse(f"{parameter}={point!r} is seen from outside and needs {NEEDS[point]}.")
+        if self.kill_at is not None and self.stop_at is not None and name_of(self.kill_at) == name_of(self.stop_at):
+            raise ToolkitMisuse(f"kill_at and stop_at are both {name_of(self.kill_at)!r}: only one can happen there.")
+        require_seconds(self.grace, "grace")
+        require_seconds(self.timeout, "timeout", is_positive=True)
+
+    @property
+    def acts(self) -> dict[str, int]:
+        """Signals that contenders send themselves at points of their own."""
+        pairs = ((self.kill_at, signal.SIGKILL), (self.stop_at, signal.SIGSTOP))
+        return {name_of(point): int(number) for point, number in pairs if point and is_own(point)}
+
+
+def is_own(point: str | Point) -> bool:
+    """Return whether contenders tell this point of themselves, by ``contender.point(name)``.
+
+    :param point: a point or its name.
+    """
+    return isinstance(point, str) and point not in {*NEEDS, WAITING}
+
+
+def name_of(point: str | Point) -> str:
+    """Return the name of a point.
+
+    :param point: the point itself, or its name already.
+    """
+    return point if isinstance(point, str) else point.name
 
 
 class RunningRace:
@@ -49,23 +112,17 @@ class RunningRace:
         self._keep = keep
         self._order = order
         self._plan = plan
-        self._points = plan.points(order)
+        self._points = seen_points(order, plan.fakes, plan.virtualenv_dir)
+        self._earlier_builds = {_key(build) for build in plan.fakes.builds()}
         self._sightings: dict[str, Sighting] = {}
-        self._seen: dict[str, Sighting] = {}
         self._stops: dict[int, tuple[float, float | None]] = {}
-        self._observations = Observations(
-            order=order,
-            link=link,
-            calls=plan.fakes.calls,
-            builds=plan.new_builds(),
-            seen=self._seen,
-            stops=self._stops,
-        )
         self._watched: dict[str, Callable[[Sighting], None]] = {}
         self._killed: set[int] = set()
         self._began = real_time.monotonic()
         self._end = self._began + plan.timeout
-        self._watch_for_plan()
+        for point, act in ((plan.kill_at, self._kill_who_is_there), (plan.stop_at, self._stop_who_is_there)):
+            if point is not None:
+                self._watch(point, act)
 
     def __enter__(self) -> RunningRace:
         __tracebackhide__ = True
@@ -106,11 +163,13 @@ class RunningRace:
     @property
     def timeline(self) -> Timeline:
         """The timeline up to now."""
-        return self._observations.timeline
+        told = [self._closed_by_death(span) for span in Timeline.read(self._order.meeting.events)]
+        # A test's record may hold calls of dbt that others made.
+        calls = [call for call in self._plan.fakes.calls() if call.env.get(ACTOR_VARIABLE) in self._order.names]
+        return Timeline([*told, *self._spans_from_outside()]).with_calls(calls)
 
-    @with_timeout
     def wait_for(self, point: str | Point, *, timeout: float | None = None) -> Sighting:
-        """The sighting of a point, as soon as one contender has reached it.
+        """Return the sighting of a point, as soon as one contender has reached it.
 
         :param point: a point; or ``creating``, ``locked``, ``waiting``, ``installing``, ``running``; or the name of one
             that contenders tell of by ``contender.point(name)``.
@@ -120,9 +179,7 @@ class RunningRace:
         __tracebackhide__ = True
         require(point, "point", (str, Point), "the name of a point, or a Point")
         name = name_of(point)
-        if isinstance(point, Point):
-            self._points[name] = point
-        self._watched.setdefault(name, lambda _: None)
+        self._watch(point, self._watched.get(name, lambda _: None))
         self._wait(
             lambda: name in self._sightings or not self._link.running, f"have not reached {name!r}", within=timeout
         )
@@ -130,13 +187,6 @@ class RunningRace:
         if name not in self._sightings:
             raise self._failure(f"All contenders have ended, and none has reached {name!r}{self._others()}.")
         return self._sightings[name]
-
-    def point(self, name: str) -> Point:
-        """The point that ``wait_for(name)`` looks for: with it, one can wait for one of several.
-
-        :param name: the name, as ``wait_for`` takes it.
-        """
-        return self._points.get(name) or own_point(self._order, name)
 
     def kill(self, index: int, *, tree: bool = False) -> None:
         """End a contender by SIGKILL; it is dead when this returns.
@@ -146,7 +196,8 @@ class RunningRace:
             killed.
         """
         __tracebackhide__ = True
-        self._signal_kill(index, tree=tree)
+        self._link.signal(index, signal.SIGKILL, tree=tree)
+        self._killed.add(index)
         self._wait(lambda: index not in self._link.running, "have not died")
 
     def stop(self, index: int, *, tree: bool = True) -> None:
@@ -157,7 +208,10 @@ class RunningRace:
         """
         __tracebackhide__ = True
         self._signal_stop(index, tree=tree)
-        self._wait(lambda: index not in self._link.running or is_stopped(self._link.pids[index]), "have not stopped")
+        self._wait(
+            lambda: index not in self._link.running or has_acted(self._link.pids[index], signal.SIGSTOP),
+            "have not stopped",
+        )
 
     def resume(self, index: int) -> None:
         """Let a contender that was stopped go on, with all that it started.
@@ -178,7 +232,13 @@ class RunningRace:
         self._wait(lambda: not self._link.running, "have not ended")
         self._look()
         self._link.finish(grace=self._plan.grace)
-        race = self._observations.race(self._sightings)
+        race = Race(
+            outcomes=self._outcomes(),
+            timeline=self.timeline,
+            sightings=RecordDict(self._sightings, what="point that this race waited for"),
+            left_behind=self._link.left_behind,
+            services=self._link.services,
+        )
         for value in race.values:
             self._keep(value)
         self._check_plan(race)
@@ -198,79 +258,60 @@ class RunningRace:
         finally:
             self._link.close()
 
-    def _watch_for_plan(self) -> None:
-        plan = self._plan
-        if plan.kill_at is not None:
-            self._watched[name_of(plan.kill_at)] = self._kill_who_is_there
-        if plan.stop_at is not None:
-            self._watched[name_of(plan.stop_at)] = self._stop_who_is_there
-        if plan.continue_at is not None:
-            self._watched[name_of(plan.continue_at)] = lambda _: self._resume_all()
-
-    def _kill_who_is_there(self, sighting: Sighting) -> None:
-        index = self._who(sighting)
-        self._killed.add(index)
-        if not is_own(self._plan.kill_at):  # there it has done it itself, on the very spot
-            self._signal_kill(index, tree=False)
-
-    def _stop_who_is_there(self, sighting: Sighting) -> None:
-        index = self._who(sighting)
-        # At a point of its own it has stopped itself, and alone, on the very spot; here what it started is stopped.
-        self._signal_stop(index, tree=True)
-        self._stops[index] = (sighting.at, None)
-        if self._plan.continue_at is not None and name_of(self._plan.continue_at) in self._sightings:
-            self.resume(index)
-
-    def _signal_kill(self, index: int, *, tree: bool) -> None:
-        self._link.signal(index, signal.SIGKILL, tree=tree)
-        self._killed.add(index)
-
-    def _signal_stop(self, index: int, *, tree: bool) -> None:
-        self._link.signal(index, signal.SIGSTOP, tree=tree)
-        self._stops[index] = (real_time.now(), None)
-
-    def _resume_all(self) -> None:
-        for index in self._stopped():
-            self.resume(index)
-
-    def _stopped(self) -> set[int]:
-        return {index for index, (_, end) in self._stops.items() if end is None}
-
-    def _who(self, sighting: Sighting) -> int:
-        if self._plan.victim is not None:
-            return self._plan.victim
-        if sighting.actor in self._order.names:
-            return self._order.names.index(sighting.actor)
-        if len(self._order.names) == 1:
-            return 0
-        if len(self._link.running) == 1:
-            return self._link.running[0]
-        raise ToolkitMisuse(
-            f"{sighting.what} was seen, but it cannot be told which of {len(self._link.running)} contenders is there: "
-            "say which one is meant with victim=INDEX."
-        )
+    def _watch(self, point: str | Point, act: Callable[[Sighting], None]) -> None:
+        if isinstance(point, Point):
+            self._points[point.name] = point
+        self._watched[name_of(point)] = act
 
     def _look(self) -> None:
         """Look at every point that is waited for and that has not been reached."""
         for name, act in list(self._watched.items()):
             if name not in self._sightings:
-                sighting = self.point(name).look()
+                sighting = (self._points.get(name) or own_point(self._order, name)).look()
                 if sighting is not None:
                     self._sightings[name] = self._with_actor(sighting)
-                    if not is_own(name) or name in self._points:
-                        self._seen[name] = self._sightings[name]
                     act(self._sightings[name])
 
     def _with_actor(self, sighting: Sighting) -> Sighting:
         if sighting.actor is not None:
             return sighting
-        index = contender_of(sighting.pid, self._link.pids, self._order.names, self._plan.virtualenv_dir)
+        directory, pid = self._plan.virtualenv_dir, sighting.pid
+        if pid is None and directory is not None:
+            pid = lock_owner(directory)
+        index = None if pid is None else _contender_of(pid, self._link.pids, self._order.names)
         return sighting if index is None else replace(sighting, actor=self._order.names[index])
+
+    def _kill_who_is_there(self, sighting: Sighting) -> None:
+        index = self._who(sighting)
+        self._killed.add(index)
+        if self._plan.kill_at is not None and not is_own(self._plan.kill_at):  # there it has done it itself
+            self._link.signal(index, signal.SIGKILL, tree=False)
+
+    def _stop_who_is_there(self, sighting: Sighting) -> None:
+        # At a point of its own it has stopped itself, and alone; here what it started is stopped.
+        self._signal_stop(self._who(sighting), tree=True)
+
+    def _signal_stop(self, index: int, *, tree: bool) -> None:
+        self._link.signal(index, signal.SIGSTOP, tree=tree)
+        self._stops[index] = (real_time.now(), None)
+
+    def _stopped(self) -> set[int]:
+        return {index for index, (_, end) in self._stops.items() if end is None}
+
+    def _who(self, sighting: Sighting) -> int:
+        if sighting.actor in self._order.names:
+            return self._order.names.index(sighting.actor)
+        if len(self._link.running) == 1:
+            return self._link.running[0]
+        raise ToolkitMisuse(
+            f"{sighting.what} was seen, but it cannot be told which of {len(self._link.running)} contenders is there: "
+            "lead the race by hand with cosmos_race.start(…), wait_for(point) and kill(index)."
+        )
 
     def _wait(self, is_so: Callable[[], bool], what: str, *, within: float | None = None) -> None:
         __tracebackhide__ = True
         if not self._link.has_begun:
-            raise ToolkitMisuse("This race has not begun: write `with cosmos_task_race.start(...) as race:`.")
+            raise ToolkitMisuse("This race has not begun: write `with cosmos_race.start(...) as race:`.")
         self._wait_until(is_so, what, within=within)
 
     def _wait_until(self, is_so: Callable[[], bool], what: str, *, within: float | None = None) -> None:
@@ -281,10 +322,11 @@ class RunningRace:
             self._look()
             # Only stopped contenders are left: without this the race would wait for them until its time is over.
             if set(self._link.running) <= self._stopped() and self._plan.stop_at is not None:
-                self._resume_all()
-            self._link.listen(LOOK_AGAIN if self._watched.keys() - self._sightings.keys() else _PATIENCE)
+                for index in self._stopped():
+                    self.resume(index)
+            self._link.listen(_LOOK_AGAIN if self._watched.keys() - self._sightings.keys() else _PATIENCE)
             if real_time.monotonic() > end:
-                self._seen["timeout"] = Sighting(at=real_time.now(), actor="race")
+                self._sightings["timeout"] = Sighting(at=real_time.now(), actor="race")
                 self._ask_where()
                 raise self._failure(f"{self._names_of_running()} {what} within {end - began:g} s{self._others()}.")
 
@@ -296,12 +338,11 @@ class RunningRace:
         end = real_time.monotonic() + _LONGEST_ANSWER
         outputs = [self._order.output_of(index) for index in asked]
         while real_time.monotonic() < end and not all(_says_where(output) for output in outputs):
-            real_time.sleep(LOOK_AGAIN)
+            real_time.sleep(_LOOK_AGAIN)
 
     def _check_plan(self, race: Race) -> None:
         __tracebackhide__ = True
-        for parameter in ("kill_at", "stop_at", "continue_at"):
-            point = getattr(self._plan, parameter)
+        for parameter, point in (("kill_at", self._plan.kill_at), ("stop_at", self._plan.stop_at)):
             if point is not None and name_of(point) not in race.sightings:
                 raise self._failure(f"{parameter}={name_of(point)!r}: no contender has come there{self._others()}.")
         late = [at for at in self._killed if race.outcomes[at].signal is not signal.SIGKILL]
@@ -313,8 +354,9 @@ class RunningRace:
 
     def _others(self) -> str:
         """The names it might have been, in words."""
-        told = {span.name for span in self._observations.told if span.is_point} - self._sightings.keys()
-        return f" (told of: {', '.join(sorted(told)) or 'nothing'}; seen from outside: {known_names(self._points)})"
+        told = {span.name for span in Timeline.read(self._order.meeting.events) if span.is_point}
+        own = ", ".join(sorted(told - self._sightings.keys())) or "nothing"
+        return f" (told of: {own}; seen from outside: {', '.join(sorted(self._points))})"
 
     def _names_of_running(self) -> str:
         return ", ".join(self._order.names[index] for index in self._link.running) or "The contenders"
@@ -322,8 +364,55 @@ class RunningRace:
     def _failure(self, sentence: str) -> RaceFailure:
         """The failure with each outcome: contenders that run first, then the others, one of which may be the cause."""
         running = set(self._link.running)
-        outcomes = sorted(enumerate(self._observations.outcomes), key=lambda each: each[0] not in running)
+        outcomes = sorted(enumerate(self._outcomes()), key=lambda each: each[0] not in running)
         return RaceFailure(failure_message(sentence, [outcome for _, outcome in outcomes], self.timeline))
+
+    def _outcomes(self) -> tuple[Outcome, ...]:
+        codes = {index: code for index, (code, _) in self._link.deaths.items()}
+        return tuple(read_outcome(self._order, at, pid, codes.get(at)) for at, pid in enumerate(self._link.pids))
+
+    def _closed_by_death(self, span: Span) -> Span:
+        """The span, ended where its contender died meanwhile."""
+        if span.ended_at is not None or span.pid not in self._link.pids:
+            return span
+        death = self._link.deaths.get(self._link.pids.index(span.pid))
+        return span if death is None else replace(span, ended_at=death[1])
+
+    def _spans_from_outside(self) -> Iterator[Span]:
+        """Points, builds, stops and deaths, of which contenders do not tell themselves."""
+        known = {seen.pid: seen.actor for seen in self._sightings.values() if seen.actor}
+        for name, seen in self._sightings.items():
+            if name in self._points or name == "timeout":
+                yield Span(seen.actor or _OUTSIDE, name, seen.at, seen.at, seen.pid)
+        for build in self._plan.fakes.builds():
+            if _key(build) not in self._earlier_builds:
+                yield Span(known.get(build.pid, _OUTSIDE), INSTALL, build.started_at, build.ended_at, build.pid)
+        for index, (begin, end) in self._stops.items():
+            yield Span(self._order.names[index], "stopped", begin, end, self._link.pids[index])
+        for index, (code, at) in self._link.deaths.items():
+            if code < 0:
+                words = f"killed by {signal.Signals(-code).name}"
+                yield Span(self._order.names[index], words, at, at, self._link.pids[index])
+
+
+def _key(build: SourceBuild) -> tuple[int, float]:
+    return build.pid, build.started_at
+
+
+def _contender_of(pid: int, pids: Sequence[int], names: Sequence[str]) -> int | None:
+    """The contender to which a process belongs, by its environment, which tells of orphans too, or by its parents."""
+    import psutil
+
+    if pid in pids:
+        return pids.index(pid)
+    try:
+        process = psutil.Process(pid)
+        actor = process.environ().get(ACTOR_VARIABLE)
+        if actor in names:
+            return names.index(actor)
+        return next((pids.index(parent.pid) for parent in process.parents() if parent.pid in pids), None)
+    except (psutil.Error, OSError):
+        return None
 
 
 def _says_where(output: Path) -> bool:

@@ -1,26 +1,25 @@
 """The processes that stand between a test and the contenders of its races.
 
+A supervisor forks the contenders of one race, tells of their ends, and leaves no descendant of theirs behind, also when
+the test's process is killed. It is their subreaper, so that whatever a contender leaves behind becomes its child, in
+whatever session that is.
+
 The server has imported what contenders need and done nothing else: it has no thread and no open connection, which a
-fork would break. For each race it forks a supervisor. ``multiprocessing``'s fork server cannot stand in: it settles on
-environment and standard streams at its start, passes over a failing import, hands on no ``sys.path`` before Python
-3.13, and cannot end what its children leave behind.
-
-The supervisor forks the contenders of one race, tells of their ends, and leaves no descendant of theirs behind, also
-when the test's process is killed. It is their subreaper, so that whatever a contender leaves behind becomes its child,
-in whatever session that is.
-
-Processes that run on when a race is over are either services, which stay by design, or left behind.
+fork would break. For each race of functions it forks a supervisor. ``multiprocessing``'s fork server cannot stand in:
+it settles on environment and standard streams at its start, passes over a failing import, and cannot end what its
+children leave behind. A race of copies of one test has a supervisor that is forked from the test's own process.
 """
 
 from __future__ import annotations
 
+import fcntl
 import gc
 import os
 import signal
+import stat
 import sys
 import traceback
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
 from multiprocessing.connection import Connection, wait
 from multiprocessing.reduction import recv_handle
@@ -37,8 +36,8 @@ from pytest_cosmos_venv.processes.descendants import (
     send,
     stop_tree,
 )
-from pytest_cosmos_venv.races.contender import START_INTERPRETER, compete
-from pytest_cosmos_venv.races.messages import ModuleAt, RaceOrder
+from pytest_cosmos_venv.races.contender import START_INTERPRETER, ModuleAt, RaceOrder, compete
+from pytest_cosmos_venv.races.meeting import Ending, Meeting
 
 if TYPE_CHECKING:
     import psutil
@@ -56,127 +55,24 @@ START_SERVER = (
     "import sys; sys.path[:] = sys.argv[2:]; "
     "from pytest_cosmos_venv.races.supervisor import serve; serve(int(sys.argv[1]))"
 )
-
-
-class LeftBehind(tuple[str, ...]):
-    """Processes that run on and are not declared to stay, in words. A failed comparison shows the remedy."""
-
-    names: tuple[str, ...]
-
-    def __new__(cls, processes: Iterable[str] = (), *, names: Iterable[str] = ()) -> LeftBehind:
-        """Make the tuple, which also knows ``names``.
-
-        :param processes: each in words.
-        :param names: the names that such processes have given themselves, by which they can be declared.
-        """
-        made = super().__new__(cls, processes)
-        made.names = tuple(dict.fromkeys(names))
-        return made
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return left_behind, (tuple(self), self.names)
-
-    def __repr__(self) -> str:
-        # `assert not race.left_behind` shows this, cut in its middle; a comparison shows `explanation`.
-        return f"{tuple(self)!r}{f' ({self._advice})' if self else ''}"
-
-    def explanation(self, expected: object) -> list[str]:
-        """The lines that pytest shows where this was compared with something else.
-
-        :param expected: the other side of the comparison.
-        """
-        count = f"{len(self)} process{'' if len(self) == 1 else 'es'}" if self else "No process"
-        # The advice first: pytest shows some six hundred characters, and a command line may be longer.
-        return [f"{count} left behind, {expected!r} expected", *([f"({self._advice})"] if self else []), *self]
-
-    @property
-    def _advice(self) -> str:
-        name = self.names[0] if self.names else "NAME"
-        return f"declare what is meant to stay: {OPTION} = {name} in the ini file, or services=[{name!r}]"
-
-
-def left_behind(processes: tuple[str, ...], names: tuple[str, ...]) -> LeftBehind:
-    """The tuple again, on the other side of a connection.
-
-    :param processes: each in words.
-    :param names: the names that such processes have given themselves.
-    """
-    return LeftBehind(processes, names=names)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Remains:
-    """The processes that run on when all contenders have ended, in words.
-
-    :param left_behind: the processes that are not declared.
-    :param services: the processes that stay by design.
-    """
-
-    left_behind: LeftBehind = LeftBehind()  # noqa: RUF009 - it cannot be changed
-    services: tuple[str, ...] = ()
-
-
-def sort_out(processes: Sequence[psutil.Process], services: Sequence[str]) -> Remains:
-    """Sort the processes that run on. Each is judged by itself: what a service has started counts only if it is named
-    too.
-
-    :param processes: the processes that run on.
-    :param services: patterns as for file names (``*``, ``?``, ``[...]``), of a process's name or its command line.
-    """
-    import psutil
-
-    left: list[str] = []
-    stay: list[str] = []
-    names: list[str] = []
-    for process in processes:
-        try:
-            name, command = process.name(), process.cmdline()
-        except psutil.NoSuchProcess:
-            continue
-        except psutil.Error:
-            name, command = "", []
-        is_service = any(fnmatchcase(text, pattern) for pattern in services for text in (name, " ".join(command)))
-        (stay if is_service else left).append(_in_words(process.pid, name, command))
-        if not is_service and _is_own_name(name, command):
-            names.append(name)
-    return Remains(left_behind=LeftBehind(left, names=names), services=tuple(stay))
-
-
-def require_patterns(services: Sequence[str], of: str) -> tuple[str, ...]:
-    """The patterns of services, checked.
-
-    :param services: the services, as for ``sort_out``.
-    :param of: the option that names them, for the message.
-    :raises ToolkitMisuse: it is no list of patterns, or one of them fits every process.
-    """
-    if not isinstance(services, (list, tuple)) or not all(isinstance(each, str) for each in services):
-        raise ToolkitMisuse(f"{of}={services!r}: give a list of process names or command lines: ['dbt-server*'].")
-    for each in services:
-        if not each.strip("*? "):
-            raise ToolkitMisuse(f"{of}: {each!r} fits every process, so that nothing would be left behind: name one.")
-    return tuple(services)
-
-
-def _in_words(pid: int, name: str, command: Sequence[str]) -> str:
-    """A process in words, with its name where it has given itself one: by that it can be declared."""
-    line = " ".join(command)
-    return f"PID {pid}: {f'{name}: {line}' if line and _is_own_name(name, command) else line or name}"
-
-
-def _is_own_name(name: str, command: Sequence[str]) -> bool:
-    return bool(name) and not (command and Path(command[0]).name.startswith(name))
+Body = Callable[[int, int, int], object]
+"""The life of a contender: its index, a descriptor that it closes when it is ready, and one that ends at the start."""
 
 
 class Supervisor:
     """One race, from the fork of its contenders to the death of their last descendant.
 
     :param connection: the connection to the test's process.
-    :param order: the race.
+    :param meeting: where the contenders meet; their deaths are written down there.
+    :param body: what a contender does.
+    :param services: patterns of processes that stay by design.
     """
 
-    def __init__(self, connection: Connection, order: RaceOrder) -> None:
+    def __init__(self, connection: Connection, meeting: Meeting, body: Body, *, services: Sequence[str] = ()) -> None:
         self._connection = connection
-        self._order = order
+        self._meeting = meeting
+        self._body = body
+        self._services = services
         self._running: dict[int, int] = {}  # PID -> index
         # The start is held back by a pipe without a writer: closing it wakes all contenders at once. In the same
         # way each contender says that it is ready, or dead.
@@ -194,23 +90,21 @@ class Supervisor:
         try:
             self._begin()
             grace = self._serve()
-            self._connection.send((FINISHED, self._tidy_up(grace=grace)))
+            self._connection.send((FINISHED, *self._tidy_up(grace=grace)))
         except (EOFError, ConnectionError):
             # The test's process is gone, and no other is to be told.
             end_descendants()
 
     def _begin(self) -> None:
-        pids = []
         own_pid = os.getpid()
-        for index in range(len(self._order.names)):
+        for index in range(self._meeting.count):
             pid = os.fork()
             if pid == 0:
                 self._become_contender(index, supervisor=own_pid)
             self._running[pid] = index
-            pids.append(pid)
         for descriptor in (self._start, self._unready):
             os.close(descriptor)
-        self._connection.send((FORKED, pids))
+        self._connection.send((FORKED, list(self._running)))
 
     def _become_contender(self, index: int, *, supervisor: int) -> NoReturn:
         try:
@@ -223,18 +117,12 @@ class Supervisor:
             self._connection.close()
             for descriptor in (self._hold, self._ready, self._bell, self._ring):
                 os.close(descriptor)
-            if self._order.fresh:
-                self._start_interpreter(index)
-            compete(self._order, index, self._unready, self._start)
+            self._body(index, self._unready, self._start)
+            os._exit(0)
+        except BaseException:  # noqa: BLE001 - nothing may get back into the process that was forked
+            traceback.print_exc()
         finally:
             os._exit(_COULD_NOT_BEGIN)
-
-    def _start_interpreter(self, index: int) -> NoReturn:
-        for descriptor in (self._unready, self._start):
-            os.set_inheritable(descriptor, True)
-        arguments = [str(self._order.file), *map(str, (index, self._unready, self._start)), *self._order.sys_path]
-        command = [sys.executable, "-c", START_INTERPRETER, *arguments]
-        os.execve(sys.executable, command, dict(self._order.variables))  # noqa: S606 - no shell is wanted
 
     def _serve(self) -> float:
         """Until the test's process wants the race to be finished; returns the seconds of grace."""
@@ -267,7 +155,12 @@ class Supervisor:
                 return True
             index = self._running.pop(pid, None)
             if index is not None:
-                self._connection.send((ENDED, index, os.waitstatus_to_exitcode(status), real_time.now()))
+                code = os.waitstatus_to_exitcode(status)
+                how = f"ended its process with exit code {code}"
+                if code < 0:
+                    how = f"was killed by {signal.Signals(-code).name}"
+                self._meeting.end(index, Ending(outcome="died", how=how))
+                self._connection.send((ENDED, index, code, real_time.now()))
 
     def _signal(self, index: int, number: int, tree: int) -> None:
         """Send the signal from here, not from the test's process: a PID that is not reaped yet cannot be another's."""
@@ -281,21 +174,64 @@ class Supervisor:
                 send(process, number)
             os.kill(pid, number)
 
-    def _tidy_up(self, *, grace: float) -> Remains:
+    def _tidy_up(self, *, grace: float) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """End what still runs when the grace is over, and tell of it. Services are not waited for."""
         end = real_time.monotonic() + grace
         while self._reap() and real_time.monotonic() < end:
             # All processes of the machine are looked through for it, so only where it can make a difference.
-            if self._order.services and not self._remains().left_behind:
+            if self._services and not self._remains()[0]:
                 break
             real_time.sleep(_LOOK_AGAIN)
         remains = self._remains()
         end_descendants()
         return remains
 
-    def _remains(self) -> Remains:
+    def _remains(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         others = [process for process in descendants(os.getpid()) if process.pid not in self._running]
-        return sort_out(others, self._order.services)
+        return sort_out(others, self._services)
+
+
+def sort_out(processes: Sequence[psutil.Process], services: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Sort the processes that run on into those that were left behind and services, both in words.
+
+    Each is judged by itself: what a service has started counts as one only if it is named too.
+
+    :param processes: the processes that run on.
+    :param services: patterns as for file names (``*``, ``?``, ``[...]``), of a process's name or its command line.
+    """
+    import psutil
+
+    left: list[str] = []
+    stay: list[str] = []
+    for process in processes:
+        try:
+            name, words = process.name(), process.cmdline()
+        except psutil.NoSuchProcess:
+            continue
+        except psutil.Error:
+            name, words = "", []
+        command = " ".join(words)
+        # A name that a process has given itself is told: by that it can be declared.
+        is_own_name = bool(name) and not (words and Path(words[0]).name.startswith(name))
+        is_service = any(fnmatchcase(text, pattern) for pattern in services for text in (name, command))
+        told = f"{name}: {command}" if command and is_own_name else command or name
+        (stay if is_service else left).append(f"PID {process.pid}: {told}")
+    return tuple(left), tuple(stay)
+
+
+def require_patterns(services: Sequence[str], of: str) -> tuple[str, ...]:
+    """Return the patterns of services, checked.
+
+    :param services: the services, as for ``sort_out``.
+    :param of: the option that names them, for the message.
+    :raises ToolkitMisuse: it is no list of patterns, or one of them fits every process.
+    """
+    if not isinstance(services, (list, tuple)) or not all(isinstance(each, str) for each in services):
+        raise ToolkitMisuse(f"{of}={services!r}: give a list of process names or command lines: ['dbt-server*'].")
+    for each in services:
+        if not each.strip("*? "):
+            raise ToolkitMisuse(f"{of}: {each!r} fits every process, so that nothing would be left behind: name one.")
+    return tuple(services)
 
 
 def serve(descriptor: int) -> None:
@@ -334,16 +270,28 @@ def _fork_supervisor(connection: Connection, handle: int, order: RaceOrder) -> N
     if os.fork():
         os.close(handle)
         return
-    code = 1
     try:
         connection.close()
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        Supervisor(Connection(handle), order).run()
-        code = 0
+
+        def body(index: int, ready: int, start: int) -> NoReturn:
+            if order.fresh:
+                _start_interpreter(order, index, ready, start)
+            compete(order, index, ready, start)
+
+        Supervisor(Connection(handle), order.meeting, body, services=order.services).run()
+    except BaseException:  # noqa: BLE001 - it is written into the log of the server
+        traceback.print_exc()
     finally:
-        if code:
-            traceback.print_exc()
-        os._exit(code)
+        os._exit(0)
+
+
+def _start_interpreter(order: RaceOrder, index: int, ready: int, start: int) -> NoReturn:
+    for descriptor in (ready, start):
+        os.set_inheritable(descriptor, True)
+    arguments = [str(order.file), *map(str, (index, ready, start)), *order.sys_path]
+    command = [sys.executable, "-c", START_INTERPRETER, *arguments]
+    os.execve(sys.executable, command, dict(order.variables))  # noqa: S606 - no shell is wanted
 
 
 def _forbids_fork(before: dict[int, str]) -> str | None:
@@ -368,9 +316,6 @@ def _descriptors() -> dict[int, str]:
 
 def _is_connection(descriptor: int) -> bool:
     """A socket, or a file that is read and written as SQLite does it."""
-    import fcntl
-    import stat
-
     mode = os.fstat(descriptor).st_mode
     is_writable = fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDWR
     return stat.S_ISSOCK(mode) or (stat.S_ISREG(mode) and is_writable)

@@ -17,7 +17,7 @@ _PYTEST = PreparedPython(
     name="pytest",
     imports="""
 import pytest, xdist.plugin
-import pytest_cosmos_venv.plugin, pytest_cosmos_venv.fixtures.faults, pytest_cosmos_venv.fixtures.xdist_races
+import pytest_cosmos_venv.plugin, pytest_cosmos_venv.fixtures.faults, pytest_cosmos_venv.fixtures.marked_races
 import pytest_cosmos_venv.conformance.session, pytest_cosmos_venv.conformance.collection
 """,
     call="pytest.main()",

@@ -19,7 +19,7 @@ from cosmos_venv.dbt import packages as packages_module
 from cosmos_venv.dbt.packages import PackageStore, ProjectPackages
 from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.processes.lease import Lease, lease_path
-from pytest_cosmos_venv import Explore, ExploredContender, ExploredRun, FailingSchedule
+from pytest_cosmos_venv import Contender, CosmosRace, FailingSchedule, Schedule
 from tests.dbt.harbor import make_directory
 from tests.explored import FURTHER, PROOF, SECONDS
 
@@ -51,7 +51,7 @@ class Tasks:
         self._project = project
         self._max_age = max_age
 
-    def use(self, contender: ExploredContender) -> bool:
+    def use(self, contender: Contender) -> bool:
         """A task: it has whole packages when dbt begins, and when it ends; returns whether it has installed them."""
         place = contender.folder / f"place-{contender.index}"
         place.mkdir()
@@ -100,12 +100,12 @@ def missing(place: Path) -> list[str]:
     return [name for name in FILES if not (place / "dbt_packages" / name).exists()]
 
 
-def installed_once(run: ExploredRun) -> None:
+def installed_once(run: Schedule) -> None:
     assert run.killed or list(run.values).count(True) <= 1, f"installed by {run.values}"
     nothing_unknown_left(run)
 
 
-def nothing_unknown_left(run: ExploredRun) -> None:
+def nothing_unknown_left(run: Schedule) -> None:
     """A name apart is swept away after an hour, a lease of nothing by the next installation."""
     names = {path.name for path in (run.folder / "cache" / "packages").iterdir()}
     unknown = {name for name in names if not (KNOWN.fullmatch(name) or (run.killed and APART.fullmatch(name)))}
@@ -125,11 +125,11 @@ def nothing_unknown_left(run: ExploredRun) -> None:
         pytest.param(["renew", "renew"], (2, 0), id="renew-and-renew-2", marks=FURTHER),  # 9 s
     ],
 )
-def test_two_tasks_at_once(cosmos_explore: Explore, project: Path, works: list[str], bounds: tuple[int, int]) -> None:
+def test_two_tasks_at_once(cosmos_race: CosmosRace, project: Path, works: list[str], bounds: tuple[int, int]) -> None:
     """With a kill at each step beside an interruption, ``use-and-use`` has 848 schedules and takes 38 s of CPU."""
     tasks = {"use": Tasks(project).use, "renew": Tasks(project, max_age=0).use}
     preemptions, kills = bounds
-    exploration = cosmos_explore(
+    exploration = cosmos_race.explore(
         [tasks[work] for work in works],
         fresh=Tasks(project).published if "renew" in works else None,
         after=tasks["use"] if kills else None,
@@ -178,7 +178,7 @@ def takes_no_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     ids=lambda value: getattr(value, "__name__", None),
 )
 def test_a_fault_that_is_put_back_is_found(
-    cosmos_explore: Explore,
+    cosmos_race: CosmosRace,
     monkeypatch: pytest.MonkeyPatch,
     project: Path,
     fault: Callable[[pytest.MonkeyPatch], None],
@@ -189,7 +189,7 @@ def test_a_fault_that_is_put_back_is_found(
     tasks = {"use": Tasks(project).use, "renew": Tasks(project, max_age=0).use}
 
     with pytest.raises(FailingSchedule, match=rf"\A.*({told})") as failure:
-        cosmos_explore(
+        cosmos_race.explore(
             [tasks[work] for work in works],
             fresh=Tasks(project).published if "renew" in works else None,
             check=None if "renew" in works else installed_once,

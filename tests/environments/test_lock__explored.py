@@ -20,7 +20,7 @@ from cosmos_venv.environments import lock as lock_module
 from cosmos_venv.environments.lock import KERNEL_LOCK_FILENAME, LOCK_FILENAME, LockRecord, VirtualenvLock
 from cosmos_venv.exceptions import VirtualenvLockTimeout
 from cosmos_venv.processes.cancellation import Cancellation
-from pytest_cosmos_venv import Explore, ExploredContender, ExploredRun, FailingSchedule
+from pytest_cosmos_venv import Contender, CosmosRace, FailingSchedule, Schedule
 from tests.explored import FURTHER, PROOF, SECONDS
 
 # Names that a kill leaves behind, which a sweep knows.
@@ -29,7 +29,7 @@ LINK = os.link
 NO_PROCESS = 2**22 + 1  # beyond the largest number that Linux gives to a process
 
 
-def hold(contender: ExploredContender) -> list[str]:
+def hold(contender: Contender) -> list[str]:
     lines: list[str] = []
     lock = VirtualenvLock(contender.folder)
     with (
@@ -40,7 +40,7 @@ def hold(contender: ExploredContender) -> list[str]:
     return lines
 
 
-def hold_at_once(contender: ExploredContender) -> None:
+def hold_at_once(contender: Contender) -> None:
     """The same, without waiting for anybody."""
     lock = VirtualenvLock(contender.folder)
     with (
@@ -51,7 +51,7 @@ def hold_at_once(contender: ExploredContender) -> None:
         pass
 
 
-def hold_as_others_do(contender: ExploredContender) -> None:
+def hold_as_others_do(contender: Contender) -> None:
     """Another implementation, which knows the PID file alone and makes it in one step. It overrides nobody."""
     file = contender.folder / LOCK_FILENAME
     try:
@@ -66,7 +66,7 @@ def hold_as_others_do(contender: ExploredContender) -> None:
     file.unlink()
 
 
-def override_as_others_do(contender: ExploredContender) -> None:
+def override_as_others_do(contender: Contender) -> None:
     """The implementation of the reference: it looks for the process of the PID, then writes its own PID into the file.
 
     Between the two steps it overwrites whatever record has appeared, which nobody can prevent. Its own record must
@@ -84,7 +84,7 @@ def override_as_others_do(contender: ExploredContender) -> None:
     file.unlink()
 
 
-def one_holder_and_nothing_left(run: ExploredRun) -> None:
+def one_holder_and_nothing_left(run: Schedule) -> None:
     if run.timeline.count("held"):
         run.timeline.assert_max_concurrent("held", 1)
     left = {path.name for path in run.folder.iterdir()} - {KERNEL_LOCK_FILENAME}
@@ -114,8 +114,8 @@ STALE = {
 
 
 @pytest.mark.parametrize("form", STALE)
-def test_one_holds_it_at_a_time_whatever_was_left_there(cosmos_explore: Explore, form: str) -> None:
-    exploration = cosmos_explore(
+def test_one_holds_it_at_a_time_whatever_was_left_there(cosmos_race: CosmosRace, form: str) -> None:
+    exploration = cosmos_race.explore(
         [hold, hold],
         fresh=STALE[form],
         check=one_holder_and_nothing_left,
@@ -128,16 +128,16 @@ def test_one_holds_it_at_a_time_whatever_was_left_there(cosmos_explore: Explore,
     assert exploration.is_complete
 
 
-def test_a_killed_holder_binds_nobody(cosmos_explore: Explore) -> None:
-    exploration = cosmos_explore(
+def test_a_killed_holder_binds_nobody(cosmos_race: CosmosRace) -> None:
+    exploration = cosmos_race.explore(
         [hold, hold], after=hold, check=one_holder_and_nothing_left, preemptions=0, kills=1, reuse=True, seconds=SECONDS
     )
 
     assert exploration.is_complete
 
 
-def test_the_record_of_another_implementation_is_respected(cosmos_explore: Explore) -> None:
-    exploration = cosmos_explore(
+def test_the_record_of_another_implementation_is_respected(cosmos_race: CosmosRace) -> None:
+    exploration = cosmos_race.explore(
         [hold, hold_as_others_do],
         check=one_holder_and_nothing_left,
         preemptions=1,
@@ -163,9 +163,9 @@ def test_the_record_of_another_implementation_is_respected(cosmos_explore: Explo
     ],
 )
 def test_one_holds_it_at_a_time_however_often_they_are_interrupted(
-    cosmos_explore: Explore, works: list[Any], form: str, preemptions: int, kills: int
+    cosmos_race: CosmosRace, works: list[Any], form: str, preemptions: int, kills: int
 ) -> None:
-    exploration = cosmos_explore(
+    exploration = cosmos_race.explore(
         works,
         fresh=STALE[form],
         after=hold if kills else None,
@@ -249,7 +249,7 @@ ON_A_STALE_RECORD = (judges_records_without_the_kernel_lock, knows_a_record_by_i
     ids=lambda value: getattr(value, "__name__", None),
 )
 def test_a_fault_that_is_put_back_is_found(
-    cosmos_explore: Explore,
+    cosmos_race: CosmosRace,
     monkeypatch: pytest.MonkeyPatch,
     fault: Callable[[pytest.MonkeyPatch], None],
     works: list[Any],
@@ -259,7 +259,7 @@ def test_a_fault_that_is_put_back_is_found(
     fault(monkeypatch)
 
     with pytest.raises(FailingSchedule, match=rf"\A.*{told}") as failure:
-        cosmos_explore(
+        cosmos_race.explore(
             works,
             check=one_holder_and_nothing_left,
             preemptions=preemptions,

@@ -30,7 +30,7 @@ from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
 from cosmos_venv.environments.store import EnvironmentStore, PruneLimits
 from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.processes.lease import Lease, lease_path
-from pytest_cosmos_venv import Explore, ExploredContender, ExploredRun, FailingSchedule
+from pytest_cosmos_venv import Contender, CosmosRace, FailingSchedule, Schedule
 from tests.explored import PROOF, SECONDS
 
 AN_HOUR = 3600
@@ -62,7 +62,7 @@ def missing(build: Path) -> list[str]:
     return [name for name in FILES if not (build / name).exists()]
 
 
-def used(contender: ExploredContender, wanted: EnvironmentSpec, **options: Any) -> bool:
+def used(contender: Contender, wanted: EnvironmentSpec, **options: Any) -> bool:
     """A task: it has a whole environment when it begins, and when it ends; returns whether it has built it."""
     store = EnvironmentStore(contender.folder / "store")
     with (
@@ -84,21 +84,21 @@ class _FirstStore(EnvironmentStore):
         return self.root / f"{digest}-{'f' * 8}"
 
 
-def use(contender: ExploredContender) -> bool:
+def use(contender: Contender) -> bool:
     return used(contender, spec())
 
 
-def upgrade(contender: ExploredContender) -> bool:
+def upgrade(contender: Contender) -> bool:
     """A task that wants a newer generation than one of two hours ago."""
     return used(contender, spec("hello", "-U"), upgrade_after=AN_HOUR)
 
 
-def retire(contender: ExploredContender) -> bool:
+def retire(contender: Contender) -> bool:
     """A task of another environment, which leaves no room for a second one."""
     return used(contender, spec("other"), limits=PruneLimits(max_count=1, min_age=0))
 
 
-def retire_and_use(contender: ExploredContender) -> bool:
+def retire_and_use(contender: Contender) -> bool:
     """A task that finds the first build damaged and retires it, and its next try; returns whether it has built."""
     store = _FirstStore(contender.folder / "store")
     first = store.root / f"{spec().digest}-{'f' * 8}"
@@ -106,7 +106,7 @@ def retire_and_use(contender: ExploredContender) -> bool:
     return use(contender)
 
 
-def prune_all(contender: ExploredContender) -> list[str]:
+def prune_all(contender: Contender) -> list[str]:
     store = EnvironmentStore(contender.folder / "store")
     limits = PruneLimits(max_age=1, min_age=0)
     now = time.time() + 3600
@@ -132,7 +132,7 @@ def published_long_ago(folder: Path) -> None:
         store.record_file(record.digest).write_text(record.to_json())
 
 
-def built_once(run: ExploredRun) -> None:
+def built_once(run: Schedule) -> None:
     assert run.killed or list(run.values).count(True) == 1, f"built by {run.values}"
 
 
@@ -152,8 +152,8 @@ LONG_AGO: dict[str, Any] = {"fresh": published_long_ago}
         ),
     ],
 )
-def test_two_at_once(cosmos_explore: Explore, works: list[Any], options: dict[str, Any]) -> None:
-    exploration = cosmos_explore(works, preemptions=1, kills=0, reuse=True, seconds=SECONDS, **options)
+def test_two_at_once(cosmos_race: CosmosRace, works: list[Any], options: dict[str, Any]) -> None:
+    exploration = cosmos_race.explore(works, preemptions=1, kills=0, reuse=True, seconds=SECONDS, **options)
 
     print(exploration)
     assert exploration.is_complete
@@ -191,9 +191,11 @@ def test_two_at_once(cosmos_explore: Explore, works: list[Any], options: dict[st
     ],
 )
 def test_two_at_once_interrupted_and_killed(
-    cosmos_explore: Explore, works: list[Any], preemptions: int, kills: int, options: dict[str, Any]
+    cosmos_race: CosmosRace, works: list[Any], preemptions: int, kills: int, options: dict[str, Any]
 ) -> None:
-    exploration = cosmos_explore(works, preemptions=preemptions, kills=kills, reuse=True, seconds=SECONDS, **options)
+    exploration = cosmos_race.explore(
+        works, preemptions=preemptions, kills=kills, reuse=True, seconds=SECONDS, **options
+    )
 
     print(exploration)
     assert exploration.is_complete
@@ -252,7 +254,7 @@ def builds_without_the_lock(monkeypatch: pytest.MonkeyPatch) -> None:
     ids=lambda value: getattr(value, "__name__", None),
 )
 def test_a_fault_that_is_put_back_is_found(
-    cosmos_explore: Explore,
+    cosmos_race: CosmosRace,
     monkeypatch: pytest.MonkeyPatch,
     fault: Callable[[pytest.MonkeyPatch], None],
     works: list[Any],
@@ -262,6 +264,6 @@ def test_a_fault_that_is_put_back_is_found(
     fault(monkeypatch)
 
     with pytest.raises(FailingSchedule, match=rf"\A.*({told})") as failure:
-        cosmos_explore(works, **{"preemptions": 1, "kills": 0, "reuse": True, **options})
+        cosmos_race.explore(works, **{"preemptions": 1, "kills": 0, "reuse": True, **options})
 
     print(fault.__name__, failure.value.seed)

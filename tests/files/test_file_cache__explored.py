@@ -17,11 +17,11 @@ import pytest
 
 from cosmos_venv.files.file_cache import FileCache
 from cosmos_venv.rendering.one_task.plan_cache import find, keep
-from pytest_cosmos_venv import Explore, ExploredContender, ExploredRun
+from pytest_cosmos_venv import Contender, CosmosRace, Schedule
 from tests.explored import FURTHER, SECONDS
 from tests.rendering.one_task.test_plan_cache import plan
 
-Work = Callable[[ExploredContender], object]
+Work = Callable[[Contender], object]
 DIGEST, OTHER = "d" * 64, "e" * 64
 PARTS = (b"the first half\n", b"the second half\n")
 OLD = 7_200.0  # seconds; a file that nobody has touched for so long counts as abandoned
@@ -32,15 +32,15 @@ def cache(folder: Path, most: int = 50) -> FileCache:
     return FileCache(folder=folder / "cache" / "kept", suffix=".msgpack", most=most)
 
 
-def write(contender: ExploredContender, *, digest: str = DIGEST, most: int = 50) -> None:
+def write(contender: Contender, *, digest: str = DIGEST, most: int = 50) -> None:
     cache(contender.folder, most).write(digest, iter(PARTS))
 
 
-def read(contender: ExploredContender) -> bytes | None:
+def read(contender: Contender) -> bytes | None:
     return cache(contender.folder).read(DIGEST)
 
 
-def make_in_turn(contender: ExploredContender) -> bytes | None:
+def make_in_turn(contender: Contender) -> bytes | None:
     """A process that needs what nobody has made: one makes it, and all have it."""
     files = cache(contender.folder)
     with files.turn(DIGEST, report=lambda: None):
@@ -61,7 +61,7 @@ def kept_long_ago(folder: Path) -> None:
         os.utime(path, (then, then))
 
 
-def whole_or_nothing(run: ExploredRun) -> None:
+def whole_or_nothing(run: Schedule) -> None:
     for outcome in run.outcomes:
         assert outcome.value in {None, b"".join(PARTS)}, f"{outcome.name} has read {outcome.value!r}"
     folder = run.folder / "cache" / "kept"
@@ -69,7 +69,7 @@ def whole_or_nothing(run: ExploredRun) -> None:
     assert run.killed or not unknown, f"left behind: {unknown}"
 
 
-def made_once(run: ExploredRun) -> None:
+def made_once(run: Schedule) -> None:
     whole_or_nothing(run)
     assert all(outcome.value for outcome in run.outcomes if outcome.how == "returned"), "there is nothing"
     assert run.killed or run.timeline.count("made") == 1, f"made {run.timeline.count('made')} times"
@@ -97,8 +97,8 @@ def made_once(run: ExploredRun) -> None:
         ),
     ],
 )
-def test_two_processes_at_once(cosmos_explore: Explore, works: list[Work], options: dict[str, Any]) -> None:
-    exploration = cosmos_explore(
+def test_two_processes_at_once(cosmos_race: CosmosRace, works: list[Work], options: dict[str, Any]) -> None:
+    exploration = cosmos_race.explore(
         works, **{"after": read, "check": whole_or_nothing, "reuse": True, "seconds": SECONDS, **options}
     )
 
@@ -106,19 +106,19 @@ def test_two_processes_at_once(cosmos_explore: Explore, works: list[Work], optio
     assert exploration.is_complete
 
 
-def test_a_worker_finds_its_task_in_a_plan_that_another_one_keeps_now(cosmos_explore: Explore) -> None:
-    def keep_plan(contender: ExploredContender) -> None:
+def test_a_worker_finds_its_task_in_a_plan_that_another_one_keeps_now(cosmos_race: CosmosRace) -> None:
+    def keep_plan(contender: Contender) -> None:
         keep(cache(contender.folder), DIGEST, plan(contender.folder, "a", "b", "c"), contender.folder)
 
-    def find_task(contender: ExploredContender) -> str | None:
+    def find_task(contender: Contender) -> str | None:
         found = find(cache(contender.folder), DIGEST, "b", contender.folder)
         return None if found is None else found.task.task_id
 
-    def found_or_not(run: ExploredRun) -> None:
+    def found_or_not(run: Schedule) -> None:
         assert set(run.values) <= {None, "b"}
         assert run.killed or run.values[-1] == "b"
 
-    exploration = cosmos_explore(
+    exploration = cosmos_race.explore(
         [keep_plan, find_task], after=find_task, check=found_or_not, reuse=True, seconds=SECONDS
     )
 

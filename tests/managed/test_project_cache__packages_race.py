@@ -10,7 +10,7 @@ import pytest
 
 from cosmos_venv.operators.local import DbtRunLocalOperator
 from cosmos_venv.operators.virtualenv import DbtRunVirtualenvOperator
-from pytest_cosmos_venv import Contender, FakeVenv, TaskRace, Wheelhouse
+from pytest_cosmos_venv import Contender, CosmosRace, FakeVenv, Wheelhouse
 from tests.kit import operator_arguments
 
 
@@ -36,9 +36,9 @@ def harbor(dbt_project: Path) -> Path:
 
 @pytest.mark.long
 def test_tasks_in_one_directory_install_the_packages_once(
-    cosmos_task_race: TaskRace, cosmos_wheelhouse: Wheelhouse, harbor: Path, tmp_path: Path
+    cosmos_race: CosmosRace, cosmos_wheelhouse: Wheelhouse, harbor: Path, tmp_path: Path
 ) -> None:
-    race = cosmos_task_race(run_virtualenv, harbor, tmp_path / "environments", contenders=4)
+    race = cosmos_race(run_virtualenv, harbor, tmp_path / "environments", contenders=4)
 
     race.timeline.assert_count("dbt deps", 1)
     race.timeline.assert_count("dbt run", 4)
@@ -47,11 +47,11 @@ def test_tasks_in_one_directory_install_the_packages_once(
 
 @pytest.mark.long
 def test_a_failing_installer_fails_its_own_task_only(
-    cosmos_task_race: TaskRace, cosmos_fake_venv: FakeVenv, harbor: Path
+    cosmos_race: CosmosRace, cosmos_fake_venv: FakeVenv, harbor: Path
 ) -> None:
     cosmos_fake_venv.script("deps", nth=1, exit_code=2)
 
-    race = cosmos_task_race(run_local, harbor, cosmos_fake_venv.dbt, contenders=3, check=False)
+    race = cosmos_race(run_local, harbor, cosmos_fake_venv.dbt, contenders=3, check=False)
 
     (failed,) = race.losers
     assert "exit code 2" in failed.in_words
@@ -59,11 +59,11 @@ def test_a_failing_installer_fails_its_own_task_only(
 
 
 def test_a_task_that_waits_for_anothers_installation_can_be_killed(
-    cosmos_task_race: TaskRace, cosmos_fake_venv: FakeVenv, harbor: Path
+    cosmos_race: CosmosRace, cosmos_fake_venv: FakeVenv, harbor: Path
 ) -> None:
     held = cosmos_fake_venv.script("deps", nth=1, hold=True)
 
-    with cosmos_task_race.start(wait_killably, harbor, cosmos_fake_venv.dbt, contenders=2) as race:
+    with cosmos_race.start(wait_killably, harbor, cosmos_fake_venv.dbt, contenders=2) as race:
         first = race.wait_for("running")
         race.wait_for("waiting for packages")
         waiting = 1 - [f"contender-{index}" for index in range(2)].index(str(first.actor))

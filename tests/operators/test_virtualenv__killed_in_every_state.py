@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from cosmos_venv.operators.virtualenv import DbtRunVirtualenvOperator
-from pytest_cosmos_venv import Contender, Pids, RunningRace, TaskRace, VenvLock, Wheelhouse
+from pytest_cosmos_venv import Contender, CosmosRace, Pids, RunningRace, VenvLock, Wheelhouse
 from tests.kit import harbor_profile
 
 STUBBORN = (signal.SIGINT, signal.SIGTERM)
@@ -152,10 +152,10 @@ ENDS = {
     ],
 )
 def test_a_task_that_is_killed_leaves_nothing_and_the_next_one_succeeds(
-    stage: Stage, state: str, way: str, cosmos_task_race: TaskRace, temporary: Path
+    stage: Stage, state: str, way: str, cosmos_race: CosmosRace, temporary: Path
 ) -> None:
     wait_until_there, let_go = stage.set_up(state)
-    with cosmos_task_race.start(run_task, way, stage.project, stage.directory, contenders=1) as race:
+    with cosmos_race.start(run_task, way, stage.project, stage.directory, contenders=1) as race:
         wait_until_there(race)
         began = time.monotonic()
         os.kill(race.pids[0], signal.SIGKILL if way == "killed" else signal.SIGTERM)
@@ -170,7 +170,7 @@ def test_a_task_that_is_killed_leaves_nothing_and_the_next_one_succeeds(
             assert not (stage.directory / "cosmos_virtualenv.lock").exists()
 
     let_go()
-    after = cosmos_task_race(run_task, "not at all", stage.project, stage.directory, contenders=1)
+    after = cosmos_race(run_task, "not at all", stage.project, stage.directory, contenders=1)
 
     assert after.left_behind == ()
     assert not (stage.directory / "cosmos_virtualenv.lock").exists()
@@ -179,10 +179,10 @@ def test_a_task_that_is_killed_leaves_nothing_and_the_next_one_succeeds(
 
 @pytest.mark.long
 def test_the_first_signal_that_dbt_gets_is_the_one_on_which_it_cancels_its_queries(
-    stage: Stage, cosmos_task_race: TaskRace
+    stage: Stage, cosmos_race: CosmosRace
 ) -> None:
     wait_until_there, _ = stage.set_up("run, stubborn")
-    with cosmos_task_race.start(run_task, "returns", stage.project, stage.directory, contenders=1) as race:
+    with cosmos_race.start(run_task, "returns", stage.project, stage.directory, contenders=1) as race:
         wait_until_there(race)
         os.kill(race.pids[0], signal.SIGTERM)
         race.finish(check=False)

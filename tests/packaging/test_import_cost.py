@@ -44,7 +44,6 @@ def test_importing_the_plugin_imports_the_standard_library_and_pytest_only() -> 
         "pytest_cosmos_venv",
         "pytest_cosmos_venv.options",
         "pytest_cosmos_venv.plugin",
-        "pytest_cosmos_venv.xdist_races",
     }
 
 

@@ -23,18 +23,18 @@ import pytest
 from cosmos_venv.files import kernel_lock
 from cosmos_venv.files.durable_files import write_new
 from cosmos_venv.processes.detached_process import DetachedFailure, DetachedWork
-from pytest_cosmos_venv import Explore, ExploredContender, ExploredRun, FailingSchedule
+from pytest_cosmos_venv import Contender, CosmosRace, FailingSchedule, Schedule
 from tests.explored import FURTHER, SECONDS
 
 KEY = "d" * 64
 OLD = 20 * 86_400.0
-Work = Callable[[ExploredContender], object]
+Work = Callable[[Contender], object]
 
 
 class Here:
     """What belongs to the contender that this process is."""
 
-    contender: ExploredContender
+    contender: Contender
     fails: bool
 
 
@@ -62,7 +62,7 @@ def work_of(folder: Path) -> DetachedWork:
     return DetachedWork(folder=folder / "works", key=KEY)
 
 
-def ask(contender: ExploredContender, *, fails: bool = False) -> str:
+def ask(contender: Contender, *, fails: bool = False) -> str:
     """A parse that waits until it is done; returns what went wrong."""
     Here.contender, Here.fails = contender, fails
     work = work_of(contender.folder)
@@ -78,7 +78,7 @@ def ask(contender: ExploredContender, *, fails: bool = False) -> str:
 failing = partial(ask, fails=True)
 
 
-def sweep(contender: ExploredContender) -> None:
+def sweep(contender: Contender) -> None:
     work_of(contender.folder).sweep()
 
 
@@ -96,7 +96,7 @@ def left_long_ago(folder: Path) -> None:
         os.utime(path, (then, then))
 
 
-def done_by_one_at_a_time(run: ExploredRun) -> None:
+def done_by_one_at_a_time(run: Schedule) -> None:
     if run.timeline.count("at work"):
         run.timeline.assert_max_concurrent("at work", 1)
     for outcome in run.outcomes:
@@ -129,8 +129,8 @@ def done_by_one_at_a_time(run: ExploredRun) -> None:
         ),
     ],
 )
-def test_two_who_ask_at_once(cosmos_explore: Explore, works: list[Work], options: dict[str, Any]) -> None:
-    exploration = cosmos_explore(
+def test_two_who_ask_at_once(cosmos_race: CosmosRace, works: list[Work], options: dict[str, Any]) -> None:
+    exploration = cosmos_race.explore(
         works,
         **{
             "fresh": folder_of_works,
@@ -146,8 +146,8 @@ def test_two_who_ask_at_once(cosmos_explore: Explore, works: list[Work], options
     assert exploration.is_complete
 
 
-def test_a_sweep_lets_files_be_that_go_while_it_looks_at_them(cosmos_explore: Explore) -> None:
-    cosmos_explore.replay("b2(stat) a1(open)", [ask, sweep], fresh=left_long_ago, after=ask)
+def test_a_sweep_lets_files_be_that_go_while_it_looks_at_them(cosmos_race: CosmosRace) -> None:
+    cosmos_race.replay("b2(stat) a1(open)", [ask, sweep], fresh=left_long_ago, after=ask)
 
 
 # Faults, put back in: what the callers would do without one of their precautions.
@@ -169,7 +169,7 @@ def works_without_the_claim(monkeypatch: pytest.MonkeyPatch) -> None:
     ids=lambda value: getattr(value, "__name__", None),
 )
 def test_a_fault_that_is_put_back_is_found(
-    cosmos_explore: Explore,
+    cosmos_race: CosmosRace,
     monkeypatch: pytest.MonkeyPatch,
     fault: Callable[[pytest.MonkeyPatch], None],
     works: list[Work],
@@ -178,6 +178,6 @@ def test_a_fault_that_is_put_back_is_found(
     fault(monkeypatch)
 
     with pytest.raises(FailingSchedule, match=rf"\A.*({told})") as failure:
-        cosmos_explore(works, fresh=left_long_ago, check=done_by_one_at_a_time, kills=0, reuse=True)
+        cosmos_race.explore(works, fresh=left_long_ago, check=done_by_one_at_a_time, kills=0, reuse=True)
 
     print(fault.__name__, failure.value.seed)

@@ -52,20 +52,18 @@ MISUSES: dict[str, list[tuple[str, str]]] = {
         ),
         ("it(tmp_path).history[0]", "history[0]: nobody has held */cosmos_virtualenv.lock."),
     ],
-    "cosmos_explore": [
-        ("it(work_alone)", "cosmos_explore: give a list of functions, one for each contender: [work, work]."),
-        ("it([work_alone] * 9)", "cosmos_explore: 9 contenders; at most 8 can be explored."),
-        ("it([work_alone], at_most=0)", "at_most=0: give 1 or more."),
-        ("it.replay('a12 nine', [work_alone])", "seed='a12 nine': 'nine' is no part of a schedule, such as *"),
-    ],
-    "cosmos_task_race": [
+    "cosmos_race": [
         ("it(lambda contender: None)", "*<lambda> is made inside a function, and a contender, *"),
-        ("it(work_alone)", "cosmos_task_race calls work_alone() with the contender and 0 arguments, and that does *"),
-        ("it(work, threading.Lock())", "Argument 1 of the work, a lock, cannot be handed to another process *"),
+        ("it(work_alone)", "cosmos_race calls work_alone() with the contender and 0 arguments, and that does *"),
+        ("it(work, threading.Lock())", "Argument 1 of the function, a lock, cannot be handed to another process *"),
         ("it(work, services=5)", "services=5: give a list of process names or command lines: ['dbt-server*']."),
         ("it(work).sightings['never']", "'never' is no point that this race waited for; there are none."),
         ("it(work).timeline.spans('dbt')[0]", "spans[0]: nothing of the name 'dbt'; the timeline has task."),
-        ("it(work).timeline.assert_order('task', 'me')", "expected='me': give a list of actors, such as *"),
+        ("it.barrier('start')", "cosmos_race.barrier: this test is no contender. Mark it @pytest.mark.cosmos_race(*"),
+        ("it.explore('work')", "cosmos_race('work'): give the function that is to race, not its name."),
+        ("it.explore(work, contenders=9)", "cosmos_race.explore: 9 contenders; at most 8 can be explored."),
+        ("it.explore(work, at_most=0)", "at_most=0: give 1 or more."),
+        ("it.replay('a12 nine', work)", "seed='a12 nine': 'nine' is no part of a schedule, such as *"),
     ],
     "cosmos_dbt_project": [
         ("it('h', profile='postgres')", "profile='postgres': give the keys of its target, such as *"),
@@ -80,9 +78,6 @@ MISUSES: dict[str, list[tuple[str, str]]] = {
         ),
         ("it({'a': object()})", "cosmos_http_manifest: this is no manifest, since JSON cannot hold it (*)."),
         ("it({}).requests[0]", "requests[0]: nobody has asked for the manifest."),
-    ],
-    "cosmos_peak_memory": [
-        ("measured(it).ratio_to(PeakMemory())", "cosmos_peak_memory: the reference run held no memory*"),
     ],
     "cosmos_connections": [
         ("it.add('w', conn_type='postgres', user='x')", "cosmos_connections.add('w'): *'user'; did you mean login?"),
@@ -116,7 +111,6 @@ MISUSES: dict[str, list[tuple[str, str]]] = {
         ("it(lambda: 5)", "What cosmos_parse_budget calls returned int: it has to return the DAG that it builds."),
     ],
     "cosmos_seed_scenario": [("it", "--cosmos-implementation=no_such: no package no_such can be imported here; *")],
-    "cosmos_racer": [("it", "*asks for cosmos_racer and is no race: mark it @pytest.mark.cosmos_race(racers=2).")],
 }
 
 HEAD = """
@@ -125,7 +119,7 @@ import threading
 from pathlib import Path
 import pytest
 import subprocess
-from pytest_cosmos_venv import PeakMemory, Wheel
+from pytest_cosmos_venv import Wheel
 
 def dag():
     from datetime import datetime
@@ -141,20 +135,8 @@ def work(contender, *arguments):
 def work_alone():
     pass
 
-def measured(measure):
-    with measure() as peak:
-        return peak
-
-@pytest.mark.cosmos_race(racers=2)
+@pytest.mark.cosmos_race(contenders=2)
 def test_nobody_races():
-    pass
-
-@pytest.fixture
-def number(cosmos_racer):
-    return cosmos_racer.index
-
-@pytest.mark.cosmos_race(racers=2)
-def test_asked_too_early(number):
     pass
 
 @pytest.fixture(scope="session")
@@ -169,10 +151,7 @@ def test_called_like_a_function():
     cosmos_fake_venv()
 """
 TOLD_OF_HEAD = {
-    "test_nobody_races": (
-        "test_nobody_races is marked cosmos_race, but nothing in it asks for the fixture cosmos_racer: *"
-    ),
-    "test_asked_too_early": "cosmos_racer.index: fixtures are set up once for all racers where *",
+    "test_nobody_races": "test_nobody_races is marked cosmos_race, but nothing in it asks for the fixture cosmos_r*",
     # These two are pytest's own.
     "test_outside_of_a_test": "ScopeMismatch: You tried to access the function scoped fixture cosmos_fake_venv with *",
     "test_called_like_a_function": 'Fixture "cosmos_fake_venv" called directly. Fixtures are not meant to be called *',

@@ -19,7 +19,7 @@ CONFTEST = """
 @pytest.fixture
 def airflow_home(): raise AssertionError("a fixture of the project's own, which none of the toolkit's uses")
 
-dbt_project = venv = frozen_time = wheelhouse = racer = airflow_home
+dbt_project = venv = frozen_time = wheelhouse = race = airflow_home
 """
 
 OVERRIDES = '''

@@ -13,7 +13,7 @@ import psutil
 
 from pytest_cosmos_venv.conformance.adapter import CAPABILITIES, Outcome, Task
 from pytest_cosmos_venv.conformance.requirements import read_specification
-from pytest_cosmos_venv.races.messages import RaceOrder, Result
+from pytest_cosmos_venv.races.contender import RaceOrder, Result
 
 from ..tiny.adapter import TinyAdapter
 

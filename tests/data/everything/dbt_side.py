@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +16,14 @@ from uv import find_uv_bin
 
 from pytest_cosmos_venv import (
     Contender,
+    CosmosRace,
     DbtProjects,
     DuckDBWarehouses,
     FakeVenv,
     HttpManifest,
     PackageIndex,
-    PeakMemory,
     Pids,
     ProcessTable,
-    TaskRace,
     ToolkitMisuse,
     VenvLocks,
     Wheelhouse,
@@ -109,15 +107,8 @@ def test_a_manifest(
     assert list(nodes) == ["model.harbor.mart"]
 
 
-def test_memory(cosmos_peak_memory: Callable[[], AbstractContextManager[PeakMemory]]) -> None:
-    with cosmos_peak_memory() as peak:
-        bytearray(32 << 20)
-
-    assert peak.bytes > 16 << 20
-
-
-def test_a_process_that_a_contender_leaves(cosmos_task_race: TaskRace, tmp_path: Path) -> None:
-    race = cosmos_task_race(leave_a_process, tmp_path, contenders=2, grace=0)
+def test_a_process_that_a_contender_leaves(cosmos_race: CosmosRace, tmp_path: Path) -> None:
+    race = cosmos_race(leave_a_process, tmp_path, contenders=2, grace=0)
 
     assert len(race.left_behind) == 2
 

@@ -27,7 +27,7 @@ from cosmos_venv.dbt.warm.server.listener import Listener, Refused
 from cosmos_venv.dbt.warm.servers import Program, ServerPaths
 from cosmos_venv.exceptions import NotWarm
 from cosmos_venv.processes.cancellation import Cancellation
-from pytest_cosmos_venv import Explore, ExploredContender, ExploredRun, FailingSchedule
+from pytest_cosmos_venv import Contender, CosmosRace, FailingSchedule, Schedule
 from tests.explored import FURTHER, SECONDS
 
 KEY, OTHER = "a" * 20, "b" * 20
@@ -39,7 +39,7 @@ socket_of_python = socket.socket
 class Here:
     """What belongs to the contender that this process is."""
 
-    contender: ExploredContender
+    contender: Contender
     started: list[Listener]
 
 
@@ -76,7 +76,7 @@ def _a_server_is_the_task_that_starts_it(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(WarmStart, "_greeting", lambda *_: "")
 
 
-def come_by(contender: ExploredContender, key: str = KEY, most: int = 4) -> int:
+def come_by(contender: Contender, key: str = KEY, most: int = 4) -> int:
     """A task that needs a server; returns how many it has started."""
     Here.contender, Here.started = contender, []
     warm = WarmStart(
@@ -99,12 +99,12 @@ def come_by(contender: ExploredContender, key: str = KEY, most: int = 4) -> int:
     return len(Here.started)
 
 
-def come_by_elsewhere(contender: ExploredContender) -> int:
+def come_by_elsewhere(contender: Contender) -> int:
     """A task of another environment, where there may be one server."""
     return come_by_unless_there_are_enough(contender, OTHER)
 
 
-def come_by_unless_there_are_enough(contender: ExploredContender, key: str) -> int:
+def come_by_unless_there_are_enough(contender: Contender, key: str) -> int:
     try:
         return come_by(contender, key, most=1)
     except NotWarm as error:
@@ -113,11 +113,11 @@ def come_by_unless_there_are_enough(contender: ExploredContender, key: str) -> i
         return 0
 
 
-def come_by_alone(contender: ExploredContender) -> int:
+def come_by_alone(contender: Contender) -> int:
     return come_by_unless_there_are_enough(contender, KEY)
 
 
-def serve_and_leave(contender: ExploredContender) -> None:
+def serve_and_leave(contender: Contender) -> None:
     """A server that nobody has needed for long."""
     Here.contender, Here.started = contender, []
     folder = contender.folder / "warm"
@@ -140,7 +140,7 @@ def left_by_a_kill(folder: Path) -> None:
     (warm / f"{KEY}.lock").write_text("{}")
 
 
-def one_server(run: ExploredRun) -> None:
+def one_server(run: Schedule) -> None:
     listening: set[int] = set()
     for step in run.steps:
         if step.text == f"begin {LISTENING}":
@@ -190,9 +190,9 @@ def one_server(run: ExploredRun) -> None:
     ],
 )
 def test_two_tasks_at_once(
-    cosmos_explore: Explore, works: list[Callable[[ExploredContender], object]], options: dict[str, Any]
+    cosmos_race: CosmosRace, works: list[Callable[[Contender], object]], options: dict[str, Any]
 ) -> None:
-    exploration = cosmos_explore(works, check=one_server, seconds=SECONDS, **options)
+    exploration = cosmos_race.explore(works, check=one_server, seconds=SECONDS, **options)
 
     print(exploration)
     assert exploration.is_complete
@@ -221,15 +221,15 @@ def keeps_the_socket_of_a_dead_one(monkeypatch: pytest.MonkeyPatch) -> None:
     ids=lambda value: getattr(value, "__name__", None),
 )
 def test_a_fault_that_is_put_back_is_found(
-    cosmos_explore: Explore,
+    cosmos_race: CosmosRace,
     monkeypatch: pytest.MonkeyPatch,
     fault: Callable[[pytest.MonkeyPatch], None],
-    works: list[Callable[[ExploredContender], object]],
+    works: list[Callable[[Contender], object]],
     told: str,
 ) -> None:
     fault(monkeypatch)
 
     with pytest.raises(FailingSchedule, match=rf"\A.*({told})") as failure:
-        cosmos_explore(works, fresh=left_by_a_kill, check=one_server, preemptions=1, kills=0)
+        cosmos_race.explore(works, fresh=left_by_a_kill, check=one_server, preemptions=1, kills=0)
 
     print(fault.__name__, failure.value.seed)

@@ -17,7 +17,7 @@ from cosmos_venv.managed import caches
 from cosmos_venv.operators.seeds import seed_load, seed_state
 from cosmos_venv.operators.seeds.seed_load import SeedTask, run_if_changed
 from cosmos_venv.processes.cancellation import Cancellation
-from pytest_cosmos_venv import Explore, ExploredContender, ExploredRun, FailingSchedule
+from pytest_cosmos_venv import Contender, CosmosRace, FailingSchedule, Schedule
 from tests.explored import FURTHER, PROOF, SECONDS
 from tests.operators.file_variables import variables_below
 from tests.operators.seeds.seed_task import SEED
@@ -33,7 +33,7 @@ class Log:
     warning = info
 
 
-def load(contender: ExploredContender, *, dag: str = "harbor", fails: bool = False) -> bool:
+def load(contender: Contender, *, dag: str = "harbor", fails: bool = False) -> bool:
     """A task of the seed; returns whether dbt ran."""
     folder = contender.folder
     has_run = False
@@ -70,12 +70,12 @@ port = partial(load, dag="port")
 failing = partial(load, fails=True)
 
 
-def load_each(contender: ExploredContender) -> list[bool]:
+def load_each(contender: Contender) -> list[bool]:
     """Both groups run again."""
     return [load(contender, dag=dag) for dag in ("harbor", "port")]
 
 
-def deploy(contender: ExploredContender) -> None:
+def deploy(contender: Contender) -> None:
     draft = contender.folder / "draft"
     draft.write_text(NEW)
     draft.replace(contender.folder / "harbor" / "piers.csv")
@@ -89,7 +89,7 @@ def project(folder: Path) -> None:
     (folder / "cache").mkdir(mode=0o700)
 
 
-def table_is_the_file_s(run: ExploredRun) -> None:
+def table_is_the_file_s(run: Schedule) -> None:
     table, file = (run.folder / "table").read_text(), (run.folder / "harbor" / "piers.csv").read_text()
     assert table == file, f"the table holds {table!r}, the file {file!r}"
 
@@ -98,7 +98,7 @@ def table_is_the_file_s(run: ExploredRun) -> None:
 def _everything_is_imported(tmp_path: Path) -> None:
     """Imports draw random values, and a process of a contender that serves several schedules imports but once."""
     project(tmp_path)
-    load(ExploredContender(0, 1, tmp_path))
+    load(Contender(0, 1, tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -120,13 +120,13 @@ def _everything_is_imported(tmp_path: Path) -> None:
     ],
 )
 def test_no_task_passes_over_a_table_of_which_it_is_not_known_what_it_holds(
-    cosmos_explore: Explore,
-    works: list[Callable[[ExploredContender], object]],
+    cosmos_race: CosmosRace,
+    works: list[Callable[[Contender], object]],
     bounds: tuple[int, int],
-    after: Callable[[ExploredContender], object],
+    after: Callable[[Contender], object],
 ) -> None:
     preemptions, kills = bounds
-    exploration = cosmos_explore(
+    exploration = cosmos_race.explore(
         works,
         fresh=project,
         after=after,
@@ -151,12 +151,12 @@ def tells_nobody_that_it_begins(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.long  # 8 s of CPU
 @pytest.mark.proof
 def test_loads_that_tell_nobody_that_they_begin_are_found(
-    cosmos_explore: Explore, monkeypatch: pytest.MonkeyPatch
+    cosmos_race: CosmosRace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tells_nobody_that_it_begins(monkeypatch)
 
     with pytest.raises(FailingSchedule, match=r"\A.*the table holds") as failure:
-        cosmos_explore(
+        cosmos_race.explore(
             [load, deploy],
             fresh=project,
             after=load,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_cosmos_venv import Contender, FakeVenv, TaskRace
+from pytest_cosmos_venv import Contender, CosmosRace, FakeVenv
 from tests.operators.file_variables import variables_below
 from tests.operators.seeds.seed_task import remembered, seed_task
 
@@ -37,13 +37,13 @@ def load_unless_killed(contender: Contender, project: Path, dbt: Path, variables
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_after_a_task_that_was_killed_with_its_dbt_the_seed_is_loaded_whatever_others_remember(
-    cosmos_task_race: TaskRace, cosmos_fake_venv: FakeVenv, dbt_project: Path, tmp_path: Path
+    cosmos_race: CosmosRace, cosmos_fake_venv: FakeVenv, dbt_project: Path, tmp_path: Path
 ) -> None:
     """Two runs load the same content at once. One succeeds; the other is killed, and half of the table is its own."""
     variables, operator = tmp_path / "variables", seed_task(dbt_project, cosmos_fake_venv.dbt)
     variables.mkdir()
     held = cosmos_fake_venv.script("seed", hold=True)
-    with cosmos_task_race.start(load_unless_killed, dbt_project, cosmos_fake_venv.dbt, variables, contenders=1) as race:
+    with cosmos_race.start(load_unless_killed, dbt_project, cosmos_fake_venv.dbt, variables, contenders=1) as race:
         cosmos_fake_venv.wait_for_call("seed", held=True)
         held.take_back()
         with variables_below(variables):

@@ -142,8 +142,8 @@ def test_contenders_that_alone_import_airflow_settle_on_a_home_of_the_run(projec
         import os
         from contending import home_of
 
-        def test_home(cosmos_task_race):
-            homes = set(cosmos_task_race(home_of, contenders=2).values)
+        def test_home(cosmos_race):
+            homes = set(cosmos_race(home_of, contenders=2).values)
             assert len(homes) == 1
             assert "cosmos-airflow-" in homes.pop()
 

@@ -14,7 +14,7 @@ import pytest
 
 from cosmos_venv import DbtDag, ExecutionConfig, ExecutionMode, LoadMode, ProjectConfig, RenderConfig
 from cosmos_venv.operators.virtualenv import DbtRunVirtualenvOperator
-from pytest_cosmos_venv import RECORD_VARIABLE, Contender, RaceFailure, RunDag, RunTask, TaskRace, Wheelhouse
+from pytest_cosmos_venv import RECORD_VARIABLE, Contender, CosmosRace, RaceFailure, RunDag, RunTask, Wheelhouse
 from pytest_cosmos_venv.environments.virtualenv_dirs import PLACES_VARIABLE
 from pytest_cosmos_venv.errors import ToolkitMisuse
 from pytest_cosmos_venv.throwaway import throwaway_folder
@@ -125,13 +125,13 @@ def test_an_environment_of_the_search_path_is_refused_where_it_would_be_run(
 @pytest.mark.parametrize("fresh", [False, True], ids=["forked", "fresh"])
 def test_a_contender_is_refused_too(
     fresh: bool,
-    cosmos_task_race: TaskRace,
+    cosmos_race: CosmosRace,
     cosmos_wheelhouse: Wheelhouse,
     dbt_project: Path,
     production: Path,
 ) -> None:
     with pytest.raises(RaceFailure, match=refusal(production)):
-        cosmos_task_race(execute, dbt_project, production, contenders=1, fresh=fresh)
+        cosmos_race(execute, dbt_project, production, contenders=1, fresh=fresh)
 
     assert not production.exists()
     assert cosmos_wheelhouse.calls == []

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from pytest_cosmos_venv import Explore, ExploredContender, ExploredRun, FailingSchedule
+from pytest_cosmos_venv import Contender, CosmosRace, FailingSchedule, Schedule
 
 HOME = Path(os.environ["AIRFLOW_HOME"])
 NO_PROCESS = 2**22 + 1  # beyond the largest number that Linux gives to a process
@@ -31,7 +31,7 @@ def prepare_virtualenv(*, venv_directory: str, **_: Any) -> str:
     return f"{venv_directory}/bin/python"
 
 
-tasks: list[ExploredContender] = []
+tasks: list[Contender] = []
 # Before Cosmos is imported, which takes the function from there.
 python_virtualenv: Any = import_module("airflow.providers.standard.utils.python_virtualenv")
 python_virtualenv.prepare_virtualenv = prepare_virtualenv
@@ -46,7 +46,7 @@ class Run(operators.DbtRunVirtualenvOperator):  # type: ignore[misc] # Cosmos is
         return subprocesses.FullOutputSubprocessResult(exit_code=0, output="", full_output=[])
 
 
-def task(contender: ExploredContender) -> None:
+def task(contender: Contender) -> None:
     tasks[:] = [contender]
     operator = Run(
         task_id="run",
@@ -65,7 +65,7 @@ def dead_owner(folder: Path) -> None:
     (folder / "cosmos_virtualenv.lock").write_text(str(NO_PROCESS))
 
 
-def one_at_a_time(run: ExploredRun) -> None:
+def one_at_a_time(run: Schedule) -> None:
     if run.timeline.count("work"):
         run.timeline.assert_max_concurrent("work", 1)
 
@@ -80,16 +80,16 @@ CASES: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_explored(cosmos_explore: Explore, case: str) -> None:
+def test_explored(cosmos_race: CosmosRace, case: str) -> None:
     given = {"contenders": [task, task], "kills": 0, "check": one_at_a_time, **CASES[case]}
 
     with pytest.raises(FailingSchedule) as found:
-        cosmos_explore(**given, at_most=100, reuse=True)
+        cosmos_race.explore(**given, at_most=100, reuse=True)
 
     seed = json.loads((HOME / "seeds.json").read_text()).get(case, found.value.seed)
     bounds = ("preemptions", "kills")
     with pytest.raises(FailingSchedule) as failure:
-        cosmos_explore.replay(seed, **{name: value for name, value in given.items() if name not in bounds})
+        cosmos_race.replay(seed, **{name: value for name, value in given.items() if name not in bounds})
     seen = {
         "found": str(found.value).partition("\n")[0],
         "seed": found.value.seed,

@@ -22,17 +22,17 @@ import psutil
 import pytest
 
 from pytest_cosmos_venv import (
-    Explore,
-    ExploredContender,
-    ExploredRun,
+    Contender,
+    CosmosRace,
     FailingSchedule,
+    Schedule,
     ToolkitMisuse,
     UnfinishedExplorationWarning,
 )
 from pytest_cosmos_venv.explore import virtual_clock
 
 
-def look_then_write(contender: ExploredContender) -> None:
+def look_then_write(contender: Contender) -> None:
     """A lock file with the oldest bug: it looks, and then it writes."""
     lock = contender.folder / "lock"
     while lock.exists():
@@ -43,7 +43,7 @@ def look_then_write(contender: ExploredContender) -> None:
     lock.unlink(missing_ok=True)
 
 
-def make_exclusively(contender: ExploredContender) -> None:
+def make_exclusively(contender: Contender) -> None:
     """The same without the bug; who is killed keeps it for ever."""
     lock = contender.folder / "lock"
     while True:
@@ -57,14 +57,14 @@ def make_exclusively(contender: ExploredContender) -> None:
     lock.unlink()
 
 
-def flocked(contender: ExploredContender) -> None:
+def flocked(contender: Contender) -> None:
     with (contender.folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with contender.span("held"):
             pass
 
 
-def locked_for_an_open_file(contender: ExploredContender) -> None:
+def locked_for_an_open_file(contender: Contender) -> None:
     """By ``F_OFD_SETLK`` of Linux, whose number Python knows from 3.9 on."""
     whole_file = struct.pack("hhqqi0q", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
     with (contender.folder / "lock").open("w") as lock:
@@ -78,19 +78,19 @@ def locked_for_an_open_file(contender: ExploredContender) -> None:
             pass
 
 
-def with_filelock(contender: ExploredContender) -> None:
+def with_filelock(contender: Contender) -> None:
     with filelock.FileLock(contender.folder / "lock"), contender.span("held"):
         pass
 
 
-def held_by_one(run: ExploredRun) -> None:
+def held_by_one(run: Schedule) -> None:
     if run.timeline.count("held"):
         run.timeline.assert_max_concurrent("held", 1)
 
 
-def test_the_shortest_schedule_is_shown_as_a_table_and_drawn(cosmos_explore: Explore) -> None:
+def test_the_shortest_schedule_is_shown_as_a_table_and_drawn(cosmos_race: CosmosRace) -> None:
     with pytest.raises(FailingSchedule) as failure:
-        cosmos_explore([look_then_write, look_then_write], check=held_by_one, kills=0, reuse=True)
+        cosmos_race.explore([look_then_write, look_then_write], check=held_by_one, kills=0, reuse=True)
 
     text = str(failure.value)
     assert "At most 1 held at one moment expected, 2 seen" in text
@@ -98,33 +98,32 @@ def test_the_shortest_schedule_is_shown_as_a_table_and_drawn(cosmos_explore: Exp
     assert re.search(r"\n   \d  stat lock: ENOENT\n", text)
     assert re.search(r"\n   \d {20,}stat lock: ENOENT\n", text)
     assert "contender-0 held" in text
-    assert f"Again: cosmos_explore.replay({failure.value.seed!r}, …)" in text
-    assert "stat lock" in failure.value.run.to_svg(title="Two hold it")
+    assert f"Again: cosmos_race.replay({failure.value.seed!r}, …)" in text
 
 
-def test_a_failing_schedule_is_repeated_by_its_seed(cosmos_explore: Explore) -> None:
+def test_a_failing_schedule_is_repeated_by_its_seed(cosmos_race: CosmosRace) -> None:
     works = [look_then_write, look_then_write]
     with pytest.raises(FailingSchedule) as failure:
-        cosmos_explore(works, check=held_by_one, kills=0, reuse=True)
+        cosmos_race.explore(works, check=held_by_one, kills=0, reuse=True)
 
     with pytest.raises(FailingSchedule, match="2 seen") as again:
-        cosmos_explore.replay(failure.value.seed, works, check=held_by_one)
+        cosmos_race.replay(failure.value.seed, works, check=held_by_one)
 
     assert [step.text for step in again.value.run.steps] == [step.text for step in failure.value.run.steps]
 
 
-def test_a_schedule_is_followed_as_far_as_mended_code_allows(cosmos_explore: Explore) -> None:
-    run = cosmos_explore.replay("a1(open) b3(begin) a4", [make_exclusively, make_exclusively], check=held_by_one)
+def test_a_schedule_is_followed_as_far_as_mended_code_allows(cosmos_race: CosmosRace) -> None:
+    run = cosmos_race.replay("a1(open) b3(begin) a4", [make_exclusively, make_exclusively], check=held_by_one)
 
     assert run.divergence == "after step 1, contender-0 comes to begin, not to open"
     assert [outcome.how for outcome in run.outcomes] == ["returned", "returned"]
 
 
 @pytest.mark.parametrize("work", [make_exclusively, flocked, locked_for_an_open_file, with_filelock])
-def test_a_sound_lock_is_explored_to_the_end(cosmos_explore: Explore, work: object) -> None:
+def test_a_sound_lock_is_explored_to_the_end(cosmos_race: CosmosRace, work: object) -> None:
     works: list[Any] = [work, work]
 
-    exploration = cosmos_explore(works, check=held_by_one, preemptions=1, kills=0, reuse=True)
+    exploration = cosmos_race.explore(works, check=held_by_one, preemptions=1, kills=0, reuse=True)
 
     assert exploration.is_complete
     assert exploration.schedules >= exploration.orders >= 2
@@ -134,8 +133,8 @@ def test_a_sound_lock_is_explored_to_the_end(cosmos_explore: Explore, work: obje
 
 
 @pytest.mark.parametrize("close", ["duplicate", "both"])
-def test_a_lock_is_held_until_its_last_duplicate_is_closed(cosmos_explore: Explore, close: str) -> None:
-    def work(contender: ExploredContender) -> None:
+def test_a_lock_is_held_until_its_last_duplicate_is_closed(cosmos_race: CosmosRace, close: str) -> None:
+    def work(contender: Contender) -> None:
         descriptor = os.open(contender.folder / "lock", os.O_RDWR | os.O_CREAT)
         duplicate = os.dup(descriptor)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -143,7 +142,7 @@ def test_a_lock_is_held_until_its_last_duplicate_is_closed(cosmos_explore: Explo
             os.close(descriptor if close == "both" else duplicate)
         os.close(duplicate if close == "both" else descriptor)
 
-    assert cosmos_explore([work, work], check=held_by_one, preemptions=1, kills=1, reuse=True).is_complete
+    assert cosmos_race.explore([work, work], check=held_by_one, preemptions=1, kills=1, reuse=True).is_complete
 
 
 def by_lockf(descriptor: int) -> None:
@@ -156,9 +155,9 @@ def by_fcntl(descriptor: int) -> None:
 
 @pytest.mark.parametrize("lock", [by_lockf, by_fcntl])
 def test_a_lock_of_a_process_ends_with_any_descriptor_of_its_file(
-    cosmos_explore: Explore, lock: Callable[[int], None]
+    cosmos_race: CosmosRace, lock: Callable[[int], None]
 ) -> None:
-    def work(contender: ExploredContender) -> None:
+    def work(contender: Contender) -> None:
         descriptor = os.open(contender.folder / "lock", os.O_RDWR | os.O_CREAT)
         lock(descriptor)
         with contender.span("held"):
@@ -167,45 +166,45 @@ def test_a_lock_of_a_process_ends_with_any_descriptor_of_its_file(
         os.close(descriptor)
 
     with pytest.raises(FailingSchedule, match="held"):
-        cosmos_explore([work, work], check=held_by_one, preemptions=1, kills=0, reuse=True)
+        cosmos_race.explore([work, work], check=held_by_one, preemptions=1, kills=0, reuse=True)
 
 
-def test_a_kill_shows_who_waits_for_ever(cosmos_explore: Explore) -> None:
+def test_a_kill_shows_who_waits_for_ever(cosmos_race: CosmosRace) -> None:
     with pytest.raises(FailingSchedule, match="contender-1 never ends") as failure:
-        cosmos_explore([make_exclusively, make_exclusively], preemptions=0, kills=1, most_steps=50, reuse=True)
+        cosmos_race.explore([make_exclusively, make_exclusively], preemptions=0, kills=1, most_steps=50, reuse=True)
 
     assert failure.value.seed == "a1(begin) a!"
     assert failure.value.run.killed == ("contender-0",)
     assert "✗ killed before: begin held" in str(failure.value)
 
 
-def test_a_lock_of_the_kernel_ends_with_a_kill(cosmos_explore: Explore) -> None:
-    exploration = cosmos_explore([flocked, flocked], check=held_by_one, preemptions=1, kills=1, reuse=True)
+def test_a_lock_of_the_kernel_ends_with_a_kill(cosmos_race: CosmosRace) -> None:
+    exploration = cosmos_race.explore([flocked, flocked], check=held_by_one, preemptions=1, kills=1, reuse=True)
 
     assert exploration.is_complete
 
 
-def test_each_step_can_fail(cosmos_explore: Explore) -> None:
-    def write(contender: ExploredContender) -> None:
+def test_each_step_can_fail(cosmos_race: CosmosRace) -> None:
+    def write(contender: Contender) -> None:
         (contender.folder / "half").write_text("all of it")
         (contender.folder / "half").rename(contender.folder / "book")
 
-    def is_whole(run: ExploredRun) -> None:
+    def is_whole(run: Schedule) -> None:
         book = run.folder / "book"
         assert not book.exists() or book.read_text() == "all of it"
         assert not (run.folder / "half").exists()
 
     with pytest.raises(FailingSchedule) as failure:
-        cosmos_explore([write], check=is_whole, kills=0, errors=1, reuse=True)
+        cosmos_race.explore([write], check=is_whole, kills=0, errors=1, reuse=True)
 
     assert failure.value.run.steps[-1].name == "end"
     assert failure.value.seed in {"a1(write) a:ENOSPC", "a1(write) a:EIO"}
     assert failure.value.run.outcomes[0].error.startswith("OSError: [Errno")
 
 
-def test_two_that_wait_for_each_other_are_told(cosmos_explore: Explore) -> None:
-    def takes(first: str, second: str) -> Callable[[ExploredContender], None]:
-        def work(contender: ExploredContender) -> None:
+def test_two_that_wait_for_each_other_are_told(cosmos_race: CosmosRace) -> None:
+    def takes(first: str, second: str) -> Callable[[Contender], None]:
+        def work(contender: Contender) -> None:
             with (contender.folder / first).open("w") as one, (contender.folder / second).open("w") as two:
                 fcntl.flock(one, fcntl.LOCK_EX)
                 fcntl.flock(two, fcntl.LOCK_EX)
@@ -213,21 +212,21 @@ def test_two_that_wait_for_each_other_are_told(cosmos_explore: Explore) -> None:
         return work
 
     with pytest.raises(FailingSchedule, match=r"No contender can go on: contender-0 \(flock b LOCK_EX\), contender-1"):
-        cosmos_explore([takes("a", "b"), takes("b", "a")], kills=0, reuse=True)
+        cosmos_race.explore([takes("a", "b"), takes("b", "a")], kills=0, reuse=True)
 
 
-def test_time_stands_still_and_passes_when_all_wait(cosmos_explore: Explore) -> None:
-    def wait(contender: ExploredContender) -> float:
+def test_time_stands_still_and_passes_when_all_wait(cosmos_race: CosmosRace) -> None:
+    def wait(contender: Contender) -> float:
         began, wall = time.monotonic(), time.time()
         (contender.folder / contender.name).touch()
         time.sleep(3600)
         assert time.time() - wall == time.monotonic() - began
         return time.time() - (contender.folder / contender.name).stat().st_mtime
 
-    def took_an_hour(run: ExploredRun) -> None:
+    def took_an_hour(run: Schedule) -> None:
         assert [round(value, 3) for value in run.values] == [3600, 3600]
 
-    exploration = cosmos_explore([wait, wait], check=took_an_hour, preemptions=0, kills=0, reuse=True)
+    exploration = cosmos_race.explore([wait, wait], check=took_an_hour, preemptions=0, kills=0, reuse=True)
 
     assert exploration.is_complete
 
@@ -235,7 +234,7 @@ def test_time_stands_still_and_passes_when_all_wait(cosmos_explore: Explore) -> 
 @pytest.mark.long
 @pytest.mark.proof
 def test_a_wait_has_the_same_steps_however_long_the_machine_has_run(
-    cosmos_explore: Explore, monkeypatch: pytest.MonkeyPatch
+    cosmos_race: CosmosRace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`began + 1.0` is rounded in another place where the monotonic clock passes a power of two."""
     real, uptimes = time.clock_gettime, itertools.cycle((500.0, 1022.0))
@@ -243,7 +242,7 @@ def test_a_wait_has_the_same_steps_however_long_the_machine_has_run(
     def clock_gettime(clock: int) -> float:
         return next(uptimes) if clock == time.CLOCK_MONOTONIC else real(clock)
 
-    def wait(contender: ExploredContender) -> None:
+    def wait(contender: Contender) -> None:
         time.sleep(0.07)
         end = time.monotonic() + 1.0
         while time.monotonic() < end:
@@ -252,46 +251,46 @@ def test_a_wait_has_the_same_steps_however_long_the_machine_has_run(
 
     monkeypatch.setitem(virtual_clock._real, "clock_gettime", clock_gettime)
 
-    exploration = cosmos_explore([wait, wait], preemptions=0, kills=1, reuse=True)
+    exploration = cosmos_race.explore([wait, wait], preemptions=0, kills=1, reuse=True)
 
     assert exploration.schedules > 2
 
 
-def test_who_comes_after_finds_what_a_kill_has_left(cosmos_explore: Explore) -> None:
-    def publish(contender: ExploredContender) -> None:
+def test_who_comes_after_finds_what_a_kill_has_left(cosmos_race: CosmosRace) -> None:
+    def publish(contender: Contender) -> None:
         (contender.folder / "book").write_text("all of it")
 
-    def read(contender: ExploredContender) -> str:
+    def read(contender: Contender) -> str:
         with suppress(FileNotFoundError):
             return (contender.folder / "book").read_text()
         return "all of it"
 
-    def whole(run: ExploredRun) -> None:
+    def whole(run: Schedule) -> None:
         assert run.values[-1] == "all of it"
 
     with pytest.raises(FailingSchedule) as failure:
-        cosmos_explore([publish], after=read, check=whole, reuse=True)
+        cosmos_race.explore([publish], after=read, check=whole, reuse=True)
 
     assert failure.value.seed == "a1(write) a!"
 
 
-def test_files_that_are_named_after_the_time_are_the_same_in_each_schedule(cosmos_explore: Explore) -> None:
-    def note(contender: ExploredContender) -> bool:
+def test_files_that_are_named_after_the_time_are_the_same_in_each_schedule(cosmos_race: CosmosRace) -> None:
+    def note(contender: Contender) -> bool:
         began = time.time()
         page = contender.folder / f"{time.time_ns()}.{contender.index}"
         page.touch()
         older = [path for path in contender.folder.iterdir() if int(path.stem) / 1e9 < began]
         return page.stat().st_mtime_ns == int(page.stem) and not older
 
-    def at_one_moment(run: ExploredRun) -> None:
+    def at_one_moment(run: Schedule) -> None:
         assert run.values == (True, True)
         assert {"open <start + 0 s>.0 O_WRONLY|O_CREAT"} < {step.text for step in run.steps}
 
-    assert cosmos_explore([note, note], check=at_one_moment, kills=0, reuse=True).is_complete
+    assert cosmos_race.explore([note, note], check=at_one_moment, kills=0, reuse=True).is_complete
 
 
-def test_each_step_is_looked_at(cosmos_explore: Explore) -> None:
-    def write(contender: ExploredContender) -> None:
+def test_each_step_is_looked_at(cosmos_race: CosmosRace) -> None:
+    def write(contender: Contender) -> None:
         (contender.folder / "a").touch()
         (contender.folder / "b").touch()
         (contender.folder / "a").unlink()
@@ -300,31 +299,31 @@ def test_each_step_is_looked_at(cosmos_explore: Explore) -> None:
         assert len(list(folder.iterdir())) < 2, "both are there"
 
     with pytest.raises(FailingSchedule, match=r"After step \d+: .*both are there"):
-        cosmos_explore([write], each_step=never_both, kills=0, reuse=True)
+        cosmos_race.explore([write], each_step=never_both, kills=0, reuse=True)
 
 
-def test_a_bound_that_is_hit_is_said(cosmos_explore: Explore) -> None:
+def test_a_bound_that_is_hit_is_said(cosmos_race: CosmosRace) -> None:
     with pytest.warns(UnfinishedExplorationWarning, match=r"explored 3 of at least \d+ schedules"):
-        exploration = cosmos_explore([flocked, flocked], at_most=3, reuse=True)
+        exploration = cosmos_race.explore([flocked, flocked], at_most=3, reuse=True)
 
     assert not exploration.is_complete
     assert exploration.left > 0
 
 
-def test_what_is_not_the_same_each_time_is_told(cosmos_explore: Explore) -> None:
-    def work(contender: ExploredContender) -> None:
+def test_what_is_not_the_same_each_time_is_told(cosmos_race: CosmosRace) -> None:
+    def work(contender: Contender) -> None:
         (contender.folder / f"draft-{time.perf_counter_ns()}").touch()
         (contender.folder / "book").touch()
         (contender.folder / "book").unlink(missing_ok=True)
 
     with pytest.raises(ToolkitMisuse, match="do not do the same in each run"):
-        cosmos_explore([work, work], kills=0)
+        cosmos_race.explore([work, work], kills=0)
 
 
-def test_what_a_killed_function_keeps_in_memory_is_told_as_a_cause(cosmos_explore: Explore) -> None:
+def test_what_a_killed_function_keeps_in_memory_is_told_as_a_cause(cosmos_race: CosmosRace) -> None:
     held: set[str] = set()
 
-    def hold(contender: ExploredContender) -> None:
+    def hold(contender: Contender) -> None:
         lock = contender.folder / contender.name
         if "lock" in held:
             (contender.folder / "held-already").exists()
@@ -337,15 +336,15 @@ def test_what_a_killed_function_keeps_in_memory_is_told_as_a_cause(cosmos_explor
             held.discard("lock")
 
     with pytest.raises(ToolkitMisuse, match=r"With reuse=True, what a function keeps in memory .* Try reuse=False\."):
-        cosmos_explore([hold, hold], preemptions=1, reuse=True)
+        cosmos_race.explore([hold, hold], preemptions=1, reuse=True)
 
-    assert cosmos_explore([hold, hold], preemptions=1).is_complete
+    assert cosmos_race.explore([hold, hold], preemptions=1).is_complete
 
 
-def test_a_failure_of_kept_memory_alone_is_told_as_one(cosmos_explore: Explore) -> None:
+def test_a_failure_of_kept_memory_alone_is_told_as_one(cosmos_race: CosmosRace) -> None:
     held: list[str] = []
 
-    def hold(contender: ExploredContender) -> int:
+    def hold(contender: Contender) -> int:
         held.append(contender.name)
         lock = contender.folder / contender.name
         try:
@@ -356,18 +355,18 @@ def test_a_failure_of_kept_memory_alone_is_told_as_one(cosmos_explore: Explore) 
             lock.unlink()
             held.pop()
 
-    def held_once(run: ExploredRun) -> None:
+    def held_once(run: Schedule) -> None:
         assert set(run.values) <= {1, None}
 
     again = r"did not fail when it was run once more\. It ran in new processes then\. .* Try reuse=False"
     with pytest.raises(FailingSchedule, match=again):
-        cosmos_explore([hold, hold], check=held_once, preemptions=1, reuse=True)
+        cosmos_race.explore([hold, hold], check=held_once, preemptions=1, reuse=True)
 
 
 @pytest.mark.long
 @pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="this Python for Linux has no pidfd_open")
-def test_a_contender_that_ends_another_one_is_told(cosmos_explore: Explore) -> None:
-    def end_the_other(contender: ExploredContender) -> None:
+def test_a_contender_that_ends_another_one_is_told(cosmos_race: CosmosRace) -> None:
+    def end_the_other(contender: Contender) -> None:
         (contender.folder / f"pid-{contender.index}").write_text(str(os.getpid()))
         other = contender.folder / f"pid-{1 - contender.index}"
         if other.exists() and (pid := other.read_text()):
@@ -378,33 +377,33 @@ def test_a_contender_that_ends_another_one_is_told(cosmos_explore: Explore) -> N
                 end.poll()  # no step, and no number of looks that differs from run to run
 
     with pytest.raises(FailingSchedule, match=r"contender-[01] has died after"):
-        cosmos_explore([end_the_other, end_the_other])
+        cosmos_race.explore([end_the_other, end_the_other])
 
 
-def test_an_error_of_a_contender_fails_unless_it_is_expected(cosmos_explore: Explore) -> None:
-    def work(contender: ExploredContender) -> None:
+def test_an_error_of_a_contender_fails_unless_it_is_expected(cosmos_race: CosmosRace) -> None:
+    def work(contender: Contender) -> None:
         raise FileNotFoundError(errno.ENOENT, "not here", contender.name)
 
     with pytest.raises(FailingSchedule, match="contender-0 raised FileNotFoundError"):
-        cosmos_explore([work], reuse=True)
+        cosmos_race.explore([work], reuse=True)
 
-    assert cosmos_explore([work], may_raise=OSError, reuse=True).is_complete
+    assert cosmos_race.explore([work], may_raise=OSError, reuse=True).is_complete
 
 
-def test_processes_of_contenders_are_waited_for_in_real_time(cosmos_explore: Explore) -> None:
-    def work(contender: ExploredContender) -> int:
+def test_processes_of_contenders_are_waited_for_in_real_time(cosmos_race: CosmosRace) -> None:
+    def work(contender: Contender) -> int:
         pid = os.fork()
         if pid == 0:
             os._exit(7)
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
-    def seven(run: ExploredRun) -> None:
+    def seven(run: Schedule) -> None:
         assert run.values == (7, 7)
 
-    assert cosmos_explore([work, work], check=seven, kills=0).is_complete
+    assert cosmos_race.explore([work, work], check=seven, kills=0).is_complete
 
 
-def test_nothing_is_left_in_memory_or_running(cosmos_explore: Explore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_left_in_memory_or_running(cosmos_race: CosmosRace, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[str] = []
     real = tempfile.mkdtemp
 
@@ -416,7 +415,7 @@ def test_nothing_is_left_in_memory_or_running(cosmos_explore: Explore, monkeypat
 
     before = {each.pid for each in psutil.Process().children()}  # of tests that ran earlier in this process
 
-    cosmos_explore([flocked, flocked], preemptions=0)
+    cosmos_race.explore([flocked, flocked], preemptions=0)
 
     assert [folder for folder in made if Path(folder).exists()] == []
     assert {each.pid for each in psutil.Process().children()} <= before

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from pytest_cosmos_venv import Explore, ExploredContender
+from pytest_cosmos_venv import Contender, CosmosRace
 
 Operation = Callable[[Path], object]
 
@@ -49,8 +49,8 @@ OPERATIONS: dict[str, Operation] = {
 STEPS = st.tuples(st.sampled_from(sorted(OPERATIONS)), st.sampled_from(["one", "two"]))
 
 
-def program(steps: list[tuple[str, str]]) -> Callable[[ExploredContender], None]:
-    def work(contender: ExploredContender) -> None:
+def program(steps: list[tuple[str, str]]) -> Callable[[Contender], None]:
+    def work(contender: Contender) -> None:
         for name, file in steps:
             try:
                 OPERATIONS[name](contender.folder / file)
@@ -74,13 +74,15 @@ def program(steps: list[tuple[str, str]]) -> Callable[[ExploredContender], None]
     bounds=st.sampled_from([(0, 1), (1, 0), (1, 1), (2, 0)]),
 )
 def test_as_many_orders_are_seen(
-    cosmos_explore: Explore, programs: list[list[tuple[str, str]]], bounds: tuple[int, int]
+    cosmos_race: CosmosRace, programs: list[list[tuple[str, str]]], bounds: tuple[int, int]
 ) -> None:
     works = [program(steps) for steps in programs]
 
     for preemptions, kills in [bounds]:
-        reduced = cosmos_explore(works, preemptions=preemptions, kills=kills, reuse=True, seconds=120)
-        whole = cosmos_explore(works, preemptions=preemptions, kills=kills, reuse=True, seconds=120, reduction=False)
+        reduced = cosmos_race.explore(works, preemptions=preemptions, kills=kills, reuse=True, seconds=120)
+        whole = cosmos_race.explore(
+            works, preemptions=preemptions, kills=kills, reuse=True, seconds=120, reduction=False
+        )
 
         assert reduced.is_complete
         assert whole.is_complete

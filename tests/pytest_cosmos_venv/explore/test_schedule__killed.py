@@ -14,14 +14,14 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pytest_cosmos_venv import Explore, ExploredContender, ExploredRun
+from pytest_cosmos_venv import Contender, CosmosRace, Schedule
 from pytest_cosmos_venv.explore import schedule
 from tests.waiting import wait_until
 
-Work = Callable[[ExploredContender], object]
+Work = Callable[[Contender], object]
 
 
-def clean_up_in_the_end(contender: ExploredContender) -> None:
+def clean_up_in_the_end(contender: Contender) -> None:
     """A lock file that is removed whatever happens, but for a kill."""
     lock = contender.folder / f"lock-{contender.index}"
     try:
@@ -31,7 +31,7 @@ def clean_up_in_the_end(contender: ExploredContender) -> None:
         lock.unlink()
 
 
-def clean_up_by_a_program(contender: ExploredContender) -> None:
+def clean_up_by_a_program(contender: Contender) -> None:
     """The same by calls that are no steps."""
     lock = contender.folder / f"lock-{contender.index}"
     try:
@@ -41,19 +41,19 @@ def clean_up_by_a_program(contender: ExploredContender) -> None:
         subprocess.run(["rm", "-f", lock], check=True)
 
 
-def write_from_a_buffer(contender: ExploredContender) -> None:
+def write_from_a_buffer(contender: Contender) -> None:
     with (contender.folder / f"buffered-{contender.index}").open("w") as file:
         file.write("not written yet")
         (contender.folder / "both").touch()
 
 
-def hold_a_lock_of_the_kernel(contender: ExploredContender) -> None:
+def hold_a_lock_of_the_kernel(contender: Contender) -> None:
     with (contender.folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         (contender.folder / f"held-{contender.index}").touch()
 
 
-def try_for_ever(contender: ExploredContender) -> None:
+def try_for_ever(contender: Contender) -> None:
     (contender.folder / "begun").touch()
     while True:
         try:
@@ -63,13 +63,13 @@ def try_for_ever(contender: ExploredContender) -> None:
             continue
 
 
-def start_a_process(contender: ExploredContender) -> None:
+def start_a_process(contender: Contender) -> None:
     (contender.folder / "begun").touch()
     with subprocess.Popen(["cat"], stdin=subprocess.PIPE):
         (contender.folder / f"while-it-ran-{contender.index}").touch()
 
 
-def start_a_thread(contender: ExploredContender) -> None:
+def start_a_thread(contender: Contender) -> None:
     (contender.folder / "begun").touch()
     over = threading.Event()
     thread = threading.Thread(target=over.wait)
@@ -81,17 +81,17 @@ def start_a_thread(contender: ExploredContender) -> None:
         thread.join()
 
 
-def sleep_between(contender: ExploredContender) -> None:
+def sleep_between(contender: Contender) -> None:
     (contender.folder / f"before-{contender.index}").touch()
     time.sleep(1)
     (contender.folder / f"after-{contender.index}").touch()
 
 
-def look_at_the_other(contender: ExploredContender) -> None:
+def look_at_the_other(contender: Contender) -> None:
     note_whether_dead(contender, lambda pid: os.kill(pid, 0))
 
 
-def note_whether_dead(contender: ExploredContender, ask: Callable[[int], object]) -> None:
+def note_whether_dead(contender: Contender, ask: Callable[[int], object]) -> None:
     """Write down the own pid, and whether the process of the other one is no more."""
     own = contender.folder / f"pid-{contender.index}"
     own.write_text(str(os.getpid()))
@@ -117,10 +117,10 @@ WORKS: list[Work] = [
 SEES_THE_OTHER = (hold_a_lock_of_the_kernel, sleep_between, look_at_the_other)
 
 
-def folders_after_kills(explore: Explore, work: Work, found: Path, *, reuse: bool) -> set[tuple[str, ...]]:
+def folders_after_kills(race: CosmosRace, work: Work, found: Path, *, reuse: bool) -> set[tuple[str, ...]]:
     """What the schedules have left: files with their sizes, and who was killed."""
 
-    def write_down(run: ExploredRun) -> None:
+    def write_down(run: Schedule) -> None:
         files = [f"{path.name}: {bool(path.stat().st_size)}" for path in sorted(run.folder.iterdir())]
         with found.open("a") as lines:
             lines.write(f"{[*files, *run.killed]}\n")
@@ -128,59 +128,59 @@ def folders_after_kills(explore: Explore, work: Work, found: Path, *, reuse: boo
     works = [work, work] if work in SEES_THE_OTHER else [work]
     # With an interruption, one is killed while the other one waits for its lock.
     preemptions = 1 if work is hold_a_lock_of_the_kernel else 0
-    explore(works, check=write_down, preemptions=preemptions, kills=1, reuse=reuse)
+    race.explore(works, check=write_down, preemptions=preemptions, kills=1, reuse=reuse)
     return {tuple(line.split(", ")) for line in found.read_text().splitlines()}
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("work", WORKS, ids=lambda work: work.__name__)
-def test_kills_leave_the_same_in_kept_and_in_new_processes(cosmos_explore: Explore, work: Work, tmp_path: Path) -> None:
-    in_new = folders_after_kills(cosmos_explore, work, tmp_path / "new", reuse=False)
-    in_kept = folders_after_kills(cosmos_explore, work, tmp_path / "kept", reuse=True)
+def test_kills_leave_the_same_in_kept_and_in_new_processes(cosmos_race: CosmosRace, work: Work, tmp_path: Path) -> None:
+    in_new = folders_after_kills(cosmos_race, work, tmp_path / "new", reuse=False)
+    in_kept = folders_after_kills(cosmos_race, work, tmp_path / "kept", reuse=True)
 
     assert in_kept == in_new
     assert any("contender" in last for *_, last in in_kept)
 
 
-def start_and_go_on(contender: ExploredContender) -> int:
+def start_and_go_on(contender: Contender) -> int:
     pid = subprocess.Popen(["sleep", "300"]).pid
     (contender.folder / "both").exists()
     return pid
 
 
-def touch_both(contender: ExploredContender) -> None:
+def touch_both(contender: Contender) -> None:
     (contender.folder / "both").touch()
 
 
-def test_no_process_of_a_contender_outlives_its_schedule(cosmos_explore: Explore, tmp_path: Path) -> None:
-    def start_and_write_down(contender: ExploredContender) -> None:
+def test_no_process_of_a_contender_outlives_its_schedule(cosmos_race: CosmosRace, tmp_path: Path) -> None:
+    def start_and_write_down(contender: Contender) -> None:
         pid = start_and_go_on(contender)
         with (tmp_path / str(os.getppid())).open("a") as file:
             file.write(f"{pid}\n")
         (contender.folder / "written-down").touch()
 
-    def none_is_left(run: ExploredRun) -> None:
+    def none_is_left(run: Schedule) -> None:
         own = tmp_path / str(os.getpid())  # the parent of this schedule's contenders
         pids = own.read_text().split() if own.exists() else []
         assert [pid for pid in pids if psutil.pid_exists(int(pid))] == []
 
-    exploration = cosmos_explore([start_and_write_down, touch_both], check=none_is_left, preemptions=1, reuse=True)
+    exploration = cosmos_race.explore([start_and_write_down, touch_both], check=none_is_left, preemptions=1, reuse=True)
 
     assert exploration.is_complete
     assert any(tmp_path.iterdir())
 
 
-def test_no_process_of_a_contender_outlives_an_interrupted_exploration(cosmos_explore: Explore, tmp_path: Path) -> None:
+def test_no_process_of_a_contender_outlives_an_interrupted_exploration(cosmos_race: CosmosRace, tmp_path: Path) -> None:
     test = os.getpid()
 
-    def start_then_interrupt(contender: ExploredContender) -> None:
+    def start_then_interrupt(contender: Contender) -> None:
         pid = start_and_go_on(contender)
         (tmp_path / str(pid)).touch()
         os.kill(test, signal.SIGINT)
         signal.pause()
 
     with pytest.raises(KeyboardInterrupt):
-        cosmos_explore([start_then_interrupt], reuse=True)
+        cosmos_race.explore([start_then_interrupt], reuse=True)
 
     (pid,) = tmp_path.iterdir()
     wait_until(lambda: has_ended(int(pid.name)))
@@ -205,17 +205,17 @@ def has_ended(pid: int) -> bool:
     ids=lambda value: getattr(value, "__name__", str(value)),
 )
 def test_a_process_serves_on_where_its_function_can_be_left(
-    cosmos_explore: Explore, work: Work, is_kept: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cosmos_race: CosmosRace, work: Work, is_kept: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if work is not try_for_ever:  # it is told at once whether a process can serve on
         monkeypatch.setattr(schedule, "LONGEST_WAY_OUT", 120.0)
 
-    def write_down_the_pid(contender: ExploredContender) -> None:
+    def write_down_the_pid(contender: Contender) -> None:
         with (tmp_path / "pids").open("a") as file:
             file.write(f"{os.getpid()}\n")
         work(contender)
 
-    exploration = cosmos_explore([write_down_the_pid, write_down_the_pid], preemptions=0, kills=1, reuse=True)
+    exploration = cosmos_race.explore([write_down_the_pid, write_down_the_pid], preemptions=0, kills=1, reuse=True)
 
     pids = (tmp_path / "pids").read_text().split()
     assert len(pids) == 2 * exploration.schedules

@@ -13,7 +13,8 @@ import freezegun
 import psutil
 import pytest
 
-from pytest_cosmos_venv import Contender, RaceFailure, TaskRace, ToolkitMisuse
+from pytest_cosmos_venv import Contender, CosmosRace, RaceFailure, ToolkitMisuse
+from pytest_cosmos_venv.races.contender import RaceOrder
 
 
 def wait_for_ever(contender: Contender) -> None:
@@ -25,18 +26,18 @@ def install(contender: Contender) -> str:
     return f"{contender.name} installs"
 
 
-def test_a_frozen_clock_changes_neither_deadline_nor_chart(cosmos_task_race: TaskRace) -> None:
+def test_a_frozen_clock_changes_neither_deadline_nor_chart(cosmos_race: CosmosRace) -> None:
     with freezegun.freeze_time("2020-01-01"), pytest.raises(RaceFailure, match=r"within 0\.5 s") as failure:
-        cosmos_task_race([wait_for_ever, install], timeout=0.5)
+        cosmos_race([wait_for_ever, install], timeout=0.5)
 
     told = [float(words[1:]) for words in str(failure.value).split() if words.startswith("+")]
     assert told
     assert max(told) < 60
 
 
-def test_what_is_done_to_a_race_at_the_wrong_time_is_refused(cosmos_task_race: TaskRace) -> None:
-    race = cosmos_task_race.start(install)
-    with pytest.raises(ToolkitMisuse, match=r"has not begun: write `with cosmos_task_race\.start"):
+def test_what_is_done_to_a_race_at_the_wrong_time_is_refused(cosmos_race: CosmosRace) -> None:
+    race = cosmos_race.start(install)
+    with pytest.raises(ToolkitMisuse, match=r"has not begun: write `with cosmos_race\.start"):
         race.finish()
     with race:
         race.finish()
@@ -47,8 +48,8 @@ def test_what_is_done_to_a_race_at_the_wrong_time_is_refused(cosmos_task_race: T
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets contenders die with their supervisor")
-def test_a_race_whose_marshal_is_killed_says_so(cosmos_task_race: TaskRace) -> None:
-    with cosmos_task_race.start(wait_for_ever) as race:
+def test_a_race_whose_marshal_is_killed_says_so(cosmos_race: CosmosRace) -> None:
+    with cosmos_race.start(wait_for_ever) as race:
         race.wait_for("waiting for ever")
         supervisor = psutil.Process(race.pids[0]).parent()
         assert supervisor is not None
@@ -75,7 +76,8 @@ def return_code(contender: Contender, file: Path) -> RunsCode:
 
 
 def leave_code_in_place_of_a_result(contender: Contender, file: Path) -> NoReturn:
-    contender._order.outcome_of(contender.index).write_bytes(pickle.dumps(RunsCode(file)))
+    order: RaceOrder = contender._order  # type: ignore[attr-defined] # of one that races
+    order.outcome_of(contender.index).write_bytes(pickle.dumps(RunsCode(file)))
     os._exit(0)
 
 
@@ -83,11 +85,11 @@ def return_plain_data(contender: Contender, file: Path) -> dict[str, Any]:
     return {"piers": ["north", ("east", 2, 0.5, None)], "names": {"a"}, "bytes": b"x"}
 
 
-def test_of_a_race_for_plain_data_nothing_else_is_taken_in(cosmos_task_race: TaskRace, tmp_path: Path) -> None:
+def test_of_a_race_for_plain_data_nothing_else_is_taken_in(cosmos_race: CosmosRace, tmp_path: Path) -> None:
     file = tmp_path / "made by the pickle"
     works = [return_code, leave_code_in_place_of_a_result, return_plain_data]
 
-    code, forged, plain = cosmos_task_race(works, file, check=False, plain=True).outcomes
+    code, forged, plain = cosmos_race(works, file, check=False, plain=True).outcomes
 
     assert not file.exists()
     assert "is no plain data, when the test's process took in what" in code.in_words
@@ -100,9 +102,9 @@ def leave_early(contender: Contender) -> NoReturn:
     os._exit(0)
 
 
-def test_a_process_that_ends_by_itself_with_0_has_not_succeeded(cosmos_task_race: TaskRace) -> None:
-    race = cosmos_task_race(leave_early, contenders=1, check=False)
+def test_a_process_that_ends_by_itself_with_0_has_not_succeeded(cosmos_race: CosmosRace) -> None:
+    race = cosmos_race(leave_early, contenders=1, check=False)
 
     assert [each.in_words for each in race.losers] == ["the process ended by itself with 0 before it answered"]
     with pytest.raises(RaceFailure, match="1 of 1 contenders failed"):
-        cosmos_task_race(leave_early, contenders=1)
+        cosmos_race(leave_early, contenders=1)

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pytest_cosmos_venv import Contender, TaskRace
+from pytest_cosmos_venv import Contender, CosmosRace
 
 pytest_plugins = ["pytester"]
 
@@ -36,8 +36,8 @@ def keep_a_server(contender: Contender, folder: Path, *more: str) -> None:
             pass
 
 
-def test_a_service_is_none_of_what_was_left_behind(cosmos_task_race: TaskRace, tmp_path: Path) -> None:
-    race = cosmos_task_race(keep_a_server, tmp_path, contenders=1, grace=600, services=["harbor-s*"])
+def test_a_service_is_none_of_what_was_left_behind(cosmos_race: CosmosRace, tmp_path: Path) -> None:
+    race = cosmos_race(keep_a_server, tmp_path, contenders=1, grace=600, services=["harbor-s*"])
 
     pid = int((tmp_path / "server").read_text())
     assert race.left_behind == ()
@@ -46,15 +46,15 @@ def test_a_service_is_none_of_what_was_left_behind(cosmos_task_race: TaskRace, t
     assert not psutil.pid_exists(pid), "it ends with the race"
 
 
-def test_without_a_word_a_service_was_left_behind(cosmos_task_race: TaskRace, tmp_path: Path) -> None:
-    race = cosmos_task_race(keep_a_server, tmp_path, contenders=1, grace=0.1)
+def test_without_a_word_a_service_was_left_behind(cosmos_race: CosmosRace, tmp_path: Path) -> None:
+    race = cosmos_race(keep_a_server, tmp_path, contenders=1, grace=0.1)
 
     assert race.services == ()
     assert "harbor-server" in race.left_behind[0]
 
 
-def test_what_a_service_has_started_is_no_service(cosmos_task_race: TaskRace, tmp_path: Path) -> None:
-    race = cosmos_task_race(keep_a_server, tmp_path, "more", contenders=1, grace=0.1, services=["harbor-server"])
+def test_what_a_service_has_started_is_no_service(cosmos_race: CosmosRace, tmp_path: Path) -> None:
+    race = cosmos_race(keep_a_server, tmp_path, "more", contenders=1, grace=0.1, services=["harbor-server"])
 
     (left,) = race.left_behind
     assert left.startswith(f"PID {(tmp_path / 'server-child').read_text()}: forgotten: ")
@@ -77,16 +77,16 @@ def test_the_ini_file_names_them_for_all_races(pytester: pytest.Pytester) -> Non
     pytester.makepyfile(
         WORK
         + """
-def test_it(cosmos_task_race, tmp_path):
-    race = cosmos_task_race(work, tmp_path / "one", contenders=1)
+def test_it(cosmos_race, tmp_path):
+    race = cosmos_race(work, tmp_path / "one", contenders=1)
     assert (race.left_behind, len(race.services)) == ((), 1)
 
-def test_another_one_comes_on_top(cosmos_task_race, tmp_path):
-    race = cosmos_task_race(work, tmp_path / "two", contenders=1, services=["pier-server"])
+def test_another_one_comes_on_top(cosmos_race, tmp_path):
+    race = cosmos_race(work, tmp_path / "two", contenders=1, services=["pier-server"])
     assert (race.left_behind, len(race.services)) == ((), 1)
 
-def test_a_race_without_any(cosmos_task_race, tmp_path):
-    race = cosmos_task_race(work, tmp_path / "three", contenders=1, services=[], grace=0.1)
+def test_a_race_without_any(cosmos_race, tmp_path):
+    race = cosmos_race(work, tmp_path / "three", contenders=1, services=[], grace=0.1)
     assert (len(race.left_behind), race.services) == (1, ())
 """
     )
@@ -94,40 +94,17 @@ def test_a_race_without_any(cosmos_task_race, tmp_path):
     pytester.runpytest_subprocess("-p", "no:cacheprovider").assert_outcomes(passed=3)
 
 
-@pytest.mark.long
-def test_what_was_left_behind_tells_how_it_is_declared(pytester: pytest.Pytester) -> None:
-    pytester.makepyfile(
-        WORK
-        + """
-def test_it(cosmos_task_race, tmp_path):
-    race = cosmos_task_race(work, tmp_path / "one", contenders=1, grace=0.1)
-    assert race.left_behind == ()
-"""
-    )
-
-    result = pytester.runpytest_subprocess("-p", "no:cacheprovider")
-
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(
-        [
-            "E *1 process left behind, () expected",
-            "E *(declare what is meant to stay: cosmos_services = harbor-server in the ini file, or services=[[]'harb*",
-            "E * PID [0-9]*: harbor-server: *",
-        ]
-    )
-
-
 def say_where(contender: Contender) -> str:
     return os.environ["XDG_RUNTIME_DIR"]
 
 
-def test_races_at_one_time_have_folders_for_sockets_of_their_own(cosmos_task_race: TaskRace) -> None:
+def test_races_at_one_time_have_folders_for_sockets_of_their_own(cosmos_race: CosmosRace) -> None:
     outer = os.environ.get("XDG_RUNTIME_DIR")
 
-    with cosmos_task_race.start(say_where, contenders=2) as race:
-        meanwhile = cosmos_task_race(say_where, contenders=1).values
+    with cosmos_race.start(say_where, contenders=2) as race:
+        meanwhile = cosmos_race(say_where, contenders=1).values
         first = race.finish().values
-    later = cosmos_task_race(say_where, contenders=1).values
+    later = cosmos_race(say_where, contenders=1).values
 
     assert len(set(first)) == 1
     assert len({outer, *first, *meanwhile}) == 3

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import subprocess
 import sys
 from math import inf
 from pathlib import Path
-from xml.etree import ElementTree
 
 import pytest
 
 from pytest_cosmos_venv import DbtCall, EventLog, Span, Timeline
 
 START = 1_700_000_000.0
-SVG = "{http://www.w3.org/2000/svg}"
 
 
 def span(actor: str, name: str, begin: float, end: float | None, pid: int | None = None) -> Span:
@@ -76,7 +73,7 @@ def test_overlaps_tell_who_and_how_long() -> None:
 
 
 def test_it_is_drawn_as_text() -> None:
-    assert RACE.draw(width=76, ascii_only=False).splitlines() == [
+    assert RACE.draw(width=76).splitlines() == [
         "                    0 s                        2.000 s  begin   took",
         "worker-2 install   │█████████████████                 │ +0.000 s  1.000 s",
         "worker-2 published │                 ◆                │ +1.000 s",
@@ -128,22 +125,6 @@ def test_that_there_is_none_can_be_said() -> None:
     RACE.assert_order("crash", [])
     RACE.assert_max_concurrent("crash", 0)
     Timeline().assert_finished()
-
-
-def test_it_is_drawn_as_a_picture_that_needs_nothing_else() -> None:
-    wild = RACE + Timeline([span('<b>"&', "</svg><script>\x00", 0.5, 0.75)])
-
-    text = wild.to_svg(title="a <race> & more")
-
-    picture = ElementTree.fromstring(text)  # noqa: S314 - our own
-    shown = " ".join(element.text or "" for element in picture.iter(f"{SVG}text"))
-    assert '<b>"& </svg><script>\ufffd' in shown
-    assert "a <race> & more" in shown
-    tips = [element.text or "" for element in picture.iter(f"{SVG}title")]
-    assert "worker-2 install (1.000 s), at +0.000 s, PID 4711" in tips
-    assert len([box for box in picture.iter(f"{SVG}rect") if "open" in box.get("class", "")]) == 1
-    assert "prefers-color-scheme: dark" in text
-    assert not re.search(r"<script|href|url\(|https?://(?!www\.w3\.org/2000/svg)", text)
 
 
 def test_calls_of_a_look_alike_are_added_once() -> None:

@@ -1,4 +1,4 @@
-"""Several processes run DAGs at once in one database: contenders that were handed the fixture, and racers."""
+"""Several processes run DAGs at once in one database: contenders that were handed the fixture, and copies of a test."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from airflow import DAG
 
-from pytest_cosmos_venv import Contender, Racer, RunDag, RunTask, TaskOutcome, TaskRace
+from pytest_cosmos_venv import Contender, CosmosRace, RunDag, RunTask, TaskOutcome
 from tests.waiting import wait_until
 
 try:
@@ -59,8 +59,8 @@ def run_to_the_end(contender: Contender, run_dag: RunDag, folder: Path, dates: t
 
 
 @pytest.mark.long
-def test_contenders_run_one_dag_at_once(cosmos_task_race: TaskRace, cosmos_run_dag: RunDag, tmp_path: Path) -> None:
-    race = cosmos_task_race(run_to_the_end, cosmos_run_dag, tmp_path, (None, None, "2026-02-03"), contenders=3)
+def test_contenders_run_one_dag_at_once(cosmos_race: CosmosRace, cosmos_run_dag: RunDag, tmp_path: Path) -> None:
+    race = cosmos_race(run_to_the_end, cosmos_run_dag, tmp_path, (None, None, "2026-02-03"), contenders=3)
 
     first, second, third = race.values
     assert first.states == third.states == {"arrive": "success", "leave": "success"}
@@ -80,10 +80,8 @@ def run_a_task(contender: Contender, run_task: RunTask, folder: Path) -> TaskOut
 
 
 @pytest.mark.long
-def test_contenders_run_an_operator_at_once(
-    cosmos_task_race: TaskRace, cosmos_run_task: RunTask, tmp_path: Path
-) -> None:
-    race = cosmos_task_race(run_a_task, cosmos_run_task, tmp_path)
+def test_contenders_run_an_operator_at_once(cosmos_race: CosmosRace, cosmos_run_task: RunTask, tmp_path: Path) -> None:
+    race = cosmos_race(run_a_task, cosmos_run_task, tmp_path)
 
     assert [task.returned for task in race.values] == [outcome.pid for outcome in race.outcomes]
 
@@ -97,9 +95,9 @@ def run_for_one_date(contender: Contender, run_dag: RunDag, folder: Path) -> Non
 
 
 def test_two_runs_for_one_logical_date_are_refused(
-    cosmos_task_race: TaskRace, cosmos_run_dag: RunDag, tmp_path: Path
+    cosmos_race: CosmosRace, cosmos_run_dag: RunDag, tmp_path: Path
 ) -> None:
-    with cosmos_task_race.start(run_for_one_date, cosmos_run_dag, tmp_path) as race:
+    with cosmos_race.start(run_for_one_date, cosmos_run_dag, tmp_path) as race:
         race.wait_for("arrived")
         while len(race.running) == 2:
             pass
@@ -113,21 +111,11 @@ def test_two_runs_for_one_logical_date_are_refused(
     )
 
 
-def meet_nobody() -> None:
-    """The task of a run in the test's own process, before or after a race."""
-
-
-@pytest.fixture
-def has_run_before(cosmos_run_dag: RunDag) -> None:
-    """Threads and connections that a run starts in this process are of no use to those that are forked from it."""
-    assert cosmos_run_dag(harbor(meet_nobody)).succeeded
-
-
 @pytest.mark.long
-@pytest.mark.cosmos_race(racers=2)
-def test_racers_run_one_dag_at_once(cosmos_racer: Racer, has_run_before: None, cosmos_run_dag: RunDag) -> None:
+@pytest.mark.cosmos_race(contenders=2)
+def test_copies_of_a_test_run_one_dag_at_once(cosmos_race: Contender, cosmos_run_dag: RunDag) -> None:
     def arrive() -> int:
-        return meet(cosmos_racer.shared, f"racer {cosmos_racer.index}", 1)
+        return meet(cosmos_race.folder, cosmos_race.name, 1)
 
     outcome = cosmos_run_dag(harbor(arrive))
 

@@ -1,4 +1,4 @@
-"""The code of racers, contenders and child interpreters is measured, as the page about coverage says."""
+"""The code of contenders and child interpreters is measured, as the page about coverage says."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HARBOR = """\
 def in_the_test():
     return 1
 
-def in_a_racer():
+def in_a_copy():
     return 2
 
 def in_a_contender():
@@ -51,9 +51,9 @@ def test_itself():
     assert harbor.in_the_test()
 
 
-@pytest.mark.cosmos_race(racers=2)
-def test_racers(cosmos_racer):
-    assert harbor.in_a_racer()
+@pytest.mark.cosmos_race(contenders=2)
+def test_copies(cosmos_race):
+    assert harbor.in_a_copy()
 
 
 def work(contender):
@@ -69,10 +69,10 @@ def die(contender):
     contender.point("done")
 
 
-def test_contenders(cosmos_task_race):
-    assert cosmos_task_race(work, contenders=2).values == (3, 3)
-    assert cosmos_task_race(work_anew, contenders=1, fresh=True).values == (4,)
-    cosmos_task_race(die, contenders=1, kill_at="done")
+def test_contenders(cosmos_race):
+    assert cosmos_race(work, contenders=2).values == (3, 3)
+    assert cosmos_race(work_anew, contenders=1, fresh=True).values == (4,)
+    cosmos_race(die, contenders=1, kill_at="done")
 
 
 def test_a_child():

@@ -49,19 +49,19 @@ def work(contender):
 
 
 def test_contenders_and_owners(
-    cosmos_pids, cosmos_venv_lock, cosmos_task_race, cosmos_http_manifest, cosmos_peak_memory, tmp_path
+    cosmos_pids, cosmos_venv_lock, cosmos_race, cosmos_http_manifest, tmp_path
 ):
     cosmos_http_manifest({})
     cosmos_venv_lock(tmp_path).held_by(cosmos_pids.live())
     cosmos_pids.dead()
     cosmos_pids.zombie()
-    with cosmos_peak_memory(), cosmos_task_race.start(work, contenders=2) as race:
+    with cosmos_race.start(work, contenders=2) as race:
         race.wait_for("begun")
         Path("ready").touch()
         signal.pause()
 """
 
-RACERS = """
+COPIES = """
 import signal
 import subprocess
 from pathlib import Path
@@ -69,10 +69,10 @@ from pathlib import Path
 import pytest
 
 
-@pytest.mark.cosmos_race(racers=2)
-def test_two(cosmos_racer):
+@pytest.mark.cosmos_race(contenders=2)
+def test_two(cosmos_race):
     subprocess.Popen(["sleep", "600"], start_new_session=True)
-    cosmos_racer.barrier("both are here")
+    cosmos_race.barrier("both are here")
     Path("ready").touch()
     signal.pause()
 """
@@ -91,7 +91,7 @@ def stopped(run: InnerRun, test: str, how: signal.Signals, *, patience: float) -
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("test", [LOOK_ALIKES, PROCESSES, RACERS], ids=["fakes", "processes", "racers"])
+@pytest.mark.parametrize("test", [LOOK_ALIKES, PROCESSES, COPIES], ids=["fakes", "processes", "copies"])
 def test_ctrl_c_leaves_no_process_and_no_file(test: str, tmp_path: Path) -> None:
     done = stopped(InnerRun("cosmos", tmp_path, tmp_path / "cache"), test, signal.SIGINT, patience=1.0)
 
@@ -102,7 +102,7 @@ def test_ctrl_c_leaves_no_process_and_no_file(test: str, tmp_path: Path) -> None
 
 
 # Held fakes end by themselves as well, but not before ten minutes are over.
-@pytest.mark.parametrize("test", [PROCESSES, RACERS], ids=["processes", "racers"])
+@pytest.mark.parametrize("test", [PROCESSES, COPIES], ids=["processes", "copies"])
 def test_sigkill_leaves_no_process(test: str, tmp_path: Path) -> None:
     done = stopped(InnerRun("cosmos", tmp_path, tmp_path / "cache"), test, signal.SIGKILL, patience=10.0)
 

@@ -19,7 +19,7 @@ from typing import Any
 import psutil
 import pytest
 
-from pytest_cosmos_venv import Contender, RaceFailure, TaskRace, ToolkitMisuse
+from pytest_cosmos_venv import Contender, CosmosRace, RaceFailure, ToolkitMisuse
 
 IMPORTED_BY = os.getpid()
 tempfile.gettempdir()  # which tempfile keeps, in the process that imports this file too
@@ -54,8 +54,8 @@ def look_around(contender: Contender, names: tuple[str, ...]) -> dict[str, Any]:
     }
 
 
-def test_contenders_start_at_one_instant(cosmos_task_race: TaskRace, tmp_path: Path) -> None:
-    race = cosmos_task_race(work, tmp_path, contenders=4)
+def test_contenders_start_at_one_instant(cosmos_race: CosmosRace, tmp_path: Path) -> None:
+    race = cosmos_race(work, tmp_path, contenders=4)
 
     assert race.values == (0, 1, 2, 3)
     assert {file.name for file in tmp_path.iterdir()} == {f"contender-{index}" for index in range(4)}
@@ -68,16 +68,16 @@ def test_contenders_start_at_one_instant(cosmos_task_race: TaskRace, tmp_path: P
 
 @pytest.mark.parametrize("fresh", [False, True], ids=["forked", "fresh"])
 def test_a_contender_has_the_surroundings_of_the_test(
-    cosmos_task_race: TaskRace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fresh: bool
+    cosmos_race: CosmosRace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fresh: bool
 ) -> None:
     monkeypatch.syspath_prepend(tmp_path / "modules")
-    cosmos_task_race(look_around, (), fresh=fresh)  # whatever is prepared is prepared before the changes below
+    cosmos_race(look_around, (), fresh=fresh)  # whatever is prepared is prepared before the changes below
     monkeypatch.setenv("HARBOR", "pier 3")
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.delenv("HOME", raising=False)
     monkeypatch.chdir(tmp_path)
 
-    race = cosmos_task_race(look_around, ("HARBOR", "HOME"), contenders=2, fresh=fresh)
+    race = cosmos_race(look_around, ("HARBOR", "HOME"), contenders=2, fresh=fresh)
 
     seen = race.values[1]
     assert seen["pid"] == seen["session"] == race.outcomes[1].pid
@@ -100,8 +100,8 @@ def prune(contender: Contender) -> str:
     return f"{contender.name} prunes"
 
 
-def test_each_contender_can_have_work_of_its_own(cosmos_task_race: TaskRace) -> None:
-    race = cosmos_task_race([install, functools.partial(prune)])
+def test_each_contender_can_have_work_of_its_own(cosmos_race: CosmosRace) -> None:
+    race = cosmos_race([install, functools.partial(prune)])
 
     assert race.values == ("contender-0 installs", "contender-1 prunes")
 
@@ -134,9 +134,9 @@ def end_badly(contender: Contender, how: str) -> object:
     ],
 )
 def test_a_bad_end_is_told(
-    cosmos_task_race: TaskRace, how: str, words: str, exit_code: int | None, number: signal.Signals | None
+    cosmos_race: CosmosRace, how: str, words: str, exit_code: int | None, number: signal.Signals | None
 ) -> None:
-    race = cosmos_task_race(end_badly, how, check=False)
+    race = cosmos_race(end_badly, how, check=False)
 
     (winner,), (loser,) = race.winners, race.losers
     assert (winner.value, winner.in_words) == ("well", "returned 'well'")
@@ -145,9 +145,9 @@ def test_a_bad_end_is_told(
     assert "last words" in loser.output
 
 
-def test_a_race_with_a_bad_end_fails_unless_that_is_wanted(cosmos_task_race: TaskRace) -> None:
+def test_a_race_with_a_bad_end_fails_unless_that_is_wanted(cosmos_race: CosmosRace) -> None:
     with pytest.raises(RaceFailure) as failure:
-        cosmos_task_race(end_badly, "raise")
+        cosmos_race(end_badly, "raise")
 
     text = str(failure.value)
     assert text.startswith("1 of 2 contenders failed.\n\ncontender-1 (PID ")
@@ -173,8 +173,8 @@ def leave_a_daemon(contender: Contender, folder: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux hands orphans to a process of ours")
-def test_what_contenders_leave_running_is_told_and_ended(cosmos_task_race: TaskRace, tmp_path: Path) -> None:
-    race = cosmos_task_race(leave_a_daemon, tmp_path, contenders=2, grace=0.1)
+def test_what_contenders_leave_running_is_told_and_ended(cosmos_race: CosmosRace, tmp_path: Path) -> None:
+    race = cosmos_race(leave_a_daemon, tmp_path, contenders=2, grace=0.1)
 
     pids = [int(file.read_text()) for file in tmp_path.iterdir()]
     assert len(race.left_behind) == 2
@@ -188,9 +188,9 @@ def wait_for_ever(contender: Contender) -> None:
     threading.Event().wait()
 
 
-def test_a_deadline_names_who_hangs_where(cosmos_task_race: TaskRace) -> None:
+def test_a_deadline_names_who_hangs_where(cosmos_race: CosmosRace) -> None:
     with pytest.raises(RaceFailure) as failure:
-        cosmos_task_race([wait_for_ever, install], timeout=1.0)
+        cosmos_race([wait_for_ever, install], timeout=1.0)
 
     text = str(failure.value)
     assert text.startswith("contender-0 have not ended within 1 s (told of: waiting for ever;")
@@ -204,20 +204,17 @@ def test_a_deadline_names_who_hangs_where(cosmos_task_race: TaskRace) -> None:
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"contenders": 0}, "contenders=0: a race needs at least one"),
+        ({"contenders": 0}, "contenders=0: give 1 or more"),
         ({"contender": 3}, r"contender=…\): there is no such option; there are contenders, prepare, fresh"),
         ({"kill_at": "x", "stop_at": "x"}, "kill_at and stop_at are both 'x'"),
         ({"prepare": "json"}, r"prepare='json': give a list of the names of modules"),
-        ({"victim": 2}, "victim=2: there are contenders 0 to 1"),
         ({"kill_at": "creating"}, "kill_at='creating' is seen from outside and needs virtualenv_dir=PATH"),
         ({"prepare": ["no.such.module"]}, "importing no.such.module failed with ModuleNotFoundError"),
     ],
 )
-def test_a_race_that_cannot_be_run_is_refused(
-    cosmos_task_race: TaskRace, options: dict[str, Any], sentence: str
-) -> None:
+def test_a_race_that_cannot_be_run_is_refused(cosmos_race: CosmosRace, options: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ToolkitMisuse, match=sentence):
-        cosmos_task_race(install, **options)
+        cosmos_race(install, **options)
 
 
 @pytest.mark.parametrize(
@@ -233,18 +230,18 @@ def test_a_race_that_cannot_be_run_is_refused(
     ids=["thread", "socket", "error"],
 )
 def test_a_module_that_forbids_forking_is_refused(
-    cosmos_task_race: TaskRace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, sentence: str
+    cosmos_race: CosmosRace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, sentence: str
 ) -> None:
     (tmp_path / "unfit.py").write_text(source)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.chdir(tmp_path)
 
     with pytest.raises(ToolkitMisuse, match=sentence):
-        cosmos_task_race(install, prepare=["unfit"])
+        cosmos_race(install, prepare=["unfit"])
 
 
 def test_one_prepared_process_serves_the_files_that_prepare_the_same(
-    cosmos_task_race: TaskRace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cosmos_race: CosmosRace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "pier.py").write_text("import os\nIMPORTED_BY = os.getpid()\n")
     for name in ("north", "south"):
@@ -252,7 +249,7 @@ def test_one_prepared_process_serves_the_files_that_prepare_the_same(
     monkeypatch.syspath_prepend(tmp_path)
 
     first, second = (
-        cosmos_task_race(importlib.import_module(name).importer, prepare=prepare).values
+        cosmos_race(importlib.import_module(name).importer, prepare=prepare).values
         for name, prepare in (("north", ["json", "pier"]), ("south", ["pier", "json"]))
     )
 
@@ -260,10 +257,10 @@ def test_one_prepared_process_serves_the_files_that_prepare_the_same(
 
 
 def test_one_prepared_process_serves_equal_races_and_no_others(
-    cosmos_task_race: TaskRace, monkeypatch: pytest.MonkeyPatch
+    cosmos_race: CosmosRace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def preparing_process() -> int:
-        return int(cosmos_task_race(look_around, ()).values[0]["imported by"])
+        return int(cosmos_race(look_around, ()).values[0]["imported by"])
 
     first = preparing_process()
     assert preparing_process() == first

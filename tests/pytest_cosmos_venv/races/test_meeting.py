@@ -1,4 +1,4 @@
-"""Racers meet, learn of each other's end, and make what they share once. With processes, without pytest."""
+"""Contenders meet, learn of each other's end, and make what they share once. With processes, without pytest."""
 
 from __future__ import annotations
 
@@ -11,18 +11,12 @@ from pathlib import Path
 import pytest
 
 from pytest_cosmos_venv import ToolkitMisuse
-from pytest_cosmos_venv.races.event_log import ACTOR_VARIABLE
-from pytest_cosmos_venv.xdist_races.barrier import BarrierNotMet, Barriers, Ending
-from pytest_cosmos_venv.xdist_races.racer import Racer, make_once
+from pytest_cosmos_venv.races.contender import Contender
+from pytest_cosmos_venv.races.meeting import BarrierNotMet, Ending, Meeting
 from tests.waiting import wait_until
 
 DEADLINE = 60.0
 FAILED = Ending(outcome="failed", how="failed")
-
-
-@pytest.fixture(autouse=True)
-def _name_of_actor_is_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(ACTOR_VARIABLE, "")
 
 
 class Children:
@@ -59,46 +53,47 @@ def children() -> Iterator[Children]:
         os.waitpid(pid, 0)
 
 
-def racer(folder: Path, index: int, racers: int = 2) -> Racer:
-    one = Racer(Barriers(folder=folder, racers=racers))
-    one._start(index)
-    return one
+def contender(folder: Path, index: int, count: int = 2) -> Contender:
+    meeting = Meeting(folder=folder, count=count)
+    return Contender(index, count, meeting.shared, meeting=meeting)
 
 
 def test_nobody_leaves_a_barrier_before_the_last_has_come(tmp_path: Path, children: Children) -> None:
     def race(index: int) -> None:
-        me = racer(tmp_path, index, 3)
+        me = contender(tmp_path, index, 3)
         for _ in range(5):
-            me.event("before")
+            me.point("before")
             me.barrier("again", timeout=DEADLINE)
-            me.event("after")
+            me.point("after")
             me.barrier("and once more", timeout=DEADLINE)
 
     for index in range(3):
         children.start(lambda index=index: race(index))  # type: ignore[misc]
 
     assert children.wait() == [0, 0, 0]
-    timeline = Racer(Barriers(folder=tmp_path, racers=3)).timeline()
+    timeline = contender(tmp_path, 0, 3).timeline
     order = [span.name for span in timeline if "barrier" not in span.name]
     assert order == (["before"] * 3 + ["after"] * 3) * 5
 
 
-def test_who_waits_for_a_racer_that_has_ended_is_told_at_once(tmp_path: Path) -> None:
-    barriers = Barriers(folder=tmp_path, racers=3)
-    me = racer(tmp_path, 0, 3)
-    barriers.introduce(2, worker="gw2")
-    barriers.end(2, FAILED)
+def test_who_waits_for_a_contender_that_has_ended_is_told_at_once(tmp_path: Path) -> None:
+    meeting = Meeting(folder=tmp_path, count=3)
+    me = contender(tmp_path, 0, 3)
+    meeting.introduce(2, worker="gw2")
+    meeting.end(2, FAILED)
 
     with pytest.raises(
-        BarrierNotMet, match=rf"^racer 2 \(gw2, process {os.getpid()}\) failed and did not come to barrier 'end'\.$"
+        BarrierNotMet, match=rf"^contender-2 \(gw2, process {os.getpid()}\) failed and did not come to barrier 'end'\.$"
     ):
         me.barrier("end", timeout=3600)
 
 
 def test_who_waits_too_long_is_told_who_is_missing(tmp_path: Path) -> None:
-    me = racer(tmp_path, 1, 3)
+    me = contender(tmp_path, 1, 3)
 
-    with pytest.raises(BarrierNotMet, match=r"^Not at barrier 'x' within 0\.05 s: racer 0, racer 2\. 1 of 3 racers"):
+    with pytest.raises(
+        BarrierNotMet, match=r"^Not at barrier 'x' within 0\.05 s: contender-0, contender-2\. 1 of 3 contenders"
+    ):
         me.barrier("x", timeout=0.05)
 
 
@@ -112,9 +107,9 @@ def test_one_process_makes_and_the_others_wait(tmp_path: Path, children: Childre
         return str(os.getpid())
 
     def race(index: int) -> None:
-        me = racer(tmp_path, index, 3)
+        me = contender(tmp_path, index, 3)
         me.barrier("start", timeout=DEADLINE)
-        (me.shared / str(index)).write_text(me.once("thing", make))
+        (me.folder / str(index)).write_text(me.once("thing", make))
 
     for index in range(3):
         children.start(lambda index=index: race(index))  # type: ignore[misc]
@@ -124,23 +119,23 @@ def test_one_process_makes_and_the_others_wait(tmp_path: Path, children: Childre
     assert len(list(calls.iterdir())) == 1
 
 
-def test_a_racer_that_dies_while_making_hands_over(tmp_path: Path, children: Children) -> None:
+def test_a_contender_that_dies_while_making_hands_over(tmp_path: Path, children: Children) -> None:
     begun = tmp_path / "begun"
 
     def die_in_the_middle() -> None:
         begun.touch()
         signal.pause()
 
-    pid = children.start(lambda: make_once(tmp_path, "thing", die_in_the_middle, timeout=DEADLINE))
+    pid = children.start(lambda: Meeting(folder=tmp_path, count=2).once("thing", die_in_the_middle, timeout=DEADLINE))
     wait_until(begun.exists)
-    with pytest.raises(ToolkitMisuse, match=r"once\('thing'\): another racer is still making it after 0 s"):
-        make_once(tmp_path, "thing", lambda: 1, timeout=0)
+    with pytest.raises(ToolkitMisuse, match=r"once\('thing'\): another contender is still making it after 0 s"):
+        Meeting(folder=tmp_path, count=2).once("thing", lambda: 1, timeout=0)
     os.kill(pid, signal.SIGKILL)
 
-    assert make_once(tmp_path, "thing", lambda: 2, timeout=DEADLINE) == 2
+    assert Meeting(folder=tmp_path, count=2).once("thing", lambda: 2, timeout=DEADLINE) == 2
     assert children.wait() == [-signal.SIGKILL]
 
 
 def test_what_no_other_process_can_be_given_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ToolkitMisuse, match=r"once\('thing'\): the factory returned object.*Return a path"):
-        make_once(tmp_path, "thing", object, timeout=0)
+        Meeting(folder=tmp_path, count=2).once("thing", object, timeout=0)

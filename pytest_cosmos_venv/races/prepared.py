@@ -6,6 +6,7 @@ There is one prepared process for each set of imports and Airflow settings; the 
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -19,16 +20,16 @@ from pathlib import Path
 from pytest_cosmos_venv import real_time
 from pytest_cosmos_venv.errors import ToolkitMisuse
 from pytest_cosmos_venv.races import supervisor
-from pytest_cosmos_venv.races.messages import ModuleAt, RaceOrder, unpickled
-from pytest_cosmos_venv.races.supervisor import START_SERVER, Remains, left_behind
+from pytest_cosmos_venv.races.contender import ModuleAt, RaceOrder
+from pytest_cosmos_venv.races.result import unpickled
 
 _LONGEST_FAREWELL = 20.0
 _GONE = "The process that looks after the contenders of this race is gone: something has killed it."
+_OVER = "This race is over: signals are for contenders of one that goes on."
 TIMEOUT = 120.0
 """Seconds that the imports may take."""
 _ENDS_SOON = 5.0
 _MOST = 2  # each holds an imported Airflow in memory
-_OF_THE_PARENT: list[object] = []
 
 
 class SupervisorLink:
@@ -46,7 +47,8 @@ class SupervisorLink:
         self.has_begun = False
         self.is_gone = False
         self.deaths: dict[int, tuple[int, float]] = {}  # index -> exit code (negative: signal), when
-        self.remains = Remains()
+        self.left_behind: tuple[str, ...] = ()
+        self.services: tuple[str, ...] = ()
         self._is_over = False
 
     @property
@@ -60,7 +62,7 @@ class SupervisorLink:
         return self._connection.closed
 
     def is_over(self) -> bool:
-        """Whether nothing of the race runs any more."""
+        """Return whether nothing of the race runs any more."""
         # A method: of an attribute mypy would take for granted that ``listen`` leaves it as it was.
         return self._is_over
 
@@ -71,8 +73,9 @@ class SupervisorLink:
         :raises ToolkitMisuse: when the supervisor is gone.
         """
         try:
-            while self._connection.poll(seconds):
-                self._take(*unpickled(self._connection.recv_bytes(), Remains, left_behind))
+            # Not ``poll`` of the connection: with a clock that a test has frozen it would wait for ever.
+            while select.select([self._connection], [], [], seconds)[0]:
+                self._take(*unpickled(self._connection.recv_bytes()))
                 seconds = 0.0
         except (EOFError, OSError):
             if not self.is_over():
@@ -117,7 +120,7 @@ class SupervisorLink:
 
     def _say(self, *words: object) -> None:
         if self.is_over() or self._connection.closed:
-            raise ToolkitMisuse("This race is over: signals are for contenders of one that goes on.")
+            raise ToolkitMisuse(_OVER)
         try:
             self._connection.send(words)
         except OSError:
@@ -133,7 +136,7 @@ class SupervisorLink:
             index, exit_code, at = rest
             self.deaths[index] = (exit_code, at)  # type: ignore[index, assignment]
         elif word == supervisor.FINISHED:
-            (self.remains,) = rest  # type: ignore[assignment]
+            self.left_behind, self.services = rest  # type: ignore[assignment]
             self._is_over = True
 
 
@@ -143,6 +146,7 @@ class PreparedProcess:
     :param modules: the modules to import.
     :param log: file for what it and its supervisors write.
     :param variables: all of its environment.
+    :raises ToolkitMisuse: the modules cannot be imported in time, or nothing can be forked after it.
     """
 
     def __init__(self, modules: tuple[ModuleAt, ...], log: Path, variables: Mapping[str, str]) -> None:
@@ -150,7 +154,7 @@ class PreparedProcess:
         self._connection, other = Pipe()
         with other, log.open("ab") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-c", START_SERVER, str(other.fileno()), *sys.path],
+                [sys.executable, "-c", supervisor.START_SERVER, str(other.fileno()), *sys.path],
                 env=dict(variables),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -169,8 +173,8 @@ class PreparedProcess:
         """Whether it can fork."""
         return self._process.poll() is None
 
-    def fork_supervisor(self, order: RaceOrder) -> Connection:
-        """Begin a race, and return the connection to its supervisor.
+    def fork_supervisor(self, order: RaceOrder) -> SupervisorLink:
+        """Begin a race, and return the link to its supervisor.
 
         :param order: the race.
         :raises ToolkitMisuse: this process was killed since it was seen alive.
@@ -183,7 +187,7 @@ class PreparedProcess:
             except (OSError, RuntimeError):  # RuntimeError on macOS, where the handle is acknowledged
                 own.close()
                 raise ToolkitMisuse(_GONE) from None
-        return own
+        return SupervisorLink(own, order.meeting.count)
 
     def close(self) -> None:
         """End the process. Races that still run end by themselves."""
@@ -198,18 +202,16 @@ class PreparedProcess:
         names = ", ".join(module.name for module in modules)
         try:
             self._connection.send(modules)
-            if not self._connection.poll(TIMEOUT):
-                raise ToolkitMisuse(
-                    f"cosmos_task_race: importing {names} took more than {TIMEOUT:.0f} s ({self._log})."
-                )
+            if not select.select([self._connection], [], [], TIMEOUT)[0]:
+                raise ToolkitMisuse(f"cosmos_race: importing {names} took more than {TIMEOUT:.0f} s ({self._log}).")
             wrong: str | None = unpickled(self._connection.recv_bytes())
         except (EOFError, OSError):
             raise ToolkitMisuse(
-                f"cosmos_task_race: the process that imports {names} for the contenders has died ({self._log})."
+                f"cosmos_race: the process that imports {names} for the contenders has died ({self._log})."
             ) from None
         if wrong is not None:
             raise ToolkitMisuse(
-                f"cosmos_task_race: contenders cannot be forked from a process with {names}: {wrong}. "
+                f"cosmos_race: contenders cannot be forked from a process with {names}: {wrong}. "
                 "Import it inside the function that races, or start interpreters with fresh=True."
             )
 
@@ -227,14 +229,12 @@ class PreparedProcesses:
     changes: Callable[[], Mapping[str, str | None]]
     _kept: dict[object, PreparedProcess] = field(default_factory=dict)
     _count: int = field(default=0)
-    _pid: int = field(default_factory=os.getpid)
 
     def get(self, modules: tuple[ModuleAt, ...]) -> PreparedProcess:
-        """A process that has imported these modules, under the settings of Airflow that hold now.
+        """Return a process that has imported these modules, under the settings of Airflow that hold now.
 
         :param modules: the modules that the contenders need.
         """
-        self._forget_those_of_the_parent()
         # Airflow settles on its home and its database when it is imported.
         variables = self.variables()
         settings = tuple(sorted((name, value) for name, value in variables.items() if name.startswith("AIRFLOW")))
@@ -249,19 +249,12 @@ class PreparedProcesses:
             while len(self._kept) >= _MOST:
                 self._kept.pop(next(iter(self._kept))).close()
             self._count += 1
-            kept = PreparedProcess(modules, self.folder / f"prepared-{os.getpid()}-{self._count}.log", variables)
+            kept = PreparedProcess(modules, self.folder / f"prepared-{self._count}.log", variables)
         self._kept[key] = kept
         return kept
 
-    def _forget_those_of_the_parent(self) -> None:
-        """Racers that were forked since would all speak with one process over one connection."""
-        if self._pid != os.getpid():
-            self._pid = os.getpid()
-            _OF_THE_PARENT.append(dict(self._kept))  # not closed: its connections are the parent's too
-            self._kept.clear()
-
     def variables(self) -> dict[str, str]:
-        """All of a contender's environment."""
+        """Return all of a contender's environment."""
         given: dict[str, str | None] = {**os.environ, **self.changes()}
         return {name: value for name, value in given.items() if value is not None}
 

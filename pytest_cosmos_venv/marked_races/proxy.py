@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_cosmos_venv.xdist_races.marker import find_races
-from pytest_cosmos_venv.xdist_races.race_forms import OFFER
-from pytest_cosmos_venv.xdist_races.scheduler import RaceScheduling
+from pytest_cosmos_venv.marked_races.forms import OFFER
+from pytest_cosmos_venv.marked_races.mark import find_races
+from pytest_cosmos_venv.marked_races.scheduling import RaceScheduling
 
 if TYPE_CHECKING:
-    from pytest_cosmos_venv.xdist_races.scheduler import Scheduling, Worker
+    from pytest_cosmos_venv.marked_races.scheduling import Worker
 
 
 class SchedulerProxy:
@@ -28,7 +28,7 @@ class SchedulerProxy:
     :param workers: number of workers that there will be.
     """
 
-    def __init__(self, inner: Scheduling, *, root: Path, workers: int) -> None:
+    def __init__(self, inner: Any, *, root: Path, workers: int) -> None:
         self._inner = inner
         self._root = root
         self._target: Any = CollectionPhase(self, workers)
@@ -50,7 +50,7 @@ class SchedulerProxy:
         races = find_races(ids, workers=len(collections))
         # Where they differ, the chosen scheduler says so in its own words.
         if races and all(other == ids for other in collections.values()):
-            # gw0, gw1, …, gw10: racer 0 runs in gw0, which makes a report easier to read.
+            # gw0, gw1, …, gw10: copy 0 runs in gw0, which makes a report easier to read.
             nodes = sorted(collections, key=lambda node: (len(node.gateway.id), node.gateway.id))
             self._target = RaceScheduling(self._inner, races, nodes, ids, self._root)
             self._target.start()
@@ -142,7 +142,7 @@ def offer(node: Worker) -> None:
 
 
 def replace_scheduler(config: pytest.Config, scheduler: Any) -> Any:
-    """The scheduler with races taken out of its sight; the same one where racers of several workers cannot meet.
+    """The scheduler with races taken out of its sight; the same one where copies in several workers cannot meet.
 
     :param config: the configuration of the run.
     :param scheduler: the one that pytest-xdist or a plugin has chosen; None: it was not chosen yet.
@@ -166,7 +166,7 @@ def down(node: Worker, error: object | None) -> None:
 
 
 def _root(config: pytest.Config) -> Path | None:
-    """The folder where racers of several workers meet; None: each worker runs all tests, or is elsewhere."""
+    """The folder where copies in several workers meet; None: each worker runs all tests, or is elsewhere."""
     factory: pytest.TempPathFactory | None = getattr(config, "_tmp_path_factory", None)
     if factory is None or config.getoption("dist") == "each" or not all("popen" in spec for spec in _specs(config)):
         return None

@@ -1,4 +1,4 @@
-"""The mark's arguments are checked, and ids say which racers belong together."""
+"""The mark's arguments are checked, and ids say which contenders belong together."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pytest_cosmos_venv import ToolkitMisuse
-from pytest_cosmos_venv.xdist_races.marker import RaceMark, find_races, race_folder, race_name, racer_id, read_mark
+from pytest_cosmos_venv.marked_races.mark import RaceMark, copy_id, find_races, race_folder, race_name, read_mark
 
 
 def mark(*args: object, **kwargs: object) -> pytest.Mark:
@@ -15,19 +15,18 @@ def mark(*args: object, **kwargs: object) -> pytest.Mark:
 
 
 def test_what_is_not_said_has_a_default() -> None:
-    assert read_mark(mark(racers=3)) == RaceMark(racers=3, across_workers=False, timeout=300.0)
+    assert read_mark(mark(contenders=3)) == RaceMark(contenders=3, timeout=300.0)
 
 
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [
-        pytest.param(mark(racers=1), r"racers=1\): a race takes a number of racers from 2 up", id="one-racer"),
-        pytest.param(mark(racers="3"), r"racers='3'\): a race takes a number", id="text"),
-        pytest.param(mark(), r"say how many, as in cosmos_race\(racers=3\)", id="nothing"),
-        pytest.param(mark(3), r"cosmos_race\(3\): name the argument", id="no-name"),
-        pytest.param(mark(racers=2, worker=4), "knows racers, across_workers, timeout, and not worker", id="unknown"),
-        pytest.param(mark(racers=2, across_workers="yes"), "across_workers='yes'.*True or False", id="no-bool"),
-        pytest.param(mark(racers=2, timeout=0), r"timeout=0\): give seconds, more than 0", id="no-time"),
+        pytest.param(mark(contenders=1), r"contenders=1: give 2 or more", id="one"),
+        pytest.param(mark(contenders="3"), r"contenders='3': give a whole number", id="text"),
+        pytest.param(mark(), r"takes contenders, timeout: write cosmos_race\(contenders=3\)", id="nothing"),
+        pytest.param(mark(3), r"takes contenders, timeout, and not 3: write", id="no-name"),
+        pytest.param(mark(contenders=2, worker=4), "takes contenders, timeout, and not worker: write", id="unknown"),
+        pytest.param(mark(contenders=2, timeout=0), r"timeout=0: give seconds, more than 0", id="no-time"),
     ],
 )
 def test_bad_arguments_are_refused_in_a_sentence(given: pytest.Mark, sentence: str) -> None:
@@ -35,8 +34,8 @@ def test_bad_arguments_are_refused_in_a_sentence(given: pytest.Mark, sentence: s
         read_mark(given)
 
 
-def ids(template: str, racers: int) -> list[str]:
-    return [template.format(racer_id(index, racers)) for index in range(racers)]
+def ids(template: str, contenders: int) -> list[str]:
+    return [template.format(copy_id(index, contenders)) for index in range(contenders)]
 
 
 @pytest.mark.parametrize(
@@ -52,7 +51,7 @@ def ids(template: str, racers: int) -> list[str]:
         pytest.param(ids("t.py::a[{}]", 2) * 2, 2, [], id="ids-that-occur-twice"),
     ],
 )
-def test_a_race_is_found_by_the_ids_of_its_racers(
+def test_a_race_is_found_by_the_ids_of_its_contenders(
     collected: list[str], workers: int, expected: list[tuple[int, ...]]
 ) -> None:
     assert [race.positions for race in find_races(collected, workers=workers)] == expected

@@ -12,9 +12,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pytest_cosmos_venv import Contender, Sighting, TaskRace, ToolkitMisuse, Wheelhouse
+from pytest_cosmos_venv import Contender, CosmosRace, ToolkitMisuse, Wheelhouse
 from pytest_cosmos_venv.environments.fake_venv import FakeVenv
-from pytest_cosmos_venv.races.plan import Point
+from tests.waiting import wait_until
 
 LOCK = "cosmos_virtualenv.lock"
 
@@ -74,9 +74,9 @@ def directory(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("point", ["locked", "creating", "halfway"])
 def test_who_is_first_is_killed_at_a_point_and_the_other_takes_over(
-    cosmos_task_race: TaskRace, directory: Path, point: str
+    cosmos_race: CosmosRace, directory: Path, point: str
 ) -> None:
-    race = cosmos_task_race(install_or_wait, directory, point, [], kill_at=point, virtualenv_dir=directory)
+    race = cosmos_race(install_or_wait, directory, point, [], kill_at=point, virtualenv_dir=directory)
 
     (killed,), (winner,) = race.losers, race.winners
     assert killed.signal is signal.SIGKILL
@@ -89,13 +89,13 @@ def test_who_is_first_is_killed_at_a_point_and_the_other_takes_over(
 
 
 def test_who_installs_is_killed_while_the_build_hook_of_an_sdist_runs(
-    cosmos_task_race: TaskRace, cosmos_wheelhouse: Wheelhouse, directory: Path
+    cosmos_race: CosmosRace, cosmos_wheelhouse: Wheelhouse, directory: Path
 ) -> None:
     sdist = cosmos_wheelhouse.add_sdist(hold=True)
     pip = [sys.executable, "-m", "pip", "wheel", "--no-deps", "dbt-core", "-w", str(directory / "lib")]
     command = [*pip, *cosmos_wheelhouse.pip_install_options]
 
-    race = cosmos_task_race(install_or_wait, directory, "", command, kill_at="installing", grace=0)
+    race = cosmos_race(install_or_wait, directory, "", command, kill_at="installing", grace=0)
 
     (killed,), (winner,) = race.losers, race.winners
     assert killed.signal is signal.SIGKILL
@@ -108,14 +108,14 @@ def test_who_installs_is_killed_while_the_build_hook_of_an_sdist_runs(
 
 
 def test_who_runs_dbt_is_killed_when_the_look_alike_reports(
-    cosmos_task_race: TaskRace, cosmos_fake_venv: FakeVenv, directory: Path
+    cosmos_race: CosmosRace, cosmos_fake_venv: FakeVenv, directory: Path
 ) -> None:
     venv = cosmos_fake_venv
     venv.script("run", nth=1, hold=True)
     (directory / "dbt_project.yml").write_text("name: harbor\nprofile: harbor\n")
     dbt = [str(venv.dbt), "run", "--project-dir", str(directory)]
 
-    race = cosmos_task_race(install_or_wait, directory, "", dbt, kill_at="running", grace=0)
+    race = cosmos_race(install_or_wait, directory, "", dbt, kill_at="running", grace=0)
 
     (killed,) = race.losers
     assert killed.signal is signal.SIGKILL
@@ -124,29 +124,19 @@ def test_who_runs_dbt_is_killed_when_the_look_alike_reports(
     assert not psutil.pid_exists(venv.calls[0].pid)
 
 
-def test_a_stopped_contender_goes_on_when_another_waits_for_it(cosmos_task_race: TaskRace, directory: Path) -> None:
-    race = cosmos_task_race(install_or_wait, directory, "", [], stop_at="halfway", continue_at="waiting")
-
-    stopped = race.sightings["halfway"].actor
-    (pause,) = race.timeline.spans("stopped")
-    assert pause.actor == stopped != race.sightings["waiting"].actor
-    assert pause.ended_at is not None
-    assert sorted(race.values) == ["installed", "took over"]
-
-
 def come_by(contender: Contender, folder: Path) -> None:
     contender.point("here")
     (folder / contender.name).touch()
 
 
-def test_without_a_point_to_go_on_a_stopped_one_waits_for_all_others(
-    cosmos_task_race: TaskRace, tmp_path: Path
-) -> None:
-    race = cosmos_task_race(come_by, tmp_path, contenders=3, stop_at="here", victim=1)
+def test_a_stopped_one_waits_for_all_others(cosmos_race: CosmosRace, tmp_path: Path) -> None:
+    race = cosmos_race(come_by, tmp_path, contenders=3, stop_at="here")
 
     assert len(race.winners) == 3
+    (pause,) = race.timeline.spans("stopped")
     ends = sorted(race.timeline.spans("task"), key=lambda span: span.end)
-    assert ends[-1].actor == "contender-1"
+    assert ends[-1].actor == pause.actor == race.sightings["here"].actor
+    assert pause.ended_at is not None
 
 
 def start_a_child(contender: Contender) -> None:
@@ -155,8 +145,8 @@ def start_a_child(contender: Contender) -> None:
     child.wait()
 
 
-def test_a_test_can_lead_the_race_by_hand(cosmos_task_race: TaskRace) -> None:
-    with cosmos_task_race.start(start_a_child, contenders=2) as race:
+def test_a_test_can_lead_the_race_by_hand(cosmos_race: CosmosRace) -> None:
+    with cosmos_race.start(start_a_child, contenders=2) as race:
         children = wait_for_children(race.pids)
         assert race.running == (0, 1)
 
@@ -181,10 +171,9 @@ def wait_for_children(pids: tuple[int, ...]) -> list[int]:
     def child_of(pid: int) -> int | None:
         return next((child.pid for child in psutil.Process(pid).children() if child.name() == "sleep"), None)
 
-    seen = Point("children", lambda: Sighting(at=0) if all(map(child_of, pids)) else None)
-    seen.wait(timeout=10)
+    wait_until(lambda: all(map(child_of, pids)))
     return [child_of(pid) or 0 for pid in pids]
 
 
 def wait_for_status(pid: int, status: str) -> None:
-    Point(status, lambda: Sighting(at=0) if psutil.Process(pid).status() == status else None).wait(timeout=10)
+    wait_until(lambda: psutil.Process(pid).status() == status)

@@ -1,4 +1,4 @@
-"""A race across workers gives each racer fixtures of its own, also where it runs in processes forked from one."""
+"""Each copy of a test has fixtures of its own, in workers and in processes forked from one."""
 
 from __future__ import annotations
 
@@ -45,23 +45,20 @@ EVERY_FIXTURE = """
 import logging, os, subprocess, urllib.request, warnings
 import pytest
 
-def take_part(contender):
-    return contender.index
-
 class TestHarbor:
     def setup_method(self):
         self.pid = os.getpid()
 
     @pytest.mark.parametrize("number", [7])
-    @pytest.mark.cosmos_race(racers=2, across_workers=True)
+    @pytest.mark.cosmos_race(contenders=2)
     def test_parcels(
-        self, number, cosmos_racer, narrow, tell, cosmos_dbt_project, cosmos_fake_venv, cosmos_wheelhouse,
+        self, number, cosmos_race, narrow, tell, cosmos_dbt_project, cosmos_fake_venv, cosmos_wheelhouse,
         cosmos_package_index, cosmos_pids, cosmos_venv_lock, cosmos_process_table, cosmos_http_manifest,
-        cosmos_peak_memory, cosmos_task_race, cosmos_connections, tmp_path, tmp_path_factory, capsys, caplog,
+        cosmos_connections, tmp_path, tmp_path_factory, capsys, caplog,
         monkeypatch, recwarn, request,
     ):
         seen = {"pid": self.pid == os.getpid(), "tmp_path": tmp_path.name, "around": (tmp_path / "around").read_text()}
-        cosmos_racer.barrier("begin")
+        cosmos_race.barrier("begin")
         seen["project"] = cosmos_dbt_project("parcels").path.relative_to(tmp_path)
         subprocess.run([cosmos_fake_venv.dbt, "run"], cwd=narrow.path, check=True, capture_output=True)
         cosmos_fake_venv(path=tmp_path / "another")
@@ -78,21 +75,19 @@ class TestHarbor:
         manifest = cosmos_http_manifest({})
         urllib.request.urlopen(manifest.url).read()
         seen["manifests"] = len(manifest.requests)
-        with cosmos_peak_memory():
-            seen["race"] = cosmos_task_race(take_part, contenders=2).values
         cosmos_connections.add("warehouse", conn_type="postgres")
         seen["folder"] = tmp_path_factory.mktemp("one", numbered=False).name
         print("hello")
         seen["printed"] = capsys.readouterr().out
         logging.getLogger("crane").warning("lifted")
         seen["logged"] = caplog.messages
-        monkeypatch.setenv("PIER", str(cosmos_racer.index))
+        monkeypatch.setenv("PIER", str(cosmos_race.index))
         warnings.warn("of the tide")
         seen["warnings"] = [str(each.message) for each in recwarn]
         seen["names"] = [request.node.name, request.node.nodeid, os.environ["PYTEST_CURRENT_TEST"]]
-        cosmos_racer.barrier("end")
+        cosmos_race.barrier("end")
         seen["pier"] = os.environ["PIER"]
-        tell(cosmos_racer.index, seen)
+        tell(cosmos_race.index, seen)
 """
 
 EVERY_FIXTURE_OF_AIRFLOW = """
@@ -110,29 +105,29 @@ def harbor(unload):
         PythonOperator(task_id="unload", python_callable=unload)
     return dag
 
-@pytest.mark.cosmos_race(racers=2, across_workers=True)
+@pytest.mark.cosmos_race(contenders=2)
 def test_parcels(
-    cosmos_racer, tell, cosmos_run_dag, cosmos_run_task, cosmos_variables, cosmos_clock, cosmos_airflow_home, tmp_path
+    cosmos_race, tell, cosmos_run_dag, cosmos_run_task, cosmos_variables, cosmos_clock, cosmos_airflow_home, tmp_path
 ):
-    cosmos_racer.barrier("begin")
+    cosmos_race.barrier("begin")
     cosmos_variables.put("crane", "north")
     cosmos_airflow_home.add_dag_file("pier.py", "")
     cosmos_clock.freeze("2026-02-01")
 
     def unload():
-        Variable.set("unloaded", str(cosmos_racer.index))
+        Variable.set("unloaded", str(cosmos_race.index))
         return [Variable.get("crane"), datetime.now(timezone.utc).isoformat()]
 
     outcome = cosmos_run_dag(harbor(unload), run_id="one", logical_date="2026-02-03")
     task = cosmos_run_task(PythonOperator(task_id="weigh", python_callable=lambda: 12))
-    cosmos_racer.barrier("end")
+    cosmos_race.barrier("end")
     with closing(sqlite3.connect(cosmos_airflow_home.database)) as connection:
         runs = connection.execute("select count(*) from dag_run").fetchone()
     home = Path(os.environ["AIRFLOW_HOME"]) == cosmos_airflow_home.path
     files = [file.name for file in cosmos_airflow_home.dags_folder.iterdir()]
     returned = outcome.tasks["unload"].returned
     variables = dict(cosmos_variables.values)
-    tell(cosmos_racer.index, [outcome.states, returned, task.returned, variables, runs, home, files])
+    tell(cosmos_race.index, [outcome.states, returned, task.returned, variables, runs, home, files])
 
 def test_the_next_one_finds_nothing_of_it(cosmos_airflow_home):
     with closing(sqlite3.connect(cosmos_airflow_home.database)) as connection:
@@ -143,7 +138,7 @@ def test_the_next_one_finds_nothing_of_it(cosmos_airflow_home):
 
 @pytest.fixture
 def story(pytester: pytest.Pytester) -> Path:
-    """The folder in which the racers of an inner run tell what they have seen."""
+    """The folder in which the copies of an inner run tell what they have seen."""
     pytester.makeconftest(CONFTEST)
     return pytester.mkdir("story")
 
@@ -159,7 +154,7 @@ def run(pytester: pytest.Pytester, *options: str) -> pytest.RunResult:
 
 
 def told(story: Path) -> dict[str, str]:
-    """The files that the racers have left, which are taken away."""
+    """The files that the copies have left, which are taken away."""
     files = sorted(story.iterdir())
     texts = {file.name: file.read_text(encoding="utf-8") for file in files}
     for file in files:
@@ -178,16 +173,16 @@ def test_a_body_sees_the_same_in_workers_and_in_forked_processes(
     run(pytester, cache, "-p", "no:xdist").assert_outcomes(passed=1, deselected=1)
     in_forks = told(story)
 
-    ends = [f"end of test_parcels[7-racer-{index}-of-2]" for index in range(2)]
+    ends = [f"end of test_parcels[7-contender-{index}-of-2]" for index in range(2)]
     assert list(in_forks) == ["0.json", "1.json", *ends]
     assert in_forks == in_workers
     seen = json.loads(in_forks["1.json"])
-    assert seen["tmp_path"] == "test_parcels_7_racer_1_of_2_0"
-    assert seen["names"][1] == "test_story.py::TestHarbor::test_parcels[7-racer-1-of-2]"
+    assert seen["tmp_path"] == "test_parcels_7_contender_1_of_0"
+    assert seen["names"][1] == "test_story.py::TestHarbor::test_parcels[7-contender-1-of-2]"
 
 
 @pytest.mark.long
-def test_each_forked_racer_has_an_airflow_home_of_its_own(pytester: pytest.Pytester, story: Path, cache: str) -> None:
+def test_each_forked_copy_has_an_airflow_home_of_its_own(pytester: pytest.Pytester, story: Path, cache: str) -> None:
     pytester.makepyfile(test_story=EVERY_FIXTURE_OF_AIRFLOW)
 
     run(pytester, cache, "-p", "no:xdist").assert_outcomes(passed=2, deselected=1)
@@ -209,34 +204,34 @@ def test_each_forked_racer_has_an_airflow_home_of_its_own(pytester: pytest.Pytes
 
 
 @pytest.mark.long
-def test_an_end_in_a_racers_own_fixture_is_told(pytester: pytest.Pytester) -> None:
+def test_an_end_in_a_copys_own_fixture_is_told(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         """
         import pytest
 
         @pytest.fixture
         def pier(request):
-            assert "racer-1" not in request.node.name, "closed"
+            assert "contender-1" not in request.node.name, "closed"
 
-        @pytest.mark.cosmos_race(racers=2, across_workers=True)
-        def test_setup(cosmos_racer, pier):
-            cosmos_racer.barrier("never")
+        @pytest.mark.cosmos_race(contenders=2)
+        def test_setup(cosmos_race, pier):
+            cosmos_race.barrier("never")
 
         @pytest.fixture
         def crane(request):
             yield
-            assert "racer-1" not in request.node.name, "it hangs"
+            assert "contender-1" not in request.node.name, "it hangs"
 
-        @pytest.mark.cosmos_race(racers=2, across_workers=True)
-        def test_teardown(cosmos_racer, crane):
-            cosmos_racer.barrier("end")
+        @pytest.mark.cosmos_race(contenders=2)
+        def test_teardown(cosmos_race, crane):
+            cosmos_race.barrier("end")
 
         @pytest.fixture
         def tide():
             pytest.skip("low tide")
 
-        @pytest.mark.cosmos_race(racers=2, across_workers=True)
-        def test_skip(cosmos_racer, tide):
+        @pytest.mark.cosmos_race(contenders=2)
+        def test_skip(cosmos_race, tide):
             raise AssertionError
         """
     )
@@ -246,11 +241,11 @@ def test_an_end_in_a_racers_own_fixture_is_told(pytester: pytest.Pytester) -> No
     result.assert_outcomes(failed=2, skipped=1, deselected=3)
     result.stdout.fnmatch_lines(
         [
-            "racer 1 (process *) failed in its setup; 2 of 2 racers failed.",
+            "contender-1 (process *) failed in its setup; 2 of 2 contenders failed.",
             "*AssertionError: closed*",
-            "racer 0 (process *) failed.",
-            "racer 1 (process *) failed in its setup and did not come to the start of the race.",
-            "racer 1 (process *) failed in its teardown; 1 of 2 racers failed.",
+            "contender-0 (process *) failed.",
+            "contender-1 (process *) failed in its setup and did not come to the start of the race.",
+            "contender-1 (process *) failed in its teardown; 1 of 2 contenders failed.",
             "*AssertionError: it hangs*",
             "SKIPPED *low tide",
         ]
@@ -262,56 +257,25 @@ def test_an_end_in_a_racers_own_fixture_is_told(pytester: pytest.Pytester) -> No
     "options",
     [pytest.param(("-p", "no:xdist"), id="forked"), pytest.param(("-n", "2"), id="workers", marks=pytest.mark.long)],
 )
-def test_a_failed_subtest_of_a_racer_counts(pytester: pytest.Pytester, options: tuple[str, ...]) -> None:
+def test_a_failed_subtest_of_a_copy_counts(pytester: pytest.Pytester, options: tuple[str, ...]) -> None:
     pytester.makepyfile(
         """
         import pytest
 
-        @pytest.mark.cosmos_race(racers=2, across_workers=True)
-        def test_cargo(cosmos_racer, subtests):
+        @pytest.mark.cosmos_race(contenders=2)
+        def test_cargo(cosmos_race, subtests):
             for number in range(2):
                 with subtests.test("crate", number=number):
-                    assert (cosmos_racer.index, number) != (1, 1), "the crate is broken"
-            cosmos_racer.barrier("end")
-
-        @pytest.mark.cosmos_race(racers=2)
-        def test_of_one_tmp_path(cosmos_racer, subtests):
-            with subtests.test("crate"):
-                assert cosmos_racer.index == 0, "the lid is broken"
+                    assert (cosmos_race.index, number) != (1, 1), "the crate is broken"
+            cosmos_race.barrier("end")
         """
     )
 
     result = run(pytester, *options)
 
     counts = result.parseoutcomes()
-    assert counts["failed"] >= 2
-    assert counts.get("passed", 0) == (1 if "-n" in options else 0), "the racer whose subtests passed"
+    assert counts["failed"] >= 1
+    assert counts.get("passed", 0) == (1 if "-n" in options else 0), "the copy whose subtests passed"
     text = result.stdout.str()
     assert "the crate is broken" in text
-    assert "the lid is broken" in text
     assert "did not come to barrier" not in text
-
-
-@pytest.mark.long
-def test_a_place_that_racers_take_twice_is_told_with_the_racer(pytester: pytest.Pytester) -> None:
-    pytester.makepyfile(
-        """
-        import pytest
-
-        @pytest.mark.cosmos_race(racers=2)
-        def test_parcels(cosmos_racer, cosmos_dbt_project):
-            cosmos_racer.barrier("begin")
-            cosmos_dbt_project("parcels")
-        """
-    )
-
-    result = run(pytester, "-p", "no:xdist")
-
-    result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(
-        [
-            "racer [01] (process *) failed; 1 of 2 racers failed.",
-            "There is a project 'parcels' already (*): give this one another name.",
-            "Another racer may have taken it, since the racers of this test share its fixtures, tmp_path among them. *",
-        ]
-    )

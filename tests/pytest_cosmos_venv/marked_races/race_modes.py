@@ -31,34 +31,30 @@ import pytest
 
 LOG = Path(os.environ["RACES_LOG"])
 
-def race(cosmos_racer, name):
-    cosmos_racer.barrier("start")
+def race(cosmos_race, name):
+    cosmos_race.barrier("start")
     began = time.time()
-    with cosmos_racer.span("work"):
-        cosmos_racer.barrier("in the middle")
-    cosmos_racer.barrier("end")
+    with cosmos_race.span("work"):
+        cosmos_race.barrier("in the middle")
+    cosmos_race.barrier("end")
     seen = {
         "race": name, "worker": os.environ.get("PYTEST_XDIST_WORKER"), "pid": os.getpid(), "began": began,
-        "group": LOG.name, "size": cosmos_racer.racers,
-        "overlap": bool(cosmos_racer.timeline().overlap("work")), "ended": time.time(),
+        "group": LOG.name, "size": cosmos_race.count,
+        "overlap": bool(cosmos_race.timeline.overlap("work")), "ended": time.time(),
     }
-    (LOG / f"{name}-{cosmos_racer.index}-{os.getpid()}.json").write_text(json.dumps(seen))
+    (LOG / f"{name}-{cosmos_race.index}-{os.getpid()}.json").write_text(json.dumps(seen))
 
 @pytest.mark.parametrize("number", range(6))
-@pytest.mark.cosmos_race(racers=2, across_workers=True)
-def test_of_two(cosmos_racer, number):
-    race(cosmos_racer, f"two-{number}")
+@pytest.mark.cosmos_race(contenders=2)
+def test_of_two(cosmos_race, number):
+    race(cosmos_race, f"two-{number}")
 
 class TestOthers:
     @pytest.mark.parametrize("number", range(6))
-    @pytest.mark.cosmos_race(racers=3, across_workers=True)
+    @pytest.mark.cosmos_race(contenders=3)
     @pytest.mark.xdist_group("harbor")
-    def test_of_three(self, cosmos_racer, number):
-        race(cosmos_racer, f"three-{number}")
-
-@pytest.mark.cosmos_race(racers=2)
-def test_in_processes_of_their_own(cosmos_racer):
-    cosmos_racer.barrier("start")
+    def test_of_three(self, cosmos_race, number):
+        race(cosmos_race, f"three-{number}")
 
 @pytest.mark.parametrize("number", range(20))
 def test_that_is_no_race(number):
@@ -147,22 +143,22 @@ def run_pytest(mode: Mode, project: Path, log: Path, options: Sequence[str]) -> 
 
 
 def judge(mode: Mode, seen: Sequence[dict[str, Any]], counts: ModeCounts) -> None:
-    """Whether the racers of each race were at work at one moment, in workers of their own, and no two races at once."""
+    """Whether the copies of each race were at work at one moment, in workers of their own, and no two races at once."""
     races: dict[tuple[object, object], list[dict[str, Any]]] = defaultdict(list)
-    for racer in seen:
+    for copy in seen:
         # A race that pytest-split tore apart is run by each group, all copies in one worker.
-        races[racer["race"], racer["group"]].append(racer)
+        races[copy["race"], copy["group"]].append(copy)
     spans = []
-    for (name, _), racers in sorted(races.items()):
-        workers = {racer["worker"] for racer in racers}
+    for (name, _), copies in sorted(races.items()):
+        workers = {copy["worker"] for copy in copies}
         if len(workers) == 1 and not mode.is_complete:
             continue
-        began = [racer["began"] for racer in racers]
-        spans.append((min(began), max(racer["ended"] for racer in racers), name))
-        if len(workers) == len(racers) == racers[0]["size"] and all(racer["overlap"] for racer in racers):
+        began = [copy["began"] for copy in copies]
+        spans.append((min(began), max(copy["ended"] for copy in copies), name))
+        if len(workers) == len(copies) == copies[0]["size"] and all(copy["overlap"] for copy in copies):
             counts.across += 1
         else:
-            counts.faults.append(f"{name}: {racers}")
+            counts.faults.append(f"{name}: {copies}")
     names = {name for name, _ in races}
     counts.races += len(names)
     if len(names) != RACES:

@@ -14,9 +14,8 @@ from random import Random
 from types import SimpleNamespace
 from typing import Any
 
-from pytest_cosmos_venv.xdist_races.barrier import read_release
-from pytest_cosmos_venv.xdist_races.marker import find_races, race_folder
-from pytest_cosmos_venv.xdist_races.scheduler_proxy import SchedulerProxy
+from pytest_cosmos_venv.marked_races.mark import find_races, is_released, race_folder
+from pytest_cosmos_venv.marked_races.proxy import SchedulerProxy
 
 SHUTDOWN = -1
 
@@ -98,7 +97,7 @@ class Run:
 
     :param scheduling: a class of pytest-xdist.
     :param crashes: how many workers crash, at moments that ``random`` chooses.
-    :param crash_of_racers: only while they run a racer.
+    :param crash_of_copies: only while they run a copy.
     :param answers: how likely a worker gives tests back before it does anything else.
     :param stranger: the worker that comes for a crashed one collects other tests.
     """
@@ -109,7 +108,7 @@ class Run:
     root: Path
     random: Random
     crashes: int = 0
-    crash_of_racers: bool = False
+    crash_of_copies: bool = False
     answers: float = 0.2
     stranger: bool = False
     events: deque[tuple[str, dict[str, Any]]] = field(default_factory=deque)
@@ -153,20 +152,16 @@ class Run:
         race = self.race_of.get(index)
         if race is None:
             return
-        word = read_release(race_folder(self.root, race.name))
-        if word is None or (word.alone is not None and race.positions[word.alone] != index):
+        if not is_released(race_folder(self.root, race.name)):
             self.left_out.append(index)
             return
         running = {self.race_of[one.current].name for one in self.up if one.current in self.race_of}
         self.at_once.append(running)
 
     def may_finish(self, index: int) -> bool:
-        """A racer that was let begin ends when its siblings have come, or can come no more: there is a barrier."""
+        """A copy that was let begin ends when its siblings have come, or can come no more: there is a barrier."""
         race = self.race_of.get(index)
         if race is None or index in self.left_out:
-            return True
-        word = read_release(race_folder(self.root, race.name))
-        if word is not None and word.alone is not None:
             return True
         running = {worker.current for worker in self.up}
         gone = {*self.done, *(self.ids.index(one) for one in self.blamed)}
@@ -180,7 +175,7 @@ class Run:
 
     def _crash_one(self) -> None:
         alive = [worker for worker in self.up if worker.is_up and worker in self.sched.nodes]
-        victims = [worker for worker in alive if not self.crash_of_racers or worker.current in self.race_of]
+        victims = [worker for worker in alive if not self.crash_of_copies or worker.current in self.race_of]
         if victims:
             self.crashes -= 1
             self.random.choice(victims).crash()

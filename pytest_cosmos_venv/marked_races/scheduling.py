@@ -4,10 +4,10 @@ First the races are handed out, one after the other, each when all its workers a
 chosen goes on, which never hears of them. It is given a collection without races, and in place of each worker a proxy
 that translates its indexes and keeps what it sends until the worker's last race has begun.
 
-pytest-xdist runs a test when the next one, or the word to shut down, stands behind it in the worker's queue. So a racer
+pytest-xdist runs a test when the next one, or the word to shut down, stands behind it in the worker's queue. So a copy
 that lies at a queue's end waits, and sending what comes after it is what lets it begin.
 
-pytest-xdist ships no types, so the protocols at the end say what is used of it.
+pytest-xdist ships no types, so the protocols at the end say what is used of a worker.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from typing import Any, Protocol
 
 import pytest
 
-from pytest_cosmos_venv.xdist_races.barrier import Barriers, Ending, Release, announce, release
-from pytest_cosmos_venv.xdist_races.marker import CollectedRace, race_folder
+from pytest_cosmos_venv.marked_races.mark import CollectedRace, announce, race_folder, release
+from pytest_cosmos_venv.races.meeting import Ending, Meeting
 
 
 class NodeProxy:
@@ -118,23 +118,23 @@ class NodeProxy:
 
 @dataclass(frozen=True)
 class Running:
-    """A racer that was let begin.
+    """A copy that was let begin.
 
-    :param barriers: the barriers of its race.
-    :param index: the index of the racer, from 0.
+    :param meeting: the meeting of its race.
+    :param index: the index of the copy, from 0.
     :param node: the worker that it runs in.
     """
 
-    barriers: Barriers
+    meeting: Meeting
     index: int
     node: Worker
 
 
 class RaceScheduling:
-    """Hands out the races, in one order for all workers; racer ``i`` of each race to the worker at post ``i``.
+    """Hands out the races, in one order for all workers; copy ``i`` of each race to the worker at post ``i``.
 
     :param inner: hands out everything else.
-    :param races: all of their racers are among ``ids``.
+    :param races: all of their copies are among ``ids``.
     :param nodes: the workers, by post.
     :param ids: what each of them has collected.
     :param root: folder of all races of the run.
@@ -143,13 +143,13 @@ class RaceScheduling:
     collection_is_completed = True  # also while a crashed worker's successor is still collecting
 
     def __init__(
-        self, inner: Scheduling, races: Sequence[CollectedRace], nodes: Sequence[Worker], ids: Sequence[str], root: Path
+        self, inner: Any, races: Sequence[CollectedRace], nodes: Sequence[Worker], ids: Sequence[str], root: Path
     ) -> None:
         self._inner = inner
         self._ids = list(ids)
         self._root = root
-        self._racers = {position for race in races for position in race.positions}
-        self._ordinary = [position for position in range(len(ids)) if position not in self._racers]
+        self._copies = {position for race in races for position in race.positions}
+        self._ordinary = [position for position in range(len(ids)) if position not in self._copies]
         self._index_of = {position: index for index, position in enumerate(self._ordinary)}
         self._proxies = {node: NodeProxy(node, self._ordinary) for node in nodes}
         self._last_proxy_of = dict(self._proxies)
@@ -157,7 +157,6 @@ class RaceScheduling:
         self._posts: list[Worker | None] = list(nodes)
         # Proxies of workers that died before they began a test that is no race, by post.
         self._orphans: dict[int, NodeProxy] = {}
-        self._hopeless: set[int] = set()
         self._to_come = deque(races)
         self._at_post = [deque(race for race in races if post < len(race.positions)) for post in range(len(nodes))]
         self._running: dict[int, Running] = {}
@@ -220,14 +219,13 @@ class RaceScheduling:
             post = self._posts.index(None)
         if list(collection) == self._ids:
             self._posts[post] = node
-            self._take_over(node, self._orphans.pop(post, None))
+            proxy = self._orphans.pop(post, None) or self._new_proxy(node)
+            proxy.node = node
+            self._proxies[node] = self._last_proxy_of[node] = proxy
             self._send_next(post)
             return
-        # It has collected other tests, so it cannot race; no other worker will come for the one that it replaces.
-        self._hopeless.add(post)
-        self._disown(self._orphans.pop(post, None))
-        self._proxies[node] = self._last_proxy_of[node] = self._new_proxy(node, collection)
-        self._proxies[node].open()
+        # It cannot race, and no other worker will come: races would wait for ever.
+        pytest.exit(f"The worker {node.gateway.id}, which replaces one that crashed, has collected other tests.", 3)
 
     def schedule(self) -> None:
         """Hand out what can be handed out now."""
@@ -236,13 +234,13 @@ class RaceScheduling:
         self._advance()
 
     def mark_test_complete(self, node: Worker, item_index: int, duration: float = 0) -> None:
-        """Take note that a worker has run a test, and go on with the next race where it was a racer.
+        """Take note that a worker has run a test, and go on with the next race where it was a copy.
 
         :param node: the worker.
         :param item_index: the index of the test, in the whole collection.
         :param duration: seconds that it took.
         """
-        if item_index in self._racers:
+        if item_index in self._copies:
             self._running.pop(item_index, None)
             self._proxies[node].begin()
             self._advance()
@@ -253,11 +251,11 @@ class RaceScheduling:
         """Hand a test out again that a worker died of.
 
         :param item: id of the test.
-        :raises NotImplementedError: it is a racer, whose siblings have ended.
+        :raises NotImplementedError: it is a copy, whose siblings have ended.
         """
-        if self._ids.index(item) in self._racers:
+        if self._ids.index(item) in self._copies:
             # Said to plugins that run a crashed test again. Its siblings have ended.
-            raise NotImplementedError("a racer cannot be run again without the others")
+            raise NotImplementedError("a copy cannot be run again without the others")
         self._inner.mark_test_pending(item)
 
     def remove_pending_tests_from_node(self, node: Worker, indices: Sequence[int]) -> None:
@@ -269,7 +267,7 @@ class RaceScheduling:
         self._answer(self._last_proxy_of[node], indices)
 
     def remove_node(self, node: Worker) -> str | None:
-        """Take out a worker that died. Its other tests go to another one, its later racers to its successor.
+        """Take out a worker that died. Its other tests go to another one, its later copies to its successor.
 
         :param node: the worker.
         :returns: id of the test that the worker died of; None: of none.
@@ -287,14 +285,14 @@ class RaceScheduling:
         self._orphans[post] = proxy
         if unanswered:
             self._answer(proxy, unanswered)
-        racer = next((position for position, running in self._running.items() if running.node is node), None)
-        if racer is None:
+        copy = next((position for position, running in self._running.items() if running.node is node), None)
+        if copy is None:
             return None
-        del self._running[racer]
-        return self._ids[racer]
+        del self._running[copy]
+        return self._ids[copy]
 
     def down(self, node: Worker, error: object | None) -> None:
-        """Write down for the racers of a worker that has ended that they will come to no barrier any more.
+        """Write down for the copies of a worker that has ended that they will come to no barrier any more.
 
         :param node: the worker.
         :param error: why it ended, where it crashed; None: it was stopped.
@@ -302,7 +300,7 @@ class RaceScheduling:
         how = f"lost its worker {node.gateway.id}, which {'crashed' if error else 'was stopped'},"
         for running in self._running.values():
             if running.node is node:
-                running.barriers.end(running.index, Ending(outcome="died", how=how))
+                running.meeting.end(running.index, Ending(outcome="died", how=how))
 
     @property
     def _ordinary_ids(self) -> list[str]:
@@ -312,31 +310,15 @@ class RaceScheduling:
         proxy.give_back(indices)
         self._inner.remove_pending_tests_from_node(proxy, [self._index_of[index] for index in indices])
 
-    def _new_proxy(self, node: Worker, collection: Sequence[str]) -> NodeProxy:
+    def _new_proxy(self, node: Worker) -> NodeProxy:
         proxy = NodeProxy(node, self._ordinary)
         if self._ordinary:
             self._inner.add_node(proxy)
-            self._inner.add_node_collection(proxy, collection)
+            self._inner.add_node_collection(proxy, self._ordinary_ids)
         return proxy
 
-    def _take_over(self, node: Worker, proxy: NodeProxy | None) -> None:
-        if proxy is None:
-            proxy = self._new_proxy(node, self._ordinary_ids)
-        proxy.node = node
-        self._proxies[node] = self._last_proxy_of[node] = proxy
-
-    def _disown(self, proxy: NodeProxy | None) -> None:
-        """Have the chosen scheduler give a proxy's tests to others."""
-        if proxy is None or proxy not in self._inner.nodes:
-            return
-        blamed = self._inner.remove_node(proxy)
-        if blamed is not None:
-            # It blames the first of them, which had not begun. Those that cannot take it back have kept it.
-            with suppress(NotImplementedError):
-                self._inner.mark_test_pending(blamed)
-
     def _send_next(self, post: int) -> None:
-        """Send the worker's next racer, or open the proxy. What is sent lets the racer before it begin."""
+        """Send the worker's next copy, or open the proxy. What is sent lets the copy before it begin."""
         node = self._posts[post]
         if node is None:
             return
@@ -359,24 +341,21 @@ class RaceScheduling:
     def _is_staffed(self, race: CollectedRace) -> bool:
         for post in range(len(race.positions)):
             node = self._posts[post]
-            if node is None and post not in self._hopeless:
+            if node is None or node.shutting_down:  # the latter: the run is being stopped
                 return False
-            if node is not None and node.shutting_down:
-                return False  # the run is being stopped; racers that begin without a word end at once
         return True
 
     def _begin(self, race: CollectedRace) -> None:
         folder = race_folder(self._root, race.name)
-        barriers = Barriers(folder=folder, racers=len(race.positions))
-        present = {post: node for post, position in enumerate(race.positions) if (node := self._posts[post])}
-        for post, node in present.items():
-            self._running[race.positions[post]] = Running(barriers, post, node)
-        is_whole = len(present) == len(race.positions)
-        why = "a worker that replaced a crashed one has collected other tests"
-        release(folder, Release() if is_whole else Release(alone=min(present), why=why))
+        meeting = Meeting(folder=folder, count=len(race.positions))
+        for post, position in enumerate(race.positions):
+            node = self._posts[post]
+            if node is not None:
+                self._running[position] = Running(meeting, post, node)
+        release(folder)
         for post in range(len(race.positions)):
             self._at_post[post].popleft()
-        for post in present:
+        for post in range(len(race.positions)):
             self._send_next(post)
 
 
@@ -418,66 +397,3 @@ class Worker(Protocol):
         :param eventname: such as ``unscheduled``.
         :param **kwargs: what belongs to the event.
         """
-
-
-class Scheduling(Protocol):
-    """``xdist.scheduler.protocol.Scheduling``; a worker may be a ``NodeProxy``."""
-
-    @property
-    def nodes(self) -> list[Any]:
-        """All workers."""
-
-    @property
-    def collection_is_completed(self) -> bool:
-        """Whether all workers have collected."""
-
-    @property
-    def tests_finished(self) -> bool:
-        """Whether workers may be told to end."""
-
-    @property
-    def has_pending(self) -> bool:
-        """Whether tests are left to be handed out."""
-
-    def add_node(self, node: Any) -> None:
-        """Take in a worker.
-
-        :param node: the worker.
-        """
-
-    def add_node_collection(self, node: Any, collection: Sequence[str]) -> None:
-        """Take in what a worker has collected.
-
-        :param node: the worker.
-        :param collection: ids of tests.
-        """
-
-    def mark_test_complete(self, node: Any, item_index: int, duration: float = 0) -> None:
-        """Take note that a test was run.
-
-        :param node: the worker that ran it.
-        :param item_index: the index of the test.
-        :param duration: seconds that it took.
-        """
-
-    def mark_test_pending(self, item: str) -> None:
-        """Hand a test out again.
-
-        :param item: id of the test.
-        """
-
-    def remove_pending_tests_from_node(self, node: Any, indices: Sequence[int]) -> None:
-        """Take back tests that a worker was asked for.
-
-        :param node: the worker.
-        :param indices: the indices of the tests.
-        """
-
-    def remove_node(self, node: Any) -> str | None:
-        """Take out a worker; returns the id of the test that it died of, if any.
-
-        :param node: the worker.
-        """
-
-    def schedule(self) -> None:
-        """Hand out what can be handed out now."""

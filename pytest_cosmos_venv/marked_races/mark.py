@@ -1,0 +1,185 @@
+"""The mark ``cosmos_race``, the ids by which the copies of one test are known, and the word by which a race begins.
+
+The ids say to every process of a run alike which tests are the copies of one: the controller of pytest-xdist learns of
+a test nothing but its id.
+
+Copies in the workers of pytest-xdist begin only after the release, which the process that hands out the tests writes
+down. A worker runs what is last in its queue when it is told to shut down, so a copy that is started is no proof that
+its race has begun: the run may be ending, with the others gone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from pytest_cosmos_venv.errors import ToolkitMisuse, require_count, require_seconds
+
+MARK = "cosmos_race"
+"""Name of the mark, of the fixture, and of the property of a report that says why a test left the workers."""
+INDEX = "_cosmos_contender_index"
+"""The fixture whose parameter is the index of the copy."""
+TIMEOUT = 300.0
+"""Seconds a race may take where its mark says nothing."""
+_COPY = re.compile(r"contender-(\d+)-of-(\d+)(?!.*contender-\d+-of-\d)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RaceMark:
+    """The arguments of the mark.
+
+    :param contenders: number of copies of the test that run at once.
+    :param timeout: seconds: copies in processes of their own are killed when they have not ended by then, and no copy
+        waits longer for the others to be set up.
+    """
+
+    contenders: int
+    timeout: float = TIMEOUT
+
+
+def race_of(item: pytest.Item) -> RaceMark:
+    """Return the arguments of the mark that a test has, checked.
+
+    :param item: a test with the mark.
+    :raises ToolkitMisuse: with what was given and what can be.
+    """
+    return read_mark(cast("pytest.Mark", item.get_closest_marker(MARK)))
+
+
+def read_mark(mark: pytest.Mark) -> RaceMark:
+    """Return the arguments of a mark, checked.
+
+    :param mark: the mark as a test has it.
+    :raises ToolkitMisuse: with what was given and what can be.
+    """
+    known = [field.name for field in fields(RaceMark)]
+    unknown = [*map(repr, mark.args), *(name for name in mark.kwargs if name not in known)]
+    if unknown or "contenders" not in mark.kwargs:
+        given = f", and not {', '.join(unknown)}" if unknown else ""
+        raise ToolkitMisuse(f"cosmos_race takes {', '.join(known)}{given}: write cosmos_race(contenders=3).")
+    race = RaceMark(**mark.kwargs)
+    require_count(race.contenders, "contenders", least=2)
+    require_seconds(race.timeout, "timeout", is_positive=True)
+    return race
+
+
+def check_race(item: pytest.Item) -> None:
+    """Check a test that has the mark.
+
+    :param item: the test.
+    :raises ToolkitMisuse: when the mark cannot work on this test.
+    """
+    race_of(item)
+    if MARK not in getattr(item, "fixturenames", ()):
+        raise ToolkitMisuse(
+            f"{item.name} is marked cosmos_race, but nothing in it asks for the fixture cosmos_race: "
+            "add it to the arguments of the test function, or take the mark away."
+        )
+    if inspect.iscoroutinefunction(getattr(item, "obj", None)):
+        raise ToolkitMisuse(
+            f"{item.name} is an async function, which cosmos_race cannot run: "
+            "write def, and start the event loop inside of the test with asyncio.run()."
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CollectedRace:
+    """One race all of whose copies were collected.
+
+    :param name: equal for all of them, and for no other race.
+    :param positions: the positions of copy 0, 1, … in the list of what was collected.
+    """
+
+    name: str
+    positions: tuple[int, ...]
+
+
+def copy_id(index: int, contenders: int) -> str:
+    """Return the copy's part of its test's id: ``test_install[contender-0-of-3]``.
+
+    :param index: the index of the copy, from 0.
+    :param contenders: number of copies.
+    """
+    return f"contender-{index}-of-{contenders}"
+
+
+def race_name(nodeid: str) -> str:
+    """Return the id without the copy's number, the same for all copies of a race.
+
+    :param nodeid: the node id of a copy.
+    """
+    return _COPY.sub(r"contenders-\2", nodeid)
+
+
+def find_races(ids: Sequence[str], *, workers: int) -> list[CollectedRace]:
+    """Return the races that so many workers can run: complete, in the order of their first copies.
+
+    :param ids: the ids of everything that was collected, in that order.
+    :param workers: number of workers.
+    """
+    found: dict[str, dict[int, int]] = {}
+    sizes: dict[str, int] = {}
+    for position, nodeid in enumerate(ids):
+        copy = _COPY.search(nodeid)
+        if copy:
+            name = race_name(nodeid)
+            sizes[name] = int(copy[2])
+            found.setdefault(name, {})[int(copy[1])] = position
+    # pytest --keep-duplicates: which of two equal ids is meant cannot be told.
+    twice = {race_name(nodeid) for nodeid, count in Counter(ids).items() if count > 1}
+    return [
+        CollectedRace(name=name, positions=tuple(copies[index] for index in range(sizes[name])))
+        for name, copies in found.items()
+        if 2 <= sizes[name] <= workers and set(copies) == set(range(sizes[name])) and name not in twice
+    ]
+
+
+def race_folder(root: Path, name: str) -> Path:
+    """Return the folder of a race across workers, the same in every process of the run.
+
+    :param root: the folder of all races of the run.
+    :param name: the name of the race.
+    """
+    readable = re.sub(r"\W+", "-", name.rpartition("::")[2])[:40].strip("-")
+    return root / f"{readable}-{hashlib.sha256(name.encode()).hexdigest()[:12]}"
+
+
+def announce(folder: Path) -> None:
+    """Write down that this race will be released, unless the run ends before.
+
+    :param folder: the folder of the race.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "announced").touch()
+
+
+def is_announced(folder: Path) -> bool:
+    """Return whether the process that hands out the tests knows of this race.
+
+    :param folder: the folder of the race.
+    """
+    return (folder / "announced").exists()
+
+
+def release(folder: Path) -> None:
+    """Write down that the copies may begin: all workers that take part are free.
+
+    :param folder: the folder of the race.
+    """
+    (folder / "released").touch()
+
+
+def is_released(folder: Path) -> bool:
+    """Return whether the copies may begin; False when the run ends without it.
+
+    :param folder: the folder of the race.
+    """
+    return (folder / "released").exists()

@@ -1,0 +1,99 @@
+"""The functions that race: what a test hands over, checked, and how another process finds it by its name."""
+
+from __future__ import annotations
+
+import inspect
+import pickle
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from pytest_cosmos_venv.errors import ToolkitMisuse, require_count
+from pytest_cosmos_venv.races.contender import ModuleAt
+
+Function = Callable[..., Any]
+
+
+def functions_of(given: Function | Sequence[Function], contenders: int | None) -> tuple[Function, ...]:
+    """Return one function for each contender.
+
+    :param given: a function for all of them, or one for each.
+    :param contenders: number of contenders; None: 2, or one for each function.
+    :raises ToolkitMisuse: it is no function, or the number does not fit.
+    """
+    several: list[Any] = list(given) if isinstance(given, (list, tuple)) else [given]
+    for each in several:
+        if not callable(each):
+            raise ToolkitMisuse(f"cosmos_race({each!r}): give the function that is to race, not its name.")
+    if callable(given):
+        count = 2 if contenders is None else contenders
+        require_count(count, "contenders")
+        return (given,) * count
+    if not several:
+        raise ToolkitMisuse("No function was given: cosmos_race(function, ...), or a list of them.")
+    if contenders not in {None, len(several)}:
+        raise ToolkitMisuse(
+            f"contenders={contenders} for {len(several)} functions: leave it out, each is one contender."
+        )
+    return tuple(several)
+
+
+def require_parameters(functions: Sequence[Function], arguments: Sequence[object]) -> None:
+    """Refuse functions that cannot be called with a contender and these arguments.
+
+    :param functions: the functions.
+    :param arguments: what follows on the contender.
+    :raises ToolkitMisuse: with the signature.
+    """
+    for function in dict.fromkeys(functions):
+        try:
+            signature = inspect.signature(function)
+        except (TypeError, ValueError):  # of some functions that are written in C there is none to be had
+            continue
+        try:
+            signature.bind(object(), *arguments)
+        except TypeError as error:
+            name = getattr(function, "__name__", repr(function))
+            raise ToolkitMisuse(
+                f"cosmos_race calls {name}{signature} with the contender and {len(arguments)} arguments, and that "
+                f"does not fit: {error}. Its first parameter is the contender."
+            ) from None
+
+
+def module_of(function: Function) -> ModuleAt:
+    """Return the module in which another process finds a function.
+
+    :param function: the function, or a ``functools.partial`` of it.
+    :raises ToolkitMisuse: it is made inside another function.
+    """
+    plain = getattr(function, "func", function)  # of a functools.partial
+    name = getattr(plain, "__qualname__", type(plain).__qualname__)
+    if "<" in name:  # <locals>, <lambda>
+        raise ToolkitMisuse(
+            f"{name} is made inside a function, and a contender, which has a process of its own, finds its function by "
+            "name only. Move it to the top of the file, and hand what it took from the test as arguments: "
+            "cosmos_race(function, tmp_path)."
+        )
+    module = getattr(plain, "__module__", type(plain).__module__)
+    return ModuleAt(name=module, file=getattr(sys.modules.get(module), "__file__", None))
+
+
+def pickled_work(functions: Sequence[Function], arguments: Sequence[object]) -> bytes:
+    """Return functions and arguments as another process takes them in.
+
+    :param functions: one for each contender.
+    :param arguments: the same for all contenders.
+    :raises ToolkitMisuse: one of them cannot be pickled.
+    """
+    for at, argument in enumerate(arguments):
+        try:
+            pickle.dumps(argument)
+        except Exception as error:  # noqa: BLE001 - pickling raises whatever the object does
+            raise ToolkitMisuse(
+                f"Argument {at + 1} of the function, a {type(argument).__name__}, cannot be handed to another process "
+                f"({error}). Hand plain data, and make the object inside the function."
+            ) from None
+    try:
+        return pickle.dumps((tuple(functions), tuple(arguments)))
+    except Exception as error:  # noqa: BLE001 - as above
+        raise ToolkitMisuse(f"The function cannot be handed to another process: {error}.") from None

@@ -1,0 +1,235 @@
+"""The place where contenders of one race meet: barriers, values that one makes for all, and how each has ended.
+
+All of it are files in one folder, because contenders may be children of one process or workers of pytest-xdist that
+know nothing of each other. Each file is written in one step, so a process that dies leaves no half file.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from pytest_cosmos_venv import real_time
+from pytest_cosmos_venv.errors import ToolkitMisuse, require_seconds, require_text
+
+LOOK_AGAIN = 0.002
+"""Seconds between two looks of a process that waits for others."""
+
+
+def contender_name(index: int) -> str:
+    """Return the name of a contender in timelines and messages.
+
+    :param index: 0 for the first.
+    """
+    return f"contender-{index}"
+
+
+# pytest gives the class of its own failures no other public name, and types know it under none.
+class BarrierNotMet(pytest.fail.Exception):  # type: ignore[name-defined, misc]
+    """A contender did not come to a barrier. It is never the cause of a failed race, always its consequence.
+
+    :param message: which contender is missing, and why.
+    """
+
+    # As pytest has it for its own, whose names it prints before the text in the summary of a run.
+    __module__ = "builtins"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, pytrace=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ending:
+    """The end of a contender.
+
+    :param outcome: ``passed``, ``failed``, ``skipped``, ``xfailed``, ``exit`` or ``died``.
+    :param how: the end of a sentence that begins with the contender: ``was killed by SIGKILL``.
+    :param text: the text of the failure, or the reason of a skip.
+    :param is_consequence: whether it failed because another contender did.
+    """
+
+    outcome: str
+    how: str
+    text: str = ""
+    is_consequence: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Meeting:
+    """One run of one race.
+
+    :param folder: the folder of this run alone; made when missing.
+    :param count: number of contenders.
+    """
+
+    folder: Path
+    count: int
+
+    @property
+    def shared(self) -> Path:
+        """The folder that the contenders share for whatever they like."""
+        shared = self.folder / "shared"
+        shared.mkdir(parents=True, exist_ok=True)
+        return shared
+
+    @property
+    def events(self) -> Path:
+        """The folder in which each contender writes down what it does."""
+        return self.folder / "events"
+
+    def introduce(self, index: int, *, worker: str | None = None) -> None:
+        """Write down that this process is that contender.
+
+        :param index: 0 for the first contender.
+        :param worker: name of the worker of pytest-xdist that it runs in; None: it runs in none of its own.
+        """
+        self._publish("who", index, {"pid": os.getpid(), "worker": worker})
+
+    def end(self, index: int, ending: Ending) -> None:
+        """Write down how a contender ended. The first word counts: one that watches says less than the contender.
+
+        :param index: the index of the contender, from 0.
+        :param ending: how it ended.
+        """
+        if self.ending(index) is None:
+            self._publish("ended", index, asdict(ending))
+
+    def ending(self, index: int) -> Ending | None:
+        """Return the end of a contender; None while it runs or has not begun.
+
+        :param index: the index of the contender, from 0.
+        """
+        found = self._read("ended", index)
+        return None if found is None else Ending(**found)
+
+    def who(self, index: int) -> str:
+        """Return the contender in words for a sentence: ``contender-1 (gw1, process 4711)``.
+
+        :param index: the index of the contender, from 0.
+        """
+        found = self._read("who", index)
+        if found is None:
+            return contender_name(index)
+        worker = f"{found['worker']}, " if found["worker"] else ""
+        return f"{contender_name(index)} ({worker}process {found['pid']})"
+
+    def wait_for_all(self, place: str, index: int, *, what: str, timeout: float) -> None:
+        """Come to a place and stay until all contenders are there.
+
+        :param place: another place has another text.
+        :param index: the index of the contender that waits.
+        :param what: the place in words.
+        :param timeout: seconds from now.
+        :raises BarrierNotMet: as soon as one of the missing has ended, or when the time is over.
+        """
+        here = self.folder / "places" / quote(place, safe="")
+        here.mkdir(parents=True, exist_ok=True)
+        (here / str(index)).touch()
+        parent, end = os.getppid(), real_time.monotonic() + timeout
+        while True:
+            # In this order: a contender that comes and then ends, between two looks, has come.
+            ended = {other: self.ending(other) for other in range(self.count)}
+            missing = sorted(set(range(self.count)) - {int(name) for name in os.listdir(here)})  # noqa: PTH208 - hot
+            if not missing:
+                return
+            gone = {other: ending for other in missing if (ending := ended[other]) is not None}
+            if gone:
+                said = (f"{self.who(other)} {ending.how} and did not come to {what}." for other, ending in gone.items())
+                raise BarrierNotMet(" ".join(said))
+            if real_time.monotonic() > end:
+                raise BarrierNotMet(
+                    f"Not at {what} within {timeout:g} s: {', '.join(map(self.who, missing))}. "
+                    f"{self.count - len(missing)} of {self.count} contenders were there."
+                )
+            if os.getppid() != parent:
+                raise BarrierNotMet(f"{self.who(index)} waited at {what} when the process that ran the tests died.")
+            real_time.sleep(LOOK_AGAIN)
+
+    def once(self, name: str, factory: Callable[[], Any], *, timeout: float) -> Any:
+        """Return the value that ``factory`` returned in the one process that called it to the end.
+
+        :param name: the name of the value; another name is another value.
+        :param factory: returns a path, or what JSON can hold.
+        :param timeout: seconds to wait while another contender is making it.
+        :raises ToolkitMisuse: it is no value that another process can be given, or not made in time.
+        """
+        require_text(name, "name")
+        require_seconds(timeout, "timeout")
+        folder = self.folder / "once"
+        folder.mkdir(parents=True, exist_ok=True)
+        made = folder / f"{quote(name, safe='')}.json"
+        with _locked(made.with_suffix(".lock"), name, timeout):
+            if not made.exists():
+                publish_json(made, _packed(name, factory()))
+        kind, value = json.loads(made.read_bytes())
+        return Path(value) if kind == "path" else value
+
+    def _publish(self, kind: str, index: int, value: object) -> None:
+        folder = self.folder / kind
+        folder.mkdir(parents=True, exist_ok=True)
+        publish_json(folder / f"{index}.json", value)
+
+    def _read(self, kind: str, index: int) -> dict[str, Any] | None:
+        with suppress(FileNotFoundError):
+            found: dict[str, Any] = json.loads((self.folder / kind / f"{index}.json").read_bytes())
+            return found
+        return None
+
+
+def publish_json(file: Path, value: object) -> None:
+    """Write a file so that a reader sees all of it or nothing.
+
+    :param file: a file in a folder that exists.
+    :param value: what JSON can hold.
+    """
+    draft = file.with_name(f".{file.name}.{os.getpid()}")
+    draft.write_text(json.dumps(value), encoding="utf-8")
+    draft.rename(file)
+
+
+def _packed(name: str, value: Any) -> tuple[str, Any]:
+    if isinstance(value, Path):
+        return "path", str(value)
+    try:
+        json.dumps(value)
+    except (TypeError, ValueError):
+        raise ToolkitMisuse(
+            f"once({name!r}): the factory returned {type(value).__name__}, which the other contenders, processes of "
+            "their own, cannot be given. Return a path, or what JSON can hold."
+        ) from None
+    return "value", value
+
+
+@contextmanager
+def _locked(file: Path, name: str, timeout: float) -> Iterator[None]:
+    descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        end = real_time.monotonic() + timeout
+        while not _takes(descriptor):
+            if real_time.monotonic() > end:
+                raise ToolkitMisuse(
+                    f"once({name!r}): another contender is still making it after {timeout:g} s. Give it more time: "
+                    f"once({name!r}, …, timeout={timeout * 4:g})."
+                )
+            real_time.sleep(LOOK_AGAIN)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _takes(descriptor: int) -> bool:
+    # lockf, not flock: it ends with this process, although one that the factory forked lives on.
+    try:
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return False
+    return True

@@ -1,0 +1,224 @@
+"""Points of a race that are seen from outside: what a contender leaves in files, whatever implementation it runs.
+
+A point is known by calls of the fake dbt, builds of sdists, the lock file, or a line of a log. It is asked again and
+again and answers once it is reached. What was there when the point was made does not count.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pytest_cosmos_venv import real_time
+from pytest_cosmos_venv.environments.fake_venv import FakeVenv
+from pytest_cosmos_venv.environments.scripted_dbt import DbtCall, read_dbt_calls
+from pytest_cosmos_venv.environments.sdist import Sdist, SourceBuild
+from pytest_cosmos_venv.environments.wheelhouse import Wheelhouse
+from pytest_cosmos_venv.fake_dbt import RECORD_VARIABLE
+from pytest_cosmos_venv.processes.lock_history import LOCK_FILE, read_owner
+from pytest_cosmos_venv.races.contender import RaceOrder
+from pytest_cosmos_venv.races.timeline import ACTOR_VARIABLE, Timeline
+
+CREATING, LOCKED, WAITING, INSTALLING, RUNNING = "creating", "locked", "waiting", "installing", "running"
+NEEDS = {
+    CREATING: "virtualenv_dir=PATH",
+    LOCKED: "virtualenv_dir=PATH",
+    INSTALLING: "cosmos_wheelhouse in the test, with an add_sdist(...)",
+    RUNNING: "cosmos_wheelhouse or cosmos_fake_venv in the test",
+}
+"""Name of a point -> what it needs in order to be seen. ``waiting`` needs nothing."""
+_WAITING_LINE = "Waiting for virtualenv lock"
+"""Cosmos and implementations that follow it log this while a task waits for another one's lock."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sighting:
+    """A point was reached.
+
+    :param at: the time at which that was seen, in seconds since the epoch.
+    :param pid: the PID of the process that was there, where the point tells.
+    :param actor: the contender that was there, where the point tells.
+    :param what: the file or the call that was seen, in words.
+    """
+
+    at: float
+    pid: int | None = None
+    actor: str | None = None
+    what: str = ""
+
+
+@dataclass(frozen=True)
+class Point:
+    """A moment in the life of a task that others can see.
+
+    :param name: the name in timelines and in messages.
+    :param look: returns None as long as the point is not reached. It may be asked a thousand times a second.
+    """
+
+    name: str
+    look: Callable[[], Sighting | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FakeDbtBuilds:
+    """The fakes of a test that report while it races.
+
+    :param wheelhouse: the wheelhouse of the test, whose sdists tell when they are built; None where the test has none.
+    :param fake_venvs: the fake environments of the test, whose dbt writes down its calls.
+    """
+
+    wheelhouse: Wheelhouse | None = None
+    fake_venvs: Sequence[FakeVenv] = ()
+
+    @property
+    def records(self) -> tuple[Path, ...]:
+        """Folders in which calls of dbt are on record."""
+        named = os.environ.get(RECORD_VARIABLE)
+        folders = [*([Path(named)] if named else []), *(venv.folder for venv in self.fake_venvs)]
+        return tuple(dict.fromkeys(folders))
+
+    def calls(self) -> list[DbtCall]:
+        """Return all calls of dbt on record."""
+        return [call for folder in self.records for call in read_dbt_calls(folder)]
+
+    def builds(self) -> list[SourceBuild]:
+        """Return all builds of sdists on record."""
+        folders = [] if self.wheelhouse is None else self.wheelhouse._builds.glob("*")
+        return [build for folder in folders for build in Sdist(path=folder, _builds=folder).builds]
+
+
+def seen_points(order: RaceOrder, fakes: FakeDbtBuilds, virtualenv_dir: Path | None) -> dict[str, Point]:
+    """Return all points that can be seen from outside in a race, by name. What is there by now does not count.
+
+    :param order: the race, whose outputs are looked through.
+    :param fakes: the fakes of the test, for ``installing`` and ``running``.
+    :param virtualenv_dir: the directory that the contenders share, for ``creating`` and ``locked``.
+    """
+    seen = [Point(WAITING, lambda: _waiting(order))]
+    if virtualenv_dir is not None:
+        seen += [first_file_under(virtualenv_dir), lock_taken(virtualenv_dir)]
+    if fakes.wheelhouse is not None:
+        seen.append(_build_begins(fakes))
+    if fakes.records:
+        seen.append(_dbt_reported(fakes))
+    return {point.name: point for point in seen}
+
+
+def first_file_under(folder: Path) -> Point:
+    """Return the point ``creating``: any new file is in a folder, at any depth; lock files do not count.
+
+    :param folder: the folder; it may be missing.
+    """
+    before = frozenset(_files_under(str(folder)))
+
+    def look() -> Sighting | None:
+        new = next((file for file in _files_under(str(folder)) if file not in before), None)
+        return None if new is None else Sighting(at=real_time.now(), what=new)
+
+    return Point(CREATING, look)
+
+
+def lock_taken(virtualenv_dir: Path) -> Point:
+    """Return the point ``locked``: the lock file names a process that it did not name before.
+
+    :param virtualenv_dir: the directory in which the lock file lies.
+    """
+    before = lock_owner(virtualenv_dir)
+
+    def look() -> Sighting | None:
+        owner = lock_owner(virtualenv_dir)
+        if owner is None or owner == before:
+            return None
+        return Sighting(at=real_time.now(), pid=owner, what=f"PID {owner} in the lock")
+
+    return Point(LOCKED, look)
+
+
+def lock_owner(virtualenv_dir: Path) -> int | None:
+    """Return the PID that the lock file names; None when it is not there or names none.
+
+    :param virtualenv_dir: the directory in which the lock file lies.
+    """
+    return read_owner(virtualenv_dir / LOCK_FILE)
+
+
+def own_point(order: RaceOrder, name: str) -> Point:
+    """Return a point that contenders tell of: the first of them, or the one that was stopped or killed there.
+
+    :param order: the race.
+    :param name: the name that contenders give to ``contender.point(name)``.
+    """
+
+    def look() -> Sighting | None:
+        told = Timeline.read(order.meeting.events).spans(name)
+        if name in order.acts:
+            claim = order.claim_of(name)
+            claimed = claim.read_text(encoding="utf-8") if claim.exists() else None
+            # A contender claims before it stops: one that was let go on in between would stop afterwards.
+            told = tuple(span for span in told if span.actor == claimed and has_acted(span.pid, order.acts[name]))
+        return Sighting(at=told[0].started_at, pid=told[0].pid, actor=told[0].actor, what=name) if told else None
+
+    return Point(name, look)
+
+
+def has_acted(pid: int | None, number: int) -> bool:
+    """Return whether a signal has done what it does: a stopped process stands still.
+
+    :param pid: the PID of the process.
+    :param number: the number of the signal.
+    """
+    import psutil
+
+    try:
+        return number != signal.SIGSTOP or psutil.Process(pid).status() == psutil.STATUS_STOPPED
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _build_begins(fakes: FakeDbtBuilds) -> Point:
+    before = {(build.pid, build.started_at) for build in fakes.builds()}
+
+    def look() -> Sighting | None:
+        for build in fakes.builds():
+            if (build.pid, build.started_at) not in before:
+                return Sighting(at=real_time.now(), pid=build.pid, what=f"a build in process {build.pid}")
+        return None
+
+    return Point(INSTALLING, look)
+
+
+def _dbt_reported(fakes: FakeDbtBuilds) -> Point:
+    before = {(call.pid, call.started_at) for call in fakes.calls()}
+
+    def look() -> Sighting | None:
+        for call in fakes.calls():
+            if (call.pid, call.started_at) not in before and call.command != "--version":
+                actor = call.env.get(ACTOR_VARIABLE)
+                return Sighting(at=real_time.now(), pid=call.pid, actor=actor, what=f"dbt {call.command}")
+        return None
+
+    return Point(RUNNING, look)
+
+
+def _waiting(order: RaceOrder) -> Sighting | None:
+    for index, name in enumerate(order.names):
+        output = order.output_of(index)
+        if output.exists() and _WAITING_LINE in output.read_text(encoding="utf-8", errors="replace"):
+            return Sighting(at=real_time.now(), actor=name, what=f"{_WAITING_LINE!r} in its log")
+    return None
+
+
+def _files_under(folder: str) -> Iterator[str]:
+    """Paths of the files in a folder. ``os.walk`` is no help: the first is wanted at once, and folders may vanish."""
+    try:
+        entries = list(os.scandir(folder))
+    except OSError:
+        return
+    for entry in entries:
+        if entry.is_dir(follow_symlinks=False):
+            yield from _files_under(entry.path)
+        elif not entry.name.startswith("cosmos_virtualenv."):
+            yield entry.path
