@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -18,11 +19,12 @@ from pytest_cosmos_venv.explore.stepping import (
     ENDS,
     GivenUp,
     Killed,
-    Pipe,
     Stepper,
     TooManySteps,
     become,
     has_child_or_thread,
+    receive,
+    send,
     stepper,
 )
 from pytest_cosmos_venv.explore.steps import WRITE, Places
@@ -87,8 +89,7 @@ def compete(
     index: int,
     count: int,
     root: str,
-    orders: Pipe,
-    reports: Pipe,
+    channel: Connection,
     *,
     most_steps: int,
     may_raise: tuple[type[BaseException], ...],
@@ -99,8 +100,7 @@ def compete(
     :param index: 0 for the first.
     :param count: number of contenders.
     :param root: the explored folder.
-    :param orders: what it is told.
-    :param reports: what it tells.
+    :param channel: leads to the process that directs it.
     :param most_steps: the number of steps after which it counts as one that never ends.
     :param may_raise: the exceptions with which it may end.
     """
@@ -110,16 +110,16 @@ def compete(
         kept = _open_descriptors()
         is_to_stay = True
         while is_to_stay:
-            pids, times = orders.receive()
+            pids, times = receive(channel)
             places = Places(root, pids)
             seed_random(index)
-            contender = Stepper(index, places, orders, reports, most_steps=most_steps, started_at=take_clock(times))
+            contender = Stepper(index, places, channel, most_steps=most_steps, started_at=take_clock(times))
             become(contender)
             explored = Contender(index, count, Path(root), log=StepLog())
             outcome = _work(work, contender, explored, may_raise)
             if not contender.is_over:
                 contender.report(ENDS, "end", "end", outcome)
-                is_to_stay = orders.receive()
+                is_to_stay = receive(channel)
             # A killed one has looked before it left its function, and could start none on its way out.
             can_stay = is_to_stay and (contender.is_over or not has_child_or_thread())
             if can_stay:
@@ -131,7 +131,7 @@ def compete(
                 _close_all_but(kept)
             if is_to_stay:
                 flush()
-                reports.send(can_stay)
+                send(channel, can_stay)
             is_to_stay = can_stay
         code = 0
     except GivenUp:

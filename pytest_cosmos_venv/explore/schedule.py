@@ -15,6 +15,8 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,9 +38,10 @@ from pytest_cosmos_venv.explore.stepping import (
     OF_PROCESSES,
     SLEEPS,
     GivenUp,
-    Pipe,
     has_child,
     made_steps,
+    receive,
+    send,
 )
 from pytest_cosmos_venv.explore.steps import (
     EVERYTHING,
@@ -122,8 +125,7 @@ class _Process:
     """One contender of the schedule that runs."""
 
     pid: int
-    orders: Pipe
-    reports: Pipe
+    channel: Connection
     how: str = AT
     name: str = ""
     text: str = ""
@@ -135,7 +137,7 @@ class _Process:
 
     def again(self) -> _Process:
         """The same process, as it begins another schedule."""
-        return _Process(self.pid, self.orders, self.reports)
+        return _Process(self.pid, self.channel)
 
     def kill(self) -> None:
         """End the process; what leads to it stays open."""
@@ -144,8 +146,7 @@ class _Process:
 
     def close(self) -> None:
         """Close what leads to the process."""
-        os.close(self.orders.write_end)
-        os.close(self.reports.read_end)
+        self.channel.close()
 
 
 class Stuck(Exception):
@@ -157,10 +158,10 @@ class Bench:
 
     :param plan: what is explored.
     :param folder: an empty folder for the files of the schedules.
-    :param own: descriptors that contenders do not keep: their children would keep them open.
+    :param own: a descriptor that contenders do not keep: their children would keep it open.
     """
 
-    def __init__(self, plan: Plan, folder: Path, *, own: Sequence[int] = ()) -> None:
+    def __init__(self, plan: Plan, folder: Path, *, own: int) -> None:
         self._plan = plan
         self._own = own
         self._folder = folder
@@ -245,10 +246,10 @@ class _Running:
     :param root: the explored folder.
     :param where: the file to which contenders write where they are when they are asked.
     :param idle: processes of contenders that have served other schedules, by index.
-    :param own: descriptors that contenders do not keep.
+    :param own: a descriptor that contenders do not keep.
     """
 
-    def __init__(self, plan: Plan, root: str, where: Any, idle: dict[int, _Process], own: Sequence[int]) -> None:
+    def __init__(self, plan: Plan, root: str, where: Any, idle: dict[int, _Process], own: int) -> None:
         self.steps: list[ExploredStep] = []
         self.standing: list[str] = []
         self.failure = ""
@@ -281,26 +282,24 @@ class _Running:
         for index, work in enumerate(works):
             if index in made:
                 continue
-            orders, reports = Pipe(*os.pipe()), Pipe(*os.pipe())
+            ours, theirs = Pipe()
             pid = os.fork()
             if pid == 0:
                 for other in made.values():
                     other.close()
-                for descriptor in (orders.write_end, reports.read_end, *self._own):
-                    os.close(descriptor)
+                ours.close()
+                os.close(self._own)
                 compete(
                     work,
                     index,
                     len(works),
                     self._root,
-                    orders,
-                    reports,
+                    theirs,
                     most_steps=self._plan.most_steps,
                     may_raise=self._plan.may_raise,
                 )
-            os.close(orders.read_end)
-            os.close(reports.write_end)
-            made[index] = _Process(pid, orders, reports)
+            theirs.close()
+            made[index] = _Process(pid, ours)
         return [made[index] for index in range(len(works))]
 
     def go(self, choices: Sequence[Choice], names: Mapping[int, str]) -> None:
@@ -461,9 +460,8 @@ class _Running:
         A fork is what costs most of a schedule. Whoever asks for the process is told the truth: see ``_end_idle``.
         """
         try:
-            process.orders.send(order)
-            has_answered = bool(select.select([process.reports.read_end], [], [], LONGEST_WAY_OUT)[0])
-            can_serve_on = has_answered and process.reports.receive()
+            send(process.channel, order)
+            can_serve_on = process.channel.poll(LONGEST_WAY_OUT) and receive(process.channel)
         except GivenUp:
             can_serve_on = False
         if can_serve_on:
@@ -493,14 +491,14 @@ class _Running:
     def _tell(self, process: _Process, order: Any) -> None:
         """Give an order to a contender; where another one has ended it, ``_hear`` finds that out."""
         with suppress(GivenUp):
-            process.orders.send(order)
+            send(process.channel, order)
 
     def _hear(self, process: _Process) -> list[tuple[Any, ...]]:
         """Wait until a contender has stopped again; returns the steps that it has made."""
-        if not select.select([process.reports.read_end], [], [], _LONGEST_STEP)[0]:
+        if not process.channel.poll(_LONGEST_STEP):
             raise Stuck(self._where_is(process))
         try:
-            made, process.how, process.name, process.text, process.until = process.reports.receive()
+            made, process.how, process.name, process.text, process.until = receive(process.channel)
         except GivenUp:
             os.waitpid(process.pid, 0)
             index = self._processes.index(process)

@@ -13,6 +13,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
 from pytest_cosmos_venv.explore.steps import GO, KILL, READ, ExploredStep, Footprint, Places
@@ -20,8 +21,7 @@ from pytest_cosmos_venv.explore.steps import GO, KILL, READ, ExploredStep, Footp
 _Value = TypeVar("_Value")
 AT, SLEEPS, BLOCKED, ENDS = "at", "sleeps", "blocked", "ends"
 """How a contender has stopped: before a step; until a time; until a lock is released; before its end."""
-_read, _write, _getpid = os.read, os.write, os.getpid
-_HEADER = 4
+_getpid = os.getpid
 OF_PROCESSES = ("look", "kill")
 """Steps that ask for another process: before them, those that have ended are no more."""
 
@@ -38,47 +38,29 @@ class GivenUp(BaseException):
     """The other side of a pipe has ended. It is no EOFError, which a contender's own function may raise."""
 
 
-class Pipe:
-    """One direction between a contender and the process that directs it.
+def send(channel: Connection, message: Any) -> None:
+    """Send a value to the other side.
 
-    :param read_end: descriptor to read from.
-    :param write_end: descriptor to write to.
+    :param channel: leads to a contender, or from it to the process that directs it.
+    :param message: can be pickled.
+    :raises GivenUp: the other side has ended.
     """
+    try:
+        channel.send_bytes(pickle.dumps(message))
+    except ConnectionError:
+        raise GivenUp from None
 
-    def __init__(self, read_end: int, write_end: int) -> None:
-        self.read_end = read_end
-        self.write_end = write_end
 
-    def send(self, message: Any) -> None:
-        """Send a value.
+def receive(channel: Connection) -> Any:
+    """Return the next message of the other side.
 
-        :param message: can be pickled.
-        :raises GivenUp: the other side has ended.
-        """
-        data = pickle.dumps(message)
-        data = len(data).to_bytes(_HEADER, "little") + data
-        try:
-            while data:
-                data = data[_write(self.write_end, data) :]
-        except BrokenPipeError:
-            raise GivenUp from None
-
-    def receive(self) -> Any:
-        """Return the next message.
-
-        :raises GivenUp: the other side has ended.
-        """
-        data = self._exactly(_HEADER)
-        return pickle.loads(self._exactly(int.from_bytes(data, "little")))  # noqa: S301 - our own process wrote it
-
-    def _exactly(self, count: int) -> bytes:
-        data = b""
-        while len(data) < count:
-            more = _read(self.read_end, count - len(data))
-            if not more:
-                raise GivenUp
-            data += more
-        return data
+    :param channel: leads to a contender, or from it to the process that directs it.
+    :raises GivenUp: the other side has ended.
+    """
+    try:
+        return pickle.loads(channel.recv_bytes())  # noqa: S301 - our own process wrote it
+    except (EOFError, ConnectionError):
+        raise GivenUp from None
 
 
 class Stepper:
@@ -86,21 +68,17 @@ class Stepper:
 
     :param index: of the contender.
     :param places: its files.
-    :param orders: what it is told.
-    :param reports: what it tells.
+    :param channel: leads to the process that directs it.
     :param most_steps: the number of steps after which it counts as one that never ends.
     :param started_at: seconds since the epoch at which the clock of the schedule stands.
     """
 
-    def __init__(
-        self, index: int, places: Places, orders: Pipe, reports: Pipe, *, most_steps: int, started_at: float
-    ) -> None:
+    def __init__(self, index: int, places: Places, channel: Connection, *, most_steps: int, started_at: float) -> None:
         self.index = index
         self.places = places
         self.clock = 0.0
         self.started_at = started_at
-        self._orders = orders
-        self._reports = reports
+        self._channel = channel
         self._most_steps = most_steps
         self._thread = threading.get_ident()
         self._pid = _getpid()
@@ -133,7 +111,7 @@ class Stepper:
             raise TooManySteps
         if self._left == 0 or how != AT or name in OF_PROCESSES:
             self.report(how, name, text, until)
-            self._left, self._action, self.clock = self._orders.receive()
+            self._left, self._action, self.clock = receive(self._channel)
             if self._action == KILL:
                 self._die()
         self._left -= 1
@@ -147,7 +125,7 @@ class Stepper:
         """Leave the contender's function; nobody else moves until it is left."""
         if has_child_or_thread():
             # An error ends neither. It is told first: a forked child keeps the pipe open, so its end tells nothing.
-            self._reports.send(False)
+            send(self._channel, False)
             os.kill(self._pid, signal.SIGKILL)
         self.leave()
         raise Killed
@@ -165,7 +143,7 @@ class Stepper:
         :param text: the next step in words.
         :param until: for what it waits, or what came of it in the end.
         """
-        self._reports.send((self._made, how, name, text, until))
+        send(self._channel, (self._made, how, name, text, until))
         self._made = []
 
     def note(self, name: str, text: str, footprint: Footprint, *, outcome: str = "") -> None:

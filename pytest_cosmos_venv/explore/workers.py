@@ -10,16 +10,18 @@ import traceback
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NoReturn
 
 from pytest_cosmos_venv.explore.schedule import Bench, Choice, Plan, Stuck, Trace
-from pytest_cosmos_venv.explore.stepping import GivenUp, Pipe, add_refusing_audit_hook
+from pytest_cosmos_venv.explore.stepping import GivenUp, add_refusing_audit_hook, receive, send
 from pytest_cosmos_venv.explore.steps import ExploredStep
 from pytest_cosmos_venv.explore.virtual_clock import replace_methods, replaced_clock
 from pytest_cosmos_venv.explore.visible_calls import replace_everywhere, replaced_calls
 from pytest_cosmos_venv.explore.visible_files import replaced_open
-from pytest_cosmos_venv.processes.descendants import adopt_orphans, descendants, die_with_parent, send, stop_tree
+from pytest_cosmos_venv.processes import descendants
 
 
 class WorkerFailed(Exception):
@@ -34,24 +36,22 @@ class Worker:
     """
 
     def __init__(self, plan: Plan, folder: Path) -> None:
-        self._orders, self._answers = Pipe(*os.pipe()), Pipe(*os.pipe())
+        self._channel, theirs = Pipe()
         with warnings.catch_warnings():
             # Threads of the test's process are none of the worker's, which uses nothing of theirs.
             warnings.simplefilter("ignore", DeprecationWarning)
             self._pid = os.fork()
         if self._pid == 0:
-            os.close(self._orders.write_end)
-            os.close(self._answers.read_end)
-            _work(plan, folder, self._orders, self._answers)
-        os.close(self._orders.read_end)
-        os.close(self._answers.write_end)
+            self._channel.close()
+            _work(plan, folder, theirs)
+        theirs.close()
         self.job: Any = None
         """What it is at work on; None: nothing."""
 
     @property
     def descriptor(self) -> int:
         """Can be read when the schedule was run."""
-        return self._answers.read_end
+        return self._channel.fileno()
 
     def start(
         self, job: Any, choices: Sequence[Choice], names: Mapping[int, str] | None = None, *, with_run: bool = False
@@ -65,7 +65,7 @@ class Worker:
         """
         self.job = job
         with suppress(GivenUp):  # `trace` tells of it
-            self._orders.send((list(choices), dict(names or {}), with_run))
+            send(self._channel, (list(choices), dict(names or {}), with_run))
 
     def trace(self) -> Trace:
         """Return the schedule that was run; wait for it.
@@ -73,7 +73,7 @@ class Worker:
         :raises WorkerFailed: it could not be run.
         """
         try:
-            error, answer = self._answers.receive()
+            error, answer = receive(self._channel)
         except GivenUp:
             self.job = None
             raise WorkerFailed("The process that runs the schedules has died.") from None
@@ -87,21 +87,20 @@ class Worker:
         """End it, and all that it has started."""
         if self.job is None:
             with suppress(GivenUp):  # it has ended: its error has been told
-                self._orders.send(None)
+                send(self._channel, None)
         else:  # it is in the middle of a schedule: the test was interrupted
             _end_with_all_it_has_started(self._pid)
         os.waitpid(self._pid, 0)
-        os.close(self._orders.write_end)
-        os.close(self._answers.read_end)
+        self._channel.close()
 
 
 def _end_with_all_it_has_started(pid: int) -> None:
     import psutil
 
     process = psutil.Process(pid)
-    stop_tree(process)  # so that none of them starts another one in the meantime
-    for each in [*descendants(pid), process]:
-        send(each, signal.SIGKILL)
+    descendants.stop_tree(process)  # so that none of them starts another one in the meantime
+    for each in [*descendants.descendants(pid), process]:
+        descendants.send(each, signal.SIGKILL)
 
 
 def whoever_is_done(workers: Sequence[Worker], timeout: float | None = None) -> list[Worker]:
@@ -114,12 +113,12 @@ def whoever_is_done(workers: Sequence[Worker], timeout: float | None = None) -> 
     return [worker for worker in workers if worker.descriptor in found]
 
 
-def _work(plan: Plan, folder: Path, orders: Pipe, answers: Pipe) -> NoReturn:
+def _work(plan: Plan, folder: Path, channel: Connection) -> NoReturn:
     try:
-        die_with_parent()
-        adopt_orphans()
+        descendants.die_with_parent()
+        descendants.adopt_orphans()
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the test, which then ends this process
-        bench = Bench(plan, folder, own=(orders.read_end, answers.write_end))
+        bench = Bench(plan, folder, own=channel.fileno())
         replace_methods()
         if plan.reuse:
             add_refusing_audit_hook()
@@ -127,11 +126,11 @@ def _work(plan: Plan, folder: Path, orders: Pipe, answers: Pipe) -> NoReturn:
         # What is there stays, so that no collection in a contender copies its pages. No gc.collect() before it: that
         # copies every page too, most of a second beside Airflow.
         gc.freeze()
-        while (order := orders.receive()) is not None:
-            answers.send(_answer(bench, *order))
+        while (order := receive(channel)) is not None:
+            send(channel, _answer(bench, *order))
         bench.close()
     except BaseException:  # noqa: BLE001 - nothing may get back into the process that was forked
-        answers.send((traceback.format_exc(), None))
+        send(channel, (traceback.format_exc(), None))
     finally:
         os._exit(0)
 

@@ -1,10 +1,10 @@
-"""The copies of one test in processes that are forked from the one that runs the tests, and the files for their output.
+"""The copies of one test in processes that are forked from the one that runs the tests.
 
 Copies part before fixtures of the test's own scope are set up: each sets up and tears down its own, as in a worker. The
 process that runs the tests waits for its copies and reports one test. Between them stands a supervisor, which leaves
 nothing of what the copies have started.
 
-The standard streams of a copy and its log go into files of its own, which outlive its death.
+The standard streams of a copy and its log go into a file of its own, which outlives its death.
 """
 
 from __future__ import annotations
@@ -14,10 +14,8 @@ import os
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from io import UnsupportedOperation
 from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any
@@ -32,8 +30,6 @@ from pytest_cosmos_venv.races.prepared import SupervisorLink
 from pytest_cosmos_venv.races.supervisor import Supervisor
 from pytest_cosmos_venv.shared_folders import RUN_FOLDER
 
-_STREAMS = (("stdout", 1), ("stderr", 2))
-_NAMES = ("stdout", "stderr", "log")
 _LOG_FORMAT = "%(levelname)-8s %(name)s:%(filename)s:%(lineno)d %(message)s"
 
 
@@ -45,12 +41,15 @@ def run_copies(item: pytest.Function, meeting: Meeting, fixtures: list[str], *, 
     :param fixtures: names of all fixtures of the test: each copy sets up those that are missing.
     :param timeout: seconds that the copies may take.
     """
-    output = Output(meeting.folder / "output", captured=item.config.getoption("capture") != "no")
+    is_captured = item.config.getoption("capture") != "no"
+    outputs = [meeting.folder / "output" / contender_name(index) for index in range(meeting.count)]
     flush()  # what is still in the buffers would be written by every child again
 
     def body(index: int, _ready: int, _start: int) -> None:
-        with output.redirected(index):
-            meeting.end(index, _Copy(item, meeting, index, timeout).run(fixtures))
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        if is_captured:
+            _lead_output_into(outputs[index])
+        meeting.end(index, _Copy(item, meeting, index, timeout).run(fixtures))
         flush()
 
     own, other = Pipe()
@@ -77,75 +76,23 @@ def run_copies(item: pytest.Function, meeting: Meeting, fixtures: list[str], *, 
     finally:
         link.close()
         os.waitpid(pid, 0)
-        for index in range(meeting.count):
-            for name, text in output.of(index):
-                item.add_report_section("call", f"{name} {contender_name(index)}", text)
+        for file in outputs:
+            text = file.read_text(encoding="utf-8", errors="replace") if file.exists() else ""
+            if text:
+                item.add_report_section("call", f"output {file.name}", text)
     return [meeting.ending(index) or Ending(outcome="died", how="was never heard of") for index in range(meeting.count)]
 
 
-@dataclass(frozen=True)
-class Output:
-    """The output files of all copies of one race.
-
-    :param folder: the folder in which they lie; made when something is written.
-    :param captured: False lets the copies write where the tests' process does, as ``pytest -s`` asks for.
-    """
-
-    folder: Path
-    captured: bool
-
-    @contextmanager
-    def redirected(self, index: int) -> Iterator[None]:
-        """Lead the streams and the log of the copy's own process into its files, for good: the process ends with the
-        block.
-
-        :param index: the index of the copy, from 0.
-        """
-        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-        if not self.captured:
-            yield
-            return
-        self.folder.mkdir(parents=True, exist_ok=True)
-        files = {name: self._file(index, name).open("w+b", buffering=0) for name in _NAMES}
-        for name, descriptor in _STREAMS:
-            for number in {descriptor, _number(getattr(sys, name))} - {None}:
-                os.dup2(files[name].fileno(), int(number or descriptor))
-        handler = logging.StreamHandler(open(files["log"].fileno(), "w", encoding="utf-8", closefd=False))  # noqa: SIM115
-        handler.setFormatter(logging.Formatter(_LOG_FORMAT))
-        logging.getLogger().addHandler(handler)
-        try:
-            yield
-        finally:
-            for name, _ in _STREAMS:
-                files[name].write(_in_memory(getattr(sys, name)))
-
-    def of(self, index: int) -> Iterator[tuple[str, str]]:
-        """The output of a copy, as pairs such as ``("stdout", "…")``.
-
-        :param index: the index of the copy, from 0.
-        """
-        for name in _NAMES:
-            with suppress(FileNotFoundError):
-                text = self._file(index, name).read_text(encoding="utf-8", errors="replace")
-                if text:
-                    yield name, text
-
-    def _file(self, index: int, name: str) -> Path:
-        return self.folder / f"{index}.{name}"
-
-
-def _number(stream: Any) -> int | None:
-    """The file that pytest captures a stream in; None where that is memory."""
-    try:
-        stream.flush()
-        return int(stream.fileno())
-    except (AttributeError, UnsupportedOperation, ValueError):
-        return None
-
-
-def _in_memory(stream: Any) -> bytes:
-    stream.flush()
-    return str(stream.getvalue()).encode() if _number(stream) is None and hasattr(stream, "getvalue") else b""
+def _lead_output_into(file: Path) -> None:
+    """Lead the streams and the log of this process into a file, for good: the process ends with its copy."""
+    file.parent.mkdir(exist_ok=True)
+    stream = file.open("w", buffering=1, encoding="utf-8", errors="replace")
+    for descriptor in (1, 2):
+        os.dup2(stream.fileno(), descriptor)
+    sys.stdout = sys.stderr = stream
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(logging.Formatter(_LOG_FORMAT))
+    logging.getLogger().addHandler(handler)
 
 
 @dataclass

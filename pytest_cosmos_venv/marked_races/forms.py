@@ -10,7 +10,6 @@ import os
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -20,73 +19,73 @@ from pytest_cosmos_venv.marked_races.mark import (
     MARK,
     copy_id,
     find_races,
-    is_announced,
-    is_released,
-    race_folder,
     race_name,
     race_of,
 )
+from pytest_cosmos_venv.marked_races.workers import offered, run_races
 from pytest_cosmos_venv.races.contender import Contender
 from pytest_cosmos_venv.races.meeting import Ending, Meeting
 from pytest_cosmos_venv.races.timeline import ACTOR_VARIABLE, Timeline
 
-OFFER = "cosmos_races"
-"""Key in the input of a worker where the other side hands out races: ``{"folder": …, "workers": …}``."""
 _BEFORE_FORKS = "_cosmos_airflow_for_runs"
 """The fixture that makes ready what each forked copy would make for itself, at the cost of seconds."""
 
 _ACROSS = pytest.StashKey[Meeting]()
 _FORKED = pytest.StashKey[Meeting]()
+_HAS_RACED = pytest.StashKey[bool]()
 _FIXTURES = pytest.StashKey[list[str]]()
 _IN_CALL = pytest.StashKey[bool]()
 
 
 def settle(session: pytest.Session) -> None:
-    """Decide for every race among the collected tests where it runs; of one that has too few workers, keep one test.
+    """Run the races that this run has enough workers for; of each other race keep one test, which runs all copies.
 
     :param session: the session, with all that was collected.
     """
-    races: dict[str, dict[int, pytest.Item]] = defaultdict(dict)
-    for item in session.items:
-        index = _index_of(item)
-        if index is not None:
-            races[race_name(item.nodeid)].setdefault(index, item)
-    if not races or session.config.option.collectonly:
-        return
-    offer: dict[str, Any] = getattr(session.config, "workerinput", {}).get(OFFER) or {"workers": 0, "folder": ""}
-    ids = [item.nodeid for item in session.items]
-    possible = {race.name for race in find_races(ids, workers=offer["workers"])}
+    races = _races_of(session)
+    root, workers = offered(session.config)
+    found = {race.name: race for race in find_races([item.nodeid for item in session.items], workers=workers)}
     dropped: set[pytest.Item] = set()
     for name, copies in races.items():
         first, *others = copies.values()
-        size = race_of(first).contenders
-        if name in possible:
-            meeting = Meeting(folder=race_folder(Path(offer["folder"]), name), count=size)
-            for item in copies.values():
-                item.stash[_ACROSS] = meeting
-        else:
-            if offer["workers"]:
-                _note(first, _why_not(size, set(copies), offer))
+        if name not in found:
+            if workers:
+                _note(first, _why_not(race_of(first).contenders, set(copies), workers))
             dropped.update(others)
+    if found:
+        run_races(session, list(found.values()), root, _give_meeting)
+    for race in found.values():
+        for position in race.positions:
+            session.items[position].stash[_HAS_RACED] = True
     if dropped:
         session.items[:] = [item for item in session.items if item not in dropped]
         session.config.hook.pytest_deselected(items=list(dropped))
 
 
-def may_begin(item: pytest.Item) -> bool:
-    """Return whether a test is to be run. Only a copy of a race that was never released is not: the run is ending.
+def _races_of(session: pytest.Session) -> dict[str, dict[int, pytest.Item]]:
+    """Name -> index -> copy of all races that are to be run."""
+    races: dict[str, dict[int, pytest.Item]] = defaultdict(dict)
+    option = session.config.option
+    if option.collectonly or (session.testsfailed and not option.continue_on_collection_errors):
+        return races
+    for item in session.items:
+        index = _index_of(item)
+        if index is not None:
+            races[race_name(item.nodeid)].setdefault(index, item)
+    return races
+
+
+def _give_meeting(item: pytest.Item, meeting: Meeting) -> float:
+    item.stash[_ACROSS] = meeting
+    return race_of(item).timeout
+
+
+def has_raced(item: pytest.Item) -> bool:
+    """Return whether a copy has raced across workers, so that it is passed over when its turn comes.
 
     :param item: any test.
     """
-    meeting = item.stash.get(_ACROSS, None)
-    if meeting is None:
-        return True
-    if not is_announced(meeting.folder):
-        # Another plugin has given the test a new id, or hands out tests itself.
-        del item.stash[_ACROSS]
-        _note(item, "whatever hands out the tests of this run does not know it as a race")
-        return True
-    return is_released(meeting.folder)
+    return item.stash.get(_HAS_RACED, False)
 
 
 def leave_fixtures_to_copies(item: pytest.Function) -> None:
@@ -207,8 +206,8 @@ def _index_of(item: pytest.Item) -> int | None:
     return None if callspec is None else callspec.params.get(INDEX)
 
 
-def _why_not(size: int, present: set[int], offer: Mapping[str, Any]) -> str:
-    if offer["workers"] < size:
-        return f"{size} contenders need {size} workers of pytest-xdist, this run has {offer['workers']}"
+def _why_not(size: int, present: set[int], workers: int) -> str:
+    if workers < size:
+        return f"{size} contenders need {size} workers of pytest-xdist, this run has {workers}"
     missing = [copy_id(index, size) for index in range(size) if index not in present]
     return f"not selected: {', '.join(missing)}" if missing else "tests with equal ids were collected"

@@ -1,22 +1,12 @@
-"""The mark ``cosmos_race``, the ids by which the copies of one test are known, and the word by which a race begins.
-
-The ids say to every process of a run alike which tests are the copies of one: the controller of pytest-xdist learns of
-a test nothing but its id.
-
-Copies in the workers of pytest-xdist begin only after the release, which the process that hands out the tests writes
-down. A worker runs what is last in its queue when it is told to shut down, so a copy that is started is no proof that
-its race has begun: the run may be ending, with the others gone.
-"""
+"""The mark ``cosmos_race``, and the ids that say to every process of a run alike which tests are the copies of one."""
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import cast
 
 import pytest
@@ -140,46 +130,3 @@ def find_races(ids: Sequence[str], *, workers: int) -> list[CollectedRace]:
         for name, copies in found.items()
         if 2 <= sizes[name] <= workers and set(copies) == set(range(sizes[name])) and name not in twice
     ]
-
-
-def race_folder(root: Path, name: str) -> Path:
-    """Return the folder of a race across workers, the same in every process of the run.
-
-    :param root: the folder of all races of the run.
-    :param name: the name of the race.
-    """
-    readable = re.sub(r"\W+", "-", name.rpartition("::")[2])[:40].strip("-")
-    return root / f"{readable}-{hashlib.sha256(name.encode()).hexdigest()[:12]}"
-
-
-def announce(folder: Path) -> None:
-    """Write down that this race will be released, unless the run ends before.
-
-    :param folder: the folder of the race.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "announced").touch()
-
-
-def is_announced(folder: Path) -> bool:
-    """Return whether the process that hands out the tests knows of this race.
-
-    :param folder: the folder of the race.
-    """
-    return (folder / "announced").exists()
-
-
-def release(folder: Path) -> None:
-    """Write down that the copies may begin: all workers that take part are free.
-
-    :param folder: the folder of the race.
-    """
-    (folder / "released").touch()
-
-
-def is_released(folder: Path) -> bool:
-    """Return whether the copies may begin; False when the run ends without it.
-
-    :param folder: the folder of the race.
-    """
-    return (folder / "released").exists()

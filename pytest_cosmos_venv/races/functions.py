@@ -47,16 +47,13 @@ def require_parameters(functions: Sequence[Function], arguments: Sequence[object
     """
     for function in dict.fromkeys(functions):
         try:
-            signature = inspect.signature(function)
-        except (TypeError, ValueError):  # of some functions that are written in C there is none to be had
+            inspect.signature(function).bind(object(), *arguments)
+        except ValueError:  # of some functions that are written in C there is none to be had
             continue
-        try:
-            signature.bind(object(), *arguments)
         except TypeError as error:
-            name = getattr(function, "__name__", repr(function))
             raise ToolkitMisuse(
-                f"cosmos_race calls {name}{signature} with the contender and {len(arguments)} arguments, and that "
-                f"does not fit: {error}. Its first parameter is the contender."
+                f"cosmos_race calls {function!r} with the contender and {len(arguments)} arguments, and that does not "
+                f"fit: {error}. Its first parameter is the contender."
             ) from None
 
 
@@ -85,15 +82,12 @@ def pickled_work(functions: Sequence[Function], arguments: Sequence[object]) -> 
     :param arguments: the same for all contenders.
     :raises ToolkitMisuse: one of them cannot be pickled.
     """
-    for at, argument in enumerate(arguments):
+    for each in (*arguments, *functions):
         try:
-            pickle.dumps(argument)
+            pickle.dumps(each)
         except Exception as error:  # noqa: BLE001 - pickling raises whatever the object does
             raise ToolkitMisuse(
-                f"Argument {at + 1} of the function, a {type(argument).__name__}, cannot be handed to another process "
-                f"({error}). Hand plain data, and make the object inside the function."
+                f"cosmos_race: {each!r} cannot be handed to another process ({error}). Hand plain data, and make the "
+                "object inside the function."
             ) from None
-    try:
-        return pickle.dumps((tuple(functions), tuple(arguments)))
-    except Exception as error:  # noqa: BLE001 - as above
-        raise ToolkitMisuse(f"The function cannot be handed to another process: {error}.") from None
+    return pickle.dumps((tuple(functions), tuple(arguments)))

@@ -6,11 +6,10 @@ know nothing of each other. Each file is written in one step, so a process that 
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ import pytest
 
 from pytest_cosmos_venv import real_time
 from pytest_cosmos_venv.errors import ToolkitMisuse, require_seconds, require_text
+from pytest_cosmos_venv.shared_folders import SharedFolders
 
 LOOK_AGAIN = 0.002
 """Seconds between two looks of a process that waits for others."""
@@ -164,13 +164,12 @@ class Meeting:
         """
         require_text(name, "name")
         require_seconds(timeout, "timeout")
-        folder = self.folder / "once"
-        folder.mkdir(parents=True, exist_ok=True)
-        made = folder / f"{quote(name, safe='')}.json"
-        with _locked(made.with_suffix(".lock"), name, timeout):
-            if not made.exists():
-                publish_json(made, _packed(name, factory()))
-        kind, value = json.loads(made.read_bytes())
+
+        def make(folder: Path) -> None:
+            publish_json(folder / "value.json", _packed(name, factory()))
+
+        made = SharedFolders(root=self.folder / "once").get("once", quote(name, safe=""), make, timeout=timeout)
+        kind, value = json.loads((made / "value.json").read_bytes())
         return Path(value) if kind == "path" else value
 
     def _publish(self, kind: str, index: int, value: object) -> None:
@@ -207,29 +206,3 @@ def _packed(name: str, value: Any) -> tuple[str, Any]:
             "their own, cannot be given. Return a path, or what JSON can hold."
         ) from None
     return "value", value
-
-
-@contextmanager
-def _locked(file: Path, name: str, timeout: float) -> Iterator[None]:
-    descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        end = real_time.monotonic() + timeout
-        while not _takes(descriptor):
-            if real_time.monotonic() > end:
-                raise ToolkitMisuse(
-                    f"once({name!r}): another contender is still making it after {timeout:g} s. Give it more time: "
-                    f"once({name!r}, …, timeout={timeout * 4:g})."
-                )
-            real_time.sleep(LOOK_AGAIN)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _takes(descriptor: int) -> bool:
-    # lockf, not flock: it ends with this process, although one that the factory forked lives on.
-    try:
-        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):
-        return False
-    return True

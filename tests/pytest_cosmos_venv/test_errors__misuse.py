@@ -54,8 +54,8 @@ MISUSES: dict[str, list[tuple[str, str]]] = {
     ],
     "cosmos_race": [
         ("it(lambda contender: None)", "*<lambda> is made inside a function, and a contender, *"),
-        ("it(work_alone)", "cosmos_race calls work_alone() with the contender and 0 arguments, and that does *"),
-        ("it(work, threading.Lock())", "Argument 1 of the function, a lock, cannot be handed to another process *"),
+        ("it(work_alone)", "cosmos_race calls <function work_alone *> with the contender and 0 arguments, and *"),
+        ("it(work, threading.Lock())", "cosmos_race: <unlocked _thread.lock *> cannot be handed to another process *"),
         ("it(work, services=5)", "services=5: give a list of process names or command lines: ['dbt-server*']."),
         ("it(work).sightings['never']", "'never' is no point that this race waited for; there are none."),
         ("it(work).timeline.spans('dbt')[0]", "spans[0]: nothing of the name 'dbt'; the timeline has task."),

@@ -166,7 +166,7 @@ def test_a_failure_says_which_copy_and_draws_the_race(pytester: pytest.Pytester)
             "contender-1 (process *) was killed by SIGKILL; 3 of 3 contenders failed.",
             "contender-0 (process *) failed.",
             "contender-1 (process *) was killed by SIGKILL and did not come to barrier 'end'.",
-            "*Captured stdout contender-1 call*",
+            "*Captured output contender-1 call*",
             "said by 1",
             "*Timeline of the race*",
             "contender-1 install*▶*no end",

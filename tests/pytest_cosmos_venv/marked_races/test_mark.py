@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from pytest_cosmos_venv import ToolkitMisuse
-from pytest_cosmos_venv.marked_races.mark import RaceMark, copy_id, find_races, race_folder, race_name, read_mark
+from pytest_cosmos_venv.marked_races.mark import RaceMark, copy_id, find_races, read_mark
 
 
 def mark(*args: object, **kwargs: object) -> pytest.Mark:
@@ -55,14 +53,3 @@ def test_a_race_is_found_by_the_ids_of_its_contenders(
     collected: list[str], workers: int, expected: list[tuple[int, ...]]
 ) -> None:
     assert [race.positions for race in find_races(collected, workers=workers)] == expected
-
-
-def test_each_race_has_a_folder_of_its_own_that_a_person_can_find() -> None:
-    names = {
-        race_name(one) for template in ("a.py::t[{}]", "b.py::t[{}]", "a.py::t[x/y-{}]") for one in ids(template, 2)
-    }
-
-    folders = {race_folder(Path("/runs"), name).name for name in names}
-
-    assert len(folders) == len(names) == 3
-    assert all(folder.startswith("t-") for folder in folders)

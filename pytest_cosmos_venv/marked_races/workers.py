@@ -1,0 +1,154 @@
+"""Races across the workers of pytest-xdist: each worker runs the copies that it has claimed, before all other tests.
+
+A worker does so when it has collected and has not told the process that hands out the tests. So all workers are free,
+no scheduler has a part in it, and all workers take the races in one order, which excludes deadlock. Of each race a
+worker claims the first copy that nobody has claimed, by a file that is made in one step; a worker that comes for one
+that has crashed takes part in the later races. Afterwards the scheduler hands out all tests, and a copy is passed over.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from pytest_cosmos_venv import real_time
+from pytest_cosmos_venv.marked_races.mark import CollectedRace, copy_id
+from pytest_cosmos_venv.races.meeting import LOOK_AGAIN, Ending, Meeting
+
+_OFFER = "cosmos_races"
+"""Key in the input of a worker where races can be run: ``{"folder": …, "workers": …}``."""
+_AFTER_A_MISS = 1.0  # seconds: where workers have not come once, the next races do not wait for them as long
+
+
+def offer(node: Any) -> None:
+    """Say in the input of a worker where copies meet; nothing where they cannot.
+
+    :param node: the worker of pytest-xdist that is about to start.
+    """
+    root = _root(node.config)
+    if root is not None:
+        node.workerinput[_OFFER] = {"folder": str(root), "workers": len(_specs(node.config))}
+
+
+def offered(config: pytest.Config) -> tuple[Path, int]:
+    """Return the folder of all races of the run, and the number of workers; 0 where no race can run across workers.
+
+    :param config: the configuration of the run, or of one of its workers.
+    """
+    found: Mapping[str, Any] = getattr(config, "workerinput", {}).get(_OFFER) or {"folder": "", "workers": 0}
+    return Path(found["folder"]), found["workers"]
+
+
+def _root(config: pytest.Config) -> Path | None:
+    """The folder where copies in several workers meet; None: each worker runs all tests, or is elsewhere."""
+    factory: pytest.TempPathFactory | None = getattr(config, "_tmp_path_factory", None)
+    if factory is None or config.getoption("dist") == "each" or not all("popen" in spec for spec in _specs(config)):
+        return None
+    return factory.getbasetemp() / "cosmos-races"
+
+
+def _specs(config: pytest.Config) -> list[str]:
+    from xdist.workermanage import parse_tx_spec_config  # type: ignore[import-untyped]
+
+    specs: list[str] = parse_tx_spec_config(config)
+    return specs
+
+
+def run_races(
+    session: pytest.Session,
+    races: Sequence[CollectedRace],
+    root: Path,
+    run: Callable[[pytest.Item, Meeting], float],
+) -> None:
+    """Run, one after the other, the copies that this worker claims.
+
+    :param session: the session of this worker, with all that was collected.
+    :param races: the races, in the order of all workers.
+    :param root: the folder of all races of the run.
+    :param run: gives a copy its meeting; returns the seconds for which it waits for the others.
+    :raises session.Failed: the run is to stop, as with ``-x``.
+    """
+    interactor = next(each for each in session.config.pluginmanager.get_plugins() if hasattr(each, "torun"))
+    has_missed = False
+    for race in races:
+        folder, count = _race_folder(root, race.name), len(race.positions)
+        index = None if _is_stopped(root) else _claim(folder, count, session.config, race.name)
+        if index is None:
+            continue
+        item = session.items[race.positions[index]]
+        timeout = run(item, Meeting(folder=folder, count=count))
+        has_missed = not _all_have_come(root, folder, count, _AFTER_A_MISS if has_missed else timeout)
+        if _is_stopped(root):
+            continue
+        interactor.item_index = race.positions[index]  # it tells with each report where the test stands
+        # The session in place of the next test: what belongs to the session stays, all else is torn down.
+        item.config.hook.pytest_runtest_protocol(item=item, nextitem=cast("pytest.Item", session))
+        (folder / "claims" / f"{index}.done").touch()
+        if session.shouldfail or session.shouldstop:
+            (root / "stopped").touch()
+    if session.shouldfail or session.shouldstop:
+        raise session.Failed(session.shouldfail or session.shouldstop)
+
+
+def report_lost(node: Any, error: object | None) -> None:
+    """Report the copy that a worker has died of, and tell the other copies.
+
+    :param node: the worker.
+    :param error: why it crashed; None: it was stopped.
+    """
+    root, worker = _root(node.config), node.gateway.id
+    for claim in [] if root is None or error is None else sorted(root.glob("*/claims/*.json")):
+        told = json.loads(claim.read_bytes())
+        if told["worker"] != worker or claim.with_suffix(".done").exists():
+            continue
+        meeting = Meeting(folder=claim.parent.parent, count=told["count"])
+        meeting.end(int(claim.stem), Ending(outcome="died", how=f"lost its worker {worker}, which crashed,"))
+        nodeid = told["name"].replace(f"contenders-{told['count']}", copy_id(int(claim.stem), told["count"]))
+        file = nodeid.partition("::")[0]
+        report = pytest.TestReport(
+            nodeid, (file, None, file), {}, "failed", f"worker {worker!r} crashed while running {nodeid!r}", "call"
+        )
+        report.node = node  # type: ignore[attr-defined] # as pytest-xdist sets it
+        node.config.hook.pytest_runtest_logreport(report=report)
+
+
+def _race_folder(root: Path, name: str) -> Path:
+    """The folder of a race, the same in every process of the run."""
+    readable = re.sub(r"\W+", "-", name.rpartition("::")[2])[:40].strip("-")
+    return root / f"{readable}-{hashlib.sha256(name.encode()).hexdigest()[:12]}"
+
+
+def _claim(folder: Path, count: int, config: pytest.Config, name: str) -> int | None:
+    """The first copy that no worker has claimed, now claimed; None: all are."""
+    claims = folder / "claims"
+    claims.mkdir(parents=True, exist_ok=True)
+    worker: str = config.workerinput["workerid"]  # type: ignore[attr-defined] # of pytest-xdist
+    draft = folder / f"draft-{os.getpid()}"
+    draft.write_text(json.dumps({"worker": worker, "name": name, "count": count}), encoding="utf-8")
+    for index in range(count):
+        try:
+            os.link(draft, claims / f"{index}.json")
+            return index
+        except FileExistsError:
+            continue
+    return None
+
+
+def _all_have_come(root: Path, folder: Path, count: int, timeout: float) -> bool:
+    end = real_time.monotonic() + timeout
+    while len(list((folder / "claims").glob("*.json"))) < count and not _is_stopped(root):
+        if real_time.monotonic() > end:
+            return False
+        real_time.sleep(LOOK_AGAIN)
+    return True
+
+
+def _is_stopped(root: Path) -> bool:
+    return (root / "stopped").exists()
