@@ -84,8 +84,6 @@ class ExploreOptions(TypedDict, total=False):
         in another process than the test: what it changes in memory, the test does not see.
     :param fresh: puts into the new folder what is to be there before the contenders begin.
     :param after: the function of one more contender, which begins when all others have ended or were killed.
-    :param each_step: gets the folder after each step that changes something. No two changes commute then, so there are
-        many more schedules.
     :param may_raise: exceptions with which a contender may end. One whose step was made to fail may end with any.
     :param most_steps: number of steps of one contender after which it counts as one that never ends.
     """
@@ -94,7 +92,6 @@ class ExploreOptions(TypedDict, total=False):
     check: Callable[[Schedule], object] | None
     fresh: Callable[[Path], object] | None
     after: Callable[[Contender], object] | None
-    each_step: Callable[[Path], object] | None
     may_raise: type[BaseException] | tuple[type[BaseException], ...]
     most_steps: int
 
@@ -323,7 +320,6 @@ def _exploration(
         after=options.get("after"),
         fresh=options.get("fresh"),
         check=options.get("check"),
-        each_step=options.get("each_step"),
         may_raise=may_raise if isinstance(may_raise, tuple) else (may_raise,),
         most_steps=options.get("most_steps", 2_000),
         reuse=reuse,

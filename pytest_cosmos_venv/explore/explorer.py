@@ -313,7 +313,7 @@ def _fast_folder(new_folder: Callable[[], Path]) -> Iterator[Path]:
         yield new_folder()
         return
     # With the namespace of the PID: containers may share the memory, and no processes.
-    prefix = f"cosmos-explore-{Path('/proc/self/ns/pid').stat().st_ino}-"
+    prefix = f"cosmos-schedules-{Path('/proc/self/ns/pid').stat().st_ino}-"
     for left in memory.glob(f"{prefix}*"):
         if not Path("/proc", left.name.removeprefix(prefix).partition("-")[0]).exists():
             shutil.rmtree(left, ignore_errors=True)  # its exploration was killed

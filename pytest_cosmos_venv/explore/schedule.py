@@ -82,7 +82,6 @@ class Plan:
     :param after: the function of one more contender, which begins when all others have ended; None: there is none.
     :param fresh: fills the folder of each schedule; None: it stays empty.
     :param check: judges each schedule by raising an error; None: nothing does.
-    :param each_step: judges the folder after each step that changes something; None: nothing does.
     :param may_raise: exceptions with which a contender may end.
     :param most_steps: the number of steps of one contender after which it counts as one that never ends.
     :param reuse: whether a contender's process serves further schedules.
@@ -92,7 +91,6 @@ class Plan:
     after: Work | None = None
     fresh: Callable[[Path], object] | None = None
     check: Callable[[Schedule], object] | None = None
-    each_step: Callable[[Path], object] | None = None
     may_raise: tuple[type[BaseException], ...] = ()
     most_steps: int = 2_000
     reuse: bool = False
@@ -321,7 +319,7 @@ class _Running:
                 index, action, count = self._default(), GO, _NO_LIMIT
                 if index is None:
                     return
-            made = self._choose(index, action, 1 if self._plan.each_step is not None else count)
+            made = self._choose(index, action, count)
             at += made
             found = self._processes[index].name
             if names.get(at, found) != found and not self.divergence:
@@ -421,8 +419,6 @@ class _Running:
         text = self._pids.sub(lambda found: self._names[found[0]], step.text)
         self.steps.append(step._replace(text=_TIME.sub(self._time_in_words, text)))
         self.standing.append(standing)
-        if self._plan.each_step is not None and is_change(step.footprint):
-            self._look()
 
     def _time_in_words(self, found: re.Match[str]) -> str:
         """A time in the name of a file, which is another one in each schedule."""
@@ -430,15 +426,6 @@ class _Running:
         if abs(seconds) > self._clock + _LONGEST_STEP:
             return found[0]
         return f"<start + {seconds:.3g} s>" if seconds >= 0 else "<before the start>"
-
-    def _look(self) -> None:
-        # Whoever looks sees everything: no two changes commute then.
-        self.steps[-1] = self.steps[-1]._replace(footprint=(*self.steps[-1].footprint, ("each step", WRITE)))
-        assert self._plan.each_step is not None
-        try:
-            self._plan.each_step(Path(self._root))
-        except BaseException as error:  # noqa: BLE001
-            self.failure = f"After step {len(self.steps)}: {words_of(error)}"
 
     def _death(self, index: int, process: _Process) -> Footprint:
         return tuple(

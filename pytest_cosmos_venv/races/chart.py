@@ -24,7 +24,10 @@ class _Clock:
     end: float
 
     def share(self, time: float | None) -> float:
-        """The position of a moment: 0 for the first, 1 for the last; also 1 for an end that was not seen."""
+        """Return the position of a moment: 0 for the first, 1 for the last; also 1 for an end that was not seen.
+
+        :param time: seconds since the epoch; None: the end was not seen.
+        """
         return 1.0 if time is None else (time - self.start) / (self.end - self.start)
 
 

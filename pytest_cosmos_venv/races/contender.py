@@ -242,7 +242,11 @@ class Result:
 
 
 class _Racing(Contender):
-    """A contender of ``cosmos_race(function)``, which is killed or stopped at a point where the race says so."""
+    """A contender of ``cosmos_race(function)``, which is killed or stopped at a point where the race says so.
+
+    :param order: the race.
+    :param index: 0 for the first contender.
+    """
 
     def __init__(self, order: RaceOrder, index: int) -> None:
         super().__init__(index, order.meeting.count, order.meeting.shared, meeting=order.meeting)

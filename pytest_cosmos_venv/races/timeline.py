@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import inf
@@ -278,24 +278,13 @@ class Timeline:
 
         return draw([(actor, self.spans(actor=actor)) for actor in self.actors], width=width)
 
-    def assert_overlap(self, name: str, other: str | None = None) -> None:
-        """Assert that at least two such spans went on at one moment.
-
-        :param name: the name, as for ``overlap``.
-        :param other: the name of the other spans, as for ``overlap``.
-        :raises AssertionError: with the chart, as all assertions here; also for a name that was not seen at all, for
-            which no assertion holds.
-        """
-        __tracebackhide__ = True
-        self._require_seen(name, other)
-        if not self.overlap(name, other):
-            self._fail(f"no {_pair(name, other)} overlap; they were expected to")
-
     def assert_no_overlap(self, name: str, other: str | None = None) -> None:
         """Assert that no two such spans went on at one moment.
 
         :param name: the name, as for ``overlap``.
         :param other: the name of the other spans, as for ``overlap``.
+        :raises AssertionError: with the chart, as all assertions here; also for a name that was not seen at all, for
+            which no assertion holds.
         """
         __tracebackhide__ = True
         self._require_seen(name, other)
@@ -329,19 +318,6 @@ class Timeline:
         seen = self.count(name)
         if seen != expected:
             self._fail(f"{expected} {name} expected, {seen} seen")
-
-    def assert_order(self, name: str, expected: Sequence[str]) -> None:
-        """Assert that these actors began it, in this order, and no others.
-
-        :param name: the name, as for ``spans``.
-        :param expected: names of actors, such as ``["contender-0", "contender-1"]``.
-        """
-        __tracebackhide__ = True
-        if expected:
-            self._require_seen(name)
-        seen = self.order(name)
-        if seen != tuple(expected):
-            self._fail(f"{name} in the order {', '.join(expected) or 'of nobody'} expected, seen {', '.join(seen)}")
 
     def assert_finished(self, name: str | None = None) -> None:
         """Assert that the end of every such span was seen.

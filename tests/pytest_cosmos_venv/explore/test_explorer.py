@@ -289,19 +289,6 @@ def test_files_that_are_named_after_the_time_are_the_same_in_each_schedule(cosmo
     assert cosmos_race.explore([note, note], check=at_one_moment, kills=0, reuse=True).is_complete
 
 
-def test_each_step_is_looked_at(cosmos_race: CosmosRace) -> None:
-    def write(contender: Contender) -> None:
-        (contender.folder / "a").touch()
-        (contender.folder / "b").touch()
-        (contender.folder / "a").unlink()
-
-    def never_both(folder: Path) -> None:
-        assert len(list(folder.iterdir())) < 2, "both are there"
-
-    with pytest.raises(FailingSchedule, match=r"After step \d+: .*both are there"):
-        cosmos_race.explore([write], each_step=never_both, kills=0, reuse=True)
-
-
 def test_a_bound_that_is_hit_is_said(cosmos_race: CosmosRace) -> None:
     with pytest.warns(UnfinishedExplorationWarning, match=r"explored 3 of at least \d+ schedules"):
         exploration = cosmos_race.explore([flocked, flocked], at_most=3, reuse=True)
