@@ -180,7 +180,12 @@ _RULES: dict[str, Callable[[Stepper, str, bool], _Footprints]] = {
     "link": changes_name,
     "symlink": changes_name,
 }
-_TWO_PATHS = {"rename", "replace", "link"}
+_ONE_PATH = ((0, "path", "dir_fd"),)
+# Name of a call -> the paths that it changes: position, keyword, and keyword of the descriptor of their folder.
+_PATHS = {
+    **dict.fromkeys(("rename", "replace", "link"), ((0, "src", "src_dir_fd"), (1, "dst", "dst_dir_fd"))),
+    "symlink": ((1, "dst", "dir_fd"),),
+}
 _NEVER_FOLLOWS = {"lstat", "readlink", "mkdir", "unlink", "remove", "rmdir", "rename", "replace", "link", "symlink"}
 _MAKES = {"mkdir"}
 # What a call of a descriptor does with the content of its file; "" for nothing.
@@ -201,8 +206,6 @@ _WRITES = {"write", "pwrite", "ftruncate", "truncate"}
 def _visible(name: str, rule: Callable[[Stepper, str, bool], _Footprints]) -> _Function:
     """The visible form of a call whose first argument is a path, or of one with two paths."""
     real = _real_os[name]
-    has_two = name in _TWO_PATHS
-    second_alone = name == "symlink"
 
     @functools.wraps(real)
     def call(*arguments: Any, **options: Any) -> Any:
@@ -210,11 +213,9 @@ def _visible(name: str, rule: Callable[[Stepper, str, bool], _Footprints]) -> _F
         if here is None:
             return real(*arguments, **options)
         follow = name not in _NEVER_FOLLOWS and options.get("follow_symlinks", True)
-        paths = _paths(here, has_two, second_alone, arguments, options)
+        paths = _paths(here, name, arguments, options)
         if not paths:
             process = here.places.process_of(arguments[0] if arguments else None)
-            if process is None:
-                return real(*arguments, **options)
             return look_at_process(here, process, lambda: real(*arguments, **options))
 
         def touched() -> _Footprints:
@@ -238,24 +239,12 @@ def _visible(name: str, rule: Callable[[Stepper, str, bool], _Footprints]) -> _F
     return call
 
 
-def _paths(
-    here: Stepper, has_two: bool, second_alone: bool, arguments: tuple[Any, ...], options: dict[str, Any]
-) -> list[str]:
+def _paths(here: Stepper, name: str, arguments: tuple[Any, ...], options: dict[str, Any]) -> list[str]:
     """The paths of a call that lie below the explored folder."""
-    given = list(arguments[:2]) if has_two or second_alone else list(arguments[:1])
-    given += [options[key] for key in ("src", "path", "dst") if key in options]
-    directories = (
-        [options.get("src_dir_fd"), options.get("dst_dir_fd")]
-        if has_two
-        else [None, options.get("dir_fd")]
-        if second_alone
-        else [options.get("dir_fd")]
-    )
-    if second_alone:
-        given, directories = given[1:2], directories[1:2]
-    if not given and not has_two and not second_alone:
-        given = ["."]
-    found = [here.places.path_of(path, directory) for path, directory in zip(given, directories, strict=False)]
+    found = []
+    for position, key, directory in _PATHS.get(name, _ONE_PATH):
+        given = arguments[position] if position < len(arguments) else options.get(key, ".")
+        found.append(here.places.path_of(given, options.get(directory)))
     return [path for path in found if path is not None]
 
 
@@ -317,8 +306,6 @@ def os_open(path: Any, flags: int, mode: int = 0o777, *, dir_fd: int | None = No
     found = None if here is None else here.places.path_of(path, dir_fd)
     if here is None or found is None:
         process = None if here is None else here.places.process_of(path)
-        if here is None or process is None:
-            return int(real(path, flags, mode, dir_fd=dir_fd))
         return int(look_at_process(here, process, lambda: real(path, flags, mode, dir_fd=dir_fd)))
     is_new = False
 
@@ -344,14 +331,14 @@ def os_open(path: Any, flags: int, mode: int = 0o777, *, dir_fd: int | None = No
     return here.perform("open", f"open {path_text(here, found)}{f' {flagged}' if flagged else ''}", act, touched)
 
 
-def look_at_process(here: Stepper, process: int, act: Callable[[], Any]) -> Any:
-    """Make a step that asks for the state of a contender's process.
+def look_at_process(here: Stepper | None, process: int | None, act: Callable[[], Any]) -> Any:
+    """Make a call, as a step of its own where it asks for the state of another contender's process.
 
-    :param here: the contender that asks.
-    :param process: index of the other one.
+    :param here: the contender that asks; None: this process is none.
+    :param process: index of the contender that is asked for; None: it is no contender's process.
     :param act: makes the call.
     """
-    if process == here.index:
+    if here is None or process is None or process == here.index:
         return act()
     touched = reading(f"process:{process}")
     return here.perform("look", f"look at the process of contender-{process}", act, lambda: (touched, touched))
@@ -440,11 +427,8 @@ def _kill(pid: int, sig: int, /) -> None:
 
 def _pidfd_open(pid: int, flags: int = 0) -> int:
     here = stepper()
-    real = _real_os["pidfd_open"]
     process = None if here is None else here.places.pids.get(pid)
-    if here is None or process is None:
-        return int(real(pid, flags))
-    return int(look_at_process(here, process, lambda: real(pid, flags)))
+    return int(look_at_process(here, process, lambda: _real_os["pidfd_open"](pid, flags)))
 
 
 def _utime(path: Any, times: Any = None, **options: Any) -> None:

@@ -7,7 +7,7 @@ import io
 from collections.abc import Callable
 from typing import Any
 
-from pytest_cosmos_venv.explore.stepping import Stepper, stepper
+from pytest_cosmos_venv.explore.stepping import stepper
 from pytest_cosmos_venv.explore.steps import READ, WRITE
 from pytest_cosmos_venv.explore.visible_calls import close_seen, look_at_process, of_descriptor, os_open
 
@@ -64,7 +64,9 @@ def _open(
 ) -> Any:
     here = stepper()
     if here is None or (here.places.path_of(file) is None and opener is None):
-        return _open_elsewhere(here, file, mode, buffering, encoding, errors, newline, closefd, opener)
+        rest = (mode, buffering, encoding, errors, newline, closefd, opener)
+        process = None if here is None else here.places.process_of(file)
+        return look_at_process(here, process, lambda: _real_open(file, *rest))
     raw_mode = "".join(letter for letter in mode if letter in "rwxa+")
     is_binary = "b" in mode
     if is_binary and (encoding is not None or errors is not None or newline is not None):
@@ -88,13 +90,6 @@ def _open(
     text = io.TextIOWrapper(buffer, encoding, errors, newline, line_buffering=buffering == 1)
     text.mode = mode  # type: ignore[misc] # as open() does
     return text
-
-
-def _open_elsewhere(here: Stepper | None, file: Any, *arguments: Any) -> Any:
-    process = None if here is None else here.places.process_of(file)
-    if here is None or process is None:
-        return _real_open(file, *arguments)
-    return look_at_process(here, process, lambda: _real_open(file, *arguments))
 
 
 def _opener(path: str, flags: int) -> int:
