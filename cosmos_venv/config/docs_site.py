@@ -5,22 +5,10 @@ from __future__ import annotations
 from urllib.parse import quote
 
 _WITH_A_PAGE = frozenset(
-    {
-        "analysis",
-        "exposure",
-        "function",
-        "macro",
-        "metric",
-        "model",
-        "operation",
-        "saved_query",
-        "seed",
-        "semantic_model",
-        "snapshot",
-        "source",
-        "test",
-        "unit_test",
-    }
+    """
+    analysis exposure function macro metric model operation saved_query seed semantic_model snapshot source test
+    unit_test
+    """.split()
 )
 
 

@@ -128,14 +128,8 @@ class ProfileConfig(NamedArguments):
 
         :param profiles_yml: the file that holds them.
         """
-        return [
-            "--profiles-dir",
-            str(profiles_yml.parent),
-            "--profile",
-            self.profile_name,
-            "--target",
-            self.target_name,
-        ]
+        profile = ["--profile", self.profile_name, "--target", self.target_name]
+        return ["--profiles-dir", str(profiles_yml.parent), *profile]
 
     @contextlib.contextmanager
     def ensure_profile(

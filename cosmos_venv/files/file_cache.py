@@ -91,12 +91,11 @@ class FileCache(msgspec.Struct, frozen=True, kw_only=True):
         :param digest: the name under which it was written.
         :param max_age: as for ``read``.
         """
-        try:
-            written = self.path(digest).stat().st_mtime_ns
-        except OSError:
+        file = self.opened(digest, max_age=max_age)
+        if file is None:
             return None
-        is_young = max_age is None or age(written / 1e9) <= max_age
-        return written if is_young and is_private(self.folder) else None
+        with file:
+            return os.fstat(file.fileno()).st_mtime_ns
 
     def opened(self, digest: str, *, max_age: float | None = None) -> BinaryIO | None:
         """Return the file of a digest, opened for reading; None when there is none. The caller closes it.

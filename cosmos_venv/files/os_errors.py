@@ -79,7 +79,7 @@ def shortage(error: OSError) -> str | None:
     """
     number = _number_of(error)
     if number in _TOO_MANY_FILES:
-        return too_many_files_message(is_of_the_machine=number == errno.ENFILE)
+        return too_many_files_message()
     folder = temporary_folder()
     if "usable temporary directory" in str(error.strerror):
         return f"{error.strerror}: each is full, read-only, or closed to user id {os.geteuid()}. {_way_out(folder)}"
@@ -103,19 +103,14 @@ def reason_of(error: OSError, way_out: str = "") -> str:
     return shortage(error) or f"{error.strerror or error}. {way_out}".strip()
 
 
-def too_many_files_message(*, is_of_the_machine: bool = False) -> str:
-    """Return the message for a process, or a machine, that can open no more files.
-
-    :param is_of_the_machine: whether the kernel's limit was met and not that of the process.
-    """
+def too_many_files_message() -> str:
+    """Return the message for a process that can open no more files."""
     import resource
 
-    if is_of_the_machine:
-        return "Too many files are open on this machine. Raise the limit of its kernel (sysctl fs.file-max)."
     most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return (
         f"Too many files are open: a process of this worker may have {most}. Raise that limit (ulimit -n, LimitNOFILE "
-        "of systemd, --ulimit nofile of docker), or let it do less at once."
+        "of systemd, --ulimit nofile of docker) or that of the machine (sysctl fs.file-max), or let it do less at once."
     )
 
 
@@ -184,16 +179,12 @@ def _is_below(path: Path | None, folder: Path) -> bool:
 
 
 def _is_full(folder: Path) -> bool:
-    try:
-        space = FreeSpace.at(folder)
-    except OSError:
-        return False
+    space = FreeSpace.at(folder)
     return space.files is not None or space.megabytes < 1
 
 
 def _way_out(folder: Path) -> str:
-    try:
-        room = f"{FreeSpace.at(folder)} free in {folder}"
-    except OSError:
-        room = f"{folder} cannot be looked at"
-    return f"Make room there ({room}), or set TMPDIR in the worker's environment to a folder on another disk."
+    return (
+        f"Make room there ({FreeSpace.at(folder)} free in {folder}), or set TMPDIR in the worker's environment to a "
+        "folder on another disk."
+    )

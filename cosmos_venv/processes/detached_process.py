@@ -38,29 +38,12 @@ _PRIVATE = 0o600
 _LAST_BYTES = 4096
 _LAST_LINES = 15  # a traceback and its exception
 
-# The process that is started leaves the worker behind and is collected at once: the worker is nobody's child, so it
-# becomes no zombie of a DAG processor that lives on, and nothing that ends a DAG processor's children finds it.
 # Not -m: that looks for modules in the working directory first, where a user's random.py may lie. This package may be
 # importable by sys.path alone; its folder comes last, for it may hold anything.
-_START = """
-import os, sys
-package_root, folder, key, claim, work = sys.argv[1:]
-is_noted, noting = os.pipe()
-worker = os.fork()
-if worker:
-    file = os.open(os.path.join(folder, key + ".pid"), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
-    os.write(file, str(worker).encode())
-    os._exit(0)
-os.setsid()
-os.close(noting)
-os.read(is_noted, 1)  # the worker removes the file at its end
-os.close(is_noted)
-sys.path[:] = [entry for entry in sys.path if entry]
-if package_root not in sys.path:
-    sys.path.append(package_root)
-from cosmos_venv.processes.detached_process import main
-sys.exit(main(folder, key, int(claim), work))
-"""
+_START = (
+    "import sys; sys.path[:] = [*filter(None, sys.path), sys.argv[1]]; "
+    "from cosmos_venv.processes.detached_process import main; main(*sys.argv[2:])"
+)
 
 
 class DetachedFailure(Exception):
@@ -244,7 +227,7 @@ class DetachedWork:
         log = open_own(self.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, _PRIVATE)
         try:
             starter = subprocess.Popen(
-                [sys.executable, "-c", _START, str(package_root), str(self.folder), self.key, str(claim), work],
+                [sys.executable, "-c", _START, package_root, self.folder, self.key, str(claim), work],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
@@ -272,27 +255,35 @@ def works_in(folder: Path) -> list[DetachedWork]:
     return [DetachedWork(folder=folder, key=key) for key in sorted(keys)]
 
 
-def main(folder: str, key: str, claim: int, work: str) -> int:
-    """Run as the process that works: do what standard input asks for.
+def main(folder: str, key: str, claim: str, work: str) -> None:
+    """Become the process that works, and do what standard input asks for.
+
+    The process that was started leaves another one behind and is collected at once. The process that works is nobody's
+    child: it becomes no zombie of a DAG processor that lives on, and nothing that ends a DAG processor's children finds
+    it.
 
     :param folder: of the files of the work.
     :param key: of the work.
     :param claim: the locked descriptor that says that a process is at work.
     :param work: as for ``DetachedWork.ensure_done``.
-    :returns: its exit status.
     """
+    detached = DetachedWork(folder=Path(folder), key=key)
+    is_noted, noting = os.pipe()
+    if os.fork():
+        os.close(noting)
+        os.read(is_noted, 1)
+        os._exit(0)
+    os.setsid()
+    durable_files.write_new(detached.pid_file, str(os.getpid()))
+    os.close(noting)
     # Inherited, it would make a command that is still dying look like a process at work.
-    os.set_inheritable(claim, False)
+    os.set_inheritable(int(claim), False)
     cancellation = Cancellation()
     signal.signal(signal.SIGTERM, lambda *_: cancellation.request())
-    detached = DetachedWork(folder=Path(folder), key=key)
     request = sys.stdin.buffer.read()
-    message = ""
     if request:  # else whoever asked was gone before it had said what to do
         module, _, function = work.partition(":")
-        message = getattr(import_module(module), function)(request, cancellation)
-    if message:
-        detached.leave_message(message)
-        print(message, flush=True)  # last: its log may be on a full disk
+        if message := getattr(import_module(module), function)(request, cancellation):
+            detached.leave_message(message)
+            print(message, flush=True)  # last: its log may be on a full disk
     detached.pid_file.unlink(missing_ok=True)  # it has not died
-    return 1 if message else 0

@@ -60,48 +60,17 @@ class StartedGuard:
         assert self.process.stdout is not None  # noqa: S101 - for the type checker: PIPE was asked for
         self.output = self.process.stdout
 
-    def order(
-        self,
-        argv: Sequence[str],
-        *,
-        env: Mapping[str, str] | None,
-        cwd: str | Path | None,
-        keep_open: Sequence[int],
-        interrupts: bool,
-        umask: int,
-    ) -> None:
+    def order(self, text: bytes, keep_open: Sequence[int]) -> None:
         """Hand over the command. A guard that has died says nothing here.
 
-        :param argv: the command and its words.
-        :param env: the whole environment of the command; None: ``inherited_environment``.
-        :param cwd: working directory of the command; None: that of this process.
+        :param text: of ``order_text``.
         :param keep_open: descriptors that the guard holds until the last descendant is gone.
-        :param interrupts: whether ending the command begins with SIGINT, or with SIGTERM at once.
-        :param umask: bits that are added to the umask of the command.
-        :raises ValueError: when a text has a null byte in it.
         """
-        given = inherited_environment() if env is None else env
-        variables = {os.fsencode(name): os.fsencode(value) for name, value in given.items()}
-        words = [os.fsencode(word) for word in argv]
-        fields = [
-            os.fsencode(cwd or ""),
-            b"1" if interrupts else b"0",
-            f"{umask:o}".encode(),
-            str(len(words)).encode(),
-            *words,
-            *(name + b"=" + value for name, value in variables.items()),
-        ]
-        for text in fields:
-            if b"\0" in text:
-                raise ValueError(f"embedded null byte in {os.fsdecode(text)!r}")
-        text = b"\0".join(fields)
         message = len(text).to_bytes(guard.LENGTH_BYTES, "big") + text
         # The descriptors go with the first bytes; an environment of many variables does not fit into one message.
-        try:
+        with suppress(BrokenPipeError, ConnectionResetError):
             sent = socket.send_fds(self.control, [message], list(keep_open))
             self.control.sendall(message[sent:])
-        except (BrokenPipeError, ConnectionResetError):
-            pass
 
     def close(self) -> None:
         """Let go of a guard that got no command: it ends."""
@@ -114,6 +83,34 @@ class StartedGuard:
             self.process.wait(_LONGEST_END)
         except subprocess.TimeoutExpired:
             self.process.kill()  # collected when this process starts its next one
+
+
+def order_text(
+    argv: Sequence[str], env: Mapping[str, str] | None, cwd: str | Path | None, *, interrupts: bool, umask: int
+) -> bytes:
+    """Return a command as a guard is told it.
+
+    :param argv: the command and its words.
+    :param env: the whole environment of the command; None: ``inherited_environment``.
+    :param cwd: working directory of the command; None: that of this process.
+    :param interrupts: whether ending the command begins with SIGINT, or with SIGTERM at once.
+    :param umask: bits that are added to the umask of the command.
+    :raises ValueError: when a text has a null byte in it.
+    """
+    variables = inherited_environment() if env is None else env
+    words = [os.fsencode(word) for word in argv]
+    fields = [
+        os.fsencode(cwd or ""),
+        b"1" if interrupts else b"0",
+        f"{umask:o}".encode(),
+        str(len(words)).encode(),
+        *words,
+        *(os.fsencode(name) + b"=" + os.fsencode(value) for name, value in variables.items()),
+    ]
+    for text in fields:
+        if b"\0" in text:
+            raise ValueError(f"embedded null byte in {os.fsdecode(text)!r}")
+    return b"\0".join(fields)
 
 
 @contextmanager
@@ -361,7 +358,7 @@ class GuardedProcess(WatchedProcess):
         self._guard = started.process
         self._has_order = False
         try:
-            started.order(argv, env=env, cwd=cwd, keep_open=keep_open, interrupts=interrupts, umask=umask)
+            started.order(order_text(argv, env, cwd, interrupts=interrupts, umask=umask), keep_open)
             self._has_order = True
         except BaseException:  # a signal's, or an argument that is no text
             self.close()

@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Any
 
 from cosmos_venv.exceptions import CosmosValueError
-from cosmos_venv.profiles.base import BaseProfileMapping
+from cosmos_venv.profiles.base import BaseProfileMapping, extras
 
 _HOOK = "airflow.providers.amazon.aws.hooks.base_aws"
 
@@ -28,19 +28,10 @@ class AthenaAccessKeyProfileMapping(BaseProfileMapping):
     optional_in_dbt = ("s3_staging_dir",)  # a work group may have a place of its own
     secret_fields = ("aws_secret_access_key", "aws_session_token")
     airflow_param_mapping = {
-        "aws_profile_name": "extra.aws_profile_name",
-        "database": "extra.database",
-        "debug_query_state": "extra.debug_query_state",
-        "lf_tags_database": "extra.lf_tags_database",
-        "num_retries": "extra.num_retries",
-        "poll_interval": "extra.poll_interval",
-        "region_name": "extra.region_name",
-        "s3_data_dir": "extra.s3_data_dir",
-        "s3_data_naming": "extra.s3_data_naming",
-        "s3_staging_dir": "extra.s3_staging_dir",
-        "schema": "extra.schema",
-        "seed_s3_upload_args": "extra.seed_s3_upload_args",
-        "work_group": "extra.work_group",
+        **extras(
+            "aws_profile_name database debug_query_state lf_tags_database num_retries poll_interval region_name "
+            "s3_data_dir s3_data_naming s3_staging_dir schema seed_s3_upload_args work_group"
+        ),
     }
 
     @cached_property

@@ -121,6 +121,14 @@ def connection_value(conn: Connection, airflow_field: str) -> Any:
     return None if value == "" else value
 
 
+def extras(names: str) -> dict[str, str]:
+    """Return the Airflow fields of the dbt fields that a Connection has under the same name in its extra.
+
+    :param names: of the dbt fields, separated by blanks.
+    """
+    return {name: f"extra.{name}" for name in names.split()}
+
+
 def mask(secrets: Iterable[str]) -> None:
     """Have Airflow mask texts in logs: it knows the Connection's password, but neither arguments nor a path's token.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cosmos_venv.profiles.base import BaseProfileMapping
+from cosmos_venv.profiles.base import BaseProfileMapping, extras
 
 _PORT = 8563
 
@@ -21,11 +21,7 @@ class ExasolUserPasswordProfileMapping(BaseProfileMapping):
         "user": "login",
         "password": "password",
         "dbname": "schema",
-        "encryption": "extra.encryption",
-        "compression": "extra.compression",
-        "connection_timeout": "extra.connection_timeout",
-        "socket_timeout": "extra.socket_timeout",
-        "protocol_version": "extra.protocol_version",
+        **extras("encryption compression connection_timeout socket_timeout protocol_version"),
     }
 
     def transform_dsn(self, host: str) -> str:

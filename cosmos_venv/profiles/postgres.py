@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cosmos_venv.profiles.base import BaseProfileMapping
+from cosmos_venv.profiles.base import BaseProfileMapping, extras
 
 
 class PostgresUserPasswordProfileMapping(BaseProfileMapping):
@@ -18,8 +18,7 @@ class PostgresUserPasswordProfileMapping(BaseProfileMapping):
         "password": "password",
         "port": "port",
         "dbname": "schema",
-        "keepalives_idle": "extra.keepalives_idle",
-        "sslmode": "extra.sslmode",
+        **extras("keepalives_idle sslmode"),
     }
     default_values = {"port": 5432}
     kept_in_mock = ("schema",)

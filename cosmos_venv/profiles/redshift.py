@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cosmos_venv.profiles.base import BaseProfileMapping
+from cosmos_venv.profiles.base import BaseProfileMapping, extras
 
 
 class RedshiftUserPasswordProfileMapping(BaseProfileMapping):
@@ -18,8 +18,6 @@ class RedshiftUserPasswordProfileMapping(BaseProfileMapping):
         "password": "password",
         "port": "port",
         "dbname": "schema",
-        "timeout": "extra.timeout",
-        "sslmode": "extra.sslmode",
-        "region": "extra.region",
+        **extras("timeout sslmode region"),
     }
     default_values = {"port": 5439}

@@ -7,7 +7,7 @@ import binascii
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from cosmos_venv.profiles.base import BaseProfileMapping
+from cosmos_venv.profiles.base import BaseProfileMapping, extras
 
 # Airflow 2.2 and older wrote the extra of a Snowflake connection with this prefix; such connections live on.
 _OLD = "extra__snowflake__"
@@ -17,16 +17,9 @@ _REQUIRED = ("account", "user", "database", "warehouse", "schema")
 _PLACE: Mapping[str, str] = {
     "account": "extra.account",
     "user": "login",
-    "database": "extra.database",
-    "warehouse": "extra.warehouse",
+    **extras("database warehouse"),
     "schema": "schema",
-    "role": "extra.role",
-    "authenticator": "extra.authenticator",
-    "host": "extra.host",
-    "port": "extra.port",
-    "query_tag": "extra.query_tag",
-    "insecure_mode": "extra.insecure_mode",
-    "client_session_keep_alive": "extra.client_session_keep_alive",
+    **extras("role authenticator host port query_tag insecure_mode client_session_keep_alive"),
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import stat
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -15,124 +15,98 @@ from tests.environments.elsewhere import as_user, needs_root
 
 _PR_SET_DUMPABLE, _CLONE_NEWUSER = 4, 0x10000000
 ME, SOMEBODY, IMAGE, SHARED = 51_234, 51_235, 50_000, 51_300
+IDS = {"me": ME, "somebody": SOMEBODY, "image": IMAGE, "shared": SHARED}
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Situation:
     """A way to a ``store``, and who is to use it.
 
-    :param way: (path, owner, group, mode) of each directory; (path, owner, target) of a link.
-    :param user: of the process: user id, group id, further groups.
+    :param name: of the test.
+    :param way: each directory, and ``path owner:group mode``; each link, and ``path owner target``.
     :param expected: what the refusal says; empty: there is none.
+    :param user: of the process: user id, group id, further groups.
     """
 
     name: str
-    way: list[tuple[str, int, int, int] | tuple[str, int, str]]
-    user: tuple[int, int, list[int]] = field(default=(ME, ME, []))
+    way: str
     expected: str = ""
+    user: tuple[int, int, list[int]] = (ME, ME, [])
 
 
+FACTS = "this process runs as user id {me}): what stands there may be somebody else's. Give virtualenv_dir"
+ANOTHER = f"{FACTS} another directory; or, if you know what is in it, correct it with"
 SITUATIONS = [
+    Situation("airflow-s-image", "airflow image:0 775, airflow/store me:0 775", user=(ME, 0, [])),
+    Situation("an-fsgroup", "volume 0:shared 2775, volume/store me:shared 2755", user=(ME, ME, [SHARED])),
     Situation(
-        name="airflow-s-image-under-another-id",
-        way=[("airflow", IMAGE, 0, 0o775), ("airflow/store", ME, 0, 0o775)],
-        user=(ME, 0, []),
+        "an-fsgroup-that-the-process-has-not",
+        "volume 0:shared 2775, volume/store me:shared 2755",
+        "because of {place}/volume above it: group id {shared} may write to it",
     ),
+    Situation("a-group-of-one-s-own", "home me:me 775, home/store me:me 775"),
     Situation(
-        name="a-volume-with-an-fsgroup",
-        way=[("volume", 0, SHARED, 0o2775), ("volume/store", ME, SHARED, 0o2755)],
-        user=(ME, ME, [SHARED]),
-    ),
-    Situation(
-        name="a-volume-of-a-group-that-the-process-has-not",
-        way=[("volume", 0, SHARED, 0o2775), ("volume/store", ME, SHARED, 0o2755)],
-        expected="because of {place}/volume above it: group id 51300 may write to it",
-    ),
-    Situation(name="a-group-of-one-s-own", way=[("home", ME, ME, 0o775), ("home/store", ME, ME, 0o775)]),
-    Situation(
-        name="a-primary-group-that-others-have-too",
-        way=[("home", ME, SHARED, 0o775), ("home/store", ME, SHARED, 0o755)],
-        user=(ME, SHARED, []),
-        expected="('chmod g+s {place}/home' says that the group shares it on purpose)",
-    ),
-    Situation(
-        name="a-group-that-shares-on-purpose",
-        way=[
-            ("home", ME, SHARED, 0o2775),
-            ("home/deeper", ME, SHARED, 0o2755),
-            ("home/deeper/store", ME, SHARED, 0o2775),
-        ],
+        "a-primary-group-that-others-have-too",
+        "home me:shared 775, home/store me:shared 755",
+        "'chmod g-w {place}/home' ('chmod g+s {place}/home' says that the group shares it on purpose)",
         user=(ME, SHARED, []),
     ),
     Situation(
-        name="everybody-may-write-above",
-        way=[("shared", 0, 0, 0o777), ("shared/deeper", ME, ME, 0o755), ("shared/deeper/store", ME, ME, 0o755)],
-        expected="store is not used because of {place}/shared above it: everybody may write to it (owner 0, group 0, "
-        "mode 0777; this process runs as user id 51234): what stands there may be somebody else's. Give virtualenv_dir "
-        "another directory; or, if you know what is in it, correct it with 'chmod o-w {place}/shared' ('chmod +t "
-        "{place}/shared', as /tmp has it, will do).",
+        "a-group-that-shares-on-purpose",
+        "home me:shared 2775, home/deeper me:shared 2755, home/deeper/store me:shared 2775",
+        user=(ME, SHARED, []),
     ),
     Situation(
-        name="it-is-not-there-yet",
-        way=[("shared", 0, 0, 0o777)],
-        expected="store is not used because of {place}/shared above it",
+        "everybody-may-write-above",
+        "shared 0:0 777, shared/deeper me:me 755, shared/deeper/store me:me 755",
+        "store is not used because of {place}/shared above it: everybody may write to it (owner 0, group 0, mode 0777; "
+        f"{ANOTHER} 'chmod o-w {{place}}/shared' ('chmod +t {{place}}/shared', as /tmp has it, will do).",
+    ),
+    Situation("it-is-not-there-yet", "shared 0:0 777", "store is not used because of {place}/shared above it"),
+    Situation(
+        "somebody-s-folder-in-a-sticky-one-with-the-group-of-root",
+        "tmp 0:0 3777, tmp/theirs somebody:0 775, tmp/theirs/store me:me 755",
+        "{place}/tmp/theirs above it: it belongs to user id {somebody}",
     ),
     Situation(
-        name="somebody-s-folder-in-a-sticky-one-with-the-group-of-root",
-        way=[("tmp", 0, 0, 0o3777), ("tmp/theirs", SOMEBODY, 0, 0o775), ("tmp/theirs/store", ME, ME, 0o755)],
-        expected="{place}/tmp/theirs above it: it belongs to user id 51235",
+        "a-link-of-somebody-s-in-a-sticky-folder",
+        "tmp 0:0 1777, tmp/real me:me 755, tmp/real/store me:me 755, tmp/link somebody real",
+        "{place}/tmp/link above it: it belongs to user id {somebody}",
     ),
     Situation(
-        name="a-link-of-somebody-s-in-a-sticky-folder",
-        way=[
-            ("tmp", 0, 0, 0o1777),
-            ("tmp/real", ME, ME, 0o755),
-            ("tmp/real/store", ME, ME, 0o755),
-            ("tmp/link", SOMEBODY, "real"),
-        ],
-        expected="{place}/tmp/link above it: it belongs to user id 51235",
+        "a-link-through-a-folder-of-everybody-s",
+        "shared 0:0 777, shared/real me:me 755, shared/real/store me:me 755, link me shared/../shared/real",
+        "because of {place}/shared above it",
     ),
     Situation(
-        name="a-link-through-a-folder-of-everybody-s",
-        way=[
-            ("shared", 0, 0, 0o777),
-            ("shared/real", ME, ME, 0o755),
-            ("shared/real/store", ME, ME, 0o755),
-            ("link", ME, "shared/../shared/real"),
-        ],
-        expected="because of {place}/shared above it",
+        "everybody-s-sticky-folder-itself",
+        "store 0:0 1777",
+        "{place}/store is not used because everybody may write to it (owner 0, group 0, mode 1777; "
+        f"{FACTS} a folder of its own below it, such as {{place}}/store/dbt-environments.",
     ),
     Situation(
-        name="everybody-s-sticky-folder-itself",
-        way=[("store", 0, 0, 0o1777)],
-        expected="{place}/store is not used because everybody may write to it (owner 0, group 0, mode 1777; this "
-        "process runs as user id 51234): what stands there may be somebody else's. "
-        "Give virtualenv_dir a folder of its own below it, such as {place}/store/dbt-environments.",
-    ),
-    Situation(
-        name="somebody-s-folder-itself",
-        way=[("store", SOMEBODY, SOMEBODY, 0o700)],
-        expected="it belongs to user id 51235 (owner 51235, group 51235, mode 0700; this process runs as user id "
-        "51234): what stands there may be somebody else's. Give virtualenv_dir another directory; or, if you know what "
-        "is in it, correct it with 'chown -h 51234 {place}/store'.",
+        "somebody-s-folder-itself",
+        "store somebody:somebody 700",
+        "it belongs to user id {somebody} (owner {somebody}, group {somebody}, mode 0700; "
+        f"{ANOTHER} 'chown -h {{me}} {{place}}/store'.",
     ),
 ]
 
 
 def make(place: Path, situation: Situation) -> Path:
     """The way as it is described; the store at its end."""
-    for name, owner, *rest in situation.way:
+    path = place
+    for name, whose, rest in map(str.split, situation.way.split(", ")):
         path = place / name
-        if len(rest) == 1:
-            path.symlink_to(str(rest[0]))
-            os.chown(path, owner, owner, follow_symlinks=False)
-        else:
-            group, mode = (int(each) for each in rest)
+        owner, group = (IDS.get(each) or int(each) for each in (whose.split(":") * 2)[:2])
+        if ":" in whose:
             path.mkdir()
-            os.chown(path, owner, group)
-            path.chmod(mode)
-    last = place / situation.way[-1][0]
-    return last if last.name == "store" else last / "store"
+        else:
+            path.symlink_to(rest)
+        os.chown(path, owner, group, follow_symlinks=False)
+        if ":" in whose:
+            path.chmod(int(rest, 8))
+    return path if path.name == "store" else path / "store"
 
 
 @needs_root
@@ -143,7 +117,7 @@ def test_every_directory_on_the_way_is_judged(everybodys_folder: Path, situation
 
     said = as_user(user, group, lambda: judge(store).follow(store), groups=groups)
 
-    expected = situation.expected.format(place=everybodys_folder)
+    expected = situation.expected.format(place=everybodys_folder, **IDS)
     assert (expected in said) if expected else (said == os.path.realpath(store))
 
 
