@@ -181,13 +181,7 @@ class WatchedProcess:
     """
 
     def __init__(
-        self,
-        name: str,
-        *,
-        leader: int,
-        control: socket.socket,
-        output: IO[bytes],
-        cwd: str | Path | None = None,
+        self, name: str, *, leader: int, control: socket.socket, output: IO[bytes], cwd: str | Path | None = None
     ) -> None:
         self._name = name
         self._session = Session.of(leader)
@@ -348,13 +342,8 @@ class GuardedProcess(WatchedProcess):
         umask: int = 0,
     ) -> None:
         started = take_guard()
-        super().__init__(
-            str(argv[0]),
-            leader=started.process.pid,
-            control=started.control,
-            output=started.output,
-            cwd=cwd,
-        )
+        leader = started.process.pid
+        super().__init__(str(argv[0]), leader=leader, control=started.control, output=started.output, cwd=cwd)
         self._guard = started.process
         self._has_order = False
         try:

@@ -10,10 +10,13 @@ from typing import Any
 
 import psutil
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cosmos_venv.exceptions import CommandKilled
+from cosmos_venv.processes import guard
 from cosmos_venv.processes.cancellation import Cancellation
-from cosmos_venv.processes.guarded_process import StartedGuard, run_guarded, started_ahead
+from cosmos_venv.processes.guarded_process import StartedGuard, order_text, run_guarded, started_ahead
 from tests.waiting import DEADLINE
 
 
@@ -38,24 +41,35 @@ def test_the_first_command_finds_its_guard_started_and_one_that_is_not_used_ends
     assert (not_started, children()) == (before, before)
 
 
-def test_a_guard_that_was_started_ahead_runs_a_command_as_any_other(tmp_path: Path) -> None:
-    file = os.open(tmp_path, os.O_RDONLY)
-    code = "import os, sys; print(sys.argv[1:], os.environ.get('PIER'), os.getcwd(), os.environ.get('HOME'))"
-    with started_ahead():
-        os.environ["PIER"] = "set after the guard was started"
-        try:
-            inherited = run_guarded(
-                [sys.executable, "-c", code, "", "two words", "\udcff"], cwd=tmp_path, keep_open=[file]
-            )
-        finally:
-            del os.environ["PIER"]
-    given = run_guarded([sys.executable, "-c", code], env={"PIER": "north=1\n2", "PATH": os.defpath})
-    os.close(file)
+WORDS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])) | st.just("\udcff")
 
-    home = os.environ.get("HOME")
-    shown = "['', 'two words', '\\udcff'] set after the guard was started"
-    assert inherited.lines == [f"{shown} {tmp_path} {home}"]
-    assert given.lines == ["[] north=1", f"2 {Path.cwd()} None"]
+
+@given(
+    argv=st.lists(WORDS, min_size=1),
+    env=st.dictionaries(WORDS.filter(lambda name: bool(name) and "=" not in name), WORDS),
+    cwd=WORDS,
+    interrupts=st.booleans(),
+    umask=st.integers(0, 0o777),
+)
+def test_a_guard_reads_the_command_that_it_is_told(
+    argv: list[str], env: dict[str, str], cwd: str, interrupts: bool, umask: int
+) -> None:
+    order = guard.Order(order_text(argv, env, cwd, interrupts=interrupts, umask=umask))
+
+    assert [os.fsdecode(word) for word in order.command] == argv
+    assert {os.fsdecode(name): os.fsdecode(value) for name, value in order.env.items()} == env
+    assert (os.fsdecode(order.cwd), order.umask) == (cwd, umask)
+    assert order.first_step == (guard.INTERRUPT_AT if interrupts else guard.TERMINATE_AT)
+
+
+def test_a_command_gets_the_variables_of_the_moment_at_which_it_is_ordered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with started_ahead():
+        monkeypatch.setenv("PIER", "set after the guard was started")
+        done = run_guarded(["sh", "-c", 'echo "$PIER"; pwd'], cwd=tmp_path)
+
+    assert done.lines == ["set after the guard was started", str(tmp_path)]
 
 
 def test_a_word_that_no_command_can_hold_is_refused_and_nothing_stays() -> None:
@@ -115,7 +129,6 @@ def test_what_a_handler_raises_while_the_order_is_given_leaves_nothing(monkeypat
         raise KeyboardInterrupt
 
     monkeypatch.setattr(StartedGuard, "order", interrupted)
-
     before = children()
 
     with pytest.raises(KeyboardInterrupt):
