@@ -283,6 +283,7 @@ class VirtualenvLock:
                 raise
             return False, ""
         finally:
+            unlock(descriptor)  # closing alone frees it late where a process was just started
             os.close(descriptor)
 
     def _try_record(self, descriptor: int, report: Callable[[str], None]) -> bool:
