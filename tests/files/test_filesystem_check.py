@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from cosmos_venv.files.filesystem_check import TRIAL_PREFIX
 from tests.environments.elsewhere import USE, tmpfs, uses_of, within
 from tests.environments.forbidden_calls import without
-from tests.kit import MakeSpec, StartPython
+from tests.kit import MakeReady, MakeSpec, StartPython
 
 LEFT_BY_THE_LOCK = ["cosmos_virtualenv.flock"]
 
@@ -38,6 +39,28 @@ def test_a_mount_that_lacks_what_an_environment_needs_is_refused_before_anything
     assert "a mounted object store (S3, GCS, Azure Blob) is none" in used.error
     assert [line for line in used.lines if "Creating" in line] == []
     assert used.left == LEFT_BY_THE_LOCK
+
+
+def test_a_ready_environment_is_not_tried_out_again(
+    tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady, start_python: StartPython
+) -> None:
+    make_ready(tmp_path, make_spec())
+
+    process = start_python(USE, tmp_path, "uv", json.dumps(make_spec().as_dict()), within=without("symlink"))
+
+    assert uses_of(process)[0].lines == []
+
+
+def test_trying_leaves_nothing_and_what_a_killed_one_left_is_removed(
+    tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady
+) -> None:
+    left = tmp_path / f"{TRIAL_PREFIX}left"
+    (left / "protected").mkdir(parents=True)
+    (left / "protected").chmod(0o555)
+
+    make_ready(tmp_path, make_spec())
+
+    assert list(tmp_path.glob(f"{TRIAL_PREFIX}*")) == []
 
 
 TEMPORARY = """
