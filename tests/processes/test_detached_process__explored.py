@@ -139,4 +139,4 @@ def test_two_who_ask_at_once(cosmos_race: CosmosRace, works: list[Work], options
 
 
 def test_a_sweep_lets_files_be_that_go_while_it_looks_at_them(cosmos_race: CosmosRace) -> None:
-    cosmos_race.explore.replay("b2(stat) a1(open)", [ask, sweep], fresh=left_long_ago, after=ask)
+    cosmos_race.replay("b2(stat) a1(open)", [ask, sweep], fresh=left_long_ago, after=ask)
