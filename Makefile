@@ -98,16 +98,8 @@ mutants-full: test-env ## the same against all requirements, kept in docs/refere
 	@$(BIN)/python -m tools.cross_table $(ARGS)
 
 benchmark: test-env ## what each part costs, beside the plain work beneath; stored in benchmarks/results
-	@$(BIN)/python -m benchmarks.toolkit $(ARGS) && $(BIN)/python -m benchmarks.first_use && $(BIN)/python -m benchmarks.environments $(ARGS) && \
-	$(BIN)/python -m benchmarks.copies && \
-	$(BIN)/python -m benchmarks.local $(ARGS) && $(BIN)/python -m benchmarks.loading $(ARGS) && \
-	$(BIN)/python -m benchmarks.dags $(ARGS) && $(BIN)/python -m benchmarks.project_hash && \
-	$(BIN)/python -m benchmarks.warm $(ARGS) && $(BIN)/python -m benchmarks.dbt2 $(ARGS) && \
-	$(BIN)/python -m benchmarks.makespan $(ARGS) && $(BIN)/python -m benchmarks.batches && $(BIN)/python -m benchmarks.watcher && \
-	$(BIN)/python -m benchmarks.seeds $(ARGS) && $(BIN)/python -m benchmarks.explore && \
-	$(BIN)/python -m benchmarks.conformance $(ARGS) && \
-	$(BIN)/python -m benchmarks.remote_pods $(ARGS) && \
-	$(BIN)/python -m benchmarks.remote_environments $(ARGS) && $(BIN)/python -m benchmarks.docs_page
+	@for name in toolkit environments local loading dags project_hash warm dbt2 makespan batches watcher seeds explore \
+	conformance remote_environments docs_page; do $(BIN)/python -m benchmarks.$$name $(ARGS) || exit 1; done
 
 figures: test-env ## write the measured figures of README.md anew, from benchmarks/results
 	@$(BIN)/python -m tools.figures

@@ -1,6 +1,6 @@
 """Benchmark of a model as a query of ExecutionMode.AIRFLOW_ASYNC, beside dbt-bigquery. Prints a table and stores it.
 
-    .cache/envs/providers/bin/python -m benchmarks.airflow_async --dbt path/to/dbt [--models 5] [--seconds 30]
+    DBT_WITH_BIGQUERY=path/to/dbt .cache/envs/providers/bin/python -m benchmarks.airflow_async [--rounds 5]
 
 The Python is one that has Google's provider, the dbt one that has dbt-bigquery. Both send their queries to the local
 server of the toolkit, where each takes its seconds. A task is a process that forks from one that has imported Airflow,
@@ -9,14 +9,13 @@ as with Airflow's workers, whose own work comes on top in each mode and is left 
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import json
 import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -24,18 +23,18 @@ from typing import Any
 
 import psutil
 
-from benchmarks.storing import MACHINE, store
+from benchmarks.harness import Bench, Row, main
 from cosmos_venv.compat import TaskDeferred
 from cosmos_venv.config import ProfileConfig
 from cosmos_venv.constants import InvocationMode
 from cosmos_venv.dbt.bigquery.statement import CompiledModel, compiled_models
 from cosmos_venv.operators.airflow_async import DbtRunAirflowAsyncOperator
 from cosmos_venv.operators.local import DbtCompileLocalOperator, DbtRunLocalOperator
-from pytest_cosmos_venv.throwaway import throwaway_folder
 from tests.bigquery_server import BigQueryServer
 
 LOOK = 0.05  # seconds between two looks at the processes of dbt
 HUNDRED = 100
+SECONDS = 30.0  # that each query takes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,8 +129,9 @@ def by_dbt(task: Any, dbt: Path) -> Cost:
         return Cost(slot=cost.slot, cpu=max(cost.cpu, cpu()))
 
 
-def measure(folder: Path, options: argparse.Namespace) -> tuple[dict[str, list[Cost]], Cost]:
-    """The cost of models in each way, and that of the task that compiles them."""
+def models(bench: Bench) -> list[Row]:
+    """The cost of models in each way; a round is a model."""
+    folder, dbt = bench.folder, Path(os.environ["DBT_WITH_BIGQUERY"]).absolute()
     os.environ |= {"AIRFLOW__COSMOS_VENV__CACHE_DIR": str(folder / "cache"), "DO_NOT_TRACK": "1"}
     server = BigQueryServer()
     server.start()
@@ -148,7 +148,7 @@ def measure(folder: Path, options: argparse.Namespace) -> tuple[dict[str, list[C
     of_dbt = {
         **shared,
         "project_dir": project,
-        "dbt_executable_path": options.dbt,
+        "dbt_executable_path": dbt,
         "invocation_mode": InvocationMode.SUBPROCESS,
         "emit_datasets": False,
         "should_store_compiled_sql": False,
@@ -161,62 +161,33 @@ def measure(folder: Path, options: argparse.Namespace) -> tuple[dict[str, list[C
     compiled = in_a_process(
         lambda: DbtCompileLocalOperator(task_id="setup", callback=keep, **of_dbt).execute(context_of(None))  # type: ignore[arg-type]
     )
-    ids = [f"model.shop.{name}" for name in names[: options.models]]
-    models = compiled_models(manifest.read_bytes(), ids, full_refresh=False)
-    server.when("create or replace", seconds=options.seconds)
+    ids = [f"model.shop.{name}" for name in names[: bench.rounds]]
+    compiled_ones = compiled_models(manifest.read_bytes(), ids, full_refresh=False)
+    server.when("create or replace", seconds=SECONDS)
     costs: dict[str, list[Cost]] = {}
     costs["a query of AIRFLOW_ASYNC"] = [
         query(
             DbtRunAirflowAsyncOperator(task_id="m", model_unique_id=each.unique_id, emit_datasets=False, **shared), each
         )
-        for each in models
+        for each in compiled_ones
     ]
     for how, warm in (("dbt run, LOCAL, warm", "auto"), ("dbt run, LOCAL, not warm", "off")):
         # The first one of a server imports dbt.
-        for name in names[: options.models + 1]:
+        for name in names[: bench.rounds + 1]:
             task = DbtRunLocalOperator(task_id="m", select=name, warm_dbt=warm, **of_dbt)
-            costs.setdefault(how, []).append(by_dbt(task, options.dbt))
+            costs.setdefault(how, []).append(by_dbt(task, dbt))
         costs[how] = costs[how][1:]
     server.close()
-    return costs, compiled
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Measure, print, store."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--dbt", type=Path, required=True, help="a dbt with dbt-bigquery")
-    parser.add_argument("--models", type=int, default=5, help="how many models are measured in each way (default 5)")
-    parser.add_argument("--seconds", type=float, default=30.0, help="how long each query takes (default 30)")
-    options = parser.parse_args(argv)
-    options.dbt = options.dbt.absolute()
-    load = os.getloadavg()[0]
-    with throwaway_folder("cosmos-benchmark-") as folder:
-        costs, compiled = measure(folder, options)
     rows = []
     for how, found in costs.items():
         slot, cpu = (median(getattr(each, name) for each in found) for name in ("slot", "cpu"))
-        rows.append({"how": how, "slot": slot, "cpu": cpu, "hours": HUNDRED * slot / 3600})
-    lines = [
-        f"| {row['how']} | {row['slot']:.1f} s | {row['cpu']:.1f} s | {60 * float(row['hours']):.0f} min |"
-        for row in rows
-    ]
-    text = "\n".join(
-        [
-            f"# Models as queries of BigQuery, each of {options.seconds:g} s",
-            "",
-            f"{MACHINE}. Medians of {options.models} models; load before {load:.1f}. Compiling {HUNDRED} models once "
-            f"took {compiled.slot:.0f} s, {compiled.cpu:.0f} s of them CPU.",
-            "",
-            f"| a model | a slot of a worker is held | CPU of the worker | slots for {HUNDRED} models |",
-            "|---|---:|---:|---:|",
-            *lines,
-            "",
-        ]
-    )
-    print(text)
-    store("airflow-async", text, {"machine": MACHINE, "load": load, "seconds": options.seconds, "rows": rows})
-    return 0
+        figures = f"CPU of the worker {cpu:.1f} s; slots for {HUNDRED} models {HUNDRED * slot / 60:.0f} min"
+        rows.append(Row(how, figures, slot, unit="s of a slot"))
+    what = f"compiling {HUNDRED} models once, before the queries"
+    rows.append(Row(what, f"CPU of the worker {compiled.cpu:.1f} s", compiled.slot, unit="s of a slot"))
+    return rows
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    how, title = "Medians of {rounds} models.", f"Models as queries of BigQuery, each of {SECONDS:g} s"
+    sys.exit(main("airflow-async", title, {"models": models}, rounds=5, how=how, description=__doc__))

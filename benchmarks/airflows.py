@@ -11,13 +11,13 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from benchmarks.suite_run import ROOT
+from benchmarks.harness import ROOT
 from pytest_cosmos_venv.airflow_servers import (
     accepts,
     call_api,
@@ -232,7 +232,6 @@ def running_airflow(
     group: ControlGroup | None = None,
     *,
     has_triggerer: bool = False,
-    triggerer_variables: Mapping[str, str] | None = None,
 ) -> Iterator[RunningAirflow]:
     """Within this block the DAGs in ``folder/dags`` can be run, two tasks at a time.
 
@@ -241,7 +240,6 @@ def running_airflow(
     :param variables: more environment variables.
     :param group: for its processes; None: nobody counts their CPU time.
     :param has_triggerer: whether tasks can be deferred.
-    :param triggerer_variables: environment variables that the triggerer has and the others have not.
     """
     environment = {
         **os.environ,
@@ -270,6 +268,5 @@ def running_airflow(
             scheduler = stack.enter_context(airflow.server("scheduler", "--skip-serve-logs"))
             stack.enter_context(ending_what_it_started(scheduler))
             if has_triggerer:
-                of_triggerer = replace(airflow, environment={**environment, **(triggerer_variables or {})})
-                stack.enter_context(of_triggerer.server("triggerer", "--skip-serve-logs"))
+                stack.enter_context(airflow.server("triggerer", "--skip-serve-logs"))
         yield airflow

@@ -1,15 +1,13 @@
 """Benchmark of the page of dbt docs in Airflow's web server: its peak memory. Prints a table and stores it.
 
-    .venv/bin/python -m benchmarks.docs_page [--megabytes 60 255] [--browsers 20] [--against FOLDER]
+    .venv/bin/python -m benchmarks.docs_page
 
 MB by which the peak of a web server's memory rises while all browsers ask at once and read slowly, in megabytes of the
-manifest. Each server is a process of its own with Airflow's API server imported, and shows the docs of one checkout of
-cosmos-venv: this one and, where ``--against`` names its folder, another one, in the same run.
+manifest. Each server is a process of its own with Airflow's API server imported.
 """
 
 from __future__ import annotations
 
-import argparse
 import http.client
 import json
 import os
@@ -18,17 +16,17 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.environments import Row, table
-from benchmarks.storing import MACHINE, store
-from pytest_cosmos_venv.throwaway import throwaway_folder
+from benchmarks.harness import ROOT, Bench, Row, main
 
 MEGABYTE = 1_000_000
-MAKING_BOUND, SHOWING_BOUND, UNCHANGED_BOUND = 1.5, 0.5, 0.05
+SIZES, BROWSERS = (60, 255), 20
+HAVE_IT = "browsers have it"
+BOUNDS = {"a new version": 1.5, "the same": 0.5, HAVE_IT: 0.05}
 PAGE = "/shop/page.html"
 INDEX = '<html><script>n={manifest:"MANIFEST.JSON INLINE DATA",catalog:"CATALOG.JSON INLINE DATA"}</script></html>'
 SERVER = """
@@ -49,7 +47,7 @@ uvicorn.run(fastapi_docs.app, fd=int(sys.argv[1]), log_level="error")
 
 @dataclass(frozen=True)
 class Server:
-    """A web server with the docs of one checkout."""
+    """A web server with docs."""
 
     pid: int
     port: int
@@ -100,7 +98,7 @@ def write_docs(folder: Path, megabytes: int) -> None:
 
 
 @contextmanager
-def serving(checkout: Path, docs: Path, folder: Path) -> Iterator[Server]:
+def serving(docs: Path, folder: Path) -> Iterator[Server]:
     """A server that has just been started."""
     folder.mkdir()
     with socket.socket() as listening:
@@ -112,7 +110,7 @@ def serving(checkout: Path, docs: Path, folder: Path) -> Iterator[Server]:
             "AIRFLOW__COSMOS_VENV__CACHE_DIR": str(folder / "cache"),
             "AIRFLOW__COSMOS_VENV__DBT_DOCS_MAX_BYTES": str(512 * MEGABYTE),
             "AIRFLOW__COSMOS__DBT_DOCS_PROJECTS": json.dumps({"shop": {"dir": str(docs)}}),
-            "PYTHONPATH": str(checkout),
+            "PYTHONPATH": str(ROOT),
             "PYTHONWARNINGS": "ignore",
         }
         command = [sys.executable, "-c", SERVER, str(listening.fileno())]
@@ -122,37 +120,25 @@ def serving(checkout: Path, docs: Path, folder: Path) -> Iterator[Server]:
                 first = http.client.HTTPConnection("127.0.0.1", port)
                 first.request("GET", "/shop/")
                 if (status := first.getresponse().status) != http.HTTPStatus.OK:
-                    raise ConnectionError(f"the server of {checkout} answers {status}")
+                    raise ConnectionError(f"the server answers {status}")
                 first.close()
                 yield Server(process.pid, port)
             finally:
                 process.terminate()
 
 
-def peaks(checkout: Path, docs: Path, folder: Path, browsers: int) -> dict[str, tuple[float, list[int]]]:
-    """By what is done: MB, and the numbers of the answers."""
-    with serving(checkout, docs, folder) as server:
-        making, made, tag = server.peak_of(browsers)
-        showing, shown, _ = server.peak_of(browsers)
-        unchanged, said, _ = server.peak_of(browsers, tag)
-    return {"a new version": (making, made), "the same": (showing, shown), "browsers have it": (unchanged, said)}
-
-
-def rows(folder: Path, megabytes: int, browsers: int, against: Path | None) -> list[Row]:
-    """The table of one size."""
-    docs = folder / f"docs-{megabytes}"
-    write_docs(docs, megabytes)
-    size = (docs / "manifest.json").stat().st_size / MEGABYTE
-    ours = peaks(Path(__file__).parent.parent, docs, folder / f"ours-{megabytes}", browsers)
-    theirs = peaks(against, docs, folder / f"theirs-{megabytes}", browsers) if against else {}
-    bounds = [MAKING_BOUND, SHOWING_BOUND, UNCHANGED_BOUND]
+def pages(bench: Bench) -> list[Row]:
+    """The table of all sizes: a new version, the same one, and one that the browsers have."""
     found = []
-    for what, (peak, said) in ours.items():
-        figures = f"{peak:.0f} MB, answers {_counted(said)}"
-        if what in theirs:
-            figures += f"; the other checkout {theirs[what][0]:.0f} MB, answers {_counted(theirs[what][1])}"
-        shown = f"manifest of {size:.0f} MB, {browsers} at once, {what}"
-        found.append(Row(what=shown, figures=figures, judged=peak / size, bound=bounds.pop(0)))
+    for megabytes in SIZES:
+        docs, tag = bench.folder / f"docs-{megabytes}", ""
+        write_docs(docs, megabytes)
+        size = (docs / "manifest.json").stat().st_size / MEGABYTE
+        with serving(docs, bench.folder / f"server-{megabytes}") as server:
+            for what, bound in BOUNDS.items():
+                peak, said, tag = server.peak_of(BROWSERS, tag if what == HAVE_IT else "")
+                figures = f"{peak:.0f} MB, answers {_counted(said)}"
+                found.append(Row(f"manifest of {size:.0f} MB, {BROWSERS} at once, {what}", figures, peak / size, bound))
     return found
 
 
@@ -160,26 +146,6 @@ def _counted(said: list[int]) -> str:
     return ", ".join(f"{said.count(status)} x {status}" for status in sorted({*said}))
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Measure, print, store; 1 when a promise is not kept."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--megabytes", type=int, nargs="+", default=[60, 255], help="of the manifest (60 255)")
-    parser.add_argument("--browsers", type=int, default=20, help="that ask at once (20)")
-    parser.add_argument(
-        "--against", type=Path, help="folder of another checkout, measured in the same run; the table is stored then"
-    )
-    options = parser.parse_args(argv)
-    found = []
-    with throwaway_folder("cosmos-benchmark-") as folder:
-        for megabytes in options.megabytes:
-            found += rows(folder, megabytes, options.browsers, options.against)
-    judged = f"Judged: MB of the peak over those of the manifest. {MACHINE}."
-    text = f"# What the page of dbt docs costs a web server\n\n{judged}\n\n{table(found)}\n"
-    print(text)
-    if options.against:  # what is stored has both sides
-        store("docs-page", text, {"machine": MACHINE, "rows": [row.as_dict() for row in found]})
-    return 0 if all(row.is_kept for row in found) else 1
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    how, title = "Judged: MB of the peak over those of the manifest.", "What the page of dbt docs costs a web server"
+    sys.exit(main("docs-page", title, {"pages": pages}, rounds=1, how=how, description=__doc__))

@@ -7,17 +7,13 @@ Both cores are used, if nobody else needs them: the load before is stored with t
 
 from __future__ import annotations
 
-import os
-import resource
+import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.storing import MACHINE, store
-from pytest_cosmos_venv.explore.explorer import Exploration, explore
-from pytest_cosmos_venv.explore.reduction import Cost
-from pytest_cosmos_venv.explore.schedule import Plan
-from pytest_cosmos_venv.races.contender import Contender
-from pytest_cosmos_venv.throwaway import throwaway_folder
+from benchmarks.harness import Bench, Row, cpu_seconds, main
+from pytest_cosmos_venv.explore.contender import ExploredContender
+from pytest_cosmos_venv.explore.explorer import Exploration, Explore
 
 
 def publish(contender: Contender) -> None:
@@ -30,44 +26,27 @@ def publish(contender: Contender) -> None:
         draft.rename(contender.folder / "book")
 
 
-def explored(*, reuse: bool, kills: int) -> Exploration:
-    """One exploration, in a folder of its own."""
-    with throwaway_folder("cosmos-explore-") as folder:
-        plan = Plan(contenders=(publish, publish), reuse=reuse)
-        most = Cost(preemptions=3, kills=kills)
-        new_folder = lambda: Path(tempfile.mkdtemp(dir=folder))  # noqa: E731 - one line
-        return explore(plan, most, new_folder, at_most=20_000, seconds=600, is_reduced=True)
+def schedules(bench: Bench) -> list[Row]:
+    """Kept and new processes, with and without a kill: the quickest of the rounds."""
+    explore, rows = Explore(lambda: Path(tempfile.mkdtemp(dir=bench.folder))), []
+    for reuse in (False, True):
+        for kills in (0, 1):
+            runs: list[Exploration] = []
 
+            def explored(kills: int = kills, reuse: bool = reuse, runs: list[Exploration] = runs) -> None:
+                runs.append(explore([publish, publish], preemptions=3, kills=kills, reuse=reuse, seconds=600))
 
-def line(*, reuse: bool, kills: int) -> dict[str, str]:
-    """One line of the table: the quickest of three runs."""
-    runs: list[tuple[float, Exploration, float]] = []
-    for _ in range(3):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        seen = explored(reuse=reuse, kills=kills)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-        runs.append((seen.seconds, seen, cpu))
-    _, seen, cpu = min(runs, key=lambda run: run[0])
-    return {
-        "what": f"{'kept' if reuse else 'new'} processes, {kills} {'kill' if kills == 1 else 'kills'}",
-        "figures": f"{seen.schedules / seen.seconds:.0f} schedules a second: {seen.schedules:,}, which are "
-        f"{seen.orders:,} orders, in {seen.seconds:.2f} s; {cpu / seen.schedules * 1000:.1f} ms of CPU for each",
-    }
-
-
-def main() -> None:
-    """Print the table, and store it."""
-    head = (
-        f"# Schedules a second\n\n{MACHINE}. Two contenders of some twenty steps, two processes that run schedules. "
-        f"The quickest of three runs; the load of the machine before it began was {os.getloadavg()[0]:.1f}."
-    )
-    rows = [line(reuse=reuse, kills=kills) for reuse in (False, True) for kills in (0, 1)]
-    cells = [list(rows[0]), ["---"] * len(rows[0]), *([str(value) for value in row.values()] for row in rows)]
-    text = f"{head}\n\n" + "\n".join(f"| {' | '.join(row)} |" for row in cells) + "\n"
-    print(text)
-    store("explore", text, {"machine": MACHINE, "rows": rows})
+            cpu = min(cpu_seconds(explored) for _ in range(bench.rounds))
+            best = min(runs, key=lambda run: run.seconds)
+            what = f"{'kept' if reuse else 'new'} processes, {kills} {'kill' if kills == 1 else 'kills'}"
+            figures = (
+                f"{best.schedules / best.seconds:.0f} schedules a second: {best.schedules:,}, which are "
+                f"{best.orders:,} orders, in {best.seconds:.2f} s"
+            )
+            rows.append(Row(what, figures, 1000 * cpu / best.schedules, unit="ms of CPU for each"))
+    return rows
 
 
 if __name__ == "__main__":
-    main()
+    how = "Two contenders of some twenty steps, two processes that run schedules. The quickest of {rounds} runs."
+    sys.exit(main("explore", "Schedules a second", {"schedules": schedules}, rounds=3, how=how, description=__doc__))

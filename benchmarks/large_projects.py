@@ -22,19 +22,6 @@ _SUBJECTS = ("billing", "crew", "finance", "fleet", "freight", "harbor", "market
 _SENTENCE = "What came in during the day, cleaned of what was sent twice, as agreed with the people of that desk. "
 _COLUMNS = 10
 _LINES = 44
-# What is left by somebody who trims manifests by hand.
-_KEPT_KEYS = {
-    "resource_type",
-    "unique_id",
-    "name",
-    "package_name",
-    "original_file_path",
-    "depends_on",
-    "tags",
-    "fqn",
-    "patch_path",
-    "test_metadata",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,15 +66,6 @@ def as_in_real_life(folder: Path, *, models: int = 740, seeds: int = 130, tests:
     return _written(project, models, _as_compiled)
 
 
-def trimmed(project: LargeProject) -> LargeProject:
-    """The same project with a manifest that holds little more than what is read of it."""
-    data = json.loads(project.manifest.read_text(encoding="utf-8"))
-    nodes = {unique_id: _trimmed_entry(entry) for unique_id, entry in data["nodes"].items()}
-    path = project.manifest.with_name("trimmed.json")
-    path.write_text(json.dumps({"metadata": data["metadata"], "nodes": nodes, "sources": {}, "exposures": {}}))
-    return LargeProject(name=f"{project.name}_trimmed", folder=project.folder, manifest=path, models=project.models)
-
-
 def _empty(folder: Path, name: str, has_files: bool) -> DbtProject:
     path = folder / name
     return make_project(name, path, profile=make_profile(name, path, None), is_on_disk=has_files)
@@ -128,11 +106,6 @@ def _as_compiled(data: dict[str, Any]) -> dict[str, Any]:
             entry["raw_code"] += lines
             entry |= {"compiled": True, "compiled_code": entry["raw_code"] + lines, "extra_ctes": []}
     return data
-
-
-def _trimmed_entry(entry: dict[str, Any]) -> dict[str, Any]:
-    kept = {key: value for key, value in entry.items() if key in _KEPT_KEYS and value is not None}
-    return {**kept, "config": {key: entry["config"][key] for key in ("materialized", "tags", "meta")}}
 
 
 def _model(number: int) -> str:

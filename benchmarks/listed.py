@@ -6,8 +6,8 @@ import os
 import shutil
 from pathlib import Path
 
+from benchmarks.harness import ROOT
 from benchmarks.large_projects import with_two_tests
-from benchmarks.workers import ROOT
 from cosmos_venv.config import ProfileConfig, ProjectConfig, RenderConfig
 from cosmos_venv.constants import InvocationMode, LoadMode
 from cosmos_venv.project.graph import DbtGraph

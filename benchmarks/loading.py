@@ -1,10 +1,9 @@
 """Benchmark of loading a dbt project and selecting from it, beside its JSON and astronomer-cosmos. Prints a table.
 
-    .venv/bin/python -m benchmarks.loading [--only growth] [--rounds 10] [--quick]
+    .venv/bin/python -m benchmarks.loading [--only growth] [--rounds 10]
 
 CPU seconds of a process that has imported everything and does nothing else, the least of the rounds; what is compared
-takes turns. No Airflow object is made. It takes some seven minutes. The table is stored, but for ``--only`` and
-``--quick``.
+takes turns. No Airflow object is made. It takes some seven minutes.
 
 Each model has two tests and three parents among the 1,500 models before it, every twentieth has the tag ``t``, and
 ``x`` is one that nearly all others come after: the shape of which astronomer-cosmos 1.15 was seen to take ten seconds
@@ -13,7 +12,6 @@ each for ``@x`` and ``tag:t+1`` of 5,000 models.
 
 from __future__ import annotations
 
-import argparse
 import gc
 import json
 import logging
@@ -21,20 +19,17 @@ import math
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Callable, Mapping
+from functools import cache, partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from benchmarks.environments import Row, table
-from benchmarks.forks import cpu_seconds, in_a_fork, least_cpu_seconds, wall_seconds
-from benchmarks.large_projects import TAG, LargeProject, as_in_real_life, trimmed, with_two_tests
+from benchmarks.harness import NO_BOUND, Bench, Row, cpu_seconds, in_a_fork, least_cpu_seconds, main, wall_seconds
+from benchmarks.large_projects import TAG, LargeProject, as_in_real_life, with_two_tests
 from benchmarks.listed import Listed
-from benchmarks.storing import MACHINE, store
 from benchmarks.workers import COSMOS
 from cosmos_venv.config import ExecutionConfig, ProjectConfig, RenderConfig
 from cosmos_venv.constants import LoadMode
@@ -45,33 +40,15 @@ from pytest_cosmos_venv.throwaway import throwaway_folder
 
 SELECTING = Path(__file__).with_name("cosmos_loading.py")
 AT_ONCE = 8
-NO_BOUND = float("inf")
+SIZES = (100, 1000, 5000, 20_000)
+JUDGED = 5000  # models of the project that bounds are for
 LOAD_BOUND, SELECT_BOUND, OF_COSMOS_BOUND, GROWTH_BOUND, SECOND_PARSE_BOUND = 1.5, 0.05, 0.01, 1.05, 0.05
 
 
-@dataclass(frozen=True, kw_only=True)
-class Bench:
-    """The folder of all measurements, and how often each is made.
-
-    :param folder: for everything that is made.
-    :param rounds: how often each figure is taken.
-    :param sizes: numbers of models; the one before the last is the one that bounds are for.
-    """
-
-    folder: Path
-    rounds: int
-    sizes: tuple[int, ...] = (100, 1000, 5000, 20_000)
-    _made: dict[int, LargeProject] = field(default_factory=dict)
-
-    @property
-    def judged(self) -> int:
-        return self.sizes[-2]
-
-    def project(self, models: int) -> LargeProject:
-        """Made once."""
-        if models not in self._made:
-            self._made[models] = with_two_tests(self.folder, models)
-        return self._made[models]
+@cache
+def project_of(folder: Path, models: int) -> LargeProject:
+    """The project of that size, made once."""
+    return with_two_tests(folder, models)
 
 
 def load(project: LargeProject, *select: str) -> DbtGraph:
@@ -102,16 +79,12 @@ def parse_without_collector(project: LargeProject) -> object:
 
 def loads(bench: Bench) -> list[Row]:
     """Loading beside parsing the same text."""
-    projects = [*map(bench.project, bench.sizes), as_in_real_life(bench.folder)]
-    names = [f"{models:,} models with two tests each" for models in bench.sizes] + [
-        "740 models, 130 seeds, 1,070 tests"
-    ]
-    rows = [_load_row(name, project, bench) for name, project in zip(names, projects, strict=True)]
-    small = trimmed(bench.project(bench.judged))
-    return [*rows, _load_row(f"{bench.judged:,} models, manifest trimmed by hand", small, bench, has_bound=False)]
+    projects = {f"{models:,} models with two tests each": project_of(bench.folder, models) for models in SIZES}
+    projects["740 models, 130 seeds, 1,070 tests"] = as_in_real_life(bench.folder)
+    return [_load_row(name, project, bench) for name, project in projects.items()]
 
 
-def _load_row(name: str, project: LargeProject, bench: Bench, *, has_bound: bool = True) -> Row:
+def _load_row(name: str, project: LargeProject, bench: Bench) -> Row:
     calls: dict[str, Callable[[], object]] = {
         "load": partial(load, project),
         "parse": partial(parse, project),
@@ -119,17 +92,17 @@ def _load_row(name: str, project: LargeProject, bench: Bench, *, has_bound: bool
     }
     taken = least_cpu_seconds(calls, bench.rounds)
     return Row(
-        what=f"load over parsing the JSON, collector off: {name}",
-        figures=f"load {_ms(taken['load'])}, {project.megabytes:.1f} MB parsed {_ms(taken['bare'])}, "
+        f"load over parsing the JSON, collector off: {name}",
+        f"load {_ms(taken['load'])}, {project.megabytes:.1f} MB parsed {_ms(taken['bare'])}, "
         f"with the garbage collector as Python starts it {_ms(taken['parse'])}",
-        judged=taken["load"] / taken["bare"],
-        bound=LOAD_BOUND if has_bound and project.models >= bench.judged else NO_BOUND,
+        taken["load"] / taken["bare"],
+        LOAD_BOUND if project.models >= JUDGED else NO_BOUND,
     )
 
 
 def selections(bench: Bench) -> list[Row]:
     """Rows of selections on a manifest that is read, beside astronomer-cosmos, which has read it too."""
-    project = bench.project(bench.judged)
+    project = project_of(bench.folder, JUDGED)
     chosen = [f"@{project.some_model}", f"tag:{TAG}+1"]
     words = [str(COSMOS), str(SELECTING), str(project.manifest), str(project.folder), *chosen]
     env = {**os.environ, "AIRFLOW_HOME": str(bench.folder / "airflow"), "DO_NOT_TRACK": "1"}
@@ -146,13 +119,8 @@ def _select_rows(selection: str, ours: float, theirs: Mapping[str, Any], found: 
     figures = f"{_ms(ours)} for {found:,} nodes; Cosmos {theirs['seconds']:.2f} s for {theirs['nodes']:,}"
     name = "`@x`" if selection.startswith("@") else f"`{selection}`"
     return [
-        Row(what=f"select {name}", figures=figures, judged=ours, bound=SELECT_BOUND, unit="s"),
-        Row(
-            what=f"select {name}, of Cosmos's",
-            figures=figures,
-            judged=ours / theirs["seconds"],
-            bound=OF_COSMOS_BOUND,
-        ),
+        Row(f"select {name}", figures, ours, SELECT_BOUND, "s"),
+        Row(f"select {name}, of Cosmos's", figures, ours / theirs["seconds"], OF_COSMOS_BOUND),
     ]
 
 
@@ -164,7 +132,7 @@ def _seconds_of_selecting(project: LargeProject, selection: str) -> float:
 
 def growth(bench: Bench) -> list[Row]:
     """Rows of the growth from one size to one that is 20 times as large: load and select together."""
-    small, large = bench.project(bench.sizes[1]), bench.project(bench.sizes[-1])
+    small, large = project_of(bench.folder, SIZES[1]), project_of(bench.folder, SIZES[-1])
     calls: dict[str, Callable[[], object]] = {}
     for project in (small, large):
         for name, selection in _selections_of(project).items():
@@ -185,11 +153,11 @@ def _selections_of(project: LargeProject) -> dict[str, list[str]]:
 def _growth_row(name: str, small: float, large: float, few: int, many: int) -> Row:
     is_ours = name != "json"
     return Row(
-        what=f"growth of load and select: `{name}`" if is_ours else "the same of parsing the JSON, collector off",
-        figures=f"{few:,} models {_ms(small)}, {many:,} models {_ms(large)}",
-        judged=math.log(large / small) / math.log(many / few),
-        bound=GROWTH_BOUND if is_ours else NO_BOUND,
-        unit="exponent",
+        f"growth of load and select: `{name}`" if is_ours else "the same of parsing the JSON, collector off",
+        f"{few:,} models {_ms(small)}, {many:,} models {_ms(large)}",
+        math.log(large / small) / math.log(many / few),
+        GROWTH_BOUND if is_ours else NO_BOUND,
+        "exponent",
     )
 
 
@@ -198,10 +166,10 @@ def second_parse(bench: Bench) -> list[Row]:
 
     What is made of the answer is the DAG's building, as with a manifest; the whole of loading stands beside it.
     """
-    listed = Listed(bench.folder / "listed", bench.sizes[1])
+    listed = Listed(bench.folder / "listed", SIZES[1])
     os.environ["AIRFLOW__COSMOS_VENV__CACHE_DIR"] = str(bench.folder / "listed" / "cache")
     # What is imported for it is imported once in a process, and counts as a part of a parse in ``benchmarks.dags``.
-    Listed(bench.folder / "another", bench.sizes[0]).load()
+    Listed(bench.folder / "another", SIZES[0]).load()
     first = float(in_a_fork(partial(wall_seconds, listed.load)))
     nodes = int(in_a_fork(lambda: len(listed.load().nodes)))
     listed.forget()
@@ -215,20 +183,14 @@ def second_parse(bench: Bench) -> list[Row]:
     )
     what = f"second parse of {listed.project.models:,} models with dbt ls"
     return [
-        Row(
-            what=f"{what}, before the DAG is built",
-            figures=figures,
-            judged=taken["asking"],
-            bound=SECOND_PARSE_BOUND,
-            unit="s",
-        ),
-        Row(what=f"{what}: dbt processes", figures=figures, judged=len(listed.calls), bound=0, unit="processes"),
+        Row(f"{what}, before the DAG is built", figures, taken["asking"], SECOND_PARSE_BOUND, "s"),
+        Row(f"{what}: dbt processes", figures, len(listed.calls), 0, "processes"),
     ]
 
 
 def at_once(bench: Bench) -> list[Row]:
     """Parser processes at once, and nothing kept yet."""
-    listed = Listed(bench.folder / "at-once", bench.sizes[0])
+    listed = Listed(bench.folder / "at-once", SIZES[0])
     os.environ["AIRFLOW__COSMOS_VENV__CACHE_DIR"] = str(bench.folder / "at-once" / "cache")
     children = []
     for _ in range(AT_ONCE):
@@ -242,11 +204,11 @@ def at_once(bench: Bench) -> list[Row]:
     failed = sum(bool(os.waitpid(child, 0)[1]) for child in children)
     return [
         Row(
-            what=f"{AT_ONCE} parsers at once on a cold cache: dbt processes",
-            figures=f"dbt ran: {listed.calls}; parsers without nodes: {failed}",
-            judged=len(listed.calls) + failed,
-            bound=1,
-            unit="processes",
+            f"{AT_ONCE} parsers at once on a cold cache: dbt processes",
+            f"dbt ran: {listed.calls}; parsers without nodes: {failed}",
+            len(listed.calls) + failed,
+            1,
+            "processes",
         )
     ]
 
@@ -255,40 +217,16 @@ def _ms(seconds: float) -> str:
     return f"{seconds * 1000:,.1f} ms"
 
 
-MEASUREMENTS: dict[str, Callable[[Bench], list[Row]]] = {
-    "load": loads,
-    "select": selections,
-    "growth": growth,
-    "second-parse": second_parse,
-    "at-once": at_once,
-}
-
-
-def main() -> int:
-    """Measure, print, store; 1 when a promise is not kept."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=10, help="how often each figure is taken (default 10)")
-    parser.add_argument("--only", choices=MEASUREMENTS, help="this measurement alone; nothing is stored then")
-    parser.add_argument(
-        "--quick", action="store_true", help="few rounds of small projects, to see that it runs; nothing is stored"
-    )
-    options = parser.parse_args()
+if __name__ == "__main__":
     logging.disable(logging.CRITICAL)
     with throwaway_folder("cosmos-benchmark-") as folder:
-        bench = Bench(folder=folder, rounds=options.rounds)
-        if options.quick:
-            bench = Bench(folder=folder, rounds=2, sizes=(20, 50, 200, 1000))
-        # Imports what is imported late.
-        load(with_two_tests(bench.folder, 10), "model_00000")
-        chosen: Sequence[str] = [options.only] if options.only else list(MEASUREMENTS)
-        rows = [row for name in chosen for row in MEASUREMENTS[name](bench)]
-    words = f"CPU time but where a line says otherwise, the least of {bench.rounds} rounds."
-    text = f"# What loading and selecting cost\n\n{MACHINE}. {words}\n\n{table(rows)}\n"
-    print(text)
-    if not (options.only or options.quick):
-        store("loading", text, {"machine": MACHINE, "rows": [row.as_dict() for row in rows]})
-    return 0 if all(row.is_kept for row in rows) else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+        load(with_two_tests(folder, 10), "model_00000")  # imports what is imported late
+    measurements = {
+        "load": loads,
+        "select": selections,
+        "growth": growth,
+        "second-parse": second_parse,
+        "at-once": at_once,
+    }
+    how = "CPU time but where a line says otherwise, the least of {rounds} rounds."
+    sys.exit(main("loading", "What loading and selecting cost", measurements, rounds=10, how=how, description=__doc__))

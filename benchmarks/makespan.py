@@ -1,6 +1,6 @@
 """Benchmark of a whole DAG of a dbt project, beside astronomer-cosmos. Prints a table and stores it.
 
-    .venv/bin/python -m benchmarks.makespan [--rounds 3] [--with-pip]
+    .venv/bin/python -m benchmarks.makespan [--rounds 3]
 
 The example project's DAG, run by real schedulers with LocalExecutor and two slots. Each implementation has an
 environment of its own with the same Airflow; both are up all the time, and their DAGs take turns. A makespan goes from
@@ -10,28 +10,24 @@ Airflow's own share.
 
 from __future__ import annotations
 
-import argparse
-import os
 import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
 
 from benchmarks.airflows import RunFailed, RunningAirflow, running_airflow
-from benchmarks.environments import Row, table
+from benchmarks.harness import NO_BOUND, Bench, Row, main
 from benchmarks.makespan_dags import Contestant, Harbor, written
-from benchmarks.storing import MACHINE, store
 from benchmarks.warm import own_servers
 from benchmarks.workers import COSMOS, PYTHONS
-from pytest_cosmos_venv.throwaway import throwaway_folder
 from tests.postgres import IS_MISSING, started_postgres
 
 VIRTUALENV_BOUND, LOCAL_BOUND = 0.35, 0.5
-WARM, UV, PIP = "VIRTUALENV, warm", "Cosmos VIRTUALENV with uv", "Cosmos VIRTUALENV with pip"
+WARM, UV = "VIRTUALENV, warm", "Cosmos VIRTUALENV with uv"
 RUNNER, SUBPROCESS = "Cosmos LOCAL, dbt_runner", "Cosmos LOCAL, subprocess"
 FURTHER_ATTEMPTS = 3
 SHARES = {
@@ -42,7 +38,6 @@ SHARES = {
 CONTESTANTS = {
     WARM: Contestant(root="cosmos_venv", mode="virtualenv"),
     UV: Contestant(root="cosmos", mode="virtualenv"),
-    PIP: Contestant(root="cosmos", mode="virtualenv", installer="pip"),
     SUBPROCESS: Contestant(root="cosmos", mode="subprocess"),
     RUNNER: Contestant(root="cosmos", mode="dbt_runner"),
     "LOCAL, subprocess": Contestant(root="cosmos_venv", mode="subprocess"),
@@ -67,38 +62,26 @@ def beyond_share(ours: float, other: float, shares: Sequence[float]) -> float:
     return left / rest if left > 0 and rest > 0 else float("inf")
 
 
-def rows(makespans: Mapping[str, Sequence[float]]) -> list[Row]:
-    """The table.
-
-    :param makespans: of each DAG, in seconds.
-    """
+def rows(bench: Bench) -> list[Row]:
+    """The table."""
+    refuse_different_airflows()
+    makespans = measured(bench.folder, bench.rounds)
     seconds = {name: median(taken) for name, taken in makespans.items()}
     shares, ours = [seconds[name] for name in SHARES], seconds[WARM]
     faster = min(RUNNER, SUBPROCESS, key=lambda name: seconds[name])
     bounds = {UV: VIRTUALENV_BOUND, faster: LOCAL_BOUND}
     figures = ", ".join(f"{name} {taken:.1f} s" for name, taken in seconds.items())
     found = []
-    for name in (each for each in (UV, PIP, SUBPROCESS, RUNNER) if each in seconds):
-        found.append(
-            Row(
-                what=f"makespan beyond Airflow's own share, of {name}",
-                figures=figures if name == UV else "",
-                judged=beyond_share(ours, seconds[name], shares),
-                bound=bounds.get(name, float("inf")),
-            )
-        )
-        found.append(
-            Row(
-                what=f"the whole makespan, of {name}",
-                figures=f"{ours:.1f} s, {seconds[name]:.1f} s",
-                judged=ours / seconds[name],
-                bound=float("inf"),
-            )
-        )
+    for name in (UV, SUBPROCESS, RUNNER):
+        beyond = beyond_share(ours, seconds[name], shares)
+        what = f"makespan beyond Airflow's own share, of {name}"
+        found.append(Row(what, figures if name == UV else "", beyond, bounds.get(name, NO_BOUND)))
+        both = f"{ours:.1f} s, {seconds[name]:.1f} s"
+        found.append(Row(f"the whole makespan, of {name}", both, ours / seconds[name]))
     return found
 
 
-def measured(folder: Path, rounds: int, contestants: Mapping[str, Contestant]) -> dict[str, list[float]]:
+def measured(folder: Path, rounds: int) -> dict[str, list[float]]:
     """The makespans of each DAG, in turns; the first round builds, starts and fills caches."""
     with ExitStack() as stack:
         stack.enter_context(own_servers())
@@ -106,13 +89,13 @@ def measured(folder: Path, rounds: int, contestants: Mapping[str, Contestant]) -
         harbor = Harbor.make(folder, postgres.apart("harbor"))
         airflows: dict[str, RunningAirflow] = {}
         for root, python in PYTHONS.items():
-            mine = [each for each in contestants.values() if each.root == root]
+            mine = [each for each in CONTESTANTS.values() if each.root == root]
             written(mine, harbor, folder / root / "dags")
             variables = {"TMPDIR": tempfile.gettempdir()}  # servers are looked for there
             airflows[root] = stack.enter_context(running_airflow(python, folder / root, variables))
-        makespans: dict[str, list[float]] = {name: [] for name in contestants}
+        makespans: dict[str, list[float]] = {name: [] for name in CONTESTANTS}
         for number in range(rounds + 1):
-            for name, each in contestants.items():
+            for name, each in CONTESTANTS.items():
                 if name in SHARES and not number:  # nothing of them has to be built
                     continue
                 seconds = _run(airflows[each.root], each.dag_id, f"round-{number}", may_fail=each.root == "cosmos")
@@ -132,10 +115,10 @@ def _run(airflow: RunningAirflow, dag_id: str, run_id: str, *, may_fail: bool) -
     return airflow.run(dag_id, run_id)
 
 
-def airflow_version() -> str:
-    """The version of Airflow, which must be the same in both environments.
+def refuse_different_airflows() -> None:
+    """Refuse to compare different releases of Airflow.
 
-    :raises SystemExit: when they have different ones, or something is missing.
+    :raises SystemExit: when both environments have different ones, or something is missing.
     """
     if IS_MISSING or not COSMOS.exists():
         raise SystemExit("PostgreSQL or astronomer-cosmos is missing in .cache/envs: make test-env makes them")
@@ -143,30 +126,9 @@ def airflow_version() -> str:
     said = {root: subprocess.check_output([str(python), "-c", asked], text=True) for root, python in PYTHONS.items()}
     if len(set(said.values())) > 1:
         raise SystemExit(f"the environments have different Airflows, which is no comparison: {said}")
-    return said["cosmos"].split()[0]
-
-
-def main() -> int:
-    """Measure, print, store; 1 when a promise is not kept."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=3, help="how often each figure is taken (default 3)")
-    parser.add_argument("--with-pip", action="store_true", help="Cosmos with pip beside, which takes minutes more")
-    options = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # Airflows end with it
-    airflow = airflow_version()
-    before = os.getloadavg()[0]
-    chosen = {name: each for name, each in CONTESTANTS.items() if options.with_pip or name != PIP}
-    with throwaway_folder("cosmos-benchmark-") as folder:
-        makespans = measured(folder, options.rounds, chosen)
-    found, load = rows(makespans), [before, os.getloadavg()[0]]
-    machine = f"{MACHINE}, Airflow {airflow}"
-    words = f"Medians of {options.rounds} rounds; load before {load[0]:.1f}, after {load[1]:.1f}. {READING}"
-    text = f"# What a whole DAG takes\n\n{machine}. {words}\n\n{table(found)}\n"
-    print(text)
-    judged = [row.as_dict() for row in found]
-    store("makespan", text, {"machine": machine, "load": load, "makespans": makespans, "rows": judged})
-    return 0 if all(row.is_kept for row in found) else 1
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # Airflows end with it
+    how = f"Medians of {{rounds}} rounds. {READING}"
+    sys.exit(main("makespan", "What a whole DAG takes", {"dag": rows}, rounds=3, how=how, description=__doc__))

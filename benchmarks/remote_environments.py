@@ -8,12 +8,10 @@ Processor time counts too: of the process that does the work and of those that i
 
 from __future__ import annotations
 
-import argparse
 import functools
 import json
 import os
 import re
-import shutil
 import socket
 import subprocess
 import sys
@@ -21,16 +19,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.environments import Row, table
-from benchmarks.storing import MACHINE, store
-from benchmarks.workers import ROOT
-from pytest_cosmos_venv.throwaway import throwaway_folder
+from benchmarks.harness import ROOT, Bench, Row, cpu_seconds, in_turns, main, ratio, uv_commands, wall_seconds
 
 REQUIREMENTS = ("dbt-core==1.11.16", "dbt-duckdb==1.11.1")
 WHEELS = ROOT / ".cache" / "wheelhouse"
@@ -105,22 +101,6 @@ class Taken:
 
     seconds: float
     processors: float
-
-
-@dataclass(kw_only=True)
-class Series:
-    """What is measured in turns."""
-
-    taken: dict[str, list[Taken]] = field(default_factory=dict)
-
-    def add(self, what: str, taken: Taken) -> None:
-        self.taken.setdefault(what, []).append(taken)
-
-    def seconds(self, what: str) -> list[float]:
-        return [each.seconds for each in self.taken[what]]
-
-    def processors(self, what: str) -> list[float]:
-        return [each.processors for each in self.taken[what]]
 
 
 @contextmanager
@@ -226,54 +206,47 @@ def _environ(folder: Path) -> dict[str, str]:
 
 def build_bare(where: Path, options: Sequence[str], environ: Mapping[str, str]) -> Taken:
     """``uv venv``, ``uv pip install --compile-bytecode`` and one import of dbt."""
-    uv = shutil.which("uv", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}") or "uv"
-    python = str(where / "bin" / "python")
-    commands = [
-        [uv, "venv", "--quiet", "--python", os.path.realpath(sys.executable), str(where)],
-        [uv, "pip", "install", "--quiet", "--compile-bytecode", "--python", python, *options, *REQUIREMENTS],
-        [python, "-c", "import dbt.cli.main"],
-    ]
-    began, before = time.perf_counter(), os.times()
-    for command in commands:
-        subprocess.run(command, env=environ, check=True)
-    after = os.times()
-    used = after.children_user + after.children_system - before.children_user - before.children_system
-    return Taken(time.perf_counter() - began, used)
+    commands = uv_commands(where, "--compile-bytecode", *options, *REQUIREMENTS)
+    wall: list[float] = []
+
+    def build() -> None:
+        for command in [*commands, [str(where / "bin" / "python"), "-c", "import dbt.cli.main"]]:
+            subprocess.run(command, env=environ, check=True)
+
+    processors = cpu_seconds(lambda: wall.append(wall_seconds(build)))
+    return Taken(wall[0], processors)
 
 
-def measure(folder: Path, rounds: int) -> Series:
-    """Measure everything in turns, once before that is not counted. Nothing is deleted meanwhile: ext4 looks for inodes
-    that were not in use a minute ago.
+def measure(bench: Bench) -> dict[str, list[Taken]]:
+    """Measure everything in turns. Nothing is deleted meanwhile: ext4 looks for inodes that were not in use a minute
+    ago.
     """
-    series = Series()
+    folder, places = bench.folder, count()
     (folder / "index").mkdir()
     with s3_server(folder) as endpoint, index_server(folder / "index") as index:
         local = ["--no-index", "--find-links", str(WHEELS)]
         with worker(folder, endpoint, local) as do:
             machine = folder / "machine"  # an environment is fetched to the path where it was built
-            series.add("push", do("push", machine))
+            do("push", machine)
             machine.rename(folder / "builder")
-            for number in range(-1, rounds):
-                place = folder / f"round-{number}"
-                place.mkdir()
-                empty = {**_environ(folder), "UV_CACHE_DIR": str(place / "uv-cache")}
-                found = {
-                    "warm": build_bare(place / "warm", local, _environ(folder)),
-                    "bare": do("bare", place / "bare"),
-                    "fetch": do("fetch", machine),
-                    "empty": build_bare(place / "empty", ["--index-url", index], empty),
-                }
-                machine.rename(place / "fetch")
-                for what, taken in found.items():
-                    if number >= 0:
-                        series.add(what, taken)
-    return series
 
+            def fetch() -> Taken:
+                taken = do("fetch", machine)
+                machine.rename(folder / f"fetched-{next(places)}")
+                return taken
 
-def file_system_of(folder: Path) -> str:
-    """The name of the file system of a folder."""
-    found = subprocess.run(["df", "--output=fstype", str(folder)], capture_output=True, text=True, check=True)
-    return found.stdout.split()[-1]
+            def build_empty() -> Taken:
+                place = folder / f"empty-{next(places)}"
+                environ = {**_environ(folder), "UV_CACHE_DIR": str(place / "uv-cache")}
+                return build_bare(place / "environment", ["--index-url", index], environ)
+
+            ways = {
+                "warm": lambda: build_bare(folder / f"warm-{next(places)}", local, _environ(folder)),
+                "bare": lambda: do("bare", folder / f"bare-{next(places)}"),
+                "fetch": fetch,
+                "empty": build_empty,
+            }
+            return in_turns(ways, bench.rounds)
 
 
 FLOORS = {
@@ -283,70 +256,22 @@ FLOORS = {
 }
 
 
-def rows_of(series: Series) -> list[Row]:
+def rows(bench: Bench) -> list[Row]:
     """The lines of the table: wall time, then processor time."""
-    rows = []
+    taken, found = measure(bench), []
     for floor, what in FLOORS.items():
-        for name, of in (("wall", series.seconds), ("processor", series.processors)):
-            ours, theirs = of("fetch"), of(floor)
-            ratio = median(mine / bare for mine, bare in zip(ours, theirs, strict=True))
+        for name, field in (("wall", "seconds"), ("processor", "processors")):
+            ours, theirs = ([getattr(each, field) for each in taken[way]] for way in ("fetch", floor))
             figures = f"{median(ours):.2f} s, of {median(theirs):.2f} s ({min(ours):.2f}, of {min(theirs):.2f} at best)"
-            rows.append(Row(what=f"{what}: {name} time", figures=figures, judged=ratio, bound=REMOTE_BOUNDS[floor]))
-    return rows
-
-
-def main() -> int:
-    """Measure, print, store; 1 when a promise is not kept."""
-    return report(
-        "remote-environments",
-        (__doc__ or "").partition("\n")[0],
-        measure,
-        rows_of,
-        rounds=7,
-        title="What fetching an environment costs",
-        subject=": 180 MB, 6,500 files, packed 50 MB",
-        note=" Fetching ends when the disk has everything, which nothing that it is compared with waits for.",
-    )
-
-
-def report(
-    name: str,
-    description: str,
-    measured: Callable[[Path, int], Series],
-    judged: Callable[[Series], list[Row]],
-    *,
-    rounds: int,
-    title: str,
-    subject: str,
-    note: str = "",
-) -> int:
-    """Take a series as the command line says, print its table and store it; 1 when a promise is not kept.
-
-    :param name: of the stored files.
-    :param description: of the command.
-    :param measured: takes the series in a folder, in so many rounds.
-    :param judged: makes its rows.
-    :param rounds: how many where the command line does not say it.
-    :param title: of the table.
-    :param subject: what there is to say behind the names of the packages.
-    :param note: a sentence behind how it was measured.
-    """
-    parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--rounds", type=int, default=rounds, help=f"how often each figure is taken (default {rounds})")
-    parser.add_argument("--at", type=Path, help="the folder below which everything is made (default: TMPDIR)")
-    options = parser.parse_args()
-    with throwaway_folder("cosmos-benchmark-", within=options.at) as folder:
-        series, file_system = measured(folder, options.rounds), file_system_of(folder)
-    rows = judged(series)
-    text = (
-        f"# {title}\n\n{MACHINE}. {' and '.join(REQUIREMENTS)}{subject}. Medians of {options.rounds} rounds, on "
-        f"{file_system}; each ratio is that of one round.{note}\n\n{table(rows)}\n"
-    )
-    print(text)
-    figures = {what: [vars(each) for each in taken] for what, taken in series.taken.items()}
-    store(name, text, {"machine": MACHINE, "rows": [row.as_dict() for row in rows], "taken": figures})
-    return 0 if all(row.is_kept for row in rows) else 1
+            found.append(Row(f"{what}: {name} time", figures, ratio(ours, theirs), REMOTE_BOUNDS[floor]))
+    return found
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    how = (
+        f"{' and '.join(REQUIREMENTS)}: 180 MB, 6,500 files, packed 50 MB. Medians of {{rounds}} rounds; each ratio is "
+        "that of one round. Fetching ends when the disk has everything, which nothing that it is compared with waits "
+        "for."
+    )
+    title = "What fetching an environment costs"
+    sys.exit(main("remote-environments", title, {"fetch": rows}, rounds=7, how=how, description=__doc__))

@@ -1,26 +1,20 @@
 """Benchmark of finding out that a seed is unchanged: hashing, beside the plain work beneath, and a skipped task.
 
-``python -m benchmarks.seeds`` takes about a minute. Prints a table and stores it, but for ``--quick``.
+``python -m benchmarks.seeds`` takes about a minute. Prints a table and stores it.
 """
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import os
-import resource
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.environments import Row, table
-from benchmarks.storing import MACHINE, store
-from pytest_cosmos_venv.throwaway import throwaway_folder
+from benchmarks.harness import Bench, Row, cpu_seconds, in_turns, main
 
-MEBIBYTE = 2**20
+MEBIBYTES = 1024
 MEMORY = """
 import re, sys
 from pathlib import Path
@@ -34,7 +28,8 @@ print(most() - before)
 FIRST_SKIP = """
 import sys
 from pathlib import Path
-from benchmarks.seeds import cpu_seconds, unchanged_seed
+from benchmarks.harness import cpu_seconds
+from benchmarks.seeds import unchanged_seed
 from cosmos_venv.compat import variable
 operator = unchanged_seed(Path(sys.argv[1]))
 variable("none")  # the store of Variables apart: a task's process has it loaded
@@ -42,81 +37,28 @@ print("SECONDS", cpu_seconds(lambda: operator.execute({})))
 """
 
 
-def main() -> int:
-    """Measure, print, store; 1 when a promise is not kept."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=10, help="of which the fastest counts (default 10)")
-    parser.add_argument(
-        "--quick", action="store_true", help="a small file, to see that it runs; nothing is stored then"
-    )
-    options = parser.parse_args()
-    with throwaway_folder("cosmos-venv-benchmark-") as folder:
-        found = hashing(folder, 64 if options.quick else 1024, options.rounds)
-        found |= skipping(folder, options.rounds)
-    rows = judged(found)
-    words = f"The least of {options.rounds} rounds, in CPU time; the file lies in the page cache."
-    text = f"# What it costs to find a seed unchanged\n\n{MACHINE}. {words}\n\n{table(rows)}\n"
-    print(text)
-    if not options.quick:
-        store("seeds", text, {"machine": MACHINE, "found": found, "is_kept": {row.what: row.is_kept for row in rows}})
-    return 0 if all(row.is_kept for row in rows) else 1
-
-
-def judged(found: Mapping[str, float]) -> list[Row]:
-    """The figures beside their bounds."""
-    ours, library, program = (found[f"{name}_seconds"] for name in ("hashing", "hashlib", "sha256sum"))
-    size = f"{found['mebibytes']:.0f} MiB"
-    return [
-        Row(
-            what=f"hash of {size}, beside the faster of hashlib and sha256sum",
-            figures=f"{ours:.2f} s; hashlib {library:.2f} s, sha256sum {program:.2f} s",
-            judged=ours / min(library, program),
-            bound=1 / 0.9,
-        ),
-        Row(
-            what=f"memory above the interpreter for {size}",
-            figures="the most that the process ever held",
-            judged=found["memory_mebibytes"],
-            bound=64.0,
-            unit="MiB",
-        ),
-        Row(
-            what="a task that skips its seed",
-            figures="its execute, without the store of Variables",
-            judged=found["skip_milliseconds"],
-            bound=20.0,
-            unit="ms",
-        ),
-        Row(
-            what="the first such task of a process",
-            figures="the same, with what it imports",
-            judged=found["first_skip_milliseconds"],
-            bound=20.0,
-            unit="ms",
-        ),
-    ]
-
-
-def hashing(folder: Path, mebibytes: int, rounds: int) -> dict[str, float]:
-    """CPU seconds for one file that lies in the page cache."""
+def hashing(bench: Bench) -> list[Row]:
+    """The hash of one file that lies in the page cache."""
     from cosmos_venv.operators.seeds.seed_checksum import read_content
 
-    path = folder / "large.csv"
+    path = bench.folder / "large.csv"
     with path.open("wb") as file:
-        for _ in range(mebibytes):
-            file.write(os.urandom(MEBIBYTE))
-    ours = least(rounds, lambda: read_content(path))
-    library = least(rounds, lambda: digest_of_hashlib(path))
-    program = least(rounds, lambda: subprocess.run(["sha256sum", path], check=True, capture_output=True))
-    memory = subprocess.run([sys.executable, "-c", MEMORY, path], check=True, capture_output=True, text=True).stdout
-    path.unlink()
-    return {
-        "mebibytes": float(mebibytes),
-        "hashing_seconds": ours,
-        "hashlib_seconds": library,
-        "sha256sum_seconds": program,
-        "memory_mebibytes": int(memory) / 1024,
+        for _ in range(MEBIBYTES):
+            file.write(os.urandom(2**20))
+    ways = {
+        "ours": lambda: cpu_seconds(lambda: read_content(path)),
+        "hashlib": lambda: cpu_seconds(lambda: digest_of_hashlib(path)),
+        "sha256sum": lambda: cpu_seconds(lambda: subprocess.run(["sha256sum", path], check=True, capture_output=True)),
     }
+    taken = {name: min(seconds) for name, seconds in in_turns(ways, bench.rounds).items()}
+    memory = subprocess.run([sys.executable, "-c", MEMORY, path], check=True, capture_output=True, text=True).stdout
+    judged = taken["ours"] / min(taken["hashlib"], taken["sha256sum"])
+    figures = f"{taken['ours']:.2f} s; hashlib {taken['hashlib']:.2f} s, sha256sum {taken['sha256sum']:.2f} s"
+    most = "the most that the process ever held"
+    return [
+        Row(f"hash of {MEBIBYTES} MiB, beside the faster of hashlib and sha256sum", figures, judged, 1 / 0.9),
+        Row(f"memory above the interpreter for {MEBIBYTES} MiB", most, int(memory) / 1024, 64.0, "MiB"),
+    ]
 
 
 def digest_of_hashlib(path: Path) -> str:
@@ -130,20 +72,23 @@ def digest_of_hashlib(path: Path) -> str:
         return digest.hexdigest()
 
 
-def skipping(folder: Path, rounds: int) -> dict[str, float]:
-    """CPU milliseconds of ``execute`` of a small seed that is unchanged, the store of Variables apart.
+def skipping(bench: Bench) -> list[Row]:
+    """``execute`` of a small seed that is unchanged, the store of Variables apart.
 
     The first one of a process imports what only such a task needs.
     """
+    command = [sys.executable, "-c", FIRST_SKIP, str(bench.folder)]
     firsts = [
-        subprocess.run([sys.executable, "-c", FIRST_SKIP, folder], check=True, capture_output=True, text=True).stdout
-        for _ in range(rounds)
+        float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.rpartition("SECONDS")[2])
+        for _ in range(bench.rounds)
     ]
-    operator = unchanged_seed(folder)
-    return {
-        "skip_milliseconds": 1000 * least(max(rounds, 20), lambda: operator.execute({})),
-        "first_skip_milliseconds": 1000 * min(float(each.rpartition("SECONDS")[2]) for each in firsts),
-    }
+    operator = unchanged_seed(bench.folder)
+    later = min(cpu_seconds(lambda: operator.execute({})) for _ in range(max(bench.rounds, 20)))
+    apart = "its execute, without the store of Variables"
+    return [
+        Row("a task that skips its seed", apart, 1000 * later, 20.0, "ms"),
+        Row("the first such task of a process", "the same, with what it imports", 1000 * min(firsts), 20.0, "ms"),
+    ]
 
 
 def unchanged_seed(folder: Path) -> Any:
@@ -175,21 +120,7 @@ def unchanged_seed(folder: Path) -> Any:
     return operator
 
 
-def least(rounds: int, work: Callable[[], object]) -> float:
-    """CPU seconds, children included: others may be using the machine."""
-    return min(cpu_seconds(work) for _ in range(rounds))
-
-
-def cpu_seconds(work: Callable[[], object]) -> float:
-    before = time.process_time() + children()
-    work()
-    return time.process_time() + children() - before
-
-
-def children() -> float:
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    how = "The least of {rounds} rounds, in CPU time; the file lies in the page cache."
+    title, measurements = "What it costs to find a seed unchanged", {"hashing": hashing, "skipping": skipping}
+    sys.exit(main("seeds", title, measurements, rounds=10, how=how, description=__doc__))

@@ -13,10 +13,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from benchmarks.harness import ROOT
 from conformance.reporting.report import read_report
 from pytest_cosmos_venv.throwaway import throwaway_folder
 
-ROOT = Path(__file__).resolve().parent.parent
 DEADLINE = 3600.0
 """Seconds for one run: longer is a hang."""
 WORKERS = 2

@@ -7,7 +7,6 @@ Warm and bare commands take turns, on a real dbt-duckdb, so that a busy machine 
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import shutil
@@ -15,18 +14,18 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import psutil
 
-from benchmarks.environments import Row, table
-from benchmarks.local import DBT, MODEL, Bench, large_project
-from benchmarks.storing import MACHINE, store
+from benchmarks.harness import Bench, Measurement, Row, cpu_seconds, in_turns, main, ratio
+from benchmarks.local import DBT, MODEL, example
 from benchmarks.warm_tasks import beside_cosmos
 from cosmos_venv.dbt.native.engine import PYTHON
 from cosmos_venv.dbt.warm import servers
@@ -42,6 +41,7 @@ LARGE_TASK_BOUNDS = (0.40, float("inf"), float("inf"))
 LONGEST_PREPARATION = 120.0
 LOOK_AGAIN = 0.2
 COMMANDS = 1000
+NAMES = ("wall", "processor")
 # A dbt that has imported its entry point and adapters, and one that has also what its commands import as they run.
 IMPORTED = "import dbt.cli.main, dbt.adapters.duckdb, dbt.adapters.postgres; print(flush=True); input()"
 IMPORTED_ALL = """
@@ -89,56 +89,54 @@ def _bare_seconds(words: Sequence[str], cwd: Path) -> float:
     return time.perf_counter() - began
 
 
-def _compared(what: str, words: Sequence[str], cwd: Path, rounds: int, bound: float) -> Row:
-    _seconds(words, cwd, start=_warm())
-    _bare_seconds(words, cwd)
-    _server()
-    warm, bare = [], []
-    for _ in range(rounds):
-        warm.append(_seconds(words, cwd, start=_warm()))
-        bare.append(_bare_seconds(words, cwd))
-    figures = f"{median(warm):.2f} s; bare dbt {median(bare):.2f} s"
-    return Row(what=what, figures=figures, judged=median(w / b for w, b in zip(warm, bare, strict=True)), bound=bound)
-
-
-@dataclass
+@dataclass(frozen=True, kw_only=True)
 class Taken:
-    """Seconds that the rounds of one kind of command have taken."""
+    """Seconds that one command has taken: all, and of processors."""
 
-    wall: list[float] = field(default_factory=list)
-    processor: list[float] = field(default_factory=list)
-
-    def row(self, what: str, bare: Taken, bound: float) -> Row:
-        """Beside the bare dbt of the same rounds."""
-        by_processor = median(ours / alone for ours, alone in zip(self.processor, bare.processor, strict=True))
-        figures = (
-            f"{median(self.wall):.2f} s, processor {median(self.processor):.2f} s; bare dbt {median(bare.wall):.2f} s, "
-            f"processor {median(bare.processor):.2f} s ({by_processor:.3f} of it)"
-        )
-        judged = median(ours / alone for ours, alone in zip(self.wall, bare.wall, strict=True))
-        return Row(what=what, figures=figures, judged=judged, bound=bound)
+    wall: float
+    processor: float
 
 
-def _compared_with_processor(what: str, words: Sequence[str], cwd: Path, rounds: int) -> Row:
-    """Warm and bare, in the same turns; by processor time too."""
+def _warm_taken(words: Sequence[str], cwd: Path, *, keeps_project: bool = False) -> Taken:
+    """By a command of the server. Its processor time is that of all that the server has forked."""
+    before = _processor_seconds()
+    wall = _seconds(words, cwd, start=_warm(keeps_project=keeps_project))
+    return Taken(wall=wall, processor=_processor_seconds() - before)
+
+
+def _bare_taken(words: Sequence[str], cwd: Path) -> Taken:
+    wall: list[float] = []
+    processor = cpu_seconds(lambda: wall.append(_bare_seconds(words, cwd)))
+    return Taken(wall=wall[0], processor=processor)
+
+
+def _compared(
+    words: Sequence[str], cwd: Path, rounds: int, bounds: Mapping[str, float], *, keeps_project: bool = False
+) -> list[Row]:
+    """Warm, warm with the parsed project kept where that is asked for, and bare, in the same turns.
+
+    :param bounds: what is measured to its bound: of the warm command, and of that with the project kept.
+    """
     _seconds(words, cwd, start=_warm())
     _bare_seconds(words, cwd)
     _server()
-    warm, bare = Taken(), Taken()
-    for _ in range(rounds):
-        before = _processor_seconds()
-        warm.wall.append(_seconds(words, cwd, start=_warm()))
-        warm.processor.append(_processor_seconds() - before)
-        before = _children_seconds()
-        bare.wall.append(_bare_seconds(words, cwd))
-        bare.processor.append(_children_seconds() - before)
-    return warm.row(f"{what}, warm", bare, LARGE_BOUND)
+    ways = [partial(_warm_taken, words, cwd)]
+    if keeps_project:
+        _seconds(words, cwd, start=_warm(keeps_project=True))
+        _server(keeps_project=True)
+        ways.append(partial(_warm_taken, words, cwd, keeps_project=True))
+    taken = in_turns({**dict(zip(bounds, ways, strict=True)), "bare": partial(_bare_taken, words, cwd)}, rounds)
+    return [_row(what, taken[what], taken["bare"], bound) for what, bound in bounds.items()]
 
 
-def _children_seconds() -> float:
-    """CPU seconds of the processes that this one has started and that have ended."""
-    times = os.times()
-    return times.children_user + times.children_system
+def _row(what: str, ours: Sequence[Taken], bare: Sequence[Taken], bound: float) -> Row:
+    """Beside the bare dbt of the same rounds."""
+    walls, processors = ([[getattr(each, name) for each in taken] for taken in (ours, bare)] for name in NAMES)
+    figures = (
+        f"{median(walls[0]):.2f} s, processor {median(processors[0]):.2f} s; bare dbt {median(walls[1]):.2f} s, "
+        f"processor {median(processors[1]):.2f} s ({ratio(*processors):.3f} of it)"
+    )
+    return Row(what, figures, ratio(*walls), bound)
 
 
 def _processor_seconds() -> float:
@@ -168,9 +166,10 @@ def _server() -> psutil.Process:
 
 def small(bench: Bench) -> list[Row]:
     """One model of the example project."""
-    words, project = ["run", "--select", MODEL, "--profiles-dir", "."], bench.example()
-    row = _compared("small project, dbt run of one model, warm", words, project, bench.rounds, SMALL_BOUND)
-    return [row, *beside_cosmos("small project", bench, project, MODEL, SMALL_TASK_BOUNDS)]
+    words, project = ["run", "--select", MODEL, "--profiles-dir", "."], example(bench.folder)
+    bounds = {"small project, dbt run of one model, warm": SMALL_BOUND}
+    rows = _compared(words, project, bench.rounds, bounds)
+    return [*rows, *beside_cosmos("small project", bench, project, MODEL, SMALL_TASK_BOUNDS)]
 
 
 def large(bench: Bench) -> list[Row]:
@@ -180,8 +179,26 @@ def large(bench: Bench) -> list[Row]:
     (bench.folder / "profiles.yml").write_text(json.dumps({"harbor": {"target": "dev", "outputs": {"dev": database}}}))
     shutil.copy(bench.folder / "profiles.yml", project)
     words = ["run", "--select", "model_7", "--profiles-dir", str(bench.folder)]
-    row = _compared_with_processor("1,000 models, valid partial_parse, one model", words, project, bench.rounds)
-    return [row, *beside_cosmos("1,000 models", bench, project, "model_7", LARGE_TASK_BOUNDS)]
+    what = "1,000 models, valid partial_parse, one model"
+    bounds = {f"{what}, warm": LARGE_BOUND, f"{what}, with the parsed project kept": KEPT_BOUND}
+    rows = _compared(words, project, bench.rounds, bounds, keeps_project=True)
+    return [*rows, *beside_cosmos("1,000 models", bench, project, "model_7", LARGE_TASK_BOUNDS)]
+
+
+def large_project(project: Path) -> Path:
+    """A thousand models, parsed once by dbt, into a folder beside the project."""
+    (project / "models").mkdir(parents=True)
+    (project / "dbt_project.yml").write_text("name: large\nversion: '1.0'\nprofile: harbor\n")
+    (project.parent / "profiles.yml").write_text("harbor: {target: dev, outputs: {dev: {type: duckdb, path: none}}}\n")
+    for number in range(1000):
+        folder = project / "models" / f"area_{number % 20}"
+        folder.mkdir(exist_ok=True)
+        (folder / f"model_{number}.sql").write_text("select 1 as id\n")
+        columns = f"columns: [{{name: id, description: the number of {number}, data_tests: [unique, not_null]}}]"
+        (folder / f"model_{number}.yml").write_text(f"models: [{{name: model_{number}, {columns}}}]\n")
+    words = ["parse", "--project-dir", str(project), "--profiles-dir", str(project.parent)]
+    _bare_seconds([*words, "--target-path", str(project.parent / "target")], project.parent)
+    return project
 
 
 def memory(bench: Bench) -> list[Row]:
@@ -196,7 +213,7 @@ def memory(bench: Bench) -> list[Row]:
         f"{server / 1e6:.0f} MB; a dbt that has imported the same {same / 1e6:.0f} MB, "
         f"its entry point and adapters alone {less / 1e6:.0f} MB"
     )
-    return [Row(what="memory of an idle server", figures=figures, judged=server / same, bound=MEMORY_BOUND)]
+    return [Row("memory of an idle server", figures, server / same, MEMORY_BOUND)]
 
 
 def _imported(code: str, *words: str) -> int:
@@ -227,17 +244,7 @@ def many(bench: Bench) -> list[Row]:
         f"children {len(server.children())}"
     )
     judged = (before + max(grown, 0)) / before if not left else float("inf")
-    return [
-        Row(
-            what=f"{COMMANDS:,} commands through one server: memory after over before",
-            figures=figures,
-            judged=judged,
-            bound=1.01,
-        )
-    ]
-
-
-MEASUREMENTS: dict[str, Callable[[Bench], list[Row]]] = {"small": small, "large": large, "memory": memory, "many": many}
+    return [Row(f"{COMMANDS:,} commands through one server: memory after over before", figures, judged, 1.01)]
 
 
 @contextmanager
@@ -261,25 +268,15 @@ def _end_servers() -> None:
                 psutil.Process(state["pid"]).wait(LONGEST_PREPARATION)
 
 
-def main() -> int:
-    """Measure, print, store; 1 when a promise is not kept."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=8, help="how often each figure is taken (default 8)")
-    parser.add_argument("--only", choices=MEASUREMENTS, help="this measurement alone; nothing is stored then")
-    options = parser.parse_args()
-    with throwaway_folder("cosmos-benchmark-") as folder, own_servers():
-        bench = Bench(folder=folder, rounds=options.rounds)
-        rows = []
-        for name in [options.only] if options.only else MEASUREMENTS:
-            rows += MEASUREMENTS[name](bench)
-            _end_servers()  # or the next one would ask servers of other environments too
-            print(f"measured: {name}", file=sys.stderr, flush=True)
-    text = f"# What a warm dbt costs\n\n{MACHINE}. Medians of {options.rounds} rounds; wall time.\n\n{table(rows)}\n"
-    print(text)
-    if not options.only:
-        store("warm", text, {"machine": MACHINE, "rows": [row.as_dict() for row in rows]})
-    return 0 if all(row.is_kept for row in rows) else 1
+def _with_own_servers(measure: Measurement) -> Measurement:
+    def measured(bench: Bench) -> list[Row]:
+        with own_servers():
+            return measure(bench)
+
+    return measured
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    measurements = {each.__name__: _with_own_servers(each) for each in (small, large, memory, many)}
+    how = "Medians of {rounds} rounds; wall time."
+    sys.exit(main("warm", "What a warm dbt costs", measurements, rounds=8, how=how, description=__doc__))

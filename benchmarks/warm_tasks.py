@@ -9,12 +9,14 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 
-from benchmarks.environments import REAL, REAL_WHEELS, Row
-from benchmarks.local import DBT, Bench, Contestant
-from benchmarks.workers import ROOT, Implementation, TaskRun, workers
+from benchmarks.environments import REAL, REAL_WHEELS
+from benchmarks.harness import NO_BOUND, ROOT, Bench, Row, in_turns, ratio
+from benchmarks.local import DBT, Contestant
+from benchmarks.workers import Implementation, TaskRun, workers
 
 OURS_WARM = "cosmos_venv virtualenv, warm"
 COSMOS_UV = "cosmos virtualenv with uv"
@@ -67,25 +69,24 @@ def beside_cosmos(what: str, bench: Bench, project: Path, select: str, bounds: t
 
     :param bounds: for these three.
     """
-    runs: dict[str, list[TaskRun]] = {each.name: [] for each in CONTESTANTS}
-    for number in range(bench.rounds + 1):
-        for each in CONTESTANTS:
-            alone = DBT / "bin" / "dbt" if each.name == OURS_WARM else None
-            run = each.task(bench, project, select=select, alone=alone)
-            if number:  # the first round builds, starts the server and fills caches
-                runs[each.name].append(run)
-    ours = runs[OURS_WARM]
-    others = {"bare dbt": [run.alone for run in ours]}
+
+    def task(each: VirtualenvContestant | Contestant) -> TaskRun:
+        alone = DBT / "bin" / "dbt" if each.name == OURS_WARM else None
+        return each.task(bench, project, select=select, alone=alone)
+
+    runs = in_turns({each.name: partial(task, each) for each in CONTESTANTS}, bench.rounds)
+    ours = [run.seconds for run in runs[OURS_WARM]]
+    others = {"bare dbt": [run.alone for run in runs[OURS_WARM]]}
     others |= {name: [run.seconds for run in found] for name, found in runs.items() if name != OURS_WARM}
     figures = ", ".join(f"{name} {median(seconds):.2f} s" for name, seconds in others.items())
-    figures = f"ours {median(run.seconds for run in ours):.2f} s; {figures}"
+    figures = f"ours {median(ours):.2f} s; {figures}"
     judged = dict(zip(("bare dbt", COSMOS_UV, COSMOS_RUNNER), bounds, strict=True))
     return [
         Row(
-            what=f"{what}, warm task over {name}",
-            figures=figures if name == "bare dbt" else "",
-            judged=median(mine.seconds / other for mine, other in zip(ours, others[name], strict=True)),
-            bound=judged.get(name, float("inf")),
+            f"{what}, warm task over {name}",
+            figures if name == "bare dbt" else "",
+            ratio(ours, seconds),
+            judged.get(name, NO_BOUND),
         )
-        for name in others
+        for name, seconds in others.items()
     ]

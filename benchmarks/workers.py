@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
+from benchmarks.harness import ROOT
+
 PROJECT = {
     "dbt_project.yml": "name: harbor\nversion: '1.0'\nprofile: harbor\n",
     "models/piers.sql": "select 1 as id\n",

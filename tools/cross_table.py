@@ -18,7 +18,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from benchmarks.suite_run import ROOT, run_suite
+from benchmarks.harness import ROOT
+from benchmarks.suite_run import run_suite
 from conformance.requirements import read_specification
 from pytest_cosmos_venv.throwaway import throwaway_folder
 from tests.conformance.mutants import catalogue  # noqa: F401 - registers them

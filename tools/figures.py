@@ -16,8 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.storing import RESULTS
-from benchmarks.suite_run import ROOT
+from benchmarks.harness import RESULTS, ROOT
 
 PAGE = ROOT / "README.md"
 BEGIN, END = "<!-- figures of benchmarks/results: make figures writes them -->", "<!-- end of the figures -->"

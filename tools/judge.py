@@ -16,7 +16,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.suite_run import ROOT, run_suite
+from benchmarks.harness import ROOT
+from benchmarks.suite_run import run_suite
 from conformance import SPECIFICATION_VERSION, command
 from conformance.reporting.kept_reports import README, REPORT, SERVERS_REPORT, kept_folders, reproducing_words, versions
 from conformance.reporting.report import read_report

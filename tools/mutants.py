@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.suite_run import ROOT
+from benchmarks.harness import ROOT
 from pytest_cosmos_venv.throwaway import throwaway_folder
 
 _IN_MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of its own is made in it

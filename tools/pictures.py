@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.airflows import RunningAirflow, running_airflow
-from benchmarks.suite_run import ROOT
+from benchmarks.harness import ROOT
 from conformance.reporting.html_page import page
 from conformance.reporting.kept_reports import REPORT, versions
 from conformance.reporting.report import read_report
