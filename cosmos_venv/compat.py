@@ -1,6 +1,9 @@
 """The names and services of Airflow, of 2.10 and later and of 3.x, and what differs between these releases.
 
 No other module asks which Airflow this is. Importing this module imports Airflow.
+
+Private names of Airflow stand here alone, each with the releases in which it was seen. A test looks for each of them in
+each release, and names what has moved: ``test_compat__private_names.py``.
 """
 
 from __future__ import annotations
@@ -28,7 +31,8 @@ _RELEASE = tuple(int(part) for part in AIRFLOW_VERSION.split(".")[:2])
 if _RELEASE < (2, 10):
     raise ImportError(f"cosmos-venv needs Airflow 2.10 or later; this is Airflow {AIRFLOW_VERSION}. Upgrade Airflow.")
 _SHORTEST_MASKED = 5
-_NAME_OF_A_DAG_FILE = "unusual_prefix_"  # Airflow imports a DAG file under a name that begins so
+# Private, seen in 2.11 to 3.4: Airflow imports a DAG file under a name that begins so.
+_NAME_OF_A_DAG_FILE = "unusual_prefix_"
 _SHARED: WeakKeyDictionary[ModuleType, dict[Any, Any]] = WeakKeyDictionary()
 _UUID_WITH_TIME, _BITS_AFTER_TIME = 7, 80
 _BEFORE_THE_BEGIN = 60.0
@@ -146,7 +150,8 @@ _SINCE_3_2 = FrameNames(
     runner="airflow.sdk.execution_time.task_runner",
     running=frozenset({"parse", "_register_deserialization_allowed_classes", "_push_xcom_if_needed"}),
 )
-# By the first release that has these names: a release that renames one of them gets an entry of its own.
+# Private names, by the first release that has them; the last one is seen in 3.2 to 3.4. A release that renames one of
+# them gets an entry of its own.
 _FRAME_NAMES = {
     # The one that imports DAG files stands among the models.
     (3, 0): _SINCE_3_2._replace(
@@ -275,6 +280,7 @@ def let_map(cls: type[BaseOperator], names: Iterable[str]) -> None:
     :param cls: the class of the operator.
     :param names: the parameters.
     """
+    # Private, seen in 2.11 to 3.4.
     cls.__init__._BaseOperatorMeta__param_names |= set(names)  # type: ignore[attr-defined]
 
 
@@ -288,6 +294,7 @@ def running_task() -> tuple[str, str] | None:
     if not IS_AIRFLOW_3:
         return None
     runner = sys.modules.get("airflow.sdk.execution_time.task_runner")
+    # Private, seen in 3.0 to 3.4.
     if getattr(runner, "SUPERVISOR_COMMS", None) is None:
         return None
     context = import_module("airflow.sdk.definitions.context").get_parsing_context()
@@ -472,6 +479,26 @@ def is_task_or_group(value: object) -> bool:
     return isinstance(value, (BaseOperator, TaskGroup, mapped, argument))
 
 
+def set_relatives(task: BaseOperator | TaskGroup, others: Any, *, upstream: bool) -> None:
+    """Draw edges between a task or a group and others.
+
+    :param task: the task or group.
+    :param others: tasks or groups, one or a list.
+    :param upstream: whether the others come before.
+    """
+    task._set_relatives(others, upstream=upstream)  # private, seen in 2.11 to 3.4
+
+
+def next_poke_interval(sensor: BaseSensorOperator, began: float) -> float:
+    """The seconds until a sensor looks again for the first time.
+
+    :param sensor: the sensor.
+    :param began: when it has begun, in seconds since 1970.
+    """
+    seconds: float = sensor._get_next_poke_interval(began, lambda: time.time() - began, 1)  # private, 2.11 to 3.4
+    return seconds
+
+
 def dag_of(value: Any) -> DAG | None:
     """The DAG that a task or a group stands in; None where it stands in none.
 
@@ -502,6 +529,7 @@ def can_be_copied(task: BaseOperator) -> bool:
     """
     if not IS_AIRFLOW_3 or task.upstream_task_ids:
         return False
+    # Private since 3.1: seen to 3.4. Airflow 2.11 and 3.0 have it in airflow.utils.
     setup = _first(
         "SetupTeardownContext", "airflow.sdk.definitions._internal.setup_teardown", "airflow.utils.setup_teardown"
     )
@@ -524,10 +552,11 @@ def copy_task(task: BaseOperator, label: str, task_group: TaskGroup | None, chan
         # What the class says itself takes half of the memory of a task.
         if getattr(kind, name, _COPIED) is not value:
             state[name] = value.copy() if type(value) in _COPIED else value
-    dag = state.pop("_dag")
+    dag = state.pop("_dag")  # private, seen in 2.11 to 3.4; as the arguments of the constructor, below
     group = task_group or dag.task_group
     state["_BaseOperator__init_kwargs"].update(changes, task_id=label, task_group=group)
     state.update(changes, task_id=group.child_id(label), params=shallow_copy(task.params), task_group=None)
+    # Private, seen in 3.0 to 3.4.
     import_module("airflow.sdk.definitions._internal.node").validate_key(copy.task_id)
     group.add(copy)
     state["task_group"] = group  # the group gives its tasks a weak reference, the constructor keeps a whole one
@@ -747,6 +776,7 @@ def dags_made_by(module: ModuleType, execute: Callable[[ModuleType], object]) ->
     :param module: stands in ``sys.modules``.
     :param execute: what makes the module's DAGs; its exceptions pass.
     """
+    # Private, seen in 3.0 to 3.4. Airflow 2.11 has it beside its DAG.
     context = _first("DagContext", "airflow.sdk.definitions._internal.contextmanager", "airflow.models.dag")
     context.autoregistered_dags.clear()
     context.current_autoregister_module_name = module.__name__

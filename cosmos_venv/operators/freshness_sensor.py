@@ -95,7 +95,7 @@ class DbtSourceFreshnessMixin:
         except AirflowRescheduleException:
             if not self.deferrable:
                 raise
-        seconds = task._get_next_poke_interval(began, lambda: time.time() - began, 1)
+        seconds = compat.next_poke_interval(task, began)
         task.defer(
             trigger=compat.time_trigger(seconds),
             method_name=_RESUMES,

@@ -21,6 +21,7 @@ from cosmos_venv.compat import (
     import_time_out_paused,
     is_import_for_a_task_of,
     is_typed_command,
+    set_relatives,
     shared_by_import,
 )
 from cosmos_venv.exceptions import CosmosConfigException, CosmosLoadDbtException
@@ -292,7 +293,7 @@ class RenderedGroup(RenderedProject, TaskGroup):
             return
         self._part.postpone(relate)
         for task in self._part.first if upstream else self._part.last:
-            task._set_relatives(task_or_task_list, upstream=upstream)
+            set_relatives(task, task_or_task_list, upstream=upstream)
 
     def update_relative(self, other: Any, upstream: bool = True, edge_modifier: Any = None) -> None:
         """Take note of what comes before or after the group by the methods of the other side, which then asks for its

@@ -7,9 +7,7 @@ and its configuration reference get them by ``get_provider_info``.
 
 from __future__ import annotations
 
-import os
 import re
-import sys
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +23,6 @@ SECTION, COSMOS_SECTION = "cosmos_venv", "cosmos"
 _WEB_PAGE = re.compile(r"(https?:/)?/[^\s<>]+")
 _TYPES = {bool: "boolean", int: "integer", float: "float", str: "string"}
 
-_AS_LIBRARY = "_AIRFLOW__AS_LIBRARY"
 
 _handed_down: Mapping[tuple[str, str], str | Exception] | None = None
 
@@ -35,20 +32,6 @@ def __getattr__(name: str) -> Any:
     if setting is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(sorted(SETTINGS))}")
     return _read(name, setting)
-
-
-def import_only_configuration() -> None:
-    """Import Airflow's configuration without what Airflow makes for its own processes (ORM, plugins, local settings).
-
-    That takes seconds. For a command that asks Airflow nothing else; without effect where Airflow is imported already.
-    """
-    if "airflow" in sys.modules or _AS_LIBRARY in os.environ:
-        return
-    os.environ[_AS_LIBRARY] = "1"
-    try:
-        import airflow.configuration  # noqa: F401
-    finally:
-        del os.environ[_AS_LIBRARY]
 
 
 def get_provider_info() -> dict[str, Any]:

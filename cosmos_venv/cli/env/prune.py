@@ -42,10 +42,8 @@ def _named(store: EnvironmentStore, digest: str, dry_run: bool, step: Steps) -> 
 
 
 def _surplus(store: EnvironmentStore, given: Mapping[str, int], dry_run: bool, step: Steps) -> list[Removal]:
-    from cosmos_venv import settings
     from cosmos_venv.managed import from_settings
 
-    settings.import_only_configuration()
     limits = replace(from_settings.prune_limits(), **given)
     if dry_run:
         return surplus(store, limits, now=time.time())
