@@ -12,6 +12,7 @@ import os
 import platform
 import resource
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -97,6 +98,7 @@ def main(
     parser.add_argument("--rounds", type=int, default=rounds, help=f"how often each figure is taken (default {rounds})")
     parser.add_argument("--only", choices=measurements, help="this measurement alone; nothing is stored then")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that servers end with it
     load, rows = os.getloadavg()[0], []
     for each in [options.only] if options.only else measurements:
         with throwaway_folder("cosmos-benchmark-") as folder:

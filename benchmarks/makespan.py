@@ -10,7 +10,6 @@ Airflow's own share.
 
 from __future__ import annotations
 
-import signal
 import subprocess
 import sys
 import tempfile
@@ -129,6 +128,5 @@ def refuse_different_airflows() -> None:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # Airflows end with it
     how = f"Medians of {{rounds}} rounds. {READING}"
     sys.exit(main("makespan", "What a whole DAG takes", {"dag": rows}, rounds=3, how=how, description=__doc__))

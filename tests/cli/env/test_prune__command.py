@@ -15,15 +15,8 @@ PRUNE = """
 import sys
 sys.path.append(sys.argv[1])
 from cosmos_venv.cli import main
-code = main(["env", "prune", "--dry-run", sys.argv[2]])
-print("MODULES", *sorted(sys.modules), sep="\\n")
-sys.exit(code)
+sys.exit(main(["env", "prune", "--dry-run", sys.argv[2]]))
 """
-NOT_OF_CONFIGURATION = {
-    "airflow.sdk.execution_time.task_runner",
-    "airflow.www",
-    "airflow_local_settings",
-}
 
 
 @pytest.mark.parametrize(
@@ -34,14 +27,12 @@ NOT_OF_CONFIGURATION = {
         *(pytest.param(each, id=name, marks=pytest.mark.long) for name, each in OLDER_AIRFLOWS_3.items()),
     ],
 )
-def test_a_dry_run_reads_the_limits_of_airflow_cfg_and_starts_no_airflow(tmp_path: Path, python: Path) -> None:
-    """It took 6 s of CPU, of which Airflow's own initialisation was most."""
+def test_a_dry_run_reads_the_limits_of_airflow_cfg(tmp_path: Path, python: Path) -> None:
     if is_missing(python):
         pytest.skip(f"no Airflow at {python}: make test makes it")
     home = tmp_path / "airflow"
-    (home / "config").mkdir(parents=True)
+    home.mkdir()
     (home / "airflow.cfg").write_text("[cosmos_venv]\nvirtualenv_prune_max_count = -4\n")
-    (home / "config" / "airflow_local_settings.py").write_text("")
     (tmp_path / "store").mkdir()
     environ = {**os.environ, "AIRFLOW_HOME": str(home), "PYTHONPATH": ""}
     command = [str(python), "-W", "ignore", "-c", PRUNE, str(ROOT), str(tmp_path / "store")]
@@ -52,6 +43,3 @@ def test_a_dry_run_reads_the_limits_of_airflow_cfg_and_starts_no_airflow(tmp_pat
 
     assert "virtualenv_prune_max_count = -4" in refused.stderr
     assert done.returncode == 0, done.stderr
-    modules = set(done.stdout.split("MODULES")[1].split())
-    assert "airflow.configuration" in modules
-    assert modules & NOT_OF_CONFIGURATION == set()
