@@ -135,7 +135,7 @@ def at_once_cold(bench: Bench) -> list[Row]:
         for _ in range(max(3, bench.rounds // 4)):
             directory = tasks.directory()
             makespans.append(tasks.at_once(made, tasks.arguments(directory)))
-            builds.append(len(list(directory.glob("envs-v*/builds/*/pyvenv.cfg"))))
+            builds.append(len(list(directory.glob("envs-v2/*/pyvenv.cfg"))))
     figures = f"one task {single:.2f} s, eight at once {median(makespans):.2f} s; builds: {max(builds)}"
     more = median(makespans) - single if max(builds) == 1 else float("inf")
     return [Row("eight tasks at once, cold, beyond one cold task", figures, more, 1.0, "s")]

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
 from benchmarks.harness import Bench, Row, cpu_seconds, main
-from pytest_cosmos_venv.explore.contender import ExploredContender
-from pytest_cosmos_venv.explore.explorer import Exploration, Explore
+from pytest_cosmos_venv.explore.explorer import Exploration, explore
+from pytest_cosmos_venv.explore.reduction import Cost
+from pytest_cosmos_venv.explore.schedule import Plan
+from pytest_cosmos_venv.races.contender import Contender
 
 
 def publish(contender: Contender) -> None:
@@ -26,15 +29,21 @@ def publish(contender: Contender) -> None:
         draft.rename(contender.folder / "book")
 
 
+def _new_folder(folder: Path) -> Path:
+    return Path(tempfile.mkdtemp(dir=folder))
+
+
 def schedules(bench: Bench) -> list[Row]:
     """Kept and new processes, with and without a kill: the quickest of the rounds."""
-    explore, rows = Explore(lambda: Path(tempfile.mkdtemp(dir=bench.folder))), []
+    rows = []
     for reuse in (False, True):
         for kills in (0, 1):
             runs: list[Exploration] = []
 
             def explored(kills: int = kills, reuse: bool = reuse, runs: list[Exploration] = runs) -> None:
-                runs.append(explore([publish, publish], preemptions=3, kills=kills, reuse=reuse, seconds=600))
+                plan, most = Plan(contenders=(publish, publish), reuse=reuse), Cost(preemptions=3, kills=kills)
+                new_folder = partial(_new_folder, bench.folder)
+                runs.append(explore(plan, most, new_folder, at_most=20_000, seconds=600, is_reduced=True))
 
             cpu = min(cpu_seconds(explored) for _ in range(bench.rounds))
             best = min(runs, key=lambda run: run.seconds)

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -97,10 +97,10 @@ class Taken:
     processor: float
 
 
-def _warm_taken(words: Sequence[str], cwd: Path, *, keeps_project: bool = False) -> Taken:
+def _warm_taken(words: Sequence[str], cwd: Path) -> Taken:
     """By a command of the server. Its processor time is that of all that the server has forked."""
     before = _processor_seconds()
-    wall = _seconds(words, cwd, start=_warm(keeps_project=keeps_project))
+    wall = _seconds(words, cwd, start=_warm())
     return Taken(wall=wall, processor=_processor_seconds() - before)
 
 
@@ -110,23 +110,17 @@ def _bare_taken(words: Sequence[str], cwd: Path) -> Taken:
     return Taken(wall=wall[0], processor=processor)
 
 
-def _compared(
-    words: Sequence[str], cwd: Path, rounds: int, bounds: Mapping[str, float], *, keeps_project: bool = False
-) -> list[Row]:
-    """Warm, warm with the parsed project kept where that is asked for, and bare, in the same turns.
+def _compared(what: str, words: Sequence[str], cwd: Path, rounds: int, bound: float) -> list[Row]:
+    """Warm and bare, in the same turns.
 
-    :param bounds: what is measured to its bound: of the warm command, and of that with the project kept.
+    :param bound: of the warm command, in bare ones.
     """
     _seconds(words, cwd, start=_warm())
     _bare_seconds(words, cwd)
     _server()
-    ways = [partial(_warm_taken, words, cwd)]
-    if keeps_project:
-        _seconds(words, cwd, start=_warm(keeps_project=True))
-        _server(keeps_project=True)
-        ways.append(partial(_warm_taken, words, cwd, keeps_project=True))
-    taken = in_turns({**dict(zip(bounds, ways, strict=True)), "bare": partial(_bare_taken, words, cwd)}, rounds)
-    return [_row(what, taken[what], taken["bare"], bound) for what, bound in bounds.items()]
+    ways = {"warm": partial(_warm_taken, words, cwd), "bare": partial(_bare_taken, words, cwd)}
+    taken = in_turns(ways, rounds)
+    return [_row(what, taken["warm"], taken["bare"], bound)]
 
 
 def _row(what: str, ours: Sequence[Taken], bare: Sequence[Taken], bound: float) -> Row:
@@ -167,8 +161,7 @@ def _server() -> psutil.Process:
 def small(bench: Bench) -> list[Row]:
     """One model of the example project."""
     words, project = ["run", "--select", MODEL, "--profiles-dir", "."], example(bench.folder)
-    bounds = {"small project, dbt run of one model, warm": SMALL_BOUND}
-    rows = _compared(words, project, bench.rounds, bounds)
+    rows = _compared("small project, dbt run of one model, warm", words, project, bench.rounds, SMALL_BOUND)
     return [*rows, *beside_cosmos("small project", bench, project, MODEL, SMALL_TASK_BOUNDS)]
 
 
@@ -179,9 +172,8 @@ def large(bench: Bench) -> list[Row]:
     (bench.folder / "profiles.yml").write_text(json.dumps({"harbor": {"target": "dev", "outputs": {"dev": database}}}))
     shutil.copy(bench.folder / "profiles.yml", project)
     words = ["run", "--select", "model_7", "--profiles-dir", str(bench.folder)]
-    what = "1,000 models, valid partial_parse, one model"
-    bounds = {f"{what}, warm": LARGE_BOUND, f"{what}, with the parsed project kept": KEPT_BOUND}
-    rows = _compared(words, project, bench.rounds, bounds, keeps_project=True)
+    what = "1,000 models, valid partial_parse, one model, warm"
+    rows = _compared(what, words, project, bench.rounds, LARGE_BOUND)
     return [*rows, *beside_cosmos("1,000 models", bench, project, "model_7", LARGE_TASK_BOUNDS)]
 
 
