@@ -48,15 +48,10 @@ _SOURCE_BROKEN = re.compile(r"\bERROR freshness of (\S+)")
 _OF_A_SOURCE = " freshness of "
 _SOURCE_WARNED = re.compile(r"\bWARN freshness of (\S+)")
 _ALL = ("manifest.json", "run_results.json", "sources.json")
-# Events of dbt, from 1.5 on, in a log file in JSON. The first is of level debug, as is each connection: a file without
-# it may leave those out.
-_TELLS_EVERYTHING = re.compile(rb'"name": ?"MainReportArgs"')
-_AT_WORK = re.compile(rb'"name": ?"(\w*Connection\w*|ConcurrencyLine|Log\w*Line|NodeStart|SQLQuery)"')
 _BROKEN_CODE = re.compile(
     r"Traceback \(most recent call last\)|\bImportError\b|\bModuleNotFoundError\b|No module named|SyntaxError"
     r"|Could not find adapter type|shared object|shared libraries"
 )
-_AT_IMPORT = re.compile(r"(from|import)\s")
 # Characters, of each file and of all but the last: Airflow shows 4,096 of them ([core] max_templated_field_length).
 _MOST_SQL = 65_536
 
@@ -273,12 +268,6 @@ class Artifacts:
         return not self._logged() and not any(self._is_new(self.target / name) for name in _ALL)
 
     @property
-    def show_no_work(self) -> bool:
-        """Whether the log tells everything, and nothing of a connection to a database or of a node."""
-        logged = self._logged()
-        return _TELLS_EVERYTHING.search(logged) is not None and _AT_WORK.search(logged) is None
-
-    @property
     def show_nodes(self) -> bool:
         """Whether dbt came to the end of its nodes, and says what came of each."""
         return any(self._is_new(self.target / name) for name in ("run_results.json", "sources.json"))
@@ -427,24 +416,6 @@ def tells_of_code(exit_code: int, *, lines: Sequence[str]) -> bool:
     if exit_code <= 0:
         return exit_code != -signal.SIGKILL
     return any(_BROKEN_CODE.search(line) for line in lines[-TAIL_LINES:])
-
-
-def did_nothing(artifacts: Artifacts, *, lines: Sequence[str], has_broken_script: bool) -> bool:
-    """Whether it is certain that a run which failed has opened no connection and begun no node.
-
-    False also where that cannot be known, because the log file is switched off or tells less than everything.
-
-    :param artifacts: what the run has left.
-    :param lines: everything that dbt wrote.
-    :param has_broken_script: whether ``bin/dbt`` itself is not what was installed.
-    """
-    if not artifacts.are_none:
-        return artifacts.show_no_work
-    if has_broken_script and (not lines or lines[-1].startswith("SyntaxError")):
-        return True
-    # The traceback begins with the script; there the line that imports dbt stands before the one that calls it.
-    begins = max((number for number, line in enumerate(lines) if line.startswith("Traceback (")), default=len(lines))
-    return _AT_IMPORT.match("".join(lines[begins + 2 : begins + 3]).strip()) is not None
 
 
 def failure_text(artifacts: Artifacts, *, lines: Sequence[str]) -> str:

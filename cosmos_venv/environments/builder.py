@@ -25,11 +25,10 @@ from cosmos_venv.environments.environment import BuildRecord, RecordedInstaller
 from cosmos_venv.environments.installers import pip_config
 from cosmos_venv.environments.installers.choice import ORDER_VARIABLE, Installer, installer_environment
 from cosmos_venv.environments.installers.command_line import InstallArguments
-from cosmos_venv.environments.installers.creation import creation_command
 from cosmos_venv.environments.installers.libraries import copy_libraries
 from cosmos_venv.environments.installers.lock_files import refuse_stale_lock
 from cosmos_venv.environments.post_install import Installed
-from cosmos_venv.environments.spec import EnvironmentSpec
+from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
 from cosmos_venv.exceptions import VirtualenvBuildError
 from cosmos_venv.files import filesystem_check, os_errors
 from cosmos_venv.files.durable_files import shut_out_others
@@ -115,6 +114,18 @@ def build_environment(
             libraries=copied,
             seconds=time.monotonic() - began,
         )
+
+
+def creation_command(directory: Path, interpreter: Interpreter, *, system_site_packages: bool) -> list[str]:
+    """Return the command that makes an empty virtual environment.
+
+    :param directory: does not exist yet or is empty.
+    :param interpreter: the Python of the environment.
+    :param system_site_packages: whether it sees the packages of the interpreter.
+    """
+    # ensurepip would install a pip into each environment; one outside serves them all.
+    command = [interpreter.executable, "-I", "-m", "venv", "--without-pip"]
+    return [*command, *(["--system-site-packages"] if system_site_packages else []), str(directory)]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,27 +12,31 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 from cosmos_venv.environments import post_install
 from cosmos_venv.environments.archive import BadArchive, pack, unpack, zstd
+from cosmos_venv.environments.builder import creation_command
 from cosmos_venv.environments.environment import BuildRecord
-from cosmos_venv.environments.installers.creation import create_empty, empty_directory
 from cosmos_venv.environments.spec import Interpreter
 from cosmos_venv.environments.store import LAYOUT
 from cosmos_venv.exceptions import CommandKilled, VirtualenvError
 from cosmos_venv.files.read_limits import Limit, sha256_of_file
 from cosmos_venv.files.untrusted import parsed
 from cosmos_venv.processes.cancellation import Cancellation
+from cosmos_venv.processes.guarded_process import GuardedProcess, run_guarded
 from cosmos_venv.processes.scratch import scratch_folder
 
 _RECORD_LIMIT = Limit(most=4 << 20)
 _LONGEST_QUESTION = 10.0
+_NOT_FOR_OTHERS_TO_WRITE = 0o022
 _TICK = 1.0
 _MEGABYTE = 1e6
 
@@ -165,7 +169,7 @@ class RemoteEnvironment:
         return record if record is not None and record.build.built_at > newer_than else None
 
     def fetch(self, record: ArchiveRecord, directory: Path, *, on_tick: Callable[[], None]) -> BuildRecord | None:
-        """Put the environment into a directory; None when it is to be built here, and the directory is empty then.
+        """Put the environment into a directory; None when it is to be built here, and the directory is gone then.
 
         :param record: of ``find``.
         :param directory: the folder that the record names; does not exist yet or is empty.
@@ -194,11 +198,11 @@ class RemoteEnvironment:
         except CommandKilled:
             raise
         except BadArchive as error:
-            empty_directory(directory)
+            _empty(directory)
             self.pass_over(f"The virtualenv of {self.store.folder} is not used: {error}")
             return None
         except Exception as error:  # noqa: BLE001 - of this machine too, such as a full temporary folder
-            empty_directory(directory)
+            _empty(directory)
             self._give_up(error)
             return None
         self.report(
@@ -301,6 +305,30 @@ class RemoteEnvironment:
         if time.monotonic() - self._ticked >= _TICK:  # files are unpacked by the thousand
             self._ticked = time.monotonic()
             on_tick()
+
+
+def create_empty(directory: Path, interpreter: Interpreter, *, cancellation: Cancellation) -> None:
+    """Make an empty environment that sees no packages of the worker, and that others can read.
+
+    :param directory: does not exist yet.
+    :param interpreter: the Python of the environment.
+    :param cancellation: ends the waiting.
+    :raises VirtualenvError: when the Python cannot make one.
+    :raises OSError: when the Python cannot be started.
+    :raises CommandKilled: when ``cancellation`` was requested.
+    """
+    completed = run_guarded(
+        creation_command(directory, interpreter, system_site_packages=False),
+        cancellation=cancellation,
+        start=partial(GuardedProcess, umask=_NOT_FOR_OTHERS_TO_WRITE),
+    )
+    if completed.returncode:
+        raise VirtualenvError(f"no virtual environment could be made: {'; '.join(completed.lines[-3:])}")
+
+
+def _empty(directory: Path) -> None:
+    if directory.exists():
+        shutil.rmtree(directory)
 
 
 def _size(size: int) -> str:

@@ -76,20 +76,12 @@ class Interpreter:
     platform: str
 
     @classmethod
-    def of(
-        cls,
-        executable: str | None = None,
-        *,
-        cancellation: Cancellation | None = None,
-        parameter: str = "py_executable",
-    ) -> Interpreter:
+    def of(cls, executable: str | None = None, *, cancellation: Cancellation | None = None) -> Interpreter:
         """Return the interpreter of a name or path.
 
         :param executable: a name on ``PATH``, or a path; None: the one that runs this process, of which no other is
             started.
         :param cancellation: ends the waiting for its answer; None: nothing does within 30 s.
-        :param parameter: what the user gave the executable as. An error begins with it, and ends with what to give
-            instead. Empty: no user gave it, and an error only says why it is none.
         :raises CosmosValueError: when there is no such interpreter or it does not answer.
         :raises VirtualenvError: when this process may open no more files or start no more processes.
         :raises CommandKilled: when ``cancellation`` was requested before it had answered.
@@ -98,7 +90,7 @@ class Interpreter:
             return _own()
         asked = (executable, os.environ.get("PATH", os.defpath))
         if asked not in _known:
-            _known[asked] = _ask(*asked, cancellation, parameter)
+            _known[asked] = _ask(*asked, cancellation)
         return _known[asked]
 
     @property
@@ -127,12 +119,13 @@ def _own_executable() -> str:
     return os.path.realpath(Path(sys.base_prefix, "bin", f"python{sys.version_info.major}.{sys.version_info.minor}"))
 
 
-def _ask(name: str, search_path: str, cancellation: Cancellation | None, parameter: str) -> Interpreter:
+def _ask(name: str, search_path: str, cancellation: Cancellation | None) -> Interpreter:
     found = shutil.which(name, path=search_path)
     if found is None:
-        what = f"there is no interpreter {name!r}"
-        way_out = "Give the path of an executable Python, or a name on PATH."
-        raise CosmosValueError(f"{parameter}: {what}. {way_out}" if parameter else what)
+        raise CosmosValueError(
+            f"py_executable: there is no interpreter {name!r}. "
+            "Give the path of an executable Python, or a name on PATH."
+        )
     try:
         completed = _answer(found, _QUESTION, cancellation)
         if completed.returncode:
@@ -142,9 +135,10 @@ def _ask(name: str, search_path: str, cancellation: Cancellation | None, paramet
     except (OSError, ValueError) as error:
         if isinstance(error, OSError) and (words := os_errors.shortage(error)):
             raise VirtualenvError(words) from error
-        what = f"{name!r} ({found}) does not answer as a Python interpreter does: {error}"
-        way_out = "Give the path of an executable Python 3."
-        raise CosmosValueError(f"{parameter}: {what}. {way_out}" if parameter else str(error)) from error
+        raise CosmosValueError(
+            f"py_executable: {name!r} ({found}) does not answer as a Python interpreter does: {error}. "
+            "Give the path of an executable Python 3."
+        ) from error
     return Interpreter(executable=executable, version=version, implementation=implementation, platform=its_platform)
 
 

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from cosmos_venv.dbt.command import FullOutputSubprocessResult
     from cosmos_venv.dbt.packages import ProjectPackages
     from cosmos_venv.dbt.results import Artifacts
-    from cosmos_venv.managed.warm_start import Served
     from cosmos_venv.operators.run.dbt_run import DbtCommand, DbtResult, DbtRun, RunHooks
+    from cosmos_venv.operators.run.warm_start import Served
 
 _NOT_STORED = frozenset({"self", "kwargs", "task_id", "__class__"})
 _Options = TypeVar("_Options")
@@ -200,7 +200,7 @@ class DbtLocalBaseOperator(AbstractDbtBase):
         refuse_unknown(type(self), rest)
         refuse_wrong_shapes(given)
         if warm_dbt is not None:
-            from cosmos_venv.managed import warm_start
+            from cosmos_venv.operators.run import warm_start
 
             warm_start.warm_choice(warm_dbt)
         refuse_no_callbacks("on_warning_callback", own.get("on_warning_callback"))
@@ -387,7 +387,7 @@ class DbtLocalBaseOperator(AbstractDbtBase):
     ) -> DbtRun:
         """The run, by the operator's attributes as they are now: interceptors and templates have changed them."""
         from cosmos_venv.dbt import invocation
-        from cosmos_venv.managed import warm_start
+        from cosmos_venv.operators.run import warm_start
         from cosmos_venv.operators.run.dbt_run import DbtRun, WarmOptions
         from cosmos_venv.operators.run.post_run import PostRunOptions
 
@@ -482,7 +482,7 @@ class DbtLocalBaseOperator(AbstractDbtBase):
 
     def _served(self, executable: str) -> Served:
         """The dbt that a server for this command would import."""
-        from cosmos_venv.managed import warm_start
+        from cosmos_venv.operators.run import warm_start
 
         return warm_start.Served.of_executable(executable)
 

@@ -47,8 +47,8 @@ if TYPE_CHECKING:
     from cosmos_venv.dbt.command import FullOutputSubprocessResult
     from cosmos_venv.environments.environment import Environment
     from cosmos_venv.environments.lock import LOCK_FILENAME, VirtualenvLock
-    from cosmos_venv.managed.warm_start import Served
     from cosmos_venv.operators.run.dbt_run import DbtCommand, DbtResult, DbtRun
+    from cosmos_venv.operators.run.warm_start import Served
 
 __all__ = [
     "LOCK_FILENAME",
@@ -270,7 +270,7 @@ class DbtVirtualenvBaseOperator(DbtLocalBaseOperator):
         )
 
     def _served(self, executable: str) -> Served:
-        from cosmos_venv.managed import warm_start
+        from cosmos_venv.operators.run import warm_start
 
         environment = self._environment
         return warm_start.Served.of_environment(environment) if environment else super()._served(executable)

@@ -12,7 +12,6 @@ import pytest
 from cosmos_venv.dbt.results import (
     Artifacts,
     Warned,
-    did_nothing,
     failure_text,
     may_lack_files,
     stamps_of,
@@ -346,16 +345,16 @@ BEGUN = ("MainReportVersion", "MainReportArgs", "AdapterRegistered", "ArtifactWr
 
 
 @pytest.mark.parametrize(
-    ("exit_code", "said", "events", "files", "is_suspect", "is_code", "is_unused"),
+    ("exit_code", "said", "events", "files", "is_suspect", "is_code"),
     [
-        pytest.param(1, AT_IMPORT, (), (), True, True, True, id="an import of the script fails"),
-        pytest.param(2, IN_THE_RUN, BEGUN, (), True, True, True, id="a later import fails, nothing was connected"),
-        pytest.param(2, IN_THE_RUN, (*BEGUN, "NewConnection"), (), True, True, False, id="it was connected"),
-        pytest.param(2, IN_THE_RUN, (), ("manifest.json",), True, True, False, id="no log, and an artifact"),
-        pytest.param(2, "Compilation Error", BEGUN, (), True, False, True, id="an error of the project"),
-        pytest.param(1, "1 of 1 ERROR", (*BEGUN, "SQLQuery"), ("run_results.json",), False, False, False, id="a node"),
-        pytest.param(-7, "", (), (), True, True, False, id="a signal, such as that of a file that is too short"),
-        pytest.param(-9, "", (), (), False, False, False, id="killed, as where memory is short"),
+        pytest.param(1, AT_IMPORT, (), (), True, True, id="an import of the script fails"),
+        pytest.param(2, IN_THE_RUN, BEGUN, (), True, True, id="a later import fails, nothing was connected"),
+        pytest.param(2, IN_THE_RUN, (*BEGUN, "NewConnection"), (), True, True, id="it was connected"),
+        pytest.param(2, IN_THE_RUN, (), ("manifest.json",), True, True, id="no log, and an artifact"),
+        pytest.param(2, "Compilation Error", BEGUN, (), True, False, id="an error of the project"),
+        pytest.param(1, "1 of 1 ERROR", (*BEGUN, "SQLQuery"), ("run_results.json",), False, False, id="a node"),
+        pytest.param(-7, "", (), (), True, True, id="a signal, such as that of a file that is too short"),
+        pytest.param(-9, "", (), (), False, False, id="killed, as where memory is short"),
         pytest.param(
             1,
             f"{AT_IMPORT}\nDone.\n" + "1 of 1\n" * 40,
@@ -363,14 +362,13 @@ BEGUN = ("MainReportVersion", "MainReportArgs", "AdapterRegistered", "ArtifactWr
             (),
             True,
             False,
-            True,
             id="an import fails long before the end",
         ),
-        pytest.param(0, "", (), (), True, True, False, id="nothing at all"),
-        pytest.param(0, "Done.", (), (), False, True, False, id="success"),
+        pytest.param(0, "", (), (), True, True, id="nothing at all"),
+        pytest.param(0, "Done.", (), (), False, True, id="success"),
     ],
 )
-def test_which_failures_may_be_those_of_lost_files_and_which_of_these_have_done_nothing(
+def test_which_failures_may_be_those_of_lost_files(
     tmp_path: Path,
     exit_code: int,
     said: str,
@@ -378,7 +376,6 @@ def test_which_failures_may_be_those_of_lost_files_and_which_of_these_have_done_
     files: tuple[str, ...],
     is_suspect: bool,
     is_code: bool,
-    is_unused: bool,
 ) -> None:
     log = tmp_path / "dbt.log"
     log.write_text("".join(json.dumps({"data": {}, "info": {"name": name}}) + "\n" for name in events))
@@ -388,7 +385,6 @@ def test_which_failures_may_be_those_of_lost_files_and_which_of_these_have_done_
 
     assert may_lack_files(exit_code, artifacts, lines=lines) is is_suspect
     assert tells_of_code(exit_code, lines=lines) is is_code
-    assert did_nothing(artifacts, lines=lines, has_broken_script=False) is is_unused
 
 
 @pytest.mark.parametrize(

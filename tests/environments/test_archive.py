@@ -14,7 +14,7 @@ import pytest
 
 from cosmos_venv.environments import archive as subject
 from cosmos_venv.environments.archive import BadArchive, NotPortable, pack, unpack, zstd
-from cosmos_venv.environments.installers.creation import create_empty
+from cosmos_venv.environments.remote_store import create_empty
 from cosmos_venv.environments.spec import Interpreter
 from cosmos_venv.exceptions import VirtualenvError
 from cosmos_venv.processes.cancellation import Cancellation

@@ -21,7 +21,7 @@ from cosmos_venv.environments.installers.libraries import library_faults
 from cosmos_venv.environments.store import EnvironmentStore, digest_of
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvError
 from cosmos_venv.files.durable_files import age
-from cosmos_venv.files.permissions import judge, writable_by_others
+from cosmos_venv.files.permissions import judge
 from cosmos_venv.processes.guarded_process import run_guarded
 from cosmos_venv.processes.lease import Lease, is_in_use, lease_path
 
@@ -190,10 +190,12 @@ def verify(stored: StoredBuild, *, check: str | None = None, content: bool = Fal
         if not is_kept or stored.record is None or not stored.path.is_dir():
             return Verified(faults=["it has been removed"])
         try:
-            faults = [*_faults(stored.path, stored.record, content=content), *_open_to_others(stored.path)]
-        except (OSError, ValueError) as error:
-            return Verified(faults=[f"it cannot be read: {error}"])
-        if check is None or not _may_be_run(stored.path):
+            # Its own Python would run with the rights of the caller, and with what others have put into site-packages.
+            judge(stored.path.parent, stored.path)
+            faults = _faults(stored.path, stored.record, content=content)
+        except (VirtualenvError, OSError, ValueError) as error:
+            return Verified(faults=[f"it cannot be used: {error}"])
+        if check is None:
             return Verified(faults=faults)
         return Verified(faults=[*faults, *_check_faults(stored.path, check)], has_run=True)
 
@@ -217,7 +219,7 @@ def _faults(build: Path, record: BuildRecord, *, content: bool) -> list[str]:
         *post_install.faults(build, content=content),
         *library_faults(build, record.libraries, record.spec.libraries, content=content),
     ]
-    return [*found, *_byte_code_faults(build)] if content and _may_be_run(build) else found
+    return [*found, *_byte_code_faults(build)] if content else found
 
 
 def _link_faults(build: Path) -> Iterator[str]:
@@ -230,16 +232,6 @@ def _link_faults(build: Path) -> Iterator[str]:
         yield f"{config.name} is missing or empty"
 
 
-def _open_to_others(build: Path) -> Iterator[str]:
-    """Give what others can write in a build. All of it is judged before it is published; later only here."""
-    try:
-        judge(build.parent)
-    except (VirtualenvError, OSError):
-        return  # the directory is not used at all, and said to be so
-    for path, _, reason in writable_by_others(build):
-        yield f"{path.relative_to(build)}: {reason}"
-
-
 def _byte_code_faults(build: Path) -> list[str]:
     python = build / "bin" / "python"
     folders = map(str, post_install.site_packages(build))
@@ -248,15 +240,6 @@ def _byte_code_faults(build: Path) -> list[str]:
     except OSError:
         return []  # the check tells
     return done.lines if done.returncode == 0 else []
-
-
-def _may_be_run(build: Path) -> bool:
-    try:
-        # Its own Python would run with the rights of the caller, and with what others have put into site-packages.
-        judge(build.parent, build, build / "bin" / "python")
-    except (VirtualenvError, OSError):
-        return False
-    return True
 
 
 def _check_faults(build: Path, check: str) -> Iterator[str]:

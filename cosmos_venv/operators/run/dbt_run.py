@@ -44,8 +44,8 @@ from cosmos_venv.dbt.workspace import (
 )
 from cosmos_venv.exceptions import NotWarm
 from cosmos_venv.io import map_index
-from cosmos_venv.managed import project_cache, warm_start
-from cosmos_venv.operators.run import post_run
+from cosmos_venv.managed import project_cache
+from cosmos_venv.operators.run import post_run, warm_start
 from cosmos_venv.operators.run.reported_nodes import refuse_unreported
 from cosmos_venv.processes import scratch
 from cosmos_venv.processes.cancellation import Cancellation

@@ -30,16 +30,13 @@ def site_packages(environment: Environment) -> Path:
     return next(environment.path.glob("lib/*/site-packages"))
 
 
-def test_what_others_can_write_is_told(tmp_path: Path, built: Environment) -> None:
-    (module,) = built.path.rglob("hello/__init__.py")
-    replace(module, module.read_bytes())
-    module.chmod(0o666)
-    module.parent.chmod(0o777)
+def test_what_others_can_write_is_told_and_not_run(tmp_path: Path, built: Environment) -> None:
+    built.path.chmod(0o777)
 
-    assert [fault.partition("site-packages/")[2] for fault in faults(tmp_path)] == [
-        "hello: everybody may write to it",
-        "hello/__init__.py: everybody may write to it",
-    ]
+    (fault,) = faults(tmp_path)
+
+    assert "is not used because everybody may write to it" in fault
+    assert f"'chmod o-w {built.path}'" in fault
 
 
 def replace(path: Path, content: bytes) -> None:
