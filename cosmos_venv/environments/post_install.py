@@ -365,15 +365,6 @@ def faults(environment: Path, *, content: bool = False) -> dict[str, str]:
     return dict(itertools.chain(*found))
 
 
-def faults_in(folder: Path) -> list[str]:
-    """Return the same of one directory that packages were installed into, or a wheel was unpacked into.
-
-    :param folder: that directory.
-    :raises OSError: when this process may open no more files.
-    """
-    return [fault for fault, _ in _faults_in(folder, folder / "bin", content=False)]
-
-
 def _faults_in(folder: Path, commands: Path, *, content: bool) -> Iterator[tuple[str, str]]:
     promised: dict[str, list[_Promise]] = {}
     for distribution in sorted(folder.glob("*.dist-info")):

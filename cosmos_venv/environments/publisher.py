@@ -144,8 +144,9 @@ class Publisher:
                 f"The virtualenv for {self.spec} could not be upgraded: {old.path} is used as it is, and the next "
                 f"attempt is made after {pause:.0f} s. {error}"
             )
-            with suppress(OSError):  # a disk that is full: then the next task tries again
-                self.store.publish(replace(old.record, upgrade_failed_at=now()))
+            if found is not None:  # else another task has found the old one damaged
+                with suppress(OSError):  # a disk that is full: then the next task tries again
+                    self.store.publish(replace(old.record, upgrade_failed_at=now()))
             return old
 
     @contextmanager

@@ -397,7 +397,9 @@ def is_ready(arguments: VirtualenvArguments, directory: Path) -> bool:
     :raises VirtualenvError: when a store cannot be read.
     :raises CosmosValueError: when an argument cannot be what it is.
     """
-    ready = EnvironmentStore(directory).find(arguments.spec())
+    spec, foreground = arguments.spec(), foreground_builds.get()
+    is_directory_given = foreground is not None and foreground.directory is not None
+    ready = (None if is_directory_given else _on_search_path(spec)) or EnvironmentStore(directory).find(spec)
     if ready is not None:
         ready.close()
     return ready is not None
