@@ -21,7 +21,7 @@ from cosmos_venv.environments.installers.libraries import library_faults
 from cosmos_venv.environments.store import EnvironmentStore, digest_of
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvError
 from cosmos_venv.files.durable_files import age
-from cosmos_venv.files.permissions import judge
+from cosmos_venv.files.permissions import judge, writable_by_others
 from cosmos_venv.processes.guarded_process import run_guarded
 from cosmos_venv.processes.lease import Lease, is_in_use, lease_path
 
@@ -191,8 +191,10 @@ def verify(stored: StoredBuild, *, check: str | None = None, content: bool = Fal
             return Verified(faults=["it has been removed"])
         try:
             # Its own Python would run with the rights of the caller, and with what others have put into site-packages.
-            judge(stored.path.parent, stored.path)
+            writers = judge(stored.path.parent, stored.path).writers
             faults = _faults(stored.path, stored.record, content=content)
+            open_to_others = writable_by_others(stored.path, writers)
+            faults += [f"{path.relative_to(stored.path)}: {reason}" for path, _, reason in open_to_others]
         except (VirtualenvError, OSError, ValueError) as error:
             return Verified(faults=[f"it cannot be used: {error}"])
         if check is None:
