@@ -191,9 +191,9 @@ def verify(stored: StoredBuild, *, check: str | None = None, content: bool = Fal
             return Verified(faults=["it has been removed"])
         try:
             # Its own Python would run with the rights of the caller, and with what others have put into site-packages.
-            writers = judge(stored.path.parent, stored.path).writers
+            judge(stored.path.parent, stored.path)
             faults = _faults(stored.path, stored.record, content=content)
-            open_to_others = writable_by_others(stored.path, writers)
+            open_to_others = writable_by_others(stored.path)
             faults += [f"{path.relative_to(stored.path)}: {reason}" for path, _, reason in open_to_others]
         except (VirtualenvError, OSError, ValueError) as error:
             return Verified(faults=[f"it cannot be used: {error}"])

@@ -13,8 +13,7 @@ import pytest
 from cosmos_venv.compat import AirflowException
 from cosmos_venv.dbt.warm import servers
 from cosmos_venv.exceptions import CosmosValueError
-from cosmos_venv.managed import warm_start
-from cosmos_venv.operators.run import dbt_run
+from cosmos_venv.operators.run import dbt_run, warm_start
 from cosmos_venv.processes.cancellation import Cancellation
 from tests.kit import DbtCalls, DbtProcesses, MakeOperator
 
