@@ -19,7 +19,7 @@ from typing import Any, cast
 import pytest
 
 from pytest_cosmos_venv import real_time
-from pytest_cosmos_venv.marked_races.mark import CollectedRace, copy_id
+from pytest_cosmos_venv.marked_races.mark import CollectedRace
 from pytest_cosmos_venv.races.meeting import LOOK_AGAIN, Ending, Meeting
 
 _OFFER = "cosmos_races"
@@ -79,7 +79,8 @@ def run_races(
     has_missed = False
     for race in races:
         folder, count = _race_folder(root, race.name), len(race.positions)
-        index = None if _is_stopped(root) else _claim(folder, count, session.config, race.name)
+        nodeids = [session.items[position].nodeid for position in race.positions]
+        index = None if _is_stopped(root) else _claim(folder, nodeids, session.config)
         if index is None:
             continue
         item = session.items[race.positions[index]]
@@ -108,12 +109,17 @@ def report_lost(node: Any, error: object | None) -> None:
         told = json.loads(claim.read_bytes())
         if told["worker"] != worker or claim.with_suffix(".done").exists():
             continue
-        meeting = Meeting(folder=claim.parent.parent, count=told["count"])
+        meeting = Meeting(folder=claim.parent.parent, count=len(told["nodeids"]))
         meeting.end(int(claim.stem), Ending(outcome="died", how=f"lost its worker {worker}, which crashed,"))
-        nodeid = told["name"].replace(f"contenders-{told['count']}", copy_id(int(claim.stem), told["count"]))
+        nodeid = told["nodeids"][int(claim.stem)]
         file = nodeid.partition("::")[0]
         report = pytest.TestReport(
-            nodeid, (file, None, file), {}, "failed", f"worker {worker!r} crashed while running {nodeid!r}", "call"
+            nodeid,
+            (file, None, nodeid.rpartition("::")[2]),
+            {},
+            "failed",
+            f"worker {worker!r} crashed while running {nodeid!r}",
+            "call",
         )
         report.node = node  # type: ignore[attr-defined] # as pytest-xdist sets it
         node.config.hook.pytest_runtest_logreport(report=report)
@@ -125,14 +131,14 @@ def _race_folder(root: Path, name: str) -> Path:
     return root / f"{readable}-{hashlib.sha256(name.encode()).hexdigest()[:12]}"
 
 
-def _claim(folder: Path, count: int, config: pytest.Config, name: str) -> int | None:
+def _claim(folder: Path, nodeids: Sequence[str], config: pytest.Config) -> int | None:
     """The first copy that no worker has claimed, now claimed; None: all are."""
     claims = folder / "claims"
     claims.mkdir(parents=True, exist_ok=True)
     worker: str = config.workerinput["workerid"]  # type: ignore[attr-defined] # of pytest-xdist
     draft = folder / f"draft-{os.getpid()}"
-    draft.write_text(json.dumps({"worker": worker, "name": name, "count": count}), encoding="utf-8")
-    for index in range(count):
+    draft.write_text(json.dumps({"worker": worker, "nodeids": nodeids}), encoding="utf-8")
+    for index in range(len(nodeids)):
         try:
             os.link(draft, claims / f"{index}.json")
             return index
