@@ -103,7 +103,7 @@ def test_pytest_cov_measures_child_processes(run: InnerRun) -> None:
     done = run.run(*PLUGINS, "-n", "2", "--cov=harbor", "--cov-report=term-missing")
 
     print(done.output)
-    assert done.outcomes == {"passed": 4}
+    assert done.outcomes == {"passed": 5}
     assert missing_lines(done.output) == NOT_MEASURED
     assert data_files(run) == [".coverage"]
 
