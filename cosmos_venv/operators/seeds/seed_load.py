@@ -108,18 +108,19 @@ def run_if_changed(
     if _is_unchanged(content, seen):
         task.count("skipped")
         return FullOutputSubprocessResult(0, "", [])
-    return _loaded(task, scope, content, run_dbt, packages)
+    return _loaded(task, scope, content, seen, run_dbt, packages)
 
 
 def _loaded(
     task: SeedTask,
     scope: Scope,
     content: SeedContent | None,
+    seen: Remembered | None,
     run_dbt: Callable[[], FullOutputSubprocessResult],
     packages: Packages,
 ) -> FullOutputSubprocessResult:
     run_id, warn = task.run_id, task.log.warning
-    begin_load(scope, run_id, warn)
+    begin_load(scope, run_id, seen, warn)
     try:
         result = run_dbt()
     except BaseException:

@@ -1,11 +1,13 @@
 """The memory of seeds: an Airflow Variable for each DbtDag or DbtTaskGroup and seed, which says what was loaded last.
 
 It is best effort: Variables may stand behind any store, which may raise anything; then the seed is loaded once more.
-While dbt loads a seed the Variable has no checksum, and the ids of the runs that load it. A load counts only where no
-other load was under way until it ended, and a killed load never ends: so a checksum is never that of half a table.
+While dbt loads a seed there is no Variable, and a file in the cache folder has the ids of the runs that load it. A load
+counts only where no other load was under way until it ended, and a killed load never ends: so a checksum is never that
+of half a table.
 
 A Variable cannot be changed in one step, so tasks of one machine take turns. Between tasks of several machines some
-milliseconds are left.
+milliseconds are left, and a killed load is not known on another machine. Where no file can be made, as in a folder that
+is not there any more, every load counts as the only one.
 """
 
 from __future__ import annotations
@@ -16,15 +18,16 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cosmos_venv.compat import forget_variable, set_variable, variable
 from cosmos_venv.files.durable_files import make_private
 from cosmos_venv.files.kernel_lock import is_locked_or_lockless, open_for_locking, unlock
-from cosmos_venv.files.untrusted import value_of
+from cosmos_venv.files.untrusted import content_of, value_of
 from cosmos_venv.io import map_index
 from cosmos_venv.managed import caches
 
@@ -97,13 +100,11 @@ class Remembered:
     :param checksum: of the content that was loaded last; None: that is not certain, so the next run loads the seed.
     :param run_id: of the run that loaded it; None where a person has written the Variable.
     :param time: when, in ISO 8601.
-    :param loading: ids of the runs whose load has begun and not ended.
     """
 
     checksum: str | None
     run_id: str | None = None
     time: str | None = None
-    loading: tuple[str, ...] = ()
 
     @property
     def since(self) -> str:
@@ -143,9 +144,7 @@ def decoded(text: str | None) -> Remembered | None:
     if content.get("algorithm") != ALGORITHM or not (checksum is None or _CHECKSUM.fullmatch(str(checksum))):
         return None
     run_id, when = (found if isinstance(found := content.get(name), str) else None for name in ("run_id", "time"))
-    loading = content.get("loading")
-    loads = tuple(each for each in loading if isinstance(each, str)) if isinstance(loading, list) else ()
-    return Remembered(checksum=checksum, run_id=run_id, time=when, loading=loads)
+    return Remembered(checksum=checksum, run_id=run_id, time=when)
 
 
 def fields_of(text: str) -> dict[str, Any]:
@@ -173,17 +172,16 @@ def recall(scope: Scope, warn: Warn) -> Remembered | None:
     return found
 
 
-def remember(scope: Scope, checksum: str | None, run_id: str | None, warn: Warn, loading: Sequence[str] = ()) -> None:
+def remember(scope: Scope, checksum: str, run_id: str | None, warn: Warn) -> None:
     """Write down what was loaded just now.
 
     :param scope: what the seed is remembered for.
-    :param checksum: SHA-256 of the content; None: it is not certain.
+    :param checksum: SHA-256 of the content.
     :param run_id: of the run that loaded it; None: it has none.
     :param warn: of a logger.
-    :param loading: ids of the runs whose load has begun and not ended.
     """
     now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    value = encoded(scope, Remembered(checksum=checksum, run_id=run_id, time=now, loading=tuple(loading)))
+    value = encoded(scope, Remembered(checksum=checksum, run_id=run_id, time=now))
     description = (
         f"cosmos-venv: what {scope.seed} held when {scope.place} loaded it last. Without it, it is loaded anew."
     )
@@ -193,21 +191,22 @@ def remember(scope: Scope, checksum: str | None, run_id: str | None, warn: Warn,
         warn("The Variable %s cannot be written: %s: %s", scope.key, type(error).__name__, error)
 
 
-def begin_load(scope: Scope, run_id: str, warn: Warn) -> None:
-    """Write down that a load begins: until it ends, nobody takes the table for anything.
+def begin_load(scope: Scope, run_id: str, seen: Remembered | None, warn: Warn) -> None:
+    """Note that a load begins, and forget what was loaded before: until it ends, the table may hold anything.
 
     :param scope: what the seed is remembered for.
     :param run_id: of the run that loads it. The try before this one in the same run has ended, whatever became of it.
+    :param seen: what is remembered; None: nothing.
     :param warn: of a logger.
     """
-    with _own_turn(scope.key):
-        before = recall(scope, warn)
-        others = () if before is None else before.loading
-        remember(scope, None, run_id, warn, tuple(dict.fromkeys((*others, run_id))))
+    with _own_turn(scope.key) as loads:
+        loads.write([*(each for each in loads.read() or () if each != run_id), run_id])
+        if seen is not None:
+            forget(scope, warn)
 
 
 def end_load(scope: Scope, checksum: str | None, run_id: str, warn: Warn) -> bool:
-    """Write down what a load has left in the table.
+    """Note that a load has ended, and remember what it has left in the table where that is certain.
 
     Of several loads that were under way at once each one may have written the table last: then nothing is certain, also
     for those that still go on.
@@ -218,14 +217,14 @@ def end_load(scope: Scope, checksum: str | None, run_id: str, warn: Warn) -> boo
     :param warn: of a logger.
     :returns: whether no other load was under way, as far as is known.
     """
-    with _own_turn(scope.key):
-        found = recall(scope, warn)
-        # None: somebody has deleted the Variable, or it cannot be read now.
-        is_alone = found is None or found.loading == (run_id,)
-        if is_alone and checksum is None:
+    with _own_turn(scope.key) as loads:
+        meanwhile = recall(scope, warn)
+        is_alone = loads.read() in (None, [run_id]) and meanwhile is None
+        loads.write([])
+        if is_alone and checksum is not None:
+            remember(scope, checksum, run_id, warn)
+        elif meanwhile is not None:
             forget(scope, warn)
-        else:
-            remember(scope, checksum if is_alone else None, run_id, warn)
     return is_alone
 
 
@@ -241,24 +240,56 @@ def forget(scope: Scope, warn: Warn) -> None:
         warn("The Variable %s cannot be deleted: %s: %s", scope.key, type(error).__name__, error)
 
 
+@dataclass(frozen=True)
+class _Loads:
+    """The ids of the runs whose load of a seed has begun and not ended, in a file.
+
+    :param file: gone where there is no such load; None: no file can be made.
+    """
+
+    file: Path | None
+
+    def read(self) -> list[str] | None:
+        """The ids, the oldest first; None: they are not known."""
+        if self.file is None:
+            return None
+        return value_of(content_of(self.file), list[str]) or []
+
+    def write(self, run_ids: Sequence[str]) -> None:
+        """Write them in place of those before.
+
+        :param run_ids: the ids.
+        """
+        if self.file is None:
+            return
+        with suppress(OSError):
+            if run_ids:
+                self.file.write_text(json.dumps(run_ids), encoding="utf-8")
+            else:
+                self.file.unlink(missing_ok=True)
+
+
 @contextmanager
-def _own_turn(key: str) -> Iterator[None]:
+def _own_turn(key: str) -> Iterator[_Loads]:
     """Within this block no other task of this machine is in one with this key. Where nothing can be locked, it may be.
 
     :param key: of the Variable. Its last digits name one of 256 files, however many seeds come and go.
     """
     folder = caches.cache_dir() / _LAYOUT
+    # Another Airflow of this user has Variables of its own.
+    whose = f"{os.environ.get('AIRFLOW_HOME', '')}\0{key}"
+    file = folder / f"{hashlib.sha256(whose.encode(errors='surrogateescape')).hexdigest()[:_DIGITS]}.json"
     try:
         make_private(folder)
         descriptor = open_for_locking(folder / f"{key[-2:]}.flock")
     except OSError:
-        yield
+        yield _Loads(None)
         return
     try:
         until = time.monotonic() + _MAX_WAIT
         while not is_locked_or_lockless(descriptor) and time.monotonic() < until:
             time.sleep(_TURN)
-        yield
+        yield _Loads(file)
     finally:
         unlock(descriptor)
         os.close(descriptor)

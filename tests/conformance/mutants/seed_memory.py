@@ -38,8 +38,8 @@ class RemembersInAFile(DecidesOtherwise):
         kept: dict[tuple[str, str], Any] = {}
         memory = part("operators.seeds.seed_state")
 
-        def remember(_: Any, scope: Any, checksum: str, run: Any, warn: Any, loading: Any = ()) -> None:
-            kept[self._project, scope.key] = memory.Remembered(checksum=checksum, loading=loading)
+        def remember(_: Any, scope: Any, checksum: str, *__: Any) -> None:
+            kept[self._project, scope.key] = memory.Remembered(checksum=checksum)
 
         for module in ("operators.seeds.seed_load", "operators.seeds.seed_state"):
             instead_of(module, "recall", lambda _, scope, __: kept.get((self._project, scope.key)))
@@ -110,8 +110,8 @@ class FailsWhenItCannotRemember(Mutant):
     def begin(self) -> None:
         memory = part("operators.seeds.seed_state")
 
-        def remember(_: Any, scope: Any, checksum: str, run: Any, warn: Any, loading: Any = ()) -> None:
-            value = memory.encoded(scope, memory.Remembered(checksum=checksum, loading=loading))
+        def remember(_: Any, scope: Any, checksum: str, *__: Any) -> None:
+            value = memory.encoded(scope, memory.Remembered(checksum=checksum))
             part("compat").set_variable(scope.key, value, "")
 
         instead_of("operators.seeds.seed_state", "remember", remember)

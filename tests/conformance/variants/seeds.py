@@ -25,16 +25,12 @@ class RemembersInBase64(Variant):
 
 def _encoded(sound: Original, *given: Any) -> str:
     content = json.loads(sound(*given))
-    if content["checksum"] is None:
-        return json.dumps(content)
     return json.dumps({**content, "checksum": b64encode(bytes.fromhex(content["checksum"])).decode()})
 
 
 def _decoded(sound: Original, text: str | None) -> Any:
     try:
         content = json.loads(text or "")
-        if content["checksum"] is None:
-            return sound(text)
         return sound(json.dumps({**content, "checksum": b64decode(content["checksum"]).hex()}))
     except (ValueError, TypeError, KeyError):
         return None

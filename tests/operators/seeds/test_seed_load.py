@@ -13,7 +13,7 @@ import pytest
 
 from cosmos_venv.compat import AirflowException
 from cosmos_venv.operators.local import DbtSeedLocalOperator
-from cosmos_venv.operators.seeds.seed_state import Scope, begin_load
+from cosmos_venv.operators.seeds.seed_state import Scope, begin_load, recall
 from cosmos_venv.operators.virtualenv import DbtSeedVirtualenvOperator
 from pytest_cosmos_venv import FakeVenv, Variables
 from tests.kit import MakeTask
@@ -152,13 +152,15 @@ def test_a_load_that_broke_off_is_why_dbt_runs(
 ) -> None:
     load("first")
     operator = make_task()
-    begin_load(Scope.of(operator.dag_id, operator.task_group, {}, SEED), "second", print)
+    scope = Scope.of(operator.dag_id, operator.task_group, {}, SEED)
+    begin_load(scope, "killed", recall(scope, print), print)
 
-    load("second")
-    load("third")
+    for run_id in ("second", "third", "fourth"):
+        load(run_id)
 
-    assert "and it is not certain what was loaded last." in capsys.readouterr().out
-    assert len(cosmos_fake_venv.calls) == 2
+    said = capsys.readouterr().out
+    assert f"Another run has loaded {SEED} meanwhile, or was killed while it did: the next run loads it again." in said
+    assert len(cosmos_fake_venv.calls) == 3
 
 
 def airflows_stats() -> Any:

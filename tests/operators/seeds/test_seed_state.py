@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from pathlib import Path
 
 import pytest
 
@@ -105,7 +106,6 @@ def test_a_value_says_what_run_has_loaded_what_and_when() -> None:
         "group_id": "y",
         "map_index": None,
         "seed": SEED,
-        "loading": [],
     }
 
 
@@ -132,13 +132,19 @@ def test_an_outage_of_the_store_is_a_warning(cosmos_variables: Variables, caplog
     ],
 )
 def test_a_load_is_remembered_where_no_other_one_may_have_written_the_table_last(
-    steps: str, *, is_remembered: bool, cosmos_variables: Variables
+    steps: str,
+    *,
+    is_remembered: bool,
+    cosmos_variables: Variables,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert not cosmos_variables.values
+    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path))
     for step in steps.split():
         what, _, run_id = step.partition("-")
         if what == "begin":
-            begin_load(scope("x"), run_id, WARN)
+            begin_load(scope("x"), run_id, recall(scope("x"), WARN), WARN)
         else:
             end_load(scope("x"), ZEROS if what == "end" else None, run_id, WARN)
 
