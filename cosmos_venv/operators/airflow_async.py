@@ -7,7 +7,6 @@ dbt as in other modes: on the worker, or in the environment of ``ExecutionConfig
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -46,7 +45,7 @@ if TYPE_CHECKING:
     from cosmos_venv.dbt.bigquery.statement import CompiledModel
     from cosmos_venv.dbt.results import Artifacts
     from cosmos_venv.operators.queries.model_query import ModelQuery
-    from cosmos_venv.operators.run.dbt_run import RunHooks
+    from cosmos_venv.operators.run.dbt_run import DbtRun
 
 __all__ = [
     "DbtBuildAirflowAsyncOperator",
@@ -123,11 +122,7 @@ class _Setup:
             require_sql_store()
         return super()._execute(context, **kwargs)  # type: ignore[misc]
 
-    def _hooks(self, context: Context | Mapping[str, Any]) -> RunHooks:
-        hooks: RunHooks = super()._hooks(context)  # type: ignore[misc]
-        return replace(hooks, after_success=partial(self._store_sql, context))
-
-    def _store_sql(self, context: Context | Mapping[str, Any], artifacts: Artifacts) -> None:
+    def _after_success(self, run: DbtRun, artifacts: Artifacts) -> None:
         from cosmos_venv.dbt.bigquery.refusals import NO_HOOKS
         from cosmos_venv.dbt.bigquery.statement import compiled_models, project_hooks
         from cosmos_venv.operators.queries.sql_store import store
@@ -141,7 +136,7 @@ class _Setup:
         except ValueError as error:  # of the project, which another try finds as it is
             raise AirflowFailException(str(error)) from None
         task: Any = self
-        store(models, context)
+        store(models, run.context)
         if hooks := project_hooks(manifest):
             task.log.warning(NO_HOOKS, ", ".join(hooks))
         task.log.info("Stored the SQL of %d models.", len(models))
@@ -375,22 +370,10 @@ class DbtRunAirflowAsyncOperator(BaseOperator):
     def _give_asset(self, table: str, context: Context) -> None:
         from cosmos_venv.operators.run import post_run
 
-        def alias_name() -> str:
-            dag, group = self.get_dag(), self.task_group
-            return post_run.alias_name(
-                self.task_id, group_id=group.group_id if group else None, dag_id=dag.dag_id if dag else None
-            )
-
-        updates = post_run.TaskUpdates(
-            show_fields=lambda _: None,
-            alias_name=alias_name,
-            add_outlets=partial(compat.add_outlets, self),
-            keep_events=lambda _: None,
-        )
         try:
             uris = post_run.asset_uris(_NAMESPACE, [table])
             self.log.info("Outlets: %s", uris)
-            post_run.give(context, updates, {uri: {} for uri in uris})
+            post_run.give(self, context, {uri: {} for uri in uris})
         except Exception as error:  # noqa: BLE001 - whatever it is: BigQuery has done its work
             self.log.warning("The asset is not given to Airflow: %s: %s", type(error).__name__, error)
 

@@ -9,8 +9,6 @@ from __future__ import annotations
 import inspect
 import time
 from collections.abc import Mapping
-from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.configuration import conf
@@ -21,6 +19,9 @@ from cosmos_venv.exceptions import CosmosValueError
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+    from cosmos_venv.dbt.results import Artifacts
+    from cosmos_venv.operators.run.dbt_run import DbtResult
 
 _RESUMES = "execute_complete"
 
@@ -124,16 +125,19 @@ class DbtSourceFreshnessMixin:
             return False
         return PokeReturnValue(is_done=True, xcom_value=self._found)
 
-    def _hooks(self, context: Context | Mapping[str, Any]) -> Any:
+    def _judge(self, result: DbtResult, artifacts: Artifacts) -> None:
         from cosmos_venv.operators.run.source_freshness import judge
 
-        hooks = super()._hooks(context)  # type: ignore[misc]
         task: Any = self
 
         def keep(found: Mapping[str, Any]) -> None:
             self._found = found
 
-        verdict = partial(
-            judge, refuse_failure=hooks.judge, warn_is_fresh=self.warn_is_fresh, report=task.log.info, keep=keep
+        judge(
+            result,
+            artifacts,
+            refuse_failure=task.handle_exception,
+            warn_is_fresh=self.warn_is_fresh,
+            report=task.log.info,
+            keep=keep,
         )
-        return replace(hooks, judge=verdict)

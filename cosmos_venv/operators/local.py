@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
     from cosmos_venv.dbt.command import FullOutputSubprocessResult
     from cosmos_venv.dbt.results import Artifacts
+    from cosmos_venv.operators.run.dbt_run import DbtRun
 
 __all__ = [
     "AbstractDbtLocalBase",
@@ -112,7 +113,9 @@ class DbtBatchLocalOperator(DbtBatchMixin, DbtLocalBaseOperator):
             from cosmos_venv.operators.watch.publication import publisher
 
             publish = publisher(context)
-        result: FullOutputSubprocessResult = run_batch(run, self._hooks(context), self.nodes, publish)
+        result: FullOutputSubprocessResult = run_batch(
+            self, run, self.nodes, build=self._run, judge=self._judge, publish=publish
+        )
         return result
 
 
@@ -295,7 +298,7 @@ class DbtDocsCloudLocalOperator(DbtDocsLocalOperator):
             )
         super()._store(values)
 
-    def _after_success(self, artifacts: Artifacts) -> None:
+    def _after_success(self, run: DbtRun, artifacts: Artifacts) -> None:
         self.log.info("Attempting to upload generated docs to %s://%s", self.scheme, self.bucket_name)
         files = {name: artifacts.target / name for name in self.required_files}
         for name, file in files.items():

@@ -1,7 +1,7 @@
 """DbtLocalBaseOperator: the parameters of a local operator, and what users of Cosmos override of its run.
 
-How a run goes is told by ``run.dbt_run``; it calls the methods here that a subclass may override. A DAG file is parsed
-far more often than a task runs, so what only a run needs is imported by the methods that run.
+``_run`` is a run from its workspace to what follows dbt; its steps are methods that a subclass may override. A DAG file
+is parsed far more often than a task runs, so what only a run needs is imported by the methods that run.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from cosmos_venv import compat, settings
+from cosmos_venv.compat import to_boolean
 from cosmos_venv.config.validation import member
 from cosmos_venv.constants import InvocationMode
-from cosmos_venv.dbt.command import CommandFlags, Flags, Selection, shown_command
-from cosmos_venv.exceptions import CommandKilled, CosmosLoadDbtException, CosmosValueError
+from cosmos_venv.dbt.command import CommandFlags, Flags, Selection, shown_command, vars_flags
+from cosmos_venv.exceptions import CommandKilled, CosmosLoadDbtException, CosmosValueError, NotWarm
 from cosmos_venv.files import os_errors
 from cosmos_venv.operators.base import AbstractDbtBase
 from cosmos_venv.operators.parameters import flags_as_texts, refuse_no_callbacks, refuse_unknown, refuse_wrong_shapes
@@ -30,11 +31,10 @@ if TYPE_CHECKING:
     from cosmos_venv.dbt.command import FullOutputSubprocessResult
     from cosmos_venv.dbt.packages import ProjectPackages
     from cosmos_venv.dbt.results import Artifacts
-    from cosmos_venv.operators.run.dbt_run import DbtCommand, DbtResult, DbtRun, RunHooks
     from cosmos_venv.operators.run.warm_start import Served
+    from cosmos_venv.operators.run.dbt_run import DbtCommand, DbtResult, DbtRun, Judge
 
 _NOT_STORED = frozenset({"self", "kwargs", "task_id", "__class__"})
-_Options = TypeVar("_Options")
 
 
 class DbtLocalBaseOperator(AbstractDbtBase):
@@ -136,7 +136,15 @@ class DbtLocalBaseOperator(AbstractDbtBase):
     invocation_mode: InvocationMode | None
     dbt_runner_callbacks: Sequence[Callable[[Any], object]] | None
     cancel_query_on_kill: bool
+    partial_parse: bool
+    cache_dir: str | Path | None
+    copy_dbt_packages: bool | None
+    manifest_filepath: str | Path
+    push_run_results_to_xcom: bool
+    push_node_rows: bool
     state: str | None
+    defer_to_state: bool | str
+    favor_state: bool | str
     warm_dbt: str | None
     run_params: Mapping[str, str] | None
     skipped_with: Sequence[str] | None
@@ -219,10 +227,10 @@ class DbtLocalBaseOperator(AbstractDbtBase):
         # Airflow 2 wants to know the alias while the DAG is parsed; Airflow 3 learns of it when the task runs.
         is_early = self.declares_alias or not compat.ASSETS_NEED_AN_ALIAS
         if is_early and settings.enable_dataset_alias:
-            from cosmos_venv.operators.run.post_run import gives_assets
+            from cosmos_venv.operators.run.post_run import alias_name, gives_assets
 
-            if gives_assets(self.base_cmd, self):
-                compat.add_outlets(self, [compat.asset_alias(self._alias_name())])
+            if gives_assets(self):
+                compat.add_outlets(self, [compat.asset_alias(alias_name(self))])
 
     def pre_execute(self, context: Context) -> None:
         """Follow the wishes of the run, where the DAG has params for them.
@@ -280,11 +288,203 @@ class DbtLocalBaseOperator(AbstractDbtBase):
         self, cmd: list[str], env: dict[str, str], context: Context | Mapping[str, Any], **kwargs: Any
     ) -> FullOutputSubprocessResult:
         """Run it; a class whose command does more says so here."""
-        from cosmos_venv.operators.run.dbt_run import run_dbt_task
+        result: FullOutputSubprocessResult = self._run(self._dbt_run(cmd, env, context, **kwargs), self._judge)
+        return result
 
-        result: FullOutputSubprocessResult = run_dbt_task(
-            self._dbt_run(cmd, env, context, **kwargs), self._hooks(context)
+    def _dbt_run(
+        self, cmd: Sequence[str], env: Mapping[str, str], context: Context | Mapping[str, Any], **kwargs: Any
+    ) -> DbtRun:
+        """The run, by the operator's attributes as they are now: interceptors and templates have changed them."""
+        from cosmos_venv.dbt import invocation
+        from cosmos_venv.operators.run import warm_start
+        from cosmos_venv.operators.run.dbt_run import DbtRun
+
+        executable = invocation.found_executable(cmd[0])
+        mode = invocation.chosen_mode(self.invocation_mode, executable)
+        warm_choice = warm_start.warm_choice(self.warm_dbt, setting=self.warm_setting)
+        return DbtRun(
+            context=context,
+            command=cmd,
+            env=env,
+            executable=executable,
+            mode=mode,
+            warm_choice=warm_choice,
+            starts_guard_ahead=mode is InvocationMode.SUBPROCESS and warm_choice == "off",
+            push_run_results=self.push_run_results_to_xcom or bool(kwargs.get("push_run_results_to_xcom")),
+            push_node_rows=self.push_node_rows,
         )
+
+    def _run(self, run: DbtRun, judge: Judge) -> DbtResult:
+        """Run dbt in a workspace, with its profile, and do what follows; ``dbt deps`` first where that is wanted.
+
+        :param run: what is run.
+        :param judge: raises where the command has not done what it was to do.
+        :returns: what came of the command.
+        """
+        from cosmos_venv.dbt.project_files import has_packages
+        from cosmos_venv.dbt.workspace import require_project, workspace
+        from cosmos_venv.managed import project_cache
+        from cosmos_venv.operators.run import dbt_run, post_run
+        from cosmos_venv.processes.guarded_process import started_ahead
+
+        project, config = Path(self.project_dir), self.profile_config
+        require_project(project)
+        post_run.require_place_for(self)
+        wants_deps = to_boolean(self.install_deps) and has_packages(project)
+        with (
+            # A guard takes some milliseconds to start: meanwhile the profile is written and the environment found.
+            started_ahead(run.starts_guard_ahead),
+            config.ensure_profile() as (profile, secrets),
+            self._dbt_ready(run) as which_dbt,
+        ):
+            parsed = None
+            if self.partial_parse:
+                parsed = project_cache.parsed_project(
+                    project,
+                    profile,
+                    target_name=config.target_name,
+                    variables=self.vars,
+                    env=run.env,
+                    which_dbt=which_dbt,
+                    folder=Path(self.cache_dir) if self.cache_dir else None,
+                )
+            with workspace(
+                project,
+                install_deps=wants_deps,
+                copies_packages=project_cache.copies_packages(self.copy_dbt_packages),
+                manifest=Path(self.manifest_filepath) if self.manifest_filepath else None,
+                parsed=parsed,
+                environment=run.env,
+            ) as place:
+                flags = ["--project-dir", str(place), *config.flags(profile)]
+                words = [*dbt_run.words_in(place, run.command[1:]), *flags, *self._state_flags(run, place)]
+                command = dbt_run.command_in(
+                    place, [run.executable, *words], profile, env=run.env, given=self.env or {}, secrets=secrets
+                )
+                if wants_deps:
+                    deps = [run.executable, "deps", *flags, *vars_flags(self.vars)]
+                    result = self._start_with_packages(run, command, deps, which_dbt)
+                else:
+                    result = self._start(run, command)
+                # Of a dbt that failed too, which has parsed the project like any other.
+                if parsed is not None:
+                    parsed.keep(command.artifacts)
+                self._settle(run, command, result, judge)
+        return result
+
+    def _start_with_packages(self, run: DbtRun, command: DbtCommand, deps: list[str], which_dbt: str) -> DbtResult:
+        """Start the command with the project's packages there: kept ones, else ``dbt deps`` installs them."""
+        from cosmos_venv.operators.run import dbt_run, post_run
+
+        # An error of dbt deps comes up through the lock of the packages; only there it is known whose it is.
+        failed: list[Exception] = []
+
+        def install() -> None:
+            of_deps = dbt_run.deps_before(command, deps)
+            result = self._start(run, of_deps)
+            try:
+                self.handle_exception(result, of_deps.artifacts)
+            except Exception as error:
+                failed.append(error)
+                raise
+
+        packages = self._packages(run, env=command.env, which_dbt=which_dbt)
+        try:
+            with packages.installed(
+                command.place, install=install, cancellation=self._cancellation, report=self.log.info
+            ) as descriptors:
+                return self._start(run, replace(command, keep_open=(*command.keep_open, *descriptors)))
+        except Exception as error:
+            # Here, and not where dbt deps has failed: other tasks wait there until it is their turn.
+            if error in failed:
+                post_run.follow_up(self, run, command, failed=True)
+            raise
+
+    def _settle(self, run: DbtRun, command: DbtCommand, result: DbtResult, judge: Judge) -> None:
+        """Do what is left to do after dbt, and fail where it has failed."""
+        from cosmos_venv.operators.run import post_run
+        from cosmos_venv.operators.run.reported_nodes import refuse_unreported
+
+        lines = getattr(result, "full_output", ())
+        try:
+            judge(result, command.artifacts)
+            refuse_unreported(run.context, tuple(self.base_cmd), command.artifacts, lines, log=self.log)
+        except Exception:
+            post_run.follow_up(self, run, command, failed=True)
+            raise
+        post_run.follow_up(self, run, command, failed=False)
+        self._after_success(run, command.artifacts)
+        post_run.call_back_about_warnings(self, run, command.artifacts, lines)
+        # Last of all: it is a success only when nothing of the above has failed.
+        if self.state:
+            from cosmos_venv.operators.run import state
+
+            state.keep_success(self, self._task_key(run.context), command.artifacts)
+
+    def _state_flags(self, run: DbtRun, place: Path) -> list[str]:
+        if not (self.state or self.defer_to_state or self.favor_state):
+            return []
+        from cosmos_venv.operators.run import state  # few tasks need it
+
+        return state.state_flags(self, self._task_key(run.context), place)
+
+    def _task_key(self, context: Context | Mapping[str, Any]) -> tuple[str, ...]:
+        """The names that tell the task from others: DAG, task, index of a mapped one, target of the profile."""
+        from cosmos_venv.io import map_index
+
+        return (self.dag_id, self.task_id, *map_index(context), self.profile_config.target_name)
+
+    def _packages(self, run: DbtRun, *, env: Mapping[str, str], which_dbt: str) -> ProjectPackages:
+        """The packages that ``dbt deps`` installs for the project.
+
+        :param run: the run.
+        :param env: the environment variables of dbt, as far as they are known.
+        :param which_dbt: a text that differs where the dbt may be another one.
+        """
+        from cosmos_venv.managed import project_cache
+
+        return project_cache.project_packages(
+            Path(self.project_dir), run.packages_directory, variables=self.vars, env=env, which_dbt=which_dbt
+        )
+
+    def _start(self, run: DbtRun, command: DbtCommand) -> DbtResult:
+        """Start one command of a run, and wait for its end.
+
+        :raises DbtNotStarted: when no dbt could be started, or it has to start warm and cannot.
+        """
+        from cosmos_venv.operators.run import dbt_run
+
+        try:
+            return self._start_as_chosen(run, command)
+        except NotWarm as error:
+            raise dbt_run.DbtNotStarted(
+                f"dbt cannot start warm: {error}, and warm_dbt or [cosmos_venv] {self.warm_setting} is 'require'. With "
+                "'auto' it starts as a plain process then."
+            ) from None
+
+    def _start_as_chosen(self, run: DbtRun, command: DbtCommand) -> DbtResult:
+        from cosmos_venv.operators.run import dbt_run
+
+        # An operator of a user may have a method of its own here, which need not know of it.
+        watch: dict[str, Any] = {}
+        if run.on_node is not None and not command.is_deps:
+            watch["on_node"] = partial(run.on_node, target=command.artifacts.target)
+        if run.mode is InvocationMode.DBT_RUNNER:
+            dbt_run.note_runner(self, run)
+            return self.run_dbt_runner(command.words, command.env, str(command.place), **watch)
+        served = self._served(run.executable)  # once: it reads the record of the environment
+        if watch and run.on_tick is not None:
+            watch["on_tick"] = run.on_tick
+        command = dbt_run.for_engine(self, command, served)
+        result = self.run_subprocess(
+            command.words,
+            command.env,
+            str(command.place),
+            keep_open=command.keep_open,
+            **dbt_run.launcher(self, run, served),
+            **watch,
+        )
+        dbt_run.refuse_undone(tuple(self.base_cmd), command, result, engine=served.engine)
         return result
 
     def run_subprocess(
@@ -367,11 +567,9 @@ class DbtLocalBaseOperator(AbstractDbtBase):
         :param executable: the dbt that the command names.
         :param env: the environment variables as dbt will get them, but for what its profile adds.
         """
-        from cosmos_venv.operators.run.dbt_run import packages_of
-
         run = self._dbt_run([executable], env, {})
         which_dbt = self._which_dbt_will_run(run)
-        return None if which_dbt is None else packages_of(run, env=env, which_dbt=which_dbt)
+        return None if which_dbt is None else self._packages(run, env=env, which_dbt=which_dbt)
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
         """The inputs, outputs and facets of all nodes that ran. Called by Airflow's OpenLineage provider alone.
@@ -381,80 +579,6 @@ class DbtLocalBaseOperator(AbstractDbtBase):
         from cosmos_venv.operators.run.post_run import openlineage_facets
 
         return openlineage_facets(self.openlineage_events_completes)
-
-    def _dbt_run(
-        self, cmd: Sequence[str], env: Mapping[str, str], context: Context | Mapping[str, Any], **kwargs: Any
-    ) -> DbtRun:
-        """The run, by the operator's attributes as they are now: interceptors and templates have changed them."""
-        from cosmos_venv.dbt import invocation
-        from cosmos_venv.operators.run import warm_start
-        from cosmos_venv.operators.run.dbt_run import DbtRun, WarmOptions
-        from cosmos_venv.operators.run.post_run import PostRunOptions
-
-        executable = invocation.found_executable(cmd[0])
-        mode = invocation.chosen_mode(self.invocation_mode, executable)
-        choice = warm_start.warm_choice(self.warm_dbt, setting=self.warm_setting)
-        # Only commands that look at data have these.
-        own = {"on_warning_callback": None, "emit_source_assets": False}
-        after = self._options(PostRunOptions, **{name: getattr(self, name, each) for name, each in own.items()})
-        if kwargs.get("push_run_results_to_xcom"):
-            after = replace(after, push_run_results_to_xcom=True)
-        return self._options(
-            DbtRun,
-            context=context,
-            cancellation=self._cancellation,
-            base_cmd=tuple(self.base_cmd),
-            command=cmd,
-            executable=executable,
-            mode=mode,
-            starts_guard_ahead=mode is InvocationMode.SUBPROCESS and choice == "off",
-            env=env,
-            given_env=self.env or {},
-            after=after,
-            warm=WarmOptions(
-                choice=choice,
-                setting=self.warm_setting,
-                runs_as_another=bool(self.run_as_user),
-            ),
-            packages_directory=None,
-            on_node=None,
-            on_tick=None,
-            updated_before=(),
-            starts=[],
-        )
-
-    def _options(self, cls: type[_Options], **values: Any) -> _Options:
-        """A dataclass with these values, and the operator's attributes for its other fields."""
-        others = vars(cls)["__dataclass_fields__"].keys() - values.keys()
-        return cls(**values, **{name: getattr(self, name) for name in others})
-
-    def _hooks(self, context: Context | Mapping[str, Any]) -> RunHooks:
-        from cosmos_venv.operators.run.dbt_run import RunHooks
-        from cosmos_venv.operators.run.post_run import TaskUpdates
-
-        def show_fields(fields: Mapping[str, str]) -> None:
-            vars(self).update(fields)
-            compat.show_rendered_fields(self, context)
-
-        return RunHooks(
-            dbt_ready=self._dbt_ready,
-            start=self._start,
-            handle_exception=self.handle_exception,
-            judge=self.handle_exception,
-            after_success=self._after_success,
-            updates=TaskUpdates(
-                show_fields=show_fields,
-                alias_name=self._alias_name,
-                add_outlets=partial(compat.add_outlets, self),
-                keep_events=lambda events: vars(self).update(openlineage_events_completes=events),
-            ),
-        )
-
-    def _alias_name(self) -> str:
-        from cosmos_venv.operators.run.post_run import alias_name
-
-        dag, group = self.get_dag(), self.task_group
-        return alias_name(self.task_id, group_id=group.group_id if group else None, dag_id=dag.dag_id if dag else None)
 
     @contextmanager
     def _dbt_ready(self, run: DbtRun) -> Iterator[str]:
@@ -469,17 +593,6 @@ class DbtLocalBaseOperator(AbstractDbtBase):
 
         return which_dbt(run.executable, run.mode)
 
-    def _start(self, run: DbtRun, command: DbtCommand) -> DbtResult:
-        from cosmos_venv.operators.run.dbt_run import start_command
-
-        return start_command(
-            run,
-            command,
-            run_subprocess=self.run_subprocess,
-            run_dbt_runner=self.run_dbt_runner,
-            served=self._served,
-        )
-
     def _served(self, executable: str) -> Served:
         """The dbt that a server for this command would import."""
         from cosmos_venv.operators.run import warm_start
@@ -492,7 +605,15 @@ class DbtLocalBaseOperator(AbstractDbtBase):
             "another, or let dbt be installed: with ExecutionMode.VIRTUALENV, or in WATCHER with py_requirements."
         )
 
-    def _after_success(self, artifacts: Artifacts) -> None:
+    def _judge(self, result: DbtResult, artifacts: Artifacts) -> None:
+        """Raise where the command has not done what it was to do.
+
+        :param result: what came of it.
+        :param artifacts: what it has left.
+        """
+        self.handle_exception(result, artifacts)
+
+    def _after_success(self, run: DbtRun, artifacts: Artifacts) -> None:
         """Do what else this command owes its user, while the folder in which dbt ran is still there."""
 
     @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,10 +14,9 @@ from cosmos_venv.dbt.command import narrowing_flags, refuse_narrowing, without_f
 from cosmos_venv.dbt.log_lines import DONE_STATUSES, FAILED_STATUSES, WARNED
 from cosmos_venv.dbt.results import Artifacts, NodeOutcome
 from cosmos_venv.exceptions import CosmosDbtRunError
-from cosmos_venv.operators.run.dbt_run import DbtResult, DbtRun, RunHooks, run_dbt_task
+from cosmos_venv.operators.run.dbt_run import DbtResult, DbtRun, Judge
 from cosmos_venv.operators.run.journal import Journal, NodeRow, Publish, Tries
 from cosmos_venv.operators.run.journal_lines import FAILED, SKIPPED, SUCCESS
-from cosmos_venv.operators.run.post_run import how_started
 from cosmos_venv.operators.run.shared_record import Done
 
 MISSING = "missing"
@@ -32,12 +31,22 @@ _NOTHING_TO_RUN = "no-op"
 _WITH_A_TEXT = (AirflowException, AirflowFailException, CosmosDbtRunError)
 
 
-def run_batch(run: DbtRun, hooks: RunHooks, nodes: Mapping[str, str], publish: Publish | None = None) -> DbtResult:
+def run_batch(
+    task: Any,
+    run: DbtRun,
+    nodes: Mapping[str, str],
+    *,
+    build: Callable[[DbtRun, Judge], DbtResult],
+    judge: Judge,
+    publish: Publish | None = None,
+) -> DbtResult:
     """Build the nodes that no earlier try of the task has done.
 
+    :param task: the operator.
     :param run: the run, with the command without a selection.
-    :param hooks: the operator's own steps.
     :param nodes: unique id of each node and test to the text by which dbt selects it.
+    :param build: runs dbt.
+    :param judge: raises where dbt has failed.
     :param publish: gets what the journal says, as a text, where other tasks watch this one.
     :returns: what came of dbt.
     :raises AirflowException: when a node has failed, or dbt has said nothing of it.
@@ -47,9 +56,10 @@ def run_batch(run: DbtRun, hooks: RunHooks, nodes: Mapping[str, str], publish: P
     # RenderConfig.exclude stands in the command where dbt chooses the tests (test_indirect_selection).
     flags = [flag for flag in narrowing_flags(run.command) if flag.partition("=")[0] != "--exclude"]
     refuse_narrowing([f"{flag} in the parameters of the operator" for flag in flags])
-    journal = Journal(Tries.of(run.context), run.log, publish)
+    journal = Journal(Tries.of(run.context), task.log, publish)
     journal.begin()
-    attempt = _Try(run=run, hooks=hooks, journal=journal, nodes=nodes, before=_done_before(run, journal, nodes))
+    before = _done_before(task, journal, nodes)
+    attempt = _Try(log=task.log, run=run, build_run=build, judge=judge, journal=journal, nodes=nodes, before=before)
     is_over, end = False, FAILED
     try:
         result = attempt.build()
@@ -62,15 +72,15 @@ def run_batch(run: DbtRun, hooks: RunHooks, nodes: Mapping[str, str], publish: P
         journal.close(is_over=is_over, end=end)
 
 
-def _done_before(run: DbtRun, journal: Journal, nodes: Mapping[str, str]) -> dict[str, Done]:
+def _done_before(task: Any, journal: Journal, nodes: Mapping[str, str]) -> dict[str, Done]:
     """The nodes that need not run, as earlier tries have left them."""
     done = {each: journal.done[each] for each in nodes if each in journal.done}
     if len(done) == len(nodes):
         # What failed then was a hook of the project, a callback or an upload: it needs the whole.
-        run.log.info("Earlier tries have done all nodes, and failed after them: all nodes run again.")
+        task.log.info("Earlier tries have done all nodes, and failed after them: all nodes run again.")
         journal.start_anew(nodes)
         return {}
-    if run.after.on_warning_callback is not None:
+    if task.on_warning_callback is not None:
         # It is called when the task succeeds, with what this try's dbt says.
         warned = [each for each, found in done.items() if found.status == WARNED]
         journal.start_anew(warned)
@@ -81,22 +91,26 @@ def _done_before(run: DbtRun, journal: Journal, nodes: Mapping[str, str]) -> dic
     journal.start_anew(again)
     done = {each: found for each, found in done.items() if each not in again}
     if done:
-        run.log.info("Done by earlier tries of this task: %d of %d nodes.", len(done), len(nodes))
+        task.log.info("Done by earlier tries of this task: %d of %d nodes.", len(done), len(nodes))
     return done
 
 
 class _Try(msgspec.Struct, frozen=True, kw_only=True):
     """One try of a batch, with what those before it have left.
 
+    :param log: the task's logger.
     :param run: the run, with the command without a selection.
-    :param hooks: the operator's own steps.
+    :param build_run: runs dbt.
+    :param judge: raises where dbt has failed.
     :param journal: the journal, which is open.
     :param nodes: unique id of each node and test to the text by which dbt selects it.
     :param before: those of them that earlier tries have done.
     """
 
+    log: Any  # Airflow has another type for it in each version
     run: DbtRun
-    hooks: RunHooks
+    build_run: Callable[[DbtRun, Judge], DbtResult]
+    judge: Judge
     journal: Journal
     nodes: Mapping[str, str]
     before: Mapping[str, Done]
@@ -111,13 +125,13 @@ class _Try(msgspec.Struct, frozen=True, kw_only=True):
         run = replace(
             self.run,
             command=words,
-            after=replace(self.run.after, push_node_rows=False),  # the table has more
+            push_node_rows=False,  # the table has more
             on_node=self.journal.note,
             on_tick=self.journal.write_shared,
             updated_before=[each for each, done in self.before.items() if done.status == "success"],
         )
         try:
-            return run_dbt_task(run, replace(self.hooks, judge=self._judge))
+            return self.build_run(run, self._judge)
         except Exception:
             if self.nodes.keys() <= self.journal.done.keys():
                 self.journal.start_anew(self.nodes)  # what failed is no node: the next try runs everything
@@ -134,7 +148,7 @@ class _Try(msgspec.Struct, frozen=True, kw_only=True):
             self.journal.start_anew(self.nodes)  # a hook, or a test that dbt has added: it comes with its node alone
         headline = _headline(rows, failed, missing)
         try:
-            self.hooks.judge(result, artifacts)
+            self.judge(result, artifacts)
         except (AirflowException, CosmosDbtRunError) as error:
             has_begun = len(missing) < len(rows) - len(self.before)
             if type(error) not in _WITH_A_TEXT or not has_begun:
@@ -175,16 +189,16 @@ class _Try(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(row, status=event.status, seconds=event.seconds, message=_shortened(event.text))
 
     def _show(self, rows: Sequence[NodeRow]) -> None:
-        self.run.log.info("%s", "\n".join(["Nodes of this batch:", *_table(rows, self.before)]))
+        self.log.info("%s", "\n".join(["Nodes of this batch:", *_table(rows, self.before)]))
         ti: Any = self.run.context.get("ti")
         if ti is not None:
             try:
-                is_for_summary = self.run.after.push_node_rows
-                started = {"started": how_started(self.run.starts)} if is_for_summary else {}
+                is_for_summary = self.run.push_node_rows
+                started = {"started": self.run.how_started} if is_for_summary else {}
                 told = told_rows(rows, are_all=is_for_summary)
                 ti.xcom_push(key=NODES_XCOM, value=[{**row, **started} for row in told])
             except Exception as error:  # noqa: BLE001 - whatever Airflow's store raises; dbt has done its work
-                self.run.log.warning("The table of nodes cannot be pushed as XCom: %s", error)
+                self.log.warning("The table of nodes cannot be pushed as XCom: %s", error)
 
 
 def told_rows(rows: Sequence[NodeRow], *, are_all: bool) -> list[dict[str, Any]]:

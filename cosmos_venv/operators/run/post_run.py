@@ -4,6 +4,8 @@ All of it happens while the folder in which dbt ran is still there, after a fail
 best effort: dbt has done its work by then, so what goes wrong there is one warning. A task that fails gives no assets.
 OpenLineage is imported only where Airflow's provider for it is active: its own processor reads dbt's artifacts while
 they are there, and Airflow asks for the facets when the task ends.
+
+``task`` is the operator: its attributes say what follows.
 """
 
 from __future__ import annotations
@@ -11,7 +13,6 @@ from __future__ import annotations
 import base64
 import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +27,7 @@ from cosmos_venv.operators.parameters import callables
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from cosmos_venv.config import ProfileConfig
+    from cosmos_venv.operators.run.dbt_run import DbtCommand, DbtRun
 
 _UPDATING = (("build",), ("retry",), ("run",), ("seed",), ("snapshot",))
 """The commands that give assets. A test updates nothing."""
@@ -36,101 +37,21 @@ _LOOKING = ("source", "freshness")
 PRODUCER = "urn:cosmos-venv"
 
 
-@dataclass(frozen=True, kw_only=True)
-class PostRunOptions:
-    """The parameters of an operator, by their names there, that say what follows a run.
-
-    :param emit_datasets: whether Airflow is told which assets the nodes that ran have updated.
-    :param emit_source_assets: whether it is told which sources have new data.
-    :param callback: called with the folder in which dbt ran: a callable, an import path, or a list of these; None:
-        nothing is.
-    :param callback_args: keyword arguments for it, by name.
-    :param should_store_compiled_sql: whether the rendered fields of the task show compiled SQL and freshness.
-    :param should_upload_compiled_sql: whether compiled SQL is copied to ``[cosmos] remote_target_path``; None: that
-        of ``dbt compile`` is, where the option is set.
-    :param push_run_results_to_xcom: whether ``run_results.json`` becomes an XCom.
-    :param push_node_rows: whether what became of each node does, in short.
-    :param on_warning_callback: called with the nodes that have warned, as ``callback`` is given; None: nothing is.
-    :param calls_back_without_warnings: whether it is called where no node has warned.
-    """
-
-    emit_datasets: bool
-    emit_source_assets: bool
-    callback: Callable[..., object] | str | Sequence[Callable[..., object] | str] | None
-    callback_args: Mapping[str, Any]
-    should_store_compiled_sql: bool
-    should_upload_compiled_sql: bool | None
-    push_run_results_to_xcom: bool
-    push_node_rows: bool
-    on_warning_callback: Callable[..., object] | str | Sequence[Callable[..., object] | str] | None
-    calls_back_without_warnings: bool
-
-
-@dataclass(frozen=True, kw_only=True)
-class TaskUpdates:
-    """The ways in which a run changes its task, as Airflow knows it.
-
-    :param show_fields: gives rendered fields other values, and has Airflow show them.
-    :param alias_name: gives the name of the alias by which the task gives assets.
-    :param add_outlets: adds assets or aliases to the task's outlets.
-    :param keep_events: keeps OpenLineage's events until Airflow's provider asks for their facets.
-    """
-
-    show_fields: Callable[[Mapping[str, str]], object]
-    alias_name: Callable[[], str]
-    add_outlets: Callable[[Iterable[Any]], object]
-    keep_events: Callable[[Sequence[Any]], object]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """The outcome of one dbt command, and what its task wants done with it.
-
-    :param base_cmd: dbt's sub-command, such as ``("source", "freshness")``.
-    :param options: what the operator's parameters ask for.
-    :param context: Airflow's context of the task.
-    :param log: the task's logger.
-    :param updates: how the task is changed.
-    :param profile_config: names the profile and the target.
-    :param place: the folder in which dbt ran.
-    :param artifacts: what dbt has left.
-    :param profiles_yml: the file of the profile with which it ran.
-    :param env: its environment variables, the profile's secrets among them.
-    :param updated_before: unique ids of the nodes that earlier tries of the task have updated: a try that fails gives
-        no assets.
-    :param starts: how the commands of the run were started, the last one last, as ``DbtRun`` has it.
-    """
-
-    base_cmd: tuple[str, ...]
-    options: PostRunOptions
-    context: Context | Mapping[str, Any]
-    log: Any  # Airflow has another type for it in each version
-    updates: TaskUpdates
-    profile_config: ProfileConfig
-    place: Path
-    artifacts: Artifacts
-    profiles_yml: Path
-    env: Mapping[str, str] = field(repr=False)
-    updated_before: Collection[str] = ()
-    starts: Sequence[str] = ()
-
-
-def require_place_for(options: PostRunOptions, base_cmd: Sequence[str]) -> None:
+def require_place_for(task: Any) -> None:
     """Refuse, before dbt runs, what could not be done after it.
 
-    :param options: what the operator's parameters ask for.
-    :param base_cmd: dbt's sub-command, in words.
+    :param task: the operator.
     :raises CosmosValueError: when its SQL is to be uploaded and nothing says where to.
     :raises AirflowCompatibilityError: when this Airflow cannot take assets as the settings want it.
     """
-    if options.should_upload_compiled_sql and not settings.remote_target_path:
+    if task.should_upload_compiled_sql and not settings.remote_target_path:
         raise CosmosValueError(
             "should_upload_compiled_sql=True, and [cosmos] remote_target_path is not set: it says where compiled SQL "
             "goes, such as s3://bucket/dbt. Set it, or leave the parameter out."
         )
-    if settings.enable_dataset_alias or not gives_assets(base_cmd, options):
+    if settings.enable_dataset_alias or not gives_assets(task):
         return
-    if tuple(base_cmd) == _LOOKING:
+    if tuple(task.base_cmd) == _LOOKING:
         raise AirflowCompatibilityError(
             "[cosmos] enable_dataset_alias = False, and emit_source_assets=True: the asset of a source is given by an "
             "alias only. Drop one of the two."
@@ -142,39 +63,43 @@ def require_place_for(options: PostRunOptions, base_cmd: Sequence[str]) -> None:
         )
 
 
-def follow_up(outcome: Outcome, *, failed: bool) -> None:
+def follow_up(task: Any, run: DbtRun, command: DbtCommand, *, failed: bool) -> None:
     """Do everything that the operator's parameters ask for.
 
-    :param outcome: what came of dbt.
+    :param task: the operator.
+    :param run: the run.
+    :param command: its command, which has ended.
     :param failed: whether dbt has failed: what goes wrong here is a warning then, and never hides dbt's own error.
     """
     # First: a callback of the user may remove or change the artifacts.
-    _keep_events(outcome, failed=failed)
+    _keep_events(task, run, command, failed=failed)
     if not failed:
-        _give_assets(outcome)
-    for step in _steps(outcome):
+        _give_assets(task, run, command)
+    for step in _steps(task, run, command):
         try:
             step()
         except Exception as error:
             if not failed:
                 raise
-            outcome.log.warning("After dbt had failed: %s: %s", type(error).__name__, error)
+            task.log.warning("After dbt had failed: %s: %s", type(error).__name__, error)
 
 
-def call_back_about_warnings(outcome: Outcome, lines: Sequence[str]) -> None:
+def call_back_about_warnings(task: Any, run: DbtRun, artifacts: Artifacts, lines: Sequence[str]) -> None:
     """Call the operator's ``on_warning_callback`` with the nodes that have warned.
 
-    :param outcome: what came of dbt.
+    :param task: the operator.
+    :param run: the run.
+    :param artifacts: what dbt has left.
     :param lines: dbt's output, for where it wrote no artifacts.
     """
-    given = outcome.options.on_warning_callback
+    given = getattr(task, "on_warning_callback", None)  # only commands that look at data have it
     if given is None:
         return
-    nodes = outcome.artifacts.warnings()
+    nodes = artifacts.warnings()
     nodes = warnings_in(lines) if nodes is None else nodes
-    if not nodes and not outcome.options.calls_back_without_warnings:
+    if not nodes and not task.calls_back_without_warnings:
         return
-    context = dict(outcome.context) | {
+    context = dict(run.context) | {
         "test_names": [node.name for node in nodes],
         "test_results": [node.message for node in nodes],
     }
@@ -182,141 +107,135 @@ def call_back_about_warnings(outcome: Outcome, lines: Sequence[str]) -> None:
         callback(context)
 
 
-def _steps(outcome: Outcome) -> Iterator[Callable[[], None]]:
-    options = outcome.options
-    if options.should_store_compiled_sql:
-        yield partial(_show_fields, outcome)
-    if _uploads(outcome):
-        yield partial(_upload, outcome)
-    if options.push_run_results_to_xcom:
-        yield partial(_push_run_results, outcome)
-    if options.push_node_rows:
-        yield partial(_push_node_rows, outcome)
+def _steps(task: Any, run: DbtRun, command: DbtCommand) -> Iterator[Callable[[], None]]:
+    if task.should_store_compiled_sql:
+        yield partial(_show_fields, task, run.context, command.artifacts)
+    if _uploads(task):
+        yield partial(_upload, task, run.context, command.artifacts)
+    if run.push_run_results:
+        yield partial(_push_run_results, task, run.context, command.artifacts)
+    if run.push_node_rows:
+        yield partial(_push_node_rows, run, command.artifacts)
     # Last of the steps: what the user does there may take long, or fail.
-    given: Any = options.callback
+    given: Any = task.callback
     for callback in given if isinstance(given, list | tuple) else [given]:
-        yield partial(_call, outcome, callback)
+        yield partial(_call, task, run.context, command.place, callback)
 
 
-def _show_fields(outcome: Outcome) -> None:
+def _show_fields(task: Any, context: Context | Mapping[str, Any], artifacts: Artifacts) -> None:
     try:
-        artifacts = outcome.artifacts
         found = {"compiled_sql": artifacts.compiled_sql(), "freshness": artifacts.freshness()}
         if any(found.values()):
-            outcome.updates.show_fields(found)
+            vars(task).update(found)
+            compat.show_rendered_fields(task, context)
     except Exception:
         # Shown by default, without being asked for, and dbt has done its work.
-        outcome.log.warning("Compiled SQL cannot be shown among the rendered fields.", exc_info=True)
+        task.log.warning("Compiled SQL cannot be shown among the rendered fields.", exc_info=True)
 
 
-def _uploads(outcome: Outcome) -> bool:
-    wanted = outcome.options.should_upload_compiled_sql
+def _uploads(task: Any) -> bool:
+    wanted: bool | None = task.should_upload_compiled_sql
     if wanted is not None:
         return wanted
     # dbt compile is run for its SQL; without a place to go to it stays in the rendered fields.
-    return outcome.base_cmd == ("compile",) and bool(settings.remote_target_path)
+    return tuple(task.base_cmd) == ("compile",) and bool(settings.remote_target_path)
 
 
-def _upload(outcome: Outcome) -> None:
+def _upload(task: Any, context: Context | Mapping[str, Any], artifacts: Artifacts) -> None:
     from cosmos_venv.io import upload_compiled_sql  # few tasks upload
 
-    upload_compiled_sql(outcome.artifacts, outcome.context, report=outcome.log.info)
+    upload_compiled_sql(artifacts, context, report=task.log.info)
 
 
-def _push_run_results(outcome: Outcome) -> None:
-    text = outcome.artifacts.text("run_results.json")
+def _push_run_results(task: Any, context: Context | Mapping[str, Any], artifacts: Artifacts) -> None:
+    text = artifacts.text("run_results.json")
     if text is None:  # dbt ls and source freshness never do, nor does any command with write_json=False
-        command = " ".join(outcome.base_cmd)
-        outcome.log.info("dbt %s has written no run_results.json: nothing is pushed as XCom.", command)
+        command = " ".join(task.base_cmd)
+        task.log.info("dbt %s has written no run_results.json: nothing is pushed as XCom.", command)
         return
     # An XCom is JSON, and a database has little room for it: run_results.json of 1,000 models is megabytes.
     value = base64.b64encode(zlib.compress(text.encode())).decode()
-    outcome.context["ti"].xcom_push(key="run_results", value=value)
+    context["ti"].xcom_push(key="run_results", value=value)
 
 
-def _push_node_rows(outcome: Outcome) -> None:
-    started = how_started(outcome.starts)
+def _push_node_rows(run: DbtRun, artifacts: Artifacts) -> None:
     rows = [
-        {"node": node, "status": each.status, "seconds": each.seconds, "rows": each.rows, "started": started}
-        for node, each in outcome.artifacts.outcomes().items()
+        {"node": node, "status": each.status, "seconds": each.seconds, "rows": each.rows, "started": run.how_started}
+        for node, each in artifacts.outcomes().items()
     ]
     if rows:
-        outcome.context["ti"].xcom_push(key=NODES_XCOM, value=rows)
+        run.context["ti"].xcom_push(key=NODES_XCOM, value=rows)
 
 
-def how_started(starts: Sequence[str]) -> str:
-    """How the last command of a run was started, in a word or two; empty where none was.
-
-    :param starts: of ``DbtRun``.
-    """
-    last = starts[-1] if starts else ""
-    return last if last in ("", "warm", "runner", "process") else f"process ({last})"
-
-
-def _call(outcome: Outcome, given: Callable[..., object] | str | None) -> None:
+def _call(
+    task: Any,
+    context: Context | Mapping[str, Any],
+    place: Path,
+    given: Callable[..., object] | str | None,
+) -> None:
     for callback in callables("callback", given):
-        outcome.log.info("Calling %s", getattr(callback, "__qualname__", callback))
-        callback(str(outcome.place), **{**outcome.options.callback_args, "context": outcome.context})
+        task.log.info("Calling %s", getattr(callback, "__qualname__", callback))
+        callback(str(place), **{**task.callback_args, "context": context})
 
 
-def gives_assets(base_cmd: Sequence[str], options: Any) -> bool:
+def gives_assets(task: Any) -> bool:
     """Whether a task gives the assets of the dbt nodes that it runs, or of the sources that it looks at.
 
-    :param base_cmd: dbt's sub-command, in words.
-    :param options: has what the operator's parameters say; the operator itself will do.
+    :param task: the operator.
     """
-    if tuple(base_cmd) == _LOOKING:
-        return bool(options.emit_datasets and options.emit_source_assets)
-    return bool(options.emit_datasets) and tuple(base_cmd) in _UPDATING
+    base_cmd = tuple(task.base_cmd)
+    if base_cmd == _LOOKING:
+        return bool(task.emit_datasets and task.emit_source_assets)
+    return bool(task.emit_datasets) and base_cmd in _UPDATING
 
 
-def alias_name(task_id: str, *, group_id: str | None, dag_id: str | None) -> str:
+def alias_name(task: Any) -> str:
     """The name of a task's alias, as in Cosmos: its DAG, its innermost group, itself. Outer groups are left out.
 
-    :param task_id: with the ids of the groups around the task, as Airflow has it.
-    :param group_id: of the innermost group, with the ids of those around it; None or empty: there is none.
-    :param dag_id: None: the task stands in no DAG.
+    :param task: the operator.
     """
-    parts = (dag_id, (group_id or "").rpartition(".")[2], task_id.rpartition(".")[2])
+    dag, group = task.get_dag(), task.task_group
+    group_id = group.group_id if group else ""
+    parts = (dag.dag_id if dag else None, (group_id or "").rpartition(".")[2], task.task_id.rpartition(".")[2])
     return "__".join(part for part in parts if part)
 
 
-def _give_assets(outcome: Outcome) -> None:
+def _give_assets(task: Any, run: DbtRun, command: DbtCommand) -> None:
     """After dbt has succeeded: give Airflow the assets of every node that did, and of every source with new data."""
-    if not gives_assets(outcome.base_cmd, outcome.options):
+    if not gives_assets(task):
         return
     try:
-        if outcome.base_cmd == _LOOKING:
-            _give_sources(outcome)
+        if tuple(task.base_cmd) == _LOOKING:
+            _give_sources(task, run, command)
         else:
-            _give_nodes(outcome)
+            _give_nodes(task, run, command)
     except Exception as error:  # noqa: BLE001 - whatever it is: dbt has done its work
-        outcome.log.warning("The assets of this task are not given to Airflow: %s: %s", type(error).__name__, error)
+        task.log.warning("The assets of this task are not given to Airflow: %s: %s", type(error).__name__, error)
 
 
-def _give_nodes(outcome: Outcome) -> None:
-    found = _lineage(outcome)
-    where = _namespace(outcome) if found.outlets else None
+def _give_nodes(task: Any, run: DbtRun, command: DbtCommand) -> None:
+    found = _lineage(task, run, command.artifacts)
+    where = _namespace(task, command) if found.outlets else None
     if where is None:
         return
     inlets, outlets = asset_uris(where, found.inlets), asset_uris(where, found.outlets)
-    outcome.log.info("Inlets: %s", inlets)
-    outcome.log.info("Outlets: %s", outlets)
-    give(outcome.context, outcome.updates, {uri: {} for uri in outlets})
+    task.log.info("Inlets: %s", inlets)
+    task.log.info("Outlets: %s", outlets)
+    give(task, run.context, {uri: {} for uri in outlets})
 
 
-def _give_sources(outcome: Outcome) -> None:
+def _give_sources(task: Any, run: DbtRun, command: DbtCommand) -> None:
     """Give the assets of the sources that were loaded since the last event of theirs, which Airflow itself keeps."""
     from cosmos_venv.operators.run.source_freshness import has_new_data, loaded_at, of_event
 
-    sources = [source for source in outcome.artifacts.sources() if loaded_at(source)]
-    manifest = outcome.artifacts.text("manifest.json")
+    sources = [source for source in command.artifacts.sources() if loaded_at(source)]
+    manifest = command.artifacts.text("manifest.json")
     if manifest is None:
-        outcome.log.warning(
+        task.log.warning(
             "The assets of the sources are not known: dbt has written no manifest.json. Drop --no-write-json."
         )
         return
-    where = _namespace(outcome) if sources else None
+    where = _namespace(task, command) if sources else None
     if where is None:
         return
     found = {}
@@ -325,10 +244,10 @@ def _give_sources(outcome: Outcome) -> None:
         if has_new_data(source, compat.newest_event_extras(compat.asset(uri))):
             found[uri] = of_event(source)
         else:
-            outcome.log.info("%s has no new data since the last event of %s.", source.unique_id, uri)
-    outcome.log.info("Outlets: %s", list(found))
+            task.log.info("%s has no new data since the last event of %s.", source.unique_id, uri)
+    task.log.info("Outlets: %s", list(found))
     if found:
-        give(outcome.context, outcome.updates, found)
+        give(task, run.context, found)
 
 
 def asset_uris(where: str, names: Iterable[str]) -> list[str]:
@@ -342,50 +261,48 @@ def asset_uris(where: str, names: Iterable[str]) -> list[str]:
     return [assets.asset_uri(where, name, has_slashes=has_slashes) for name in names]
 
 
-def _lineage(outcome: Outcome) -> assets.Lineage:
-    run_results, manifest = (outcome.artifacts.text(name) for name in ("run_results.json", "manifest.json"))
+def _lineage(task: Any, run: DbtRun, artifacts: Artifacts) -> assets.Lineage:
+    run_results, manifest = (artifacts.text(name) for name in ("run_results.json", "manifest.json"))
     if run_results is None or manifest is None:
-        outcome.log.warning(
+        task.log.warning(
             "The assets of this task are not known: dbt has written no %s. Drop --no-write-json, or say "
             "emit_datasets=False.",
             "run_results.json" if run_results is None else "manifest.json",
         )
         return assets.Lineage()
-    return assets.lineage(run_results, manifest, outcome.updated_before)
+    return assets.lineage(run_results, manifest, run.updated_before)
 
 
-def _namespace(outcome: Outcome) -> str | None:
-    config = outcome.profile_config
+def _namespace(task: Any, command: DbtCommand) -> str | None:
+    config = task.profile_config
     field = profile_fields(
-        outcome.profiles_yml, profile=config.profile_name, target=config.target_name, environment=outcome.env
+        command.profiles_yml, profile=config.profile_name, target=config.target_name, environment=command.env
     )
     where = assets.namespace(field)
     if where is None:
-        outcome.log.info(
-            "No assets are given: OpenLineage has no name for where dbt's adapter %r writes.", field("type")
-        )
+        task.log.info("No assets are given: OpenLineage has no name for where dbt's adapter %r writes.", field("type"))
     return where
 
 
-def give(context: Context | Mapping[str, Any], updates: TaskUpdates, extras: Mapping[str, Mapping[str, Any]]) -> None:
+def give(task: Any, context: Context | Mapping[str, Any], extras: Mapping[str, Mapping[str, Any]]) -> None:
     """Give assets to Airflow.
 
+    :param task: the operator.
     :param context: Airflow's context of the task.
-    :param updates: how the task is changed.
     :param extras: URI of each asset to what its event carries.
     """
     # Anything that may go wrong comes first, so that what the warning says is true: nothing was given.
     found = {uri: compat.asset(uri) for uri in extras}
     if not settings.enable_dataset_alias:
         _push_uris(context, found.values())
-        updates.add_outlets(found.values())
+        compat.add_outlets(task, found.values())
         return
-    alias = compat.asset_alias(updates.alias_name())
+    alias = compat.asset_alias(alias_name(task))
     events = compat.asset_events(context, alias)
     if events is None:  # the operator was called by hand
         return
     _push_uris(context, found.values())
-    updates.add_outlets([alias])
+    compat.add_outlets(task, [alias])
     for uri, asset in found.items():
         events.add(asset, extra=dict(extras[uri]))
 
@@ -395,33 +312,35 @@ def _push_uris(context: Context | Mapping[str, Any], found: Iterable[Any]) -> No
         context["ti"].xcom_push(key="uri", value=[asset.uri for asset in found])
 
 
-def _keep_events(outcome: Outcome, *, failed: bool) -> None:
+def _keep_events(task: Any, run: DbtRun, command: DbtCommand, *, failed: bool) -> None:
     """Keep what OpenLineage's processor says of this run, a failed one too, where Airflow's provider is active."""
     try:
         namespace = compat.openlineage_namespace()
         if namespace is not None:
-            outcome.updates.keep_events(_events(outcome, namespace, failed=failed))
+            # Until Airflow's provider asks the operator for their facets.
+            vars(task).update(openlineage_events_completes=_events(task, run, command, namespace, failed=failed))
     except Exception as error:  # noqa: BLE001 - whatever it is: the task is about dbt
-        outcome.log.warning("OpenLineage is told nothing of dbt's nodes: %s: %s", type(error).__name__, error)
+        task.log.warning("OpenLineage is told nothing of dbt's nodes: %s: %s", type(error).__name__, error)
 
 
-def _events(outcome: Outcome, namespace: str, *, failed: bool) -> list[Any]:
+def _events(task: Any, run: DbtRun, command: DbtCommand, namespace: str, *, failed: bool) -> list[Any]:
     """The events of the nodes that this run has updated; of a run that has succeeded, also of those before it.
 
     So the last event of a task names all that the task has written, as its assets do, whatever its tries have done.
     """
-    if outcome.artifacts.text("run_results.json") is None or outcome.artifacts.text("manifest.json") is None:
+    artifacts = command.artifacts
+    if artifacts.text("run_results.json") is None or artifacts.text("manifest.json") is None:
         return []
-    before = () if failed else outcome.updated_before
-    processor = _processor_class(outcome.env, outcome.profiles_yml, before)(
-        project_dir=str(outcome.place),
-        profile_name=outcome.profile_config.profile_name,
-        target=outcome.profile_config.target_name,
-        target_path=str(outcome.artifacts.target),
+    before = () if failed else run.updated_before
+    processor = _processor_class(command.env, command.profiles_yml, before)(
+        project_dir=str(command.place),
+        profile_name=task.profile_config.profile_name,
+        target=task.profile_config.target_name,
+        target_path=str(artifacts.target),
         producer=PRODUCER,
         job_namespace=namespace,
         skip_errors=True,
-        logger=outcome.log,
+        logger=task.log,
     )
     return list(processor.parse().completes)
 

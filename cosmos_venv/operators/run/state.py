@@ -14,7 +14,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
 from urllib.parse import quote
@@ -40,64 +39,43 @@ _DESCRIPTION = "cosmos-venv: digest of the artifacts of the last success of a ta
 _DIGITS = 32
 
 
-@dataclass(frozen=True, kw_only=True)
-class EarlierRun:
-    """The artifacts of an earlier run that a task asks for.
-
-    :param state: a folder (a relative one counts from the project), a URL of object storage, or ``last_success``; None
-        or empty: the task asks for none.
-    :param state_conn_id: the Airflow connection for such a URL; None: the default one of that storage.
-    :param defer_to_state: whether dbt gets ``--defer``; a text is what a template rendered to.
-    :param favor_state: whether dbt gets ``--favor-state``; a text likewise.
-    :param project_dir: the folder of the dbt project.
-    :param task_key: the names that tell the task from others: DAG, task, index of a mapped one, target of the profile.
-    :param log: the task's logger.
-    """
-
-    state: str | None
-    state_conn_id: str | None
-    defer_to_state: bool | str
-    favor_state: bool | str
-    project_dir: str | Path
-    task_key: Sequence[str]
-    log: Any  # Airflow has another type for it in each version
-
-
-def state_flags(earlier: EarlierRun, place: Path) -> list[str]:
+def state_flags(task: Any, task_key: Sequence[str], place: Path) -> list[str]:
     """The flags by which dbt finds the artifacts, which are there then; none where the task asks for none.
 
-    :param earlier: what the task asks for.
+    :param task: the operator, whose parameters say which artifacts it asks for.
+    :param task_key: the names that tell the task from others: DAG, task, index of a mapped one, target of the profile.
     :param place: the folder in which dbt will run.
     :raises CosmosValueError: when there are none where the operator says, or they cannot be reached.
     """
     flags = []
-    if earlier.state:
-        flags += ["--state", str(_folder(earlier, place / _FOLDER))]
-    if to_boolean(earlier.defer_to_state):
+    if task.state:
+        flags += ["--state", str(_folder(task, task_key, place / _FOLDER))]
+    if to_boolean(task.defer_to_state):
         flags.append("--defer")
-    if to_boolean(earlier.favor_state):
+    if to_boolean(task.favor_state):
         flags.append("--favor-state")
     return flags
 
 
-def keep_success(earlier: EarlierRun, artifacts: Artifacts) -> None:
+def keep_success(task: Any, task_key: Sequence[str], artifacts: Artifacts) -> None:
     """Keep the artifacts of a run that has succeeded, where the task asks for those of its last success.
 
-    :param earlier: what the task asks for.
+    :param task: the operator.
+    :param task_key: as in ``state_flags``.
     :param artifacts: those of the run that has succeeded.
     :raises CosmosValueError: when the next run would take an older success for the last one.
     """
-    if earlier.state != LAST_SUCCESS:
+    if task.state != LAST_SUCCESS:
         return
     # As one file, which appears whole in a folder and in object storage alike.
     content = state.packed(artifacts)
     if content is None:
-        earlier.log.warning("dbt has written no manifest.json: this success is not kept for the next run.")
+        task.log.warning("dbt has written no manifest.json: this success is not kept for the next run.")
     try:
         if not settings.state_path:
-            set_variable(_variable_of(earlier.task_key), _digest(content or b""), _DESCRIPTION)
+            set_variable(_variable_of(task_key), _digest(content or b""), _DESCRIPTION)
         elif content is not None:
-            _keep_for_all(kept_place(earlier.task_key), content)
+            _keep_for_all(kept_place(task_key), content)
     except Exception as error:
         raise CosmosValueError(
             f"state={LAST_SUCCESS!r}: dbt has succeeded, and that could not be kept for the next run, which would "
@@ -106,10 +84,10 @@ def keep_success(earlier: EarlierRun, artifacts: Artifacts) -> None:
         ) from error
     if content is not None and not settings.state_path:
         try:
-            _publish(kept_place(earlier.task_key), content)
+            _publish(kept_place(task_key), content)
         except OSError as error:
             # By the Variable nobody takes an older success for this one.
-            earlier.log.warning("This success is not kept for the next run: %s", _reason(error))
+            task.log.warning("This success is not kept for the next run: %s", _reason(error))
 
 
 def _keep_for_all(kept: Any, content: bytes) -> None:
@@ -138,7 +116,7 @@ def _is_last(task_key: Sequence[str], content: bytes) -> bool:
 def kept_place(task_key: Sequence[str]) -> Any:
     """The place where the last success of a task is kept: a ``Path``, or one of an object store.
 
-    :param task_key: the names that tell the task from others, as in ``EarlierRun``.
+    :param task_key: the names that tell the task from others, as in ``state_flags``.
     """
     *folders, name = task_key
     below = "/".join(quote(part, safe="") for part in [*folders, f"{name}{state.PACKED_SUFFIX}"])
@@ -148,17 +126,17 @@ def kept_place(task_key: Sequence[str]) -> Any:
     return caches.cache_dir() / _LAYOUT / below
 
 
-def _folder(earlier: EarlierRun, folder: Path) -> Path:
+def _folder(task: Any, task_key: Sequence[str], folder: Path) -> Path:
     """The folder to name to dbt: the user's own, or the one given here, filled."""
-    if earlier.state == LAST_SUCCESS:
-        _fill_with_last_success(earlier, folder)
+    if task.state == LAST_SUCCESS:
+        _fill_with_last_success(task.log, task_key, folder)
         return folder
-    given = str(earlier.state)
+    given = str(task.state)
     place: Any = given
     try:
-        place = _place(given, earlier.state_conn_id)
+        place = _place(given, task.state_conn_id)
         if isinstance(place, Path):
-            own = place = Path(earlier.project_dir).absolute() / place
+            own = place = Path(task.project_dir).absolute() / place
             # dbt reads it where it is; everything else is fetched, unpacked or made first.
             if (own / state.MANIFEST).is_file():
                 return own
@@ -171,24 +149,24 @@ def _folder(earlier: EarlierRun, folder: Path) -> Path:
     except Exception as error:
         raise CosmosValueError(
             f"state={mask(given)!r} cannot be read: {_reason(error)}. Correct it, or state_conn_id="
-            f"{earlier.state_conn_id!r}, or install the Airflow provider of that storage."
+            f"{task.state_conn_id!r}, or install the Airflow provider of that storage."
         ) from error
     return folder
 
 
-def _fill_with_last_success(earlier: EarlierRun, folder: Path) -> None:
+def _fill_with_last_success(log: Any, task_key: Sequence[str], folder: Path) -> None:
     kept = None
     try:
-        kept = kept_place(earlier.task_key)
+        kept = kept_place(task_key)
         content = _read(kept)
     except FileNotFoundError:
-        earlier.log.info("No success of this task is kept at %s yet: to dbt everything is new.", mask(str(kept)))
+        log.info("No success of this task is kept at %s yet: to dbt everything is new.", mask(str(kept)))
         state.write_empty(folder)
         return
     except Exception as error:
         raise _unreadable(kept, error) from error
-    if not settings.state_path and not _is_last(earlier.task_key, content):
-        earlier.log.info(
+    if not settings.state_path and not _is_last(task_key, content):
+        log.info(
             "The last success of this task is not on this worker: to dbt everything is new. Set [cosmos_venv] "
             "state_path, which all workers share."
         )
@@ -200,7 +178,7 @@ def _fill_with_last_success(earlier: EarlierRun, folder: Path) -> None:
         raise _unreadable(kept, error) from error
     except ValueError as error:
         # Damaged, as by a disk that was full: the next success writes it anew, so it is not worth a failed task.
-        earlier.log.warning("The last success of this task at %s is %s: to dbt everything is new.", kept, error)
+        log.warning("The last success of this task at %s is %s: to dbt everything is new.", kept, error)
         state.write_empty(folder)
 
 

@@ -58,7 +58,7 @@ class BelievesExitCodeZero(Mutant):
     kills = "CMD-023"
 
     def begin(self) -> None:
-        instead_of("operators.run.dbt_run", "_refuse_undone", lambda *_, **__: None)
+        instead_of("operators.run.dbt_run", "refuse_undone", lambda *_, **__: None)
 
 
 class StartsAProgramWithoutAGuard(Mutant):
@@ -67,13 +67,15 @@ class StartsAProgramWithoutAGuard(Mutant):
     kills = "KILL-010"
 
     def begin(self) -> None:
-        instead_of("operators.run.dbt_run", "start_command", self._start)
+        operator = part("operators.local_base").DbtLocalBaseOperator
+        sound = operator._start
 
-    @staticmethod
-    def _start(sound: Original, run: Any, command: Any, *, run_subprocess: Original, **how: Any) -> Any:
-        if not how["served"](run.executable).engine.has_python_api:
-            run_subprocess = _run_plainly
-        return sound(run, command, run_subprocess=run_subprocess, **how)
+        def start(task: Any, run: Any, command: Any) -> Any:
+            if not task._served(run.executable).engine.has_python_api:
+                vars(task)["run_subprocess"] = _run_plainly
+            return sound(task, run, command)
+
+        operator._start = start
 
 
 def _run_plainly(words: Sequence[str], env: Mapping[str, str], place: str, **_: Any) -> Any:

@@ -86,14 +86,17 @@ class TriesTheFirstNodeBeforehand(Mutant):
     needed = "watcher"
 
     def begin(self) -> None:
-        instead_of("operators.run.batch", "run_dbt_task", self._run)
+        instead_of("operators.run.batch", "run_batch", self._run)
 
     @staticmethod
-    def _run(sound: Original, run: Any, hooks: Any) -> Any:
-        words = ["run" if word == "build" else word for word in run.command]
-        first = words[: words.index("--select") + 2]
-        sound(replace(run, command=first, on_node=None), replace(hooks, judge=lambda *_: None))
-        return sound(run, hooks)
+    def _run(sound: Original, *given: Any, build: Any, **others: Any) -> Any:
+        def build_twice(run: Any, judge: Any) -> Any:
+            words = ["run" if word == "build" else word for word in run.command]
+            first = words[: words.index("--select") + 2]
+            build(replace(run, command=first, on_node=None), lambda *_: None)
+            return build(run, judge)
+
+        return sound(*given, build=build_twice, **others)
 
 
 class TellsTheSameInEachTry(Mutant):

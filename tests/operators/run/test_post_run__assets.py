@@ -13,7 +13,7 @@ from cosmos_venv import compat
 from cosmos_venv.compat import DAG, TaskGroup, add_outlets, asset, asset_alias
 from cosmos_venv.exceptions import AirflowCompatibilityError
 from cosmos_venv.operators import local
-from cosmos_venv.operators.run.post_run import gives_assets
+from cosmos_venv.operators.run.post_run import alias_name, gives_assets
 from pytest_cosmos_venv import FakeVenv, RunTask
 from tests.kit import MakeNamed, harbor_profile, operator_arguments
 
@@ -44,22 +44,20 @@ def make(dbt_project: Path, cosmos_fake_venv: FakeVenv) -> MakeNamed:
 
 @pytest.mark.parametrize("name", ["Build", "Run", "Seed", "Snapshot"])
 def test_commands_that_update_relations_give_assets_unless_that_is_not_wanted(make: MakeNamed, name: str) -> None:
-    assert gives_assets(make(name).base_cmd, make(name))
-    assert not gives_assets(make(name).base_cmd, make(name, emit_datasets=False))
+    assert gives_assets(make(name))
+    assert not gives_assets(make(name, emit_datasets=False))
 
 
 @pytest.mark.parametrize("name", ["Test", "Source", "LS", "Compile", "Docs", "Clone", "RunOperation"])
 def test_other_commands_give_none(make: MakeNamed, name: str) -> None:
     operator = make(name, **({"macro_name": "grant"} if name == "RunOperation" else {}))
 
-    assert not gives_assets(operator.base_cmd, operator)
+    assert not gives_assets(operator)
 
 
 def test_a_look_at_sources_gives_assets_where_that_is_asked_for(make: MakeNamed) -> None:
-    base_cmd = make("Source").base_cmd
-
-    assert gives_assets(base_cmd, make("Source", emit_source_assets=True))
-    assert not gives_assets(base_cmd, make("Source", emit_source_assets=True, emit_datasets=False))
+    assert gives_assets(make("Source", emit_source_assets=True))
+    assert not gives_assets(make("Source", emit_source_assets=True, emit_datasets=False))
 
 
 def test_assets_of_sources_without_aliases_are_refused_before_dbt_runs(
@@ -161,7 +159,7 @@ def test_aliases_turned_off_are_refused_before_dbt_runs(
 
 
 def alias_of(operator: Any) -> str:
-    name: str = operator._alias_name()
+    name: str = alias_name(operator)
     return name
 
 
