@@ -114,7 +114,7 @@ class DbtBatchLocalOperator(DbtBatchMixin, DbtLocalBaseOperator):
 
             publish = publisher(context)
         result: FullOutputSubprocessResult = run_batch(
-            self, run, self.nodes, build=self._run, judge=self._judge, publish=publish
+            self, run, self.nodes, build=self._run_in_workspace, judge=self._judge, publish=publish
         )
         return result
 

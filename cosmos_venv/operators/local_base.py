@@ -1,7 +1,8 @@
 """DbtLocalBaseOperator: the parameters of a local operator, and what users of Cosmos override of its run.
 
-``_run`` is a run from its workspace to what follows dbt; its steps are methods that a subclass may override. A DAG file
-is parsed far more often than a task runs, so what only a run needs is imported by the methods that run.
+``_run_in_workspace`` is a run from its workspace to what follows dbt; its steps are methods that a subclass may
+override. A DAG file is parsed far more often than a task runs, so what only a run needs is imported by the methods that
+run.
 """
 
 from __future__ import annotations
@@ -288,7 +289,9 @@ class DbtLocalBaseOperator(AbstractDbtBase):
         self, cmd: list[str], env: dict[str, str], context: Context | Mapping[str, Any], **kwargs: Any
     ) -> FullOutputSubprocessResult:
         """Run it; a class whose command does more says so here."""
-        result: FullOutputSubprocessResult = self._run(self._dbt_run(cmd, env, context, **kwargs), self._judge)
+        result: FullOutputSubprocessResult = self._run_in_workspace(
+            self._dbt_run(cmd, env, context, **kwargs), self._judge
+        )
         return result
 
     def _dbt_run(
@@ -314,7 +317,7 @@ class DbtLocalBaseOperator(AbstractDbtBase):
             push_node_rows=self.push_node_rows,
         )
 
-    def _run(self, run: DbtRun, judge: Judge) -> DbtResult:
+    def _run_in_workspace(self, run: DbtRun, judge: Judge) -> DbtResult:
         """Run dbt in a workspace, with its profile, and do what follows; ``dbt deps`` first where that is wanted.
 
         :param run: what is run.

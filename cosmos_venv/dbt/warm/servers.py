@@ -243,8 +243,6 @@ LONGEST_WORD = 5.0
 _WORDS = 5
 _CREDENTIALS = struct.Struct("iII")
 # Its folder never enters sys.path, and no byte code of another Python is written into ours.
-# Of this release, and of those that had the server in one module: a host may run both for a while.
-_IMPORTS_OF_SERVERS = ("cosmos_venv.dbt.warm.server import server", "cosmos_venv.dbt.warm import server")
 _BOOTSTRAP = """
 import sys, types
 if sys.path[:1] == [""]: del sys.path[0]
@@ -335,11 +333,11 @@ def start(
 
 
 def is_command_of_a_server(words: Sequence[str]) -> bool:
-    """Whether a process was started as ``start`` does it, by this release or another; so are all that it forks.
+    """Whether a process was started as ``start`` does it; so are all that it forks.
 
     :param words: the command line of the process; the last word is the server's configuration.
     """
-    return len(words) == _WORDS and words[1] == "-c" and any(line in words[2] for line in _IMPORTS_OF_SERVERS)
+    return len(words) == _WORDS and words[1:3] == ["-c", _BOOTSTRAP]
 
 
 def _first_line(process: subprocess.Popen[bytes]) -> str:

@@ -1,8 +1,8 @@
 """The values of one dbt run of a task, and the steps between an operator and its dbt.
 
 ``DbtRun`` is what is known before the dbt is there, ``DbtCommand`` one command that is ready to be started. The order
-of events is ``DbtLocalBaseOperator._run``. A command is started by one of two launchers: a guard (``GuardedProcess``),
-or a warm server (``WarmStart``). ``task`` is the operator, whose attributes are read.
+of events is ``DbtLocalBaseOperator._run_in_workspace``. A command is started by one of two launchers: a guard
+(``GuardedProcess``), or a warm server (``WarmStart``). ``task`` is the operator, whose attributes are read.
 
 Operators import this module when a task runs, not while a DAG file is parsed, which happens far more often.
 """
