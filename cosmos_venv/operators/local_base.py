@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from cosmos_venv.dbt.command import FullOutputSubprocessResult
     from cosmos_venv.dbt.packages import ProjectPackages
     from cosmos_venv.dbt.results import Artifacts
-    from cosmos_venv.operators.run.warm_start import Served
     from cosmos_venv.operators.run.dbt_run import DbtCommand, DbtResult, DbtRun, Judge
+    from cosmos_venv.operators.run.warm_start import Served
 
 _NOT_STORED = frozenset({"self", "kwargs", "task_id", "__class__"})
 
