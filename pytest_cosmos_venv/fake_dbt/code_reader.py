@@ -1,7 +1,7 @@
 """The calls of ``ref``, ``source`` and ``config`` in the text of a node, read without Jinja and without dbt.
 
-Expressions of Jinja are near to those of Python and are evaluated as such. What cannot be (macros, loops, filters)
-stands in ``Reading.unread``, for the warning of the fake.
+Expressions of Jinja are near to those of Python and are evaluated as such; conditions, loops and the project's macros
+are followed. What cannot be (filters, macros of adapters, results of queries) stands in ``Reading.unread``.
 """
 
 from __future__ import annotations
@@ -9,10 +9,11 @@ from __future__ import annotations
 import ast
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from functools import partial
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 from .configs import merged_config
 
@@ -72,23 +73,53 @@ class Scope(dict[str, Any]):
 
 
 class Reading:
-    """What one text says. ``refs`` are package (None: any), name and version ("": none) of each ``ref``.
+    """What one text says. ``refs`` are package (None: any), name and version (None: none) of each ``ref``.
+
+    ``unread`` are the references and configurations that have no value here, in words; ``errors`` is what is no code.
 
     :param scope: the names that its expressions know.
+    :param macros: package -> name -> text of a macro, with its parameters; those of the text's own package go by ``""``
+        too.
     """
 
-    def __init__(self, scope: Scope) -> None:
-        self.refs: list[tuple[str | None, str, str]] = []
+    def __init__(self, scope: Scope, macros: Mapping[str, Mapping[str, str]] | None = None) -> None:
+        self.refs: list[tuple[str | None, str, Any]] = []
         self.sources: list[tuple[str, str]] = []
         self.config: dict[str, Any] = {}
         self.called: dict[str, None] = {}
         self.unread: list[str] = []
+        self.errors: list[str] = []
+        self._depth = 0
         noted = {"ref": self._ref, "source": self._source, "config": self._config}
-        self._names = {**scope, **noted, "is_incremental": lambda: False}
+        own = {package: self._macros_of(texts) for package, texts in (macros or {}).items()}
+        spaces = {package: SimpleNamespace(**own[package]) for package in own if package}
+        self._names = {**scope, **own.get("", {}), **spaces, **noted, "is_incremental": lambda: False}
+
+    def _macros_of(self, texts: Mapping[str, str]) -> dict[str, Callable[..., str]]:
+        return {name: partial(self._call_macro, texts[name]) for name in texts}
+
+    def _call_macro(self, macro: str, *arguments: Any, **keywords: Any) -> str:
+        """Read what a macro says when it is called so, with its own names over those of the text."""
+        head, _, body = macro.partition("%}")
+        parameters = head.partition("(")[2].rpartition(")")[0]
+        before = self._names
+        self._names = {**before, **self._bound(parameters, *arguments, **keywords)}
+        self._depth += 1
+        try:
+            self._read_parts(_parts_of(body), is_certain=True)
+        finally:
+            self._names = before
+            self._depth -= 1
+        return ""
+
+    def _bound(self, parameters: str, /, *arguments: Any, **keywords: Any) -> dict[str, Any]:
+        """Return name -> value of parameters, as they are written."""
+        bind = value_of(f"lambda {parameters}: locals()", {**self._names, "locals": locals})
+        found: dict[str, Any] = bind(*arguments, **keywords)
+        return found
 
     def _ref(self, *names: str, v: Any = None, version: Any = None) -> str:
-        version = v if version is None else version
-        self.refs.append((names[0] if names[1:] else None, names[-1], "" if version is None else str(version)))
+        self.refs.append((names[0] if names[1:] else None, names[-1], v if version is None else version))
         return names[-1]
 
     def _source(self, source: str, table: str) -> str:
@@ -106,37 +137,54 @@ class Reading:
 
         :param text: the text.
         """
-        branches: list[list[bool | None]] = []  # of each open "if": is it taken (None: unknown), was one taken before
-        for kind, body, _ in tags_of(text):
-            word, _, rest = body.partition(" ") if kind == "{%" else ("", "", body)
-            if word in ("if", "elif"):
-                branches = branches if word == "elif" else [*branches, [True, False]]
-                self._branch(branches, rest)
-            elif word == "else" and branches:
-                branches[-1] = [None if None in branches[-1] else not branches[-1][1], True]
-            elif word == "for":
-                branches.append([None, None])
-            elif word in ("endif", "endfor") and branches:
-                branches.pop()
-            elif word not in ("snapshot", "macro", "test", "data_test") and all(b[0] is not False for b in branches):
-                self._evaluate(body if word in ("", "set") else rest, is_certain=all(b[0] for b in branches))
+        self._read_parts(_parts_of(text), is_certain=True)
         return self
 
-    def _branch(self, branches: list[list[bool | None]], condition: str) -> None:
-        taken_before = branches[-1][1]
-        try:
-            is_true = None if taken_before is None else not taken_before and bool(value_of(condition, self._names))
-        except Exception:  # noqa: BLE001 - whatever Jinja and dbt know, and Python does not
-            is_true = None
-        self._note_macros(condition)
-        branches[-1] = [is_true, None if is_true is None else taken_before or is_true]
+    def _read_parts(self, parts: list[_Part], *, is_certain: bool) -> None:
+        for part in parts:
+            if part.word == "if":
+                self._read_branches(part, is_certain=is_certain)
+            elif part.word == "for":
+                self._read_loop(part, is_certain=is_certain)
+            elif part.word not in ("snapshot", "macro", "test", "data_test"):
+                self._evaluate(part, is_certain=is_certain)
 
-    def _evaluate(self, body: str, *, is_certain: bool) -> None:
+    def _read_branches(self, part: _Part, *, is_certain: bool) -> None:
+        for branch in part.branches:
+            self._note_macros(branch.body)
+            try:
+                is_true = bool(value_of(branch.body, self._names)) if branch.word != "else" else True
+            except Exception:  # noqa: BLE001 - whatever Jinja and dbt know, and Python does not
+                is_certain = False
+                is_true = None
+            if is_true is not False:
+                self._read_parts(branch.parts, is_certain=is_certain)
+            if is_true:
+                return
+
+    def _read_loop(self, part: _Part, *, is_certain: bool) -> None:
+        target, _, iterable = part.body.partition(" in ")
+        self._note_macros(iterable)
+        try:
+            values = value_of(iterable, self._names)
+            rounds = [self._bound(target, *(each if "," in target else [each])) for each in values]
+        except Exception:  # noqa: BLE001 - likewise
+            rounds, is_certain = [{}], False
+        before = self._names
+        for number, names in enumerate(rounds):
+            loop = SimpleNamespace(index0=number, index=number + 1, first=not number, last=number + 1 == len(rounds))
+            self._names = {**self._names, "loop": loop, **names}
+            self._read_parts(part.parts, is_certain=is_certain)
+        self._names = before
+
+    def _evaluate(self, part: _Part, *, is_certain: bool) -> None:
+        body = part.body
         self._note_macros(body)
         before = (len(self.refs), len(self.sources), self.config)
         try:
-            if assigned := re.match(r"set\s+(\w+)\s*=(.*)", body, re.DOTALL):
-                self._names[assigned[1]] = value_of(assigned[2], self._names)
+            if part.word == "set":
+                name, equals, value = body.partition("=")
+                self._names[name.strip()] = value_of(value, self._names) if equals else ""
             else:
                 value_of(body, self._names)
         except Exception:  # noqa: BLE001 - likewise
@@ -157,19 +205,63 @@ class Reading:
                     self.unread.append(body[called.start() : end + 1])
 
     def _note_macros(self, body: str) -> None:
-        self.called.update(dict.fromkeys(_CALLED.findall(body)))
+        """Note the macros that the text itself calls, as dbt does; not those that macros call."""
+        if not self._depth:
+            self.called.update(dict.fromkeys(_CALLED.findall(body)))
 
     def read_python(self, text: str) -> Reading:
         """Read a model in Python, and return this reading.
 
         :param text: the text.
         """
-        with suppress(SyntaxError):
-            for node in ast.walk(ast.parse(text)):
-                is_call = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
-                if is_call and ast.unparse(node.func) in [f"dbt.{name}" for name in _NOTED]:  # type: ignore[attr-defined]
-                    self._pick_calls(ast.unparse(node)[len("dbt.") :])
+        try:
+            calls = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)]
+        except SyntaxError as error:
+            self.errors.append(f"{error.msg} (line {error.lineno})")
+            return self
+        for call in sorted(calls, key=lambda call: (call.lineno, call.col_offset)):
+            if ast.unparse(call.func) in [f"dbt.{name}" for name in _NOTED]:
+                self._pick_calls(ast.unparse(call)[len("dbt.") :])
         return self
+
+
+class _Part(NamedTuple):
+    """A tag of Jinja with what stands between it and its end.
+
+    :param word: the word of a statement, such as ``if``; empty for an expression.
+    :param body: what stands behind the word.
+    :param parts: what stands in a loop or a branch.
+    :param branches: the branches of an ``if``, the first with its condition.
+    """
+
+    word: str
+    body: str
+    parts: list[_Part]
+    branches: list[_Part]
+
+
+def _parts_of(text: str) -> list[_Part]:
+    root = _Part("", "", [], [])
+    open_parts = [root]
+    for kind, whole, _ in tags_of(text):
+        word, _, body = whole.partition(" ") if kind == "{%" else ("", "", whole)
+        if word in ("endif", "endfor"):
+            del open_parts[max(1, len(open_parts) - 1) :]
+        elif word in ("elif", "else"):
+            if len(open_parts) > 1:
+                open_parts.pop()
+                owner = open_parts[-1].parts[-1]
+                owner.branches.append(_Part(word, body, [], []))
+                open_parts.append(owner.branches[-1])
+        else:
+            part = _Part(word, body, [], [])
+            open_parts[-1].parts.append(part)
+            if word == "if":
+                part.branches.append(_Part(word, body, [], []))
+                open_parts.append(part.branches[0])
+            elif word == "for":
+                open_parts.append(part)
+    return root.parts
 
 
 def tags_of(text: str) -> Iterator[tuple[str, str, str]]:

@@ -148,10 +148,12 @@ class Project:
     def __init__(self, folder: Path, scripted: Iterable[str] = (), invocation: Invocation | None = None) -> None:
         self.folder = folder
         variables, target = _variables_and_target(invocation)
-        files = ProjectFiles(folder, variables, target)
+        files = ProjectFiles(folder, variables, {"name": target, "target_name": target})
         self.name = files.name
         self.unread = files.unread
-        self.nodes = in_order([node_of(name, entry) for name, entry in files.entries.items()])
+        # dbt lists no analyses unless it is asked for them.
+        entries = {name: each for name, each in files.entries.items() if each["resource_type"] != "analysis"}
+        self.nodes = in_order([node_of(name, entry) for name, entry in entries.items()])
         known = {node.unique_id for node in self.nodes}
         added = [_from_id(each) for each in scripted if is_unique_id(each) and each not in known]
         self.added = [node._replace(depends_on=tuple(self._tested_by(node))) for node in added]
@@ -172,15 +174,19 @@ class Project:
             return work
         # dbt writes the code of an ephemeral model into its readers, and runs nothing.
         work = [node for node in work if node.materialized != "ephemeral"]
-        return in_order(self._with_edges_of_tests(work)) if invocation.command == "build" else work
+        return in_order(self.with_edges_of_tests(work)) if invocation.command == "build" else work
 
     def _has_freshness(self, node: Node) -> bool:
         limits = node.entry.get("freshness") or {}
         is_added = not node.entry  # by the script, which has no use for it but this
         return is_added or any((limits.get(name) or {}).get("count") for name in ("warn_after", "error_after"))
 
-    def _with_edges_of_tests(self, work: list[Node]) -> list[Node]:
-        """As ``dbt build`` has it: unit tests run before their model, and readers of a node wait for its tests."""
+    def with_edges_of_tests(self, work: list[Node]) -> list[Node]:
+        """Return nodes as ``dbt build`` has them: unit tests run before their model, and readers of a node wait for its
+        tests.
+
+        :param work: the nodes.
+        """
         unit_tests = [node for node in work if node.kind == "unit_test"]
         tests = [node for node in work if node.kind == "test"]
         parents = {node.unique_id: node.depends_on for node in self._all}

@@ -25,18 +25,26 @@ _FOLDERS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "snapshot": ("snapshot-paths", "snapshots", (".sql",)),
     "seed": ("seed-paths", "seeds", (".csv",)),
     "test": ("test-paths", "tests", (".sql",)),
+    "analysis": ("analysis-paths", "analyses", (".sql",)),
     "macro": ("macro-paths", "macros", (".sql",)),
 }
 _YAML = (".yml", ".yaml")
 _SECTIONS = ("models", "seeds", "snapshots", "data_tests", "tests", "sources", "exposures", "unit_tests")
 _UNREAD_SECTIONS = ("metrics", "semantic_models", "saved_queries")
 _SNAPSHOT = re.compile(r"{%-?\s*snapshot\s+(\w+).*?%}(.*?){%-?\s*endsnapshot\s*-?%}", re.DOTALL)
-_MACRO = re.compile(r"{%-?\s*(macro|test|data_test)\s+(\w+)(.*?){%-?\s*end\1", re.DOTALL)
+_MACRO = re.compile(r"{%-?\s*(macro|test|data_test)\s+(\w+).*?{%-?\s*end\1\s*-?%}", re.DOTALL)
 _BUILT_IN_TESTS = ("accepted_values", "not_null", "relationships", "unique")
 _ALONE = ("not_null", "unique")  # they read their model, and call one macro, without rendering
 _OF_TEST_CONFIG = (*test_config(), "config")
 _BESIDE_ARGUMENTS = ("arguments", "column_name", "config", "description", "name", "test_name")
 _TARGET = {"name": "dev", "schema": "main", "database": "dev", "profile_name": "dev", "type": ""}
+
+
+# The order in which dbt writes the configuration of a test into the code that it makes of it.
+_ORDER = (
+    *("severity", "tags", "enabled", "where", "limit", "warn_if", "error_if", "fail_calc", "store_failures"),
+    *("store_failures_as", "meta", "database", "schema", "alias"),
+)
 
 
 class _Package(NamedTuple):
@@ -67,7 +75,7 @@ class _Tested(NamedTuple):
 
     label: str
     reference: str
-    reads: tuple[list[tuple[str | None, str, str]], list[tuple[str, str]]]
+    reads: tuple[list[tuple[str | None, str, Any]], list[tuple[str, str]]]
     entry: Entry | None
 
 
@@ -89,21 +97,65 @@ def load_yaml(text: str) -> Any:
         loader.dispose()
 
 
+class Files:
+    """The files of a project, as they lie on the disk."""
+
+    def __init__(self) -> None:
+        self._below: dict[Path, list[Path]] = {}
+
+    def below(self, folder: Path) -> list[Path]:
+        """Return all files below a folder, sorted; none where there is no such folder.
+
+        :param folder: the folder.
+        """
+        if folder not in self._below:
+            self._below[folder] = sorted(file for file in folder.rglob("*") if file.is_file())
+        return self._below[folder]
+
+    def text(self, file: Path) -> str:
+        """Return the text of a file, with its line endings.
+
+        :param file: the file.
+        """
+        return file.read_bytes().decode("utf-8", "replace")
+
+    def document(self, file: Path) -> Any:
+        """Return what a file of YAML holds; None where it holds none, ``""`` where it is empty.
+
+        :param file: the file.
+        """
+        text = self.text(file)
+        return load_yaml(text) if text.strip() else ""
+
+
 class ProjectFiles:
-    """The project in a folder. ``entries`` are its enabled nodes by unique id, ``name`` is the name of the project.
+    """The project in a folder.
+
+    ``entries`` are its enabled nodes by unique id, ``all`` the others too, ``name`` is the name of the project, and
+    ``missing`` the unique ids of nodes with what each of them reads or calls that is not there, in its words.
 
     :param folder: the folder of the project, with its ``dbt_project.yml``.
     :param variables: the values of ``--vars``.
-    :param target: the name of the target.
+    :param target: what ``target`` is in its texts; of what is not given there are defaults.
+    :param files: the files; None: those on the disk.
     """
 
-    def __init__(self, folder: Path, variables: Mapping[str, Any] | None = None, target: str = "dev") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        variables: Mapping[str, Any] | None = None,
+        target: Mapping[str, Any] | None = None,
+        files: Files | None = None,
+    ) -> None:
         self._variables = variables or {}
-        self._target = {**_TARGET, "name": target, "target_name": target}
+        self._target = {**_TARGET, **(target or {})}
+        self._source = files or Files()
         self.unread: list[str] = []
-        self._all: dict[str, Entry] = {}
+        self.missing: list[tuple[str, str]] = []
+        self.all: dict[str, Entry] = {}
         self._named: dict[tuple[str, str, str], str] = {}
         self._macros: dict[tuple[str, str], str] = {}
+        self._callable: dict[str, dict[str, dict[str, str]]] = {}
         self._readings: dict[str, tuple[Reading, str]] = {}
         root = self._package(folder)
         self.name = root.name
@@ -117,22 +169,22 @@ class ProjectFiles:
         for package, found in described:
             self._read_yaml_nodes(package, found)
         for unique_id, (reading, home) in self._readings.items():
-            self._all[unique_id] |= {
-                "depends_on": self._depends_on(reading, home),
-                "refs": [{"name": name, "package": package, "version": v or None} for package, name, v in reading.refs],
+            self.all[unique_id] |= {
+                "depends_on": self._depends_on(unique_id, reading, home),
+                "refs": [{"name": name, "package": package, "version": v} for package, name, v in reading.refs],
                 "sources": [list(names) for names in reading.sources],
             }
-        self.entries = {name: entry for name, entry in self._all.items() if self._is_enabled(entry)}
+        self.entries = {name: entry for name, entry in self.all.items() if self._is_enabled(entry)}
 
     def _is_enabled(self, entry: Entry) -> bool:
         parents = (
             entry.get("depends_on", {}).get("nodes", []) if entry["resource_type"] in ("test", "unit_test") else []
         )
         config = entry["config"].get("enabled", True)
-        return bool(config) and all(self._all[each]["config"].get("enabled", True) for each in parents)
+        return bool(config) and all(self.all[each]["config"].get("enabled", True) for each in parents)
 
     def _package(self, folder: Path) -> _Package:
-        settings = load_yaml((folder / "dbt_project.yml").read_text(encoding="utf-8"))
+        settings = load_yaml((folder / "dbt_project.yml").read_text(encoding="utf-8"))  # on the disk in any case
         settings = settings if isinstance(settings, dict) else {}
         name = str(settings.get("name") or folder.name)
         given = settings.get("vars") or {}
@@ -150,25 +202,25 @@ class ProjectFiles:
     def _files(self, package: _Package, kind: str, endings: tuple[str, ...]) -> Iterator[tuple[Path, tuple[str, ...]]]:
         key, default, _ = _FOLDERS[kind]
         for folder in package.settings.get(key) or [default]:
-            for file in sorted((package.folder / folder).rglob("*")):
-                if file.suffix in endings and file.is_file():
+            for file in self._source.below(package.folder / folder):
+                if file.suffix in endings:
                     yield file, file.parent.relative_to(package.folder / folder).parts
 
     def _read_macros(self, package: _Package) -> None:
         for kind in ("macro", "test"):
             for file, folders in self._files(package, kind, (".sql",)):
                 if kind == "macro" or folders[:1] == ("generic",):
-                    for block in _MACRO.finditer(_text(file)):
-                        self._macros[package.name, f"{'test_' * (block[1] != 'macro')}{block[2]}"] = block[3]
+                    for name, block in macros_in(self._source.text(file)):
+                        self._macros[package.name, name] = block
 
     def _described(self, package: _Package) -> dict[str, list[_Described]]:
         found: dict[str, list[_Described]] = {section: [] for section in _SECTIONS}
         files = {file: folders for kind in _FOLDERS for file, folders in self._files(package, kind, _YAML)}
         for file, folders in files.items():
             path = file.relative_to(package.folder).as_posix()
-            document = load_yaml(_text(file))
+            document = self._source.document(file)
             if not isinstance(document, dict):
-                self.unread += [f"{path}, which is no YAML of dbt"] * bool(_text(file).strip())
+                self.unread += [f"{path}, which is no YAML of dbt"] * (document != "")
                 continue
             self.unread += [f"{each} in {path}" for each in _UNREAD_SECTIONS if document.get(each)]
             for section in _SECTIONS:
@@ -179,14 +231,14 @@ class ProjectFiles:
     # Files
 
     def _read_nodes(self, package: _Package, described: dict[str, list[_Described]]) -> None:
-        for kind in ("seed", "model", "snapshot", "test"):
+        for kind in ("seed", "model", "snapshot", "test", "analysis"):
             section = ["data_tests", "tests"] if kind == "test" else [f"{kind}s"]
-            known = {each.properties["name"]: each for key in section for each in described[key]}
+            known = {each.properties["name"]: each for key in section for each in described.get(key, ())}
             versions = dict(_versions(known)) if kind == "model" else {}
             for file, folders in self._files(package, kind, _FOLDERS[kind][2]):
                 if kind == "test" and folders[:1] == ("generic",):
                     continue
-                text = "" if kind == "seed" else _text(file)
+                text = "" if kind == "seed" else self._source.text(file)
                 if kind == "snapshot":
                     for found in _SNAPSHOT.finditer(text):
                         of_file = (*folders, file.stem)
@@ -216,49 +268,70 @@ class ProjectFiles:
     ) -> None:
         """Add the node of a file, or of a snapshot in YAML."""
         properties = described.properties if described else {}
-        reading = Reading(package.scope)
-        reading = reading.read_python(text) if file.suffix == ".py" else reading.read(text)
+        is_python = file.suffix == ".py"
+        reading = Reading(package.scope, self._macros_of(package))
+        reading = reading.read_python(text) if is_python else reading.read(text)
         below = () if version is None else (f"v{version}",)
-        fqn = [package.name, *folders, name, *below]
+        # Its configurations are those of models.
+        own_folder, section = (("analysis",), "models") if kind == "analysis" else ((), f"{kind}s")
+        fqn = [package.name, *own_folder, *folders, name, *below]
         unique_id = ".".join((kind, package.name, name, *below))
         said = {**_at_top(properties, "access", "group"), **_config(package, properties)}
         config = test_config() if kind == "test" else node_config(kind)
-        if file.suffix == ".py":
+        if is_python:
             config["materialized"] = "table"
-        for nearer in (*self._of_folders(package, f"{kind}s", fqn), said, reading.config):
+        unrendered: dict[str, Any] = {}
+        for nearer in (*self._of_folders(package, section, fqn), said, reading.config):
             config = merged_config(config, nearer)
+            unrendered.update(nearer)
         if config.get("begin"):
             config["begin"] = datetime.fromisoformat(str(config["begin"])).isoformat()
         path = file.relative_to(package.folder)
         is_in_yaml = described is not None and path.as_posix().startswith(f"{described.file}/")
-        self._all[unique_id] = {
+        self.all[unique_id] = {
             **_identity(
                 package, kind, name, unique_id, described.file if described and is_in_yaml else path.as_posix()
             ),
-            "path": "/".join(path.parts[1:]),
+            "path": "/".join((*own_folder, *path.parts[1:])),
             "fqn": fqn,
             "alias": config["alias"] or "_".join((name, *below)),
-            "schema": config.get("target_schema") or "_".join(filter(None, ("main", config["schema"]))),
+            **self._place(config, config.get("target_schema")),
             **_of_config(config),
+            "unrendered_config": unrendered,
             "depends_on": {"macros": []},
             "description": properties.get("description") or "",
+            "columns": _columns(properties),
             "patch_path": described and f"{package.name}://{described.file}",
-            "raw_code": text.strip(),
+            "raw_code": text if kind == "snapshot" else text.strip(),
         }
         if kind == "model":
-            self._all[unique_id] |= {"version": version, "access": config["access"]}
+            latest = _latest(properties) if version is not None else None
+            more = {"version": version, "latest_version": latest, "access": config["access"]}
+            self.all[unique_id] |= {**more, "primary_key": _primary_key(properties) if config["enabled"] else []}
         if kind != "seed":
+            self.all[unique_id]["language"] = "python" if is_python else "sql"
             self._readings[unique_id] = (reading, package.name)
-            self.unread += [f"{each} in {path.as_posix()}" for each in reading.unread]
-            self.unread += [
-                f"the macro {called}() in {path.as_posix()}, which has references or configurations of its own"
-                for called in reading.called
-                if re.search(r"\b(ref|source|config)\(", self._macros.get(self._macro(called, package.name), ""))
-            ]
+            self.unread += [f"{each} in {path.as_posix()}" for each in (*reading.errors, *reading.unread)]
         if kind in REFABLE:
             self._named[package.name, name, "" if version is None else str(version)] = unique_id
             if version is not None and str(version) == str(_latest(properties)):
                 self._named[package.name, name, ""] = unique_id
+
+    def _place(self, config: Mapping[str, Any], alone: Any = None) -> Entry:
+        """Return database and schema; dbt puts a configured schema behind that of the target."""
+        schema = alone or "_".join(filter(None, (self._target["schema"], config["schema"])))
+        return {"database": config["database"] or self._target["database"], "schema": schema}
+
+    def _macros_of(self, package: _Package) -> dict[str, dict[str, str]]:
+        """Return package -> name -> text of the macros that a text of a package can call."""
+        if package.name not in self._callable:
+            found: dict[str, dict[str, str]] = {}
+            for (owner, name), text in self._macros.items():
+                found.setdefault(owner, {})[name] = text
+            # Those of the project can be called from everywhere, and those of the package are nearer.
+            found[""] = {**found.get(self.name, {}), **found.get(package.name, {})}
+            self._callable[package.name] = found
+        return self._callable[package.name]
 
     def _of_folders(self, package: _Package, section: str, fqn: list[str]) -> Iterator[dict[str, Any]]:
         """Yield what ``dbt_project.yml`` says of a node, the farthest first; the project itself goes over a package."""
@@ -295,14 +368,14 @@ class ProjectFiles:
         for each in versions:
             version = None if each is None else each.get("v")
             unique_id = ".".join((kind, package.name, name, *(() if version is None else (f"v{version}",))))
-            if unique_id not in self._all:
+            if unique_id not in self.all:
                 continue
             written = (version is not None and f", version='{version}'") or ""
             tested = _Tested(
                 label=name if version is None else f"{name}_v{version}",
                 reference=f"ref('{name}'{written})",
-                reads=([(package.name, name, "" if version is None else str(version))], []),
-                entry=self._all[unique_id],
+                reads=([(None, name, version)], []),
+                entry=self.all[unique_id],
             )
             self._add_tests(package, described, tested, {**properties, **_tests_of_version(properties, each)}, [])
 
@@ -342,24 +415,29 @@ class ProjectFiles:
         # dbt meets the configuration of most tests twice, with all their tags.
         for nearer in (*self._of_folders(package, "tests", fqn), said, *([] if is_alone else [said])):
             config = merged_config(config, nearer)
+        given_config: dict[str, Any] = dict(said) if short == name else {**said, "alias": said.get("alias", short)}
+        unrendered = given_config if is_alone else merged_config(merged_config({}, given_config), given_config)
         reading = Reading(package.scope)
         for value in arguments.values():
             call = value.strip("{} ") if isinstance(value, str) else ""
             if call.startswith(("ref(", "source(")):
                 reading.read("{{ " + call + " }}")
-        reading.refs += tested.reads[0]
+        # Of most tests dbt renders the words, in which a version is a text.
+        reading.refs += [(None, read, v if is_alone or v is None else str(v)) for _, read, v in tested.reads[0]]
         reading.sources += tested.reads[1]
         reading.called = {f"{namespace}.test_{macro}" if namespace else f"test_{macro}": None}
         if not is_alone:
             reading.called["dbt.get_where_subquery"] = None
         entry = tested.entry or {}
-        self._all[unique_id] = {
+        self.all[unique_id] = {
             **_identity(package, "test", name, unique_id, described.file),
             "path": f"{short}.sql",
             "fqn": fqn,
             "alias": config["alias"] or name,
-            "schema": "_".join(filter(None, ("main", config["schema"]))),
+            **self._place(config),
             **_of_config(config, tags),
+            "unrendered_config": unrendered,
+            "raw_code": _code_of_test(metadata, given_config),
             "group": entry.get("group"),
             "test_metadata": metadata,
             "column_name": column,
@@ -387,11 +465,12 @@ class ProjectFiles:
         for key in ("loaded_at_field", "loaded_at_query"):
             given = [each[key] for each in (*said, source, table) if each.get(key)]
             config[key] = given[-1] if given else None
-        self._all[unique_id] = {
+        self.all[unique_id] = {
             **_identity(package, "source", table["name"], unique_id, described.file),
             "path": described.file,
             "fqn": fqn,
             "source_name": name,
+            "database": source.get("database") or self._target["database"],
             "schema": package.scope.rendered(source.get("schema") or name),
             "identifier": table.get("identifier") or table["name"],
             **{key: config[key] for key in ("freshness", "loaded_at_field", "loaded_at_query")},
@@ -399,6 +478,8 @@ class ProjectFiles:
             "tags": config["tags"],
             "meta": config["meta"],
             "description": table.get("description") or "",
+            "source_description": source.get("description") or "",
+            "columns": _columns(table),
             "patch_path": None,
         }
         self._named[package.name, name, f"source {table['name']}"] = unique_id
@@ -418,7 +499,7 @@ class ProjectFiles:
         said = _config(package, exposure)
         for nearer in (*self._of_folders(package, "exposures", fqn), said, _at_top(exposure, "tags", "meta")):
             config = merged_config(config, nearer)
-        self._all[unique_id] = {
+        self.all[unique_id] = {
             **_identity(package, "exposure", exposure["name"], unique_id, described.file),
             "path": "/".join(described.file.split("/")[1:]),
             "fqn": fqn,
@@ -426,7 +507,7 @@ class ProjectFiles:
             "owner": exposure.get("owner"),
             **_of_config(config),
         }
-        del self._all[unique_id]["group"]
+        del self.all[unique_id]["group"]
         text = " ".join("{{ " + str(each) + " }}" for each in exposure.get("depends_on") or ())
         self._readings[unique_id] = (Reading(package.scope).read(text), package.name)
 
@@ -440,13 +521,13 @@ class ProjectFiles:
         versions = [each for each in versions if each in map(str, wanted.get("include") or versions)]
         versions = [each for each in versions if each not in map(str, wanted.get("exclude") or ())]
         for version in versions or [""]:
-            model = self._all.get(found.get(version, ""))
+            model = self.all.get(found.get(version, ""))
             if model is None:
                 continue
             name = test["name"]
             unique_id = f"unit_test.{package.name}.{test['model']}.{name}{f'_v{version}' if version else ''}"
             config = merged_config({"tags": [], "meta": {}, "enabled": True}, _config(package, test))
-            self._all[unique_id] = {
+            self.all[unique_id] = {
                 **_identity(package, "unit_test", name, unique_id, described.file),
                 "path": "/".join(described.file.split("/")[1:]),
                 "fqn": [package.name, *described.folders, test["model"], name],
@@ -460,15 +541,22 @@ class ProjectFiles:
 
     # References
 
-    def _depends_on(self, reading: Reading, home: str) -> dict[str, list[str]]:
-        names = [self._find(source, f"source {table}", None, home) for source, table in reading.sources]
-        names += [self._find(name, version, package, home) for package, name, version in reading.refs]
-        found = list(dict.fromkeys(name for name in names if name is not None))
-        macros = [self._macro(called, home) for called in reading.called]
-        known = [f"macro.{package}.{name}" for package, name in macros if package]
-        return {"macros": known, "nodes": found}
+    def _depends_on(self, unique_id: str, reading: Reading, home: str) -> dict[str, list[str]]:
+        names: dict[tuple[Any, ...], str | None] = {}
+        for source, table in reading.sources:
+            names[source, table] = self._find(source, f"source {table}", None, home)
+        for package, name, version in reading.refs:
+            names[package, name, version] = self._find(name, version, package, home)
+        self.missing += [(unique_id, _call(each)) for each, found in names.items() if found is None]
+        macros = {called: self._macro(called, home) for called in reading.called}
+        known = [f"macro.{package}.{name}" for package, name in macros.values() if package]
+        self.missing += [
+            (unique_id, name) for name, found in macros.items() if not found[0] and name.startswith("test_")
+        ]
+        return {"macros": known, "nodes": list(dict.fromkeys(name for name in names.values() if name is not None))}
 
-    def _find(self, name: str, version: str, package: str | None, home: str) -> str | None:
+    def _find(self, name: str, version: Any, package: str | None, home: str) -> str | None:
+        version = "" if version is None else str(version)
         places = [package] if package else [home, *(each.name for each in self._packages)]
         return next(
             (self._named[key] for key in ((each, name, version) for each in places) if key in self._named), None
@@ -486,8 +574,48 @@ class ProjectFiles:
         return ("dbt" if is_of_dbt else ""), name
 
 
-def _text(file: Path) -> str:
-    return file.read_text(encoding="utf-8", errors="replace")
+def macros_in(text: str) -> list[tuple[str, str]]:
+    """Return name and text of each macro that a file defines; a generic test is one that is called ``test_…``.
+
+    :param text: the content of the file.
+    """
+    return [(f"{'test_' * (block[1] != 'macro')}{block[2]}", block[0]) for block in _MACRO.finditer(text)]
+
+
+def _code_of_test(metadata: Mapping[str, Any], said: Mapping[str, Any]) -> str:
+    """Return the text that dbt makes of a generic test."""
+    name = f"test_{metadata['name']}"
+    call = f"{metadata['namespace']}.{name}" if metadata["namespace"] else name
+    keys = sorted(said, key=lambda key: _ORDER.index(key) if key in _ORDER else len(_ORDER))
+    config = ",".join(f"{key}={_quoted(said[key])}" for key in keys)
+    return "{{ " + call + "(**_dbt_generic_test_kwargs) }}" + ("{{ config(" + config + ") }}" if config else "")
+
+
+def _quoted(value: Any) -> str:
+    escaped = str(value).replace('"', '\\"')
+    return f'"{escaped}"' if isinstance(value, str) else str(value)
+
+
+def _call(reads: tuple[Any, ...]) -> str:
+    """Return what a text has called: ``ref('tides', 'gauges', v=2)``."""
+    if len(reads) == 2:
+        return f"source('{reads[0]}', '{reads[1]}')"
+    package, name, version = reads
+    words = [f"'{each}'" for each in (package, name) if each is not None]
+    return f"ref({', '.join([*words, *([] if version is None else [f'v={version!r}'])])})"
+
+
+def _columns(properties: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    found = properties.get("columns") or ()
+    return {each["name"]: {"name": each["name"]} for each in found if isinstance(each, dict) and "name" in each}
+
+
+def _primary_key(properties: Mapping[str, Any]) -> list[str]:
+    """Return the columns that are tested as a key would be: without constraints dbt takes them for the key."""
+    columns = [each for each in properties.get("columns") or () if isinstance(each, dict) and "name" in each]
+    tested = {each["name"]: [_name_and_given(test)[0] for test in _tests(each)] for each in columns}
+    unique = [name for name in tested if "unique" in tested[name]]
+    return [name for name in unique if "not_null" in tested[name]] or unique
 
 
 def _identity(package: _Package, kind: str, name: str, unique_id: str, file: str) -> Entry:

@@ -1,7 +1,4 @@
-"""The shape of manifest nodes, and the YAML properties that a test author's few words become.
-
-Nodes look as dbt 1.10 and 1.11 write them, without what only dbt can know.
-"""
+"""The YAML properties that a test author's few words become."""
 
 from __future__ import annotations
 
@@ -12,8 +9,6 @@ from typing import Any, TypeAlias
 from pytest_cosmos_venv.errors import ToolkitMisuse
 from pytest_cosmos_venv.fake_dbt.configs import node_config
 
-CREATED_AT = 0.0
-"""The time in every node: none, so that equal projects have equal manifests."""
 DataTest: TypeAlias = "str | Mapping[str, Mapping[str, Any]]"
 """``"unique"``, or with arguments: ``{"accepted_values": {"values": [1, 2]}}``."""
 DataTests: TypeAlias = "Mapping[str | None, Sequence[DataTest]]"
@@ -22,56 +17,6 @@ DataTests: TypeAlias = "Mapping[str | None, Sequence[DataTest]]"
 BESIDE_ARGUMENTS = ("config", "description", "name")
 # From this likeness on two words mean the same: "tag" and "tags" do, "partition_by" and any of dbt's do not.
 _MISSPELT = 0.85
-
-
-def column(name: str) -> dict[str, Any]:
-    """Return the entry of a column about which nothing is known but its name.
-
-    :param name: the name of the column.
-    """
-    return {
-        "name": name,
-        "description": "",
-        "meta": {},
-        "data_type": None,
-        "constraints": [],
-        "quote": None,
-        "config": {"meta": {}, "tags": []},
-        "tags": [],
-        "granularity": None,
-        "doc_blocks": [],
-    }
-
-
-def common_fields() -> dict[str, Any]:
-    """Return the fields of every node of the section ``nodes`` about which no project of ours says anything."""
-    return {
-        "docs": {"show": True, "node_color": None},
-        "build_path": None,
-        "created_at": CREATED_AT,
-        "doc_blocks": [],
-    }
-
-
-def code_fields() -> dict[str, Any]:
-    """Return the further fields of a node with code, which are all but seeds."""
-    return {
-        "metrics": [],
-        "compiled_path": None,
-        "contract": {"enforced": False, "alias_types": True, "checksum": None},
-    }
-
-
-def model_fields() -> dict[str, Any]:
-    """Return the further fields of a model."""
-    return {
-        "constraints": [],
-        "version": None,
-        "latest_version": None,
-        "deprecation_date": None,
-        "primary_key": [],
-        "time_spine": None,
-    }
 
 
 def properties_of(
@@ -116,17 +61,6 @@ def with_tests(properties: dict[str, Any], tests: DataTests | None, *, owner: st
         else:
             properties.setdefault("columns", []).append({"name": column, "data_tests": written})
     return properties
-
-
-def parts_of_test(test: str | Mapping[str, Mapping[str, Any]]) -> tuple[str, dict[str, Any], dict[str, Any]]:
-    """Return the name, the arguments and the rest (``config``, ``name``, ``description``) of a test.
-
-    :param test: the test as it is written in YAML.
-    """
-    if isinstance(test, str):
-        return test, {}, {}
-    ((name, given),) = test.items()
-    return name, dict(given.get("arguments", {})), {key: given[key] for key in BESIDE_ARGUMENTS if key in given}
 
 
 def _listed(tests: Any, *, owner: str) -> list[Any]:

@@ -90,12 +90,13 @@ def yaml_text(document: Mapping[str, Any]) -> str:
     return str(yaml.safe_dump(_plain(document), sort_keys=False, allow_unicode=True))
 
 
-def properties_text(resource: Resource) -> str:
-    """Return the text of the YAML file of one resource.
+def yaml_document(resource: Resource) -> dict[str, Any]:
+    """Return the content of the YAML file of one resource.
 
     :param resource: a resource with properties, of a kind in ``YAML_KEYS``.
     """
-    return yaml_text({"version": 2, YAML_KEYS[resource.kind]: [{"name": resource.name, **resource.properties}]})
+    named = {"name": resource.name, **resource.properties}
+    return {"version": 2, YAML_KEYS[resource.kind]: [_plain(named)]}
 
 
 def project_text(name: str, variables: Mapping[str, Any], configurations: Mapping[str, Mapping[str, Any]]) -> str:
@@ -292,7 +293,7 @@ class ProjectStore:
             for resource in resources:
                 self._write(resource.file, resource.text)
             if first.properties_file is not None:
-                self._write(first.properties_file, properties_text(first))
+                self._write(first.properties_file, yaml_text(yaml_document(first)))
 
     def _write(self, file: PurePosixPath, text: str) -> None:
         if self.is_on_disk:
