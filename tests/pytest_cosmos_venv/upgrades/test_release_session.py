@@ -78,7 +78,7 @@ def test_what_differs_is_told_and_nothing_else(
     model = "model.harbor.generation"
     assert ("outcome", "test_fleet.py::test_routes", "passed", "failed") in told
     assert {row[1] for row in told if row[0] == "rows"} == {model}
-    assert {row[1:] for row in told if row[0] == "SQL"} == {(model, "", "differs")}
+    assert {row[1:] for row in told if row[0] == "SQL"} == {(model, "differs")}
     assert {row[0] for row in told}.isdisjoint({"state", "nodes"})
     warnings = {row[1:] for row in told if row[0] == "warnings"}
     assert warnings == {("for the first", "there", "-"), ("for the second", "-", "there")}
