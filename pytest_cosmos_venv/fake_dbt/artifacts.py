@@ -31,7 +31,7 @@ _NATIVE_STATUSES_OF = {
     "unit_test": ("error", "pass", "skipped"),
 }
 _DAYS = [f"2026-01-0{day}T00:00:00+00:00" for day in (1, 2, 3)]
-_BATCHES = {"successful": [_DAYS[:2]], "failed": [_DAYS[1:]]}
+BATCHES = {"successful": [_DAYS[:2]], "failed": [_DAYS[1:]]}
 
 _SCHEMAS = {"manifest": "v12", "run-results": "v6", "sources": "v3", "catalog": "v1"}
 _MANIFEST_KEYS = (
@@ -304,7 +304,7 @@ def _run_result(result: Result) -> dict[str, Any]:
         "compiled": None if node.kind == "seed" else ran,
         "compiled_code": None if node.kind == "seed" or not ran else "",
         "relation_name": None if node.kind in ("test", "unit_test") else f'"dev"."main"."{node.name}"',
-        "batch_results": _BATCHES if result.status == PARTIAL else None,
+        "batch_results": BATCHES if result.status == PARTIAL else None,
     }
 
 

@@ -249,11 +249,17 @@ def _filled(outcome: dict[str, Any], node: Node) -> dict[str, Any]:
     if outcome["failures"] is None and node.kind in ("test", "unit_test"):
         outcome["failures"] = {"pass": 0, "warn": 1, "fail": 1}.get(status)
     if outcome["message"] is None:
-        outcome["message"] = _message(status, outcome["failures"], node)
+        outcome["message"] = message_of(node, status, outcome["failures"])
     return outcome
 
 
-def _message(status: str, failures: int | None, node: Node) -> str | None:
+def message_of(node: Node, status: str, failures: int | None) -> str | None:
+    """Return dbt's message for the end of a node; None where it has none.
+
+    :param node: the node.
+    :param status: its status.
+    :param failures: the number of rows that a test found.
+    """
     if status == "success":
         return "INSERT 1" if node.kind == "seed" else "OK"
     if status in ("fail", "warn"):

@@ -11,12 +11,14 @@ from typing import Any
 
 from pytest_cosmos_venv.errors import ToolkitMisuse, require, require_path, require_text
 from pytest_cosmos_venv.fake_dbt import is_native
-from pytest_cosmos_venv.fake_dbt.artifacts import FAILED, native_status_refusal, status_refusal
+from pytest_cosmos_venv.fake_dbt.artifacts import BATCHES, FAILED, PARTIAL, native_status_refusal, status_refusal
 from pytest_cosmos_venv.fake_dbt.command_line import Invocation, UsageError
+from pytest_cosmos_venv.fake_dbt.native.call import native_message_of
 from pytest_cosmos_venv.fake_dbt.native.command_line import NativeInvocation
+from pytest_cosmos_venv.fake_dbt.node_run import message_of
+from pytest_cosmos_venv.fake_dbt.project import Node, in_order
 from pytest_cosmos_venv.fake_dbt.recorded import layout
-from pytest_cosmos_venv.recordings.downstream import skipped_behind
-from pytest_cosmos_venv.recordings.result_rows import ended_row
+from pytest_cosmos_venv.fake_dbt.recorded.project import RecordedProject
 
 _FAILURES = {"test": "fail", "unit_test": "fail"}
 _UNKNOWN_VERSION = "1.11.0"
@@ -307,17 +309,45 @@ def _edited(
 ) -> str:
     """The text of ``run_results.json`` in which a node ends otherwise, and what lies behind it is skipped."""
     results = command.artifact(layout.RESULTS)
-    behind: set[str] = set()
-    if status in (*FAILED, "skipped"):
-        behind = skipped_behind(unique_id, manifest, command.command or "")
-    nodes = manifest.get("nodes") or {}
+    project = RecordedProject(Path(), dict(manifest), [row["unique_id"] for row in results["results"]])
+    nodes = project.with_edges_of_tests(project.nodes) if command.command == "build" else project.nodes
+    lost = {unique_id}
+    for node in in_order(nodes) if status in (*FAILED, "skipped") else ():
+        if lost.intersection(node.depends_on):
+            lost.add(node.unique_id)
+    known = {node.unique_id: node for node in nodes}
     rows = []
     for row in results["results"]:
-        path = str((nodes.get(row["unique_id"]) or {}).get("original_file_path") or "")
-        if row["unique_id"] == unique_id:
-            rows.append(ended_row(row, status, message, failures, native=native, path=path))
-        elif row["unique_id"] in behind:
-            rows.append(ended_row(row, "skipped", None, None, native=native, path=path))
+        node = known[row["unique_id"]]
+        if node.unique_id == unique_id:
+            rows.append(_ended(row, node, status, message, failures, native=native))
+        elif node.unique_id in lost:
+            rows.append(_ended(row, node, "skipped", None, None, native=native))
         else:
             rows.append(row)
     return json.dumps({**results, "results": rows}, indent=2, ensure_ascii=False) + "\n"
+
+
+def _ended(
+    row: Mapping[str, Any], node: Node, status: str, message: str | None, failures: int | None, *, native: bool
+) -> dict[str, Any]:
+    """The row of a node with another end, as dbt would have written it."""
+    is_test = "test" in node.kind
+    if failures is None and is_test:
+        failures = {"fail": 1, "warn": 1, "pass": 0}.get(status)
+    said = native_message_of(node, status) if native else message_of(node, status, failures)
+    new = {**row, "status": status, "message": message or said}
+    if is_test or not native:
+        new["failures"] = failures
+    if native and failures is None:
+        new.pop("failures", None)
+    if status in ("skipped", *FAILED):
+        new["adapter_response"] = {}
+    if status == "skipped":
+        new["execution_time"] = 0.0
+        if not native:
+            new |= {"timing": [], "compiled": False if node.kind != "seed" else None, "compiled_code": None}
+    if status == PARTIAL:
+        # The log has the words, run_results.json the count.
+        new["batch_results"] = BATCHES
+    return new

@@ -19,7 +19,13 @@ from ..script import SELECTING, Interrupted, Script
 _NODE_COMMANDS = ("run", "build", "seed", "snapshot", "test", "retry", "clone")
 _RESULT_EVENTS = {"seed": "LogSeedResult", "snapshot": "LogSnapshotResult", "model": "LogModelResult"}
 _WORDS = {"error": "Failed", "fail": "Failed", "pass": "Passed", "skipped": "Skipped", "warn": "Warned"}
-_MESSAGES = {"fail": "Error", "pass": "Pass", "skipped": "Skipped due to upstream failure", "warn": "Warn"}
+_MESSAGES = {
+    "fail": "Error",
+    "pass": "Pass",
+    "skipped": "Skipped due to upstream failure",
+    "success": "Succeeded",
+    "warn": "Warn",
+}
 _PRERELEASES = {"a": "alpha", "b": "beta", "rc": "rc"}
 _SCRIPTED_ERROR = "Scripted Error: a test wants it so"
 _FRESHNESS = "source freshness"
@@ -239,7 +245,7 @@ class NativeCall:
         status, failures = outcome["status"], outcome.get("failures")
         if failures is None and node.kind == "test":
             failures = {"pass": 0, "warn": 1, "fail": 1}.get(status)
-        message = outcome.get("message") or _MESSAGES.get(status) or _default_message(node, status)
+        message = outcome.get("message") or native_message_of(node, status)
         return Result(node, status, message, failures, now(), seconds)
 
     def _end(self, node: Node, outcome: dict[str, Any], seconds: float, trouble: str | None = None) -> None:
@@ -334,11 +340,14 @@ def _default(node: Node, *, fails: bool) -> str:
     return "pass" if node.kind == "unit_test" else "success"
 
 
-def _default_message(node: Node, status: str) -> str:
-    if status == "success":
-        return "Succeeded"
-    if node.kind == "unit_test":
-        return "Error"
+def native_message_of(node: Node, status: str) -> str:
+    """Return dbt 2's message for the end of a node.
+
+    :param node: the node.
+    :param status: its status.
+    """
+    if status in _MESSAGES or node.kind == "unit_test":
+        return _MESSAGES.get(status, "Error")
     return f"Database Error in {node.kind} {node.name} (target/run/{node.package}/{node.path})\n  {_SCRIPTED_ERROR}"
 
 
