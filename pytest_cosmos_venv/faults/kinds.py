@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypedDict
 
 from pytest_cosmos_venv.errors import ToolkitMisuse, require, require_count, require_seconds, require_text
 
 if TYPE_CHECKING:
     import pytest
+    from typing_extensions import Unpack
 
+Place = Literal["start", "end"]
 MARK = "cosmos_fault"
 """The name of the mark."""
 
@@ -35,7 +37,7 @@ class Fault:
     """
 
     what: str
-    at: Literal["start", "end"] | None = None
+    at: Place | None = None
     after: int | str | None = None
     number: int = 1
     count: int | None = None
@@ -79,95 +81,67 @@ class Fault:
         return f"{self.what}({', '.join(f'{name}={given[name]!r}' for name in given if given[name] != usual[name])})"
 
 
-def worker_killed(
-    *,
-    at: Literal["start", "end"] | None = None,
-    after: int | str | None = None,
-    in_task: str | None = None,
-    times: int | None = 1,
-    may_not_happen: bool = False,
-) -> Fault:
+class Often(TypedDict, total=False):
+    """Keywords of every fault in the work of a task.
+
+    ``in_task`` is the id of the only task in which it happens; without it, it is the first task that comes to that
+    place. ``times`` says how often it happens, once by default, and with None in every try of the task. With
+    ``may_not_happen=True`` the test may pass without it.
+    """
+
+    in_task: str | None
+    times: int | None
+    may_not_happen: bool
+
+
+def worker_killed(*, at: Place | None = None, after: int | str | None = None, **often: Unpack[Often]) -> Fault:
     """SIGKILL ends the process of the task. What the task has started, such as dbt, goes on.
 
     :param at: ``start``: before the task executes, the default; ``end``: after the task has executed, and before
         Airflow knows that.
     :param after: the dbt node after whose end it happens, in place of ``at``: its name, or its number among the nodes
         that dbt ends in the run, from 1.
-    :param in_task: the id of the only task in which it happens; None: the first that comes to that place.
-    :param times: how often; None: in every try of the task.
-    :param may_not_happen: whether the test may pass without it.
+    :param **often: the keywords of ``Often``.
     """
-    return _of_worker("worker_killed", at, after, in_task, times, may_not_happen=may_not_happen)
+    return _of_worker("worker_killed", at, after, often)
 
 
-def pod_killed(
-    *,
-    at: Literal["start", "end"] | None = None,
-    after: int | str | None = None,
-    in_task: str | None = None,
-    times: int | None = 1,
-    may_not_happen: bool = False,
-) -> Fault:
-    """SIGKILL ends the process of the task and all processes below it. The parameters are those of ``worker_killed``.
+def pod_killed(*, at: Place | None = None, after: int | str | None = None, **often: Unpack[Often]) -> Fault:
+    """SIGKILL ends the process of the task and all processes below it.
 
-    :param at: ``start`` or ``end`` of the task.
+    :param at: ``start`` or ``end`` of the task, as for ``worker_killed``.
     :param after: the dbt node after whose end it happens, in place of ``at``.
-    :param in_task: the id of the only task in which it happens.
-    :param times: how often; None: in every try of the task.
-    :param may_not_happen: whether the test may pass without it.
+    :param **often: the keywords of ``Often``.
     """
-    return _of_worker("pod_killed", at, after, in_task, times, may_not_happen=may_not_happen)
+    return _of_worker("pod_killed", at, after, often)
 
 
-def disk_full(
-    *,
-    after: int | str | None = None,
-    in_task: str | None = None,
-    times: int | None = 1,
-    may_not_happen: bool = False,
-) -> Fault:
+def disk_full(*, after: int | str | None = None, **often: Unpack[Often]) -> Fault:
     """Every write of the task and of its dbt fails with ENOSPC.
 
     :param after: the dbt node after whose end it happens, by name or number; None: from the start of the task.
-    :param in_task: the id of the only task in which it happens.
-    :param times: how often; None: in every try of the task.
-    :param may_not_happen: whether the test may pass without it.
+    :param **often: the keywords of ``Often``.
     """
-    return _of_worker("disk_full", None, after, in_task, times, may_not_happen=may_not_happen)
+    return _of_worker("disk_full", None, after, often)
 
 
-def dbt_killed(
-    *, after: int | str = 1, in_task: str | None = None, times: int | None = 1, may_not_happen: bool = False
-) -> Fault:
+def dbt_killed(*, after: int | str = 1, **often: Unpack[Often]) -> Fault:
     """SIGKILL ends dbt.
 
     :param after: the dbt node after whose end it happens, by name or number.
-    :param in_task: the id of the only task in which it happens.
-    :param times: how often; None: in every try of the task.
-    :param may_not_happen: whether the test may pass without it.
+    :param **often: the keywords of ``Often``.
     """
-    return Fault(what="dbt_killed", after=after, in_task=in_task, times=times, may_not_happen=may_not_happen)
+    return Fault(what="dbt_killed", after=after, **often)
 
 
-def dbt_hangs(
-    *,
-    after: int | str = 1,
-    seconds: float | None = None,
-    in_task: str | None = None,
-    times: int | None = 1,
-    may_not_happen: bool = False,
-) -> Fault:
+def dbt_hangs(*, after: int | str = 1, seconds: float | None = None, **often: Unpack[Often]) -> Fault:
     """dbt goes no further.
 
     :param after: the dbt node after whose end it happens, by name or number.
     :param seconds: how long, in seconds; None: until somebody ends it.
-    :param in_task: the id of the only task in which it happens.
-    :param times: how often; None: in every try of the task.
-    :param may_not_happen: whether the test may pass without it.
+    :param **often: the keywords of ``Often``.
     """
-    return Fault(
-        what="dbt_hangs", after=after, seconds=seconds, in_task=in_task, times=times, may_not_happen=may_not_happen
-    )
+    return Fault(what="dbt_hangs", after=after, seconds=seconds, **often)
 
 
 def index_down(
@@ -195,40 +169,22 @@ def warehouse_down(
     return Fault(what="warehouse_down", count=connections, seconds=seconds, may_not_happen=may_not_happen)
 
 
-def warehouse_drops_connection(
-    *,
-    statement: int = 1,
-    node: int | str | None = None,
-    in_task: str | None = None,
-    times: int | None = 1,
-    may_not_happen: bool = False,
-) -> Fault:
+def warehouse_drops_connection(*, statement: int = 1, node: int | str | None = None, **often: Unpack[Often]) -> Fault:
     """A connection to the warehouse is reset: the warehouse has the statement, the client has no answer.
 
     :param statement: the number of the statement at ``cosmos_faults.warehouse(…)``, from 1.
     :param node: the dbt node that fails so, in place of ``statement``: its name, or its number in the run, from 1.
-    :param in_task: the id of the only task in which ``node`` fails.
-    :param times: how often; None: every time.
-    :param may_not_happen: whether the test may pass without it.
+    :param **often: the keywords of ``Often``.
     """
-    return Fault(
-        what="warehouse_drops_connection",
-        after=node,
-        number=statement,
-        in_task=in_task,
-        times=times,
-        may_not_happen=may_not_happen,
-    )
+    return Fault(what="warehouse_drops_connection", after=node, number=statement, **often)
 
 
-def lock_left_behind(*, in_task: str | None = None, times: int | None = 1, may_not_happen: bool = False) -> Fault:
+def lock_left_behind(**often: Unpack[Often]) -> Fault:
     """The lock file of the task's ``virtualenv_dir`` names a process that is dead.
 
-    :param in_task: the id of the only task in which it happens; None: the first with a ``virtualenv_dir``.
-    :param times: how often; None: in every try of the task.
-    :param may_not_happen: whether the test may pass without it.
+    :param **often: the keywords of ``Often``.
     """
-    return Fault(what="lock_left_behind", at="start", in_task=in_task, times=times, may_not_happen=may_not_happen)
+    return Fault(what="lock_left_behind", at="start", **often)
 
 
 def faults_of(marks: Iterable[pytest.Mark]) -> tuple[Fault, ...]:
@@ -267,16 +223,7 @@ KINDS = {
 """The functions of this module that return a fault, by name."""
 
 
-def _of_worker(
-    what: str,
-    at: Literal["start", "end"] | None,
-    after: int | str | None,
-    in_task: str | None,
-    times: int | None,
-    *,
-    may_not_happen: bool,
-) -> Fault:
+def _of_worker(what: str, at: Place | None, after: int | str | None, often: Often) -> Fault:
     if at is not None and after is not None:
         raise ToolkitMisuse(f"{what}(at={at!r}, after={after!r}): it happens in one place; give one of them.")
-    at = at or ("start" if after is None else None)
-    return Fault(what=what, at=at, after=after, in_task=in_task, times=times, may_not_happen=may_not_happen)
+    return Fault(what=what, at=at or ("start" if after is None else None), after=after, **often)

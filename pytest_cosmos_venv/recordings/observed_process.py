@@ -96,7 +96,10 @@ class _Observer:
         self.began = time.monotonic()
 
     def watch(self, process: subprocess.Popen[bytes]) -> None:
-        """Pass on and keep what the process says, until it ends. What its children say later is theirs."""
+        """Pass on and keep what a process says, until it ends. What its children say later is theirs.
+
+        :param process: the process, with pipes.
+        """
         # The end of the process is an event like any other: its output may stay open in the hands of a child.
         ended, end = os.pipe()
         threading.Thread(target=_close_at_the_end, args=(process, end), daemon=True).start()

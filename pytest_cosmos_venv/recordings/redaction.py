@@ -94,7 +94,10 @@ class _Secrets:
         self._environment = environment
 
     def take(self, value: str) -> None:
-        """Take a secret, in the forms in which others read it: a key line by line, JSON value by value."""
+        """Take a secret, in the forms in which others read it: a key line by line, JSON value by value.
+
+        :param value: the secret.
+        """
         self.values |= {value, value.strip(), unquote(value), unquote_plus(value)}
         lines = re.split(r"\r?\n|\\n", value)
         if len(lines) > 1:
@@ -104,7 +107,10 @@ class _Secrets:
         self.take_text(value)
 
     def take_connection(self, value: str) -> None:
-        """Take the secrets out of a connection: JSON, an address, or else the whole of it."""
+        """Take the secrets out of a connection: JSON, an address, or else the whole of it.
+
+        :param value: the connection.
+        """
         parts = _as_json(value)
         if parts is None:
             parts = dict(parse_qsl(value.partition("?")[2])) if "://" in value else {"password": value}
@@ -116,7 +122,10 @@ class _Secrets:
                 self.values |= {part, unquote(part), unquote_plus(part)}
 
     def take_text(self, text: str) -> None:
-        """Take the passwords and the tokens out of the addresses in a text."""
+        """Take the passwords and the tokens out of the addresses in a text.
+
+        :param text: the text.
+        """
         users = [match.group(1) for match in URL_USER.finditer(text)]
         found = [user for user in users if len(user) >= _SHORTEST_TOKEN]
         found += [match.group(2) for match in URL_PASSWORD.finditer(text)]
@@ -126,6 +135,10 @@ class _Secrets:
             self.values |= {each, unquote(each), unquote_plus(each)}
 
     def take_profiles(self, file: Path) -> None:
+        """Take the secrets out of a file of profiles.
+
+        :param file: the file, which may be missing.
+        """
         text = _text_of(file)
         value = _as_yaml(text)
         self.take_tree(value)
@@ -136,7 +149,11 @@ class _Secrets:
                 self.take_tree(rest.strip().strip("'\",}") if colon else None, name.strip(" '\""))
 
     def take_tree(self, value: Any, name: str = "") -> None:
-        """Take the secrets out of what YAML or JSON has held; of what lies below a secret name everything is one."""
+        """Take the secrets out of what YAML or JSON has held.
+
+        :param value: the value.
+        :param name: the name that it goes by; of what lies below a secret name everything is a secret.
+        """
         if isinstance(value, dict):
             for key, below in value.items():
                 self.take_tree(below, name if is_secret_name(name) else str(key))
