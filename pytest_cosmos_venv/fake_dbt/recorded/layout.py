@@ -25,8 +25,6 @@ TARGET = "<target>"
 LOGS = "<logs>"
 HOME = "<home>"
 FOLDER = "<cwd>"
-PLACEHOLDERS = (PROJECT, PROFILES, ENVIRONMENT, TARGET, LOGS, HOME, FOLDER)
-"""What stands for absolute paths."""
 
 
 def digest(text: str) -> str:
