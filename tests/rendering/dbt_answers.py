@@ -2,8 +2,8 @@
 
 Each line of its input is a JSON list: the folder of a project, with a profile in it, and lists of words of commands.
 The project is parsed where it is another one than before, and its manifest written. Each line of its output is a JSON
-list: for each command the unique ids that it would run, or its error. Where dbt refuses the project, the line is the
-error as a JSON text.
+list: for each command the unique ids that it would run, or its error. Of ``ls`` the answer is its lines, or its error.
+Where dbt refuses the project, the line is the error as a JSON text.
 """
 
 from __future__ import annotations
@@ -24,6 +24,9 @@ TYPES = {
     "all": (),
 }
 """The types of nodes that a command runs; none: each type."""
+
+ERROR = "error: "
+"""The beginning of the only line of an answer that is an error."""
 
 
 def main() -> None:
@@ -62,9 +65,12 @@ def list_command(words: list[str]) -> list[str]:
 
 
 def _answer(runner: Any, words: list[str], places: list[str]) -> list[str]:
+    if words[0] == "ls":
+        listed = runner.invoke(["--quiet", *words])
+        return [f"{ERROR}{listed.exception}"] if listed.exception else list(listed.result or ())
     listed = runner.invoke([*list_command(words), *places])
     if listed.exception:
-        return [f"error: {listed.exception}"]
+        return [f"{ERROR}{listed.exception}"]
     return sorted(json.loads(each)["unique_id"] for each in listed.result or ())
 
 

@@ -8,6 +8,7 @@ With ``--commands N``, each answer for N projects is also asked of the command `
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 import time
 from collections import Counter
@@ -38,6 +39,7 @@ class BothWays:
 
     def __init__(self, process: AskedDbt, commands: AskedDbt, projects: int) -> None:
         self._process, self._commands, self._left = process, commands, projects
+        self.executable = process.executable
 
     def parse(self, folder: Path) -> None:
         self._process.parse(folder)
@@ -105,7 +107,10 @@ def main() -> None:
     (engine,) = (each for each in ENGINES if each.name == given.dbt)
     with tempfile.TemporaryDirectory() as folder, asked_dbt(engine, Path(folder, "dbt")) as process:
         asked = BothWays(process, DbtOfCommands(Path(folder, "dbt", "bin", "dbt")), given.commands)
-        print(engine.name, dict(prove(asked, given.projects, start=given.seed, with_spaces=not engine.is_native)))
+        counts = prove(asked, given.projects, start=given.seed, with_spaces=not engine.is_native)
+    print(engine.name, dict(counts))
+    if counts["wrong"]:
+        sys.exit(1)
 
 
 if __name__ == "__main__":

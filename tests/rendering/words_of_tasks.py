@@ -2,23 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import warnings
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cosmos_venv import DbtDag, ProfileConfig, ProjectConfig, RenderConfig
-from cosmos_venv.constants import LoadMode
-from tests.rendering.asked_dbt import AskedDbt
+from cosmos_venv import DbtDag, ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
+from cosmos_venv.constants import InvocationMode, LoadMode, TestIndirectSelection
+from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
+from cosmos_venv.project.dbt_ls import LS_OUTPUT_KEYS
+from cosmos_venv.project.node import DbtNode
+from tests.rendering.asked_dbt import AskedDbt, ProjectRefused
+from tests.rendering.dbt_answers import ERROR
 from tests.rendering.drawn_projects import DrawnProject
 
 BUILT = ("model.", "seed.", "snapshot.")
+TESTS = ("test.", "unit_test.")
 SELECTION = "the selection"
+TOGETHER = "all tasks together"
+_LISTING = ["ls", "--output", "json", "--output-keys", *LS_OUTPUT_KEYS, "test_metadata"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """What a DAG shows.
+
+    :param tasks: by task id, the nodes that dbt runs for it.
+    :param words: by task id, the words of its command.
+    :param selected: the models, seeds, snapshots and tests of the selection.
+    :param built: those that some task of the plan runs.
+    :param once: the tests with a task of their own.
+    :param early: tests of such tasks which do not wait for a node that they read.
+    """
+
+    tasks: dict[str, list[str]] = field(default_factory=dict)
+    words: dict[str, list[str]] = field(default_factory=dict)
+    selected: list[str] = field(default_factory=list)
+    built: list[str] = field(default_factory=list)
+    once: list[str] = field(default_factory=list)
+    early: list[str] = field(default_factory=list)
 
 
 def wrong_words(project: DrawnProject, asked: AskedDbt, folder: Path) -> tuple[dict[str, Any], int]:
     """Return what is wrong, by task id, and how many commands dbt was asked for.
 
-    The whole selection stands under ``SELECTION``: all tasks together build the nodes of the selection.
+    Under ``SELECTION`` stands what dbt selects, beside the nodes of the DAG; under ``TOGETHER`` what dbt builds and
+    tests for all tasks: it builds each node once, and runs each test. An error of dbt is an answer that is wrong.
 
     :param project: it is written into the folder.
     :param asked: the dbt to ask.
@@ -27,16 +58,30 @@ def wrong_words(project: DrawnProject, asked: AskedDbt, folder: Path) -> tuple[d
     """
     project.write(folder)
     asked.parse(folder)
-    expected, words = _planned(folder, project.render)
-    answers = asked.ask(folder, [*words.values(), ["all", *flags_of(project.render)]])
-    resolved = dict(zip(words, map(set, answers), strict=False))
-    resolved[SELECTION] = _built(answers[-1])
-    expected[SELECTION] = _built(each for nodes in expected.values() for each in nodes)
-    words[SELECTION] = flags_of(project.render)
+    try:
+        dag = _dag(project, asked, folder)
+    except (CosmosLoadDbtException, CosmosValueError) as error:
+        return {"the DAG": str(error)}, 0
+    shown = _shown(dag, project.indirect)
+    selection = flags_of(project.listed or project.render)
+    answers = asked.ask(folder, [*shown.words.values(), ["all", *selection]])
+    resolved = dict(zip(shown.words, answers, strict=False))
+    ran = [each for answer in resolved.values() for each in answer]
+    compared = {
+        **{task_id: (shown.words[task_id], nodes, resolved[task_id]) for task_id, nodes in shown.tasks.items()},
+        SELECTION: (selection, shown.selected, _of(answers[-1], (*BUILT, *TESTS, ERROR))),
+        TOGETHER: ([], _of(shown.built, BUILT), _of(ran, BUILT)),
+        "tests with a task of their own": ([], shown.once, [each for each in ran if each in shown.once]),
+        "tests that run too early": ([], [], shown.early),
+    }
+    if project.indirect == "eager":  # else some tests do not run
+        compared["all tests"] = ([], [*{*_of(shown.built, TESTS)}], [*{*_of(ran, TESTS)}])
+    if project.load == "custom":  # this load mode makes ids of tests of its own
+        compared = {each: (words, _of(plan, BUILT), _of(dbt, BUILT)) for each, (words, plan, dbt) in compared.items()}
     wrong = {
-        task_id: {"words": words[task_id], "plan": sorted(nodes), "dbt": sorted(resolved[task_id])}
-        for task_id, nodes in expected.items()
-        if resolved[task_id] != nodes
+        name: {"words": words, "plan": sorted(plan), "dbt": sorted(dbt)}
+        for name, (words, plan, dbt) in compared.items()
+        if Counter(plan) != Counter(dbt)
     }
     return wrong, len(answers)
 
@@ -51,28 +96,115 @@ def flags_of(render: Mapping[str, Any]) -> list[str]:
     return [*words, *(["--selector", render["selector"]] if "selector" in render else [])]
 
 
-def _built(nodes: Iterable[str]) -> set[str]:
-    return {each for each in nodes if each.startswith(BUILT)}
+def _of(nodes: Iterable[str], beginnings: tuple[str, ...]) -> list[str]:
+    return [each for each in nodes if each.startswith(beginnings)]
 
 
-def _planned(folder: Path, render: dict[str, Any]) -> tuple[dict[str, set[str]], dict[str, list[str]]]:
-    """By task id: the nodes that the plan shows for it, and the words of its command."""
-    dag = DbtDag(
-        dag_id="shop",
-        project_config=ProjectConfig(folder, manifest_path=folder / "target" / "manifest.json"),
-        render_config=RenderConfig(load_method=LoadMode.DBT_MANIFEST, allow_empty_selection=True, **render),
-        profile_config=ProfileConfig("shop", "dev", profiles_yml_filepath=folder / "profiles.yml"),
-    )
-    tests = {each: node for each, node in dag.dbt_graph.filtered_nodes.items() if "test" in node.resource_type.value}
-    apart = tests.keys() & dag.tasks_map.keys()
-    expected, words = {}, {}
-    tasks: list[Any] = [task for task in dag.tasks if hasattr(task, "build_cmd")]
-    for task in tasks:
-        node_id = task.extra_context["dbt_node_config"]["unique_id"]
-        kind, *flags = task.build_cmd({})[0][1:]
-        own = {each for each, test in tests.items() if node_id in test.depends_on} - apart
-        expected[task.task_id] = ({node_id} if kind != "test" or node_id in tests else set()) | (
-            own if kind in ("test", "build") and node_id not in tests else set()
+def _dag(project: DrawnProject, asked: AskedDbt, folder: Path) -> DbtDag:
+    listing = folder / "ls.jsonl"
+    if project.load == "dbt_ls_file":
+        (lines,) = asked.ask(folder, [[*_LISTING, *flags_of(project.listed), *_places(folder)]])
+        if not lines or lines[0].startswith(ERROR):
+            raise ProjectRefused(f"The file of dbt ls would hold no node: {lines}")
+        listing.write_text("\n".join(lines), encoding="utf-8")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of LoadMode.CUSTOM
+        return DbtDag(
+            dag_id="shop",
+            project_config=ProjectConfig(
+                folder, manifest_path=folder / "target" / "manifest.json", install_dbt_deps=False
+            ),
+            render_config=RenderConfig(
+                load_method=LoadMode(project.load),
+                dbt_ls_path=listing if project.load == "dbt_ls_file" else None,
+                dbt_executable_path=asked.executable if project.load == "dbt_ls" else None,
+                allow_empty_selection=True,
+                **project.render,
+            ),
+            execution_config=ExecutionConfig(
+                test_indirect_selection=TestIndirectSelection(project.indirect),
+                invocation_mode=InvocationMode.SUBPROCESS,
+            ),
+            profile_config=ProfileConfig("shop", "dev", profiles_yml_filepath=folder / "profiles.yml"),
         )
-        words[task.task_id] = [kind, *(flag for flag in flags if flag != "freshness")]
-    return expected, words
+
+
+def _places(folder: Path) -> list[str]:
+    return ["--project-dir", str(folder), "--profiles-dir", str(folder)]
+
+
+def _shown(dag: DbtDag, indirect: str) -> Shown:
+    nodes, known = dag.dbt_graph.filtered_nodes, dag.dbt_graph.nodes
+    tests = {each: node for each, node in nodes.items() if each.startswith(TESTS)}
+    tasks: list[Any] = [task for task in dag.tasks if hasattr(task, "build_cmd")]
+    apart = {each for each in tests if each in dag.tasks_map}
+    apart |= {each for task in tasks for each in getattr(task, "nodes", ()) if each in tests}
+    # dbt cannot be told tests of one fqn one by one, so they run together.
+    alike = {each: _alike(test, tests) for each, test in tests.items()}
+    attached = {each: test for each, test in tests.items() if apart.isdisjoint(alike[each])}
+    shown = Shown(
+        selected=_of(nodes, (*BUILT, *TESTS)),
+        built=[each for each, mark in dag.plan.nodes.items() if mark.is_built],
+        once=[each for each in tests if each in dag.tasks_map],
+    )
+    for task in tasks:
+        kind, *flags = task.build_cmd({})[0][1:]
+        words = [kind, *(flag for flag in flags if flag != "freshness")]
+        node_id = task.extra_context.get("dbt_node_config", {}).get("unique_id")
+        if hasattr(task, "nodes"):
+            words += ["--select", *dict.fromkeys(task.nodes.values())]
+            expected = [*task.nodes]
+        elif node_id is None:
+            expected = [*tests]  # of AFTER_ALL
+        elif node_id in tests:
+            expected = alike[node_id]
+            shown.early.extend(_early(task, expected, dag))
+        else:
+            with_tests = kind in ("test", "build")
+            expected = [
+                *([] if kind == "test" else [node_id]),
+                *(_taken(attached, [node_id], indirect, known) if with_tests else ()),
+            ]
+        shown.tasks[task.task_id], shown.words[task.task_id] = [*dict.fromkeys(expected)], words
+    return shown
+
+
+def _alike(test: DbtNode, tests: Mapping[str, DbtNode]) -> list[str]:
+    return [each for each, other in tests.items() if (other.resource_type, other.fqn) == (test.resource_type, test.fqn)]
+
+
+def _early(task: Any, tests: Iterable[str], dag: DbtDag) -> Iterator[str]:
+    """The tests whose task does not wait for all nodes that they read."""
+    before = {task.task_id for task in task.get_flat_relatives(upstream=True)}
+    for test in tests:
+        for parent in dag.dbt_graph.filtered_nodes[test].depends_on:
+            made: Any = dag.tasks_map.get(parent)
+            last = made.get_leaves() if hasattr(made, "get_leaves") else [made] if made else []
+            ids = {each.task_id for each in last}
+            if not ids <= before:
+                yield f"{test} before {parent}"
+
+
+def _taken(
+    tests: Mapping[str, DbtNode], members: Collection[str], indirect: str, known: Mapping[str, DbtNode]
+) -> Iterator[str]:
+    """The tests that dbt adds to nodes.
+
+    :param tests: those that there are.
+    :param members: unique ids of the nodes.
+    :param indirect: the mode.
+    :param known: all nodes.
+    """
+    if indirect == "empty":
+        return
+    within = {*members}
+    if indirect == "buildable":
+        left = [*members]
+        while left:
+            above = [each for each in (known[left.pop()].depends_on) if each in known and each not in within]
+            within.update(above)
+            left += above
+        within |= {each for each in known if each.startswith("source.")}
+    for unique_id, test in tests.items():
+        if not {*members}.isdisjoint(test.depends_on) and (indirect == "eager" or within.issuperset(test.depends_on)):
+            yield unique_id
