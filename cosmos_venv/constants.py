@@ -32,8 +32,8 @@ BATCH_CONFIG = "dbt_batch"
 
 NODE_CONFIG = "dbt_node_config"
 """In the context of a task: its dbt node as plain data."""
-OPEN_TESTS = "dbt_decides_which_tests_run"
-"""In the context of a test task: ExecutionConfig.test_indirect_selection lets dbt decide, which may run none."""
+TASK_TESTS = "dbt_tests"
+"""In the context of a task that tests: the unique ids of the tests that the plan shows for it."""
 ONLY_IF_CHANGED = "should_run_if_seed_changed"
 """In the context of a seed's task with SeedRenderingBehavior.WHEN_SEED_CHANGES, as in Cosmos."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -49,6 +49,8 @@ class DbtGraph:
     """
     tests_per_model: dict[str, list[str]] = field(init=False, default_factory=dict)
     """Ids of the tests of each node that has any."""
+    is_whole: bool = field(init=False, default=True)
+    """Whether the project has no other nodes than those that were loaded."""
     load_method: LoadMode = field(init=False, default=LoadMode.AUTOMATIC)
     """What ``load()`` came to."""
     loaded_version: str | None = field(init=False, default=None)
@@ -67,7 +69,7 @@ class DbtGraph:
         request = self.request()
         self.load_method = request.method
         loaded = load(request)
-        self.load_method, self.loaded_version = loaded.method, loaded.version
+        self.load_method, self.loaded_version, self.is_whole = loaded.method, loaded.version, loaded.is_whole
         selection = link(loaded.selected, detaching=self.render_config.should_detach_multiple_parents_tests)
         # The selected ones know their tests and what comes after them.
         self.nodes = {**loaded.nodes, **selection.nodes}
@@ -88,7 +90,7 @@ class DbtGraph:
         """
         self.nodes, self.filtered_nodes = {**other.nodes}, {**other.filtered_nodes}
         self.tests_per_model = {each: [*tests] for each, tests in other.tests_per_model.items()}
-        self.load_method, self.loaded_version = other.load_method, other.loaded_version
+        self.load_method, self.loaded_version, self.is_whole = other.load_method, other.loaded_version, other.is_whole
         logger.info("Shares %d dbt nodes, which another group of this DAG file has loaded.", len(self.nodes))
 
     def version(self) -> str | None:
@@ -145,7 +147,7 @@ def link(selected: Mapping[str, DbtNode], *, detaching: bool = False) -> Selecti
     tests = [(each, node) for each, node in selected.items() if node.resource_type is DbtResourceType.TEST]
     found = _children((each, node.depends_on) for each, node in tests)
     tests_per_model = {parent: ids for parent, ids in found.items() if parent in selected}
-    own_tests = _with_own_tests(node for _, node in tests) if detaching else tests_per_model
+    own_tests = _with_own_tests([node for _, node in tests]) if detaching else tests_per_model
     downstream_of = _Downstream(selected).of
     nodes = {}
     for unique_id, node in selected.items():
@@ -161,9 +163,16 @@ def link(selected: Mapping[str, DbtNode], *, detaching: bool = False) -> Selecti
     return Selection(nodes=nodes, tests_per_model=tests_per_model)
 
 
-def _with_own_tests(tests: Iterable[DbtNode]) -> set[str]:
-    """The nodes that have a test which looks at nothing else."""
-    return {parents.pop() for test in tests if len(parents := set(test.depends_on)) == 1}
+def _with_own_tests(tests: Collection[DbtNode]) -> set[str]:
+    """The nodes that have a test which looks at nothing else, and has its name alone: dbt cannot be told tests of one
+    name one by one, so they run together, apart from their parents where one of them has several.
+    """
+    apart = {tuple(test.fqn) for test in tests if test.fqn and len(set(test.depends_on)) > 1}
+    return {
+        parents.pop()
+        for test in tests
+        if len(parents := set(test.depends_on)) == 1 and (not test.fqn or tuple(test.fqn) not in apart)
+    }
 
 
 class _Downstream:

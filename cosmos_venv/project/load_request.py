@@ -203,6 +203,7 @@ class Loaded(msgspec.Struct, frozen=True, kw_only=True):
     :param selected: the selected ones and their tests, by unique id.
     :param method: the way in which they were loaded: ``DBT_LS_CACHE`` where dbt ls was not run.
     :param reason: why it was this way, in words for the log.
+    :param is_whole: whether the project has no other nodes: dbt has not selected before these were written down.
     :param version: a text that differs where the nodes may; None where that cannot be known.
     """
 
@@ -210,6 +211,7 @@ class Loaded(msgspec.Struct, frozen=True, kw_only=True):
     selected: dict[str, DbtNode]
     method: LoadMode
     reason: str
+    is_whole: bool = True
     version: str | None = None
 
 

@@ -28,6 +28,7 @@ from cosmos_venv.exceptions import CosmosConfigException, CosmosLoadDbtException
 from cosmos_venv.files.file_cache import digest_of_file
 from cosmos_venv.files.os_errors import shortage
 from cosmos_venv.files.read_limits import read_file
+from cosmos_venv.files.yaml_files import load_yaml
 from cosmos_venv.managed import caches
 from cosmos_venv.project.load_request import Loaded, LoadRequest
 
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_PROJECT_FILE = "dbt_project.yml"
+_PROJECT_FILE, _SELECTORS_FILE = "dbt_project.yml", "selectors.yml"
 _PACKAGES_KEY, _ENV_VAR = b"packages-install-path", b"env_var"
 _LOG_LEVELS = ("DBT_ENGINE_LOG_LEVEL", "DBT_LOG_LEVEL")  # the newer name first, which counts where both are set
 _UNMATCHED = re.compile("The selection criterion '(.+)' does not match any enabled nodes")
@@ -80,11 +81,9 @@ def _refuse_empty_selection(request: LoadRequest, nodes: _Nodes) -> None:
     """A DAG without tasks is green, so a typo in a selection would run nothing and nobody would see it."""
     config = request.render
     given = [f"{name}={getattr(config, name)!r}" for name in ("select", "exclude", "selector") if getattr(config, name)]
-    # Without nodes: dbt ls has said which ones are selected, and the whole project is not known.
-    of = f"none of the {len(nodes)} nodes" if nodes else "no node"
     text = (
-        f"RenderConfig selects {of} of {request.project_dir}: "
-        f"{', '.join(given) or 'nothing is given, and so the default selector of selectors.yml counts'}."
+        f"RenderConfig selects none of the {len(nodes)} nodes of {request.project_dir}: "
+        f"{', '.join(given) or f'nothing is given, so the default selector {_default_selectors(request)}counts'}."
     )
     if config.allow_empty_selection:
         logger.warning("%s allow_empty_selection makes an empty DAG of that.", text)
@@ -94,6 +93,17 @@ def _refuse_empty_selection(request: LoadRequest, nodes: _Nodes) -> None:
     raise CosmosLoadDbtException(
         f"{text}{hint} Correct the selection. If it may be empty: RenderConfig(allow_empty_selection=True)."
     )
+
+
+def _default_selectors(request: LoadRequest) -> str:
+    """The names of the default selectors, with a space behind each: one, unless their values are Jinja."""
+    import yaml
+
+    try:
+        content: Any = load_yaml(_content(request.project_dir / _SELECTORS_FILE).decode())
+        return "".join(f"{each['name']!r} " for each in content["selectors"] if each.get("default"))
+    except (yaml.YAMLError, KeyError, TypeError):  # dbt has read it, or a manifest was made of another file
+        return ""
 
 
 def _nearest(items: Iterable[str], nodes: _Nodes) -> list[str]:
@@ -120,7 +130,14 @@ def _load(request: LoadRequest) -> Loaded:
     if loader is None:
         return _load_dbt_ls(request)
     nodes, selected = loader(request)
-    return Loaded(nodes=nodes, selected=selected, method=request.method, reason=request.reason)
+    return Loaded(
+        nodes=nodes,
+        selected=selected,
+        method=request.method,
+        reason=request.reason,
+        # dbt may have selected when the file was written.
+        is_whole=request.method is not LoadMode.DBT_LS_FILE,
+    )
 
 
 def _load_manifest(request: LoadRequest) -> tuple[_Nodes, _Nodes]:
@@ -348,7 +365,7 @@ def _load_dbt_ls(request: LoadRequest) -> Loaded:
             logger.warning(FITS_NOTHING, found[1])
     method = LoadMode.DBT_LS_CACHE if listing.was_kept else request.method
     return Loaded(
-        nodes=selected or _whole_project(request),
+        nodes=_whole_project(request) if _may_select(request) or not selected else selected,
         selected=selected,
         method=method,
         reason=request.reason,
@@ -368,17 +385,20 @@ def _nodes_of(request: LoadRequest, listing: Listing) -> _Nodes:
     )
 
 
+def _may_select(request: LoadRequest) -> bool:
+    """Whether dbt ls leaves nodes out, by the configuration or by a default selector, whose value may be Jinja."""
+    config = request.render
+    is_selected = bool(config.select or config.exclude or config.selector)
+    return is_selected or b"default" in _content(request.project_dir / _SELECTORS_FILE)
+
+
 def _whole_project(request: LoadRequest) -> _Nodes:
-    """All nodes, where dbt has listed none of a selection; none where that cannot be known at once."""
+    """All nodes: dbt must not take one of those that are not selected for one that is."""
     render = copy.copy(request.render)
     # Said like this, no default selector counts.
     render.select, render.exclude, render.selector = ["fqn:*", "source:*"], [], None
     whole = replace(request, render=render)
-    try:
-        nodes = _nodes_of(whole, list_nodes(whole))
-    except CosmosLoadDbtException as error:
-        logger.info("The whole project cannot be listed now: %s", error)
-        return {}
+    nodes = _nodes_of(whole, list_nodes(whole))
     environment = request.environment
     level = next(
         (f"{name}={environment[name]}" for name in _LOG_LEVELS if environment.get(name) in ("none", "off")), ""

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from cosmos_venv.constants import BatchBy, TestIndirectSelection
+from cosmos_venv.constants import BatchBy
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.rendering.model import Batch, Batches
 from cosmos_venv.rendering.plan_graph import in_order
@@ -219,27 +219,3 @@ def _checked(given: Mapping[object, object], nodes: Mapping[str, DbtNode]) -> It
                 "dashes and underscores, as Airflow takes them in an id."
             )
         yield str(each), label
-
-
-def named_tests(members: Iterable[DbtNode], tests: Iterable[DbtNode], choice: TestIndirectSelection) -> list[DbtNode]:
-    """The tests of a batch that are given to dbt by name: all of them, unless dbt decides which tests run.
-
-    Then dbt is not told the ephemeral models, of which it says nothing, and so would choose no test of them.
-
-    :param members: the nodes of the batch.
-    :param tests: those that run in it: of its nodes, and of others that come before it.
-    :param choice: how dbt decides; EAGER: it does not.
-    """
-    if choice is TestIndirectSelection.EAGER:
-        return list(tests)
-    if choice is TestIndirectSelection.EMPTY:
-        return []
-    members = list(members)
-    ephemeral = {node.unique_id for node in members if node.has_ephemeral_materialization}
-    inside = {node.unique_id for node in members}
-    takes_earlier = choice is TestIndirectSelection.BUILDABLE
-    return [
-        test
-        for test in tests
-        if not ephemeral.isdisjoint(test.depends_on) and (takes_earlier or inside.issuperset(test.depends_on))
-    ]

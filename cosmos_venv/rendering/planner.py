@@ -16,6 +16,8 @@ from functools import cache, cached_property
 
 from cosmos_venv.config import ExecutionConfig, ProjectConfig, RenderConfig
 from cosmos_venv.constants import (
+    NODE_CONFIG,
+    TASK_TESTS,
     TESTS,
     BatchBy,
     DbtResourceType,
@@ -23,6 +25,7 @@ from cosmos_venv.constants import (
     SeedRenderingBehavior,
     SourceRenderingBehavior,
     TestBehavior,
+    TestIndirectSelection,
 )
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.project.node import DbtNode, as_id
@@ -44,12 +47,12 @@ from cosmos_venv.rendering.task_arguments import (
     BUILT,
     LONGEST_ID,
     DetachedTests,
+    IndirectTests,
     PlanningSettings,
     TaskArguments,
     TaskName,
     context_of_batch,
     context_of_node,
-    context_of_tests,
     name_of,
     project_name,
 )
@@ -137,11 +140,13 @@ class NodeVisibility:
         behavior = self._render.test_behavior
         if behavior in (TestBehavior.NONE, TestBehavior.AFTER_ALL):
             return behavior is TestBehavior.AFTER_ALL
-        return any(self._is_tested(self._nodes[each]) for each in test.depends_on if each in self._nodes)
+        return any(self._is_tested(self._nodes[each], test) for each in test.depends_on if each in self._nodes)
 
-    def _is_tested(self, node: DbtNode) -> bool:
+    def _is_tested(self, node: DbtNode, test: DbtNode) -> bool:
         if self._render.test_behavior is not TestBehavior.BUILD:
-            return self.of(node) is not Visibility.NOTHING
+            # A node with unit tests alone has no test task, as in Cosmos.
+            has_task = test.resource_type is DbtResourceType.TEST or node.has_non_detached_test
+            return has_task and self.of(node) is not Visibility.NOTHING
         is_built = self.of(node) is Visibility.TASK or (node.has_ephemeral_materialization and self._render.batch_by)
         return bool(is_built) and node.resource_type is not DbtResourceType.SOURCE
 
@@ -180,7 +185,7 @@ class NodePlanner:
 
     :param nodes: the selected nodes by unique id.
     :param render: how nodes and tests are shown.
-    :param execution: which operators run them.
+    :param indirect: which tests come with their parents.
     :param arguments: gives the arguments of each task.
     :param folders: the groups of the folders; None where nodes are not grouped by folder.
     :param visibility: how each node is shown.
@@ -196,7 +201,7 @@ class NodePlanner:
         nodes: Mapping[str, DbtNode],
         *,
         render: RenderConfig,
-        execution: ExecutionConfig,
+        indirect: IndirectTests,
         arguments: TaskArguments,
         folders: Folders | None,
         visibility: NodeVisibility,
@@ -217,7 +222,7 @@ class NodePlanner:
         self._arguments = arguments
         self._visibility = visibility
         self._converters = {DbtResourceType(kind) for kind in render.node_converters or ()}
-        self._indirect_selection = execution.test_indirect_selection
+        self._indirect = indirect
         self._operator = operator
         self._longest_page = longest_page
 
@@ -255,13 +260,14 @@ class NodePlanner:
         """The task of each batch, under the unique ids of all its nodes. It stands at the root."""
         if not self._batches:
             return {}
-        from cosmos_venv.rendering.batches import named_tests  # few DAGs have any
-
         members = {batch.unit: tuple(self._nodes[each] for each in batch.members) for batch in self._batches}
         told: dict[int, list[DbtNode]] = {}
         for unit, nodes in members.items():
-            tests = named_tests(nodes, self.detached.of_unit.get(unit, ()), self._indirect_selection)
-            told[unit] = [*(each for each in nodes if self._visibility.mark(each, is_drawn=True).is_built), *tests]
+            tests = [test.unique_id for test in self.detached.of_unit.get(unit, ())]
+            told[unit] = [
+                *(each for each in nodes if self._visibility.mark(each, is_drawn=True).is_built),
+                *(self._nodes[each] for each in self._indirect.of((each.unique_id for each in nodes), tests)),
+            ]
         drawn: dict[str, PlannedNode] = {}
         for batch in self._batches:
             nodes = members[batch.unit]
@@ -291,8 +297,14 @@ class NodePlanner:
         if DbtResourceType.TEST in self._converters:
             entry: Entry = PlannedConversion(key=task_id, resource_type=DbtResourceType.TEST.value, task_id=task_id)
         else:
-            operator, arguments = self._operator.format("Test"), self._arguments.of_all_tests()
-            entry = PlannedTask(task_id=task_id, operator=operator, arguments=arguments)
+            tests = [each for each, node in self._nodes.items() if node.resource_type in TESTS]
+            entry = PlannedTask(
+                task_id=task_id,
+                operator=self._operator.format("Test"),
+                arguments=self._arguments.of_all_tests(),
+                # With another mode dbt decides which of the tests run.
+                context={TASK_TESTS: tests if self._indirect.choice is TestIndirectSelection.EAGER else []},
+            )
         return PlannedNode(node=None, first=entry, last=entry)
 
     def _folder_of(self, node: DbtNode) -> str | None:
@@ -348,9 +360,12 @@ class NodePlanner:
                 arguments=self._arguments.of_placeholder(node, given),
             )
         operator = self._operator.format(VERBS[node.resource_type][0])
+        context = context_of_node(node, runs_only_changed=self._arguments.runs_only_changed(node))
         if self._is_build(node, visibility):
             operator = self._operator.format("Build")
-            arguments = self._arguments.of_build(node, given, *self._tests_of(node))
+            test_ids, apart = self._tests_of(node)
+            arguments = self._arguments.of_build(node, given, test_ids, apart)
+            context |= {TASK_TESTS: test_ids}
         else:
             arguments = self._arguments.of_node(node, given)
             if self._render.wait_for_sources and node.has_freshness:
@@ -363,7 +378,7 @@ class NodePlanner:
             operator=operator,
             arguments=arguments,
             profile=node.profile_config_to_override,
-            context=context_of_node(node, runs_only_changed=self._arguments.runs_only_changed(node)),
+            context=context,
         )
 
     def _tests(self, node: DbtNode, place: _Place) -> Entry:
@@ -378,26 +393,28 @@ class NodePlanner:
             operator=self._operator.format("Test"),
             arguments=self._arguments.of_tests(node, test_ids, apart),
             profile=node.profile_config_to_override,
-            context=context_of_tests(node, self._indirect_selection),
+            context={NODE_CONFIG: node.context_dict, TASK_TESTS: test_ids},
         )
 
     def _tests_of(self, node: DbtNode) -> tuple[list[str], list[str]]:
         """The unique ids of the tests that run with a node, and of its tests that run apart."""
         apart = [test.unique_id for test in self.detached.by_parent.get(node.unique_id, ())]
-        return self.detached.without(self._selected_tests.get(node.unique_id, ())), apart
+        attached = self.detached.without(self._selected_tests.get(node.unique_id, ()))
+        return self._indirect.of([node.unique_id], attached), apart
 
     def _detached_test(self, test: DbtNode, place: _Place, label: str) -> Entry:
         if DbtResourceType.TEST in self._converters:
             return conversion_of(test, DbtResourceType.TEST, place.group, label)
+        test_ids = self.detached.of_one_task[test.unique_id]
         return PlannedTask(
             task_id=place.id_of(label),
             group=place.group,
             folder=place.folder,
             node_id=test.unique_id,
             operator=self._operator.format("Test"),
-            arguments=self._arguments.of_detached(test),
+            arguments=self._arguments.of_detached(test, test_ids),
             profile=test.profile_config_to_override,
-            context=context_of_tests(test),
+            context={NODE_CONFIG: test.context_dict, TASK_TESTS: test_ids},
         )
 
 
@@ -410,6 +427,7 @@ def plan(
     operator_args: Mapping[str, object],
     settings: PlanningSettings = _DEFAULTS,
     known: Mapping[str, DbtNode] | None = None,
+    may_hide: bool = False,
 ) -> Plan:
     """The tasks of the selected nodes.
 
@@ -421,6 +439,7 @@ def plan(
     :param settings: what Airflow's configuration says of it.
     :param known: ``DbtGraph.nodes``: dbt must not take one of those that are not selected for one that is; None: no
         others are known.
+    :param may_hide: whether the project may have nodes that are not known.
     :raises CosmosLoadDbtException: when a node's ``meta`` is not what it must be, when two nodes would have one id, or
         when nodes depend on each other in a circle.
     :raises CosmosValueError: when a hook gives what cannot be an id, or an id is too long for Airflow.
@@ -432,17 +451,15 @@ def plan(
     batches = None if render_config.batch_by is None else _batches(nodes, visibility, render_config)
     is_watched = execution_config.execution_mode is ExecutionMode.WATCHER
     known = {**(known or {}), **nodes}
-    # A loader that knows no others has let dbt select: the project may have nodes that are not known.
-    is_selected = bool(
-        render_config.select or render_config.exclude or render_config.selector or render_config.dbt_ls_path
-    )
-    may_hide = is_selected and known.keys() <= nodes.keys()
     selectors, ambiguous = exact_selectors(nodes.values(), known.values(), may_hide=may_hide)
     _warn_of_ambiguous(ambiguous, selectors)
+    # The producer of WATCHER names each test.
+    choice = TestIndirectSelection.EAGER if is_watched else execution_config.test_indirect_selection
+    indirect = IndirectTests(choice, known)
     arguments = TaskArguments(
         nodes,
         render=render_config,
-        execution=execution_config,
+        indirect=indirect,
         operator_args=operator_args,
         settings=settings,
         selectors=selectors,
@@ -453,7 +470,7 @@ def plan(
     drawing = NodePlanner(
         nodes,
         render=render_config,
-        execution=execution_config,
+        indirect=indirect,
         arguments=arguments,
         folders=folders,
         visibility=visibility,
@@ -516,6 +533,7 @@ def plan(
         operator_args=operator_args,
         settings=settings,
         known=known,
+        may_hide=may_hide,
     )
 
 

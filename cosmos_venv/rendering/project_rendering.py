@@ -254,6 +254,7 @@ class _Rendering:
             operator_args=given.operator_args,
             settings=given.planning_settings(),
             known=graph.nodes,
+            may_hide=not graph.is_whole,
         )
 
     def _tasks(self, plan: Plan, there: Mapping[str, TaskOrGroup]) -> dict[str, TaskOrGroup]:

@@ -1,14 +1,16 @@
 """The text by which dbt selects one node alone.
 
 dbt takes an fqn for a beginning, with its package or without: ``fqn:shop.orders`` is the model, each node in a folder
-``orders``, and the unit tests of the model. It parts names at dots, and a selection at spaces and commas. Pure: nodes
-in, texts out, the same in every process.
+``orders``, and the unit tests of the model. The last two parts of a text may also be the name and the version of a
+model in any folder and package, parted by a dot or an underscore: ``fqn:shop.stg.orders_v2`` is version 2 of
+``stg_orders`` too. dbt parts names at dots, and a selection at spaces and commas. Pure: nodes in, texts out, the same
+in every process.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from itertools import combinations
 from typing import TYPE_CHECKING, NamedTuple
@@ -38,42 +40,49 @@ class ExactSelectors(NamedTuple):
 def exact_selectors(chosen: Iterable[DbtNode], known: Iterable[DbtNode], *, may_hide: bool) -> ExactSelectors:
     """Return the text by which dbt selects each node alone: its fqn, with more where the fqn is not enough.
 
-    A node whose fqn is not known has its name instead, which is the beginning of others in the same way. Tests of one
-    fqn are not told apart; a test whose fqn is the beginning of another test's is told by the nodes that it reads.
+    A node whose fqn is not known has its name instead, which is the beginning of others in the same way. Chosen tests
+    of one fqn are not told apart. A test is told by the nodes that it reads where its fqn is that of a test which is
+    not chosen, or the beginning of another test's fqn.
 
     :param chosen: nodes and tests.
     :param known: all nodes of the project that are known, the chosen ones among them.
-    :param may_hide: whether the project may have more nodes.
+    :param may_hide: whether the project may have more nodes: then a text has each criterion.
     """
     chosen, known = list(chosen), list(known)
+    ids = {node.unique_id for node in chosen}
     taken: dict[str, list[DbtNode]] = {_fqn_or_name(node): [] for node in chosen}
     sources: dict[str, list[DbtNode]] = {}
+    by_version: dict[str, list[str]] = {}
+    for text in taken:
+        by_version.setdefault(_last_two(text.split(".")), []).append(text)
     for node in known:
         if node.resource_type is DbtResourceType.SOURCE:
             sources.setdefault(_source_and_table(node), []).append(node)
         # A node is also taken by its name, by which dbt is told a node whose fqn is not known.
-        for beginning in {node.resource_name, *_beginnings(node.fqn or ())}:
-            if beginning in taken:
-                taken[beginning].append(node)
+        texts = {node.resource_name, *_beginnings(node.fqn or ())} & taken.keys()
+        if _has_version(node):
+            texts.update(by_version.get(_last_two(node.fqn or ()), ()))
+        for text in texts:
+            taken[text].append(node)
     for text in [text for text in taken if _NOT_IN_AN_FQN.search(text)]:
         taken[text] = [node for node in known if _matches(node, _wild(text))]
     found = {
         node.unique_id: _exact_source(node, sources)
         if node.resource_type is DbtResourceType.SOURCE
-        else _exact_selector(node, taken, may_hide=may_hide)
+        else _exact_selector(node, _others(node, taken[_fqn_or_name(node)], ids), may_hide=may_hide)
         for node in chosen
     }
-    texts = {unique_id: text for unique_id, (text, _) in found.items()}
+    exact = {unique_id: text for unique_id, (text, _) in found.items()}
     ambiguous = {}
     for node in chosen:
         text, others = found[node.unique_id]
-        if others and node.resource_type in TESTS:
+        if node.resource_type in TESTS and (others or may_hide):
             read = [each for each in node.depends_on if each in found]
-            texts[node.unique_id] = ",".join((text, *(readers_of(texts[each]) for each in read)))
+            exact[node.unique_id] = ",".join((text, *(readers_of(exact[each]) for each in read)))
             others = [each for each in others if {*read} <= {*each.depends_on}]
         if others:
             ambiguous[node.unique_id] = [each.unique_id for each in others]
-    return ExactSelectors(texts, ambiguous)
+    return ExactSelectors(exact, ambiguous)
 
 
 def readers_of(text: str) -> str:
@@ -161,16 +170,33 @@ def _beginnings(fqn: Sequence[str]) -> Iterator[str]:
         yield text
 
 
-def _exact_selector(node: DbtNode, taken: Mapping[str, list[DbtNode]], *, may_hide: bool) -> tuple[str, list[DbtNode]]:
+def _last_two(parts: Sequence[str]) -> str:
+    return "_".join(parts[-2:])
+
+
+def _has_version(node: DbtNode) -> bool:
+    """Whether the node is a version of a model: its id ends with the name and the version, as the fqn does."""
+    return node.resource_type is DbtResourceType.MODEL and node.resource_name == ".".join((node.fqn or ())[-2:])
+
+
+def _others(node: DbtNode, taken: Iterable[DbtNode], chosen: Collection[str]) -> list[DbtNode]:
+    """The nodes that a text must not select beside a node; chosen tests of one fqn are not told apart."""
+    return [
+        each
+        for each in taken
+        if each.unique_id != node.unique_id and not (each.unique_id in chosen and _are_of_one_fqn(each, node))
+    ]
+
+
+def _exact_selector(node: DbtNode, others: Sequence[DbtNode], *, may_hide: bool) -> tuple[str, list[DbtNode]]:
     """Return the text for a node, and the nodes that no criterion tells apart from the node."""
     if not node.fqn:
         if node.resource_type in TESTS:
             return selector(node), []
         may_hide = True  # in a folder of its name may be nodes whose fqns are not known either
-    others = [each for each in taken[_fqn_or_name(node)] if not _are_alike(each, node)]
-    required = _required_criteria(node) if may_hide else frozenset()
-    if not others and not required:
+    if not others and not may_hide:
         return selector(node), []
+    required = _required_criteria(node) if may_hide else frozenset()
     criteria = {name: _wild(value) for name, value in _distinguishing_criteria(node).items()}
 
     def ambiguous(names: Iterable[str]) -> list[DbtNode]:
@@ -185,9 +211,7 @@ def _exact_selector(node: DbtNode, taken: Mapping[str, list[DbtNode]], *, may_hi
     return ",".join((selector(node), *(f"{name}:{criteria[name]}" for name in best))), left
 
 
-def _are_alike(one: DbtNode, other: DbtNode) -> bool:
-    if one.unique_id == other.unique_id:
-        return True
+def _are_of_one_fqn(one: DbtNode, other: DbtNode) -> bool:
     return one.resource_type in TESTS and one.resource_type is other.resource_type and one.fqn == other.fqn
 
 
@@ -199,7 +223,6 @@ def _distinguishing_criteria(node: DbtNode) -> dict[str, str]:
 
 def _required_criteria(node: DbtNode) -> frozenset[str]:
     """What keeps nodes away that may be there and are not known."""
-    if node.resource_type in TESTS:
-        return frozenset()  # no other node has a folder of its name
-    # The file of a snapshot may be one of YAML, of which each engine has its own idea.
-    return frozenset({"resource_type" if node.resource_type is DbtResourceType.SNAPSHOT else "file"})
+    # The file of a snapshot or a test may be one of YAML, of which each engine has its own idea.
+    has_file = node.resource_type not in (DbtResourceType.SNAPSHOT, *TESTS)
+    return frozenset({"resource_type", "package", *(["file"] if has_file else [])})

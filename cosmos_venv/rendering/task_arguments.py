@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,6 @@ from cosmos_venv.constants import (
     BATCH_CONFIG,
     NODE_CONFIG,
     ONLY_IF_CHANGED,
-    OPEN_TESTS,
     TESTS,
     DbtResourceType,
     SeedRenderingBehavior,
@@ -25,7 +24,7 @@ from cosmos_venv.constants import (
     TestIndirectSelection,
 )
 from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
-from cosmos_venv.rendering.selectors import readers_of, selector
+from cosmos_venv.rendering.selectors import readers_of
 
 if TYPE_CHECKING:
     from cosmos_venv.project.node import DbtNode
@@ -63,14 +62,42 @@ OF_THE_PLAN = frozenset({"dag", "task_group", "task_id"})
 """Arguments of an operator that no user gives: they say where the task stands."""
 
 
-def context_of_tests(node: DbtNode, choice: TestIndirectSelection = TestIndirectSelection.EAGER) -> dict[str, Any]:
-    """The context of the task of a node's tests.
+class IndirectTests:
+    """The tests that run with nodes, by ``ExecutionConfig.test_indirect_selection``, as dbt adds them.
 
-    :param node: the node.
-    :param choice: which tests dbt adds to it; EAGER: all.
+    :param choice: the mode.
+    :param known: all nodes of the project that are known, tests among them, by unique id.
     """
-    is_open = choice is not TestIndirectSelection.EAGER
-    return {NODE_CONFIG: node.context_dict, **({OPEN_TESTS: True} if is_open else {})}
+
+    def __init__(self, choice: TestIndirectSelection, known: Mapping[str, DbtNode]) -> None:
+        self.choice = choice
+        self._known = known
+
+    def of(self, members: Iterable[str], test_ids: Sequence[str]) -> list[str]:
+        """Those of some tests that run with nodes.
+
+        :param members: unique ids of the nodes that one command selects.
+        :param test_ids: unique ids of tests, each of which reads one of the nodes.
+        """
+        if self.choice is TestIndirectSelection.EAGER:
+            return list(test_ids)
+        if self.choice is TestIndirectSelection.EMPTY:
+            return []
+        within = {*members}
+        if self.choice is TestIndirectSelection.BUILDABLE:
+            within |= self._ancestors(within)
+        return [each for each in test_ids if within.issuperset(self._known[each].depends_on)]
+
+    def _ancestors(self, members: Iterable[str]) -> set[str]:
+        """The nodes above some nodes, and all sources: dbt counts these as built."""
+        found = {each for each, node in self._known.items() if node.resource_type is DbtResourceType.SOURCE}
+        left = [*members]
+        while left:
+            node = self._known.get(left.pop())
+            above = {*node.depends_on} - found if node else set()
+            found |= above
+            left += above
+        return found
 
 
 def context_of_node(node: DbtNode, *, runs_only_changed: bool = False) -> dict[str, Any]:
@@ -79,7 +106,7 @@ def context_of_node(node: DbtNode, *, runs_only_changed: bool = False) -> dict[s
     :param node: the node.
     :param runs_only_changed: whether the node is a seed that is to be loaded only when its content has changed.
     """
-    context = {**context_of_tests(node), "package_name": node.package_name, IDENTIFIER: ""}
+    context: dict[str, Any] = {NODE_CONFIG: node.context_dict, "package_name": node.package_name, IDENTIFIER: ""}
     if runs_only_changed:
         context[ONLY_IF_CHANGED] = True
     return context
@@ -99,7 +126,7 @@ class DetachedTests:
 
     Where RenderConfig wants that, each test with more than one parent has a task of its own. In a plan of batches a
     test runs in the batch of its parents; where they lie in several, in the last one, or in a task of its own where
-    none of them is the last. Tests of one fqn count as one test.
+    none of them is the last. Tests of one fqn count as one test: dbt cannot be told them one by one.
 
     :param nodes: the selected nodes; a test counts when one of its parents is among them.
     :param render: whether tests are wanted apart, and how tests run.
@@ -110,7 +137,9 @@ class DetachedTests:
         self.by_parent: dict[str, list[DbtNode]] = {}
         """The tests that a selected node's own test task must leave out, in the project's order."""
         self.tests: list[DbtNode] = []
-        """Those with a task of their own, sorted by unique id."""
+        """Those with a task of their own, sorted by unique id: one of each fqn, which reads what all of these read."""
+        self.of_one_task: dict[str, list[str]] = {}
+        """The unique ids of all tests that run in the task of such a test, by its unique id."""
         self.of_unit: dict[int, list[DbtNode]] = {}
         """Those that run in a batch, by its number."""
         self._ids: set[str] = set()
@@ -128,7 +157,7 @@ class DetachedTests:
     def _find(self, nodes: Mapping[str, DbtNode], batches: Batches | None, *, wants_apart: bool) -> None:
         in_batches = {each.unit for each in batches.batches} if batches else set()
         tests = [node for node in nodes.values() if node.resource_type in TESTS]
-        for alike in _of_one_fqn(tests) if batches else [[test] for test in tests]:
+        for alike in _of_one_fqn(tests):
             parents = [
                 each for each in dict.fromkeys(each for test in alike for each in test.depends_on) if each in nodes
             ]
@@ -136,11 +165,11 @@ class DetachedTests:
             is_apart = parents and wants_apart and any(map(_is_detachable, alike))
             # A batch has no place for arguments of one test.
             if is_apart or (units and any(map(arguments_of, alike))):
-                self.tests.append(_joined(alike))
+                self._join(alike)
             elif batches and units and (last := batches.last_of(units)) in in_batches:
                 self.of_unit.setdefault(last, []).extend(alike)
             elif len(units) > 1:
-                self.tests.append(_joined(alike))
+                self._join(alike)
             else:
                 continue
             for test in alike:
@@ -150,14 +179,20 @@ class DetachedTests:
                         self.by_parent.setdefault(parent, []).append(test)
         self.tests.sort(key=lambda test: test.unique_id)
 
+    def _join(self, tests: list[DbtNode]) -> None:
+        joined = _joined(tests)
+        self.tests.append(joined)
+        self.of_one_task[joined.unique_id] = [test.unique_id for test in tests]
+
 
 def _of_one_fqn(tests: Iterable[DbtNode]) -> Iterable[list[DbtNode]]:
     """Tests that dbt cannot be told apart, together: generic ones of one ``name`` in one folder, and the unit tests of
     the versions of a model.
     """
-    found: dict[tuple[str, str], list[DbtNode]] = {}
+    found: dict[tuple[DbtResourceType, str], list[DbtNode]] = {}
     for test in tests:
-        found.setdefault((test.resource_type.value, selector(test) if test.fqn else test.unique_id), []).append(test)
+        name = ".".join(test.fqn) if test.fqn else test.unique_id
+        found.setdefault((test.resource_type, name), []).append(test)
     return found.values()
 
 
@@ -280,7 +315,7 @@ class TaskArguments:
 
     :param nodes: the selected nodes by unique id, tests among them.
     :param render: what is excluded, and how tests and seeds run.
-    :param execution: which tests come with their parents.
+    :param indirect: which tests come with their parents.
     :param operator_args: what the user gives to all tasks; only its ``exclude`` is read.
     :param settings: what Airflow's configuration says of it.
     :param selectors: unique id of each node and test to the text by which dbt selects it alone.
@@ -294,11 +329,11 @@ class TaskArguments:
         nodes: Mapping[str, DbtNode],
         *,
         render: RenderConfig,
-        execution: ExecutionConfig,
+        indirect: IndirectTests,
         operator_args: Mapping[str, object],
         settings: PlanningSettings,
         selectors: Mapping[str, str],
-        tests_of: Mapping[str, Collection[str]] | None,
+        tests_of: Mapping[str, Sequence[str]] | None,
     ) -> None:
         self.dropped: set[str] = set()
         self._tests_of = tests_of
@@ -308,8 +343,9 @@ class TaskArguments:
         self._shared_by_tests = {text for text, number in texts.items() if number > 1}
         self._render = render
         self._selecting = "models" if settings.uses_models_flag else "select"
-        choice = execution.test_indirect_selection
-        self._indirect = {} if choice is TestIndirectSelection.EAGER else {"indirect_selection": choice.value}
+        self._indirect = indirect
+        choice = indirect.choice
+        self._mode = {} if choice is TestIndirectSelection.EAGER else {"indirect_selection": choice.value}
         shared: Any = operator_args.get("exclude") or []
         self._shared_exclude: list[str] = shared.split() if isinstance(shared, str) else list(shared)
 
@@ -339,7 +375,7 @@ class TaskArguments:
         """
         tests = self._tests_by_name(node, test_ids, apart)
         if tests is None:
-            return self._selecting_node(node, {**self._exclude(apart), **self._indirect, **given})
+            return self._selecting_node(node, {**self._exclude(apart), **self._mode, **given})
         words = " ".join((self._selectors[node.unique_id], *tests))
         return self._with_own({self._selecting: words, **self._exclude(()), **NO_OTHER_TESTS, **given}, node)
 
@@ -358,8 +394,6 @@ class TaskArguments:
         owner = {"owner": owners.pop()} if len(owners) == 1 else {}
         # Also where they are None: what all tasks share must not select for this one.
         shared: dict[str, Any] = {"select": None, "models": None, "selector": None}
-        if self._indirect:  # dbt decides which tests run with the nodes
-            return {**shared, **self._exclude(()), **self._indirect, "nodes": nodes, **owner}
         return {**shared, "nodes": nodes, **NO_OTHER_TESTS, **owner}
 
     def of_tests(self, node: DbtNode, test_ids: Sequence[str], apart: Sequence[str]) -> dict[str, Any]:
@@ -370,8 +404,10 @@ class TaskArguments:
         :param apart: unique ids of the tests of the node that run in tasks of their own.
         """
         tests = self._tests_by_name(node, test_ids, apart)
-        if not tests:  # an empty selection would be everything
-            selected = {"select": self._selectors[node.unique_id], **self._exclude(apart), **self._indirect}
+        if tests is None:
+            selected = {"select": self._selectors[node.unique_id], **self._exclude(apart), **self._mode}
+        elif not tests:  # an empty selection would be everything
+            selected = {"select": self._selectors[node.unique_id], **self._exclude(()), **NO_OTHER_TESTS}
         else:
             selected = {"select": " ".join(tests), **self._exclude(()), **NO_OTHER_TESTS}
         return {
@@ -382,15 +418,16 @@ class TaskArguments:
             **self.owner_of(node),
         }
 
-    def of_detached(self, test: DbtNode) -> dict[str, Any]:
-        """The arguments of the ``dbt test`` of one test alone.
+    def of_detached(self, test: DbtNode, test_ids: Iterable[str]) -> dict[str, Any]:
+        """The arguments of the ``dbt test`` of one test alone, or of the tests of one fqn.
 
-        :param test: the test.
+        :param test: the test, or the first of them.
+        :param test_ids: unique ids of all of them.
         """
         return {
-            "select": self._selectors[test.unique_id],
+            "select": " ".join(dict.fromkeys(self._selectors[each] for each in test_ids)),
             **self._exclude(()),
-            **(self._indirect or NO_OTHER_TESTS),
+            **NO_OTHER_TESTS,
             "emit_datasets": False,
             **arguments_of(test),
             **self.owner_of(test),
@@ -403,7 +440,7 @@ class TaskArguments:
             "select": " ".join(self._render.select) or None,
             "exclude": " ".join(self._render.exclude) or None,
             "selector": self._render.selector,
-            **self._indirect,
+            **self._mode,
             "emit_datasets": False,
         }
 
@@ -446,12 +483,11 @@ class TaskArguments:
         :param test_ids: unique ids of the tests that run in the task.
         :param apart: unique ids of the tests of the node that do not.
         """
-        if self._indirect:  # dbt decides which tests run with the nodes
-            return None
         is_plain = not any("," in self._selectors[each] for each in (node.unique_id, *apart))
-        are_all = self._tests_of is not None and {*self._tests_of.get(node.unique_id, ())} == {*test_ids, *apart}
-        if is_plain and are_all:
-            return None
+        if is_plain and self._tests_of is not None:
+            added = self._indirect.of([node.unique_id], self._tests_of.get(node.unique_id, []))
+            if {*added} - {*apart} == {*test_ids}:
+                return None
         reads_node = readers_of(self._selectors[node.unique_id])
         texts = (self._selectors[each] for each in test_ids)
         return [f"{text},{reads_node}" if text in self._shared_by_tests else text for text in texts]

@@ -200,7 +200,7 @@ watcher_max_tasks = own(
 unreported_nodes = own(
     "fail",
     "What becomes of a task whose dbt has ended without an error and has not reported the task's node, or none of its "
-    "tests: fail, or warn.",
+    "tests: fail, or warn. Where dbt has reported some of the tests, a warning names the others.",
     choices=("fail", "warn"),
 )
 state_path = own(

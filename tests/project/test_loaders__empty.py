@@ -18,6 +18,7 @@ from tests.kit import harbor_profile
 from tests.project.ls_place import DATA, SAY, Place
 
 MANIFEST = DATA / "manifest.json"
+SAID = (DATA / "dbt_ls.jsonl").read_text().splitlines()
 # A dbt that lists the recorded nodes for `fqn:*`, and nothing for any other selection.
 OBEY = f"case \"$*\" in *'--select fqn:* source:*'*) {SAY};; *--select*|*--exclude*|*--selector*) ;; *) {SAY};; esac"
 WAYS = [
@@ -101,24 +102,34 @@ def test_tags_sources_and_folders_are_near_too(item: str, near: str, place: Plac
         graph.load()
 
 
-def test_a_kept_answer_of_a_selection_says_it_though_the_whole_project_is_not_kept(place: Place) -> None:
-    place.load(select=["raw_ports"])
-    place.let_dbt("true")
-    with pytest.raises(CosmosLoadDbtException, match="has no nodes"):
-        place.load(select=["nothing"])
-    place.let_dbt("exit 1")
+def test_the_whole_project_is_known_where_dbt_has_selected(place: Place) -> None:
+    """dbt takes nodes that are not selected for those that are: the words of tasks are made with all nodes in mind."""
+    graph = loading(place, LoadMode.DBT_LS, exclude=["raw_ports"], allow_empty_selection=True)
 
-    with pytest.raises(CosmosLoadDbtException, match="has no nodes"):
-        place.load(select=["nothing"])
-    with pytest.raises(CosmosLoadDbtException, match="has no nodes"):
-        place.load(select=["nothing"], load_method=LoadMode.DBT_LS_CACHE)
+    for _ in range(2):
+        graph.load()
+
+    assert (len(graph.nodes), graph.filtered_nodes, place.calls) == (len(SAID), {}, 2)
 
 
-def test_where_the_whole_project_cannot_be_listed_the_selection_is_named_alone(place: Place) -> None:
-    place.let_dbt("case \"$*\" in *'fqn:*'*) exit 1;; esac")
+@pytest.mark.parametrize(("default", "calls"), [("true", 2), ("\"{{ target.name == 'dev' }}\"", 2), (None, 1)])
+def test_a_default_selector_is_a_selection(default: str | None, calls: int, place: Place) -> None:
+    selector = "selectors: [{name: usual, %sdefinition: {method: tag, value: nightly}}]"
+    place.write("selectors.yml", selector % (f"default: {default}, " if default else ""))
+    graph = loading(place, LoadMode.DBT_LS)
 
-    with pytest.raises(CosmosLoadDbtException, match=r"RenderConfig selects no node of .*: select=\['nothing'\]"):
-        place.load(select=["nothing"])
+    graph.load()
+
+    assert (len(graph.nodes), place.calls) == (len(SAID), calls)
+
+
+def test_an_empty_default_selector_is_named(place: Place) -> None:
+    place.write("selectors.yml", "selectors: [{name: usual, default: true, definition: {method: tag, value: nightly}}]")
+    graph = loading(place, LoadMode.DBT_LS)
+    place.let_dbt(f"case \"$*\" in *'--select fqn:* source:*'*) {SAY};; esac")
+
+    with pytest.raises(CosmosLoadDbtException, match="so the default selector 'usual' counts"):
+        graph.load()
 
 
 @pytest.mark.parametrize("method", WAYS[:3])
@@ -168,7 +179,7 @@ def test_a_real_dbt_is_asked_for_the_whole_project_and_a_silent_one_is_an_error(
     (dbt_project / "selectors.yml").write_text(
         "selectors: [{name: usual, default: true, definition: {method: tag, value: nigthly}}]"
     )
-    with pytest.raises(CosmosLoadDbtException, match="default selector"):
+    with pytest.raises(CosmosLoadDbtException, match="the default selector 'usual' counts"):
         real(release, dbt_project).load()
     (dbt_project / "selectors.yml").unlink()
 

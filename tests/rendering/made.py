@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -37,16 +38,25 @@ def planned(
     render: RenderConfig | None = None,
     operator_args: dict[str, Any] | None = None,
     settings: PlanningSettings | None = None,
+    known: Iterable[DbtNode] = (),
+    execution: dict[str, Any] | None = None,
 ) -> Plan:
+    """Return the plan of nodes.
+
+    :param *nodes: the selected ones.
+    :param known: further nodes of the project.
+    :param execution: arguments of ExecutionConfig.
+    """
     by_id = {each.unique_id: each for each in nodes}
     selection = link(by_id, detaching=bool(render and render.should_detach_multiple_parents_tests))
     return plan(
         selection.nodes,
         render_config=render or RenderConfig(),
-        execution_config=ExecutionConfig(ExecutionMode.VIRTUALENV),
+        execution_config=ExecutionConfig(ExecutionMode.VIRTUALENV, **(execution or {})),
         project_config=ProjectConfig("shop"),
         operator_args=operator_args or {},
         settings=settings or PlanningSettings(),
+        known={each.unique_id: each for each in known},
     )
 
 

@@ -19,7 +19,7 @@ from unittest import mock
 
 from cosmos_venv import DbtDag, DbtTaskGroup, ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig, constants
 from cosmos_venv.compat import DAG, BaseOperator, EmptyOperator, TaskGroup
-from cosmos_venv.constants import DbtResourceType
+from cosmos_venv.constants import TASK_TESTS, DbtResourceType
 from cosmos_venv.profiles.duckdb import DuckDBUserPasswordProfileMapping
 
 DATA = Path(__file__).parent.parent / "data"
@@ -139,8 +139,10 @@ class Built:
             shown["task_display_name"] = task.task_display_name
         if hasattr(task, "profile_config"):
             shown["profile"] = [task.profile_config.profile_name, task.profile_config.target_name]
-        if getattr(task, "extra_context", None):
-            shown["extra_context"] = _told(task.extra_context)
+        # Cosmos has no unique ids of tests in the context.
+        context = {name: value for name, value in getattr(task, "extra_context", {}).items() if name != TASK_TESTS}
+        if context:
+            shown["extra_context"] = _told(context)
         if getattr(task, "on_warning_callback", None) is not None:
             shown["on_warning_callback"] = task.on_warning_callback.__name__
         if task.outlets:

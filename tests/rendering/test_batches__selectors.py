@@ -94,7 +94,9 @@ def test_a_model_is_told_without_one_of_a_package_whose_name_is_a_folder_here() 
     }
 
 
-def planned_of(selected: tuple[DbtNode, ...], known: tuple[DbtNode, ...], **render: Any) -> Plan:
+def planned_of(
+    selected: tuple[DbtNode, ...], known: tuple[DbtNode, ...], *, may_hide: bool = False, **render: Any
+) -> Plan:
     selection = link({each.unique_id: each for each in selected})
     return plan(
         selection.nodes,
@@ -103,6 +105,7 @@ def planned_of(selected: tuple[DbtNode, ...], known: tuple[DbtNode, ...], **rend
         project_config=ProjectConfig("shop"),
         operator_args={},
         known={each.unique_id: each for each in known},
+        may_hide=may_hide,
     )
 
 
@@ -112,17 +115,20 @@ def test_nodes_that_are_not_selected_are_not_taken_either() -> None:
     assert found == {"model.shop.orders": "fqn:shop.orders,file:orders.sql"}
 
 
-def test_where_dbt_has_chosen_nodes_there_may_be_others_which_are_not_taken() -> None:
+def test_nodes_that_are_not_known_are_not_taken_either() -> None:
     raw = declared("seed.shop.raw", fqn="shop.raw", file="seeds/raw.csv")
     history = declared("snapshot.shop.history", fqn="shop.history", file="snapshots/all.yml")
     test = declared("test.shop.unique_raw.0c", "seed.shop.raw", fqn="shop.unique_raw")
     nodes = (ORDERS, raw, history, test)
 
-    assert told(planned_of(nodes, nodes, select=["tag:nightly"])) == {
-        "model.shop.orders": "fqn:shop.orders,file:orders.sql",
-        "seed.shop.raw": "fqn:shop.raw,file:raw.csv",
-        "snapshot.shop.history": "fqn:shop.history,resource_type:snapshot",
-        "test.shop.unique_raw.0c": "fqn:shop.unique_raw",
+    assert told(planned_of(nodes, nodes, may_hide=True)) == {
+        "model.shop.orders": "fqn:shop.orders,resource_type:model,file:orders.sql",
+        "seed.shop.raw": "fqn:shop.raw,resource_type:seed,file:raw.csv,package:shop",
+        "snapshot.shop.history": "fqn:shop.history,resource_type:snapshot,package:shop",
+        "test.shop.unique_raw.0c": (
+            "fqn:shop.unique_raw,resource_type:test,package:shop,"
+            "fqn:shop.raw+1,resource_type:seed+1,file:raw.csv+1,package:shop+1"
+        ),
     }
 
 
@@ -233,10 +239,10 @@ def test_nodes_whose_fqn_nobody_knows_are_told_with_their_file() -> None:
     history = unnamed("snapshot.shop.history", file="snapshots/all.yml")
 
     assert told(in_batches(orders, theirs, piers, history)) == {
-        "model.shop.orders": "orders,file:orders.sql,package:shop",
-        "model.crm.orders": "orders,file:orders.sql,package:crm",
-        "model.shop.piers": "piers,file:piers.sql",
-        "snapshot.shop.history": "history,resource_type:snapshot",
+        "model.shop.orders": "orders,resource_type:model,file:orders.sql,package:shop",
+        "model.crm.orders": "orders,resource_type:model,file:orders.sql,package:crm",
+        "model.shop.piers": "piers,resource_type:model,file:piers.sql,package:shop",
+        "snapshot.shop.history": "history,resource_type:snapshot,package:shop",
     }
 
 
@@ -263,15 +269,15 @@ def with_ephemeral(choice: TestIndirectSelection) -> Mapping[str, str]:
     ("choice", "named"),
     [
         (TestIndirectSelection.EAGER, {"unique_part.0c", "same_rows.1d", "unique_report.0c"}),
-        (TestIndirectSelection.CAUTIOUS, {"unique_part.0c"}),
-        (TestIndirectSelection.BUILDABLE, {"unique_part.0c", "same_rows.1d"}),
+        (TestIndirectSelection.CAUTIOUS, {"unique_part.0c", "unique_report.0c"}),
+        (TestIndirectSelection.BUILDABLE, {"unique_part.0c", "same_rows.1d", "unique_report.0c"}),
         (TestIndirectSelection.EMPTY, set()),
     ],
 )
-def test_tests_of_ephemeral_models_are_told_where_dbt_chooses_the_others(
+def test_the_tests_of_a_batch_are_those_that_dbt_adds_to_all_its_nodes(
     choice: TestIndirectSelection, named: set[str]
 ) -> None:
-    # dbt is not told an ephemeral model, of which it says nothing: so it would not choose the tests of it.
+    # dbt is not told an ephemeral model, of which it says nothing: so it would not add the tests of it.
     found = with_ephemeral(choice)
 
     assert {each.partition("test.shop.")[2] for each in found if each.startswith("test.")} == named

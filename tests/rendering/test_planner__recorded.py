@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from cosmos_venv.constants import OPEN_TESTS
 from cosmos_venv.exceptions import CosmosValueError
 from tests.rendering.recorded import CASES, Built, build, name_of
 
@@ -237,8 +236,6 @@ def without(left_out: str | None) -> Callable[[Any], Any]:
 def attributes_of(recorded: dict[str, Any]) -> dict[str, Any]:
     """Without what is looked at in another test, or is another's name here."""
     context = {name: value for name, value in recorded.get("extra_context", {}).items() if name != "node_config"}
-    if "keys" in context:
-        context["keys"] = [name for name in context["keys"] if name != OPEN_TESTS]
     kept = {
         name: value for name, value in recorded.items() if name not in (*SELECTING, "extra_context", "template_fields")
     }

@@ -55,6 +55,29 @@ def test_models_that_differ_in_a_space_alone_are_named(caplog: pytest.LogCapture
     assert "also selects model.shop.my-model" in told
 
 
+def test_a_version_is_told_from_the_model_whose_folder_and_name_dbt_takes_for_it() -> None:
+    """dbt takes the last two parts of a text for a version's, joined by a dot or an underscore, in any package."""
+    nodes = [
+        made("model.shop.stg_orders.v2", ["shop", "stg_orders", "v2"], "models/stg_orders_v2.sql"),
+        made("model.shop.orders_v2", ["shop", "stg", "orders_v2"], "models/stg/orders_v2.sql"),
+        made("model.fleet.stg_orders.v2", ["fleet", "deep", "stg_orders", "v2"], "models/deep/stg_orders_v2.sql"),
+    ]
+
+    texts, ambiguous = exact_selectors(nodes, nodes, may_hide=False)
+
+    assert texts == {
+        "model.shop.stg_orders.v2": "fqn:shop.stg_orders.v2,package:shop",
+        "model.shop.orders_v2": "fqn:shop.stg.orders_v2,file:orders_v2.sql",
+        "model.fleet.stg_orders.v2": "fqn:fleet.deep.stg_orders.v2,package:fleet",
+    }
+    assert ambiguous == {}
+
+
+def made(unique_id: str, fqn: list[str], file: str) -> DbtNode:
+    package = unique_id.split(".")[1]
+    return DbtNode(unique_id, DbtResourceType.MODEL, [], Path("/srv/shop"), Path(file), package_name=package, fqn=fqn)
+
+
 def test_a_test_whose_name_begins_another_is_told_by_the_node_that_it_reads() -> None:
     """dbt takes `fqn:shop.positive_orders` for the test `positive_orders.daily` of another model too."""
 

@@ -42,9 +42,8 @@ def test_the_tasks_of_its_parents_leave_it_out_and_do_not_hear_what_it_says() ->
     given = arguments(planned(A, B, OF_A, BOTH, render=detaching(exclude=["tag:slow"])))
 
     assert given["a.test"] == {
-        "select": "fqn:shop.unique_a",
-        "exclude": "tag:slow",
-        "indirect_selection": "empty",
+        "select": "fqn:shop.a",
+        "exclude": "tag:slow fqn:shop.rel_a_b",
         "emit_datasets": False,
     }
     assert given["rel_a_b_test"]["exclude"] == "tag:slow"
@@ -90,7 +89,59 @@ def test_tests_of_one_name_are_told_apart_by_the_node_that_they_read() -> None:
     """dbt cannot tell them apart by their fqn: the task of one node would run the test of the other."""
     of_a, of_b = node("test.shop.is_key.0a", "model.shop.a"), node("test.shop.is_key.0b", "model.shop.b")
 
-    given = arguments(planned(A, B, of_a, of_b, render=RenderConfig(exclude=["tag:slow"])))
+    given = arguments(planned(A, B, of_a, of_b, known=[node("test.shop.far.0a", "model.shop.a")]))
 
-    assert given["a.test"]["select"] == "fqn:shop.is_key,fqn:shop.a+1,file:a.sql+1"
-    assert given["b.test"]["select"] == "fqn:shop.is_key,fqn:shop.b+1,file:b.sql+1"
+    assert given["a.test"]["select"] == "fqn:shop.is_key,fqn:shop.a+1"
+    assert given["b.test"]["select"] == "fqn:shop.b"
+
+
+def test_a_test_of_the_name_of_a_detached_one_runs_with_it() -> None:
+    """dbt cannot be told one without the other: each task would leave out or run the test of the other."""
+    both = node("test.shop.is_key.0a", "model.shop.a", "model.shop.b")
+    of_c = node("test.shop.is_key.0c", "model.shop.c")
+
+    made = planned(A, B, node("model.shop.c"), both, of_c, render=detaching())
+
+    (task,) = [each for each in made.tasks if each.task_id == "is_key_test"]
+    assert task.arguments["select"] == "fqn:shop.is_key"
+    assert task.context["dbt_tests"] == ["test.shop.is_key.0a", "test.shop.is_key.0c"]
+    assert made.edges == (("a_run", "is_key_test"), ("b_run", "is_key_test"), ("c_run", "is_key_test"))
+
+
+def test_a_test_is_told_apart_from_one_of_its_name_that_is_not_selected() -> None:
+    file = "models/schema.yml"
+    of_a = node("test.shop.is_key.0a", "model.shop.a", file=file)
+    of_b = node("test.shop.is_key.0b", "model.shop.b", file=file)
+
+    given = arguments(planned(A, B, of_a, known=[of_b]))
+
+    assert given["a.test"]["select"] == "fqn:shop.a"
+    given = arguments(planned(A, B, of_a, known=[of_b, node("test.shop.far.0a", "model.shop.a")]))
+    assert given["a.test"]["select"] == "fqn:shop.is_key,fqn:shop.a+1"
+
+
+def test_unit_tests_of_a_node_without_other_tests_do_not_count_as_run() -> None:
+    """The node has no test task, as in Cosmos."""
+    unit = node("unit_test.shop.a.gives_one", "model.shop.a")
+
+    assert not planned(A, unit).nodes[unit.unique_id].is_built
+    assert planned(A, OF_A, unit).nodes[unit.unique_id].is_built
+
+
+@pytest.mark.parametrize(
+    ("choice", "tests"),
+    [
+        ("cautious", ["test.shop.unique_a.0c"]),
+        ("buildable", ["test.shop.unique_a.0c"]),
+        ("empty", []),
+    ],
+)
+def test_a_test_that_the_selection_left_out_does_not_come_with_its_node(choice: str, tests: list[str]) -> None:
+    left_out = node("test.shop.not_null_a.0d", "model.shop.a")
+
+    made = planned(A, B, OF_A, BOTH, known=[left_out], execution={"test_indirect_selection": choice})
+
+    (task,) = [each for each in made.tasks if each.task_id == "a.test"]
+    assert task.context["dbt_tests"] == tests
+    assert task.arguments["indirect_selection"] == "empty"
+    assert task.arguments["select"] == ("fqn:shop.unique_a" if tests else "fqn:shop.a")

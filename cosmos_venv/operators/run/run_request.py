@@ -14,7 +14,7 @@ import msgspec
 
 from cosmos_venv import compat
 from cosmos_venv.compat import AirflowException, AirflowFailException, AirflowSkipException
-from cosmos_venv.constants import SELECT_TASK_ID, TestIndirectSelection
+from cosmos_venv.constants import SELECT_TASK_ID, TASK_TESTS, TEST_IDS, TestIndirectSelection
 from cosmos_venv.dbt import log_lines
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.files.untrusted import value_of
@@ -134,12 +134,14 @@ def selection_for(operator: Any, request: RunRequest, context: Mapping[str, Any]
     texts = found.get("partial", {}).get(operator.task_id)
     if texts is None:
         return {}
+    tests = [each for each in texts if each.startswith(TEST_IDS)]
     if "nodes" in operator.own_parameters:
         return {"nodes": texts}
     return {
         "select": list(dict.fromkeys(texts.values())),
         "models": None,
         "indirect_selection": TestIndirectSelection.EMPTY.value,
+        "extra_context": {**operator.extra_context, TASK_TESTS: tests},
     }
 
 

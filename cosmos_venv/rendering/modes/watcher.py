@@ -16,6 +16,7 @@ import msgspec
 from cosmos_venv.constants import (
     PRODUCER_WATCHER_DONE_TASK_ID,
     PRODUCER_WATCHER_TASK_ID,
+    TASK_TESTS,
     TESTS,
     DbtResourceType,
     TestBehavior,
@@ -165,11 +166,6 @@ def _without_own_dbt(built: Mapping[str, DbtNode], plan: Plan) -> dict[str, DbtN
 
 def _watched_ids(plan: Plan, built: Mapping[str, DbtNode], nodes: Mapping[str, DbtNode]) -> dict[str, list[str]]:
     """Unique ids of the nodes that each task watches, by task id; none for tests that run in another task."""
-    tests_of: dict[str, list[str]] = {}
-    for each, node in built.items():
-        if node.resource_type in TESTS and each not in plan.tasks_map:
-            for parent in dict.fromkeys(node.depends_on):
-                tests_of.setdefault(parent, []).append(each)
     found: dict[str, list[str]] = {}
     for task in plan.tasks:
         if task.operator not in _WATCHER_OF:
@@ -178,12 +174,12 @@ def _watched_ids(plan: Plan, built: Mapping[str, DbtNode], nodes: Mapping[str, D
             if joined := task.arguments.get("nodes"):
                 found[task.task_id] = [*joined]
         elif task.node_id in built:
-            is_test_of_another = ".DbtTest" in task.operator and built[task.node_id].resource_type not in TESTS
-            found[task.task_id] = tests_of.get(task.node_id, []) if is_test_of_another else [task.node_id]
+            tests = [each for each in task.context.get(TASK_TESTS, ()) if each in built]
+            found[task.task_id] = tests if ".DbtTest" in task.operator else [task.node_id]
         elif (
             node := nodes[task.node_id]
         ).has_ephemeral_materialization or node.resource_type is DbtResourceType.SOURCE:
-            found[task.task_id] = tests_of.get(task.node_id, [])
+            found[task.task_id] = [each for each in task.context.get(TASK_TESTS, ()) if each in built]
     return found
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from cosmos_venv.constants import SELECT_DONE_TASK_ID, SELECT_TASK_ID, TESTS, TestIndirectSelection
+from cosmos_venv.constants import SELECT_DONE_TASK_ID, SELECT_TASK_ID, TASK_TESTS, TESTS, TestIndirectSelection
 from cosmos_venv.rendering.model import EMPTY, Plan, PlannedTask
 
 if TYPE_CHECKING:
@@ -112,32 +112,18 @@ def _contents(plan: Plan, nodes: Mapping[str, DbtNode]) -> dict[str, dict[str, A
 
     A placeholder runs none.
     """
-    tests = [each for each, node in nodes.items() if node.resource_type in TESTS]
-    # Those of a batch, and those with a task of their own, run in no other task.
-    apart = {*plan.tasks_map, *(each for task in plan.tasks for each in task.arguments.get("nodes") or ())}
-    tests_of: dict[str, list[str]] = {}
-    for each in tests:
-        for parent in () if each in apart else dict.fromkeys(nodes[each].depends_on):
-            tests_of.setdefault(parent, []).append(each)
     found: dict[str, dict[str, Any]] = {}
     for task in plan.tasks:
-        content: dict[str, Any] = {"nodes": [], "tested": None}
-        if task.node_id is None:
-            content["nodes"] = [*(task.arguments.get("nodes") or ()), *(() if _is_batch(task) else tests)]
-        elif task.is_placeholder:
-            pass
-        elif ".DbtTest" in task.operator and nodes[task.node_id].resource_type not in TESTS:
-            content = {"nodes": tests_of.get(task.node_id, []), "tested": task.node_id}
-        elif ".DbtBuild" in task.operator:
-            content = {"nodes": [task.node_id, *tests_of.get(task.node_id, [])], "tested": task.node_id}
-        else:
-            content["nodes"] = [task.node_id]
+        tests = task.context.get(TASK_TESTS, [])
+        content: dict[str, Any] = {"nodes": [*(task.arguments.get("nodes") or ()), *tests], "tested": None}
+        if task.node_id is not None and not task.is_placeholder:
+            is_test = ".DbtTest" in task.operator
+            if not is_test:
+                content["nodes"].insert(0, task.node_id)
+            if (is_test or ".DbtBuild" in task.operator) and nodes[task.node_id].resource_type not in TESTS:
+                content["tested"] = task.node_id
         found[task.task_id] = content
     return found
-
-
-def _is_batch(task: PlannedTask) -> bool:
-    return task.is_placeholder or "nodes" in task.arguments
 
 
 def _sorted(*edges: Any) -> tuple[tuple[str, str], ...]:

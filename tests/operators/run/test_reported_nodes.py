@@ -38,12 +38,15 @@ def of(unique_id: str, **config: Any) -> dict[str, Any]:
         ("Seed", "seed.harbor.renamed", "has not run seed.harbor.renamed."),
         ("Test", "model.harbor.renamed", "has run no test of model.harbor.renamed."),
         ("Test", "test.harbor.renamed", "has not run test.harbor.renamed."),
+        ("Test", "", "has run no test of the selection."),
     ],
 )
 def test_a_node_that_the_project_has_no_longer_fails_its_task(
     name: str, unique_id: str, said: str, make: MakeNamed
 ) -> None:
-    task = make(name, task_id="renamed", select="fqn:harbor.renamed", extra_context=of(unique_id))
+    tests = [unique_id if unique_id.startswith("test.") else "test.harbor.gone"] if name == "Test" else []
+    context = {**(of(unique_id) if unique_id else {}), "dbt_tests": tests}
+    task = make(name, task_id="renamed", select="fqn:harbor.renamed", extra_context=context)
 
     with pytest.raises(AirflowException, match=r"renamed, removed or disabled.* unreported_nodes = warn") as failure:
         task.execute({})
@@ -76,7 +79,7 @@ def test_a_dbt_that_logs_nothing_is_judged_by_its_results(flags: list[str], make
     ("name", "context"),
     [
         pytest.param("Run", of("model.harbor.gone", materialized="ephemeral"), id="ephemeral"),
-        pytest.param("Test", {**of("model.harbor.gone"), "dbt_decides_which_tests_run": True}, id="dbt-decides"),
+        pytest.param("Test", {**of("model.harbor.gone"), "dbt_tests": []}, id="no-tests"),
         pytest.param("Source", of("source.harbor.raw.gone"), id="source-of-an-old-dbt"),
         pytest.param("Source", of("source.harbor.raw.gone", freshness={"warn_after": {"count": None}}), id="no-age"),
         pytest.param("Run", {}, id="no-node"),
