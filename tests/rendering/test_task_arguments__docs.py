@@ -60,13 +60,14 @@ def test_a_task_knows_its_node_its_package_and_its_place(project: Path) -> None:
     assert context["dbt_node_config"]["config"]["materialized"] == "view"
 
 
-def test_a_task_of_tests_knows_the_tested_node_and_one_of_all_tests_none(project: Path) -> None:
+def test_a_task_of_tests_knows_its_tests_and_the_tested_node_which_one_of_all_tests_has_not(project: Path) -> None:
     tests = tasks_of(project)["stg_ports.test"].extra_context
     tasks = tasks_of(project, render={"test_behavior": TestBehavior.AFTER_ALL})
 
-    assert set(tests) == {"dbt_node_config"}
+    assert set(tests) == {"dbt_node_config", "dbt_tests"}
     assert tests["dbt_node_config"]["unique_id"] == STG_PORTS
-    assert tasks["rendering-project_test"].extra_context == {}
+    assert set(tasks["rendering-project_test"].extra_context) == {"dbt_tests"}
+    assert {*tests["dbt_tests"]} < {*tasks["rendering-project_test"].extra_context["dbt_tests"]}
 
 
 def test_the_place_of_a_group_is_its_dag_and_the_whole_id_of_the_group(project: Path) -> None:
