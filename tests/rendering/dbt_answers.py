@@ -66,7 +66,8 @@ def list_command(words: list[str]) -> list[str]:
 
 def _answer(runner: Any, words: list[str], places: list[str]) -> list[str]:
     if words[0] == "ls":
-        listed = runner.invoke(["--quiet", *words])
+        # A DAG file names the places itself.
+        listed = runner.invoke(["--quiet", *words, *([] if "--project-dir" in words else places)])
         return [f"{ERROR}{listed.exception}"] if listed.exception else list(listed.result or ())
     listed = runner.invoke([*list_command(words), *places])
     if listed.exception:

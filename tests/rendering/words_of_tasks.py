@@ -103,7 +103,7 @@ def _of(nodes: Iterable[str], beginnings: tuple[str, ...]) -> list[str]:
 def _dag(project: DrawnProject, asked: AskedDbt, folder: Path) -> DbtDag:
     listing = folder / "ls.jsonl"
     if project.load == "dbt_ls_file":
-        (lines,) = asked.ask(folder, [[*_LISTING, *flags_of(project.listed), *_places(folder)]])
+        (lines,) = asked.ask(folder, [[*_LISTING, *flags_of(project.listed)]])
         if not lines or lines[0].startswith(ERROR):
             raise ProjectRefused(f"The file of dbt ls would hold no node: {lines}")
         listing.write_text("\n".join(lines), encoding="utf-8")
@@ -127,10 +127,6 @@ def _dag(project: DrawnProject, asked: AskedDbt, folder: Path) -> DbtDag:
             ),
             profile_config=ProfileConfig("shop", "dev", profiles_yml_filepath=folder / "profiles.yml"),
         )
-
-
-def _places(folder: Path) -> list[str]:
-    return ["--project-dir", str(folder), "--profiles-dir", str(folder)]
 
 
 def _shown(dag: DbtDag, indirect: str) -> Shown:
