@@ -264,15 +264,17 @@ class NodePlanner:
         told: dict[int, list[DbtNode]] = {}
         for unit, nodes in members.items():
             tests = [test.unique_id for test in self.detached.of_unit.get(unit, ())]
+            # dbt runs all tests that one text selects.
+            texts = {self._selectors[each] for each in self._indirect.of((node.unique_id for node in nodes), tests)}
             told[unit] = [
                 *(each for each in nodes if self._visibility.mark(each, is_drawn=True).is_built),
-                *(self._nodes[each] for each in self._indirect.of((each.unique_id for each in nodes), tests)),
+                *(self._nodes[each] for each in tests if self._selectors[each] in texts),
             ]
         drawn: dict[str, PlannedNode] = {}
         for batch in self._batches:
             nodes = members[batch.unit]
-            texts = {each.unique_id: self._selectors[each.unique_id] for each in told[batch.unit]}
-            entry = self._batch(batch, nodes, texts)
+            words = {each.unique_id: self._selectors[each.unique_id] for each in told[batch.unit]}
+            entry = self._batch(batch, nodes, words)
             drawn |= dict.fromkeys(batch.members, PlannedNode(node=None, members=nodes, first=entry, last=entry))
         return drawn
 

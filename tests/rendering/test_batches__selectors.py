@@ -139,6 +139,20 @@ NAMED = (
 )
 
 
+def test_tests_of_one_fqn_run_together_where_one_of_them_comes_with_the_nodes() -> None:
+    across = declared("test.shop.has_an_id.2e", "model.shop.orders", "model.shop.raw", fqn="shop.has_an_id")
+    nodes = {each.unique_id: each for each in (ORDERS, NAMED[0], across)}
+    made = plan(
+        link(nodes).nodes,
+        render_config=RenderConfig(batch_by="all"),  # type: ignore[arg-type]
+        execution_config=ExecutionConfig(test_indirect_selection=TestIndirectSelection.CAUTIOUS),
+        project_config=ProjectConfig("shop"),
+        operator_args={},
+    )
+
+    assert [*told(made)] == ["model.shop.orders", "test.shop.has_an_id.0c", "test.shop.has_an_id.2e"]
+
+
 def of_tasks(made: Plan) -> dict[str, list[str]]:
     return {task.task_id: list(task.arguments.get("nodes", ())) for task in made.tasks}
 
