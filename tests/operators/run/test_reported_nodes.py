@@ -97,3 +97,13 @@ def test_the_setting_makes_it_a_warning_in_the_log(
     make("Run", task_id="gone", select="gone", extra_context=of("model.harbor.gone")).execute({})
 
     assert "has not run model.harbor.gone" in "".join(capfd.readouterr())
+
+
+def test_tests_that_dbt_has_not_reported_beside_others_are_named_in_a_warning(
+    make: MakeNamed, capfd: pytest.CaptureFixture[str]
+) -> None:
+    context = {**of("model.harbor.staging"), "dbt_tests": ["test.harbor.edited.0a"]}
+
+    make("Build", task_id="built", select="staging", extra_context=context).execute({})
+
+    assert "has not reported 1 of 1 tests of this task: test.harbor.edited.0a." in "".join(capfd.readouterr())
