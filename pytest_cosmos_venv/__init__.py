@@ -52,7 +52,8 @@ if TYPE_CHECKING:
     from pytest_cosmos_venv.races.points import Point, Sighting
     from pytest_cosmos_venv.races.result import Race, RaceFailure
     from pytest_cosmos_venv.races.running import RunningRace
-    from pytest_cosmos_venv.races.timeline import EventLog, Span, Timeline
+    from pytest_cosmos_venv.races.spans import EventLog, Span
+    from pytest_cosmos_venv.races.timeline import Timeline
     from pytest_cosmos_venv.recordings.recording import RecordedCommand, Recording, read_recording
     from pytest_cosmos_venv.recordings.replay import Replay
     from pytest_cosmos_venv.runs.run_fixtures import RunDag, RunTask
@@ -205,7 +206,8 @@ _MODULES = {
         "races.points": ("Point", "Sighting"),
         "races.result": ("Race", "RaceFailure"),
         "races.running": ("RunningRace",),
-        "races.timeline": ("EventLog", "Span", "Timeline"),
+        "races.spans": ("EventLog", "Span"),
+        "races.timeline": ("Timeline",),
         "recordings.recording": ("RecordedCommand", "Recording", "read_recording"),
         "recordings.replay": ("Replay",),
         "seeds.outcomes": ("SeedOutcome", "SeedRendering", "SeedRun"),

@@ -360,7 +360,8 @@ def stamps_of(target: Path) -> Stamps:
 
     :param target: dbt's target folder, which need not be there.
     """
-    paths = [*(target / name for name in _ALL), *_sql_files(target)]
+    # All of them: dbt's parse file is there too, as it was offered.
+    paths = [*target.glob("*"), *_sql_files(target)]
     return {path: stamp for path in paths if (stamp := _stamp(path)) is not None}
 
 

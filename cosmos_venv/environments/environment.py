@@ -145,7 +145,7 @@ class BuildRecord:
 
 def now() -> str:
     """Return the time as records have it: ISO 8601, in UTC."""
-    return datetime.now(tz=timezone.utc).isoformat(timespec="seconds")
+    return datetime.now(tz=timezone.utc).isoformat(timespec="milliseconds")
 
 
 def is_within(instant: str, seconds: float) -> bool:

@@ -27,6 +27,7 @@ from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore, PruneLimits
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvBuildError, VirtualenvError, VirtualenvLockTimeout
 from cosmos_venv.files.filesystem_check import refuse_unfit, refuse_unfit_path
+from cosmos_venv.files.permissions import make_directory
 from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.processes.lease import Lease, lease_path
 
@@ -97,7 +98,9 @@ class Publisher:
         :returns: the environment, leased to the caller, who closes it. Errors are those of ``open_environment``.
         """
         with self.store.naming_the_directory():
-            self.store.make()  # before the lock, which stands in it
+            # Before the lock, which stands in it; and judged before anything there is opened or run.
+            make_directory(self.store.directory, self.store.directory_mode)
+            self.store.judge()
             with self._locked(max_tries) as is_first:
                 # Another builder may have published it while this one waited for the lock.
                 environment = self._found() or self._build(sweeps=is_first)
@@ -167,6 +170,7 @@ class Publisher:
         # Early, where nothing can be fetched: what cannot be built leaves no folder behind.
         installer = self._installer() if self.remote is None else None
         refuse_unfit(self.store.directory)
+        self.store.make()
         # Not below an outer block: other threads may be building, and names apart of their files are no rubbish.
         for rubbish, its_lease in sweep(self.store, self.report) if sweeps else ():
             self._after_release.callback(delete, rubbish, its_lease, self.report)

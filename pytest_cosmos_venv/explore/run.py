@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from pytest_cosmos_venv.explore.contender import BEGIN, END, POINT, ExploredOutcome
 from pytest_cosmos_venv.explore.steps import GO, KILL, ExploredStep
 from pytest_cosmos_venv.races.meeting import contender_name
-from pytest_cosmos_venv.races.timeline import Span, Timeline
+from pytest_cosmos_venv.races.spans import Span
+from pytest_cosmos_venv.races.timeline import Timeline
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -25,7 +25,8 @@ from pytest_cosmos_venv.marked_races.mark import (
 from pytest_cosmos_venv.marked_races.workers import offered, run_races
 from pytest_cosmos_venv.races.contender import Contender
 from pytest_cosmos_venv.races.meeting import Ending, Meeting
-from pytest_cosmos_venv.races.timeline import ACTOR_VARIABLE, Timeline
+from pytest_cosmos_venv.races.spans import ACTOR_VARIABLE
+from pytest_cosmos_venv.races.timeline import Timeline
 
 _BEFORE_FORKS = "_cosmos_airflow_for_runs"
 """The fixture that makes ready what each forked copy would make for itself, at the cost of seconds."""

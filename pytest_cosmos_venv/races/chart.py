@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from pytest_cosmos_venv.races.timeline import Span
+from pytest_cosmos_venv.races.spans import Span
 
 _BAR, _POINT, _OPEN_END = "█", "◆", "▶"
 _LEAST_WIDTH = 60

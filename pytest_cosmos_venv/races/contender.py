@@ -21,7 +21,8 @@ from typing import Any, NoReturn
 from pytest_cosmos_venv.environments.virtualenv_dirs import foreign_directories_refused
 from pytest_cosmos_venv.errors import ToolkitMisuse, require_seconds, require_text
 from pytest_cosmos_venv.races.meeting import Meeting, contender_name
-from pytest_cosmos_venv.races.timeline import ACTOR_VARIABLE, EventLog, Timeline
+from pytest_cosmos_venv.races.spans import ACTOR_VARIABLE, EventLog
+from pytest_cosmos_venv.races.timeline import Timeline
 
 RUNTIME_VARIABLE = "XDG_RUNTIME_DIR"
 """Names the folder in which services of a user keep their sockets."""

@@ -20,7 +20,8 @@ from pytest_cosmos_venv.environments.wheelhouse import Wheelhouse
 from pytest_cosmos_venv.fake_dbt import RECORD_VARIABLE
 from pytest_cosmos_venv.processes.lock_history import LOCK_FILE, read_owner
 from pytest_cosmos_venv.races.contender import RaceOrder
-from pytest_cosmos_venv.races.timeline import ACTOR_VARIABLE, Timeline
+from pytest_cosmos_venv.races.spans import ACTOR_VARIABLE
+from pytest_cosmos_venv.races.timeline import Timeline
 
 CREATING, LOCKED, WAITING, INSTALLING, RUNNING = "creating", "locked", "waiting", "installing", "running"
 NEEDS = {

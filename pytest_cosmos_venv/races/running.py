@@ -25,7 +25,8 @@ from pytest_cosmos_venv.races.points import (
 )
 from pytest_cosmos_venv.races.prepared import SupervisorLink
 from pytest_cosmos_venv.races.result import Outcome, Race, RaceFailure, failure_message, read_outcome
-from pytest_cosmos_venv.races.timeline import ACTOR_VARIABLE, INSTALL, Span, Timeline
+from pytest_cosmos_venv.races.spans import ACTOR_VARIABLE, Span
+from pytest_cosmos_venv.races.timeline import INSTALL, Timeline
 
 if TYPE_CHECKING:
     from types import TracebackType

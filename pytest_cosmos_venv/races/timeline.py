@@ -1,23 +1,16 @@
-"""The timeline of a race: spans of several processes on one clock, questions about them, assertions that draw them.
-
-``EventLog`` writes spans into files, each process into a file of its own. A line is written by one system call: a
-process that is killed leaves whole lines, and a reader may look at any time.
-"""
+"""The timeline of a race: spans of several processes on one clock, questions about them, assertions that draw them."""
 
 from __future__ import annotations
 
-import json
-import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from pytest_cosmos_venv import real_time
 from pytest_cosmos_venv.errors import RecordTuple
+from pytest_cosmos_venv.races.chart import draw
+from pytest_cosmos_venv.races.spans import ACTOR_VARIABLE, Span, read_spans
 
 if TYPE_CHECKING:
     from pytest_cosmos_venv.environments.scripted_dbt import DbtCall
@@ -30,128 +23,6 @@ _WHY_NO_INSTALL = (
     ". Only the build of an sdist is seen of an installation: before the race, let the installer build one with "
     "cosmos_wheelhouse.add_sdist()"
 )
-ACTOR_VARIABLE = "COSMOS_RACE_ACTOR"
-"""The variable by which a call of dbt is assigned to the contender that started it."""
-
-
-class EventLog:
-    """Writes down what this process does. It may be made before a fork: each process writes a file of its own.
-
-    :param folder: the folder in which the files lie; made when missing.
-    :param actor: name of who acts. None: the contender that this process is or was started by, else ``pid N``.
-    """
-
-    def __init__(self, folder: Path, *, actor: str | None = None) -> None:
-        self.folder = folder
-        self._actor = actor
-
-    @property
-    def actor(self) -> str:
-        """The name of the actor in all that is written."""
-        return self._actor or os.environ.get(ACTOR_VARIABLE) or f"pid {os.getpid()}"
-
-    @contextmanager
-    def span(self, name: str) -> Iterator[None]:
-        """Write down when the block begins and when it ends, also when it raises.
-
-        :param name: the name of the span.
-        """
-        # Random: other logs of this process, and an earlier process that had its PID, write into the same file.
-        key = os.urandom(8).hex()
-        self._write({"event": "begin", "key": key, "actor": self.actor, "name": name, "at": real_time.now()})
-        try:
-            yield
-        finally:
-            self._write({"event": "end", "key": key, "at": real_time.now()})
-
-    def point(self, name: str) -> None:
-        """Write down an event: something happens now and takes no time.
-
-        :param name: the name of the event.
-        """
-        at = real_time.now()
-        self._write({"event": "point", "actor": self.actor, "name": name, "at": at})
-
-    def _write(self, event: Mapping[str, object]) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        line = json.dumps({**event, "pid": os.getpid()}) + "\n"
-        descriptor = os.open(self.folder / f"{os.getpid()}.events.jsonl", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        try:
-            os.write(descriptor, line.encode())
-        finally:
-            os.close(descriptor)
-
-
-def read_spans(folder: Path) -> list[Span]:
-    """Everything that ``EventLog`` has written so far; a line that is still being written is left out.
-
-    :param folder: the folder in which the logs lie.
-    """
-    return [span for file in sorted(folder.glob("*.events.jsonl")) for span in _spans_of(file)]
-
-
-def _spans_of(file: Path) -> list[Span]:
-    lines = file.read_text(encoding="utf-8").split("\n")[:-1]
-    begun: dict[str, dict[str, Any]] = {}
-    spans = []
-    for event in map(json.loads, lines):
-        if event["event"] == "begin":
-            begun[event["key"]] = event
-        elif event["event"] == "end" and event["key"] in begun:
-            spans.append(_span(begun.pop(event["key"]), event["at"]))
-        elif event["event"] == "point":
-            spans.append(_span(event, event["at"]))
-    return [*spans, *(_span(event, None) for event in begun.values())]
-
-
-def _span(event: Mapping[str, Any], ended_at: float | None) -> Span:
-    return Span(event["actor"], event["name"], event["at"], ended_at, event["pid"])
-
-
-@dataclass(frozen=True)
-class Span:
-    """One thing that one actor did.
-
-    :param actor: name of the actor: ``contender-0``.
-    :param name: what it did: ``install``, ``dbt run``. A question about ``dbt`` is also one about ``dbt run``.
-    :param started_at: seconds since the epoch, as ``time.time()`` gives them.
-    :param ended_at: the same; equal to ``started_at`` for an event that takes no time; None when the end was not seen:
-        the process was killed, or it was still going on.
-    :param pid: PID of the process that did it; None where that is not known.
-    """
-
-    actor: str
-    name: str
-    started_at: float
-    ended_at: float | None = None
-    pid: int | None = None
-
-    @property
-    def seconds(self) -> float | None:
-        """The length in seconds; None when the end was not seen."""
-        return None if self.ended_at is None else self.ended_at - self.started_at
-
-    @property
-    def is_point(self) -> bool:
-        """Whether it took no time: an event."""
-        return self.ended_at == self.started_at
-
-    @property
-    def end(self) -> float:
-        """The end in seconds since the epoch; infinity when it was not seen."""
-        return inf if self.ended_at is None else self.ended_at
-
-    def overlaps(self, other: Span) -> bool:
-        """Whether there is a moment inside of both. What begins when the other ends does not overlap it.
-
-        :param other: a span of any actor.
-        """
-        return self.started_at < other.end and other.started_at < self.end
-
-    def __str__(self) -> str:
-        if self.is_point:
-            return f"{self.actor} {self.name}"
-        return f"{self.actor} {self.name} ({'no end seen' if self.seconds is None else f'{self.seconds:.3f} s'})"
 
 
 @dataclass(frozen=True)
@@ -274,8 +145,6 @@ class Timeline:
 
         :param width: the width in columns, at least 60.
         """
-        from pytest_cosmos_venv.races.chart import draw
-
         return draw([(actor, self.spans(actor=actor)) for actor in self.actors], width=width)
 
     def assert_no_overlap(self, name: str, other: str | None = None) -> None:

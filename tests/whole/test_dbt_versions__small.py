@@ -64,6 +64,7 @@ def test_dbt_2_parses_each_example_though_it_is_strict(project: Path, kept_direc
 
 
 @pytest.mark.timeout(280)
+@pytest.mark.usefixtures("cosmos_variables")
 def test_dbt_2_builds_what_has_changed_since_the_last_success_of_the_task(
     dbt_project: Path, kept_directory: Path, tmp_path: Path
 ) -> None:

@@ -261,12 +261,18 @@ def test_where_airflow_was_imported_too_early_the_file_is_named_and_the_way_out(
     project.runpytest_subprocess("test_it.py", "-p", "no:xdist").assert_outcomes(passed=1)
 
 
+def asked_for_by_name(fixture: ast.FunctionDef) -> list[str]:
+    """The private fixtures that a fixture asks for by ``getfixturevalue``."""
+    texts = [each.value for each in ast.walk(fixture) if isinstance(each, ast.Constant)]
+    return [text for text in texts if isinstance(text, str) and text.startswith("_cosmos_")]
+
+
 def test_the_fixtures_that_need_the_home_are_known_by_name() -> None:
     arguments: dict[str, list[str]] = {}
     for file in Path(pytest_cosmos_venv.__file__).parent.glob("fixtures/*.py"):
         for made in ast.parse(file.read_text(encoding="utf-8")).body:
             if isinstance(made, ast.FunctionDef):
-                arguments[made.name] = [argument.arg for argument in made.args.args]
+                arguments[made.name] = [*(argument.arg for argument in made.args.args), *asked_for_by_name(made)]
 
     def needs_home(name: str) -> bool:
         return name in ("_cosmos_airflow_home", "_cosmos_airflow_for_children") or any(
