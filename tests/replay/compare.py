@@ -17,6 +17,9 @@ SIZE = "bytes"
 MOST_GROWTH = 1.1
 """How much larger than recorded a serialized DAG may be."""
 NOTHING = "nothing"
+CALLS = "calls"
+"""The key of the calls of dbt in a record: texts, sorted."""
+_SELECTION = re.compile(r"(--select|--exclude|--models)((?: (?!--)\S+)+)")
 tomllib = import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
 
 
@@ -91,8 +94,23 @@ def differences(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> list[Dif
     return [
         Difference(scenario=name, what=what, recorded=before, now=after)
         for name in sorted({*recorded, *now})
-        for what, before, after in _different("record", recorded.get(name), now.get(name))
+        for what, before, after in _different("record", _in_one_order(recorded.get(name)), _in_one_order(now.get(name)))
     ]
+
+
+def _in_one_order(value: Any) -> Any:
+    """Return a record in which the words of each selection of dbt are sorted: to dbt their order says nothing."""
+    if isinstance(value, Mapping):
+        return {key: _in_one_order(each) for key, each in value.items()} | {
+            key: sorted(map(_in_one_order, value[key])) for key in value if key == CALLS and value[key]
+        }
+    if isinstance(value, list):
+        return [*map(_in_one_order, value)]
+    return _SELECTION.sub(_with_sorted_words, value) if isinstance(value, str) else value
+
+
+def _with_sorted_words(selection: re.Match[str]) -> str:
+    return f"{selection[1]} {' '.join(sorted(selection[2].split()))}"
 
 
 def _different(what: str, before: Any, after: Any) -> Iterator[tuple[str, str, str]]:

@@ -36,6 +36,15 @@ def test_a_further_call_leaves_the_others_as_they_were() -> None:
     assert list(map(str, differences(before, now))) == ["shop: record/dags/shop/calls: nothing → dbt deps"]
 
 
+def test_the_order_of_a_selection_says_nothing_and_each_of_its_words_does() -> None:
+    before = record(calls=["dbt build --select a b --target dev", "dbt build --select c"])
+    reordered = record(calls=["dbt build --select c", "dbt build --select b a --target dev"])
+    other = record(calls=["dbt build --select a c --target dev", "dbt build --select c"])
+
+    assert differences(before, reordered) == []
+    assert len(differences(before, other)) == 1
+
+
 def test_a_scenario_that_one_side_lacks_is_a_difference() -> None:
     assert len(differences(record(), {})) == len(differences({}, record())) == 1
 
