@@ -196,12 +196,13 @@ def begin_load(scope: Scope, run_id: str, seen: Remembered | None, warn: Warn) -
 
     :param scope: what the seed is remembered for.
     :param run_id: of the run that loads it. The try before this one in the same run has ended, whatever became of it.
-    :param seen: what is remembered; None: nothing.
+    :param seen: what was remembered when the task looked; None: nothing.
     :param warn: of a logger.
     """
     with _own_turn(scope.key) as loads:
         loads.write([*(each for each in loads.read() or () if each != run_id), run_id])
-        if seen is not None:
+        # Another run may have loaded the seed after this one has looked: the exploration of two runs found it.
+        if seen is not None or recall(scope, warn) is not None:
             forget(scope, warn)
 
 

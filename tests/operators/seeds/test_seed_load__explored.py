@@ -14,7 +14,7 @@ import pytest
 
 from cosmos_venv.dbt.command import FullOutputSubprocessResult
 from cosmos_venv.managed import caches
-from cosmos_venv.operators.seeds import seed_load, seed_state
+from cosmos_venv.operators.seeds import seed_state
 from cosmos_venv.operators.seeds.seed_load import SeedTask, run_if_changed
 from cosmos_venv.processes.cancellation import Cancellation
 from pytest_cosmos_venv import Contender, CosmosRace, FailingSchedule, Schedule
@@ -143,21 +143,20 @@ def test_no_task_passes_over_a_table_of_which_it_is_not_known_what_it_holds(
 
 
 # A fault, put back in: what the task would do without one of its precautions.
-def tells_nobody_that_it_begins(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(seed_load, "begin_load", lambda *_: None)
-    monkeypatch.setattr(seed_state, "recall", lambda *_: None)
+def forgets_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(seed_state, "forget", lambda *_: None)
 
 
 @pytest.mark.long  # 8 s of CPU
 @pytest.mark.proof
-def test_loads_that_tell_nobody_that_they_begin_are_found(
+def test_loads_that_forget_nothing_before_they_begin_are_found(
     cosmos_race: CosmosRace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tells_nobody_that_it_begins(monkeypatch)
+    forgets_nothing(monkeypatch)
 
     with pytest.raises(FailingSchedule, match=r"\A.*the table holds") as failure:
         cosmos_race.explore(
-            [load, deploy],
+            [load, load],
             fresh=project,
             after=load,
             check=table_is_the_file_s,
