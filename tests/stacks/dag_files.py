@@ -164,6 +164,7 @@ CASES = (
         load="dbt_ls",
         mode="local",
         render='{"source_rendering_behavior": "all", "test_behavior": "none"}',
+        engine=DBT_1,  # dbt 2 has no source freshness
     ),
     Case(
         name="selector",

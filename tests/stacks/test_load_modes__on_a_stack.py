@@ -146,7 +146,8 @@ def refused(files: DagFiles) -> dict[str, str]:
 
 
 def is_final(error: str) -> bool:
-    return bool(error) and not AT_WORK.search(error)
+    """Whether an error of an import stays. An import that the end of the DAG processor breaks off is a SystemExit."""
+    return bool(error) and not error.startswith("SystemExit") and not AT_WORK.search(error)
 
 
 def run_states(stack: Stack) -> dict[str, str]:
