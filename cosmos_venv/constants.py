@@ -34,6 +34,8 @@ NODE_CONFIG = "dbt_node_config"
 """In the context of a task: its dbt node as plain data."""
 TASK_TESTS = "dbt_tests"
 """In the context of a task that tests: the unique ids of the tests that the plan shows for it."""
+ONLY_TESTS = "dbt_runs_only_tests"
+"""In the context of a task of which the run has chosen some tests and not the node: True."""
 ONLY_IF_CHANGED = "should_run_if_seed_changed"
 """In the context of a seed's task with SeedRenderingBehavior.WHEN_SEED_CHANGES, as in Cosmos."""
 

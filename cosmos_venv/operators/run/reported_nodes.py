@@ -13,7 +13,7 @@ from typing import Any
 
 from cosmos_venv import settings
 from cosmos_venv.compat import AirflowException
-from cosmos_venv.constants import NODE_CONFIG, TASK_TESTS
+from cosmos_venv.constants import NODE_CONFIG, ONLY_TESTS, TASK_TESTS
 from cosmos_venv.dbt.results import Artifacts
 
 _BUILDING = frozenset({"build", "run", "seed", "snapshot"})
@@ -40,7 +40,8 @@ def refuse_unreported(
     :param artifacts: what this run of dbt has left.
     :param lines: dbt's output.
     :param log: the task's logger.
-    :raises AirflowException: the node was not reported, or of a test task no test, and the settings say ``fail``.
+    :raises AirflowException: the node was not reported, or no test of a task that runs only tests, and the settings say
+        ``fail``.
     """
     if not (artifacts.show_nodes or any(_NOTHING in line for line in lines)):
         return
@@ -49,10 +50,11 @@ def refuse_unreported(
     reported = artifacts.outcomes() if tests else {}
     missing = [each for each in tests if each not in reported]
     command = base_cmd[0]
-    if missing and len(missing) == len(tests) and command == "test":
+    only_tests = command == "test" or context.get(ONLY_TESTS, False)
+    if missing and len(missing) == len(tests) and only_tests:
         tested = node.get("unique_id") or "the selection"
         what = f"not run {tested}" if tested in missing else f"run no test of {tested}"
-    elif node and not _is_reported(node, command, artifacts):
+    elif node and not only_tests and not _is_reported(node, command, artifacts):
         what = f"not run {node['unique_id']}"
     else:
         if missing:

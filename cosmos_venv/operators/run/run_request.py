@@ -14,7 +14,7 @@ import msgspec
 
 from cosmos_venv import compat
 from cosmos_venv.compat import AirflowException, AirflowFailException, AirflowSkipException
-from cosmos_venv.constants import SELECT_TASK_ID, TASK_TESTS, TEST_IDS, TestIndirectSelection
+from cosmos_venv.constants import ONLY_TESTS, SELECT_TASK_ID, TASK_TESTS, TEST_IDS, TestIndirectSelection
 from cosmos_venv.dbt import log_lines
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.files.untrusted import value_of
@@ -141,7 +141,7 @@ def selection_for(operator: Any, request: RunRequest, context: Mapping[str, Any]
         "select": list(dict.fromkeys(texts.values())),
         "models": None,
         "indirect_selection": TestIndirectSelection.EMPTY.value,
-        "extra_context": {**operator.extra_context, TASK_TESTS: tests},
+        "extra_context": {**operator.extra_context, TASK_TESTS: tests, ONLY_TESTS: len(tests) == len(texts)},
     }
 
 

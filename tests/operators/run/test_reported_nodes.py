@@ -54,6 +54,14 @@ def test_a_node_that_the_project_has_no_longer_fails_its_task(
     assert said in str(failure.value)
 
 
+def test_a_build_of_tests_alone_fails_where_dbt_has_reported_none_of_them(make: MakeNamed) -> None:
+    context = {**of("model.harbor.staging"), "dbt_tests": ["test.harbor.gone.0a"], "dbt_runs_only_tests": True}
+    task = make("Build", task_id="gone", select="fqn:harbor.gone", extra_context=context)
+
+    with pytest.raises(AirflowException, match=r"has run no test of model\.harbor\.staging\."):
+        task.execute({})
+
+
 def test_a_source_whose_age_was_not_looked_at_fails_its_task(make: MakeNamed) -> None:
     freshness = {"warn_after": {"count": 1, "period": "day"}}
     context = of("source.harbor.raw.renamed", freshness=freshness)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
@@ -13,13 +12,12 @@ import pytest
 from cosmos_venv import DbtDag, DbtTaskGroup
 from cosmos_venv.compat import DAG
 from cosmos_venv.config import ExecutionConfig, ProjectConfig, RenderConfig
-from cosmos_venv.constants import BatchBy, ExecutionMode, InvocationMode, LoadMode
+from cosmos_venv.constants import BatchBy, ExecutionMode, InvocationMode, LoadMode, TestBehavior
 from pytest_cosmos_venv import DagOutcome, FakeVenv, RunDag, Variables
 from tests.kit import harbor_profile
 
 START = datetime(2026, 1, 1, tzinfo=timezone.utc)
 SELECT, DONE = "dbt_select", "dbt_select_done"
-TESTS = ("unique", "not_null")
 MODELS = ("staging", "mart", "report", "other")
 
 
@@ -202,14 +200,31 @@ def test_a_batch_builds_its_chosen_nodes(dbt: FakeVenv, project: Path, cosmos_ru
     assert [call[:2] for call in flags(dbt, before)] == [("ls", False), ("build", True)]
 
 
-@pytest.mark.long
-def test_only_the_chosen_tests_of_a_node_run(dbt: FakeVenv, project: Path, cosmos_run_dag: RunDag) -> None:
+def give_two_tests(project: Path) -> None:
+    """Let a model have two tests."""
     described = "{version: 2, models: [{name: other, columns: [{name: id, data_tests: [unique, not_null]}]}]}"
     (project / "models" / "other.yml").write_text(described, encoding="utf-8")
-    listed = [node_line("model", "other"), *(node_line("test", f"{kind}_other_id.1", "other") for kind in TESTS)]
-    dbt.script("ls", nth=1, stdout=listed)
-    dbt.script("ls", nth=2, stdout=listed[1:2])
-    dag = made(dbt, project)
+
+
+@pytest.mark.long
+def test_a_build_of_which_only_a_test_is_chosen_succeeds_without_its_model(
+    dbt: FakeVenv, project: Path, cosmos_run_dag: RunDag
+) -> None:
+    give_two_tests(project)
+    dag = made(dbt, project, select=["other"], test_behavior=TestBehavior.BUILD)
+    before = len(dbt.calls)
+
+    outcome = cosmos_run_dag(dag, conf={"select": "unique_other_id"}, raise_on_failure=True)
+
+    assert outcome.tasks["other_model_build"].state == "success"
+    (call,) = (call for call in dbt.calls[before:] if call.command == "build")
+    assert option(call.arguments, "--select") == "fqn:harbor.unique_other_id"
+
+
+@pytest.mark.long
+def test_only_the_chosen_tests_of_a_node_run(dbt: FakeVenv, project: Path, cosmos_run_dag: RunDag) -> None:
+    give_two_tests(project)
+    dag = made(dbt, project, select=["other"])
     before = len(dbt.calls)
 
     outcome = cosmos_run_dag(dag, conf={"select": "unique_other_id"}, raise_on_failure=True)
@@ -240,17 +255,3 @@ def test_each_of_a_mapped_group_runs_what_is_chosen(dbt: FakeVenv, project: Path
     assert len(ran) == 6
     told = "day: '2'\nunit: t\n"
     assert sorted(flags(dbt, before)) == [*[("ls", False, told)] * 2, *[("run", False, told)] * 2]
-
-
-def node_line(kind: str, name: str, *parents: str) -> str:
-    node = {
-        "unique_id": f"{kind}.harbor.{name}",
-        "resource_type": kind,
-        "name": name,
-        "package_name": "harbor",
-        "original_file_path": f"models/{name}.sql",
-        "fqn": ["harbor", name.partition(".")[0]],
-        "depends_on": {"nodes": [f"model.harbor.{each}" for each in parents]},
-        "config": {},
-    }
-    return json.dumps(node)
