@@ -121,34 +121,34 @@ class NodeVisibility:
             return Visibility.PLACEHOLDER
         return Visibility.TASK
 
-    def mark(self, node: DbtNode, *, is_drawn: bool) -> NodeMark:
+    def mark(self, node: DbtNode, *, is_drawn: bool, runs_with_others: bool) -> NodeMark:
         """What the plan does with a node.
 
         :param node: a selected node.
         :param is_drawn: whether it has tasks of its own, or stands in a batch.
+        :param runs_with_others: whether it stands in a batch, or is a test in a batch or in a task of tests alone.
         """
         is_ephemeral = node.has_ephemeral_materialization
         if node.resource_type in TESTS:
-            is_built = is_drawn or self._is_test_run(node)
+            is_built = is_drawn or runs_with_others or self._is_test_run(node)
         else:  # a batch does not name an ephemeral model to dbt, which would do nothing for it
-            is_built = self.of(node) is Visibility.TASK and not (is_ephemeral and self._render.batch_by)
+            is_built = self.of(node) is Visibility.TASK and not (is_ephemeral and runs_with_others)
         is_reported = not is_ephemeral and node.resource_type not in _NEVER_RUN
         return _mark(is_drawn, is_built, is_reported)
 
     def _is_test_run(self, test: DbtNode) -> bool:
-        """Whether a test without a task of its own runs: with a node that it reads, or with all tests."""
+        """Whether a test runs in the task of a node that it reads, or with all tests."""
         behavior = self._render.test_behavior
         if behavior in (TestBehavior.NONE, TestBehavior.AFTER_ALL):
             return behavior is TestBehavior.AFTER_ALL
         return any(self._is_tested(self._nodes[each], test) for each in test.depends_on if each in self._nodes)
 
     def _is_tested(self, node: DbtNode, test: DbtNode) -> bool:
-        if self._render.test_behavior is not TestBehavior.BUILD:
-            # A node with unit tests alone has no test task, as in Cosmos.
-            has_task = test.resource_type is DbtResourceType.TEST or node.has_non_detached_test
-            return has_task and self.of(node) is not Visibility.NOTHING
-        is_built = self.of(node) is Visibility.TASK or (node.has_ephemeral_materialization and self._render.batch_by)
-        return bool(is_built) and node.resource_type is not DbtResourceType.SOURCE
+        if self._render.test_behavior is TestBehavior.BUILD:
+            return self.of(node) is Visibility.TASK and node.resource_type is not DbtResourceType.SOURCE
+        # A node with unit tests alone has no test task, as in Cosmos.
+        has_task = test.resource_type is DbtResourceType.TEST or node.has_non_detached_test
+        return has_task and self.of(node) is not Visibility.NOTHING
 
     def _of_source(self, node: DbtNode) -> Visibility:
         behavior = self._render.source_rendering_behavior
@@ -267,7 +267,7 @@ class NodePlanner:
             # dbt runs all tests that one text selects.
             texts = {self._selectors[each] for each in self._indirect.of((node.unique_id for node in nodes), tests)}
             told[unit] = [
-                *(each for each in nodes if self._visibility.mark(each, is_drawn=True).is_built),
+                *(each for each in nodes if not each.has_ephemeral_materialization),
                 *(self._nodes[each] for each in tests if self._selectors[each] in texts),
             ]
         drawn: dict[str, PlannedNode] = {}
@@ -502,7 +502,11 @@ def plan(
     end = None
     if render_config.test_behavior is TestBehavior.AFTER_ALL and drawn:
         end = drawing.draw_test_after_all(project_name(render_config, execution_config, project_config))
-    marks = {each: visibility.mark(node, is_drawn=each in drawn) for each, node in nodes.items()}
+    together = (batches.members if batches else frozenset()) | drawing.detached.ids
+    marks = {
+        each: visibility.mark(node, is_drawn=each in drawn, runs_with_others=each in together)
+        for each, node in nodes.items()
+    }
     made = Assembly(drawn, end=end, folders=folders, marks=marks).plan()
     made = with_pages(made, known, longest=settings.longest_page, docs_base=settings.docs_base)
     if settings.is_choosable:

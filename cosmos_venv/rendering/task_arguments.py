@@ -142,7 +142,8 @@ class DetachedTests:
         """The unique ids of all tests that run in the task of such a test, by its unique id."""
         self.of_unit: dict[int, list[DbtNode]] = {}
         """Those that run in a batch, by its number."""
-        self._ids: set[str] = set()
+        self.ids: set[str] = set()
+        """The unique ids of all of them."""
         wants_apart = render.should_detach_multiple_parents_tests
         if render.test_behavior in _WITH_NODES and (wants_apart or batches):
             self._find(nodes, batches, wants_apart=wants_apart)
@@ -152,7 +153,7 @@ class DetachedTests:
 
         :param test_ids: unique ids of tests.
         """
-        return [test_id for test_id in test_ids if test_id not in self._ids]
+        return [test_id for test_id in test_ids if test_id not in self.ids]
 
     def _find(self, nodes: Mapping[str, DbtNode], batches: Batches | None, *, wants_apart: bool) -> None:
         in_batches = {each.unit for each in batches.batches} if batches else set()
@@ -173,7 +174,7 @@ class DetachedTests:
             else:
                 continue
             for test in alike:
-                self._ids.add(test.unique_id)
+                self.ids.add(test.unique_id)
                 for parent in dict.fromkeys(test.depends_on):
                     if parent in nodes:
                         self.by_parent.setdefault(parent, []).append(test)
@@ -478,8 +479,9 @@ class TaskArguments:
 
         dbt would run other tests than planned where the selection has left some out, where the project may have tests
         that are not known, and where a text has more than one criterion: dbt adds the tests to the nodes of each
-        criterion before it intersects them. Tests of one text are told apart by the node that they read.
+        criterion before it intersects them.
 
+        :param node: the node.
         :param test_ids: unique ids of the tests that run in the task.
         :param apart: unique ids of the tests of the node that do not.
         """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from graphlib import TopologicalSorter
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -27,6 +28,11 @@ SHOP = (RAW, STG_A, STG_B, MART)
 
 def shop(*more: DbtNode, batch_by: object = "folder", **render: object) -> Plan:
     return planned(*SHOP, *more, render=RenderConfig(batch_by=batch_by, **render))  # type: ignore[arg-type]
+
+
+def building(batches: dict[str, str], **render: Any) -> RenderConfig:
+    """Return the configuration of `dbt build` with these batches."""
+    return RenderConfig(batch_by=lambda _: batches, test_behavior=TestBehavior.BUILD, **render)
 
 
 def nodes_of(plan: Plan) -> dict[str, list[str]]:
@@ -147,6 +153,38 @@ def test_tests_of_ephemeral_models_run_in_a_batch_without_any_other_model(batch_
     assert of_part.arguments["nodes"] == {test.unique_id: "fqn:shop.not_null_part"}
     assert of_part.operator == "operators.virtualenv.DbtBatchVirtualenvOperator"
     assert of_part.document == "- `model.shop.part`"
+
+
+@pytest.mark.parametrize("is_batched", [False, True])
+def test_tests_of_an_ephemeral_model_count_as_run_where_the_model_is_in_a_batch(is_batched: bool) -> None:
+    part = node("model.shop.part", materialized="ephemeral")
+    test = node("test.shop.not_null_part.0c", "model.shop.part")
+
+    plan = planned(part, test, render=building({part.unique_id: "parts"} if is_batched else {}))
+
+    assert plan.nodes[test.unique_id].is_built is is_batched
+    assert any(test.unique_id in task.arguments.get("nodes", ()) for task in plan.tasks) is is_batched
+
+
+def test_an_ephemeral_model_counts_as_run_where_it_has_a_task_outside_of_batches() -> None:
+    part = node("model.shop.part", materialized="ephemeral")
+
+    for batches, is_built in (({}, True), ({part.unique_id: "parts"}, False)):
+        plan = planned(part, render=building(batches, ephemeral_models_as_empty_operator=False))
+
+        assert plan.nodes[part.unique_id].is_built is is_built
+
+
+def test_all_tests_of_one_fqn_count_as_run_where_their_task_runs_them() -> None:
+    parts = [node(f"model.shop.{name}", materialized="ephemeral") for name in ("left", "right")]
+    tests = [node(f"test.shop.has_an_id.{index}", part.unique_id) for index, part in enumerate(parts)]
+
+    plan = planned(*parts, *tests, render=building({}))
+
+    assert {test for task in plan.tasks for test in task.context.get("dbt_tests", ())} == {
+        test.unique_id for test in tests if plan.nodes[test.unique_id].is_built
+    }
+    assert plan.nodes[tests[1].unique_id].is_built
 
 
 def test_one_batch_has_all_nodes() -> None:
