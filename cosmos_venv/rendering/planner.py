@@ -402,7 +402,12 @@ class NodePlanner:
         """The unique ids of the tests that run with a node, and of its tests that run apart."""
         apart = [test.unique_id for test in self.detached.by_parent.get(node.unique_id, ())]
         attached = self.detached.without(self._selected_tests.get(node.unique_id, ()))
-        return self._indirect.of([node.unique_id], attached), apart
+        chosen = self._indirect.of([node.unique_id], attached)
+        if self._arguments.dbt_adds(node, chosen, apart):
+            return chosen, apart
+        # dbt runs all tests that one text selects.
+        texts = {self._selectors[each] for each in chosen}
+        return [each for each in attached if self._selectors[each] in texts], apart
 
     def _detached_test(self, test: DbtNode, place: _Place, label: str) -> Entry:
         if DbtResourceType.TEST in self._converters:

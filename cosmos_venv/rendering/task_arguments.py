@@ -474,8 +474,8 @@ class TaskArguments:
         # The node's own arguments last: so they replace what the DAG gives, as in Cosmos.
         return {**given, **arguments_of(node), **self.owner_of(node)}
 
-    def _tests_by_name(self, node: DbtNode, test_ids: Sequence[str], apart: Sequence[str]) -> list[str] | None:
-        """The texts by which dbt is told the tests of a task; None where dbt itself takes the right ones with the node.
+    def dbt_adds(self, node: DbtNode, test_ids: Sequence[str], apart: Sequence[str]) -> bool:
+        """Whether dbt itself takes the right tests with a node; else it is told their names.
 
         dbt would run other tests than planned where the selection has left some out, where the project may have tests
         that are not known, and where a text has more than one criterion: dbt adds the tests to the nodes of each
@@ -485,13 +485,20 @@ class TaskArguments:
         :param test_ids: unique ids of the tests that run in the task.
         :param apart: unique ids of the tests of the node that do not.
         """
-        is_plain = not any("," in self._selectors[each] for each in (node.unique_id, *apart))
-        if is_plain and self._tests_of is not None:
-            added = self._indirect.of([node.unique_id], self._tests_of.get(node.unique_id, []))
-            if {*added} - {*apart} == {*test_ids}:
-                return None
+        if self._tests_of is None or any("," in self._selectors[each] for each in (node.unique_id, *apart)):
+            return False
+        added = self._indirect.of([node.unique_id], self._tests_of.get(node.unique_id, []))
+        return {*added} - {*apart} == {*test_ids}
+
+    def _tests_by_name(self, node: DbtNode, test_ids: Sequence[str], apart: Sequence[str]) -> list[str] | None:
+        """The texts by which dbt is told the tests of a task; None where dbt itself takes the right ones with the node.
+
+        Tests of one text are told apart by the node that they read.
+        """
+        if self.dbt_adds(node, test_ids, apart):
+            return None
         reads_node = readers_of(self._selectors[node.unique_id])
-        texts = (self._selectors[each] for each in test_ids)
+        texts = dict.fromkeys(self._selectors[each] for each in test_ids)
         return [f"{text},{reads_node}" if text in self._shared_by_tests else text for text in texts]
 
     def runs_only_changed(self, node: DbtNode) -> bool:

@@ -145,3 +145,44 @@ def test_a_test_that_the_selection_left_out_does_not_come_with_its_node(choice: 
     assert task.context["dbt_tests"] == tests
     assert task.arguments["indirect_selection"] == "empty"
     assert task.arguments["select"] == ("fqn:shop.unique_a" if tests else "fqn:shop.a")
+
+
+@pytest.mark.parametrize("choice", ["cautious", "buildable"])
+@pytest.mark.parametrize(
+    ("behavior", "task_id"), [(TestBehavior.AFTER_EACH, "a.test"), (TestBehavior.BUILD, "a_model_build")]
+)
+def test_tests_of_one_fqn_run_together_where_dbt_is_told_one_of_them_by_name(
+    behavior: TestBehavior, task_id: str, choice: str
+) -> None:
+    of_a, both = (
+        node("test.shop.is_key.0a", "model.shop.a"),
+        node("test.shop.is_key.0b", "model.shop.a", "model.shop.b"),
+    )
+    left_out = node("test.shop.not_null_a.0d", "model.shop.a")
+
+    made = planned(
+        A,
+        B,
+        of_a,
+        both,
+        known=[left_out],
+        render=RenderConfig(test_behavior=behavior),
+        execution={"test_indirect_selection": choice},
+    )
+
+    (task,) = [each for each in made.tasks if each.task_id == task_id]
+    assert task.context["dbt_tests"] == [of_a.unique_id, both.unique_id]
+    assert str(task.arguments["select"]).endswith("fqn:shop.is_key,fqn:shop.a+1")
+
+
+def test_a_test_of_one_fqn_runs_alone_where_dbt_chooses_it() -> None:
+    of_a, both = (
+        node("test.shop.is_key.0a", "model.shop.a"),
+        node("test.shop.is_key.0b", "model.shop.a", "model.shop.b"),
+    )
+
+    made = planned(A, B, of_a, both, execution={"test_indirect_selection": "cautious"})
+
+    (task,) = [each for each in made.tasks if each.task_id == "a.test"]
+    assert task.context["dbt_tests"] == [of_a.unique_id]
+    assert task.arguments["indirect_selection"] == "cautious"

@@ -156,11 +156,11 @@ def _shown(dag: DbtDag, indirect: str) -> Shown:
             expected = alike[node_id]
             shown.early.extend(_early(task, expected, dag))
         else:
-            with_tests = kind in ("test", "build")
-            expected = [
-                *([] if kind == "test" else [node_id]),
-                *(_taken(attached, [node_id], indirect, known) if with_tests else ()),
-            ]
+            taken = [*_taken(attached, [node_id], indirect, known)] if kind in ("test", "build") else []
+            # Where dbt is told names, it runs each test of a name.
+            together = {other for each in taken for other in alike[each]}
+            named = [each for each in task.extra_context.get("dbt_tests", ()) if each in together]
+            expected = [*([] if kind == "test" else [node_id]), *taken, *named]
         shown.tasks[task.task_id], shown.words[task.task_id] = [*dict.fromkeys(expected)], words
     return shown
 
