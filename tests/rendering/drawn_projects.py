@@ -27,7 +27,7 @@ WORDS = (
     "resource_type:model", "fqn:shop.staging", "shop",
     "voyages", "package:orders", "config.materialized:view", "stg_orders,tag:nightly", "check", "stg",
 )  # fmt: skip
-LOADS = ("dbt_manifest", "dbt_manifest", "dbt_ls", "dbt_ls_file", "custom")
+LOADS = (*["dbt_manifest"] * 6, *["dbt_ls"] * 6, *["dbt_ls_file"] * 5, "custom")
 PROFILE = {"shop": {"target": "dev", "outputs": {"dev": {"type": "duckdb", "path": ":memory:"}}}}
 
 
@@ -226,7 +226,7 @@ def _unit_test(model: str) -> dict[str, Any]:
 
 
 LISTS = ("none", "none", "select", "exclude", "both")
-ANY = (*LISTS, "selector", "default")
+ANY = (*LISTS, "selector", "selector", "default", "default", "default")
 INDIRECT = ("eager", "eager", "eager", "cautious", "buildable", "empty")
 BATCHES = ("none", "none", "none", "folder", "tag", "wave", "chain", "all")
 
