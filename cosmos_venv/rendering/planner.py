@@ -300,12 +300,13 @@ class NodePlanner:
             entry: Entry = PlannedConversion(key=task_id, resource_type=DbtResourceType.TEST.value, task_id=task_id)
         else:
             tests = [each for each, node in self._nodes.items() if node.resource_type in TESTS]
+            # With another mode dbt decides which tests a selection takes.
+            is_known = self._indirect.choice is TestIndirectSelection.EAGER or self._arguments.names_all_tests
             entry = PlannedTask(
                 task_id=task_id,
                 operator=self._operator.format("Test"),
-                arguments=self._arguments.of_all_tests(),
-                # With another mode dbt decides which of the tests run.
-                context={TASK_TESTS: tests if self._indirect.choice is TestIndirectSelection.EAGER else []},
+                arguments=self._arguments.of_all_tests(tests),
+                context={TASK_TESTS: tests if is_known else []},
             )
         return PlannedNode(node=None, first=entry, last=entry)
 

@@ -434,10 +434,32 @@ class TaskArguments:
             **self.owner_of(test),
         }
 
-    def of_all_tests(self) -> dict[str, Any]:
-        """The arguments of the one ``dbt test`` of AFTER_ALL."""
+    @property
+    def names_all_tests(self) -> bool:
+        """Whether the task of AFTER_ALL names each test: dbt would also run tests that are not known.
+
+        Where a selection takes tests in another mode than EAGER, dbt decides which.
+        """
+        has_selection = self._render.select or self._render.exclude
+        return self._tests_of is None and not (has_selection and self._mode)
+
+    def of_all_tests(self, test_ids: Sequence[str]) -> dict[str, Any]:
+        """The arguments of the one ``dbt test`` of AFTER_ALL.
+
+        :param test_ids: unique ids of the selected tests.
+        """
+        # Also where they are None: what all tasks share must not select for this one.
+        if self.names_all_tests:
+            first = next(iter(self._nodes))  # an empty selection would be everything
+            words = dict.fromkeys(self._selectors[each] for each in test_ids or (first,))
+            return {
+                "select": " ".join(words),
+                "exclude": None,
+                "selector": None,
+                **NO_OTHER_TESTS,
+                "emit_datasets": False,
+            }
         return {
-            # Also where they are None: what all tasks share must not select for this one.
             "select": " ".join(self._render.select) or None,
             "exclude": " ".join(self._render.exclude) or None,
             "selector": self._render.selector,

@@ -12,7 +12,7 @@ from cosmos_venv.config import ExecutionConfig, ProjectConfig, RenderConfig
 from cosmos_venv.constants import DbtResourceType, TestBehavior, TestIndirectSelection
 from cosmos_venv.project.graph import link
 from cosmos_venv.project.node import DbtNode
-from cosmos_venv.rendering.model import Plan
+from cosmos_venv.rendering.model import Plan, PlannedTask
 from cosmos_venv.rendering.planner import plan
 from tests.rendering.made import node, planned
 
@@ -130,6 +130,50 @@ def test_nodes_that_are_not_known_are_not_taken_either() -> None:
             "fqn:shop.raw+1,resource_type:seed+1,file:raw.csv+1,package:shop+1"
         ),
     }
+
+
+def of_all_tests(choice: TestIndirectSelection, *nodes: DbtNode, **render: Any) -> PlannedTask:
+    """The task of AFTER_ALL of a project that may have more nodes."""
+    made = plan(
+        link({each.unique_id: each for each in nodes}).nodes,
+        render_config=RenderConfig(test_behavior=TestBehavior.AFTER_ALL, **render),
+        execution_config=ExecutionConfig(test_indirect_selection=choice),
+        project_config=ProjectConfig("shop"),
+        operator_args={},
+        may_hide=True,
+    )
+    (task,) = (each for each in made.tasks if each.task_id == "shop_test")
+    return task
+
+
+FAR = declared("test.shop.far.0d", "model.shop.orders", "model.shop.hidden", fqn="shop.far")
+
+
+@pytest.mark.parametrize(
+    ("choice", "exclude"),
+    [
+        (TestIndirectSelection.EAGER, []),
+        (TestIndirectSelection.EAGER, ["lines"]),
+        (TestIndirectSelection.CAUTIOUS, []),
+    ],
+)
+@pytest.mark.parametrize(("tests", "first"), [([FAR], "fqn:shop.far,"), ([], "fqn:shop.orders,")])
+def test_the_task_of_all_tests_names_each_where_the_project_may_have_others(
+    choice: TestIndirectSelection, exclude: list[str], tests: list[DbtNode], first: str
+) -> None:
+    task = of_all_tests(choice, ORDERS, *tests, exclude=exclude)
+
+    assert str(task.arguments["select"]).startswith(first)  # without a test too: no word would be all tests
+    assert " " not in task.arguments["select"]
+    assert (task.arguments["exclude"], task.arguments["indirect_selection"]) == (None, "empty")
+    assert task.context["dbt_tests"] == [each.unique_id for each in tests]
+
+
+def test_dbt_decides_which_tests_a_selection_takes_in_another_mode() -> None:
+    task = of_all_tests(TestIndirectSelection.CAUTIOUS, ORDERS, FAR, exclude=["lines"])
+
+    assert (task.arguments["exclude"], task.arguments["indirect_selection"]) == ("lines", "cautious")
+    assert task.context["dbt_tests"] == []
 
 
 PIERS = node("model.shop.piers", file="models/piers/piers.sql")
