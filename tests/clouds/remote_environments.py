@@ -177,4 +177,4 @@ def test_a_store_that_ceases_to_answer_is_waited_for_no_longer_than_was_said(
     assert said_by(worker.use(spec)) == "hello 1.0"
     assert worker.has_built
     assert re.search(r"cannot be used: there was no answer within [0-2] s", worker.log), worker.log
-    assert worker.builds == ["-1", "-1.json", "-1.lease"]
+    assert worker.builds == ["", ".json", ".lease"]
