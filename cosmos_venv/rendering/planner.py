@@ -137,10 +137,9 @@ class NodeVisibility:
         return _mark(is_drawn, is_built, is_reported)
 
     def _is_test_run(self, test: DbtNode) -> bool:
-        """Whether a test runs in the task of a node that it reads, or with all tests."""
-        behavior = self._render.test_behavior
-        if behavior in (TestBehavior.NONE, TestBehavior.AFTER_ALL):
-            return behavior is TestBehavior.AFTER_ALL
+        """Whether a test runs in the task of a node that it reads."""
+        if self._render.test_behavior in (TestBehavior.NONE, TestBehavior.AFTER_ALL):
+            return False
         return any(self._is_tested(self._nodes[each], test) for each in test.depends_on if each in self._nodes)
 
     def _is_tested(self, node: DbtNode, test: DbtNode) -> bool:
@@ -509,6 +508,8 @@ def plan(
     if render_config.test_behavior is TestBehavior.AFTER_ALL and drawn:
         end = drawing.draw_test_after_all(project_name(render_config, execution_config, project_config))
     together = (batches.members if batches else frozenset()) | drawing.detached.ids
+    if end is not None:
+        together |= {each for each, node in nodes.items() if node.resource_type in TESTS}
     marks = {
         each: visibility.mark(node, is_drawn=each in drawn, runs_with_others=each in together)
         for each, node in nodes.items()

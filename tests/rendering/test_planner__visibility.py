@@ -202,3 +202,12 @@ def test_a_plan_says_of_each_node_whether_it_is_drawn_built_and_reported(
     assert {each: found[each] for each in expected} == expected
     assert found["orders"] == "drawn built reported"
     assert found["page"] == "", "selected, neither drawn nor built"
+
+
+def test_a_test_does_not_count_as_run_in_a_plan_without_tasks() -> None:
+    render = RenderConfig(test_behavior=TestBehavior.AFTER_ALL, allow_empty_selection=True)
+
+    made = planned(OF_SEED, render=render)
+
+    assert not made.tasks
+    assert not made.nodes[OF_SEED.unique_id].is_built
