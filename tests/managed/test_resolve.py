@@ -98,7 +98,7 @@ def test_a_task_that_may_wait_no_longer_goes_on_in_an_environment_of_its_own_whe
     (line,) = [line for line in logged if "goes on in a temporary environment of its own" in line]
     assert call.prefix.name.startswith("cosmos-venv")
     assert not call.prefix.exists()
-    assert not list((held_lock / "envs-v2").iterdir())
+    assert not (held_lock / "envs-v2").exists()
     assert "is still held by process" in line
     assert "[warning" in line.lower()
 
