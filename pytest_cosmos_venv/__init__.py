@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from pytest_cosmos_venv.explore.run import Schedule
     from pytest_cosmos_venv.fake_dbt import RECORD_VARIABLE, VERIFIED_DBT_VERSIONS
     from pytest_cosmos_venv.fake_dbt.rules import NodeOutcome
+    from pytest_cosmos_venv.faults import Fault
     from pytest_cosmos_venv.faults.child_process import WorkerLost
     from pytest_cosmos_venv.faults.faults import Faults
-    from pytest_cosmos_venv.faults.kinds import Fault
     from pytest_cosmos_venv.faults.ledger import Alert, HappenedFault
     from pytest_cosmos_venv.faults.warehouse import WarehouseAddress
     from pytest_cosmos_venv.implementation import (
@@ -191,7 +191,7 @@ _MODULES = {
         "fake_dbt.rules": ("NodeOutcome",),
         "faults.child_process": ("WorkerLost",),
         "faults.faults": ("Faults",),
-        "faults.kinds": ("Fault",),
+        "faults": ("Fault",),
         "faults.ledger": ("Alert", "HappenedFault"),
         "faults.warehouse": ("WarehouseAddress",),
         "implementation": ("Implementation", "ImplementationError", "declared_services", "find_implementation"),

@@ -27,7 +27,6 @@ from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore, PruneLimits
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvBuildError, VirtualenvError, VirtualenvLockTimeout
 from cosmos_venv.files.filesystem_check import refuse_unfit, refuse_unfit_path
-from cosmos_venv.files.permissions import make_directory
 from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.processes.lease import Lease, lease_path
 
@@ -98,9 +97,7 @@ class Publisher:
         :returns: the environment, leased to the caller, who closes it. Errors are those of ``open_environment``.
         """
         with self.store.naming_the_directory():
-            # Before the lock, which stands in it; and judged before anything there is opened or run.
-            make_directory(self.store.directory, self.store.directory_mode)
-            self.store.judge()
+            self.store.make_directory()
             with self._locked(max_tries) as is_first:
                 # Another builder may have published it while this one waited for the lock.
                 environment = self._found() or self._build(sweeps=is_first)

@@ -104,6 +104,15 @@ class EnvironmentStore:
         """
         return self.root / f"{digest}.json"
 
+    def make_directory(self) -> None:
+        """Make the ``virtualenv_dir``, in which the lock stands, and judge it before anything there is opened or run.
+
+        :raises VirtualenvError: when another user can have written there.
+        :raises OSError: when it cannot be made.
+        """
+        make_directory(self.directory, self.directory_mode)
+        self.judge()
+
     def make(self, *more: Path) -> None:
         """Make the directories of the store where they are missing, and judge them before anything in them is run.
 

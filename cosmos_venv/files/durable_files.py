@@ -84,17 +84,6 @@ def write_new(path: Path, content: str | bytes, mode: int = _FOR_ALL_TO_READ) ->
         raise
 
 
-def write_anew(path: Path, content: str | bytes, mode: int = _FOR_ALL_TO_READ) -> None:
-    """Make a file as ``write_new`` does, in place of the one that stands there.
-
-    :param path: where the file is made.
-    :param content: text (written as UTF-8) or bytes.
-    :param mode: permission bits of the file.
-    """
-    path.unlink(missing_ok=True)  # another user's could not be written to
-    write_new(path, content, mode)
-
-
 @contextmanager
 def in_one_step(path: Path) -> Iterator[Path]:
     """Give a free name beside ``path``; what the block makes under it takes the place of ``path`` after the block.

@@ -133,22 +133,6 @@ def is_locked_or_lockless(descriptor: int) -> bool:
         return True
 
 
-def is_locked_by_another(descriptor: int) -> bool:
-    """Return whether another open file has it locked for itself alone; False where the mount knows no locks.
-
-    It is asked with a shared lock, so that two processes that ask at once do not take each other for its owner.
-
-    :param descriptor: of the file.
-    """
-    try:
-        if not flock_at_once(descriptor, fcntl.LOCK_SH):
-            return True
-    except OSError:
-        return False
-    unlock(descriptor)
-    return False
-
-
 def unlock(descriptor: int) -> None:
     """Give the lock back.
 

@@ -115,7 +115,7 @@ def holding_the_lock(directory: Path, *, cancellation: Cancellation, report: Rep
 
     store = environment_store(directory)
     with store.naming_the_directory():
-        store.make()
+        store.make_directory()
         held = VirtualenvLock(store.directory).acquire(
             max_tries=settings.virtualenv_max_retries_lock,
             cancellation=cancellation,

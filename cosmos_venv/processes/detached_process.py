@@ -96,7 +96,6 @@ class DetachedWork:
         *,
         is_done: Callable[[], bool],
         wait: float | None,
-        tries_again: bool = False,
         on_start: Callable[[], object],
         on_wait: Callable[[str], object] | None = None,
         keep_open: Sequence[int] = (),
@@ -108,7 +107,6 @@ class DetachedWork:
         :param request: what the process is told. It travels by a pipe and is never written down: it may hold secrets.
         :param is_done: whether there is what was asked for. The last word, also after the process has ended.
         :param wait: seconds to wait at most; None: until the process has ended.
-        :param tries_again: that the work has failed less than a minute ago is no reason to wait.
         :param on_start: called when this call has started the process.
         :param on_wait: without a limit called every ten seconds, with how long it has taken and the log's last line.
         :param keep_open: descriptors that the process holds open, under the same numbers.
@@ -125,9 +123,9 @@ class DetachedWork:
                 if claim is not None:
                     if is_done():
                         return
-                    if (has_started or not tries_again) and (failure := self.recent_failure()) is not None:
+                    if (failure := self.recent_failure()) is not None:
                         raise DetachedFailure(failure)
-                    if has_started or (self.pid_file.exists() and not tries_again):
+                    if has_started or self.pid_file.exists():
                         self.pid_file.unlink(missing_ok=True)
                         raise DetachedFailure(self._end_of_log())
                     claim.is_inherited = True

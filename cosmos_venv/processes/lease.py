@@ -154,14 +154,10 @@ def users_of(build: Path) -> list[int]:
 
     :param build: the directory.
     """
+    from cosmos_venv.processes.orphans import has_open  # only `env show` asks
+
     with suppress(OSError):
         lease = lease_path(build).stat()
         pids = (int(name) for name in os.listdir("/proc") if name.isdigit())  # noqa: PTH208
-        return sorted(pid for pid in pids if pid != os.getpid() and _has_open(pid, lease))
+        return sorted(pid for pid in pids if pid != os.getpid() and has_open(pid, lease))
     return []
-
-
-def _has_open(pid: int, file: os.stat_result) -> bool:
-    with suppress(OSError):  # it has ended, or is another user's
-        return any(os.path.samestat(opened.stat(), file) for opened in Path(f"/proc/{pid}/fd").iterdir())
-    return False

@@ -73,7 +73,7 @@ class Session:
             pipe = os.fstat(output)
             # What this process itself has forked may have got that pipe.
             others = processes.keys() - found - _with_all_below({os.getpid()}, processes)
-            found |= {pid for pid in others if _has_open(pid, pipe)}
+            found |= {pid for pid in others if has_open(pid, pipe)}
         # A zombie keeps its number until its parent has collected it; nothing of it can be killed any more.
         living = [pid for pid in _with_all_below(found, processes) if not processes[pid].is_dead]
         for pid in living:
@@ -122,10 +122,15 @@ def _with_all_below(ancestors: set[int], processes: Mapping[int, _Process]) -> s
     return found
 
 
-def _has_open(pid: int, pipe: os.stat_result) -> bool:
+def has_open(pid: int, file: os.stat_result) -> bool:
+    """Return whether a process has a file or pipe open; False off Linux, and where this process may not look.
+
+    :param pid: of the process.
+    :param file: the status of the file.
+    """
     with suppress(OSError):  # it has ended, or is another user's
-        for file in Path(f"/proc/{pid}/fd").iterdir():
+        for opened in Path(f"/proc/{pid}/fd").iterdir():
             with suppress(OSError):
-                if os.path.samestat(file.stat(), pipe):
+                if os.path.samestat(opened.stat(), file):
                     return True
     return False

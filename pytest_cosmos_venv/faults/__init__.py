@@ -1,29 +1,229 @@
-"""Faults that a test asks for by a mark or a fixture, each made to happen for real while the test runs a DAG."""
+"""The faults that a test can ask for: one function for each, whose keywords say where, how often and how long.
+
+``from pytest_cosmos_venv.faults import worker_killed`` and ``@pytest.mark.cosmos_fault(worker_killed(after="ports"))``.
+"""
 
 from __future__ import annotations
 
-from pytest_cosmos_venv.faults.kinds import (
-    Fault,
-    dbt_hangs,
-    dbt_killed,
-    disk_full,
-    index_down,
-    lock_left_behind,
-    pod_killed,
-    warehouse_down,
-    warehouse_drops_connection,
-    worker_killed,
-)
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Literal, TypedDict
 
-__all__ = [
-    "Fault",
-    "dbt_hangs",
-    "dbt_killed",
-    "disk_full",
-    "index_down",
-    "lock_left_behind",
-    "pod_killed",
-    "warehouse_down",
-    "warehouse_drops_connection",
-    "worker_killed",
-]
+from pytest_cosmos_venv.errors import ToolkitMisuse, require, require_count, require_seconds, require_text
+
+if TYPE_CHECKING:
+    import pytest
+    from typing_extensions import Unpack
+
+Place = Literal["start", "end"]
+MARK = "cosmos_fault"
+"""The name of the mark."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    """One fault of a test, as one of the functions of this module returns it.
+
+    :param what: the name of the function, such as ``worker_killed``.
+    :param at: ``start`` or ``end`` of a task; None: it does not depend on a task.
+    :param after: the dbt node after whose end it happens: its name, or its number among the nodes that dbt ends in the
+        run, from 1; None: it does not depend on a node.
+    :param number: the number of the first request, statement or connection that it meets, from 1.
+    :param count: how many requests or connections it lasts; None: it does not count them.
+    :param seconds: how long it lasts, in seconds; None: to the end of the test.
+    :param in_task: the id of the only task in which it happens; None: the first that comes to that place.
+    :param times: how often it happens; None: every time. Another time is another try of the same task.
+    :param may_not_happen: whether the test may pass without it.
+    """
+
+    what: str
+    at: Place | None = None
+    after: int | str | None = None
+    number: int = 1
+    count: int | None = None
+    seconds: float | None = None
+    in_task: str | None = None
+    times: int | None = 1
+    may_not_happen: bool = False
+
+    def __post_init__(self) -> None:
+        if self.at not in (None, "start", "end"):
+            raise ToolkitMisuse(f"{self.what}(at={self.at!r}): give 'start' or 'end', or after= and a dbt node.")
+        if isinstance(self.after, str):
+            require_text(self.after, "after")
+        elif self.after is not None:
+            require_count(self.after, "after")
+        for name in ("number", "count", "times"):
+            if getattr(self, name) is not None:
+                require_count(getattr(self, name), name)
+        if self.seconds is not None:
+            require_seconds(self.seconds, "seconds", is_positive=True)
+        if self.in_task is not None:
+            require_text(self.in_task, "in_task")
+        require(self.may_not_happen, "may_not_happen", bool, "True or False")
+
+    @property
+    def needs_child(self) -> bool:
+        """Whether the task has to run in a process of its own."""
+        return self.what in ("worker_killed", "pod_killed", "disk_full")
+
+    def missing(self, struck: int) -> int:
+        """Return how often it has still to happen for the test to be as it says.
+
+        :param struck: how often it has happened.
+        """
+        return 0 if self.may_not_happen else max((self.times or 1) - struck, 0)
+
+    def __str__(self) -> str:
+        """The fault as it is written, without what is as by default."""
+        given = {each.name: getattr(self, each.name) for each in fields(self)[1:]}
+        usual = {each.name: each.default for each in fields(self)}
+        return f"{self.what}({', '.join(f'{name}={given[name]!r}' for name in given if given[name] != usual[name])})"
+
+
+class Often(TypedDict, total=False):
+    """Keywords of every fault in the work of a task.
+
+    ``in_task`` is the id of the only task in which it happens; without it, it is the first task that comes to that
+    place. ``times`` says how often it happens, once by default, and with None in every try of the task. With
+    ``may_not_happen=True`` the test may pass without it.
+    """
+
+    in_task: str | None
+    times: int | None
+    may_not_happen: bool
+
+
+def worker_killed(*, at: Place | None = None, after: int | str | None = None, **often: Unpack[Often]) -> Fault:
+    """SIGKILL ends the process of the task. What the task has started, such as dbt, goes on.
+
+    :param at: ``start``: before the task executes, the default; ``end``: after the task has executed, and before
+        Airflow knows that.
+    :param after: the dbt node after whose end it happens, in place of ``at``: its name, or its number among the nodes
+        that dbt ends in the run, from 1.
+    :param **often: the keywords of ``Often``.
+    """
+    return _of_worker("worker_killed", at, after, often)
+
+
+def pod_killed(*, at: Place | None = None, after: int | str | None = None, **often: Unpack[Often]) -> Fault:
+    """SIGKILL ends the process of the task and all processes below it.
+
+    :param at: ``start`` or ``end`` of the task, as for ``worker_killed``.
+    :param after: the dbt node after whose end it happens, in place of ``at``.
+    :param **often: the keywords of ``Often``.
+    """
+    return _of_worker("pod_killed", at, after, often)
+
+
+def disk_full(*, after: int | str | None = None, **often: Unpack[Often]) -> Fault:
+    """Every write of the task and of its dbt fails with ENOSPC.
+
+    :param after: the dbt node after whose end it happens, by name or number; None: from the start of the task.
+    :param **often: the keywords of ``Often``.
+    """
+    return _of_worker("disk_full", None, after, often)
+
+
+def dbt_killed(*, after: int | str = 1, **often: Unpack[Often]) -> Fault:
+    """SIGKILL ends dbt.
+
+    :param after: the dbt node after whose end it happens, by name or number.
+    :param **often: the keywords of ``Often``.
+    """
+    return Fault(what="dbt_killed", after=after, **often)
+
+
+def dbt_hangs(*, after: int | str = 1, seconds: float | None = None, **often: Unpack[Often]) -> Fault:
+    """dbt goes no further.
+
+    :param after: the dbt node after whose end it happens, by name or number.
+    :param seconds: how long, in seconds; None: until somebody ends it.
+    :param **often: the keywords of ``Often``.
+    """
+    return Fault(what="dbt_hangs", after=after, seconds=seconds, **often)
+
+
+def index_down(
+    *, request: int = 1, requests: int | None = None, seconds: float | None = None, may_not_happen: bool = False
+) -> Fault:
+    """``cosmos_package_index`` ends each connection without an answer.
+
+    :param request: the number of the first request that it meets, from 1.
+    :param requests: how many requests it lasts; None: it does not count them.
+    :param seconds: how long it lasts, in seconds of the code under test; None: to the end of the test.
+    :param may_not_happen: whether the test may pass without it.
+    """
+    return Fault(what="index_down", number=request, count=requests, seconds=seconds, may_not_happen=may_not_happen)
+
+
+def warehouse_down(
+    *, connections: int | None = None, seconds: float | None = None, may_not_happen: bool = False
+) -> Fault:
+    """The warehouse behind ``cosmos_faults.warehouse(…)`` resets each new connection.
+
+    :param connections: how many connections it lasts; None: it does not count them.
+    :param seconds: how long it lasts, in seconds of the code under test; None: to the end of the test.
+    :param may_not_happen: whether the test may pass without it.
+    """
+    return Fault(what="warehouse_down", count=connections, seconds=seconds, may_not_happen=may_not_happen)
+
+
+def warehouse_drops_connection(*, statement: int = 1, node: int | str | None = None, **often: Unpack[Often]) -> Fault:
+    """A connection to the warehouse is reset: the warehouse has the statement, the client has no answer.
+
+    :param statement: the number of the statement at ``cosmos_faults.warehouse(…)``, from 1.
+    :param node: the dbt node that fails so, in place of ``statement``: its name, or its number in the run, from 1.
+    :param **often: the keywords of ``Often``.
+    """
+    return Fault(what="warehouse_drops_connection", after=node, number=statement, **often)
+
+
+def lock_left_behind(**often: Unpack[Often]) -> Fault:
+    """The lock file of the task's ``virtualenv_dir`` names a process that is dead.
+
+    :param **often: the keywords of ``Often``.
+    """
+    return Fault(what="lock_left_behind", at="start", **often)
+
+
+def faults_of(marks: Iterable[pytest.Mark]) -> tuple[Fault, ...]:
+    """Return the faults of all marks of a test, the nearest mark first.
+
+    :param marks: the marks of the name ``cosmos_fault``.
+    :raises ToolkitMisuse: a mark holds anything but faults.
+    """
+    found: list[Fault] = []
+    for mark in marks:
+        for given in mark.args or (None,):
+            if not isinstance(given, Fault) or mark.kwargs:
+                wrong = given if not isinstance(given, Fault) else mark.kwargs
+                raise ToolkitMisuse(
+                    f"@pytest.mark.{MARK}: {wrong!r} is no fault. Give {MARK}(worker_killed(after=3)), or another of "
+                    f"pytest_cosmos_venv.faults: {', '.join(KINDS)}."
+                )
+            found.append(given)
+    return tuple(found)
+
+
+KINDS = {
+    each.__name__: each
+    for each in (
+        dbt_hangs,
+        dbt_killed,
+        disk_full,
+        index_down,
+        lock_left_behind,
+        pod_killed,
+        warehouse_down,
+        warehouse_drops_connection,
+        worker_killed,
+    )
+}
+"""The functions of this module that return a fault, by name."""
+
+
+def _of_worker(what: str, at: Place | None, after: int | str | None, often: Often) -> Fault:
+    if at is not None and after is not None:
+        raise ToolkitMisuse(f"{what}(at={at!r}, after={after!r}): it happens in one place; give one of them.")
+    return Fault(what=what, at=at or ("start" if after is None else None), after=after, **often)

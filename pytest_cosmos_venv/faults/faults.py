@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_cosmos_venv.errors import ToolkitMisuse, require, require_text
+from pytest_cosmos_venv.faults import MARK, Fault
 from pytest_cosmos_venv.faults.attempts import Attempts
 from pytest_cosmos_venv.faults.full_disk import why_no_disk_can_be_full
-from pytest_cosmos_venv.faults.kinds import MARK, Fault
 from pytest_cosmos_venv.faults.ledger import Alert, HappenedFault, Ledger
 from pytest_cosmos_venv.faults.outages import Outage, SkippedTime
 from pytest_cosmos_venv.faults.warehouse import WarehouseAddress, WarehouseProxy, drops_of

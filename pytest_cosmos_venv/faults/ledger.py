@@ -18,7 +18,7 @@ from typing import Any
 from pytest_cosmos_venv import real_time
 from pytest_cosmos_venv.airflow.outcomes import TaskKey
 from pytest_cosmos_venv.errors import RecordList
-from pytest_cosmos_venv.faults.kinds import Fault
+from pytest_cosmos_venv.faults import Fault
 
 EVENTS = "events.jsonl"
 _ALERTS = "alerts.jsonl"

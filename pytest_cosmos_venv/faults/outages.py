@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from pytest_cosmos_venv import real_time
 from pytest_cosmos_venv.airflow import clock
-from pytest_cosmos_venv.faults.kinds import Fault
+from pytest_cosmos_venv.faults import Fault
 
 
 @dataclass

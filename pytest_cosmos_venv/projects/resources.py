@@ -246,23 +246,6 @@ class ProjectStore:
                 if file is not None:
                     (self.path / file).unlink(missing_ok=True)
 
-    def text_of(self, resource: Resource) -> str:
-        """Return the text as it lies on the disk now; a test may have written there itself.
-
-        :param resource: one of ``resources``.
-        :raises ToolkitMisuse: the file is gone, or is no text.
-        """
-        if not self.is_on_disk:
-            return resource.text
-        file = self.path / resource.file
-        try:
-            # As bytes, with the line endings, which count in dbt's checksums.
-            return file.read_bytes().decode("utf-8")
-        except FileNotFoundError:
-            raise ToolkitMisuse(f"{file} is gone: use delete({resource.name!r}), so that the project knows.") from None
-        except UnicodeDecodeError:
-            raise ToolkitMisuse(f"{file} is not UTF-8, and dbt reads nothing else.") from None
-
     def _named(self, name: str) -> list[Resource]:
         """All of that name, or of that name before the version: nodes, or what else there is."""
         stem = name.partition(".")[0]
