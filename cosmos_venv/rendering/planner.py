@@ -69,6 +69,12 @@ VERBS = {
 }
 """What runs a node of each type that can have a task, and how its task's id ends."""
 
+AMBIGUOUS = (
+    "dbt cannot select %s alone: %r also selects %s. Give one of them another name, without a dot or a space, or a "
+    "file of another name."
+)
+"""The warning about a node, its text, and the nodes that no text of dbt leaves out."""
+
 _DEFAULTS = PlanningSettings()
 # dbt runs none of these: they describe, or somebody runs them by hand. A type of a newer dbt may be run.
 _NEVER_RUN = frozenset(
@@ -592,8 +598,7 @@ def _tests_of_each(nodes: Mapping[str, DbtNode]) -> dict[str, list[str]]:
 def _warn_of_ambiguous(ambiguous: Mapping[str, Sequence[str]], selectors: Mapping[str, str]) -> None:
     for unique_id, others in ambiguous.items():
         logger.warning(
-            "dbt cannot select %s alone: %r also selects %s. Give one of them another name, without a dot or a space, "
-            "or a file of another name.",
+            AMBIGUOUS,
             unique_id,
             selectors[unique_id],
             ", ".join(others),

@@ -95,7 +95,7 @@ def drawn_projects(draw: st.DrawFn, *, with_spaces: bool = True) -> DrawnProject
             "version": 2,
             "models": yaml_models,
             "sources": [_source(draw, name, tables) for name, tables in sources.items()],
-            "unit_tests": [_unit_test(models[0])] if draw(st.booleans()) and "." not in models[0] else [],
+            "unit_tests": [_unit_test(models[0])] if draw(st.booleans()) and models[0].isidentifier() else [],
         }
     )
     for name in draw(st.lists(st.sampled_from(SINGULAR), max_size=2, unique=True)):

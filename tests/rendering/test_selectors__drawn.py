@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.engines import DBT_1, ENGINES, Engine
 from tests.rendering.asked_dbt import AskedDbt, DbtOfCommands, ProjectRefused, asked_dbt
 from tests.rendering.drawn_projects import drawn_projects
-from tests.rendering.words_of_tasks import wrong_words
+from tests.rendering.words_of_tasks import judge_words
 
 PROOF = [pytest.mark.long, pytest.mark.proof]
 FEW = settings(
@@ -34,10 +34,10 @@ def check(data: st.DataObject, asked: AskedDbt, tmp_path: Path) -> None:
     project = data.draw(drawn_projects(with_spaces=not isinstance(asked, DbtOfCommands)))  # dbt 2 refuses spaces
     with tempfile.TemporaryDirectory(dir=tmp_path) as name:
         try:
-            found, _ = wrong_words(project, asked, Path(name, "shop"))
+            judged = judge_words(project, asked, Path(name, "shop"))
         except ProjectRefused:
             reject()
-    assert not found
+    assert not judged.wrong
 
 
 @pytest.mark.parametrize("asked", [pytest.param(DBT_1, id=DBT_1.name, marks=PROOF)], indirect=True)

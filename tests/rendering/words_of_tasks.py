@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from cosmos_venv.constants import InvocationMode, LoadMode, TestIndirectSelectio
 from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
 from cosmos_venv.project.dbt_ls import LS_OUTPUT_KEYS
 from cosmos_venv.project.node import DbtNode
+from cosmos_venv.rendering.planner import AMBIGUOUS
 from tests.rendering.asked_dbt import AskedDbt, ProjectRefused
 from tests.rendering.dbt_answers import ERROR
 from tests.rendering.drawn_projects import DrawnProject
@@ -45,11 +48,26 @@ class Shown:
     early: list[str] = field(default_factory=list)
 
 
-def wrong_words(project: DrawnProject, asked: AskedDbt, folder: Path) -> tuple[dict[str, Any], int]:
-    """Return what is wrong, by task id, and how many commands dbt was asked for.
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """The judgement of one project.
+
+    :param wrong: what is wrong, by task id.
+    :param asked: how many commands dbt was asked for.
+    :param excused: the nodes that ran unshown in tasks for which the plan had warned of them.
+    """
+
+    wrong: dict[str, Any]
+    asked: int = 0
+    excused: list[str] = field(default_factory=list)
+
+
+def judge_words(project: DrawnProject, asked: AskedDbt, folder: Path) -> Judged:
+    """Compare the nodes that the tasks of a DAG show with those that dbt runs for their words.
 
     Under ``SELECTION`` stands what dbt selects, beside the nodes of the DAG; under ``TOGETHER`` what dbt builds and
-    tests for all tasks: it builds each node once, and runs each test. An error of dbt is an answer that is wrong.
+    tests for all tasks: it builds each node once, and runs each test. An error of dbt is an answer that is wrong. Where
+    no word of dbt selects a node alone, the plan warns of the others; these others are excused.
 
     :param project: it is written into the folder.
     :param asked: the dbt to ask.
@@ -59,13 +77,19 @@ def wrong_words(project: DrawnProject, asked: AskedDbt, folder: Path) -> tuple[d
     project.write(folder)
     asked.parse(folder)
     try:
-        dag = _dag(project, asked, folder)
+        with _warnings_of_ambiguous_words() as ambiguous:
+            dag = _dag(project, asked, folder)
     except (CosmosLoadDbtException, CosmosValueError) as error:
-        return {"the DAG": str(error)}, 0
+        return Judged(wrong={"the DAG": str(error)})
     shown = _shown(dag, project.indirect)
     selection = flags_of(project.listed or project.render)
     answers = asked.ask(folder, [*shown.words.values(), ["all", *selection]])
-    resolved = dict(zip(shown.words, answers, strict=False))
+    resolved, excused = {}, []
+    for task_id, answer in zip(shown.words, answers, strict=False):
+        warned = {other for each in shown.tasks[task_id] for other in ambiguous.get(each, ())}
+        unshown = warned.difference(shown.tasks[task_id])
+        resolved[task_id] = [each for each in answer if each not in unshown]
+        excused += [each for each in answer if each in unshown]
     ran = [each for answer in resolved.values() for each in answer]
     compared = {
         **{task_id: (shown.words[task_id], nodes, resolved[task_id]) for task_id, nodes in shown.tasks.items()},
@@ -83,7 +107,26 @@ def wrong_words(project: DrawnProject, asked: AskedDbt, folder: Path) -> tuple[d
         for name, (words, plan, dbt) in compared.items()
         if Counter(plan) != Counter(dbt)
     }
-    return wrong, len(answers)
+    return Judged(wrong=wrong, asked=len(answers), excused=excused)
+
+
+@contextmanager
+def _warnings_of_ambiguous_words() -> Iterator[dict[str, set[str]]]:
+    """By the unique id of a node that dbt cannot select alone, the nodes that the plan has warned of."""
+    found: dict[str, set[str]] = {}
+
+    class Gathered(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if record.msg == AMBIGUOUS and isinstance(record.args, tuple):
+                unique_id, _, others = map(str, record.args)
+                found.setdefault(unique_id, set()).update(others.split(", "))
+
+    logger, handler = logging.getLogger("cosmos_venv.rendering.planner"), Gathered()
+    logger.addHandler(handler)
+    try:
+        yield found
+    finally:
+        logger.removeHandler(handler)
 
 
 def flags_of(render: Mapping[str, Any]) -> list[str]:

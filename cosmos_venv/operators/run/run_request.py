@@ -202,14 +202,16 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
     number: int
 
 
-def choose(tasks: Mapping[str, Mapping[str, Any]], chosen: Collection[str]) -> Choice:
+def choose(tasks: Mapping[str, Mapping[str, Any]], chosen: Collection[str], texts: Mapping[str, str]) -> Choice:
     """The tasks that run, and which of their nodes.
 
     A test runs with the nodes that it reads, as far as these are chosen; where none of them is, in the tasks of all.
+    dbt runs all nodes of one text, which are tests of one name in one folder.
 
     :param tasks: by id, in topological order: ``nodes`` that it runs, ``tested``, the node whose tests are among these,
         and ``after``, the tasks right before it. One without nodes runs nothing.
     :param chosen: unique ids of nodes and tests.
+    :param texts: by unique id the text by which dbt selects a node of these tasks.
     """
     with_parent = {
         each for task in tasks.values() if task["tested"] in chosen for each in task["nodes"] if each in chosen
@@ -224,6 +226,8 @@ def choose(tasks: Mapping[str, Mapping[str, Any]], chosen: Collection[str]) -> C
         nodes = [each for each in task["nodes"] if each in chosen]
         if task["tested"] is not None and task["tested"] not in chosen:
             nodes = [each for each in nodes if each not in with_parent]
+        told = {texts[each] for each in nodes}
+        nodes = [each for each in task["nodes"] if texts[each] in told]
         after = [each for each in task["after"] if each in behind]
         if nodes:
             number += 1
@@ -249,14 +253,14 @@ def push_choice(operator: Any, request: RunRequest, chosen: Collection[str], con
     :param context: Airflow's context of that task.
     :raises AirflowFailException: when no task of the project would run, and no other project shares the params.
     """
-    choice = choose(operator.tasks, chosen)
+    selectors: Mapping[str, str] = operator.selectors
+    choice = choose(operator.tasks, chosen, selectors)
     prefix = operator.task_id.removesuffix(SELECT_TASK_ID)
     if not choice.number:
         if not _shares(operator):
             raise AirflowFailException(f"{_said(request)} chooses no task of this DAG: {_why_nothing(chosen)}")
         group = prefix.removesuffix(".")
         operator.log.warning("%s chooses no task of the group %s: all of them are skipped.", _said(request), group)
-    selectors: Mapping[str, str] = operator.selectors
     value = {
         _SKIPPED: [f"{prefix}{each}" for each in choice.skipped],
         _PASSED: {f"{prefix}{each}": [f"{prefix}{one}" for one in before] for each, before in choice.passed.items()},

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from cosmos_venv.exceptions import CosmosValueError
-from cosmos_venv.operators.run.run_request import RunRequest, listed
+from cosmos_venv.operators.run.run_request import RunRequest, choose, listed
 
 NAMES = {
     "select": "nodes",
@@ -74,3 +74,12 @@ def test_ids_are_those_of_lines_that_are_nodes_with_a_log_as_text_and_as_json() 
         "model.shop.orders",
         "seed.shop.raw",
     }
+
+
+def test_a_chosen_test_brings_the_tests_that_dbt_selects_by_the_same_text() -> None:
+    texts = {"test.shop.check.1": "fqn:shop.check", "test.shop.check.2": "fqn:shop.check", "test.shop.unique": "unique"}
+    task = {"nodes": [*texts], "tested": "model.shop.orders", "after": []}
+
+    choice = choose({"orders.test": task}, {"model.shop.orders", "test.shop.check.1"}, texts)
+
+    assert choice.partial == {"orders.test": ["test.shop.check.1", "test.shop.check.2"]}

@@ -36,7 +36,7 @@ def choosable(*nodes: DbtNode, **render: Any) -> Plan:
 
 
 def choice(made: Plan, *chosen: DbtNode) -> Choice:
-    return choose(content(made), {each.unique_id for each in chosen})
+    return choose(content(made), {each.unique_id for each in chosen}, made.tasks[0].arguments["selectors"])
 
 
 def content(made: Plan) -> Mapping[str, Mapping[str, Any]]:
