@@ -160,6 +160,49 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     tasks_map: dict[str, str]
     nodes: dict[str, NodeMark] = {}
 
+    def between(self, first: PlannedTask | None, last: PlannedTask | None) -> Plan:
+        """The plan with a task before all of its tasks, and a task behind all of them.
+
+        :param first: also before what converters make; None: the plan gets none.
+        :param last: also behind what converters make; None: the plan gets none.
+        """
+        edges, outer_edges, converted = {*self.edges}, {*self.outer_edges}, {*self.converted_outer_edges}
+        groups = {*self.tasks_map.values()}
+        outer = {task.task_id: (task.group if task.group in groups else None) or task.task_id for task in self.tasks}
+        if first is not None:
+            starts = self._without_edge(1)
+            edges |= {(first.task_id, each) for each in starts}
+            outer_edges |= {(first.task_id, outer[each]) for each in starts}
+            converted |= {(first.task_id, each) for each in self._converted_without_edge(1)}
+        if last is not None:
+            ends = self._without_edge(0)
+            edges |= {(each, last.task_id) for each in ends}
+            outer_edges |= {(outer[each], last.task_id) for each in ends}
+            converted |= {(each, last.task_id) for each in self._converted_without_edge(0)}
+        if first is not None and last is not None:
+            edges.add((first.task_id, last.task_id))
+            outer_edges.add((first.task_id, last.task_id))
+        return msgspec.structs.replace(
+            self,
+            tasks=(*([first] if first else []), *self.tasks, *([last] if last else [])),
+            edges=tuple(sorted(edges)),
+            outer_edges=tuple(sorted(outer_edges)),
+            converted_outer_edges=tuple(sorted(converted)),
+        )
+
+    def _without_edge(self, end: int) -> list[str]:
+        """The ids of the tasks at no edge's end: 0, the upstream one, or 1, the downstream one.
+
+        The edges of what converters make do not count: a converter may make nothing.
+        """
+        joined = {edge[end] for edge in self.edges}
+        return [task.task_id for task in self.tasks if task.task_id not in joined]
+
+    def _converted_without_edge(self, end: int) -> list[str]:
+        """The keys of the conversions at no edge's end, nor their groups."""
+        joined = {edge[end] for edge in (*self.converted_inner_edges, *self.converted_outer_edges)}
+        return [each.key for each in self.conversions if each.key not in joined and each.group not in joined]
+
     def to_dict(self) -> dict[str, Any]:
         """The plan as JSON-like data."""
         data: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(self))

@@ -7,8 +7,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
-import msgspec
-
 from cosmos_venv.constants import RUN_SUMMARY_TASK_ID, SELECT_TASK_ID, TESTS
 from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
 from cosmos_venv.rendering.model import (
@@ -262,19 +260,7 @@ def with_run_summary(plan: Plan) -> Plan:
         operator="operators.run_summary.DbtRunSummaryOperator",
         arguments={"task_nodes": running},
     )
-    edges = (*plan.edges, *plan.converted_inner_edges, *plan.converted_outer_edges)
-    groups = {*plan.tasks_map.values()}
-    before = {each for each, _ in edges}
-    last = [task for task in plan.tasks if task.task_id not in before and task.group not in before]
-    made = [each.key for each in plan.conversions if each.key not in before and each.group not in before]
-    outer = {task.group if task.group in groups else task.task_id for task in last}
-    return msgspec.structs.replace(
-        plan,
-        tasks=(*plan.tasks, summary),
-        edges=tuple(sorted({*plan.edges, *((task.task_id, summary.task_id) for task in last)})),
-        outer_edges=tuple(sorted({*plan.outer_edges, *((each, summary.task_id) for each in outer if each)})),
-        converted_outer_edges=tuple(sorted({*plan.converted_outer_edges, *((each, summary.task_id) for each in made)})),
-    )
+    return plan.between(None, summary)
 
 
 def _what_runs(task: PlannedTask) -> str:

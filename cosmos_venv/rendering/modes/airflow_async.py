@@ -7,7 +7,7 @@ stored. A model that one query cannot build is refused here, before any run.
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -56,44 +56,12 @@ def async_plan(
     compiled = sorted(str(task.node_id) for task in queries)
     ids = {task.task_id for task in queries}
     tasks = [_of_node(task, is_query=task.task_id in ids, has_setup=settings.has_setup) for task in plan.tasks]
-    before, after = {each for each, _ in plan.edges}, {each for _, each in plan.edges}
-    edges, outer_edges, own = {*plan.edges}, {*plan.outer_edges}, {}
-    groups = {*plan.tasks_map.values()}
-    outer = {task.task_id: task.group if task.group in groups else task.task_id for task in tasks}
-    if settings.has_setup:
-        setup = _setup(render, operator, compiled)
-        first = [task.task_id for task in tasks if task.task_id not in after]
-        edges |= {(setup.task_id, each) for each in first}
-        outer_edges |= {(setup.task_id, str(outer[each])) for each in first}
-        tasks, own[setup.task_id] = [setup, *tasks], setup.task_id
-    if settings.has_teardown:
-        teardown = _teardown()
-        last = [task.task_id for task in plan.tasks if task.task_id not in before]
-        edges |= {(each, teardown.task_id) for each in last}
-        outer_edges |= {(str(outer[each]), teardown.task_id) for each in last}
-        if settings.has_setup:  # else Airflow takes the two for no pair, and clears the first alone
-            edges |= {(DBT_SETUP_ASYNC_TASK_ID, teardown.task_id)}
-            outer_edges |= {(DBT_SETUP_ASYNC_TASK_ID, teardown.task_id)}
-        tasks, own[teardown.task_id] = [*tasks, teardown], teardown.task_id
-    return msgspec.structs.replace(
-        plan,
-        tasks=tuple(tasks),
-        edges=tuple(sorted(edges)),
-        outer_edges=tuple(sorted(outer_edges)),
-        converted_outer_edges=(*plan.converted_outer_edges, *_around_converted(plan, own)),
-        tasks_map={**plan.tasks_map, **own},
-    )
-
-
-def _around_converted(plan: Plan, own: Mapping[str, str]) -> Iterable[tuple[str, str]]:
-    """Edges from and to what converters make, where nothing else stands before or behind it."""
-    edges = (*plan.converted_inner_edges, *plan.converted_outer_edges)
-    before, after = {each for each, _ in edges}, {each for _, each in edges}
-    for made in plan.conversions:
-        if DBT_SETUP_ASYNC_TASK_ID in own and made.key not in after:
-            yield DBT_SETUP_ASYNC_TASK_ID, made.key
-        if DBT_TEARDOWN_ASYNC_TASK_ID in own and made.key not in before:
-            yield made.key, DBT_TEARDOWN_ASYNC_TASK_ID
+    # Without a setup task Airflow takes the two for no pair, and clears the first alone.
+    setup = _setup(render, operator, compiled) if settings.has_setup else None
+    teardown = _teardown() if settings.has_teardown else None
+    own = {task.task_id: task.task_id for task in (setup, teardown) if task is not None}
+    made = msgspec.structs.replace(plan, tasks=tuple(tasks), tasks_map={**plan.tasks_map, **own})
+    return made.between(setup, teardown)
 
 
 def _setup(render: RenderConfig, operator: str, compiled: list[str]) -> PlannedTask:

@@ -87,32 +87,26 @@ def watched_plan(
         context=context_of_batch(_NAME, told),
         document=document_of_batch(built.values(), longest_page),
     )
-    # It is skipped where all is: a group that is skipped skips what stands behind it.
+    # It is skipped where all is: a group that is skipped skips what stands behind it. It stands behind all tasks: a
+    # task that is skipped would skip what stands behind the group before this one hears of a failure.
     done = PlannedTask(
         task_id=PRODUCER_WATCHER_DONE_TASK_ID,
         operator=EMPTY,
         arguments={"trigger_rule": "none_failed_min_one_success"},
     )
+    marks = {each: _mark(mark, nodes[each], is_built=each in built) for each, mark in plan.nodes.items()}
+    ended = msgspec.structs.replace(plan, tasks=tuple(tasks), nodes=marks).between(None, done)
     before, after = _neighbours(tasks, plan.edges)
-    last = _without_children(tasks, plan.edges)
-    outer = {task.task_id: task.group if task.group in {*plan.tasks_map.values()} else task.task_id for task in tasks}
-    edges = {
-        *((each, producer.task_id) for each in before),
-        *((producer.task_id, each) for each in (*after, done.task_id)),
-        *((each, done.task_id) for each in last),
-    }
-    outer_edges = {
-        *((outer[each], producer.task_id) for each in before),
-        *((producer.task_id, outer[each]) for each in after),
-        *((outer[each], done.task_id) for each in last),
-        (producer.task_id, done.task_id),
-    }
+    groups = {*plan.tasks_map.values()}
+    outer = {task.task_id: task.group if task.group in groups else task.task_id for task in tasks}
+    edges = {*((each, producer.task_id) for each in before), *((producer.task_id, each) for each in after)}
+    outer_edges = {(outer.get(one, one), outer.get(other, other)) for one, other in edges}
+    to_end = (producer.task_id, done.task_id)
     return msgspec.structs.replace(
-        plan,
-        tasks=(*(task for task in tasks if task.task_id in before), producer, done, *_without(tasks, before)),
-        edges=tuple(sorted({*plan.edges, *edges})),
-        outer_edges=tuple(sorted({*plan.outer_edges, *outer_edges})),
-        nodes={each: _mark(mark, nodes[each], is_built=each in built) for each, mark in plan.nodes.items()},
+        ended,
+        tasks=(*(task for task in tasks if task.task_id in before), producer, *_without(ended.tasks, before)),
+        edges=tuple(sorted({*ended.edges, *edges, to_end})),
+        outer_edges=tuple(sorted({*ended.outer_edges, *outer_edges, to_end})),
     )
 
 
@@ -205,16 +199,6 @@ def _neighbours(tasks: Iterable[PlannedTask], edges: Iterable[tuple[str, str]]) 
     sources = {task.task_id for task in tasks if ".DbtSource" in task.operator}
     has_parent = {after for before, after in edges if before in watching}
     return sorted(sources), sorted(watching - has_parent)
-
-
-def _without_children(tasks: Iterable[PlannedTask], edges: Iterable[tuple[str, str]]) -> list[str]:
-    """Ids of the tasks behind which no other stands.
-
-    The task that fails the run comes behind them: one that is skipped would skip what stands behind a group before that
-    hears of a failure.
-    """
-    have_children = {before for before, _ in edges}
-    return [task.task_id for task in tasks if task.task_id not in have_children]
 
 
 def _without(tasks: Iterable[PlannedTask], task_ids: Iterable[str]) -> list[PlannedTask]:

@@ -71,26 +71,8 @@ def choosable_plan(
     done = PlannedTask(
         task_id=SELECT_DONE_TASK_ID, operator=EMPTY, arguments={"trigger_rule": "none_failed_min_one_success"}
     )
-    tasks = _with_rules(plan, after)
-    has_children = {before for before, _ in plan.edges}
-    first = [task.task_id for task in tasks if task.task_id not in after]
-    last = [task.task_id for task in tasks if task.task_id not in has_children]
-    groups = {*plan.tasks_map.values()}
-    outer = {task.task_id: task.group if task.group in groups else task.task_id for task in tasks}
-    between = (select.task_id, done.task_id)
-    return msgspec.structs.replace(
-        plan,
-        tasks=(select, *tasks, done),
-        edges=_sorted(
-            plan.edges, ((select.task_id, each) for each in first), ((each, done.task_id) for each in last), [between]
-        ),
-        outer_edges=_sorted(
-            plan.outer_edges,
-            ((select.task_id, outer[each]) for each in first),
-            ((outer[each], done.task_id) for each in last),
-            [between],
-        ),
-    )
+    ruled = msgspec.structs.replace(plan, tasks=tuple(_with_rules(plan, after)))
+    return ruled.between(select, done)
 
 
 def _with_rules(plan: Plan, after: Mapping[str, Sequence[str]]) -> list[PlannedTask]:
@@ -124,7 +106,3 @@ def _contents(plan: Plan, nodes: Mapping[str, DbtNode]) -> dict[str, dict[str, A
                 content["tested"] = task.node_id
         found[task.task_id] = content
     return found
-
-
-def _sorted(*edges: Any) -> tuple[tuple[str, str], ...]:
-    return tuple(sorted({pair for each in edges for pair in each}))
