@@ -21,8 +21,8 @@ from tests.stacks.stack import AIRFLOW_2, CELERY, ON_A_STACK, Stack, on
 
 pytestmark = [*ON_A_STACK, needs_dbt, needs_dbt_wheels]
 
-OWN_SOCKETS = 3
-"""Of a server: the one that tasks connect to, and both ends of the way from its keepers."""
+OWN_SOCKETS = 1
+"""Of a server: the one that tasks connect to."""
 GATES = ("victim", "other", "noted", "warned", "ended")
 """DAGs of one task, whose dbt stands at a gate until somebody opens it."""
 
