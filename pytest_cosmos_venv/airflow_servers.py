@@ -73,7 +73,7 @@ def server_variables(port: int, *, executor: str, parallelism: int = 2) -> dict[
         "AIRFLOW__SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "1",
         # Airflow 2 would read the DAG files again and again.
         "AIRFLOW__SCHEDULER__STANDALONE_DAG_PROCESSOR": "True",
-        # It would then drop DAGs that nobody has parsed for ten minutes: two tests of one Airflow failed by that.
+        # The scheduler of Airflow 2 then drops DAGs that were not parsed for ten minutes: two stack tests failed.
         "AIRFLOW__SCHEDULER__DAG_STALE_NOT_SEEN_DURATION": "86400",
     }
 

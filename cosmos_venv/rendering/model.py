@@ -167,8 +167,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         :param last: also behind what converters make; None: the plan gets none.
         """
         edges, outer_edges, converted = {*self.edges}, {*self.outer_edges}, {*self.converted_outer_edges}
-        groups = {*self.tasks_map.values()}
-        outer = {task.task_id: (task.group if task.group in groups else None) or task.task_id for task in self.tasks}
+        outer = self.outer_ids()
         if first is not None:
             starts = self._without_edge(1)
             edges |= {(first.task_id, each) for each in starts}
@@ -189,6 +188,14 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
             outer_edges=tuple(sorted(outer_edges)),
             converted_outer_edges=tuple(sorted(converted)),
         )
+
+    def outer_ids(self) -> dict[str, str]:
+        """The id that ``outer_edges`` have for each task: of its node's own group, where it has one, else its own."""
+        groups = {*self.tasks_map.values()}
+        return {
+            task.task_id: task.group if task.group is not None and task.group in groups else task.task_id
+            for task in self.tasks
+        }
 
     def _without_edge(self, end: int) -> list[str]:
         """The ids of the tasks at no edge's end: 0, the upstream one, or 1, the downstream one.

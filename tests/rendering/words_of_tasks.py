@@ -63,7 +63,7 @@ class Judged:
 
 
 def judge_words(project: DrawnProject, asked: AskedDbt, folder: Path) -> Judged:
-    """Compare the nodes that the tasks of a DAG show with those that dbt runs for their words.
+    """Compare the nodes that the tasks of a DAG show with the nodes that dbt runs for the words of these tasks.
 
     Under ``SELECTION`` stands what dbt selects, beside the nodes of the DAG; under ``TOGETHER`` what dbt builds and
     tests for all tasks: it builds each node once, and runs each test. An error of dbt is an answer that is wrong. Where

@@ -87,8 +87,8 @@ def watched_plan(
         context=context_of_batch(_NAME, told),
         document=document_of_batch(built.values(), longest_page),
     )
-    # It is skipped where all is: a group that is skipped skips what stands behind it. It stands behind all tasks: a
-    # task that is skipped would skip what stands behind the group before this one hears of a failure.
+    # It is skipped where all is: a group that is skipped skips what stands behind it. It stands behind all tasks: else
+    # a skipped task would skip the tasks behind the group before the end task knows of a failure.
     done = PlannedTask(
         task_id=PRODUCER_WATCHER_DONE_TASK_ID,
         operator=EMPTY,
@@ -97,8 +97,7 @@ def watched_plan(
     marks = {each: _mark(mark, nodes[each], is_built=each in built) for each, mark in plan.nodes.items()}
     ended = msgspec.structs.replace(plan, tasks=tuple(tasks), nodes=marks).between(None, done)
     before, after = _neighbours(tasks, plan.edges)
-    groups = {*plan.tasks_map.values()}
-    outer = {task.task_id: task.group if task.group in groups else task.task_id for task in tasks}
+    outer = plan.outer_ids()
     edges = {*((each, producer.task_id) for each in before), *((producer.task_id, each) for each in after)}
     outer_edges = {(outer.get(one, one), outer.get(other, other)) for one, other in edges}
     to_end = (producer.task_id, done.task_id)
