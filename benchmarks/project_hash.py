@@ -15,7 +15,7 @@ from statistics import median
 
 from benchmarks.harness import Bench, Row, cpu_seconds, in_turns, main
 from cosmos_venv.files.file_cache import SETTLED_SECONDS, FileCache
-from cosmos_venv.project.project_hash import project_hash
+from cosmos_venv.project.fingerprint import project_hash
 
 MODELS = 2000
 SQL = "select * from {{ ref('stg_orders') }}  -- one of some lines of a model\n" * 30

@@ -96,6 +96,23 @@ class MakeTask(Protocol):
     def __call__(self, cls: Any = ..., **arguments: Any) -> Any: ...
 
 
+def written_manifest(project: Path) -> Path:
+    """Write ``target/manifest.json`` as ``dbt parse`` does, without a dbt, and return its path.
+
+    :param project: folder of a dbt project.
+    """
+    from pytest_cosmos_venv.fake_dbt.artifacts import Artifacts
+    from pytest_cosmos_venv.fake_dbt.command_line import Invocation
+    from pytest_cosmos_venv.fake_dbt.log import Log
+    from pytest_cosmos_venv.fake_dbt.project import Project
+
+    invocation = Invocation(["parse"])
+    read = Project(project, (), invocation)
+    log = Log(invocation, silent=True)
+    Artifacts(project / "target", log, "1.11.0", {}, wanted=True).write_manifest(read.name, "duckdb", read.nodes)
+    return project / "target" / "manifest.json"
+
+
 def harbor_profile(project: Path, target: str = "dev") -> ProfileConfig:
     """Return the profile of the small project (``dbt_project``), whose file lies in it."""
     return ProfileConfig("harbor", target, profiles_yml_filepath=project / "profiles.yml")

@@ -89,7 +89,7 @@ class Harbor:
             "execution_config": given.pop("execution", local),
             "render_config": RenderConfig(
                 seed_rendering_behavior=given.pop("behavior", SeedRenderingBehavior.WHEN_SEED_CHANGES),
-                load_method=given.pop("load_method", LoadMode.CUSTOM),
+                load_method=given.pop("load_method", LoadMode.DBT_LS),
                 group_nodes_by_folder=given.pop("group_nodes_by_folder", False),
                 test_behavior=given.pop("test_behavior", TestBehavior.NONE),
                 select=given.pop("select", ["path:seeds"]),

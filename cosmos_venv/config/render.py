@@ -205,11 +205,6 @@ class RenderConfig(NamedArguments):
     def _refuse_impossible_batches(self) -> None:
         if self.batch_by is None:
             return
-        if self.load_method is LoadMode.CUSTOM:
-            raise CosmosValueError(
-                "RenderConfig.batch_by does not go with load_method CUSTOM: read without dbt, a project may have tests "
-                "that are not seen, and a batch names what it runs. Load with DBT_LS, or a manifest."
-            )
         in_batches = self.test_behavior in (TestBehavior.AFTER_EACH, TestBehavior.BUILD)
         if in_batches and DbtResourceType.TEST in (self.node_converters or {}):
             raise CosmosValueError(

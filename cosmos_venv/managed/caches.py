@@ -46,15 +46,15 @@ def environments_for_parsing() -> Path:
 
 
 def kept_listings() -> FileCache | None:
-    """Return the cache of listings by ``dbt ls``; None where nothing is to be kept."""
+    """Return the cache of answers of ``dbt ls``; None where nothing is to be kept."""
     if not (settings.enable_cache and settings.enable_cache_dbt_ls):
         return None
-    return FileCache(folder=cache_dir() / "dbt-ls-v1", suffix=".jsonl", most=_MOST_DAGS)
+    return FileCache(folder=cache_dir() / "dbt-ls-v1", suffix=".answer", most=_MOST_DAGS)
 
 
 def remote_listings() -> RemoteFolder | None:
-    """Return the folder of listings by other machines, signed where there is a key; None where nothing is to be kept,
-    or nowhere else.
+    """Return the folder of the answers of other machines, signed where there is a key; None where nothing is to be
+    kept, or nowhere else.
     """
     return None if kept_listings() is None else _remote_folder("dbt-ls-v1")
 

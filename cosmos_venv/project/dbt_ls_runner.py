@@ -61,10 +61,11 @@ class OutOfTime(Exception):
 
 
 @contextmanager
-def open_question(request: LoadRequest, *, report: Report) -> Iterator[LsQuestion]:
+def open_question(request: LoadRequest, *, is_selection: bool = False, report: Report) -> Iterator[LsQuestion]:
     """The question that a load puts to ``dbt ls``. Within this block its dbt and its profile are there.
 
     :param request: what is loaded; it has a profile.
+    :param is_selection: whether dbt is to evaluate the selection; else it is asked for the manifest.
     :param report: gets lines about an environment that is built.
     :raises CosmosLoadDbtException: when the environment of its dbt is not ready yet.
     """
@@ -94,7 +95,14 @@ def open_question(request: LoadRequest, *, report: Report) -> Iterator[LsQuestio
             secrets=secrets,
             given=tuple(given),
             folders=named_folders({**env, **secrets}, given),
-            arguments=tuple(ls_arguments(render, request.project, dbt_vars=request.dbt_vars)),
+            arguments=tuple(
+                ls_arguments(
+                    render if is_selection else None,
+                    dbt_vars=request.dbt_vars,
+                    is_partial=request.parses_in_part,
+                )
+            ),
+            is_selection=is_selection,
             variables=vars_text(request.dbt_vars),
             has_deps=request.has_deps,
             airflow_variables=tuple((name, variable(name)) for name in render.airflow_vars_to_purge_dbt_ls_cache),
@@ -170,7 +178,7 @@ def order_of(request: LoadRequest, question: LsQuestion) -> LsOrder:
         env={**question.env, **question.secrets},
         which_dbt=question.dbt.identity,
     )
-    if not (request.project.partial_parse and question.dbt.engine.keeps_parse_file):
+    if not (request.parses_in_part and question.dbt.engine.keeps_parse_file):
         return LsOrder(question=question, packages=packages)
     parsed = project_cache.parsed_project(
         question.project_dir,
@@ -187,13 +195,13 @@ def order_of(request: LoadRequest, question: LsQuestion) -> LsOrder:
 class Said:
     """The answer of a dbt that has run.
 
-    :param lines: the lines that it has written.
+    :param content: the pruned manifest, or the lines of ``dbt ls`` with a selection.
     :param is_pinned: whether it would say so tomorrow too: no packages were installed but those that a lock file pins.
     :param noted: names of the environment variables that it has read while it parsed; None: it does not note them.
     :param of_packages: the environment variables that the packages which were installed ask for.
     """
 
-    lines: list[str]
+    content: bytes
     is_pinned: bool
     noted: frozenset[str] | None = None
     of_packages: EnvVars = field(default_factory=EnvVars)
@@ -248,11 +256,26 @@ def run_dbt_ls(
         if parsed is not None:
             parsed.keep(artifacts)
         return Said(
-            lines=lines,
+            content=_content(question, lines, artifacts),
             is_pinned=not has_deps or is_pinned(project_dir, place / LOCK_FILE),
             noted=_noted(artifacts, place),
             of_packages=of_packages,
         )
+
+
+def _content(question: LsQuestion, lines: list[str], artifacts: Artifacts) -> bytes:
+    if question.is_selection:
+        return "\n".join(lines).encode(errors="surrogateescape")
+    from cosmos_venv.project.manifest import pruned  # a kept answer is read without it
+
+    manifest = artifacts.content("manifest.json")
+    if manifest is None:
+        raise CosmosLoadDbtException(
+            f"dbt ls of {question.project_dir} has ended well and has written no manifest.json into "
+            f"{artifacts.target}. Is {question.dbt.executable} a script that changes the arguments? Name dbt itself as "
+            "dbt_executable_path, or load a manifest with LoadMode.DBT_MANIFEST."
+        )
+    return pruned(manifest, f"the manifest that dbt ls has written for {question.project_dir}")
 
 
 def _noted(artifacts: Artifacts, place: Path) -> frozenset[str] | None:
@@ -341,8 +364,8 @@ class _Dbt:
             raise OutOfTime
 
 
-def run_within_parse(order: LsOrder, reason: str, *, report: Report) -> list[str]:
-    """The lines of a dbt that ends with this parse.
+def run_within_parse(order: LsOrder, reason: str, *, report: Report) -> bytes:
+    """The answer of a dbt that ends with this parse.
 
     :param order: what dbt is asked.
     :param reason: why the answer cannot be kept, in words: a later parse will not find it.
@@ -360,7 +383,7 @@ def run_within_parse(order: LsOrder, reason: str, *, report: Report) -> list[str
             f"limits the time of an import, and its answer cannot be kept for the next one, because {reason}. "
             f"Change that, or raise [core] dagbag_import_timeout. {OTHER_WAY}"
         ) from None
-    return said.lines
+    return said.content
 
 
 def damage_behind(question: LsQuestion, error: Exception) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import logging
 import os
 import shutil
 import time
@@ -41,7 +42,6 @@ from cosmos_venv.files.read_limits import (
     walk,
 )
 from cosmos_venv.files.untrusted import value_of
-from cosmos_venv.project.load_request import STATE, folders_named
 
 if TYPE_CHECKING:
     from cosmos_venv.dbt.native.engine import Engine
@@ -66,8 +66,12 @@ _OF_THE_USER = ".user.yml"  # which dbt writes beside profiles.yml the first tim
 _PROFILE = "profiles.yml"
 # Files that the tree of a project does not answer for: the profile in use is looked at by itself.
 _APART = (_PROFILE, *PACKAGE_FILES)
-# dbt's own names, the newer first, which counts where both are set.
-_DEFERRED_STATE = ("DBT_ENGINE_DEFER_STATE", "DBT_DEFER_STATE")
+_SHOWN_DIGITS = 32  # of the hash by which Airflow tells versions of a DAG
+
+logger = logging.getLogger(__name__)
+
+# The folders of another run with which dbt compares.
+_STATE = ("DBT_ENGINE_STATE", "DBT_STATE", "DBT_ENGINE_DEFER_STATE", "DBT_DEFER_STATE")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,6 +205,7 @@ class LsQuestion:
     :param given: names of those variables that the user has given, which count in any case.
     :param folders: names and values of those variables that say where dbt writes.
     :param arguments: the arguments of ``dbt ls``, without folders, profile and target.
+    :param is_selection: whether the answer are the lines of a selection; else it is the manifest.
     :param variables: the value of ``--vars``; None: there is none.
     :param has_deps: whether ``dbt deps`` installs packages first.
     :param airflow_variables: names and values of Airflow's Variables that count.
@@ -218,6 +223,7 @@ class LsQuestion:
     given: tuple[str, ...]
     folders: Mapping[str, str]
     arguments: tuple[str, ...]
+    is_selection: bool
     variables: str | None
     has_deps: bool
     airflow_variables: tuple[tuple[str, str | None], ...]
@@ -268,7 +274,7 @@ class LsQuestion:
         """
         from cosmos_venv.dbt.state import NAMES  # few projects are compared
 
-        folders = folders_named((*STATE, *_DEFERRED_STATE), self.project_dir, self.env)
+        folders = [self.project_dir / self.env[name] for name in _STATE if self.env.get(name)]
         if not folders:
             return []
         files = [folder / name for folder in folders for name in NAMES]
@@ -306,6 +312,40 @@ def trees_of(
         inner = left_out | _inner(project_dir, folder)
         trees.append(Tree(folder=folder, environment=named, left_out=inner, excluded=excluded))
     return trees
+
+
+def project_hash(
+    project_dir: Path,
+    environment: Mapping[str, str],
+    *,
+    has_deps: bool = True,
+    excluded: Sequence[str] = (),
+    known: FileCache | None = None,
+) -> str | None:
+    """Return a text that differs where dbt would parse another project; it is the same for every checkout and host.
+
+    The content of SQL, Python, YAML and Markdown files counts, and the names of CSV files. Folders in which dbt writes
+    do not count, and packages that dbt deps installs follow from the project's own files. Without dbt deps, what lies
+    in the folder of the packages counts.
+
+    :param project_dir: absolute folder of the project.
+    :param environment: environment variables for dbt, which may name the folders that it reads.
+    :param has_deps: whether ``dbt deps`` installs packages before dbt parses.
+    :param excluded: patterns of files and folders that do not count, by name or by path below the project, as the shell
+        has them.
+    :param known: keeps fingerprints: files that look untouched are not read again; None: they are read.
+    :returns: 32 hex digits; None where the folder holds no project, or one that cannot be read, as a line of the log
+        tells.
+    """
+    if not (project_dir / "dbt_project.yml").is_file():  # a manifest was loaded where the project is not
+        return None
+    try:
+        trees = trees_of(project_dir, environment, has_deps=has_deps, excluded=excluded)
+        digests = [fingerprint(tree, known=known).digest for tree in trees]
+    except (CosmosLoadDbtException, OSError, ValueError) as error:  # ValueError: of a path with a zero byte
+        logger.warning("The DAG has no hash of its dbt project: %s", error)
+        return None
+    return hashlib.sha256("\n".join(digests).encode()).hexdigest()[:_SHOWN_DIGITS]
 
 
 def _inner(project_dir: Path, package: Path) -> set[str]:

@@ -6,9 +6,8 @@ imports this module, also in a worker that runs one task, so it imports nothing 
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -28,8 +27,7 @@ if TYPE_CHECKING:
     from cosmos_venv.dbt.project_files import DbtProjectFile
     from cosmos_venv.project.node import DbtNode
 
-# dbt's own names, the newer first, which counts where both are set.
-STATE = ("DBT_ENGINE_STATE", "DBT_STATE")
+SELECTORS_FILE = "selectors.yml"
 # Compiled on first use: each parse for a task imports this file.
 _MARKS = r"\{\{-?|-?\}\}|\{%-?|-?%\}"
 
@@ -55,7 +53,7 @@ class LoadRequest:
 
     @property
     def method(self) -> LoadMode:
-        """The way in which the project is loaded, which is never ``AUTOMATIC``."""
+        """The way in which the project is loaded, which is never ``AUTOMATIC`` or ``CUSTOM``."""
         return self._decision[0]
 
     @property
@@ -112,14 +110,6 @@ class LoadRequest:
         )
 
     @property
-    def folders(self) -> dict[str, str]:
-        """Folders of models, seeds and snapshots that ``ProjectConfig`` names, relative to the project."""
-        project = self.project
-        paths = {"models": project.models_path, "seeds": project.seeds_path, "snapshots": project.snapshots_path}
-        base = project.dbt_project_path
-        return {kind: os.path.relpath(path, base) for kind, path in paths.items() if path and base}
-
-    @property
     def has_deps(self) -> bool:
         """Whether ``dbt deps`` installs packages before ``dbt ls`` runs."""
         from cosmos_venv.dbt.project_files import has_packages
@@ -128,13 +118,15 @@ class LoadRequest:
         return (self.project.install_dbt_deps if given is None else given) and has_packages(self.project_dir)
 
     @property
-    def state_folder(self) -> Path | None:
-        """The folder of artifacts that a selection compares with: dbt's own variables name it; None: there is none."""
-        return next(iter(folders_named(STATE, self.project_dir, self.environment)), None)
+    def parses_in_part(self) -> bool:
+        """Whether dbt may parse in part. Where it does, dbt 1 keeps the YAML selectors of the parse before."""
+        return self.project.partial_parse and not (self.project_dir / SELECTORS_FILE).is_file()
 
     @cached_property
     def _decision(self) -> tuple[LoadMode, str]:
         method, manifest = self.render.load_method, self.project.manifest_path
+        if method is LoadMode.CUSTOM:
+            return LoadMode.DBT_LS, "LoadMode.CUSTOM means this"
         if method is not LoadMode.AUTOMATIC:
             return method, "RenderConfig.load_method says so"
         if isinstance(manifest, str):  # no server is asked whether it is there: it is read in a moment
@@ -144,9 +136,7 @@ class LoadRequest:
         lacking = (
             "no ProjectConfig.manifest_path is given" if manifest is None else f"there is no manifest at {manifest}"
         )
-        if self.profile is not None:
-            return LoadMode.DBT_LS, lacking
-        return LoadMode.CUSTOM, f"{lacking}, and no profile with which dbt could be asked"
+        return LoadMode.DBT_LS, lacking
 
 
 def _of_yaml(text: str) -> object:
@@ -213,13 +203,3 @@ class Loaded(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     is_whole: bool = True
     version: str | None = None
-
-
-def folders_named(names: Iterable[str], project_dir: Path, environment: Mapping[str, str]) -> list[Path]:
-    """The folders that environment variables name; a relative one begins at the project.
-
-    :param names: names of the variables.
-    :param project_dir: absolute folder of the project.
-    :param environment: the variables; those that are missing or empty name no folder.
-    """
-    return [project_dir / environment[name] for name in names if environment.get(name)]

@@ -1,8 +1,8 @@
-"""Answers of ``dbt ls``: those kept on this machine or, where ``[cosmos] remote_cache_dir`` leads, on another one.
+"""Answers of dbt: those kept on this machine or, where a setting says so, where other machines find them too.
 
-An answer is kept under the digest of all that is known before dbt runs, and of the values of those variables which dbt
-was seen to read. Names of the latter are kept beside it. A later parse looks at the values that they have then: dbt
-reads the same variables in the same order until one of them has another value.
+An answer is the pruned manifest of a project, or the lines of ``dbt ls`` with a selection. It is kept under the digest
+of all that is known before dbt runs, and of the values of those variables which dbt was seen to read. The set of their
+names is kept beside it and only grows.
 
 Of several processes that need the same answer, one runs dbt and the others wait. Where Airflow limits the time of an
 import, dbt is run by a process that outlives it, and the next import finds the answer.
@@ -16,20 +16,21 @@ import logging
 import pickle
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cache
-from mmap import mmap
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from cosmos_venv import settings
 from cosmos_venv.dbt.project_files import veiled
 from cosmos_venv.exceptions import CommandKilled, CosmosConfigException, CosmosLoadDbtException
 from cosmos_venv.files.durable_files import is_private, make_private
 from cosmos_venv.files.file_cache import FileCache
-from cosmos_venv.files.untrusted import value_of
+from cosmos_venv.files.untrusted import packed, unpacked, value_of
 from cosmos_venv.managed import caches, resolve
 from cosmos_venv.processes.scratch import scratch_folder
 from cosmos_venv.project.dbt_ls_runner import OTHER_WAY, LsOrder, OutOfTime, Report, Said, run_dbt_ls, run_within_parse
@@ -46,9 +47,8 @@ logger = logging.getLogger(__name__)
 PATIENCE = 5.0
 """Seconds for another machine's answer: it only saves time."""
 
-_SUFFIX = ".jsonl"
+_SUFFIX = ".answer"
 _GIVEN_UP_SECONDS = 3_600.0  # packages that nothing pins may be others by then
-_MOST_SETS = 8  # of names, of one project: each is tried
 _DETACHED = f"{__name__}:list_detached"  # what DetachedWork calls, with a request that _as_request has made
 _CHANGED = "The project has changed while dbt ls ran, and nobody knows which of the two dbt has read"
 _WAITING = "Another process is running dbt ls for the same project; waiting for its answer."
@@ -56,11 +56,21 @@ _SHORTEST_AGE = 60.0  # a later parse may begin so many seconds after this one h
 _LONGEST = 3_600.0  # a dbt that hangs: no parse waits for it any more, or a task waits for it
 
 
-@dataclass(kw_only=True)
-class KeptListings:
-    """The answers that are kept to one question.
+class _Head(msgspec.Struct):
+    """The first line of a kept answer. The rest is its content, compressed.
 
-    :param basis: what its answer depends on.
+    :param until: when the answer ends to count, in seconds since the epoch, since nothing pins the packages that it
+        depends on; None: it counts however old it is.
+    """
+
+    until: float | None = None
+
+
+@dataclass(kw_only=True)
+class KeptAnswers:
+    """The answer that is kept to one question.
+
+    :param basis: what the answer depends on.
     :param env: the environment variables that dbt is given.
     :param files: the files in which answers are kept on this machine.
     :param max_age: seconds for which an answer counts that depends on packages which nothing pins; None: there are no
@@ -75,26 +85,53 @@ class KeptListings:
     max_age: float | None
     remote: RemoteFolder | None = None
     patience: float = PATIENCE
-    _is_out: bool = field(default=False, init=False)
-    _has_remote: bool = field(default=False, init=False)
-
-    def __post_init__(self) -> None:
-        self._has_remote = self.remote is not None
 
     @property
     def version(self) -> str | None:
-        """A text that differs where the lines may; None when there are none that count."""
-        for key, max_age in self._places:
-            if (written := self.files.written(key, max_age=max_age)) is not None:
-                return key if max_age is None else f"{key}-{written}"
-        return None
+        """A text that differs where the answer may; None where none is kept that counts."""
+        file = self.files.opened(self._key)
+        if file is None:
+            return None
+        with file:
+            head = _head_of(file.readline())
+        return None if head is None else f"{self._key}-{head.until}"
 
-    def read(self) -> list[str] | None:
-        """The lines; None when there are none."""
-        for key, max_age in self._places:
-            if (content := self.files.mapped(key, max_age=max_age)) is not None:
-                return _unpacked(content)
-        return None
+    def read(self) -> bytes | None:
+        """The content of the answer; None when there is none that counts."""
+        answer = self.files.read(self._key)
+        content = None if answer is None else _content_of(answer)
+        if answer is not None and content is not None:
+            self._share(answer)
+        return content
+
+    def read_elsewhere(self) -> bytes | None:
+        """The content that another machine has kept, which is kept here from now on."""
+        if self.remote is None:
+            return None
+        try:
+            self._note(_names(self._elsewhere(self.remote, self._names_file)))
+            answer = self._elsewhere(self.remote, self._key)
+        except RemoteError as error:
+            self._warn(error)
+            return None
+        content = None if answer is None else _content_of(answer)
+        if answer is not None and content is not None:
+            self._keep(answer)
+            self.files.write(self._shared_mark, b"")
+        return content
+
+    def write(self, content: bytes, *, is_pinned: bool, names: frozenset[str]) -> None:
+        """Keep an answer. Anything that goes wrong is at most one warning.
+
+        :param content: what is read of dbt's answer.
+        :param is_pinned: whether the answer counts however old it is.
+        :param names: the environment variables that are known to have been read.
+        """
+        self._note(names - self.basis.names)
+        head = _Head() if is_pinned or self.max_age is None else _Head(until=time.time() + self.max_age)
+        answer = b"\n".join([msgspec.json.encode(head), packed(content).encode()])
+        self._keep(answer)
+        self._share(answer)
 
     @property
     def given_up(self) -> str:
@@ -109,64 +146,8 @@ class KeptListings:
         """
         self.files.write(self._given_up, reason.encode())
 
-    def read_elsewhere(self) -> list[str] | None:
-        """The lines that another machine has kept, which are kept here from now on."""
-        if self.remote is None:
-            return None
-        try:
-            content, key = self._elsewhere(self.remote, self.basis.digest), self.basis.digest
-            if content is None:
-                self._note(_sets(self._elsewhere(self.remote, self._names)))
-                for names in self._sets():
-                    key = self._key(names)
-                    if (content := self._elsewhere(self.remote, key)) is not None:
-                        break
-        except RemoteError as error:
-            self._warn(error)
-            return None
-        lines = None if content is None else _unpacked(content)
-        if content is not None and lines is not None:
-            self._keep(key, content)
-        return lines
-
-    def write(self, lines: list[str], *, is_pinned: bool, names: frozenset[str]) -> None:
-        """Keep an answer. Anything that goes wrong is at most one warning.
-
-        :param lines: what dbt has written.
-        :param is_pinned: whether the answer counts however old it is.
-        :param names: the environment variables that are known to have been read.
-        """
-        text = "\n".join(lines).encode(errors="surrogateescape")
-        content = b"\n".join([_check(text), text])
-        others = tuple(sorted(names - self.basis.names))
-        if others:
-            self._note([others])
-        key = self._key(others)
-        self._keep(key if is_pinned else _unpinned(key), content)
-        if is_pinned and self.remote is None and self._has_remote:
-            self.files.write(_unshared(key), b"")
-        elif is_pinned:
-            self._share(key, content)
-
-    def share(self) -> None:
-        """Let other machines have the answers that were kept by a process which could not reach them."""
-        for names in ((), *self._sets()):
-            key = self._key(names)
-            mark = self.files.path(_unshared(key))
-            if self.remote is None or not mark.exists():
-                continue
-            mark.unlink(missing_ok=True)  # one shares it, of all who see it
-            if (content := self.files.read(key)) is not None:
-                self._share(key, content)
-
-    def for_another_process(self) -> KeptListings:
-        """The same answers for a process that outlives this one: without Airflow it cannot reach other machines."""
-        other = replace(self, remote=None)
-        other._has_remote = self._has_remote
-        return other
-
     @property
-    def _names(self) -> str:
+    def _names_file(self) -> str:
         return f"{self.basis.digest}-names"
 
     @property
@@ -174,35 +155,38 @@ class KeptListings:
         return f"{self.basis.digest}-given-up"
 
     @property
-    def _places(self) -> list[tuple[str, float | None]]:
-        """The keys of possible answers, each with its age: whether packages were pinned shows when dbt has run."""
-        keys = [self.basis.digest, *map(self._key, self._sets())]
-        pinned: list[tuple[str, float | None]] = [(key, None) for key in keys]
-        return pinned if self.max_age is None else [*pinned, *((_unpinned(key), self.max_age) for key in keys)]
+    def _shared_mark(self) -> str:
+        return f"{self._key}-shared"
 
-    def _sets(self) -> list[tuple[str, ...]]:
-        """The sets of names that dbt was seen to read, beyond those that count in any case."""
-        return _sets(self.files.read(self._names))
-
-    def _key(self, names: tuple[str, ...]) -> str:
+    @property
+    def _key(self) -> str:
+        """The name of the answer for the values that the variables have now which dbt was seen to read."""
+        names = _names(self.files.read(self._names_file))
         if not names:
             return self.basis.digest
-        return hashlib.sha256(json.dumps([self.basis.digest, names, veiled(self.env, names)]).encode()).hexdigest()
+        matters = [self.basis.digest, sorted(names), veiled(self.env, names)]
+        return hashlib.sha256(json.dumps(matters).encode()).hexdigest()
 
-    def _note(self, sets: list[tuple[str, ...]]) -> None:
-        known = self._sets()
-        if new := [names for names in sets if names not in known]:
-            self.files.write(self._names, json.dumps([*new, *known][:_MOST_SETS]).encode())
+    def _note(self, names: frozenset[str]) -> None:
+        known = _names(self.files.read(self._names_file))
+        if not names <= known:
+            self.files.write(self._names_file, json.dumps(sorted(known | names)).encode())
 
-    def _share(self, key: str, content: bytes) -> None:
-        if self.remote is None or self._is_out:
+    def _share(self, answer: bytes) -> None:
+        """Let other machines have an answer, once. A process that outlives a parse cannot reach them: the next parse
+        shares what that process has kept.
+        """
+        head = _head_of(answer)
+        is_shared = self.remote is None or self.files.path(self._shared_mark).exists()
+        if self.remote is None or is_shared or head is None or head.until is not None:
             return
+        self.files.write(self._shared_mark, b"")  # one shares it, of all who see it
         try:
-            if key != self.basis.digest:
-                self._note(_sets(self._elsewhere(self.remote, self._names)))
-                names = json.dumps(self._sets()).encode()
-                self.remote.write(f"{self._names}{_SUFFIX}", names, seconds=self.patience)
-            self.remote.write(f"{key}{_SUFFIX}", content, seconds=self.patience)
+            if names := _names(self.files.read(self._names_file)):
+                self._note(_names(self._elsewhere(self.remote, self._names_file)))
+                content = json.dumps(sorted(names | _names(self.files.read(self._names_file)))).encode()
+                self.remote.write(f"{self._names_file}{_SUFFIX}", content, seconds=self.patience)
+            self.remote.write(f"{self._key}{_SUFFIX}", answer, seconds=self.patience)
         except RemoteError as error:
             self._warn(error)
 
@@ -213,27 +197,33 @@ class KeptListings:
             logger.warning("[cosmos] remote_cache_dir %s: %s%s is not used: %s.", remote, key, _SUFFIX, error)
             return None
 
-    def _keep(self, key: str, content: bytes) -> None:
-        self.files.write(key, content)
+    def _keep(self, answer: bytes) -> None:
+        self.files.write(self._key, answer)
         folder = self.files.folder
         if folder.is_dir() and not is_private(folder):
             warn_of_others(folder)
 
     def _warn(self, error: RemoteError) -> None:
-        self._is_out = True
         logger.warning("[cosmos] remote_cache_dir %s is of no use now: %s.", self.remote, error)
+        self.remote = None
 
 
-def _unpinned(key: str) -> str:
-    return f"{key}-unpinned"
+def _names(content: bytes | None) -> frozenset[str]:
+    return value_of(content, frozenset[str]) or frozenset()
 
 
-def _unshared(key: str) -> str:
-    return f"{key}-unshared"
+def _head_of(answer: bytes) -> _Head | None:
+    """The head of an answer; None where the answer counts no more, or is none."""
+    head = value_of(answer.partition(b"\n")[0], _Head)
+    return None if head is None or (head.until is not None and head.until < time.time()) else head
 
 
-def _sets(content: bytes | None) -> list[tuple[str, ...]]:
-    return value_of(content, list[tuple[str, ...]]) or []
+def _content_of(answer: bytes) -> bytes | None:
+    """The content; None where it counts no more, was cut short, or unpacks to more than an artifact may have."""
+    if _head_of(answer) is None:
+        return None
+    text = answer.partition(b"\n")[2].decode("ascii", errors="replace")
+    return unpacked(text, settings.limit("artifact_max_bytes"))
 
 
 @cache  # once in a process, which may parse hundreds of DAG files
@@ -250,29 +240,7 @@ def warn_of_others(folder: Path) -> None:
     )
 
 
-def _unpacked(content: bytes | mmap) -> list[str] | None:
-    """The lines; None where it was cut short, which would be a project without nodes."""
-    end = content.find(b"\n")
-    with memoryview(content) as view, view[end + 1 :] as text:
-        is_whole = content[: max(end, 0)] == _check(text)
-    return list(_lines(content, end + 1)) if is_whole else None
-
-
-def _lines(content: bytes | mmap, start: int) -> Iterator[str]:
-    """Line by line: for copies of the whole the kernel gives memory page by page, which takes longer than the rest."""
-    # Not splitlines(): that breaks at the line separators of Unicode, which JSON leaves as they are in a text.
-    while (end := content.find(b"\n", start)) >= 0:
-        yield content[start:end].decode(errors="replace")
-        start = end + 1
-    if start < len(content):
-        yield content[start:].decode(errors="replace")
-
-
-def _check(text: bytes | memoryview) -> bytes:
-    return hashlib.sha256(text).hexdigest().encode()
-
-
-def kept_answers(question: LsQuestion) -> tuple[KeptListings | None, str]:
+def kept_answers(question: LsQuestion) -> tuple[KeptAnswers | None, str]:
     """The answers that are kept to a question, and an empty text; or None, and why none can be kept, in words.
 
     :param question: the question.
@@ -283,7 +251,7 @@ def kept_answers(question: LsQuestion) -> tuple[KeptListings | None, str]:
     basis = question.basis()
     if basis.unknown:
         return None, basis.unknown
-    kept = KeptListings(
+    kept = KeptAnswers(
         basis=basis,
         env=question.env,
         files=files,
@@ -296,20 +264,20 @@ def kept_answers(question: LsQuestion) -> tuple[KeptListings | None, str]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Listing:
-    """The answer of ``dbt ls`` to one question.
+class Answer:
+    """The answer of dbt to one question.
 
-    :param lines: the lines that it has written.
-    :param was_kept: whether it had said so before, and no dbt was started.
-    :param version: a text that differs where the lines may; None where that cannot be known.
+    :param content: the pruned manifest, or the lines of ``dbt ls`` with a selection.
+    :param was_kept: whether dbt had said so before, and was not started.
+    :param version: a text that differs where the content may; None where that cannot be known.
     """
 
-    lines: list[str]
+    content: bytes
     was_kept: bool
     version: str | None = None
 
 
-def ask(order: LsOrder, kept: KeptListings | None, reason: str) -> Listing:
+def ask(order: LsOrder, kept: KeptAnswers | None, reason: str) -> Answer:
     """The answer of a dbt that is run, which is kept where that can be: by this parse, or by a process that outlives
     it.
 
@@ -329,22 +297,22 @@ def ask(order: LsOrder, kept: KeptListings | None, reason: str) -> Listing:
         return _ask_detached(order, kept, wait)
     logger.info("dbt ls of %s runs: no answer is kept for the project as it is.", question.project_dir)
     try:
-        lines, was_kept = _ask_in_turn(order, kept, profiles_yml=question.profiles_yml, report=logger.info)
+        content, was_kept = _ask_in_turn(order, kept, profiles_yml=question.profiles_yml, report=logger.info)
     except OutOfTime:
         raise CosmosLoadDbtException(_ended_by_time(question)) from None
-    return Listing(lines=lines, was_kept=was_kept, version=kept.version)
+    return Answer(content=content, was_kept=was_kept, version=kept.version)
 
 
-def _not_kept(order: LsOrder, reason: str) -> Listing:
-    return Listing(lines=run_within_parse(order, reason, report=logger.info), was_kept=False)
+def _not_kept(order: LsOrder, reason: str) -> Answer:
+    return Answer(content=run_within_parse(order, reason, report=logger.info), was_kept=False)
 
 
-def _ask_detached(order: LsOrder, kept: KeptListings, wait: float) -> Listing:
+def _ask_detached(order: LsOrder, kept: KeptAnswers, wait: float) -> Answer:
     """The answer of a process that outlives this parse, or of another machine."""
     from cosmos_venv.processes.detached_process import DetachedAtWork, DetachedFailure, DetachedWork
 
-    if (lines := kept.read_elsewhere()) is not None:
-        return Listing(lines=lines, was_kept=True, version=kept.version)
+    if (content := kept.read_elsewhere()) is not None:
+        return Answer(content=content, was_kept=True, version=kept.version)
     project_dir, folder = order.question.project_dir, caches.cache_dir() / "dbt-ls-detached-v1"
     work = DetachedWork(folder=folder, key=kept.basis.digest)
 
@@ -361,7 +329,7 @@ def _ask_detached(order: LsOrder, kept: KeptListings, wait: float) -> Listing:
         work.ensure_done(
             _DETACHED,
             _as_request(order, kept),
-            is_done=lambda: bool(kept.given_up) or kept.read() is not None,
+            is_done=lambda: bool(kept.given_up) or kept.version is not None,
             wait=wait,
             on_start=report_start,
             keep_open=order.question.dbt.keep_open,
@@ -377,22 +345,21 @@ def _ask_detached(order: LsOrder, kept: KeptListings, wait: float) -> Listing:
         raise CosmosLoadDbtException(_without(order.question.secrets, str(failure))) from None
     except OSError as error:
         return _not_kept(order, f"nothing can be written in {folder.parent}: {error.strerror}")
-    lines = kept.read()
-    if lines is None:
+    content = kept.read()
+    if content is None:
         return _not_kept(order, kept.given_up)
-    kept.share()
-    return Listing(lines=lines, was_kept=False, version=kept.version)
+    return Answer(content=content, was_kept=False, version=kept.version)
 
 
 def _ask_in_turn(
     order: LsOrder,
-    kept: KeptListings,
+    kept: KeptAnswers,
     *,
     profiles_yml: Path,
     report: Report,
     cancellation: Cancellation | None = None,
-) -> tuple[list[str], bool]:
-    """The lines of ``dbt ls``, and whether another process has asked for them meanwhile.
+) -> tuple[bytes, bool]:
+    """The content of the answer, and whether another process has asked for it meanwhile.
 
     Of several processes that ask the same, one starts dbt and the others wait for its answer, which is kept.
 
@@ -401,11 +368,11 @@ def _ask_in_turn(
     :raises CosmosConfigException: when the dbt executable cannot be started.
     """
     with kept.files.turn(kept.basis.digest, report=lambda: report(_WAITING)):
-        lines = kept.read()
-        if lines is None:
-            lines = kept.read_elsewhere()
-        if lines is not None:
-            return lines, True
+        content = kept.read()
+        if content is None:
+            content = kept.read_elsewhere()
+        if content is not None:
+            return content, True
         deadline = time.monotonic() + _LONGEST
         said = run_dbt_ls(order, profiles_yml=profiles_yml, report=report, deadline=deadline, cancellation=cancellation)
         if order.question.basis().digest != kept.basis.digest:
@@ -413,11 +380,11 @@ def _ask_in_turn(
         elif reason := _why_not_kept(said, kept):
             kept.give_up(reason)
         else:
-            kept.write(said.lines, is_pinned=said.is_pinned, names=said.names())
-        return said.lines, False
+            kept.write(said.content, is_pinned=said.is_pinned, names=said.names())
+        return said.content, False
 
 
-def _why_not_kept(said: Said, kept: KeptListings) -> str:
+def _why_not_kept(said: Said, kept: KeptAnswers) -> str:
     """Why no later parse could take the answer, in words; empty where one can."""
     if not said.is_pinned and kept.max_age is not None and kept.max_age < _SHORTEST_AGE:
         return (
@@ -441,12 +408,13 @@ def _sweep(folder: Path) -> None:
             work.sweep()
 
 
-def _as_request(order: LsOrder, kept: KeptListings) -> bytes:
+def _as_request(order: LsOrder, kept: KeptAnswers) -> bytes:
     """The order for a process that outlives this one. It holds the environment of dbt, and with it secrets."""
     # Its lease is held by a descriptor that the process inherits.
     dbt = replace(order.question.dbt, environment=None)
     order = replace(order, question=replace(order.question, dbt=dbt))
-    return pickle.dumps((order, kept.for_another_process(), settings.configured()))
+    # Without Airflow that process cannot reach other machines.
+    return pickle.dumps((order, replace(kept, remote=None), settings.configured()))
 
 
 def list_detached(request: bytes, cancellation: Cancellation) -> str:

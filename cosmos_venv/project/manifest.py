@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
@@ -26,10 +26,6 @@ from cosmos_venv.project.node_entry import Folders, NodeEntry, WrittenEntry, to_
 from cosmos_venv.project.selection import Definitions, SelectionGraph, evaluate, from_lists
 from cosmos_venv.project.selection.evaluate import Part
 
-if TYPE_CHECKING:
-    from cosmos_venv.project.selection.state_comparison import Comparison
-
-
 OLDEST_SCHEMA = 9
 """The manifest schema of dbt 1.5, the first whose entries are like today's."""
 
@@ -39,7 +35,7 @@ _VERSION = re.compile(r"/manifest/v(\d+)\.json$")
 _ENTRY = msgspec.json.Decoder(WrittenEntry)
 
 
-class _Metadata(msgspec.Struct):
+class _Metadata(msgspec.Struct, omit_defaults=True):
     dbt_schema_version: str = ""
     dbt_version: str | None = None
     project_name: str | None = None
@@ -49,7 +45,7 @@ class _Metadata(msgspec.Struct):
         return (self.dbt_version or "").startswith("2.")
 
 
-class _Manifest(msgspec.Struct):
+class _Manifest(msgspec.Struct, omit_defaults=True):
     nodes: dict[str, WrittenEntry]
     metadata: _Metadata = msgspec.field(default_factory=_Metadata)
     sources: dict[str, WrittenEntry] | None = None
@@ -87,6 +83,16 @@ _MANIFEST = msgspec.json.Decoder(_Manifest)
 _ENTRIES = msgspec.json.Decoder(_Entries)
 
 
+def pruned(content: bytes, where: str) -> bytes:
+    """The part of a manifest that is read: without macros, docs and SQL, a tenth of it.
+
+    :param content: the manifest as dbt has written it.
+    :param where: what errors call it.
+    :raises CosmosLoadDbtException: when it cannot be read as one.
+    """
+    return msgspec.json.encode(_decode(where, utf_8(content, where, way_out=_WAY_OUT)))
+
+
 class Manifest:
     """A ``manifest.json`` of dbt 1.5 or later.
 
@@ -97,9 +103,8 @@ class Manifest:
 
     def __init__(self, path: Path | str, content: bytes | None = None) -> None:
         self.path = path
-        self._bytes = utf_8(_read(Path(path)) if content is None else content, str(path), way_out=_WAY_OUT)
-        self._content = _decode(path, self._bytes)
-        self._comparison: Comparison | None = None
+        read = _read(Path(path)) if content is None else content
+        self._content = _decode(path, utf_8(read, str(path), way_out=_WAY_OUT))
         _refuse_old_schema(path, self._content.metadata.dbt_schema_version)
 
     @cached_property
@@ -130,20 +135,15 @@ class Manifest:
             raise _blaming(self.path, unique_id, error) from None
         return nodes
 
-    def compare_with(self, before: Path, *, now: Path) -> None:
-        """Let selections compare with another run: ``state:``, ``result:``, ``source_status:``.
-
-        :param before: folder with the artifacts of that run; read when a selection asks for it.
-        :param now: folder with the artifacts of this one.
-        """
-        from cosmos_venv.project.selection.state_comparison import Comparison
-
-        self._comparison = Comparison(before=before, content=self._bytes, now=now)
-
     @property
     def hooks(self) -> list[str]:
         """Unique ids of the hooks ``on-run-start`` and ``on-run-end`` of the project and its packages."""
         return hooks_among(self._content.nodes)
+
+    @property
+    def says_defaults(self) -> bool:
+        """Whether the manifest says which YAML selector is the default one: dbt 2 leaves that out."""
+        return not self._content.metadata.is_of_dbt_2
 
     @property
     def default_selector(self) -> str | None:
@@ -179,7 +179,7 @@ class Manifest:
         entries = self._entries
         if others := self._content.others():
             entries = {**entries, **without_disabled(_decoded_entries(self.path, others))}
-        return SelectionGraph(entries, project_name=self._content.metadata.project_name, comparison=self._comparison)
+        return SelectionGraph(entries, project_name=self._content.metadata.project_name)
 
     def _named(self, selector: str, indirect_selection: TestIndirectSelection) -> Part:
         entries = self._content.selectors or {}

@@ -29,7 +29,7 @@ _resource_type = cache(DbtResourceType)
 
 
 # Without gc: nothing that comes out of JSON leads back to where it is kept, so there is nothing to collect.
-class DependsOn(msgspec.Struct, gc=False):
+class DependsOn(msgspec.Struct, gc=False, omit_defaults=True):
     """The nodes that a node reads. Its macros are not of interest.
 
     :param nodes: their unique ids; None where dbt says none.
@@ -38,7 +38,7 @@ class DependsOn(msgspec.Struct, gc=False):
     nodes: list[str] | None = None
 
 
-class TestMetadata(msgspec.Struct, gc=False):
+class TestMetadata(msgspec.Struct, gc=False, omit_defaults=True):
     """The keys that a generic test has beyond others.
 
     :param name: name of the generic test, such as ``not_null``.
@@ -49,7 +49,7 @@ class TestMetadata(msgspec.Struct, gc=False):
     name: str = ""
 
 
-class Column(msgspec.Struct, gc=False):
+class Column(msgspec.Struct, gc=False, omit_defaults=True):
     """The key of a column that is read.
 
     :param description: a text for people; None where there is none.
@@ -62,7 +62,7 @@ _COLUMNS = msgspec.json.Decoder(dict[str, Column])
 _TEXT = msgspec.json.Decoder(str)
 
 
-class NodeEntry(msgspec.Struct, gc=False):
+class NodeEntry(msgspec.Struct, gc=False, omit_defaults=True):
     """The keys of an entry that are read; dbt writes many more, and each release some new ones.
 
     Either a ``WrittenEntry`` or a ``PlainEntry``, which differ in how they keep ``config``. Each key has dbt's name;

@@ -18,7 +18,7 @@ from cosmos_venv import settings
 from cosmos_venv.config import ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
 from cosmos_venv.config.execution import refuse_mode
 from cosmos_venv.config.run_params import RunParams
-from cosmos_venv.constants import SELECT_TASK_ID, ExecutionMode, LoadMode, TestBehavior, TestIndirectSelection
+from cosmos_venv.constants import SELECT_TASK_ID, ExecutionMode, TestBehavior, TestIndirectSelection
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.operators.parameters import OUTPUT_ONLY
 from cosmos_venv.rendering.task_arguments import OF_THE_PLAN, SETUP_OPERATOR_ARGS, PlanningSettings
@@ -255,8 +255,6 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
             "Use AFTER_EACH, AFTER_ALL or NONE": render.test_behavior is TestBehavior.BUILD,
             "RenderConfig.node_converters: dbt builds the nodes whatever tasks they become. Use ExecutionMode.LOCAL or "
             "VIRTUALENV": bool(render.node_converters),
-            "RenderConfig.load_method CUSTOM: read without dbt, a project may have tests that are not seen. Use "
-            "DBT_MANIFEST or DBT_LS": render.load_method is LoadMode.CUSTOM,
             f"ExecutionConfig.test_indirect_selection {self.execution.test_indirect_selection}: each test is named to "
             "dbt. Leave EAGER": self.execution.test_indirect_selection is not TestIndirectSelection.EAGER,
         }
@@ -297,8 +295,6 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
             "ExecutionMode.LOCAL or VIRTUALENV": self.execution.execution_mode is ExecutionMode.WATCHER,
             "RenderConfig.node_converters: what they make does not know which nodes a run has chosen. Drop one of the "
             "two": bool(self.render.node_converters),
-            "RenderConfig.load_method CUSTOM: read without dbt, a project may have tests that are not seen. Use "
-            "DBT_MANIFEST or DBT_LS": self.render.load_method is LoadMode.CUSTOM,
         }
         for what, is_given in refusals.items():
             if is_given:

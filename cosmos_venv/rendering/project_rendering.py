@@ -167,7 +167,7 @@ class _Rendering:
 
     def _project_hash(self, folder: Path) -> str | None:
         """The hash of the project, worked out once for all groups of a DAG file."""
-        from cosmos_venv.project.project_hash import project_hash
+        from cosmos_venv.project.fingerprint import project_hash
 
         request, shared = self.graph.request(), shared_by_import()
         shared = {} if shared is None else shared
@@ -189,11 +189,11 @@ class _Rendering:
         shared = shared_by_import()
         if shared is None:
             return self._loaded_plan()
-        from cosmos_venv.project.loaders import identity_of
+        from cosmos_venv.project.loaders import version_of
 
         others: dict[str, tuple[DbtGraph, Plan]] = shared.setdefault(__name__, {})
         # Before it is read: what is written anew meanwhile is merely loaded once more.
-        identity = identity_of(self.graph.request())
+        identity = version_of(self.graph.request(), only_files=True)
         key = self._sharing_key(identity or (self._version() if others else None))
         if key in others:
             graph, plan = others[key]

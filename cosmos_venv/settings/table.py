@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeVar, cast
 
-from cosmos_venv.files.read_limits import CONFIGURATION_FILE, MEBIBYTE
+from cosmos_venv.files.read_limits import MEBIBYTE
 
 T = TypeVar("T", bool, int, float, str)
 
@@ -72,11 +72,6 @@ artifact_max_bytes = own(
     1024 * MEBIBYTE,
     "Largest size, in bytes, of a manifest, another artifact of dbt, or a file with the output of dbt ls, in any "
     "place. The limit counts for the transferred and for the unpacked file. 0: no limit.",
-    least=0,
-)
-project_file_max_bytes = own(
-    CONFIGURATION_FILE.most,
-    "Largest size, in bytes, of a file of a project that is read without dbt (LoadMode.CUSTOM). 0: no limit.",
     least=0,
 )
 build_only_running_task = own(

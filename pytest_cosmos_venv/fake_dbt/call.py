@@ -182,7 +182,7 @@ class Call:
         wanted = self._work(project)
         form = self._invocation.last("--output", default="selector")
         keys = [key for value in self._invocation.all("--output-keys") for key in value.split()]
-        self._artifacts.write_manifest(project.name, self._adapter, project.nodes)
+        self._artifacts.write_manifest(project.name, self._adapter, [*project.nodes, *project.added])
         if not wanted:
             self._log.say("No nodes selected!", name="NoNodesSelected", level="warn")
         for node in sorted(wanted, key=lambda node: node.unique_id):

@@ -28,8 +28,8 @@ WITHOUT_EFFECT = {
     "ProfileConfig.profile_mapping": "read by methods of its own class",
     "ProfileConfig.profile_name": "read by methods of its own class",
     "ProjectConfig.models_relative_path": "read by validate_project: the folder must be there",
-    "ProjectConfig.seeds_relative_path": "read by LoadMode.CUSTOM; dbt goes by dbt_project.yml",
-    "ProjectConfig.snapshots_relative_path": "read by LoadMode.CUSTOM; dbt goes by dbt_project.yml",
+    "ProjectConfig.seeds_relative_path": "dbt goes by dbt_project.yml",
+    "ProjectConfig.snapshots_relative_path": "dbt goes by dbt_project.yml",
     "RenderConfig.airflow_vars_to_purge_dbt_yaml_selectors_cache": "selectors are read from the manifest each time",
     "RenderConfig.invocation_mode": "dbt ls always runs as a process; the value allows dbt_executable_path",
 }

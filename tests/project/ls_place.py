@@ -20,12 +20,20 @@ from cosmos_venv.config import ProfileConfig, ProjectConfig, RenderConfig
 from cosmos_venv.project.graph import DbtGraph
 
 DATA = Path(__file__).parent.parent / "data" / "rendering-project"
-SAY = f"cat '{DATA / 'dbt_ls.jsonl'}'"
+NODES = 32
+
+
+def writing(manifest: Path) -> str:
+    """The command of a dbt that writes this manifest."""
+    return f'mkdir -p "$DBT_TARGET_PATH"; cp \'{manifest}\' "$DBT_TARGET_PATH/manifest.json"'
+
+
+SAY = writing(DATA / "manifest.json")
 DEADLINE = 60.0
 
 
 class Place:
-    """A project, a dbt that lists its recorded nodes and notes each call, and a cache of their own."""
+    """A project, a dbt that writes its recorded manifest and notes each call, and a cache of their own."""
 
     def __init__(self, folder: Path) -> None:
         self.project = Path(shutil.copytree(DATA, folder / "project"))

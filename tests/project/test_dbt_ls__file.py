@@ -1,4 +1,4 @@
-"""A file of what dbt ls has said: its nodes, what is selected of them, and what is said of files that are none."""
+"""A file of what dbt ls has said: its nodes, and what is said of files that are none."""
 
 from __future__ import annotations
 
@@ -12,18 +12,13 @@ import pytest
 from cosmos_venv.config import ProjectConfig, RenderConfig
 from cosmos_venv.constants import LoadMode
 from cosmos_venv.exceptions import CosmosLoadDbtException
-from cosmos_venv.project.dbt_ls import LsFile
+from cosmos_venv.project.dbt_ls import nodes_of_file
 from cosmos_venv.project.graph import DbtGraph
 from cosmos_venv.project.manifest import Manifest
 from cosmos_venv.project.node_entry import Folders
 
 PROJECT = Path(__file__).parent.parent / "data" / "rendering-project"
 FOLDERS = Folders(project=PROJECT, root_package="harbor_ops")
-
-
-@pytest.fixture
-def listed() -> LsFile:
-    return LsFile(path=PROJECT / "dbt_ls.jsonl", folders=FOLDERS)
 
 
 def graph(path: Path | None, project: Path = PROJECT, **render: Any) -> DbtGraph:
@@ -45,51 +40,20 @@ def test_the_nodes_are_those_of_the_manifest_and_no_dbt_is_needed() -> None:
     assert made.tests_per_model["seed.harbor_ops.raw_ports"]
 
 
-@pytest.mark.parametrize(
-    ("select", "exclude"),
-    [
-        (["port_calls"], []),
-        (["staging"], []),
-        (["+fleet_summary"], ["raw_vessels"]),
-        (["tag:geo", "1+voyages"], []),
-        (["@stg_ports"], []),
-        (["models/staging"], []),
-        (["path:models/marts,config.materialized:table"], []),
-        (["source:tracking.positions+"], []),
-        (["source:tracking", "exposure:*"], []),
-        (["resource_type:test"], ["port_calls"]),
-        ([], ["+voyages"]),
-        (["package:harbor_ops"], ["*_ports"]),
-        (["file:stg_ports.sql"], []),
-    ],
-)
-def test_a_selection_comes_to_what_it_comes_to_in_the_manifest(
-    listed: LsFile, select: list[str], exclude: list[str]
-) -> None:
-    by_manifest = Manifest(PROJECT / "manifest.json").selected(select, exclude, None)
-
-    found = listed.selected(select, exclude)
-
-    assert found
-    assert found == by_manifest & listed.nodes().keys()
-
-
-def of_model(folder: Path, **more: Any) -> LsFile:
-    """A file of one model, with what each line must say, and more."""
-    line = {"name": "a", "unique_id": "model.shop.a", "resource_type": "model", "original_file_path": "models/a.sql"}
-    path = folder / "ls.jsonl"
-    path.write_text(json.dumps({**line, **more}))
-    return LsFile(path=path, folders=FOLDERS)
-
-
 def test_a_file_without_edges_is_refused_and_no_dag_without_order(tmp_path: Path) -> None:
+    line = {"name": "a", "unique_id": "model.shop.a", "resource_type": "model", "original_file_path": "models/a.sql"}
+    (tmp_path / "ls.jsonl").write_text(json.dumps(line))
+
     with pytest.raises(CosmosLoadDbtException, match=r"does not say depends_on .*--output-keys name .*depends_on"):
-        of_model(tmp_path).nodes()
+        nodes_of_file(tmp_path / "ls.jsonl", FOLDERS)
 
 
-def test_a_selector_is_refused_and_not_ignored() -> None:
-    with pytest.raises(CosmosLoadDbtException, match=r"selector='only_marts' does not go with LoadMode\.DBT_LS_FILE"):
-        graph(PROJECT / "dbt_ls.jsonl", selector="only_marts").load()
+@pytest.mark.parametrize("name", ["select", "exclude", "selector"])
+def test_a_selection_is_refused_and_not_ignored(name: str) -> None:
+    given: dict[str, Any] = {name: "marts" if name == "selector" else ["marts"]}
+
+    with pytest.raises(CosmosLoadDbtException, match=rf"{name}=.* does not go with LoadMode\.DBT_LS_FILE: .* `dbt ls`"):
+        graph(PROJECT / "dbt_ls.jsonl", **given).load()
 
 
 def test_the_mode_needs_a_file() -> None:
@@ -134,4 +98,4 @@ def test_a_file_that_holds_no_nodes_is_named_with_fault_and_way_out(tmp_path: Pa
     path.write_bytes(content)
 
     with pytest.raises(CosmosLoadDbtException, match=words):
-        LsFile(path=path, folders=FOLDERS).nodes()
+        nodes_of_file(path, FOLDERS)

@@ -16,7 +16,7 @@ from cosmos_venv.config import ProfileConfig
 from cosmos_venv.constants import LoadMode
 from cosmos_venv.exceptions import CosmosConfigException, CosmosLoadDbtException
 from cosmos_venv.profiles import PostgresUserPasswordProfileMapping
-from tests.project.ls_place import DEADLINE, SAY, Place, loading, until
+from tests.project.ls_place import DEADLINE, NODES, SAY, Place, loading, until
 from tests.waiting import wait_until
 
 A_WHILE = 2 * DEADLINE
@@ -79,14 +79,14 @@ def test_a_dbt_ls_that_takes_too_long_is_told_and_the_next_parse_finds_its_answe
     made = place.load(seconds=A_WHILE)
 
     assert told.value.__cause__ is None
-    assert (made.load_method, len(made.nodes)) == (LoadMode.DBT_LS_CACHE, 31)
+    assert (made.load_method, len(made.nodes)) == (LoadMode.DBT_LS_CACHE, NODES)
     assert place.calls == 1
 
 
 def test_an_answer_that_comes_in_time_is_that_of_this_parse(place: Place) -> None:
     made = place.load(seconds=A_WHILE)
 
-    assert (made.load_method, len(made.nodes)) == (LoadMode.DBT_LS, 31)
+    assert (made.load_method, len(made.nodes)) == (LoadMode.DBT_LS, NODES)
     assert made.loaded_version is not None
     assert place.load(seconds=A_WHILE).load_method is LoadMode.DBT_LS_CACHE
     assert place.calls == 1
@@ -143,7 +143,7 @@ def test_a_failure_is_told_by_the_next_parses_and_tried_again_after_a_minute(pla
     (failure,) = (place.cache / "dbt-ls-detached-v1").glob("*.failed")
     os.utime(failure, (time.time() - 61,) * 2)
     place.let_dbt(SAY)
-    assert len(place.load(seconds=A_WHILE).nodes) == 31
+    assert len(place.load(seconds=A_WHILE).nodes) == NODES
 
 
 def test_a_process_that_was_killed_is_followed_by_another_and_leaves_no_dbt(place: Place, gate: Gate) -> None:
@@ -157,7 +157,7 @@ def test_a_process_that_was_killed_is_followed_by_another_and_leaves_no_dbt(plac
     with pytest.raises(CosmosLoadDbtException, match="The process"):
         place.load(seconds=A_WHILE)
 
-    assert len(place.load(seconds=A_WHILE).nodes) == 31
+    assert len(place.load(seconds=A_WHILE).nodes) == NODES
 
 
 @pytest.mark.long

@@ -12,10 +12,11 @@ import pytest
 
 from cosmos_venv.config import ProjectConfig, RenderConfig
 from cosmos_venv.constants import InvocationMode, LoadMode
-from cosmos_venv.exceptions import CosmosLoadDbtException
+from cosmos_venv.exceptions import CosmosConfigException, CosmosLoadDbtException
 from cosmos_venv.project.graph import DbtGraph
 from tests.installed import environment_of
 from tests.kit import harbor_profile
+from tests.project.ls_place import SAY
 
 DATA = Path(__file__).parent.parent / "data" / "rendering-project"
 MANIFEST = DATA / "manifest.json"
@@ -37,10 +38,10 @@ def loaded(project: ProjectConfig, render: RenderConfig | None = None, **more: A
 
 @pytest.fixture
 def fake_dbt(tmp_path: Path) -> Path:
-    """A dbt that lists the project's recorded nodes, with dbt's log around them."""
+    """A dbt that writes the project's recorded manifest."""
     script = tmp_path / "bin" / "dbt"
     script.parent.mkdir()
-    script.write_text(f"#!/bin/sh\necho '07:56:14  Running with dbt=1.11.16'\ncat '{DATA / 'dbt_ls.jsonl'}'\n")
+    script.write_text(f"#!/bin/sh\necho '07:56:14  Running with dbt=1.11.16'\n{SAY}\n")
     script.chmod(0o755)
     return script
 
@@ -74,11 +75,26 @@ def test_without_a_manifest_dbt_lists_the_nodes(
     )
 
     assert made.load_method is LoadMode.DBT_LS
-    assert set(by_manifest.nodes) - set(made.nodes) == {"analysis.harbor_ops.busiest_port"}
-    assert {key: set(tests) for key, tests in made.tests_per_model.items()} == {
-        key: set(tests) for key, tests in by_manifest.tests_per_model.items()
-    }
+    assert made.nodes == by_manifest.nodes
+    assert made.tests_per_model == by_manifest.tests_per_model
     assert "manifest" in log.text
+
+
+@pytest.mark.parametrize("method", [LoadMode.CUSTOM, LoadMode.DBT_LS])
+def test_custom_is_dbt_ls_with_a_warning(fake_dbt: Path, method: LoadMode, log: pytest.LogCaptureFixture) -> None:
+    made = loaded(ProjectConfig(DATA), parsing_with(fake_dbt, load_method=method, select=["raw_ports"]))
+
+    assert made.load_method in (LoadMode.DBT_LS, LoadMode.DBT_LS_CACHE)
+    assert list(made.filtered_nodes) == SEED_AND_ITS_TEST
+    assert ("LoadMode.CUSTOM means LoadMode.DBT_LS" in log.text) is (method is LoadMode.CUSTOM)
+
+
+@pytest.mark.parametrize("method", [LoadMode.CUSTOM, LoadMode.AUTOMATIC])
+def test_without_a_dbt_there_is_no_dag_but_the_ways_out(tmp_path: Path, method: LoadMode) -> None:
+    nowhere = tmp_path / "nowhere" / "dbt"
+
+    with pytest.raises(CosmosConfigException, match=rf"{nowhere}.*ExecutionMode\.VIRTUALENV.*LoadMode\.DBT_MANIFEST"):
+        loaded(ProjectConfig(DATA), parsing_with(nowhere, load_method=method))
 
 
 def test_what_dbt_would_select_is_selected_from_a_manifest() -> None:
@@ -93,18 +109,16 @@ def test_what_dbt_would_select_is_selected_from_a_manifest() -> None:
     "way",
     [
         pytest.param({"load_method": LoadMode.DBT_MANIFEST}, id="manifest"),
-        pytest.param({"load_method": LoadMode.DBT_LS_FILE, "dbt_ls_path": DATA / "dbt_ls.jsonl"}, id="file"),
-        pytest.param({"load_method": LoadMode.CUSTOM}, id="custom"),
+        pytest.param({"load_method": LoadMode.DBT_LS}, id="ls"),
     ],
 )
 @pytest.mark.parametrize("exclude", ["resource_type:test", "not_null_raw_ports_port_id"], ids=["all", "by-name"])
 @pytest.mark.parametrize("is_kept", [False, True], ids=["as-dbt", "as-cosmos"])
-@pytest.mark.filterwarnings("ignore:LoadMode.CUSTOM:DeprecationWarning")
 def test_a_node_whose_tests_are_all_excluded_has_none_unless_the_setting_keeps_them(
-    way: dict[str, Any], exclude: str, is_kept: bool, monkeypatch: pytest.MonkeyPatch
+    way: dict[str, Any], exclude: str, is_kept: bool, fake_dbt: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRFLOW__COSMOS_VENV__KEEP_EXCLUDED_TESTS", str(is_kept))
-    excluding = RenderConfig(select=["raw_ports"], exclude=[exclude], **way)
+    excluding = parsing_with(fake_dbt, select=["raw_ports"], exclude=[exclude], **way)
     made = loaded(ProjectConfig(DATA, manifest_path=MANIFEST), excluding)
 
     seed, *tests = SEED_AND_ITS_TEST
@@ -192,7 +206,6 @@ def vendored(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("method", [LoadMode.DBT_MANIFEST, LoadMode.DBT_LS, LoadMode.DBT_LS_FILE, LoadMode.CUSTOM])
-@pytest.mark.filterwarnings("ignore:LoadMode.CUSTOM")
 def test_a_variable_of_the_configuration_alone_may_name_the_packages_folder(
     vendored: Path, fake_dbt: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: LoadMode
 ) -> None:

@@ -15,27 +15,19 @@ from cosmos_venv.exceptions import CosmosLoadDbtException
 from cosmos_venv.project.graph import DbtGraph
 from tests.installed import environment_of
 from tests.kit import harbor_profile
-from tests.project.ls_place import DATA, SAY, Place
+from tests.project.ls_place import DATA, Place, writing
 
 MANIFEST = DATA / "manifest.json"
-SAID = (DATA / "dbt_ls.jsonl").read_text().splitlines()
-# A dbt that lists the recorded nodes for `fqn:*`, and nothing for any other selection.
-OBEY = f"case \"$*\" in *'--select fqn:* source:*'*) {SAY};; *--select*|*--exclude*|*--selector*) ;; *) {SAY};; esac"
 WAYS = [
     pytest.param(LoadMode.DBT_MANIFEST, id="manifest"),
-    pytest.param(LoadMode.DBT_LS_FILE, id="file"),
-    pytest.param(LoadMode.CUSTOM, id="custom", marks=pytest.mark.filterwarnings("ignore:LoadMode.CUSTOM")),
     pytest.param(LoadMode.DBT_LS, id="ls"),
 ]
 
 
 def loading(place: Place, method: LoadMode, **render: Any) -> DbtGraph:
-    place.let_dbt(OBEY)
     return DbtGraph(
         project=ProjectConfig(place.project, manifest_path=MANIFEST),
-        render_config=RenderConfig(
-            load_method=method, dbt_ls_path=DATA / "dbt_ls.jsonl", dbt_executable_path=place.dbt, **render
-        ),
+        render_config=RenderConfig(load_method=method, dbt_executable_path=place.dbt, **render),
         profile_config=harbor_profile(place.project),
     )
 
@@ -71,7 +63,7 @@ def test_an_empty_selection_is_refused_with_the_nodes_there_are_and_the_nearest_
         assert shown in str(caught.value)
         assert "RenderConfig(allow_empty_selection=True)" in str(caught.value)
 
-    assert read_by_each_mode.calls == (2 if method is LoadMode.DBT_LS else 0)
+    assert read_by_each_mode.calls == (1 if method is LoadMode.DBT_LS else 0)
 
 
 @pytest.mark.parametrize("method", WAYS)
@@ -102,37 +94,19 @@ def test_tags_sources_and_folders_are_near_too(item: str, near: str, place: Plac
         graph.load()
 
 
-def test_the_whole_project_is_known_where_dbt_has_selected(place: Place) -> None:
-    """dbt takes nodes that are not selected for those that are: the words of tasks are made with all nodes in mind."""
-    graph = loading(place, LoadMode.DBT_LS, exclude=["raw_ports"], allow_empty_selection=True)
-
-    for _ in range(2):
-        graph.load()
-
-    assert (len(graph.nodes), graph.filtered_nodes, place.calls) == (len(SAID), {}, 2)
-
-
-@pytest.mark.parametrize(("default", "calls"), [("true", 2), ("\"{{ target.name == 'dev' }}\"", 2), (None, 1)])
-def test_a_default_selector_is_a_selection(default: str | None, calls: int, place: Place) -> None:
-    selector = "selectors: [{name: usual, %sdefinition: {method: tag, value: nightly}}]"
-    place.write("selectors.yml", selector % (f"default: {default}, " if default else ""))
-    graph = loading(place, LoadMode.DBT_LS)
-
-    graph.load()
-
-    assert (len(graph.nodes), place.calls) == (len(SAID), calls)
-
-
 def test_an_empty_default_selector_is_named(place: Place) -> None:
+    manifest = json.loads(MANIFEST.read_text())
+    nightly = {"name": "usual", "default": True, "definition": {"method": "tag", "value": "nightly"}}
+    place.write("usual.json", json.dumps({**manifest, "selectors": {"usual": nightly}}))
     place.write("selectors.yml", "selectors: [{name: usual, default: true, definition: {method: tag, value: nightly}}]")
     graph = loading(place, LoadMode.DBT_LS)
-    place.let_dbt(f"case \"$*\" in *'--select fqn:* source:*'*) {SAY};; esac")
+    place.let_dbt(writing(place.project / "usual.json"))
 
     with pytest.raises(CosmosLoadDbtException, match="so the default selector 'usual' counts"):
         graph.load()
 
 
-@pytest.mark.parametrize("method", WAYS[:3])
+@pytest.mark.parametrize("method", WAYS)
 def test_an_item_that_fits_nothing_beside_others_is_a_warning(
     method: LoadMode, read_by_each_mode: Place, log: pytest.LogCaptureFixture
 ) -> None:
@@ -162,33 +136,47 @@ def real(release: str, project: Path, **render: Any) -> DbtGraph:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(("release", "level", "says_unfit"), [("dbt111", "none", True), ("dbt2", "off", False)])
-def test_a_real_dbt_is_asked_for_the_whole_project_and_a_silent_one_is_an_error(
+@pytest.mark.parametrize(("release", "level"), [("dbt111", "none"), ("dbt2", "off")])
+def test_a_real_dbt_is_asked_once_whatever_is_selected_and_a_silent_one_says_as_much(
     release: str,
     level: str,
-    says_unfit: bool,
     dbt_project: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     log: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / "cache"))
-    for _ in range(2):
-        with pytest.raises(CosmosLoadDbtException, match=r"selects none of the \d+ nodes .*'stagin'.*mean staging"):
-            real(release, dbt_project, select=["stagin"]).load()
+    monkeypatch.setenv("DBT_LOG_LEVEL", level)
+    with pytest.raises(CosmosLoadDbtException, match=r"selects none of the \d+ nodes .*'stagin'.*mean staging"):
+        real(release, dbt_project, select=["stagin"]).load()
+    excluding = real(release, dbt_project, exclude=["stagin"])
+    excluding.load()
+    assert unfit(log) == ["stagin", "stagin"]
+    assert excluding.load_method is LoadMode.DBT_LS_CACHE
+
     (dbt_project / "selectors.yml").write_text(
         "selectors: [{name: usual, default: true, definition: {method: tag, value: nigthly}}]"
     )
     with pytest.raises(CosmosLoadDbtException, match="the default selector 'usual' counts"):
         real(release, dbt_project).load()
-    (dbt_project / "selectors.yml").unlink()
+    assert real(release, dbt_project, select=["staging"], allow_empty_selection=True).load() is None
 
-    log.clear()
-    for _ in range(2):
-        real(release, dbt_project, exclude=["stagin"]).load()
-    assert unfit(log) == ["stagin"] * 2 * says_unfit
 
-    monkeypatch.setenv("DBT_LOG_LEVEL", level)
-    for selection in ({}, {"select": ["staging"], "allow_empty_selection": True}):
-        with pytest.raises(CosmosLoadDbtException, match=f"has no nodes.* Take DBT_LOG_LEVEL={level} away"):
-            real(release, dbt_project, **selection).load()
+@pytest.mark.long
+@pytest.mark.parametrize("release", ["dbt111", "dbt2"])
+def test_a_selector_that_was_written_anew_counts_at_once(
+    release: str, dbt_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """dbt 1 keeps the selectors of the parse before where it parses in part; dbt 2 does not say which config counts."""
+    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / "cache"))
+    found = []
+    for item in ("fqn, value: mart", "fqn, value: staging", "config.materialized, value: seed"):
+        (dbt_project / "selectors.yml").write_text(f"selectors: [{{name: some, definition: {{method: {item}}}}}]")
+        graph = real(release, dbt_project, selector="some", allow_empty_selection=True)
+        graph.load()
+        found.append({each.split(".")[0]: each for each in graph.filtered_nodes})
+
+    assert [*found[0].values()] == ["model.harbor.mart"]
+    assert found[0] != found[1]
+    assert "seed" in found[2]
+    assert "model" not in found[2]

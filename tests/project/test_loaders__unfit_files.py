@@ -22,7 +22,7 @@ DEEP = '{"a":' * 100_000 + "1" + "}" * 100_000
 MANIFEST, LS_FILE = "manifest.json", "dbt_ls.jsonl"
 OF_PIPE, OF_DEVICE = "it is a named pipe, and no file that has an end", "it is a device, and no file that has an end"
 
-pytestmark = [pytest.mark.timeout(60), pytest.mark.filterwarnings("ignore:LoadMode.CUSTOM:DeprecationWarning")]
+pytestmark = pytest.mark.timeout(60)
 
 
 @pytest.fixture
@@ -61,43 +61,6 @@ def device(path: Path) -> None:
 
 def text(content: str) -> Callable[[Path], object]:
     return lambda path: path.write_text(content)
-
-
-CUSTOM = [
-    ("models/odd.sql", pipe, f"odd.sql cannot be read: {OF_PIPE}"),
-    ("models/odd.sql", device, f"odd.sql cannot be read: {OF_DEVICE}"),
-    (
-        "models/odd.sql",
-        text("-" * 3_000),
-        "odd.sql cannot be read: it has 3,000 bytes, more than [cosmos_venv] project_",
-    ),
-    ("models/odd.sql", text("{{ " + "(" * 2_900), "odd.sql: it is nested too deeply"),
-    ("models/odd.sql", text("{{ config(a='a'|center(10**18)) }}"), None),
-    ("models/odd.sql", text("{{ config(a=9**9**9, b='a' * 10 ** 18, c=[1] * 9999999999999) }}"), None),
-    ("models/odd.py", text("def model(dbt, session):\n    return " + "-" * 2_900 + "1"), "odd.py"),
-    ("models/odd.yml", pipe, f"odd.yml cannot be read: {OF_PIPE}"),
-    ("models/odd.yml", device, f"odd.yml cannot be read: {OF_DEVICE}"),
-    ("models/odd", lambda path: path.symlink_to("."), None),
-    ("seeds/odd.csv", pipe, None),
-    ("dbt_project.yml", pipe, f"dbt_project.yml cannot be read: {OF_PIPE}"),
-]
-
-
-@pytest.mark.parametrize(("name", "make", "words"), CUSTOM)
-def test_of_a_projects_files(
-    project: Path, name: str, make: Callable[[Path], object], words: str | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__PROJECT_FILE_MAX_BYTES", "2999")
-    nodes = len(load(project, LoadMode.CUSTOM).nodes)
-    (project / name).unlink(missing_ok=True)
-    make(project / name)
-
-    if words is None:
-        assert len(load(project, LoadMode.CUSTOM).nodes) == nodes + name.endswith((".sql", ".csv"))
-        return
-    with pytest.raises(CosmosLoadDbtException, match=re.escape(words)) as refused:
-        load(project, LoadMode.CUSTOM)
-    assert str(refused.value).startswith(str(project))
 
 
 @pytest.mark.parametrize(("method", "name"), [(LoadMode.DBT_MANIFEST, MANIFEST), (LoadMode.DBT_LS_FILE, LS_FILE)])

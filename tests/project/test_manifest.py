@@ -9,8 +9,9 @@ import pytest
 
 from cosmos_venv.constants import DbtResourceType
 from cosmos_venv.exceptions import CosmosLoadDbtException
-from cosmos_venv.project.dbt_ls import parse_dbt_ls_output
-from cosmos_venv.project.manifest import Manifest
+from cosmos_venv.project.dbt_ls import nodes_of_file
+from cosmos_venv.project.manifest import Manifest, pruned
+from cosmos_venv.project.node_entry import Folders
 from tests.project.manifests import entry, write_manifest
 
 PROJECT = Path(__file__).parent.parent / "data" / "rendering-project"
@@ -18,13 +19,24 @@ PROJECT = Path(__file__).parent.parent / "data" / "rendering-project"
 
 def test_a_manifest_and_dbt_ls_of_one_project_give_the_same_nodes_but_for_analyses() -> None:
     from_manifest = Manifest(PROJECT / "manifest.json").nodes(project_path=PROJECT)
-    from_ls = parse_dbt_ls_output(
-        (PROJECT / "dbt_ls.jsonl").read_text().splitlines(), project_path=PROJECT, root_package="harbor_ops"
-    )
+    from_ls = nodes_of_file(PROJECT / "dbt_ls.jsonl", Folders(project=PROJECT, root_package="harbor_ops"))
 
     assert from_manifest.keys() - from_ls.keys() == {"analysis.harbor_ops.busiest_port"}
     assert {unique_id: from_manifest[unique_id] for unique_id in from_ls} == from_ls
     assert len(from_ls) == 31
+
+
+def test_a_pruned_manifest_has_the_same_nodes_and_selections_and_no_sql() -> None:
+    content = (PROJECT / "manifest.json").read_bytes()
+    whole, kept = Manifest("whole", content), pruned(content, "whole")
+
+    part = Manifest("part", kept)
+
+    assert part.nodes(project_path=PROJECT) == whole.nodes(project_path=PROJECT)
+    for select, selector in ((["+tag:geo"], None), (["exposure:*"], None), ([], "only_marts")):
+        assert part.selected(select, ["fleet_summary"], selector) == whole.selected(select, ["fleet_summary"], selector)
+    assert b"raw_code" not in kept
+    assert len(kept) < len(content)
 
 
 def test_unit_tests_and_analyses_are_read() -> None:

@@ -27,7 +27,7 @@ WORDS = (
     "resource_type:model", "fqn:shop.staging", "shop",
     "voyages", "package:orders", "config.materialized:view", "stg_orders,tag:nightly", "check", "stg",
 )  # fmt: skip
-LOADS = (*["dbt_manifest"] * 6, *["dbt_ls"] * 6, *["dbt_ls_file"] * 5, "custom")
+LOADS = (*["dbt_manifest"] * 6, *["dbt_ls"] * 6, *["dbt_ls_file"] * 5)
 PROFILE = {"shop": {"target": "dev", "outputs": {"dev": {"type": "duckdb", "path": ":memory:"}}}}
 
 
@@ -117,11 +117,9 @@ def drawn_projects(draw: st.DrawFn, *, with_spaces: bool = True) -> DrawnProject
             files[f"dbt_packages/{package}/models/versions.yml"] = yaml.safe_dump({"version": 2, "models": [described]})
             left_out.append(f"package:{package}")  # two models of one name would have tasks of one id
     load = draw(st.sampled_from(LOADS))
-    # A file of dbt ls is selected when it is written, or when it is read.
-    is_listed = load == "dbt_ls_file" and draw(st.booleans())
-    selection = draw(_selection(files, left_out, LISTS if load in ("custom", "dbt_ls_file") and not is_listed else ANY))
-    batches = ["none"] if load == "custom" else BATCHES  # CUSTOM refuses batches
-    render = draw(_render(batches, with_selection={} if is_listed else selection))
+    is_listed = load == "dbt_ls_file"  # which is selected when it is written
+    selection = draw(_selection(files, left_out, ANY))
+    render = draw(_render(BATCHES, with_selection={} if is_listed else selection))
     indirect = "eager" if render["test_behavior"] == "after_all" else draw(st.sampled_from(INDIRECT))
     named = [*models, *sources, *(table for tables in sources.values() for table in tables)]
     odd = {

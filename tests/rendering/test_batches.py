@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cosmos_venv.config import RenderConfig
-from cosmos_venv.constants import BatchBy, DbtResourceType, LoadMode, SeedRenderingBehavior, TestBehavior
+from cosmos_venv.constants import BatchBy, DbtResourceType, SeedRenderingBehavior, TestBehavior
 from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
 from cosmos_venv.project.node import DbtNode
 from cosmos_venv.rendering.batches import batches_of
@@ -293,8 +293,6 @@ def test_another_word_is_refused_with_those_that_there_are() -> None:
 
 
 def test_combinations_that_cannot_be_are_refused() -> None:
-    with pytest.raises(CosmosValueError, match="batch_by does not go with load_method CUSTOM"):
-        RenderConfig(batch_by=BatchBy.WAVE, load_method=LoadMode.CUSTOM)
     with pytest.raises(CosmosValueError, match="batch_by does not go with a node converter for tests"):
         RenderConfig(batch_by=BatchBy.WAVE, node_converters={DbtResourceType.TEST: print})
 

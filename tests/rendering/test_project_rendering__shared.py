@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import logging
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -99,28 +98,18 @@ def test_groups_that_are_configured_alike_are_loaded_and_planned_once(import_fil
     assert {task.vars["a"] for task in module.dag.tasks if getattr(task, "vars", None)} == {1}
 
 
-def rewritten_unseen(manifest: Path) -> None:
-    """Change the text of a manifest so that size, time and inode do not tell."""
-    was = manifest.stat()
-    manifest.write_text(manifest.read_text().replace("port_calls", "port_halls"))
-    os.utime(manifest, ns=(was.st_atime_ns, was.st_mtime_ns))
-
-
 def test_groups_that_select_apart_read_one_manifest(import_file: Import, loads: Loads) -> None:
     staging, marts = (
         f"{{'render_config': RenderConfig(select=['path:models/{each}'])}}" for each in ("staging", "marts")
     )
-    rewrite = "__import__(REWRITE, fromlist=['x']).rewritten_unseen(project / 'manifest.json')".replace(
-        "REWRITE", repr(__name__)
-    )
-
-    module = import_file(f"({staging} if number == 0 else {rewrite} or {marts} for number in range(2))")
+    module = import_file(f"[{staging}, {marts}]")
 
     assert (loads.loaded, loads.shared) == (2, 0)
     one, other = module.groups
     assert "model.harbor_ops.stg_ports" in one.dbt_graph.filtered_nodes.keys() - other.dbt_graph.filtered_nodes.keys()
     assert "model.harbor_ops.port_calls" in other.dbt_graph.filtered_nodes.keys() - one.dbt_graph.filtered_nodes.keys()
-    assert one.dbt_graph.nodes.keys() == other.dbt_graph.nodes.keys()
+    unselected = "analysis.harbor_ops.busiest_port"
+    assert one.dbt_graph.nodes[unselected] is other.dbt_graph.nodes[unselected]
 
 
 @pytest.mark.skipif(not DAGS_HAVE_VERSIONS, reason="Airflow 2 has no versions of DAGs")
@@ -137,10 +126,11 @@ def test_groups_of_one_project_work_out_its_hash_once(import_file: Import) -> No
 
 
 def test_a_manifest_that_is_written_anew_between_two_groups_is_read_anew(import_file: Import, loads: Loads) -> None:
-    import_file("[each for each in ({}, {}) if (project / 'manifest.json').touch() is None]")
-    assert (loads.loaded, loads.shared) == (1, 1), "it is written before the first group"
-
     import_file("((project / 'manifest.json').touch() or {} for _ in range(2))")
+    assert (loads.loaded, loads.shared) == (1, 1), "its content is the same"
+
+    change = "manifest.write_text(manifest.read_text() + ' ')"
+    import_file(f"({change} and {{}} for _ in range(2))", first="manifest = project / 'manifest.json'")
     assert (loads.loaded, loads.shared) == (3, 1)
 
 
@@ -185,6 +175,27 @@ def test_a_listing_is_shared_until_it_is_written_anew(import_file: Import, loads
         ["model.harbor_ops.one"],
         ["model.harbor_ops.another"],
     ]
+
+
+def test_thirty_groups_with_thirty_selections_start_dbt_once(
+    import_file: Import, loads: Loads, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "place").mkdir()
+    place = Place(tmp_path / "place")
+    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(place.cache))
+    selecting = (
+        f"RenderConfig(load_method='dbt_ls', dbt_executable_path={str(place.dbt)!r},"
+        " select=[f'{number % 6}+port_calls'], exclude=[f'stg_{number}'])"
+    )
+    first = f"place = Path({str(place.project)!r})"
+
+    module = import_file(
+        f"({{'project_config': ProjectConfig(place), 'render_config': {selecting}}} for number in range(30))",
+        first=first,
+    )
+
+    assert (loads.loaded, loads.shared, place.calls) == (30, 0, 1)
+    assert all("model.harbor_ops.port_calls" in group.tasks_map for group in module.groups)
 
 
 def test_an_answer_of_dbt_is_shared_while_it_holds(

@@ -13,11 +13,10 @@ from typing import Protocol
 
 import pytest
 
-from cosmos_venv import DbtDag, DbtTaskGroup, ProjectConfig, RenderConfig
+from cosmos_venv import DbtDag, DbtTaskGroup, ProjectConfig
 from cosmos_venv.compat import DAG
-from cosmos_venv.constants import LoadMode
 from pytest_cosmos_venv import AirflowHome
-from tests.kit import harbor_profile
+from tests.kit import harbor_profile, written_manifest
 from tests.rendering.serialised_dags import to_dict
 
 START = datetime(2026, 1, 1, tzinfo=timezone.utc)
@@ -37,9 +36,8 @@ def make_dag(dbt_project: Path) -> MakeDag:
             dag_id="harbor",
             start_date=START,
             schedule=None,
-            project_config=ProjectConfig(dbt_project),
+            project_config=ProjectConfig(dbt_project, manifest_path=written_manifest(dbt_project)),
             profile_config=harbor_profile(dbt_project),
-            render_config=RenderConfig(load_method=LoadMode.CUSTOM),
             doc_md=doc_md,
         )
 
@@ -96,9 +94,8 @@ def test_groups_of_one_project_say_it_once(dbt_project: Path) -> None:
         for group_id in ("one", "other"):
             DbtTaskGroup(
                 group_id,
-                project_config=ProjectConfig(dbt_project),
+                project_config=ProjectConfig(dbt_project, manifest_path=written_manifest(dbt_project)),
                 profile_config=harbor_profile(dbt_project),
-                render_config=RenderConfig(load_method=LoadMode.CUSTOM),
             )
 
     assert HASH.fullmatch(str(dag.doc_md))
@@ -107,16 +104,15 @@ def test_groups_of_one_project_say_it_once(dbt_project: Path) -> None:
 DAG_FILE = """
 # An airflow dag.
 from datetime import datetime, timezone
-from cosmos_venv import DbtDag, ProfileConfig, ProjectConfig, RenderConfig
+from cosmos_venv import DbtDag, ProfileConfig, ProjectConfig
 
 PROJECT = {project!r}
 dag = DbtDag(
     dag_id="harbor",
     schedule=None,
     start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),
-    project_config=ProjectConfig(PROJECT),
+    project_config=ProjectConfig(PROJECT, manifest_path=PROJECT + "/target/manifest.json"),
     profile_config=ProfileConfig("harbor", "dev", profiles_yml_filepath=PROJECT + "/profiles.yml"),
-    render_config=RenderConfig(load_method="custom"),
 )
 """
 
@@ -126,6 +122,7 @@ def test_airflow_counts_a_version_for_each_change_and_none_without(
     cosmos_airflow_home: AirflowHome, dbt_project: Path
 ) -> None:
     """A version that no run has used is replaced, so each version is used."""
+    written_manifest(dbt_project)
     cosmos_airflow_home.add_dag_file("harbor.py", DAG_FILE.format(project=str(dbt_project)))
 
     def versions() -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import warnings
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -100,8 +99,6 @@ def judge_words(project: DrawnProject, asked: AskedDbt, folder: Path) -> Judged:
     }
     if project.indirect == "eager":  # else some tests do not run
         compared["all tests"] = ([], [*{*_of(shown.built, TESTS)}], [*{*_of(ran, TESTS)}])
-    if project.load == "custom":  # this load mode makes ids of tests of its own
-        compared = {each: (words, _of(plan, BUILT), _of(dbt, BUILT)) for each, (words, plan, dbt) in compared.items()}
     wrong = {
         name: {"words": words, "plan": sorted(plan), "dbt": sorted(dbt)}
         for name, (words, plan, dbt) in compared.items()
@@ -150,26 +147,22 @@ def _dag(project: DrawnProject, asked: AskedDbt, folder: Path) -> DbtDag:
         if not lines or lines[0].startswith(ERROR):
             raise ProjectRefused(f"The file of dbt ls would hold no node: {lines}")
         listing.write_text("\n".join(lines), encoding="utf-8")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of LoadMode.CUSTOM
-        return DbtDag(
-            dag_id="shop",
-            project_config=ProjectConfig(
-                folder, manifest_path=folder / "target" / "manifest.json", install_dbt_deps=False
-            ),
-            render_config=RenderConfig(
-                load_method=LoadMode(project.load),
-                dbt_ls_path=listing if project.load == "dbt_ls_file" else None,
-                dbt_executable_path=asked.executable if project.load == "dbt_ls" else None,
-                allow_empty_selection=True,
-                **project.render,
-            ),
-            execution_config=ExecutionConfig(
-                test_indirect_selection=TestIndirectSelection(project.indirect),
-                invocation_mode=InvocationMode.SUBPROCESS,
-            ),
-            profile_config=ProfileConfig("shop", "dev", profiles_yml_filepath=folder / "profiles.yml"),
-        )
+    return DbtDag(
+        dag_id="shop",
+        project_config=ProjectConfig(folder, manifest_path=folder / "target" / "manifest.json", install_dbt_deps=False),
+        render_config=RenderConfig(
+            load_method=LoadMode(project.load),
+            dbt_ls_path=listing if project.load == "dbt_ls_file" else None,
+            dbt_executable_path=asked.executable if project.load == "dbt_ls" else None,
+            allow_empty_selection=True,
+            **project.render,
+        ),
+        execution_config=ExecutionConfig(
+            test_indirect_selection=TestIndirectSelection(project.indirect),
+            invocation_mode=InvocationMode.SUBPROCESS,
+        ),
+        profile_config=ProfileConfig("shop", "dev", profiles_yml_filepath=folder / "profiles.yml"),
+    )
 
 
 def _shown(dag: DbtDag, indirect: str) -> Shown:

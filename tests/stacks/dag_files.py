@@ -131,7 +131,6 @@ CASES = (
         )
         for mode in MODES
         for load in LOADS
-        if (mode, load) != ("watcher", "custom")  # refused: not all tests of the project may be known
     ),
     *(
         Case(
@@ -175,9 +174,7 @@ CASES = (
     ),
 )
 ASYNC_CASES = tuple(
-    Case(name=f"airflow_async-{load}", load=load, mode="airflow_async", render=WITHOUT_TESTS)
-    for load in LOADS
-    if load != "custom"  # refused, as in WATCHER
+    Case(name=f"airflow_async-{load}", load=load, mode="airflow_async", render=WITHOUT_TESTS) for load in LOADS
 )
 
 

@@ -255,7 +255,7 @@ def run():
         profile_config=ProfileConfig("harbor", "dev", profiles_yml_filepath=project / "profiles.yml"),
         execution_config=ExecutionConfig(dbt_executable_path={dbt!r}, invocation_mode=InvocationMode.SUBPROCESS),
         render_config=RenderConfig(
-            load_method=LoadMode.CUSTOM,
+            load_method=LoadMode.DBT_LS,
             select=["path:seeds"],
             seed_rendering_behavior=SeedRenderingBehavior.WHEN_SEED_CHANGES,
             test_behavior=TestBehavior.NONE,

@@ -19,7 +19,6 @@ from airflow.timetables.interval import CronDataIntervalTimetable
 from cosmos_venv import DbtDag, ExecutionConfig, ExecutionMode, LoadMode, ProfileConfig, ProjectConfig, RenderConfig
 from cosmos_venv.compat import DAG, AirflowException
 from cosmos_venv.constants import InvocationMode, TestBehavior
-from cosmos_venv.exceptions import CosmosLoadDbtException
 from cosmos_venv.operators import local, virtualenv
 from pytest_cosmos_venv import DagOutcome, RunDag
 from tests.installed import DBT, ROOT, needs_dbt
@@ -163,8 +162,6 @@ def microbatch_model(shop: Shop, _: DagOutcome) -> None:
 def function(shop: Shop, outcome: DagOutcome) -> None:
     assert order(outcome).index("plus_tax_function") < order(outcome).index("orders.run")
     assert shop.rows("select gross from orders where id = 1") == [(12,)]
-    with pytest.raises(CosmosLoadDbtException, match=r"orders.sql, line 1: function\(\) names .* dbt ls or manifest"):
-        shop.dag(load_method=LoadMode.CUSTOM)
 
 
 def seed_and_snapshot(shop: Shop, outcome: DagOutcome) -> None:

@@ -12,13 +12,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from fnmatch import translate
 from functools import cached_property
 from itertools import accumulate, chain, compress, pairwise
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from cosmos_venv.project.node_entry import NodeEntry
-
-if TYPE_CHECKING:
-    from cosmos_venv.project.selection.state_comparison import Comparison
-
 
 _TESTS = ("test", "unit_test")
 # To index the names takes as long as so many looks through all of them.
@@ -281,7 +277,6 @@ class SelectionGraph:
 
     :param entries: every node of the manifest that is not disabled, by unique id, in the project's order.
     :param project_name: the root project's name in dbt.
-    :param comparison: tells how nodes differ from those of another run; None where there is none.
     """
 
     def __init__(
@@ -289,11 +284,9 @@ class SelectionGraph:
         entries: Mapping[str, NodeEntry],
         *,
         project_name: str | None = None,
-        comparison: Comparison | None = None,
     ) -> None:
         self.entries = entries
         self.project_name = project_name
-        self.comparison = comparison
         self._labelled: dict[Labels, dict[str, list[str]]] = {}
 
     def labelled(self, labels: Labels) -> dict[str, list[str]]:

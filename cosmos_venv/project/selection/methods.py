@@ -276,20 +276,13 @@ def _compare_versions(left: str | float, right: str | float) -> int:
     return (numbers[0] > numbers[1]) - (numbers[0] < numbers[1])
 
 
-def _by_comparison(name: str) -> Callable[[SelectionGraph, Criterion], Iterable[str]]:
-    """A finder that compares with another run."""
-
-    def find_compared(graph: SelectionGraph, criterion: Criterion) -> Iterable[str]:
-        if graph.comparison is None:
-            raise CosmosValueError(
-                f"{criterion.method} compares with the artifacts of another run, and none are given. Name their folder "
-                "as DBT_STATE in ProjectConfig.env_vars. Or let dbt select when a task runs: an operator of your own "
-                'with this item as select, and state="last_success" or a folder (docs/reference/operators.md).'
-            )
-        found: Iterable[str] = getattr(graph.comparison, name)(graph.entries, criterion.value)
-        return found
-
-    return find_compared
+def _refuse_comparison(_: SelectionGraph, criterion: Criterion) -> Iterable[str]:
+    raise CosmosValueError(
+        f"{criterion.method} compares with the artifacts of another run, which only dbt does. Load with "
+        "LoadMode.DBT_LS and name the folder of that run as DBT_STATE in ProjectConfig.env_vars. Or let dbt select "
+        'when a task runs: an operator of your own with this item as select, and state="last_success" or a folder '
+        "(docs/reference/operators.md)."
+    )
 
 
 _FINDERS: dict[str, Callable[[SelectionGraph, Criterion], Iterable[str]]] = {
@@ -303,12 +296,12 @@ _FINDERS: dict[str, Callable[[SelectionGraph, Criterion], Iterable[str]]] = {
     "package": _find_package,
     "path": _find_path,
     "resource_type": _find_resource_type,
-    "result": _by_comparison("result"),
+    "result": _refuse_comparison,
     "saved_query": _by_name("saved_query"),
     "semantic_model": _by_name("semantic_model"),
     "source": _find_source,
-    "source_status": _by_comparison("source_status"),
-    "state": _by_comparison("state"),
+    "source_status": _refuse_comparison,
+    "state": _refuse_comparison,
     "tag": _by_label(_tags),
     "test_name": _by_label(_test_names),
     "test_type": _find_test_type,

@@ -7,11 +7,13 @@ import signal
 import subprocess
 import sys
 from functools import partial
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from pytest_cosmos_venv.conformance.adapter import DagPlan
 from pytest_cosmos_venv.conformance.cosmos_layout import plain_dag
+from tests.kit import written_manifest
 
 from .dags import MutantOfDags, saying, without
 from .mutant import Mutant, with_names
@@ -39,12 +41,14 @@ class ListsByTheManagedDbt(MutantOfDags):
 
 
 class ReadsTheFilesUnlessToldOtherwise(MutantOfDags):
-    """Parses a project's files itself where nothing is said of how it is loaded: that is the fastest."""
+    """Reads the project's files itself where nothing is said of how it is loaded: that is the fastest."""
 
     kills = "LOAD-007"
 
     def replan(self, plan: DagPlan) -> DagPlan:
-        return plan if "load_method" in plan.render else saying(plan, render={"load_method": "custom"})
+        if "load_method" in plan.render or "manifest_path" in plan.project:
+            return plan
+        return saying(plan, project={"manifest_path": str(written_manifest(Path(plan.project["dbt_project_path"])))})
 
 
 class ListsBesideTheParse(MutantOfDags):

@@ -25,12 +25,11 @@ def test_a_dag_for_another_database_runs_on_duckdb(
     mapping = cosmos_implementation.module("profiles").PostgresUserPasswordProfileMapping
     dag = cosmos_implementation.module().DbtDag(
         dag_id="fleet",
-        project_config=config.ProjectConfig(project.path),
+        project_config=config.ProjectConfig(project.path, manifest_path=project.manifest()),
         profile_config=config.ProfileConfig(
             profile_name="fleet", target_name="prod", profile_mapping=mapping("warehouse", {"schema": "public"})
         ),
         execution_config=config.ExecutionConfig(execution_mode=constants.ExecutionMode(mode)),
-        render_config=config.RenderConfig(load_method=constants.LoadMode.CUSTOM),
         start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),
         schedule=None,
     )

@@ -18,7 +18,7 @@ from pytest_cosmos_venv import RECORD_VARIABLE, Contender, CosmosRace, RaceFailu
 from pytest_cosmos_venv.environments.virtualenv_dirs import PLACES_VARIABLE
 from pytest_cosmos_venv.errors import ToolkitMisuse
 from pytest_cosmos_venv.throwaway import throwaway_folder
-from tests.kit import harbor_profile, operator_arguments
+from tests.kit import harbor_profile, operator_arguments, written_manifest
 
 pytest_plugins = ["pytester"]
 
@@ -35,12 +35,12 @@ def production() -> Iterator[Path]:
         yield folder / "environments"
 
 
-def make_dag(project: Path, directory: Path | str, load: LoadMode = LoadMode.CUSTOM) -> DbtDag:
+def make_dag(project: Path, directory: Path | str, load: LoadMode = LoadMode.DBT_MANIFEST) -> DbtDag:
     return DbtDag(
         dag_id="shop",
         schedule=None,
         start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),
-        project_config=ProjectConfig(project),
+        project_config=ProjectConfig(project, manifest_path=written_manifest(project)),
         profile_config=harbor_profile(project),
         execution_config=ExecutionConfig(execution_mode=ExecutionMode.VIRTUALENV, virtualenv_dir=directory),
         render_config=RenderConfig(load_method=load),

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.installed import install_from_wheels
+from tests.kit import written_manifest
 
 PROJECT = {
     "dbt_project.yml": """
@@ -60,6 +61,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Path:
         file = folder / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(dedent(text), encoding="utf-8")
+    written_manifest(folder)
     return folder
 
 

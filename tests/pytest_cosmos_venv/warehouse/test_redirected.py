@@ -22,13 +22,12 @@ def production_dag(implementation: Implementation, project: Path, **execution: A
     mapping = implementation.module("profiles").PostgresUserPasswordProfileMapping
     return implementation.module().DbtDag(
         dag_id="fleet",
-        project_config=config.ProjectConfig(project),
+        project_config=config.ProjectConfig(project, manifest_path=project / "target" / "manifest.json"),
         profile_config=config.ProfileConfig(
             profile_name="production", target_name="prod", profile_mapping=mapping("warehouse", {"schema": "public"})
         ),
         execution_config=config.ExecutionConfig(**execution),
         render_config=config.RenderConfig(
-            load_method=implementation.module("constants").LoadMode.CUSTOM,
             exclude=["tag:postgres"],
             select=["+by_port"],
         ),

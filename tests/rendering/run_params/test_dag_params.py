@@ -11,7 +11,7 @@ import pytest
 from cosmos_venv import DbtDag, DbtTaskGroup
 from cosmos_venv.compat import DAG
 from cosmos_venv.config import ExecutionConfig, RenderConfig
-from cosmos_venv.constants import DbtResourceType, ExecutionMode, LoadMode
+from cosmos_venv.constants import DbtResourceType, ExecutionMode
 from cosmos_venv.exceptions import CosmosValueError
 from tests.rendering.recorded_project import RECORDED, copy_of_project, manifest_arguments
 
@@ -99,9 +99,8 @@ def test_a_users_own_trigger_rule_stays(project: Path, where: str) -> None:
             {"render_config": RenderConfig(node_converters={DbtResourceType.MODEL: print})},
             "RenderConfig.node_converters: ",
         ),
-        ({"render_config": RenderConfig(load_method=LoadMode.CUSTOM)}, "load_method CUSTOM: .* Use DBT_MANIFEST"),
     ],
-    ids=["watcher", "converters", "custom"],
+    ids=["watcher", "converters"],
 )
 def test_what_would_run_whatever_is_chosen_is_refused(project: Path, more: dict[str, Any], words: str) -> None:
     with pytest.raises(CosmosValueError, match=f"run_params does not go with .*{words}"):

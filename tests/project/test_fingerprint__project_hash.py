@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cosmos_venv.project.project_hash import project_hash
+from cosmos_venv.project.fingerprint import project_hash
 
 
 @pytest.mark.parametrize(
