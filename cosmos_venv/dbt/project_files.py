@@ -24,11 +24,9 @@ from functools import cached_property
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
 from cosmos_venv.files.os_errors import reason_of
-from cosmos_venv.files.read_limits import UnfitFileError, decoded, read_file
+from cosmos_venv.files.read_limits import UnfitFileError, read_file
 from cosmos_venv.files.yaml_files import load_yaml, scalars
 
 if TYPE_CHECKING:
@@ -39,9 +37,6 @@ _NAME = "env_var"
 _CALL = re.compile(rb"""\benv_var\b(?:\s*\(\s*['"]([^'"]+)['"]\s*[,)])?""")
 _ROUNDS = 5_000  # some milliseconds, which every parse pays
 _YAML = (".yml", ".yaml")
-_NOT_NOTED = ("dbt_project.yml", "selectors.yml", "packages.yml", "dependencies.yml", "profiles.yml")
-# dbt keeps these keys of dbt_project.yml as they are, and renders them as SQL when it parses or runs.
-_RENDERED_LATER = ("on-run-start", "on-run-end", "pre-hook", "post-hook", "query-comment")
 
 
 @dataclass(frozen=True)
@@ -50,12 +45,10 @@ class ComputedName:
 
     :param file: as it was given to ``env_vars_in``.
     :param line: its number, from 1.
-    :param is_noted: whether dbt notes what is read there.
     """
 
     file: str
     line: int
-    is_noted: bool
 
     def __str__(self) -> str:
         return f"{self.file}, line {self.line}"
@@ -92,11 +85,6 @@ class EnvVars:
         computed = (replace(each, file=f"{folder}/{each.file}") for each in self.computed)
         return EnvVars(self.names, tuple(computed))
 
-    @property
-    def unnoted(self) -> ComputedName | None:
-        """The first name that is not known before or after dbt has run; None where there is none."""
-        return next((each for each in self.computed if not each.is_noted), None)
-
 
 def env_vars_in(content: bytes, file: str) -> EnvVars:
     """The variables that a file asks for.
@@ -117,18 +105,6 @@ def env_vars_in(content: bytes, file: str) -> EnvVars:
     )
 
 
-def noted_by_dbt(parse_file: bytes) -> frozenset[str] | None:
-    """Names of the variables that dbt has read while it parsed; None where the file does not say.
-
-    :param parse_file: content of a ``partial_parse.msgpack``.
-    """
-    try:
-        noted = decoded(parse_file, msgspec.msgpack.Decoder(_Noted).decode).env_vars
-    except ValueError:
-        return None
-    return frozenset(noted)
-
-
 def veiled(env: Mapping[str, str], names: Iterable[str]) -> str:
     """A text that differs where the values of these variables do; empty where none of them is set.
 
@@ -143,33 +119,20 @@ def veiled(env: Mapping[str, str], names: Iterable[str]) -> str:
     return hashlib.pbkdf2_hmac("sha256", text, b"cosmos-venv", _ROUNDS).hex() if values else ""
 
 
-class _Noted(msgspec.Struct):
-    env_vars: dict[str, msgspec.Raw]
-
-
 def _calls_in_yaml(file: str, texts: Sequence[Scalar]) -> Iterator[str | ComputedName]:
     """YAML first: in a text in single quotes dbt's Jinja has each of its own quotes doubled, ``env_var(''NAME'')``."""
     for scalar in texts:
-        yield from _calls_in(scalar.text, file, first_line=scalar.line, is_noted=_is_noted(file, scalar.keys))
+        yield from _calls_in(scalar.text, file, first_line=scalar.line)
 
 
-def _is_noted(file: str, keys: tuple[str, ...]) -> bool:
-    if file == "dbt_project.yml":
-        return any(key.lstrip("+").replace("_", "-") in _RENDERED_LATER for key in keys)
-    if file in _NOT_NOTED:
-        return False
-    # dbt ls tells the description of a node, and not those of columns.
-    return keys[-1:] != ("description",) or "columns" in keys
-
-
-def _calls_in(text: str, file: str, *, first_line: int = 1, is_noted: bool = True) -> Iterator[str | ComputedName]:
+def _calls_in(text: str, file: str, *, first_line: int = 1) -> Iterator[str | ComputedName]:
     """The calls in a text with Jinja: a name that is written out, or where one is computed."""
     if not (_NAME in text and ("{{" in text or "{%" in text)):
         return
     import jinja2  # costs nothing where every name is written out
 
     def computed(line: int) -> ComputedName:
-        return ComputedName(file, first_line + line - 1, is_noted)
+        return ComputedName(file, first_line + line - 1)
 
     try:
         lexed = list(jinja2.Environment(autoescape=True).lex(text))

@@ -21,12 +21,11 @@ from cosmos_venv.config.validation import is_template
 from cosmos_venv.constants import ExecutionMode
 from cosmos_venv.dbt.command import vars_flags, vars_text
 from cosmos_venv.dbt.installation import identity_of
-from cosmos_venv.dbt.partial_parse import PARTIAL_PARSE_FILE, ParsedProject
+from cosmos_venv.dbt.partial_parse import ParsedProject
 from cosmos_venv.dbt.project_files import (
     LOCK_FILE,
     EnvVars,
     local_package,
-    noted_by_dbt,
     read_dbt_project,
     read_package_files,
 )
@@ -42,7 +41,6 @@ from cosmos_venv.project.fingerprint import DbtInstallation, LsQuestion, Tree, f
 from cosmos_venv.project.load_request import LoadRequest
 
 if TYPE_CHECKING:
-    from cosmos_venv.dbt.native.engine import Engine
     from cosmos_venv.dbt.packages import ProjectPackages
 
 logger = logging.getLogger(__name__)
@@ -197,18 +195,12 @@ class Said:
 
     :param content: the pruned manifest, or the lines of ``dbt ls`` with a selection.
     :param is_pinned: whether it would say so tomorrow too: no packages were installed but those that a lock file pins.
-    :param noted: names of the environment variables that it has read while it parsed; None: it does not note them.
     :param of_packages: the environment variables that the packages which were installed ask for.
     """
 
     content: bytes
     is_pinned: bool
-    noted: frozenset[str] | None = None
     of_packages: EnvVars = field(default_factory=EnvVars)
-
-    def names(self) -> frozenset[str]:
-        """The names of all variables that are known to have been read."""
-        return self.of_packages.names | (self.noted or frozenset())
 
 
 def run_dbt_ls(
@@ -258,7 +250,6 @@ def run_dbt_ls(
         return Said(
             content=_content(question, lines, artifacts),
             is_pinned=not has_deps or is_pinned(project_dir, place / LOCK_FILE),
-            noted=_noted(artifacts, place),
             of_packages=of_packages,
         )
 
@@ -276,25 +267,6 @@ def _content(question: LsQuestion, lines: list[str], artifacts: Artifacts) -> by
             "dbt_executable_path, or load a manifest with LoadMode.DBT_MANIFEST."
         )
     return pruned(manifest, f"the manifest that dbt ls has written for {question.project_dir}")
-
-
-def _noted(artifacts: Artifacts, place: Path) -> frozenset[str] | None:
-    try:
-        content = artifacts.content(PARTIAL_PARSE_FILE)
-        # dbt leaves the file that it was offered where nothing has changed, and dbt 2, which may stand behind a script,
-        # does not look at it.
-        if content is None and _engine_that_ran(artifacts).keeps_parse_file:
-            content = (place / "target" / PARTIAL_PARSE_FILE).read_bytes()
-    except OSError:
-        return None
-    return None if content is None else noted_by_dbt(content)
-
-
-def _engine_that_ran(artifacts: Artifacts) -> Engine:
-    """The engine that has written the manifest; where none was written, the one of which less can be known."""
-    from cosmos_venv.dbt.native.engine import NATIVE, engine_of_manifest
-
-    return engine_of_manifest(artifacts.content("manifest.json") or b"") or NATIVE
 
 
 def _asked_by_packages(project_dir: Path, place: Path, env: Mapping[str, str]) -> EnvVars:

@@ -179,14 +179,11 @@ class Basis:
 
     :param digest: differs where one of these differs: 64 hex digits.
     :param names: the environment variables whose values count in it.
-    :param computed: file and line where Jinja computes the name of a further environment variable, which dbt records
-        when it runs. Empty: there is none.
     :param unknown: why nobody can tell what the answer depends on, in words; empty where that is known.
     """
 
     digest: str
     names: frozenset[str]
-    computed: str = ""
     unknown: str = ""
 
 
@@ -249,15 +246,13 @@ class LsQuestion:
             self.airflow_variables,
             self._state(trees),
         ]
-        computed = [(f"{self.profile_shown}, line {each.line}", each) for each in of_profile.computed]
+        computed = [f"{self.profile_shown}, line {each.line}" for each in of_profile.computed]
         for tree, one in zip(trees, found, strict=True):
-            computed += [(f"{tree.folder}/{each}", each) for each in one.variables.computed if each.file not in _APART]
+            computed += [f"{tree.folder}/{each}" for each in one.variables.computed if each.file not in _APART]
         return Basis(
             digest=hashlib.sha256(json.dumps(matters).encode()).hexdigest(),
             names=names,
-            computed=next((where for where, each in computed if each.is_noted), ""),
-            unknown=(packages.why_unknown if self.has_deps else "")
-            or next((computes_a_name(where) for where, each in computed if not each.is_noted), ""),
+            unknown=(packages.why_unknown if self.has_deps else "") or next(map(computes_a_name, computed), ""),
         )
 
     def _profile_now(self) -> str:

@@ -1,8 +1,8 @@
 """Answers of dbt: those kept on this machine or, where a setting says so, where other machines find them too.
 
 An answer is the pruned manifest of a project, or the lines of ``dbt ls`` with a selection. It is kept under the digest
-of all that is known before dbt runs, and of the values of those variables which dbt was seen to read. The set of their
-names is kept beside it and only grows.
+of all that is known before dbt runs, and of the values of the variables that installed packages ask for. The set of
+their names is kept beside it and only grows.
 
 Of several processes that need the same answer, one runs dbt and the others wait. Where Airflow limits the time of an
 import, dbt is run by a process that outlives it, and the next import finds the answer.
@@ -125,7 +125,7 @@ class KeptAnswers:
 
         :param content: what is read of dbt's answer.
         :param is_pinned: whether the answer counts however old it is.
-        :param names: the environment variables that are known to have been read.
+        :param names: the environment variables that installed packages ask for.
         """
         self._note(names - self.basis.names)
         head = _Head() if is_pinned or self.max_age is None else _Head(until=time.time() + self.max_age)
@@ -160,7 +160,7 @@ class KeptAnswers:
 
     @property
     def _key(self) -> str:
-        """The name of the answer for the values that the variables have now which dbt was seen to read."""
+        """The name of the answer for the values that the variables of packages have now."""
         names = _names(self.files.read(self._names_file))
         if not names:
             return self.basis.digest
@@ -380,7 +380,7 @@ def _ask_in_turn(
         elif reason := _why_not_kept(said, kept):
             kept.give_up(reason)
         else:
-            kept.write(said.content, is_pinned=said.is_pinned, names=said.names())
+            kept.write(said.content, is_pinned=said.is_pinned, names=said.of_packages.names)
         return said.content, False
 
 
@@ -391,12 +391,7 @@ def _why_not_kept(said: Said, kept: KeptAnswers) -> str:
             "no package-lock.yml that fits pins its packages, and [cosmos_venv] packages_max_age is "
             f"{kept.max_age:.0f} s"
         )
-    if (unnoted := said.of_packages.unnoted) is not None:
-        return computes_a_name(f"the package file {unnoted}")
-    computed = kept.basis.computed or next((f"the package file {each}" for each in said.of_packages.computed), "")
-    if not computed or said.noted is not None:
-        return ""
-    return f"{computes_a_name(computed)}, and this dbt does not note which it reads"
+    return next((computes_a_name(f"the package file {each}") for each in said.of_packages.computed), "")
 
 
 def _sweep(folder: Path) -> None:

@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 
 from cosmos_venv import compat
-from cosmos_venv.dbt.project_files import noted_by_dbt
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.operators.queries import sql_store
 from cosmos_venv.operators.run.journal import read_tries
@@ -74,7 +73,6 @@ OF_TEXTS: dict[str, Callable[[str], object]] = {
 }
 OF_CONTENTS: dict[str, Callable[[bytes], object]] = {
     "copy of a remote file": Copy.unpacked,
-    "variables of a parse file": noted_by_dbt,
 }
 
 

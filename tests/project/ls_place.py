@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
 from cosmos_venv.config import ProfileConfig, ProjectConfig, RenderConfig
@@ -81,12 +80,6 @@ class Place:
         with seconds_left(seconds):
             made.load()
         return made
-
-    def let_dbt_note(self, *names: str) -> None:
-        """Let dbt leave a parse file in which these environment variables are noted, as read while it parsed."""
-        noted = self.cache.parent / "noted.msgpack"
-        noted.write_bytes(msgspec.msgpack.encode({"env_vars": dict.fromkeys(names, "")}))
-        self.let_dbt(f'mkdir -p "$DBT_TARGET_PATH"; cp \'{noted}\' "$DBT_TARGET_PATH/partial_parse.msgpack"; {SAY}')
 
 
 @contextmanager

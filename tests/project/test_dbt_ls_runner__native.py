@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -34,32 +33,3 @@ def test_a_parse_file_is_offered_to_dbt_1_alone(release: str, is_offered: bool, 
         order = order_of(request, question)
 
     assert (order.parsed is not None) is is_offered
-
-
-@pytest.mark.long
-@pytest.mark.parametrize(("release", "port", "kept"), [("dbt111", "PORT", True), ("dbt2", "BERTH", False)])
-def test_a_parse_file_of_dbt_1_says_nothing_of_what_dbt_2_has_read_behind_a_script(
-    release: str, port: str, kept: bool, dbt_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A file that is offered stays where dbt 1 has found nothing changed, and where dbt 2 has not looked at it."""
-    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / "cache"))
-    model = dbt_project / "models" / "berths.sql"
-    model.write_text("{{ config(tags=[env_var('PORT_' ~ 'dev')]) }} select 1 as id")
-    monkeypatch.setenv("PORT_dev", "north")
-    dbt_1 = str(environment_of("dbt111") / "bin" / "dbt")
-    subprocess.run([dbt_1, "--quiet", "parse", "--profiles-dir", str(dbt_project)], cwd=dbt_project, check=True)
-    model.write_text(f"{{{{ config(tags=[env_var('{port}_' ~ 'dev')]) }}}} select 1 as id")
-    script = tmp_path / "dbt"
-    script.write_text(f"#!/bin/sh\nexec '{environment_of(release)}/bin/dbt' \"$@\"\n")
-    script.chmod(0o755)
-
-    tags, versions = [], []
-    for value in ("north", "south"):
-        monkeypatch.setenv(f"{port}_dev", value)
-        loaded = graph(dbt_project, script)
-        loaded.load()
-        tags += loaded.nodes["model.harbor.berths"].tags
-        versions.append(loaded.loaded_version)
-
-    assert tags == ["north", "south"]
-    assert [version is not None for version in versions] == [kept, kept]

@@ -122,45 +122,9 @@ def test_a_variable_that_the_project_names_counts(place: Place, monkeypatch: pyt
     assert place.calls == 2
 
 
-def test_a_variable_with_a_computed_name_counts_as_dbt_notes_it(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    place.write("macros/port.sql", "{% macro port() %}{{ env_var('PORT_' ~ target.name) }}{% endmacro %}")
-    place.let_dbt_note("PORT_dev")
-    calls = []
-    for name, value in (("PORT_dev", "1"), ("PORT_prod", "1"), ("PORT_dev", "2"), ("PORT_dev", "1")):
-        monkeypatch.setenv(name, value)
-        version = place.load().loaded_version
-        calls.append(place.calls)
-        assert version is not None
-
-    assert calls == [1, 1, 2, 2]
-
-
-def test_a_variable_that_only_an_installed_package_reads_counts_as_dbt_notes_it(
-    place: Place, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    place.let_dbt_note("ELEMENTARY")
-    for value in ("1", "1", "2"):
-        monkeypatch.setenv("ELEMENTARY", value)
-        place.load()
-
-    assert place.calls == 2
-
-
-def test_which_variables_are_read_may_depend_on_another_one(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = []
-    for harbor, north in (("NORTH", "1"), ("SOUTH", "1"), ("SOUTH", "2"), ("NORTH", "2"), ("NORTH", "1")):
-        monkeypatch.setenv("HARBOR", harbor)
-        monkeypatch.setenv("NORTH", north)
-        place.let_dbt_note("HARBOR", harbor)
-        place.load()
-        calls.append(place.calls)
-
-    assert calls == [1, 2, 3, 4, 5]  # each name that was ever read counts from then on
-
-
 UNTOLD = {
-    "dbt notes nothing": ("macros/a.sql", "\n{{ env_var(name) }}", "line 2, .* this dbt does not note"),
-    "dbt notes nothing there": ("dbt_project.yml", "\nvars: {a: '{{ env_var(x) }}'}", r"line \d+, computes the name"),
+    "a macro": ("macros/a.sql", "\n{{ env_var(name) }}", "line 2, computes the name"),
+    "the project file": ("dbt_project.yml", "\nvars: {a: '{{ env_var(x) }}'}", r"line \d+, computes the name"),
     "a description": ("models/a.yml", "models:\n- {description: '{{ env_var(x) }}'}", "line 2, computes the name"),
     "a local package": ("packages.yml", "packages:\n- local: '{{ var(x) }}'", "line 2, computes the path"),
 }
@@ -170,8 +134,6 @@ UNTOLD = {
 def test_where_nobody_can_tell_what_counts_nothing_is_kept_and_the_file_and_line_are_told(
     place: Place, log: pytest.LogCaptureFixture, file: str, text: str, words: str
 ) -> None:
-    if file != "macros/a.sql":
-        place.let_dbt_note("PORT")
     (place.project / file).parent.mkdir(exist_ok=True)
     with (place.project / file).open("a") as opened:
         opened.write(text)
@@ -187,10 +149,8 @@ def test_where_nobody_can_tell_what_counts_nothing_is_kept_and_the_file_and_line
 def test_no_value_of_a_variable_is_found_in_what_is_kept(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     with (place.project / "profiles.yml").open("a") as text:
         text.write("\n# {{ env_var('DBT_ENV_SECRET_TOKEN') }}\n")
-    place.let_dbt_note("PORT")
     for value in ("s3cret-one", "s3cret-two"):
         monkeypatch.setenv("DBT_ENV_SECRET_TOKEN", value)
-        monkeypatch.setenv("PORT", value)
         place.load()
 
     kept = [path for path in place.cache.rglob("*") if path.is_file()]
