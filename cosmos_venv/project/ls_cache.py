@@ -39,6 +39,7 @@ from cosmos_venv.remote.download_cache import NotSigned, RemoteError
 
 if TYPE_CHECKING:
     from cosmos_venv.processes.cancellation import Cancellation
+    from cosmos_venv.project.variable_answers import VariableAnswers
     from cosmos_venv.remote.object_store import RemoteFolder
 
 
@@ -83,7 +84,7 @@ class KeptAnswers:
     env: Mapping[str, str] = field(repr=False)
     files: FileCache
     max_age: float | None
-    remote: RemoteFolder | None = None
+    remote: RemoteFolder | VariableAnswers | None = None
     patience: float = PATIENCE
 
     @property
@@ -190,7 +191,7 @@ class KeptAnswers:
         except RemoteError as error:
             self._warn(error)
 
-    def _elsewhere(self, remote: RemoteFolder, key: str) -> bytes | None:
+    def _elsewhere(self, remote: RemoteFolder | VariableAnswers, key: str) -> bytes | None:
         try:
             return remote.read(f"{key}{_SUFFIX}", seconds=self.patience, limit=settings.limit("artifact_max_bytes"))
         except NotSigned as error:
@@ -204,7 +205,8 @@ class KeptAnswers:
             warn_of_others(folder)
 
     def _warn(self, error: RemoteError) -> None:
-        logger.warning("[cosmos] remote_cache_dir %s is of no use now: %s.", self.remote, error)
+        what = "[cosmos] remote_cache_dir " if settings.remote_cache_dir else ""
+        logger.warning("%s%s is of no use now: %s.", what, self.remote, error)
         self.remote = None
 
 
@@ -256,11 +258,21 @@ def kept_answers(question: LsQuestion) -> tuple[KeptAnswers | None, str]:
         env=question.env,
         files=files,
         max_age=settings.packages_max_age if question.has_deps else None,
-        remote=caches.remote_listings(),
+        remote=caches.remote_listings() or _variable_of(question),
         patience=min(PATIENCE, resolve.seconds_for_a_parse() or PATIENCE),
     )
     reason = kept.given_up
     return (None, reason) if reason else (kept, "")
+
+
+def _variable_of(question: LsQuestion) -> VariableAnswers | None:
+    """The Variable in which machines share the answer to a question; None where no setting says so."""
+    if not settings.share_answers_in_variables:
+        return None
+    from cosmos_venv.project.variable_answers import VariableAnswers  # it brings Airflow along
+
+    matters = [question.project_dir.name, question.profile_flags, question.arguments]
+    return VariableAnswers(name=f"cosmos_venv_answer_{hashlib.sha256(json.dumps(matters).encode()).hexdigest()[:32]}")
 
 
 @dataclass(frozen=True, kw_only=True)

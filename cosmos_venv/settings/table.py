@@ -65,6 +65,11 @@ remote_cache_dir = of_cosmos(
 remote_cache_dir_conn_id = of_cosmos(
     "", "The Airflow connection for remote_cache_dir. Empty: the default connection of its storage."
 )
+share_answers_in_variables = own(
+    False,
+    "Whether machines share answers of dbt ls by Airflow Variables, one for a project, where remote_cache_dir is not "
+    "set. An answer of more than 1 MiB, compressed, is not shared.",
+)
 enable_cache_partial_parse = of_cosmos(
     True, "Whether dbt's partial_parse.msgpack is kept, so that the next command parses less."
 )

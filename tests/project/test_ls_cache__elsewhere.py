@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import secrets
 import shutil
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import pytest
 from cosmos_venv.constants import LoadMode
 from cosmos_venv.exceptions import CosmosLoadDbtException
 from pytest_cosmos_venv import Variables
-from tests.project.ls_place import NODES, Place
+from tests.project.ls_place import DATA, NODES, Place, writing
 
 
 def test_the_cache_mode_takes_what_dbt_has_said(place: Place) -> None:
@@ -125,6 +127,40 @@ def test_with_a_key_an_answer_that_no_machine_has_signed_decides_nothing(
 
     assert "it is not signed with the key of this deployment" in log.text
     assert (calls_of_both, place.calls) == (2, 2), "what south has signed is taken"
+
+
+def test_machines_share_an_answer_by_a_variable_where_the_setting_says_so(
+    place: Place, tmp_path: Path, cosmos_variables: Variables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__SHARE_ANSWERS_IN_VARIABLES", "True")
+    for machine in ("north", "south", "west"):
+        monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / machine))
+        assert len(place.load(select=["raw_ports"]).nodes) == NODES
+
+    assert place.calls == 1
+    place.write("models/more.sql", "select 1")
+    place.load()
+    assert place.calls == 2
+
+
+def test_an_answer_that_is_too_long_for_a_variable_is_not_shared_and_the_log_says_so(
+    place: Place,
+    tmp_path: Path,
+    cosmos_variables: Variables,
+    monkeypatch: pytest.MonkeyPatch,
+    log: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__SHARE_ANSWERS_IN_VARIABLES", "True")
+    manifest = json.loads((DATA / "manifest.json").read_text())
+    manifest["nodes"]["seed.harbor_ops.raw_ports"]["description"] = secrets.token_hex(1 << 20)
+    (tmp_path / "large.json").write_text(json.dumps(manifest))
+    place.let_dbt(writing(tmp_path / "large.json"))
+    for machine in ("north", "south"):
+        monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / machine))
+        place.load()
+
+    assert place.calls == 2
+    assert re.search(r"the Airflow Variable \S+ is not written: the answer has 1,\d+,\d+ bytes, .*1,048,576", log.text)
 
 
 @pytest.mark.parametrize(

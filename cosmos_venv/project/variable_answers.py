@@ -1,0 +1,77 @@
+"""Answers of dbt in Airflow Variables, for machines without a storage in common: one Variable for one question.
+
+A Variable holds the latest answer and the names of the environment variables that count for it. Whoever can write the
+Variable decides which tasks the DAGs of the project have.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass
+
+from cosmos_venv.compat import set_variable, variable
+from cosmos_venv.credentials import mask
+from cosmos_venv.files.read_limits import MEBIBYTE, Limit
+from cosmos_venv.files.untrusted import value_of
+from cosmos_venv.remote.download_cache import RemoteError
+
+logger = logging.getLogger(__name__)
+
+_LARGEST = Limit(most=MEBIBYTE)
+_DESCRIPTION = "What dbt ls has said of a project, kept by cosmos-venv for other machines. It may be deleted."
+_NAMES = "-names."
+
+
+@dataclass(frozen=True, kw_only=True)
+class VariableAnswers:
+    """The files of one question, in one Variable.
+
+    :param name: of the Variable.
+    """
+
+    name: str
+
+    def __str__(self) -> str:
+        return f"[cosmos_venv] share_answers_in_variables: the Airflow Variable {self.name}"
+
+    def read(self, name: str, *, seconds: float, limit: Limit) -> bytes | None:  # noqa: ARG002 - as of a RemoteFolder
+        """The content of a file; None when the Variable has none of that name.
+
+        :param name: of the file.
+        :param seconds: of no use: Airflow answers when it does.
+        :param limit: of no use: a Variable is smaller.
+        :raises RemoteError: when the Variable cannot be read.
+        """
+        text = self._files().get(name)
+        return None if text is None else text.encode()
+
+    def write(self, name: str, content: bytes, *, seconds: float) -> None:  # noqa: ARG002 - as of a RemoteFolder
+        """Keep a file in place of the earlier answer. One that is too long is not kept, and the log says so.
+
+        :param name: of the file.
+        :param content: its bytes, which are ASCII.
+        :param seconds: of no use: Airflow answers when it does.
+        :raises RemoteError: when the Variable cannot be written.
+        """
+        names = {each: text for each, text in self._files().items() if _NAMES in each}
+        text = json.dumps({**names, name: content.decode("ascii")})
+        if _LARGEST.is_exceeded_by(len(text)):
+            logger.warning(
+                "%s is not written: the answer has %s bytes, and a Variable takes %s. Set [cosmos] remote_cache_dir.",
+                self,
+                f"{len(text):,}",
+                f"{_LARGEST.most:,}",
+            )
+            return
+        try:
+            set_variable(self.name, text, _DESCRIPTION)
+        except Exception as error:
+            raise RemoteError(mask(str(error)), has_answered=True) from error
+
+    def _files(self) -> dict[str, str]:
+        try:
+            text = variable(self.name)
+        except Exception as error:
+            raise RemoteError(mask(str(error)), has_answered=True) from error
+        return value_of(text, dict[str, str], _LARGEST) or {}
