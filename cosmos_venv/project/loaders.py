@@ -168,6 +168,8 @@ def _read_manifest(
         known: tuple[Manifest, _Nodes] = shared[key]
         return known
     manifest = open_it()
+    if not manifest.has_whole_selectors:
+        manifest.use_selectors(_content(request.project_dir / SELECTORS_FILE))
     nodes = manifest.nodes(project_path=request.project_dir, packages_folder=request.project_file.packages_folder)
     if shared is not None:
         shared[key] = manifest, nodes
@@ -252,10 +254,10 @@ def _manifest_of(request: LoadRequest, content: bytes) -> Manifest:
 
 
 def _can_select(request: LoadRequest, manifest: Manifest) -> bool:
-    """Whether the manifest says what is selected where no selection is given."""
+    """Whether the manifest says what the wanted YAML selector selects; also the default selector is wanted."""
     config = request.render
-    is_given = bool(config.select or config.exclude or config.selector)
-    return is_given or manifest.says_defaults or b"default" not in _content(request.project_dir / SELECTORS_FILE)
+    has_items = bool(config.select or config.exclude) and not config.selector
+    return has_items or manifest.has_whole_selectors or not _content(request.project_dir / SELECTORS_FILE)
 
 
 def _listed(nodes: _Nodes, content: bytes) -> _Nodes:
@@ -344,6 +346,7 @@ def version_of(request: LoadRequest, *, only_files: bool = False) -> str | None:
         request.method.value,
         _digest(path),
         hashlib.sha256(project_file).hexdigest(),
+        hashlib.sha256(_content(request.project_dir / SELECTORS_FILE)).hexdigest(),  # read beside a manifest of dbt 2
         settings.keep_excluded_tests,
     ]
     if _PACKAGES_KEY in project_file and _ENV_VAR in project_file:  # to read YAML takes as long as all the rest

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from cosmos_venv.dbt.project_files import DEFAULT_PACKAGES_FOLDER
 from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
 from cosmos_venv.files.os_errors import reason_of
 from cosmos_venv.files.read_limits import decoded, read_file, utf_8
+from cosmos_venv.files.yaml_files import load_yaml
 from cosmos_venv.project.gc_pause import no_collection
 from cosmos_venv.project.node import DbtNode
 from cosmos_venv.project.node_entry import Folders, NodeEntry, WrittenEntry, to_node, without_disabled
@@ -31,6 +33,8 @@ OLDEST_SCHEMA = 9
 
 _WAY_OUT = "Write it anew with `dbt parse` or `dbt compile` in the project and deploy target/manifest.json."
 _VERSION = re.compile(r"/manifest/v(\d+)\.json$")
+
+_JINJA = re.compile(rb"{[{%]")
 
 _ENTRY = msgspec.json.Decoder(WrittenEntry)
 
@@ -106,6 +110,7 @@ class Manifest:
         read = _read(Path(path)) if content is None else content
         self._content = _decode(path, utf_8(read, str(path), way_out=_WAY_OUT))
         _refuse_old_schema(path, self._content.metadata.dbt_schema_version)
+        self._selectors = self._content.selectors
 
     @cached_property
     def _entries(self) -> dict[str, NodeEntry]:
@@ -141,14 +146,32 @@ class Manifest:
         return hooks_among(self._content.nodes)
 
     @property
-    def says_defaults(self) -> bool:
-        """Whether the manifest says which YAML selector is the default one: dbt 2 leaves that out."""
-        return not self._content.metadata.is_of_dbt_2
+    def has_whole_selectors(self) -> bool:
+        """Whether all of the YAML selectors is there.
+
+        dbt 2 leaves out of its manifest which selector is the default one, which tests come with nodes, and which
+        configuration ``config`` means.
+        """
+        return not self._content.metadata.is_of_dbt_2 or self._selectors is not self._content.selectors
+
+    def use_selectors(self, content: bytes) -> None:
+        """Take the YAML selectors from the project's file; a file with Jinja in it is known to dbt alone.
+
+        :param content: of ``selectors.yml``.
+        """
+        import yaml
+
+        if _JINJA.search(content):
+            return
+        # dbt has refused another file, or the manifest was made of another one.
+        with suppress(yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError):
+            written: Any = load_yaml(content.decode())
+            self._selectors = {each["name"]: each for each in written["selectors"]}
 
     @property
     def default_selector(self) -> str | None:
         """The YAML selector that dbt takes where no selection is given: the one with ``default: true``, if any."""
-        entries = (self._content.selectors or {}).items()
+        entries = (self._selectors or {}).items()
         return next((name for name, entry in entries if isinstance(entry, dict) and entry.get("default") is True), None)
 
     @no_collection()
@@ -182,7 +205,7 @@ class Manifest:
         return SelectionGraph(entries, project_name=self._content.metadata.project_name)
 
     def _named(self, selector: str, indirect_selection: TestIndirectSelection) -> Part:
-        entries = self._content.selectors or {}
+        entries = self._selectors or {}
         if selector not in entries:
             known = f"It has: {', '.join(sorted(entries))}." if entries else "It has none at all."
             raise CosmosLoadDbtException(
