@@ -170,7 +170,7 @@ def test_a_selector_that_was_written_anew_counts_at_once(
     """dbt 1 keeps the selectors of the parse before where it parses in part; dbt 2 does not say which config counts."""
     monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / "cache"))
     found = []
-    for item in ("fqn, value: mart", "fqn, value: staging", "config.materialized, value: seed"):
+    for item in ("fqn, value: mart", "fqn, value: staging", "config.materialized, value: view"):
         (dbt_project / "selectors.yml").write_text(f"selectors: [{{name: some, definition: {{method: {item}}}}}]")
         graph = real(release, dbt_project, selector="some", allow_empty_selection=True)
         graph.load()
@@ -178,5 +178,5 @@ def test_a_selector_that_was_written_anew_counts_at_once(
 
     assert [*found[0].values()] == ["model.harbor.mart"]
     assert found[0] != found[1]
-    assert "seed" in found[2]
-    assert "model" not in found[2]
+    assert "model" in found[2]
+    assert "seed" not in found[2]

@@ -42,16 +42,12 @@ def load_dbt_ls_fails(bench: Bench) -> None:
 
 def load_dbt_ls_file(bench: Bench) -> None:
     """A file of what dbt has listed."""
-    lines = bench.run_fake(
-        "ls",
-        "--output",
-        "json",
-        "--output-keys",
-        "name unique_id resource_type package_name depends_on original_file_path tags config freshness fqn",
-    )
-    file = bench.folder / "ls.jsonl"
-    file.write_text(lines)
-    bench.run(bench.dag(load_method="dbt_ls_file", dbt_ls_path=file, select=["stg_ships"]))
+    keys = "name unique_id resource_type package_name depends_on original_file_path tags config freshness fqn"
+    listing = ["ls", "--output", "json", "--output-keys", keys]
+    file, selected = bench.folder / "ls.jsonl", bench.folder / "selected.jsonl"
+    file.write_text(bench.run_fake(*listing))
+    selected.write_text(bench.run_fake(*listing, "--select", "stg_ships"))
+    bench.run(bench.dag(load_method="dbt_ls_file", dbt_ls_path=selected))
     bench.dag(dag_id="all", load_method="dbt_ls_file", dbt_ls_path=file)
     bench.refused("no file", lambda: bench.dag(load_method="dbt_ls_file", dbt_ls_path=bench.folder / "none"))
     bench.refused("access", lambda: bench.dag(load_method="dbt_ls_file", dbt_ls_path=file, select=["access:public"]))
