@@ -251,13 +251,13 @@ def mask_in_logs(secret: str) -> None:
     _first("mask_secret", *homes)(secret)
 
 
-def masked(text: object) -> object:
+def masked(text: str) -> str:
     """A text as Airflow shows it in the log of this task: without the secrets that it knows.
 
-    :param text: of dbt; what is no text stays as it is.
+    :param text: of dbt.
     """
     homes = ("airflow.sdk.log", "airflow.sdk.execution_time.secrets_masker", "airflow.utils.log.secrets_masker")
-    return _first("redact", *homes)(text) if isinstance(text, str) and text else text
+    return str(_first("redact", *homes)(text)) if text else ""
 
 
 def context_variables(context: Context | Mapping[str, Any]) -> dict[str, str]:

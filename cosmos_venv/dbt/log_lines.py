@@ -23,6 +23,9 @@ WARNED = "warn"
 DONE_STATUSES = frozenset({"success", "pass", WARNED, "no-op", "reused"})
 """What dbt says of a node that need not run again."""
 
+SUCCESS, FAILED, SKIPPED = "success", "failed", "skipped"
+"""Airflow's states of a task, and what the status of a node comes to."""
+
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _TIME = re.compile(r"\d\d:\d\d:\d\d(\.\d+)?(?=\s|$)")
 _TIME_OF_DAY = slice(11, 19)  # of an ISO time
@@ -31,6 +34,35 @@ _OF_A_PART = "LogBatchResult"  # of a microbatch model, which goes on
 _OF_A_RUNNER = "NodeFinished"  # of a node, and of each part of a microbatch model under the model's own id
 _THREAD_OF_DBT_2 = "tokio-rt-worker"
 _NO_STATUS = "none"  # of dbt 1, in lines that repeat what was said
+
+
+class NodeOutcome(msgspec.Struct, frozen=True, array_like=True):
+    """How a node has ended.
+
+    :param status: of the node by dbt.
+    :param try_number: the try of the task that has run the node.
+    :param message: of dbt; empty where it has none.
+    :param seconds: that the node took; 0 where dbt has not said it.
+    :param rows: that it changed, or found as a test; None where dbt has not said it.
+    """
+
+    status: str
+    try_number: int = 1
+    message: str = ""
+    seconds: float = 0.0
+    rows: int | None = None
+
+    @property
+    def state(self) -> str:
+        """``success``, ``failed`` or ``skipped``."""
+        if self.status in DONE_STATUSES:
+            return SUCCESS
+        return SKIPPED if self.status == SKIPPED else FAILED
+
+    @property
+    def has_news(self) -> bool:
+        """Whether there is more to tell of the node than that it is done."""
+        return self.state != SUCCESS or self.status == WARNED
 
 
 class NodeEvent(msgspec.Struct, frozen=True, kw_only=True):

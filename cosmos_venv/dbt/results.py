@@ -20,6 +20,7 @@ import msgspec
 from cosmos_venv.dbt.log_lines import (
     FAILED_STATUSES,
     WARNED,
+    NodeOutcome,
     error_in,
     is_unasked,
     message,
@@ -48,10 +49,11 @@ _SOURCE_BROKEN = re.compile(r"\bERROR freshness of (\S+)")
 _OF_A_SOURCE = " freshness of "
 _SOURCE_WARNED = re.compile(r"\bWARN freshness of (\S+)")
 _ALL = ("manifest.json", "run_results.json", "sources.json")
-_BROKEN_CODE = re.compile(
-    r"Traceback \(most recent call last\)|\bImportError\b|\bModuleNotFoundError\b|No module named|SyntaxError"
-    r"|Could not find adapter type|shared object|shared libraries"
+# Python and the dynamic linker say so of a file that is there and cannot be read. One that is missing needs no reading.
+_BROKEN_FILE = re.compile(
+    r"\b(SyntaxError|null bytes|marshal data|bad magic number|invalid ELF header|file too short|Exec format error)\b"
 )
+_BROKEN_MACHINE_CODE = frozenset({-signal.SIGBUS, -signal.SIGSEGV, -signal.SIGILL})
 # Characters, of each file and of all but the last: Airflow shows 4,096 of them ([core] max_templated_field_length).
 _MOST_SQL = 65_536
 
@@ -138,22 +140,6 @@ class Warned:
     """
 
     name: str
-    message: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class NodeOutcome:
-    """The end of one node.
-
-    :param status: by dbt.
-    :param seconds: that it took.
-    :param rows: that it changed, or that a test found; None where dbt does not say it.
-    :param message: of dbt; empty where it has none.
-    """
-
-    status: str
-    seconds: float
-    rows: int | None
     message: str
 
 
@@ -406,17 +392,17 @@ def may_lack_files(exit_code: int, artifacts: Artifacts, *, lines: Sequence[str]
     return exit_code != -signal.SIGKILL and not artifacts.show_nodes
 
 
-def tells_of_code(exit_code: int, *, lines: Sequence[str]) -> bool:
-    """Whether a run ended with an error of dbt's code, and not of a project: by a signal, a traceback, an import.
+def tells_of_broken_file(exit_code: int, *, lines: Sequence[str]) -> bool:
+    """Whether a run ended with the error of a file of its installation that is there and broken.
 
-    The last lines count. Before them a project may say what it likes, such as an ImportError that it has handled.
+    Only then is the content of all its files read, which takes seconds.
 
-    :param exit_code: of dbt; negative when a signal ended it.
-    :param lines: everything that dbt wrote.
+    :param exit_code: of dbt; negative when a signal ended it. Exit code 0 is that of a command which was cut off.
+    :param lines: everything that dbt wrote, of which the last lines count.
     """
     if exit_code <= 0:
-        return exit_code != -signal.SIGKILL
-    return any(_BROKEN_CODE.search(line) for line in lines[-TAIL_LINES:])
+        return exit_code == 0 or exit_code in _BROKEN_MACHINE_CODE
+    return any(_BROKEN_FILE.search(line) for line in lines[-TAIL_LINES:])
 
 
 def failure_text(artifacts: Artifacts, *, lines: Sequence[str]) -> str:

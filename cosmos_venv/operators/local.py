@@ -105,17 +105,16 @@ class DbtBatchLocalOperator(DbtBatchMixin, DbtLocalBaseOperator):
         self, cmd: list[str], env: dict[str, str], context: Context | Mapping[str, Any], **kwargs: Any
     ) -> FullOutputSubprocessResult:
         """Build the nodes that no earlier try has done."""
-        from cosmos_venv.operators.run.batch import run_batch
+        from cosmos_venv.operators.run.batch import Batch, run_batch
 
         run = self._dbt_run(cmd, env, context, **kwargs)
-        publish = None
-        if self.is_watched:
-            from cosmos_venv.operators.watch.publication import publisher
-
-            publish = publisher(context)
-        result: FullOutputSubprocessResult = run_batch(
-            self, run, self.nodes, build=self._run_in_workspace, judge=self._judge, publish=publish
+        batch = Batch(
+            nodes=self.nodes,
+            hears_of_warnings=self.on_warning_callback is not None,
+            is_watched=self.is_watched,
+            log=self.log,
         )
+        result: FullOutputSubprocessResult = run_batch(batch, run, build=self._run_in_workspace, judge=self._judge)
         return result
 
 

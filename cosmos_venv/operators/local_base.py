@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from cosmos_venv import compat, settings
 from cosmos_venv.compat import to_boolean
 from cosmos_venv.config.validation import member
-from cosmos_venv.constants import InvocationMode
+from cosmos_venv.constants import LAST_SUCCESS, InvocationMode
 from cosmos_venv.dbt.command import CommandFlags, Flags, Selection, shown_command, vars_flags
 from cosmos_venv.exceptions import CommandKilled, CosmosLoadDbtException, CosmosValueError, NotWarm
 from cosmos_venv.files import os_errors
@@ -144,6 +144,7 @@ class DbtLocalBaseOperator(AbstractDbtBase):
     push_run_results_to_xcom: bool
     push_node_rows: bool
     state: str | None
+    state_conn_id: str | None
     defer_to_state: bool | str
     favor_state: bool | str
     warm_dbt: str | None
@@ -307,6 +308,9 @@ class DbtLocalBaseOperator(AbstractDbtBase):
         warm_choice = warm_start.warm_choice(self.warm_dbt, setting=self.warm_setting)
         return DbtRun(
             context=context,
+            log=self.log,
+            base_cmd=tuple(self.base_cmd),
+            tags={"dag_id": self.dag_id, "task_id": self.task_id},
             command=cmd,
             env=env,
             executable=executable,
@@ -411,7 +415,7 @@ class DbtLocalBaseOperator(AbstractDbtBase):
         lines = getattr(result, "full_output", ())
         try:
             judge(result, command.artifacts)
-            refuse_unreported(run.context, tuple(self.base_cmd), command.artifacts, lines, log=self.log)
+            refuse_unreported(run.context, run.base_cmd, command.artifacts, lines, log=self.log)
         except Exception:
             post_run.follow_up(self, run, command, failed=True)
             raise
@@ -419,17 +423,26 @@ class DbtLocalBaseOperator(AbstractDbtBase):
         self._after_success(run, command.artifacts)
         post_run.call_back_about_warnings(self, run, command.artifacts, lines)
         # Last of all: it is a success only when nothing of the above has failed.
-        if self.state:
+        if self.state == LAST_SUCCESS:
             from cosmos_venv.operators.run import state
 
-            state.keep_success(self, self._task_key(run.context), command.artifacts)
+            state.keep_success(self._task_key(run.context), command.artifacts, log=self.log)
 
     def _state_flags(self, run: DbtRun, place: Path) -> list[str]:
         if not (self.state or self.defer_to_state or self.favor_state):
             return []
         from cosmos_venv.operators.run import state  # few tasks need it
 
-        return state.state_flags(self, self._task_key(run.context), place)
+        return state.state_flags(
+            self.state,
+            self._task_key(run.context),
+            place,
+            project_dir=Path(self.project_dir),
+            conn_id=self.state_conn_id,
+            defers=to_boolean(self.defer_to_state),
+            favors=to_boolean(self.favor_state),
+            log=self.log,
+        )
 
     def _task_key(self, context: Context | Mapping[str, Any]) -> tuple[str, ...]:
         """The names that tell the task from others: DAG, task, index of a mapped one, target of the profile."""
@@ -473,21 +486,21 @@ class DbtLocalBaseOperator(AbstractDbtBase):
         if run.on_node is not None and not command.is_deps:
             watch["on_node"] = partial(run.on_node, target=command.artifacts.target)
         if run.mode is InvocationMode.DBT_RUNNER:
-            dbt_run.note_runner(self, run)
+            dbt_run.note_runner(run)
             return self.run_dbt_runner(command.words, command.env, str(command.place), **watch)
         served = self._served(run.executable)  # once: it reads the record of the environment
         if watch and run.on_tick is not None:
             watch["on_tick"] = run.on_tick
-        command = dbt_run.for_engine(self, command, served)
+        command = dbt_run.for_engine(run, command, served, profile_config=self.profile_config)
         result = self.run_subprocess(
             command.words,
             command.env,
             str(command.place),
             keep_open=command.keep_open,
-            **dbt_run.launcher(self, run, served),
+            **dbt_run.launcher(run, served, runs_as_another=bool(self.run_as_user), cancellation=self._cancellation),
             **watch,
         )
-        dbt_run.refuse_undone(tuple(self.base_cmd), command, result, engine=served.engine)
+        dbt_run.refuse_undone(run, command, result, engine=served.engine)
         return result
 
     def run_subprocess(

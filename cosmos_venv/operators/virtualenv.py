@@ -203,21 +203,21 @@ class DbtVirtualenvBaseOperator(DbtLocalBaseOperator):
 
         :raises VirtualenvError: when dbt could not be started, or did nothing, for such files.
         """
-        from cosmos_venv.dbt.results import may_lack_files, tells_of_code
+        from cosmos_venv.dbt.results import may_lack_files, tells_of_broken_file
         from cosmos_venv.dbt.workspace import Outputs
         from cosmos_venv.operators.run.dbt_run import DbtNotStarted
 
         artifacts = Outputs.of(command.place, command.env, command.words).artifacts()
         try:
             result = super()._start(run, command)
-        except DbtNotStarted:
-            if damage := self._damage(content=True):
+        except DbtNotStarted as error:
+            if damage := self._damage(content=tells_of_broken_file(1, lines=[str(error)])):
                 raise VirtualenvError(damage) from None
             raise
         result = cast("FullOutputSubprocessResult", result)  # its mode is always SUBPROCESS
         code, lines = result.exit_code, result.full_output
         if may_lack_files(code, artifacts, lines=lines) and (
-            damage := self._damage(content=tells_of_code(code, lines=lines))
+            damage := self._damage(content=tells_of_broken_file(code, lines=lines))
         ):
             if not code:  # Python has run what is left of a script that was cut, and all seems well
                 raise VirtualenvError(f"dbt has done nothing. {damage}")

@@ -29,7 +29,7 @@ from cosmos_venv.dbt.project_files import (
     read_dbt_project,
     read_package_files,
 )
-from cosmos_venv.dbt.results import Artifacts, failure_text, may_lack_files, tells_of_code
+from cosmos_venv.dbt.results import Artifacts, failure_text, may_lack_files, tells_of_broken_file
 from cosmos_venv.dbt.workspace import Outputs, descriptors_of, downloading_in_place, named_folders, workspace
 from cosmos_venv.exceptions import CosmosConfigException, CosmosLoadDbtException, VirtualenvError
 from cosmos_venv.managed import caches, resolve
@@ -372,8 +372,7 @@ def damage_behind(question: LsQuestion, error: Exception) -> str:
     # A process that outlives this parse still waits for a dbt that has not failed.
     if dbt.environment is None or dbt.virtualenv_dir is None or isinstance(error.__context__, DetachedAtWork):
         return ""
-    is_broken = isinstance(error, CosmosConfigException) or _DID_NOTHING in text
-    is_broken = is_broken or tells_of_code(1, lines=text.splitlines())
+    is_broken = _DID_NOTHING in text or tells_of_broken_file(1, lines=[*text.splitlines(), str(cause)])
     damage = resolve.damage_of(
         dbt.environment, dbt.virtualenv_dir, content=is_broken, cancellation=Cancellation(), report=logger.info
     )

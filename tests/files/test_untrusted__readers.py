@@ -16,12 +16,10 @@ import pytest
 from cosmos_venv import compat
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.operators.queries import sql_store
-from cosmos_venv.operators.run.journal import read_tries
-from cosmos_venv.operators.run.journal_lines import begun_try, line_of, unpacked
+from cosmos_venv.operators.run.journal_files import tries_in
+from cosmos_venv.operators.run.journal_lines import Line, line_of, unpacked
 from cosmos_venv.operators.run.run_request import listed
-from cosmos_venv.operators.run.shared_record import progress_of
 from cosmos_venv.operators.seeds.seed_state import decoded, fields_of
-from cosmos_venv.operators.watch.feed import JournalFiles
 from cosmos_venv.remote.download_cache import Copy
 from tests.odd_files import KINDS, plant
 
@@ -65,8 +63,7 @@ def refusal_of(read: Callable[[Any], object], error: type[Exception]) -> Callabl
 
 OF_TEXTS: dict[str, Callable[[str], object]] = {
     "records of a try": lambda text: unpacked("key", text),
-    "progress of a task": progress_of,
-    "line of a journal": lambda text: (line := line_of(text)) and begun_try(line),
+    "line of a journal": lambda text: line_of(text) != Line(),
     "checksum of a seed": decoded,
     "fields of a seed": lambda text: fields_of(text).get("algorithm"),
     "ids of dbt ls": lambda text: listed([text]),
@@ -107,16 +104,9 @@ class _RecordAt(EnvironmentStore):
 
 
 OF_FILES: dict[str, Callable[[Path], object]] = {
-    "journal of earlier tries": lambda file: read_tries(file.parent),
-    "journal that is watched": lambda file: _watched(file.parent),
+    "journal of earlier tries": lambda file: tries_in(file.parent),
     "record of a build": lambda file: _RecordAt(file).record(),
 }
-
-
-def _watched(folder: Path) -> object:
-    files = JournalFiles(folder)
-    files.read()
-    return files.tries
 
 
 @pytest.fixture

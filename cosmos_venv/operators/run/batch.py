@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -11,43 +11,50 @@ import msgspec
 from cosmos_venv.compat import AirflowException, AirflowFailException, AirflowSkipException
 from cosmos_venv.constants import NODES_XCOM, InvocationMode
 from cosmos_venv.dbt.command import narrowing_flags, refuse_narrowing, without_flag
-from cosmos_venv.dbt.log_lines import DONE_STATUSES, FAILED_STATUSES, WARNED
-from cosmos_venv.dbt.results import Artifacts, NodeOutcome
+from cosmos_venv.dbt.log_lines import DONE_STATUSES, FAILED, FAILED_STATUSES, SKIPPED, SUCCESS, WARNED, NodeOutcome
+from cosmos_venv.dbt.results import Artifacts
 from cosmos_venv.exceptions import CosmosDbtRunError
 from cosmos_venv.operators.run.dbt_run import DbtResult, DbtRun, Judge
-from cosmos_venv.operators.run.journal import Journal, NodeRow, Publish, Tries
-from cosmos_venv.operators.run.journal_lines import FAILED, SKIPPED, SUCCESS
-from cosmos_venv.operators.run.shared_record import Done
+from cosmos_venv.operators.run.journal import Journal, Tries
+from cosmos_venv.operators.run.journal_copies import PushXCom
+from cosmos_venv.operators.run.journal_lines import TryRecord, rows_of
 
-MISSING = "missing"
-"""The status of a node that was in the command and of which dbt has said nothing."""
+MISSING = NodeOutcome("missing")
+"""The outcome of a node that was in the command and of which dbt has said nothing."""
 
 _MOST_NAMES = 10
 _MOST_ROWS = 500  # of an XCom that nobody has asked for
-_LONGEST_MESSAGE = 1_000  # a row is part of an XCom
 _LOG_FORMAT = "--log-format"
-_NOTHING_TO_RUN = "no-op"
+_NOTHING_TO_RUN = NodeOutcome("no-op", message="It has no SQL.")
 # Others may take more than a text, so that none can be made with another one.
 _WITH_A_TEXT = (AirflowException, AirflowFailException, CosmosDbtRunError)
 
+Outcomes = Mapping[str, NodeOutcome]
+"""By unique id of the node."""
 
-def run_batch(
-    task: Any,
-    run: DbtRun,
-    nodes: Mapping[str, str],
-    *,
-    build: Callable[[DbtRun, Judge], DbtResult],
-    judge: Judge,
-    publish: Publish | None = None,
-) -> DbtResult:
+
+class Batch(msgspec.Struct, frozen=True, kw_only=True):
+    """The nodes of a batch, and what its task wants of them.
+
+    :param nodes: unique id of each node and test to the text by which dbt selects it.
+    :param hears_of_warnings: whether somebody is to hear of tests that warn when the task succeeds.
+    :param is_watched: whether other tasks watch this one.
+    :param log: the task's logger.
+    """
+
+    nodes: Mapping[str, str]
+    hears_of_warnings: bool
+    is_watched: bool
+    log: Any  # Airflow has another type for it in each version
+
+
+def run_batch(batch: Batch, run: DbtRun, *, build: Callable[[DbtRun, Judge], DbtResult], judge: Judge) -> DbtResult:
     """Build the nodes that no earlier try of the task has done.
 
-    :param task: the operator.
+    :param batch: the nodes.
     :param run: the run, with the command without a selection.
-    :param nodes: unique id of each node and test to the text by which dbt selects it.
     :param build: runs dbt.
     :param judge: raises where dbt has failed.
-    :param publish: gets what the journal says, as a text, where other tasks watch this one.
     :returns: what came of dbt.
     :raises AirflowException: when a node has failed, or dbt has said nothing of it.
     :raises CosmosDbtRunError: likewise, where dbt ran in this process.
@@ -56,13 +63,32 @@ def run_batch(
     # RenderConfig.exclude stands in the command where dbt chooses the tests (test_indirect_selection).
     flags = [flag for flag in narrowing_flags(run.command) if flag.partition("=")[0] != "--exclude"]
     refuse_narrowing([f"{flag} in the parameters of the operator" for flag in flags])
-    journal = Journal(Tries.of(run.context), task.log, publish)
-    journal.begin()
-    before = _done_before(task, journal, nodes)
-    attempt = _Try(log=task.log, run=run, build_run=build, judge=judge, journal=journal, nodes=nodes, before=before)
+    journal = Journal(Tries.of(run.context), batch.log, _push_xcom(run) if batch.is_watched else None)
+    before = done_before(batch, journal.earlier())
+    journal.begin(before)
+    texts = dict.fromkeys(text for each, text in batch.nodes.items() if each not in before)
+    words = [*run.command, "--select", *texts]
+    if run.mode is InvocationMode.SUBPROCESS:
+        # dbt 2 refuses a flag that is given twice.
+        words = [*without_flag(words, _LOG_FORMAT), _LOG_FORMAT, "json"]
+    whole = replace(
+        run,
+        command=words,
+        push_node_rows=False,  # the table has more
+        on_node=journal.note,
+        on_tick=journal.write_copies,
+        updated_before=[each for each, done in before.items() if done.status == SUCCESS],
+    )
+
+    def judge_nodes(result: DbtResult, artifacts: Artifacts) -> None:
+        own, others = outcomes_of(batch.nodes, journal, before, artifacts)
+        batch.log.info("%s", "\n".join(["Nodes of this batch:", *_table({**own, **others}, before)]))
+        _push_rows(batch, run, {**own, **others})
+        _refuse_failed(own, others, before, lambda: judge(result, artifacts))
+
     is_over, end = False, FAILED
     try:
-        result = attempt.build()
+        result = build(whole, judge_nodes)
         is_over, end = True, SUCCESS
         return result
     except (AirflowSkipException, AirflowFailException):
@@ -72,171 +98,116 @@ def run_batch(
         journal.close(is_over=is_over, end=end)
 
 
-def _done_before(task: Any, journal: Journal, nodes: Mapping[str, str]) -> dict[str, Done]:
-    """The nodes that need not run, as earlier tries have left them."""
-    done = {each: journal.done[each] for each in nodes if each in journal.done}
-    if len(done) == len(nodes):
-        # What failed then was a hook of the project, a callback or an upload: it needs the whole.
-        task.log.info("Earlier tries have done all nodes, and failed after them: all nodes run again.")
-        journal.start_anew(nodes)
+def done_before(batch: Batch, earlier: TryRecord | None) -> dict[str, NodeOutcome]:
+    """The nodes that need not run, as earlier tries have left them.
+
+    :param batch: the nodes.
+    :param earlier: the record of the try before; None: there is none.
+    """
+    known = earlier.outcomes if earlier else {}
+    done = {each: known[each] for each in batch.nodes if each in known and known[each].state == SUCCESS}
+    if len(done) == len(batch.nodes) or any(
+        each.state == FAILED for node, each in known.items() if node not in batch.nodes
+    ):
+        # Of the others that run with the nodes, such as hooks of the project, none runs by itself.
+        batch.log.info(
+            "Earlier tries have failed after their nodes, or in a hook or another test: all nodes run again."
+        )
         return {}
-    if task.on_warning_callback is not None:
-        # It is called when the task succeeds, with what this try's dbt says.
-        warned = [each for each, found in done.items() if found.status == WARNED]
-        journal.start_anew(warned)
-        done = {each: found for each, found in done.items() if each not in warned}
-    # dbt runs all that one text selects, such as tests of one fqn.
-    texts = {text for each, text in nodes.items() if each not in done}
-    again = [each for each in done if nodes[each] in texts]
-    journal.start_anew(again)
-    done = {each: found for each, found in done.items() if each not in again}
+    # The callback gets what this try's dbt says. And dbt runs all that one text selects, such as tests of one fqn.
+    again = {each for each, found in done.items() if batch.hears_of_warnings and found.status == WARNED}
+    texts = {text for each, text in batch.nodes.items() if each in again or each not in done}
+    done = {each: found for each, found in done.items() if batch.nodes[each] not in texts}
     if done:
-        task.log.info("Done by earlier tries of this task: %d of %d nodes.", len(done), len(nodes))
+        batch.log.info("Done by earlier tries of this task: %d of %d nodes.", len(done), len(batch.nodes))
     return done
 
 
-class _Try(msgspec.Struct, frozen=True, kw_only=True):
-    """One try of a batch, with what those before it have left.
+def outcomes_of(
+    nodes: Mapping[str, str], journal: Journal, before: Outcomes, artifacts: Artifacts
+) -> tuple[dict[str, NodeOutcome], dict[str, NodeOutcome]]:
+    """What became of the nodes of a batch; and of others that dbt has run with them, such as hooks.
 
-    :param log: the task's logger.
-    :param run: the run, with the command without a selection.
-    :param build_run: runs dbt.
-    :param judge: raises where dbt has failed.
-    :param journal: the journal, which is open.
-    :param nodes: unique id of each node and test to the text by which dbt selects it.
-    :param before: those of them that earlier tries have done.
+    A dbt that was ended has written no results, and dbt 2 leaves some failed nodes out of them: then its events count.
+
+    :param nodes: the nodes.
+    :param journal: has the events. What the artifacts say is written down there.
+    :param before: the nodes that earlier tries have done.
+    :param artifacts: what dbt has left.
     """
+    results = {each: found for each, found in artifacts.outcomes().items() if each not in before}
+    journal.record_results(results)
+    if not nodes.keys() <= journal.record.outcomes.keys():
+        empty = artifacts.without_sql() & nodes.keys() - journal.record.outcomes.keys()
+        journal.record_results(dict.fromkeys(empty, _NOTHING_TO_RUN))
+    known = journal.record.outcomes
+    return {each: known.get(each, MISSING) for each in nodes}, {
+        each: known[each] for each in results if each not in nodes
+    }
 
-    log: Any  # Airflow has another type for it in each version
-    run: DbtRun
-    build_run: Callable[[DbtRun, Judge], DbtResult]
-    judge: Judge
-    journal: Journal
-    nodes: Mapping[str, str]
-    before: Mapping[str, Done]
 
-    def build(self) -> DbtResult:
-        """Run dbt and judge what came of it. :raises AirflowException: as ``run_batch`` does."""
-        texts = dict.fromkeys(text for each, text in self.nodes.items() if each not in self.before)
-        words = [*self.run.command, "--select", *texts]
-        if self.run.mode is InvocationMode.SUBPROCESS:
-            # dbt 2 refuses a flag that is given twice.
-            words = [*without_flag(words, _LOG_FORMAT), _LOG_FORMAT, "json"]
-        run = replace(
-            self.run,
-            command=words,
-            push_node_rows=False,  # the table has more
-            on_node=self.journal.note,
-            on_tick=self.journal.write_shared,
-            updated_before=[each for each, done in self.before.items() if done.status == "success"],
-        )
-        try:
-            return self.build_run(run, self._judge)
-        except Exception:
-            if self.nodes.keys() <= self.journal.done.keys():
-                self.journal.start_anew(self.nodes)  # what failed is no node: the next try runs everything
+def _refuse_failed(own: Outcomes, others: Outcomes, before: Outcomes, judge: Callable[[], object]) -> None:
+    """Raise where a node has failed, with the names of the nodes first."""
+    failed = [each for each, found in {**own, **others}.items() if found.status in FAILED_STATUSES]
+    missing = [each for each, found in own.items() if found is MISSING]
+    headline = _headline(own, failed, missing)
+    try:
+        judge()
+    except (AirflowException, CosmosDbtRunError) as error:
+        has_begun = len(missing) < len(own) - len(before)
+        if type(error) not in _WITH_A_TEXT or not has_begun:
             raise
-
-    def _judge(self, result: DbtResult, artifacts: Artifacts) -> None:
-        """Raise where a node has failed, with the names of the nodes first."""
-        rows, others = self._rows(artifacts)
-        self.journal.record_results(row for row in rows if row.node not in self.before and row.status != MISSING)
-        self._show([*rows, *others])
-        failed = [row for row in (*rows, *others) if row.status in FAILED_STATUSES]
-        missing = [row for row in rows if row.status == MISSING]
-        if any(row.status in FAILED_STATUSES for row in others):
-            self.journal.start_anew(self.nodes)  # a hook, or a test that dbt has added: it comes with its node alone
-        headline = _headline(rows, failed, missing)
-        try:
-            self.judge(result, artifacts)
-        except (AirflowException, CosmosDbtRunError) as error:
-            has_begun = len(missing) < len(rows) - len(self.before)
-            if type(error) not in _WITH_A_TEXT or not has_begun:
-                raise
-            # Its text holds that of the other: the log would show all of dbt's last lines twice.
-            raise type(error)(f"{headline}\n{error}") from None
-        if failed or missing:
-            raise AirflowException(f"{headline}\ndbt has ended without an error.")
-
-    def _rows(self, artifacts: Artifacts) -> tuple[list[NodeRow], list[NodeRow]]:
-        """What became of the nodes of this batch; and of others that dbt has run with them, such as hooks."""
-        results = artifacts.outcomes()
-        rows = [
-            NodeRow(node=each, status=self.before[each].status, try_number=self.before[each].try_number)
-            if each in self.before
-            else self._row(each, results.get(each))
-            for each in self.nodes
-        ]
-        if any(row.status == MISSING for row in rows):
-            empty = artifacts.without_sql()
-            rows = [
-                msgspec.structs.replace(row, status=_NOTHING_TO_RUN, message="It has no SQL.")
-                if row.status == MISSING and row.node in empty
-                else row
-                for row in rows
-            ]
-        return rows, [self._row(each, found) for each, found in results.items() if each not in self.nodes]
-
-    def _row(self, node: str, outcome: NodeOutcome | None) -> NodeRow:
-        row = NodeRow(node=node, status=MISSING, try_number=self.journal.number)
-        if outcome is not None:
-            found: dict[str, Any] = {"status": outcome.status, "seconds": outcome.seconds, "rows": outcome.rows}
-            return msgspec.structs.replace(row, **found, message=_shortened(outcome.message))
-        # A dbt that was ended has written no results. dbt 2 leaves some failed nodes out of them.
-        event = self.journal.ends.get(node)
-        if event is None:
-            return row
-        return msgspec.structs.replace(row, status=event.status, seconds=event.seconds, message=_shortened(event.text))
-
-    def _show(self, rows: Sequence[NodeRow]) -> None:
-        self.log.info("%s", "\n".join(["Nodes of this batch:", *_table(rows, self.before)]))
-        ti: Any = self.run.context.get("ti")
-        if ti is not None:
-            try:
-                is_for_summary = self.run.push_node_rows
-                started = {"started": self.run.how_started} if is_for_summary else {}
-                told = told_rows(rows, are_all=is_for_summary)
-                ti.xcom_push(key=NODES_XCOM, value=[{**row, **started} for row in told])
-            except Exception as error:  # noqa: BLE001 - whatever Airflow's store raises; dbt has done its work
-                self.log.warning("The table of nodes cannot be pushed as XCom: %s", error)
+        # Its text holds that of the other: the log would show all of dbt's last lines twice.
+        raise type(error)(f"{headline}\n{error}") from None
+    if failed or missing:
+        raise AirflowException(f"{headline}\ndbt has ended without an error.")
 
 
-def told_rows(rows: Sequence[NodeRow], *, are_all: bool) -> list[dict[str, Any]]:
-    """The rows of the table as an XCom: failures first, messages of nodes that are done left out.
+def _push_rows(batch: Batch, run: DbtRun, outcomes: Outcomes) -> None:
+    if (push := _push_xcom(run)) is None:
+        return
+    rows = told_rows(outcomes, started=run.how_started if run.push_node_rows else None)
+    try:
+        push(NODES_XCOM, rows)
+    except Exception as error:  # noqa: BLE001 - whatever Airflow's store raises; dbt has done its work
+        batch.log.warning("The table of nodes cannot be pushed as XCom: %s", error)
 
-    :param rows: of all nodes.
-    :param are_all: whether all rows are told, for the table of the whole run, or the first ``_MOST_ROWS``.
+
+def told_rows(outcomes: Outcomes, *, started: str | None) -> list[dict[str, Any]]:
+    """The rows of the table as an XCom, failures first.
+
+    :param outcomes: of all nodes.
+    :param started: how dbt was started, where all rows are told, for the table of the whole run; None: the first
+        ``_MOST_ROWS`` are.
     """
-    ordered = sorted(rows, key=lambda row: row.status in DONE_STATUSES)
-    kept = ordered if are_all else ordered[:_MOST_ROWS]
-    return [
-        msgspec.to_builtins(msgspec.structs.replace(row, message="") if row.status in DONE_STATUSES - {WARNED} else row)
-        for row in kept
-    ]
+    rows = sorted(rows_of(outcomes), key=lambda row: row["status"] in DONE_STATUSES)
+    return rows[:_MOST_ROWS] if started is None else [{**row, "started": started} for row in rows]
 
 
-def _headline(rows: Sequence[NodeRow], failed: Sequence[NodeRow], missing: Sequence[NodeRow]) -> str:
+def _push_xcom(run: DbtRun) -> PushXCom | None:
+    """Pushes an XCom of the task; None where Airflow does not run it."""
+    ti: Any = run.context.get("ti")
+    return None if ti is None else lambda key, value: ti.xcom_push(key=key, value=value)
+
+
+def _headline(own: Outcomes, failed: list[str], missing: list[str]) -> str:
     """Which nodes have not done well, in a sentence."""
-    skipped = sum(row.status == SKIPPED for row in rows)
-    done = sum(row.status in DONE_STATUSES for row in rows)
+    skipped = sum(found.state == SKIPPED for found in own.values())
+    done = sum(found.state == SUCCESS for found in own.values())
     parts = [f"{_joined(failed)} failed"] if failed else []
     parts += [f"dbt has said nothing of {_joined(missing)}"] if missing else []
     parts += [f"{skipped} skipped"] if skipped else []
-    return f"{', '.join([*parts, f'{done} of {len(rows)} nodes done'])}."
+    return f"{', '.join([*parts, f'{done} of {len(own)} nodes done'])}."
 
 
-def _joined(rows: Sequence[NodeRow]) -> str:
-    more = len(rows) - _MOST_NAMES
-    names = (row.node.split(".", 2)[-1] for row in rows[:_MOST_NAMES])
+def _joined(nodes: list[str]) -> str:
+    more = len(nodes) - _MOST_NAMES
+    names = (node.split(".", 2)[-1] for node in nodes[:_MOST_NAMES])
     return ", ".join(names) + (f" and {more} more" if more > 0 else "")
 
 
-def _shortened(message: str) -> str:
-    return message if len(message) <= _LONGEST_MESSAGE else f"{message[:_LONGEST_MESSAGE]} …"
-
-
-def _table(rows: Sequence[NodeRow], before: Collection[str]) -> Iterator[str]:
-    width = max(len(row.node) for row in rows)
-    for row in rows:
-        when = f"    try {row.try_number}" if row.node in before else f"{row.seconds:8.2f} s"
-        yield f"{row.node:<{width}}  {row.status:<8}  {when}" + (f"  {row.rows} rows" if row.rows is not None else "")
+def _table(outcomes: Outcomes, before: Outcomes) -> Iterator[str]:
+    width = max(map(len, outcomes))
+    for node, each in outcomes.items():
+        when = f"    try {each.try_number}" if node in before else f"{each.seconds:8.2f} s"
+        yield f"{node:<{width}}  {each.status:<8}  {when}" + (f"  {each.rows} rows" if each.rows is not None else "")

@@ -2,7 +2,7 @@
 
 ``DbtRun`` is what is known before the dbt is there, ``DbtCommand`` one command that is ready to be started. The order
 of events is ``DbtLocalBaseOperator._run_in_workspace``. A command is started by one of two launchers: a guard
-(``GuardedProcess``), or a warm server (``WarmStart``). ``task`` is the operator, whose attributes are read.
+(``GuardedProcess``), or a warm server (``WarmStart``).
 
 Operators import this module when a task runs, not while a DAG file is parsed, which happens far more often.
 """
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
     from cosmos_venv.config import ProfileConfig
     from cosmos_venv.dbt.native.engine import Engine
+    from cosmos_venv.processes.cancellation import Cancellation
 
 DbtResult = FullOutputSubprocessResult | DbtRunnerResult
 Judge = Callable[[DbtResult, Artifacts], object]
@@ -67,6 +68,9 @@ class DbtRun:
     """One dbt run of a task, as far as it is known before its dbt is there.
 
     :param context: Airflow's context of the task.
+    :param log: the task's logger.
+    :param base_cmd: dbt's sub-command, in words.
+    :param tags: ``dag_id`` and ``task_id``, for metrics.
     :param command: the command line without the flags of the place where dbt runs. The first word is the executable as
         it was given; ``executable`` is where the worker finds it.
     :param env: the environment variables for dbt, without those of the profile.
@@ -87,6 +91,9 @@ class DbtRun:
     """
 
     context: Context | Mapping[str, Any]
+    log: Any  # Airflow has another type for it in each version
+    base_cmd: Sequence[str]
+    tags: Mapping[str, str]
     command: Sequence[str]
     env: Mapping[str, str] = field(repr=False)  # secrets may be in it
     executable: str
@@ -106,6 +113,18 @@ class DbtRun:
         """How its last command was started, in a word or two; empty where none was."""
         last = self.starts[-1] if self.starts else ""
         return last if last in ("", "warm", "runner", "process") else f"process ({last})"
+
+    def count_start(self, how: str) -> None:
+        """Note how a command starts, and count it in Airflow's metrics. The log has the reason of a cold start already.
+
+        :param how: as in ``starts``.
+        """
+        self.starts.append(how)
+        if how == "warm":
+            self.log.info("dbt starts warm: it is forked from a process that has imported it.")
+            count("cosmos_venv.dbt.warm", {**self.tags})
+        else:
+            count("cosmos_venv.dbt.cold", {**self.tags, "reason": how})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,34 +207,37 @@ def deps_before(command: DbtCommand, words: list[str]) -> DbtCommand:
     return replace(command, words=words, env=downloading_in_place(command.place, command.env), artifacts=artifacts)
 
 
-def for_engine(task: Any, command: DbtCommand, served: warm_start.Served) -> DbtCommand:
+def for_engine(
+    run: DbtRun, command: DbtCommand, served: warm_start.Served, *, profile_config: ProfileConfig
+) -> DbtCommand:
     """The command as the dbt takes that will run it.
 
     dbt 2 may download a database driver. That is said beforehand: a worker without internet fails there.
 
-    :param task: the operator.
+    :param run: the run that the command is a part of.
     :param command: in the words of dbt 1.
     :param served: the dbt.
+    :param profile_config: names the profile and its target.
     """
-    engine, config = served.engine, task.profile_config
+    engine = served.engine
     if not engine.brings_drivers and not command.is_deps:
         warning = download_warning(
             served.program.script,
-            task.base_cmd[0],
+            run.base_cmd[0],
             command.profiles_yml,
-            profile=config.profile_name,
-            target=config.target_name,
+            profile=profile_config.profile_name,
+            target=profile_config.target_name,
             environment=command.env,
         )
         if warning:
-            task.log.warning(warning)
+            run.log.warning(warning)
     return command if engine.has_docs_generate else replace(command, words=dbt_2_command_line(command.words))
 
 
-def refuse_undone(base_cmd: Sequence[str], command: DbtCommand, result: DbtResult, *, engine: Engine) -> None:
+def refuse_undone(run: DbtRun, command: DbtCommand, result: DbtResult, *, engine: Engine) -> None:
     """Raise where dbt has ended with exit code 0 and done nothing.
 
-    :param base_cmd: dbt's sub-command, in words.
+    :param run: the run that the command is a part of.
     :param command: what was started.
     :param result: what came of it.
     :param engine: what its dbt can do.
@@ -223,20 +245,23 @@ def refuse_undone(base_cmd: Sequence[str], command: DbtCommand, result: DbtResul
     """
     if getattr(result, "exit_code", 1):  # a class of a user may return what it likes
         return
-    leaves = None if engine.fails_without_command or command.is_deps else LEAVES.get(base_cmd[0])
+    leaves = None if engine.fails_without_command or command.is_deps else LEAVES.get(run.base_cmd[0])
     lacks = leaves if leaves and command.artifacts.text(leaves) is None else None
     # Of any dbt: one behind a script is not known for native.
-    message = undone(base_cmd, getattr(result, "full_output", ()), lacks=lacks)
+    message = undone(run.base_cmd, getattr(result, "full_output", ()), lacks=lacks)
     if message:
         raise AirflowException(message)
 
 
-def launcher(task: Any, run: DbtRun, served: warm_start.Served) -> dict[str, Any]:
+def launcher(
+    run: DbtRun, served: warm_start.Served, *, runs_as_another: bool, cancellation: Cancellation
+) -> dict[str, Any]:
     """The argument ``start`` for ``run_subprocess``; nothing where commands are plain processes.
 
-    :param task: the operator.
     :param run: the run that a command is a part of.
     :param served: the dbt that a server would import.
+    :param runs_as_another: whether the task has a ``run_as_user``.
+    :param cancellation: ends waiting for a server.
     """
     if run.warm_choice == "off":
         run.starts.append("process")
@@ -244,38 +269,26 @@ def launcher(task: Any, run: DbtRun, served: warm_start.Served) -> dict[str, Any
     start = warm_start.warm_start(
         served,
         choice=run.warm_choice,
-        runs_as_another=bool(task.run_as_user),
-        cancellation=task._cancellation,
-        report=task.log.info,
-        count=lambda how: _count_start(task, run, how),
+        runs_as_another=runs_as_another,
+        cancellation=cancellation,
+        report=run.log.info,
+        count=run.count_start,
     )
     return {"start": start}
 
 
-def note_runner(task: Any, run: DbtRun) -> None:
+def note_runner(run: DbtRun) -> None:
     """Note that dbt runs in this process, where each task pays for the import.
 
-    :param task: the operator.
     :param run: the run.
     :raises NotWarm: when it has to start warm.
     """
     if run.warm_choice == "off":
         run.starts.append("runner")
         return
-    _count_start(task, run, "runner")
+    run.count_start("runner")
     if run.warm_choice == "require":
         raise NotWarm("runner", "with DBT_RUNNER the task imports dbt itself; SUBPROCESS can start warm")
-
-
-def _count_start(task: Any, run: DbtRun, how: str) -> None:
-    """Count by Airflow's metrics; log a warm start too. A cold one stands in the log already, with its reason."""
-    run.starts.append(how)
-    tags = {"dag_id": task.dag_id, "task_id": task.task_id}
-    if how == "warm":
-        task.log.info("dbt starts warm: it is forked from a process that has imported it.")
-        count("cosmos_venv.dbt.warm", tags)
-    else:
-        count("cosmos_venv.dbt.cold", {**tags, "reason": how})
 
 
 def run_process(

@@ -1,11 +1,11 @@
 """The journal of a task that runs several nodes: what became of each node, by the try of the task.
 
-Each event is written to a file at once, so that nothing is lost on this host when the worker is killed. Where Airflow
-may try the task again, on any host, what is done is kept in a shared record too, at most once a second. Both are
-removed when the task is over.
+It is append-only. Each event is written to a file at once, so that nothing is lost on this host when the worker is
+killed. Copies tell other hosts, at most once a second (``journal_copies``). All are removed when the task is over, but
+for those of a task that others watch.
 
-A try begins with all that was known when it began, so the newest one alone says what is done. What is older may say
-that a node is done which has to run again, such as a file on a host to which the task comes back.
+A try begins with what it takes over of the tries before, so the newest try alone says what is done. What is older may
+say that a node is done which has to run again, such as a file on a host to which the task comes back.
 
 A task that somebody has cleared runs everything: Airflow gives it another number of tries, by which the tries that
 belong together are told. One that is cleared while it runs keeps its number, and goes on as after a retry. A DAG run
@@ -15,53 +15,31 @@ that was deleted and made again under its name has begun at another time.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
 from threading import RLock
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
 from cosmos_venv.compat import masked
-from cosmos_venv.dbt.log_lines import DONE_STATUSES, NodeEvent
+from cosmos_venv.dbt.log_lines import FAILED, NodeEvent, NodeOutcome
 from cosmos_venv.files.durable_files import is_private, make_private, open_own
-from cosmos_venv.files.untrusted import whole_lines
 from cosmos_venv.io import map_index
-from cosmos_venv.managed import caches
-from cosmos_venv.operators.run.journal_lines import FAILED, SQL, TryRecord, begun_try, line_of, packed
-from cosmos_venv.operators.run.shared_record import Done, Pace, Progress, SharedRecord, remove_abandoned
+from cosmos_venv.operators.run.journal_copies import Copy, PushXCom, copies_of, remove_abandoned
+from cosmos_venv.operators.run.journal_files import folder_of, tries_in
+from cosmos_venv.operators.run.journal_lines import Line, TryRecord, packed
 
-_FOLDER = "journals-v1"
-_SHOWN = frozenset({"text", "message", SQL})
 _WITH_SQL = frozenset({"model", "snapshot"})
 _LONGEST_TEXT = 65_536  # characters, of SQL too: it becomes an XCom
 _MOST_DAYS = 30
 _DIGITS = 32
-
-
-class NodeRow(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of a node.
-
-    :param node: unique id.
-    :param status: by dbt, or ``missing``.
-    :param seconds: that it took; 0 where dbt has not said it.
-    :param rows: that it changed, or found as a test; None where dbt has not said it.
-    :param message: of dbt.
-    :param try_number: the try that has run it.
-    """
-
-    node: str
-    status: str
-    seconds: float = 0.0
-    rows: int | None = None
-    message: str = ""
-    try_number: int = 1
+_INSTANT = 1e-5  # seconds between two lines at least: of two records of one try the later one counts
 
 
 class Tries(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,76 +73,54 @@ class Tries(msgspec.Struct, frozen=True, kw_only=True):
         return self.number <= self.last
 
 
-class Publish(Protocol):
-    """Writes what the journal says where tasks on other hosts read it."""
-
-    def __call__(self, text: str, *, is_end: bool) -> None:
-        """Write it.
-
-        :param text: of ``packed``.
-        :param is_end: whether the try ends.
-        :raises Exception: whatever the store raises.
-        """
-
-
 class Journal:
     """The journal of the present try, and what those before it have left. Threads of dbt may write it at once.
 
     :param tries: of the task; None: nothing is kept, and there is no earlier try.
     :param log: the task's logger: a journal that cannot be kept is a warning.
-    :param publish: gets the records of all tries as a text, where other tasks watch this one; it is called at most
-        once a second. Their journal stays when the task is over; that of other tasks is removed.
+    :param push_xcom: pushes an XCom of the task, where other tasks watch it. None: nobody does, and the journal is
+        removed when the task is over.
+    :ivar record: of the present try.
     """
 
-    def __init__(self, tries: Tries | None, log: Any, publish: Publish | None = None) -> None:
-        self.ends: dict[str, NodeEvent] = {}
-        """The last event of each node that has ended in this try."""
-        self.done: dict[str, Done] = {}
-        """The nodes that need not run again, by unique id: of earlier tries and of this one."""
+    def __init__(self, tries: Tries | None, log: Any, push_xcom: PushXCom | None = None) -> None:
+        self.record = TryRecord(number=tries.number, last=tries.last) if tries else TryRecord(number=1, last=0)
         self._tries = tries
         self._log = log
         self._lock = RLock()
         self._file: int | None = None
-        self._shared = SharedRecord(tries.key, log) if tries is not None else None
-        self._is_behind = False
-        self._publish = publish
-        self._pace = Pace()
-        self._told: list[TryRecord] = []
-        self._has_warned = False
+        self._is_watched = push_xcom is not None
+        self._copies = copies_of(tries.key, log, push_xcom) if tries else []
+        self._before: list[TryRecord] = []
+        self._news = 0
 
-    @property
-    def number(self) -> int:
-        """Number of the present try; 1 where Airflow does not run the task."""
-        return self._tries.number if self._tries else 1
+    def earlier(self) -> TryRecord | None:
+        """The newest try before this one that has left something; None: there is none, or the task was cleared."""
+        if self._tries is None or self._tries.number == 1:
+            return None
+        # Of one try the file knows more than what is written once a second.
+        known = [self._newest_on_this_host(), self._copies[0].read(self._tries.key)]
+        fitting = [each for each in known if each is not None and each.last == self._tries.last]
+        return max(fitting, key=lambda each: each.number, default=None)
 
-    def begin(self) -> None:
-        """Open the journal, and read what earlier tries have done."""
-        if self._tries is None:
-            return
-        if self._tries.number == 1:
-            shutil.rmtree(self._folder, ignore_errors=True)
-        else:
-            self.done = self._done_before()
-        try:
-            self._open()
-        except OSError as error:
-            self._log.warning("The journal of this task cannot be written: %s", error)
-        _sweep(self._folder.parent)
-        first = {**msgspec.to_builtins(self._progress(self._tries)), "at": time.time()}
-        if self._publish is not None and (begun := begun_try(first)) is not None:
-            self._told = [*(each for each in read_tries(self._folder) if each.number < begun.number), begun]
-        self._append(first)
+    def begin(self, kept: Mapping[str, NodeOutcome]) -> None:
+        """Open the journal.
 
-    def start_anew(self, nodes: Iterable[str]) -> None:
-        """Take these nodes for not done, whatever earlier tries have said.
-
-        :param nodes: unique ids.
+        :param kept: what this try takes over of earlier ones: the nodes that it need not run, by unique id.
         """
-        with self._lock:
-            for each in nodes:
-                if self.done.pop(each, None) is not None:
-                    self._append({"id": each, "status": ""})
-                    self._is_behind = True
+        begun = time.time()
+        if self._tries is not None:
+            if self._tries.number == 1:
+                shutil.rmtree(self._folder, ignore_errors=True)
+            if self._is_watched:
+                self._before = [each for each in tries_in(self._folder) if each.number < self._tries.number]
+            try:
+                self._open(self._folder, self._tries.number)
+            except OSError as error:
+                self._log.warning("The journal of this task cannot be written: %s", error)
+            _sweep(self._folder.parent)
+        self.record = msgspec.structs.replace(self.record, begun=begun, written=begun, outcomes=dict(kept))
+        self._append(Line(begun=self.record.copy(most=0)))
 
     def note(self, event: NodeEvent, target: Path | None = None) -> None:
         """Write down what dbt says of a node.
@@ -172,43 +128,43 @@ class Journal:
         :param event: of dbt's output.
         :param target: dbt's target folder, for tasks that show the SQL of their node; None: it is not known.
         """
-        with self._lock:
-            line: dict[str, Any] = {
-                "id": event.unique_id,
-                "status": event.status,
-                "event": event.name,
-            }
-            line |= {"is_end": event.is_end, "seconds": event.seconds, "text": event.text}
-            if self._publish is not None and event.is_end and (sql := _compiled_sql(event, target)):
-                line[SQL] = sql
-            self._append(line)
-            if not event.is_end:
-                return
-            before = self.ends.get(event.unique_id)
-            if before is not None and not event.text:  # the last event of a node says that it has ended, and no more
-                event = msgspec.structs.replace(event, text=before.text)
-            self.ends[event.unique_id] = event
-            self._take(event.unique_id, event.status)
-        self.write_shared()
+        sql = _compiled_sql(event, target) if self._is_watched and event.is_end else ""
+        self._append(
+            Line(
+                id=event.unique_id,
+                status=event.status,
+                is_end=event.is_end,
+                text=_shown(event.text),
+                seconds=event.seconds,
+                sql=_shown(sql),
+            )
+        )
+        if event.is_end:
+            self.write_copies()
 
-    def record_results(self, rows: Iterable[NodeRow]) -> None:
-        """Write down what dbt's artifacts say of the nodes of this try: more than its events, which a log level hides.
+    def record_results(self, outcomes: Mapping[str, NodeOutcome]) -> None:
+        """Write down what dbt's artifacts say of nodes of this try: more than its events, which a log level hides.
 
-        :param rows: one for each node of which they say something.
+        :param outcomes: by unique id.
         """
-        with self._lock:
-            for row in rows:
-                fields = {name: value for name, value in msgspec.to_builtins(row).items() if name != "node"}
-                self._append({"id": row.node, "is_end": True, **fields})
-                self._take(row.node, row.status)
+        for node, each in outcomes.items():
+            self._append(
+                Line(
+                    id=node,
+                    status=each.status,
+                    is_end=True,
+                    message=_shown(each.message),
+                    seconds=each.seconds,
+                    rows=each.rows,
+                )
+            )
 
-    def write_shared(self) -> None:
-        """Write what is done where a worker on another host finds it, unless that was done a moment ago."""
+    def write_copies(self) -> None:
+        """Write what is new where other hosts find it, unless that was done a moment ago."""
         with self._lock:
-            if self._shared is not None and self._shared.may_be_written:
-                self._write_what_is_new()
-            if self._pace.is_due:
-                self._tell_watchers()
+            for copy in self._copies:
+                if copy.is_due(self._news) and (copy.is_watched or self._has_another_try):
+                    copy.write(self._text(copy), self._news)
 
     def close(self, *, is_over: bool, end: str = FAILED) -> None:
         """End the journal.
@@ -216,145 +172,60 @@ class Journal:
         :param is_over: whether no try follows that needs it: the task has succeeded, or the next try runs everything.
         :param end: of the try: ``success`` or ``failed``.
         """
+        self._append(Line(end=end))
         with self._lock:
-            if self._publish is not None:
-                self._append({"end": end})
-                self._tell_watchers(is_end=True)
-            if self._file is not None:
-                os.close(self._file)
-                self._file = None
-            if self._tries is None or self._shared is None:
-                return
-            if is_over or not self._tries.has_another_try:
-                if self._publish is None:
-                    shutil.rmtree(self._folder, ignore_errors=True)
-                self._shared.remove()
-            else:
-                self._write_what_is_new()
+            self._close_file()
+            is_needed = self._has_another_try and not is_over
+            for copy in self._copies:
+                if copy.is_watched or is_needed:
+                    copy.write(self._text(copy), self._news)
+                else:
+                    copy.remove()
+            if self._tries is not None and not (is_needed or self._is_watched):
+                shutil.rmtree(self._folder, ignore_errors=True)
+
+    @property
+    def _has_another_try(self) -> bool:
+        return self._tries is not None and self._tries.has_another_try
 
     @property
     def _folder(self) -> Path:
         assert self._tries is not None  # noqa: S101 - asked by all callers
         return folder_of(self._tries.key)
 
-    def _open(self) -> None:
-        assert self._tries is not None  # noqa: S101 - asked by the caller
-        make_private(self._folder)
-        if not is_private(self._folder):
-            self._log.warning("The journal of this task is not kept in %s: others can write there.", self._folder)
-            return
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-        self._file = open_own(self._folder / f"{self._tries.number:04}.jsonl", flags, 0o600)
+    def _text(self, copy: Copy) -> str:
+        assert self._tries is not None  # noqa: S101 - else there is no copy
+        return packed(self._tries.key, [self.record.copy(most=0)] if copy.is_short else [*self._before, self.record])
 
-    def _take(self, node: str, status: str) -> None:
-        if status in DONE_STATUSES:
-            if node not in self.done:
-                self.done[node] = Done(status, self.number)
-                self._is_behind = True
-        elif self.done.pop(node, None) is not None:  # dbt has said otherwise at its end
-            self._is_behind = True
-
-    def _tell_watchers(self, *, is_end: bool = False) -> None:
-        if self._publish is None or self._tries is None or not self._told:
+    def _open(self, folder: Path, number: int) -> None:
+        make_private(folder)
+        if not is_private(folder):
+            self._log.warning("The journal of this task is not kept in %s: others can write there.", folder)
             return
-        text = packed(self._tries.key, self._told)
-        with self._pace.writing(text):
-            try:
-                self._publish(text, is_end=is_end)
-            except Exception as error:  # noqa: BLE001 - whatever Airflow's store raises; dbt does its work all the same
-                if not self._has_warned:
-                    self._log.warning("Tasks on other hosts do not see what dbt does: it cannot be told: %s", error)
-                self._has_warned = True
+        self._file = open_own(folder / f"{number:04}.jsonl", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 
-    def _append(self, line: Mapping[str, Any]) -> None:
-        line = {"at": time.time(), **line}
-        line = {name: each[:_LONGEST_TEXT] if isinstance(each, str) else each for name, each in line.items()}
-        if self._told:
-            # The processes that show it know no secret of this task, which its own log would hide.
-            line = {name: masked(each) if name in _SHOWN else each for name, each in line.items()}
-            self._told[-1].take(line)
-        if self._file is None:
-            return
-        try:
-            # In one call: a kill leaves no half of it. Half of a character that dbt has said is none for the reader.
-            os.write(self._file, json.dumps(line, ensure_ascii=False).encode(errors="replace") + b"\n")
-        except OSError as error:
-            self._log.warning("The journal of this task cannot be written: %s", error)
+    def _close_file(self) -> None:
+        if self._file is not None:
             os.close(self._file)
             self._file = None
 
-    def _progress(self, tries: Tries) -> Progress:
-        return Progress(last=tries.last, number=tries.number, done=self.done)
+    def _append(self, line: Line) -> None:
+        with self._lock:
+            line = msgspec.structs.replace(line, at=max(time.time(), self.record.written + _INSTANT))
+            self.record.take(line)
+            # The begin too: copies in object storage still have what was before the task was cleared.
+            self._news += line.is_end or bool(line.end) or line.begun is not None
+            if self._file is None:
+                return
+            try:
+                os.write(self._file, msgspec.json.encode(line) + b"\n")  # in one call: a kill leaves no half of it
+            except OSError as error:
+                self._log.warning("The journal of this task cannot be written: %s", error)
+                self._close_file()
 
-    def _write_what_is_new(self) -> None:
-        if self._tries is None or self._shared is None or not self._tries.has_another_try or not self._is_behind:
-            return
-        # A store that has failed once may take it the next time.
-        self._is_behind = not self._shared.write(self._progress(self._tries))
-
-    def _done_before(self) -> dict[str, Done]:
-        """What is done by the newest try that has left something."""
-        assert self._tries is not None  # noqa: S101 - asked by the caller
-        assert self._shared is not None  # noqa: S101 - there is one for all tries
-        # Of one try the file knows more than what is written once a second.
-        known = [self._of_newest_file(), self._shared.read()]
-        fitting = [each for each in known if each is not None and each.last == self._tries.last]
-        return max(fitting, key=lambda each: each.number).done if fitting else {}
-
-    def _of_newest_file(self) -> Progress | None:
-        """What the newest file of this host says; None where there is none, or others could have written it."""
-        for path in reversed(files_of(self._folder)):
-            lines = _lines(path)
-            with suppress(msgspec.ValidationError, StopIteration):  # a kill may have come before the first line
-                begun = msgspec.convert(next(lines), Progress)
-                return msgspec.structs.replace(begun, done=_done_after(begun, lines))
-        return None
-
-
-def _done_after(begun: Progress, lines: Iterable[Mapping[str, Any]]) -> dict[str, Done]:
-    """What is done after the events of a try: what dbt says at its end replaces what it has said of a node before."""
-    done = dict(begun.done)
-    for line in lines:
-        if "id" not in line:  # the same try has begun once more
-            continue
-        node, status = str(line["id"]), str(line.get("status"))
-        if status in DONE_STATUSES:
-            if line.get("is_end"):
-                done.setdefault(node, Done(status, begun.number))
-        elif not line.get("event") or line.get("is_end"):
-            done.pop(node, None)
-    return done
-
-
-def folder_of(key: str) -> Path:
-    """The folder of the files of one task's journal on this host.
-
-    :param key: ``Tries.key``.
-    """
-    return caches.cache_dir() / _FOLDER / key
-
-
-def files_of(folder: Path) -> list[Path]:
-    """The files of a journal, one for each try, in order; none where others could have written them.
-
-    :param folder: of ``folder_of``.
-    """
-    return sorted(folder.glob("*.jsonl")) if is_private(folder) else []
-
-
-def read_tries(folder: Path) -> list[TryRecord]:
-    """What the files of a journal say of each try.
-
-    :param folder: of ``folder_of``.
-    """
-    found = []
-    for path in files_of(folder):
-        lines = _lines(path)
-        if (begun := begun_try(next(lines, {}))) is not None:
-            for line in lines:
-                begun.take(line)
-            found.append(begun)
-    return found
+    def _newest_on_this_host(self) -> TryRecord | None:
+        found = tries_in(self._folder)
+        return found[-1] if found else None
 
 
 def journal_key(context: Mapping[str, Any], task_id: str | None) -> str | None:
@@ -395,17 +266,15 @@ def _begin_of_run(context: Mapping[str, Any]) -> str:
     return begun.astimezone(timezone.utc).isoformat() if isinstance(begun, datetime) else ""
 
 
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    lines, reached = whole_lines(path)
-    while lines:
-        yield from filter(None, map(line_of, lines))
-        lines, reached = whole_lines(path, reached)
+def _shown(text: str) -> str:
+    """The text as others may read it, who know no secret of this task. Half of a character is none for them."""
+    return masked(text[:_LONGEST_TEXT]).encode(errors="replace").decode()
 
 
 def _sweep(folder: Path) -> None:
-    """Remove the journals of tasks that never came to their end, with their shared records.
+    """Remove the journals of tasks that never came to their end, with their copies.
 
-    The first that cannot be removed ends it: the folder alone knows the name of the record.
+    The first that cannot be removed ends it: the folder alone knows the name of the copy.
     """
     if not is_private(folder):
         return

@@ -1,48 +1,18 @@
-"""What the lines of a journal say: one record for each try of the task that has written it."""
+"""The lines of a journal, and the record of a try that they make."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from itertools import chain
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
-from cosmos_venv.dbt.log_lines import DONE_STATUSES
+from cosmos_venv.dbt.log_lines import SUCCESS, NodeOutcome
 from cosmos_venv.files import untrusted
 
-SUCCESS, FAILED, SKIPPED = "success", "failed", "skipped"
-"""States of a node and of a task."""
-
-SQL = "sql"
-"""In a line with the end of a node: the SQL that dbt has compiled for it."""
-
-
+_LONGEST_MESSAGE = 1_000  # characters: a message is part of XComs
 _SHORT = 80  # characters of a message, where the messages of all nodes are too long
-
-
-class Outcome(msgspec.Struct, frozen=True, array_like=True):
-    """How a node has ended in one try.
-
-    :param status: of the node by dbt.
-    :param try_number: the try that has run the node: this one, or an earlier one that has done it.
-    :param message: of dbt.
-    :param seconds: that the node took; 0 where dbt has not said it.
-    :param rows: that it changed, or found as a test; None where dbt has not said it.
-    """
-
-    status: str
-    try_number: int
-    message: str = ""
-    seconds: float = 0.0
-    rows: int | None = None
-
-    @property
-    def state(self) -> str:
-        """``success``, ``failed`` or ``skipped``."""
-        if self.status in DONE_STATUSES:
-            return SUCCESS
-        return SKIPPED if self.status == SKIPPED else FAILED
 
 
 class TryRecord(msgspec.Struct, kw_only=True):
@@ -50,10 +20,10 @@ class TryRecord(msgspec.Struct, kw_only=True):
 
     :param number: of the try, from 1.
     :param last: number of the last try that Airflow makes by itself. Clearing the task gives another one.
-    :param begun: when it has begun, in seconds since 1970; 0: it is not known.
+    :param begun: when the try has begun, in seconds since 1970; 0: it is not known.
+    :param written: when its last line was written, in seconds since 1970; 0: it is not known.
     :param end: ``success`` or ``failed``; empty: it runs, or it was killed.
     :param outcomes: of the nodes that have ended in it or were done before it, by unique id.
-    :param written: when its last line was written, in seconds since 1970; 0: it is not known.
     """
 
     number: int
@@ -61,69 +31,78 @@ class TryRecord(msgspec.Struct, kw_only=True):
     begun: float = 0.0
     written: float = 0.0
     end: str = ""
-    outcomes: dict[str, Outcome] = {}
+    outcomes: dict[str, NodeOutcome] = {}
 
     @property
     def is_last(self) -> bool:
         """Whether Airflow does not try the task again by itself."""
         return self.number > self.last or self.end == SUCCESS
 
-    def copy(self) -> TryRecord:
-        """The record as it is now."""
-        return msgspec.structs.replace(self, outcomes=dict(self.outcomes))
+    def copy(self, *, most: int | None = None) -> TryRecord:
+        """The record as it is now.
 
-    def with_short_messages(self) -> TryRecord:
-        """The record with the beginning of each message."""
-        outcomes = {
-            node: msgspec.structs.replace(each, message=each.message[:_SHORT]) for node, each in self.outcomes.items()
-        }
+        :param most: characters of a message; None: all of them.
+        """
+        outcomes = dict(self.outcomes)
+        if most is not None:
+            outcomes = {
+                node: msgspec.structs.replace(each, message=each.message[:most]) for node, each in outcomes.items()
+            }
         return msgspec.structs.replace(self, outcomes=outcomes)
 
-    def take(self, line: Mapping[str, Any]) -> None:
+    def take(self, line: Line) -> None:
         """Take note of a line of the try.
 
         :param line: of the journal, behind the one with which the try has begun.
         """
-        self.written = max(self.written, _time_of(line))
-        if "end" in line:
-            self.end = str(line["end"])
-        if "id" not in line:  # the same try has begun once more
-            return
-        node, status = str(line["id"]), str(line.get("status", ""))
-        found = self.outcomes.get(node)
-        if line.get("is_end"):
-            # What dbt's artifacts say comes behind its events.
-            message = str(line.get("message") or line.get("text") or (found.message if found else ""))
-            rows = line.get("rows")
-            rows = rows if isinstance(rows, int) else None
-            try:
-                seconds = float(line.get("seconds") or 0)
-            except (TypeError, ValueError, OverflowError):  # a line that is none of ours
-                return
-            self.outcomes[node] = Outcome(status, self.number, message, seconds, rows)
-        elif not line.get("event") and found and found.try_number < self.number:
-            del self.outcomes[node]  # this try builds again what an earlier one has done
+        self.written = max(self.written, line.at)
+        if line.begun is not None:  # the same try has begun once more
+            self.outcomes = dict(line.begun.outcomes)
+        self.end = line.end or self.end
+        if line.is_end:
+            before = self.outcomes.get(line.id)
+            # The last event of a node says that it has ended, and no more.
+            message = line.message or line.text or (before.message if before else "")
+            self.outcomes[line.id] = NodeOutcome(
+                line.status, self.number, message[:_LONGEST_MESSAGE], line.seconds, line.rows
+            )
 
 
-def begun_try(line: Mapping[str, Any]) -> TryRecord | None:
-    """The record of a try that begins with this line; None: it is no such line.
+class Line(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A line of a journal: a try begins, dbt says something of a node, or the try ends.
 
-    :param line: the first one of a try.
+    :param at: when it was written, in seconds since 1970. No two lines of a try have one time.
+    :param begun: the try that begins, with the outcomes of nodes that earlier tries have done.
+    :param id: unique id of the node of which dbt says something.
+    :param status: of that node by dbt.
+    :param is_end: whether that node has ended.
+    :param text: the words of dbt, for the logs of tasks that watch.
+    :param message: of dbt's artifacts.
+    :param seconds: that the node took; 0 where dbt has not said it.
+    :param rows: that it changed, or found as a test; None where dbt has not said it.
+    :param sql: the SQL that dbt has compiled for it.
+    :param end: of the try: ``success`` or ``failed``.
     """
-    try:
-        done: Mapping[str, Sequence[Any]] = line["done"]
-        outcomes = {node: Outcome(str(found[0]), int(found[1])) for node, found in done.items()}
-        number, last, begun = int(line["number"]), int(line["last"]), _time_of(line)
-        return TryRecord(number=number, last=last, begun=begun, written=begun, outcomes=outcomes)
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError):
-        return None
+
+    at: float = 0.0
+    begun: TryRecord | None = None
+    id: str = ""
+    status: str = ""
+    is_end: bool = False
+    text: str = ""
+    message: str = ""
+    seconds: float = 0.0
+    rows: Annotated[int, msgspec.Meta(ge=0, lt=1 << 62)] | None = None
+    sql: str = ""
+    end: str = ""
 
 
-def _time_of(line: Mapping[str, Any]) -> float:
-    try:
-        return float(line.get("at") or 0)
-    except (TypeError, ValueError, OverflowError):
-        return 0.0
+def line_of(text: str | bytes) -> Line:
+    """A line of a journal. One of another kind says nothing: the disk may have been full.
+
+    :param text: of the line.
+    """
+    return untrusted.value_of(text, Line) or Line()
 
 
 def packed(key: str, tries: Iterable[TryRecord]) -> str:
@@ -135,7 +114,7 @@ def packed(key: str, tries: Iterable[TryRecord]) -> str:
     known = list(tries)
     content = msgspec.json.encode((key, known))
     if untrusted.SMALL.is_exceeded_by(len(content)):  # nobody would read it
-        content = msgspec.json.encode((key, [each.with_short_messages() for each in known]))
+        content = msgspec.json.encode((key, [each.copy(most=_SHORT) for each in known]))
     return untrusted.packed(content)
 
 
@@ -159,19 +138,24 @@ def merged(*sources: Iterable[TryRecord]) -> list[TryRecord]:
     found: dict[int, TryRecord] = {}
     for each in chain(*sources):
         other = found.get(each.number)
-        if other is None or _newness(each) > _newness(other):
+        if other is None or each.written > other.written:
             found[each.number] = each
     return [found[number] for number in sorted(found)]
 
 
-def _newness(record: TryRecord) -> tuple[float, int, str]:
-    # Lines of one instant are told apart by what they add.
-    return record.written, len(record.outcomes), record.end
+def rows_of(outcomes: Mapping[str, NodeOutcome]) -> list[dict[str, Any]]:
+    """What became of nodes as an XCom, in which messages of nodes that have simply been built are left out.
 
-
-def line_of(text: str | bytes) -> dict[str, Any]:
-    """A line of a journal; empty for one that is none: the disk may have been full.
-
-    :param text: of the line.
+    :param outcomes: by unique id.
     """
-    return untrusted.value_of(text, dict[str, Any]) or {}
+    return [
+        {
+            "node": node,
+            "status": each.status,
+            "seconds": each.seconds,
+            "rows": each.rows,
+            "message": each.message if each.has_news else "",
+            "try_number": each.try_number,
+        }
+        for node, each in outcomes.items()
+    ]

@@ -23,6 +23,7 @@ from cosmos_venv.dbt.project_files import profile_fields
 from cosmos_venv.dbt.results import Artifacts, warnings_in
 from cosmos_venv.exceptions import AirflowCompatibilityError, CosmosValueError
 from cosmos_venv.operators.parameters import callables
+from cosmos_venv.operators.run.journal_lines import rows_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -159,10 +160,7 @@ def _push_run_results(task: Any, context: Context | Mapping[str, Any], artifacts
 
 
 def _push_node_rows(run: DbtRun, artifacts: Artifacts) -> None:
-    rows = [
-        {"node": node, "status": each.status, "seconds": each.seconds, "rows": each.rows, "started": run.how_started}
-        for node, each in artifacts.outcomes().items()
-    ]
+    rows = [{**row, "started": run.how_started} for row in rows_of(artifacts.outcomes())]
     if rows:
         run.context["ti"].xcom_push(key=NODES_XCOM, value=rows)
 

@@ -19,7 +19,7 @@ from typing import Any
 from urllib.parse import quote
 
 from cosmos_venv import settings
-from cosmos_venv.compat import object_storage_path, set_variable, to_boolean, variable
+from cosmos_venv.compat import object_storage_path, set_variable, variable
 from cosmos_venv.constants import LAST_SUCCESS
 from cosmos_venv.credentials import mask
 from cosmos_venv.dbt import state
@@ -39,38 +39,52 @@ _DESCRIPTION = "cosmos-venv: digest of the artifacts of the last success of a ta
 _DIGITS = 32
 
 
-def state_flags(task: Any, task_key: Sequence[str], place: Path) -> list[str]:
+def state_flags(
+    given: str | None,
+    task_key: Sequence[str],
+    place: Path,
+    *,
+    project_dir: Path,
+    conn_id: str | None,
+    defers: bool,
+    favors: bool,
+    log: Any,
+) -> list[str]:
     """The flags by which dbt finds the artifacts, which are there then; none where the task asks for none.
 
-    :param task: the operator, whose parameters say which artifacts it asks for.
+    :param given: which artifacts the task asks for: its parameter ``state``.
     :param task_key: the names that tell the task from others: DAG, task, index of a mapped one, target of the profile.
     :param place: the folder in which dbt will run.
-    :raises CosmosValueError: when there are none where the operator says, or they cannot be reached.
+    :param project_dir: folder of the dbt project, from which a relative path counts.
+    :param conn_id: the Airflow connection for a URL; None: the default one of that storage.
+    :param defers: whether dbt gets ``--defer``.
+    :param favors: whether dbt gets ``--favor-state``.
+    :param log: the task's logger.
+    :raises CosmosValueError: when there are none where the task says, or they cannot be reached.
     """
     flags = []
-    if task.state:
-        flags += ["--state", str(_folder(task, task_key, place / _FOLDER))]
-    if to_boolean(task.defer_to_state):
-        flags.append("--defer")
-    if to_boolean(task.favor_state):
-        flags.append("--favor-state")
-    return flags
+    if given:
+        folder = place / _FOLDER
+        if given == LAST_SUCCESS:
+            _fill_with_last_success(log, task_key, folder)
+        else:
+            folder = _given_folder(given, folder, project_dir=project_dir, conn_id=conn_id)
+        flags += ["--state", str(folder)]
+    return [*flags, *(["--defer"] if defers else []), *(["--favor-state"] if favors else [])]
 
 
-def keep_success(task: Any, task_key: Sequence[str], artifacts: Artifacts) -> None:
-    """Keep the artifacts of a run that has succeeded, where the task asks for those of its last success.
+def keep_success(task_key: Sequence[str], artifacts: Artifacts, *, log: Any) -> None:
+    """Keep the artifacts of a run that has succeeded, for a task that asks for those of its last success.
 
-    :param task: the operator.
     :param task_key: as in ``state_flags``.
     :param artifacts: those of the run that has succeeded.
+    :param log: the task's logger.
     :raises CosmosValueError: when the next run would take an older success for the last one.
     """
-    if task.state != LAST_SUCCESS:
-        return
     # As one file, which appears whole in a folder and in object storage alike.
     content = state.packed(artifacts)
     if content is None:
-        task.log.warning("dbt has written no manifest.json: this success is not kept for the next run.")
+        log.warning("dbt has written no manifest.json: this success is not kept for the next run.")
     try:
         if not settings.state_path:
             set_variable(_variable_of(task_key), _digest(content or b""), _DESCRIPTION)
@@ -87,7 +101,7 @@ def keep_success(task: Any, task_key: Sequence[str], artifacts: Artifacts) -> No
             _publish(kept_place(task_key), content)
         except OSError as error:
             # By the Variable nobody takes an older success for this one.
-            task.log.warning("This success is not kept for the next run: %s", _reason(error))
+            log.warning("This success is not kept for the next run: %s", _reason(error))
 
 
 def _keep_for_all(kept: Any, content: bytes) -> None:
@@ -126,17 +140,13 @@ def kept_place(task_key: Sequence[str]) -> Any:
     return caches.cache_dir() / _LAYOUT / below
 
 
-def _folder(task: Any, task_key: Sequence[str], folder: Path) -> Path:
+def _given_folder(given: str, folder: Path, *, project_dir: Path, conn_id: str | None) -> Path:
     """The folder to name to dbt: the user's own, or the one given here, filled."""
-    if task.state == LAST_SUCCESS:
-        _fill_with_last_success(task.log, task_key, folder)
-        return folder
-    given = str(task.state)
     place: Any = given
     try:
-        place = _place(given, task.state_conn_id)
+        place = _place(given, conn_id)
         if isinstance(place, Path):
-            own = place = Path(task.project_dir).absolute() / place
+            own = place = project_dir.absolute() / place
             # dbt reads it where it is; everything else is fetched, unpacked or made first.
             if (own / state.MANIFEST).is_file():
                 return own
@@ -148,8 +158,8 @@ def _folder(task: Any, task_key: Sequence[str], folder: Path) -> Path:
         ) from None
     except Exception as error:
         raise CosmosValueError(
-            f"state={mask(given)!r} cannot be read: {_reason(error)}. Correct it, or state_conn_id="
-            f"{task.state_conn_id!r}, or install the Airflow provider of that storage."
+            f"state={mask(given)!r} cannot be read: {_reason(error)}. Correct it, or state_conn_id={conn_id!r}, or "
+            "install the Airflow provider of that storage."
         ) from error
     return folder
 

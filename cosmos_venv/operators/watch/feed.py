@@ -9,21 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import msgspec
 from asgiref.sync import sync_to_async
 
 from cosmos_venv import compat
-from cosmos_venv.files.untrusted import whole_lines
-from cosmos_venv.operators.run.journal import files_of, folder_of
-from cosmos_venv.operators.run.journal_lines import SQL, TryRecord, begun_try, line_of, merged
-from cosmos_venv.operators.watch.publication import published
+from cosmos_venv.operators.run.journal_copies import published
+from cosmos_venv.operators.run.journal_files import JournalFiles, folder_of
+from cosmos_venv.operators.run.journal_lines import TryRecord, merged
 from cosmos_venv.operators.watch.verdict import OVER
 
 _P = ParamSpec("_P")
@@ -32,7 +28,6 @@ _NOT_STARTED = (None, "scheduled", "queued")  # Airflow logs an error for an XCo
 _BETWEEN_READINGS = 0.5
 _BETWEEN_QUESTIONS = 3.0
 _MOST_FAILURES = 40  # two minutes: then what a producer that is over has published cannot be known
-_STILL = 10.0  # seconds without a line, after which the try may be one on another host
 
 
 async def ask(question: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
@@ -86,66 +81,6 @@ class Producer(msgspec.Struct, frozen=True, kw_only=True):
         :param state: Airflow's state of it.
         """
         return published(self.key, task_id=self.task_id, is_over=state in OVER, **self.place)
-
-
-@dataclass
-class JournalFiles:
-    """The files of one journal on this host, of which each line is read once.
-
-    :param folder: in which they are.
-    :ivar tries: what they say, one record for each try.
-    :ivar texts: lines of dbt's log by unique id of their node, in order.
-    :ivar sql: compiled SQL of the nodes that have ended, by unique id.
-    """
-
-    folder: Path
-    tries: list[TryRecord] = field(default_factory=list)
-    texts: dict[str, list[str]] = field(default_factory=dict)
-    sql: dict[str, str] = field(default_factory=dict)
-    _grown_at: float = 0.0
-    _read: dict[Path, int] = field(default_factory=dict)
-    _records: dict[Path, TryRecord] = field(default_factory=dict)
-
-    def read(self) -> bool:
-        """Read what is new; False: nothing is."""
-        files = files_of(self.folder)
-        for gone in self._read.keys() - set(files):  # a run that was deleted and made again begins anew
-            del self._read[gone]
-            self._records.pop(gone, None)
-        changed = [self._read_file(path) for path in files]
-        if any(changed):
-            self._grown_at = time.monotonic()
-            # Copies: they are read while the next lines are.
-            self.tries = [self._records[path].copy() for path in files if path in self._records]
-        elif not files:
-            self.tries = []
-        return any(changed)
-
-    @property
-    def is_growing(self) -> bool:
-        """Whether a line has come a moment ago."""
-        return time.monotonic() - self._grown_at < _STILL
-
-    def _read_file(self, path: Path) -> bool:
-        start = self._read.setdefault(path, 0)
-        while (found := whole_lines(path, self._read[path]))[0]:
-            lines, self._read[path] = found
-            for text in lines:
-                self._take(path, line_of(text))
-        return self._read[path] > start
-
-    def _take(self, path: Path, line: Mapping[str, Any]) -> None:
-        record = self._records.get(path)
-        if record is None:
-            if (begun := begun_try(line)) is not None:
-                self._records[path] = begun
-            return
-        record.take(line)
-        node = str(line.get("id"))
-        if line.get("text"):
-            self.texts.setdefault(node, []).append(str(line["text"]))
-        if line.get(SQL):
-            self.sql[node] = str(line[SQL])
 
 
 class Feed:

@@ -11,10 +11,12 @@ import msgspec
 from airflow.triggers.base import BaseTrigger, TaskFailedEvent, TaskSkippedEvent, TaskSuccessEvent, TriggerEvent
 
 from cosmos_venv import compat
+from cosmos_venv.dbt.log_lines import NodeOutcome
 from cosmos_venv.files.untrusted import value_of
 from cosmos_venv.operators.run.journal import journal_key
-from cosmos_venv.operators.run.journal_lines import Outcome
-from cosmos_venv.operators.watch.feed import Feed, JournalFiles, Producer, ask, watching
+from cosmos_venv.operators.run.journal_files import JournalFiles
+from cosmos_venv.operators.run.journal_lines import rows_of
+from cosmos_venv.operators.watch.feed import Feed, Producer, ask, watching
 from cosmos_venv.operators.watch.verdict import Action, Told, Verdict, Watch, told_by, verdict
 
 NODE_XCOM = "dbt_node"
@@ -173,7 +175,7 @@ class DbtNodeTrigger(BaseTrigger):
             await asyncio.to_thread(lambda: [log("%s", text) for text in texts])
 
 
-def xcoms_of(outcomes: Mapping[str, Outcome], journal: JournalFiles, key: str) -> dict[str, Any]:
+def xcoms_of(outcomes: Mapping[str, NodeOutcome], journal: JournalFiles, key: str) -> dict[str, Any]:
     """What became of nodes, as the XComs of their task by key.
 
     :param outcomes: by unique id; none where the producer has said nothing.
@@ -182,11 +184,7 @@ def xcoms_of(outcomes: Mapping[str, Outcome], journal: JournalFiles, key: str) -
     """
     if not outcomes:
         return {}
-    rows = [
-        {"node": node, "status": each.status, "seconds": each.seconds, "rows": each.rows, "message": each.message}
-        for node, each in outcomes.items()
-    ]
     told = {"key": key, "number": max(each.try_number for each in outcomes.values())}
     # Each model has one task that shows its SQL: it need not stay in memory.
     sql = "\n\n".join(journal.sql.pop(node).strip() for node in outcomes if node in journal.sql)
-    return {NODE_XCOM: rows, TOLD_XCOM: told, **({SQL_XCOM: sql} if sql else {})}
+    return {NODE_XCOM: rows_of(outcomes), TOLD_XCOM: told, **({SQL_XCOM: sql} if sql else {})}

@@ -12,7 +12,8 @@ from enum import Enum
 
 import msgspec
 
-from cosmos_venv.operators.run.journal_lines import FAILED, SKIPPED, SUCCESS, Outcome, TryRecord
+from cosmos_venv.dbt.log_lines import FAILED, SKIPPED, SUCCESS, NodeOutcome
+from cosmos_venv.operators.run.journal_lines import TryRecord
 
 OVER = frozenset({SUCCESS, FAILED, SKIPPED, "upstream_failed", "removed"})
 """Airflow's states of a task that is not tried again by itself."""
@@ -34,7 +35,7 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
     number: int = 0
     failures: int = 0
 
-    def leaves_out(self, outcome: Outcome) -> bool:
+    def leaves_out(self, outcome: NodeOutcome) -> bool:
         """Whether an outcome is none that this try may take for its own.
 
         :param outcome: of one of its nodes.
@@ -80,7 +81,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
     action: Action
     reason: str = ""
-    outcomes: Mapping[str, Outcome] = {}
+    outcomes: Mapping[str, NodeOutcome] = {}
     done: frozenset[str] = frozenset()
     asks_parents: bool = False
 
@@ -143,7 +144,7 @@ def told_by(nodes: Sequence[str], tries: Sequence[TryRecord], *, cleared_at: flo
     return Told(number=max(earlier, default=0), failures=failures)
 
 
-def _ended(worst: str, found: Mapping[str, Outcome]) -> Verdict:
+def _ended(worst: str, found: Mapping[str, NodeOutcome]) -> Verdict:
     if worst == SUCCESS:
         return Verdict(action=Action.SUCCEED, reason=f"{_listed(found)}.", outcomes=found)
     which = {node: each for node, each in found.items() if each.state == worst}
@@ -200,5 +201,5 @@ def _failed_names(tries: Sequence[TryRecord]) -> str:
     return ", ".join([node for node, each in outcomes.items() if each.state == FAILED][:3])
 
 
-def _listed(found: Mapping[str, Outcome]) -> str:
+def _listed(found: Mapping[str, NodeOutcome]) -> str:
     return ", ".join(f"{node}: {each.status}" for node, each in found.items())

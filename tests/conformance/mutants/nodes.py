@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +20,13 @@ class IsContentWithMostNodes(Mutant):
     needed = "batches"
 
     def begin(self) -> None:
-        batch = part("operators.run.batch")._Try
-        sound = batch._judge
+        instead_of("operators.run.batch", "_refuse_failed", self._refuse)
 
-        def judge(self: Any, result: Any, artifacts: Any) -> None:
-            statuses = [found.status for found in artifacts.outcomes().values()]
-            if statuses.count("success") <= len(statuses) / 2:
-                sound(self, result, artifacts)
-
-        batch._judge = judge
+    @staticmethod
+    def _refuse(sound: Original, own: Any, *others: Any) -> None:
+        statuses = [each.status for each in own.values()]
+        if statuses.count("success") <= len(statuses) / 2:
+            sound(own, *others)
 
 
 class CountsOnlyWhatDbtNames(Mutant):
@@ -39,14 +36,12 @@ class CountsOnlyWhatDbtNames(Mutant):
     needed = "batches"
 
     def begin(self) -> None:
-        batch = part("operators.run.batch")
-        sound = batch._Try._rows
+        instead_of("operators.run.batch", "outcomes_of", self._without_missing)
 
-        def rows(self: Any, artifacts: Any) -> Any:
-            own, others = sound(self, artifacts)
-            return [row for row in own if row.status != batch.MISSING], others
-
-        batch._Try._rows = rows
+    @staticmethod
+    def _without_missing(sound: Original, *given: Any) -> Any:
+        own, others = sound(*given)
+        return {node: each for node, each in own.items() if each.status != "missing"}, others
 
 
 class RunsAllNodesAgain(Mutant):
@@ -56,12 +51,7 @@ class RunsAllNodesAgain(Mutant):
     needed = "batches"
 
     def begin(self) -> None:
-        instead_of("operators.run.batch", "_done_before", self._nothing)
-
-    @staticmethod
-    def _nothing(_: Original, __: Any, journal: Any, nodes: Mapping[str, str]) -> dict[str, Any]:
-        journal.start_anew(nodes)
-        return {}
+        instead_of("operators.run.batch", "done_before", lambda *_: {})
 
 
 class LearnsOfNodesAtTheEnd(Mutant):

@@ -62,9 +62,7 @@ class TakesSilenceForSuccess(Mutant):
     needed = "watcher"
 
     def begin(self) -> None:
-        batch = part("operators.run.batch")
-        rows = batch._Try._rows
-        batch._Try._rows = lambda attempt, artifacts: _without_missing(rows(attempt, artifacts), batch.MISSING)
+        instead_of("operators.run.batch", "outcomes_of", self._without_missing)
         instead_of(_VERDICT, "_unsaid", self._say)
 
     @staticmethod
@@ -73,10 +71,10 @@ class TakesSilenceForSuccess(Mutant):
             return _ended_as("succeed", "The producer has succeeded.")
         return sound(task, tries, producer_state)
 
-
-def _without_missing(found: tuple[list[Any], list[Any]], missing: str) -> tuple[list[Any], list[Any]]:
-    own, others = found
-    return [row for row in own if row.status != missing], others
+    @staticmethod
+    def _without_missing(sound: Original, *given: Any) -> Any:
+        own, others = sound(*given)
+        return {node: each for node, each in own.items() if each.status != "missing"}, others
 
 
 class TriesTheFirstNodeBeforehand(Mutant):
@@ -153,12 +151,7 @@ class BuildsAllAgain(Mutant):
     needed = "watcher"
 
     def begin(self) -> None:
-        instead_of("operators.run.batch", "_done_before", self._nothing)
-
-    @staticmethod
-    def _nothing(_: Original, __: Any, journal: Any, nodes: Mapping[str, str]) -> dict[str, Any]:
-        journal.start_anew(nodes)
-        return {}
+        instead_of("operators.run.batch", "done_before", lambda *_: {})
 
 
 class BuildsWhatHasATask(Mutant):

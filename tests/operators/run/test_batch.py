@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Protocol
@@ -10,12 +10,13 @@ from typing import Any, Protocol
 import pytest
 
 from cosmos_venv.compat import AirflowException
-from cosmos_venv.dbt.results import Artifacts, NodeOutcome
+from cosmos_venv.dbt.log_lines import NodeOutcome
+from cosmos_venv.dbt.results import Artifacts
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.operators.local import DbtBatchLocalOperator
 from cosmos_venv.operators.run import journal
 from cosmos_venv.operators.run.batch import told_rows
-from cosmos_venv.operators.run.journal import NodeRow
+from cosmos_venv.operators.run.journal_lines import unpacked
 from pytest_cosmos_venv import FakeVenv, Variables
 from tests.installed import DBT, needs_dbt
 from tests.kit import operator_arguments
@@ -92,6 +93,13 @@ def statuses(rows: list[dict[str, Any]]) -> dict[str, tuple[str, int]]:
     return {row["node"].rpartition(".")[2]: (row["status"], row["try_number"]) for row in rows}
 
 
+def done_in(variables: Mapping[str, str]) -> dict[str, int]:
+    """The nodes that a task has done, with the number of their try, as its Variable has them."""
+    ((name, value),) = variables.items()
+    (record,) = unpacked(name.removeprefix("cosmos_venv_journal__"), value)
+    return {node: each.try_number for node, each in record.outcomes.items() if each.state == "success"}
+
+
 def test_one_command_builds_all_nodes(run_try: RunTry, dbt: FakeVenv, capfd: pytest.CaptureFixture[str]) -> None:
     rows = run_try()
 
@@ -136,8 +144,7 @@ def test_a_failed_node_is_named_first_and_the_next_try_runs_what_is_not_done(
     rows = run_try(2)
 
     assert str(failed.value).startswith("mart failed, 1 skipped, 1 of 3 nodes done.")
-    (value,) = kept.values()
-    assert json.loads(value)["done"] == {"model.harbor.staging": ["success", 1]}
+    assert done_in(kept) == {"model.harbor.staging": 1}
     assert selected(dbt)[1] == ["mart", "report"]
     assert statuses(rows) == {"staging": ("success", 1), "mart": ("success", 2), "report": ("success", 2)}
     assert cosmos_variables.values == {}, "it is removed when the task is over"
@@ -194,11 +201,11 @@ def test_everything_runs_again_after_a_kill_behind_the_last_node(
     assert selected(dbt) == [[*NODES.values()]] * 2
 
 
-@pytest.mark.parametrize(("are_all", "number"), [(False, 500), (True, 600)])
-def test_of_many_nodes_the_xcom_has_the_first_rows_and_failures_before_others(*, are_all: bool, number: int) -> None:
-    rows = [NodeRow(node=f"model.p.m{each}", status="success", message="SELECT 1") for each in range(599)]
+@pytest.mark.parametrize(("started", "number"), [(None, 500), ("warm", 600)])
+def test_of_many_nodes_the_xcom_has_the_first_rows_and_failures_before_others(started: str | None, number: int) -> None:
+    outcomes = {f"model.p.m{each}": NodeOutcome("success", message="SELECT 1") for each in range(599)}
 
-    told = told_rows([*rows, NodeRow(node="model.p.bad", status="error", message="no column x")], are_all=are_all)
+    told = told_rows({**outcomes, "model.p.bad": NodeOutcome("error", message="no column x")}, started=started)
 
     assert len(told) == number
     assert (told[0]["node"], told[0]["message"]) == ("model.p.bad", "no column x")
@@ -265,10 +272,10 @@ def test_what_dbt_is_told_by_one_text_runs_again_together(
 
     with pytest.raises(AirflowException, match=r"^mart failed, 1 skipped, 1 of 3 nodes done"):
         run_try(2, nodes=nodes)
-    (value,) = cosmos_variables.values.values()
+    kept = dict(cosmos_variables.values)
     rows = run_try(3, nodes=nodes)
 
-    assert json.loads(value)["done"] == {"model.harbor.staging": ["success", 1]}
+    assert done_in(kept) == {"model.harbor.staging": 1}
     assert statuses(rows) == {"staging": ("success", 1), "mart": ("success", 3), "report": ("success", 3)}
 
 
@@ -342,7 +349,7 @@ def test_a_failed_hook_is_named_and_everything_runs_again(
     said = Artifacts.outcomes
 
     def with_hook(self: Artifacts) -> dict[str, NodeOutcome]:
-        broken = NodeOutcome(status="error", seconds=0.1, rows=None, message="no such table")
+        broken = NodeOutcome("error", message="no such table")
         return said(self) | {"operation.harbor.harbor-on-run-end-0": broken}
 
     dbt.script("build", nth=1, nodes={"report": "error"})

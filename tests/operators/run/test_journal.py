@@ -14,9 +14,10 @@ import msgspec
 import pytest
 
 from cosmos_venv import compat
-from cosmos_venv.dbt.log_lines import NodeEvent
-from cosmos_venv.operators.run.journal import Journal, NodeRow, Tries
-from cosmos_venv.operators.run.shared_record import Done, Progress, SharedRecord
+from cosmos_venv.dbt.log_lines import SUCCESS, NodeEvent, NodeOutcome
+from cosmos_venv.operators.run.journal import Journal, Tries
+from cosmos_venv.operators.run.journal_copies import Copy
+from cosmos_venv.operators.run.journal_lines import TryRecord, packed
 from pytest_cosmos_venv import Variables
 from tests.odd_files import KINDS, plant
 
@@ -39,7 +40,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The seconds that the journal sees, as the only element."""
     now = [1_000.0]
-    monkeypatch.setattr(f"{SharedRecord.__module__}.time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(f"{Copy.__module__}.time", SimpleNamespace(monotonic=lambda: now[0]))
     return now
 
 
@@ -47,7 +48,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 def open_journal(cosmos_variables: Variables) -> OpenJournal:
     def open_journal(number: int = 1, *, last: int = 2) -> Journal:
         journal = Journal(Tries(key=KEY, number=number, last=last), logging.getLogger("task"))
-        journal.begin()
+        journal.begin(done_in(journal.earlier()))
         return journal
 
     return open_journal
@@ -57,8 +58,12 @@ def event(name: str, status: str = "success", *, kind: str = "LogModelResult") -
     return NodeEvent(name=kind, thread="", unique_id=f"model.harbor.{name}", status=status, text="", data={})
 
 
-def done(*names: str, number: int = 1) -> dict[str, Done]:
-    return {f"model.harbor.{name}": Done("success", number) for name in names}
+def done(*names: str, number: int = 1) -> dict[str, NodeOutcome]:
+    return {f"model.harbor.{name}": NodeOutcome("success", number) for name in names}
+
+
+def done_in(record: TryRecord | None) -> dict[str, NodeOutcome]:
+    return {node: each for node, each in record.outcomes.items() if each.state == SUCCESS} if record else {}
 
 
 def lose_files(cache: Path) -> None:
@@ -112,7 +117,7 @@ def test_a_first_try_knows_nothing(open_journal: OpenJournal, cache: Path) -> No
     left.note(event("a"))
     left.close(is_over=False)
 
-    assert open_journal(1).done == {}
+    assert open_journal(1).record.outcomes == {}
 
 
 def test_a_file_of_an_older_try_on_this_host_does_not_revive_what_has_to_run_again(
@@ -122,13 +127,13 @@ def test_a_file_of_an_older_try_on_this_host_does_not_revive_what_has_to_run_aga
     first.note(event("a"))
     first.close(is_over=False)
     kept = cache.rename(cache.with_name("first_host"))
-    second = open_journal(2)  # on another host
-    second.start_anew(["model.harbor.a"])
+    second = Journal(Tries(key=KEY, number=2, last=2), logging.getLogger("task"))  # on another host
+    second.begin({})
     second.close(is_over=False)
     shutil.rmtree(cache)
     kept.rename(cache)
 
-    assert open_journal(3).done == {}
+    assert open_journal(3).record.outcomes == {}
 
 
 def test_a_worker_that_is_killed_before_the_shared_record_is_written_loses_nothing_on_its_host(
@@ -140,14 +145,14 @@ def test_a_worker_that_is_killed_before_the_shared_record_is_written_loses_nothi
     first.note(event("b"))  # writes the record
     first.note(event("c"))
 
-    assert open_journal(2).done == done("a", "b", "c")
+    assert open_journal(2).record.outcomes == done("a", "b", "c")
 
 
 def test_a_try_that_begins_twice_goes_on_with_its_own_file(open_journal: OpenJournal) -> None:
     open_journal(2).note(event("a"))
     open_journal(2).note(event("b"))
 
-    assert open_journal(3).done == done("a", "b", number=2)
+    assert open_journal(3).record.outcomes == done("a", "b", number=2)
 
 
 def test_a_file_that_others_could_have_written_does_not_count(
@@ -158,7 +163,7 @@ def test_a_file_that_others_could_have_written_does_not_count(
     (folder,) = cache.rglob(KEY)
     folder.chmod(0o777)
 
-    assert open_journal(2).done == {}
+    assert open_journal(2).record.outcomes == {}
     assert "others can write there" in caplog.text
 
 
@@ -180,7 +185,7 @@ def test_tries_before_a_clearing_do_not_count(open_journal: OpenJournal) -> None
     before.note(event("a"))
     before.close(is_over=False)
 
-    assert open_journal(2, last=3).done == {}
+    assert open_journal(2, last=3).record.outcomes == {}
 
 
 def test_each_node_keeps_the_number_of_its_try(open_journal: OpenJournal) -> None:
@@ -189,35 +194,23 @@ def test_each_node_keeps_the_number_of_its_try(open_journal: OpenJournal) -> Non
         journal.note(event(f"of_try_{number}"))
         journal.close(is_over=False)
 
-    assert open_journal(3).done == done("of_try_1", number=1) | done("of_try_2", number=2)
+    assert open_journal(3).record.outcomes == done("of_try_1", number=1) | done("of_try_2", number=2)
 
 
 def test_what_dbt_says_at_its_end_counts(open_journal: OpenJournal) -> None:
     journal = open_journal()
     journal.note(event("a"))
-    journal.record_results(
-        [NodeRow(node="model.harbor.a", status="error"), NodeRow(node="model.harbor.b", status="reused")]
-    )
+    journal.record_results({"model.harbor.a": NodeOutcome("error"), "model.harbor.b": NodeOutcome("reused")})
     journal.close(is_over=False)
 
-    assert open_journal(2).done == {"model.harbor.b": Done("reused", 1)}
+    assert open_journal(2).record.outcomes == {"model.harbor.b": NodeOutcome("reused", 1)}
 
 
 def test_a_batch_of_a_microbatch_model_is_not_the_model(open_journal: OpenJournal) -> None:
     journal = open_journal()
     journal.note(event("a", kind="LogBatchResult"))
 
-    assert journal.done == {}
-
-
-def test_nodes_that_start_anew_are_not_done_in_the_next_try_either(open_journal: OpenJournal) -> None:
-    journal = open_journal()
-    journal.note(event("a"))
-    journal.note(event("b"))
-    journal.start_anew(["model.harbor.a"])
-    journal.close(is_over=False)
-
-    assert open_journal(2).done == done("b")
+    assert journal.record.outcomes == {}
 
 
 @pytest.fixture
@@ -238,9 +231,9 @@ def test_a_record_in_object_storage_that_no_worker_has_signed_lets_no_try_skip_a
     first.close(is_over=False)
     lose_files(cache)
     (file,) = (path for path in remote.rglob("*") if path.is_file())
-    file.write_bytes(msgspec.json.encode(Progress(last=2, number=1, done=done("a", "b"))))
+    file.write_text(packed(KEY, [TryRecord(last=2, number=1, outcomes=done("a", "b"))]))
 
-    assert open_journal(2).done == {}
+    assert open_journal(2).record.outcomes == {}
     assert "it is not signed with the key of this deployment. A retry on another host runs all nodes." in caplog.text
 
 
@@ -258,7 +251,7 @@ def test_without_a_key_airflow_keeps_what_is_done(
     lose_files(cache)
 
     assert not remote.exists()
-    assert open_journal(2).done == done("a")
+    assert open_journal(2).record.outcomes == done("a")
 
 
 def test_object_storage_takes_the_place_of_the_variable(
@@ -270,7 +263,7 @@ def test_object_storage_takes_the_place_of_the_variable(
     lose_files(cache)
 
     second = open_journal(2)
-    found = dict(second.done)
+    found = dict(second.record.outcomes)
     second.close(is_over=True)
 
     assert found == done("a")
@@ -283,13 +276,12 @@ def test_each_line_says_when_it_was_written(open_journal: OpenJournal, cache: Pa
     journal = open_journal()
     journal.note(event("a", "started"))
     journal.note(event("a"))
-    journal.start_anew(["model.harbor.a"])
-    journal.record_results([NodeRow(node="model.harbor.b", status="error")])
+    journal.record_results({"model.harbor.b": NodeOutcome("error")})
     (file,) = cache.rglob("0001.jsonl")
 
     times = [json.loads(line)["at"] for line in file.read_text().splitlines()]
 
-    assert len(times) == 5
+    assert len(set(times)) == 4
     assert times == sorted(times)
 
 
@@ -306,14 +298,14 @@ def test_a_spoilt_line_takes_nothing_from_the_lines_around_it(
         journal.write(spoilt + b"\n")
     first.note(event("b"))
 
-    assert open_journal(2).done == done("a", "b")
+    assert open_journal(2).record.outcomes == done("a", "b")
 
 
 def test_half_a_character_in_a_line_of_dbt_loses_no_node(open_journal: OpenJournal) -> None:
     first = open_journal(1)
     first.note(msgspec.structs.replace(event("a"), text="a path with \udcff and a line\u2028separator"))
 
-    assert open_journal(2).done == done("a")
+    assert open_journal(2).record.outcomes == done("a")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -329,5 +321,5 @@ def test_a_journal_that_is_no_plain_file_is_neither_waited_for_nor_followed(
     second = open_journal(2)
     second.note(event("b"))
 
-    assert second.done == done("b", number=2)
+    assert second.record.outcomes == done("b", number=2)
     assert "The journal of this task cannot be written: " in caplog.text

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
+from cosmos_venv import compat
 from cosmos_venv.dbt.log_lines import NodeEvent
-from cosmos_venv.operators.run import shared_record
-from cosmos_venv.operators.run.journal import Journal, Tries, folder_of, read_tries
+from cosmos_venv.operators.run.journal import Journal, Tries
+from cosmos_venv.operators.run.journal_files import folder_of, tries_in
 from cosmos_venv.operators.run.journal_lines import TryRecord, unpacked
 
 KEY = "0" * 32
@@ -31,13 +32,8 @@ def watched(number: int = 1, last: int = 1) -> tuple[Journal, list[list[TryRecor
     told: list[list[TryRecord]] = []
     tries = Tries(key=KEY, number=number, last=last)
 
-    def publish(text: str, *, is_end: bool) -> None:
-        found = unpacked(KEY, text)
-        assert is_end == bool(found[-1].end)
-        told.append(found)
-
-    journal = Journal(tries, logging.getLogger("task"), publish)
-    journal.begin()
+    journal = Journal(tries, logging.getLogger("task"), lambda _, text: told.append(unpacked(KEY, text)))
+    journal.begin({})
     return journal, told
 
 
@@ -52,7 +48,7 @@ def test_it_stays_when_the_task_is_over_and_says_how_it_has_ended() -> None:
 
     journal.close(is_over=True, end="success")
 
-    (record,) = read_tries(folder_of(KEY))
+    (record,) = tries_in(folder_of(KEY))
     assert (record.end, record.outcomes[NODE].status) == ("success", "success")
     assert told[-1] == [record]
 
@@ -61,14 +57,13 @@ def test_the_journal_of_a_killed_try_has_no_end() -> None:
     journal, _ = watched()
     journal.note(event("success"))
 
-    (record,) = read_tries(folder_of(KEY))
+    (record,) = tries_in(folder_of(KEY))
     assert record.end == ""
     assert record.outcomes[NODE].state == "success"
 
 
 def test_the_next_try_tells_of_the_one_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shared_record.SharedRecord, "read", lambda _: None)
-    monkeypatch.setattr(shared_record.SharedRecord, "write", lambda *_: True)
+    monkeypatch.setattr(compat, "set_variable", lambda *_: None)
     first, _ = watched()
     first.note(event("error"))
     first.close(is_over=False, end="failed")
@@ -81,7 +76,7 @@ def test_the_next_try_tells_of_the_one_before(monkeypatch: pytest.MonkeyPatch) -
         (1, "failed", "error"),
         (2, "success", "success"),
     ]
-    assert told[-1] == read_tries(folder_of(KEY))
+    assert told[-1] == tries_in(folder_of(KEY))
 
 
 def test_other_hosts_are_told_at_most_once_a_second() -> None:
@@ -96,6 +91,18 @@ def test_other_hosts_are_told_at_most_once_a_second() -> None:
     assert [len(each[0].outcomes) for each in told] == [100]
 
 
+def test_other_hosts_are_told_of_a_try_before_its_first_node_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until then object storage says what was before the task was cleared."""
+    journal, told = watched()
+    later = time.monotonic() + 2.0
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+
+    journal.write_copies()
+    journal.write_copies()
+
+    assert [[(each.number, each.outcomes) for each in tries] for tries in told] == [[(1, {})]]
+
+
 def test_what_other_hosts_are_told_grows_with_the_time_and_not_with_nodes_times_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -104,17 +111,13 @@ def test_what_other_hosts_are_told_grows_with_the_time_and_not_with_nodes_times_
     monkeypatch.setattr(time, "monotonic", lambda: now)
     sizes: list[int] = []
 
-    def publish(text: str, *, is_end: bool) -> None:
-        if not is_end:
-            sizes.append(len(text))
-
-    journal = Journal(Tries(key=KEY, number=1, last=1), logging.getLogger("task"), publish)
-    journal.begin()
+    tries = Tries(key=KEY, number=1, last=0)
+    journal = Journal(tries, logging.getLogger("task"), lambda _, text: sizes.append(len(text)))
+    journal.begin({})
 
     for number in range(2_000):
         now += 1.0
         journal.note(event("success", f"model.harbor.{hashlib.sha256(str(number).encode()).hexdigest()}"))
-    journal.close(is_over=True, end="success")
 
     assert sum(sizes) <= 2_000 * 8_192
     assert len(sizes) > 100
@@ -131,4 +134,4 @@ def test_the_end_of_a_model_comes_with_its_sql(place: str, tmp_path: Path) -> No
     journal.note(event("success", node_path=place), target)
 
     text = next(folder_of(KEY).glob("*.jsonl")).read_text()
-    assert '"sql": "select 1"' in text
+    assert '"sql":"select 1"' in text

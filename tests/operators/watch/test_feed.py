@@ -11,14 +11,15 @@ from typing import Any
 import pytest
 
 from cosmos_venv import compat
-from cosmos_venv.operators.run.journal import folder_of
-from cosmos_venv.operators.run.journal_lines import Outcome, TryRecord, packed
+from cosmos_venv.dbt.log_lines import NodeOutcome
+from cosmos_venv.operators.run.journal_files import JournalFiles, folder_of
+from cosmos_venv.operators.run.journal_lines import TryRecord, packed
 from cosmos_venv.operators.watch import feed
-from cosmos_venv.operators.watch.feed import Feed, JournalFiles, Producer, look, watching
+from cosmos_venv.operators.watch.feed import Feed, Producer, look, watching
 
 NODE = "model.shop.orders"
 PRODUCER = Producer(key="0" * 32, task_id="dbt_producer_watcher", dag_id="shop", run_id="one", map_index=-1)
-FIRST_LINE = {"number": 1, "last": 1, "done": {}}
+FIRST_LINE = {"begun": {"number": 1, "last": 1}}
 
 
 def ended(status: str, at: float = 2.0, text: str = "1 of 1 OK") -> dict[str, Any]:
@@ -102,7 +103,7 @@ def test_lines_are_read_once_and_half_a_line_when_it_is_whole(folder: Path) -> N
 def test_each_try_is_a_record(folder: Path) -> None:
     files = JournalFiles(folder)
     write(folder, FIRST_LINE, ended("error"), {"end": "failed"})
-    write(folder, {"number": 2, "last": 1, "done": {}}, ended("success"), number=2)
+    write(folder, {"begun": {"number": 2, "last": 1}}, ended("success"), number=2)
 
     files.read()
 
@@ -165,7 +166,7 @@ def test_the_state_is_older_than_the_journal_that_goes_with_it(airflow: Airflow,
 
 
 def test_a_host_without_the_files_asks_the_xcom(airflow: Airflow, folder: Path) -> None:
-    record = TryRecord(number=1, last=0, outcomes={NODE: Outcome("success", 1)})
+    record = TryRecord(number=1, last=0, outcomes={NODE: NodeOutcome("success", 1)})
     airflow.published = packed(PRODUCER.key, [record])
 
     async def watch() -> None:
@@ -193,7 +194,7 @@ def test_the_next_try_on_another_host_is_seen_beside_the_files_of_the_one_before
     airflow: Airflow, folder: Path
 ) -> None:
     write(folder, FIRST_LINE, ended("error"), {"end": "failed"})
-    second = TryRecord(number=2, last=1, outcomes={NODE: Outcome("success", 2)})
+    second = TryRecord(number=2, last=1, outcomes={NODE: NodeOutcome("success", 2)})
     airflow.published = packed(PRODUCER.key, [second])
 
     async def watch() -> None:

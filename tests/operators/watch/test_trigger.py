@@ -15,14 +15,15 @@ import pytest
 from airflow.triggers.base import TriggerEvent
 
 from cosmos_venv import compat
-from cosmos_venv.operators.run.journal import folder_of, journal_key
+from cosmos_venv.operators.run.journal import journal_key
+from cosmos_venv.operators.run.journal_files import folder_of
 from cosmos_venv.operators.watch import feed, trigger
 from cosmos_venv.operators.watch.trigger import DbtNodeTrigger
 
 NODE = "model.shop.orders"
 PRODUCER = "dbt_producer_watcher"
 BEGUN = datetime(2026, 1, 1, tzinfo=timezone.utc)
-FIRST_LINE = {"number": 1, "last": 0, "done": {}}
+FIRST_LINE = {"begun": {"number": 1, "last": 0}}
 
 
 class WriteLines(Protocol):
@@ -118,7 +119,8 @@ def test_it_ends_the_task_as_dbt_has_ended_the_node(
 
     found: Any = event_of(DbtNodeTrigger([NODE], PRODUCER), task_instance())
 
-    row = {"node": NODE, "status": status, "seconds": 1.5, "rows": None, "message": "said"}
+    message = "" if status == "success" else "said"
+    row = {"node": NODE, "status": status, "seconds": 1.5, "rows": None, "message": message, "try_number": 1}
     assert type(found).__name__ == event
     told = {"key": key_of_journal(), "number": 1}
     assert found.xcoms == {"dbt_node": [row], "compiled_sql": "select 1", "dbt_told": told}

@@ -7,7 +7,8 @@ import itertools
 import msgspec
 import pytest
 
-from cosmos_venv.operators.run.journal_lines import Outcome, TryRecord
+from cosmos_venv.dbt.log_lines import NodeOutcome
+from cosmos_venv.operators.run.journal_lines import TryRecord
 from cosmos_venv.operators.watch.verdict import OVER, Action, Told, Watch, told_by, verdict
 
 NODE, OTHER = "model.shop.orders", "model.shop.lines"
@@ -20,7 +21,9 @@ BUILT = sorted({"success", "failed", "removed"})  # the states of a producer tha
 def a_try(number: int = 1, last: int = 1, end: str = "", origin: int | None = None, **statuses: str) -> TryRecord:
     """:param origin: the try that has run the nodes; None: this one."""
     names = {"orders": NODE, "lines": OTHER}
-    outcomes = {names[name]: Outcome(status, origin or number, f"said {status}") for name, status in statuses.items()}
+    outcomes = {
+        names[name]: NodeOutcome(status, origin or number, f"said {status}") for name, status in statuses.items()
+    }
     return TryRecord(number=number, last=last, end=end, outcomes=outcomes)
 
 
@@ -197,7 +200,7 @@ def test_a_later_try_is_told_something_new_or_runs_its_node_alone(
 
 def test_tests_of_which_some_were_done_before_count_together() -> None:
     tries = [a_try(orders="pass", lines="fail"), a_try(2, lines="pass")]
-    tries[1].outcomes[NODE] = Outcome("pass", 1)
+    tries[1].outcomes[NODE] = NodeOutcome("pass", 1)
     task = Watch(nodes=[NODE, OTHER], is_first=False, told=Told(failures=1))
 
     assert verdict(task, tries, "running").action is Action.SUCCEED

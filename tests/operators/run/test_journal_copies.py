@@ -1,18 +1,18 @@
-"""What a producer tells tasks on other hosts, in an XCom and in object storage."""
+"""What a task that is watched tells tasks on other hosts, in an XCom and in object storage."""
 
 from __future__ import annotations
 
+import logging
+import time
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from cosmos_venv import compat
-from cosmos_venv.operators.run.journal import journal_key
-from cosmos_venv.operators.run.journal_lines import Outcome, TryRecord, packed
-from cosmos_venv.operators.run.shared_record import record_of_watched, remove_abandoned
-from cosmos_venv.operators.watch.publication import published, publisher
+from cosmos_venv.dbt.log_lines import NodeOutcome
+from cosmos_venv.operators.run.journal_copies import copies_of, published, remove_abandoned
+from cosmos_venv.operators.run.journal_lines import TryRecord, packed
 
 NODE, PRODUCER = "model.shop.orders", "dbt_producer_watcher"
 PLACE: dict[str, Any] = {"dag_id": "shop", "run_id": "one", "map_index": -1}
@@ -21,13 +21,14 @@ PLACE: dict[str, Any] = {"dag_id": "shop", "run_id": "one", "map_index": -1}
 class Airflow:
     """:ivar xcom: the one of the producer; an exception is raised when it is read."""
 
-    def __init__(self) -> None:
+    def __init__(self, key: str = "c0ffee") -> None:
         self.xcom: str | Exception | None = None
-        self.context = {"ti": SimpleNamespace(task_id=PRODUCER, xcom_push=self._push, **PLACE)}
-        self.key = str(journal_key(self.context, PRODUCER))
+        self.key = key
 
     def text(self, *, end: str = "", number: int = 1) -> str:
-        record = TryRecord(number=number, last=0, end=end, outcomes={NODE: Outcome("success", number)})
+        written = 2.0 if end else 1.0
+        outcomes = {NODE: NodeOutcome("success", number)}
+        record = TryRecord(number=number, last=0, written=written, end=end, outcomes=outcomes)
         return packed(self.key, [record])
 
     def published(self, *, is_over: bool) -> list[str]:
@@ -38,6 +39,15 @@ class Airflow:
         if isinstance(self.xcom, Exception):
             raise self.xcom
         return self.xcom
+
+    def tell(self, text: str, *, is_end: bool = False) -> None:
+        """Write the copies, as the journal does while it grows or at its end."""
+        for copy in copies_of(self.key, logging.getLogger("task"), self._push):
+            monotonic = time.monotonic() + 9.0
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(time, "monotonic", lambda: monotonic)  # noqa: B023 - used at once
+                if copy.is_watched and (is_end or copy.is_due(1)):
+                    copy.write(text, 1)
 
     def _push(self, _: str, text: str) -> None:
         self.xcom = text
@@ -69,28 +79,18 @@ def files(storage: Path) -> list[str]:
     return [path.name for path in storage.rglob("*") if path.is_file()]
 
 
-def test_outside_of_airflow_nobody_watches() -> None:
-    assert publisher({}) is None
-
-
 def test_it_is_told_in_an_xcom(airflow: Airflow) -> None:
-    publish = publisher(airflow.context)
-    assert publish is not None
-
-    publish(airflow.text(), is_end=False)
+    airflow.tell(airflow.text())
     assert airflow.published(is_over=False) == [""]
-    publish(airflow.text(end="success"), is_end=True)
+    airflow.tell(airflow.text(end="success"), is_end=True)
     assert airflow.published(is_over=True) == ["success"]
 
 
 def test_it_is_told_in_object_storage_and_in_the_xcom_at_the_end(airflow: Airflow, storage: Path) -> None:
-    publish = publisher(airflow.context)
-    assert publish is not None
-
-    publish(airflow.text(), is_end=False)
+    airflow.tell(airflow.text())
     assert airflow.xcom is None
     assert airflow.published(is_over=False) == [""]
-    publish(airflow.text(end="success"), is_end=True)
+    airflow.tell(airflow.text(end="success"), is_end=True)
     assert airflow.published(is_over=True) == ["success"]
 
     (file,) = storage.rglob("*.jsonl")
@@ -100,9 +100,7 @@ def test_it_is_told_in_object_storage_and_in_the_xcom_at_the_end(airflow: Airflo
 
 def test_an_old_text_in_the_storage_hides_no_end(airflow: Airflow, storage: Path) -> None:
     """The last writing has failed there."""
-    publish = publisher(airflow.context)
-    assert publish is not None
-    publish(airflow.text(), is_end=False)
+    airflow.tell(airflow.text())
     airflow.xcom = airflow.text(end="failed")
 
     assert airflow.published(is_over=False) == [""]
@@ -113,19 +111,18 @@ def test_an_old_text_in_the_storage_hides_no_end(airflow: Airflow, storage: Path
 def test_a_text_in_the_storage_that_no_worker_has_signed_makes_no_task_green(
     airflow: Airflow, storage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forged: str
 ) -> None:
-    publish = publisher(airflow.context)
-    assert publish is not None
-    publish(airflow.text(), is_end=False)
+    airflow.tell(airflow.text())
     (file,) = storage.rglob("*.jsonl")
     if forged == "unsigned":
         file.write_text(airflow.text(end="success"))
     elif forged == "other-key":
         own = str(tmp_path / "key-of-all-workers")
         monkeypatch.setenv("AIRFLOW__COSMOS_VENV__REMOTE_KEY_FILE", str(key_file(tmp_path, "key of somebody else")))
-        publish(airflow.text(end="success"), is_end=False)
+        airflow.tell(airflow.text(end="success"))
         monkeypatch.setenv("AIRFLOW__COSMOS_VENV__REMOTE_KEY_FILE", own)
     else:
-        record_of_watched("0" * 32).write(airflow.text(end="success"))  # type: ignore[union-attr]
+        of_another = Airflow(key="0" * 32)
+        of_another.tell(airflow.text(end="success"))
         next(storage.rglob("000*.jsonl")).replace(file)
 
     with pytest.raises(ValueError, match="it is not signed with the key of this deployment"):
@@ -138,19 +135,14 @@ def test_without_a_key_it_is_told_by_airflow_alone(
     airflow: Airflow, storage: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("AIRFLOW__COSMOS_VENV__REMOTE_KEY_FILE")
-    publish = publisher(airflow.context)
-    assert publish is not None
-
-    publish(airflow.text(), is_end=False)
+    airflow.tell(airflow.text())
 
     assert files(storage) == []
     assert airflow.published(is_over=False) == [""]
 
 
 def test_what_was_abandoned_goes_from_the_storage(airflow: Airflow, storage: Path) -> None:
-    publish = publisher(airflow.context)
-    assert publish is not None
-    publish(airflow.text(), is_end=False)
+    airflow.tell(airflow.text())
     assert files(storage)
 
     remove_abandoned(airflow.key)
