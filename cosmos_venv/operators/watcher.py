@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.triggers.base import StartTriggerArgs
 
-from cosmos_venv.compat import TASKS_START_AS_TRIGGERS, AirflowException, let_map
+from cosmos_venv.compat import TASKS_START_AS_TRIGGERS, AirflowException, BaseSensorOperator, let_map
 from cosmos_venv.constants import PRODUCER_WATCHER_TASK_ID
 from cosmos_venv.operators.local import (
     DbtBatchLocalOperator,
@@ -135,6 +135,17 @@ class DbtConsumerWatcherSensor:
     if not TYPE_CHECKING:  # Airflow has attributes; these depend on the task's place in the DAG
         start_from_trigger = _OfTask(lambda task: task.deferrable and TASKS_START_AS_TRIGGERS, of_class=False)
         start_trigger_args = _OfTask(lambda task: task._trigger() if task.start_from_trigger else None, of_class=None)
+        # Private, seen in 3.0 to 3.4. Before 3.2 a scheduler queues a task that is rescheduled and no sensor at once.
+        _is_sensor = True
+        reschedule = _OfTask(lambda task: not task.deferrable, of_class=False)
+        if hasattr(BaseSensorOperator, "deps"):  # Airflow 2
+            deps = BaseSensorOperator.deps
+
+    @classmethod
+    def get_serialized_fields(cls) -> frozenset[str]:
+        """The fields by which the scheduler knows the task for a sensor, and those of any task."""
+        sensor: Any = BaseSensorOperator
+        return frozenset(super().get_serialized_fields() | sensor.get_serialized_fields())  # type: ignore[misc]
 
     def _trigger(self) -> StartTriggerArgs:
         arguments = {
