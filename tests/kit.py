@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -27,6 +28,11 @@ SetAge = Callable[[Path, float], None]
 SetUmask = Callable[[int], object]
 WaitUntil = Callable[[Callable[[], object]], None]
 WaitForBackend = Callable[[], int]
+
+
+def as_words(spec: EnvironmentSpec) -> str:
+    """A spec as a word of a command line, for ``pickle.loads(bytes.fromhex(word))``."""
+    return pickle.dumps(spec).hex()
 
 
 class MakeSpec(Protocol):

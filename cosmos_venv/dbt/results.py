@@ -29,7 +29,6 @@ from cosmos_venv.dbt.log_lines import (
     without_time,
 )
 from cosmos_venv.dbt.native import output
-from cosmos_venv.files.os_errors import advice_for_a_tool
 from cosmos_venv.files.read_limits import ANY_SIZE, decoded, read_file
 
 TAIL_LINES = 25
@@ -420,7 +419,7 @@ def failure_text(artifacts: Artifacts, *, lines: Sequence[str]) -> str:
     told = [*([reasons] if reasons else []), *(["dbt's last lines:", *tail] if tail else [])] or ["dbt wrote nothing."]
     # The log file may be switched off.
     said = "\n".join([reasons, *(message(line) for line in lines if _NO_DRIVER in line)])
-    advice = advice_for_a_tool(lines[-TAIL_LINES:], artifacts.target) or output.advice(said) or adapter_advice(lines)
+    advice = output.advice(said) or adapter_advice(lines)
     return without_colour("\n".join([*told, *([advice] if advice else [])]))
 
 

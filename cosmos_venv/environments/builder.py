@@ -1,4 +1,4 @@
-"""Making an environment in a directory of its own: created, filled, compiled and checked.
+"""Making an environment in a directory of its own: created, filled and checked.
 
 By uv, by pip, or by an installer that is handed down. Every tool runs under a guard, so that nothing outlives a build
 that was cancelled. No command line shows an address: requirements go into a file that only this user can read, and
@@ -15,9 +15,9 @@ import site
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, field
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 
 from cosmos_venv.environments import post_install
@@ -27,7 +27,6 @@ from cosmos_venv.environments.installers.choice import ORDER_VARIABLE, Installer
 from cosmos_venv.environments.installers.command_line import InstallArguments
 from cosmos_venv.environments.installers.libraries import copy_libraries
 from cosmos_venv.environments.installers.lock_files import refuse_stale_lock
-from cosmos_venv.environments.post_install import Installed
 from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
 from cosmos_venv.exceptions import VirtualenvBuildError
 from cosmos_venv.files import filesystem_check, os_errors
@@ -100,14 +99,13 @@ def build_environment(
         post_install.hide_credentials(directory)
         build.show_worker_packages()
         copied = copy_libraries(spec.libraries, directory)
-        installed = build.finish(is_durable=is_durable)
+        pins = build.finish(is_durable=is_durable)
         if spec.lock_file is not None:
-            refuse_stale_lock(spec, installed.pins)
+            refuse_stale_lock(spec, pins)
         return BuildRecord.of(
             spec,
             directory,
-            installed.pins,
-            commands=installed.commands,
+            pins,
             installer=RecordedInstaller(name=installer.name, reason=installer.reason),
             sources=build.arguments.sources,
             provides=build.provides,
@@ -158,11 +156,10 @@ class _Build:
             return
         words = [*self._requirements_file(), *self.arguments.words]
         if self.installer.name == "uv":
-            command = [self.installer.uv, "pip", "install", "--python", self.python, "--no-compile-bytecode", *words]
+            command = [self.installer.uv, "pip", "install", "--python", self.python, *words]
         else:
             at_home = pip_config.options_against_diversion(self.environ, self.directory)
-            # pip would compile in one process; ``finish`` takes the other processors too where that pays.
-            command = [*self._pip(), "install", *at_home, *words, "--no-compile"]
+            command = [*self._pip(), "install", *at_home, *words, "--compile"]
         self._run_with_requirements(command)
 
     def hand_over(self) -> None:
@@ -189,55 +186,39 @@ class _Build:
         for target in post_install.site_packages(self.directory)[:1]:
             (target / _WORKER_PACKAGES).write_text("".join(lines), encoding="utf-8")
 
-    def finish(self, *, is_durable: bool) -> Installed:
-        """Write byte code, and see that every file is there and that the spec's own check has nothing to say.
+    def finish(self, *, is_durable: bool) -> dict[str, str]:
+        """See that every file is there and that the spec's own check has nothing to say.
 
         :param is_durable: whether all of it is on the disk at the end.
-        :returns: what is installed.
+        :returns: version of each installed distribution.
         """
         # uv copies the mode of a file too, and its cache may have been filled without a umask.
         shut_out_others(self.directory)
-        self.report("Writing byte code and trying out what was installed.")
-        folders = [str(folder) for folder in post_install.site_packages(self.directory)]
-        command = [self.python, "-I", "-c", post_install.COMPILE_AND_CHECK, self.spec.check, *folders]
+        self.report("Trying out what was installed.")
         disk = post_install.written_out(
             self.directory, cancellation=self.cancellation, report=self.report, keep_open=self.keep_open
         )
-        with ExitStack() as until_on_disk:
-            write_out = cache(partial(until_on_disk.enter_context, disk if is_durable else nullcontext()))
-            read = cache(self._read_installed)
-            self._run(
-                command,
-                failure=f"{self.spec} was installed but does not work",
-                on_line=partial(self._hear_check, write_out=write_out),
-                meanwhile=read,  # both at once: the one is reading here, the other compiling there
-            )
-            write_out()
-            return read()
+        with disk if is_durable else nullcontext():  # the disk takes what is installed while it is tried out
+            if self.spec.check:
+                command = [self.python, "-I", "-B", "-c", self.spec.check]
+                self._run(command, failure=f"{self.spec} was installed but does not work", on_line=self._hear_check)
+            self._refuse_damage()
+            return post_install.pins_in(self.directory)
 
-    def _read_installed(self) -> Installed:
+    def _refuse_damage(self) -> None:
         if faults := post_install.faults(self.directory):
             message = f"The installation of {self.spec} is damaged: {', '.join(list(faults)[:5])}."
             if self.installer.name != "pip":  # which unpacks a wheel whose checksums fit
                 names = shlex.join(sorted(set(faults.values())))
                 message += f" uv copies files from its cache unchecked: 'uv cache clean {names}' removes damaged ones."
             raise VirtualenvBuildError(message)
-        return post_install.installed(self.directory)
 
-    def _hear_check(self, line: str, *, write_out: Callable[[], object]) -> None:
-        """Report a line of the last command. The one that ends the writing of byte code lets the disk begin, and one
-        with facts is kept."""
+    def _hear_check(self, line: str) -> None:
+        """Keep a line with facts, and report any other."""
         if line.startswith(_FACTS):
             self.provides.update(json.loads(line)["provides"])
-            return
-        if not line:
-            return
-        if not line.endswith(post_install.WRITTEN):
+        elif line:
             self._report(line)
-            return
-        write_out()  # the disk takes what is installed while the processor checks it
-        if before := line.removesuffix(post_install.WRITTEN):  # what a .pth file says without ending its line
-            self._report(before)
 
     def _pip(self) -> list[str]:
         """Return the words that start a pip for the new environment: the worker's, else that of its own Python."""
@@ -284,7 +265,6 @@ class _Build:
         failure: str,
         more: Mapping[str, str] | None = None,
         on_line: Callable[[str], None] | None = None,
-        meanwhile: Callable[[], object] | None = None,
     ) -> None:
         try:
             completed = run_guarded(
@@ -293,14 +273,11 @@ class _Build:
                 keep_open=self.keep_open,
                 on_line=on_line or self._report,
                 on_tick=self.on_tick,
-                meanwhile=meanwhile,
                 cancellation=self.cancellation,
                 # Whatever the umask of the worker is: others must not be able to write to what tasks will run.
                 start=partial(GuardedProcess, umask=_NOT_FOR_OTHERS_TO_WRITE),
             )
         except OSError as error:
-            if error.filename != command[0]:
-                raise  # of what was done meanwhile
             raise VirtualenvBuildError(f"{failure}: {command[0]} cannot be started ({error.strerror}).") from error
         if completed.returncode:
             raise VirtualenvBuildError(self._failure_message(failure, completed))
@@ -309,12 +286,9 @@ class _Build:
         self.report(ToolLine(self.arguments.mask(line)))
 
     def _failure_message(self, failure: str, completed: CompletedCommand) -> str:
-        said = [self.arguments.mask(line) for line in completed.lines if not line.endswith(post_install.WRITTEN)]
-        last_lines = said[-_LAST_LINES:]
+        last_lines = [self.arguments.mask(line) for line in completed.lines[-_LAST_LINES:]]
         message = [f"{failure} (exit status {completed.returncode}). It said:", *last_lines]
         if os_errors.is_about_a_full_disk(last_lines):
             environ = {**self.environ, "TMPDIR": str(self.scratch.parent)}
-            message.append(filesystem_check.full_disk_message(filesystem_check.free_space(self.directory, environ)))
-        if os_errors.is_about_too_many_files(last_lines):
-            message.append(os_errors.too_many_files_message())
+            message.append(filesystem_check.full_disk_message(self.directory, environ))
         return "\n".join(message)

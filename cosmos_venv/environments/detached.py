@@ -6,11 +6,10 @@ name. The request may hold credentials: it travels by a pipe and is never writte
 
 from __future__ import annotations
 
-import json
+import pickle
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cosmos_venv import credentials
@@ -33,12 +32,11 @@ if TYPE_CHECKING:
 
 
 def build_detached(
-    directory: Path,
+    store: EnvironmentStore,
     spec: EnvironmentSpec,
     *,
     preference: InstallerPreference = "auto",
     max_tries: int,
-    directory_mode: int | None = None,
     wait: float | None,
     report: Callable[[str], None],
     limits: PruneLimits | None = None,
@@ -47,11 +45,10 @@ def build_detached(
 ) -> None:
     """Return once the environment is ready, and see to it that a builder process of its own is at work until then.
 
-    :param directory: the user's ``virtualenv_dir``.
+    :param store: where it is to stand.
     :param spec: what the environment must hold.
     :param preference: which installer builds it.
     :param max_tries: seconds that the builder waits for another one that makes no progress.
-    :param directory_mode: permissions of directories that are made; None: as for ``StoreLayout``.
     :param wait: seconds to wait at most; None: until the builder has ended.
     :param report: gets lines for the log.
     :param limits: by which the builder prunes the directory's other environments afterwards; None: nothing is pruned.
@@ -62,12 +59,11 @@ def build_detached(
     :raises CosmosValueError: when ``virtualenv_dir`` is a file.
     :raises VirtualenvError: when it cannot be written.
     """
-    store = EnvironmentStore(directory, directory_mode=directory_mode)
     if _is_ready(store, spec):
         return
-    request = _BuildRequest(
-        directory=str(store.directory),
-        directory_mode=directory_mode,
+    _ = spec.digest  # it goes along: should a file that the spec names change, the parse would wait for another one
+    request = BuildRequest(
+        store=store,
         spec=spec,
         preference=preference,
         max_tries=max_tries,
@@ -81,7 +77,7 @@ def build_detached(
         try:
             builder.ensure_done(
                 entry,
-                request.to_json().encode(),
+                pickle.dumps(request),
                 is_done=lambda: _is_ready(store, spec),
                 wait=wait,
                 on_start=lambda: report(f"The virtualenv for {spec} is being built by a process of its own; {log}."),
@@ -96,36 +92,32 @@ def build_detached(
 
 
 @dataclass(frozen=True, kw_only=True)
-class _BuildRequest:
-    """The order to a builder."""
+class BuildRequest:
+    """The order to a builder.
 
-    directory: str
-    directory_mode: int | None
+    :param store: as for ``build_detached``, like all that follows.
+    :param spec: as there.
+    :param preference: as there.
+    :param max_tries: as there.
+    :param limits: as there.
+    :param variables: as there.
+    """
+
+    store: EnvironmentStore
     spec: EnvironmentSpec
     preference: InstallerPreference
     max_tries: int
     limits: PruneLimits | None
     variables: Mapping[str, str]
 
-    @property
-    def store(self) -> EnvironmentStore:
-        return EnvironmentStore(Path(self.directory), directory_mode=self.directory_mode)
 
-    def to_json(self) -> str:
-        # The digest goes along: should a file that the spec names change meanwhile, the parse would wait for another
-        # environment than the one that is built.
-        return json.dumps({**asdict(self), "spec": self.spec.as_dict()}, default=str)  # a path
+def order_of(request: bytes) -> BuildRequest:
+    """Return the order to this builder.
 
-    @classmethod
-    def from_json(cls, text: str) -> _BuildRequest:
-        data = json.loads(text)
-        data["spec"] = EnvironmentSpec.from_dict(data["spec"])
-        data["limits"] = data["limits"] and PruneLimits(**data["limits"])
-        if isinstance(handed_down := data["preference"], dict):
-            from cosmos_venv.environments.installers.choice import OtherInstaller
-
-            data["preference"] = OtherInstaller(name=handed_down["name"], command=tuple(handed_down["command"]))
-        return cls(**data)
+    :param request: as it came by the pipe of the process that has started this one.
+    """
+    order: BuildRequest = pickle.loads(request)  # noqa: S301 - nobody else can write to that pipe
+    return order
 
 
 def _is_ready(store: EnvironmentStore, spec: EnvironmentSpec) -> bool:
@@ -140,13 +132,13 @@ def build(
 ) -> str:
     """Build what was asked for, in the builder process.
 
-    :param request: a ``_BuildRequest`` as JSON.
+    :param request: as for ``order_of``.
     :param cancellation: ends waiting and building.
     :param remote: as in ``open_environment``.
     :returns: what went wrong; empty when nothing did.
     """
     try:
-        wanted = _BuildRequest.from_json(request.decode())
+        wanted = order_of(request)
         with open_environment(
             wanted.store,
             wanted.spec,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -70,7 +70,6 @@ class BuildRecord:
     :param build: name of its folder: ``<digest>-<8 hexadecimal digits>``.
     :param spec: the spec that was asked for.
     :param pins: version of each distribution that was installed.
-    :param commands: names of the commands in its ``bin``.
     :param installer: the tool that installed them.
     :param built_by: the process that built.
     :param built_at: ISO 8601, in UTC.
@@ -86,7 +85,6 @@ class BuildRecord:
     build: str
     spec: RecordedSpec
     pins: dict[str, str]
-    commands: tuple[str, ...]
     installer: RecordedInstaller
     built_by: RecordedBuilder
     built_at: str
@@ -106,7 +104,6 @@ class BuildRecord:
         *,
         installer: RecordedInstaller,
         seconds: float,
-        commands: Sequence[str] = (),
         sources: tuple[str, ...] = (),
         provides: Mapping[str, str] | None = None,
         libraries: Mapping[str, int] | None = None,
@@ -118,7 +115,6 @@ class BuildRecord:
         :param pins: version of each installed distribution.
         :param installer: the tool that installed them.
         :param seconds: that the building took.
-        :param commands: as in ``BuildRecord``.
         :param sources: as in ``BuildRecord``.
         :param provides: as in ``BuildRecord``; None: nothing is known.
         :param libraries: as in ``BuildRecord``; None: none.
@@ -128,7 +124,6 @@ class BuildRecord:
             build=build.name,
             spec=RecordedSpec(**{**spec.redacted, "interpreter": spec.interpreter, "libraries": spec.libraries}),
             pins=dict(pins),
-            commands=tuple(commands),
             installer=installer,
             built_by=RecordedBuilder(pid=os.getpid(), uid=os.getuid(), host=socket.gethostname()),
             built_at=now(),

@@ -23,7 +23,7 @@ from pathlib import Path
 from cosmos_venv.exceptions import VirtualenvError, VirtualenvLockTimeout
 from cosmos_venv.files.durable_files import open_own, write_new
 from cosmos_venv.files.filesystem_check import UNSUPPORTED, unfit_message, why_unfit
-from cosmos_venv.files.kernel_lock import FileToLock, flock_at_once, open_to_ask, unlock
+from cosmos_venv.files.kernel_lock import FileToLock, flock_at_once, unlock
 from cosmos_venv.processes.cancellation import Cancellation
 
 LOCK_FILENAME = "cosmos_virtualenv.lock"
@@ -238,10 +238,9 @@ class VirtualenvLock:
         :param report: gets one line on the owner, where there is a record.
         """
         found = LockRecord.read(self.file)
-        is_locked, last_of_ours = self._ask_kernel_lock()
         if found is None:
-            return not is_locked
-        reason = None if is_locked else found.why_stale(last_of_ours=last_of_ours)
+            return True
+        reason = None if _is_held_by_this_process(self.kernel_file) else found.why_stale(last_of_ours="")
         if reason is None:
             report(f"{self.owner()} has the lock {self.file}.")
             return False
@@ -269,22 +268,6 @@ class VirtualenvLock:
             if error.errno in UNSUPPORTED:
                 raise self._unfit("kernel locks (flock)", error) from error
             raise
-
-    def _ask_kernel_lock(self) -> tuple[bool, str]:
-        """Return whether another process holds the kernel lock, and the mark in its file."""
-        try:
-            descriptor = open_to_ask(self.kernel_file)
-        except OSError:  # not there, or another user's: the record alone can tell
-            return False, ""
-        try:
-            return not self._try_kernel_lock(descriptor), _mark_in(descriptor)
-        except OSError as error:
-            if error.errno != errno.EBADF:  # NFS, and a file that this user may not write
-                raise
-            return False, ""
-        finally:
-            unlock(descriptor)  # closing alone frees it late where a process was just started
-            os.close(descriptor)
 
     def _try_record(self, descriptor: int, report: Callable[[str], None]) -> bool:
         """Put our PID into the lock file, unless the file names an owner to respect."""
@@ -381,6 +364,13 @@ def _is_held_here(descriptor: int) -> bool:
     """
     pid, thread = _holders.get(_file_of(descriptor), (0, 0))
     return pid == os.getpid() and thread in (threading.get_ident(), _ANY_THREAD)
+
+
+def _is_held_by_this_process(kernel_file: Path) -> bool:
+    with suppress(OSError):
+        status = kernel_file.stat()
+        return _holders.get((status.st_dev, status.st_ino), (0, 0))[0] == os.getpid()
+    return False
 
 
 @contextmanager

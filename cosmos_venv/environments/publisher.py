@@ -20,49 +20,18 @@ from cosmos_venv.environments.builder import build_environment
 from cosmos_venv.environments.environment import BuildRecord, Environment, is_within, now
 from cosmos_venv.environments.installers.choice import Installer, InstallerPreference, choose_installer
 from cosmos_venv.environments.lock import VirtualenvLock
-from cosmos_venv.environments.maintenance.launchers import write_launchers
 from cosmos_venv.environments.maintenance.pruner import retire_chosen, surplus
 from cosmos_venv.environments.retiring import delete, reporting_failed_removal, retire, sweep, unpublished
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore, PruneLimits
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvBuildError, VirtualenvError, VirtualenvLockTimeout
+from cosmos_venv.files.durable_files import in_one_step
 from cosmos_venv.files.filesystem_check import refuse_unfit, refuse_unfit_path
 from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.processes.lease import Lease, lease_path
 
 if TYPE_CHECKING:
-    import psutil
-
     from cosmos_venv.environments.remote_store import ArchiveRecord, RemoteEnvironment, RemoteStore
-
-
-class Activity:
-    """The progress of the processes below this one, by the bytes that they write. An installer that downloads says
-    nothing.
-    """
-
-    def __init__(self) -> None:
-        self._written = 0
-
-    def has_gone_on(self) -> bool:
-        """Return whether they wrote anything since the last call: to files, or to each other.
-
-        False where the kernel does not tell.
-        """
-        import psutil  # not for an installation that is over before the first look
-
-        written = sum(_written_by(process) for process in psutil.Process(os.getpid()).children(recursive=True))
-        before, self._written = self._written, written
-        return written > before
-
-
-def _written_by(process: psutil.Process) -> int:
-    import psutil
-
-    try:
-        return int(process.io_counters().write_chars)
-    except (psutil.Error, OSError, AttributeError):  # it has just ended, or this is not Linux
-        return 0
 
 
 @dataclass(kw_only=True)
@@ -181,7 +150,7 @@ class Publisher:
         try:
             record = self._fetched(offer, build) or self._installed(build, installer or self._installer(), lease)
             # Before publishing: after a kill between the two the next build makes up for it.
-            self._write_launchers(build, record)
+            link_dbt(self.store, build, self.report)
             self.store.publish(record)
             self.report(f"The virtualenv {build} is ready after {time.monotonic() - began:.1f} s.")
             self._prune()
@@ -236,38 +205,16 @@ class Publisher:
         """Install the environment into its folder."""
         refuse_unfit_path(build)
         self.report(f"Creating the virtualenv {build} with {installer.name} ({installer.reason}).")
-        activity = Activity()
-
-        def hear(line: str) -> None:
-            _show_progress(build)
-            self.report(line)
-
-        def tick() -> None:
-            if activity.has_gone_on():
-                _show_progress(build)
-
         return build_environment(
             self.spec,
             build,
             installer,
             cancellation=self.cancellation,
-            report=hear,
-            on_tick=tick,
+            report=self.report,
+            on_tick=partial(_show_progress, build),  # an installer that downloads says nothing for minutes
             keep_open=lease.descriptors,
             is_durable=True,
         )
-
-    def _write_launchers(self, build: Path, record: BuildRecord) -> None:
-        directory = self.store.directory
-        if (directory / "pyvenv.cfg").exists():
-            self.report(f"{directory} is a virtual environment already: it is left as it is, and not used.")
-            return
-        try:
-            self.store.make(directory / "bin")
-            write_launchers(directory / "bin", build, record.commands)
-        except (OSError, VirtualenvError) as error:
-            # They are for people at a terminal; no task needs them.
-            self.report(f"{directory / 'bin'} does not get the commands of the environment: {error}.")
 
     def _prune(self) -> None:
         """Prune the store. Whatever goes wrong with other environments is a line: the task has what it asked for."""
@@ -299,7 +246,7 @@ class Publisher:
                 self._after_release.callback(delete, build, lease, self.report)
 
     def _progress(self) -> object:
-        """Return what is visible of a build under way: when its builder last saw its installer speak or write."""
+        """Return what is visible of a build under way: when its builder last saw its installer at work."""
         try:
             leases = [lease_path(build) for build in unpublished(self.store)]
             return [(lease.name, lease.stat().st_mtime_ns) for lease in leases if lease.exists()]
@@ -311,3 +258,24 @@ def _show_progress(build: Path) -> None:
     # The time of the lease is what other hosts see of the progress; processes there cannot be looked at.
     with suppress(OSError):  # no reason to end the build
         lease_path(build).touch()
+
+
+def link_dbt(store: EnvironmentStore, build: Path, report: Callable[[str], None]) -> None:
+    """Let ``bin/dbt`` of a directory lead to the dbt of a build, for people at a terminal.
+
+    A file of somebody else stays, and a virtual environment that another implementation keeps there.
+
+    :param store: of the directory.
+    :param build: its folder.
+    :param report: gets a line where the link cannot be made.
+    """
+    link = store.directory / "bin" / "dbt"
+    is_taken = os.path.lexists(link) and not link.is_symlink()
+    if is_taken or (store.directory / "pyvenv.cfg").exists() or not (build / "bin" / "dbt").exists():
+        return
+    try:
+        store.make(link.parent)
+        with in_one_step(link) as apart:
+            apart.symlink_to(os.path.relpath(build / "bin" / "dbt", link.parent))
+    except (OSError, VirtualenvError) as error:
+        report(f"{link} does not lead to the new environment: {error}.")

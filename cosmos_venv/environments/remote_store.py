@@ -3,7 +3,7 @@
 ``<platform>/<digest>-<place>.json`` is the record, which the store's folder signs; ``<place>`` stands for the path at
 which the environment was built, and where alone it is fetched. The record names the SHA-256 of the archive,
 ``<platform>/<digest>-<place>-<sha256>.tar.zst``. An archive is there before its record. Two machines may build the same
-environment: the record that is written last counts.
+environment: the record that is written last counts. The archive of an earlier record stays, for a rule of the storage.
 
 Nothing that goes wrong with the store fails a task: it builds as without, and its log says why in one line.
 """
@@ -15,7 +15,6 @@ import json
 import shutil
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -37,7 +36,6 @@ from cosmos_venv.processes.scratch import scratch_folder
 _RECORD_LIMIT = Limit(most=4 << 20)
 _LONGEST_QUESTION = 10.0
 _NOT_FOR_OTHERS_TO_WRITE = 0o022
-_TICK = 1.0
 _MEGABYTE = 1e6
 
 
@@ -137,8 +135,6 @@ class RemoteEnvironment:
     warn: Callable[[str], None] = lambda _: None
     is_answering: bool = field(default=True, init=False)
     """False: what does not answer now is not waited for once more."""
-    _found: ArchiveRecord | None = field(default=None, init=False)
-    _ticked: float = field(default=0.0, init=False)
 
     def __post_init__(self) -> None:
         self.platform = platform_key(self.interpreter)
@@ -154,7 +150,7 @@ class RemoteEnvironment:
         """
         try:
             zstd()  # without it nothing can be done there
-            record = self._found = self._record()
+            record = self._record()
         except ValueError as error:
             self.pass_over(f"The virtualenv of {self.store.folder} is not used: {error}")
             return None
@@ -173,7 +169,7 @@ class RemoteEnvironment:
 
         :param record: of ``find``.
         :param directory: the folder that the record names; does not exist yet or is empty.
-        :param on_tick: called about once a second meanwhile.
+        :param on_tick: called for each file.
         :returns: the record of its build.
         :raises CommandKilled: when ``cancellation`` was requested.
         :raises VirtualenvError: when it cannot be fetched, and the store is the only source.
@@ -181,17 +177,18 @@ class RemoteEnvironment:
         """
         began = time.monotonic()
 
-        def look_up() -> None:
-            self._look_up(on_tick)
+        def on_file() -> None:
+            self.cancellation.raise_if_requested()
+            on_tick()
 
         try:
             with scratch_folder("cosmos-venv-fetch-") as scratch:
                 archive = scratch / "archive"
-                self._download(record, archive, look_up)
+                self._download(record, archive, on_file)
                 if sha256_of_file(archive) != record.sha256:
                     raise BadArchive("its SHA-256 is not that of its record")
                 create_empty(directory, self.interpreter, cancellation=self.cancellation)
-                unpack(archive, directory, on_file=look_up)
+                unpack(archive, directory, on_file=on_file)
             # That dbt can be imported was checked by the builder, on the same platform.
             with post_install.written_out(directory, cancellation=self.cancellation, report=self.report):
                 pass
@@ -227,13 +224,9 @@ class RemoteEnvironment:
             pack(environment, archive, on_file=on_wait)
             size = archive.stat().st_size
             record = ArchiveRecord(sha256=sha256_of_file(archive), size=size, build=build)
-            earlier = self._usable_record()
             folder.upload(archive, self._archive(record), seconds=seconds, on_wait=on_wait)
         content = json.dumps(asdict(record), ensure_ascii=False).encode()
         folder.write(f"{self._stem}.json", content, seconds=seconds, on_wait=on_wait)
-        if earlier is not None and earlier.sha256 != record.sha256:
-            with suppress(OSError):  # who may not remove it leaves it to a rule of the storage
-                folder.remove(self._archive(earlier), seconds=_LONGEST_QUESTION)
         on_wait()  # a local folder answers before anybody has waited
         return size
 
@@ -249,9 +242,6 @@ class RemoteEnvironment:
             return False
         began = time.monotonic()
         try:
-            if self._usable_record() not in (None, self._found):
-                self.report(f"Another machine has put the virtualenv into {self.store.folder} meanwhile.")
-                return False
             size = self.put(environment, build)
         except CommandKilled:
             raise
@@ -285,12 +275,6 @@ class RemoteEnvironment:
         )
         return None if content is None else parsed(content, ArchiveRecord)
 
-    def _usable_record(self) -> ArchiveRecord | None:
-        try:
-            return self._record()
-        except ValueError:  # what nobody uses is replaced
-            return None
-
     def _download(self, record: ArchiveRecord, file: Path, on_wait: Callable[[], None]) -> None:
         folder, name, seconds = self.store.folder, self._archive(record), self.store.seconds
         if not folder.download(name, file, size=record.size, seconds=seconds, on_wait=on_wait):
@@ -299,12 +283,6 @@ class RemoteEnvironment:
 
     def _archive(self, record: ArchiveRecord) -> str:
         return f"{self._stem}-{record.sha256[:16]}.tar.zst"
-
-    def _look_up(self, on_tick: Callable[[], None]) -> None:
-        self.cancellation.raise_if_requested()
-        if time.monotonic() - self._ticked >= _TICK:  # files are unpacked by the thousand
-            self._ticked = time.monotonic()
-            on_tick()
 
 
 def create_empty(directory: Path, interpreter: Interpreter, *, cancellation: Cancellation) -> None:

@@ -3,6 +3,7 @@
 - A requirement is a path when pip takes it as one, in a list and in a file alike.
 - A file or folder that a requirement names counts with its content: a changed file asks for another environment.
 - A lock file counts with its content alone. Nothing else of it is read here: that takes what only a build imports.
+- An option that is not understood counts as it is written.
 - A DAG file is parsed for all this: a file that has no end, or keeps its reader waiting, is not read.
 """
 
@@ -13,7 +14,7 @@ import os
 import re
 import shlex
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -21,40 +22,28 @@ from urllib.parse import unquote, urlsplit
 from cosmos_venv import credentials
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.files import os_errors
-from cosmos_venv.files.read_limits import endless_kind_of, read_file, sha256_of_file
+from cosmos_venv.files.read_limits import endless_kind_of, read_file, sha256_of_file, walk
 
-_ARCHIVES = tuple(
-    f".{ending}" for ending in "whl zip tar tar.gz tgz tar.bz2 tbz tar.xz txz tar.lz tlz tar.lzma".split()
-)
+_ARCHIVES = (".whl", ".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 _PATH_AND_REST = re.compile(r"(?P<path>[^;]+?)\s*(?P<rest>(\[[^\[\]]*\])?\s*(;.*)?)", re.DOTALL)
 
 _LONG_NAMES = {
     "-i": "--index-url",
-    "--pypi-url": "--index-url",
     "-f": "--find-links",
     "-r": "--requirement",
-    "--requirements": "--requirement",
     "-c": "--constraint",
-    "--constraints": "--constraint",
     "-e": "--editable",
     "-U": "--upgrade",
     "-q": "--quiet",
     "-v": "--verbose",
-    "-t": "--target",
-    "-I": "--ignore-installed",
-    "--no-dependencies": "--no-deps",
     "--default-timeout": "--timeout",
 }
 
-# Any other option takes the next word as its value, unless that is an option too. A test compares it with pip's parser.
+# Any other option takes the next word as its value, unless that is an option too.
 WITHOUT_VALUE = frozenset({
-    "--no-index", "--no-deps", "--require-hashes", "--upgrade", "--pre", "--force-reinstall", "--quiet", "--verbose",
-    "--no-build-isolation", "--no-cache-dir", "--user", "--prefer-binary", "--no-input", "--no-compile", "--compile",
-    "--ignore-installed", "--isolated", "--no-color", "--disable-pip-version-check", "--no-warn-script-location",
-    "--no-warn-conflicts", "--no-clean", "--dry-run", "--ignore-requires-python", "--use-pep517",
-    "--check-build-dependencies", "--debug", "--break-system-packages", "--no-python-version-warning",
-    "--require-virtualenv", "--require-venv", "--no-user", "--help", "-h", "--only-deps", "--only-dependencies",
-    "--no-require-hashes", "--no-proxy-env", "--no-use-pep517",
+    "--no-index", "--no-deps", "--require-hashes", "--upgrade", "--pre", "--quiet", "--verbose", "--no-cache-dir",
+    "--prefer-binary", "--force-reinstall", "--ignore-installed", "--no-build-isolation", "--isolated", "--user",
+    "--no-input", "--no-color", "--dry-run", "--disable-pip-version-check", "--break-system-packages",
 })  # fmt: skip
 _NAMES_A_FILE = {"--requirement", "--constraint"}
 _LOCK_FILE = r"pylock(\.[^.]+)?\.toml"
@@ -66,7 +55,6 @@ _NOT_CONTENT_AT_THE_TOP = {"build", "dist", "venv"}
 _NOT_CONTENT_SUFFIXES = (".egg-info", ".pyc", ".pyo")
 _ODD_BYTES = "surrogateescape"
 _COMMENT = re.compile(r"(^|\s)#.*$")
-_VARIABLE = r"\$\{(?P<name>[A-Z0-9_]+)\}"
 
 
 def refuse_anything_but_strings(name: str, given: object) -> None:
@@ -155,7 +143,7 @@ class InstallOption:
 
 
 def parse(words: Iterable[str]) -> Iterator[InstallOption]:
-    """Give the options of ``pip install`` or ``uv pip install`` in their order, in every way pip lets one write them.
+    """Give the options of ``pip install`` or ``uv pip install`` in their order.
 
     :param words: of the command line, behind the command.
     """
@@ -163,9 +151,6 @@ def parse(words: Iterable[str]) -> Iterator[InstallOption]:
     while remaining:
         word = remaining.popleft()
         name, value = _split(word)
-        if value and name in WITHOUT_VALUE and not word.startswith("--"):  # -Ur is -U -r
-            remaining.appendleft(f"-{value}")
-            word, value = word[:2], None
         words_of = [word]
         takes_next = name and value is None and name not in WITHOUT_VALUE
         if takes_next and remaining and not remaining[0].startswith("-"):
@@ -196,20 +181,10 @@ def lock_file_among(options: Iterable[InstallOption]) -> Path | None:
     """Return the lock file that an installation takes everything from; None where it has none.
 
     :param options: of the installation.
-    :raises CosmosValueError: naming the file: there are several, or it is one of constraints, or at a URL.
+    :raises CosmosValueError: naming the files, where there are several.
     """
-    named = [each for each in options if each.names_requirements_file and each.value and is_lock_file(each.value)]
-    for option in named:
-        if option.name == "--constraint":
-            raise CosmosValueError(
-                f"py_requirements: {option.value} is a lock file, so name it with -r and not with -c."
-            )
-        if "://" in (option.value or ""):
-            raise CosmosValueError(
-                f"py_requirements: the lock file {credentials.mask(option.value or '')} lies at a URL, where its "
-                "content may change unseen. Put it beside the DAG file."
-            )
-    files = list(dict.fromkeys(Path(option.value or "") for option in named))
+    named = (each.value for each in options if each.name == "--requirement" and each.value)
+    files = list(dict.fromkeys(Path(value) for value in named if is_lock_file(value)))
     if len(files) > 1:
         raise CosmosValueError(
             f"py_requirements: {' and '.join(map(str, files))} are two lock files, and one says all that is installed. "
@@ -259,39 +234,64 @@ def digest_of_path(path: Path) -> str:
         raise _unreadable(path, error) from None
 
 
-def canonical_requirements_file(path: Path, _above: tuple[Path, ...] = ()) -> list[str]:
+def canonical(text: str, folder: Path | None = None) -> Iterator[str]:
+    """Give a requirement as it counts in a digest: without credentials, and a file or folder with its content.
+
+    :param text: the requirement, or the value of an option.
+    :param folder: of the requirements file that it stands in; None: it stands in a list, and must be there.
+    :raises CosmosValueError: naming what cannot be read.
+    """
+    local = local_path(text)
+    if local:
+        path, rest = local.path, local.rest
+    else:
+        before, scheme, behind = text.rpartition("file:")
+        if not scheme:
+            yield credentials.remove(text)
+            return
+        address, _, marker = behind.partition(" ")
+        parts = urlsplit(scheme + address)
+        path, rest = unquote(parts.path), f"{before} {parts.fragment} {marker}"
+    # pip reads a local path relative to its working directory; beside the file is what people mean, so both count.
+    places = [Path(path)] if folder is None else list(dict.fromkeys([folder / path, Path.cwd() / path]))
+    # One that is missing may have variables of pip's in it.
+    found = [digest_of_path(place) for place in places if folder is None or place.exists()]
+    yield from [f"content {digest} {rest}" for digest in found] or [credentials.remove(text)]
+
+
+def canonical_requirements_file(path: Path) -> list[str]:
     """Return the lines of a ``-r`` or ``-c`` file without credentials. Files named in it are replaced by what they
     hold. A lock file is the digest of what it holds.
 
     :param path: of the file.
     :raises CosmosValueError: naming the file, when it cannot be read or includes itself.
     """
-    above = _with_file(path, _above)
     if is_lock_file(path):
-        return [f"lock {hashlib.sha256(credentials.remove(_text_of(above[-1])).encode(errors=_ODD_BYTES)).hexdigest()}"]
-    return [part for line in _lines_of(above[-1]) for part in _canonical_line(line, above[-1], above)]
+        return [f"lock {hashlib.sha256(credentials.remove(_text_of(path)).encode(errors=_ODD_BYTES)).hexdigest()}"]
+    found: list[str] = []
+    for file, line in _lines_of(path):
+        if not line.startswith("-"):
+            found += canonical(line, file.parent) if line else ()
+            continue
+        for option in parse(shlex.split(line)):
+            found.append(option.name)
+            if option.value and not (option.names_requirements_file and "://" not in option.value):
+                found += canonical(option.value, file.parent)
+    return found
 
 
-def options_in_file(path: Path, environ: Mapping[str, str], _above: tuple[Path, ...] = ()) -> Iterator[InstallOption]:
+def options_in_file(path: Path) -> Iterator[InstallOption]:
     """Give the options of a ``-r`` or ``-c`` file and of the files that it names, in the order in which pip obeys them.
 
     Those that belong to one requirement alone, such as ``--hash``, are among them. Addresses are not followed.
 
-    :param path: of the file.
-    :param environ: variables for ``${NAME}``, which pip and uv replace.
+    :param path: of the file. A lock file has no options.
     :raises CosmosValueError: naming the file, when it cannot be read or includes itself.
     """
-    above = _with_file(path, _above)
-    if is_lock_file(path):
-        return
-    file = above[-1]
-    for line in _lines_of(file):
-        text = re.sub(_VARIABLE, lambda named: environ.get(named["name"]) or named.group(), line)
-        for option in parse(_options_of(text)):
+    for file, line in () if is_lock_file(path) else _lines_of(path):
+        for option in parse(_options_of(line)):
             if option.name:
                 yield replace(option, origin=str(file))
-            if option.names_requirements_file and option.value and "://" not in option.value:
-                yield from options_in_file(file.parent / option.value, environ, above)
 
 
 def _options_of(line: str) -> list[str]:
@@ -302,21 +302,22 @@ def _options_of(line: str) -> list[str]:
     return shlex.split(f"-{behind}") if dash and before else []
 
 
-def _with_file(path: Path, above: tuple[Path, ...]) -> tuple[Path, ...]:
+def _lines_of(path: Path, above: tuple[Path, ...] = ()) -> Iterator[tuple[Path, str]]:
+    """Yield each line of a file without its comment, and behind it those of the files that it names."""
     if above and is_lock_file(path):
         raise CosmosValueError(
             f"py_requirements: {above[-1]} names the lock file {path}. Name it in py_requirements itself: "
             f'py_requirements=["-r {path}"].'
         )
-    path = Path(os.path.realpath(path))  # Path.resolve raises a RuntimeError for a link to itself
-    if path in above:
-        raise CosmosValueError(f"pip_install_options: the requirements file {path} includes itself. Remove the cycle.")
-    return (*above, path)
-
-
-def _lines_of(file: Path) -> list[str]:
-    text = _text_of(file).replace("\r\n", "\n")
-    return [_COMMENT.sub("", line).strip() for line in text.replace("\\\n", " ").splitlines()]
+    file = Path(os.path.realpath(path))  # Path.resolve raises a RuntimeError for a link to itself
+    if file in above:
+        raise CosmosValueError(f"pip_install_options: the requirements file {file} includes itself. Remove the cycle.")
+    text = _text_of(file).replace("\r\n", "\n").replace("\\\n", " ")
+    for line in (_COMMENT.sub("", each).strip() for each in text.splitlines()):
+        yield file, line
+        for option in parse(shlex.split(line)) if line.startswith("-") else ():
+            if option.names_requirements_file and option.value and "://" not in option.value:
+                yield from _lines_of(file.parent / option.value, (*above, file))
 
 
 def _text_of(file: Path) -> str:
@@ -324,41 +325,6 @@ def _text_of(file: Path) -> str:
         return read_file(file).decode("utf-8", errors=_ODD_BYTES)
     except OSError as error:
         raise _unreadable(file, error) from None
-
-
-def _canonical_line(line: str, file: Path, above: tuple[Path, ...]) -> Iterator[str]:
-    if not line.startswith("-"):
-        yield from _canonical_requirement(line, file)
-        return
-    for option in parse(shlex.split(line)):
-        yield option.name
-        value = option.value or ""
-        if option.names_requirements_file and "://" not in value:
-            yield from canonical_requirements_file(file.parent / value, above)
-        else:
-            yield from _canonical_requirement(value, file)
-
-
-def _canonical_requirement(text: str, file: Path) -> Iterator[str]:
-    """Give the text without credentials and, where it names a file or folder, the digest of its content."""
-    if not text:
-        return
-    yield credentials.remove(text)
-    if "://" in text or is_url(text):
-        address = urlsplit(text[text.rfind("file:") :]) if "file:" in text else None
-        if address is not None:
-            yield from _content_of(Path(unquote(address.path)))
-        return
-    if local := local_path(text):
-        # pip reads a local path relative to its working directory; beside the file is what people mean, so both count.
-        for folder in dict.fromkeys((file.parent, Path.cwd())):
-            yield from _content_of(folder / local.path)
-
-
-def _content_of(path: Path) -> Iterator[str]:
-    """Give the digest of a path. One that is missing has none: in a file it may have variables of pip's in it."""
-    if path.exists():
-        yield digest_of_path(path)
 
 
 def _digest_of_tree(root: Path) -> str:
@@ -374,12 +340,7 @@ def _digest_of_tree(root: Path) -> str:
 
 
 def _files_below(root: Path) -> Iterator[Path]:
-    seen: set[str] = set()
-    for folder, folders, files in os.walk(root, followlinks=True):
-        if (real := os.path.realpath(folder)) in seen:
-            folders.clear()  # a link to a folder above it, or to one that counts already
-            continue
-        seen.add(real)
+    for folder, folders, files in walk(root):
         folders[:] = sorted(name for name in folders if _is_content(name))
         if folder == str(root):
             folders[:] = [name for name in folders if _is_package(root / name) or name not in _NOT_CONTENT_AT_THE_TOP]

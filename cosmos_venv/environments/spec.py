@@ -18,20 +18,17 @@ import shutil
 import site
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
 
 from cosmos_venv import credentials
 from cosmos_venv.environments import requirement_files
 from cosmos_venv.environments.installers.pip_config import configured_constraints
 from cosmos_venv.environments.requirement_files import (
-    LocalPath,
     canonical_requirements_file,
-    digest_of_path,
     is_url,
     local_path,
     refuse_anything_but_strings,
@@ -43,7 +40,6 @@ from cosmos_venv.processes.guarded_process import CompletedCommand, run_guarded
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
-    from packaging.specifiers import Specifier
 
 
 _ANSWER_TIMEOUT = 30.0
@@ -272,25 +268,6 @@ class EnvironmentSpec:
             shown[name] = tuple(credentials.mask(text) for text in shown[name])
         return shown
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return plain data from which ``from_dict`` makes an equal spec. It may hold credentials: never store it."""
-        return {**asdict(self), "digest": self.digest}
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> EnvironmentSpec:
-        """Return the same spec in another process, with the digest it had where it was made and checked.
-
-        :param data: from ``as_dict``, perhaps after a way through JSON.
-        """
-        known = {field.name: data[field.name] for field in fields(cls)}
-        known["requirements"] = tuple(known["requirements"])
-        known["pip_install_options"] = tuple(known["pip_install_options"])
-        known["interpreter"] = Interpreter(**known["interpreter"])
-        known["libraries"] = tuple(Library(**each) for each in known["libraries"])
-        spec = object.__new__(cls)
-        vars(spec).update(known, digest=data["digest"])
-        return spec
-
     def __repr__(self) -> str:
         return f"EnvironmentSpec({', '.join(f'{name}={value!r}' for name, value in self.redacted.items())})"
 
@@ -322,48 +299,21 @@ def _canonical_requirement(text: str) -> str:
     text = text.strip()
     if text.startswith("-"):
         return " ".join(part for option in requirement_files.parse(shlex.split(text)) for part in _canonical(option))
-    if local := local_path(text):
-        return _canonical_path(local)
-    if is_url(text):
-        return _with_content(text)
-    from packaging.utils import canonicalize_name
+    if not (local_path(text) or is_url(text) or "file:" in text):
+        from packaging.utils import canonicalize_name
 
-    requirement = _parsed(text)
-    extras = ",".join(sorted(canonicalize_name(extra) for extra in requirement.extras))
-    specifiers = ",".join(sorted({_canonical_specifier(each) for each in requirement.specifier}))
-    source = _with_content(requirement.url) if requirement.url else specifiers
-    return f"{canonicalize_name(requirement.name)}[{extras}] {source} ; {requirement.marker or ''}"
-
-
-def _canonical_specifier(specifier: Specifier) -> str:
-    """``==1.0`` and ``==1.0.0`` mean the same, ``~=1.0`` and ``~=1.0.0`` do not; ``===`` compares texts."""
-    from packaging.utils import canonicalize_version
-
-    if specifier.operator == "===" or specifier.version.endswith(".*"):
-        return f"{specifier.operator}{specifier.version}"
-    version = canonicalize_version(specifier.version, strip_trailing_zero=specifier.operator != "~=")
-    return f"{specifier.operator}{version}"
-
-
-def _canonical_path(local: LocalPath) -> str:
-    return f"content {digest_of_path(Path(local.path))} {local.rest}"
-
-
-def _with_content(url: str) -> str:
-    """A URL without credentials; a ``file:`` URL with the content it leads to."""
-    address = urlsplit(url)
-    if address.scheme != "file":
-        return credentials.remove(url)
-    return f"content {digest_of_path(Path(unquote(address.path)))} {address.fragment}"
+        requirement = _parsed(text)
+        text = canonicalize_name(requirement.name) + str(requirement).removeprefix(requirement.name)
+    return " ".join(requirement_files.canonical(text))
 
 
 def _canonical(option: requirement_files.InstallOption) -> Iterator[str]:
     yield option.name
     if option.value is None:
         return
-    if option.names_requirements_file and not is_url(option.value):
+    if option.names_requirements_file and "://" not in option.value:
         yield from canonical_requirements_file(Path(option.value))
-    elif option.name in {"", "--editable"} and (local := local_path(option.value)):
-        yield _canonical_path(local)
+    elif option.name in {"", "--editable"}:
+        yield from requirement_files.canonical(option.value)
     else:
         yield credentials.remove(option.value)

@@ -25,7 +25,7 @@ from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvError
 from cosmos_venv.files import durable_files, os_errors
 from cosmos_venv.files.kernel_lock import NOBODY_LOCKS
-from cosmos_venv.files.permissions import Way, judge, make_directory
+from cosmos_venv.files.permissions import judge, make_directory
 from cosmos_venv.files.untrusted import parsed, read_plain
 from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.processes.lease import Lease
@@ -44,7 +44,6 @@ _TURN = 0.005
 # Taking a build out of sight is a matter of milliseconds; a pruner that was stopped in the middle keeps nobody.
 _LONGEST_RETIRING = 5.0
 _OF_A_DISK = {*os_errors.FULL, errno.EROFS}
-_ANOTHER = "or choose another directory."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +76,7 @@ class EnvironmentStore:
         directory above (see ``files.permissions.make_directory``).
     :param parameter: the parameter or setting that the user gave the directory as, for messages.
     :param is_read_only: whether environments are only looked for; nothing is written then, not even a lease.
+    :param may_be_open: whether owners alone count in the directory, on a mount that lets everybody write.
     """
 
     def __init__(
@@ -86,7 +86,9 @@ class EnvironmentStore:
         directory_mode: int | None = None,
         parameter: str = "virtualenv_dir",
         is_read_only: bool = False,
+        may_be_open: bool = False,
     ) -> None:
+        self.may_be_open = may_be_open
         self.directory_mode = directory_mode
         self.parameter = parameter
         self.is_read_only = is_read_only
@@ -122,19 +124,22 @@ class EnvironmentStore:
         """
         for directory in (self.directory, self.root, *more):
             make_directory(directory, self.directory_mode)
-        judge(self._given, self.root, *more, parameter=self.parameter)
+        self.judge(*more)
 
-    def judge(self) -> Way | None:
-        """Return the trusted way to the environments; None when there is no such place yet.
+    def judge(self, *more: Path) -> bool:
+        """Return whether all places stand, which nobody else can have written to.
 
+        :param *more: further places in it.
         :raises VirtualenvError: when another user can have written there, or can replace a directory on the way.
         :raises OSError: when a directory on the way cannot be looked at.
         """
         try:
             # As it was given, for a link on that way counts too; then as it is used from here on.
-            return judge(self._given, self.directory, self.root, parameter=self.parameter)
+            places = (self._given, self.root, *more)
+            judge(*places, parameter=self.parameter, is_open_allowed=self.may_be_open)
         except FileNotFoundError:
-            return None
+            return False
+        return True
 
     def published(self, digest: str) -> BuildRecord | None:
         """Return the record of the ready build of a digest; None when there is none that can be read.
@@ -161,12 +166,11 @@ class EnvironmentStore:
         if not self.is_read_only:
             sys.audit(LOOKED_FOR, str(self._given), self.parameter)
         with self.naming_the_directory():
-            way = self.judge()
-            if way is None:
+            if not self.judge():
                 return None
             deadline = time.monotonic() + _LONGEST_RETIRING
             # The record is read in each turn: while a build is retired, another one may be published.
-            while (record := self._usable(spec.digest, way)) is not None and time.monotonic() < deadline:
+            while (record := self._usable(spec.digest)) is not None and time.monotonic() < deadline:
                 if cancellation is not None:
                     cancellation.raise_if_requested()
                 build = self.root / record.build
@@ -183,17 +187,13 @@ class EnvironmentStore:
                 lease.close()
         return None
 
-    def _usable(self, digest: str, way: Way) -> BuildRecord | None:
+    def _usable(self, digest: str) -> BuildRecord | None:
         """Return the record of a digest whose build may be used; None when the build is gone, or its interpreter."""
         record = self.published(digest)
-        if record is None:
-            return None
-        try:
-            way.follow(self.root / record.build)
-        except FileNotFoundError:  # retired in this moment
-            return None
         # Asked of the file system and not of the record: a base Python that was uninstalled leaves a dangling link.
-        return record if (self.root / record.build / "bin" / "python").exists() else None
+        if record is None or not (self.root / record.build / "bin" / "python").exists():
+            return None
+        return record if self.judge(self.root / record.build) else None
 
     def _leased(self, build: Path) -> Lease | None:
         """Return a lease for the caller; None where nobody has any, or this user may not have one.
@@ -247,35 +247,31 @@ class EnvironmentStore:
         try:
             yield
         except OSError as error:
-            is_file = isinstance(error, FileExistsError | NotADirectoryError) and not self.directory.is_dir()
-            raise self._not_a_directory() if is_file else self._unusable(error) from error
+            raise self._unusable(error) from error
 
-    def _not_a_directory(self) -> CosmosValueError:
-        return CosmosValueError(
-            f"{self.parameter}: {self.directory} is not a directory, or a file stands where one of its parents should. "
-            "Give the path of a directory" + ("." if self.is_read_only else "; it is made when it does not exist.")
-        )
-
-    def _unusable(self, error: OSError) -> VirtualenvError:
-        place = os_errors.place_of(error)
-        is_ours = place is None or place.is_relative_to(self.directory)
-        if error.errno not in _OF_A_DISK or not is_ours:
-            # A directory below the temporary folder is named all the same: it can be chosen.
-            words = os_errors.shortage(error)
-            if words is not None:
-                return VirtualenvError(words)
-        where = f" ({error.filename})" if error.filename else ""
-        what = f"{self.parameter} {self.directory} cannot be used: {error.strerror or error}{where}. "
-        if self.is_read_only:
-            return VirtualenvError(f"{what}Make it readable for user id {os.getuid()}, or leave it out.")
-        if error.errno in os_errors.FULL:
-            room = os_errors.FreeSpace.at(self.directory)
-            return VirtualenvError(f"{what}Make room there ({room} free; cosmos-venv env prune), {_ANOTHER}")
-        if error.errno == errno.EROFS:
-            return VirtualenvError(
-                f"{what}Mount it writable, {_ANOTHER} What is built into an image is found by virtualenv_search_path."
+    def _unusable(self, error: OSError) -> VirtualenvError | CosmosValueError:
+        if isinstance(error, FileExistsError | NotADirectoryError) and not self.directory.is_dir():
+            return CosmosValueError(
+                f"{self.parameter}: {self.directory} is not a directory, or a file stands where one of its parents "
+                "should. Give the path of a directory."
             )
-        return VirtualenvError(f"{what}Make it readable and writable for user id {os.getuid()}, {_ANOTHER}")
+        place = os_errors.place_of(error)
+        # A directory below the temporary folder is named all the same: it can be chosen.
+        is_ours = error.errno in _OF_A_DISK and (place is None or place.is_relative_to(self.directory))
+        if not is_ours and (words := os_errors.shortage(error)):
+            return VirtualenvError(words)
+        way_out = f"Make it readable and writable for user id {os.getuid()}, or choose another directory."
+        if self.is_read_only:
+            way_out = f"Make it readable for user id {os.getuid()}, or leave it out."
+        elif error.errno in os_errors.FULL:
+            room = os_errors.FreeSpace.at(self.directory)
+            way_out = f"Make room there ({room} free; cosmos-venv env prune), or choose another directory."
+        elif error.errno == errno.EROFS:
+            way_out = "Mount it writable; what is built into an image is found by virtualenv_search_path."
+        where = f" ({error.filename})" if error.filename else ""
+        return VirtualenvError(
+            f"{self.parameter} {self.directory} cannot be used: {error.strerror or error}{where}. {way_out}"
+        )
 
 
 def digest_of(build: Path) -> str:
@@ -286,10 +282,11 @@ def digest_of(build: Path) -> str:
     return build.name.partition("-")[0]
 
 
-def stores_of(text: str) -> list[EnvironmentStore]:
+def stores_of(text: str, *, may_be_open: bool = False) -> list[EnvironmentStore]:
     """Return the stores of a search path. A directory that does not exist is an empty store.
 
     :param text: absolute paths, parted as in ``PATH``.
+    :param may_be_open: as for ``EnvironmentStore``.
     :raises CosmosValueError: naming ``virtualenv_search_path``, for a relative path.
     """
     paths = [Path(entry.strip()) for entry in text.split(os.pathsep) if entry.strip()]
@@ -300,7 +297,7 @@ def stores_of(text: str) -> list[EnvironmentStore]:
                 f"[cosmos_venv] {PARAMETER}: {str(path)!r} is relative, and would be another directory for each "
                 "process. Write the whole path."
             )
-    return [EnvironmentStore(path, parameter=PARAMETER, is_read_only=True) for path in paths]
+    return [EnvironmentStore(path, parameter=PARAMETER, is_read_only=True, may_be_open=may_be_open) for path in paths]
 
 
 def find_first(

@@ -19,30 +19,19 @@ from cosmos_venv.exceptions import VirtualenvError
 from cosmos_venv.files.os_errors import FreeSpace
 
 
-def full_disk_message(free: Mapping[str, FreeSpace]) -> str:
-    """Return the message for a disk that is full.
-
-    :param free: place in words -> what is left there.
-    """
-    least_first = sorted(free.items(), key=lambda item: (item[1].files is None, item[1].megabytes))
-    places = ", ".join(f"{space} for {place}" for place, space in least_first)
-    return (
-        f"The disk is full. Free now: {places}. Make room, or name a directory on another disk "
-        "(virtualenv_dir; TMPDIR and UV_CACHE_DIR in the worker's environment)."
-    )
-
-
-def free_space(directory: Path, environ: Mapping[str, str]) -> dict[str, FreeSpace]:
-    """Return what is left where an installation writes: place in words -> space.
+def full_disk_message(directory: Path, environ: Mapping[str, str]) -> str:
+    """Return the message for a disk that is full, with what is left where an installation writes.
 
     :param directory: of the environment.
     :param environ: the installer's environment variables; TMPDIR and UV_CACHE_DIR count.
     """
     # Not tempfile.gettempdir, which tries to write and finds no place at all where everything is full.
-    places = {"the environment": directory, "temporary files": Path(environ.get("TMPDIR") or "/tmp")}  # noqa: S108
-    if environ.get("UV_CACHE_DIR"):
-        places["uv's cache"] = Path(environ["UV_CACHE_DIR"])
-    return {f"{what} in {path}": FreeSpace.at(path) for what, path in places.items()}
+    places = [directory, Path(environ.get("TMPDIR") or "/tmp")]  # noqa: S108
+    places += [Path(environ["UV_CACHE_DIR"])] if environ.get("UV_CACHE_DIR") else []
+    return (
+        f"The disk is full. Free now: {', '.join(f'{FreeSpace.at(path)} in {path}' for path in places)}. Make room, or "
+        "name a directory on another disk (virtualenv_dir; TMPDIR and UV_CACHE_DIR in the worker's environment)."
+    )
 
 
 TRIAL_PREFIX = ".cosmos-venv-trial-"

@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import os
 import re
-import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -22,7 +21,6 @@ OF_THIS_PROCESS = _TOO_MANY_FILES | {errno.ENOMEM, errno.EAGAIN}
 """Errors that say nothing of the file in question."""
 
 _FULL_LINE = re.compile(r"No space left on device|Disk quota exceeded|os error (?:28|122)\b|Errno (?:28|122)\b")
-_TOO_MANY_FILES_LINE = re.compile(r"Too many open files|os error (?:23|24)\b|Errno (?:23|24)\b")
 _MEGABYTE = 1_000_000
 _FEW_FILES = 1_000  # fewer than an environment with dbt has
 
@@ -77,21 +75,22 @@ def shortage(error: OSError) -> str | None:
 
     :param error: as the system call raised it.
     """
-    number = _number_of(error)
+    number, folder, place = error.errno, temporary_folder(), place_of(error)
     if number in _TOO_MANY_FILES:
-        return too_many_files_message()
-    folder = temporary_folder()
+        return (
+            f"{error.strerror}. Raise the limit of a process (ulimit -n, LimitNOFILE of systemd, --ulimit nofile of "
+            "docker) or that of the machine (sysctl fs.file-max), or let this worker do less at once."
+        )
     if "usable temporary directory" in str(error.strerror):
         return f"{error.strerror}: each is full, read-only, or closed to user id {os.geteuid()}. {_way_out(folder)}"
-    if number is None or not _is_below(place_of(error), folder):
+    if place is None or not place.is_relative_to(folder):
         return None
     if number == errno.ENOENT and not folder.exists():
         return f"The folder for temporary files, {folder}, is gone. Make it anew, or set TMPDIR to another one."
     if number not in {*FULL, errno.EROFS}:
         return None
     what = "is read-only" if number == errno.EROFS else "is full"
-    reason = error if error.errno else f"{os.strerror(number)}: {error.filename}"
-    return f"The folder for temporary files, {folder}, {what} ({reason}). {_way_out(folder)}"
+    return f"The folder for temporary files, {folder}, {what} ({error}). {_way_out(folder)}"
 
 
 def reason_of(error: OSError, way_out: str = "") -> str:
@@ -103,50 +102,12 @@ def reason_of(error: OSError, way_out: str = "") -> str:
     return shortage(error) or f"{error.strerror or error}. {way_out}".strip()
 
 
-def too_many_files_message() -> str:
-    """Return the message for a process that can open no more files."""
-    import resource
-
-    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return (
-        f"Too many files are open: a process of this worker may have {most}. Raise that limit (ulimit -n, LimitNOFILE "
-        "of systemd, --ulimit nofile of docker) or that of the machine (sysctl fs.file-max), or let it do less at once."
-    )
-
-
 def is_about_a_full_disk(lines: Iterable[str]) -> bool:
     """Return whether the output of a tool says that a disk is full.
 
     :param lines: of its output.
     """
     return any(_FULL_LINE.search(line) for line in lines)
-
-
-def is_about_too_many_files(lines: Iterable[str]) -> bool:
-    """Return whether the output of a tool says that too many files are open.
-
-    :param lines: of its output.
-    """
-    return any(_TOO_MANY_FILES_LINE.search(line) for line in lines)
-
-
-def advice_for_a_tool(lines: Iterable[str], folder: Path) -> str | None:
-    """Return the message for a tool that met too many open files, or a temporary folder without room; None otherwise.
-
-    A database says "no space left on device" of its own disk too, so the temporary folder is looked at.
-
-    :param lines: of the tool's output.
-    :param folder: in which the tool has worked.
-    """
-    last = list(lines)
-    if is_about_too_many_files(last):
-        return too_many_files_message()
-    temporary = temporary_folder()
-    full = [line for line in last if _FULL_LINE.search(line)]
-    if not full or not _is_below(Path(os.path.realpath(folder)), temporary):
-        return None
-    is_named = any(str(temporary) in line for line in full)
-    return f"The folder for temporary files is full. {_way_out(temporary)}" if is_named or _is_full(temporary) else None
 
 
 def temporary_folder() -> Path:
@@ -159,28 +120,11 @@ def temporary_folder() -> Path:
 
 
 def place_of(error: OSError) -> Path | None:
-    """Return the file that an error is about, as far as it says so. Of two files it is the one that was written.
+    """Return the file that an error is about, as far as it says so.
 
     :param error: as the system call raised it.
     """
-    name = error.filename2 if error.filename2 is not None and _number_of(error) in FULL else error.filename
-    return Path(os.path.realpath(os.fsdecode(name))) if isinstance(name, str | bytes) else None
-
-
-def _number_of(error: OSError) -> int | None:
-    if isinstance(error, shutil.Error):  # of a whole tree: it has texts alone
-        found = re.search(r"\[Errno (\d+)\]", str(error.args))
-        return int(found.group(1)) if found else None
-    return error.errno
-
-
-def _is_below(path: Path | None, folder: Path) -> bool:
-    return path is not None and path.is_relative_to(folder)
-
-
-def _is_full(folder: Path) -> bool:
-    space = FreeSpace.at(folder)
-    return space.files is not None or space.megabytes < 1
+    return Path(os.path.realpath(os.fsdecode(error.filename))) if isinstance(error.filename, str | bytes) else None
 
 
 def _way_out(folder: Path) -> str:

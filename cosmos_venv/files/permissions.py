@@ -5,28 +5,26 @@ from the root directory down, links included. So nobody else can put another dir
 that takes writing to a directory that was judged before it. The rules (``docs/explanation/security.md``):
 
 * The owner is this user, root, or the owner of the code that runs here.
-* Everybody may not write. A group may: group 0, the user's own without another member, and one of this process's groups
-  to which the setgid bit gives a directory, as the kubelet prepares a volume for a pod's ``fsGroup``.
+* Everybody may not write. A group may: group 0, the user's own (its number is the user's), and one of this process's
+  groups to which the setgid bit gives a directory, as the kubelet prepares a volume for a pod's ``fsGroup``.
 * A directory above may also be writable with the sticky bit, as ``/tmp``, and belong to the owner of ``/`` (in a user
   namespace root has another number) or, where group 0 may write to it, to anybody (``/opt/airflow`` of Airflow's
   image): only root and members of group 0 can have given that group to it.
+* On a mount that forces mode 0777 a setting lets owners alone count.
 """
 
 from __future__ import annotations
 
-import errno
 import os
 import shlex
 import stat
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvError
 
 NOT_FOR_OTHERS = 0o755
 _FOR_A_GROUP = 0o775
-_MOST_LINKS = 40  # as the kernel has it
 
 
 def trusted_owners() -> frozenset[int]:
@@ -48,20 +46,28 @@ def why_untrusted(status: os.stat_result) -> str | None:
     return None if stat.S_ISLNK(status.st_mode) else _who_else_may_write(status)
 
 
-def judge(*paths: Path, parameter: str = "virtualenv_dir") -> Way:
+def judge(*paths: Path, parameter: str = "virtualenv_dir", is_open_allowed: bool = False) -> None:
     """Judge places whose content is run, and all directories on the way to them.
 
     :param *paths: directories or files; relative ones begin at the working directory.
     :param parameter: the name under which the user gave the first path.
-    :returns: the way, as far as it was judged, for what lies below.
+    :param is_open_allowed: whether owners alone count, and not who else may write.
     :raises VirtualenvError: naming the first directory that somebody else can write to, its owner and mode.
     :raises FileNotFoundError: when something is missing. What stands above it is judged.
     :raises OSError: when something cannot be looked at.
     """
-    way = Way(paths[0], parameter)
     for path in paths:
-        way.follow(path)
-    return way
+        place = os.fspath(Path.cwd() / path)
+        ends = {place, os.path.realpath(place)}
+        for step in _steps(place, set()):
+            status = os.lstat(step)
+            is_above = step not in ends
+            reason = why_untrusted(status)
+            if reason is None or (is_open_allowed and status.st_uid in trusted_owners()):
+                continue
+            if not (is_above and _may_be_passed(step, status)):
+                target = paths[0] if is_above else Path(step)
+                raise VirtualenvError(_refusal(target, step, status, reason, parameter))
 
 
 def is_trusted_way(path: Path) -> bool:
@@ -70,10 +76,10 @@ def is_trusted_way(path: Path) -> bool:
     :param path: of a directory that need not exist.
     """
     try:
-        Way(path, "").follow(path, is_run=False)
-    except (VirtualenvError, OSError):
+        steps = [(step, os.lstat(step)) for step in _steps(os.fspath(Path.cwd() / path.parent), set())]
+        return all(why_untrusted(status) is None or _may_be_passed(step, status) for step, status in steps)
+    except OSError:
         return False
-    return True
 
 
 def writable_by_others(folder: Path) -> Iterator[tuple[Path, os.stat_result, str]]:
@@ -148,127 +154,59 @@ def make_directory(path: Path, mode: int | None = None) -> None:
         )
 
 
-class Way:
-    """The way to some places, judged step by step: each directory once.
-
-    :param target: what is refused when a directory on the way to it is.
-    :param parameter: what the user gave it as.
-    """
-
-    def __init__(self, target: Path, parameter: str) -> None:
-        self._target = target
-        self._parameter = parameter
-        # Whether nobody else can make entries in a judged directory; in one such as /tmp everybody can.
-        self._closed: dict[str, bool] = {}
-        self._root = os.lstat("/")
-        self._judge("/", self._root, is_above=True, is_closed=True)
-
-    def follow(self, path: Path, *, is_run: bool = True) -> str:
-        """Judge every step of a path as the kernel takes it, links included. Raises what ``judge`` does.
-
-        :param path: of a directory or file; a relative one begins at the working directory.
-        :param is_run: whether the content of ``path`` is run; otherwise it is not judged, and need not exist.
-        :returns: the real path.
-        """
-        here, links = "/", 0
-        rest = _names(os.fspath(Path.cwd() / path))
-        while rest and (is_run or len(rest) > 1):
-            name = rest.pop()
-            if name == "..":
-                here = os.path.dirname(here)  # noqa: PTH120 - each task comes by here
-                continue
-            step = os.path.join(here, name)  # noqa: PTH118 - as above
-            if step not in self._closed or not rest:
-                status = os.lstat(step)
-                is_link = stat.S_ISLNK(status.st_mode)
-                self._judge(step, status, is_above=bool(rest), is_closed=self._closed[here])
-                if is_link:
-                    links += 1
-                    if links > _MOST_LINKS:
-                        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), step)
-                    target = os.readlink(step)  # noqa: PTH115 - text: ".." counts
-                    here = "/" if target.startswith("/") else here
-                    rest += _names(target)
-                    continue
-                if rest and not stat.S_ISDIR(status.st_mode):
-                    raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), step)
-            here = step
-        return here
-
-    def _judge(self, step: str, status: os.stat_result, *, is_above: bool, is_closed: bool) -> None:
-        """Judge one step; a directory that is only passed through may belong to others if they can replace no entry.
-
-        :param is_closed: whether nobody else can make entries in the directory in which the step stands.
-        """
-        reason = why_untrusted(status)
-        if reason and not (is_above and self._may_be_passed(status, is_closed=is_closed)):
-            raise VirtualenvError(self._refusal(step, status, reason, is_above=is_above))
-        if not stat.S_ISLNK(status.st_mode):
-            self._closed[step] = _who_else_may_write(status) is None
-
-    def _may_be_passed(self, status: os.stat_result, *, is_closed: bool) -> bool:
-        mode = status.st_mode
-        owners = trusted_owners() | ({self._root.st_uid} if is_closed else set())
-        if status.st_uid not in owners:
-            return is_closed and stat.S_ISDIR(mode) and status.st_gid == 0 and mode & stat.S_IWGRP != 0
-        return stat.S_ISLNK(mode) or mode & stat.S_ISVTX != 0 or _who_else_may_write(status) is None
-
-    def _refusal(self, step: str, status: os.stat_result, reason: str, *, is_above: bool) -> str:
-        mode, path = status.st_mode, shlex.quote(step)
-        if status.st_uid not in trusted_owners():
-            correction = f"'chown -h {os.geteuid()} {path}'"
-        elif mode & stat.S_IWOTH:
-            correction = f"'chmod o-w {path}'" + f" ('chmod +t {path}', as /tmp has it, will do)" * is_above
-        else:
-            correction = f"'chmod g-w {path}' ('chmod g+s {path}' says that the group shares it on purpose)"
-        way_out = f"another directory; or, if you know what is in it, correct it with {correction}"
-        if mode & stat.S_ISVTX and mode & stat.S_IWOTH and not is_above:
-            way_out = f"a folder of its own below it, such as {step}/dbt-environments"
-        because = (
-            f"{self._target} is not used because of {step} above it:" if is_above else f"{step} is not used because"
-        )
-        return (
-            f"{self._parameter}: {because} {reason} (owner {status.st_uid}, group {status.st_gid}, mode "
-            f"{stat.S_IMODE(mode):04o}; this process runs as user id {os.geteuid()}): what stands there may be "
-            f"somebody else's. Give {self._parameter} {way_out}."
-        )
+def _steps(path: str, seen: set[str]) -> Iterator[str]:
+    """Yield each directory and link on the way to a place as the kernel takes it, from the root directory down."""
+    if path in seen:  # a link to itself
+        return
+    seen.add(path)
+    above, name = os.path.split(path)
+    if name:
+        yield from _steps(above, seen)
+    yield path
+    if os.path.islink(path):  # noqa: PTH114 - each task comes by here
+        yield from _steps(os.path.join(above, os.readlink(path)), seen)  # noqa: PTH115, PTH118 - text: ".." counts
 
 
-def _names(path: str) -> list[str]:
-    """The steps of a path, the last one first."""
-    return [name for name in reversed(path.split("/")) if name not in ("", ".")]
+def _may_be_passed(step: str, status: os.stat_result) -> bool:
+    """Return whether nobody else can replace an entry of a directory that is only passed through."""
+    mode = status.st_mode
+    if status.st_uid not in trusted_owners():
+        # In a directory such as /tmp everybody can make what then belongs to this owner or group.
+        if _who_else_may_write(os.stat(os.path.dirname(step))) is not None:  # noqa: PTH116, PTH120 - as above
+            return False
+        if status.st_uid != os.stat("/").st_uid:  # noqa: PTH116 - as above
+            return stat.S_ISDIR(mode) and status.st_gid == 0 and mode & stat.S_IWGRP != 0
+    return stat.S_ISLNK(mode) or mode & stat.S_ISVTX != 0 or _who_else_may_write(status) is None
+
+
+def _refusal(target: Path, step: str, status: os.stat_result, reason: str, parameter: str) -> str:
+    mode, path, is_above = status.st_mode, shlex.quote(step), str(target) != step
+    correction = f"'chmod g-w {path}' ('chmod g+s {path}' says that the group shares it on purpose)"
+    if status.st_uid not in trusted_owners():
+        correction = f"'chown -h {os.geteuid()} {path}'"
+    elif mode & stat.S_IWOTH:
+        correction = f"'chmod o-w {path}'" + f" ('chmod +t {path}', as /tmp has it, will do)" * is_above
+        correction += "; a mount that forces this mode takes [cosmos_venv] virtualenv_dir_may_be_open = True"
+    way_out = f"another directory; or, if you know what is in it, correct it with {correction}"
+    if mode & stat.S_ISVTX and mode & stat.S_IWOTH and not is_above:
+        way_out = f"a folder of its own below it, such as {step}/dbt-environments"
+    because = f"of {step} above it: {reason}" if is_above else reason
+    return (
+        f"{parameter}: {target} is not used because {because} (owner {status.st_uid}, group {status.st_gid}, mode "
+        f"{stat.S_IMODE(mode):04o}; this process runs as user id {os.geteuid()}): what stands there may be "
+        f"somebody else's. Give {parameter} {way_out}."
+    )
 
 
 def _who_else_may_write(status: os.stat_result) -> str | None:
     """Return who besides the owner may write, as a clause; None when nobody may."""
-    if status.st_mode & stat.S_IWOTH:
+    mode, group = status.st_mode, status.st_gid
+    if mode & stat.S_IWOTH:
         return "everybody may write to it"
-    if status.st_mode & stat.S_IWGRP and not _is_trusted_group(status.st_gid, status.st_mode):
-        return f"group id {status.st_gid} may write to it"
+    is_shared = stat.S_ISDIR(mode) and mode & stat.S_ISGID and group in {os.getegid(), *os.getgroups()}
+    if mode & stat.S_IWGRP and not (group == 0 or group == os.getegid() == os.geteuid() or is_shared):
+        return f"group id {group} may write to it"
     return None
-
-
-def _is_trusted_group(group: int, mode: int) -> bool:
-    if stat.S_ISDIR(mode) and mode & stat.S_ISGID and group in {os.getegid(), *os.getgroups()}:
-        return True
-    return group == 0 or (group == os.getegid() and _is_private_group(group, os.geteuid()))
-
-
-@cache
-def _is_private_group(group: int, user: int) -> bool:
-    """Whether a user has it to himself: many systems make one for each user, and let it write what he makes."""
-    import grp
-    import pwd
-
-    try:
-        named = grp.getgrgid(group)
-    except KeyError:
-        return group == user  # nothing has a name here, as in a container
-    try:
-        name = pwd.getpwuid(user).pw_name
-    except KeyError:
-        return False
-    return named.gr_name == name and set(named.gr_mem) <= {name}
 
 
 def _wrong_mode(text: str, why: str) -> CosmosValueError:

@@ -5,6 +5,7 @@ DAG files construct operators by the thousand and make no environment, so this m
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -87,24 +88,6 @@ class VirtualenvArguments(msgspec.Struct, frozen=True, kw_only=True):
             libraries=libraries,
         )
 
-    def for_command_line(self, directory: Path) -> list[str]:
-        """Return the words with which ``cosmos-venv env warm`` builds the environment. Passwords in them are masked.
-
-        :param directory: where.
-        """
-        from cosmos_venv.credentials import mask  # for an error
-
-        options = {
-            "--requirement": self.py_requirements,
-            "--pip-option": self.pip_install_options,
-            "--adbc-driver": self.adbc_drivers or (),
-            "--python": () if self.py_executable is None else (self.py_executable,),
-            "--dir": (str(directory),),
-        }
-        # With "=", as a value may begin with a hyphen.
-        words = [f"{option}={mask(value)}" for option, values in options.items() for value in values]
-        return [*words, "--system-site-packages"] if self.py_system_site_packages else words
-
     def _drivers(self) -> tuple[list[str], tuple[Library, ...]]:
         """The requirements of the distributions that hold a driver, and all drivers."""
         given = settings.virtualenv_adbc_drivers.split() if self.adbc_drivers is None else self.adbc_drivers
@@ -119,10 +102,6 @@ class VirtualenvArguments(msgspec.Struct, frozen=True, kw_only=True):
             else:
                 libraries.append(Library(source=_distribution(driver)))
                 requirements.append(driver)
-        names = [each.name for each in libraries if each.name]
-        if twice := {name for name in names if names.count(name) > 1}:
-            named = ", ".join(sorted(twice))
-            raise CosmosValueError(f"adbc_drivers: several drivers are called {named}. Name one of them.")
         return requirements, tuple(libraries)
 
 
@@ -134,22 +113,12 @@ def _distribution(requirement: str) -> str:
     except InvalidRequirement:
         raise CosmosValueError(
             f"adbc_drivers: {requirement!r} is neither a path nor a requirement. Write the path of a shared library, "
-            f"the name of a distribution with an optional version, or 'NAME @ URL'.{_about_commas(requirement)}"
+            "the name of a distribution with an optional version, or 'NAME @ URL'. Blanks part several in the setting."
         ) from None
 
 
-def _about_commas(entry: str) -> str:
-    """A sentence for an entry in which several may be meant; empty for any other."""
-    if "," not in entry:
-        return ""
-    return " Blanks, not commas, separate the entries of [cosmos_venv] virtualenv_adbc_drivers."
-
-
 def _libraries_at(driver: str) -> list[Path]:
-    try:
-        path = Path(driver).expanduser().absolute()
-    except RuntimeError as error:  # ~somebody
-        raise CosmosValueError(f"adbc_drivers: {driver!r} is no path ({error}). Write the whole path.") from None
+    path = Path(os.path.expanduser(driver)).absolute()  # noqa: PTH111 - Path.expanduser raises for ~somebody
     endings = LIBRARY_ENDINGS if path.is_dir() else ()
     found = sorted(file for ending in endings for file in path.glob(f"lib*{ending}")) if endings else [path]
     if not found:
@@ -169,7 +138,7 @@ def _library(path: Path) -> Library:
     except OSError as error:
         raise CosmosValueError(
             f"adbc_drivers: {path} cannot be read ({reason_of(error)}). Give the path of a shared library such as "
-            f"libduckdb.so, or the name of a distribution that holds one.{_about_commas(str(path))}"
+            f"libduckdb.so, or the name of a distribution that holds one."
         ) from None
     return Library(source=str(path), digest=digest)
 

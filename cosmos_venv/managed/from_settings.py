@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cosmos_venv import settings
-from cosmos_venv.environments.store import DAY, EnvironmentStore, PruneLimits
+from cosmos_venv.environments.store import DAY, EnvironmentStore, PruneLimits, stores_of
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.files import permissions
 
@@ -60,4 +60,12 @@ def environment_store(directory: Path) -> EnvironmentStore:
     :param directory: the ``virtualenv_dir``; made when the first environment is built.
     :raises CosmosValueError: as ``directory_mode``.
     """
-    return EnvironmentStore(directory, directory_mode=directory_mode())
+    return EnvironmentStore(directory, directory_mode=directory_mode(), may_be_open=settings.virtualenv_dir_may_be_open)
+
+
+def search_path() -> list[EnvironmentStore]:
+    """Return the stores of ``virtualenv_search_path``.
+
+    :raises CosmosValueError: for a relative path.
+    """
+    return stores_of(settings.virtualenv_search_path, may_be_open=settings.virtualenv_dir_may_be_open)

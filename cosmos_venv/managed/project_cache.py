@@ -13,11 +13,10 @@ from cosmos_venv.dbt.packages import LAYOUT as PACKAGES_LAYOUT
 from cosmos_venv.dbt.packages import PackageStore, ProjectPackages
 from cosmos_venv.dbt.partial_parse import ParsedProject, kept_file
 from cosmos_venv.dbt.project_files import read_dbt_project, read_package_files
-from cosmos_venv.environments.store import stores_of
 from cosmos_venv.files import permissions
 from cosmos_venv.files.durable_files import make_private
 from cosmos_venv.managed.caches import cache_dir
-from cosmos_venv.managed.from_settings import directory_mode
+from cosmos_venv.managed.from_settings import directory_mode, search_path
 from cosmos_venv.managed.remote_cache import remote_cache
 from cosmos_venv.managed.resolve import foreground_builds
 
@@ -100,7 +99,7 @@ def _package_stores(virtualenv_dir: Path | None) -> tuple[PackageStore, ...]:
     # The cache folder is this user's alone; a virtualenv_dir may be shared by a group.
     stores = [_package_store(cache_dir(), make_private)]
     if virtualenv_dir is not None:
-        searched = [store.directory for store in stores_of(settings.virtualenv_search_path)]
+        searched = [store.directory for store in search_path()]
         stores = [
             *(_package_store(directory, make_private, is_read_only=True) for directory in searched),
             _package_store(virtualenv_dir, partial(permissions.make_directory, mode=directory_mode())),

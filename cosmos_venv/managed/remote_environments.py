@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -102,7 +101,7 @@ def build(request: bytes, cancellation: Cancellation) -> str:
     :param cancellation: ends waiting and building.
     :returns: what went wrong; empty when nothing did.
     """
-    variables = json.loads(request)["variables"]
+    variables = dict(detached.order_of(request).variables)
     handed_down.set(bytes.fromhex(variables.pop(_KEY, "")))
     os.environ.update(variables)
     return detached.build(request, cancellation, remote=lambda: remote_store(print))

@@ -19,14 +19,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cosmos_venv import settings
-from cosmos_venv.dbt.native.program import is_binary
 from cosmos_venv.environments.environment import Environment
 from cosmos_venv.environments.opening import open_environment, temporary_environment
 from cosmos_venv.environments.spec import EnvironmentSpec
-from cosmos_venv.environments.store import EnvironmentStore, find_first, stores_of
+from cosmos_venv.environments.store import find_first
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvBeingBuilt, VirtualenvError, VirtualenvLockTimeout
 from cosmos_venv.managed.arguments import VirtualenvArguments
-from cosmos_venv.managed.from_settings import directory_mode, environment_store, installer, prune_limits
+from cosmos_venv.managed.from_settings import environment_store, installer, prune_limits, search_path
 from cosmos_venv.processes.cancellation import Cancellation
 
 if TYPE_CHECKING:
@@ -159,7 +158,6 @@ def managed_environment(
         try:
             environment = opened.enter_context(
                 _kept_environment(
-                    arguments,
                     spec,
                     directory,
                     may_upgrade=True,
@@ -203,12 +201,12 @@ def environment_for_parsing(
     if foreground is None:
         # Both are looked at before anything of building is imported or read: a wrong setting about building fails only
         # a builder.
-        ready = _on_search_path(spec) or EnvironmentStore(directory).find(spec)
+        ready = _on_search_path(spec) or environment_store(directory).find(spec)
         if ready is not None:
             with closing(ready):
                 yield ready
             return
-        _refuse_to_build(arguments, spec, directory)
+        _refuse_to_build(spec, directory)
         # Only here: a parse that finds its environment has no use for it.
         from cosmos_venv.environments.detached import build_detached
 
@@ -220,20 +218,18 @@ def environment_for_parsing(
             more = {"entry": entry, "variables": remote_environments.for_a_detached_builder()}
         try:
             build_detached(
-                directory,
+                environment_store(directory),
                 spec,
                 preference=installer(),
                 max_tries=settings.virtualenv_max_retries_lock,
-                directory_mode=directory_mode(),
                 wait=seconds_for_a_parse(),
                 report=report,
                 limits=prune_limits(),
                 **more,
             )
         except VirtualenvBeingBuilt as error:
-            raise VirtualenvBeingBuilt(f"{error} {_warm_command(arguments, directory)} builds it beforehand.") from None
+            raise VirtualenvBeingBuilt(f"{error} {_warm_command()} builds it beforehand.") from None
     with _kept_environment(
-        arguments,
         spec,
         directory,
         may_upgrade=False,
@@ -245,7 +241,6 @@ def environment_for_parsing(
 
 @contextmanager
 def _kept_environment(
-    arguments: VirtualenvArguments,
     spec: EnvironmentSpec,
     directory: Path,
     *,
@@ -271,12 +266,12 @@ def _kept_environment(
     upgrade_after = None
     if may_upgrade and spec.asks_for_upgrade and source is None and _may_build():
         upgrade_after = settings.virtualenv_upgrade_interval
-    elif (ready := EnvironmentStore(directory).find(spec, cancellation=cancellation)) is not None:
+    elif (ready := environment_store(directory).find(spec, cancellation=cancellation)) is not None:
         # Most tasks end here, and have not asked how one is built.
         with closing(ready):
             yield ready
         return
-    _refuse_to_build(arguments, spec, directory)
+    _refuse_to_build(spec, directory)
     began = time.monotonic()
     with open_environment(
         environment_store(directory),
@@ -329,10 +324,10 @@ def damage_of(
     faults = damage(environment, content=content)
     if not faults:
         return ""
-    shown = "; ".join(faults[:_SHOWN_FAULTS])
-    rest = f"; and {len(faults) - _SHOWN_FAULTS} more" if len(faults) > _SHOWN_FAULTS else ""
-    damaged = f"The virtualenv {environment.path} is damaged: {shown}{rest}."
-    store = EnvironmentStore(directory)
+    more = f"; and {len(faults) - _SHOWN_FAULTS} more" if len(faults) > _SHOWN_FAULTS else ""
+    shown = "; ".join(faults[:_SHOWN_FAULTS]) + more
+    damaged = f"The virtualenv {environment.path} is damaged: {shown}."
+    store = environment_store(directory)
     if environment.path.parent != store.root:
         return (
             f"{damaged} It stands in virtualenv_search_path, where nothing is ever written: fill that store anew "
@@ -359,14 +354,9 @@ def why_not_started(environment: Environment, error: OSError) -> str:
     why = f"The dbt of the environment cannot be started: {dbt}: {error.strerror}. "
     if not dbt.exists():
         return why + "Nothing in py_requirements brings it: name dbt-core, or an adapter that requires it."
-    looked_at = (
-        "it, and whether it was built for this machine"
-        if is_binary(dbt)
-        else f"the program that the first line of {dbt.name} names"
-    )
     return why + (
         "Its files are as they were installed: see whether their file system is mounted noexec now, and whether user "
-        f"id {os.geteuid()} may execute {looked_at}."
+        f"id {os.geteuid()} may execute the file and the program that its first line names."
     )
 
 
@@ -376,17 +366,15 @@ def seconds_for_a_parse() -> float | None:
     return left / 2 if left else None
 
 
-def _warm_command(arguments: VirtualenvArguments, directory: Path) -> str:
-    """Return the command that builds beforehand: with the DAG file that is imported now, else with the arguments."""
+def _warm_command() -> str:
+    """Return the command that builds beforehand, with the DAG file that is imported now."""
     from cosmos_venv.compat import parsed_file  # imports Airflow, which a detached process does without
 
-    file = parsed_file()
-    words = arguments.for_command_line(directory) if file is None else [str(file)]
-    return shlex.join(["cosmos-venv", "env", "warm", *words])
+    return f"cosmos-venv env warm {shlex.quote(str(parsed_file() or 'DAGFILE'))}"
 
 
 def _on_search_path(spec: EnvironmentSpec, cancellation: Cancellation | None = None) -> Environment | None:
-    return find_first(stores_of(settings.virtualenv_search_path), spec, cancellation=cancellation)
+    return find_first(search_path(), spec, cancellation=cancellation)
 
 
 def is_ready(arguments: VirtualenvArguments, directory: Path) -> bool:
@@ -399,7 +387,7 @@ def is_ready(arguments: VirtualenvArguments, directory: Path) -> bool:
     """
     spec, foreground = arguments.spec(), foreground_builds.get()
     is_directory_given = foreground is not None and foreground.directory is not None
-    ready = (None if is_directory_given else _on_search_path(spec)) or EnvironmentStore(directory).find(spec)
+    ready = (None if is_directory_given else _on_search_path(spec)) or environment_store(directory).find(spec)
     if ready is not None:
         ready.close()
     return ready is not None
@@ -409,7 +397,7 @@ def _may_build() -> bool:
     return settings.virtualenv_build != "never" or foreground_builds.get() is not None
 
 
-def _refuse_to_build(arguments: VirtualenvArguments, spec: EnvironmentSpec, directory: Path) -> None:
+def _refuse_to_build(spec: EnvironmentSpec, directory: Path) -> None:
     """Raise where the environment, which is not ready, may not be built."""
     if _may_build():
         return
@@ -418,5 +406,5 @@ def _refuse_to_build(arguments: VirtualenvArguments, spec: EnvironmentSpec, dire
         f"virtualenv_dir={str(directory)!r} holds no environment for {spec}"
         + (f", nor does virtualenv_search_path={searched!r}" if searched else "")
         + ", and [cosmos_venv] virtualenv_build is never. Build it beforehand: "
-        + _warm_command(arguments, directory)
+        + _warm_command()
     )

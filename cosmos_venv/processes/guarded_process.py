@@ -373,7 +373,6 @@ def run_guarded(
     on_line: Callable[[str], None] | None = None,
     on_tick: Callable[[], None] | None = None,
     tick: float = 1.0,
-    meanwhile: Callable[[], object] | None = None,
     cancellation: Cancellation | None = None,
     encoding: str = "utf-8",
     interrupts: bool = True,
@@ -390,7 +389,6 @@ def run_guarded(
     :param on_tick: called every ``tick`` seconds while the command runs, whether it says something or not. What it
         raises ends the command.
     :param tick: seconds between two calls of ``on_tick``.
-    :param meanwhile: called once, as soon as the command has been started: what can be done while it runs.
     :param cancellation: a request ends the command.
     :param encoding: of the output; what does not decode becomes backslash escapes.
     :param interrupts: whether a stop begins with SIGINT, or with SIGTERM at once.
@@ -406,8 +404,6 @@ def run_guarded(
     kept = 0
     try:
         with cancellation.stopping(process.stop):
-            if meanwhile is not None:
-                meanwhile()
             for raw in process.lines(on_tick, tick):
                 while raw.endswith((b"\r", b"\n")):
                     del raw[-1]

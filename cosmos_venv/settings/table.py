@@ -296,6 +296,11 @@ virtualenv_dir_mode = own(
     "Permissions, in octal, of the directories that are made in and for virtualenv_dir, such as 0775. Empty: 0755, "
     "with write permission for the group if the parent directory gives it.",
 )
+virtualenv_dir_may_be_open = own(
+    False,
+    "Whether environments are used from a virtualenv_dir, or a directory of virtualenv_search_path, to which everybody "
+    "may write: for a mount that forces mode 0777. Whoever reaches the mount can make tasks run code.",
+)
 virtualenv_installer = own(
     "",
     "The installer: uv, pip, auto (uv if it can be told every setting of pip), or airflow (Airflow's own "

@@ -24,7 +24,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 # Arguments: virtualenv_dir, installer, spec as JSON, then shell commands, each followed by one use more.
 USE = """
-import json, subprocess, sys
+import json, subprocess, sys, pickle
 from pathlib import Path
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore
@@ -33,7 +33,7 @@ from cosmos_venv.exceptions import CosmosValueError, VirtualenvError
 from cosmos_venv.processes.cancellation import Cancellation
 
 directory, preference, order, *commands = sys.argv[1:]
-directory, spec = Path(directory), EnvironmentSpec.from_dict(json.loads(order))
+directory, spec = Path(directory), pickle.loads(bytes.fromhex(order))
 
 def said_by(command):
     return subprocess.run([command], capture_output=True, text=True, check=True).stdout.strip()
@@ -44,7 +44,7 @@ def use():
         with open_environment(EnvironmentStore(directory),
             spec, preference=preference, max_tries=0, cancellation=Cancellation(), report=lines.append
         ) as environment:
-            said = [said_by(environment.script("hello")), said_by(directory / "bin" / "hello")]
+            said = [said_by(environment.script("hello"))]
     except (VirtualenvError, CosmosValueError) as raised:
         error = f"{type(raised).__name__}: {raised}"
     entries = [] if said else sorted(str(path.relative_to(directory)) for path in directory.rglob("*"))
@@ -65,7 +65,7 @@ class Used:
     """The outcome of one use of a store elsewhere.
 
     :param lines: what was reported.
-    :param said: what the environment's command said, and what the one in ``virtualenv_dir/bin`` did.
+    :param said: what the environment's command said.
     :param error: its type and text; empty when there was none.
     :param left: what stands in the directory after an error.
     """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import signal
@@ -17,21 +16,22 @@ from cosmos_venv.environments.detached import build_detached
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.exceptions import VirtualenvBeingBuilt, VirtualenvBuildError
-from tests.kit import MakeSpec, StartPython, WaitForBackend, WaitUntil
+from tests.kit import MakeSpec, StartPython, WaitForBackend, WaitUntil, as_words
 
 PARSE = """
-import json, sys
+import json, sys, pickle
 from pathlib import Path
 from cosmos_venv.environments.detached import build_detached
 from cosmos_venv.environments.spec import EnvironmentSpec
-spec = EnvironmentSpec.from_dict(json.loads(sys.argv[2]))
-build_detached(Path(sys.argv[1]), spec, preference="uv", max_tries=5, wait=0, report=print)
+from cosmos_venv.environments.store import EnvironmentStore
+spec = pickle.loads(bytes.fromhex(sys.argv[2]))
+build_detached(EnvironmentStore(Path(sys.argv[1])), spec, preference="uv", max_tries=5, wait=0, report=print)
 """
 
 
 def ask(directory: Path, spec: EnvironmentSpec, *, wait: float | None) -> list[str]:
     lines: list[str] = []
-    build_detached(directory, spec, preference="uv", max_tries=5, wait=wait, report=lines.append)
+    build_detached(EnvironmentStore(directory), spec, preference="uv", max_tries=5, wait=wait, report=lines.append)
     return lines
 
 
@@ -56,7 +56,7 @@ def test_the_builder_outlives_who_asked(
     wait_until: WaitUntil,
     wait_for_backend: WaitForBackend,
 ) -> None:
-    parse = start_python(PARSE, tmp_path / "store", json.dumps(slow_spec.as_dict()))
+    parse = start_python(PARSE, tmp_path / "store", as_words(slow_spec))
     output = parse.communicate()[0]
     wait_for_backend()
     owner = (tmp_path / "store" / "cosmos_virtualenv.lock").read_text()
@@ -87,7 +87,7 @@ print("children:", [child.pid for child in psutil.Process().children()])
 def test_a_caller_that_lives_on_gets_no_zombie_and_ends_without_a_complaint(
     tmp_path: Path, slow_spec: EnvironmentSpec, start_python: StartPython, wait_for_backend: WaitForBackend
 ) -> None:
-    output = start_python(LONG_LIVED, tmp_path / "store", json.dumps(slow_spec.as_dict())).communicate()[0]
+    output = start_python(LONG_LIVED, tmp_path / "store", as_words(slow_spec)).communicate()[0]
     wait_for_backend()
 
     assert output.splitlines()[1:] == ["VirtualenvBeingBuilt", "children: []"]

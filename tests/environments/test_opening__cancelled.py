@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import threading
 from contextlib import closing
@@ -15,10 +14,10 @@ from cosmos_venv.environments.spec import Interpreter
 from cosmos_venv.exceptions import CommandKilled
 from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.processes.lease import Lease
-from tests.kit import MakeReady, MakeSpec, StartPython, WaitUntil
+from tests.kit import MakeReady, MakeSpec, StartPython, WaitUntil, as_words
 
 LOOK = """
-import json, signal, sys
+import json, signal, sys, pickle
 from pathlib import Path
 from cosmos_venv.environments import store
 from cosmos_venv.environments.spec import EnvironmentSpec
@@ -31,7 +30,7 @@ signal.signal(signal.SIGTERM, lambda *_: cancellation.request())
 print("LOOKING", flush=True)
 try:
     print(store.EnvironmentStore(Path(sys.argv[1])).find(
-        EnvironmentSpec.from_dict(json.loads(sys.argv[2])), cancellation=cancellation
+        pickle.loads(bytes.fromhex(sys.argv[2])), cancellation=cancellation
     ))
 except CommandKilled:
     print("KILLED")
@@ -50,7 +49,7 @@ def test_who_waits_for_a_removal_to_end(
     tmp_path: Path, make_spec: MakeSpec, stopped_removal: Lease, start_python: StartPython
 ) -> None:
     with closing(stopped_removal):
-        looking = start_python(LOOK, tmp_path, json.dumps(make_spec().as_dict()))
+        looking = start_python(LOOK, tmp_path, as_words(make_spec()))
         assert looking.stdout is not None
         assert looking.stdout.readline() == "LOOKING\n"
         looking.send_signal(signal.SIGTERM)

@@ -34,7 +34,9 @@ def test_every_directory_of_a_new_store_has_it_whatever_the_umask(
     set_umask(0o077)
     directory = tmp_path / "above" / "store"
     if how == "detached":
-        build_detached(directory, make_spec(), max_tries=5, directory_mode=0o751, wait=None, report=print)
+        build_detached(
+            EnvironmentStore(directory, directory_mode=0o751), make_spec(), max_tries=5, wait=None, report=print
+        )
     else:
         with open_environment(
             EnvironmentStore(directory, directory_mode=0o751),
@@ -46,7 +48,7 @@ def test_every_directory_of_a_new_store_has_it_whatever_the_umask(
         ):
             pass
 
-    made = [directory.parent, directory, directory / "bin", directory / "envs-v2"]
+    made = [directory.parent, directory, directory / "envs-v2"]
     made += [directory / "envs-v2" / "detached"] if how == "detached" else []
     assert {str(path.relative_to(tmp_path)): oct(mode_of(path)) for path in made} == {
         str(path.relative_to(tmp_path)): "0o751" for path in made

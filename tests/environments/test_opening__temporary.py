@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Literal
 
@@ -11,7 +10,7 @@ import pytest
 from cosmos_venv.environments.opening import temporary_environment
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.processes.cancellation import Cancellation
-from tests.kit import MakeSpec, OutputOf, StartPython, WaitForBackend, WaitUntil
+from tests.kit import MakeSpec, OutputOf, StartPython, WaitForBackend, WaitUntil, as_words
 
 Preference = Literal["uv", "pip"]
 
@@ -50,11 +49,11 @@ def test_it_is_told_where_others_can_replace_a_temporary_environment(tmp_path: P
 
 
 KILLED = """
-import json, sys
+import json, sys, pickle
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.opening import temporary_environment
 from cosmos_venv.processes.cancellation import Cancellation
-spec = EnvironmentSpec.from_dict(json.loads(sys.argv[1]))
+spec = pickle.loads(bytes.fromhex(sys.argv[1]))
 with temporary_environment(spec, preference="uv", cancellation=Cancellation(), report=print):
     print("READY")
 """
@@ -73,7 +72,7 @@ def test_what_a_worker_killed_while_installing_left_is_removed_by_the_next_one(
     folder.mkdir()
     monkeypatch.setenv("TMPDIR", str(folder))
     monkeypatch.setattr("tempfile.tempdir", str(folder))
-    worker = start_python(KILLED, json.dumps(slow_spec.as_dict()))
+    worker = start_python(KILLED, as_words(slow_spec))
     backend = wait_for_backend()
 
     worker.kill()

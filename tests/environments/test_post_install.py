@@ -26,7 +26,7 @@ def environment(tmp_path: Path) -> Path:
 
 def test_a_file_that_several_distributions_bring_may_be_of_any_of_them(environment: Path) -> None:
     assert post_install.faults(environment) == {}
-    assert post_install.installed(environment).pins == {"another": "1.0", "one": "1.0"}
+    assert post_install.pins_in(environment) == {"another": "1.0", "one": "1.0"}
 
 
 def test_a_file_that_is_missing_or_cut_is_named(environment: Path) -> None:

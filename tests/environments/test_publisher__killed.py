@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 from pathlib import Path
 
@@ -12,17 +11,17 @@ from cosmos_venv.environments.opening import open_environment
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.processes.cancellation import Cancellation
-from tests.kit import MakeSpec, StartPython, WaitForBackend, WaitUntil, published_build
+from tests.kit import MakeSpec, StartPython, WaitForBackend, WaitUntil, as_words, published_build
 
 CONTENDER = """
-import json, sys
+import json, sys, pickle
 from pathlib import Path
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.environments.opening import open_environment, temporary_environment
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.processes.cancellation import Cancellation
 directory, order, stop_at = sys.argv[1:]
-spec = EnvironmentSpec.from_dict(json.loads(order))
+spec = pickle.loads(bytes.fromhex(order))
 
 def report(line):
     print(line, flush=True)
@@ -86,7 +85,7 @@ def build_directories(directory: Path) -> list[Path]:
 def test_eight_contenders_build_once_and_all_use_it(
     tmp_path: Path, make_spec: MakeSpec, start_python: StartPython
 ) -> None:
-    order = json.dumps(make_spec().as_dict())
+    order = as_words(make_spec())
     contenders = [start_python(CONTENDER, tmp_path, order, "") for _ in range(8)]
     for process in contenders:
         read_until(process, "STARTED")
@@ -113,7 +112,7 @@ def test_the_task_after_a_killed_builder_succeeds(
     tmp_path: Path, make_spec: MakeSpec, start_python: StartPython, stop_at: str, must_be_rebuilt: bool
 ) -> None:
     spec = make_spec()
-    builder = start_python(CONTENDER, tmp_path, json.dumps(spec.as_dict()), stop_at)
+    builder = start_python(CONTENDER, tmp_path, as_words(spec), stop_at)
     say_go(builder)
     read_until(builder, "AT THE POINT")
 
@@ -129,7 +128,7 @@ def test_the_task_after_a_builder_killed_while_checking_succeeds(
 ) -> None:
     gate = tmp_path / "gate"
     waiting_check = f"import pathlib, time\npathlib.Path({str(gate)!r}).touch()\ntime.sleep(60)"
-    order = json.dumps(make_spec(check=waiting_check).as_dict())
+    order = as_words(make_spec(check=waiting_check))
     builder = start_python(CONTENDER, tmp_path / "store", order, "")
     say_go(builder)
     wait_until(gate.exists)
@@ -143,7 +142,7 @@ def test_the_task_after_a_builder_killed_while_checking_succeeds(
 def test_the_task_after_a_builder_killed_before_publishing_succeeds(
     tmp_path: Path, make_spec: MakeSpec, start_python: StartPython
 ) -> None:
-    builder = start_python(CONTENDER, tmp_path, json.dumps(make_spec().as_dict()), "before publishing")
+    builder = start_python(CONTENDER, tmp_path, as_words(make_spec()), "before publishing")
     say_go(builder)
     read_until(builder, "AT THE POINT")
     unpublished = build_directories(tmp_path)
@@ -165,7 +164,7 @@ def test_nothing_that_a_killed_builder_started_lives_on(
     wait_for_backend: WaitForBackend,
     wait_until: WaitUntil,
 ) -> None:
-    builder = start_python(CONTENDER, tmp_path / "store", json.dumps(slow_spec.as_dict()), "")
+    builder = start_python(CONTENDER, tmp_path / "store", as_words(slow_spec), "")
     say_go(builder)
     backend = wait_for_backend()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +11,7 @@ import pytest
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore
 from tests.environments.upgrades import HOUR, change_record, make_old, release, upgraded, use
-from tests.kit import OutputOf, StartPython, published_build
+from tests.kit import OutputOf, StartPython, as_words, published_build
 
 
 @pytest.fixture
@@ -81,7 +80,7 @@ def test_a_store_that_cannot_be_written_is_used_as_it_is(
     if os.getuid():
         (tmp_path / "store" / "envs-v2").chmod(0o555)
 
-    output = start_python(READ_ONLY + UPGRADE, tmp_path / "store", json.dumps(spec.as_dict())).communicate("go\n")[0]
+    output = start_python(READ_ONLY + UPGRADE, tmp_path / "store", as_words(spec)).communicate("go\n")[0]
 
     assert f"READY False {first.path}" in output
     assert "--upgrade does nothing there" in output
@@ -97,14 +96,14 @@ if os.getuid() == 0:
 """
 
 UPGRADE = """
-import json, sys
+import json, sys, pickle
 from pathlib import Path
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.environments.opening import open_environment, temporary_environment
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.processes.cancellation import Cancellation
 from tests.environments.upgrades import HOUR, make_old, release, upgraded, use
-spec = EnvironmentSpec.from_dict(json.loads(sys.argv[2]))
+spec = pickle.loads(bytes.fromhex(sys.argv[2]))
 print("STARTED", flush=True)
 sys.stdin.readline()
 with open_environment(EnvironmentStore(Path(sys.argv[1])),
@@ -119,7 +118,7 @@ def test_of_many_tasks_one_upgrades_and_none_waits_or_fails(
 ) -> None:
     first = use(tmp_path / "store", spec)
     make_old(first)
-    tasks = [start_python(UPGRADE, tmp_path / "store", json.dumps(spec.as_dict())) for _ in range(6)]
+    tasks = [start_python(UPGRADE, tmp_path / "store", as_words(spec)) for _ in range(6)]
     for task in tasks:
         assert task.stdout is not None
         assert task.stdout.readline() == "STARTED\n"

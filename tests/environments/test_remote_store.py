@@ -150,31 +150,6 @@ def test_a_fetched_environment_is_upgraded_by_one_machine_for_all(
 
     assert "Creating" not in other.log
     assert other.log.count("Fetched ") == 2
-    assert archive_file(one.remote).exists(), "the archive of the earlier one is removed"
-
-
-def test_of_two_machines_that_build_at_once_one_puts_it_there(
-    machine: MakeMachine, tmp_path: Path, hello: EnvironmentSpec
-) -> None:
-    faster = machine("faster", place=tmp_path / "envs")
-    slower = machine("slower", place=tmp_path / "envs")
-    folder = TroubledFolder(tmp_path / "remote")
-    slower.folder = folder
-
-    def build_meanwhile() -> None:
-        (tmp_path / "envs").rename(tmp_path / "slower")
-        faster.use(hello)
-        boot("nobody", tmp_path / "envs")
-        (tmp_path / "slower").rename(tmp_path / "envs")
-
-    folder.after = once("read", "json", build_meanwhile)
-
-    slower.use(hello)
-
-    assert faster.has_built
-    assert slower.has_built
-    assert "Another machine has put the virtualenv into the store meanwhile." in slower.lines
-    assert ("upload", "zst") not in folder.requests
 
 
 def test_in_place_of_a_damaged_environment_the_archive_is_fetched_anew(

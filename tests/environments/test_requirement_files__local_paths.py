@@ -28,7 +28,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         pytest.param("../hello[extra]", "../hello", "[extra]", id="extras"),
         pytest.param("/hello ; python_version > '3'", "/hello", "; python_version > '3'", id="marker"),
         pytest.param("hello/there", "hello/there", "", id="separator"),
-        pytest.param("missing.TAR.xz[a,b];x", "missing.TAR.xz", "[a,b];x", id="archive-that-is-missing"),
+        pytest.param("missing.TAR.gz[a,b];x", "missing.TAR.gz", "[a,b];x", id="archive-that-is-missing"),
         pytest.param("./with [one]/hello.whl[a]", "./with [one]/hello.whl", "[a]", id="brackets-in-the-path"),
         pytest.param("./at@nowhere/hello.whl", "./at@nowhere/hello.whl", "", id="at-behind-a-separator"),
         pytest.param("at@home.whl", "at@home.whl", "", id="at-in-the-name-of-a-file-that-is-there"),

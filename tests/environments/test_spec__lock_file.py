@@ -55,10 +55,6 @@ def test_a_change_of_credentials_in_an_address_is_no_change(file: Path) -> None:
         pytest.param(
             ["-r {file}"], ["--upgrade"], "pip_install_options: --upgrade cannot renew what {file}", id="upgrade"
         ),
-        pytest.param(["-c {file}"], [], "{file} is a lock file, so name it with -r", id="constraints"),
-        pytest.param(
-            ["-r https://u:s3cret@h/pylock.toml"], [], r"https://\*\*\*\*@h/pylock\.toml lies at a URL", id="url"
-        ),
         pytest.param(
             ["-r {file}"], ["-r", "pylock.x.toml"], r"pylock\.x\.toml and {file} are two lock files", id="two"
         ),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import stat
 from pathlib import Path
@@ -12,7 +11,7 @@ import pytest
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvBuildError, VirtualenvError
 from cosmos_venv.processes.lease import Lease
-from tests.kit import MakeReady, MakeSpec, OutputOf, StartPython
+from tests.kit import MakeReady, MakeSpec, OutputOf, StartPython, as_words
 
 
 @pytest.mark.parametrize("preference", ["uv", "pip"])
@@ -69,7 +68,7 @@ def test_a_file_in_place_of_the_directory_is_refused(
 
 
 OPEN_AS_NOBODY = """
-import json, os, sys
+import json, os, sys, pickle
 from pathlib import Path
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.environments.opening import open_environment, temporary_environment
@@ -77,7 +76,7 @@ from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.processes.cancellation import Cancellation
 if os.getuid() == 0:
     os.setuid(65534)
-spec = EnvironmentSpec.from_dict(json.loads(sys.argv[2]))
+spec = pickle.loads(bytes.fromhex(sys.argv[2]))
 try:
     store = EnvironmentStore(Path(sys.argv[1]))
     with open_environment(store, spec, max_tries=0, cancellation=Cancellation(), report=print):
@@ -93,7 +92,7 @@ def test_a_directory_that_cannot_be_written_is_named(
     directory = tmp_path / "read-only"
     directory.mkdir(mode=0o555)
 
-    output = start_python(OPEN_AS_NOBODY, directory, json.dumps(make_spec().as_dict())).communicate()[0]
+    output = start_python(OPEN_AS_NOBODY, directory, as_words(make_spec())).communicate()[0]
 
     assert output.startswith(f"VirtualenvError virtualenv_dir {directory} cannot be used: Permission denied")
     assert "choose another directory" in output

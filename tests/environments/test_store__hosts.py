@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +11,10 @@ import pytest
 
 from cosmos_venv.environments.spec import EnvironmentSpec
 from tests.environments.elsewhere import within
-from tests.kit import StartPython, WaitForBackend
+from tests.kit import StartPython, WaitForBackend, as_words
 
 WORKER = """
-import json, os, socket, sys
+import json, os, socket, sys, pickle
 from pathlib import Path
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore
@@ -31,7 +30,7 @@ def report(line):
 
 try:
     with open_environment(EnvironmentStore(Path(directory)),
-        EnvironmentSpec.from_dict(json.loads(order)),
+        pickle.loads(bytes.fromhex(order)),
         preference="uv",
         max_tries=int(max_tries),
         cancellation=Cancellation(),
@@ -53,7 +52,7 @@ class Hosts:
 
     def start(self, name: str, *, max_tries: int = 60) -> subprocess.Popen[str]:
         place = within("--uts", "--pid", "--net", "--fork", "--mount-proc", "--kill-child")
-        order = json.dumps(self.spec.as_dict())
+        order = as_words(self.spec)
         return self.start_python(WORKER, name, self.directory, order, max_tries, within=place)
 
 

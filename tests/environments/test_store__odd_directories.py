@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -26,7 +25,7 @@ from tests.environments.elsewhere import (
     uses_of,
     within,
 )
-from tests.kit import MakeReady, MakeSpec, OutputOf, StartPython
+from tests.kit import MakeReady, MakeSpec, OutputOf, StartPython, as_words
 
 SHEBANG_LIMIT = 127
 SOMEBODY = 51_234
@@ -54,7 +53,7 @@ def big_spec(tmp_path: Path, make_spec: MakeSpec) -> EnvironmentSpec:
 
 
 def as_json(spec: EnvironmentSpec) -> str:
-    return json.dumps(spec.as_dict())
+    return as_words(spec)
 
 
 @pytest.mark.parametrize(
@@ -75,7 +74,6 @@ def test_the_commands_run_whatever_the_path(
 
     assert len(os.fsencode(environment.python)) > SHEBANG_LIMIT
     assert output_of(environment.script("hello")) == "hello 2.0"
-    assert output_of(directory / "bin" / "hello") == "hello 2.0"
 
 
 def test_a_path_in_which_a_shell_would_run_something_is_refused_before_anything_is_installed(
@@ -96,7 +94,7 @@ def test_the_directory_may_lie_on_another_file_system_than_temporary_files(
 
     (used,) = uses_of(start_python(USE, mount_point, "uv", as_json(make_spec()), within=place))
 
-    assert (used.said, used.error) == (["hello 2.0", "hello 2.0"], "")
+    assert (used.said, used.error) == (["hello 2.0"], "")
 
 
 @pytest.mark.parametrize(
@@ -116,13 +114,13 @@ def test_a_full_disk_is_told_leaves_nothing_and_does_not_bind_the_next_task(
 
     assert full.error.startswith("VirtualenvBuildError: ")
     assert re.search(
-        rf"The disk is full\. Free now: [\d.]+ (?:MB|more files) for the environment in {mount_point}/envs-v2/"
+        rf"The disk is full\. Free now: [\d.]+ (?:MB|more files) in {mount_point}/envs-v2/"
         r"[0-9a-f-]+, .*"
         rf"Make room, or name a directory on another disk \(virtualenv_dir;",
         full.error,
     )
     assert full.left == EMPTY_STORE
-    assert (with_room.said, with_room.error) == (["hello 3.0", "hello 3.0"], "")
+    assert (with_room.said, with_room.error) == (["hello 3.0"], "")
 
 
 def test_a_disk_without_room_for_the_lock_is_told_too(
@@ -138,7 +136,7 @@ def test_a_disk_without_room_for_the_lock_is_told_too(
         full.error,
     )
     assert full.left == ["cosmos_virtualenv.flock", "filler"]
-    assert (with_room.said, with_room.error) == (["hello 2.0", "hello 2.0"], "")
+    assert (with_room.said, with_room.error) == (["hello 2.0"], "")
 
 
 def test_a_mount_without_programs_is_refused_before_anything_is_installed(
@@ -156,7 +154,7 @@ def test_a_mount_without_programs_is_refused_before_anything_is_installed(
     )
     assert [line.split()[0] for line in refused.lines] == ["Acquiring", "Releasing"]
     assert refused.left == ["cosmos_virtualenv.flock"]
-    assert (allowed.said, allowed.error) == (["hello 2.0", "hello 2.0"], "")
+    assert (allowed.said, allowed.error) == (["hello 2.0"], "")
 
 
 @INSTALLERS
@@ -170,7 +168,7 @@ def test_a_python_that_nobody_can_write_to_makes_environments(
 
     (used,) = uses_of(start_python(USE, tmp_path / "store", installer, as_json(make_spec()), within=place))
 
-    assert (used.said, used.error) == (["hello 2.0", "hello 2.0"], "")
+    assert (used.said, used.error) == (["hello 2.0"], "")
 
 
 @pytest.mark.parametrize(
@@ -204,7 +202,7 @@ def test_a_user_without_name_home_and_cache_builds_and_leaves_what_others_left(
 
     first, second = uses_of(start_python(USE, store, installer, as_json(spec), "true", within=place))
 
-    assert (first.said, first.error) == (["hello 2.0", "hello 2.0"], "")
+    assert (first.said, first.error) == (["hello 2.0"], "")
     assert any(str(rubbish) in line and "cannot be removed" in line for line in first.lines)
     assert (rubbish / "bin").is_dir()
-    assert (second.said, second.lines) == (["hello 2.0", "hello 2.0"], [])
+    assert (second.said, second.lines) == (["hello 2.0"], [])

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from cosmos_venv.environments.environment import Environment
+from cosmos_venv.environments.maintenance.inventory import read_inventory, verify
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.exceptions import VirtualenvError
 from tests.environments.elsewhere import needs_root
@@ -35,7 +36,7 @@ def test_a_store_that_everybody_may_write_to_is_not_used(
         VirtualenvError,
         match=rf"virtualenv_dir: {tmp_path}/store.* is not used because everybody may write to it "
         rf"\(owner {os.getuid()}, group \d+, mode 0777; .*somebody else's\. "
-        rf"Give virtualenv_dir another directory; or, if you know what is in it, correct it with 'chmod o-w {path}'\.$",
+        rf"Give virtualenv_dir another directory; or, if you know what is in it, correct it with 'chmod o-w {path}'; ",
     ):
         EnvironmentStore(tmp_path / "store").find(make_spec())
 
@@ -99,3 +100,19 @@ def test_a_store_below_a_folder_that_everybody_may_write_to_is_neither_used_nor_
             make_ready(tmp_path / name / "store", make_spec())
 
     assert list((tmp_path / "new").iterdir()) == []
+
+
+def test_a_store_that_everybody_may_write_to_is_used_where_that_is_allowed(
+    tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady
+) -> None:
+    path = make_ready(tmp_path / "store", make_spec()).path
+    for part in (tmp_path / "store", tmp_path / "store" / "envs-v2", path):
+        part.chmod(0o777)
+    store = EnvironmentStore(tmp_path / "store", may_be_open=True)
+
+    found = store.find(make_spec())
+    (stored,) = read_inventory(store)
+
+    assert found is not None
+    assert found.path == path
+    assert verify(stored).faults == []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import re
 from pathlib import Path
@@ -13,7 +12,7 @@ import pytest
 from cosmos_venv.files.filesystem_check import TRIAL_PREFIX
 from tests.environments.elsewhere import USE, tmpfs, uses_of, within
 from tests.environments.forbidden_calls import without
-from tests.kit import MakeReady, MakeSpec, StartPython
+from tests.kit import MakeReady, MakeSpec, StartPython, as_words
 
 LEFT_BY_THE_LOCK = ["cosmos_virtualenv.flock"]
 
@@ -30,7 +29,7 @@ LEFT_BY_THE_LOCK = ["cosmos_virtualenv.flock"]
 def test_a_mount_that_lacks_what_an_environment_needs_is_refused_before_anything_is_installed(
     tmp_path: Path, make_spec: MakeSpec, start_python: StartPython, call: str, answer: int, fault: str
 ) -> None:
-    process = start_python(USE, tmp_path, "uv", json.dumps(make_spec().as_dict()), within=without(call, answer))
+    process = start_python(USE, tmp_path, "uv", as_words(make_spec()), within=without(call, answer))
 
     (used,) = uses_of(process)
 
@@ -46,7 +45,7 @@ def test_a_ready_environment_is_not_tried_out_again(
 ) -> None:
     make_ready(tmp_path, make_spec())
 
-    process = start_python(USE, tmp_path, "uv", json.dumps(make_spec().as_dict()), within=without("symlink"))
+    process = start_python(USE, tmp_path, "uv", as_words(make_spec()), within=without("symlink"))
 
     assert uses_of(process)[0].lines == []
 
@@ -64,7 +63,7 @@ def test_trying_leaves_nothing_and_what_a_killed_one_left_is_removed(
 
 
 TEMPORARY = """
-import json, os, sys, tempfile
+import json, os, sys, tempfile, pickle
 from pathlib import Path
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.opening import temporary_environment
@@ -72,7 +71,7 @@ from cosmos_venv.exceptions import VirtualenvError
 from cosmos_venv.processes.cancellation import Cancellation
 
 lines = []
-spec = EnvironmentSpec.from_dict(json.loads(sys.argv[1]))
+spec = pickle.loads(bytes.fromhex(sys.argv[1]))
 try:
     with temporary_environment(spec, preference="uv", cancellation=Cancellation(), report=lines.append):
         print("READY")
@@ -94,7 +93,7 @@ print("LEFT", os.listdir(tempfile.gettempdir()), "SAID", len(lines))
         # The number of files is the limit: few fit in, whatever their size.
         pytest.param(
             "nr_inodes=12",
-            r"The disk is full\. Free now: \d more files for the environment in {place}/cosmos-venv\w+, ",
+            r"The disk is full\. Free now: \d more files in {place}/cosmos-venv\w+, ",
             "LEFT [] SAID ",
             id="full",
         ),
@@ -105,7 +104,7 @@ def test_a_temporary_directory_that_cannot_be_used_is_told_and_left_empty(
 ) -> None:
     place = within(setup=tmpfs(tmp_path, options), variables=[f"TMPDIR={tmp_path}"])
 
-    output = start_python(TEMPORARY, json.dumps(make_spec().as_dict()), within=place).communicate()[0]
+    output = start_python(TEMPORARY, as_words(make_spec()), within=place).communicate()[0]
 
     assert re.search(words.format(place=tmp_path), output)
     assert output.splitlines()[-1].startswith(last)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 from pathlib import Path
 
 import pytest
@@ -21,8 +20,7 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def error(number: int, *names: object) -> OSError:
-    first, second = [*map(str, names), None, None][:2]
-    return OSError(number, os.strerror(number), first, None, second)
+    return OSError(number, os.strerror(number), *map(str, names))
 
 
 @pytest.mark.parametrize(
@@ -32,10 +30,6 @@ def error(number: int, *names: object) -> OSError:
         pytest.param(errno.ENFILE, [], "fs.file-max", id="too many files of all processes"),
         pytest.param(errno.EDQUOT, ["{temporary}/a"], "{temporary}, is full", id="more than the quota"),
         pytest.param(errno.EROFS, ["{temporary}/a"], "{temporary}, is read-only", id="read-only"),
-        pytest.param(
-            errno.ENOSPC, ["{elsewhere}", "{temporary}/a"], "{temporary}, is full", id="a copy that is written"
-        ),
-        pytest.param(errno.ENOSPC, ["{temporary}/a", "{elsewhere}"], None, id="a copy that is written elsewhere"),
         pytest.param(errno.ENOSPC, ["{elsewhere}"], None, id="full elsewhere"),
         pytest.param(errno.EACCES, ["{temporary}/a"], None, id="another error"),
     ],
@@ -63,19 +57,6 @@ def test_a_folder_for_temporary_files_that_is_gone_is_named(temporary: Path) -> 
     )
 
 
-def test_a_copy_of_a_tree_that_does_not_fit_is_told(temporary: Path) -> None:
-    """shutil tells of a tree by texts alone."""
-
-    def copy() -> None:
-        with os_errors.naming(temporary / "packages"):
-            raise shutil.Error([("a", "b", "[Errno 28] No space left on device: 'b'")])
-
-    with pytest.raises(shutil.Error) as raised:
-        copy()
-
-    assert "is full" in (os_errors.shortage(raised.value) or "")
-
-
 def test_where_no_folder_for_temporary_files_can_be_written_to_all_are_named(temporary: Path) -> None:
     none = FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp', '/var/tmp']")
 
@@ -83,22 +64,3 @@ def test_where_no_folder_for_temporary_files_can_be_written_to_all_are_named(tem
 
     assert said is not None
     assert said.startswith(f"{none.strerror}: each is full, read-only, or closed to user id {os.geteuid()}.")
-
-
-@pytest.mark.parametrize(
-    ("lines", "folder", "expected"),
-    [
-        pytest.param(["OSError: [Errno 24] Too many open files"], "elsewhere", "ulimit -n", id="too many files"),
-        pytest.param(["No space left on device: '{temporary}/a'"], "temporary/run", "set TMPDIR", id="named"),
-        pytest.param(["could not extend file: No space left on device"], "temporary/run", None, id="of a database"),
-        pytest.param(["No space left on device: '{temporary}/a'"], "elsewhere", None, id="worked elsewhere"),
-    ],
-)
-def test_a_tool_that_failed_for_a_shortage_gets_a_way_out(
-    temporary: Path, tmp_path: Path, lines: list[str], folder: str, expected: str | None
-) -> None:
-    said = [line.format(temporary=temporary) for line in lines]
-
-    advice = os_errors.advice_for_a_tool(said, tmp_path / folder)
-
-    assert (advice is None) if expected is None else (expected in (advice or ""))

@@ -56,54 +56,6 @@ def test_what_is_no_driver_is_refused(given: str, message: str) -> None:
         arguments(given).spec()
 
 
-@pytest.mark.parametrize(
-    "given",
-    [
-        pytest.param("/opt/libduckdb.so,/opt/libharbor.so", id="two-paths"),
-        pytest.param("adbc-driver-snowflake, adbc-driver-postgresql", id="two-names"),
-    ],
-)
-def test_a_comma_between_drivers_of_the_setting_is_refused_with_what_stands_there_instead(
-    given: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__VIRTUALENV_ADBC_DRIVERS", given)
-    silent = VirtualenvArguments.of({"py_requirements": ["dbt-core"]})
-
-    with pytest.raises(
-        CosmosValueError, match=r"Blanks, not commas, separate the entries of .*virtualenv_adbc_drivers"
-    ):
-        silent.spec()
-
-
-def test_two_drivers_of_one_name_are_refused(driver: Path, tmp_path: Path) -> None:
-    (tmp_path / "more").mkdir()
-    (tmp_path / "more" / driver.name).write_bytes(b"another driver")
-
-    with pytest.raises(CosmosValueError, match=r"several drivers are called libduckdb\.so"):
-        arguments(driver, tmp_path / "more" / driver.name).spec()
-
-
 def test_a_folder_without_a_library_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CosmosValueError, match="is a folder without a shared library"):
         arguments(f"{tmp_path}/").spec()
-
-
-def test_the_words_of_a_command_are_those_of_its_arguments() -> None:
-    told = VirtualenvArguments(
-        py_requirements=("dbt-core~=1.11.0", "-r /dbt/requirements.txt"),
-        pip_install_options=("--upgrade", "--index-url=https://ana:secret@pypi.example/simple"),
-        py_system_site_packages=True,
-        py_executable="python3.12",
-        adbc_drivers=("/drivers/libduckdb.so",),
-    )
-
-    assert told.for_command_line(Path("/envs")) == [
-        "--requirement=dbt-core~=1.11.0",
-        "--requirement=-r /dbt/requirements.txt",
-        "--pip-option=--upgrade",
-        "--pip-option=--index-url=https://****@pypi.example/simple",
-        "--adbc-driver=/drivers/libduckdb.so",
-        "--python=python3.12",
-        "--dir=/envs",
-        "--system-site-packages",
-    ]

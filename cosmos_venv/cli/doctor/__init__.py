@@ -106,11 +106,10 @@ def _line(check: str, found: Finding) -> str:
 
 
 def _with_search_path(named: Examined) -> Examined:
-    from cosmos_venv import settings
-    from cosmos_venv.environments.store import stores_of
+    from cosmos_venv.managed.from_settings import search_path
 
     try:
-        searched = [store.directory for store in stores_of(settings.virtualenv_search_path)]
+        searched = [store.directory for store in search_path()]
     except CosmosValueError:
         searched = []  # the check of the settings tells it
     directories = tuple(dict.fromkeys([*named.directories, *searched]))
@@ -149,13 +148,12 @@ def _unknown_options() -> Iterator[Finding]:
 
 def _refused_values() -> Iterator[Finding]:
     from cosmos_venv import settings
-    from cosmos_venv.environments.store import stores_of
     from cosmos_venv.managed import from_settings
     from cosmos_venv.settings.table import SETTINGS
 
     looks: dict[str, Callable[[], object]] = {name: partial(getattr, settings, name) for name in SETTINGS}
     of_several: dict[str, Callable[[], object]] = {
-        "virtualenv_search_path": lambda: stores_of(settings.virtualenv_search_path),
+        "virtualenv_search_path": from_settings.search_path,
         "virtualenv_dir_mode": from_settings.directory_mode,
         "virtualenv_prune_…": from_settings.prune_limits,
     }

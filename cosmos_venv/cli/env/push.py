@@ -12,7 +12,6 @@ from rich.filesize import decimal
 from cosmos_venv.cli.env.show import name_of, title
 from cosmos_venv.cli.output import OK, WRONG, Steps, only_the_result_on_stdout, print_json, print_lines, steps, tell
 from cosmos_venv.environments.maintenance.inventory import StoredBuild, kept, read_inventory, select, verify
-from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvError
 from cosmos_venv.processes.cancellation import Cancellation
 
@@ -71,7 +70,9 @@ def env_push(directory: Path, name: str | None, *, as_json: bool) -> int:
 
 
 def _ready_builds(directory: Path, name: str | None) -> list[StoredBuild]:
-    store = EnvironmentStore(directory)
+    from cosmos_venv.managed.from_settings import environment_store
+
+    store = environment_store(directory)
     builds = read_inventory(store)
     ready = [each for each in (select(builds, name) if name else builds) if each.state == "ready"]
     if not ready:

@@ -50,8 +50,8 @@ _OVERRULED = frozenset({"user", "target", "prefix", "root", "require-virtualenv"
 # Each would lead the installation somewhere else, or make it an installation of something else.
 _DIVERTING = {
     "PIP_USER", "PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_REQUIRE_VIRTUALENV", "PIP_PYTHON", "PIP_DRY_RUN",
-    "PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV", "CONDA_PREFIX", "__PYVENV_LAUNCHER__",
-    "UV_PYTHON", "UV_SYSTEM_PYTHON", "UV_BREAK_SYSTEM_PACKAGES", "UV_WORKING_DIR", "UV_COMPILE_BYTECODE",
+    "PYTHONHOME", "PYTHONPATH", "PYTHONPYCACHEPREFIX", "VIRTUAL_ENV", "CONDA_PREFIX", "__PYVENV_LAUNCHER__",
+    "UV_PYTHON", "UV_SYSTEM_PYTHON", "UV_BREAK_SYSTEM_PACKAGES", "UV_WORKING_DIR",
 }  # fmt: skip
 
 # Connections, Variables and settings of Airflow, such as its database and the key of its secrets. Nothing that pip, uv
@@ -65,6 +65,8 @@ _ALWAYS = {
     "PIP_NO_INPUT": "1",
     "PIP_DISABLE_PIP_VERSION_CHECK": "1",
     "UV_NO_PROGRESS": "1",
+    # Byte code is there before anybody uses the environment, which never changes. pip is told so by an option.
+    "UV_COMPILE_BYTECODE": "1",
     "UV_PYTHON_DOWNLOADS": "never",
     # A hard link into uv's cache shares the file with every other environment on this machine: a change there would
     # change this one. uv's "clone" falls back to hard links; "copy" makes reflinks where the file system has them.
@@ -160,7 +162,7 @@ def _unknown_to_uv(spec: EnvironmentSpec, environ: Mapping[str, str]) -> Iterato
         if setting.name not in _OF_BOTH | _OF_NO_CONCERN | _OVERRULED:
             yield str(setting)
     hashed = None
-    for setting in given_settings(spec, environ):
+    for setting in given_settings(spec):
         known = _IN_FILES if setting.origin else _OF_BOTH | _REQUIREMENTS | _OF_NO_CONCERN
         if setting.name not in known:
             yield str(setting) if setting.origin else f"{setting} (pip_install_options)"
@@ -171,11 +173,10 @@ def _unknown_to_uv(spec: EnvironmentSpec, environ: Mapping[str, str]) -> Iterato
         yield f"{constraint} beside hashes: uv wants each constraint pinned with == then"
 
 
-def given_settings(spec: EnvironmentSpec, environ: Mapping[str, str]) -> Iterator[Setting]:
+def given_settings(spec: EnvironmentSpec) -> Iterator[Setting]:
     """Yield the options of a spec, then those in its requirements files, with the file as their origin.
 
     :param spec: of the environment. A lock file has no options.
-    :param environ: variables for ``${NAME}`` in requirements files.
     :raises CosmosValueError: naming a requirements file that cannot be read.
     """
     given = requirement_files.given_options(spec.pip_install_options, spec.requirements)
@@ -183,7 +184,7 @@ def given_settings(spec: EnvironmentSpec, environ: Mapping[str, str]) -> Iterato
         option
         for each in given
         if each.names_requirements_file and each.value and "://" not in each.value
-        for option in requirement_files.options_in_file(Path(each.value), environ)
+        for option in requirement_files.options_in_file(Path(each.value))
     ]
     for option in [*given, *in_files]:
         yield Setting(name=option.name.removeprefix("--"), value=option.value or "", origin=option.origin)

@@ -108,7 +108,7 @@ class InstallArguments:
         if installer.name == "uv":
             # What pip is configured with about its cache is about its own.
             of_machine = [each for each in configured if each.name not in ("cache-dir", "no-cache-dir")]
-            hashes = [each for each in given_settings(spec, environ) if each.name == "hash"]
+            hashes = [each for each in given_settings(spec) if each.name == "hash"]
             words, places = _for_uv([*of_machine, *settings, *hashes], environ)
         else:
             words, places = _for_pip(others, settings, configured)
@@ -236,7 +236,7 @@ def _sources(
 ) -> tuple[str, ...]:
     if spec.lock_file is not None:
         return (str(spec.lock_file.absolute()),)
-    settings = [*configured, *given_settings(spec, environ)]
+    settings = [*configured, *given_settings(spec)]
 
     def of(name: str) -> list[str]:
         told = [setting.value for setting in settings if setting.name == name]

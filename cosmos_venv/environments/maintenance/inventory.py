@@ -42,6 +42,7 @@ class StoredBuild:
     :param is_in_use: whether a process has its lease; None when this process cannot know.
     :param last_used: seconds since the epoch: when a task last took its lease (to the minute), or it was built.
     :param record: of a build that is ready; None of any other.
+    :param may_be_open: as for ``EnvironmentStore``.
     """
 
     name: str
@@ -50,6 +51,7 @@ class StoredBuild:
     is_in_use: bool | None
     last_used: float | None
     record: BuildRecord | None = None
+    may_be_open: bool = False
 
     @property
     def digest(self) -> str:
@@ -129,6 +131,7 @@ def _stored(store: EnvironmentStore, build: Path, record: BuildRecord | None) ->
         is_in_use=in_use,
         last_used=_last_use(lease_path(build), *([record_file] if is_ready else []), build),
         record=record if is_ready else None,
+        may_be_open=store.may_be_open,
     )
 
 
@@ -184,16 +187,16 @@ def verify(stored: StoredBuild, *, check: str | None = None, content: bool = Fal
 
     :param stored: the build, which is ready.
     :param check: Python source, which ends with an error where something does not work; None: nothing is run.
-    :param content: whether each file is read: installed ones are compared with their hashes, byte code is tried.
+    :param content: whether each file is read and compared with its hash.
     """
     with kept(stored.path) as is_kept:
         if not is_kept or stored.record is None or not stored.path.is_dir():
             return Verified(faults=["it has been removed"])
         try:
             # Its own Python would run with the rights of the caller, and with what others have put into site-packages.
-            judge(stored.path.parent, stored.path)
+            judge(stored.path.parent, stored.path, is_open_allowed=stored.may_be_open)
             faults = _faults(stored.path, stored.record, content=content)
-            open_to_others = writable_by_others(stored.path)
+            open_to_others = () if stored.may_be_open else writable_by_others(stored.path)
             faults += [f"{path.relative_to(stored.path)}: {reason}" for path, _, reason in open_to_others]
         except (VirtualenvError, OSError, ValueError) as error:
             return Verified(faults=[f"it cannot be used: {error}"])
@@ -215,13 +218,12 @@ def damage(environment: Environment, *, content: bool) -> list[str]:
 
 def _faults(build: Path, record: BuildRecord, *, content: bool) -> list[str]:
     """Return what is missing or changed of a build, one clause each."""
-    found = [
+    return [
         *_pin_faults(record.pins, post_install.pins_in(build)),
         *_link_faults(build),
         *post_install.faults(build, content=content),
         *library_faults(build, record.libraries, record.spec.libraries, content=content),
     ]
-    return [*found, *_byte_code_faults(build)] if content else found
 
 
 def _link_faults(build: Path) -> Iterator[str]:
@@ -232,16 +234,6 @@ def _link_faults(build: Path) -> Iterator[str]:
     config = build / "pyvenv.cfg"
     if not config.is_file() or not config.stat().st_size:
         yield f"{config.name} is missing or empty"
-
-
-def _byte_code_faults(build: Path) -> list[str]:
-    python = build / "bin" / "python"
-    folders = map(str, post_install.site_packages(build))
-    try:
-        done = run_guarded([str(python), "-I", "-S", "-B", "-c", post_install.CHECK, *folders], cwd="/")
-    except OSError:
-        return []  # the check tells
-    return done.lines if done.returncode == 0 else []
 
 
 def _check_faults(build: Path, check: str) -> Iterator[str]:

@@ -12,8 +12,7 @@ from functools import partial
 
 from cosmos_venv.environments.lock import VirtualenvLock
 from cosmos_venv.environments.maintenance.inventory import StoredBuild, read_inventory, select
-from cosmos_venv.environments.maintenance.launchers import mend_launchers
-from cosmos_venv.environments.retiring import Report, delete, reporting_failed_removal, retire, sweep
+from cosmos_venv.environments.retiring import Report, delete, retire, sweep
 from cosmos_venv.environments.store import DAY, EnvironmentStore, PruneLimits
 from cosmos_venv.processes.cancellation import Cancellation
 
@@ -171,9 +170,6 @@ def _remove(
             removals = [retire_chosen(store, each, after_release, report) for each in look()]
             for build, lease in sweep(store, report):
                 after_release.callback(delete, build, lease, report)
-            with reporting_failed_removal(store.directory / "bin", report):
-                left = (each.record for each in read_inventory(store) if each.state == "ready")
-                mend_launchers(store.directory / "bin", store.root, filter(None, left))
         return removals
 
 

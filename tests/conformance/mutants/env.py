@@ -113,7 +113,7 @@ class LeavesNoCommands(Mutant):
     kills = "ENV-030"
 
     def begin(self) -> None:
-        instead_of("environments.publisher", "write_launchers", lambda *_: None)
+        instead_of("environments.publisher", "link_dbt", lambda *_: None)
 
 
 class PreparesTheDirectoryAllTheSame(DoesOtherwise):

@@ -80,7 +80,7 @@ def test_a_setting_that_uv_cannot_be_told_means_pip_and_is_refused_where_uv_was_
         pytest.param([], {"PIP_QUIET": "2", "PIP_NO_INDEX": "Off", "PIP_PRE": "T", "PIP_USER": "true"}, id="switches"),
         pytest.param(["--extra-index-url", "https://a", "-f", "/wheels"], {"PIP_INDEX_URL": "https://b"}, id="places"),
         pytest.param([], {"UV_INDEX_URL": "https://a", "UV_EXCLUDE_NEWER": "2024-01-01"}, id="uv-told-otherwise"),
-        pytest.param(["-Ur", "{folder}/wanted.txt", "--only-binary", ":all:"], {}, id="files"),
+        pytest.param(["-U", "-r", "{folder}/wanted.txt", "--only-binary", ":all:"], {}, id="files"),
     ],
 )
 def test_uv_builds_where_both_know_each_setting(

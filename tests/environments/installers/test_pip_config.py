@@ -20,7 +20,7 @@ def environ(tmp_path: Path) -> dict[str, str]:
         "xdg/pip/pip.conf": "[global]\nindex-url = https://a\ntimeout = 7\nno-index = off\npre = yes\n"
         "[install]\nextra-index-url =\n    https://b\n    https://c\n",
         "home/.pip/pip.conf": "[global]\nextra-index-url = https://lost\nretries = 0\nquiet =\n[list]\nformat = json\n",
-        "home/.config/pip/pip.conf": "[global]\ntrusted_host = a b\n[install]\nno-dependencies = 1\n",
+        "home/.config/pip/pip.conf": "[global]\ntrusted_host = a b\n[install]\nno-deps = 1\n",
     }
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(parents=True)

@@ -58,13 +58,13 @@ def make_a_pipe(path: Path) -> None:
 LOSSES: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "no module": ("{packages}/hello/__init__.py", Path.unlink, "hello/__init__.py is missing"),
     "no command": ("bin/hello", Path.unlink, "bin/hello is missing"),
-    "an empty command": ("bin/hello", lambda path: replace(path, b""), "bin/hello is empty"),
-    "no permission to run": ("bin/hello", lambda path: path.chmod(0o644), "bin/hello may not be executed"),
+    "an empty command": ("bin/hello", lambda path: replace(path, b""), "bin/hello is empty or may not be executed"),
+    "no permission to run": ("bin/hello", lambda path: path.chmod(0o644), "bin/hello is empty or may not be executed"),
     "a named pipe as command": ("bin/hello", make_a_pipe, "bin/hello is no file"),
     "a link that leads nowhere": (
         "{packages}/hello/__init__.py",
         link_to_nowhere,
-        "hello/__init__.py leads to nowhere, which is missing",
+        "hello/__init__.py is missing",
     ),
     "no configuration": ("pyvenv.cfg", Path.unlink, "pyvenv.cfg is missing or empty"),
     "no list of files": ("{packages}/hello-1.0.dist-info/RECORD", Path.unlink, "hello-1.0.dist-info/RECORD is missing"),
@@ -119,24 +119,21 @@ def test_what_pip_has_built_is_held_against_the_same(
     before = faults(tmp_path, content=True)
     (built.path / "bin" / "hello").chmod(0o644)
 
-    assert (before, faults(tmp_path)) == ([], ["bin/hello may not be executed"])
+    assert (before, faults(tmp_path)) == ([], ["bin/hello is empty or may not be executed"])
 
 
 def test_what_keeps_its_size_is_found_by_its_content_alone(tmp_path: Path, built: Environment) -> None:
     module, command = site_packages(built) / "hello" / "__init__.py", built.path / "bin" / "hello"
-    (compiled,) = (module.parent / "__pycache__").iterdir()
     for path in (module, command):
         replace(path, bytes(path.stat().st_size))
-    replace(compiled, compiled.read_bytes()[:40])
 
     looked_at, read = faults(tmp_path), faults(tmp_path, content=True)
 
     assert looked_at == []
-    assert read[:2] == [
+    assert read == [
         "bin/hello has another content than was installed",
         "hello/__init__.py has another content than was installed",
     ]
-    assert read[2].startswith(f"hello/__pycache__/{compiled.name} is broken: ")
 
 
 def test_what_was_installed_later_and_what_is_gone_is_named(tmp_path: Path, built: Environment) -> None:
