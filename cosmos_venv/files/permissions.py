@@ -16,6 +16,7 @@ that takes writing to a directory that was judged before it. The rules (``docs/e
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import stat
 from collections.abc import Iterator
@@ -105,22 +106,14 @@ def directory_mode(text: str) -> int | None:
     """Return the permissions for new directories that a setting gives; None for an empty text.
 
     :param text: octal digits, such as ``0775``.
-    :raises CosmosValueError: naming ``virtualenv_dir_mode``, when it is none, when others might write to such a
-        directory, or when its owner might not use it.
+    :raises CosmosValueError: naming ``virtualenv_dir_mode``, when it is none.
     """
     if not text.strip():
         return None
-    try:
-        mode = int(text.strip(), 8)
-    except ValueError:
-        mode = -1
-    if not 0 <= mode <= 0o7777:
+    digits = text.strip().removeprefix("0o")
+    if not re.fullmatch("[0-7]{1,5}", digits):
         raise _wrong_mode(text, "is no octal number of permissions")
-    if mode & stat.S_IWOTH:
-        raise _wrong_mode(text, "lets everybody write where code is run from, so nothing there would be used")
-    if mode & stat.S_IRWXU != stat.S_IRWXU:
-        raise _wrong_mode(text, "takes the directory from its own owner")
-    return mode
+    return int(digits, 8)
 
 
 def make_directory(path: Path, mode: int | None = None) -> None:

@@ -63,6 +63,14 @@ def environment_store(directory: Path) -> EnvironmentStore:
     return EnvironmentStore(directory, directory_mode=directory_mode(), may_be_open=settings.virtualenv_dir_may_be_open)
 
 
+def store_to_search(directory: Path) -> EnvironmentStore:
+    """Return the environments below a ``virtualenv_dir`` for a process that builds none: no setting of building counts.
+
+    :param directory: the ``virtualenv_dir``.
+    """
+    return EnvironmentStore(directory, may_be_open=settings.virtualenv_dir_may_be_open)
+
+
 def search_path() -> list[EnvironmentStore]:
     """Return the stores of ``virtualenv_search_path``.
 

@@ -25,7 +25,7 @@ from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import find_first
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvBeingBuilt, VirtualenvError, VirtualenvLockTimeout
 from cosmos_venv.managed.arguments import VirtualenvArguments
-from cosmos_venv.managed.from_settings import environment_store, installer, prune_limits, search_path
+from cosmos_venv.managed.from_settings import environment_store, installer, prune_limits, search_path, store_to_search
 from cosmos_venv.processes.cancellation import Cancellation
 
 if TYPE_CHECKING:
@@ -201,7 +201,7 @@ def environment_for_parsing(
     if foreground is None:
         # Both are looked at before anything of building is imported or read: a wrong setting about building fails only
         # a builder.
-        ready = _on_search_path(spec) or environment_store(directory).find(spec)
+        ready = _on_search_path(spec) or store_to_search(directory).find(spec)
         if ready is not None:
             with closing(ready):
                 yield ready
@@ -266,7 +266,7 @@ def _kept_environment(
     upgrade_after = None
     if may_upgrade and spec.asks_for_upgrade and source is None and _may_build():
         upgrade_after = settings.virtualenv_upgrade_interval
-    elif (ready := environment_store(directory).find(spec, cancellation=cancellation)) is not None:
+    elif (ready := store_to_search(directory).find(spec, cancellation=cancellation)) is not None:
         # Most tasks end here, and have not asked how one is built.
         with closing(ready):
             yield ready
@@ -327,7 +327,7 @@ def damage_of(
     more = f"; and {len(faults) - _SHOWN_FAULTS} more" if len(faults) > _SHOWN_FAULTS else ""
     shown = "; ".join(faults[:_SHOWN_FAULTS]) + more
     damaged = f"The virtualenv {environment.path} is damaged: {shown}."
-    store = environment_store(directory)
+    store = store_to_search(directory)
     if environment.path.parent != store.root:
         return (
             f"{damaged} It stands in virtualenv_search_path, where nothing is ever written: fill that store anew "
@@ -387,7 +387,7 @@ def is_ready(arguments: VirtualenvArguments, directory: Path) -> bool:
     """
     spec, foreground = arguments.spec(), foreground_builds.get()
     is_directory_given = foreground is not None and foreground.directory is not None
-    ready = (None if is_directory_given else _on_search_path(spec)) or environment_store(directory).find(spec)
+    ready = (None if is_directory_given else _on_search_path(spec)) or store_to_search(directory).find(spec)
     if ready is not None:
         ready.close()
     return ready is not None

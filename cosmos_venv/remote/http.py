@@ -34,7 +34,8 @@ _OBJECT = re.compile(r"<[^<>]*>: ?|\w*Connection(Pool)?\(host='[^']*', port=\w+\
 
 
 def exists(url: str, conn_id: str | None, *, seconds: float) -> bool:
-    """Whether a server has a file. One that knows no HEAD is asked for the file, and its answer is not read.
+    """Whether a server has a file. It is asked for the file itself, and its answer is not read: a URL may be signed for
+    this request alone.
 
     :param url: the URL of the file.
     :param conn_id: id of an Airflow connection with login, password and headers; None: there is none.
@@ -44,10 +45,7 @@ def exists(url: str, conn_id: str | None, *, seconds: float) -> bool:
 
     def ask() -> bool:
         with _session(conn_id, url) as session:
-            timeout = _timeout(seconds)
-            response = session.head(url, timeout=timeout, allow_redirects=True)
-            if response.status_code in (HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED):
-                response = session.get(url, timeout=timeout, stream=True)
+            response = session.get(url, timeout=_timeout(seconds), stream=True)
             response.close()
             if response.status_code not in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE):
                 _refuse(response)
@@ -77,17 +75,12 @@ def read(
     :param stays: whether a redirection to another host is refused.
     :raises RemoteError: when it cannot be had.
     """
-    from requests.exceptions import ChunkedEncodingError
-
     end = time.monotonic() + seconds
     conditions = {_CONDITIONS[name]: value for name, value in (known or {}).items() if name in _CONDITIONS}
 
     def ask() -> Copy | None:
         with _session(conn_id, url, stays=stays) as session:
-            try:
-                return _copy(session, url, conditions, end=end, limit=limit)
-            except ChunkedEncodingError:  # it broke off, which no try of the session's counts
-                return _copy(session, url, conditions, end=end, limit=limit)
+            return _copy(session, url, conditions, end=end, limit=limit)
 
     return within(seconds, ask)  # as above
 
@@ -149,7 +142,6 @@ def _session(conn_id: str | None, url: str, *, stays: bool = False) -> Iterator[
         total=_RETRIES,
         backoff_factor=0.2,
         status_forcelist=_BUSY,
-        allowed_methods={"GET", "HEAD"},
         raise_on_status=False,
         respect_retry_after_header=False,  # it may be an hour
     )

@@ -159,6 +159,16 @@ def test_a_mount_that_forces_its_mode_is_used_where_that_is_allowed(tmp_path: Pa
     judge(tmp_path / "mount", is_open_allowed=True)
 
 
+def test_a_relative_path_begins_where_the_process_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("here", "here/store"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "here" / "store").chmod(0o777)
+    monkeypatch.chdir(tmp_path / "here")
+
+    with pytest.raises(VirtualenvError, match="everybody may write to it"):
+        judge(Path("../here/store"))
+
+
 @needs_root
 @pytest.mark.parametrize(
     ("above", "group", "expected"),

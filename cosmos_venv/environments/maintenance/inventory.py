@@ -9,7 +9,7 @@ import errno
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -151,19 +151,13 @@ def _last_use(*paths: Path) -> float | None:
     return None
 
 
-def _bytes_on_disk(place: Path) -> int:
-    """Return the bytes on disk of a file, or of a directory and all below it.
-
-    What cannot be looked at counts nothing: a build may vanish meanwhile, and somebody else's be closed to us.
-    """
+def _bytes_on_disk(folder: Path) -> int:
+    """Return the bytes on disk of a directory and all below it, as far as this user may look, and nothing vanishes."""
     total = 0
-    try:
-        total = place.lstat().st_blocks * _BLOCK
-        if not place.is_symlink() and place.is_dir():
-            for name in os.listdir(place):  # noqa: PTH208 - a path per file costs as much as looking at it
-                total += _bytes_on_disk(place / name)
-    except OSError:
-        pass
+    for here, folders, files in os.walk(folder):
+        for name in (".", *files, *(each for each in folders if os.path.islink(f"{here}/{each}"))):  # noqa: PTH114
+            with suppress(OSError):
+                total += os.lstat(f"{here}/{name}").st_blocks * _BLOCK
     return total
 
 
