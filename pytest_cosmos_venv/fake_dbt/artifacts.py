@@ -185,7 +185,7 @@ class Artifacts:
         )
 
     def write_manifest(self, project: str, adapter: str, nodes: list[Node]) -> None:
-        """Write ``manifest.json``: the nodes that the project's files give, and their edges.
+        """Write ``manifest.json``: the nodes that ``dbt ls`` lists without a selection, and their edges.
 
         :param project: the name of the project.
         :param adapter: the name of the adapter.

@@ -102,7 +102,7 @@ class Call:
         if not work:
             self._script.pause()
             self._log.say("Nothing to do. Try checking your model configs and model specification args")
-            self._artifacts.write_manifest(project.name, self._adapter, project.nodes)
+            self._artifacts.write_manifest(project.name, self._adapter, project.all_nodes)
             self._write_results(self._run_of([]))
             return self._script.exit_code or 0
         # dbt has no environment variable for this option.
@@ -118,7 +118,7 @@ class Call:
         )
         self._log.say()
         run = self._run_of(work)
-        self._artifacts.write_manifest(project.name, self._adapter, project.nodes)
+        self._artifacts.write_manifest(project.name, self._adapter, project.all_nodes)
         try:
             run.work()
         except Interrupted:
@@ -166,7 +166,7 @@ class Call:
             self._log.say("All checks passed!")
         elif command in ("parse", "compile", "show", "docs generate"):
             project = self._read_project()
-            self._artifacts.write_manifest(project.name, self._adapter, project.nodes)
+            self._artifacts.write_manifest(project.name, self._adapter, project.all_nodes)
             if command == "docs generate":
                 self._artifacts.write_catalog()
                 self._log.say("Building catalog", name="BuildingCatalog")
@@ -182,7 +182,7 @@ class Call:
         wanted = self._work(project)
         form = self._invocation.last("--output", default="selector")
         keys = [key for value in self._invocation.all("--output-keys") for key in value.split()]
-        self._artifacts.write_manifest(project.name, self._adapter, [*project.nodes, *project.added])
+        self._artifacts.write_manifest(project.name, self._adapter, project.all_nodes)
         if not wanted:
             self._log.say("No nodes selected!", name="NoNodesSelected", level="warn")
         for node in sorted(wanted, key=lambda node: node.unique_id):

@@ -138,7 +138,9 @@ class Node(NamedTuple):
 
 
 class Project:
-    """The dbt project in a folder. ``nodes`` are those of its files, ``added`` those that only the script knows.
+    """The dbt project in a folder.
+
+    ``nodes`` are those of its files, ``added`` those that only the script knows, and ``all_nodes`` both.
 
     :param folder: the folder of the project, with its ``dbt_project.yml``.
     :param scripted: unique ids and names for which the script says something. An id that no file gives is added.
@@ -157,7 +159,7 @@ class Project:
         known = {node.unique_id for node in self.nodes}
         added = [_from_id(each) for each in scripted if is_unique_id(each) and each not in known]
         self.added = [node._replace(depends_on=tuple(self._tested_by(node))) for node in added]
-        self._all = [*self.nodes, *self.added]
+        self.all_nodes = [*self.nodes, *self.added]
 
     def work(self, invocation: Invocation, *, with_added: bool) -> list[Node]:
         """Return the nodes on which a command works, in their order.
@@ -167,7 +169,7 @@ class Project:
         """
         kinds = _kinds(invocation)
         chosen = self._chosen(invocation, always=self.added if with_added else ())
-        work = [node for node in self._all if node.kind in kinds and node.unique_id in chosen]
+        work = [node for node in self.all_nodes if node.kind in kinds and node.unique_id in chosen]
         if invocation.command.startswith("source "):
             return [node for node in work if self._has_freshness(node)]
         if invocation.command in ("ls", "list"):
@@ -189,7 +191,7 @@ class Project:
         """
         unit_tests = [node for node in work if node.kind == "unit_test"]
         tests = [node for node in work if node.kind == "test"]
-        parents = {node.unique_id: node.depends_on for node in self._all}
+        parents = {node.unique_id: node.depends_on for node in self.all_nodes}
         answer = []
         for node in work:
             if node.kind == "unit_test":
@@ -213,7 +215,7 @@ class Project:
 
         :param name: a name or unique id.
         """
-        return [node for node in self._all if name in (node.unique_id, node.unique_id.split(".")[2])]
+        return [node for node in self.all_nodes if name in (node.unique_id, node.unique_id.split(".")[2])]
 
     def check_script(self, script: Script, refusal_of: Callable[[str, str, str], str | None]) -> None:
         """Refuse a script that cannot be in this project.
@@ -254,7 +256,7 @@ class Project:
             found = [self._matching(word, mode) for word in selected]
             direct, indirect = (set[str]().union(*sets) for sets in zip(*found, strict=True))
         else:
-            direct, indirect = {node.unique_id for node in self._all}, set[str]()
+            direct, indirect = {node.unique_id for node in self.all_nodes}, set[str]()
         direct.update(node.unique_id for node in always)
         for word in _words(invocation, "--exclude"):
             not_direct, not_indirect = self._matching(word, mode)
@@ -265,7 +267,7 @@ class Project:
 
     def _is_covered(self, test: str, chosen: set[str], mode: str) -> bool:
         """Whether a test reads nothing beyond the nodes that are chosen, in ``buildable`` mode also what they read."""
-        parents = {node.unique_id: node.depends_on for node in self._all}
+        parents = {node.unique_id: node.depends_on for node in self.all_nodes}
         above = self.reached(chosen, parents) if mode == "buildable" else set()
         return (chosen | above).issuperset(parents[test])
 
@@ -277,10 +279,10 @@ class Project:
     def _matching_one(self, criterion: str, mode: str) -> tuple[set[str], set[str]]:
         parsed = _CRITERION.fullmatch(criterion)
         at, up, plain, down = parsed.groups() if parsed else ("", "", criterion, "")
-        meant = {node.unique_id for node in self._all if self._is_meant(node, plain)}
-        above = {node.unique_id: node.depends_on for node in self._all}
+        meant = {node.unique_id for node in self.all_nodes if self._is_meant(node, plain)}
+        above = {node.unique_id: node.depends_on for node in self.all_nodes}
         below: dict[str, list[str]] = {}
-        for node in self._all:
+        for node in self.all_nodes:
             for parent in node.depends_on:
                 below.setdefault(parent, []).append(node.unique_id)
         found = set(meant)
@@ -292,7 +294,9 @@ class Project:
             found |= self.reached(found, above)
         if mode == "empty":
             return found, set()
-        tests = {node.unique_id for node in self._all if node.kind in _TESTS and found.intersection(node.depends_on)}
+        tests = {
+            node.unique_id for node in self.all_nodes if node.kind in _TESTS and found.intersection(node.depends_on)
+        }
         own = tests if mode == "eager" else {each for each in tests if self._is_covered(each, found, mode)}
         return found | own, tests - own
 

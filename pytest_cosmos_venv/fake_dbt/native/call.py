@@ -291,8 +291,7 @@ class NativeCall:
 
     def _write_manifest(self, project: Project) -> None:
         self._say_written("manifest.json", "WritableManifest")
-        added = project.added if self._command in ("ls", "list") else ()
-        self._artifacts.write_manifest(project.name, self._adapter, [*project.nodes, *added])
+        self._artifacts.write_manifest(project.name, self._adapter, project.all_nodes)
 
     def _say_written(self, name: str, kind: str) -> None:
         path = f"{setting(self._invocation, '--target-path', default='target')}/{name}"

@@ -32,7 +32,7 @@ class RecordedProject(Project):
         self.added: list[Node] = []
         self.unread: list[str] = []
         self._ran = frozenset(ran)
-        self._all = self.nodes
+        self.all_nodes = self.nodes
 
     def check_script(self, script: Script, refusal_of: Callable[[str, str, str], str | None]) -> None:
         """Take what was recorded as it is: a real dbt has done it.

@@ -40,6 +40,10 @@ ODD = {
     "macros/all.sql": "{% macro union_all() %} select * from {{ ref('orders') }} {% endmacro %}",
     "models/odd.sql": "{{ union_all() }} {% for name in run_query('x') %}{{ ref(name) }}{% endfor %}",
 }
+EXPOSURE = """
+exposures:
+  - {name: board, type: dashboard, owner: {name: crew}, depends_on: [ref('totals')]}
+"""
 SELECTIONS = (
     *([word] for word in WORDS),
     *(["orders", "--indirect-selection", mode] for mode in ("cautious", "buildable", "empty")),
@@ -118,6 +122,24 @@ def test_the_fake_shows_the_nodes_as_the_real_one_does(fake_dbt: Dbt, real_dbt: 
     real, fake = real_dbt.run(*arguments), fake_dbt.run(*arguments)
 
     assert shown(fake.stdout) == shown(real.stdout)
+
+
+@pytest.mark.parametrize("version", ["1.11.0", "2.0.0a4"])
+def test_parse_writes_every_node_that_ls_lists(cosmos_fake_venv: FakeVenv, tmp_path: Path, version: str) -> None:
+    venv = cosmos_fake_venv(dbt_version=version)
+    dbt = Dbt(venv.dbt, write_project(tmp_path / "shop"))
+    dbt.project.joinpath("models/board.yml").write_text(EXPOSURE, encoding="utf-8")
+    venv.script(nodes={"test.shop.not_null_orders_id.0123456789": "pass"})
+    listed = dbt.run("--quiet", "ls", "--output", "json", "--output-keys", "unique_id")
+    dbt.target.joinpath("manifest.json").unlink()
+
+    answer = dbt.run("parse", "--no-partial-parse")
+
+    assert answer.exit_code == 0
+    manifest = json.loads(dbt.target.joinpath("manifest.json").read_text(encoding="utf-8"))
+    written = {name for part in ("nodes", "sources", "exposures", "unit_tests") for name in manifest[part]}
+    assert written == {json.loads(line)["unique_id"] for line in listed.stdout.splitlines()}
+    assert {name.partition(".")[0] for name in written} >= {"snapshot", "source", "test", "exposure"}
 
 
 def test_nodes_of_yaml_run_and_are_reported(cosmos_fake_venv: FakeVenv, tmp_path: Path) -> None:
