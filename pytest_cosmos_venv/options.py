@@ -136,7 +136,6 @@ _VALUES = (
         "Record each dbt that the tests start, without secrets, into DIR, a folder for each test; relative to the root "
         "directory.",
     ),
-    _Value("cosmos-dags-report", "DIR", "DAG checks", "DAG checks: write report.json and report.html there."),
 )
 _FORMER_NAMES = {"cosmos-deadline": "cosmos-timeout"}
 _SWITCHES = (
@@ -157,12 +156,6 @@ _SWITCHES = (
         "cosmos-dags",
         "a project's tests",
         "Check each file below the given paths that names DbtDag or DbtTaskGroup, without network.",
-        is_kept=True,
-    ),
-    _Switch(
-        "cosmos-dags-network",
-        "DAG checks",
-        "DAG checks: install with network what dbt ls needs, and resolve requirements.",
         is_kept=True,
     ),
     _Switch("cosmos-update-snapshots", "DAG checks", "DAG checks: store the task ids as they are now."),
@@ -200,11 +193,6 @@ _SETTINGS = (
         "cosmos_dags_budget",
         None,
         "DAG checks: seconds that an import may take. Default: Airflow's dagbag_import_timeout.",
-    ),
-    _Setting(
-        "cosmos_dags_exceptions",
-        "linelist",
-        "DAG checks that may fail, one a line, each with its reason: dags/daily.py::tests: the reason.",
     ),
 )
 

@@ -110,8 +110,8 @@ def pytest_configure(config: pytest.Config) -> None:
     recordings = named_option(config, "cosmos_record")
     if recordings is not None and not config.pluginmanager.hasplugin(SUITE):
         _record_dbt(config, recordings)
-    releases = _several_releases(config)
-    if releases:
+    releases = _releases(config)
+    if len(releases) > 1:
         _compare_releases(config, releases)
     if config.option.cosmos_dags or config.getini("cosmos_dags"):
         _check_dag_files(config, releases)
@@ -183,13 +183,13 @@ def _record_dbt(config: pytest.Config, folder: str) -> None:
     recorded.start()
 
 
-def _several_releases(config: pytest.Config) -> Sequence[DbtRelease]:
-    """Return the releases of dbt to compare; empty where the run names one or none."""
+def _releases(config: pytest.Config) -> Sequence[DbtRelease]:
+    """Return the releases of dbt that the run names."""
     from pytest_cosmos_venv.errors import ToolkitMisuse
     from pytest_cosmos_venv.fixtures.session import named_option
     from pytest_cosmos_venv.fixtures.warehouse import named_releases
 
-    if "," not in (named_option(config, "cosmos_dbt") or ""):
+    if named_option(config, "cosmos_dbt") is None:
         return ()
     try:
         return named_releases(config)

@@ -2,34 +2,21 @@
 
 from __future__ import annotations
 
-import ast
 import difflib
 import re
-import shlex
-import subprocess
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
 from pytest_cosmos_venv.dag_checks import task_ids
 from pytest_cosmos_venv.dag_checks.nodes import node_faults, test_faults, tests_of
-from pytest_cosmos_venv.dag_checks.projects_of_file import CLASSES
-from pytest_cosmos_venv.dag_checks.record import DagRecord, Installation
+from pytest_cosmos_venv.dag_checks.record import DagRecord
 from pytest_cosmos_venv.dag_checks.store import SEEDS
 from pytest_cosmos_venv.dags.side_effects import THROUGH
-from pytest_cosmos_venv.environments.kept_dbt import uv_program
-from pytest_cosmos_venv.throwaway import throwaway_folder
 
-NETWORK_OPTION = "--cosmos-dags-network"
 _SHOWN_LINES = 40
-_DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 _HAS_SOURCE = re.compile(r": a test of (?:.*, )?source\.")
-_SHOWN_PARTS = 8
-_LONGEST_RESOLUTION = 300.0
-_LAST_LINES = 15
-_LOCK_FILE = re.compile(r"(^|[/=]|^-r)pylock(\.[^./]+)?\.toml$")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +44,6 @@ class Question:
     :param record: returns the record of a seed of Python's hashes.
     :param others: returns the records of all DAG files of the run but this one, by their names.
     :param budget: seconds that the import may take; None: Airflow's own limit.
-    :param has_network: whether requirements are resolved.
     :param written: returns the record whose task ids become the snapshot; None: no snapshot is written in this run.
     """
 
@@ -66,7 +52,6 @@ class Question:
     record: Callable[[str], DagRecord]
     others: Callable[[], Mapping[str, DagRecord]]
     budget: float | None
-    has_network: bool
     written: Callable[[], DagRecord] | None
 
 
@@ -79,14 +64,11 @@ def answer(check: str, question: Question) -> Answer:
     record = question.record(SEEDS[0])
     if record.error is not None and check != "imports":
         return NotChecked(reason="the file cannot be imported: see ::imports")
-    if record.needs is not None and not question.has_network:
-        way_out = f"run once with {NETWORK_OPTION}, which installs it and keeps it in --cosmos-cache-dir"
-        return NotChecked(reason=f"{record.needs}: {way_out}, or name a manifest", is_gap=True)
+    if record.needs is not None:
+        way_out = "name the release that lists them, such as --cosmos-dbt=1.11, or a manifest"
+        return NotChecked(reason=f"{record.needs}: {way_out}", is_gap=True)
     if record.error is None and not record.tasks and not _needs_no_dag(check, question.file):
-        if _only_defines(question.file):
-            return NotChecked(reason="the file builds no DAG: it only defines functions or classes")
-        way_out = f"bind it to a global name, or leave the file out with --ignore={question.name}"
-        return NotChecked(reason=f"the file builds no DAG that Airflow would find: {way_out}", is_gap=True)
+        return NotChecked(reason="the file builds no DAG that Airflow would find")
     return CHECKS[check](question, record)
 
 
@@ -97,39 +79,17 @@ def _needs_no_dag(check: str, file: Path) -> bool:
     return check in ("imports", "no_side_effects")
 
 
-def _only_defines(file: Path) -> bool:
-    """Whether the import of a file would build no DAG on any condition: nothing at its top calls what makes one."""
-    tree = ast.parse(file.read_bytes())
-    makers = {*CLASSES, "DAG", "dag"}
-    for each in tree.body:
-        names = {getattr(inner, "id", None) or getattr(inner, "attr", None) for inner in ast.walk(each)}
-        if isinstance(each, _DEFINITIONS) and names & makers:
-            makers.add(each.name)
-    return makers.isdisjoint(_called_at_import(tree))
-
-
-def _called_at_import(tree: ast.AST) -> Iterator[str]:
-    """Yield the names of what is called outside of functions, decorators included."""
-    for node in ast.iter_child_nodes(tree):
-        called = [node.func] if isinstance(node, ast.Call) else getattr(node, "decorator_list", [])
-        yield from (str(getattr(each, "attr", getattr(each, "id", ""))) for each in called)
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-            # Of a decorator with arguments.
-            yield from _called_at_import(ast.Tuple(elts=node.decorator_list, ctx=ast.Load()))
-        elif not isinstance(node, ast.Lambda):
-            yield from _called_at_import(node)
-
-
 def _imports(question: Question, record: DagRecord) -> Answer:
     if record.error is not None:
         return f"{question.name} cannot be imported:\n{record.error.rstrip()}"
     budget = record.limit if question.budget is None else question.budget
     if record.seconds <= budget:
         return None
-    parts = [f"{seconds:8.3f} s  {name}" for name, seconds in record.parts[:_SHOWN_PARTS]]
     said = "Airflow's dagbag_import_timeout" if question.budget is None else "cosmos_dags_budget"
-    lines = "\n".join(parts)
-    return f"The import took {record.seconds:.3f} s of {budget:g} s ({said}). The time went to:\n{lines}"
+    return (
+        f"The import took {record.seconds:.3f} s of {budget:g} s ({said}). "
+        "Where the time went is told by: python -X importtime"
+    )
 
 
 def _no_side_effects(_: Question, record: DagRecord) -> Answer:
@@ -235,75 +195,6 @@ def _profile(_: Question, record: DagRecord) -> Answer:
     )
 
 
-def _requirements(question: Question, record: DagRecord) -> Answer:
-    if not record.installations:
-        return NotChecked(reason="no task installs requirements")
-    if not question.has_network:
-        return NotChecked(reason=f"needs the network: {NETWORK_OPTION}, or cosmos_dags_network in the ini file")
-    found = [error for error in map(_resolution_error, record.installations) if error is not None]
-    return _list("The installer finds no set of releases for:", found) if found else None
-
-
-def _resolution_error(installation: Installation) -> str | None:
-    """Return why the installer cannot resolve requirements; None where it can. Nothing is installed."""
-    words = words_to_resolve(installation)
-    if not words:
-        return None
-    with throwaway_folder("cosmos-resolve-") as folder:
-        try:
-            done = subprocess.run(
-                [*_installer(installation.python), "--target", str(folder), *words],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                check=False,
-                timeout=_LONGEST_RESOLUTION,
-            )
-        except subprocess.TimeoutExpired:
-            return f"{_set(installation)}: no answer within {_LONGEST_RESOLUTION:.0f} s"
-    if done.returncode == 0:
-        return None
-    said = "\n    ".join(done.stdout.splitlines()[-_LAST_LINES:])
-    return f"{_set(installation)} (task {installation.task}):\n    {said}"
-
-
-def words_to_resolve(installation: Installation) -> list[str]:
-    """Return the words of an installer's command line; none where nothing has to be resolved.
-
-    A lock file (PEP 751) is resolved, and no installer takes other requirements beside it.
-
-    :param installation: requirements and options.
-    """
-    requirements: list[str] = []
-    for text in installation.requirements:
-        requirements += shlex.split(text) if text.lstrip().startswith("-") else [text]
-    options, requirements = _without_lock_files(installation.options), _without_lock_files(requirements)
-    return [*options, *requirements] if requirements else []
-
-
-def _without_lock_files(words: Sequence[str]) -> list[str]:
-    kept: list[str] = []
-    for word in words:
-        if not _LOCK_FILE.search(word):
-            kept.append(word)
-        elif not word.startswith("-"):
-            del kept[-1:]  # the option whose value it is
-    return kept
-
-
-def _installer(python: str | None) -> Sequence[str]:
-    uv = uv_program()
-    if uv is not None:
-        return [uv, "pip", "install", "--dry-run", "--python", python or sys.executable]
-    version = ["--python-version", python, "--only-binary", ":all:"] if python and python[0].isdigit() else []
-    return [sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed", *version]
-
-
-def _set(installation: Installation) -> str:
-    return " ".join(installation.requirements)
-
-
 def _same_dag(question: Question, record: DagRecord) -> Answer:
     other = question.record(SEEDS[1])
     if other.error is not None:
@@ -344,7 +235,6 @@ CHECKS: Mapping[str, Callable[[Question, DagRecord], Answer]] = {
     "task_ids": _task_ids,
     "assets": _assets,
     "profile": _profile,
-    "requirements": _requirements,
     "same_dag": _same_dag,
 }
 """The checks by their names, in the order of the items."""

@@ -17,20 +17,18 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pytest_cosmos_venv.airflow.home_setup import HOME_VARIABLE
-from pytest_cosmos_venv.dag_checks.import_times import ImportTimes
 from pytest_cosmos_venv.dag_checks.projects_of_file import ProjectsOfFile, listed_by
 from pytest_cosmos_venv.dag_checks.record import (
     NETWORK,
     PROCESS,
     DagRecord,
     Effect,
-    Installation,
     Task,
     failed_record,
     to_json,
@@ -42,7 +40,6 @@ from pytest_cosmos_venv.dags.shape import dag_shape, known_fields
 from pytest_cosmos_venv.errors import ToolkitMisuse
 
 NO_DAG = "builds no DAG that Airflow would find"
-OWN_TIME = "the file itself"
 _FIELDS = (
     "select",
     "exclude",
@@ -55,7 +52,6 @@ _FIELDS = (
     "retries",
     "pool",
 )
-_ENVIRONMENT = ("py_requirements", "pip_install_options")
 # Nothing listens at that port: what asks a proxy is refused at once.
 _NOWHERE = "http://127.0.0.1:9"
 _OFFLINE = {
@@ -75,9 +71,7 @@ def main(arguments: Sequence[str]) -> None:
     """
     request = json.loads(Path(arguments[0]).read_text(encoding="utf-8"))
     try:
-        record = record_of(
-            Path(request["file"]), roots=request["roots"], has_network=request["has_network"], dbt=request["dbt"]
-        )
+        record = record_of(Path(request["file"]), roots=request["roots"], dbt=request["dbt"])
     except (Exception, SystemExit, ToolkitMisuse):  # noqa: BLE001 - the record tells it
         record = failed_record(f"The check itself failed:\n{traceback.format_exc()}")
     Path(request["output"]).write_text(to_json(record), encoding="utf-8")
@@ -87,32 +81,29 @@ def main(arguments: Sequence[str]) -> None:
     os._exit(0)
 
 
-def record_of(file: Path, *, roots: Sequence[str], has_network: bool, dbt: str | None) -> DagRecord:
+def record_of(file: Path, *, roots: Sequence[str], dbt: str | None) -> DagRecord:
     """Import a DAG file, and return its record.
 
     :param file: the DAG file.
     :param roots: import roots of the implementations that it may use.
-    :param has_network: whether it may use the network, so that it can install what ``dbt ls`` needs.
     :param dbt: the dbt that lists nodes, on DuckDB; empty: the import ends where one would; None: the file's own does.
     """
     build_one_plain_dag()
     # After Airflow, which imports it itself: it is its secrets backend.
     from pytest_cosmos_venv.dag_checks.fake_connections import ASKED
 
-    times, projects = ImportTimes(), ProjectsOfFile()
-    if not has_network:
-        os.environ.update(_OFFLINE)
-    network = nullcontext() if has_network else _no_network()
+    projects = ProjectsOfFile()
+    os.environ.update(_OFFLINE)
     # The hook that refuses comes after the one that watches: what a hook refuses, those behind it do not see.
     profiles = Path(os.environ[HOME_VARIABLE], "profiles")
     with (
         file_builder(file) as build,
         side_effects.watching() as watch,
-        network,
+        _no_network(),
         listed_by(dbt, roots, folder=profiles),
     ):
         started = time.perf_counter()
-        with times.measuring(), times.part(OWN_TIME), projects.noted(roots, times, watch, ASKED):
+        with projects.noted(roots, watch, ASKED):
             dags, error = _error_of(build)
         seconds = time.perf_counter() - started
         effects = _effects(watch, ASKED, projects)
@@ -129,7 +120,6 @@ def record_of(file: Path, *, roots: Sequence[str], has_network: bool, dbt: str |
         seconds=seconds,
         limit=_limit(),
         effects=effects,
-        parts=tuple(sorted(times.parts.items(), key=lambda part: -part[1])),
     )
 
 
@@ -212,7 +202,6 @@ def _described(dags: Sequence[Any], projects: ProjectsOfFile) -> DagRecord:
     return DagRecord(
         tasks={dag.dag_id: {name: _task(task) for name, task in dag.task_dict.items()} for dag in dags},
         projects=projects.described(dags),
-        installations=_installations(dags),
         forms=_forms(dags),
         again={},
     )
@@ -245,24 +234,6 @@ def _words(value: Any) -> list[str]:
 def _uri(outlet: Any) -> str | None:
     uri = getattr(outlet, "uri", None)
     return uri if isinstance(uri, str) else None
-
-
-def _installations(dags: Sequence[Any]) -> tuple[Installation, ...]:
-    found: dict[tuple[Any, ...], Installation] = {}
-    for dag in dags:
-        for name, task in dag.task_dict.items():
-            requirements, options = (tuple(_words_of(task, field)) for field in _ENVIRONMENT)
-            if requirements:
-                python = getattr(task, "python_version", None) or getattr(task, "python", None)
-                version = str(python) if python else None
-                made = Installation(requirements=requirements, options=options, python=version, task=name)
-                found.setdefault((requirements, options, version), made)
-    return tuple(found.values())
-
-
-def _words_of(task: Any, field: str) -> list[str]:
-    value = getattr(task, field, None)
-    return [str(each) for each in value] if isinstance(value, (list, tuple)) else []
 
 
 def _forms(dags: Sequence[Any]) -> dict[str, str]:

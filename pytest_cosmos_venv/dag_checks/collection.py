@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -15,11 +14,9 @@ import pytest
 
 from pytest_cosmos_venv.dag_checks import report as summary
 from pytest_cosmos_venv.dag_checks.checks import CHECKS, NotChecked, Question, answer
-from pytest_cosmos_venv.dag_checks.exceptions import OPTION, BadException, read_exceptions
 from pytest_cosmos_venv.dag_checks.record import DagRecord
 from pytest_cosmos_venv.dag_checks.store import SEEDS, RecordStore
 from pytest_cosmos_venv.environments.dbt_releases import DbtRelease
-from pytest_cosmos_venv.implementation import describe_choice
 
 NAME = "cosmos_dag_checks"
 """The name under which pytest knows this plugin."""
@@ -33,19 +30,13 @@ class Settings:
     """The settings of a run.
 
     :param budget: seconds that an import may take; None: Airflow's own limit.
-    :param has_network: whether environments are installed before, and requirements resolved.
     :param is_update: whether snapshots are written.
-    :param report: the folder of the report; None: there is none.
     :param is_ci: whether a check that could not be made is a failure.
-    :param exceptions: DAG file and check -> reason.
     """
 
     budget: float | None
-    has_network: bool
     is_update: bool
-    report: Path | None
     is_ci: bool
-    exceptions: Mapping[tuple[Path, str], str]
 
 
 def settings_of(config: pytest.Config) -> Settings:
@@ -61,18 +52,10 @@ def settings_of(config: pytest.Config) -> Settings:
         seconds = -1.0
     if seconds is not None and not seconds > 0:
         raise pytest.UsageError(f"cosmos_dags_budget = {budget} in the ini file: give seconds, more than 0.")
-    try:
-        exceptions = read_exceptions(config.getini(OPTION), root=config.rootpath, checks=CHECKS)
-    except BadException as error:
-        raise pytest.UsageError(str(error)) from None
-    report = config.option.cosmos_dags_report or config.getini("cosmos_dags_report")
     return Settings(
         budget=seconds,
-        has_network=config.option.cosmos_dags_network or config.getini("cosmos_dags_network"),
         is_update=config.option.cosmos_update_snapshots,
-        report=config.rootpath / report if report else None,
         is_ci=os.environ.get("CI", "").lower() not in ("", "0", "false"),
-        exceptions=exceptions,
     )
 
 
@@ -105,7 +88,6 @@ class DagChecks:
         self._config = config
         self._implementation = implementation
         self._found: summary.Found = {}
-        self._started = datetime.now(timezone.utc).isoformat(timespec="seconds")
 
     @pytest.hookimpl(wrapper=True)
     def pytest_collect_file(
@@ -151,7 +133,7 @@ class DagChecks:
         summary.take(self._found, report)
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
-        """Write the table, and the report where one is wanted.
+        """Write the table.
 
         :param terminalreporter: pytest's reporter.
         """
@@ -160,11 +142,6 @@ class DagChecks:
         terminalreporter.write_sep("=", "DAG files")
         for line in (*summary.table(self._found), *summary.reasons(self._found)):
             terminalreporter.write_line(line)
-        if self.settings.report is not None:
-            told = summary.data(
-                self._found, started=self._started, implementation=describe_choice(self._implementation)
-            )
-            summary.write(self.settings.report, told, terminalreporter.write_line)
 
     def store_of(self, file: Path, release: DbtRelease | None) -> RecordStore:
         """Return the store of a file's records.
@@ -178,7 +155,6 @@ class DagChecks:
             dags_folder=self._dags_folder(file),
             python_path=tuple(str(self._config.rootpath / each) for each in self._config.getini("pythonpath")),
             implementation=self._implementation,
-            has_network=self.settings.has_network,
             release=release,
         )
 
@@ -242,28 +218,18 @@ class DagCheck(pytest.Item):
                 record=lambda seed: record if seed == SEEDS[0] else store.record(self.path, seed),
                 others=self._others,
                 budget=settings.budget,
-                has_network=settings.has_network,
                 # With several releases the snapshot is that of the first one, with which all are compared.
                 written=self._first_record if settings.is_update else None,
             ),
         )
-        place = self.path.resolve()
-        reason = settings.exceptions.get((place, self.name), settings.exceptions.get((place, self.check)))
         if isinstance(found, NotChecked):
-            if found.is_gap and settings.is_ci and reason is None:
+            if found.is_gap and settings.is_ci:
                 pytest.fail(
                     f"{found.reason}\n(With CI=true in the environment nothing may stay unchecked.)", pytrace=False
                 )
-            pytest.skip(found.reason if reason is None else f"{found.reason} (an exception: {reason})")
-        if reason is None:
-            if found is not None:
-                pytest.fail(found, pytrace=False)
-        elif found is None:
-            named = f"{self.parent.nodeid}::{self.name}"
-            pytest.fail(f"The exception {named!r} ({reason}) no longer applies: drop it from {OPTION}.", pytrace=False)
-        else:
-            self.user_properties.append(("cosmos_dags_exception", found))
-            pytest.xfail(reason)
+            pytest.skip(found.reason)
+        if found is not None:
+            pytest.fail(found, pytrace=False)
 
     def _tell(self, record: DagRecord) -> None:
         """Put into reports and JUnit files what the summary is made of."""

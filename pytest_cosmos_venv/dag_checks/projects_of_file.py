@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pytest_cosmos_venv.dag_checks.import_times import ImportTimes
 from pytest_cosmos_venv.dag_checks.record import CONNECTION, Effect, Node, Project
 from pytest_cosmos_venv.dags.side_effects import Watch
 from pytest_cosmos_venv.errors import ToolkitMisuse
@@ -71,14 +70,11 @@ class ProjectsOfFile:
         return any(each.loads_by_dbt_ls for each in self._made)
 
     @contextmanager
-    def noted(
-        self, roots: Sequence[str], times: ImportTimes, watch: Watch | None = None, asked: Sequence[Effect] = ()
-    ) -> Iterator[None]:
+    def noted(self, roots: Sequence[str], watch: Watch, asked: Sequence[Effect]) -> Iterator[None]:
         """Note what is made within the block.
 
         :param roots: import roots of implementations.
-        :param times: what measures the making.
-        :param watch: the side effects so far; None: nobody watches.
+        :param watch: the side effects so far.
         :param asked: the Connections and Variables that were asked for so far.
         """
         from pytest_cosmos_venv.dag_checks.fake_connections import add_connection_of
@@ -89,19 +85,16 @@ class ProjectsOfFile:
                 mapping = importlib.import_module(f"{root}.profiles").BaseProfileMapping
                 stack.enter_context(_after(mapping, add_connection_of))
                 for name in CLASSES:
-                    stack.enter_context(self._noting(getattr(package, name), times, watch, asked))
+                    stack.enter_context(self._noting(getattr(package, name), watch, asked))
             yield
 
-    def _noting(
-        self, kind: Any, times: ImportTimes, watch: Watch | None, asked: Sequence[Effect]
-    ) -> AbstractContextManager[None]:
+    def _noting(self, kind: Any, watch: Watch, asked: Sequence[Effect]) -> AbstractContextManager[None]:
         def init(original: _Init, made: Any, *arguments: Any, **keywords: Any) -> None:
             first = keywords.get("dag_id") or keywords.get("group_id") or next(iter(arguments), "")
             name = f"{kind.__name__} {first}".rstrip()
-            before = len(watch.side_effects) if watch else 0, len(asked)
+            before = len(watch.side_effects), len(asked)
             try:
-                with times.part(name):
-                    original(made, *arguments, **keywords)
+                original(made, *arguments, **keywords)
             except BaseException:
                 noted = self._note(made, name, keywords, before, watch, asked)
                 self.failed_in_dbt_ls = noted.name if noted.loads_by_dbt_ls else None
@@ -116,10 +109,10 @@ class ProjectsOfFile:
         name: str,
         keywords: Mapping[str, Any],
         before: tuple[int, int],
-        watch: Watch | None,
+        watch: Watch,
         asked: Sequence[Effect],
     ) -> _Made:
-        effects = range(before[0], len(watch.side_effects) if watch else 0), range(before[1], len(asked))
+        effects = range(before[0], len(watch.side_effects)), range(before[1], len(asked))
         noted = _Made(made=made, name=name, arguments=keywords, effects=effects)
         self._made.append(noted)
         return noted

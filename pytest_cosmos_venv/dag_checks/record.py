@@ -98,22 +98,6 @@ class Project:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Installation:
-    """Requirements that tasks install together.
-
-    :param requirements: what is installed.
-    :param options: options of the installer.
-    :param python: the Python of the environment; None: that of Airflow.
-    :param task: the id of the first task that has them.
-    """
-
-    requirements: tuple[str, ...]
-    options: tuple[str, ...]
-    python: str | None
-    task: str
-
-
-@dataclass(frozen=True, kw_only=True)
 class DagRecord:
     """What was seen when a file was imported.
 
@@ -122,11 +106,9 @@ class DagRecord:
     :param needs: what has to be there for a file that loads by ``dbt ls``, in words; None where nothing is missing.
     :param seconds: how long the import took.
     :param limit: seconds after which Airflow gives up.
-    :param parts: the parts of that time, the longest first: name and seconds.
     :param effects: the side effects.
     :param tasks: DAG id -> task id -> task.
     :param projects: the dbt projects in it.
-    :param installations: the sets of requirements.
     :param forms: DAG id -> the DAG as text, in which nothing changes by itself.
     :param again: the same, when the file was imported once more in the same process.
     """
@@ -136,11 +118,9 @@ class DagRecord:
     needs: str | None = None
     seconds: float = 0.0
     limit: float = 30.0
-    parts: tuple[tuple[str, float], ...] = ()
     effects: tuple[Effect, ...] = ()
     tasks: Mapping[str, Mapping[str, Task]]
     projects: tuple[Project, ...] = ()
-    installations: tuple[Installation, ...] = ()
     forms: Mapping[str, str]
     again: Mapping[str, str]
 
@@ -175,14 +155,12 @@ def from_json(text: str) -> DagRecord:
     return DagRecord(
         **{
             **data,
-            "parts": tuple((name, seconds) for name, seconds in data["parts"]),
             "effects": tuple(Effect(**each) for each in data["effects"]),
             "tasks": {
                 dag: {name: Task(**_tuples(task)) for name, task in tasks.items()}
                 for dag, tasks in data["tasks"].items()
             },
             "projects": tuple(map(_project, data["projects"])),
-            "installations": tuple(Installation(**_tuples(each)) for each in data["installations"]),
         }
     )
 

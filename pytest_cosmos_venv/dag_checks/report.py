@@ -1,22 +1,15 @@
-"""The summary of a run: a table in the terminal, ``report.json``, and ``report.html``, which needs no network."""
+"""The summary of a run: a table in the terminal, and the reasons of checks that were not made."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from pytest_cosmos_venv.dag_checks.checks import CHECKS
 
-VERSION = 1
-"""The version of the form of ``report.json``."""
-PASSED, FAILED, EXCEPTION, NOT_CHECKED = "passed", "failed", "exception", "not checked"
+PASSED, FAILED, NOT_CHECKED = "passed", "failed", "not checked"
 """The verdicts."""
-_TEMPLATES = Path(__file__).parents[1]
-_LOOKS = {PASSED: ("✓", "good"), FAILED: ("✗", "bad"), EXCEPTION: ("~", "odd"), NOT_CHECKED: ("○", "none")}
-_HEAD = ("DAG file", "tasks", "import", "passed", "failed", "exception", "not checked")
+_HEAD = ("DAG file", "tasks", "import", "passed", "failed", "not checked")
 _NUMBERS = (1, 2, 3)
 _PROPERTIES = "cosmos_dags_"
 _SHOWN_REASONS = 20
@@ -27,14 +20,12 @@ _SHOWN_FILES = 3
 class Verdict:
     """The verdict of one check on one file.
 
-    :param verdict: ``passed``, ``failed``, ``exception`` or ``not checked``.
+    :param verdict: ``passed``, ``failed`` or ``not checked``.
     :param text: what was found; why it was not checked; empty where it passed.
-    :param reason: the reason of the exception; empty where there is none.
     """
 
     verdict: str
     text: str
-    reason: str = ""
 
 
 @dataclass(kw_only=True)
@@ -91,12 +82,10 @@ def take(found: Found, report: Any) -> None:
     one.seconds = float(told[f"{_PROPERTIES}seconds"])
     # The release stands behind the name, and so does the group that a form of distribution of pytest-xdist writes.
     check = report.nodeid.rpartition("::")[2].partition("@")[0].partition("[")[0]
-    one.checks[check] = _verdict(report, told.get(f"{_PROPERTIES}exception"))
+    one.checks[check] = _verdict(report)
 
 
-def _verdict(report: Any, excepted: str | None) -> Verdict:
-    if excepted is not None:
-        return Verdict(verdict=EXCEPTION, text=excepted, reason=str(getattr(report, "wasxfail", "")))
+def _verdict(report: Any) -> Verdict:
     if report.passed:
         return Verdict(verdict=PASSED, text="")
     if report.skipped:
@@ -155,66 +144,5 @@ def _row(one: FileVerdicts) -> tuple[str, ...]:
         str(one.tasks),
         f"{one.seconds:.3f} s",
         str(len(one.names(PASSED))),
-        *(", ".join(one.names(verdict)) or "-" for verdict in (FAILED, EXCEPTION, NOT_CHECKED)),
+        *(", ".join(one.names(verdict)) or "-" for verdict in (FAILED, NOT_CHECKED)),
     )
-
-
-def data(found: Found, *, started: str, implementation: str | None) -> dict[str, Any]:
-    """Return the report as plain data.
-
-    :param found: the verdicts.
-    :param started: when the run began, in ISO format.
-    :param implementation: the implementation with its version; None: it is not known.
-    """
-    return {
-        "version": VERSION,
-        "started": started,
-        "implementation": implementation,
-        "files": [
-            {
-                "file": one.file,
-                "dbt": one.release,
-                "tasks": one.tasks,
-                "seconds": one.seconds,
-                "checks": {
-                    check: {"verdict": each.verdict, "text": each.text, "reason": each.reason}
-                    for check, each in one.in_order().items()
-                },
-            }
-            for one in _in_order(found)
-        ],
-    }
-
-
-def page(report: Mapping[str, Any]) -> str:
-    """Return the report as one HTML page.
-
-    :param report: the report, as ``data`` gives it.
-    """
-    import jinja2
-
-    loader = jinja2.FileSystemLoader(_TEMPLATES)
-    environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    counts = {
-        verdict: sum(each["verdict"] == verdict for file in report["files"] for each in file["checks"].values())
-        for verdict in _LOOKS
-    }
-    template = environment.get_template("dag_checks/report.html.jinja")
-    return template.render(report=report, checks=list(CHECKS), looks=_LOOKS, counts=counts)
-
-
-def write(folder: Path, report: Mapping[str, Any], say: Callable[[str], object]) -> None:
-    """Write ``report.json`` and ``report.html`` into a folder, which is made when it is missing.
-
-    :param folder: the folder.
-    :param report: the report, as ``data`` gives it.
-    :param say: tells the user where they are, or why they could not be written.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-        (folder / "report.html").write_text(page(report), encoding="utf-8")
-    except OSError as error:
-        say(f"No report could be written to {folder}: {error.strerror}. Name another folder: --cosmos-dags-report.")
-        return
-    say(f"report: {folder / 'report.html'} and report.json")

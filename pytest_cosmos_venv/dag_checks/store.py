@@ -34,7 +34,7 @@ from pytest_cosmos_venv.shared_folders import SharedFolders
 from pytest_cosmos_venv.throwaway import remove_folder, throwaway_folder
 
 TIMEOUT = 600.0
-"""Seconds that importing one file may take, with an environment that is built for it."""
+"""Seconds that importing one file may take."""
 SEEDS = ("0", "4242")
 """The seeds of Python's hashes: that of the record, and another one."""
 _FILE = "record.json"
@@ -64,7 +64,6 @@ class RecordStore:
     :param dags_folder: the folder from which DAG files import each other; None: the folder of each file.
     :param python_path: more folders from which they import.
     :param implementation: the import root that was named; None: those that the file imports, or the installed one.
-    :param has_network: whether a file is imported once before its checks with network, to install what it needs.
     :param release: the release of dbt that lists nodes; None: the file's own dbt does.
     """
 
@@ -73,7 +72,6 @@ class RecordStore:
     dags_folder: Path | None
     python_path: tuple[str, ...]
     implementation: str | None
-    has_network: bool
     release: DbtRelease | None
 
     def record(self, file: Path, seed: str = SEEDS[0]) -> DagRecord:
@@ -84,21 +82,20 @@ class RecordStore:
         """
         if self.release is None:
             return self._record(file, seed, _Lister.OWN)
-        # A file that asks no dbt is imported once for all releases.
+        # A file that asks no dbt is imported once for all releases, and needs none of them.
         is_alike = not self._record(file, SEEDS[0], _Lister.NONE).loads_by_dbt_ls
         return self._record(file, seed, _Lister.NONE if is_alike else _Lister.RELEASE)
 
     def _record(self, file: Path, seed: str, lister: _Lister) -> DagRecord:
-        shared = SharedFolders(root=self.run)
-        key = self._key(file, lister)
-        if self.has_network and lister is not _Lister.NONE:
-            shared.get("prepared", key, lambda folder: self._make(folder, file, seed, lister, True), timeout=_PATIENCE)
-        made = shared.get(
-            "record", f"{key}-{seed}", lambda folder: self._make(folder, file, seed, lister), timeout=_PATIENCE
+        made = SharedFolders(root=self.run).get(
+            "record",
+            f"{self._key(file, lister)}-{seed}",
+            lambda folder: self._make(folder, file, seed, lister),
+            timeout=_PATIENCE,
         )
         return from_json((made / _FILE).read_text(encoding="utf-8"))
 
-    def _make(self, folder: Path, file: Path, seed: str, lister: _Lister, has_network: bool = False) -> None:
+    def _make(self, folder: Path, file: Path, seed: str, lister: _Lister) -> None:
         try:
             roots, dbt = self._roots(file), self._dbt(lister)
         except (ImplementationError, ToolkitMisuse) as error:
@@ -108,7 +105,6 @@ class RecordStore:
             "file": str(file),
             "output": str(folder / _FILE),
             "roots": roots,
-            "has_network": has_network,
             "dbt": dbt,
         }
         (folder / "request.json").write_text(json.dumps(request), encoding="utf-8")

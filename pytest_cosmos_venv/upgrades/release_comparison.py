@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,8 +13,8 @@ KINDS = (OUTCOME, NODES, TASKS, STATE, ROWS, SQL, WARNINGS)
 """The kinds of differences, the gravest first."""
 _PRESENT, _ABSENT = "there", "-"
 
-_Found = tuple[str, str, str, str, str]
-"""Kind, subject, before, after and detail of a difference."""
+_Found = tuple[str, str, str, str]
+"""Kind, subject, before and after of a difference."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +28,6 @@ class Difference:
     :param release: the release that does it otherwise.
     :param before: what the base does.
     :param after: what the release does.
-    :param detail: dbt's words, or the difference of the SQL line by line; empty where there is no more to say.
     """
 
     kind: str
@@ -39,7 +37,6 @@ class Difference:
     release: str
     before: str
     after: str
-    detail: str = ""
 
 
 def _by_test(records: Iterable[ReleaseRecord]) -> dict[str, dict[str, ReleaseRecord]]:
@@ -79,7 +76,7 @@ def _warnings_once(found: Iterable[Difference]) -> Iterator[Difference]:
 
 
 def _between(test: str, first: ReleaseRecord, other: ReleaseRecord) -> Iterator[Difference]:
-    for kind, subject, before, after, detail in _of_records(first, other):
+    for kind, subject, before, after in _of_records(first, other):
         yield Difference(
             kind=kind,
             test=test,
@@ -88,17 +85,16 @@ def _between(test: str, first: ReleaseRecord, other: ReleaseRecord) -> Iterator[
             release=other.release,
             before=before,
             after=after,
-            detail=detail,
         )
 
 
 def _of_records(first: ReleaseRecord, other: ReleaseRecord) -> Iterator[_Found]:
     if first.outcome != other.outcome:
-        yield OUTCOME, "", first.outcome, other.outcome, other.text if other.outcome != "passed" else first.text
+        yield OUTCOME, "", first.outcome, other.outcome
     for one, two in zip(first.commands, other.commands, strict=False):
         if one.command != two.command:
             # From here on the test itself has done something else: what follows compares unlike things.
-            yield OUTCOME, one.command, one.command, two.command, ""
+            yield OUTCOME, one.command, one.command, two.command
             return
         yield from _lacking(one, two, _PRESENT, _ABSENT)
         yield from _lacking(two, one, _ABSENT, _PRESENT)
@@ -106,17 +102,14 @@ def _of_records(first: ReleaseRecord, other: ReleaseRecord) -> Iterator[_Found]:
             yield from _of_tasks(one.tasks, two.tasks)
         for name, node in one.nodes.items():
             if name in two.nodes:
-                for kind, before, after, detail in _of_node(node, two.nodes[name]):
-                    yield kind, name, before, after, detail
+                yield from ((kind, name, before, after) for kind, before, after in _of_node(node, two.nodes[name]))
 
 
 def _lacking(one: CommandRecord, other: CommandRecord, before: str, after: str) -> Iterator[_Found]:
     """Yield what the other command lacks. One that has failed as a whole has no nodes; its outcome tells it."""
     if other.nodes:
-        yield from ((NODES, name, before, after, "") for name in one.nodes if name not in other.nodes)
-        yield from (
-            (WARNINGS, name, before, after, words) for name, words in one.warnings.items() if name not in other.warnings
-        )
+        yield from ((NODES, name, before, after) for name in one.nodes if name not in other.nodes)
+        yield from ((WARNINGS, name, before, after) for name in one.warnings if name not in other.warnings)
 
 
 def _of_tasks(one: Mapping[str, TaskRecord], two: Mapping[str, TaskRecord]) -> Iterator[_Found]:
@@ -126,25 +119,24 @@ def _of_tasks(one: Mapping[str, TaskRecord], two: Mapping[str, TaskRecord]) -> I
         same = next((other for other in new if purpose is not None and two[other].purpose == purpose), _ABSENT)
         if same in new:
             new.remove(same)
-        yield TASKS, name, _PRESENT if same == _ABSENT else name, same, purpose or ""
-    yield from ((TASKS, name, _ABSENT, _PRESENT, two[name].purpose or "") for name in new)
+        yield TASKS, name, _PRESENT if same == _ABSENT else name, same
+    yield from ((TASKS, name, _ABSENT, _PRESENT) for name in new)
     for name, task in one.items():
         if name in two and task.upstream != two[name].upstream:
-            yield TASKS, name, _after(task), _after(two[name]), ""
+            yield TASKS, name, _after(task), _after(two[name])
 
 
 def _after(task: TaskRecord) -> str:
     return f"after {', '.join(task.upstream) or 'no task'}"
 
 
-def _of_node(one: NodeRecord, two: NodeRecord) -> Iterator[tuple[str, str, str, str]]:
+def _of_node(one: NodeRecord, two: NodeRecord) -> Iterator[tuple[str, str, str]]:
     if one.status != two.status:
-        yield STATE, one.status, two.status, two.message
+        yield STATE, one.status, two.status
     if one.content and two.content and one.content != two.content:
-        yield ROWS, one.content, two.content, ""
+        yield ROWS, one.content, two.content
     if one.compiled and two.compiled and _words(one.compiled) != _words(two.compiled):
-        lines = difflib.unified_diff(_lines(one.compiled), _lines(two.compiled), lineterm="", n=2)
-        yield SQL, "", "differs", "\n".join(list(lines)[2:])
+        yield SQL, "", "differs"
 
 
 def _words(sql: str) -> list[str]:
@@ -152,32 +144,22 @@ def _words(sql: str) -> list[str]:
     return sql.split()
 
 
-def _lines(sql: str) -> list[str]:
-    return [line.rstrip() for line in sql.splitlines() if line.strip()]
-
-
-def table(found: Sequence[Difference], releases: Sequence[str], *, with_details: bool) -> list[str]:
+def table(found: Sequence[Difference], releases: Sequence[str]) -> list[str]:
     """Return the lines of a table: one row for each thing that differs, one column for each release.
 
     :param found: the differences.
     :param releases: the releases of the run, the one to compare with first.
-    :param with_details: whether dbt's words, and the difference of the SQL, stand below each row.
     """
     if not found:
         return [f"Nothing differs from dbt {releases[0]}."]
     values: dict[tuple[str, str, str], dict[str, str]] = {}
-    details: dict[tuple[str, str, str], dict[str, None]] = {}
     for each in found:
         key = (each.kind, each.subject or each.test, each.before)
         values.setdefault(key, {each.base: each.before})[each.release] = each.after
-        details.setdefault(key, {}).update(dict.fromkeys(each.detail.splitlines() if with_details else ()))
     head = ("differs", "of", *releases)
     rows = {key: (*key[:2], *(values[key].get(release, "=") for release in releases)) for key in values}
     widths = [max(map(len, column)) for column in zip(head, *rows.values(), strict=True)]
-    lines = [_row(head, widths)]
-    for key, row in rows.items():
-        lines += [_row(row, widths), *(f"    {line}" for line in details[key])]
-    return lines
+    return [_row(row, widths) for row in (head, *rows.values())]
 
 
 def _row(cells: Sequence[str], widths: Sequence[int]) -> str:

@@ -19,13 +19,11 @@ class NodeRecord:
     """What dbt did with one node.
 
     :param status: dbt's word, such as ``success``; ``parsed`` where dbt has only parsed or listed it.
-    :param message: dbt's message; empty where there is none.
     :param compiled: its SQL as dbt has compiled it; empty where dbt tells none.
     :param content: a digest of the rows of its table, with their number; empty where nobody has looked.
     """
 
     status: str
-    message: str = ""
     compiled: str = ""
     content: str = ""
 
@@ -65,14 +63,12 @@ class ReleaseRecord:
     :param test: the id of the test without the release.
     :param release: the release, as ``--cosmos-dbt`` names it.
     :param outcome: ``passed``, ``failed`` or ``skipped``.
-    :param text: why it failed or was skipped; empty where it passed.
     :param commands: what dbt did, in order.
     """
 
     test: str
     release: str
     outcome: str
-    text: str
     commands: tuple[CommandRecord, ...]
 
     def document(self) -> dict[str, Any]:
@@ -116,7 +112,6 @@ def commands_of(
             nodes={
                 node.unique_id: NodeRecord(
                     status=node.status,
-                    message=node.message,
                     compiled=node.compiled,
                     content=contents.get(node.unique_id, ""),
                 )

@@ -79,7 +79,6 @@ class ReleaseSession:
                 test=_name_without(release, item),
                 release=release,
                 outcome=report.outcome,
-                text=_text(report),
                 commands=commands,
             )
             setattr(report, ATTRIBUTE, record.document())
@@ -105,7 +104,7 @@ class ReleaseSession:
         names = [release.name for release in self._releases]
         terminalreporter.section("dbt releases")
         found = differences(self._records, names)
-        for line in table(found, names, with_details=config.get_verbosity() > 0):
+        for line in table(found, names):
             terminalreporter.write_line(line)
 
 
@@ -139,12 +138,3 @@ def _name_without(release: str, item: pytest.Item) -> str:
             break
     place = item.parent.nodeid if item.parent is not None else ""
     return f"{place}::{name}[{rest}]" if rest else f"{place}::{name}"
-
-
-def _text(report: pytest.TestReport) -> str:
-    if report.outcome == "passed":
-        return ""
-    if isinstance(report.longrepr, tuple):  # of a skipped test: file, line, reason
-        return str(report.longrepr[2]).removeprefix("Skipped: ")
-    crash = getattr(report.longrepr, "reprcrash", None)
-    return str(crash.message if crash is not None else report.longrepr)

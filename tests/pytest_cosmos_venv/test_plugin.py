@@ -88,7 +88,7 @@ def test_the_cache_key_is_printed_and_nothing_is_run(pytester: pytest.Pytester) 
             for option in (
                 "--cosmos-record=recordings",
                 "--cosmos-dags",
-                "--cosmos-dags-network",
+                "--cosmos-update-snapshots",
                 "--cosmos-dbt=1.11,1.12",
             )
         ),

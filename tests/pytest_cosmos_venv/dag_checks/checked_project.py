@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -10,7 +9,7 @@ import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from xml.etree import ElementTree
 
 from pytest_cosmos_venv.projects.projects import DbtProjects
 
@@ -51,26 +50,36 @@ def make(dag_id="harbor", render=None, profile=None, **arguments):
 class Checked:
     """A run of the checks that has ended.
 
-    :param report: ``report.json``; empty where there is none.
+    :param report: JUnit's report of pytest; empty where there is none.
     """
 
     returncode: int
     output: str
-    report: Mapping[str, Any]
+    report: str
 
     def verdicts(self, file: str, dbt: str | None = None) -> dict[str, str]:
         """The verdict of each check of a file, with a release of dbt where the run names several."""
-        return {name: each["verdict"] for name, each in self._checks(file, dbt).items()}
+        return {name: verdict for name, (verdict, _) in self._checks(file, dbt).items()}
 
     def text(self, file: str, check: str, dbt: str | None = None) -> str:
         """What a check has found."""
-        return str(self._checks(file, dbt)[check]["text"])
+        return self._checks(file, dbt)[check][1]
 
-    def _checks(self, file: str, dbt: str | None) -> dict[str, Any]:
+    def _checks(self, file: str, dbt: str | None) -> dict[str, tuple[str, str]]:
         assert self.report, self.output
-        found: dict[str, Any] = next(
-            each["checks"] for each in self.report["files"] if (each["file"], each["dbt"]) == (file, dbt)
-        )
+        found: dict[str, tuple[str, str]] = {}
+        for case in ElementTree.fromstring(self.report).iter("testcase"):  # noqa: S314 - pytest has written it
+            name, _, release = case.attrib["name"].partition("[")
+            place = case.attrib["classname"].replace(".", "/") + ".py"
+            if (place, release.removesuffix("]")) != (file, f"dbt-{dbt}" if dbt else ""):
+                continue
+            failure, skipped = case.find("failure"), case.find("skipped")
+            if failure is not None:
+                found[name] = "failed", failure.text or ""
+            elif skipped is not None:
+                found[name] = "not checked", skipped.attrib["message"].partition(": ")[2]
+            else:
+                found[name] = "passed", ""
         return found
 
 
@@ -116,10 +125,10 @@ class CheckedProject:
 
     def run(self, *options: str, variables: Mapping[str, str] | None = None) -> Checked:
         """Check the DAG files."""
-        report = self.folder / "out"
-        done = self.pytest("--cosmos-dags", f"--cosmos-dags-report={report}", "dags", *options, variables=variables)
-        written = report / "report.json"
-        told = json.loads(written.read_text(encoding="utf-8")) if written.is_file() else {}
+        report = self.folder / "out.xml"
+        report.unlink(missing_ok=True)
+        done = self.pytest("--cosmos-dags", f"--junitxml={report}", "dags", *options, variables=variables)
+        told = report.read_text(encoding="utf-8") if report.is_file() else ""
         return Checked(returncode=done.returncode, output=done.stdout, report=told)
 
     def pytest(self, *options: str, variables: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
