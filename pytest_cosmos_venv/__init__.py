@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from pytest_cosmos_venv.dags.shape import DagShape, ShapeOfDag, dag_shape
     from pytest_cosmos_venv.environments.fake_venv import FakeVenv
     from pytest_cosmos_venv.environments.package_index import IndexRequest, PackageIndex, serve_wheelhouse
-    from pytest_cosmos_venv.environments.replay_venv import ReplayVenv
     from pytest_cosmos_venv.environments.scripted_dbt import DbtCall, HeldCalls, ScriptedDbt, read_dbt_calls
     from pytest_cosmos_venv.environments.sdist import Sdist, SourceBuild
     from pytest_cosmos_venv.environments.wheel import Wheel, write_wheel
@@ -55,7 +54,6 @@ if TYPE_CHECKING:
     from pytest_cosmos_venv.races.spans import EventLog, Span
     from pytest_cosmos_venv.races.timeline import Timeline
     from pytest_cosmos_venv.recordings.recording import RecordedCommand, Recording, read_recording
-    from pytest_cosmos_venv.recordings.replay import Replay
     from pytest_cosmos_venv.runs.run_fixtures import RunDag, RunTask
     from pytest_cosmos_venv.runs.turns import WaitsForEver
     from pytest_cosmos_venv.seeds.outcomes import SeedOutcome, SeedRendering, SeedRun
@@ -116,8 +114,6 @@ __all__ = [
     "RaceFailure",
     "RecordedCommand",
     "Recording",
-    "Replay",
-    "ReplayVenv",
     "RunDag",
     "RunTask",
     "RunningRace",
@@ -179,7 +175,6 @@ _MODULES = {
         "dags.shape": ("DagShape", "ShapeOfDag", "dag_shape"),
         "environments.fake_venv": ("FakeVenv",),
         "environments.package_index": ("IndexRequest", "PackageIndex", "serve_wheelhouse"),
-        "environments.replay_venv": ("ReplayVenv",),
         "environments.scripted_dbt": ("DbtCall", "HeldCalls", "ScriptedDbt", "read_dbt_calls"),
         "environments.sdist": ("Sdist", "SourceBuild"),
         "environments.wheel": ("Wheel", "write_wheel"),
@@ -209,7 +204,6 @@ _MODULES = {
         "races.spans": ("EventLog", "Span"),
         "races.timeline": ("Timeline",),
         "recordings.recording": ("RecordedCommand", "Recording", "read_recording"),
-        "recordings.replay": ("Replay",),
         "seeds.outcomes": ("SeedOutcome", "SeedRendering", "SeedRun"),
         "seeds.project": ("SeedFile",),
         "seeds.ready_made": ("SEED_SCENARIOS",),

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import pytest
 
 from pytest_cosmos_venv import real_time
-from pytest_cosmos_venv.errors import RecordList, ToolkitMisuse, require, require_count, require_text, with_timeout
+from pytest_cosmos_venv.errors import RecordList, ToolkitMisuse, require_count, require_text, with_timeout
 from pytest_cosmos_venv.fake_dbt import RECORD_VARIABLE, is_native, native_script
 from pytest_cosmos_venv.fake_dbt.command_line import Invocation, UsageError
 from pytest_cosmos_venv.fake_dbt.native.command_line import NativeInvocation
@@ -24,7 +24,6 @@ from pytest_cosmos_venv.fake_dbt.record import KEPT_VARIABLES_FILE
 from pytest_cosmos_venv.fake_dbt.rules import Artifact, NodeOutcome, Rule, check_command, unknown_keyword_message
 from pytest_cosmos_venv.fake_dbt.script import fits
 from pytest_cosmos_venv.recordings.recording import Recording, read_recording
-from pytest_cosmos_venv.recordings.replay import Replay
 
 if TYPE_CHECKING:
     import psutil
@@ -305,39 +304,22 @@ class ScriptedDbt:
         )
         return self._add(rule)
 
-    def replay(self, recording: Recording | Path | str, *, speed: float | None = None) -> Replay:
-        """Answer the calls that begin from now on from a recording. A script that comes later counts before it.
+    def replay(self, recording: Recording | Path | str) -> None:
+        """Answer the calls that begin from now on from a recording.
 
         A command that was recorded is repeated, output, artifacts and exit code. A call for some of the nodes of a
         recorded command gets what these nodes did. Any other call ends with 2 and fails its test, with a list of what
         is recorded; ``deps``, ``debug``, ``clean`` and ``--version`` are answered all the same.
 
+        A script that comes later counts before the recording. One with ``nodes`` lets these end otherwise, and all
+        others as they were recorded.
+
         :param recording: the recording, or its folder.
-        :param speed: how many times as fast as it was recorded; None: at once.
-        :returns: the replay, for ``fail(...)``, ``warn(...)``, ``skip(...)``.
-        :raises ToolkitMisuse: there is no such recording, or the speed is no number above 0.
+        :raises ToolkitMisuse: there is no such recording.
         """
         read = recording if isinstance(recording, Recording) else read_recording(recording)
-        return Replay(read, self.replayer(speed=speed))
-
-    def replayer(self, *, speed: float | None = None) -> Callable[[Recording], None]:
-        """Return what answers the calls from then on from the recording that it is given.
-
-        :param speed: as for ``replay``.
-        :raises ToolkitMisuse: the speed is no number above 0.
-        """
-        if speed is not None:
-            require(speed, "speed", (int, float), "how many times as fast, such as 1 or 10")
-            if speed <= 0:
-                raise ToolkitMisuse(f"speed={speed}: give more than 0, or leave it out to replay at once.")
-
-        def use(recording: Recording) -> None:
-            with self._changing_rules() as rules:
-                # Of its own for each rule: calls that run read the one that they began with.
-                folder = recording.save(self.folder / "recordings" / str(len(rules)))
-                rules.append(Rule(recording=str(folder), speed=speed).as_json())
-
-        return use
+        with self._changing_rules() as rules:
+            rules.append(Rule(recording=str(read.path.absolute())).as_json())
 
     def keep_env(self, *names: str) -> None:
         """Keep the values of these environment variables in the calls that begin from now on, also where they look like

@@ -29,12 +29,7 @@ SHIPPED = (
     "project.py",
     "project_files.py",
     "record.py",
-    "recorded/__init__.py",
-    "recorded/call.py",
-    "recorded/layout.py",
-    "recorded/playing.py",
-    "recorded/project.py",
-    "recorded/recording.py",
+    "recorded.py",
     "script.py",
     "secret_names.py",
     "tables.py",
@@ -45,7 +40,6 @@ NATIVE = (
     "native/call.py",
     "native/command_line.py",
     "native/main.py",
-    "recorded/native_call.py",
 )
 """The files that are copied for dbt 2 only."""
 _YAML = "composer constructor error events loader nodes parser reader resolver scanner tokens".split()

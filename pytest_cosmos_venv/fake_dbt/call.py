@@ -30,9 +30,13 @@ class Call:
     :param invocation: the command line.
     :param script: the rule of the test for this call.
     :param installed: ``core`` and names of adapters -> their versions.
+    :param project: the recorded project; None: that of the folder.
     """
 
-    def __init__(self, invocation: Invocation, script: Script, installed: dict[str, str]) -> None:
+    def __init__(
+        self, invocation: Invocation, script: Script, installed: dict[str, str], project: Project | None = None
+    ) -> None:
+        self._recorded = project
         self._invocation = invocation
         self._script = script
         self._installed = installed
@@ -210,7 +214,7 @@ class Call:
         self._log.say(f"Found {', '.join(parts)}", name="FoundStats", stat_line=", ".join(parts))
 
     def _read_nodes(self) -> Project:
-        return Project(self._folder, self._script.nodes, self._invocation)
+        return self._recorded or Project(self._folder, self._script.nodes, self._invocation)
 
     def _run_of(self, work: list[Node]) -> NodeRun:
         return NodeRun(work, self._script, self._log, is_1_12=self._artifacts.is_1_12)

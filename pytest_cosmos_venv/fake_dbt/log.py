@@ -13,45 +13,7 @@ from .command_line import Invocation, variable
 _LEVELS = ("debug", "info", "warn", "error", "none")
 _WIDTH = 80
 _FALSE = ("", "0", "false", "f", "no", "n", "off")
-# The codes that dbt gives its events; readers of JSON logs know the names.
-_CODES = {
-    "AdapterRegistered": "E034",
-    "ConcurrencyLine": "Q027",
-    "EndOfRunSummary": "Z030",
-    "FinishedRunningStats": "E047",
-    "Formatting": "Z017",
-    "FoundStats": "W006",
-    "LogModelResult": "Q012",
-    "LogSeedResult": "Q016",
-    "LogSnapshotResult": "Q015",
-    "LogStartLine": "Q011",
-    "LogTestResult": "Q007",
-    "MainReportVersion": "A001",
-    "RunResultError": "Z024",
-    "RunResultFailure": "Z022",
-    "RunResultWarning": "Z021",
-    "SQLCompiledPath": "Z026",
-    "SkippingDetails": "Q034",
-    "StatsLine": "Z023",
-}
 _NATIVE_LEVELS = ("off", "error", "warn", "info", "debug", "trace")
-_NATIVE_CODES = {
-    "ArtifactWritten": "P001",
-    "CommandCompleted": "Q039",
-    "DebugCmdResult": "Z048",
-    "LogModelResult": "Q012",
-    "LogSeedResult": "Q016",
-    "LogSnapshotResult": "Q015",
-    "LogStartLine": "Q011",
-    "LogTestResult": "Q007",
-    "MainReportArgs": "A002",
-    "MainReportVersion": "A001",
-    "MarkSkippedChildren": "Z033",
-    "NodeExecuting": "Q031",
-    "NodeFinished": "Q025",
-    "NodeStart": "Q024",
-    "PrintEvent": "Z052",
-}
 
 
 class Log:
@@ -83,20 +45,6 @@ class Log:
             self._print_json(message, name, level, data or {"msg": message})
         else:
             print(f"{time.strftime('%H:%M:%S')}  {message}", flush=True)
-
-    def repeat(self, event: dict[str, Any]) -> None:
-        """Print an event that was recorded, as one of this call.
-
-        :param event: the event, as a JSON log has it.
-        """
-        info = event["info"]
-        if self._silent or _LEVELS.index(info["level"]) < _LEVELS.index(self._threshold):
-            return
-        if self._is_json:
-            now_and_here = {"invocation_id": self.invocation_id, "pid": os.getpid(), "ts": now()}
-            print(json.dumps({**event, "info": {**info, **now_and_here}}), flush=True)
-        else:
-            print(f"{time.strftime('%H:%M:%S')}  {info['msg']}", flush=True)
 
     def show(self, text: str, *, name: str) -> None:
         """Print what a command was asked for, such as a line of ``dbt ls``: whatever the level, without a time.
@@ -191,7 +139,7 @@ class Console:
             return
         if self._is_json:
             info = _event_info(self.invocation_id, message, name, level)
-            info.update(code=_NATIVE_CODES.get(name, ""), thread="tokio-rt-worker")
+            info["thread"] = "tokio-rt-worker"
             print(json.dumps({"data": data, "info": info}), flush=True)
         elif level in ("error", "warn"):
             print(message, file=sys.stderr, flush=True)
@@ -202,7 +150,7 @@ class Console:
 def _event_info(invocation_id: str, message: str, name: str, level: str) -> dict[str, Any]:
     return {
         "category": "",
-        "code": _CODES.get(name, ""),
+        "code": "",
         "extra": {},
         "invocation_id": invocation_id,
         "level": level,

@@ -37,16 +37,7 @@ def installed_versions(site_packages: Path) -> dict[str, str]:
 
 def cli() -> None:
     """Run the console script ``dbt``, and end the process as dbt's own entry point does, by SystemExit."""
-    answer(installed_versions(Path(__file__).absolute().parents[2]), Invocation, _call)
-
-
-def _call(invocation: Invocation, script: Script, installed: dict[str, str]) -> RunnableCall:
-    if script.recording is None:
-        return Call(invocation, script, installed)
-    # Only a test that replays has to read it.
-    from .recorded.call import RecordedCall
-
-    return RecordedCall(invocation, script, installed)
+    answer(installed_versions(Path(__file__).absolute().parents[2]), Invocation, Call)
 
 
 def answer(installed: dict[str, str], read: type[Invocation], make_call: Callable[..., RunnableCall]) -> None:
@@ -54,7 +45,8 @@ def answer(installed: dict[str, str], read: type[Invocation], make_call: Callabl
 
     :param installed: ``core`` and names of adapters -> their versions.
     :param read: the class that reads a command line of this dbt.
-    :param make_call: takes the command line as read, the script and ``installed``, and makes the call.
+    :param make_call: takes the command line as read, the script, ``installed`` and the recorded project, and makes the
+        call.
     """
     folder = record_folder()
     if folder is None:
@@ -84,7 +76,7 @@ def answer(installed: dict[str, str], read: type[Invocation], make_call: Callabl
         elif refusal is not None or invocation is None:
             raise refusal or UsageError("")
         else:
-            exit_code = make_call(invocation, script, installed).run()
+            exit_code = _run(invocation, script, installed, read, make_call)
     except UsageError as error:
         print(error, file=sys.stderr)
         exit_code = error.exit_code
@@ -97,6 +89,22 @@ def answer(installed: dict[str, str], read: type[Invocation], make_call: Callabl
         exit_code = INTERRUPTED
     record.add("end", exit_code=exit_code)
     raise SystemExit(exit_code)
+
+
+def _run(
+    invocation: Invocation,
+    script: Script,
+    installed: dict[str, str],
+    read: type[Invocation],
+    make_call: Callable[..., RunnableCall],
+) -> int:
+    if script.recording is None:
+        return make_call(invocation, script, installed).run()
+    # Only a test that replays has to read it.
+    from .recorded import replay
+
+    exit_code, project = replay(invocation, script, read)
+    return make_call(invocation, script, installed, project).run() if exit_code is None else exit_code
 
 
 def _no_test_message() -> str:

@@ -26,7 +26,6 @@ _KINDS: Mapping[str, tuple[tuple[type, ...], str]] = {
     **dict.fromkeys(("command", "select", "at", "after", "recording"), ((str,), "a text")),
     **dict.fromkeys(("nth", "exit_code"), ((int,), "a whole number")),
     "delay": ((int, float), "seconds"),
-    "speed": ((int, float), "how many times as fast"),
     **dict.fromkeys(("hold", "child"), ((bool,), "True or False")),
     **dict.fromkeys(("nodes", "artifacts"), ((Mapping,), "a dictionary, name -> what becomes of it")),
 }
@@ -77,7 +76,6 @@ class Rule:
     :param child: whether to fork a child that stays.
     :param crash: the signal by which to die while working on the node; None: none.
     :param recording: the folder of the recording that answers the calls; None: there is none.
-    :param speed: how many times as fast as it was recorded; None: at once.
     """
 
     command: str | None = None
@@ -96,7 +94,6 @@ class Rule:
     child: bool = False
     crash: signal.Signals | None = None
     recording: str | None = None
-    speed: float | None = None
 
     def __post_init__(self) -> None:
         self._check_kinds()
@@ -133,7 +130,6 @@ class Rule:
             "child": self.child,
             "crash": None if self.crash is None else int(self.crash),
             "recording": self.recording,
-            "speed": self.speed,
         }
 
     def _check_kinds(self) -> None:
@@ -242,7 +238,7 @@ def unknown_keyword_message(unknown: Iterable[str]) -> str:
     :param unknown: the keywords.
     """
     given = ", ".join(f"{name}=…" for name in unknown)
-    known = [one.name for one in fields(Rule) if one.name not in ("command", "recording", "speed")]
+    known = [one.name for one in fields(Rule) if one.name not in ("command", "recording")]
     return f"script({given}): there is no such keyword; there are {_listed(known)}."
 
 

@@ -41,8 +41,8 @@ class ScriptError(Exception):
 class Script:
     """The rule for this call; where none fits, dbt works as told and succeeds.
 
-    ``exit_code``, ``stdout``, ``stderr``, ``artifacts``, ``nodes``, ``at``, ``after``, ``recording`` and ``speed`` are
-    as in ``rules.Rule``.
+    ``exit_code``, ``stdout``, ``stderr``, ``artifacts``, ``nodes``, ``at``, ``after`` and ``recording`` are as
+    in ``rules.Rule``.
 
     :param record: the record of the call.
     :param rule: the rule as JSON; None: none fits.
@@ -62,7 +62,6 @@ class Script:
         self.after: str | None = self._rule.get("after")
         named = self._rule.get("recording")
         self.recording = None if named is None else Path(named)
-        self.speed: float = self._rule.get("speed") or 0.0
         self._has_paused = False
         self._is_rule_due = True
         self._faults = FaultOrders(record)
@@ -78,14 +77,6 @@ class Script:
         :param calls: a text that stands for the sort of calls.
         """
         return self._record.count_call(f"{self._number} {calls}")
-
-    def spend(self, seconds: float) -> None:
-        """Spend the time that a recorded node took, at the speed of the rule; none where it has no speed.
-
-        :param seconds: the time.
-        """
-        if self.speed:
-            time.sleep(seconds / self.speed)
 
     def outcome(self, unique_id: str) -> dict[str, Any] | None:
         """Return how a node ends; None where the script does not say.
@@ -341,7 +332,7 @@ def read_script(record: Record, invocation: Invocation | None) -> Script:
     :param record: the record of the call.
     :param invocation: the command line; None where dbt would refuse it.
     """
-    found = Script(record, None, 0)
+    found, recording = Script(record, None, 0), None
     # Rules for the same calls share one count: with one each, two calls at the same instant could both be the first
     # for one rule and the second for the other, and fit none.
     places: dict[str, int] = {}
@@ -353,6 +344,9 @@ def read_script(record: Record, invocation: Invocation | None) -> Script:
             places[calls] = record.count_call(calls)
         if rule["nth"] in (None, places.get(calls)):
             found = Script(record, rule, number)
+            recording = found.recording or recording
+    if found.nodes:
+        found.recording = recording  # whose other nodes end as they were recorded
     return found
 
 

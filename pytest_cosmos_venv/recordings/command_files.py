@@ -16,8 +16,8 @@ from pathlib import Path
 from time import time
 from typing import Any
 
+from pytest_cosmos_venv.fake_dbt import recorded
 from pytest_cosmos_venv.fake_dbt.command_line import Invocation, UsageError
-from pytest_cosmos_venv.fake_dbt.recorded import layout
 from pytest_cosmos_venv.recordings.observed_process import STDERR, STDOUT, ProcessEnd
 from pytest_cosmos_venv.recordings.redaction import Redaction, secrets_of
 
@@ -79,7 +79,7 @@ class Surroundings:
 
         folder = Path(os.path.abspath("."))  # noqa: PTH100 - dbt's own view, not resolved
         project = folder / (setting("--project-dir") or ".")
-        target = project / (setting("--target-path") or _configured_target(project) or "target")
+        target = project / (setting("--target-path") or "target")
         log = Path(line.last("--log-path", default=str(logs)))
         log_file = (log if log.is_absolute() else folder / log) / _LOG
         given = setting("--profiles-dir")
@@ -108,11 +108,15 @@ class Surroundings:
     @property
     def paths(self) -> dict[str, str]:
         """Absolute path -> the word that stands for it."""
-        places = [(layout.FOLDER, self.folder), (layout.HOME, Path.home())]
-        places += [(layout.PROFILES, self.profiles[0]), (layout.TARGET, self.target), (layout.LOGS, self.log.parent)]
+        places = [(recorded.FOLDER, self.folder), (recorded.HOME, Path.home())]
+        places += [
+            (recorded.PROFILES, self.profiles[0]),
+            (recorded.TARGET, self.target),
+            (recorded.LOGS, self.log.parent),
+        ]
         executable = Path(shutil.which(self.command[0]) or self.command[0])
-        places += [(layout.ENVIRONMENT, executable.parent.parent)] if executable.is_absolute() else []
-        places.append((layout.PROJECT, self.project))  # the last one counts where two are one
+        places += [(recorded.ENVIRONMENT, executable.parent.parent)] if executable.is_absolute() else []
+        places.append((recorded.PROJECT, self.project))  # the last one counts where two are one
         found: dict[str, str] = {}
         for word, place in places:
             for path in (str(place), str(place.resolve())):
@@ -121,13 +125,11 @@ class Surroundings:
         return {
             path: word
             for path, word in found.items()
-            if path != "/" and not (word == layout.TARGET and Path(path).is_relative_to(self.project))
+            if path != "/" and not (word == recorded.TARGET and Path(path).is_relative_to(self.project))
         }
 
 
-def keep_command(
-    recording: Path, surroundings: Surroundings, end: ProcessEnd, *, replacing: Path | None = None
-) -> Path:
+def keep_command(recording: Path, surroundings: Surroundings, end: ProcessEnd) -> Path:
     """Put one command into a recording, and return the folder of its files.
 
     Commands that end at the same moment are put there one after another.
@@ -135,19 +137,14 @@ def keep_command(
     :param recording: the folder of the recording; made when it is missing.
     :param surroundings: what was seen before the command.
     :param end: how it ended.
-    :param replacing: where this file exists, all earlier commands and the file are removed: the command is the first
-        one of a new run.
     """
     redaction = Redaction(surroundings.secrets, surroundings.paths)
     files = _files_of(surroundings, end, redaction)
     recording.mkdir(parents=True, exist_ok=True)
     with _alone_in(recording):
         # Whoever writes one holds the lock: these are of recorders that were killed.
-        _remove(recording.glob(f"{_DRAFT}*"), recording.glob(f".{layout.INDEX}-*"))
-        is_new = replacing is not None and replacing.exists()
-        if is_new:
-            _remove(each for each in recording.iterdir() if each.is_dir())
-        index = _new_index() if is_new else read_index(recording)
+        _remove(recording.glob(f"{_DRAFT}*"), recording.glob(f".{recorded.INDEX}-*"))
+        index = read_index(recording)
         words = surroundings.command[1:]
         name = re.sub(r"\W+", "-", next((word for word in words if not word.startswith("-")), "dbt"))
         place = recording / f"{_next_number(recording, index):03d}-{name}"
@@ -160,12 +157,9 @@ def keep_command(
             "began_at": round(surroundings.began_at, 3),
             "log_format": surroundings.log_format,
             **_version(files),
-            **({"results": layout.digest(files[_RESULTS])} if _RESULTS in files else {}),
         }
         index["commands"] = sorted([*index["commands"], entry], key=lambda each: each["began_at"])
         _write_index(recording, index)
-        if replacing is not None:
-            replacing.unlink(missing_ok=True)
     return place
 
 
@@ -175,14 +169,10 @@ def read_index(recording: Path) -> dict[str, Any]:
     :param recording: the folder of the recording.
     """
     try:
-        index: dict[str, Any] = json.loads((recording / layout.INDEX).read_text(encoding="utf-8"))
+        index: dict[str, Any] = json.loads((recording / recorded.INDEX).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        return _new_index()
+        return {"format": recorded.FORMAT, "commands": []}
     return index
-
-
-def _new_index() -> dict[str, Any]:
-    return {"format": layout.FORMAT, "commands": []}
 
 
 def index_text(index: Mapping[str, Any]) -> str:
@@ -193,7 +183,7 @@ def index_text(index: Mapping[str, Any]) -> str:
     return json.dumps(index, indent=2, ensure_ascii=False) + "\n"
 
 
-_RESULTS = f"{layout.ARTIFACTS_FOLDER}/{layout.RESULTS}"
+_RESULTS = f"{recorded.ARTIFACTS_FOLDER}/{recorded.RESULTS}"
 
 
 def _next_number(recording: Path, index: Mapping[str, Any]) -> int:
@@ -226,21 +216,20 @@ def _remove(*paths: Iterable[Path]) -> None:
 def _files_of(surroundings: Surroundings, end: ProcessEnd, redaction: Redaction) -> dict[str, str]:
     """Name inside the folder of the command -> text, redacted."""
     said = {stream: text.decode("utf-8", "replace") for stream, text in end.output.items()}
-    files = {layout.STDOUT: redaction.lines(said[STDOUT])}
+    files = {recorded.STDOUT: redaction.lines(said[STDOUT])}
     if said[STDERR]:
-        files[layout.STDERR] = redaction.lines(said[STDERR])
-    files[layout.TIMES] = json.dumps([list(each) for each in end.times]) + "\n"
+        files[recorded.STDERR] = redaction.lines(said[STDERR])
     events = _events(surroundings) or [line for line in said[STDOUT].split("\n") if _is_event(line)]
     if events:
-        files[layout.EVENTS] = redaction.lines("\n".join(events) + "\n")
+        files[recorded.EVENTS] = redaction.lines("\n".join(events) + "\n")
     for file, state in _states(surroundings.target).items():
         if surroundings.artifacts.get(file) == state:  # of an earlier command
             continue
         text = file.read_text(encoding="utf-8", errors="replace")
-        if file.name == layout.MANIFEST:
+        if file.name == recorded.MANIFEST:
             text = _reduced(text)
-        name = f"{layout.ARTIFACTS_FOLDER}/{file.name}"
-        files[name] = _readable(redaction.document(text), is_long=file.name != layout.RESULTS)
+        name = f"{recorded.ARTIFACTS_FOLDER}/{file.name}"
+        files[name] = _readable(redaction.document(text), is_long=file.name != recorded.RESULTS)
     return files
 
 
@@ -291,11 +280,11 @@ def _readable(text: str, *, is_long: bool) -> str:
 def _version(files: Mapping[str, str]) -> dict[str, str]:
     """The version and the engine of the dbt that has said so; nothing where it has not."""
     version = None
-    for name in (_RESULTS, f"{layout.ARTIFACTS_FOLDER}/{layout.MANIFEST}"):
+    for name in (_RESULTS, f"{recorded.ARTIFACTS_FOLDER}/{recorded.MANIFEST}"):
         with suppress(KeyError, ValueError, TypeError):
             version = version or json.loads(files[name])["metadata"]["dbt_version"]
     if version is None:
-        texts = (files.get(layout.EVENTS, ""), files[layout.STDOUT])
+        texts = (files.get(recorded.EVENTS, ""), files[recorded.STDOUT])
         found = next((match for match in map(_VERSION_IN_TEXT.search, texts) if match), None)
         version = next(filter(None, found.groups())).rstrip('",') if found else None
     if version is None:
@@ -303,15 +292,6 @@ def _version(files: Mapping[str, str]) -> dict[str, str]:
     for long, short in _PRERELEASE.items():
         version = version.replace(long, short)
     return {"dbt_version": version}
-
-
-def _configured_target(project: Path) -> str | None:
-    """The folder of artifacts that ``dbt_project.yml`` names, as releases of dbt before 1.5 had it."""
-    with suppress(OSError, UnicodeDecodeError):
-        text = (project / "dbt_project.yml").read_text(encoding="utf-8")
-        found = re.search(r"^target-path:\s*['\"]?([^'\"\n#]+)", text, re.MULTILINE)
-        return found.group(1).strip() if found else None
-    return None
 
 
 def _read(arguments: Sequence[str]) -> Invocation:
@@ -334,7 +314,7 @@ def _size(file: Path) -> int:
 
 def _states(target: Path) -> dict[Path, tuple[int, ...]]:
     found: dict[Path, tuple[int, ...]] = {}
-    for name in layout.ARTIFACTS:
+    for name in recorded.ARTIFACTS:
         with suppress(OSError):
             state = (target / name).stat()
             found[target / name] = (state.st_mtime_ns, state.st_size, state.st_ino)
@@ -342,9 +322,9 @@ def _states(target: Path) -> dict[Path, tuple[int, ...]]:
 
 
 def _write_index(recording: Path, index: Mapping[str, Any]) -> None:
-    draft = recording / f".{layout.INDEX}-{os.getpid()}"
+    draft = recording / f".{recorded.INDEX}-{os.getpid()}"
     draft.write_text(index_text(index), encoding="utf-8")
-    draft.replace(recording / layout.INDEX)
+    draft.replace(recording / recorded.INDEX)
 
 
 @contextmanager

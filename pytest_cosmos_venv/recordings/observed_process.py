@@ -30,13 +30,11 @@ class ProcessEnd:
     :param exit_code: the exit code; negative: the number of the signal that ended it.
     :param seconds: seconds from its start to its end.
     :param output: stream (1 or 2) -> all its bytes; where both went to one place, all stand under 1.
-    :param times: ``(stream, seconds since the start)`` of each line, in the order in which they came.
     """
 
     exit_code: int
     seconds: float
     output: Mapping[int, bytes]
-    times: tuple[tuple[int, float], ...]
 
 
 def run_observed(command: Sequence[str], environment: Mapping[str, str]) -> ProcessEnd:
@@ -67,7 +65,7 @@ def run_observed(command: Sequence[str], environment: Mapping[str, str]) -> Proc
             signal.signal(number, lambda number, _: process.send_signal(number))
     observer.watch(process)
     output = {stream: bytes(text) for stream, text in observer.output.items()}
-    return ProcessEnd(process.wait(), time.monotonic() - observer.began, output, tuple(observer.times))
+    return ProcessEnd(process.wait(), time.monotonic() - observer.began, output)
 
 
 def end_like(exit_code: int) -> NoReturn:
@@ -92,7 +90,6 @@ def end_like(exit_code: int) -> NoReturn:
 class _Observer:
     def __init__(self) -> None:
         self.output = {STDOUT: bytearray(), STDERR: bytearray()}
-        self.times: list[tuple[int, float]] = []
         self.began = time.monotonic()
 
     def watch(self, process: subprocess.Popen[bytes]) -> None:
@@ -129,8 +126,6 @@ class _Observer:
         chunk = os.read(descriptor, _CHUNK)
         if not chunk:
             return False
-        seconds = round(time.monotonic() - self.began, 4)
-        self.times += [(stream, seconds)] * chunk.count(b"\n")
         self.output[stream] += chunk
         try:
             while chunk:

@@ -16,6 +16,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
@@ -25,13 +26,16 @@ from typing import Any
 
 import pytest
 
-from pytest_cosmos_venv.fake_dbt.recorded.layout import INDEX
+from pytest_cosmos_venv.fake_dbt.recorded import INDEX
 from pytest_cosmos_venv.recordings.command_files import read_index
 from pytest_cosmos_venv.recordings.recorder import write_recording_dbt
 
 _OUTSIDE = "outside-of-tests"
-_COUNT = "cosmos_record_in_this_process"
 _PROGRAMS = ("dbt",)
+_IN_THE_TASK = (
+    "A dbt that runs inside a task's own process (InvocationMode.DBT_RUNNER) is not recorded: use "
+    "InvocationMode.SUBPROCESS in a run that is recorded."
+)
 _OPERATORS = re.compile(r"\w+\.operators\.local")
 # Two of these differ in more than what becomes a dash.
 _PLAIN_ID = re.compile(r"[\w.]+(/[\w.]+)*(::[\w.]+)*(\[[\w.]+(-[\w.]+)*\])?")
@@ -52,7 +56,7 @@ class RecordedTests:
         self._folder = folder
         self._current = folder / _OUTSIDE
         self._scripts = Path(tempfile.mkdtemp(prefix="cosmos-record-"))
-        self._in_this_process = 0
+        self._is_new = False
         self._patch = pytest.MonkeyPatch()
         self._finder = _OperatorsFinder(self._put_in_front_of_operators)
 
@@ -79,38 +83,14 @@ class RecordedTests:
         :param item: the test.
         """
         self._current = self._folder / recording_name(item.nodeid)
-        if (self._current / INDEX).is_file():
-            # Of an earlier run, and kept where this one starts no dbt: a test may be skipped.
-            self._replacing().touch()
+        self._is_new = True
         try:
             return (yield)
         finally:
             self._current = self._folder / _OUTSIDE
 
-    @pytest.hookimpl(trylast=True)
-    def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Take everything back. Workers of xdist come by here, and not by the hook below.
-
-        :param session: the session.
-        """
-        output = getattr(session.config, "workeroutput", None)
-        if output is not None:
-            output[_COUNT] = self._in_this_process
-        self._take_back()
-
-    @pytest.hookimpl(optionalhook=True)
-    def pytest_testnodedown(self, node: Any) -> None:
-        """Add what a worker of xdist has counted; one that has crashed tells nothing.
-
-        :param node: the worker.
-        """
-        self._in_this_process += getattr(node, "workeroutput", {}).get(_COUNT, 0)
-
     def pytest_unconfigure(self) -> None:
-        """Take everything back, where the session never began."""
-        self._take_back()
-
-    def _take_back(self) -> None:
+        """Take everything back."""
         if self._finder in sys.meta_path:
             sys.meta_path.remove(self._finder)
         self._patch.undo()
@@ -125,11 +105,6 @@ class RecordedTests:
         number = sum(len(read_index(place)["commands"]) for place in places)
         where = f"in {len(places)} recordings under {self._folder}"
         terminalreporter.write_line(f"cosmos: {number} commands of dbt {where}")
-        if self._in_this_process:
-            terminalreporter.write_line(
-                f"cosmos: {self._in_this_process} commands ran inside a task's own process (InvocationMode.DBT_RUNNER) "
-                "and were not recorded: use InvocationMode.SUBPROCESS in a run that is recorded"
-            )
 
     def _recorded(self, args: Any, options: dict[str, Any]) -> Any:
         is_words = isinstance(args, Sequence) and not isinstance(args, (str, bytes)) and args
@@ -145,14 +120,14 @@ class RecordedTests:
         return Path(program).name in _PROGRAMS and not Path(program).is_relative_to(self._scripts)
 
     def _script_for(self, program: str) -> str:
+        if self._is_new and (self._current / INDEX).is_file():
+            # Of an earlier run, and kept where this one starts no dbt: a test may be skipped.
+            shutil.rmtree(self._current)
+        self._is_new = False
         place = self._scripts / f"{abs(hash((program, self._current))):x}" / "bin" / Path(program).name
         if not place.exists():
-            write_recording_dbt(program, self._current, place, replacing=self._replacing())
+            write_recording_dbt(program, self._current, place)
         return str(place)
-
-    def _replacing(self) -> Path:
-        """The file that says that the next command of the current test replaces its recording."""
-        return self._scripts / self._current.name
 
     def _put_in_front_of_operators(self, module: ModuleType) -> None:
         for found in list(vars(module).values()):
@@ -166,7 +141,7 @@ class RecordedTests:
         @functools.wraps(method)
         def recorded(operator: Any, *args: Any, **options: Any) -> Any:
             if name == "run_dbt_runner":
-                self._in_this_process += 1
+                warnings.warn(pytest.PytestWarning(_IN_THE_TASK), stacklevel=2)
                 return method(operator, *args, **options)
             words = options["command"] if "command" in options else args[0]
             if words and self._is_dbt(str(words[0])):

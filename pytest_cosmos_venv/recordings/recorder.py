@@ -16,9 +16,7 @@ from pathlib import Path
 from pytest_cosmos_venv.recordings.command_files import Surroundings, keep_command
 from pytest_cosmos_venv.recordings.observed_process import end_like, run_observed
 
-_USAGE = "usage: python -m pytest_cosmos_venv.recordings FOLDER [--replacing FILE] -- DBT [ARGUMENT ...]"
-REPLACING = "--replacing"
-"""The option with the file that says that the next command replaces what an earlier run recorded."""
+_USAGE = "usage: python -m pytest_cosmos_venv.recordings FOLDER -- DBT [ARGUMENT ...]"
 _NOT_FOUND = 127
 _CODE = "import sys; sys.path.insert(0, {root!r}); from pytest_cosmos_venv.recordings.recorder import main; main()"
 
@@ -26,15 +24,10 @@ _CODE = "import sys; sys.path.insert(0, {root!r}); from pytest_cosmos_venv.recor
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a dbt, keep its command in a recording, and end as it ended.
 
-    :param arguments: the folder of the recording, ``--replacing`` with a file where one is wanted, ``--``, and the
-        command line of dbt; None: those of this process.
+    :param arguments: the folder of the recording, ``--``, and the command line of dbt; None: those of this process.
     :raises SystemExit: the arguments are no such line, or dbt cannot be started.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    replacing = None
-    if words[1:2] == [REPLACING] and len(words) > 3:
-        replacing = Path(words[2])
-        del words[1:3]
     if len(words) < 3 or words[1] != "--":
         raise SystemExit(_USAGE)
     folder, command = Path(words[0]), words[2:]
@@ -47,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print(f"{command[0]}: {error.strerror}", file=sys.stderr)
             raise SystemExit(_NOT_FOUND) from None
         try:
-            keep_command(folder, surroundings, end, replacing=replacing)
+            keep_command(folder, surroundings, end)
         except OSError as error:
             # dbt has run: its caller is to learn how that ended, not how the recording did.
             print(f"cosmos: {folder}: this command was not recorded: {error}", file=sys.stderr)
@@ -56,18 +49,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     end_like(end.exit_code)
 
 
-def write_recording_dbt(dbt: Path | str, recording: Path, place: Path, *, replacing: Path | None = None) -> Path:
+def write_recording_dbt(dbt: Path | str, recording: Path, place: Path) -> Path:
     """Write a script that records each of its calls, and return its path.
 
     :param dbt: the executable of the real dbt: an absolute path, or a name that is looked for when it is called.
     :param recording: the folder of the recording, which may be missing.
     :param place: the path of the script, whose folder may be missing; a file there is replaced.
-    :param replacing: where this file exists when a command is kept, the command replaces all earlier ones, and the
-        file is removed.
     """
     root = str(Path(__file__).resolve().parents[2])
-    options = [] if replacing is None else [REPLACING, str(replacing.absolute())]
-    words = [sys.executable, "-I", "-c", _CODE.format(root=root), str(recording.absolute()), *options, "--", str(dbt)]
+    words = [sys.executable, "-I", "-c", _CODE.format(root=root), str(recording.absolute()), "--", str(dbt)]
     place.parent.mkdir(parents=True, exist_ok=True)
     draft = place.with_name(f".{place.name}-draft")
     draft.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n', encoding="utf-8")

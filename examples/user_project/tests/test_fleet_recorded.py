@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pytest_cosmos_venv import NodeOutcome
+
 NIGHT = "tests-test_fleet_duckdb.py-test_a_ship_is_late_when_it_comes_after_its_plan-dbt-1.10"
 RECORDING = Path(__file__).parent / "recordings" / NIGHT
 
@@ -22,7 +24,8 @@ def test_each_task_does_what_its_node_did_in_the_recorded_run(make_fleet, cosmos
 
 
 def test_a_view_that_fails_stops_its_readers_and_says_why(make_fleet, cosmos_run_dag, cosmos_wheelhouse):
-    cosmos_wheelhouse.replay(RECORDING).fail("arrivals", message="relation is gone")
+    cosmos_wheelhouse.replay(RECORDING)
+    cosmos_wheelhouse.script(nodes={"arrivals": NodeOutcome(status="error", message="relation is gone")})
 
     outcome = cosmos_run_dag(make_fleet())
 

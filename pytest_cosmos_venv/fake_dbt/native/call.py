@@ -49,9 +49,13 @@ class NativeCall:
     :param invocation: the command line.
     :param script: the rule of the test for this call.
     :param installed: ``core`` and names of adapters -> their versions.
+    :param project: the recorded project; None: that of the folder.
     """
 
-    def __init__(self, invocation: Invocation, script: Script, installed: dict[str, str]) -> None:
+    def __init__(
+        self, invocation: Invocation, script: Script, installed: dict[str, str], project: Project | None = None
+    ) -> None:
+        self._recorded = project
         self._invocation = invocation
         self._script = script
         self._version = shown_version(installed["core"])
@@ -173,7 +177,7 @@ class NativeCall:
         return self._finish()
 
     def _read_nodes(self) -> Project:
-        return Project(self._folder, self._script.nodes, self._invocation)
+        return self._recorded or Project(self._folder, self._script.nodes, self._invocation)
 
     def _do_without_running(self, nodes: list[Node]) -> None:
         if self._command in ("ls", "list"):

@@ -5,9 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from ..command_line import Invocation
-from ..main import RunnableCall, answer, installed_versions
-from ..script import Script
+from ..main import answer, installed_versions
 from .call import NativeCall
 from .command_line import NativeInvocation
 
@@ -17,13 +15,4 @@ def cli() -> None:
     site_packages = next(Path(sys.prefix).glob("lib/python*/site-packages"))
     # What the real program has there, in place of a script of Python's.
     sys.argv[0] = str(Path(sys.prefix, "bin", "dbt"))
-    answer(installed_versions(site_packages), NativeInvocation, _call)
-
-
-def _call(invocation: Invocation, script: Script, installed: dict[str, str]) -> RunnableCall:
-    if script.recording is None:
-        return NativeCall(invocation, script, installed)
-    # Only a test that replays has to read it.
-    from ..recorded.native_call import RecordedNativeCall
-
-    return RecordedNativeCall(invocation, script, installed)
+    answer(installed_versions(site_packages), NativeInvocation, NativeCall)

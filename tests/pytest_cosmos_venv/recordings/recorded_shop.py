@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pytest_cosmos_venv.fake_dbt.recorded.layout import digest
-
 NODES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "seed.shop.piers": ("success", ()),
     "model.shop.orders": ("success", ("seed.shop.piers",)),
@@ -87,7 +85,6 @@ def write_recording(folder: Path, *extra: tuple[Sequence[str], int, str]) -> Pat
     files = {
         "stdout.txt": "Running\n<project>/models is read\nDone. no end",
         "stderr.txt": "trouble\n",
-        "times.json": "[[1, 0.01], [2, 0.02], [1, 0.03]]",
         "events.jsonl": "".join(json.dumps(each) + "\n" for each in events()),
         "artifacts/run_results.json": results,
         "artifacts/manifest.json": json.dumps(manifest()),
@@ -99,7 +96,6 @@ def write_recording(folder: Path, *extra: tuple[Sequence[str], int, str]) -> Pat
         "seconds": 0.04,
         "log_format": "text",
         "dbt_version": "1.11.2",
-        "results": digest(results),
     }
     commands = [entry]
     for number, (arguments, exit_code, stdout) in enumerate(extra, start=2):

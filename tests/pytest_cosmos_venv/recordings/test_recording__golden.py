@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 from collections import Counter
 from collections.abc import Iterable
@@ -138,36 +139,13 @@ def test_a_replay_equals_the_recording(
     done = call(replay.dbt, *command, cwd=project)
 
     assert done.returncode == recorded.exit_code
-    places = {"<project>": project, "<logs>": project / "logs", "<environment>": replay.venv.path}
+    places = {"<project>": project, "<logs>": project / "logs", "<environment>": replay.path}
     said = [recorded.stdout, recorded.stderr]
     for word, place in places.items():
         said = [text.replace(word, str(place)) for text in said]
     assert [done.stdout, done.stderr] == said
     assert statuses(results_of(project)) == recorded.nodes
     assert keys(results_of(project)) == keys(recorded.artifact("run_results.json"))
-
-
-@pytest.mark.parametrize("release", RELEASES)
-def test_an_edit_ends_nodes_as_the_real_one_ended_them(release: str) -> None:
-    recording = read_recording(DATA / release)
-    message = next(row["message"] for row in rows_of(golden(release, BAD)) if "broken" in row["unique_id"])
-    sound = recording.end("broken", "success").end("below", "success")
-
-    edited = sound.fail("broken", message)
-
-    assert edited.nodes == recording.nodes
-    told = ("status", "message", "failures", "adapter_response", "batch_results")
-    for before, after in zip(recording.commands, edited.commands, strict=True):
-        expected, found = rows_of(before), rows_of(after)
-        assert [set(row) for row in found] == [set(row) for row in expected]
-        assert [{key: row.get(key) for key in told} for row in found] == [
-            {key: row.get(key) for key in told} for row in expected
-        ]
-
-
-def rows_of(command: RecordedCommand) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = (command.artifact("run_results.json") or {"results": []})["results"]
-    return rows
 
 
 @pytest.mark.parametrize("release", RELEASES)
@@ -207,7 +185,7 @@ def test_the_fake_dbt_scripted_alike_has_the_same_events(
 
 def without(release: str, commands: tuple[tuple[str, ...], ...], folder: Path) -> Path:
     """Write a recording in which these commands were not made."""
-    recording = read_recording(DATA / release).save(folder / "recording")
+    recording = shutil.copytree(DATA / release, folder / "recording")
     index = json.loads((recording / "recording.json").read_text(encoding="utf-8"))
     index["commands"] = [each for each in index["commands"] if tuple(each["arguments"]) not in commands]
     (recording / "recording.json").write_text(json.dumps(index), encoding="utf-8")

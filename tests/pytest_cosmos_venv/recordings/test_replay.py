@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pytest_cosmos_venv import FakeVenv, ReplayVenv, ToolkitMisuse, Wheelhouse
+from pytest_cosmos_venv import FakeVenv, NodeOutcome, ToolkitMisuse, Wheelhouse
 from pytest_cosmos_venv.fixtures.recordings import MakeReplay
 from tests.pytest_cosmos_venv.recordings.recorded_shop import NODES, row, write_recording
 
@@ -28,7 +28,7 @@ def project(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def replay(cosmos_replay: MakeReplay, tmp_path: Path) -> ReplayVenv:
+def replay(cosmos_replay: MakeReplay, tmp_path: Path) -> FakeVenv:
     return cosmos_replay(write_recording(tmp_path / "recording"))
 
 
@@ -48,7 +48,7 @@ def lines_of(stdout: str) -> list[str]:
     return [re.sub(r"^\d\d:\d\d:\d\d  ?", "", line) for line in stdout.splitlines()]
 
 
-def test_a_recorded_command_is_repeated_word_for_word(replay: ReplayVenv, project: Path) -> None:
+def test_a_recorded_command_is_repeated_word_for_word(replay: FakeVenv, project: Path) -> None:
     done = call(replay.dbt, "build", cwd=project)
 
     assert done.stdout == f"Running\n{project}/models is read\nDone. no end"
@@ -63,7 +63,7 @@ def test_a_recorded_command_is_repeated_word_for_word(replay: ReplayVenv, projec
     assert seen.nodes == {name: status for name, (status, _) in NODES.items()}
 
 
-def test_the_place_of_project_target_and_profiles_makes_no_other_command(replay: ReplayVenv, project: Path) -> None:
+def test_the_place_of_project_target_and_profiles_makes_no_other_command(replay: FakeVenv, project: Path) -> None:
     words = ("--project-dir", str(project), "--target-path", "out", "--threads", "4", "--profile", "shop")
 
     done = call(replay.dbt, "build", *words, cwd=project.parent)
@@ -72,14 +72,12 @@ def test_the_place_of_project_target_and_profiles_makes_no_other_command(replay:
     assert (project / "out" / "run_results.json").exists()
 
 
-def test_a_call_for_one_node_gets_what_that_node_did(replay: ReplayVenv, project: Path) -> None:
+def test_a_call_for_one_node_gets_what_that_node_did(replay: FakeVenv, project: Path) -> None:
     done = call(replay.dbt, "run", "--select", "orders", cwd=project)
 
     lines = lines_of(done.stdout)
-    assert "1 of 1 START recorded model.shop.orders" in lines
-    assert "1 of 1 DONE recorded model.shop.orders" in lines
+    assert [line for line in lines if line.startswith("1 of 1 START sql view model port.orders ")]
     assert lines[-1] == "Done. PASS=1 WARN=0 ERROR=0 SKIP=0 NO-OP=0 TOTAL=1"
-    assert "Found much" in lines
     assert done.returncode == 0
     expected = row("model.shop.orders", "success") | {"compiled_code": f"select '{project}'"}
     assert results_of(project) == {"model.shop.orders": expected}
@@ -104,7 +102,7 @@ def test_a_call_for_one_node_gets_what_that_node_did(replay: ReplayVenv, project
     ],
 )
 def test_a_selection_gets_its_nodes(
-    words: tuple[str, ...], expected: dict[str, str], replay: ReplayVenv, project: Path
+    words: tuple[str, ...], expected: dict[str, str], replay: FakeVenv, project: Path
 ) -> None:
     done = call(replay.dbt, *words, cwd=project)
 
@@ -112,7 +110,7 @@ def test_a_selection_gets_its_nodes(
     assert done.returncode == int("error" in expected.values())
 
 
-def test_commands_without_nodes_are_answered_though_none_is_recorded(replay: ReplayVenv, project: Path) -> None:
+def test_commands_without_nodes_are_answered_though_none_is_recorded(replay: FakeVenv, project: Path) -> None:
     assert "installed: 1.11.2" in call(replay.dbt, "--version", cwd=project).stdout
     assert call(replay.dbt, "deps", cwd=project).returncode == 0
 
@@ -160,30 +158,61 @@ def test_a_dbt_that_died_of_a_signal_dies_of_it_again(cosmos_replay: MakeReplay,
     assert (done.returncode, done.stdout) == (-signal.SIGKILL, "begun\n")
 
 
-def test_a_script_that_comes_later_counts_before_the_recording(replay: ReplayVenv, project: Path) -> None:
-    replay.venv.script("build", exit_code=2)
+def test_a_script_that_comes_later_counts_before_the_recording(replay: FakeVenv, project: Path) -> None:
+    replay.script("build", exit_code=2)
 
     assert call(replay.dbt, "build", cwd=project).returncode == 2
     assert call(replay.dbt, "seed", cwd=project).returncode == 0
 
 
-def test_lines_come_at_their_recorded_times_where_a_speed_is_given(
-    cosmos_replay: MakeReplay, project: Path, tmp_path: Path
+@pytest.mark.parametrize(
+    ("nodes", "ended"),
+    [
+        pytest.param(
+            {"orders": NodeOutcome(status="error", message="relation is gone")},
+            (1, "Done. PASS=1 WARN=0 ERROR=2 SKIP=3 NO-OP=0 TOTAL=6"),
+            id="a-failure-and-its-readers",
+        ),
+        pytest.param(
+            {"unique_orders_id": "fail"}, (1, "Done. PASS=2 WARN=0 ERROR=2 SKIP=2 NO-OP=0 TOTAL=6"), id="a-test-fails"
+        ),
+        pytest.param(
+            {"unique_orders_id": "warn"}, (1, "Done. PASS=3 WARN=1 ERROR=1 SKIP=1 NO-OP=0 TOTAL=6"), id="a-warning"
+        ),
+        pytest.param({"totals": "skipped"}, (1, "Done. PASS=3 WARN=0 ERROR=1 SKIP=2 NO-OP=0 TOTAL=6"), id="a-skip"),
+        pytest.param({"broken": "success"}, (0, "Done. PASS=6 WARN=0 ERROR=0 SKIP=0 NO-OP=0 TOTAL=6"), id="mended"),
+    ],
+)
+def test_a_script_lets_nodes_of_a_recording_end_otherwise(
+    nodes: dict[str, NodeOutcome | str], ended: tuple[int, str], replay: FakeVenv, project: Path
 ) -> None:
-    replay = cosmos_replay(write_recording(tmp_path / "recording"), speed=0.1)
+    replay.script(nodes=nodes)
 
-    call(replay.dbt, "build", cwd=project)
+    done = call(replay.dbt, "build", cwd=project)
 
-    (seen,) = replay.calls
-    assert seen.ended_at is not None
-    assert seen.ended_at - seen.started_at >= 0.4
+    assert (done.returncode, lines_of(done.stdout)[-1]) == ended
+    assert call(replay.dbt, "seed", cwd=project).returncode == 0
+
+
+def test_a_script_for_a_node_that_was_not_recorded_fails_its_test(
+    cosmos_fake_venv: FakeVenv, project: Path, tmp_path: Path
+) -> None:
+    cosmos_fake_venv.replay(write_recording(tmp_path / "recording"))
+    cosmos_fake_venv.script("build", nodes={"ordres": "error"})
+
+    assert call(cosmos_fake_venv.dbt, "build", cwd=project).returncode == 2
+    with pytest.raises(ToolkitMisuse, match="the project 'shop' has no node of this name"):
+        cosmos_fake_venv.close()
+    cosmos_fake_venv.forget()
+    for file in (cosmos_fake_venv.folder / "forgotten").iterdir():
+        file.unlink()
 
 
 def test_the_dbt_that_a_wheelhouse_installs_replays_too(
     cosmos_wheelhouse: Wheelhouse, cosmos_fake_venv: FakeVenv, project: Path, tmp_path: Path
 ) -> None:
-    replay = cosmos_wheelhouse.replay(write_recording(tmp_path / "recording"))
-    replay.end("totals", "error", "out of memory")
+    cosmos_wheelhouse.replay(write_recording(tmp_path / "recording"))
+    cosmos_wheelhouse.script(nodes={"totals": NodeOutcome(status="error", message="out of memory")})
 
     # Any fake that the variable leads to its record does as the script says there.
     venv = tmp_path / "venv"
