@@ -34,25 +34,24 @@ def _new_folder(folder: Path) -> Path:
 
 
 def schedules(bench: Bench) -> list[Row]:
-    """Kept and new processes, with and without a kill: the quickest of the rounds."""
+    """Without and with a kill: the quickest of the rounds."""
     rows = []
-    for reuse in (False, True):
-        for kills in (0, 1):
-            runs: list[Exploration] = []
+    for kills in (0, 1):
+        runs: list[Exploration] = []
 
-            def explored(kills: int = kills, reuse: bool = reuse, runs: list[Exploration] = runs) -> None:
-                plan, most = Plan(contenders=(publish, publish), reuse=reuse), Cost(preemptions=3, kills=kills)
-                new_folder = partial(_new_folder, bench.folder)
-                runs.append(explore(plan, most, new_folder, at_most=20_000, seconds=600, is_reduced=True))
+        def explored(kills: int = kills, runs: list[Exploration] = runs) -> None:
+            plan, most = Plan(contenders=(publish, publish)), Cost(preemptions=3, kills=kills)
+            new_folder = partial(_new_folder, bench.folder)
+            runs.append(explore(plan, most, new_folder, at_most=20_000, seconds=600, is_reduced=True))
 
-            cpu = min(cpu_seconds(explored) for _ in range(bench.rounds))
-            best = min(runs, key=lambda run: run.seconds)
-            what = f"{'kept' if reuse else 'new'} processes, {kills} {'kill' if kills == 1 else 'kills'}"
-            figures = (
-                f"{best.schedules / best.seconds:.0f} schedules a second: {best.schedules:,}, which are "
-                f"{best.orders:,} orders, in {best.seconds:.2f} s"
-            )
-            rows.append(Row(what, figures, 1000 * cpu / best.schedules, unit="ms of CPU for each"))
+        cpu = min(cpu_seconds(explored) for _ in range(bench.rounds))
+        best = min(runs, key=lambda run: run.seconds)
+        figures = (
+            f"{best.schedules / best.seconds:.0f} schedules a second: {best.schedules:,}, which are "
+            f"{best.orders:,} orders, in {best.seconds:.2f} s"
+        )
+        what = f"{kills} {'kill' if kills == 1 else 'kills'}"
+        rows.append(Row(what, figures, 1000 * cpu / best.schedules, unit="ms of CPU for each"))
     return rows
 
 

@@ -50,7 +50,6 @@ class RaceOptions(TypedDict, total=False):
 
     :param contenders: number of contenders; None: 2, or one for each function.
     :param prepare: modules to import once, before the contenders fork; none: the file that the function stands in.
-    :param fresh: whether to start an interpreter for each contender instead of forking.
     :param kill_at: kill the first contender that comes to this point: a point; or ``creating``, ``locked``,
         ``waiting``, ``installing``, ``running``; or what contenders say by ``contender.point(name)``.
     :param stop_at: stop that contender there, with all that it started, until all others have ended.
@@ -66,7 +65,6 @@ class RaceOptions(TypedDict, total=False):
 
     contenders: int | None
     prepare: Sequence[str]
-    fresh: bool
     kill_at: str | Point | None
     stop_at: str | Point | None
     virtualenv_dir: Path | str | None
@@ -188,7 +186,6 @@ class CosmosRace:
         errors: int = 0,
         at_most: int = 20_000,
         seconds: float = 60.0,
-        reuse: bool = False,
         reduction: bool = True,
         **options: Unpack[ExploreOptions],
     ) -> Exploration:
@@ -202,9 +199,6 @@ class CosmosRace:
         :param errors: steps that fail, with ENOSPC, EIO or EINTR, at most, in one schedule.
         :param at_most: number of schedules after which it stops, and warns of it.
         :param seconds: time after which it stops, and warns of it.
-        :param reuse: whether processes of contenders serve further schedules, which is faster: for functions that
-            keep nothing in memory, neither after they end nor while they run, since a kill skips what a ``finally``
-            would put back. What fails is shown as it went in new processes.
         :param reduction: whether to leave out schedules that come to the same as others.
         :param **options: see ``ExploreOptions``.
         :returns: what was seen.
@@ -217,7 +211,7 @@ class CosmosRace:
             require_count(value, name, least=0)
         require_count(at_most, "at_most")
         require_seconds(seconds, "seconds", is_positive=True)
-        plan = _exploration(function, arguments, options, reuse=reuse)
+        plan = _exploration(function, arguments, options)
         most = Cost(preemptions, kills, errors)
         return explore(plan, most, self._new_folder, at_most=at_most, seconds=seconds, is_reduced=reduction)
 
@@ -238,7 +232,7 @@ class CosmosRace:
         :raises ToolkitMisuse: the seed is none.
         """
         __tracebackhide__ = True
-        return replay(seed, _exploration(function, arguments, options, reuse=False), self._new_folder)
+        return replay(seed, _exploration(function, arguments, options), self._new_folder)
 
     def _close(self) -> None:
         """End what was started and not left: a race whose ``with`` was forgotten."""
@@ -274,21 +268,16 @@ class CosmosRace:
         options: RaceOptions,
         services: tuple[str, ...],
     ) -> RaceOrder:
-        order = RaceOrder(
+        return RaceOrder(
             meeting=Meeting(folder=self._new_folder(), count=len(functions)),
-            sys_path=tuple(sys.path),
             directory=str(Path.cwd()),
             variables={**self._prepared().variables(), RUNTIME_VARIABLE: str(self._folder_for_sockets())},
-            fresh=options.get("fresh", False),
             modules=tuple(dict.fromkeys(map(module_of, functions))),
             work=pickled_work(functions, arguments),
             acts=plan.acts,
             services=services,
             plain=options.get("plain", False),
         )
-        if order.fresh:
-            order.save()
-        return order
 
 
 def _imports_of(order: RaceOrder, prepare: Sequence[str]) -> tuple[ModuleAt, ...]:
@@ -297,13 +286,11 @@ def _imports_of(order: RaceOrder, prepare: Sequence[str]) -> tuple[ModuleAt, ...
     Test files that name the same modules share one process, and their contenders import the modules of the functions.
     Each process with an Airflow that is not started saves eight seconds of CPU.
     """
-    if order.fresh:
-        return ()
     return tuple(ModuleAt(name=name, file=None) for name in dict.fromkeys(prepare)) or order.modules
 
 
 def _exploration(
-    given: Function | Sequence[Function], arguments: tuple[Any, ...], options: ExploreOptions, *, reuse: bool
+    given: Function | Sequence[Function], arguments: tuple[Any, ...], options: ExploreOptions
 ) -> ExplorationPlan:
     _refuse_unknown("cosmos_race.explore", options, ExploreOptions)
     if sys.platform != "linux":
@@ -322,7 +309,6 @@ def _exploration(
         check=options.get("check"),
         may_raise=may_raise if isinstance(may_raise, tuple) else (may_raise,),
         most_steps=options.get("most_steps", 2_000),
-        reuse=reuse,
     )
 
 

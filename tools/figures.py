@@ -129,10 +129,8 @@ MEASURED: Mapping[str, Measured] = {
         result="loading", what="second parse of 1,000 models with dbt ls, before the DAG is built", behind="later"
     ),
     "an-idle-server": Measured(result="warm", what="memory of an idle server", behind=""),
-    "explored-in-kept-processes": Measured(result="explore", what="kept processes, 0 kills", behind=""),
-    "explored-in-kept-processes-with-a-kill": Measured(result="explore", what="kept processes, 1 kill", behind=""),
-    "explored-in-new-processes": Measured(result="explore", what="new processes, 0 kills", behind=""),
-    "explored-in-new-processes-with-a-kill": Measured(result="explore", what="new processes, 1 kill", behind=""),
+    "explored": Measured(result="explore", what="0 kills", behind=""),
+    "explored-with-a-kill": Measured(result="explore", what="1 kill", behind=""),
     "selecting": Measured(result="loading", what="select `@x`", behind=""),
     "warm-over-bare": Measured(result="warm", what="small project, dbt run of one model, warm"),
     "warm-over-bare-of-1000": Measured(result="warm", what=f"{_LARGE}, warm"),

@@ -24,10 +24,7 @@ from pytest_cosmos_venv.explore.workers import Worker, WorkerFailed, whoever_is_
 
 _MOST_WORKERS = 2
 _LOOKS_FOR_SHORTER = 100  # schedules that are run after the first that has failed
-_KEPT_IN_MEMORY = (
-    "With reuse=True, what a function keeps in memory also reaches later schedules, even if a `finally` would "
-    "remove it: a kill skips that. Try reuse=False."
-)
+_DID_NOT_FAIL_AGAIN = "The same schedule did not fail when it was run once more."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +83,7 @@ class FailingSchedule(AssertionError):
         drawn = f"\n\n{picture}\n(a second stands for a step)" if len(run.timeline) and picture not in failure else ""
         left = f"\n({run.divergence}: the schedule could not be followed from there.)" if run.divergence else ""
         seen = "" if exploration is None else f" ({exploration})"
-        ends = "\n".join(f"{outcome.name} {outcome}" for outcome in run.outcomes)
+        ends = "\n".join(f"{outcome.actor} {outcome.in_words}" for outcome in run.outcomes)
         super().__init__(
             f"{failure}\n\nThe shortest schedule that was found{seen}:\n{run.table()}\n\n{ends}{drawn}{left}\n\n"
             f"Again: cosmos_race.replay({seed!r}, …)"
@@ -200,7 +197,7 @@ class _Search:
                 # The same texts again and again: each is kept once.
                 texts = [sys.intern(step.text) for step in trace.steps]
                 if other := trace.divergence or _difference(told, texts[: max(len(choices) - 1, 0)]):
-                    raise ToolkitMisuse(_not_repeatable(other, reuse=self._plan.reuse))
+                    raise ToolkitMisuse(_not_repeatable(other))
                 cost = self._take(trace, choices, texts)
                 if trace.failure:
                     # The last of it so that the same one is shown each time, whichever worker was the first to be done.
@@ -265,7 +262,7 @@ class _Search:
         worker.start(choices, choices, with_run=True)
         again = _trace_of(worker)
         run: Schedule = pickle.loads(again.run)  # noqa: S301 - our own process has pickled it
-        failure = again.failure or f"{trace.failure}\n({_did_not_fail_again(reuse=self._plan.reuse)})"
+        failure = again.failure or f"{trace.failure}\n({_DID_NOT_FAIL_AGAIN})"
         return FailingSchedule(failure, seed_of(choices, again.steps), run, self.seen())
 
 
@@ -291,17 +288,11 @@ def _difference(told: Sequence[str], texts: Sequence[str]) -> str:
     return next((f"step {at} was {old} before, and {new} now" for at, (old, new) in pairs if old != new), "")
 
 
-def _did_not_fail_again(*, reuse: bool) -> str:
-    kept = f" It ran in new processes then. {_KEPT_IN_MEMORY}" if reuse else ""
-    return f"The same schedule did not fail when it was run once more.{kept}"
-
-
-def _not_repeatable(other: str, *, reuse: bool) -> str:
-    kept = f" {_KEPT_IN_MEMORY}" if reuse else ""
+def _not_repeatable(other: str) -> str:
     return (
         f"The contenders do not do the same in each run of one schedule ({other}), so that it cannot be explored. "
         "Something that is not seen decides what they do: the time of datetime.now(), a thread, the order of a set, a "
-        f"file outside of the folder.{kept}"
+        f"file outside of the folder."
     )
 
 

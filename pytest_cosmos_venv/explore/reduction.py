@@ -36,7 +36,6 @@ ERRORS = {
     "listdir": ("EIO",),
     "scandir": ("EIO",),
     "flock": ("EINTR",),
-    "lockf": ("EINTR",),
     "fcntl": ("EINTR",),
 }
 """The errors with which a step can fail. Python repeats by itself all others that a signal interrupts (PEP 475)."""

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_cosmos_venv.explore.contender import BEGIN, END, POINT, ExploredOutcome
+from pytest_cosmos_venv.explore.contender import BEGIN, END, POINT
 from pytest_cosmos_venv.explore.steps import GO, KILL, ExploredStep
 from pytest_cosmos_venv.races.meeting import contender_name
+from pytest_cosmos_venv.races.result import Outcome
 from pytest_cosmos_venv.races.spans import Span
 from pytest_cosmos_venv.races.timeline import Timeline
 
@@ -31,7 +32,7 @@ class Schedule:
     :param divergence: where a schedule that was to be repeated could not be followed; empty: nowhere.
     """
 
-    outcomes: tuple[ExploredOutcome, ...]
+    outcomes: tuple[Outcome, ...]
     steps: tuple[ExploredStep, ...]
     folder: Path
     divergence: str = ""
@@ -44,7 +45,7 @@ class Schedule:
     @property
     def killed(self) -> tuple[str, ...]:
         """The names of the contenders that were killed."""
-        return tuple(outcome.name for outcome in self.outcomes if outcome.how == "killed")
+        return tuple(outcome.actor for outcome in self.outcomes if outcome.signal is not None)
 
     @property
     def timeline(self) -> Timeline:

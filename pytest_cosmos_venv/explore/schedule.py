@@ -14,7 +14,7 @@ import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -23,10 +23,6 @@ from typing import Any, NamedTuple
 from pytest_cosmos_venv.explore.contender import (
     BEGIN,
     END,
-    NEVER_ENDS,
-    RAISED,
-    RETURNED,
-    ExploredOutcome,
     compete,
     tell_where_on_signal,
 )
@@ -35,7 +31,6 @@ from pytest_cosmos_venv.explore.stepping import (
     AT,
     BLOCKED,
     ENDS,
-    OF_PROCESSES,
     SLEEPS,
     GivenUp,
     has_child,
@@ -57,6 +52,7 @@ from pytest_cosmos_venv.explore.virtual_clock import times_ahead
 from pytest_cosmos_venv.processes.descendants import end_descendants
 from pytest_cosmos_venv.races.contender import Contender
 from pytest_cosmos_venv.races.meeting import contender_name
+from pytest_cosmos_venv.races.result import Outcome
 
 Work = Callable[[Contender], object]
 Choice = tuple[int, str]
@@ -65,8 +61,6 @@ READY, ASLEEP, DUE, WAITING, OVER = "a", "s", "d", "b", "e"
 """How a contender stands before a step, as a letter: it can go on; it sleeps; it sleeps, and its time comes first of
 those that all sleep; it waits for a lock; it has ended.
 """
-LONGEST_WAY_OUT = 1.0
-"""Seconds of real time in which a killed contender is to leave its function; then its process is ended."""
 _LONGEST_STEP = 30.0  # seconds of real time from one step to the next
 _NO_LIMIT = 1_000_000_000
 _DIGITS_OF_A_SECOND = 10  # since the epoch; three more are milliseconds
@@ -84,7 +78,6 @@ class Plan:
     :param check: judges each schedule by raising an error; None: nothing does.
     :param may_raise: exceptions with which a contender may end.
     :param most_steps: the number of steps of one contender after which it counts as one that never ends.
-    :param reuse: whether a contender's process serves further schedules.
     """
 
     contenders: tuple[Work, ...]
@@ -93,7 +86,6 @@ class Plan:
     check: Callable[[Schedule], object] | None = None
     may_raise: tuple[type[BaseException], ...] = ()
     most_steps: int = 2_000
-    reuse: bool = False
 
     @property
     def works(self) -> tuple[Work, ...]:
@@ -128,14 +120,10 @@ class _Process:
     name: str = ""
     text: str = ""
     until: Any = ""
-    outcome: ExploredOutcome | None = None
+    outcome: Outcome | None = None
     locks: list[str] = field(default_factory=list)
     spans: set[str] = field(default_factory=set)
     had_error: bool = False
-
-    def again(self) -> _Process:
-        """The same process, as it begins another schedule."""
-        return _Process(self.pid, self.channel)
 
     def kill(self) -> None:
         """End the process; what leads to it stays open."""
@@ -166,12 +154,11 @@ class Bench:
         self._count = len(plan.works)
         # The same name for each schedule, on which names that are made of it could depend.
         self._root = folder / "explored"
-        self._idle: dict[int, _Process] = {}
         # They live as long as this process.
         self._output, self._where = _file_in(folder), _file_in(folder)
         for descriptor in (1, 2):
             os.dup2(self._output.fileno(), descriptor)
-        # Line by line: a killed contender loses none, and a kept process keeps none for another schedule.
+        # Line by line: a killed contender loses none.
         sys.stdout = sys.stderr = open(1, "w", 1, closefd=False, encoding="utf-8", errors="replace")  # noqa: SIM115
         tell_where_on_signal(self._where)
 
@@ -185,11 +172,7 @@ class Bench:
         os.ftruncate(self._output.fileno(), 0)
         os.lseek(self._output.fileno(), 0, os.SEEK_SET)
         self._root.mkdir()
-        plan = self._plan
-        if with_run:  # what is shown has gone on in new processes, which are really killed
-            self.end_idle()
-            plan = replace(plan, reuse=False)
-        running = _Running(plan, os.path.realpath(self._root), self._where, self._idle, self._own)
+        running = _Running(self._plan, os.path.realpath(self._root), self._where, self._own)
         try:
             running.go(choices, names)
         finally:
@@ -205,20 +188,12 @@ class Bench:
 
     def close(self) -> None:
         """End all processes that this one has started."""
-        self.end_idle()
         end_others()
-
-    def end_idle(self) -> None:
-        """End the processes of contenders that are kept for further schedules."""
-        for process in self._idle.values():
-            process.kill()
-            process.close()
-        self._idle.clear()
 
     def _judge(self, run: Schedule) -> str:
         for outcome in run.outcomes:
-            if outcome.how in {NEVER_ENDS, "died"} or outcome.traceback:
-                return f"{outcome.name} {outcome}\n{outcome.traceback}".strip()
+            if outcome.end or outcome.traceback:
+                return f"{outcome.actor} {outcome.in_words}\n{outcome.traceback or ''}".strip()
         try:
             if self._plan.check is not None:
                 self._plan.check(run)
@@ -243,11 +218,10 @@ class _Running:
     :param plan: what is explored.
     :param root: the explored folder.
     :param where: the file to which contenders write where they are when they are asked.
-    :param idle: processes of contenders that have served other schedules, by index.
     :param own: a descriptor that contenders do not keep.
     """
 
-    def __init__(self, plan: Plan, root: str, where: Any, idle: dict[int, _Process], own: int) -> None:
+    def __init__(self, plan: Plan, root: str, where: Any, own: int) -> None:
         self.steps: list[ExploredStep] = []
         self.standing: list[str] = []
         self.failure = ""
@@ -255,7 +229,6 @@ class _Running:
         self._plan = plan
         self._root = root
         self._where = where
-        self._idle = idle
         self._own = own
         self._clock = 0.0
         self._last: int | None = None
@@ -275,15 +248,12 @@ class _Running:
 
     def _begin(self) -> list[_Process]:
         works = self._plan.works
-        made = {index: process.again() for index, process in self._idle.items()}
-        self._idle.clear()
+        made: list[_Process] = []
         for index, work in enumerate(works):
-            if index in made:
-                continue
             ours, theirs = Pipe()
             pid = os.fork()
             if pid == 0:
-                for other in made.values():
+                for other in made:
                     other.close()
                 ours.close()
                 os.close(self._own)
@@ -297,8 +267,8 @@ class _Running:
                     may_raise=self._plan.may_raise,
                 )
             theirs.close()
-            made[index] = _Process(pid, ours)
-        return [made[index] for index in range(len(works))]
+            made.append(_Process(pid, ours))
+        return made
 
     def go(self, choices: Sequence[Choice], names: Mapping[int, str]) -> None:
         """Run it to its end.
@@ -378,8 +348,6 @@ class _Running:
         if process.how == ENDS:
             self._finish(index, process, before)
             return 1
-        if process.name in OF_PROCESSES:
-            self._end_idle()
         self._tell(process, (count, action, self._clock))
         process.had_error = process.had_error or action != GO
         made = self._hear(process)
@@ -408,7 +376,7 @@ class _Running:
         for lock in [resource for resource, _ in step.footprint if resource.startswith("lock:") and step.name != KILL]:
             if step.name == "close" or step.text.endswith("LOCK_UN"):
                 process.locks = [held for held in process.locks if held != lock]
-            elif not step.outcome and step.name in {"flock", "lockf", "fcntl"}:
+            elif not step.outcome and step.name in {"flock", "fcntl"}:
                 process.locks.append(lock)
         if step.name in {BEGIN, END} and step.action == GO:
             (process.spans.add if step.name == BEGIN else process.spans.discard)(f"span:{step.text.partition(' ')[2]}")
@@ -433,46 +401,25 @@ class _Running:
         )
 
     def _die(self, index: int, process: _Process, before: str) -> None:
-        if self._plan.reuse:
-            self._keep(index, process, True if process.how == ENDS else (0, KILL, self._clock))
-        else:
-            process.kill()
-        process.outcome = ExploredOutcome(contender_name(index), "killed")
+        process.kill()
+        process.outcome = Outcome(actor=contender_name(index), pid=process.pid, signal=signal.SIGKILL)
         text = f"{KILLED_BEFORE}{process.text}"
         self._add(ExploredStep(index, KILL, KILL, text, "", self._death(index, process), self._clock), before)
 
-    def _keep(self, index: int, process: _Process, order: Any) -> None:
-        """Have a contender leave its function, and keep its process; end it where it cannot serve on.
-
-        A fork is what costs most of a schedule. Whoever asks for the process is told the truth: see ``_end_idle``.
-        """
-        try:
-            send(process.channel, order)
-            can_serve_on = process.channel.poll(LONGEST_WAY_OUT) and receive(process.channel)
-        except GivenUp:
-            can_serve_on = False
-        if can_serve_on:
-            self._idle[index] = process
-        else:
-            process.kill()
-
-    def _end_idle(self) -> None:
-        """End those processes that would be no more, had they served this schedule alone."""
-        for process in self._idle.values():
-            process.kill()
-        self._idle.clear()
-
     def _finish(self, index: int, process: _Process, before: str) -> None:
-        how, value, error, told = pickle.loads(process.until)  # noqa: S301 - our own process has pickled it
-        if self._plan.reuse and how != NEVER_ENDS:
-            self._keep(index, process, True)
-        else:
-            self._tell(process, False)
-            os.waitpid(process.pid, 0)
-        process.outcome = ExploredOutcome(
-            contender_name(index), how, value, error, "" if process.had_error and how == RAISED else told
+        value, error, told, end = pickle.loads(process.until)  # noqa: S301 - our own process has pickled it
+        self._tell(process, None)
+        os.waitpid(process.pid, 0)
+        process.outcome = Outcome(
+            actor=contender_name(index),
+            pid=process.pid,
+            value=value,
+            exception=error,
+            traceback=None if process.had_error else told,
+            exit_code=0 if error is None else 1,
+            end=end,
         )
-        text = {RETURNED: "returns", RAISED: f"raises {error}", NEVER_ENDS: "makes too many steps"}[how]
+        text = "makes too many steps" if end else "returns" if error is None else f"raises {error}"
         self._add(ExploredStep(index, GO, "end", text, "", self._death(index, process), self._clock), before)
 
     def _tell(self, process: _Process, order: Any) -> None:
@@ -489,7 +436,7 @@ class _Running:
         except GivenUp:
             os.waitpid(process.pid, 0)
             index = self._processes.index(process)
-            process.outcome = ExploredOutcome(contender_name(index), "died")
+            process.outcome = Outcome(actor=contender_name(index), pid=process.pid, end="died")
             self.failure = f"{contender_name(index)} has died after: {process.text}"
             return []
         return list(made)
@@ -509,23 +456,10 @@ class _Running:
         for index, process in enumerate(self._processes):
             if process.outcome is None:
                 process.kill()
-                process.outcome = ExploredOutcome(contender_name(index), f"waits: {process.text}")
-        if self._idle and self._has_orphans():
-            self._end_idle()  # end_others ends all children, the kept ones too
-        for index, process in enumerate(self._processes):
-            if index not in self._idle:
-                process.close()
-        if not self._idle:
-            end_others()
-
-    def _has_orphans(self) -> bool:
-        """Whether this process has children beside those that are kept: orphans of contenders."""
-        pid = os.getpid()
-        try:
-            children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii")
-        except FileNotFoundError:  # a kernel without CONFIG_PROC_CHILDREN
-            return True
-        return not {process.pid for process in self._idle.values()}.issuperset(map(int, children.split()))
+                process.outcome = Outcome(actor=contender_name(index), pid=process.pid, end=f"waits: {process.text}")
+        for process in self._processes:
+            process.close()
+        end_others()
 
     def result(self, root: Path) -> Schedule:
         """What came of it.
@@ -537,7 +471,7 @@ class _Running:
 
 
 def end_others() -> None:
-    """End what contenders have started and left behind, where no process of a contender is kept."""
+    """End what contenders have started and left behind."""
     if has_child():
         end_descendants()
 

@@ -9,29 +9,21 @@ from __future__ import annotations
 import errno
 import os
 import pickle
-import signal
-import sys
 import threading
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
-from pytest_cosmos_venv.explore.steps import GO, KILL, READ, ExploredStep, Footprint, Places
+from pytest_cosmos_venv.explore.steps import GO, READ, ExploredStep, Footprint, Places
 
 _Value = TypeVar("_Value")
 AT, SLEEPS, BLOCKED, ENDS = "at", "sleeps", "blocked", "ends"
 """How a contender has stopped: before a step; until a time; until a lock is released; before its end."""
 _getpid = os.getpid
-OF_PROCESSES = ("look", "kill")
-"""Steps that ask for another process: before them, those that have ended are no more."""
 
 
 class TooManySteps(BaseException):
     """A contender has made more steps than the exploration allows; no ``except Exception`` of its code gets it."""
-
-
-class Killed(BaseException):
-    """Leads out of the function of a contender that is killed while its process stays for further schedules."""
 
 
 class GivenUp(BaseException):
@@ -87,8 +79,6 @@ class Stepper:
         self._made: list[tuple[Any, ...]] = []
         self._count = 0
         self._is_at_work = False
-        self.is_over = False
-        """Whether it was killed or has ended, and its process stays: what it would still do is refused."""
 
     @property
     def is_here(self) -> bool:
@@ -103,37 +93,19 @@ class Stepper:
         :param how: ``at``, or why it cannot be made yet.
         :param until: the time on the virtual clock, or the resource of the lock, for which it waits.
         :raises OSError: the step is to fail.
-        :raises Killed: the contender is killed here, or was before.
         """
-        raise_if_over()  # whoever passes over it on the way out makes no step either
         self._count += 1
         if self._count > self._most_steps:
             raise TooManySteps
-        if self._left == 0 or how != AT or name in OF_PROCESSES:
+        if self._left == 0 or how != AT:
             self.report(how, name, text, until)
             self._left, self._action, self.clock = receive(self._channel)
-            if self._action == KILL:
-                self._die()
         self._left -= 1
         if self._action != GO:
             action, self._action = self._action, GO
             self.note(name, text, (), outcome=action)
             code = getattr(errno, action)
             raise OSError(code, os.strerror(code), text)
-
-    def _die(self) -> None:
-        """Leave the contender's function; nobody else moves until it is left."""
-        if has_child_or_thread():
-            # An error ends neither. It is told first: a forked child keeps the pipe open, so its end tells nothing.
-            send(self._channel, False)
-            os.kill(self._pid, signal.SIGKILL)
-        self.leave()
-        raise Killed
-
-    def leave(self) -> None:
-        """Make no step from now on, and refuse all else."""
-        self.places.locked.clear()  # they end with their files, which are closed on the way out: no steps of their own
-        self.is_over = True
 
     def report(self, how: str, name: str, text: str, until: float | str | bytes = "") -> None:
         """Hand over what was done since the last time, and how this contender stands now.
@@ -202,21 +174,6 @@ def become(contender: Stepper | None) -> None:
     current = contender
 
 
-def raise_if_over() -> None:
-    """Raise ``Killed`` in a contender that leaves its function because it was killed, or has left it."""
-    if current is not None and current.is_over:
-        raise Killed
-
-
-def add_refusing_audit_hook() -> None:
-    """Have each call for which Python raises an audit event refused on the way out, be it a step or not.
-
-    Else a ``finally`` would remove by a program, say, what a killed process leaves. The hook stays: the processes that
-    run schedules set it, and not the test's.
-    """
-    sys.addaudithook(lambda *_: raise_if_over())
-
-
 def has_child() -> bool:
     """Return whether this process has a child, be it one that has ended and was not waited for."""
     try:
@@ -224,11 +181,6 @@ def has_child() -> bool:
     except ChildProcessError:
         return False
     return True
-
-
-def has_child_or_thread() -> bool:
-    """Return whether this process has a child or a second thread, which go on when a contender leaves its function."""
-    return has_child() or len(os.listdir("/proc/self/task")) > 1  # noqa: PTH208 - also those that no Thread stands for
 
 
 def made_steps(contender: int, made: list[tuple[Any, ...]], clock: float, action: str) -> list[ExploredStep]:

@@ -6,31 +6,25 @@ a process that is no contender they only call the real function.
 
 from __future__ import annotations
 
-import _posixsubprocess
-import _thread
 import fcntl
 import functools
 import os
-import signal
 import sys
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from pytest_cosmos_venv.explore.stepping import BLOCKED, Stepper, raise_if_over, reading, stepper
+from pytest_cosmos_venv.explore.stepping import BLOCKED, Stepper, reading, stepper
 from pytest_cosmos_venv.explore.steps import ADD, EVERYTHING, READ, WRITE, Footprint
 
 _Function = Callable[..., Any]
 _Footprints = tuple[Footprint, Footprint]
 _real_os = {name: getattr(os, name) for name in dir(os) if callable(getattr(os, name))}
-_real_flock, _real_lockf, _real_fcntl = fcntl.flock, fcntl.lockf, fcntl.fcntl
+_real_flock, _real_fcntl = fcntl.flock, fcntl.fcntl
 _FLAGS = ("O_RDWR", "O_WRONLY", "O_CREAT", "O_EXCL", "O_TRUNC", "O_APPEND")
 _BILLION = 1_000_000_000
 # <fcntl.h> of Linux; Python has the names from 3.9 on.
-_OFD_GET, _OFD_SET, _OFD_WAIT = 36, 37, 38
-_GETS = {_OFD_GET: "F_OFD_GETLK", fcntl.F_GETLK: "F_GETLK"}
-# A lock that is waited for is tried without waiting.
-_SETS = {_OFD_SET: _OFD_SET, _OFD_WAIT: _OFD_SET, fcntl.F_SETLK: fcntl.F_SETLK, fcntl.F_SETLKW: fcntl.F_SETLK}
+_OFD_SET, _OFD_WAIT = 37, 38
 _DUPLICATES = (fcntl.F_DUPFD, fcntl.F_DUPFD_CLOEXEC)
 _KINDS = {fcntl.F_RDLCK: fcntl.LOCK_SH, fcntl.F_WRLCK: fcntl.LOCK_EX, fcntl.F_UNLCK: fcntl.LOCK_UN}
 _LOCKS = {fcntl.LOCK_SH: "LOCK_SH", fcntl.LOCK_EX: "LOCK_EX", fcntl.LOCK_UN: "LOCK_UN"}
@@ -64,30 +58,10 @@ def replaced_calls() -> dict[_Function, _Function]:
     made[_real_os["kill"]] = _kill
     made[_real_os["utime"]] = _utime
     made[_real_flock] = _flock
-    made[_real_lockf] = _lockf
     made[_real_fcntl] = _fcntl
     if "pidfd_open" in _real_os:  # not in each Python for Linux
         made[_real_os["pidfd_open"]] = _pidfd_open
-    made.update({real: _refused_when_over(real) for real in _without_audit_event()})
     return made
-
-
-def _refused_when_over(real: _Function) -> _Function:
-    @functools.wraps(real)
-    def call(*arguments: Any, **options: Any) -> Any:
-        raise_if_over()
-        return real(*arguments, **options)
-
-    return call
-
-
-def _without_audit_event() -> list[_Function]:
-    """Calls that are no steps, whose effect others can see, and for which some Pythons raise no audit event."""
-    names = ("mkfifo", "mknod", "writev", "pwritev", "sendfile", "copy_file_range", "posix_fallocate", "splice")
-    found = [_real_os[name] for name in (*names, "eventfd_write") if name in _real_os]
-    if hasattr(signal, "pidfd_send_signal"):
-        found.append(signal.pidfd_send_signal)
-    return [*found, _thread.start_new_thread, _posixsubprocess.fork_exec]
 
 
 def path_text(here: Stepper, path: str) -> str:
@@ -374,8 +348,7 @@ def close_seen(here: Stepper, descriptor: int, act: Callable[[], None]) -> None:
 def _ends_lock(descriptor: int) -> bool:
     """Whether a lock of this process ends when a descriptor is closed; the kernel says who holds one.
 
-    A lock of ``flock`` ends with the last duplicate of its descriptor. One of ``lockf`` ends with any descriptor of the
-    file, also with one that was opened for itself.
+    It ends with the last duplicate of its descriptor.
     """
     inode = f":{_real_os['fstat'](descriptor).st_ino} "
     held: dict[int, str] = {}
@@ -387,8 +360,6 @@ def _ends_lock(descriptor: int) -> bool:
         lines = _real_os["read"](info, 1 << 16).decode().splitlines()
         _real_os["close"](info)
         held[int(name)] = "".join(line for line in lines if line.startswith("lock:") and inode in line)
-    if any(" POSIX " in lines for lines in held.values()):
-        return True
     own = held.pop(descriptor, "")
     # A shared lock may be one of two files that were opened apart: then each ends by itself.
     return bool(own) and (" READ " in own or not any(held.values()))
@@ -454,37 +425,18 @@ def _flock(fd: Any, operation: int, /) -> None:
     _lock(fd, operation, "flock", lambda kind: _real_flock(fd, kind))
 
 
-def _lockf(fd: Any, cmd: int, len: int = 0, start: int = 0, whence: int = 0, /) -> Any:  # noqa: A002 - its name
-    return _lock(fd, cmd, "lockf", lambda kind: _real_lockf(fd, kind, len, start, whence))
-
-
 def _fcntl(fd: Any, cmd: int, arg: Any = 0, /) -> Any:
     """Locks are seen, and new descriptors are known; whatever else ``fcntl`` does is not."""
     here = stepper()
     if cmd in _DUPLICATES:
         return _known(fd if isinstance(fd, int) else fd.fileno(), int(_real_fcntl(fd, cmd, arg)))
-    path = (
-        None
-        if here is None or cmd not in (*_GETS, *_SETS)
-        else here.places.path_of(fd if isinstance(fd, int) else fd.fileno())
-    )
-    if here is None or path is None or not isinstance(arg, bytes):
+    path = here.places.path_of(fd if isinstance(fd, int) else fd.fileno()) if here is not None else None
+    if path is None or cmd not in (_OFD_SET, _OFD_WAIT):
         return _real_fcntl(fd, cmd, arg)
-    if cmd in _GETS:
-
-        def touched() -> _Footprints:
-            return (found := reading(here.places.file(fd, kind="lock"))), found
-
-        return here.perform(
-            "getlk", f"fcntl {path_text(here, path)} {_GETS[cmd]}", lambda: _real_fcntl(fd, cmd, arg), touched
-        )
     kind = _KINDS[int.from_bytes(arg[:2], sys.byteorder)]
-    return _lock(
-        fd,
-        kind | (0 if cmd in (_OFD_WAIT, fcntl.F_SETLKW) else fcntl.LOCK_NB),
-        "fcntl",
-        lambda _: _real_fcntl(fd, _SETS[cmd], arg),
-    )
+    waits = 0 if cmd == _OFD_WAIT else fcntl.LOCK_NB
+    # A lock that is waited for is tried without waiting.
+    return _lock(fd, kind | waits, "fcntl", lambda _: _real_fcntl(fd, _OFD_SET, arg))
 
 
 def _lock(fd: Any, operation: int, name: str, act: Callable[[int], Any]) -> Any:

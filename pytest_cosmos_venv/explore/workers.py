@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from pytest_cosmos_venv.explore.schedule import Bench, Choice, Plan, Stuck, Trace
-from pytest_cosmos_venv.explore.stepping import GivenUp, add_refusing_audit_hook, receive, send
+from pytest_cosmos_venv.explore.stepping import GivenUp, receive, send
 from pytest_cosmos_venv.explore.steps import ExploredStep
 from pytest_cosmos_venv.explore.virtual_clock import replace_methods, replaced_clock
 from pytest_cosmos_venv.explore.visible_calls import replace_everywhere, replaced_calls
@@ -120,8 +120,6 @@ def _work(plan: Plan, folder: Path, channel: Connection) -> NoReturn:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the test, which then ends this process
         bench = Bench(plan, folder, own=channel.fileno())
         replace_methods()
-        if plan.reuse:
-            add_refusing_audit_hook()
         replace_everywhere({**replaced_calls(), **replaced_open(), **replaced_clock()})
         # What is there stays, so that no collection in a contender copies its pages. No gc.collect() before it: that
         # copies every page too, most of a second beside Airflow.

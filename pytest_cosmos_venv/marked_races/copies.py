@@ -15,7 +15,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any
@@ -103,11 +103,6 @@ class _Copy:
     meeting: Meeting
     index: int
     timeout: float
-    _failed_reports: list[pytest.TestReport] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        # What reports as the test goes on, as subtests do, would speak with a terminal or a controller of the parent.
-        vars(self.item.config.hook)["pytest_runtest_logreport"] = self._take_report
 
     def run(self, fixtures: list[str]) -> Ending:
         """Set up fixtures, run the body and tear the fixtures down, as the test that this copy is in a worker.
@@ -128,9 +123,6 @@ class _Copy:
     def _body(self) -> None:
         self.meeting.wait_for_all("start", self.index, what="the start of the race", timeout=self.timeout)
         self.item.ihook.pytest_pyfunc_call(pyfuncitem=self.item)
-        if self._failed_reports:
-            texts = [report.longreprtext for report in self._failed_reports]
-            pytest.fail("\n\n".join([f"contains {len(texts)} failed subtests", *texts]), pytrace=False)
 
     def _tear_down(self) -> None:
         # What the hook of this name calls. Plugins behind that hook have set up nothing here.
@@ -156,10 +148,6 @@ class _Copy:
             item.config.stash[RUN_FOLDER] = base.parent if hasattr(item.config, "workerinput") else base
             # Its tmp_path then lies in a folder of its own, as in a worker.
             factory._basetemp = factory.mktemp(own)
-
-    def _take_report(self, *, report: pytest.TestReport) -> None:
-        if report.failed:
-            self._failed_reports.append(report)
 
     def _ending_of(self, work: Callable[[], None], *, phase: str = "") -> Ending:
         called = pytest.CallInfo.from_call(work, "call")

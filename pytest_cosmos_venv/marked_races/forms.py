@@ -35,7 +35,6 @@ _ACROSS = pytest.StashKey[Meeting]()
 _FORKED = pytest.StashKey[Meeting]()
 _HAS_RACED = pytest.StashKey[bool]()
 _FIXTURES = pytest.StashKey[list[str]]()
-_IN_CALL = pytest.StashKey[bool]()
 
 
 def settle(session: pytest.Session) -> None:
@@ -106,19 +105,6 @@ def _is_shared(item: pytest.Function, name: str) -> bool:
 
 
 @contextmanager
-def in_call(item: pytest.Item) -> Iterator[None]:
-    """Mark the block as the test's body: what is reported meanwhile, as by subtests, is not its end.
-
-    :param item: a marked test.
-    """
-    item.stash[_IN_CALL] = True
-    try:
-        yield
-    finally:
-        item.stash[_IN_CALL] = False
-
-
-@contextmanager
 def entering(item: pytest.Item) -> Iterator[Contender]:
     """Yield the contender that this process is for one run of a test.
 
@@ -166,8 +152,6 @@ def complete(item: pytest.Item, report: pytest.TestReport) -> None:
     :param item: a marked test.
     :param report: the report of the phase; it gets sections of the race when the test failed.
     """
-    if item.stash.get(_IN_CALL, False):
-        return
     index, across = cast("int", _index_of(item)), item.stash.get(_ACROSS, None)
     meeting = item.stash.get(_FORKED, None) if across is None else across
     if meeting is not None and report.when == "call" and report.failed:

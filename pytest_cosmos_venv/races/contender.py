@@ -33,10 +33,6 @@ TASK = "task"
 """Name of the span from a contender's start to its end."""
 BARRIER_TIMEOUT = 30.0
 ONCE_TIMEOUT = 120.0
-START_INTERPRETER = (
-    "import sys; index, ready, start = map(int, sys.argv[2:5]); sys.path[:] = sys.argv[5:]; "
-    "from pytest_cosmos_venv.races.contender import start_fresh; start_fresh(sys.argv[1], index, ready, start)"
-)
 
 
 class Contender:
@@ -170,10 +166,8 @@ class RaceOrder:
     """One race, as its contenders need to know it.
 
     :param meeting: where they meet; its folder holds outputs and outcomes too.
-    :param sys_path: ``sys.path`` of the test's process, for contenders that start an interpreter.
     :param directory: the current directory of the contenders.
     :param variables: all of their environment.
-    :param fresh: whether each contender starts an interpreter of its own.
     :param modules: modules that define the functions; they are imported before ``work`` is unpickled.
     :param work: the functions, one for each contender, and their arguments, pickled.
     :param acts: name of a contender's own point -> the signal that the first one there sends itself.
@@ -182,10 +176,8 @@ class RaceOrder:
     """
 
     meeting: Meeting
-    sys_path: tuple[str, ...]
     directory: str
     variables: Mapping[str, str]
-    fresh: bool
     modules: tuple[ModuleAt, ...]
     work: bytes
     acts: Mapping[str, int]
@@ -217,15 +209,6 @@ class RaceOrder:
         :param point: name of the point.
         """
         return self.meeting.folder / f"{point.encode().hex()}.claim"
-
-    @property
-    def file(self) -> Path:
-        """The file of the order itself, for a contender that starts as an interpreter."""
-        return self.meeting.folder / "order.pickle"
-
-    def save(self) -> None:
-        """Write the order into the race's folder."""
-        self.file.write_bytes(pickle.dumps(self))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -266,18 +249,6 @@ class _Racing(Contender):
         except FileExistsError:
             return False
         return True
-
-
-def start_fresh(order_file: str, index: int, ready: int, start: int) -> NoReturn:
-    """Live the whole life of a contender that began as an interpreter.
-
-    :param order_file: file of the pickled ``RaceOrder``.
-    :param index: 0 for the first contender.
-    :param ready: descriptor that is closed when the contender is ready to start.
-    :param start: descriptor that is at its end when the race begins.
-    """
-    order: RaceOrder = pickle.loads(Path(order_file).read_bytes())  # noqa: S301 - the test's own process wrote it
-    compete(order, index, ready, start)
 
 
 def compete(order: RaceOrder, index: int, ready: int, start: int) -> NoReturn:

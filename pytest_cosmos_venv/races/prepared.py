@@ -212,7 +212,7 @@ class PreparedProcess:
         if wrong is not None:
             raise ToolkitMisuse(
                 f"cosmos_race: contenders cannot be forked from a process with {names}: {wrong}. "
-                "Import it inside the function that races, or start interpreters with fresh=True."
+                "Import it inside the function that races."
             )
 
 

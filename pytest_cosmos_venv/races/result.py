@@ -36,6 +36,8 @@ class Outcome:
     :param signal: the signal that ended its process, or None.
     :param output: all that it and its children wrote to their standard streams.
     :param has_returned: whether its function came to its end, whatever the exit code.
+    :param end: the end of an explored contender in words where it neither returned, raised nor was killed: ``never
+        ends``, ``died``, ``waits: flock lock``; else empty.
     """
 
     actor: str
@@ -47,6 +49,7 @@ class Outcome:
     signal: signal.Signals | None = None
     output: str = field(default="", repr=False)
     has_returned: bool = True
+    end: str = ""
 
     @property
     def succeeded(self) -> bool:
@@ -55,11 +58,13 @@ class Outcome:
 
     @property
     def in_words(self) -> str:
-        """The end in words: ``returned 3``, ``ValueError: ...``, ``killed by SIGKILL``."""
+        """The end in words: ``returned 3``, ``raised ValueError: ...``, ``killed by SIGKILL``."""
+        if self.end:
+            return self.end
         if self.signal is not None:
             return f"killed by {self.signal.name}"
         if self.exception is not None:
-            return self.exception
+            return f"raised {self.exception}"
         if self.exit_code is None:
             return "had not ended"
         if self.exit_code == 0 and not self.has_returned:

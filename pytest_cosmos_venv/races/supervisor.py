@@ -17,7 +17,6 @@ import gc
 import os
 import signal
 import stat
-import sys
 import traceback
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
@@ -36,7 +35,7 @@ from pytest_cosmos_venv.processes.descendants import (
     send,
     stop_tree,
 )
-from pytest_cosmos_venv.races.contender import START_INTERPRETER, ModuleAt, RaceOrder, compete
+from pytest_cosmos_venv.races.contender import ModuleAt, RaceOrder, compete
 from pytest_cosmos_venv.races.meeting import Ending, Meeting
 
 if TYPE_CHECKING:
@@ -275,8 +274,6 @@ def _fork_supervisor(connection: Connection, handle: int, order: RaceOrder) -> N
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
         def body(index: int, ready: int, start: int) -> NoReturn:
-            if order.fresh:
-                _start_interpreter(order, index, ready, start)
             compete(order, index, ready, start)
 
         Supervisor(Connection(handle), order.meeting, body, services=order.services).run()
@@ -284,14 +281,6 @@ def _fork_supervisor(connection: Connection, handle: int, order: RaceOrder) -> N
         traceback.print_exc()
     finally:
         os._exit(0)
-
-
-def _start_interpreter(order: RaceOrder, index: int, ready: int, start: int) -> NoReturn:
-    for descriptor in (ready, start):
-        os.set_inheritable(descriptor, True)
-    arguments = [str(order.file), *map(str, (index, ready, start)), *order.sys_path]
-    command = [sys.executable, "-c", START_INTERPRETER, *arguments]
-    os.execve(sys.executable, command, dict(order.variables))  # noqa: S606 - no shell is wanted
 
 
 def _forbids_fork(before: dict[int, str]) -> str | None:

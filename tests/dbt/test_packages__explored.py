@@ -136,7 +136,6 @@ def test_two_tasks_at_once(cosmos_race: CosmosRace, project: Path, works: list[s
         check=nothing_unknown_left if "renew" in works else installed_once,
         preemptions=preemptions,
         kills=kills,
-        reuse=True,
         seconds=SECONDS,
     )
 
@@ -195,7 +194,6 @@ def test_a_fault_that_is_put_back_is_found(
             check=None if "renew" in works else installed_once,
             preemptions=1,
             kills=0,
-            reuse=True,
         )
 
     print(fault.__name__, failure.value.seed)

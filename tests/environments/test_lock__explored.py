@@ -121,7 +121,6 @@ def test_one_holds_it_at_a_time_whatever_was_left_there(cosmos_race: CosmosRace,
         check=one_holder_and_nothing_left,
         preemptions=1,
         kills=0,
-        reuse=True,
         seconds=SECONDS,
     )
 
@@ -130,7 +129,7 @@ def test_one_holds_it_at_a_time_whatever_was_left_there(cosmos_race: CosmosRace,
 
 def test_a_killed_holder_binds_nobody(cosmos_race: CosmosRace) -> None:
     exploration = cosmos_race.explore(
-        [hold, hold], after=hold, check=one_holder_and_nothing_left, preemptions=0, kills=1, reuse=True, seconds=SECONDS
+        [hold, hold], after=hold, check=one_holder_and_nothing_left, preemptions=0, kills=1, seconds=SECONDS
     )
 
     assert exploration.is_complete
@@ -142,7 +141,6 @@ def test_the_record_of_another_implementation_is_respected(cosmos_race: CosmosRa
         check=one_holder_and_nothing_left,
         preemptions=1,
         kills=0,
-        reuse=True,
         seconds=SECONDS,
     )
 
@@ -173,7 +171,6 @@ def test_one_holds_it_at_a_time_however_often_they_are_interrupted(
         preemptions=preemptions,
         kills=kills,
         seconds=SECONDS,
-        reuse=True,
     )
 
     print(exploration)
@@ -264,7 +261,6 @@ def test_a_fault_that_is_put_back_is_found(
             check=one_holder_and_nothing_left,
             preemptions=preemptions,
             kills=0,
-            reuse=True,
             fresh=STALE["dead"] if fault in ON_A_STALE_RECORD else None,
         )
 

@@ -142,8 +142,8 @@ LONG_AGO: dict[str, Any] = {"fresh": published_long_ago}
 @pytest.mark.parametrize(
     ("works", "options"),
     [
-        pytest.param([use, use], {"check": built_once}, id="build-and-build"),
-        pytest.param([use, prune_all], {"fresh": published}, id="find-and-prune"),
+        pytest.param([use, use], {"check": built_once}, id="build-and-build", marks=PROOF),
+        pytest.param([use, prune_all], {"fresh": published}, id="find-and-prune", marks=PROOF),
         pytest.param(
             [retire_and_use, retire_and_use],
             {"fresh": published, "check": built_once},
@@ -153,7 +153,7 @@ LONG_AGO: dict[str, Any] = {"fresh": published_long_ago}
     ],
 )
 def test_two_at_once(cosmos_race: CosmosRace, works: list[Any], options: dict[str, Any]) -> None:
-    exploration = cosmos_race.explore(works, preemptions=1, kills=0, reuse=True, seconds=SECONDS, **options)
+    exploration = cosmos_race.explore(works, preemptions=1, kills=0, seconds=SECONDS, **options)
 
     print(exploration)
     assert exploration.is_complete
@@ -193,9 +193,7 @@ def test_two_at_once(cosmos_race: CosmosRace, works: list[Any], options: dict[st
 def test_two_at_once_interrupted_and_killed(
     cosmos_race: CosmosRace, works: list[Any], preemptions: int, kills: int, options: dict[str, Any]
 ) -> None:
-    exploration = cosmos_race.explore(
-        works, preemptions=preemptions, kills=kills, reuse=True, seconds=SECONDS, **options
-    )
+    exploration = cosmos_race.explore(works, preemptions=preemptions, kills=kills, seconds=SECONDS, **options)
 
     print(exploration)
     assert exploration.is_complete
@@ -264,6 +262,6 @@ def test_a_fault_that_is_put_back_is_found(
     fault(monkeypatch)
 
     with pytest.raises(FailingSchedule, match=rf"\A.*({told})") as failure:
-        cosmos_race.explore(works, **{"preemptions": 1, "kills": 0, "reuse": True, **options})
+        cosmos_race.explore(works, **{"preemptions": 1, "kills": 0, **options})
 
     print(fault.__name__, failure.value.seed)

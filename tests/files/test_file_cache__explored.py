@@ -63,7 +63,7 @@ def kept_long_ago(folder: Path) -> None:
 
 def whole_or_nothing(run: Schedule) -> None:
     for outcome in run.outcomes:
-        assert outcome.value in {None, b"".join(PARTS)}, f"{outcome.name} has read {outcome.value!r}"
+        assert outcome.value in {None, b"".join(PARTS)}, f"{outcome.actor} has read {outcome.value!r}"
     folder = run.folder / "cache" / "kept"
     unknown = [path.name for path in folder.iterdir() if APART.fullmatch(path.name)] if folder.exists() else []
     assert run.killed or not unknown, f"left behind: {unknown}"
@@ -71,7 +71,7 @@ def whole_or_nothing(run: Schedule) -> None:
 
 def made_once(run: Schedule) -> None:
     whole_or_nothing(run)
-    assert all(outcome.value for outcome in run.outcomes if outcome.how == "returned"), "there is nothing"
+    assert all(outcome.value for outcome in run.outcomes if outcome.succeeded), "there is nothing"
     assert run.killed or run.timeline.count("made") == 1, f"made {run.timeline.count('made')} times"
 
 
@@ -99,7 +99,7 @@ def made_once(run: Schedule) -> None:
 )
 def test_two_processes_at_once(cosmos_race: CosmosRace, works: list[Work], options: dict[str, Any]) -> None:
     exploration = cosmos_race.explore(
-        works, **{"after": read, "check": whole_or_nothing, "reuse": True, "seconds": SECONDS, **options}
+        works, **{"after": read, "check": whole_or_nothing, "seconds": SECONDS, **options}
     )
 
     print(exploration)
@@ -118,9 +118,7 @@ def test_a_worker_finds_its_task_in_a_plan_that_another_one_keeps_now(cosmos_rac
         assert set(run.values) <= {None, "b"}
         assert run.killed or run.values[-1] == "b"
 
-    exploration = cosmos_race.explore(
-        [keep_plan, find_task], after=find_task, check=found_or_not, reuse=True, seconds=SECONDS
-    )
+    exploration = cosmos_race.explore([keep_plan, find_task], after=find_task, check=found_or_not, seconds=SECONDS)
 
     print(exploration)
     assert exploration.is_complete

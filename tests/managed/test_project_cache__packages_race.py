@@ -72,7 +72,7 @@ def test_a_task_that_waits_for_anothers_installation_can_be_killed(
         held.release()
         result = race.finish(check=False)
 
-    assert result.outcomes[waiting].in_words == "AirflowException: Task run was killed; its dbt was ended."
+    assert result.outcomes[waiting].in_words == "raised AirflowException: Task run was killed; its dbt was ended."
     assert len(result.winners) == 1
     result.timeline.assert_count("dbt deps", 1)
 

@@ -134,7 +134,6 @@ def test_no_task_passes_over_a_table_of_which_it_is_not_known_what_it_holds(
         may_raise=ValueError,
         preemptions=preemptions,
         kills=kills,
-        reuse=True,
         seconds=SECONDS,
     )
 
@@ -162,7 +161,6 @@ def test_loads_that_forget_nothing_before_they_begin_are_found(
             check=table_is_the_file_s,
             preemptions=1,
             kills=1,
-            reuse=True,
         )
 
     print(failure.value.seed)

@@ -122,16 +122,14 @@ def test_an_environment_of_the_search_path_is_refused_where_it_would_be_run(
     assert len(cosmos_wheelhouse.calls) == done
 
 
-@pytest.mark.parametrize("fresh", [False, True], ids=["forked", "fresh"])
 def test_a_contender_is_refused_too(
-    fresh: bool,
     cosmos_race: CosmosRace,
     cosmos_wheelhouse: Wheelhouse,
     dbt_project: Path,
     production: Path,
 ) -> None:
     with pytest.raises(RaceFailure, match=refusal(production)):
-        cosmos_race(execute, dbt_project, production, contenders=1, fresh=fresh)
+        cosmos_race(execute, dbt_project, production, contenders=1)
 
     assert not production.exists()
     assert cosmos_wheelhouse.calls == []

@@ -84,7 +84,7 @@ def test_explored(cosmos_race: CosmosRace, case: str) -> None:
     given = {"contenders": [task, task], "kills": 0, "check": one_at_a_time, **CASES[case]}
 
     with pytest.raises(FailingSchedule) as found:
-        cosmos_race.explore(**given, at_most=100, reuse=True)
+        cosmos_race.explore(**given, at_most=100)
 
     seed = json.loads((HOME / "seeds.json").read_text()).get(case, found.value.seed)
     bounds = ("preemptions", "kills")

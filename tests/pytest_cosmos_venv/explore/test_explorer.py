@@ -90,7 +90,7 @@ def held_by_one(run: Schedule) -> None:
 
 def test_the_shortest_schedule_is_shown_as_a_table_and_drawn(cosmos_race: CosmosRace) -> None:
     with pytest.raises(FailingSchedule) as failure:
-        cosmos_race.explore([look_then_write, look_then_write], check=held_by_one, kills=0, reuse=True)
+        cosmos_race.explore([look_then_write, look_then_write], check=held_by_one, kills=0)
 
     text = str(failure.value)
     assert "At most 1 held at one moment expected, 2 seen" in text
@@ -104,7 +104,7 @@ def test_the_shortest_schedule_is_shown_as_a_table_and_drawn(cosmos_race: Cosmos
 def test_a_failing_schedule_is_repeated_by_its_seed(cosmos_race: CosmosRace) -> None:
     works = [look_then_write, look_then_write]
     with pytest.raises(FailingSchedule) as failure:
-        cosmos_race.explore(works, check=held_by_one, kills=0, reuse=True)
+        cosmos_race.explore(works, check=held_by_one, kills=0)
 
     with pytest.raises(FailingSchedule, match="2 seen") as again:
         cosmos_race.replay(failure.value.seed, works, check=held_by_one)
@@ -116,14 +116,14 @@ def test_a_schedule_is_followed_as_far_as_mended_code_allows(cosmos_race: Cosmos
     run = cosmos_race.replay("a1(open) b3(begin) a4", [make_exclusively, make_exclusively], check=held_by_one)
 
     assert run.divergence == "after step 1, contender-0 comes to begin, not to open"
-    assert [outcome.how for outcome in run.outcomes] == ["returned", "returned"]
+    assert [outcome.in_words for outcome in run.outcomes] == ["returned None", "returned None"]
 
 
 @pytest.mark.parametrize("work", [make_exclusively, flocked, locked_for_an_open_file, with_filelock])
 def test_a_sound_lock_is_explored_to_the_end(cosmos_race: CosmosRace, work: object) -> None:
     works: list[Any] = [work, work]
 
-    exploration = cosmos_race.explore(works, check=held_by_one, preemptions=1, kills=0, reuse=True)
+    exploration = cosmos_race.explore(works, check=held_by_one, preemptions=1, kills=0)
 
     assert exploration.is_complete
     assert exploration.schedules >= exploration.orders >= 2
@@ -142,36 +142,12 @@ def test_a_lock_is_held_until_its_last_duplicate_is_closed(cosmos_race: CosmosRa
             os.close(descriptor if close == "both" else duplicate)
         os.close(duplicate if close == "both" else descriptor)
 
-    assert cosmos_race.explore([work, work], check=held_by_one, preemptions=1, kills=1, reuse=True).is_complete
-
-
-def by_lockf(descriptor: int) -> None:
-    fcntl.lockf(descriptor, fcntl.LOCK_EX)
-
-
-def by_fcntl(descriptor: int) -> None:
-    fcntl.fcntl(descriptor, fcntl.F_SETLKW, struct.pack("hhqqi", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
-
-
-@pytest.mark.parametrize("lock", [by_lockf, by_fcntl])
-def test_a_lock_of_a_process_ends_with_any_descriptor_of_its_file(
-    cosmos_race: CosmosRace, lock: Callable[[int], None]
-) -> None:
-    def work(contender: Contender) -> None:
-        descriptor = os.open(contender.folder / "lock", os.O_RDWR | os.O_CREAT)
-        lock(descriptor)
-        with contender.span("held"):
-            os.close(os.open(contender.folder / "lock", os.O_RDONLY))
-            (contender.folder / "lock").stat()
-        os.close(descriptor)
-
-    with pytest.raises(FailingSchedule, match="held"):
-        cosmos_race.explore([work, work], check=held_by_one, preemptions=1, kills=0, reuse=True)
+    assert cosmos_race.explore([work, work], check=held_by_one, preemptions=1, kills=1).is_complete
 
 
 def test_a_kill_shows_who_waits_for_ever(cosmos_race: CosmosRace) -> None:
     with pytest.raises(FailingSchedule, match="contender-1 never ends") as failure:
-        cosmos_race.explore([make_exclusively, make_exclusively], preemptions=0, kills=1, most_steps=50, reuse=True)
+        cosmos_race.explore([make_exclusively, make_exclusively], preemptions=0, kills=1, most_steps=50)
 
     assert failure.value.seed == "a1(begin) a!"
     assert failure.value.run.killed == ("contender-0",)
@@ -179,7 +155,7 @@ def test_a_kill_shows_who_waits_for_ever(cosmos_race: CosmosRace) -> None:
 
 
 def test_a_lock_of_the_kernel_ends_with_a_kill(cosmos_race: CosmosRace) -> None:
-    exploration = cosmos_race.explore([flocked, flocked], check=held_by_one, preemptions=1, kills=1, reuse=True)
+    exploration = cosmos_race.explore([flocked, flocked], check=held_by_one, preemptions=1, kills=1)
 
     assert exploration.is_complete
 
@@ -195,11 +171,11 @@ def test_each_step_can_fail(cosmos_race: CosmosRace) -> None:
         assert not (run.folder / "half").exists()
 
     with pytest.raises(FailingSchedule) as failure:
-        cosmos_race.explore([write], check=is_whole, kills=0, errors=1, reuse=True)
+        cosmos_race.explore([write], check=is_whole, kills=0, errors=1)
 
     assert failure.value.run.steps[-1].name == "end"
     assert failure.value.seed in {"a1(write) a:ENOSPC", "a1(write) a:EIO"}
-    assert failure.value.run.outcomes[0].error.startswith("OSError: [Errno")
+    assert failure.value.run.outcomes[0].in_words.startswith("raised OSError: [Errno")
 
 
 def test_two_that_wait_for_each_other_are_told(cosmos_race: CosmosRace) -> None:
@@ -212,7 +188,7 @@ def test_two_that_wait_for_each_other_are_told(cosmos_race: CosmosRace) -> None:
         return work
 
     with pytest.raises(FailingSchedule, match=r"No contender can go on: contender-0 \(flock b LOCK_EX\), contender-1"):
-        cosmos_race.explore([takes("a", "b"), takes("b", "a")], kills=0, reuse=True)
+        cosmos_race.explore([takes("a", "b"), takes("b", "a")], kills=0)
 
 
 def test_time_stands_still_and_passes_when_all_wait(cosmos_race: CosmosRace) -> None:
@@ -226,7 +202,7 @@ def test_time_stands_still_and_passes_when_all_wait(cosmos_race: CosmosRace) -> 
     def took_an_hour(run: Schedule) -> None:
         assert [round(value, 3) for value in run.values] == [3600, 3600]
 
-    exploration = cosmos_race.explore([wait, wait], check=took_an_hour, preemptions=0, kills=0, reuse=True)
+    exploration = cosmos_race.explore([wait, wait], check=took_an_hour, preemptions=0, kills=0)
 
     assert exploration.is_complete
 
@@ -251,7 +227,7 @@ def test_a_wait_has_the_same_steps_however_long_the_machine_has_run(
 
     monkeypatch.setitem(virtual_clock._real, "clock_gettime", clock_gettime)
 
-    exploration = cosmos_race.explore([wait, wait], preemptions=0, kills=1, reuse=True)
+    exploration = cosmos_race.explore([wait, wait], preemptions=0, kills=1)
 
     assert exploration.schedules > 2
 
@@ -269,7 +245,7 @@ def test_who_comes_after_finds_what_a_kill_has_left(cosmos_race: CosmosRace) -> 
         assert run.values[-1] == "all of it"
 
     with pytest.raises(FailingSchedule) as failure:
-        cosmos_race.explore([publish], after=read, check=whole, reuse=True)
+        cosmos_race.explore([publish], after=read, check=whole)
 
     assert failure.value.seed == "a1(write) a!"
 
@@ -286,12 +262,12 @@ def test_files_that_are_named_after_the_time_are_the_same_in_each_schedule(cosmo
         assert run.values == (True, True)
         assert {"open <start + 0 s>.0 O_WRONLY|O_CREAT"} < {step.text for step in run.steps}
 
-    assert cosmos_race.explore([note, note], check=at_one_moment, kills=0, reuse=True).is_complete
+    assert cosmos_race.explore([note, note], check=at_one_moment, kills=0).is_complete
 
 
 def test_a_bound_that_is_hit_is_said(cosmos_race: CosmosRace) -> None:
     with pytest.warns(UnfinishedExplorationWarning, match=r"explored 3 of at least \d+ schedules"):
-        exploration = cosmos_race.explore([flocked, flocked], at_most=3, reuse=True)
+        exploration = cosmos_race.explore([flocked, flocked], at_most=3)
 
     assert not exploration.is_complete
     assert exploration.left > 0
@@ -305,49 +281,6 @@ def test_what_is_not_the_same_each_time_is_told(cosmos_race: CosmosRace) -> None
 
     with pytest.raises(ToolkitMisuse, match="do not do the same in each run"):
         cosmos_race.explore([work, work], kills=0)
-
-
-def test_what_a_killed_function_keeps_in_memory_is_told_as_a_cause(cosmos_race: CosmosRace) -> None:
-    held: set[str] = set()
-
-    def hold(contender: Contender) -> None:
-        lock = contender.folder / contender.name
-        if "lock" in held:
-            (contender.folder / "held-already").exists()
-        held.add("lock")
-        try:
-            lock.touch()
-            (contender.folder / "both").touch()
-        finally:
-            lock.unlink()
-            held.discard("lock")
-
-    with pytest.raises(ToolkitMisuse, match=r"With reuse=True, what a function keeps in memory .* Try reuse=False\."):
-        cosmos_race.explore([hold, hold], preemptions=1, reuse=True)
-
-    assert cosmos_race.explore([hold, hold], preemptions=1).is_complete
-
-
-def test_a_failure_of_kept_memory_alone_is_told_as_one(cosmos_race: CosmosRace) -> None:
-    held: list[str] = []
-
-    def hold(contender: Contender) -> int:
-        held.append(contender.name)
-        lock = contender.folder / contender.name
-        try:
-            lock.touch()
-            (contender.folder / "both").touch()
-            return len(held)
-        finally:
-            lock.unlink()
-            held.pop()
-
-    def held_once(run: Schedule) -> None:
-        assert set(run.values) <= {1, None}
-
-    again = r"did not fail when it was run once more\. It ran in new processes then\. .* Try reuse=False"
-    with pytest.raises(FailingSchedule, match=again):
-        cosmos_race.explore([hold, hold], check=held_once, preemptions=1, reuse=True)
 
 
 @pytest.mark.long
@@ -372,9 +305,9 @@ def test_an_error_of_a_contender_fails_unless_it_is_expected(cosmos_race: Cosmos
         raise FileNotFoundError(errno.ENOENT, "not here", contender.name)
 
     with pytest.raises(FailingSchedule, match="contender-0 raised FileNotFoundError"):
-        cosmos_race.explore([work], reuse=True)
+        cosmos_race.explore([work])
 
-    assert cosmos_race.explore([work], may_raise=OSError, reuse=True).is_complete
+    assert cosmos_race.explore([work], may_raise=OSError).is_complete
 
 
 def test_processes_of_contenders_are_waited_for_in_real_time(cosmos_race: CosmosRace) -> None:

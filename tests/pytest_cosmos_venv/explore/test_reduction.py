@@ -22,11 +22,6 @@ def lock(path: Path) -> None:
         fcntl.flock(file, fcntl.LOCK_EX)
 
 
-def lock_of_process(path: Path) -> None:
-    with path.open("a") as file, path.open("a"):  # the lock ends with the second one
-        fcntl.lockf(file, fcntl.LOCK_EX)
-
-
 def lock_of_duplicate(path: Path) -> None:
     with path.open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -43,7 +38,6 @@ OPERATIONS: dict[str, Operation] = {
     "list": lambda path: os.listdir(path.parent),  # noqa: PTH208 - one step
     "sleep": lambda path: time.sleep(len(path.name)),
     "lock": lock,
-    "lock of process": lock_of_process,
     "lock of duplicate": lock_of_duplicate,
 }
 STEPS = st.tuples(st.sampled_from(sorted(OPERATIONS)), st.sampled_from(["one", "two"]))
@@ -79,10 +73,8 @@ def test_as_many_orders_are_seen(
     works = [program(steps) for steps in programs]
 
     for preemptions, kills in [bounds]:
-        reduced = cosmos_race.explore(works, preemptions=preemptions, kills=kills, reuse=True, seconds=120)
-        whole = cosmos_race.explore(
-            works, preemptions=preemptions, kills=kills, reuse=True, seconds=120, reduction=False
-        )
+        reduced = cosmos_race.explore(works, preemptions=preemptions, kills=kills, seconds=120)
+        whole = cosmos_race.explore(works, preemptions=preemptions, kills=kills, seconds=120, reduction=False)
 
         assert reduced.is_complete
         assert whole.is_complete

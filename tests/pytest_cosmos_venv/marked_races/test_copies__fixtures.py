@@ -250,32 +250,3 @@ def test_an_end_in_a_copys_own_fixture_is_told(pytester: pytest.Pytester) -> Non
             "SKIPPED *low tide",
         ]
     )
-
-
-@pytest.mark.skipif(not hasattr(pytest, "Subtests"), reason="pytest has subtests from 9 on")
-@pytest.mark.parametrize(
-    "options",
-    [pytest.param(("-p", "no:xdist"), id="forked"), pytest.param(("-n", "2"), id="workers", marks=pytest.mark.long)],
-)
-def test_a_failed_subtest_of_a_copy_counts(pytester: pytest.Pytester, options: tuple[str, ...]) -> None:
-    pytester.makepyfile(
-        """
-        import pytest
-
-        @pytest.mark.cosmos_race(contenders=2)
-        def test_cargo(cosmos_race, subtests):
-            for number in range(2):
-                with subtests.test("crate", number=number):
-                    assert (cosmos_race.index, number) != (1, 1), "the crate is broken"
-            cosmos_race.barrier("end")
-        """
-    )
-
-    result = run(pytester, *options)
-
-    counts = result.parseoutcomes()
-    assert counts["failed"] >= 1
-    assert counts.get("passed", 0) == (1 if "-n" in options else 0), "the copy whose subtests passed"
-    text = result.stdout.str()
-    assert "the crate is broken" in text
-    assert "did not come to barrier" not in text

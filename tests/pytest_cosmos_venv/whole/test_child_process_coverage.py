@@ -22,9 +22,6 @@ def in_a_copy():
 def in_a_contender():
     return 3
 
-def in_a_fresh_contender():
-    return 4
-
 def in_a_child():
     return 5
 
@@ -60,10 +57,6 @@ def work(contender):
     return harbor.in_a_contender()
 
 
-def work_anew(contender):
-    return harbor.in_a_fresh_contender()
-
-
 def die(contender):
     harbor.in_who_is_killed()
     contender.point("done")
@@ -71,7 +64,6 @@ def die(contender):
 
 def test_contenders(cosmos_race):
     assert cosmos_race(work, contenders=2).values == (3, 3)
-    assert cosmos_race(work_anew, contenders=1, fresh=True).values == (4,)
     cosmos_race(die, contenders=1, kill_at="done")
 
 
