@@ -94,7 +94,7 @@ mutants: test-env ## judge each faulty implementation by its requirement; prints
 mutants-servers: test-env ## the same in the run with servers of Airflow: an Airflow for each fault
 	@$(BIN)/python -m tools.mutants --cosmos-servers -n 0 $(ARGS)
 
-mutants-full: test-env ## the same against all requirements, kept in docs/reference/conformance/mutants.md: hours; goes on where it was stopped
+mutants-full: test-env ## the same against all requirements, kept in docs/reference/conformance/mutants.json: hours; goes on where it was stopped
 	@$(BIN)/python -m tools.cross_table $(ARGS)
 
 benchmark: test-env ## what each part costs, beside the plain work beneath; stored in benchmarks/results

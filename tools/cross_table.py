@@ -2,8 +2,8 @@
 
     .venv/bin/python -m tools.cross_table [--again] [--most 20]
 
-What is known is kept after each few mutants, and who starts it once more goes on there. Prints what it has found, and
-writes docs/reference/conformance/mutants.json and the table in docs/reference/conformance/mutants.md.
+The results are kept after each few mutants, and the next start goes on there. Prints what it has found, and writes
+docs/reference/conformance/mutants.json, of which the build of the site makes a table.
 """
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ import argparse
 import datetime
 import json
 import sys
-import textwrap
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,6 @@ from tests.conformance.mutants.plugin import CAUGHT, FULL, NAMES, TABLE
 from tools.mutants import TOLD, VARIABLES, roomy_folder
 
 KEPT = ROOT / "docs" / "reference" / "conformance" / "mutants.json"
-PAGE = KEPT.with_suffix(".md")
 TOGETHER = 10
 """So many in one run: its start and its smoke check are paid once."""
 DEADLINE = 30
@@ -57,47 +55,11 @@ def judge(names: Sequence[str]) -> Known:
     return {name: {**row, "date": today} for name, row in found.items()}
 
 
-def page(known: Known) -> str:
-    """The table for people: each fault's story, what catches it, and what fails beside."""
-    days = sorted({row["date"] for row in known.values()})
-    missed = sum(row["verdict"] != CAUGHT for row in known.values())
-    missing = [name for name in ORDINARY if name not in known]
-    rest = (
-        f"The other {len(missing)} were judged by the requirements of their own area alone (`make mutants`), and are "
-        f"not in the table: {', '.join(missing)}."
-    )
-    judged = (
-        f"{len(known)} of {len(ORDINARY)} faults were put into cosmos-venv and judged by all requirements, "
-        f"{days[0]} to {days[-1]}; {missed} were not caught by the requirement that must catch them. Each was judged "
-        "by all cases of its own requirement, and by one case of each test of the others that there were on that day; "
-        "a fault in how DAGs are built by those that need DAGs. Made by `make mutants-full`."
-    )
-    told = [
-        "# The requirements that each fault breaks",
-        "",
-        *textwrap.wrap(judged, 110),
-        "",
-        *([*textwrap.wrap(rest, 110, break_long_words=False, break_on_hyphens=False), ""] if missing else []),
-        "| fault | what it does | caught by | fails also |",
-        "|---|---|---|---|",
-    ]
-    rows = sorted(known.values(), key=lambda row: (row["kills"], row["name"]))
-    return "\n".join([*told, *map(_line, rows), ""])
-
-
-def _line(row: Mapping[str, Any]) -> str:
-    by = row["kills"] if row["verdict"] == CAUGHT else f"**{row['verdict']}** ({row['kills']})"
-    beside = ", ".join(each for each in row["failed"] if each != row["kills"])
-    return f"| {row['name']} | {row['story'].replace('|', chr(92) + '|')} | {by} | {beside} |"
-
-
 def keep(known: Known) -> None:
-    """Write both files, each at once or not at all."""
-    text = json.dumps(known, indent=1, sort_keys=True) + "\n"
-    for file, content in ((KEPT, text), (PAGE, page(known))):
-        new = file.with_name(f".{file.name}.new")
-        new.write_text(content, encoding="utf-8")
-        new.replace(file)
+    """Write the file, at once or not at all."""
+    new = KEPT.with_name(f".{KEPT.name}.new")
+    new.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    new.replace(KEPT)
 
 
 def _chunks(names: Iterable[str]) -> Iterator[list[str]]:
@@ -110,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Judge those that are not known yet."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--again", action="store_true", help="forget what is known")
-    parser.add_argument("--most", type=int, default=len(ORDINARY), help="end after so many mutants; 0: write the page")
+    parser.add_argument("--most", type=int, default=len(ORDINARY), help="end after so many mutants")
     asked = parser.parse_args(argv)
     known: Known = {} if asked.again or not KEPT.exists() else json.loads(KEPT.read_text(encoding="utf-8"))
     # A fault that another requirement must catch by now is judged again.

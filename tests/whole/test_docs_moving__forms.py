@@ -1,4 +1,4 @@
-"""The table of forms in docs/how-to/moving.md: each argument that Cosmos takes, and what comes of it here.
+"""The table of forms in forms.md: each argument that Cosmos takes, and what comes of it here.
 
 What a form makes is compared with what Cosmos makes of it, from outside.
 """
@@ -16,11 +16,11 @@ from pathlib import Path
 import pytest
 
 from cosmos_venv import ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
-from tests.installed import ENVIRONMENTS, ROOT, is_missing
+from tests.installed import ENVIRONMENTS, is_missing
 from tests.rendering.recorded_project import RECORDED
 from tests.whole import forms
 
-PAGE = (ROOT / "docs" / "how-to" / "moving.md").read_text(encoding="utf-8")
+PAGE = Path(__file__).with_name("forms.md").read_text(encoding="utf-8")
 COSMOS = ENVIRONMENTS / "cosmos" / "bin" / "python"
 # The parameters of its operators in LOCAL and VIRTUALENV mode, beside those of Airflow's BaseOperator.
 OF_OPERATORS = """
@@ -36,8 +36,7 @@ BEYOND = {"allow_empty_selection", "batch_by", "run_summary", "wait_for_sources"
 
 def rows() -> dict[tuple[str, ...], str]:
     """What the page says of each form: the form as its expressions, and the cell beside it."""
-    _, _, section = PAGE.partition("## Every argument, one by one\n")
-    cells = (line.strip("| ").split(" | ") for line in section.partition("\n## ")[0].splitlines() if line[:3] == "| `")
+    cells = (line.strip("| ").split(" | ") for line in PAGE.splitlines() if line[:3] == "| `")
     return {tuple(re.findall(r"`([^`]+)`", form)): cell for form, cell in cells}
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from tools.site.classes_page import classes_text, functions_text, operators_text
 from tools.site.commands_page import commands_text
 from tools.site.errors_page import errors_text
+from tools.site.judged_page import faults_table, unmet_table
 from tools.site.settings_page import settings_table, settings_text
 from tools.site.toolkit_page import fixtures_text, marks_text, options_text
 from tools.site.undocumented import Undocumented
@@ -23,6 +24,7 @@ WRITERS: Mapping[str, Callable[..., str]] = {
     "classes": classes_text,
     "commands": commands_text,
     "errors": errors_text,
+    "faults": faults_table,
     "fixtures": fixtures_text,
     "functions": functions_text,
     "marks": marks_text,
@@ -30,6 +32,7 @@ WRITERS: Mapping[str, Callable[..., str]] = {
     "pytest-options": options_text,
     "settings": settings_text,
     "settings-table": settings_table,
+    "unmet": unmet_table,
 }
 """Argument of the directive -> the function that writes the part."""
 
