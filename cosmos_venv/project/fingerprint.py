@@ -94,7 +94,6 @@ class Tree:
     :param environment: what ``env_var()`` in ``dbt_project.yml`` sees, which names the folders that dbt reads; None:
         dbt reads all of them.
     :param packages_folder: of installed packages that count too, below the project; empty: there is none.
-    :param more: further folders of it that count.
     :param left_out: paths below it that do not count.
     :param excluded: patterns of files and folders that do not count, by name or by path below it, as the shell has
         them.
@@ -103,7 +102,6 @@ class Tree:
     folder: Path
     environment: Mapping[str, str] | None = None
     packages_folder: str = ""
-    more: Collection[str] = ()
     left_out: Collection[str] = ()
     excluded: Sequence[str] = ()
 
@@ -448,8 +446,7 @@ def _roots(tree: Tree, folder: Path, *, is_project: bool) -> list[str] | None:
     if named is None:
         return None
     left_out = {os.path.normpath(each) for each in tree.left_out} if is_project else set()
-    more = tree.more if is_project else ()
-    paths = {PurePath(os.path.normpath(each)) for each in (*named, *more)}
+    paths = {PurePath(os.path.normpath(each)) for each in named}
     return sorted(
         str(path)
         for path in paths

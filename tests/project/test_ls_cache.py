@@ -15,7 +15,7 @@ import pytest
 
 from cosmos_venv.constants import LoadMode
 from cosmos_venv.exceptions import CosmosLoadDbtException
-from tests.project.ls_place import DEADLINE, SAY, Place, loading, until
+from tests.project.ls_place import DEADLINE, NODES, SAY, Place, loading, until
 from tests.waiting import wait_until
 
 
@@ -88,6 +88,25 @@ def test_another_question_is_another_answer(place: Place, more: dict[str, Any], 
     place.load(**more)
 
     assert place.calls == calls
+
+
+@pytest.mark.parametrize("item", ["colour:red", "state:modified"])
+def test_what_the_manifest_cannot_answer_is_asked_of_dbt_and_kept(place: Place, item: str) -> None:
+    listed = '{"unique_id": "seed.harbor_ops.raw_ports", "resource_type": "seed"}'
+    place.let_dbt(f"case \"$*\" in *'--select {item}'*) echo '{listed}';; *) {SAY};; esac")
+
+    found = [place.load(select=[item]) for _ in range(2)]
+
+    assert [list(each.filtered_nodes) for each in found] == [["seed.harbor_ops.raw_ports"]] * 2
+    assert [each.load_method for each in found] == [LoadMode.DBT_LS, LoadMode.DBT_LS_CACHE]
+    assert (len(found[0].nodes), place.calls) == (NODES, 2)
+
+
+def test_a_dbt_that_writes_no_manifest_is_named_with_the_way_out(place: Place) -> None:
+    place.let_dbt("echo listed")
+
+    with pytest.raises(CosmosLoadDbtException, match=rf"has written no manifest\.json .*{place.dbt}.*DBT_MANIFEST"):
+        place.load()
 
 
 def test_a_variable_that_is_given_counts_whoever_reads_it(place: Place) -> None:
