@@ -49,9 +49,9 @@ _OVERRULED = frozenset({"user", "target", "prefix", "root", "require-virtualenv"
 
 # Each would lead the installation somewhere else, or make it an installation of something else.
 _DIVERTING = {
-    "PIP_USER", "PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_REQUIRE_VIRTUALENV", "PIP_PYTHON", "PIP_DRY_RUN",
-    "PYTHONHOME", "PYTHONPATH", "PYTHONPYCACHEPREFIX", "VIRTUAL_ENV", "CONDA_PREFIX", "__PYVENV_LAUNCHER__",
-    "UV_PYTHON", "UV_SYSTEM_PYTHON", "UV_BREAK_SYSTEM_PACKAGES", "UV_WORKING_DIR",
+    "PIP_NO_COMPILE", "PIP_USER", "PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_REQUIRE_VIRTUALENV", "PIP_PYTHON",
+    "PIP_DRY_RUN", "PYTHONHOME", "PYTHONPATH", "PYTHONPYCACHEPREFIX", "VIRTUAL_ENV", "CONDA_PREFIX",
+    "__PYVENV_LAUNCHER__", "UV_PYTHON", "UV_SYSTEM_PYTHON", "UV_BREAK_SYSTEM_PACKAGES", "UV_WORKING_DIR",
 }  # fmt: skip
 
 # Connections, Variables and settings of Airflow, such as its database and the key of its secrets. Nothing that pip, uv
@@ -60,12 +60,12 @@ _SECRET = ("AIRFLOW_CONN_", "AIRFLOW_VAR_")
 _SETTINGS = "AIRFLOW__"
 
 # Removing a variable is not enough where pip.conf says the same.
-_NEUTRAL = {"PIP_USER": "0", "PIP_REQUIRE_VIRTUALENV": "0", "PIP_DRY_RUN": "0"}
+_NEUTRAL = {"PIP_USER": "0", "PIP_REQUIRE_VIRTUALENV": "0", "PIP_DRY_RUN": "0", "PIP_COMPILE": "1"}
 _ALWAYS = {
     "PIP_NO_INPUT": "1",
     "PIP_DISABLE_PIP_VERSION_CHECK": "1",
     "UV_NO_PROGRESS": "1",
-    # Byte code is there before anybody uses the environment, which never changes. pip is told so by an option.
+    # Byte code is there before anybody uses the environment, which never changes.
     "UV_COMPILE_BYTECODE": "1",
     "UV_PYTHON_DOWNLOADS": "never",
     # A hard link into uv's cache shares the file with every other environment on this machine: a change there would
