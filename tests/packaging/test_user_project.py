@@ -136,9 +136,9 @@ def test_each_job_of_the_workflow_passes_and_writes_its_report_alone(job: str, c
     if job == "tests":
         assert "skipped" not in last, said
     else:
-        assert {path.name for path in written} == {"report.html", "report.json"}
+        assert len(written) == 1, written
         checked = re.findall(r"^dags/fleet\.py(.*?) +3 +\S+ s +7 +- +assets$", said, re.M)
-        assert checked == ([""] if job == "dag-files" else [" (dbt 1.10)", " (dbt 1.11)"]), said
+        assert checked == ([" (dbt 1.10)"] if job == "dag-files" else [" (dbt 1.10)", " (dbt 1.11)"]), said
 
 
 @pytest.mark.long
