@@ -23,7 +23,7 @@ from benchmarks.harness import Bench, Row, cpu_seconds, in_turns, main, uv_comma
 from pytest_cosmos_venv.environments.fake_venv import fake_venv
 from pytest_cosmos_venv.environments.wheel import Wheel, write_wheel
 from pytest_cosmos_venv.environments.wheelhouse import Wheelhouse, build_wheelhouse
-from pytest_cosmos_venv.projects.projects import DbtProjects
+from pytest_cosmos_venv.projects.projects import CosmosProject
 from pytest_cosmos_venv.throwaway import throwaway_folder
 
 USER_PROJECT = Path(__file__).parents[1] / "examples" / "user_project"
@@ -140,11 +140,7 @@ def installing(bench: Bench) -> list[Row]:
             return lambda folder: uv_install(folder / "venv", wheelhouse, *requirements)
 
         ours, floor = compared(install("dbt-core", "dbt-duckdb"), install("empty"), bench.rounds)
-    return [
-        beside(
-            "cosmos_wheelhouse: uv venv, uv pip install dbt-duckdb", "the same with one empty wheel", ours, floor, 1.0
-        )
-    ]
+    return [beside("cosmos_dbt: uv venv, uv pip install dbt-duckdb", "the same with one empty wheel", ours, floor, 1.0)]
 
 
 def uv_install(environment: Path, wheelhouse: Wheelhouse, *requirements: str) -> None:
@@ -157,10 +153,10 @@ def uv_install(environment: Path, wheelhouse: Wheelhouse, *requirements: str) ->
 def large_manifest(bench: Bench) -> list[Row]:
     """The manifest of 5,000 models with their tests; beneath: its JSON, written."""
     with throwaway_folder("cosmos-benchmark-") as folder:
-        document = json.loads(DbtProjects(folder=folder).large(5000).manifest().read_text(encoding="utf-8"))
+        document = json.loads(CosmosProject(folder=folder).large(5000).manifest().read_text(encoding="utf-8"))
 
     def ours(folder: Path) -> None:
-        DbtProjects(folder=folder).large(5000).manifest()
+        CosmosProject(folder=folder).large(5000).manifest()
 
     def floor(folder: Path) -> None:
         (folder / "manifest.json").write_text(json.dumps(document), encoding="utf-8")
@@ -168,7 +164,7 @@ def large_manifest(bench: Bench) -> list[Row]:
     mine, plain = compared(ours, floor, max(3, bench.rounds // 4))
     return [
         beside(
-            f"cosmos_dbt_project.large(5000).manifest(), {len(document['nodes']):,} nodes",
+            f"cosmos_project.large(5000).manifest(), {len(document['nodes']):,} nodes",
             "its JSON, written",
             mine,
             plain,

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar
 
-from pytest_cosmos_venv import declared_services
+from pytest_cosmos_venv.implementation import declared_services
 
 from .cosmos_layout import OPERATOR_CLASSES, build_dag, run_operator, run_whole_dag, shape_of, typed
 from .requirements import COMPATIBILITIES

@@ -14,7 +14,8 @@ from importlib import import_module
 from types import FrameType, ModuleType
 from typing import Any, Protocol
 
-from pytest_cosmos_venv import RunDag, RunTask, dag_shape
+from pytest_cosmos_venv.dags.shape import dag_shape
+from pytest_cosmos_venv.runs.running import run_dag, run_task
 
 from .tasks import AFTER, BEFORE, DagPlan, Outcome, RenderedTask, Shape, Task
 
@@ -182,7 +183,7 @@ def run_operator(adapter: CosmosLayout, task: Task) -> Outcome:
         return Outcome(state="failed", exception=in_words(error))
     obey(operator)
     if task.under_airflow:
-        seen = RunTask([])(operator)
+        seen = run_task(operator)
         return Outcome(
             state=seen.state,
             exception=None if seen.exception is None else in_words(seen.exception),
@@ -209,7 +210,7 @@ def run_whole_dag(adapter: CosmosLayout, plan: DagPlan) -> Outcome:
         dag = adapter.make_dag(plan)
     except Exception as error:  # noqa: BLE001 - whatever an implementation raises is what is looked for
         return Outcome(state="failed", exception=in_words(error))
-    seen = RunDag([])(dag)
+    seen = run_dag(dag)
     log = "\n".join(f"{name}: {task.state} after {task.tries} tries\n{task.log}" for name, task in seen.tasks.items())
     return Outcome(
         state="success" if seen.succeeded else "failed",

@@ -13,8 +13,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from pytest_cosmos_venv import ImplementationError, find_implementation
-from pytest_cosmos_venv.implementation import SERVICES
+from pytest_cosmos_venv.implementation import SERVICES, ImplementationError, find_implementation
 from pytest_cosmos_venv.throwaway import throwaway_folder
 
 from .adapter import CAPABILITIES, Adapter, open_adapter, require_adapter

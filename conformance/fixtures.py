@@ -9,7 +9,8 @@ from typing import Any, NoReturn
 
 import pytest
 
-from pytest_cosmos_venv import AirflowHome, CosmosRace, Timeline, Wheelhouse
+from pytest_cosmos_venv import CosmosAirflow, CosmosRace, Timeline
+from pytest_cosmos_venv.environments.wheelhouse import Wheelhouse
 from pytest_cosmos_venv.throwaway import remove_folder
 
 from .declaration import Declaration, ask_for_declarations, read_declaration
@@ -98,8 +99,8 @@ def shared_directory(adapter: Declaration, tmp_path_factory: pytest.TempPathFact
 def harness(
     request: pytest.FixtureRequest,
     adapter: Declaration,
-    cosmos_airflow_home: AirflowHome,  # noqa: ARG001 - its database is there for tasks, and put back after them
-    cosmos_wheelhouse: Wheelhouse,
+    cosmos_airflow: CosmosAirflow,  # noqa: ARG001 - its database is there for tasks, and put back after them
+    cosmos_dbt: Wheelhouse,
     cosmos_race: CosmosRace,
     shared_directory: Path,
     tmp_path: Path,
@@ -108,19 +109,19 @@ def harness(
 
     :param request: the request of the test.
     :param adapter: the judged implementation.
-    :param cosmos_airflow_home: its database is there for tasks, and put back after them.
-    :param cosmos_wheelhouse: the wheelhouse from which environments are installed.
+    :param cosmos_airflow: its database is there for tasks, and put back after them.
+    :param cosmos_dbt: the wheelhouse from which environments are installed.
     :param cosmos_race: runs tasks in processes of their own.
     :param shared_directory: a ``virtualenv_dir`` for tests that judge nothing of it.
     :param tmp_path: the test's own folder.
     """
     # Checks look for a password that the suite has made up, in whatever variable it may be.
-    cosmos_wheelhouse.keep_env("*")
+    cosmos_dbt.keep_env("*")
     return Harness(
         adapter=adapter,
         folder=tmp_path,
         shared_directory=shared_directory,
-        wheelhouse=cosmos_wheelhouse,
+        wheelhouse=cosmos_dbt,
         race=cosmos_race,
         timeout=task_timeout(request.config),
         slack=slack(request.config),

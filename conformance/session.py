@@ -20,9 +20,8 @@ from typing import Any
 
 import pytest
 
-from pytest_cosmos_venv import SuiteExit
 from pytest_cosmos_venv.airflow_release import installed_airflow
-from pytest_cosmos_venv.suite import CLOSING_OPTION
+from pytest_cosmos_venv.suite import CLOSING_OPTION, SuiteExit
 
 from . import SPECIFICATION_VERSION, SUITE_VERSION
 from .collection import (

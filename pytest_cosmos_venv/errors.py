@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import traceback
-import warnings
-from collections.abc import Callable, Iterable, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
@@ -14,9 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 import pytest
 
 _TOOLKIT = Path(__file__).parent
-_Function = TypeVar("_Function", bound=Callable[..., Any])
 _Entry = TypeVar("_Entry")
-_FORMER = "deadline"
 _SHOWN_ENTRIES = 10
 
 
@@ -214,40 +210,6 @@ def require_seconds(value: object, parameter: str, *, is_positive: bool = False)
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not is_number or not (value > 0 if is_positive else value >= 0):  # type: ignore[operator] # a number
         raise ToolkitMisuse(f"{parameter}={value!r}: give seconds, {'more than 0' if is_positive else '0 or more'}.")
-
-
-def take_former_name(options: MutableMapping[str, Any], *, stacklevel: int) -> None:
-    """Take the keyword ``deadline`` as ``timeout``, whose former name it is.
-
-    :param options: keywords of a call; they are changed.
-    :param stacklevel: the level of the call to blame, seen from the caller of this function.
-    :raises ToolkitMisuse: both are given.
-    """
-    if _FORMER not in options:
-        return
-    if options.get("timeout") is not None:
-        raise ToolkitMisuse("timeout=… and deadline=… are one thing: leave out deadline, its former name.")
-    text = "deadline=… is called timeout=… now; pytest-cosmos-venv 0.4.0 removes the former name"
-    warnings.warn(text, DeprecationWarning, stacklevel=stacklevel + 1)
-    options["timeout"] = options.pop(_FORMER)
-
-
-def with_timeout(function: _Function) -> _Function:
-    """Return a public function with a keyword ``timeout`` in seconds, which refuses in a sentence what is no time.
-
-    :param function: the function.
-    """
-    may_be_none = (function.__kwdefaults__ or {}).get("timeout", 0.0) is None
-
-    @functools.wraps(function)
-    def call(*arguments: Any, **options: Any) -> Any:
-        __tracebackhide__ = True
-        take_former_name(options, stacklevel=2)
-        if "timeout" in options and not (may_be_none and options["timeout"] is None):
-            require_seconds(options["timeout"], "timeout")
-        return function(*arguments, **options)
-
-    return cast("_Function", call)
 
 
 def _misuse(message: str) -> ToolkitMisuse:

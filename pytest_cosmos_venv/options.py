@@ -5,7 +5,6 @@ Every project that has this distribution installed imports this file in each tes
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
@@ -59,7 +58,7 @@ class _Setting(NamedTuple):
     """
 
     name: str
-    kind: Literal["linelist", "args"] | None
+    kind: Literal["linelist", "args", "bool"] | None
     text: str
 
 
@@ -137,7 +136,6 @@ _VALUES = (
         "directory.",
     ),
 )
-_FORMER_NAMES = {"cosmos-deadline": "cosmos-timeout"}
 _SWITCHES = (
     _Switch("cosmos-conformance", "any run", "Judge an implementation by the conformance suite, and run nothing else."),
     _Switch(
@@ -159,11 +157,6 @@ _SWITCHES = (
         is_kept=True,
     ),
     _Switch("cosmos-update-snapshots", "DAG checks", "DAG checks: store the task ids as they are now."),
-    _Switch(
-        "cosmos-cache-key",
-        "any run",
-        "Print the key that names the content of --cosmos-cache-dir, for the cache of a CI, and end.",
-    ),
 )
 _SETTINGS = (
     _Setting(
@@ -190,6 +183,12 @@ _SETTINGS = (
         "line: raw.ships: tests/ships.csv.",
     ),
     _Setting(
+        "cosmos_dags_network",
+        "bool",
+        "DAG checks: install with network what dbt ls needs, and resolve requirements. Default: false.",
+    ),
+    _Setting("cosmos_dags_report", None, "DAG checks: the folder in which to write report.json and report.html."),
+    _Setting(
         "cosmos_dags_budget",
         None,
         "DAG checks: seconds that an import may take. Default: Airflow's dagbag_import_timeout.",
@@ -206,31 +205,12 @@ def add_options(parser: pytest.Parser) -> None:
     for value in _VALUES:
         group.addoption(f"--{value.name}", metavar=value.metavar, help=value.text)
         parser.addini(_key(value.name), f"As --{value.name}. {value.text}")
-    for former, name in _FORMER_NAMES.items():
-        group.addoption(f"--{former}", help=argparse.SUPPRESS)
-        parser.addini(_key(former), f"The former name of {_key(name)}.")
     for switch in _SWITCHES:
         group.addoption(f"--{switch.name}", action="store_true", help=switch.text)
         if switch.is_kept:
             parser.addini(_key(switch.name), f"As --{switch.name}.", type="bool", default=False)
     for setting in _SETTINGS:
         parser.addini(setting.name, setting.text, type=setting.kind)
-
-
-def take_former_names(config: pytest.Config) -> None:
-    """Take options under their former names as the present ones, with a warning.
-
-    :param config: the configuration of the run.
-    """
-    for former, name in _FORMER_NAMES.items():
-        old, new = _key(former), _key(name)
-        given = getattr(config.option, old)
-        if given is not None or config.getini(old):
-            text = f"--{former} is called --{name} now, and {old} in the ini file {new}"
-            text += "; pytest-cosmos-venv 0.4.0 removes the former names"
-            config.issue_config_time_warning(pytest.PytestDeprecationWarning(text), stacklevel=2)
-        if given is not None and getattr(config.option, new) is None:
-            setattr(config.option, new, given)
 
 
 def refuse_options_of_the_suite(config: pytest.Config) -> None:
@@ -276,9 +256,8 @@ def options_of_the_suite(config: pytest.Config) -> list[str]:
 
     :param config: the configuration of the run.
     """
-    former = {name: old for old, name in _FORMER_NAMES.items()}
     said = {
-        name: config.getini(_key(name)) or (config.getini(_key(former[name])) if name in former else "")
+        name: config.getini(_key(name))
         for name in (value.name for value in _VALUES if value.owner == "the suite")
         if getattr(config.option, _key(name)) is None
     }

@@ -21,7 +21,6 @@ from pytest_cosmos_venv.options import (
     refuse_beside_the_suite,
     refuse_options_of_dag_checks,
     refuse_options_of_the_suite,
-    take_former_names,
 )
 
 if TYPE_CHECKING:
@@ -62,20 +61,14 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> int | None:
-    """Do instead of this run what an option asks for: print the cache key, or run the suite; return its exit code.
+    """Run the suite instead of this run where an option asks for it; return its exit code.
 
     :param config: the configuration of the run.
     :raises pytest.UsageError: the suite cannot run here, or options and paths do not fit each other.
     """
     if config.option.help or config.option.version:
         return None
-    if config.option.cosmos_cache_key:
-        from pytest_cosmos_venv.shared_folders import cache_key
-
-        print(cache_key())
-        return pytest.ExitCode.OK
     if not config.option.cosmos_conformance:
-        take_former_names(config)
         refuse_options_of_the_suite(config)
         return None
     from pathlib import Path
@@ -85,7 +78,6 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
 
     if reason := why_not_on(sys.platform):
         raise pytest.UsageError(reason)
-    take_former_names(config)
     arguments = list(config.invocation_params.args)
     refuse_beside_the_suite(arguments)
     _refuse_paths(config, arguments)

@@ -1,7 +1,7 @@
 """The real time, for waiting and for timelines, also in a test that has frozen or moved Python's clock.
 
-freezegun, time-machine and ``cosmos_clock`` replace ``time.time``, ``time.monotonic`` and ``time.sleep`` wherever they
-are found, under any name; the functions of this module reach the kernel.
+freezegun, time-machine and ``cosmos_airflow.at`` replace ``time.time``, ``time.monotonic`` and ``time.sleep``
+wherever they are found, under any name; the functions of this module reach the kernel.
 """
 
 from __future__ import annotations

@@ -233,3 +233,7 @@ def _version(distribution: str) -> str | None:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:
         return None
+
+
+if __name__ == "__main__":
+    print(cache_key())

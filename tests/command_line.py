@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from pytest_cosmos_venv import Wheelhouse
+from pytest_cosmos_venv.environments.wheelhouse import Wheelhouse
 from tests.prepared import LONGEST, PreparedPython
 
 _PREPARED = PreparedPython(

@@ -19,8 +19,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_cosmos_venv import AirflowHome, Wheelhouse
+from pytest_cosmos_venv import CosmosAirflow, CosmosDbt
+from pytest_cosmos_venv.airflow.home import AirflowHome
 from pytest_cosmos_venv.airflow.home_setup import MARKER
+from pytest_cosmos_venv.environments.wheelhouse import Wheelhouse
 from pytest_cosmos_venv.throwaway import throwaway_folder
 from tests.installed import ROOT, a_browser
 from tests.order import long_ones_first
@@ -192,9 +194,9 @@ def no_other_servers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.fixture
-def fake_dbt_wheels(cosmos_wheelhouse: Wheelhouse) -> Wheelhouse:
+def fake_dbt_wheels(cosmos_dbt: CosmosDbt) -> Wheelhouse:
     """The wheelhouse, and nothing else to install from: `make test` offers a real dbt to tests that want one."""
-    return cosmos_wheelhouse
+    return cosmos_dbt
 
 
 @pytest.fixture
@@ -233,13 +235,13 @@ class HomeApart(AirflowHome):
 
 
 @pytest.fixture
-def airflow_apart(cosmos_airflow_home: AirflowHome, tmp_path: Path) -> AirflowHome:
+def airflow_apart(cosmos_airflow: CosmosAirflow, tmp_path: Path) -> AirflowHome:
     """A home for a process of its own. Two processes at one SQLite file, of which one puts it back, have spoilt it."""
     home = tmp_path / "airflow-apart"
     (home / "dags").mkdir(parents=True)
     apart = HomeApart(path=home, dags_folder=home / "dags", database=home / "airflow.db")
     with (
-        closing(sqlite3.connect(cosmos_airflow_home.database)) as there,
+        closing(sqlite3.connect(cosmos_airflow.home.database)) as there,
         closing(sqlite3.connect(apart.database)) as own,
     ):
         there.backup(own)

@@ -27,7 +27,7 @@ from cosmos_venv import (
     TestBehavior,
 )
 from cosmos_venv.compat import DAG
-from pytest_cosmos_venv import DagOutcome, RunDag
+from pytest_cosmos_venv import CosmosAirflow, DagOutcome
 from tests.installed import DBT, DBT_111, site_packages_of
 
 MARK = 99
@@ -43,11 +43,11 @@ _PROFILE = "harbor: {{target: dev, outputs: {{dev: {{type: duckdb, path: '{path}
 class Harbor:
     """A project, its DAG, and the tables of its seed and its models.
 
-    :param run_dag: None: it is run by somebody else.
+    :param airflow: None: it is run by somebody else.
     """
 
-    def __init__(self, project: Path, run_dag: RunDag | None = None) -> None:
-        self.project, self._run_dag = project, run_dag
+    def __init__(self, project: Path, airflow: CosmosAirflow | None = None) -> None:
+        self.project, self._airflow = project, airflow
         self.csv = project / "seeds" / "piers.csv"
         self.database = project.parent / "harbor.duckdb"
         (project / "profiles.yml").write_text(_PROFILE.format(path=self.database))
@@ -59,9 +59,9 @@ class Harbor:
 
     def outcome(self, dag_id: str = "harbor", group: str | None = None, **given: Any) -> DagOutcome:
         """The result of one run of the whole DAG."""
-        assert self._run_dag is not None
+        assert self._airflow is not None
         self._mark()
-        return self._run_dag(self._dag(dag_id, group, given))
+        return self._airflow.run(self._dag(dag_id, group, given))
 
     def marks(self, table: str) -> int:
         """The number of rows that dbt knows nothing of: one for each run since the seed was loaded."""

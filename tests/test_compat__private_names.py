@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from pytest_cosmos_venv import CosmosAirflow
 from tests.installed import AIRFLOW_2, ENVIRONMENTS, IS_CI, OLDER_AIRFLOWS_3
 
 AIRFLOWS = {
@@ -72,7 +73,7 @@ print("MISSING", json.dumps(missing))
 
 @pytest.mark.long
 @pytest.mark.parametrize("release", AIRFLOWS)
-def test_private_names_are_where_they_were_seen(release: str, cosmos_airflow_home: object) -> None:
+def test_private_names_are_where_they_were_seen(release: str, cosmos_airflow: CosmosAirflow) -> None:
     python = AIRFLOWS[release]
     if not python.exists() and not IS_CI:
         pytest.skip(f"no {release} at .cache/envs: make test makes it")

@@ -24,7 +24,7 @@ from cosmos_venv.exceptions import CosmosConfigException, CosmosLoadDbtException
 from cosmos_venv.operators.local import DbtRunLocalOperator
 from cosmos_venv.operators.virtualenv import DbtRunVirtualenvOperator, DbtTestVirtualenvOperator
 from cosmos_venv.profiles import PostgresUserPasswordProfileMapping
-from pytest_cosmos_venv import Wheelhouse
+from pytest_cosmos_venv.environments.wheelhouse import Wheelhouse
 from tests.kit import harbor_profile
 from tests.rendering.recorded_project import RECORDED, START, copy_of_project, manifest_arguments
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_cosmos_venv import CosmosProject
+
 from ..adapter import COMMANDS, open_adapter
 from ..cosmos_layout import OPERATOR_CLASSES
 from ..declaration import Declaration
@@ -22,7 +24,7 @@ from ..requirements import requirement
 from ..tasks import TaskOfDag
 
 if TYPE_CHECKING:
-    from pytest_cosmos_venv import DbtProjects
+    from pytest_cosmos_venv import CosmosProject
 
 
 BASE = "DbtVirtualenvBaseOperator"
@@ -160,12 +162,12 @@ def test_the_retries_of_the_lock_are_a_setting_of_airflow(adapter: Declaration, 
 
 
 @pytest.fixture
-def project(cosmos_dbt_project: DbtProjects) -> Path:
+def project(cosmos_project: CosmosProject) -> Path:
     """A project with a model and a manifest.
 
-    :param cosmos_dbt_project: makes the project.
+    :param cosmos_project: makes the project.
     """
-    made = cosmos_dbt_project("harbor")
+    made = cosmos_project("harbor")
     made.model("orders", "select 1 as id")
     made.manifest()
     return made.path

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from jinja2 import Environment, TemplateError
 
-from pytest_cosmos_venv import DbtCall, DbtProjects
+from pytest_cosmos_venv import CosmosProject, DbtCall
 
 from ..adapter import COMMANDS
 from ..cosmos_layout import OPERATOR_CLASSES
@@ -152,9 +152,9 @@ def test_packages_are_installed_by_the_dbt_of_the_environment(harness: Harness, 
 
 @requirement("CMD-018")
 def test_local_mode_runs_the_dbt_that_is_named(
-    harness: Harness, cosmos_fake_venv: FakeVenv, cosmos_dbt_project: DbtProjects
+    harness: Harness, cosmos_fake_venv: FakeVenv, cosmos_project: CosmosProject
 ) -> None:
-    project = cosmos_dbt_project("harbor")
+    project = cosmos_project("harbor")
     project.model("orders", "select 1 as id")
     execution = {"execution_mode": "local", "dbt_executable_path": str(cosmos_fake_venv.dbt)}
     project.manifest()
@@ -171,9 +171,9 @@ def test_local_mode_runs_the_dbt_that_is_named(
 @requirement("CMD-024")
 @pytest.mark.parametrize("groups", [(), ("shop",)], ids=["DbtDag", "DbtTaskGroup"])
 def test_the_mode_is_local_where_none_is_named(
-    harness: Harness, cosmos_fake_venv: FakeVenv, cosmos_dbt_project: DbtProjects, groups: tuple[str, ...]
+    harness: Harness, cosmos_fake_venv: FakeVenv, cosmos_project: CosmosProject, groups: tuple[str, ...]
 ) -> None:
-    project = cosmos_dbt_project("harbor")
+    project = cosmos_project("harbor")
     project.model("orders", "select 1 as id")
     project.manifest()
     plan = harness.dag_plan(project.path, groups=groups, execution={"execution_mode": "local"})
@@ -237,8 +237,8 @@ def _profile_output(call: DbtCall) -> dict[str, str]:
     "place",
     [pytest.param("DbtDag", marks=requirement("CMD-013")), pytest.param("operator", marks=requirement("CMD-021"))],
 )
-def test_a_parse_file_of_the_project_is_used(harness: Harness, cosmos_dbt_project: DbtProjects, place: str) -> None:
-    project = cosmos_dbt_project("harbor")
+def test_a_parse_file_of_the_project_is_used(harness: Harness, cosmos_project: CosmosProject, place: str) -> None:
+    project = cosmos_project("harbor")
     project.model("orders", "select 1 as id")
     project.manifest()
     plan = harness.dag_plan(project.path, operator_args={"virtualenv_dir": str(harness.shared_directory)})

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pytest_cosmos_venv import AirflowHome, FakeVenv
+from pytest_cosmos_venv import CosmosAirflow, FakeVenv
 
 from ..adapter import COMMANDS
 from ..cosmos_layout import OPERATOR_CLASSES
@@ -71,7 +71,7 @@ def _told(environment: FakeVenv, mode: str) -> dict[str, dict[str, str]]:
 
 @requirement("LOAD-009")
 def test_what_dbt_ls_has_loaded_appears_in_airflow(
-    harbor: Harbor, cosmos_fake_venv: FakeVenv, cosmos_airflow_home: AirflowHome, adapter: Declaration, tmp_path: Path
+    harbor: Harbor, cosmos_fake_venv: FakeVenv, cosmos_airflow: CosmosAirflow, adapter: Declaration, tmp_path: Path
 ) -> None:
     harness, home = harbor.harness, tmp_path / "airflow"
     home.mkdir()
@@ -85,7 +85,7 @@ def test_what_dbt_ls_has_loaded_appears_in_airflow(
 
     seen = parsed_files(
         home,
-        cosmos_airflow_home.database,
+        cosmos_airflow.home.database,
         named=adapter.named,
         plans=plans,
         # An empty folder for what is temporary, too: an implementation may keep there what dbt has said.

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_cosmos_venv import Wheel, write_wheel
+from pytest_cosmos_venv import CosmosDbt
+from pytest_cosmos_venv.environments.wheel import Wheel, write_wheel
 
 from ..harness import processes
 from ..harness.harness import NATIVE_DBT, TEMPORARY_PLACES, Harness
@@ -38,7 +39,7 @@ from ..requirements import requirement
 from ..tasks import Task
 
 if TYPE_CHECKING:
-    from pytest_cosmos_venv import PackageIndex
+    pass
 
 
 each_temporary_place = pytest.mark.parametrize("place", TEMPORARY_PLACES)
@@ -108,8 +109,8 @@ def test_a_temporary_environment_lies_in_a_directory_of_the_documented_name(harn
 
 
 @requirement("ENV-004")
-def test_a_kept_environment_serves_the_next_task(harness: Harness, cosmos_package_index: PackageIndex) -> None:
-    index = cosmos_package_index
+def test_a_kept_environment_serves_the_next_task(harness: Harness, cosmos_dbt: CosmosDbt) -> None:
+    index = cosmos_dbt.index
     task = harness.kept_task(pip_install_options=index.pip_install_options)
 
     first = ran(harness, task, index.environment)
@@ -239,8 +240,8 @@ def test_system_site_packages_are_visible_when_they_are_wanted(harness: Harness,
 
 
 @requirement("ENV-006")
-def test_pip_options_take_effect(harness: Harness, cosmos_package_index: PackageIndex) -> None:
-    index = cosmos_package_index
+def test_pip_options_take_effect(harness: Harness, cosmos_dbt: CosmosDbt) -> None:
+    index = cosmos_dbt.index
     shelf = harness.folder / "shelf"
     shelf.mkdir()
     write_wheel(replace(LAMP, requires=("no-such-oil",)), shelf)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_cosmos_venv import DbtCall, VenvLocks
+from pytest_cosmos_venv import CosmosLock, DbtCall
 
 from ..harness.harness import Harness
 from ..harness.processes import comes_true, environment_of_build, lives, watch_until_rest
@@ -89,8 +89,8 @@ def test_a_dbt_that_ignores_polite_signals_ends_all_the_same(harness: Harness) -
 
 
 @requirement("KILL-005")
-def test_a_task_that_waits_for_the_lock_ends_when_it_is_told_to(harness: Harness, cosmos_venv_lock: VenvLocks) -> None:
-    lock = cosmos_venv_lock(harness.virtualenv_dir)
+def test_a_task_that_waits_for_the_lock_ends_when_it_is_told_to(harness: Harness, cosmos_lock: CosmosLock) -> None:
+    lock = cosmos_lock(harness.virtualenv_dir)
     lock.held_by(os.getpid())
 
     with harness.start(harness.kept_task()) as running:

@@ -9,7 +9,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pytest_cosmos_venv import LockOwner, Pids, Sdist, VenvLock, VenvLocks
+from pytest_cosmos_venv import CosmosLock, VenvLock
+from pytest_cosmos_venv.environments.sdist import Sdist
+from pytest_cosmos_venv.processes.lock_history import LockOwner
+from pytest_cosmos_venv.processes.pids import Pids
 
 from ..harness.harness import TEMPORARY_PLACES, Harness
 from ..harness.processes import comes_true, lives, watch_until_rest
@@ -28,13 +31,13 @@ REST = 3.0
 
 
 @pytest.fixture
-def lock(harness: Harness, cosmos_venv_lock: VenvLocks) -> VenvLock:
+def lock(harness: Harness, cosmos_lock: CosmosLock) -> VenvLock:
     """The lock of the harness's ``virtualenv_dir``.
 
     :param harness: the harness of the test.
-    :param cosmos_venv_lock: gives the lock.
+    :param cosmos_lock: gives the lock.
     """
-    return cosmos_venv_lock(harness.virtualenv_dir)
+    return cosmos_lock(harness.virtualenv_dir)
 
 
 def _text_of(file: Path) -> str | None:
@@ -273,14 +276,13 @@ def _of_reused_number(lock: VenvLock, pids: Pids) -> None:
 )
 def test_a_record_that_names_no_living_owner_is_overridden(
     harness: Harness,
-    cosmos_venv_lock: VenvLocks,
-    cosmos_pids: Pids,
+    cosmos_lock: CosmosLock,
     held: Sdist,
     leave: Callable[[VenvLock, Pids], None],
     what: str,
 ) -> None:
-    lock = cosmos_venv_lock(harness.virtualenv_dir)
-    leave(lock, cosmos_pids)
+    lock = cosmos_lock(harness.virtualenv_dir)
+    leave(lock, cosmos_lock.pids)
     text = lock.file.read_text(encoding="ascii")
 
     with harness.start(harness.kept_task()) as running:
@@ -291,11 +293,11 @@ def test_a_record_that_names_no_living_owner_is_overridden(
 
 
 @requirement("LOCK-022")
-def test_a_record_of_ones_own_number_is_overridden(harness: Harness, cosmos_venv_lock: VenvLocks, held: Sdist) -> None:
+def test_a_record_of_ones_own_number_is_overridden(harness: Harness, cosmos_lock: CosmosLock, held: Sdist) -> None:
     first = harness.wheelhouse.add_sdist(
         "dbt-harbor", requires=(), hold=True, fails_with="It fails for the test's sake."
     )
-    lock = cosmos_venv_lock(harness.virtualenv_dir)
+    lock = cosmos_lock(harness.virtualenv_dir)
     elsewhere = harness.task(virtualenv_dir=str(harness.folder / "elsewhere"), py_requirements=["dbt-harbor"])
 
     with harness.start([elsewhere, harness.kept_task()], contenders=1) as running:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from pytest_cosmos_venv import Sdist, VenvLock, VenvLocks
+from pytest_cosmos_venv import CosmosLock, VenvLock
+from pytest_cosmos_venv.environments.sdist import Sdist
 
 from ..fixtures import Picture
 from ..harness.harness import Harness
@@ -113,9 +114,9 @@ class _Watch:
 
 @requirement("LOCK-002")
 def test_two_tasks_that_both_find_a_stale_lock_do_not_both_install(
-    harness: Harness, cosmos_venv_lock: VenvLocks, held: Sdist, picture: Picture
+    harness: Harness, cosmos_lock: CosmosLock, held: Sdist, picture: Picture
 ) -> None:
-    lock = cosmos_venv_lock(harness.virtualenv_dir)
+    lock = cosmos_lock(harness.virtualenv_dir)
     lock.stale()
 
     waits = 4
@@ -221,13 +222,13 @@ def test_a_killed_task_does_not_fail_the_others(harness: Harness, held: Sdist, p
 
 
 @pytest.fixture
-def lock(harness: Harness, cosmos_venv_lock: VenvLocks) -> VenvLock:
+def lock(harness: Harness, cosmos_lock: CosmosLock) -> VenvLock:
     """The lock of the harness's ``virtualenv_dir``.
 
     :param harness: the harness of the test.
-    :param cosmos_venv_lock: gives the lock.
+    :param cosmos_lock: gives the lock.
     """
-    return cosmos_venv_lock(harness.virtualenv_dir)
+    return cosmos_lock(harness.virtualenv_dir)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pytest_cosmos_venv import PackageIndex
+from pytest_cosmos_venv import CosmosDbt
 
 from ..harness.harness import Harness
 from ..harness.runs import directories, files_with, places, readable_by_others
@@ -114,15 +114,15 @@ def test_a_password_does_not_stay_in_the_environment_of_the_worker(
 @requirement("SEC-003")
 @pytest.mark.parametrize("missing", [pytest.param([], id="succeeds"), pytest.param(["dbt-nowhere"], id="fails")])
 def test_credentials_of_an_index_are_nowhere_to_be_read(
-    harness: Harness, cosmos_package_index: PackageIndex, password: str, missing: list[str]
+    harness: Harness, cosmos_dbt: CosmosDbt, password: str, missing: list[str]
 ) -> None:
-    cosmos_package_index.require_login("harbor", password)
+    cosmos_dbt.index.require_login("harbor", password)
     task = harness.kept_task(
         py_requirements=[*harness.requirements(), *missing],
-        pip_install_options=cosmos_package_index.pip_install_options,
+        pip_install_options=cosmos_dbt.index.pip_install_options,
     )
 
-    outcome = harness.run(task, variables=cosmos_package_index.environment)
+    outcome = harness.run(task, variables=cosmos_dbt.index.environment)
 
     lines = [line.replace(password, "***") for line in outcome.log.splitlines() if password in line]
     left = files_with(password, places(harness))

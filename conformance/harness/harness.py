@@ -10,7 +10,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from pytest_cosmos_venv import CosmosRace, DbtCall, Sdist, Wheelhouse
+from pytest_cosmos_venv import CosmosRace, DbtCall
+from pytest_cosmos_venv.environments.sdist import Sdist
+from pytest_cosmos_venv.environments.wheelhouse import Wheelhouse
 
 from ..declaration import Declaration
 from ..tasks import DagPlan, Outcome, Shape, Task

@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_cosmos_venv import Point, Sighting, Timeline
+from pytest_cosmos_venv import Timeline
 from pytest_cosmos_venv.processes.mounts import MountError
+from pytest_cosmos_venv.races.points import Point, Sighting
 from pytest_cosmos_venv.throwaway import remove_folder
 
 from ..options import asked_timeout
@@ -28,7 +29,7 @@ from .mounts import why_not_mounted
 from .processes import comes_true
 
 if TYPE_CHECKING:
-    from pytest_cosmos_venv import RunningRace
+    from pytest_cosmos_venv.races.running import RunningRace
 
 
 TIMEOUT = 60.0

@@ -14,7 +14,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_cosmos_venv import DbtCall, Point, Sighting
+from pytest_cosmos_venv import DbtCall
+from pytest_cosmos_venv.races.points import Point, Sighting
 
 from ..tasks import Task
 from .harness import Harness
@@ -22,7 +23,8 @@ from .processes import REST, installers_below, watch_until_rest
 from .seed_scenarios import LOCAL, SCENARIOS, VIRTUALENV
 
 if TYPE_CHECKING:
-    from pytest_cosmos_venv import Sdist, SeedStory
+    from pytest_cosmos_venv.environments.sdist import Sdist
+    from pytest_cosmos_venv.seeds.scenario_model import SeedStory
 
     from ..declaration import Declaration
     from .running import RunningTasks

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from pytest_cosmos_venv import DbtProject, DbtProjects
+from pytest_cosmos_venv import CosmosProject, DbtProject
 
 from ..adapter import COMMANDS
 from ..tasks import Shape
@@ -53,13 +53,13 @@ class Harbor:
 
 
 @pytest.fixture
-def harbor(harness: Harness, cosmos_dbt_project: DbtProjects) -> Harbor:
+def harbor(harness: Harness, cosmos_project: CosmosProject) -> Harbor:
     """A project that reads its models in the order of ``PARENTS``.
 
     :param harness: the harness of the test.
-    :param cosmos_dbt_project: makes the project.
+    :param cosmos_project: makes the project.
     """
-    project = cosmos_dbt_project("harbor")
+    project = cosmos_project("harbor")
     # An implementation without an operator for seeds could show none.
     has_seeds = COMMANDS["seed"] not in harness.adapter.absent
     if has_seeds:

@@ -8,8 +8,8 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from pytest_cosmos_venv import SeedStory
 from pytest_cosmos_venv.seeds.ready_made import OTHER_MODES
+from pytest_cosmos_venv.seeds.scenario_model import SeedStory
 
 if TYPE_CHECKING:
     from pytest_cosmos_venv import SeedScenario

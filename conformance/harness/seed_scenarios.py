@@ -14,13 +14,18 @@ from operator import methodcaller
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_cosmos_venv import SEED_SCENARIOS, ToolkitMisuse, find_implementation, seed_scenarios
+from pytest_cosmos_venv import SEED_SCENARIOS
 from pytest_cosmos_venv.airflow_release import installed_airflow
+from pytest_cosmos_venv.errors import ToolkitMisuse
+from pytest_cosmos_venv.implementation import find_implementation
+from pytest_cosmos_venv.seeds.scenarios import seed_scenarios
 
 from .seed_refusals import REFUSALS
 
 if TYPE_CHECKING:
-    from pytest_cosmos_venv import SeedScenarios, SeedStory, Wheelhouse
+    from pytest_cosmos_venv import CosmosSeeds
+    from pytest_cosmos_venv.environments.wheelhouse import Wheelhouse
+    from pytest_cosmos_venv.seeds.scenario_model import SeedStory
 
     from ..adapter import Adapter
 
@@ -129,7 +134,7 @@ def measure_large(
     """
     peaks: list[int] = []
 
-    def grow(stage: SeedScenarios) -> None:
+    def grow(stage: CosmosSeeds) -> None:
         harbor = stage(behavior="when_seed_changes", model=None, execution_mode=mode, dbt_version=dbt_version)
         harbor.run().must("ran")
         peaks.append(_peak())
@@ -154,7 +159,7 @@ def _peak() -> int:
 
 
 def _seen_instead(
-    opened: AbstractContextManager[SeedScenarios], folder: Path, act: Callable[[SeedScenarios], object], *, said: str
+    opened: AbstractContextManager[CosmosSeeds], folder: Path, act: Callable[[CosmosSeeds], object], *, said: str
 ) -> str | None:
     folder.mkdir(parents=True)
     with opened as stage:

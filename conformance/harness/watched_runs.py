@@ -17,8 +17,10 @@ from typing import Any
 
 import psutil
 
-from pytest_cosmos_venv import DbtCall, DbtProject, DbtProjects, ScriptedDbt, Wheelhouse, build_wheelhouse
+from pytest_cosmos_venv import CosmosProject, DbtCall, DbtProject
 from pytest_cosmos_venv.environments.fake_venv import fake_venv
+from pytest_cosmos_venv.environments.scripted_dbt import ScriptedDbt
+from pytest_cosmos_venv.environments.wheelhouse import Wheelhouse, build_wheelhouse
 
 from ..tasks import DagPlan
 from .harness import Harness
@@ -278,7 +280,7 @@ def _managed(requirements: list[str], wheelhouse: Wheelhouse, virtualenv_dir: Pa
 
 
 def _make_project(folder: Path) -> DbtProject:
-    project = DbtProjects(folder=folder)("harbor")
+    project = CosmosProject(folder=folder)("harbor")
     for name, text in zip(MODELS, ("1 as id", "* from {{ ref('staging') }}", "* from {{ ref('mart') }}"), strict=True):
         project.model(name, f"select {text}")
     return project

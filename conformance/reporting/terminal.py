@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 import pytest
 
-from pytest_cosmos_venv import SuiteExit
+from pytest_cosmos_venv.suite import SuiteExit
 
 from ..requirements import Level
 from .verdicts import COUNTED, KEPT, Judgement, SmokeFailure, Verdict, is_undone_promise

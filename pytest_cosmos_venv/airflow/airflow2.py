@@ -196,4 +196,4 @@ def _outage(verb: str) -> Exception:
     """Return the error that SQLAlchemy raises when the database is gone."""
     from sqlalchemy.exc import OperationalError
 
-    return OperationalError(f"{verb} ... variable", {}, sqlite3.OperationalError("cosmos_variables.outage()"))
+    return OperationalError(f"{verb} ... variable", {}, sqlite3.OperationalError("cosmos_airflow.variables.outage()"))

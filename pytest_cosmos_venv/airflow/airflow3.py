@@ -301,7 +301,7 @@ class _Channel:
     def _get(self, msg: Any) -> Any:
         if self._store.reads_are_denied:
             return self._error(
-                "PERMISSION_DENIED", {"status_code": 403, "message": "cosmos_variables.outage(denied=True)"}
+                "PERMISSION_DENIED", {"status_code": 403, "message": "cosmos_airflow.variables.outage(denied=True)"}
             )
         value = self._store.read(msg.key, failure=self._outage())
         if value is None:
@@ -324,7 +324,7 @@ class _Channel:
         """Return the error that the channel raises when the API server cannot be reached or fails."""
         from airflow.sdk.exceptions import AirflowRuntimeError
 
-        detail = {"status_code": 503, "message": "cosmos_variables.outage()"}
+        detail = {"status_code": 503, "message": "cosmos_airflow.variables.outage()"}
         return AirflowRuntimeError(self._error("API_SERVER_ERROR", detail))
 
     def _error(self, kind: str, detail: dict[str, Any]) -> Any:

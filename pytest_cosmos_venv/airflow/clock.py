@@ -214,7 +214,7 @@ class Clock:
         """
         seconds = by.total_seconds() if isinstance(by, timedelta) else by
         if not _is_finite_number(seconds):
-            raise ToolkitMisuse(f"cosmos_clock.move({by!r}): give seconds, or a timedelta.")
+            raise ToolkitMisuse(f"cosmos_airflow.clock.move({by!r}): give seconds, or a timedelta.")
         if self._instant is None:
             self._ahead += seconds
         else:

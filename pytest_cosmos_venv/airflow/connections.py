@@ -34,10 +34,19 @@ class Connections:
         _check(conn_id, fields)
         name = _variable(conn_id)
         if name in self._before:
-            raise ToolkitMisuse(f"cosmos_connections.add({conn_id!r}): this test has added a Connection of this id.")
+            raise ToolkitMisuse(
+                f"cosmos_airflow.connections.add({conn_id!r}): this test has added a Connection of this id."
+            )
         self._before[name] = os.environ.get(name)
         os.environ[name] = json.dumps({key: value for key, value in fields.items() if value is not None})
         return conn_id
+
+    def has(self, conn_id: str) -> bool:
+        """Whether the test, or the machine's environment, gives a Connection.
+
+        :param conn_id: the id.
+        """
+        return _variable(conn_id) in os.environ
 
     def remove(self, conn_id: str) -> None:
         """Take back a Connection that was added.
@@ -47,7 +56,7 @@ class Connections:
         """
         name = _variable(str(conn_id))
         if name not in self._before:
-            raise ToolkitMisuse(f"cosmos_connections.remove({conn_id!r}): this test has added none of this id.")
+            raise ToolkitMisuse(f"cosmos_airflow.connections.remove({conn_id!r}): this test has added none of this id.")
         set_variable(name, self._before.pop(name))
 
     def close(self) -> None:
@@ -62,7 +71,7 @@ def _variable(conn_id: str) -> str:
 
 
 def _check(conn_id: object, fields: dict[str, Any]) -> None:
-    call = f"cosmos_connections.add({conn_id!r})"
+    call = f"cosmos_airflow.connections.add({conn_id!r})"
     if not isinstance(conn_id, str) or not conn_id or "=" in conn_id or "\0" in conn_id:
         raise ToolkitMisuse(f"{call}: no environment variable can be named after this id; leave out '='.")
     for name in fields:

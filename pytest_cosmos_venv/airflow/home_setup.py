@@ -44,14 +44,7 @@ _ELSEWHERE = (
 _NEIGHBOURS = ("pytest_airflow_in_a_box", "pytest_airflow_in_a_box.plugin")
 _HOMES_OF_NEIGHBOUR = "pytest-airflow-in-a-box-"
 """How the names of the homes begin that pytest-airflow-in-a-box makes for one run and removes."""
-NEED_HOME = (
-    "cosmos_airflow_home",
-    "cosmos_run_dag",
-    "cosmos_run_task",
-    "cosmos_variables",
-    "cosmos_seed_scenario",
-    "cosmos_race",
-)
+NEED_HOME = ("cosmos_airflow", "cosmos_seeds", "cosmos_race")
 """The public fixtures for which Airflow needs the throw-away home."""
 _NEEDS_HOME = re.compile(rf"\b({'|'.join(NEED_HOME)})\b".encode())
 

@@ -106,7 +106,7 @@ class TaskRecord(RecordDict[_Entry]):
             raise NoSuchName(
                 f"{name!r} is no task of this run, and {single!r} is one: {model} has no tests there. Where dbt "
                 "ls loads the DAG and the fake dbt cannot read a test, name it before the DAG is built, with "
-                "cosmos_wheelhouse.script('ls', nodes={'test.…': 'pass'})."
+                "cosmos_dbt.script('ls', nodes={'test.…': 'pass'})."
             )
         super().__missing__(name)
 

@@ -28,7 +28,7 @@ def dag_around(operator: Any) -> None:
     from airflow import DAG
 
     dag_class: Any = DAG
-    dag_id = f"cosmos_run_task_{next(_NUMBERS)}"
+    dag_id = f"cosmos_airflow_run_{next(_NUMBERS)}"
     dag_class(dag_id, schedule=None, start_date=datetime(1970, 1, 2, tzinfo=timezone.utc)).add_task(operator)
 
 

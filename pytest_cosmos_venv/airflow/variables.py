@@ -127,7 +127,7 @@ class Variables:
         require_text(key, "key")
         if not isinstance(value, str):
             raise ToolkitMisuse(
-                f"cosmos_variables.put({key!r}, {value!r}): Airflow keeps texts; give json.dumps(...) of it."
+                f"cosmos_airflow.variables.put({key!r}, {value!r}): Airflow keeps texts; give json.dumps(...) of it."
             )
         self._store.values[key] = value
 
@@ -140,7 +140,7 @@ class Variables:
         if key not in self._store.values:
             known = ", ".join(sorted(self._store.values)) or "none"
             raise ToolkitMisuse(
-                f"cosmos_variables.remove({key!r}): there is no Variable of this key; there are: {known}."
+                f"cosmos_airflow.variables.remove({key!r}): there is no Variable of this key; there are: {known}."
             )
         del self._store.values[key]
 
@@ -160,10 +160,10 @@ class Variables:
         """
         if not (reads or writes):
             raise ToolkitMisuse(
-                "cosmos_variables.outage(reads=False, writes=False): then nothing fails; leave one out."
+                "cosmos_airflow.variables.outage(reads=False, writes=False): then nothing fails; leave one out."
             )
         if denied and not reads:
-            raise ToolkitMisuse("cosmos_variables.outage(reads=False, denied=True): only reads are denied.")
+            raise ToolkitMisuse("cosmos_airflow.variables.outage(reads=False, denied=True): only reads are denied.")
         store = self._store
         before = store.reads_fail, store.writes_fail, store.reads_are_denied
         store.reads_fail, store.writes_fail = reads or before[0], writes or before[1]

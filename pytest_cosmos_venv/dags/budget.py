@@ -46,7 +46,7 @@ class Allowed:
 
 
 class ParseBudget:
-    """The check that the fixture ``cosmos_parse_budget`` gives: it holds the building of DAGs to a budget."""
+    """The check ``cosmos_airflow.budget``: it holds the building of DAGs to a budget."""
 
     @overload
     def __call__(
@@ -102,7 +102,7 @@ class ParseBudget:
         allowed = Allowed(run=_names(may_run), connect=_names(may_connect), write=_names(may_write, paths=True))
         if build is None:
             if times is not None or milliseconds is not None:
-                raise ToolkitMisuse("A cost is measured by repeating: give cosmos_parse_budget what builds the DAG.")
+                raise ToolkitMisuse("A cost is measured by repeating: give cosmos_airflow.budget what builds the DAG.")
             return _watched(allowed)
         whole: object = repeats
         if not isinstance(whole, int):
@@ -179,11 +179,11 @@ def _builder(build: _Build | Path | str) -> AbstractContextManager[_Build]:
     if isinstance(build, (str, os.PathLike)):
         file = Path(build)
         if not file.is_file():
-            raise ToolkitMisuse(f"cosmos_parse_budget({str(build)!r}): there is no such DAG file.")
+            raise ToolkitMisuse(f"cosmos_airflow.budget({str(build)!r}): there is no such DAG file.")
         return file_builder(file)
     if not callable(build):
         raise ToolkitMisuse(
-            f"cosmos_parse_budget({build!r}): give what builds the DAG, not the DAG: cosmos_parse_budget(lambda: …)."
+            f"cosmos_airflow.budget({build!r}): give what builds the DAG, not the DAG: budget(lambda: …)."
         )
     return nullcontext(build)
 
@@ -194,7 +194,7 @@ def _dags_of(result: Any) -> Sequence[Any]:
     if strange or not dags:
         given = type(strange[0]).__name__ if strange else "an empty list"
         raise ToolkitMisuse(
-            f"What cosmos_parse_budget calls returned {given}: it has to return the DAG that it builds."
+            f"What cosmos_airflow.budget calls returned {given}: it has to return the DAG that it builds."
         )
     return dags
 

@@ -117,13 +117,14 @@ def parse_dag_file(file: Path) -> list[Any]:
 
 
 @contextmanager
-def file_builder(file: Path) -> Iterator[Callable[[], list[Any]]]:
+def file_builder(file: Path, dags_folder: Path | None = None) -> Iterator[Callable[[], list[Any]]]:
     """A function that builds the DAGs of a file; for the length of the block the file can import what lies beside it.
 
     :param file: the DAG file.
+    :param dags_folder: the folder from which it imports; None: its own.
     :raises ToolkitMisuse: the file builds no DAG; when the function is called.
     """
-    folder = str(file.resolve().parent)
+    folder = str((dags_folder or file.parent).resolve())
     before = set(sys.modules)
     sys.path.insert(0, folder)
     try:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from enum import Enum
 from pathlib import PurePath
-from typing import Any, Protocol
+from typing import Any
 
 from pytest_cosmos_venv.errors import ToolkitMisuse
 
@@ -42,17 +42,6 @@ class DagShape:
                 yield from self._members(name, indent + _STEP)
             else:
                 yield from _task_lines(name, self.data["tasks"][name], indent)
-
-
-class ShapeOfDag(Protocol):
-    """The function that the fixture ``cosmos_dag_shape`` gives: ``dag_shape``."""
-
-    def __call__(self, dag: Any, *, fields: Sequence[str] = ()) -> DagShape:
-        """Return the shape of a DAG, as ``dag_shape`` does.
-
-        :param dag: a DAG, as a DAG file builds it.
-        :param fields: arguments of operators that count too.
-        """
 
 
 def dag_shape(dag: Any, *, fields: Sequence[str] = ()) -> DagShape:

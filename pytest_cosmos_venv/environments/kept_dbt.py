@@ -73,8 +73,8 @@ def kept_dbt(
     def make(folder: Path) -> None:
         if PLACES_VARIABLE in os.environ:
             raise ToolkitMisuse(
-                f"A real dbt ({' '.join(requirements)}) has to be installed first, and cosmos_wheelhouse leads pip and "
-                "uv to fake packages in this test: use one of the two, or run a test without cosmos_wheelhouse before."
+                f"A real dbt ({' '.join(requirements)}) has to be installed first, and cosmos_dbt leads pip and "
+                "uv to fake packages in this test: use one of the two, or run a test without cosmos_dbt before."
             )
         _install(folder, requirements, timeout)
         for driver in drivers:

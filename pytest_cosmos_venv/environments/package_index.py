@@ -359,7 +359,7 @@ class _Handler(BaseHTTPRequestHandler):
 def _call(method: str, first: object, path: str, *more: str) -> str:
     """Return a call as the test has written it."""
     words = [repr(first), *([] if path == "*" else [repr(path)]), *more]
-    return f"cosmos_package_index.{method}({', '.join(words)})"
+    return f"cosmos_dbt.index.{method}({', '.join(words)})"
 
 
 def _is_collection_of_numbers(numbers: object) -> bool:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import pytest
 
 from pytest_cosmos_venv import real_time
-from pytest_cosmos_venv.errors import RecordList, ToolkitMisuse, require_count, require_text, with_timeout
+from pytest_cosmos_venv.errors import RecordList, ToolkitMisuse, require_count, require_text
 from pytest_cosmos_venv.fake_dbt import RECORD_VARIABLE, is_native, native_script
 from pytest_cosmos_venv.fake_dbt.command_line import Invocation, UsageError
 from pytest_cosmos_venv.fake_dbt.native.command_line import NativeInvocation
@@ -349,7 +349,6 @@ class ScriptedDbt:
         for file in self.folder.glob("*.jsonl"):
             file.replace(self._forgotten / file.name)
 
-    @with_timeout
     def wait_for_call(
         self, command: str | None = None, *, count: int = 1, held: bool = False, timeout: float = TIMEOUT
     ) -> DbtCall:
@@ -364,7 +363,6 @@ class ScriptedDbt:
         what = "been held" if held else "begun"
         return self._wait(command, count, timeout, what, lambda call: not held or call.held_at is not None)
 
-    @with_timeout
     def wait_for_end(self, command: str | None = None, *, count: int = 1, timeout: float = TIMEOUT) -> DbtCall:
         """Return a call as soon as it has ended; ``ended_at`` is None when it was killed.
 

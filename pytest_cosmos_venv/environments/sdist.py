@@ -19,7 +19,7 @@ from pathlib import Path
 
 from pytest_cosmos_venv import real_time
 from pytest_cosmos_venv.environments.wheel import Wheel, wheel_bytes
-from pytest_cosmos_venv.errors import RecordList, ToolkitMisuse, require_count, with_timeout
+from pytest_cosmos_venv.errors import RecordList, ToolkitMisuse, require_count
 
 TIMEOUT = 30.0
 HOLD_TIMEOUT = 120.0
@@ -88,7 +88,6 @@ class Sdist:
             found, of="builds", none=f"nobody has built {self.path.name}", word=lambda build: f"in process {build.pid}"
         )
 
-    @with_timeout
     def wait_for_build(self, *, count: int = 1, timeout: float = TIMEOUT) -> SourceBuild:
         """Return a build as soon as it has begun.
 

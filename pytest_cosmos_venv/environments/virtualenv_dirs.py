@@ -99,13 +99,12 @@ def _is_of_this_run(directory: str) -> bool:
 def _refusal(parameter: str, directory: str) -> str:
     found = (
         f"{parameter}={directory!r} is no folder of this test run, and the test installs fakes of dbt "
-        "(cosmos_wheelhouse). A fake would stay there for your own DAG, and a real dbt that stands there would "
+        "(cosmos_dbt). A fake would stay there for your own DAG, and a real dbt that stands there would "
         "be run. "
     )
     if parameter != _PARAMETER:
         return f"{found}Start the tests without it."
     return (
-        f"{found}Read the directory from a variable in the DAG file, virtualenv_dir=os.environ.get('DBT_ENVIRONMENTS', "
-        f"{directory!r}), and set it in the test before the file is imported: "
-        f"monkeypatch.setenv('DBT_ENVIRONMENTS', str(tmp_path / {Path(directory).name!r}))."
+        f"{found}Load the DAG file with cosmos_airflow.load(file), which leads its environments to a folder of the "
+        f"test, or give the task a folder below tmp_path: {_PARAMETER}=tmp_path / {Path(directory).name!r}."
     )

@@ -116,7 +116,7 @@ def write_wheel(wheel: Wheel, folder: Path) -> Path:
     """Write a wheel, and return its path; an older one of the name is replaced.
 
     uv knows a wheel in a ``--find-links`` folder by the folder, the name and the version, and takes from its cache what
-    it has once installed by these: https://github.com/astral-sh/uv/issues/3518. ``cosmos_wheelhouse`` gives each test a
+    it has once installed by these: https://github.com/astral-sh/uv/issues/3518. ``cosmos_dbt`` gives each test a
     cache of its own (``UV_CACHE_DIR``).
 
     :param wheel: the wheel.

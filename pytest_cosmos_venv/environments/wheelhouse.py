@@ -31,7 +31,7 @@ from pytest_cosmos_venv.environments.wheel import (
     fake_dbt_wheel,
     wheel_bytes,
 )
-from pytest_cosmos_venv.errors import AlreadyTaken, ToolkitMisuse, require, require_seconds, require_text, with_timeout
+from pytest_cosmos_venv.errors import AlreadyTaken, ToolkitMisuse, require, require_seconds, require_text
 
 NEWEST = "99.0"
 """The version of broken things: a requirement without a version takes it, ``dbt-core==1.10.0`` still the sound one."""
@@ -39,7 +39,7 @@ NEWEST = "99.0"
 _UV_CONFIG = "uv.toml"
 _NAME = re.compile(r"[A-Za-z0-9]([\w.-]*[A-Za-z0-9])?", re.ASCII)
 _BUILDS = "builds"
-_RECORD = "dbt"
+RECORD = "dbt"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +133,6 @@ class Wheelhouse(ScriptedDbt):
         wheel = fake_dbt_wheel(name, _normal_version(name, version))
         return self._write_wheel(wheel, broken_wheel(wheel, breakage))
 
-    @with_timeout
     def add_sdist(
         self,
         name: str = "dbt-core",
@@ -227,7 +226,7 @@ def build_wheelhouse(
     :param adapters: their names without ``dbt-``. Default: every one for which profiles can be made.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    wheelhouse = Wheelhouse(folder / _RECORD, path=folder, additions=folder)
+    wheelhouse = Wheelhouse(folder / RECORD, path=folder, additions=folder)
     for version in dbt_versions:
         wheelhouse.add_dbt(version)
     for name in adapters:
@@ -236,17 +235,6 @@ def build_wheelhouse(
     # uv has no variable for it.
     (folder / _UV_CONFIG).write_text("no-index = true\n", encoding="utf-8")
     return wheelhouse
-
-
-def extend_wheelhouse(path: Path, root: Path) -> Wheelhouse:
-    """Return a wheelhouse that leaves a folder as it is, and has another one for additions.
-
-    :param path: a folder that ``build_wheelhouse`` filled.
-    :param root: an existing folder for additions, for builds and for dbt's script and record.
-    """
-    additions = root / "packages"
-    additions.mkdir()
-    return Wheelhouse(root / _RECORD, path=path, additions=additions)
 
 
 def wheelhouse_key() -> str:

@@ -111,7 +111,7 @@ def _no_test_message() -> str:
     return (
         f"{sys.prefix} holds a fake of dbt that a test has installed, and no test runs it: it does nothing. If "
         "this is to be a real dbt, delete that environment and let it be installed anew; in a test, hand on the "
-        f"variable {RECORD_VARIABLE} (cosmos_wheelhouse.variables)."
+        f"variable {RECORD_VARIABLE} (cosmos_dbt.variables)."
     )
 
 

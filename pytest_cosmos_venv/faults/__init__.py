@@ -147,7 +147,7 @@ def dbt_hangs(*, after: int | str = 1, seconds: float | None = None, **often: Un
 def index_down(
     *, request: int = 1, requests: int | None = None, seconds: float | None = None, may_not_happen: bool = False
 ) -> Fault:
-    """``cosmos_package_index`` ends each connection without an answer.
+    """``cosmos_dbt.index`` ends each connection without an answer.
 
     :param request: the number of the first request that it meets, from 1.
     :param requests: how many requests it lasts; None: it does not count them.

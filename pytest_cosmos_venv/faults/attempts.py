@@ -26,7 +26,7 @@ from pytest_cosmos_venv.faults.full_disk import full_disk
 from pytest_cosmos_venv.faults.ledger import Ledger, Try
 from pytest_cosmos_venv.faults.lost_worker import RunInChild, tries_carried_by
 from pytest_cosmos_venv.faults.outages import SkippedTime
-from pytest_cosmos_venv.processes.venv_lock import VenvLocks
+from pytest_cosmos_venv.processes.venv_lock import CosmosLock
 
 CALLBACKS = ("on_failure_callback", "on_retry_callback", "on_success_callback")
 _DONE_BY_DBT = {
@@ -84,7 +84,7 @@ class Attempts:
     ledger: Ledger
     fakes: Callable[[], Sequence[ScriptedDbt]]
     skipped: SkippedTime
-    locks: Callable[[], VenvLocks]
+    locks: Callable[[], CosmosLock]
     writable: Callable[[], Sequence[Path]]
     _progress: dict[int, _Progress] = field(default_factory=dict)
     _delays: dict[str, float] = field(default_factory=dict)

@@ -16,7 +16,7 @@ from pytest_cosmos_venv.faults.full_disk import why_no_disk_can_be_full
 from pytest_cosmos_venv.faults.ledger import Alert, HappenedFault, Ledger
 from pytest_cosmos_venv.faults.outages import Outage, SkippedTime
 from pytest_cosmos_venv.faults.warehouse import WarehouseAddress, WarehouseProxy, drops_of
-from pytest_cosmos_venv.processes.venv_lock import VenvLocks
+from pytest_cosmos_venv.processes.venv_lock import CosmosLock
 
 if TYPE_CHECKING:
     from pytest_cosmos_venv.environments.package_index import PackageIndex
@@ -60,13 +60,13 @@ class Faults:
     @property
     def alerts(self) -> list[Alert]:
         """The calls so far of ``on_failure_callback``, ``on_retry_callback`` and ``on_success_callback`` of the DAGs
-        that ``cosmos_run_dag`` has run, and of their tasks.
+        that ``cosmos_airflow.run`` has run, and of their tasks.
         """
         return self._ledger.alerts()
 
     @property
     def attempts(self) -> Attempts:
-        """The part that ``cosmos_run_dag`` and ``cosmos_run_task`` ask."""
+        """The part that ``cosmos_airflow.run`` asks."""
         return self._attempts
 
     def warehouse(self, host: str, port: int) -> WarehouseAddress:
@@ -84,6 +84,11 @@ class Faults:
         proxy = WarehouseProxy((host, port), outages, drops_of(self._ledger))
         self._proxies.append(proxy)
         return proxy.address
+
+    @property
+    def has_index_fault(self) -> bool:
+        """Whether a fault of the test happens in the package index."""
+        return bool(self._of_kind("index_down"))
 
     def strike_index(self, index: PackageIndex) -> None:
         """Let the faults of the package index happen on one.
@@ -133,7 +138,7 @@ class Faults:
             for each in self._ledger.tries
         ]
         if not tries:
-            return "No task has run by cosmos_run_dag or cosmos_run_task."
+            return "No task has run by cosmos_airflow.run."
         return f"The tries were: {', '.join(tries)}."
 
     def _of_kind(self, what: str) -> list[Fault]:
@@ -165,8 +170,8 @@ def faults_of_a_test(
     with ExitStack() as stack:
 
         @cache
-        def locks() -> VenvLocks:
-            found = VenvLocks(pids())
+        def locks() -> CosmosLock:
+            found = CosmosLock(pids())
             stack.callback(found.close)
             return found
 

@@ -1,7 +1,7 @@
 """Outages: how long one lasts, and what has met it.
 
-The time of an outage is the time of the code under test: ``cosmos_clock`` moves it, and ``retry_delay``, which runs of
-the toolkit do not wait for, counts as if it had passed.
+The time of an outage is the time of the code under test: ``cosmos_airflow.clock`` moves it, and ``retry_delay``, which
+runs of the toolkit do not wait for, counts as if it had passed.
 """
 
 from __future__ import annotations

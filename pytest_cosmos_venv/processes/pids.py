@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -13,6 +13,7 @@ import pytest
 
 from pytest_cosmos_venv import real_time
 from pytest_cosmos_venv.errors import ToolkitMisuse, require_path
+from pytest_cosmos_venv.processes.process_table import SimulatedPids
 
 _TIMEOUT = 10.0
 _LOOK_AGAIN = 0.001
@@ -45,12 +46,13 @@ class _Keeper:
         os.waitpid(self.pid, 0)
 
 
-@dataclass
-class Pids:
+class Pids(SimulatedPids):
     """Makes processes and gives their PIDs. Each call makes another process."""
 
-    _processes: dict[int, subprocess.Popen[bytes]] = field(default_factory=dict)
-    _keepers: list[_Keeper] = field(default_factory=list)
+    def __init__(self) -> None:
+        super().__init__()
+        self._processes: dict[int, subprocess.Popen[bytes]] = {}
+        self._keepers: list[_Keeper] = []
 
     def live(self) -> int:
         """The PID of a process that runs until the test ends or ``kill`` is called."""
@@ -88,7 +90,7 @@ class Pids:
             lock_file.write_text(str(pid), encoding="ascii")
         except OSError as error:
             raise ToolkitMisuse(
-                f"cosmos_pids.reused({str(lock_file)!r}): give the lock file's path ({error})."
+                f"cosmos_lock.pids.reused({str(lock_file)!r}): give the lock file's path ({error})."
             ) from None
         written_at = real_time.now() - _AN_HOUR
         os.utime(lock_file, (written_at, written_at))
@@ -114,11 +116,14 @@ class Pids:
         """
         process = self._processes.pop(pid, None)
         if process is None:
-            raise ToolkitMisuse(f"cosmos_pids.kill({pid}): that is no running process of cosmos_pids in this test.")
+            raise ToolkitMisuse(
+                f"cosmos_lock.pids.kill({pid}): that is none of the running processes of cosmos_lock.pids."
+            )
         _end(process)
 
     def close(self) -> None:
         """End all of these processes."""
+        super().close()
         for process in self._processes.values():
             _end(process)
         self._processes.clear()
@@ -157,5 +162,5 @@ def _wait_until_zombie(pid: int) -> None:
     end = real_time.monotonic() + _TIMEOUT
     while psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
         if real_time.monotonic() > end:
-            raise ToolkitMisuse(f"cosmos_pids.zombie(): process {pid} had not ended after {_TIMEOUT:g} s.")
+            raise ToolkitMisuse(f"cosmos_lock.pids.zombie(): process {pid} had not ended after {_TIMEOUT:g} s.")
         real_time.sleep(_LOOK_AGAIN)

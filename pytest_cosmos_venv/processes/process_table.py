@@ -1,7 +1,6 @@
-"""A simulated process table for processes that no test can make. psutil and ``os.kill`` ask it; other PIDs are real
-ones.
+"""Simulated processes that no test can make. psutil and ``os.kill`` know them; other PIDs are of real processes.
 
-psutil's own classes and functions stay as they are, so code that has imported from psutil earlier sees the table too.
+psutil's own classes and functions stay as they are, so code that has imported from psutil earlier sees them too.
 What is replaced lies below them, in the module that psutil keeps for this platform.
 """
 
@@ -19,7 +18,7 @@ from typing import Any, NoReturn
 import psutil
 import pytest
 
-from pytest_cosmos_venv.errors import ToolkitMisuse, require, require_count
+from pytest_cosmos_venv.errors import ToolkitMisuse, require_count
 
 _BOOT_LONG_AGO = 3600.0
 _Uids = namedtuple("_Uids", "real effective saved")
@@ -27,22 +26,17 @@ _Uids = namedtuple("_Uids", "real effective saved")
 
 @dataclass
 class SimulatedProcess:
-    """One line of the table.
+    """A process that is not there.
 
     :param pid: a number that no real process has.
-    :param name: name of its program.
-    :param status: the status in psutil's words: ``sleeping``, ``zombie``, ...
-    :param started_at: seconds since the epoch; an hour ago unless it is said.
     :param is_denied: whether every question about it, and every signal, is denied.
     :param looks: number of looks that find it before it is gone; None: it stays.
     """
 
     pid: int
-    name: str = "python"
-    status: str = psutil.STATUS_SLEEPING
-    started_at: float = field(default_factory=lambda: time.time() - _BOOT_LONG_AGO)
     is_denied: bool = False
     looks: int | None = None
+    started_at: float = field(default_factory=lambda: time.time() - _BOOT_LONG_AGO)
 
     def look(self) -> None:
         """Count one question about this process.
@@ -52,42 +46,16 @@ class SimulatedProcess:
         if self.looks is None:
             return
         if self.looks <= 0:
-            raise psutil.NoSuchProcess(self.pid, self.name)
+            raise psutil.NoSuchProcess(self.pid)
         self.looks -= 1
 
 
-class ProcessTable:
-    """Adds processes to those that psutil and ``os.kill`` know. Each method gives the PID of another process.
+class SimulatedPids:
+    """PIDs of simulated processes, which psutil and ``os.kill`` know from the first one on. No signal is delivered."""
 
-    PIDs are numbers that no process has now. A signal to one of them goes nowhere; ``signals`` tells of it.
-
-    :param patch: takes the table away when it is undone.
-    """
-
-    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+    def __init__(self) -> None:
         self._table: dict[int, SimulatedProcess] = {}
-        self.signals: list[tuple[int, int]] = []
-        """PID and number of every signal that was sent to one of them; 0 is a mere question."""
-        _put_in_place(patch, self._table, self.signals)
-
-    def live(self, *, name: str = "python", started_at: float | None = None, status: str = "sleeping") -> int:
-        """The PID of a process that is there.
-
-        :param name: the name of its program.
-        :param started_at: seconds since the epoch; None: an hour ago.
-        :param status: the status in psutil's words.
-        """
-        if started_at is not None:
-            require(started_at, "started_at", (int, float), "seconds since the epoch")
-        return self._add(name=name, status=status, **({} if started_at is None else {"started_at": started_at}))
-
-    def dead(self) -> int:
-        """A PID of no process on this host; on another host it may be one."""
-        return self._free_number()
-
-    def zombie(self) -> int:
-        """The PID of a process that has ended and was not waited for."""
-        return self._add(status=psutil.STATUS_ZOMBIE)
+        self._patch = pytest.MonkeyPatch()
 
     def denied(self) -> int:
         """The PID of a process about which the system tells nothing: every question ends with ``AccessDenied``."""
@@ -105,11 +73,10 @@ class ProcessTable:
         return self._add(looks=looks)
 
     def zero(self) -> int:
-        """PID 0, which a half-written lock file may name.
-
-        In ``os.kill`` it stands for the asker's own group, and psutil finds no such process on Linux. This table says
-        no more than the system does, but delivers no signal.
+        """PID 0, which a half-written lock file may name: in ``os.kill`` it stands for the asker's own group, which
+        gets no signal meanwhile.
         """
+        self._put_in_place()
         return 0
 
     def beyond_limit(self, *, digits: int | None = None) -> int:
@@ -126,24 +93,22 @@ class ProcessTable:
             raise ToolkitMisuse(f"beyond_limit(digits={digits!r}): PIDs go up to {limit} here; give more digits.")
         return int("9" * digits)
 
-    def end(self, pid: int) -> None:
-        """Let a process be gone from now on.
-
-        :param pid: the PID, as another method of this table has given it.
-        :raises ToolkitMisuse: the PID is not of this table.
-        """
-        if pid not in self._table:
-            raise ToolkitMisuse(f"cosmos_process_table.end({pid}): that is no process of this table.")
-        self._table[pid].looks = 0
+    def close(self) -> None:
+        """Let the simulated processes be gone."""
+        self._patch.undo()
+        self._table.clear()
 
     def _add(self, **facts: Any) -> int:
-        pid = self._free_number()
+        self._put_in_place()
+        # From the top: the kernel gives these numbers out last, so that hardly one becomes a process during the test.
+        pid = next(pid for pid in _NUMBERS if not psutil.pid_exists(pid))
         self._table[pid] = SimulatedProcess(pid=pid, **facts)
         return pid
 
-    def _free_number(self) -> int:
-        # From the top: the kernel gives these numbers out last, so that hardly one becomes a process during the test.
-        return next(pid for pid in _NUMBERS if not psutil.pid_exists(pid))
+    def _put_in_place(self) -> None:
+        if not self._table:
+            self._patch.undo()
+            _replace(self._patch, self._table)
 
 
 class _SimulatedPlatformProcess:
@@ -167,13 +132,13 @@ class _SimulatedPlatformProcess:
         return float(self._answer(self._process.started_at))
 
     def status(self) -> str:
-        return str(self._answer(self._process.status))
+        return str(self._answer(psutil.STATUS_SLEEPING))
 
     def name(self) -> str:
-        return str(self._answer(self._process.name))
+        return str(self._answer("python"))
 
     def cmdline(self) -> list[str]:
-        return [str(self._answer(self._process.name))]
+        return [str(self._answer("python"))]
 
     def exe(self) -> str:
         return str(self._answer(""))
@@ -201,14 +166,12 @@ class _SimulatedPlatformProcess:
     def __getattr__(self, question: str) -> Callable[..., NoReturn]:
         def refuse(*_: object, **__: object) -> NoReturn:
             self._process.look()
-            raise psutil.AccessDenied(self.pid, msg=f"cosmos_process_table knows no {question} of its processes")
+            raise psutil.AccessDenied(self.pid, msg=f"a simulated process has no {question}")
 
         return refuse
 
 
-def _put_in_place(
-    patch: pytest.MonkeyPatch, table: dict[int, SimulatedProcess], signals: list[tuple[int, int]]
-) -> None:
+def _replace(patch: pytest.MonkeyPatch, table: dict[int, SimulatedProcess]) -> None:
     platform = psutil._psplatform  # type: ignore[attr-defined]
     real_process, real_exists, real_pids, real_kill = platform.Process, platform.pid_exists, platform.pids, os.kill
 
@@ -227,7 +190,6 @@ def _put_in_place(
     def kill(pid: int, number: int) -> None:
         if pid not in table and pid != 0:
             return real_kill(pid, number)
-        signals.append((pid, int(number)))
         if pid == 0:
             return None
         if not _is_found(table[pid]):

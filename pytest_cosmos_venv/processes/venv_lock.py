@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from pytest_cosmos_venv import real_time
-from pytest_cosmos_venv.errors import RecordTuple, ToolkitMisuse, require, require_seconds, require_text, with_timeout
+from pytest_cosmos_venv.errors import RecordTuple, ToolkitMisuse, require, require_seconds, require_text
 from pytest_cosmos_venv.processes.lock_history import KERNEL_LOCK_FILE, LOCK_FILE, LockHistory, LockOwner, read_owner
 from pytest_cosmos_venv.processes.pids import Pids
 
@@ -65,7 +65,7 @@ class VenvLock:
     def held_by(self, pid: int, *, age: float = 0.0) -> None:
         """Let a process hold the lock.
 
-        :param pid: such as one of ``cosmos_pids``.
+        :param pid: such as one of ``cosmos_lock.pids``.
         :param age: seconds since the file was written.
         :raises ToolkitMisuse: that is no PID.
         """
@@ -147,7 +147,6 @@ class VenvLock:
         self._timers.append(timer)
         timer.start()
 
-    @with_timeout
     def wait_until_taken(self, *, timeout: float = TIMEOUT) -> int:
         """The PID of the owner, as soon as the lock has one.
 
@@ -160,7 +159,6 @@ class VenvLock:
         self._history.catch_up()  # an owner that was read here is no unknown one there
         return owner
 
-    @with_timeout
     def wait_until_free(self, *, timeout: float = TIMEOUT) -> None:
         """Return as soon as nothing is in the place of the lock file.
 
@@ -202,10 +200,13 @@ class VenvLock:
 
 
 @dataclass
-class VenvLocks:
-    """Gives the lock of a directory: ``cosmos_venv_lock(virtualenv_dir)``."""
+class CosmosLock:
+    """Gives the lock of a directory: ``cosmos_lock(virtualenv_dir)``.
 
-    _pids: Pids
+    :param pids: the processes that a lock may name.
+    """
+
+    pids: Pids
     _locks: dict[Path, VenvLock] = field(default_factory=dict)
 
     def __call__(self, virtualenv_dir: Path | str) -> VenvLock:
@@ -215,10 +216,10 @@ class VenvLocks:
         :raises ToolkitMisuse: it is no directory, or none can be made there.
         """
         if not isinstance(virtualenv_dir, (str, os.PathLike)):
-            raise ToolkitMisuse(f"cosmos_venv_lock({virtualenv_dir!r}): give the virtualenv_dir, a path.")
+            raise ToolkitMisuse(f"cosmos_lock({virtualenv_dir!r}): give the virtualenv_dir, a path.")
         directory = Path(virtualenv_dir)
         if directory not in self._locks:
-            self._locks[directory] = VenvLock(directory, self._pids)
+            self._locks[directory] = VenvLock(directory, self.pids)
         return self._locks[directory]
 
     def close(self) -> None:
@@ -228,7 +229,7 @@ class VenvLocks:
 
 
 def _make_directory(directory: Path) -> None:
-    said = f"cosmos_venv_lock({str(directory)!r})"
+    said = f"cosmos_lock({str(directory)!r})"
     if directory.name == LOCK_FILE:
         raise ToolkitMisuse(f"{said}: give the directory in which this file lies, which is the virtualenv_dir.")
     try:

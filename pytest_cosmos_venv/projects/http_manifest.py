@@ -161,7 +161,7 @@ def body_of(manifest: Mapping[str, Any]) -> bytes:
         return json.dumps(manifest).encode()
     except (TypeError, ValueError) as error:
         raise ToolkitMisuse(
-            f"cosmos_http_manifest: this is no manifest, since JSON cannot hold it ({error})."
+            f"cosmos_project.serve: this is no manifest, since JSON cannot hold it ({error})."
         ) from None
 
 
@@ -316,7 +316,7 @@ def _data(manifest: DbtProject | Mapping[str, Any]) -> Mapping[str, Any]:
         return manifest.manifest_data()
     if not isinstance(manifest, Mapping):
         raise ToolkitMisuse(
-            f"cosmos_http_manifest({manifest!r}): give a project of cosmos_dbt_project, or the manifest's content; "
+            f"cosmos_project.serve({manifest!r}): give a project of cosmos_project, or the manifest's content; "
             "that of a file is json.loads(file.read_text())."
         )
     return manifest

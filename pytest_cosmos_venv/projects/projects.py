@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pytest_cosmos_venv.errors import ToolkitMisuse, require
+from pytest_cosmos_venv.projects.http_manifest import HttpManifest, serve_manifest
 from pytest_cosmos_venv.projects.profile import make_profile
 from pytest_cosmos_venv.projects.project import DbtProject, make_project
 from pytest_cosmos_venv.projects.resources import check_name
@@ -86,13 +87,27 @@ def _add(project: DbtProject, name: str, number: int, layer: str, reads: Sequenc
 
 
 @dataclass(frozen=True, kw_only=True)
-class DbtProjects:
-    """The maker of dbt projects, which the fixture ``cosmos_dbt_project`` gives.
+class CosmosProject:
+    """The maker of dbt projects, which the fixture ``cosmos_project`` gives.
 
     :param folder: the folder in which they lie, each in a folder of its name.
     """
 
     folder: Path
+    _served: list[HttpManifest] = field(default_factory=list, repr=False)
+
+    def serve(self, manifest: DbtProject | Mapping[str, Any]) -> HttpManifest:
+        """Return a manifest over HTTP on loopback: ``.url``, ``.answer(500).answer(200)``, ``.requests``.
+
+        :param manifest: a project, whose manifest as it is now is taken, or the manifest's content.
+        """
+        self._served.append(serve_manifest(manifest))
+        return self._served[-1]
+
+    def close(self) -> None:
+        """End the servers."""
+        for served in self._served:
+            served.close()
 
     def __call__(
         self,

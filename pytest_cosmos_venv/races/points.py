@@ -27,8 +27,8 @@ CREATING, LOCKED, WAITING, INSTALLING, RUNNING = "creating", "locked", "waiting"
 NEEDS = {
     CREATING: "virtualenv_dir=PATH",
     LOCKED: "virtualenv_dir=PATH",
-    INSTALLING: "cosmos_wheelhouse in the test, with an add_sdist(...)",
-    RUNNING: "cosmos_wheelhouse or cosmos_fake_venv in the test",
+    INSTALLING: "cosmos_dbt in the test, with an add_sdist(...)",
+    RUNNING: "cosmos_dbt or cosmos_fake_venv in the test",
 }
 """Name of a point -> what it needs in order to be seen. ``waiting`` needs nothing."""
 _WAITING_LINE = "Waiting for virtualenv lock"

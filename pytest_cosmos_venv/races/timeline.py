@@ -21,7 +21,7 @@ INSTALL = "install"
 """Name of the span in which an installer builds an sdist of the test's wheelhouse."""
 _WHY_NO_INSTALL = (
     ". Only the build of an sdist is seen of an installation: before the race, let the installer build one with "
-    "cosmos_wheelhouse.add_sdist()"
+    "cosmos_dbt.add_sdist()"
 )
 
 
@@ -134,7 +134,7 @@ class Timeline:
     def with_calls(self, calls: Iterable[DbtCall]) -> Timeline:
         """This timeline and the calls of dbt that a fake recorded, each a span named ``dbt COMMAND``, each once.
 
-        :param calls: ``cosmos_wheelhouse.calls``, ``read_dbt_calls(folder)``. The actor is the contender that made the
+        :param calls: ``cosmos_dbt.calls``, ``read_dbt_calls(folder)``. The actor is the contender that made the
             call, else ``dbt PID``.
         """
         known = {(span.pid, span.started_at) for span in self}

@@ -120,7 +120,7 @@ def run_dag(
     is_producer_late: bool = False,
     attempts: Attempts | None = None,
 ) -> DagOutcome:
-    """Run a DAG to its end. The parameters are those of ``RunDag``, which the fixture ``cosmos_run_dag`` gives.
+    """Run a DAG to its end. The parameters are those of ``cosmos_airflow.run``.
 
     :param dag: a DAG.
     :param logical_date: a moment, or a string such as ``2026-01-01``, in UTC unless it says so. None: the present.
@@ -132,7 +132,10 @@ def run_dag(
     :raises ToolkitMisuse: it is no DAG, the run would have no tasks, or another run has that id or date.
     """
     if not hasattr(dag, "test") or not hasattr(dag, "tasks"):
-        raise ToolkitMisuse(f"cosmos_run_dag runs a DAG, and this is none: {dag!r}. Of a file, import the DAG.")
+        raise ToolkitMisuse(
+            f"cosmos_airflow.run runs a DAG or an operator, and this is neither: {dag!r}. Of a DAG file: "
+            "cosmos_airflow.load(file).run()."
+        )
     options: dict[str, Any] = {"logical_date": logical_date, "run_id": run_id, "conf": conf, "attempts": attempts}
     return _run(dag, None, is_producer_late=is_producer_late, **options)
 
@@ -155,10 +158,12 @@ def run_task(
     :raises ToolkitMisuse: it is no operator, or one that becomes several tasks; or as for ``run_dag``.
     """
     if not hasattr(operator, "task_id") or not hasattr(operator, "has_dag"):
-        raise ToolkitMisuse(f"cosmos_run_task runs an operator, and this is none: {operator!r}. Call it to make one.")
+        raise ToolkitMisuse(
+            f"cosmos_airflow.run runs a DAG or an operator, and this is neither: {operator!r}. Call it to make one."
+        )
     if _is_mapped(operator):
         raise ToolkitMisuse(
-            f"cosmos_run_task runs one task, and {operator.task_id!r} is mapped into several: use cosmos_run_dag."
+            f"cosmos_airflow.run runs one task, and {operator.task_id!r} is mapped into several: run its DAG."
         )
     if not operator.has_dag():
         dag_around(operator)

@@ -17,7 +17,7 @@ from pytest_cosmos_venv.errors import ToolkitMisuse
 from pytest_cosmos_venv.projects.node_properties import DataTests
 from pytest_cosmos_venv.projects.profile import TARGET
 from pytest_cosmos_venv.projects.project import DbtProject
-from pytest_cosmos_venv.projects.projects import DbtProjects
+from pytest_cosmos_venv.projects.projects import CosmosProject
 
 Obstacle = Literal["dangling link", "directory", "fifo"]
 """The things that can stand in place of the file, so that not even root can read it."""
@@ -232,7 +232,7 @@ def make_seed_project(folder: Path, seeds: Sequence[str], *, model: str | None, 
     :param model: the name of a model that reads all seeds; None: there is none.
     :param with_tests: whether seeds and model have a data test each.
     """
-    project = DbtProjects(folder=folder)(NAME)
+    project = CosmosProject(folder=folder)(NAME)
     tests: DataTests | None = {"id": ["not_null"]} if with_tests else None
     for name in seeds:
         project.seed(name, f"id,name\n1,{name}\n", tests=tests)
@@ -245,7 +245,7 @@ def make_seed_project(folder: Path, seeds: Sequence[str], *, model: str | None, 
 
 
 def use_project(project: DbtProject, folder: Path, order: Sequence[str] = ()) -> SeedProject:
-    """Return a project of ``cosmos_dbt_project`` as it is on the disk; its manifest is written now.
+    """Return a project of ``cosmos_project`` as it is on the disk; its manifest is written now.
 
     :param project: the project.
     :param folder: an existing folder, for the attic and the manifest.

@@ -66,13 +66,13 @@ WATCHER = (
 
 @dataclass(frozen=True, kw_only=True)
 class SeedStory:
-    """One ready-made scenario; ``cosmos_seed_scenario.play(scenario)`` plays it, and ``str(scenario)`` is its id.
+    """One ready-made scenario; ``cosmos_seeds.play(scenario)`` plays it, and ``str(scenario)`` is its id.
 
     :param id: the id, which is for ever: never renumbered or reused.
     :param sentence: the sentence of Cosmos's page "Managing seeds" that requires it, as it stands there.
     :param steps: a function that plays the scenario and requires what must be seen after each step.
     :param level: ``must``, or ``should`` where it follows from the sentence in a case that the sentence does not name.
-    :param options: the keyword arguments of ``cosmos_seed_scenario(...)``.
+    :param options: the keyword arguments of ``cosmos_seeds(...)``.
     """
 
     id: str

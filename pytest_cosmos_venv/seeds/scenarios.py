@@ -1,4 +1,4 @@
-"""The maker of scenarios, which the fixture ``cosmos_seed_scenario`` gives, and the Variables and dbts around it."""
+"""The maker of scenarios, which the fixture ``cosmos_seeds`` gives, and the Variables and dbts around it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(kw_only=True)
-class SeedScenarios:
+class CosmosSeeds:
     """The maker of scenarios, each with a project and a dbt of its own; they share Airflow's Variables.
 
     :param environment: the things that all scenarios share.
@@ -64,7 +64,7 @@ class SeedScenarios:
             built.
         :param dbt_version: the version of the fake dbt, such as ``2.0.0a4``, a program without a Python package; None:
             the usual one, a dbt 1.
-        :param project: a project of ``cosmos_dbt_project``; or, with ``make_dag``, the folder of your own, which is
+        :param project: a project of ``cosmos_project``; or, with ``make_dag``, the folder of your own, which is
             copied.
         :param make_dag: builds your own DAG: it is given this scenario, whose ``project.path``, ``project.manifest``,
             ``dbt_executable`` and ``operator_args`` go into its configuration.
@@ -134,7 +134,7 @@ def seed_scenarios(
     wheelhouse: Callable[[], Wheelhouse],
     virtualenv_dir: Path | None = None,
     under_airflow: bool = True,
-) -> Iterator[SeedScenarios]:
+) -> Iterator[CosmosSeeds]:
     """The maker of scenarios without a test around it, such as in a contender of a race.
 
     Airflow's home is the one that this process has; what the runs write into its database stays there.
@@ -170,4 +170,4 @@ def seed_scenarios(
             run_dag=run_dag if under_airflow else run_without_airflow,
             under_airflow=under_airflow,
         )
-        yield SeedScenarios(environment=environment)
+        yield CosmosSeeds(environment=environment)

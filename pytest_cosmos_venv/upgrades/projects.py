@@ -19,7 +19,7 @@ from pytest_cosmos_venv.upgrades.release_record import CommandRecord, commands_o
 from pytest_cosmos_venv.warehouse.dbt_result import DbtFailed, DbtResult
 from pytest_cosmos_venv.warehouse.duckdb_warehouse import DuckDBWarehouse
 from pytest_cosmos_venv.warehouse.given_rows import Relation, quoted
-from pytest_cosmos_venv.warehouse.warehouses import DuckDBWarehouses
+from pytest_cosmos_venv.warehouse.warehouses import CosmosDuckDB
 
 COMPILE, BUILD = "compile", "build"
 SOURCES_OPTION = "cosmos_dbt_sources"
@@ -86,7 +86,7 @@ class ProjectFile(pytest.File):
         """
         with (
             throwaway_folder("cosmos-dbt-") as scratch,
-            closing(DuckDBWarehouses(self._folders, scratch, release)) as warehouses,
+            closing(CosmosDuckDB(self._folders, scratch, release)) as warehouses,
         ):
             yield warehouses(self.path.parent, environment=dbt_warnings.ENVIRONMENT)
 

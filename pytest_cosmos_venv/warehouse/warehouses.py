@@ -26,7 +26,7 @@ _OWN_SETTINGS = ("type", "path", "schema", "threads")
 _Work = TypeVar("_Work")
 
 
-class DuckDBWarehouses:
+class CosmosDuckDB:
     """Real dbts on DuckDB files, for one test. ``made`` are the files so far.
 
     :param folders: the folders of the cache.

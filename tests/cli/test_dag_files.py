@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_cosmos_venv import Wheelhouse
+from pytest_cosmos_venv.environments.wheelhouse import Wheelhouse
 from tests.command_line import cosmos_venv, write_dag_file
 from tests.installed import AIRFLOW_2, ROOT, needs_airflow_2
 

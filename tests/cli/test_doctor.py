@@ -18,7 +18,7 @@ from cosmos_venv.cli import main
 from cosmos_venv.cli.doctor import check_airflow, check_settings, check_sockets, try_index
 from cosmos_venv.cli.doctor.directories import check_directories, check_locks
 from cosmos_venv.cli.doctor.finding import Examined, Finding
-from pytest_cosmos_venv import Wheelhouse
+from pytest_cosmos_venv.environments.wheelhouse import Wheelhouse
 from tests.environments.elsewhere import remounted, tmpfs, within
 from tests.environments.upgrades import change_record
 from tests.kit import MakeReady, MakeSpec

@@ -10,7 +10,7 @@ import pytest
 
 from cosmos_venv.compat import delete_variables, stored_variables
 from cosmos_venv.operators.seeds.seed_state import PREFIX, Remembered, Scope, encoded
-from pytest_cosmos_venv import AirflowHome
+from pytest_cosmos_venv import CosmosAirflow
 from tests.cli.conftest import Run
 
 A, B = "a" * 64, "b" * 64
@@ -26,7 +26,7 @@ def set_variable(key: str, value: str) -> None:
 
 
 @pytest.fixture(autouse=True)
-def remembered(cosmos_airflow_home: AirflowHome) -> Iterator[dict[str, str | None]]:
+def remembered(cosmos_airflow: CosmosAirflow) -> Iterator[dict[str, str | None]]:
     """Two seeds of ``port``, one of a DAG whose id begins likewise, and one that a person has written for ``port``."""
     for each, checksum in (
         (scope("port", "north", "piers"), A),

@@ -31,7 +31,7 @@ from cosmos_venv.constants import SeedRenderingBehavior, TestBehavior
 from cosmos_venv.operators.airflow_async import DbtRunAirflowAsyncOperator
 from cosmos_venv.operators.queries import sql_store
 from cosmos_venv.operators.queries.query_trigger import DbtQueryTrigger
-from pytest_cosmos_venv import DagOutcome, FakeVenv, RunDag
+from pytest_cosmos_venv import CosmosAirflow, DagOutcome, FakeVenv
 from tests.bigquery_server import BigQueryServer
 from tests.clouds.pretended import BUCKET, S3, amazon
 from tests.clouds.sent_queries import DATA, MANIFEST, MODELS, SETUP, START, TEARDOWN, Ti, arguments, model
@@ -87,12 +87,12 @@ def states(outcome: DagOutcome) -> dict[str, str]:
 
 
 def test_each_model_is_one_query_of_what_dbt_would_send_and_its_task_runs_no_dbt(
-    made: Any, dbt: FakeVenv, server: BigQueryServer, cosmos_run_dag: RunDag
+    made: Any, dbt: FakeVenv, server: BigQueryServer, cosmos_airflow: CosmosAirflow
 ) -> None:
     recorded = json.loads((DATA / "statements.json").read_text())
     server.when("`orders`", seconds=0.5)
 
-    outcome = cosmos_run_dag(made())
+    outcome = cosmos_airflow.run(made())
 
     assert outcome.succeeded, outcome
     assert {*states(outcome)} == {SETUP, TEARDOWN, "raw_orders_seed", "eph_paid", *MODELS}
@@ -307,14 +307,14 @@ def files_below(folder: Any) -> list[str]:
 
 
 def test_sql_goes_by_files_where_the_setting_says_so_and_the_teardown_deletes_them(
-    made: Any, server: BigQueryServer, cosmos_run_dag: RunDag, store: Any
+    made: Any, server: BigQueryServer, cosmos_airflow: CosmosAirflow, store: Any
 ) -> None:
     others = ["shop/one/compiled/mine.sql", "shop/two/run/model.shop.orders.json"]
     for other in others:
         (store / other).parent.mkdir(parents=True, exist_ok=True)
         (store / other).write_text("select 1")
 
-    outcome = cosmos_run_dag(made("stg_orders", "orders"), run_id="one")
+    outcome = cosmos_airflow.run(made("stg_orders", "orders"), run_id="one")
 
     assert outcome.succeeded, outcome
     assert len(server.jobs) == 2
@@ -351,14 +351,14 @@ def test_a_task_that_fails_while_it_stores_leaves_no_files(store: Any) -> None:
 
 
 def test_in_a_group_what_comes_behind_waits_for_the_models(
-    dbt: FakeVenv, server: BigQueryServer, tmp_path: Path, cosmos_run_dag: RunDag
+    dbt: FakeVenv, server: BigQueryServer, tmp_path: Path, cosmos_airflow: CosmosAirflow
 ) -> None:
     with DAG("outer", schedule=None, start_date=START) as dag:
         group = DbtTaskGroup("shop", **arguments(dbt, server, tmp_path, select=("stg_orders",)))
         group >> EmptyOperator(task_id="after")
     server.when("`stg_orders`", error="no", seconds=0.2)
 
-    outcome = cosmos_run_dag(dag, raise_on_failure=False)
+    outcome = cosmos_airflow.run(dag, raise_on_failure=False)
 
     assert outcome.states == {
         f"shop.{SETUP}": "success",
@@ -375,7 +375,7 @@ def test_in_a_mapped_group_each_index_runs_what_was_compiled_for_it(
     dbt: FakeVenv,
     server: BigQueryServer,
     tmp_path: Path,
-    cosmos_run_dag: RunDag,
+    cosmos_airflow: CosmosAirflow,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     shared = tmp_path / "shared"
@@ -395,7 +395,7 @@ def test_in_a_mapped_group_each_index_runs_what_was_compiled_for_it(
 
         per_region.expand(region=regions)
 
-    outcome = cosmos_run_dag(dag)
+    outcome = cosmos_airflow.run(dag)
 
     assert outcome.succeeded, outcome
     assert sorted(name for name in server.tables if "stg_orders" in name) == [f"{each}.stg_orders" for each in regions]
@@ -404,7 +404,7 @@ def test_in_a_mapped_group_each_index_runs_what_was_compiled_for_it(
 
 
 def test_tests_and_seeds_run_dbt_and_a_seed_that_is_loaded_is_left_alone(
-    made: Any, dbt: FakeVenv, cosmos_run_dag: RunDag
+    made: Any, dbt: FakeVenv, cosmos_airflow: CosmosAirflow
 ) -> None:
     render = {
         "test_behavior": TestBehavior.AFTER_EACH,
@@ -412,7 +412,7 @@ def test_tests_and_seeds_run_dbt_and_a_seed_that_is_loaded_is_left_alone(
     }
     dag = made("raw_orders", "orders", render=render)
 
-    outcomes = [cosmos_run_dag(dag, run_id=name) for name in ("one", "two")]
+    outcomes = [cosmos_airflow.run(dag, run_id=name) for name in ("one", "two")]
 
     assert all(outcome.succeeded for outcome in outcomes)
     assert [call.command for call in dbt.calls] == ["compile", "seed", "test", "compile", "test"]
@@ -440,11 +440,11 @@ def test_the_page_shows_a_dag_that_can_be_and_names_parameters_of_the_task(
 
 @pytest.mark.parametrize("seconds", [0.0, 0.5], ids=["at-once", "deferred"])
 def test_the_log_says_what_a_query_has_cost(
-    seconds: float, made: Any, server: BigQueryServer, cosmos_run_dag: RunDag
+    seconds: float, made: Any, server: BigQueryServer, cosmos_airflow: CosmosAirflow
 ) -> None:
     server.when(".", billed=123, seconds=seconds)
 
-    task = cosmos_run_dag(made("stg_orders")).tasks["stg_orders_run"]
+    task = cosmos_airflow.run(made("stg_orders")).tasks["stg_orders_run"]
 
     (job,) = server.jobs
     assert ("DEFERRED" in task.log) is bool(seconds)
@@ -478,11 +478,11 @@ def test_neither_a_dag_file_nor_a_task_that_goes_on_imports_googles_provider(ser
 
 @pytest.mark.parametrize("is_shown", [True, False])
 def test_sql_is_shown_only_where_it_may_be(
-    is_shown: bool, made: Any, server: BigQueryServer, cosmos_run_dag: RunDag
+    is_shown: bool, made: Any, server: BigQueryServer, cosmos_airflow: CosmosAirflow
 ) -> None:
     server.when(".", billed=123)
 
-    outcome = cosmos_run_dag(made("stg_orders", should_store_compiled_sql=is_shown))
+    outcome = cosmos_airflow.run(made("stg_orders", should_store_compiled_sql=is_shown))
 
     task = outcome.tasks["stg_orders_run"]
     assert ("create or replace view" in task.log) is is_shown

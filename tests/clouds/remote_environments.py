@@ -21,7 +21,7 @@ import pytest
 from cosmos_venv.environments.environment import Environment
 from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
 from cosmos_venv.remote.signed_folder import SignedRemoteFolder
-from pytest_cosmos_venv import Wheel, write_wheel
+from pytest_cosmos_venv.environments.wheel import Wheel, write_wheel
 from tests.clouds import pretended
 from tests.clouds.pretended import BUCKET, S3
 from tests.clouds.relay import Relay, relay_to

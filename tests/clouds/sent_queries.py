@@ -20,7 +20,7 @@ from cosmos_venv.config import ExecutionConfig, ProfileConfig, ProjectConfig, Re
 from cosmos_venv.constants import ExecutionMode, InvocationMode, LoadMode, TestBehavior
 from cosmos_venv.dbt.bigquery.statement import CompiledModel, compiled_models
 from cosmos_venv.operators.queries.model_query import ModelQuery
-from pytest_cosmos_venv import FakeVenv, Variables
+from pytest_cosmos_venv import CosmosAirflow, FakeVenv
 from tests.bigquery_server import BigQueryServer
 
 DATA = Path(__file__).parent.parent / "data" / "bigquery"
@@ -40,7 +40,8 @@ def dbt(cosmos_fake_venv: FakeVenv) -> FakeVenv:
 
 
 @pytest.fixture
-def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cosmos_variables: Variables) -> Iterator[BigQueryServer]:
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cosmos_airflow: CosmosAirflow) -> Iterator[BigQueryServer]:
+    assert not cosmos_airflow.variables.values
     bigquery = BigQueryServer()
     bigquery.start()
     monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / "cache"))

@@ -187,9 +187,7 @@ def test_an_adapter_that_does_not_say_how_a_task_is_performed_is_told_to(
 
 
 def test_the_suite_says_that_it_does_not_run_on_windows(monkeypatch: pytest.MonkeyPatch) -> None:
-    config: Any = SimpleNamespace(
-        option=SimpleNamespace(help=False, version=False, cosmos_cache_key=False, cosmos_conformance=True)
-    )
+    config: Any = SimpleNamespace(option=SimpleNamespace(help=False, version=False, cosmos_conformance=True))
     monkeypatch.setattr(sys, "platform", "win32")
 
     with pytest.raises(pytest.UsageError, match=r"Linux.*which win32 has not\. Run it in WSL"):

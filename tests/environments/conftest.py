@@ -18,7 +18,7 @@ from cosmos_venv.environments.opening import open_environment
 from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
 from cosmos_venv.environments.store import EnvironmentStore, PruneLimits
 from cosmos_venv.processes.cancellation import Cancellation
-from pytest_cosmos_venv import Wheel, write_wheel
+from pytest_cosmos_venv.environments.wheel import Wheel, write_wheel
 from pytest_cosmos_venv.throwaway import throwaway_folder
 from tests import waiting
 from tests.environments.guarded_server import command_lines, guarded_address, served

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvBuildError
-from pytest_cosmos_venv import Wheel, write_wheel
+from pytest_cosmos_venv.environments.wheel import Wheel, write_wheel
 from tests.environments.lock_files import package, sha256_of, write_lock_file
 from tests.kit import MakeReady, MakeSpec, OutputOf
 

@@ -20,7 +20,9 @@ from cosmos_venv.environments import lock as lock_module
 from cosmos_venv.environments.lock import KERNEL_LOCK_FILENAME, LOCK_FILENAME, LockRecord, VirtualenvLock
 from cosmos_venv.exceptions import VirtualenvLockTimeout
 from cosmos_venv.processes.cancellation import Cancellation
-from pytest_cosmos_venv import Contender, CosmosRace, FailingSchedule, Schedule
+from pytest_cosmos_venv import Contender, CosmosRace
+from pytest_cosmos_venv.explore.explorer import FailingSchedule
+from pytest_cosmos_venv.explore.run import Schedule
 from tests.explored import FURTHER, PROOF, SECONDS
 
 # Names that a kill leaves behind, which a sweep knows.

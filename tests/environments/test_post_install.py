@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cosmos_venv.environments import post_install
-from pytest_cosmos_venv import Wheel, write_wheel
+from pytest_cosmos_venv.environments.wheel import Wheel, write_wheel
 
 
 @pytest.fixture

@@ -30,7 +30,9 @@ from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
 from cosmos_venv.environments.store import EnvironmentStore, PruneLimits
 from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.processes.lease import Lease, lease_path
-from pytest_cosmos_venv import Contender, CosmosRace, FailingSchedule, Schedule
+from pytest_cosmos_venv import Contender, CosmosRace
+from pytest_cosmos_venv.explore.explorer import FailingSchedule
+from pytest_cosmos_venv.explore.run import Schedule
 from tests.explored import PROOF, SECONDS
 
 AN_HOUR = 3600

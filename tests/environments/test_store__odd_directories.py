@@ -13,7 +13,7 @@ import pytest
 
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.exceptions import VirtualenvError
-from pytest_cosmos_venv import Wheel, write_wheel
+from pytest_cosmos_venv.environments.wheel import Wheel, write_wheel
 from tests.environments.elsewhere import (
     EMPTY_STORE,
     USE,

@@ -17,7 +17,8 @@ import pytest
 
 from cosmos_venv.files.file_cache import FileCache
 from cosmos_venv.rendering.one_task.plan_cache import find, keep
-from pytest_cosmos_venv import Contender, CosmosRace, Schedule
+from pytest_cosmos_venv import Contender, CosmosRace
+from pytest_cosmos_venv.explore.run import Schedule
 from tests.explored import FURTHER, SECONDS
 from tests.rendering.one_task.test_plan_cache import plan
 

@@ -13,7 +13,7 @@ from cosmos_venv.managed import resolve
 from cosmos_venv.managed.arguments import VirtualenvArguments
 from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.processes.lease import lease_path
-from pytest_cosmos_venv import Wheelhouse
+from pytest_cosmos_venv.environments.wheelhouse import Wheelhouse
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ from cosmos_venv import DbtDag, ExecutionConfig, ExecutionMode, LoadMode, Projec
 from cosmos_venv.managed import project_cache, resolve
 from cosmos_venv.operators.local import DbtRunLocalOperator
 from cosmos_venv.operators.virtualenv import DbtRunVirtualenvOperator
-from pytest_cosmos_venv import FakeVenv, Wheelhouse
+from pytest_cosmos_venv import CosmosDbt, FakeVenv
 from tests.kit import SetUmask, harbor_profile, operator_arguments
 
 
@@ -36,14 +36,14 @@ def load(project: Path, environments: Path) -> DbtDag:
 
 
 def test_parsing_installs_and_tasks_and_later_parses_use_it(
-    harbor: Path, cosmos_wheelhouse: Wheelhouse, tmp_path: Path
+    harbor: Path, cosmos_dbt: CosmosDbt, tmp_path: Path
 ) -> None:
     dag: Any = load(harbor, tmp_path / "environments")
     load(harbor, tmp_path / "environments")
     for task in dag.tasks:
         task.execute({})
 
-    assert [call.command for call in cosmos_wheelhouse.calls] == ["deps", "ls", "seed", "run", "run"]
+    assert [call.command for call in cosmos_dbt.calls] == ["deps", "ls", "seed", "run", "run"]
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_packages_are_looked_for_where_environments_are_and_built_where_they_are
 
 
 def test_a_task_knows_before_its_dbt_is_ready_with_which_packages_it_will_run(
-    harbor: Path, cosmos_wheelhouse: Wheelhouse, tmp_path: Path
+    harbor: Path, cosmos_dbt: CosmosDbt, tmp_path: Path
 ) -> None:
     operator: Any = DbtRunVirtualenvOperator(
         **operator_arguments(harbor, py_requirements=["dbt-core"], virtualenv_dir=tmp_path / "environments")

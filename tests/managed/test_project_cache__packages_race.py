@@ -10,7 +10,7 @@ import pytest
 
 from cosmos_venv.operators.local import DbtRunLocalOperator
 from cosmos_venv.operators.virtualenv import DbtRunVirtualenvOperator
-from pytest_cosmos_venv import Contender, CosmosRace, FakeVenv, Wheelhouse
+from pytest_cosmos_venv import Contender, CosmosDbt, CosmosRace, FakeVenv
 from tests.kit import operator_arguments
 
 
@@ -36,7 +36,7 @@ def harbor(dbt_project: Path) -> Path:
 
 @pytest.mark.long
 def test_tasks_in_one_directory_install_the_packages_once(
-    cosmos_race: CosmosRace, cosmos_wheelhouse: Wheelhouse, harbor: Path, tmp_path: Path
+    cosmos_race: CosmosRace, cosmos_dbt: CosmosDbt, harbor: Path, tmp_path: Path
 ) -> None:
     race = cosmos_race(run_virtualenv, harbor, tmp_path / "environments", contenders=4)
 

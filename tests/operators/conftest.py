@@ -12,14 +12,10 @@ import psutil
 import pytest
 
 from cosmos_venv.operators.virtualenv import DbtRunVirtualenvOperator
-from pytest_cosmos_venv import (
-    RECORD_VARIABLE,
-    Wheel,
-    Wheelhouse,
-    build_wheelhouse,
-    read_dbt_calls,
-    write_wheel,
-)
+from pytest_cosmos_venv.environments.scripted_dbt import read_dbt_calls
+from pytest_cosmos_venv.environments.wheel import Wheel, write_wheel
+from pytest_cosmos_venv.environments.wheelhouse import Wheelhouse, build_wheelhouse
+from pytest_cosmos_venv.fake_dbt import RECORD_VARIABLE
 from tests.dbt.warm.conftest import short_folder
 from tests.kit import DbtCalls, DbtProcesses, MakeOperator, operator_arguments
 

@@ -17,7 +17,7 @@ import pytest
 
 from cosmos_venv.config import ProfileConfig
 from cosmos_venv.operators.airflow_async import SetupAsyncOperator, SetupAsyncVirtualenvOperator
-from pytest_cosmos_venv import RunTask, TaskOutcome
+from pytest_cosmos_venv import CosmosAirflow, TaskOutcome
 from tests.engines import DBT_1, DBT_2, EACH_ENGINE, Engine
 from tests.installed import environment_of
 
@@ -73,12 +73,12 @@ def as_of(engine: Engine, statement: str) -> str:
 
 @pytest.mark.parametrize("engine", EACH_ENGINE)
 def test_models_are_compiled_in_a_managed_environment(
-    engine: Engine, kept_directory: Path, tmp_path: Path, cosmos_run_task: RunTask
+    engine: Engine, kept_directory: Path, tmp_path: Path, cosmos_airflow: CosmosAirflow
 ) -> None:
     engine.require()
     given = arguments(tmp_path, engine, compiled=MODELS)
 
-    done = cosmos_run_task(SetupAsyncVirtualenvOperator(**given, **engine.arguments, virtualenv_dir=kept_directory))
+    done = cosmos_airflow.run(SetupAsyncVirtualenvOperator(**given, **engine.arguments, virtualenv_dir=kept_directory))
 
     assert statements(done) == {name: as_of(engine, RECORDED[name]) for name in MODELS}
 
@@ -91,11 +91,11 @@ def test_models_are_compiled_in_a_managed_environment(
     ],
 )
 def test_models_are_compiled_by_a_dbt_that_is_there(
-    engine: Engine, release: str, tmp_path: Path, cosmos_run_task: RunTask
+    engine: Engine, release: str, tmp_path: Path, cosmos_airflow: CosmosAirflow
 ) -> None:
     given = arguments(tmp_path, engine, compiled=["model.shop.stg_orders"])
 
-    done = cosmos_run_task(
+    done = cosmos_airflow.run(
         SetupAsyncOperator(**given, dbt_executable_path=environment_of(release) / "bin" / "dbt", select="stg_orders")
     )
 
@@ -103,10 +103,10 @@ def test_models_are_compiled_by_a_dbt_that_is_there(
     assert statements(done) == {name: as_of(engine, RECORDED[name])}
 
 
-def test_dbt_2_says_what_it_does_not_know(tmp_path: Path, cosmos_run_task: RunTask) -> None:
+def test_dbt_2_says_what_it_does_not_know(tmp_path: Path, cosmos_airflow: CosmosAirflow) -> None:
     given = arguments(tmp_path, DBT_2, compiled=[NOT_IN_DBT_2])
 
-    done = cosmos_run_task(
+    done = cosmos_airflow.run(
         SetupAsyncOperator(**given, dbt_executable_path=environment_of("dbt2") / "bin" / "dbt"), raise_on_failure=False
     )
 

@@ -15,7 +15,7 @@ from cosmos_venv.compat import DAG, AirflowException
 from cosmos_venv.config import ProfileConfig
 from cosmos_venv.constants import InvocationMode
 from cosmos_venv.operators.airflow_async import DbtRunAirflowAsyncOperator, SetupAsyncOperator, TeardownAsyncOperator
-from pytest_cosmos_venv import FakeVenv, RunDag, RunTask
+from pytest_cosmos_venv import CosmosAirflow, FakeVenv
 
 DATA = Path(__file__).parent.parent / "data" / "bigquery"
 MODEL = "model.shop.stg_orders"
@@ -53,8 +53,8 @@ def setup(dbt: FakeVenv, tmp_path: Path, *models: str, **more: Any) -> SetupAsyn
     )
 
 
-def test_sql_is_kept_in_an_xcom_for_each_model(dbt: FakeVenv, tmp_path: Path, cosmos_run_task: RunTask) -> None:
-    done = cosmos_run_task(setup(dbt, tmp_path, MODEL, "model.shop.orders", select="+orders"))
+def test_sql_is_kept_in_an_xcom_for_each_model(dbt: FakeVenv, tmp_path: Path, cosmos_airflow: CosmosAirflow) -> None:
+    done = cosmos_airflow.run(setup(dbt, tmp_path, MODEL, "model.shop.orders", select="+orders"))
 
     assert {*done.xcoms} >= {MODEL, "model.shop.orders"}
     model = json.loads(zlib.decompress(base64.b64decode(done.xcoms[MODEL])))
@@ -64,46 +64,46 @@ def test_sql_is_kept_in_an_xcom_for_each_model(dbt: FakeVenv, tmp_path: Path, co
 
 
 def test_hooks_of_the_project_are_named_since_no_model_runs_them(
-    dbt: FakeVenv, tmp_path: Path, cosmos_run_task: RunTask
+    dbt: FakeVenv, tmp_path: Path, cosmos_airflow: CosmosAirflow
 ) -> None:
     manifest = json.loads((DATA / "manifest.json").read_text())
     manifest["nodes"]["operation.shop.shop-on-run-start-0"] = {"resource_type": "operation"}
     dbt.script("compile", artifacts={"manifest.json": manifest})
 
-    done = cosmos_run_task(setup(dbt, tmp_path, MODEL))
+    done = cosmos_airflow.run(setup(dbt, tmp_path, MODEL))
 
     assert "No model runs these hooks of the project: operation.shop.shop-on-run-start-0." in done.log
 
 
-def test_without_models_no_dbt_is_started(dbt: FakeVenv, tmp_path: Path, cosmos_run_task: RunTask) -> None:
-    done = cosmos_run_task(setup(dbt, tmp_path))
+def test_without_models_no_dbt_is_started(dbt: FakeVenv, tmp_path: Path, cosmos_airflow: CosmosAirflow) -> None:
+    done = cosmos_airflow.run(setup(dbt, tmp_path))
 
     assert done.state == "success"
     assert dbt.calls == []
 
 
 def test_files_without_a_place_are_refused_before_dbt_runs(
-    dbt: FakeVenv, tmp_path: Path, cosmos_run_task: RunTask, monkeypatch: pytest.MonkeyPatch
+    dbt: FakeVenv, tmp_path: Path, cosmos_airflow: CosmosAirflow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRFLOW__COSMOS__UPLOAD_SQL_TO_XCOM", "False")
 
-    done = cosmos_run_task(setup(dbt, tmp_path, MODEL), raise_on_failure=False)
+    done = cosmos_airflow.run(setup(dbt, tmp_path, MODEL), raise_on_failure=False)
 
     assert "upload_sql_to_xcom = False, and remote_target_path is not set" in str(done.exception)
     assert dbt.calls == []
 
 
 def test_a_model_that_dbt_has_not_compiled_fails_the_task(
-    dbt: FakeVenv, tmp_path: Path, cosmos_run_task: RunTask
+    dbt: FakeVenv, tmp_path: Path, cosmos_airflow: CosmosAirflow
 ) -> None:
-    done = cosmos_run_task(setup(dbt, tmp_path, "model.shop.none"), raise_on_failure=False)
+    done = cosmos_airflow.run(setup(dbt, tmp_path, "model.shop.none"), raise_on_failure=False)
 
     assert done.state == "failed"
     assert "no SQL of model.shop.none" in str(done.exception)
 
 
 def test_the_files_of_a_run_go_with_its_teardown_and_nothing_else(
-    dbt: FakeVenv, tmp_path: Path, shared: Path, cosmos_run_dag: RunDag
+    dbt: FakeVenv, tmp_path: Path, shared: Path, cosmos_airflow: CosmosAirflow
 ) -> None:
     other = shared / "shop" / "one" / "run" / "mine.txt"
     other.parent.mkdir(parents=True)
@@ -111,7 +111,7 @@ def test_the_files_of_a_run_go_with_its_teardown_and_nothing_else(
     with DAG("shop", schedule=None, start_date=START) as dag:
         setup(dbt, tmp_path, MODEL) >> TeardownAsyncOperator(task_id="dbt_teardown_async", producer_task_id=SETUP)
 
-    outcome = cosmos_run_dag(dag, run_id="one")
+    outcome = cosmos_airflow.run(dag, run_id="one")
 
     assert outcome.succeeded, outcome
     assert "Deleted the SQL of 1 models" in outcome.tasks["dbt_teardown_async"].log
@@ -120,7 +120,7 @@ def test_the_files_of_a_run_go_with_its_teardown_and_nothing_else(
 
 @pytest.mark.parametrize("place", ["xcom", "file"])
 def test_a_model_without_sql_says_which_task_to_clear(
-    place: str, dbt: FakeVenv, tmp_path: Path, cosmos_run_task: RunTask, request: pytest.FixtureRequest
+    place: str, dbt: FakeVenv, tmp_path: Path, cosmos_airflow: CosmosAirflow, request: pytest.FixtureRequest
 ) -> None:
     if place == "file":
         request.getfixturevalue("shared")
@@ -130,7 +130,7 @@ def test_a_model_without_sql_says_which_task_to_clear(
         profile_config=ProfileConfig("shop", "dev", profiles_yml_filepath=tmp_path / "profiles.yml"),
     )
 
-    done = cosmos_run_task(task, raise_on_failure=False)
+    done = cosmos_airflow.run(task, raise_on_failure=False)
 
     assert f"There is no SQL of {MODEL} in this run. Clear the task {SETUP} too" in str(done.exception)
     assert dbt.calls == []
@@ -144,7 +144,7 @@ class TellsThatItWaits(DbtRunAirflowAsyncOperator):
 
 
 def test_a_model_without_sql_waits_while_the_task_that_compiles_runs_again(
-    tmp_path: Path, cosmos_run_task: RunTask
+    tmp_path: Path, cosmos_airflow: CosmosAirflow
 ) -> None:
     task = TellsThatItWaits(
         task_id="stg_orders_run",
@@ -153,6 +153,6 @@ def test_a_model_without_sql_waits_while_the_task_that_compiles_runs_again(
         profile_config=ProfileConfig("shop", "dev", profiles_yml_filepath=tmp_path / "profiles.yml"),
     )
 
-    done = cosmos_run_task(task, raise_on_failure=False)
+    done = cosmos_airflow.run(task, raise_on_failure=False)
 
     assert "deferred, for execute_again" in str(done.exception)

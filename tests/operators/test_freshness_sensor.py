@@ -14,7 +14,7 @@ from cosmos_venv.compat import DAG, AirflowException
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.operators.local import DbtSourceFreshnessLocalSensor
 from cosmos_venv.operators.virtualenv import DbtSourceFreshnessVirtualenvSensor
-from pytest_cosmos_venv import FakeVenv, RunTask
+from pytest_cosmos_venv import CosmosAirflow, FakeVenv
 from tests.kit import MakeTask, harbor_profile, operator_arguments
 
 SHIPS, CREWS = "source.harbor.raw.ships", "source.harbor.raw.crews"
@@ -43,13 +43,13 @@ def make(dbt_project: Path, cosmos_fake_venv: FakeVenv) -> MakeTask:
     "waiting", [{}, {"mode": "poke"}, {"deferrable": True}], ids=["reschedule", "poke", "deferrable"]
 )
 def test_it_waits_while_a_source_is_stale_and_tells_what_it_has_found(
-    make: MakeTask, cosmos_fake_venv: FakeVenv, cosmos_run_task: RunTask, waiting: dict[str, Any]
+    make: MakeTask, cosmos_fake_venv: FakeVenv, cosmos_airflow: CosmosAirflow, waiting: dict[str, Any]
 ) -> None:
     cosmos_fake_venv.script("source freshness", nodes={SHIPS: "pass", CREWS: "warn"})
     cosmos_fake_venv.script("source freshness", nth=1, nodes={SHIPS: "error", CREWS: "pass"})
     cosmos_fake_venv.script("source freshness", nth=2, nodes={SHIPS: "error", CREWS: "warn"})
 
-    done = cosmos_run_task(make(**waiting))
+    done = cosmos_airflow.run(make(**waiting))
 
     assert done.state == "success", done.log
     assert [call.command for call in cosmos_fake_venv.calls] == ["source freshness"] * 3
@@ -60,12 +60,12 @@ def test_it_waits_while_a_source_is_stale_and_tells_what_it_has_found(
 
 
 def test_a_warning_is_not_fresh_where_that_is_not_enough(
-    make: MakeTask, cosmos_fake_venv: FakeVenv, cosmos_run_task: RunTask
+    make: MakeTask, cosmos_fake_venv: FakeVenv, cosmos_airflow: CosmosAirflow
 ) -> None:
     cosmos_fake_venv.script("source freshness", nodes={SHIPS: "pass", CREWS: "pass"})
     cosmos_fake_venv.script("source freshness", nth=1, nodes={SHIPS: "pass", CREWS: "warn"})
 
-    done = cosmos_run_task(make(warn_is_fresh=False))
+    done = cosmos_airflow.run(make(warn_is_fresh=False))
 
     assert (done.state, len(cosmos_fake_venv.calls)) == ("success", 2)
     assert f"Not fresh enough: {CREWS}." in done.log
@@ -76,7 +76,7 @@ def test_a_warning_is_not_fresh_where_that_is_not_enough(
 def test_it_ends_after_its_timeout(
     make: MakeTask,
     cosmos_fake_venv: FakeVenv,
-    cosmos_run_task: RunTask,
+    cosmos_airflow: CosmosAirflow,
     *,
     deferrable: bool,
     soft_fail: bool,
@@ -84,7 +84,7 @@ def test_it_ends_after_its_timeout(
 ) -> None:
     cosmos_fake_venv.script("source freshness", nodes={SHIPS: "error"})
 
-    done = cosmos_run_task(make(deferrable=deferrable, soft_fail=soft_fail, timeout=0, retries=3))
+    done = cosmos_airflow.run(make(deferrable=deferrable, soft_fail=soft_fail, timeout=0, retries=3))
 
     assert (done.state, len(cosmos_fake_venv.calls)) == (state, 1)
     if deferrable and not soft_fail:
@@ -94,43 +94,43 @@ def test_it_ends_after_its_timeout(
 @pytest.mark.parametrize("deferrable", [False, True])
 @pytest.mark.parametrize("other", [pytest.param("pass", id="nothing-stale"), pytest.param("error", id="another-stale")])
 def test_a_source_that_dbt_cannot_look_at_fails_the_task_at_once(
-    make: MakeTask, cosmos_fake_venv: FakeVenv, cosmos_run_task: RunTask, *, other: str, deferrable: bool
+    make: MakeTask, cosmos_fake_venv: FakeVenv, cosmos_airflow: CosmosAirflow, *, other: str, deferrable: bool
 ) -> None:
     cosmos_fake_venv.script("source freshness", nodes={SHIPS: other, CREWS: "runtime error"})
 
-    done = cosmos_run_task(make(deferrable=deferrable))
+    done = cosmos_airflow.run(make(deferrable=deferrable))
 
     assert (done.state, len(cosmos_fake_venv.calls)) == ("failed", 1)
     assert "dbt command failed. The command returned a non-zero exit code 1." in str(done.exception)
 
 
 def test_a_source_that_is_missing_among_the_results_fails_the_task_beside_a_stale_one(
-    make: MakeTask, cosmos_fake_venv: FakeVenv, cosmos_run_task: RunTask
+    make: MakeTask, cosmos_fake_venv: FakeVenv, cosmos_airflow: CosmosAirflow
 ) -> None:
     """dbt 1.10 and 1.11 leave out of sources.json what they could not look at."""
     stale = {"results": [{"unique_id": SHIPS, "status": "error", "max_loaded_at": "2026-01-01T00:00:00Z"}]}
     nodes = {SHIPS: "error", CREWS: "runtime error"}
     cosmos_fake_venv.script("source freshness", nodes=nodes, artifacts={"sources.json": stale})
 
-    done = cosmos_run_task(make(timeout=0))
+    done = cosmos_airflow.run(make(timeout=0))
 
     assert (done.state, len(cosmos_fake_venv.calls)) == ("failed", 1)
     assert "dbt command failed. The command returned a non-zero exit code 1." in str(done.exception)
 
 
 def test_a_dbt_that_cannot_begin_fails_the_task_at_once(
-    make: MakeTask, cosmos_fake_venv: FakeVenv, cosmos_run_task: RunTask
+    make: MakeTask, cosmos_fake_venv: FakeVenv, cosmos_airflow: CosmosAirflow
 ) -> None:
     cosmos_fake_venv.script("source freshness", exit_code=2)
 
-    assert cosmos_run_task(make()).state == "failed"
+    assert cosmos_airflow.run(make()).state == "failed"
     assert len(cosmos_fake_venv.calls) == 1
 
 
 def test_a_gate_without_a_source_fails_and_is_not_tried_again(
-    make: MakeTask, cosmos_fake_venv: FakeVenv, cosmos_run_task: RunTask
+    make: MakeTask, cosmos_fake_venv: FakeVenv, cosmos_airflow: CosmosAirflow
 ) -> None:
-    done = cosmos_run_task(make(select="source:typo", retries=3))
+    done = cosmos_airflow.run(make(select="source:typo", retries=3))
 
     assert (done.state, len(cosmos_fake_venv.calls)) == ("failed", 1)
     assert "none of those that are selected has a freshness" in str(done.exception)

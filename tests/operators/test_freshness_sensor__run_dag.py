@@ -11,7 +11,7 @@ import pytest
 from cosmos_venv import DbtDag
 from cosmos_venv.config import ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
 from cosmos_venv.constants import ExecutionMode, InvocationMode, LoadMode, SourceRenderingBehavior
-from pytest_cosmos_venv import DagOutcome, DbtProject, DbtProjects, FakeVenv, RunDag, Variables, Wheelhouse
+from pytest_cosmos_venv import CosmosAirflow, CosmosDbt, CosmosProject, DagOutcome, DbtProject, FakeVenv
 
 START = datetime(2026, 1, 1, tzinfo=timezone.utc)
 PRODUCER, DONE = "dbt_producer_watcher", "dbt_producer_watcher_done"
@@ -30,11 +30,12 @@ def dbt(cosmos_fake_venv: FakeVenv) -> FakeVenv:
 
 @pytest.fixture
 def project(
-    cosmos_dbt_project: DbtProjects, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cosmos_variables: Variables
+    cosmos_project: CosmosProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cosmos_airflow: CosmosAirflow
 ) -> DbtProject:
     """Two sources, and a model of each."""
+    assert not cosmos_airflow.variables.values
     monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / "cache"))
-    project = cosmos_dbt_project("harbor")
+    project = cosmos_project("harbor")
     stale = {"error_after": {"count": 2, "period": "day"}}
     project.source("raw", tables=["ships", "crews"], freshness=stale, loaded_at_field="at")
     project.model("ships_now", "select * from {{ source('raw', 'ships') }}")
@@ -77,12 +78,12 @@ def commands(dbt: FakeVenv) -> list[str | None]:
 
 @pytest.mark.parametrize("waits", WAITS)
 def test_the_producer_builds_when_all_sources_are_fresh(
-    dbt: FakeVenv, project: DbtProject, cosmos_run_dag: RunDag, waits: dict[str, Any]
+    dbt: FakeVenv, project: DbtProject, cosmos_airflow: CosmosAirflow, waits: dict[str, Any]
 ) -> None:
     dbt.script("source freshness", nodes={SHIPS: "pass", CREWS: "pass"})
     dbt.script("source freshness", nth=1, nodes={SHIPS: "error", CREWS: "error"})
 
-    outcome = cosmos_run_dag(made(project, beside_airflow(dbt, ExecutionMode.WATCHER), waits))
+    outcome = cosmos_airflow.run(made(project, beside_airflow(dbt, ExecutionMode.WATCHER), waits))
 
     assert states(outcome) == dict.fromkeys(
         ("raw_ships_source", "raw_crews_source", PRODUCER, DONE, "ships_now_run", "crews_now_run"), "success"
@@ -92,11 +93,11 @@ def test_the_producer_builds_when_all_sources_are_fresh(
 
 @pytest.mark.parametrize(("soft_fail", "state"), [(False, "failed"), (True, "skipped")])
 def test_nothing_is_built_where_a_source_stays_stale(
-    dbt: FakeVenv, project: DbtProject, cosmos_run_dag: RunDag, *, soft_fail: bool, state: str
+    dbt: FakeVenv, project: DbtProject, cosmos_airflow: CosmosAirflow, *, soft_fail: bool, state: str
 ) -> None:
     dbt.script("source freshness", nodes={SHIPS: "error", CREWS: "error"})
 
-    outcome = cosmos_run_dag(
+    outcome = cosmos_airflow.run(
         made(project, beside_airflow(dbt, ExecutionMode.WATCHER), {"timeout": 0, "soft_fail": soft_fail}),
         raise_on_failure=False,
     )
@@ -111,14 +112,14 @@ def test_nothing_is_built_where_a_source_stays_stale(
 
 
 def test_a_run_waits_for_the_sources_that_it_has_chosen(
-    dbt: FakeVenv, project: DbtProject, cosmos_run_dag: RunDag
+    dbt: FakeVenv, project: DbtProject, cosmos_airflow: CosmosAirflow
 ) -> None:
     dbt.script("source freshness", nodes={SHIPS: "pass"})
     dbt.script("source freshness", nth=1, nodes={SHIPS: "error"})
     execution = beside_airflow(dbt, ExecutionMode.LOCAL)
     dag = made(project, execution, {"poke_interval": 0.01, "deferrable": True}, run_params=True)
 
-    outcome = cosmos_run_dag(dag, conf={"select": "ships_now crews_now source:raw.ships"})
+    outcome = cosmos_airflow.run(dag, conf={"select": "ships_now crews_now source:raw.ships"})
 
     assert states(outcome) == {
         **dict.fromkeys(
@@ -131,23 +132,27 @@ def test_a_run_waits_for_the_sources_that_it_has_chosen(
 
 @pytest.mark.parametrize("waits", [pytest.param(*WAITS[0].values, id="rescheduled", marks=pytest.mark.long), WAITS[1]])
 def test_a_run_waits_with_the_dbt_of_a_managed_environment(
-    cosmos_wheelhouse: Wheelhouse, project: DbtProject, tmp_path: Path, cosmos_run_dag: RunDag, waits: dict[str, Any]
+    cosmos_dbt: CosmosDbt,
+    project: DbtProject,
+    tmp_path: Path,
+    cosmos_airflow: CosmosAirflow,
+    waits: dict[str, Any],
 ) -> None:
-    cosmos_wheelhouse.script("source freshness", nodes={SHIPS: "pass"})
-    cosmos_wheelhouse.script("source freshness", nth=1, nodes={SHIPS: "error"})
+    cosmos_dbt.script("source freshness", nodes={SHIPS: "pass"})
+    cosmos_dbt.script("source freshness", nth=1, nodes={SHIPS: "error"})
     environment = {
         "py_requirements": ["dbt-core==1.10.0", "dbt-duckdb"],
-        "pip_install_options": cosmos_wheelhouse.pip_install_options,
+        "pip_install_options": cosmos_dbt.pip_install_options,
     }
     execution = ExecutionConfig(ExecutionMode.VIRTUALENV, virtualenv_dir=tmp_path / "kept")
 
     dag = made(project, execution, environment | waits, run_params=True)
-    outcome = cosmos_run_dag(dag, conf={"select": "ships_now source:raw.ships"})
+    outcome = cosmos_airflow.run(dag, conf={"select": "ships_now source:raw.ships"})
 
     assert states(outcome) == {
         **dict.fromkeys(("dbt_select", "dbt_select_done", "raw_ships_source", "ships_now_run"), "success"),
         **dict.fromkeys(("raw_crews_source", "crews_now_run"), "skipped"),
     }
-    assert [call.command for call in cosmos_wheelhouse.calls] == ["ls", "source freshness", "source freshness", "run"]
+    assert [call.command for call in cosmos_dbt.calls] == ["ls", "source freshness", "source freshness", "run"]
     returned = outcome.tasks["raw_ships_source"].returned
     assert {each: found["status"] for each, found in returned.items()} == {SHIPS: "pass"}

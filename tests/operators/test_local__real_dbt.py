@@ -14,7 +14,7 @@ from cosmos_venv.config import ProfileConfig
 from cosmos_venv.operators import local
 from cosmos_venv.operators.run import dbt_run
 from cosmos_venv.profiles import DbtProfileConfigVars, DuckDBUserPasswordProfileMapping
-from pytest_cosmos_venv import Variables
+from pytest_cosmos_venv import CosmosAirflow
 from tests.installed import DBT, needs_dbt
 from tests.kit import MakeNamed, operator_arguments
 
@@ -121,7 +121,7 @@ def test_what_a_real_dbt_says_of_its_failures_heads_the_error(make: MakeNamed, d
 @pytest.mark.long
 @pytest.mark.usefixtures("short_folder")
 def test_a_retry_of_a_batch_whose_dbt_starts_warm_runs_what_is_not_done(
-    make: MakeNamed, dbt_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cosmos_variables: Variables
+    make: MakeNamed, dbt_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cosmos_airflow: CosmosAirflow
 ) -> None:
     monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / "cache"))
     started: list[str] = []
@@ -155,7 +155,7 @@ def test_a_retry_of_a_batch_whose_dbt_starts_warm_runs_what_is_not_done(
     tries = [{row["node"].split(".")[2]: (row["status"], row["try_number"]) for row in rows} for rows in pushed]
     done = {"staging": ("success", 1), "mart": ("success", 1), "holes": ("pass", 1)}
     assert tries == [{**done, "late": ("error", 1)}, {**done, "late": ("success", 2)}]
-    assert cosmos_variables.values == {}
+    assert cosmos_airflow.variables.values == {}
 
 
 @pytest.mark.long

@@ -14,7 +14,7 @@ from cosmos_venv.compat import DAG, AirflowException
 from cosmos_venv.constants import InvocationMode
 from cosmos_venv.exceptions import CommandKilled, CosmosValueError
 from cosmos_venv.operators import local, virtualenv
-from pytest_cosmos_venv import FakeVenv, RunTask
+from pytest_cosmos_venv import CosmosAirflow, FakeVenv
 from tests.kit import MakeNamed, operator_arguments
 
 COMMANDS: dict[str, list[str]] = {
@@ -395,12 +395,12 @@ def test_dependencies_are_installed_where_a_template_says_so(
 
 
 def test_a_task_of_airflow_renders_and_runs_it(
-    make_here: MakeNamed, cosmos_fake_venv: FakeVenv, cosmos_run_task: RunTask
+    make_here: MakeNamed, cosmos_fake_venv: FakeVenv, cosmos_airflow: CosmosAirflow
 ) -> None:
     params = {"seed": "piers", "full": 1}
     operator = make_here("Seed", select="{{ params.seed }}", full_refresh="{{ params.full }}", params=params)
 
-    outcome = cosmos_run_task(operator)
+    outcome = cosmos_airflow.run(operator)
 
     assert outcome.state == "success"
     (call,) = cosmos_fake_venv.calls

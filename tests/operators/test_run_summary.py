@@ -12,7 +12,7 @@ from cosmos_venv import DbtDag, ExecutionConfig, ExecutionMode, LoadMode, Projec
 from cosmos_venv.constants import BatchBy, InvocationMode
 from cosmos_venv.operators import run_summary
 from cosmos_venv.operators.run_summary import summary_of, table
-from pytest_cosmos_venv import DagOutcome, FakeVenv, RunDag, Variables
+from pytest_cosmos_venv import CosmosAirflow, DagOutcome, FakeVenv
 from tests.kit import harbor_profile
 
 START = datetime(2026, 1, 1, tzinfo=timezone.utc)
@@ -98,11 +98,11 @@ def arguments(
     cosmos_fake_venv: FakeVenv,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    cosmos_variables: Variables,
+    cosmos_airflow: CosmosAirflow,
 ) -> MakeArguments:
     """The arguments of a project with a seed and two models, with a table."""
     monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / "cache"))
-    assert cosmos_variables is not None
+    assert cosmos_airflow is not None
 
     def make(mode: ExecutionMode = ExecutionMode.LOCAL, *, batch_by: BatchBy | None = None) -> dict[str, Any]:
         return {
@@ -135,8 +135,10 @@ MODES = [
 
 
 @pytest.mark.parametrize("how", MODES)
-def test_a_run_that_succeeds_has_a_table(arguments: MakeArguments, cosmos_run_dag: RunDag, how: dict[str, Any]) -> None:
-    outcome = cosmos_run_dag(DbtDag(dag_id="harbor", schedule=None, start_date=START, **arguments(**how)))
+def test_a_run_that_succeeds_has_a_table(
+    arguments: MakeArguments, cosmos_airflow: CosmosAirflow, how: dict[str, Any]
+) -> None:
+    outcome = cosmos_airflow.run(DbtDag(dag_id="harbor", schedule=None, start_date=START, **arguments(**how)))
 
     assert outcome.succeeded, states(outcome)
     found = outcome.tasks[SUMMARY].xcoms["return_value"]

@@ -18,7 +18,7 @@ from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.operators.local import DbtRunLocalOperator
 from cosmos_venv.operators.virtualenv import DbtRunVirtualenvOperator, DbtVirtualenvBaseOperator
 from cosmos_venv.profiles import DuckDBUserPasswordProfileMapping, PostgresUserPasswordProfileMapping
-from pytest_cosmos_venv import Wheelhouse
+from pytest_cosmos_venv.environments.wheelhouse import Wheelhouse
 from tests.kit import DbtCalls, MakeOperator, operator_arguments
 
 MEETING_VARIABLE = "DBT_MEETING"  # see MISBEHAVIOUR in conftest.py

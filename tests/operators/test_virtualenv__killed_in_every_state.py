@@ -17,7 +17,10 @@ from pathlib import Path
 import pytest
 
 from cosmos_venv.operators.virtualenv import DbtRunVirtualenvOperator
-from pytest_cosmos_venv import Contender, CosmosRace, Pids, RunningRace, VenvLock, Wheelhouse
+from pytest_cosmos_venv import Contender, CosmosDbt, CosmosLock, CosmosRace, VenvLock
+from pytest_cosmos_venv.environments.wheelhouse import Wheelhouse
+from pytest_cosmos_venv.processes.pids import Pids
+from pytest_cosmos_venv.races.running import RunningRace
 from tests.kit import harbor_profile
 
 STUBBORN = (signal.SIGINT, signal.SIGTERM)
@@ -107,9 +110,8 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def stage(
-    cosmos_wheelhouse: Wheelhouse,
-    cosmos_pids: Pids,
-    cosmos_venv_lock: Callable[[Path], VenvLock],
+    cosmos_dbt: CosmosDbt,
+    cosmos_lock: CosmosLock,
     dbt_project: Path,
     tmp_path: Path,
 ) -> Stage:
@@ -117,9 +119,9 @@ def stage(
     return Stage(
         project=dbt_project,
         directory=tmp_path / "environments",
-        wheelhouse=cosmos_wheelhouse,
-        pids=cosmos_pids,
-        lock=cosmos_venv_lock,
+        wheelhouse=cosmos_dbt,
+        pids=cosmos_lock.pids,
+        lock=cosmos_lock,
     )
 
 

@@ -11,13 +11,13 @@ import pytest
 from cosmos_venv.compat import AirflowException
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.operators.virtualenv import LOCK_FILENAME, CosmosVirtualenvLockTimeout
-from pytest_cosmos_venv import Pids, VenvLock, VenvLocks
+from pytest_cosmos_venv import CosmosLock, VenvLock
 from tests.kit import MakeOperator
 
 
 @pytest.fixture
-def lock(cosmos_venv_lock: VenvLocks, tmp_path: Path) -> VenvLock:
-    return cosmos_venv_lock(tmp_path / "environments")
+def lock(cosmos_lock: CosmosLock, tmp_path: Path) -> VenvLock:
+    return cosmos_lock(tmp_path / "environments")
 
 
 @pytest.fixture
@@ -53,8 +53,8 @@ def test_a_missing_directory_is_made_by_who_takes_it_and_not_by_who_looks(
     assert (tmp_path / "new" / "environments").is_dir()
 
 
-def test_a_living_owner_keeps_it(operator: Any, lock: VenvLock, cosmos_pids: Pids) -> None:
-    pid = cosmos_pids.live()
+def test_a_living_owner_keeps_it(operator: Any, lock: VenvLock, cosmos_lock: CosmosLock) -> None:
+    pid = cosmos_lock.pids.live()
     lock.held_by(pid)
 
     assert not operator._is_lock_available()

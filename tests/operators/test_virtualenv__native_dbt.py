@@ -12,7 +12,8 @@ from cosmos_venv.compat import AirflowException
 from cosmos_venv.config import ProfileConfig
 from cosmos_venv.operators import virtualenv
 from cosmos_venv.operators.local import DbtRunOperationLocalOperator
-from pytest_cosmos_venv import FakeVenv, Wheel, write_wheel
+from pytest_cosmos_venv import FakeVenv
+from pytest_cosmos_venv.environments.wheel import Wheel, write_wheel
 from tests.kit import operator_arguments
 
 PROGRAM = """\

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from pytest_cosmos_venv import RECORD_VARIABLE, read_dbt_calls
+from pytest_cosmos_venv.environments.scripted_dbt import read_dbt_calls
+from pytest_cosmos_venv.fake_dbt import RECORD_VARIABLE
 from pytest_cosmos_venv.throwaway import throwaway_folder
 from tests.environments.elsewhere import REPOSITORY, open_to_everybody, own_python, require_root, within
 from tests.kit import MakeOperator

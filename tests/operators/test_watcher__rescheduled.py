@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from pytest_cosmos_venv import CosmosAirflow
 from tests.installed import IS_CI
 from tests.test_compat__private_names import AIRFLOWS
 
@@ -40,7 +41,7 @@ print("SEEN", json.dumps(seen))
 
 @pytest.mark.long
 @pytest.mark.parametrize("release", AIRFLOWS)
-def test_the_scheduler_waits_for_the_next_look(release: str, cosmos_airflow_home: object) -> None:
+def test_the_scheduler_waits_for_the_next_look(release: str, cosmos_airflow: CosmosAirflow) -> None:
     """It queued the task again in each of its loops, whatever poke_interval said."""
     python = AIRFLOWS[release]
     if not python.exists() and not IS_CI:

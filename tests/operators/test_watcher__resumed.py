@@ -10,7 +10,7 @@ import pytest
 
 from cosmos_venv.compat import DAG, EmptyOperator
 from cosmos_venv.operators.watcher import DbtRunWatcherOperator
-from pytest_cosmos_venv import FakeVenv, RunDag
+from pytest_cosmos_venv import CosmosAirflow, FakeVenv
 from tests.kit import operator_arguments
 
 MART = "model.harbor.mart"
@@ -26,14 +26,14 @@ class Resumed(DbtRunWatcherOperator):
 
 @pytest.mark.long
 def test_it_fails_with_the_event_of_its_try_and_a_retry_that_is_given_this_event_begins_anew(
-    dbt_project: Path, cosmos_fake_venv: FakeVenv, cosmos_run_dag: RunDag
+    dbt_project: Path, cosmos_fake_venv: FakeVenv, cosmos_airflow: CosmosAirflow
 ) -> None:
     arguments = {"dbt_executable_path": cosmos_fake_venv.dbt, "deferrable": False, "retries": 1}
     with DAG("harbor", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=timezone.utc)) as dag:
         producer = EmptyOperator(task_id="dbt_producer_watcher")
         producer >> Resumed(**operator_arguments(dbt_project, node_ids=[MART], select="mart", **arguments))
 
-    done = cosmos_run_dag(dag).tasks["task"]
+    done = cosmos_airflow.run(dag).tasks["task"]
 
     assert (done.state, done.tries) == ("success", 2), done.log
     assert f"{MART}: error." in done.log

@@ -12,7 +12,7 @@ import pytest
 from cosmos_venv import DbtDag
 from cosmos_venv.config import ExecutionConfig, ProjectConfig, RenderConfig
 from cosmos_venv.constants import BatchBy, ExecutionMode, InvocationMode, LoadMode
-from pytest_cosmos_venv import DagOutcome, FakeVenv, RunDag, Variables
+from pytest_cosmos_venv import CosmosAirflow, DagOutcome, FakeVenv
 from tests.kit import harbor_profile
 
 PRODUCER, DONE = "dbt_producer_watcher", "dbt_producer_watcher_done"
@@ -28,8 +28,9 @@ def dbt(request: pytest.FixtureRequest, cosmos_fake_venv: FakeVenv) -> FakeVenv:
 
 
 @pytest.fixture
-def project(dbt_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cosmos_variables: Variables) -> Path:
+def project(dbt_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cosmos_airflow: CosmosAirflow) -> Path:
     """Three models of which each reads the one before."""
+    assert not cosmos_airflow.variables.values
     monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / "cache"))
     for file in (*(dbt_project / "models").rglob("*.sql"), *(dbt_project / "seeds").iterdir()):
         file.unlink()
@@ -69,11 +70,11 @@ def commands(dbt: FakeVenv) -> list[tuple[str, set[str]]]:
 
 
 def test_a_failed_node_fails_the_run_although_its_leaf_is_skipped(
-    dbt: FakeVenv, project: Path, cosmos_run_dag: RunDag
+    dbt: FakeVenv, project: Path, cosmos_airflow: CosmosAirflow
 ) -> None:
     dbt.script("build", nodes={"mart": "error"})
 
-    outcome = cosmos_run_dag(watched(dbt, project), raise_on_failure=False)
+    outcome = cosmos_airflow.run(watched(dbt, project), raise_on_failure=False)
 
     assert not outcome.succeeded
     assert states(outcome) == {
@@ -86,11 +87,11 @@ def test_a_failed_node_fails_the_run_although_its_leaf_is_skipped(
 
 
 def test_the_log_of_a_failed_producer_tells_of_the_failure_once(
-    dbt: FakeVenv, project: Path, cosmos_run_dag: RunDag
+    dbt: FakeVenv, project: Path, cosmos_airflow: CosmosAirflow
 ) -> None:
     dbt.script("build", nodes={"mart": "error"})
 
-    outcome = cosmos_run_dag(watched(dbt, project), raise_on_failure=False)
+    outcome = cosmos_airflow.run(watched(dbt, project), raise_on_failure=False)
 
     log = outcome.tasks[PRODUCER].log
     assert log.count("mart failed, 1 skipped, 1 of 3 nodes done.") == 1
@@ -99,22 +100,22 @@ def test_the_log_of_a_failed_producer_tells_of_the_failure_once(
 
 @pytest.mark.long
 def test_a_retry_of_the_producer_builds_what_is_not_done_and_nothing_twice(
-    dbt: FakeVenv, project: Path, cosmos_run_dag: RunDag
+    dbt: FakeVenv, project: Path, cosmos_airflow: CosmosAirflow
 ) -> None:
     dbt.script("build", nth=1, nodes={"mart": "error"})
 
-    outcome = cosmos_run_dag(watched(dbt, project, retries=1))
+    outcome = cosmos_airflow.run(watched(dbt, project, retries=1))
 
     assert states(outcome) == ALL_GREEN
     assert commands(dbt) == [("build", {*MODELS}), ("build", {"mart", "report"})]
 
 
 def test_a_task_of_several_nodes_runs_alone_what_the_producer_has_not_built(
-    dbt: FakeVenv, project: Path, cosmos_run_dag: RunDag
+    dbt: FakeVenv, project: Path, cosmos_airflow: CosmosAirflow
 ) -> None:
     dbt.script("build", nth=1, nodes={"mart": "error"})
 
-    outcome = cosmos_run_dag(
+    outcome = cosmos_airflow.run(
         watched(dbt, project, retries=1, of_producer=0, batch_by=BatchBy.ALL), raise_on_failure=False
     )
 
@@ -125,11 +126,11 @@ def test_a_task_of_several_nodes_runs_alone_what_the_producer_has_not_built(
 
 
 def test_a_task_of_several_nodes_ends_with_the_worst_of_them(
-    dbt: FakeVenv, project: Path, cosmos_run_dag: RunDag
+    dbt: FakeVenv, project: Path, cosmos_airflow: CosmosAirflow
 ) -> None:
     dbt.script("build", nodes={"mart": "error"})
 
-    outcome = cosmos_run_dag(watched(dbt, project, batch_by=BatchBy.WAVE), raise_on_failure=False)
+    outcome = cosmos_airflow.run(watched(dbt, project, batch_by=BatchBy.WAVE), raise_on_failure=False)
 
     assert not outcome.succeeded
     assert states(outcome) == {
@@ -143,11 +144,11 @@ def test_a_task_of_several_nodes_ends_with_the_worst_of_them(
 
 @pytest.mark.parametrize("at", MODELS)
 def test_a_killed_dbt_leaves_no_green_task_over_an_unbuilt_node(
-    at: str, dbt: FakeVenv, project: Path, cosmos_run_dag: RunDag
+    at: str, dbt: FakeVenv, project: Path, cosmos_airflow: CosmosAirflow
 ) -> None:
     dbt.script("build", at=at, crash=signal.SIGKILL)
 
-    outcome = cosmos_run_dag(watched(dbt, project), raise_on_failure=False)
+    outcome = cosmos_airflow.run(watched(dbt, project), raise_on_failure=False)
 
     built = MODELS[: MODELS.index(at)]
     found = states(outcome)

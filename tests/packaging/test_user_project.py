@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pytest_cosmos_venv import read_recording
+from pytest_cosmos_venv.recordings.recording import read_recording
 from tests.installed import ENVIRONMENTS, IS_CI, ROOT, WHEELS
 from tests.packaging.distributions import OFFLINE, Distribution, copy_environment, require, run, uv
 from tests.postgres import IS_MISSING, Postgres
@@ -42,17 +42,14 @@ def postgresql():
     return SimpleNamespace(info=SimpleNamespace({address}))
 
 
-def test_the_dag_runs_on_the_server_of_a_fixture(
-    cosmos_airflow_home, cosmos_connections, cosmos_run_dag, monkeypatch, postgresql, tmp_path
-):
+def test_the_dag_runs_on_the_server_of_a_fixture(cosmos_airflow, postgresql):
     server = postgresql.info
-    cosmos_connections.add(
+    cosmos_airflow.connections.add(
         "warehouse", conn_type="postgres", host=server.host, port=server.port,
         login=server.user, password=server.password, schema=server.dbname,
     )
-    monkeypatch.setenv("FLEET_ENVIRONMENTS", str(tmp_path / "environments"))
 
-    outcome = cosmos_run_dag(runpy.run_path("dags/fleet.py")["fleet"])
+    outcome = cosmos_airflow.run(runpy.run_path("dags/fleet.py")["fleet"])
 
     assert outcome.succeeded, outcome
 """

@@ -12,14 +12,14 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from cosmos_venv.plugin.airflow_plugin import DocsApp
-from pytest_cosmos_venv import AirflowHome
+from pytest_cosmos_venv import CosmosAirflow
 from tests.plugin import one_dag
 
 PAGES = ["", "shop/", "shop/page.html"]
 
 
 @pytest.fixture
-def auth_manager(cosmos_airflow_home: AirflowHome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def auth_manager(cosmos_airflow: CosmosAirflow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """An auth manager of Airflow's, whose tokens count."""
     from airflow.api_fastapi import app
 

@@ -20,7 +20,8 @@ import pytest
 
 from cosmos_venv.files.durable_files import write_new
 from cosmos_venv.processes.detached_process import DetachedFailure, DetachedWork
-from pytest_cosmos_venv import Contender, CosmosRace, Schedule
+from pytest_cosmos_venv import Contender, CosmosRace
+from pytest_cosmos_venv.explore.run import Schedule
 from tests.explored import FURTHER, PROOF, SECONDS
 
 KEY = "d" * 64

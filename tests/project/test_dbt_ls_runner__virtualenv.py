@@ -11,7 +11,7 @@ from cosmos_venv.config import ExecutionConfig, ProjectConfig, RenderConfig
 from cosmos_venv.constants import ExecutionMode, LoadMode
 from cosmos_venv.managed import caches
 from cosmos_venv.project.graph import DbtGraph
-from pytest_cosmos_venv import Wheelhouse
+from pytest_cosmos_venv import CosmosDbt
 from tests.kit import harbor_profile, published_build
 
 
@@ -28,7 +28,7 @@ def load(project: Path, **operator_args: Any) -> DbtGraph:
 
 
 def test_dbt_ls_of_tasks_that_keep_no_environment_has_one_that_is_kept_where_its_answers_are(
-    cosmos_wheelhouse: Wheelhouse, dbt_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cosmos_dbt: CosmosDbt, dbt_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setenv("AIRFLOW__COSMOS_VENV__ENABLE_CACHE_DBT_LS", "False")
@@ -41,6 +41,6 @@ def test_dbt_ls_of_tasks_that_keep_no_environment_has_one_that_is_kept_where_its
 
     assert first.nodes
     assert published_build(caches.environments_for_parsing()) == build
-    assert len(cosmos_wheelhouse.calls) == 4
+    assert len(cosmos_dbt.calls) == 4
     assert not (tmp_path / "own").exists()
     assert (tmp_path / "cache").stat().st_mode & 0o077 == 0

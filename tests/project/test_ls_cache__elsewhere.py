@@ -12,7 +12,7 @@ import pytest
 
 from cosmos_venv.constants import LoadMode
 from cosmos_venv.exceptions import CosmosLoadDbtException
-from pytest_cosmos_venv import Variables
+from pytest_cosmos_venv import CosmosAirflow
 from tests.project.ls_place import DATA, NODES, Place, writing
 
 
@@ -42,9 +42,9 @@ def test_the_cache_mode_says_that_nothing_is_ever_kept(place: Place, monkeypatch
         place.load(load_method=LoadMode.DBT_LS_CACHE)
 
 
-def test_a_variable_of_airflow_asks_anew(place: Place, cosmos_variables: Variables) -> None:
+def test_a_variable_of_airflow_asks_anew(place: Place, cosmos_airflow: CosmosAirflow) -> None:
     for value in ("1", "1", "2"):
-        cosmos_variables.put("release", value)
+        cosmos_airflow.variables.put("release", value)
         place.load(airflow_vars_to_purge_dbt_ls_cache=["release", "unset"])
     place.load(airflow_vars_to_purge_dbt_ls_cache=["unset"])
 
@@ -130,7 +130,7 @@ def test_with_a_key_an_answer_that_no_machine_has_signed_decides_nothing(
 
 
 def test_machines_share_an_answer_by_a_variable_where_the_setting_says_so(
-    place: Place, tmp_path: Path, cosmos_variables: Variables, monkeypatch: pytest.MonkeyPatch
+    place: Place, tmp_path: Path, cosmos_airflow: CosmosAirflow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRFLOW__COSMOS_VENV__SHARE_ANSWERS_IN_VARIABLES", "True")
     for machine in ("north", "south", "west"):
@@ -146,7 +146,7 @@ def test_machines_share_an_answer_by_a_variable_where_the_setting_says_so(
 def test_an_answer_that_is_too_long_for_a_variable_is_not_shared_and_the_log_says_so(
     place: Place,
     tmp_path: Path,
-    cosmos_variables: Variables,
+    cosmos_airflow: CosmosAirflow,
     monkeypatch: pytest.MonkeyPatch,
     log: pytest.LogCaptureFixture,
 ) -> None:

@@ -20,7 +20,8 @@ from cosmos_venv.config import ProjectConfig, RenderConfig
 from cosmos_venv.constants import LoadMode
 from cosmos_venv.exceptions import CosmosLoadDbtException
 from cosmos_venv.project.graph import DbtGraph
-from pytest_cosmos_venv import HttpManifest
+from pytest_cosmos_venv import CosmosProject
+from pytest_cosmos_venv.projects.http_manifest import HttpManifest
 
 DATA = Path(__file__).parent.parent / "data" / "rendering-project"
 MANIFEST = json.loads((DATA / "manifest.json").read_text())
@@ -35,8 +36,8 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def served(cosmos_http_manifest: Serve) -> HttpManifest:
-    return cosmos_http_manifest(MANIFEST)
+def served(cosmos_project: CosmosProject) -> HttpManifest:
+    return cosmos_project.serve(MANIFEST)
 
 
 @pytest.fixture

@@ -19,7 +19,8 @@ from typing import Any
 import psutil
 import pytest
 
-from pytest_cosmos_venv import Contender, CosmosRace, RaceFailure, ToolkitMisuse
+from pytest_cosmos_venv import Contender, CosmosRace, RaceFailure
+from pytest_cosmos_venv.errors import ToolkitMisuse
 
 IMPORTED_BY = os.getpid()
 tempfile.gettempdir()  # which tempfile keeps, in the process that imports this file too

@@ -6,8 +6,7 @@ import pickle
 
 import pytest
 
-from pytest_cosmos_venv import ToolkitMisuse
-from pytest_cosmos_venv.errors import RecordDict, RecordList, RecordTuple
+from pytest_cosmos_venv.errors import RecordDict, RecordList, RecordTuple, ToolkitMisuse
 
 pytest_plugins = ["pytester"]
 

@@ -22,33 +22,29 @@ MISUSES: dict[str, list[tuple[str, str]]] = {
         ("it.calls[0]", "calls[0]: dbt was not called."),
         ("it(path=__file__)", "path=*: no environment can be made there (*). Give a directory, which may be missing."),
     ],
-    "cosmos_wheelhouse": [
+    "cosmos_dbt": [
         ("it.add_dbt(1.9)", "version=1.9 of dbt-core is none that an installer understands: write it as 1.9.0."),
         ("it.add_adapter('duck db')", "'dbt-duck db' is no name that an installer understands: write it as *"),
         ("it.add('dbt-harbor')", "add('dbt-harbor'): give a Wheel(name=*), or use add_sdist."),
         ("it.add_broken('melted')", "breakage='melted' is unknown: take one of no-console-script, import-error, *"),
         ("it.add_adapter('harbor', dbt='dbt core >>')", "dbt: 'dbt core >>' is no requirement: write it as *"),
         ("it.add_sdist().builds[0]", "builds[0]: nobody has built dbt_core-99.0.tar.gz."),
+        (
+            "it.index.fault(200)",
+            "kind=200 is no fault: give a status from 400 to 599, or one of truncated, wrong-hash.",
+        ),
+        ("it.index.requests[0]", "requests[0]: the index was asked nothing."),
+        ("it.index.require_login('harbor', None)", "password=None cannot stand in an address: take letters, *"),
     ],
-    "cosmos_package_index": [
-        ("it.fault(200)", "kind=200 is no fault: give a status from 400 to 599, or one of truncated, wrong-hash."),
-        ("it.requests[0]", "requests[0]: the index was asked nothing."),
-        ("it.require_login('harbor', None)", "password=None cannot stand in an address: take letters, *"),
-    ],
-    "cosmos_pids": [
-        ("it.kill(1)", "cosmos_pids.kill(1): that is no running process of cosmos_pids in this test."),
-        ("it.reused(tmp_path)", "cosmos_pids.reused(*): give the lock file's path (*)."),
-    ],
-    "cosmos_process_table": [
-        ("it.end(1)", "cosmos_process_table.end(1): that is no process of this table."),
-    ],
-    "cosmos_venv_lock": [
+    "cosmos_lock": [
+        ("it.pids.kill(1)", "cosmos_lock.pids.kill(1): that is none of the running processes of cosmos_lock.pids."),
+        ("it.pids.reused(tmp_path)", "cosmos_lock.pids.reused(*): give the lock file's path (*)."),
         ("it(tmp_path).held_by('me')", "held_by('me'): give a PID, or write any text with garbage(text)."),
-        ("it(None)", "cosmos_venv_lock(None): give the virtualenv_dir, a path."),
-        ("it(__file__).stale()", "cosmos_venv_lock(*): * is no directory; give the virtualenv_dir, a directory, *"),
+        ("it(None)", "cosmos_lock(None): give the virtualenv_dir, a path."),
+        ("it(__file__).stale()", "cosmos_lock(*): * is no directory; give the virtualenv_dir, a directory, *"),
         (
             "it(tmp_path / 'cosmos_virtualenv.lock')",
-            "cosmos_venv_lock(*): give the directory in which this file lies, *",
+            "cosmos_lock(*): give the directory in which this file lies, *",
         ),
         ("it(tmp_path).history[0]", "history[0]: nobody has held */cosmos_virtualenv.lock."),
     ],
@@ -65,52 +61,40 @@ MISUSES: dict[str, list[tuple[str, str]]] = {
         ("it.explore(work, at_most=0)", "at_most=0: give 1 or more."),
         ("it.replay('a12 nine', work)", "seed='a12 nine': 'nine' is no part of a schedule, such as *"),
     ],
-    "cosmos_dbt_project": [
+    "cosmos_project": [
         ("it('h', profile='postgres')", "profile='postgres': give the keys of its target, such as *"),
         ("it('h').model('m', 'select 1', materialised='view')", "*materialised*did you mean *materialized*"),
         ("p = it('h'); p.model('m', \"{{ ref('x') }}\"); p.manifest()", "*'x'*"),
         ("it('h'); it('h')", "There is a project 'h' already (*): give this one another name."),
-    ],
-    "cosmos_http_manifest": [
         (
-            "it(tmp_path / 'manifest.json')",
-            "cosmos_http_manifest(PosixPath(*)): give a project of cosmos_dbt_project, *",
+            "it.serve(tmp_path / 'manifest.json')",
+            "cosmos_project.serve(PosixPath(*)): give a project of cosmos_project, *",
         ),
-        ("it({'a': object()})", "cosmos_http_manifest: this is no manifest, since JSON cannot hold it (*)."),
-        ("it({}).requests[0]", "requests[0]: nobody has asked for the manifest."),
+        ("it.serve({'a': object()})", "cosmos_project.serve: this is no manifest, since JSON cannot hold it (*)."),
+        ("it.serve({}).requests[0]", "requests[0]: nobody has asked for the manifest."),
     ],
-    "cosmos_connections": [
-        ("it.add('w', conn_type='postgres', user='x')", "cosmos_connections.add('w'): *'user'; did you mean login?"),
-        ("it.add('w')", "cosmos_connections.add('w'): say of which kind it is: conn_type='postgres'."),
-        ("it.add(5)", "cosmos_connections.add(5): no environment variable can be named after this id; leave out '='."),
+    "cosmos_airflow": [
+        (
+            "it.connections.add('w', conn_type='postgres', user='x')",
+            "*connections.add('w'): *'user'; did you mean login?",
+        ),
+        ("it.connections.add('w')", "*connections.add('w'): say of which kind it is: conn_type='postgres'."),
+        ("it.connections.add(5)", "*connections.add(5): no environment variable can be named after this id; *"),
+        ("it.at('soon')", "when='soon' is no date and no time: write it as 2026-01-01 or *"),
+        ("it.clock.move('1h')", "cosmos_airflow.clock.move('1h'): give seconds, or a timedelta."),
+        ("it.variables.put('k', 1)", "cosmos_airflow.variables.put('k', 1): Airflow keeps texts; give json.dumps(*"),
+        ("it.variables.values['k']", "'k' is no Variable; there are none."),
+        ("it.variables.writes[0]", "writes[0]: the code under test has changed no Variable."),
+        ("it.home.add_dag_file('../x.py', '')", "add_dag_file('../x.py'): give the name of a Python *"),
+        ("it.run('harbor')", "cosmos_airflow.run runs a DAG or an operator, and this is neither: 'harbor'. *"),
+        ("it.run(dag(), run_id='two words')", "run_id='two words': Airflow takes what fits *, such as 'one'."),
+        ("it.shape('harbor')", "The shape of a DAG was asked for, and what was given is an object of builtins.str."),
+        ("it.budget('no_such_dag.py')", "cosmos_airflow.budget('no_such_dag.py'): there is no such DAG file."),
+        ("it.budget(lambda: 5)", "What cosmos_airflow.budget calls returned int: it has to return the DAG *"),
+        ("it.load('no_such_dag.py')", "cosmos_airflow.load('no_such_dag.py'): there is no file */no_such_dag.py."),
+        ("it.load('no_such_dag.py', connections='real')", "load(connections='real'): say 'made up', or use *"),
     ],
-    "cosmos_clock": [
-        ("it.freeze('soon')", "when='soon' is no date and no time: write it as 2026-01-01 or *"),
-        ("it.move('1h')", "cosmos_clock.move('1h'): give seconds, or a timedelta."),
-    ],
-    "cosmos_variables": [
-        ("it.put('k', 1)", "cosmos_variables.put('k', 1): Airflow keeps texts; give json.dumps(*"),
-        ("it.values['k']", "'k' is no Variable; there are none."),
-        ("it.writes[0]", "writes[0]: the code under test has changed no Variable."),
-    ],
-    "cosmos_airflow_home": [
-        ("it.add_dag_file('../x.py', '')", "add_dag_file('../x.py'): give the name of a Python *"),
-    ],
-    "cosmos_run_dag": [
-        ("it('harbor')", "cosmos_run_dag runs a DAG, and this is none: 'harbor'. Of a file, import the DAG."),
-        ("it(dag(), run_id='two words')", "run_id='two words': Airflow takes what fits *, such as 'one'."),
-    ],
-    "cosmos_run_task": [
-        ("it('run')", "cosmos_run_task runs an operator, and this is none: 'run'. Call it to make one.")
-    ],
-    "cosmos_dag_shape": [
-        ("it('harbor')", "The shape of a DAG was asked for, and what was given is an object of builtins.str.")
-    ],
-    "cosmos_parse_budget": [
-        ("it('no_such_dag.py')", "cosmos_parse_budget('no_such_dag.py'): there is no such DAG file."),
-        ("it(lambda: 5)", "What cosmos_parse_budget calls returned int: it has to return the DAG that it builds."),
-    ],
-    "cosmos_seed_scenario": [("it", "--cosmos-implementation=no_such: no package no_such can be imported here; *")],
+    "cosmos_seeds": [("it", "--cosmos-implementation=no_such: no package no_such can be imported here; *")],
 }
 
 HEAD = """
@@ -119,7 +103,7 @@ import threading
 from pathlib import Path
 import pytest
 import subprocess
-from pytest_cosmos_venv import Wheel
+from pytest_cosmos_venv.environments.wheel import Wheel
 
 def dag():
     from datetime import datetime

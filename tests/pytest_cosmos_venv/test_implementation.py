@@ -9,8 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from pytest_cosmos_venv import Implementation, ImplementationError, declared_services, find_implementation
-from pytest_cosmos_venv.implementation import describe_choice, only_one
+from pytest_cosmos_venv import Implementation
+from pytest_cosmos_venv.implementation import (
+    ImplementationError,
+    declared_services,
+    describe_choice,
+    find_implementation,
+    only_one,
+)
 from tests.pytest_cosmos_venv.inner_run import write_distribution
 
 

@@ -27,16 +27,6 @@ def test_the_plugin_can_be_switched_off(pytester: pytest.Pytester) -> None:
     result.stderr.fnmatch_lines(["*unrecognized arguments: --cosmos-conformance*"])
 
 
-def test_the_former_name_of_the_timeout_works_and_is_told_with_the_release_that_removes_it(
-    pytester: pytest.Pytester,
-) -> None:
-    pytester.makeini("[pytest]\ncosmos_deadline = 40\n")
-
-    result = pytester.runpytest_inprocess("--co")
-
-    result.stdout.fnmatch_lines(["*--cosmos-deadline is called --cosmos-timeout now, *0.4.0 removes the former names"])
-
-
 def test_the_header_names_the_choice(pytester: pytest.Pytester) -> None:
     pytester.makeini("[pytest]\ncosmos_implementation = from_the_ini_file\n")
 
@@ -63,8 +53,10 @@ def test_where_several_are_installed_only_what_needs_one_complains(pytester: pyt
     result.stdout.no_fnmatch_line("*implementation.py*")
 
 
-def test_the_cache_key_is_printed_and_nothing_is_run(pytester: pytest.Pytester) -> None:
-    result = pytester.runpytest_subprocess("--cosmos-cache-key", "no_such_file.py")
+def test_the_cache_key_is_printed(pytester: pytest.Pytester) -> None:
+    result = pytester.runpython_c(
+        "import runpy; runpy.run_module('pytest_cosmos_venv.shared_folders', run_name='__main__')"
+    )
 
     assert result.ret == 0
     assert re.fullmatch(r"cosmos-venv-[\d.]+-cpython-3\d+-3[\d.]+-airflow-[\w.]+-[\w.-]+", str(result.stdout).strip())
@@ -88,7 +80,6 @@ def test_the_cache_key_is_printed_and_nothing_is_run(pytester: pytest.Pytester) 
             for option in (
                 "--cosmos-record=recordings",
                 "--cosmos-dags",
-                "--cosmos-update-snapshots",
                 "--cosmos-dbt=1.11,1.12",
             )
         ),

@@ -29,31 +29,31 @@ pytestmark = pytest.mark.long
 
 
 @pytest.fixture
-def cosmos_pids():
+def cosmos_lock():
     """A user's own. It changes what he asks for, and not the lock, which needs one as well."""
     return "mine"
 
 
 @pytest.fixture
-def cosmos_wheelhouse():
+def cosmos_dbt():
     return "mine"
 
 
-def test_an_override_changes_what_was_asked_for(cosmos_pids, cosmos_venv_lock, tmp_path):
-    assert cosmos_pids == "mine"
-    assert cosmos_venv_lock(tmp_path).stale() > 0
+def test_an_override_changes_what_was_asked_for(cosmos_lock, tmp_path):
+    assert cosmos_lock == "mine"
+    assert cosmos_lock(tmp_path).stale() > 0
 
 
-def test_and_nothing_else(cosmos_wheelhouse, cosmos_package_index):
-    assert cosmos_wheelhouse == "mine"
-    assert (cosmos_package_index.wheelhouse.path / "uv.toml").exists()
+def test_and_nothing_else(cosmos_dbt):
+    assert cosmos_dbt == "mine"
+    assert (cosmos_dbt.index.wheelhouse.path / "uv.toml").exists()
 
 
-def test_time_machine_is_the_engine(cosmos_clock):
+def test_time_machine_is_the_engine(cosmos_airflow):
     import time
     import time_machine
 
-    cosmos_clock.freeze("2026-01-01")
+    cosmos_airflow.at("2026-01-01")
     assert time_machine.escape_hatch.is_travelling()
     assert time.time() == 1767225600
 '''
@@ -71,20 +71,20 @@ postgresql = factories.postgresql("postgresql_noproc")
 
 
 @pytest.fixture
-def connect(cosmos_connections, postgresql):
+def connect(cosmos_airflow, postgresql):
     server = postgresql.info
 
     def connect(host=server.host, port=server.port):
         login = {"login": server.user, "password": server.password, "schema": server.dbname}
-        return cosmos_connections.add("warehouse", conn_type="postgres", host=host, port=port, **login)
+        return cosmos_airflow.connections.add("warehouse", conn_type="postgres", host=host, port=port, **login)
 
     return connect
 
 
 def test_dbt_is_led_to_a_database_of_the_test_alone(
-    postgresql, connect, cosmos_dbt_project, cosmos_fake_venv, cosmos_run_dag
+    postgresql, connect, cosmos_project, cosmos_fake_venv, cosmos_airflow
 ):
-    project = cosmos_dbt_project("harbor")
+    project = cosmos_project("harbor")
     project.model("ships", "select 1 as id")
     mapping = PostgresUserPasswordProfileMapping(connect(), {"schema": "public"})
     dag = DbtDag(
@@ -100,7 +100,7 @@ def test_dbt_is_led_to_a_database_of_the_test_alone(
     )
 
     cosmos_fake_venv.keep_env("*")
-    outcome = cosmos_run_dag(dag)
+    outcome = cosmos_airflow.run(dag)
 
     assert outcome.succeeded, outcome
     assert (mapping.profile["port"], mapping.profile["dbname"]) == (postgresql.info.port, postgresql.info.dbname)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_cosmos_venv import ToolkitMisuse
+from pytest_cosmos_venv.errors import ToolkitMisuse
 from pytest_cosmos_venv.shared_folders import UNUSED, SharedFolders
 
 pytest_plugins = ["pytester"]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cosmos_venv import ExecutionConfig, SeedRenderingBehavior, SourceRenderingBehavior
-from pytest_cosmos_venv import FakeVenv, RunDag
+from pytest_cosmos_venv import CosmosAirflow, FakeVenv
 from tests.rendering.recorded_project import dag_of
 
 
@@ -16,7 +16,7 @@ def test_sources_seeds_and_detached_tests_run_their_own_dbt(
     by_folder: bool,
     project: Path,
     cosmos_fake_venv: FakeVenv,
-    cosmos_run_dag: RunDag,
+    cosmos_airflow: CosmosAirflow,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # The recorded project is a manifest without the files of its nodes, so dbt can report none.
@@ -36,7 +36,7 @@ def test_sources_seeds_and_detached_tests_run_their_own_dbt(
         default_args={"pool": "default_pool", "queue": "default", "retries": 0},
     )
 
-    assert cosmos_run_dag(dag).succeeded
+    assert cosmos_airflow.run(dag).succeeded
 
     selecting = {(call.argv[1], call.argv[call.argv.index("--select") + 1]) for call in cosmos_fake_venv.calls}
     assert selecting >= {

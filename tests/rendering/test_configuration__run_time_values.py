@@ -12,7 +12,7 @@ from airflow.sdk import task
 from cosmos_venv import DbtSeedLocalOperator, DbtTaskGroup, ExecutionConfig, LoadMode, ProjectConfig, RenderConfig
 from cosmos_venv.compat import DAG
 from cosmos_venv.exceptions import CosmosValueError
-from pytest_cosmos_venv import DbtCall, FakeVenv, RunDag
+from pytest_cosmos_venv import CosmosAirflow, DbtCall, FakeVenv
 from tests.kit import harbor_profile, operator_arguments
 from tests.rendering.recorded_project import START
 
@@ -50,13 +50,13 @@ def variables_of(call: DbtCall) -> Any:
 
 @pytest.mark.parametrize("is_whole", [False, True], ids=["values", "all-of-them"])
 def test_what_another_task_gives_reaches_dbt_when_the_tasks_run(
-    is_whole: bool, dbt_project: Path, cosmos_fake_venv: FakeVenv, cosmos_run_dag: RunDag
+    is_whole: bool, dbt_project: Path, cosmos_fake_venv: FakeVenv, cosmos_airflow: CosmosAirflow
 ) -> None:
     dag = dag_of(dbt_project, cosmos_fake_venv.dbt, is_whole=is_whole)
     listing = cosmos_fake_venv.calls
 
     assert dag.get_task("tide").downstream_task_ids == TASKS
-    assert cosmos_run_dag(dag, run_id="night").succeeded
+    assert cosmos_airflow.run(dag, run_id="night").succeeded
 
     runs = cosmos_fake_venv.calls[len(listing) :]
     wanted = (
@@ -75,19 +75,19 @@ def test_what_another_task_gives_reaches_dbt_when_the_tasks_run(
 
 
 def test_a_template_of_all_variables_is_rendered_when_the_task_runs(
-    dbt_project: Path, cosmos_fake_venv: FakeVenv, cosmos_run_dag: RunDag
+    dbt_project: Path, cosmos_fake_venv: FakeVenv, cosmos_airflow: CosmosAirflow
 ) -> None:
     dag = dag_of(dbt_project, cosmos_fake_venv.dbt, is_whole=True, vars="{{ dag_run.conf.variables }}")
     listings = len(cosmos_fake_venv.calls)
 
-    assert cosmos_run_dag(dag, conf={"variables": {"day": "Tuesday"}}).succeeded
+    assert cosmos_airflow.run(dag, conf={"variables": {"day": "Tuesday"}}).succeeded
 
     assert [variables_of(call) for call in cosmos_fake_venv.calls[listings:]] == [{"day": "Tuesday"}] * 3
     assert variables_of(cosmos_fake_venv.calls[0]) is None
 
 
 def test_what_another_task_gives_as_environment_must_be_a_dict(
-    dbt_project: Path, cosmos_fake_venv: FakeVenv, cosmos_run_dag: RunDag
+    dbt_project: Path, cosmos_fake_venv: FakeVenv, cosmos_airflow: CosmosAirflow
 ) -> None:
     with DAG("harbor", schedule=None, start_date=START) as dag:
         given: Any = tide()
@@ -97,7 +97,7 @@ def test_what_another_task_gives_as_environment_must_be_a_dict(
             **operator_arguments(dbt_project),
         )
 
-    outcome = cosmos_run_dag(dag)
+    outcome = cosmos_airflow.run(dag)
 
     assert "env='Monday' must be a dict" in str(outcome.tasks["task"].exception)
 

@@ -9,7 +9,7 @@ import pytest
 
 from cosmos_venv import DbtTaskGroup, ExecutionConfig, TestBehavior
 from cosmos_venv.compat import DAG, DuplicateTaskIdFound, EmptyOperator, TaskGroup
-from pytest_cosmos_venv import FakeVenv, RunDag
+from pytest_cosmos_venv import CosmosAirflow, FakeVenv
 from tests.rendering.recorded_project import START, dag_of, edges_of, manifest_arguments
 
 
@@ -100,7 +100,7 @@ def test_folders_change_where_tasks_stand_and_not_what_comes_after_what(
 
 
 def test_a_mapped_group_runs_the_project_once_per_value(
-    project: Path, cosmos_fake_venv: FakeVenv, cosmos_run_dag: RunDag, monkeypatch: pytest.MonkeyPatch
+    project: Path, cosmos_fake_venv: FakeVenv, cosmos_airflow: CosmosAirflow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The recorded project is a manifest without the files of its nodes, so dbt can report none.
     monkeypatch.setenv("AIRFLOW__COSMOS_VENV__UNREPORTED_NODES", "warn")
@@ -124,7 +124,7 @@ def test_a_mapped_group_runs_the_project_once_per_value(
         per_region.expand(region=["north", "south"])
 
     assert dag.task_ids == ["per_region.harbor.stg_pings_run"]
-    assert cosmos_run_dag(dag).succeeded
+    assert cosmos_airflow.run(dag).succeeded
     assert sorted(call.argv[call.argv.index("--vars") + 1] for call in cosmos_fake_venv.calls) == [
         "region: north\n",
         "region: south\n",

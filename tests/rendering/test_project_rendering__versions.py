@@ -15,7 +15,7 @@ import pytest
 
 from cosmos_venv import DbtDag, DbtTaskGroup, ProjectConfig
 from cosmos_venv.compat import DAG
-from pytest_cosmos_venv import AirflowHome
+from pytest_cosmos_venv import CosmosAirflow
 from tests.kit import harbor_profile, written_manifest
 from tests.rendering.serialised_dags import to_dict
 
@@ -119,21 +119,21 @@ dag = DbtDag(
 
 @pytest.mark.long
 def test_airflow_counts_a_version_for_each_change_and_none_without(
-    cosmos_airflow_home: AirflowHome, dbt_project: Path
+    cosmos_airflow: CosmosAirflow, dbt_project: Path
 ) -> None:
     """A version that no run has used is replaced, so each version is used."""
     written_manifest(dbt_project)
-    cosmos_airflow_home.add_dag_file("harbor.py", DAG_FILE.format(project=str(dbt_project)))
+    cosmos_airflow.home.add_dag_file("harbor.py", DAG_FILE.format(project=str(dbt_project)))
 
     def versions() -> int:
         airflow("dags", "reserialize")
-        with sqlite3.connect(cosmos_airflow_home.database) as database:
+        with sqlite3.connect(cosmos_airflow.home.database) as database:
             (found,) = database.execute("select count(*) from dag_version where dag_id = 'harbor'").fetchone()
         return int(found)
 
     def airflow(*arguments: str) -> None:
         command = [sys.executable, "-m", "airflow", *arguments]
-        environment = {**os.environ, **cosmos_airflow_home.environment}
+        environment = {**os.environ, **cosmos_airflow.home.environment}
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
 

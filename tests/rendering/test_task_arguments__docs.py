@@ -21,7 +21,7 @@ from cosmos_venv import (
 from cosmos_venv.compat import DAG, TaskGroup
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.profiles import PostgresUserPasswordProfileMapping
-from pytest_cosmos_venv import FakeVenv, RunDag
+from pytest_cosmos_venv import CosmosAirflow, FakeVenv
 from tests.kit import harbor_profile
 from tests.rendering.recorded_project import START, dag_of, edit_node, manifest_arguments
 
@@ -120,7 +120,7 @@ def note(project_dir: str, context: dict[str, Any], into: str) -> None:
 
 
 def test_a_callback_finds_the_node_in_the_context(
-    dbt_project: Path, cosmos_fake_venv: FakeVenv, cosmos_run_dag: RunDag, tmp_path: Path
+    dbt_project: Path, cosmos_fake_venv: FakeVenv, cosmos_airflow: CosmosAirflow, tmp_path: Path
 ) -> None:
     dag = DbtDag(
         dag_id="harbor",
@@ -133,7 +133,7 @@ def test_a_callback_finds_the_node_in_the_context(
         operator_args={"callback": note, "callback_args": {"into": str(tmp_path / "said")}},
     )
 
-    assert cosmos_run_dag(dag).succeeded
+    assert cosmos_airflow.run(dag).succeeded
 
     assert (tmp_path / "said").read_text() == "harbor: seed.harbor.piers of harbor"
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from datetime import datetime, timezone
 
-from pytest_cosmos_venv import DbtProject, DbtProjects
+from pytest_cosmos_venv import CosmosProject, DbtProject
 
 START = datetime(2026, 1, 1, tzinfo=timezone.utc)
 FRESHNESS = {"warn_after": {"count": 1, "period": "day"}, "error_after": {"count": 2, "period": "day"}}
 
 
-def make_harbor(projects: DbtProjects) -> DbtProject:
+def make_harbor(projects: CosmosProject) -> DbtProject:
     """Make the project of most scenarios: each kind of node, two folders, tags, tests of one and of two nodes."""
     project = projects("harbor", variables={"port": "north"})
     project.seed("piers", "id,name\n1,North\n2,South\n", tests={"id": ["unique"]})

@@ -21,17 +21,9 @@ import pytest
 from airflow.serialization.serialized_objects import DagSerialization
 
 from cosmos_venv import DbtDag, ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
-from pytest_cosmos_venv import (
-    DagOutcome,
-    DbtCall,
-    DbtProject,
-    DbtProjects,
-    FakeVenv,
-    NodeOutcome,
-    RunDag,
-    Wheelhouse,
-    dag_shape,
-)
+from pytest_cosmos_venv import CosmosAirflow, CosmosProject, DagOutcome, DbtCall, DbtProject, FakeVenv, NodeOutcome
+from pytest_cosmos_venv.dags.shape import dag_shape
+from pytest_cosmos_venv.environments.wheelhouse import Wheelhouse
 from tests.replay.normal import Normal, last_line
 from tests.replay.projects import START, make_harbor
 
@@ -60,7 +52,7 @@ class Bench:
     :param folder: the folder of the scenario; everything that it makes is below.
     :param temporary: the folder for temporary files of this process and its children.
     :param projects: makes dbt projects below ``folder``.
-    :param run_dag: runs a DAG to its end.
+    :param airflow: runs a DAG to its end.
     :param patch: sets environment variables until the end of the scenario.
     :param fixture: returns a further fixture of the toolkit, by name.
     :param checkout: the checkout, with the environments of the real dbts.
@@ -70,8 +62,8 @@ class Bench:
 
     folder: Path
     temporary: Path
-    projects: DbtProjects
-    run_dag: RunDag
+    projects: CosmosProject
+    airflow: CosmosAirflow
     patch: pytest.MonkeyPatch
     fixture: Callable[[str], Any]
     checkout: Path
@@ -99,7 +91,7 @@ class Bench:
     @cached_property
     def wheels(self) -> Wheelhouse:
         """The packages that VIRTUALENV mode installs, the fake dbt among them."""
-        return self.fixture("cosmos_wheelhouse")  # type: ignore[no-any-return]
+        return self.fixture("cosmos_dbt")  # type: ignore[no-any-return]
 
     @property
     def local(self) -> dict[str, Any]:
@@ -256,10 +248,10 @@ class Bench:
         """Run a DAG to its end and record what became of its tasks.
 
         :param name: the name of the run in the record; None: the id of the DAG.
-        :param options: those of ``cosmos_run_dag``.
+        :param options: those of ``cosmos_airflow``.
         """
         self._look_at_files()
-        outcome = self.run_dag(dag, logical_date=START, **options)
+        outcome: DagOutcome = self.airflow.run(dag, logical_date=START, **options)
         failed = {
             task.task_id: f"{type(task.exception).__name__}: {self._normal(last_line(str(task.exception)))}"
             for task in outcome.tasks.values()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_cosmos_venv import AirflowHome, DbtProjects, RunDag
+from pytest_cosmos_venv import CosmosAirflow, CosmosProject
 from tests.replay.dags import SCENARIOS
 from tests.replay.layout import CHECKOUT, NAMES, RECORDS, SHARED
 from tests.replay.recorder import Bench
@@ -39,17 +39,16 @@ def test_record(
     temporary: Path,
     monkeypatch: pytest.MonkeyPatch,
     request: pytest.FixtureRequest,
-    cosmos_airflow_home: AirflowHome,
-    cosmos_dbt_project: DbtProjects,
-    cosmos_run_dag: RunDag,
+    cosmos_airflow: CosmosAirflow,
+    cosmos_project: CosmosProject,
 ) -> None:
     monkeypatch.setenv("TMPDIR", str(temporary))
     monkeypatch.setattr(tempfile, "tempdir", None)
     bench = Bench(
         folder=tmp_path,
         temporary=temporary,
-        projects=cosmos_dbt_project,
-        run_dag=cosmos_run_dag,
+        projects=cosmos_project,
+        airflow=cosmos_airflow,
         patch=monkeypatch,
         fixture=request.getfixturevalue,
         checkout=Path(os.environ[CHECKOUT]),

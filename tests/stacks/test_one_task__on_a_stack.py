@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from pytest_cosmos_venv import DbtProjects
+from pytest_cosmos_venv import CosmosProject
 from tests.stacks.stack import AIRFLOW_3, ON_A_STACK, Stack, on
 
 pytestmark = [*ON_A_STACK, on(AIRFLOW_3)]
@@ -91,7 +91,7 @@ note("parse", asked=asked.task_id, dag=asked.dag_id,
 
 
 def prepare(stack: Stack) -> tuple[Stack, Path]:
-    project = DbtProjects(folder=stack.folder / "one_task")("harbor")
+    project = CosmosProject(folder=stack.folder / "one_task")("harbor")
     project.seed("piers", "id,name\n1,North\n")
     project.model("staging", "select * from {{ ref('piers') }}", tests={"id": ["unique"]})
     project.model("mart", "select * from {{ ref('staging') }}")

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from cosmos_venv.dbt.warm import servers
-from pytest_cosmos_venv import FakeVenv, Wheelhouse
+from pytest_cosmos_venv import FakeVenv
+from pytest_cosmos_venv.environments.wheelhouse import Wheelhouse
 from tests.command_line import harbor_source
 from tests.dbt.warm.conftest import end_all_servers
 from tests.installed import AIRFLOW_2, ROOT, needs_airflow_2

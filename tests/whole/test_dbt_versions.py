@@ -22,6 +22,7 @@ from cosmos_venv import assets
 from cosmos_venv.compat import AirflowException
 from cosmos_venv.constants import NODE_CONFIG, ONLY_IF_CHANGED, InvocationMode, LoadMode
 from cosmos_venv.operators.local import DbtDocsS3LocalOperator
+from pytest_cosmos_venv import CosmosAirflow
 from tests.engines import EACH_ENGINE, ENGINES, Engine
 from tests.harbor import WORKS, Harbor, cells, make_harbor
 from tests.installed import ENVIRONMENTS, ROOT, is_missing
@@ -425,8 +426,8 @@ def harbor(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 @pytest.mark.xdist_group("dbt-versions")
 @pytest.mark.parametrize("row", ROWS)
-@pytest.mark.usefixtures("cosmos_variables")
-def test_each_cell_of_the_page_is_what_happens(harbor: Harbor, row: str) -> None:
+def test_each_cell_of_the_page_is_what_happens(harbor: Harbor, row: str, cosmos_airflow: CosmosAirflow) -> None:
+    assert not cosmos_airflow.variables.values
     needed = NEEDED.get(row, "route_total")
     # Workers share the rows out among them, so the row before may have run elsewhere.
     if needed and not harbor.has(needed):

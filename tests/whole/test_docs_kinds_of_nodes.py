@@ -20,7 +20,7 @@ from cosmos_venv import DbtDag, ExecutionConfig, ExecutionMode, LoadMode, Profil
 from cosmos_venv.compat import DAG, AirflowException
 from cosmos_venv.constants import InvocationMode, TestBehavior
 from cosmos_venv.operators import local, virtualenv
-from pytest_cosmos_venv import DagOutcome, RunDag
+from pytest_cosmos_venv import CosmosAirflow, DagOutcome
 from tests.installed import DBT, ROOT, needs_dbt
 from tests.whole.page_blocks import blocks_in
 
@@ -134,11 +134,11 @@ def shop(tmp_path: Path, built: Shop) -> Shop:
     return Shop(tmp_path)
 
 
-def ran(shop: Shop, cosmos_run_dag: RunDag) -> DagOutcome:
+def ran(shop: Shop, cosmos_airflow: CosmosAirflow) -> DagOutcome:
     if shop.outcome is None:
         # Of the hundreds of batches since then two are enough.
         flags = ["--event-time-start", "2026-01-01", "--event-time-end", "2026-01-03"]
-        shop.outcome = cosmos_run_dag(shop.dag(operator_args={"dbt_cmd_flags": {"run": flags}}))
+        shop.outcome = cosmos_airflow.run(shop.dag(operator_args={"dbt_cmd_flags": {"run": flags}}))
     return shop.outcome
 
 
@@ -258,8 +258,8 @@ def table() -> dict[str, str]:
 
 @pytest.mark.xdist_group("kinds-of-nodes")
 @pytest.mark.parametrize("row", ROWS)
-def test_each_row_is_what_happens(row: str, built: Shop, cosmos_run_dag: RunDag) -> None:
-    outcome = ran(built, cosmos_run_dag)
+def test_each_row_is_what_happens(row: str, built: Shop, cosmos_airflow: CosmosAirflow) -> None:
+    outcome = ran(built, cosmos_airflow)
 
     assert outcome.succeeded
     tasks = re.findall(r"the tasks? `(\w[\w.]*)`(?: and `(\w+)`)?|tests `(\w+\.test)`|: `(\w+\.test)`", table()[row])
@@ -286,11 +286,13 @@ def test_unit_tests_can_be_left_out(built: Shop) -> None:
 
 
 @pytest.mark.parametrize("mode", [ExecutionMode.WATCHER, ExecutionMode.LOCAL], ids=["watcher", "batch"])
-def test_one_dbt_builds_each_kind_and_runs_hooks_once(mode: ExecutionMode, shop: Shop, cosmos_run_dag: RunDag) -> None:
+def test_one_dbt_builds_each_kind_and_runs_hooks_once(
+    mode: ExecutionMode, shop: Shop, cosmos_airflow: CosmosAirflow
+) -> None:
     flags = ["--event-time-start", "2026-01-01", "--event-time-end", "2026-01-03"]
     render: dict[str, Any] = {"batch_by": "all"} if mode is ExecutionMode.LOCAL else {}
 
-    outcome = cosmos_run_dag(shop.dag(mode=mode, operator_args={"dbt_cmd_flags": flags}, **render))
+    outcome = cosmos_airflow.run(shop.dag(mode=mode, operator_args={"dbt_cmd_flags": flags}, **render))
 
     assert outcome.succeeded
     one = "dbt_producer_watcher" if mode is ExecutionMode.WATCHER else "all_batch"
@@ -302,7 +304,7 @@ def test_one_dbt_builds_each_kind_and_runs_hooks_once(mode: ExecutionMode, shop:
 
 @pytest.mark.parametrize("render", [{}, {"batch_by": "all"}], ids=["a-task-a-node", "batch"])
 def test_each_run_builds_the_batches_of_its_interval(
-    render: dict[str, Any], shop: Shop, cosmos_run_dag: RunDag
+    render: dict[str, Any], shop: Shop, cosmos_airflow: CosmosAirflow
 ) -> None:
     dag = shop.dag(
         operator_args={"event_time": "data_interval"},
@@ -312,9 +314,9 @@ def test_each_run_builds_the_batches_of_its_interval(
         **render,
     )
 
-    first = cosmos_run_dag.catch_up(dag, until="2026-01-02")
+    first = cosmos_airflow.catch_up(dag, until="2026-01-02")
     after_one = shop.dates
-    more = cosmos_run_dag.catch_up(dag, since="2026-01-02", until="2026-01-03")
+    more = cosmos_airflow.catch_up(dag, since="2026-01-02", until="2026-01-03")
 
     assert [each.succeeded for each in (*first, *more)] == [True, True]
     assert after_one == ["2026-01-01"]

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from cosmos_venv.cli import main
-from pytest_cosmos_venv import DbtProjects, Wheelhouse
+from pytest_cosmos_venv import CosmosAirflow, CosmosDbt, CosmosProject
 from tests.command_line import harbor_source
 from tests.whole.page_blocks import PAGES, blocks_of
 from tests.whole.page_outputs import masked, shown
@@ -36,20 +36,20 @@ EXAMPLES = [
 @pytest.fixture
 def printed(
     tmp_path: Path,
-    cosmos_wheelhouse: Wheelhouse,
-    cosmos_dbt_project: DbtProjects,
-    cosmos_airflow_home: object,
+    cosmos_dbt: CosmosDbt,
+    cosmos_project: CosmosProject,
+    cosmos_airflow: CosmosAirflow,
     capfd: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> Printed:
     """Run ``cosmos-venv`` where the DAG of the pages is, and its environment is ready; return what it prints."""
-    cosmos_wheelhouse.add_dbt("1.11.0")
-    cosmos_wheelhouse.add_adapter("duckdb", "1.11.0")
-    project = cosmos_dbt_project("harbor")
+    cosmos_dbt.add_dbt("1.11.0")
+    cosmos_dbt.add_adapter("duckdb", "1.11.0")
+    project = cosmos_project("harbor")
     project.model("ships", "select 1 as id")
     directory = tmp_path / "dbt-environments"
     (tmp_path / "dags").mkdir()
-    source = harbor_source(project.path, directory, cosmos_wheelhouse, REQUIREMENTS)
+    source = harbor_source(project.path, directory, cosmos_dbt, REQUIREMENTS)
     (tmp_path / "dags" / "harbor.py").write_text(source, encoding="utf-8")
     monkeypatch.setenv("AIRFLOW__COSMOS_VENV__VIRTUALENV_WARM_DTB", "auto")  # doctor finds it
     monkeypatch.chdir(tmp_path)

@@ -10,7 +10,6 @@ from tests.whole.page_blocks import blocks_in
 pytest_plugins = ["pytester"]
 
 PROJECT = "/opt/airflow/dbt/harbor"
-ENVIRONMENTS = '"/opt/airflow/dbt-environments"'
 TUTORIALS = ROOT / "docs" / "tutorials"
 
 
@@ -26,9 +25,7 @@ README_DAG, README_TEST = blocks_in(README, "python")
     "dag_file",
     [
         pytest.param(TUTORIAL_DAG, id="tutorial"),
-        pytest.param(
-            "import os\n" + README_DAG.replace(ENVIRONMENTS, 'os.environ["HARBOR_ENVIRONMENTS"]'), id="README"
-        ),
+        pytest.param(README_DAG, id="README"),
     ],
 )
 def test_the_test_of_the_tutorial_passes_for_each_dag(
@@ -55,7 +52,7 @@ def test_the_dag_of_the_tutorial_keeps_a_parse_budget(
     project = copy_of_example(pytester.path / "harbor")
     pytester.mkdir("dags").joinpath("harbor.py").write_text(TUTORIAL_DAG.replace(PROJECT, str(project)), "utf-8")
     fixture, _, _ = TUTORIAL_TEST.partition("def test_")
-    budget = "def test_it(load_harbor, cosmos_parse_budget):\n    cosmos_parse_budget('dags/harbor.py')\n"
+    budget = "def test_it(harbor, cosmos_airflow):\n    cosmos_airflow.budget('dags/harbor.py')\n"
     pytester.makepyfile(test_harbor=fixture + budget)
     monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
 

@@ -20,7 +20,7 @@ import pytest
 from cosmos_venv import DbtDag
 from cosmos_venv.config import ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
 from cosmos_venv.constants import ExecutionMode, LoadMode
-from pytest_cosmos_venv import DagOutcome, RunDag
+from pytest_cosmos_venv import CosmosAirflow, DagOutcome
 from tests.engines import DBT_1, DBT_2, PLAIN_AND_WARM, Engine
 from tests.installed import copy_of_example
 
@@ -82,7 +82,7 @@ def test_a_dag_of_batches_builds_the_example_project(
     warm: str,
     kept_directory: Path,
     tmp_path: Path,
-    cosmos_run_dag: RunDag,
+    cosmos_airflow: CosmosAirflow,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     engine.require()
@@ -91,7 +91,7 @@ def test_a_dag_of_batches_builds_the_example_project(
     write_profile(project)
     dag = render(engine, project, kept_directory, batch_by="folder")
 
-    outcome = cosmos_run_dag(dag)
+    outcome = cosmos_airflow.run(dag)
 
     assert outcome.succeeded
     batches: list[Any] = [task for task in dag.tasks if task.task_id.endswith("_batch")]
@@ -148,13 +148,13 @@ def ran_in(outcome: DagOutcome) -> list[str]:
 @pytest.mark.usefixtures("no_other_servers")
 @pytest.mark.parametrize(("engine", "batch_by"), [(DBT_1, "wave"), (DBT_2, "chain")], ids=["dbt-1", "dbt-2"])
 def test_dbt_runs_nothing_but_the_nodes_of_a_batch(
-    engine: Engine, batch_by: str, kept_directory: Path, tmp_path: Path, cosmos_run_dag: RunDag
+    engine: Engine, batch_by: str, kept_directory: Path, tmp_path: Path, cosmos_airflow: CosmosAirflow
 ) -> None:
     engine.require()
     project = written_project(tmp_path / "shop", FILES)
 
     with_tests = render(engine, project, kept_directory, batch_by=batch_by)
-    outcome = cosmos_run_dag(with_tests)
+    outcome = cosmos_airflow.run(with_tests)
 
     assert outcome.succeeded
     nodes = with_tests.dbt_graph.filtered_nodes
@@ -164,7 +164,7 @@ def test_dbt_runs_nothing_but_the_nodes_of_a_batch(
     alone = render(
         engine, project, kept_directory, batch_by=batch_by, test_behavior="none", exclude=["lines", "adds_up"]
     )
-    outcome = cosmos_run_dag(alone)
+    outcome = cosmos_airflow.run(alone)
 
     assert outcome.succeeded
     blank = [BLANK] if BLANK in nodes else []

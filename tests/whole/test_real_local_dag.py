@@ -13,7 +13,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from pytest_cosmos_venv import AirflowHome
+from pytest_cosmos_venv.airflow.home import AirflowHome
 from tests.installed import DBT_111 as DBT_ENVIRONMENT
 from tests.installed import ROOT, site_packages_of
 from tests.real_seeds import needs_real_dbt

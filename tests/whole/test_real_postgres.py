@@ -30,7 +30,7 @@ from cosmos_venv import (
 from cosmos_venv.compat import AirflowException
 from cosmos_venv.operators.virtualenv import DbtRunVirtualenvOperator
 from cosmos_venv.profiles import PostgresUserPasswordProfileMapping
-from pytest_cosmos_venv import AirflowHome, RunDag
+from pytest_cosmos_venv import CosmosAirflow
 from tests.installed import DBT, IS_CI, install_from_wheels, needs_dbt
 from tests.postgres import IS_MISSING, Postgres
 
@@ -136,8 +136,7 @@ def test_a_project_is_built_and_the_password_is_nowhere_to_be_read(
     harbor: Path,
     postgres: Postgres,
     kept_directory: Path,
-    cosmos_airflow_home: AirflowHome,
-    cosmos_run_dag: RunDag,
+    cosmos_airflow: CosmosAirflow,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
@@ -147,11 +146,11 @@ def test_a_project_is_built_and_the_password_is_nowhere_to_be_read(
 
     with witness.watching_processes():
         dag = harbor_dag(harbor, mode, kept_directory, f"of_{mode.value}", witness)
-        outcome = cosmos_run_dag(dag)
+        outcome = cosmos_airflow.run(dag)
 
     said = "".join(capfd.readouterr()) + "".join(task.log for task in outcome.tasks.values())
-    files, count = files_with(postgres.password, tmp_path, kept_directory, cosmos_airflow_home.path)
-    with closing(sqlite3.connect(cosmos_airflow_home.database)) as database:
+    files, count = files_with(postgres.password, tmp_path, kept_directory, cosmos_airflow.home.path)
+    with closing(sqlite3.connect(cosmos_airflow.home.database)) as database:
         rendered = str(database.execute("select * from rendered_task_instance_fields").fetchall())
     assert outcome.succeeded
     assert list(outcome.tasks) == TASKS
@@ -173,13 +172,13 @@ def test_a_project_is_built_and_the_password_is_nowhere_to_be_read(
 
 
 def test_a_wrong_password_is_told_in_postgres_own_words(
-    harbor: Path, postgres: Postgres, cosmos_run_dag: RunDag, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    harbor: Path, postgres: Postgres, cosmos_airflow: CosmosAirflow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wrong = Postgres(postgres.port, "not-that-one")
     monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", wrong.connection)
     dag = harbor_dag(harbor, ExecutionMode.LOCAL, tmp_path, "of_nobody", Witness(wrong.password, tmp_path))
 
-    outcome = cosmos_run_dag(dag)
+    outcome = cosmos_airflow.run(dag)
 
     assert outcome.tasks["piers_seed"].state == "failed"
     assert 'password authentication failed for user "crane"' in str(outcome.exception)

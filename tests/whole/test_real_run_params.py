@@ -12,7 +12,7 @@ import pytest
 from cosmos_venv import DbtDag
 from cosmos_venv.config import ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
 from cosmos_venv.constants import ExecutionMode, LoadMode
-from pytest_cosmos_venv import DagOutcome, RunDag
+from pytest_cosmos_venv import CosmosAirflow, DagOutcome
 from tests.engines import DBT_1, DBT_2, Engine
 
 FILES = {
@@ -71,21 +71,21 @@ def ran(outcome: DagOutcome) -> set[str]:
 @pytest.mark.usefixtures("no_other_servers")
 @pytest.mark.parametrize("engine", [DBT_1, DBT_2], ids=lambda engine: engine.name)
 def test_dbt_selects_and_each_task_runs_what_is_chosen(
-    engine: Engine, kept_directory: Path, tmp_path: Path, cosmos_run_dag: RunDag
+    engine: Engine, kept_directory: Path, tmp_path: Path, cosmos_airflow: CosmosAirflow
 ) -> None:
     engine.require()
     dag = made(engine, tmp_path, kept_directory)
 
-    assert ran(cosmos_run_dag(dag)) == {"orders.run", "orders.test", "report.run", "report.test", "apart_run"}
+    assert ran(cosmos_airflow.run(dag)) == {"orders.run", "orders.test", "report.run", "report.test", "apart_run"}
     conf: dict[str, Any] = {"select": "orders", "exclude": "test_name:relationships", "vars": {"number": 5}}
-    assert ran(cosmos_run_dag(dag, conf=conf)) == {"orders.run", "orders.test"}
+    assert ran(cosmos_airflow.run(dag, conf=conf)) == {"orders.run", "orders.test"}
     with duckdb.connect(str(tmp_path / "store.duckdb")) as database:
         assert database.sql("select id from shop.orders").fetchall() == [(5,)]
         assert database.sql("select id from shop.report").fetchall() == [(1,)]
     everything: dict[str, Any] = {"select": None, "exclude": None, "vars": None}
     conf = {**everything, "exclude": "tag:nightly test_name:relationships", "vars": {"number": 1}}
-    assert ran(cosmos_run_dag(dag, conf=conf)) == {"orders.run", "orders.test", "report.run"}
-    outcome = cosmos_run_dag(dag, conf={**everything, "select": "not_null_orders_id"})
+    assert ran(cosmos_airflow.run(dag, conf=conf)) == {"orders.run", "orders.test", "report.run"}
+    outcome = cosmos_airflow.run(dag, conf={**everything, "select": "not_null_orders_id"})
     assert ran(outcome) == {"orders.test"}
     log = outcome.tasks["orders.test"].log
     assert "not_null_orders_id" in log

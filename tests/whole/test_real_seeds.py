@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from cosmos_venv import LoadMode, SeedRenderingBehavior, TestBehavior
-from pytest_cosmos_venv import RunDag, Variables
+from pytest_cosmos_venv import CosmosAirflow
 from tests.real_seeds import Harbor, needs_real_dbt
 from tests.whole.test_real_packages import git
 
@@ -20,8 +20,9 @@ pytestmark = [pytest.mark.long, needs_real_dbt]
 
 
 @pytest.fixture
-def harbor(dbt_project: Path, cosmos_run_dag: RunDag, cosmos_variables: Variables) -> Harbor:
-    return Harbor(dbt_project, cosmos_run_dag)
+def harbor(dbt_project: Path, cosmos_airflow: CosmosAirflow) -> Harbor:
+    assert not cosmos_airflow.variables.values
+    return Harbor(dbt_project, cosmos_airflow)
 
 
 def test_a_seed_is_loaded_when_its_content_has_changed_and_only_then(harbor: Harbor) -> None:

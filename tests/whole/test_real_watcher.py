@@ -11,7 +11,7 @@ import pytest
 from cosmos_venv import DbtDag
 from cosmos_venv.config import ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
 from cosmos_venv.constants import ExecutionMode, LoadMode
-from pytest_cosmos_venv import DagOutcome, RunDag
+from pytest_cosmos_venv import CosmosAirflow, DagOutcome
 from tests.engines import DBT_1, DBT_2, PLAIN_AND_WARM, Engine
 from tests.installed import copy_of_example
 from tests.whole.test_real_batches import write_profile
@@ -49,7 +49,7 @@ def test_a_watched_dag_builds_the_example_project(
     warm: str,
     kept_directory: Path,
     tmp_path: Path,
-    cosmos_run_dag: RunDag,
+    cosmos_airflow: CosmosAirflow,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     engine.require()
@@ -58,7 +58,7 @@ def test_a_watched_dag_builds_the_example_project(
     write_profile(project)
     dag = watched(engine, project, kept_directory)
 
-    outcome = cosmos_run_dag(dag)
+    outcome = cosmos_airflow.run(dag)
 
     assert outcome.succeeded
     assert set(states(outcome).values()) == {"success"}
@@ -85,7 +85,7 @@ def test_a_watched_dag_builds_the_example_project(
     [pytest.param(DBT_1, id=DBT_1.name), pytest.param(DBT_2, id=DBT_2.name)],
 )
 def test_a_broken_model_fails_its_task_skips_those_below_and_fails_the_run(
-    engine: Engine, kept_directory: Path, tmp_path: Path, cosmos_run_dag: RunDag
+    engine: Engine, kept_directory: Path, tmp_path: Path, cosmos_airflow: CosmosAirflow
 ) -> None:
     engine.require()
     project = copy_of_example(tmp_path / "harbor", "snapshots")
@@ -94,7 +94,7 @@ def test_a_broken_model_fails_its_task_skips_those_below_and_fails_the_run(
     broken = next(project.rglob("stg_*.sql"))
     broken.write_text("select * from nowhere_at_all")
 
-    outcome = cosmos_run_dag(dag, raise_on_failure=False)
+    outcome = cosmos_airflow.run(dag, raise_on_failure=False)
 
     found = states(outcome)
     assert not outcome.succeeded

@@ -12,7 +12,9 @@ from typing import Any, Protocol
 
 import pytest
 
-from pytest_cosmos_venv import DbtCall, PackageIndex, Point, Sighting, Wheel
+from pytest_cosmos_venv import CosmosDbt, DbtCall
+from pytest_cosmos_venv.environments.wheel import Wheel
+from pytest_cosmos_venv.races.points import Point, Sighting
 
 from ...harness.harness import Harness
 from ...harness.runs import damage, files_with, installed, is_below, places, ran, unpacked, unpacking_begins
@@ -166,9 +168,9 @@ def _put(folder: Path) -> list[Path]:
 
 @requirement("REMOTE-001")
 def test_a_machine_without_an_index_runs_what_another_one_has_built(
-    machine: MakeMachine, cosmos_package_index: PackageIndex
+    machine: MakeMachine, cosmos_dbt: CosmosDbt
 ) -> None:
-    index = cosmos_package_index
+    index = cosmos_dbt.index
     first, second = machine("first"), machine("second")
     first.ran(first.task(pip_install_options=index.pip_install_options), others=index.environment)
     index.fall_silent_while(lambda: True)

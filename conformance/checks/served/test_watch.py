@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pytest_cosmos_venv import AirflowHome, DbtProject
+from pytest_cosmos_venv import CosmosAirflow, DbtProject
 
 from ...collection import named_adapter
 from ...declaration import Declaration
@@ -132,20 +132,20 @@ def _scenario_of(item: pytest.Item) -> str | None:
 def run(
     request: pytest.FixtureRequest,
     harness: Harness,
-    cosmos_airflow_home: AirflowHome,
+    cosmos_airflow: CosmosAirflow,
     start: Callable[[Harness, Path], WatchedRuns],
 ) -> Ended:
     """What has become of the run of the scenario that the test names.
 
     :param request: names the scenario.
     :param harness: makes plans.
-    :param cosmos_airflow_home: has a database that is migrated and empty.
+    :param cosmos_airflow: has a database that is migrated and empty.
     :param start: starts the servers.
     """
     if reason := why_not_here():
         pytest.skip(reason)
     name: str = request.param
-    return start(harness, cosmos_airflow_home.database)(name)
+    return start(harness, cosmos_airflow.home.database)(name)
 
 
 def of_run(*names: str) -> pytest.MarkDecorator:

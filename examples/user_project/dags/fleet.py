@@ -24,8 +24,7 @@ fleet = DbtDag(
     ),
     execution_config=ExecutionConfig(
         execution_mode=ExecutionMode.VIRTUALENV,
-        # A test sets the variable to a folder of its own. The checks of --cosmos-dags have an Airflow home of theirs.
-        virtualenv_dir=os.environ.get("FLEET_ENVIRONMENTS", AIRFLOW_HOME / "dbt-environments"),
+        virtualenv_dir=AIRFLOW_HOME / "dbt-environments",
     ),
     operator_args={"py_requirements": ["dbt-core~=1.10.0", "dbt-postgres"]},
     default_args={"retries": 1, "retry_delay": timedelta(minutes=5)},

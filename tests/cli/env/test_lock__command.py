@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_cosmos_venv import Wheelhouse
+from pytest_cosmos_venv.environments.wheelhouse import Wheelhouse
 from tests.command_line import cosmos_venv, harbor_source, write_dag_file
 
 DAG = """

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cosmos_venv.cli import main
-from pytest_cosmos_venv import Wheel, write_wheel
+from pytest_cosmos_venv.environments.wheel import Wheel, write_wheel
 
 PROGRAM = '#!/bin/sh\ntest "$1" = --version && echo "harbor-dbt 3.0"\n'
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cosmos_venv.processes.lease import Lease
-from pytest_cosmos_venv import Wheelhouse
+from pytest_cosmos_venv.environments.wheelhouse import Wheelhouse
 from tests.cli.conftest import Run
 from tests.command_line import cosmos_venv, write_dag_file
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cosmos_venv.cli import main
-from pytest_cosmos_venv import Wheelhouse
+from pytest_cosmos_venv.environments.wheelhouse import Wheelhouse
 from tests.cli.env.calls import Cli
 from tests.command_line import harbor_source, write_dag_file
 from tests.remote_settings import Configure

@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pytest_cosmos_venv import AirflowHome, airflow_servers
+from pytest_cosmos_venv import CosmosAirflow, airflow_servers
 from pytest_cosmos_venv.conformance.harness import served_airflow
 from pytest_cosmos_venv.conformance.harness.served_airflow import (
     ServedAirflow,
@@ -189,7 +189,7 @@ def test_the_tasks_of_a_run_are_told_by_their_ids(airflow: ServedAirflow) -> Non
 
 @pytest.mark.long
 def test_the_processor_parses_until_a_dag_appears_or_too_many_parses_have_failed(
-    tmp_path: Path, cosmos_airflow_home: AirflowHome, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, cosmos_airflow: CosmosAirflow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "mine.py").write_text(
         "from pathlib import Path\n"
@@ -214,7 +214,7 @@ def test_the_processor_parses_until_a_dag_appears_or_too_many_parses_have_failed
 
     seen = parsed_files(
         home,
-        cosmos_airflow_home.database,
+        cosmos_airflow.home.database,
         named="mine:Mine",
         plans={name: DagPlan(project={}, profile={}, dag={"dag_id": name, "schedule": None}) for name in dags},
         variables={},

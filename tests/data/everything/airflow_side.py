@@ -12,22 +12,7 @@ from typing import Any
 
 import pytest
 
-from pytest_cosmos_venv import (
-    AirflowHome,
-    Clock,
-    Connections,
-    DbtProjects,
-    FakeVenv,
-    Faults,
-    Implementation,
-    ParseBudget,
-    RunDag,
-    RunTask,
-    SeedScenarios,
-    ShapeOfDag,
-    Variables,
-    Wheelhouse,
-)
+from pytest_cosmos_venv import CosmosAirflow, CosmosDbt, CosmosProject, CosmosSeeds, FakeVenv, Faults, Implementation
 from pytest_cosmos_venv.faults import worker_killed
 
 START = datetime(2026, 1, 1, tzinfo=timezone.utc)
@@ -43,16 +28,12 @@ def make_dag(function: Callable[[], Any]) -> Any:
 
 
 def test_a_dag_and_its_world(
-    cosmos_run_dag: RunDag,
-    cosmos_variables: Variables,
-    cosmos_connections: Connections,
-    cosmos_clock: Clock,
-    cosmos_airflow_home: AirflowHome,
+    cosmos_airflow: CosmosAirflow,
 ) -> None:
-    cosmos_variables.put("crane", "north")
-    cosmos_connections.add("warehouse", conn_type="postgres", host="localhost", password="s3cret")
-    cosmos_airflow_home.add_dag_file("pier.py", "")
-    cosmos_clock.freeze("2026-02-01")
+    cosmos_airflow.variables.put("crane", "north")
+    cosmos_airflow.connections.add("warehouse", conn_type="postgres", host="localhost", password="s3cret")
+    cosmos_airflow.home.add_dag_file("pier.py", "")
+    cosmos_airflow.at("2026-02-01")
 
     def unload() -> list[Any]:
         from airflow.sdk import Variable
@@ -61,14 +42,14 @@ def test_a_dag_and_its_world(
         time.sleep(3600)  # noqa: TID251 - a task that is killed
         return [Variable.get("crane"), "WAREHOUSE" in "".join(os.environ), datetime.now(timezone.utc).isoformat()]
 
-    outcome = cosmos_run_dag(make_dag(unload))
+    outcome = cosmos_airflow.run(make_dag(unload))
 
     assert outcome.succeeded
     assert outcome.tasks["unload"].returned == ["north", True, "2026-02-01T01:00:00+00:00"]
-    assert cosmos_variables.values["unloaded"] == "yes"
+    assert cosmos_airflow.variables.values["unloaded"] == "yes"
 
 
-def test_a_task_that_fails(cosmos_run_task: RunTask, cosmos_variables: Variables) -> None:
+def test_a_task_that_fails(cosmos_airflow: CosmosAirflow) -> None:
     from airflow.providers.standard.operators.python import PythonOperator
 
     def read() -> Any:
@@ -76,47 +57,46 @@ def test_a_task_that_fails(cosmos_run_task: RunTask, cosmos_variables: Variables
 
         return Variable.get("crane")
 
-    with cosmos_variables.outage():
-        task = cosmos_run_task(PythonOperator(task_id="read", python_callable=read))
+    with cosmos_airflow.variables.outage():
+        task = cosmos_airflow.run(PythonOperator(task_id="read", python_callable=read))
 
     assert task.state == "failed"
 
 
 @pytest.mark.cosmos_fault(worker_killed(after="mart"))
 def test_a_worker_that_is_killed(
-    cosmos_run_dag: RunDag, cosmos_faults: Faults, cosmos_fake_venv: FakeVenv, cosmos_dbt_project: DbtProjects
+    cosmos_airflow: CosmosAirflow, cosmos_faults: Faults, cosmos_fake_venv: FakeVenv, cosmos_project: CosmosProject
 ) -> None:
-    project = cosmos_dbt_project("harbor")
+    project = cosmos_project("harbor")
     project.model("mart", "select 1 as id")
     executable = cosmos_fake_venv.dbt
     address = cosmos_faults.warehouse("127.0.0.1", 9)
 
     dag = make_dag(lambda: subprocess.run([executable, "run"], cwd=project.path, check=True))
-    outcome = cosmos_run_dag(dag)
+    outcome = cosmos_airflow.run(dag)
 
     assert outcome.states == {"unload": "failed"}
     assert address.port
     assert [each.what for each in cosmos_faults.happened] == ["worker_killed"]
 
 
-def test_shape_and_cost(cosmos_dag_shape: ShapeOfDag, cosmos_parse_budget: ParseBudget) -> None:
-    cosmos_parse_budget(lambda: make_dag(print), times=20)
+def test_shape_and_cost(cosmos_airflow: CosmosAirflow) -> None:
+    cosmos_airflow.budget(lambda: make_dag(print), times=20)
 
-    assert cosmos_dag_shape(make_dag(print)).text == "dag pier\n  unload (PythonOperator)\n"
+    assert cosmos_airflow.shape(make_dag(print)).text == "dag pier\n  unload (PythonOperator)\n"
 
 
 def test_a_virtualenv_task(
     cosmos_implementation: Implementation,
-    cosmos_run_task: RunTask,
-    cosmos_wheelhouse: Wheelhouse,
-    cosmos_connections: Connections,
-    cosmos_dbt_project: DbtProjects,
+    cosmos_airflow: CosmosAirflow,
+    cosmos_dbt: CosmosDbt,
+    cosmos_project: CosmosProject,
     tmp_path: Path,
 ) -> None:
-    cosmos_connections.add(
+    cosmos_airflow.connections.add(
         "warehouse", conn_type="postgres", host="localhost", login="crane", password="s3cret", port=5432, schema="port"
     )
-    project = cosmos_dbt_project("harbor")
+    project = cosmos_project("harbor")
     project.model("mart", "select 1 as id")
     cosmos = cosmos_implementation.module()
     mapping = cosmos_implementation.module("profiles").PostgresUserPasswordProfileMapping
@@ -127,30 +107,30 @@ def test_a_virtualenv_task(
             "harbor", "dev", profile_mapping=mapping("warehouse", profile_args={"schema": "public"})
         ),
         py_requirements=["dbt-core", "dbt-postgres"],
-        pip_install_options=cosmos_wheelhouse.pip_install_options,
+        pip_install_options=cosmos_dbt.pip_install_options,
         virtualenv_dir=tmp_path / "environments",
     )
 
-    cosmos_wheelhouse.keep_env("*")
-    task = cosmos_run_task(operator)
+    cosmos_dbt.keep_env("*")
+    task = cosmos_airflow.run(operator)
 
     assert task.succeeded, task
-    (call,) = cosmos_wheelhouse.calls
+    (call,) = cosmos_dbt.calls
     assert "s3cret" in call.env.values()
 
 
-def test_an_unchanged_seed(cosmos_seed_scenario: SeedScenarios) -> None:
-    harbor = cosmos_seed_scenario(behavior="when_seed_changes", model=None)
+def test_an_unchanged_seed(cosmos_seeds: CosmosSeeds) -> None:
+    harbor = cosmos_seeds(behavior="when_seed_changes", model=None)
 
     assert harbor.run().seed("piers").verdict == "ran"
     assert harbor.run().seed("piers").verdict == "skipped"
 
 
 def test_the_shape_of_a_dag(
-    cosmos_implementation: Implementation, cosmos_dbt_project: DbtProjects, cosmos_dag_shape: ShapeOfDag
+    cosmos_implementation: Implementation, cosmos_project: CosmosProject, cosmos_airflow: CosmosAirflow
 ) -> None:
     cosmos = cosmos_implementation.module()
-    project = cosmos_dbt_project("harbor")
+    project = cosmos_project("harbor")
     project.model("mart", "select 1 as id")
 
     dag = cosmos.DbtDag(
@@ -162,4 +142,4 @@ def test_the_shape_of_a_dag(
         render_config=cosmos.RenderConfig(load_method=cosmos.LoadMode.DBT_MANIFEST),
     )
 
-    assert cosmos_dag_shape(dag).text == "dag harbor\n  mart_run (DbtRunLocalOperator)\n"
+    assert cosmos_airflow.shape(dag).text == "dag harbor\n  mart_run (DbtRunLocalOperator)\n"

@@ -27,7 +27,9 @@ from cosmos_venv.dbt.warm.server.listener import Listener, Refused
 from cosmos_venv.dbt.warm.servers import Program, ServerPaths
 from cosmos_venv.exceptions import NotWarm
 from cosmos_venv.processes.cancellation import Cancellation
-from pytest_cosmos_venv import Contender, CosmosRace, FailingSchedule, Schedule
+from pytest_cosmos_venv import Contender, CosmosRace
+from pytest_cosmos_venv.explore.explorer import FailingSchedule
+from pytest_cosmos_venv.explore.run import Schedule
 from tests.explored import FURTHER, SECONDS
 
 KEY, OTHER = "a" * 20, "b" * 20

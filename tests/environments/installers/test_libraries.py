@@ -11,7 +11,7 @@ from cosmos_venv.environments.maintenance.inventory import damage, read_inventor
 from cosmos_venv.environments.spec import Library
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.exceptions import VirtualenvBuildError
-from pytest_cosmos_venv import Wheel, write_wheel
+from pytest_cosmos_venv.environments.wheel import Wheel, write_wheel
 from tests.kit import MakeReady, MakeSpec, SetUmask
 
 

@@ -17,7 +17,7 @@ from cosmos_venv.operators.local import DbtBatchLocalOperator
 from cosmos_venv.operators.run import journal
 from cosmos_venv.operators.run.batch import told_rows
 from cosmos_venv.operators.run.journal_lines import unpacked
-from pytest_cosmos_venv import FakeVenv, Variables
+from pytest_cosmos_venv import CosmosAirflow, FakeVenv
 from tests.installed import DBT, needs_dbt
 from tests.kit import operator_arguments
 
@@ -55,8 +55,9 @@ def project(dbt_project: Path) -> Path:
 
 @pytest.fixture
 def run_try(
-    project: Path, dbt: FakeVenv, cosmos_variables: Variables, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    project: Path, dbt: FakeVenv, cosmos_airflow: CosmosAirflow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> RunTry:
+    assert not cosmos_airflow.variables.values
     monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / "cache"))
 
     def run_try(number: int = 1, *, last: int = 2, run_id: str = "night", **arguments: Any) -> list[dict[str, Any]]:
@@ -134,32 +135,32 @@ def test_a_batch_whose_selection_is_too_long_for_a_command_line_is_built(
 
 
 def test_a_failed_node_is_named_first_and_the_next_try_runs_what_is_not_done(
-    run_try: RunTry, dbt: FakeVenv, cosmos_variables: Variables
+    run_try: RunTry, dbt: FakeVenv, cosmos_airflow: CosmosAirflow
 ) -> None:
     dbt.script("build", nth=1, nodes={"mart": "error"})
 
     with pytest.raises(AirflowException) as failed:
         run_try(1)
-    kept = dict(cosmos_variables.values)
+    kept = dict(cosmos_airflow.variables.values)
     rows = run_try(2)
 
     assert str(failed.value).startswith("mart failed, 1 skipped, 1 of 3 nodes done.")
     assert done_in(kept) == {"model.harbor.staging": 1}
     assert selected(dbt)[1] == ["mart", "report"]
     assert statuses(rows) == {"staging": ("success", 1), "mart": ("success", 2), "report": ("success", 2)}
-    assert cosmos_variables.values == {}, "it is removed when the task is over"
+    assert cosmos_airflow.variables.values == {}, "it is removed when the task is over"
 
 
 @pytest.mark.parametrize("lost", ["file", "variable"])
 def test_either_record_is_enough(
-    run_try: RunTry, dbt: FakeVenv, cosmos_variables: Variables, tmp_path: Path, lost: str
+    run_try: RunTry, dbt: FakeVenv, cosmos_airflow: CosmosAirflow, tmp_path: Path, lost: str
 ) -> None:
     dbt.script("build", nth=1, nodes={"report": "error"})
     with pytest.raises(AirflowException):
         run_try(1)
     if lost == "variable":
-        for key in list(cosmos_variables.values):
-            cosmos_variables.remove(key)
+        for key in list(cosmos_airflow.variables.values):
+            cosmos_airflow.variables.remove(key)
     else:  # the next try runs on another host
         for file in (tmp_path / "cache").rglob("*.jsonl"):
             file.unlink()
@@ -261,7 +262,7 @@ def test_a_test_that_warned_runs_again_where_somebody_is_to_hear_of_it(
 
 
 def test_what_dbt_is_told_by_one_text_runs_again_together(
-    run_try: RunTry, dbt: FakeVenv, cosmos_variables: Variables
+    run_try: RunTry, dbt: FakeVenv, cosmos_airflow: CosmosAirflow
 ) -> None:
     # As two generic tests of one name in one folder are.
     nodes = NODES | dict.fromkeys(("model.harbor.mart", "model.harbor.report"), "mart+")
@@ -272,7 +273,7 @@ def test_what_dbt_is_told_by_one_text_runs_again_together(
 
     with pytest.raises(AirflowException, match=r"^mart failed, 1 skipped, 1 of 3 nodes done"):
         run_try(2, nodes=nodes)
-    kept = dict(cosmos_variables.values)
+    kept = dict(cosmos_airflow.variables.values)
     rows = run_try(3, nodes=nodes)
 
     assert done_in(kept) == {"model.harbor.staging": 1}
@@ -330,7 +331,7 @@ def test_a_journal_that_cannot_be_kept_is_a_warning(
 
 
 def test_everything_runs_again_where_a_callback_failed(
-    run_try: RunTry, dbt: FakeVenv, cosmos_variables: Variables
+    run_try: RunTry, dbt: FakeVenv, cosmos_airflow: CosmosAirflow
 ) -> None:
     def break_down(*_: object, **__: object) -> None:
         raise LookupError("the pier is closed")
@@ -340,7 +341,7 @@ def test_everything_runs_again_where_a_callback_failed(
     run_try(2)
 
     assert selected(dbt) == [[*NODES.values()]] * 2
-    assert cosmos_variables.values == {}
+    assert cosmos_airflow.variables.values == {}
 
 
 def test_a_failed_hook_is_named_and_everything_runs_again(

@@ -11,7 +11,7 @@ import pytest
 
 from cosmos_venv import DbtDag, ExecutionConfig, ProjectConfig, RenderConfig
 from cosmos_venv.constants import InvocationMode, LoadMode
-from pytest_cosmos_venv import FakeVenv, RunDag, Variables
+from pytest_cosmos_venv import CosmosAirflow, FakeVenv
 from tests.kit import harbor_profile
 
 NODES = ("staging", "mart", "report")
@@ -30,9 +30,10 @@ def harbor(
     dbt_project: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    cosmos_variables: Variables,
+    cosmos_airflow: CosmosAirflow,
 ) -> DbtDag:
     """A DAG of one batch of three models, each of which reads the one before; one retry."""
+    assert not cosmos_airflow.variables.values
     monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / "cache"))
     files = {
         "staging.sql": "select 1 as id",
@@ -72,13 +73,12 @@ def test_a_kill_at_any_event_leaves_the_next_try_what_is_not_done(
     place: dict[str, Any],
     harbor: DbtDag,
     dbt: FakeVenv,
-    cosmos_run_dag: RunDag,
-    cosmos_variables: Variables,
+    cosmos_airflow: CosmosAirflow,
     tmp_path: Path,
 ) -> None:
     dbt.script("build", nth=1, crash=signal.SIGKILL, **place)
 
-    outcome = cosmos_run_dag(harbor)
+    outcome = cosmos_airflow.run(harbor)
 
     assert outcome.states == {"all_batch": "success"}
     assert outcome.tasks["all_batch"].tries == 2
@@ -92,7 +92,7 @@ def test_a_kill_at_any_event_leaves_the_next_try_what_is_not_done(
         each: ("success", 2 if each in second else 1) for each in every
     }
     assert {asset.uri.rpartition("/")[2] for asset in outcome.tasks["all_batch"].assets} == {*NODES}
-    assert cosmos_variables.values == {}
+    assert cosmos_airflow.variables.values == {}
     assert not [*(tmp_path / "cache").glob("journals-v1/*")]
 
 
@@ -121,14 +121,13 @@ def test_batches_of_each_kind_build_their_nodes(
     behavior: str,
     dbt: FakeVenv,
     dbt_project: Path,
-    cosmos_run_dag: RunDag,
+    cosmos_airflow: CosmosAirflow,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    cosmos_variables: Variables,
 ) -> None:
     monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / "cache"))
 
-    outcome = cosmos_run_dag(harbor_of(FILES, dbt, dbt_project, batch_by=batch_by, test_behavior=behavior))
+    outcome = cosmos_airflow.run(harbor_of(FILES, dbt, dbt_project, batch_by=batch_by, test_behavior=behavior))
 
     assert outcome.succeeded
     found = {

@@ -20,7 +20,7 @@ from cosmos_venv.constants import InvocationMode
 from cosmos_venv.dbt.invocation import which_dbt
 from cosmos_venv.operators.local import DbtRunLocalOperator
 from cosmos_venv.operators.memory_tracking import XCOM_KEY, memory_tracked
-from pytest_cosmos_venv import FakeVenv, RunTask
+from pytest_cosmos_venv import CosmosAirflow, FakeVenv
 from tests.kit import MakeTask, operator_arguments
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -155,17 +155,17 @@ def test_the_most_that_the_task_and_all_below_it_took_counts_also_when_it_is_giv
 def test_the_memory_of_a_task_is_told_where_the_debug_mode_asks(
     make: MakeTask,
     cosmos_fake_venv: FakeVenv,
-    cosmos_run_task: RunTask,
+    cosmos_airflow: CosmosAirflow,
     monkeypatch: pytest.MonkeyPatch,
     exit_code: int,
 ) -> None:
     if exit_code:
         cosmos_fake_venv.script("run", exit_code=exit_code)
-    assert XCOM_KEY not in cosmos_run_task(make()).xcoms
+    assert XCOM_KEY not in cosmos_airflow.run(make()).xcoms
     monkeypatch.setenv("AIRFLOW__COSMOS__ENABLE_DEBUG_MODE", "True")
     monkeypatch.setenv("AIRFLOW__COSMOS__DEBUG_MEMORY_POLL_INTERVAL_SECONDS", "0.01")
 
-    ran = cosmos_run_task(make())
+    ran = cosmos_airflow.run(make())
 
     assert ran.xcoms[XCOM_KEY] > 10
     assert f"Max memory usage (RSS, incl. children): {ran.xcoms[XCOM_KEY]:.2f} MB" in ran.log

@@ -18,7 +18,7 @@ from cosmos_venv.dbt.log_lines import SUCCESS, NodeEvent, NodeOutcome
 from cosmos_venv.operators.run.journal import Journal, Tries
 from cosmos_venv.operators.run.journal_copies import Copy
 from cosmos_venv.operators.run.journal_lines import TryRecord, packed
-from pytest_cosmos_venv import Variables
+from pytest_cosmos_venv import CosmosAirflow
 from tests.odd_files import KINDS, plant
 
 KEY = "c0ffee"
@@ -45,7 +45,9 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 @pytest.fixture
-def open_journal(cosmos_variables: Variables) -> OpenJournal:
+def open_journal(cosmos_airflow: CosmosAirflow) -> OpenJournal:
+    assert not cosmos_airflow.variables.values
+
     def open_journal(number: int = 1, *, last: int = 2) -> Journal:
         journal = Journal(Tries(key=KEY, number=number, last=last), logging.getLogger("task"))
         journal.begin(done_in(journal.earlier()))
@@ -82,19 +84,19 @@ def test_an_end_is_in_the_file_at_once(open_journal: OpenJournal, cache: Path) -
 
 
 def test_a_variable_is_written_once_a_second_at_most(
-    open_journal: OpenJournal, cosmos_variables: Variables, clock: list[float]
+    open_journal: OpenJournal, cosmos_airflow: CosmosAirflow, clock: list[float]
 ) -> None:
     journal = open_journal()
     for step in range(31):
         clock[0] = 1_000.0 + step / 10
         journal.note(event(f"n{step}"))
 
-    assert len(cosmos_variables.writes) == 3
+    assert len(cosmos_airflow.variables.writes) == 3
 
 
 def test_an_outage_is_one_warning(
     open_journal: OpenJournal,
-    cosmos_variables: Variables,
+    cosmos_airflow: CosmosAirflow,
     clock: list[float],
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
@@ -156,7 +158,7 @@ def test_a_try_that_begins_twice_goes_on_with_its_own_file(open_journal: OpenJou
 
 
 def test_a_file_that_others_could_have_written_does_not_count(
-    open_journal: OpenJournal, cosmos_variables: Variables, cache: Path, caplog: pytest.LogCaptureFixture
+    open_journal: OpenJournal, cosmos_airflow: CosmosAirflow, cache: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     journal = open_journal(1)
     journal.note(event("a"))
@@ -239,7 +241,7 @@ def test_a_record_in_object_storage_that_no_worker_has_signed_lets_no_try_skip_a
 
 def test_without_a_key_airflow_keeps_what_is_done(
     open_journal: OpenJournal,
-    cosmos_variables: Variables,
+    cosmos_airflow: CosmosAirflow,
     cache: Path,
     remote: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -255,7 +257,7 @@ def test_without_a_key_airflow_keeps_what_is_done(
 
 
 def test_object_storage_takes_the_place_of_the_variable(
-    open_journal: OpenJournal, cosmos_variables: Variables, cache: Path, remote: Path
+    open_journal: OpenJournal, cosmos_airflow: CosmosAirflow, cache: Path, remote: Path
 ) -> None:
     first = open_journal()
     first.note(event("a"))
@@ -267,7 +269,7 @@ def test_object_storage_takes_the_place_of_the_variable(
     second.close(is_over=True)
 
     assert found == done("a")
-    assert not cosmos_variables.writes
+    assert not cosmos_airflow.variables.writes
     assert [path for path in remote.rglob("*") if path.is_file()] == []
 
 

@@ -15,7 +15,7 @@ import pytest
 from cosmos_venv.compat import AirflowException, AirflowSkipException
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.operators import local
-from pytest_cosmos_venv import FakeVenv, NodeOutcome, RunTask
+from pytest_cosmos_venv import CosmosAirflow, FakeVenv, NodeOutcome
 from tests.kit import MakeNamed, operator_arguments, texts_below
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -90,8 +90,8 @@ def writing(dbt_project: Path, cosmos_fake_venv: FakeVenv) -> Writing:
     return make_writing
 
 
-def test_compiled_sql_is_shown_among_the_rendered_fields(writing: Writing, cosmos_run_task: RunTask) -> None:
-    outcome = cosmos_run_task(writing())
+def test_compiled_sql_is_shown_among_the_rendered_fields(writing: Writing, cosmos_airflow: CosmosAirflow) -> None:
+    outcome = cosmos_airflow.run(writing())
 
     assert outcome.state == "success"
     assert rendered_fields() == ("-- compiled/harbor/mart.sql\nselect 1", "")
@@ -99,31 +99,31 @@ def test_compiled_sql_is_shown_among_the_rendered_fields(writing: Writing, cosmo
 
 @pytest.mark.parametrize("has_failed", [False, True])
 def test_compiled_sql_of_a_batch_is_shown_too(
-    writing: Writing, cosmos_fake_venv: FakeVenv, cosmos_run_task: RunTask, has_failed: bool
+    writing: Writing, cosmos_fake_venv: FakeVenv, cosmos_airflow: CosmosAirflow, has_failed: bool
 ) -> None:
     cosmos_fake_venv.script("build", nodes={"mart": "error" if has_failed else "success"})
 
-    outcome = cosmos_run_task(writing(WritingBatch, nodes={"model.harbor.mart": "fqn:harbor.mart"}))
+    outcome = cosmos_airflow.run(writing(WritingBatch, nodes={"model.harbor.mart": "fqn:harbor.mart"}))
 
     assert outcome.state == ("failed" if has_failed else "success")
     assert rendered_fields() == ("-- compiled/harbor/mart.sql\nselect 1", "")
 
 
 def test_compiled_sql_is_shown_for_a_failed_dbt_too(
-    writing: Writing, cosmos_fake_venv: FakeVenv, cosmos_run_task: RunTask
+    writing: Writing, cosmos_fake_venv: FakeVenv, cosmos_airflow: CosmosAirflow
 ) -> None:
     cosmos_fake_venv.script("run", exit_code=1)
 
-    outcome = cosmos_run_task(writing())
+    outcome = cosmos_airflow.run(writing())
 
     assert outcome.state == "failed"
     assert "select 1" in rendered_fields()[0]
 
 
-def test_freshness_is_shown(make: MakeNamed, cosmos_fake_venv: FakeVenv, cosmos_run_task: RunTask) -> None:
+def test_freshness_is_shown(make: MakeNamed, cosmos_fake_venv: FakeVenv, cosmos_airflow: CosmosAirflow) -> None:
     cosmos_fake_venv.script("source freshness", nodes={"source.harbor.raw.ships": "pass"})
 
-    outcome = cosmos_run_task(make("Source"))
+    outcome = cosmos_airflow.run(make("Source"))
 
     assert outcome.state == "success"
     sql, freshness = rendered_fields()
@@ -142,9 +142,9 @@ def rendered_fields() -> tuple[Any, Any]:
     return fields["compiled_sql"], fields["freshness"]
 
 
-def test_run_results_are_pushed_only_when_they_are_asked_for(make: MakeNamed, cosmos_run_task: RunTask) -> None:
-    assert "run_results" not in cosmos_run_task(make("Run")).xcoms
-    pushed = cosmos_run_task(make("Run", push_run_results_to_xcom=True)).xcoms["run_results"]
+def test_run_results_are_pushed_only_when_they_are_asked_for(make: MakeNamed, cosmos_airflow: CosmosAirflow) -> None:
+    assert "run_results" not in cosmos_airflow.run(make("Run")).xcoms
+    pushed = cosmos_airflow.run(make("Run", push_run_results_to_xcom=True)).xcoms["run_results"]
 
     results = json.loads(zlib.decompress(base64.b64decode(pushed)))["results"]
     assert [each["unique_id"] for each in results] == ["model.harbor.staging", "model.harbor.mart"]

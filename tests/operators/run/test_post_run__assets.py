@@ -14,7 +14,7 @@ from cosmos_venv.compat import DAG, TaskGroup, add_outlets, asset, asset_alias
 from cosmos_venv.exceptions import AirflowCompatibilityError
 from cosmos_venv.operators import local
 from cosmos_venv.operators.run.post_run import alias_name, gives_assets
-from pytest_cosmos_venv import FakeVenv, RunTask
+from pytest_cosmos_venv import CosmosAirflow, FakeVenv
 from tests.kit import MakeNamed, harbor_profile, operator_arguments
 
 START = datetime(2026, 1, 1, tzinfo=timezone.utc)
@@ -95,12 +95,14 @@ def test_a_mapped_task_has_no_outlets_before_it_runs(make: MakeNamed) -> None:
     assert (mapped.inlets, mapped.outlets) == ([], [])
 
 
-def test_a_task_gives_the_assets_of_its_nodes_beside_its_own_outlets(make: MakeNamed, cosmos_run_task: RunTask) -> None:
+def test_a_task_gives_the_assets_of_its_nodes_beside_its_own_outlets(
+    make: MakeNamed, cosmos_airflow: CosmosAirflow
+) -> None:
     shared = [asset("x://own/data")]
     seed = make("Seed", outlets=shared)
     before = dict(os.environ)
 
-    done = cosmos_run_task(seed)
+    done = cosmos_airflow.run(seed)
 
     assert done.state == "success"
     assert {each.name for each in done.assets} == {"x://own/data", PIERS}
@@ -110,20 +112,20 @@ def test_a_task_gives_the_assets_of_its_nodes_beside_its_own_outlets(make: MakeN
     assert dict(os.environ) == before
 
 
-def test_each_node_of_a_build_gives_its_asset(make: MakeNamed, cosmos_run_task: RunTask) -> None:
-    done = cosmos_run_task(make("Build"))
+def test_each_node_of_a_build_gives_its_asset(make: MakeNamed, cosmos_airflow: CosmosAirflow) -> None:
+    done = cosmos_airflow.run(make("Build"))
 
     assert sorted(each.name.rpartition(SEPARATOR)[2] for each in done.assets) == ["mart", "piers", "staging"]
     assert f"Inlets: ['{PIERS}'" in done.log
 
 
 def test_a_task_that_fails_gives_nothing(
-    make: MakeNamed, cosmos_fake_venv: FakeVenv, cosmos_run_task: RunTask, monkeypatch: pytest.MonkeyPatch
+    make: MakeNamed, cosmos_fake_venv: FakeVenv, cosmos_airflow: CosmosAirflow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRFLOW__COSMOS__ENABLE_URI_XCOM", "True")
     cosmos_fake_venv.script("build", nodes={"model.harbor.mart": "error"})
 
-    done = cosmos_run_task(make("Build"))
+    done = cosmos_airflow.run(make("Build"))
 
     assert done.state == "failed"
     assert (done.assets, done.xcoms.get("uri")) == ((), None)
@@ -131,15 +133,17 @@ def test_a_task_that_fails_gives_nothing(
 
 
 def test_uris_are_pushed_where_that_is_wanted(
-    make: MakeNamed, cosmos_run_task: RunTask, monkeypatch: pytest.MonkeyPatch
+    make: MakeNamed, cosmos_airflow: CosmosAirflow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRFLOW__COSMOS__ENABLE_URI_XCOM", "True")
 
-    assert cosmos_run_task(make("Seed")).xcoms["uri"] == [PIERS]
+    assert cosmos_airflow.run(make("Seed")).xcoms["uri"] == [PIERS]
 
 
-def test_an_adapter_that_openlineage_does_not_know_gives_no_assets(make: MakeNamed, cosmos_run_task: RunTask) -> None:
-    done = cosmos_run_task(make("Seed", target="other"))
+def test_an_adapter_that_openlineage_does_not_know_gives_no_assets(
+    make: MakeNamed, cosmos_airflow: CosmosAirflow
+) -> None:
+    done = cosmos_airflow.run(make("Seed", target="other"))
 
     assert (done.state, done.assets) == ("success", ())
     assert "OpenLineage has no name for where dbt's adapter 'oracle' writes" in done.log

@@ -13,7 +13,7 @@ from cosmos_venv import DbtDag, DbtTaskGroup
 from cosmos_venv.compat import DAG
 from cosmos_venv.config import ExecutionConfig, ProjectConfig, RenderConfig
 from cosmos_venv.constants import BatchBy, ExecutionMode, InvocationMode, LoadMode, TestBehavior
-from pytest_cosmos_venv import DagOutcome, FakeVenv, RunDag, Variables
+from pytest_cosmos_venv import CosmosAirflow, DagOutcome, FakeVenv
 from tests.kit import harbor_profile
 
 START = datetime(2026, 1, 1, tzinfo=timezone.utc)
@@ -28,8 +28,9 @@ def dbt(cosmos_fake_venv: FakeVenv) -> FakeVenv:
 
 
 @pytest.fixture
-def project(dbt_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cosmos_variables: Variables) -> Path:
+def project(dbt_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cosmos_airflow: CosmosAirflow) -> Path:
     """Three models of which each reads the one before, and one that stands alone."""
+    assert not cosmos_airflow.variables.values
     monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / "cache"))
     for file in (*(dbt_project / "models").rglob("*.sql"), *(dbt_project / "seeds").iterdir()):
         file.unlink()
@@ -59,11 +60,13 @@ def states(outcome: DagOutcome) -> dict[str, str]:
     return {task_id.removesuffix("_run"): each.state for task_id, each in outcome.tasks.items()}
 
 
-def test_what_is_not_chosen_is_skipped_and_starts_no_dbt(dbt: FakeVenv, project: Path, cosmos_run_dag: RunDag) -> None:
+def test_what_is_not_chosen_is_skipped_and_starts_no_dbt(
+    dbt: FakeVenv, project: Path, cosmos_airflow: CosmosAirflow
+) -> None:
     dag = made(dbt, project)
     before = len(dbt.calls)
 
-    outcome = cosmos_run_dag(dag, conf={"select": "staging report"})
+    outcome = cosmos_airflow.run(dag, conf={"select": "staging report"})
 
     assert outcome.succeeded
     assert states(outcome) == {
@@ -87,15 +90,17 @@ def option(words: Sequence[str], flag: str) -> str | None:
 
 @pytest.mark.long
 def test_a_run_gives_its_variables_and_refreshes_and_the_next_does_not(
-    dbt: FakeVenv, project: Path, cosmos_run_dag: RunDag
+    dbt: FakeVenv, project: Path, cosmos_airflow: CosmosAirflow
 ) -> None:
     dag = made(dbt, project)
     before = len(dbt.calls)
 
-    cosmos_run_dag(dag, conf={"select": "staging", "vars": {"day": "2"}, "full_refresh": True}, raise_on_failure=True)
+    cosmos_airflow.run(
+        dag, conf={"select": "staging", "vars": {"day": "2"}, "full_refresh": True}, raise_on_failure=True
+    )
     between = len(dbt.calls)
     # All are given: dag.test() leaves the values of one run in the DAG.
-    cosmos_run_dag(dag, conf={"select": "staging", "vars": None, "full_refresh": False}, raise_on_failure=True)
+    cosmos_airflow.run(dag, conf={"select": "staging", "vars": None, "full_refresh": False}, raise_on_failure=True)
 
     theirs, own = "day: '2'\nunit: t\n", "day: '1'\nunit: t\n"
     assert flags(dbt, before)[: between - before] == [("ls", False, theirs), ("run", True, theirs)]
@@ -103,11 +108,11 @@ def test_a_run_gives_its_variables_and_refreshes_and_the_next_does_not(
 
 
 def test_a_node_behind_a_failed_one_does_not_run_and_the_run_fails_although_its_leaf_is_not_chosen(
-    dbt: FakeVenv, project: Path, cosmos_run_dag: RunDag
+    dbt: FakeVenv, project: Path, cosmos_airflow: CosmosAirflow
 ) -> None:
     dbt.script("run", select="staging", nodes={"staging": "error"})
 
-    outcome = cosmos_run_dag(made(dbt, project), conf={"select": "staging mart"})
+    outcome = cosmos_airflow.run(made(dbt, project), conf={"select": "staging mart"})
 
     assert outcome.state == "failed"
     assert states(outcome) == {
@@ -120,15 +125,15 @@ def test_a_node_behind_a_failed_one_does_not_run_and_the_run_fails_although_its_
 
 @pytest.mark.long
 def test_a_selection_of_nothing_fails_the_first_task_and_is_not_tried_again(
-    dbt: FakeVenv, project: Path, cosmos_run_dag: RunDag
+    dbt: FakeVenv, project: Path, cosmos_airflow: CosmosAirflow
 ) -> None:
     dag = made(dbt, project, exclude=["other"])
     for task in dag.tasks:
         task.retries = 2
     before = len(dbt.calls)
 
-    nothing = cosmos_run_dag(dag, conf={"select": "nobody"})
-    elsewhere = cosmos_run_dag(dag, conf={"select": "other"})
+    nothing = cosmos_airflow.run(dag, conf={"select": "nobody"})
+    elsewhere = cosmos_airflow.run(dag, conf={"select": "other"})
 
     told = "select='nobody' chooses no task of this DAG: dbt selects no node."
     assert told in str(nothing.tasks[SELECT].exception)
@@ -147,13 +152,13 @@ def test_a_selection_of_nothing_fails_the_first_task_and_is_not_tried_again(
     ],
 )
 def test_a_node_far_behind_one_that_dbt_has_skipped_is_skipped_too(
-    dbt: FakeVenv, project: Path, cosmos_run_dag: RunDag, text: str, conf: dict[str, str], unlike: dict[str, str]
+    dbt: FakeVenv, project: Path, cosmos_airflow: CosmosAirflow, text: str, conf: dict[str, str], unlike: dict[str, str]
 ) -> None:
     mart = project / "models" / "mart.sql"
     mart.write_text(text + mart.read_text())
     dbt.script("run", select="staging", exit_code=99)
 
-    outcome = cosmos_run_dag(made(dbt, project), conf=conf)
+    outcome = cosmos_airflow.run(made(dbt, project), conf=conf)
 
     found = {each.partition("_")[0]: state for each, state in states(outcome).items() if each not in (SELECT, DONE)}
     assert found == {**dict.fromkeys(("staging", "mart", "report"), "skipped"), "other": "success", **unlike}
@@ -162,36 +167,36 @@ def test_a_node_far_behind_one_that_dbt_has_skipped_is_skipped_too(
 
 @pytest.mark.long
 def test_a_rule_of_the_users_stays_though_it_is_the_one_that_is_ours(
-    dbt: FakeVenv, project: Path, cosmos_run_dag: RunDag
+    dbt: FakeVenv, project: Path, cosmos_airflow: CosmosAirflow
 ) -> None:
     dbt.script("run", select="staging", exit_code=99)
     given = {**arguments(dbt, project), "operator_args": {"trigger_rule": "none_failed"}}
 
-    outcome = cosmos_run_dag(DbtDag(dag_id="harbor", schedule=None, start_date=START, **given))
+    outcome = cosmos_airflow.run(DbtDag(dag_id="harbor", schedule=None, start_date=START, **given))
 
     assert states(outcome) == {**dict.fromkeys((SELECT, DONE, *MODELS), "success"), "staging": "skipped"}
 
 
 @pytest.mark.long
 def test_a_group_of_which_nothing_is_chosen_is_skipped_where_another_shares_the_param(
-    dbt: FakeVenv, project: Path, cosmos_run_dag: RunDag
+    dbt: FakeVenv, project: Path, cosmos_airflow: CosmosAirflow
 ) -> None:
     with DAG("harbor", schedule=None, start_date=START) as dag:
         for group_id, name in (("one", "staging"), ("two", "other")):
             DbtTaskGroup(group_id, **arguments(dbt, project, select=[name]))
 
-    outcome = cosmos_run_dag(dag, conf={"select": "staging"}, raise_on_failure=True)
+    outcome = cosmos_airflow.run(dag, conf={"select": "staging"}, raise_on_failure=True)
 
     assert {each: state for each, state in states(outcome).items() if state != "success"} == {"two.other": "skipped"}
     assert "chooses no task of the group two: all of them are skipped." in outcome.tasks[f"two.{SELECT}"].log
 
 
 @pytest.mark.long
-def test_a_batch_builds_its_chosen_nodes(dbt: FakeVenv, project: Path, cosmos_run_dag: RunDag) -> None:
+def test_a_batch_builds_its_chosen_nodes(dbt: FakeVenv, project: Path, cosmos_airflow: CosmosAirflow) -> None:
     dag = made(dbt, project, batch_by=BatchBy.ALL)
     before = len(dbt.calls)
 
-    outcome = cosmos_run_dag(dag, conf={"select": "staging report", "full_refresh": True}, raise_on_failure=True)
+    outcome = cosmos_airflow.run(dag, conf={"select": "staging report", "full_refresh": True}, raise_on_failure=True)
 
     assert {row["node"] for row in outcome.tasks["all_batch"].xcoms["dbt_nodes"]} == {
         "model.harbor.staging",
@@ -208,13 +213,13 @@ def give_two_tests(project: Path) -> None:
 
 @pytest.mark.long
 def test_a_build_of_which_only_a_test_is_chosen_succeeds_without_its_model(
-    dbt: FakeVenv, project: Path, cosmos_run_dag: RunDag
+    dbt: FakeVenv, project: Path, cosmos_airflow: CosmosAirflow
 ) -> None:
     give_two_tests(project)
     dag = made(dbt, project, select=["other"], test_behavior=TestBehavior.BUILD)
     before = len(dbt.calls)
 
-    outcome = cosmos_run_dag(dag, conf={"select": "unique_other_id"}, raise_on_failure=True)
+    outcome = cosmos_airflow.run(dag, conf={"select": "unique_other_id"}, raise_on_failure=True)
 
     assert outcome.tasks["other_model_build"].state == "success"
     (call,) = (call for call in dbt.calls[before:] if call.command == "build")
@@ -222,12 +227,12 @@ def test_a_build_of_which_only_a_test_is_chosen_succeeds_without_its_model(
 
 
 @pytest.mark.long
-def test_only_the_chosen_tests_of_a_node_run(dbt: FakeVenv, project: Path, cosmos_run_dag: RunDag) -> None:
+def test_only_the_chosen_tests_of_a_node_run(dbt: FakeVenv, project: Path, cosmos_airflow: CosmosAirflow) -> None:
     give_two_tests(project)
     dag = made(dbt, project, select=["other"])
     before = len(dbt.calls)
 
-    outcome = cosmos_run_dag(dag, conf={"select": "unique_other_id"}, raise_on_failure=True)
+    outcome = cosmos_airflow.run(dag, conf={"select": "unique_other_id"}, raise_on_failure=True)
 
     assert states(outcome) == {SELECT: "success", DONE: "success", "other.run": "skipped", "other.test": "success"}
     (call,) = (call for call in dbt.calls[before:] if call.command == "test")
@@ -236,7 +241,9 @@ def test_only_the_chosen_tests_of_a_node_run(dbt: FakeVenv, project: Path, cosmo
 
 
 @pytest.mark.long
-def test_each_of_a_mapped_group_runs_what_is_chosen(dbt: FakeVenv, project: Path, cosmos_run_dag: RunDag) -> None:
+def test_each_of_a_mapped_group_runs_what_is_chosen(
+    dbt: FakeVenv, project: Path, cosmos_airflow: CosmosAirflow
+) -> None:
     from airflow.sdk import task_group
 
     with DAG("harbor", schedule=None, start_date=START) as dag:
@@ -248,7 +255,7 @@ def test_each_of_a_mapped_group_runs_what_is_chosen(dbt: FakeVenv, project: Path
         per_region.expand(region=["north", "south"])
     before = len(dbt.calls)
 
-    outcome = cosmos_run_dag(dag, conf={"select": "mart", "vars": {"day": "2"}}, raise_on_failure=True)
+    outcome = cosmos_airflow.run(dag, conf={"select": "mart", "vars": {"day": "2"}}, raise_on_failure=True)
 
     ran = {task_id for task_id, each in outcome.tasks.items() if each.state == "success"}
     assert {task_id.rpartition(".")[2].partition("[")[0] for task_id in ran} == {SELECT, DONE, "mart_run"}

@@ -18,7 +18,7 @@ from cosmos_venv.constants import LAST_SUCCESS
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.operators.local import DbtRunLocalOperator
 from cosmos_venv.operators.run import state
-from pytest_cosmos_venv import DbtCall, FakeVenv, RunTask, Variables
+from pytest_cosmos_venv import CosmosAirflow, DbtCall, FakeVenv
 from tests.kit import MakeTask, operator_arguments
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -44,10 +44,11 @@ class Looking(DbtRunLocalOperator):
 def make(
     dbt_project: Path,
     cosmos_fake_venv: FakeVenv,
-    cosmos_variables: Variables,
+    cosmos_airflow: CosmosAirflow,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> MakeTask:
+    assert not cosmos_airflow.variables.values
     monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / "cache"))
 
     def make(cls: type[DbtRunLocalOperator] = DbtRunLocalOperator, **arguments: Any) -> Any:
@@ -237,10 +238,10 @@ def test_to_a_worker_without_the_last_success_everything_is_new(
     ]
 
 
-def test_a_success_that_no_worker_hears_of_is_none(make: MakeTask, cosmos_variables: Variables) -> None:
+def test_a_success_that_no_worker_hears_of_is_none(make: MakeTask, cosmos_airflow: CosmosAirflow) -> None:
     operator = make(state=LAST_SUCCESS)
 
-    with cosmos_variables.outage(reads=False), pytest.raises(AirflowException, match="state_path"):
+    with cosmos_airflow.variables.outage(reads=False), pytest.raises(AirflowException, match="state_path"):
         operator.execute({})
 
     operator.execute({})
@@ -286,11 +287,11 @@ def test_a_command_that_writes_no_manifest_keeps_nothing_and_says_so(
 
 
 def test_whether_to_defer_may_be_a_template(
-    make: MakeTask, cosmos_fake_venv: FakeVenv, cosmos_run_task: RunTask, prod: Path
+    make: MakeTask, cosmos_fake_venv: FakeVenv, cosmos_airflow: CosmosAirflow, prod: Path
 ) -> None:
     given = dict.fromkeys(("defer_to_state", "favor_state"), "{{ params.is_wanted }}")
 
-    assert cosmos_run_task(make(state=str(prod), params={"is_wanted": True}, **given)).state == "success"
+    assert cosmos_airflow.run(make(state=str(prod), params={"is_wanted": True}, **given)).state == "success"
     assert flags(cosmos_fake_venv.calls[0]) == ["--state", str(prod), "--defer", "--favor-state"]
 
 

@@ -15,7 +15,7 @@ from cosmos_venv.compat import AirflowException
 from cosmos_venv.operators.local import DbtSeedLocalOperator
 from cosmos_venv.operators.seeds.seed_state import Scope, begin_load, recall
 from cosmos_venv.operators.virtualenv import DbtSeedVirtualenvOperator
-from pytest_cosmos_venv import FakeVenv, Variables
+from pytest_cosmos_venv import CosmosAirflow, FakeVenv
 from tests.kit import MakeTask
 from tests.operators.seeds.seed_task import SEED, seed_arguments
 
@@ -29,8 +29,10 @@ class Load(Protocol):
 
 
 @pytest.fixture
-def make_task(dbt_project: Path, cosmos_fake_venv: FakeVenv, cosmos_variables: Variables) -> MakeTask:
+def make_task(dbt_project: Path, cosmos_fake_venv: FakeVenv, cosmos_airflow: CosmosAirflow) -> MakeTask:
     """The task of the seed."""
+
+    assert not cosmos_airflow.variables.values
 
     def make_task(cls: type[Any] = DbtSeedLocalOperator, **arguments: Any) -> Any:
         own = {} if cls is DbtSeedVirtualenvOperator else {"dbt_executable_path": cosmos_fake_venv.dbt}
@@ -96,14 +98,14 @@ def test_a_skip_makes_no_environment_and_takes_no_lock(load: Load, tmp_path: Pat
 
 @pytest.mark.parametrize("exit_code", [1, 99])
 def test_what_dbt_did_not_load_is_not_remembered(
-    exit_code: int, load: Load, cosmos_fake_venv: FakeVenv, cosmos_variables: Variables
+    exit_code: int, load: Load, cosmos_fake_venv: FakeVenv, cosmos_airflow: CosmosAirflow
 ) -> None:
     cosmos_fake_venv.script("seed", exit_code=exit_code)
 
     with pytest.raises(AirflowException):
         load()
 
-    assert not cosmos_variables.values
+    assert not cosmos_airflow.variables.values
 
 
 @pytest.mark.timeout(60)

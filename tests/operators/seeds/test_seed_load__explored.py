@@ -17,7 +17,9 @@ from cosmos_venv.managed import caches
 from cosmos_venv.operators.seeds import seed_state
 from cosmos_venv.operators.seeds.seed_load import SeedTask, run_if_changed
 from cosmos_venv.processes.cancellation import Cancellation
-from pytest_cosmos_venv import Contender, CosmosRace, FailingSchedule, Schedule
+from pytest_cosmos_venv import Contender, CosmosRace
+from pytest_cosmos_venv.explore.explorer import FailingSchedule
+from pytest_cosmos_venv.explore.run import Schedule
 from tests.explored import FURTHER, PROOF, SECONDS
 from tests.operators.file_variables import variables_below
 from tests.operators.seeds.seed_task import SEED

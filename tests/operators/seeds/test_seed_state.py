@@ -18,7 +18,7 @@ from cosmos_venv.operators.seeds.seed_state import (
     recall,
     remember,
 )
-from pytest_cosmos_venv import Variables
+from pytest_cosmos_venv import CosmosAirflow
 
 ZEROS = "0" * 64
 SEED = "seed.harbor.piers"
@@ -109,8 +109,8 @@ def test_a_value_says_what_run_has_loaded_what_and_when() -> None:
     }
 
 
-def test_an_outage_of_the_store_is_a_warning(cosmos_variables: Variables, caplog: pytest.LogCaptureFixture) -> None:
-    with cosmos_variables.outage(), caplog.at_level("WARNING"):
+def test_an_outage_of_the_store_is_a_warning(cosmos_airflow: CosmosAirflow, caplog: pytest.LogCaptureFixture) -> None:
+    with cosmos_airflow.variables.outage(), caplog.at_level("WARNING"):
         remember(scope("x"), ZEROS, "night", WARN)
         assert recall(scope("x"), WARN) is None
 
@@ -135,11 +135,11 @@ def test_a_load_is_remembered_where_no_other_one_may_have_written_the_table_last
     steps: str,
     *,
     is_remembered: bool,
-    cosmos_variables: Variables,
+    cosmos_airflow: CosmosAirflow,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert not cosmos_variables.values
+    assert not cosmos_airflow.variables.values
     monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path))
     for step in steps.split():
         what, _, run_id = step.partition("-")

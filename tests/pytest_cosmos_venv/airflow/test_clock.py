@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pytest_cosmos_venv import Clock, RunTask
+from pytest_cosmos_venv import CosmosAirflow
 
 NEW_YEAR = datetime(2030, 1, 1, tzinfo=timezone.utc)
 real_time = time.time
@@ -28,32 +28,30 @@ def python_operator(function: Any) -> Any:
     return PythonOperator(task_id="call", python_callable=function)
 
 
-def test_a_task_sees_the_frozen_time_even_if_it_is_the_first_of_the_process(
-    cosmos_clock: Clock, cosmos_run_task: RunTask
-) -> None:
-    cosmos_clock.freeze("2030-01-01")
+def test_a_task_sees_the_frozen_time_even_if_it_is_the_first_of_the_process(cosmos_airflow: CosmosAirflow) -> None:
+    cosmos_airflow.at("2030-01-01")
 
     def wait(**context: Any) -> list[Any]:
         began, monotonic = timestamp(), time.monotonic()
         time.sleep(600)
         return [context["ds"], began.isoformat(), timestamp().isoformat(), time.monotonic() - monotonic >= 600]
 
-    task = cosmos_run_task(python_operator(wait))
+    task = cosmos_airflow.run(python_operator(wait))
 
     assert task.returned == ["2030-01-01", "2030-01-01T00:00:00+00:00", "2030-01-01T00:10:00+00:00", True], str(task)
-    assert timestamp() == datetime(2030, 1, 1, 0, 10, tzinfo=timezone.utc) == cosmos_clock.now
+    assert timestamp() == datetime(2030, 1, 1, 0, 10, tzinfo=timezone.utc) == cosmos_airflow.clock.now
     assert task.duration < 300
 
 
-def test_a_task_can_move_the_clock_and_ask_airflow_meanwhile(cosmos_clock: Clock, cosmos_run_task: RunTask) -> None:
-    cosmos_clock.freeze("2030-01-01")
+def test_a_task_can_move_the_clock_and_ask_airflow_meanwhile(cosmos_airflow: CosmosAirflow) -> None:
+    cosmos_airflow.at("2030-01-01")
 
     def push(ti: Any) -> str:
-        cosmos_clock.move(60)
+        cosmos_airflow.clock.move(60)
         ti.xcom_push("before", timestamp().isoformat())
         return timestamp().isoformat()
 
-    task = cosmos_run_task(python_operator(push))
+    task = cosmos_airflow.run(python_operator(push))
 
     assert task.xcoms == {"before": "2030-01-01T00:01:00+00:00", "return_value": "2030-01-01T00:01:00+00:00"}
 
@@ -70,26 +68,26 @@ def test_a_task_can_move_the_clock_and_ask_airflow_meanwhile(cosmos_clock: Clock
     ],
     ids=str,
 )
-def test_a_moment_can_be_written_in_many_ways(when: Any, cosmos_clock: Clock) -> None:
-    cosmos_clock.freeze(when)
+def test_a_moment_can_be_written_in_many_ways(when: Any, cosmos_airflow: CosmosAirflow) -> None:
+    cosmos_airflow.at(when)
 
-    assert timestamp() == NEW_YEAR == cosmos_clock.now
+    assert timestamp() == NEW_YEAR == cosmos_airflow.clock.now
     assert time.time() == NEW_YEAR.timestamp()
 
 
-def test_a_frozen_clock_moves_only_when_told(cosmos_clock: Clock) -> None:
-    cosmos_clock.freeze(NEW_YEAR)
+def test_a_frozen_clock_moves_only_when_told(cosmos_airflow: CosmosAirflow) -> None:
+    cosmos_airflow.at(NEW_YEAR)
 
-    cosmos_clock.move(timedelta(hours=1))
-    cosmos_clock.move(-60)
+    cosmos_airflow.clock.move(timedelta(hours=1))
+    cosmos_airflow.clock.move(-60)
 
     assert timestamp() == NEW_YEAR + timedelta(minutes=59)
 
 
-def test_a_moved_clock_runs_on(cosmos_clock: Clock) -> None:
+def test_a_moved_clock_runs_on(cosmos_airflow: CosmosAirflow) -> None:
     before = timestamp()
 
-    cosmos_clock.move(3600)
+    cosmos_airflow.clock.move(3600)
 
     first = timestamp()
     assert timedelta(hours=1) <= first - before < timedelta(hours=1, minutes=5)
@@ -97,8 +95,8 @@ def test_a_moved_clock_runs_on(cosmos_clock: Clock) -> None:
         pass
 
 
-def test_sleeping_moves_it_under_every_name_of_the_function(cosmos_clock: Clock) -> None:
-    cosmos_clock.freeze(NEW_YEAR)
+def test_sleeping_moves_it_under_every_name_of_the_function(cosmos_airflow: CosmosAirflow) -> None:
+    cosmos_airflow.at(NEW_YEAR)
     monotonic = time.monotonic()
 
     time.sleep(100)
@@ -117,17 +115,17 @@ def test_afterwards_everything_is_real_again() -> None:
     assert abs(time.time() - time.clock_gettime(time.CLOCK_REALTIME)) < 60
 
 
-def test_one_library_keeps_the_time_and_not_the_other(cosmos_clock: Clock) -> None:
-    cosmos_clock.freeze(NEW_YEAR)
+def test_one_library_keeps_the_time_and_not_the_other(cosmos_airflow: CosmosAirflow) -> None:
+    cosmos_airflow.at(NEW_YEAR)
 
     by_freezegun = datetime.__name__ == "FakeDatetime"
     assert by_freezegun is ("time_machine" not in sys.modules)
 
 
-def test_the_duration_that_pytest_tells_is_real(cosmos_clock: Clock) -> None:
+def test_the_duration_that_pytest_tells_is_real(cosmos_airflow: CosmosAirflow) -> None:
     timing = sys.modules["_pytest.timing"]
     began = timing.perf_counter()
 
-    cosmos_clock.freeze(NEW_YEAR)
+    cosmos_airflow.at(NEW_YEAR)
 
     assert 0 <= timing.perf_counter() - began < 60

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pytest_cosmos_venv import Connections
+from pytest_cosmos_venv import CosmosAirflow
 
 # Every one that a profile mapping of Cosmos reads, whether its provider is installed here or not.
 KINDS = (
@@ -41,8 +41,8 @@ def connection_of(conn_id: str) -> Any:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.usefixtures("nothing_is_left", "_cosmos_airflow_home")
-def test_a_connection_arrives_whole_whatever_its_kind(kind: str, cosmos_connections: Connections) -> None:
-    conn_id = cosmos_connections.add(
+def test_a_connection_arrives_whole_whatever_its_kind(kind: str, cosmos_airflow: CosmosAirflow) -> None:
+    conn_id = cosmos_airflow.connections.add(
         f"the {kind}.one",
         conn_type=kind,
         host="pier.example",
@@ -62,19 +62,19 @@ def test_a_connection_arrives_whole_whatever_its_kind(kind: str, cosmos_connecti
 
 @pytest.mark.usefixtures("_cosmos_airflow_home")
 def test_a_connection_of_the_shell_is_covered_and_comes_back(
-    cosmos_connections: Connections, monkeypatch: pytest.MonkeyPatch
+    cosmos_airflow: CosmosAirflow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", "postgres://production")
-    cosmos_connections.add("warehouse", conn_type="sqlite")
+    cosmos_airflow.connections.add("warehouse", conn_type="sqlite")
     assert connection_of("warehouse").conn_type == "sqlite"
 
-    cosmos_connections.remove("warehouse")
+    cosmos_airflow.connections.remove("warehouse")
 
     assert os.environ["AIRFLOW_CONN_WAREHOUSE"] == "postgres://production"
 
 
-def test_child_processes_know_it(cosmos_connections: Connections) -> None:
-    cosmos_connections.add("warehouse", conn_type="sqlite")
+def test_child_processes_know_it(cosmos_airflow: CosmosAirflow) -> None:
+    cosmos_airflow.connections.add("warehouse", conn_type="sqlite")
 
     source = "import os; print(os.environ['AIRFLOW_CONN_WAREHOUSE'])"
     text = subprocess.run([sys.executable, "-c", source], stdout=subprocess.PIPE, text=True, check=True).stdout

@@ -56,9 +56,9 @@ def test_what_tasks_keep_running_is_of_this_run_alone(
         """
         import os, stat
 
-        def test_it(cosmos_airflow_home):
+        def test_it(cosmos_airflow):
             folder = os.environ["XDG_RUNTIME_DIR"]
-            assert folder == str(cosmos_airflow_home.path)
+            assert folder == str(cosmos_airflow.home.path)
             assert stat.S_IMODE(os.stat(folder).st_mode) == 0o700
         """
     )
@@ -70,7 +70,7 @@ def test_what_tasks_keep_running_is_of_this_run_alone(
 def test_a_worker_that_crashes_leaves_no_home(
     project: pytest.Pytester, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    project.makepyfile(test_using=f"{USING}\n    def test_crash(cosmos_airflow_home):\n        os._exit(3)\n")
+    project.makepyfile(test_using=f"{USING}\n    def test_crash(cosmos_airflow):\n        os._exit(3)\n")
     monkeypatch.setenv("TMPDIR", str(tmp_path))
 
     result = project.runpytest_subprocess("-n", "1")
@@ -115,12 +115,12 @@ def test_a_forked_child_that_ends_as_pytest_does_removes_nothing(
         import os
         import pytest
 
-        def test_it(cosmos_airflow_home):
+        def test_it(cosmos_airflow):
             child = os.fork()
             if child == 0:
                 pytest.exit("the child ends", returncode=7)
             assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
-            assert cosmos_airflow_home.database.is_file()
+            assert cosmos_airflow.home.database.is_file()
         """
     )
     monkeypatch.setenv("TMPDIR", str(tmp_path))
@@ -183,10 +183,10 @@ def test_a_marked_home_that_a_conftest_has_set_up_is_used(options: Sequence[str]
         test_using="""
         import airflow.configuration
 
-        def test_home(cosmos_airflow_home):
-            assert cosmos_airflow_home.path.name == "own"
-            assert cosmos_airflow_home.database == cosmos_airflow_home.path / "airflow.db"
-            assert cosmos_airflow_home.database.is_file()
+        def test_home(cosmos_airflow):
+            assert cosmos_airflow.home.path.name == "own"
+            assert cosmos_airflow.home.database == cosmos_airflow.home.path / "airflow.db"
+            assert cosmos_airflow.home.database.is_file()
         """,
     )
 
@@ -217,7 +217,7 @@ def test_a_home_without_the_marker_keeps_its_rows(has_marker: bool, setting: str
         test_using="""
         import sqlite3
 
-        def test_home(cosmos_airflow_home):
+        def test_home(cosmos_airflow):
             connection = sqlite3.connect("real/airflow.db")
             connection.execute("insert into dag_run values (1)")
             connection.commit()
@@ -245,8 +245,8 @@ def test_where_airflow_was_imported_too_early_the_file_is_named_and_the_way_out(
         import pytest
 
         @pytest.fixture
-        def home(cosmos_airflow_home):
-            return cosmos_airflow_home
+        def home(cosmos_airflow):
+            return cosmos_airflow
         """,
     )
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_cosmos_venv import AirflowHome
+from pytest_cosmos_venv import CosmosAirflow
 from pytest_cosmos_venv.airflow import home
 from tests.pytest_cosmos_venv.airflow.standin import USING
 
@@ -34,7 +34,7 @@ def test_it_is_made_once_for_all_workers_and_runs(
 def test_what_airflow_says_when_it_cannot_make_its_database_is_told(
     project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    project.makepyfile(test_broken="def test_broken(cosmos_airflow_home): pass")
+    project.makepyfile(test_broken="def test_broken(cosmos_airflow): pass")
     monkeypatch.setenv("BROKEN", "1")
 
     result = project.runpytest_subprocess("-p", "no:xdist")
@@ -43,7 +43,7 @@ def test_what_airflow_says_when_it_cannot_make_its_database_is_told(
     result.stdout.fnmatch_lines(["Airflow could not make its database (airflow db migrate):", "the stand-in is broken"])
 
 
-def test_an_error_in_the_block_puts_the_database_back_too(cosmos_airflow_home: AirflowHome, tmp_path: Path) -> None:
+def test_an_error_in_the_block_puts_the_database_back_too(cosmos_airflow: CosmosAirflow, tmp_path: Path) -> None:
     file = tmp_path / "some.db"
     with closing(sqlite3.connect(file)) as connection:
         connection.execute("create table piers (id)")

@@ -7,7 +7,7 @@ from typing import Any
 
 from airflow import DAG
 
-from pytest_cosmos_venv import RunTask
+from pytest_cosmos_venv import CosmosAirflow
 from pytest_cosmos_venv.airflow.task_context import context_without_airflow
 
 try:
@@ -48,12 +48,12 @@ def test_what_it_pushes_it_can_pull() -> None:
     assert ti.xcom_pull(key="piers", default="none") == "none"
 
 
-def test_airflow_tells_all_that_is_told(cosmos_run_task: RunTask) -> None:
+def test_airflow_tells_all_that_is_told(cosmos_airflow: CosmosAirflow) -> None:
     """Nobody may come to rely on what is a stand-in's alone."""
     seen: dict[str, Any] = {}
     operator = PythonOperator(task_id="look", python_callable=lambda **context: seen.update(names_in(context)))
 
-    outcome = cosmos_run_task(operator)
+    outcome = cosmos_airflow.run(operator)
 
     assert outcome.succeeded, outcome
     beyond = {name: each - seen[name] for name, each in names_in(context_without_airflow(made(), "by-hand")).items()}

@@ -81,7 +81,7 @@ def test_all_of_it_on_airflow_2(tmp_path: Path) -> None:
 def test_beside_airflow_in_a_box_its_home_is_used(order: str, tmp_path: Path) -> None:
     (tmp_path / "conftest.py").write_text(CONFTEST, encoding="utf-8")
     (tmp_path / "test_home.py").write_text(
-        "import airflow\ndef test_home(cosmos_airflow_home):\n    assert 'in-a-box' in str(cosmos_airflow_home.path)\n",
+        "import airflow\ndef test_home(cosmos_airflow):\n    assert 'in-a-box' in str(cosmos_airflow.home.path)\n",
         encoding="utf-8",
     )
     # Some of the files as they are, here with time-machine. Once: the first run of a process takes seconds.

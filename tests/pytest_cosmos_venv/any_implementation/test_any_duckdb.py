@@ -6,19 +6,19 @@ from datetime import datetime, timezone
 
 import pytest
 
-from pytest_cosmos_venv import DbtProjects, DuckDBWarehouses, Implementation, RunDag
+from pytest_cosmos_venv import CosmosAirflow, CosmosDuckDB, CosmosProject, Implementation
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("mode", ["local", "virtualenv"])
 def test_a_dag_for_another_database_runs_on_duckdb(
-    cosmos_duckdb: DuckDBWarehouses,
-    cosmos_run_dag: RunDag,
+    cosmos_duckdb: CosmosDuckDB,
+    cosmos_airflow: CosmosAirflow,
     cosmos_implementation: Implementation,
-    cosmos_dbt_project: DbtProjects,
+    cosmos_project: CosmosProject,
     mode: str,
 ) -> None:
-    project = cosmos_dbt_project("fleet")
+    project = cosmos_project("fleet")
     project.source("raw", tables=["ships"])
     project.model("fct_ships", "select id, upper(name) as name from {{ source('raw', 'ships') }}")
     config, constants = (cosmos_implementation.module(name) for name in ("config", "constants"))
@@ -35,7 +35,7 @@ def test_a_dag_for_another_database_runs_on_duckdb(
     )
     warehouse = cosmos_duckdb(project.path, sources={"raw.ships": [{"id": 1, "name": "Ada"}]}, target="prod")
 
-    outcome = cosmos_run_dag(cosmos_duckdb.redirect(dag, warehouse))
+    outcome = cosmos_airflow.run(cosmos_duckdb.redirect(dag, warehouse))
 
     assert outcome.succeeded, str(outcome)
     assert warehouse.rows("fct_ships") == [{"id": 1, "name": "ADA"}]

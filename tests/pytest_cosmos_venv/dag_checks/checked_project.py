@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
-from pytest_cosmos_venv.projects.projects import DbtProjects
+from pytest_cosmos_venv.projects.projects import CosmosProject
 
 ROOT = Path(__file__).resolve().parents[3]
 DEADLINE = 280.0
@@ -101,7 +101,7 @@ class CheckedProject:
     def __post_init__(self) -> None:
         (self.folder / "dags").mkdir()
         self.ini()
-        project = DbtProjects(folder=self.folder / "dbt")("harbor")
+        project = CosmosProject(folder=self.folder / "dbt")("harbor")
         project.seed("piers", "id,name\n1,North\n")
         project.model("ships", "select * from {{ ref('piers') }}", tests={"id": ["unique", "not_null"]})
         project.model("arrivals", "select * from {{ ref('ships') }}", tests={"id": ["unique"]})

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from airflow.sdk import DAG
 
-from pytest_cosmos_venv import OverBudget, ParseBudget
+from pytest_cosmos_venv.dags.budget import OverBudget, ParseBudget
 from pytest_cosmos_venv.throwaway import throwaway_folder
 
 START = datetime(2026, 1, 1, tzinfo=timezone.utc)

@@ -14,8 +14,8 @@ import yaml
 from airflow.providers.standard.operators.bash import BashOperator
 from airflow.sdk import DAG
 
-from pytest_cosmos_venv import ToolkitMisuse
 from pytest_cosmos_venv.dags import command
+from pytest_cosmos_venv.errors import ToolkitMisuse
 
 ROOT = Path(__file__).resolve().parents[3]
 DEADLINE = 120.0

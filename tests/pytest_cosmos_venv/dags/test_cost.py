@@ -10,8 +10,9 @@ import pytest
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG, TaskGroup
 
-from pytest_cosmos_venv import OverBudget, ParseBudget, dag_shape
+from pytest_cosmos_venv.dags.budget import OverBudget, ParseBudget
 from pytest_cosmos_venv.dags.cost import plain_builder
+from pytest_cosmos_venv.dags.shape import dag_shape
 
 START = datetime(2026, 1, 1, tzinfo=timezone.utc)
 budget = ParseBudget()

@@ -13,7 +13,8 @@ from airflow.providers.standard.operators.bash import BashOperator
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG, TaskGroup
 
-from pytest_cosmos_venv import ToolkitMisuse, dag_shape
+from pytest_cosmos_venv.dags.shape import dag_shape
+from pytest_cosmos_venv.errors import ToolkitMisuse
 from tests.pytest_cosmos_venv.inner_run import python_of
 
 DEADLINE = 120.0
@@ -76,20 +77,20 @@ from harbor import dag
 
 TREE = """{TREE}"""
 
-def test_the_tree(cosmos_dag_shape):
-    assert cosmos_dag_shape(dag, fields=["env"]).text == TREE
+def test_the_tree(cosmos_airflow):
+    assert cosmos_airflow.shape(dag, fields=["env"]).text == TREE
 '''
 SNAPSHOT_TESTS = """
 from inline_snapshot import snapshot as inline
 from harbor import EmptyOperator, dag
 
-def test_syrupy(cosmos_dag_shape, snapshot):
-    shape = cosmos_dag_shape(dag)
+def test_syrupy(cosmos_airflow, snapshot):
+    shape = cosmos_airflow.shape(dag)
     assert shape.text == snapshot
     assert shape.data["groups"] == snapshot
 
-def test_inline(cosmos_dag_shape):
-    assert cosmos_dag_shape(dag).data["tasks"]["load.berth.crane"] == inline(
+def test_inline(cosmos_airflow):
+    assert cosmos_airflow.shape(dag).data["tasks"]["load.berth.crane"] == inline(
         {
             "type": "BashOperator",
             "group": "load.berth",
@@ -98,9 +99,9 @@ def test_inline(cosmos_dag_shape):
         }
     )
 
-def test_syrupy_with_a_change(cosmos_dag_shape, snapshot):
+def test_syrupy_with_a_change(cosmos_airflow, snapshot):
     dag.task_dict["arrive"].set_upstream(EmptyOperator(task_id="sight", dag=dag))
-    assert cosmos_dag_shape(dag).text == snapshot(name="kept")
+    assert cosmos_airflow.shape(dag).text == snapshot(name="kept")
 """
 WITHOUT_FIELDS = "".join(line for line in TREE.splitlines(keepends=True) if "env =" not in line)
 AS_SYRUPY_WRITES_IT = "".join(f"  {line}\n" for line in ["'''", *WITHOUT_FIELDS.split("\n"), "'''"])

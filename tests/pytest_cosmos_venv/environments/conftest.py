@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from pytest_cosmos_venv import DbtProjects, FakeVenv, Wheelhouse
+from pytest_cosmos_venv import CosmosDbt, CosmosProject, FakeVenv
 from tests.pytest_cosmos_venv.environments.installing import Install
 
 
 @pytest.fixture
-def project(cosmos_dbt_project: DbtProjects) -> Path:
-    shop = cosmos_dbt_project("shop")
+def project(cosmos_project: CosmosProject) -> Path:
+    shop = cosmos_project("shop")
     shop.model("orders", "select 1 as id")
     # The fake reads no YAML, where the builder would write the tags.
     shop.model("staging/totals", "{{ config(tags=['daily']) }} select * from {{ ref('orders') }}")
@@ -45,8 +45,8 @@ def start(cosmos_fake_venv: FakeVenv, project: Path) -> Any:
 
 
 @pytest.fixture(params=["pip", "uv"])
-def install(request: pytest.FixtureRequest, cosmos_wheelhouse: Wheelhouse, tmp_path: Path) -> Iterator[Install]:
+def install(request: pytest.FixtureRequest, cosmos_dbt: CosmosDbt, tmp_path: Path) -> Iterator[Install]:
     """Installs into a folder with ``pip`` or ``uv``; an environment would only take time."""
-    made = Install(installer=request.param, wheelhouse=cosmos_wheelhouse, target=tmp_path / "installed")
+    made = Install(installer=request.param, wheelhouse=cosmos_dbt, target=tmp_path / "installed")
     yield made
     made.end()

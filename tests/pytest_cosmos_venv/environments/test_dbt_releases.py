@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pytest_cosmos_venv import ToolkitMisuse
 from pytest_cosmos_venv.environments.dbt_releases import parse_releases
+from pytest_cosmos_venv.errors import ToolkitMisuse
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from pytest_cosmos_venv import VERIFIED_DBT_VERSIONS, FakeVenv
+from pytest_cosmos_venv import FakeVenv
+from pytest_cosmos_venv.fake_dbt import VERIFIED_DBT_VERSIONS
 
 pytest_plugins = ["pytester"]
 

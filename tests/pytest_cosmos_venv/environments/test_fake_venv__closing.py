@@ -7,17 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from pytest_cosmos_venv import (
-    DbtProjects,
-    FakeVenv,
-    ToolkitMisuse,
-)
+from pytest_cosmos_venv import CosmosProject, FakeVenv
 from pytest_cosmos_venv.environments.fake_venv import fake_venvs
+from pytest_cosmos_venv.errors import ToolkitMisuse
 
 
 @pytest.fixture
-def project(cosmos_dbt_project: DbtProjects) -> Path:
-    made = cosmos_dbt_project("shop")
+def project(cosmos_project: CosmosProject) -> Path:
+    made = cosmos_project("shop")
     made.model("orders", "select 1 as id")
     return made.path
 

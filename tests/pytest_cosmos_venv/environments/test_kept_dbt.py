@@ -8,14 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from pytest_cosmos_venv import ToolkitMisuse, Wheelhouse
+from pytest_cosmos_venv import CosmosDbt
 from pytest_cosmos_venv.environments.kept_dbt import kept_dbt
 from pytest_cosmos_venv.environments.virtualenv_dirs import PLACES_VARIABLE
+from pytest_cosmos_venv.errors import ToolkitMisuse
 from pytest_cosmos_venv.shared_folders import SharedFolders
 
 
 @pytest.fixture
-def shared(cosmos_wheelhouse: Wheelhouse, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> SharedFolders:
+def shared(cosmos_dbt: CosmosDbt, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> SharedFolders:
     """A cache, and installers that know wheels of fakes alone, as on a machine with an index of its own."""
     monkeypatch.delenv(PLACES_VARIABLE)
     return SharedFolders(root=tmp_path / "kept")
@@ -73,8 +74,8 @@ def test_drivers_stand_in_the_environment_and_make_another_one(shared: SharedFol
         kept_dbt(shared, ["dbt-core"], drivers=[tmp_path / "none.so"])
 
 
-def test_fakes_never_become_a_kept_dbt(cosmos_wheelhouse: Wheelhouse, tmp_path: Path) -> None:
+def test_fakes_never_become_a_kept_dbt(cosmos_dbt: CosmosDbt, tmp_path: Path) -> None:
     assert PLACES_VARIABLE in os.environ
 
-    with pytest.raises(ToolkitMisuse, match="cosmos_wheelhouse leads pip and uv to fake packages in this test"):
+    with pytest.raises(ToolkitMisuse, match="cosmos_dbt leads pip and uv to fake packages in this test"):
         kept_dbt(SharedFolders(root=tmp_path / "kept"), ["dbt-core"])

@@ -14,14 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from pytest_cosmos_venv import (
-    PackageIndex,
-    ToolkitMisuse,
-    UnusedFaultWarning,
-    Wheelhouse,
-    build_wheelhouse,
-    serve_wheelhouse,
-)
+from pytest_cosmos_venv import CosmosDbt
+from pytest_cosmos_venv.environments.package_index import PackageIndex, serve_wheelhouse
+from pytest_cosmos_venv.environments.wheelhouse import Wheelhouse, build_wheelhouse
+from pytest_cosmos_venv.errors import ToolkitMisuse, UnusedFaultWarning
 from tests.pytest_cosmos_venv.environments.installing import UV, PlainInstall
 
 pytest_plugins = ["pytester"]
@@ -55,57 +51,55 @@ def asked(index: PackageIndex, *, project: str = "core") -> list[tuple[str, int]
 
 
 def test_it_serves_what_the_wheelhouse_holds_and_logs_what_was_asked(
-    cosmos_wheelhouse: Wheelhouse, cosmos_package_index: PackageIndex, install: PlainInstall, installer: str
+    cosmos_dbt: CosmosDbt, install: PlainInstall, installer: str
 ) -> None:
-    cosmos_wheelhouse.add_adapter("harbor", "2.0")
-    cosmos_wheelhouse.add_sdist("harbor-tools", "1.0")
+    cosmos_dbt.add_adapter("harbor", "2.0")
+    cosmos_dbt.add_sdist("harbor-tools", "1.0")
 
-    exit_code, output = install(*cosmos_package_index.pip_install_options, "dbt-harbor", "harbor-tools")
+    exit_code, output = install(*cosmos_dbt.index.pip_install_options, "dbt-harbor", "harbor-tools")
 
     assert exit_code == 0, output
-    requests = cosmos_package_index.requests
-    assert {("simple/dbt-core/", 200), (f"files/{CORE}", 200)} <= set(asked(cosmos_package_index))
-    assert ("files/harbor_tools-1.0.tar.gz", 200) in asked(cosmos_package_index, project="tools")
+    requests = cosmos_dbt.index.requests
+    assert {("simple/dbt-core/", 200), (f"files/{CORE}", 200)} <= set(asked(cosmos_dbt.index))
+    assert ("files/harbor_tools-1.0.tar.gz", 200) in asked(cosmos_dbt.index, project="tools")
     assert {each.user_agent.partition("/")[0] for each in requests} == {installer}
     assert {each.authorised for each in requests} == {None}
     assert [each.at for each in requests] == sorted(each.at for each in requests)
 
 
 def test_without_options_installers_ask_it_too_and_the_seeds_come_from_it(
-    cosmos_package_index: PackageIndex, install: PlainInstall, installer: str, tmp_path: Path
+    cosmos_dbt: CosmosDbt, install: PlainInstall, installer: str, tmp_path: Path
 ) -> None:
     exit_code, output = install("dbt-core")
 
     assert exit_code == 0, output
-    assert (f"files/{CORE}", 200) in asked(cosmos_package_index)
+    assert (f"files/{CORE}", 200) in asked(cosmos_dbt.index)
     if installer == "uv":
         subprocess.run([UV, "venv", "--seed", "--python", sys.executable, str(tmp_path / "environment")], check=True)
-        assert ("simple/pip/", 200) in asked(cosmos_package_index, project="/pip")
+        assert ("simple/pip/", 200) in asked(cosmos_dbt.index, project="/pip")
 
 
 def test_a_login_is_wanted_and_the_options_carry_it(
-    cosmos_package_index: PackageIndex, install: PlainInstall, installer: str
+    cosmos_dbt: CosmosDbt, install: PlainInstall, installer: str
 ) -> None:
-    cosmos_package_index.require_login("harbor", "s3cret")
+    cosmos_dbt.index.require_login("harbor", "s3cret")
 
-    refused = install("--index-url", cosmos_package_index.url, "dbt-core")
-    let_in = install(*cosmos_package_index.pip_install_options, "dbt-core")
+    refused = install("--index-url", cosmos_dbt.index.url, "dbt-core")
+    let_in = install(*cosmos_dbt.index.pip_install_options, "dbt-core")
 
     assert refused[0] != 0
     assert {"pip": "No matching distribution found for dbt-core", "uv": "401"}[installer] in refused[1]
     assert let_in[0] == 0, let_in[1]
-    assert {(each.status, each.authorised) for each in cosmos_package_index.requests} == {(401, False), (200, True)}
+    assert {(each.status, each.authorised) for each in cosmos_dbt.index.requests} == {(401, False), (200, True)}
 
 
-def test_a_file_that_is_unavailable_once_is_asked_for_again(
-    cosmos_package_index: PackageIndex, install: PlainInstall
-) -> None:
-    cosmos_package_index.fault(503, "dbt-core", nth=1)
+def test_a_file_that_is_unavailable_once_is_asked_for_again(cosmos_dbt: CosmosDbt, install: PlainInstall) -> None:
+    cosmos_dbt.index.fault(503, "dbt-core", nth=1)
 
-    exit_code, output = install(*cosmos_package_index.pip_install_options, "dbt-core")
+    exit_code, output = install(*cosmos_dbt.index.pip_install_options, "dbt-core")
 
     assert exit_code == 0, output
-    assert asked(cosmos_package_index)[:2] == [("simple/dbt-core/", 503), ("simple/dbt-core/", 200)]
+    assert asked(cosmos_dbt.index)[:2] == [("simple/dbt-core/", 503), ("simple/dbt-core/", 200)]
 
 
 @pytest.mark.parametrize(
@@ -121,40 +115,40 @@ def test_a_file_that_is_unavailable_once_is_asked_for_again(
 def test_a_fault_of_a_file_fails_the_installation(
     kind: int | str,
     words: dict[str, str],
-    cosmos_package_index: PackageIndex,
+    cosmos_dbt: CosmosDbt,
     install: PlainInstall,
     installer: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for name in ("UV_HTTP_RETRIES", "PIP_RESUME_RETRIES", "PIP_RETRIES"):
         monkeypatch.setenv(name, "0")
-    cosmos_package_index.fault(kind, "dbt_core-*.whl")
+    cosmos_dbt.index.fault(kind, "dbt_core-*.whl")
 
-    exit_code, output = install(*cosmos_package_index.pip_install_options, "dbt-duckdb")
+    exit_code, output = install(*cosmos_dbt.index.pip_install_options, "dbt-duckdb")
 
     assert exit_code != 0
     assert words[installer] in output
-    assert asked(cosmos_package_index, project="duckdb")[0] == ("simple/dbt-duckdb/", 200)
+    assert asked(cosmos_dbt.index, project="duckdb")[0] == ("simple/dbt-duckdb/", 200)
 
 
-def test_an_answer_comes_as_late_as_it_was_told(cosmos_package_index: PackageIndex) -> None:
-    cosmos_package_index.delay(0.2, "dbt-core")
+def test_an_answer_comes_as_late_as_it_was_told(cosmos_dbt: CosmosDbt) -> None:
+    cosmos_dbt.index.delay(0.2, "dbt-core")
     # Which would not come before the test's deadline.
-    cosmos_package_index.delay(600, "dbt-duckdb", strict=False)
+    cosmos_dbt.index.delay(600, "dbt-duckdb", strict=False)
 
     begun = time.monotonic()
-    fetch(f"{cosmos_package_index.url}dbt-core/")
+    fetch(f"{cosmos_dbt.index.url}dbt-core/")
 
     assert time.monotonic() - begun >= 0.2
 
 
-def test_nth_counts_the_requests_that_fit(cosmos_package_index: PackageIndex) -> None:
-    cosmos_package_index.fault(503, "dbt-*", nth=(2, 3))
+def test_nth_counts_the_requests_that_fit(cosmos_dbt: CosmosDbt) -> None:
+    cosmos_dbt.index.fault(503, "dbt-*", nth=(2, 3))
 
-    statuses = [status(f"{cosmos_package_index.url}{name}/") for name in ("dbt-core", "pip", "dbt-spark", "dbt-core")]
+    statuses = [status(f"{cosmos_dbt.index.url}{name}/") for name in ("dbt-core", "pip", "dbt-spark", "dbt-core")]
 
     assert statuses == [200, 200, 503, 503]
-    assert status(f"{cosmos_package_index.url}dbt-core/") == 200
+    assert status(f"{cosmos_dbt.index.url}dbt-core/") == 200
 
 
 def test_a_fault_that_no_request_has_met_is_told_at_the_end(wheelhouse: Wheelhouse) -> None:
@@ -169,14 +163,14 @@ def test_a_fault_that_no_request_has_met_is_told_at_the_end(wheelhouse: Wheelhou
 
     asked = "no request has met it. The index was asked for: simple/dbt-harbor/."
     assert [str(each.message).partition(" (With")[0] for each in warned] == [
-        f"cosmos_package_index.fault(503, 'dbt-harbour'): {asked}",
-        f"cosmos_package_index.fault(503, 'dbt-harbor', nth=2): {asked}",
-        f"cosmos_package_index.delay(0.1, 'dbt-harbour'): {asked}",
+        f"cosmos_dbt.index.fault(503, 'dbt-harbour'): {asked}",
+        f"cosmos_dbt.index.fault(503, 'dbt-harbor', nth=2): {asked}",
+        f"cosmos_dbt.index.delay(0.1, 'dbt-harbour'): {asked}",
     ]
 
 
 def test_a_strict_fault_that_no_request_has_met_fails_the_test(wheelhouse: Wheelhouse) -> None:
-    words = r"^cosmos_package_index.fault\(503\): no request has met it. The index was asked for: nothing.$"
+    words = r"^cosmos_dbt.index.fault\(503\): no request has met it. The index was asked for: nothing.$"
     with pytest.raises(ToolkitMisuse, match=words), serve_wheelhouse(wheelhouse) as index:
         index.fault(503, strict=True)
 
@@ -186,7 +180,7 @@ def test_a_proxy_is_not_asked_and_what_it_is_not_for_stays(
 ) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     monkeypatch.setenv("no_proxy", "internal.example")
-    index: PackageIndex = request.getfixturevalue("cosmos_package_index")
+    index: PackageIndex = request.getfixturevalue("cosmos_dbt").index
 
     assert os.environ["no_proxy"] == "internal.example,127.0.0.1"
     assert status(f"{index.url}dbt-core/") == 200

@@ -12,7 +12,9 @@ from typing import Any
 
 import pytest
 
-from pytest_cosmos_venv import FakeVenv, ScriptedDbt, ToolkitMisuse
+from pytest_cosmos_venv import FakeVenv
+from pytest_cosmos_venv.environments.scripted_dbt import ScriptedDbt
+from pytest_cosmos_venv.errors import ToolkitMisuse
 
 
 def test_everything_about_a_call_is_on_record(dbt: Any, cosmos_fake_venv: FakeVenv, project: Path) -> None:

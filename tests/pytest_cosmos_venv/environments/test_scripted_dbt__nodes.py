@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from pytest_cosmos_venv import FakeVenv, NodeOutcome, ToolkitMisuse
+from pytest_cosmos_venv import FakeVenv, NodeOutcome
+from pytest_cosmos_venv.errors import ToolkitMisuse
 
 
 def statuses(project: Path) -> dict[str, str]:

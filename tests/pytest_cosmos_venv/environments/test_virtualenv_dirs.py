@@ -14,9 +14,10 @@ import pytest
 
 from cosmos_venv import DbtDag, ExecutionConfig, ExecutionMode, LoadMode, ProjectConfig, RenderConfig
 from cosmos_venv.operators.virtualenv import DbtRunVirtualenvOperator
-from pytest_cosmos_venv import RECORD_VARIABLE, Contender, CosmosRace, RaceFailure, RunDag, RunTask, Wheelhouse
+from pytest_cosmos_venv import Contender, CosmosAirflow, CosmosDbt, CosmosRace, RaceFailure
 from pytest_cosmos_venv.environments.virtualenv_dirs import PLACES_VARIABLE
 from pytest_cosmos_venv.errors import ToolkitMisuse
+from pytest_cosmos_venv.fake_dbt import RECORD_VARIABLE
 from pytest_cosmos_venv.throwaway import throwaway_folder
 from tests.kit import harbor_profile, operator_arguments, written_manifest
 
@@ -24,7 +25,7 @@ pytest_plugins = ["pytester"]
 
 REFUSAL = (
     r"virtualenv_dir='{}' is no folder of this test run, and the test installs fakes of dbt.*"
-    r"os\.environ\.get\('DBT_ENVIRONMENTS', .*monkeypatch\.setenv"
+    r"cosmos_airflow\.load\(file\).*tmp_path"
 )
 
 
@@ -62,48 +63,48 @@ def refusal(directory: Path | str) -> str:
 
 
 def test_a_dag_that_keeps_its_environments_elsewhere_is_refused_before_anything_runs(
-    cosmos_run_dag: RunDag, cosmos_wheelhouse: Wheelhouse, dbt_project: Path, production: Path
+    cosmos_airflow: CosmosAirflow, cosmos_dbt: CosmosDbt, dbt_project: Path, production: Path
 ) -> None:
     dag = make_dag(dbt_project, production)
 
     with pytest.raises(ToolkitMisuse, match=f"Task 'piers_seed': {refusal(production)}"):
-        cosmos_run_dag(dag)
+        cosmos_airflow.run(dag)
 
     assert not production.exists()
-    assert cosmos_wheelhouse.calls == []
+    assert cosmos_dbt.calls == []
 
 
 def test_a_real_environment_that_is_ready_there_is_not_run_in_place_of_the_scripted_dbt(
-    cosmos_run_dag: RunDag,
-    cosmos_wheelhouse: Wheelhouse,
+    cosmos_airflow: CosmosAirflow,
+    cosmos_dbt: CosmosDbt,
     dbt_project: Path,
     production: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with monkeypatch.context() as outside_of_tests:
         outside_of_tests.delenv(PLACES_VARIABLE)
-        assert cosmos_run_dag(make_dag(dbt_project, production)).succeeded
-    done = len(cosmos_wheelhouse.calls)
-    cosmos_wheelhouse.script("run", nodes={"staging": "error"})
+        assert cosmos_airflow.run(make_dag(dbt_project, production)).succeeded
+    done = len(cosmos_dbt.calls)
+    cosmos_dbt.script("run", nodes={"staging": "error"})
 
     with pytest.raises(ToolkitMisuse, match=refusal(production)):
-        cosmos_run_dag(make_dag(dbt_project, production))
+        cosmos_airflow.run(make_dag(dbt_project, production))
 
-    assert len(cosmos_wheelhouse.calls) == done
+    assert len(cosmos_dbt.calls) == done
 
 
 def test_a_dag_that_asks_dbt_ls_is_refused_when_it_is_parsed(
-    cosmos_wheelhouse: Wheelhouse, dbt_project: Path, production: Path
+    cosmos_dbt: CosmosDbt, dbt_project: Path, production: Path
 ) -> None:
     with pytest.raises(ToolkitMisuse, match=refusal(production)):
         make_dag(dbt_project, production, LoadMode.DBT_LS)
 
     assert not production.exists()
-    assert cosmos_wheelhouse.calls == []
+    assert cosmos_dbt.calls == []
 
 
 def test_an_environment_of_the_search_path_is_refused_where_it_would_be_run(
-    cosmos_wheelhouse: Wheelhouse,
+    cosmos_dbt: CosmosDbt,
     dbt_project: Path,
     production: Path,
     tmp_path: Path,
@@ -112,19 +113,19 @@ def test_an_environment_of_the_search_path_is_refused_where_it_would_be_run(
     with monkeypatch.context() as outside_of_tests:
         outside_of_tests.delenv(PLACES_VARIABLE)
         make_operator(dbt_project, production).execute({})
-    done = len(cosmos_wheelhouse.calls)
+    done = len(cosmos_dbt.calls)
     monkeypatch.setattr("cosmos_venv.settings.virtualenv_search_path", str(production))
 
     words = rf"^virtualenv_search_path={str(production)!r} is no folder of this test run.*Start the tests without it"
     with pytest.raises(ToolkitMisuse, match=words):
         make_operator(dbt_project, tmp_path / "own").execute({})
 
-    assert len(cosmos_wheelhouse.calls) == done
+    assert len(cosmos_dbt.calls) == done
 
 
 def test_a_contender_is_refused_too(
     cosmos_race: CosmosRace,
-    cosmos_wheelhouse: Wheelhouse,
+    cosmos_dbt: CosmosDbt,
     dbt_project: Path,
     production: Path,
 ) -> None:
@@ -132,46 +133,46 @@ def test_a_contender_is_refused_too(
         cosmos_race(execute, dbt_project, production, contenders=1)
 
     assert not production.exists()
-    assert cosmos_wheelhouse.calls == []
+    assert cosmos_dbt.calls == []
 
 
 def test_a_template_is_judged_by_what_it_is_rendered_to(
-    cosmos_run_task: RunTask, cosmos_wheelhouse: Wheelhouse, dbt_project: Path, production: Path
+    cosmos_airflow: CosmosAirflow, cosmos_dbt: CosmosDbt, dbt_project: Path, production: Path
 ) -> None:
-    task = cosmos_run_task(make_operator(dbt_project, "{{ params.place }}", params={"place": str(production)}))
+    task = cosmos_airflow.run(make_operator(dbt_project, "{{ params.place }}", params={"place": str(production)}))
 
     assert task.state == "failed"
     assert re.search(refusal(production), task.log)
     assert not production.exists()
-    assert cosmos_wheelhouse.calls == []
+    assert cosmos_dbt.calls == []
 
 
 def test_a_relative_directory_counts_from_the_working_directory(
-    cosmos_run_task: RunTask,
-    cosmos_wheelhouse: Wheelhouse,
+    cosmos_airflow: CosmosAirflow,
+    cosmos_dbt: CosmosDbt,
     dbt_project: Path,
     production: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert cosmos_run_task(make_operator(dbt_project, "environments")).succeeded
-    done = len(cosmos_wheelhouse.calls)
+    assert cosmos_airflow.run(make_operator(dbt_project, "environments")).succeeded
+    done = len(cosmos_dbt.calls)
 
     monkeypatch.chdir(production.parent)
     with pytest.raises(ToolkitMisuse, match=refusal("environments")):
-        cosmos_run_task(make_operator(dbt_project, "environments"))
+        cosmos_airflow.run(make_operator(dbt_project, "environments"))
 
-    assert len(cosmos_wheelhouse.calls) == done
+    assert len(cosmos_dbt.calls) == done
 
 
 def test_folders_of_the_run_are_taken(
-    cosmos_run_dag: RunDag, cosmos_wheelhouse: Wheelhouse, dbt_project: Path, kept_directory: Path
+    cosmos_airflow: CosmosAirflow, cosmos_dbt: CosmosDbt, dbt_project: Path, kept_directory: Path
 ) -> None:
     dags = [make_dag(dbt_project, kept_directory), make_dag(dbt_project, Path(os.environ["AIRFLOW_HOME"], "dbt"))]
 
-    assert [cosmos_run_dag(dag).state for dag in dags] == ["success", "success"]
-    assert cosmos_wheelhouse.calls
+    assert [cosmos_airflow.run(dag).state for dag in dags] == ["success", "success"]
+    assert cosmos_dbt.calls
 
 
 @pytest.mark.long
@@ -183,7 +184,7 @@ def test_nothing_listens_to_python_after_the_last_test_with_a_wheelhouse(pyteste
         import sys
         from conftest import added, before
 
-        def test_using(cosmos_wheelhouse):
+        def test_using(cosmos_dbt):
             assert sys.audit is not before
 
         def test_later():
@@ -196,10 +197,10 @@ def test_nothing_listens_to_python_after_the_last_test_with_a_wheelhouse(pyteste
 
 
 def test_a_look_alike_that_no_test_runs_fails_and_says_what_it_is(
-    cosmos_run_task: RunTask, cosmos_wheelhouse: Wheelhouse, dbt_project: Path, tmp_path: Path
+    cosmos_airflow: CosmosAirflow, cosmos_dbt: CosmosDbt, dbt_project: Path, tmp_path: Path
 ) -> None:
-    assert cosmos_run_task(make_operator(dbt_project, tmp_path / "environments")).succeeded
-    prefix = cosmos_wheelhouse.calls[-1].prefix
+    assert cosmos_airflow.run(make_operator(dbt_project, tmp_path / "environments")).succeeded
+    prefix = cosmos_dbt.calls[-1].prefix
     environment = {name: value for name, value in os.environ.items() if name != RECORD_VARIABLE}
 
     done = subprocess.run(

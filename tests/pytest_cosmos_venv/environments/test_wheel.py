@@ -8,7 +8,7 @@ import hashlib
 import zipfile
 from pathlib import Path
 
-from pytest_cosmos_venv import Wheel, write_wheel
+from pytest_cosmos_venv.environments.wheel import Wheel, write_wheel
 
 EXAMPLE = Wheel(
     name="My.Distribution",

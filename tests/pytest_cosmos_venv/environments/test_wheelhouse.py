@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from uv import find_uv_bin
 
-from pytest_cosmos_venv import Wheelhouse, build_wheelhouse
+from pytest_cosmos_venv import CosmosDbt
+from pytest_cosmos_venv.environments.wheelhouse import Wheelhouse, build_wheelhouse
 
 pytest_plugins = ["pytester"]
 
@@ -44,15 +45,11 @@ def environment(tmp_path: Path) -> Environment:
     return Environment(folder=tmp_path / "environment")
 
 
-def test_uv_seeds_and_fills_an_environment_without_an_index(
-    cosmos_wheelhouse: Wheelhouse, environment: Environment
-) -> None:
-    cosmos_wheelhouse.add_dbt("1.9.3")
-    cosmos_wheelhouse.add_adapter("harbor", "2.0.0b1")
+def test_uv_seeds_and_fills_an_environment_without_an_index(cosmos_dbt: CosmosDbt, environment: Environment) -> None:
+    cosmos_dbt.add_dbt("1.9.3")
+    cosmos_dbt.add_adapter("harbor", "2.0.0b1")
 
-    done = environment.install(
-        cosmos_wheelhouse.pip_install_options, "dbt-core==1.9.3", "dbt-duckdb", "dbt-harbor==2.0.0b1"
-    )
+    done = environment.install(cosmos_dbt.pip_install_options, "dbt-core==1.9.3", "dbt-duckdb", "dbt-harbor==2.0.0b1")
 
     assert done.returncode == 0, done.stdout
     assert (environment.folder / "bin" / "pip").exists()
@@ -65,11 +62,11 @@ def test_uv_seeds_and_fills_an_environment_without_an_index(
 
 @pytest.mark.long
 def test_pip_installs_from_it_too_and_whoever_gives_no_options_does_so_as_well(
-    cosmos_wheelhouse: Wheelhouse, environment: Environment
+    cosmos_dbt: CosmosDbt, environment: Environment
 ) -> None:
     run([sys.executable, "-m", "venv", str(environment.folder)])
 
-    with_options = environment.run("pip", "install", *cosmos_wheelhouse.pip_install_options, "dbt-duckdb")
+    with_options = environment.run("pip", "install", *cosmos_dbt.pip_install_options, "dbt-duckdb")
     without = environment.run("pip", "install", "dbt-snowflake")
 
     assert "Successfully installed dbt-core-1.10.0 dbt-duckdb-1.10.0" in with_options
@@ -77,25 +74,25 @@ def test_pip_installs_from_it_too_and_whoever_gives_no_options_does_so_as_well(
 
 
 def test_the_installed_dbt_does_as_scripted_and_is_on_record(
-    cosmos_wheelhouse: Wheelhouse, environment: Environment, project: Path
+    cosmos_dbt: CosmosDbt, environment: Environment, project: Path
 ) -> None:
-    cosmos_wheelhouse.script("run", exit_code=1)
-    environment.install(cosmos_wheelhouse.pip_install_options, "dbt-core")
+    cosmos_dbt.script("run", exit_code=1)
+    environment.install(cosmos_dbt.pip_install_options, "dbt-core")
 
     environment.run("dbt", "run", "--project-dir", str(project))
 
-    (call,) = cosmos_wheelhouse.calls
+    (call,) = cosmos_dbt.calls
     assert call.arguments == ("run", "--project-dir", str(project))
     assert call.exit_code == 1
     assert call.prefix == environment.folder
 
 
 def test_dbt_2_is_installed_as_a_program_with_script_and_record(
-    cosmos_wheelhouse: Wheelhouse, environment: Environment, project: Path
+    cosmos_dbt: CosmosDbt, environment: Environment, project: Path
 ) -> None:
-    cosmos_wheelhouse.add_dbt("2.0.0a4")
-    cosmos_wheelhouse.script("run", nodes={"orders": "error"})
-    done = environment.install(cosmos_wheelhouse.pip_install_options, "dbt-core==2.0.0a4")
+    cosmos_dbt.add_dbt("2.0.0a4")
+    cosmos_dbt.script("run", nodes={"orders": "error"})
+    done = environment.install(cosmos_dbt.pip_install_options, "dbt-core==2.0.0a4")
     assert done.returncode == 0, done.stdout
 
     output = environment.run("dbt", "run", "--project-dir", str(project))
@@ -104,7 +101,7 @@ def test_dbt_2_is_installed_as_a_program_with_script_and_record(
     assert environment.run("dbt", "--version") == "dbt-core 2.0.0-alpha.4\n"
     assert "No module named 'dbt'" in environment.run("python", "-c", "import dbt")
     assert b"python" not in (environment.folder / "bin" / "dbt").read_bytes().splitlines()[0]
-    run, _version = cosmos_wheelhouse.calls
+    run, _version = cosmos_dbt.calls
     assert (run.exit_code, run.prefix, run.argv[0]) == (1, environment.folder, str(environment.folder / "bin" / "dbt"))
 
 
@@ -112,11 +109,9 @@ def test_dbt_2_is_installed_as_a_program_with_script_and_record(
     ("breakage", "words"),
     [("no-console-script", "No such file"), ("import-error", "this fake of dbt-core was made to")],
 )
-def test_dbt_2_can_be_broken(
-    breakage: str, words: str, cosmos_wheelhouse: Wheelhouse, environment: Environment
-) -> None:
-    cosmos_wheelhouse.add_broken(breakage, version="2.0.0a5")
-    environment.install(cosmos_wheelhouse.pip_install_options, "dbt-core==2.0.0a5")
+def test_dbt_2_can_be_broken(breakage: str, words: str, cosmos_dbt: CosmosDbt, environment: Environment) -> None:
+    cosmos_dbt.add_broken(breakage, version="2.0.0a5")
+    environment.install(cosmos_dbt.pip_install_options, "dbt-core==2.0.0a5")
 
     said = run(["sh", "-c", f"{environment.folder}/bin/dbt --version || ls {environment.folder}/bin/dbt"]).stdout
 
@@ -155,7 +150,7 @@ def test_what_the_machine_is_configured_to_install_from_does_not_count(
     elsewhere = build_wheelhouse(tmp_path / "elsewhere", dbt_versions=["77.0"])
     configure_machine(tmp_path, elsewhere, monkeypatch)
     environment = Environment(folder=tmp_path / "environment")
-    wheelhouse: Wheelhouse = request.getfixturevalue("cosmos_wheelhouse")
+    wheelhouse: Wheelhouse = request.getfixturevalue("cosmos_dbt")
 
     if installer == "uv":
         environment.install(wheelhouse.pip_install_options, "dbt-core")
@@ -209,7 +204,7 @@ def test_what_implementations_remember_of_a_fake_is_gone_with_the_test(
         import pytest
 
         @pytest.mark.parametrize("turn", [1, 2])
-        def test_the_folder_of_answers(cosmos_wheelhouse, turn):
+        def test_the_folder_of_answers(cosmos_dbt, turn):
             (folder,) = {os.environ[f"AIRFLOW__{name}__CACHE_DIR"] for name in ("COSMOS", "COSMOS_VENV")}
             assert os.listdir(folder) == []
             Path(folder, "kept").mkdir()
@@ -219,7 +214,7 @@ def test_what_implementations_remember_of_a_fake_is_gone_with_the_test(
 
         def test_a_choice_of_the_user(monkeypatch, request):
             monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", "mine")
-            request.getfixturevalue("cosmos_wheelhouse")
+            request.getfixturevalue("cosmos_dbt")
             assert os.environ["AIRFLOW__COSMOS_VENV__CACHE_DIR"] == "mine"
         """
     )

@@ -9,35 +9,37 @@ from pathlib import Path
 
 import pytest
 
-from pytest_cosmos_venv import ToolkitMisuse, Wheel, Wheelhouse
+from pytest_cosmos_venv import CosmosDbt
+from pytest_cosmos_venv.environments.wheel import Wheel
+from pytest_cosmos_venv.errors import ToolkitMisuse
 from tests.pytest_cosmos_venv.environments.installing import Install
 
 pytest_plugins = ["pytester"]
 
 
 def test_the_shared_folder_stays_as_it_is_and_additions_are_the_tests_own(
-    cosmos_wheelhouse: Wheelhouse, tmp_path: Path
+    cosmos_dbt: CosmosDbt, tmp_path: Path
 ) -> None:
-    before = sorted(cosmos_wheelhouse.path.iterdir())
-    options = cosmos_wheelhouse.pip_install_options
+    before = sorted(cosmos_dbt.path.iterdir())
+    options = cosmos_dbt.pip_install_options
 
-    wheel = cosmos_wheelhouse.add_dbt("1.9.0")
+    wheel = cosmos_dbt.add_dbt("1.9.0")
 
-    assert options == ["--no-index", "--find-links", str(cosmos_wheelhouse.path)]
-    assert cosmos_wheelhouse.pip_install_options == [*options, "--find-links", str(wheel.parent)]
+    assert options == ["--no-index", "--find-links", str(cosmos_dbt.path)]
+    assert cosmos_dbt.pip_install_options == [*options, "--find-links", str(wheel.parent)]
     assert wheel.is_relative_to(tmp_path)
-    assert sorted(cosmos_wheelhouse.path.iterdir()) == before
+    assert sorted(cosmos_dbt.path.iterdir()) == before
 
 
-def test_two_that_an_installer_could_not_tell_apart_are_refused(cosmos_wheelhouse: Wheelhouse) -> None:
-    cosmos_wheelhouse.add_sdist("dbt-harbor", "1.0")
+def test_two_that_an_installer_could_not_tell_apart_are_refused(cosmos_dbt: CosmosDbt) -> None:
+    cosmos_dbt.add_sdist("dbt-harbor", "1.0")
 
     for add in (
-        lambda: cosmos_wheelhouse.add_adapter("duckdb", dbt="dbt-core>=1.9"),
-        lambda: cosmos_wheelhouse.add_broken("truncated", version="1.10.0"),
-        lambda: cosmos_wheelhouse.add_sdist("dbt-core", "1.10.0"),
-        lambda: cosmos_wheelhouse.add_dbt("1.10"),
-        lambda: cosmos_wheelhouse.add_adapter("harbor", "1.0"),
+        lambda: cosmos_dbt.add_adapter("duckdb", dbt="dbt-core>=1.9"),
+        lambda: cosmos_dbt.add_broken("truncated", version="1.10.0"),
+        lambda: cosmos_dbt.add_sdist("dbt-core", "1.10.0"),
+        lambda: cosmos_dbt.add_dbt("1.10"),
+        lambda: cosmos_dbt.add_adapter("harbor", "1.0"),
     ):
         with pytest.raises(ToolkitMisuse, match=r"is in the wheelhouse already, as dbt_\S+, and .* another version"):
             add()
@@ -79,8 +81,8 @@ def test_what_is_broken_can_be_installed_and_then_fails(install: Install) -> Non
     assert "dbt/adapters/other/__init__.py,sha256=AAAA" in record
 
 
-def test_any_wheel_can_be_added(cosmos_wheelhouse: Wheelhouse) -> None:
-    wheel = cosmos_wheelhouse.add(Wheel(name="harbor-tools", version="1.0", files={"harbor_tools.py": ""}))
+def test_any_wheel_can_be_added(cosmos_dbt: CosmosDbt) -> None:
+    wheel = cosmos_dbt.add(Wheel(name="harbor-tools", version="1.0", files={"harbor_tools.py": ""}))
 
     assert wheel.name == "harbor_tools-1.0-py3-none-any.whl"
 
@@ -91,11 +93,11 @@ INNER = """
     import pytest
 
     @pytest.mark.parametrize("number", range(3))
-    def test_the_options_are_the_same_for_every_test(cosmos_wheelhouse, number):
+    def test_the_options_are_the_same_for_every_test(cosmos_dbt, number):
         with Path(os.environ["OPTIONS"]).open("a") as options:
-            options.write(" ".join(cosmos_wheelhouse.pip_install_options) + "\\n")
-        cosmos_wheelhouse.add_dbt("1.9.0")
-        assert cosmos_wheelhouse.calls == []
+            options.write(" ".join(cosmos_dbt.pip_install_options) + "\\n")
+        cosmos_dbt.add_dbt("1.9.0")
+        assert cosmos_dbt.calls == []
         assert os.environ["PIP_NO_INDEX"] == "1"
 
     @pytest.fixture
@@ -105,8 +107,8 @@ INNER = """
         assert {k: v for k, v in os.environ.items() if k != "PYTEST_CURRENT_TEST"} == {
             k: v for k, v in before.items() if k != "PYTEST_CURRENT_TEST"}
 
-    def test_the_variables_are_as_before(variables, cosmos_wheelhouse, cosmos_package_index):
-        cosmos_package_index.require_login("harbor", "s3cret")
+    def test_the_variables_are_as_before(variables, cosmos_dbt):
+        cosmos_dbt.index.require_login("harbor", "s3cret")
         assert "harbor:s3cret@" in os.environ["UV_INDEX_URL"]
 
     def test_nobody_else_sees_a_thing():

@@ -16,7 +16,9 @@ from typing import Any
 
 import pytest
 
-from pytest_cosmos_venv import Contender, CosmosRace, FailingSchedule, Schedule
+from pytest_cosmos_venv import Contender, CosmosRace
+from pytest_cosmos_venv.explore.explorer import FailingSchedule
+from pytest_cosmos_venv.explore.run import Schedule
 
 HOME = Path(os.environ["AIRFLOW_HOME"])
 NO_PROCESS = 2**22 + 1  # beyond the largest number that Linux gives to a process

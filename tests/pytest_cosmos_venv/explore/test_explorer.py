@@ -21,15 +21,11 @@ import filelock
 import psutil
 import pytest
 
-from pytest_cosmos_venv import (
-    Contender,
-    CosmosRace,
-    FailingSchedule,
-    Schedule,
-    ToolkitMisuse,
-    UnfinishedExplorationWarning,
-)
+from pytest_cosmos_venv import Contender, CosmosRace
+from pytest_cosmos_venv.errors import ToolkitMisuse, UnfinishedExplorationWarning
 from pytest_cosmos_venv.explore import virtual_clock
+from pytest_cosmos_venv.explore.explorer import FailingSchedule
+from pytest_cosmos_venv.explore.run import Schedule
 
 
 def look_then_write(contender: Contender) -> None:

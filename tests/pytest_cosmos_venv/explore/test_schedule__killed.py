@@ -10,7 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pytest_cosmos_venv import Contender, CosmosRace, Schedule
+from pytest_cosmos_venv import Contender, CosmosRace
+from pytest_cosmos_venv.explore.run import Schedule
 from tests.waiting import wait_until
 
 

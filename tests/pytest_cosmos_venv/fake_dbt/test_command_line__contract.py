@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 
-from pytest_cosmos_venv import VERIFIED_DBT_VERSIONS
-from pytest_cosmos_venv.fake_dbt import is_native
+from pytest_cosmos_venv.fake_dbt import VERIFIED_DBT_VERSIONS, is_native
 from pytest_cosmos_venv.fake_dbt.command_line import Invocation, UsageError
 from pytest_cosmos_venv.fake_dbt.tables import (
     BEFORE_THE_COMMAND,

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from airflow import DAG
 
-from pytest_cosmos_venv import DbtProjects, FakeVenv, RunDag
+from pytest_cosmos_venv import CosmosAirflow, CosmosProject, FakeVenv
 from pytest_cosmos_venv.faults import (
     dbt_hangs,
     dbt_killed,
@@ -29,9 +29,9 @@ from tests.pytest_cosmos_venv.faults.harbor import START, PythonOperator, dbt, h
 
 
 @pytest.fixture
-def project(cosmos_dbt_project: DbtProjects) -> Path:
+def project(cosmos_project: CosmosProject) -> Path:
     """Five models."""
-    made = cosmos_dbt_project("harbor")
+    made = cosmos_project("harbor")
     for number in range(1, 6):
         made.model(f"pier_{number}", "select 1 as id")
     return made.path
@@ -50,11 +50,11 @@ def append_to(file: Path) -> Any:
 
 @pytest.mark.cosmos_fault(worker_killed(at="end", in_task="load"))
 def test_a_worker_that_dies_after_its_work_does_it_twice(
-    tmp_path: Path, cosmos_run_dag: RunDag, cosmos_faults: Faults
+    tmp_path: Path, cosmos_airflow: CosmosAirflow, cosmos_faults: Faults
 ) -> None:
     table = tmp_path / "table"
 
-    outcome = cosmos_run_dag(harbor(append_to(table)))
+    outcome = cosmos_airflow.run(harbor(append_to(table)))
 
     workers = table.read_text().split()
     assert outcome.states == {"load": "success", "report": "success"}, str(outcome)
@@ -68,11 +68,11 @@ def test_a_worker_that_dies_after_its_work_does_it_twice(
 
 @pytest.mark.cosmos_fault(worker_killed(times=2))
 def test_a_worker_that_dies_each_time_sends_one_alert_and_stops_what_follows(
-    tmp_path: Path, cosmos_run_dag: RunDag, cosmos_faults: Faults
+    tmp_path: Path, cosmos_airflow: CosmosAirflow, cosmos_faults: Faults
 ) -> None:
     alerts: list[str] = []
 
-    outcome = cosmos_run_dag(
+    outcome = cosmos_airflow.run(
         harbor(append_to(tmp_path / "table"), on_failure_callback=lambda context: alerts.append(context["ti"].task_id))
     )
 
@@ -86,8 +86,8 @@ def test_a_worker_that_dies_each_time_sends_one_alert_and_stops_what_follows(
 
 
 @pytest.mark.cosmos_fault(worker_killed(after=3, may_not_happen=True))
-def test_a_worker_that_leaves_by_itself_fails_its_task(cosmos_run_dag: RunDag, cosmos_faults: Faults) -> None:
-    outcome = cosmos_run_dag(harbor(lambda: os._exit(7), retries=0))
+def test_a_worker_that_leaves_by_itself_fails_its_task(cosmos_airflow: CosmosAirflow, cosmos_faults: Faults) -> None:
+    outcome = cosmos_airflow.run(harbor(lambda: os._exit(7), retries=0))
 
     assert outcome.states == {"load": "failed", "report": "upstream_failed"}, str(outcome)
     assert "ended with exit code 7" in str(outcome.tasks["load"].exception)
@@ -95,11 +95,11 @@ def test_a_worker_that_leaves_by_itself_fails_its_task(cosmos_run_dag: RunDag, c
 
 @pytest.mark.cosmos_fault(worker_killed(after=3))
 def test_dbt_goes_on_alone_when_its_worker_is_killed(
-    project: Path, cosmos_fake_venv: FakeVenv, cosmos_run_dag: RunDag, cosmos_faults: Faults
+    project: Path, cosmos_fake_venv: FakeVenv, cosmos_airflow: CosmosAirflow, cosmos_faults: Faults
 ) -> None:
     executable = cosmos_fake_venv.dbt
 
-    outcome = cosmos_run_dag(harbor(lambda: dbt(executable, "run", cwd=project)))
+    outcome = cosmos_airflow.run(harbor(lambda: dbt(executable, "run", cwd=project)))
 
     first = cosmos_fake_venv.wait_for_end("run")
     assert outcome.succeeded, str(outcome)
@@ -111,11 +111,11 @@ def test_dbt_goes_on_alone_when_its_worker_is_killed(
 
 @pytest.mark.cosmos_fault(pod_killed(after=3))
 def test_with_the_pod_dbt_ends_too(
-    project: Path, cosmos_fake_venv: FakeVenv, cosmos_run_dag: RunDag, cosmos_faults: Faults
+    project: Path, cosmos_fake_venv: FakeVenv, cosmos_airflow: CosmosAirflow, cosmos_faults: Faults
 ) -> None:
     executable = cosmos_fake_venv.dbt
 
-    outcome = cosmos_run_dag(harbor(lambda: dbt(executable, "run", cwd=project)))
+    outcome = cosmos_airflow.run(harbor(lambda: dbt(executable, "run", cwd=project)))
 
     assert outcome.tasks["load"].tries == 2, str(outcome)
     assert [(len(call.nodes), call.exit_code) for call in cosmos_fake_venv.calls] == [(3, None), (5, 0)]
@@ -123,7 +123,7 @@ def test_with_the_pod_dbt_ends_too(
 
 @pytest.mark.cosmos_fault(dbt_killed(after="pier_2"))
 def test_dbt_is_killed_and_its_worker_lives(
-    project: Path, cosmos_fake_venv: FakeVenv, cosmos_run_dag: RunDag, cosmos_faults: Faults
+    project: Path, cosmos_fake_venv: FakeVenv, cosmos_airflow: CosmosAirflow, cosmos_faults: Faults
 ) -> None:
     executable = cosmos_fake_venv.dbt
     errors: list[str] = []
@@ -135,7 +135,7 @@ def test_dbt_is_killed_and_its_worker_lives(
             errors.append(str(error))
             raise
 
-    outcome = cosmos_run_dag(harbor(run))
+    outcome = cosmos_airflow.run(harbor(run))
 
     assert outcome.tasks["load"].tries == 2, str(outcome)
     assert len(errors) == 1
@@ -146,11 +146,11 @@ def test_dbt_is_killed_and_its_worker_lives(
 @pytest.mark.long
 @pytest.mark.cosmos_fault(dbt_hangs(after=2))
 def test_a_dbt_that_hangs_is_ended_by_the_timeout_of_its_task(
-    project: Path, cosmos_fake_venv: FakeVenv, cosmos_run_dag: RunDag, cosmos_faults: Faults
+    project: Path, cosmos_fake_venv: FakeVenv, cosmos_airflow: CosmosAirflow, cosmos_faults: Faults
 ) -> None:
     executable = cosmos_fake_venv.dbt
 
-    outcome = cosmos_run_dag(
+    outcome = cosmos_airflow.run(
         harbor(lambda: dbt(executable, "run", cwd=project), execution_timeout=timedelta(seconds=6))
     )
 
@@ -161,11 +161,11 @@ def test_a_dbt_that_hangs_is_ended_by_the_timeout_of_its_task(
 
 @pytest.mark.cosmos_fault(dbt_hangs(seconds=0.2))
 def test_a_dbt_that_hangs_for_a_moment_goes_on(
-    project: Path, cosmos_fake_venv: FakeVenv, cosmos_run_dag: RunDag
+    project: Path, cosmos_fake_venv: FakeVenv, cosmos_airflow: CosmosAirflow
 ) -> None:
     executable = cosmos_fake_venv.dbt
 
-    outcome = cosmos_run_dag(harbor(lambda: dbt(executable, "run", cwd=project)))
+    outcome = cosmos_airflow.run(harbor(lambda: dbt(executable, "run", cwd=project)))
 
     assert outcome.tasks["load"].tries == 1, str(outcome)
     assert [call.exit_code for call in cosmos_fake_venv.calls] == [0]
@@ -174,7 +174,7 @@ def test_a_dbt_that_hangs_for_a_moment_goes_on(
 @pytest.mark.long
 @pytest.mark.cosmos_fault(dbt_killed(in_task="second"), dbt_killed(in_task="second", times=2))
 def test_a_fault_of_one_task_leaves_the_others_alone(
-    project: Path, cosmos_fake_venv: FakeVenv, cosmos_run_dag: RunDag, cosmos_faults: Faults
+    project: Path, cosmos_fake_venv: FakeVenv, cosmos_airflow: CosmosAirflow, cosmos_faults: Faults
 ) -> None:
     executable = cosmos_fake_venv.dbt
     dag = harbor(lambda: dbt(executable, "run", cwd=project))
@@ -184,7 +184,7 @@ def test_a_fault_of_one_task_leaves_the_others_alone(
         )
     )
 
-    outcome = cosmos_run_dag(dag)
+    outcome = cosmos_airflow.run(dag)
 
     assert {name: task.tries for name, task in outcome.tasks.items()} == {"load": 1, "report": 1, "second": 3}
     assert {(each.task_id, each.place) for each in cosmos_faults.happened} == {("second", "model.harbor.pier_1")}
@@ -192,7 +192,7 @@ def test_a_fault_of_one_task_leaves_the_others_alone(
 
 @pytest.mark.cosmos_fault(dbt_killed(after=7))
 def test_nodes_are_counted_over_the_calls_of_all_tasks(
-    project: Path, cosmos_fake_venv: FakeVenv, cosmos_run_dag: RunDag, cosmos_faults: Faults
+    project: Path, cosmos_fake_venv: FakeVenv, cosmos_airflow: CosmosAirflow, cosmos_faults: Faults
 ) -> None:
     executable = cosmos_fake_venv.dbt
     dag = harbor(lambda: dbt(executable, "run", cwd=project))
@@ -201,18 +201,18 @@ def test_nodes_are_counted_over_the_calls_of_all_tasks(
     )
     dag.get_task("report").set_downstream(second)
 
-    cosmos_run_dag(dag)
+    cosmos_airflow.run(dag)
 
     assert [(each.task_id, each.place) for each in cosmos_faults.happened] == [("second", "model.harbor.pier_2")]
 
 
 @pytest.mark.cosmos_fault(warehouse_drops_connection(node=2))
 def test_a_model_whose_warehouse_drops_the_connection_fails_as_with_dbt(
-    project: Path, cosmos_fake_venv: FakeVenv, cosmos_run_dag: RunDag, cosmos_faults: Faults
+    project: Path, cosmos_fake_venv: FakeVenv, cosmos_airflow: CosmosAirflow, cosmos_faults: Faults
 ) -> None:
     executable = cosmos_fake_venv.dbt
 
-    outcome = cosmos_run_dag(harbor(lambda: dbt(executable, "run", cwd=project)))
+    outcome = cosmos_airflow.run(harbor(lambda: dbt(executable, "run", cwd=project)))
 
     assert outcome.tasks["load"].tries == 2, str(outcome)
     first, second = cosmos_fake_venv.calls
@@ -222,13 +222,15 @@ def test_a_model_whose_warehouse_drops_the_connection_fails_as_with_dbt(
 
 
 @pytest.mark.cosmos_fault(worker_killed(times=None, may_not_happen=True), dbt_killed(may_not_happen=True))
-def test_a_mapped_task_and_a_callback_of_the_dag_take_part(cosmos_run_dag: RunDag, cosmos_faults: Faults) -> None:
+def test_a_mapped_task_and_a_callback_of_the_dag_take_part(
+    cosmos_airflow: CosmosAirflow, cosmos_faults: Faults
+) -> None:
     with DAG("fleet", schedule=None, start_date=START, on_failure_callback=lambda _: None) as dag:
         PythonOperator.partial(task_id="load", python_callable=abs, on_failure_callback=lambda _: None).expand(
             op_args=[[1], [2]]
         )
 
-    outcome = cosmos_run_dag(dag)
+    outcome = cosmos_airflow.run(dag)
 
     # Airflow 2 runs the last one first.
     assert sorted(outcome.states.values()) == ["failed", "success"], str(outcome)
@@ -237,7 +239,7 @@ def test_a_mapped_task_and_a_callback_of_the_dag_take_part(cosmos_run_dag: RunDa
 
 @pytest.mark.cosmos_fault(lock_left_behind())
 def test_a_lock_of_a_dead_worker_stands_in_the_way(
-    tmp_path: Path, cosmos_run_dag: RunDag, cosmos_faults: Faults
+    tmp_path: Path, cosmos_airflow: CosmosAirflow, cosmos_faults: Faults
 ) -> None:
     class TakesLock(PythonOperator):
         virtualenv_dir = tmp_path / "environments"
@@ -247,7 +249,7 @@ def test_a_lock_of_a_dead_worker_stands_in_the_way(
         lock = tmp_path / "environments" / "cosmos_virtualenv.lock"
         plain.set_downstream(TakesLock(task_id="load", python_callable=lambda: int(lock.read_text())))
 
-    outcome = cosmos_run_dag(dag)
+    outcome = cosmos_airflow.run(dag)
 
     owner = outcome.tasks["load"].returned
     assert owner > 0, str(outcome)

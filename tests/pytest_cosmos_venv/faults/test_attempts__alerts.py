@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pytest_cosmos_venv import DbtProjects, FakeVenv, Faults, NodeOutcome, RunDag
+from pytest_cosmos_venv import CosmosAirflow, CosmosProject, FakeVenv, Faults, NodeOutcome
 from tests.pytest_cosmos_venv.faults.harbor import dbt, harbor
 
 try:
@@ -18,9 +18,9 @@ except ImportError:  # Airflow 2
 
 
 @pytest.fixture
-def project(cosmos_dbt_project: DbtProjects, cosmos_fake_venv: FakeVenv) -> Path:
+def project(cosmos_project: CosmosProject, cosmos_fake_venv: FakeVenv) -> Path:
     """A model that fails."""
-    made = cosmos_dbt_project("harbor")
+    made = cosmos_project("harbor")
     made.model("pier", "select 1 as id")
     cosmos_fake_venv.script("run", nodes={"pier": NodeOutcome(status="error", message="no such column")})
     return made.path
@@ -42,7 +42,7 @@ def post(channel: str, _context: Any) -> None:
 
 
 def test_a_failed_model_calls_what_was_to_be_called(
-    project: Path, cosmos_run_dag: RunDag, cosmos_fake_venv: FakeVenv, cosmos_faults: Faults
+    project: Path, cosmos_airflow: CosmosAirflow, cosmos_fake_venv: FakeVenv, cosmos_faults: Faults
 ) -> None:
     paged: list[str] = []
     executable = cosmos_fake_venv.dbt
@@ -52,7 +52,7 @@ def test_a_failed_model_calls_what_was_to_be_called(
         on_retry_callback=lambda _: None,
     )
 
-    outcome = cosmos_run_dag(dag)
+    outcome = cosmos_airflow.run(dag)
 
     assert outcome.states == {"load": "failed", "report": "upstream_failed"}
     assert paged == ["load"]

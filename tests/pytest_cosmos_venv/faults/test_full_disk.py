@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_cosmos_venv import DbtProjects, FakeVenv, RunDag
+from pytest_cosmos_venv import CosmosAirflow, CosmosProject, FakeVenv
 from pytest_cosmos_venv.faults import disk_full
 from pytest_cosmos_venv.faults.faults import Faults
 from tests.pytest_cosmos_venv.faults.harbor import dbt, harbor
@@ -16,7 +16,7 @@ from tests.pytest_cosmos_venv.faults.harbor import dbt, harbor
 
 @pytest.mark.long
 @pytest.mark.cosmos_fault(disk_full())
-def test_every_write_of_one_try_fails(tmp_path: Path, cosmos_run_dag: RunDag, cosmos_faults: Faults) -> None:
+def test_every_write_of_one_try_fails(tmp_path: Path, cosmos_airflow: CosmosAirflow, cosmos_faults: Faults) -> None:
     alerts: list[str] = []
     (tmp_path / "old").write_text("before")
 
@@ -26,7 +26,7 @@ def test_every_write_of_one_try_fails(tmp_path: Path, cosmos_run_dag: RunDag, co
         (tmp_path / "half").write_bytes(bytes(100_000))
         return seen
 
-    outcome = cosmos_run_dag(harbor(load, on_failure_callback=lambda _: alerts.append("load")))
+    outcome = cosmos_airflow.run(harbor(load, on_failure_callback=lambda _: alerts.append("load")))
 
     assert outcome.tasks["load"].tries == 2, str(outcome)
     assert f"[Errno {errno.ENOSPC}]" in outcome.tasks["load"].log
@@ -37,7 +37,7 @@ def test_every_write_of_one_try_fails(tmp_path: Path, cosmos_run_dag: RunDag, co
 
 
 @pytest.mark.cosmos_fault(disk_full(in_task="load", times=None))
-def test_what_could_be_done_stays(tmp_path: Path, cosmos_run_dag: RunDag, cosmos_faults: Faults) -> None:
+def test_what_could_be_done_stays(tmp_path: Path, cosmos_airflow: CosmosAirflow, cosmos_faults: Faults) -> None:
     (tmp_path / "removed").touch()
     (tmp_path / "folder" / "below").mkdir(parents=True)
     (tmp_path / "folder" / "old").touch()
@@ -51,7 +51,7 @@ def test_what_could_be_done_stays(tmp_path: Path, cosmos_run_dag: RunDag, cosmos
         (tmp_path / "folder" / "new").touch()
         (tmp_path / "large").write_bytes(bytes(100_000))
 
-    outcome = cosmos_run_dag(harbor(load))
+    outcome = cosmos_airflow.run(harbor(load))
 
     assert outcome.states == {"load": "failed", "report": "upstream_failed"}, str(outcome)
     error = outcome.tasks["load"].exception
@@ -66,14 +66,14 @@ def test_what_could_be_done_stays(tmp_path: Path, cosmos_run_dag: RunDag, cosmos
 @pytest.mark.long
 @pytest.mark.cosmos_fault(disk_full(after=2))
 def test_dbt_meets_a_disk_that_fills_while_it_works(
-    cosmos_dbt_project: DbtProjects, cosmos_fake_venv: FakeVenv, cosmos_run_dag: RunDag, cosmos_faults: Faults
+    cosmos_project: CosmosProject, cosmos_fake_venv: FakeVenv, cosmos_airflow: CosmosAirflow, cosmos_faults: Faults
 ) -> None:
-    project = cosmos_dbt_project("harbor")
+    project = cosmos_project("harbor")
     for number in range(1, 4):
         project.model(f"pier_{number}", "select 1 as id")
     executable = cosmos_fake_venv.dbt
 
-    outcome = cosmos_run_dag(harbor(lambda: dbt(executable, "run", cwd=project.path)))
+    outcome = cosmos_airflow.run(harbor(lambda: dbt(executable, "run", cwd=project.path)))
 
     assert outcome.tasks["load"].tries == 2, str(outcome)
     first, second = cosmos_fake_venv.calls

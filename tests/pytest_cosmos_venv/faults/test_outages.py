@@ -8,7 +8,8 @@ import urllib.request
 
 import pytest
 
-from pytest_cosmos_venv import Clock, PackageIndex, RunDag
+from pytest_cosmos_venv import CosmosAirflow, CosmosDbt
+from pytest_cosmos_venv.environments.package_index import PackageIndex
 from pytest_cosmos_venv.faults import index_down
 from pytest_cosmos_venv.faults.faults import Faults
 from tests.pytest_cosmos_venv.faults.harbor import harbor
@@ -29,30 +30,30 @@ def is_down(index: PackageIndex) -> bool:
 
 
 @pytest.mark.cosmos_fault(index_down(request=2, requests=3))
-def test_an_outage_lasts_for_some_requests(cosmos_package_index: PackageIndex, cosmos_faults: Faults) -> None:
-    assert [is_down(cosmos_package_index) for _ in range(6)] == [False, True, True, True, False, False]
-    assert [request.status for request in cosmos_package_index.requests] == [200, 0, 0, 0, 200, 200]
+def test_an_outage_lasts_for_some_requests(cosmos_dbt: CosmosDbt, cosmos_faults: Faults) -> None:
+    assert [is_down(cosmos_dbt.index) for _ in range(6)] == [False, True, True, True, False, False]
+    assert [request.status for request in cosmos_dbt.index.requests] == [200, 0, 0, 0, 200, 200]
     assert [(each.what, each.place, each.task_id) for each in cosmos_faults.happened] == [
         ("index_down", "request 2", None)
     ]
 
 
 @pytest.mark.cosmos_fault(index_down(seconds=30 * 60))
-def test_an_outage_ends_by_the_clock_of_the_test(cosmos_package_index: PackageIndex, cosmos_clock: Clock) -> None:
-    assert is_down(cosmos_package_index)
+def test_an_outage_ends_by_the_clock_of_the_test(cosmos_dbt: CosmosDbt, cosmos_airflow: CosmosAirflow) -> None:
+    assert is_down(cosmos_dbt.index)
 
-    cosmos_clock.move(29 * 60)
-    assert is_down(cosmos_package_index)
+    cosmos_airflow.clock.move(29 * 60)
+    assert is_down(cosmos_dbt.index)
 
-    cosmos_clock.move(90)
-    assert not is_down(cosmos_package_index)
+    cosmos_airflow.clock.move(90)
+    assert not is_down(cosmos_dbt.index)
 
 
 @pytest.mark.cosmos_fault(index_down(seconds=240))
 def test_a_retry_after_its_delay_finds_the_index_again(
-    cosmos_package_index: PackageIndex, cosmos_run_dag: RunDag, cosmos_faults: Faults
+    cosmos_dbt: CosmosDbt, cosmos_airflow: CosmosAirflow, cosmos_faults: Faults
 ) -> None:
-    outcome = cosmos_run_dag(harbor(lambda: ask(cosmos_package_index)))
+    outcome = cosmos_airflow.run(harbor(lambda: ask(cosmos_dbt.index)))
 
     assert outcome.tasks["load"].tries == 2, str(outcome)
     assert outcome.tasks["load"].returned == 200

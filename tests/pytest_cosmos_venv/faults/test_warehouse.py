@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from pytest_cosmos_venv import RunDag
+from pytest_cosmos_venv import CosmosAirflow
 from pytest_cosmos_venv.faults import warehouse_down, warehouse_drops_connection
 from pytest_cosmos_venv.faults.faults import Faults
 from pytest_cosmos_venv.faults.warehouse import Statements
@@ -53,12 +53,12 @@ def psql(warehouse: Postgres, cosmos_faults: Faults) -> Callable[[str], str]:
 @pytest.mark.long
 @pytest.mark.cosmos_fault(warehouse_drops_connection())
 def test_a_retry_loads_twice_when_the_answer_was_lost(
-    warehouse: Postgres, psql: Callable[[str], str], cosmos_run_dag: RunDag, cosmos_faults: Faults
+    warehouse: Postgres, psql: Callable[[str], str], cosmos_airflow: CosmosAirflow, cosmos_faults: Faults
 ) -> None:
     warehouse.rows("drop table if exists containers")
     warehouse.rows("create table containers (id int)")
 
-    outcome = cosmos_run_dag(harbor(lambda: psql("insert into containers values (1)")))
+    outcome = cosmos_airflow.run(harbor(lambda: psql("insert into containers values (1)")))
 
     assert outcome.states == {"load": "success", "report": "success"}, str(outcome)
     assert outcome.tasks["load"].tries == 2
@@ -84,9 +84,9 @@ def test_statements_are_counted_over_connections(psql: Callable[[str], str], cos
 @pytest.mark.long
 @pytest.mark.cosmos_fault(warehouse_down(seconds=240))
 def test_a_warehouse_that_is_down_is_back_after_the_retry_delay(
-    psql: Callable[[str], str], cosmos_run_dag: RunDag, cosmos_faults: Faults
+    psql: Callable[[str], str], cosmos_airflow: CosmosAirflow, cosmos_faults: Faults
 ) -> None:
-    outcome = cosmos_run_dag(harbor(lambda: psql("select 1")))
+    outcome = cosmos_airflow.run(harbor(lambda: psql("select 1")))
 
     assert outcome.tasks["load"].tries == 2, str(outcome)
     assert outcome.tasks["load"].returned == "1"

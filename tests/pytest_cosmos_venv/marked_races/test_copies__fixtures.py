@@ -29,8 +29,8 @@ def module_wide(tmp_path_factory):
     return tmp_path_factory.getbasetemp()
 
 @pytest.fixture
-def narrow(cosmos_dbt_project, module_wide):
-    project = cosmos_dbt_project("narrow")
+def narrow(cosmos_project, module_wide):
+    project = cosmos_project("narrow")
     project.model("ships", "select 1 as id")
     return project
 
@@ -52,30 +52,29 @@ class TestHarbor:
     @pytest.mark.parametrize("number", [7])
     @pytest.mark.cosmos_race(contenders=2)
     def test_parcels(
-        self, number, cosmos_race, narrow, tell, cosmos_dbt_project, cosmos_fake_venv, cosmos_wheelhouse,
-        cosmos_package_index, cosmos_pids, cosmos_venv_lock, cosmos_process_table, cosmos_http_manifest,
-        cosmos_connections, tmp_path, tmp_path_factory, capsys, caplog,
+        self, number, cosmos_race, narrow, tell, cosmos_project, cosmos_fake_venv, cosmos_dbt, cosmos_lock,
+        cosmos_airflow, tmp_path, tmp_path_factory, capsys, caplog,
         monkeypatch, recwarn, request,
     ):
         seen = {"pid": self.pid == os.getpid(), "tmp_path": tmp_path.name, "around": (tmp_path / "around").read_text()}
         cosmos_race.barrier("begin")
-        seen["project"] = cosmos_dbt_project("parcels").path.relative_to(tmp_path)
+        seen["project"] = cosmos_project("parcels").path.relative_to(tmp_path)
         subprocess.run([cosmos_fake_venv.dbt, "run"], cwd=narrow.path, check=True, capture_output=True)
         cosmos_fake_venv(path=tmp_path / "another")
         seen["calls"] = [call.command for call in cosmos_fake_venv.calls]
-        cosmos_wheelhouse.add_sdist("dbt-harbor")
-        seen["added"] = [file.name for file in cosmos_wheelhouse.additions.iterdir()]
-        urllib.request.urlopen(cosmos_package_index.url + "dbt-core/").read()
-        seen["requests"] = [each.path for each in cosmos_package_index.requests]
-        cosmos_pids.kill(cosmos_pids.live())
-        lock = cosmos_venv_lock(tmp_path / "environments")
+        cosmos_dbt.add_sdist("dbt-harbor")
+        seen["added"] = [file.name for file in cosmos_dbt.additions.iterdir()]
+        urllib.request.urlopen(cosmos_dbt.index.url + "dbt-core/").read()
+        seen["requests"] = [each.path for each in cosmos_dbt.index.requests]
+        cosmos_lock.pids.kill(cosmos_lock.pids.live())
+        lock = cosmos_lock(tmp_path / "environments")
         lock.held_by(os.getpid())
         seen["owners"] = [owner.pid == os.getpid() for owner in lock.history]
-        seen["zombie"] = cosmos_process_table.zombie()
-        manifest = cosmos_http_manifest({})
+        seen["zombie"] = cosmos_lock.pids.denied()
+        manifest = cosmos_project.serve({})
         urllib.request.urlopen(manifest.url).read()
         seen["manifests"] = len(manifest.requests)
-        cosmos_connections.add("warehouse", conn_type="postgres")
+        cosmos_airflow.connections.add("warehouse", conn_type="postgres")
         seen["folder"] = tmp_path_factory.mktemp("one", numbered=False).name
         print("hello")
         seen["printed"] = capsys.readouterr().out
@@ -107,32 +106,32 @@ def harbor(unload):
 
 @pytest.mark.cosmos_race(contenders=2)
 def test_parcels(
-    cosmos_race, tell, cosmos_run_dag, cosmos_run_task, cosmos_variables, cosmos_clock, cosmos_airflow_home, tmp_path
+    cosmos_race, tell, cosmos_airflow, tmp_path
 ):
     cosmos_race.barrier("begin")
-    cosmos_variables.put("crane", "north")
-    cosmos_airflow_home.add_dag_file("pier.py", "")
-    cosmos_clock.freeze("2026-02-01")
+    cosmos_airflow.variables.put("crane", "north")
+    cosmos_airflow.home.add_dag_file("pier.py", "")
+    cosmos_airflow.at("2026-02-01")
 
     def unload():
         Variable.set("unloaded", str(cosmos_race.index))
         return [Variable.get("crane"), datetime.now(timezone.utc).isoformat()]
 
-    outcome = cosmos_run_dag(harbor(unload), run_id="one", logical_date="2026-02-03")
-    task = cosmos_run_task(PythonOperator(task_id="weigh", python_callable=lambda: 12))
+    outcome = cosmos_airflow.run(harbor(unload), run_id="one", logical_date="2026-02-03")
+    task = cosmos_airflow.run(PythonOperator(task_id="weigh", python_callable=lambda: 12))
     cosmos_race.barrier("end")
-    with closing(sqlite3.connect(cosmos_airflow_home.database)) as connection:
+    with closing(sqlite3.connect(cosmos_airflow.home.database)) as connection:
         runs = connection.execute("select count(*) from dag_run").fetchone()
-    home = Path(os.environ["AIRFLOW_HOME"]) == cosmos_airflow_home.path
-    files = [file.name for file in cosmos_airflow_home.dags_folder.iterdir()]
+    home = Path(os.environ["AIRFLOW_HOME"]) == cosmos_airflow.home.path
+    files = [file.name for file in cosmos_airflow.home.dags_folder.iterdir()]
     returned = outcome.tasks["unload"].returned
-    variables = dict(cosmos_variables.values)
+    variables = dict(cosmos_airflow.variables.values)
     tell(cosmos_race.index, [outcome.states, returned, task.returned, variables, runs, home, files])
 
-def test_the_next_one_finds_nothing_of_it(cosmos_airflow_home):
-    with closing(sqlite3.connect(cosmos_airflow_home.database)) as connection:
+def test_the_next_one_finds_nothing_of_it(cosmos_airflow):
+    with closing(sqlite3.connect(cosmos_airflow.home.database)) as connection:
         assert connection.execute("select count(*) from dag_run").fetchone() == (0,)
-    assert list(cosmos_airflow_home.dags_folder.iterdir()) == []
+    assert list(cosmos_airflow.home.dags_folder.iterdir()) == []
 """
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_cosmos_venv import ToolkitMisuse
+from pytest_cosmos_venv.errors import ToolkitMisuse
 from pytest_cosmos_venv.marked_races.mark import RaceMark, copy_id, find_races, read_mark
 
 

@@ -1,4 +1,4 @@
-"""The PIDs of ``cosmos_pids`` are what they are said to be, and every process is gone afterwards."""
+"""The PIDs of ``cosmos_lock`` are what they are said to be, and every process is gone afterwards."""
 
 from __future__ import annotations
 
@@ -10,21 +10,22 @@ from pathlib import Path
 import psutil
 import pytest
 
+from pytest_cosmos_venv import CosmosLock
 from pytest_cosmos_venv.processes.pids import Pids
 
 pytest_plugins = ["pytester"]
 
 
-def test_a_live_one_lives_until_it_is_killed(cosmos_pids: Pids) -> None:
-    pid = cosmos_pids.live()
+def test_a_live_one_lives_until_it_is_killed(cosmos_lock: CosmosLock) -> None:
+    pid = cosmos_lock.pids.live()
 
     assert psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    cosmos_pids.kill(pid)
+    cosmos_lock.pids.kill(pid)
     assert not psutil.pid_exists(pid)
 
 
-def test_a_dead_one_is_gone_and_its_number_is_not_given_out_again(cosmos_pids: Pids) -> None:
-    pid = cosmos_pids.dead()
+def test_a_dead_one_is_gone_and_its_number_is_not_given_out_again(cosmos_lock: CosmosLock) -> None:
+    pid = cosmos_lock.pids.dead()
 
     assert not psutil.pid_exists(pid)
     with pytest.raises(ProcessLookupError):
@@ -33,26 +34,26 @@ def test_a_dead_one_is_gone_and_its_number_is_not_given_out_again(cosmos_pids: P
     os.killpg(pid, 0)
 
 
-def test_a_zombie_stays_one(cosmos_pids: Pids) -> None:
-    pid = cosmos_pids.zombie()
+def test_a_zombie_stays_one(cosmos_lock: CosmosLock) -> None:
+    pid = cosmos_lock.pids.zombie()
     subprocess.run(["true"], check=True)
 
     assert psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
     os.kill(pid, 0)
 
 
-def test_a_reused_one_is_younger_than_the_lock_that_names_it(cosmos_pids: Pids, tmp_path: Path) -> None:
+def test_a_reused_one_is_younger_than_the_lock_that_names_it(cosmos_lock: CosmosLock, tmp_path: Path) -> None:
     lock = tmp_path / "environments" / "cosmos_virtualenv.lock"
 
-    pid = cosmos_pids.reused(lock)
+    pid = cosmos_lock.pids.reused(lock)
 
     assert lock.read_text() == str(pid)
     assert psutil.Process(pid).create_time() > lock.stat().st_mtime + 3000
     assert time.time() > lock.stat().st_mtime
 
 
-def test_a_foreign_one_belongs_to_another_user(cosmos_pids: Pids) -> None:
-    pid = cosmos_pids.foreign()
+def test_a_foreign_one_belongs_to_another_user(cosmos_lock: CosmosLock) -> None:
+    pid = cosmos_lock.pids.foreign()
 
     assert psutil.Process(pid).uids().real != os.getuid()
 

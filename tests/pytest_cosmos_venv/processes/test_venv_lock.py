@@ -14,9 +14,9 @@ from typing import Literal
 import psutil
 import pytest
 
-from pytest_cosmos_venv import ToolkitMisuse
-from pytest_cosmos_venv.processes.pids import Pids
-from pytest_cosmos_venv.processes.venv_lock import VenvLock, VenvLocks
+from pytest_cosmos_venv import CosmosLock
+from pytest_cosmos_venv.errors import ToolkitMisuse
+from pytest_cosmos_venv.processes.venv_lock import VenvLock
 
 # As Cosmos does it (opened for writing, then written) and as cosmos-venv does it (a finished file is linked).
 TAKE_AND_RELEASE = """
@@ -37,13 +37,13 @@ for number in range(rounds):
 
 
 @pytest.fixture
-def lock(cosmos_venv_lock: VenvLocks, tmp_path: Path) -> VenvLock:
-    return cosmos_venv_lock(tmp_path / "environments")
+def lock(cosmos_lock: CosmosLock, tmp_path: Path) -> VenvLock:
+    return cosmos_lock(tmp_path / "environments")
 
 
-def test_it_is_held_released_and_told(lock: VenvLock, cosmos_pids: Pids) -> None:
+def test_it_is_held_released_and_told(lock: VenvLock, cosmos_lock: CosmosLock) -> None:
     assert lock.owner is None
-    pid = cosmos_pids.live()
+    pid = cosmos_lock.pids.live()
 
     lock.held_by(pid, age=100)
     assert lock.file.read_text() == str(pid)
@@ -116,8 +116,8 @@ def test_nobody_can_read_it(lock: VenvLock, how: Literal["directory", "dangling-
     assert lock.owner == 1
 
 
-def test_it_is_released_while_somebody_waits(lock: VenvLock, cosmos_pids: Pids) -> None:
-    lock.held_by(cosmos_pids.live())
+def test_it_is_released_while_somebody_waits(lock: VenvLock, cosmos_lock: CosmosLock) -> None:
+    lock.held_by(cosmos_lock.pids.live())
     lock.release_after(0.05)
 
     lock.wait_until_free(timeout=10)

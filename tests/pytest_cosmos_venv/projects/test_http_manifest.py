@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import pytest
 import requests
 
-from pytest_cosmos_venv import HttpManifest, serve_manifest
+from pytest_cosmos_venv.projects.http_manifest import HttpManifest, serve_manifest
 from tests.waiting import wait_until
 
 MANIFEST = {"metadata": {"project_name": "harbor"}, "nodes": {f"model.harbor.m{i}": {} for i in range(200)}}

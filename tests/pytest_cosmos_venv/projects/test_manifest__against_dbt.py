@@ -17,7 +17,7 @@ import jsonschema
 import pytest
 
 from pytest_cosmos_venv import DbtProject
-from pytest_cosmos_venv.projects.projects import DbtProjects
+from pytest_cosmos_venv.projects.projects import CosmosProject
 from tests.pytest_cosmos_venv.inner_run import python_of
 
 pytestmark = pytest.mark.long
@@ -72,7 +72,7 @@ class Comparison:
 
 
 def everything(folder: Path) -> DbtProject:
-    project = DbtProjects(folder=folder)("harbor", variables={"region": "north"})
+    project = CosmosProject(folder=folder)("harbor", variables={"region": "north"})
     project.configure("models", tags=["all"])
     project.configure("models/staging", materialized="view", tags=["daily"], meta={"layer": "staging"})
     project.configure("seeds", schema="raw")

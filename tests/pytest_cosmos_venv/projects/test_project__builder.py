@@ -8,16 +8,17 @@ from typing import Any
 
 import pytest
 
-from pytest_cosmos_venv import DbtProject, DbtProjects, ToolkitMisuse
+from pytest_cosmos_venv import CosmosProject, DbtProject
+from pytest_cosmos_venv.errors import ToolkitMisuse
 
 
 @pytest.fixture
-def projects(tmp_path: Path) -> DbtProjects:
-    return DbtProjects(folder=tmp_path)
+def projects(tmp_path: Path) -> CosmosProject:
+    return CosmosProject(folder=tmp_path)
 
 
 @pytest.fixture
-def harbor(projects: DbtProjects) -> DbtProject:
+def harbor(projects: CosmosProject) -> DbtProject:
     project = projects("harbor")
     project.seed("piers", "id,name\n1,North\n")
     project.model("staging/stg_piers", "select * from {{ ref('piers') }}", tags=["daily"], tests={"id": ["unique"]})
@@ -75,7 +76,7 @@ def test_what_is_deleted_is_gone_from_disk_and_manifest(harbor: DbtProject) -> N
     assert list(harbor.manifest_data()["nodes"]) == ["seed.harbor.piers"]
 
 
-def test_the_profile_of_postgres_has_defaults_that_can_be_replaced(projects: DbtProjects) -> None:
+def test_the_profile_of_postgres_has_defaults_that_can_be_replaced(projects: CosmosProject) -> None:
     project = projects("harbor", profile={"type": "postgres", "schema": "marts"})
     project.model("dim", "select 1 as id")
 
@@ -91,7 +92,7 @@ def _misuse(make: Any) -> str:
 
 
 def test_every_misuse_of_the_builder_is_one_sentence_that_names_the_way_out(
-    harbor: DbtProject, projects: DbtProjects
+    harbor: DbtProject, projects: CosmosProject
 ) -> None:
     source: dict[str, Any] = {"tables": "ships"}
     no_mapping: Any = {"a": 1}
@@ -166,7 +167,7 @@ def test_a_python_model_that_cannot_be_read_is_refused(harbor: DbtProject, pytho
 
 
 @pytest.mark.long
-def test_a_large_project_has_its_models_in_the_manifest_alone(projects: DbtProjects) -> None:
+def test_a_large_project_has_its_models_in_the_manifest_alone(projects: CosmosProject) -> None:
     project = projects.large(models=5000)
     nodes = json.loads(project.manifest().read_bytes())["nodes"]
 
@@ -175,7 +176,7 @@ def test_a_large_project_has_its_models_in_the_manifest_alone(projects: DbtProje
     assert not (project.path / "models").exists()
 
 
-def test_a_large_project_is_the_same_each_time_and_can_be_changed(projects: DbtProjects) -> None:
+def test_a_large_project_is_the_same_each_time_and_can_be_changed(projects: CosmosProject) -> None:
     first, second = (projects.large(models=200, name=name) for name in ("one", "two"))
     second.delete("fct_00000")
 
@@ -191,7 +192,7 @@ def test_a_large_project_is_the_same_each_time_and_can_be_changed(projects: DbtP
     assert all(twos[name] == [parent.replace(".one.", ".two.") for parent in ones[name]] for name in twos)
 
 
-def test_a_large_project_can_lie_on_the_disk(projects: DbtProjects) -> None:
+def test_a_large_project_can_lie_on_the_disk(projects: CosmosProject) -> None:
     on_disk, in_memory = projects.large(models=30, name="one", files=True), projects.large(models=30, name="two")
 
     assert len(list((on_disk.path / "models").rglob("*.sql"))) == 30

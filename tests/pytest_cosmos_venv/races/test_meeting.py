@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_cosmos_venv import ToolkitMisuse
+from pytest_cosmos_venv.errors import ToolkitMisuse
 from pytest_cosmos_venv.races.contender import Contender
 from pytest_cosmos_venv.races.meeting import BarrierNotMet, Ending, Meeting
 from tests.waiting import wait_until

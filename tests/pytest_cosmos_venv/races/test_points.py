@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from pytest_cosmos_venv import Contender, CosmosRace, Point, RaceFailure, Sighting, ToolkitMisuse
-from pytest_cosmos_venv.races.points import first_file_under, lock_taken
+from pytest_cosmos_venv import Contender, CosmosRace, RaceFailure
+from pytest_cosmos_venv.errors import ToolkitMisuse
+from pytest_cosmos_venv.races.points import Point, Sighting, first_file_under, lock_taken
 
 
 def file_appears(file: Path) -> Point:

@@ -12,8 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pytest_cosmos_venv import Contender, CosmosRace, ToolkitMisuse, Wheelhouse
-from pytest_cosmos_venv.environments.fake_venv import FakeVenv
+from pytest_cosmos_venv import Contender, CosmosDbt, CosmosRace, FakeVenv
+from pytest_cosmos_venv.errors import ToolkitMisuse
 from tests.waiting import wait_until
 
 LOCK = "cosmos_virtualenv.lock"
@@ -89,11 +89,11 @@ def test_who_is_first_is_killed_at_a_point_and_the_other_takes_over(
 
 
 def test_who_installs_is_killed_while_the_build_hook_of_an_sdist_runs(
-    cosmos_race: CosmosRace, cosmos_wheelhouse: Wheelhouse, directory: Path
+    cosmos_race: CosmosRace, cosmos_dbt: CosmosDbt, directory: Path
 ) -> None:
-    sdist = cosmos_wheelhouse.add_sdist(hold=True)
+    sdist = cosmos_dbt.add_sdist(hold=True)
     pip = [sys.executable, "-m", "pip", "wheel", "--no-deps", "dbt-core", "-w", str(directory / "lib")]
-    command = [*pip, *cosmos_wheelhouse.pip_install_options]
+    command = [*pip, *cosmos_dbt.pip_install_options]
 
     race = cosmos_race(install_or_wait, directory, "", command, kill_at="installing", grace=0)
 

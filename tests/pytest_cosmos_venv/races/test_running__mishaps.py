@@ -13,7 +13,8 @@ import freezegun
 import psutil
 import pytest
 
-from pytest_cosmos_venv import Contender, CosmosRace, RaceFailure, ToolkitMisuse
+from pytest_cosmos_venv import Contender, CosmosRace, RaceFailure
+from pytest_cosmos_venv.errors import ToolkitMisuse
 from pytest_cosmos_venv.races.contender import RaceOrder
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from pytest_cosmos_venv import DbtCall, EventLog, Span, Timeline
+from pytest_cosmos_venv import DbtCall, Timeline
+from pytest_cosmos_venv.races.spans import EventLog, Span
 
 START = 1_700_000_000.0
 
@@ -151,7 +152,7 @@ def test_processes_write_one_timeline(tmp_path: Path) -> None:
     log = EventLog(tmp_path / "events")
     with log.span("parent"), EventLog(log.folder).span("inner"):
         source = (
-            "import os, signal; from pathlib import Path; from pytest_cosmos_venv import EventLog\n"
+            "import os, signal; from pathlib import Path; from pytest_cosmos_venv.races.spans import EventLog\n"
             f"log = EventLog(Path({str(log.folder)!r}))\n"
             "log.point('here')\n"
             "with log.span('killed'):\n    os.kill(os.getpid(), signal.SIGKILL)"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_cosmos_venv import read_recording
+from pytest_cosmos_venv.recordings.recording import read_recording
 from tests.pytest_cosmos_venv.recordings.stand_in_dbt import DEADLINE, environment, record, recorder, write_dbt
 
 RESULTS = {"metadata": {"dbt_version": "1.11.2"}, "results": [{"unique_id": "model.shop.orders", "status": "success"}]}

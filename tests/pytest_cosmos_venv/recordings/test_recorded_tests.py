@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pytest_cosmos_venv import read_recording
 from pytest_cosmos_venv.recordings.recorded_tests import recording_name
+from pytest_cosmos_venv.recordings.recording import read_recording
 from tests.installed import ROOT, WHEELS
 from tests.pytest_cosmos_venv.inner_run import python_of, run_pytest
 from tests.pytest_cosmos_venv.recordings.stand_in_dbt import write_dbt
@@ -154,8 +154,8 @@ import pytest
 
 
 @pytest.fixture
-def project(cosmos_dbt_project):
-    project = cosmos_dbt_project("harbor")
+def project(cosmos_project):
+    project = cosmos_project("harbor")
     project.model("piers", "select 1 as id")
     project.model("broken", "select nothing from {{ ref('piers') }}")
     return project
@@ -178,39 +178,40 @@ def make(cosmos_implementation, project, tmp_path):
 
 
 @pytest.mark.parametrize("mode", ["local", "virtualenv"])
-def test_night(mode, make, cosmos_run_task, monkeypatch):
+def test_night(mode, make, cosmos_airflow, monkeypatch):
     monkeypatch.setenv("WAREHOUSE_PASSWORD", "open-sesame")
     more = {"dbt_executable_path": os.environ["REAL_DBT"]} if mode == "local" else {}
-    assert cosmos_run_task(make(mode, "piers", **more)).state == "success"
-    assert cosmos_run_task(make(mode, "broken", **more)).state == "failed"
+    assert cosmos_airflow.run(make(mode, "piers", **more)).state == "success"
+    assert cosmos_airflow.run(make(mode, "broken", **more)).state == "failed"
 """
 REPLAYING = """
+from pytest_cosmos_venv import NodeOutcome
 
-def test_replayed(make, cosmos_run_task, cosmos_replay, recordings):
-    replay = cosmos_replay(recordings / "test_recorded.py-test_night-local")
+def test_replayed(make, cosmos_airflow, cosmos_fake_venv, recordings):
+    cosmos_fake_venv.replay(recordings / "test_recorded.py-test_night-local")
 
     def run(node):
-        return cosmos_run_task(make("local", node, dbt_executable_path=str(replay.dbt)))
+        return cosmos_airflow.run(make("local", node, dbt_executable_path=str(cosmos_fake_venv.dbt)))
 
     assert run("piers").state == "success"
     failed = run("broken")
     assert failed.state == "failed"
     assert "nothing" in failed.log
-    replay.fail("piers", "relation is gone")
+    cosmos_fake_venv.script(nodes={"piers": NodeOutcome(status="error", message="relation is gone")})
     task = run("piers")
     assert task.state == "failed"
     assert "relation is gone" in task.log
-    assert [call.exit_code for call in replay.calls] == [0, 1, 1]
+    assert [call.exit_code for call in cosmos_fake_venv.calls] == [0, 1, 1]
 
 
-def test_replayed_in_a_new_environment(make, cosmos_run_task, cosmos_wheelhouse, recordings):
-    cosmos_wheelhouse.add_dbt("1.11.2")
-    cosmos_wheelhouse.add_adapter("duckdb", "1.11.0")
-    cosmos_wheelhouse.replay(recordings / "test_recorded.py-test_night-virtualenv")
+def test_replayed_in_a_new_environment(make, cosmos_airflow, cosmos_dbt, recordings):
+    cosmos_dbt.add_dbt("1.11.2")
+    cosmos_dbt.add_adapter("duckdb", "1.11.0")
+    cosmos_dbt.replay(recordings / "test_recorded.py-test_night-virtualenv")
 
-    more = {"pip_install_options": cosmos_wheelhouse.pip_install_options}
-    assert cosmos_run_task(make("virtualenv", "piers", **more)).state == "success"
-    assert cosmos_run_task(make("virtualenv", "broken", **more)).state == "failed"
+    more = {"pip_install_options": cosmos_dbt.pip_install_options}
+    assert cosmos_airflow.run(make("virtualenv", "piers", **more)).state == "success"
+    assert cosmos_airflow.run(make("virtualenv", "broken", **more)).state == "failed"
 """
 
 

@@ -11,7 +11,7 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
-from pytest_cosmos_venv import read_recording
+from pytest_cosmos_venv.recordings.recording import read_recording
 from tests.engines import DRIVER
 from tests.pytest_cosmos_venv.inner_run import python_of
 from tests.pytest_cosmos_venv.recordings.stand_in_dbt import record, write_dbt

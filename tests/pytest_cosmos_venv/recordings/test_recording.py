@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from pytest_cosmos_venv import ToolkitMisuse, read_recording
-from pytest_cosmos_venv.fixtures.recordings import MakeReplay
+from pytest_cosmos_venv.errors import ToolkitMisuse
+from pytest_cosmos_venv.recordings.recording import read_recording
+from tests.pytest_cosmos_venv.recordings.conftest import MakeReplay
 from tests.pytest_cosmos_venv.recordings.recorded_shop import NODES, write_recording
 
 DEADLINE = 60.0
@@ -30,13 +31,13 @@ def test_the_commands_and_nodes_are_read(folder: Path) -> None:
 
 
 def test_lines_and_an_exit_code_that_are_changed_by_hand_are_repeated(
-    cosmos_replay: MakeReplay, folder: Path, tmp_path: Path
+    make_replay: MakeReplay, folder: Path, tmp_path: Path
 ) -> None:
     (folder / "001-build" / "stdout.txt").write_text("one\ntwo\nthree\nfour\nfive\n", encoding="utf-8")
     index = json.loads((folder / "recording.json").read_text(encoding="utf-8"))
     index["commands"][0]["exit_code"] = 5
     (folder / "recording.json").write_text(json.dumps(index), encoding="utf-8")
-    dbt = cosmos_replay(folder).dbt
+    dbt = make_replay(folder).dbt
 
     done = subprocess.run([dbt, "build"], cwd=tmp_path, capture_output=True, text=True, timeout=DEADLINE, check=False)
 

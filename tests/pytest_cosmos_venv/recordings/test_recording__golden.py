@@ -16,10 +16,11 @@ from typing import Any
 
 import pytest
 
-from pytest_cosmos_venv import FakeVenv, NodeOutcome, RecordedCommand, read_recording
-from pytest_cosmos_venv.fixtures.recordings import MakeReplay
+from pytest_cosmos_venv import FakeVenv, NodeOutcome
+from pytest_cosmos_venv.recordings.recording import RecordedCommand, read_recording
 from tests.pytest_cosmos_venv.fake_dbt.real_and_fake import comparable
 from tests.pytest_cosmos_venv.inner_run import python_of
+from tests.pytest_cosmos_venv.recordings.conftest import MakeReplay
 from tests.pytest_cosmos_venv.recordings.record_golden import (
     COMMANDS,
     DATA,
@@ -131,10 +132,10 @@ def test_goldens_are_those_of_their_release_and_name_no_machine(release: str) ->
 
 @pytest.mark.parametrize(("release", "command"), _BY_RELEASE)
 def test_a_replay_equals_the_recording(
-    release: str, command: tuple[str, ...], cosmos_replay: MakeReplay, project: Path
+    release: str, command: tuple[str, ...], make_replay: MakeReplay, project: Path
 ) -> None:
     recorded = golden(release, command)
-    replay = cosmos_replay(DATA / release)
+    replay = make_replay(DATA / release)
 
     done = call(replay.dbt, *command, cwd=project)
 
@@ -210,11 +211,11 @@ def listed(stdout: str, *, is_native: bool) -> list[Any]:
 @pytest.mark.parametrize("command", LISTINGS, ids=" ".join)
 @pytest.mark.parametrize("release", RELEASES)
 def test_a_listing_that_was_not_recorded_is_that_of_the_real_one(
-    release: str, command: tuple[str, ...], cosmos_replay: MakeReplay, project: Path, tmp_path: Path
+    release: str, command: tuple[str, ...], make_replay: MakeReplay, project: Path, tmp_path: Path
 ) -> None:
     is_native = release.startswith("2")
     expected = listed(golden(release, command).stdout, is_native=is_native)
-    replay = cosmos_replay(without(release, (*LISTINGS, PARTIAL), tmp_path))
+    replay = make_replay(without(release, (*LISTINGS, PARTIAL), tmp_path))
 
     done = call(replay.dbt, *command, cwd=project)
 
@@ -225,10 +226,10 @@ def test_a_listing_that_was_not_recorded_is_that_of_the_real_one(
 
 @pytest.mark.parametrize("release", _DBT_1)
 def test_the_freshness_of_sources_is_replayed_for_all_and_for_one(
-    release: str, cosmos_replay: MakeReplay, project: Path
+    release: str, make_replay: MakeReplay, project: Path
 ) -> None:
     recorded = golden(release, FRESHNESS)
-    replay = cosmos_replay(DATA / release)
+    replay = make_replay(DATA / release)
 
     whole = call(replay.dbt, *FRESHNESS, cwd=project)
     all_rows = json.loads((project / "target" / "sources.json").read_text(encoding="utf-8"))["results"]

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from pytest_cosmos_venv import FakeVenv, NodeOutcome, ToolkitMisuse, Wheelhouse
-from pytest_cosmos_venv.fixtures.recordings import MakeReplay
+from pytest_cosmos_venv import CosmosDbt, FakeVenv, NodeOutcome
+from pytest_cosmos_venv.errors import ToolkitMisuse
+from tests.pytest_cosmos_venv.recordings.conftest import MakeReplay
 from tests.pytest_cosmos_venv.recordings.recorded_shop import NODES, row, write_recording
 
 DEADLINE = 60.0
@@ -28,8 +29,8 @@ def project(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def replay(cosmos_replay: MakeReplay, tmp_path: Path) -> FakeVenv:
-    return cosmos_replay(write_recording(tmp_path / "recording"))
+def replay(make_replay: MakeReplay, tmp_path: Path) -> FakeVenv:
+    return make_replay(write_recording(tmp_path / "recording"))
 
 
 def call(dbt: Path, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -140,18 +141,18 @@ def test_what_is_not_recorded_fails_the_call_and_its_test(
 
 
 def test_one_command_twice_is_answered_in_order_and_then_as_the_last_time(
-    cosmos_replay: MakeReplay, project: Path, tmp_path: Path
+    make_replay: MakeReplay, project: Path, tmp_path: Path
 ) -> None:
     words = ["run", "--select", "late"]
-    replay = cosmos_replay(write_recording(tmp_path / "recording", (words, 1, "first\n"), (words, 0, "second\n")))
+    replay = make_replay(write_recording(tmp_path / "recording", (words, 1, "first\n"), (words, 0, "second\n")))
 
     answers = [call(replay.dbt, *words, cwd=project) for _ in range(3)]
 
     assert [(each.returncode, each.stdout) for each in answers] == [(1, "first\n"), (0, "second\n"), (0, "second\n")]
 
 
-def test_a_dbt_that_died_of_a_signal_dies_of_it_again(cosmos_replay: MakeReplay, project: Path, tmp_path: Path) -> None:
-    replay = cosmos_replay(write_recording(tmp_path / "recording", (["run", "-s", "late"], -9, "begun\n")))
+def test_a_dbt_that_died_of_a_signal_dies_of_it_again(make_replay: MakeReplay, project: Path, tmp_path: Path) -> None:
+    replay = make_replay(write_recording(tmp_path / "recording", (["run", "-s", "late"], -9, "begun\n")))
 
     done = call(replay.dbt, "run", "-s", "late", cwd=project)
 
@@ -209,15 +210,15 @@ def test_a_script_for_a_node_that_was_not_recorded_fails_its_test(
 
 
 def test_the_dbt_that_a_wheelhouse_installs_replays_too(
-    cosmos_wheelhouse: Wheelhouse, cosmos_fake_venv: FakeVenv, project: Path, tmp_path: Path
+    cosmos_dbt: CosmosDbt, cosmos_fake_venv: FakeVenv, project: Path, tmp_path: Path
 ) -> None:
-    cosmos_wheelhouse.replay(write_recording(tmp_path / "recording"))
-    cosmos_wheelhouse.script(nodes={"totals": NodeOutcome(status="error", message="out of memory")})
+    cosmos_dbt.replay(write_recording(tmp_path / "recording"))
+    cosmos_dbt.script(nodes={"totals": NodeOutcome(status="error", message="out of memory")})
 
     # Any fake that the variable leads to its record does as the script says there.
     venv = tmp_path / "venv"
     subprocess.run(["python3", "-m", "venv", "--without-pip", venv], check=True, timeout=DEADLINE)
-    wheel = next(cosmos_wheelhouse.path.glob("dbt_core-*.whl"))
+    wheel = next(cosmos_dbt.path.glob("dbt_core-*.whl"))
     done = subprocess.run(
         [
             venv / "bin" / "python",
@@ -237,4 +238,4 @@ def test_the_dbt_that_a_wheelhouse_installs_replays_too(
 
     assert done.returncode == 1, done.stderr
     assert "out of memory" in done.stdout
-    assert cosmos_wheelhouse.calls[-1].nodes == {"model.shop.totals": "error"}
+    assert cosmos_dbt.calls[-1].nodes == {"model.shop.totals": "error"}

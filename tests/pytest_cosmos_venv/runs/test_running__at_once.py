@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from airflow import DAG
 
-from pytest_cosmos_venv import Contender, CosmosRace, RunDag, RunTask, TaskOutcome
+from pytest_cosmos_venv import Contender, CosmosAirflow, CosmosRace, TaskOutcome
 from tests.waiting import wait_until
 
 try:
@@ -47,7 +47,7 @@ def harbor(*functions: Any, dag_id: str = "harbor") -> Any:
     return dag
 
 
-def run_to_the_end(contender: Contender, run_dag: RunDag, folder: Path, dates: tuple[str | None, ...]) -> Any:
+def run_to_the_end(contender: Contender, airflow: CosmosAirflow, folder: Path, dates: tuple[str | None, ...]) -> Any:
     def arrive() -> int:
         return meet(folder, contender.name, contender.count - 1)
 
@@ -55,12 +55,12 @@ def run_to_the_end(contender: Contender, run_dag: RunDag, folder: Path, dates: t
         if contender.index == 1:
             raise ClosedPierError("north", 22)
 
-    return run_dag(harbor(arrive, leave), logical_date=dates[contender.index])
+    return airflow.run(harbor(arrive, leave), logical_date=dates[contender.index])
 
 
 @pytest.mark.long
-def test_contenders_run_one_dag_at_once(cosmos_race: CosmosRace, cosmos_run_dag: RunDag, tmp_path: Path) -> None:
-    race = cosmos_race(run_to_the_end, cosmos_run_dag, tmp_path, (None, None, "2026-02-03"), contenders=3)
+def test_contenders_run_one_dag_at_once(cosmos_race: CosmosRace, cosmos_airflow: CosmosAirflow, tmp_path: Path) -> None:
+    race = cosmos_race(run_to_the_end, cosmos_airflow, tmp_path, (None, None, "2026-02-03"), contenders=3)
 
     first, second, third = race.values
     assert first.states == third.states == {"arrive": "success", "leave": "success"}
@@ -72,32 +72,35 @@ def test_contenders_run_one_dag_at_once(cosmos_race: CosmosRace, cosmos_run_dag:
     assert (type(error).__name__, str(error)) == ("ClosedPierError", "pier north is closed at 22")
 
 
-def run_a_task(contender: Contender, run_task: RunTask, folder: Path) -> TaskOutcome:
+def run_a_task(contender: Contender, airflow: CosmosAirflow, folder: Path) -> TaskOutcome:
     def arrive() -> int:
         return meet(folder, contender.name, contender.count - 1)
 
-    return run_task(PythonOperator(task_id="arrive", python_callable=arrive))
+    outcome: TaskOutcome = airflow.run(PythonOperator(task_id="arrive", python_callable=arrive))
+    return outcome
 
 
 @pytest.mark.long
-def test_contenders_run_an_operator_at_once(cosmos_race: CosmosRace, cosmos_run_task: RunTask, tmp_path: Path) -> None:
-    race = cosmos_race(run_a_task, cosmos_run_task, tmp_path)
+def test_contenders_run_an_operator_at_once(
+    cosmos_race: CosmosRace, cosmos_airflow: CosmosAirflow, tmp_path: Path
+) -> None:
+    race = cosmos_race(run_a_task, cosmos_airflow, tmp_path)
 
     assert [task.returned for task in race.values] == [outcome.pid for outcome in race.outcomes]
 
 
-def run_for_one_date(contender: Contender, run_dag: RunDag, folder: Path) -> None:
+def run_for_one_date(contender: Contender, airflow: CosmosAirflow, folder: Path) -> None:
     def arrive() -> None:
         contender.point("arrived")
         meet(folder, contender.name, 1)
 
-    run_dag(harbor(arrive), logical_date="2026-02-03")
+    airflow.run(harbor(arrive), logical_date="2026-02-03")
 
 
 def test_two_runs_for_one_logical_date_are_refused(
-    cosmos_race: CosmosRace, cosmos_run_dag: RunDag, tmp_path: Path
+    cosmos_race: CosmosRace, cosmos_airflow: CosmosAirflow, tmp_path: Path
 ) -> None:
-    with cosmos_race.start(run_for_one_date, cosmos_run_dag, tmp_path) as race:
+    with cosmos_race.start(run_for_one_date, cosmos_airflow, tmp_path) as race:
         race.wait_for("arrived")
         while len(race.running) == 2:
             pass
@@ -113,11 +116,11 @@ def test_two_runs_for_one_logical_date_are_refused(
 
 @pytest.mark.long
 @pytest.mark.cosmos_race(contenders=2)
-def test_copies_of_a_test_run_one_dag_at_once(cosmos_race: Contender, cosmos_run_dag: RunDag) -> None:
+def test_copies_of_a_test_run_one_dag_at_once(cosmos_race: Contender, cosmos_airflow: CosmosAirflow) -> None:
     def arrive() -> int:
         return meet(cosmos_race.folder, cosmos_race.name, 1)
 
-    outcome = cosmos_run_dag(harbor(arrive))
+    outcome = cosmos_airflow.run(harbor(arrive))
 
     assert outcome.states == {"arrive": "success"}
     assert outcome.tasks["arrive"].returned == os.getpid()

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from airflow import DAG
 
-from pytest_cosmos_venv import Clock, RunDag, ToolkitMisuse
+from pytest_cosmos_venv import CosmosAirflow
+from pytest_cosmos_venv.errors import ToolkitMisuse
 
 try:
     from airflow.providers.standard.operators.python import PythonOperator
@@ -52,36 +53,34 @@ def data_intervals_of_months() -> Any:
     return data_intervals_of("0 0 1 * *")
 
 
-def test_every_month_gets_a_run_at_its_end(cosmos_run_dag: RunDag) -> None:
-    outcomes = cosmos_run_dag.catch_up(dag_of(data_intervals_of_months()), until="2026-04-15")
+def test_every_month_gets_a_run_at_its_end(cosmos_airflow: CosmosAirflow) -> None:
+    outcomes = cosmos_airflow.catch_up(dag_of(data_intervals_of_months()), until="2026-04-15")
 
     assert seen(outcomes) == MONTHS
     assert outcomes[0].logical_date == NEW_YEAR
 
 
-def test_a_backfill_takes_a_part_of_the_time_the_latest_first(cosmos_run_dag: RunDag) -> None:
+def test_a_backfill_takes_a_part_of_the_time_the_latest_first(cosmos_airflow: CosmosAirflow) -> None:
     dag = dag_of(data_intervals_of_months(), start_date=datetime(2020, 1, 1, tzinfo=timezone.utc))
 
-    outcomes = cosmos_run_dag.catch_up(dag, since="2026-01-15", until="2026-04-01", backwards=True)
+    outcomes = cosmos_airflow.catch_up(dag, since="2026-01-15", until="2026-04-01", backwards=True)
 
     assert seen(outcomes) == MONTHS[:0:-1]
 
 
-def test_the_clock_of_the_test_stands_at_the_last_run_and_sleeping_moves_it(
-    cosmos_run_dag: RunDag, cosmos_clock: Clock
-) -> None:
-    cosmos_clock.freeze("2030-01-01")
+def test_the_clock_of_the_test_stands_at_the_last_run_and_sleeping_moves_it(cosmos_airflow: CosmosAirflow) -> None:
+    cosmos_airflow.at("2030-01-01")
 
-    cosmos_run_dag.catch_up(dag_of(timedelta(days=1)), until="2026-01-03")
+    cosmos_airflow.catch_up(dag_of(timedelta(days=1)), until="2026-01-03")
 
-    assert cosmos_clock.now == datetime(2026, 1, 3, tzinfo=timezone.utc)
+    assert cosmos_airflow.clock.now == datetime(2026, 1, 3, tzinfo=timezone.utc)
 
 
-def test_a_run_that_fails_is_part_of_what_came_of_it(cosmos_run_dag: RunDag) -> None:
+def test_a_run_that_fails_is_part_of_what_came_of_it(cosmos_airflow: CosmosAirflow) -> None:
     def fail_in_february(**context: Any) -> None:
         assert context["ds"] != "2026-02-01"
 
-    outcomes = cosmos_run_dag.catch_up(dag_of(data_intervals_of_months(), fail_in_february), until="2026-04-01")
+    outcomes = cosmos_airflow.catch_up(dag_of(data_intervals_of_months(), fail_in_february), until="2026-04-01")
 
     assert [outcome.state for outcome in outcomes] == ["success", "failed", "success"]
 
@@ -97,13 +96,13 @@ def test_a_run_that_fails_is_part_of_what_came_of_it(cosmos_run_dag: RunDag) -> 
         ),
     ],
 )
-def test_after_its_end_date_a_dag_gets_no_run(ends: Any, dates: list[str], cosmos_run_dag: RunDag) -> None:
+def test_after_its_end_date_a_dag_gets_no_run(ends: Any, dates: list[str], cosmos_airflow: CosmosAirflow) -> None:
     task_ends = ends.pop("task_ends", [])
     with DAG("pier", schedule=data_intervals_of("0 0 * * *"), start_date=NEW_YEAR, **ends) as dag:
         for number, end in enumerate(task_ends or [None]):
             PythonOperator(task_id=f"see_{number}", python_callable=see, end_date=end)
 
-    outcomes = cosmos_run_dag.catch_up(dag, until="2026-01-05")
+    outcomes = cosmos_airflow.catch_up(dag, until="2026-01-05")
 
     assert [f"{outcome.logical_date:%Y-%m-%d}" for outcome in outcomes] == dates
 
@@ -115,6 +114,6 @@ def test_after_its_end_date_a_dag_gets_no_run(ends: Any, dates: list[str], cosmo
         (timedelta(minutes=1), "2026-04-01", "has more than 1000 runs .* give a shorter time"),
     ],
 )
-def test_no_runs_and_too_many_are_refused(schedule: Any, until: str, said: str, cosmos_run_dag: RunDag) -> None:
+def test_no_runs_and_too_many_are_refused(schedule: Any, until: str, said: str, cosmos_airflow: CosmosAirflow) -> None:
     with pytest.raises(ToolkitMisuse, match=said):
-        cosmos_run_dag.catch_up(dag_of(schedule), until=until)
+        cosmos_airflow.catch_up(dag_of(schedule), until=until)

@@ -16,7 +16,9 @@ from typing import Any
 import pytest
 from airflow import DAG
 
-from pytest_cosmos_venv import AirflowHome, RunDag, ToolkitMisuse
+from pytest_cosmos_venv import CosmosAirflow
+from pytest_cosmos_venv.airflow.home import AirflowHome
+from pytest_cosmos_venv.errors import ToolkitMisuse
 
 try:
     from airflow.providers.standard.operators.empty import EmptyOperator
@@ -75,14 +77,14 @@ def nothing_is_left(row_counts: Callable[[], dict[str, int]]) -> Iterator[None]:
     assert everything() == before
 
 
-def test_states_results_and_logs_are_told(cosmos_run_dag: RunDag) -> None:
+def test_states_results_and_logs_are_told(cosmos_airflow: CosmosAirflow) -> None:
     def load() -> dict[str, int]:
         logging.getLogger("crane").info("lifted %s", 3)
         print("and put down")
         print("gently", file=sys.stderr)
         return {"containers": 3}
 
-    outcome = cosmos_run_dag(dag_of(python("load", load), python("count", lambda: 1)))
+    outcome = cosmos_airflow.run(dag_of(python("load", load), python("count", lambda: 1)))
 
     assert outcome.succeeded
     assert outcome.states == {"load": "success", "count": "success"}
@@ -96,8 +98,8 @@ def test_states_results_and_logs_are_told(cosmos_run_dag: RunDag) -> None:
         _ = outcome.tasks["laod"]
 
 
-def test_a_failure_is_part_of_the_outcome(cosmos_run_dag: RunDag) -> None:
-    outcome = cosmos_run_dag(dag_of(python("sink", sink), python("count", lambda: 1)))
+def test_a_failure_is_part_of_the_outcome(cosmos_airflow: CosmosAirflow) -> None:
+    outcome = cosmos_airflow.run(dag_of(python("sink", sink), python("count", lambda: 1)))
 
     assert not outcome.succeeded
     assert outcome.states == {"sink": "failed", "count": "upstream_failed"}
@@ -113,14 +115,14 @@ def test_a_failure_is_part_of_the_outcome(cosmos_run_dag: RunDag) -> None:
     assert "ValueError: the pier is closed" in str(outcome).partition("--- the last lines")[2]
 
 
-def test_on_request_a_failure_is_raised_with_the_table(cosmos_run_dag: RunDag) -> None:
+def test_on_request_a_failure_is_raised_with_the_table(cosmos_airflow: CosmosAirflow) -> None:
     with pytest.raises(AssertionError, match=r"DAG harbor: failed in .*\n.*\nsink +failed") as raised:
-        cosmos_run_dag(dag_of(python("sink", sink)), raise_on_failure=True)
+        cosmos_airflow.run(dag_of(python("sink", sink)), raise_on_failure=True)
 
     assert isinstance(raised.value.__cause__, ValueError)
 
 
-def test_tries_follow_each_other_without_a_wait(cosmos_run_dag: RunDag) -> None:
+def test_tries_follow_each_other_without_a_wait(cosmos_airflow: CosmosAirflow) -> None:
     seen: list[int] = []
 
     def third_time_lucky() -> None:
@@ -128,7 +130,7 @@ def test_tries_follow_each_other_without_a_wait(cosmos_run_dag: RunDag) -> None:
         assert len(seen) == 3
 
     dag = dag_of(python("lucky", third_time_lucky), default_args={"retries": 2})
-    outcome = cosmos_run_dag(dag)
+    outcome = cosmos_airflow.run(dag)
 
     assert outcome.states == {"lucky": "success"}
     assert outcome.tasks["lucky"].tries == 3
@@ -137,9 +139,9 @@ def test_tries_follow_each_other_without_a_wait(cosmos_run_dag: RunDag) -> None:
     assert dag.get_task("lucky").retry_delay.total_seconds() == 300
 
 
-def test_skipped_tasks_are_no_failure(cosmos_run_dag: RunDag) -> None:
+def test_skipped_tasks_are_no_failure(cosmos_airflow: CosmosAirflow) -> None:
     stop = ShortCircuitOperator
-    outcome = cosmos_run_dag(
+    outcome = cosmos_airflow.run(
         dag_of(lambda: stop(task_id="stop", python_callable=lambda: False), lambda: EmptyOperator(task_id="rest"))
     )
 
@@ -147,11 +149,11 @@ def test_skipped_tasks_are_no_failure(cosmos_run_dag: RunDag) -> None:
     assert outcome.states == {"stop": "success", "rest": "skipped"}
 
 
-def test_mapped_tasks_are_told_one_by_one(cosmos_run_dag: RunDag) -> None:
+def test_mapped_tasks_are_told_one_by_one(cosmos_airflow: CosmosAirflow) -> None:
     with DAG("mapped", schedule=None, start_date=START, default_args={"retries": 1}) as dag:
         PythonOperator.partial(task_id="double", python_callable=lambda n: 10 // n).expand(op_args=[[1], [0]])
 
-    outcome = cosmos_run_dag(dag)
+    outcome = cosmos_airflow.run(dag)
 
     assert outcome.states == {"double[0]": "success", "double[1]": "failed"}
     assert outcome.tasks["double[0]"].returned == 10
@@ -159,8 +161,8 @@ def test_mapped_tasks_are_told_one_by_one(cosmos_run_dag: RunDag) -> None:
     assert outcome.tasks["double[1]"].tries == 2
 
 
-def test_emitted_assets_are_told_and_those_of_a_failed_task_are_not(cosmos_run_dag: RunDag) -> None:
-    outcome = cosmos_run_dag(
+def test_emitted_assets_are_told_and_those_of_a_failed_task_are_not(cosmos_airflow: CosmosAirflow) -> None:
+    outcome = cosmos_airflow.run(
         dag_of(
             python("piers", lambda: None, outlets=[Asset("file:///piers")]),
             python("sink", sink, outlets=[Asset("file:///ships")]),
@@ -172,12 +174,12 @@ def test_emitted_assets_are_told_and_those_of_a_failed_task_are_not(cosmos_run_d
     assert outcome.tasks["sink"].assets == ()
 
 
-def test_date_id_and_configuration_of_the_run_can_be_given(cosmos_run_dag: RunDag) -> None:
+def test_date_id_and_configuration_of_the_run_can_be_given(cosmos_airflow: CosmosAirflow) -> None:
     def tell(**context: Any) -> list[str]:
         return [context["ds"], context["run_id"], context["dag_run"].conf["tide"], context["params"]["tide"]]
 
     dag = dag_of(python("tell", tell), params={"tide": "low"})
-    outcome = cosmos_run_dag(dag, logical_date="2026-02-03", run_id="by_hand", conf={"tide": "high"})
+    outcome = cosmos_airflow.run(dag, logical_date="2026-02-03", run_id="by_hand", conf={"tide": "high"})
 
     assert outcome.tasks["tell"].returned == ["2026-02-03", "by_hand", "high", "high"]
     assert outcome.run_id == "by_hand"
@@ -185,11 +187,8 @@ def test_date_id_and_configuration_of_the_run_can_be_given(cosmos_run_dag: RunDa
 
 
 @pytest.mark.parametrize("time", ["first", "second"])
-def test_rows_that_a_test_changes_or_deletes_come_back(
-    time: str, cosmos_run_dag: RunDag, cosmos_airflow_home: AirflowHome
-) -> None:
-    del cosmos_run_dag
-    with closing(sqlite3.connect(cosmos_airflow_home.database)) as connection, connection:
+def test_rows_that_a_test_changes_or_deletes_come_back(time: str, cosmos_airflow: CosmosAirflow) -> None:
+    with closing(sqlite3.connect(cosmos_airflow.home.database)) as connection, connection:
         found = connection.execute("select slots from slot_pool").fetchall()
         versions = connection.execute("select count(*) from alembic_version").fetchone()
         connection.execute("update slot_pool set slots = 3")
@@ -201,8 +200,8 @@ def test_rows_that_a_test_changes_or_deletes_come_back(
 
 @pytest.mark.parametrize("time", ["first", "second"])
 @pytest.mark.usefixtures("nothing_is_left")
-def test_the_same_dag_id_can_run_in_each_test_and_leaves_nothing(time: str, cosmos_run_dag: RunDag) -> None:
-    outcome = cosmos_run_dag(
+def test_the_same_dag_id_can_run_in_each_test_and_leaves_nothing(time: str, cosmos_airflow: CosmosAirflow) -> None:
+    outcome = cosmos_airflow.run(
         dag_of(python(time, lambda: 1, outlets=[Asset("file:///piers")]), python("sink", sink)), run_id="always"
     )
 
@@ -220,14 +219,14 @@ def test_the_same_dag_id_can_run_in_each_test_and_leaves_nothing(time: str, cosm
         ),
     ],
 )
-def test_a_run_that_cannot_be_is_refused(options: dict[str, Any], words: str, cosmos_run_dag: RunDag) -> None:
+def test_a_run_that_cannot_be_is_refused(options: dict[str, Any], words: str, cosmos_airflow: CosmosAirflow) -> None:
     with pytest.raises(ToolkitMisuse, match=words):
-        cosmos_run_dag(dag_of(python("one", lambda: 1)), **options)
+        cosmos_airflow.run(dag_of(python("one", lambda: 1)), **options)
 
 
-def test_a_second_run_of_the_same_id_is_refused(cosmos_run_dag: RunDag) -> None:
+def test_a_second_run_of_the_same_id_is_refused(cosmos_airflow: CosmosAirflow) -> None:
     dag = dag_of(python("one", lambda: 1))
-    cosmos_run_dag(dag, run_id="r", logical_date="2026-02-03")
+    cosmos_airflow.run(dag, run_id="r", logical_date="2026-02-03")
 
     with pytest.raises(ToolkitMisuse, match="run_id='r': DAG 'harbor' has a run of this id already"):
-        cosmos_run_dag(dag, run_id="r")
+        cosmos_airflow.run(dag, run_id="r")

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from airflow import DAG
 
-from pytest_cosmos_venv import RunTask, ToolkitMisuse
+from pytest_cosmos_venv import CosmosAirflow
+from pytest_cosmos_venv.errors import ToolkitMisuse
 
 try:
     from airflow.providers.standard.operators.bash import BashOperator
@@ -21,8 +22,8 @@ except ImportError:  # Airflow 2
 START = datetime(2026, 1, 1, tzinfo=timezone.utc)
 
 
-def test_an_operator_without_a_dag_runs_with_its_templates_rendered(cosmos_run_task: RunTask) -> None:
-    task = cosmos_run_task(BashOperator(task_id="say", bash_command="echo {{ ds }}"), logical_date="2026-03-04")
+def test_an_operator_without_a_dag_runs_with_its_templates_rendered(cosmos_airflow: CosmosAirflow) -> None:
+    task = cosmos_airflow.run(BashOperator(task_id="say", bash_command="echo {{ ds }}"), logical_date="2026-03-04")
 
     assert task.succeeded
     assert task.returned == "2026-03-04"
@@ -30,13 +31,13 @@ def test_an_operator_without_a_dag_runs_with_its_templates_rendered(cosmos_run_t
     assert repr(task) == "<task say: success>"
 
 
-def test_callbacks_are_called_and_the_exception_is_told(cosmos_run_task: RunTask) -> None:
+def test_callbacks_are_called_and_the_exception_is_told(cosmos_airflow: CosmosAirflow) -> None:
     told: list[str] = []
 
     def fail() -> None:
         raise LookupError("no such pier")
 
-    task = cosmos_run_task(
+    task = cosmos_airflow.run(
         PythonOperator(
             task_id="fail",
             python_callable=fail,
@@ -50,7 +51,7 @@ def test_callbacks_are_called_and_the_exception_is_told(cosmos_run_task: RunTask
     assert repr(task) == "<task fail: failed, LookupError: no such pier>"
 
 
-def test_of_a_dag_only_this_task_runs(cosmos_run_task: RunTask) -> None:
+def test_of_a_dag_only_this_task_runs(cosmos_airflow: CosmosAirflow) -> None:
     ran: list[str] = []
     with DAG("harbor", schedule=None, start_date=START) as dag:
         one, two, three = [
@@ -58,15 +59,15 @@ def test_of_a_dag_only_this_task_runs(cosmos_run_task: RunTask) -> None:
         ]
         one >> two >> three
 
-    task = cosmos_run_task(dag.get_task("a-1"))
+    task = cosmos_airflow.run(dag.get_task("a-1"))
 
     assert task.succeeded
     assert ran == ["a-1"]
 
 
-def test_a_mapped_operator_is_refused(cosmos_run_task: RunTask) -> None:
+def test_a_mapped_operator_is_refused(cosmos_airflow: CosmosAirflow) -> None:
     with DAG("mapped", schedule=None, start_date=START):
         mapped: Any = PythonOperator.partial(task_id="each", python_callable=print).expand(op_args=[[1], [2]])
 
-    with pytest.raises(ToolkitMisuse, match="'each' is mapped into several: use cosmos_run_dag"):
-        cosmos_run_task(mapped)
+    with pytest.raises(ToolkitMisuse, match="'each' is mapped into several: run its DAG"):
+        cosmos_airflow.run(mapped)

@@ -12,8 +12,8 @@ import pytest
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from cosmos_venv.compat import DAG, BaseOperator
-from pytest_cosmos_venv import RunDag, WaitsForEver
-from pytest_cosmos_venv.runs.turns import PRODUCER, in_turns
+from pytest_cosmos_venv import CosmosAirflow
+from pytest_cosmos_venv.runs.turns import PRODUCER, WaitsForEver, in_turns
 
 BEGUN: list[str] = []
 TURNS: list[str] = []
@@ -94,28 +94,28 @@ def harbor(producer: str = PRODUCER, until: str = "late") -> DAG:
     return dag
 
 
-def test_a_task_that_waits_for_another_one_lets_it_run(cosmos_run_dag: RunDag) -> None:
-    outcome = cosmos_run_dag(harbor())
+def test_a_task_that_waits_for_another_one_lets_it_run(cosmos_airflow: CosmosAirflow) -> None:
+    outcome = cosmos_airflow.run(harbor())
 
     assert BEGUN == [PRODUCER, "late", "waiter"]
     assert outcome.tasks["waiter"].tries == 1
 
 
-def test_a_task_that_waits_for_ever_fails(cosmos_run_dag: RunDag) -> None:
-    outcome = cosmos_run_dag(harbor(until="nobody"), raise_on_failure=False)
+def test_a_task_that_waits_for_ever_fails(cosmos_airflow: CosmosAirflow) -> None:
+    outcome = cosmos_airflow.run(harbor(until="nobody"), raise_on_failure=False)
 
     assert (outcome.state, outcome.tasks["waiter"].state) == ("failed", "failed")
     assert isinstance(outcome.tasks["waiter"].exception, WaitsForEver)
     assert "waiter waits, and no task of the run is left that could end that" in str(outcome)
 
 
-def test_a_deferred_task_that_watches_no_producer_is_executed_once(cosmos_run_dag: RunDag) -> None:
+def test_a_deferred_task_that_watches_no_producer_is_executed_once(cosmos_airflow: CosmosAirflow) -> None:
     dag = harbor()
     with dag:
         Sleeper(task_id="before") >> dag.get_task(PRODUCER)
         [dag.get_task("waiter"), dag.get_task("late")] >> Sleeper(task_id="after")
 
-    outcome = cosmos_run_dag(dag)
+    outcome = cosmos_airflow.run(dag)
 
     assert BEGUN == ["before", "before goes on", PRODUCER, "late", "waiter", "after", "after goes on"]
     assert outcome.state == "success"
@@ -143,12 +143,12 @@ class Restless(Waiter):
 
 
 @pytest.mark.long
-def test_a_task_that_waits_again_and_again_fails(cosmos_run_dag: RunDag) -> None:
+def test_a_task_that_waits_again_and_again_fails(cosmos_airflow: CosmosAirflow) -> None:
     dag = harbor()
     with dag:
         dag.get_task(PRODUCER) >> Restless(task_id="restless", until="nobody")
 
-    outcome = cosmos_run_dag(dag)
+    outcome = cosmos_airflow.run(dag)
 
     assert outcome.tasks["restless"].state == "failed"
     assert "restless has waited 70 times in one try" in str(outcome)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pytest_cosmos_venv import SeedFile, ToolkitMisuse
+from pytest_cosmos_venv.errors import ToolkitMisuse
+from pytest_cosmos_venv.seeds.project import SeedFile
 
 CSV = b"id,name\n1,North\n"
 

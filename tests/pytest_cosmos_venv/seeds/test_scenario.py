@@ -10,16 +10,10 @@ import pytest
 
 from cosmos_venv import DbtDag, ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
 from cosmos_venv.constants import LoadMode, SeedRenderingBehavior, TestBehavior
-from pytest_cosmos_venv import (
-    SEED_SCENARIOS,
-    DbtCall,
-    DbtProjects,
-    SeedOutcome,
-    SeedScenario,
-    SeedScenarios,
-    ToolkitMisuse,
-)
+from pytest_cosmos_venv import SEED_SCENARIOS, CosmosProject, CosmosSeeds, DbtCall, SeedScenario
+from pytest_cosmos_venv.errors import ToolkitMisuse
 from pytest_cosmos_venv.seeds.dag_file import Place
+from pytest_cosmos_venv.seeds.outcomes import SeedOutcome
 
 CALL = DbtCall(
     argv=("dbt", "seed", "--select", "piers"),
@@ -34,8 +28,8 @@ CALL = DbtCall(
 )
 
 
-def test_an_outcome_tells_what_was_seen(cosmos_seed_scenario: SeedScenarios) -> None:
-    harbor = cosmos_seed_scenario(behavior="when_seed_changes", seeds=["piers", "ships"])
+def test_an_outcome_tells_what_was_seen(cosmos_seeds: CosmosSeeds) -> None:
+    harbor = cosmos_seeds(behavior="when_seed_changes", seeds=["piers", "ships"])
 
     first = harbor.run()
     harbor.edit("ships")
@@ -55,8 +49,8 @@ def test_an_outcome_tells_what_was_seen(cosmos_seed_scenario: SeedScenarios) -> 
     assert "piers skipped: piers_seed success, no call of dbt | ships ran: ships_seed success, dbt seed" in str(second)
 
 
-def test_a_requirement_that_is_not_met_tells_the_story(cosmos_seed_scenario: SeedScenarios) -> None:
-    harbor = cosmos_seed_scenario(behavior="when_seed_changes", model=None, sentence="Unchanged seeds are not loaded.")
+def test_a_requirement_that_is_not_met_tells_the_story(cosmos_seeds: CosmosSeeds) -> None:
+    harbor = cosmos_seeds(behavior="when_seed_changes", model=None, sentence="Unchanged seeds are not loaded.")
     harbor.run()
     harbor.edit()
     with harbor.variables_down(writing=False):
@@ -75,8 +69,8 @@ def test_a_requirement_that_is_not_met_tells_the_story(cosmos_seed_scenario: See
         assert part in str(caught.value)
 
 
-def test_a_failed_task_shows_its_log(cosmos_seed_scenario: SeedScenarios) -> None:
-    run = cosmos_seed_scenario(model=None).run(dbt_fails=True)
+def test_a_failed_task_shows_its_log(cosmos_seeds: CosmosSeeds) -> None:
+    run = cosmos_seeds(model=None).run(dbt_fails=True)
 
     with pytest.raises(AssertionError, match=r"(?s)piers_seed failed.*log of that task ends.*exit code 1"):
         run.must("ran")
@@ -91,16 +85,16 @@ def test_a_failed_task_shows_its_log(cosmos_seed_scenario: SeedScenarios) -> Non
     ],
 )
 def test_each_part_of_a_requirement_can_fail(
-    cosmos_seed_scenario: SeedScenarios, required: dict[str, bool], message: str
+    cosmos_seeds: CosmosSeeds, required: dict[str, bool], message: str
 ) -> None:
-    run = cosmos_seed_scenario(behavior="when_seed_changes", model=None).run()
+    run = cosmos_seeds(behavior="when_seed_changes", model=None).run()
 
     with pytest.raises(AssertionError, match=message):
         run.must("ran", **required)  # type: ignore[arg-type]
 
 
-def test_a_call_a_value_a_rendering_and_a_refusal_can_be_missing(cosmos_seed_scenario: SeedScenarios) -> None:
-    harbor = cosmos_seed_scenario(behavior="always", model=None)
+def test_a_call_a_value_a_rendering_and_a_refusal_can_be_missing(cosmos_seeds: CosmosSeeds) -> None:
+    harbor = cosmos_seeds(behavior="always", model=None)
     run = harbor.run()
 
     with pytest.raises(AssertionError, match=r"dbt test is called"):
@@ -113,8 +107,8 @@ def test_a_call_a_value_a_rendering_and_a_refusal_can_be_missing(cosmos_seed_sce
         harbor.must_be_refused("docker")
 
 
-def test_a_model_that_is_held_up_is_told(cosmos_seed_scenario: SeedScenarios) -> None:
-    harbor = cosmos_seed_scenario()
+def test_a_model_that_is_held_up_is_told(cosmos_seeds: CosmosSeeds) -> None:
+    harbor = cosmos_seeds()
     harbor.dbt.script("run", exit_code=1)
 
     with pytest.raises(AssertionError, match=r"(?s)what comes after piers succeeds.*'staging_run': 'failed'"):
@@ -149,8 +143,8 @@ def test_a_verdict_follows_from_the_state_and_the_calls(
     assert str(seed).startswith(f"piers {verdict}: ")
 
 
-def test_dbt_fails_once_and_for_the_seed_that_was_named(cosmos_seed_scenario: SeedScenarios) -> None:
-    harbor = cosmos_seed_scenario(seeds=["piers", "ships"], model=None)
+def test_dbt_fails_once_and_for_the_seed_that_was_named(cosmos_seeds: CosmosSeeds) -> None:
+    harbor = cosmos_seeds(seeds=["piers", "ships"], model=None)
 
     broken = harbor.run(dbt_fails="ships")
     mended = harbor.run()
@@ -159,8 +153,8 @@ def test_dbt_fails_once_and_for_the_seed_that_was_named(cosmos_seed_scenario: Se
     assert [seed.verdict for seed in mended.seeds] == ["ran", "ran"]
 
 
-def test_what_a_run_asks_of_dbt_leaves_the_authors_own_script_alone(cosmos_seed_scenario: SeedScenarios) -> None:
-    harbor = cosmos_seed_scenario(model=None)
+def test_what_a_run_asks_of_dbt_leaves_the_authors_own_script_alone(cosmos_seeds: CosmosSeeds) -> None:
+    harbor = cosmos_seeds(model=None)
     harbor.dbt.script("seed", exit_code=1)
 
     harbor.run(dbt_fails=True).must("failed")
@@ -171,23 +165,23 @@ def test_what_a_run_asks_of_dbt_leaves_the_authors_own_script_alone(cosmos_seed_
 
 @pytest.mark.parametrize(("dbt_version", "execution_mode"), [("1.11.0", "local"), ("2.0.0a4", "virtualenv")])
 def test_the_dbt_is_of_the_version_that_is_asked_for(
-    cosmos_seed_scenario: SeedScenarios, dbt_version: str, execution_mode: str
+    cosmos_seeds: CosmosSeeds, dbt_version: str, execution_mode: str
 ) -> None:
-    harbor = cosmos_seed_scenario(model=None, execution_mode=execution_mode, dbt_version=dbt_version)
+    harbor = cosmos_seeds(model=None, execution_mode=execution_mode, dbt_version=dbt_version)
 
     harbor.run().must("ran")
 
     assert {call.dbt_version for call in harbor.dbt.calls} == {dbt_version}
 
 
-def test_a_ready_made_scenario_is_played(cosmos_seed_scenario: SeedScenarios) -> None:
+def test_a_ready_made_scenario_is_played(cosmos_seeds: CosmosSeeds) -> None:
     (scenario,) = [each for each in SEED_SCENARIOS if each.id == "changed-is-loaded"]
 
-    cosmos_seed_scenario.play(scenario)
+    cosmos_seeds.play(scenario)
 
 
-def test_something_happens_between_parsing_and_the_end(cosmos_seed_scenario: SeedScenarios) -> None:
-    harbor = cosmos_seed_scenario(model=None)
+def test_something_happens_between_parsing_and_the_end(cosmos_seeds: CosmosSeeds) -> None:
+    harbor = cosmos_seeds(model=None)
     seen: list[str] = []
 
     run = harbor.run(
@@ -199,16 +193,16 @@ def test_something_happens_between_parsing_and_the_end(cosmos_seed_scenario: See
     assert run.seed().calls[0].exit_code == 0
 
 
-def test_an_error_while_dbt_runs_comes_out_and_holds_nothing_up(cosmos_seed_scenario: SeedScenarios) -> None:
-    harbor = cosmos_seed_scenario(model=None)
+def test_an_error_while_dbt_runs_comes_out_and_holds_nothing_up(cosmos_seeds: CosmosSeeds) -> None:
+    harbor = cosmos_seeds(model=None)
 
     with pytest.raises(ToolkitMisuse, match=r"seed='boats': the project has piers"):
         harbor.run(while_dbt_runs=lambda: harbor.edit("boats"))
     assert harbor.run().seed().ran
 
 
-def test_what_is_remembered_is_rewritten_in_its_own_form(cosmos_seed_scenario: SeedScenarios) -> None:
-    harbor = cosmos_seed_scenario(behavior="when_seed_changes", model=None)
+def test_what_is_remembered_is_rewritten_in_its_own_form(cosmos_seeds: CosmosSeeds) -> None:
+    harbor = cosmos_seeds(behavior="when_seed_changes", model=None)
     harbor.run()
 
     harbor.remember("0" * 64)
@@ -223,13 +217,11 @@ def test_what_is_remembered_is_rewritten_in_its_own_form(cosmos_seed_scenario: S
     assert not harbor.remembered
 
 
-def test_a_project_of_the_toolkit_can_be_used(
-    cosmos_seed_scenario: SeedScenarios, cosmos_dbt_project: DbtProjects
-) -> None:
-    project = cosmos_dbt_project("dock")
+def test_a_project_of_the_toolkit_can_be_used(cosmos_seeds: CosmosSeeds, cosmos_project: CosmosProject) -> None:
+    project = cosmos_project("dock")
     project.seed("deep/cranes", "id\n1\n")
     project.model("berths", "select 1 as id")
-    dock = cosmos_seed_scenario(behavior="when_seed_changes", project=project)
+    dock = cosmos_seeds(behavior="when_seed_changes", project=project)
 
     dock.run().must("ran", seed="cranes")
     dock.run().must("skipped", seed="cranes")
@@ -237,13 +229,11 @@ def test_a_project_of_the_toolkit_can_be_used(
     dock.run().must("ran", seed="cranes", place="port/outer/dock")
 
 
-def test_a_dag_of_the_authors_own_can_be_used(
-    cosmos_seed_scenario: SeedScenarios, cosmos_dbt_project: DbtProjects
-) -> None:
-    original = cosmos_dbt_project("dock")
+def test_a_dag_of_the_authors_own_can_be_used(cosmos_seeds: CosmosSeeds, cosmos_project: CosmosProject) -> None:
+    original = cosmos_project("dock")
     original.seed("cranes", "id\n1\n")
     original.model("berths", "select 1 as id")
-    dock = cosmos_seed_scenario(project=original.path, make_dag=dag_of_its_own)
+    dock = cosmos_seeds(project=original.path, make_dag=dag_of_its_own)
 
     dock.run().must("ran")
     dock.run().must("skipped")

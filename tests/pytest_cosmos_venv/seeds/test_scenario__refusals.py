@@ -6,18 +6,19 @@ from typing import Any
 
 import pytest
 
-from pytest_cosmos_venv import SeedScenarios, ToolkitMisuse
+from pytest_cosmos_venv import CosmosSeeds
+from pytest_cosmos_venv.errors import ToolkitMisuse
 
 
-def test_nothing_can_happen_while_dbt_does_not_run(cosmos_seed_scenario: SeedScenarios) -> None:
-    harbor = cosmos_seed_scenario(behavior="render_only", model=None)
+def test_nothing_can_happen_while_dbt_does_not_run(cosmos_seeds: CosmosSeeds) -> None:
+    harbor = cosmos_seeds(behavior="render_only", model=None)
 
     with pytest.raises(AssertionError, match=r"(?s)required: dbt seed runs.*nothing could be done while it ran"):
         harbor.run(while_dbt_runs=harbor.edit)
 
 
-def test_nothing_is_remembered_before_a_run(cosmos_seed_scenario: SeedScenarios) -> None:
-    harbor = cosmos_seed_scenario(behavior="when_seed_changes")
+def test_nothing_is_remembered_before_a_run(cosmos_seeds: CosmosSeeds) -> None:
+    harbor = cosmos_seeds(behavior="when_seed_changes")
 
     for method in (harbor.corrupt_variable, harbor.forget, lambda: harbor.remember("0" * 64)):
         with pytest.raises(ToolkitMisuse, match="no run has set a Variable yet"):
@@ -37,15 +38,15 @@ def test_nothing_is_remembered_before_a_run(cosmos_seed_scenario: SeedScenarios)
     ],
 )
 def test_what_cannot_be_is_refused_in_a_sentence(
-    cosmos_seed_scenario: SeedScenarios, given: dict[str, Any], message: str
+    cosmos_seeds: CosmosSeeds, given: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ToolkitMisuse, match=message):
-        cosmos_seed_scenario(**given)
-    assert cosmos_seed_scenario().project.seeds == ("piers",)
+        cosmos_seeds(**given)
+    assert cosmos_seeds().project.seeds == ("piers",)
 
 
-def test_names_that_are_not_there_are_refused(cosmos_seed_scenario: SeedScenarios) -> None:
-    harbor = cosmos_seed_scenario(model=None)
+def test_names_that_are_not_there_are_refused(cosmos_seeds: CosmosSeeds) -> None:
+    harbor = cosmos_seeds(model=None)
 
     with pytest.raises(ToolkitMisuse, match=r"seed='boats': the project has piers"):
         harbor.touch("boats")

@@ -8,7 +8,7 @@ import json
 
 import pytest
 
-from pytest_cosmos_venv import ToolkitMisuse
+from pytest_cosmos_venv.errors import ToolkitMisuse
 from pytest_cosmos_venv.seeds.dag_file import Place, read_places
 from pytest_cosmos_venv.seeds.variables import holds_checksum, with_checksum
 

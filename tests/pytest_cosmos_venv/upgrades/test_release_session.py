@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from pytest_cosmos_venv import Wheelhouse
+from pytest_cosmos_venv import CosmosDbt
 from pytest_cosmos_venv.environments.kept_dbt import uv_program
 from pytest_cosmos_venv.environments.virtualenv_dirs import PLACES_VARIABLE
-from pytest_cosmos_venv.projects.projects import DbtProjects
+from pytest_cosmos_venv.projects.projects import CosmosProject
 from tests.engines import DRIVER, ENGINES
 from tests.installed import ROOT, copy_of_example, needs_dbt_wheels
 
@@ -87,7 +87,7 @@ def test_what_differs_is_told_and_nothing_else(
 
 @pytest.mark.parametrize("workers", ["0", pytest.param("2", marks=pytest.mark.long)])
 def test_a_run_without_a_cache_installs_each_release_once(
-    pytester: pytest.Pytester, cosmos_wheelhouse: Wheelhouse, monkeypatch: pytest.MonkeyPatch, workers: str
+    pytester: pytest.Pytester, cosmos_dbt: CosmosDbt, monkeypatch: pytest.MonkeyPatch, workers: str
 ) -> None:
     log, uv = pytester.path / "installations", uv_program()
     (pytester.mkdir("bin") / "uv").write_text(f'#!/bin/sh\necho "$@" >> {log}\nexec {uv} "$@"\n', encoding="utf-8")
@@ -95,7 +95,7 @@ def test_a_run_without_a_cache_installs_each_release_once(
     monkeypatch.setenv("PATH", str(pytester.path / "bin"), prepend=os.pathsep)
     pytester.makeini("[pytest]\ncosmos_dbt_requirements =\n    1.11: dbt-core dbt-duckdb\n    1.12: dbt-core\n")
     for name in ("fleet", "harbor"):
-        DbtProjects(folder=pytester.path / "dbt")(name).model("ships", "select 1 as id")
+        CosmosProject(folder=pytester.path / "dbt")(name).model("ships", "select 1 as id")
 
     with monkeypatch.context() as patch:
         patch.delenv(PLACES_VARIABLE)  # by which a test with fakes keeps none

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pytest_cosmos_venv import DbtResult, NodeState
+from pytest_cosmos_venv.warehouse.dbt_result import DbtResult, NodeState
 
 LOG = """   Loading ../cache/duckdb-0/profiles.yml
 [error] [UnusedConfigKey (dbt1060)]: Ignored unexpected key `loaded_at_field`

@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
-from pytest_cosmos_venv import DbtFailed, DuckDBWarehouses, ToolkitMisuse
+from pytest_cosmos_venv import CosmosDuckDB
+from pytest_cosmos_venv.errors import ToolkitMisuse
+from pytest_cosmos_venv.warehouse.dbt_result import DbtFailed
 from tests.installed import ROOT, needs_dbt_wheels
 from tests.kit import texts_below
 
@@ -24,7 +26,7 @@ ROWS = [
 ]
 
 
-def test_models_are_built_from_the_rows_of_a_source(cosmos_duckdb: DuckDBWarehouses, fleet: Path) -> None:
+def test_models_are_built_from_the_rows_of_a_source(cosmos_duckdb: CosmosDuckDB, fleet: Path) -> None:
     before = texts_below(fleet)
     warehouse = cosmos_duckdb(fleet, sources={"raw.arrivals": ROWS})
 
@@ -42,7 +44,7 @@ def test_models_are_built_from_the_rows_of_a_source(cosmos_duckdb: DuckDBWarehou
 
 
 def test_packages_are_installed_beside_a_project_and_nothing_is_written_into_it(
-    cosmos_duckdb: DuckDBWarehouses, own_fleet: Path, tmp_path: Path
+    cosmos_duckdb: CosmosDuckDB, own_fleet: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(ROOT / "tests" / "data" / "tides", tmp_path / "tides")
     (own_fleet / "packages.yml").write_text("packages:\n  - local: ../tides\n", encoding="utf-8")
@@ -60,7 +62,7 @@ def test_packages_are_installed_beside_a_project_and_nothing_is_written_into_it(
     assert not (own_fleet / "logs").exists()
 
 
-def test_packages_that_are_no_longer_listed_are_gone(cosmos_duckdb: DuckDBWarehouses, own_fleet: Path) -> None:
+def test_packages_that_are_no_longer_listed_are_gone(cosmos_duckdb: CosmosDuckDB, own_fleet: Path) -> None:
     for name in ("one", "two"):
         package = own_fleet.parent / name
         (package / "models").mkdir(parents=True)
@@ -76,7 +78,7 @@ def test_packages_that_are_no_longer_listed_are_gone(cosmos_duckdb: DuckDBWareho
 
 
 def test_the_file_of_a_test_is_its_own_though_the_place_of_dbt_is_kept(
-    cosmos_duckdb: DuckDBWarehouses, fleet: Path
+    cosmos_duckdb: CosmosDuckDB, fleet: Path
 ) -> None:
     first = cosmos_duckdb(fleet, sources={"raw.arrivals": ROWS[:1]})
     first.build("+by_port")
@@ -96,7 +98,7 @@ def test_the_file_of_a_test_is_its_own_though_the_place_of_dbt_is_kept(
     assert parsed > 0
 
 
-def test_files_and_models_are_given_like_sources(cosmos_duckdb: DuckDBWarehouses, fleet: Path, tmp_path: Path) -> None:
+def test_files_and_models_are_given_like_sources(cosmos_duckdb: CosmosDuckDB, fleet: Path, tmp_path: Path) -> None:
     file = tmp_path / "arrivals.csv"
     file.write_text("ship,port,arrived_at,cargo_t\n007,N,2026-01-01T12:00:00,1.25\n", encoding="utf-8")
     warehouse = cosmos_duckdb(fleet, sources={"raw.arrivals": file})
@@ -113,7 +115,7 @@ def test_files_and_models_are_given_like_sources(cosmos_duckdb: DuckDBWarehouses
     assert warehouse.rows("by_port") == [{"name": "Xanadu", "arrivals": 1, "cargo_t": Decimal(7)}]
 
 
-def test_a_failed_test_fails_in_dbts_own_words(cosmos_duckdb: DuckDBWarehouses, fleet: Path) -> None:
+def test_a_failed_test_fails_in_dbts_own_words(cosmos_duckdb: CosmosDuckDB, fleet: Path) -> None:
     warehouse = cosmos_duckdb(fleet, sources={"raw.arrivals": [{**ROWS[0], "ship": None}]})
 
     with pytest.raises(
@@ -127,12 +129,12 @@ def test_a_failed_test_fails_in_dbts_own_words(cosmos_duckdb: DuckDBWarehouses, 
     assert not unchecked.succeeded
 
 
-def test_sql_of_another_database_is_told_with_the_way_out(cosmos_duckdb: DuckDBWarehouses, fleet: Path) -> None:
+def test_sql_of_another_database_is_told_with_the_way_out(cosmos_duckdb: CosmosDuckDB, fleet: Path) -> None:
     with pytest.raises(DbtFailed, match=r"(?s)pg_backend_of_nobody.*DuckDB does not understand.*adapter\.dispatch"):
         cosmos_duckdb(fleet).build("elsewhere")
 
 
-def test_dbt_sees_variables_and_target_of_the_test(cosmos_duckdb: DuckDBWarehouses, own_fleet: Path) -> None:
+def test_dbt_sees_variables_and_target_of_the_test(cosmos_duckdb: CosmosDuckDB, own_fleet: Path) -> None:
     (own_fleet / "models" / "seen.sql").write_text(
         "select '{{ var('port') }}' as port, '{{ target.name }}' as target, '{{ env_var('PILOT') }}' as pilot"
     )
@@ -146,7 +148,7 @@ def test_dbt_sees_variables_and_target_of_the_test(cosmos_duckdb: DuckDBWarehous
 
 
 def test_a_source_stands_where_the_environment_says_now(
-    cosmos_duckdb: DuckDBWarehouses, own_fleet: Path, monkeypatch: pytest.MonkeyPatch
+    cosmos_duckdb: CosmosDuckDB, own_fleet: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The manifest of the test before is true of the same files with another environment no longer."""
     schema = own_fleet / "models" / "schema.yml"
@@ -177,7 +179,7 @@ MISUSES: dict[str, tuple[Any, str]] = {
 
 
 @pytest.mark.parametrize("misuse", MISUSES)
-def test_a_misuse_is_told(cosmos_duckdb: DuckDBWarehouses, fleet: Path, misuse: str) -> None:
+def test_a_misuse_is_told(cosmos_duckdb: CosmosDuckDB, fleet: Path, misuse: str) -> None:
     use, words = MISUSES[misuse]
 
     with pytest.raises(ToolkitMisuse, match=words):

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pytest_cosmos_venv import ToolkitMisuse
+from pytest_cosmos_venv.errors import ToolkitMisuse
 from pytest_cosmos_venv.warehouse.given_rows import Relation, in_order, statements_for
 
 SHIPS = Relation(database="lake", schema='a "b"', identifier="ships", types={"id": "smallint"})

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pytest_cosmos_venv import DuckDBWarehouses, Implementation, RunDag, RunTask
+from pytest_cosmos_venv import CosmosAirflow, CosmosDuckDB, Implementation
 from tests.installed import needs_dbt_wheels
 
 pytestmark = [pytest.mark.long, needs_dbt_wheels]
@@ -39,8 +39,8 @@ def production_dag(implementation: Implementation, project: Path, **execution: A
 @pytest.mark.timeout(280)
 @pytest.mark.parametrize("mode", ["local", "virtualenv"])
 def test_a_dag_for_postgres_runs_on_duckdb(
-    cosmos_duckdb: DuckDBWarehouses,
-    cosmos_run_dag: RunDag,
+    cosmos_duckdb: CosmosDuckDB,
+    cosmos_airflow: CosmosAirflow,
     cosmos_implementation: Implementation,
     fleet: Path,
     mode: str,
@@ -51,7 +51,7 @@ def test_a_dag_for_postgres_runs_on_duckdb(
     profiles = [task.profile_config for task in dag.tasks]
     warehouse = cosmos_duckdb(fleet, sources={"raw.arrivals": ROWS}, target="prod")
 
-    outcome = cosmos_run_dag(cosmos_duckdb.redirect(dag, warehouse))
+    outcome = cosmos_airflow.run(cosmos_duckdb.redirect(dag, warehouse))
 
     assert outcome.succeeded, str(outcome)
     assert [row["name"] for row in warehouse.rows("by_port")] == ["North"]
@@ -61,15 +61,15 @@ def test_a_dag_for_postgres_runs_on_duckdb(
 
 
 def test_one_operator_fails_as_dbt_fails(
-    cosmos_duckdb: DuckDBWarehouses, cosmos_run_task: RunTask, cosmos_implementation: Implementation, fleet: Path
+    cosmos_duckdb: CosmosDuckDB, cosmos_airflow: CosmosAirflow, cosmos_implementation: Implementation, fleet: Path
 ) -> None:
     modes = cosmos_implementation.module("constants").ExecutionMode
     dag = production_dag(cosmos_implementation, fleet, execution_mode=modes("local"))
     warehouse = cosmos_duckdb(fleet, sources={"raw.arrivals": [{**ROWS[0], "ship": None}]}, target="prod")
     cosmos_duckdb.redirect(dag, warehouse)
 
-    built = cosmos_run_task(dag.get_task("arrivals.run"))
-    tested = cosmos_run_task(dag.get_task("arrivals.test"))
+    built = cosmos_airflow.run(dag.get_task("arrivals.run"))
+    tested = cosmos_airflow.run(dag.get_task("arrivals.test"))
 
     assert built.state == "success"
     assert tested.state == "failed"

@@ -43,7 +43,7 @@ def test_what_the_steps_run_runs(tmp_path: Path) -> None:
     )
     (tmp_path / "dags" / "harbor.shape.txt").write_text("dag harbor\n", encoding="utf-8")
     (tmp_path / "requirements.txt").touch()
-    (tmp_path / "test_it.py").write_text("def test_it(cosmos_wheelhouse): pass\n", encoding="utf-8")
+    (tmp_path / "test_it.py").write_text("def test_it(cosmos_dbt): pass\n", encoding="utf-8")
     replaced = {"matrix.requirements": "requirements.txt"}
     output = tmp_path / "output"
 

@@ -20,18 +20,18 @@ from pathlib import Path
 from uv import find_uv_bin
 
 
-def test_dbt_and_an_installation(cosmos_fake_venv, cosmos_package_index, cosmos_wheelhouse, cosmos_clock, tmp_path):
+def test_dbt_and_an_installation(cosmos_fake_venv, cosmos_dbt, cosmos_airflow, tmp_path):
     (tmp_path / "dbt_project.yml").write_text("name: harbor")
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "mart.sql").write_text("select 1 as id")
     cosmos_fake_venv.script("run", hold=True, child=True)
     subprocess.Popen([cosmos_fake_venv.dbt, "run"], cwd=tmp_path, start_new_session=True)
-    sdist = cosmos_wheelhouse.add_sdist("dbt-harbor", hold=True)
+    sdist = cosmos_dbt.add_sdist("dbt-harbor", hold=True)
     uv = [find_uv_bin(), "pip", "install", "--python", sys.executable, "--target", tmp_path / "there"]
-    subprocess.Popen([*uv, *cosmos_package_index.pip_install_options, "dbt-harbor"])
+    subprocess.Popen([*uv, *cosmos_dbt.index.pip_install_options, "dbt-harbor"])
     sdist.wait_for_build()
     cosmos_fake_venv.wait_for_call("run", held=True)
-    cosmos_clock.freeze("2026-01-01")
+    cosmos_airflow.at("2026-01-01")
     Path("ready").touch()
     signal.pause()
 """
@@ -49,12 +49,12 @@ def work(contender):
 
 
 def test_contenders_and_owners(
-    cosmos_pids, cosmos_venv_lock, cosmos_race, cosmos_http_manifest, tmp_path
+    cosmos_lock, cosmos_race, cosmos_project, tmp_path
 ):
-    cosmos_http_manifest({})
-    cosmos_venv_lock(tmp_path).held_by(cosmos_pids.live())
-    cosmos_pids.dead()
-    cosmos_pids.zombie()
+    cosmos_project.serve({})
+    cosmos_lock(tmp_path).held_by(cosmos_lock.pids.live())
+    cosmos_lock.pids.dead()
+    cosmos_lock.pids.zombie()
     with cosmos_race.start(work, contenders=2) as race:
         race.wait_for("begun")
         Path("ready").touch()

@@ -55,7 +55,7 @@ def seeds_shapes(bench: Bench) -> None:
 
 def seeds_when_changed(bench: Bench) -> None:
     """A seed is loaded, then left alone, then loaded again because it has changed, or because it must be."""
-    _ = bench.fixture("cosmos_variables")
+    _ = bench.fixture("cosmos_airflow")
     dag = bench.dag(seed_rendering_behavior="when_seed_changes", select=["piers"], test_behavior="none")
     bench.run(dag, "first")
     bench.run(dag, "unchanged")
@@ -73,7 +73,7 @@ def seeds_when_changed(bench: Bench) -> None:
 
 def seeds_when_changed_virtualenv(bench: Bench) -> None:
     """The same in environments that are kept."""
-    _ = bench.fixture("cosmos_variables")
+    _ = bench.fixture("cosmos_airflow")
     given: dict[str, Any] = {
         "seed_rendering_behavior": "when_seed_changes",
         "select": ["piers"],

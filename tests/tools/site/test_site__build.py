@@ -46,7 +46,7 @@ def add_to(subjects):
     subjects.choices["doctor"].add_argument("--silent")
 doctor.add_to = add_to
 read = ast.get_docstring
-ast.get_docstring = lambda node: None if node.name == "cosmos_clock" else read(node)
+ast.get_docstring = lambda node: None if node.name == "cosmos_airflow" else read(node)
 """
 
 
@@ -115,7 +115,7 @@ def test_nothing_is_built_where_something_has_no_entry(tmp_path: Path) -> None:
     assert re.findall(r"docs/reference/([\w-]+)\.md:\d+: WARNING: (.* has no .*)", done.stderr) == [
         ("command-line", "--silent of the command cosmos-venv doctor has no help"),
         ("configs", "the parameter manifest_path of ProjectConfig has no sentence"),
-        ("fixtures", "the fixture cosmos_clock has no docstring"),
+        ("fixtures", "the fixture cosmos_airflow has no docstring"),
         ("settings", "the setting cache_dir has no meaning"),
     ]
 

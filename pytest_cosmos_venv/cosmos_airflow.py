@@ -1,0 +1,490 @@
+"""The value of ``cosmos_airflow``: an Airflow of the test's own, and the DAG files that are loaded in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol, overload
+from unittest import mock
+
+from pytest_cosmos_venv.airflow import clock
+from pytest_cosmos_venv.airflow.clock import Clock, clock_of_a_test, instant_of
+from pytest_cosmos_venv.airflow.connections import Connections
+from pytest_cosmos_venv.airflow.home import AirflowHome
+from pytest_cosmos_venv.airflow.outcomes import DagOutcome, TaskOutcome
+from pytest_cosmos_venv.airflow.variables import Variables, VariableStore
+from pytest_cosmos_venv.airflow.versions import this_airflow
+from pytest_cosmos_venv.dags.budget import ParseBudget
+from pytest_cosmos_venv.dags.dag_files import file_builder
+from pytest_cosmos_venv.dags.shape import DagShape, dag_shape
+from pytest_cosmos_venv.errors import RecordList, ToolkitMisuse, require_path, require_text
+from pytest_cosmos_venv.fake_dbt.rules import NodeOutcome
+from pytest_cosmos_venv.implementation import Implementation
+from pytest_cosmos_venv.runs.loading import MADE_UP, Substitutes
+from pytest_cosmos_venv.runs.running import Attempts, run_dag, run_task
+
+if TYPE_CHECKING:
+    from pytest_cosmos_venv.environments.scripted_dbt import DbtCall, ScriptedDbt
+    from pytest_cosmos_venv.processes.venv_lock import VenvLock
+
+_MOST_RUNS = 1000
+
+
+class _Dag(Protocol):
+    @property
+    def task_dict(self) -> Any: ...
+
+
+class _Operator(Protocol):
+    @property
+    def task_id(self) -> Any: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Surroundings:
+    """What a loaded file meets: each part is made when a file is loaded.
+
+    :param root: the folder to which paths of DAG files are relative.
+    :param folder: the folder of the test.
+    :param implementation: returns the implementation under test.
+    :param dbt: returns the fake dbt that tasks install; None where the test runs a real one.
+    :param lock: returns the lock of a ``virtualenv_dir``.
+    """
+
+    root: Path
+    folder: Path
+    implementation: Callable[[], Implementation]
+    dbt: Callable[[], ScriptedDbt | None]
+    lock: Callable[[Path], VenvLock]
+
+
+class CosmosAirflow:
+    """An Airflow of the test's own. ``home`` is its AIRFLOW_HOME, ``budget`` checks what the building of a DAG costs.
+
+    :param home: the AIRFLOW_HOME of this process.
+    :param outcomes: the list to which the outcome of each run is added.
+    :param attempts: the faults of the test; None: it has none.
+    :param surroundings: what a loaded file meets; None in a contender of a race, which loads none.
+    """
+
+    prepares = ("pytest_cosmos_venv.prepared_airflow",)
+    """The modules that a contender of a race imports before it starts."""
+
+    def __init__(
+        self,
+        home: AirflowHome,
+        outcomes: list[DagOutcome | TaskOutcome] | None = None,
+        attempts: Attempts | None = None,
+        surroundings: Surroundings | None = None,
+    ) -> None:
+        self.home = home
+        self.budget = ParseBudget()
+        self._outcomes = [] if outcomes is None else outcomes
+        self._attempts = attempts
+        self._surroundings = surroundings
+        self._stack = ExitStack()
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # A contender of a race gets it without the outcomes, and hands back its own.
+        return CosmosAirflow, (self.home,)
+
+    @cached_property
+    def connections(self) -> Connections:
+        """The Connections of the test: ``.add("warehouse", conn_type="postgres", ...)``. Child processes know them."""
+        connections = Connections()
+        self._stack.callback(connections.close)
+        return connections
+
+    @cached_property
+    def variables(self) -> Variables:
+        """Airflow Variables in memory, for all code of this process from the first time that a test asks for them."""
+        store = VariableStore()
+        self._stack.enter_context(this_airflow().variables_in(store))
+        return Variables(store)
+
+    @cached_property
+    def clock(self) -> Clock:
+        """The time that code of this process sees. It is the real time until ``at`` or ``.clock.move`` is called."""
+        return self._stack.enter_context(clock_of_a_test())
+
+    def at(self, moment: datetime | date | str) -> Clock:
+        """Show another time from now on, which stands until ``.move`` of what is returned, or ``time.sleep``, moves it.
+
+        :param moment: a moment such as ``"2026-01-01"``, in UTC unless it says so.
+        """
+        self.clock.freeze(moment)
+        return self.clock
+
+    def shape(self, dag: Any, *, fields: Sequence[str] = ()) -> DagShape:
+        """Return the shape of a DAG: ``.data`` is plain data, ``.text`` a tree. They are equal on Airflow 2 and 3.
+
+        :param dag: a DAG.
+        :param fields: arguments of operators that count too, such as ``("select",)``.
+        """
+        return dag_shape(_dag_of(dag), fields=fields)
+
+    def load(
+        self,
+        file: Path | str,
+        *,
+        dag_id: str | None = None,
+        connections: Literal["made up"] | None = None,
+        dags_folder: Path | str | None = None,
+    ) -> LoadedDag:
+        """Import a DAG file as Airflow's processor does, and return its DAG.
+
+        Environments go into a folder of the test, whatever ``virtualenv_dir`` the file names. Its tasks install a fake
+        dbt, unless the test takes ``cosmos_duckdb``.
+
+        :param file: the file, relative to the root directory of the tests.
+        :param dag_id: the id of the DAG, where the file builds several.
+        :param connections: ``"made up"`` gives profiles the Connections that the test has not given.
+        :param dags_folder: the folder from which DAG files import each other, relative to the root directory. Default:
+            that of the file.
+        :raises ToolkitMisuse: there is no such file or DAG, or a profile needs a Connection that the test has not
+            given.
+        """
+        require_path(file, "file")
+        if self._surroundings is None:
+            raise ToolkitMisuse("cosmos_airflow.load: a contender loads no file; load it in the test, or import it.")
+        if connections not in (None, MADE_UP):
+            raise ToolkitMisuse(
+                f"load(connections={connections!r}): say {MADE_UP!r}, or use cosmos_airflow.connections."
+            )
+        around = self._surroundings
+        path = around.root / file
+        if not path.is_file():
+            raise ToolkitMisuse(f"cosmos_airflow.load({str(file)!r}): there is no file {path}.")
+        dbt = around.dbt()
+        build = self._stack.enter_context(file_builder(path, around.root / (dags_folder or path.parent)))
+        with self._substitutes.in_force(around.implementation()) as missing:
+            try:
+                dags = build()
+            except Exception as error:
+                _refuse_missing(str(file), missing, connections, self.connections, error)
+                raise
+        _refuse_missing(str(file), missing, connections, self.connections, None)
+        dag = _chosen(dags, dag_id, file=str(file))
+        self._substitutes.lead_tasks(dag)
+        return LoadedDag(dag=dag, airflow=self, _dbt=dbt, _around=around)
+
+    @cached_property
+    def _substitutes(self) -> Substitutes:
+        assert self._surroundings is not None
+        return Substitutes(folder=self._surroundings.folder / "environments", connections=self.connections)
+
+    @overload
+    def run(
+        self,
+        work: _Dag | LoadedDag,
+        *,
+        logical_date: datetime | str | None = None,
+        run_id: str | None = None,
+        conf: Mapping[str, Any] | None = None,
+        raise_on_failure: bool = False,
+    ) -> DagOutcome: ...
+
+    @overload
+    def run(
+        self,
+        work: _Operator,
+        *,
+        logical_date: datetime | str | None = None,
+        run_id: str | None = None,
+        conf: Mapping[str, Any] | None = None,
+        raise_on_failure: bool = False,
+    ) -> TaskOutcome: ...
+
+    def run(
+        self,
+        work: Any,
+        *,
+        logical_date: datetime | str | None = None,
+        run_id: str | None = None,
+        conf: Mapping[str, Any] | None = None,
+        raise_on_failure: bool = False,
+    ) -> DagOutcome | TaskOutcome:
+        """Run a DAG or one operator to its end in this process. Tries follow each other at once.
+
+        :param work: a DAG, or an operator; of an operator's DAG only this task runs.
+        :param logical_date: a moment, or a string such as ``2026-01-01``, in UTC unless it says so. Default: now.
+        :param run_id: the id of the run. Default: the one that Airflow makes up.
+        :param conf: the configuration of the run; ``params`` take their values from it.
+        :param raise_on_failure: whether a run that fails raises ``AssertionError`` with the table.
+        :raises ToolkitMisuse: it is neither, the run would have no tasks, or another run has that id or date.
+        """
+        work = _dag_of(work)
+        run = run_task if hasattr(work, "task_id") else run_dag
+        outcome = run(work, logical_date=logical_date, run_id=run_id, conf=conf, attempts=self._attempts)
+        self._outcomes.append(outcome)
+        if raise_on_failure and not outcome.succeeded:
+            raise AssertionError(str(outcome)) from outcome.exception
+        return outcome
+
+    def catch_up(
+        self,
+        dag: Any,
+        *,
+        until: datetime | str,
+        since: datetime | str | None = None,
+        backwards: bool = False,
+        conf: Mapping[str, Any] | None = None,
+        raise_on_failure: bool = False,
+    ) -> list[DagOutcome]:
+        """Run a DAG once for each data interval of its schedule, each with the clock standing at the moment at which a
+        scheduler would begin that run.
+
+        A clock that shows another time than the real one stands at the last of these moments afterwards.
+
+        :param dag: a DAG with a schedule.
+        :param until: no run begins after this moment; a moment or a string such as ``2026-04-01``. No data interval
+            begins after the end date of the DAG either.
+        :param since: no data interval begins before this moment. Default: the start date of the DAG.
+        :param backwards: whether the latest run comes first, as in a backfill with ``run_backwards``.
+        :param conf: the configuration of all runs.
+        :param raise_on_failure: whether a run that fails raises ``AssertionError`` with the table.
+        :returns: the outcomes, in the order of the runs.
+        """
+        dag = _dag_of(dag)
+        first = None if since is None else instant_of(since, parameter="since")
+        runs = _intervals_between(dag, first, instant_of(until, parameter="until"))
+        kind = type(this_airflow().timetable_of(dag))
+        found: list[DagOutcome] = []
+        with clock.clock_of_runs() as stands:
+            for run in reversed(runs) if backwards else runs:
+                stands.freeze(run.run_after)
+                interval = run.data_interval
+                # dag.test() would take the interval before the logical date.
+                with mock.patch.object(kind, "infer_manual_data_interval", lambda *_, of=interval, **__: of):
+                    found.append(
+                        self.run(dag, logical_date=interval.start, conf=conf, raise_on_failure=raise_on_failure)
+                    )
+        return RecordList(found, of="catch_up()", none="there was no run", word=repr)
+
+    def close(self) -> None:
+        """Put back the time, the Variables and the Connections, and remove DAG files of the test."""
+        with self._stack:
+            self.home.remove_dag_files()
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedDag:
+    """The DAG of a file that was loaded in a test.
+
+    :param dag: Airflow's DAG.
+    :param airflow: the Airflow of the test.
+    """
+
+    dag: Any
+    airflow: CosmosAirflow = field(repr=False)
+    _dbt: ScriptedDbt | None = field(repr=False)
+    _around: Surroundings = field(repr=False)
+    _nodes: dict[str, NodeOutcome] = field(default_factory=dict, repr=False)
+
+    def run(self, **options: Any) -> DagOutcome:
+        """Run the DAG to its end.
+
+        :param **options: as for ``cosmos_airflow.run``.
+        """
+        return self.airflow.run(self, **options)
+
+    def catch_up(self, **options: Any) -> list[DagOutcome]:
+        """Run the DAG for each data interval of its schedule.
+
+        :param **options: as for ``cosmos_airflow.catch_up``.
+        """
+        return self.airflow.catch_up(self, **options)
+
+    def shape(self, *, fields: Sequence[str] = ()) -> DagShape:
+        """Return the shape of the DAG.
+
+        :param fields: arguments of operators that count too.
+        """
+        return dag_shape(self.dag, fields=fields)
+
+    @property
+    def calls(self) -> list[DbtCall]:
+        """The calls of the fake dbt so far, those while the file was loaded too."""
+        return self._fake().calls
+
+    def model(self, name: str) -> ScriptedNode:
+        """Return a model, so that the test can say how it ends: ``.fails()``.
+
+        :param name: its name or unique id.
+        """
+        return self._node(name, "error")
+
+    def seed(self, name: str) -> ScriptedNode:
+        """Return a seed, so that the test can say how it ends.
+
+        :param name: its name or unique id.
+        """
+        return self._node(name, "error")
+
+    def test(self, name: str) -> ScriptedNode:
+        """Return a test of dbt, so that the test can say how it ends.
+
+        :param name: its name or unique id.
+        """
+        return self._node(name, "fail")
+
+    @property
+    def virtualenv_dir(self) -> Path:
+        """The folder of the test in which the environments of the tasks are kept.
+
+        :raises ToolkitMisuse: the tasks keep none, or in several folders.
+        """
+        found = {str(path) for task in self.dag.tasks if (path := getattr(task, "virtualenv_dir", None))}
+        if len(found) != 1:
+            told = ", ".join(sorted(found)) or "none"
+            raise ToolkitMisuse(
+                f"DAG {self.dag.dag_id!r}: its tasks have not one virtualenv_dir; they have: {told}. Use "
+                "cosmos_lock(virtualenv_dir)."
+            )
+        return Path(found.pop())
+
+    @property
+    def lock(self) -> VenvLock:
+        """The lock of ``virtualenv_dir``, as ``cosmos_lock`` gives it: ``.lock.stale()``."""
+        return self._around.lock(self.virtualenv_dir)
+
+    def leaks(self, secret: str) -> list[str]:
+        """Return the places that hold a secret: command lines of dbt, logs of tasks, and files on disk.
+
+        :param secret: the text of the secret.
+        """
+        require_text(secret, "secret")
+        record = None if self._dbt is None else self._dbt.folder
+        calls = [] if self._dbt is None else self._dbt.calls
+        found = [f"the command line dbt {call.command}" for call in calls if any(secret in each for each in call.argv)]
+        for outcome in self.airflow._outcomes:
+            tasks = outcome.tasks.values() if isinstance(outcome, DagOutcome) else [outcome]
+            found += [f"the log of {task.task_id}" for task in tasks if secret in task.log]
+        for folder in (self._around.folder, self.airflow.home.path):
+            for file in sorted(each for each in folder.rglob("*") if each.is_file() and not each.is_symlink()):
+                # The fake's own record is the test's, not the product's.
+                if (record is None or not file.is_relative_to(record)) and secret.encode() in file.read_bytes():
+                    found.append(str(file))
+        return found
+
+    def _fake(self) -> ScriptedDbt:
+        if self._dbt is None:
+            raise ToolkitMisuse("This test takes cosmos_duckdb: its dbt is a real one, and nothing can be said to it.")
+        return self._dbt
+
+    def _node(self, name: str, failure: str) -> ScriptedNode:
+        require_text(name, "name")
+        dbt, nodes = self._fake(), self._nodes
+
+        def end(outcome: NodeOutcome) -> None:
+            nodes[name] = outcome
+            dbt.script(nodes=nodes)
+
+        return ScriptedNode(failure=failure, end=end)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScriptedNode:
+    """A node of the dbt project, whose end a test says.
+
+    :param failure: the status of a node of this type that fails.
+    :param end: lets it end with an outcome from now on.
+    """
+
+    failure: str
+    end: Callable[[NodeOutcome], None] = field(repr=False)
+
+    def fails(self, message: str | None = None) -> None:
+        """Let it fail from now on.
+
+        :param message: dbt's message.
+        """
+        self.end(NodeOutcome(status=self.failure, message=message))
+
+    def succeeds(self) -> None:
+        """Let it succeed again."""
+        self.end(NodeOutcome(status="pass" if self.failure == "fail" else "success"))
+
+
+def _dag_of(work: Any) -> Any:
+    return work.dag if isinstance(work, LoadedDag) else work
+
+
+def _refuse_missing(
+    file: str, missing: Mapping[str, str], wish: str | None, given: Connections, error: Exception | None
+) -> None:
+    """Refuse a file whose profiles need Connections that the test has not given, and take back those made up."""
+    if not missing or wish == MADE_UP:
+        return
+    for name in missing:
+        given.remove(name)
+    named = ", ".join(f"{name!r} ({kind})" for name, kind in missing.items())
+    first, kind = next(iter(missing.items()))
+    raise ToolkitMisuse(
+        f"{file} needs Connections that this test has not given: {named}. Before it is loaded, say "
+        f"cosmos_airflow.connections.add({first!r}, conn_type={kind!r}, ...), or let them be made up: "
+        f"cosmos_airflow.load({file!r}, connections={MADE_UP!r})."
+    ) from error
+
+
+def _chosen(dags: Sequence[Any], dag_id: str | None, *, file: str) -> Any:
+    ids = [dag.dag_id for dag in dags]
+    if dag_id is None and len(dags) == 1:
+        return dags[0]
+    if dag_id in ids:
+        return dags[ids.index(dag_id)]
+    raise ToolkitMisuse(f"load({file!r}, dag_id={dag_id!r}): name one of its DAGs, dag_id=...: {', '.join(ids)}.")
+
+
+def _intervals_between(dag: Any, since: datetime | None, until: datetime) -> list[Any]:
+    """Return the runs that a scheduler would make for a DAG, as the DAG's own timetable says, each with ``run_after``
+    and ``data_interval``.
+
+    :param dag: a DAG with a schedule.
+    :param since: the moment at which the first data interval may begin; None: the start date of the DAG.
+    :param until: the moment up to which a scheduler would be at work: no run begins later.
+    :raises ToolkitMisuse: there are no such runs, or more than a test can run.
+    """
+    from airflow.timetables.base import TimeRestriction
+
+    timetable = this_airflow().timetable_of(dag)
+    starts = [start for start in (dag.start_date, *(task.start_date for task in dag.tasks)) if start is not None]
+    earliest = max([*([] if since is None else [since]), *([min(starts)] if starts else [])], default=None)
+    if earliest is None:
+        raise ToolkitMisuse(f"DAG {dag.dag_id!r} has no start_date: give since=, such as '2026-01-01'.")
+    latest: Any = _end_of(dag)  # a DateTime of pendulum's, which Airflow makes of each date
+    restriction = TimeRestriction(earliest=earliest, latest=latest, catchup=True)
+    found: list[Any] = []
+    last = None
+    while len(found) <= _MOST_RUNS:
+        run = timetable.next_dagrun_info(last_automated_data_interval=last, restriction=restriction)
+        if run is None or run.run_after > until:
+            break
+        found.append(run)
+        last = run.data_interval
+    between = f"between {earliest.isoformat()} and {until.isoformat()}"
+    if len(found) > _MOST_RUNS:
+        raise ToolkitMisuse(f"DAG {dag.dag_id!r} has more than {_MOST_RUNS} runs {between}: give a shorter time.")
+    if not found:
+        ends = "" if latest is None else f", its end date: {latest.isoformat()}"
+        raise ToolkitMisuse(
+            f"DAG {dag.dag_id!r} has no run {between} (its schedule: {timetable.summary}{ends}): give it a schedule, "
+            "or a later until."
+        )
+    return found
+
+
+def _end_of(dag: Any) -> datetime | None:
+    """Return the moment after which no data interval of a DAG begins, as a scheduler takes it; None: there is none.
+
+    The latest end of all tasks counts, or the end of the DAG where a task has none.
+    """
+    ends = [task.end_date for task in dag.tasks]
+    found: datetime | None = dag.end_date
+    if ends and None not in ends:
+        found = max([*ends, *([] if found is None else [found])])
+    return found

@@ -1,0 +1,117 @@
+"""What a DAG file gets in a test in place of what it names: folders for its environments, and made-up Connections."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from pytest_cosmos_venv.airflow.connections import Connections
+from pytest_cosmos_venv.implementation import Implementation
+
+MADE_UP = "made up"
+"""The value of ``connections=`` that lets Connections be made up."""
+_VALUE = "made-up"
+_EXTRA = "extra."
+_DIRECTORY = "virtualenv_dir"
+_Arguments = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Substitutes:
+    """The substitutes of one test.
+
+    :param folder: the folder below which the environments of loaded files go.
+    :param connections: the Connections of the test.
+    """
+
+    folder: Path
+    connections: Connections
+    _directories: dict[Path, Path] = field(default_factory=dict)
+
+    def directory(self, named: Path | str) -> Path:
+        """Return the folder of the test that stands for a ``virtualenv_dir``; the same one each time.
+
+        :param named: the ``virtualenv_dir`` that the file names.
+        """
+        path = Path(os.path.abspath(named))  # noqa: PTH100 - a link stays what it is
+        if path in self._directories.values():
+            return path
+        if path not in self._directories:
+            # Two files may name directories of one name.
+            number = len(self._directories)
+            self._directories[path] = self.folder / (f"{path.name}-{number + 1}" if number else path.name)
+        return self._directories[path]
+
+    @contextmanager
+    def in_force(self, implementation: Implementation) -> Iterator[dict[str, str]]:
+        """Put the substitutes into the configurations that are made within the block.
+
+        :param implementation: the implementation, whose ``config`` has ``ExecutionConfig`` and ``ProfileConfig``.
+        :returns: id -> type of each Connection that profiles need and the test has not given; they are made up for the
+            length of the block.
+        """
+        config = implementation.module("config")
+        missing: dict[str, str] = {}
+
+        def lead(arguments: _Arguments) -> None:
+            if arguments.get(_DIRECTORY):
+                arguments[_DIRECTORY] = self.directory(arguments[_DIRECTORY])
+
+        def know(arguments: _Arguments) -> None:
+            mapping = arguments.get("profile_mapping")
+            name = getattr(mapping, "conn_id", None)
+            if isinstance(name, str) and not self.connections.has(name):
+                missing[name] = str(getattr(mapping, "airflow_connection_type", "generic"))
+                self.connections.add(name, **_made_up(mapping, missing[name]))
+
+        with _arguments_seen(config.ExecutionConfig, lead), _arguments_seen(config.ProfileConfig, know):
+            yield missing
+
+    def lead_tasks(self, dag: Any) -> None:
+        """Lead tasks there that name a ``virtualenv_dir`` of their own.
+
+        :param dag: the DAG; it is changed.
+        """
+        for task in dag.tasks:
+            partial: _Arguments = getattr(task, "partial_kwargs", {})
+            if partial.get(_DIRECTORY):
+                partial[_DIRECTORY] = self.directory(partial[_DIRECTORY])
+            elif given := getattr(task, _DIRECTORY, None):
+                setattr(task, _DIRECTORY, self.directory(given))
+
+
+@contextmanager
+def _arguments_seen(kind: type, change: Callable[[_Arguments], None]) -> Iterator[None]:
+    """Hand the arguments of a class's constructor to a function, which may change them, within the block."""
+    construct: Callable[..., None] = getattr(kind, "__init__")  # noqa: B009 - mypy knows none of a class in a variable
+    signature = inspect.signature(construct)
+
+    @functools.wraps(construct)
+    def constructed(*arguments: Any, **options: Any) -> None:
+        try:
+            bound = signature.bind(*arguments, **options)
+        except TypeError:
+            construct(*arguments, **options)  # which says it in its own words
+            return
+        change(bound.arguments)
+        construct(*bound.args, **bound.kwargs)
+
+    with mock.patch.object(kind, "__init__", constructed):
+        yield
+
+
+def _made_up(mapping: Any, kind: str) -> Mapping[str, Any]:
+    """Return the fields of a Connection in which a profile mapping finds all that it requires."""
+    wanted = getattr(mapping, "airflow_param_mapping", {})
+    sources = [wanted.get(name, ()) for name in getattr(mapping, "required_fields", ())]
+    first = [each if isinstance(each, str) else next(iter(each), "") for each in sources]
+    extra = {name.removeprefix(_EXTRA): _VALUE for name in first if name.startswith(_EXTRA)}
+    texts = dict.fromkeys(("login", "password", "schema"), _VALUE)
+    return {"conn_type": kind, "host": "made-up.invalid", **texts, "extra": extra or None}
