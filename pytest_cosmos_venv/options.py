@@ -183,12 +183,6 @@ _SETTINGS = (
         "line: raw.ships: tests/ships.csv.",
     ),
     _Setting(
-        "cosmos_dags_network",
-        "bool",
-        "DAG checks: install with network what dbt ls needs, and resolve requirements. Default: false.",
-    ),
-    _Setting("cosmos_dags_report", None, "DAG checks: the folder in which to write report.json and report.html."),
-    _Setting(
         "cosmos_dags_budget",
         None,
         "DAG checks: seconds that an import may take. Default: Airflow's dagbag_import_timeout.",
