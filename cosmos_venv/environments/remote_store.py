@@ -71,7 +71,7 @@ def platform_key(interpreter: Interpreter) -> str:
     """Return the key of the machines that can use each other's environments of a Python.
 
     Exact Python, C library with its version, architecture, and the layout of environments:
-    ``cpython-3.12.7-manylinux_2_36_x86_64-envs-v1``.
+    ``cpython-3.12.7-manylinux_2_36_x86_64-envs-v2``.
 
     :param interpreter: the Python.
     """
