@@ -26,34 +26,17 @@ OWN_ERRORS = {
     "operator_args_unknown_key": "CosmosValueError",  # a typing error would vanish without a word
 }
 # Held to the recording of another configuration, which says what is expected, since
-# - the files of a project are read as dbt reads them: models that are disabled are not seen, tests, versions, and
-#   snapshots that YAML makes are; a node is called by dbt's unique id, in tasks_map too; the test task of AFTER_ALL
-#   comes after all others, where Cosmos leaves it unconnected;
+# - the test task of AFTER_ALL comes after all others, where Cosmos leaves it unconnected;
 # - Cosmos trips over an attribute that ProjectConfig() lacks;
 # - a dbt of its own for dbt ls is taken without an invocation mode, where Cosmos's default would import it.
 EXPECTED_OF = {
     "after_all_render_and_execution_paths": "test_after_all",
-    "load_custom": "load_ls_file",
-    "load_custom_after_all": "test_after_all",
-    "load_custom_no_tests": "load_ls_file_no_tests",
-    "load_custom_old_style_tests": "load_ls_file",
-    "load_custom_selected": "select_path",
     "refuse_render_executable_with_runner": "accept_render_executable_with_subprocess",
 }
-# What the parser of files sees otherwise than Cosmos's: node that it leaves out, and node that it adds.
-DISABLED, MADE_BY_YAML = "legacy_report", "snap_vessels"
 # The recording changed where we differ on purpose: by what, and why.
 RENAMED = {
     # A detached test stands in the folder of its own file, not in that of whatever node came last.
     "folders_detached_build": {"models.marts.assert_calls_have_known_port": "tests.assert_calls_have_known_port"},
-    # The recording that it is held to has an exclude, of nothing.
-    "load_custom_selected": {'"exclude": "tag:nothing", ': ""},
-}
-ADDED_TESTS = {
-    # Its configuration has a file more, which repeats a test and adds one.
-    "load_custom_old_style_tests": {
-        "model.harbor_ops.stg_ports": "test.harbor_ops.relationships_stg_ports_port_id__x.7a3f90e0cc",
-    },
 }
 ADDED_ATTRIBUTES = {
     # What default_args say reaches every operator that takes it.
@@ -92,14 +75,13 @@ OFFERED = [case for case in CASES if mode_of(case) in ("LOCAL", "VIRTUALENV")]
 ELSEWHERE = [case for case in CASES if mode_of(case) in ("WATCHER", "AIRFLOW_ASYNC")]  # see modes/
 REFUSED = [case for case in OFFERED if case["name"] in OWN_ERRORS or "error" in expected_result(case)]
 RENDERED = [case for case in OFFERED if case not in REFUSED]
-FROM_FILES = [case for case in RENDERED if case["name"].startswith("load_custom")]
 OTHER_MODES = [case for case in CASES if case not in OFFERED and case not in ELSEWHERE]
 
 
 def test_no_case_vanishes_unnoticed() -> None:
-    assert (len(RENDERED), len(REFUSED), len(OTHER_MODES)) == (134, 27, 12)
+    assert (len(RENDERED), len(REFUSED), len(OTHER_MODES)) == (129, 26, 12)
     named = {*OWN_ERRORS, *EXPECTED_OF, *EXPECTED_OF.values(), *RENAMED}
-    named |= {*ADDED_TESTS, *ADDED_ATTRIBUTES, *SELECTED_BY_DBT, *SELECTED_AS_DBT}
+    named |= {*ADDED_ATTRIBUTES, *SELECTED_BY_DBT, *SELECTED_AS_DBT}
     assert named <= set(BY_NAME)
 
 
@@ -156,18 +138,6 @@ def test_a_configuration_is_refused_with_the_recorded_kind_of_error(case: dict[s
     assert type(refusal.value).__name__ == OWN_ERRORS.get(case["name"], recorded)
 
 
-@pytest.mark.parametrize("case", FROM_FILES, ids=name_of)
-def test_the_parser_of_files_sees_what_cosmoss_sees_but_disabled_models_and_snapshots_made_by_yaml(
-    case: dict[str, Any], built: Built
-) -> None:
-    recorded = {*case["result"]["tasks_map"]}
-
-    seen = {built.host.dbt_graph.nodes[key].name if "." in key else key for key in built.tasks_map}
-    added = set() if case["config"]["render"].get("select") else {MADE_BY_YAML}
-    assert DISABLED in recorded
-    assert seen == recorded - {DISABLED} | added
-
-
 @pytest.mark.parametrize("case", OTHER_MODES, ids=name_of)
 def test_other_execution_modes_are_refused_by_name(case: dict[str, Any], tmp_path: Path) -> None:
     """Each of them, also where Cosmos renders it."""
@@ -206,9 +176,6 @@ def expected_of(case: dict[str, Any]) -> dict[str, Any]:
     way = case["config"]["render"].get("load_method", "").partition(".")[2].lower()
     expected["load_method"] = case["result"].get("load_method", way)
     expected["warnings"] = case["result"].get("warnings", [])
-    for model, added in ADDED_TESTS.get(case["name"], {}).items():
-        expected["filtered_nodes"].append(added)
-        expected["tests_per_model"][model].append(added)
     for found in (expected["filtered_nodes"], *expected["tests_per_model"].values()):
         found.sort()
     for name in ("task_ids", "edges"):
