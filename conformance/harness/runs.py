@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ..declaration import Declaration
     from .running import RunningTasks
 
-_OF_THE_SUITE = "cosmos-wheelhouse"
+_OF_THE_SUITE = "cosmos-dbt"
 """Folder in which the fake keeps what it was told, such as its variables."""
 _MOST = 20_000_000  # bytes: larger files are not read for a secret
 RESTS = "it waits: no process of it does anything"

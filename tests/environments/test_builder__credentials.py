@@ -48,7 +48,7 @@ def test_credentials_reach_the_installer_and_nothing_else(
     assert [line for line in lines if "s3cret" in line] == []
     assert [file for file in written if b"s3cret" in file.read_bytes()] == []
     assert "s3cret" not in command_lines.read_text()
-    assert ("--no-compile-bytecode" in command_lines.read_text()) is (preference == "uv")
+    assert ("pip install --python" in command_lines.read_text()) is (preference == "uv")
     assert ("hello.git" in command_lines.read_text()) is ("git+" in requirement)
 
 

@@ -193,14 +193,16 @@ def test_where_building_is_forbidden_the_error_names_the_command_that_builds(
 ) -> None:
     monkeypatch.setenv("AIRFLOW__COSMOS_VENV__VIRTUALENV_BUILD", "never")
 
-    with pytest.raises(AirflowException, match="Build it beforehand: ") as raised:
-        make_operator(virtualenv_dir=tmp_path / "new").execute({})
+    operator = make_operator(virtualenv_dir=tmp_path / "new")
+    with pytest.raises(AirflowException, match="Build it beforehand: cosmos-venv env warm DAGFILE") as raised:
+        operator.execute({})
 
     assert not (tmp_path / "new").exists()
-    program, *words = shlex.split(str(raised.value).rpartition("beforehand: ")[2])
-    assert program == "cosmos-venv"
-    assert main(words) == 0
-    make_operator(virtualenv_dir=tmp_path / "new").execute({})
+    words = shlex.split(str(raised.value).rpartition("beforehand: cosmos-venv ")[2])
+    given = [f"--requirement={each}" for each in operator.py_requirements]
+    given += [f"--pip-option={each}" for each in operator.pip_install_options]
+    assert main([*words[:-1], f"--dir={tmp_path / 'new'}", *given]) == 0
+    operator.execute({})
 
 
 def test_a_rendered_directory_is_used(make_operator: MakeOperator, dbt_calls: DbtCalls, tmp_path: Path) -> None:

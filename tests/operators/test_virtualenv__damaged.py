@@ -58,10 +58,10 @@ def spoil_the_entry_points(build: Path) -> None:
 
 DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "no command": (lambda build: (build / "bin" / "dbt").unlink(), "bin/dbt is missing"),
-    "an empty command": (lambda build: (build / "bin" / "dbt").write_bytes(b""), "bin/dbt is empty"),
+    "an empty command": (lambda build: (build / "bin" / "dbt").write_bytes(b""), "bin/dbt is empty or"),
     "a command without permission": (
         lambda build: (build / "bin" / "dbt").chmod(0o644),
-        "bin/dbt may not be executed",
+        "bin/dbt is empty or may not be executed",
     ),
     "a command of one line": (cut_the_command, "bin/dbt has another content than was installed"),
     "a module that is gone": (lose_the_module, "dbt/cli/__init__.py is missing"),

@@ -133,6 +133,7 @@ def test_machines_share_an_answer_by_a_variable_where_the_setting_says_so(
     place: Place, tmp_path: Path, cosmos_airflow: CosmosAirflow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRFLOW__COSMOS_VENV__SHARE_ANSWERS_IN_VARIABLES", "True")
+    _ = cosmos_airflow.variables  # from here on there are Variables
     for machine in ("north", "south", "west"):
         monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / machine))
         assert len(place.load(select=["raw_ports"]).nodes) == NODES
@@ -151,6 +152,7 @@ def test_an_answer_that_is_too_long_for_a_variable_is_not_shared_and_the_log_say
     log: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setenv("AIRFLOW__COSMOS_VENV__SHARE_ANSWERS_IN_VARIABLES", "True")
+    _ = cosmos_airflow.variables
     manifest = json.loads((DATA / "manifest.json").read_text())
     manifest["nodes"]["seed.harbor_ops.raw_ports"]["description"] = secrets.token_hex(1 << 20)
     (tmp_path / "large.json").write_text(json.dumps(manifest))

@@ -95,7 +95,6 @@ def test_one_that_has_changed_is_copied(served: HttpManifest) -> None:
     [
         pytest.param([{"status": 500}], id="error"),
         pytest.param([{"status": 503}, {"status": 429}], id="busy"),
-        pytest.param([{"truncated": True}], id="broken-off"),
     ],
 )
 def test_a_server_that_stumbles_is_asked_again(served: HttpManifest, answers: list[dict[str, Any]]) -> None:

@@ -29,6 +29,19 @@ from cosmos_venv.processes.lease import Lease, is_in_use, lease_path
 # leftover: of a process that has ended.
 BuildState = Literal["ready", "old", "building", "leftover"]
 
+# A RECORD has no hash of byte code. Python fails at the import of byte code that is cut behind its head of 16 bytes.
+_BYTE_CODE_CHECK = """
+import importlib.util, marshal, pathlib, sys
+
+for file in pathlib.Path(sys.argv[1]).rglob(f"*.{sys.implementation.cache_tag}.pyc"):
+    try:
+        content = file.read_bytes()
+        if content.startswith(importlib.util.MAGIC_NUMBER) and len(content) > 16:
+            marshal.loads(content[16:])
+    except Exception as error:
+        print(f"{file.relative_to(sys.argv[1])} cannot be read: {error}")
+"""
+
 _BLOCK = 512  # what st_blocks counts, whatever the file system's own blocks are
 
 
@@ -217,6 +230,7 @@ def _faults(build: Path, record: BuildRecord, *, content: bool) -> list[str]:
         *_link_faults(build),
         *post_install.faults(build, content=content),
         *library_faults(build, record.libraries, record.spec.libraries, content=content),
+        *(_byte_code_faults(build) if content else ()),
     ]
 
 
@@ -228,6 +242,16 @@ def _link_faults(build: Path) -> Iterator[str]:
     config = build / "pyvenv.cfg"
     if not config.is_file() or not config.stat().st_size:
         yield f"{config.name} is missing or empty"
+
+
+def _byte_code_faults(build: Path) -> list[str]:
+    try:
+        done = run_guarded(
+            [str(build / "bin" / "python"), "-I", "-S", "-B", "-c", _BYTE_CODE_CHECK, str(build)], cwd="/"
+        )
+    except OSError:
+        return []  # the check of the environment tells
+    return done.lines if done.returncode == 0 else []
 
 
 def _check_faults(build: Path, check: str) -> Iterator[str]:

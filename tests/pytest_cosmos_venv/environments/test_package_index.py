@@ -70,13 +70,15 @@ def test_it_serves_what_the_wheelhouse_holds_and_logs_what_was_asked(
 def test_without_options_installers_ask_it_too_and_the_seeds_come_from_it(
     cosmos_dbt: CosmosDbt, install: PlainInstall, installer: str, tmp_path: Path
 ) -> None:
+    index = cosmos_dbt.index
+
     exit_code, output = install("dbt-core")
 
     assert exit_code == 0, output
-    assert (f"files/{CORE}", 200) in asked(cosmos_dbt.index)
+    assert (f"files/{CORE}", 200) in asked(index)
     if installer == "uv":
         subprocess.run([UV, "venv", "--seed", "--python", sys.executable, str(tmp_path / "environment")], check=True)
-        assert ("simple/pip/", 200) in asked(cosmos_dbt.index, project="/pip")
+        assert ("simple/pip/", 200) in asked(index, project="/pip")
 
 
 def test_a_login_is_wanted_and_the_options_carry_it(

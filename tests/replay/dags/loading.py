@@ -75,7 +75,7 @@ def load_manifest(bench: Bench) -> None:
     (bench.folder / "half.json").write_text('{"nodes": {')
     for what, manifest in {"none": bench.folder / "none.json", "half": bench.folder / "half.json"}.items():
         bench.refused(what, lambda path=manifest: bench.dag(project={"manifest_path": path}))  # type: ignore[misc]
-    served = bench.fixture("cosmos_project")(bench.harbor)
+    served = bench.fixture("cosmos_project").serve(bench.harbor)
     bench.dag(dag_id="served", project={"manifest_path": served.url}, select=["stg_ships"])
 
 

@@ -189,7 +189,7 @@ def _postgres(**given: Any) -> PostgresUserPasswordProfileMapping:
 
 def local_profile_mapping(bench: Bench) -> None:
     """A profile from an Airflow connection, whose password is in the environment alone."""
-    connections = bench.fixture("cosmos_airflow")
+    connections = bench.fixture("cosmos_airflow").connections
     connections.add("warehouse", conn_type="postgres", host="db", login="me", password="s3cret", schema="harbor")
     profile = {"profile_name": "harbor", "target_name": "prod", "profile_mapping": _postgres(threads=2)}
     bench.run(bench.dag(profile=profile, select=SMALL))
@@ -197,7 +197,7 @@ def local_profile_mapping(bench: Bench) -> None:
 
 def profile_mappings(bench: Bench) -> None:
     """The profile that each mapping makes of a connection, and the variables that hold its secrets."""
-    connections = bench.fixture("cosmos_airflow")
+    connections = bench.fixture("cosmos_airflow").connections
     login: dict[str, Any] = {"host": "db", "login": "me", "password": "s3cret", "schema": "harbor"}
     for name, (conn_type, extra) in CONNECTIONS.items():
         connections.add(name, conn_type=conn_type, extra=extra, **login)
