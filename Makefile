@@ -77,10 +77,10 @@ docs-links: ## ask the network whether the links of the site to other sites stil
 	@$(PYTHON) -m tools.bootstrap docs && $(SPHINX) -b linkcheck docs build/docs-links
 
 conformance: test-env ## judge cosmos-venv by the conformance suite; ARGS="--cosmos-report=DIR" and the like go to pytest
-	@cd "$$(mktemp -d)" && "$(CURDIR)/$(BIN)/python" -m pytest --cosmos-conformance --cosmos-implementation=cosmos_venv -n 2 $(ARGS)
+	@cd "$$(mktemp -d)" && "$(CURDIR)/$(BIN)/python" -m pytest --cosmos-conformance --cosmos-implementation=cosmos_venv --cosmos-level=beyond -n 2 $(ARGS)
 
 conformance-servers: test-env ## the same with servers of Airflow: the areas that need a scheduler and a triggerer
-	@cd "$$(mktemp -d)" && "$(CURDIR)/$(BIN)/python" -m pytest --cosmos-conformance --cosmos-servers --cosmos-implementation=cosmos_venv $(ARGS)
+	@cd "$$(mktemp -d)" && "$(CURDIR)/$(BIN)/python" -m pytest --cosmos-conformance --cosmos-servers --cosmos-implementation=cosmos_venv --cosmos-level=beyond $(ARGS)
 
 judge: ## judge this and other implementations, keep the reports in conformance/reports; ARGS="NAME ..." judges only these
 	@$(PYTHON) -m tools.bootstrap judge && $(BIN)/python -m tools.judge $(ARGS)
