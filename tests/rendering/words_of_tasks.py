@@ -119,11 +119,14 @@ def _warnings_of_ambiguous_words() -> Iterator[dict[str, set[str]]]:
                 found.setdefault(unique_id, set()).update(others.split(", "))
 
     logger, handler = logging.getLogger("cosmos_venv.rendering.planner"), Gathered()
+    level = logger.level
+    logger.setLevel(logging.WARNING)  # whatever level the settings of Airflow give to all loggers
     logger.addHandler(handler)
     try:
         yield found
     finally:
         logger.removeHandler(handler)
+        logger.setLevel(level)
 
 
 def flags_of(render: Mapping[str, Any]) -> list[str]:
