@@ -256,7 +256,8 @@ def _manifest_of(request: LoadRequest, content: bytes) -> Manifest:
 def _can_select(request: LoadRequest, manifest: Manifest) -> bool:
     """Whether the manifest says what the wanted YAML selector selects; also the default selector is wanted."""
     config = request.render
-    has_items = bool(config.select or config.exclude) and not config.selector
+    items = [*config.select, *config.exclude]
+    has_items = bool(items) and not config.selector and not any("selector:" in item for item in items)
     return has_items or manifest.has_whole_selectors or not _content(request.project_dir / SELECTORS_FILE)
 
 

@@ -48,6 +48,11 @@ class _Metadata(msgspec.Struct, omit_defaults=True):
     def is_of_dbt_2(self) -> bool:
         return (self.dbt_version or "").startswith("2.")
 
+    @property
+    def has_selector_method(self) -> bool:
+        """Whether its dbt takes ``selector:`` in ``--select``: 1.12 does; 1.11 and 2.0.0a4 refuse it."""
+        return re.match(r"1\.(1[2-9]|[2-9]\d)", self.dbt_version or "") is not None
+
 
 class _Manifest(msgspec.Struct, omit_defaults=True):
     nodes: dict[str, WrittenEntry]
@@ -195,7 +200,8 @@ class Manifest:
         """
         if selector:
             return evaluate(self._graph, self._named(selector, indirect_selection))
-        return evaluate(self._graph, from_lists(select, exclude, indirect_selection))
+        definitions = self._definitions(indirect_selection) if self._content.metadata.has_selector_method else None
+        return evaluate(self._graph, from_lists(select, exclude, indirect_selection, definitions))
 
     @cached_property
     def _graph(self) -> SelectionGraph:
@@ -213,15 +219,18 @@ class Manifest:
                 "write the manifest anew with `dbt parse --no-partial-parse`: dbt 1 leaves out of a partial parse what "
                 "was added to selectors.yml."
             )
+        entry = entries[selector]
+        if not isinstance(entry, dict) or "definition" not in entry:
+            raise CosmosValueError(f"{self.path}: selector {selector!r} has no definition. {_WAY_OUT}")
+        return self._definitions(indirect_selection).tree(selector)
+
+    def _definitions(self, indirect_selection: TestIndirectSelection) -> Definitions:
         definitions = {
             name: entry["definition"]
-            for name, entry in entries.items()
+            for name, entry in (self._selectors or {}).items()
             if isinstance(entry, dict) and "definition" in entry
         }
-        if selector not in definitions:
-            raise CosmosValueError(f"{self.path}: selector {selector!r} has no definition. {_WAY_OUT}")
-        is_of_dbt_2 = self._content.metadata.is_of_dbt_2
-        return Definitions(definitions, indirect_selection, is_of_dbt_2=is_of_dbt_2).tree(selector)
+        return Definitions(definitions, indirect_selection, is_of_dbt_2=self._content.metadata.is_of_dbt_2)
 
 
 @no_collection()

@@ -304,9 +304,12 @@ class NodePlanner:
         chosen = self._indirect.of([node.unique_id], attached)
         if self._arguments.dbt_adds(node, chosen, apart):
             return chosen, apart
-        # dbt runs all tests that one text selects.
-        texts = {self._selectors[each] for each in chosen}
-        return [each for each in attached if self._selectors[each] in texts], apart
+        # dbt runs all tests that one text selects: a text with fewer criteria selects those with more of them too.
+        told = [self._criteria_of(each) for each in chosen]
+        return [each for each in attached if any(map(self._criteria_of(each).issuperset, told))], apart
+
+    def _criteria_of(self, unique_id: str) -> frozenset[str]:
+        return frozenset(self._selectors[unique_id].split(","))
 
     def _detached_test(self, test: DbtNode, place: _Place, label: str) -> Entry:
         if DbtResourceType.TEST in self._converters:

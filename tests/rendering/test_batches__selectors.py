@@ -197,6 +197,23 @@ def test_tests_of_one_fqn_run_together_where_one_of_them_comes_with_the_nodes() 
     assert [*told(made)] == ["model.shop.orders", "test.shop.has_an_id.0c", "test.shop.has_an_id.2e"]
 
 
+@pytest.mark.parametrize("batch_by", [None, "all"])
+def test_tests_of_one_fqn_run_together_where_the_text_of_one_selects_the_other(batch_by: str | None) -> None:
+    across = declared("test.shop.has_an_id.2e", "model.shop.orders", "model.shop.piers", fqn="shop.has_an_id")
+    nodes = {each.unique_id: each for each in (ORDERS, PIERS, NAMED[0], across)}
+    made = plan(
+        link(nodes).nodes,
+        render_config=RenderConfig(batch_by=batch_by),  # type: ignore[arg-type]
+        execution_config=ExecutionConfig(test_indirect_selection=TestIndirectSelection.CAUTIOUS),
+        project_config=ProjectConfig("shop"),
+        operator_args={},
+        may_hide=True,
+    )
+
+    run = {each for task in made.tasks for each in task.context.get("dbt_tests", task.arguments.get("nodes", ()))}
+    assert {each for each in run if each.startswith("test.")} == {NAMED[0].unique_id, across.unique_id}
+
+
 def of_tasks(made: Plan) -> dict[str, list[str]]:
     return {task.task_id: list(task.arguments.get("nodes", ())) for task in made.tasks}
 

@@ -42,7 +42,7 @@ def test_a_task_ends_with_its_node(scene: dict[str, Watched]) -> None:
     watched.wait_for(HALF_WAY)
     has_storage = stack.kind is CELERY
     assert not has_storage or stack.ask(xcoms) == []
-    assert len([*(stack.folder / "storage").rglob("*-watched.jsonl")]) == has_storage
+    assert any((stack.folder / "storage").rglob("*.jsonl")) == has_storage
     held.release()
 
     assert watched.end() == ("success", ALL_DONE), stack.logs()

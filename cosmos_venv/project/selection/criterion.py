@@ -23,6 +23,7 @@ METHODS = (
     "resource_type",
     "result",
     "saved_query",
+    "selector",
     "semantic_model",
     "source",
     "source_status",

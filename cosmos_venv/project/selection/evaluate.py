@@ -9,6 +9,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from fnmatch import fnmatchcase
 from typing import Any, Union
 
 from cosmos_venv.constants import TestIndirectSelection
@@ -65,13 +66,28 @@ class Group:
     word: str = ""
 
 
-Part = Union[Criterion, Group]  # noqa: UP007 - it is made while Python 3.10 reads the file
+@dataclass(frozen=True)
+class Named:
+    """The YAML selectors that a word of a selection names, such as ``selector:nightly+`` (dbt 1.12).
+
+    As in dbt the word reaches along the graph from all that they select, tests too, and no further tests come along.
+
+    :param criterion: the word.
+    :param parts: the selections of the selectors.
+    """
+
+    criterion: Criterion
+    parts: tuple[Part, ...]
+
+
+Part = Union[Criterion, Group, Named]  # noqa: UP007 - it is made while Python 3.10 reads the file
 
 
 def from_lists(
     select: Iterable[str],
     exclude: Iterable[str],
     indirect_selection: TestIndirectSelection = TestIndirectSelection.EAGER,
+    definitions: Definitions | None = None,
 ) -> Part:
     """The selection of ``--select`` and ``--exclude``: items are a union, and so are the words of one; commas
     intersect.
@@ -79,26 +95,38 @@ def from_lists(
     :param select: dbt's selection texts; none: everything.
     :param exclude: dbt's selection texts of what is left out.
     :param indirect_selection: which tests come with their parents.
+    :param definitions: the YAML selectors that ``selector:`` may name; None: dbt has no such method.
     :raises CosmosValueError: when dbt would refuse an item.
     """
-    included = _union(list(select) or _EVERYTHING, indirect_selection)
-    excluded = _union(exclude, indirect_selection)
+    included = _union(list(select) or _EVERYTHING, indirect_selection, definitions)
+    excluded = _union(exclude, indirect_selection, definitions)
     # As in dbt: whatever is asked for, the difference itself brings no test back.
     return Group(Operation.DIFFERENCE, (included, excluded))
 
 
-def _union(items: Iterable[str], indirect_selection: TestIndirectSelection) -> Group:
+def _union(items: Iterable[str], indirect_selection: TestIndirectSelection, definitions: Definitions | None) -> Group:
     words = [word for item in items for word in item.split(" ")]
     parts = tuple(
         Group(
             Operation.INTERSECTION,
-            tuple(Criterion.from_text(part, indirect_selection) for part in word.split(",")),
+            tuple(_item(part, indirect_selection, definitions) for part in word.split(",")),
             indirect_selection,
             word if word not in _EVERYTHING else "",
         )
         for word in words
     )
     return Group(Operation.UNION, parts, indirect_selection)
+
+
+def _item(text: str, indirect_selection: TestIndirectSelection, definitions: Definitions | None) -> Part:
+    criterion = Criterion.from_text(text, indirect_selection)
+    if criterion.method != "selector":
+        return criterion
+    if definitions is None:
+        raise CosmosValueError(
+            f"selection item {text!r}: the method selector: is one of dbt 1.12, for --select and --exclude."
+        )
+    return definitions.named(criterion)
 
 
 class Definitions:
@@ -129,6 +157,15 @@ class Definitions:
         """
         return self._named(name, ())
 
+    def named(self, criterion: Criterion) -> Named:
+        """The selection of a word with the method ``selector:``.
+
+        :param criterion: the word; its value may have wildcards.
+        :raises CosmosValueError: when there is no such selector, or dbt would refuse its definition.
+        """
+        names = [name for name in self._definitions if fnmatchcase(name, criterion.value)] or [criterion.value]
+        return Named(criterion, tuple(map(self.tree, names)))
+
     def _named(self, name: str, within: tuple[str, ...]) -> Part:
         if name not in self._definitions:
             known = ", ".join(sorted(self._definitions)) or "none"
@@ -147,7 +184,7 @@ class Definitions:
 
     def _part(self, definition: Any, within: tuple[str, ...]) -> Part:
         if isinstance(definition, str):
-            return Criterion.from_text(definition, self._indirect_selection)
+            return _item(definition, self._indirect_selection, None)
         if not isinstance(definition, dict):
             raise CosmosValueError(f"{definition!r} is neither a text nor a mapping.")
         for operation in (Operation.UNION, Operation.INTERSECTION):
@@ -160,7 +197,7 @@ class Definitions:
             )
         if len(definition) == 1:
             ((method, value),) = definition.items()
-            return Criterion.from_mapping({"method": method, "value": value}, self._indirect_selection)
+            definition = {"method": method, "value": value}
         if "method" not in definition or "value" not in definition:
             raise CosmosValueError(f"{definition} needs one key, or method and value.")
         if definition["method"] == "selector":
@@ -226,7 +263,11 @@ def evaluate(graph: SelectionGraph, tree: Part) -> set[str]:
 def _evaluate(graph: SelectionGraph, part: Part) -> tuple[set[int], set[int]]:
     """The selected nodes, and the tests of which only some parents are selected: other parts may bring the rest."""
     if isinstance(part, Criterion):
-        return _with_tests(graph, _reached(graph, part), part.indirect_selection)
+        found = graph.relations.numbers_of(find(graph, part))
+        return _with_tests(graph, _reached(graph, part, found), part.indirect_selection)
+    if isinstance(part, Named):
+        of_selectors = Operation.UNION.join([_evaluate(graph, each)[0] for each in part.parts])
+        return _reached(graph, part.criterion, of_selectors), set()
     both = [_evaluate(graph, each) for each in part.parts]
     selected = part.operation.join([sure for sure, _ in both])
     # Nearly always nothing waits, and sets of all nodes need not be joined twice.
@@ -244,9 +285,8 @@ def _evaluate(graph: SelectionGraph, part: Part) -> tuple[set[int], set[int]]:
     return selected, perhaps if has_waiting else set()
 
 
-def _reached(graph: SelectionGraph, criterion: Criterion) -> set[int]:
+def _reached(graph: SelectionGraph, criterion: Criterion, found: set[int]) -> set[int]:
     relations = graph.relations
-    found = relations.numbers_of(find(graph, criterion))
     reached = set(found)
     if criterion.childrens_parents:
         reached |= relations.descendants(found)
