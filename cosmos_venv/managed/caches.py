@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 # More than a deployment has: of fewer, files that are parsed one after another would push each other out for ever.
 _MOST_DAGS = 500
+_MOST_LISTINGS = 4 * _MOST_DAGS  # of an answer, its variables, whether it is shared, and why none can be kept
 _MOST_FINGERPRINTS = 4_000  # of projects, manifests and all that they once were
 
 
@@ -49,7 +50,7 @@ def kept_listings() -> FileCache | None:
     """Return the cache of answers of ``dbt ls``; None where nothing is to be kept."""
     if not (settings.enable_cache and settings.enable_cache_dbt_ls):
         return None
-    return FileCache(folder=cache_dir() / "dbt-ls-v1", suffix=".answer", most=_MOST_DAGS)
+    return FileCache(folder=cache_dir() / "dbt-ls-v1", suffix=".answer", most=_MOST_LISTINGS)
 
 
 def remote_listings() -> RemoteFolder | None:

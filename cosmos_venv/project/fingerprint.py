@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatchcase
 from operator import attrgetter
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cosmos_venv.dbt.project_files import (
     PACKAGE_FILES,
@@ -224,11 +224,23 @@ class LsQuestion:
     airflow_variables: tuple[tuple[str, str | None], ...]
     known: FileCache | None
 
-    def basis(self) -> Basis:
-        """The basis of an answer that dbt would give now: the files are looked at anew."""
+    def basis(self, seen: dict[Any, Any] | None = None) -> Basis:
+        """The basis of an answer that dbt would give now.
+
+        :param seen: the fingerprints of this import of a DAG file, to which new ones are added: the groups of a file
+            look at their project once; None: the files are looked at anew.
+        :raises CosmosLoadDbtException: as ``trees_of`` and ``fingerprint``.
+        """
         packages = read_package_files(self.project_dir)
         trees = trees_of(self.project_dir, self.env, has_deps=self.has_deps)
-        found = [fingerprint(tree, known=self.known) for tree in trees]
+        seen = {} if seen is None else seen
+        found = []
+        for tree in trees:
+            environment = None if tree.environment is None else frozenset(tree.environment.items())
+            key = fingerprint, tree.folder, environment, tree.packages_folder, frozenset(tree.left_out)
+            if key not in seen:
+                seen[key] = fingerprint(tree, known=self.known)
+            found.append(seen[key])
         profile = self._profile_now()
         of_profile = env_vars_in(profile.encode(), _PROFILE)
         asked = EnvVars.of_all([of_profile, *(one.variables for one in found)])

@@ -250,7 +250,9 @@ def kept_answers(question: LsQuestion) -> tuple[KeptAnswers | None, str]:
     files = caches.kept_listings()
     if files is None:
         return None, "[cosmos] enable_cache or enable_cache_dbt_ls is off"
-    basis = question.basis()
+    from cosmos_venv.compat import shared_by_import  # a process that outlives a parse does not pay for Airflow
+
+    basis = question.basis(seen=shared_by_import())
     if basis.unknown:
         return None, basis.unknown
     kept = KeptAnswers(

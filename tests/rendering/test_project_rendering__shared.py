@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 
 from cosmos_venv.compat import DAG, DAGS_HAVE_VERSIONS
+from cosmos_venv.files.read_limits import walk
+from cosmos_venv.project import fingerprint
 from tests.project.ls_place import Place
 from tests.rendering.recorded_project import RECORDED, copy_of_project
 
@@ -188,6 +190,13 @@ def test_thirty_groups_with_thirty_selections_start_dbt_once(
         " select=[f'{number % 6}+port_calls'], exclude=[f'stg_{number}'])"
     )
     first = f"place = Path({str(place.project)!r})"
+    looks: list[Path] = []
+
+    def walk_and_note(folder: Path) -> Iterator[tuple[str, list[str], list[str]]]:
+        looks.append(folder)
+        return walk(folder)
+
+    monkeypatch.setattr(fingerprint, "walk", walk_and_note)
 
     module = import_file(
         f"({{'project_config': ProjectConfig(place), 'render_config': {selecting}}} for number in range(30))",
@@ -195,6 +204,8 @@ def test_thirty_groups_with_thirty_selections_start_dbt_once(
     )
 
     assert (loads.loaded, loads.shared, place.calls) == (30, 0, 1)
+    # For all groups, and behind dbt: the project must not have changed while dbt ran.
+    assert looks.count(place.project / "models") == 2
     assert all("model.harbor_ops.port_calls" in group.tasks_map for group in module.groups)
 
 
@@ -215,9 +226,7 @@ def test_an_answer_of_dbt_is_shared_while_it_holds(
     assert (loads.loaded, loads.shared, place.calls) == (2, 1, 2)
     assert module.groups[0].plan is module.groups[1].plan
 
-    import_file(
-        f"({group} for each in (1, 1) if model.write_text(model.read_text() + ' ')) ",
-        first=f"model = Path({str(model)!r})",
-    )
+    model.write_text(model.read_text() + " ")
+    import_file(f"({group} for each in (1, 1))")
 
-    assert (loads.loaded, loads.shared, place.calls) == (4, 1, 4)
+    assert (loads.loaded, loads.shared, place.calls) == (3, 2, 3)
