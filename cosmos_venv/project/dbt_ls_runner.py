@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cosmos_venv import credentials
+from cosmos_venv import credentials, settings
 from cosmos_venv.config.validation import is_template
 from cosmos_venv.constants import ExecutionMode
 from cosmos_venv.dbt.command import vars_flags, vars_text
@@ -231,7 +231,9 @@ def run_dbt_ls(
     cancellation = cancellation or Cancellation()
     with started_ahead(), workspace(project_dir, install_deps=has_deps, parsed=parsed, environment=env) as place:
         flags = ["--project-dir", str(place), "--profiles-dir", str(profiles_yml.parent), *question.profile_flags]
-        outputs = Outputs.of(place, question.folders)
+        # The manifest is read in a folder of this run alone: another run may write its own into a folder that the user
+        # has named. A selection may compare with the sources.json there.
+        outputs = Outputs.of(place, question.folders if question.is_selection else {})
         env = outputs.variables(env)
         dbt = _Dbt(question=question, place=place, deadline=deadline, cancellation=cancellation)
         deps = ["deps", *flags, *vars_flags(question.variables)]
@@ -266,7 +268,11 @@ def _content(question: LsQuestion, lines: list[str], artifacts: Artifacts) -> by
             f"{artifacts.target}. Is {question.dbt.executable} a script that changes the arguments? Name dbt itself as "
             "dbt_executable_path, or load a manifest with LoadMode.DBT_MANIFEST."
         )
-    return pruned(manifest, f"the manifest that dbt ls has written for {question.project_dir}")
+    where = f"the manifest that dbt ls has written for {question.project_dir}"
+    content, limit = pruned(manifest, where), settings.limit("artifact_max_bytes")
+    if limit.is_exceeded_by(len(content)):  # no later parse could read it
+        raise CosmosLoadDbtException(f"{where}, without macros and SQL: {limit.refusal(len(content))}.")
+    return content
 
 
 def _asked_by_packages(project_dir: Path, place: Path, env: Mapping[str, str]) -> EnvVars:

@@ -42,6 +42,7 @@ from cosmos_venv.files.read_limits import (
     walk,
 )
 from cosmos_venv.files.untrusted import value_of
+from cosmos_venv.version import __version__
 
 if TYPE_CHECKING:
     from cosmos_venv.dbt.native.engine import Engine
@@ -246,6 +247,7 @@ class LsQuestion:
         asked = EnvVars.of_all([of_profile, *(one.variables for one in found)])
         names = frozenset({*self.given, *asked.names, *(name for name in self.env if name.startswith("DBT_"))})
         matters = [
+            __version__,  # the answer has what this release reads of a manifest
             self.dbt.which,
             [one.digest for one in found],
             profile,

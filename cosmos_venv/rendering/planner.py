@@ -25,6 +25,7 @@ from cosmos_venv.constants import (
     TestBehavior,
     TestIndirectSelection,
 )
+from cosmos_venv.dbt.selection_texts import selected_with
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.project.node import DbtNode, as_id
 from cosmos_venv.rendering.model import (
@@ -304,12 +305,7 @@ class NodePlanner:
         chosen = self._indirect.of([node.unique_id], attached)
         if self._arguments.dbt_adds(node, chosen, apart):
             return chosen, apart
-        # dbt runs all tests that one text selects: a text with fewer criteria selects those with more of them too.
-        told = [self._criteria_of(each) for each in chosen]
-        return [each for each in attached if any(map(self._criteria_of(each).issuperset, told))], apart
-
-    def _criteria_of(self, unique_id: str) -> frozenset[str]:
-        return frozenset(self._selectors[unique_id].split(","))
+        return selected_with(chosen, {each: self._selectors[each] for each in attached}), apart
 
     def _detached_test(self, test: DbtNode, place: _Place, label: str) -> Entry:
         if DbtResourceType.TEST in self._converters:

@@ -13,6 +13,7 @@ from cosmos_venv.constants import NODES_XCOM, InvocationMode
 from cosmos_venv.dbt.command import narrowing_flags, refuse_narrowing, without_flag
 from cosmos_venv.dbt.log_lines import DONE_STATUSES, FAILED, FAILED_STATUSES, SKIPPED, SUCCESS, WARNED, NodeOutcome
 from cosmos_venv.dbt.results import Artifacts
+from cosmos_venv.dbt.selection_texts import selected_with
 from cosmos_venv.exceptions import CosmosDbtRunError
 from cosmos_venv.operators.run.dbt_run import DbtResult, DbtRun, Judge
 from cosmos_venv.operators.run.journal import Journal, Tries
@@ -114,10 +115,10 @@ def done_before(batch: Batch, earlier: TryRecord | None) -> dict[str, NodeOutcom
             "Earlier tries have failed after their nodes, or in a hook or another test: all nodes run again."
         )
         return {}
-    # The callback gets what this try's dbt says. And dbt runs all that one text selects, such as tests of one fqn.
+    # The callback gets what this try's dbt says.
     again = {each for each, found in done.items() if batch.hears_of_warnings and found.status == WARNED}
-    texts = {text for each, text in batch.nodes.items() if each in again or each not in done}
-    done = {each: found for each, found in done.items() if batch.nodes[each] not in texts}
+    run = {*selected_with((each for each in batch.nodes if each in again or each not in done), batch.nodes)}
+    done = {each: found for each, found in done.items() if each not in run}
     if done:
         batch.log.info("Done by earlier tries of this task: %d of %d nodes.", len(done), len(batch.nodes))
     return done

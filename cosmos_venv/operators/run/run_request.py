@@ -16,6 +16,7 @@ from cosmos_venv import compat
 from cosmos_venv.compat import AirflowException, AirflowFailException, AirflowSkipException
 from cosmos_venv.constants import ONLY_TESTS, SELECT_TASK_ID, TASK_TESTS, TEST_IDS, TestIndirectSelection
 from cosmos_venv.dbt import log_lines
+from cosmos_venv.dbt.selection_texts import selected_with
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.files.untrusted import value_of
 from cosmos_venv.files.yaml_files import load_yaml
@@ -226,8 +227,7 @@ def choose(tasks: Mapping[str, Mapping[str, Any]], chosen: Collection[str], text
         nodes = [each for each in task["nodes"] if each in chosen]
         if task["tested"] is not None and task["tested"] not in chosen:
             nodes = [each for each in nodes if each not in with_parent]
-        told = {texts[each] for each in nodes}
-        nodes = [each for each in task["nodes"] if texts[each] in told]
+        nodes = selected_with(nodes, {each: texts[each] for each in task["nodes"]})
         after = [each for each in task["after"] if each in behind]
         if nodes:
             number += 1

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import fields
 from enum import Enum
+from functools import cache
 from mmap import mmap
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,7 @@ def plan_key(configuration: Configuration, version: str | None) -> str | None:
     matters = [
         _FORMAT,
         __version__,
+        _code(),
         version,
         drawing,
         execution.execution_mode,
@@ -92,6 +94,14 @@ def plan_key(configuration: Configuration, version: str | None) -> str | None:
         return hashlib.sha256(json.dumps(matters, default=_as_text, sort_keys=True).encode()).hexdigest()
     except TypeError:
         return None
+
+
+@cache
+def _code() -> str:
+    """The digest of the code that loads and plans: an editable install has another code under the same version."""
+    package = Path(__file__).parents[2]
+    files = sorted(file for folder in ("config", "project", "rendering") for file in package.glob(f"{folder}/**/*.py"))
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
 def _as_text(value: object) -> Any:

@@ -1,0 +1,32 @@
+"""The texts by which dbt is told single nodes: criteria with commas between them, the fqn or name first."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+
+
+def selected_with(chosen: Iterable[str], texts: Mapping[str, str]) -> list[str]:
+    """Return the nodes that dbt runs where it is told some of them, in the order of ``texts``.
+
+    dbt runs all nodes that one text selects, such as tests of one fqn. A text with fewer criteria also selects the
+    nodes whose texts have these criteria and more.
+
+    :param chosen: unique ids of the nodes that dbt is told, all of them in ``texts``.
+    :param texts: the text by the unique id of each node that may come along.
+    """
+    told: defaultdict[str, set[frozenset[str]]] = defaultdict(set)
+    for unique_id in chosen:
+        first, criteria = _parts(texts[unique_id])
+        told[first].add(criteria)
+    found = []
+    for unique_id, text in texts.items():
+        first, criteria = _parts(text)
+        if first in told and any(each <= criteria for each in told[first]):
+            found.append(unique_id)
+    return found
+
+
+def _parts(text: str) -> tuple[str, frozenset[str]]:
+    first, *criteria = text.split(",")
+    return first, frozenset(criteria)
