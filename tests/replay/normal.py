@@ -9,6 +9,8 @@ from pathlib import Path
 _PATTERNS = (
     (r"\x1b\[[0-9;]*m", ""),
     (r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b", "<id>"),
+    # Of a folder of one run: a number that may have letters alone.
+    (r"(<temp>/[\w.-]*-)[0-9a-f]{16}(?=[/'\"\s.:]|$)", r"\1<hash>*"),
     # Of a temporary file: what tempfile makes up.
     (r"(<temp>/[\w.-]*?[-_.]?)[a-z0-9_]{8}(?=[/'\"\s.:]|$)", r"\1*"),
     (r"(?<!\d)\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(\+\d\d:\d\d|Z)?", "<time>"),
