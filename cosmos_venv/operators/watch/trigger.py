@@ -12,6 +12,7 @@ from airflow.triggers.base import BaseTrigger, TaskFailedEvent, TaskSkippedEvent
 
 from cosmos_venv import compat
 from cosmos_venv.dbt.log_lines import NodeOutcome
+from cosmos_venv.dbt.results import MOST_SQL
 from cosmos_venv.files.untrusted import value_of
 from cosmos_venv.operators.run.journal import journal_key
 from cosmos_venv.operators.run.journal_files import JournalFiles
@@ -186,5 +187,6 @@ def xcoms_of(outcomes: Mapping[str, NodeOutcome], journal: JournalFiles, key: st
         return {}
     told = {"key": key, "number": max(each.try_number for each in outcomes.values())}
     # Each model has one task that shows its SQL: it need not stay in memory.
-    sql = "\n\n".join(journal.sql.pop(node).strip() for node in outcomes if node in journal.sql)
+    # A task of a batch shows that of all its models, up to the length of one.
+    sql = "\n\n".join(journal.sql.pop(node).strip() for node in outcomes if node in journal.sql)[:MOST_SQL]
     return {NODE_XCOM: rows_of(outcomes), TOLD_XCOM: told, **({SQL_XCOM: sql} if sql else {})}
