@@ -69,7 +69,7 @@ class Substitutes:
             name = getattr(mapping, "conn_id", None)
             if isinstance(name, str) and not self.connections.has(name):
                 missing[name] = str(getattr(mapping, "airflow_connection_type", "generic"))
-                self.connections.add(name, **_made_up(mapping, missing[name]))
+                self.connections.add(name, **_made_up(mapping, missing[name], self.folder))
 
         with _arguments_seen(config.ExecutionConfig, lead), _arguments_seen(config.ProfileConfig, know):
             yield missing
@@ -107,11 +107,15 @@ def _arguments_seen(kind: type, change: Callable[[_Arguments], None]) -> Iterato
         yield
 
 
-def _made_up(mapping: Any, kind: str) -> Mapping[str, Any]:
-    """Return the fields of a Connection in which a profile mapping finds all that it requires."""
+def _made_up(mapping: Any, kind: str, folder: Path) -> Mapping[str, Any]:
+    """Return the fields of a Connection in which a profile mapping finds all that it requires.
+
+    The host of DuckDB is the path of a file, below the folder.
+    """
+    host = str(folder / "made-up.duckdb") if kind == "duckdb" else "made-up.invalid"
     wanted = getattr(mapping, "airflow_param_mapping", {})
     sources = [wanted.get(name, ()) for name in getattr(mapping, "required_fields", ())]
     first = [each if isinstance(each, str) else next(iter(each), "") for each in sources]
     extra = {name.removeprefix(_EXTRA): _VALUE for name in first if name.startswith(_EXTRA)}
     texts = dict.fromkeys(("login", "password", "schema"), _VALUE)
-    return {"conn_type": kind, "host": "made-up.invalid", **texts, "extra": extra or None}
+    return {"conn_type": kind, "host": host, **texts, "extra": extra or None}
