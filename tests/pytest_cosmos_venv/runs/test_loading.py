@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 
 import pytest
 
@@ -17,7 +17,7 @@ from pytest_cosmos_venv.runs.loading import Substitutes
 class Mapping:
     """A profile mapping, as far as it says what it requires."""
 
-    airflow_param_mapping = {"path": "host"}
+    airflow_param_mapping = MappingProxyType({"path": "host"})
     required_fields = ("path",)
 
     def __init__(self, kind: str) -> None:
