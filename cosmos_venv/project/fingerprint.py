@@ -14,7 +14,7 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatchcase
@@ -234,14 +234,7 @@ class LsQuestion:
         """
         packages = read_package_files(self.project_dir)
         trees = trees_of(self.project_dir, self.env, has_deps=self.has_deps)
-        seen = {} if seen is None else seen
-        found = []
-        for tree in trees:
-            environment = None if tree.environment is None else frozenset(tree.environment.items())
-            key = fingerprint, tree.folder, environment, tree.packages_folder, frozenset(tree.left_out)
-            if key not in seen:
-                seen[key] = fingerprint(tree, known=self.known)
-            found.append(seen[key])
+        found = _fingerprints(trees, known=self.known, seen=seen)
         profile = self._profile_now()
         of_profile = env_vars_in(profile.encode(), _PROFILE)
         asked = EnvVars.of_all([of_profile, *(one.variables for one in found)])
@@ -328,6 +321,7 @@ def project_hash(
     has_deps: bool = True,
     excluded: Sequence[str] = (),
     known: FileCache | None = None,
+    seen: dict[Any, Any] | None = None,
 ) -> str | None:
     """Return a text that differs where dbt would parse another project; it is the same for every checkout and host.
 
@@ -341,6 +335,7 @@ def project_hash(
     :param excluded: patterns of files and folders that do not count, by name or by path below the project, as the shell
         has them.
     :param known: keeps fingerprints: files that look untouched are not read again; None: they are read.
+    :param seen: as for ``LsQuestion.basis``.
     :returns: 32 hex digits; None where the folder holds no project, or one that cannot be read, as a line of the log
         tells.
     """
@@ -348,11 +343,31 @@ def project_hash(
         return None
     try:
         trees = trees_of(project_dir, environment, has_deps=has_deps, excluded=excluded)
-        digests = [fingerprint(tree, known=known).digest for tree in trees]
+        digests = [each.digest for each in _fingerprints(trees, known=known, seen=seen)]
     except (CosmosLoadDbtException, OSError, ValueError) as error:  # ValueError: of a path with a zero byte
         logger.warning("The DAG has no hash of its dbt project: %s", error)
         return None
     return hashlib.sha256("\n".join(digests).encode()).hexdigest()[:_SHOWN_DIGITS]
+
+
+def _fingerprints(trees: Iterable[Tree], *, known: FileCache | None, seen: dict[Any, Any] | None) -> list[Fingerprint]:
+    """The fingerprint of each tree, worked out once for all that share ``seen``."""
+    seen = {} if seen is None else seen
+    found = []
+    for tree in trees:
+        environment = None if tree.environment is None else frozenset(tree.environment.items())
+        key = (
+            fingerprint,
+            tree.folder,
+            environment,
+            tree.packages_folder,
+            frozenset(tree.left_out),
+            tuple(tree.excluded),
+        )
+        if key not in seen:
+            seen[key] = fingerprint(tree, known=known)
+        found.append(seen[key])
+    return found
 
 
 def _inner(project_dir: Path, package: Path) -> set[str]:

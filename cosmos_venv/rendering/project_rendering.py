@@ -180,6 +180,7 @@ class _Rendering:
                 has_deps=request.has_deps,
                 excluded=excluded,
                 known=caches.kept_fingerprints(),
+                seen=shared,
             )
         found: str | None = shared[key]
         return found
