@@ -54,7 +54,7 @@ _BROKEN_FILE = re.compile(
 )
 _BROKEN_MACHINE_CODE = frozenset({-signal.SIGBUS, -signal.SIGSEGV, -signal.SIGILL})
 # Characters, of each file and of all but the last: Airflow shows 4,096 of them ([core] max_templated_field_length).
-MOST_SQL = 65_536
+_MOST_SQL = 65_536
 
 Stamps = Mapping[Path, tuple[int, int, int]]
 """Inode, size and time of files, by path."""
@@ -300,14 +300,14 @@ class Artifacts:
         """
         paths = self.sql()
         texts: list[str] = []
-        left = MOST_SQL
+        left = _MOST_SQL
         for number, path in enumerate(paths):
             if left < 0:
                 texts.append(f"-- and {len(paths) - number} more files")
                 break
             # Other commands may write there too.
             with suppress(FileNotFoundError), path.open(encoding="utf-8", errors="backslashreplace") as file:
-                texts.append(f"-- {path.relative_to(self.target)}\n{file.read(MOST_SQL).strip()}")
+                texts.append(f"-- {path.relative_to(self.target)}\n{file.read(_MOST_SQL).strip()}")
                 left -= len(texts[-1])
         return "\n\n".join(texts)
 

@@ -33,10 +33,9 @@ from cosmos_venv.files.durable_files import is_private, make_private, open_own
 from cosmos_venv.io import map_index
 from cosmos_venv.operators.run.journal_copies import Copy, PushXCom, copies_of, remove_abandoned
 from cosmos_venv.operators.run.journal_files import folder_of, tries_in
-from cosmos_venv.operators.run.journal_lines import Line, TryRecord, packed
+from cosmos_venv.operators.run.journal_lines import LONGEST_TEXT, Line, TryRecord, packed
 
 _WITH_SQL = frozenset({"model", "snapshot"})
-_LONGEST_TEXT = 65_536  # characters, of SQL too: it becomes an XCom
 _MOST_DAYS = 30
 _DIGITS = 32
 _INSTANT = 1e-5  # seconds between two lines at least: of two records of one try the later one counts
@@ -257,7 +256,7 @@ def _compiled_sql(event: NodeEvent, target: Path | None) -> str:
         # dbt 2 says the path from the project on, dbt 1 from the folder of models on.
         for file in (folder / path, *folder.glob(f"*/{path}")):
             if file.is_file():
-                return file.read_text(encoding="utf-8", errors="backslashreplace")[:_LONGEST_TEXT]
+                return file.read_text(encoding="utf-8", errors="backslashreplace")[:LONGEST_TEXT]
     return ""
 
 
@@ -268,7 +267,7 @@ def _begin_of_run(context: Mapping[str, Any]) -> str:
 
 def _shown(text: str) -> str:
     """The text as others may read it, who know no secret of this task. Half of a character is none for them."""
-    return masked(text[:_LONGEST_TEXT]).encode(errors="replace").decode()
+    return masked(text[:LONGEST_TEXT]).encode(errors="replace").decode()
 
 
 def _sweep(folder: Path) -> None:

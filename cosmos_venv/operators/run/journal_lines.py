@@ -11,6 +11,9 @@ import msgspec
 from cosmos_venv.dbt.log_lines import SUCCESS, NodeOutcome
 from cosmos_venv.files import untrusted
 
+LONGEST_TEXT = 65_536
+"""Characters of a text of dbt, and of compiled SQL: it becomes an XCom."""
+
 _LONGEST_MESSAGE = 1_000  # characters: a message is part of XComs
 _SHORT = 80  # characters of a message, where the messages of all nodes are too long
 

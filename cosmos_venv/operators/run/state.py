@@ -74,7 +74,7 @@ def state_flags(
 
 
 def keep_success(task_key: Sequence[str], artifacts: Artifacts, *, log: Any) -> None:
-    """Keep the artifacts of a run that has succeeded, for a task that asks for those of its last success.
+    """Keep the artifacts of a run that has succeeded, for the next run of a task with ``state="last_success"``.
 
     :param task_key: as in ``state_flags``.
     :param artifacts: those of the run that has succeeded.

@@ -12,11 +12,10 @@ from airflow.triggers.base import BaseTrigger, TaskFailedEvent, TaskSkippedEvent
 
 from cosmos_venv import compat
 from cosmos_venv.dbt.log_lines import NodeOutcome
-from cosmos_venv.dbt.results import MOST_SQL
 from cosmos_venv.files.untrusted import value_of
 from cosmos_venv.operators.run.journal import journal_key
 from cosmos_venv.operators.run.journal_files import JournalFiles
-from cosmos_venv.operators.run.journal_lines import rows_of
+from cosmos_venv.operators.run.journal_lines import LONGEST_TEXT, rows_of
 from cosmos_venv.operators.watch.feed import Feed, Producer, ask, watching
 from cosmos_venv.operators.watch.verdict import Action, Told, Verdict, Watch, told_by, verdict
 
@@ -188,5 +187,5 @@ def xcoms_of(outcomes: Mapping[str, NodeOutcome], journal: JournalFiles, key: st
     told = {"key": key, "number": max(each.try_number for each in outcomes.values())}
     # Each model has one task that shows its SQL: it need not stay in memory.
     # A task of a batch shows that of all its models, up to the length of one.
-    sql = "\n\n".join(journal.sql.pop(node).strip() for node in outcomes if node in journal.sql)[:MOST_SQL]
+    sql = "\n\n".join(journal.sql.pop(node).strip() for node in outcomes if node in journal.sql)[:LONGEST_TEXT]
     return {NODE_XCOM: rows_of(outcomes), TOLD_XCOM: told, **({SQL_XCOM: sql} if sql else {})}
