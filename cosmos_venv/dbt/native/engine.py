@@ -6,14 +6,10 @@ are read. Which dbt it was is known when it has run, by its manifest.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from cosmos_venv.dbt.native.program import is_binary
-
-_MAJOR_RELEASE = re.compile(rb'"dbt_version": ?"(\d+)\.')
-_HEAD_OF_MANIFEST = 1024  # bytes: the release stands in the first hundred
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,12 +66,3 @@ def engine_of(executable: str | Path, *, recorded: str = "") -> Engine:
         empty where there is none, or one of an earlier release.
     """
     return NATIVE if recorded == NATIVE.name or is_binary(executable) else PYTHON
-
-
-def engine_of_manifest(content: bytes) -> Engine | None:
-    """The engine that has written a manifest; None where it does not say so.
-
-    :param content: of a ``manifest.json``.
-    """
-    found = _MAJOR_RELEASE.search(content, 0, _HEAD_OF_MANIFEST)
-    return None if found is None else PYTHON if int(found[1]) < 2 else NATIVE

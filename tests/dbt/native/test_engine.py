@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cosmos_venv.dbt.native.engine import NATIVE, PYTHON, Engine, engine_of, engine_of_manifest
+from cosmos_venv.dbt.native.engine import NATIVE, PYTHON, Engine, engine_of
 
 
 @pytest.mark.parametrize(
@@ -28,16 +28,3 @@ def test_the_engine_is_that_of_the_record_or_of_the_file(
         dbt.write_bytes(content)
 
     assert engine_of(dbt, recorded=recorded) is expected
-
-
-@pytest.mark.parametrize(
-    ("content", "expected"),
-    [
-        pytest.param(b'{"metadata": {"dbt_schema_version": "x", "dbt_version": "1.11.16", ', PYTHON, id="dbt 1"),
-        pytest.param(b'{"metadata":{"dbt_schema_version":"x","dbt_version":"2.0.0-alpha.4",', NATIVE, id="dbt 2"),
-        pytest.param(b'{"metadata": {}, "nodes": {}}', None, id="it does not say"),
-        pytest.param(b"", None, id="none was written"),
-    ],
-)
-def test_the_engine_that_ran_is_told_by_its_manifest(content: bytes, expected: Engine | None) -> None:
-    assert engine_of_manifest(content) is expected

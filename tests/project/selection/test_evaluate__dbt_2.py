@@ -23,7 +23,6 @@ DBT_2 = ENVIRONMENTS / "dbt2" / "bin" / "dbt"
 PAGE = ROOT / "docs" / "reference" / "selection.md"
 RECORDED: dict[str, Any] = json.loads(RECORD.read_text(encoding="utf-8"))
 DIFFERENCES: dict[str, dict[str, Any]] = RECORDED["differences"]
-BY_ID = {case["id"]: case for case in CASES}
 YAML = [case for case in CASES if case["id"].startswith("yaml_selector-")]
 
 # The rows of the table, and the recorded selections that each of them is about.
