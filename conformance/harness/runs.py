@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_cosmos_venv import DbtCall
+from pytest_cosmos_venv.environments.cosmos_dbt import FOLDER as FOLDER_OF_THE_FAKE
 from pytest_cosmos_venv.races.points import Point, Sighting
 
 from ..tasks import Task
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from ..declaration import Declaration
     from .running import RunningTasks
 
-_OF_THE_SUITE = "cosmos-dbt"
-"""Folder in which the fake keeps what it was told, such as its variables."""
 _MOST = 20_000_000  # bytes: larger files are not read for a secret
 RESTS = "it waits: no process of it does anything"
 _NEEDS = {
@@ -281,7 +280,7 @@ def directories(root: Path) -> Iterator[Path]:
 
 def _files(root: Path) -> Iterator[Path]:
     for folder, names, files in os.walk(root):
-        names[:] = [name for name in names if name != _OF_THE_SUITE]
+        names[:] = [name for name in names if name != FOLDER_OF_THE_FAKE]
         yield from (Path(folder, name) for name in files)
 
 

@@ -276,7 +276,7 @@ def _listed(nodes: _Nodes, content: bytes) -> _Nodes:
 
 
 def answer_of(request: LoadRequest, *, is_selection: bool = False) -> Answer:
-    """The answer of ``dbt ls`` to one question: a kept one, while nothing that matters has changed.
+    """The answer of ``dbt ls`` to one question: the kept answer, while its basis has not changed.
 
     :param request: what is loaded; it has a profile. With ``DBT_LS_CACHE`` dbt is never started.
     :param is_selection: whether dbt is to evaluate the selection; else it is asked for the manifest.

@@ -16,6 +16,9 @@ from pytest_cosmos_venv.errors import ToolkitMisuse, require_path, require_text
 from pytest_cosmos_venv.fake_dbt import is_native
 from pytest_cosmos_venv.recordings.recorder import write_recording_dbt
 
+FOLDER = "cosmos-dbt"
+"""Name of the folder, below the test's own, in which the fake dbt keeps what it was told, secrets among it."""
+
 _NUMBERS = itertools.count(1)
 
 

@@ -1,4 +1,4 @@
-"""A file of what dbt ls has said: its nodes, and what is said of files that are none."""
+"""The nodes of a file that dbt ls has written, and the errors about other files."""
 
 from __future__ import annotations
 

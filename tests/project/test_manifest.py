@@ -1,4 +1,4 @@
-"""A manifest as nodes, and what is said of files that are none."""
+"""The nodes of a manifest, and the errors about other files."""
 
 from __future__ import annotations
 
