@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import cached_property
@@ -82,7 +82,7 @@ class CosmosAirflow:
         surroundings: Surroundings | None = None,
     ) -> None:
         self.home = home
-        self.budget = ParseBudget()
+        self.budget = ParseBudget(self._substitutes_in_force)
         self._outcomes = [] if outcomes is None else outcomes
         self._attempts = attempts
         self._surroundings = surroundings
@@ -171,6 +171,10 @@ class CosmosAirflow:
         dag = _chosen(dags, dag_id, file=str(file))
         self._substitutes.lead_tasks(dag)
         return LoadedDag(dag=dag, airflow=self, _dbt=dbt, _around=around)
+
+    def _substitutes_in_force(self) -> AbstractContextManager[object]:
+        around = self._surroundings
+        return nullcontext() if around is None else self._substitutes.in_force(around.implementation())
 
     @cached_property
     def _substitutes(self) -> Substitutes:

@@ -46,7 +46,13 @@ class Allowed:
 
 
 class ParseBudget:
-    """The check ``cosmos_airflow.budget``: it holds the building of DAGs to a budget."""
+    """The check ``cosmos_airflow.budget``: it holds the building of DAGs to a budget.
+
+    :param around_files: gives the block in which DAG files are imported.
+    """
+
+    def __init__(self, around_files: Callable[[], AbstractContextManager[object]] = nullcontext) -> None:
+        self._around_files = around_files
 
     @overload
     def __call__(
@@ -112,7 +118,8 @@ class ParseBudget:
         for parameter, bound in (("times", times), ("milliseconds", milliseconds)):
             if bound is not None:
                 require(bound, parameter, (int, float), "a number")
-        with _builder(build) as builder:
+        is_file = isinstance(build, (str, os.PathLike))
+        with self._around_files() if is_file else nullcontext(), _builder(build) as builder:
             cost = _cost(builder, allowed, repeats)
         _check(cost, times=times, milliseconds=milliseconds)
         return cost
