@@ -10,6 +10,11 @@ import select
 import sys
 import time
 
+FUNCTIONS = {
+    name: getattr(time, name) for name in ("sleep", "time", "time_ns", "monotonic", "monotonic_ns", "clock_gettime")
+}
+"""The functions of ``time`` by name, as they were before a test replaced them: they are only looked for in modules."""
+
 
 def monotonic() -> float:
     """Return the seconds of the kernel's monotonic clock."""

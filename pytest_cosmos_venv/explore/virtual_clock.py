@@ -16,13 +16,14 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from pytest_cosmos_venv import real_time
 from pytest_cosmos_venv.explore.stepping import SLEEPS, has_child, stepper
 
 _Function = Callable[..., Any]
 _real_select, _real_wait = select.select, threading.Event.wait
-_real = {
-    name: getattr(time, name) for name in ("sleep", "time", "time_ns", "monotonic", "monotonic_ns", "clock_gettime")
-}
+# Not those of `time` now: this module may be imported while a test has replaced them. freezegun itself brings this
+# import, since it asks every module for all of its names.
+_real = real_time.FUNCTIONS
 _urandom = os.urandom
 _BILLION = 1_000_000_000
 _LOOK_AGAIN = 0.002
