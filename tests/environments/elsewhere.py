@@ -134,14 +134,10 @@ def _open_interpreter(aside: Path) -> list[str]:
 def as_user(user: int, group: int, act: Callable[[], object], *, groups: Sequence[int] = ()) -> str:
     """The value of an action that another user does, or its error with the type's name, as text.
 
-    It runs in a child of this process, so all that it needs is imported already. Our code also looks at its own source
-    files, to learn who owns them. Another user cannot do that in a checkout below a home such as /root: there the test
-    is skipped, and in CI it fails.
+    It runs in a child of this process, so all that it needs is imported already.
     """
     require_root("only root may become another user")
-    closed = [folder for folder in (REPOSITORY, *REPOSITORY.parents) if not folder.stat().st_mode & stat.S_IXOTH]
-    if closed and not IS_CI:
-        pytest.skip(f"no other user may enter {closed[-1]}, where this checkout is: clone it somewhere else")
+    require_open_checkout()
     read_end, write_end = os.pipe()
     child = os.fork()
     if not child:
@@ -159,6 +155,16 @@ def as_user(user: int, group: int, act: Callable[[], object], *, groups: Sequenc
         said = pipe.read()
     os.waitpid(child, 0)
     return said
+
+
+def require_open_checkout() -> None:
+    """Skip where no other user may enter this checkout, as below a home such as /root; in CI the test then fails.
+
+    Our code looks at its own source files, to learn who owns them.
+    """
+    closed = [folder for folder in (REPOSITORY, *REPOSITORY.parents) if not folder.stat().st_mode & stat.S_IXOTH]
+    if closed and not IS_CI:
+        pytest.skip(f"no other user may enter {closed[-1]}, where this checkout is: clone it somewhere else")
 
 
 def own_python() -> list[Path]:
