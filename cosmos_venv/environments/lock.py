@@ -23,7 +23,14 @@ from pathlib import Path
 from cosmos_venv.exceptions import VirtualenvError, VirtualenvLockTimeout
 from cosmos_venv.files.durable_files import open_own, write_new
 from cosmos_venv.files.filesystem_check import UNSUPPORTED, unfit_message, why_unfit
-from cosmos_venv.files.kernel_lock import FileToLock, flock_at_once, unlock
+from cosmos_venv.files.kernel_lock import (
+    FileToLock,
+    flock_at_once,
+    is_locked_or_lockless,
+    open_to_ask,
+    unlock,
+    unlock_and_close,
+)
 from cosmos_venv.processes.cancellation import Cancellation
 
 LOCK_FILENAME = "cosmos_virtualenv.lock"
@@ -233,19 +240,31 @@ class VirtualenvLock:
             file.close()
 
     def is_available(self, *, report: Callable[[str], None]) -> bool:
-        """Return whether nobody holds the lock now who must be respected. Nothing is taken, made or removed.
+        """Return whether nobody holds the lock now who must be respected. No file is made, changed or removed.
 
         :param report: gets one line on the owner, where there is a record.
         """
         found = LockRecord.read(self.file)
         if found is None:
             return True
-        reason = None if _is_held_by_this_process(self.kernel_file) else found.why_stale(last_of_ours="")
+        last_of_ours = self._last_of_ours()
+        reason = None if last_of_ours is None else found.why_stale(last_of_ours=last_of_ours)
         if reason is None:
             report(f"{self.owner()} has the lock {self.file}.")
             return False
         report(self._outdated_message(reason))
         return True
+
+    def _last_of_ours(self) -> str | None:
+        """The mark of the last record that cosmos-venv has put in place; None while a process has the kernel lock."""
+        try:
+            descriptor = open_to_ask(self.kernel_file)
+        except OSError:
+            return ""
+        try:
+            return _mark_in(descriptor) if is_locked_or_lockless(descriptor) else None
+        finally:
+            unlock_and_close(descriptor)
 
     def owner(self) -> str:
         """Return the owner that the PID record names, in words for a log."""
@@ -364,13 +383,6 @@ def _is_held_here(descriptor: int) -> bool:
     """
     pid, thread = _holders.get(_file_of(descriptor), (0, 0))
     return pid == os.getpid() and thread in (threading.get_ident(), _ANY_THREAD)
-
-
-def _is_held_by_this_process(kernel_file: Path) -> bool:
-    with suppress(OSError):
-        status = kernel_file.stat()
-        return _holders.get((status.st_dev, status.st_ino), (0, 0))[0] == os.getpid()
-    return False
 
 
 @contextmanager

@@ -297,6 +297,7 @@ def test_a_record_of_ours_binds_nobody_without_the_kernel_lock_though_a_process_
     assert found is not None
     (tmp_path / KERNEL_LOCK_FILENAME).write_text(found.mark)
 
+    assert VirtualenvLock(tmp_path).is_available(report=print)
     lines = acquire_and_release(tmp_path)
 
     assert lines[0].startswith(f"Process {living_pid}, which wrote it, no longer holds the kernel lock. Lock ")
@@ -307,6 +308,7 @@ def test_the_mark_of_our_record_is_in_the_kernel_lock_file(tmp_path: Path) -> No
         found = LockRecord.read(tmp_path / LOCK_FILENAME)
         assert found is not None
         assert (tmp_path / KERNEL_LOCK_FILENAME).read_text().rstrip() == found.mark
+        assert not VirtualenvLock(tmp_path).is_available(report=print)
 
 
 # Another user may not be able to read this Python's files: all that is needed is imported before.

@@ -141,19 +141,16 @@ class Feed:
             except Exception:  # noqa: BLE001 - whatever Airflow raises: it is asked again
                 await asyncio.sleep(_BETWEEN_QUESTIONS)
                 continue
-            # A try on another host writes no file here, whatever is here of an older one.
-            if state not in _NOT_STARTED and not self._is_written_here(state):
+            # A later try on another host writes no file here, and can end as the try here did.
+            if state not in _NOT_STARTED and not (state == "running" and self._is_growing()):
                 await self._read_published(state)
             if not self.problem or self._failures >= _MOST_FAILURES or state not in OVER:
                 self._answer = (state, self._published)
             await asyncio.sleep(_BETWEEN_QUESTIONS)
 
-    def _is_written_here(self, state: str | None) -> bool:
-        """Whether the newest try is on this host: it runs and has written a moment ago, or its last line is here."""
-        if not self.journal.tries:
-            return False
-        newest = self.journal.tries[-1]
-        return newest.end == state or (state == "running" and not newest.end and self.journal.is_growing)
+    def _is_growing(self) -> bool:
+        """Whether the newest try runs on this host: it has not ended, and has written a moment ago."""
+        return bool(self.journal.tries) and not self.journal.tries[-1].end and self.journal.is_growing
 
     async def _read_published(self, state: str | None) -> None:
         try:

@@ -177,6 +177,20 @@ def test_a_host_without_the_files_asks_the_xcom(airflow: Airflow, folder: Path) 
     assert look(PRODUCER)[2] == [record]
 
 
+def test_a_producer_that_ended_elsewhere_as_its_try_here_did_is_read_there(airflow: Airflow, folder: Path) -> None:
+    """The node was built by the second try, on another host; both tries failed by another node."""
+    write(folder, FIRST_LINE, ended("skipped"), {"end": "failed"})
+    second = TryRecord(number=2, last=0, outcomes={NODE: NodeOutcome("success", 2)}, end="failed")
+    airflow.state, airflow.published = "failed", packed(PRODUCER.key, [second])
+
+    async def watch() -> None:
+        async with watching(PRODUCER) as found:
+            await until(found, lambda: found.has_looked)
+            assert [each.number for each in found.tries] == [1, 2]
+
+    run(watch())
+
+
 def test_an_airflow_that_does_not_answer_is_asked_again(airflow: Airflow, folder: Path) -> None:
     airflow.state = RuntimeError("500 Server Error")
 
