@@ -181,13 +181,14 @@ class KeptAnswers:
         is_shared = self.remote is None or self.files.path(self._shared_mark).exists()
         if self.remote is None or is_shared or head is None or head.until is not None:
             return
-        self.files.write(self._shared_mark, b"")  # one shares it, of all who see it
         try:
             if names := _names(self.files.read(self._names_file)):
                 self._note(_names(self._elsewhere(self.remote, self._names_file)))
                 content = json.dumps(sorted(names | _names(self.files.read(self._names_file)))).encode()
                 self.remote.write(f"{self._names_file}{_SUFFIX}", content, seconds=self.patience)
             self.remote.write(f"{self._key}{_SUFFIX}", answer, seconds=self.patience)
+            # Afterwards: a parse that Airflow ends while it shares has not shared.
+            self.files.write(self._shared_mark, b"")
         except RemoteError as error:
             self._warn(error)
 
@@ -205,8 +206,10 @@ class KeptAnswers:
             warn_of_others(folder)
 
     def _warn(self, error: RemoteError) -> None:
+        # Nobody has asked for Variables: a DAG file that is run by hand has none.
+        level = logging.WARNING if settings.remote_cache_dir else logging.INFO
         what = "[cosmos] remote_cache_dir " if settings.remote_cache_dir else ""
-        logger.warning("%s%s is of no use now: %s.", what, self.remote, error)
+        logger.log(level, "%s%s is of no use now: %s.", what, self.remote, error)
         self.remote = None
 
 
@@ -273,8 +276,9 @@ def _variable_of(question: LsQuestion) -> VariableAnswers | None:
         return None
     from cosmos_venv.project.variable_answers import VariableAnswers  # it brings Airflow along
 
-    matters = [question.project_dir.name, question.profile_flags, question.arguments]
-    return VariableAnswers(name=f"cosmos_venv_answer_{hashlib.sha256(json.dumps(matters).encode()).hexdigest()[:32]}")
+    # Variables of dbt are among the arguments, and a password may be among these.
+    matters = json.dumps([question.project_dir.name, question.profile_flags, question.arguments])
+    return VariableAnswers(name=f"cosmos_venv_answer_{veiled({'question': matters}, ['question'])[:32]}")
 
 
 @dataclass(frozen=True, kw_only=True)

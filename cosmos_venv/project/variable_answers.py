@@ -54,7 +54,8 @@ class VariableAnswers:
         :param seconds: of no use: Airflow answers when it does.
         :raises RemoteError: when the Variable cannot be written.
         """
-        names = {each: text for each, text in self._files().items() if _NAMES in each}
+        # The names come first. Those of earlier states of the project go with them, or the Variable grew for ever.
+        names = {} if _NAMES in name else {each: text for each, text in self._files().items() if _NAMES in each}
         text = json.dumps({**names, name: content.decode("ascii")})
         if _LARGEST.is_exceeded_by(len(text)):
             logger.warning(

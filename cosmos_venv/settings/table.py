@@ -66,7 +66,7 @@ remote_cache_dir_conn_id = of_cosmos(
     "", "The Airflow connection for remote_cache_dir. Empty: the default connection of its storage."
 )
 share_answers_in_variables = own(
-    False,
+    True,
     "Whether machines share answers of dbt ls by Airflow Variables, one for a project, where remote_cache_dir is not "
     "set. An answer of more than 1 MiB, compressed, is not shared.",
 )

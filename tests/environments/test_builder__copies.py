@@ -19,6 +19,7 @@ from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.exceptions import VirtualenvBuildError
 from cosmos_venv.managed.airflow_installer import AIRFLOW_INSTALLER
 from cosmos_venv.processes.cancellation import Cancellation
+from tests.installed import ROOT
 from tests.kit import MakeReady, MakeSpec
 
 
@@ -91,9 +92,10 @@ def test_no_file_is_shared_by_another_installer(
 ) -> None:
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")  # Airflow starts "uv"
     preference = AIRFLOW_INSTALLER if installer == "airflow" else installer
+    pip_for_airflow = ("--find-links", str(ROOT / ".cache" / "wheelhouse"))  # it starts "uv venv --seed"
     with open_environment(
         EnvironmentStore(tmp_path / "store"),
-        make_spec("hello==2.0"),
+        make_spec("hello==2.0", options=pip_for_airflow if installer == "airflow" else ()),
         preference=preference,  # type: ignore[arg-type] # two of its values
         max_tries=5,
         cancellation=Cancellation(),

@@ -186,9 +186,10 @@ def test_settings_of_the_profile_hide_nothing_that_dbt_says(
 
 @pytest.mark.long
 def test_a_real_dbt_runs_what_has_changed_since_the_last_success(
-    make: MakeNamed, dbt_project: Path, tmp_path: Path
+    make: MakeNamed, dbt_project: Path, cosmos_airflow: CosmosAirflow
 ) -> None:
     """Each run has a folder of its own, which must not make everything look changed."""
+    _ = cosmos_airflow.variables  # from here on there are Variables
 
     def run(select: str = "state:modified+", **arguments: Any) -> list[str]:
         ran: list[str] = []

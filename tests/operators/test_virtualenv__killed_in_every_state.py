@@ -134,11 +134,11 @@ STATES = [
     "run, stubborn",
 ]
 ENDS = {
-    "returns": "AirflowException: Task run was killed; its dbt was ended.",
-    "raises": "TaskTerminated: ",
-    "thread": "AirflowException: Task run was killed; its dbt was ended.",
+    "returns": "raised AirflowException: Task run was killed; its dbt was ended.",
+    "raises": "raised TaskTerminated: ",
+    "thread": "raised AirflowException: Task run was killed; its dbt was ended.",
     "killed": "killed by SIGKILL",
-    "temporary": "AirflowException: Task run was killed; its dbt was ended.",
+    "temporary": "raised AirflowException: Task run was killed; its dbt was ended.",
 }
 
 

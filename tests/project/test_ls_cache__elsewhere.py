@@ -12,6 +12,8 @@ import pytest
 
 from cosmos_venv.constants import LoadMode
 from cosmos_venv.exceptions import CosmosLoadDbtException
+from cosmos_venv.project import variable_answers
+from cosmos_venv.project.variable_answers import VariableAnswers
 from pytest_cosmos_venv import CosmosAirflow
 from tests.project.ls_place import DATA, NODES, Place, writing
 
@@ -129,10 +131,9 @@ def test_with_a_key_an_answer_that_no_machine_has_signed_decides_nothing(
     assert (calls_of_both, place.calls) == (2, 2), "what south has signed is taken"
 
 
-def test_machines_share_an_answer_by_a_variable_where_the_setting_says_so(
+def test_machines_share_an_answer_by_a_variable(
     place: Place, tmp_path: Path, cosmos_airflow: CosmosAirflow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__SHARE_ANSWERS_IN_VARIABLES", "True")
     _ = cosmos_airflow.variables  # from here on there are Variables
     for machine in ("north", "south", "west"):
         monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / machine))
@@ -144,6 +145,38 @@ def test_machines_share_an_answer_by_a_variable_where_the_setting_says_so(
     assert place.calls == 2
 
 
+def test_what_could_not_be_shared_is_shared_at_the_next_parse(
+    place: Place, tmp_path: Path, cosmos_airflow: CosmosAirflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _ = cosmos_airflow.variables
+    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / "north"))
+    with monkeypatch.context() as patch:
+        patch.setattr(variable_answers, "set_variable", _refuse)
+        place.load()
+    place.load()
+
+    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / "south"))
+    place.load()
+
+    assert place.calls == 1
+
+
+def _refuse(*_: str) -> None:
+    raise ConnectionError("no API server")
+
+
+def test_a_variable_keeps_the_latest_answer_and_no_names_of_earlier_states(cosmos_airflow: CosmosAirflow) -> None:
+    _ = cosmos_airflow.variables
+    answers = VariableAnswers(name="cosmos_venv_answer_1")
+    for state in ("first", "second"):
+        for file in (f"{state}-names.answer", f"{state}.answer"):
+            answers.write(file, state.encode(), seconds=1.0)
+
+    kept = json.loads(cosmos_airflow.variables.values["cosmos_venv_answer_1"])
+
+    assert sorted(kept) == ["second-names.answer", "second.answer"]
+
+
 def test_an_answer_that_is_too_long_for_a_variable_is_not_shared_and_the_log_says_so(
     place: Place,
     tmp_path: Path,
@@ -151,7 +184,6 @@ def test_an_answer_that_is_too_long_for_a_variable_is_not_shared_and_the_log_say
     monkeypatch: pytest.MonkeyPatch,
     log: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__SHARE_ANSWERS_IN_VARIABLES", "True")
     _ = cosmos_airflow.variables
     manifest = json.loads((DATA / "manifest.json").read_text())
     manifest["nodes"]["seed.harbor_ops.raw_ports"]["description"] = secrets.token_hex(1 << 20)

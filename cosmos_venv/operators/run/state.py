@@ -88,8 +88,8 @@ def keep_success(task_key: Sequence[str], artifacts: Artifacts, *, log: Any) -> 
     try:
         if not settings.state_path:
             set_variable(_variable_of(task_key), _digest(content or b""), _DESCRIPTION)
-        elif content is not None:
-            _keep_for_all(kept_place(task_key), content)
+        else:  # nothing in place of a success without a manifest, or an older one would stay
+            _keep_for_all(kept_place(task_key), content or b"")
     except Exception as error:
         raise CosmosValueError(
             f"state={LAST_SUCCESS!r}: dbt has succeeded, and that could not be kept for the next run, which would "

@@ -92,7 +92,7 @@ def test_a_kill_at_any_event_leaves_the_next_try_what_is_not_done(
         each: ("success", 2 if each in second else 1) for each in every
     }
     assert {asset.uri.rpartition("/")[2] for asset in outcome.tasks["all_batch"].assets} == {*NODES}
-    assert cosmos_airflow.variables.values == {}
+    assert not [name for name in cosmos_airflow.variables.values if "journal" in name]
     assert not [*(tmp_path / "cache").glob("journals-v1/*")]
 
 

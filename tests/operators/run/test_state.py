@@ -286,6 +286,19 @@ def test_a_command_that_writes_no_manifest_keeps_nothing_and_says_so(
     assert "this success is not kept for the next run" in "".join(capfd.readouterr())
 
 
+def test_after_a_success_without_a_manifest_no_older_one_is_the_last(
+    make: MakeTask, tmp_path: Path, cosmos_fake_venv: FakeVenv, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__STATE_PATH", str(tmp_path / "shared"))
+    operator = make(Looking, state=LAST_SUCCESS)
+    operator.execute({})
+    cosmos_fake_venv.script("run", artifacts={"manifest.json": None})
+    operator.execute({})
+    operator.execute({})
+
+    assert [len(each["manifest.json"]["nodes"]) > 0 for each in operator.seen] == [False, True, False]
+
+
 def test_whether_to_defer_may_be_a_template(
     make: MakeTask, cosmos_fake_venv: FakeVenv, cosmos_airflow: CosmosAirflow, prod: Path
 ) -> None:
