@@ -149,17 +149,17 @@ def test_the_record_of_another_implementation_is_respected(cosmos_race: CosmosRa
     assert exploration.is_complete
 
 
-@pytest.mark.long
-@pytest.mark.proof
 @pytest.mark.parametrize(
     ("works", "form", "preemptions", "kills"),
     [
-        pytest.param([hold, hold], "none", 2, 1, id="two"),
-        pytest.param([hold, hold], "dead", 2, 1, id="two-stale", marks=FURTHER),
+        pytest.param([hold, hold], "none", 2, 0, id="two", marks=PROOF),
+        pytest.param([hold, hold], "none", 1, 1, id="two-killed", marks=PROOF),
+        pytest.param([hold, hold], "none", 2, 1, id="two-killed-2", marks=FURTHER),
+        pytest.param([hold, hold], "dead", 1, 1, id="two-stale", marks=FURTHER),
         pytest.param([hold, hold, hold], "none", 2, 0, id="three", marks=FURTHER),
-        pytest.param([hold, hold, hold], "dead", 1, 0, id="three-stale"),
-        pytest.param([hold, hold_as_others_do], "none", 2, 0, id="with-another"),
-        pytest.param([hold, override_as_others_do], "dead", 2, 0, id="with-another-that-overwrites"),
+        pytest.param([hold, hold, hold], "dead", 1, 0, id="three-stale", marks=PROOF),
+        pytest.param([hold, hold_as_others_do], "none", 2, 0, id="with-another", marks=PROOF),
+        pytest.param([hold, override_as_others_do], "dead", 2, 0, id="with-another-that-overwrites", marks=PROOF),
     ],
 )
 def test_one_holds_it_at_a_time_however_often_they_are_interrupted(

@@ -33,7 +33,7 @@ from cosmos_venv.processes.lease import Lease, lease_path
 from pytest_cosmos_venv import Contender, CosmosRace
 from pytest_cosmos_venv.explore.explorer import FailingSchedule
 from pytest_cosmos_venv.explore.run import Schedule
-from tests.explored import PROOF, SECONDS
+from tests.explored import FURTHER, PROOF, SECONDS
 
 AN_HOUR = 3600
 FILES = ("pyvenv.cfg", "bin/dbt", "lib/dbt.py")
@@ -161,35 +161,40 @@ def test_two_at_once(cosmos_race: CosmosRace, works: list[Any], options: dict[st
     assert exploration.is_complete
 
 
-@pytest.mark.long
-@pytest.mark.proof
+KILLED: dict[str, Any] = {"fresh": published, "after": use}
+
+
 @pytest.mark.parametrize(
     ("works", "preemptions", "kills", "options"),
     [
-        pytest.param([use], 0, 1, {"after": use}, id="build-killed"),
-        pytest.param([use, use], 0, 1, {"after": use}, id="build-and-build-killed"),
-        pytest.param([use, prune_all], 0, 1, {"fresh": published, "after": use}, id="find-and-prune-killed"),
-        pytest.param([use, retire_and_use], 0, 1, {"fresh": published, "after": use}, id="find-and-damage-killed"),
-        pytest.param(
-            [retire_and_use, prune_all], 0, 1, {"fresh": published, "after": use}, id="damage-and-prune-killed"
-        ),
+        pytest.param([use], 0, 1, {"after": use}, id="build-killed", marks=PROOF),
+        pytest.param([use, use], 0, 1, {"after": use}, id="build-and-build-killed", marks=PROOF),
+        pytest.param([use, prune_all], 0, 1, KILLED, id="find-and-prune-killed", marks=PROOF),
+        pytest.param([use, retire_and_use], 0, 1, KILLED, id="find-and-damage-killed", marks=PROOF),
+        pytest.param([retire_and_use, prune_all], 0, 1, KILLED, id="damage-and-prune-killed", marks=PROOF),
         pytest.param(
             [use, retire_and_use, prune_all],
             1,
             0,
             {"fresh": published},
             id="find-damage-and-prune",
+            marks=FURTHER,  # 70 s on two busy cores
         ),
-        pytest.param([prune_all, prune_all], 0, 1, {"fresh": published, "after": use}, id="prune-and-prune-killed"),
-        # With two interruptions find-and-prune ends too, after 1,812 schedules and 64 s of CPU: explored once, by hand.
-        # What follows takes 2 s of CPU each, and 5 s with a kill; 8 s the last one.
-        pytest.param([upgrade, upgrade], 1, 0, {**LONG_AGO, "check": built_once}, id="upgrade-and-upgrade"),
-        pytest.param([upgrade, prune_all], 1, 0, LONG_AGO, id="upgrade-and-prune"),
-        pytest.param([upgrade, retire], 1, 0, LONG_AGO, id="upgrade-and-retire"),
-        pytest.param([use, retire], 1, 0, {"fresh": published}, id="find-and-retire"),
-        pytest.param([retire, retire], 1, 0, {"fresh": published, "check": built_once}, id="retire-and-retire"),
-        pytest.param([upgrade, upgrade], 0, 1, {**LONG_AGO, "after": upgrade}, id="upgrade-and-upgrade-killed"),
-        pytest.param([use, retire], 0, 1, {"fresh": published, "after": use}, id="find-and-retire-killed"),
+        pytest.param([prune_all, prune_all], 0, 1, KILLED, id="prune-and-prune-killed", marks=PROOF),
+        # With two interruptions find-and-prune ends too, after 1,812 schedules: explored once, by hand.
+        pytest.param(
+            [upgrade, upgrade], 1, 0, {**LONG_AGO, "check": built_once}, id="upgrade-and-upgrade", marks=PROOF
+        ),
+        pytest.param([upgrade, prune_all], 1, 0, LONG_AGO, id="upgrade-and-prune", marks=PROOF),
+        pytest.param([upgrade, retire], 1, 0, LONG_AGO, id="upgrade-and-retire", marks=PROOF),
+        pytest.param([use, retire], 1, 0, {"fresh": published}, id="find-and-retire", marks=PROOF),
+        pytest.param(
+            [retire, retire], 1, 0, {"fresh": published, "check": built_once}, id="retire-and-retire", marks=PROOF
+        ),
+        pytest.param(
+            [upgrade, upgrade], 0, 1, {**LONG_AGO, "after": upgrade}, id="upgrade-and-upgrade-killed", marks=FURTHER
+        ),
+        pytest.param([use, retire], 0, 1, KILLED, id="find-and-retire-killed", marks=FURTHER),
     ],
 )
 def test_two_at_once_interrupted_and_killed(
@@ -235,21 +240,34 @@ def builds_without_the_lock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Publisher, "_locked", lambda *_: nullcontext())
 
 
-@pytest.mark.long
-@pytest.mark.proof
 @pytest.mark.parametrize(
     ("fault", "works", "options", "told"),
     [
-        (
+        pytest.param(
             removes_what_is_in_use,
             [use, prune_all],
             {"fresh": published, "preemptions": 2},
             "removed under the lease|not whole",
+            marks=FURTHER,
         ),
-        (uses_without_a_lease, [use, prune_all], {"fresh": published}, "removed under the lease|not whole"),
-        (publishes_before_it_is_whole, [use, use], {}, "not whole"),
-        (does_not_look_again_under_the_lock, [use, use], {"check": built_once}, r"built by \(True, True\)"),
-        (builds_without_the_lock, [use, use], {"check": built_once}, "contender-. raised|built by"),
+        pytest.param(
+            uses_without_a_lease,
+            [use, prune_all],
+            {"fresh": published},
+            "removed under the lease|not whole",
+            marks=PROOF,
+        ),
+        pytest.param(publishes_before_it_is_whole, [use, use], {}, "not whole", marks=FURTHER),
+        pytest.param(
+            does_not_look_again_under_the_lock,
+            [use, use],
+            {"check": built_once},
+            r"built by \(True, True\)",
+            marks=PROOF,
+        ),
+        pytest.param(
+            builds_without_the_lock, [use, use], {"check": built_once}, "contender-. raised|built by", marks=PROOF
+        ),
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )

@@ -19,7 +19,7 @@ from tests.plugin.docs_server import Server, serving
 if TYPE_CHECKING:
     from selenium.webdriver.chrome.webdriver import WebDriver
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(600), needs_dbt]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(600, func_only=True), needs_dbt]
 
 # What a page tries that wants to get at the session, or out of its frame. Each try says what it got.
 HOSTILE = """
@@ -164,16 +164,19 @@ def test_nothing_is_shown_without_login(airflow: AirflowWithDocs, path: str) -> 
     assert "harbor" not in answer.text
 
 
-@pytest.mark.parametrize("release", ["airflow31", "airflow32"])
-def test_older_releases_show_the_docs(
-    release: str, settings: dict[str, str], web: Server, tmp_path: Path, browser: WebDriver
-) -> None:
-    python = OLDER_AIRFLOWS_3[release]
+@pytest.fixture(params=["airflow31", "airflow32"])
+def older_airflow(
+    request: pytest.FixtureRequest, settings: dict[str, str], tmp_path: Path
+) -> Iterator[AirflowWithDocs]:
+    python = OLDER_AIRFLOWS_3[request.param]
     if is_missing(python):
-        pytest.skip(f"no {release} at .cache/envs: make test makes it")
+        pytest.skip(f"no {request.param} at .cache/envs: make test makes it")
+    with airflow_with_docs(python, tmp_path / "airflow", settings) as found:
+        yield found
 
-    with airflow_with_docs(python, tmp_path / "airflow", settings) as airflow:
-        assert httpx.get(f"{airflow.address}/dbt-docs/harbor/page.html").status_code == 401
-        shows_the_page_of_the_web(airflow, web)
-        airflow.log_in(browser)
-        shows_the_project(browser, airflow)
+
+def test_older_releases_show_the_docs(older_airflow: AirflowWithDocs, web: Server, browser: WebDriver) -> None:
+    assert httpx.get(f"{older_airflow.address}/dbt-docs/harbor/page.html").status_code == 401
+    shows_the_page_of_the_web(older_airflow, web)
+    older_airflow.log_in(browser)
+    shows_the_project(browser, older_airflow)
