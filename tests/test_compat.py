@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 from uuid import UUID
 
 import airflow
@@ -21,6 +23,7 @@ from cosmos_venv import compat
 from cosmos_venv.compat import import_time_out_paused, is_typed_command
 from tests.installed import AIRFLOW_2
 from tests.operators.whole_airflow import DEADLINE, WholeAirflow
+from tests.project.ls_place import writing
 
 AIRFLOWS = {"3": Path(sys.executable), "2": AIRFLOW_2}
 MODULE = str(Path(airflow.__file__).with_name("__main__.py"))
@@ -94,15 +97,23 @@ def test_no_timer_is_started_where_none_ran(start_timer: Callable[[str], None]) 
     assert signal.getitimer(signal.ITIMER_REAL)[0] == 0
 
 
-SLOW_DBT = """#!/bin/sh
-case " $* " in
-  *" ls "*) sleep 8; cat '{lines}' ;;
-esac
-"""
-LINES = """\
-{"name": "mart", "unique_id": "model.harbor.mart", "resource_type": "model", "package_name": "harbor", \
-"original_file_path": "models/mart.sql", "depends_on": {"nodes": []}, "tags": [], "config": {}}
-"""
+SLOW_DBT = "#!/bin/sh\nsleep 8\n{answer}\n"
+MANIFEST: dict[str, Any] = {
+    "metadata": {"project_name": "harbor"},
+    "nodes": {
+        "model.harbor.mart": {
+            "name": "mart",
+            "unique_id": "model.harbor.mart",
+            "resource_type": "model",
+            "package_name": "harbor",
+            "original_file_path": "models/mart.sql",
+            "fqn": ["harbor", "mart"],
+            "depends_on": {"nodes": []},
+            "tags": [],
+            "config": {},
+        }
+    },
+}
 DAG_FILE = """
 # airflow
 from datetime import datetime, timezone
@@ -148,9 +159,9 @@ def test_a_typed_command_and_a_task_wait_although_airflow_ends_imports_sooner(
     python = AIRFLOWS[release]
     if not python.exists() and os.environ.get("CI") != "true":
         pytest.skip(f"no Airflow {release} at {python}")
-    (tmp_path / "lines.jsonl").write_text(LINES)
+    (tmp_path / "manifest.json").write_text(json.dumps(MANIFEST))
     dbt = tmp_path / "dbt"
-    dbt.write_text(SLOW_DBT.format(lines=tmp_path / "lines.jsonl"))
+    dbt.write_text(SLOW_DBT.format(answer=writing(tmp_path / "manifest.json")))
     dbt.chmod(0o755)
     whole = WholeAirflow(python=python, folder=tmp_path, variables={"AIRFLOW__CORE__LOAD_EXAMPLES": "False"})
     whole.dag_file.parent.mkdir(parents=True)
