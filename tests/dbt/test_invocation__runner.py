@@ -118,6 +118,7 @@ class dbtRunner:
 """
 
 
+@pytest.mark.long
 def test_no_module_of_the_users_folders_is_a_plugin_of_a_dbt_in_the_worker(
     dbt_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

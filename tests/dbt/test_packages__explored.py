@@ -123,7 +123,7 @@ def nothing_unknown_left(run: Schedule) -> None:
         pytest.param(["use", "renew"], (2, 0), id="use-and-renew-2", marks=FURTHER),  # 3 s
         pytest.param(["use", "use"], (0, 1), id="use-and-use-killed", marks=PROOF),  # 3 s
         pytest.param(["use", "renew"], (0, 1), id="use-and-renew-killed", marks=PROOF),  # 5 s
-        pytest.param(["renew", "renew"], (1, 0), id="renew-and-renew"),
+        pytest.param(["renew", "renew"], (1, 0), id="renew-and-renew", marks=PROOF),
         pytest.param(["renew", "renew"], (2, 0), id="renew-and-renew-2", marks=FURTHER),  # 9 s
     ],
 )
@@ -169,6 +169,7 @@ def takes_no_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(PackageStore, "_lock_descriptor", lambda *_: None)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("fault", "works", "told"),
     [

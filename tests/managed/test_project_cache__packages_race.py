@@ -58,6 +58,7 @@ def test_a_failing_installer_fails_its_own_task_only(
     race.timeline.assert_count("dbt run", 2)
 
 
+@pytest.mark.long
 def test_a_task_that_waits_for_anothers_installation_can_be_killed(
     cosmos_race: CosmosRace, cosmos_fake_venv: FakeVenv, harbor: Path
 ) -> None:

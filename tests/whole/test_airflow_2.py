@@ -222,6 +222,7 @@ assert (compared, wrong) == ({number}, []), (compared, wrong)
 """
 
 
+@pytest.mark.long
 def test_what_cosmos_was_seen_to_render_is_rendered_on_airflow_2_too(tmp_path: Path) -> None:
     """Groups in groups, converted tasks and groups, detached tests, sources."""
     beginnings = ("converter_", "detach", "folders", "group_", "normalize_", "source_")

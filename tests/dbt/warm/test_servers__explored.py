@@ -30,7 +30,7 @@ from cosmos_venv.processes.cancellation import Cancellation
 from pytest_cosmos_venv import Contender, CosmosRace
 from pytest_cosmos_venv.explore.explorer import FailingSchedule
 from pytest_cosmos_venv.explore.run import Schedule
-from tests.explored import FURTHER, SECONDS
+from tests.explored import FURTHER, PROOF, SECONDS
 
 KEY, OTHER = "a" * 20, "b" * 20
 LISTENING = "listening"
@@ -157,7 +157,7 @@ def one_server(run: Schedule) -> None:
 @pytest.mark.parametrize(
     ("works", "options"),
     [
-        pytest.param([come_by, come_by], {"preemptions": 1, "kills": 0}, id="two"),
+        pytest.param([come_by, come_by], {"preemptions": 1, "kills": 0}, id="two", marks=PROOF),
         pytest.param([come_by, come_by], {"preemptions": 2, "kills": 0}, id="two-2", marks=FURTHER),  # 4 s of CPU
         pytest.param(
             [come_by, come_by],
@@ -171,14 +171,16 @@ def one_server(run: Schedule) -> None:
             id="two-killed-1",
             marks=FURTHER,
         ),
-        pytest.param([come_by, come_by], {"preemptions": 1, "kills": 0, "fresh": left_by_a_kill}, id="stale"),
+        pytest.param(
+            [come_by, come_by], {"preemptions": 1, "kills": 0, "fresh": left_by_a_kill}, id="stale", marks=PROOF
+        ),
         pytest.param(
             [come_by, come_by],
             {"preemptions": 2, "kills": 0, "fresh": left_by_a_kill},
             id="stale-2",
             marks=FURTHER,
         ),
-        pytest.param([come_by_alone, come_by_elsewhere], {"preemptions": 1, "kills": 0}, id="one-place"),
+        pytest.param([come_by_alone, come_by_elsewhere], {"preemptions": 1, "kills": 0}, id="one-place", marks=PROOF),
         pytest.param(
             [come_by_alone, come_by_elsewhere], {"preemptions": 2, "kills": 0}, id="one-place-2", marks=FURTHER
         ),
@@ -213,6 +215,7 @@ def keeps_the_socket_of_a_dead_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listener, "remove", lambda *_: None)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("fault", "works", "told"),
     [

@@ -25,7 +25,7 @@ pytest_plugins = ["pytester"]
 CORE = "dbt_core-1.10.0-py3-none-any.whl"
 
 
-@pytest.fixture(params=["pip", "uv"])
+@pytest.fixture(params=[pytest.param("pip", marks=pytest.mark.long), "uv"])  # pip takes ten times as long
 def installer(request: pytest.FixtureRequest) -> str:
     name: str = request.param
     return name
