@@ -132,6 +132,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
             groups_by_path=settings.enable_hierarchical_naming_for_group_nodes_by_folder,
             most_watching=settings.watcher_max_tasks,
             longest_page=settings.task_docs_max_chars,
+            has_sql_pages=settings.task_docs_compiled_sql,
             docs_base=settings.docs_base(),
             uses_models_flag=settings.pre_dbt_fusion,
             is_choosable=self.run_params is not None and self.run_params.chooses,

@@ -413,7 +413,9 @@ def plan(
         for each, node in nodes.items()
     }
     made = Assembly(drawn, end=end, folders=folders, marks=marks).plan()
-    made = with_pages(made, known, longest=settings.longest_page, docs_base=settings.docs_base)
+    made = with_pages(
+        made, known, longest=settings.longest_page, has_sql=settings.has_sql_pages, docs_base=settings.docs_base
+    )
     if settings.is_choosable:
         from cosmos_venv.rendering.run_params.choosable_plan import choosable_plan  # few DAGs let runs choose
 

@@ -292,6 +292,7 @@ class PlanningSettings(msgspec.Struct, frozen=True, kw_only=True):
     :param most_watching: ``watcher_max_tasks``: how many tasks may watch one producer; 0: any number.
     :param is_choosable: whether runs may choose nodes, by params of the DAG.
     :param longest_page: ``task_docs_max_chars``: about how many characters the documentation of a task may have.
+    :param has_sql_pages: ``task_docs_compiled_sql``: whether this documentation has the compiled SQL of a model.
     :param docs_base: the URL of the published dbt docs; empty: there are none.
     :param query_adapter: ExecutionMode.AIRFLOW_ASYNC: dbt's name of the adapter; empty in other modes.
     :param has_setup: ``enable_setup_async_task``.
@@ -304,6 +305,7 @@ class PlanningSettings(msgspec.Struct, frozen=True, kw_only=True):
     most_watching: int = 0
     is_choosable: bool = False
     longest_page: int = 3_000
+    has_sql_pages: bool = False
     docs_base: str = ""
     query_adapter: str = ""
     has_setup: bool = True

@@ -97,9 +97,14 @@ project_hash_excluded_dirs = of_cosmos(
 task_docs_max_chars = own(
     3000,
     "About how many characters the documentation of a task may have, which Airflow stores with the DAG: what the "
-    "project says of the node. Where a project has more than 2,000 such tasks, they share 6,000,000 characters. 0: "
+    "project says of the node. Where a project has more than 666 such tasks, they share 2,000,000 characters. 0: "
     "tasks have none.",
     least=0,
+)
+task_docs_compiled_sql = own(
+    False,
+    "Whether this documentation has the compiled SQL of a model, where the manifest has it. SQL that is compiled with "
+    "a date makes a new version of the DAG with each manifest.",
 )
 dbt_docs_url = own(
     "",

@@ -1,8 +1,8 @@
 """The pages of the nodes of a plan: the documentation of their tasks, in Markdown.
 
-A page says what is known of its node: a manifest tells columns, and compiled SQL where dbt has compiled; dbt ls tells
-neither. Airflow stores the pages with the DAG, so each is bounded. There is no path and no time in them, and their
-lists are sorted: every host makes the same of one project.
+A page says what is known of its node: a manifest tells columns, and compiled SQL where dbt has compiled. Airflow stores
+the pages with the DAG, so each is bounded. There is no path and no time in them, and their lists are sorted: every host
+makes the same of one project.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from cosmos_venv.project.node import DbtNode
     from cosmos_venv.rendering.model import Plan, PlannedTask
 
-MOST_OF_A_DAG = 6_000_000
+MOST_OF_A_DAG = 2_000_000
 """About how many characters the pages of one project may have: Airflow's scheduler and web server load all of them."""
 
 _STEP, _LEAST = 100, 500
@@ -31,13 +31,14 @@ _LONGEST_OF_A_COLUMN = 200
 _LEAST_SQL = 200  # less of it says nothing
 
 
-def with_pages(plan: Plan, known: Mapping[str, DbtNode], *, longest: int, docs_base: str) -> Plan:
+def with_pages(plan: Plan, known: Mapping[str, DbtNode], *, longest: int, has_sql: bool, docs_base: str) -> Plan:
     """A plan whose tasks of nodes have their pages; test tasks have none.
 
     :param plan: of one task a node, or of batches.
     :param known: all nodes that are known by unique id, those of the plan among them.
     :param longest: about how many characters a page may have; 0: there are no pages. Where there are thousands, each
         has less, so that all of them stay within ``MOST_OF_A_DAG``.
+    :param has_sql: whether a page has the compiled SQL of its node.
     :param docs_base: the URL of the published dbt docs; empty: there are none.
     """
     number = sum(map(_has_page, plan.tasks))
@@ -45,7 +46,7 @@ def with_pages(plan: Plan, known: Mapping[str, DbtNode], *, longest: int, docs_b
         return plan
     # In whole steps: else all pages would change with each node that a large project gets.
     share = max(MOST_OF_A_DAG // number // _STEP * _STEP, _LEAST)
-    pages = _Pages(plan, known, longest=min(longest, share), docs_base=docs_base)
+    pages = _Pages(plan, known, longest=min(longest, share), has_sql=has_sql, docs_base=docs_base)
     return msgspec.structs.replace(plan, tasks=tuple(map(pages.documented, plan.tasks)))
 
 
@@ -69,12 +70,16 @@ class _Pages:
     :param plan: knows the tasks.
     :param known: the nodes.
     :param longest: about how many characters a page may have.
+    :param has_sql: whether a page has the compiled SQL of its node.
     :param docs_base: the URL of the published dbt docs.
     """
 
-    def __init__(self, plan: Plan, known: Mapping[str, DbtNode], *, longest: int, docs_base: str) -> None:
+    def __init__(
+        self, plan: Plan, known: Mapping[str, DbtNode], *, longest: int, has_sql: bool, docs_base: str
+    ) -> None:
         self._known = known
         self._longest = longest
+        self._has_sql = has_sql
         self._docs_base = docs_base
         self._tests: defaultdict[str, list[str]] = defaultdict(list)
         self._readers: defaultdict[str, list[str]] = defaultdict(list)
@@ -134,11 +139,11 @@ class _Pages:
         for name, description in node.columns.items():
             said = markdown.line(description, _LONGEST_OF_A_COLUMN)
             lines.append(f"{markdown.code(name)}: {said}" if said else markdown.code(name))
-        return f"Columns:\n\n{markdown.bullets(lines, room // 2 if node.compiled_sql else room)}"
+        return f"Columns:\n\n{markdown.bullets(lines, room // 2 if self._has_sql and node.compiled_sql else room)}"
 
     def _sql(self, node: DbtNode, room: int) -> str:
         sql = node.compiled_sql.strip()
-        if not sql:
+        if not (sql and self._has_sql):
             return ""
         if room < _LEAST_SQL:
             return "Compiled SQL: there is no room for it on this page."

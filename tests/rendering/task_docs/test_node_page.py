@@ -52,7 +52,7 @@ def page(plan: Plan, node_id: str = "model.shop.orders") -> str:
 
 
 def limited(longest: int, **more: Any) -> PlanningSettings:
-    return PlanningSettings(longest_page=longest, **more)
+    return PlanningSettings(longest_page=longest, has_sql_pages=True, **more)
 
 
 COLUMNS = {"id": {"name": "id", "description": "The key,\nof <b>orders</b>"}, "note": {"name": "note"}}
@@ -84,6 +84,15 @@ def test_a_page_says_what_a_compiled_manifest_knows(tmp_path: Path) -> None:
         "\n"
         f"```sql\n{SQL}\n```"
     )
+
+
+def test_without_the_setting_a_date_in_compiled_sql_changes_no_page(tmp_path: Path) -> None:
+    pages = [
+        page(planned(*shop(tmp_path, columns=COLUMNS, compiled_code=f"select '2026-01-0{day}'"))) for day in (1, 2)
+    ]
+
+    assert pages[0] == pages[1]
+    assert "Columns" in pages[0]
 
 
 def test_a_page_says_less_where_less_is_known() -> None:
