@@ -167,6 +167,11 @@ TASKS_START_AS_TRIGGERS = tuple(int(each) for each in re.findall(r"\d+", AIRFLOW
 """
 # On Airflow 2 no task is made alone, see running_task.
 FRAME_NAMES = _FRAME_NAMES[max((each for each in _FRAME_NAMES if each <= _RELEASE), default=min(_FRAME_NAMES))]
+ARE_FRAME_NAMES_SEEN = _RELEASE <= (3, 4)
+"""Whether these names were seen in this release.
+
+A later release may use one of them for something else: a user's look at the DAG would then find one task.
+"""
 
 
 def get_connection(conn_id: str) -> Connection:

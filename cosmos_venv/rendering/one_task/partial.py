@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from cosmos_venv.compat import DAG, FRAME_NAMES, TaskGroup, is_mapped, running_task
+from cosmos_venv.compat import ARE_FRAME_NAMES_SEEN, DAG, FRAME_NAMES, TaskGroup, is_mapped, running_task
 from cosmos_venv.constants import RUN_SUMMARY_TASK_ID
 from cosmos_venv.managed import caches
 from cosmos_venv.rendering.airflow_tasks import TaskOrGroup, make_one_task
@@ -67,6 +67,8 @@ class PartialProject:
         :param prefix: with which the ids of all its tasks begin.
         """
         dag_id, task_id = running_task() or (None, "")
+        if not ARE_FRAME_NAMES_SEEN:
+            return None
         if dag_id != dag.dag_id or is_mapped(task_group) or caches.kept_plans() is None:
             return None
         if not task_id.startswith(prefix):

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import pytest
 
 from cosmos_venv.compat import IS_AIRFLOW_3
+from cosmos_venv.rendering.one_task import partial
 from pytest_cosmos_venv import FakeVenv
 from tests.worker_parse import made_of, parse, parse_in_worker
 
@@ -105,6 +106,18 @@ def test_a_worker_makes_the_task_that_it_runs_and_no_other(
     assert dag.task_dict[task_id].upstream_task_ids == whole.task_dict[task_id].upstream_task_ids
     assert dag.task_dict[task_id].downstream_task_ids == whole.task_dict[task_id].downstream_task_ids
     assert made_of(dag) == {task_id}
+
+
+def test_a_release_of_airflow_that_nobody_has_tried_gets_the_whole_dag(
+    dag_file: DagFile, in_worker: InWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = dag_file(WHOLE)
+    whole = parsed(file)
+    monkeypatch.setattr(partial, "ARE_FRAME_NAMES_SEEN", False)
+
+    dag = in_worker(file, "stg_vessels_run")
+
+    assert made_of(dag) == made_of(whole)
 
 
 def test_a_running_task_knows_all_that_comes_after_it(dag_file: DagFile, in_worker: InWorker) -> None:
