@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 class PartialProject:
     """A project in a DAG, of which as much is made as the running task needs.
 
-    :param running: id of that task.
+    :param running: id of that task; empty in another DAG of its file.
     :param made: the task and its groups, by planned id; empty for a task that is none of the project's.
     :param first: the task, if no task of the project comes before it; else empty.
     :param last: the task, if no task of the project comes after it; else empty.
@@ -66,11 +66,12 @@ class PartialProject:
         :param task_group: the group of its tasks; None: they stand in the DAG itself.
         :param prefix: with which the ids of all its tasks begin.
         """
-        dag_id, task_id = running_task() or (None, "")
-        if not ARE_FRAME_NAMES_SEEN:
+        running = running_task() if ARE_FRAME_NAMES_SEEN else None
+        if running is None or is_mapped(task_group) or caches.kept_plans() is None:
             return None
-        if dag_id != dag.dag_id or is_mapped(task_group) or caches.kept_plans() is None:
-            return None
+        dag_id, task_id = running
+        if dag_id != dag.dag_id:
+            return cls(running="", make_rest=make_rest)
         if not task_id.startswith(prefix):
             # The running task belongs to another dbt group or to the user. This project is then made only when Airflow
             # looks through the DAG.

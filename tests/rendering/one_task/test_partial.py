@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
@@ -118,6 +119,29 @@ def test_a_release_of_airflow_that_nobody_has_tried_gets_the_whole_dag(
     dag = in_worker(file, "stg_vessels_run")
 
     assert made_of(dag) == made_of(whole)
+
+
+OTHERS = """
+import sys
+others = [DbtDag(dag_id=f"other_{number}", schedule=None, start_date=START, **dbt()) for number in range(3)]
+sys.others_of_a_test = others
+"""
+
+
+def test_of_the_other_dags_of_a_file_nothing_is_made_until_the_file_looks_at_them(
+    dag_file: DagFile, in_worker: InWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "others_of_a_test", [], raising=False)
+    file = dag_file(WHOLE + OTHERS + "\nlen(others[1].tasks)\n")
+    whole = parsed(file)
+
+    dag = in_worker(file, "stg_vessels_run")
+
+    others = sys.others_of_a_test  # type: ignore[attr-defined]
+    assert made_of(dag) == {"stg_vessels_run"}
+    assert [made_of(other) == made_of(whole) for other in others] == [False, True, False]
+    assert made_of(others[0]) == set()
+    assert {*others[0].task_dict} == made_of(whole)
 
 
 def test_a_running_task_knows_all_that_comes_after_it(dag_file: DagFile, in_worker: InWorker) -> None:
