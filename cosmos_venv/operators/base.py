@@ -532,6 +532,16 @@ def full_refresh_flags(full_refresh: bool | str) -> list[str]:
     return [FULL_REFRESH] if to_boolean(full_refresh) else []
 
 
+def let_map_operators(module: Mapping[str, Any]) -> None:
+    """Let ``partial`` and ``expand`` take the parameters in ``own_parameters`` of each operator of a module.
+
+    :param module: the names of the module, which has defined all its operators.
+    """
+    for cls in [*module.values()]:
+        if isinstance(cls, type) and issubclass(cls, AbstractDbtBase) and cls.__module__ == module["__name__"]:
+            compat.let_map(cls, cls.own_parameters)
+
+
 def drop_empty_defaults(task: BaseOperator) -> None:
     """Take the empty lists and dicts from a task that it gets again on first access.
 

@@ -13,28 +13,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from cosmos_venv.compat import AirflowException, BaseSensorOperator, let_map
+from cosmos_venv.compat import AirflowException, BaseSensorOperator
 from cosmos_venv.constants import LAST_SUCCESS, ONLY_IF_CHANGED
 from cosmos_venv.dbt.command import flags_of_command
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.io import optional_hook
-from cosmos_venv.operators.base import (
-    REQUIRED,
-    DbtBatchMixin,
-    DbtBuildMixin,
-    DbtCloneMixin,
-    DbtCompileMixin,
-    DbtDocsMixin,
-    DbtLSMixin,
-    DbtRetryMixin,
-    DbtRunMixin,
-    DbtRunOperationMixin,
-    DbtSeedMixin,
-    DbtSelectMixin,
-    DbtSnapshotMixin,
-    DbtSourceMixin,
-    DbtTestMixin,
-)
+from cosmos_venv.operators import base
 from cosmos_venv.operators.freshness_sensor import DbtSourceFreshnessMixin
 from cosmos_venv.operators.local_base import DbtLocalBaseOperator
 from cosmos_venv.public_names import name_lookup
@@ -73,11 +57,11 @@ __all__ = [
 AbstractDbtLocalBase = DbtLocalBaseOperator
 
 
-class DbtBuildLocalOperator(DbtBuildMixin, DbtLocalBaseOperator):
+class DbtBuildLocalOperator(base.DbtBuildMixin, DbtLocalBaseOperator):
     """``dbt build`` on the worker."""
 
 
-class DbtBatchLocalOperator(DbtBatchMixin, DbtLocalBaseOperator):
+class DbtBatchLocalOperator(base.DbtBatchMixin, DbtLocalBaseOperator):
     """``dbt build`` of the nodes of a batch on the worker."""
 
     #: Airflow 3.3.2 failed one of two runs that made the alias at once, although dbt had succeeded.
@@ -118,11 +102,11 @@ class DbtBatchLocalOperator(DbtBatchMixin, DbtLocalBaseOperator):
         return result
 
 
-class DbtLSLocalOperator(DbtLSMixin, DbtLocalBaseOperator):
+class DbtLSLocalOperator(base.DbtLSMixin, DbtLocalBaseOperator):
     """``dbt ls`` on the worker."""
 
 
-class DbtSelectLocalOperator(DbtSelectMixin, DbtLocalBaseOperator):
+class DbtSelectLocalOperator(base.DbtSelectMixin, DbtLocalBaseOperator):
     """The task that evaluates what a run selects, by ``dbt ls`` on the worker. Without a selection it starts no dbt."""
 
     _lines: Sequence[str] = ()
@@ -166,7 +150,7 @@ class DbtSelectLocalOperator(DbtSelectMixin, DbtLocalBaseOperator):
         return result
 
 
-class DbtSeedLocalOperator(DbtSeedMixin, DbtLocalBaseOperator):
+class DbtSeedLocalOperator(base.DbtSeedMixin, DbtLocalBaseOperator):
     """``dbt seed`` on the worker.
 
     Rendered with SeedRenderingBehavior.WHEN_SEED_CHANGES, it runs dbt only for content that it has not loaded last.
@@ -196,11 +180,11 @@ class DbtSeedLocalOperator(DbtSeedMixin, DbtLocalBaseOperator):
         return run_if_changed(task, run, partial(self.packages_before_dbt, cmd[0], env))
 
 
-class DbtSnapshotLocalOperator(DbtSnapshotMixin, DbtLocalBaseOperator):
+class DbtSnapshotLocalOperator(base.DbtSnapshotMixin, DbtLocalBaseOperator):
     """``dbt snapshot`` on the worker."""
 
 
-class DbtSourceLocalOperator(DbtSourceMixin, DbtLocalBaseOperator):
+class DbtSourceLocalOperator(base.DbtSourceMixin, DbtLocalBaseOperator):
     """``dbt source freshness`` on the worker."""
 
 
@@ -212,27 +196,27 @@ class DbtSourceFreshnessLocalSensor(DbtSourceFreshnessMixin, DbtSourceLocalOpera
     """
 
 
-class DbtRunLocalOperator(DbtRunMixin, DbtLocalBaseOperator):
+class DbtRunLocalOperator(base.DbtRunMixin, DbtLocalBaseOperator):
     """``dbt run`` on the worker."""
 
 
-class DbtTestLocalOperator(DbtTestMixin, DbtLocalBaseOperator):
+class DbtTestLocalOperator(base.DbtTestMixin, DbtLocalBaseOperator):
     """``dbt test`` on the worker."""
 
 
-class DbtRunOperationLocalOperator(DbtRunOperationMixin, DbtLocalBaseOperator):
+class DbtRunOperationLocalOperator(base.DbtRunOperationMixin, DbtLocalBaseOperator):
     """``dbt run-operation`` on the worker."""
 
 
-class DbtCompileLocalOperator(DbtCompileMixin, DbtLocalBaseOperator):
+class DbtCompileLocalOperator(base.DbtCompileMixin, DbtLocalBaseOperator):
     """``dbt compile`` on the worker."""
 
 
-class DbtRetryLocalOperator(DbtRetryMixin, DbtLocalBaseOperator):
+class DbtRetryLocalOperator(base.DbtRetryMixin, DbtLocalBaseOperator):
     """``dbt retry`` on the worker: what failed in the run whose artifacts are at ``state``, which must be given."""
 
 
-class DbtCloneLocalOperator(DbtCloneMixin, DbtLocalBaseOperator):
+class DbtCloneLocalOperator(base.DbtCloneMixin, DbtLocalBaseOperator):
     """``dbt clone`` on the worker."""
 
 
@@ -240,7 +224,7 @@ PAGES = ("index.html", "manifest.json", "catalog.json")
 STATIC_PAGES = ("static_index.html",)
 
 
-class DbtDocsLocalOperator(DbtDocsMixin, DbtLocalBaseOperator):
+class DbtDocsLocalOperator(base.DbtDocsMixin, DbtLocalBaseOperator):
     """``dbt docs generate`` on the worker. Its files are in dbt's target folder when a ``callback`` is called."""
 
     @property
@@ -266,8 +250,8 @@ class DbtDocsCloudLocalOperator(DbtDocsLocalOperator):
     """
 
     own_parameters: ClassVar[Mapping[str, Any]] = {
-        "connection_id": REQUIRED,
-        "bucket_name": REQUIRED,
+        "connection_id": base.REQUIRED,
+        "bucket_name": base.REQUIRED,
         "folder_dir": None,
         "required_files": None,
     }
@@ -383,20 +367,7 @@ def _content_type(file: Path) -> str:
     return mimetypes.guess_type(file.name)[0] or "application/octet-stream"
 
 
-for _operator in (
-    DbtBatchLocalOperator,
-    DbtBuildLocalOperator,
-    DbtCloneLocalOperator,
-    DbtDocsCloudLocalOperator,
-    DbtRunLocalOperator,
-    DbtRunOperationLocalOperator,
-    DbtSeedLocalOperator,
-    DbtSelectLocalOperator,
-    DbtSourceFreshnessLocalSensor,
-    DbtSourceLocalOperator,
-    DbtTestLocalOperator,
-):
-    let_map(_operator, _operator.own_parameters)
+base.let_map_operators(globals())
 
 if not TYPE_CHECKING:
     __getattr__ = name_lookup(__name__)

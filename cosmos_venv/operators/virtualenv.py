@@ -21,24 +21,7 @@ from cosmos_venv.compat import AirflowException
 from cosmos_venv.constants import InvocationMode
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvError, VirtualenvLockTimeout
 from cosmos_venv.managed.arguments import VirtualenvArguments, kept_directory
-from cosmos_venv.operators.local import (
-    DbtBatchLocalOperator,
-    DbtBuildLocalOperator,
-    DbtCloneLocalOperator,
-    DbtCompileLocalOperator,
-    DbtDocsLocalOperator,
-    DbtLocalBaseOperator,
-    DbtLSLocalOperator,
-    DbtRetryLocalOperator,
-    DbtRunLocalOperator,
-    DbtRunOperationLocalOperator,
-    DbtSeedLocalOperator,
-    DbtSelectLocalOperator,
-    DbtSnapshotLocalOperator,
-    DbtSourceFreshnessLocalSensor,
-    DbtSourceLocalOperator,
-    DbtTestLocalOperator,
-)
+from cosmos_venv.operators import local
 from cosmos_venv.public_names import name_lookup
 
 if TYPE_CHECKING:
@@ -99,7 +82,7 @@ def depends_on_virtualenv_dir(method: Callable[..., _Result]) -> Callable[..., _
     return checked
 
 
-class DbtVirtualenvBaseOperator(DbtLocalBaseOperator):
+class DbtVirtualenvBaseOperator(local.DbtLocalBaseOperator):
     """A dbt command in a managed virtual environment.
 
     :param py_requirements: pip requirement strings, such as ``["dbt-core~=1.11.0", "dbt-postgres~=1.11.0"]``.
@@ -396,63 +379,63 @@ def _tell_what_is_ignored(arguments: Mapping[str, Any]) -> None:
             )
 
 
-class DbtBuildVirtualenvOperator(DbtVirtualenvBaseOperator, DbtBuildLocalOperator):
+class DbtBuildVirtualenvOperator(DbtVirtualenvBaseOperator, local.DbtBuildLocalOperator):
     """``dbt build`` in a managed environment."""
 
 
-class DbtBatchVirtualenvOperator(DbtVirtualenvBaseOperator, DbtBatchLocalOperator):
+class DbtBatchVirtualenvOperator(DbtVirtualenvBaseOperator, local.DbtBatchLocalOperator):
     """``dbt build`` of the nodes of a batch in a managed environment."""
 
 
-class DbtLSVirtualenvOperator(DbtVirtualenvBaseOperator, DbtLSLocalOperator):
+class DbtLSVirtualenvOperator(DbtVirtualenvBaseOperator, local.DbtLSLocalOperator):
     """``dbt ls`` in a managed environment."""
 
 
-class DbtSeedVirtualenvOperator(DbtVirtualenvBaseOperator, DbtSeedLocalOperator):
+class DbtSeedVirtualenvOperator(DbtVirtualenvBaseOperator, local.DbtSeedLocalOperator):
     """``dbt seed`` in a managed environment."""
 
 
-class DbtSelectVirtualenvOperator(DbtVirtualenvBaseOperator, DbtSelectLocalOperator):
+class DbtSelectVirtualenvOperator(DbtVirtualenvBaseOperator, local.DbtSelectLocalOperator):
     """The task that evaluates what a run selects, by ``dbt ls`` in a managed environment."""
 
 
-class DbtSnapshotVirtualenvOperator(DbtVirtualenvBaseOperator, DbtSnapshotLocalOperator):
+class DbtSnapshotVirtualenvOperator(DbtVirtualenvBaseOperator, local.DbtSnapshotLocalOperator):
     """``dbt snapshot`` in a managed environment."""
 
 
-class DbtSourceVirtualenvOperator(DbtVirtualenvBaseOperator, DbtSourceLocalOperator):
+class DbtSourceVirtualenvOperator(DbtVirtualenvBaseOperator, local.DbtSourceLocalOperator):
     """``dbt source freshness`` in a managed environment."""
 
 
-class DbtSourceFreshnessVirtualenvSensor(DbtVirtualenvBaseOperator, DbtSourceFreshnessLocalSensor):
+class DbtSourceFreshnessVirtualenvSensor(DbtVirtualenvBaseOperator, local.DbtSourceFreshnessLocalSensor):
     """Waits until sources are fresh: ``dbt source freshness`` in a managed environment."""
 
 
-class DbtRunVirtualenvOperator(DbtVirtualenvBaseOperator, DbtRunLocalOperator):
+class DbtRunVirtualenvOperator(DbtVirtualenvBaseOperator, local.DbtRunLocalOperator):
     """``dbt run`` in a managed environment."""
 
 
-class DbtTestVirtualenvOperator(DbtVirtualenvBaseOperator, DbtTestLocalOperator):
+class DbtTestVirtualenvOperator(DbtVirtualenvBaseOperator, local.DbtTestLocalOperator):
     """``dbt test`` in a managed environment."""
 
 
-class DbtRunOperationVirtualenvOperator(DbtVirtualenvBaseOperator, DbtRunOperationLocalOperator):
+class DbtRunOperationVirtualenvOperator(DbtVirtualenvBaseOperator, local.DbtRunOperationLocalOperator):
     """``dbt run-operation`` in a managed environment."""
 
 
-class DbtDocsVirtualenvOperator(DbtVirtualenvBaseOperator, DbtDocsLocalOperator):
+class DbtDocsVirtualenvOperator(DbtVirtualenvBaseOperator, local.DbtDocsLocalOperator):
     """``dbt docs generate`` in a managed environment."""
 
 
-class DbtCloneVirtualenvOperator(DbtVirtualenvBaseOperator, DbtCloneLocalOperator):
+class DbtCloneVirtualenvOperator(DbtVirtualenvBaseOperator, local.DbtCloneLocalOperator):
     """``dbt clone`` in a managed environment."""
 
 
-class DbtCompileVirtualenvOperator(DbtVirtualenvBaseOperator, DbtCompileLocalOperator):
+class DbtCompileVirtualenvOperator(DbtVirtualenvBaseOperator, local.DbtCompileLocalOperator):
     """``dbt compile`` in a managed environment."""
 
 
-class DbtRetryVirtualenvOperator(DbtVirtualenvBaseOperator, DbtRetryLocalOperator):
+class DbtRetryVirtualenvOperator(DbtVirtualenvBaseOperator, local.DbtRetryLocalOperator):
     """``dbt retry`` in a managed environment."""
 
 
