@@ -85,10 +85,18 @@ class DbtBatchLocalOperator(base.DbtBatchMixin, DbtLocalBaseOperator):
             )
         return own, rest
 
-    def _run_command(
+    def run_command(
         self, cmd: list[str], env: dict[str, str], context: Context | Mapping[str, Any], **kwargs: Any
     ) -> FullOutputSubprocessResult:
-        """Build the nodes that no earlier try has done."""
+        """Build the nodes that no earlier try has done.
+
+        :param cmd: the command line, as ``build_cmd`` gives it.
+        :param env: the environment variables for dbt.
+        :param context: Airflow's context of the task.
+        :param **kwargs: as for every local operator.
+        :returns: exit code and output of dbt.
+        :raises AirflowException: when a node has failed, or dbt has said nothing of it.
+        """
         from cosmos_venv.operators.run.batch import Batch, run_batch
 
         run = self._dbt_run(cmd, env, context, **kwargs)
@@ -140,11 +148,18 @@ class DbtSelectLocalOperator(base.DbtSelectMixin, DbtLocalBaseOperator):
         super()._execute(context, **kwargs)
         push_choice(self, request, listed(self._lines), context)
 
-    def _run_command(
+    def run_command(
         self, cmd: list[str], env: dict[str, str], context: Context | Mapping[str, Any], **kwargs: Any
     ) -> FullOutputSubprocessResult:
-        """Run dbt, and keep its output."""
-        result = super()._run_command(cmd, env, context, **kwargs)
+        """Run dbt, and keep its output.
+
+        :param cmd: the command line, as ``build_cmd`` gives it.
+        :param env: the environment variables for dbt.
+        :param context: Airflow's context of the task.
+        :param **kwargs: as for every local operator.
+        :returns: exit code and output of dbt.
+        """
+        result = super().run_command(cmd, env, context, **kwargs)
         # A dbt in this process gives its lines apart.
         vars(self)["_lines"] = getattr(result, "full_output", None) or getattr(result, "result", None) or ()
         return result
@@ -156,28 +171,23 @@ class DbtSeedLocalOperator(base.DbtSeedMixin, DbtLocalBaseOperator):
     Rendered with SeedRenderingBehavior.WHEN_SEED_CHANGES, it runs dbt only for content that it has not loaded last.
     """
 
-    def _run_command(
+    def run_command(
         self, cmd: list[str], env: dict[str, str], context: Context | Mapping[str, Any], **kwargs: Any
     ) -> FullOutputSubprocessResult:
-        """Run dbt, or where it is rendered with WHEN_SEED_CHANGES only for content that it has not loaded last."""
-        run = partial(super()._run_command, cmd, env, context, **kwargs)
+        """Run dbt, or where it is rendered with WHEN_SEED_CHANGES only for content that it has not loaded last.
+
+        :param cmd: the command line, as ``build_cmd`` gives it.
+        :param env: the environment variables for dbt.
+        :param context: Airflow's context of the task.
+        :param **kwargs: as for every local operator.
+        :returns: exit code and output of dbt; exit code 0 and no output of a seed that is not loaded.
+        """
+        run = partial(super().run_command, cmd, env, context, **kwargs)
         if not context.get(ONLY_IF_CHANGED):
             return run()
         from cosmos_venv.operators.seeds.seed_load import SeedTask, run_if_changed  # other tasks need nothing of it
 
-        task = SeedTask(
-            dag_id=self.dag_id,
-            task_id=self.task_id,
-            task_group=self.task_group,
-            context=context,
-            log=self.log,
-            cancellation=self._cancellation,
-            command=cmd,
-            env=env,
-            project_dir=self.project_dir,
-            install_deps=self.install_deps,
-        )
-        return run_if_changed(task, run, partial(self.packages_before_dbt, cmd[0], env))
+        return run_if_changed(SeedTask(operator=self, context=context, command=cmd, env=env), run)
 
 
 class DbtSnapshotLocalOperator(base.DbtSnapshotMixin, DbtLocalBaseOperator):

@@ -182,18 +182,11 @@ class DbtConsumerWatcherSensor:
 
     def _wait(self, context: Context, told: Mapping[str, int] | None = None) -> list[str]:
         """Wait for the nodes, or end as they have: those for which dbt has to run in this task."""
-        from cosmos_venv.operators.watch.waiting import Watching, wait_for_nodes
+        from cosmos_venv.operators.watch.waiting import wait_for_nodes
 
         task: Any = self
-        watching = Watching(
-            node_ids=self.node_ids,
-            producer_task_id=self.producer_task_id,
-            parents=self._parents(),
-            retries=task.retries or 0,
-            poke_interval=self.poke_interval,
-        )
-        defer = partial(_defer, task) if self.deferrable else None
-        return wait_for_nodes(watching, context, task.log, defer=defer, told=told)
+        defer = partial(task.defer, method_name=_RESUMES) if self.deferrable else None
+        return wait_for_nodes(task, context, parents=self._parents(), defer=defer, told=told)
 
     def _parents(self) -> list[str]:
         ids: set[str] = getattr(self, "upstream_task_ids", set())
@@ -207,10 +200,6 @@ class _JoinedSensor(DbtConsumerWatcherSensor):
 
     def _run_only(self, nodes: Sequence[str]) -> None:
         self.nodes = {each: self.nodes[each] for each in nodes}
-
-
-def _defer(task: Any, trigger: Any) -> None:
-    task.defer(trigger=trigger, method_name=_RESUMES)
 
 
 class DbtBuildWatcherOperator(DbtConsumerWatcherSensor, local.DbtBuildLocalOperator):
