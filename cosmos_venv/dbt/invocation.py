@@ -337,37 +337,18 @@ def _set_environment(env: Mapping[str, str]) -> None:
 
 @contextmanager
 def _working_directory(cwd: Path) -> Iterator[None]:
-    before = _here()
+    # A descriptor, as a path may lead elsewhere by then. O_PATH reads nothing, and so needs no permission to.
+    flags = getattr(os, "O_PATH", os.O_RDONLY)
+    try:
+        before = os.open(".", flags)
+    except OSError:  # this user may not enter it
+        before = os.open("/", flags)
     os.chdir(cwd)
     try:
         yield
     finally:
-        _return_to(before)
-
-
-def _here() -> int | None:
-    """The working directory as a descriptor: a path may lead elsewhere by then. None where this user may not enter."""
-    try:
-        return os.open(".", getattr(os, "O_PATH", os.O_RDONLY))  # O_PATH reads nothing, and so needs no permission to
-    except OSError:
-        return None
-
-
-def _return_to(before: int | None) -> None:
-    """Return to the former directory, or to ``/`` when it can no longer be entered.
-
-    dbt has done its work by then, so no task fails for it.
-    """
-    try:
-        if before is None:
-            os.chdir("/")
-            return
         os.fchdir(before)
-    except OSError:
-        os.chdir("/")
-    finally:
-        if before is not None:
-            os.close(before)
+        os.close(before)
 
 
 @contextmanager

@@ -67,7 +67,7 @@ class _AfterSetup:
     producer_task_id: str | None
 
 
-class _Setup:
+class _Setup(base.FullRefreshMixin):
     """The setup task: it compiles the models, and stores their SQL for the tasks that run it.
 
     :ivar compiled_nodes: unique ids of the models.
@@ -75,14 +75,8 @@ class _Setup:
         dropped with it.
     """
 
-    own_parameters: ClassVar[Mapping[str, Any]] = {"compiled_nodes": (), "full_refresh": False}
-    own_template_fields: ClassVar[tuple[str, ...]] = ("full_refresh",)
+    own_parameters: ClassVar[Mapping[str, Any]] = {"compiled_nodes": ()}
     compiled_nodes: Sequence[str]
-    full_refresh: bool | str
-
-    def add_cmd_flags(self) -> list[str]:
-        """``--full-refresh``, where it is asked for."""
-        return base.full_refresh_flags(self.full_refresh)
 
     def _execute(self, context: Context, **kwargs: Any) -> Any:
         """Compile the models. Without any no dbt is started.

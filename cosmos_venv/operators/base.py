@@ -273,7 +273,22 @@ class AbstractDbtBase(BaseOperator):
         """
 
 
-class DbtBuildMixin:
+class FullRefreshMixin:
+    """A command that makes tables, and takes ``--full-refresh``.
+
+    :ivar full_refresh: dbt's ``--full-refresh``: a boolean, or a template of one.
+    """
+
+    own_parameters: ClassVar[Mapping[str, Any]] = {"full_refresh": False}
+    own_template_fields: ClassVar[tuple[str, ...]] = ("full_refresh",)
+    full_refresh: bool | str
+
+    def add_cmd_flags(self) -> list[str]:
+        """``--full-refresh`` where it is asked for; a text is what a template rendered to."""
+        return [FULL_REFRESH] if to_boolean(self.full_refresh) else []
+
+
+class DbtBuildMixin(FullRefreshMixin):
     """``dbt build``: seeds, models, snapshots and tests of the selection, in dbt's own order.
 
     :ivar on_warning_callback: called with Airflow's context, in which ``test_names`` and ``test_results`` are lists,
@@ -286,22 +301,15 @@ class DbtBuildMixin:
     """
 
     base_cmd: ClassVar[tuple[str, ...]] = ("build",)
-    own_parameters: ClassVar[Mapping[str, Any]] = {
-        "on_warning_callback": None,
-        "full_refresh": False,
-        "log_format": None,
-        "event_time": None,
-    }
-    own_template_fields: ClassVar[tuple[str, ...]] = ("full_refresh",)
+    own_parameters: ClassVar[Mapping[str, Any]] = {"on_warning_callback": None, "log_format": None, "event_time": None}
     ui_color = "#8194E0"
     on_warning_callback: Callable[[dict[str, Any]], object] | str | None
-    full_refresh: bool | str
     log_format: str | None
     event_time: str | None
 
     def add_cmd_flags(self) -> list[str]:
         """``--full-refresh`` and ``--log-format``, as far as they are asked for."""
-        return full_refresh_flags(self.full_refresh) + (["--log-format", self.log_format] if self.log_format else [])
+        return super().add_cmd_flags() + (["--log-format", self.log_format] if self.log_format else [])
 
 
 class DbtBatchMixin(DbtBuildMixin):
@@ -339,21 +347,14 @@ class DbtSelectMixin(DbtLSMixin):
         return ["--output", "json", "--output-keys", "unique_id"]
 
 
-class DbtSeedMixin:
+class DbtSeedMixin(FullRefreshMixin):
     """``dbt seed``.
 
     :ivar full_refresh: dbt's ``--full-refresh``: a boolean, or a template of one.
     """
 
     base_cmd: ClassVar[tuple[str, ...]] = ("seed",)
-    own_parameters: ClassVar[Mapping[str, Any]] = {"full_refresh": False}
-    own_template_fields: ClassVar[tuple[str, ...]] = ("full_refresh",)
     ui_color = "#F58D7E"
-    full_refresh: bool | str
-
-    def add_cmd_flags(self) -> list[str]:
-        """``--full-refresh`` where it is asked for."""
-        return full_refresh_flags(self.full_refresh)
 
 
 class DbtSnapshotMixin:
@@ -378,7 +379,7 @@ class DbtSourceMixin:
     emit_source_assets: bool
 
 
-class DbtRunMixin:
+class DbtRunMixin(FullRefreshMixin):
     """``dbt run``.
 
     :ivar full_refresh: dbt's ``--full-refresh``: a boolean, or a template of one.
@@ -388,16 +389,10 @@ class DbtRunMixin:
     """
 
     base_cmd: ClassVar[tuple[str, ...]] = ("run",)
-    own_parameters: ClassVar[Mapping[str, Any]] = {"full_refresh": False, "event_time": None}
-    own_template_fields: ClassVar[tuple[str, ...]] = ("full_refresh",)
+    own_parameters: ClassVar[Mapping[str, Any]] = {"event_time": None}
     ui_color = "#7352BA"
     ui_fgcolor = "#F4F2FC"
-    full_refresh: bool | str
     event_time: str | None
-
-    def add_cmd_flags(self) -> list[str]:
-        """``--full-refresh`` where it is asked for."""
-        return full_refresh_flags(self.full_refresh)
 
 
 class DbtTestMixin:
@@ -474,29 +469,14 @@ class DbtRetryMixin:
         super()._store(values)  # type: ignore[misc]
 
 
-class DbtCloneMixin:
+class DbtCloneMixin(FullRefreshMixin):
     """``dbt clone``.
 
     :ivar full_refresh: dbt's ``--full-refresh``: a boolean, or a template of one.
     """
 
     base_cmd: ClassVar[tuple[str, ...]] = ("clone",)
-    own_parameters: ClassVar[Mapping[str, Any]] = {"full_refresh": False}
-    own_template_fields: ClassVar[tuple[str, ...]] = ("full_refresh",)
     ui_color = "#83a300"
-    full_refresh: bool | str
-
-    def add_cmd_flags(self) -> list[str]:
-        """``--full-refresh`` where it is asked for."""
-        return full_refresh_flags(self.full_refresh)
-
-
-def full_refresh_flags(full_refresh: bool | str) -> list[str]:
-    """The flag ``--full-refresh``, where it is asked for.
-
-    :param full_refresh: a text is what a template rendered to.
-    """
-    return [FULL_REFRESH] if to_boolean(full_refresh) else []
 
 
 def let_map_operators(module: Mapping[str, Any]) -> None:

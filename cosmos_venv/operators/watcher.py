@@ -140,13 +140,18 @@ class DbtConsumerWatcherSensor:
         }
         return StartTriggerArgs(trigger_cls=_TRIGGER, next_method=_RESUMES, trigger_kwargs=arguments)
 
-    def _execute(self, context: Context, **kwargs: Any) -> Any:
-        """Wait for the nodes, or run dbt for them.
+    def _execute(self, context: Context, *, told: Mapping[str, int] | None = None, **kwargs: Any) -> Any:
+        """Wait for the nodes, or end as they have, or run dbt for them.
 
         :param context: Airflow's context of the task.
+        :param told: what earlier tries were told; None: the journal says it.
         :param **kwargs: of ``build_and_run_cmd``.
         """
-        if nodes := self._wait(context):
+        from cosmos_venv.operators.watch.waiting import wait_for_nodes
+
+        task: Any = self
+        defer = partial(task.defer, method_name=_RESUMES) if self.deferrable else None
+        if nodes := wait_for_nodes(task, context, parents=self._parents(), defer=defer, told=told):
             self._run_only(nodes)
             return super()._execute(context, **kwargs)  # type: ignore[misc]
         return None
@@ -169,24 +174,13 @@ class DbtConsumerWatcherSensor:
         if action is Action.FAIL:
             raise AirflowException(event["reason"])
         # Once more: the producer may have been cleared since.
-        if nodes := self._wait(context, event["told"]):
-            self._run_only(nodes)
-            return super()._execute(context)  # type: ignore[misc]
-        return None
+        return self._execute(context, told=event["told"])
 
     def _run_only(self, nodes: Sequence[str]) -> None:
         """Take note that dbt runs for some of its nodes alone. Where they have one command, it runs all of them.
 
         :param nodes: unique ids.
         """
-
-    def _wait(self, context: Context, told: Mapping[str, int] | None = None) -> list[str]:
-        """Wait for the nodes, or end as they have: those for which dbt has to run in this task."""
-        from cosmos_venv.operators.watch.waiting import wait_for_nodes
-
-        task: Any = self
-        defer = partial(task.defer, method_name=_RESUMES) if self.deferrable else None
-        return wait_for_nodes(task, context, parents=self._parents(), defer=defer, told=told)
 
     def _parents(self) -> list[str]:
         ids: set[str] = getattr(self, "upstream_task_ids", set())

@@ -162,7 +162,5 @@ def remove(*paths: str | Path) -> None:
     :param *paths: of the files.
     """
     for path in paths:
-        try:
+        with suppress(OSError):
             Path(path).unlink()
-        except OSError:
-            continue
