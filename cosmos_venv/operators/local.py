@@ -97,16 +97,10 @@ class DbtBatchLocalOperator(base.DbtBatchMixin, DbtLocalBaseOperator):
         :returns: exit code and output of dbt.
         :raises AirflowException: when a node has failed, or dbt has said nothing of it.
         """
-        from cosmos_venv.operators.run.batch import Batch, run_batch
+        from cosmos_venv.operators.run.batch import run_batch
 
         run = self._dbt_run(cmd, env, context, **kwargs)
-        batch = Batch(
-            nodes=self.nodes,
-            hears_of_warnings=self.on_warning_callback is not None,
-            is_watched=self.is_watched,
-            log=self.log,
-        )
-        result: FullOutputSubprocessResult = run_batch(batch, run, build=self._run_in_workspace, judge=self._judge)
+        result: FullOutputSubprocessResult = run_batch(self, run, build=self._run_in_workspace, judge=self._judge)
         return result
 
 
@@ -281,15 +275,15 @@ class DbtDocsCloudLocalOperator(DbtDocsLocalOperator):
         """
 
     def _store(self, values: Mapping[str, Any]) -> None:
-        names = values["required_files"]
-        if names is None:  # a class of a user may say them
-            super()._store({name: value for name, value in values.items() if name != "required_files"})
-            return
-        if not isinstance(names, list | tuple) or not names or not all(isinstance(name, str) for name in names):
+        kept = dict(values)
+        names = kept["required_files"]
+        if names is None:
+            del kept["required_files"]  # a class of a user may say them
+        elif not isinstance(names, list | tuple) or not names or not all(isinstance(name, str) for name in names):
             raise CosmosValueError(
                 f"required_files={names!r}: give a list of file names, such as ['manifest.json', 'catalog.json']."
             )
-        super()._store(values)
+        super()._store(kept)
 
     def _after_success(self, run: DbtRun, artifacts: Artifacts) -> None:
         self.log.info("Attempting to upload generated docs to %s://%s", self.scheme, self.bucket_name)

@@ -364,13 +364,9 @@ class DbtVirtualenvBaseOperator(local.DbtLocalBaseOperator):
 
 
 def _tell_what_is_ignored(arguments: Mapping[str, Any]) -> None:
-    mode = arguments.get("invocation_mode")
-    ignored = {
-        "invocation_mode": None if mode in (InvocationMode.SUBPROCESS, InvocationMode.SUBPROCESS.value) else mode,
-        "dbt_executable_path": arguments.get("dbt_executable_path"),
-    }
-    for name, value in ignored.items():
-        if value is not None:
+    for name in ("invocation_mode", "dbt_executable_path"):
+        value = arguments.get(name)
+        if value not in (None, InvocationMode.SUBPROCESS, InvocationMode.SUBPROCESS.value):
             warnings.warn(
                 f"{name}={value!s} is ignored: a virtualenv operator starts the dbt of its own environment as a "
                 "process. Drop it, or take the local operator.",

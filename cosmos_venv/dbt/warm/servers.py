@@ -57,7 +57,6 @@ class Program:
 
     :param environment: folder of the Python environment, its real path.
     :param script: the program that commands run, a Python script of that environment.
-    :param python: its interpreter; None: the one that the script names.
     :param modules: imported beforehand, by name, with whether each must be there.
     :param packages: of whose inner packages each is imported that can be.
     :param can_be_served: whether a server can import it: dbt 2 is a program of its own.
@@ -65,7 +64,6 @@ class Program:
 
     environment: Path
     script: Path
-    python: Path | None = None
     modules: Mapping[str, bool]
     packages: tuple[str, ...] = ()
     can_be_served: bool = True
@@ -73,8 +71,6 @@ class Program:
     @property
     def interpreter(self) -> Path:
         """The Python that runs the script. Raises NotWarm where the script is no Python program."""
-        if self.python is not None:
-            return self.python
         try:
             with open_file(self.script, ANY_SIZE) as file:
                 head = os.fsdecode(file.read(_LONGEST_HEAD))
@@ -409,8 +405,8 @@ def state_of(place: ServerPaths) -> dict[str, Any] | None:
     """The state of a server, by its own word; None when it does not answer.
 
     :param place: the server.
-    :returns: ``pid``, ``environment``, ``commands`` served, ``running``, ``idle_seconds``, ``memory_bytes``, and
-        whether it has made all that it makes between commands (``is_prepared``).
+    :returns: ``pid``, ``environment``, ``commands`` served, ``idle_seconds``, and whether it has made all that it makes
+        between commands (``is_prepared``).
     """
     return ask(place, "state")
 

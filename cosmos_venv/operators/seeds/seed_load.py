@@ -126,8 +126,6 @@ def _sentence(seed: str, content: SeedContent | None, seen: Remembered | None) -
     has = f"{content.path} has the SHA-256 {content.checksum}"
     if seen is None:
         return f"dbt runs: {has}, and no earlier one is remembered."
-    if seen.checksum is None:
-        return f"dbt runs: {has}, and it is not certain what was loaded last."
     if seen.checksum == content.checksum:
         return f"dbt does not run: {has}, unchanged {seen.since}."
     return f"dbt runs: {has}, and had {seen.checksum} {seen.since}."

@@ -95,15 +95,9 @@ def _name(task: Path) -> str:
 _FACTOR, _SPARE = 1.5, 64 << 20
 
 
-def resident(pid: int | str = "self") -> int:
-    """Bytes of memory that a process has.
-
-    :param pid: of the process; ``self``: this one.
-    """
-    try:
-        return int(Path(f"/proc/{pid}/statm").read_bytes().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:
-        return 0
+def resident() -> int:
+    """Bytes of memory that this process has."""
+    return int(Path("/proc/self/statm").read_bytes().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def freeze() -> None:
@@ -358,11 +352,8 @@ class Server:
         answer = {
             "pid": server,
             "environment": self.config["environment"],
-            "started": self.listener.started,
             "commands": self.commands,
-            "running": len(self.children),
             "idle_seconds": time.monotonic() - self.last_used,
-            "memory_bytes": resident(server),
             "is_prepared": self.steps is None,
         }
         return json.dumps(answer) + "\n"
