@@ -198,9 +198,9 @@ def run_in_process(
     *,
     env: Mapping[str, str],
     cwd: Path,
-    user_code: Collection[str] = (),
-    callbacks: Sequence[Callable[[Any], object]] = (),
-    cancellation: Cancellation | None = None,
+    user_code: Collection[str],
+    callbacks: Sequence[Callable[[Any], object]],
+    cancellation: Cancellation,
 ) -> DbtRunnerResult:
     """Run one dbt command by its ``dbtRunner``, whatever comes of it.
 
@@ -209,11 +209,10 @@ def run_in_process(
     :param cwd: the folder in which it runs.
     :param user_code: folders on ``sys.path`` in which dbt finds no plugin, as Airflow's folders of DAG files.
     :param callbacks: get dbt's events.
-    :param cancellation: ends dbt when it is requested; None: dbt runs to its end.
+    :param cancellation: ends dbt when it is requested.
     :raises CosmosDbtRunError: when dbt cannot be imported.
     :raises CommandKilled: when ``cancellation`` was requested.
     """
-    cancellation = cancellation or Cancellation()
     cancellation.raise_if_requested()
     with _search_path_without(user_code):
         dbtRunner = _dbt_runner()  # noqa: N806 - dbt's own name

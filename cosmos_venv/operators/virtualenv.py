@@ -207,6 +207,13 @@ class DbtVirtualenvBaseOperator(local.DbtLocalBaseOperator):
             self.log.warning("%s", damage)
         return result
 
+    @property
+    def _ready(self) -> Environment:
+        """The environment, while a command runs."""
+        if self._environment is None:
+            raise AirflowException("run_subprocess needs the environment that run_command prepares: call run_command.")
+        return self._environment
+
     def _damage(self, *, content: bool) -> str:
         """Return what the environment has lost, as sentences; empty when nothing. It is retired then."""
         directory = self.kept_directory
@@ -232,12 +239,11 @@ class DbtVirtualenvBaseOperator(local.DbtLocalBaseOperator):
         """
         from cosmos_venv.managed import resolve
 
-        if self._environment is None:
-            raise AirflowException("run_subprocess needs the environment that run_command prepares: call run_command.")
-        keep_open = (*self._environment.keep_open, *kwargs.pop("keep_open", ()))
-        self.log.info("Using Python binary from virtualenv: %s", self._environment.python)
+        environment = self._ready
+        keep_open = (*environment.keep_open, *kwargs.pop("keep_open", ()))
+        self.log.info("Using Python binary from virtualenv: %s", environment.python)
         return super().run_subprocess(
-            [str(self._environment.script("dbt")), *command[1:]],
+            [str(environment.script("dbt")), *command[1:]],
             resolve.without_worker_python(env),
             cwd,
             keep_open=keep_open,
@@ -247,16 +253,12 @@ class DbtVirtualenvBaseOperator(local.DbtLocalBaseOperator):
     def _why_not_started(self, executable: str, error: OSError) -> str:
         from cosmos_venv.managed import resolve
 
-        environment = self._environment
-        return (
-            resolve.why_not_started(environment, error) if environment else super()._why_not_started(executable, error)
-        )
+        return resolve.why_not_started(self._ready, error)
 
     def _served(self, executable: str) -> Served:
         from cosmos_venv.operators.run import warm_start
 
-        environment = self._environment
-        return warm_start.Served.of_environment(environment) if environment else super()._served(executable)
+        return warm_start.Served.of_environment(self._ready)
 
     def _execute(self, context: Context, **kwargs: Any) -> Any:
         """Run the command to its end; a temporary environment is gone then.

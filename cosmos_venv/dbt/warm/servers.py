@@ -377,18 +377,14 @@ def end_hung(connection: socket.socket, server: object) -> None:
     pid, _ = _peer(connection)
     if pid != server:
         return
-    try:
+    with suppress(OSError):  # it has ended by itself
         process = os.pidfd_open(pid)
-    except OSError:
-        return
-    try:
-        # While the connection stands that number is the listener's: it has not ended, so no other process has got it.
-        if not guard.readable([connection.fileno()], 0):
-            signal.pidfd_send_signal(process, signal.SIGKILL)
-    except OSError:
-        return
-    finally:
-        os.close(process)
+        try:
+            # While the connection stands that number is the listener's: it has not ended, so no other process has it.
+            if not guard.readable([connection.fileno()], 0):
+                signal.pidfd_send_signal(process, signal.SIGKILL)
+        finally:
+            os.close(process)
 
 
 def servers() -> list[ServerPaths]:

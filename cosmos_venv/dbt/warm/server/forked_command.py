@@ -280,17 +280,13 @@ def end_parent(parent: int) -> None:
 
     :param parent: the PID of the server.
     """
-    try:
+    with suppress(OSError):  # it has ended
         process = os.pidfd_open(parent)
-    except OSError:
-        return
-    try:
-        if os.getppid() == parent:
-            signal.pidfd_send_signal(process, signal.SIGTERM)
-    except OSError:
-        return
-    finally:
-        os.close(process)
+        try:
+            if os.getppid() == parent:
+                signal.pidfd_send_signal(process, signal.SIGTERM)
+        finally:
+            os.close(process)
 
 
 def why_not(order: Mapping[str, Any], read: Mapping[str, str | None]) -> str | None:

@@ -80,16 +80,9 @@ def _threads() -> list[str]:
     native = []
     for entry in Path("/proc/self/task").iterdir():
         if int(entry.name) != os.getpid():
-            native.append(_name(entry))
+            with suppress(OSError):  # it has just ended
+                native.append((entry / "comm").read_text(encoding="utf-8", errors="replace").strip())
     return python or [name for name in native if name and name not in HARMLESS_THREADS]
-
-
-def _name(task: Path) -> str:
-    """The name of a thread; empty for one that has just ended."""
-    try:
-        return (task / "comm").read_text(encoding="utf-8", errors="replace").strip()
-    except OSError:
-        return ""
 
 
 _FACTOR, _SPARE = 1.5, 64 << 20
