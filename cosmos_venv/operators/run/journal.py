@@ -226,7 +226,9 @@ def journal_key(context: Mapping[str, Any], task_id: str | None) -> str | None:
     names += [task_id, *map_index(context)]
     if not all(names):
         return None
-    return hashlib.sha256("\0".join(map(str, [*names, _begin_of_run(context)])).encode()).hexdigest()[:_DIGITS]
+    begun = getattr(context.get("dag_run"), "start_date", None)
+    names.append(begun.astimezone(timezone.utc).isoformat() if isinstance(begun, datetime) else "")
+    return hashlib.sha256("\0".join(map(str, names)).encode()).hexdigest()[:_DIGITS]
 
 
 def _compiled_sql(event: NodeEvent, target: Path | None) -> str:
@@ -246,11 +248,6 @@ def _compiled_sql(event: NodeEvent, target: Path | None) -> str:
             if file.is_file():
                 return file.read_text(encoding="utf-8", errors="backslashreplace")[:LONGEST_TEXT]
     return ""
-
-
-def _begin_of_run(context: Mapping[str, Any]) -> str:
-    begun = getattr(context.get("dag_run"), "start_date", None)
-    return begun.astimezone(timezone.utc).isoformat() if isinstance(begun, datetime) else ""
 
 
 def _shown(text: str) -> str:
