@@ -19,7 +19,6 @@ import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.machinery import ModuleSpec, PathFinder
-from itertools import islice
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -27,9 +26,9 @@ from typing import Any
 from cosmos_venv.constants import InvocationMode
 from cosmos_venv.dbt import installation
 from cosmos_venv.dbt.command import FullOutputSubprocessResult
-from cosmos_venv.dbt.log_lines import FAILED_STATUSES, NodeEvent, event_of_runner, without_colour
+from cosmos_venv.dbt.log_lines import NodeEvent, event_of_runner, without_colour
 from cosmos_venv.dbt.native.engine import engine_of
-from cosmos_venv.dbt.results import MOST_FAILURES, Artifacts, adapter_advice, with_the_rest_counted
+from cosmos_venv.dbt.results import Artifacts, adapter_advice
 from cosmos_venv.exceptions import CosmosDbtRunError, CosmosValueError
 from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.processes.guarded_process import GuardedProcess, WatchedProcess, run_guarded
@@ -267,18 +266,9 @@ def raise_for(result: DbtRunnerResult, artifacts: Artifacts) -> None:
         others = [error for error in artifacts.errors() if reason not in error]  # dbt logs it too
         said = [f"dbt invocation did not complete with unhandled error: {reason}", *others]
     else:
-        failed = artifacts.failures() or _failures(result) or artifacts.errors()
-        said = ["dbt invocation completed with errors:", *failed]
+        said = ["dbt invocation completed with errors:", *(artifacts.failures() or artifacts.errors())]
     advice = adapter_advice("\n".join(said).splitlines())
     raise CosmosDbtRunError(without_colour("\n".join([*said, *filter(None, [advice])])))
-
-
-def _failures(result: DbtRunnerResult) -> list[str]:
-    """The nodes that failed, of a dbt that was told to write no artifacts."""
-    nodes = getattr(result.result, "results", None) or ()
-    failed = [each for each in nodes if str(each.status) in FAILED_STATUSES]
-    shown = (f"{each.node.unique_id}: {each.status}: {(each.message or '').strip()}" for each in failed)
-    return with_the_rest_counted(list(islice(shown, MOST_FAILURES)), len(failed))
 
 
 class _UserCode:
