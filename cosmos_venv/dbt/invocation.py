@@ -19,7 +19,6 @@ import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.machinery import ModuleSpec, PathFinder
-from itertools import islice
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -27,9 +26,9 @@ from typing import Any
 from cosmos_venv.constants import InvocationMode
 from cosmos_venv.dbt import installation
 from cosmos_venv.dbt.command import FullOutputSubprocessResult
-from cosmos_venv.dbt.log_lines import FAILED_STATUSES, NodeEvent, event_of_runner, without_colour
+from cosmos_venv.dbt.log_lines import NodeEvent, event_of_runner, without_colour
 from cosmos_venv.dbt.native.engine import engine_of
-from cosmos_venv.dbt.results import MOST_FAILURES, Artifacts, adapter_advice, with_the_rest_counted
+from cosmos_venv.dbt.results import Artifacts, adapter_advice
 from cosmos_venv.exceptions import CosmosDbtRunError, CosmosValueError
 from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.processes.guarded_process import GuardedProcess, WatchedProcess, run_guarded
@@ -198,9 +197,9 @@ def run_in_process(
     *,
     env: Mapping[str, str],
     cwd: Path,
-    user_code: Collection[str] = (),
-    callbacks: Sequence[Callable[[Any], object]] = (),
-    cancellation: Cancellation | None = None,
+    user_code: Collection[str],
+    callbacks: Sequence[Callable[[Any], object]],
+    cancellation: Cancellation,
 ) -> DbtRunnerResult:
     """Run one dbt command by its ``dbtRunner``, whatever comes of it.
 
@@ -209,11 +208,10 @@ def run_in_process(
     :param cwd: the folder in which it runs.
     :param user_code: folders on ``sys.path`` in which dbt finds no plugin, as Airflow's folders of DAG files.
     :param callbacks: get dbt's events.
-    :param cancellation: ends dbt when it is requested; None: dbt runs to its end.
+    :param cancellation: ends dbt when it is requested.
     :raises CosmosDbtRunError: when dbt cannot be imported.
     :raises CommandKilled: when ``cancellation`` was requested.
     """
-    cancellation = cancellation or Cancellation()
     cancellation.raise_if_requested()
     with _search_path_without(user_code):
         dbtRunner = _dbt_runner()  # noqa: N806 - dbt's own name
@@ -268,18 +266,9 @@ def raise_for(result: DbtRunnerResult, artifacts: Artifacts) -> None:
         others = [error for error in artifacts.errors() if reason not in error]  # dbt logs it too
         said = [f"dbt invocation did not complete with unhandled error: {reason}", *others]
     else:
-        failed = artifacts.failures() or _failures(result) or artifacts.errors()
-        said = ["dbt invocation completed with errors:", *failed]
+        said = ["dbt invocation completed with errors:", *(artifacts.failures() or artifacts.errors())]
     advice = adapter_advice("\n".join(said).splitlines())
     raise CosmosDbtRunError(without_colour("\n".join([*said, *filter(None, [advice])])))
-
-
-def _failures(result: DbtRunnerResult) -> list[str]:
-    """The nodes that failed, of a dbt that was told to write no artifacts."""
-    nodes = getattr(result.result, "results", None) or ()
-    failed = [each for each in nodes if str(each.status) in FAILED_STATUSES]
-    shown = (f"{each.node.unique_id}: {each.status}: {(each.message or '').strip()}" for each in failed)
-    return with_the_rest_counted(list(islice(shown, MOST_FAILURES)), len(failed))
 
 
 class _UserCode:
@@ -337,37 +326,18 @@ def _set_environment(env: Mapping[str, str]) -> None:
 
 @contextmanager
 def _working_directory(cwd: Path) -> Iterator[None]:
-    before = _here()
+    # A descriptor, as a path may lead elsewhere by then. O_PATH reads nothing, and so needs no permission to.
+    flags = getattr(os, "O_PATH", os.O_RDONLY)
+    try:
+        before = os.open(".", flags)
+    except OSError:  # this user may not enter it
+        before = os.open("/", flags)
     os.chdir(cwd)
     try:
         yield
     finally:
-        _return_to(before)
-
-
-def _here() -> int | None:
-    """The working directory as a descriptor: a path may lead elsewhere by then. None where this user may not enter."""
-    try:
-        return os.open(".", getattr(os, "O_PATH", os.O_RDONLY))  # O_PATH reads nothing, and so needs no permission to
-    except OSError:
-        return None
-
-
-def _return_to(before: int | None) -> None:
-    """Return to the former directory, or to ``/`` when it can no longer be entered.
-
-    dbt has done its work by then, so no task fails for it.
-    """
-    try:
-        if before is None:
-            os.chdir("/")
-            return
         os.fchdir(before)
-    except OSError:
-        os.chdir("/")
-    finally:
-        if before is not None:
-            os.close(before)
+        os.close(before)
 
 
 @contextmanager

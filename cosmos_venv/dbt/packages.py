@@ -185,7 +185,7 @@ class PackageStore:
             return False
         try:
             self.make_directory(self.folder)
-            self._judge()
+            judge(self.folder.parent, self.folder)
             return os.access(self.folder, os.W_OK)
         except (VirtualenvError, OSError):
             return False
@@ -234,8 +234,12 @@ class PackageStore:
         # Named after the copy: a task that began to wait meanwhile shares what is no older than its wait.
         target = self.folder / f"{digest}.{time.time_ns()}"
         # Leased before it is there: another task's sweep must not find it in use by none.
-        with self._leased(target):
+        lease = self._lease(target)
+        try:
             apart.rename(target)
+        finally:
+            if lease is not None:
+                lease.close()
         sweep(self.folder)
 
     @contextmanager
@@ -253,7 +257,9 @@ class PackageStore:
         :param report: gets lines for the task's log.
         :raises CommandKilled: when ``cancellation`` was requested while waiting.
         """
-        descriptor = self._lock_descriptor(digest)
+        descriptor: int | None = None
+        with suppress(OSError):
+            descriptor = open_for_locking(self.folder / f"{digest}.flock")
         try:
             if descriptor is not None and not is_locked_or_lockless(descriptor):
                 report(f"Another task installs the same dbt packages into {self.folder}. Waiting for it.")
@@ -269,15 +275,9 @@ class PackageStore:
                 unlock(descriptor)
                 os.close(descriptor)
 
-    def _lock_descriptor(self, digest: str) -> int | None:
-        try:
-            return open_for_locking(self.folder / f"{digest}.flock")
-        except OSError:
-            return None
-
     def _open(self, path: Path) -> KeptPackages | None:
         try:
-            self._judge(path)
+            judge(self.folder.parent, self.folder, path)
             published_at = int(path.suffix[1:]) / 1e9
             lease = self._lease(path)
         except (VirtualenvError, OSError, ValueError):
@@ -289,9 +289,6 @@ class PackageStore:
                 return kept
         kept.close()
         return None
-
-    def _judge(self, *more: Path) -> None:
-        judge(self.folder.parent, self.folder, *more)
 
     def _lease(self, path: Path) -> Lease | None:
         """A lease of one more user; None where no process can lock, as on a read-only mount: nothing is removed there.
@@ -307,16 +304,6 @@ class PackageStore:
         if lease is None:
             raise BlockingIOError(f"{path} is being removed")
         return lease
-
-    @contextmanager
-    def _leased(self, path: Path) -> Iterator[None]:
-        """Within this block no task takes the lease for one that a kill has left."""
-        lease = self._lease(path)
-        try:
-            yield
-        finally:
-            if lease is not None:
-                lease.close()
 
 
 def archive_of(kept: KeptPackages) -> bytes | None:

@@ -17,21 +17,17 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
 from cosmos_venv.files.os_errors import reason_of
 from cosmos_venv.files.read_limits import UnfitFileError, read_file
 from cosmos_venv.files.yaml_files import load_yaml, scalars
-
-if TYPE_CHECKING:
-    from cosmos_venv.files.yaml_files import Scalar
-
 
 _NAME = "env_var"
 _CALL = re.compile(rb"""\benv_var\b(?:\s*\(\s*['"]([^'"]+)['"]\s*[,)])?""")
@@ -97,8 +93,10 @@ def env_vars_in(content: bytes, file: str) -> EnvVars:
     if b"" not in found or file.endswith(".py"):  # dbt renders no Python
         return EnvVars(names)
     text = content.decode("utf-8", errors="replace")
+    # YAML first: in a text in single quotes dbt's Jinja has each of its own quotes doubled, env_var(''NAME'').
     texts = scalars(text) if file.endswith(_YAML) else None
-    calls = list(_calls_in_yaml(file, texts) if texts is not None else _calls_in(text, file))
+    parts = [(text, 1)] if texts is None else [(scalar.text, scalar.line) for scalar in texts]
+    calls = [call for part, line in parts for call in _calls_in(part, file, first_line=line)]
     return EnvVars(
         names | {call for call in calls if isinstance(call, str)},
         tuple(call for call in calls if isinstance(call, ComputedName)),
@@ -119,13 +117,7 @@ def veiled(env: Mapping[str, str], names: Iterable[str]) -> str:
     return hashlib.pbkdf2_hmac("sha256", text, b"cosmos-venv", _ROUNDS).hex() if values else ""
 
 
-def _calls_in_yaml(file: str, texts: Sequence[Scalar]) -> Iterator[str | ComputedName]:
-    """YAML first: in a text in single quotes dbt's Jinja has each of its own quotes doubled, ``env_var(''NAME'')``."""
-    for scalar in texts:
-        yield from _calls_in(scalar.text, file, first_line=scalar.line)
-
-
-def _calls_in(text: str, file: str, *, first_line: int = 1) -> Iterator[str | ComputedName]:
+def _calls_in(text: str, file: str, *, first_line: int) -> Iterator[str | ComputedName]:
     """The calls in a text with Jinja: a name that is written out, or where one is computed."""
     if not (_NAME in text and ("{{" in text or "{%" in text)):
         return

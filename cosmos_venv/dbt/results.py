@@ -205,7 +205,8 @@ class Artifacts:
             f"{each.unique_id}: {each.status}: {_reason(each, compiled, parts.get(each.unique_id, []))}".rstrip(": ")
             for each in shown
         ]
-        return with_the_rest_counted(texts, len(failed))
+        rest = len(failed) - MOST_FAILURES
+        return [*texts, *([f"... and {rest} more nodes failed."] if rest > 0 else [])]
 
     def _failed_parts(self) -> dict[str, list[_MicrobatchPart]]:
         """The parts that failed, by their model: what the database said of each stands in the log file alone."""
@@ -446,16 +447,6 @@ def _is_said(line: str, text: str) -> bool:
     if is_path:
         return any(each.startswith(_COMPILED) and path.endswith(each.removeprefix(_COMPILED)) for each in said)
     return any(each == words or each.endswith(f": {words}") for each in said)
-
-
-def with_the_rest_counted(shown: list[str], total: int) -> list[str]:
-    """The first of many texts, and a line that says how many more there are: an exception is shown in one piece.
-
-    :param shown: the first texts, of which ``MOST_FAILURES`` are given back.
-    :param total: how many there are in all.
-    """
-    rest = total - MOST_FAILURES
-    return [*shown[:MOST_FAILURES], *([f"... and {rest} more nodes failed."] if rest > 0 else [])]
 
 
 def warnings_in(lines: Sequence[str]) -> list[Warned]:

@@ -11,31 +11,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from cosmos_venv import compat
-from cosmos_venv.compat import AirflowException, AirflowFailException, BaseOperator, let_map
+from cosmos_venv.compat import AirflowException, AirflowFailException, BaseOperator
 from cosmos_venv.constants import DBT_SETUP_ASYNC_TASK_ID
 from cosmos_venv.exceptions import CosmosValueError
-from cosmos_venv.operators.base import full_refresh_flags
-from cosmos_venv.operators.local import (
-    DbtBuildLocalOperator,
-    DbtCloneLocalOperator,
-    DbtCompileLocalOperator,
-    DbtLSLocalOperator,
-    DbtRunOperationLocalOperator,
-    DbtSeedLocalOperator,
-    DbtSnapshotLocalOperator,
-    DbtSourceFreshnessLocalSensor,
-    DbtSourceLocalOperator,
-    DbtTestLocalOperator,
-)
-from cosmos_venv.operators.virtualenv import (
-    DbtBuildVirtualenvOperator,
-    DbtCompileVirtualenvOperator,
-    DbtSeedVirtualenvOperator,
-    DbtSnapshotVirtualenvOperator,
-    DbtSourceFreshnessVirtualenvSensor,
-    DbtSourceVirtualenvOperator,
-    DbtTestVirtualenvOperator,
-)
+from cosmos_venv.operators import base, local, virtualenv
 from cosmos_venv.public_names import name_lookup
 
 if TYPE_CHECKING:
@@ -88,7 +67,7 @@ class _AfterSetup:
     producer_task_id: str | None
 
 
-class _Setup:
+class _Setup(base.FullRefreshMixin):
     """The setup task: it compiles the models, and stores their SQL for the tasks that run it.
 
     :ivar compiled_nodes: unique ids of the models.
@@ -96,14 +75,8 @@ class _Setup:
         dropped with it.
     """
 
-    own_parameters: ClassVar[Mapping[str, Any]] = {"compiled_nodes": (), "full_refresh": False}
-    own_template_fields: ClassVar[tuple[str, ...]] = ("full_refresh",)
+    own_parameters: ClassVar[Mapping[str, Any]] = {"compiled_nodes": ()}
     compiled_nodes: Sequence[str]
-    full_refresh: bool | str
-
-    def add_cmd_flags(self) -> list[str]:
-        """``--full-refresh``, where it is asked for."""
-        return full_refresh_flags(self.full_refresh)
 
     def _execute(self, context: Context, **kwargs: Any) -> Any:
         """Compile the models. Without any no dbt is started.
@@ -142,11 +115,11 @@ class _Setup:
         task.log.info("Stored the SQL of %d models.", len(models))
 
 
-class SetupAsyncOperator(_Setup, DbtCompileLocalOperator):
+class SetupAsyncOperator(_Setup, local.DbtCompileLocalOperator):
     """``dbt compile`` of all models on the worker, whose SQL is stored for the run."""
 
 
-class SetupAsyncVirtualenvOperator(_Setup, DbtCompileVirtualenvOperator):
+class SetupAsyncVirtualenvOperator(_Setup, virtualenv.DbtCompileVirtualenvOperator):
     """``dbt compile`` of all models in a managed virtual environment, whose SQL is stored for the run."""
 
 
@@ -378,91 +351,71 @@ class DbtRunAirflowAsyncOperator(BaseOperator):
             self.log.warning("The asset is not given to Airflow: %s: %s", type(error).__name__, error)
 
 
-class DbtBuildAirflowAsyncOperator(_AfterSetup, DbtBuildLocalOperator):
+class DbtBuildAirflowAsyncOperator(_AfterSetup, local.DbtBuildLocalOperator):
     """``dbt build`` on the worker: of a function."""
 
 
-class DbtSeedAirflowAsyncOperator(_AfterSetup, DbtSeedLocalOperator):
+class DbtSeedAirflowAsyncOperator(_AfterSetup, local.DbtSeedLocalOperator):
     """``dbt seed`` on the worker."""
 
 
-class DbtSnapshotAirflowAsyncOperator(_AfterSetup, DbtSnapshotLocalOperator):
+class DbtSnapshotAirflowAsyncOperator(_AfterSetup, local.DbtSnapshotLocalOperator):
     """``dbt snapshot`` on the worker."""
 
 
-class DbtSourceAirflowAsyncOperator(_AfterSetup, DbtSourceLocalOperator):
+class DbtSourceAirflowAsyncOperator(_AfterSetup, local.DbtSourceLocalOperator):
     """``dbt source freshness`` on the worker."""
 
 
-class DbtSourceFreshnessAirflowAsyncSensor(_AfterSetup, DbtSourceFreshnessLocalSensor):
+class DbtSourceFreshnessAirflowAsyncSensor(_AfterSetup, local.DbtSourceFreshnessLocalSensor):
     """Waits until sources are fresh: ``dbt source freshness`` on the worker."""
 
 
-class DbtTestAirflowAsyncOperator(_AfterSetup, DbtTestLocalOperator):
+class DbtTestAirflowAsyncOperator(_AfterSetup, local.DbtTestLocalOperator):
     """``dbt test`` on the worker."""
 
 
-class DbtLSAirflowAsyncOperator(_AfterSetup, DbtLSLocalOperator):
+class DbtLSAirflowAsyncOperator(_AfterSetup, local.DbtLSLocalOperator):
     """``dbt ls`` on the worker."""
 
 
-class DbtRunOperationAirflowAsyncOperator(_AfterSetup, DbtRunOperationLocalOperator):
+class DbtRunOperationAirflowAsyncOperator(_AfterSetup, local.DbtRunOperationLocalOperator):
     """``dbt run-operation`` on the worker."""
 
 
-class DbtCompileAirflowAsyncOperator(_AfterSetup, DbtCompileLocalOperator):
+class DbtCompileAirflowAsyncOperator(_AfterSetup, local.DbtCompileLocalOperator):
     """``dbt compile`` on the worker."""
 
 
-class DbtCloneAirflowAsyncOperator(_AfterSetup, DbtCloneLocalOperator):
+class DbtCloneAirflowAsyncOperator(_AfterSetup, local.DbtCloneLocalOperator):
     """``dbt clone`` on the worker."""
 
 
-class DbtBuildAirflowAsyncVirtualenvOperator(_AfterSetup, DbtBuildVirtualenvOperator):
+class DbtBuildAirflowAsyncVirtualenvOperator(_AfterSetup, virtualenv.DbtBuildVirtualenvOperator):
     """``dbt build`` in a managed virtual environment: of a function."""
 
 
-class DbtSeedAirflowAsyncVirtualenvOperator(_AfterSetup, DbtSeedVirtualenvOperator):
+class DbtSeedAirflowAsyncVirtualenvOperator(_AfterSetup, virtualenv.DbtSeedVirtualenvOperator):
     """``dbt seed`` in a managed virtual environment."""
 
 
-class DbtSnapshotAirflowAsyncVirtualenvOperator(_AfterSetup, DbtSnapshotVirtualenvOperator):
+class DbtSnapshotAirflowAsyncVirtualenvOperator(_AfterSetup, virtualenv.DbtSnapshotVirtualenvOperator):
     """``dbt snapshot`` in a managed virtual environment."""
 
 
-class DbtSourceAirflowAsyncVirtualenvOperator(_AfterSetup, DbtSourceVirtualenvOperator):
+class DbtSourceAirflowAsyncVirtualenvOperator(_AfterSetup, virtualenv.DbtSourceVirtualenvOperator):
     """``dbt source freshness`` in a managed virtual environment."""
 
 
-class DbtSourceFreshnessAirflowAsyncVirtualenvSensor(_AfterSetup, DbtSourceFreshnessVirtualenvSensor):
+class DbtSourceFreshnessAirflowAsyncVirtualenvSensor(_AfterSetup, virtualenv.DbtSourceFreshnessVirtualenvSensor):
     """Waits until sources are fresh: ``dbt source freshness`` in a managed virtual environment."""
 
 
-class DbtTestAirflowAsyncVirtualenvOperator(_AfterSetup, DbtTestVirtualenvOperator):
+class DbtTestAirflowAsyncVirtualenvOperator(_AfterSetup, virtualenv.DbtTestVirtualenvOperator):
     """``dbt test`` in a managed virtual environment."""
 
 
-for _operator in (
-    DbtBuildAirflowAsyncOperator,
-    DbtBuildAirflowAsyncVirtualenvOperator,
-    DbtCloneAirflowAsyncOperator,
-    DbtCompileAirflowAsyncOperator,
-    DbtLSAirflowAsyncOperator,
-    DbtRunOperationAirflowAsyncOperator,
-    DbtSeedAirflowAsyncOperator,
-    DbtSeedAirflowAsyncVirtualenvOperator,
-    DbtSnapshotAirflowAsyncOperator,
-    DbtSnapshotAirflowAsyncVirtualenvOperator,
-    DbtSourceAirflowAsyncOperator,
-    DbtSourceAirflowAsyncVirtualenvOperator,
-    DbtSourceFreshnessAirflowAsyncSensor,
-    DbtSourceFreshnessAirflowAsyncVirtualenvSensor,
-    DbtTestAirflowAsyncOperator,
-    DbtTestAirflowAsyncVirtualenvOperator,
-    SetupAsyncOperator,
-    SetupAsyncVirtualenvOperator,
-):
-    let_map(_operator, _operator.own_parameters)
+base.let_map_operators(globals())
 
 if not TYPE_CHECKING:
     __getattr__ = name_lookup(__name__)

@@ -13,7 +13,6 @@ import os
 import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from cosmos_venv import compat, settings
@@ -40,34 +39,6 @@ _SELECTING = ("select", "exclude", "selector", "models")
 _OPTION_NAMES = tuple(DbtOptions.__struct_fields__)
 _PACKAGE = __name__.partition(".")[0]
 _SHARED = (type(None), bool, int, str)
-
-
-class _LazyEmptyDefault:
-    """The default of an attribute that is an empty list or dict. A task gets its own on first access.
-
-    Most tasks never use theirs, and six of them take 352 bytes in each of thousands of tasks.
-
-    :param kind: ``list`` or ``dict``.
-    :param name: name of the attribute.
-    """
-
-    def __init__(self, kind: Callable[[], object], name: str) -> None:
-        self._kind = kind
-        self._name = name
-
-    def __get__(self, task: object, owner: type) -> object:
-        # A user's class may read the default of its base, which is None there.
-        return None if task is None else vars(task).setdefault(self._name, self._kind())
-
-
-_LAZY_DEFAULTS = {
-    "env": dict,
-    "callback_args": dict,
-    "dbt_cmd_flags": list,
-    "dbt_cmd_global_flags": list,
-    "interceptors": list,
-    "pip_install_options": list,
-}
 
 
 class AbstractDbtBase(BaseOperator):
@@ -129,8 +100,7 @@ class AbstractDbtBase(BaseOperator):
         defaults = {**(getattr(constructor, "__kwdefaults__", None) or {}), **cls.own_parameters}
         for name, default in defaults.items():
             if isinstance(default, _SHARED) and not hasattr(cls, name):
-                kind = _LAZY_DEFAULTS.get(name)
-                setattr(cls, name, default if kind is None else _LazyEmptyDefault(kind, name))
+                setattr(cls, name, default)
 
     def _store(self, values: Mapping[str, Any]) -> None:
         """Set these in ``__dict__``, but those that are the class's defaults: Airflow checks each attribute that is
@@ -138,7 +108,7 @@ class AbstractDbtBase(BaseOperator):
         """
         cls = type(self)
         for name, value in values.items():
-            if getattr(cls, name, values) is not value and not _is_lazy_default(cls, name, value):
+            if getattr(cls, name, values) is not value:
                 self.__dict__[name] = value
 
     @classmethod
@@ -266,16 +236,13 @@ class AbstractDbtBase(BaseOperator):
         # Nodes that are configured alike share their configuration while the DAG stands: here the task gets its own.
         node = copy.deepcopy({name: each for name, each in self.extra_context.items() if name == NODE_CONFIG})
         context.update({**self.extra_context, **node})  # type: ignore[typeddict-item]
-        with self._debugged(context):
-            self.build_and_run_cmd(context, **kwargs)
-
-    def _debugged(self, context: Context) -> AbstractContextManager[object]:
-        """Within this block the task's memory is looked at, where ``[cosmos] enable_debug_mode`` says so."""
         if not settings.enable_debug_mode:
-            return nullcontext()
+            self.build_and_run_cmd(context, **kwargs)
+            return
         from cosmos_venv.operators.memory_tracking import memory_tracked  # psutil takes its time
 
-        return memory_tracked(self.log, context, interval=max(settings.debug_memory_poll_interval_seconds, 0.01))
+        with memory_tracked(self.log, context, interval=max(settings.debug_memory_poll_interval_seconds, 0.01)):
+            self.build_and_run_cmd(context, **kwargs)
 
     def build_and_run_cmd(
         self, context: Context | Mapping[str, Any], cmd_flags: Flags | None = None, **kwargs: Any
@@ -306,7 +273,22 @@ class AbstractDbtBase(BaseOperator):
         """
 
 
-class DbtBuildMixin:
+class FullRefreshMixin:
+    """A command that makes tables, and takes ``--full-refresh``.
+
+    :ivar full_refresh: dbt's ``--full-refresh``: a boolean, or a template of one.
+    """
+
+    own_parameters: ClassVar[Mapping[str, Any]] = {"full_refresh": False}
+    own_template_fields: ClassVar[tuple[str, ...]] = ("full_refresh",)
+    full_refresh: bool | str
+
+    def add_cmd_flags(self) -> list[str]:
+        """``--full-refresh`` where it is asked for; a text is what a template rendered to."""
+        return [FULL_REFRESH] if to_boolean(self.full_refresh) else []
+
+
+class DbtBuildMixin(FullRefreshMixin):
     """``dbt build``: seeds, models, snapshots and tests of the selection, in dbt's own order.
 
     :ivar on_warning_callback: called with Airflow's context, in which ``test_names`` and ``test_results`` are lists,
@@ -319,22 +301,15 @@ class DbtBuildMixin:
     """
 
     base_cmd: ClassVar[tuple[str, ...]] = ("build",)
-    own_parameters: ClassVar[Mapping[str, Any]] = {
-        "on_warning_callback": None,
-        "full_refresh": False,
-        "log_format": None,
-        "event_time": None,
-    }
-    own_template_fields: ClassVar[tuple[str, ...]] = ("full_refresh",)
+    own_parameters: ClassVar[Mapping[str, Any]] = {"on_warning_callback": None, "log_format": None, "event_time": None}
     ui_color = "#8194E0"
     on_warning_callback: Callable[[dict[str, Any]], object] | str | None
-    full_refresh: bool | str
     log_format: str | None
     event_time: str | None
 
     def add_cmd_flags(self) -> list[str]:
         """``--full-refresh`` and ``--log-format``, as far as they are asked for."""
-        return full_refresh_flags(self.full_refresh) + (["--log-format", self.log_format] if self.log_format else [])
+        return super().add_cmd_flags() + (["--log-format", self.log_format] if self.log_format else [])
 
 
 class DbtBatchMixin(DbtBuildMixin):
@@ -372,21 +347,14 @@ class DbtSelectMixin(DbtLSMixin):
         return ["--output", "json", "--output-keys", "unique_id"]
 
 
-class DbtSeedMixin:
+class DbtSeedMixin(FullRefreshMixin):
     """``dbt seed``.
 
     :ivar full_refresh: dbt's ``--full-refresh``: a boolean, or a template of one.
     """
 
     base_cmd: ClassVar[tuple[str, ...]] = ("seed",)
-    own_parameters: ClassVar[Mapping[str, Any]] = {"full_refresh": False}
-    own_template_fields: ClassVar[tuple[str, ...]] = ("full_refresh",)
     ui_color = "#F58D7E"
-    full_refresh: bool | str
-
-    def add_cmd_flags(self) -> list[str]:
-        """``--full-refresh`` where it is asked for."""
-        return full_refresh_flags(self.full_refresh)
 
 
 class DbtSnapshotMixin:
@@ -411,7 +379,7 @@ class DbtSourceMixin:
     emit_source_assets: bool
 
 
-class DbtRunMixin:
+class DbtRunMixin(FullRefreshMixin):
     """``dbt run``.
 
     :ivar full_refresh: dbt's ``--full-refresh``: a boolean, or a template of one.
@@ -421,16 +389,10 @@ class DbtRunMixin:
     """
 
     base_cmd: ClassVar[tuple[str, ...]] = ("run",)
-    own_parameters: ClassVar[Mapping[str, Any]] = {"full_refresh": False, "event_time": None}
-    own_template_fields: ClassVar[tuple[str, ...]] = ("full_refresh",)
+    own_parameters: ClassVar[Mapping[str, Any]] = {"event_time": None}
     ui_color = "#7352BA"
     ui_fgcolor = "#F4F2FC"
-    full_refresh: bool | str
     event_time: str | None
-
-    def add_cmd_flags(self) -> list[str]:
-        """``--full-refresh`` where it is asked for."""
-        return full_refresh_flags(self.full_refresh)
 
 
 class DbtTestMixin:
@@ -507,49 +469,24 @@ class DbtRetryMixin:
         super()._store(values)  # type: ignore[misc]
 
 
-class DbtCloneMixin:
+class DbtCloneMixin(FullRefreshMixin):
     """``dbt clone``.
 
     :ivar full_refresh: dbt's ``--full-refresh``: a boolean, or a template of one.
     """
 
     base_cmd: ClassVar[tuple[str, ...]] = ("clone",)
-    own_parameters: ClassVar[Mapping[str, Any]] = {"full_refresh": False}
-    own_template_fields: ClassVar[tuple[str, ...]] = ("full_refresh",)
     ui_color = "#83a300"
-    full_refresh: bool | str
-
-    def add_cmd_flags(self) -> list[str]:
-        """``--full-refresh`` where it is asked for."""
-        return full_refresh_flags(self.full_refresh)
 
 
-def full_refresh_flags(full_refresh: bool | str) -> list[str]:
-    """The flag ``--full-refresh``, where it is asked for.
+def let_map_operators(module: Mapping[str, Any]) -> None:
+    """Let ``partial`` and ``expand`` take the parameters in ``own_parameters`` of each operator of a module.
 
-    :param full_refresh: a text is what a template rendered to.
+    :param module: the names of the module, which has defined all its operators.
     """
-    return [FULL_REFRESH] if to_boolean(full_refresh) else []
-
-
-def drop_empty_defaults(task: BaseOperator) -> None:
-    """Take the empty lists and dicts from a task that it gets again on first access.
-
-    Airflow reads each template field of a task that its constructor makes; copies of the task are smaller without them.
-
-    :param task: of any class.
-    """
-    for name in _LAZY_DEFAULTS.keys() & vars(task).keys():
-        if _is_lazy_default(type(task), name, vars(task)[name]):
-            del vars(task)[name]
-
-
-def _is_lazy_default(cls: type, name: str, value: object) -> bool:
-    """Whether a task without this attribute gets the same value on first access."""
-    if type(value) is not _LAZY_DEFAULTS.get(name) or value:
-        return False
-    # A user's class may say something else.
-    return isinstance(inspect.getattr_static(cls, name, None), _LazyEmptyDefault)
+    for cls in [*module.values()]:
+        if isinstance(cls, type) and issubclass(cls, AbstractDbtBase) and cls.__module__ == module["__name__"]:
+            compat.let_map(cls, cls.own_parameters)
 
 
 if not TYPE_CHECKING:

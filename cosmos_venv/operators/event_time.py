@@ -10,26 +10,19 @@ from cosmos_venv.exceptions import CosmosValueError
 
 DATA_INTERVAL = "data_interval"
 
-_PARTITIONS: dict[str, timedelta | int] = {
-    "hourly_partition": timedelta(hours=1),
-    "daily_partition": timedelta(days=1),
-    "weekly_partition": timedelta(days=7),
-    "monthly_partition": 1,
-    "yearly_partition": 12,
+_HOUR: dict[str, Any] = {"minute": 0, "second": 0, "microsecond": 0}
+_MIDNIGHT = {**_HOUR, "hour": 0}
+_PARTITIONS = {
+    "hourly_partition": (timedelta(hours=1), _HOUR),
+    "daily_partition": (timedelta(days=1), _MIDNIGHT),
+    "weekly_partition": (timedelta(days=7), _MIDNIGHT),
+    "monthly_partition": (timedelta(days=31), {**_MIDNIGHT, "day": 1}),
+    "yearly_partition": (timedelta(days=366), {**_MIDNIGHT, "day": 1, "month": 1}),
 }
-"""How long each is: a number counts months."""
+"""How long each is at most, and the parts of a time at which each begins."""
 EVENT_TIMES = (DATA_INTERVAL, *_PARTITIONS)
 """The values of the operators' ``event_time``."""
 
-_MONTHS = 12
-_FIRST = {"minute": 0, "second": 0, "microsecond": 0}
-_STARTS: dict[str, dict[str, Any]] = {
-    "hourly_partition": _FIRST,
-    "daily_partition": {**_FIRST, "hour": 0},
-    "weekly_partition": {**_FIRST, "hour": 0},
-    "monthly_partition": {**_FIRST, "hour": 0, "day": 1},
-    "yearly_partition": {**_FIRST, "hour": 0, "day": 1, "month": 1},
-}
 # Of Airflow's own timetables and mappers, beside ISO 8601.
 _KEY_FORMATS = ("%Y-%m", "%Y")
 
@@ -59,13 +52,14 @@ def event_time_flags(event_time: str, context: Mapping[str, Any]) -> list[str]:
         start, end = _data_interval(context)
     else:
         start = _in_utc(_partition_start(event_time, context))
-        if start.replace(**_STARTS[event_time]) != start:
+        longest, begin = _PARTITIONS[event_time]
+        if start.replace(**begin) != start:
             # Neighbours would build one batch, and months have no length.
             raise CosmosValueError(
                 f"event_time={event_time!r}: the partition of this run begins at {_text(start)} in UTC, in which dbt "
                 "has its batches. Give the timetable timezone='UTC', or another event_time."
             )
-        end = _end_of(start, _PARTITIONS[event_time])
+        end = (start + longest).replace(**begin)
     return ["--event-time-start", _text(start), "--event-time-end", _text(end)]
 
 
@@ -114,13 +108,6 @@ def _parsed(key: str) -> datetime | None:
         except ValueError:
             continue
     return None
-
-
-def _end_of(start: datetime, length: timedelta | int) -> datetime:
-    if isinstance(length, timedelta):
-        return start + length
-    months = start.month - 1 + length
-    return start.replace(year=start.year + months // _MONTHS, month=months % _MONTHS + 1)
 
 
 def _text(time: datetime) -> str:

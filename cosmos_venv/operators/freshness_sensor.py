@@ -128,16 +128,4 @@ class DbtSourceFreshnessMixin:
     def _judge(self, result: DbtResult, artifacts: Artifacts) -> None:
         from cosmos_venv.operators.run.source_freshness import judge
 
-        task: Any = self
-
-        def keep(found: Mapping[str, Any]) -> None:
-            self._found = found
-
-        judge(
-            result,
-            artifacts,
-            refuse_failure=task.handle_exception,
-            warn_is_fresh=self.warn_is_fresh,
-            report=task.log.info,
-            keep=keep,
-        )
+        self._found = judge(self, result, artifacts)

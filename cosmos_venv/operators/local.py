@@ -13,28 +13,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from cosmos_venv.compat import AirflowException, BaseSensorOperator, let_map
+from cosmos_venv.compat import AirflowException, BaseSensorOperator
 from cosmos_venv.constants import LAST_SUCCESS, ONLY_IF_CHANGED
 from cosmos_venv.dbt.command import flags_of_command
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.io import optional_hook
-from cosmos_venv.operators.base import (
-    REQUIRED,
-    DbtBatchMixin,
-    DbtBuildMixin,
-    DbtCloneMixin,
-    DbtCompileMixin,
-    DbtDocsMixin,
-    DbtLSMixin,
-    DbtRetryMixin,
-    DbtRunMixin,
-    DbtRunOperationMixin,
-    DbtSeedMixin,
-    DbtSelectMixin,
-    DbtSnapshotMixin,
-    DbtSourceMixin,
-    DbtTestMixin,
-)
+from cosmos_venv.operators import base
 from cosmos_venv.operators.freshness_sensor import DbtSourceFreshnessMixin
 from cosmos_venv.operators.local_base import DbtLocalBaseOperator
 from cosmos_venv.public_names import name_lookup
@@ -73,11 +57,11 @@ __all__ = [
 AbstractDbtLocalBase = DbtLocalBaseOperator
 
 
-class DbtBuildLocalOperator(DbtBuildMixin, DbtLocalBaseOperator):
+class DbtBuildLocalOperator(base.DbtBuildMixin, DbtLocalBaseOperator):
     """``dbt build`` on the worker."""
 
 
-class DbtBatchLocalOperator(DbtBatchMixin, DbtLocalBaseOperator):
+class DbtBatchLocalOperator(base.DbtBatchMixin, DbtLocalBaseOperator):
     """``dbt build`` of the nodes of a batch on the worker."""
 
     #: Airflow 3.3.2 failed one of two runs that made the alias at once, although dbt had succeeded.
@@ -101,28 +85,30 @@ class DbtBatchLocalOperator(DbtBatchMixin, DbtLocalBaseOperator):
             )
         return own, rest
 
-    def _run_command(
+    def run_command(
         self, cmd: list[str], env: dict[str, str], context: Context | Mapping[str, Any], **kwargs: Any
     ) -> FullOutputSubprocessResult:
-        """Build the nodes that no earlier try has done."""
-        from cosmos_venv.operators.run.batch import Batch, run_batch
+        """Build the nodes that no earlier try has done.
+
+        :param cmd: the command line, as ``build_cmd`` gives it.
+        :param env: the environment variables for dbt.
+        :param context: Airflow's context of the task.
+        :param **kwargs: as for every local operator.
+        :returns: exit code and output of dbt.
+        :raises AirflowException: when a node has failed, or dbt has said nothing of it.
+        """
+        from cosmos_venv.operators.run.batch import run_batch
 
         run = self._dbt_run(cmd, env, context, **kwargs)
-        batch = Batch(
-            nodes=self.nodes,
-            hears_of_warnings=self.on_warning_callback is not None,
-            is_watched=self.is_watched,
-            log=self.log,
-        )
-        result: FullOutputSubprocessResult = run_batch(batch, run, build=self._run_in_workspace, judge=self._judge)
+        result: FullOutputSubprocessResult = run_batch(self, run, build=self._run_in_workspace, judge=self._judge)
         return result
 
 
-class DbtLSLocalOperator(DbtLSMixin, DbtLocalBaseOperator):
+class DbtLSLocalOperator(base.DbtLSMixin, DbtLocalBaseOperator):
     """``dbt ls`` on the worker."""
 
 
-class DbtSelectLocalOperator(DbtSelectMixin, DbtLocalBaseOperator):
+class DbtSelectLocalOperator(base.DbtSelectMixin, DbtLocalBaseOperator):
     """The task that evaluates what a run selects, by ``dbt ls`` on the worker. Without a selection it starts no dbt."""
 
     _lines: Sequence[str] = ()
@@ -156,51 +142,53 @@ class DbtSelectLocalOperator(DbtSelectMixin, DbtLocalBaseOperator):
         super()._execute(context, **kwargs)
         push_choice(self, request, listed(self._lines), context)
 
-    def _run_command(
+    def run_command(
         self, cmd: list[str], env: dict[str, str], context: Context | Mapping[str, Any], **kwargs: Any
     ) -> FullOutputSubprocessResult:
-        """Run dbt, and keep its output."""
-        result = super()._run_command(cmd, env, context, **kwargs)
+        """Run dbt, and keep its output.
+
+        :param cmd: the command line, as ``build_cmd`` gives it.
+        :param env: the environment variables for dbt.
+        :param context: Airflow's context of the task.
+        :param **kwargs: as for every local operator.
+        :returns: exit code and output of dbt.
+        """
+        result = super().run_command(cmd, env, context, **kwargs)
         # A dbt in this process gives its lines apart.
         vars(self)["_lines"] = getattr(result, "full_output", None) or getattr(result, "result", None) or ()
         return result
 
 
-class DbtSeedLocalOperator(DbtSeedMixin, DbtLocalBaseOperator):
+class DbtSeedLocalOperator(base.DbtSeedMixin, DbtLocalBaseOperator):
     """``dbt seed`` on the worker.
 
     Rendered with SeedRenderingBehavior.WHEN_SEED_CHANGES, it runs dbt only for content that it has not loaded last.
     """
 
-    def _run_command(
+    def run_command(
         self, cmd: list[str], env: dict[str, str], context: Context | Mapping[str, Any], **kwargs: Any
     ) -> FullOutputSubprocessResult:
-        """Run dbt, or where it is rendered with WHEN_SEED_CHANGES only for content that it has not loaded last."""
-        run = partial(super()._run_command, cmd, env, context, **kwargs)
+        """Run dbt, or where it is rendered with WHEN_SEED_CHANGES only for content that it has not loaded last.
+
+        :param cmd: the command line, as ``build_cmd`` gives it.
+        :param env: the environment variables for dbt.
+        :param context: Airflow's context of the task.
+        :param **kwargs: as for every local operator.
+        :returns: exit code and output of dbt; exit code 0 and no output of a seed that is not loaded.
+        """
+        run = partial(super().run_command, cmd, env, context, **kwargs)
         if not context.get(ONLY_IF_CHANGED):
             return run()
         from cosmos_venv.operators.seeds.seed_load import SeedTask, run_if_changed  # other tasks need nothing of it
 
-        task = SeedTask(
-            dag_id=self.dag_id,
-            task_id=self.task_id,
-            task_group=self.task_group,
-            context=context,
-            log=self.log,
-            cancellation=self._cancellation,
-            command=cmd,
-            env=env,
-            project_dir=self.project_dir,
-            install_deps=self.install_deps,
-        )
-        return run_if_changed(task, run, partial(self.packages_before_dbt, cmd[0], env))
+        return run_if_changed(SeedTask(operator=self, context=context, command=cmd, env=env), run)
 
 
-class DbtSnapshotLocalOperator(DbtSnapshotMixin, DbtLocalBaseOperator):
+class DbtSnapshotLocalOperator(base.DbtSnapshotMixin, DbtLocalBaseOperator):
     """``dbt snapshot`` on the worker."""
 
 
-class DbtSourceLocalOperator(DbtSourceMixin, DbtLocalBaseOperator):
+class DbtSourceLocalOperator(base.DbtSourceMixin, DbtLocalBaseOperator):
     """``dbt source freshness`` on the worker."""
 
 
@@ -212,27 +200,27 @@ class DbtSourceFreshnessLocalSensor(DbtSourceFreshnessMixin, DbtSourceLocalOpera
     """
 
 
-class DbtRunLocalOperator(DbtRunMixin, DbtLocalBaseOperator):
+class DbtRunLocalOperator(base.DbtRunMixin, DbtLocalBaseOperator):
     """``dbt run`` on the worker."""
 
 
-class DbtTestLocalOperator(DbtTestMixin, DbtLocalBaseOperator):
+class DbtTestLocalOperator(base.DbtTestMixin, DbtLocalBaseOperator):
     """``dbt test`` on the worker."""
 
 
-class DbtRunOperationLocalOperator(DbtRunOperationMixin, DbtLocalBaseOperator):
+class DbtRunOperationLocalOperator(base.DbtRunOperationMixin, DbtLocalBaseOperator):
     """``dbt run-operation`` on the worker."""
 
 
-class DbtCompileLocalOperator(DbtCompileMixin, DbtLocalBaseOperator):
+class DbtCompileLocalOperator(base.DbtCompileMixin, DbtLocalBaseOperator):
     """``dbt compile`` on the worker."""
 
 
-class DbtRetryLocalOperator(DbtRetryMixin, DbtLocalBaseOperator):
+class DbtRetryLocalOperator(base.DbtRetryMixin, DbtLocalBaseOperator):
     """``dbt retry`` on the worker: what failed in the run whose artifacts are at ``state``, which must be given."""
 
 
-class DbtCloneLocalOperator(DbtCloneMixin, DbtLocalBaseOperator):
+class DbtCloneLocalOperator(base.DbtCloneMixin, DbtLocalBaseOperator):
     """``dbt clone`` on the worker."""
 
 
@@ -240,7 +228,7 @@ PAGES = ("index.html", "manifest.json", "catalog.json")
 STATIC_PAGES = ("static_index.html",)
 
 
-class DbtDocsLocalOperator(DbtDocsMixin, DbtLocalBaseOperator):
+class DbtDocsLocalOperator(base.DbtDocsMixin, DbtLocalBaseOperator):
     """``dbt docs generate`` on the worker. Its files are in dbt's target folder when a ``callback`` is called."""
 
     @property
@@ -266,8 +254,8 @@ class DbtDocsCloudLocalOperator(DbtDocsLocalOperator):
     """
 
     own_parameters: ClassVar[Mapping[str, Any]] = {
-        "connection_id": REQUIRED,
-        "bucket_name": REQUIRED,
+        "connection_id": base.REQUIRED,
+        "bucket_name": base.REQUIRED,
         "folder_dir": None,
         "required_files": None,
     }
@@ -287,15 +275,15 @@ class DbtDocsCloudLocalOperator(DbtDocsLocalOperator):
         """
 
     def _store(self, values: Mapping[str, Any]) -> None:
-        names = values["required_files"]
-        if names is None:  # a class of a user may say them
-            super()._store({name: value for name, value in values.items() if name != "required_files"})
-            return
-        if not isinstance(names, list | tuple) or not names or not all(isinstance(name, str) for name in names):
+        kept = dict(values)
+        names = kept["required_files"]
+        if names is None:
+            del kept["required_files"]  # a class of a user may say them
+        elif not isinstance(names, list | tuple) or not names or not all(isinstance(name, str) for name in names):
             raise CosmosValueError(
                 f"required_files={names!r}: give a list of file names, such as ['manifest.json', 'catalog.json']."
             )
-        super()._store(values)
+        super()._store(kept)
 
     def _after_success(self, run: DbtRun, artifacts: Artifacts) -> None:
         self.log.info("Attempting to upload generated docs to %s://%s", self.scheme, self.bucket_name)
@@ -383,20 +371,7 @@ def _content_type(file: Path) -> str:
     return mimetypes.guess_type(file.name)[0] or "application/octet-stream"
 
 
-for _operator in (
-    DbtBatchLocalOperator,
-    DbtBuildLocalOperator,
-    DbtCloneLocalOperator,
-    DbtDocsCloudLocalOperator,
-    DbtRunLocalOperator,
-    DbtRunOperationLocalOperator,
-    DbtSeedLocalOperator,
-    DbtSelectLocalOperator,
-    DbtSourceFreshnessLocalSensor,
-    DbtSourceLocalOperator,
-    DbtTestLocalOperator,
-):
-    let_map(_operator, _operator.own_parameters)
+base.let_map_operators(globals())
 
 if not TYPE_CHECKING:
     __getattr__ = name_lookup(__name__)

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -284,12 +283,6 @@ class DbtLocalBaseOperator(AbstractDbtBase):
         :returns: exit code and output of dbt.
         :raises AirflowException: when dbt fails.
         """
-        return self._run_command(cmd, env, context, **kwargs)
-
-    def _run_command(
-        self, cmd: list[str], env: dict[str, str], context: Context | Mapping[str, Any], **kwargs: Any
-    ) -> FullOutputSubprocessResult:
-        """Run it; a class whose command does more says so here."""
         result: FullOutputSubprocessResult = self._run_in_workspace(
             self._dbt_run(cmd, env, context, **kwargs), self._judge
         )
@@ -470,36 +463,30 @@ class DbtLocalBaseOperator(AbstractDbtBase):
         """
         from cosmos_venv.operators.run import dbt_run
 
+        # An operator of a user may have a method of its own here, which need not know of it.
+        watch: dict[str, Any] = {}
+        on_node, target = run.on_node, command.artifacts.target
+        if on_node is not None and not command.is_deps:
+            watch["on_node"] = lambda event: on_node(event, target)
         try:
-            return self._start_as_chosen(run, command)
+            if run.mode is InvocationMode.DBT_RUNNER:
+                dbt_run.note_runner(run)
+                return self.run_dbt_runner(command.words, command.env, str(command.place), **watch)
+            served = self._served(run.executable)  # once: it reads the record of the environment
+            if watch and run.on_tick is not None:
+                watch["on_tick"] = run.on_tick
+            command = dbt_run.for_engine(run, command, served, profile_config=self.profile_config)
+            launcher = dbt_run.launcher(
+                run, served, runs_as_another=bool(self.run_as_user), cancellation=self._cancellation
+            )
+            result = self.run_subprocess(
+                command.words, command.env, str(command.place), keep_open=command.keep_open, **launcher, **watch
+            )
         except NotWarm as error:
             raise dbt_run.DbtNotStarted(
                 f"dbt cannot start warm: {error}, and warm_dbt or [cosmos_venv] {self.warm_setting} is 'require'. With "
                 "'auto' it starts as a plain process then."
             ) from None
-
-    def _start_as_chosen(self, run: DbtRun, command: DbtCommand) -> DbtResult:
-        from cosmos_venv.operators.run import dbt_run
-
-        # An operator of a user may have a method of its own here, which need not know of it.
-        watch: dict[str, Any] = {}
-        if run.on_node is not None and not command.is_deps:
-            watch["on_node"] = partial(run.on_node, target=command.artifacts.target)
-        if run.mode is InvocationMode.DBT_RUNNER:
-            dbt_run.note_runner(run)
-            return self.run_dbt_runner(command.words, command.env, str(command.place), **watch)
-        served = self._served(run.executable)  # once: it reads the record of the environment
-        if watch and run.on_tick is not None:
-            watch["on_tick"] = run.on_tick
-        command = dbt_run.for_engine(run, command, served, profile_config=self.profile_config)
-        result = self.run_subprocess(
-            command.words,
-            command.env,
-            str(command.place),
-            keep_open=command.keep_open,
-            **dbt_run.launcher(run, served, runs_as_another=bool(self.run_as_user), cancellation=self._cancellation),
-            **watch,
-        )
         dbt_run.refuse_undone(run, command, result, engine=served.engine)
         return result
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -55,19 +55,11 @@ def _tell(log: Any, context: Context | Mapping[str, Any], megabytes: float) -> N
 
 
 def _resident() -> int:
-    this = psutil.Process()
-    return sum(_resident_of(process) for process in (this, *_below(this)))
-
-
-def _below(process: psutil.Process) -> list[psutil.Process]:
-    try:
-        return process.children(recursive=True)
-    except psutil.Error:
-        return []
-
-
-def _resident_of(process: psutil.Process) -> int:
-    try:
-        return int(process.memory_info().rss)
-    except psutil.Error:  # gone meanwhile
-        return 0
+    processes = [this := psutil.Process()]
+    with suppress(psutil.Error):
+        processes += this.children(recursive=True)
+    found = 0
+    for process in processes:
+        with suppress(psutil.Error):  # gone meanwhile
+            found += process.memory_info().rss
+    return found

@@ -21,24 +21,7 @@ from cosmos_venv.compat import AirflowException
 from cosmos_venv.constants import InvocationMode
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvError, VirtualenvLockTimeout
 from cosmos_venv.managed.arguments import VirtualenvArguments, kept_directory
-from cosmos_venv.operators.local import (
-    DbtBatchLocalOperator,
-    DbtBuildLocalOperator,
-    DbtCloneLocalOperator,
-    DbtCompileLocalOperator,
-    DbtDocsLocalOperator,
-    DbtLocalBaseOperator,
-    DbtLSLocalOperator,
-    DbtRetryLocalOperator,
-    DbtRunLocalOperator,
-    DbtRunOperationLocalOperator,
-    DbtSeedLocalOperator,
-    DbtSelectLocalOperator,
-    DbtSnapshotLocalOperator,
-    DbtSourceFreshnessLocalSensor,
-    DbtSourceLocalOperator,
-    DbtTestLocalOperator,
-)
+from cosmos_venv.operators import local
 from cosmos_venv.public_names import name_lookup
 
 if TYPE_CHECKING:
@@ -99,7 +82,7 @@ def depends_on_virtualenv_dir(method: Callable[..., _Result]) -> Callable[..., _
     return checked
 
 
-class DbtVirtualenvBaseOperator(DbtLocalBaseOperator):
+class DbtVirtualenvBaseOperator(local.DbtLocalBaseOperator):
     """A dbt command in a managed virtual environment.
 
     :param py_requirements: pip requirement strings, such as ``["dbt-core~=1.11.0", "dbt-postgres~=1.11.0"]``.
@@ -224,6 +207,13 @@ class DbtVirtualenvBaseOperator(DbtLocalBaseOperator):
             self.log.warning("%s", damage)
         return result
 
+    @property
+    def _ready(self) -> Environment:
+        """The environment, while a command runs."""
+        if self._environment is None:
+            raise AirflowException("run_subprocess needs the environment that run_command prepares: call run_command.")
+        return self._environment
+
     def _damage(self, *, content: bool) -> str:
         """Return what the environment has lost, as sentences; empty when nothing. It is retired then."""
         directory = self.kept_directory
@@ -249,12 +239,11 @@ class DbtVirtualenvBaseOperator(DbtLocalBaseOperator):
         """
         from cosmos_venv.managed import resolve
 
-        if self._environment is None:
-            raise AirflowException("run_subprocess needs the environment that run_command prepares: call run_command.")
-        keep_open = (*self._environment.keep_open, *kwargs.pop("keep_open", ()))
-        self.log.info("Using Python binary from virtualenv: %s", self._environment.python)
+        environment = self._ready
+        keep_open = (*environment.keep_open, *kwargs.pop("keep_open", ()))
+        self.log.info("Using Python binary from virtualenv: %s", environment.python)
         return super().run_subprocess(
-            [str(self._environment.script("dbt")), *command[1:]],
+            [str(environment.script("dbt")), *command[1:]],
             resolve.without_worker_python(env),
             cwd,
             keep_open=keep_open,
@@ -264,16 +253,12 @@ class DbtVirtualenvBaseOperator(DbtLocalBaseOperator):
     def _why_not_started(self, executable: str, error: OSError) -> str:
         from cosmos_venv.managed import resolve
 
-        environment = self._environment
-        return (
-            resolve.why_not_started(environment, error) if environment else super()._why_not_started(executable, error)
-        )
+        return resolve.why_not_started(self._ready, error)
 
     def _served(self, executable: str) -> Served:
         from cosmos_venv.operators.run import warm_start
 
-        environment = self._environment
-        return warm_start.Served.of_environment(environment) if environment else super()._served(executable)
+        return warm_start.Served.of_environment(self._ready)
 
     def _execute(self, context: Context, **kwargs: Any) -> Any:
         """Run the command to its end; a temporary environment is gone then.
@@ -381,13 +366,9 @@ class DbtVirtualenvBaseOperator(DbtLocalBaseOperator):
 
 
 def _tell_what_is_ignored(arguments: Mapping[str, Any]) -> None:
-    mode = arguments.get("invocation_mode")
-    ignored = {
-        "invocation_mode": None if mode in (InvocationMode.SUBPROCESS, InvocationMode.SUBPROCESS.value) else mode,
-        "dbt_executable_path": arguments.get("dbt_executable_path"),
-    }
-    for name, value in ignored.items():
-        if value is not None:
+    for name in ("invocation_mode", "dbt_executable_path"):
+        value = arguments.get(name)
+        if value not in (None, InvocationMode.SUBPROCESS, InvocationMode.SUBPROCESS.value):
             warnings.warn(
                 f"{name}={value!s} is ignored: a virtualenv operator starts the dbt of its own environment as a "
                 "process. Drop it, or take the local operator.",
@@ -396,63 +377,63 @@ def _tell_what_is_ignored(arguments: Mapping[str, Any]) -> None:
             )
 
 
-class DbtBuildVirtualenvOperator(DbtVirtualenvBaseOperator, DbtBuildLocalOperator):
+class DbtBuildVirtualenvOperator(DbtVirtualenvBaseOperator, local.DbtBuildLocalOperator):
     """``dbt build`` in a managed environment."""
 
 
-class DbtBatchVirtualenvOperator(DbtVirtualenvBaseOperator, DbtBatchLocalOperator):
+class DbtBatchVirtualenvOperator(DbtVirtualenvBaseOperator, local.DbtBatchLocalOperator):
     """``dbt build`` of the nodes of a batch in a managed environment."""
 
 
-class DbtLSVirtualenvOperator(DbtVirtualenvBaseOperator, DbtLSLocalOperator):
+class DbtLSVirtualenvOperator(DbtVirtualenvBaseOperator, local.DbtLSLocalOperator):
     """``dbt ls`` in a managed environment."""
 
 
-class DbtSeedVirtualenvOperator(DbtVirtualenvBaseOperator, DbtSeedLocalOperator):
+class DbtSeedVirtualenvOperator(DbtVirtualenvBaseOperator, local.DbtSeedLocalOperator):
     """``dbt seed`` in a managed environment."""
 
 
-class DbtSelectVirtualenvOperator(DbtVirtualenvBaseOperator, DbtSelectLocalOperator):
+class DbtSelectVirtualenvOperator(DbtVirtualenvBaseOperator, local.DbtSelectLocalOperator):
     """The task that evaluates what a run selects, by ``dbt ls`` in a managed environment."""
 
 
-class DbtSnapshotVirtualenvOperator(DbtVirtualenvBaseOperator, DbtSnapshotLocalOperator):
+class DbtSnapshotVirtualenvOperator(DbtVirtualenvBaseOperator, local.DbtSnapshotLocalOperator):
     """``dbt snapshot`` in a managed environment."""
 
 
-class DbtSourceVirtualenvOperator(DbtVirtualenvBaseOperator, DbtSourceLocalOperator):
+class DbtSourceVirtualenvOperator(DbtVirtualenvBaseOperator, local.DbtSourceLocalOperator):
     """``dbt source freshness`` in a managed environment."""
 
 
-class DbtSourceFreshnessVirtualenvSensor(DbtVirtualenvBaseOperator, DbtSourceFreshnessLocalSensor):
+class DbtSourceFreshnessVirtualenvSensor(DbtVirtualenvBaseOperator, local.DbtSourceFreshnessLocalSensor):
     """Waits until sources are fresh: ``dbt source freshness`` in a managed environment."""
 
 
-class DbtRunVirtualenvOperator(DbtVirtualenvBaseOperator, DbtRunLocalOperator):
+class DbtRunVirtualenvOperator(DbtVirtualenvBaseOperator, local.DbtRunLocalOperator):
     """``dbt run`` in a managed environment."""
 
 
-class DbtTestVirtualenvOperator(DbtVirtualenvBaseOperator, DbtTestLocalOperator):
+class DbtTestVirtualenvOperator(DbtVirtualenvBaseOperator, local.DbtTestLocalOperator):
     """``dbt test`` in a managed environment."""
 
 
-class DbtRunOperationVirtualenvOperator(DbtVirtualenvBaseOperator, DbtRunOperationLocalOperator):
+class DbtRunOperationVirtualenvOperator(DbtVirtualenvBaseOperator, local.DbtRunOperationLocalOperator):
     """``dbt run-operation`` in a managed environment."""
 
 
-class DbtDocsVirtualenvOperator(DbtVirtualenvBaseOperator, DbtDocsLocalOperator):
+class DbtDocsVirtualenvOperator(DbtVirtualenvBaseOperator, local.DbtDocsLocalOperator):
     """``dbt docs generate`` in a managed environment."""
 
 
-class DbtCloneVirtualenvOperator(DbtVirtualenvBaseOperator, DbtCloneLocalOperator):
+class DbtCloneVirtualenvOperator(DbtVirtualenvBaseOperator, local.DbtCloneLocalOperator):
     """``dbt clone`` in a managed environment."""
 
 
-class DbtCompileVirtualenvOperator(DbtVirtualenvBaseOperator, DbtCompileLocalOperator):
+class DbtCompileVirtualenvOperator(DbtVirtualenvBaseOperator, local.DbtCompileLocalOperator):
     """``dbt compile`` in a managed environment."""
 
 
-class DbtRetryVirtualenvOperator(DbtVirtualenvBaseOperator, DbtRetryLocalOperator):
+class DbtRetryVirtualenvOperator(DbtVirtualenvBaseOperator, local.DbtRetryLocalOperator):
     """``dbt retry`` in a managed environment."""
 
 

@@ -13,24 +13,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.triggers.base import StartTriggerArgs
 
-from cosmos_venv.compat import TASKS_START_AS_TRIGGERS, AirflowException, BaseSensorOperator, let_map
+from cosmos_venv.compat import TASKS_START_AS_TRIGGERS, AirflowException, BaseSensorOperator
 from cosmos_venv.constants import PRODUCER_WATCHER_TASK_ID
-from cosmos_venv.operators.local import (
-    DbtBatchLocalOperator,
-    DbtBuildLocalOperator,
-    DbtRunLocalOperator,
-    DbtSeedLocalOperator,
-    DbtSnapshotLocalOperator,
-    DbtTestLocalOperator,
-)
-from cosmos_venv.operators.virtualenv import (
-    DbtBatchVirtualenvOperator,
-    DbtBuildVirtualenvOperator,
-    DbtRunVirtualenvOperator,
-    DbtSeedVirtualenvOperator,
-    DbtSnapshotVirtualenvOperator,
-    DbtTestVirtualenvOperator,
-)
+from cosmos_venv.operators import base, local, virtualenv
 from cosmos_venv.public_names import name_lookup
 
 if TYPE_CHECKING:
@@ -80,7 +65,7 @@ class _Producer:
         return own, rest
 
 
-class DbtProducerWatcherOperator(_Producer, DbtBatchLocalOperator):
+class DbtProducerWatcherOperator(_Producer, local.DbtBatchLocalOperator):
     """One ``dbt build`` for all tasks that watch it, on the worker.
 
     It is a batch of all nodes: it fails when a node has failed, and its next try builds what is not done. Parameters
@@ -88,7 +73,7 @@ class DbtProducerWatcherOperator(_Producer, DbtBatchLocalOperator):
     """
 
 
-class DbtProducerWatcherVirtualenvOperator(_Producer, DbtBatchVirtualenvOperator):
+class DbtProducerWatcherVirtualenvOperator(_Producer, virtualenv.DbtBatchVirtualenvOperator):
     """One ``dbt build`` for all tasks that watch it, in a managed virtual environment."""
 
 
@@ -155,13 +140,18 @@ class DbtConsumerWatcherSensor:
         }
         return StartTriggerArgs(trigger_cls=_TRIGGER, next_method=_RESUMES, trigger_kwargs=arguments)
 
-    def _execute(self, context: Context, **kwargs: Any) -> Any:
-        """Wait for the nodes, or run dbt for them.
+    def _execute(self, context: Context, *, told: Mapping[str, int] | None = None, **kwargs: Any) -> Any:
+        """Wait for the nodes, or end as they have, or run dbt for them.
 
         :param context: Airflow's context of the task.
+        :param told: what earlier tries were told; None: the journal says it.
         :param **kwargs: of ``build_and_run_cmd``.
         """
-        if nodes := self._wait(context):
+        from cosmos_venv.operators.watch.waiting import wait_for_nodes
+
+        task: Any = self
+        defer = partial(task.defer, method_name=_RESUMES) if self.deferrable else None
+        if nodes := wait_for_nodes(task, context, parents=self._parents(), defer=defer, told=told):
             self._run_only(nodes)
             return super()._execute(context, **kwargs)  # type: ignore[misc]
         return None
@@ -184,31 +174,13 @@ class DbtConsumerWatcherSensor:
         if action is Action.FAIL:
             raise AirflowException(event["reason"])
         # Once more: the producer may have been cleared since.
-        if nodes := self._wait(context, event["told"]):
-            self._run_only(nodes)
-            return super()._execute(context)  # type: ignore[misc]
-        return None
+        return self._execute(context, told=event["told"])
 
     def _run_only(self, nodes: Sequence[str]) -> None:
         """Take note that dbt runs for some of its nodes alone. Where they have one command, it runs all of them.
 
         :param nodes: unique ids.
         """
-
-    def _wait(self, context: Context, told: Mapping[str, int] | None = None) -> list[str]:
-        """Wait for the nodes, or end as they have: those for which dbt has to run in this task."""
-        from cosmos_venv.operators.watch.waiting import Watching, wait_for_nodes
-
-        task: Any = self
-        watching = Watching(
-            node_ids=self.node_ids,
-            producer_task_id=self.producer_task_id,
-            parents=self._parents(),
-            retries=task.retries or 0,
-            poke_interval=self.poke_interval,
-        )
-        defer = partial(_defer, task) if self.deferrable else None
-        return wait_for_nodes(watching, context, task.log, defer=defer, told=told)
 
     def _parents(self) -> list[str]:
         ids: set[str] = getattr(self, "upstream_task_ids", set())
@@ -224,75 +196,55 @@ class _JoinedSensor(DbtConsumerWatcherSensor):
         self.nodes = {each: self.nodes[each] for each in nodes}
 
 
-def _defer(task: Any, trigger: Any) -> None:
-    task.defer(trigger=trigger, method_name=_RESUMES)
-
-
-class DbtBuildWatcherOperator(DbtConsumerWatcherSensor, DbtBuildLocalOperator):
+class DbtBuildWatcherOperator(DbtConsumerWatcherSensor, local.DbtBuildLocalOperator):
     """A function that the producer makes; alone by ``dbt build`` on the worker."""
 
 
-class DbtRunWatcherOperator(DbtConsumerWatcherSensor, DbtRunLocalOperator):
+class DbtRunWatcherOperator(DbtConsumerWatcherSensor, local.DbtRunLocalOperator):
     """A model that the producer builds; alone by ``dbt run`` on the worker."""
 
 
-class DbtSeedWatcherOperator(DbtConsumerWatcherSensor, DbtSeedLocalOperator):
+class DbtSeedWatcherOperator(DbtConsumerWatcherSensor, local.DbtSeedLocalOperator):
     """A seed that the producer loads; alone by ``dbt seed`` on the worker."""
 
 
-class DbtSnapshotWatcherOperator(DbtConsumerWatcherSensor, DbtSnapshotLocalOperator):
+class DbtSnapshotWatcherOperator(DbtConsumerWatcherSensor, local.DbtSnapshotLocalOperator):
     """A snapshot that the producer makes; alone by ``dbt snapshot`` on the worker."""
 
 
-class DbtTestWatcherOperator(DbtConsumerWatcherSensor, DbtTestLocalOperator):
+class DbtTestWatcherOperator(DbtConsumerWatcherSensor, local.DbtTestLocalOperator):
     """The tests of a node, which the producer runs; alone by ``dbt test`` on the worker."""
 
 
-class DbtBatchWatcherOperator(_JoinedSensor, DbtBatchLocalOperator):
+class DbtBatchWatcherOperator(_JoinedSensor, local.DbtBatchLocalOperator):
     """Nodes that one task shows; what the producer has not built of them, by ``dbt build`` on the worker."""
 
 
-class DbtBuildWatcherVirtualenvOperator(DbtConsumerWatcherSensor, DbtBuildVirtualenvOperator):
+class DbtBuildWatcherVirtualenvOperator(DbtConsumerWatcherSensor, virtualenv.DbtBuildVirtualenvOperator):
     """A function that the producer makes; alone by ``dbt build`` in a managed virtual environment."""
 
 
-class DbtRunWatcherVirtualenvOperator(DbtConsumerWatcherSensor, DbtRunVirtualenvOperator):
+class DbtRunWatcherVirtualenvOperator(DbtConsumerWatcherSensor, virtualenv.DbtRunVirtualenvOperator):
     """A model that the producer builds; alone by ``dbt run`` in a managed virtual environment."""
 
 
-class DbtSeedWatcherVirtualenvOperator(DbtConsumerWatcherSensor, DbtSeedVirtualenvOperator):
+class DbtSeedWatcherVirtualenvOperator(DbtConsumerWatcherSensor, virtualenv.DbtSeedVirtualenvOperator):
     """A seed that the producer loads; alone by ``dbt seed`` in a managed virtual environment."""
 
 
-class DbtSnapshotWatcherVirtualenvOperator(DbtConsumerWatcherSensor, DbtSnapshotVirtualenvOperator):
+class DbtSnapshotWatcherVirtualenvOperator(DbtConsumerWatcherSensor, virtualenv.DbtSnapshotVirtualenvOperator):
     """A snapshot that the producer makes; alone by ``dbt snapshot`` in a managed virtual environment."""
 
 
-class DbtTestWatcherVirtualenvOperator(DbtConsumerWatcherSensor, DbtTestVirtualenvOperator):
+class DbtTestWatcherVirtualenvOperator(DbtConsumerWatcherSensor, virtualenv.DbtTestVirtualenvOperator):
     """The tests of a node, which the producer runs; alone by ``dbt test`` in a managed virtual environment."""
 
 
-class DbtBatchWatcherVirtualenvOperator(_JoinedSensor, DbtBatchVirtualenvOperator):
+class DbtBatchWatcherVirtualenvOperator(_JoinedSensor, virtualenv.DbtBatchVirtualenvOperator):
     """Nodes that one task shows; what the producer has not built of them, in a managed virtual environment."""
 
 
-for _operator in (
-    DbtBatchWatcherOperator,
-    DbtBatchWatcherVirtualenvOperator,
-    DbtBuildWatcherOperator,
-    DbtBuildWatcherVirtualenvOperator,
-    DbtProducerWatcherOperator,
-    DbtProducerWatcherVirtualenvOperator,
-    DbtRunWatcherOperator,
-    DbtRunWatcherVirtualenvOperator,
-    DbtSeedWatcherOperator,
-    DbtSeedWatcherVirtualenvOperator,
-    DbtSnapshotWatcherOperator,
-    DbtSnapshotWatcherVirtualenvOperator,
-    DbtTestWatcherOperator,
-    DbtTestWatcherVirtualenvOperator,
-):
-    let_map(_operator, _operator.own_parameters)
+base.let_map_operators(globals())
 
 if not TYPE_CHECKING:
     __getattr__ = name_lookup(__name__)

@@ -88,9 +88,6 @@ class TaskMaker(msgspec.Struct, frozen=True, kw_only=True):
         :param task_group: the group; None: the DAG itself.
         :param arguments: the arguments of this task, which go over those that all tasks share.
         """
-        # A DAG file that makes no task does not need it.
-        from cosmos_venv.operators.base import drop_empty_defaults
-
         accepted = parameters(cls)
         own = {name: value for name, value in arguments.items() if name in accepted}
         key = _key(cls, own)
@@ -100,7 +97,6 @@ class TaskMaker(msgspec.Struct, frozen=True, kw_only=True):
         shared = {name: value for name, value in self.shared.items() if name in accepted}
         task = cls(**{**shared, **own}, task_id=label, task_group=task_group, dag=self.dag)
         if key is not None and can_be_copied(task):
-            drop_empty_defaults(task)
             self._made[key] = task
         return task
 

@@ -30,7 +30,7 @@ def remembered(cosmos_airflow: CosmosAirflow) -> Iterator[dict[str, str | None]]
     """Two seeds of ``port``, one of a DAG whose id begins likewise, and one that a person has written for ``port``."""
     for each, checksum in (
         (scope("port", "north", "piers"), A),
-        (scope("port", "north", "old_piers"), None),
+        (scope("port", "north", "old_piers"), "damaged"),
         (scope("port2", None, "piers"), B),
     ):
         value = encoded(each, Remembered(checksum=checksum, run_id="night", time="2026-01-01T00:00:00+00:00"))

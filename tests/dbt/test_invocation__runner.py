@@ -20,6 +20,7 @@ from cosmos_venv.dbt.native.program import MAGIC
 from cosmos_venv.dbt.results import Artifacts
 from cosmos_venv.exceptions import CosmosDbtRunError
 from cosmos_venv.operators.local import DbtRunLocalOperator
+from cosmos_venv.processes.cancellation import Cancellation
 from tests.installed import DBT_111, ROOT, site_packages_of
 from tests.kit import operator_arguments
 
@@ -206,7 +207,9 @@ def test_a_kill_interrupts_dbt_and_a_time_out_reaches_the_task(dbt_project: Path
 def test_without_a_dbt_in_the_worker_the_error_says_what_to_do(tmp_path: Path) -> None:
     assert not invocation.is_importable()
     with pytest.raises(CosmosDbtRunError) as refused:
-        invocation.run_in_process(["run"], env={}, cwd=tmp_path)
+        invocation.run_in_process(
+            ["run"], env={}, cwd=tmp_path, user_code=(), callbacks=(), cancellation=Cancellation()
+        )
 
     assert re.fullmatch(
         r"InvocationMode\.DBT_RUNNER needs dbt in Airflow's own environment, and it cannot be imported: No module "

@@ -11,6 +11,7 @@ import re
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -166,7 +167,7 @@ def publishes_before_it_is_whole(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def takes_no_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(PackageStore, "_lock_descriptor", lambda *_: None)
+    monkeypatch.setattr(PackageStore, "turn", lambda *_, **__: nullcontext())
 
 
 @pytest.mark.long

@@ -53,7 +53,6 @@ class CompiledModel(msgspec.Struct, frozen=True, kw_only=True):
 class _Node(msgspec.Struct):
     """A model in a manifest, as far as it is read."""
 
-    resource_type: str = ""
     schema: str = ""
     alias: str = ""
     database: str | None = None

@@ -14,7 +14,7 @@ from cosmos_venv.dbt.native.program import is_binary
 
 @dataclass(frozen=True, kw_only=True)
 class Engine:
-    """What one kind of dbt can do.
+    """What one kind of dbt can do; the defaults are those of dbt 1.
 
     :param name: as the record of an environment has it.
     :param has_python_api: Python can import it, so that it runs in a worker, or is forked from a warm server.
@@ -27,23 +27,15 @@ class Engine:
     """
 
     name: str
-    has_python_api: bool
-    is_known_by_packages: bool
-    keeps_parse_file: bool
-    brings_drivers: bool
-    has_docs_generate: bool
-    fails_without_command: bool
+    has_python_api: bool = True
+    is_known_by_packages: bool = True
+    keeps_parse_file: bool = True
+    brings_drivers: bool = True
+    has_docs_generate: bool = True
+    fails_without_command: bool = True
 
 
-PYTHON = Engine(
-    name="python",
-    has_python_api=True,
-    is_known_by_packages=True,
-    keeps_parse_file=True,
-    brings_drivers=True,
-    has_docs_generate=True,
-    fails_without_command=True,
-)
+PYTHON = Engine(name="python")
 """dbt 1."""
 
 NATIVE = Engine(

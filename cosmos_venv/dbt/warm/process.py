@@ -14,6 +14,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -218,10 +219,9 @@ class WarmStart:
         try:
             try:
                 with self.cancellation.stopping(lambda: _hang_up(connection)):
-                    try:
+                    # It may have refused before it has read all: why stands in its word.
+                    with suppress(BrokenPipeError, ConnectionResetError):
                         _send(connection, json.dumps(order).encode(), [write_end, *keep_open])
-                    except (BrokenPipeError, ConnectionResetError):
-                        pass  # it has refused before it has read all: why stands in its word
                     _refuse_refusal(_line(connection))
             finally:
                 os.close(write_end)
@@ -274,10 +274,8 @@ def _silence(connection: socket.socket, note: Mapping[str, Any]) -> NotWarm:
 
 
 def _hang_up(connection: socket.socket) -> None:
-    try:
+    with suppress(OSError):  # the other side was faster
         connection.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        pass  # the other side was faster
 
 
 def _inherited() -> dict[str, Any]:

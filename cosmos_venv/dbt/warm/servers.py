@@ -57,7 +57,6 @@ class Program:
 
     :param environment: folder of the Python environment, its real path.
     :param script: the program that commands run, a Python script of that environment.
-    :param python: its interpreter; None: the one that the script names.
     :param modules: imported beforehand, by name, with whether each must be there.
     :param packages: of whose inner packages each is imported that can be.
     :param can_be_served: whether a server can import it: dbt 2 is a program of its own.
@@ -65,7 +64,6 @@ class Program:
 
     environment: Path
     script: Path
-    python: Path | None = None
     modules: Mapping[str, bool]
     packages: tuple[str, ...] = ()
     can_be_served: bool = True
@@ -73,8 +71,6 @@ class Program:
     @property
     def interpreter(self) -> Path:
         """The Python that runs the script. Raises NotWarm where the script is no Python program."""
-        if self.python is not None:
-            return self.python
         try:
             with open_file(self.script, ANY_SIZE) as file:
                 head = os.fsdecode(file.read(_LONGEST_HEAD))
@@ -381,18 +377,14 @@ def end_hung(connection: socket.socket, server: object) -> None:
     pid, _ = _peer(connection)
     if pid != server:
         return
-    try:
+    with suppress(OSError):  # it has ended by itself
         process = os.pidfd_open(pid)
-    except OSError:
-        return
-    try:
-        # While the connection stands that number is the listener's: it has not ended, so no other process has got it.
-        if not guard.readable([connection.fileno()], 0):
-            signal.pidfd_send_signal(process, signal.SIGKILL)
-    except OSError:
-        return
-    finally:
-        os.close(process)
+        try:
+            # While the connection stands that number is the listener's: it has not ended, so no other process has it.
+            if not guard.readable([connection.fileno()], 0):
+                signal.pidfd_send_signal(process, signal.SIGKILL)
+        finally:
+            os.close(process)
 
 
 def servers() -> list[ServerPaths]:
@@ -409,8 +401,8 @@ def state_of(place: ServerPaths) -> dict[str, Any] | None:
     """The state of a server, by its own word; None when it does not answer.
 
     :param place: the server.
-    :returns: ``pid``, ``environment``, ``commands`` served, ``running``, ``idle_seconds``, ``memory_bytes``, and
-        whether it has made all that it makes between commands (``is_prepared``).
+    :returns: ``pid``, ``environment``, ``commands`` served, ``idle_seconds``, and whether it has made all that it makes
+        between commands (``is_prepared``).
     """
     return ask(place, "state")
 

@@ -115,8 +115,10 @@ class ModelQuery:
         except Exception as error:
             raise self._as_airflow_error(error) from error
         cls = import_module("airflow.providers.google.cloud.operators.bigquery").BigQueryInsertJobOperator
-        if not self._task.should_store_compiled_sql:  # it logs the SQL, and nothing else of use
-            cls = type("Quiet", (cls,), {"log": _quiet_logger()})
+        if not self._task.should_store_compiled_sql:
+            quiet = logging.getLogger(f"{__name__}.quiet")
+            quiet.setLevel(logging.WARNING)  # it logs the SQL, and nothing else of use
+            cls = type("Quiet", (cls,), {"log": quiet})
         operator = cls(
             task_id=self._task.task_id,
             configuration=self._configuration(model),
@@ -341,12 +343,6 @@ class ModelQuery:
 def _reference(job: Mapping[str, Any]) -> dict[str, Any]:
     """Where a job is found."""
     return {name: job[name] for name in ("job_id", "project_id", "location")}
-
-
-def _quiet_logger() -> logging.Logger:
-    quiet = logging.getLogger(f"{__name__}.quiet")
-    quiet.setLevel(logging.WARNING)
-    return quiet
 
 
 def _label(text: str) -> str:

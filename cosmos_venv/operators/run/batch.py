@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-import msgspec
-
 from cosmos_venv.compat import AirflowException, AirflowFailException, AirflowSkipException
 from cosmos_venv.constants import NODES_XCOM, InvocationMode
 from cosmos_venv.dbt.command import narrowing_flags, refuse_narrowing, without_flag
@@ -34,25 +32,10 @@ Outcomes = Mapping[str, NodeOutcome]
 """By unique id of the node."""
 
 
-class Batch(msgspec.Struct, frozen=True, kw_only=True):
-    """The nodes of a batch, and what its task wants of them.
-
-    :param nodes: unique id of each node and test to the text by which dbt selects it.
-    :param hears_of_warnings: whether somebody is to hear of tests that warn when the task succeeds.
-    :param is_watched: whether other tasks watch this one.
-    :param log: the task's logger.
-    """
-
-    nodes: Mapping[str, str]
-    hears_of_warnings: bool
-    is_watched: bool
-    log: Any  # Airflow has another type for it in each version
-
-
-def run_batch(batch: Batch, run: DbtRun, *, build: Callable[[DbtRun, Judge], DbtResult], judge: Judge) -> DbtResult:
+def run_batch(task: Any, run: DbtRun, *, build: Callable[[DbtRun, Judge], DbtResult], judge: Judge) -> DbtResult:
     """Build the nodes that no earlier try of the task has done.
 
-    :param batch: the nodes.
+    :param task: the ``DbtBatchLocalOperator``, whose ``nodes`` it builds.
     :param run: the run, with the command without a selection.
     :param build: runs dbt.
     :param judge: raises where dbt has failed.
@@ -64,10 +47,10 @@ def run_batch(batch: Batch, run: DbtRun, *, build: Callable[[DbtRun, Judge], Dbt
     # RenderConfig.exclude stands in the command where dbt chooses the tests (test_indirect_selection).
     flags = [flag for flag in narrowing_flags(run.command) if flag.partition("=")[0] != "--exclude"]
     refuse_narrowing([f"{flag} in the parameters of the operator" for flag in flags])
-    journal = Journal(Tries.of(run.context), batch.log, _push_xcom(run) if batch.is_watched else None)
-    before = done_before(batch, journal.earlier())
+    journal = Journal(Tries.of(run.context), task.log, _push_xcom(run) if task.is_watched else None)
+    before = done_before(task, journal.earlier())
     journal.begin(before)
-    texts = dict.fromkeys(text for each, text in batch.nodes.items() if each not in before)
+    texts = dict.fromkeys(text for each, text in task.nodes.items() if each not in before)
     words = [*run.command, "--select", *texts]
     if run.mode is InvocationMode.SUBPROCESS:
         # dbt 2 refuses a flag that is given twice.
@@ -82,9 +65,9 @@ def run_batch(batch: Batch, run: DbtRun, *, build: Callable[[DbtRun, Judge], Dbt
     )
 
     def judge_nodes(result: DbtResult, artifacts: Artifacts) -> None:
-        own, others = outcomes_of(batch.nodes, journal, before, artifacts)
-        batch.log.info("%s", "\n".join(["Nodes of this batch:", *_table({**own, **others}, before)]))
-        _push_rows(batch, run, {**own, **others})
+        own, others = outcomes_of(task.nodes, journal, before, artifacts)
+        task.log.info("%s", "\n".join(["Nodes of this batch:", *_table({**own, **others}, before)]))
+        _push_rows(run, {**own, **others})
         _refuse_failed(own, others, before, lambda: judge(result, artifacts))
 
     is_over, end = False, FAILED
@@ -99,28 +82,26 @@ def run_batch(batch: Batch, run: DbtRun, *, build: Callable[[DbtRun, Judge], Dbt
         journal.close(is_over=is_over, end=end)
 
 
-def done_before(batch: Batch, earlier: TryRecord | None) -> dict[str, NodeOutcome]:
+def done_before(task: Any, earlier: TryRecord | None) -> dict[str, NodeOutcome]:
     """The nodes that need not run, as earlier tries have left them.
 
-    :param batch: the nodes.
+    :param task: the ``DbtBatchLocalOperator``.
     :param earlier: the record of the try before; None: there is none.
     """
+    nodes: Mapping[str, str] = task.nodes
     known = earlier.outcomes if earlier else {}
-    done = {each: known[each] for each in batch.nodes if each in known and known[each].state == SUCCESS}
-    if len(done) == len(batch.nodes) or any(
-        each.state == FAILED for node, each in known.items() if node not in batch.nodes
-    ):
+    done = {each: known[each] for each in nodes if each in known and known[each].state == SUCCESS}
+    if len(done) == len(nodes) or any(each.state == FAILED for node, each in known.items() if node not in nodes):
         # Of the others that run with the nodes, such as hooks of the project, none runs by itself.
-        batch.log.info(
-            "Earlier tries have failed after their nodes, or in a hook or another test: all nodes run again."
-        )
+        task.log.info("Earlier tries have failed after their nodes, or in a hook or another test: all nodes run again.")
         return {}
     # The callback gets what this try's dbt says.
-    again = {each for each, found in done.items() if batch.hears_of_warnings and found.status == WARNED}
-    run = {*selected_with((each for each in batch.nodes if each in again or each not in done), batch.nodes)}
+    hears_of_warnings = task.on_warning_callback is not None
+    again = {each for each, found in done.items() if hears_of_warnings and found.status == WARNED}
+    run = {*selected_with((each for each in nodes if each in again or each not in done), nodes)}
     done = {each: found for each, found in done.items() if each not in run}
     if done:
-        batch.log.info("Done by earlier tries of this task: %d of %d nodes.", len(done), len(batch.nodes))
+        task.log.info("Done by earlier tries of this task: %d of %d nodes.", len(done), len(nodes))
     return done
 
 
@@ -164,14 +145,14 @@ def _refuse_failed(own: Outcomes, others: Outcomes, before: Outcomes, judge: Cal
         raise AirflowException(f"{headline}\ndbt has ended without an error.")
 
 
-def _push_rows(batch: Batch, run: DbtRun, outcomes: Outcomes) -> None:
+def _push_rows(run: DbtRun, outcomes: Outcomes) -> None:
     if (push := _push_xcom(run)) is None:
         return
     rows = told_rows(outcomes, started=run.how_started if run.push_node_rows else None)
     try:
         push(NODES_XCOM, rows)
     except Exception as error:  # noqa: BLE001 - whatever Airflow's store raises; dbt has done its work
-        batch.log.warning("The table of nodes cannot be pushed as XCom: %s", error)
+        run.log.warning("The table of nodes cannot be pushed as XCom: %s", error)
 
 
 def told_rows(outcomes: Outcomes, *, started: str | None) -> list[dict[str, Any]]:

@@ -13,9 +13,9 @@ import shlex
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from cosmos_venv import credentials
+from cosmos_venv import credentials, settings
 from cosmos_venv.compat import AirflowException, AirflowSkipException, count
 from cosmos_venv.constants import InvocationMode
 from cosmos_venv.dbt import invocation
@@ -31,6 +31,7 @@ from cosmos_venv.dbt.log_lines import NodeEvent, logged_text, node_event
 from cosmos_venv.dbt.native.output import LEAVES, undone
 from cosmos_venv.dbt.native.program import dbt_2_command_line, download_warning
 from cosmos_venv.dbt.results import Artifacts, failure_text
+from cosmos_venv.dbt.warm.process import WarmStart
 from cosmos_venv.dbt.workspace import Outputs, descriptors_of, downloading_in_place, named_folders
 from cosmos_venv.exceptions import NotWarm
 from cosmos_venv.operators.run import warm_start
@@ -52,17 +53,6 @@ class DbtNotStarted(AirflowException):
     """No dbt could be started, so nothing of the command has run."""
 
 
-class OnNode(Protocol):
-    """Takes what dbt says of a node."""
-
-    def __call__(self, event: NodeEvent, target: Path | None) -> None:
-        """Take it when dbt says it.
-
-        :param event: what dbt says.
-        :param target: dbt's target folder.
-        """
-
-
 @dataclass(frozen=True, kw_only=True)
 class DbtRun:
     """One dbt run of a task, as far as it is known before its dbt is there.
@@ -81,8 +71,8 @@ class DbtRun:
     :param push_run_results: whether ``run_results.json`` becomes an XCom.
     :param push_node_rows: whether what became of each node does, in short.
     :param packages_directory: where installed packages are kept; None: below the cache folder.
-    :param on_node: gets what dbt says of each node when it says it. A dbt that is a process writes JSON for it, and the
-        log has text all the same. None: nobody asks.
+    :param on_node: gets what dbt says of each node when it says it, and dbt's target folder. A dbt that is a process
+        writes JSON for it, and the log has text all the same. None: nobody asks.
     :param on_tick: called every second while a dbt that is a process runs; None: nothing is.
     :param updated_before: unique ids of the nodes that earlier tries of the task have updated: a try that fails gives
         no assets.
@@ -103,7 +93,7 @@ class DbtRun:
     push_run_results: bool = False
     push_node_rows: bool = False
     packages_directory: Path | None = None
-    on_node: OnNode | None = None
+    on_node: Callable[[NodeEvent, Path], None] | None = None
     on_tick: Callable[[], None] | None = None
     updated_before: Collection[str] = ()
     starts: list[str] = field(default_factory=list)
@@ -266,13 +256,15 @@ def launcher(
     if run.warm_choice == "off":
         run.starts.append("process")
         return {}
-    start = warm_start.warm_start(
-        served,
-        choice=run.warm_choice,
-        runs_as_another=runs_as_another,
+    start = WarmStart(
+        program=served.program,
+        idle=settings.virtualenv_warm_dbt_idle,
+        most=settings.virtualenv_warm_dbt_max,
         cancellation=cancellation,
         report=run.log.info,
         count=run.count_start,
+        refuses=warm_start.why_not(served, choice=run.warm_choice, runs_as_another=runs_as_another),
+        is_required=run.warm_choice == "require",
     )
     return {"start": start}
 

@@ -18,6 +18,7 @@ import hashlib
 import os
 import shutil
 import time
+import uuid
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime, timezone
@@ -54,8 +55,8 @@ class Tries(msgspec.Struct, frozen=True, kw_only=True):
     last: int
 
     @classmethod
-    def of(cls, context: Mapping[str, Any]) -> Tries | None:
-        """The tries of a running task; None where Airflow does not run it, so that there is no other.
+    def of(cls, context: Mapping[str, Any]) -> Tries:
+        """The tries of a running task; a single one where Airflow does not run it.
 
         :param context: Airflow's context of the task.
         """
@@ -63,7 +64,7 @@ class Tries(msgspec.Struct, frozen=True, kw_only=True):
         number, last = getattr(ti, "try_number", None), getattr(ti, "max_tries", None)
         key = journal_key(context, getattr(ti, "task_id", None))
         if key is None or not isinstance(number, int) or not isinstance(last, int):
-            return None
+            return cls(key=uuid.uuid4().hex, number=1, last=0)
         return cls(key=key, number=number, last=last)
 
     @property
@@ -75,30 +76,31 @@ class Tries(msgspec.Struct, frozen=True, kw_only=True):
 class Journal:
     """The journal of the present try, and what those before it have left. Threads of dbt may write it at once.
 
-    :param tries: of the task; None: nothing is kept, and there is no earlier try.
+    :param tries: of the task.
     :param log: the task's logger: a journal that cannot be kept is a warning.
     :param push_xcom: pushes an XCom of the task, where other tasks watch it. None: nobody does, and the journal is
         removed when the task is over.
     :ivar record: of the present try.
     """
 
-    def __init__(self, tries: Tries | None, log: Any, push_xcom: PushXCom | None = None) -> None:
-        self.record = TryRecord(number=tries.number, last=tries.last) if tries else TryRecord(number=1, last=0)
+    def __init__(self, tries: Tries, log: Any, push_xcom: PushXCom | None = None) -> None:
+        self.record = TryRecord(number=tries.number, last=tries.last)
         self._tries = tries
         self._log = log
         self._lock = RLock()
         self._file: int | None = None
         self._is_watched = push_xcom is not None
-        self._copies = copies_of(tries.key, log, push_xcom) if tries else []
+        self._copies = copies_of(tries.key, log, push_xcom)
+        self._folder = folder_of(tries.key)
         self._before: list[TryRecord] = []
         self._news = 0
 
     def earlier(self) -> TryRecord | None:
         """The newest try before this one that has left something; None: there is none, or the task was cleared."""
-        if self._tries is None or self._tries.number == 1:
+        if self._tries.number == 1:
             return None
         # Of one try the file knows more than what is written once a second.
-        known = [self._newest_on_this_host(), self._copies[0].read(self._tries.key)]
+        known = [*tries_in(self._folder)[-1:], self._copies[0].read(self._tries.key)]
         fitting = [each for each in known if each is not None and each.last == self._tries.last]
         return max(fitting, key=lambda each: each.number, default=None)
 
@@ -108,16 +110,15 @@ class Journal:
         :param kept: what this try takes over of earlier ones: the nodes that it need not run, by unique id.
         """
         begun = time.time()
-        if self._tries is not None:
-            if self._tries.number == 1:
-                shutil.rmtree(self._folder, ignore_errors=True)
-            if self._is_watched:
-                self._before = [each for each in tries_in(self._folder) if each.number < self._tries.number]
-            try:
-                self._open(self._folder, self._tries.number)
-            except OSError as error:
-                self._log.warning("The journal of this task cannot be written: %s", error)
-            _sweep(self._folder.parent)
+        if self._tries.number == 1:
+            shutil.rmtree(self._folder, ignore_errors=True)
+        if self._is_watched:
+            self._before = [each for each in tries_in(self._folder) if each.number < self._tries.number]
+        try:
+            self._open()
+        except OSError as error:
+            self._log.warning("The journal of this task cannot be written: %s", error)
+        _sweep(self._folder.parent)
         self.record = msgspec.structs.replace(self.record, begun=begun, written=begun, outcomes=dict(kept))
         self._append(Line(begun=self.record.copy(most=0)))
 
@@ -162,7 +163,7 @@ class Journal:
         """Write what is new where other hosts find it, unless that was done a moment ago."""
         with self._lock:
             for copy in self._copies:
-                if copy.is_due(self._news) and (copy.is_watched or self._has_another_try):
+                if copy.is_due(self._news) and (copy.is_watched or self._tries.has_another_try):
                     copy.write(self._text(copy), self._news)
 
     def close(self, *, is_over: bool, end: str = FAILED) -> None:
@@ -174,34 +175,25 @@ class Journal:
         self._append(Line(end=end))
         with self._lock:
             self._close_file()
-            is_needed = self._has_another_try and not is_over
+            is_needed = self._tries.has_another_try and not is_over
             for copy in self._copies:
                 if copy.is_watched or is_needed:
                     copy.write(self._text(copy), self._news)
                 else:
                     copy.remove()
-            if self._tries is not None and not (is_needed or self._is_watched):
+            if not (is_needed or self._is_watched):
                 shutil.rmtree(self._folder, ignore_errors=True)
 
-    @property
-    def _has_another_try(self) -> bool:
-        return self._tries is not None and self._tries.has_another_try
-
-    @property
-    def _folder(self) -> Path:
-        assert self._tries is not None  # noqa: S101 - asked by all callers
-        return folder_of(self._tries.key)
-
     def _text(self, copy: Copy) -> str:
-        assert self._tries is not None  # noqa: S101 - else there is no copy
         return packed(self._tries.key, [self.record.copy(most=0)] if copy.is_short else [*self._before, self.record])
 
-    def _open(self, folder: Path, number: int) -> None:
-        make_private(folder)
-        if not is_private(folder):
-            self._log.warning("The journal of this task is not kept in %s: others can write there.", folder)
+    def _open(self) -> None:
+        make_private(self._folder)
+        if not is_private(self._folder):
+            self._log.warning("The journal of this task is not kept in %s: others can write there.", self._folder)
             return
-        self._file = open_own(folder / f"{number:04}.jsonl", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        file = self._folder / f"{self._tries.number:04}.jsonl"
+        self._file = open_own(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 
     def _close_file(self) -> None:
         if self._file is not None:
@@ -222,10 +214,6 @@ class Journal:
                 self._log.warning("The journal of this task cannot be written: %s", error)
                 self._close_file()
 
-    def _newest_on_this_host(self) -> TryRecord | None:
-        found = tries_in(self._folder)
-        return found[-1] if found else None
-
 
 def journal_key(context: Mapping[str, Any], task_id: str | None) -> str | None:
     """The key of the journal of a task, in the run of a context; None where Airflow does not run it.
@@ -238,7 +226,9 @@ def journal_key(context: Mapping[str, Any], task_id: str | None) -> str | None:
     names += [task_id, *map_index(context)]
     if not all(names):
         return None
-    return hashlib.sha256("\0".join(map(str, [*names, _begin_of_run(context)])).encode()).hexdigest()[:_DIGITS]
+    begun = getattr(context.get("dag_run"), "start_date", None)
+    names.append(begun.astimezone(timezone.utc).isoformat() if isinstance(begun, datetime) else "")
+    return hashlib.sha256("\0".join(map(str, names)).encode()).hexdigest()[:_DIGITS]
 
 
 def _compiled_sql(event: NodeEvent, target: Path | None) -> str:
@@ -258,11 +248,6 @@ def _compiled_sql(event: NodeEvent, target: Path | None) -> str:
             if file.is_file():
                 return file.read_text(encoding="utf-8", errors="backslashreplace")[:LONGEST_TEXT]
     return ""
-
-
-def _begin_of_run(context: Mapping[str, Any]) -> str:
-    begun = getattr(context.get("dag_run"), "start_date", None)
-    return begun.astimezone(timezone.utc).isoformat() if isinstance(begun, datetime) else ""
 
 
 def _shown(text: str) -> str:

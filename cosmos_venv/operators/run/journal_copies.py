@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from cosmos_venv import compat
 from cosmos_venv.files import untrusted
@@ -35,23 +35,6 @@ _REST_AFTER_WRITE = 5.0
 # Each writing tells of all nodes. At one a second, what a large project tells would grow with nodes times time.
 _CHARACTERS_PER_SECOND = 8_192
 _REMOTE_SECONDS = 10.0
-
-
-class Store(Protocol):
-    """A place that workers on all hosts reach."""
-
-    def read(self) -> str:
-        """The text that was written last; empty: there is none. :raises Exception: as each store has it."""
-
-    def write(self, text: str) -> None:
-        """Write a text in place of the one before.
-
-        :param text: the text.
-        :raises Exception: as each store has it.
-        """
-
-    def remove(self) -> None:
-        """Remove the text. :raises Exception: as each store has it."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +87,10 @@ class _InXCom:
 
     def remove(self) -> None:
         """Airflow does, with the task."""
+
+
+Store = _InVariable | _InObjectStorage | _InXCom
+"""A place that workers on all hosts reach: each reads, writes and removes one text, and raises what it likes."""
 
 
 class Copy:

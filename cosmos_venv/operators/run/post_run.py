@@ -112,7 +112,9 @@ def _steps(task: Any, run: DbtRun, command: DbtCommand) -> Iterator[Callable[[],
     if task.should_store_compiled_sql:
         yield partial(_show_fields, task, run.context, command.artifacts)
     if _uploads(task):
-        yield partial(_upload, task, run.context, command.artifacts)
+        from cosmos_venv.io import upload_compiled_sql  # few tasks upload
+
+        yield partial(upload_compiled_sql, command.artifacts, run.context, report=task.log.info)
     if run.push_run_results:
         yield partial(_push_run_results, task, run.context, command.artifacts)
     if run.push_node_rows:
@@ -140,12 +142,6 @@ def _uploads(task: Any) -> bool:
         return wanted
     # dbt compile is run for its SQL; without a place to go to it stays in the rendered fields.
     return tuple(task.base_cmd) == ("compile",) and bool(settings.remote_target_path)
-
-
-def _upload(task: Any, context: Context | Mapping[str, Any], artifacts: Artifacts) -> None:
-    from cosmos_venv.io import upload_compiled_sql  # few tasks upload
-
-    upload_compiled_sql(artifacts, context, report=task.log.info)
 
 
 def _push_run_results(task: Any, context: Context | Mapping[str, Any], artifacts: Artifacts) -> None:

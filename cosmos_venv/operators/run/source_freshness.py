@@ -5,7 +5,7 @@ dbt ends alike where a source is stale and where it could not look at one; the t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -25,32 +25,21 @@ class SourcesAreStale(AirflowException):
     """Sources are stale, and dbt has told so of each that was selected."""
 
 
-def judge(
-    result: object,
-    artifacts: Artifacts,
-    *,
-    refuse_failure: Callable[[Any, Artifacts], object],
-    warn_is_fresh: bool,
-    report: Callable[[str], object],
-    keep: Callable[[Mapping[str, Any]], object],
-) -> None:
-    """Raise unless all sources are fresh.
+def judge(task: Any, result: object, artifacts: Artifacts) -> dict[str, Any]:
+    """What is known of each source, by its unique id, where all of them are fresh.
 
+    :param task: the ``DbtSourceFreshnessMixin``.
     :param result: what came of dbt.
     :param artifacts: what it has left.
-    :param refuse_failure: raises where dbt has failed.
-    :param warn_is_fresh: whether a source of which dbt warns is fresh.
-    :param report: gets a line on each source.
-    :param keep: gets what is known of each source, by its unique id.
     :raises SourcesAreStale: when all that is wrong is the age of sources.
     :raises AirflowFailException: when no source was selected whose age dbt looks at.
     :raises AirflowException: when dbt has failed otherwise.
     """
     found = artifacts.sources()
     for source in found:
-        report(line_of(source))
+        task.log.info(line_of(source))
     try:
-        refuse_failure(result, artifacts)
+        task.handle_exception(result, artifacts)
     except AirflowSkipException:
         raise
     except (AirflowException, CosmosDbtRunError):
@@ -63,10 +52,10 @@ def judge(
             "dbt has looked at no source: none of those that are selected has a freshness. Correct the selection, or "
             "give the source a warn_after or error_after."
         )
-    keep({source.unique_id: of_source(source) for source in found})
-    fresh = {PASSED, WARNED} if warn_is_fresh else {PASSED}
+    fresh = {PASSED, WARNED} if task.warn_is_fresh else {PASSED}
     if stale := [source.unique_id for source in found if source.status not in fresh]:
         raise SourcesAreStale(f"Not fresh enough: {', '.join(stale)}.")
+    return {source.unique_id: of_source(source) for source in found}
 
 
 def line_of(source: SourceFreshness) -> str:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from cosmos_venv import settings
 from cosmos_venv.dbt.installation import adapters_beside
 from cosmos_venv.dbt.native.engine import Engine, engine_of
-from cosmos_venv.dbt.warm.process import Program, WarmStart, dbt_program
+from cosmos_venv.dbt.warm.process import Program, dbt_program
 from cosmos_venv.environments.environment import Environment
 from cosmos_venv.exceptions import CosmosValueError
-from cosmos_venv.processes.cancellation import Cancellation
 
 CHOICES = ("auto", "off", "require")
 TRIED_ADAPTERS = frozenset({"dbt-duckdb", "dbt-postgres"})
@@ -82,37 +80,15 @@ def warm_choice(given: object, *, setting: str = "virtualenv_warm_dbt") -> str:
     return given
 
 
-def warm_start(
-    served: Served,
-    *,
-    choice: str,
-    runs_as_another: bool,
-    cancellation: Cancellation,
-    report: Callable[[str], None],
-    count: Callable[[str], None],
-) -> WarmStart:
-    """Return what starts the commands of a task.
+def why_not(served: Served, *, choice: str, runs_as_another: bool) -> tuple[str, str] | None:
+    """Return why the commands of a task must not start warm, as a word for metrics and a text; None: they may.
 
     :param served: the dbt that runs them.
     :param choice: ``auto`` or ``require``.
     :param runs_as_another: whether the task has a ``run_as_user``.
-    :param cancellation: ends waiting for a server.
-    :param report: gets a line where a command does not start warm.
-    :param count: gets ``warm``, or the reason why not.
     """
-    return WarmStart(
-        program=served.program,
-        idle=settings.virtualenv_warm_dbt_idle,
-        most=settings.virtualenv_warm_dbt_max,
-        cancellation=cancellation,
-        report=report,
-        count=count,
-        refuses=served.refuses or _why_not(served, choice=choice, runs_as_another=runs_as_another),
-        is_required=choice == "require",
-    )
-
-
-def _why_not(served: Served, *, choice: str, runs_as_another: bool) -> tuple[str, str] | None:
+    if served.refuses is not None:
+        return served.refuses
     if runs_as_another:
         return "user", "the task has a run_as_user"
     # The server would die with the pod, and nobody else would have profited from it.

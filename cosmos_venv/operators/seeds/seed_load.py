@@ -32,36 +32,22 @@ if TYPE_CHECKING:
     from cosmos_venv.dbt.packages import ProjectPackages
     from cosmos_venv.processes.cancellation import Cancellation
 
-Packages = Callable[[], "ProjectPackages | None"]
-
 
 class SeedTask(msgspec.Struct, frozen=True, kw_only=True):
     """The task of one seed, as far as it is known before its dbt is there.
 
     Most such tasks start no dbt. So this is no ``DbtRun``, whose module takes 30 ms to import, and a skip 1 ms.
 
-    :param dag_id: id of the task's DAG, as Airflow's metrics have it.
-    :param task_id: id of the task, with the groups around it.
-    :param task_group: Airflow's innermost group around the task; None: there is none.
+    :param operator: the ``DbtSeedLocalOperator``, with its templates rendered.
     :param context: Airflow's context of the task.
-    :param log: the task's logger.
-    :param cancellation: requested when the task is killed.
     :param command: dbt's command line, as far as it decides what is loaded: interceptors have been called.
     :param env: the environment variables for dbt.
-    :param project_dir: folder of the dbt project.
-    :param install_deps: whether ``dbt deps`` comes first; a text is what a template rendered to.
     """
 
-    dag_id: str
-    task_id: str
-    task_group: Any
+    operator: Any
     context: Mapping[str, Any]
-    log: Any  # Airflow has another type for it in each version
-    cancellation: Cancellation
     command: Sequence[str]
     env: Mapping[str, str]
-    project_dir: str | Path
-    install_deps: bool | str
 
     @property
     def node(self) -> Mapping[str, Any]:
@@ -79,36 +65,34 @@ class SeedTask(msgspec.Struct, frozen=True, kw_only=True):
 
         :param what: ``run`` or ``skipped``; docs/reference/metrics.md says what that means.
         """
-        count(f"cosmos_venv.seeds.{what}", {"dag_id": self.dag_id, "task_id": self.task_id})
+        count(f"cosmos_venv.seeds.{what}", {"dag_id": self.operator.dag_id, "task_id": self.operator.task_id})
 
 
-def run_if_changed(
-    task: SeedTask, run_dbt: Callable[[], FullOutputSubprocessResult], packages: Packages
-) -> FullOutputSubprocessResult:
+def run_if_changed(task: SeedTask, run_dbt: Callable[[], FullOutputSubprocessResult]) -> FullOutputSubprocessResult:
     """Load the seed, unless it is known that its content is what was loaded last.
 
     :param task: the task of the seed.
     :param run_dbt: runs dbt; what it raises passes, and nothing is remembered then.
-    :param packages: gives the packages that dbt will have; None where its dbt is not known yet.
     :returns: of a seed that is not loaded: exit code 0, no output.
     :raises CosmosValueError: when the seed's file cannot be read to its end.
     """
-    scope = Scope.of(task.dag_id, task.task_group, task.context, str(task.node.get("unique_id")))
+    operator, log = task.operator, task.operator.log
+    scope = Scope.of(operator.dag_id, operator.task_group, task.context, str(task.node.get("unique_id")))
     if wants_full_refresh(task.command, task.env):
         with ExitStack() as held:
-            if (path := _path(task, packages, held)) is not None:
+            if (path := _path(task, held)) is not None:
                 refuse_endless(path)
-        task.log.info("dbt loads %s, whatever is remembered of it: this is a full refresh.", scope.seed)
+        log.info("dbt loads %s, whatever is remembered of it: this is a full refresh.", scope.seed)
         result = run_dbt()
         task.count("run")
         return result
-    content = _content(task, packages)
-    seen = recall(scope, task.log.warning)
-    task.log.info("%s", _sentence(scope.seed, content, seen))
-    if _is_unchanged(content, seen):
+    content = _content(task)
+    seen = recall(scope, log.warning)
+    log.info("%s", _sentence(scope.seed, content, seen))
+    if content is not None and seen is not None and seen.checksum == content.checksum:
         task.count("skipped")
         return FullOutputSubprocessResult(0, "", [])
-    return _loaded(task, scope, content, seen, run_dbt, packages)
+    return _loaded(task, scope, content, seen, run_dbt)
 
 
 def _loaded(
@@ -117,9 +101,8 @@ def _loaded(
     content: SeedContent | None,
     seen: Remembered | None,
     run_dbt: Callable[[], FullOutputSubprocessResult],
-    packages: Packages,
 ) -> FullOutputSubprocessResult:
-    run_id, warn = task.run_id, task.log.warning
+    run_id, warn = task.run_id, task.operator.log.warning
     begin_load(scope, run_id, seen, warn)
     try:
         result = run_dbt()
@@ -127,17 +110,13 @@ def _loaded(
         end_load(scope, None, run_id, warn)
         raise
     task.count("run")
-    doubt = None if content is None else _doubt(task, content, packages)
+    doubt = None if content is None else _doubt(task, content)
     is_alone = end_load(scope, content.checksum if content is not None and doubt is None else None, run_id, warn)
     if not is_alone:
         doubt = f"Another run has loaded {scope.seed} meanwhile, or was killed while it did"
     if doubt is not None:
-        task.log.info("%s: the next run loads it again.", doubt)
+        task.operator.log.info("%s: the next run loads it again.", doubt)
     return result
-
-
-def _is_unchanged(content: SeedContent | None, seen: Remembered | None) -> bool:
-    return content is not None and seen is not None and seen.checksum == content.checksum
 
 
 def _sentence(seed: str, content: SeedContent | None, seen: Remembered | None) -> str:
@@ -147,47 +126,47 @@ def _sentence(seed: str, content: SeedContent | None, seen: Remembered | None) -
     has = f"{content.path} has the SHA-256 {content.checksum}"
     if seen is None:
         return f"dbt runs: {has}, and no earlier one is remembered."
-    if seen.checksum is None:
-        return f"dbt runs: {has}, and it is not certain what was loaded last."
     if seen.checksum == content.checksum:
         return f"dbt does not run: {has}, unchanged {seen.since}."
     return f"dbt runs: {has}, and had {seen.checksum} {seen.since}."
 
 
-def _doubt(task: SeedTask, content: SeedContent, packages: Packages) -> str | None:
+def _doubt(task: SeedTask, content: SeedContent) -> str | None:
     """Why it is not certain that dbt has loaded this content; None: it is."""
     if not content.is_still_there():
         return f"{content.path} was changed while dbt ran"
     with ExitStack() as held:
-        if _path(task, packages, held) != content.path:
+        if _path(task, held) != content.path:
             return f"The installed packages that have {content.path} were replaced or got too old while dbt ran"
     return None
 
 
-def _content(task: SeedTask, packages: Packages) -> SeedContent | None:
+def _content(task: SeedTask) -> SeedContent | None:
     """The content of the file that dbt is about to load; None where that cannot be known."""
+    cancellation: Cancellation = task.operator._cancellation
     with ExitStack() as held:
-        path = _path(task, packages, held)
+        path = _path(task, held)
         if path is None:
             return None
         try:
-            content = read_content(path, pause=task.cancellation.raise_if_requested)
+            content = read_content(path, pause=cancellation.raise_if_requested)
         except OSError as error:
-            task.log.warning("The seed %s cannot be read: %s", path, error)
+            task.operator.log.warning("The seed %s cannot be read: %s", path, error)
             return None
-    task.cancellation.raise_if_requested()
+    cancellation.raise_if_requested()
     return content
 
 
-def _path(task: SeedTask, packages: Packages, held: ExitStack) -> Path | None:
+def _path(task: SeedTask, held: ExitStack) -> Path | None:
     """The path of the seed's file; None where it is not known.
 
     :param held: gets what keeps the file there.
     """
+    operator = task.operator
 
     def installed() -> Path | None:
-        of_dbt = packages()
-        kept = None if of_dbt is None else of_dbt.find()
+        packages: ProjectPackages | None = operator.packages_before_dbt(task.command[0], task.env)
+        kept = None if packages is None else packages.find()
         if kept is None:
             return None
         held.callback(kept.close)
@@ -195,13 +174,13 @@ def _path(task: SeedTask, packages: Packages, held: ExitStack) -> Path | None:
 
     try:
         return find_seed(
-            Path(task.project_dir).absolute(),
+            Path(operator.project_dir).absolute(),
             str(task.node["original_file_path"]),
             package=task.context.get("package_name"),
-            installs_packages=to_boolean(task.install_deps) and has_packages(Path(task.project_dir)),
+            installs_packages=to_boolean(operator.install_deps) and has_packages(Path(operator.project_dir)),
             installed=installed,
             environment=task.env,
         )
     except (CosmosLoadDbtException, KeyError, OSError) as error:
-        task.log.warning("The file of %s is not known before dbt runs: %s", task.node.get("unique_id"), error)
+        operator.log.warning("The file of %s is not known before dbt runs: %s", task.node.get("unique_id"), error)
         return None

@@ -22,7 +22,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import msgspec
 
 from cosmos_venv.compat import forget_variable, set_variable, variable
 from cosmos_venv.files.durable_files import make_private
@@ -35,13 +37,12 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 PREFIX = "cosmos_venv_seed__"
-ALGORITHM = "sha256"
 
 _LAYOUT = "seeds-v1"
 _MAX_WAIT = 10.0  # seconds: two calls of Airflow's API are waited for, and no task for ever
 _TURN = 0.005
 _DIGITS = 32
-_CHECKSUM = re.compile(r"[0-9a-f]{64}")
+_CHECKSUM = "[0-9a-f]{64}"
 _NO_PART_OF_A_KEY = re.compile(r"[^A-Za-z0-9_.-]")
 _SHOWN = 60
 
@@ -93,18 +94,19 @@ class Scope:
         return place if self.map_index is None else f"{place}[{self.map_index}]"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Remembered:
+class Remembered(msgspec.Struct, frozen=True, kw_only=True):
     """The value of a seed's Variable.
 
-    :param checksum: of the content that was loaded last; None: that is not certain, so the next run loads the seed.
+    :param checksum: of the content that was loaded last, 64 hex digits.
     :param run_id: of the run that loaded it; None where a person has written the Variable.
     :param time: when, in ISO 8601.
+    :param algorithm: of the checksum.
     """
 
-    checksum: str | None
+    checksum: Annotated[str, msgspec.Meta(pattern=f"^{_CHECKSUM}$")]
     run_id: str | None = None
     time: str | None = None
+    algorithm: Literal["sha256"] = "sha256"
 
     @property
     def since(self) -> str:
@@ -127,7 +129,7 @@ def encoded(scope: Scope, remembered: Remembered) -> str:
     :param scope: what the seed is remembered for.
     :param remembered: what was loaded last.
     """
-    return json.dumps({"algorithm": ALGORITHM, **asdict(remembered), **asdict(scope)})
+    return json.dumps({**msgspec.structs.asdict(remembered), **asdict(scope)})
 
 
 def decoded(text: str | None) -> Remembered | None:
@@ -135,16 +137,8 @@ def decoded(text: str | None) -> Remembered | None:
 
     :param text: the Variable's value; None: there is none.
     """
-    if text is None:
-        return None
-    if _CHECKSUM.fullmatch(bare := text.strip().lower()):
-        return Remembered(checksum=bare)
-    content = fields_of(text)
-    checksum = content.get("checksum", "")
-    if content.get("algorithm") != ALGORITHM or not (checksum is None or _CHECKSUM.fullmatch(str(checksum))):
-        return None
-    run_id, when = (found if isinstance(found := content.get(name), str) else None for name in ("run_id", "time"))
-    return Remembered(checksum=checksum, run_id=run_id, time=when)
+    bare = (text or "").strip().lower()
+    return Remembered(checksum=bare) if re.fullmatch(_CHECKSUM, bare) else value_of(text, Remembered)
 
 
 def fields_of(text: str) -> dict[str, Any]:

@@ -21,6 +21,7 @@ OVER = frozenset({SUCCESS, FAILED, SKIPPED, "upstream_failed", "removed"})
 # A task before the producer has failed, or was skipped: nothing may be built behind it.
 _NOT_BEGUN = frozenset({SKIPPED, "upstream_failed"})
 _RANKS = (FAILED, SKIPPED, SUCCESS)  # of several nodes the worst counts
+_MOST_NAMES = 3
 
 
 class Told(msgspec.Struct, frozen=True, kw_only=True):
@@ -180,7 +181,8 @@ def _unsaid(task: Watch, tries: Sequence[TryRecord], producer_state: str | None)
     """A task whose producer is over and has not said what became of all of its nodes."""
     if producer_state == SKIPPED:
         return Verdict(action=Action.SKIP, reason="The producer was skipped.")
-    missing = [node for node in task.nodes if not tries or node not in tries[-1].outcomes]
+    outcomes = tries[-1].outcomes if tries else {}
+    missing = [node for node in task.nodes if node not in outcomes]
     names = ", ".join(missing or task.nodes)
     if producer_state == "upstream_failed":
         return Verdict(action=Action.FAIL, reason=f"{names}: not built, since a task before the producer has failed.")
@@ -189,16 +191,11 @@ def _unsaid(task: Watch, tries: Sequence[TryRecord], producer_state: str | None)
             "the producer has succeeded and dbt has said nothing of it" if tries else "the producer's journal is empty"
         )
         return Verdict(action=Action.FAIL, reason=f"{names}: {how}, so it counts as failed.")
-    failed = _failed_names(tries)
-    why = f" ({failed} failed)" if failed else ""
+    failed = [node for node, each in outcomes.items() if each.state == FAILED][:_MOST_NAMES]
+    why = f" ({', '.join(failed)} failed)" if failed else ""
     how = "has failed" if producer_state == FAILED else f"is {producer_state}"
     what = f"the producer {how}{why}, and dbt has not said what became of it"
     return Verdict(action=Action.FAIL, reason=f"{names}: {what}.")
-
-
-def _failed_names(tries: Sequence[TryRecord]) -> str:
-    outcomes = tries[-1].outcomes if tries else {}
-    return ", ".join([node for node, each in outcomes.items() if each.state == FAILED][:3])
 
 
 def _listed(found: Mapping[str, NodeOutcome]) -> str:

@@ -254,5 +254,5 @@ class LoadsOnceInVirtualenvMode(DecidesOtherwise):
     def load(self, turn: Turn) -> Any:
         if not turn.is_in_virtualenv_mode or turn.is_full_refresh:
             return turn.do()
-        is_loaded = part("operators.seeds.seed_state").recall(turn.scope, turn.task.log.warning) is not None
+        is_loaded = part("operators.seeds.seed_state").recall(turn.scope, turn.task.operator.log.warning) is not None
         return turn.skip() if is_loaded else turn.do()

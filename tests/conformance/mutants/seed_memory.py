@@ -47,7 +47,7 @@ class RemembersInAFile(DecidesOtherwise):
         instead_of("operators.seeds.seed_state", "forget", lambda _, scope, __: kept.pop((self._project, scope.key), 0))
 
     def load(self, turn: Turn) -> Any:
-        self._project = str(turn.task.project_dir)
+        self._project = str(turn.task.operator.project_dir)
         return turn.do()
 
 

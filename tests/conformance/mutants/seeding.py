@@ -21,13 +21,11 @@ class Turn:
     :param sound: what cosmos_venv does now.
     :param task: describes the task.
     :param run: runs dbt.
-    :param packages: gives the packages that dbt will have.
     """
 
     sound: Original
     task: Any
     run: Callable[[], Any]
-    packages: Any  # a partial of a method of the operator
 
     @property
     def context(self) -> Mapping[str, Any]:
@@ -36,7 +34,7 @@ class Turn:
 
     @property
     def file(self) -> Path:
-        return Path(self.task.project_dir, self.context["dbt_node_config"]["original_file_path"])
+        return Path(self.task.operator.project_dir, self.context["dbt_node_config"]["original_file_path"])
 
     @property
     def checksum(self) -> str:
@@ -52,17 +50,17 @@ class Turn:
 
     @property
     def is_in_virtualenv_mode(self) -> bool:
-        return "Virtualenv" in type(self.packages.func.__self__).__name__
+        return "Virtualenv" in type(self.task.operator).__name__
 
     @property
     def is_known(self) -> bool:
         """Whether what is in the file is what was loaded last."""
-        seen = part("operators.seeds.seed_state").recall(self.scope, self.task.log.warning)
+        seen = part("operators.seeds.seed_state").recall(self.scope, self.task.operator.log.warning)
         return seen is not None and seen.checksum == self.checksum
 
     def do(self, run: Callable[[], Any] | None = None) -> Any:
         """Do what cosmos_venv does."""
-        return self.sound(self.task, run or self.run, self.packages)
+        return self.sound(self.task, run or self.run)
 
     def skip(self) -> Any:
         """Succeed without dbt."""
@@ -71,13 +69,14 @@ class Turn:
     def remember(self) -> None:
         """Say that what is in the file now was loaded."""
         if self.file.is_file():
-            part("operators.seeds.seed_state").remember(self.scope, self.checksum, None, self.task.log.warning)
+            part("operators.seeds.seed_state").remember(self.scope, self.checksum, None, self.task.operator.log.warning)
 
     @property
     def scope(self) -> Any:
         """The scope for which it is remembered."""
         seed = self.context["dbt_node_config"]["unique_id"]
-        return part("operators.seeds.seed_state").Scope.of(self.task.dag_id, self.task.task_group, self.context, seed)
+        operator = self.task.operator
+        return part("operators.seeds.seed_state").Scope.of(operator.dag_id, operator.task_group, self.context, seed)
 
 
 class DecidesOtherwise(Mutant):

@@ -40,7 +40,6 @@ def test_a_server_says_what_it_is(tool: Tool) -> None:
     assert state["environment"] == str(tool.folder)
     assert state["commands"] == 3
     assert 0 <= state["idle_seconds"] < DEADLINE
-    assert state["memory_bytes"] == pytest.approx(tool.server().memory_info().rss, rel=0.2)
     assert place.folder.stat().st_mode & 0o777 == 0o700
     assert place.socket.stat().st_mode & 0o077 == 0
 

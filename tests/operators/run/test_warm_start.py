@@ -14,7 +14,6 @@ from cosmos_venv.compat import AirflowException
 from cosmos_venv.dbt.warm import servers
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.operators.run import dbt_run, warm_start
-from cosmos_venv.processes.cancellation import Cancellation
 from tests.kit import DbtCalls, DbtProcesses, MakeOperator
 
 pytestmark = pytest.mark.usefixtures("short_folder")
@@ -91,16 +90,11 @@ def test_an_adapter_that_nobody_tried_in_a_fork_starts_warm_on_request_alone(
     (tmp_path / "bin" / "dbt").write_text("#!/usr/bin/python3\n")
     (tmp_path / "pyvenv.cfg").touch()
 
-    start = warm_start.warm_start(
-        warm_start.Served.of_executable(str(tmp_path / "bin" / "dbt")),
-        choice=choice,
-        runs_as_another=False,
-        cancellation=Cancellation(),
-        report=print,
-        count=print,
-    )
+    served = warm_start.Served.of_executable(str(tmp_path / "bin" / "dbt"))
 
-    assert (start.refuses or (None,))[0] == reason
+    refuses = warm_start.why_not(served, choice=choice, runs_as_another=False)
+
+    assert (refuses or (None,))[0] == reason
 
 
 def test_another_word_is_refused_when_the_dag_is_built(make_operator: MakeOperator) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -50,21 +51,20 @@ def load(contender: Contender, *, dag: str = "harbor", fails: bool = False) -> b
         (folder / "table").write_text(content)
         return FullOutputSubprocessResult(0, "", [])
 
-    task = SeedTask(
+    operator = SimpleNamespace(
         dag_id=dag,
         task_id="piers_seed",
         task_group=None,
-        context={"dbt_node_config": {"unique_id": SEED, "original_file_path": "piers.csv"}, "run_id": contender.name},
         log=Log(),
-        cancellation=Cancellation(),
-        command=["dbt", "seed"],
-        env={},
+        _cancellation=Cancellation(),
         project_dir=folder / "harbor",
         install_deps=False,
     )
+    context = {"dbt_node_config": {"unique_id": SEED, "original_file_path": "piers.csv"}, "run_id": contender.name}
+    task = SeedTask(operator=operator, context=context, command=["dbt", "seed"], env={})
     with pytest.MonkeyPatch.context() as patch, variables_below(folder / "variables"):
         patch.setattr(caches, "cache_dir", lambda: folder / "cache" / "ours")
-        run_if_changed(task, dbt, lambda: None)
+        run_if_changed(task, dbt)
     return has_run
 
 

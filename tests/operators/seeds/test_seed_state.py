@@ -67,7 +67,6 @@ def test_a_key_fits_into_airflows_table_and_says_whose_it_is() -> None:
         pytest.param(ZEROS, Remembered(checksum=ZEROS), id="bare"),
         pytest.param(f" {'AB' * 32}\n", Remembered(checksum="ab" * 32), id="bare-by-hand"),
         pytest.param(encoded(scope("x"), Remembered(checksum=ZEROS)), Remembered(checksum=ZEROS), id="json"),
-        pytest.param(encoded(scope("x"), Remembered(checksum=None)), Remembered(checksum=None), id="uncertain"),
         *(
             pytest.param(text, None, id=f"damaged-{number}")
             for number, text in enumerate(

@@ -23,6 +23,7 @@ import threading
 import traceback
 import types
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
@@ -146,10 +147,8 @@ def take_name(name: str) -> None:
 
     :param name: of which the kernel keeps 15 bytes.
     """
-    try:
+    with suppress(OSError):  # only for people who look at a list of processes
         Path("/proc/self/comm").write_text(name[:_COMM], encoding="utf-8")
-    except OSError:
-        pass  # only for people who look at a list of processes
 
 
 def _status_of(program: Callable[[], object]) -> int | None:
@@ -281,17 +280,13 @@ def end_parent(parent: int) -> None:
 
     :param parent: the PID of the server.
     """
-    try:
+    with suppress(OSError):  # it has ended
         process = os.pidfd_open(parent)
-    except OSError:
-        return
-    try:
-        if os.getppid() == parent:
-            signal.pidfd_send_signal(process, signal.SIGTERM)
-    except OSError:
-        return
-    finally:
-        os.close(process)
+        try:
+            if os.getppid() == parent:
+                signal.pidfd_send_signal(process, signal.SIGTERM)
+        finally:
+            os.close(process)
 
 
 def why_not(order: Mapping[str, Any], read: Mapping[str, str | None]) -> str | None:

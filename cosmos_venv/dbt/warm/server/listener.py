@@ -76,7 +76,6 @@ class Listener:
             "environment": self._environment,
             "started": self.started,
             "is_ready": is_ready,
-            "import_seconds": time.time() - self.started,
         }
         text = json.dumps(note).encode()
         # Written over and then cut, so that no reader finds an empty note.
@@ -162,7 +161,5 @@ def remove(*paths: str | Path) -> None:
     :param *paths: of the files.
     """
     for path in paths:
-        try:
+        with suppress(OSError):
             Path(path).unlink()
-        except OSError:
-            continue

@@ -80,30 +80,17 @@ def _threads() -> list[str]:
     native = []
     for entry in Path("/proc/self/task").iterdir():
         if int(entry.name) != os.getpid():
-            native.append(_name(entry))
+            with suppress(OSError):  # it has just ended
+                native.append((entry / "comm").read_text(encoding="utf-8", errors="replace").strip())
     return python or [name for name in native if name and name not in HARMLESS_THREADS]
-
-
-def _name(task: Path) -> str:
-    """The name of a thread; empty for one that has just ended."""
-    try:
-        return (task / "comm").read_text(encoding="utf-8", errors="replace").strip()
-    except OSError:
-        return ""
 
 
 _FACTOR, _SPARE = 1.5, 64 << 20
 
 
-def resident(pid: int | str = "self") -> int:
-    """Bytes of memory that a process has.
-
-    :param pid: of the process; ``self``: this one.
-    """
-    try:
-        return int(Path(f"/proc/{pid}/statm").read_bytes().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:
-        return 0
+def resident() -> int:
+    """Bytes of memory that this process has."""
+    return int(Path("/proc/self/statm").read_bytes().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def freeze() -> None:
@@ -358,11 +345,8 @@ class Server:
         answer = {
             "pid": server,
             "environment": self.config["environment"],
-            "started": self.listener.started,
             "commands": self.commands,
-            "running": len(self.children),
             "idle_seconds": time.monotonic() - self.last_used,
-            "memory_bytes": resident(server),
             "is_prepared": self.steps is None,
         }
         return json.dumps(answer) + "\n"

@@ -22,7 +22,7 @@ import os
 import pkgutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -53,10 +53,8 @@ def run_step(step: Step) -> None:
 
     :param step: one of ``steps``.
     """
-    try:
+    with suppress(Exception):  # whatever another release of these packages raises
         step()
-    except Exception:  # noqa: BLE001, S110 - whatever another release of these packages raises
-        pass
 
 
 def patch_json_encoder() -> None:
