@@ -161,7 +161,7 @@ class BuildsWhatHasATask(Mutant):
     needed = "watcher"
 
     def begin(self) -> None:
-        instead_of("rendering.watcher", "_is_built", self._is_built)
+        instead_of("rendering.modes.watcher", "_is_built", self._is_built)
 
     @staticmethod
     def _is_built(sound: Original, node: Any, nodes: Any, **how: Any) -> bool:
@@ -232,7 +232,7 @@ class TellsOfATestInOneTask(Mutant):
     needed = "watcher"
 
     def begin(self) -> None:
-        instead_of("rendering.watcher", "_watched_ids", self._ids)
+        instead_of("rendering.modes.watcher", "_watched_ids", self._ids)
 
     @staticmethod
     def _ids(sound: Original, plan: Any, built: Any, nodes: Any) -> dict[str, list[str]]:
