@@ -83,25 +83,11 @@ def status_refusal(name: str, kind: str, status: str) -> str | None:
     :param status: the status.
     """
     known = _STATUSES_OF.get(kind, STATUSES)
-    if status in known:
-        return None
-    return f"nodes={{{name!r}: {status!r}}}: a {kind} does not end so; give one of {', '.join(known)}."
+    return None if status in known else _refusal(name, status, f"a {kind} does not end so", known)
 
 
-def native_status_refusal(name: str, kind: str, status: str) -> str | None:
-    """Return why a node of a kind cannot, in dbt 2, end with a status; None where it can.
-
-    :param name: the name or unique id of the node, for the text.
-    :param kind: the kind of the node.
-    :param status: the status.
-    """
-    if kind not in _NATIVE_STATUSES_OF:
-        return f"nodes={{{name!r}: {status!r}}}: dbt 2 runs no {kind}."
-    if status in _NATIVE_STATUSES_OF[kind]:
-        return None
-    return f"nodes={{{name!r}: {status!r}}}: in dbt 2 a {kind} does not end so; give one of " + (
-        f"{', '.join(_NATIVE_STATUSES_OF[kind])}."
-    )
+def _refusal(name: str, status: str, reason: str, known: Iterable[str]) -> str:
+    return f"nodes={{{name!r}: {status!r}}}: {reason}; give one of {', '.join(known)}."
 
 
 class Artifacts:
@@ -207,6 +193,16 @@ class Artifacts:
         self.write("manifest.json", content)
 
     @staticmethod
+    def status_refusal(name: str, kind: str, status: str) -> str | None:
+        """Return why a node of a kind cannot end with a status; None where it can.
+
+        :param name: the name or unique id of the node, for the text.
+        :param kind: the kind of the node.
+        :param status: the status.
+        """
+        return status_refusal(name, kind, status)
+
+    @staticmethod
     def facts(node: Node) -> dict[str, Any]:
         """Return what dbt tells of a node in the manifest and in ``dbt ls``.
 
@@ -215,9 +211,8 @@ class Artifacts:
         return node.as_dict()
 
     def write_catalog(self) -> None:
-        """Write ``catalog.json`` and ``index.html``, as ``dbt docs generate`` does."""
+        """Write ``catalog.json``."""
         self.write("catalog.json", {"metadata": self.metadata("catalog"), "nodes": {}, "sources": {}, "errors": None})
-        (self._target / "index.html").write_text("<!doctype html><title>dbt Docs</title>\n", encoding="utf-8")
 
     def metadata(self, schema: str) -> dict[str, Any]:
         """Return the metadata of an artifact.
@@ -240,6 +235,19 @@ class Artifacts:
 
 class NativeArtifacts(Artifacts):
     """The artifacts of one call of dbt 2, in its target folder."""
+
+    @staticmethod
+    def status_refusal(name: str, kind: str, status: str) -> str | None:
+        """Return why a node of a kind cannot, in dbt 2, end with a status; None where it can.
+
+        :param name: the name or unique id of the node, for the text.
+        :param kind: the kind of the node.
+        :param status: the status.
+        """
+        known = _NATIVE_STATUSES_OF.get(kind)
+        if known is None:
+            return f"nodes={{{name!r}: {status!r}}}: dbt 2 runs no {kind}."
+        return None if status in known else _refusal(name, status, f"in dbt 2 a {kind} does not end so", known)
 
     @staticmethod
     def facts(node: Node) -> dict[str, Any]:
@@ -266,10 +274,6 @@ class NativeArtifacts(Artifacts):
             "args": {"command": command, "which": command, "__other__": other},
         }
         self.write("run_results.json", content)
-
-    def write_native_catalog(self) -> None:
-        """Write ``catalog.json``, as ``dbt compile --write-catalog`` does."""
-        self.write("catalog.json", {"metadata": self.metadata("catalog"), "nodes": {}, "sources": {}, "errors": None})
 
 
 def native_facts(node: Node) -> dict[str, Any]:
