@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
 
-from pytest_cosmos_venv.environments.scripted_dbt import ScriptedDbt, alone_in
+from pytest_cosmos_venv.environments.scripted_dbt import ScriptedDbt
 from pytest_cosmos_venv.environments.wheel import DBT_VERSION, Wheel, adapter_wheel, dbt_wheel
 from pytest_cosmos_venv.errors import AlreadyTaken, ToolkitMisuse, require_path
 from pytest_cosmos_venv.fake_dbt import VERIFIED_DBT_VERSIONS, is_native
 from pytest_cosmos_venv.fake_dbt.record import FOLDER_OF_ENVIRONMENT
+from pytest_cosmos_venv.throwaway import alone_in
 
 DEFAULT_ADAPTERS = ("duckdb", "postgres")
 # Older kernels cut a longer first line of a script; pip keeps to the same.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import signal
@@ -24,6 +23,7 @@ from pytest_cosmos_venv.fake_dbt.record import KEPT_VARIABLES_FILE
 from pytest_cosmos_venv.fake_dbt.rules import Artifact, NodeOutcome, Rule, check_command, unknown_keyword_message
 from pytest_cosmos_venv.fake_dbt.script import fits
 from pytest_cosmos_venv.recordings.recording import Recording, read_recording
+from pytest_cosmos_venv.throwaway import alone_in
 
 if TYPE_CHECKING:
     import psutil
@@ -458,21 +458,6 @@ class ScriptedDbt:
                     f"{wanted} (number {count}) has not {what} within {timeout:g} s. Calls on record: {seen}."
                 )
             real_time.sleep(_LOOK_AGAIN)
-
-
-@contextmanager
-def alone_in(folder: Path) -> Iterator[None]:
-    """Keep every other process of the test, such as a contender, out of such a block for the same folder.
-
-    :param folder: an existing folder.
-    """
-    # A lock on the folder itself leaves no file, and ends with the process.
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _kill(process: psutil.Process) -> None:

@@ -114,22 +114,11 @@ class Rule:
     def as_json(self) -> dict[str, Any]:
         """Return the rule as the fake reads it."""
         return {
+            **{each.name: getattr(self, each.name) for each in fields(self)},
             "command": None if self.command is None else check_command(self.command),
-            "nth": self.nth,
-            "select": self.select,
-            "exit_code": self.exit_code,
-            "stdout": None if self.stdout is None else list(self.stdout),
-            "stderr": list(self.stderr),
             "nodes": {name: vars(outcome) for name, outcome in self.outcomes.items()},
             "artifacts": dict(self.artifacts),
-            "at": self.at,
-            "after": self.after,
             "delay": self.delay or 0,
-            "hold": self.hold,
-            "ignore_signals": [int(each) for each in self.ignore_signals],
-            "child": self.child,
-            "crash": None if self.crash is None else int(self.crash),
-            "recording": self.recording,
         }
 
     def _check_kinds(self) -> None:

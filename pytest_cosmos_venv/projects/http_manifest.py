@@ -13,11 +13,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Any
 
 from pytest_cosmos_venv.errors import RecordList, ToolkitMisuse, require_seconds
-from pytest_cosmos_venv.loopback import HOST, LoopbackServer
+from pytest_cosmos_venv.loopback import HOST, LoopbackHandler, LoopbackServer
 from pytest_cosmos_venv.projects.project import DbtProject
 
 if TYPE_CHECKING:
@@ -182,20 +181,11 @@ class ManifestServer(LoopbackServer):
         return f"http://{HOST}:{self.server_port}{PATH}"
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(LoopbackHandler):
     protocol_version = "HTTP/1.1"
     server: ManifestServer
 
-    def do_GET(self) -> None:
-        self._answer(with_body=True)
-
-    def do_HEAD(self) -> None:
-        self._answer(with_body=False)
-
-    def log_message(self, *_: object) -> None:
-        """Write nothing: the requests are on record."""
-
-    def _answer(self, *, with_body: bool) -> None:
+    def answer(self, *, with_body: bool) -> None:
         self.close_connection = True
         if self.path.partition("?")[0] != PATH:
             self.send_error(HTTPStatus.NOT_FOUND)
