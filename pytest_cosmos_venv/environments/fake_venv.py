@@ -211,7 +211,8 @@ def _build(place: Path, files: dict[str, str]) -> None:
         (site_packages / folder).mkdir(parents=True, exist_ok=True)
     for path, text in files.items():
         (site_packages / path).write_text(text, encoding="utf-8")
-    base = Path(_base_python())
+    # The Python beneath the environment that runs the tests: one environment cannot be the home of another.
+    base = Path(getattr(sys, "_base_executable", None) or sys.executable)
     (place / "bin" / "python").symlink_to(base)
     for name in ("python3", f"python{version}"):
         (place / "bin" / name).symlink_to("python")
@@ -225,12 +226,6 @@ def _build(place: Path, files: dict[str, str]) -> None:
         "",
     ]
     (place / _LAST_FILE).write_text("\n".join(lines), encoding="utf-8")
-
-
-def _base_python() -> str:
-    # The Python beneath the environment that runs the tests: one environment cannot be the home of another.
-    base: str = getattr(sys, "_base_executable", None) or sys.executable
-    return base
 
 
 def _write_scripts(place: Path) -> None:

@@ -33,6 +33,7 @@ SHIPPED = (
     "script.py",
     "secret_names.py",
     "tables.py",
+    "whole_writes.py",
 )
 """The files that are copied."""
 NATIVE = (

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from .log import Console, Log, now
 from .project import Node
+from .whole_writes import write_whole
 
 ARTIFACTS = ("manifest.json", "run_results.json", "sources.json")
 PARTIAL = "partial success"
@@ -122,9 +123,7 @@ class Artifacts:
             return
         self._target.mkdir(parents=True, exist_ok=True)
         text = scripted if isinstance(scripted, str) else json.dumps(scripted)
-        draft = self._target / f".{name}-{os.getpid()}"
-        draft.write_text(text, encoding="utf-8")
-        draft.replace(self._target / name)
+        write_whole(self._target / name, text)
 
     def write_scripted(self) -> None:
         """Write the artifacts that the script gives and the command itself did not write."""

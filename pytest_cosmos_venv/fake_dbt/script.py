@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import signal
 import sys
@@ -15,6 +14,7 @@ from typing import Any, NoReturn
 
 from .command_line import Invocation, UsageError
 from .record import Record
+from .whole_writes import append_line
 
 LOOK_AGAIN = 0.005
 LIFETIME = 600.0
@@ -249,9 +249,7 @@ class FaultOrders:
     def _tell(self, order: dict[str, Any], unique_id: str) -> None:
         number = self._next_number(is_taken=False) - 1
         event = {"fault": order["fault"], "time": time.time(), "place": unique_id, "node": max(number, 1)}
-        descriptor = os.open(self._folder / "events.jsonl", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        os.write(descriptor, f"{json.dumps(event)}\n".encode())
-        os.close(descriptor)
+        append_line(self._folder / "events.jsonl", event)
 
     def _do(self, order: dict[str, Any]) -> None:
         what = order["do"]

@@ -17,6 +17,7 @@ from typing import Any
 
 from pytest_cosmos_venv.fake_dbt import recorded
 from pytest_cosmos_venv.fake_dbt.command_line import Invocation, UsageError
+from pytest_cosmos_venv.fake_dbt.whole_writes import write_whole
 from pytest_cosmos_venv.recordings.observed_process import STDERR, STDOUT, ProcessEnd
 from pytest_cosmos_venv.recordings.redaction import Redaction, secrets_of
 from pytest_cosmos_venv.throwaway import alone_in
@@ -159,7 +160,7 @@ def keep_command(recording: Path, surroundings: Surroundings, end: ProcessEnd) -
             **_version(files),
         }
         index["commands"] = sorted([*index["commands"], entry], key=lambda each: each["began_at"])
-        _write_index(recording, index)
+        write_whole(recording / recorded.INDEX, index_text(index))
     return place
 
 
@@ -319,9 +320,3 @@ def _states(target: Path) -> dict[Path, tuple[int, ...]]:
             state = (target / name).stat()
             found[target / name] = (state.st_mtime_ns, state.st_size, state.st_ino)
     return found
-
-
-def _write_index(recording: Path, index: Mapping[str, Any]) -> None:
-    draft = recording / f".{recorded.INDEX}-{os.getpid()}"
-    draft.write_text(index_text(index), encoding="utf-8")
-    draft.replace(recording / recorded.INDEX)
