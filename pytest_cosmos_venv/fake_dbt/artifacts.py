@@ -250,11 +250,19 @@ class NativeArtifacts(Artifacts):
 
     @staticmethod
     def facts(node: Node) -> dict[str, Any]:
-        """Return what dbt 2 tells of a node in the manifest and in ``dbt ls``.
+        """Return what dbt 2 tells of a node in the manifest and in ``dbt ls --output json``.
 
         :param node: the node.
         """
-        return native_facts(node)
+        facts = node.as_dict()
+        if node.kind == "seed":
+            facts["config"] = {**facts["config"], "materialized": None}
+        if node.kind != "unit_test":
+            facts.setdefault("alias", node.name if node.kind == "source" else "")
+        if "test_metadata" in facts:  # its SQL is made of YAML
+            facts["original_file_path"] = f"target/generic_tests/{facts['path']}"
+        macros = (facts.get("depends_on") or {}).get("macros", [])
+        return {**facts, "depends_on": {"macros": macros, "nodes": list(node.depends_on)}}
 
     def write_native_results(self, results: Iterable[Result], command: str, seconds: float) -> None:
         """Write ``run_results.json``.
@@ -275,20 +283,25 @@ class NativeArtifacts(Artifacts):
         self.write("run_results.json", content)
 
 
-def native_facts(node: Node) -> dict[str, Any]:
-    """Return the node as ``dbt ls --output json`` of dbt 2 shows it.
+def node_info(node: Node, status: str, relation: dict[str, str]) -> dict[str, Any]:
+    """Return what an event tells of a node.
 
     :param node: the node.
+    :param status: its status at that time.
+    :param relation: what dbt tells of its relation.
     """
-    facts = node.as_dict()
-    if node.kind == "seed":
-        facts["config"] = {**facts["config"], "materialized": None}
-    if node.kind != "unit_test":
-        facts.setdefault("alias", node.name if node.kind == "source" else "")
-    if "test_metadata" in facts:  # its SQL is made of YAML
-        facts["original_file_path"] = f"target/generic_tests/{facts['path']}"
-    macros = (facts.get("depends_on") or {}).get("macros", [])
-    return {**facts, "depends_on": {"macros": macros, "nodes": list(node.depends_on)}}
+    return {
+        "materialized": node.materialized,
+        "node_checksum": node.checksum,
+        "node_finished_at": "" if status in ("started", "executing") else now(),
+        "node_name": node.name,
+        "node_path": node.path,
+        "node_relation": relation,
+        "node_started_at": now(),
+        "node_status": status,
+        "resource_type": node.kind,
+        "unique_id": node.unique_id,
+    }
 
 
 def _run_result(result: Result) -> dict[str, Any]:

@@ -97,7 +97,6 @@ class Rule:
 
     def __post_init__(self) -> None:
         self._check_kinds()
-        self._check_which_calls()
         self._check_values()
         self._check_lines()
         self._check_nodes()
@@ -127,13 +126,11 @@ class Rule:
             if value is not None and not isinstance(value, kinds):
                 raise ToolkitMisuse(f"{name}={value!r}: give {words}.")
 
-    def _check_which_calls(self) -> None:
+    def _check_values(self) -> None:
         if self.command is not None:
             check_command(self.command)
         if self.nth is not None and self.nth < 1:
             raise ToolkitMisuse(f"nth={self.nth}: calls are counted from 1.")
-
-    def _check_values(self) -> None:
         if self.exit_code is not None and not 0 <= self.exit_code <= 255:
             raise ToolkitMisuse(
                 f"exit_code={self.exit_code}: a process ends with 0 to 255; one that a signal ends is crash=SIGNAL."

@@ -88,6 +88,15 @@ class Script:
             return {"status": "error", "message": LOST_CONNECTION.format(kind=kind, name=name)}
         return self.nodes.get(unique_id) or self.nodes.get(unique_id.split(".")[2])
 
+    def end_of(self, unique_id: str, *, is_lost: bool, default: str) -> dict[str, Any]:
+        """Return how a node ends: as scripted, else skipped where a node above it has failed.
+
+        :param unique_id: the id of the node.
+        :param is_lost: whether a node above it has failed or was skipped.
+        :param default: its status otherwise.
+        """
+        return self.outcome(unique_id) or {"status": "skipped" if is_lost else default}
+
     def watch_signals(self) -> None:
         """Put the signals that come on record. Those that are not ignored act as on dbt."""
         for number in {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, *self._rule.get("ignore_signals", ())}:

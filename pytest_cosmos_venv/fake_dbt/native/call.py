@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ..artifacts import NativeArtifacts, Result, native_facts
+from ..artifacts import NativeArtifacts, Result, node_info
 from ..call import NODE_COMMANDS, BaseCall
 from ..command_line import Invocation
 from ..log import Console, now, setting, switch
@@ -187,11 +187,9 @@ class NativeCall(BaseCall):
         self._artifacts.write_native_results(self._results, self._name, self._console.seconds)
 
     def _outcome(self, node: Node, lost: set[str]) -> dict[str, Any]:
-        outcome = self._script.outcome(node.unique_id)
-        if outcome is None and lost.intersection(node.depends_on):
-            outcome = {"status": "skipped"}
-        if outcome is None:
-            outcome = {"status": _default(node, fails=self._script.exit_code == 1)}
+        default = _default(node, fails=self._script.exit_code == 1)
+        is_lost = not lost.isdisjoint(node.depends_on)
+        outcome = self._script.end_of(node.unique_id, is_lost=is_lost, default=default)
         if outcome["status"] in ("error", "fail", "skipped"):
             lost.add(node.unique_id)
         return outcome
@@ -251,7 +249,7 @@ class NativeCall(BaseCall):
         form = self._invocation.last("--output", default="selector")
         keys = self._words("--output-keys")
         for node in sorted(nodes, key=lambda node: node.unique_id):
-            facts = {"fqn": list(node.fqn), **native_facts(node)}
+            facts = {"fqn": list(node.fqn), **self._artifacts.facts(node)}
             line = {
                 "json": json.dumps(
                     {key: facts[key] for key in sorted(facts) if key in (keys or LISTED)}, separators=(",", ":")
@@ -276,10 +274,9 @@ class NativeCall(BaseCall):
 
     def _finish(self) -> int:
         self._console.finish(self._name, self._sums())
-        if (
-            self._script.exit_code is not None and self._script.exit_code != 2
-        ):  # 2 is an error, and 1 is dbt's code of it
-            return self._script.exit_code
+        code = self._script.exit_code
+        if code is not None and code != 2:  # 2 is an error, and 1 is dbt's code of it
+            return code
         return int(self._console.errors > 0)
 
     def _sums(self) -> str:
@@ -292,11 +289,9 @@ class NativeCall(BaseCall):
 
 
 def _default(node: Node, *, fails: bool) -> str:
-    if node.kind == "test":
-        return "fail" if fails else "pass"
     if fails:
-        return "error"
-    return "pass" if node.kind == "unit_test" else "success"
+        return "fail" if node.kind == "test" else "error"
+    return "pass" if "test" in node.kind else "success"
 
 
 def native_message_of(node: Node, status: str) -> str:
@@ -320,22 +315,8 @@ def _node_line(result: Result) -> str:
     return f"{_WORDS.get(result.status, 'Succeeded')} [{result.seconds:6.2f}s] {node.kind:<5} {name}"
 
 
-def _materialized(node: Node) -> str:
-    return "table" if node.kind == "seed" else node.materialized
-
-
 def _node_info(node: Node, status: str) -> dict[str, Any]:
     schema, _, name = _relation(node).partition(".")
     relation = {"alias": name, "database": "dev", "relation_name": f"dev.{schema}.{name}", "schema": schema}
-    return {
-        "materialized": _materialized(node),
-        "node_checksum": node.checksum,
-        "node_finished_at": "" if status in ("started", "executing") else now(),
-        "node_name": node.name,
-        "node_path": node.path,
-        "node_relation": relation,
-        "node_started_at": now(),
-        "node_status": status,
-        "resource_type": node.kind,
-        "unique_id": node.unique_id,
-    }
+    materialized = "table" if node.kind == "seed" else node.materialized
+    return {**node_info(node, status, relation), "materialized": materialized}
