@@ -11,7 +11,6 @@ import signal
 import sys
 import tempfile
 import time
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -24,6 +23,7 @@ from pytest_cosmos_venv.explore.contender import (
     BEGIN,
     END,
     compete,
+    own_frames,
     tell_where_on_signal,
 )
 from pytest_cosmos_venv.explore.run import Schedule
@@ -461,8 +461,7 @@ def words_of(error: BaseException) -> str:
 
     :param error: the error.
     """
-    toolkit = str(Path(__file__).parent.parent)
-    lines = [line for line in traceback.extract_tb(error.__traceback__) if not line.filename.startswith(toolkit)]
-    where = f"{Path(lines[-1].filename).name}:{lines[-1].lineno}: " if lines else ""
+    frames = own_frames(error)
+    where = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}: " if frames else ""
     name = "" if isinstance(error, AssertionError) else f"{type(error).__name__}: "
     return f"{where}{name}{error}"
