@@ -168,12 +168,22 @@ class CosmosRace:
             grace=options.get("grace", GRACE),
         )
         plan.check()
-        services = self._services_of(options.get("services"))
-        order = self._order(functions, arguments, plan, options, services)
+        order = RaceOrder(
+            meeting=Meeting(folder=self._new_folder(), count=len(functions)),
+            directory=str(Path.cwd()),
+            variables={**self._prepared().variables(), RUNTIME_VARIABLE: str(self._folder_for_sockets())},
+            modules=tuple(dict.fromkeys(map(module_of, functions))),
+            work=pickled_work(functions, arguments),
+            acts=plan.acts,
+            services=self._services_of(options.get("services")),
+            plain=options.get("plain", False),
+        )
         require_parameters(functions, arguments)
         # An argument may name what its use imports: `prepares`.
         prepare = [*prepare, *(name for argument in arguments for name in getattr(argument, "prepares", ()))]
-        link = self._prepared().get(_imports_of(order, prepare)).fork_supervisor(order)
+        named = tuple(ModuleAt(name=name, file=None) for name in dict.fromkeys(prepare))
+        # Before contenders are forked: the named modules, or else those that define the functions.
+        link = self._prepared().get(named or order.modules).fork_supervisor(order)
         self._started.append(RunningRace(link, order, plan, self._keep))
         return self._started[-1]
 
@@ -259,34 +269,6 @@ class CosmosRace:
     def _services_of(self, given: Sequence[str] | None) -> tuple[str, ...]:
         own = () if given is None else require_patterns(given, "services")
         return () if given is not None and not own else tuple(dict.fromkeys([*self._services(), *own]))
-
-    def _order(
-        self,
-        functions: tuple[Function, ...],
-        arguments: tuple[Any, ...],
-        plan: Plan,
-        options: RaceOptions,
-        services: tuple[str, ...],
-    ) -> RaceOrder:
-        return RaceOrder(
-            meeting=Meeting(folder=self._new_folder(), count=len(functions)),
-            directory=str(Path.cwd()),
-            variables={**self._prepared().variables(), RUNTIME_VARIABLE: str(self._folder_for_sockets())},
-            modules=tuple(dict.fromkeys(map(module_of, functions))),
-            work=pickled_work(functions, arguments),
-            acts=plan.acts,
-            services=services,
-            plain=options.get("plain", False),
-        )
-
-
-def _imports_of(order: RaceOrder, prepare: Sequence[str]) -> tuple[ModuleAt, ...]:
-    """Return what is imported before contenders are forked: the named modules, or else those that define the functions.
-
-    Test files that name the same modules share one process, and their contenders import the modules of the functions.
-    Each process with an Airflow that is not started saves eight seconds of CPU.
-    """
-    return tuple(ModuleAt(name=name, file=None) for name in dict.fromkeys(prepare)) or order.modules
 
 
 def _exploration(

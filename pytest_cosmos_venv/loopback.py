@@ -11,6 +11,28 @@ from typing import Any
 HOST = "127.0.0.1"
 
 
+class LoopbackHandler(BaseHTTPRequestHandler):
+    """Answers GET and HEAD alike, and writes no log: the requests are on record elsewhere."""
+
+    def do_GET(self) -> None:
+        """Answer with the body."""
+        self.answer(with_body=True)
+
+    def do_HEAD(self) -> None:
+        """Answer without the body."""
+        self.answer(with_body=False)
+
+    def answer(self, *, with_body: bool) -> None:
+        """Answer the request.
+
+        :param with_body: whether the body is sent.
+        """
+        raise NotImplementedError
+
+    def log_message(self, *_: object) -> None:
+        """Write nothing."""
+
+
 class LoopbackServer(ThreadingHTTPServer):
     """A server on a free port, which answers from ``start`` until ``close``.
 

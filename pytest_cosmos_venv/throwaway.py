@@ -1,7 +1,8 @@
-"""Folders that are gone afterwards, even with environments in them: they are removed without a step through a link."""
+"""Folders of tests: those that are gone afterwards, removed without a step through a link, and their locks."""
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import stat
@@ -49,3 +50,18 @@ def _open(folder: Path) -> None:
                     below.chmod(stat.S_IMODE(mode) | stat.S_IRWXU)
             except OSError:
                 continue  # somebody else's, or gone: removing it says the same
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Keep every other process of the test, such as a contender, out of such a block for the same folder.
+
+    :param folder: an existing folder.
+    """
+    # A lock on the folder itself leaves no file, and ends with the process.
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any, NamedTuple, NoReturn, TypeVar
 
 from pytest_cosmos_venv.errors import NoSuchName, RecordDict, RecordTuple
+from pytest_cosmos_venv.text_table import table_lines
 
 _Entry = TypeVar("_Entry")
 
@@ -195,9 +196,7 @@ def _table(tasks: Iterable[TaskOutcome]) -> str:
     tasks = list(tasks)
     rows = [(task.task_id, task.state, str(task.tries), f"{task.duration:.2f}", _error_text(task)) for task in tasks]
     cells = [("task", "state", "tries", "seconds", "exception"), *rows]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
-    return "\n".join([*lines, *(line for task in tasks for line in _log_lines(task))])
+    return "\n".join([*table_lines(cells), *(line for task in tasks for line in _log_lines(task))])
 
 
 def _error_text(task: TaskOutcome) -> str:

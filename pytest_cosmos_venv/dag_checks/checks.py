@@ -16,6 +16,7 @@ from pytest_cosmos_venv.dag_checks.store import SEEDS
 from pytest_cosmos_venv.dags.side_effects import THROUGH
 
 _SHOWN_LINES = 40
+_OF_A_PROJECT = ("nodes", "tests", "profile")
 _HAS_SOURCE = re.compile(r": a test of (?:.*, )?source\.")
 
 
@@ -69,6 +70,8 @@ def answer(check: str, question: Question) -> Answer:
         return NotChecked(reason=f"{record.needs}: {way_out}", is_gap=True)
     if record.error is None and not record.tasks and not _needs_no_dag(check, question.file):
         return NotChecked(reason="the file builds no DAG that Airflow would find")
+    if check in _OF_A_PROJECT and not record.projects:
+        return NotChecked(reason="the DAGs of the file were not made from a dbt project")
     return CHECKS[check](question, record)
 
 
@@ -97,32 +100,24 @@ def _no_side_effects(_: Question, record: DagRecord) -> Answer:
     for each in record.effects:
         own, *through = each.where.split(THROUGH)
         found.append("\n    through ".join([f"{own}: {each.kind}: {each.what}", *through]))
-    if not found:
-        return None
-    return _list("The import did what Airflow would do again at every parse:", found)
+    return _failure("The import did what Airflow would do again at every parse:", found)
 
 
 def _nodes(_: Question, record: DagRecord) -> Answer:
-    if not record.projects:
-        return NotChecked(reason="the DAGs of the file were not made from a dbt project")
     found = [line for each in record.projects for line in node_faults(each, record.tasks.get(each.dag_id, {}))]
-    return _list("Tasks and edges are not those of the dbt project:", found) if found else None
+    return _failure("Tasks and edges are not those of the dbt project:", found)
 
 
 def _tests(_: Question, record: DagRecord) -> Answer:
-    if not record.projects:
-        return NotChecked(reason="the DAGs of the file were not made from a dbt project")
     meant = [each for each in record.projects if each.test_behavior != "none"]
     if not meant:
         return NotChecked(reason="RenderConfig.test_behavior says that no test is run")
     found = [line for each in meant for line in test_faults(each, record.tasks.get(each.dag_id, {}))]
-    if not found:
-        return None
     count = sum(len(tests_of(each)) for each in meant)
     way_out = "All are run with TestBehavior.AFTER_ALL."
     if any(_HAS_SOURCE.search(line) for line in found):
         way_out = f"A test of a source has a task where RenderConfig.source_rendering_behavior shows it. {way_out}"
-    return _list(f"{len(found)} of {count} tests are run by no task:", found, way_out)
+    return _failure(f"{len(found)} of {count} tests are run by no task:", found, way_out)
 
 
 def _task_ids(question: Question, record: DagRecord) -> Answer:
@@ -134,9 +129,7 @@ def _task_ids(question: Question, record: DagRecord) -> Answer:
     if stored is None:
         return NotChecked(reason=f"no snapshot in {file}: write it with {task_ids.UPDATE}, and commit it", is_gap=True)
     found = task_ids.differences(stored, now)
-    if not found:
-        return None
-    return _list(f"The task ids are not those of {file}:", found, f"If it is meant so: {task_ids.UPDATE}")
+    return _failure(f"The task ids are not those of {file}:", found, f"If it is meant so: {task_ids.UPDATE}")
 
 
 def _write_snapshot(file: Path, first: DagRecord, now: task_ids.Ids) -> Answer:
@@ -146,7 +139,7 @@ def _write_snapshot(file: Path, first: DagRecord, now: task_ids.Ids) -> Answer:
     ids = task_ids.ids_of(first)
     task_ids.write_snapshot(file, ids)
     found = task_ids.differences(ids, now)
-    return _list("The task ids are not those of the first release of dbt:", found) if found else None
+    return _failure("The task ids are not those of the first release of dbt:", found)
 
 
 def _assets(question: Question, record: DagRecord) -> Answer:
@@ -162,9 +155,7 @@ def _assets(question: Question, record: DagRecord) -> Answer:
         for asset, places in _assets_of(other).items():
             if asset in own:
                 found.append(f"{asset} is updated by {own[asset][0]}, and in {name} by {places[0]}")
-    if not found:
-        return None
-    return _list("DAGs that wait for such an asset run several times:", found)
+    return _failure("DAGs that wait for such an asset run several times:", found)
 
 
 def _assets_of(record: DagRecord) -> dict[str, list[str]]:
@@ -185,14 +176,8 @@ def _assets_of(record: DagRecord) -> dict[str, list[str]]:
 
 
 def _profile(_: Question, record: DagRecord) -> Answer:
-    if not record.projects:
-        return NotChecked(reason="the DAGs of the file were not made from a dbt project")
     found = [f"{each.name}: {each.profile_error}" for each in record.projects if each.profile_error is not None]
-    return (
-        _list("The profile does not render, with a Connection of the fields that it requires:", found)
-        if found
-        else None
-    )
+    return _failure("The profile does not render, with a Connection of the fields that it requires:", found)
 
 
 def _same_dag(question: Question, record: DagRecord) -> Answer:
@@ -205,7 +190,7 @@ def _same_dag(question: Question, record: DagRecord) -> Answer:
     ):
         lines = _difference(record.forms, forms)
         if lines:
-            return _list(f"{title}. Airflow would store a new version at every parse:", lines)
+            return _failure(f"{title}. Airflow would store a new version at every parse:", lines)
     return None
 
 
@@ -221,7 +206,10 @@ def _difference(first: Mapping[str, str], second: Mapping[str, str]) -> list[str
     return found
 
 
-def _list(head: str, lines: list[str], tail: str = "") -> str:
+def _failure(head: str, lines: list[str], tail: str = "") -> str | None:
+    """Return a failure with its lines, of which the first are shown; None where there are no lines."""
+    if not lines:
+        return None
     shown = lines[:_SHOWN_LINES]
     rest = [f"… and {len(lines) - len(shown)} more"] if len(lines) > len(shown) else []
     return "\n".join([head, *(f"  {line}" for line in [*shown, *rest]), *([tail] if tail else [])])

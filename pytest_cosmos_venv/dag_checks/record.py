@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -41,13 +41,13 @@ class Task:
     """
 
     kind: str
-    upstream: tuple[str, ...]
+    upstream: Sequence[str]
     node: str | None
-    nodes: tuple[str, ...]
+    nodes: Sequence[str]
     command: str | None
-    exclude: tuple[str, ...]
+    exclude: Sequence[str]
     indirect_selection: str | None
-    outlets: tuple[str, ...]
+    outlets: Sequence[str]
     emits: bool
 
 
@@ -63,7 +63,7 @@ class Node:
 
     kind: str
     name: str
-    depends_on: tuple[str, ...]
+    depends_on: Sequence[str]
     relation: str = ""
 
 
@@ -86,13 +86,13 @@ class Project:
 
     name: str
     dag_id: str
-    tasks: tuple[str, ...]
+    tasks: Sequence[str]
     nodes: Mapping[str, Node]
-    selected: tuple[str, ...]
-    tasks_of: Mapping[str, tuple[str, ...]]
+    selected: Sequence[str]
+    tasks_of: Mapping[str, Sequence[str]]
     is_whole: bool
-    converted: tuple[str, ...]
-    hidden: tuple[str, ...]
+    converted: Sequence[str]
+    hidden: Sequence[str]
     test_behavior: str
     profile_error: str | None
 
@@ -152,28 +152,8 @@ def from_json(text: str) -> DagRecord:
     :param text: the JSON.
     """
     data: dict[str, Any] = json.loads(text)
-    return DagRecord(
-        **{
-            **data,
-            "effects": tuple(Effect(**each) for each in data["effects"]),
-            "tasks": {
-                dag: {name: Task(**_tuples(task)) for name, task in tasks.items()}
-                for dag, tasks in data["tasks"].items()
-            },
-            "projects": tuple(map(_project, data["projects"])),
-        }
-    )
-
-
-def _project(data: dict[str, Any]) -> Project:
-    return Project(
-        **{
-            **_tuples(data),
-            "nodes": {name: Node(**_tuples(node)) for name, node in data["nodes"].items()},
-            "tasks_of": {name: tuple(tasks) for name, tasks in data["tasks_of"].items()},
-        }
-    )
-
-
-def _tuples(data: dict[str, Any]) -> dict[str, Any]:
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in data.items()}
+    data["effects"] = tuple(Effect(**each) for each in data["effects"])
+    data["tasks"] = {dag: {name: Task(**task) for name, task in tasks.items()} for dag, tasks in data["tasks"].items()}
+    for project in data["projects"]:
+        project["nodes"] = {name: Node(**node) for name, node in project["nodes"].items()}
+    return DagRecord(**{**data, "projects": tuple(Project(**project) for project in data["projects"])})

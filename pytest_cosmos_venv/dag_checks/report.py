@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pytest_cosmos_venv.dag_checks.checks import CHECKS
+from pytest_cosmos_venv.text_table import table_lines
 
 PASSED, FAILED, NOT_CHECKED = "passed", "failed", "not checked"
 """The verdicts."""
@@ -100,14 +101,7 @@ def table(found: Found) -> list[str]:
     :param found: the verdicts.
     """
     rows = [_HEAD, *map(_row, _in_order(found))]
-    widths = [max(len(row[at]) for row in rows) for at in range(len(_HEAD))]
-    return [
-        "  ".join(
-            text.rjust(width) if at in _NUMBERS else text.ljust(width)
-            for at, (text, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
+    return table_lines(rows, right=_NUMBERS)
 
 
 def _in_order(found: Found) -> list[FileVerdicts]:

@@ -10,7 +10,6 @@ import argparse
 import difflib
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,20 +23,6 @@ UNCHANGED, CHANGED, BROKEN = 0, 1, 2
 """Exit codes: nothing has changed; a shape is not the kept one; a file cannot be parsed or a field is misspelt."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """The options of the command line.
-
-    :param files: the DAG files.
-    :param fields: arguments of operators that are part of the shape.
-    :param is_update: whether to keep the shapes as they are now.
-    """
-
-    files: tuple[Path, ...]
-    fields: tuple[str, ...]
-    is_update: bool
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command, and return its exit code.
 
@@ -48,9 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if missing:
         print(f"cosmos-dag-shape: no such file: {', '.join(missing)}", file=sys.stderr)
         return BROKEN
-    options = Options(files=tuple(given.files), fields=tuple(given.field), is_update=given.update)
     with own_airflow_home((given.dags_folder or given.files[0].parent).resolve()):
-        return max(_check(file, options) for file in options.files)
+        return max(_check(file, given.field, is_update=given.update) for file in given.files)
 
 
 def kept_shape(file: Path) -> Path:
@@ -74,18 +58,18 @@ def difference(kept: str, now: str, *, file: Path) -> str:
     return "\n".join(lines)
 
 
-def _check(file: Path, options: Options) -> int:
+def _check(file: Path, fields: Sequence[str], *, is_update: bool) -> int:
     try:
         dags = parse_dag_file(file)
-        refuse_misspelt(dags, options.fields)
-        shapes = [dag_shape(dag, fields=known_fields(dag, options.fields)).text for dag in dags]
+        refuse_misspelt(dags, fields)
+        shapes = [dag_shape(dag, fields=known_fields(dag, fields)).text for dag in dags]
     except DagFileError as error:
         print(f"{file} could not be parsed:\n{error}", file=sys.stderr)
         return BROKEN
     except ToolkitMisuse as error:
         print(f"{file}: {error}", file=sys.stderr)
         return BROKEN
-    return compare(file, "\n".join(shapes), is_update=options.is_update)
+    return compare(file, "\n".join(shapes), is_update=is_update)
 
 
 def refuse_misspelt(dags: Sequence[Any], fields: Sequence[str]) -> None:

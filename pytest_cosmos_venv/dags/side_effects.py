@@ -224,19 +224,13 @@ def _connect(_: Any, address: Any) -> _Seen | None:
     return _Seen(CONNECTION, f"opened a connection to {host}:{port}", (str(host), f"{host}:{port}"))
 
 
-def _look_up(host: Any, port: Any, *_: Any) -> _Seen | None:
-    name = host_looked_up("socket.getaddrinfo", host)
-    return None if name is None else _Seen(CONNECTION, f"asked for the address of {name}", (name, f"{name}:{port}"))
+def _lookup(event: str, asked: str) -> Callable[..., _Seen | None]:
+    def read(host: Any, port: Any = None, *_: Any) -> _Seen | None:
+        name = host_looked_up(event, host)
+        names = () if name is None else (name, *([] if port is None else [f"{name}:{port}"]))
+        return _Seen(CONNECTION, f"asked for the {asked} of {name}", names) if names else None
 
-
-def _look_up_name(host: Any) -> _Seen | None:
-    name = host_looked_up("socket.gethostbyname", host)
-    return None if name is None else _Seen(CONNECTION, f"asked for the address of {name}", (name,))
-
-
-def _look_up_address(host: Any) -> _Seen | None:
-    name = host_looked_up("socket.gethostbyaddr", host)
-    return None if name is None else _Seen(CONNECTION, f"asked for the name of {name}", (name,))
+    return read
 
 
 def _sqlite(database: Any) -> _Seen | None:
@@ -326,9 +320,9 @@ _READERS: Mapping[str, Callable[..., _Seen | None]] = {
     "os.utime": _attribute("changed the times of"),
     "shutil.rmtree": _remove_tree,
     "socket.connect": _connect,
-    "socket.getaddrinfo": _look_up,
-    "socket.gethostbyaddr": _look_up_address,
-    "socket.gethostbyname": _look_up_name,
+    "socket.getaddrinfo": _lookup("socket.getaddrinfo", "address"),
+    "socket.gethostbyaddr": _lookup("socket.gethostbyaddr", "name"),
+    "socket.gethostbyname": _lookup("socket.gethostbyname", "address"),
     "socket.sendmsg": _connect,
     "socket.sendto": _connect,
     "sqlite3.connect": _sqlite,

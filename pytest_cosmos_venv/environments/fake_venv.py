@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
 
-from pytest_cosmos_venv.environments.scripted_dbt import ScriptedDbt, alone_in
+from pytest_cosmos_venv.environments.scripted_dbt import ScriptedDbt
 from pytest_cosmos_venv.environments.wheel import DBT_VERSION, Wheel, adapter_wheel, dbt_wheel
 from pytest_cosmos_venv.errors import AlreadyTaken, ToolkitMisuse, require_path
 from pytest_cosmos_venv.fake_dbt import VERIFIED_DBT_VERSIONS, is_native
 from pytest_cosmos_venv.fake_dbt.record import FOLDER_OF_ENVIRONMENT
+from pytest_cosmos_venv.throwaway import alone_in
 
 DEFAULT_ADAPTERS = ("duckdb", "postgres")
 # Older kernels cut a longer first line of a script; pip keeps to the same.
@@ -210,7 +211,8 @@ def _build(place: Path, files: dict[str, str]) -> None:
         (site_packages / folder).mkdir(parents=True, exist_ok=True)
     for path, text in files.items():
         (site_packages / path).write_text(text, encoding="utf-8")
-    base = Path(_base_python())
+    # The Python beneath the environment that runs the tests: one environment cannot be the home of another.
+    base = Path(getattr(sys, "_base_executable", None) or sys.executable)
     (place / "bin" / "python").symlink_to(base)
     for name in ("python3", f"python{version}"):
         (place / "bin" / name).symlink_to("python")
@@ -224,12 +226,6 @@ def _build(place: Path, files: dict[str, str]) -> None:
         "",
     ]
     (place / _LAST_FILE).write_text("\n".join(lines), encoding="utf-8")
-
-
-def _base_python() -> str:
-    # The Python beneath the environment that runs the tests: one environment cannot be the home of another.
-    base: str = getattr(sys, "_base_executable", None) or sys.executable
-    return base
 
 
 def _write_scripts(place: Path) -> None:

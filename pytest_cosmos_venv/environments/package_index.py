@@ -13,14 +13,13 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 from pytest_cosmos_venv import real_time
 from pytest_cosmos_venv.environments import installer_variables
 from pytest_cosmos_venv.environments.wheelhouse import Wheelhouse
 from pytest_cosmos_venv.errors import RecordList, ToolkitMisuse, UnusedFaultWarning, require_seconds, require_text
-from pytest_cosmos_venv.loopback import HOST, LoopbackServer
+from pytest_cosmos_venv.loopback import HOST, LoopbackHandler, LoopbackServer
 
 _FAULT_WORDS = ("truncated", "wrong-hash")
 _REALM = 'Basic realm="fake index"'
@@ -328,17 +327,8 @@ class _Server(LoopbackServer):
     index: PackageIndex
 
 
-class _Handler(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        self._answer(with_content=True)
-
-    def do_HEAD(self) -> None:
-        self._answer(with_content=False)
-
-    def log_message(self, *_: object) -> None:
-        """Write nothing: the requests are in the index's own record."""
-
-    def _answer(self, *, with_content: bool) -> None:
+class _Handler(LoopbackHandler):
+    def answer(self, *, with_body: bool) -> None:
         assert isinstance(self.server, _Server)
         answer = self.server.index.answer(self.command, self.path, dict(self.headers))
         if not answer.status:
@@ -352,7 +342,7 @@ class _Handler(BaseHTTPRequestHandler):
         if answer.status == 401:
             self.send_header("WWW-Authenticate", _REALM)
         self.end_headers()
-        if with_content:
+        if with_body:
             self.wfile.write(answer.content[: int(len(answer.content) * answer.sent)])
 
 

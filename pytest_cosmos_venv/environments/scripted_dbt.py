@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import signal
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -23,7 +21,9 @@ from pytest_cosmos_venv.fake_dbt.native.command_line import NativeInvocation
 from pytest_cosmos_venv.fake_dbt.record import KEPT_VARIABLES_FILE
 from pytest_cosmos_venv.fake_dbt.rules import Artifact, NodeOutcome, Rule, check_command, unknown_keyword_message
 from pytest_cosmos_venv.fake_dbt.script import fits
+from pytest_cosmos_venv.fake_dbt.whole_writes import read_lines, write_whole
 from pytest_cosmos_venv.recordings.recording import Recording, read_recording
+from pytest_cosmos_venv.throwaway import alone_in
 
 if TYPE_CHECKING:
     import psutil
@@ -165,9 +165,7 @@ def read_dbt_calls(folder: Path) -> list[DbtCall]:
 
 
 def _read_call(file: Path) -> DbtCall | None:
-    # A call may be in the middle of writing its last line.
-    *lines, _unfinished = file.read_text(encoding="utf-8").split("\n")
-    events: list[dict[str, Any]] = [json.loads(line) for line in lines]
+    events = read_lines(file)
     by_name = {event["event"]: event for event in events}
     start = by_name.get("start")
     if start is None:
@@ -423,13 +421,8 @@ class ScriptedDbt:
         with alone_in(self.folder):
             rules = self._rules()
             yield rules
-            self._write(rules)
-
-    def _write(self, rules: list[dict[str, Any]]) -> None:
-        draft = self.folder / f".{_SCRIPT}-{os.getpid()}"
-        draft.write_text(json.dumps(rules), encoding="utf-8")
-        # In one step: a call that begins now reads the old rules or the new ones, never a half.
-        draft.replace(self.folder / _SCRIPT)
+            # In one step: a call that begins now reads the old rules or the new ones.
+            write_whole(self.folder / _SCRIPT, json.dumps(rules))
 
     def _rules(self) -> list[dict[str, Any]]:
         try:
@@ -458,21 +451,6 @@ class ScriptedDbt:
                     f"{wanted} (number {count}) has not {what} within {timeout:g} s. Calls on record: {seen}."
                 )
             real_time.sleep(_LOOK_AGAIN)
-
-
-@contextmanager
-def alone_in(folder: Path) -> Iterator[None]:
-    """Keep every other process of the test, such as a contender, out of such a block for the same folder.
-
-    :param folder: an existing folder.
-    """
-    # A lock on the folder itself leaves no file, and ends with the process.
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _kill(process: psutil.Process) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ensurepip
 import hashlib
-import os
 import re
 import shutil
 import sys
@@ -32,6 +31,7 @@ from pytest_cosmos_venv.environments.wheel import (
     wheel_bytes,
 )
 from pytest_cosmos_venv.errors import AlreadyTaken, ToolkitMisuse, require, require_seconds, require_text
+from pytest_cosmos_venv.fake_dbt.whole_writes import write_whole
 
 NEWEST = "99.0"
 """The version of broken things: a requirement without a version takes it, ``dbt-core==1.10.0`` still the sound one."""
@@ -194,9 +194,7 @@ class Wheelhouse(ScriptedDbt):
             if path.is_file():
                 return path
         path = self.additions / wheel.filename
-        draft = path.with_name(f".{path.name}-{os.getpid()}")
-        draft.write_bytes(content)
-        draft.replace(path)  # contenders that share this wheelhouse see all of it or nothing
+        write_whole(path, content)  # contenders share this wheelhouse
         return path
 
     def _refuse_taken(self, wheel: Wheel, *, unless: bytes | None = None) -> None:

@@ -109,7 +109,7 @@ def _work(
         raise
     except BaseException as error:  # noqa: BLE001 - the test hears of it
         text = f"{type(error).__name__}: {error}".replace(f"{contender.folder}/", "")
-        told = "" if isinstance(error, may_raise) else _own_lines(error)
+        told = "" if isinstance(error, may_raise) else "".join(traceback.format_list(own_frames(error)))
         return pickle.dumps((None, text, told, ""))
     try:
         return pickle.dumps((value, None, None, ""))
@@ -117,10 +117,12 @@ def _work(
         return pickle.dumps((None, None, None, ""))
 
 
-def _own_lines(error: BaseException) -> str:
-    """The traceback of an error, without the lines of the toolkit."""
-    frames = [each for each in traceback.extract_tb(error.__traceback__) if not each.filename.startswith(_TOOLKIT)]
-    return "".join(traceback.format_list(frames))
+def own_frames(error: BaseException) -> list[traceback.FrameSummary]:
+    """Return the frames of an error's traceback that are none of the toolkit's.
+
+    :param error: the error.
+    """
+    return [each for each in traceback.extract_tb(error.__traceback__) if not each.filename.startswith(_TOOLKIT)]
 
 
 def _mark(kind: str, name: str) -> None:

@@ -88,12 +88,7 @@ class Analysis:
         :param at: the number of steps that are kept.
         :param choice: what comes then.
         """
-        used = self._costs[at]
-        index, action = choice
-        if action == KILL:
-            return Cost(used.preemptions, used.kills + 1, used.errors)
-        more = self._is_preemption(at, index, self._last[at])
-        return Cost(used.preemptions + more, used.kills, used.errors + (action != GO))
+        return self._with(self._costs[at], at, choice, self._last[at])
 
     @property
     def used(self) -> Cost:
@@ -214,15 +209,16 @@ class Analysis:
     def _used(self) -> tuple[list[Cost], list[int | None]]:
         costs, lasts = [Cost()], list[int | None]([None])
         for at, step in enumerate(self.steps):
-            used, last = costs[-1], lasts[-1]
-            if step.action == KILL:
-                costs.append(Cost(used.preemptions, used.kills + 1, used.errors))
-                lasts.append(last)
-                continue
-            more = self._is_preemption(at, step.contender, last)
-            costs.append(Cost(used.preemptions + more, used.kills, used.errors + (step.action != GO)))
-            lasts.append(step.contender)
+            costs.append(self._with(costs[-1], at, (step.contender, step.action), lasts[-1]))
+            lasts.append(lasts[-1] if step.action == KILL else step.contender)
         return costs, lasts
+
+    def _with(self, used: Cost, at: int, choice: Choice, last: int | None) -> Cost:
+        index, action = choice
+        if action == KILL:
+            return Cost(used.preemptions, used.kills + 1, used.errors)
+        more = self._is_preemption(at, index, last)
+        return Cost(used.preemptions + more, used.kills, used.errors + (action != GO))
 
     def _is_preemption(self, at: int, index: int, last: int | None) -> bool:
         standing = self.standing[at]

@@ -11,7 +11,6 @@ import signal
 import sys
 import tempfile
 import time
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -24,6 +23,7 @@ from pytest_cosmos_venv.explore.contender import (
     BEGIN,
     END,
     compete,
+    own_frames,
     tell_where_on_signal,
 )
 from pytest_cosmos_venv.explore.run import Schedule
@@ -130,10 +130,6 @@ class _Process:
         os.kill(self.pid, signal.SIGKILL)
         os.waitpid(self.pid, 0)
 
-    def close(self) -> None:
-        """Close what leads to the process."""
-        self.channel.close()
-
 
 class Stuck(Exception):
     """A contender does not come to its next step."""
@@ -150,12 +146,10 @@ class Bench:
     def __init__(self, plan: Plan, folder: Path, *, own: int) -> None:
         self._plan = plan
         self._own = own
-        self._folder = folder
-        self._count = len(plan.works)
         # The same name for each schedule, on which names that are made of it could depend.
         self._root = folder / "explored"
         # They live as long as this process.
-        self._output, self._where = _file_in(folder), _file_in(folder)
+        self._output, self._where = (tempfile.TemporaryFile(dir=folder) for _ in range(2))  # noqa: SIM115
         for descriptor in (1, 2):
             os.dup2(self._output.fileno(), descriptor)
         # Line by line: a killed contender loses none.
@@ -186,10 +180,6 @@ class Bench:
             running.steps, running.standing, failure, running.divergence, pickle.dumps(run) if with_run else b""
         )
 
-    def close(self) -> None:
-        """End all processes that this one has started."""
-        end_others()
-
     def _judge(self, run: Schedule) -> str:
         for outcome in run.outcomes:
             if outcome.end or outcome.traceback:
@@ -206,10 +196,6 @@ class Bench:
         size = os.fstat(self._output.fileno()).st_size
         text = os.pread(self._output.fileno(), _SHOWN_OUTPUT, max(0, size - _SHOWN_OUTPUT))
         return text.decode(errors="replace").strip()
-
-
-def _file_in(folder: Path) -> Any:
-    return tempfile.TemporaryFile(dir=folder)
 
 
 class _Running:
@@ -254,7 +240,7 @@ class _Running:
             pid = os.fork()
             if pid == 0:
                 for other in made:
-                    other.close()
+                    other.channel.close()
                 ours.close()
                 os.close(self._own)
                 compete(
@@ -311,25 +297,19 @@ class _Running:
     def letters(self) -> str:
         """How each contender stands, as letters."""
         found = []
+        are_others_over = all(process.outcome is not None for process in self._processes[:-1])
         for index, process in enumerate(self._processes):
             if process.outcome is not None:
                 found.append(OVER)
-            elif self._has_after and index == len(self._processes) - 1 and not self._are_others_over():
+            elif self._has_after and index == len(self._processes) - 1 and not are_others_over:
                 found.append(WAITING)
             else:
                 found.append({AT: READY, ENDS: READY, SLEEPS: ASLEEP, BLOCKED: WAITING}[process.how])
-        if READY not in found and ASLEEP in found:
-            first = min(
-                process.until for process, letter in zip(self._processes, found, strict=True) if letter == ASLEEP
-            )
-            found = [
-                DUE if letter == ASLEEP and process.until == first else letter
-                for process, letter in zip(self._processes, found, strict=True)
-            ]
+        sleeps = {index: self._processes[index].until for index, letter in enumerate(found) if letter == ASLEEP}
+        if READY not in found and sleeps:
+            first = min(sleeps.values())
+            found = [DUE if sleeps.get(index) == first else letter for index, letter in enumerate(found)]
         return "".join(found)
-
-    def _are_others_over(self) -> bool:
-        return all(process.outcome is not None for process in self._processes[:-1])
 
     def _is_possible(self, index: int, action: str) -> bool:
         letter = self.letters()[index] if index < len(self._processes) else OVER
@@ -458,7 +438,7 @@ class _Running:
                 process.kill()
                 process.outcome = Outcome(actor=contender_name(index), pid=process.pid, end=f"waits: {process.text}")
         for process in self._processes:
-            process.close()
+            process.channel.close()
         end_others()
 
     def result(self, root: Path) -> Schedule:
@@ -481,8 +461,7 @@ def words_of(error: BaseException) -> str:
 
     :param error: the error.
     """
-    toolkit = str(Path(__file__).parent.parent)
-    lines = [line for line in traceback.extract_tb(error.__traceback__) if not line.filename.startswith(toolkit)]
-    where = f"{Path(lines[-1].filename).name}:{lines[-1].lineno}: " if lines else ""
+    frames = own_frames(error)
+    where = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}: " if frames else ""
     name = "" if isinstance(error, AssertionError) else f"{type(error).__name__}: "
     return f"{where}{name}{error}"

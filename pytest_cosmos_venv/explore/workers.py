@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NoReturn
 
-from pytest_cosmos_venv.explore.schedule import Bench, Choice, Plan, Stuck, Trace
+from pytest_cosmos_venv.explore.schedule import Bench, Choice, Plan, Stuck, Trace, end_others
 from pytest_cosmos_venv.explore.stepping import GivenUp, receive, send
 from pytest_cosmos_venv.explore.steps import ExploredStep
 from pytest_cosmos_venv.explore.virtual_clock import replace_methods, replaced_clock
@@ -126,7 +126,7 @@ def _work(plan: Plan, folder: Path, channel: Connection) -> NoReturn:
         gc.freeze()
         while (order := receive(channel)) is not None:
             send(channel, _answer(bench, *order))
-        bench.close()
+        end_others()
     except BaseException:  # noqa: BLE001 - nothing may get back into the process that was forked
         send(channel, (traceback.format_exc(), None))
     finally:

@@ -33,6 +33,7 @@ SHIPPED = (
     "script.py",
     "secret_names.py",
     "tables.py",
+    "whole_writes.py",
 )
 """The files that are copied."""
 NATIVE = (
@@ -74,11 +75,7 @@ def native_dbt_files(stem: str, *, strict: bool = False) -> dict[str, str]:
     :param stem: the beginning of the wheel's file names, such as ``dbt_core-2.0.0a4``.
     :param strict: as for ``fake_dbt_files``.
     """
-    folder = Path(__file__).parent
-    modules = {f"fake_dbt/{name}": (folder / name).read_text(encoding="utf-8") for name in (*SHIPPED, *NATIVE)}
-    modules |= _yaml_files("fake_dbt")
-    if strict:
-        modules["fake_dbt/strict"] = _STRICT
+    modules = _copied_to("fake_dbt", (*SHIPPED, *NATIVE), strict=strict)
     modules |= {"fake_dbt/__init__.py": "", "__main__.py": "from fake_dbt.native.main import cli\n\ncli()\n"}
     data = {f"{stem}.data/data/{_SHARE}/{path}": text for path, text in modules.items()}
     return {f"{stem}.data/scripts/dbt": _PROGRAM, **data}
@@ -92,17 +89,14 @@ def fake_dbt_files(*, strict: bool = False) -> dict[str, str]:
 
     :param strict: whether to refuse the commands, options and values that a dbt of this version refuses.
     """
-    folder = Path(__file__).parent
-    shipped = {f"dbt/cli/{name}": (folder / name).read_text(encoding="utf-8") for name in SHIPPED}
-    shipped |= _yaml_files("dbt/cli")
-    if strict:
-        shipped["dbt/cli/strict"] = _STRICT
-    return {"dbt/__init__.py": "", "dbt/cli/__init__.py": "", "dbt/adapters/__init__.py": "", **shipped}
+    packages = dict.fromkeys(("dbt/__init__.py", "dbt/cli/__init__.py", "dbt/adapters/__init__.py"), "")
+    return {**packages, **_copied_to("dbt/cli", SHIPPED, strict=strict)}
 
 
-def _yaml_files(place: str) -> dict[str, str]:
+def _copied_to(place: str, names: tuple[str, ...], *, strict: bool) -> dict[str, str]:
     import yaml
 
-    folder = Path(yaml.__file__).parent
-    texts = {f"{place}/yaml/{name}.py": (folder / f"{name}.py").read_text(encoding="utf-8") for name in _YAML}
-    return {f"{place}/yaml/__init__.py": "", **texts}
+    files = {name: Path(__file__).parent / name for name in names}
+    files |= {f"yaml/{name}.py": Path(yaml.__file__).with_name(f"{name}.py") for name in _YAML}
+    texts = {f"{place}/{name}": file.read_text(encoding="utf-8") for name, file in files.items()}
+    return {f"{place}/yaml/__init__.py": "", **texts, **({f"{place}/strict": _STRICT} if strict else {})}

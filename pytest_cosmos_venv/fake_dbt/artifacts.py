@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from .log import Console, Log, now
 from .project import Node
+from .whole_writes import write_whole
 
 ARTIFACTS = ("manifest.json", "run_results.json", "sources.json")
 PARTIAL = "partial success"
@@ -83,25 +84,11 @@ def status_refusal(name: str, kind: str, status: str) -> str | None:
     :param status: the status.
     """
     known = _STATUSES_OF.get(kind, STATUSES)
-    if status in known:
-        return None
-    return f"nodes={{{name!r}: {status!r}}}: a {kind} does not end so; give one of {', '.join(known)}."
+    return None if status in known else _refusal(name, status, f"a {kind} does not end so", known)
 
 
-def native_status_refusal(name: str, kind: str, status: str) -> str | None:
-    """Return why a node of a kind cannot, in dbt 2, end with a status; None where it can.
-
-    :param name: the name or unique id of the node, for the text.
-    :param kind: the kind of the node.
-    :param status: the status.
-    """
-    if kind not in _NATIVE_STATUSES_OF:
-        return f"nodes={{{name!r}: {status!r}}}: dbt 2 runs no {kind}."
-    if status in _NATIVE_STATUSES_OF[kind]:
-        return None
-    return f"nodes={{{name!r}: {status!r}}}: in dbt 2 a {kind} does not end so; give one of " + (
-        f"{', '.join(_NATIVE_STATUSES_OF[kind])}."
-    )
+def _refusal(name: str, status: str, reason: str, known: Iterable[str]) -> str:
+    return f"nodes={{{name!r}: {status!r}}}: {reason}; give one of {', '.join(known)}."
 
 
 class Artifacts:
@@ -136,9 +123,7 @@ class Artifacts:
             return
         self._target.mkdir(parents=True, exist_ok=True)
         text = scripted if isinstance(scripted, str) else json.dumps(scripted)
-        draft = self._target / f".{name}-{os.getpid()}"
-        draft.write_text(text, encoding="utf-8")
-        draft.replace(self._target / name)
+        write_whole(self._target / name, text)
 
     def write_scripted(self) -> None:
         """Write the artifacts that the script gives and the command itself did not write."""
@@ -207,6 +192,16 @@ class Artifacts:
         self.write("manifest.json", content)
 
     @staticmethod
+    def status_refusal(name: str, kind: str, status: str) -> str | None:
+        """Return why a node of a kind cannot end with a status; None where it can.
+
+        :param name: the name or unique id of the node, for the text.
+        :param kind: the kind of the node.
+        :param status: the status.
+        """
+        return status_refusal(name, kind, status)
+
+    @staticmethod
     def facts(node: Node) -> dict[str, Any]:
         """Return what dbt tells of a node in the manifest and in ``dbt ls``.
 
@@ -215,9 +210,8 @@ class Artifacts:
         return node.as_dict()
 
     def write_catalog(self) -> None:
-        """Write ``catalog.json`` and ``index.html``, as ``dbt docs generate`` does."""
+        """Write ``catalog.json``."""
         self.write("catalog.json", {"metadata": self.metadata("catalog"), "nodes": {}, "sources": {}, "errors": None})
-        (self._target / "index.html").write_text("<!doctype html><title>dbt Docs</title>\n", encoding="utf-8")
 
     def metadata(self, schema: str) -> dict[str, Any]:
         """Return the metadata of an artifact.
@@ -242,12 +236,33 @@ class NativeArtifacts(Artifacts):
     """The artifacts of one call of dbt 2, in its target folder."""
 
     @staticmethod
+    def status_refusal(name: str, kind: str, status: str) -> str | None:
+        """Return why a node of a kind cannot, in dbt 2, end with a status; None where it can.
+
+        :param name: the name or unique id of the node, for the text.
+        :param kind: the kind of the node.
+        :param status: the status.
+        """
+        known = _NATIVE_STATUSES_OF.get(kind)
+        if known is None:
+            return f"nodes={{{name!r}: {status!r}}}: dbt 2 runs no {kind}."
+        return None if status in known else _refusal(name, status, f"in dbt 2 a {kind} does not end so", known)
+
+    @staticmethod
     def facts(node: Node) -> dict[str, Any]:
-        """Return what dbt 2 tells of a node in the manifest and in ``dbt ls``.
+        """Return what dbt 2 tells of a node in the manifest and in ``dbt ls --output json``.
 
         :param node: the node.
         """
-        return native_facts(node)
+        facts = node.as_dict()
+        if node.kind == "seed":
+            facts["config"] = {**facts["config"], "materialized": None}
+        if node.kind != "unit_test":
+            facts.setdefault("alias", node.name if node.kind == "source" else "")
+        if "test_metadata" in facts:  # its SQL is made of YAML
+            facts["original_file_path"] = f"target/generic_tests/{facts['path']}"
+        macros = (facts.get("depends_on") or {}).get("macros", [])
+        return {**facts, "depends_on": {"macros": macros, "nodes": list(node.depends_on)}}
 
     def write_native_results(self, results: Iterable[Result], command: str, seconds: float) -> None:
         """Write ``run_results.json``.
@@ -267,25 +282,26 @@ class NativeArtifacts(Artifacts):
         }
         self.write("run_results.json", content)
 
-    def write_native_catalog(self) -> None:
-        """Write ``catalog.json``, as ``dbt compile --write-catalog`` does."""
-        self.write("catalog.json", {"metadata": self.metadata("catalog"), "nodes": {}, "sources": {}, "errors": None})
 
-
-def native_facts(node: Node) -> dict[str, Any]:
-    """Return the node as ``dbt ls --output json`` of dbt 2 shows it.
+def node_info(node: Node, status: str, relation: dict[str, str]) -> dict[str, Any]:
+    """Return what an event tells of a node.
 
     :param node: the node.
+    :param status: its status at that time.
+    :param relation: what dbt tells of its relation.
     """
-    facts = node.as_dict()
-    if node.kind == "seed":
-        facts["config"] = {**facts["config"], "materialized": None}
-    if node.kind != "unit_test":
-        facts.setdefault("alias", node.name if node.kind == "source" else "")
-    if "test_metadata" in facts:  # its SQL is made of YAML
-        facts["original_file_path"] = f"target/generic_tests/{facts['path']}"
-    macros = (facts.get("depends_on") or {}).get("macros", [])
-    return {**facts, "depends_on": {"macros": macros, "nodes": list(node.depends_on)}}
+    return {
+        "materialized": node.materialized,
+        "node_checksum": node.checksum,
+        "node_finished_at": "" if status in ("started", "executing") else now(),
+        "node_name": node.name,
+        "node_path": node.path,
+        "node_relation": relation,
+        "node_started_at": now(),
+        "node_status": status,
+        "resource_type": node.kind,
+        "unique_id": node.unique_id,
+    }
 
 
 def _run_result(result: Result) -> dict[str, Any]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import re
 import sys
+from abc import ABC, abstractmethod
 from pathlib import Path
 
-from .artifacts import Artifacts, status_refusal
+from .artifacts import Artifacts
 from .command_line import Invocation, UsageError
 from .log import Log, setting
 from .node_run import NodeRun
@@ -15,7 +16,7 @@ from .packages import NO_PROJECT, PackageError, Packages
 from .project import LISTED, Node, Project
 from .script import Interrupted, Script
 
-_NODE_COMMANDS = ("run", "build", "seed", "snapshot", "test", "retry", "clone")
+NODE_COMMANDS = ("run", "build", "seed", "snapshot", "test", "retry", "clone")
 _FRESHNESS = ("source freshness", "source snapshot-freshness")
 INTERRUPTED = 2
 
@@ -24,14 +25,16 @@ class DbtRuntimeError(Exception):
     """An error in dbt's words after which nothing of the work is done."""
 
 
-class Call:
-    """One call: its words, its work and its artifacts.
+class BaseCall(ABC):
+    """One call: what dbt 1 and dbt 2 do alike.
 
     :param invocation: the command line.
     :param script: the rule of the test for this call.
     :param installed: ``core`` and names of adapters -> their versions.
     :param project: the recorded project; None: that of the folder.
     """
+
+    _artifacts: Artifacts
 
     def __init__(
         self, invocation: Invocation, script: Script, installed: dict[str, str], project: Project | None = None
@@ -41,20 +44,9 @@ class Call:
         self._script = script
         self._installed = installed
         self._command = invocation.command
-        self._log = Log(invocation, silent=script.stdout is not None)
         self._folder = Path(setting(invocation, "--project-dir", default="."))
+        self._target = self._folder / setting(invocation, "--target-path", default="target")
         self._packages = Packages(self._folder)
-        self._check_places()
-        target = self._folder / setting(invocation, "--target-path", default="target")
-        wanted = "--no-write-json" not in invocation.options
-        self._artifacts = Artifacts(target, self._log, installed["core"], script.artifacts, wanted=wanted)
-        self._target = target
-
-    def _check_places(self) -> None:
-        for name in ("--project-dir", "--profiles-dir"):
-            place = setting(self._invocation, name, default=".")
-            if not Path(place).exists():
-                raise UsageError(f"Invalid value for '{name}': Path '{place}' does not exist.", of=self._command)
 
     def run(self) -> int:
         """Do everything, and return the exit code."""
@@ -64,28 +56,83 @@ class Call:
             print(line, file=sys.stderr, flush=True)
         if self._command == "--version":
             self._script.pause()
-            return self._show_version()
+            if self._script.stdout is None:
+                print(self._version_text())
+            return self._script.exit_code or 0
         try:
-            self._log.say(
-                f"Running with dbt={self._installed['core']}",
-                name="MainReportVersion",
-                version=f"={self._installed['core']}",
-                log_version=3,
-            )
             exit_code = self._do()
-        except (DbtRuntimeError, PackageError) as error:
-            self._log.say(f"Encountered an error:\n{error}", name="MainEncounteredError", level="error")
-            exit_code = 2 if self._script.exit_code is None else self._script.exit_code
         except Interrupted:
-            self._log.say("Encountered an error:\n", name="MainEncounteredError", level="error")
-            self._log.say(
-                "Traceback (most recent call last):\nKeyboardInterrupt\n", name="MainStackTrace", level="error"
-            )
-            return INTERRUPTED
+            return self._say_interrupted()
         self._artifacts.write_scripted()
         return exit_code
 
+    @abstractmethod
+    def _do(self) -> int: ...
+
+    @abstractmethod
+    def _version_text(self) -> str: ...
+
+    @abstractmethod
+    def _say_interrupted(self) -> int:
+        """Say that the call was interrupted, and return the exit code."""
+
+    def _read_nodes(self) -> Project:
+        project = self._recorded or Project(self._folder, self._script.nodes, self._invocation)
+        self._script.record_unread(project.unread)
+        project.check_script(self._script, self._artifacts.status_refusal)
+        return project
+
+    def _words(self, *names: str) -> list[str]:
+        return [word for value in self._invocation.all(*names) for word in value.split()]
+
+    def _remove_target(self) -> None:
+        import shutil
+
+        shutil.rmtree(self._target, ignore_errors=True)
+
+    @property
+    def _profiles_folder(self) -> Path:
+        return Path(setting(self._invocation, "--profiles-dir", default=str(self._folder)))
+
+    def _adapters_of_profiles(self) -> list[str]:
+        try:
+            text = (self._profiles_folder / "profiles.yml").read_text(encoding="utf-8")
+        except OSError:
+            return []
+        return re.findall(r"\btype:\s*['\"]?(\w+)", text)
+
+
+class Call(BaseCall):
+    """One call of dbt 1: its words, its work and its artifacts."""
+
+    def __init__(
+        self, invocation: Invocation, script: Script, installed: dict[str, str], project: Project | None = None
+    ) -> None:
+        super().__init__(invocation, script, installed, project)
+        for name in ("--project-dir", "--profiles-dir"):
+            place = setting(invocation, name, default=".")
+            if not Path(place).exists():
+                raise UsageError(f"Invalid value for '{name}': Path '{place}' does not exist.", of=self._command)
+        self._log = Log(invocation, silent=script.stdout is not None)
+        wanted = "--no-write-json" not in invocation.options
+        self._artifacts = Artifacts(self._target, self._log, installed["core"], script.artifacts, wanted=wanted)
+
     def _do(self) -> int:
+        version = self._installed["core"]
+        self._log.say(f"Running with dbt={version}", name="MainReportVersion", version=f"={version}", log_version=3)
+        try:
+            return self._do_command()
+        except (DbtRuntimeError, PackageError) as error:
+            self._log.say(f"Encountered an error:\n{error}", name="MainEncounteredError", level="error")
+            return 2 if self._script.exit_code is None else self._script.exit_code
+
+    def _say_interrupted(self) -> int:
+        self._log.say("Encountered an error:\n", name="MainEncounteredError", level="error")
+        trace = "Traceback (most recent call last):\nKeyboardInterrupt\n"
+        self._log.say(trace, name="MainStackTrace", level="error")
+        return INTERRUPTED
+
+    def _do_command(self) -> int:
         if not (self._folder / "dbt_project.yml").is_file():
             raise DbtRuntimeError(NO_PROJECT.format(file=(self._folder / "dbt_project.yml").absolute()))
         if self._command not in ("deps", "clean", "debug"):
@@ -94,7 +141,7 @@ class Call:
         if (self._script.exit_code or 0) > 1:
             self._script.pause()
             raise DbtRuntimeError("Runtime Error\n  Scripted Error: a test wants it so")
-        if self._command in (*_NODE_COMMANDS, *_FRESHNESS):
+        if self._command in (*NODE_COMMANDS, *_FRESHNESS):
             return self._run_nodes()
         self._script.pause()
         self._do_without_nodes()
@@ -165,7 +212,8 @@ class Call:
         elif command == "deps":
             self._packages.install(self._log)
         elif command == "clean":
-            self._clean()
+            self._remove_target()
+            self._log.say("Finished cleaning all paths.", name="FinishedCleanPaths")
         elif command == "debug":
             self._log.say("All checks passed!")
         elif command in ("parse", "compile", "show", "docs generate"):
@@ -173,19 +221,15 @@ class Call:
             self._artifacts.write_manifest(project.name, self._adapter, project.all_nodes)
             if command == "docs generate":
                 self._artifacts.write_catalog()
+                page = self._target / "index.html"
+                page.write_text("<!doctype html><title>dbt Docs</title>\n", encoding="utf-8")
                 self._log.say("Building catalog", name="BuildingCatalog")
                 self._log.say(f"Catalog written to {(self._target / 'catalog.json').absolute()}")
-
-    def _clean(self) -> None:
-        import shutil
-
-        shutil.rmtree(self._target, ignore_errors=True)
-        self._log.say("Finished cleaning all paths.", name="FinishedCleanPaths")
 
     def _list(self, project: Project) -> None:
         wanted = self._work(project)
         form = self._invocation.last("--output", default="selector")
-        keys = [key for value in self._invocation.all("--output-keys") for key in value.split()]
+        keys = self._words("--output-keys")
         self._artifacts.write_manifest(project.name, self._adapter, project.all_nodes)
         if not wanted:
             self._log.say("No nodes selected!", name="NoNodesSelected", level="warn")
@@ -202,8 +246,6 @@ class Call:
 
     def _read_project(self) -> Project:
         project = self._read_nodes()
-        self._script.record_unread(project.unread)
-        project.check_script(self._script, status_refusal)
         self._say_found(project)
         return project
 
@@ -213,27 +255,13 @@ class Call:
         parts = [f"{number} {noun}{'' if number == 1 else 's'}" for number, noun in counts if number] + ["0 macros"]
         self._log.say(f"Found {', '.join(parts)}", name="FoundStats", stat_line=", ".join(parts))
 
-    def _read_nodes(self) -> Project:
-        return self._recorded or Project(self._folder, self._script.nodes, self._invocation)
-
     def _run_of(self, work: list[Node]) -> NodeRun:
         return NodeRun(work, self._script, self._log, is_1_12=self._artifacts.is_1_12)
 
     @property
-    def _profiles_folder(self) -> Path:
-        return Path(setting(self._invocation, "--profiles-dir", default=str(self._folder)))
-
-    @property
     def _adapter(self) -> str:
-        """The installed adapter that the profiles name first; empty where none is installed."""
         installed = [name for name in self._installed if name != "core"]
-        try:
-            named = re.findall(
-                r"\btype:\s*['\"]?(\w+)", (self._profiles_folder / "profiles.yml").read_text(encoding="utf-8")
-            )
-        except OSError:
-            named = []
-        return next((name for name in [*named, *installed] if name in installed), "")
+        return next((name for name in [*self._adapters_of_profiles(), *installed] if name in installed), "")
 
     def _say_adapter(self) -> None:
         name = self._adapter
@@ -242,14 +270,11 @@ class Call:
             text = f"Registered adapter: {name}={version}"
             self._log.say(text, name="AdapterRegistered", adapter_name=name, adapter_version=f"={version}")
 
-    def _show_version(self) -> int:
-        """Print what ``dbt --version`` prints where no index can be asked for news."""
+    def _version_text(self) -> str:
         lines = ["Core:", f"  - installed: {self._installed['core']}", ""]
         lines += ["  The latest version of dbt-core could not be determined!", "", "Plugins:"]
         names = [name for name in self._installed if name != "core"]
         width = max(map(len, names), default=0) + 1
         for name in names:
             lines.append(f"  - {name + ':':<{width}} {self._installed[name]} - Could not determine latest version")
-        if self._script.stdout is None:
-            print("\n".join(lines), end="\n\n\n")
-        return self._script.exit_code or 0
+        return "\n".join([*lines, "", ""])

@@ -16,7 +16,30 @@ _FALSE = ("", "0", "false", "f", "no", "n", "off")
 _NATIVE_LEVELS = ("off", "error", "warn", "info", "debug", "trace")
 
 
-class Log:
+class _Output:
+    def __init__(self, invocation: Invocation, *, silent: bool) -> None:
+        self.invocation_id = new_id()
+        self.started_at = now()
+        self._silent = silent
+        self._is_json = setting(invocation, "--log-format", default="default").lower() == "json"
+
+    def _print_json(self, message: str, name: str, level: str, data: dict[str, Any], thread: str) -> None:
+        info = {
+            "category": "",
+            "code": "",
+            "extra": {},
+            "invocation_id": self.invocation_id,
+            "level": level,
+            "msg": message,
+            "name": name,
+            "pid": os.getpid(),
+            "thread": thread,
+            "ts": now(),
+        }
+        print(json.dumps({"data": data, "info": info}), flush=True)
+
+
+class Log(_Output):
     """dbt's standard output, in the form that the options of the command line ask for.
 
     :param invocation: the command line.
@@ -24,10 +47,7 @@ class Log:
     """
 
     def __init__(self, invocation: Invocation, *, silent: bool) -> None:
-        self.invocation_id = new_id()
-        self.started_at = now()
-        self._silent = silent
-        self._is_json = setting(invocation, "--log-format", default="default").lower() == "json"
+        super().__init__(invocation, silent=silent)
         level = setting(invocation, "--log-level", default="info").lower()
         self._threshold = "error" if switch(invocation, "quiet") else level
 
@@ -42,7 +62,7 @@ class Log:
         if self._silent or _LEVELS.index(level) < _LEVELS.index(self._threshold):
             return
         if self._is_json:
-            self._print_json(message, name, level, data or {"msg": message})
+            self._print_json(message, name, level, data or {"msg": message}, "MainThread")
         else:
             print(f"{time.strftime('%H:%M:%S')}  {message}", flush=True)
 
@@ -55,16 +75,12 @@ class Log:
         if self._silent:
             return
         if self._is_json:
-            self._print_json(text, name, "info", {"msg": text})
+            self._print_json(text, name, "info", {"msg": text}, "MainThread")
         else:
             print(text, flush=True)
 
-    def _print_json(self, message: str, name: str, level: str, data: dict[str, Any]) -> None:
-        info = _event_info(self.invocation_id, message, name, level)
-        print(json.dumps({"data": data, "info": info}), flush=True)
 
-
-class Console:
+class Console(_Output):
     """The output of dbt 2: JSON, or the texts of the events, of which errors and warnings go to standard error.
 
     ``errors`` and ``warnings`` count what the last event tells.
@@ -74,14 +90,11 @@ class Console:
     """
 
     def __init__(self, invocation: Invocation, *, silent: bool) -> None:
-        self.invocation_id = new_id()
-        self.started_at = now()
+        super().__init__(invocation, silent=silent)
         self.errors = 0
         self.warnings = 0
         self._began = time.monotonic()
         self.is_quiet = switch(invocation, "quiet")
-        self._is_json = setting(invocation, "--log-format", default="default") == "json"
-        self._silent = silent
         self._level = _NATIVE_LEVELS.index(setting(invocation, "--log-level", default="info"))
 
     @property
@@ -138,28 +151,11 @@ class Console:
         if self._silent or weight > self._level:
             return
         if self._is_json:
-            info = _event_info(self.invocation_id, message, name, level)
-            info["thread"] = "tokio-rt-worker"
-            print(json.dumps({"data": data, "info": info}), flush=True)
+            self._print_json(message, name, level, data, "tokio-rt-worker")
         elif level in ("error", "warn"):
             print(message, file=sys.stderr, flush=True)
         elif level == "info" and (name == "PrintEvent" or not self.is_quiet):
             print(message, flush=True)
-
-
-def _event_info(invocation_id: str, message: str, name: str, level: str) -> dict[str, Any]:
-    return {
-        "category": "",
-        "code": "",
-        "extra": {},
-        "invocation_id": invocation_id,
-        "level": level,
-        "msg": message,
-        "name": name,
-        "pid": os.getpid(),
-        "thread": "MainThread",
-        "ts": now(),
-    }
 
 
 def aligned(message: str, status: str) -> str:

@@ -6,21 +6,12 @@ It becomes ``dbt/cli/main.py`` word for word: see the docstring of the folder.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
 
-from .call import INTERRUPTED, Call
+from .call import INTERRUPTED, BaseCall, Call
 from .command_line import Invocation, UsageError
 from .record import RECORD_VARIABLE, Record, record_folder
 from .script import Interrupted, Script, ScriptError, read_script
-
-
-class RunnableCall(Protocol):
-    """One call of dbt."""
-
-    def run(self) -> int:
-        """Do everything, and return the exit code."""
 
 
 def installed_versions(site_packages: Path) -> dict[str, str]:
@@ -40,13 +31,12 @@ def cli() -> None:
     answer(installed_versions(Path(__file__).absolute().parents[2]), Invocation, Call)
 
 
-def answer(installed: dict[str, str], read: type[Invocation], make_call: Callable[..., RunnableCall]) -> None:
+def answer(installed: dict[str, str], read: type[Invocation], make_call: type[BaseCall]) -> None:
     """Take the command line of this process, write it down, do as scripted, and end the process by SystemExit.
 
     :param installed: ``core`` and names of adapters -> their versions.
     :param read: the class that reads a command line of this dbt.
-    :param make_call: takes the command line as read, the script, ``installed`` and the recorded project, and makes the
-        call.
+    :param make_call: the class of a call of this dbt.
     """
     folder = record_folder()
     if folder is None:
@@ -96,7 +86,7 @@ def _run(
     script: Script,
     installed: dict[str, str],
     read: type[Invocation],
-    make_call: Callable[..., RunnableCall],
+    make_call: type[BaseCall],
 ) -> int:
     if script.recording is None:
         return make_call(invocation, script, installed).run()

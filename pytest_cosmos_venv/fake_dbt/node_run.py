@@ -7,7 +7,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from .artifacts import FAILED, PARTIAL, Result
+from .artifacts import FAILED, PARTIAL, Result, node_info
 from .log import Log, aligned, counted, now
 from .project import Node
 from .script import Interrupted, Script
@@ -100,11 +100,9 @@ class NodeRun:
         self._say_sums(self.results)
 
     def _outcome(self, node: Node) -> dict[str, Any]:
-        scripted = self._script.outcome(node.unique_id)
-        if scripted is None and self._lost.intersection(node.depends_on):
-            scripted = {"status": "skipped"}
-        if scripted is None:
-            scripted = {"status": _default_status(node, self._script.exit_code == 1)}
+        is_lost = not self._lost.isdisjoint(node.depends_on)
+        default = _default_status(node, self._script.exit_code == 1)
+        scripted = self._script.end_of(node.unique_id, is_lost=is_lost, default=default)
         outcome = {"message": None, "failures": None, **scripted}
         if outcome["status"] in ("skipped", *FAILED):
             self._lost.add(node.unique_id)
@@ -145,8 +143,9 @@ class NodeRun:
         if outcome["status"] == PARTIAL:
             self._say_failed_batch(node, outcome["message"])
             outcome = {**outcome, "message": "PARTIAL SUCCESS (1/2)"}
-        result = self._add_result(node, outcome)
-        seconds = result.seconds
+        result = Result(node, outcome["status"], outcome["message"], outcome["failures"], now(), self.seconds)
+        self.results.append(result)
+        self._script.record_end(node.unique_id, result.status)
         common: dict[str, Any] = {
             "index": position,
             "total": len(self._nodes),
@@ -161,19 +160,13 @@ class NodeRun:
         what, status = _words(result)
         level = {"warn": "warn", PARTIAL: "info"}.get(result.status, "error" if result.has_failed else "info")
         name = _RESULT_EVENTS.get(node.kind, "LogModelResult")
-        line = aligned(f"{place} {what}", f"{status} in {seconds:.2f}s")
+        line = aligned(f"{place} {what}", f"{status} in {result.seconds:.2f}s")
         common["status"] = result.message if result.status in ("success", PARTIAL) else result.status
         if node.kind == "seed":
             common |= {"relation": node.name, "result_message": result.message, "schema": node.schema}
         else:
             common["description"] = node.label
-        self._log.say(line, name=name, level=level, execution_time=seconds, **common)
-
-    def _add_result(self, node: Node, outcome: dict[str, Any]) -> Result:
-        result = Result(node, outcome["status"], outcome["message"], outcome["failures"], now(), self.seconds)
-        self.results.append(result)
-        self._script.record_end(node.unique_id, result.status)
-        return result
+        self._log.say(line, name=name, level=level, execution_time=result.seconds, **common)
 
     def _say_failed_batch(self, node: Node, message: str) -> None:
         """Say that a batch failed; the database's words stand in the log alone, as with dbt."""
@@ -197,23 +190,19 @@ class NodeRun:
         word, before = ("Failure", "  ") if is_failure else ("Warning", "")
         if self._is_1_12:
             word, before = ("[ERROR]:", "  ") if is_failure else ("[WARNING]:", "[WARNING]: ")
+        level = "error" if is_failure else "warn"
         self._log.say()
         self._log.say(
             f"{word} in {node.kind} {node.name} ({node.path})",
             name="RunResultFailure" if is_failure else "RunResultWarning",
-            level="error" if is_failure else "warn",
+            level=level,
             node_info=info,
             node_name=node.name,
             path=node.path,
             resource_type=node.kind,
         )
-        self._log.say(
-            before + str(result.message),
-            name="RunResultError" if is_failure else "RunResultWarningMessage",
-            level="error" if is_failure else "warn",
-            node_info=info,
-            msg=result.message,
-        )
+        name = "RunResultError" if is_failure else "RunResultWarningMessage"
+        self._log.say(f"{before}{result.message}", name=name, level=level, node_info=info, msg=result.message)
         if node.kind not in ("seed", "source"):
             of_test = f"/{node.name}.sql" if node.path.endswith(".yml") else ""
             path = f"target/compiled/{node.package}/{node.path}{of_test}"
@@ -236,11 +225,9 @@ class NodeRun:
 
 
 def _default_status(node: Node, fails: bool) -> str:
-    if node.kind in ("test", "unit_test"):
-        return "fail" if fails else "pass"
-    if node.kind == "source":
-        return "error" if fails else "pass"
-    return "error" if fails else "success"
+    if fails:
+        return "fail" if "test" in node.kind else "error"
+    return "pass" if node.kind in ("test", "unit_test", "source") else "success"
 
 
 def _filled(outcome: dict[str, Any], node: Node) -> dict[str, Any]:
@@ -305,16 +292,5 @@ def _node_info(node: Node, status: str) -> dict[str, Any]:
         "schema": node.schema,
         "relation_name": f'"dev"."{node.schema}"."{node.name}"',
     }
-    return {
-        "materialized": node.materialized,
-        "meta": {},
-        "node_checksum": node.checksum,
-        "node_finished_at": "" if status == "started" else now(),
-        "node_name": node.name,
-        "node_path": node.path.partition("/")[2],
-        "node_relation": relation,
-        "node_started_at": now(),
-        "node_status": status,
-        "resource_type": node.kind,
-        "unique_id": node.unique_id,
-    }
+    path = node.path.partition("/")[2]
+    return {**node_info(node, status, relation), "meta": {}, "node_path": path}

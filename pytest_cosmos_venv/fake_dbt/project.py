@@ -279,7 +279,7 @@ class Project:
     def _matching_one(self, criterion: str, mode: str) -> tuple[set[str], set[str]]:
         parsed = _CRITERION.fullmatch(criterion)
         at, up, plain, down = parsed.groups() if parsed else ("", "", criterion, "")
-        meant = {node.unique_id for node in self.all_nodes if self._is_meant(node, plain)}
+        meant = {node.unique_id for node in self.all_nodes if is_meant(node, plain)}
         above = {node.unique_id: node.depends_on for node in self.all_nodes}
         below: dict[str, list[str]] = {}
         for node in self.all_nodes:
@@ -299,10 +299,6 @@ class Project:
         }
         own = tests if mode == "eager" else {each for each in tests if self._is_covered(each, found, mode)}
         return found | own, tests - own
-
-    def _is_meant(self, node: Node, criterion: str) -> bool:
-        """Whether one criterion names the node. A method that is not known names every node."""
-        return is_meant(node, criterion)
 
     def _tested_by(self, test: Node) -> Iterator[str]:
         """Yield the nodes that an added test tests, by the name that dbt would have given it: ``unique_orders_id``."""

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from .secret_names import NAME_OF_CONNECTION, URL_PASSWORD, URL_USER, is_secret_variable
+from .whole_writes import append_line
 
 RECORD_VARIABLE = "COSMOS_DBT_RECORD_DIR"
 """The variable that names the folder in which every call leaves one file of JSON lines, and finds its script."""
@@ -43,22 +44,20 @@ def record_folder() -> Path | None:
 
 
 class Record:
-    """The file in which this call is written down; nothing is written where no folder is known.
+    """The file in which this call is written down.
 
-    :param folder: the folder of records and of the script; None: there is none.
+    :param folder: the folder of records and of the script.
     """
 
-    def __init__(self, folder: Path | None) -> None:
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._file = folder / f"{time.time_ns()}-{os.getpid()}.jsonl" if folder else None
+        self._file = folder / f"{time.time_ns()}-{os.getpid()}.jsonl"
 
     def begin(self, dbt_version: str) -> None:
         """Write the line that stays when this process is killed.
 
         :param dbt_version: the version that the fake says of itself.
         """
-        if self.folder is None:
-            return
         self.folder.mkdir(parents=True, exist_ok=True)
         self.add(
             "start",
@@ -69,7 +68,7 @@ class Record:
             prefix=sys.prefix,
             dbt_version=dbt_version,
             stdin=_read_stdin(),
-            env=_without_secrets(os.environ, self._kept_variables()),
+            env=_without_secrets(os.environ, self._text_of(KEPT_VARIABLES_FILE).splitlines()),
         )
 
     def add(self, event: str, **facts: Any) -> None:
@@ -78,43 +77,23 @@ class Record:
         :param event: the name of the event.
         :param **facts: further fields of the line, as JSON can hold them.
         """
-        if self._file is None:
-            return
-        line = json.dumps({"event": event, "at": time.time(), **facts}) + "\n"
-        # One write of a whole line: a reader that looks meanwhile never sees half of one. Readable by this user only,
-        # because a test may keep secrets.
-        descriptor = os.open(self._file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        try:
-            os.write(descriptor, line.encode())
-        finally:
-            os.close(descriptor)
+        append_line(self._file, {"event": event, "at": time.time(), **facts})
 
     def rules(self) -> list[dict[str, Any]]:
         """Return the rules that the test has scripted, the first one first."""
-        if self.folder is None:
-            return []
-        try:
-            rules: list[dict[str, Any]] = json.loads((self.folder / "script.json").read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return []
+        rules: list[dict[str, Any]] = json.loads(self._text_of("script.json") or "[]")
         return rules
 
     def fault_orders(self) -> dict[str, Any]:
         """Return what the faults of the test want of this call; empty where there are none."""
-        if self.folder is None:
-            return {}
-        try:
-            orders: dict[str, Any] = json.loads((self.folder / FAULTS_FILE).read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return {}
+        orders: dict[str, Any] = json.loads(self._text_of(FAULTS_FILE) or "{}")
         return orders
 
-    def _kept_variables(self) -> list[str]:
-        assert self.folder is not None  # where there is none, nothing is written
+    def _text_of(self, name: str) -> str:
         try:
-            return (self.folder / KEPT_VARIABLES_FILE).read_text(encoding="utf-8").splitlines()
+            return (self.folder / name).read_text(encoding="utf-8")
         except FileNotFoundError:
-            return []
+            return ""
 
     def count_call(self, calls: str) -> int:
         """Return how many calls of a sort there were, this one included. Two at the same instant get two numbers.
@@ -127,7 +106,7 @@ class Record:
         number = 1
         while True:
             try:
-                os.close(os.open(self._flag(f"met-{name}-{number}"), os.O_CREAT | os.O_EXCL, 0o600))
+                os.close(os.open(self.folder / f"met-{name}-{number}", os.O_CREAT | os.O_EXCL, 0o600))
                 return number
             except FileExistsError:
                 number += 1
@@ -137,11 +116,7 @@ class Record:
 
         :param rule: the number of the rule, from 0.
         """
-        return self._flag(f"released-{rule}").exists()
-
-    def _flag(self, name: str) -> Path:
-        assert self.folder is not None  # where there is none, there is no rule
-        return self.folder / name
+        return (self.folder / f"released-{rule}").exists()
 
 
 def _without_secrets(environment: Mapping[str, str], kept: Iterable[str]) -> dict[str, str | None]:

@@ -18,6 +18,7 @@ from .command_line import Invocation, UsageError
 from .log import setting, switch
 from .project import Node, Project, node_of
 from .script import SELECTING, Script, ScriptError, die
+from .whole_writes import write_whole
 
 FORMAT = 1
 """The number of the format. A reader refuses any other."""
@@ -275,9 +276,7 @@ def _play(command: _Command, script: Script, fill: Callable[[str, bool], str], t
         text = command.text(f"{ARTIFACTS_FOLDER}/{name}")
         if text is not None:
             target.mkdir(parents=True, exist_ok=True)
-            draft = target / f".{name}-replay"
-            draft.write_text(fill(text, True), encoding="utf-8")
-            draft.replace(target / name)
+            write_whole(target / name, fill(text, True))
     for unique_id, row in command.rows.items():
         script.record_end(unique_id, str(row["status"]))
     exit_code = int(command.entry["exit_code"])

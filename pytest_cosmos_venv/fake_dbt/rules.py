@@ -97,7 +97,6 @@ class Rule:
 
     def __post_init__(self) -> None:
         self._check_kinds()
-        self._check_which_calls()
         self._check_values()
         self._check_lines()
         self._check_nodes()
@@ -114,22 +113,11 @@ class Rule:
     def as_json(self) -> dict[str, Any]:
         """Return the rule as the fake reads it."""
         return {
+            **{each.name: getattr(self, each.name) for each in fields(self)},
             "command": None if self.command is None else check_command(self.command),
-            "nth": self.nth,
-            "select": self.select,
-            "exit_code": self.exit_code,
-            "stdout": None if self.stdout is None else list(self.stdout),
-            "stderr": list(self.stderr),
             "nodes": {name: vars(outcome) for name, outcome in self.outcomes.items()},
             "artifacts": dict(self.artifacts),
-            "at": self.at,
-            "after": self.after,
             "delay": self.delay or 0,
-            "hold": self.hold,
-            "ignore_signals": [int(each) for each in self.ignore_signals],
-            "child": self.child,
-            "crash": None if self.crash is None else int(self.crash),
-            "recording": self.recording,
         }
 
     def _check_kinds(self) -> None:
@@ -138,13 +126,11 @@ class Rule:
             if value is not None and not isinstance(value, kinds):
                 raise ToolkitMisuse(f"{name}={value!r}: give {words}.")
 
-    def _check_which_calls(self) -> None:
+    def _check_values(self) -> None:
         if self.command is not None:
             check_command(self.command)
         if self.nth is not None and self.nth < 1:
             raise ToolkitMisuse(f"nth={self.nth}: calls are counted from 1.")
-
-    def _check_values(self) -> None:
         if self.exit_code is not None and not 0 <= self.exit_code <= 255:
             raise ToolkitMisuse(
                 f"exit_code={self.exit_code}: a process ends with 0 to 255; one that a signal ends is crash=SIGNAL."

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import signal
 import sys
@@ -15,6 +14,7 @@ from typing import Any, NoReturn
 
 from .command_line import Invocation, UsageError
 from .record import Record
+from .whole_writes import append_line
 
 LOOK_AGAIN = 0.005
 LIFETIME = 600.0
@@ -87,6 +87,15 @@ class Script:
             kind, _, name = unique_id.split(".")[:3]
             return {"status": "error", "message": LOST_CONNECTION.format(kind=kind, name=name)}
         return self.nodes.get(unique_id) or self.nodes.get(unique_id.split(".")[2])
+
+    def end_of(self, unique_id: str, *, is_lost: bool, default: str) -> dict[str, Any]:
+        """Return how a node ends: as scripted, else skipped where a node above it has failed.
+
+        :param unique_id: the id of the node.
+        :param is_lost: whether a node above it has failed or was skipped.
+        :param default: its status otherwise.
+        """
+        return self.outcome(unique_id) or {"status": "skipped" if is_lost else default}
 
     def watch_signals(self) -> None:
         """Put the signals that come on record. Those that are not ignored act as on dbt."""
@@ -249,9 +258,7 @@ class FaultOrders:
     def _tell(self, order: dict[str, Any], unique_id: str) -> None:
         number = self._next_number(is_taken=False) - 1
         event = {"fault": order["fault"], "time": time.time(), "place": unique_id, "node": max(number, 1)}
-        descriptor = os.open(self._folder / "events.jsonl", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        os.write(descriptor, f"{json.dumps(event)}\n".encode())
-        os.close(descriptor)
+        append_line(self._folder / "events.jsonl", event)
 
     def _do(self, order: dict[str, Any]) -> None:
         what = order["do"]

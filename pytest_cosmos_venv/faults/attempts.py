@@ -21,6 +21,7 @@ from pytest_cosmos_venv.airflow.versions import this_airflow
 from pytest_cosmos_venv.environments.scripted_dbt import ScriptedDbt
 from pytest_cosmos_venv.fake_dbt.record import FAULTS_FILE
 from pytest_cosmos_venv.fake_dbt.script import processes_below
+from pytest_cosmos_venv.fake_dbt.whole_writes import write_whole
 from pytest_cosmos_venv.faults.child_process import run_in_child
 from pytest_cosmos_venv.faults.full_disk import full_disk
 from pytest_cosmos_venv.faults.ledger import Ledger, Try
@@ -145,9 +146,7 @@ class Attempts:
         text = json.dumps({"folder": str(record.folder), "worker": worker, "orders": orders})
         for fake in fakes:
             fake.folder.mkdir(parents=True, exist_ok=True)
-            draft = fake.folder / f".{FAULTS_FILE}-{os.getpid()}"
-            draft.write_text(text, encoding="utf-8")
-            draft.replace(fake.folder / FAULTS_FILE)
+            write_whole(fake.folder / FAULTS_FILE, text)
 
     def _order(self, index: int, record: Try) -> dict[str, Any] | None:
         fault, progress = self.ledger.faults[index], self._progress[index]

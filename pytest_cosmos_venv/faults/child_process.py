@@ -14,6 +14,7 @@ from typing import NoReturn, TypeVar
 from pytest_cosmos_venv.airflow.home import prepare_this_process
 from pytest_cosmos_venv.airflow.outcomes import portable
 from pytest_cosmos_venv.airflow.task_log import TaskLog
+from pytest_cosmos_venv.fake_dbt.whole_writes import write_whole
 
 _Value = TypeVar("_Value")
 
@@ -85,9 +86,7 @@ def _work_as_child(
                     found = True, work()
             except BaseException as error:  # noqa: BLE001 - it is raised in the parent
                 found = False, portable(error)
-            draft = result.with_suffix(".draft")
-            draft.write_bytes(_pickled(found))
-            draft.replace(result)
+            write_whole(result, _pickled(found))
             for each in (sys.stdout, sys.stderr):
                 each.flush()
         os._exit(0)

@@ -5,8 +5,6 @@ Several processes write it, some of them in their last moment, so it is a folder
 
 from __future__ import annotations
 
-import json
-import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +16,7 @@ from typing import Any
 from pytest_cosmos_venv import real_time
 from pytest_cosmos_venv.airflow.outcomes import TaskKey
 from pytest_cosmos_venv.errors import RecordList
+from pytest_cosmos_venv.fake_dbt.whole_writes import append_line, read_lines
 from pytest_cosmos_venv.faults import Fault
 
 EVENTS = "events.jsonl"
@@ -94,7 +93,7 @@ class Try:
 
     def events(self) -> list[dict[str, Any]]:
         """Return the faults that have struck in it, as they were written."""
-        return _read_lines(self.folder / EVENTS)
+        return read_lines(self.folder / EVENTS)
 
     def tell(self, fault: int, place: str) -> None:
         """Write that a fault strikes.
@@ -102,7 +101,7 @@ class Try:
         :param fault: the number of the fault among those of the test.
         :param place: the place where it strikes.
         """
-        _write_line(self.folder / EVENTS, {"fault": fault, "time": real_time.now(), "place": place, "node": 1})
+        append_line(self.folder / EVENTS, {"fault": fault, "time": real_time.now(), "place": place, "node": 1})
 
 
 @dataclass
@@ -156,7 +155,7 @@ class Ledger:
             line["error"] = f"{type(error).__name__}: {error}"
             raise
         finally:
-            _write_line(self.folder / _ALERTS, line)
+            append_line(self.folder / _ALERTS, line)
 
     def happened(self) -> list[HappenedFault]:
         """Return the faults that have struck so far, in the order of their moments."""
@@ -171,7 +170,7 @@ class Ledger:
 
     def alerts(self) -> list[Alert]:
         """Return the calls of callbacks so far, in their order."""
-        lines = _read_lines(self.folder / _ALERTS)
+        lines = read_lines(self.folder / _ALERTS)
         found = [Alert(**{**line, "time": datetime.fromtimestamp(line["time"], timezone.utc)}) for line in lines]
         found.sort(key=lambda each: each.time)
         return RecordList(found, of="alerts", none="no callback was called")
@@ -186,20 +185,3 @@ def _happened(fault: Fault, place: str, during: Try | None, seconds: float) -> H
         try_number=during.number if during else 0,
         time=datetime.fromtimestamp(seconds, timezone.utc),
     )
-
-
-def _write_line(file: Path, facts: dict[str, Any]) -> None:
-    # One write of a whole line: its writer may be killed behind it, and others write at the same moment.
-    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    try:
-        os.write(descriptor, f"{json.dumps(facts)}\n".encode())
-    finally:
-        os.close(descriptor)
-
-
-def _read_lines(file: Path) -> list[dict[str, Any]]:
-    try:
-        *lines, _unfinished = file.read_text(encoding="utf-8").split("\n")
-    except FileNotFoundError:
-        return []
-    return [json.loads(line) for line in lines]

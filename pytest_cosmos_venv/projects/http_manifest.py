@@ -13,11 +13,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Any
 
 from pytest_cosmos_venv.errors import RecordList, ToolkitMisuse, require_seconds
-from pytest_cosmos_venv.loopback import HOST, LoopbackServer
+from pytest_cosmos_venv.loopback import HOST, LoopbackHandler, LoopbackServer
 from pytest_cosmos_venv.projects.project import DbtProject
 
 if TYPE_CHECKING:
@@ -151,14 +150,20 @@ class AnswerScript:
         return b"" if has_none else f"{status.value} {status.phrase}\n".encode()
 
 
-def body_of(manifest: Mapping[str, Any]) -> bytes:
-    """Return the manifest as it goes over the wire.
+def body_of(manifest: DbtProject | Mapping[str, Any]) -> bytes:
+    """Return a manifest as it goes over the wire.
 
-    :param manifest: the content of the manifest.
-    :raises ToolkitMisuse: JSON cannot hold it.
+    :param manifest: its content, or a project, whose manifest as it is now is taken.
+    :raises ToolkitMisuse: it is neither, or JSON cannot hold it.
     """
+    content = manifest.manifest_data() if isinstance(manifest, DbtProject) else manifest
+    if not isinstance(content, Mapping):
+        raise ToolkitMisuse(
+            f"cosmos_project.serve({manifest!r}): give a project of cosmos_project, or the manifest's content; "
+            "that of a file is json.loads(file.read_text())."
+        )
     try:
-        return json.dumps(manifest).encode()
+        return json.dumps(content).encode()
     except (TypeError, ValueError) as error:
         raise ToolkitMisuse(
             f"cosmos_project.serve: this is no manifest, since JSON cannot hold it ({error})."
@@ -182,20 +187,11 @@ class ManifestServer(LoopbackServer):
         return f"http://{HOST}:{self.server_port}{PATH}"
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(LoopbackHandler):
     protocol_version = "HTTP/1.1"
     server: ManifestServer
 
-    def do_GET(self) -> None:
-        self._answer(with_body=True)
-
-    def do_HEAD(self) -> None:
-        self._answer(with_body=False)
-
-    def log_message(self, *_: object) -> None:
-        """Write nothing: the requests are on record."""
-
-    def _answer(self, *, with_body: bool) -> None:
+    def answer(self, *, with_body: bool) -> None:
         self.close_connection = True
         if self.path.partition("?")[0] != PATH:
             self.send_error(HTTPStatus.NOT_FOUND)
@@ -203,9 +199,6 @@ class _Handler(BaseHTTPRequestHandler):
         reply = self.server.script.reply(self.command, self.path, dict(self.headers))
         if reply.after and self.server.is_closing.wait(reply.after):
             return
-        self._send(reply, with_body=with_body)
-
-    def _send(self, reply: Reply, *, with_body: bool) -> None:
         self.send_response(reply.status)
         for name, value in reply.headers.items():
             self.send_header(name, value)
@@ -247,7 +240,7 @@ class HttpManifest:
 
         :param manifest: its content, or a project, whose manifest as it is now is taken.
         """
-        self.script.body = body_of(_data(manifest))
+        self.script.body = body_of(manifest)
 
     @property
     def url(self) -> str:
@@ -286,21 +279,22 @@ class HttpManifest:
             self._server.close()
 
     def _call(self, request: Any) -> tuple[int, Mapping[str, str], bytes]:
+        from requests.exceptions import ChunkedEncodingError, ReadTimeout
+
         reply = self.script.reply(request.method, request.path_url, request.headers)
-        self._pass_time(reply, request.req_kwargs.get("timeout"))
-        if request.method == "HEAD":  # has no body that could end too early
-            return reply.status, reply.headers, b""
-        _break_off(reply)
-        return reply.status, reply.headers, reply.body
-
-    def _pass_time(self, reply: Reply, timeout: Any) -> None:
-        from requests.exceptions import ReadTimeout
-
+        timeout = request.req_kwargs.get("timeout")
         patience = timeout[1] if isinstance(timeout, tuple) else timeout
         if patience is not None and patience < reply.after:
             raise ReadTimeout(f"Read timed out. (read timeout={patience})")
         if reply.after:
             self._is_closing.wait(reply.after)
+        if request.method == "HEAD":  # has no body that could end too early
+            return reply.status, reply.headers, b""
+        if reply.is_truncated:  # in the words of ``requests`` itself
+            sent = len(reply.body) // 2
+            missing = len(reply.body) - sent
+            raise ChunkedEncodingError(f"Connection broken: IncompleteRead({sent} bytes read, {missing} more expected)")
+        return reply.status, reply.headers, reply.body
 
 
 def serve_manifest(manifest: DbtProject | Mapping[str, Any]) -> HttpManifest:
@@ -308,25 +302,4 @@ def serve_manifest(manifest: DbtProject | Mapping[str, Any]) -> HttpManifest:
 
     :param manifest: its content, or a project, whose manifest as it is now is taken.
     """
-    return HttpManifest(script=AnswerScript(body=body_of(_data(manifest))))
-
-
-def _data(manifest: DbtProject | Mapping[str, Any]) -> Mapping[str, Any]:
-    if isinstance(manifest, DbtProject):
-        return manifest.manifest_data()
-    if not isinstance(manifest, Mapping):
-        raise ToolkitMisuse(
-            f"cosmos_project.serve({manifest!r}): give a project of cosmos_project, or the manifest's content; "
-            "that of a file is json.loads(file.read_text())."
-        )
-    return manifest
-
-
-def _break_off(reply: Reply) -> None:
-    """Fail as ``requests`` itself fails with a body that ends too early."""
-    from requests.exceptions import ChunkedEncodingError
-
-    if reply.is_truncated:
-        sent = len(reply.body) // 2
-        missing = len(reply.body) - sent
-        raise ChunkedEncodingError(f"Connection broken: IncompleteRead({sent} bytes read, {missing} more expected)")
+    return HttpManifest(script=AnswerScript(body=body_of(manifest)))

@@ -186,23 +186,15 @@ class _Manifest:
                 "file_key_name": self._key_of_tested(entry),
             }
         else:
-            text = self._source.text(self._packages[entry["package_name"]][1] / self._path_of(entry))
-            node["checksum"] = _checksum(entry, text)
-            node |= _OF_CODE if kind != "seed" else {"raw_code": "", "root_path": str(self._root_of(entry))}
+            _, folder = self._packages[entry["package_name"]]
+            node["checksum"] = _checksum(entry, self._source.text(folder / entry["original_file_path"]))
+            node |= _OF_CODE if kind != "seed" else {"raw_code": "", "root_path": str(folder)}
         if kind == "model":
             node |= _OF_A_MODEL
-        if kind == "test" and entry["unique_id"] not in self._off and self._reads_what_is_off(entry):
+        reads_what_is_off = kind == "test" and self._off.intersection(entry["depends_on"]["nodes"])
+        if reads_what_is_off and entry["unique_id"] not in self._off:
             node["config"] = {**entry["config"], "enabled": False}
         return node
-
-    def _path_of(self, entry: Entry) -> str:
-        return str(entry["original_file_path"])
-
-    def _root_of(self, entry: Entry) -> Path:
-        return self._packages[entry["package_name"]][1]
-
-    def _reads_what_is_off(self, entry: Entry) -> bool:
-        return any(parent in self._off for parent in entry["depends_on"]["nodes"])
 
     def _depends_on(self, entry: Entry) -> dict[str, list[str]]:
         if entry["resource_type"] == "seed":

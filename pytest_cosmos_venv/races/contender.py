@@ -20,6 +20,7 @@ from typing import Any, NoReturn
 
 from pytest_cosmos_venv.environments.virtualenv_dirs import foreign_directories_refused
 from pytest_cosmos_venv.errors import ToolkitMisuse, require_seconds, require_text
+from pytest_cosmos_venv.fake_dbt.whole_writes import write_whole
 from pytest_cosmos_venv.races.meeting import Meeting, contender_name
 from pytest_cosmos_venv.races.spans import ACTOR_VARIABLE, EventLog
 from pytest_cosmos_venv.races.timeline import Timeline
@@ -319,10 +320,7 @@ def _pickled(value: Any) -> bytes:
 
 
 def _leave(order: RaceOrder, index: int, result: Result) -> None:
-    place = order.outcome_of(index)
-    draft = place.with_suffix(".draft")  # renamed when it is whole: a contender may be killed while it writes
-    draft.write_bytes(pickle.dumps(result))
-    draft.replace(place)
+    write_whole(order.outcome_of(index), pickle.dumps(result))
 
 
 def _exit_code(error: BaseException) -> int:

@@ -19,6 +19,7 @@ import pytest
 
 from pytest_cosmos_venv import real_time
 from pytest_cosmos_venv.errors import ToolkitMisuse, require_seconds, require_text
+from pytest_cosmos_venv.fake_dbt.whole_writes import write_whole
 from pytest_cosmos_venv.shared_folders import SharedFolders
 
 LOOK_AGAIN = 0.002
@@ -166,7 +167,7 @@ class Meeting:
         require_seconds(timeout, "timeout")
 
         def make(folder: Path) -> None:
-            publish_json(folder / "value.json", _packed(name, factory()))
+            write_whole(folder / "value.json", json.dumps(_packed(name, factory())))
 
         made = SharedFolders(root=self.folder / "once").get("once", quote(name, safe=""), make, timeout=timeout)
         kind, value = json.loads((made / "value.json").read_bytes())
@@ -175,24 +176,13 @@ class Meeting:
     def _publish(self, kind: str, index: int, value: object) -> None:
         folder = self.folder / kind
         folder.mkdir(parents=True, exist_ok=True)
-        publish_json(folder / f"{index}.json", value)
+        write_whole(folder / f"{index}.json", json.dumps(value))
 
     def _read(self, kind: str, index: int) -> dict[str, Any] | None:
         with suppress(FileNotFoundError):
             found: dict[str, Any] = json.loads((self.folder / kind / f"{index}.json").read_bytes())
             return found
         return None
-
-
-def publish_json(file: Path, value: object) -> None:
-    """Write a file so that a reader sees all of it or nothing.
-
-    :param file: a file in a folder that exists.
-    :param value: what JSON can hold.
-    """
-    draft = file.with_name(f".{file.name}.{os.getpid()}")
-    draft.write_text(json.dumps(value), encoding="utf-8")
-    draft.rename(file)
 
 
 def _packed(name: str, value: Any) -> tuple[str, Any]:

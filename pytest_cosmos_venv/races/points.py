@@ -63,7 +63,7 @@ class Point:
     look: Callable[[], Sighting | None]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class FakeDbtBuilds:
     """The fakes of a test that report while it races.
 

@@ -329,7 +329,8 @@ class RunningRace:
             if real_time.monotonic() > end:
                 self._sightings["timeout"] = Sighting(at=real_time.now(), actor="race")
                 self._ask_where()
-                raise self._failure(f"{self._names_of_running()} {what} within {end - began:g} s{self._others()}.")
+                running = ", ".join(self._order.names[index] for index in self._link.running) or "The contenders"
+                raise self._failure(f"{running} {what} within {end - began:g} s{self._others()}.")
 
     def _ask_where(self) -> None:
         """Let the contenders that still run write where they are into their output."""
@@ -358,9 +359,6 @@ class RunningRace:
         told = {span.name for span in Timeline.read(self._order.meeting.events) if span.is_point}
         own = ", ".join(sorted(told - self._sightings.keys())) or "nothing"
         return f" (told of: {own}; seen from outside: {', '.join(sorted(self._points))})"
-
-    def _names_of_running(self) -> str:
-        return ", ".join(self._order.names[index] for index in self._link.running) or "The contenders"
 
     def _failure(self, sentence: str) -> RaceFailure:
         """The failure with each outcome: contenders that run first, then the others, one of which may be the cause."""

@@ -6,7 +6,6 @@ lines, and a reader may look at any time.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_cosmos_venv import real_time
+from pytest_cosmos_venv.fake_dbt.whole_writes import append_line, read_lines
 
 ACTOR_VARIABLE = "COSMOS_RACE_ACTOR"
 """The variable by which a call of dbt is assigned to the contender that started it."""
@@ -61,12 +61,7 @@ class EventLog:
 
     def _write(self, event: Mapping[str, object]) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        line = json.dumps({**event, "pid": os.getpid()}) + "\n"
-        descriptor = os.open(self.folder / f"{os.getpid()}.events.jsonl", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        try:
-            os.write(descriptor, line.encode())
-        finally:
-            os.close(descriptor)
+        append_line(self.folder / f"{os.getpid()}.events.jsonl", {**event, "pid": os.getpid()})
 
 
 def read_spans(folder: Path) -> list[Span]:
@@ -78,10 +73,9 @@ def read_spans(folder: Path) -> list[Span]:
 
 
 def _spans_of(file: Path) -> list[Span]:
-    lines = file.read_text(encoding="utf-8").split("\n")[:-1]
     begun: dict[str, dict[str, Any]] = {}
     spans = []
-    for event in map(json.loads, lines):
+    for event in read_lines(file):
         if event["event"] == "begin":
             begun[event["key"]] = event
         elif event["event"] == "end" and event["key"] in begun:

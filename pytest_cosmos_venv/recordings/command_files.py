@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -18,8 +17,10 @@ from typing import Any
 
 from pytest_cosmos_venv.fake_dbt import recorded
 from pytest_cosmos_venv.fake_dbt.command_line import Invocation, UsageError
+from pytest_cosmos_venv.fake_dbt.whole_writes import write_whole
 from pytest_cosmos_venv.recordings.observed_process import STDERR, STDOUT, ProcessEnd
 from pytest_cosmos_venv.recordings.redaction import Redaction, secrets_of
+from pytest_cosmos_venv.throwaway import alone_in
 
 _LOG = "dbt.log"
 _DRAFT = ".draft-"
@@ -141,7 +142,7 @@ def keep_command(recording: Path, surroundings: Surroundings, end: ProcessEnd) -
     redaction = Redaction(surroundings.secrets, surroundings.paths)
     files = _files_of(surroundings, end, redaction)
     recording.mkdir(parents=True, exist_ok=True)
-    with _alone_in(recording):
+    with alone_in(recording):
         # Whoever writes one holds the lock: these are of recorders that were killed.
         _remove(recording.glob(f"{_DRAFT}*"), recording.glob(f".{recorded.INDEX}-*"))
         index = read_index(recording)
@@ -159,7 +160,7 @@ def keep_command(recording: Path, surroundings: Surroundings, end: ProcessEnd) -
             **_version(files),
         }
         index["commands"] = sorted([*index["commands"], entry], key=lambda each: each["began_at"])
-        _write_index(recording, index)
+        write_whole(recording / recorded.INDEX, index_text(index))
     return place
 
 
@@ -319,20 +320,3 @@ def _states(target: Path) -> dict[Path, tuple[int, ...]]:
             state = (target / name).stat()
             found[target / name] = (state.st_mtime_ns, state.st_size, state.st_ino)
     return found
-
-
-def _write_index(recording: Path, index: Mapping[str, Any]) -> None:
-    draft = recording / f".{recorded.INDEX}-{os.getpid()}"
-    draft.write_text(index_text(index), encoding="utf-8")
-    draft.replace(recording / recorded.INDEX)
-
-
-@contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
-    # A lock on the folder itself leaves no file, and ends with the process.
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)

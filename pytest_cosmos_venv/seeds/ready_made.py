@@ -46,7 +46,7 @@ def _a_run_sets_a_variable(harbor: SeedScenario) -> None:
 
 @_MEMORY.scenario(SHA256)
 def _the_checksum_is_sha256(harbor: SeedScenario) -> None:
-    checksum = harbor.file().digest("sha256")
+    checksum = harbor.digest()
     harbor.run().must("ran").must_store_checksum(checksum, meaning="the SHA-256 of the file")
 
 
@@ -62,7 +62,7 @@ def _another_checksum_than_the_remembered_one_is_a_change(harbor: SeedScenario) 
 def _the_remembered_sha256_is_recognised(harbor: SeedScenario) -> None:
     harbor.run().must("ran")
     harbor.edit()
-    harbor.remember(harbor.file().digest("sha256"))
+    harbor.remember(harbor.digest())
     harbor.run().must("skipped")
 
 

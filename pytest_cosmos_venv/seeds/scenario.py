@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_cosmos_venv.errors import ToolkitMisuse
 from pytest_cosmos_venv.seeds.dag_file import DagFile, Setup, read_places
+from pytest_cosmos_venv.seeds.edits import SeedEdits
 from pytest_cosmos_venv.seeds.environment import Dbt, SeedEnvironment
 from pytest_cosmos_venv.seeds.outcomes import SeedRendering, SeedRun, seed_outcome
-from pytest_cosmos_venv.seeds.project import Obstacle, SeedFile, SeedProject
+from pytest_cosmos_venv.seeds.project import SeedProject
 from pytest_cosmos_venv.seeds.trace import Trace
 from pytest_cosmos_venv.seeds.variables import RememberedVariables
 
@@ -28,130 +29,6 @@ if TYPE_CHECKING:
 
 _LOOK_AGAIN = 0.01
 _LOADING = ("seed", "build")
-
-
-class SeedEdits:
-    """A dbt project whose seeds change.
-
-    A method that takes the name of a seed means the first seed where none is given.
-
-    :param project: the project on the disk.
-    :param trace: the steps so far.
-    """
-
-    def __init__(self, project: SeedProject, trace: Trace) -> None:
-        self.project = project
-        self.trace = trace
-
-    def file(self, seed: str | None = None) -> SeedFile:
-        """Return the CSV of a seed: ``.path``, ``.digest()``, and all that can be done to it.
-
-        :param seed: the name of the seed.
-        """
-        return self.project.file(seed)
-
-    def edit(self, seed: str | None = None, csv: str | None = None) -> None:
-        """Write other content into the CSV.
-
-        :param seed: the name of the seed.
-        :param csv: the content; None: the content so far with one row more.
-        """
-        self.file(seed).edit(csv)
-        self._tell("edit", seed)
-
-    def edit_unnoticed(self, seed: str | None = None) -> None:
-        """Change one character of the CSV, and leave size and times as they were.
-
-        :param seed: the name of the seed.
-        """
-        self.file(seed).edit_unnoticed()
-        self._tell("edit, with the same size and times,", seed)
-
-    def change_last_byte(self, seed: str | None = None) -> None:
-        """Write another byte over the last one of the CSV.
-
-        :param seed: the name of the seed.
-        """
-        self.file(seed).change_last_byte()
-        self._tell("change the last byte of", seed)
-
-    def touch(self, seed: str | None = None) -> None:
-        """Give the CSV a later time, and leave its content alone.
-
-        :param seed: the name of the seed.
-        """
-        self.file(seed).touch()
-        self._tell("touch", seed)
-
-    def delete(self, seed: str | None = None) -> None:
-        """Remove the CSV; ``restore`` brings it back.
-
-        :param seed: the name of the seed.
-        """
-        self.file(seed).delete()
-        self._tell("delete", seed)
-
-    def restore(self, seed: str | None = None) -> None:
-        """Bring the CSV back that was deleted, made unreadable or replaced by a link.
-
-        :param seed: the name of the seed.
-        """
-        self.file(seed).restore()
-        self._tell("restore", seed)
-
-    def replace_line_endings(self, seed: str | None = None, ending: str = "\r\n") -> None:
-        """End each line of the CSV in another way.
-
-        :param seed: the name of the seed.
-        :param ending: the new end of a line.
-        """
-        self.file(seed).replace_line_endings(ending)
-        self._tell(f"end lines with {ending!r} in", seed)
-
-    def add_byte_order_mark(self, seed: str | None = None) -> None:
-        """Put the mark of UTF-8 before the CSV's first character.
-
-        :param seed: the name of the seed.
-        """
-        self.file(seed).add_byte_order_mark()
-        self._tell("add a byte order mark to", seed)
-
-    def make_unreadable(self, seed: str | None = None, by: Obstacle = "dangling link") -> None:
-        """Put something in the CSV's place that not even root can read; ``restore`` undoes it.
-
-        :param seed: the name of the seed.
-        :param by: ``dangling link``, ``directory``, or ``fifo`` (a process that opens it waits for ever).
-        """
-        self.file(seed).make_unreadable(by)
-        self._tell(f"put a {by} in the place of", seed)
-
-    def replace_by_link(self, seed: str | None = None) -> None:
-        """Put a symbolic link to a file with the same content in the CSV's place.
-
-        :param seed: the name of the seed.
-        """
-        self.file(seed).replace_by_link()
-        self._tell("put a link to the same content in the place of", seed)
-
-    def grow(self, seed: str | None = None, *, size: int) -> None:
-        """Make the CSV larger with zeros, which take no space on the disk.
-
-        :param seed: the name of the seed.
-        :param size: the new size in bytes.
-        """
-        self.file(seed).grow(size)
-        self._tell(f"grow to {size} bytes:", seed)
-
-    def set_manifest_checksum(self, checksum: str | None) -> None:
-        """Write a checksum of every seed into ``manifest.json``.
-
-        :param checksum: the checksum; None: none is known.
-        """
-        self.project.set_manifest_checksum(checksum)
-        self.trace.add(f"write the checksum {checksum} into the manifest")
-
-    def _tell(self, what: str, seed: str | None) -> None:
-        self.trace.add(f"{what} {self.file(seed).path.name}")
 
 
 class WhileDbtRuns:
@@ -423,9 +300,7 @@ class SeedScenario(SeedEdits):
 
     @contextmanager
     def _failing(self, which: bool | str) -> Iterator[None]:
-        failing = (
-            [self.project.file(which).path.stem] if isinstance(which, str) else self.project.seeds if which else ()
-        )
+        failing = [self.project.file(which).stem] if isinstance(which, str) else self.project.seeds if which else ()
         scripts = [(command, seed) for seed in failing for command in _LOADING]
         rules = [self.dbt.script(command, select=seed, exit_code=1) for command, seed in scripts]
         try:

@@ -19,7 +19,7 @@ from pytest_cosmos_venv.seeds.scenario_model import (
 )
 
 if TYPE_CHECKING:
-    from pytest_cosmos_venv.seeds.project import Obstacle
+    from pytest_cosmos_venv.seeds.edits import Obstacle
     from pytest_cosmos_venv.seeds.scenario import SeedScenario
 
 
@@ -62,7 +62,7 @@ def _changed_is_loaded(harbor: SeedScenario) -> None:
 
 @_CHANGES.scenario(CHANGED)
 def _changed_back_is_loaded(harbor: SeedScenario) -> None:
-    first = harbor.file().path.read_text(encoding="utf-8")
+    first = harbor.file().read_text(encoding="utf-8")
     harbor.run().must("ran")
     harbor.edit()
     harbor.run().must("ran")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from pytest_cosmos_venv.text_table import table_lines
 from pytest_cosmos_venv.upgrades.release_record import CommandRecord, NodeRecord, ReleaseRecord, TaskRecord
 
 OUTCOME, NODES, TASKS, STATE = "outcome", "nodes", "tasks", "state"
@@ -135,13 +136,8 @@ def _of_node(one: NodeRecord, two: NodeRecord) -> Iterator[tuple[str, str, str]]
         yield STATE, one.status, two.status
     if one.content and two.content and one.content != two.content:
         yield ROWS, one.content, two.content
-    if one.compiled and two.compiled and _words(one.compiled) != _words(two.compiled):
+    if one.compiled and two.compiled and one.compiled.split() != two.compiled.split():
         yield SQL, "", "differs"
-
-
-def _words(sql: str) -> list[str]:
-    """Return the SQL without its white space: releases of dbt trim it differently."""
-    return sql.split()
 
 
 def table(found: Sequence[Difference], releases: Sequence[str]) -> list[str]:
@@ -157,10 +153,5 @@ def table(found: Sequence[Difference], releases: Sequence[str]) -> list[str]:
         key = (each.kind, each.subject or each.test, each.before)
         values.setdefault(key, {each.base: each.before})[each.release] = each.after
     head = ("differs", "of", *releases)
-    rows = {key: (*key[:2], *(values[key].get(release, "=") for release in releases)) for key in values}
-    widths = [max(map(len, column)) for column in zip(head, *rows.values(), strict=True)]
-    return [_row(row, widths) for row in (head, *rows.values())]
-
-
-def _row(cells: Sequence[str], widths: Sequence[int]) -> str:
-    return "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
+    rows = [(*key[:2], *(values[key].get(release, "=") for release in releases)) for key in values]
+    return table_lines([head, *rows])

@@ -115,7 +115,9 @@ class DuckDBWarehouse:
         """
         relation = self._relation(name, types)
         if relation.database != PROFILE:
-            self._attach([relation.database])
+            attached = sorted({*self._parsed.get("attached", ()), relation.database})
+            self._write_parsed({**self._parsed, "attached": attached})
+            self.write_profile()
         self._ask(statements_for(relation, content, name=name), replaced=relation)
 
     def build(
@@ -251,17 +253,13 @@ class DuckDBWarehouse:
         variables = parsed["variables"] if parsed.get("files") == files else self._named_variables()
         self._write_parsed({**parsed, "files": files, "variables": variables, "values": self._values_digest(variables)})
 
-    def rows(self, name: str, *, order_by: str | None = None) -> list[dict[str, Any]]:
-        """Return the rows of a source or node, each as column -> value.
+    def rows(self, name: str) -> list[dict[str, Any]]:
+        """Return the rows of a source or node, each as column -> value, in order of the first column, and so on.
 
         :param name: a model, seed or snapshot, or a source as ``raw.ships``.
-        :param order_by: the order, as SQL takes it: ``sailed_at desc``. Default: by the columns, the first one first.
         :raises ToolkitMisuse: the project has no such node, or there is no such table yet.
         """
-        everything = f"from {self._relation(name)}"
-        if order_by is not None:
-            return self.query(f"{everything} order by {order_by}")
-        return in_order(self.query(everything))
+        return in_order(self.query(f"from {self._relation(name)}"))
 
     def columns(self, name: str) -> dict[str, str]:
         """Return the columns of a source or node with their types, as DuckDB names these: ``{"id": "INTEGER"}``.
@@ -307,11 +305,8 @@ class DuckDBWarehouse:
         # pytest's own coverage or warnings settings are for the test's process.
         return {**quiet, "PYTHONWARNINGS": "", **self.project.environment}
 
-    def write_profile(self, attached: Sequence[str] = ()) -> None:
-        """Write the file of the profile, where it is not there already in the same words.
-
-        :param attached: the names of further databases that are attached.
-        """
+    def write_profile(self) -> None:
+        """Write the file of the profile, where it is not there already in the same words."""
         import yaml
 
         data = self.place / _DATA
@@ -322,8 +317,7 @@ class DuckDBWarehouse:
             "schema": self.project.schema,
             "threads": self.project.threads,
         }
-        names = sorted({*self._parsed.get("attached", ()), *attached})
-        if names:
+        if names := self._parsed.get("attached"):
             files = [{"path": str(data / f"{name}.duckdb"), "alias": name} for name in names]
             output["attach"] = [*output.get("attach", ()), *files]
         document = {PROFILE: {"target": self.project.target, "outputs": {self.project.target: output}}}
@@ -331,10 +325,6 @@ class DuckDBWarehouse:
         # dbt parses everything anew where this file is another one.
         if not self.profiles_yml.exists() or self.profiles_yml.read_text(encoding="utf-8") != text:
             self.profiles_yml.write_text(text, encoding="utf-8")
-
-    def _attach(self, databases: Sequence[str]) -> None:
-        self.write_profile(databases)
-        self._write_parsed({**self._parsed, "attached": sorted({*self._parsed.get("attached", ()), *databases})})
 
     @property
     def _parsed(self) -> dict[str, Any]:

@@ -9,14 +9,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ..artifacts import NativeArtifacts, Result, native_facts, native_status_refusal
+from ..artifacts import NativeArtifacts, Result, node_info
+from ..call import NODE_COMMANDS, BaseCall
 from ..command_line import Invocation
 from ..log import Console, now, setting, switch
-from ..packages import PackageError, Packages
+from ..packages import PackageError
 from ..project import LISTED, Node, Project
 from ..script import SELECTING, Interrupted, Script
 
-_NODE_COMMANDS = ("run", "build", "seed", "snapshot", "test", "retry", "clone")
 _RESULT_EVENTS = {"seed": "LogSeedResult", "snapshot": "LogSnapshotResult", "model": "LogModelResult"}
 _WORDS = {"error": "Failed", "fail": "Failed", "pass": "Passed", "skipped": "Skipped", "warn": "Warned"}
 _MESSAGES = {
@@ -43,7 +43,7 @@ def shown_version(version: str) -> str:
     return re.sub(r"(a|b|rc)(\d+)$", lambda found: f"-{_PRERELEASES[found[1]]}.{found[2]}", version)
 
 
-class NativeCall:
+class NativeCall(BaseCall):
     """One call: its words, its work and its artifacts.
 
     :param invocation: the command line.
@@ -55,45 +55,23 @@ class NativeCall:
     def __init__(
         self, invocation: Invocation, script: Script, installed: dict[str, str], project: Project | None = None
     ) -> None:
-        self._recorded = project
-        self._invocation = invocation
-        self._script = script
+        super().__init__(invocation, script, installed, project)
         self._version = shown_version(installed["core"])
-        self._command = invocation.command
         self._name = {"ls": "list", _FRESHNESS: "freshness"}.get(self._command, self._command.partition(" ")[0])
         self._console = Console(invocation, silent=script.stdout is not None)
-        self._folder = Path(setting(invocation, "--project-dir", default="."))
-        self._packages = Packages(self._folder)
         self._results: list[Result] = []
-        target = setting(invocation, "--target-path", default="target")
-        self._target = self._folder / target
-        self._artifacts = NativeArtifacts(
-            self._target,
-            self._console,
-            self._version,
-            script.artifacts,
-            wanted="--no-write-json" not in invocation.options,
+        wanted = "--no-write-json" not in invocation.options
+        self._artifacts: NativeArtifacts = NativeArtifacts(
+            self._target, self._console, self._version, script.artifacts, wanted=wanted
         )
 
-    def run(self) -> int:
-        """Do everything, and return the exit code."""
-        for line in self._script.stdout or ():
-            print(line, flush=True)
-        for line in self._script.stderr:
-            print(line, file=sys.stderr, flush=True)
-        if self._command == "--version":
-            self._script.pause()
-            if self._script.stdout is None:
-                print(f"dbt-core {self._version}")
-            return self._script.exit_code or 0
-        try:
-            exit_code = self._do()
-        except Interrupted:
-            self._console.trouble("[error] [OperationCanceled (dbt8995)]: Operation cancelled")
-            self._console.finish(self._name, self._sums())
-            return 1
-        self._artifacts.write_scripted()
-        return exit_code
+    def _version_text(self) -> str:
+        return f"dbt-core {self._version}"
+
+    def _say_interrupted(self) -> int:
+        self._console.trouble("[error] [OperationCanceled (dbt8995)]: Operation cancelled")
+        self._console.finish(self._name, self._sums())
+        return 1
 
     def _do(self) -> int:
         is_project = (self._folder / "dbt_project.yml").is_file()
@@ -158,12 +136,10 @@ class NativeCall:
 
     def _work(self) -> int:
         project = self._read_nodes()
-        self._script.record_unread(project.unread)
-        project.check_script(self._script, native_status_refusal)
         nodes = project.work(self._invocation, with_added=self._script.names_its_selection)
         if self._command not in ("clean", "debug"):
             self._say_written("semantic_manifest.json", "ARTIFACT_TYPE_SEMANTIC_MANIFEST")
-        if self._command in _NODE_COMMANDS:
+        if self._command in NODE_COMMANDS:
             self._run_nodes(project, nodes)
         else:
             self._script.pause()
@@ -171,19 +147,17 @@ class NativeCall:
             if self._command not in ("clean", "debug"):
                 self._write_manifest(project)
         if "--write-catalog" in self._invocation.options:
-            self._artifacts.write_native_catalog()
+            self._artifacts.write_catalog()
         if self._script.exit_code == 1 and not self._console.errors:
             self._console.trouble(f"[error] [Generic (dbt1000)]: {_SCRIPTED_ERROR}")
         return self._finish()
-
-    def _read_nodes(self) -> Project:
-        return self._recorded or Project(self._folder, self._script.nodes, self._invocation)
 
     def _do_without_running(self, nodes: list[Node]) -> None:
         if self._command in ("ls", "list"):
             self._list(nodes)
         elif self._command == "clean":
-            self._clean()
+            self._remove_target()
+            self._console.say("Removing target")
         elif self._command == "debug":
             self._console.say("All checks passed!", name="DebugCmdResult")
         elif self._command == _FRESHNESS:
@@ -213,11 +187,9 @@ class NativeCall:
         self._artifacts.write_native_results(self._results, self._name, self._console.seconds)
 
     def _outcome(self, node: Node, lost: set[str]) -> dict[str, Any]:
-        outcome = self._script.outcome(node.unique_id)
-        if outcome is None and lost.intersection(node.depends_on):
-            outcome = {"status": "skipped"}
-        if outcome is None:
-            outcome = {"status": _default(node, fails=self._script.exit_code == 1)}
+        default = _default(node, fails=self._script.exit_code == 1)
+        is_lost = not lost.isdisjoint(node.depends_on)
+        outcome = self._script.end_of(node.unique_id, is_lost=is_lost, default=default)
         if outcome["status"] in ("error", "fail", "skipped"):
             lost.add(node.unique_id)
         return outcome
@@ -277,7 +249,7 @@ class NativeCall:
         form = self._invocation.last("--output", default="selector")
         keys = self._words("--output-keys")
         for node in sorted(nodes, key=lambda node: node.unique_id):
-            facts = {"fqn": list(node.fqn), **native_facts(node)}
+            facts = {"fqn": list(node.fqn), **self._artifacts.facts(node)}
             line = {
                 "json": json.dumps(
                     {key: facts[key] for key in sorted(facts) if key in (keys or LISTED)}, separators=(",", ":")
@@ -287,33 +259,14 @@ class NativeCall:
             }.get(form, node.selector.removeprefix("exposure:"))
             self._console.show(line)
 
-    def _clean(self) -> None:
-        import shutil
-
-        shutil.rmtree(self._target, ignore_errors=True)
-        self._console.say("Removing target")
-
     def _write_manifest(self, project: Project) -> None:
         self._say_written("manifest.json", "WritableManifest")
-        self._artifacts.write_manifest(project.name, self._adapter, project.all_nodes)
+        self._artifacts.write_manifest(project.name, next(iter(self._adapters_of_profiles()), ""), project.all_nodes)
 
     def _say_written(self, name: str, kind: str) -> None:
         path = f"{setting(self._invocation, '--target-path', default='target')}/{name}"
         text = f"Artifact written to {path}"
         self._console.event("ArtifactWritten", text, artifact_path=path, artifact_type=kind)
-
-    @property
-    def _adapter(self) -> str:
-        """The adapter that the profiles name first: dbt 2 has its adapters in itself."""
-        place = setting(self._invocation, "--profiles-dir", default=str(self._folder))
-        try:
-            text = Path(place, "profiles.yml").read_text(encoding="utf-8")
-        except OSError:
-            return ""
-        return next(iter(re.findall(r"\btype:\s*['\"]?(\w+)", text)), "")
-
-    def _words(self, *names: str) -> list[str]:
-        return [word for value in self._invocation.all(*names) for word in value.split()]
 
     def _fail(self, what: str, message: str) -> int:
         self._console.trouble(f"[error] [{what}]: {message}")
@@ -321,10 +274,9 @@ class NativeCall:
 
     def _finish(self) -> int:
         self._console.finish(self._name, self._sums())
-        if (
-            self._script.exit_code is not None and self._script.exit_code != 2
-        ):  # 2 is an error, and 1 is dbt's code of it
-            return self._script.exit_code
+        code = self._script.exit_code
+        if code is not None and code != 2:  # 2 is an error, and 1 is dbt's code of it
+            return code
         return int(self._console.errors > 0)
 
     def _sums(self) -> str:
@@ -337,11 +289,9 @@ class NativeCall:
 
 
 def _default(node: Node, *, fails: bool) -> str:
-    if node.kind == "test":
-        return "fail" if fails else "pass"
     if fails:
-        return "error"
-    return "pass" if node.kind == "unit_test" else "success"
+        return "fail" if node.kind == "test" else "error"
+    return "pass" if "test" in node.kind else "success"
 
 
 def native_message_of(node: Node, status: str) -> str:
@@ -365,22 +315,8 @@ def _node_line(result: Result) -> str:
     return f"{_WORDS.get(result.status, 'Succeeded')} [{result.seconds:6.2f}s] {node.kind:<5} {name}"
 
 
-def _materialized(node: Node) -> str:
-    return "table" if node.kind == "seed" else node.materialized
-
-
 def _node_info(node: Node, status: str) -> dict[str, Any]:
     schema, _, name = _relation(node).partition(".")
     relation = {"alias": name, "database": "dev", "relation_name": f"dev.{schema}.{name}", "schema": schema}
-    return {
-        "materialized": _materialized(node),
-        "node_checksum": node.checksum,
-        "node_finished_at": "" if status in ("started", "executing") else now(),
-        "node_name": node.name,
-        "node_path": node.path,
-        "node_relation": relation,
-        "node_started_at": now(),
-        "node_status": status,
-        "resource_type": node.kind,
-        "unique_id": node.unique_id,
-    }
+    materialized = "table" if node.kind == "seed" else node.materialized
+    return {**node_info(node, status, relation), "materialized": materialized}
