@@ -28,9 +28,29 @@ import pytest
 pytestmark = pytest.mark.long
 
 
+DAG_FILE = """
+from datetime import datetime
+from pathlib import Path
+from cosmos_venv import DbtDag, ExecutionConfig, ExecutionMode, ProfileConfig, ProjectConfig
+from cosmos_venv.profiles import PostgresUserPasswordProfileMapping
+
+fleet = DbtDag(
+    dag_id="fleet",
+    schedule=None,
+    start_date=datetime(2026, 1, 1),
+    project_config=ProjectConfig(Path(__file__).parent / "fleet"),
+    profile_config=ProfileConfig(
+        "fleet", "dev", profile_mapping=PostgresUserPasswordProfileMapping("warehouse", {"schema": "fleet"})
+    ),
+    execution_config=ExecutionConfig(ExecutionMode.VIRTUALENV, virtualenv_dir="/opt/airflow/dbt-environments"),
+    operator_args={"py_requirements": ["dbt-core~=1.10.0", "dbt-postgres"]},
+)
+"""
+
+
 @pytest.fixture
 def cosmos_lock():
-    """A user's own. It changes what he asks for, and not the lock, which needs one as well."""
+    """A user's own. It changes what he asks for, and not the lock of a loaded DAG."""
     return "mine"
 
 
@@ -39,14 +59,18 @@ def cosmos_dbt():
     return "mine"
 
 
-def test_an_override_changes_what_was_asked_for(cosmos_lock, tmp_path):
-    assert cosmos_lock == "mine"
-    assert cosmos_lock(tmp_path).stale() > 0
+def test_an_override_changes_what_was_asked_for_and_nothing_else(
+    cosmos_lock, cosmos_dbt, cosmos_project, cosmos_airflow, tmp_path
+):
+    cosmos_project("fleet").model("arrivals", "select 1 as id")
+    (tmp_path / "dag_of_the_fleet.py").write_text(DAG_FILE)
 
+    fleet = cosmos_airflow.load(tmp_path / "dag_of_the_fleet.py", connections="made up")
+    dead = fleet.lock.stale()
 
-def test_and_nothing_else(cosmos_dbt):
-    assert cosmos_dbt == "mine"
-    assert (cosmos_dbt.index.wheelhouse.path / "uv.toml").exists()
+    assert (cosmos_lock, cosmos_dbt) == ("mine", "mine")
+    assert dead > 0
+    assert fleet.run().succeeded
 
 
 def test_time_machine_is_the_engine(cosmos_airflow):
