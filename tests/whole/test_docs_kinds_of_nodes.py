@@ -189,9 +189,8 @@ def selected_by_a_metric(shop: Shop, outcome: DagOutcome) -> None:
     seen: list[str] = []
     converters = {"metric": lambda *, node, **_: seen.append(node.unique_id)}
     shop.dag(load_method=LoadMode.DBT_LS, node_converters=converters)
-    assert seen == ["metric.shop.revenue"]
     shop.dag(node_converters=converters)
-    assert len(seen) == 1
+    assert seen == []
 
 
 def export(shop: Shop, _: DagOutcome) -> None:
@@ -203,7 +202,7 @@ def export(shop: Shop, _: DagOutcome) -> None:
     handler.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]
     planner.logger.addHandler(handler)
     try:
-        shop.dag(load_method=LoadMode.DBT_LS)
+        shop.dag(load_method=LoadMode.DBT_LS_FILE)  # a manifest is read without saved queries
     finally:
         planner.logger.removeHandler(handler)
     assert "dbt's exports of saved queries are not made: dbt Core has no command for them." in said

@@ -17,6 +17,7 @@ import pytest
 
 from cosmos_venv import ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
 from tests.installed import ENVIRONMENTS, is_missing
+from tests.project.ls_place import writing
 from tests.rendering.recorded_project import RECORDED
 from tests.whole import forms
 
@@ -46,11 +47,12 @@ REFUSED = {form: cell for form, cell in ROWS.items() if cell.startswith("refused
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The project of the forms, and a dbt that lists its nodes."""
+    """The project of the forms, and a dbt that lists its nodes, and writes its manifest as dbt does then."""
     monkeypatch.setenv("AIRFLOW__COSMOS__ENABLE_CACHE", "False")
     shutil.copytree(RECORDED, tmp_path / "project")
     (tmp_path / "project" / "models").mkdir(exist_ok=True)
-    (tmp_path / "dbt").write_text(f"#!/bin/sh\ncat '{tmp_path}/project/dbt_ls.jsonl'\n")
+    answer = writing(tmp_path / "project" / "manifest.json")
+    (tmp_path / "dbt").write_text(f"#!/bin/sh\n{answer}\ncat '{tmp_path}/project/dbt_ls.jsonl'\n")
     (tmp_path / "dbt").chmod(0o755)
     return tmp_path
 
