@@ -11,7 +11,7 @@ from tests.whole.page_blocks import Block, blocks_of
 
 # In this order: a path may hold digits, a time consists of them.
 MASKS = (
-    (r"\b[0-9a-f]{12,64}\b", "HASH"),
+    (r"\b[0-9a-f]{12,64}(-[0-9a-f]{8})?\b", "HASH"),
     (r"(?<![\w.])/[\w./-]+", "PATH"),
     (r"\d[\d.,:T+-]*", "N"),
     (r"\bN (MB|KB|GB|kB)\b", "SIZE"),
