@@ -78,9 +78,9 @@ def parts() -> list[Part]:
 
 
 def has_long_tests(module: Path) -> bool:
-    """Whether a test of a file has the mark ``long``; the files of tests/stacks take it from a list of marks."""
+    """Whether a test of a file has the mark ``long``; some files take it from a list of marks."""
     text = module.read_text(encoding="utf-8")
-    return "mark.long" in text or "ON_A_STACK" in text
+    return any(word in text for word in ("mark.long", "ON_A_STACK", "marks=FURTHER", "marks=PROOF"))
 
 
 def _modules(part: Part) -> Iterable[Path]:
