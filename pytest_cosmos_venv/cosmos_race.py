@@ -182,7 +182,8 @@ class CosmosRace:
         # An argument may name what its use imports: `prepares`.
         prepare = [*prepare, *(name for argument in arguments for name in getattr(argument, "prepares", ()))]
         named = tuple(ModuleAt(name=name, file=None) for name in dict.fromkeys(prepare))
-        # Before contenders are forked: the named modules, or else those that define the functions.
+        # Before contenders are forked: the named modules, or else the modules of the functions. Test files that name
+        # the same modules share one process, and each Airflow that is not started saves eight seconds of CPU.
         link = self._prepared().get(named or order.modules).fork_supervisor(order)
         self._started.append(RunningRace(link, order, plan, self._keep))
         return self._started[-1]

@@ -332,12 +332,14 @@ def _working_directory(cwd: Path) -> Iterator[None]:
         before = os.open(".", flags)
     except OSError:  # this user may not enter it
         before = os.open("/", flags)
-    os.chdir(cwd)
     try:
+        os.chdir(cwd)
         yield
     finally:
-        os.fchdir(before)
-        os.close(before)
+        try:
+            os.fchdir(before)
+        finally:
+            os.close(before)
 
 
 @contextmanager

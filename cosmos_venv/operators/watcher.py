@@ -8,7 +8,6 @@ producer is over.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.triggers.base import StartTriggerArgs
@@ -20,6 +19,8 @@ from cosmos_venv.public_names import name_lookup
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+    from cosmos_venv.operators.watch.trigger import DbtNodeTrigger
 
 __all__ = [
     "DbtBatchWatcherOperator",
@@ -150,8 +151,13 @@ class DbtConsumerWatcherSensor:
         from cosmos_venv.operators.watch.waiting import wait_for_nodes
 
         task: Any = self
-        defer = partial(task.defer, method_name=_RESUMES) if self.deferrable else None
-        if nodes := wait_for_nodes(task, context, parents=self._parents(), defer=defer, told=told):
+
+        def defer(trigger: DbtNodeTrigger) -> None:
+            task.defer(trigger=trigger, method_name=_RESUMES)
+
+        if nodes := wait_for_nodes(
+            task, context, parents=self._parents(), defer=defer if self.deferrable else None, told=told
+        ):
             self._run_only(nodes)
             return super()._execute(context, **kwargs)  # type: ignore[misc]
         return None

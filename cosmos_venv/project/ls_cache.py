@@ -206,10 +206,10 @@ class KeptAnswers:
             warn_of_others(folder)
 
     def _warn(self, error: RemoteError) -> None:
-        # Nobody has asked for Variables: a DAG file that is run by hand has none.
-        level = logging.WARNING if settings.remote_cache_dir else logging.INFO
-        what = "[cosmos] remote_cache_dir " if settings.remote_cache_dir else ""
-        logger.log(level, "%s%s is of no use now: %s.", what, self.remote, error)
+        if settings.remote_cache_dir:
+            logger.warning("[cosmos] remote_cache_dir %s is of no use now: %s.", self.remote, error)
+        else:  # no warning: nobody has asked for Variables, and a DAG file that is run by hand has none
+            logger.info("%s is of no use now: %s.", self.remote, error)
         self.remote = None
 
 
@@ -276,9 +276,7 @@ def _variable_of(question: LsQuestion) -> VariableAnswers | None:
         return None
     from cosmos_venv.project.variable_answers import VariableAnswers  # it brings Airflow along
 
-    # Variables of dbt are among the arguments, and a password may be among these.
-    matters = json.dumps([question.project_dir.name, question.profile_flags, question.arguments])
-    return VariableAnswers(name=f"cosmos_venv_answer_{veiled({'question': matters}, ['question'])[:32]}")
+    return VariableAnswers(question=json.dumps([question.project_dir.name, question.profile_flags, question.arguments]))
 
 
 @dataclass(frozen=True, kw_only=True)

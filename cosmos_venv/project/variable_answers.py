@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 
 from cosmos_venv.compat import set_variable, variable
 from cosmos_venv.credentials import mask
+from cosmos_venv.dbt.project_files import veiled
 from cosmos_venv.files.read_limits import MEBIBYTE, Limit
 from cosmos_venv.files.untrusted import value_of
 from cosmos_venv.remote.download_cache import RemoteError
@@ -27,10 +29,19 @@ _NAMES = "-names."
 class VariableAnswers:
     """The files of one question, in one Variable.
 
-    :param name: of the Variable.
+    :param question: a text that differs for each question.
     """
 
-    name: str
+    question: str = field(repr=False)
+
+    @cached_property
+    def name(self) -> str:
+        """The name of the Variable.
+
+        The question can hold a password, so the name takes milliseconds: a parse that finds its answer here asks for
+        no Variable, and does not pay for it.
+        """
+        return f"cosmos_venv_answer_{veiled({'question': self.question}, ['question'])[:32]}"
 
     def __str__(self) -> str:
         return f"[cosmos_venv] share_answers_in_variables: the Airflow Variable {self.name}"
@@ -54,7 +65,8 @@ class VariableAnswers:
         :param seconds: of no use: Airflow answers when it does.
         :raises RemoteError: when the Variable cannot be written.
         """
-        # The names come first. Those of earlier states of the project go with them, or the Variable grew for ever.
+        # The file of names is written before its answer, and in place of all other files: else the Variable would keep
+        # the names of each earlier state of the project.
         names = {} if _NAMES in name else {each: text for each, text in self._files().items() if _NAMES in each}
         text = json.dumps({**names, name: content.decode("ascii")})
         if _LARGEST.is_exceeded_by(len(text)):

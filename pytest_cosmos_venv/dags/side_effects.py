@@ -227,8 +227,10 @@ def _connect(_: Any, address: Any) -> _Seen | None:
 def _lookup(event: str, asked: str) -> Callable[..., _Seen | None]:
     def read(host: Any, port: Any = None, *_: Any) -> _Seen | None:
         name = host_looked_up(event, host)
-        names = () if name is None else (name, *([] if port is None else [f"{name}:{port}"]))
-        return _Seen(CONNECTION, f"asked for the {asked} of {name}", names) if names else None
+        if name is None:
+            return None
+        names = (name,) if port is None else (name, f"{name}:{port}")
+        return _Seen(CONNECTION, f"asked for the {asked} of {name}", names)
 
     return read
 

@@ -36,7 +36,7 @@ def read_lines(file: Path) -> list[dict[str, Any]]:
 
 
 def write_whole(file: Path, content: str | bytes) -> None:
-    """Put a file in its place in one step: a reader finds the former one or all of this one.
+    """Write a file atomically: a reader finds the former content or the whole new content.
 
     :param file: the file.
     :param content: its content; a text is written in UTF-8.

@@ -167,12 +167,12 @@ def _refuse(*_: str) -> None:
 
 def test_a_variable_keeps_the_latest_answer_and_no_names_of_earlier_states(cosmos_airflow: CosmosAirflow) -> None:
     _ = cosmos_airflow.variables
-    answers = VariableAnswers(name="cosmos_venv_answer_1")
+    answers = VariableAnswers(question="1")
     for state in ("first", "second"):
         for file in (f"{state}-names.answer", f"{state}.answer"):
             answers.write(file, state.encode(), seconds=1.0)
 
-    kept = json.loads(cosmos_airflow.variables.values["cosmos_venv_answer_1"])
+    kept = json.loads(cosmos_airflow.variables.values[answers.name])
 
     assert sorted(kept) == ["second-names.answer", "second.answer"]
 

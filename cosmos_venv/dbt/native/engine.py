@@ -1,7 +1,7 @@
 """What a dbt can do, as one value: dbt 1 is a Python program, dbt 2 a native one.
 
 Callers ask for the capability that they need. A dbt behind a script of a user counts as dbt 1, as only its first bytes
-are read. Which dbt it was is known when it has run, by its manifest.
+are read.
 """
 
 from __future__ import annotations

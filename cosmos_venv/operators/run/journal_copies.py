@@ -90,7 +90,7 @@ class _InXCom:
 
 
 Store = _InVariable | _InObjectStorage | _InXCom
-"""A place that workers on all hosts reach: each reads, writes and removes one text, and raises what it likes."""
+"""A place that workers on all hosts reach. Each kind of place reads, writes and removes one text."""
 
 
 class Copy:

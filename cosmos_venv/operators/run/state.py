@@ -88,7 +88,7 @@ def keep_success(task_key: Sequence[str], artifacts: Artifacts, *, log: Any) -> 
     try:
         if not settings.state_path:
             set_variable(_variable_of(task_key), _digest(content or b""), _DESCRIPTION)
-        else:  # nothing in place of a success without a manifest, or an older one would stay
+        else:  # an empty file stands for a success without a manifest: else an older success would count as the last
             _keep_for_all(kept_place(task_key), content or b"")
     except Exception as error:
         raise CosmosValueError(

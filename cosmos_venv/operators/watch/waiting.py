@@ -24,7 +24,7 @@ def wait_for_nodes(
     context: Mapping[str, Any],
     *,
     parents: Sequence[str],
-    defer: Callable[..., object] | None,
+    defer: Callable[[DbtNodeTrigger], object] | None,
     told: Mapping[str, int] | None = None,
 ) -> list[str]:
     """Wait, or end the task as dbt has ended its nodes: those for which dbt has to run in this task.
@@ -32,7 +32,7 @@ def wait_for_nodes(
     :param task: the ``DbtConsumerWatcherSensor``.
     :param context: Airflow's context of it.
     :param parents: ids of the tasks that come right before it, the producer apart.
-    :param defer: defers the task with its argument ``trigger``; None: the task is rescheduled for the next look.
+    :param defer: defers the task with a trigger; None: the task is rescheduled for the next look.
     :param told: what earlier tries were told, as ``Told`` has it; None: it is worked out of the journal.
     :raises TaskDeferred: where it waits for the trigger.
     :raises AirflowRescheduleException: where it is rescheduled.
@@ -52,7 +52,7 @@ def wait_for_nodes(
         if defer is None:
             raise reschedule(task.poke_interval)
         kept = {"told": msgspec.to_builtins(before), "try_number": ti.try_number}
-        defer(trigger=DbtNodeTrigger(task.node_ids, task.producer_task_id, parents, key=key, **kept))
+        defer(DbtNodeTrigger(task.node_ids, task.producer_task_id, parents, key=key, **kept))
     for node in task.node_ids:
         for text in journal.texts.get(node, ()):
             task.log.info("%s", text)

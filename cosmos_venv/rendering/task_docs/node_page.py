@@ -104,10 +104,12 @@ class _Pages:
         if node.description.strip():
             parts.append(markdown.paragraphs(node.description, self._longest // 2))
         parts.append("\n".join(self._facts(node)))
-        if columns := self._columns(node, self._left(parts)):
+        sql = node.compiled_sql if self._has_sql else ""
+        left = self._left(parts)
+        if columns := self._columns(node, left // 2 if sql else left):
             parts.append(columns)
-        if sql := self._sql(node, self._left(parts)):
-            parts.append(sql)
+        if shown := self._sql(sql, self._left(parts)):
+            parts.append(shown)
         return "\n\n".join(parts)
 
     def _left(self, parts: list[str]) -> int:
@@ -139,15 +141,15 @@ class _Pages:
         for name, description in node.columns.items():
             said = markdown.line(description, _LONGEST_OF_A_COLUMN)
             lines.append(f"{markdown.code(name)}: {said}" if said else markdown.code(name))
-        return f"Columns:\n\n{markdown.bullets(lines, room // 2 if self._has_sql and node.compiled_sql else room)}"
+        return f"Columns:\n\n{markdown.bullets(lines, room)}"
 
-    def _sql(self, node: DbtNode, room: int) -> str:
-        sql = node.compiled_sql.strip()
-        if not (sql and self._has_sql):
+    def _sql(self, compiled: str, room: int) -> str:
+        sql = compiled.strip()
+        if not sql:
             return ""
         if room < _LEAST_SQL:
             return "Compiled SQL: there is no room for it on this page."
         shown = sql[:room].rstrip()
-        is_cut = len(shown) < len(sql) or len(node.compiled_sql) == LONGEST_SQL
+        is_cut = len(shown) < len(sql) or len(compiled) == LONGEST_SQL
         title = f"Compiled SQL, the first {len(shown)} characters" if is_cut else "Compiled SQL"
         return f"{title}:\n\n{markdown.block(shown, 'sql')}"
