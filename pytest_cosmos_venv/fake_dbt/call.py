@@ -103,7 +103,13 @@ class BaseCall(ABC):
 
 
 class Call(BaseCall):
-    """One call of dbt 1: its words, its work and its artifacts."""
+    """One call of dbt 1: its words, its work and its artifacts.
+
+    :param invocation: the command line.
+    :param script: the rule of the test for this call.
+    :param installed: ``core`` and names of adapters -> their versions.
+    :param project: the recorded project; None: that of the folder.
+    """
 
     def __init__(
         self, invocation: Invocation, script: Script, installed: dict[str, str], project: Project | None = None
