@@ -118,8 +118,9 @@ class ParseBudget:
         for parameter, bound in (("times", times), ("milliseconds", milliseconds)):
             if bound is not None:
                 require(bound, parameter, (int, float), "a number")
+        builds = _builder(build)  # before an implementation is asked for: a missing file is the first thing to tell
         is_file = isinstance(build, (str, os.PathLike))
-        with self._around_files() if is_file else nullcontext(), _builder(build) as builder:
+        with self._around_files() if is_file else nullcontext(), builds as builder:
             cost = _cost(builder, allowed, repeats)
         _check(cost, times=times, milliseconds=milliseconds)
         return cost

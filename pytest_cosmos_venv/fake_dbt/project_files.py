@@ -557,7 +557,8 @@ class ProjectFiles:
 
     def _find(self, name: str, version: Any, package: str | None, home: str) -> str | None:
         version = "" if version is None else str(version)
-        places = [package] if package else [home, *(each.name for each in self._packages)]
+        # The root project before the node's own package, until dbt's require_ref_searches_node_package_before_root.
+        places = [package] if package else [self.name, home, *(each.name for each in self._packages)]
         return next(
             (self._named[key] for key in ((each, name, version) for each in places) if key in self._named), None
         )
