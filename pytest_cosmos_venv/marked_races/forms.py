@@ -88,6 +88,18 @@ def has_raced(item: pytest.Item) -> bool:
     return item.stash.get(_HAS_RACED, False)
 
 
+def tear_down_before(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Tear down what the next test does not need. The test before a copy has left fixtures of the file for the copy.
+
+    :param item: a copy that is passed over.
+    :param nextitem: the next test; None: there is none.
+    """
+    # Not by the hooks of a teardown: plugins expect the test of such a hook to have been set up.
+    call = pytest.CallInfo.from_call(lambda: item.session._setupstate.teardown_exact(nextitem), when="teardown")
+    if call.excinfo is not None:
+        item.ihook.pytest_runtest_logreport(report=pytest.TestReport.from_item_and_call(item, call))
+
+
 def leave_fixtures_to_copies(item: pytest.Function) -> None:
     """Have forked copies set up their own fixtures, as they would in a worker; those of a wider scope are shared.
 

@@ -173,7 +173,7 @@ def test_everything_passes_in_a_crowd(
     print(done.output)
     assert done.returncode == 0
     assert done.outcomes.keys() == {"passed"}
-    assert done.outcomes["passed"] == (24 if "-n" in options else 23)
+    assert done.outcomes["passed"] == (22 if "-n" in options else 20)
     assert "Using --randomly-seed=4711" in done.output
     assert done.processes == []
     assert [report["variables"] for report in run.reports] == [{}] * len(run.reports)

@@ -103,6 +103,31 @@ def test_who_fails_is_named_and_the_run_goes_on(pytester: pytest.Pytester) -> No
     result.stdout.no_fnmatch_line("*not across workers*")
 
 
+def test_a_copy_that_is_passed_over_leaves_no_fixture_of_its_file_behind(pytester: pytest.Pytester) -> None:
+    race = """
+        import pytest
+
+        @pytest.fixture(scope="module", autouse=True)
+        def pier(request):
+            yield
+            if request.module.__name__ == "test_2":
+                raise OSError("the pier is flooded")
+
+        def test_before():
+            pass
+
+        @pytest.mark.cosmos_race(contenders=2)
+        def test_race(cosmos_race):
+            cosmos_race.barrier("start")
+        """
+    pytester.makepyfile(test_1=race, test_2=race, test_3=race)
+
+    result = run(pytester, "-n", "2", "--dist", "loadfile")
+
+    result.assert_outcomes(passed=9, errors=3)
+    result.stdout.fnmatch_lines(["*ERROR at teardown of test_race*", "E *OSError: the pier is flooded"])
+
+
 @pytest.mark.long
 def test_what_cannot_run_across_workers_runs_in_processes_with_a_note(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
