@@ -7,6 +7,7 @@ threads that answer its tasks are those of the other process, and a run would wa
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import sqlite3
@@ -136,6 +137,21 @@ def copy(file: Path, to: Path) -> None:
 
 
 @contextmanager
+def _turn_at(file: Path) -> Iterator[None]:
+    """Wait until no other process will put the database back.
+
+    pytest-airflow-in-a-box has one database for all workers of pytest-xdist: a test would take the rows of a test in
+    another worker away.
+    """
+    with file.with_name(f"{file.name}.turn").open("wb") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.flock(turn, fcntl.LOCK_UN)  # a process that was forked meanwhile has the file open, too
+
+
+@contextmanager
 def restored(file: Path) -> Iterator[None]:
     """Put the database back at the end of the block; within it tests may change the database as they like.
 
@@ -144,7 +160,7 @@ def restored(file: Path) -> Iterator[None]:
     """
     from airflow import settings
 
-    with closing(sqlite3.connect(":memory:")) as before:
+    with _turn_at(file), closing(sqlite3.connect(":memory:")) as before:
         with closing(sqlite3.connect(file)) as connection:
             connection.backup(before)
         try:
