@@ -19,9 +19,9 @@ _HEAD = """# Implementations, and what they meet
 `cosmos-conformance implementations` generates this page from the [kept reports]({kept}).
 [How to hand in a report](../../how-to/conformance.md#hand-in-a-report) says how to add another implementation.
 
-An implementation has reached a level if it meets all requirements of this level and of the levels above that apply to it. A
-number counts the requirements that were judged, and those that the implementation declares to differ from on purpose. A
-requirement of an absent capability is *n/a*. "With servers" is the [run with
+An implementation has reached a level if it meets each applicable requirement of this level, and of the levels above it.
+A number counts the requirements that were judged, and those that the implementation declares to differ from on purpose.
+A requirement of an absent capability is *n/a*. "With servers" is the [run with
 servers](../../how-to/conformance.md#the-run-with-servers).
 """
 
