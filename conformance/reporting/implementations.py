@@ -14,14 +14,15 @@ from .kept_reports import README, REPORT, SERVERS_REPORT, kept_folders, versions
 from .report import reached_level, read_report
 
 _SHOWN_VERSIONS = 2
-_HEAD = """# Implementations, and what they keep
+_HEAD = """# Implementations, and what they meet
 
-This page is generated from the [reports that are kept]({kept}), by `cosmos-conformance implementations`.
-[How to hand in a report](../../how-to/conformance.md#hand-in-a-report) says how another implementation gets here.
+`cosmos-conformance implementations` generates this page from the [kept reports]({kept}).
+[How to hand in a report](../../how-to/conformance.md#hand-in-a-report) says how to add another implementation.
 
-The level is the highest one of which all holds that applies, with those above it. A number is of the requirements that
-were judged, or that it declares to differ from on purpose; those that need what it declares absent are *n/a*.
-"With servers" is of the [run with servers](../../how-to/conformance.md#the-run-with-servers).
+An implementation has reached a level if it meets each applicable requirement of this level, and of the levels above it.
+A number counts the requirements that were judged, and those that the implementation declares to differ from on purpose.
+A requirement of an absent capability is *n/a*. "With servers" is the [run with
+servers](../../how-to/conformance.md#the-run-with-servers).
 """
 
 

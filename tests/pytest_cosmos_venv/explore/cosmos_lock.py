@@ -73,11 +73,11 @@ def one_at_a_time(run: Schedule) -> None:
 
 
 CASES: dict[str, dict[str, Any]] = {
-    "two find no lock": {"preemptions": 2, "may_raise": ERRORS},
-    "two find the lock of a dead process": {"preemptions": 2, "fresh": dead_owner, "may_raise": ERRORS},
-    "one finds what the other has half written": {"preemptions": 1},
-    "one looks for what the other removes": {"preemptions": 1, "fresh": dead_owner},
-    "the owner is killed before it has written": {"preemptions": 0, "kills": 1, "after": task},
+    "two tasks find no lock": {"preemptions": 2, "may_raise": ERRORS},
+    "two tasks find the lock of a dead process": {"preemptions": 2, "fresh": dead_owner, "may_raise": ERRORS},
+    "a task reads a half-written lock": {"preemptions": 1},
+    "a task opens a lock that the other task removes": {"preemptions": 1, "fresh": dead_owner},
+    "the owner is killed before it writes its PID": {"preemptions": 0, "kills": 1, "after": task},
 }
 
 
