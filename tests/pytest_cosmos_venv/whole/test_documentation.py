@@ -43,8 +43,7 @@ def test_every_python_block_is_a_file(page: Path) -> None:
     assert set(named) <= {None, ANY, *PYTHONS}
 
 
-# The page of checks of DAG files is about a command, without Python.
-@pytest.mark.parametrize("page", [page for page in PAGES if page.stem != "dag-checks"], ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_every_page_has_an_example_that_is_run(page: Path) -> None:
     assert any(name.startswith("test_") for beside in PYTHONS for name in blocks_of(page, beside))
 
