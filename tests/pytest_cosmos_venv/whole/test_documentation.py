@@ -59,7 +59,8 @@ def test_the_examples_of_all_pages_pass(
     python = PYTHONS[beside]
     if not python.exists() and os.environ.get("CI") != "true":
         pytest.skip(f"no {beside} at {python}: make test installs it")
-    tests, copies = {}, 0
+    tests = {}
+    copies = 0
     for page in PAGES:
         files = blocks_of(page, beside)
         for name, text in {"__init__.py": "", **files}.items():
