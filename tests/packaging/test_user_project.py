@@ -53,7 +53,7 @@ def test_the_dag_runs_on_the_server_of_a_fixture(cosmos_airflow, postgresql):
 
     assert outcome.succeeded, outcome
 """
-"""As the cookbook gives a DAG the server of pytest-postgresql, whose fixture has a connection of psycopg."""
+"""A test gives its DAG the server of pytest-postgresql, whose fixture has a connection of psycopg."""
 GIT = ["git", "-c", "user.name=Author", "-c", "user.email=author@harbor.example"]
 
 

@@ -1,4 +1,4 @@
-"""The code of contenders and child interpreters is measured, as the page about coverage says."""
+"""The code of contenders and child interpreters is measured, as the page about continuous integration says."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from tests.pytest_cosmos_venv.inner_run import ROOT, InnerRun
 
-PAGE = ROOT / "docs" / "how-to" / "testing" / "coverage.md"
+PAGE = ROOT / "docs" / "how-to" / "testing" / "continuous-integration.md"
 
 HARBOR = """\
 def in_the_test():

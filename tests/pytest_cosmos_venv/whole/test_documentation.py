@@ -18,6 +18,7 @@ pytest_plugins = ["pytester"]
 ROOT = Path(__file__).resolve().parents[3]
 PAGES = [ROOT / "pytest_cosmos_venv" / "README.md", *sorted((ROOT / "docs" / "how-to" / "testing").glob("*.md"))]
 BLOCK = re.compile(r"^```python\n(?P<text># (?P<name>\w+\.py)(?: \((?P<beside>[\w-]+)\))?\n.*?)^```$", re.M | re.S)
+MARKED = re.compile(r"^@pytest\.mark\.cosmos_race\(contenders=(?P<contenders>\d+)\)$", re.M)
 ANY = "any-implementation"
 PYTHONS = {
     "cosmos-venv": Path(sys.executable),
@@ -43,8 +44,7 @@ def test_every_python_block_is_a_file(page: Path) -> None:
     assert set(named) <= {None, ANY, *PYTHONS}
 
 
-# The page of checks of DAG files is about a command, without Python.
-@pytest.mark.parametrize("page", [page for page in PAGES if page.stem != "dag-checks"], ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_every_page_has_an_example_that_is_run(page: Path) -> None:
     assert any(name.startswith("test_") for beside in PYTHONS for name in blocks_of(page, beside))
 
@@ -60,6 +60,7 @@ def test_the_examples_of_all_pages_pass(
     if not python.exists() and os.environ.get("CI") != "true":
         pytest.skip(f"no {beside} at {python}: make test installs it")
     tests = {}
+    copies = 0
     for page in PAGES:
         files = blocks_of(page, beside)
         for name, text in {"__init__.py": "", **files}.items():
@@ -67,6 +68,7 @@ def test_the_examples_of_all_pages_pass(
             file.parent.mkdir(exist_ok=True)
             file.write_text(text, encoding="utf-8")
         tests[page.stem] = sum(text.count("\ndef test_") for text in files.values())
+        copies += sum(int(mark["contenders"]) - 1 for text in files.values() for mark in MARKED.finditer(text))
 
     # As where its environment is activated; astronomer-cosmos would report each run to its makers.
     monkeypatch.setenv("PATH", os.pathsep.join([str(python.parent), os.environ["PATH"]]))
@@ -76,5 +78,7 @@ def test_the_examples_of_all_pages_pass(
     result = pytester.run(python, "-m", "pytest", kept, "-W", "error::pytest.PytestUnknownMarkWarning")
 
     outcomes = result.parseoutcomes()
+    # Without workers one test runs all copies of a race, and the others are deselected.
+    assert outcomes.pop("deselected", 0) == copies
     assert outcomes.keys() <= {"passed", "skipped", "warning", "warnings"}, outcomes
     assert outcomes["passed"] + outcomes.get("skipped", 0) >= sum(tests.values()) > 0
