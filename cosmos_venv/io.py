@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from cosmos_venv import settings
 from cosmos_venv.compat import AirflowException, object_storage_path
 from cosmos_venv.exceptions import CosmosValueError
-from cosmos_venv.public_names import name_lookup
 
 if TYPE_CHECKING:
     from cosmos_venv.dbt.results import Artifacts
@@ -237,7 +236,3 @@ def write_to(place: Any, content: bytes) -> None:
     """
     place.parent.mkdir(parents=True, exist_ok=True)
     place.write_bytes(content)
-
-
-if not TYPE_CHECKING:
-    __getattr__ = name_lookup(__name__)
