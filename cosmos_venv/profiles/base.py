@@ -129,6 +129,15 @@ def extras(names: str) -> dict[str, str]:
     return {name: f"extra.{name}" for name in names.split()}
 
 
+def login(user: str = "user", host: str = "host") -> dict[str, str]:
+    """Return the Airflow fields of a server to which a user logs in by a password.
+
+    :param user: the adapter's name for the user.
+    :param host: the adapter's name for the server.
+    """
+    return {host: "host", user: "login", "password": "password", "port": "port"}
+
+
 def mask(secrets: Iterable[str]) -> None:
     """Have Airflow mask texts in logs: it knows the Connection's password, but neither arguments nor a path's token.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cosmos_venv.profiles.base import BaseProfileMapping
+from cosmos_venv.profiles.base import BaseProfileMapping, login
 
 
 class ClickhouseUserPasswordProfileMapping(BaseProfileMapping):
@@ -15,10 +15,7 @@ class ClickhouseUserPasswordProfileMapping(BaseProfileMapping):
     optional_in_dbt = ("clickhouse", "user", "schema")
     secret_fields = ("password",)
     airflow_param_mapping = {
-        "host": "host",
-        "user": "login",
-        "password": "password",
-        "port": "port",
+        **login(),
         "schema": "schema",
         "clickhouse": "extra.clickhouse",
     }

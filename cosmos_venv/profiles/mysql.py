@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cosmos_venv.profiles.base import BaseProfileMapping
+from cosmos_venv.profiles.base import BaseProfileMapping, login
 
 
 class MysqlUserPasswordProfileMapping(BaseProfileMapping):
@@ -14,10 +14,7 @@ class MysqlUserPasswordProfileMapping(BaseProfileMapping):
     required_fields = ("server", "username", "password", "schema")
     secret_fields = ("password",)
     airflow_param_mapping = {
-        "server": "host",
-        "username": "login",
-        "password": "password",
-        "port": "port",
+        **login(user="username", host="server"),
         "schema": "schema",
     }
     default_values = {"port": 3306}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cosmos_venv.profiles.base import BaseProfileMapping
+from cosmos_venv.profiles.base import BaseProfileMapping, login
 
 
 class StarrocksUserPasswordProfileMapping(BaseProfileMapping):
@@ -18,10 +18,7 @@ class StarrocksUserPasswordProfileMapping(BaseProfileMapping):
     optional_in_dbt = ("port", "schema")
     secret_fields = ("password",)
     airflow_param_mapping = {
-        "host": "host",
-        "username": "login",
-        "password": "password",
-        "port": "port",
+        **login(user="username"),
         "schema": "schema",
     }
     mock_values = {"port": 9030}
