@@ -146,7 +146,7 @@ class ProfileConfig(NamedArguments):
         with scratch_folder(_PREFIX) as folder:
             path = folder / DEFAULT_PROFILES_FILE_NAME
             if mapping is None:
-                # dbt is told a folder: given ``prod.yml``, it would read the ``profiles.yml`` beside it, or find nothing.
+                # dbt is told a folder: given prod.yml, it would read the profiles.yml beside it, or find nothing.
                 path.symlink_to(own)
                 yield path, {}
                 return
