@@ -58,10 +58,6 @@ class DbtProfileConfigVars:
     version_check: bool | None = None
 
     def __post_init__(self) -> None:
-        if self.send_anonymous_usage_stats not in (True, False, None):
-            raise CosmosValueError(
-                f"dbt_config_vars: send_anonymous_usage_stats={self.send_anonymous_usage_stats!r} must be a boolean."
-            )
         if self.log_format is not None and self.log_format not in _LOG_FORMATS:
             raise CosmosValueError(
                 f"dbt_config_vars: log_format={self.log_format!r} must be one of {', '.join(_LOG_FORMATS)}."
@@ -185,7 +181,6 @@ class BaseProfileMapping:
     airflow_connection_type: ClassVar[str]
     dbt_profile_type: ClassVar[str]
     dbt_profile_method: ClassVar[str | None] = None
-    is_community: ClassVar[bool] = False
     required_fields: ClassVar[Sequence[str]] = ()
     secret_fields: ClassVar[Sequence[str]] = ()
     #: dbt field -> Airflow fields, tried in order: an attribute of the Connection, or ``extra.KEY`` of its JSON.

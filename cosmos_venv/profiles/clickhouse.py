@@ -10,7 +10,6 @@ class ClickhouseUserPasswordProfileMapping(BaseProfileMapping):
 
     airflow_connection_type = "generic"
     dbt_profile_type = "clickhouse"
-    is_community = True
     required_fields = ("host", "user", "schema", "clickhouse")
     optional_in_dbt = ("clickhouse", "user", "schema")
     secret_fields = ("password",)

@@ -10,11 +10,7 @@ class MysqlUserPasswordProfileMapping(BaseProfileMapping):
 
     airflow_connection_type = "mysql"
     dbt_profile_type = "mysql"
-    is_community = True
     required_fields = ("server", "username", "password", "schema")
     secret_fields = ("password",)
-    airflow_param_mapping = {
-        **login(user="username", host="server"),
-        "schema": "schema",
-    }
+    airflow_param_mapping = {**login(user="username", host="server"), "schema": "schema"}
     default_values = {"port": 3306}

@@ -10,7 +10,6 @@ class StandardSQLServerAuth(BaseProfileMapping):
 
     airflow_connection_type = "generic"
     dbt_profile_type = "sqlserver"
-    is_community = True
     required_fields = ("server", "user", "schema", "database", "driver", "password")
     secret_fields = ("password",)
     airflow_param_mapping = {

@@ -13,12 +13,8 @@ class StarrocksUserPasswordProfileMapping(BaseProfileMapping):
 
     airflow_connection_type = "mysql"
     dbt_profile_type = "starrocks"
-    is_community = True
     required_fields = ("host", "username", "password", "port", "schema")
     optional_in_dbt = ("port", "schema")
     secret_fields = ("password",)
-    airflow_param_mapping = {
-        **login(user="username"),
-        "schema": "schema",
-    }
+    airflow_param_mapping = {**login(user="username"), "schema": "schema"}
     mock_values = {"port": 9030}

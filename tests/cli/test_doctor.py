@@ -241,7 +241,7 @@ def test_a_socket_that_cannot_be_made_is_as_grave_as_the_graver_setting_takes_it
     assert "is too long for a socket" in found.text
 
 
-def test_a_socket_is_made_and_reached(short_folder: Path) -> None:
+def test_a_folder_for_sockets_is_found(short_folder: Path) -> None:
     (found,) = check_sockets(Examined())
 
     assert (found.outcome, found.subject) == ("ok", str(short_folder / f"cosmos-venv-warm-{os.geteuid()}"))

@@ -7,7 +7,7 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from cosmos_venv.cli.env.show import title
+from cosmos_venv.cli.env.show import identity, title
 from cosmos_venv.cli.output import Result, steps
 from cosmos_venv.environments.maintenance.pruner import Removal, named, prune, remove, surplus
 from cosmos_venv.environments.store import DAY
@@ -70,14 +70,7 @@ def _limits(options: argparse.Namespace) -> dict[str, int]:
 
 
 def _as_data(removal: Removal) -> dict[str, Any]:
-    return {
-        "digest": removal.stored.digest,
-        "suffix": removal.stored.suffix,
-        "state": removal.stored.state,
-        "path": str(removal.stored.path),
-        "reason": removal.reason,
-        "obstacle": removal.obstacle or None,
-    }
+    return {**identity(removal.stored), "reason": removal.reason, "obstacle": removal.obstacle or None}
 
 
 def _line(removal: Removal, dry_run: bool) -> str:

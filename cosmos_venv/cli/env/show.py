@@ -114,16 +114,26 @@ def _listed(stored: StoredBuild) -> dict[str, Any]:
 
 def _described(stored: StoredBuild) -> dict[str, Any]:
     return {
+        **identity(stored),
+        "in_use": stored.is_in_use,
+        "last_used": _instant(stored.last_used),
+        "bytes": stored.bytes_on_disk,
+        "dbt": _dbt_of(stored.record.pins) if stored.record else {},
+        "record": msgspec.to_builtins(stored.record),
+    }
+
+
+def identity(stored: StoredBuild) -> dict[str, Any]:
+    """Return the part of a build's JSON by which it is known.
+
+    :param stored: the build.
+    """
+    return {
         "name": name_of(stored),
         "digest": stored.digest,
         "suffix": stored.suffix,
         "state": stored.state,
-        "in_use": stored.is_in_use,
-        "last_used": _instant(stored.last_used),
-        "bytes": stored.bytes_on_disk,
         "path": str(stored.path),
-        "dbt": _dbt_of(stored.record.pins) if stored.record else {},
-        "record": msgspec.to_builtins(stored.record),
     }
 
 
@@ -223,10 +233,7 @@ def _whole(stored: StoredBuild, verified: Verified, *, was_read: bool) -> str:
 
 def _verified(stored: StoredBuild, verified: Verified, *, was_read: bool) -> dict[str, Any]:
     return {
-        "name": name_of(stored),
-        "digest": stored.digest,
-        "suffix": stored.suffix,
-        "path": str(stored.path),
+        **identity(stored),
         "provides": dict(stored.record.provides) if stored.record else {},
         "was_run": verified.has_run,
         "was_read": was_read,
