@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from cosmos_venv import credentials
-from cosmos_venv.cli.env.warm import HOW_TO_KEEP, dag_files_of, read_dag_files, reporter
+from cosmos_venv.cli.env.warm import HOW_TO_KEEP, reporter
 from cosmos_venv.cli.output import Result, Steps, steps
 from cosmos_venv.environments import requirement_files
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvError
@@ -24,7 +24,7 @@ from cosmos_venv.files.durable_files import in_one_step, write_new
 from cosmos_venv.processes.cancellation import Cancellation
 
 if TYPE_CHECKING:
-    from cosmos_venv.cli.dag_files import DagFile
+    from cosmos_venv.cli.dag_files import WantedEnvironment
     from cosmos_venv.managed.arguments import VirtualenvArguments
 
 _DEFAULT = "pylock.toml"
@@ -57,6 +57,7 @@ def env_lock(options: argparse.Namespace) -> Result:
     :param options: the command line.
     :raises CosmosValueError: when ``--output`` is the file of several environments.
     """
+    from cosmos_venv.cli.dag_files import dag_files_of, read_dag_files
     from cosmos_venv.managed import resolve
 
     with steps("reading") as step:
@@ -64,11 +65,11 @@ def env_lock(options: argparse.Namespace) -> Result:
         locks = _Locks(is_universal=options.universal, step=step)
         # An import that runs dbt ls builds its environment, and builds it of the lock file that it names.
         with resolve.building_in_foreground(None, reporter(step, is_verbose=False), locks.renew_what_is_named):
-            read, failures = read_dag_files(files, step=step)
-        for target, arguments in _targets(read, options.output).items():
+            read = read_dag_files(files, begin=step.begin)
+        for target, arguments in _targets(read.wanted, options.output).items():
             locks.write(target, arguments)
     written = list(locks.written.values())
-    failures += [f"{one.path}: {one.error}" for one in written if one.error]
+    failures = [*read.failures, *(f"{one.path}: {one.error}" for one in written if one.error)]
     lines = [line for one in written for line in _lines(one)]
     if not written and not failures:
         lines = [f"No task of these DAG files keeps a managed environment. {HOW_TO_KEEP}"]
@@ -166,15 +167,14 @@ def without_lock_file(arguments: VirtualenvArguments) -> VirtualenvArguments:
     )
 
 
-def _targets(files: Iterable[DagFile], output: Path | None) -> dict[Path, VirtualenvArguments]:
+def _targets(wanted: Iterable[WantedEnvironment], output: Path | None) -> dict[Path, VirtualenvArguments]:
     """The file to write for each environment: the one that it names, else one beside its DAG file.
 
     :raises CosmosValueError: when two environments would have one file.
     """
     by_folder: dict[Path, dict[VirtualenvArguments, Path | None]] = {}
-    for file in files:
-        for one in file.wanted:
-            by_folder.setdefault(file.path.parent, {})[one.arguments] = _lock_file_of(one.arguments)
+    for one in wanted:
+        by_folder.setdefault(Path(one.file or "").parent, {})[one.arguments] = _lock_file_of(one.arguments)
     targets: dict[Path, VirtualenvArguments] = {}
     for folder, environments in by_folder.items():
         labels = _labels(environments)

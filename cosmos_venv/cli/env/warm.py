@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
-import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,11 +18,11 @@ import msgspec
 
 from cosmos_venv import credentials
 from cosmos_venv.cli.output import Result, Steps, counted, steps, tell
-from cosmos_venv.exceptions import CosmosConfigException, CosmosLoadDbtException, CosmosValueError, VirtualenvError
+from cosmos_venv.exceptions import CosmosValueError, VirtualenvError
 from cosmos_venv.processes.cancellation import Cancellation
 
 if TYPE_CHECKING:
-    from cosmos_venv.cli.dag_files import DagFile, WantedEnvironment
+    from cosmos_venv.cli.dag_files import WantedEnvironment
     from cosmos_venv.environments.environment import Environment
     from cosmos_venv.managed.arguments import VirtualenvArguments
     from cosmos_venv.managed.resolve import Made
@@ -67,6 +66,7 @@ def env_warm(options: argparse.Namespace) -> Result:
         the remote store is wrong or missing.
     :raises VirtualenvError: when the key of the remote store cannot be had.
     """
+    from cosmos_venv.cli.dag_files import read_dag_files
     from cosmos_venv.managed import remote_environments, resolve
 
     if not (options.sources or options.py_requirements):
@@ -76,18 +76,16 @@ def env_warm(options: argparse.Namespace) -> Result:
     with steps("reading") as step:
         report = reporter(step, is_verbose=options.verbose)
         with resolve.building_in_foreground(options.dir, report, source=source) as made:
-            read, failures = read_dag_files(dag_files, directory=options.dir, step=step)
-            wanted = [*(one for file in read for one in file.wanted), *wanted]
+            read = read_dag_files(dag_files, directory=options.dir, begin=step.begin)
             # What dbt ls needed was made while the file was read.
-            built = [_build(one, step, made) for one in dict.fromkeys(wanted)]
-    failures += [f"{one.virtualenv_dir}: {one.error}" for one in built if one.error]
+            built = [_build(one, step, made) for one in dict.fromkeys([*read.wanted, *wanted])]
+    failures = [*read.failures, *(f"{one.virtualenv_dir}: {one.error}" for one in built if one.error)]
     for one in built:
         if one.warning:
             tell(f"{', '.join(one.requirements)} in {one.virtualenv_dir}: {one.warning}", "yellow")
     lines = [f"{', '.join(one.requirements)} in {one.virtualenv_dir}: {_became(one)}" for one in built]
     if not built and not failures:
-        dags = counted(sum(file.dags for file in read), "DAG")
-        lines = [f"No task of these DAG files ({dags}) keeps a managed environment. {HOW_TO_KEEP}"]
+        lines = [f"No task of these DAG files ({counted(read.dags, 'DAG')}) keeps a managed environment. {HOW_TO_KEEP}"]
     data = {"environments": [asdict(one) for one in built], "failures": failures}
     return Result(data=data, shown=lines, failures=failures)
 
@@ -165,7 +163,7 @@ def _sources_of(options: argparse.Namespace) -> tuple[list[Path], list[WantedEnv
     :raises CosmosValueError: when a source says nothing of an environment, or not where it should be, or when the
         command line has options that none of the sources takes.
     """
-    from cosmos_venv.cli.dag_files import WantedEnvironment
+    from cosmos_venv.cli.dag_files import WantedEnvironment, dag_files_of
     from cosmos_venv.managed.arguments import VirtualenvArguments
 
     given = VirtualenvArguments.of(vars(options))
@@ -211,61 +209,3 @@ def _requirements_of(source: Path) -> Path | None:
             )
         return file
     return None if source.suffix == ".py" else source
-
-
-def dag_files_of(source: Path) -> list[Path]:
-    """Return the DAG files that a source means.
-
-    :param source: a DAG file, or a folder of such.
-    :raises CosmosValueError: when a folder holds none.
-    """
-    if not source.is_dir():
-        return [source]
-    from cosmos_venv.compat import dag_files_below
-
-    found = dag_files_below(source)
-    if not found:
-        raise CosmosValueError(
-            f"{source} holds no file in which Airflow would look for a DAG, and is no dbt project ({_PROJECT_FILE})."
-        )
-    return found
-
-
-def read_dag_files(
-    files: Sequence[Path], *, directory: Path | None = None, step: Steps
-) -> tuple[list[DagFile], list[str]]:
-    """Import DAG files. Return what the tasks of each need, and sentences on what cannot be known, without credentials.
-
-    :param files: the DAG files.
-    :param directory: stands for every directory that a task names; None: each task's own.
-    :param step: shows how far it has come.
-    """
-    from cosmos_venv.cli.dag_files import read_dag_file
-
-    read: list[DagFile] = []
-    failures: list[str] = []
-    for file in files:
-        step.begin(f"importing {file.name}")
-        try:
-            read.append(read_dag_file(file, directory=directory))
-        # What these say is a whole sentence, which lines of this package's code would bury.
-        except (CosmosConfigException, CosmosLoadDbtException, CosmosValueError, VirtualenvError) as error:
-            failures.append(credentials.mask(f"{file}{_line_in(file, error)} cannot be imported: {error}"))
-        # A DAG file may raise anything, and may end the interpreter; the other files are still to be done.
-        except (Exception, SystemExit):  # noqa: BLE001
-            # A traceback shows the lines of the file, and with them what is written there.
-            failures.append(credentials.mask(f"{file} cannot be imported:\n{traceback.format_exc()}"))
-    failures += [credentials.mask(problem) for file in read for problem in file.problems]
-    empty = [f"{file.path} makes no DAG." for file in read if not file.dags]
-    if len(empty) == len(read):
-        failures += empty
-    else:
-        for line in empty:
-            tell(line, "yellow")
-    return read, failures
-
-
-def _line_in(file: Path, error: Exception) -> str:
-    """The line of the file from which the error came, as ``, line 6,``; nothing where it came from another file."""
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
-    return f", line {lines[-1]}," if lines else ""
