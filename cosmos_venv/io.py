@@ -148,30 +148,25 @@ def optional_hook(module: str, name: str, package: str) -> Any:
 
 
 def _identifier(context: Mapping[str, Any]) -> str:
-    """The DAG, and the group that the project makes up: the same one may be run by several groups of one DAG.
+    """The DAG, and the group that the project makes up: the same project may be run by several groups of one DAG.
 
-    That is the nearest ``DbtTaskGroup``, whatever groups it has made for its nodes; for an operator that stands by
-    itself the group in which it stands.
+    For an operator that stands by itself that is the group in which it stands.
     """
     if told := context.get("dbt_dag_task_group_identifier"):
         return str(told)
-    dag, groups = context["dag"], list(_groups_of(_task_instance(context).task))
-    whole = [group for group in groups if _is_of_a_project(group)]
-    nearest = whole if whole or _is_of_a_project(dag) else groups
-    return "__".join([str(dag.dag_id), *(str(group.group_id) for group in nearest[:1])])
+    innermost = getattr(_task_instance(context).task, "task_group", None)
+    group_id = getattr(project_group(innermost) or innermost, "group_id", None)
+    return "__".join(filter(None, [str(context["dag"].dag_id), group_id]))
 
 
-def _groups_of(task: Any) -> Iterator[Any]:
-    """The groups of a task, the innermost first; the DAG's own group, which has no id, is left out."""
-    group = getattr(task, "task_group", None)
-    while group is not None and getattr(group, "group_id", None):
-        yield group
-        group = getattr(group, "parent_group", None)
+def project_group(task_group: Any) -> Any:
+    """Return the nearest DbtTaskGroup, whatever groups it has made for its nodes; None where there is none.
 
-
-def _is_of_a_project(dag_or_group: Any) -> bool:
-    """Whether it is a DbtDag or a DbtTaskGroup, by what only these have."""
-    return hasattr(dag_or_group, "tasks_map")
+    :param task_group: the innermost group around a task, or None.
+    """
+    while task_group is not None and not getattr(task_group, "holds_dbt_project", False):
+        task_group = getattr(task_group, "parent_group", None)
+    return task_group
 
 
 def map_index(context: Mapping[str, Any]) -> list[str]:
