@@ -13,7 +13,7 @@ import re
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from copy import copy as shallow_copy
 from datetime import datetime, timedelta, timezone
@@ -773,20 +773,21 @@ def prepare_virtualenv(directory: str, *, python: str, system_site_packages: boo
     )
 
 
-def dags_made_by(module: ModuleType, execute: Callable[[ModuleType], object]) -> list[DAG]:
-    """The DAGs that executing a module makes, by id, as Airflow's importer collects them.
+def dags_made_by(module: ModuleType) -> list[DAG]:
+    """Execute a module, and return the DAGs that it makes, by id, as Airflow's importer collects them.
 
     They are the module's globals, and what a ``with DAG(...)`` or the call of an ``@dag`` function registers.
 
-    :param module: stands in ``sys.modules``.
-    :param execute: what makes the module's DAGs; its exceptions pass.
+    What the module raises passes.
+
+    :param module: stands in ``sys.modules``, and is not executed yet.
     """
     # Private, seen in 3.0 to 3.4. Airflow 2.11 has it beside its DAG.
     context = _first("DagContext", "airflow.sdk.definitions._internal.contextmanager", "airflow.models.dag")
     context.autoregistered_dags.clear()
     context.current_autoregister_module_name = module.__name__
     try:
-        execute(module)
+        module.__spec__.loader.exec_module(module)  # type: ignore[union-attr]
         registered = [dag for dag, _ in context.autoregistered_dags]
     finally:
         context.current_autoregister_module_name = None

@@ -72,7 +72,7 @@ def import_dag_file(path: Path) -> list[DAG]:
 
     :param path: of the DAG file.
     """
-    return dags_made_by(_new_module(path), lambda module: module.__spec__.loader.exec_module(module))  # type: ignore[union-attr]
+    return dags_made_by(_new_module(path))
 
 
 def read_dag_files(files: Sequence[Path], *, directory: Path | None = None, begin: Callable[[str], object]) -> DagFiles:
