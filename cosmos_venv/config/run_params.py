@@ -42,8 +42,8 @@ class RunParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         except msgspec.ValidationError as error:
             own = ", ".join(cls.__struct_fields__)
             raise CosmosValueError(
-                f"run_params={given!r}: {error}. Give True, or a dict of {own}, each with the name of its param, or with "
-                "None for no param."
+                f"run_params={given!r}: {error}. Give True, or a dict of {own}, each with the name of its param, or "
+                "with None for no param."
             ) from None
         names = [*found.names().values()]
         if len({*names}) < len(names):
