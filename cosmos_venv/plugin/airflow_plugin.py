@@ -92,12 +92,12 @@ def _views() -> list[dict[str, Any]]:
     from cosmos_venv.plugin.docs_projects import PREFIX, docs_path
 
     root = urlsplit(conf.get("api", "base_url", fallback="")).path.rstrip("/")
+    is_one = len(docs.projects) == 1
     entries = [
-        ("dbt Docs" if len(docs.projects) == 1 else f"dbt Docs: {each.title}", docs_path(each.name), f"-{each.name}")
+        ("dbt Docs" if is_one else f"dbt Docs: {each.title}", docs_path(each.name), f"-{each.name}")
         for each in docs.projects.values()
     ]
-    if docs.problem:
-        entries.append(("dbt Docs", f"{PREFIX}/", ""))  # the list of projects shows what is wrong with the settings
+    entries = entries or [("dbt Docs", f"{PREFIX}/", "")]  # where it is said what is wrong with the settings
     return [
         {
             "name": name,

@@ -121,11 +121,9 @@ def _is_still(project: DocsProject, versions: Mapping[str, Mapping[str, str]]) -
 
 
 def _made(project: DocsProject) -> Page:
-    copies = {project.index: _copy(project, project.index)}
+    copies = _copies(project, project.index)
     if _has_places(copies[project.index].content, project):
-        for name in (_MANIFEST, *([_CATALOG] if _is_there(project, _CATALOG) else [])):
-            copies[name] = _copy(project, name)
-            _refuse_too_large(project, sum(len(each.content) for each in copies.values()))
+        copies |= _copies(project, _MANIFEST, *([_CATALOG] if _is_there(project, _CATALOG) else []))
     version = _digest(*(hashlib.sha256(copy.content).hexdigest() for copy in copies.values()))
     pages = _kept_pages()
     if (page := _kept_page(project, version)) is None:
@@ -143,20 +141,15 @@ def _made(project: DocsProject) -> Page:
 def _pieces(project: DocsProject, version: str, copies: Mapping[str, Copy]) -> Iterator[bytes]:
     """The content of the file that keeps a page: its version in the first line, and the page."""
     yield f"{version}\n".encode()
-    size = 0
+    size, limit = 0, settings.limit(_SETTING)
     for piece in _page(project, copies):
         size += len(piece)
-        _refuse_too_large(project, size)
+        if limit.is_exceeded_by(size):
+            raise DocsUnreadable(
+                f"The page of {project.title} has more than [cosmos_venv] {_SETTING} = {limit.most} bytes with its "
+                "data in it, of which each < takes six. Raise that if the docs are right."
+            )
         yield piece
-
-
-def _refuse_too_large(project: DocsProject, size: int) -> None:
-    limit = settings.limit(_SETTING)
-    if limit.is_exceeded_by(size):
-        raise DocsUnreadable(
-            f"The page of {project.title} has more than [cosmos_venv] {_SETTING} = {limit.most} bytes with its data in "
-            "it, of which each < takes six. Raise that if the docs are right."
-        )
 
 
 def _page(project: DocsProject, copies: Mapping[str, Copy]) -> Iterator[bytes]:
@@ -215,10 +208,8 @@ def _is_there(project: DocsProject, name: str) -> bool:
         return _remote(project, name).exists(seconds=SECONDS)
 
 
-def _copy(project: DocsProject, name: str) -> Copy:
-    copy = _copy_unless(project, name, {})
-    assert copy is not None  # noqa: S101 - no version was known
-    return copy
+def _copies(project: DocsProject, *names: str) -> dict[str, Copy]:
+    return {name: copy for name in names if (copy := _copy_unless(project, name, {})) is not None}
 
 
 def _copy_unless(project: DocsProject, name: str, known: Mapping[str, str]) -> Copy | None:
