@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -115,15 +116,7 @@ def server_data(server: WarmServer) -> dict[str, Any]:
         "commands": server.commands,
         "memory_bytes": server.memory_bytes,
         "socket": str(server.place.socket),
-        "running": [
-            {
-                "pid": each.pid,
-                "name": each.name,
-                "seconds": round(each.seconds, 1),
-                "memory_bytes": each.memory_bytes,
-            }
-            for each in server.running
-        ],
+        "running": [asdict(each) for each in server.running],
     }
 
 

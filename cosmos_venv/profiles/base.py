@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -104,19 +104,6 @@ def find_connection(conn_id: str, *, asker: str, conn_type: str) -> Connection:
         ) from None
 
 
-def connection_value(conn: Connection, airflow_field: str) -> Any:
-    """Return the value of one field of a Connection; None when it has none.
-
-    :param conn: the Connection.
-    :param airflow_field: ``extra.KEY`` or ``extra__KEY`` (then the whole is the key) of the Connection's JSON, in which
-        False and 0 are values; else an attribute of the Connection, of which 0 and the empty text are none.
-    """
-    if not airflow_field.startswith(("extra.", "extra__")):
-        return getattr(conn, airflow_field, None) or None
-    value = conn.extra_dejson.get(airflow_field.removeprefix("extra."))
-    return None if value == "" else value
-
-
 def extras(names: str) -> dict[str, str]:
     """Return the Airflow fields of the dbt fields that a Connection has under the same name in its extra.
 
@@ -132,17 +119,6 @@ def login(user: str = "user", host: str = "host") -> dict[str, str]:
     :param host: the adapter's name for the server.
     """
     return {host: "host", user: "login", "password": "password", "port": "port"}
-
-
-def mask(secrets: Iterable[str]) -> None:
-    """Have Airflow mask texts in logs: it knows the Connection's password, but neither arguments nor a path's token.
-
-    :param secrets: the texts.
-    """
-    for secret in secrets:
-        from cosmos_venv.compat import mask_in_logs  # which imports Airflow: a profile without secrets needs none
-
-        mask_in_logs(secret)
 
 
 _SAME = (
@@ -304,7 +280,11 @@ class BaseProfileMapping:
                 )
                 raise CosmosValueError(self._missing(name) + way_out)
         variables = {name: str(value) for name, value in self._sealed()[1].items()}
-        mask(variables.values())
+        for secret in variables.values():
+            # Airflow knows the Connection's password, but neither arguments nor a path's token.
+            from cosmos_venv.compat import mask_in_logs  # which imports Airflow: a profile without secrets needs none
+
+            mask_in_logs(secret)
         settings = self.dbt_config_vars.as_env() if self.dbt_config_vars else {}
         return variables | settings | (_NO_TRACKING if self.disable_event_tracking else {})
 
@@ -434,7 +414,15 @@ class BaseProfileMapping:
         return (fields,) if isinstance(fields, str) else fields
 
     def _airflow_value(self, airflow_field: str) -> Any:
-        return connection_value(self.conn, airflow_field)
+        """The value of one field of the Connection; None when it has none.
+
+        The field is ``extra.KEY`` or ``extra__KEY`` (then the whole is the key) of the Connection's JSON, in which
+        False and 0 are values; else an attribute of the Connection, of which 0 and the empty text are none.
+        """
+        if not airflow_field.startswith(("extra.", "extra__")):
+            return getattr(self.conn, airflow_field, None) or None
+        value = self.conn.extra_dejson.get(airflow_field.removeprefix("extra."))
+        return None if value == "" else value
 
     @property
     def _identity(self) -> dict[str, Any]:
