@@ -96,22 +96,23 @@ def _entries() -> dict[str, _Entry]:
                 'dbt_docs_projects must be a JSON object such as {"shop": {"dir": "s3://bucket/shop"}}, where needed '
                 f"with conn_id, index, name and dag_id: {error}."
             ) from None
-    if settings.dbt_docs_dir:
-        if ONLY_PROJECT in entries:
-            raise CosmosValueError(
-                f"dbt_docs_projects: the project of dbt_docs_dir has the name {ONLY_PROJECT!r}. Give it another."
-            )
-        entries[ONLY_PROJECT] = _Entry(
-            dir=settings.dbt_docs_dir,
-            conn_id=settings.dbt_docs_conn_id,
-            index=settings.dbt_docs_index_file_name,
-            name="dbt docs",
+    if not settings.dbt_docs_dir:
+        return entries
+    if ONLY_PROJECT in entries:
+        raise CosmosValueError(
+            f"dbt_docs_projects: the project of dbt_docs_dir has the name {ONLY_PROJECT!r}. Give it another."
         )
-    return entries
+    only = _Entry(
+        dir=settings.dbt_docs_dir,
+        conn_id=settings.dbt_docs_conn_id,
+        index=settings.dbt_docs_index_file_name,
+        name="dbt docs",
+    )
+    return {ONLY_PROJECT: only, **entries}
 
 
 def _project(name: str, entry: _Entry) -> DocsProject:
-    parameter = "dbt_docs_dir" if name == ONLY_PROJECT else f"dbt_docs_projects[{name!r}]"
+    parameter = "dbt_docs_dir" if name == ONLY_PROJECT and settings.dbt_docs_dir else f"dbt_docs_projects[{name!r}]"
     if not _NAME.fullmatch(name):
         raise CosmosValueError(f"{parameter}: a name in a URL has letters, digits, - and _ only.")
     index = entry.index or "index.html"
