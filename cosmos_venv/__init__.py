@@ -43,30 +43,6 @@ if TYPE_CHECKING:
         DbtTestLocalOperator,
     )
 
-_HOMES = {
-    "DbtDag": "dag",
-    "DbtTaskGroup": "dag",
-    "ExecutionConfig": "config",
-    "ProfileConfig": "config",
-    "ProjectConfig": "config",
-    "RenderConfig": "config",
-    "DbtResourceType": "constants",
-    "ExecutionMode": "constants",
-    "InvocationMode": "constants",
-    "LoadMode": "constants",
-    "SeedRenderingBehavior": "constants",
-    "SourceRenderingBehavior": "constants",
-    "TestBehavior": "constants",
-    "TestIndirectSelection": "constants",
-    "DbtBuildLocalOperator": "operators.local",
-    "DbtCloneLocalOperator": "operators.local",
-    "DbtLSLocalOperator": "operators.local",
-    "DbtRunLocalOperator": "operators.local",
-    "DbtRunOperationLocalOperator": "operators.local",
-    "DbtSeedLocalOperator": "operators.local",
-    "DbtSnapshotLocalOperator": "operators.local",
-    "DbtTestLocalOperator": "operators.local",
-}
 __all__ = [
     "DbtBuildLocalOperator",
     "DbtCloneLocalOperator",
@@ -93,10 +69,18 @@ __all__ = [
     "__version__",
 ]
 
+_HOMES = {"Config": "config", "DbtDag": "dag", "DbtTaskGroup": "dag", "Operator": "operators.local"}
+"""The end of a public name -> the module that has it. All others are enums, which stand in ``constants``."""
+
+
+def _home_of(name: str) -> str:
+    module = next((home for end, home in _HOMES.items() if name.endswith(end)), "constants")
+    return f"{__name__}.{module}:{name}"
+
 
 if not TYPE_CHECKING:
-    __getattr__ = name_lookup(__name__, {name: f"{__name__}.{home}:{name}" for name, home in _HOMES.items()})
+    __getattr__ = name_lookup(__name__, {name: _home_of(name) for name in __all__ if name != "__version__"})
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES})
+    return sorted({*globals(), *__all__})

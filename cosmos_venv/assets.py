@@ -178,11 +178,10 @@ def namespace(field: Field) -> str | None:
 
 
 def _filled(template: str, field: Field) -> str:
-    head, *parts = template.split("{")
-    for part in parts:
-        (name, _, default), rest = part.partition("}")[0].partition("|"), part.partition("}")[2]
-        head += f"{_required(field, name, default or None)}{rest}"
-    return head
+    def value(place: re.Match[str]) -> str:
+        return _required(field, place["name"], place["default"])
+
+    return re.sub(r"\{(?P<name>\w+)(?:\|(?P<default>\w+))?\}", value, template)
 
 
 def _required(field: Field, name: str, default: str | None = None) -> str:

@@ -13,7 +13,7 @@ import re
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from copy import copy as shallow_copy
 from datetime import datetime, timedelta, timezone
@@ -30,6 +30,7 @@ AIRFLOW_VERSION: str = airflow.__version__
 _RELEASE = tuple(int(part) for part in AIRFLOW_VERSION.split(".")[:2])
 if _RELEASE < (2, 10):
     raise ImportError(f"cosmos-venv needs Airflow 2.10 or later; this is Airflow {AIRFLOW_VERSION}. Upgrade Airflow.")
+_MASKERS = ("airflow.sdk.log", "airflow.sdk.execution_time.secrets_masker", "airflow.utils.log.secrets_masker")
 _SHORTEST_MASKED = 5
 # Private, seen in 2.11 to 3.4: Airflow imports a DAG file under a name that begins so.
 _NAME_OF_A_DAG_FILE = "unusual_prefix_"
@@ -139,7 +140,8 @@ class FrameNames(NamedTuple):
     running: frozenset[str]
 
 
-_SINCE_3_2 = FrameNames(
+# Private names, seen in 3.2 to 3.4. On Airflow 2 no task is made alone, see running_task.
+FRAME_NAMES = FrameNames(
     definitions=("airflow.sdk.definitions", "airflow.sdk.bases", "airflow.models", "cosmos_venv"),
     adding=frozenset({"add_task", "_convert__dag", "add", "_check_for_group_id_collisions"}),
     naming="get_unique_task_id",
@@ -150,23 +152,16 @@ _SINCE_3_2 = FrameNames(
     runner="airflow.sdk.execution_time.task_runner",
     running=frozenset({"parse", "_register_deserialization_allowed_classes", "_push_xcom_if_needed"}),
 )
-# Private names, by the first release that has them; the last one is seen in 3.2 to 3.4. A release that renames one of
-# them gets an entry of its own.
-_FRAME_NAMES = {
-    # The one that imports DAG files stands among the models.
-    (3, 0): _SINCE_3_2._replace(
+if _RELEASE < (3, 2):  # seen in 3.0 and 3.1: the module that imports DAG files stands among the models
+    FRAME_NAMES = FRAME_NAMES._replace(
         definitions=("airflow.sdk.definitions", "airflow.sdk.bases", "airflow.models.dag", "cosmos_venv"),
-        importers=("airflow.models.dagbag", *_SINCE_3_2.importers),
-    ),
-    (3, 2): _SINCE_3_2,
-}
+        importers=("airflow.models.dagbag", *FRAME_NAMES.importers),
+    )
 TASKS_START_AS_TRIGGERS = tuple(int(each) for each in re.findall(r"\d+", AIRFLOW_VERSION)[:3]) >= (3, 3, 2)
 """Whether a task can begin and end in the triggerer without a worker, and is tried again when it has failed there.
 
 ``start_from_trigger`` is switched off in 3.1.8 to 3.2.2, and a failure in the triggerer is final before 3.3.2.
 """
-# On Airflow 2 no task is made alone, see running_task.
-FRAME_NAMES = _FRAME_NAMES[max((each for each in _FRAME_NAMES if each <= _RELEASE), default=min(_FRAME_NAMES))]
 ARE_FRAME_NAMES_SEEN = _RELEASE <= (3, 4)
 """Whether these names were seen in this release.
 
@@ -252,8 +247,7 @@ def mask_in_logs(secret: str) -> None:
     """
     if len(secret) < _SHORTEST_MASKED:
         return
-    homes = ("airflow.sdk.log", "airflow.sdk.execution_time.secrets_masker", "airflow.utils.log.secrets_masker")
-    _first("mask_secret", *homes)(secret)
+    _first("mask_secret", *_MASKERS)(secret)
 
 
 def masked(text: str) -> str:
@@ -261,8 +255,7 @@ def masked(text: str) -> str:
 
     :param text: of dbt.
     """
-    homes = ("airflow.sdk.log", "airflow.sdk.execution_time.secrets_masker", "airflow.utils.log.secrets_masker")
-    return str(_first("redact", *homes)(text)) if text else ""
+    return str(_first("redact", *_MASKERS)(text)) if text else ""
 
 
 def context_variables(context: Context | Mapping[str, Any]) -> dict[str, str]:
@@ -773,20 +766,21 @@ def prepare_virtualenv(directory: str, *, python: str, system_site_packages: boo
     )
 
 
-def dags_made_by(module: ModuleType, execute: Callable[[ModuleType], object]) -> list[DAG]:
-    """The DAGs that executing a module makes, by id, as Airflow's importer collects them.
+def dags_made_by(module: ModuleType) -> list[DAG]:
+    """Execute a module, and return the DAGs that it makes, by id, as Airflow's importer collects them.
 
     They are the module's globals, and what a ``with DAG(...)`` or the call of an ``@dag`` function registers.
 
-    :param module: stands in ``sys.modules``.
-    :param execute: what makes the module's DAGs; its exceptions pass.
+    What the module raises passes.
+
+    :param module: stands in ``sys.modules``, and is not executed yet.
     """
     # Private, seen in 3.0 to 3.4. Airflow 2.11 has it beside its DAG.
     context = _first("DagContext", "airflow.sdk.definitions._internal.contextmanager", "airflow.models.dag")
     context.autoregistered_dags.clear()
     context.current_autoregister_module_name = module.__name__
     try:
-        execute(module)
+        module.__spec__.loader.exec_module(module)  # type: ignore[union-attr]
         registered = [dag for dag, _ in context.autoregistered_dags]
     finally:
         context.current_autoregister_module_name = None

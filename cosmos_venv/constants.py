@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import TYPE_CHECKING
-
-from cosmos_venv.public_names import name_lookup
 
 DEFAULT_PROFILES_FILE_NAME = "profiles.yml"
 DEFAULT_DBT_TASK_GROUP_ID = "dbt_task_group"
@@ -166,7 +163,3 @@ TESTS = (DbtResourceType.TEST, DbtResourceType.UNIT_TEST)
 """The types of nodes that test others."""
 TEST_IDS = tuple(f"{kind.value}." for kind in TESTS)
 """The beginnings of the unique ids of such nodes."""
-
-
-if not TYPE_CHECKING:
-    __getattr__ = name_lookup(__name__)

@@ -5,10 +5,6 @@ They know no Airflow: what a task raises as an ``AirflowException`` stands in ``
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from cosmos_venv.public_names import name_lookup
-
 
 class CosmosValueError(ValueError):
     """A parameter, or two together, cannot be what they are. The text names parameter, value and way out."""
@@ -62,7 +58,3 @@ class VirtualenvLockTimeout(VirtualenvError):
 
 class VirtualenvBeingBuilt(VirtualenvError):
     """A detached builder is at work, or failed a moment ago; the caller may not wait for it."""
-
-
-if not TYPE_CHECKING:
-    __getattr__ = name_lookup(__name__)

@@ -5,16 +5,16 @@ The functions called ``upload_to_…`` are callbacks: ``callback=upload_to_aws_s
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
+from shutil import make_archive
 from typing import TYPE_CHECKING, Any
 
 from cosmos_venv import settings
 from cosmos_venv.compat import AirflowException, object_storage_path
 from cosmos_venv.exceptions import CosmosValueError
-from cosmos_venv.public_names import name_lookup
+from cosmos_venv.processes.scratch import scratch_folder
 
 if TYPE_CHECKING:
     from cosmos_venv.dbt.results import Artifacts
@@ -46,11 +46,8 @@ def upload_to_aws_s3(
     """
     s3_hook = optional_hook("airflow.providers.amazon.aws.hooks.s3", "S3Hook", "apache-airflow-providers-amazon")
     hook = s3_hook(aws_conn_id=aws_conn_id or s3_hook.default_conn_name)
-    for key, source in _objects(project_dir, source_subpath, kwargs["context"], use_tarball=use_tarball):
-        if isinstance(source, bytes):
-            hook.load_bytes(bytes_data=source, bucket_name=bucket_name, key=key, replace=True)
-        else:
-            hook.load_file(filename=str(source), bucket_name=bucket_name, key=key, replace=True)
+    for key, file in _objects(project_dir, source_subpath, kwargs["context"], use_tarball=use_tarball):
+        hook.load_file(filename=str(file), bucket_name=bucket_name, key=key, replace=True)
 
 
 def upload_to_gcp_gs(
@@ -73,9 +70,8 @@ def upload_to_gcp_gs(
     """
     gcs_hook = optional_hook("airflow.providers.google.cloud.hooks.gcs", "GCSHook", "apache-airflow-providers-google")
     hook = gcs_hook(gcp_conn_id=gcp_conn_id or gcs_hook.default_conn_name)
-    for key, source in _objects(project_dir, source_subpath, kwargs["context"], use_tarball=use_tarball):
-        given = {"data": source} if isinstance(source, bytes) else {"filename": str(source)}
-        hook.upload(bucket_name=bucket_name, object_name=key, **given)
+    for key, file in _objects(project_dir, source_subpath, kwargs["context"], use_tarball=use_tarball):
+        hook.upload(bucket_name=bucket_name, object_name=key, filename=str(file))
 
 
 def upload_to_azure_wasb(
@@ -100,12 +96,8 @@ def upload_to_azure_wasb(
         "airflow.providers.microsoft.azure.hooks.wasb", "WasbHook", "apache-airflow-providers-microsoft-azure"
     )
     hook = wasb_hook(wasb_conn_id=azure_conn_id or wasb_hook.default_conn_name)
-    for key, source in _objects(project_dir, source_subpath, kwargs["context"], use_tarball=use_tarball):
-        place = {"container_name": container_name, "blob_name": key}
-        if isinstance(source, bytes):
-            hook.upload(**place, data=io.BytesIO(source), overwrite=True)
-        else:
-            hook.load_file(file_path=str(source), **place, overwrite=True)
+    for key, file in _objects(project_dir, source_subpath, kwargs["context"], use_tarball=use_tarball):
+        hook.load_file(file_path=str(file), container_name=container_name, blob_name=key, overwrite=True)
 
 
 def upload_to_cloud_storage(project_dir: str, source_subpath: str = DEFAULT_TARGET, **kwargs: Any) -> None:
@@ -118,8 +110,8 @@ def upload_to_cloud_storage(project_dir: str, source_subpath: str = DEFAULT_TARG
     :raises CosmosValueError: when it is not set.
     """
     root = _remote_target()
-    for key, source in _objects(project_dir, source_subpath, kwargs["context"], use_tarball=False):
-        write_to(root / key, Path(str(source)).read_bytes())
+    for key, file in _objects(project_dir, source_subpath, kwargs["context"], use_tarball=False):
+        write_to(root / key, file.read_bytes())
 
 
 def upload_compiled_sql(
@@ -156,30 +148,25 @@ def optional_hook(module: str, name: str, package: str) -> Any:
 
 
 def _identifier(context: Mapping[str, Any]) -> str:
-    """The DAG, and the group that the project makes up: the same one may be run by several groups of one DAG.
+    """The DAG, and the group that the project makes up: the same project may be run by several groups of one DAG.
 
-    That is the nearest ``DbtTaskGroup``, whatever groups it has made for its nodes; for an operator that stands by
-    itself the group in which it stands.
+    For an operator that stands by itself that is the group in which it stands.
     """
     if told := context.get("dbt_dag_task_group_identifier"):
         return str(told)
-    dag, groups = context["dag"], list(_groups_of(_task_instance(context).task))
-    whole = [group for group in groups if _is_of_a_project(group)]
-    nearest = whole if whole or _is_of_a_project(dag) else groups
-    return "__".join([str(dag.dag_id), *(str(group.group_id) for group in nearest[:1])])
+    innermost = getattr(_task_instance(context).task, "task_group", None)
+    group_id = getattr(project_group(innermost) or innermost, "group_id", None)
+    return "__".join(filter(None, [str(context["dag"].dag_id), group_id]))
 
 
-def _groups_of(task: Any) -> Iterator[Any]:
-    """The groups of a task, the innermost first; the DAG's own group, which has no id, is left out."""
-    group = getattr(task, "task_group", None)
-    while group is not None and getattr(group, "group_id", None):
-        yield group
-        group = getattr(group, "parent_group", None)
+def project_group(task_group: Any) -> Any:
+    """Return the nearest DbtTaskGroup, whatever groups it has made for its nodes; None where there is none.
 
-
-def _is_of_a_project(dag_or_group: Any) -> bool:
-    """Whether it is a DbtDag or a DbtTaskGroup, by what only these have."""
-    return hasattr(dag_or_group, "tasks_map")
+    :param task_group: the innermost group around a task, or None.
+    """
+    while task_group is not None and not getattr(task_group, "holds_dbt_project", False):
+        task_group = getattr(task_group, "parent_group", None)
+    return task_group
 
 
 def map_index(context: Mapping[str, Any]) -> list[str]:
@@ -197,27 +184,20 @@ def _task_instance(context: Mapping[str, Any]) -> Any:
 
 def _objects(
     project_dir: str, subpath: str, context: Mapping[str, Any], *, use_tarball: bool
-) -> Iterator[tuple[str, Path | bytes]]:
-    """The files to upload, each with its key."""
+) -> Iterator[tuple[str, Path]]:
+    """The files to upload, each with its key. A tarball is there until the next one is asked for."""
     ti = _task_instance(context)
     prefix = "/".join([context["dag"].dag_id, context["run_id"], ti.task_id, *map_index(context), str(ti.try_number)])
     folder = Path(project_dir) / subpath
     if not folder.is_dir():
         raise AirflowException(f"source_subpath={subpath!r}: dbt has left no such folder in {project_dir}.")
     if use_tarball:
-        yield f"{prefix}/{Path(subpath).as_posix()}.tar.gz", _tarball(folder)
+        with scratch_folder("cosmos-venv-upload-") as scratch:
+            tarball = make_archive(f"{scratch}/tarball", "gztar", root_dir=folder.parent, base_dir=folder.name)
+            yield f"{prefix}/{Path(subpath).as_posix()}.tar.gz", Path(tarball)
         return
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         yield f"{prefix}/{path.relative_to(project_dir).as_posix()}", path
-
-
-def _tarball(folder: Path) -> bytes:
-    import tarfile
-
-    content = io.BytesIO()
-    with tarfile.open(fileobj=content, mode="w:gz") as tar:
-        tar.add(folder, arcname=folder.name)
-    return content.getvalue()
 
 
 def _remote_target() -> Any:
@@ -237,7 +217,3 @@ def write_to(place: Any, content: bytes) -> None:
     """
     place.parent.mkdir(parents=True, exist_ok=True)
     place.write_bytes(content)
-
-
-if not TYPE_CHECKING:
-    __getattr__ = name_lookup(__name__)

@@ -1,7 +1,8 @@
-"""The lookup of names in public modules: the name, or the error that Cosmos has it and this release lacks it.
+"""The lookup of names in public modules: the name, or the error that says what the module has.
 
 Someone who moves a DAG here by changing one word is told what is not there, instead of "cannot import name". The
-price: ``hasattr`` and ``getattr`` with a default raise ImportError for such a name: nothing else survives an import.
+price: ``hasattr`` and ``getattr`` with a default raise ImportError for a name such as ``DbtRunDockerOperator``: nothing
+else survives an import.
 """
 
 from __future__ import annotations
@@ -11,20 +12,6 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from types import ModuleType
 from typing import Any
-
-
-def _operators(suffix: str, *further: str) -> set[str]:
-    verbs = ("Build", "LS", "Run", "RunOperation", "Seed", "Snapshot", "Test", *further)
-    return {f"Dbt{verb}{suffix}" for verb in verbs}
-
-
-_CONFIGS = {"ExecutionConfig", "ProfileConfig", "ProjectConfig", "RenderConfig"}
-_ENUMS = set(
-    """
-    DbtResourceType ExecutionMode InvocationMode LoadMode SeedRenderingBehavior SourceRenderingBehavior TestBehavior
-    TestIndirectSelection
-    """.split()
-)
 
 PROFILE_MAPPINGS = {
     "athena.access_key": "AthenaAccessKeyProfileMapping",
@@ -59,75 +46,7 @@ PROFILE_MAPPINGS = {
 The first part of such a path is the module here.
 """
 
-_PROFILES = {
-    "BaseProfileMapping",
-    "DbtProfileConfigVars",
-    "get_automatic_profile_mapping",
-    "profile_mappings",
-    *PROFILE_MAPPINGS.values(),
-}
 _BASES = {"snowflake.base": "SnowflakeBaseProfileMapping", "trino.base": "TrinoBaseProfileMapping"}
-
-COSMOS_NAMES: Mapping[str, frozenset[str]] = {
-    module: frozenset(names)
-    for module, names in {
-        "": {
-            "DbtDag",
-            "DbtTaskGroup",
-            "MissingPackage",
-            *(_CONFIGS | _ENUMS),
-            *_operators("LocalOperator", "Clone", "Deps"),
-            *_operators("DockerOperator", "Clone"),
-            *_operators("KubernetesOperator", "Clone"),
-            *_operators("AzureContainerInstanceOperator", "Clone"),
-            *_operators("AwsEksOperator", "Clone"),
-            *_operators("AwsEcsOperator", "Source"),
-            *_operators("GcpCloudRunJobOperator", "Clone"),
-        },
-        "airflow.dag": {"DbtDag"},
-        "airflow.task_group": {"DbtTaskGroup"},
-        "config": {*_CONFIGS, "CosmosConfigException"},
-        "constants": {
-            *_ENUMS,
-            "DBT_SETUP_ASYNC_TASK_ID",
-            "DBT_TEARDOWN_ASYNC_TASK_ID",
-            "DEFAULT_PROFILES_FILE_NAME",
-            "PRODUCER_WATCHER_DONE_TASK_ID",
-            "PRODUCER_WATCHER_TASK_ID",
-        },
-        "converter": {
-            "DbtToAirflowConverter",
-            "airflow_kwargs",
-            "override_configuration",
-            "specific_kwargs",
-            "validate_arguments",
-            "validate_initial_user_config",
-        },
-        "exceptions": {"AirflowCompatibilityError", "CosmosDbtRunError", "CosmosValueError"},
-        "io": {f"upload_to_{place}" for place in ("aws_s3", "azure_wasb", "cloud_storage", "gcp_gs")},
-        "operators": _operators("Operator", "Deps", "Docs", "DocsAzureStorage", "DocsGCS", "DocsS3"),
-        "operators.airflow_async": _operators("AirflowAsyncOperator", "Clone", "Compile", "Source"),
-        "operators.base": {"AbstractDbtBase", *_operators("Mixin", "Clone", "Compile", "Source")},
-        "operators.local": {
-            "AbstractDbtLocalBase",
-            "DbtLocalBaseOperator",
-            *_operators("LocalOperator", "Clone", "Compile", "Deps", "Source"),
-            *(f"DbtDocs{place}LocalOperator" for place in ("", "AzureStorage", "Cloud", "GCS", "S3")),
-        },
-        "operators.virtualenv": {
-            "DbtVirtualenvBaseOperator",
-            *_operators("VirtualenvOperator", "Clone", "Docs", "Source"),
-        },
-        "operators.watcher": {
-            "DbtConsumerWatcherSensor",
-            "DbtProducerWatcherOperator",
-            *(f"Dbt{verb}WatcherOperator" for verb in ("Build", "Run", "Seed", "Snapshot", "Source", "Test")),
-        },
-        "profiles": _PROFILES,
-        **{f"profiles.{path}": {name} for path, name in {**PROFILE_MAPPINGS, **_BASES}.items()},
-    }.items()
-}
-"""The public names of Cosmos 1.15, by module below the package."""
 
 
 _DEPS = (
@@ -150,56 +69,46 @@ _INSTEAD = {
 }
 """What to use instead of a name that Cosmos has, where no other name is meant."""
 _OF_SHOW = "DbtShow"
-"""How operators of ``dbt show`` would be called, which Cosmos does not have either."""
+"""The beginning of the name of an operator of ``dbt show``, which Cosmos does not have either."""
 
 
 def name_lookup(module: str, homes: Mapping[str, str] | None = None) -> Callable[[str], Any]:
     """Return the ``__getattr__`` of a public module (PEP 562). Hide it from type checkers, for which every name would
     exist.
 
-    It raises ImportError for a name that Cosmos has and the module lacks, with those that it has, and for an operator
-    of ``dbt show``; AttributeError for any other.
+    It raises ImportError for a name that begins with ``Dbt``, and for one that has something else in its place;
+    AttributeError for any other.
 
     :param module: its ``__name__``.
     :param homes: names that are imported when they are first asked for, each with its ``module:attribute``.
     """
 
     def look_up(name: str) -> Any:
+        names = vars(sys.modules[module])
         if homes and name in homes:
             home, _, attribute = homes[name].partition(":")
-            value = getattr(import_module(home), attribute)
-            vars(sys.modules[module])[name] = value
-            return value
-        names_of_cosmos = COSMOS_NAMES.get(module.partition(".")[2], frozenset())
-        is_of_show = name.startswith(_OF_SHOW)
-        if name in names_of_cosmos or is_of_show:
-            if instead := _SHOW if is_of_show else _INSTEAD.get(name):
-                raise ImportError(f"cosmos-venv does not have {name}: {instead}")
-            offered = names_of_cosmos & {*vars(sys.modules[module]), *(homes or ())}
-            raise ImportError(f"cosmos-venv does not have {name}. {module} has {', '.join(sorted(offered))}.")
+            names[name] = getattr(import_module(home), attribute)
+            return names[name]
+        if instead := _SHOW if name.startswith(_OF_SHOW) else _INSTEAD.get(name):
+            raise ImportError(f"cosmos-venv does not have {name}: {instead}")
+        if name.startswith("Dbt"):
+            raise ImportError(f"cosmos-venv does not have {name}. {module} has {', '.join(names['__all__'])}.")
         raise AttributeError(f"module {module!r} has no attribute {name!r}")
 
     return look_up
 
 
 def add_deep_modules(package: str) -> None:
-    """Make the modules below those of a package that Cosmos has, where one module here holds the names of several.
+    """Make the modules below those of ``profiles`` that Cosmos has, where one module here holds the names of several.
 
     They are found when they are imported, and import nothing before a name is asked for. A type checker does not see
     them.
 
-    :param package: its ``__name__``.
+    :param package: the ``__name__`` of ``profiles``.
     """
-    _, _, beginning = f"{package}.".partition(".")
-    for path, names in COSMOS_NAMES.items():
-        home, _, _ = path.rpartition(".")
-        if not home.startswith(beginning):
-            continue
-        module = ModuleType(f"cosmos_venv.{path}", f"Cosmos's import path of names in ``cosmos_venv.{home}``.")
-        hooks: dict[str, Any] = {
-            "__all__": sorted(names),
-            "__dir__": lambda names=names: sorted(names),
-            "__getattr__": name_lookup(module.__name__, {name: f"cosmos_venv.{home}:{name}" for name in names}),
-        }
-        vars(module).update(hooks)
+    for path, name in {**PROFILE_MAPPINGS, **_BASES}.items():
+        home = f"{package}.{path.partition('.')[0]}"
+        module = ModuleType(f"{package}.{path}", f"Cosmos's import path of a name in ``{home}``.")
+        hook = name_lookup(module.__name__, {name: f"{home}:{name}"})
+        vars(module).update({"__all__": [name], "__getattr__": hook})
         sys.modules[module.__name__] = module

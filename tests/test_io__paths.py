@@ -46,7 +46,7 @@ def test_compiled_sql_of_a_project_is_below_its_own_group(
     write_compiled_sql(tmp_path)
     with a_dag() as dag, TaskGroup("pier") as pier, TaskGroup("staging") as staging:
         pass
-    vars(pier)["tasks_map"] = {}  # as a DbtTaskGroup has it
+    vars(pier)["holds_dbt_project"] = True  # as a DbtTaskGroup has it
     group = {each.group_id: each for each in (pier, staging)}[group_id]
     ti = SimpleNamespace(task=SimpleNamespace(task_group=group), map_index=map_index)
     context = {"dag": dag, "run_id": "run-1", "ti": ti} | ({"dbt_dag_task_group_identifier": told} if told else {})
@@ -54,19 +54,6 @@ def test_compiled_sql_of_a_project_is_below_its_own_group(
     io.upload_compiled_sql(Artifacts(target=tmp_path / "target"), context, report=print)
 
     assert texts_below(tmp_path / "remote") == {f"{expected}/compiled/harbor/mart.sql": "select 1\n"}
-
-
-def test_compiled_sql_of_a_dag_of_one_project_is_below_the_dag(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AIRFLOW__COSMOS__REMOTE_TARGET_PATH", f"file://{tmp_path}/remote")
-    write_compiled_sql(tmp_path)
-    with a_dag() as dag, TaskGroup("staging") as staging:
-        pass
-    vars(dag)["tasks_map"] = {}  # as a DbtDag has it
-    context = {"dag": dag, "run_id": "run-1", "ti": SimpleNamespace(task=SimpleNamespace(task_group=staging))}
-
-    io.upload_compiled_sql(Artifacts(target=tmp_path / "target"), context, report=print)
-
-    assert texts_below(tmp_path / "remote") == {"harbor/run-1/compiled/harbor/mart.sql": "select 1\n"}
 
 
 def test_uploads_of_mapped_tasks_are_apart(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from cosmos_venv import __version__, credentials
 from cosmos_venv.cli import doctor, env, render, seeds, server
-from cosmos_venv.cli.output import INTERRUPTED, NO_READER, WRONG, print_json, tell
+from cosmos_venv.cli.output import INTERRUPTED, NO_READER, Result, only_the_result_on_stdout
 from cosmos_venv.cli.parsing import EXIT_CODES, HelpFormatter
 from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError, VirtualenvError
 from cosmos_venv.files import os_errors
@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     leave_airflows_process()  # a BashOperator hands its variables on, and Airflow cannot be imported under them
     try:
-        code = _run(options)
+        code = _result_of(options).print(as_json=options.json)
         sys.stdout.flush()
     except BrokenPipeError:
         # What is left in the buffer would be tried once more when Python ends.
@@ -38,19 +38,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
-def _run(options: argparse.Namespace) -> int:
+def _result_of(options: argparse.Namespace) -> Result:
     try:
-        code: int = options.run(options)
+        with only_the_result_on_stdout():
+            result: Result = options.run(options)
     except (VirtualenvError, CosmosValueError, CosmosLoadDbtException, OSError) as error:
-        told = os_errors.shortage(error) if isinstance(error, OSError) else str(error)
-        if told is None:
-            raise
-        text = credentials.mask(told)
-        tell(text)
-        if options.json:
-            print_json({"error": text})
-        return WRONG
-    return code
+        told = os_errors.shortage(error) if isinstance(error, OSError) else None
+        text = credentials.mask(told or str(error))
+        return Result(data={"error": text}, failures=[text])
+    return result
 
 
 def _parser() -> argparse.ArgumentParser:

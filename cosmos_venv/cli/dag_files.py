@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from cosmos_venv.compat import DAG, dags_folder, dags_made_by
+from cosmos_venv.cli.output import tell
+from cosmos_venv.compat import DAG, dag_files_below, dags_folder, dags_made_by
 from cosmos_venv.config.validation import is_template
-from cosmos_venv.exceptions import CosmosValueError
+from cosmos_venv.credentials import mask
+from cosmos_venv.exceptions import CosmosConfigException, CosmosLoadDbtException, CosmosValueError, VirtualenvError
 from cosmos_venv.managed.arguments import VirtualenvArguments, kept_directory
 from cosmos_venv.operators.virtualenv import DbtVirtualenvBaseOperator
 
@@ -21,30 +24,44 @@ _DECIDING = {"virtualenv_dir", "is_virtualenv_dir_temporary", *VirtualenvArgumen
 
 @dataclass(frozen=True, kw_only=True)
 class WantedEnvironment:
-    """An environment that at least one task of a DAG file keeps.
+    """An environment that at least one task keeps.
 
     :param directory: where it is kept.
     :param arguments: what is installed in it, and how.
+    :param file: the DAG file of the task, which does not tell it from others; None: there is no DAG file.
     """
 
     directory: Path
     arguments: VirtualenvArguments
+    file: Path | None = field(default=None, compare=False)
 
 
-@dataclass(frozen=True, kw_only=True)
-class DagFile:
-    """The environments that a DAG file needs.
+@dataclass(kw_only=True)
+class DagFiles:
+    """What was found in DAG files.
 
-    :param path: the file.
-    :param dags: how many DAGs it makes.
-    :param wanted: the different environments, in the order of the tasks.
-    :param problems: sentences about tasks whose environment cannot be known before they run.
+    :param dags: how many DAGs they make.
+    :param wanted: the environments of their tasks, in order.
+    :param failures: sentences on what cannot be known, without credentials.
     """
 
-    path: Path
-    dags: int
-    wanted: tuple[WantedEnvironment, ...]
-    problems: tuple[str, ...]
+    dags: int = 0
+    wanted: list[WantedEnvironment] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+
+
+def dag_files_of(source: Path) -> list[Path]:
+    """Return the DAG files that a source means.
+
+    :param source: a DAG file, or a folder of such.
+    :raises CosmosValueError: when a folder holds none.
+    """
+    found = dag_files_below(source) if source.is_dir() else [source]
+    if not found:
+        raise CosmosValueError(
+            f"{source} holds no file in which Airflow would look for a DAG, and is no dbt project (dbt_project.yml)."
+        )
+    return found
 
 
 def import_dag_file(path: Path) -> list[DAG]:
@@ -55,28 +72,59 @@ def import_dag_file(path: Path) -> list[DAG]:
 
     :param path: of the DAG file.
     """
-    return dags_made_by(_new_module(path), lambda module: module.__spec__.loader.exec_module(module))  # type: ignore[union-attr]
+    return dags_made_by(_new_module(path))
 
 
-def read_dag_file(path: Path, *, directory: Path | None = None) -> DagFile:
-    """Import a file as Airflow does, and return what the tasks of its DAGs need.
+def read_dag_files(files: Sequence[Path], *, directory: Path | None = None, begin: Callable[[str], object]) -> DagFiles:
+    """Import files as Airflow does, and return what the tasks of their DAGs need.
 
-    What the file raises passes, ``SystemExit`` included.
+    A file without a DAG is only mentioned where others make one.
 
-    :param path: of the DAG file.
+    :param files: the DAG files.
     :param directory: stands for every directory that a task names; None: each task's own.
+    :param begin: is told what begins.
     """
-    dags = import_dag_file(path)
-    wanted: dict[WantedEnvironment, None] = {}
-    problems: dict[str, None] = {}
+    found, empty = DagFiles(), []
+    for file in files:
+        begin(f"importing {file.name}")
+        try:
+            dags = import_dag_file(file)
+            for problem in _add_environments(found, file, dags, directory):
+                found.failures += [problem] if problem not in found.failures else []
+        # What these say is a whole sentence, which lines of this package's code would bury.
+        except (CosmosConfigException, CosmosLoadDbtException, CosmosValueError, VirtualenvError) as error:
+            found.failures.append(mask(f"{file}{_line_in(file, error)} cannot be imported: {error}"))
+            continue
+        # A DAG file may raise anything, and may end the interpreter; the other files are still to be done.
+        except (Exception, SystemExit):  # noqa: BLE001
+            # A traceback shows the lines of the file, and with them what is written there.
+            found.failures.append(mask(f"{file} cannot be imported:\n{traceback.format_exc()}"))
+            continue
+        found.dags += len(dags)
+        empty += [] if dags else [f"{file} makes no DAG."]
+    if found.dags == 0:
+        found.failures += empty
+    else:
+        for line in empty:
+            tell(line, "yellow")
+    return found
+
+
+def _add_environments(found: DagFiles, file: Path, dags: Sequence[DAG], directory: Path | None) -> Iterator[str]:
+    """Add the environments of tasks, and give sentences on those that cannot be known before their task runs."""
     for dag in dags:
         for task in dag.tasks:
             try:
-                if (environment := _environment_of(task, directory)) is not None:
-                    wanted[environment] = None
+                if (environment := _environment_of(task, file, directory)) is not None:
+                    found.wanted.append(environment)
             except CosmosValueError as error:
-                problems[f"{path}: DAG {dag.dag_id!r}: {error}"] = None
-    return DagFile(path=path, dags=len(dags), wanted=tuple(wanted), problems=tuple(problems))
+                yield mask(f"{file}: DAG {dag.dag_id!r}: {error}")
+
+
+def _line_in(file: Path, error: Exception) -> str:
+    """The line of the file from which the error came, as ``, line 6,``; nothing where it came from another file."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
+    return f", line {lines[-1]}," if lines else ""
 
 
 def _new_module(path: Path) -> ModuleType:
@@ -91,7 +139,7 @@ def _new_module(path: Path) -> ModuleType:
     return module
 
 
-def _environment_of(task: object, in_place: Path | None) -> WantedEnvironment | None:
+def _environment_of(task: object, file: Path, in_place: Path | None) -> WantedEnvironment | None:
     """The environment of a task; None for a task that keeps none.
 
     :raises CosmosValueError: when it keeps one that cannot be known before it runs.
@@ -109,7 +157,7 @@ def _environment_of(task: object, in_place: Path | None) -> WantedEnvironment | 
             f"virtualenv_dir={str(directory)!r} is a template, which only a running task fills in. For an environment "
             "that is built beforehand give the folder itself, for example from os.environ."
         )
-    return WantedEnvironment(directory=directory, arguments=VirtualenvArguments.of(arguments))
+    return WantedEnvironment(directory=directory, arguments=VirtualenvArguments.of(arguments), file=file)
 
 
 def _arguments_of(task: Any) -> Mapping[str, Any] | None:

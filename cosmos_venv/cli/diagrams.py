@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 from cosmos_venv.rendering.model import (
     Branch,
@@ -43,7 +43,7 @@ def to_mermaid(plan: Plan) -> str:
 
     lines = [*_nested(outline(plan), opened, drawn, closed="end")]
     lines += [f"{_INDENT}{ids[before]} --> {ids[after]}" for before, after in edges_of(plan)]
-    return "\n".join(["flowchart LR", *lines]) + "\n"
+    return "\n".join(["flowchart LR", *lines])
 
 
 def to_dot(plan: Plan, name: str = "dag") -> str:
@@ -56,8 +56,9 @@ def to_dot(plan: Plan, name: str = "dag") -> str:
     """
 
     def opened(group: PlannedGroup) -> str:
-        # Only what is called cluster... gets a frame.
-        return f"subgraph {_for_dot(_cluster(group.group_id))} {{ label={_for_dot(group.label)};"
+        # Only what is called cluster... gets a frame. An edge of the group ends at a point in it, cut at the frame.
+        name, point = _for_dot(_cluster(group.group_id)), _for_dot(group.group_id)
+        return f"subgraph {name} {{ label={_for_dot(group.label)}; {point} [shape=point, style=invis];"
 
     def drawn(entry: Entry) -> str:
         style = ", style=dashed" if _is_placeholder(entry) else ""
@@ -66,33 +67,17 @@ def to_dot(plan: Plan, name: str = "dag") -> str:
             f"{_for_dot(key_of(entry))} [label={_for_dot(_text_of(entry))}, tooltip={_for_dot(kind_of(entry))}{style}];"
         )
 
-    members = outline(plan)
     lines = [f"digraph {_for_dot(name)} {{", f"{_INDENT}rankdir=LR;", f"{_INDENT}compound=true;"]
-    lines += [f"{_INDENT}node [shape=box];", *_nested(members, opened, drawn, closed="}")]
-    inside = dict(_entries_of_groups(members))
-    lines += [f"{_INDENT}{_dot_edge(before, after, inside)};" for before, after in edges_of(plan)]
-    return "\n".join([*lines, "}"]) + "\n"
+    lines += [f"{_INDENT}node [shape=box];", *_nested(outline(plan), opened, drawn, closed="}")]
+    groups = {group.group_id for group in plan.groups}
+    lines += [f"{_INDENT}{_dot_edge(before, after, groups)};" for before, after in edges_of(plan)]
+    return "\n".join([*lines, "}"])
 
 
-def _dot_edge(before: str, after: str, inside: Mapping[str, Sequence[str]]) -> str:
-    """Graphviz draws an edge between nodes only, and lets it end at the frames around them.
-
-    :param inside: keys of what stands in each group.
-    """
-    begin, end = inside[before][-1] if before in inside else before, inside[after][0] if after in inside else after
-    frames = [f"ltail={_for_dot(_cluster(before))}"] if before in inside else []
-    frames += [f"lhead={_for_dot(_cluster(after))}"] if after in inside else []
-    return f"{_for_dot(begin)} -> {_for_dot(end)}" + (f" [{', '.join(frames)}]" if frames else "")
-
-
-def _entries_of_groups(members: Sequence[Member]) -> Iterator[tuple[str, list[str]]]:
-    for member in members:
-        if isinstance(member, Branch):
-            deeper = dict(_entries_of_groups(member.members))
-            yield from deeper.items()
-            within = [inner.group.group_id for inner in member.members if isinstance(inner, Branch)]
-            own = [key_of(each) for each in member.members if not isinstance(each, Branch)]
-            yield key_of(member), own + [key for group in within for key in deeper[group]]
+def _dot_edge(before: str, after: str, groups: Collection[str]) -> str:
+    frames = [f"ltail={_for_dot(_cluster(before))}"] if before in groups else []
+    frames += [f"lhead={_for_dot(_cluster(after))}"] if after in groups else []
+    return f"{_for_dot(before)} -> {_for_dot(after)}" + (f" [{', '.join(frames)}]" if frames else "")
 
 
 def _cluster(group_id: str) -> str:

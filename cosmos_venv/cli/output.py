@@ -8,75 +8,94 @@ from __future__ import annotations
 import json
 import os
 import sys
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rich.console import Console
+from rich.console import Console, RenderableType
+from rich.live import Live
+from rich.spinner import Spinner
+from rich.text import Text
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
+    from rich.table import Table
 
 OK, WRONG = 0, 1
 INTERRUPTED = 130  # what a shell makes of SIGINT
 NO_READER = 141  # likewise of SIGPIPE
 
 _WIDE = 10_000  # columns in a pipe: no line of a table is cut there
-_WORTH_A_BAR = 1.0  # seconds
-_WIDTH_OF_A_BAR = 60  # columns, with numbers and time
 
 
-def print_json(data: object) -> None:
-    """Print the result for a program.
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """The result of a command.
 
-    :param data: as ``json.dumps`` takes it.
+    :param data: the value that ``--json`` prints, as ``json.dumps`` takes it.
+    :param shown: lines, tables and trees for people.
+    :param failures: sentences for standard error.
+    :param is_wrong: whether the exit code is 1; with failures it is 1 in any case.
     """
-    print(json.dumps(data, indent=2))
+
+    data: object
+    shown: Sequence[RenderableType] = ()
+    failures: Sequence[str] = ()
+    is_wrong: bool = False
+
+    def print(self, *, as_json: bool) -> int:
+        """Print the result, and return the exit code.
+
+        :param as_json: whether a program reads it.
+        """
+        for failure in self.failures:
+            tell(failure)
+        # Not by rich, which ends the program by its own code when the reader has gone.
+        sys.stdout.write(json.dumps(self.data, indent=2) + "\n" if as_json else rendered(self.shown))
+        return WRONG if self.is_wrong or self.failures else OK
 
 
-def print_lines(lines: Sequence[str]) -> None:
-    """Print lines as they are.
+def rendered(shown: Sequence[RenderableType], *, has_colors: bool = True) -> str:
+    """Return the text of lines, tables and trees. In a pipe no text is wrapped or cut.
 
-    :param lines: without their ends.
+    :param shown: texts, which stay as they are, and objects of rich.
+    :param has_colors: whether a terminal gets colors.
     """
-    # Not by rich, which ends the program by its own code when the reader has gone; likewise below.
-    sys.stdout.write("".join(f"{line}\n" for line in lines))
+    console = Console(highlight=False, color_system="auto" if has_colors else None)
+    if not console.is_terminal:
+        console.width = _WIDE
+    return "".join(each + "\n" if isinstance(each, str) else _drawn(each, console) for each in shown)
 
 
-def print_marked(marked: Sequence[tuple[str, str, str]]) -> None:
-    """Print lines that begin with a word in color.
-
-    :param marked: (word, color, rest of the line) for each line.
-    """
-    show = Console(highlight=False, soft_wrap=True)
-    with show.capture() as capture:
-        for word, color, text in marked:
-            show.print(f"{word:<8}", style=color, end="")
-            show.print(text, markup=False)
-    sys.stdout.write(capture.get())
+def _drawn(renderable: RenderableType, console: Console) -> str:
+    with console.capture() as capture:
+        console.print(renderable, soft_wrap=isinstance(renderable, Text))
+    return "".join(f"{line.rstrip()}\n" for line in capture.get().splitlines())
 
 
-def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print columns under headings. In a pipe no text is wrapped or cut.
+def table_of(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """Return columns under headings.
 
     :param headings: one for each column.
     :param rows: a text for each column.
     """
     from rich.table import Table
-    from rich.text import Text
 
     table = Table(box=None, pad_edge=False, show_edge=False)
     for heading in headings:
         table.add_column(heading, overflow="fold")
     for row in rows:
         table.add_row(*map(Text, row))
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = _WIDE
-    with console.capture() as capture:
-        console.print(table)
-    sys.stdout.write("".join(f"{line.rstrip()}\n" for line in capture.get().splitlines()))
+    return table
+
+
+def counted(number: int, name: str) -> str:
+    """Return a number of things: ``1 DAG``, ``2 DAGs``.
+
+    :param number: of the things.
+    :param name: of one of them.
+    """
+    return f"{number} {name}{'s' * (number != 1)}"
 
 
 def tell(text: str, style: str = "red") -> None:
@@ -103,85 +122,57 @@ def only_the_result_on_stdout() -> Iterator[None]:
 
 
 class Steps:
-    """The steps of a command that takes its time, and how far they have come.
+    """The steps of a command that takes its time, shown beside a spinner on standard error.
 
-    :param bar: the bar that people see; it is disabled where nobody looks.
-    :param what: a few words in front of the bar.
-    :param count: number of steps; None: not known.
+    A pipe, and a terminal without a cursor, get the lines of ``say`` alone.
+
+    :param console: the console of standard error.
     """
 
-    def __init__(self, bar: Progress, what: str, count: int | None) -> None:
-        self._bar, self._task, self._what = bar, bar.add_task(what, total=count), what
+    def __init__(self, console: Console) -> None:
+        self._console, self._spinner, self._step = console, Spinner("dots"), ""
 
-    def expect(self, count: int) -> None:
-        """Set the number of steps that are to be done from now on.
+    def begin(self, step: str) -> None:
+        """Show the step that begins now.
 
-        :param count: of steps.
+        :param step: a few words.
         """
-        self._bar.update(self._task, total=count, completed=0)
-
-    def begin(self, what: str) -> None:
-        """Show what is done now.
-
-        :param what: a few words.
-        """
-        self._what = what
-        self._describe(what)
+        self._step = step
+        self._spinner.update(text=Text(step, no_wrap=True, overflow="ellipsis"))
 
     def mention(self, line: str) -> None:
-        """Show a line beside the bar; where there is no bar, nobody sees it.
+        """Show a line beside the step; without a spinner nobody sees it.
 
         :param line: worth no more than a look.
         """
-        self._describe(f"{self._what}: {line}")
-
-    def end(self) -> None:
-        """Count one more step as done."""
-        self._bar.advance(self._task)
+        self._spinner.update(text=Text(f"{self._step}: {line}", no_wrap=True, overflow="ellipsis"))
 
     def say(self, line: str) -> None:
-        """Print a line of its own, above the bar where there is one.
+        """Print a line of its own, above the spinner.
 
         :param line: for standard error.
         """
-        self._bar.console.print(line, style="dim", markup=False, soft_wrap=True)
+        self._console.print(line, style="dim", markup=False, soft_wrap=True)
 
-    def _describe(self, text: str) -> None:
-        from rich.markup import escape
-
-        width = max(self._bar.console.width - _WIDTH_OF_A_BAR, _WIDTH_OF_A_BAR)
-        self._bar.update(self._task, description=escape(text if len(text) < width else f"{text[: width - 1]}…"))
+    def live(self) -> Live:
+        """Return a context in which the spinner is shown; it goes with the context."""
+        return Live(
+            self._spinner,
+            console=self._console,
+            auto_refresh=self._console.is_terminal,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
 
 
 @contextmanager
-def steps(what: str, count: int | None = None, *, as_json: bool) -> Iterator[Steps]:
-    """Within this block people who wait longer than a second see a bar, which goes with it.
+def steps(step: str) -> Iterator[Steps]:
+    """Within this block people see the present step.
 
-    None is drawn in a pipe, on a terminal that knows no cursor, or with ``--json``.
-
-    :param what: a few words in front of the bar.
-    :param count: number of steps; None: ``Steps.expect`` will give it, or it is not known.
-    :param as_json: whether a program reads the result.
+    :param step: the first one, in a few words.
     """
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-    console = Console(stderr=True, highlight=False)
-    is_seen = console.is_terminal and sys.stdout.isatty() and not console.is_dumb_terminal and not as_json
-    columns = [SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()]
-    bar = Progress(
-        *columns,
-        TimeElapsedColumn(),
-        console=console,
-        transient=True,
-        redirect_stdout=False,
-        redirect_stderr=False,
-        disable=not is_seen,
-    )
-    patience = threading.Timer(_WORTH_A_BAR, bar.start)
-    patience.start()
-    try:
-        yield Steps(bar, what, count)
-    finally:
-        patience.cancel()
-        patience.join()
-        bar.stop()
+    shown = Steps(Console(stderr=True, highlight=False))
+    shown.begin(step)
+    with shown.live():
+        yield shown

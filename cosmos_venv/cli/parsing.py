@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich_argparse import RichHelpFormatter
 
 if TYPE_CHECKING:
+    from cosmos_venv.cli.output import Result
+
     Actions = argparse._SubParsersAction[argparse.ArgumentParser]
 
 EXIT_CODES = (
@@ -25,24 +28,6 @@ class HelpFormatter(RichHelpFormatter):
     group_name_formatter = str
 
 
-def add_subject(subjects: Actions, name: str, what: str, description: str | None = None) -> argparse.ArgumentParser:
-    """Add a parser below another.
-
-    :param subjects: the sub-commands to which it is added.
-    :param name: the word on the command line.
-    :param what: a few words for the list of sub-commands.
-    :param description: a sentence or more; None: none.
-    """
-    parser: argparse.ArgumentParser = subjects.add_parser(
-        name,
-        help=what,
-        description=description,
-        epilog=EXIT_CODES,
-        formatter_class=HelpFormatter,
-    )
-    return parser
-
-
 def add_actions(subjects: Actions, name: str, what: str) -> Actions:
     """Add a sub-command that has sub-commands itself, and return these.
 
@@ -50,36 +35,31 @@ def add_actions(subjects: Actions, name: str, what: str) -> Actions:
     :param name: the word on the command line.
     :param what: a few words for the list of sub-commands.
     """
-    return add_subject(subjects, name, what).add_subparsers(title="Actions", required=True, metavar="ACTION")
+    parser = subjects.add_parser(name, help=what, epilog=EXIT_CODES, formatter_class=HelpFormatter)
+    return parser.add_subparsers(title="Actions", required=True, metavar="ACTION")
 
 
-def add_action(actions: Actions, name: str, what: str, description: str) -> argparse.ArgumentParser:
+def add_action(
+    actions: Actions, name: str, what: str, description: str, run: Callable[[argparse.Namespace], Result]
+) -> argparse.ArgumentParser:
     """Add a command with ``--json``. Options that exclude each other are refused by ``options.parser.error``.
 
     :param actions: the sub-commands to which it is added.
     :param name: the word on the command line.
     :param what: a few words for the list of sub-commands.
     :param description: a sentence or more.
+    :param run: the command.
     """
-    parser = add_subject(actions, name, what, description)
+    parser = actions.add_parser(
+        name, help=what, description=description, epilog=EXIT_CODES, formatter_class=HelpFormatter
+    )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
-    parser.set_defaults(parser=parser)
+    parser.set_defaults(parser=parser, run=run)
     return parser
 
 
-def existing_file(text: str) -> Path:
-    """Return the path of a file that is there.
-
-    :param text: a word of the command line.
-    """
-    path = Path(text)
-    if not path.is_file():
-        raise argparse.ArgumentTypeError(f"{text!r} is no file")
-    return path.resolve()
-
-
 def existing_path(text: str) -> Path:
-    """Return the path of a file or folder that is there.
+    """Return the absolute path of a file or folder that is there.
 
     :param text: a word of the command line.
     """
@@ -95,17 +75,6 @@ def absolute_path(text: str) -> Path:
     :param text: a word of the command line.
     """
     return Path(text).absolute()
-
-
-def existing_directory(text: str) -> Path:
-    """Return the absolute path of a folder that is there.
-
-    :param text: a word of the command line.
-    """
-    path = absolute_path(text)
-    if not path.is_dir():
-        raise argparse.ArgumentTypeError(f"there is no directory {path}")
-    return path
 
 
 def whole_number(text: str) -> int:

@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
+from rich.console import RenderableType
 from rich.markup import escape
 from rich.tree import Tree
 
-from cosmos_venv.cli.output import OK, only_the_result_on_stdout, tell
+from cosmos_venv.cli.output import Result, counted, rendered, tell
 from cosmos_venv.cli.parsing import add_action
 from cosmos_venv.constants import LoadMode, TestBehavior
 from cosmos_venv.exceptions import CosmosValueError
 
 if TYPE_CHECKING:
-    import argparse
-
     from cosmos_venv.cli.parsing import Actions
     from cosmos_venv.rendering.model import Member, Plan
 
-_WIDE = 10_000  # columns: rich cuts off the lines of a tree
 _DESCRIPTION = (
     "Shows the tasks, groups and edges of a dbt project as a tree, as JSON, or as a Mermaid or DOT diagram. A DAG "
     "file is imported as Airflow does it, and its DbtDag or DbtTaskGroup is shown as it is configured. The folder of "
@@ -36,7 +33,7 @@ _DESCRIPTION = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rendered:
+class RenderedPlan:
     """One dbt project in a DAG.
 
     :param dag_id: id of the DAG.
@@ -53,18 +50,23 @@ class Rendered:
         """The name of the DAG, or of DAG and group."""
         return self.dag_id if self.group_id is None else f"{self.dag_id}, group {self.group_id}"
 
+    @property
+    def data(self) -> dict[str, Any]:
+        """The plan as JSON shows it."""
+        return {"dag_id": self.dag_id, "group_id": self.group_id, **self.plan.to_dict()}
+
 
 def add_to(subjects: Actions) -> None:
     """Add ``cosmos-venv render``.
 
     :param subjects: the sub-commands of ``cosmos-venv``.
     """
-    parser = add_action(subjects, "render", "show the plan of a DAG file or a dbt project", _DESCRIPTION)
+    parser = add_action(subjects, "render", "show the plan of a DAG file or a dbt project", _DESCRIPTION, render)
     parser.add_argument(
         "target", type=Path, metavar="DAGFILE|PROJECT", help="a DAG file, a project's folder, a manifest"
     )
     parser.add_argument(
-        "--format", choices=("tree", *_WRITERS), help="the format, by default tree; --json is the same as --format json"
+        "--format", choices=_WRITERS, help="the format, by default tree; --json is the same as --format json"
     )
     parser.add_argument("--output", type=Path, metavar="FILE", help="write to this file, not to standard output")
     of_file = parser.add_argument_group("If a DAG file has several")
@@ -81,30 +83,33 @@ def add_to(subjects: Actions) -> None:
         choices=[each.value for each in TestBehavior],
         help="where tests are placed, by default after_each",
     )
-    parser.set_defaults(run=_run)
 
 
-def _run(options: argparse.Namespace) -> int:
-    target = options.target
-    if options.json and options.format not in (None, "json"):
-        options.parser.error(f"--json and --format {options.format} are two formats: give one")
+def render(options: argparse.Namespace) -> Result:
+    """Show a plan, or write it to a file.
+
+    :param options: the command line.
+    :raises CosmosValueError: when there is no plan, or when one of several has to be chosen.
+    """
+    target, output = options.target, options.output
+    if not target.exists():
+        raise CosmosValueError(f"{target} does not exist. Give a DAG file, the folder of a dbt project or a manifest.")
     if is_project(target):
         if options.dag_id or options.group:
             options.parser.error(f"{target} is a project: --dag-id and --group say which one of a DAG file is meant")
+        found = _of_project(options)
     else:
         of_project = ("select", "exclude", "selector", "test_behavior")
         if given := next((name for name in of_project if getattr(options, name)), None):
             option = f"--{given.replace('_', '-')}"
             options.parser.error(f"{target} is a DAG file, and its RenderConfig says what {option} would")
-    try:
-        with only_the_result_on_stdout():
-            rendered = _of_project(options) if is_project(target) else _of_file(target, options.dag_id, options.group)
-        _show(rendered, "json" if options.json else options.format or "tree", options.output)
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise CosmosValueError(str(error)) from error
-    return OK
+        found = _of_file(target, options.dag_id, options.group)
+    write = _WRITERS[options.format or ("json" if options.json else "tree")]
+    if output is None:
+        return Result(data=found.data, shown=[write(found)])
+    output.write_text(rendered([write(found)], has_colors=False), encoding="utf-8")
+    tell(f"{output} is written.", "dim")
+    return Result(data=found.data)
 
 
 def is_project(target: Path) -> bool:
@@ -115,7 +120,7 @@ def is_project(target: Path) -> bool:
     return target.is_dir() or target.suffix == ".json"
 
 
-def _of_project(options: argparse.Namespace) -> Rendered:
+def _of_project(options: argparse.Namespace) -> RenderedPlan:
     from cosmos_venv.config import ExecutionConfig, ProjectConfig, RenderConfig
     from cosmos_venv.project.graph import DbtGraph
     from cosmos_venv.rendering.planner import plan
@@ -126,7 +131,7 @@ def _of_project(options: argparse.Namespace) -> Rendered:
         select=options.select,
         exclude=options.exclude,
         selector=options.selector,
-        test_behavior=TestBehavior(options.test_behavior) if options.test_behavior else TestBehavior.AFTER_EACH,
+        test_behavior=options.test_behavior or TestBehavior.AFTER_EACH,
     )
     project_config = ProjectConfig(project_name=folder.name, manifest_path=manifest)
     execution_config = ExecutionConfig(dbt_project_path=folder)
@@ -139,7 +144,7 @@ def _of_project(options: argparse.Namespace) -> Rendered:
         project_config=project_config,
         operator_args={},
     )
-    return Rendered(dag_id=folder.name, group_id=None, plan=planned)
+    return RenderedPlan(dag_id=folder.name, group_id=None, plan=planned)
 
 
 def _manifest_of(target: Path) -> tuple[Path, Path]:
@@ -152,14 +157,10 @@ def _manifest_of(target: Path) -> tuple[Path, Path]:
                 "file that loads the project in another way."
             )
         return manifest, target
-    if not target.is_file():
-        raise CosmosValueError(f"{target} does not exist. Give a DAG file, the folder of a dbt project or a manifest.")
     return target, target.parent.parent if target.parent.name == "target" else target.parent
 
 
-def _of_file(target: Path, dag_id: str | None, group_id: str | None) -> Rendered:
-    if not target.is_file():
-        raise CosmosValueError(f"{target} does not exist. Give a DAG file, the folder of a dbt project or a manifest.")
+def _of_file(target: Path, dag_id: str | None, group_id: str | None) -> RenderedPlan:
     from cosmos_venv.cli.dag_files import import_dag_file
 
     try:
@@ -167,11 +168,10 @@ def _of_file(target: Path, dag_id: str | None, group_id: str | None) -> Rendered
     # A DAG file may raise anything, and may end the interpreter.
     except (Exception, SystemExit) as error:
         raise CosmosValueError(f"{target} cannot be imported: {type(error).__name__}: {error}") from error
-    found = [rendered for dag in dags for rendered in _plans_of(dag)]
+    found = [each for dag in dags for each in _plans_of(dag)]
     if not found:
         raise CosmosValueError(f"{target} makes no DbtDag and no DbtTaskGroup, so that it has no plan.")
-    _warn_if_passed_over(target)
-    chosen = [each for each in found if _is_meant(each, dag_id, group_id)]
+    chosen = [each for each in found if dag_id in (None, each.dag_id) and group_id in (None, each.group_id)]
     if len(chosen) == 1:
         return chosen[0]
     known = "; ".join(each.name for each in found)
@@ -179,52 +179,25 @@ def _of_file(target: Path, dag_id: str | None, group_id: str | None) -> Rendered
     raise CosmosValueError(f"{target} has {known}: {what}. Say which one with --dag-id and --group.")
 
 
-def _warn_if_passed_over(target: Path) -> None:
-    """Say that Airflow would not look into a file, which is imported all the same."""
-    from cosmos_venv.cli.discovery import FIND_IT, why_passed_over
-    from cosmos_venv.compat import looks_for_words
-
-    if looks_for_words() and (passed_over := why_passed_over(target.read_bytes())):
-        tell(f"{target}: {passed_over} {FIND_IT}", "yellow")
-
-
-def _is_meant(rendered: Rendered, dag_id: str | None, group_id: str | None) -> bool:
-    return dag_id in (None, rendered.dag_id) and group_id in (None, rendered.group_id)
-
-
-def _plans_of(dag: object) -> list[Rendered]:
+def _plans_of(dag: object) -> list[RenderedPlan]:
     from cosmos_venv.dag import DbtDag, DbtTaskGroup
 
     dag_id: str = dag.dag_id  # type: ignore[attr-defined]
     groups: dict[str, object] = dag.task_group_dict  # type: ignore[attr-defined]
-    found = [Rendered(dag_id=dag_id, group_id=None, plan=dag.plan)] if isinstance(dag, DbtDag) else []
+    found = [RenderedPlan(dag_id=dag_id, group_id=None, plan=dag.plan)] if isinstance(dag, DbtDag) else []
     for group_id, group in sorted(groups.items(), key=lambda each: each[0] or ""):
         if isinstance(group, DbtTaskGroup):
-            found.append(Rendered(dag_id=dag_id, group_id=group_id, plan=group.plan))
+            found.append(RenderedPlan(dag_id=dag_id, group_id=group_id, plan=group.plan))
     return found
 
 
-def _show(rendered: Rendered, form: str, output: Path | None) -> None:
-    if form == "tree":
-        # A file gets no colors.
-        console = Console(highlight=False, width=_WIDE, color_system="auto" if output is None else None)
-        with console.capture() as capture:
-            console.print(_tree(rendered))
-        text = capture.get()
-    else:
-        text = _WRITERS[form](rendered)
-    if output is None:
-        sys.stdout.write(text)
-    else:
-        output.write_text(text, encoding="utf-8")
-        tell(f"{output} is written.", "dim")
+def _tree(shown: RenderedPlan) -> Tree:
+    from cosmos_venv.rendering.model import edges_of, outline, upstream_of
 
-
-def _tree(rendered: Rendered) -> Tree:
-    from cosmos_venv.rendering.model import outline, upstream_of
-
-    plan = rendered.plan
-    root = Tree(f"[bold]{escape(rendered.name)}[/]  {_counted(plan)}")
+    plan = shown.plan
+    counts = {"task": len(plan.tasks) + len(plan.conversions), "group": len(plan.groups), "edge": len(edges_of(plan))}
+    whole = ", ".join(counted(count, name) for name, count in counts.items())
+    root = Tree(f"[bold]{escape(shown.name)}[/]  {whole}")
     _grow(root, outline(plan), upstream_of(plan))
     return root
 
@@ -241,28 +214,25 @@ def _grow(tree: Tree, members: Sequence[Member], upstream: Mapping[str, list[str
             tree.add(f"{escape(label_of(member))}  [cyan]{escape(kind_of(member))}[/]{after}")
 
 
-def _counted(plan: Plan) -> str:
-    from cosmos_venv.rendering.model import edges_of
-
-    counts = {"task": len(plan.tasks) + len(plan.conversions), "group": len(plan.groups), "edge": len(edges_of(plan))}
-    return ", ".join(f"{count} {name}{'s' * (count != 1)}" for name, count in counts.items())
+def _json(shown: RenderedPlan) -> str:
+    return json.dumps(shown.data, indent=2)
 
 
-def _json(rendered: Rendered) -> str:
-    data = {"dag_id": rendered.dag_id, "group_id": rendered.group_id, **rendered.plan.to_dict()}
-    return json.dumps(data, indent=2) + "\n"
-
-
-def _mermaid(rendered: Rendered) -> str:
+def _mermaid(shown: RenderedPlan) -> str:
     from cosmos_venv.cli.diagrams import to_mermaid
 
-    return to_mermaid(rendered.plan)
+    return to_mermaid(shown.plan)
 
 
-def _dot(rendered: Rendered) -> str:
+def _dot(shown: RenderedPlan) -> str:
     from cosmos_venv.cli.diagrams import to_dot
 
-    return to_dot(rendered.plan, rendered.name)
+    return to_dot(shown.plan, shown.name)
 
 
-_WRITERS: dict[str, Callable[[Rendered], str]] = {"json": _json, "mermaid": _mermaid, "dot": _dot}
+_WRITERS: dict[str, Callable[[RenderedPlan], RenderableType]] = {
+    "tree": _tree,
+    "json": _json,
+    "mermaid": _mermaid,
+    "dot": _dot,
+}

@@ -5,16 +5,17 @@ Airflow is imported only when one of them runs: other commands, and help, do not
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+import argparse
+from typing import TYPE_CHECKING
 
-from cosmos_venv.cli.output import OK, WRONG, only_the_result_on_stdout, print_json, print_lines
+from cosmos_venv.cli.output import Result
 from cosmos_venv.cli.parsing import add_action, add_actions
 from cosmos_venv.exceptions import CosmosValueError
 
 if TYPE_CHECKING:
     from cosmos_venv.cli.parsing import Actions
+
+    Seed = dict[str, str | None]
 
 _LIST = (
     "Lists the seed state that a DAG keeps with SeedRenderingBehavior.WHEN_SEED_CHANGES: the content that was loaded "
@@ -33,123 +34,83 @@ def add_to(subjects: Actions) -> None:
     :param subjects: the sub-commands of ``cosmos-venv``.
     """
     actions = add_actions(subjects, "seeds", "the seed state that DAGs keep between runs")
-    listing = add_action(actions, "list", "list the seed state of a DAG", _LIST)
-    forget = add_action(actions, "forget", "delete seed state, so that the next run loads the seeds", _FORGET)
+    listing = add_action(actions, "list", "list the seed state of a DAG", _LIST, seeds_list)
+    forget = add_action(
+        actions, "forget", "delete seed state, so that the next run loads the seeds", _FORGET, seeds_forget
+    )
     for action in (listing, forget):
         action.add_argument("dag_id", metavar="DAG", help="the id of a DAG")
     forget.add_argument("seed", metavar="SEED", nargs="?", help="only this one: its name, or dbt's unique id")
-    listing.set_defaults(run=lambda options: seeds_list(options.dag_id, as_json=options.json))
-    forget.set_defaults(run=lambda options: seeds_forget(options.dag_id, options.seed, as_json=options.json))
 
 
-@dataclass(frozen=True, kw_only=True)
-class StoredSeed:
-    """One Variable of a seed.
-
-    :param key: name of the Variable.
-    :param seed: dbt's unique id; None where the value does not say it.
-    :param checksum: SHA-256 of the content that was loaded; None: the next run loads the seed.
-    :param place: the DbtDag (``harbor``) or DbtTaskGroup (``port/north``); None where the value does not say it.
-    :param run_id: id of the DAG run that has loaded it; None where the value does not say it.
-    :param time: when that was, as ISO 8601; None where the value does not say it.
-    """
-
-    key: str
-    place: str | None
-    seed: str | None
-    checksum: str | None
-    run_id: str | None
-    time: str | None
-
-    @classmethod
-    def of(cls, key: str, text: str | None) -> StoredSeed:
-        """Return the seed of a Variable.
-
-        :param key: name of the Variable.
-        :param text: its value; None: it has none.
-        """
-        from cosmos_venv.operators.seeds.seed_state import decoded, fields_of
-
-        fields, remembered = fields_of(text or ""), decoded(text)
-        places = [fields.get("dag_id"), fields.get("group_id")]
-        return cls(
-            key=key,
-            place="/".join(str(each) for each in places if each) or None,
-            seed=str(fields["seed"]) if fields.get("seed") else None,
-            checksum=remembered.checksum if remembered else None,
-            run_id=remembered.run_id if remembered else None,
-            time=remembered.time if remembered else None,
-        )
-
-    def is_named(self, name: str) -> bool:
-        """Return whether this is the seed of a name: its unique id, or its name alone. A bare checksum names no seed.
-
-        :param name: a word of the command line.
-        """
-        return self.seed is not None and name in (self.seed, self.seed.split(".", 2)[-1])
-
-    @property
-    def line(self) -> str:
-        """Return the seed as a line to read."""
-        what = f"{self.place}: {self.seed}" if self.seed else self.key
-        if self.checksum is None:
-            return f"{what}, nothing certain: the next run loads it"
-        return f"{what}, {self.checksum[:12]}…, {f'run {self.run_id}, {self.time}' if self.run_id else 'no run named'}"
-
-
-def seeds_list(dag_id: str, *, as_json: bool) -> int:
+def seeds_list(options: argparse.Namespace) -> Result:
     """Show what is remembered of the seeds of a DAG.
 
-    :param dag_id: of the DAG.
-    :param as_json: whether stdout gets JSON in place of lines to read.
-    :returns: the exit code.
+    :param options: the command line.
     """
-    found = _found(dag_id, None)
-    if as_json:
-        print_json({"dag_id": dag_id, "seeds": [vars(each) for each in found]})
-    else:
-        print_lines([each.line for each in found] or [f"Nothing is remembered of seeds of the DAG {dag_id!r}."])
-    return OK
+    found = _seeds_of(options.dag_id)
+    lines = [_line(each) for each in found] or [f"Nothing is remembered of seeds of the DAG {options.dag_id!r}."]
+    return Result(data={"dag_id": options.dag_id, "seeds": found}, shown=lines)
 
 
-def seeds_forget(dag_id: str, seed: str | None, *, as_json: bool) -> int:
+def seeds_forget(options: argparse.Namespace) -> Result:
     """Forget the seeds of a DAG, or one of them: the next run loads them.
 
-    :param dag_id: of the DAG.
-    :param seed: its unique id or its name; None: all of the DAG.
-    :param as_json: whether stdout gets JSON in place of lines to read.
-    :returns: the exit code.
+    :param options: the command line.
     """
-    found = _found(dag_id, seed)
-    with only_the_result_on_stdout():
-        from cosmos_venv.compat import delete_variables
+    found = [each for each in _seeds_of(options.dag_id) if options.seed is None or _is_named(each, options.seed)]
+    from cosmos_venv.compat import delete_variables
 
-        delete_variables([each.key for each in found])
-    which = f"the DAG {dag_id!r}" if seed is None else f"{seed!r} of the DAG {dag_id!r}"
-    if as_json:
-        print_json({"dag_id": dag_id, "forgotten": [vars(each) for each in found]})
-    else:
-        print_lines([f"{each.line}: forgotten" for each in found] or [f"Nothing was remembered of {which}."])
-    return OK if found or seed is None else WRONG
+    delete_variables([str(each["key"]) for each in found])
+    which = f"the DAG {options.dag_id!r}" if options.seed is None else f"{options.seed!r} of the DAG {options.dag_id!r}"
+    lines = [f"{_line(each)}: forgotten" for each in found] or [f"Nothing was remembered of {which}."]
+    data = {"dag_id": options.dag_id, "forgotten": found}
+    return Result(data=data, shown=lines, is_wrong=not found and options.seed is not None)
 
 
-def _found(dag_id: str, seed: str | None) -> list[StoredSeed]:
-    """The kept checksums of the DAG. Raises CosmosValueError where Airflow's store cannot be read."""
+def _seeds_of(dag_id: str) -> list[Seed]:
+    """The seeds of a DAG, as JSON shows them. Raises CosmosValueError where Airflow's store cannot be read."""
     try:
-        with only_the_result_on_stdout():
-            from cosmos_venv.compat import stored_variables
-            from cosmos_venv.operators.seeds.seed_state import PREFIX
+        from cosmos_venv.compat import stored_variables
+        from cosmos_venv.operators.seeds.seed_state import PREFIX, fields_of, readable
 
-            stored: Mapping[str, str | None] = stored_variables(PREFIX)
+        stored = stored_variables(PREFIX)
     except Exception as error:  # whatever its database raises
         raise CosmosValueError(f"Airflow's Variables cannot be read: {type(error).__name__}: {error}") from error
-    of_dag = [StoredSeed.of(key, text) for key, text in stored.items() if _is_of(dag_id, key, text)]
-    return [each for each in of_dag if seed is None or each.is_named(seed)]
+    found = []
+    for key, text in stored.items():
+        # The value of a person may say nothing of a DAG; then the key begins with its id.
+        fields = {"dag_id": dag_id if key.startswith(f"{readable(dag_id)}.") else None, **fields_of(text or "")}
+        if fields["dag_id"] == dag_id:
+            found.append(_seed(key, text))
+    return found
 
 
-def _is_of(dag_id: str, key: str, text: str | None) -> bool:
-    """By what the value says; where it says nothing, as one that a person has written, by the look of its key."""
-    from cosmos_venv.operators.seeds.seed_state import fields_of, readable
+def _seed(key: str, text: str | None) -> Seed:
+    """The seed of a Variable. None stands for what the value does not say; without checksum the next run loads it."""
+    from cosmos_venv.operators.seeds.seed_state import decoded, fields_of
 
-    fields: dict[str, Any] = fields_of(text or "")
-    return bool(fields["dag_id"] == dag_id) if "dag_id" in fields else key.startswith(f"{readable(dag_id)}.")
+    fields, remembered = fields_of(text or ""), decoded(text)
+    places = [fields.get("dag_id"), fields.get("group_id")]
+    return {
+        "key": key,
+        "place": "/".join(str(each) for each in places if each) or None,
+        "seed": str(fields["seed"]) if fields.get("seed") else None,
+        "checksum": remembered.checksum if remembered else None,
+        "run_id": remembered.run_id if remembered else None,
+        "time": remembered.time if remembered else None,
+    }
+
+
+def _is_named(seed: Seed, name: str) -> bool:
+    """Whether a name is the unique id of a seed, or its name alone. A bare checksum names no seed."""
+    unique_id = seed["seed"]
+    return unique_id is not None and name in (unique_id, unique_id.split(".", 2)[-1])
+
+
+def _line(seed: Seed) -> str:
+    what = f"{seed['place']}: {seed['seed']}" if seed["seed"] else seed["key"]
+    if seed["checksum"] is None:
+        return f"{what}, nothing certain: the next run loads it"
+    run = f"run {seed['run_id']}, {seed['time']}" if seed["run_id"] else "no run named"
+    return f"{what}, {seed['checksum'][:12]}…, {run}"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.filesize import decimal
 
-from cosmos_venv.cli.output import OK, WRONG, print_json, print_lines, print_table, steps
-from cosmos_venv.cli.parsing import add_action, add_actions, existing_directory
+from cosmos_venv.cli.output import Result, steps, table_of
+from cosmos_venv.cli.parsing import add_action, add_actions, existing_path
 from cosmos_venv.exceptions import CosmosValueError
 
 if TYPE_CHECKING:
@@ -37,9 +38,8 @@ def add_to(subjects: Actions) -> None:
     :param subjects: the sub-commands of ``cosmos-venv``.
     """
     actions = add_actions(subjects, "server", "the processes that dbt is forked from")
-    status = add_action(actions, "status", "show the warm servers", _STATUS)
-    status.set_defaults(run=lambda options: server_status(options.dir, as_json=options.json))
-    stop = add_action(actions, "stop", "end warm servers", _STOP)
+    status = add_action(actions, "status", "show the warm servers", _STATUS, server_status)
+    stop = add_action(actions, "stop", "end warm servers", _STOP, server_stop)
     stop.add_argument(
         "names",
         nargs="*",
@@ -51,65 +51,50 @@ def add_to(subjects: Actions) -> None:
         action="store_true",
         help="end all servers of this user, also those of other projects; for root those of all users",
     )
-    stop.set_defaults(run=_run_stop)
     for action in (status, stop):
         action.add_argument(
-            "--dir", type=existing_directory, metavar="DIR", help="only servers of environments in this virtualenv_dir"
+            "--dir", type=existing_path, metavar="DIR", help="only servers of environments in this virtualenv_dir"
         )
 
 
-def _run_stop(options: argparse.Namespace) -> int:
-    if bool(options.names) == options.all:
-        options.parser.error("give the names of servers, or --all")
-    return server_stop(options.names, options.dir, as_json=options.json)
-
-
-def server_status(directory: Path | None, *, as_json: bool) -> int:
+def server_status(options: argparse.Namespace) -> Result:
     """Show the warm servers.
 
-    :param directory: only servers of environments in it; None: all.
-    :param as_json: whether stdout gets JSON in place of lines to read.
-    :returns: the exit code.
+    :param options: the command line.
     """
     from cosmos_venv.dbt.warm.status import running_servers
 
-    with steps("asking servers", as_json=as_json):
-        found = running_servers(below=directory)
-    if as_json:
-        print_json({"servers": [server_data(each) for each in found]})
-    elif not found:
-        print_lines([_none(directory)])
-    else:
-        print_table(_HEADINGS, [_row(each) for each in found])
-    return OK
+    with steps("asking servers"):
+        found = running_servers(below=options.dir)
+    table = table_of(_HEADINGS, [_row(each) for each in found])
+    return Result(
+        data={"servers": [server_data(each) for each in found]}, shown=[table] if found else [_none(options.dir)]
+    )
 
 
-def server_stop(names: Sequence[str], directory: Path | None, *, as_json: bool) -> int:
-    """Let warm servers end.
+def server_stop(options: argparse.Namespace) -> Result:
+    """Let warm servers end. The result is wrong when one has not ended.
 
-    :param names: of those that are meant; none: all.
-    :param directory: only servers of environments in it; None: all.
-    :param as_json: whether stdout gets JSON in place of lines to read.
-    :returns: the exit code, 1 when a server has not ended.
+    :param options: the command line.
     :raises CosmosValueError: for a name that fits none.
     """
     from cosmos_venv.dbt.warm.status import end, running_servers
 
-    found = running_servers(below=directory)
-    chosen = [each for each in found if not names or any(_is_named(each, name) for name in names)]
+    names = options.names
+    if bool(names) == options.all:
+        options.parser.error("give the names of servers, or --all")
+    found = running_servers(below=options.dir)
     for name in names:
-        if not any(_is_named(each, name) for each in chosen):
+        if not any(_is_named(each, name) for each in found):
             raise CosmosValueError(f"NAME {name!r} fits no server: see cosmos-venv server status.")
-    ended = []
-    with steps("waiting for servers to end", len(chosen), as_json=as_json) as step:
-        for each in chosen:
-            ended.append((each, end(each)))
-            step.end()
-    if as_json:
-        print_json({"servers": [{**server_data(each), "has_ended": has_ended} for each, has_ended in ended]})
-    else:
-        print_lines([_outcome(each, has_ended) for each, has_ended in ended] or [_none(directory)])
-    return OK if all(has_ended for _, has_ended in ended) else WRONG
+    chosen = [each for each in found if options.all or any(_is_named(each, name) for name in names)]
+    with steps("waiting for servers to end"):
+        ended = [(each, end(each)) for each in chosen]
+    return Result(
+        data={"servers": [{**server_data(each), "has_ended": has_ended} for each, has_ended in ended]},
+        shown=[_outcome(each, has_ended) for each, has_ended in ended] or [_none(options.dir)],
+        is_wrong=not all(has_ended for _, has_ended in ended),
+    )
 
 
 def _none(directory: Path | None) -> str:
@@ -131,32 +116,8 @@ def server_data(server: WarmServer) -> dict[str, Any]:
         "commands": server.commands,
         "memory_bytes": server.memory_bytes,
         "socket": str(server.place.socket),
-        "running": [
-            {
-                "pid": each.pid,
-                "name": each.name,
-                "seconds": round(each.seconds, 1),
-                "memory_bytes": each.memory_bytes,
-            }
-            for each in server.running
-        ],
+        "running": [asdict(each) for each in server.running],
     }
-
-
-def server_line(server: WarmServer) -> str:
-    """Return a server in one line, for a reader who knows its environment.
-
-    :param server: a running server.
-    """
-    parts = [
-        f"process {server.pid} of {_user(server.uid)}",
-        server.state,
-        f"{_duration(server.age)} old",
-        f"{'?' if server.commands is None else server.commands} commands served",
-        decimal(server.memory_bytes),
-        f"running: {_commands(server.running)}" if server.running else "",
-    ]
-    return ", ".join(filter(None, parts))
 
 
 def _row(server: WarmServer) -> tuple[str, ...]:

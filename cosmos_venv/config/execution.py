@@ -17,13 +17,7 @@ logger = logging.getLogger(__name__)
 OFFERED = (ExecutionMode.LOCAL, ExecutionMode.VIRTUALENV, ExecutionMode.WATCHER, ExecutionMode.AIRFLOW_ASYNC)
 """The modes in which dbt runs here."""
 
-_NOT_YET = (
-    ExecutionMode.WATCHER_GCP_GKE,
-    ExecutionMode.WATCHER_KUBERNETES,
-)
-# Where Cosmos looks at seeds' content.
-_KNOWING_CHANGED_SEEDS = (ExecutionMode.LOCAL, ExecutionMode.VIRTUALENV, ExecutionMode.AIRFLOW_ASYNC)
-
+# In which each node has a dbt command of its own, so that a single seed can be skipped.
 _WITHOUT_PRODUCER = (ExecutionMode.LOCAL, ExecutionMode.VIRTUALENV, ExecutionMode.AIRFLOW_ASYNC)
 
 # In which dbt runs as in LOCAL or as in VIRTUALENV, by what else is given.
@@ -41,19 +35,16 @@ def refuse_mode(mode: ExecutionMode, seed_rendering_behavior: SeedRenderingBehav
     :param seed_rendering_behavior: ``RenderConfig.seed_rendering_behavior``, which some modes do not go with.
     :raises CosmosValueError: names the mode, what it does not go with, and what there is instead.
     """
-    if seed_rendering_behavior is SeedRenderingBehavior.WHEN_SEED_CHANGES and mode not in _KNOWING_CHANGED_SEEDS:
+    if seed_rendering_behavior is SeedRenderingBehavior.WHEN_SEED_CHANGES and mode not in _WITHOUT_PRODUCER:
         raise CosmosValueError(
             f"RenderConfig.seed_rendering_behavior {seed_rendering_behavior} does not go with "
             f"ExecutionConfig.execution_mode {mode}, which cannot skip single seeds. {_INSTEAD}"
         )
-    if mode in OFFERED:
-        return
-    if mode in _NOT_YET:
-        raise CosmosValueError(f"ExecutionConfig.execution_mode={mode}: cosmos-venv does not have this yet. {_INSTEAD}")
-    raise CosmosValueError(
-        f"ExecutionConfig.execution_mode={mode}: cosmos-venv runs dbt on Airflow's workers and in no container or "
-        f"cloud service. {_INSTEAD}"
-    )
+    if mode not in OFFERED:
+        raise CosmosValueError(
+            f"ExecutionConfig.execution_mode={mode}: cosmos-venv runs dbt on Airflow's workers and in no container or "
+            f"cloud service. {_INSTEAD}"
+        )
 
 
 @dataclass
@@ -121,18 +112,14 @@ class ExecutionConfig(NamedArguments):
         self.project_path = as_path(dbt_project_path)
         if self.execution_mode is ExecutionMode.VIRTUALENV:
             self.invocation_mode = InvocationMode.SUBPROCESS
-        elif self.virtualenv_dir is not None and self.async_py_requirements == []:
+        elif self.virtualenv_dir is not None and (
+            self.async_py_requirements == [] or self.execution_mode not in _WITH_EITHER_DBT
+        ):
             logger.warning(
-                "ExecutionConfig.virtualenv_dir %s is ignored: with async_py_requirements=[] dbt is that of "
-                "dbt_executable_path.",
-                self.virtualenv_dir,
-            )
-        elif self.virtualenv_dir is not None and self.execution_mode not in _WITH_EITHER_DBT:
-            logger.warning(
-                "ExecutionConfig.virtualenv_dir %s is ignored: it belongs to ExecutionMode.VIRTUALENV, WATCHER and "
-                "AIRFLOW_ASYNC, this is %s.",
+                "ExecutionConfig.virtualenv_dir %s is ignored: in %s%s no dbt runs in an environment.",
                 self.virtualenv_dir,
                 self.execution_mode,
+                " with async_py_requirements=[]" if self.async_py_requirements == [] else "",
             )
 
     def dbt_mode(self, operator_args: Mapping[str, object]) -> ExecutionMode:
@@ -149,11 +136,6 @@ class ExecutionConfig(NamedArguments):
         return ExecutionMode.VIRTUALENV if is_managed else ExecutionMode.LOCAL
 
     def _check_invocation_mode(self) -> None:
-        if self.invocation_mode is not None and self.execution_mode not in OFFERED:
-            raise CosmosValueError(
-                f"ExecutionConfig.invocation_mode {self.invocation_mode} does not go with {self.execution_mode}, which "
-                "starts dbt in its own way. Leave invocation_mode out."
-            )
         if self.invocation_mode is InvocationMode.DBT_RUNNER and self.execution_mode is ExecutionMode.VIRTUALENV:
             raise CosmosValueError(
                 "ExecutionConfig.invocation_mode InvocationMode.DBT_RUNNER does not go with ExecutionMode.VIRTUALENV: "

@@ -57,13 +57,6 @@ class ProfileConfig(NamedArguments):
     profile_mapping: ProfileMapping | None = None
 
     def __post_init__(self) -> None:
-        self.validate_profile()
-
-    def validate_profile(self) -> None:
-        """Refuse two sources of a profile, and none.
-
-        :raises CosmosValueError: unless there is exactly one source.
-        """
         if bool(self.profiles_yml_filepath) == (self.profile_mapping is not None):
             found = "both are given" if self.profile_mapping is not None else "neither is given"
             raise CosmosValueError(
@@ -132,71 +125,39 @@ class ProfileConfig(NamedArguments):
         return ["--profiles-dir", str(profiles_yml.parent), *profile]
 
     @contextlib.contextmanager
-    def ensure_profile(
-        self, desired_profile_path: Path | None = None, use_mock_values: bool = False
-    ) -> Iterator[tuple[Path, dict[str, str]]]:
+    def ensure_profile(self, *, use_mock_values: bool = False) -> Iterator[tuple[Path, dict[str, str]]]:
         """The path of a ``profiles.yml`` and the environment variables that dbt needs to read it.
 
         A file that is written from a mapping holds no secret, only ``env_var()`` calls; it is readable by this user
         alone and gone afterwards. The user's own file is used where it lies.
 
-        :param desired_profile_path: where a mapping's file is to be; else in a new folder that only this user can open.
         :param use_mock_values: values for parsing only: the connection is not looked up, and no variable is needed.
         :raises CosmosValueError: when the user's own file is not there; when the connection does not exist or lacks
-            what dbt needs; when there is a file at the desired path already.
+            what dbt needs.
         """
-        if self.profile_mapping is None:
+        from cosmos_venv.processes.scratch import scratch_folder  # a DAG file needs none
+
+        mapping, own = self.profile_mapping, Path(str(self.profiles_yml_filepath)).absolute()  # dbt runs elsewhere
+        if mapping is None:
             self.validate_profiles_yml()
-            with _under_the_name_that_dbt_reads(Path(str(self.profiles_yml_filepath))) as path:
+            if own.name == DEFAULT_PROFILES_FILE_NAME:
+                yield own, {}
+                return
+        with scratch_folder(_PREFIX) as folder:
+            path = folder / DEFAULT_PROFILES_FILE_NAME
+            if mapping is None:
+                # dbt is told a folder: given prod.yml, it would read the profiles.yml beside it, or find nothing.
+                path.symlink_to(own)
                 yield path, {}
-            return
-        validate = getattr(self.profile_mapping, "validate", None)  # a mapping of the user's own may have none
-        if validate is not None and not use_mock_values:
-            validate()
-        contents = self.profile_mapping.get_profile_file_contents(
-            profile_name=self.profile_name, target_name=self.target_name, use_mock_values=use_mock_values
-        )
-        env_vars = {} if use_mock_values else self.profile_mapping.env_vars
-        with _place(desired_profile_path) as path:
+                return
+            validate = getattr(mapping, "validate", None)  # a mapping of the user's own may have none
+            if validate is not None and not use_mock_values:
+                validate()
+            contents = mapping.get_profile_file_contents(
+                profile_name=self.profile_name, target_name=self.target_name, use_mock_values=use_mock_values
+            )
             _write_privately(path, contents)
-            yield path, env_vars
-
-
-@contextlib.contextmanager
-def _under_the_name_that_dbt_reads(own: Path) -> Iterator[Path]:
-    """dbt is told a folder: given ``prod.yml``, it would read the ``profiles.yml`` beside it, or find nothing."""
-    if own.name == DEFAULT_PROFILES_FILE_NAME:
-        yield own.absolute()  # dbt runs in another folder
-        return
-    with _scratch() as folder:
-        path = folder / DEFAULT_PROFILES_FILE_NAME
-        path.symlink_to(own.absolute())
-        yield path
-
-
-def _scratch() -> contextlib.AbstractContextManager[Path]:
-    from cosmos_venv.processes.scratch import scratch_folder  # a DAG file needs none
-
-    return scratch_folder(_PREFIX)
-
-
-@contextlib.contextmanager
-def _place(desired: Path | None) -> Iterator[Path]:
-    if desired is None:
-        with _scratch() as folder:
-            yield folder / DEFAULT_PROFILES_FILE_NAME
-        return
-    path = Path(desired)
-    if os.path.lexists(path):
-        raise CosmosValueError(
-            f"ensure_profile: desired_profile_path={path} exists, and a written profile is removed afterwards. "
-            "Name a path where nothing is."
-        )
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    try:
-        yield path
-    finally:
-        path.unlink(missing_ok=True)
+            yield path, {} if use_mock_values else mapping.env_vars
 
 
 def _write_privately(path: Path, contents: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from dataclasses import InitVar, dataclass, field, fields
 from enum import Enum
@@ -14,7 +13,6 @@ from cosmos_venv.config.validation import (
     as_path,
     deprecated,
     folder_name,
-    local_or_remote,
     member,
     refuse_no_mapping,
     refuse_not_callable,
@@ -122,11 +120,6 @@ class RenderConfig(NamedArguments):
         self._warn_of_old_names()
         self._refuse_impossible()
         self.project_path = as_path(dbt_project_path)
-        if isinstance(local_or_remote(self.dbt_ls_path, "RenderConfig.dbt_ls_path"), str):
-            raise CosmosValueError(
-                f"RenderConfig.dbt_ls_path={str(self.dbt_ls_path)!r} is a URL. Only a file of this machine can be "
-                "read: deploy it beside the project, or load a manifest, which may lie elsewhere."
-            )
         self.dbt_ls_path = as_path(self.dbt_ls_path)
 
     @property
@@ -140,13 +133,6 @@ class RenderConfig(NamedArguments):
         return bool(self.dbt_executable_path) and str(self.dbt_executable_path) != system_dbt()
 
     def _coerce(self) -> None:
-        if self.source_rendering_behavior is None:
-            warnings.warn(
-                "RenderConfig.source_rendering_behavior None is taken as SourceRenderingBehavior.NONE; leave it out.",
-                UserWarning,
-                stacklevel=4,
-            )
-            self.source_rendering_behavior = SourceRenderingBehavior.NONE
         kinds: dict[str, type[Enum]] = {
             "test_behavior": TestBehavior,
             "load_method": LoadMode,

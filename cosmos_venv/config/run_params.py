@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import Annotated
 
 import msgspec
 
 from cosmos_venv.exceptions import CosmosValueError
 
+_Name = Annotated[str, msgspec.Meta(pattern=r"\S")]
 
-class RunParams(msgspec.Struct, frozen=True, kw_only=True):
+
+class RunParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The names of the DAG's params by which each run is told what to run; None for one that the DAG does not have.
 
     :param select: of dbt's selection text of the nodes that run.
@@ -18,10 +20,10 @@ class RunParams(msgspec.Struct, frozen=True, kw_only=True):
     :param vars: of the object that goes over the project's ``dbt_vars``.
     """
 
-    select: str | None = "select"
-    exclude: str | None = "exclude"
-    full_refresh: str | None = "full_refresh"
-    vars: str | None = "vars"
+    select: _Name | None = "select"
+    exclude: _Name | None = "exclude"
+    full_refresh: _Name | None = "full_refresh"
+    vars: _Name | None = "vars"
 
     @classmethod
     def of(cls, given: object) -> RunParams | None:
@@ -35,25 +37,17 @@ class RunParams(msgspec.Struct, frozen=True, kw_only=True):
             return None
         if given is True:
             return cls()
-        own = cls.__struct_fields__
-        if not isinstance(given, Mapping):
+        try:
+            found = msgspec.convert(given, cls)
+        except msgspec.ValidationError as error:
+            own = ", ".join(cls.__struct_fields__)
             raise CosmosValueError(
-                f"run_params={given!r}: give True, or a dict that gives other names to {_joined(own)}."
-            )
-        for each, name in given.items():
-            if each not in own:
-                raise CosmosValueError(f"run_params names {each!r}, which is none of {_joined(own)}.")
-            if name is not None and not (isinstance(name, str) and name.strip()):
-                raise CosmosValueError(
-                    f"run_params[{each!r}]={name!r}: give the name of a param, or None for no param."
-                )
-        found = cls(**given)
+                f"run_params={given!r}: {error}. Give True, or a dict of {own}, each with the name of its param, or "
+                "with None for no param."
+            ) from None
         names = [*found.names().values()]
-        for name in names:
-            if names.count(name) > 1:
-                raise CosmosValueError(
-                    f"run_params={given!r} gives the name {name!r} to two params. Give each its own."
-                )
+        if len({*names}) < len(names):
+            raise CosmosValueError(f"run_params={given!r} gives one name to two params. Give each its own.")
         return found if names else None
 
     @property
@@ -64,7 +58,3 @@ class RunParams(msgspec.Struct, frozen=True, kw_only=True):
     def names(self) -> dict[str, str]:
         """The name of each param that the DAG has, by what it is for."""
         return {each: name for each, name in msgspec.structs.asdict(self).items() if name is not None}
-
-
-def _joined(names: tuple[str, ...]) -> str:
-    return ", ".join(names)

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Mapping
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import unquote, urlsplit
 
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.files.read_limits import read_file
@@ -131,26 +132,14 @@ def local_or_remote(value: str | Path | None, parameter: str) -> Path | str | No
 
     :param value: a path, a URL, or a ``file://`` URL, which becomes a path.
     :param parameter: the name that errors give it: ``RenderConfig.select``.
-    :raises CosmosValueError: for a URL that a ``Path`` was made of, and for a ``file://`` URL of another host.
+    :raises CosmosValueError: for a URL that a ``Path`` was made of.
     """
     if not value:
         return None
-    url = url_of(value, parameter)
-    return _local_path(str(value), parameter) if url is None else url
-
-
-def _local_path(value: str, parameter: str) -> Path:
-    if not value.lower().startswith("file://"):
-        return Path(value)
-    from urllib.parse import unquote, urlsplit
-
-    parts = urlsplit(value)
-    if parts.netloc not in ("", "localhost"):
-        raise CosmosValueError(
-            f"{parameter}={value!r} names the host {parts.netloc!r}, and file:// leads to this machine. Give the path "
-            "alone, or a URL of a web server or an object store."
-        )
-    return Path(unquote(parts.path))
+    if (url := url_of(value, parameter)) is not None:
+        return url
+    text = str(value)
+    return Path(unquote(urlsplit(text).path)) if text.lower().startswith("file://") else Path(text)
 
 
 def refuse_no_mapping(parameter: str, value: object) -> None:

@@ -48,7 +48,6 @@ _LONGEST_RECORD = 64
 
 _holders: dict[tuple[int, int], tuple[int, int]] = {}
 """Device and inode of a locked file -> PID and thread of its holder. A child that was forked has the entries too."""
-_ANY_THREAD = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,14 +197,7 @@ class VirtualenvLock:
         self._own: LockRecord | None = None
 
     @contextmanager
-    def acquire(
-        self,
-        *,
-        max_tries: int,
-        cancellation: Cancellation,
-        report: Callable[[str], None],
-        for_all_threads: bool = False,
-    ) -> Iterator[bool]:
+    def acquire(self, *, max_tries: int, cancellation: Cancellation, report: Callable[[str], None]) -> Iterator[bool]:
         """Hold the lock within this block: nobody else builds in the directory.
 
         A thread that holds the lock already goes on at once, and keeps it until its outer block ends.
@@ -213,7 +205,6 @@ class VirtualenvLock:
         :param max_tries: seconds to wait while the owner makes no progress; each is reported, with the owner.
         :param cancellation: ends the wait.
         :param report: gets lines for the task's log.
-        :param for_all_threads: whether all threads of this process go on at once while this block runs.
         :returns: whether this block has taken the lock; False where an outer block holds it.
         :raises VirtualenvLockTimeout: when the tries are over. The owner keeps the lock.
         :raises VirtualenvError: when the file system has no kernel locks or no hard links.
@@ -228,7 +219,7 @@ class VirtualenvLock:
                 yield False
                 return
             waiting.until(file.try_lock)
-            with _noted_as_held(file.descriptor, _ANY_THREAD if for_all_threads else threading.get_ident()):
+            with _noted_as_held(file.descriptor):
                 try:
                     waiting.until(lambda: self._try_record(file.descriptor, report))
                     report(f"Acquiring lock at {self.file} with pid {os.getpid()}")
@@ -382,14 +373,14 @@ def _is_held_here(descriptor: int) -> bool:
     A lock belongs to its descriptor: a second descriptor of the same process would wait for the first one.
     """
     pid, thread = _holders.get(_file_of(descriptor), (0, 0))
-    return pid == os.getpid() and thread in (threading.get_ident(), _ANY_THREAD)
+    return (pid, thread) == (os.getpid(), threading.get_ident())
 
 
 @contextmanager
-def _noted_as_held(descriptor: int, thread: int) -> Iterator[None]:
-    """Let `_is_held_here` know the lock of a thread within the block, and unlock the file after it."""
+def _noted_as_held(descriptor: int) -> Iterator[None]:
+    """Let `_is_held_here` know the lock of this thread within the block, and unlock the file after it."""
     file = _file_of(descriptor)
-    _holders[file] = (os.getpid(), thread)
+    _holders[file] = (os.getpid(), threading.get_ident())
     try:
         yield
     finally:

@@ -101,31 +101,6 @@ def building_in_foreground(
 
 
 @contextmanager
-def holding_the_lock(directory: Path, *, cancellation: Cancellation, report: Report) -> Iterator[None]:
-    """Let several threads of this process build in a directory at once, under one owner of its lock.
-
-    :param directory: a ``virtualenv_dir``; made when it is missing.
-    :param cancellation: ends the wait for the lock.
-    :param report: gets lines on the wait.
-    :raises VirtualenvLockTimeout: when another builder holds the lock for too long.
-    :raises VirtualenvError: when the directory cannot be written, or somebody else can have written there.
-    """
-    from cosmos_venv.environments.lock import VirtualenvLock
-
-    store = environment_store(directory)
-    with store.naming_the_directory():
-        store.make_directory()
-        held = VirtualenvLock(store.directory).acquire(
-            max_tries=settings.virtualenv_max_retries_lock,
-            cancellation=cancellation,
-            report=report,
-            for_all_threads=True,
-        )
-        with held:
-            yield
-
-
-@contextmanager
 def managed_environment(
     arguments: VirtualenvArguments,
     directory: Path | None,
@@ -375,22 +350,6 @@ def _warm_command() -> str:
 
 def _on_search_path(spec: EnvironmentSpec, cancellation: Cancellation | None = None) -> Environment | None:
     return find_first(search_path(), spec, cancellation=cancellation)
-
-
-def is_ready(arguments: VirtualenvArguments, directory: Path) -> bool:
-    """Return whether a task would find its environment.
-
-    :param arguments: of the operator.
-    :param directory: its ``virtualenv_dir``.
-    :raises VirtualenvError: when a store cannot be read.
-    :raises CosmosValueError: when an argument cannot be what it is.
-    """
-    spec, foreground = arguments.spec(), foreground_builds.get()
-    is_directory_given = foreground is not None and foreground.directory is not None
-    ready = (None if is_directory_given else _on_search_path(spec)) or store_to_search(directory).find(spec)
-    if ready is not None:
-        ready.close()
-    return ready is not None
 
 
 def _may_build() -> bool:

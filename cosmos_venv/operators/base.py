@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
     from cosmos_venv.dbt.command import FullOutputSubprocessResult
 
+__all__ = ["AbstractDbtBase"]
+
 REQUIRED: Any = object()
 """In ``own_parameters``: there is no default."""
 

@@ -74,13 +74,13 @@ def _docs_for_flask() -> Docs | None:
 
 
 def _docs() -> Docs | None:
-    """The docs of the settings, whose problems are logged; None where nothing is configured."""
+    """The docs of the settings, whose problem is logged; None where nothing is configured."""
     from cosmos_venv.plugin.docs_projects import configured_docs
 
     docs = configured_docs()
-    for problem in docs.problems:
-        logger.warning("dbt docs: %s", problem)
-    return docs if docs.projects or docs.problems else None
+    if docs.problem:
+        logger.warning("%s", docs.problem)
+    return docs if docs.projects or docs.problem else None
 
 
 def _views() -> list[dict[str, Any]]:
@@ -92,12 +92,12 @@ def _views() -> list[dict[str, Any]]:
     from cosmos_venv.plugin.docs_projects import PREFIX, docs_path
 
     root = urlsplit(conf.get("api", "base_url", fallback="")).path.rstrip("/")
+    is_one = len(docs.projects) == 1
     entries = [
-        ("dbt Docs" if len(docs.projects) == 1 else f"dbt Docs: {each.title}", docs_path(each.name), f"-{each.name}")
+        ("dbt Docs" if is_one else f"dbt Docs: {each.title}", docs_path(each.name), f"-{each.name}")
         for each in docs.projects.values()
     ]
-    if docs.problems:
-        entries.append(("dbt Docs", f"{PREFIX}/", ""))  # the list of projects shows what is wrong with the settings
+    entries = entries or [("dbt Docs", f"{PREFIX}/", "")]  # where it is said what is wrong with the settings
     return [
         {
             "name": name,

@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import threading
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.plugin.docs_projects import Docs, DocsProject, configured_docs
-from cosmos_venv.plugin.docs_source import DocsUnreadable, Page, kept_page, page_of, version_on_disk
+from cosmos_venv.plugin.docs_source import DocsBusy, DocsUnreadable, Page, page_of
 
 logger = logging.getLogger(__name__)
 
@@ -28,11 +26,7 @@ MaySee = Callable[[str | None], bool]
 PAGE = "page.html"
 """dbt's own page, beside the page with its frame."""
 
-# A file of the docs is in memory while a page is made, and each request that waits has one of the 40 threads of
-# Airflow's server.
-_AT_ONCE, _MOST_WAITING, _LONGEST_WAIT = 1, 9, 60.0
-_turns = threading.BoundedSemaphore(_AT_ONCE)
-_places = threading.BoundedSemaphore(_AT_ONCE + _MOST_WAITING)
+_REFRESH = "2"  # seconds until a browser asks again for a page that is being made
 
 _SCRIPT = f"""
 const frame = document.querySelector("iframe");
@@ -121,9 +115,8 @@ def _list(docs: Docs, may_see: MaySee) -> Answer:
     if not seen and not may_see(None):
         return _page(403, "dbt docs", "<p>You are not allowed to see DAGs, nor their dbt docs.</p>")
     links = "".join(f'<li><a href="{escape(each.name)}/">{escape(each.title)}</a></li>' for each in seen)
-    problems = "".join(f"<p>{escape(problem)}</p>" for problem in docs.problems)
-    nothing = "" if links or problems else "<p>No dbt docs are configured: [cosmos] dbt_docs_dir is empty.</p>"
-    return _page(200, "dbt docs", f"<h1>dbt docs</h1><ul>{links}</ul>{problems}{nothing}")
+    nothing = "" if links else escape(docs.problem) or "No dbt docs are configured: [cosmos] dbt_docs_dir is empty."
+    return _page(200, "dbt docs", f"<h1>dbt docs</h1><ul>{links}</ul><p>{nothing}</p>")
 
 
 def _frame(project: DocsProject) -> Answer:
@@ -132,32 +125,19 @@ def _frame(project: DocsProject) -> Answer:
 
 
 def _theirs(project: DocsProject, known: str | None) -> Answer:
-    version = version_on_disk(project)
-    if version and version in (known or ""):
-        return Answer(status=304, headers={**_THEIRS, "ETag": f'"{version}"'})
-    # A page that is kept needs no turn.
-    page = (kept_page(project, version) if version else None) or _in_turn(project)
-    if isinstance(page, Answer):
-        return page
+    try:
+        page = page_of(project)
+    except DocsBusy:
+        found = _page(503, project.title, "<p>dbt docs are being read. They come in a moment.</p>")
+        return replace(found, headers={**found.headers, "Refresh": _REFRESH, "Retry-After": _REFRESH})
+    except (DocsUnreadable, CosmosValueError) as error:
+        logger.warning("dbt docs %s: %s", project.name, error)
+        return _page(502, project.title, f"<p>{escape(str(error))}</p>")
     headers = {**_THEIRS, "ETag": f'"{page.version}"'}
     if page.version in (known or ""):
         page.file.close()
         return Answer(status=304, headers=headers)
     return Answer(status=200, headers={**headers, "Content-Length": str(page.size)}, page=page)
-
-
-def _in_turn(project: DocsProject) -> Page | Answer:
-    """The page, which is made where its files have changed; an answer that says why there is none."""
-    with ExitStack() as held:
-        for semaphore, wait in ((_places, 0.0), (_turns, _LONGEST_WAIT)):
-            if not semaphore.acquire(timeout=wait):
-                return _page(503, project.title, "<p>Too many dbt docs are being read. Try again.</p>")
-            held.callback(semaphore.release)
-        try:
-            return page_of(project)
-        except (DocsUnreadable, CosmosValueError) as error:
-            logger.warning("dbt docs %s: %s", project.name, error)
-            return _page(502, project.title, f"<p>{escape(str(error))}</p>")
 
 
 def _page(status: int, title: str, content: str, *, kind: str = "text") -> Answer:

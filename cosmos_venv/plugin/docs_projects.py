@@ -6,7 +6,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import msgspec
@@ -52,11 +51,11 @@ class Docs:
     """All dbt docs.
 
     :param projects: by their names in URLs.
-    :param problems: sentences about settings that cannot be what they are.
+    :param problem: a sentence about a setting that cannot be what it is; then there is no project. Empty: all can.
     """
 
     projects: Mapping[str, DocsProject] = field(default_factory=dict)
-    problems: tuple[str, ...] = ()
+    problem: str = ""
 
 
 def docs_path(project: str, unique_id: str = "") -> str:
@@ -69,28 +68,9 @@ def docs_path(project: str, unique_id: str = "") -> str:
     return docs_url(base, unique_id) if unique_id else base
 
 
-def configured_docs() -> Docs:
-    """Return what the settings say now. Nothing is raised: a web server starts whatever they say."""
-    projects: dict[str, DocsProject] = {}
-    problems = []
-    for read in (_the_only_one, _several):
-        try:
-            said = read()
-        except Exception as error:  # noqa: BLE001 - of a command or secret that Airflow cannot have for a setting
-            said = {}
-            problems.append(f"The settings of dbt docs cannot be read: {mask(str(error))}")
-        for name, entry in said.items():
-            parameter = "dbt_docs_dir" if read is _the_only_one else f"dbt_docs_projects[{name!r}]"
-            try:
-                if name in projects:
-                    raise CosmosValueError(f"{parameter}: the project of dbt_docs_dir has this name. Give it another.")
-                projects[name] = _project(name, entry, parameter)
-            except CosmosValueError as error:
-                problems.append(str(error))
-    return Docs(projects=projects, problems=tuple(problems))
+class _Entry(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """What a project of ``dbt_docs_projects`` may say, and what the settings of the only project say."""
 
-
-class _Entry(msgspec.Struct, forbid_unknown_fields=True):
     dir: str
     conn_id: str | None = None
     index: str | None = None
@@ -98,33 +78,43 @@ class _Entry(msgspec.Struct, forbid_unknown_fields=True):
     dag_id: str | None = None
 
 
-def _the_only_one() -> dict[str, Any]:
-    if not settings.dbt_docs_dir:
-        return {}
-    index = settings.dbt_docs_index_file_name
-    entry = {"dir": settings.dbt_docs_dir, "conn_id": settings.dbt_docs_conn_id, "index": index, "name": "dbt docs"}
-    return {ONLY_PROJECT: entry}
-
-
-def _several() -> dict[str, Any]:
-    text = settings.dbt_docs_projects
+def configured_docs() -> Docs:
+    """Return what the settings say now. Nothing is raised: a web server starts whatever they say."""
     try:
-        return msgspec.json.decode(text, type=dict[str, Any]) if text else {}
-    except (ValueError, RecursionError) as error:
+        return Docs(projects={name: _project(name, entry) for name, entry in _entries().items()})
+    except Exception as error:  # noqa: BLE001 - also of a command or secret that Airflow cannot have for a setting
+        return Docs(problem=f"The settings of dbt docs cannot be used: {mask(str(error))}")
+
+
+def _entries() -> dict[str, _Entry]:
+    entries: dict[str, _Entry] = {}
+    if text := settings.dbt_docs_projects:
+        try:
+            entries = msgspec.json.decode(text, type=dict[str, _Entry])
+        except (ValueError, RecursionError) as error:
+            raise CosmosValueError(
+                'dbt_docs_projects must be a JSON object such as {"shop": {"dir": "s3://bucket/shop"}}, where needed '
+                f"with conn_id, index, name and dag_id: {error}."
+            ) from None
+    if not settings.dbt_docs_dir:
+        return entries
+    if ONLY_PROJECT in entries:
         raise CosmosValueError(
-            f'dbt_docs_projects must be a JSON object such as {{"shop": {{"dir": "s3://bucket/shop"}}}}: {error}'
-        ) from None
+            f"dbt_docs_projects: the project of dbt_docs_dir has the name {ONLY_PROJECT!r}. Give it another."
+        )
+    only = _Entry(
+        dir=settings.dbt_docs_dir,
+        conn_id=settings.dbt_docs_conn_id,
+        index=settings.dbt_docs_index_file_name,
+        name="dbt docs",
+    )
+    return {ONLY_PROJECT: only, **entries}
 
 
-def _project(name: str, said: Any, parameter: str) -> DocsProject:
+def _project(name: str, entry: _Entry) -> DocsProject:
+    parameter = "dbt_docs_dir" if name == ONLY_PROJECT and settings.dbt_docs_dir else f"dbt_docs_projects[{name!r}]"
     if not _NAME.fullmatch(name):
         raise CosmosValueError(f"{parameter}: a name in a URL has letters, digits, - and _ only.")
-    try:
-        entry = msgspec.convert(said, _Entry)
-    except msgspec.ValidationError as error:
-        raise CosmosValueError(
-            f"{parameter}: {error}. It must be an object with a dir and, where needed, conn_id, index, name and dag_id."
-        ) from None
     index = entry.index or "index.html"
     if not _FILE_NAME.fullmatch(index):
         raise CosmosValueError(f"{parameter}: index {index!r} must be the name of a file.")

@@ -4,8 +4,9 @@ The page of ``dbt docs generate`` fetches manifest.json and catalog.json. In a f
 both are put into the page, in the two places that dbt itself fills for ``dbt docs generate --static``. It then needs no
 request, and is allowed none.
 
-A page is made once for each version of its files, and kept on disk, from which all requests read it piece by piece: a
-web server has at most one file of docs in memory, however many ask.
+A page is made once for each version of its files, and kept on disk, from which all requests read it piece by piece. One
+thread at a time makes a page, and the others do not wait for it: so a web server has the files of one page in memory,
+and Airflow loses one thread, however many ask.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+import threading
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import urlsplit
@@ -45,10 +46,15 @@ _WAY_OUT = "dbt docs generate writes it."
 _SETTING = "dbt_docs_max_bytes"
 _PIECE = MEBIBYTE // 4
 _MOST_PAGES = 100  # one for each project
+_turn = threading.Lock()
 
 
 class DocsUnreadable(Exception):
     """The page cannot be shown. The text says which file, why, and what to do."""
+
+
+class DocsBusy(Exception):
+    """The page cannot be shown now: a page is being made."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,29 +77,30 @@ class Page:
                 yield piece
 
 
-def version_on_disk(project: DocsProject) -> str | None:
-    """Return the version of a page whose files lie on this machine, which no file is read for; None for a URL.
+_known: dict[DocsProject, tuple[str, dict[str, Mapping[str, str]]]] = {}
+"""The version of a page, and those of its files as disk, server or store name them; as many as settings name."""
+
+
+def page_of(project: DocsProject) -> Page:
+    """Return dbt's page with its data, which is made where its files have changed.
 
     :param project: whose page it is.
+    :raises DocsBusy: when another thread is making a page.
+    :raises DocsUnreadable: when a file is missing, too large, or not what it should be, or the page cannot be kept.
     """
-    if not isinstance(project.folder, Path):
-        return None
-    looks = []
-    for name in (project.index, _MANIFEST, _CATALOG):
-        try:
-            found = (project.folder / name).lstat()
-            looks.append([found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_dev])
-        except OSError:
-            looks.append([])
-    return _digest(str(project.folder), project.index, looks)
+    version, versions = _known.get(project, ("", {}))
+    if version and _is_still(project, versions) and (page := _kept_page(project, version)):
+        return page
+    if not _turn.acquire(blocking=False):
+        raise DocsBusy
+    try:
+        return _made(project)
+    finally:
+        _turn.release()
 
 
-def kept_page(project: DocsProject, version: str) -> Page | None:
-    """Return the page of this version where it is kept; None where it has to be made.
-
-    :param project: whose page it is.
-    :param version: of ``version_on_disk``.
-    """
+def _kept_page(project: DocsProject, version: str) -> Page | None:
+    """The page of this version where it is kept; None where it has to be made."""
     file = _kept_pages().opened(_key(project))
     if file is None:
         return None
@@ -101,43 +108,6 @@ def kept_page(project: DocsProject, version: str) -> Page | None:
         file.close()
         return None
     return Page(version=version, file=file, size=os.fstat(file.fileno()).st_size - file.tell())
-
-
-def page_of(project: DocsProject) -> Page:
-    """Return dbt's page with its data, which is made where its files have changed. One caller at a time: a file of the
-    docs is in memory meanwhile.
-
-    :param project: whose page it is.
-    :raises DocsUnreadable: when a file is missing, too large, or not what it should be, or the page cannot be kept.
-    """
-    if (version := version_on_disk(project)) is None:
-        return _page_of_url(project)
-    page = kept_page(project, version) or _made(project, version, partial(_local, project))
-    if version_on_disk(project) != version:
-        page.file.close()
-        raise DocsUnreadable(f"The docs of {project.title} are being written just now. Try again.")
-    return page
-
-
-_known: dict[DocsProject, tuple[str, dict[str, Mapping[str, str]]]] = {}
-"""The version of the page at a URL, and those of its files as server or store name them; as many as settings name."""
-
-
-def _page_of_url(project: DocsProject) -> Page:
-    version, versions = _known.get(project, ("", {}))
-    if versions and _is_still(project, versions) and (page := kept_page(project, version)):
-        return page
-    copies = {project.index: _copy(project, project.index)}
-    if _has_places(copies[project.index].content, project):
-        names = [_MANIFEST, *([_CATALOG] if _is_there(project, _CATALOG) else [])]
-        for name in names:
-            copies[name] = _copy(project, name)
-            _refuse_too_large(project, sum(len(each.content) for each in copies.values()))
-    version = _digest(*(hashlib.sha256(copy.content).hexdigest() for copy in copies.values()))
-    contents = {name: copy.content for name, copy in copies.items()}
-    page = kept_page(project, version) or _made(project, version, contents.get)
-    _known[project] = version, {name: copy.version for name, copy in copies.items()}
-    return page
 
 
 def _is_still(project: DocsProject, versions: Mapping[str, Mapping[str, str]]) -> bool:
@@ -150,48 +120,49 @@ def _is_still(project: DocsProject, versions: Mapping[str, Mapping[str, str]]) -
         return False
 
 
-def _made(project: DocsProject, version: str, content: Callable[[str], bytes | None]) -> Page:
-    """Make the page, and keep it on disk.
-
-    :param content: of a file by its name; None for a catalog that is missing.
-    """
-
-    def pieces() -> Iterator[bytes]:
-        yield f"{version}\n".encode()
-        size = 0
-        for piece in _page(project, content):
-            size += len(piece)
-            _refuse_too_large(project, size)
-            yield piece
-
+def _made(project: DocsProject) -> Page:
+    copies = _copies(project, project.index)
+    if _has_places(copies[project.index].content, project):
+        copies |= _copies(project, _MANIFEST, *([_CATALOG] if _is_there(project, _CATALOG) else []))
+    version = _digest(*(hashlib.sha256(copy.content).hexdigest() for copy in copies.values()))
     pages = _kept_pages()
-    pages.write(_key(project), pieces())
-    if (page := kept_page(project, version)) is None:
+    if (page := _kept_page(project, version)) is None:
+        pages.write(_key(project), _pieces(project, version, copies))
+        page = _kept_page(project, version)
+    if page is None:
         raise DocsUnreadable(
             f"The page of {project.title} cannot be kept in {pages.folder}. Make room there, or set [cosmos_venv] "
             "cache_dir to a folder that only the user of the web server may write to."
         )
+    _known[project] = version, {name: copy.version for name, copy in copies.items()}
     return page
 
 
-def _refuse_too_large(project: DocsProject, size: int) -> None:
-    limit = settings.limit(_SETTING)
-    if limit.is_exceeded_by(size):
-        raise DocsUnreadable(
-            f"The page of {project.title} has more than [cosmos_venv] {_SETTING} = {limit.most} bytes with its data in "
-            "it, of which each < takes six. Raise that if the docs are right."
-        )
+def _pieces(project: DocsProject, version: str, copies: Mapping[str, Copy]) -> Iterator[bytes]:
+    """The content of the file that keeps a page: its version in the first line, and the page."""
+    yield f"{version}\n".encode()
+    size, limit = 0, settings.limit(_SETTING)
+    for piece in _page(project, copies):
+        size += len(piece)
+        if limit.is_exceeded_by(size):
+            raise DocsUnreadable(
+                f"The page of {project.title} has more than [cosmos_venv] {_SETTING} = {limit.most} bytes with its "
+                "data in it, of which each < takes six. Raise that if the docs are right."
+            )
+        yield piece
 
 
-def _page(project: DocsProject, content: Callable[[str], bytes | None]) -> Iterator[bytes]:
-    rest = content(project.index) or b""
+def _page(project: DocsProject, copies: Mapping[str, Copy]) -> Iterator[bytes]:
+    rest = copies[project.index].content
     if not _has_places(rest, project):
         yield rest  # dbt docs generate --static has put the data in
         return
     for place in sorted(_PLACES, key=rest.index):
         before, _, rest = rest.partition(place)  # a page that names a place again shows that name
         yield before
-        yield from _data(project, _PLACES[place], content(_PLACES[place]))
+        name = _PLACES[place]
+        # Without a catalog the page shows no types of columns.
+        yield from _data(project, name, copies[name].content if name in copies else _EMPTY_CATALOG)
     yield rest
 
 
@@ -206,10 +177,8 @@ def _has_places(page: bytes, project: DocsProject) -> bool:
     return False
 
 
-def _data(project: DocsProject, name: str, content: bytes | None) -> Iterator[bytes]:
+def _data(project: DocsProject, name: str, content: bytes) -> Iterator[bytes]:
     """The JSON of a file as a value of JavaScript inside of HTML."""
-    if content is None:
-        content = _EMPTY_CATALOG  # the page then shows no types of columns
     try:
         content = utf_8(content, f"{name} of {project.title}", way_out=_WAY_OUT)
         decoded(content, msgspec.json.Decoder(msgspec.Raw).decode)
@@ -234,20 +203,27 @@ def _digest(*facts: object) -> str:
 
 def _is_there(project: DocsProject, name: str) -> bool:
     with _telling(project, name):
+        if isinstance(project.folder, Path):
+            return os.path.lexists(project.folder / name)
         return _remote(project, name).exists(seconds=SECONDS)
 
 
-def _copy(project: DocsProject, name: str) -> Copy:
-    copy = _copy_unless(project, name, {})
-    assert copy is not None  # noqa: S101 - no version was known
-    return copy
+def _copies(project: DocsProject, *names: str) -> dict[str, Copy]:
+    return {name: copy for name in names if (copy := _copy_unless(project, name, {})) is not None}
 
 
 def _copy_unless(project: DocsProject, name: str, known: Mapping[str, str]) -> Copy | None:
-    """A file that lies elsewhere; None where it is of the known version."""
+    """A file of the docs; None where it is of the known version."""
     limit = settings.limit(_SETTING)
     with _telling(project, name):
-        return _remote(project, name).read(known=known, seconds=SECONDS, limit=limit, stays=True)
+        if not isinstance(project.folder, Path):
+            return _remote(project, name).read(known=known, seconds=SECONDS, limit=limit, stays=True)
+        file = project.folder / name
+        found = file.lstat()
+        look = [found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_dev]
+        version = {"look": " ".join(map(str, look))}
+        # A link could lead to any file that the web server may read: whoever writes dbt docs may not choose it.
+        return None if known == version else Copy(content=read_plain(file, limit), version=version)
 
 
 @contextmanager
@@ -258,16 +234,6 @@ def _telling(project: DocsProject, name: str) -> Iterator[None]:
         reason = str(error) if isinstance(error, RemoteError) else reason_of(error, _WAY_OUT)
         place = shown(str(project.folder))
         raise DocsUnreadable(f"{name} of {project.title} cannot be read from {place}: {reason}") from None
-
-
-def _local(project: DocsProject, name: str) -> bytes | None:
-    """A file of this machine; None for a catalog that is missing."""
-    place = Path(project.folder, name)
-    if name == _CATALOG and not os.path.lexists(place):
-        return None
-    with _telling(project, name):
-        # A link could lead to any file that the web server may read: whoever writes dbt docs may not choose it.
-        return read_plain(place, settings.limit(_SETTING))
 
 
 def _remote(project: DocsProject, name: str) -> RemoteFile:

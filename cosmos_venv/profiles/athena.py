@@ -16,7 +16,6 @@ class AthenaAccessKeyProfileMapping(BaseProfileMapping):
 
     airflow_connection_type = "aws"
     dbt_profile_type = "athena"
-    is_community = True
     required_fields = (
         "aws_access_key_id",
         "aws_secret_access_key",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -58,10 +58,6 @@ class DbtProfileConfigVars:
     version_check: bool | None = None
 
     def __post_init__(self) -> None:
-        if self.send_anonymous_usage_stats not in (True, False, None):
-            raise CosmosValueError(
-                f"dbt_config_vars: send_anonymous_usage_stats={self.send_anonymous_usage_stats!r} must be a boolean."
-            )
         if self.log_format is not None and self.log_format not in _LOG_FORMATS:
             raise CosmosValueError(
                 f"dbt_config_vars: log_format={self.log_format!r} must be one of {', '.join(_LOG_FORMATS)}."
@@ -108,19 +104,6 @@ def find_connection(conn_id: str, *, asker: str, conn_type: str) -> Connection:
         ) from None
 
 
-def connection_value(conn: Connection, airflow_field: str) -> Any:
-    """Return the value of one field of a Connection; None when it has none.
-
-    :param conn: the Connection.
-    :param airflow_field: ``extra.KEY`` or ``extra__KEY`` (then the whole is the key) of the Connection's JSON, in which
-        False and 0 are values; else an attribute of the Connection, of which 0 and the empty text are none.
-    """
-    if not airflow_field.startswith(("extra.", "extra__")):
-        return getattr(conn, airflow_field, None) or None
-    value = conn.extra_dejson.get(airflow_field.removeprefix("extra."))
-    return None if value == "" else value
-
-
 def extras(names: str) -> dict[str, str]:
     """Return the Airflow fields of the dbt fields that a Connection has under the same name in its extra.
 
@@ -129,15 +112,13 @@ def extras(names: str) -> dict[str, str]:
     return {name: f"extra.{name}" for name in names.split()}
 
 
-def mask(secrets: Iterable[str]) -> None:
-    """Have Airflow mask texts in logs: it knows the Connection's password, but neither arguments nor a path's token.
+def login(user: str = "user", host: str = "host") -> dict[str, str]:
+    """Return the Airflow fields of a server to which a user logs in by a password.
 
-    :param secrets: the texts.
+    :param user: the adapter's name for the user.
+    :param host: the adapter's name for the server.
     """
-    for secret in secrets:
-        from cosmos_venv.compat import mask_in_logs  # which imports Airflow: a profile without secrets needs none
-
-        mask_in_logs(secret)
+    return {host: "host", user: "login", "password": "password", "port": "port"}
 
 
 _SAME = (
@@ -176,7 +157,6 @@ class BaseProfileMapping:
     airflow_connection_type: ClassVar[str]
     dbt_profile_type: ClassVar[str]
     dbt_profile_method: ClassVar[str | None] = None
-    is_community: ClassVar[bool] = False
     required_fields: ClassVar[Sequence[str]] = ()
     secret_fields: ClassVar[Sequence[str]] = ()
     #: dbt field -> Airflow fields, tried in order: an attribute of the Connection, or ``extra.KEY`` of its JSON.
@@ -300,7 +280,11 @@ class BaseProfileMapping:
                 )
                 raise CosmosValueError(self._missing(name) + way_out)
         variables = {name: str(value) for name, value in self._sealed()[1].items()}
-        mask(variables.values())
+        for secret in variables.values():
+            # Airflow knows the Connection's password, but neither arguments nor a path's token.
+            from cosmos_venv.compat import mask_in_logs  # which imports Airflow: a profile without secrets needs none
+
+            mask_in_logs(secret)
         settings = self.dbt_config_vars.as_env() if self.dbt_config_vars else {}
         return variables | settings | (_NO_TRACKING if self.disable_event_tracking else {})
 
@@ -430,7 +414,15 @@ class BaseProfileMapping:
         return (fields,) if isinstance(fields, str) else fields
 
     def _airflow_value(self, airflow_field: str) -> Any:
-        return connection_value(self.conn, airflow_field)
+        """The value of one field of the Connection; None when it has none.
+
+        The field is ``extra.KEY`` or ``extra__KEY`` (then the whole is the key) of the Connection's JSON, in which
+        False and 0 are values; else an attribute of the Connection, of which 0 and the empty text are none.
+        """
+        if not airflow_field.startswith(("extra.", "extra__")):
+            return getattr(self.conn, airflow_field, None) or None
+        value = self.conn.extra_dejson.get(airflow_field.removeprefix("extra."))
+        return None if value == "" else value
 
     @property
     def _identity(self) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cosmos_venv.profiles.base import BaseProfileMapping
+from cosmos_venv.profiles.base import BaseProfileMapping, login
 
 
 class ClickhouseUserPasswordProfileMapping(BaseProfileMapping):
@@ -10,15 +10,11 @@ class ClickhouseUserPasswordProfileMapping(BaseProfileMapping):
 
     airflow_connection_type = "generic"
     dbt_profile_type = "clickhouse"
-    is_community = True
     required_fields = ("host", "user", "schema", "clickhouse")
     optional_in_dbt = ("clickhouse", "user", "schema")
     secret_fields = ("password",)
     airflow_param_mapping = {
-        "host": "host",
-        "user": "login",
-        "password": "password",
-        "port": "port",
+        **login(),
         "schema": "schema",
         "clickhouse": "extra.clickhouse",
     }

@@ -21,7 +21,6 @@ class DuckDBUserPasswordProfileMapping(BaseProfileMapping):
 
     airflow_connection_type = "duckdb"
     dbt_profile_type = "duckdb"
-    is_community = True
     required_fields = ("path",)
     airflow_param_mapping = {"path": "host"}
 

@@ -12,7 +12,6 @@ class ExasolUserPasswordProfileMapping(BaseProfileMapping):
 
     airflow_connection_type = "exasol"
     dbt_profile_type = "exasol"
-    is_community = True
     required_fields = ("threads", "dsn", "user", "password", "dbname", "schema")
     optional_in_dbt = ("threads",)
     secret_fields = ("password",)

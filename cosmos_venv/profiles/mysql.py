@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cosmos_venv.profiles.base import BaseProfileMapping
+from cosmos_venv.profiles.base import BaseProfileMapping, login
 
 
 class MysqlUserPasswordProfileMapping(BaseProfileMapping):
@@ -10,14 +10,7 @@ class MysqlUserPasswordProfileMapping(BaseProfileMapping):
 
     airflow_connection_type = "mysql"
     dbt_profile_type = "mysql"
-    is_community = True
     required_fields = ("server", "username", "password", "schema")
     secret_fields = ("password",)
-    airflow_param_mapping = {
-        "server": "host",
-        "username": "login",
-        "password": "password",
-        "port": "port",
-        "schema": "schema",
-    }
+    airflow_param_mapping = {**login(user="username", host="server"), "schema": "schema"}
     default_values = {"port": 3306}

@@ -15,7 +15,6 @@ class OracleUserPasswordProfileMapping(BaseProfileMapping):
 
     airflow_connection_type = "oracle"
     dbt_profile_type = "oracle"
-    is_community = True
     required_fields = ("user", "password")
     secret_fields = ("password",)
     airflow_param_mapping = {

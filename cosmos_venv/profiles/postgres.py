@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cosmos_venv.profiles.base import BaseProfileMapping, extras
+from cosmos_venv.profiles.base import BaseProfileMapping, extras, login
 
 
 class PostgresUserPasswordProfileMapping(BaseProfileMapping):
@@ -13,10 +13,7 @@ class PostgresUserPasswordProfileMapping(BaseProfileMapping):
     required_fields = ("host", "user", "password", "dbname")
     secret_fields = ("password",)
     airflow_param_mapping = {
-        "host": "host",
-        "user": "login",
-        "password": "password",
-        "port": "port",
+        **login(),
         "dbname": "schema",
         **extras("keepalives_idle sslmode"),
     }

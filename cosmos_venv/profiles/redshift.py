@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cosmos_venv.profiles.base import BaseProfileMapping, extras
+from cosmos_venv.profiles.base import BaseProfileMapping, extras, login
 
 
 class RedshiftUserPasswordProfileMapping(BaseProfileMapping):
@@ -13,10 +13,7 @@ class RedshiftUserPasswordProfileMapping(BaseProfileMapping):
     required_fields = ("host", "user", "password", "dbname", "schema")
     secret_fields = ("password",)
     airflow_param_mapping = {
-        "host": "host",
-        "user": "login",
-        "password": "password",
-        "port": "port",
+        **login(),
         "dbname": "schema",
         **extras("timeout sslmode region"),
     }

@@ -71,7 +71,6 @@ class SnowflakeUserPasswordProfileMapping(SnowflakeBaseProfileMapping):
 class SnowflakeEncryptedPrivateKeyFilePemProfileMapping(SnowflakeBaseProfileMapping):
     """Snowflake by an encrypted key file; the Connection's password is its passphrase."""
 
-    is_community = True
     required_fields = (*_REQUIRED, "private_key_passphrase", "private_key_path")
     secret_fields = ("private_key_passphrase",)
     airflow_param_mapping = {
@@ -85,7 +84,6 @@ class SnowflakeEncryptedPrivateKeyFilePemProfileMapping(SnowflakeBaseProfileMapp
 class SnowflakeEncryptedPrivateKeyPemProfileMapping(SnowflakeBaseProfileMapping):
     """Snowflake by an encrypted key in the Connection's extra, plain or in base64; the password is its passphrase."""
 
-    is_community = True
     required_fields = (*_REQUIRED, "private_key", "private_key_passphrase")
     secret_fields = ("private_key", "private_key_passphrase")
     airflow_param_mapping = {
@@ -99,7 +97,6 @@ class SnowflakeEncryptedPrivateKeyPemProfileMapping(SnowflakeBaseProfileMapping)
 class SnowflakePrivateKeyPemProfileMapping(SnowflakeBaseProfileMapping):
     """Snowflake by a key in the Connection's extra, plain or in base64."""
 
-    is_community = True
     required_fields = (*_REQUIRED, "private_key")
     secret_fields = ("private_key",)
     airflow_param_mapping = {**_PLACE, "private_key": "extra.private_key_content"}

@@ -11,6 +11,5 @@ class SparkThriftProfileMapping(BaseProfileMapping):
     airflow_connection_type = "spark"
     dbt_profile_type = "spark"
     dbt_profile_method = "thrift"
-    is_community = True
     required_fields = ("schema", "host")
     airflow_param_mapping = {"host": "host", "port": "port"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cosmos_venv.profiles.base import BaseProfileMapping
+from cosmos_venv.profiles.base import BaseProfileMapping, login
 
 
 class StandardSQLServerAuth(BaseProfileMapping):
@@ -10,14 +10,10 @@ class StandardSQLServerAuth(BaseProfileMapping):
 
     airflow_connection_type = "generic"
     dbt_profile_type = "sqlserver"
-    is_community = True
     required_fields = ("server", "user", "schema", "database", "driver", "password")
     secret_fields = ("password",)
     airflow_param_mapping = {
-        "server": "host",
-        "user": "login",
-        "password": "password",
-        "port": "port",
+        **login(host="server"),
         "schema": "schema",
         "database": "extra.database",
         "driver": "extra.driver",

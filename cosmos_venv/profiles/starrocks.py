@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cosmos_venv.profiles.base import BaseProfileMapping
+from cosmos_venv.profiles.base import BaseProfileMapping, login
 
 
 class StarrocksUserPasswordProfileMapping(BaseProfileMapping):
@@ -13,15 +13,8 @@ class StarrocksUserPasswordProfileMapping(BaseProfileMapping):
 
     airflow_connection_type = "mysql"
     dbt_profile_type = "starrocks"
-    is_community = True
     required_fields = ("host", "username", "password", "port", "schema")
     optional_in_dbt = ("port", "schema")
     secret_fields = ("password",)
-    airflow_param_mapping = {
-        "host": "host",
-        "username": "login",
-        "password": "password",
-        "port": "port",
-        "schema": "schema",
-    }
+    airflow_param_mapping = {**login(user="username"), "schema": "schema"}
     mock_values = {"port": 9030}

@@ -12,7 +12,6 @@ class TeradataUserPasswordProfileMapping(BaseProfileMapping):
 
     airflow_connection_type = "teradata"
     dbt_profile_type = "teradata"
-    is_community = True
     required_fields = ("host", "user", "password")
     secret_fields = ("password",)
     airflow_param_mapping = {

@@ -17,7 +17,6 @@ class TrinoBaseProfileMapping(BaseProfileMapping):
 
     airflow_connection_type = "trino"
     dbt_profile_type = "trino"
-    is_community = True
     required_fields: ClassVar[Sequence[str]] = (*_REQUIRED, "user")
     airflow_param_mapping = _PLACE
     mock_values = {"port": 99999}

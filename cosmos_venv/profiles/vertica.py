@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cosmos_venv.profiles.base import BaseProfileMapping, extras
+from cosmos_venv.profiles.base import BaseProfileMapping, extras, login
 
 
 class VerticaUserPasswordProfileMapping(BaseProfileMapping):
@@ -13,10 +13,7 @@ class VerticaUserPasswordProfileMapping(BaseProfileMapping):
     required_fields = ("host", "username", "password", "database", "schema")
     secret_fields = ("password",)
     airflow_param_mapping = {
-        "host": "host",
-        "username": "login",
-        "password": "password",
-        "port": "port",
+        **login(user="username"),
         "database": "schema",
         **extras(
             "autocommit backup_server_node binary_transfer connection_load_balance connection_timeout "

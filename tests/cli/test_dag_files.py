@@ -69,9 +69,9 @@ with DAG("six", **ARGUMENTS):
 READ = """
 import sys
 from pathlib import Path
-from cosmos_venv.cli.dag_files import read_dag_file
-read = read_dag_file(Path(sys.argv[1]))
-print("READ", *sorted({one.directory.name for one in read.wanted}), *read.problems)
+from cosmos_venv.cli.dag_files import read_dag_files
+read = read_dag_files([Path(sys.argv[1])], begin=str)
+print("READ", *sorted({one.directory.name for one in read.wanted}), *read.failures)
 """
 
 

@@ -148,6 +148,12 @@ def test_names_of_any_kind_stay_what_they_are() -> None:
     assert dot.labels == {f"{ODD}.{ODD}": ODD, "end": "end"}
 
 
+def test_an_edge_of_a_group_in_dot_is_cut_at_its_frame() -> None:
+    drawn = to_dot(small(task("g.a", group="g"), task("b"), groups=(group("g"),), edges=(("g", "b"),)))
+
+    assert '    "g" -> "b" [ltail="cluster_g"];' in drawn.splitlines()
+
+
 @pytest.mark.skipif(shutil.which("dot") is None, reason="Graphviz is not installed")
 def test_graphviz_takes_it(real: Plan) -> None:
     subprocess.run(["dot", "-Tcanon"], input=to_dot(real, ODD), text=True, check=True, capture_output=True)

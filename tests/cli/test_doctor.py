@@ -101,7 +101,7 @@ def test_temporary_files_that_others_may_replace_are_a_warning(
 
 
 def doctor_on_a_mount(mounted_at: Path, options: str, *, is_searched: bool) -> tuple[int, list[tuple[str, str, str]]]:
-    """The exit code, and what is said of the mount: check, outcome and text."""
+    """The exit code, and what the check of the directory has against the mount: its name, outcome and text."""
     place = within(setup=f"{tmpfs(mounted_at)}\n{remounted(mounted_at, options)}")
     searched = f"AIRFLOW__COSMOS_VENV__VIRTUALENV_SEARCH_PATH={mounted_at if is_searched else ''}"
     words = [
@@ -121,7 +121,9 @@ def doctor_on_a_mount(mounted_at: Path, options: str, *, is_searched: bool) -> t
     )
     found = [each for each in json.loads(done.stdout)["findings"] if each["subject"] == str(mounted_at)]
     return done.returncode, [
-        (each["check"], each["outcome"], each["text"]) for each in found if "It is mounted read-only" in each["text"]
+        (each["check"], each["outcome"], each["text"])
+        for each in found
+        if each["check"] == "directory" and each["outcome"] != "ok"
     ]
 
 
@@ -153,10 +155,10 @@ def test_environments_of_a_python_that_is_not_here_are_a_warning(
     assert warning.text == "1 of 2 environments are made of /usr/local/bin/python, which is not here."
 
 
-def test_locks_of_one_host_are_tried_by_two_processes(tmp_path: Path) -> None:
+def test_a_lock_is_tried_twice(tmp_path: Path) -> None:
     (found,) = check_locks(Examined(directories=(tmp_path,)))
 
-    assert (found.outcome, found.text) == ("ok", "A lock keeps a second process out.")
+    assert (found.outcome, found.text) == ("ok", "A lock keeps a second one out.")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -176,7 +178,7 @@ def test_locks_that_cannot_be_tried_are_not_passed_over_but_on_the_search_path(t
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        pytest.param(None, "a second process gets the lock that the first one holds", id="no-effect"),
+        pytest.param(None, "a second one gets the lock that the first one holds", id="no-effect"),
         pytest.param(errno.ENOLCK, "it has no kernel locks (No locks available)", id="no-locks"),
     ],
 )
@@ -239,7 +241,7 @@ def test_a_socket_that_cannot_be_made_is_as_grave_as_the_graver_setting_takes_it
     assert "is too long for a socket" in found.text
 
 
-def test_a_socket_is_made_and_reached(short_folder: Path) -> None:
+def test_a_folder_for_sockets_is_found(short_folder: Path) -> None:
     (found,) = check_sockets(Examined())
 
     assert (found.outcome, found.subject) == ("ok", str(short_folder / f"cosmos-venv-warm-{os.geteuid()}"))

@@ -33,7 +33,7 @@ def test_a_remote_that_can_be_used_is_left_as_it_was(
     printed = capfd.readouterr()
     (result,) = json.loads(printed.out)["findings"]
     assert (code, result["check"], result["outcome"], result["subject"]) == (0, "remote", "ok", f"file://{remote}")
-    assert re.fullmatch(r"Files can be read, written and removed, in \d\.\d s\.", result["text"]), result["text"]
+    assert re.fullmatch(r"Files can be read, written and removed\.", result["text"]), result["text"]
     assert [path for path in remote.rglob("*") if path.is_file()] == []
     assert KEY not in printed.out + printed.err
 
@@ -44,7 +44,7 @@ def test_a_remote_that_is_only_read_is_not_written_to(remote: Path, key_file: Pa
     (result,) = found()
 
     assert result.outcome == "ok"
-    assert result.text.startswith("Files can be read; remote_environment_push is off, in ")
+    assert result.text == "Files can be read; remote_environment_push is off."
     assert not remote.exists()
 
 
@@ -55,7 +55,7 @@ def test_a_remote_that_takes_nothing_has_failed(remote: Path, key_file: Path, co
     (result,) = found()
 
     assert (result.outcome, result.subject) == ("failed", f"file://{remote}")
-    assert re.match(r"No file can be written \(\w+Error: .*\)\. Tasks build for themselves\.$", result.text)
+    assert re.match(r"A small file cannot be written, read and removed: \w+Error: .*\.$", result.text)
     assert "remote_environment_dir_conn_id" in result.way_out
 
 
@@ -66,7 +66,7 @@ def test_a_remote_that_takes_nothing_has_failed(remote: Path, key_file: Path, co
         pytest.param({}, "nothing says whose environments may be run here", id="no-key"),
         pytest.param(
             {"remote_key_conn_id": "missing"},
-            "There is no key: Airflow does not give the connection 'missing'",
+            "It cannot be used: Airflow does not give the connection 'missing'",
             id="key",
         ),
     ],
@@ -80,19 +80,18 @@ def test_settings_that_do_not_fit_together_have_failed(
 
     assert (result.outcome, result.subject) == ("failed", "[cosmos_venv] remote_environment_dir")
     assert words in result.text
-    command = "airflow connections add missing --conn-type generic --conn-password KEY"
-    assert (command in result.way_out) is ("remote_key_conn_id" in settings)
+    assert "airflow connections add ID --conn-type generic --conn-password KEY" in result.way_out
 
 
 @pytest.mark.usefixtures("remote")
-def test_a_missing_zstandard_is_a_warning(
-    key_file: Path, configure: Configure, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_missing_zstandard_has_failed(key_file: Path, configure: Configure, monkeypatch: pytest.MonkeyPatch) -> None:
     configure(remote_key_file=key_file)
     monkeypatch.setitem(sys.modules, "backports.zstd", None)
     monkeypatch.setitem(sys.modules, "compression.zstd", None)
 
-    of_zstandard, ok = found()
+    (result,) = found()
 
-    assert (of_zstandard.outcome, of_zstandard.way_out) == ("warning", "Install cosmos-venv[remote] on every worker.")
-    assert ok.outcome == "ok"
+    assert (result.outcome, "zstandard, which is missing: install cosmos-venv[remote]" in result.text) == (
+        "failed",
+        True,
+    )

@@ -29,7 +29,7 @@ MANIFEST = Path(__file__).parents[1] / "data" / "rendering-project" / "manifest.
         ("server", "required: ACTION"),
         ("server stop", "give the names of servers, or --all"),
         ("server stop --all 123", "give the names of servers, or --all"),
-        ("server status --dir /nowhere", "there is no directory /nowhere"),
+        ("server status --dir /nowhere", "'/nowhere' does not exist"),
         (f"render {MANIFEST} --dag-id x", "is a project: --dag-id and --group"),
         ("render dag.py --exclude x", "RenderConfig says what --exclude would"),
         (f"render {MANIFEST} --format png", "invalid choice: 'png'"),

@@ -99,11 +99,6 @@ def test_an_empty_virtualenv_dir_is_not_taken_for_the_working_directory(empty: s
         ExecutionConfig(ExecutionMode.VIRTUALENV, virtualenv_dir=empty)
 
 
-def test_an_invocation_mode_does_not_go_with_containers() -> None:
-    with pytest.raises(CosmosValueError, match=r"invocation_mode .* does not go with ExecutionMode\.DOCKER"):
-        ExecutionConfig(ExecutionMode.DOCKER, InvocationMode.SUBPROCESS)
-
-
 def test_a_virtualenv_dir_in_another_mode_is_ignored_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         ExecutionConfig(virtualenv_dir="envs")

@@ -8,22 +8,12 @@ from cosmos_venv.config.execution import OFFERED, refuse_mode
 from cosmos_venv.constants import ExecutionMode, SeedRenderingBehavior
 from cosmos_venv.exceptions import CosmosValueError
 
-NOT_YET = {
-    ExecutionMode.WATCHER_GCP_GKE,
-    ExecutionMode.WATCHER_KUBERNETES,
-}
-ELSEWHERE = set(ExecutionMode) - NOT_YET - set(OFFERED)
+ELSEWHERE = set(ExecutionMode) - set(OFFERED)
 
 
 @pytest.mark.parametrize("mode", [ExecutionMode.LOCAL, ExecutionMode.VIRTUALENV, ExecutionMode.AIRFLOW_ASYNC])
 def test_single_seeds_can_be_skipped_where_each_has_a_dbt_command(mode: ExecutionMode) -> None:
     refuse_mode(mode, SeedRenderingBehavior.WHEN_SEED_CHANGES)
-
-
-@pytest.mark.parametrize("mode", sorted(NOT_YET, key=str))
-def test_some_modes_are_refused_with_a_yet(mode: ExecutionMode) -> None:
-    with pytest.raises(CosmosValueError, match=rf"{mode}: .* does not have this yet\. Use ExecutionMode\.VIRTUALENV"):
-        refuse_mode(mode, SeedRenderingBehavior.ALWAYS)
 
 
 @pytest.mark.parametrize("mode", sorted(ELSEWHERE, key=str))
@@ -34,7 +24,7 @@ def test_containers_and_clouds_are_refused_with_what_there_is_instead(mode: Exec
         refuse_mode(mode, SeedRenderingBehavior.ALWAYS)
 
 
-@pytest.mark.parametrize("mode", sorted({ExecutionMode.WATCHER, *NOT_YET, *ELSEWHERE}, key=str))
+@pytest.mark.parametrize("mode", sorted({ExecutionMode.WATCHER, *ELSEWHERE}, key=str))
 def test_what_contradicts_itself_is_said_before_what_is_lacking(mode: ExecutionMode) -> None:
     with pytest.raises(CosmosValueError, match=rf"WHEN_SEED_CHANGES does not go with .*{mode}, which cannot skip"):
         refuse_mode(mode, SeedRenderingBehavior.WHEN_SEED_CHANGES)

@@ -41,10 +41,6 @@ def test_a_profile_needs_exactly_one_source(tmp_path: Path) -> None:
         ProfileConfig(profile_name="shop", target_name="dev")
     with pytest.raises(CosmosValueError, match=r"exactly one of .*; both are given"):
         ProfileConfig("shop", "dev", tmp_path / "profiles.yml", SecretMapping())
-    changed = of_mapping()
-    changed.profile_mapping = None
-    with pytest.raises(CosmosValueError, match="neither is given"):
-        changed.validate_profile()
 
 
 def test_the_users_own_profile_is_used_where_it_lies(tmp_path: Path) -> None:
@@ -63,20 +59,6 @@ def test_a_mapping_becomes_a_private_file_without_secrets_that_is_gone_afterward
         assert env_vars == {"THE_PASSWORD": "s3cret"}
 
     assert not path.parent.exists()
-
-
-def test_a_profile_is_written_where_it_is_wanted_and_nothing_is_overwritten(tmp_path: Path) -> None:
-    wanted = tmp_path / "new" / "profiles.yml"
-
-    with of_mapping().ensure_profile(wanted) as (path, _):
-        assert path == wanted
-        assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert not wanted.exists()
-
-    wanted.write_text("the user's own")
-    with pytest.raises(CosmosValueError, match=r"desired_profile_path=.*profiles\.yml exists"):
-        of_mapping().ensure_profile(desired_profile_path=wanted).__enter__()
-    assert wanted.read_text() == "the user's own"
 
 
 def test_an_own_file_of_another_name_is_the_one_that_dbt_reads(tmp_path: Path) -> None:

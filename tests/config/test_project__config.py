@@ -89,11 +89,6 @@ def test_a_file_url_is_a_path_of_this_machine(url: str, path: str) -> None:
     assert ProjectConfig(manifest_path=url, project_name="shop").manifest_path == Path(path)
 
 
-def test_a_file_url_of_another_host_is_refused() -> None:
-    with pytest.raises(CosmosValueError, match="names the host 'far'"):
-        ProjectConfig(manifest_path="file://far/m.json", project_name="shop")
-
-
 @pytest.mark.parametrize("name", ["copy_dbt_packages", "partial_parse"])
 def test_a_text_is_no_boolean(name: str) -> None:
     with pytest.raises(CosmosValueError, match=rf"ProjectConfig\.{name}='False' is a text\. Give True or False\."):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import fields
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -96,14 +95,6 @@ def test_a_selection_that_is_one_text_is_refused(name: str) -> None:
         RenderConfig(**arguments)
 
 
-def test_source_rendering_of_none_is_taken_with_a_warning() -> None:
-    with pytest.warns(UserWarning, match="source_rendering_behavior None") as caught:
-        config = RenderConfig(source_rendering_behavior=None)  # type: ignore[arg-type]
-
-    assert config.source_rendering_behavior is SourceRenderingBehavior.NONE
-    assert caught[0].filename == __file__
-
-
 @pytest.mark.parametrize("arguments", [{"env_vars": {"A": "1"}}, {"dbt_deps": False}], ids=["env_vars", "dbt_deps"])
 def test_old_parameters_work_with_a_warning_at_the_users_line(arguments: dict[str, Any]) -> None:
     with pytest.warns(DeprecationWarning, match=f"RenderConfig.{next(iter(arguments))} is deprecated") as caught:
@@ -124,9 +115,3 @@ def test_configuring_and_planning_import_no_airflow(module: str) -> None:
     completed = subprocess.run([sys.executable, "-c", code], check=False)
 
     assert completed.returncode == 0
-
-
-@pytest.mark.parametrize("path", ["s3://bucket/ls.jsonl", Path("s3://bucket/ls.jsonl")])
-def test_a_file_of_dbt_ls_is_one_of_this_machine(path: Any) -> None:
-    with pytest.raises(CosmosValueError, match=r"RenderConfig\.dbt_ls_path=.* URL"):
-        RenderConfig(load_method=LoadMode.DBT_LS_FILE, dbt_ls_path=path)

@@ -26,10 +26,11 @@ def test_params_have_the_names_that_are_given_or_their_own() -> None:
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ("select", "give True, or a dict that gives other names to select, exclude, full_refresh, vars"),
-        ({"models": "nodes"}, "run_params names 'models', which is none of select, exclude, full_refresh, vars"),
-        ({"select": 1}, r"run_params\['select'\]=1: give the name of a param"),
-        ({"select": "vars"}, "gives the name 'vars' to two params"),
+        ("select", "Give True, or a dict of select, exclude, full_refresh, vars, each with the name of its param"),
+        ({"models": "nodes"}, r"unknown field `models`\. Give True, or a dict of select, exclude, full_refresh, vars"),
+        ({"select": 1}, r"got `int` - at `\$\.select`\. Give True"),
+        ({"select": " "}, r"at `\$\.select`\. Give True"),
+        ({"select": "vars"}, "gives one name to two params"),
     ],
 )
 def test_what_cannot_name_params_is_refused(given: object, words: str) -> None:

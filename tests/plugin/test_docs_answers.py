@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import sys
-import threading
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from cosmos_venv.plugin import docs_answers
+from cosmos_venv.plugin import docs_source
 from cosmos_venv.plugin.docs_answers import Answer, answer
 
 PATHS = ["", "shop/", "shop/page.html"]
@@ -82,23 +81,17 @@ def test_a_page_is_kept_by_nobody_but_its_browser_which_asks_each_time(docs_fold
     assert answer("shop/page.html", may_see=of(), known=tag).status == 404
 
 
-def test_what_a_browser_has_already_costs_no_look_into_a_file_and_no_turn(
-    docs_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_a_browser_has_already_costs_no_look_into_a_file_and_no_turn(docs_folder: Path) -> None:
     tag = answer("shop/page.html", may_see=of(None)).headers["ETag"]
-    monkeypatch.setattr(docs_answers, "_turns", threading.BoundedSemaphore(1))
-    monkeypatch.setattr(docs_answers, "_LONGEST_WAIT", 0.01)
 
-    with docs_answers._turns, refused_files(docs_folder):
+    with docs_source._turn, refused_files(docs_folder):
         assert answer("shop/page.html", may_see=of(None), known=tag).status == 304
 
 
-def test_a_page_that_is_made_already_takes_no_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_page_that_is_made_already_takes_no_turn() -> None:
     before = b"".join(answer("shop/page.html", may_see=of(None)).pieces())
-    monkeypatch.setattr(docs_answers, "_turns", threading.BoundedSemaphore(1))
-    monkeypatch.setattr(docs_answers, "_LONGEST_WAIT", 0.01)
 
-    with docs_answers._turns:
+    with docs_source._turn:
         found = answer("shop/page.html", may_see=of(None))
 
     assert (found.status, b"".join(found.pieces())) == (200, before)
@@ -186,24 +179,11 @@ def test_wrong_settings_are_sentences_in_the_list(monkeypatch: pytest.MonkeyPatc
     assert "dbt_docs_projects[&#x27;&lt;b&gt;&#x27;]: a name in a URL has letters" in body
 
 
-def test_a_page_waits_for_a_turn_and_gives_up_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(docs_answers, "_turns", threading.BoundedSemaphore(1))
-    monkeypatch.setattr(docs_answers, "_LONGEST_WAIT", 0.01)
+def test_while_a_page_is_made_no_thread_waits_and_the_browser_asks_again() -> None:
+    """Each that waited would have one of the threads of Airflow's web server."""
+    with docs_source._turn:
+        busy = answer("shop/page.html", may_see=of(None))
 
-    with docs_answers._turns:
-        assert answer("shop/page.html", may_see=of(None)).status == 503
-
+    assert (busy.status, busy.headers["Refresh"], busy.headers["Retry-After"]) == (503, "2", "2")
     assert answer("shop/page.html", may_see=of(None)).status == 200, "a turn is given back"
-    assert answer("shop/page.html", may_see=of(None)).status == 200
-
-
-def test_where_many_pages_wait_already_one_more_is_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each that waits has one of the threads of Airflow's web server."""
-    monkeypatch.setattr(docs_answers, "_places", threading.BoundedSemaphore(1))
-    monkeypatch.setattr(docs_answers, "_LONGEST_WAIT", 3600.0)
-
-    with docs_answers._places:
-        assert answer("shop/page.html", may_see=of(None)).status == 503
-
-    assert answer("shop/page.html", may_see=of(None)).status == 200, "a place is given back"
     assert answer("shop/page.html", may_see=of(None)).status == 200

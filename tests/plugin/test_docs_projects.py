@@ -57,14 +57,12 @@ def test_several_projects_are_named_by_one_json(several: Any) -> None:
         pytest.param({"../shop": {"dir": "/srv"}}, "a name in a URL has letters, digits, - and _ only", id="name"),
         pytest.param(
             {"shop": "/srv"},
-            "dbt_docs_projects['shop']: Expected `object`, got `str`. It must be an object with a dir",
+            "with conn_id, index, name and dag_id: Expected `object`, got `str` - at `$[...]`",
             id="no-dir",
         ),
         pytest.param({"shop": {"dir": "srv"}}, "dir 'srv' must be an absolute path or a URL", id="relative"),
         pytest.param({"shop": {"dir": "https://a:b/"}}, "'https://a:b/' is no URL", id="port"),
-        pytest.param(
-            {"shop": {"dir": "/srv", "conn": ""}}, "unknown field `conn`. It must be an object with a dir", id="key"
-        ),
+        pytest.param({"shop": {"dir": "/srv", "conn": ""}}, "unknown field `conn` - at `$[...]`", id="key"),
         pytest.param({"shop": {"dir": "/srv", "index": "../x"}}, "must be the name of a file", id="path"),
         pytest.param({"shop": {"dir": "/srv", "index": ".env"}}, "must be the name of a file", id="hidden"),
     ],
@@ -73,30 +71,20 @@ def test_a_setting_that_cannot_be_is_a_sentence(several: Any, said: object, mess
     docs = several(said)
 
     assert docs.projects == {}
-    (problem,) = docs.problems
-    assert message in problem
+    assert message in docs.problem
 
 
-def test_one_wrong_project_does_not_hide_the_others(several: Any) -> None:
-    docs = several({"shop": {}, "mart": {"dir": "/srv/mart"}})
-
-    assert list(docs.projects) == ["mart"]
-    assert len(docs.problems) == 1
-
-
-def test_a_project_with_the_name_of_the_one_project_is_a_sentence_and_hides_nothing(
+def test_a_project_with_the_name_of_the_one_project_is_a_sentence(
     several: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRFLOW__COSMOS__DBT_DOCS_DIR", "/srv/one")
 
-    docs = several({"default": {"dir": "/srv/other"}, "shop": {"dir": "/srv/shop"}})
+    docs = several({"default": {"dir": "/srv/other"}})
 
-    assert {name: str(each.folder) for name, each in docs.projects.items()} == {
-        "default": "/srv/one",
-        "shop": "/srv/shop",
-    }
-    (problem,) = docs.problems
-    assert problem == "dbt_docs_projects['default']: the project of dbt_docs_dir has this name. Give it another."
+    assert docs.problem == (
+        "The settings of dbt docs cannot be used: dbt_docs_projects: the project of dbt_docs_dir has the name "
+        "'default'. Give it another."
+    )
 
 
 def test_settings_that_airflow_cannot_read_are_a_sentence(
@@ -115,9 +103,8 @@ def test_settings_that_airflow_cannot_read_are_a_sentence(
 
     docs = several({"mart": {"dir": "/srv/mart"}})
 
-    assert list(docs.projects) == ["mart"]
-    assert docs.problems == (
-        "The settings of dbt docs cannot be read: the secrets backend of https://****@vault does not answer",
+    assert docs == Docs(
+        problem="The settings of dbt docs cannot be used: the secrets backend of https://****@vault does not answer"
     )
 
 

@@ -258,7 +258,7 @@ def test_a_page_that_cannot_be_kept_is_a_sentence_with_a_way_out(docs_folder: Pa
         page_of(project(docs_folder))
 
 
-def test_making_a_page_has_one_file_in_memory_and_showing_it_none(docs_folder: Path) -> None:
+def test_making_a_page_has_its_files_in_memory_once_and_showing_it_none(docs_folder: Path) -> None:
     size = 8 * MEBIBYTE
     for name in ("manifest.json", "catalog.json"):
         (docs_folder / name).write_text(json.dumps({"nodes": "x" * size}))
@@ -276,5 +276,5 @@ def test_making_a_page_has_one_file_in_memory_and_showing_it_none(docs_folder: P
         tracemalloc.stop()
 
     assert page.size > 2 * size
-    assert made < 1.5 * size
+    assert made < 2.5 * size
     assert sent < 21 * MEBIBYTE

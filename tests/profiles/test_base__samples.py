@@ -76,7 +76,7 @@ def test_every_difference_from_the_record_is_listed_and_is_one() -> None:
 
 @pytest.mark.parametrize("name", CLASSES)
 def test_the_table_of_a_class_is_the_recorded_one(name: str) -> None:
-    keys = ("airflow_connection_type", "dbt_profile_type", "dbt_profile_method", "is_community", "required_fields")
+    keys = ("airflow_connection_type", "dbt_profile_type", "dbt_profile_method", "required_fields")
     cls, case = getattr(profiles, name), CLASSES[name]
 
     table = json.loads(json.dumps({key: getattr(cls, key) for key in (*keys, "airflow_param_mapping")}))

@@ -23,7 +23,7 @@ def test_its_settings_are_right(number: int, names: list[str], monkeypatch: pyte
 
     docs = configured_docs()
 
-    assert docs.problems == ()
+    assert docs.problem == ""
     assert list(docs.projects) == names
 
 

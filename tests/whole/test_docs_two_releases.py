@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cosmos_venv.cli.dag_files import read_dag_file
+from cosmos_venv.cli.dag_files import read_dag_files
 from tests.installed import ROOT
 from tests.rendering.recorded_project import RECORDED
 from tests.whole.page_blocks import blocks_in
@@ -23,9 +23,9 @@ def test_each_group_of_the_page_runs_its_own_release(tmp_path: Path) -> None:
         text.replace("from airflow.sdk import DAG", "from cosmos_venv.compat import DAG")
     )
 
-    found = read_dag_file(tmp_path / "harbor.py")
+    found = read_dag_files([tmp_path / "harbor.py"], begin=str)
 
-    assert found.problems == ()
+    assert found.failures == []
     requirements = {tuple(wanted.arguments.py_requirements or ()) for wanted in found.wanted}
     assert requirements == {
         ("dbt-core~=1.10.0", "dbt-duckdb~=1.10.0"),

@@ -9,21 +9,19 @@ from __future__ import annotations
 import argparse
 import difflib
 import os
-import shlex
-import socket
+import re
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
+
+from rich.text import Text
 
 from cosmos_venv.cli.doctor.directories import check_directories, check_locks
 from cosmos_venv.cli.doctor.finding import Examined, Finding, Outcome
-from cosmos_venv.cli.output import OK, WRONG, only_the_result_on_stdout, print_json, print_marked, steps, tell
-from cosmos_venv.cli.parsing import absolute_path, add_action, existing_file
+from cosmos_venv.cli.output import Result, steps
+from cosmos_venv.cli.parsing import absolute_path, add_action, existing_path
 from cosmos_venv.credentials import mask
 from cosmos_venv.exceptions import CosmosValueError, NotWarm, VirtualenvError
 
@@ -34,7 +32,7 @@ if TYPE_CHECKING:
 
 _DESCRIPTION = (
     "Tests everything that cosmos-venv needs, and says how to repair what does not work: Airflow and its settings, "
-    "the directories of environments (owner, permissions, file system, free space), their locks (with two processes), "
+    "the directories of environments (owner, permissions, file system, free space), their locks, "
     "the installer and its index, the sockets of warm servers, the remote store, and DAG files that Airflow ignores. "
     "DAG files are not imported, and files that were made for a test are removed. Exit code 1: a check failed; a "
     "warning is no failure."
@@ -47,6 +45,9 @@ _WANTED = "dbt-core"  # no environment does without
 _PROBE = "doctor-0123456789ab"  # nearly as long as the name of a server's socket
 _LONGEST_ANSWER = 10.0  # seconds that the remote store may take, as in a task
 _SMALL = 1_000  # bytes of the file that is tried in the remote store
+_COLORS = {"ok": "green", "warning": "yellow", "failed": "red"}
+_WORDS = ("airflow", "dag")  # source: Airflow's airflow.utils.file.might_contain_dag
+_MAKES_DBT_DAGS = re.compile(rb"\bcosmos(?:_venv)?\b.*\bDbt(?:Dag|TaskGroup)\b", re.DOTALL)
 
 
 def add_to(subjects: Actions) -> None:
@@ -54,8 +55,8 @@ def add_to(subjects: Actions) -> None:
 
     :param subjects: the sub-commands of ``cosmos-venv``.
     """
-    parser = add_action(subjects, "doctor", "test everything that cosmos-venv needs", _DESCRIPTION)
-    parser.add_argument("dagfiles", nargs="*", type=existing_file, metavar="DAGFILE", help="a Python file with DAGs")
+    parser = add_action(subjects, "doctor", "test everything that cosmos-venv needs", _DESCRIPTION, doctor)
+    parser.add_argument("dagfiles", nargs="*", type=existing_path, metavar="DAGFILE", help="a Python file with DAGs")
     parser.add_argument(
         "--dir",
         action="append",
@@ -67,53 +68,44 @@ def add_to(subjects: Actions) -> None:
     parser.add_argument(
         "--only", action="append", choices=CHECKS, metavar="CHECK", help=f"one of {', '.join(CHECKS)}; may be repeated"
     )
-    parser.set_defaults(run=_run)
 
 
-def _run(options: argparse.Namespace) -> int:
-    named = Examined(files=tuple(options.dagfiles), directories=tuple(options.dir))
-    return doctor(named, only=tuple(dict.fromkeys(options.only or CHECKS)), as_json=options.json)
+def doctor(options: argparse.Namespace) -> Result:
+    """Run the checks. The result is wrong when one has failed.
 
-
-def doctor(named: Examined, *, only: Sequence[str], as_json: bool) -> int:
-    """Run the checks.
-
-    :param named: the subjects that a user has named; the directories of the search path are examined too.
-    :param only: names in ``CHECKS``.
-    :param as_json: whether stdout gets ``{"findings": [...]}`` in place of lines to read.
-    :returns: the exit code, 1 when a check has failed.
+    :param options: the command line.
     """
     found: list[tuple[str, Finding]] = []
-    with steps("examining", len(only), as_json=as_json) as step, only_the_result_on_stdout():
-        examined = _with_search_path(named)
-        for name in only:
+    with steps("examining") as step:
+        examined = _examined(options)
+        for name in dict.fromkeys(options.only or CHECKS):
             step.begin(name)
             # The address of a proxy and the installer's words may hold a password.
             found += [(name, Finding(*map(mask, each))) for each in CHECKS[name](examined)]  # type: ignore[arg-type]
-            step.end()
-    if as_json:
-        print_json({"findings": [{"check": name, **each._asdict()} for name, each in found]})
-    else:
-        colors = {"ok": "green", "warning": "yellow", "failed": "red"}
-        print_marked([(each.outcome, colors[each.outcome], _line(name, each)) for name, each in found])
-        counts = {outcome: sum(each.outcome == outcome for _, each in found) for outcome in colors}
-        tell(", ".join(f"{count} {outcome}" for outcome, count in counts.items() if count) or "nothing found", "dim")
-    return WRONG if any(each.outcome == "failed" for _, each in found) else OK
+    return Result(
+        data={"findings": [{"check": name, **each._asdict()} for name, each in found]},
+        shown=[
+            Text.assemble(
+                (f"{each.outcome:<8}", _COLORS[each.outcome]), f"{name}  {each.subject}: {each.text} {each.way_out}"
+            )
+            for name, each in found
+        ],
+        is_wrong=any(each.outcome == "failed" for _, each in found),
+    )
 
 
-def _line(check: str, found: Finding) -> str:
-    return f"{check}  {found.subject}: {found.text} {found.way_out}".rstrip()
-
-
-def _with_search_path(named: Examined) -> Examined:
+def _examined(options: argparse.Namespace) -> Examined:
     from cosmos_venv.managed.from_settings import search_path
 
     try:
         searched = [store.directory for store in search_path()]
     except CosmosValueError:
         searched = []  # the check of the settings tells it
-    directories = tuple(dict.fromkeys([*named.directories, *searched]))
-    return replace(named, directories=directories, searched=frozenset(searched) - set(named.directories))
+    return Examined(
+        files=tuple(options.dagfiles),
+        directories=tuple(dict.fromkeys([*options.dir, *searched])),
+        searched=frozenset(searched) - set(options.dir),
+    )
 
 
 def check_airflow(_: Examined) -> Iterator[Finding]:
@@ -151,21 +143,16 @@ def _refused_values() -> Iterator[Finding]:
     from cosmos_venv.managed import from_settings
     from cosmos_venv.settings.table import SETTINGS
 
-    looks: dict[str, Callable[[], object]] = {name: partial(getattr, settings, name) for name in SETTINGS}
-    of_several: dict[str, Callable[[], object]] = {
-        "virtualenv_search_path": from_settings.search_path,
-        "virtualenv_dir_mode": from_settings.directory_mode,
-        "virtualenv_prune_…": from_settings.prune_limits,
-    }
-    refused: set[str] = set()
-    for name, look in (*looks.items(), *of_several.items()):
+    looks: list[Callable[[], object]] = [partial(getattr, settings, name) for name in SETTINGS]
+    looks += [from_settings.search_path, from_settings.directory_mode, from_settings.prune_limits]
+    refused: dict[str, None] = {}
+    for look in looks:
         try:
             look()
         except CosmosValueError as error:
-            if str(error) not in refused:
-                refused.add(str(error))
-                way_out = "Correct it, or remove it for the default."
-                yield Finding(f"[{settings.SECTION}] {name}", "failed", str(error), way_out)
+            refused[str(error)] = None
+    for text in refused:
+        yield Finding(f"[{settings.SECTION}]", "failed", text, "Correct it, or remove it for the default.")
 
 
 def check_index(_: Examined) -> Iterator[Finding]:
@@ -226,35 +213,21 @@ def check_sockets(_: Examined) -> Iterator[Finding]:
     from cosmos_venv.dbt.warm.servers import folder_for
 
     try:
-        choices = {name: str(getattr(settings, name)) for name in ("virtualenv_warm_dbt", "local_warm_dbt")}
+        choices = {str(settings.virtualenv_warm_dbt), str(settings.local_warm_dbt)}
     except CosmosValueError:
         return  # the check of the settings tells it
-    by_choice: dict[str, Outcome] = {"require": "failed", "auto": "warning", "off": "ok"}
-    outcome = next(outcome for choice, outcome in by_choice.items() if choice in choices.values())
+    outcome: Outcome = "failed" if "require" in choices else "warning" if "auto" in choices else "ok"
     if not (sys.platform.startswith("linux") and hasattr(os, "pidfd_open")):
-        yield Finding(sys.platform, outcome, "Only Linux starts dbt warm.", f"Set {' and '.join(choices)} to off.")
+        way_out = "Set virtualenv_warm_dbt and local_warm_dbt to off."
+        yield Finding(sys.platform, outcome, "Only Linux starts dbt warm.", way_out)
         return
     try:
         folder = folder_for(_PROBE)
-        _connect_in(folder)
-    except (NotWarm, OSError) as error:
+    except NotWarm as error:
         way_out = "Set XDG_RUNTIME_DIR or TMPDIR to a short path of a folder that is this user's alone (mode 0700)."
         yield Finding("sockets", outcome, f"No server could stand here: {error}.", way_out)
-        return
-    chosen = ", ".join(f"{name} is {choice}" for name, choice in choices.items())
-    yield Finding(str(folder), "ok", f"A server could stand here; {chosen}.")
-
-
-def _connect_in(folder: Path) -> None:
-    path = folder / f"{_PROBE}.sock"
-    path.unlink(missing_ok=True)
-    with closing(socket.socket(socket.AF_UNIX)) as listener, closing(socket.socket(socket.AF_UNIX)) as client:
-        listener.bind(str(path))
-        try:
-            listener.listen(1)
-            client.connect(str(path))
-        finally:
-            path.unlink(missing_ok=True)
+    else:
+        yield Finding(str(folder), "ok", "A server could stand here.")
 
 
 def check_remote(_: Examined) -> Iterator[Finding]:
@@ -267,52 +240,42 @@ def check_remote(_: Examined) -> Iterator[Finding]:
     from cosmos_venv.managed.remote_environments import configured_store
     from cosmos_venv.managed.signing_key import NoKey
 
-    subject = "[cosmos_venv] remote_environment_dir"
     try:
         store = configured_store()
-    except CosmosValueError as error:
-        yield Finding(subject, "failed", str(error), "Until then each task that lacks an environment fails.")
-        return
-    except NoKey as error:
-        way_out = "Let the user of the tasks read it."
-        if conn_id := settings.remote_key_conn_id:
-            words = f"airflow connections add {shlex.quote(conn_id)} --conn-type generic --conn-password KEY"
-            way_out = f"Make it ({words}), or see whether the user of the tasks may read it."
-        yield Finding(subject, "failed", f"There is no key: {error}. Tasks build for themselves.", way_out)
-        return
-    try:
         zstd()
-    except VirtualenvError as error:
-        text = f"Nothing can be fetched or put there: {error}."
-        yield Finding("backports.zstd", "warning", text, "Install cosmos-venv[remote] on every worker.")
-    yield _try_remote(store)
+    except (CosmosValueError, VirtualenvError, NoKey) as error:
+        way_out = (
+            "Tasks find no environment there until all workers have cosmos-venv[remote], and a key that the user of "
+            "the tasks may read (airflow connections add ID --conn-type generic --conn-password KEY)."
+        )
+        yield Finding("[cosmos_venv] remote_environment_dir", "failed", f"It cannot be used: {error}", way_out)
+    else:
+        yield _try_remote(store)
 
 
 def _try_remote(store: RemoteStore) -> Finding:
     """What came of writing, reading and removing a small file; of reading alone where tasks put nothing there."""
     from cosmos_venv.files.read_limits import Limit
 
-    folder, began = store.folder, time.monotonic()
+    folder, seconds = store.folder, _LONGEST_ANSWER
     name = f"doctor/{os.urandom(8).hex()}"  # no environment has such a name, and no other doctor has this one
-    content, doing = (b"written by cosmos-venv doctor", "written") if store.may_push else (None, "read")
+    content = b"written by cosmos-venv doctor" if store.may_push else None
     try:
         if content is not None:
-            folder.write(name, content, seconds=_LONGEST_ANSWER, on_wait=_nothing)
-        doing = "read"
-        found = folder.read(name, seconds=_LONGEST_ANSWER, limit=Limit(most=_SMALL), on_wait=_nothing)
+            folder.write(name, content, seconds=seconds, on_wait=_nothing)
+        found = folder.read(name, seconds=seconds, limit=Limit(most=_SMALL), on_wait=_nothing)
+        if content is not None:
+            folder.remove(name, seconds=seconds)
         if found != content:
             raise OSError("what was just written there is not what is read")
-        if content is not None:
-            doing = "removed"
-            folder.remove(name, seconds=_LONGEST_ANSWER)
     except (OSError, ValueError) as error:
         way_out = (
-            "See the connection of remote_environment_dir_conn_id, and what it may do below this folder: read, write "
-            "and remove (with remote_environment_push off, read)."
+            "Tasks build for themselves. See the connection of remote_environment_dir_conn_id, and what it may do "
+            "below this folder: read, write and remove (with remote_environment_push off, read)."
         )
-        return Finding(str(folder), "failed", f"No file can be {doing} ({error}). Tasks build for themselves.", way_out)
+        return Finding(str(folder), "failed", f"A small file cannot be written, read and removed: {error}.", way_out)
     done = "read, written and removed" if store.may_push else "read; remote_environment_push is off"
-    return Finding(str(folder), "ok", f"Files can be {done}, in {time.monotonic() - began:.1f} s.")
+    return Finding(str(folder), "ok", f"Files can be {done}.")
 
 
 def _nothing() -> None:
@@ -320,32 +283,29 @@ def _nothing() -> None:
 
 
 def check_discovery(examined: Examined) -> Iterator[Finding]:
-    """Yield a finding for each file: failed where it makes a dbt DAG and lacks a word that Airflow looks for, or cannot
-    be read.
+    """Yield a finding for each file: failed where it makes a dbt DAG and lacks a word that Airflow looks for.
 
     :param examined: its files are looked at.
     """
-    from cosmos_venv.cli.discovery import FIND_IT, makes_dbt_dags, why_passed_over
     from cosmos_venv.compat import looks_for_words
 
-    looks = looks_for_words()
+    words = _WORDS if looks_for_words() else ()
     for path in examined.files:
-        subject = str(path)
-        if not looks:
-            yield Finding(subject, "ok", "Airflow looks into every file.")
-            continue
         try:
             content = path.read_bytes()
-            makes_dags = makes_dbt_dags(content)
-        except (OSError, SyntaxError, ValueError) as error:
-            yield Finding(subject, "failed", f"It cannot be read as Python: {error}.", "Correct it.")
+        except OSError as error:
+            yield Finding(str(path), "failed", f"It cannot be read: {error.strerror}.", "Let Airflow's user read it.")
             continue
-        passed_over = why_passed_over(content)
-        if makes_dags and passed_over:
-            yield Finding(subject, "failed", passed_over, FIND_IT)
+        missing = [repr(word) for word in words if word.encode() not in content.lower()]
+        if not missing:
+            yield Finding(str(path), "ok", "Airflow looks into it.")
+            continue
+        passed_over = f"Airflow passes the file over: it lacks {' and '.join(missing)}."
+        if _MAKES_DBT_DAGS.search(content):
+            way_out = "Write a comment such as `# an airflow dag`, or set [core] dag_discovery_safe_mode = False."
+            yield Finding(str(path), "failed", passed_over, way_out)
         else:
-            text = f"It makes no dbt DAG. {passed_over}" if passed_over else "Airflow looks into it."
-            yield Finding(subject, "ok", text)
+            yield Finding(str(path), "ok", f"It makes no dbt DAG. {passed_over}")
 
 
 CHECKS: dict[str, Callable[[Examined], Iterator[Finding]]] = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +13,6 @@ from cosmos_venv.cli.env.show import env_list, env_show, env_verify
 from cosmos_venv.cli.env.warm import env_warm
 from cosmos_venv.cli.parsing import absolute_path, add_action, add_actions, existing_path, whole_number
 from cosmos_venv.environments.requirement_files import is_lock_file
-from cosmos_venv.environments.store import DAY
 
 if TYPE_CHECKING:
     from cosmos_venv.cli.parsing import Actions
@@ -73,17 +71,13 @@ def add_to(subjects: Actions) -> None:
     :param subjects: the sub-commands of ``cosmos-venv``.
     """
     actions = add_actions(subjects, "env", "managed environments")
-    _add_warm(actions)
-    _add_lock(actions)
-    _add_on_directory(actions)
-
-
-def _add_warm(actions: Actions) -> None:
-    warm = add_action(actions, "warm", "build environments before tasks need them", _WARM)
-    fetch = add_action(actions, "fetch", "fetch environments that another machine has built", _FETCH)
+    warm = add_action(actions, "warm", "build environments before tasks need them", _WARM, env_warm)
+    fetch = add_action(actions, "fetch", "fetch environments that another machine has built", _FETCH, env_warm)
     for action, verb in ((warm, "build"), (fetch, "fetch")):
         _add_sources(action, verb)
-        action.set_defaults(run=partial(_run_warm, only_fetches=action is fetch))
+        action.set_defaults(only_fetches=action is fetch)
+    _add_lock(actions)
+    _add_on_directory(actions)
 
 
 def _add_sources(parser: argparse.ArgumentParser, verb: str) -> None:
@@ -103,39 +97,25 @@ def _add_sources(parser: argparse.ArgumentParser, verb: str) -> None:
     )
     parser.add_argument("-v", "--verbose", action="store_true", help="show all output of the installer")
     given = parser.add_argument_group("Without a DAG file: the arguments of an operator")
-    for option, metavar, text in (
-        ("--requirement", "REQ", "one of py_requirements; may be repeated"),
-        ("--pip-option", "OPTION", "one of pip_install_options; may be repeated"),
-        ("--adbc-driver", "DRIVER", "one of adbc_drivers, for dbt 2; may be repeated"),
+    for option, metavar, name, text in (
+        ("--requirement", "REQ", "py_requirements", "one of py_requirements; may be repeated"),
+        ("--pip-option", "OPTION", "pip_install_options", "one of pip_install_options; may be repeated"),
+        ("--adbc-driver", "DRIVER", "adbc_drivers", "one of adbc_drivers, for dbt 2; may be repeated"),
     ):
-        given.add_argument(option, action="append", metavar=metavar, help=text)
-    given.add_argument("--python", metavar="PYTHON", help="py_executable: the Python of the environment")
+        given.add_argument(option, action="append", dest=name, metavar=metavar, help=text)
+    given.add_argument(
+        "--python", dest="py_executable", metavar="PYTHON", help="py_executable: the Python of the environment"
+    )
     given.add_argument(
         "--system-site-packages",
+        dest="py_system_site_packages",
         action="store_true",
         help="py_system_site_packages: the environment sees the packages of that Python",
     )
 
 
-def _run_warm(options: argparse.Namespace, *, only_fetches: bool) -> int:
-    if not (options.sources or options.requirement):
-        options.parser.error("give a DAG file, a folder, a requirements file, or --requirement")
-    return env_warm(
-        options.sources,
-        directory=options.dir,
-        as_json=options.json,
-        is_verbose=options.verbose,
-        only_fetches=only_fetches,
-        py_requirements=options.requirement or [],
-        pip_install_options=options.pip_option or [],
-        adbc_drivers=options.adbc_driver,
-        py_executable=options.python,
-        py_system_site_packages=options.system_site_packages,
-    )
-
-
 def _add_lock(actions: Actions) -> None:
-    lock = add_action(actions, "lock", "write lock files of what DAG files need", _LOCK)
+    lock = add_action(actions, "lock", "write lock files of what DAG files need", _LOCK, env_lock)
     lock.add_argument(
         "sources", nargs="+", type=_dag_source, metavar="DAGFILE", help="a DAG file, or a folder of DAG files"
     )
@@ -151,11 +131,6 @@ def _add_lock(actions: Actions) -> None:
         action="store_true",
         help="resolve for all platforms and for later Pythons too; otherwise the lock file is for this platform and "
         "the minor release of the Python of its environment",
-    )
-    lock.set_defaults(
-        run=lambda options: env_lock(
-            options.sources, output=options.output, is_universal=options.universal, as_json=options.json
-        )
     )
 
 
@@ -178,11 +153,12 @@ def _lock_output(text: str) -> Path:
 
 
 def _add_on_directory(actions: Actions) -> None:
-    push = add_action(actions, "push", "put environments into the remote store", _PUSH)
-    listing = add_action(actions, "list", "list the environments of a directory", _LIST)
-    show = add_action(actions, "show", "show everything that is known of an environment", _SHOW)
-    verify = add_action(actions, "verify", "check that environments are complete", _VERIFY)
-    prune = add_action(actions, "prune", "remove environments that are beyond the limits of a directory", _PRUNE)
+    push = add_action(actions, "push", "put environments into the remote store", _PUSH, env_push)
+    listing = add_action(actions, "list", "list the environments of a directory", _LIST, env_list)
+    show = add_action(actions, "show", "show everything that is known of an environment", _SHOW, env_show)
+    verify = add_action(actions, "verify", "check that environments are complete", _VERIFY, env_verify)
+    what = "remove environments that are beyond the limits of a directory"
+    prune = add_action(actions, "prune", what, _PRUNE, env_prune)
     for action in (push, listing, show, verify, prune):
         action.add_argument("directory", type=Path, metavar="DIR", help="a virtualenv_dir")
     for action in (push, verify):
@@ -194,22 +170,6 @@ def _add_on_directory(actions: Actions) -> None:
         action="store_true",
         help="read every file, and compare it with the hash that its installer has recorded; takes a second for 150 MB",
     )
-    push.set_defaults(run=lambda options: env_push(options.directory, options.name, as_json=options.json))
-    listing.set_defaults(run=lambda options: env_list(options.directory, as_json=options.json))
-    show.set_defaults(run=lambda options: env_show(options.directory, options.name, as_json=options.json))
-    verify.set_defaults(
-        run=lambda options: env_verify(
-            options.directory,
-            options.name,
-            imports=not options.no_import,
-            content=options.content,
-            as_json=options.json,
-        )
-    )
-    _add_limits(prune)
-
-
-def _add_limits(prune: argparse.ArgumentParser) -> None:
     prune.add_argument("--dry-run", action="store_true", help="only show what would be removed")
     prune.add_argument("--digest", metavar="NAME", help=f"remove this environment, whatever its age: {_NAME}")
     for option, metavar, text in (
@@ -219,18 +179,3 @@ def _add_limits(prune: argparse.ArgumentParser) -> None:
         ("--min-age", "SECONDS", "keep every environment that was used within this number of seconds"),
     ):
         prune.add_argument(option, type=whole_number, metavar=metavar, help=text)
-    prune.set_defaults(run=_run_prune)
-
-
-def _run_prune(options: argparse.Namespace) -> int:
-    days = options.max_age_days
-    limits = {
-        "max_age": None if days is None else days * DAY,
-        "max_count": options.max_count,
-        "max_bytes": options.max_bytes,
-        "min_age": options.min_age,
-    }
-    given = {name: limit for name, limit in limits.items() if limit is not None}
-    if options.digest is not None and given:
-        options.parser.error("--digest removes one environment whatever the limits say: leave them out")
-    return env_prune(options.directory, given, digest=options.digest, dry_run=options.dry_run, as_json=options.json)

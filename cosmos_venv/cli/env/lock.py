@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from itertools import count
 from pathlib import Path
@@ -14,8 +15,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from cosmos_venv import credentials
-from cosmos_venv.cli.env.warm import HOW_TO_KEEP, dag_files_of, read_dag_files, reporter
-from cosmos_venv.cli.output import OK, WRONG, Steps, only_the_result_on_stdout, print_json, print_lines, steps, tell
+from cosmos_venv.cli.env.warm import HOW_TO_KEEP, reporter
+from cosmos_venv.cli.output import Result, Steps, steps
 from cosmos_venv.environments import requirement_files
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvError
 from cosmos_venv.files import os_errors
@@ -23,7 +24,7 @@ from cosmos_venv.files.durable_files import in_one_step, write_new
 from cosmos_venv.processes.cancellation import Cancellation
 
 if TYPE_CHECKING:
-    from cosmos_venv.cli.dag_files import DagFile
+    from cosmos_venv.cli.dag_files import WantedEnvironment
     from cosmos_venv.managed.arguments import VirtualenvArguments
 
 _DEFAULT = "pylock.toml"
@@ -50,38 +51,30 @@ class WrittenLock:
     error: str | None = None
 
 
-def env_lock(sources: Sequence[Path], *, output: Path | None, is_universal: bool, as_json: bool) -> int:
+def env_lock(options: argparse.Namespace) -> Result:
     """Resolve the environments that DAG files need, and write a lock file of each.
 
-    :param sources: DAG files, or folders of such.
-    :param output: the file to write, where there is one environment; None: each one beside its DAG file.
-    :param is_universal: whether it is resolved for all platforms and for later Pythons too.
-    :param as_json: whether stdout gets ``{"locks": [...], "failures": [...]}`` in place of lines to read.
-    :returns: the exit code.
-    :raises CosmosValueError: when ``output`` cannot be the name of a lock file, or is one for several environments.
+    :param options: the command line.
+    :raises CosmosValueError: when ``--output`` is the file of several environments.
     """
+    from cosmos_venv.cli.dag_files import dag_files_of, read_dag_files
     from cosmos_venv.managed import resolve
 
-    with steps("reading", as_json=as_json) as step, only_the_result_on_stdout():
-        files = [file for source in sources for file in dag_files_of(source)]
-        locks = _Locks(is_universal=is_universal, step=step)
+    with steps("reading") as step:
+        files = [file for source in options.sources for file in dag_files_of(source)]
+        locks = _Locks(is_universal=options.universal, step=step)
         # An import that runs dbt ls builds its environment, and builds it of the lock file that it names.
         with resolve.building_in_foreground(None, reporter(step, is_verbose=False), locks.renew_what_is_named):
-            read, failures = read_dag_files(files, step=step)
-        targets = _targets(read, output)
-        step.expect(len(targets))
-        for target, arguments in targets.items():
+            read = read_dag_files(files, begin=step.begin)
+        for target, arguments in _targets(read.wanted, options.output).items():
             locks.write(target, arguments)
-            step.end()
     written = list(locks.written.values())
-    failures += [f"{one.path}: {one.error}" for one in written if one.error]
-    for failure in failures:
-        tell(failure)
-    if as_json:
-        print_json({"locks": [asdict(one) for one in written], "failures": failures})
-    elif written or not failures:
-        print_lines(_lines(written))
-    return WRONG if failures else OK
+    failures = [*read.failures, *(f"{one.path}: {one.error}" for one in written if one.error)]
+    lines = [line for one in written for line in _lines(one)]
+    if not written and not failures:
+        lines = [f"No task of these DAG files keeps a managed environment. {HOW_TO_KEEP}"]
+    data = {"locks": [asdict(one) for one in written], "failures": failures}
+    return Result(data=data, shown=lines, failures=failures)
 
 
 @dataclass(kw_only=True)
@@ -174,15 +167,14 @@ def without_lock_file(arguments: VirtualenvArguments) -> VirtualenvArguments:
     )
 
 
-def _targets(files: Iterable[DagFile], output: Path | None) -> dict[Path, VirtualenvArguments]:
+def _targets(wanted: Iterable[WantedEnvironment], output: Path | None) -> dict[Path, VirtualenvArguments]:
     """The file to write for each environment: the one that it names, else one beside its DAG file.
 
     :raises CosmosValueError: when two environments would have one file.
     """
     by_folder: dict[Path, dict[VirtualenvArguments, Path | None]] = {}
-    for file in files:
-        for one in file.wanted:
-            by_folder.setdefault(file.path.parent, {})[one.arguments] = _lock_file_of(one.arguments)
+    for one in wanted:
+        by_folder.setdefault(Path(one.file or "").parent, {})[one.arguments] = _lock_file_of(one.arguments)
     targets: dict[Path, VirtualenvArguments] = {}
     for folder, environments in by_folder.items():
         labels = _labels(environments)
@@ -224,16 +216,11 @@ def _shown(arguments: VirtualenvArguments) -> str:
     return credentials.mask(", ".join(without_lock_file(arguments).py_requirements))
 
 
-def _lines(written: Sequence[WrittenLock]) -> list[str]:
-    if not written:
-        return [f"No task of these DAG files keeps a managed environment. {HOW_TO_KEEP}"]
-    lines = []
-    for one in written:
-        wanted = ", ".join(one.requirements)
-        state = "failed" if one.error else f"{one.packages} packages, {'written' if one.was_changed else 'unchanged'}"
-        lines.append(f"{one.path}: {wanted}: {state}")
-        if not (one.error or one.is_named):
-            place = "beside these" if requirement_files.is_lock_file(one.path) else "in place of these"
-            word = f"""f"-r {{Path(__file__).with_name('{Path(one.path).name}')}}\""""
-            lines.append(f"  To have it installed, name it in py_requirements {place}: {word}")
-    return lines
+def _lines(one: WrittenLock) -> list[str]:
+    state = "failed" if one.error else f"{one.packages} packages, {'written' if one.was_changed else 'unchanged'}"
+    line = f"{one.path}: {', '.join(one.requirements)}: {state}"
+    if one.error or one.is_named:
+        return [line]
+    place = "beside these" if requirement_files.is_lock_file(one.path) else "in place of these"
+    word = f"""f"-r {{Path(__file__).with_name('{Path(one.path).name}')}}\""""
+    return [line, f"  To have it installed, name it in py_requirements {place}: {word}"]

@@ -2,87 +2,78 @@
 
 from __future__ import annotations
 
+import argparse
 import time
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-from cosmos_venv.cli.env.show import title
-from cosmos_venv.cli.output import OK, WRONG, Steps, only_the_result_on_stdout, print_json, print_lines, steps
+from cosmos_venv.cli.env.show import identity, title
+from cosmos_venv.cli.output import Result, steps
 from cosmos_venv.environments.maintenance.pruner import Removal, named, prune, remove, surplus
-from cosmos_venv.environments.store import EnvironmentStore
+from cosmos_venv.environments.store import DAY
 from cosmos_venv.processes.cancellation import Cancellation
 
 
-def env_prune(directory: Path, limits: Mapping[str, int], *, digest: str | None, dry_run: bool, as_json: bool) -> int:
-    """Remove environments that are beyond the limits.
+def env_prune(options: argparse.Namespace) -> Result:
+    """Remove environments that are beyond the limits; a limit that is not given is as configured for Airflow.
 
-    :param directory: a ``virtualenv_dir``.
-    :param limits: fields of ``PruneLimits``; a limit that is not given is as configured for Airflow.
-    :param digest: remove this environment instead, whatever the limits say; 1 is returned too when it is in use.
-    :param dry_run: only say what would be removed.
-    :param as_json: whether stdout gets JSON in place of lines to read.
-    :returns: the exit code, 1 when something may not be removed.
+    With ``--digest`` remove that environment, whatever the limits say. The result is wrong when something may not be
+    removed, or the named environment is in use.
+
+    :param options: the command line.
     :raises VirtualenvError: when the directory cannot be read, or its lock is not to be had.
     :raises CosmosValueError: when it is none, or the digest fits nothing.
     """
-    from cosmos_venv.managed.from_settings import store_to_search
+    given = _limits(options)
+    if options.digest is not None and given:
+        options.parser.error("--digest removes one environment whatever the limits say: leave them out")
+    with steps(f"pruning {options.directory}") as step:
+        from cosmos_venv import settings
+        from cosmos_venv.managed import from_settings
 
-    with steps(f"pruning {directory}", as_json=as_json) as step, only_the_result_on_stdout():
-        store = store_to_search(directory)
-        removals = _surplus(store, limits, dry_run, step) if digest is None else _named(store, digest, dry_run, step)
-    if as_json:
-        print_json(_as_data(removals, directory, dry_run))
-    else:
-        print_lines([_line(each, dry_run) for each in removals] or ["Nothing is beyond the limits."])
-    return WRONG if any(each.is_forbidden or (digest and each.obstacle) for each in removals) else OK
-
-
-def _named(store: EnvironmentStore, digest: str, dry_run: bool, step: Steps) -> list[Removal]:
-    return named(store, digest) if dry_run else remove(store, digest, **_waiting(step))
-
-
-def _surplus(store: EnvironmentStore, given: Mapping[str, int], dry_run: bool, step: Steps) -> list[Removal]:
-    from cosmos_venv.managed import from_settings
-
-    limits = replace(from_settings.prune_limits(), **given)
-    if dry_run:
-        return surplus(store, limits, now=time.time())
-    return prune(store, limits, now=time.time(), **_waiting(step))
-
-
-def _waiting(step: Steps) -> dict[str, Any]:
-    from cosmos_venv import settings
-
-    return {
-        "max_tries": settings.virtualenv_max_retries_lock,
-        "cancellation": Cancellation(),
-        "report": step.say,
-    }
-
-
-def _as_data(removals: Sequence[Removal], directory: Path, dry_run: bool) -> dict[str, Any]:
-    listed = [
-        {
-            "digest": each.stored.digest,
-            "suffix": each.stored.suffix,
-            "state": each.stored.state,
-            "path": str(each.stored.path),
-            "reason": each.reason,
-            "obstacle": each.obstacle or None,
+        store = from_settings.store_to_search(options.directory)
+        limits = replace(from_settings.prune_limits(), **given)
+        waiting: dict[str, Any] = {
+            "max_tries": settings.virtualenv_max_retries_lock,
+            "cancellation": Cancellation(),
+            "report": step.say,
         }
-        for each in removals
-    ]
-    return {
-        "virtualenv_dir": str(directory),
-        "dry_run": dry_run,
-        "removed": [each for each in listed if not each["obstacle"]],
-        "kept": [each for each in listed if each["obstacle"]],
+        if options.digest is not None:
+            digest = options.digest
+            removals = named(store, digest) if options.dry_run else remove(store, digest, **waiting)
+        elif options.dry_run:
+            removals = surplus(store, limits, now=time.time())
+        else:
+            removals = prune(store, limits, now=time.time(), **waiting)
+    return Result(
+        data={
+            "virtualenv_dir": str(options.directory),
+            "dry_run": options.dry_run,
+            "removed": [_as_data(each) for each in removals if not each.obstacle],
+            "kept": [_as_data(each) for each in removals if each.obstacle],
+        },
+        shown=[_line(each, options.dry_run) for each in removals] or ["Nothing is beyond the limits."],
+        is_wrong=any(each.is_forbidden or (options.digest and each.obstacle) for each in removals),
+    )
+
+
+def _limits(options: argparse.Namespace) -> dict[str, int]:
+    """The fields of ``PruneLimits`` that the command line gives."""
+    days = options.max_age_days
+    limits = {
+        "max_age": None if days is None else days * DAY,
+        "max_count": options.max_count,
+        "max_bytes": options.max_bytes,
+        "min_age": options.min_age,
     }
+    return {name: limit for name, limit in limits.items() if limit is not None}
 
 
-def _line(going: Removal, dry_run: bool) -> str:
-    if going.obstacle:
-        return f"{title(going.stored)}: may not go ({going.reason}): {going.obstacle}"
-    return f"{title(going.stored)}: {'would be removed' if dry_run else 'removed'}, {going.reason}"
+def _as_data(removal: Removal) -> dict[str, Any]:
+    return {**identity(removal.stored), "reason": removal.reason, "obstacle": removal.obstacle or None}
+
+
+def _line(removal: Removal, dry_run: bool) -> str:
+    if removal.obstacle:
+        return f"{title(removal.stored)}: may not go ({removal.reason}): {removal.obstacle}"
+    return f"{title(removal.stored)}: {'would be removed' if dry_run else 'removed'}, {removal.reason}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 from rich.filesize import decimal
 
 from cosmos_venv.cli.env.show import name_of, title
-from cosmos_venv.cli.output import OK, WRONG, Steps, only_the_result_on_stdout, print_json, print_lines, steps, tell
+from cosmos_venv.cli.output import Result, Steps, steps
 from cosmos_venv.environments.maintenance.inventory import StoredBuild, kept, read_inventory, select, verify
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvError
 from cosmos_venv.processes.cancellation import Cancellation
@@ -41,32 +42,27 @@ class PushedEnvironment:
     error: str | None = None
 
 
-def env_push(directory: Path, name: str | None, *, as_json: bool) -> int:
-    """Put environments into the remote store.
+def env_push(options: argparse.Namespace) -> Result:
+    """Put the ready environments of a directory, or one of them, into the remote store.
 
-    :param directory: a ``virtualenv_dir``.
-    :param name: only these, as for ``env_show``; None: all that are ready.
-    :param as_json: whether stdout gets JSON in place of lines to read.
-    :returns: the exit code, 1 when an environment is not there afterwards.
+    :param options: the command line.
     :raises VirtualenvError: when the directory cannot be read, others can have written there, or the key cannot be had.
     :raises CosmosValueError: when it is none, nothing there is ready, or a setting is wrong or missing.
     """
     from cosmos_venv.managed import remote_environments
 
-    with only_the_result_on_stdout():
-        remote = remote_environments.store_of_command(only_fetches=False)
-    builds = _ready_builds(directory, name)
-    with steps("pushing", len(builds), as_json=as_json) as step, only_the_result_on_stdout():
+    remote = remote_environments.store_of_command(only_fetches=False)
+    builds = _ready_builds(options.directory, options.name)
+    with steps("pushing") as step:
         pushed = [_push(each, remote, step) for each in builds]
-    failures = [f"{title(stored)}: {each.error}" for stored, each in zip(builds, pushed, strict=True) if each.error]
-    for failure in failures:
-        tell(failure)
-    if as_json:
-        data = {"virtualenv_dir": str(directory), "remote": str(remote.folder)}
-        print_json({**data, "environments": [asdict(each) for each in pushed], "failures": failures})
-    else:
-        print_lines([_line(*each, remote) for each in zip(builds, pushed, strict=True)])
-    return WRONG if failures else OK
+    named = [(title(stored), each) for stored, each in zip(builds, pushed, strict=True)]
+    failures = [f"{name}: {each.error}" for name, each in named if each.error]
+    data = {"virtualenv_dir": str(options.directory), "remote": str(remote.folder)}
+    return Result(
+        data={**data, "environments": [asdict(each) for each in pushed], "failures": failures},
+        shown=[f"{name}: {_became(each, remote)}" for name, each in named],
+        failures=failures,
+    )
 
 
 def _ready_builds(directory: Path, name: str | None) -> list[StoredBuild]:
@@ -95,8 +91,6 @@ def _push(stored: StoredBuild, remote: RemoteStore, step: Steps) -> PushedEnviro
             return _put(stored, remote, result)
     except (VirtualenvError, OSError, ValueError) as error:  # a path of no encoding cannot be written down
         return replace(result, error=str(error))
-    finally:
-        step.end()
 
 
 def _put(stored: StoredBuild, remote: RemoteStore, result: PushedEnvironment) -> PushedEnvironment:
@@ -126,7 +120,7 @@ def _put(stored: StoredBuild, remote: RemoteStore, result: PushedEnvironment) ->
     return replace(result, platform=environment.platform, bytes=size, seconds=seconds)
 
 
-def _line(stored: StoredBuild, pushed: PushedEnvironment, remote: RemoteStore) -> str:
+def _became(pushed: PushedEnvironment, remote: RemoteStore) -> str:
     if pushed.error:
-        return f"{title(stored)}: failed"
-    return f"{title(stored)}: {decimal(pushed.bytes)} put into {remote.folder} in {pushed.seconds:.1f} s"
+        return "failed"
+    return f"{decimal(pushed.bytes)} put into {remote.folder} in {pushed.seconds:.1f} s"

@@ -5,14 +5,16 @@ They write nothing, so a read-only mount and another user's directory can be loo
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import argparse
+from collections.abc import Mapping
 from datetime import datetime, timezone
-from pathlib import Path
 from typing import Any
 
+import msgspec
+import yaml
 from rich.filesize import decimal
 
-from cosmos_venv.cli.output import OK, WRONG, print_json, print_lines, print_table, steps
+from cosmos_venv.cli.output import Result, steps, table_of
 from cosmos_venv.dbt.installation import DBT_CHECK, DBT_DISTRIBUTIONS, PARTS_OF_DBT
 from cosmos_venv.environments.lock import VirtualenvLock
 from cosmos_venv.environments.maintenance.inventory import (
@@ -28,116 +30,110 @@ from cosmos_venv.processes.lease import users_of
 
 SHORT = 12  # characters of a digest that people are shown; as many tell environments apart
 
-_Found = Sequence[tuple[StoredBuild, Verified]]
-
+_WIDE = 10_000  # columns of YAML: no text is wrapped
 _IN_USE = {True: "in use", False: "", None: "use unknown"}
 _HEADINGS = ("environment", "state", "use", "last used", "on disk", "dbt", "requirements")
 
 
-def env_list(directory: Path, *, as_json: bool) -> int:
+def env_list(options: argparse.Namespace) -> Result:
     """List the builds of a directory.
 
-    :param directory: a ``virtualenv_dir``.
-    :param as_json: whether stdout gets JSON in place of a table.
-    :returns: the exit code.
-    :raises VirtualenvError: when it cannot be read.
+    :param options: the command line.
+    :raises VirtualenvError: when the directory cannot be read.
     :raises CosmosValueError: when it is no directory.
     """
-    builds = read_inventory(EnvironmentStore(directory))
-    with steps("adding up what is on disk", len(builds), as_json=as_json) as step:
-        for each in builds:
-            _ = each.bytes_on_disk  # kept with it
-            step.end()
-    total = sum(each.bytes_on_disk for each in builds)
-    if as_json:
-        listed = [as_data(each) for each in builds]
-        print_json({"virtualenv_dir": str(directory), "bytes": total, "builds": listed})
-    elif not builds:
-        print_lines([f"{directory} holds no managed environment."])
-    else:
-        print_table(_HEADINGS, [_row(each) for each in builds])
-        print_lines([f"{decimal(total)} on disk together"])
-    return OK
+    with steps("adding up what is on disk"):
+        builds = read_inventory(EnvironmentStore(options.directory))
+        total = sum(each.bytes_on_disk for each in builds)
+    table = table_of(_HEADINGS, [_row(each) for each in builds])
+    return Result(
+        data={"virtualenv_dir": str(options.directory), "bytes": total, "builds": [_listed(each) for each in builds]},
+        shown=[table, f"{decimal(total)} on disk together"]
+        if builds
+        else [f"{options.directory} holds no managed environment."],
+    )
 
 
-def env_show(directory: Path, name: str, *, as_json: bool) -> int:
-    """Show all that is known of an environment.
+def env_show(options: argparse.Namespace) -> Result:
+    """Show all that is known of an environment. People read it as YAML.
 
-    :param directory: a ``virtualenv_dir``.
-    :param name: the first characters of its digest, or one build as ``<digest>-<suffix>``.
-    :param as_json: whether stdout gets JSON in place of lines to read.
-    :returns: the exit code.
+    :param options: the command line.
     :raises VirtualenvError: when the directory cannot be read.
     :raises CosmosValueError: when the name fits nothing.
     """
-    builds = select(read_inventory(EnvironmentStore(directory)), name)
-    if as_json:
-        print_json({"virtualenv_dir": str(directory), "builds": [_all_of(each) for each in builds]})
-    else:
-        print_lines([line for each in builds for line in _described(each)])
-    return OK
+    builds = [_all_of(each) for each in select(read_inventory(EnvironmentStore(options.directory)), options.name)]
+    return Result(
+        data={"virtualenv_dir": str(options.directory), "builds": builds},
+        shown=[yaml.safe_dump(builds, sort_keys=False, allow_unicode=True, width=_WIDE).rstrip()],
+    )
 
 
-def env_verify(directory: Path, name: str | None, *, imports: bool, content: bool, as_json: bool) -> int:
-    """Verify finished builds.
+def env_verify(options: argparse.Namespace) -> Result:
+    """Verify finished builds. The result is wrong when something is wrong with a build.
 
-    :param directory: a ``virtualenv_dir``.
-    :param name: only these, as for ``env_show``; None: all.
-    :param imports: whether each is to import dbt and its adapters.
-    :param content: whether every file is read and compared with the hash that its installer has noted.
-    :param as_json: whether stdout gets JSON in place of lines to read.
-    :returns: the exit code, 1 when something is wrong with a build.
+    :param options: the command line.
     :raises VirtualenvError: when the directory cannot be read.
     :raises CosmosValueError: when it is none, or the name fits nothing that was finished.
     """
     from cosmos_venv.managed.from_settings import store_to_search
 
-    store = store_to_search(directory)
+    store, name, content = store_to_search(options.directory), options.name, options.content
     builds = read_inventory(store)
     wanted = [each for each in (select(builds, name) if name else builds) if each.state == "ready"]
     if name and not wanted:
         raise CosmosValueError(f"NAME {name!r}: no build of it is ready, so there is nothing to verify.")
     found = []
-    with steps("verifying", len(wanted), as_json=as_json) as step:
+    with steps("verifying") as step:
         for each in wanted:
             step.begin(f"verifying {name_of(each)}")
-            check = DBT_CHECK if imports and _has_dbt(each) else None
+            check = DBT_CHECK if _has_dbt(each) and not options.no_import else None
             found.append((each, verify(each, check=check, content=content)))
-            step.end()
-    lock = _state_of_lock(store)
-    if as_json:
-        print_json({"virtualenv_dir": str(directory), "lock": lock, "builds": _verified_data(found, was_read=content)})
-    else:
-        lines = [
-            f"{title(each)}: {'; '.join(verified.faults) or _whole(each, verified, was_read=content)}"
-            for each, verified in found
-        ]
-        print_lines([*lines, f"lock: {lock['state']}" + (f" ({lock['detail']})" if lock["detail"] else "")])
-    return WRONG if any(verified.faults for _, verified in found) else OK
+    lock, detail = _state_of_lock(store)
+    verified = [_verified(each, result, was_read=content) for each, result in found]
+    lines = [
+        f"{title(each)}: {'; '.join(result.faults) or _whole(each, result, was_read=content)}" for each, result in found
+    ]
+    return Result(
+        data={
+            "virtualenv_dir": str(options.directory),
+            "lock": {"state": lock, "detail": detail or None},
+            "builds": verified,
+        },
+        shown=[*lines, f"lock: {lock}" + (f" ({detail})" if detail else "")],
+        is_wrong=any(result.faults for _, result in found),
+    )
 
 
-def as_data(stored: StoredBuild, *, pins: bool = False) -> dict[str, Any]:
-    """Return a build as JSON shows it. No credential is in it.
+def _listed(stored: StoredBuild) -> dict[str, Any]:
+    """A build as JSON shows it, without what is installed. No credential is in it."""
+    shown = _described(stored)
+    if shown["record"]:
+        del shown["record"]["pins"]
+    return shown
+
+
+def _described(stored: StoredBuild) -> dict[str, Any]:
+    return {
+        **identity(stored),
+        "in_use": stored.is_in_use,
+        "last_used": _instant(stored.last_used),
+        "bytes": stored.bytes_on_disk,
+        "dbt": _dbt_of(stored.record.pins) if stored.record else {},
+        "record": msgspec.to_builtins(stored.record),
+    }
+
+
+def identity(stored: StoredBuild) -> dict[str, Any]:
+    """Return the part of a build's JSON by which it is known.
 
     :param stored: the build.
-    :param pins: whether the version of each distribution is wanted.
     """
-    import msgspec
-
-    record = msgspec.to_builtins(stored.record)
-    if record and not pins:
-        del record["pins"]
     return {
         "name": name_of(stored),
         "digest": stored.digest,
         "suffix": stored.suffix,
         "state": stored.state,
-        "in_use": stored.is_in_use,
-        "last_used": _instant(stored.last_used),
-        "bytes": stored.bytes_on_disk,
         "path": str(stored.path),
-        "dbt": dbt_of(stored.record.pins) if stored.record else {},
-        "record": record,
     }
 
 
@@ -157,11 +153,8 @@ def title(stored: StoredBuild) -> str:
     return f"{name_of(stored)}  {_requirements(stored)}".rstrip()
 
 
-def dbt_of(pins: Mapping[str, str]) -> dict[str, str]:
-    """Return the versions of dbt and its adapters: distribution -> version.
-
-    :param pins: versions of all that is installed.
-    """
+def _dbt_of(pins: Mapping[str, str]) -> dict[str, str]:
+    """The versions of dbt and its adapters: distribution -> version."""
     return {
         name: version
         for name, version in pins.items()
@@ -188,25 +181,19 @@ def _row(stored: StoredBuild) -> tuple[str, ...]:
 def _versions(stored: StoredBuild) -> str:
     if stored.record is None:
         return ""
-    found, provides = dbt_of(stored.record.pins), stored.record.provides
+    found, provides = _dbt_of(stored.record.pins), stored.record.provides
     versions = [f"{name.removeprefix('dbt-')} {version}" for name, version in found.items()]
     if provides and found.keys().isdisjoint(DBT_DISTRIBUTIONS):  # a private build has a name of its own
         versions.insert(0, provides.get("version") or "dbt of unknown version")
     return ", ".join(versions) + (" (native)" if stored.engine == "native" else "")
 
 
-def _engine(stored: StoredBuild) -> str:
-    """The kind of its dbt and the version, such as ``native dbt-core 2.0.0``; of an older record only the version."""
-    provides = stored.record.provides if stored.record else {}
-    return " ".join(filter(None, (provides.get("engine"), provides.get("version")))) or _versions(stored)
-
-
 def _all_of(stored: StoredBuild) -> dict[str, Any]:
     from cosmos_venv.cli.server import server_data
+    from cosmos_venv.dbt.warm.status import running_servers
 
-    used_by = _users(stored)
-    servers = [server_data(each) for each in _servers_of(stored)]
-    return {**as_data(stored, pins=True), "used_by": used_by, "servers": servers}
+    servers = [server_data(each) for each in running_servers(below=stored.path)]
+    return {**_described(stored), "used_by": _users(stored), "servers": servers}
 
 
 def _users(stored: StoredBuild) -> list[dict[str, Any]]:
@@ -225,47 +212,6 @@ def _users(stored: StoredBuild) -> list[dict[str, Any]]:
     return found
 
 
-def _servers_of(stored: StoredBuild) -> Sequence[Any]:
-    from cosmos_venv.dbt.warm.status import running_servers
-
-    return running_servers(below=stored.path)
-
-
-def _described(stored: StoredBuild) -> list[str]:
-    from cosmos_venv.cli.server import server_line
-
-    lines = [
-        title(stored),
-        f"  digest      {stored.digest}",
-        f"  path        {stored.path}",
-        f"  state       {', '.join(filter(None, [stored.state, _IN_USE[stored.is_in_use]]))}",
-        *(f"  used by     process {each['pid']} ({each['name']}) of {each['user']}" for each in _users(stored)),
-        *(f"  server      {server_line(each)}" for each in _servers_of(stored)),
-        f"  last used   {_instant(stored.last_used) or 'never'}",
-        f"  on disk     {decimal(stored.bytes_on_disk)}",
-    ]
-    return [*lines, *_recorded(stored)]
-
-
-def _recorded(stored: StoredBuild) -> list[str]:
-    if (record := stored.record) is None:
-        return []
-    python = record.spec.interpreter
-    return [
-        f"  dbt         {_versions(stored) or 'none'}",
-        *([f"  engine      {engine}"] if (engine := _engine(stored)) else []),
-        f"  python      {python.implementation} {python.version}, {python.executable}",
-        f"  options     {' '.join(record.spec.pip_install_options) or 'none'}",
-        f"  installer   {record.installer.name}: {record.installer.reason}",
-        f"  from        {', '.join(record.sources) or 'nobody knows where'}",
-        f"  built       {record.built_at} in {record.seconds} s by user id {record.built_by.uid} "
-        f"on {record.built_by.host}",
-        *([f"  fetched     from {record.fetched_from}"] if record.fetched_from else []),
-        *(f"  library     {each.source}" for each in record.spec.libraries),
-        *(f"  installed   {name} {version}" for name, version in record.pins.items()),
-    ]
-
-
 def _instant(seconds: float | None) -> str | None:
     return None if seconds is None else datetime.fromtimestamp(seconds, tz=timezone.utc).isoformat(timespec="seconds")
 
@@ -277,37 +223,29 @@ def _has_dbt(stored: StoredBuild) -> bool:
 
 
 def _whole(stored: StoredBuild, verified: Verified, *, was_read: bool) -> str:
-    from cosmos_venv.dbt.native.engine import engine_of
-
-    looked_at = (
-        "links, commands and the content of all files" if was_read else "links, commands and the sizes of all files"
-    )
-    engine = engine_of(stored.path / "bin" / "dbt", recorded=stored.engine)
-    can = "imported" if engine.has_python_api else "run"
-    return f"{looked_at} are as installed" + (f", dbt can be {can}: {_engine(stored)}" if verified.has_run else "")
+    whole = f"links, commands and the {'content' if was_read else 'sizes'} of all files are as installed"
+    if not verified.has_run or stored.record is None:
+        return whole
+    can = "run" if stored.engine == "native" else "imported"
+    provides = stored.record.provides
+    return f"{whole}, dbt can be {can}: {provides.get('engine', '')} {provides.get('version', '')}".rstrip(": ")
 
 
-def _verified_data(found: _Found, *, was_read: bool) -> list[dict[str, Any]]:
-    return [
-        {
-            "name": name_of(each),
-            "digest": each.digest,
-            "suffix": each.suffix,
-            "path": str(each.path),
-            "provides": dict(each.record.provides) if each.record else {},
-            "was_run": verified.has_run,
-            "was_read": was_read,
-            "faults": verified.faults,
-        }
-        for each, verified in found
-    ]
+def _verified(stored: StoredBuild, verified: Verified, *, was_read: bool) -> dict[str, Any]:
+    return {
+        **identity(stored),
+        "provides": dict(stored.record.provides) if stored.record else {},
+        "was_run": verified.has_run,
+        "was_read": was_read,
+        "faults": verified.faults,
+    }
 
 
-def _state_of_lock(store: EnvironmentStore) -> dict[str, str | None]:
+def _state_of_lock(store: EnvironmentStore) -> tuple[str, str]:
     """``free``, ``held``, or ``unknown``; and what is to be said of its owner."""
     lines: list[str] = []
     try:
         is_free = VirtualenvLock(store.directory).is_available(report=lines.append)
     except (VirtualenvError, OSError) as error:
-        return {"state": "unknown", "detail": str(error)}
-    return {"state": "free" if is_free else "held", "detail": " ".join(lines) or None}
+        return "unknown", str(error)
+    return "free" if is_free else "held", " ".join(lines)

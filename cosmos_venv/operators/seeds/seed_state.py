@@ -30,7 +30,7 @@ from cosmos_venv.compat import forget_variable, set_variable, variable
 from cosmos_venv.files.durable_files import make_private
 from cosmos_venv.files.kernel_lock import is_locked_or_lockless, open_for_locking, unlock
 from cosmos_venv.files.untrusted import content_of, value_of
-from cosmos_venv.io import map_index
+from cosmos_venv.io import map_index, project_group
 from cosmos_venv.managed import caches
 
 if TYPE_CHECKING:
@@ -73,9 +73,7 @@ class Scope:
         :param context: Airflow's context of the task.
         :param seed: dbt's unique id.
         """
-        group = task_group
-        while group is not None and not getattr(group, "holds_dbt_project", False):
-            group = group.parent_group
+        group = project_group(task_group)
         group_id = None if group is None else group.group_id
         indices = map_index(context)
         return cls(dag_id=dag_id, group_id=group_id, seed=seed, map_index=int(indices[0]) if indices else None)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cosmos_venv.cli.dag_files import DagFile, WantedEnvironment
+from cosmos_venv.cli.dag_files import WantedEnvironment
 from cosmos_venv.cli.env import lock
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.managed.arguments import VirtualenvArguments
@@ -20,9 +20,11 @@ def arguments(*requirements: str, **more: tuple[str, ...]) -> VirtualenvArgument
 
 def targets(*environments: VirtualenvArguments, output: Path | None = None) -> dict[str, VirtualenvArguments]:
     """By the name of the file, for environments of one DAG file."""
-    wanted = tuple(WantedEnvironment(directory=Path(f"/e{i}"), arguments=each) for i, each in enumerate(environments))
-    file = DagFile(path=DAGS / "dag.py", dags=1, wanted=wanted, problems=())
-    found = lock._targets([file], output)
+    file = DAGS / "dag.py"
+    wanted = [
+        WantedEnvironment(directory=Path(f"/e{i}"), arguments=each, file=file) for i, each in enumerate(environments)
+    ]
+    found = lock._targets(wanted, output)
     return {str(path.relative_to(DAGS)): each for path, each in found.items()}
 
 

@@ -100,7 +100,7 @@ def test_show_tells_dbt_and_who_uses_it_now(warmed: Path, tmp_path: Path) -> Non
     assert set(data["dbt"]) == {"dbt-core", "dbt-duckdb"}
     assert os.getpid() in [each["pid"] for each in data["used_by"]]
     assert data["servers"] == []
-    assert f"  used by     process {os.getpid()} (" in shown.stdout
+    assert f"- pid: {os.getpid()}\n" in shown.stdout
 
 
 @pytest.mark.long

@@ -73,3 +73,17 @@ def test_what_cannot_be_built_is_said_with_exit_code_1(
 
     assert done.returncode == 1
     assert "dbt-nosuchwarehouse" in json.loads(done.stdout)["failures"][0]
+
+
+def test_one_that_fails_keeps_no_other_from_being_built(tmp_path: Path, fake_dbt_wheels: Wheelhouse) -> None:
+    (tmp_path / "good.txt").write_text("dbt-core==1.10.0\n")
+    (tmp_path / "bad.txt").write_text("dbt-missing\n")
+    options = [f"--pip-option={option}" for option in fake_dbt_wheels.pip_install_options]
+    files = [tmp_path / "bad.txt", tmp_path / "good.txt"]
+
+    done = cosmos_venv("env", "warm", *files, *options, "--dir", tmp_path / "store", "--json")
+
+    bad, good = json.loads(done.stdout)["environments"]
+    assert done.returncode == 1
+    assert (bad["path"], good["was_built"]) == (None, True)
+    assert "dbt-missing" in bad["error"]

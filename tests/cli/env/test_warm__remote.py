@@ -50,7 +50,7 @@ def test_env_warm_fetches_what_another_machine_has_built_and_pushed(
 
     main(["env", "show", str(tmp_path / "one"), Path(of_builder["path"]).name])
     shown = capfd.readouterr().out
-    assert f"  fetched     from file://{remote}\n" in shown
+    assert f"fetched_from: file://{remote}\n" in shown
 
 
 def test_what_the_remote_lacks_is_not_built(
