@@ -12,13 +12,17 @@ from types import ModuleType
 from typing import Any
 
 from cosmos_venv.cli.output import tell
-from cosmos_venv.compat import DAG, dag_files_below, dags_folder, dags_made_by
+from cosmos_venv.compat import DAG, dag_files_below, dags_folder, dags_made_by, looks_for_words
 from cosmos_venv.config.validation import is_template
 from cosmos_venv.credentials import mask
 from cosmos_venv.exceptions import CosmosConfigException, CosmosLoadDbtException, CosmosValueError, VirtualenvError
 from cosmos_venv.managed.arguments import VirtualenvArguments, kept_directory
 from cosmos_venv.operators.virtualenv import DbtVirtualenvBaseOperator
 
+FIND_IT = "Write a comment such as `# an airflow dag`, or set [core] dag_discovery_safe_mode = False."
+"""The way out for a file that Airflow passes over."""
+
+_WORDS = ("airflow", "dag")  # source: Airflow's airflow.utils.file.might_contain_dag
 _DECIDING = {"virtualenv_dir", "is_virtualenv_dir_temporary", *VirtualenvArguments.__struct_fields__}
 
 
@@ -62,6 +66,15 @@ def dag_files_of(source: Path) -> list[Path]:
             f"{source} holds no file in which Airflow would look for a DAG, and is no dbt project (dbt_project.yml)."
         )
     return found
+
+
+def why_passed_over(content: bytes) -> str:
+    """Return a sentence that says why Airflow passes a DAG file over; empty where Airflow looks into the file.
+
+    :param content: of the file.
+    """
+    missing = [repr(word) for word in _WORDS if looks_for_words() and word.encode() not in content.lower()]
+    return f"Airflow passes the file over: it lacks {' and '.join(missing)}." if missing else ""
 
 
 def import_dag_file(path: Path) -> list[DAG]:

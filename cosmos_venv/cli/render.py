@@ -161,7 +161,7 @@ def _manifest_of(target: Path) -> tuple[Path, Path]:
 
 
 def _of_file(target: Path, dag_id: str | None, group_id: str | None) -> RenderedPlan:
-    from cosmos_venv.cli.dag_files import import_dag_file
+    from cosmos_venv.cli.dag_files import FIND_IT, import_dag_file, why_passed_over
 
     try:
         dags = import_dag_file(target)
@@ -171,6 +171,8 @@ def _of_file(target: Path, dag_id: str | None, group_id: str | None) -> Rendered
     found = [each for dag in dags for each in _plans_of(dag)]
     if not found:
         raise CosmosValueError(f"{target} makes no DbtDag and no DbtTaskGroup, so that it has no plan.")
+    if passed_over := why_passed_over(target.read_bytes()):
+        tell(f"{target}: {passed_over} {FIND_IT}", "yellow")
     chosen = [each for each in found if dag_id in (None, each.dag_id) and group_id in (None, each.group_id)]
     if len(chosen) == 1:
         return chosen[0]

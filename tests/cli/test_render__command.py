@@ -150,6 +150,24 @@ def test_folders_stand_in_folders_and_what_converters_make_is_shown_as_such(tmp_
 
 
 @pytest.mark.long
+def test_a_file_that_airflow_passes_over_is_rendered_with_a_warning(
+    dagfile: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The makers of the DAG file stand in a module beside it, as those of a factory do.
+    dagfile.rename(dagfile.with_name("makers.py"))
+    dagfile.write_text("from makers import whole\n")
+
+    done = cosmos_venv("render", dagfile, "--dag-id", "whole")
+
+    assert done.returncode == 0, done.stderr
+    assert f"{dagfile}: Airflow passes the file over: it lacks 'airflow' and 'dag'." in done.stderr
+    assert "dag_discovery_safe_mode" in done.stderr
+
+    monkeypatch.setenv("AIRFLOW__CORE__DAG_DISCOVERY_SAFE_MODE", "False")
+    assert "passes the file over" not in cosmos_venv("render", dagfile, "--dag-id", "whole").stderr
+
+
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("source", "said"),
     [

@@ -46,7 +46,6 @@ _PROBE = "doctor-0123456789ab"  # nearly as long as the name of a server's socke
 _LONGEST_ANSWER = 10.0  # seconds that the remote store may take, as in a task
 _SMALL = 1_000  # bytes of the file that is tried in the remote store
 _COLORS = {"ok": "green", "warning": "yellow", "failed": "red"}
-_WORDS = ("airflow", "dag")  # source: Airflow's airflow.utils.file.might_contain_dag
 _MAKES_DBT_DAGS = re.compile(rb"\bcosmos(?:_venv)?\b.*\bDbt(?:Dag|TaskGroup)\b", re.DOTALL)
 
 
@@ -287,23 +286,19 @@ def check_discovery(examined: Examined) -> Iterator[Finding]:
 
     :param examined: its files are looked at.
     """
-    from cosmos_venv.compat import looks_for_words
+    from cosmos_venv.cli.dag_files import FIND_IT, why_passed_over
 
-    words = _WORDS if looks_for_words() else ()
     for path in examined.files:
         try:
             content = path.read_bytes()
         except OSError as error:
             yield Finding(str(path), "failed", f"It cannot be read: {error.strerror}.", "Let Airflow's user read it.")
             continue
-        missing = [repr(word) for word in words if word.encode() not in content.lower()]
-        if not missing:
+        passed_over = why_passed_over(content)
+        if not passed_over:
             yield Finding(str(path), "ok", "Airflow looks into it.")
-            continue
-        passed_over = f"Airflow passes the file over: it lacks {' and '.join(missing)}."
-        if _MAKES_DBT_DAGS.search(content):
-            way_out = "Write a comment such as `# an airflow dag`, or set [core] dag_discovery_safe_mode = False."
-            yield Finding(str(path), "failed", passed_over, way_out)
+        elif _MAKES_DBT_DAGS.search(content):
+            yield Finding(str(path), "failed", passed_over, FIND_IT)
         else:
             yield Finding(str(path), "ok", f"It makes no dbt DAG. {passed_over}")
 
