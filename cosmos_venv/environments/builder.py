@@ -22,7 +22,6 @@ from pathlib import Path
 
 from cosmos_venv.environments import post_install
 from cosmos_venv.environments.environment import BuildRecord, RecordedInstaller
-from cosmos_venv.environments.installers import pip_config
 from cosmos_venv.environments.installers.choice import ORDER_VARIABLE, Installer, installer_environment
 from cosmos_venv.environments.installers.command_line import InstallArguments
 from cosmos_venv.environments.installers.libraries import copy_libraries
@@ -158,8 +157,7 @@ class _Build:
         if self.installer.name == "uv":
             command = [self.installer.uv, "pip", "install", "--python", self.python, *words]
         else:
-            at_home = pip_config.options_against_diversion(self.environ, self.directory)
-            command = [*self._pip(), "install", *at_home, *words, "--compile"]
+            command = [*self._pip(), "install", *words, "--compile"]
         self._run_with_requirements(command)
 
     def hand_over(self) -> None:

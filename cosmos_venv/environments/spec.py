@@ -13,7 +13,6 @@ import hashlib
 import json
 import os
 import platform
-import shlex
 import shutil
 import site
 import sys
@@ -28,6 +27,7 @@ from cosmos_venv import credentials
 from cosmos_venv.environments import requirement_files
 from cosmos_venv.environments.installers.pip_config import configured_constraints
 from cosmos_venv.environments.requirement_files import (
+    InstallOption,
     canonical_requirements_file,
     is_url,
     local_path,
@@ -245,19 +245,24 @@ class EnvironmentSpec:
             return ()
         return tuple(site.getsitepackages())
 
-    @property
+    @cached_property
+    def all_options(self) -> list[InstallOption]:
+        """All that an installer is told: the options, and then the requirements with the options among them."""
+        required = (option for text in self.requirements for option in requirement_files.parse_requirement(text))
+        return [*requirement_files.parse(self.pip_install_options), *required]
+
+    @cached_property
     def lock_file(self) -> Path | None:
         """The lock file (PEP 751) that everything is installed from; None where requirements are resolved.
 
         :raises CosmosValueError: naming a lock file that cannot be one here.
         """
-        given = requirement_files.given_options(self.pip_install_options, self.requirements)
-        return requirement_files.lock_file_among(given)
+        return requirement_files.lock_file_among(self.all_options)
 
     @property
     def asks_for_upgrade(self) -> bool:
         """Whether ``--upgrade`` (``-U``) is among the options: the newest versions are wanted, now and then anew."""
-        return any(option.name == "--upgrade" for option in requirement_files.parse(self.pip_install_options))
+        return any(option.name == "--upgrade" for option in self.all_options)
 
     @property
     def redacted(self) -> dict[str, Any]:
@@ -298,7 +303,7 @@ def _parsed(text: str) -> Requirement:
 def _canonical_requirement(text: str) -> str:
     text = text.strip()
     if text.startswith("-"):
-        return " ".join(part for option in requirement_files.parse(shlex.split(text)) for part in _canonical(option))
+        return " ".join(part for option in requirement_files.parse_requirement(text) for part in _canonical(option))
     if not (local_path(text) or is_url(text) or "file:" in text):
         from packaging.utils import canonicalize_name
 
@@ -307,13 +312,11 @@ def _canonical_requirement(text: str) -> str:
     return " ".join(requirement_files.canonical(text))
 
 
-def _canonical(option: requirement_files.InstallOption) -> Iterator[str]:
+def _canonical(option: InstallOption) -> Iterator[str]:
     yield option.name
-    if option.value is None:
-        return
-    if option.names_requirements_file and "://" not in option.value:
-        yield from canonical_requirements_file(Path(option.value))
+    if option.requirements_file:
+        yield from canonical_requirements_file(option.requirements_file)
     elif option.name in {"", "--editable"}:
         yield from requirement_files.canonical(option.value)
-    else:
+    elif option.value:
         yield credentials.remove(option.value)

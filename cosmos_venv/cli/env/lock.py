@@ -151,8 +151,8 @@ class _Locks:
 
 def _lock_file_of(arguments: VirtualenvArguments) -> Path | None:
     """The absolute path of the lock file that arguments name; None where they name none."""
-    given = requirement_files.given_options(arguments.pip_install_options, arguments.py_requirements)
-    named = requirement_files.lock_file_among(given)
+    required = (option for text in arguments.py_requirements for option in requirement_files.parse_requirement(text))
+    named = requirement_files.lock_file_among([*requirement_files.parse(arguments.pip_install_options), *required])
     return None if named is None else named.absolute()
 
 

@@ -11,57 +11,35 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from cosmos_venv.environments import requirement_files
-from cosmos_venv.environments.installers.pip_config import Setting, pip_configuration
+from cosmos_venv.environments.installers.pip_config import pip_configuration
+from cosmos_venv.environments.installers.uv_settings import unknown_to_uv
+from cosmos_venv.environments.requirement_files import InstallOption
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvBuildError
 from cosmos_venv.processes.inherited_environment import inherited_environment
 
 ORDER_VARIABLE = "COSMOS_VENV_ORDER"
 
-# pip's settings that uv is told, by its own options and variables (command_line.py).
-_OF_BOTH = frozenset({
-    "index-url", "extra-index-url", "find-links", "no-index", "trusted-host", "cert", "client-cert", "proxy", "timeout",
-    "retries", "constraint", "upgrade", "no-deps", "pre", "require-hashes", "only-binary", "no-binary", "cache-dir",
-    "no-cache-dir",
+# Each would lead the installation somewhere else. What pip is configured with comes by ``InstallArguments``.
+_DIVERTING = frozenset({
+    "PYTHONHOME", "PYTHONPATH", "PYTHONPYCACHEPREFIX", "VIRTUAL_ENV", "CONDA_PREFIX", "__PYVENV_LAUNCHER__",
+    "UV_PYTHON", "UV_SYSTEM_PYTHON", "UV_BREAK_SYSTEM_PACKAGES", "UV_WORKING_DIR",
 })  # fmt: skip
-_REQUIREMENTS = frozenset({"", "requirement", "editable"})
-
-# What uv obeys in a requirements file, which it reads itself. It passes over all else, such as --pre.
-_IN_FILES = frozenset({
-    "index-url", "extra-index-url", "no-index", "find-links", "constraint", "requirement", "editable", "no-binary",
-    "only-binary", "hash",
-})  # fmt: skip
-
-# What says nothing of what is installed; or is overruled, as in ``_DIVERTING``; or what a new environment makes void.
-_OF_NO_CONCERN = frozenset({
-    "no-input", "progress-bar", "no-color", "quiet", "verbose", "log", "debug", "format", "disable-pip-version-check",
-    "no-python-version-warning", "no-warn-script-location", "no-warn-conflicts", "root-user-action", "exists-action",
-    "break-system-packages", "compile", "no-compile", "no-clean", "resume-retries", "ignore-installed",
-    "force-reinstall", "upgrade-strategy", "config-file",
-})  # fmt: skip
-_OVERRULED = frozenset({"user", "target", "prefix", "root", "require-virtualenv", "python", "dry-run"})
-
-# Each would lead the installation somewhere else, or make it an installation of something else.
-_DIVERTING = {
-    "PIP_NO_COMPILE", "PIP_USER", "PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_REQUIRE_VIRTUALENV", "PIP_PYTHON",
-    "PIP_DRY_RUN", "PYTHONHOME", "PYTHONPATH", "PYTHONPYCACHEPREFIX", "VIRTUAL_ENV", "CONDA_PREFIX",
-    "__PYVENV_LAUNCHER__", "UV_PYTHON", "UV_SYSTEM_PYTHON", "UV_BREAK_SYSTEM_PACKAGES", "UV_WORKING_DIR",
-}  # fmt: skip
+_OF_PIP = "PIP_"
 
 # Connections, Variables and settings of Airflow, such as its database and the key of its secrets. Nothing that pip, uv
 # or git read begins so.
 _SECRET = ("AIRFLOW_CONN_", "AIRFLOW_VAR_")
 _SETTINGS = "AIRFLOW__"
 
-# Removing a variable is not enough where pip.conf says the same.
-_NEUTRAL = {"PIP_USER": "0", "PIP_REQUIRE_VIRTUALENV": "0", "PIP_DRY_RUN": "0", "PIP_COMPILE": "1"}
 _ALWAYS = {
+    "PIP_COMPILE": "1",
     "PIP_NO_INPUT": "1",
     "PIP_DISABLE_PIP_VERSION_CHECK": "1",
     "UV_NO_PROGRESS": "1",
@@ -144,7 +122,9 @@ def choose_installer(preference: InstallerPreference, spec: EnvironmentSpec, env
     # uv installed other versions beside those of the base Python, where pip would have been content with them.
     if spec.system_site_packages and not takes_uv:
         return Installer(name="pip", reason="packages of the base Python count for it, which uv does not look at")
-    unknown = next(_unknown_to_uv(spec, environ), "")
+    # A lock file was made under constraints, and takes no others.
+    configured = [each for each in pip_configuration(environ) if spec.lock_file is None or each.name != "--constraint"]
+    unknown = next(unknown_to_uv(configured, given_options(spec)), "")
     if unknown and takes_uv:
         raise CosmosValueError(
             f"uv cannot be told {unknown}. Leave it out, {_PIP_WAY_OUT}. "
@@ -155,39 +135,15 @@ def choose_installer(preference: InstallerPreference, spec: EnvironmentSpec, env
     return Installer(name="uv", uv=uv, reason="uv was asked for" if preference == "uv" else "uv is installed")
 
 
-def _unknown_to_uv(spec: EnvironmentSpec, environ: Mapping[str, str]) -> Iterator[str]:
-    """Yield the settings that uv cannot be told, each with what names it."""
-    configured = pip_configuration(environ)
-    for setting in configured:
-        if setting.name not in _OF_BOTH | _OF_NO_CONCERN | _OVERRULED:
-            yield str(setting)
-    hashed = None
-    for setting in given_settings(spec):
-        known = _IN_FILES if setting.origin else _OF_BOTH | _REQUIREMENTS | _OF_NO_CONCERN
-        if setting.name not in known:
-            yield str(setting) if setting.origin else f"{setting} (pip_install_options)"
-        if setting.name in ("hash", "require-hashes"):
-            hashed = setting
-    constraint = next((setting for setting in configured if setting.name == "constraint"), None)
-    if hashed and constraint and spec.lock_file is None:
-        yield f"{constraint} beside hashes: uv wants each constraint pinned with == then"
-
-
-def given_settings(spec: EnvironmentSpec) -> Iterator[Setting]:
-    """Yield the options of a spec, then those in its requirements files, with the file as their origin.
+def given_options(spec: EnvironmentSpec) -> list[InstallOption]:
+    """Return the options of a spec, then those in its requirements files, with the file as their origin.
 
     :param spec: of the environment. A lock file has no options.
     :raises CosmosValueError: naming a requirements file that cannot be read.
     """
-    given = requirement_files.given_options(spec.pip_install_options, spec.requirements)
-    in_files = [
-        option
-        for each in given
-        if each.names_requirements_file and each.value and "://" not in each.value
-        for option in requirement_files.options_in_file(Path(each.value))
-    ]
-    for option in [*given, *in_files]:
-        yield Setting(name=option.name.removeprefix("--"), value=option.value or "", origin=option.origin)
+    given = [option for option in spec.all_options if option.name]
+    files = [option.requirements_file for option in given if option.requirements_file]
+    return [*given, *(option for file in files for option in requirement_files.options_in_file(file))]
 
 
 def find_uv(environ: Mapping[str, str]) -> str:
@@ -201,14 +157,14 @@ def find_uv(environ: Mapping[str, str]) -> str:
 
 def installer_environment(environ: Mapping[str, str], scratch: Path, *, is_airflow: bool = False) -> dict[str, str]:
     """Return the environment of an installer: that of the worker without secrets of Airflow and without variables that
-    would lead the installation to another place. ``InstallArguments`` adds the addresses of indexes.
+    would lead the installation to another place. ``InstallArguments`` adds what pip and uv are configured with.
 
     :param environ: the worker's variables.
     :param scratch: folder that gets what is written for the installer, and its temporary files.
     :param is_airflow: whether it runs code of Airflow, and so gets Airflow's settings.
     :raises OSError: when that cannot be written.
     """
-    dropped = _SECRET if is_airflow else (*_SECRET, _SETTINGS)
+    dropped = (_OF_PIP, *_SECRET) if is_airflow else (_OF_PIP, *_SECRET, _SETTINGS)
     inherited = inherited_environment(environ)
     kept = {name: value for name, value in inherited.items() if not (name in _DIVERTING or name.startswith(dropped))}
     # uv looks upwards from its project's folder for these, and ends at the first: else one of the folder in which the
@@ -216,7 +172,7 @@ def installer_environment(environ: Mapping[str, str], scratch: Path, *, is_airfl
     for name in ("uv.toml", "pyproject.toml"):
         (scratch / name).touch()
     in_scratch = {"UV_PROJECT": str(scratch), "TMPDIR": str(scratch), **_home_variables(kept, scratch)}
-    return _UNLESS_CONFIGURED | kept | _NEUTRAL | _ALWAYS | in_scratch
+    return _UNLESS_CONFIGURED | kept | _ALWAYS | in_scratch
 
 
 def _home_variables(environ: Mapping[str, str], scratch: Path) -> dict[str, str]:

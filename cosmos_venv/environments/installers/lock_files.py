@@ -131,11 +131,11 @@ def _words(arguments: InstallArguments, scratch: Path) -> list[str]:
     """Write the requirements into a file. Return the words of the command line that say the rest."""
     lines, words = list(arguments.file_lines), []
     for option in requirement_files.parse(arguments.words):
-        value = option.value or ""
         if option.name == "--requirement":
-            words.append(value)
+            words.append(option.value)
         elif option.name in ("", "--editable"):  # a path with blanks: a word would be a file of requirements
-            lines.append(value if value.startswith("file:") else Path(value).absolute().as_uri())
+            is_address = option.value.startswith("file:")
+            lines.append(option.value if is_address else Path(option.value).absolute().as_uri())
         elif option.name not in _ONLY_FOR_INSTALLING:
             words += option.words
     file = scratch / "wanted.txt"
