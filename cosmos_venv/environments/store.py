@@ -72,8 +72,7 @@ class EnvironmentStore:
     """The managed environments of one directory. Making a store touches no file.
 
     :param directory: the user's ``virtualenv_dir``; made when the first environment is built.
-    :param directory_mode: permissions of directories that are made; None: the group may write where it may in the
-        directory above (see ``files.permissions.make_directory``).
+    :param directory_mode: permissions of directories that are made, as for ``files.permissions.make_directory``.
     :param parameter: the parameter or setting that the user gave the directory as, for messages.
     :param is_read_only: whether environments are only looked for; nothing is written then, not even a lease.
     :param may_be_open: whether owners alone count in the directory, on a mount that lets everybody write.
@@ -83,7 +82,7 @@ class EnvironmentStore:
         self,
         directory: Path,
         *,
-        directory_mode: int | None = None,
+        directory_mode: str = "",
         parameter: str = "virtualenv_dir",
         is_read_only: bool = False,
         may_be_open: bool = False,

@@ -12,7 +12,7 @@ import errno
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from cosmos_venv.exceptions import VirtualenvError
@@ -42,33 +42,30 @@ UNSUPPORTED = _NOT_PERMITTED | {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno
 _UNQUOTABLE = '\n"$`'
 
 
-def refuse_unfit(directory: Path, *, parameter: str = "virtualenv_dir", trial: Path | None = None) -> None:
-    """Try in an existing directory what an environment needs. Nothing stays.
+def refuse_unfit(directory: Path, *, parameter: str = "virtualenv_dir") -> None:
+    """Try in an existing directory what an environment needs. Nothing stays: whoever holds the directory's lock next
+    removes what a kill leaves.
 
     :param directory: an existing directory.
     :param parameter: what the user would change; begins the message.
-    :param trial: an empty folder there, which the caller removes; None: one is made, and whoever holds the directory's
-        lock next removes what a kill leaves of it.
     :raises VirtualenvError: what its file system cannot do, and what to use instead.
     :raises OSError: when it cannot be tried: the directory is not writable, the disk is full.
     """
     if os.statvfs(directory).f_flag & getattr(os, "ST_NOEXEC", 0):
         fault = "is mounted noexec: no program in it can be started"
         raise VirtualenvError(unfit_message(directory, fault, parameter=parameter))
-    if trial is None:
-        trial = Path(tempfile.mkdtemp(prefix=TRIAL_PREFIX, dir=directory))
-        try:
-            return refuse_unfit(directory, parameter=parameter, trial=trial)
-        finally:
-            shutil.rmtree(trial, ignore_errors=True)
-    for what, try_out in _TRIALS.items():
-        try:
-            try_out(trial)
-        except OSError as error:
-            if error.errno not in UNSUPPORTED:
-                raise
-            raise VirtualenvError(unfit_message(directory, why_unfit(what, error), parameter=parameter)) from error
-    return None
+    trial = Path(tempfile.mkdtemp(prefix=TRIAL_PREFIX, dir=directory))
+    what = "symbolic links"
+    try:
+        (trial / "link").symlink_to("first")
+        what = "permissions (chmod)"
+        trial.chmod(0o700)
+    except OSError as error:
+        if error.errno not in UNSUPPORTED:
+            raise
+        raise VirtualenvError(unfit_message(directory, why_unfit(what, error), parameter=parameter)) from error
+    finally:
+        shutil.rmtree(trial, ignore_errors=True)
 
 
 def refuse_unfit_path(build: Path) -> None:
@@ -106,9 +103,3 @@ def unfit_message(directory: Path, fault: str, *, parameter: str = "virtualenv_d
         "system such as NFS 4, mounted with exec; a mounted object store (S3, GCS, Azure Blob) is none. "
         "For environments that come with the image, run cosmos-venv env warm when it is made."
     )
-
-
-_TRIALS: dict[str, Callable[[Path], None]] = {
-    "symbolic links": lambda folder: (folder / "link").symlink_to("first"),
-    "permissions (chmod)": lambda folder: folder.chmod(0o700),
-}

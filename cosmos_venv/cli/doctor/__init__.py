@@ -148,14 +148,14 @@ def _unknown_options() -> Iterator[Finding]:
 
 def _refused_values() -> Iterator[Finding]:
     from cosmos_venv import settings
+    from cosmos_venv.files.permissions import directory_mode
     from cosmos_venv.managed import from_settings
     from cosmos_venv.settings.table import SETTINGS
 
     looks: dict[str, Callable[[], object]] = {name: partial(getattr, settings, name) for name in SETTINGS}
     of_several: dict[str, Callable[[], object]] = {
         "virtualenv_search_path": from_settings.search_path,
-        "virtualenv_dir_mode": from_settings.directory_mode,
-        "virtualenv_prune_…": from_settings.prune_limits,
+        "virtualenv_dir_mode": lambda: directory_mode(settings.virtualenv_dir_mode),
     }
     refused: set[str] = set()
     for name, look in (*looks.items(), *of_several.items()):

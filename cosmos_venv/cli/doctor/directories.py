@@ -40,7 +40,7 @@ def check_directories(examined: Examined) -> Iterator[Finding]:
 
 
 def _missing(directory: Path, is_searched: bool) -> Iterator[Finding]:
-    from cosmos_venv.managed.from_settings import store_to_search
+    from cosmos_venv.managed.from_settings import environment_store
 
     subject = str(directory)
     parent = next(each for each in directory.parents if each.exists())
@@ -50,7 +50,7 @@ def _missing(directory: Path, is_searched: bool) -> Iterator[Finding]:
     elif not (parent.is_dir() and os.access(parent, os.W_OK | os.X_OK)):
         text = f"It does not exist, and user id {os.geteuid()} may not make it in {parent}."
         yield Finding(subject, "failed", text, f"Make it, owned by user id {os.geteuid()}.")
-    elif fault := _why_untrusted(store_to_search(directory)):
+    elif fault := _why_untrusted(environment_store(directory)):
         yield fault
     else:
         yield Finding(subject, "ok", "It does not exist yet; the first build makes it. Nothing was tried there.")
@@ -60,9 +60,9 @@ def _existing(directory: Path, is_searched: bool) -> Iterator[Finding]:
     from cosmos_venv.environments.maintenance.inventory import read_inventory
     from cosmos_venv.files.filesystem_check import refuse_unfit
     from cosmos_venv.files.os_errors import FreeSpace
-    from cosmos_venv.managed.from_settings import store_to_search
+    from cosmos_venv.managed.from_settings import environment_store
 
-    store, subject = store_to_search(directory), str(directory)
+    store, subject = environment_store(directory), str(directory)
     try:
         ready = [each for each in read_inventory(store) if each.state == "ready" and each.record]
     except (VirtualenvError, CosmosValueError) as error:

@@ -66,7 +66,8 @@ def env_lock(sources: Sequence[Path], *, output: Path | None, is_universal: bool
         files = [file for source in sources for file in dag_files_of(source)]
         locks = _Locks(is_universal=is_universal, step=step)
         # An import that runs dbt ls builds its environment, and builds it of the lock file that it names.
-        with resolve.building_in_foreground(None, reporter(step, is_verbose=False), locks.renew_what_is_named):
+        foreground = resolve.Foreground(report=reporter(step, is_verbose=False), before=locks.renew_what_is_named)
+        with resolve.building_in_foreground(foreground):
             read, failures = read_dag_files(files, step=step)
         targets = _targets(read, output)
         step.expect(len(targets))

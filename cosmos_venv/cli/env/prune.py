@@ -27,10 +27,10 @@ def env_prune(directory: Path, limits: Mapping[str, int], *, digest: str | None,
     :raises VirtualenvError: when the directory cannot be read, or its lock is not to be had.
     :raises CosmosValueError: when it is none, or the digest fits nothing.
     """
-    from cosmos_venv.managed.from_settings import store_to_search
+    from cosmos_venv.managed.from_settings import environment_store
 
     with steps(f"pruning {directory}", as_json=as_json) as step, only_the_result_on_stdout():
-        store = store_to_search(directory)
+        store = environment_store(directory)
         removals = _surplus(store, limits, dry_run, step) if digest is None else _named(store, digest, dry_run, step)
     if as_json:
         print_json(_as_data(removals, directory, dry_run))

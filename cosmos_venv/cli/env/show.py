@@ -90,9 +90,9 @@ def env_verify(directory: Path, name: str | None, *, imports: bool, content: boo
     :raises VirtualenvError: when the directory cannot be read.
     :raises CosmosValueError: when it is none, or the name fits nothing that was finished.
     """
-    from cosmos_venv.managed.from_settings import store_to_search
+    from cosmos_venv.managed.from_settings import environment_store
 
-    store = store_to_search(directory)
+    store = environment_store(directory)
     builds = read_inventory(store)
     wanted = [each for each in (select(builds, name) if name else builds) if each.state == "ready"]
     if name and not wanted:

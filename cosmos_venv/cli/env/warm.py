@@ -103,11 +103,12 @@ def env_warm(
     source = remote_environments.store_of_command(only_fetches=True) if only_fetches else None
     with steps("reading", as_json=as_json) as step, only_the_result_on_stdout():
         report = reporter(step, is_verbose=is_verbose)
-        with resolve.building_in_foreground(directory, report, source=source) as made:
+        foreground = resolve.Foreground(directory=directory, report=report, source=source)
+        with resolve.building_in_foreground(foreground):
             targets = targets_of(sources, given, directory=directory, step=step)
             step.expect(len(targets.wanted))
             # What dbt ls needed was made while the file was read.
-            built = _build_all(targets.wanted, step, made, report)
+            built = _build_all(targets.wanted, step, foreground.made, report)
     failures = [*targets.failures, *(f"{one.virtualenv_dir}: {one.error}" for one in built if one.error)]
     for failure in failures:
         tell(failure)
@@ -169,7 +170,7 @@ def _is_missing(wanted: WantedEnvironment) -> bool:
     from cosmos_venv.managed import resolve
 
     try:
-        return not resolve.is_ready(wanted.arguments, wanted.directory)
+        return not resolve.is_ready(wanted.arguments.spec(), wanted.directory)
     except (VirtualenvError, CosmosValueError):
         return False  # told when it is to be built
 
