@@ -15,9 +15,8 @@ from cosmos_venv.dbt.partial_parse import ParsedProject, kept_file
 from cosmos_venv.dbt.project_files import read_dbt_project, read_package_files
 from cosmos_venv.files import permissions
 from cosmos_venv.files.durable_files import make_private
-from cosmos_venv.managed.caches import cache_dir
+from cosmos_venv.managed.caches import cache_dir, remote_cache
 from cosmos_venv.managed.from_settings import search_path
-from cosmos_venv.managed.remote_cache import remote_cache
 from cosmos_venv.managed.resolve import foreground_builds
 
 
