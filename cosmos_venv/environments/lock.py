@@ -127,63 +127,6 @@ class LockRecord:
         return None
 
 
-class LockWait:
-    """A wait for a lock in tries, one for each second in which the owner makes no progress.
-
-    :param lock: the lock.
-    :param max_tries: number of tries, after which the wait fails.
-    :param cancellation: ends the wait.
-    :param report: gets a line for each try, with the owner.
-    """
-
-    def __init__(
-        self, lock: VirtualenvLock, *, max_tries: int, cancellation: Cancellation, report: Callable[[str], None]
-    ) -> None:
-        self._lock = lock
-        self._max_tries = max_tries
-        self._cancellation = cancellation
-        self._report = report
-        self._tries = 0
-        self._began = time.monotonic()
-        self._next_try = self._began + TRY_SECONDS
-        self._seen = lock.progress()
-
-    def until(self, is_done: Callable[[], bool]) -> None:
-        """Return when a condition holds, which is asked every 10 ms.
-
-        :param is_done: the condition; it takes the lock.
-        :raises VirtualenvLockTimeout: when all tries are over.
-        :raises CommandKilled: when the cancellation was requested.
-        """
-        while True:
-            self._cancellation.raise_if_requested()
-            if is_done():
-                return
-            self._count()
-            time.sleep(_TURN)
-
-    def _count(self) -> None:
-        now = time.monotonic()
-        if self._tries >= self._max_tries:
-            raise VirtualenvLockTimeout(
-                f"{self._lock.file} is still held by {self._lock.owner()} after {now - self._began:.0f} s. "
-                "Raise [cosmos] virtualenv_max_retries_lock, or give this project a virtualenv_dir of its own."
-            )
-        if now < self._next_try:
-            return
-        self._next_try += TRY_SECONDS
-        seen = self._lock.progress()
-        if seen != self._seen:
-            self._seen = seen
-            self._report(f"{self._lock.owner()} is building in {self._lock.file.parent}; its build gets on.")
-            return
-        self._tries += 1
-        self._report(
-            f"Waiting for virtualenv lock to be released: try {self._tries} of {self._max_tries}, "
-            f"{self._lock.file} is held by {self._lock.owner()}."
-        )
-
-
 class VirtualenvLock:
     """The lock of one ``virtualenv_dir``.
 
@@ -219,7 +162,8 @@ class VirtualenvLock:
         :raises VirtualenvError: when the file system has no kernel locks or no hard links.
         :raises CommandKilled: when ``cancellation`` was requested while waiting.
         """
-        waiting = LockWait(self, max_tries=max_tries, cancellation=cancellation, report=report)
+        cancellation.raise_if_requested()
+        turns = self.turns(max_tries=max_tries, cancellation=cancellation, report=report)
         file = FileToLock(self.kernel_file, lock=self._try_kernel_lock)
         try:
             # A subclass of an operator may have taken the lock (_acquire_venv_lock) before the operator builds: it
@@ -227,10 +171,12 @@ class VirtualenvLock:
             if _is_held_here(file.descriptor):
                 yield False
                 return
-            waiting.until(file.try_lock)
+            while not file.try_lock():
+                next(turns)
             with _noted_as_held(file.descriptor, _ANY_THREAD if for_all_threads else threading.get_ident()):
                 try:
-                    waiting.until(lambda: self._try_record(file.descriptor, report))
+                    while not self._try_record(file.descriptor, report):
+                        next(turns)
                     report(f"Acquiring lock at {self.file} with pid {os.getpid()}")
                     yield True
                 finally:
@@ -238,6 +184,39 @@ class VirtualenvLock:
         finally:
             # An outer block of this thread has a descriptor of its own, which this does not unlock.
             file.close()
+
+    def turns(self, *, max_tries: int, cancellation: Cancellation, report: Callable[[str], None]) -> Iterator[None]:
+        """Wait for the lock: each turn takes 10 ms, and a try is a second in which the owner makes no progress.
+
+        :param max_tries: as for ``acquire``.
+        :param cancellation: as there.
+        :param report: as there.
+        :raises VirtualenvLockTimeout: as there.
+        :raises CommandKilled: as there.
+        """
+        began = time.monotonic()
+        next_try, tries, seen = began + TRY_SECONDS, 0, self.progress()
+        while True:
+            cancellation.raise_if_requested()
+            now = time.monotonic()
+            if tries >= max_tries:
+                raise VirtualenvLockTimeout(
+                    f"{self.file} is still held by {self.owner()} after {now - began:.0f} s. "
+                    "Raise [cosmos] virtualenv_max_retries_lock, or give this project a virtualenv_dir of its own."
+                )
+            if now >= next_try:
+                next_try += TRY_SECONDS
+                before, seen = seen, self.progress()
+                if seen != before:
+                    report(f"{self.owner()} is building in {self.file.parent}; its build gets on.")
+                else:
+                    tries += 1
+                    report(
+                        f"Waiting for virtualenv lock to be released: try {tries} of {max_tries}, "
+                        f"{self.file} is held by {self.owner()}."
+                    )
+            time.sleep(_TURN)
+            yield
 
     def is_available(self, *, report: Callable[[str], None]) -> bool:
         """Return whether nobody holds the lock now who must be respected. No file is made, changed or removed.
@@ -352,12 +331,10 @@ class VirtualenvLock:
             found = LockRecord.read(self.file)
             if found == own:
                 self._remove(own)
-            elif found is None:
-                report(f"Lockfile {self.file} not found, perhaps deleted by other concurrent operator?")
             else:
+                whose = "is gone" if found is None else f"belongs to process {found.text!r}"
                 report(
-                    f"Lockfile {self.file} owned by process of pid {found.text!r}, while operator has pid "
-                    f"{os.getpid()}. It is left alone."
+                    f"The lock {self.file} {whose}, and no longer belongs to process {os.getpid()}. It is left alone."
                 )
         except OSError as error:
             report(f"The lock {self.file} cannot be removed ({error}); it counts as outdated once this process ends.")
