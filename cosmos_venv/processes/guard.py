@@ -1,7 +1,7 @@
 """A small process that stands between a worker and one command, and lets nothing of it outlive the worker.
 
-Run as ``python -I -S guard.py CONTROL_FD WORKER_PID``, in a session of its own. It is imported by no one at run time:
-the standard library only, for every Python, and as little of it as will do: each dbt command pays for its start.
+A Python without site-packages imports this file alone and calls ``main``, in a session of its own: the standard library
+only, for every Python, and as little of it as will do, because each dbt command pays for its start.
 
 What it does, and why a signal handler or a parent-death signal in the command itself is not enough:
 
@@ -376,8 +376,3 @@ def main(arguments: list[str]) -> int:
     ladder = Ladder(order.first_step)
     watch(child, control, wakeup, is_worker_gone=lambda: os.getppid() != worker, ladder=ladder)
     return 0
-
-
-if __name__ == "__main__":
-    status = main(sys.argv[1:])
-    os._exit(status)  # the worker waits for this end, and there is nothing to flush

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from importlib.util import MAGIC_NUMBER
 from pathlib import Path
 from typing import IO
 
@@ -22,7 +21,11 @@ from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.processes.inherited_environment import inherited_environment
 from cosmos_venv.processes.orphans import Session
 
-_BYTECODE_HEADER = 16  # PEP 552
+GUARD_FOLDER = str(Path(guard.__file__).parent)
+"""The folder that a guard imports its module from. An import takes the byte code, where that is current."""
+_START = (
+    "import os, sys; sys.path.insert(0, sys.argv[1]); import guard; del sys.path[0]; os._exit(guard.main(sys.argv[2:]))"
+)
 _LONGEST_END = 5.0
 _END_DEADLINE = guard.KILL_AT + 2.0
 _CHUNK = 65_536
@@ -42,7 +45,7 @@ class StartedGuard:
         self.control, theirs = socket.socketpair()
         try:
             self.process = subprocess.Popen(
-                [sys.executable, "-I", "-S", guard_program(), str(theirs.fileno()), str(os.getpid())],
+                [sys.executable, "-I", "-S", "-c", _START, GUARD_FOLDER, str(theirs.fileno()), str(os.getpid())],
                 # A task's descriptor 0 is Airflow 3's own request channel.
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
@@ -141,21 +144,6 @@ def take_guard() -> StartedGuard:
     """
     waiting = _ahead.get()
     return waiting.pop() if waiting else StartedGuard()
-
-
-def guard_program() -> str:
-    """Return the file to start a guard from: its bytecode, where Python itself would take that for its source now."""
-    source, compiled = Path(guard.__file__), getattr(guard, "__cached__", None)
-    try:
-        made_from = source.stat()
-        with open(compiled or "", "rb") as bytecode:  # noqa: PTH123 - each task comes by here
-            header = bytecode.read(_BYTECODE_HEADER)
-    except OSError:
-        return str(source)
-    # PEP 552: magic number, flags (0: judged by time and size), time, size.
-    expected = (0, int(made_from.st_mtime) & 0xFFFFFFFF, made_from.st_size & 0xFFFFFFFF)
-    is_current = header == MAGIC_NUMBER + b"".join(number.to_bytes(4, "little") for number in expected)
-    return str(compiled) if is_current else str(source)
 
 
 @dataclass(frozen=True, kw_only=True)
