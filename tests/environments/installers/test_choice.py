@@ -16,6 +16,7 @@ from cosmos_venv.environments.installers.choice import (
     choose_installer,
     installer_environment,
 )
+from cosmos_venv.environments.installers.pip_config import pip_configuration, pip_variables
 from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvBuildError
 
@@ -134,9 +135,10 @@ def test_variables_that_divert_an_installation_do_not_reach_the_installer(tmp_pa
     worker = {**dict.fromkeys(diverting, "x"), "PIP_USER": "1", "PIP_REQUIRE_VIRTUALENV": "1", "PIP_INDEX_URL": "u"}
 
     environ = installer_environment(worker, tmp_path)
+    told = pip_variables(pip_configuration({**worker, "PIP_CONFIG_FILE": "/dev/null"}))
 
-    assert not set(diverting) & set(environ)
-    assert (environ["PIP_USER"], environ["PIP_REQUIRE_VIRTUALENV"], environ["PIP_INDEX_URL"]) == ("0", "0", "u")
+    assert not {*diverting, "PIP_USER", "PIP_REQUIRE_VIRTUALENV", "PIP_INDEX_URL"} & set(environ)
+    assert told == {"PIP_CONFIG_FILE": "/dev/null", "PIP_INDEX_URL": "u"}
 
 
 SECRETS_OF_AIRFLOW = {
