@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from cosmos_venv.compat import get_connection
 from cosmos_venv.credentials import mask
-from cosmos_venv.files.read_limits import Limit
+from cosmos_venv.files.read_limits import Limit, UnfitFileError, read_pieces
 from cosmos_venv.remote.download_cache import Copy, RemoteError, within
 
 if TYPE_CHECKING:
@@ -105,17 +105,17 @@ def _content(response: requests.Response, *, end: float, limit: Limit) -> bytes:
     """
     length = response.headers.get("Content-Length", "")
     declared = int(length) if length.isdecimal() else 0
-    if limit.is_exceeded_by(declared):
-        raise RemoteError(limit.refusal(declared), has_answered=True)
-    pieces, size = [], 0
-    for piece in response.iter_content(_PIECE):
-        pieces.append(piece)
-        size += len(piece)
-        if limit.is_exceeded_by(size):
-            raise RemoteError(limit.refusal(), has_answered=True)
+    pieces = response.iter_content(_PIECE)
+
+    def piece(_: int) -> bytes:
         if time.monotonic() > end:
             raise RemoteError("it did not come in time", has_answered=False)
-    return b"".join(pieces)
+        return next(pieces, b"")
+
+    try:
+        return read_pieces(piece, expected=declared, limit=limit, where=response.url)
+    except UnfitFileError as error:
+        raise RemoteError(str(error.strerror), has_answered=True) from None
 
 
 def _refuse(response: requests.Response) -> None:

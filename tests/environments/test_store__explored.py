@@ -14,6 +14,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,7 +23,7 @@ import pytest
 
 from cosmos_venv.environments import publisher
 from cosmos_venv.environments.environment import BuildRecord, RecordedInstaller
-from cosmos_venv.environments.maintenance.pruner import prune
+from cosmos_venv.environments.maintenance.pruner import prune, surplus
 from cosmos_venv.environments.opening import BuildRequest, open_environment
 from cosmos_venv.environments.publisher import Publisher
 from cosmos_venv.environments.retiring import retire_damaged
@@ -111,7 +112,8 @@ def prune_all(contender: Contender) -> list[str]:
     store = EnvironmentStore(contender.folder / "store")
     limits = PruneLimits(max_age=1, min_age=0)
     now = time.time() + 3600
-    removals = prune(store, limits, now=now, max_tries=20, cancellation=Cancellation(), report=lambda _: None)
+    look = partial(surplus, store, limits, now=now)
+    removals = prune(store, look, max_tries=20, cancellation=Cancellation(), report=lambda _: None)
     return [each.obstacle for each in removals]
 
 

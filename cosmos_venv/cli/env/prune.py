@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from cosmos_venv.cli.env.show import title
 from cosmos_venv.cli.output import OK, WRONG, Steps, only_the_result_on_stdout, print_json, print_lines, steps
-from cosmos_venv.environments.maintenance.pruner import Removal, named, prune, remove, surplus
+from cosmos_venv.environments.maintenance.pruner import Removal, named, prune, surplus
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.processes.cancellation import Cancellation
 
@@ -31,7 +32,8 @@ def env_prune(directory: Path, limits: Mapping[str, int], *, digest: str | None,
 
     with steps(f"pruning {directory}", as_json=as_json) as step, only_the_result_on_stdout():
         store = environment_store(directory)
-        removals = _surplus(store, limits, dry_run, step) if digest is None else _named(store, digest, dry_run, step)
+        look = partial(_surplus, store, limits) if digest is None else partial(named, store, digest)
+        removals = look() if dry_run else prune(store, look, **_waiting(step))
     if as_json:
         print_json(_as_data(removals, directory, dry_run))
     else:
@@ -39,17 +41,10 @@ def env_prune(directory: Path, limits: Mapping[str, int], *, digest: str | None,
     return WRONG if any(each.is_forbidden or (digest and each.obstacle) for each in removals) else OK
 
 
-def _named(store: EnvironmentStore, digest: str, dry_run: bool, step: Steps) -> list[Removal]:
-    return named(store, digest) if dry_run else remove(store, digest, **_waiting(step))
+def _surplus(store: EnvironmentStore, given: Mapping[str, int]) -> list[Removal]:
+    from cosmos_venv.managed.from_settings import prune_limits
 
-
-def _surplus(store: EnvironmentStore, given: Mapping[str, int], dry_run: bool, step: Steps) -> list[Removal]:
-    from cosmos_venv.managed import from_settings
-
-    limits = replace(from_settings.prune_limits(), **given)
-    if dry_run:
-        return surplus(store, limits, now=time.time())
-    return prune(store, limits, now=time.time(), **_waiting(step))
+    return surplus(store, replace(prune_limits(), **given), now=time.time())
 
 
 def _waiting(step: Steps) -> dict[str, Any]:

@@ -283,7 +283,7 @@ def kept(build: Path) -> Iterator[bool]:
     :returns: False when somebody removes it just now, or has done so.
     """
     try:
-        lease = Lease.for_reading(build)
+        lease = Lease.shared(build, make=False)
     except OSError as error:
         # Without its file, or on a mount without locks, it is looked at as it is.
         yield error.errno != errno.ENOENT or build.is_dir()
