@@ -27,7 +27,7 @@ from cosmos_venv.files.kernel_lock import (
     FileToLock,
     flock_at_once,
     is_locked_or_lockless,
-    open_to_ask,
+    open_for_locking,
     unlock,
     unlock_and_close,
 )
@@ -237,7 +237,7 @@ class VirtualenvLock:
     def _last_of_ours(self) -> str | None:
         """The mark of the last record that cosmos-venv has put in place; None while a process has the kernel lock."""
         try:
-            descriptor = open_to_ask(self.kernel_file)
+            descriptor = open_for_locking(self.kernel_file, make=False)
         except OSError:
             return ""
         try:

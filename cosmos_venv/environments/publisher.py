@@ -25,7 +25,7 @@ from cosmos_venv.environments.retiring import delete, reporting_failed_removal, 
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvBuildError, VirtualenvError, VirtualenvLockTimeout
 from cosmos_venv.files.durable_files import in_one_step
-from cosmos_venv.files.filesystem_check import refuse_unfit, refuse_unfit_path
+from cosmos_venv.files.filesystem_check import refuse_unfit
 from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.processes.lease import Lease, lease_path
 
@@ -163,15 +163,9 @@ class Publisher:
         """Return the environment in the remote store that can be fetched; None when it has to be installed."""
         if self.remote is None:
             return None
-        if self.spec.system_site_packages:
-            reason = "The virtualenv sees packages of this worker (py_system_site_packages)"
-            if self.remote.is_required:
-                raise VirtualenvError(f"{reason}: it can only be built here.")
-            self.report(f"{reason}: it is built here.")
-            return None
         from cosmos_venv.environments.remote_store import RemoteEnvironment  # few have a remote store
 
-        self._elsewhere = RemoteEnvironment(
+        elsewhere = RemoteEnvironment(
             store=self.remote,
             digest=self.spec.digest,
             interpreter=self.spec.interpreter,
@@ -180,14 +174,18 @@ class Publisher:
             report=self.report,
             warn=self.warn,
         )
-        offer = self._elsewhere.find(newer_than=newer_than)
+        if self.spec.system_site_packages:
+            elsewhere.pass_over("The virtualenv sees packages of this worker (py_system_site_packages)", self.report)
+            return None
+        self._elsewhere = elsewhere
+        offer = elsewhere.find(newer_than=newer_than)
         if offer is None:
             return None
         # It is unpacked where it was built: a retired build of that name goes first.
         self._after_release.close()
         path = self.store.root / offer.build.build
         if os.path.lexists(path):
-            self._elsewhere.pass_over(f"The virtualenv of {self.remote.folder} was built at {path}, which is taken")
+            elsewhere.pass_over(f"The virtualenv of {self.remote.folder} was built at {path}, which is taken")
             return None
         return offer
 
@@ -199,7 +197,6 @@ class Publisher:
 
     def _installed(self, build: Path, installer: Installer, lease: Lease) -> BuildRecord:
         """Install the environment into its folder."""
-        refuse_unfit_path(build)
         self.report(f"Creating the virtualenv {build} with {installer.name} ({installer.reason}).")
         return build_environment(
             self.spec,

@@ -158,7 +158,7 @@ class RemoteEnvironment:
             return None
         if record is None:
             wanted = f"environment {self.digest[:12]} for {self.platform} at {self.root.parent}"
-            self.pass_over(f"{self.store.folder} holds no {wanted}", tell=self.report)
+            self.pass_over(f"{self.store.folder} holds no {wanted}", self.report)
         return record if record is not None and record.build.built_at > newer_than else None
 
     def fetch(self, record: ArchiveRecord, directory: Path, *, on_tick: Callable[[], None]) -> BuildRecord | None:
@@ -245,7 +245,7 @@ class RemoteEnvironment:
         self.report(f"Put {_size(size)} into {self.store.folder} in {time.monotonic() - began:.1f} s.")
         return True
 
-    def pass_over(self, reason: str, *, tell: Callable[[str], None] | None = None) -> None:
+    def pass_over(self, reason: str, tell: Callable[[str], None] | None = None) -> None:
         """Tell why the environment is built here.
 
         :param reason: a sentence without its full stop.

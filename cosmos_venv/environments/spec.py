@@ -203,7 +203,7 @@ class EnvironmentSpec:
         refuse_anything_but_strings("pip_install_options", self.pip_install_options)
         for text in self.requirements:
             if not (text.lstrip().startswith("-") or local_path(text) or is_url(text)):
-                _parsed(text)
+                parsed_requirement(text)
         if self.lock_file is not None and self.asks_for_upgrade:
             raise CosmosValueError(
                 f"pip_install_options: --upgrade cannot renew what {self.lock_file} has fixed. Leave it out, and lock "
@@ -287,14 +287,20 @@ def _configured_constraints() -> Iterator[list[str]]:
         yield canonical_requirements_file(file) if file.is_file() else [credentials.remove(named)]
 
 
-def _parsed(text: str) -> Requirement:
+def parsed_requirement(text: str, parameter: str = "py_requirements") -> Requirement:
+    """Return a requirement that is a name, with or without a version or an address.
+
+    :param text: the requirement.
+    :param parameter: the parameter that holds it, for the error.
+    :raises CosmosValueError: naming the parameter and the text, when it is no requirement.
+    """
     from packaging.requirements import InvalidRequirement, Requirement
 
     try:
         return Requirement(text)
     except InvalidRequirement as error:
         raise CosmosValueError(
-            f"py_requirements: {credentials.mask(text)!r} is not a requirement "
+            f"{parameter}: {credentials.mask(text)!r} is not a requirement "
             f"({credentials.mask(str(error).splitlines()[0])}). "
             "Write a name with an optional version, such as 'dbt-core~=1.11.0', a path, or a URL."
         ) from None
@@ -307,7 +313,7 @@ def _canonical_requirement(text: str) -> str:
     if not (local_path(text) or is_url(text) or "file:" in text):
         from packaging.utils import canonicalize_name
 
-        requirement = _parsed(text)
+        requirement = parsed_requirement(text)
         text = canonicalize_name(requirement.name) + str(requirement).removeprefix(requirement.name)
     return " ".join(requirement_files.canonical(text))
 

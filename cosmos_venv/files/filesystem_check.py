@@ -39,8 +39,6 @@ _NOT_PERMITTED = {errno.EPERM, errno.EACCES, errno.EMLINK}
 UNSUPPORTED = _NOT_PERMITTED | {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL}
 """What a file system answers that cannot do it, in a directory that may be written. A full one says something else."""
 
-_UNQUOTABLE = '\n"$`'
-
 
 def refuse_unfit(directory: Path, *, parameter: str = "virtualenv_dir") -> None:
     """Try in an existing directory what an environment needs. Nothing stays: whoever holds the directory's lock next
@@ -66,20 +64,6 @@ def refuse_unfit(directory: Path, *, parameter: str = "virtualenv_dir") -> None:
         raise VirtualenvError(unfit_message(directory, why_unfit(what, error), parameter=parameter)) from error
     finally:
         shutil.rmtree(trial, ignore_errors=True)
-
-
-def refuse_unfit_path(build: Path) -> None:
-    """Refuse a path in which installed commands could not be started: installers write it into the first line of each.
-
-    :param build: directory of the environment.
-    :raises VirtualenvError: names ``virtualenv_dir`` and the character.
-    """
-    character = next((character for character in _UNQUOTABLE if character in str(build)), "")
-    if character:
-        raise VirtualenvError(
-            f"virtualenv_dir: {str(build)!r} has {character!r} in it, and commands that are installed there could not "
-            "be started. Give virtualenv_dir a path without it."
-        )
 
 
 def why_unfit(what: str, error: OSError) -> str:

@@ -24,17 +24,18 @@ NOBODY_LOCKS = _NOT_OURS_TO_WRITE | {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, 
 """What a mount answers that cannot be written to, or knows no locks: there nobody removes anything, either."""
 
 
-def open_for_locking(path: Path) -> int:
-    """Open a file to be locked. It is made when it is missing, and never truncated.
+def open_for_locking(path: Path, *, make: bool = True) -> int:
+    """Open a file to be locked. It is never truncated.
 
     Another user's file is opened for reading: that is enough for a lock, except on NFS, which asks for writing.
 
     :param path: of the file.
+    :param make: whether it is made when it is missing.
     :returns: the file descriptor, which the caller closes.
     :raises OSError: when it can be neither made nor read, or is no plain file.
     """
     try:
-        return open_own(path, os.O_RDWR | os.O_CREAT, mode_beside(path))
+        return open_own(path, os.O_RDWR | os.O_CREAT, mode_beside(path)) if make else open_own(path, os.O_RDWR)
     except OSError as error:
         if error.errno not in _NOT_OURS_TO_WRITE:
             raise
@@ -42,21 +43,6 @@ def open_for_locking(path: Path) -> int:
             return open_own(path, os.O_RDONLY)
         except FileNotFoundError:
             raise error from None
-
-
-def open_to_ask(path: Path) -> int:
-    """Open a lock file that is there, as ``open_for_locking`` does; nothing is made or changed.
-
-    :param path: of the file.
-    :returns: the file descriptor, which the caller closes.
-    :raises OSError: when it is not there, is no plain file, or cannot be read.
-    """
-    try:
-        return open_own(path, os.O_RDWR)
-    except OSError as error:
-        if error.errno not in _NOT_OURS_TO_WRITE:
-            raise
-        return open_own(path, os.O_RDONLY)
 
 
 def mode_beside(path: Path) -> int:

@@ -59,13 +59,9 @@ def _content(file: Path) -> bytes:
             content = opened.read().strip()
     except OSError as error:
         raise NoKey(f"its key file {file} cannot be read ({error.strerror})") from error
-    if status.st_uid not in trusted_owners():
-        raise _open_key(file, f"it belongs to user id {status.st_uid}", "Make one of this user.")
-    if status.st_mode & _OPEN_TO_OTHERS:
-        mode = f"others may read or write it (mode {status.st_mode & 0o777:o})"
-        raise _open_key(file, mode, "Make it this user's alone: chmod 600.")
+    if status.st_uid not in trusted_owners() or status.st_mode & _OPEN_TO_OTHERS:
+        raise CosmosValueError(
+            f"[cosmos_venv] remote_key_file = {str(file)!r}: others may read or write it (owner {status.st_uid}, mode "
+            f"{status.st_mode & 0o777:o}). Make it this user's alone: chown {os.geteuid()}, chmod 600."
+        )
     return content
-
-
-def _open_key(file: Path, why: str, way_out: str) -> CosmosValueError:
-    return CosmosValueError(f"[cosmos_venv] remote_key_file = {str(file)!r}: {why}. {way_out}")

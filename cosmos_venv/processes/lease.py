@@ -16,7 +16,6 @@ from cosmos_venv.files.kernel_lock import (
     is_still,
     mode_beside,
     open_for_locking,
-    open_to_ask,
     unlock_and_close,
 )
 
@@ -127,7 +126,7 @@ def is_in_use(build: Path) -> bool | None:
     :param build: the directory.
     """
     try:
-        descriptor = open_to_ask(lease_path(build))
+        descriptor = open_for_locking(lease_path(build), make=False)
     except FileNotFoundError:
         return False
     except OSError:
