@@ -29,7 +29,7 @@ from cosmos_venv.environments.installers.lock_files import refuse_stale_lock
 from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
 from cosmos_venv.exceptions import VirtualenvBuildError
 from cosmos_venv.files import filesystem_check, os_errors
-from cosmos_venv.files.durable_files import shut_out_others
+from cosmos_venv.files.durable_files import shut_out_others, write_new
 from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.processes.guarded_process import CompletedCommand, GuardedProcess, run_guarded
 from cosmos_venv.processes.scratch import descriptors_of, scratch_folder
@@ -246,10 +246,8 @@ class _Build:
         if not lines:
             return []
         file = self._requirements_path
-        # Before a credential stands in it: write_text alone would open it to others for a moment.
-        file.touch(mode=0o600)
         with os_errors.naming(file):
-            file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+            write_new(file, "\n".join(lines) + "\n", mode=0o600)  # a credential may stand in it
         return ["--requirement", str(file)]
 
     def _run(

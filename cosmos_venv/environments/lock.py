@@ -22,7 +22,7 @@ from pathlib import Path
 
 from cosmos_venv.exceptions import VirtualenvError, VirtualenvLockTimeout
 from cosmos_venv.files.durable_files import open_own, write_new
-from cosmos_venv.files.filesystem_check import UNSUPPORTED, unfit_message, why_unfit
+from cosmos_venv.files.filesystem_check import UNSUPPORTED, unfit
 from cosmos_venv.files.kernel_lock import (
     FileToLock,
     flock_at_once,
@@ -346,7 +346,7 @@ class VirtualenvLock:
         return f"{reason[0].upper()}{reason[1:]}. Lock {self.file} was outdated."
 
     def _unfit(self, what: str, error: OSError) -> VirtualenvError:
-        return VirtualenvError(unfit_message(self.file.parent, why_unfit(what, error)))
+        return unfit(self.file.parent, f"does not support {what} ({error.strerror})")
 
 
 def _mark_in(descriptor: int) -> str:

@@ -260,6 +260,23 @@ def canonical(text: str, folder: Path | None = None) -> Iterator[str]:
     yield from [f"content {digest} {rest}" for digest in found] or [credentials.remove(text)]
 
 
+def canonical_options(options: Iterable[InstallOption], folder: Path | None = None) -> Iterator[str]:
+    """Give options as they count in a digest.
+
+    :param options: the options.
+    :param folder: as for ``canonical``. A file that a requirements file names counts with the lines of that file.
+    :raises CosmosValueError: naming what cannot be read.
+    """
+    for option in options:
+        yield option.name
+        if option.requirements_file:
+            yield from canonical_requirements_file(option.requirements_file) if folder is None else ()
+        elif option.name in {"", "--editable"}:
+            yield from canonical(option.value, folder)
+        elif option.value:
+            yield credentials.remove(option.value)
+
+
 def canonical_requirements_file(path: Path) -> list[str]:
     """Return the lines of a ``-r`` or ``-c`` file without credentials. Files named in it are replaced by what they
     hold. A lock file is the digest of what it holds.
@@ -271,13 +288,10 @@ def canonical_requirements_file(path: Path) -> list[str]:
         return [f"lock {hashlib.sha256(credentials.remove(_text_of(path)).encode(errors=_ODD_BYTES)).hexdigest()}"]
     found: list[str] = []
     for file, line in _lines_of(path):
-        if not line.startswith("-"):
-            found += canonical(line, file.parent) if line else ()
-            continue
-        for option in parse(shlex.split(line)):
-            found.append(option.name)
-            if option.value and not option.requirements_file:
-                found += canonical(option.value, file.parent)
+        if line.startswith("-"):
+            found += canonical_options(parse(shlex.split(line)), file.parent)
+        elif line:
+            found += canonical(line, file.parent)
     return found
 
 

@@ -28,6 +28,7 @@ from cosmos_venv.environments import requirement_files
 from cosmos_venv.environments.installers.pip_config import configured_constraints
 from cosmos_venv.environments.requirement_files import (
     InstallOption,
+    canonical_options,
     canonical_requirements_file,
     is_url,
     local_path,
@@ -219,9 +220,7 @@ class EnvironmentSpec:
         canonical: dict[str, object] = {
             "form": _FORM,
             "requirements": sorted({_canonical_requirement(text) for text in self.requirements}),
-            "options": [
-                part for option in requirement_files.parse(self.pip_install_options) for part in _canonical(option)
-            ],
+            "options": list(canonical_options(requirement_files.parse(self.pip_install_options))),
             "interpreter": asdict(self.interpreter),
             "system_site_packages": [self.system_site_packages, *self.worker_site_packages],
         }
@@ -309,20 +308,10 @@ def parsed_requirement(text: str, parameter: str = "py_requirements") -> Require
 def _canonical_requirement(text: str) -> str:
     text = text.strip()
     if text.startswith("-"):
-        return " ".join(part for option in requirement_files.parse_requirement(text) for part in _canonical(option))
+        return " ".join(canonical_options(requirement_files.parse_requirement(text)))
     if not (local_path(text) or is_url(text) or "file:" in text):
         from packaging.utils import canonicalize_name
 
         requirement = parsed_requirement(text)
         text = canonicalize_name(requirement.name) + str(requirement).removeprefix(requirement.name)
     return " ".join(requirement_files.canonical(text))
-
-
-def _canonical(option: InstallOption) -> Iterator[str]:
-    yield option.name
-    if option.requirements_file:
-        yield from canonical_requirements_file(option.requirements_file)
-    elif option.name in {"", "--editable"}:
-        yield from requirement_files.canonical(option.value)
-    elif option.value:
-        yield credentials.remove(option.value)

@@ -84,19 +84,6 @@ class FileCache(msgspec.Struct, frozen=True, kw_only=True):
             return file.read()
         return None
 
-    def written(self, digest: str, *, max_age: float | None = None) -> int | None:
-        """Return when the file of a digest was written, in nanoseconds since the epoch; None where ``read`` would find
-        nothing.
-
-        :param digest: the name under which it was written.
-        :param max_age: as for ``read``.
-        """
-        file = self.opened(digest, max_age=max_age)
-        if file is None:
-            return None
-        with file:
-            return os.fstat(file.fileno()).st_mtime_ns
-
     def opened(self, digest: str, *, max_age: float | None = None) -> BinaryIO | None:
         """Return the file of a digest, opened for reading; None when there is none. The caller closes it.
 

@@ -50,8 +50,7 @@ def refuse_unfit(directory: Path, *, parameter: str = "virtualenv_dir") -> None:
     :raises OSError: when it cannot be tried: the directory is not writable, the disk is full.
     """
     if os.statvfs(directory).f_flag & getattr(os, "ST_NOEXEC", 0):
-        fault = "is mounted noexec: no program in it can be started"
-        raise VirtualenvError(unfit_message(directory, fault, parameter=parameter))
+        raise unfit(directory, "is mounted noexec: no program in it can be started", parameter=parameter)
     trial = Path(tempfile.mkdtemp(prefix=TRIAL_PREFIX, dir=directory))
     what = "symbolic links"
     try:
@@ -61,28 +60,19 @@ def refuse_unfit(directory: Path, *, parameter: str = "virtualenv_dir") -> None:
     except OSError as error:
         if error.errno not in UNSUPPORTED:
             raise
-        raise VirtualenvError(unfit_message(directory, why_unfit(what, error), parameter=parameter)) from error
+        raise unfit(directory, f"does not support {what} ({error.strerror})", parameter=parameter) from error
     finally:
         shutil.rmtree(trial, ignore_errors=True)
 
 
-def why_unfit(what: str, error: OSError) -> str:
-    """Return what is wrong with a file system, as the second half of a sentence about it.
-
-    :param what: what was tried: "symbolic links", "permissions (chmod)".
-    :param error: with which the trial failed.
-    """
-    return f"does not support {what} ({error.strerror})"
-
-
-def unfit_message(directory: Path, fault: str, *, parameter: str = "virtualenv_dir") -> str:
-    """Return the message for a directory whose file system cannot hold environments.
+def unfit(directory: Path, fault: str, *, parameter: str = "virtualenv_dir") -> VirtualenvError:
+    """Return the error for a directory whose file system cannot hold environments.
 
     :param directory: the directory in question.
-    :param fault: as ``why_unfit`` returns it.
+    :param fault: the second half of a sentence about its file system: "does not support symbolic links".
     :param parameter: the name under which the user gave the directory.
     """
-    return (
+    return VirtualenvError(
         f"{parameter} {directory}: its file system {fault}. Use a directory on a local disk or on a network file "
         "system such as NFS 4, mounted with exec; a mounted object store (S3, GCS, Azure Blob) is none. "
         "For environments that come with the image, run cosmos-venv env warm when it is made."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import marshal
 import os
 import socket
 import subprocess
@@ -102,18 +103,12 @@ def order_text(
     """
     variables = inherited_environment() if env is None else env
     words = [os.fsencode(word) for word in argv]
-    fields = [
-        os.fsencode(cwd or ""),
-        b"1" if interrupts else b"0",
-        f"{umask:o}".encode(),
-        str(len(words)).encode(),
-        *words,
-        *(os.fsencode(name) + b"=" + os.fsencode(value) for name, value in variables.items()),
-    ]
-    for text in fields:
+    encoded = {os.fsencode(name): os.fsencode(value) for name, value in variables.items()}
+    place = os.fsencode(cwd or "")
+    for text in (place, *words, *encoded, *encoded.values()):
         if b"\0" in text:
             raise ValueError(f"embedded null byte in {os.fsdecode(text)!r}")
-    return b"\0".join(fields)
+    return marshal.dumps((words, encoded, place, interrupts, umask))
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from cosmos_venv.environments.installers.choice import choose_installer, install
 from cosmos_venv.environments.installers.command_line import InstallArguments
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvBuildError
+from cosmos_venv.files.durable_files import write_new
 from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.processes.guarded_process import run_guarded
 from cosmos_venv.processes.scratch import descriptors_of, scratch_folder
@@ -139,8 +140,7 @@ def _words(arguments: InstallArguments, scratch: Path) -> list[str]:
         elif option.name not in _ONLY_FOR_INSTALLING:
             words += option.words
     file = scratch / "wanted.txt"
-    file.touch(mode=0o600)
-    file.write_text("\n".join([*lines, ""]), encoding="utf-8")
+    write_new(file, "\n".join([*lines, ""]), mode=0o600)  # a credential may stand in it
     return [*words, str(file)]
 
 

@@ -61,9 +61,7 @@ def test_a_library_of_a_distribution_has_the_name_that_is_looked_for(
 def test_a_distribution_without_a_library_is_refused(
     make_spec: MakeSpec, make_ready: MakeReady, tmp_path: Path
 ) -> None:
-    with pytest.raises(
-        VirtualenvBuildError, match="the distribution hello has brought no shared library"
-    ):
+    with pytest.raises(VirtualenvBuildError, match="the distribution hello has brought no shared library"):
         make_ready(tmp_path / "kept", make_spec(libraries=(Library(source="hello"),)))
 
 
