@@ -13,9 +13,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from cosmos_venv import credentials
-from cosmos_venv.environments.opening import BuildRequest, open_environment
+from cosmos_venv.environments.opening import open_environment
 from cosmos_venv.environments.spec import EnvironmentSpec
-from cosmos_venv.environments.store import DETACHED, EnvironmentStore
+from cosmos_venv.environments.store import DETACHED, BuildRequest, EnvironmentStore
 from cosmos_venv.exceptions import (
     CommandKilled,
     CosmosValueError,

@@ -8,12 +8,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cosmos_venv.environments.environment import BuildRecord, Environment, is_within
 from cosmos_venv.environments.spec import EnvironmentSpec
-from cosmos_venv.environments.store import EnvironmentStore, PruneLimits
+from cosmos_venv.environments.store import BuildRequest
 from cosmos_venv.exceptions import VirtualenvError
 from cosmos_venv.files import os_errors
 from cosmos_venv.files.permissions import is_trusted_way
@@ -27,24 +26,6 @@ if TYPE_CHECKING:
 WAY_OUT_OF_AN_OPEN_TMPDIR = "Set TMPDIR to a folder where they cannot, or give this one the sticky bit (chmod +t)."
 LONGEST_UPGRADE_PAUSE = 3600.0
 """Seconds until a failed upgrade is tried again; less where upgrades are wanted more often."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class BuildRequest:
-    """One environment that is wanted, and how it is built where it is missing.
-
-    :param store: where it stands or is to stand.
-    :param spec: what it must hold.
-    :param preference: which installer builds it.
-    :param max_tries: seconds to wait for another builder that makes no progress.
-    :param limits: by which the directory's other environments are pruned after a build; None: nothing is pruned.
-    """
-
-    store: EnvironmentStore
-    spec: EnvironmentSpec
-    preference: InstallerPreference = "auto"
-    max_tries: int
-    limits: PruneLimits | None = None
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from cosmos_venv.environments.installers.choice import Installer, choose_install
 from cosmos_venv.environments.lock import VirtualenvLock
 from cosmos_venv.environments.maintenance.pruner import retire_chosen, surplus
 from cosmos_venv.environments.retiring import delete, reporting_failed_removal, retire, sweep, unpublished
-from cosmos_venv.environments.store import EnvironmentStore
+from cosmos_venv.environments.store import BuildRequest, EnvironmentStore
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvBuildError, VirtualenvError, VirtualenvLockTimeout
 from cosmos_venv.files.durable_files import in_one_step
 from cosmos_venv.files.filesystem_check import refuse_unfit
@@ -30,7 +30,6 @@ from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.processes.lease import Lease, lease_path
 
 if TYPE_CHECKING:
-    from cosmos_venv.environments.opening import BuildRequest
     from cosmos_venv.environments.remote_store import ArchiveRecord, RemoteEnvironment, RemoteStore
 
 
@@ -175,7 +174,10 @@ class Publisher:
             warn=self.warn,
         )
         if self.spec.system_site_packages:
-            elsewhere.pass_over("The virtualenv sees packages of this worker (py_system_site_packages)", self.report)
+            elsewhere.pass_over(
+                "The virtualenv sees packages of this worker (py_system_site_packages), so no other machine has it",
+                self.report,
+            )
             return None
         self._elsewhere = elsewhere
         offer = elsewhere.find(newer_than=newer_than)

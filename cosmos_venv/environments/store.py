@@ -19,6 +19,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cosmos_venv.environments.environment import BuildRecord, Environment
 from cosmos_venv.environments.spec import EnvironmentSpec
@@ -29,6 +30,9 @@ from cosmos_venv.files.permissions import judge, make_directory
 from cosmos_venv.files.untrusted import parsed, read_plain
 from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.processes.lease import Lease
+
+if TYPE_CHECKING:
+    from cosmos_venv.environments.installers.choice import InstallerPreference
 
 # The layout's version is in its name: releases share a directory without reading each other's entries.
 LAYOUT = "envs-v2"
@@ -271,6 +275,24 @@ class EnvironmentStore:
         return VirtualenvError(
             f"{self.parameter} {self.directory} cannot be used: {error.strerror or error}{where}. {way_out}"
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildRequest:
+    """One environment that is wanted, and how it is built where it is missing.
+
+    :param store: where it stands or is to stand.
+    :param spec: what it must hold.
+    :param preference: which installer builds it.
+    :param max_tries: seconds to wait for another builder that makes no progress.
+    :param limits: by which the directory's other environments are pruned after a build; None: nothing is pruned.
+    """
+
+    store: EnvironmentStore
+    spec: EnvironmentSpec
+    preference: InstallerPreference = "auto"
+    max_tries: int
+    limits: PruneLimits | None = None
 
 
 def digest_of(build: Path) -> str:

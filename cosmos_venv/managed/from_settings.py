@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cosmos_venv import settings
-from cosmos_venv.environments.opening import BuildRequest
-from cosmos_venv.environments.store import DAY, EnvironmentStore, PruneLimits, stores_of
+from cosmos_venv.environments.store import DAY, BuildRequest, EnvironmentStore, PruneLimits, stores_of
 
 if TYPE_CHECKING:
     from cosmos_venv.environments.installers.choice import InstallerPreference

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from cosmos_venv.environments.environment import Environment
-from cosmos_venv.environments.opening import BuildRequest, open_environment
+from cosmos_venv.environments.opening import open_environment
 from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
-from cosmos_venv.environments.store import EnvironmentStore, PruneLimits
+from cosmos_venv.environments.store import BuildRequest, EnvironmentStore, PruneLimits
 from cosmos_venv.processes.cancellation import Cancellation
 from pytest_cosmos_venv.environments.wheel import Wheel, write_wheel
 from pytest_cosmos_venv.throwaway import throwaway_folder

@@ -10,10 +10,10 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, cast
 
 from cosmos_venv.environments.environment import Environment
-from cosmos_venv.environments.opening import BuildRequest, open_environment
+from cosmos_venv.environments.opening import open_environment
 from cosmos_venv.environments.remote_store import Folder, RemoteStore
 from cosmos_venv.environments.spec import EnvironmentSpec
-from cosmos_venv.environments.store import EnvironmentStore
+from cosmos_venv.environments.store import BuildRequest, EnvironmentStore
 from cosmos_venv.files.read_limits import Limit
 from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.remote.signed_folder import SignedRemoteFolder

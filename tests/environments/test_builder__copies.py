@@ -13,9 +13,9 @@ import pytest
 
 from cosmos_venv.environments.environment import Environment
 from cosmos_venv.environments.maintenance.inventory import read_inventory, verify
-from cosmos_venv.environments.opening import BuildRequest, open_environment, temporary_environment
+from cosmos_venv.environments.opening import open_environment, temporary_environment
 from cosmos_venv.environments.spec import EnvironmentSpec
-from cosmos_venv.environments.store import EnvironmentStore
+from cosmos_venv.environments.store import BuildRequest, EnvironmentStore
 from cosmos_venv.exceptions import VirtualenvBuildError
 from cosmos_venv.managed.airflow_installer import AIRFLOW_INSTALLER
 from cosmos_venv.processes.cancellation import Cancellation

@@ -13,9 +13,8 @@ import psutil
 import pytest
 
 from cosmos_venv.environments.detached import build_detached
-from cosmos_venv.environments.opening import BuildRequest
 from cosmos_venv.environments.spec import EnvironmentSpec
-from cosmos_venv.environments.store import EnvironmentStore
+from cosmos_venv.environments.store import BuildRequest, EnvironmentStore
 from cosmos_venv.exceptions import VirtualenvBeingBuilt, VirtualenvBuildError
 from tests.kit import MakeSpec, StartPython, WaitForBackend, WaitUntil, as_words
 
@@ -23,9 +22,8 @@ PARSE = """
 import json, sys, pickle
 from pathlib import Path
 from cosmos_venv.environments.detached import build_detached
-from cosmos_venv.environments.opening import BuildRequest
 from cosmos_venv.environments.spec import EnvironmentSpec
-from cosmos_venv.environments.store import EnvironmentStore
+from cosmos_venv.environments.store import BuildRequest, EnvironmentStore
 spec = pickle.loads(bytes.fromhex(sys.argv[2]))
 request = BuildRequest(store=EnvironmentStore(Path(sys.argv[1])), spec=spec, preference="uv", max_tries=5)
 build_detached(request, wait=0, report=print)

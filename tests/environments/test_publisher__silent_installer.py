@@ -7,8 +7,8 @@ import threading
 from pathlib import Path
 
 from cosmos_venv.environments.installers.choice import OtherInstaller
-from cosmos_venv.environments.opening import BuildRequest, open_environment
-from cosmos_venv.environments.store import EnvironmentStore
+from cosmos_venv.environments.opening import open_environment
+from cosmos_venv.environments.store import BuildRequest, EnvironmentStore
 from cosmos_venv.processes.cancellation import Cancellation
 from tests.kit import MakeSpec, WaitUntil
 

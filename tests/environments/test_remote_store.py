@@ -184,7 +184,7 @@ def test_what_sees_packages_of_its_worker_stays_there(
 
     assert works(one.use(make_spec(system_site_packages=True)), output_of)
 
-    assert "sees packages of this worker (py_system_site_packages): it is built here." in one.log
+    assert "(py_system_site_packages), so no other machine has it. It is built here." in one.log
     assert not (tmp_path / "remote").exists()
 
 

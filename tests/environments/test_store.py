@@ -70,8 +70,8 @@ def test_a_file_in_place_of_the_directory_is_refused(
 OPEN_AS_NOBODY = """
 import json, os, sys, pickle
 from pathlib import Path
-from cosmos_venv.environments.store import EnvironmentStore
-from cosmos_venv.environments.opening import BuildRequest, open_environment, temporary_environment
+from cosmos_venv.environments.store import BuildRequest, EnvironmentStore
+from cosmos_venv.environments.opening import open_environment, temporary_environment
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.processes.cancellation import Cancellation
 if os.getuid() == 0:

@@ -24,11 +24,11 @@ import pytest
 from cosmos_venv.environments import publisher
 from cosmos_venv.environments.environment import BuildRecord, RecordedInstaller
 from cosmos_venv.environments.maintenance.pruner import prune, surplus
-from cosmos_venv.environments.opening import BuildRequest, open_environment
+from cosmos_venv.environments.opening import open_environment
 from cosmos_venv.environments.publisher import Publisher
 from cosmos_venv.environments.retiring import retire_damaged
 from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
-from cosmos_venv.environments.store import EnvironmentStore, PruneLimits
+from cosmos_venv.environments.store import BuildRequest, EnvironmentStore, PruneLimits
 from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.processes.lease import Lease, lease_path
 from pytest_cosmos_venv import Contender, CosmosRace
