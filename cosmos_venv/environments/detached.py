@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING
 
 from cosmos_venv import credentials
 from cosmos_venv.environments.opening import open_environment
-from cosmos_venv.environments.spec import EnvironmentSpec
-from cosmos_venv.environments.store import DETACHED, BuildRequest, EnvironmentStore
+from cosmos_venv.environments.store import DETACHED, BuildRequest
 from cosmos_venv.exceptions import (
     CommandKilled,
     CosmosValueError,
@@ -52,7 +51,7 @@ def build_detached(
     :raises VirtualenvError: when it cannot be written.
     """
     store, spec = request.store, request.spec
-    if _is_ready(store, spec):
+    if store.holds(spec):
         return
     _ = spec.digest  # it goes along: should a file that the spec names change, the parse would wait for another one
     with store.naming_the_directory():
@@ -63,7 +62,7 @@ def build_detached(
             builder.ensure_done(
                 f"{__name__}:{build.__name__}",
                 pickle.dumps((request, remote, variables or {})),
-                is_done=lambda: _is_ready(store, spec),
+                is_done=lambda: store.holds(spec),
                 wait=wait,
                 on_start=lambda: report(f"The virtualenv for {spec} is being built by a process of its own; {log}."),
                 on_wait=lambda progress: report(f"The virtualenv for {spec} is being built {progress}"),
@@ -74,13 +73,6 @@ def build_detached(
             ) from None
         except DetachedFailure as failure:
             raise VirtualenvBuildError(f"{failure}") from None
-
-
-def _is_ready(store: EnvironmentStore, spec: EnvironmentSpec) -> bool:
-    environment = store.find(spec)
-    if environment is not None:
-        environment.close()
-    return environment is not None
 
 
 def build(order: bytes, cancellation: Cancellation) -> str:

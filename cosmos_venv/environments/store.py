@@ -190,6 +190,16 @@ class EnvironmentStore:
                 lease.close()
         return None
 
+    def holds(self, spec: EnvironmentSpec) -> bool:
+        """Return whether ``find`` would find an environment now. Errors are those of ``find``.
+
+        :param spec: what it must hold.
+        """
+        environment = self.find(spec)
+        if environment is not None:
+            environment.close()
+        return environment is not None
+
     def _usable(self, digest: str) -> BuildRecord | None:
         """Return the record of a digest whose build may be used; None when the build is gone, or its interpreter."""
         record = self.published(digest)

@@ -10,7 +10,7 @@ import tempfile
 from contextlib import suppress
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from cosmos_venv import settings
 from cosmos_venv.exceptions import CosmosValueError
@@ -74,19 +74,18 @@ def _remote_folder(name: str) -> RemoteFolder | None:
         return None
     from cosmos_venv.remote.object_store import RemoteFolder
 
-    if _has_key():
-        return _signed_folder(name)
-    return RemoteFolder(url=_url_of(name), conn_id=settings.remote_cache_dir_conn_id or None)
+    return _signed_folder(name) if _has_key() else RemoteFolder(**_place_of(name))
 
 
 def _signed_folder(name: str) -> SignedRemoteFolder:
     from cosmos_venv.remote.signed_folder import SignedRemoteFolder
 
-    return SignedRemoteFolder(url=_url_of(name), conn_id=settings.remote_cache_dir_conn_id or None, key=_key)
+    return SignedRemoteFolder(**_place_of(name), key=_key)
 
 
-def _url_of(name: str) -> str:
-    return f"{settings.remote_cache_dir.rstrip('/')}/{name}"
+def _place_of(name: str) -> dict[str, Any]:
+    url = f"{settings.remote_cache_dir.rstrip('/')}/{name}"
+    return {"url": url, "conn_id": settings.remote_cache_dir_conn_id or None}
 
 
 def remote_cache(kind: Literal["packages", "parse_files", "plans"]) -> SignedFolder | None:

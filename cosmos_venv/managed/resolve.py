@@ -21,7 +21,7 @@ from cosmos_venv import settings
 from cosmos_venv.environments.environment import Environment
 from cosmos_venv.environments.opening import open_environment, temporary_environment
 from cosmos_venv.environments.spec import EnvironmentSpec
-from cosmos_venv.environments.store import find_first
+from cosmos_venv.environments.store import EnvironmentStore, find_first
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvBeingBuilt, VirtualenvError, VirtualenvLockTimeout
 from cosmos_venv.managed.arguments import VirtualenvArguments
 from cosmos_venv.managed.from_settings import build_request, environment_store, installer, search_path
@@ -223,9 +223,9 @@ def _kept_environment(
     upgrade_after = None
     if may_upgrade and spec.asks_for_upgrade and foreground.source is None and _may_build():
         upgrade_after = settings.virtualenv_upgrade_interval
-    # Most tasks end here, and have not asked how one is built.
-    ready = _found(spec, directory, cancellation, upgrades=upgrade_after is not None)
-    if ready is not None:
+    # Most tasks end here, and have not asked how one is built. One of ``directory`` is upgraded where it is opened.
+    stores = _stores(directory)[: None if upgrade_after is None else -1]
+    if (ready := find_first(stores, spec, cancellation=cancellation)) is not None:
         with closing(ready):
             yield ready
         return
@@ -248,17 +248,11 @@ def _kept_environment(
         yield environment
 
 
-def _found(
-    spec: EnvironmentSpec, directory: Path, cancellation: Cancellation | None, *, upgrades: bool = False
-) -> Environment | None:
-    """Return the ready environment of the search path, else that of ``directory``; None where none is ready.
-
-    :param upgrades: whether one of ``directory`` is looked for by the one who upgrades it.
-    """
+def _stores(directory: Path) -> list[EnvironmentStore]:
+    """Return the stores in which a task looks for its environment, that of ``directory`` last."""
     # A wrong setting about building fails only a builder: nothing of that is read here.
     searched = [] if foreground_builds.get().directory is not None else search_path()
-    own = [] if upgrades else [environment_store(directory)]
-    return find_first([*searched, *own], spec, cancellation=cancellation)
+    return [*searched, environment_store(directory)]
 
 
 def is_ready(spec: EnvironmentSpec, directory: Path) -> bool:
@@ -268,10 +262,7 @@ def is_ready(spec: EnvironmentSpec, directory: Path) -> bool:
     :param directory: its ``virtualenv_dir``.
     :raises VirtualenvError: when a store cannot be read.
     """
-    ready = _found(spec, directory, None)
-    if ready is not None:
-        ready.close()
-    return ready is not None
+    return any(store.holds(spec) for store in _stores(directory))
 
 
 def damage_of(

@@ -9,7 +9,7 @@ import errno
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -288,8 +288,5 @@ def kept(build: Path) -> Iterator[bool]:
         # Without its file, or on a mount without locks, it is looked at as it is.
         yield error.errno != errno.ENOENT or build.is_dir()
         return
-    try:
+    with nullcontext() if lease is None else closing(lease):
         yield lease is not None
-    finally:
-        if lease is not None:
-            lease.close()
