@@ -16,7 +16,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,9 +27,6 @@ from cosmos_venv.files.kernel_lock import (
     FileToLock,
     flock_at_once,
     is_locked_or_lockless,
-    open_for_locking,
-    unlock,
-    unlock_and_close,
 )
 from cosmos_venv.processes.cancellation import Cancellation
 
@@ -164,8 +161,8 @@ class VirtualenvLock:
         """
         cancellation.raise_if_requested()
         turns = self.turns(max_tries=max_tries, cancellation=cancellation, report=report)
-        file = FileToLock(self.kernel_file, lock=self._try_kernel_lock)
-        try:
+        # An outer block of this thread has a descriptor of its own, which this one does not unlock.
+        with closing(FileToLock(self.kernel_file, lock=self._try_kernel_lock)) as file:
             # A subclass of an operator may have taken the lock (_acquire_venv_lock) before the operator builds: it
             # waited for itself.
             if _is_held_here(file.descriptor):
@@ -181,9 +178,6 @@ class VirtualenvLock:
                     yield True
                 finally:
                     self._release(report)
-        finally:
-            # An outer block of this thread has a descriptor of its own, which this does not unlock.
-            file.close()
 
     def turns(self, *, max_tries: int, cancellation: Cancellation, report: Callable[[str], None]) -> Iterator[None]:
         """Wait for the lock: each turn takes 10 ms, and a try is a second in which the owner makes no progress.
@@ -237,13 +231,10 @@ class VirtualenvLock:
     def _last_of_ours(self) -> str | None:
         """The mark of the last record that cosmos-venv has put in place; None while a process has the kernel lock."""
         try:
-            descriptor = open_for_locking(self.kernel_file, make=False)
+            with closing(FileToLock(self.kernel_file, make=False)) as file:
+                return _mark_in(file.descriptor) if is_locked_or_lockless(file.descriptor) else None
         except OSError:
             return ""
-        try:
-            return _mark_in(descriptor) if is_locked_or_lockless(descriptor) else None
-        finally:
-            unlock_and_close(descriptor)
 
     def owner(self) -> str:
         """Return the owner that the PID record names, in words for a log."""
@@ -364,14 +355,13 @@ def _is_held_here(descriptor: int) -> bool:
 
 @contextmanager
 def _noted_as_held(descriptor: int, thread: int) -> Iterator[None]:
-    """Let `_is_held_here` know the lock of a thread within the block, and unlock the file after it."""
+    """Let `_is_held_here` know the lock of a thread within the block."""
     file = _file_of(descriptor)
     _holders[file] = (os.getpid(), thread)
     try:
         yield
     finally:
         del _holders[file]
-        unlock(descriptor)
 
 
 def _file_of(descriptor: int) -> tuple[int, int]:

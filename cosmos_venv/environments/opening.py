@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING
 
 from cosmos_venv.environments.environment import BuildRecord, Environment, is_within
@@ -64,10 +64,8 @@ def open_environment(
             request=request, cancellation=cancellation, report=report, warn=warn or report, remote=remote()
         )
         environment = publisher.make_ready() if environment is None else publisher.upgrade(environment, pause=pause)
-    try:
+    with closing(environment):
         yield environment
-    finally:
-        environment.close()
 
 
 def _is_outdated(record: BuildRecord, upgrade_after: float, pause: float) -> bool:

@@ -11,7 +11,7 @@ import errno
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 from cosmos_venv.environments.lock import LOCK_FILENAME, VirtualenvLock
@@ -102,13 +102,10 @@ def delete(build: Path, lease: Lease, report: Report) -> None:
     :param lease: of ``retire``; it is closed.
     :param report: gets a line on what cannot be deleted.
     """
-    try:
-        with reporting_failed_removal(build, report):
-            if os.path.lexists(build):
-                shutil.rmtree(build)
-            lease_path(build).unlink(missing_ok=True)
-    finally:
-        lease.close()
+    with closing(lease), reporting_failed_removal(build, report):
+        if os.path.lexists(build):
+            shutil.rmtree(build)
+        lease_path(build).unlink(missing_ok=True)
 
 
 def sweep(store: EnvironmentStore, report: Report) -> list[tuple[Path, Lease]]:

@@ -17,7 +17,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -67,11 +67,12 @@ class PruneLimits:
     min_age: float = DAY
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            if getattr(self, field.name) < 0:
-                raise CosmosValueError(f"{field.name} is {getattr(self, field.name)}: give 0 (no limit) or more.")
+        for each in fields(self):
+            if getattr(self, each.name) < 0:
+                raise CosmosValueError(f"{each.name} is {getattr(self, each.name)}: give 0 (no limit) or more.")
 
 
+@dataclass(eq=False)
 class EnvironmentStore:
     """The managed environments of one directory. Making a store touches no file.
 
@@ -82,24 +83,18 @@ class EnvironmentStore:
     :param may_be_open: whether owners alone count in the directory, on a mount that lets everybody write.
     """
 
-    def __init__(
-        self,
-        directory: Path,
-        *,
-        directory_mode: str = "",
-        parameter: str = "virtualenv_dir",
-        is_read_only: bool = False,
-        may_be_open: bool = False,
-    ) -> None:
-        self.may_be_open = may_be_open
-        self.directory_mode = directory_mode
-        self.parameter = parameter
-        self.is_read_only = is_read_only
+    directory: Path
+    directory_mode: str = field(default="", kw_only=True)
+    parameter: str = field(default="virtualenv_dir", kw_only=True)
+    is_read_only: bool = field(default=False, kw_only=True)
+    may_be_open: bool = field(default=False, kw_only=True)
+
+    def __post_init__(self) -> None:
         # Not resolved: a link on the way as the user wrote it can be replaced by another user, and is judged too.
-        self._given = directory if directory.is_absolute() else Path.cwd() / directory
+        self._given = Path.cwd() / self.directory
         # Resolved once: a link above that is turned to another place later changes nothing. Not by Path.resolve, which
         # raises a RuntimeError for a link to itself.
-        self.directory = Path(os.path.realpath(directory))
+        self.directory = Path(os.path.realpath(self.directory))
         self.root = self.directory / LAYOUT
 
     def record_file(self, digest: str) -> Path:

@@ -78,14 +78,15 @@ class FileToLock:
 
     :ivar descriptor: of the file that was opened last.
     :ivar is_inherited: set by the one who starts a process that inherits the descriptor, and is to keep the lock.
-    :param path: the name of the file. It is made when it is missing (see ``open_for_locking``).
+    :param path: the name of the file.
+    :param make: as for ``open_for_locking``.
     :param lock: locks the file of a descriptor without waiting; False while another process has it.
     :raises OSError: when the file can be neither made nor read.
     """
 
-    def __init__(self, path: Path, *, lock: Callable[[int], bool] = flock_at_once) -> None:
+    def __init__(self, path: Path, *, make: bool = True, lock: Callable[[int], bool] = flock_at_once) -> None:
         self.path = path
-        self.descriptor = open_for_locking(path)
+        self.descriptor = open_for_locking(path, make=make)
         self.is_inherited = False
         self._lock = lock
 

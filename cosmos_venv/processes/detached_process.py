@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -145,11 +145,8 @@ class DetachedWork:
     @contextmanager
     def claim(self) -> Iterator[FileToLock | None]:
         """Give the right to start the process, which inherits the lock; None while one is at work."""
-        file = FileToLock(self.claim_file)
-        try:
+        with closing(FileToLock(self.claim_file)) as file:
             yield file if file.try_lock() else None
-        finally:
-            file.close()
 
     def recent_failure(self) -> str | None:
         """Return what the last process said went wrong, and when; None where nothing did, or long ago."""

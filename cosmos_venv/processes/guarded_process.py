@@ -10,7 +10,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,7 +27,6 @@ GUARD_FOLDER = str(Path(guard.__file__).parent)
 _START = (
     "import os, sys; sys.path.insert(0, sys.argv[1]); import guard; del sys.path[0]; os._exit(guard.main(sys.argv[2:]))"
 )
-_LONGEST_END = 5.0
 _END_DEADLINE = guard.KILL_AT + 2.0
 _CHUNK = 65_536
 
@@ -78,15 +77,10 @@ class StartedGuard:
 
     def close(self) -> None:
         """Let go of a guard that got no command: it ends."""
-        # Closing alone would leave the connection to a child that was forked meanwhile.
-        with suppress(OSError):
-            self.control.shutdown(socket.SHUT_WR)
+        self.process.kill()  # it has started nothing yet
         self.control.close()
         self.output.close()
-        try:
-            self.process.wait(_LONGEST_END)
-        except subprocess.TimeoutExpired:
-            self.process.kill()  # collected when this process starts its next one
+        self.process.wait()
 
 
 def order_text(
@@ -382,24 +376,21 @@ def run_guarded(
     """
     cancellation = cancellation or Cancellation()
     cancellation.raise_if_requested()
-    process = start(argv, env=env, cwd=cwd, keep_open=keep_open, interrupts=interrupts)
     lines: deque[str] = deque()
     kept = 0
-    try:
-        with cancellation.stopping(process.stop):
-            for raw in process.lines(on_tick, tick):
-                while raw.endswith((b"\r", b"\n")):
-                    del raw[-1]
-                line = raw.decode(encoding, errors="backslashreplace")
-                raw.clear()
-                lines.append(line)
-                kept += len(line)
-                while most_kept is not None and kept > most_kept and len(lines) > 1:
-                    kept -= len(lines.popleft())
-                if on_line is not None:
-                    on_line(line)
-            returncode = process.wait()
-    finally:
-        process.close()
+    started = start(argv, env=env, cwd=cwd, keep_open=keep_open, interrupts=interrupts)
+    with closing(started) as process, cancellation.stopping(process.stop):
+        for raw in process.lines(on_tick, tick):
+            while raw.endswith((b"\r", b"\n")):
+                del raw[-1]
+            line = raw.decode(encoding, errors="backslashreplace")
+            raw.clear()
+            lines.append(line)
+            kept += len(line)
+            while most_kept is not None and kept > most_kept and len(lines) > 1:
+                kept -= len(lines.popleft())
+            if on_line is not None:
+                on_line(line)
+        returncode = process.wait()
     cancellation.raise_if_requested()
     return CompletedCommand(returncode=returncode, lines=[*lines])

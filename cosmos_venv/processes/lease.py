@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import fcntl
 import os
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 from cosmos_venv.files.durable_files import age, open_own
 from cosmos_venv.files.kernel_lock import (
+    FileToLock,
     flock_at_once,
     is_still,
     mode_beside,
@@ -126,17 +127,12 @@ def is_in_use(build: Path) -> bool | None:
     :param build: the directory.
     """
     try:
-        descriptor = open_for_locking(lease_path(build), make=False)
+        with closing(FileToLock(lease_path(build), make=False)) as file:
+            return not flock_at_once(file.descriptor)
     except FileNotFoundError:
         return False
     except OSError:
         return None
-    try:
-        return not flock_at_once(descriptor)
-    except OSError:
-        return None
-    finally:
-        unlock_and_close(descriptor)
 
 
 def users_of(build: Path) -> list[int]:
