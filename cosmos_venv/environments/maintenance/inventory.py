@@ -135,7 +135,9 @@ def _stored(store: EnvironmentStore, build: Path, record: BuildRecord | None) ->
         state = "ready"
     elif in_use:
         # A folder's own time is that of the beginning of its build.
-        state = "old" if record is not None and _time_of(build) < _time_of(record_file) else "building"
+        state = (
+            "old" if record is not None and (_last_use(build) or 0.0) < (_last_use(record_file) or 0.0) else "building"
+        )
     is_ready = state == "ready"
     return StoredBuild(
         name=build.name,
@@ -146,10 +148,6 @@ def _stored(store: EnvironmentStore, build: Path, record: BuildRecord | None) ->
         record=record if is_ready else None,
         may_be_open=store.may_be_open,
     )
-
-
-def _time_of(path: Path) -> float:
-    return os.stat(path).st_mtime if os.path.exists(path) else 0.0  # noqa: PTH110, PTH116
 
 
 def _last_use(*paths: Path) -> float | None:

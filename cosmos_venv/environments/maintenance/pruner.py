@@ -5,7 +5,7 @@ A build is retired under the lock of its directory and under its own exclusive l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
@@ -115,9 +115,23 @@ def choose(builds: Sequence[StoredBuild], limits: PruneLimits, *, now: float) ->
     """
     going = [Removal(stored=each, reason=_UNREACHABLE[each.state]) for each in builds if _is_unreachable(each)]
     found = sorted((each for each in builds if not _is_unreachable(each)), key=_last_used)
-    going += _too_old(found, limits, now)
-    going += _too_many(_without(found, going), limits, now)
-    going += _too_large(_without(found, going), limits, now)
+    count = sum(each.state == "ready" for each in found)
+    size = sum(each.bytes_on_disk for each in found) if limits.max_bytes else 0
+    for each in found:
+        age = now - _last_used(each)
+        if each.state != "ready" or each.is_in_use or age < limits.min_age:
+            continue
+        if limits.max_age and age > limits.max_age:
+            reason = f"it was last used {age / DAY:.0f} days ago"
+        elif limits.max_count and count > limits.max_count:
+            reason = f"there are more than {limits.max_count} environments"
+        elif limits.max_bytes and size > limits.max_bytes:
+            reason = f"there are more than {limits.max_bytes} bytes"
+        else:
+            continue
+        count -= 1
+        size -= each.bytes_on_disk if limits.max_bytes else 0
+        going.append(Removal(stored=each, reason=reason))
     return going
 
 
@@ -156,38 +170,3 @@ def _is_unreachable(stored: StoredBuild) -> bool:
 
 def _last_used(stored: StoredBuild) -> float:
     return stored.last_used or 0.0
-
-
-def _may_go(stored: StoredBuild, limits: PruneLimits, now: float) -> bool:
-    return stored.state == "ready" and not stored.is_in_use and now - _last_used(stored) >= limits.min_age
-
-
-def _without(builds: Iterable[StoredBuild], going: Iterable[Removal]) -> list[StoredBuild]:
-    gone = {id(each.stored) for each in going}
-    return [each for each in builds if id(each) not in gone]
-
-
-def _too_old(builds: Iterable[StoredBuild], limits: PruneLimits, now: float) -> Iterator[Removal]:
-    for each in builds:
-        age = now - _last_used(each)
-        if limits.max_age and age > limits.max_age and _may_go(each, limits, now):
-            yield Removal(stored=each, reason=f"it was last used {age / DAY:.0f} days ago")
-
-
-def _too_many(builds: Iterable[StoredBuild], limits: PruneLimits, now: float) -> Iterator[Removal]:
-    ready = [each for each in builds if each.state == "ready"]
-    excess = len(ready) - limits.max_count if limits.max_count else 0
-    for each in [each for each in ready if _may_go(each, limits, now)][: max(excess, 0)]:
-        yield Removal(stored=each, reason=f"there are more than {limits.max_count} environments")
-
-
-def _too_large(builds: Sequence[StoredBuild], limits: PruneLimits, now: float) -> Iterator[Removal]:
-    if not limits.max_bytes:
-        return
-    total = sum(each.bytes_on_disk for each in builds)
-    for each in sorted(builds, key=_last_used):
-        if total <= limits.max_bytes:
-            return
-        if _may_go(each, limits, now):
-            total -= each.bytes_on_disk
-            yield Removal(stored=each, reason=f"there are more than {limits.max_bytes} bytes")
