@@ -135,9 +135,8 @@ def _stored(store: EnvironmentStore, build: Path, record: BuildRecord | None) ->
         state = "ready"
     elif in_use:
         # A folder's own time is that of the beginning of its build.
-        state = (
-            "old" if record is not None and (_last_use(build) or 0.0) < (_last_use(record_file) or 0.0) else "building"
-        )
+        began, was_published = _last_use(build), _last_use(record_file)
+        state = "old" if began and was_published and began < was_published else "building"
     is_ready = state == "ready"
     return StoredBuild(
         name=build.name,
