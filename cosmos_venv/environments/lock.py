@@ -280,11 +280,10 @@ class VirtualenvLock:
             with suppress(OSError):  # another user's file, open for reading: the PID alone is judged then
                 os.pwrite(descriptor, record.mark.ljust(_LONGEST_RECORD).encode("ascii"), 0)
             os.link(finished, self.file)
-        except FileExistsError:
-            self._own = None
-            return False
         except OSError as error:
             self._own = None
+            if isinstance(error, FileExistsError):
+                return False
             if error.errno in UNSUPPORTED:
                 raise self._unfit("hard links", error) from error
             raise
