@@ -319,11 +319,6 @@ def _options_of(line: str) -> list[str]:
 
 def _lines_of(path: Path, above: tuple[Path, ...] = ()) -> Iterator[tuple[Path, str]]:
     """Yield each line of a file without its comment, and behind it those of the files that it names."""
-    if above and is_lock_file(path):
-        raise CosmosValueError(
-            f"py_requirements: {above[-1]} names the lock file {path}. Name it in py_requirements itself: "
-            f'py_requirements=["-r {path}"].'
-        )
     file = Path(os.path.realpath(path))  # Path.resolve raises a RuntimeError for a link to itself
     if file in above:
         raise CosmosValueError(f"pip_install_options: the requirements file {file} includes itself. Remove the cycle.")

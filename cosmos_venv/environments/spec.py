@@ -100,20 +100,12 @@ class Interpreter:
 def _own() -> Interpreter:
     """Return the interpreter of this process."""
     return Interpreter(
-        executable=_own_executable(),
+        # The base and not the worker's own virtual environment: an environment that is made of it must outlive that.
+        executable=os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable),
         version=platform.python_version(),
         implementation=sys.implementation.name + sys.abiflags,
         platform="-".join([sys.platform, platform.machine(), getattr(sys.implementation, "_multiarch", "")]),
     )
-
-
-def _own_executable() -> str:
-    # The base and not the worker's own virtual environment: an environment that is made of it must outlive that.
-    real = os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable)
-    if sys.prefix == sys.base_prefix or not Path(real).is_relative_to(Path(sys.prefix).resolve()):
-        return real
-    # Python 3.10 in an environment made with --copies knows its base only as a prefix.
-    return os.path.realpath(Path(sys.base_prefix, "bin", f"python{sys.version_info.major}.{sys.version_info.minor}"))
 
 
 def _ask(name: str, search_path: str, cancellation: Cancellation | None) -> Interpreter:

@@ -6,7 +6,7 @@ import sys
 import threading
 from pathlib import Path
 
-from cosmos_venv.environments.installers.choice import OtherInstaller
+from cosmos_venv.environments.installers.choice import Installer
 from cosmos_venv.environments.opening import open_environment
 from cosmos_venv.environments.store import BuildRequest, EnvironmentStore
 from cosmos_venv.processes.cancellation import Cancellation
@@ -46,7 +46,7 @@ def test_an_installer_that_says_nothing_gets_on_while_it_lives(
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    silent = OtherInstaller(name="silent", command=(sys.executable, "-c", SILENT, str(end)))
+    silent = Installer(name="silent", command=(sys.executable, "-c", SILENT, str(end)))
     with open_environment(
         BuildRequest(store=store, spec=spec, preference=silent, max_tries=1), cancellation=Cancellation(), report=print
     ):

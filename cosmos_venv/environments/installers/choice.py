@@ -1,7 +1,7 @@
 """The choice between uv and pip, and the environment variables of the chosen installer.
 
 - uv installs where every setting is one that both tools know, else pip. A third installer may be handed down by name
-  and command (``OtherInstaller``); this module knows nothing else of it.
+  and command; this module knows nothing else of it.
 - An installer runs code of each package that it builds: it gets nothing that Airflow keeps secret.
 - Users without a home get one: a uid without passwd entry, a HOME that is read-only.
 """
@@ -58,38 +58,28 @@ _PIP_WAY_OUT = "or choose pip, which takes no lock file ([cosmos_venv] virtualen
 
 
 @dataclass(frozen=True, kw_only=True)
-class OtherInstaller:
-    """A command that makes an environment and installs into it, as a process of its own under the guard.
-
-    It finds its order as JSON in the environment variable ``ORDER_VARIABLE`` (credentials may be in it: it removes the
-    variable first): ``directory``, ``python`` (executable to make it of), ``system_site_packages``, ``requirements``
-    (words for ``pip install``, options among them) and ``sys_path`` (of the process that orders).
-
-    :param name: for logs and records.
-    :param command: program and arguments.
-    """
-
-    name: str
-    command: tuple[str, ...]
-
-
-InstallerPreference = Literal["auto", "uv", "pip"] | OtherInstaller
-
-
-@dataclass(frozen=True, kw_only=True)
 class Installer:
-    """The tool that was chosen.
+    """The tool that installs.
 
-    :param name: ``uv``, ``pip``, or the name of an installer that was handed down.
+    One that is handed down as a ``preference`` is a command that makes an environment and installs into it, as a
+    process of its own under the guard. It finds its order as JSON in the environment variable ``ORDER_VARIABLE``
+    (credentials may be in it: it removes the variable first): ``directory``, ``python`` (executable to make it of),
+    ``system_site_packages``, ``requirements`` (words for ``pip install``, options among them) and ``sys_path`` (of the
+    process that orders).
+
+    :param name: ``uv``, ``pip``, or the name of an installer that is handed down.
     :param uv: path of the uv executable; empty for any other.
-    :param command: of an installer that was handed down; empty for uv and pip.
+    :param command: program and arguments of an installer that is handed down; empty for uv and pip.
     :param reason: why it was chosen, in words for a log.
     """
 
     name: str
     uv: str = ""
     command: tuple[str, ...] = ()
-    reason: str
+    reason: str = "it was asked for"
+
+
+InstallerPreference = Literal["auto", "uv", "pip"] | Installer
 
 
 def choose_installer(preference: InstallerPreference, spec: EnvironmentSpec, environ: Mapping[str, str]) -> Installer:
@@ -109,8 +99,8 @@ def choose_installer(preference: InstallerPreference, spec: EnvironmentSpec, env
             "(cosmos-venv[uv]) and set [cosmos_venv] virtualenv_installer = auto; or name requirements with hashes "
             "(cosmos-venv env lock DAGFILE --output requirements.txt)."
         )
-    if isinstance(preference, OtherInstaller):
-        return Installer(name=preference.name, command=preference.command, reason="it was asked for")
+    if isinstance(preference, Installer):
+        return preference
     if preference == "pip":
         return Installer(name="pip", reason="pip was asked for")
     uv, takes_uv = find_uv(environ), preference == "uv" or spec.lock_file is not None

@@ -135,20 +135,12 @@ def _file_line(option: InstallOption) -> str | None:
 
 
 def _with_links_that_exist(settings: Iterable[InstallOption]) -> Iterator[InstallOption]:
-    """Yield settings, with the folders of ``--find-links`` as addresses. pip passes over a folder that is not there."""
+    """Yield settings, with the folders of ``--find-links`` as addresses, which have neither blanks nor commas."""
     for each in settings:
-        if each.name != "--find-links":
+        if each.name != "--find-links" or "://" in each.value:
             yield each
-        elif link := _link(each.value):
-            yield replace(each, value=link)
-
-
-def _link(value: str) -> str:
-    """Return the address of a folder or page of links, without blanks or commas; empty where there is no folder."""
-    if "://" in value:
-        return value
-    path = Path(value).expanduser().absolute()
-    return path.as_uri() if path.exists() else ""
+        elif (folder := Path(each.value).expanduser().absolute()).exists():  # else pip passes over it
+            yield replace(each, value=folder.as_uri())
 
 
 def _refuse_credentials(words: Iterable[str]) -> None:

@@ -12,7 +12,6 @@ import pytest
 from cosmos_venv.environments.installers.choice import (
     Installer,
     InstallerPreference,
-    OtherInstaller,
     choose_installer,
     installer_environment,
 )
@@ -109,7 +108,7 @@ def test_a_uv_that_is_missing_is_an_error_only_when_it_was_asked_for(path_withou
         choose("uv", path_without_uv)
 
 
-@pytest.mark.parametrize("preference", ["pip", OtherInstaller(name="airflow", command=("x",))])
+@pytest.mark.parametrize("preference", ["pip", Installer(name="airflow", command=("x",))])
 def test_a_lock_file_takes_uv(tmp_path: Path, path_with_uv: str, preference: InstallerPreference) -> None:
     (tmp_path / "pylock.toml").touch()
     named = f"-r {tmp_path}/pylock.toml"
