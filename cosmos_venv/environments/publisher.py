@@ -25,7 +25,7 @@ from cosmos_venv.environments.retiring import delete, reporting_failed_removal, 
 from cosmos_venv.environments.store import BuildRequest, EnvironmentStore
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvBuildError, VirtualenvError, VirtualenvLockTimeout
 from cosmos_venv.files.durable_files import in_one_step
-from cosmos_venv.files.filesystem_check import refuse_unfit
+from cosmos_venv.files.filesystem_check import refuse_unfit, refuse_unfit_path
 from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.processes.lease import Lease, lease_path
 
@@ -199,6 +199,7 @@ class Publisher:
 
     def _installed(self, build: Path, installer: Installer, lease: Lease) -> BuildRecord:
         """Install the environment into its folder."""
+        refuse_unfit_path(build)
         self.report(f"Creating the virtualenv {build} with {installer.name} ({installer.reason}).")
         return build_environment(
             self.spec,

@@ -39,6 +39,8 @@ _NOT_PERMITTED = {errno.EPERM, errno.EACCES, errno.EMLINK}
 UNSUPPORTED = _NOT_PERMITTED | {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL}
 """What a file system answers that cannot do it, in a directory that may be written. A full one says something else."""
 
+_UNQUOTABLE = '\n"$`'
+
 
 def refuse_unfit(directory: Path, *, parameter: str = "virtualenv_dir") -> None:
     """Try in an existing directory what an environment needs. Nothing stays: whoever holds the directory's lock next
@@ -63,6 +65,20 @@ def refuse_unfit(directory: Path, *, parameter: str = "virtualenv_dir") -> None:
         raise unfit(directory, f"does not support {what} ({error.strerror})", parameter=parameter) from error
     finally:
         shutil.rmtree(trial, ignore_errors=True)
+
+
+def refuse_unfit_path(build: Path) -> None:
+    """Refuse a path in which a shell would run something: installers write it into the first lines of each command.
+
+    :param build: directory of the environment.
+    :raises VirtualenvError: names ``virtualenv_dir`` and the character.
+    """
+    character = next((character for character in _UNQUOTABLE if character in str(build)), "")
+    if character:
+        raise VirtualenvError(
+            f"virtualenv_dir: {str(build)!r} has {character!r} in it, and commands that are installed there could not "
+            "be started. Give virtualenv_dir a path without it."
+        )
 
 
 def unfit(directory: Path, fault: str, *, parameter: str = "virtualenv_dir") -> VirtualenvError:
