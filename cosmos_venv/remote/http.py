@@ -79,23 +79,18 @@ def read(
     conditions = {_CONDITIONS[name]: value for name, value in (known or {}).items() if name in _CONDITIONS}
 
     def ask() -> Copy | None:
-        with _session(conn_id, url, stays=stays) as session:
-            return _copy(session, url, conditions, end=end, limit=limit)
+        with (
+            _session(conn_id, url, stays=stays) as session,
+            session.get(url, headers=conditions, timeout=_timeout(seconds), stream=True) as response,
+        ):
+            if conditions and response.status_code == HTTPStatus.NOT_MODIFIED:
+                return None
+            _refuse(response)
+            content = _content(response, end=end, limit=limit)
+            version = {"etag": response.headers.get("ETag"), "last_modified": response.headers.get("Last-Modified")}
+            return Copy(content=content, version={name: value for name, value in version.items() if value})
 
     return within(seconds, ask)  # as above
-
-
-def _copy(
-    session: requests.Session, url: str, conditions: Mapping[str, str], *, end: float, limit: Limit
-) -> Copy | None:
-    seconds = max(end - time.monotonic(), 0.1)
-    with session.get(url, headers=dict(conditions), timeout=_timeout(seconds), stream=True) as response:
-        if conditions and response.status_code == HTTPStatus.NOT_MODIFIED:
-            return None
-        _refuse(response)
-        content = _content(response, end=end, limit=limit)
-        version = {"etag": response.headers.get("ETag"), "last_modified": response.headers.get("Last-Modified")}
-        return Copy(content=content, version={name: value for name, value in version.items() if value})
 
 
 def _content(response: requests.Response, *, end: float, limit: Limit) -> bytes:
