@@ -43,11 +43,8 @@ def environment_store(directory: Path) -> EnvironmentStore:
 
     :param directory: the ``virtualenv_dir``; made when the first environment is built.
     """
-    return EnvironmentStore(
-        directory,
-        directory_mode=settings.virtualenv_dir_mode,
-        may_be_open=settings.virtualenv_dir_may_be_open,
-    )
+    mode, may_be_open = settings.virtualenv_dir_mode, settings.virtualenv_dir_may_be_open
+    return EnvironmentStore(directory, directory_mode=mode, may_be_open=may_be_open)
 
 
 def build_request(spec: EnvironmentSpec, directory: Path, *, prunes: bool = True) -> BuildRequest:

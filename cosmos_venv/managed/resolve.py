@@ -76,8 +76,8 @@ class Foreground:
     made: dict[Path, Made] = field(default_factory=dict)
 
 
-_AS_TASKS_DO = Foreground(is_on=False)
-foreground_builds: ContextVar[Foreground] = ContextVar("foreground_builds", default=_AS_TASKS_DO)
+_NO_FOREGROUND = Foreground(is_on=False)
+foreground_builds: ContextVar[Foreground] = ContextVar("foreground_builds", default=_NO_FOREGROUND)
 
 
 @contextmanager
