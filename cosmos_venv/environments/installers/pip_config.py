@@ -24,10 +24,10 @@ _OFF = frozenset({"0", "f", "false", "n", "no", "off"})
 LISTS = frozenset({"--extra-index-url", "--find-links", "--trusted-host", "--constraint"})
 """Options of which pip takes several values at once, parted by blanks or lines."""
 
-# Each would lead the installation somewhere else, or make it an installation of something else.
+# Each would lead the installation somewhere else, make it an installation of something else, or leave out byte code.
 _DIVERTING = frozenset({
-    "--user", "--target", "--prefix", "--root", "--require-virtualenv", "--python", "--dry-run", "--no-compile",
-    "--config-file",
+    "--user", "--target", "--prefix", "--root", "--require-virtualenv", "--python", "--dry-run", "--compile",
+    "--no-compile", "--config-file",
 })  # fmt: skip
 
 
