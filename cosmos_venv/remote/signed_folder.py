@@ -119,7 +119,7 @@ class SignedFolder:
 
         :param name: of the file.
         """
-        if self._is_out:
+        if time.monotonic() < self._out_until:
             return None
         try:
             return self.folder.read_dated(name, seconds=self.seconds, limit=self.limit)
@@ -135,16 +135,12 @@ class SignedFolder:
         :param name: of the file.
         :param content: its bytes.
         """
-        if self._is_out or self.limit.is_exceeded_by(len(content)):  # nobody would read it
+        if time.monotonic() < self._out_until or self.limit.is_exceeded_by(len(content)):  # nobody would read it
             return
         try:
             self.folder.write(name, content, seconds=self.seconds)
         except RemoteError as error:
             self._give_up(error)
-
-    @property
-    def _is_out(self) -> bool:
-        return time.monotonic() < self._out_until
 
     def _give_up(self, error: RemoteError) -> None:
         self._out_until = time.monotonic() + _PAUSE_SECONDS
