@@ -270,7 +270,7 @@ class RemoteFolder:
 
 def _put(folder: Any, name: str, write: Callable[[Any], object]) -> None:
     """Make a file of a folder, in one step for its readers."""
-    from fsspec.implementations.local import LocalFileSystem  # it is there where Airflow reaches a storage
+    from fsspec.implementations.local import LocalFileSystem  # type: ignore[import-untyped] # it has no types
 
     place = folder / name
     place.parent.mkdir(parents=True, exist_ok=True)
