@@ -43,7 +43,7 @@ import boto3
 from cosmos_venv.environments.opening import open_environment
 from cosmos_venv.environments.remote_store import RemoteStore
 from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
-from cosmos_venv.environments.store import EnvironmentStore
+from cosmos_venv.environments.store import BuildRequest, EnvironmentStore
 from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.remote.signed_folder import SignedRemoteFolder
 
@@ -55,8 +55,10 @@ spec = EnvironmentSpec(requirements={REQUIREMENTS!r}, pip_install_options=tuple(
 remote = RemoteStore(folder=SignedRemoteFolder(url="s3://{BUCKET}/v1", key=lambda: b"k" * 32), seconds=60)
 
 def use(folder, lines):
-    with open_environment(EnvironmentStore(folder / "envs"), spec, preference="uv", max_tries=5,
-        cancellation=Cancellation(), report=lines.append, remote=lambda: remote) as environment:
+    request = BuildRequest(store=EnvironmentStore(folder / "envs"), spec=spec, preference="uv", max_tries=5)
+    with open_environment(
+        request, cancellation=Cancellation(), report=lines.append, remote=lambda: remote
+    ) as environment:
         return environment
 
 def push(folder):

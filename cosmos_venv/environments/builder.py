@@ -16,13 +16,12 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from pathlib import Path
 
 from cosmos_venv.environments import post_install
 from cosmos_venv.environments.environment import BuildRecord, RecordedInstaller
-from cosmos_venv.environments.installers import pip_config
 from cosmos_venv.environments.installers.choice import ORDER_VARIABLE, Installer, installer_environment
 from cosmos_venv.environments.installers.command_line import InstallArguments
 from cosmos_venv.environments.installers.libraries import copy_libraries
@@ -30,7 +29,7 @@ from cosmos_venv.environments.installers.lock_files import refuse_stale_lock
 from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
 from cosmos_venv.exceptions import VirtualenvBuildError
 from cosmos_venv.files import filesystem_check, os_errors
-from cosmos_venv.files.durable_files import shut_out_others
+from cosmos_venv.files.durable_files import shut_out_others, write_new
 from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.processes.guarded_process import CompletedCommand, GuardedProcess, run_guarded
 from cosmos_venv.processes.scratch import descriptors_of, scratch_folder
@@ -80,8 +79,6 @@ def build_environment(
             spec=spec,
             directory=directory,
             installer=installer,
-            arguments=InstallArguments.of(spec, installer, os.environ),
-            environ=installer_environment(os.environ, scratch, is_airflow=bool(installer.command)),
             scratch=scratch,
             cancellation=cancellation,
             report=report,
@@ -98,20 +95,13 @@ def build_environment(
         # At the latest now: what is published is never changed, and everybody may read it.
         post_install.hide_credentials(directory)
         build.show_worker_packages()
-        copied = copy_libraries(spec.libraries, directory)
+        libraries = copy_libraries(spec.libraries, directory)
         pins = build.finish(is_durable=is_durable)
         if spec.lock_file is not None:
             refuse_stale_lock(spec, pins)
-        return BuildRecord.of(
-            spec,
-            directory,
-            pins,
-            installer=RecordedInstaller(name=installer.name, reason=installer.reason),
-            sources=build.arguments.sources,
-            provides=build.provides,
-            libraries=copied,
-            seconds=time.monotonic() - began,
-        )
+        recorded = RecordedInstaller(name=installer.name, reason=installer.reason)
+        record = BuildRecord.of(spec, directory, pins, installer=recorded, seconds=time.monotonic() - began)
+        return replace(record, sources=build.arguments.sources, provides=build.provides, libraries=libraries)
 
 
 def creation_command(directory: Path, interpreter: Interpreter, *, system_site_packages: bool) -> list[str]:
@@ -131,8 +121,6 @@ class _Build:
     spec: EnvironmentSpec
     directory: Path
     installer: Installer
-    arguments: InstallArguments
-    environ: Mapping[str, str]
     scratch: Path
     cancellation: Cancellation
     report: Callable[[str], None]
@@ -143,6 +131,14 @@ class _Build:
     @property
     def python(self) -> str:
         return str(self.directory / "bin" / "python")
+
+    @cached_property
+    def arguments(self) -> InstallArguments:
+        return InstallArguments.of(self.spec, self.installer, os.environ)
+
+    @cached_property
+    def environ(self) -> Mapping[str, str]:
+        return installer_environment(os.environ, self.scratch, is_airflow=bool(self.installer.command))
 
     def create(self) -> None:
         """Make the empty virtual environment."""
@@ -158,19 +154,17 @@ class _Build:
         if self.installer.name == "uv":
             command = [self.installer.uv, "pip", "install", "--python", self.python, *words]
         else:
-            at_home = pip_config.options_against_diversion(self.environ, self.directory)
-            command = [*self._pip(), "install", *at_home, *words, "--compile"]
+            command = [*self._pip(), "install", *words, "--compile"]
         self._run_with_requirements(command)
 
     def hand_over(self) -> None:
         """Let the installer that was handed down make the environment and install into it."""
+        words = [*self.arguments.words, *self._requirements_file()] if self.arguments.asks_for_packages else []
         order = {
             "directory": str(self.directory),
             "python": self.spec.interpreter.executable,
             "system_site_packages": self.spec.system_site_packages,
-            "requirements": [*self.arguments.words, *self._requirements_file()]
-            if self.arguments.asks_for_packages
-            else [],
+            "requirements": words,
             "sys_path": [entry for entry in sys.path if entry],
         }
         self._run_with_requirements(list(self.installer.command), more={ORDER_VARIABLE: json.dumps(order)})
@@ -252,10 +246,8 @@ class _Build:
         if not lines:
             return []
         file = self._requirements_path
-        # Before a credential stands in it: write_text alone would open it to others for a moment.
-        file.touch(mode=0o600)
         with os_errors.naming(file):
-            file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+            write_new(file, "\n".join(lines) + "\n", mode=0o600)  # a credential may stand in it
         return ["--requirement", str(file)]
 
     def _run(

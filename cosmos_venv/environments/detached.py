@@ -6,16 +6,15 @@ name. The request may hold credentials: it travels by a pipe and is never writte
 
 from __future__ import annotations
 
+import os
 import pickle
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 from cosmos_venv import credentials
 from cosmos_venv.environments.opening import open_environment
-from cosmos_venv.environments.spec import EnvironmentSpec
-from cosmos_venv.environments.store import DETACHED, EnvironmentStore, PruneLimits
+from cosmos_venv.environments.store import DETACHED, BuildRequest
 from cosmos_venv.exceptions import (
     CommandKilled,
     CosmosValueError,
@@ -27,58 +26,43 @@ from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.processes.detached_process import DetachedAtWork, DetachedFailure, DetachedWork
 
 if TYPE_CHECKING:
-    from cosmos_venv.environments.installers.choice import InstallerPreference
     from cosmos_venv.environments.remote_store import RemoteStore
 
 
 def build_detached(
-    store: EnvironmentStore,
-    spec: EnvironmentSpec,
+    request: BuildRequest,
     *,
-    preference: InstallerPreference = "auto",
-    max_tries: int,
     wait: float | None,
     report: Callable[[str], None],
-    limits: PruneLimits | None = None,
-    entry: str = "cosmos_venv.environments.detached:build",
+    remote: RemoteStore | None = None,
     variables: Mapping[str, str] | None = None,
 ) -> None:
     """Return once the environment is ready, and see to it that a builder process of its own is at work until then.
 
-    :param store: where it is to stand.
-    :param spec: what the environment must hold.
-    :param preference: which installer builds it.
-    :param max_tries: seconds that the builder waits for another one that makes no progress.
+    :param request: the environment.
     :param wait: seconds to wait at most; None: until the builder has ended.
     :param report: gets lines for the log.
-    :param limits: by which the builder prunes the directory's other environments afterwards; None: nothing is pruned.
-    :param entry: the function of the builder process, as ``module:name``; it calls ``build`` of this module.
-    :param variables: environment variables for that function; they may hold credentials. None: none.
+    :param remote: environments of other machines; None: none.
+    :param variables: environment variables for the builder, which may hold credentials; its installer gets none. None:
+        none.
     :raises VirtualenvBeingBuilt: when the time is over. The builder goes on.
     :raises VirtualenvBuildError: with the builder's message, when it failed now or less than a minute ago.
     :raises CosmosValueError: when ``virtualenv_dir`` is a file.
     :raises VirtualenvError: when it cannot be written.
     """
-    if _is_ready(store, spec):
+    store, spec = request.store, request.spec
+    if store.holds(spec):
         return
     _ = spec.digest  # it goes along: should a file that the spec names change, the parse would wait for another one
-    request = BuildRequest(
-        store=store,
-        spec=spec,
-        preference=preference,
-        max_tries=max_tries,
-        limits=limits,
-        variables=variables or {},
-    )
     with store.naming_the_directory():
         store.make(store.root / DETACHED)
         builder = DetachedWork(folder=store.root / DETACHED, key=spec.digest)
         log = f"log file {builder.log}"
         try:
             builder.ensure_done(
-                entry,
-                pickle.dumps(request),
-                is_done=lambda: _is_ready(store, spec),
+                f"{__name__}:{build.__name__}",
+                pickle.dumps((request, remote, variables or {})),
+                is_done=lambda: store.holds(spec),
                 wait=wait,
                 on_start=lambda: report(f"The virtualenv for {spec} is being built by a process of its own; {log}."),
                 on_wait=lambda progress: report(f"The virtualenv for {spec} is being built {progress}"),
@@ -91,63 +75,18 @@ def build_detached(
             raise VirtualenvBuildError(f"{failure}") from None
 
 
-@dataclass(frozen=True, kw_only=True)
-class BuildRequest:
-    """The order to a builder.
-
-    :param store: as for ``build_detached``, like all that follows.
-    :param spec: as there.
-    :param preference: as there.
-    :param max_tries: as there.
-    :param limits: as there.
-    :param variables: as there.
-    """
-
-    store: EnvironmentStore
-    spec: EnvironmentSpec
-    preference: InstallerPreference
-    max_tries: int
-    limits: PruneLimits | None
-    variables: Mapping[str, str]
-
-
-def order_of(request: bytes) -> BuildRequest:
-    """Return the order to this builder.
-
-    :param request: as it came by the pipe of the process that has started this one.
-    """
-    order: BuildRequest = pickle.loads(request)  # noqa: S301 - nobody else can write to that pipe
-    return order
-
-
-def _is_ready(store: EnvironmentStore, spec: EnvironmentSpec) -> bool:
-    environment = store.find(spec)
-    if environment is not None:
-        environment.close()
-    return environment is not None
-
-
-def build(
-    request: bytes, cancellation: Cancellation, *, remote: Callable[[], RemoteStore | None] = lambda: None
-) -> str:
+def build(order: bytes, cancellation: Cancellation) -> str:
     """Build what was asked for, in the builder process.
 
-    :param request: as for ``order_of``.
+    :param order: as it came by the pipe of the process that has started this one.
     :param cancellation: ends waiting and building.
-    :param remote: as in ``open_environment``.
     :returns: what went wrong; empty when nothing did.
     """
     try:
-        wanted = order_of(request)
+        request, remote, variables = pickle.loads(order)  # noqa: S301 - nobody else can write to that pipe
+        os.environ.update(variables)
         with open_environment(
-            wanted.store,
-            wanted.spec,
-            preference=wanted.preference,
-            max_tries=wanted.max_tries,
-            cancellation=cancellation,
-            report=partial(print, flush=True),
-            limits=wanted.limits,
-            remote=remote,
+            request, cancellation=cancellation, report=partial(print, flush=True), remote=lambda: remote
         ):
             return ""
     except (VirtualenvError, CosmosValueError) as error:

@@ -104,9 +104,6 @@ class BuildRecord:
         *,
         installer: RecordedInstaller,
         seconds: float,
-        sources: tuple[str, ...] = (),
-        provides: Mapping[str, str] | None = None,
-        libraries: Mapping[str, int] | None = None,
     ) -> BuildRecord:
         """Return the record of what this process has built now. Whatever could hold a credential is masked.
 
@@ -115,9 +112,6 @@ class BuildRecord:
         :param pins: version of each installed distribution.
         :param installer: the tool that installed them.
         :param seconds: that the building took.
-        :param sources: as in ``BuildRecord``.
-        :param provides: as in ``BuildRecord``; None: nothing is known.
-        :param libraries: as in ``BuildRecord``; None: none.
         """
         return cls(
             digest=spec.digest,
@@ -128,9 +122,6 @@ class BuildRecord:
             built_by=RecordedBuilder(pid=os.getpid(), uid=os.getuid(), host=socket.gethostname()),
             built_at=now(),
             seconds=round(seconds, 3),
-            sources=sources,
-            provides=dict(provides or {}),
-            libraries=dict(libraries or {}),
         )
 
     def to_json(self) -> str:

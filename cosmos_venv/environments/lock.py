@@ -16,20 +16,17 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from cosmos_venv.exceptions import VirtualenvError, VirtualenvLockTimeout
 from cosmos_venv.files.durable_files import open_own, write_new
-from cosmos_venv.files.filesystem_check import UNSUPPORTED, unfit_message, why_unfit
+from cosmos_venv.files.filesystem_check import UNSUPPORTED, unfit
 from cosmos_venv.files.kernel_lock import (
     FileToLock,
     flock_at_once,
     is_locked_or_lockless,
-    open_to_ask,
-    unlock,
-    unlock_and_close,
 )
 from cosmos_venv.processes.cancellation import Cancellation
 
@@ -48,6 +45,7 @@ _LONGEST_RECORD = 64
 
 _holders: dict[tuple[int, int], tuple[int, int]] = {}
 """Device and inode of a locked file -> PID and thread of its holder. A child that was forked has the entries too."""
+_ANY_THREAD = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,63 +124,6 @@ class LockRecord:
         return None
 
 
-class LockWait:
-    """A wait for a lock in tries, one for each second in which the owner makes no progress.
-
-    :param lock: the lock.
-    :param max_tries: number of tries, after which the wait fails.
-    :param cancellation: ends the wait.
-    :param report: gets a line for each try, with the owner.
-    """
-
-    def __init__(
-        self, lock: VirtualenvLock, *, max_tries: int, cancellation: Cancellation, report: Callable[[str], None]
-    ) -> None:
-        self._lock = lock
-        self._max_tries = max_tries
-        self._cancellation = cancellation
-        self._report = report
-        self._tries = 0
-        self._began = time.monotonic()
-        self._next_try = self._began + TRY_SECONDS
-        self._seen = lock.progress()
-
-    def until(self, is_done: Callable[[], bool]) -> None:
-        """Return when a condition holds, which is asked every 10 ms.
-
-        :param is_done: the condition; it takes the lock.
-        :raises VirtualenvLockTimeout: when all tries are over.
-        :raises CommandKilled: when the cancellation was requested.
-        """
-        while True:
-            self._cancellation.raise_if_requested()
-            if is_done():
-                return
-            self._count()
-            time.sleep(_TURN)
-
-    def _count(self) -> None:
-        now = time.monotonic()
-        if self._tries >= self._max_tries:
-            raise VirtualenvLockTimeout(
-                f"{self._lock.file} is still held by {self._lock.owner()} after {now - self._began:.0f} s. "
-                "Raise [cosmos] virtualenv_max_retries_lock, or give this project a virtualenv_dir of its own."
-            )
-        if now < self._next_try:
-            return
-        self._next_try += TRY_SECONDS
-        seen = self._lock.progress()
-        if seen != self._seen:
-            self._seen = seen
-            self._report(f"{self._lock.owner()} is building in {self._lock.file.parent}; its build gets on.")
-            return
-        self._tries += 1
-        self._report(
-            f"Waiting for virtualenv lock to be released: try {self._tries} of {self._max_tries}, "
-            f"{self._lock.file} is held by {self._lock.owner()}."
-        )
-
-
 class VirtualenvLock:
     """The lock of one ``virtualenv_dir``.
 
@@ -197,7 +138,14 @@ class VirtualenvLock:
         self._own: LockRecord | None = None
 
     @contextmanager
-    def acquire(self, *, max_tries: int, cancellation: Cancellation, report: Callable[[str], None]) -> Iterator[bool]:
+    def acquire(
+        self,
+        *,
+        max_tries: int,
+        cancellation: Cancellation,
+        report: Callable[[str], None],
+        for_all_threads: bool = False,
+    ) -> Iterator[bool]:
         """Hold the lock within this block: nobody else builds in the directory.
 
         A thread that holds the lock already goes on at once, and keeps it until its outer block ends.
@@ -205,30 +153,64 @@ class VirtualenvLock:
         :param max_tries: seconds to wait while the owner makes no progress; each is reported, with the owner.
         :param cancellation: ends the wait.
         :param report: gets lines for the task's log.
+        :param for_all_threads: whether all threads of this process go on at once while this block runs.
         :returns: whether this block has taken the lock; False where an outer block holds it.
         :raises VirtualenvLockTimeout: when the tries are over. The owner keeps the lock.
         :raises VirtualenvError: when the file system has no kernel locks or no hard links.
         :raises CommandKilled: when ``cancellation`` was requested while waiting.
         """
-        waiting = LockWait(self, max_tries=max_tries, cancellation=cancellation, report=report)
-        file = FileToLock(self.kernel_file, lock=self._try_kernel_lock)
-        try:
+        cancellation.raise_if_requested()
+        turns = self.turns(max_tries=max_tries, cancellation=cancellation, report=report)
+        # An outer block of this thread has a descriptor of its own, which this one does not unlock.
+        with closing(FileToLock(self.kernel_file, lock=self._try_kernel_lock)) as file:
             # A subclass of an operator may have taken the lock (_acquire_venv_lock) before the operator builds: it
             # waited for itself.
             if _is_held_here(file.descriptor):
                 yield False
                 return
-            waiting.until(file.try_lock)
-            with _noted_as_held(file.descriptor):
+            while not file.try_lock():
+                next(turns)
+            with _noted_as_held(file.descriptor, _ANY_THREAD if for_all_threads else threading.get_ident()):
                 try:
-                    waiting.until(lambda: self._try_record(file.descriptor, report))
+                    while not self._try_record(file.descriptor, report):
+                        next(turns)
                     report(f"Acquiring lock at {self.file} with pid {os.getpid()}")
                     yield True
                 finally:
                     self._release(report)
-        finally:
-            # An outer block of this thread has a descriptor of its own, which this does not unlock.
-            file.close()
+
+    def turns(self, *, max_tries: int, cancellation: Cancellation, report: Callable[[str], None]) -> Iterator[None]:
+        """Wait for the lock: each turn takes 10 ms, and a try is a second in which the owner makes no progress.
+
+        :param max_tries: as for ``acquire``.
+        :param cancellation: as there.
+        :param report: as there.
+        :raises VirtualenvLockTimeout: as there.
+        :raises CommandKilled: as there.
+        """
+        began = time.monotonic()
+        next_try, tries, seen = began + TRY_SECONDS, 0, self.progress()
+        while True:
+            cancellation.raise_if_requested()
+            now = time.monotonic()
+            if tries >= max_tries:
+                raise VirtualenvLockTimeout(
+                    f"{self.file} is still held by {self.owner()} after {now - began:.0f} s. "
+                    "Raise [cosmos] virtualenv_max_retries_lock, or give this project a virtualenv_dir of its own."
+                )
+            if now >= next_try:
+                next_try += TRY_SECONDS
+                before, seen = seen, self.progress()
+                if seen != before:
+                    report(f"{self.owner()} is building in {self.file.parent}; its build gets on.")
+                else:
+                    tries += 1
+                    report(
+                        f"Waiting for virtualenv lock to be released: try {tries} of {max_tries}, "
+                        f"{self.file} is held by {self.owner()}."
+                    )
+            time.sleep(_TURN)
+            yield
 
     def is_available(self, *, report: Callable[[str], None]) -> bool:
         """Return whether nobody holds the lock now who must be respected. No file is made, changed or removed.
@@ -249,13 +231,10 @@ class VirtualenvLock:
     def _last_of_ours(self) -> str | None:
         """The mark of the last record that cosmos-venv has put in place; None while a process has the kernel lock."""
         try:
-            descriptor = open_to_ask(self.kernel_file)
+            with closing(FileToLock(self.kernel_file, make=False)) as file:
+                return _mark_in(file.descriptor) if is_locked_or_lockless(file.descriptor) else None
         except OSError:
             return ""
-        try:
-            return _mark_in(descriptor) if is_locked_or_lockless(descriptor) else None
-        finally:
-            unlock_and_close(descriptor)
 
     def owner(self) -> str:
         """Return the owner that the PID record names, in words for a log."""
@@ -301,11 +280,10 @@ class VirtualenvLock:
             with suppress(OSError):  # another user's file, open for reading: the PID alone is judged then
                 os.pwrite(descriptor, record.mark.ljust(_LONGEST_RECORD).encode("ascii"), 0)
             os.link(finished, self.file)
-        except FileExistsError:
-            self._own = None
-            return False
         except OSError as error:
             self._own = None
+            if isinstance(error, FileExistsError):
+                return False
             if error.errno in UNSUPPORTED:
                 raise self._unfit("hard links", error) from error
             raise
@@ -343,12 +321,10 @@ class VirtualenvLock:
             found = LockRecord.read(self.file)
             if found == own:
                 self._remove(own)
-            elif found is None:
-                report(f"Lockfile {self.file} not found, perhaps deleted by other concurrent operator?")
             else:
+                whose = "is gone" if found is None else f"belongs to process {found.text!r}"
                 report(
-                    f"Lockfile {self.file} owned by process of pid {found.text!r}, while operator has pid "
-                    f"{os.getpid()}. It is left alone."
+                    f"The lock {self.file} {whose}, and no longer belongs to process {os.getpid()}. It is left alone."
                 )
         except OSError as error:
             report(f"The lock {self.file} cannot be removed ({error}); it counts as outdated once this process ends.")
@@ -360,7 +336,7 @@ class VirtualenvLock:
         return f"{reason[0].upper()}{reason[1:]}. Lock {self.file} was outdated."
 
     def _unfit(self, what: str, error: OSError) -> VirtualenvError:
-        return VirtualenvError(unfit_message(self.file.parent, why_unfit(what, error)))
+        return unfit(self.file.parent, f"does not support {what} ({error.strerror})")
 
 
 def _mark_in(descriptor: int) -> str:
@@ -373,19 +349,18 @@ def _is_held_here(descriptor: int) -> bool:
     A lock belongs to its descriptor: a second descriptor of the same process would wait for the first one.
     """
     pid, thread = _holders.get(_file_of(descriptor), (0, 0))
-    return (pid, thread) == (os.getpid(), threading.get_ident())
+    return pid == os.getpid() and thread in (threading.get_ident(), _ANY_THREAD)
 
 
 @contextmanager
-def _noted_as_held(descriptor: int) -> Iterator[None]:
-    """Let `_is_held_here` know the lock of this thread within the block, and unlock the file after it."""
+def _noted_as_held(descriptor: int, thread: int) -> Iterator[None]:
+    """Let `_is_held_here` know the lock of a thread within the block."""
     file = _file_of(descriptor)
-    _holders[file] = (os.getpid(), threading.get_ident())
+    _holders[file] = (os.getpid(), thread)
     try:
         yield
     finally:
         del _holders[file]
-        unlock(descriptor)
 
 
 def _file_of(descriptor: int) -> tuple[int, int]:

@@ -6,15 +6,13 @@ Most tasks find their environment. The imports that only a builder needs stand i
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING
 
 from cosmos_venv.environments.environment import BuildRecord, Environment, is_within
 from cosmos_venv.environments.spec import EnvironmentSpec
-from cosmos_venv.environments.store import EnvironmentStore, PruneLimits
+from cosmos_venv.environments.store import BuildRequest
 from cosmos_venv.exceptions import VirtualenvError
 from cosmos_venv.files import os_errors
 from cosmos_venv.files.permissions import is_trusted_way
@@ -32,32 +30,23 @@ LONGEST_UPGRADE_PAUSE = 3600.0
 
 @contextmanager
 def open_environment(
-    store: EnvironmentStore,
-    spec: EnvironmentSpec,
+    request: BuildRequest,
     *,
-    preference: InstallerPreference = "auto",
-    max_tries: int,
     upgrade_after: float | None = None,
     cancellation: Cancellation,
     report: Callable[[str], None],
     warn: Callable[[str], None] | None = None,
-    limits: PruneLimits | None = None,
     remote: Callable[[], RemoteStore | None] = lambda: None,
 ) -> Iterator[Environment]:
     """Open the environment, built first when it is not there yet, and keep it for as long as the block runs.
 
-    :param store: where it stands or is to stand.
-    :param spec: what it must hold.
-    :param preference: which installer builds it.
-    :param max_tries: seconds to wait for another builder that makes no progress.
+    :param request: the environment.
     :param upgrade_after: age in seconds at which a spec that asks for ``--upgrade`` is resolved anew, by one task at a
         time; the others use what is ready. None: never. When that fails, what is ready is used, and the next attempt
         waits for as long, at most an hour.
     :param cancellation: ends waiting and building.
     :param report: gets lines for the task's log.
     :param warn: gets lines that somebody should act on; None: ``report`` does.
-    :param limits: by which the directory's other environments are pruned when this one had to be built; None: nothing
-        is pruned.
     :param remote: called where it is missing here; gives the environments of other machines, or None.
     :raises CosmosValueError: when ``virtualenv_dir`` is a file.
     :raises VirtualenvBuildError: when it cannot be built.
@@ -65,30 +54,18 @@ def open_environment(
     :raises VirtualenvError: when the directory cannot be read or written, or somebody else can have written there.
     :raises CommandKilled: when ``cancellation`` was requested.
     """
-    environment = store.find(spec, cancellation=cancellation)
+    environment = request.store.find(request.spec, cancellation=cancellation)
     pause = LONGEST_UPGRADE_PAUSE if upgrade_after is None else min(upgrade_after, LONGEST_UPGRADE_PAUSE)
-    wants_upgrade = upgrade_after is not None and spec.asks_for_upgrade
+    wants_upgrade = upgrade_after is not None and request.spec.asks_for_upgrade
     if environment is None or (wants_upgrade and _is_outdated(environment.record, upgrade_after or 0.0, pause)):
         from cosmos_venv.environments.publisher import Publisher
 
         publisher = Publisher(
-            store=store,
-            spec=spec,
-            preference=preference,
-            cancellation=cancellation,
-            report=report,
-            warn=warn or report,
-            limits=limits,
-            remote=remote(),
+            request=request, cancellation=cancellation, report=report, warn=warn or report, remote=remote()
         )
-        if environment is None:
-            environment = publisher.make_ready(max_tries=max_tries)
-        else:
-            environment = publisher.upgrade(environment, pause=pause)
-    try:
+        environment = publisher.make_ready() if environment is None else publisher.upgrade(environment, pause=pause)
+    with closing(environment):
         yield environment
-    finally:
-        environment.close()
 
 
 def _is_outdated(record: BuildRecord, upgrade_after: float, pause: float) -> bool:
@@ -122,18 +99,20 @@ def temporary_environment(
     from cosmos_venv.files.filesystem_check import refuse_unfit
 
     installer = choose_installer(preference, spec, os.environ)
-    try:
-        # A noexec /tmp takes the whole installation and fails each dbt afterwards, with a message that names no mount.
-        with os_errors.naming(os_errors.temporary_folder()), scratch_folder("cosmos-venv-trial-") as trial:
-            refuse_unfit(Path(tempfile.gettempdir()), parameter="TMPDIR", trial=trial)
-    except OSError as error:
-        place = error.filename or os_errors.temporary_folder()
-        way_out = f"Let user id {os.geteuid()} write to {place}, or set TMPDIR to another folder."
-        raise VirtualenvError(
-            f"There can be no temporary environment. {os_errors.reason_of(error, way_out)} "
-            "Environments that are kept stand in a virtualenv_dir."
-        ) from error
-    with scratch_folder() as path:
+    with ExitStack() as opened:
+        try:
+            with os_errors.naming(os_errors.temporary_folder()):
+                path = opened.enter_context(scratch_folder())
+                # A noexec /tmp takes the whole installation and fails each dbt afterwards, with a message that names
+                # no mount.
+                refuse_unfit(path, parameter="TMPDIR")
+        except OSError as error:
+            place = error.filename or os_errors.temporary_folder()
+            way_out = f"Let user id {os.geteuid()} write to {place}, or set TMPDIR to another folder."
+            raise VirtualenvError(
+                f"There can be no temporary environment. {os_errors.reason_of(error, way_out)} "
+                "Environments that are kept stand in a virtualenv_dir."
+            ) from error
         # The guard holds the folder's lease too: after a SIGKILL of the worker nobody sweeps the folder below a dbt
         # that still runs.
         keep_open = descriptors_of(path)

@@ -18,12 +18,11 @@ from typing import TYPE_CHECKING
 
 from cosmos_venv.environments.builder import build_environment
 from cosmos_venv.environments.environment import BuildRecord, Environment, is_within, now
-from cosmos_venv.environments.installers.choice import Installer, InstallerPreference, choose_installer
+from cosmos_venv.environments.installers.choice import Installer, choose_installer
 from cosmos_venv.environments.lock import VirtualenvLock
 from cosmos_venv.environments.maintenance.pruner import retire_chosen, surplus
 from cosmos_venv.environments.retiring import delete, reporting_failed_removal, retire, sweep, unpublished
-from cosmos_venv.environments.spec import EnvironmentSpec
-from cosmos_venv.environments.store import EnvironmentStore, PruneLimits
+from cosmos_venv.environments.store import BuildRequest, EnvironmentStore
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvBuildError, VirtualenvError, VirtualenvLockTimeout
 from cosmos_venv.files.durable_files import in_one_step
 from cosmos_venv.files.filesystem_check import refuse_unfit, refuse_unfit_path
@@ -38,36 +37,32 @@ if TYPE_CHECKING:
 class Publisher:
     """The process by which one environment of a store becomes ready.
 
-    :param store: where it is to stand.
-    :param spec: what it must hold.
-    :param preference: which installer builds it.
+    :param request: the environment.
     :param cancellation: ends waiting and building.
     :param report: gets lines for the task's log.
     :param warn: gets lines that somebody should act on.
-    :param limits: by which the other environments are pruned afterwards; None: nothing is pruned.
     :param remote: environments of other machines, where it is looked for first and put afterwards; None: none.
     """
 
-    store: EnvironmentStore
-    spec: EnvironmentSpec
-    preference: InstallerPreference = "auto"
+    request: BuildRequest
     cancellation: Cancellation
     report: Callable[[str], None]
     warn: Callable[[str], None]
-    limits: PruneLimits | None = None
     remote: RemoteStore | None = None
     _after_release: ExitStack = field(default_factory=ExitStack, init=False)
     _elsewhere: RemoteEnvironment | None = field(default=None, init=False)
 
-    def make_ready(self, *, max_tries: int) -> Environment:
+    def __post_init__(self) -> None:
+        self.store, self.spec = self.request.store, self.request.spec
+
+    def make_ready(self) -> Environment:
         """Return the environment, made by us or by another builder that we waited for.
 
-        :param max_tries: seconds to wait for another builder that makes no progress.
         :returns: the environment, leased to the caller, who closes it. Errors are those of ``open_environment``.
         """
         with self.store.naming_the_directory():
             self.store.make_directory()
-            with self._locked(max_tries) as is_first:
+            with self._locked(self.request.max_tries) as is_first:
                 # Another builder may have published it while this one waited for the lock.
                 environment = self._found() or self._build(sweeps=is_first)
             return self._pushed(environment)
@@ -161,21 +156,15 @@ class Publisher:
             raise
 
     def _installer(self) -> Installer:
-        return choose_installer(self.preference, self.spec, os.environ)
+        return choose_installer(self.request.preference, self.spec, os.environ)
 
     def _offer(self, newer_than: str) -> ArchiveRecord | None:
         """Return the environment in the remote store that can be fetched; None when it has to be installed."""
         if self.remote is None:
             return None
-        if self.spec.system_site_packages:
-            reason = "The virtualenv sees packages of this worker (py_system_site_packages)"
-            if self.remote.is_required:
-                raise VirtualenvError(f"{reason}: it can only be built here.")
-            self.report(f"{reason}: it is built here.")
-            return None
         from cosmos_venv.environments.remote_store import RemoteEnvironment  # few have a remote store
 
-        self._elsewhere = RemoteEnvironment(
+        elsewhere = RemoteEnvironment(
             store=self.remote,
             digest=self.spec.digest,
             interpreter=self.spec.interpreter,
@@ -184,14 +173,21 @@ class Publisher:
             report=self.report,
             warn=self.warn,
         )
-        offer = self._elsewhere.find(newer_than=newer_than)
+        if self.spec.system_site_packages:
+            elsewhere.pass_over(
+                "The virtualenv sees packages of this worker (py_system_site_packages), so no other machine has it",
+                self.report,
+            )
+            return None
+        self._elsewhere = elsewhere
+        offer = elsewhere.find(newer_than=newer_than)
         if offer is None:
             return None
         # It is unpacked where it was built: a retired build of that name goes first.
         self._after_release.close()
         path = self.store.root / offer.build.build
         if os.path.lexists(path):
-            self._elsewhere.pass_over(f"The virtualenv of {self.remote.folder} was built at {path}, which is taken")
+            elsewhere.pass_over(f"The virtualenv of {self.remote.folder} was built at {path}, which is taken")
             return None
         return offer
 
@@ -218,10 +214,10 @@ class Publisher:
 
     def _prune(self) -> None:
         """Prune the store. Whatever goes wrong with other environments is a line: the task has what it asked for."""
-        if self.limits is None:
+        if self.request.limits is None:
             return
         try:
-            for going in surplus(self.store, self.limits, now=time.time()):
+            for going in surplus(self.store, self.request.limits, now=time.time()):
                 self.report(retire_chosen(self.store, going, self._after_release, self.report).describe())
         except (OSError, VirtualenvError, CosmosValueError) as error:
             self.report(f"{self.store.root} is not pruned: {error}")

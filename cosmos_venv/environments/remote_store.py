@@ -151,9 +151,6 @@ class RemoteEnvironment:
         try:
             zstd()  # without it nothing can be done there
             record = self._record()
-        except ValueError as error:
-            self.pass_over(f"The virtualenv of {self.store.folder} is not used: {error}")
-            return None
         except CommandKilled:
             raise
         except Exception as error:  # noqa: BLE001 - no memory, no thread more: a reason to build, and none to fail
@@ -161,7 +158,7 @@ class RemoteEnvironment:
             return None
         if record is None:
             wanted = f"environment {self.digest[:12]} for {self.platform} at {self.root.parent}"
-            self.pass_over(f"{self.store.folder} holds no {wanted}", tell=self.report)
+            self.pass_over(f"{self.store.folder} holds no {wanted}", self.report)
         return record if record is not None and record.build.built_at > newer_than else None
 
     def fetch(self, record: ArchiveRecord, directory: Path, *, on_tick: Callable[[], None]) -> BuildRecord | None:
@@ -194,12 +191,9 @@ class RemoteEnvironment:
                 pass
         except CommandKilled:
             raise
-        except BadArchive as error:
-            _empty(directory)
-            self.pass_over(f"The virtualenv of {self.store.folder} is not used: {error}")
-            return None
         except Exception as error:  # noqa: BLE001 - of this machine too, such as a full temporary folder
-            _empty(directory)
+            if directory.exists():
+                shutil.rmtree(directory)
             self._give_up(error)
             return None
         self.report(
@@ -251,7 +245,7 @@ class RemoteEnvironment:
         self.report(f"Put {_size(size)} into {self.store.folder} in {time.monotonic() - began:.1f} s.")
         return True
 
-    def pass_over(self, reason: str, *, tell: Callable[[str], None] | None = None) -> None:
+    def pass_over(self, reason: str, tell: Callable[[str], None] | None = None) -> None:
         """Tell why the environment is built here.
 
         :param reason: a sentence without its full stop.
@@ -263,8 +257,9 @@ class RemoteEnvironment:
         (tell or self.warn)(f"{reason}. It is built here.")
 
     def _give_up(self, error: Exception) -> None:
-        self.is_answering = False
-        self.pass_over(f"{self.store.folder} cannot be used: {error}")
+        # What is damaged or not signed gets another one in its place.
+        self.is_answering = isinstance(error, ValueError | BadArchive)
+        self.pass_over(f"The virtualenv of {self.store.folder} is not used: {error}")
 
     def _record(self) -> ArchiveRecord | None:
         content = self.store.folder.read(
@@ -302,11 +297,6 @@ def create_empty(directory: Path, interpreter: Interpreter, *, cancellation: Can
     )
     if completed.returncode:
         raise VirtualenvError(f"no virtual environment could be made: {'; '.join(completed.lines[-3:])}")
-
-
-def _empty(directory: Path) -> None:
-    if directory.exists():
-        shutil.rmtree(directory)
 
 
 def _size(size: int) -> str:

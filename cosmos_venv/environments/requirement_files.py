@@ -123,23 +123,27 @@ def _has_a_separator(text: str) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class InstallOption:
-    """One option of an installer and its value.
+    """One thing that an installer is told: an option, a setting of its configuration, or a requirement.
 
-    :param name: its long name; empty for an argument that is no option.
-    :param value: the value behind it; None for a switch.
+    :param name: the long name of pip's option; empty for a requirement.
+    :param value: the value of the option, or the requirement; empty for a switch.
     :param words: the command line words that say so, as they were written.
-    :param origin: the requirements file that it stands in; empty for an option of the installation itself.
+    :param origin: the file or variable that says so; empty for an option of the installation itself.
     """
 
     name: str
-    value: str | None
-    words: tuple[str, ...]
+    value: str = ""
+    words: tuple[str, ...] = ()
     origin: str = ""
 
+    def __str__(self) -> str:
+        return f"{self.name} ({self.origin or 'pip_install_options'})"
+
     @property
-    def names_requirements_file(self) -> bool:
-        """Whether its value is a file of requirements or constraints."""
-        return self.name in _NAMES_A_FILE
+    def requirements_file(self) -> Path | None:
+        """The file of requirements or constraints on this machine that it names; None where it names none."""
+        is_named = self.name in _NAMES_A_FILE and self.value and "://" not in self.value
+        return Path(self.value) if is_named else None
 
 
 def parse(words: Iterable[str]) -> Iterator[InstallOption]:
@@ -152,21 +156,20 @@ def parse(words: Iterable[str]) -> Iterator[InstallOption]:
         word = remaining.popleft()
         name, value = _split(word)
         words_of = [word]
-        takes_next = name and value is None and name not in WITHOUT_VALUE
+        takes_next = name and not value and name not in WITHOUT_VALUE
         if takes_next and remaining and not remaining[0].startswith("-"):
             value = remaining.popleft()
             words_of.append(value)
         yield InstallOption(name=name, value=value, words=tuple(words_of))
 
 
-def given_options(pip_install_options: Iterable[str], requirements: Iterable[str]) -> list[InstallOption]:
-    """Return all options of an installation: those that are given as such, and those among requirements (``-r FILE``).
+def parse_requirement(text: str) -> list[InstallOption]:
+    """Return what an entry of ``py_requirements`` says: a requirement, or options such as ``-r FILE``.
 
-    :param pip_install_options: as in ``EnvironmentSpec``.
-    :param requirements: as in ``EnvironmentSpec``.
+    :param text: the entry.
     """
-    among = (text for text in requirements if text.lstrip().startswith("-"))
-    return [*parse(pip_install_options), *(option for text in among for option in parse(shlex.split(text)))]
+    text = text.strip()
+    return [*parse(shlex.split(text))] if text.startswith("-") else [InstallOption(name="", value=text, words=(text,))]
 
 
 def is_lock_file(path: str | Path) -> bool:
@@ -183,8 +186,8 @@ def lock_file_among(options: Iterable[InstallOption]) -> Path | None:
     :param options: of the installation.
     :raises CosmosValueError: naming the files, where there are several.
     """
-    named = (each.value for each in options if each.name == "--requirement" and each.value)
-    files = list(dict.fromkeys(Path(value) for value in named if is_lock_file(value)))
+    named = (each.value for each in options if each.name == "--requirement" and is_lock_file(each.value))
+    files = list(dict.fromkeys(map(Path, named)))
     if len(files) > 1:
         raise CosmosValueError(
             f"py_requirements: {' and '.join(map(str, files))} are two lock files, and one says all that is installed. "
@@ -198,7 +201,7 @@ def without_lock_file(words: Iterable[str]) -> list[str]:
 
     :param words: of the command line, behind the command.
     """
-    kept = (each for each in parse(words) if not (each.names_requirements_file and is_lock_file(each.value or "")))
+    kept = (each for each in parse(words) if not (each.name in _NAMES_A_FILE and is_lock_file(each.value)))
     return [word for option in kept for word in option.words]
 
 
@@ -210,14 +213,12 @@ def long_name(name: str) -> str:
     return _LONG_NAMES.get(name, name)
 
 
-def _split(word: str) -> tuple[str, str | None]:
-    """Return the long name and the value that a word holds; an empty name for no option, None for no value."""
+def _split(word: str) -> tuple[str, str]:
+    """Return the long name and the value that a word holds; an empty name for no option."""
     if not word.startswith("-"):
         return "", word
-    if word.startswith("--"):
-        name, equals, value = word.partition("=")
-        return long_name(name), value if equals else None
-    return long_name(word[:2]), word[2:].lstrip("=").strip() or None
+    name, _, value = word.partition("=") if word.startswith("--") else (word[:2], "", word[2:].lstrip("=").strip())
+    return long_name(name), value
 
 
 def digest_of_path(path: Path) -> str:
@@ -259,6 +260,23 @@ def canonical(text: str, folder: Path | None = None) -> Iterator[str]:
     yield from [f"content {digest} {rest}" for digest in found] or [credentials.remove(text)]
 
 
+def canonical_options(options: Iterable[InstallOption], folder: Path | None = None) -> Iterator[str]:
+    """Give options as they count in a digest.
+
+    :param options: the options.
+    :param folder: as for ``canonical``. A file that a requirements file names counts with the lines of that file.
+    :raises CosmosValueError: naming what cannot be read.
+    """
+    for option in options:
+        yield option.name
+        if option.requirements_file:
+            yield from canonical_requirements_file(option.requirements_file) if folder is None else ()
+        elif option.name in {"", "--editable"}:
+            yield from canonical(option.value, folder)
+        elif option.value:
+            yield credentials.remove(option.value)
+
+
 def canonical_requirements_file(path: Path) -> list[str]:
     """Return the lines of a ``-r`` or ``-c`` file without credentials. Files named in it are replaced by what they
     hold. A lock file is the digest of what it holds.
@@ -270,13 +288,10 @@ def canonical_requirements_file(path: Path) -> list[str]:
         return [f"lock {hashlib.sha256(credentials.remove(_text_of(path)).encode(errors=_ODD_BYTES)).hexdigest()}"]
     found: list[str] = []
     for file, line in _lines_of(path):
-        if not line.startswith("-"):
-            found += canonical(line, file.parent) if line else ()
-            continue
-        for option in parse(shlex.split(line)):
-            found.append(option.name)
-            if option.value and not (option.names_requirements_file and "://" not in option.value):
-                found += canonical(option.value, file.parent)
+        if line.startswith("-"):
+            found += canonical_options(parse(shlex.split(line)), file.parent)
+        elif line:
+            found += canonical(line, file.parent)
     return found
 
 
@@ -304,11 +319,6 @@ def _options_of(line: str) -> list[str]:
 
 def _lines_of(path: Path, above: tuple[Path, ...] = ()) -> Iterator[tuple[Path, str]]:
     """Yield each line of a file without its comment, and behind it those of the files that it names."""
-    if above and is_lock_file(path):
-        raise CosmosValueError(
-            f"py_requirements: {above[-1]} names the lock file {path}. Name it in py_requirements itself: "
-            f'py_requirements=["-r {path}"].'
-        )
     file = Path(os.path.realpath(path))  # Path.resolve raises a RuntimeError for a link to itself
     if file in above:
         raise CosmosValueError(f"pip_install_options: the requirements file {file} includes itself. Remove the cycle.")
@@ -316,8 +326,8 @@ def _lines_of(path: Path, above: tuple[Path, ...] = ()) -> Iterator[tuple[Path, 
     for line in (_COMMENT.sub("", each).strip() for each in text.splitlines()):
         yield file, line
         for option in parse(shlex.split(line)) if line.startswith("-") else ():
-            if option.names_requirements_file and option.value and "://" not in option.value:
-                yield from _lines_of(file.parent / option.value, (*above, file))
+            if option.requirements_file:
+                yield from _lines_of(file.parent / option.requirements_file, (*above, file))
 
 
 def _text_of(file: Path) -> str:

@@ -11,7 +11,7 @@ import errno
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 from cosmos_venv.environments.lock import LOCK_FILENAME, VirtualenvLock
@@ -40,15 +40,13 @@ def retire(store: EnvironmentStore, build: Path, *, used_until: float | None = N
     lease = Lease.exclusive(build)
     if lease is None:
         return None
-    try:
-        if used_until is None or lease.last_use <= used_until:
-            withdraw(store, build)
-            return lease
-    except BaseException:
-        lease.close()
-        raise
-    lease.close()
-    return None
+    with ExitStack() as unless_retired:
+        unless_retired.callback(lease.close)
+        if used_until is not None and lease.last_use > used_until:
+            return None
+        withdraw(store, build)
+        unless_retired.pop_all()
+    return lease
 
 
 def withdraw(store: EnvironmentStore, build: Path) -> None:
@@ -104,13 +102,10 @@ def delete(build: Path, lease: Lease, report: Report) -> None:
     :param lease: of ``retire``; it is closed.
     :param report: gets a line on what cannot be deleted.
     """
-    try:
-        with reporting_failed_removal(build, report):
-            if os.path.lexists(build):
-                shutil.rmtree(build)
-            lease_path(build).unlink(missing_ok=True)
-    finally:
-        lease.close()
+    with closing(lease), reporting_failed_removal(build, report):
+        if os.path.lexists(build):
+            shutil.rmtree(build)
+        lease_path(build).unlink(missing_ok=True)
 
 
 def sweep(store: EnvironmentStore, report: Report) -> list[tuple[Path, Lease]]:

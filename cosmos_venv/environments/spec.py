@@ -13,7 +13,6 @@ import hashlib
 import json
 import os
 import platform
-import shlex
 import shutil
 import site
 import sys
@@ -28,6 +27,8 @@ from cosmos_venv import credentials
 from cosmos_venv.environments import requirement_files
 from cosmos_venv.environments.installers.pip_config import configured_constraints
 from cosmos_venv.environments.requirement_files import (
+    InstallOption,
+    canonical_options,
     canonical_requirements_file,
     is_url,
     local_path,
@@ -99,20 +100,12 @@ class Interpreter:
 def _own() -> Interpreter:
     """Return the interpreter of this process."""
     return Interpreter(
-        executable=_own_executable(),
+        # The base and not the worker's own virtual environment: an environment that is made of it must outlive that.
+        executable=os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable),
         version=platform.python_version(),
         implementation=sys.implementation.name + sys.abiflags,
         platform="-".join([sys.platform, platform.machine(), getattr(sys.implementation, "_multiarch", "")]),
     )
-
-
-def _own_executable() -> str:
-    # The base and not the worker's own virtual environment: an environment that is made of it must outlive that.
-    real = os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable)
-    if sys.prefix == sys.base_prefix or not Path(real).is_relative_to(Path(sys.prefix).resolve()):
-        return real
-    # Python 3.10 in an environment made with --copies knows its base only as a prefix.
-    return os.path.realpath(Path(sys.base_prefix, "bin", f"python{sys.version_info.major}.{sys.version_info.minor}"))
 
 
 def _ask(name: str, search_path: str, cancellation: Cancellation | None) -> Interpreter:
@@ -203,7 +196,7 @@ class EnvironmentSpec:
         refuse_anything_but_strings("pip_install_options", self.pip_install_options)
         for text in self.requirements:
             if not (text.lstrip().startswith("-") or local_path(text) or is_url(text)):
-                _parsed(text)
+                parsed_requirement(text)
         if self.lock_file is not None and self.asks_for_upgrade:
             raise CosmosValueError(
                 f"pip_install_options: --upgrade cannot renew what {self.lock_file} has fixed. Leave it out, and lock "
@@ -219,9 +212,7 @@ class EnvironmentSpec:
         canonical: dict[str, object] = {
             "form": _FORM,
             "requirements": sorted({_canonical_requirement(text) for text in self.requirements}),
-            "options": [
-                part for option in requirement_files.parse(self.pip_install_options) for part in _canonical(option)
-            ],
+            "options": list(canonical_options(requirement_files.parse(self.pip_install_options))),
             "interpreter": asdict(self.interpreter),
             "system_site_packages": [self.system_site_packages, *self.worker_site_packages],
         }
@@ -245,19 +236,24 @@ class EnvironmentSpec:
             return ()
         return tuple(site.getsitepackages())
 
-    @property
+    @cached_property
+    def all_options(self) -> list[InstallOption]:
+        """All that an installer is told: the options, and then the requirements with the options among them."""
+        required = (option for text in self.requirements for option in requirement_files.parse_requirement(text))
+        return [*requirement_files.parse(self.pip_install_options), *required]
+
+    @cached_property
     def lock_file(self) -> Path | None:
         """The lock file (PEP 751) that everything is installed from; None where requirements are resolved.
 
         :raises CosmosValueError: naming a lock file that cannot be one here.
         """
-        given = requirement_files.given_options(self.pip_install_options, self.requirements)
-        return requirement_files.lock_file_among(given)
+        return requirement_files.lock_file_among(self.all_options)
 
     @property
     def asks_for_upgrade(self) -> bool:
         """Whether ``--upgrade`` (``-U``) is among the options: the newest versions are wanted, now and then anew."""
-        return any(option.name == "--upgrade" for option in requirement_files.parse(self.pip_install_options))
+        return any(option.name == "--upgrade" for option in self.all_options)
 
     @property
     def redacted(self) -> dict[str, Any]:
@@ -282,14 +278,20 @@ def _configured_constraints() -> Iterator[list[str]]:
         yield canonical_requirements_file(file) if file.is_file() else [credentials.remove(named)]
 
 
-def _parsed(text: str) -> Requirement:
+def parsed_requirement(text: str, parameter: str = "py_requirements") -> Requirement:
+    """Return a requirement that is a name, with or without a version or an address.
+
+    :param text: the requirement.
+    :param parameter: the parameter that holds it, for the error.
+    :raises CosmosValueError: naming the parameter and the text, when it is no requirement.
+    """
     from packaging.requirements import InvalidRequirement, Requirement
 
     try:
         return Requirement(text)
     except InvalidRequirement as error:
         raise CosmosValueError(
-            f"py_requirements: {credentials.mask(text)!r} is not a requirement "
+            f"{parameter}: {credentials.mask(text)!r} is not a requirement "
             f"({credentials.mask(str(error).splitlines()[0])}). "
             "Write a name with an optional version, such as 'dbt-core~=1.11.0', a path, or a URL."
         ) from None
@@ -298,22 +300,10 @@ def _parsed(text: str) -> Requirement:
 def _canonical_requirement(text: str) -> str:
     text = text.strip()
     if text.startswith("-"):
-        return " ".join(part for option in requirement_files.parse(shlex.split(text)) for part in _canonical(option))
+        return " ".join(canonical_options(requirement_files.parse_requirement(text)))
     if not (local_path(text) or is_url(text) or "file:" in text):
         from packaging.utils import canonicalize_name
 
-        requirement = _parsed(text)
+        requirement = parsed_requirement(text)
         text = canonicalize_name(requirement.name) + str(requirement).removeprefix(requirement.name)
     return " ".join(requirement_files.canonical(text))
-
-
-def _canonical(option: requirement_files.InstallOption) -> Iterator[str]:
-    yield option.name
-    if option.value is None:
-        return
-    if option.names_requirements_file and "://" not in option.value:
-        yield from canonical_requirements_file(Path(option.value))
-    elif option.name in {"", "--editable"}:
-        yield from requirement_files.canonical(option.value)
-    else:
-        yield credentials.remove(option.value)

@@ -17,8 +17,9 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cosmos_venv.environments.environment import BuildRecord, Environment
 from cosmos_venv.environments.spec import EnvironmentSpec
@@ -29,6 +30,9 @@ from cosmos_venv.files.permissions import judge, make_directory
 from cosmos_venv.files.untrusted import parsed, read_plain
 from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.processes.lease import Lease
+
+if TYPE_CHECKING:
+    from cosmos_venv.environments.installers.choice import InstallerPreference
 
 # The layout's version is in its name: releases share a directory without reading each other's entries.
 LAYOUT = "envs-v2"
@@ -63,40 +67,34 @@ class PruneLimits:
     min_age: float = DAY
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            if getattr(self, field.name) < 0:
-                raise CosmosValueError(f"{field.name} is {getattr(self, field.name)}: give 0 (no limit) or more.")
+        for each in fields(self):
+            if getattr(self, each.name) < 0:
+                raise CosmosValueError(f"{each.name} is {getattr(self, each.name)}: give 0 (no limit) or more.")
 
 
+@dataclass(eq=False)
 class EnvironmentStore:
     """The managed environments of one directory. Making a store touches no file.
 
     :param directory: the user's ``virtualenv_dir``; made when the first environment is built.
-    :param directory_mode: permissions of directories that are made; None: the group may write where it may in the
-        directory above (see ``files.permissions.make_directory``).
+    :param directory_mode: permissions of directories that are made, as for ``files.permissions.make_directory``.
     :param parameter: the parameter or setting that the user gave the directory as, for messages.
     :param is_read_only: whether environments are only looked for; nothing is written then, not even a lease.
     :param may_be_open: whether owners alone count in the directory, on a mount that lets everybody write.
     """
 
-    def __init__(
-        self,
-        directory: Path,
-        *,
-        directory_mode: int | None = None,
-        parameter: str = "virtualenv_dir",
-        is_read_only: bool = False,
-        may_be_open: bool = False,
-    ) -> None:
-        self.may_be_open = may_be_open
-        self.directory_mode = directory_mode
-        self.parameter = parameter
-        self.is_read_only = is_read_only
+    directory: Path
+    directory_mode: str = field(default="", kw_only=True)
+    parameter: str = field(default="virtualenv_dir", kw_only=True)
+    is_read_only: bool = field(default=False, kw_only=True)
+    may_be_open: bool = field(default=False, kw_only=True)
+
+    def __post_init__(self) -> None:
         # Not resolved: a link on the way as the user wrote it can be replaced by another user, and is judged too.
-        self._given = directory if directory.is_absolute() else Path.cwd() / directory
+        self._given = Path.cwd() / self.directory
         # Resolved once: a link above that is turned to another place later changes nothing. Not by Path.resolve, which
         # raises a RuntimeError for a link to itself.
-        self.directory = Path(os.path.realpath(directory))
+        self.directory = Path(os.path.realpath(self.directory))
         self.root = self.directory / LAYOUT
 
     def record_file(self, digest: str) -> Path:
@@ -187,6 +185,16 @@ class EnvironmentStore:
                 lease.close()
         return None
 
+    def holds(self, spec: EnvironmentSpec) -> bool:
+        """Return whether ``find`` would find an environment now. Errors are those of ``find``.
+
+        :param spec: what it must hold.
+        """
+        environment = self.find(spec)
+        if environment is not None:
+            environment.close()
+        return environment is not None
+
     def _usable(self, digest: str) -> BuildRecord | None:
         """Return the record of a digest whose build may be used; None when the build is gone, or its interpreter."""
         record = self.published(digest)
@@ -272,6 +280,24 @@ class EnvironmentStore:
         return VirtualenvError(
             f"{self.parameter} {self.directory} cannot be used: {error.strerror or error}{where}. {way_out}"
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildRequest:
+    """One environment that is wanted, and how it is built where it is missing.
+
+    :param store: where it stands or is to stand.
+    :param spec: what it must hold.
+    :param preference: which installer builds it.
+    :param max_tries: seconds to wait for another builder that makes no progress.
+    :param limits: by which the directory's other environments are pruned after a build; None: nothing is pruned.
+    """
+
+    store: EnvironmentStore
+    spec: EnvironmentSpec
+    preference: InstallerPreference = "auto"
+    max_tries: int
+    limits: PruneLimits | None = None
 
 
 def digest_of(build: Path) -> str:

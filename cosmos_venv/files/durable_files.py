@@ -54,18 +54,6 @@ def open_own(path: Path, flags: int, mode: int = _FOR_ALL_TO_READ) -> int:
     return descriptor
 
 
-def read_own(path: Path, most: int = -1) -> bytes:
-    """Return the content of a plain file.
-
-    :param path: where the file stands.
-    :param most: bytes that are read at most; negative: all.
-    :raises OddFile: when something else stands there.
-    :raises OSError: when it cannot be read.
-    """
-    with open(open_own(path, os.O_RDONLY), "rb") as file:
-        return file.read(most)
-
-
 def write_new(path: Path, content: str | bytes, mode: int = _FOR_ALL_TO_READ) -> None:
     """Make a file. Nothing is left of one that could not be written.
 

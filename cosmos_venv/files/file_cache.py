@@ -10,7 +10,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, nullcontext, suppress
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -18,7 +18,7 @@ from typing import BinaryIO, Protocol
 import msgspec
 
 from cosmos_venv.files.durable_files import age, in_one_step, is_private, make_private, open_own, sweep_abandoned
-from cosmos_venv.files.kernel_lock import is_locked_or_lockless, open_for_locking, unlock_and_close
+from cosmos_venv.files.kernel_lock import FileToLock, is_locked_or_lockless
 from cosmos_venv.files.read_limits import ANY_SIZE, refuse_unfit_file, sha256_of_file
 
 SETTLED_SECONDS = 2.0
@@ -83,19 +83,6 @@ class FileCache(msgspec.Struct, frozen=True, kw_only=True):
         with file, suppress(OSError):
             return file.read()
         return None
-
-    def written(self, digest: str, *, max_age: float | None = None) -> int | None:
-        """Return when the file of a digest was written, in nanoseconds since the epoch; None where ``read`` would find
-        nothing.
-
-        :param digest: the name under which it was written.
-        :param max_age: as for ``read``.
-        """
-        file = self.opened(digest, max_age=max_age)
-        if file is None:
-            return None
-        with file:
-            return os.fstat(file.fileno()).st_mtime_ns
 
     def opened(self, digest: str, *, max_age: float | None = None) -> BinaryIO | None:
         """Return the file of a digest, opened for reading; None when there is none. The caller closes it.
@@ -174,22 +161,19 @@ class FileCache(msgspec.Struct, frozen=True, kw_only=True):
         :param digest: the name under which something is to be kept.
         :param report: called once when somebody else has the turn.
         """
-        descriptor = self._lock_descriptor(digest)
-        try:
-            if descriptor is not None and not is_locked_or_lockless(descriptor):
+        file = self._file_of_turns(digest)
+        with nullcontext() if file is None else closing(file):
+            if file is not None and not file.try_lock():
                 report()
-                while not is_locked_or_lockless(descriptor):
+                while not file.try_lock():
                     time.sleep(_TURN)
             yield
-        finally:
-            if descriptor is not None:
-                unlock_and_close(descriptor)
 
-    def _lock_descriptor(self, digest: str) -> int | None:
+    def _file_of_turns(self, digest: str) -> FileToLock | None:
         with suppress(OSError):  # no cache: then each process makes its own
             make_private(self.folder)
             if is_private(self.folder):
-                return open_for_locking(self.folder / f"{digest[:_LOCK_DIGITS]}.lock")
+                return FileToLock(self.folder / f"{digest[:_LOCK_DIGITS]}.lock", lock=is_locked_or_lockless)
         return None
 
     def _sweep(self) -> None:

@@ -12,7 +12,7 @@ import errno
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from cosmos_venv.exceptions import VirtualenvError
@@ -42,37 +42,33 @@ UNSUPPORTED = _NOT_PERMITTED | {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno
 _UNQUOTABLE = '\n"$`'
 
 
-def refuse_unfit(directory: Path, *, parameter: str = "virtualenv_dir", trial: Path | None = None) -> None:
-    """Try in an existing directory what an environment needs. Nothing stays.
+def refuse_unfit(directory: Path, *, parameter: str = "virtualenv_dir") -> None:
+    """Try in an existing directory what an environment needs. Nothing stays: whoever holds the directory's lock next
+    removes what a kill leaves.
 
     :param directory: an existing directory.
     :param parameter: what the user would change; begins the message.
-    :param trial: an empty folder there, which the caller removes; None: one is made, and whoever holds the directory's
-        lock next removes what a kill leaves of it.
     :raises VirtualenvError: what its file system cannot do, and what to use instead.
     :raises OSError: when it cannot be tried: the directory is not writable, the disk is full.
     """
     if os.statvfs(directory).f_flag & getattr(os, "ST_NOEXEC", 0):
-        fault = "is mounted noexec: no program in it can be started"
-        raise VirtualenvError(unfit_message(directory, fault, parameter=parameter))
-    if trial is None:
-        trial = Path(tempfile.mkdtemp(prefix=TRIAL_PREFIX, dir=directory))
-        try:
-            return refuse_unfit(directory, parameter=parameter, trial=trial)
-        finally:
-            shutil.rmtree(trial, ignore_errors=True)
-    for what, try_out in _TRIALS.items():
-        try:
-            try_out(trial)
-        except OSError as error:
-            if error.errno not in UNSUPPORTED:
-                raise
-            raise VirtualenvError(unfit_message(directory, why_unfit(what, error), parameter=parameter)) from error
-    return None
+        raise unfit(directory, "is mounted noexec: no program in it can be started", parameter=parameter)
+    trial = Path(tempfile.mkdtemp(prefix=TRIAL_PREFIX, dir=directory))
+    what = "symbolic links"
+    try:
+        (trial / "link").symlink_to("first")
+        what = "permissions (chmod)"
+        trial.chmod(0o700)
+    except OSError as error:
+        if error.errno not in UNSUPPORTED:
+            raise
+        raise unfit(directory, f"does not support {what} ({error.strerror})", parameter=parameter) from error
+    finally:
+        shutil.rmtree(trial, ignore_errors=True)
 
 
 def refuse_unfit_path(build: Path) -> None:
-    """Refuse a path in which installed commands could not be started: installers write it into the first line of each.
+    """Refuse a path in which a shell would run something: installers write it into the first lines of each command.
 
     :param build: directory of the environment.
     :raises VirtualenvError: names ``virtualenv_dir`` and the character.
@@ -85,30 +81,15 @@ def refuse_unfit_path(build: Path) -> None:
         )
 
 
-def why_unfit(what: str, error: OSError) -> str:
-    """Return what is wrong with a file system, as the second half of a sentence about it.
-
-    :param what: what was tried: "symbolic links", "permissions (chmod)".
-    :param error: with which the trial failed.
-    """
-    return f"does not support {what} ({error.strerror})"
-
-
-def unfit_message(directory: Path, fault: str, *, parameter: str = "virtualenv_dir") -> str:
-    """Return the message for a directory whose file system cannot hold environments.
+def unfit(directory: Path, fault: str, *, parameter: str = "virtualenv_dir") -> VirtualenvError:
+    """Return the error for a directory whose file system cannot hold environments.
 
     :param directory: the directory in question.
-    :param fault: as ``why_unfit`` returns it.
+    :param fault: the second half of a sentence about its file system: "does not support symbolic links".
     :param parameter: the name under which the user gave the directory.
     """
-    return (
+    return VirtualenvError(
         f"{parameter} {directory}: its file system {fault}. Use a directory on a local disk or on a network file "
         "system such as NFS 4, mounted with exec; a mounted object store (S3, GCS, Azure Blob) is none. "
         "For environments that come with the image, run cosmos-venv env warm when it is made."
     )
-
-
-_TRIALS: dict[str, Callable[[Path], None]] = {
-    "symbolic links": lambda folder: (folder / "link").symlink_to("first"),
-    "permissions (chmod)": lambda folder: folder.chmod(0o700),
-}

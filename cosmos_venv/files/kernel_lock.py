@@ -24,17 +24,18 @@ NOBODY_LOCKS = _NOT_OURS_TO_WRITE | {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, 
 """What a mount answers that cannot be written to, or knows no locks: there nobody removes anything, either."""
 
 
-def open_for_locking(path: Path) -> int:
-    """Open a file to be locked. It is made when it is missing, and never truncated.
+def open_for_locking(path: Path, *, make: bool = True) -> int:
+    """Open a file to be locked. It is never truncated.
 
     Another user's file is opened for reading: that is enough for a lock, except on NFS, which asks for writing.
 
     :param path: of the file.
+    :param make: whether it is made when it is missing.
     :returns: the file descriptor, which the caller closes.
     :raises OSError: when it can be neither made nor read, or is no plain file.
     """
     try:
-        return open_own(path, os.O_RDWR | os.O_CREAT, mode_beside(path))
+        return open_own(path, os.O_RDWR | os.O_CREAT, mode_beside(path)) if make else open_own(path, os.O_RDWR)
     except OSError as error:
         if error.errno not in _NOT_OURS_TO_WRITE:
             raise
@@ -42,21 +43,6 @@ def open_for_locking(path: Path) -> int:
             return open_own(path, os.O_RDONLY)
         except FileNotFoundError:
             raise error from None
-
-
-def open_to_ask(path: Path) -> int:
-    """Open a lock file that is there, as ``open_for_locking`` does; nothing is made or changed.
-
-    :param path: of the file.
-    :returns: the file descriptor, which the caller closes.
-    :raises OSError: when it is not there, is no plain file, or cannot be read.
-    """
-    try:
-        return open_own(path, os.O_RDWR)
-    except OSError as error:
-        if error.errno not in _NOT_OURS_TO_WRITE:
-            raise
-        return open_own(path, os.O_RDONLY)
 
 
 def mode_beside(path: Path) -> int:
@@ -92,14 +78,15 @@ class FileToLock:
 
     :ivar descriptor: of the file that was opened last.
     :ivar is_inherited: set by the one who starts a process that inherits the descriptor, and is to keep the lock.
-    :param path: the name of the file. It is made when it is missing (see ``open_for_locking``).
+    :param path: the name of the file.
+    :param make: as for ``open_for_locking``.
     :param lock: locks the file of a descriptor without waiting; False while another process has it.
     :raises OSError: when the file can be neither made nor read.
     """
 
-    def __init__(self, path: Path, *, lock: Callable[[int], bool] = flock_at_once) -> None:
+    def __init__(self, path: Path, *, make: bool = True, lock: Callable[[int], bool] = flock_at_once) -> None:
         self.path = path
-        self.descriptor = open_for_locking(path)
+        self.descriptor = open_for_locking(path, make=make)
         self.is_inherited = False
         self._lock = lock
 

@@ -116,16 +116,18 @@ def directory_mode(text: str) -> int | None:
     return int(digits, 8)
 
 
-def make_directory(path: Path, mode: int | None = None) -> None:
+def make_directory(path: Path, mode: str = "") -> None:
     """Make a directory and those above it, as ``mkdir -p`` does.
 
     Users who may not write to the directory above may not write to the new one, whatever the umask.
 
     :param path: of the directory; it may exist.
-    :param mode: permission bits of each directory that is made; None: the group may write where it may in the parent.
-    :raises CosmosValueError: when a group might write by this mode that is not trusted.
+    :param mode: permissions of each directory that is made, as ``[cosmos_venv] virtualenv_dir_mode`` has them; empty:
+        the group may write where it may in the parent.
+    :raises CosmosValueError: when it is no mode, or a group might write by it that is not trusted.
     :raises OSError: when it cannot be made, or a file stands there.
     """
+    bits = directory_mode(mode)
     if not path.parent.exists():
         make_directory(path.parent, mode)
     above = path.parent.stat()
@@ -137,13 +139,13 @@ def make_directory(path: Path, mode: int | None = None) -> None:
         if not path.is_dir():
             raise
         return
-    if mode is None:
+    if bits is None:
         return
-    path.chmod(mode)
+    path.chmod(bits)
     if (reason := why_untrusted(path.stat())) is not None:
         path.rmdir()
         raise _wrong_mode(
-            f"{mode:04o}", f"would make {path} untrusted: {reason}; 2775 shares a directory with its group on purpose"
+            mode, f"would make {path} untrusted: {reason}; 2775 shares a directory with its group on purpose"
         )
 
 

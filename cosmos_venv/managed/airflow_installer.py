@@ -13,7 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from cosmos_venv.environments.installers.choice import ORDER_VARIABLE, OtherInstaller
+from cosmos_venv.environments.installers.choice import ORDER_VARIABLE, Installer
 
 _PACKAGE_ROOT = str(Path(__file__).resolve().parents[2])
 
@@ -29,7 +29,7 @@ from cosmos_venv.managed.airflow_installer import main
 sys.exit(main())
 """
 
-AIRFLOW_INSTALLER = OtherInstaller(name="airflow", command=(sys.executable, "-c", _START, _PACKAGE_ROOT))
+AIRFLOW_INSTALLER = Installer(name="airflow", command=(sys.executable, "-c", _START, _PACKAGE_ROOT))
 
 
 def main() -> int:

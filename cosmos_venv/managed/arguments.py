@@ -93,28 +93,16 @@ class VirtualenvArguments(msgspec.Struct, frozen=True, kw_only=True):
         given = settings.virtualenv_adbc_drivers.split() if self.adbc_drivers is None else self.adbc_drivers
         if not given:
             return [], ()
-        from cosmos_venv.environments.spec import Library
+        from cosmos_venv.environments.spec import Library, parsed_requirement
 
         requirements, libraries = [], []
         for driver in map(str.strip, given):
             if "://" not in driver and ("/" in driver or driver.endswith(LIBRARY_ENDINGS)):
                 libraries += [_library(path) for path in _libraries_at(driver)]
             else:
-                libraries.append(Library(source=_distribution(driver)))
+                libraries.append(Library(source=parsed_requirement(driver, "adbc_drivers").name))
                 requirements.append(driver)
         return requirements, tuple(libraries)
-
-
-def _distribution(requirement: str) -> str:
-    from packaging.requirements import InvalidRequirement, Requirement
-
-    try:
-        return Requirement(requirement).name
-    except InvalidRequirement:
-        raise CosmosValueError(
-            f"adbc_drivers: {requirement!r} is neither a path nor a requirement. Write the path of a shared library, "
-            "the name of a distribution with an optional version, or 'NAME @ URL'. Blanks part several in the setting."
-        ) from None
 
 
 def _libraries_at(driver: str) -> list[Path]:

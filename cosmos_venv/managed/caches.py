@@ -8,18 +8,19 @@ from __future__ import annotations
 import os
 import tempfile
 from contextlib import suppress
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 from cosmos_venv import settings
+from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.files.durable_files import make_private
 from cosmos_venv.files.file_cache import FileCache
 from cosmos_venv.files.os_errors import temporary_folder
-from cosmos_venv.managed.remote_cache import remote_cache
 
 if TYPE_CHECKING:
     from cosmos_venv.remote.object_store import RemoteFolder
+    from cosmos_venv.remote.signed_folder import SignedFolder, SignedRemoteFolder
 
 # More than a deployment has: of fewer, files that are parsed one after another would push each other out for ever.
 _MOST_DAGS = 500
@@ -72,11 +73,49 @@ def _remote_folder(name: str) -> RemoteFolder | None:
     if not settings.remote_cache_dir:
         return None
     from cosmos_venv.remote.object_store import RemoteFolder
+
+    return _signed_folder(name) if _has_key() else RemoteFolder(**_place_of(name))
+
+
+def _signed_folder(name: str) -> SignedRemoteFolder:
     from cosmos_venv.remote.signed_folder import SignedRemoteFolder
 
-    url, conn_id = f"{settings.remote_cache_dir.rstrip('/')}/{name}", settings.remote_cache_dir_conn_id or None
-    return (
-        SignedRemoteFolder(url=url, conn_id=conn_id, key=_key) if _has_key() else RemoteFolder(url=url, conn_id=conn_id)
+    return SignedRemoteFolder(**_place_of(name), key=_key)
+
+
+def _place_of(name: str) -> dict[str, Any]:
+    url = f"{settings.remote_cache_dir.rstrip('/')}/{name}"
+    return {"url": url, "conn_id": settings.remote_cache_dir_conn_id or None}
+
+
+def remote_cache(kind: Literal["packages", "parse_files", "plans"]) -> SignedFolder | None:
+    """Return the files of one kind that machines share; None where the setting ``remote_cache_<kind>`` is off.
+
+    Nothing is asked, and no key is read, before the first file is wanted.
+
+    :param kind: of the files.
+    :raises CosmosValueError: where the setting is on, and the folder or the key is missing.
+    """
+    if not getattr(settings, f"remote_cache_{kind}"):
+        return None
+    if not (_has_key() and settings.remote_cache_dir):
+        raise CosmosValueError(
+            f"[cosmos_venv] remote_cache_{kind} is on, and it needs remote_cache_dir, and a key that all workers "
+            "share: remote_key_conn_id or remote_key_file. Set them, or switch it off."
+        )
+    where = (settings.remote_cache_dir, settings.remote_cache_dir_conn_id)
+    return _cache_of(kind, *where, settings.remote_key_conn_id, settings.remote_key_file)
+
+
+@lru_cache(maxsize=16)
+def _cache_of(kind: str, *_: str) -> SignedFolder:
+    # One for a process: a storage that does not answer is waited for once, however many DAGs a file has.
+    from cosmos_venv.remote.signed_folder import SignedFolder
+
+    return SignedFolder(
+        folder=_signed_folder(f"{kind.replace('_', '-')}-v1"),
+        seconds=settings.remote_cache_timeout,
+        limit=settings.limit("artifact_max_bytes"),
     )
 
 

@@ -6,37 +6,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cosmos_venv import settings
-from cosmos_venv.environments.store import DAY, EnvironmentStore, PruneLimits, stores_of
-from cosmos_venv.exceptions import CosmosValueError
-from cosmos_venv.files import permissions
+from cosmos_venv.environments.store import DAY, BuildRequest, EnvironmentStore, PruneLimits, stores_of
 
 if TYPE_CHECKING:
     from cosmos_venv.environments.installers.choice import InstallerPreference
+    from cosmos_venv.environments.spec import EnvironmentSpec
 
 
 def prune_limits() -> PruneLimits:
-    """Return the limits of what a ``virtualenv_dir`` may hold, as they are configured.
-
-    :raises CosmosValueError: naming the setting that is negative.
-    """
-    # Here and not in PruneLimits alone: the user reads the name of the setting and not that of a field.
-    for name in ("max_age_days", "max_count", "max_bytes", "min_age"):
-        if (value := getattr(settings, f"virtualenv_prune_{name}")) < 0:
-            raise CosmosValueError(f"[cosmos_venv] virtualenv_prune_{name} = {value}: it can be 0 or more.")
+    """Return the limits of what a ``virtualenv_dir`` may hold, as they are configured."""
     return PruneLimits(
         max_age=settings.virtualenv_prune_max_age_days * DAY,
         max_count=settings.virtualenv_prune_max_count,
         max_bytes=settings.virtualenv_prune_max_bytes,
         min_age=settings.virtualenv_prune_min_age,
     )
-
-
-def directory_mode() -> int | None:
-    """Return the permissions of directories that are made for environments; None: as for ``StoreLayout``.
-
-    :raises CosmosValueError: when ``[cosmos_venv] virtualenv_dir_mode`` cannot be what it is.
-    """
-    return permissions.directory_mode(settings.virtualenv_dir_mode)
 
 
 def installer() -> InstallerPreference:
@@ -58,17 +42,25 @@ def environment_store(directory: Path) -> EnvironmentStore:
     """Return the environments below a ``virtualenv_dir``.
 
     :param directory: the ``virtualenv_dir``; made when the first environment is built.
-    :raises CosmosValueError: as ``directory_mode``.
     """
-    return EnvironmentStore(directory, directory_mode=directory_mode(), may_be_open=settings.virtualenv_dir_may_be_open)
+    mode, may_be_open = settings.virtualenv_dir_mode, settings.virtualenv_dir_may_be_open
+    return EnvironmentStore(directory, directory_mode=mode, may_be_open=may_be_open)
 
 
-def store_to_search(directory: Path) -> EnvironmentStore:
-    """Return the environments below a ``virtualenv_dir`` for a process that builds none: no setting of building counts.
+def build_request(spec: EnvironmentSpec, directory: Path, *, prunes: bool = True) -> BuildRequest:
+    """Return the order to build an environment, should it be missing.
 
+    :param spec: what it must hold.
     :param directory: the ``virtualenv_dir``.
+    :param prunes: whether the directory's other environments are pruned after a build.
     """
-    return EnvironmentStore(directory, may_be_open=settings.virtualenv_dir_may_be_open)
+    return BuildRequest(
+        store=environment_store(directory),
+        spec=spec,
+        preference=installer(),
+        max_tries=settings.virtualenv_max_retries_lock,
+        limits=prune_limits() if prunes else None,
+    )
 
 
 def search_path() -> list[EnvironmentStore]:

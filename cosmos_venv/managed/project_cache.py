@@ -15,9 +15,8 @@ from cosmos_venv.dbt.partial_parse import ParsedProject, kept_file
 from cosmos_venv.dbt.project_files import read_dbt_project, read_package_files
 from cosmos_venv.files import permissions
 from cosmos_venv.files.durable_files import make_private
-from cosmos_venv.managed.caches import cache_dir
-from cosmos_venv.managed.from_settings import directory_mode, search_path
-from cosmos_venv.managed.remote_cache import remote_cache
+from cosmos_venv.managed.caches import cache_dir, remote_cache
+from cosmos_venv.managed.from_settings import search_path
 from cosmos_venv.managed.resolve import foreground_builds
 
 
@@ -79,9 +78,7 @@ def project_packages(
     """
     if not settings.enable_cache:
         return ProjectPackages(project_dir=project_dir, environment=env)
-    foreground = foreground_builds.get()
-    if foreground is not None and foreground.directory is not None:
-        virtualenv_dir = foreground.directory
+    virtualenv_dir = foreground_builds.get().directory or virtualenv_dir
     files = read_package_files(project_dir)
     return ProjectPackages(
         project_dir=project_dir,
@@ -102,7 +99,7 @@ def _package_stores(virtualenv_dir: Path | None) -> tuple[PackageStore, ...]:
         searched = [store.directory for store in search_path()]
         stores = [
             *(_package_store(directory, make_private, is_read_only=True) for directory in searched),
-            _package_store(virtualenv_dir, partial(permissions.make_directory, mode=directory_mode())),
+            _package_store(virtualenv_dir, partial(permissions.make_directory, mode=settings.virtualenv_dir_mode)),
             *stores,
         ]
     return tuple(stores)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from cosmos_venv import settings
 from cosmos_venv.compat import get_connection
-from cosmos_venv.environments import detached
 from cosmos_venv.environments.remote_store import RemoteStore
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvError
-from cosmos_venv.managed.signing_key import NoKey, handed_down, signing_key
-from cosmos_venv.processes.cancellation import Cancellation
+from cosmos_venv.managed.signing_key import NoKey, signing_key
 from cosmos_venv.remote.object_store import connection_of
 from cosmos_venv.remote.signed_folder import SignedRemoteFolder
 
@@ -20,7 +18,6 @@ FOLDER = "environments-v1"
 """Its name below ``remote_environment_dir``. The layout's version is in it."""
 
 _PATIENCE = 600
-_KEY = "key"  # no name that a variable has
 
 
 def remote_store(warn: Callable[[str], None]) -> RemoteStore | None:
@@ -56,7 +53,7 @@ def configured_store() -> RemoteStore:
         folder=SignedRemoteFolder(
             url=f"{url.rstrip('/')}/{FOLDER}",
             conn_id=settings.remote_environment_dir_conn_id or None,
-            key=lambda: key,
+            key=partial(bytes, key),  # no lambda: a detached builder gets it by pickle
         ),
         seconds=settings.remote_environment_timeout,
         may_push=settings.remote_environment_push,
@@ -77,31 +74,12 @@ def store_of_command(*, only_fetches: bool) -> RemoteStore:
     return replace(store, seconds=max(store.seconds, _PATIENCE), may_push=not only_fetches, is_required=only_fetches)
 
 
-def for_a_detached_builder() -> Mapping[str, str]:
-    """Return what a builder in a process of its own needs: Airflow answers no questions there.
-
-    Variables for its environment, and the key, which is none.
-    """
-    if not settings.remote_environment_dir:
-        return {}
+def variables_of_the_connection() -> dict[str, str]:
+    """Return the variable by which a process that Airflow answers no questions reaches the store."""
     conn_id = connection_of(settings.remote_environment_dir, settings.remote_environment_dir_conn_id or None)
+    if not conn_id:
+        return {}
     try:
-        key = signing_key()
-        uri = get_connection(conn_id).get_uri() if conn_id else ""
+        return {f"AIRFLOW_CONN_{conn_id.upper()}": get_connection(conn_id).get_uri()}
     except Exception:  # noqa: BLE001 - the builder finds out, says so and builds
         return {}
-    variables = {_KEY: key.hex()} if key else {}
-    return {**variables, f"AIRFLOW_CONN_{conn_id.upper()}": uri} if conn_id else variables
-
-
-def build(request: bytes, cancellation: Cancellation) -> str:
-    """Fetch or build what was asked for, in the builder process.
-
-    :param request: that of ``environments.detached``, with ``variables`` of ``for_a_detached_builder``.
-    :param cancellation: ends waiting and building.
-    :returns: what went wrong; empty when nothing did.
-    """
-    variables = dict(detached.order_of(request).variables)
-    handed_down.set(bytes.fromhex(variables.pop(_KEY, "")))
-    os.environ.update(variables)
-    return detached.build(request, cancellation, remote=lambda: remote_store(print))

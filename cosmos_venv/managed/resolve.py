@@ -14,24 +14,22 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cosmos_venv import settings
 from cosmos_venv.environments.environment import Environment
 from cosmos_venv.environments.opening import open_environment, temporary_environment
 from cosmos_venv.environments.spec import EnvironmentSpec
-from cosmos_venv.environments.store import find_first
+from cosmos_venv.environments.store import EnvironmentStore, find_first
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvBeingBuilt, VirtualenvError, VirtualenvLockTimeout
 from cosmos_venv.managed.arguments import VirtualenvArguments
-from cosmos_venv.managed.from_settings import environment_store, installer, prune_limits, search_path, store_to_search
+from cosmos_venv.managed.from_settings import build_request, environment_store, installer, search_path
 from cosmos_venv.processes.cancellation import Cancellation
 
 if TYPE_CHECKING:
     from cosmos_venv.environments.remote_store import RemoteStore
 
-foreground_builds: ContextVar[Foreground | None] = ContextVar("foreground_builds", default=None)
 Report = Callable[[str], None]
 _SHOWN_FAULTS = 3
 
@@ -58,46 +56,66 @@ class Made:
 
 @dataclass(frozen=True, kw_only=True)
 class Foreground:
-    """The order of ``building_in_foreground``, and what was made there.
-
-    :param directory: where to build; None: in the ``virtualenv_dir`` of each task.
-    :param report: gets what is said of builds; None: the log does.
-    :param before: is called with the arguments of an environment before an import looks for it; None: nothing is.
-    :param source: the only source of what is missing; None: it is fetched from the remote store of the settings, where
-        there is one, or built.
-    :param made: the environments that were built or fetched, by their paths.
-    """
-
-    directory: Path | None
-    report: Callable[[str], None] | None = None
-    before: Callable[[VirtualenvArguments], None] | None = None
-    source: RemoteStore | None = None
-    made: dict[Path, Made] = field(default_factory=dict)
-
-
-@contextmanager
-def building_in_foreground(
-    directory: Path | None = None,
-    report: Callable[[str], None] | None = None,
-    before: Callable[[VirtualenvArguments], None] | None = None,
-    *,
-    source: RemoteStore | None = None,
-) -> Iterator[dict[Path, Made]]:
-    """Let DAG files that are imported within this block build their environments themselves (``cosmos-venv env warm``).
+    """What holds for the DAG files that are imported within ``building_in_foreground``, and what was made there.
 
     :param directory: where to build, whatever ``virtualenv_dir`` says; the search path does not count then. None: where
         each task looks.
     :param report: gets what is said of builds, in place of the log; None: the log gets it.
     :param before: is called with the arguments of an environment before an import looks for it; None: nothing is.
-    :param source: where all that is missing must come from (``cosmos-venv env fetch``); None: it is built, too.
-    :returns: what was built or fetched, by path; it comes while the block runs.
+    :param source: where all that is missing must come from (``cosmos-venv env fetch``); None: it is fetched from the
+        remote store of the settings, where there is one, or built.
+    :param is_on: whether builds are wanted in the foreground at all.
+    :param made: the environments that were built or fetched, by their paths.
     """
-    foreground = Foreground(directory=directory, report=report, before=before, source=source)
+
+    directory: Path | None = None
+    report: Report | None = None
+    before: Callable[[VirtualenvArguments], None] | None = None
+    source: RemoteStore | None = None
+    is_on: bool = True
+    made: dict[Path, Made] = field(default_factory=dict)
+
+
+_NO_FOREGROUND = Foreground(is_on=False)
+foreground_builds: ContextVar[Foreground] = ContextVar("foreground_builds", default=_NO_FOREGROUND)
+
+
+@contextmanager
+def building_in_foreground(foreground: Foreground) -> Iterator[None]:
+    """Let DAG files that are imported within this block build their environments themselves (``cosmos-venv env warm``).
+
+    :param foreground: how they are built. What was made comes there while the block runs.
+    """
     token = foreground_builds.set(foreground)
     try:
-        yield foreground.made
+        yield
     finally:
         foreground_builds.reset(token)
+
+
+@contextmanager
+def holding_the_lock(directory: Path, *, cancellation: Cancellation, report: Report) -> Iterator[None]:
+    """Let several threads of this process build in a directory at once, under one owner of its lock.
+
+    :param directory: a ``virtualenv_dir``; made when it is missing.
+    :param cancellation: ends the wait for the lock.
+    :param report: gets lines on the wait.
+    :raises VirtualenvLockTimeout: when another builder holds the lock for too long.
+    :raises VirtualenvError: when the directory cannot be written, or somebody else can have written there.
+    """
+    from cosmos_venv.environments.lock import VirtualenvLock
+
+    store = environment_store(directory)
+    with store.naming_the_directory():
+        store.make_directory()
+        held = VirtualenvLock(store.directory).acquire(
+            max_tries=settings.virtualenv_max_retries_lock,
+            cancellation=cancellation,
+            report=report,
+            for_all_threads=True,
+        )
+        with held:
+            yield
 
 
 @contextmanager
@@ -121,35 +139,25 @@ def managed_environment(
     """
     spec = arguments.spec(cancellation=cancellation)
     with ExitStack() as opened:
-
-        def fresh() -> Environment:
-            return opened.enter_context(
+        environment = None
+        if directory is not None:
+            kept = _kept_environment(
+                spec, directory, may_upgrade=True, cancellation=cancellation, report=report, warn=warn
+            )
+            try:
+                environment = opened.enter_context(kept)
+            except VirtualenvLockTimeout as error:
+                # env warm must fail: an environment for it alone would be gone before a task could find it.
+                if settings.virtualenv_lock_timeout_action != "private" or foreground_builds.get().is_on:
+                    raise
+                (warn or report)(
+                    f"{error} This task goes on in a temporary environment of its own "
+                    "([cosmos_venv] virtualenv_lock_timeout_action = private)."
+                )
+        if environment is None:
+            environment = opened.enter_context(
                 temporary_environment(spec, preference=installer(), cancellation=cancellation, report=report)
             )
-
-        if directory is None:
-            yield fresh()
-            return
-        try:
-            environment = opened.enter_context(
-                _kept_environment(
-                    spec,
-                    directory,
-                    may_upgrade=True,
-                    cancellation=cancellation,
-                    report=report,
-                    warn=warn,
-                )
-            )
-        except VirtualenvLockTimeout as error:
-            # env warm must fail: an environment for it alone would be gone before a task could find it.
-            if settings.virtualenv_lock_timeout_action != "private" or foreground_builds.get() is not None:
-                raise
-            (warn or report)(
-                f"{error} This task goes on in a temporary environment of its own "
-                "([cosmos_venv] virtualenv_lock_timeout_action = private)."
-            )
-            environment = fresh()
         if not (environment.was_built or environment.is_temporary):
             report(f"The virtualenv for {spec} is ready: {environment.path}.")
         yield environment
@@ -170,46 +178,27 @@ def environment_for_parsing(
     :raises VirtualenvError: when it cannot be had.
     """
     foreground = foreground_builds.get()
-    if foreground is not None and foreground.before is not None:
+    if foreground.before is not None:
         foreground.before(arguments)
     spec = arguments.spec()
-    if foreground is None:
-        # Both are looked at before anything of building is imported or read: a wrong setting about building fails only
-        # a builder.
-        ready = _on_search_path(spec) or store_to_search(directory).find(spec)
-        if ready is not None:
-            with closing(ready):
-                yield ready
-            return
+    if not (foreground.is_on or is_ready(spec, directory)):
         _refuse_to_build(spec, directory)
-        # Only here: a parse that finds its environment has no use for it.
+        # Only here: a parse that finds its environment has no use for it, and no setting about building fails it.
         from cosmos_venv.environments.detached import build_detached
+        from cosmos_venv.managed import remote_environments
 
-        more: dict[str, Any] = {}
-        if settings.remote_environment_dir:
-            from cosmos_venv.managed import remote_environments
-
-            entry = f"{remote_environments.__name__}:{remote_environments.build.__name__}"
-            more = {"entry": entry, "variables": remote_environments.for_a_detached_builder()}
         try:
             build_detached(
-                environment_store(directory),
-                spec,
-                preference=installer(),
-                max_tries=settings.virtualenv_max_retries_lock,
+                build_request(spec, directory),
                 wait=seconds_for_a_parse(),
                 report=report,
-                limits=prune_limits(),
-                **more,
+                remote=remote_environments.remote_store(report),
+                variables=remote_environments.variables_of_the_connection(),
             )
         except VirtualenvBeingBuilt as error:
             raise VirtualenvBeingBuilt(f"{error} {_warm_command()} builds it beforehand.") from None
     with _kept_environment(
-        spec,
-        directory,
-        may_upgrade=False,
-        cancellation=Cancellation(),
-        report=report,
+        spec, directory, may_upgrade=False, cancellation=Cancellation(), report=report
     ) as environment:
         yield environment
 
@@ -229,50 +218,51 @@ def _kept_environment(
     :param may_upgrade: whether there is time to resolve it anew.
     """
     foreground = foreground_builds.get()
-    if foreground is not None and foreground.report is not None:
-        report = foreground.report
-    if foreground is not None and foreground.directory is not None:
-        directory = foreground.directory
-    elif (ready := _on_search_path(spec, cancellation)) is not None:
-        with closing(ready):
-            yield ready
-        return
-    source = None if foreground is None else foreground.source
+    report = foreground.report or report
+    directory = foreground.directory or directory
     upgrade_after = None
-    if may_upgrade and spec.asks_for_upgrade and source is None and _may_build():
+    if may_upgrade and spec.asks_for_upgrade and foreground.source is None and _may_build():
         upgrade_after = settings.virtualenv_upgrade_interval
-    elif (ready := store_to_search(directory).find(spec, cancellation=cancellation)) is not None:
-        # Most tasks end here, and have not asked how one is built.
+    # Most tasks end here, and have not asked how one is built. One of ``directory`` is upgraded where it is opened.
+    stores = _stores(directory)[: None if upgrade_after is None else -1]
+    if (ready := find_first(stores, spec, cancellation=cancellation)) is not None:
         with closing(ready):
             yield ready
         return
     _refuse_to_build(spec, directory)
+    from cosmos_venv.managed.remote_environments import remote_store
+
     began = time.monotonic()
     with open_environment(
-        environment_store(directory),
-        spec,
-        preference=installer(),
-        max_tries=settings.virtualenv_max_retries_lock,
+        # What an image is filled with is used through the search path, which notes no use: nothing there is old.
+        build_request(spec, directory, prunes=not foreground.is_on),
         upgrade_after=upgrade_after,
         cancellation=cancellation,
         report=report,
         warn=warn,
-        # What an image is filled with is used through the search path, which notes no use: nothing there is old.
-        limits=prune_limits() if foreground is None else None,
-        remote=partial(_remote, warn or report) if source is None else lambda: source,
+        remote=lambda: foreground.source or remote_store(warn or report),
     ) as environment:
-        if environment.was_built and foreground is not None:
+        if environment.was_built and foreground.is_on:
             seconds = time.monotonic() - began
             foreground.made[environment.path] = Made(seconds=seconds, was_pushed=environment.was_pushed)
         yield environment
 
 
-def _remote(warn: Report) -> RemoteStore | None:
-    if not settings.remote_environment_dir:
-        return None
-    from cosmos_venv.managed.remote_environments import remote_store  # few have one
+def _stores(directory: Path) -> list[EnvironmentStore]:
+    """Return the stores in which a task looks for its environment, that of ``directory`` last."""
+    # A wrong setting about building fails only a builder: nothing of that is read here.
+    searched = [] if foreground_builds.get().directory is not None else search_path()
+    return [*searched, environment_store(directory)]
 
-    return remote_store(warn)
+
+def is_ready(spec: EnvironmentSpec, directory: Path) -> bool:
+    """Return whether a task would find its environment.
+
+    :param spec: what it must hold.
+    :param directory: its ``virtualenv_dir``.
+    :raises VirtualenvError: when a store cannot be read.
+    """
+    return any(store.holds(spec) for store in _stores(directory))
 
 
 def damage_of(
@@ -302,7 +292,7 @@ def damage_of(
     more = f"; and {len(faults) - _SHOWN_FAULTS} more" if len(faults) > _SHOWN_FAULTS else ""
     shown = "; ".join(faults[:_SHOWN_FAULTS]) + more
     damaged = f"The virtualenv {environment.path} is damaged: {shown}."
-    store = store_to_search(directory)
+    store = environment_store(directory)
     if environment.path.parent != store.root:
         return (
             f"{damaged} It stands in virtualenv_search_path, where nothing is ever written: fill that store anew "
@@ -348,12 +338,8 @@ def _warm_command() -> str:
     return f"cosmos-venv env warm {shlex.quote(str(parsed_file() or 'DAGFILE'))}"
 
 
-def _on_search_path(spec: EnvironmentSpec, cancellation: Cancellation | None = None) -> Environment | None:
-    return find_first(search_path(), spec, cancellation=cancellation)
-
-
 def _may_build() -> bool:
-    return settings.virtualenv_build != "never" or foreground_builds.get() is not None
+    return settings.virtualenv_build != "never" or foreground_builds.get().is_on
 
 
 def _refuse_to_build(spec: EnvironmentSpec, directory: Path) -> None:

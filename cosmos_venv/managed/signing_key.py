@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from contextvars import ContextVar
 from pathlib import Path
 
 from cosmos_venv import settings
@@ -11,10 +10,6 @@ from cosmos_venv.compat import get_connection, mask_in_logs
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.files.permissions import trusted_owners
 from cosmos_venv.files.read_limits import Limit, open_file
-
-handed_down: ContextVar[bytes] = ContextVar("handed_down", default=b"")
-"""The key of the process that has started this builder. Never an environment variable: installers and the packages that
-they build would have it too."""
 
 _LEAST = 16  # bytes; a shorter one can be guessed
 _LIMIT = Limit(most=65_536)
@@ -31,8 +26,6 @@ def signing_key() -> bytes:
     :raises CosmosValueError: when it is too short, or others could read or write its file.
     :raises NoKey: when it cannot be had now.
     """
-    if given := handed_down.get():
-        return given
     conn_id, file = settings.remote_key_conn_id, settings.remote_key_file
     if conn_id:
         name, key = f"remote_key_conn_id = {conn_id!r}", _password(conn_id).encode()
@@ -66,13 +59,9 @@ def _content(file: Path) -> bytes:
             content = opened.read().strip()
     except OSError as error:
         raise NoKey(f"its key file {file} cannot be read ({error.strerror})") from error
-    if status.st_uid not in trusted_owners():
-        raise _open_key(file, f"it belongs to user id {status.st_uid}", "Make one of this user.")
-    if status.st_mode & _OPEN_TO_OTHERS:
-        mode = f"others may read or write it (mode {status.st_mode & 0o777:o})"
-        raise _open_key(file, mode, "Make it this user's alone: chmod 600.")
+    if status.st_uid not in trusted_owners() or status.st_mode & _OPEN_TO_OTHERS:
+        raise CosmosValueError(
+            f"[cosmos_venv] remote_key_file = {str(file)!r}: others may read or write it (owner {status.st_uid}, mode "
+            f"{status.st_mode & 0o777:o}). Make it this user's alone: chown {os.geteuid()}, chmod 600."
+        )
     return content
-
-
-def _open_key(file: Path, why: str, way_out: str) -> CosmosValueError:
-    return CosmosValueError(f"[cosmos_venv] remote_key_file = {str(file)!r}: {why}. {way_out}")

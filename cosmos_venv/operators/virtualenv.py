@@ -357,11 +357,10 @@ class DbtVirtualenvBaseOperator(local.DbtLocalBaseOperator):
         # Its imports are for subclasses that lock, not for every task.
         from cosmos_venv.environments.lock import VirtualenvLock
         from cosmos_venv.files.permissions import make_directory
-        from cosmos_venv.managed import from_settings
 
         directory = Path(str(self.virtualenv_dir))
         if make:
-            make_directory(directory, from_settings.directory_mode())
+            make_directory(directory, settings.virtualenv_dir_mode)
         return VirtualenvLock(directory)
 
 

@@ -25,6 +25,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from cosmos_venv import settings
+from cosmos_venv.credentials import mask
 from cosmos_venv.exceptions import CosmosLoadDbtException
 from cosmos_venv.files.file_cache import FileCache
 from cosmos_venv.files.os_errors import reason_of
@@ -33,7 +34,7 @@ from cosmos_venv.files.untrusted import read_plain
 from cosmos_venv.managed.caches import cache_dir
 from cosmos_venv.plugin.docs_projects import DocsProject
 from cosmos_venv.remote.download_cache import Copy, RemoteError
-from cosmos_venv.remote.remote_file import WEB, RemoteFile, shown
+from cosmos_venv.remote.remote_file import WEB, RemoteFile
 
 SECONDS = 30.0
 """For each file that lies elsewhere."""
@@ -232,7 +233,7 @@ def _telling(project: DocsProject, name: str) -> Iterator[None]:
         yield
     except OSError as error:
         reason = str(error) if isinstance(error, RemoteError) else reason_of(error, _WAY_OUT)
-        place = shown(str(project.folder))
+        place = mask(str(project.folder))
         raise DocsUnreadable(f"{name} of {project.title} cannot be read from {place}: {reason}") from None
 
 

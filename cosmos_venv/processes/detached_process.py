@@ -14,16 +14,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
 from cosmos_venv import credentials
 from cosmos_venv.files import durable_files
-from cosmos_venv.files.durable_files import age, open_own, read_own
+from cosmos_venv.files.durable_files import age, open_own
 from cosmos_venv.files.kernel_lock import FileToLock
 from cosmos_venv.files.os_errors import reason_of
+from cosmos_venv.files.untrusted import read_plain
 from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.processes.inherited_environment import inherited_environment
 
@@ -144,17 +145,14 @@ class DetachedWork:
     @contextmanager
     def claim(self) -> Iterator[FileToLock | None]:
         """Give the right to start the process, which inherits the lock; None while one is at work."""
-        file = FileToLock(self.claim_file)
-        try:
+        with closing(FileToLock(self.claim_file)) as file:
             yield file if file.try_lock() else None
-        finally:
-            file.close()
 
     def recent_failure(self) -> str | None:
         """Return what the last process said went wrong, and when; None where nothing did, or long ago."""
         try:
             seconds = time.time() - self.failure.lstat().st_mtime
-            message = read_own(self.failure).decode(errors="replace")
+            message = read_plain(self.failure).decode(errors="replace")
         except FileNotFoundError:
             return None
         if not 0 <= seconds < RETRY_AFTER:
@@ -179,7 +177,7 @@ class DetachedWork:
         """Return since when which process is at work: "for 12 s by process 4711"."""
         try:
             seconds = time.time() - self.pid_file.lstat().st_mtime
-            return f"for {seconds:.0f} s by process {int(read_own(self.pid_file))}"
+            return f"for {seconds:.0f} s by process {int(read_plain(self.pid_file))}"
         except (OSError, ValueError):
             return "by a process that has just started"
 

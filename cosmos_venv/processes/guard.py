@@ -1,7 +1,7 @@
 """A small process that stands between a worker and one command, and lets nothing of it outlive the worker.
 
-Run as ``python -I -S guard.py CONTROL_FD WORKER_PID``, in a session of its own. It is imported by no one at run time:
-the standard library only, for every Python, and as little of it as will do: each dbt command pays for its start.
+A Python without site-packages imports this file alone and calls ``main``, in a session of its own: the standard library
+only, for every Python, and as little of it as will do, because each dbt command pays for its start.
 
 What it does, and why a signal handler or a parent-death signal in the command itself is not enough:
 
@@ -10,10 +10,10 @@ What it does, and why a signal handler or a parent-death signal in the command i
   it ends every descendant: SIGINT (on which dbt cancels its queries), SIGTERM after 1 s, SIGKILL after 3 s;
 * it keeps the descriptors that it was given open (leases on environments) until the last descendant is gone.
 
-What to run it is told on the control socket, once: eight bytes of length, then working directory, whether an end
-begins with SIGINT (1) or with SIGTERM at once (0), bits that its umask has at least (octal), number of words of the
-command, these words, and the environment, with a zero byte between any two; beside the first byte come the descriptors
-to keep. It may wait for that: a worker starts it while it prepares what the command needs.
+What to run it is told on the control socket, once: eight bytes of length, then by ``marshal`` the words of the command,
+the environment, the working directory, whether an end begins with SIGINT or with SIGTERM at once, and bits that its
+umask has at least; beside the first byte come the descriptors to keep. It may wait for that: a worker starts it while
+it prepares what the command needs.
 
 On the control socket it says ``pid N`` once the command runs, then ``exit N`` (negative: ended by that signal), or
 ``error ERRNO`` when the command could not be started at all (``error ERRNO cwd``: not there).
@@ -21,6 +21,7 @@ On the control socket it says ``pid N`` once the command runs, then ``exit N`` (
 
 from __future__ import annotations
 
+import marshal
 import os
 import select
 import sys
@@ -157,11 +158,9 @@ class Order:
     """
 
     def __init__(self, text: bytes) -> None:
-        self.cwd, interrupts, umask, count, *fields = text.split(b"\0")
-        self.umask = int(umask, 8)
-        self.first_step = INTERRUPT_AT if interrupts == b"1" else TERMINATE_AT
-        self.command = fields[: int(count)]
-        self.env = dict(variable.split(b"=", 1) for variable in fields[int(count) :])
+        # Whoever orders runs on the same Python, and nobody else has the connection.
+        self.command, self.env, self.cwd, interrupts, self.umask = marshal.loads(text)  # noqa: S302
+        self.first_step = INTERRUPT_AT if interrupts else TERMINATE_AT
 
 
 def take_order(control: int, worker: int) -> Order | None:
@@ -376,8 +375,3 @@ def main(arguments: list[str]) -> int:
     ladder = Ladder(order.first_step)
     watch(child, control, wakeup, is_worker_gone=lambda: os.getppid() != worker, ladder=ladder)
     return 0
-
-
-if __name__ == "__main__":
-    status = main(sys.argv[1:])
-    os._exit(status)  # the worker waits for this end, and there is nothing to flush

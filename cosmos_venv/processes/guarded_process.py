@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import marshal
 import os
 import socket
 import subprocess
@@ -9,10 +10,9 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from importlib.util import MAGIC_NUMBER
 from pathlib import Path
 from typing import IO
 
@@ -22,8 +22,11 @@ from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.processes.inherited_environment import inherited_environment
 from cosmos_venv.processes.orphans import Session
 
-_BYTECODE_HEADER = 16  # PEP 552
-_LONGEST_END = 5.0
+GUARD_FOLDER = str(Path(guard.__file__).parent)
+"""The folder that a guard imports its module from. An import takes the byte code, where that is current."""
+_START = (
+    "import os, sys; sys.path.insert(0, sys.argv[1]); import guard; del sys.path[0]; os._exit(guard.main(sys.argv[2:]))"
+)
 _END_DEADLINE = guard.KILL_AT + 2.0
 _CHUNK = 65_536
 
@@ -42,7 +45,7 @@ class StartedGuard:
         self.control, theirs = socket.socketpair()
         try:
             self.process = subprocess.Popen(
-                [sys.executable, "-I", "-S", guard_program(), str(theirs.fileno()), str(os.getpid())],
+                [sys.executable, "-I", "-S", "-c", _START, GUARD_FOLDER, str(theirs.fileno()), str(os.getpid())],
                 # A task's descriptor 0 is Airflow 3's own request channel.
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
@@ -74,15 +77,10 @@ class StartedGuard:
 
     def close(self) -> None:
         """Let go of a guard that got no command: it ends."""
-        # Closing alone would leave the connection to a child that was forked meanwhile.
-        with suppress(OSError):
-            self.control.shutdown(socket.SHUT_WR)
+        self.process.kill()  # it has started nothing yet
         self.control.close()
         self.output.close()
-        try:
-            self.process.wait(_LONGEST_END)
-        except subprocess.TimeoutExpired:
-            self.process.kill()  # collected when this process starts its next one
+        self.process.wait()
 
 
 def order_text(
@@ -99,18 +97,12 @@ def order_text(
     """
     variables = inherited_environment() if env is None else env
     words = [os.fsencode(word) for word in argv]
-    fields = [
-        os.fsencode(cwd or ""),
-        b"1" if interrupts else b"0",
-        f"{umask:o}".encode(),
-        str(len(words)).encode(),
-        *words,
-        *(os.fsencode(name) + b"=" + os.fsencode(value) for name, value in variables.items()),
-    ]
-    for text in fields:
+    encoded = {os.fsencode(name): os.fsencode(value) for name, value in variables.items()}
+    place = os.fsencode(cwd or "")
+    for text in (place, *words, *encoded, *encoded.values()):
         if b"\0" in text:
             raise ValueError(f"embedded null byte in {os.fsdecode(text)!r}")
-    return b"\0".join(fields)
+    return marshal.dumps((words, encoded, place, interrupts, umask))
 
 
 @contextmanager
@@ -141,21 +133,6 @@ def take_guard() -> StartedGuard:
     """
     waiting = _ahead.get()
     return waiting.pop() if waiting else StartedGuard()
-
-
-def guard_program() -> str:
-    """Return the file to start a guard from: its bytecode, where Python itself would take that for its source now."""
-    source, compiled = Path(guard.__file__), getattr(guard, "__cached__", None)
-    try:
-        made_from = source.stat()
-        with open(compiled or "", "rb") as bytecode:  # noqa: PTH123 - each task comes by here
-            header = bytecode.read(_BYTECODE_HEADER)
-    except OSError:
-        return str(source)
-    # PEP 552: magic number, flags (0: judged by time and size), time, size.
-    expected = (0, int(made_from.st_mtime) & 0xFFFFFFFF, made_from.st_size & 0xFFFFFFFF)
-    is_current = header == MAGIC_NUMBER + b"".join(number.to_bytes(4, "little") for number in expected)
-    return str(compiled) if is_current else str(source)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -399,24 +376,21 @@ def run_guarded(
     """
     cancellation = cancellation or Cancellation()
     cancellation.raise_if_requested()
-    process = start(argv, env=env, cwd=cwd, keep_open=keep_open, interrupts=interrupts)
     lines: deque[str] = deque()
     kept = 0
-    try:
-        with cancellation.stopping(process.stop):
-            for raw in process.lines(on_tick, tick):
-                while raw.endswith((b"\r", b"\n")):
-                    del raw[-1]
-                line = raw.decode(encoding, errors="backslashreplace")
-                raw.clear()
-                lines.append(line)
-                kept += len(line)
-                while most_kept is not None and kept > most_kept and len(lines) > 1:
-                    kept -= len(lines.popleft())
-                if on_line is not None:
-                    on_line(line)
-            returncode = process.wait()
-    finally:
-        process.close()
+    started = start(argv, env=env, cwd=cwd, keep_open=keep_open, interrupts=interrupts)
+    with closing(started) as process, cancellation.stopping(process.stop):
+        for raw in process.lines(on_tick, tick):
+            while raw.endswith((b"\r", b"\n")):
+                del raw[-1]
+            line = raw.decode(encoding, errors="backslashreplace")
+            raw.clear()
+            lines.append(line)
+            kept += len(line)
+            while most_kept is not None and kept > most_kept and len(lines) > 1:
+                kept -= len(lines.popleft())
+            if on_line is not None:
+                on_line(line)
+        returncode = process.wait()
     cancellation.raise_if_requested()
     return CompletedCommand(returncode=returncode, lines=[*lines])

@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import fcntl
 import os
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 from cosmos_venv.files.durable_files import age, open_own
 from cosmos_venv.files.kernel_lock import (
+    FileToLock,
     flock_at_once,
     is_still,
     mode_beside,
     open_for_locking,
-    open_to_ask,
     unlock_and_close,
 )
 
@@ -47,7 +47,7 @@ class Lease:
         build.
 
         :param build: the directory that is used.
-        :param make: whether a missing lease file is made, and the use is noted.
+        :param make: whether a missing lease file is made, and the use is noted; False for a process that only looks.
         :raises OSError: when the file cannot be had, or the mount knows no locks.
         """
         path = lease_path(build)
@@ -63,15 +63,6 @@ class Lease:
             with suppress(OSError):  # another user's store: who prunes there sees only what its owner used
                 os.utime(descriptor)
         return lease
-
-    @classmethod
-    def for_reading(cls, build: Path) -> Lease | None:
-        """Take a lease as ``shared`` does, for a process that only looks: it counts as no use, and no file is made.
-
-        :param build: the directory that is looked at.
-        :raises OSError: when there is no lease file, or it cannot be had.
-        """
-        return cls._locked(open_own(lease_path(build), os.O_RDONLY), fcntl.LOCK_SH)
 
     @classmethod
     def exclusive(cls, build: Path) -> Lease | None:
@@ -136,17 +127,12 @@ def is_in_use(build: Path) -> bool | None:
     :param build: the directory.
     """
     try:
-        descriptor = open_to_ask(lease_path(build))
+        with closing(FileToLock(lease_path(build), make=False)) as file:
+            return not flock_at_once(file.descriptor)
     except FileNotFoundError:
         return False
     except OSError:
         return None
-    try:
-        return not flock_at_once(descriptor)
-    except OSError:
-        return None
-    finally:
-        unlock_and_close(descriptor)
 
 
 def users_of(build: Path) -> list[int]:

@@ -13,11 +13,11 @@ import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from cosmos_venv.files.durable_files import open_own
-from cosmos_venv.files.kernel_lock import flock_at_once, is_still
+from cosmos_venv.files.kernel_lock import FileToLock, flock_at_once, is_still
 from cosmos_venv.files.os_errors import naming
 
 __all__ = ["PREFIX", "descriptors_of", "remove", "scratch_folder"]
@@ -108,10 +108,7 @@ def _remove_leavings(parent: Path) -> None:
 
 
 def _remove_unless_held(lease: Path) -> None:
-    descriptor = open_own(lease, os.O_RDWR)
-    try:
-        is_own = os.fstat(descriptor).st_uid == os.geteuid()
-        if is_own and flock_at_once(descriptor) and is_still(descriptor, lease):
+    with closing(FileToLock(lease, make=False)) as file:
+        is_own = os.fstat(file.descriptor).st_uid == os.geteuid()
+        if is_own and flock_at_once(file.descriptor) and is_still(file.descriptor, lease):
             remove(lease.with_suffix(""))
-    finally:
-        os.close(descriptor)

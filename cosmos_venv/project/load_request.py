@@ -18,10 +18,10 @@ import msgspec
 from cosmos_venv.config import ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
 from cosmos_venv.config.validation import is_of_another_task, is_template
 from cosmos_venv.constants import LoadMode
+from cosmos_venv.credentials import mask
 from cosmos_venv.exceptions import CosmosLoadDbtException
 from cosmos_venv.files.yaml_files import load_yaml
 from cosmos_venv.processes.inherited_environment import inherited_environment, without_user_code
-from cosmos_venv.remote.remote_file import shown
 
 if TYPE_CHECKING:
     from cosmos_venv.dbt.project_files import DbtProjectFile
@@ -130,7 +130,7 @@ class LoadRequest:
         if method is not LoadMode.AUTOMATIC:
             return method, "RenderConfig.load_method says so"
         if isinstance(manifest, str):  # no server is asked whether it is there: it is read in a moment
-            return LoadMode.DBT_MANIFEST, f"ProjectConfig.manifest_path names {shown(manifest)}"
+            return LoadMode.DBT_MANIFEST, f"ProjectConfig.manifest_path names {mask(manifest)}"
         if self.project.is_manifest_available():
             return LoadMode.DBT_MANIFEST, f"there is a manifest at {manifest}"
         lacking = (

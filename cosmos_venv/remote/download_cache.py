@@ -7,6 +7,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -81,26 +82,23 @@ def within(seconds: float, work: Callable[[], T], *, on_wait: Callable[[], None]
     """
     if seconds <= 0:
         raise RemoteError("the time for it is over", has_answered=False)
-    results: list[T] = []
-    errors: list[BaseException] = []
+    answer: Future[T] = Future()
 
     def run() -> None:
         try:
-            results.append(work())
+            answer.set_result(work())
         except BaseException as error:  # noqa: BLE001 - it is raised where it belongs
-            errors.append(error)
+            answer.set_exception(error)
 
     if on_wait is not None:
         on_wait()  # nothing is begun for a task that has been killed
-    thread = threading.Thread(target=run, daemon=True, name="cosmos-venv-remote")
-    thread.start()
+    # No pool: a process that ends would wait for its threads.
+    threading.Thread(target=run, daemon=True, name="cosmos-venv-remote").start()
     deadline = time.monotonic() + seconds
-    while thread.is_alive() and (left := deadline - time.monotonic()) > 0:
-        thread.join(left if on_wait is None else min(left, _TURN))
+    while not answer.done() and (left := deadline - time.monotonic()) > 0:
+        wait([answer], left if on_wait is None else min(left, _TURN))
         if on_wait is not None:
             on_wait()
-    if errors:
-        raise errors[0]
-    if not results:
+    if not answer.done():
         raise RemoteError(f"there was no answer within {seconds:.0f} s", has_answered=False)
-    return results[0]
+    return answer.result()

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from cosmos_venv.compat import get_connection
 from cosmos_venv.credentials import mask
-from cosmos_venv.files.read_limits import Limit
+from cosmos_venv.files.read_limits import Limit, UnfitFileError, read_pieces
 from cosmos_venv.remote.download_cache import Copy, RemoteError, within
 
 if TYPE_CHECKING:
@@ -79,23 +79,18 @@ def read(
     conditions = {_CONDITIONS[name]: value for name, value in (known or {}).items() if name in _CONDITIONS}
 
     def ask() -> Copy | None:
-        with _session(conn_id, url, stays=stays) as session:
-            return _copy(session, url, conditions, end=end, limit=limit)
+        with (
+            _session(conn_id, url, stays=stays) as session,
+            session.get(url, headers=conditions, timeout=_timeout(seconds), stream=True) as response,
+        ):
+            if conditions and response.status_code == HTTPStatus.NOT_MODIFIED:
+                return None
+            _refuse(response)
+            content = _content(response, end=end, limit=limit)
+            version = {"etag": response.headers.get("ETag"), "last_modified": response.headers.get("Last-Modified")}
+            return Copy(content=content, version={name: value for name, value in version.items() if value})
 
     return within(seconds, ask)  # as above
-
-
-def _copy(
-    session: requests.Session, url: str, conditions: Mapping[str, str], *, end: float, limit: Limit
-) -> Copy | None:
-    seconds = max(end - time.monotonic(), 0.1)
-    with session.get(url, headers=dict(conditions), timeout=_timeout(seconds), stream=True) as response:
-        if conditions and response.status_code == HTTPStatus.NOT_MODIFIED:
-            return None
-        _refuse(response)
-        content = _content(response, end=end, limit=limit)
-        version = {"etag": response.headers.get("ETag"), "last_modified": response.headers.get("Last-Modified")}
-        return Copy(content=content, version={name: value for name, value in version.items() if value})
 
 
 def _content(response: requests.Response, *, end: float, limit: Limit) -> bytes:
@@ -105,17 +100,17 @@ def _content(response: requests.Response, *, end: float, limit: Limit) -> bytes:
     """
     length = response.headers.get("Content-Length", "")
     declared = int(length) if length.isdecimal() else 0
-    if limit.is_exceeded_by(declared):
-        raise RemoteError(limit.refusal(declared), has_answered=True)
-    pieces, size = [], 0
-    for piece in response.iter_content(_PIECE):
-        pieces.append(piece)
-        size += len(piece)
-        if limit.is_exceeded_by(size):
-            raise RemoteError(limit.refusal(), has_answered=True)
+    pieces = response.iter_content(_PIECE)
+
+    def piece(_: int) -> bytes:
         if time.monotonic() > end:
             raise RemoteError("it did not come in time", has_answered=False)
-    return b"".join(pieces)
+        return next(pieces, b"")
+
+    try:
+        return read_pieces(piece, expected=declared, limit=limit, where=response.url)
+    except UnfitFileError as error:
+        raise RemoteError(str(error.strerror), has_answered=True) from None
 
 
 def _refuse(response: requests.Response) -> None:

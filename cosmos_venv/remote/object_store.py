@@ -113,7 +113,13 @@ def connection_of(url: str, conn_id: str | None) -> str | None:
     :param conn_id: id that the user has given; None: none.
     """
     default, _ = _STORAGES.get(urlsplit(url).scheme.lower(), (None, None))
-    return conn_id or (default and _known_connection(default))
+    if conn_id or not default:
+        return conn_id
+    try:
+        get_connection(default)
+    except Exception:  # noqa: BLE001 - each Airflow has another word for it; the storage's own credentials count then
+        return None
+    return default
 
 
 def _asked(
@@ -142,14 +148,6 @@ def error_of(error: Exception) -> RemoteError:
         return RemoteError(str(error.strerror), has_answered=True)
     has_answered = isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError)
     return RemoteError(f"{type(error).__name__}: {mask(str(error))}", has_answered=has_answered)
-
-
-def _known_connection(conn_id: str) -> str | None:
-    try:
-        get_connection(conn_id)
-    except Exception:  # noqa: BLE001 - each Airflow has another word for it; the storage's own credentials count then
-        return None
-    return conn_id
 
 
 def _version(info: Mapping[str, Any]) -> dict[str, str]:
@@ -272,9 +270,11 @@ class RemoteFolder:
 
 def _put(folder: Any, name: str, write: Callable[[Any], object]) -> None:
     """Make a file of a folder, in one step for its readers."""
+    from fsspec.implementations.local import LocalFileSystem  # type: ignore[import-untyped] # it has no types
+
     place = folder / name
     place.parent.mkdir(parents=True, exist_ok=True)
-    if _is_local(folder):
+    if isinstance(folder.fs, LocalFileSystem):
         # An object store shows a file when it is whole; a folder that hosts share would show a half one.
         aside = place.parent / f"{place.name}.{uuid4().hex}"  # a kill may leave it
         try:
@@ -287,8 +287,3 @@ def _put(folder: Any, name: str, write: Callable[[Any], object]) -> None:
     else:
         write(place)
     folder.fs.invalidate_cache()
-
-
-def _is_local(folder: Any) -> bool:
-    protocol = folder.fs.protocol
-    return "file" in ((protocol,) if isinstance(protocol, str) else protocol)

@@ -1,4 +1,4 @@
-"""One file that lies elsewhere, on a web server or in an object store, by its URL; and how a URL is shown."""
+"""One file that lies elsewhere, on a web server or in an object store, by its URL."""
 
 from __future__ import annotations
 
@@ -39,16 +39,8 @@ def url_of(value: str | Path, parameter: str) -> str | None:
     try:
         urlsplit(text).port  # noqa: B018 - as far as a URL is checked here
     except ValueError as error:
-        raise CosmosValueError(f"{parameter}={shown(text)!r} is no URL: {error}. Correct it.") from None
+        raise CosmosValueError(f"{parameter}={mask(text)!r} is no URL: {error}. Correct it.") from None
     return text
-
-
-def shown(url: str) -> str:
-    """A URL as it may be logged: without user, password and what its query says, which may be a signature.
-
-    :param url: the URL.
-    """
-    return mask(url)
 
 
 class RemoteFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,7 +54,7 @@ class RemoteFile(msgspec.Struct, frozen=True, kw_only=True):
     conn_id: str | None = None
 
     def __str__(self) -> str:
-        return shown(self.url)
+        return mask(self.url)
 
     def exists(self, *, seconds: float) -> bool:
         """Whether the file is there, without its content.

@@ -70,9 +70,22 @@ class SignedRemoteFolder(RemoteFolder):
         :raises RemoteError: as there.
         :raises NotSigned: when nobody with the key has signed it.
         """
+        found = self.read_dated(name, seconds=seconds, limit=limit, on_wait=on_wait)
+        return None if found is None else found[0]
+
+    def read_dated(
+        self, name: str, *, seconds: float, limit: Limit, on_wait: Callable[[], None] | None = None
+    ) -> tuple[bytes, float] | None:
+        """Return the content of a file, and when it was written, in seconds since the epoch; otherwise as ``read``.
+
+        :param name: as there.
+        :param seconds: as there.
+        :param limit: as there.
+        :param on_wait: as there.
+        """
         key = self.key()
         found = super().read(name, seconds=seconds, limit=limit, on_wait=on_wait)
-        return None if found is None else verified(found, name=name, key=key)[0]
+        return None if found is None else verified(found, name=name, key=key)
 
     def write(self, name: str, content: bytes, *, seconds: float, on_wait: Callable[[], None] | None = None) -> None:
         """Keep a file, as ``RemoteFolder`` does.
@@ -92,13 +105,11 @@ class SignedFolder:
     """A folder of an object store. What goes wrong is one warning in the log, and then nothing is there.
 
     :param folder: where the files are kept.
-    :param key: that all machines share.
     :param seconds: seconds within which each answer must come.
     :param limit: the largest content.
     """
 
-    folder: RemoteFolder
-    key: bytes = field(repr=False)
+    folder: SignedRemoteFolder
     seconds: float
     limit: Limit
     _out_until: float = field(default=0.0, init=False)
@@ -108,20 +119,15 @@ class SignedFolder:
 
         :param name: of the file.
         """
-        if self._is_out:
+        if time.monotonic() < self._out_until:
             return None
         try:
-            found = self.folder.read(name, seconds=self.seconds, limit=self.limit)
+            return self.folder.read_dated(name, seconds=self.seconds, limit=self.limit)
         except RemoteError as error:
             self._give_up(error)
-            return None
-        if found is None:
-            return None
-        try:
-            return verified(found, name=name, key=self.key)
         except NotSigned as error:
             logger.warning("%s/%s is not used: %s.", self.folder, name, error)
-            return None
+        return None
 
     def write(self, name: str, content: bytes) -> None:
         """Keep a file for other machines.
@@ -129,16 +135,12 @@ class SignedFolder:
         :param name: of the file.
         :param content: its bytes.
         """
-        if self._is_out or self.limit.is_exceeded_by(len(content)):  # nobody would read it
+        if time.monotonic() < self._out_until or self.limit.is_exceeded_by(len(content)):  # nobody would read it
             return
         try:
-            self.folder.write(name, signed(content, name=name, key=self.key), seconds=self.seconds)
+            self.folder.write(name, content, seconds=self.seconds)
         except RemoteError as error:
             self._give_up(error)
-
-    @property
-    def _is_out(self) -> bool:
-        return time.monotonic() < self._out_until
 
     def _give_up(self, error: RemoteError) -> None:
         self._out_until = time.monotonic() + _PAUSE_SECONDS

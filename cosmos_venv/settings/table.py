@@ -237,16 +237,19 @@ virtualenv_build = own(
     choices=("auto", "never"),
 )
 virtualenv_prune_max_age_days = own(
-    30, "Days without use after which an environment is removed when another one is built. 0: never."
+    30, "Days without use after which an environment is removed when another one is built. 0: never.", least=0
 )
 virtualenv_prune_max_count = own(
     10,
     "Number of environments that a virtualenv_dir keeps. Those that were used longest ago are removed first. 0: all "
     "are kept.",
+    least=0,
 )
-virtualenv_prune_max_bytes = own(0, "Bytes on disk that a virtualenv_dir keeps. 0: no limit.")
+virtualenv_prune_max_bytes = own(0, "Bytes on disk that a virtualenv_dir keeps. 0: no limit.", least=0)
 virtualenv_prune_min_age = own(
-    86_400, "Seconds after its last use for which an environment is kept, even if it is beyond the other limits."
+    86_400,
+    "Seconds after its last use for which an environment is kept, even if it is beyond the other limits.",
+    least=0,
 )
 virtualenv_search_path = own(
     "",

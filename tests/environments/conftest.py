@@ -16,7 +16,7 @@ import pytest
 from cosmos_venv.environments.environment import Environment
 from cosmos_venv.environments.opening import open_environment
 from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
-from cosmos_venv.environments.store import EnvironmentStore, PruneLimits
+from cosmos_venv.environments.store import BuildRequest, EnvironmentStore, PruneLimits
 from cosmos_venv.processes.cancellation import Cancellation
 from pytest_cosmos_venv.environments.wheel import Wheel, write_wheel
 from pytest_cosmos_venv.throwaway import throwaway_folder
@@ -86,13 +86,15 @@ def make_ready() -> MakeReady:
         limits: PruneLimits | None = None,
     ) -> Environment:
         with open_environment(
-            EnvironmentStore(directory),
-            spec,
-            preference=cast("InstallerPreference", preference),
-            max_tries=5,
+            BuildRequest(
+                store=EnvironmentStore(directory),
+                spec=spec,
+                preference=cast("InstallerPreference", preference),
+                max_tries=5,
+                limits=limits,
+            ),
             cancellation=Cancellation(),
             report=(lines if lines is not None else []).append,
-            limits=limits,
         ) as environment:
             return environment
 

@@ -27,7 +27,7 @@ USE = """
 import json, subprocess, sys, pickle
 from pathlib import Path
 from cosmos_venv.environments.spec import EnvironmentSpec
-from cosmos_venv.environments.store import EnvironmentStore
+from cosmos_venv.environments.store import BuildRequest, EnvironmentStore
 from cosmos_venv.environments.opening import open_environment
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvError
 from cosmos_venv.processes.cancellation import Cancellation
@@ -41,9 +41,8 @@ def said_by(command):
 def use():
     lines, said, error = [], [], ""
     try:
-        with open_environment(EnvironmentStore(directory),
-            spec, preference=preference, max_tries=0, cancellation=Cancellation(), report=lines.append
-        ) as environment:
+        request = BuildRequest(store=EnvironmentStore(directory), spec=spec, preference=preference, max_tries=0)
+        with open_environment(request, cancellation=Cancellation(), report=lines.append) as environment:
             said = [said_by(environment.script("hello"))]
     except (VirtualenvError, CosmosValueError) as raised:
         error = f"{type(raised).__name__}: {raised}"

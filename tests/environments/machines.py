@@ -13,7 +13,7 @@ from cosmos_venv.environments.environment import Environment
 from cosmos_venv.environments.opening import open_environment
 from cosmos_venv.environments.remote_store import Folder, RemoteStore
 from cosmos_venv.environments.spec import EnvironmentSpec
-from cosmos_venv.environments.store import EnvironmentStore
+from cosmos_venv.environments.store import BuildRequest, EnvironmentStore
 from cosmos_venv.files.read_limits import Limit
 from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.remote.signed_folder import SignedRemoteFolder
@@ -81,10 +81,12 @@ class Machine:
             folder=self.folder or signed_folder(self.remote, self.key), seconds=self.seconds, may_push=self.may_push
         )
         with open_environment(
-            EnvironmentStore(self.place),
-            spec,
-            preference=cast("InstallerPreference", self.preference),
-            max_tries=5,
+            BuildRequest(
+                store=EnvironmentStore(self.place),
+                spec=spec,
+                preference=cast("InstallerPreference", self.preference),
+                max_tries=5,
+            ),
             upgrade_after=upgrade_after,
             cancellation=self.cancellation,
             report=self.lines.append,

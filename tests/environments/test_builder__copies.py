@@ -15,7 +15,7 @@ from cosmos_venv.environments.environment import Environment
 from cosmos_venv.environments.maintenance.inventory import read_inventory, verify
 from cosmos_venv.environments.opening import open_environment, temporary_environment
 from cosmos_venv.environments.spec import EnvironmentSpec
-from cosmos_venv.environments.store import EnvironmentStore
+from cosmos_venv.environments.store import BuildRequest, EnvironmentStore
 from cosmos_venv.exceptions import VirtualenvBuildError
 from cosmos_venv.managed.airflow_installer import AIRFLOW_INSTALLER
 from cosmos_venv.processes.cancellation import Cancellation
@@ -49,10 +49,7 @@ def opened(directory: Path | None, spec: EnvironmentSpec, lines: list[str]) -> I
             yield it
         return
     with open_environment(
-        EnvironmentStore(directory),
-        spec,
-        preference="uv",
-        max_tries=5,
+        BuildRequest(store=EnvironmentStore(directory), spec=spec, preference="uv", max_tries=5),
         cancellation=Cancellation(),
         report=lines.append,
     ) as environment:
@@ -93,14 +90,13 @@ def test_no_file_is_shared_by_another_installer(
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")  # Airflow starts "uv"
     preference = AIRFLOW_INSTALLER if installer == "airflow" else installer
     pip_for_airflow = ("--find-links", str(ROOT / ".cache" / "wheelhouse"))  # it starts "uv venv --seed"
-    with open_environment(
-        EnvironmentStore(tmp_path / "store"),
-        make_spec("hello==2.0", options=pip_for_airflow if installer == "airflow" else ()),
+    request = BuildRequest(
+        store=EnvironmentStore(tmp_path / "store"),
+        spec=make_spec("hello==2.0", options=pip_for_airflow if installer == "airflow" else ()),
         preference=preference,  # type: ignore[arg-type] # two of its values
         max_tries=5,
-        cancellation=Cancellation(),
-        report=print,
-    ) as environment:
+    )
+    with open_environment(request, cancellation=Cancellation(), report=print) as environment:
         assert shared(environment) == []
 
 

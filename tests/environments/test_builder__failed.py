@@ -9,7 +9,7 @@ import pytest
 
 from cosmos_venv.environments.opening import open_environment
 from cosmos_venv.environments.spec import EnvironmentSpec
-from cosmos_venv.environments.store import EnvironmentStore
+from cosmos_venv.environments.store import BuildRequest, EnvironmentStore
 from cosmos_venv.exceptions import CommandKilled, VirtualenvBuildError
 from cosmos_venv.processes.cancellation import Cancellation
 from tests.kit import MakeReady, MakeSpec, WaitForBackend
@@ -75,10 +75,7 @@ def test_a_request_to_end_while_installing_is_no_failure_and_leaves_nothing(
     with (
         pytest.raises(CommandKilled),
         open_environment(
-            EnvironmentStore(tmp_path / "store"),
-            slow_spec,
-            preference="uv",
-            max_tries=0,
+            BuildRequest(store=EnvironmentStore(tmp_path / "store"), spec=slow_spec, preference="uv", max_tries=0),
             cancellation=cancellation,
             report=print,
         ),

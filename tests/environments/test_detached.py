@@ -14,7 +14,7 @@ import pytest
 
 from cosmos_venv.environments.detached import build_detached
 from cosmos_venv.environments.spec import EnvironmentSpec
-from cosmos_venv.environments.store import EnvironmentStore
+from cosmos_venv.environments.store import BuildRequest, EnvironmentStore
 from cosmos_venv.exceptions import VirtualenvBeingBuilt, VirtualenvBuildError
 from tests.kit import MakeSpec, StartPython, WaitForBackend, WaitUntil, as_words
 
@@ -23,15 +23,20 @@ import json, sys, pickle
 from pathlib import Path
 from cosmos_venv.environments.detached import build_detached
 from cosmos_venv.environments.spec import EnvironmentSpec
-from cosmos_venv.environments.store import EnvironmentStore
+from cosmos_venv.environments.store import BuildRequest, EnvironmentStore
 spec = pickle.loads(bytes.fromhex(sys.argv[2]))
-build_detached(EnvironmentStore(Path(sys.argv[1])), spec, preference="uv", max_tries=5, wait=0, report=print)
+request = BuildRequest(store=EnvironmentStore(Path(sys.argv[1])), spec=spec, preference="uv", max_tries=5)
+build_detached(request, wait=0, report=print)
 """
 
 
 def ask(directory: Path, spec: EnvironmentSpec, *, wait: float | None) -> list[str]:
     lines: list[str] = []
-    build_detached(EnvironmentStore(directory), spec, preference="uv", max_tries=5, wait=wait, report=lines.append)
+    build_detached(
+        BuildRequest(store=EnvironmentStore(directory), spec=spec, preference="uv", max_tries=5),
+        wait=wait,
+        report=lines.append,
+    )
     return lines
 
 

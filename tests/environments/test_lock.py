@@ -220,8 +220,10 @@ def test_a_living_owner_that_has_replaced_the_judged_record_keeps_the_lock(
 @pytest.mark.parametrize(
     ("act", "left", "words"),
     [
-        pytest.param(lambda file: file.write_text("1"), ["1"], "owned by process of pid '1', while", id="replaced"),
-        pytest.param(Path.unlink, [], "not found, perhaps deleted by other concurrent operator?", id="gone"),
+        pytest.param(
+            lambda file: file.write_text("1"), ["1"], "belongs to process '1', and no longer belongs", id="replaced"
+        ),
+        pytest.param(Path.unlink, [], "is gone, and no longer belongs", id="gone"),
     ],
 )
 def test_a_record_that_is_not_ours_any_more_is_left_alone(

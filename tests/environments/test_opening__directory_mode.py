@@ -9,7 +9,7 @@ import pytest
 
 from cosmos_venv.environments.detached import build_detached
 from cosmos_venv.environments.opening import open_environment
-from cosmos_venv.environments.store import EnvironmentStore
+from cosmos_venv.environments.store import BuildRequest, EnvironmentStore
 from cosmos_venv.files.permissions import directory_mode, make_directory
 from cosmos_venv.processes.cancellation import Cancellation
 from tests.kit import MakeSpec, SetUmask
@@ -35,14 +35,15 @@ def test_every_directory_of_a_new_store_has_it_whatever_the_umask(
     directory = tmp_path / "above" / "store"
     if how == "detached":
         build_detached(
-            EnvironmentStore(directory, directory_mode=0o751), make_spec(), max_tries=5, wait=None, report=print
+            BuildRequest(store=EnvironmentStore(directory, directory_mode="0751"), spec=make_spec(), max_tries=5),
+            wait=None,
+            report=print,
         )
     else:
         with open_environment(
-            EnvironmentStore(directory, directory_mode=0o751),
-            make_spec(),
-            preference="uv",
-            max_tries=5,
+            BuildRequest(
+                store=EnvironmentStore(directory, directory_mode="0751"), spec=make_spec(), preference="uv", max_tries=5
+            ),
             cancellation=Cancellation(),
             report=print,
         ):
@@ -58,7 +59,7 @@ def test_every_directory_of_a_new_store_has_it_whatever_the_umask(
 def test_a_directory_that_stands_keeps_its_permissions(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir(mode=0o700)
 
-    make_directory(tmp_path / "mine" / "new", 0o750)
+    make_directory(tmp_path / "mine" / "new", "0750")
 
     assert mode_of(tmp_path / "mine") == 0o700
     assert mode_of(tmp_path / "mine" / "new") == 0o750

@@ -9,14 +9,14 @@ import pytest
 
 from cosmos_venv.environments.opening import open_environment
 from cosmos_venv.environments.spec import EnvironmentSpec
-from cosmos_venv.environments.store import EnvironmentStore
+from cosmos_venv.environments.store import BuildRequest, EnvironmentStore
 from cosmos_venv.processes.cancellation import Cancellation
 from tests.kit import MakeSpec, StartPython, WaitForBackend, WaitUntil, as_words, published_build
 
 CONTENDER = """
 import json, sys, pickle
 from pathlib import Path
-from cosmos_venv.environments.store import EnvironmentStore
+from cosmos_venv.environments.store import BuildRequest, EnvironmentStore
 from cosmos_venv.environments.opening import open_environment, temporary_environment
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.processes.cancellation import Cancellation
@@ -36,9 +36,8 @@ def look_at_each_step(event, arguments):
 sys.addaudithook(look_at_each_step)
 print("STARTED", flush=True)
 sys.stdin.readline()
-with open_environment(EnvironmentStore(Path(directory)),
-    spec, preference="uv", max_tries=120, cancellation=Cancellation(), report=report
-) as environment:
+request = BuildRequest(store=EnvironmentStore(Path(directory)), spec=spec, preference="uv", max_tries=120)
+with open_environment(request, cancellation=Cancellation(), report=report) as environment:
     print("READY", environment.was_built, environment.path, flush=True)
     sys.stdin.read()
 """
@@ -65,10 +64,7 @@ def use_afterwards(directory: Path, spec: EnvironmentSpec) -> tuple[bool, list[s
     """Whether the next task had to build, and what it was told; what it got works."""
     lines: list[str] = []
     with open_environment(
-        EnvironmentStore(directory),
-        spec,
-        preference="uv",
-        max_tries=0,
+        BuildRequest(store=EnvironmentStore(directory), spec=spec, preference="uv", max_tries=0),
         cancellation=Cancellation(),
         report=lines.append,
     ) as environment:

@@ -6,9 +6,9 @@ import sys
 import threading
 from pathlib import Path
 
-from cosmos_venv.environments.installers.choice import OtherInstaller
+from cosmos_venv.environments.installers.choice import Installer
 from cosmos_venv.environments.opening import open_environment
-from cosmos_venv.environments.store import EnvironmentStore
+from cosmos_venv.environments.store import BuildRequest, EnvironmentStore
 from cosmos_venv.processes.cancellation import Cancellation
 from tests.kit import MakeSpec, WaitUntil
 
@@ -46,8 +46,10 @@ def test_an_installer_that_says_nothing_gets_on_while_it_lives(
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    silent = OtherInstaller(name="silent", command=(sys.executable, "-c", SILENT, str(end)))
-    with open_environment(store, spec, preference=silent, max_tries=1, cancellation=Cancellation(), report=print):
+    silent = Installer(name="silent", command=(sys.executable, "-c", SILENT, str(end)))
+    with open_environment(
+        BuildRequest(store=store, spec=spec, preference=silent, max_tries=1), cancellation=Cancellation(), report=print
+    ):
         pass
     watcher.join()
 

@@ -98,7 +98,7 @@ if os.getuid() == 0:
 UPGRADE = """
 import json, sys, pickle
 from pathlib import Path
-from cosmos_venv.environments.store import EnvironmentStore
+from cosmos_venv.environments.store import BuildRequest, EnvironmentStore
 from cosmos_venv.environments.opening import open_environment, temporary_environment
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.processes.cancellation import Cancellation
@@ -106,9 +106,8 @@ from tests.environments.upgrades import HOUR, make_old, release, upgraded, use
 spec = pickle.loads(bytes.fromhex(sys.argv[2]))
 print("STARTED", flush=True)
 sys.stdin.readline()
-with open_environment(EnvironmentStore(Path(sys.argv[1])),
-    spec, preference="uv", max_tries=0, upgrade_after=3600, cancellation=Cancellation(), report=print
-) as environment:
+request = BuildRequest(store=EnvironmentStore(Path(sys.argv[1])), spec=spec, preference="uv", max_tries=0)
+with open_environment(request, upgrade_after=3600, cancellation=Cancellation(), report=print) as environment:
     print("READY", environment.was_built, environment.path, flush=True)
 """
 

@@ -184,7 +184,7 @@ def test_what_sees_packages_of_its_worker_stays_there(
 
     assert works(one.use(make_spec(system_site_packages=True)), output_of)
 
-    assert "sees packages of this worker (py_system_site_packages): it is built here." in one.log
+    assert "(py_system_site_packages), so no other machine has it. It is built here." in one.log
     assert not (tmp_path / "remote").exists()
 
 
@@ -302,7 +302,7 @@ def test_a_download_that_fails_costs_a_line(
 
     assert works(one.use(hello), output_of)
     assert one.has_built
-    assert "the store cannot be used: the store is down. It is built here." in one.lines
+    assert "The virtualenv of the store is not used: the store is down. It is built here." in one.lines
     assert ("upload", "zst") not in folder.requests, "what did not answer is not waited for once more"
 
 
@@ -339,7 +339,7 @@ def test_a_store_that_does_not_answer_is_waited_for_no_longer_than_was_said(
 
     assert works(one.use(hello), output_of)
     assert one.has_built
-    assert f"file://{hanging} cannot be used: there was no answer within 1 s. It is built here." in one.log
+    assert f"file://{hanging} is not used: there was no answer within 1 s. It is built here." in one.log
 
 
 @pytest.mark.usefixtures("temporary_folder")

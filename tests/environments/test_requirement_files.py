@@ -118,10 +118,10 @@ def test_what_has_no_end_in_a_package_folder_counts_as_what_it_is(folder: Path, 
         pytest.param(["-iU"], [("--index-url", "U")], id="attached"),
         pytest.param(["-r requirements.txt"], [("--requirement", "requirements.txt")], id="one-word"),
         pytest.param(["--index-url=U"], [("--index-url", "U")], id="equals"),
-        pytest.param(["-U", "hello"], [("--upgrade", None), ("", "hello")], id="switch-then-name"),
-        pytest.param(["--find-links"], [("--find-links", None)], id="value-forgotten"),
-        pytest.param(["--new-switch", "-r", "x"], [("--new-switch", None), ("--requirement", "x")], id="unknown"),
+        pytest.param(["-U", "hello"], [("--upgrade", ""), ("", "hello")], id="switch-then-name"),
+        pytest.param(["--find-links"], [("--find-links", "")], id="value-forgotten"),
+        pytest.param(["--new-switch", "-r", "x"], [("--new-switch", ""), ("--requirement", "x")], id="unknown"),
     ],
 )
-def test_options_are_read_as_people_write_them(words: list[str], expected: list[tuple[str, str | None]]) -> None:
+def test_options_are_read_as_people_write_them(words: list[str], expected: list[tuple[str, str]]) -> None:
     assert [(option.name, option.value) for option in parse(words)] == expected

@@ -65,10 +65,3 @@ def test_what_contradicts_it_is_refused_at_once(
 ) -> None:
     with pytest.raises(CosmosValueError, match=words.format(file=file)):
         spec_of(*(text.format(file=file) for text in requirements), options=tuple(options))
-
-
-def test_a_requirements_file_cannot_name_it(file: Path, tmp_path: Path) -> None:
-    (tmp_path / "outer.txt").write_text(f"-r {file}\n")
-
-    with pytest.raises(CosmosValueError, match=rf"outer\.txt names the lock file {file}\. Name it in py_requirements"):
-        _ = spec_of("-r outer.txt").digest

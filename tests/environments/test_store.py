@@ -70,7 +70,7 @@ def test_a_file_in_place_of_the_directory_is_refused(
 OPEN_AS_NOBODY = """
 import json, os, sys, pickle
 from pathlib import Path
-from cosmos_venv.environments.store import EnvironmentStore
+from cosmos_venv.environments.store import BuildRequest, EnvironmentStore
 from cosmos_venv.environments.opening import open_environment, temporary_environment
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.processes.cancellation import Cancellation
@@ -79,7 +79,7 @@ if os.getuid() == 0:
 spec = pickle.loads(bytes.fromhex(sys.argv[2]))
 try:
     store = EnvironmentStore(Path(sys.argv[1]))
-    with open_environment(store, spec, max_tries=0, cancellation=Cancellation(), report=print):
+    with open_environment(BuildRequest(store=store, spec=spec, max_tries=0), cancellation=Cancellation(), report=print):
         pass
 except Exception as error:
     print(type(error).__name__, error)

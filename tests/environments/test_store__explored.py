@@ -14,6 +14,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,12 +23,12 @@ import pytest
 
 from cosmos_venv.environments import publisher
 from cosmos_venv.environments.environment import BuildRecord, RecordedInstaller
-from cosmos_venv.environments.maintenance.pruner import prune
+from cosmos_venv.environments.maintenance.pruner import prune, surplus
 from cosmos_venv.environments.opening import open_environment
 from cosmos_venv.environments.publisher import Publisher
 from cosmos_venv.environments.retiring import retire_damaged
 from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
-from cosmos_venv.environments.store import EnvironmentStore, PruneLimits
+from cosmos_venv.environments.store import BuildRequest, EnvironmentStore, PruneLimits
 from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.processes.lease import Lease, lease_path
 from pytest_cosmos_venv import Contender, CosmosRace
@@ -64,13 +65,12 @@ def missing(build: Path) -> list[str]:
     return [name for name in FILES if not (build / name).exists()]
 
 
-def used(contender: Contender, wanted: EnvironmentSpec, **options: Any) -> bool:
+def used(contender: Contender, wanted: EnvironmentSpec, *, limits: PruneLimits | None = None, **options: Any) -> bool:
     """A task: it has a whole environment when it begins, and when it ends; returns whether it has built it."""
     store = EnvironmentStore(contender.folder / "store")
+    request = BuildRequest(store=store, spec=wanted, max_tries=20, limits=limits)
     with (
-        open_environment(
-            store, wanted, max_tries=20, cancellation=Cancellation(), report=lambda _: None, **options
-        ) as environment,
+        open_environment(request, cancellation=Cancellation(), report=lambda _: None, **options) as environment,
         contender.span("used"),
     ):
         assert not missing(environment.path), f"not whole: {missing(environment.path)}"
@@ -112,14 +112,17 @@ def prune_all(contender: Contender) -> list[str]:
     store = EnvironmentStore(contender.folder / "store")
     limits = PruneLimits(max_age=1, min_age=0)
     now = time.time() + 3600
-    removals = prune(store, limits, now=now, max_tries=20, cancellation=Cancellation(), report=lambda _: None)
+    look = partial(surplus, store, limits, now=now)
+    removals = prune(store, look, max_tries=20, cancellation=Cancellation(), report=lambda _: None)
     return [each.obstacle for each in removals]
 
 
 def published(folder: Path) -> None:
     """An environment that another task has built."""
     store = _FirstStore(folder / "store")
-    with open_environment(store, spec(), max_tries=0, cancellation=Cancellation(), report=lambda _: None):
+    with open_environment(
+        BuildRequest(store=store, spec=spec(), max_tries=0), cancellation=Cancellation(), report=lambda _: None
+    ):
         pass
 
 
@@ -127,7 +130,9 @@ def published_long_ago(folder: Path) -> None:
     """An environment that another task has built two hours ago."""
     store = _FirstStore(folder / "store")
     with open_environment(
-        store, spec("hello", "-U"), max_tries=0, cancellation=Cancellation(), report=lambda _: None
+        BuildRequest(store=store, spec=spec("hello", "-U"), max_tries=0),
+        cancellation=Cancellation(),
+        report=lambda _: None,
     ) as environment:
         built_at = datetime.now(tz=timezone.utc) - timedelta(seconds=2 * AN_HOUR)
         record = replace(environment.record, built_at=built_at.isoformat(timespec="seconds"))

@@ -17,7 +17,7 @@ WORKER = """
 import json, os, socket, sys, pickle
 from pathlib import Path
 from cosmos_venv.environments.spec import EnvironmentSpec
-from cosmos_venv.environments.store import EnvironmentStore
+from cosmos_venv.environments.store import BuildRequest, EnvironmentStore
 from cosmos_venv.environments.opening import open_environment
 from cosmos_venv.exceptions import VirtualenvError
 from cosmos_venv.processes.cancellation import Cancellation
@@ -29,13 +29,13 @@ def report(line):
     print(line, flush=True)
 
 try:
-    with open_environment(EnvironmentStore(Path(directory)),
-        pickle.loads(bytes.fromhex(order)),
+    request = BuildRequest(
+        store=EnvironmentStore(Path(directory)),
+        spec=pickle.loads(bytes.fromhex(order)),
         preference="uv",
         max_tries=int(max_tries),
-        cancellation=Cancellation(),
-        report=report,
-    ) as environment:
+    )
+    with open_environment(request, cancellation=Cancellation(), report=report) as environment:
         report(f"READY was_built={environment.was_built} pid={os.getpid()}")
 except VirtualenvError as error:
     report(f"FAILED {type(error).__name__}: {error}")

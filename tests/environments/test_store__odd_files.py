@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import time
+from functools import partial
 from pathlib import Path
 
-from cosmos_venv.environments.maintenance.pruner import prune
+from cosmos_venv.environments.maintenance.pruner import prune, surplus
 from cosmos_venv.environments.store import EnvironmentStore, PruneLimits
 from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.processes.lease import lease_path
@@ -23,7 +24,8 @@ def test_what_was_used_in_a_future_that_no_clock_explains_goes_by_the_age_of_its
 
     def pruned() -> list[str]:
         store, now = EnvironmentStore(tmp_path), time.time() + 60
-        removals = prune(store, limits, now=now, max_tries=0, cancellation=Cancellation(), report=print)
+        look = partial(surplus, store, limits, now=now)
+        removals = prune(store, look, max_tries=0, cancellation=Cancellation(), report=print)
         return [each.describe() for each in removals]
 
     assert ["is removed" in line for line in pruned()] == [True]

@@ -12,7 +12,7 @@ from typing import Any
 from cosmos_venv.environments.environment import Environment
 from cosmos_venv.environments.opening import open_environment
 from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
-from cosmos_venv.environments.store import EnvironmentStore
+from cosmos_venv.environments.store import BuildRequest, EnvironmentStore
 from cosmos_venv.processes.cancellation import Cancellation
 
 HOUR = 3600
@@ -41,10 +41,7 @@ def use(
 ) -> Environment:
     """The environment that a task gets; its lease is given up."""
     with open_environment(
-        EnvironmentStore(directory),
-        spec,
-        preference="uv",
-        max_tries=0,
+        BuildRequest(store=EnvironmentStore(directory), spec=spec, preference="uv", max_tries=0),
         upgrade_after=upgrade_after,
         cancellation=Cancellation(),
         report=print,

@@ -219,12 +219,12 @@ def test_no_folder_of_a_store_is_open_to_a_group_to_which_the_one_above_is_not(
 @pytest.mark.parametrize(
     ("mode", "expected"),
     [
-        pytest.param(0o775, "untrusted: group id 51300 may write to it", id="a-group-that-may-not-write-above"),
-        pytest.param(0o2775, "made", id="shared-on-purpose"),
+        pytest.param("0775", "untrusted: group id 51300 may write to it", id="a-group-that-may-not-write-above"),
+        pytest.param("2775", "made", id="shared-on-purpose"),
     ],
 )
 def test_a_mode_that_would_make_the_store_untrusted_is_refused(
-    everybodys_folder: Path, mode: int, expected: str
+    everybodys_folder: Path, mode: str, expected: str
 ) -> None:
     os.chown(everybodys_folder, ME, SHARED)
 

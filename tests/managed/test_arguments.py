@@ -47,8 +47,8 @@ def test_the_setting_counts_where_the_operator_says_nothing(driver: Path, monkey
     ("given", "message"),
     [
         pytest.param("/nowhere/libduckdb.so", r"adbc_drivers: /nowhere/libduckdb\.so cannot be read", id="no file"),
-        pytest.param("a b c", "adbc_drivers: 'a b c' is neither a path nor a requirement", id="no requirement"),
-        pytest.param("git+https://host.test/driver", "is neither a path nor a requirement", id="a URL without a name"),
+        pytest.param("a b c", "adbc_drivers: 'a b c' is not a requirement", id="no requirement"),
+        pytest.param("git+https://host.test/driver", "driver' is not a requirement", id="a URL without a name"),
     ],
 )
 def test_what_is_no_driver_is_refused(given: str, message: str) -> None:

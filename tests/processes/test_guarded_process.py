@@ -122,14 +122,14 @@ def test_the_status_is_the_one_that_subprocess_gives(script: str, expected: int)
 
 
 FORK_FAILS = """
-import errno, os, socket
+import errno, marshal, os, socket
 from cosmos_venv.processes import guard
 
 def fails():
     raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
 
 ours, its = socket.socketpair()
-guard.take_order = lambda *_: guard.Order(b"\\0".join([b"", b"1", b"0", b"1", b"true"]))
+guard.take_order = lambda *_: guard.Order(marshal.dumps(([b"true"], {}, b"", True, 0)))
 os.fork = fails
 guard.main([str(its.fileno()), str(os.getppid())])
 print(ours.recv(100).decode(), end="")

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from cosmos_venv.files.read_limits import Limit
-from cosmos_venv.remote.object_store import RemoteFolder
-from cosmos_venv.remote.signed_folder import SignedFolder
+from cosmos_venv.remote.signed_folder import SignedFolder, SignedRemoteFolder
 
 KEY = b"a key of all machines"
 
 
 def folder(path: Path, *, key: bytes = KEY, most: int = 1_000) -> SignedFolder:
-    return SignedFolder(folder=RemoteFolder(url=f"file://{path}"), key=key, seconds=10, limit=Limit(most=most))
+    shared = SignedRemoteFolder(url=f"file://{path}", key=lambda: key)
+    return SignedFolder(folder=shared, seconds=10, limit=Limit(most=most))
 
 
 def test_what_one_machine_writes_another_one_reads_with_its_time(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import pytest
 from cosmos_venv.config import ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
 from cosmos_venv.constants import ExecutionMode, LoadMode
 from cosmos_venv.environments.opening import open_environment
-from cosmos_venv.environments.store import EnvironmentStore
+from cosmos_venv.environments.store import BuildRequest, EnvironmentStore
 from cosmos_venv.managed.arguments import VirtualenvArguments
 from cosmos_venv.operators.virtualenv import (
     DbtSeedVirtualenvOperator,
@@ -103,10 +103,12 @@ def test_a_parse_file_that_was_made_elsewhere_does_not_lead_dbt_there(
     }
     elsewhere = shutil.copytree(harbor["project_dir"], tmp_path / "elsewhere" / "harbor")
     with open_environment(
-        EnvironmentStore(kept_directory),
-        VirtualenvArguments.of(requirements).spec(),
-        preference="uv",
-        max_tries=60,
+        BuildRequest(
+            store=EnvironmentStore(kept_directory),
+            spec=VirtualenvArguments.of(requirements).spec(),
+            preference="uv",
+            max_tries=60,
+        ),
         cancellation=Cancellation(),
         report=lambda _: None,
     ) as environment:

@@ -40,7 +40,7 @@ _DESCRIPTION = (
 
 _LONGEST_TRIAL = 60.0  # seconds for the installer
 _LAST_LINES = 4
-_IMPATIENT = {"PIP_RETRIES": "0", "PIP_DEFAULT_TIMEOUT": "10", "UV_HTTP_RETRIES": "0", "UV_HTTP_TIMEOUT": "10"}
+_IMPATIENT = {"PIP_RETRIES": "0", "PIP_TIMEOUT": "10", "UV_HTTP_RETRIES": "0", "UV_HTTP_TIMEOUT": "10"}
 _WANTED = "dbt-core"  # no environment does without
 _PROBE = "doctor-0123456789ab"  # nearly as long as the name of a server's socket
 _LONGEST_ANSWER = 10.0  # seconds that the remote store may take, as in a task
@@ -139,11 +139,12 @@ def _unknown_options() -> Iterator[Finding]:
 
 def _refused_values() -> Iterator[Finding]:
     from cosmos_venv import settings
+    from cosmos_venv.files.permissions import directory_mode
     from cosmos_venv.managed import from_settings
     from cosmos_venv.settings.table import SETTINGS
 
     looks: list[Callable[[], object]] = [partial(getattr, settings, name) for name in SETTINGS]
-    looks += [from_settings.search_path, from_settings.directory_mode, from_settings.prune_limits]
+    looks += [from_settings.search_path, lambda: directory_mode(settings.virtualenv_dir_mode)]
     refused: dict[str, None] = {}
     for look in looks:
         try:
@@ -191,7 +192,7 @@ def try_index(preference: InstallerPreference, environ: Mapping[str, str]) -> Fi
         tool = [installer.uv, "pip"] if installer.uv else [sys.executable, "-I", "-m", "pip"]
         python = ["--python", sys.executable] if installer.uv else ["--ignore-installed"]
         words = [*python, "--dry-run", "--no-deps", "--target", str(scratch / "target"), *arguments.words, _WANTED]
-        variables = {**installer_environment(environ, scratch), **_IMPATIENT, **arguments.variables}
+        variables = {**installer_environment(environ, scratch), **arguments.variables, **_IMPATIENT}
         try:
             done = run_guarded([*tool, "install", *words], env=variables, on_tick=give_up_in_time)
             said = " ".join(arguments.mask(line.strip()) for line in done.lines[-_LAST_LINES:])

@@ -35,7 +35,7 @@ def check_directories(examined: Examined) -> Iterator[Finding]:
 
 
 def _missing(directory: Path, is_searched: bool) -> Finding:
-    from cosmos_venv.managed.from_settings import store_to_search
+    from cosmos_venv.managed.from_settings import environment_store
 
     parent = next(each for each in directory.parents if each.exists())
     if is_searched:
@@ -45,7 +45,7 @@ def _missing(directory: Path, is_searched: bool) -> Finding:
         text = f"It does not exist, and user id {os.geteuid()} may not make it in {parent}."
         return Finding(str(directory), "failed", text, f"Make it, owned by user id {os.geteuid()}.")
     text = "It does not exist yet; the first build makes it. Nothing was tried there."
-    return _why_untrusted(store_to_search(directory)) or Finding(str(directory), "ok", text)
+    return _why_untrusted(environment_store(directory)) or Finding(str(directory), "ok", text)
 
 
 def _can_write(directory: Path) -> bool:
@@ -55,9 +55,9 @@ def _can_write(directory: Path) -> bool:
 def _existing(directory: Path, is_searched: bool) -> Iterator[Finding]:
     from cosmos_venv.environments.maintenance.inventory import read_inventory
     from cosmos_venv.files.os_errors import FreeSpace
-    from cosmos_venv.managed.from_settings import store_to_search
+    from cosmos_venv.managed.from_settings import environment_store
 
-    store, subject = store_to_search(directory), str(directory)
+    store, subject = environment_store(directory), str(directory)
     try:
         ready = [each.record for each in read_inventory(store) if each.state == "ready" and each.record]
     except (VirtualenvError, CosmosValueError) as error:

@@ -64,7 +64,8 @@ def env_lock(options: argparse.Namespace) -> Result:
         files = [file for source in options.sources for file in dag_files_of(source)]
         locks = _Locks(is_universal=options.universal, step=step)
         # An import that runs dbt ls builds its environment, and builds it of the lock file that it names.
-        with resolve.building_in_foreground(None, reporter(step, is_verbose=False), locks.renew_what_is_named):
+        foreground = resolve.Foreground(report=reporter(step, is_verbose=False), before=locks.renew_what_is_named)
+        with resolve.building_in_foreground(foreground):
             read = read_dag_files(files, begin=step.begin)
         for target, arguments in _targets(read.wanted, options.output).items():
             locks.write(target, arguments)
@@ -144,8 +145,8 @@ class _Locks:
 
 def _lock_file_of(arguments: VirtualenvArguments) -> Path | None:
     """The absolute path of the lock file that arguments name; None where they name none."""
-    given = requirement_files.given_options(arguments.pip_install_options, arguments.py_requirements)
-    named = requirement_files.lock_file_among(given)
+    required = (option for text in arguments.py_requirements for option in requirement_files.parse_requirement(text))
+    named = requirement_files.lock_file_among([*requirement_files.parse(arguments.pip_install_options), *required])
     return None if named is None else named.absolute()
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import time
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from cosmos_venv.cli.env.show import identity, title
 from cosmos_venv.cli.output import Result, steps
-from cosmos_venv.environments.maintenance.pruner import Removal, named, prune, remove, surplus
+from cosmos_venv.environments.maintenance.pruner import Removal, named, prune, surplus
 from cosmos_venv.environments.store import DAY
 from cosmos_venv.processes.cancellation import Cancellation
 
@@ -31,20 +32,15 @@ def env_prune(options: argparse.Namespace) -> Result:
         from cosmos_venv import settings
         from cosmos_venv.managed import from_settings
 
-        store = from_settings.store_to_search(options.directory)
-        limits = replace(from_settings.prune_limits(), **given)
-        waiting: dict[str, Any] = {
-            "max_tries": settings.virtualenv_max_retries_lock,
-            "cancellation": Cancellation(),
-            "report": step.say,
-        }
+        store = from_settings.environment_store(options.directory)
+        look = partial(surplus, store, replace(from_settings.prune_limits(), **given), now=time.time())
         if options.digest is not None:
-            digest = options.digest
-            removals = named(store, digest) if options.dry_run else remove(store, digest, **waiting)
-        elif options.dry_run:
-            removals = surplus(store, limits, now=time.time())
+            look = partial(named, store, options.digest)
+        if options.dry_run:
+            removals = look()
         else:
-            removals = prune(store, limits, now=time.time(), **waiting)
+            max_tries = settings.virtualenv_max_retries_lock
+            removals = prune(store, look, max_tries=max_tries, cancellation=Cancellation(), report=step.say)
     return Result(
         data={
             "virtualenv_dir": str(options.directory),

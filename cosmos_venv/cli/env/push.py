@@ -66,9 +66,9 @@ def env_push(options: argparse.Namespace) -> Result:
 
 
 def _ready_builds(directory: Path, name: str | None) -> list[StoredBuild]:
-    from cosmos_venv.managed.from_settings import store_to_search
+    from cosmos_venv.managed.from_settings import environment_store
 
-    store = store_to_search(directory)
+    store = environment_store(directory)
     builds = read_inventory(store)
     ready = [each for each in (select(builds, name) if name else builds) if each.state == "ready"]
     if not ready:

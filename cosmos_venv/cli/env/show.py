@@ -75,9 +75,9 @@ def env_verify(options: argparse.Namespace) -> Result:
     :raises VirtualenvError: when the directory cannot be read.
     :raises CosmosValueError: when it is none, or the name fits nothing that was finished.
     """
-    from cosmos_venv.managed.from_settings import store_to_search
+    from cosmos_venv.managed.from_settings import environment_store
 
-    store, name, content = store_to_search(options.directory), options.name, options.content
+    store, name, content = environment_store(options.directory), options.name, options.content
     builds = read_inventory(store)
     wanted = [each for each in (select(builds, name) if name else builds) if each.state == "ready"]
     if name and not wanted:

@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from cosmos_venv.managed.resolve import Made
 
 HOW_TO_KEEP = "To keep one, give ExecutionConfig a virtualenv_dir, with ExecutionMode.VIRTUALENV."
+_MOST_AT_ONCE = 4
 _PROJECT_FILE, _REQUIREMENTS = "dbt_project.yml", "requirements.txt"
 
 
@@ -75,10 +79,11 @@ def env_warm(options: argparse.Namespace) -> Result:
     dag_files, wanted = _sources_of(options)
     with steps("reading") as step:
         report = reporter(step, is_verbose=options.verbose)
-        with resolve.building_in_foreground(options.dir, report, source=source) as made:
+        foreground = resolve.Foreground(directory=options.dir, report=report, source=source)
+        with resolve.building_in_foreground(foreground):
             read = read_dag_files(dag_files, directory=options.dir, begin=step.begin)
             # What dbt ls needed was made while the file was read.
-            built = [_build(one, step, made) for one in dict.fromkeys([*read.wanted, *wanted])]
+            built = _build_all(list(dict.fromkeys([*read.wanted, *wanted])), step, foreground.made, report)
     failures = [*read.failures, *(f"{one.virtualenv_dir}: {one.error}" for one in built if one.error)]
     for one in built:
         if one.warning:
@@ -106,17 +111,62 @@ def reporter(step: Steps, *, is_verbose: bool) -> Callable[[str], None]:
     return report
 
 
-def _build(wanted: WantedEnvironment, step: Steps, made: Mapping[Path, Made]) -> BuiltEnvironment:
+def _build_all(
+    wanted: Sequence[WantedEnvironment], step: Steps, made: Mapping[Path, Made], report: Callable[[str], None]
+) -> list[BuiltEnvironment]:
+    """Build all environments: several of one directory at once, under one owner of its lock."""
     from cosmos_venv.managed import resolve
 
+    cancellation = Cancellation()
+    build = partial(_build, step=step, made=made, cancellation=cancellation)
+    built: dict[WantedEnvironment, BuiltEnvironment] = {}
+    for directory in dict.fromkeys(one.directory for one in wanted):
+        missing = [one for one in wanted if one.directory == directory and _is_missing(one)]
+        if len(missing) < 2:  # one alone waits for the lock itself
+            continue
+        try:
+            with (
+                resolve.holding_the_lock(directory, cancellation=cancellation, report=report),
+                ThreadPoolExecutor(_MOST_AT_ONCE) as workers,
+            ):
+                # A thread begins with an empty context, and the order to build in the foreground stands there.
+                ends = [workers.submit(copy_context().run, build, one) for one in missing]
+                try:
+                    built.update(zip(missing, [end.result() for end in ends], strict=True))
+                except BaseException:  # Ctrl-C
+                    cancellation.request()
+                    raise
+        except (VirtualenvError, CosmosValueError) as error:
+            built.update((one, replace(_begun(one), error=credentials.mask(str(error)))) for one in missing)
+    return [built.get(one) or build(one) for one in wanted]
+
+
+def _is_missing(wanted: WantedEnvironment) -> bool:
+    from cosmos_venv.managed import resolve
+
+    try:
+        return not resolve.is_ready(wanted.arguments.spec(), wanted.directory)
+    except (VirtualenvError, CosmosValueError):
+        return False  # told when it is to be built
+
+
+def _begun(wanted: WantedEnvironment) -> BuiltEnvironment:
     requirements = tuple(credentials.mask(text) for text in wanted.arguments.py_requirements)
-    result = BuiltEnvironment(virtualenv_dir=str(wanted.directory), requirements=requirements)
-    step.begin(f"{', '.join(requirements)} in {wanted.directory}")
+    return BuiltEnvironment(virtualenv_dir=str(wanted.directory), requirements=requirements)
+
+
+def _build(
+    wanted: WantedEnvironment, *, step: Steps, made: Mapping[Path, Made], cancellation: Cancellation
+) -> BuiltEnvironment:
+    from cosmos_venv.managed import resolve
+
+    result = _begun(wanted)
+    step.begin(f"{', '.join(result.requirements)} in {wanted.directory}")
     try:
         with resolve.managed_environment(
             wanted.arguments,
             wanted.directory,
-            cancellation=Cancellation(),
+            cancellation=cancellation,
             # The reporter of ``building_in_foreground`` gets all lines; those dropped here stand in the summary.
             report=lambda _: None,
         ) as environment:

@@ -1,7 +1,7 @@
 """The choice between uv and pip, and the environment variables of the chosen installer.
 
 - uv installs where every setting is one that both tools know, else pip. A third installer may be handed down by name
-  and command (``OtherInstaller``); this module knows nothing else of it.
+  and command; this module knows nothing else of it.
 - An installer runs code of each package that it builds: it gets nothing that Airflow keeps secret.
 - Users without a home get one: a uid without passwd entry, a HOME that is read-only.
 """
@@ -11,57 +11,35 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from cosmos_venv.environments import requirement_files
-from cosmos_venv.environments.installers.pip_config import Setting, pip_configuration
+from cosmos_venv.environments.installers.pip_config import pip_configuration
+from cosmos_venv.environments.installers.uv_settings import unknown_to_uv
+from cosmos_venv.environments.requirement_files import InstallOption
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvBuildError
 from cosmos_venv.processes.inherited_environment import inherited_environment
 
 ORDER_VARIABLE = "COSMOS_VENV_ORDER"
 
-# pip's settings that uv is told, by its own options and variables (command_line.py).
-_OF_BOTH = frozenset({
-    "index-url", "extra-index-url", "find-links", "no-index", "trusted-host", "cert", "client-cert", "proxy", "timeout",
-    "retries", "constraint", "upgrade", "no-deps", "pre", "require-hashes", "only-binary", "no-binary", "cache-dir",
-    "no-cache-dir",
+# Each would lead the installation somewhere else. What pip is configured with comes by ``InstallArguments``.
+_DIVERTING = frozenset({
+    "PYTHONHOME", "PYTHONPATH", "PYTHONPYCACHEPREFIX", "VIRTUAL_ENV", "CONDA_PREFIX", "__PYVENV_LAUNCHER__",
+    "UV_PYTHON", "UV_SYSTEM_PYTHON", "UV_BREAK_SYSTEM_PACKAGES", "UV_WORKING_DIR",
 })  # fmt: skip
-_REQUIREMENTS = frozenset({"", "requirement", "editable"})
-
-# What uv obeys in a requirements file, which it reads itself. It passes over all else, such as --pre.
-_IN_FILES = frozenset({
-    "index-url", "extra-index-url", "no-index", "find-links", "constraint", "requirement", "editable", "no-binary",
-    "only-binary", "hash",
-})  # fmt: skip
-
-# What says nothing of what is installed; or is overruled, as in ``_DIVERTING``; or what a new environment makes void.
-_OF_NO_CONCERN = frozenset({
-    "no-input", "progress-bar", "no-color", "quiet", "verbose", "log", "debug", "format", "disable-pip-version-check",
-    "no-python-version-warning", "no-warn-script-location", "no-warn-conflicts", "root-user-action", "exists-action",
-    "break-system-packages", "compile", "no-compile", "no-clean", "resume-retries", "ignore-installed",
-    "force-reinstall", "upgrade-strategy", "config-file",
-})  # fmt: skip
-_OVERRULED = frozenset({"user", "target", "prefix", "root", "require-virtualenv", "python", "dry-run"})
-
-# Each would lead the installation somewhere else, or make it an installation of something else.
-_DIVERTING = {
-    "PIP_NO_COMPILE", "PIP_USER", "PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_REQUIRE_VIRTUALENV", "PIP_PYTHON",
-    "PIP_DRY_RUN", "PYTHONHOME", "PYTHONPATH", "PYTHONPYCACHEPREFIX", "VIRTUAL_ENV", "CONDA_PREFIX",
-    "__PYVENV_LAUNCHER__", "UV_PYTHON", "UV_SYSTEM_PYTHON", "UV_BREAK_SYSTEM_PACKAGES", "UV_WORKING_DIR",
-}  # fmt: skip
+_OF_PIP = "PIP_"
 
 # Connections, Variables and settings of Airflow, such as its database and the key of its secrets. Nothing that pip, uv
 # or git read begins so.
 _SECRET = ("AIRFLOW_CONN_", "AIRFLOW_VAR_")
 _SETTINGS = "AIRFLOW__"
 
-# Removing a variable is not enough where pip.conf says the same.
-_NEUTRAL = {"PIP_USER": "0", "PIP_REQUIRE_VIRTUALENV": "0", "PIP_DRY_RUN": "0", "PIP_COMPILE": "1"}
 _ALWAYS = {
+    "PIP_COMPILE": "1",
     "PIP_NO_INPUT": "1",
     "PIP_DISABLE_PIP_VERSION_CHECK": "1",
     "UV_NO_PROGRESS": "1",
@@ -80,38 +58,28 @@ _PIP_WAY_OUT = "or choose pip, which takes no lock file ([cosmos_venv] virtualen
 
 
 @dataclass(frozen=True, kw_only=True)
-class OtherInstaller:
-    """A command that makes an environment and installs into it, as a process of its own under the guard.
-
-    It finds its order as JSON in the environment variable ``ORDER_VARIABLE`` (credentials may be in it: it removes the
-    variable first): ``directory``, ``python`` (executable to make it of), ``system_site_packages``, ``requirements``
-    (words for ``pip install``, options among them) and ``sys_path`` (of the process that orders).
-
-    :param name: for logs and records.
-    :param command: program and arguments.
-    """
-
-    name: str
-    command: tuple[str, ...]
-
-
-InstallerPreference = Literal["auto", "uv", "pip"] | OtherInstaller
-
-
-@dataclass(frozen=True, kw_only=True)
 class Installer:
-    """The tool that was chosen.
+    """The tool that installs.
 
-    :param name: ``uv``, ``pip``, or the name of an installer that was handed down.
+    One that is handed down as a ``preference`` is a command that makes an environment and installs into it, as a
+    process of its own under the guard. It finds its order as JSON in the environment variable ``ORDER_VARIABLE``
+    (credentials may be in it: it removes the variable first): ``directory``, ``python`` (executable to make it of),
+    ``system_site_packages``, ``requirements`` (words for ``pip install``, options among them) and ``sys_path`` (of the
+    process that orders).
+
+    :param name: ``uv``, ``pip``, or the name of an installer that is handed down.
     :param uv: path of the uv executable; empty for any other.
-    :param command: of an installer that was handed down; empty for uv and pip.
+    :param command: program and arguments of an installer that is handed down; empty for uv and pip.
     :param reason: why it was chosen, in words for a log.
     """
 
     name: str
     uv: str = ""
     command: tuple[str, ...] = ()
-    reason: str
+    reason: str = "it was asked for"
+
+
+InstallerPreference = Literal["auto", "uv", "pip"] | Installer
 
 
 def choose_installer(preference: InstallerPreference, spec: EnvironmentSpec, environ: Mapping[str, str]) -> Installer:
@@ -131,8 +99,8 @@ def choose_installer(preference: InstallerPreference, spec: EnvironmentSpec, env
             "(cosmos-venv[uv]) and set [cosmos_venv] virtualenv_installer = auto; or name requirements with hashes "
             "(cosmos-venv env lock DAGFILE --output requirements.txt)."
         )
-    if isinstance(preference, OtherInstaller):
-        return Installer(name=preference.name, command=preference.command, reason="it was asked for")
+    if isinstance(preference, Installer):
+        return preference
     if preference == "pip":
         return Installer(name="pip", reason="pip was asked for")
     uv, takes_uv = find_uv(environ), preference == "uv" or spec.lock_file is not None
@@ -144,7 +112,9 @@ def choose_installer(preference: InstallerPreference, spec: EnvironmentSpec, env
     # uv installed other versions beside those of the base Python, where pip would have been content with them.
     if spec.system_site_packages and not takes_uv:
         return Installer(name="pip", reason="packages of the base Python count for it, which uv does not look at")
-    unknown = next(_unknown_to_uv(spec, environ), "")
+    # A lock file was made under constraints, and takes no others.
+    configured = [each for each in pip_configuration(environ) if spec.lock_file is None or each.name != "--constraint"]
+    unknown = next(unknown_to_uv(configured, given_options(spec)), "")
     if unknown and takes_uv:
         raise CosmosValueError(
             f"uv cannot be told {unknown}. Leave it out, {_PIP_WAY_OUT}. "
@@ -155,39 +125,15 @@ def choose_installer(preference: InstallerPreference, spec: EnvironmentSpec, env
     return Installer(name="uv", uv=uv, reason="uv was asked for" if preference == "uv" else "uv is installed")
 
 
-def _unknown_to_uv(spec: EnvironmentSpec, environ: Mapping[str, str]) -> Iterator[str]:
-    """Yield the settings that uv cannot be told, each with what names it."""
-    configured = pip_configuration(environ)
-    for setting in configured:
-        if setting.name not in _OF_BOTH | _OF_NO_CONCERN | _OVERRULED:
-            yield str(setting)
-    hashed = None
-    for setting in given_settings(spec):
-        known = _IN_FILES if setting.origin else _OF_BOTH | _REQUIREMENTS | _OF_NO_CONCERN
-        if setting.name not in known:
-            yield str(setting) if setting.origin else f"{setting} (pip_install_options)"
-        if setting.name in ("hash", "require-hashes"):
-            hashed = setting
-    constraint = next((setting for setting in configured if setting.name == "constraint"), None)
-    if hashed and constraint and spec.lock_file is None:
-        yield f"{constraint} beside hashes: uv wants each constraint pinned with == then"
-
-
-def given_settings(spec: EnvironmentSpec) -> Iterator[Setting]:
-    """Yield the options of a spec, then those in its requirements files, with the file as their origin.
+def given_options(spec: EnvironmentSpec) -> list[InstallOption]:
+    """Return the options of a spec, then those in its requirements files, with the file as their origin.
 
     :param spec: of the environment. A lock file has no options.
     :raises CosmosValueError: naming a requirements file that cannot be read.
     """
-    given = requirement_files.given_options(spec.pip_install_options, spec.requirements)
-    in_files = [
-        option
-        for each in given
-        if each.names_requirements_file and each.value and "://" not in each.value
-        for option in requirement_files.options_in_file(Path(each.value))
-    ]
-    for option in [*given, *in_files]:
-        yield Setting(name=option.name.removeprefix("--"), value=option.value or "", origin=option.origin)
+    given = [option for option in spec.all_options if option.name]
+    files = [option.requirements_file for option in given if option.requirements_file]
+    return [*given, *(option for file in files for option in requirement_files.options_in_file(file))]
 
 
 def find_uv(environ: Mapping[str, str]) -> str:
@@ -201,14 +147,14 @@ def find_uv(environ: Mapping[str, str]) -> str:
 
 def installer_environment(environ: Mapping[str, str], scratch: Path, *, is_airflow: bool = False) -> dict[str, str]:
     """Return the environment of an installer: that of the worker without secrets of Airflow and without variables that
-    would lead the installation to another place. ``InstallArguments`` adds the addresses of indexes.
+    would lead the installation to another place. ``InstallArguments`` adds what pip and uv are configured with.
 
     :param environ: the worker's variables.
     :param scratch: folder that gets what is written for the installer, and its temporary files.
     :param is_airflow: whether it runs code of Airflow, and so gets Airflow's settings.
     :raises OSError: when that cannot be written.
     """
-    dropped = _SECRET if is_airflow else (*_SECRET, _SETTINGS)
+    dropped = (_OF_PIP, *_SECRET) if is_airflow else (_OF_PIP, *_SECRET, _SETTINGS)
     inherited = inherited_environment(environ)
     kept = {name: value for name, value in inherited.items() if not (name in _DIVERTING or name.startswith(dropped))}
     # uv looks upwards from its project's folder for these, and ends at the first: else one of the folder in which the
@@ -216,7 +162,7 @@ def installer_environment(environ: Mapping[str, str], scratch: Path, *, is_airfl
     for name in ("uv.toml", "pyproject.toml"):
         (scratch / name).touch()
     in_scratch = {"UV_PROJECT": str(scratch), "TMPDIR": str(scratch), **_home_variables(kept, scratch)}
-    return _UNLESS_CONFIGURED | kept | _NEUTRAL | _ALWAYS | in_scratch
+    return _UNLESS_CONFIGURED | kept | _ALWAYS | in_scratch
 
 
 def _home_variables(environ: Mapping[str, str], scratch: Path) -> dict[str, str]:

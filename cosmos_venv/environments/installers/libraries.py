@@ -23,20 +23,15 @@ _MODE = 0o644  # as installers write, whatever the umask of the worker is
 def copy_libraries(libraries: Iterable[Library], environment: Path) -> dict[str, int]:
     """Copy libraries into an environment, and return the size in bytes of each by its name.
 
-    :param libraries: files, and distributions that are installed there.
+    :param libraries: files, and distributions that are installed there; of two with one name the later one counts.
     :param environment: directory of a virtual environment.
     :raises VirtualenvBuildError: where a file cannot be read, or is no longer that of its digest, or a distribution
-        holds no library, or two libraries have one name.
+        has brought no library.
     """
     copied: dict[str, int] = {}
     for library in libraries:
         for source in [Path(library.source)] if library.digest else _libraries_of(library.source, environment):
             name = library_name(source)
-            if name in copied:
-                raise VirtualenvBuildError(
-                    f"adbc_drivers: {library.source} brings {name}, and another driver of the list brought it before. "
-                    "Name one of them."
-                )
             copy = environment / "lib" / name
             try:
                 shutil.copyfile(source, copy)
@@ -56,19 +51,17 @@ def _libraries_of(distribution: str, environment: Path) -> list[Path]:
     from packaging.utils import canonicalize_name
 
     wanted = canonicalize_name(distribution)
-    installed = [
-        each for each in distributions_in(environment) if canonicalize_name(each.metadata["Name"] or "") == wanted
+    files = [
+        file
+        for each in distributions_in(environment)
+        if canonicalize_name(each.metadata["Name"] or "") == wanted
+        for file in each.files or ()
+        if _LIBRARY.fullmatch(file.name)
     ]
-    if not installed:
-        raise VirtualenvBuildError(
-            f"adbc_drivers: the distribution {distribution} was not installed into the environment: the worker has it, "
-            "or its marker does not apply. Name the path of a library."
-        )
-    files = [file for each in installed for file in each.files or () if _LIBRARY.fullmatch(file.name)]
     if not files:
         raise VirtualenvBuildError(
-            f"adbc_drivers: the distribution {distribution} holds no shared library (lib….so). Name another one, or "
-            "the path of a library."
+            f"adbc_drivers: the distribution {distribution} has brought no shared library (lib….so) into the "
+            "environment. Name another one, or the path of a library."
         )
     return [Path(str(file.locate())) for file in files]
 

@@ -22,6 +22,7 @@ from cosmos_venv.environments.installers.choice import choose_installer, install
 from cosmos_venv.environments.installers.command_line import InstallArguments
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvBuildError
+from cosmos_venv.files.durable_files import write_new
 from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.processes.guarded_process import run_guarded
 from cosmos_venv.processes.scratch import descriptors_of, scratch_folder
@@ -131,16 +132,15 @@ def _words(arguments: InstallArguments, scratch: Path) -> list[str]:
     """Write the requirements into a file. Return the words of the command line that say the rest."""
     lines, words = list(arguments.file_lines), []
     for option in requirement_files.parse(arguments.words):
-        value = option.value or ""
         if option.name == "--requirement":
-            words.append(value)
+            words.append(option.value)
         elif option.name in ("", "--editable"):  # a path with blanks: a word would be a file of requirements
-            lines.append(value if value.startswith("file:") else Path(value).absolute().as_uri())
+            is_address = option.value.startswith("file:")
+            lines.append(option.value if is_address else Path(option.value).absolute().as_uri())
         elif option.name not in _ONLY_FOR_INSTALLING:
             words += option.words
     file = scratch / "wanted.txt"
-    file.touch(mode=0o600)
-    file.write_text("\n".join([*lines, ""]), encoding="utf-8")
+    write_new(file, "\n".join([*lines, ""]), mode=0o600)  # a credential may stand in it
     return [*words, str(file)]
 
 

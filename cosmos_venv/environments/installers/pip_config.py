@@ -1,18 +1,18 @@
 """What pip is configured with on this machine, by its files and by its ``PIP_*`` variables.
 
 The files are read here and not by ``pip config list``: a worker that installs with uv need not have pip, and the digest
-of an environment asks for constraints wherever a DAG file is parsed.
+of an environment asks for constraints wherever a DAG file is parsed. pip itself reads no file then: variables tell it
+what its files say, without the settings that would lead an installation somewhere else.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cosmos_venv.environments import requirement_files
+from cosmos_venv.environments.requirement_files import WITHOUT_VALUE, InstallOption, long_name
 from cosmos_venv.exceptions import CosmosValueError
 
 if TYPE_CHECKING:
@@ -21,29 +21,18 @@ if TYPE_CHECKING:
 _SECTIONS = ("global", "install")  # what the second says wins, whichever file says it
 _OFF = frozenset({"0", "f", "false", "n", "no", "off"})
 
-# Of these pip takes several values at once, parted by blanks or lines.
-_LISTS = frozenset({"extra-index-url", "find-links", "trusted-host", "constraint"})
+LISTS = frozenset({"--extra-index-url", "--find-links", "--trusted-host", "--constraint"})
+"""Options of which pip takes several values at once, parted by blanks or lines."""
+
+# Each would lead the installation somewhere else, make it an installation of something else, or leave out byte code.
+_DIVERTING = frozenset({
+    "--user", "--target", "--prefix", "--root", "--require-virtualenv", "--python", "--dry-run", "--compile",
+    "--no-compile", "--config-file",
+})  # fmt: skip
 
 
-@dataclass(frozen=True, kw_only=True)
-class Setting:
-    """One thing that an installer is told.
-
-    :param name: long name of pip's option, without dashes.
-    :param value: empty for a switch of the command line.
-    :param origin: the variable or file that says so; empty for an option of the installation itself.
-    """
-
-    name: str
-    value: str
-    origin: str = ""
-
-    def __str__(self) -> str:
-        return f"--{self.name} ({self.origin})" if self.origin else f"--{self.name}"
-
-
-def pip_configuration(environ: Mapping[str, str]) -> list[Setting]:
-    """Return what pip is configured with; nothing that is empty or switched off.
+def pip_configuration(environ: Mapping[str, str]) -> list[InstallOption]:
+    """Return what pip is configured with; nothing that is empty or switched off, or would divert an installation.
 
     :param environ: whose ``PIP_*`` variables, home and configuration folders count.
     :raises CosmosValueError: naming a configuration file that pip cannot read either.
@@ -57,17 +46,30 @@ def pip_configuration(environ: Mapping[str, str]) -> list[Setting]:
         for key, value in parser.items(section)
     ]
     said += [(key[4:], value, key) for key, value in environ.items() if key.startswith("PIP_")]
-    found: dict[str, Setting] = {}
+    found: dict[str, tuple[str, str]] = {}
     for key, value, origin in said:
-        name = requirement_files.long_name(f"--{key.lower().replace('_', '-')}").removeprefix("--")
-        if value and value.strip():
-            found[name] = Setting(name=name, value=value.strip(), origin=origin)
+        name = long_name(f"--{key.lower().replace('_', '-')}")
+        if value and value.strip() and name not in _DIVERTING:
+            found[name] = value.strip(), origin
     return [
-        Setting(name=setting.name, value=value, origin=setting.origin)
-        for setting in found.values()
-        if not (setting.value.lower() in _OFF and f"--{setting.name}" in requirement_files.WITHOUT_VALUE)
-        for value in (setting.value.split() if setting.name in _LISTS else [setting.value])
+        InstallOption(name=name, value=value, words=(f"{name}={value}",), origin=origin)
+        for name, (text, origin) in found.items()
+        if not (text.lower() in _OFF and name in WITHOUT_VALUE)
+        for value in (text.split() if name in LISTS else [text])
     ]
+
+
+def pip_variables(settings: Iterable[InstallOption]) -> dict[str, str]:
+    """Return variables by which pip is told settings, and nothing else: it reads no configuration file then.
+
+    :param settings: the settings; later ones take the place of earlier ones, or are added where pip takes a list.
+    """
+    values: dict[str, str] = {}
+    for each in settings:
+        before = values.get(each.name) if each.name in LISTS else None
+        values[each.name] = f"{before} {each.value}" if before else each.value
+    told = {f"PIP_{name[2:].upper().replace('-', '_')}": value for name, value in values.items()}
+    return {"PIP_CONFIG_FILE": os.devnull, **told}
 
 
 def configured_constraints(environ: Mapping[str, str]) -> Iterator[str]:
@@ -76,21 +78,8 @@ def configured_constraints(environ: Mapping[str, str]) -> Iterator[str]:
     :param environ: as for ``pip_configuration``; ``UV_CONSTRAINT`` counts too.
     :raises CosmosValueError: as ``pip_configuration``.
     """
-    yield from (setting.value for setting in pip_configuration(environ) if setting.name == "constraint")
+    yield from (setting.value for setting in pip_configuration(environ) if setting.name == "--constraint")
     yield from environ.get("UV_CONSTRAINT", "").split()
-
-
-def options_against_diversion(environ: Mapping[str, str], directory: Path) -> list[str]:
-    """Return words for ``pip install`` into a directory that overrule what would lead it somewhere else.
-
-    :param environ: as for ``pip_configuration``.
-    :param directory: the environment to install into.
-    :raises CosmosValueError: as ``pip_configuration``.
-    """
-    # An empty prefix or root would be the working directory.
-    home = {"target": "", "prefix": str(directory), "root": "/"}
-    said = {setting.name for setting in pip_configuration(environ)}
-    return [f"--{name}={value}" for name, value in home.items() if name in said]
 
 
 def _files(environ: Mapping[str, str]) -> list[Path]:

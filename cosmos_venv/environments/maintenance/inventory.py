@@ -9,7 +9,7 @@ import errno
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -135,7 +135,8 @@ def _stored(store: EnvironmentStore, build: Path, record: BuildRecord | None) ->
         state = "ready"
     elif in_use:
         # A folder's own time is that of the beginning of its build.
-        state = "old" if record is not None and _time_of(build) < _time_of(record_file) else "building"
+        began, was_published = _last_use(build), _last_use(record_file)
+        state = "old" if began and was_published and began < was_published else "building"
     is_ready = state == "ready"
     return StoredBuild(
         name=build.name,
@@ -146,10 +147,6 @@ def _stored(store: EnvironmentStore, build: Path, record: BuildRecord | None) ->
         record=record if is_ready else None,
         may_be_open=store.may_be_open,
     )
-
-
-def _time_of(path: Path) -> float:
-    return os.stat(path).st_mtime if os.path.exists(path) else 0.0  # noqa: PTH110, PTH116
 
 
 def _last_use(*paths: Path) -> float | None:
@@ -283,13 +280,10 @@ def kept(build: Path) -> Iterator[bool]:
     :returns: False when somebody removes it just now, or has done so.
     """
     try:
-        lease = Lease.for_reading(build)
+        lease = Lease.shared(build, make=False)
     except OSError as error:
         # Without its file, or on a mount without locks, it is looked at as it is.
         yield error.errno != errno.ENOENT or build.is_dir()
         return
-    try:
+    with nullcontext() if lease is None else closing(lease):
         yield lease is not None
-    finally:
-        if lease is not None:
-            lease.close()

@@ -5,10 +5,9 @@ A build is retired under the lock of its directory and under its own exclusive l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from functools import partial
 
 from cosmos_venv.environments.lock import VirtualenvLock
 from cosmos_venv.environments.maintenance.inventory import StoredBuild, read_inventory, select
@@ -47,20 +46,18 @@ class Removal:
 
 def prune(
     store: EnvironmentStore,
-    limits: PruneLimits,
+    look: Callable[[], list[Removal]],
     *,
-    now: float,
     max_tries: int,
     cancellation: Cancellation,
     report: Report,
 ) -> list[Removal]:
-    """Remove what is more than the limits allow. Tasks go on meanwhile; builders wait while it is decided.
+    """Remove what is to go. Tasks go on meanwhile; builders wait while it is decided.
 
     Killed at any moment, this leaves what the next builder or pruner removes.
 
     :param store: the directory to prune.
-    :param limits: of what it may hold.
-    :param now: seconds since the epoch, from which ages are counted.
+    :param look: ``surplus`` or ``named``, with its arguments.
     :param max_tries: seconds to wait for a builder that makes no progress.
     :param cancellation: ends the wait.
     :param report: gets lines on the wait, and on what cannot be removed.
@@ -69,42 +66,38 @@ def prune(
     :raises VirtualenvError: when the directory cannot be read, or somebody else can have written there.
     :raises CommandKilled: when ``cancellation`` was requested.
     """
-    look = partial(surplus, store, limits, now=now)
-    return _remove(store, look, max_tries=max_tries, cancellation=cancellation, report=report)
-
-
-def remove(
-    store: EnvironmentStore, digest: str, *, max_tries: int, cancellation: Cancellation, report: Report
-) -> list[Removal]:
-    """Remove one environment that nobody uses, whatever the limits say. Otherwise as ``prune``.
-
-    :param store: the directory it stands in.
-    :param digest: the first characters of it, or one build as ``<digest>-<suffix>``.
-    :param max_tries: as for ``prune``.
-    :param cancellation: as for ``prune``.
-    :param report: as for ``prune``.
-    :raises CosmosValueError: when the digest fits none, or several.
-    """
-    look = partial(named, store, digest)
-    return _remove(store, look, max_tries=max_tries, cancellation=cancellation, report=report)
+    expected = look()
+    if all(each.obstacle for each in expected):
+        return expected  # no lock is wanted where nothing is written
+    with store.naming_the_directory(), ExitStack() as after_release:
+        lock = VirtualenvLock(store.directory)
+        with lock.acquire(max_tries=max_tries, cancellation=cancellation, report=report):
+            # Looked at once more: while this process waited for the lock, tasks may have begun to use what it had
+            # chosen.
+            removals = [retire_chosen(store, each, after_release, report) for each in look()]
+            for build, lease in sweep(store, report):
+                after_release.callback(delete, build, lease, report)
+        return removals
 
 
 def surplus(store: EnvironmentStore, limits: PruneLimits, *, now: float) -> list[Removal]:
-    """Return what ``prune`` would remove now. Nothing is written.
+    """Return what is more than the limits allow. Nothing is written.
 
     :param store: the directory that is looked at.
     :param limits: of what it may hold.
-    :param now: seconds since the epoch.
+    :param now: seconds since the epoch, from which ages are counted.
     :raises VirtualenvError: when the directory cannot be read, or somebody else can have written there.
     """
     return choose(_trusted_inventory(store), limits, now=now)
 
 
 def named(store: EnvironmentStore, digest: str) -> list[Removal]:
-    """Return what ``remove`` would remove now. Nothing is written. Errors are those of ``remove``.
+    """Return one environment, whatever the limits say; it stays while somebody uses it. Nothing is written.
 
     :param store: the directory that is looked at.
-    :param digest: as for ``remove``.
+    :param digest: the first characters of it, or one build as ``<digest>-<suffix>``.
+    :raises CosmosValueError: when the digest fits none, or several.
+    :raises VirtualenvError: as ``surplus``.
     """
     in_use = "it is in use; try again when the tasks that run in it have ended"
     return [
@@ -122,9 +115,23 @@ def choose(builds: Sequence[StoredBuild], limits: PruneLimits, *, now: float) ->
     """
     going = [Removal(stored=each, reason=_UNREACHABLE[each.state]) for each in builds if _is_unreachable(each)]
     found = sorted((each for each in builds if not _is_unreachable(each)), key=_last_used)
-    going += _too_old(found, limits, now)
-    going += _too_many(_without(found, going), limits, now)
-    going += _too_large(_without(found, going), limits, now)
+    count = sum(each.state == "ready" for each in found)
+    size = sum(each.bytes_on_disk for each in found) if limits.max_bytes else 0
+    for each in found:
+        age = now - _last_used(each)
+        if each.state != "ready" or each.is_in_use or age < limits.min_age:
+            continue
+        if limits.max_age and age > limits.max_age:
+            reason = f"it was last used {age / DAY:.0f} days ago"
+        elif limits.max_count and count > limits.max_count:
+            reason = f"there are more than {limits.max_count} environments"
+        elif limits.max_bytes and size > limits.max_bytes:
+            reason = f"there are more than {limits.max_bytes} bytes"
+        else:
+            continue
+        count -= 1
+        size -= each.bytes_on_disk if limits.max_bytes else 0
+        going.append(Removal(stored=each, reason=reason))
     return going
 
 
@@ -151,28 +158,6 @@ def retire_chosen(store: EnvironmentStore, going: Removal, after_release: ExitSt
     return going
 
 
-def _remove(
-    store: EnvironmentStore,
-    look: Callable[[], list[Removal]],
-    *,
-    max_tries: int,
-    cancellation: Cancellation,
-    report: Report,
-) -> list[Removal]:
-    expected = look()
-    if all(each.obstacle for each in expected):
-        return expected  # no lock is wanted where nothing is written
-    with store.naming_the_directory(), ExitStack() as after_release:
-        lock = VirtualenvLock(store.directory)
-        with lock.acquire(max_tries=max_tries, cancellation=cancellation, report=report):
-            # Looked at once more: while this process waited for the lock, tasks may have begun to use what it had
-            # chosen.
-            removals = [retire_chosen(store, each, after_release, report) for each in look()]
-            for build, lease in sweep(store, report):
-                after_release.callback(delete, build, lease, report)
-        return removals
-
-
 def _trusted_inventory(store: EnvironmentStore) -> list[StoredBuild]:
     with store.naming_the_directory():
         store.judge()  # what is deleted is found by names in there
@@ -185,38 +170,3 @@ def _is_unreachable(stored: StoredBuild) -> bool:
 
 def _last_used(stored: StoredBuild) -> float:
     return stored.last_used or 0.0
-
-
-def _may_go(stored: StoredBuild, limits: PruneLimits, now: float) -> bool:
-    return stored.state == "ready" and not stored.is_in_use and now - _last_used(stored) >= limits.min_age
-
-
-def _without(builds: Iterable[StoredBuild], going: Iterable[Removal]) -> list[StoredBuild]:
-    gone = {id(each.stored) for each in going}
-    return [each for each in builds if id(each) not in gone]
-
-
-def _too_old(builds: Iterable[StoredBuild], limits: PruneLimits, now: float) -> Iterator[Removal]:
-    for each in builds:
-        age = now - _last_used(each)
-        if limits.max_age and age > limits.max_age and _may_go(each, limits, now):
-            yield Removal(stored=each, reason=f"it was last used {age / DAY:.0f} days ago")
-
-
-def _too_many(builds: Iterable[StoredBuild], limits: PruneLimits, now: float) -> Iterator[Removal]:
-    ready = [each for each in builds if each.state == "ready"]
-    excess = len(ready) - limits.max_count if limits.max_count else 0
-    for each in [each for each in ready if _may_go(each, limits, now)][: max(excess, 0)]:
-        yield Removal(stored=each, reason=f"there are more than {limits.max_count} environments")
-
-
-def _too_large(builds: Sequence[StoredBuild], limits: PruneLimits, now: float) -> Iterator[Removal]:
-    if not limits.max_bytes:
-        return
-    total = sum(each.bytes_on_disk for each in builds)
-    for each in sorted(builds, key=_last_used):
-        if total <= limits.max_bytes:
-            return
-        if _may_go(each, limits, now):
-            total -= each.bytes_on_disk
-            yield Removal(stored=each, reason=f"there are more than {limits.max_bytes} bytes")

@@ -25,8 +25,9 @@ from cosmos_venv.credentials import mask
 from cosmos_venv.dbt import state
 from cosmos_venv.dbt.results import Artifacts
 from cosmos_venv.exceptions import CosmosValueError
-from cosmos_venv.files.durable_files import in_one_step, is_private, make_private, read_own, sweep_abandoned
-from cosmos_venv.files.read_limits import Limit, UnfitFileError, read_file
+from cosmos_venv.files.durable_files import in_one_step, is_private, make_private, sweep_abandoned
+from cosmos_venv.files.read_limits import ANY_SIZE, Limit, UnfitFileError, read_file
+from cosmos_venv.files.untrusted import read_plain
 from cosmos_venv.io import write_to
 from cosmos_venv.managed import caches
 from cosmos_venv.remote.object_store import content_of
@@ -218,7 +219,7 @@ def _read(kept: Any) -> bytes:
     if isinstance(kept, Path) and not settings.state_path and not is_private(_root(kept)):
         # Another user who can write there would decide which nodes dbt leaves out.
         raise FileNotFoundError(kept)
-    return read_own(kept) if isinstance(kept, Path) and not settings.state_path else _content(kept)
+    return read_plain(kept, ANY_SIZE) if isinstance(kept, Path) and not settings.state_path else _content(kept)
 
 
 def _content(place: Any) -> bytes:

@@ -41,5 +41,5 @@ def test_a_dry_run_reads_the_limits_of_airflow_cfg(tmp_path: Path, python: Path)
     (home / "airflow.cfg").write_text("[cosmos_venv]\nvirtualenv_prune_max_count = 4\n")
     done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
 
-    assert "virtualenv_prune_max_count = -4" in refused.stderr
+    assert "virtualenv_prune_max_count = '-4'" in refused.stderr
     assert done.returncode == 0, done.stderr

@@ -108,7 +108,7 @@ def test_a_remote_that_cannot_be_used_is_named(
     pushed_code, pushed = cli("push", tmp_path / "store")
 
     assert (fetched_code, pushed_code) == (1, 1)
-    assert f"file://{remote} cannot be used: NotADirectoryError" in fetched["failures"][0]
+    assert f"file://{remote} is not used: NotADirectoryError" in fetched["failures"][0]
     assert f"  hello: file://{remote} does not take it: " in pushed["failures"][0]
 
 

@@ -79,7 +79,7 @@ def test_what_sees_packages_of_its_worker_is_not_built_by_env_fetch(
     code, said = cli("fetch", "--requirement", "hello", *options, "--dir", tmp_path / "elsewhere")
 
     assert code == 1
-    assert "packages of this worker (py_system_site_packages): it can only be built here." in said["failures"][0]
+    assert "packages of this worker (py_system_site_packages), so no other machine has it." in said["failures"][0]
 
 
 def test_env_fetch_upgrades_nothing_that_is_ready(

@@ -1,6 +1,6 @@
 """Mutants whose fault lies in the process that ends dbt or an installer.
 
-cosmos_venv starts it as a file of its own, in which the faults are put as text.
+cosmos_venv starts it as a module of its own, in which the faults are put as text.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ guard.take_order = take_order
 def spoil():
 {fault}
 
-os._exit(guard.main(sys.argv[1:]))
+os._exit(guard.main(sys.argv[2:]))
 """
 
 
@@ -53,6 +53,7 @@ def take_over(faulty: type[GuardsBadly]) -> None:
     from cosmos_venv.processes import guard, guarded_process
 
     lines = "\n".join(f"    {line}" for line in faulty.fault.strip().splitlines())
-    program = Path(tempfile.gettempdir(), f"{faulty.__name__}.py")
-    program.write_text(_PROGRAM.format(path=guard.__file__, is_of_dbt=faulty.is_of_dbt, fault=lines))
-    guarded_process.guard_program = lambda: str(program)
+    folder = Path(tempfile.gettempdir(), faulty.__name__)
+    folder.mkdir(exist_ok=True)
+    (folder / "guard.py").write_text(_PROGRAM.format(path=guard.__file__, is_of_dbt=faulty.is_of_dbt, fault=lines))
+    guarded_process.GUARD_FOLDER = str(folder)

@@ -92,9 +92,9 @@ class WritesAfterLooking(HoldsTheLock):
 
     @contextmanager
     def held(self, lock: Any, sound: Sound) -> Iterator[None]:
-        from cosmos_venv.environments.lock import LockWait
-
-        LockWait(lock, **sound.keywords).until(lambda: lock.is_available(report=sound.keywords["report"]))
+        turns = lock.turns(**sound.keywords)
+        while not lock.is_available(report=sound.keywords["report"]):
+            next(turns)
         write_own_number(lock.file)
         try:
             yield

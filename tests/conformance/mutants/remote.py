@@ -51,11 +51,15 @@ class FailsWithTheFolder(Mutant):
     needed = "remote_environments"
 
     def begin(self) -> None:
-        part(_STORE).RemoteEnvironment._give_up = self._fail
+        remote = part(_STORE).RemoteEnvironment
+        sound = remote._give_up
 
-    @staticmethod
-    def _fail(environment: Any, error: Exception) -> None:
-        raise part("exceptions").VirtualenvError(f"{environment.store.folder} cannot be used: {error}")
+        def give_up(environment: Any, error: Exception) -> None:
+            if isinstance(error, OSError):
+                raise part("exceptions").VirtualenvError(f"{environment.store.folder} cannot be used: {error}")
+            sound(environment, error)
+
+        remote._give_up = give_up
 
 
 class MakesSureOfTheFolder(DoesOtherwise):

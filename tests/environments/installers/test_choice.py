@@ -12,10 +12,10 @@ import pytest
 from cosmos_venv.environments.installers.choice import (
     Installer,
     InstallerPreference,
-    OtherInstaller,
     choose_installer,
     installer_environment,
 )
+from cosmos_venv.environments.installers.pip_config import pip_configuration, pip_variables
 from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvBuildError
 
@@ -108,7 +108,7 @@ def test_a_uv_that_is_missing_is_an_error_only_when_it_was_asked_for(path_withou
         choose("uv", path_without_uv)
 
 
-@pytest.mark.parametrize("preference", ["pip", OtherInstaller(name="airflow", command=("x",))])
+@pytest.mark.parametrize("preference", ["pip", Installer(name="airflow", command=("x",))])
 def test_a_lock_file_takes_uv(tmp_path: Path, path_with_uv: str, preference: InstallerPreference) -> None:
     (tmp_path / "pylock.toml").touch()
     named = f"-r {tmp_path}/pylock.toml"
@@ -134,9 +134,10 @@ def test_variables_that_divert_an_installation_do_not_reach_the_installer(tmp_pa
     worker = {**dict.fromkeys(diverting, "x"), "PIP_USER": "1", "PIP_REQUIRE_VIRTUALENV": "1", "PIP_INDEX_URL": "u"}
 
     environ = installer_environment(worker, tmp_path)
+    told = pip_variables(pip_configuration({**worker, "PIP_CONFIG_FILE": "/dev/null"}))
 
-    assert not set(diverting) & set(environ)
-    assert (environ["PIP_USER"], environ["PIP_REQUIRE_VIRTUALENV"], environ["PIP_INDEX_URL"]) == ("0", "0", "u")
+    assert not {*diverting, "PIP_USER", "PIP_REQUIRE_VIRTUALENV", "PIP_INDEX_URL"} & set(environ)
+    assert told == {"PIP_CONFIG_FILE": "/dev/null", "PIP_INDEX_URL": "u"}
 
 
 SECRETS_OF_AIRFLOW = {

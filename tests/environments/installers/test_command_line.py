@@ -89,13 +89,18 @@ def test_uvs_own_variable_counts_before_what_pip_is_configured_with_and_an_optio
         return arguments_of(
             given=given,
             tool="uv",
-            UV_FIND_LINKS="/for-uv",
+            UV_FIND_LINKS="https://for-uv",
             PIP_FIND_LINKS="/for-pip",
             PIP_INDEX_URL="https://for-both",
         ).variables
 
-    assert told() == {"UV_DEFAULT_INDEX": "https://for-both", **SYSTEM_CERTIFICATES}
-    assert told("--find-links", "https://given")["UV_FIND_LINKS"] == "https://given"
+    assert told() == {
+        "UV_DEFAULT_INDEX": "https://for-both",
+        "UV_FIND_LINKS": "https://for-uv",
+        **SYSTEM_CERTIFICATES,
+    }
+    assert told("--find-links", "https://given")["UV_FIND_LINKS"] == "https://for-uv,https://given"
+    assert told("--index-url", "https://given")["UV_DEFAULT_INDEX"] == "https://given"
 
 
 def test_a_proxy_without_a_scheme_is_one_for_uv_too() -> None:
@@ -152,12 +157,12 @@ def test_requirements_are_lines_of_a_file_and_files_are_words(
 @pytest.mark.parametrize(
     ("tool", "expected"),
     [
-        pytest.param("pip", {"PIP_EXTRA_INDEX_URL": "https://configured https://u:s3cret@a https://b"}, id="pip"),
+        pytest.param("pip", {}, id="pip"),
         pytest.param(
             "airflow",
             {
-                "PIP_EXTRA_INDEX_URL": "https://configured https://u:s3cret@a https://b",
-                "UV_EXTRA_INDEX_URL": "https://b https://u:s3cret@a",
+                "UV_EXTRA_INDEX_URL": "https://b https://u:s3cret@a https://configured",
+                "UV_HTTP_TIMEOUT": "7",
                 **SYSTEM_CERTIFICATES,
             },
             id="nobody-knows-which",
@@ -169,24 +174,33 @@ def test_pip_is_told_addresses_by_variables_beside_those_that_it_is_configured_w
 ) -> None:
     given = ("--extra-index-url", "https://u:s3cret@a", "--prefer-binary", "--extra-index-url=https://b")
 
-    arguments = arguments_of("hello", given=given, tool=tool, PIP_EXTRA_INDEX_URL="https://configured")
+    configured = {"PIP_EXTRA_INDEX_URL": "https://configured", "PIP_TIMEOUT": "7", "PIP_TARGET": "/lost"}
+    arguments = arguments_of("hello", given=given, tool=tool, **configured)
 
     assert arguments.words == ("--prefer-binary",)
-    assert arguments.variables == expected
+    assert arguments.variables == {
+        "PIP_CONFIG_FILE": "/dev/null",
+        "PIP_EXTRA_INDEX_URL": "https://configured https://u:s3cret@a https://b",
+        "PIP_TIMEOUT": "7",
+        **expected,
+    }
 
 
-@pytest.mark.parametrize(
-    ("given", "words"),
-    [
-        pytest.param(("-C", "from=https://u:s3cret@a"), "holds a credential, which would stand on", id="build-setting"),
-        pytest.param(
-            ("--isolated", "--proxy", "u:s3cret@p:80"), "with --isolated pip reads no variable", id="isolated"
-        ),
-    ],
-)
-def test_what_could_only_stand_on_a_command_line_is_refused(given: tuple[str, ...], words: str) -> None:
-    with pytest.raises(CosmosValueError, match=f"pip_install_options: .*{words}") as raised:
-        arguments_of("hello", given=given)
+def test_with_isolated_what_pip_is_configured_with_is_left_out_and_what_is_given_stays() -> None:
+    """With the option pip read no variable: a package of that name from the public index was installed."""
+    given = ("--isolated", "--index-url", "https://given")
+
+    arguments = arguments_of("hello", given=given, PIP_INDEX_URL="https://lost", PIP_PRE="1")
+
+    assert arguments.words == ()
+    assert arguments.variables == {"PIP_CONFIG_FILE": "/dev/null", "PIP_INDEX_URL": "https://given"}
+
+
+def test_what_could_only_stand_on_a_command_line_is_refused() -> None:
+    words = "pip_install_options: .*holds a credential, which would stand on"
+
+    with pytest.raises(CosmosValueError, match=words) as raised:
+        arguments_of("hello", given=("-C", "from=https://u:s3cret@a"))
 
     assert "s3cret" not in str(raised.value)
 
@@ -221,7 +235,7 @@ def test_git_is_logged_in_by_a_header_and_its_address_holds_no_credential() -> N
         "plain",
         "--editable git+https://host/b.git#egg=b",
     )
-    assert arguments.variables == {
+    assert {name: value for name, value in arguments.variables.items() if name.startswith("GIT_")} == {
         "GIT_CONFIG_COUNT": "3",
         "GIT_CONFIG_KEY_1": "http.https://host/a/hello.git.extraHeader",
         "GIT_CONFIG_VALUE_1": f"Authorization: Basic {logins[0]}",

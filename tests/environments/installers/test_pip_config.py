@@ -40,19 +40,19 @@ def test_later_files_sections_and_variables_win(environ: dict[str, str], tmp_pat
     found = [each for each in pip_configuration(environ) if each.origin not in of_machine]
 
     assert sorted((each.name, each.value) for each in found) == [
-        ("extra-index-url", "https://b"),
-        ("extra-index-url", "https://c"),
-        ("find-links", "/one"),
-        ("find-links", "/two"),
-        ("index-url", "https://d"),
-        ("no-deps", "1"),
-        ("pre", "yes"),
-        ("retries", "0"),
-        ("timeout", "9"),
-        ("trusted-host", "a"),
-        ("trusted-host", "b"),
+        ("--extra-index-url", "https://b"),
+        ("--extra-index-url", "https://c"),
+        ("--find-links", "/one"),
+        ("--find-links", "/two"),
+        ("--index-url", "https://d"),
+        ("--no-deps", "1"),
+        ("--pre", "yes"),
+        ("--retries", "0"),
+        ("--timeout", "9"),
+        ("--trusted-host", "a"),
+        ("--trusted-host", "b"),
     ]
-    assert {str(each) for each in found if each.name in ("no-deps", "timeout")} == {
+    assert {str(each) for each in found if each.name in ("--no-deps", "--timeout")} == {
         f"--no-deps ({tmp_path}/home/.config/pip/pip.conf)",
         "--timeout (PIP_DEFAULT_TIMEOUT)",
     }
@@ -80,9 +80,9 @@ def test_a_file_that_is_named_stands_in_place_of_the_users_own(environ: dict[str
     found = {each.name for each in pip_configuration({**environ, "PIP_CONFIG_FILE": str(tmp_path / "pip.conf")})}
     without = {each.name for each in pip_configuration({**environ, "PIP_CONFIG_FILE": os.devnull})}
 
-    assert {"cert", "extra-index-url"} <= found
-    assert "no-deps" not in found
-    assert without == {"index-url", "timeout", "find-links", "config-file"}
+    assert {"--cert", "--extra-index-url"} <= found
+    assert "--no-deps" not in found
+    assert without == {"--index-url", "--timeout", "--find-links"}
 
 
 @pytest.mark.parametrize("content", [b"[global]\nindex-url = https://a\na stray line\n", b"\xff\xfe[global]"])

@@ -117,7 +117,7 @@ import json, os, sys
 from pathlib import Path
 from cosmos_venv.environments import environment
 from cosmos_venv.environments.maintenance.inventory import read_inventory
-from cosmos_venv.environments.maintenance.pruner import prune
+from cosmos_venv.environments.maintenance.pruner import prune, surplus
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.environments.store import PruneLimits
 from cosmos_venv.environments.maintenance.inventory import verify
@@ -130,7 +130,7 @@ os.setuid(int(sys.argv[2]))
 looked = [[each.state, each.is_in_use, verify(each).faults] for each in read_inventory(store)]
 limits = PruneLimits(max_count=1, min_age=0)
 try:
-    prune(store, limits, now=4e9, max_tries=0, cancellation=Cancellation(), report=print)
+    prune(store, lambda: surplus(store, limits, now=4e9), max_tries=0, cancellation=Cancellation(), report=print)
 except VirtualenvError as error:
     print(json.dumps([looked, str(error)]))
 """

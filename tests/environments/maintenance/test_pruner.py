@@ -6,6 +6,7 @@ import os
 import subprocess
 import time
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -24,10 +25,10 @@ ONE = PruneLimits(max_age=0, max_count=1, min_age=0)
 
 
 def run_prune(directory: Path, limits: PruneLimits = ONE, *, lines: list[str] | None = None) -> list[Removal]:
+    store = EnvironmentStore(directory)
     return prune(
-        EnvironmentStore(directory),
-        limits,
-        now=time.time() + 1,
+        store,
+        partial(surplus, store, limits, now=time.time() + 1),
         max_tries=0,
         cancellation=Cancellation(),
         report=(lines if lines is not None else []).append,

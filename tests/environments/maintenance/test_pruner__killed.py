@@ -19,7 +19,7 @@ PRUNE = """
 import itertools, os, signal, sys
 from pathlib import Path
 from cosmos_venv.environments import environment
-from cosmos_venv.environments.maintenance.pruner import prune
+from cosmos_venv.environments.maintenance.pruner import prune, surplus
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.environments.store import PruneLimits
 from cosmos_venv.processes.cancellation import Cancellation
@@ -34,7 +34,8 @@ def kill_before_the_last_step(event, arguments):
 
 limits = PruneLimits(max_age=500, max_count=0, min_age=0)
 sys.addaudithook(kill_before_the_last_step)
-prune(store, limits, now=4e9, max_tries=0, cancellation=Cancellation(), report=lambda line: None)
+look = lambda: surplus(store, limits, now=4e9)
+prune(store, look, max_tries=0, cancellation=Cancellation(), report=lambda line: None)
 """
 
 
