@@ -7,7 +7,6 @@ them changes no answer of dbt. A file is read once, and known by its size, times
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import logging
@@ -34,18 +33,14 @@ from cosmos_venv.dbt.project_files import (
 )
 from cosmos_venv.exceptions import CosmosLoadDbtException
 from cosmos_venv.files.file_cache import SETTLED_SECONDS, FileCache, digest_of_file
-from cosmos_venv.files.read_limits import (
-    MEBIBYTE,
-    Limit,
-    UnfitFileError,
-    read_file,
-    walk,
-)
+from cosmos_venv.files.read_limits import UnfitFileError, read_file, walk
 from cosmos_venv.files.untrusted import value_of
 from cosmos_venv.version import __version__
 
 if TYPE_CHECKING:
     from cosmos_venv.dbt.native.engine import Engine
+    from cosmos_venv.dbt.packages import ProjectPackages
+    from cosmos_venv.dbt.partial_parse import ParsedProject
     from cosmos_venv.environments.environment import Environment
 
 # What dbt reads in its folders; anything else, a database that lies there for instance, may change as it likes.
@@ -60,7 +55,6 @@ _WRITTEN = {"logs", "target"}  # by dbt, beside dbt_project.yml
 NOT_READ = frozenset(_NEVER_READ | _WRITTEN)
 """Folders of the project of which nothing counts."""
 
-_LARGEST = Limit(most=1024 * MEBIBYTE)
 _OF_AN_ENVIRONMENT = "pyvenv.cfg"
 _OF_THE_USER = ".user.yml"  # which dbt writes beside profiles.yml the first time
 
@@ -206,6 +200,8 @@ class LsQuestion:
     :param has_deps: whether ``dbt deps`` installs packages first.
     :param airflow_variables: names and values of Airflow's Variables that count.
     :param known: keeps fingerprints of files; None: nothing keeps them.
+    :param packages: the packages that are kept of the project; None until dbt is to run.
+    :param parsed: the parse file to offer dbt; None: dbt parses everything.
     """
 
     project_dir: Path
@@ -224,6 +220,8 @@ class LsQuestion:
     has_deps: bool
     airflow_variables: tuple[tuple[str, str | None], ...]
     known: FileCache | None
+    packages: ProjectPackages | None = field(default=None, repr=False)
+    parsed: ParsedProject | None = None
 
     def basis(self, seen: dict[Any, Any] | None = None) -> Basis:
         """The basis of an answer that dbt would give now.
@@ -413,11 +411,9 @@ def _of_content(files: list[_File]) -> Fingerprint:
         content = b""
         if file.is_read:
             try:
-                content = read_file(file.path, _LARGEST)
-            except OSError as error:  # dangling, not ours to read, a named pipe: dbt will say so, if it looks there
-                content = b"unreadable"
-                if error.errno == errno.EFBIG:  # what it says is not known: it counts as changed when its times do
-                    content = repr((file.size, file.times_ns)).encode()
+                content = read_file(file.path)
+            except OSError:  # dangling, not ours to read, too large: dbt will say so, if it looks there
+                content = repr((file.size, file.times_ns)).encode()
             variables.append(env_vars_in(content, file.name))
         digest.update(f"{file.name}\0{len(content)}\0".encode(errors="surrogateescape"))
         digest.update(content)

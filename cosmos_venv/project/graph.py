@@ -6,7 +6,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -148,7 +148,15 @@ def link(selected: Mapping[str, DbtNode], *, detaching: bool = False) -> Selecti
     found = _children((each, node.depends_on) for each, node in tests)
     tests_per_model = {parent: ids for parent, ids in found.items() if parent in selected}
     own_tests = _with_own_tests([node for _, node in tests]) if detaching else tests_per_model
-    downstream_of = _Downstream(selected).of
+
+    @cache  # most renderings need none
+    def downstream() -> dict[str, list[str]]:
+        others = ((each, node.depends_on) for each, node in selected.items() if node.resource_type not in TESTS)
+        return _children(others)
+
+    def downstream_of(unique_id: str) -> list[str]:
+        return downstream().get(unique_id, [])
+
     nodes = {}
     for unique_id, node in selected.items():
         # Most nodes are tests, and nothing depends on these.
@@ -173,23 +181,6 @@ def _with_own_tests(tests: Collection[DbtNode]) -> set[str]:
         for test in tests
         if len(parents := set(test.depends_on)) == 1 and (not test.fqn or tuple(test.fqn) not in apart)
     }
-
-
-class _Downstream:
-    """The nodes that come after each node, worked out when they are first needed, which they are in few renderings.
-
-    :param selected: as for ``link``.
-    """
-
-    def __init__(self, selected: Mapping[str, DbtNode]) -> None:
-        self._reads = [(each, node.depends_on) for each, node in selected.items() if node.resource_type not in TESTS]
-
-    def of(self, unique_id: str) -> list[str]:
-        return self._found.get(unique_id) or []
-
-    @cached_property
-    def _found(self) -> dict[str, list[str]]:
-        return _children(self._reads)
 
 
 def _children(reads: Iterable[tuple[str, list[str]]]) -> dict[str, list[str]]:

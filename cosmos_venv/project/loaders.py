@@ -12,7 +12,7 @@ import logging
 import re
 from collections.abc import Callable, Container, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -22,7 +22,6 @@ from cosmos_venv.exceptions import CosmosConfigException, CosmosLoadDbtException
 from cosmos_venv.files.file_cache import digest_of_file
 from cosmos_venv.files.os_errors import shortage
 from cosmos_venv.files.read_limits import read_file
-from cosmos_venv.files.yaml_files import load_yaml
 from cosmos_venv.managed import caches
 from cosmos_venv.project.load_request import SELECTORS_FILE, Loaded, LoadRequest
 
@@ -52,8 +51,7 @@ def load(request: LoadRequest) -> Loaded:
     :raises CosmosLoadDbtException: when the project cannot be loaded; the text says what is missing or broken.
     :raises CosmosValueError: when dbt would refuse the selection, with the item.
     """
-    # Of use for keeping a plan alone: where none is kept, a manifest would be hashed twice for nothing.
-    before = None if caches.kept_plans() is None else version_of(request, only_files=True)
+    before = version_of(request, only_files=True)
     if request.render.load_method is LoadMode.CUSTOM:
         logger.warning(_CUSTOM)
     try:
@@ -77,7 +75,7 @@ def _refuse_empty_selection(request: LoadRequest, nodes: _Nodes) -> None:
     given = [f"{name}={getattr(config, name)!r}" for name in ("select", "exclude", "selector") if getattr(config, name)]
     text = (
         f"RenderConfig selects none of the {len(nodes)} nodes of {request.project_dir}: "
-        f"{', '.join(given) or f'nothing is given, so the default selector {_default_selectors(request)}counts'}."
+        f"{', '.join(given) or 'nothing is given, so the default selector of selectors.yml counts'}."
     )
     if config.allow_empty_selection:
         logger.warning("%s allow_empty_selection makes an empty DAG of that.", text)
@@ -87,17 +85,6 @@ def _refuse_empty_selection(request: LoadRequest, nodes: _Nodes) -> None:
     raise CosmosLoadDbtException(
         f"{text}{hint} Correct the selection. If it may be empty: RenderConfig(allow_empty_selection=True)."
     )
-
-
-def _default_selectors(request: LoadRequest) -> str:
-    """The names of the default selectors, with a space behind each: one, unless their values are Jinja."""
-    import yaml
-
-    try:
-        content: Any = load_yaml(_content(request.project_dir / SELECTORS_FILE).decode())
-        return "".join(f"{each['name']!r} " for each in content["selectors"] if each.get("default"))
-    except (yaml.YAMLError, KeyError, TypeError):  # dbt has read it, or a manifest was made of another file
-        return ""
 
 
 def _nearest(items: Iterable[str], nodes: _Nodes) -> list[str]:
@@ -296,25 +283,21 @@ def answer_of(request: LoadRequest, *, is_selection: bool = False) -> Answer:
 
 
 def _answer_to(request: LoadRequest, question: LsQuestion) -> Answer:
-    from cosmos_venv.project.dbt_ls_runner import order_of
-    from cosmos_venv.project.ls_cache import Answer, ask, kept_answers
+    from cosmos_venv.project.dbt_ls_runner import prepared
+    from cosmos_venv.project.ls_cache import ask, kept_answer
 
-    kept, reason = kept_answers(question)
-    if kept is not None:
-        # Before the content: an answer that is newer than its version is merely not found under it.
-        version, content = kept.version, kept.read()
-        if content is not None:
-            return Answer(content=content, was_kept=True, version=version)
+    kept, reason = kept_answer(question)
+    if kept is not None and (answer := kept.read()) is not None:
+        return answer
     if request.method is not LoadMode.DBT_LS_CACHE:
-        return ask(order_of(request, question), kept, reason)
-    content = None if kept is None else kept.read_elsewhere()
-    if content is None:
-        because = f"because {reason}" if reason else "for this content, dbt, profile, target and variables"
-        raise CosmosLoadDbtException(
-            f"LoadMode.DBT_LS_CACHE: no answer of dbt ls for {question.project_dir} is kept {because}. Load it once "
-            "with LoadMode.DBT_LS, or use that always: it starts no dbt while the answer is kept."
-        )
-    return Answer(content=content, was_kept=True, version=kept.version if kept else None)
+        return ask(prepared(request, question), kept, reason)
+    if kept is not None and (answer := kept.read_elsewhere()) is not None:
+        return answer
+    because = f"because {reason}" if reason else "for this content, dbt, profile, target and variables"
+    raise CosmosLoadDbtException(
+        f"LoadMode.DBT_LS_CACHE: no answer of dbt ls for {question.project_dir} is kept {because}. Load it once "
+        "with LoadMode.DBT_LS, or use that always: it starts no dbt while the answer is kept."
+    )
 
 
 def tests_of(selected: Container[str], nodes: Mapping[str, DbtNode]) -> set[str]:
@@ -359,10 +342,10 @@ def _version_of_listing(request: LoadRequest) -> str | None:
     if request.profile is None or not request.project_dir.is_dir():
         return None
     from cosmos_venv.project.dbt_ls_runner import open_question
-    from cosmos_venv.project.ls_cache import kept_answers
+    from cosmos_venv.project.ls_cache import kept_answer
 
     with open_question(request, report=logger.info) as question:
-        kept, _ = kept_answers(question)
+        kept, _ = kept_answer(question)
         return None if kept is None else kept.version
 
 

@@ -9,6 +9,7 @@ import math
 import os
 import time
 from contextlib import suppress
+from datetime import timedelta
 
 import msgspec
 
@@ -51,7 +52,7 @@ class RemoteManifest(msgspec.Struct, frozen=True, kw_only=True):
                 "ProjectConfig.manifest_path %s cannot be read now: %s. Its copy of %s ago is taken.",
                 self.file,
                 error,
-                _age(self._seconds_since_confirmed()),
+                timedelta(minutes=self._seconds_since_confirmed() // 60),
             )
             return Manifest(str(self.file), known.content)
         if copy is None:
@@ -89,10 +90,3 @@ class RemoteManifest(msgspec.Struct, frozen=True, kw_only=True):
             f"ProjectConfig.manifest_path {self.file} cannot be read: {error}. Correct it, or manifest_conn_id="
             f"{self.file.conn_id!r}; or deploy the manifest beside the project and name that file."
         )
-
-
-def _age(seconds: float) -> str:
-    for unit, length in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.0f} {unit}"
-    return f"{max(seconds, 0):.0f} seconds"

@@ -26,7 +26,6 @@ from cosmos_venv.compat import (
     DAG,
     TASKS_START_AS_TRIGGERS,
     BaseOperator,
-    DuplicateTaskIdFound,
     EmptyOperator,
     TaskGroup,
     can_be_copied,
@@ -64,7 +63,6 @@ _PRODUCER = "producer_task_id"
 _QUERY = "operators.airflow_async.DbtRunAirflowAsyncOperator"
 _RULE = "trigger_rule"
 _SKIPPED_WITH = "skipped_with"
-_MODE_OF_FIRST_TASK = {PRODUCER_WATCHER_TASK_ID: "WATCHER", DBT_SETUP_ASYNC_TASK_ID: "AIRFLOW_ASYNC"}
 
 
 class TaskMaker(msgspec.Struct, frozen=True, kw_only=True):
@@ -169,7 +167,6 @@ def make_tasks(
     :returns: the task or group of each node that is drawn, by its unique id.
     :raises CosmosValueError: for an argument of a node that no operator takes, and for what a converter cannot make.
     """
-    _log_lost_changes(plan, shared["profile_config"])
     groups = _make_groups(plan.groups, dag, task_group, there)
     maker = TaskMaker(shared=shared, dag=dag)
     tasks: dict[str, Any] = {}
@@ -186,7 +183,7 @@ def make_tasks(
         if made is not None:
             outer[planned.key] = made
     # Airflow's own way: what a converter has made may be a group, whose first and last tasks only Airflow knows.
-    for before, after in (*plan.converted_inner_edges, *plan.converted_outer_edges):
+    for before, after in plan.converted_edges:
         if before in outer and after in outer:  # a converter may have made nothing
             outer[before] >> outer[after]
     return {node_id: outer[key] for node_id, key in plan.tasks_map.items() if key in outer}
@@ -262,14 +259,6 @@ def _make(task: PlannedTask, maker: TaskMaker, *, groups: Mapping[str | None, Ta
         arguments["profile_config"] = _with_changes(maker.shared["profile_config"], task.profile, task.node_id)
     try:
         return _placed_around_all(maker.make(_operator_class(task.operator), task.label, task_group, arguments), task)
-    except DuplicateTaskIdFound as error:
-        if task.task_id not in _MODE_OF_FIRST_TASK:
-            raise
-        raise CosmosValueError(
-            f"The DAG {maker.dag.dag_id} has two tasks {task.task_id!r}: two groups of "
-            f"ExecutionMode.{_MODE_OF_FIRST_TASK[task.task_id]} have no group id in front of the ids of their tasks. "
-            "Leave out prefix_group_id=False in one of them."
-        ) from error
     except (TypeError, ValueError) as error:
         if task.node_id is None or isinstance(error, CosmosValueError):
             raise
@@ -384,18 +373,6 @@ def _with_changes(profile: ProfileConfig, changes: Mapping[str, Any], node_id: s
     if fields.get("profiles_yml_filepath"):
         mapping = None
     return dataclasses.replace(profile, **fields, profile_mapping=mapping)
-
-
-def _log_lost_changes(plan: Plan, profile: ProfileConfig) -> None:
-    if profile.profile_mapping is not None:
-        return
-    nodes = sorted({task.node_id for task in plan.tasks if task.node_id and task.profile.get("profile_mapping")})
-    if nodes:
-        logger.info(
-            "meta.cosmos.profile_config.profile_mapping of %s has no effect: this DAG's profile is a file, %s.",
-            ", ".join(nodes),
-            profile.profiles_yml_filepath,
-        )
 
 
 def _with_mapping_changes(

@@ -103,7 +103,7 @@ def group(group_id: str, label: str | None = None, parent: str | None = None) ->
 
 
 def small(*tasks: PlannedTask, groups: tuple[PlannedGroup, ...] = (), edges: tuple[tuple[str, str], ...] = ()) -> Plan:
-    return Plan(tasks=tasks, groups=groups, edges=edges, outer_edges=(), tasks_map={})
+    return Plan(tasks=tasks, groups=groups, edges=edges, tasks_map={})
 
 
 @pytest.fixture(scope="module")

@@ -94,7 +94,7 @@ def test_tags_sources_and_folders_are_near_too(item: str, near: str, place: Plac
         graph.load()
 
 
-def test_an_empty_default_selector_is_named(place: Place) -> None:
+def test_an_empty_default_selector_is_refused(place: Place) -> None:
     manifest = json.loads(MANIFEST.read_text())
     nightly = {"name": "usual", "default": True, "definition": {"method": "tag", "value": "nightly"}}
     place.write("usual.json", json.dumps({**manifest, "selectors": {"usual": nightly}}))
@@ -102,7 +102,7 @@ def test_an_empty_default_selector_is_named(place: Place) -> None:
     graph = loading(place, LoadMode.DBT_LS)
     place.let_dbt(writing(place.project / "usual.json"))
 
-    with pytest.raises(CosmosLoadDbtException, match="so the default selector 'usual' counts"):
+    with pytest.raises(CosmosLoadDbtException, match=r"so the default selector of selectors\.yml counts"):
         graph.load()
 
 

@@ -16,7 +16,7 @@ from cosmos_venv.constants import TestIndirectSelection
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.project.selection.criterion import Criterion
 from cosmos_venv.project.selection.graph import SelectionGraph
-from cosmos_venv.project.selection.methods import find
+from cosmos_venv.project.selection.methods import FINDERS, find
 
 logger = logging.getLogger(__name__)
 
@@ -119,7 +119,7 @@ def _union(items: Iterable[str], indirect_selection: TestIndirectSelection, defi
 
 
 def _item(text: str, indirect_selection: TestIndirectSelection, definitions: Definitions | None) -> Part:
-    criterion = Criterion.from_text(text, indirect_selection)
+    criterion = _of_a_known_method(Criterion.from_text(text, indirect_selection))
     if criterion.method != "selector":
         return criterion
     if definitions is None:
@@ -127,6 +127,16 @@ def _item(text: str, indirect_selection: TestIndirectSelection, definitions: Def
             f"selection item {text!r}: the method selector: is one of dbt 1.12, for --select and --exclude."
         )
     return definitions.named(criterion)
+
+
+def _of_a_known_method(criterion: Criterion) -> Criterion:
+    known = sorted((*FINDERS, "selector"))
+    if criterion.method not in known:
+        raise CosmosValueError(
+            f"selection item {criterion.shown}: {criterion.method!r} is none of dbt's methods. "
+            f"Known are: {', '.join(known)}."
+        )
+    return criterion
 
 
 class Definitions:
@@ -208,7 +218,7 @@ class Definitions:
                 "Write the selection into RenderConfig.select, such as config.materialized:view, or load with "
                 "LoadMode.DBT_LS, where dbt reads selectors.yml."
             )
-        criterion = Criterion.from_mapping(definition, self._indirect_selection)
+        criterion = _of_a_known_method(Criterion.from_mapping(definition, self._indirect_selection))
         return self._without(criterion, definition, within) if "exclude" in definition else criterion
 
     def _group(self, operation: Operation, definition: dict[str, Any], within: tuple[str, ...]) -> Part:

@@ -102,7 +102,7 @@ def find(graph: SelectionGraph, criterion: Criterion) -> set[str]:
     if not isinstance(criterion.value, str) and criterion.method != "config":
         raise CosmosValueError(f"selection item {criterion.shown}: {criterion.value!r} is no text. Put it in quotes.")
     try:
-        return set(_FINDERS[criterion.method](graph, criterion))
+        return set(FINDERS[criterion.method](graph, criterion))
     except CosmosValueError as error:
         raise CosmosValueError(f"selection item {criterion.shown}: {error}") from None
 
@@ -285,7 +285,7 @@ def _refuse_comparison(_: SelectionGraph, criterion: Criterion) -> Iterable[str]
     )
 
 
-_FINDERS: dict[str, Callable[[SelectionGraph, Criterion], Iterable[str]]] = {
+FINDERS: dict[str, Callable[[SelectionGraph, Criterion], Iterable[str]]] = {
     "access": _find_access,
     "config": _find_config,
     "exposure": _by_name("exposure"),
@@ -308,3 +308,4 @@ _FINDERS: dict[str, Callable[[SelectionGraph, Criterion], Iterable[str]]] = {
     "unit_test": _by_name("unit_test"),
     "version": _find_version,
 }
+"""What finds the nodes of each of dbt's methods but ``selector``."""
