@@ -50,10 +50,7 @@ _READ_AT_THE_TOP = (".yml", ".yaml", ".dbtignore")
 # dbt ls says only that these are there: no CSV is read while a DAG is parsed.
 _NAMED = (".csv",)
 _NEVER_READ = {".git", "__pycache__", "node_modules"}
-_WRITTEN = {"logs", "target"}  # by dbt, beside dbt_project.yml
-
-NOT_READ = frozenset(_NEVER_READ | _WRITTEN)
-"""Folders of the project of which nothing counts."""
+_WRITTEN = {"target": "manifest.json", "logs": "dbt.log"}  # folders of dbt, and a file by which each is known
 
 _OF_AN_ENVIRONMENT = "pyvenv.cfg"
 _OF_THE_USER = ".user.yml"  # which dbt writes beside profiles.yml the first time
@@ -491,7 +488,7 @@ def _below(tree: Tree, folder: Path, root: str, prefix: str, *, has_hidden: bool
         inside = os.path.relpath(here, folder)
         at = "" if inside == "." else f"{inside}/"
         # A package may hold other projects, each with what dbt has written there.
-        not_read = _NEVER_READ | {name for name in below if _is_of_dbt(here, name)} if at or prefix else NOT_READ
+        not_read = _NEVER_READ | {name for name in below if _is_of_dbt(here, name)}
         below[:] = [
             name
             for name in below
@@ -516,5 +513,4 @@ def _file(folder: Path, name: str, prefix: str) -> _File:
 
 def _is_of_dbt(folder: str, name: str) -> bool:
     """Whether dbt has written that folder, and not a user who calls a folder of models so."""
-    marks = {"target": "manifest.json", "logs": "dbt.log"}
-    return name in marks and os.path.exists(f"{folder}/{name}/{marks[name]}")  # noqa: PTH110 - thousands of them
+    return name in _WRITTEN and os.path.exists(f"{folder}/{name}/{_WRITTEN[name]}")  # noqa: PTH110 - thousands of them

@@ -10,7 +10,7 @@ import hashlib
 import json
 import logging
 import re
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -128,7 +128,8 @@ def _selected(request: LoadRequest, manifest: Manifest, nodes: _Nodes) -> _Nodes
         except CosmosValueError as error:
             raise CosmosValueError(f"RenderConfig.select, exclude or selector, with {manifest.path}: {error}") from None
         if config.exclude and not selector and settings.keep_excluded_tests:
-            ids = ids | tests_of(ids, nodes)
+            tests = {each: node for each, node in nodes.items() if node.resource_type is DbtResourceType.TEST}
+            ids = ids | {each for each, test in tests.items() if not ids.isdisjoint(test.depends_on)}
         selected = {unique_id: node for unique_id, node in nodes.items() if unique_id in ids}
     if request.execution.execution_mode is ExecutionMode.AIRFLOW_ASYNC and manifest.hooks:
         from cosmos_venv.dbt.bigquery.refusals import NO_HOOKS
@@ -298,19 +299,6 @@ def _answer_to(request: LoadRequest, question: LsQuestion) -> Answer:
         f"LoadMode.DBT_LS_CACHE: no answer of dbt ls for {question.project_dir} is kept {because}. Load it once "
         "with LoadMode.DBT_LS, or use that always: it starts no dbt while the answer is kept."
     )
-
-
-def tests_of(selected: Container[str], nodes: Mapping[str, DbtNode]) -> set[str]:
-    """Ids of the tests of which a parent is selected.
-
-    :param selected: unique ids.
-    :param nodes: all nodes of the project by unique id.
-    """
-    return {
-        unique_id
-        for unique_id, node in nodes.items()
-        if node.resource_type is DbtResourceType.TEST and any(parent in selected for parent in node.depends_on)
-    }
 
 
 def version_of(request: LoadRequest, *, only_files: bool = False) -> str | None:

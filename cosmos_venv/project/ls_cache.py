@@ -142,7 +142,7 @@ class KeptAnswer:
             return None
         found = None if text is None else self._answer_in(text)
         if text is not None and found is not None:
-            self._keep(text)
+            self.files.write(self.basis.digest, text)
             self._note_as_shared(found)
         return found
 
@@ -157,7 +157,7 @@ class KeptAnswer:
         until = None if is_pinned or self.max_age is None else time.time() + self.max_age
         head = _Head(until=until, names=others, values=veiled(self.env, others))
         text = b"\n".join([msgspec.json.encode(head), packed(content).encode()])
-        self._keep(text)
+        self.files.write(self.basis.digest, text)
         answer = Answer(content=content, was_kept=False, version=self._version_of(head), ages=until is not None)
         self._share(text, answer)
         return answer
@@ -224,32 +224,12 @@ class KeptAnswer:
         except RemoteError as error:
             self._warn(error)
 
-    def _keep(self, text: bytes) -> None:
-        self.files.write(self.basis.digest, text)
-        folder = self.files.folder
-        if folder.is_dir() and not is_private(folder):
-            warn_of_others(folder)
-
     def _warn(self, error: RemoteError) -> None:
         if settings.remote_cache_dir:
             logger.warning("[cosmos] remote_cache_dir %s is of no use now: %s.", self.remote, error)
         else:  # no warning: nobody has asked for Variables, and a DAG file that is run by hand has none
             logger.info("%s is of no use now: %s.", self.remote, error)
         self.remote = None
-
-
-@cache  # once in a process, which may parse hundreds of DAG files
-def warn_of_others(folder: Path) -> None:
-    """Say once why nothing is kept in a folder.
-
-    :param folder: the folder.
-    """
-    logger.warning(
-        "Nothing is kept in %s, so that dbt ls runs at each parse: others may write there, or in a folder above, or it "
-        "is another user's. Take their right away (chmod go-w; above, chmod +t will do), or set [cosmos_venv] "
-        "cache_dir to a folder of the user who runs Airflow alone.",
-        folder,
-    )
 
 
 def kept_answer(question: LsQuestion) -> tuple[KeptAnswer | None, str]:
@@ -260,6 +240,13 @@ def kept_answer(question: LsQuestion) -> tuple[KeptAnswer | None, str]:
     files = caches.kept_listings()
     if files is None:
         return None, "[cosmos] enable_cache or enable_cache_dbt_ls is off"
+    try:
+        make_private(files.folder)
+    except OSError as error:
+        return None, f"nothing can be written in {files.folder.parent}: {error.strerror}"
+    if not is_private(files.folder):
+        _warn_of_others(files.folder)
+        return None, f"others may write in {files.folder.parent}, or it is another user's"
     from cosmos_venv.compat import shared_by_import  # a process that outlives a parse does not pay for Airflow
 
     basis = question.basis(seen=shared_by_import())
@@ -275,6 +262,16 @@ def kept_answer(question: LsQuestion) -> tuple[KeptAnswer | None, str]:
     )
     reason = kept.given_up
     return (None, reason) if reason else (kept, "")
+
+
+@cache  # once in a process, which may parse hundreds of DAG files
+def _warn_of_others(folder: Path) -> None:
+    logger.warning(
+        "Nothing is kept in %s, so that dbt ls runs at each parse: others may write there, or in a folder above, or it "
+        "is another user's. Take their right away (chmod go-w; above, chmod +t will do), or set [cosmos_venv] "
+        "cache_dir to a folder of the user who runs Airflow alone.",
+        folder,
+    )
 
 
 def _variable_of(question: LsQuestion) -> VariableAnswers | None:
@@ -328,11 +325,7 @@ def _ask_detached(question: LsQuestion, kept: KeptAnswer, wait: float) -> Answer
         _sweep(folder)
 
     try:
-        for each in (folder, kept.files.folder):
-            make_private(each)
-        if not (is_private(folder) and is_private(kept.files.folder)):
-            warn_of_others(kept.files.folder)
-            return _not_kept(question, f"others may write in {folder.parent}, or it is another user's")
+        make_private(folder)
         work.ensure_done(
             _DETACHED,
             _as_request(question, kept),

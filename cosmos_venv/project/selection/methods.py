@@ -9,32 +9,12 @@ from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 from typing import Any
 
+from cosmos_venv.constants import DbtResourceType
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.project.node_entry import NodeEntry
 from cosmos_venv.project.selection.criterion import Criterion
 from cosmos_venv.project.selection.graph import Labels, SelectionGraph, is_wild, path_of
 
-_RESOURCE_TYPES = (
-    "analysis",
-    "doc",
-    "exposure",
-    "fixture",
-    "function",
-    "group",
-    "macro",
-    "metric",
-    "model",
-    "operation",
-    "rpc",
-    "saved_query",
-    "seed",
-    "semantic_model",
-    "snapshot",
-    "source",
-    "sql_operation",
-    "test",
-    "unit_test",
-)
 _APART = ("source", "exposure", "metric", "unit_test", "semantic_model", "saved_query", "function")
 # How a model's version compares with the latest one.
 _VERSIONS = {"latest": 0, "prerelease": 1, "old": -1, "none": None}
@@ -202,8 +182,9 @@ def _is_same(found: Any, value: Any) -> bool:
 
 
 def _find_resource_type(graph: SelectionGraph, criterion: Criterion) -> Iterable[str]:
-    if criterion.value not in _RESOURCE_TYPES:
-        raise CosmosValueError(f"{criterion.value!r} is no resource type. dbt knows: {', '.join(_RESOURCE_TYPES)}.")
+    known = sorted({each.value for each in DbtResourceType})
+    if criterion.value not in known:
+        raise CosmosValueError(f"{criterion.value!r} is no resource type. dbt knows: {', '.join(known)}.")
     return (unique_id for unique_id, _ in graph.of_type(criterion.value))
 
 
