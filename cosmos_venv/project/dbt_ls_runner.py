@@ -82,9 +82,6 @@ def open_question(request: LoadRequest, *, is_selection: bool = False, report: R
             dbt=dbt,
             profile=profiles_yml.read_text(encoding="utf-8", errors="replace"),
             profiles_yml=profiles_yml,
-            profile_shown=str(
-                config.profiles_yml_filepath or f"the profile of {type(config.profile_mapping).__name__}"
-            ),
             profile_flags=("--profile", config.profile_name, "--target", config.target_name),
             env=env,
             secrets=secrets,

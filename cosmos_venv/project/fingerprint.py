@@ -185,7 +185,6 @@ class LsQuestion:
     :param dbt: the dbt that is asked.
     :param profile: the text of the profile. It holds no secret of a Connection, but calls of ``env_var()``.
     :param profiles_yml: the file of the profile, which is there until the block of ``open_question`` ends.
-    :param profile_shown: what errors call the profile.
     :param profile_flags: the arguments that tell dbt profile and target.
     :param env: environment variables for dbt.
     :param secrets: environment variables of the profile. They do not count: another password lists the same nodes.
@@ -205,7 +204,6 @@ class LsQuestion:
     dbt: DbtInstallation
     profile: str
     profiles_yml: Path
-    profile_shown: str
     profile_flags: tuple[str, ...]
     env: Mapping[str, str] = field(repr=False)
     secrets: Mapping[str, str] = field(repr=False)
@@ -246,7 +244,7 @@ class LsQuestion:
             self.airflow_variables,
             self._state(trees),
         ]
-        computed = [f"{self.profile_shown}, line {each.line}" for each in of_profile.computed]
+        computed = [*map(str, of_profile.computed)]
         for tree, one in zip(trees, found, strict=True):
             computed += [f"{tree.folder}/{each}" for each in one.variables.computed if each.file not in _APART]
         return Basis(
@@ -304,8 +302,7 @@ def trees_of(
     for path in dict.fromkeys((*read_package_files(project_dir).local, *project_file.paths_outside)):
         folder = local_package(project_dir, path)
         named = None if path in project_file.paths_outside else environment
-        inner = left_out | _inner(project_dir, folder)
-        trees.append(Tree(folder=folder, environment=named, left_out=inner, excluded=excluded))
+        trees.append(Tree(folder=folder, environment=named, left_out=left_out, excluded=excluded))
     return trees
 
 
@@ -363,16 +360,6 @@ def _fingerprints(trees: Iterable[Tree], *, known: FileCache | None, seen: dict[
             seen[key] = fingerprint(tree, known=known)
         found.append(seen[key])
     return found
-
-
-def _inner(project_dir: Path, package: Path) -> set[str]:
-    """The place of the project in a package that holds it, as ``integration_tests`` do: it counts by itself.
-
-    Seen as a part of the package it would count with what dbt writes, and no answer would ever be found again.
-    """
-    project = project_dir.resolve()
-    is_inside = project != package and project.is_relative_to(package)
-    return {str(project.relative_to(package))} if is_inside else set()
 
 
 def computes_a_name(where: str) -> str:

@@ -8,9 +8,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import msgspec
+from typing import TYPE_CHECKING, NamedTuple
 
 from cosmos_venv.config import ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
 from cosmos_venv.constants import TESTS, DbtResourceType, LoadMode
@@ -73,8 +71,7 @@ class DbtGraph:
         selection = link(loaded.selected, detaching=self.render_config.should_detach_multiple_parents_tests)
         # The selected ones know their tests and what comes after them.
         self.nodes = {**loaded.nodes, **selection.nodes}
-        self.filtered_nodes = selection.nodes
-        self.tests_per_model = selection.tests_per_model
+        self.filtered_nodes, self.tests_per_model = selection
         logger.info(
             "Loaded %d dbt nodes, of which %d are selected (%s, because %s).",
             len(self.nodes),
@@ -126,7 +123,7 @@ class DbtGraph:
         return project_dir(self.project, self.render_config, self.execution_config, self.load_method)
 
 
-class Selection(msgspec.Struct, frozen=True, kw_only=True):
+class Selection(NamedTuple):
     """The selected nodes, and the relations between them.
 
     :param nodes: the selected nodes and tests by unique id, each knowing its tests and what comes after it.

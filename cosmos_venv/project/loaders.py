@@ -26,7 +26,6 @@ from cosmos_venv.managed import caches
 from cosmos_venv.project.load_request import SELECTORS_FILE, Loaded, LoadRequest
 
 if TYPE_CHECKING:
-    from cosmos_venv.project.fingerprint import LsQuestion
     from cosmos_venv.project.ls_cache import Answer
     from cosmos_venv.project.manifest import Manifest
     from cosmos_venv.project.node import DbtNode
@@ -104,16 +103,13 @@ def _nearest(items: Iterable[str], nodes: _Nodes) -> list[str]:
 def _load(request: LoadRequest) -> Loaded:
     if request.method in (LoadMode.DBT_LS, LoadMode.DBT_LS_CACHE):
         return _load_dbt_ls(request)
-    is_file = request.method is LoadMode.DBT_LS_FILE
-    nodes, selected = _load_ls_file(request) if is_file else _load_manifest(request)
-    # dbt may have selected when a file was written.
-    return Loaded(nodes=nodes, selected=selected, method=request.method, reason=request.reason, is_whole=not is_file)
-
-
-def _load_manifest(request: LoadRequest) -> tuple[_Nodes, _Nodes]:
+    if request.method is LoadMode.DBT_LS_FILE:
+        nodes = _load_ls_file(request)
+        # dbt may have selected when the file was written.
+        return Loaded(nodes=nodes, selected=nodes, method=request.method, reason=request.reason, is_whole=False)
     manifest, nodes = _read_manifest(request, version_of(request, only_files=True), lambda: _open_manifest(request))
-    _refuse_no_node(nodes, f"The manifest {manifest.path}", "Write it anew with `dbt parse`.")
-    return nodes, _selected(request, manifest, nodes)
+    selected = _selected(request, manifest, nodes)
+    return Loaded(nodes=nodes, selected=selected, method=request.method, reason=request.reason)
 
 
 def _selected(request: LoadRequest, manifest: Manifest, nodes: _Nodes) -> _Nodes:
@@ -159,6 +155,11 @@ def _read_manifest(
     if not manifest.has_whole_selectors:
         manifest.use_selectors(_content(request.project_dir / SELECTORS_FILE))
     nodes = manifest.nodes(project_path=request.project_dir, packages_folder=request.project_file.packages_folder)
+    if not nodes:
+        raise CosmosLoadDbtException(
+            f"{manifest.path} has no nodes, and a DAG without tasks would be green. Is model-paths wrong? Write a "
+            "manifest anew with `dbt parse`."
+        )
     if shared is not None:
         shared[key] = manifest, nodes
     return manifest, nodes
@@ -182,7 +183,7 @@ def _open_manifest(request: LoadRequest) -> Manifest:
     return RemoteManifest(file=file, kept=caches.kept_manifests()).open()
 
 
-def _load_ls_file(request: LoadRequest) -> tuple[_Nodes, _Nodes]:
+def _load_ls_file(request: LoadRequest) -> _Nodes:
     from cosmos_venv.project.dbt_ls import nodes_of_file
     from cosmos_venv.project.node_entry import Folders
 
@@ -200,13 +201,7 @@ def _load_ls_file(request: LoadRequest) -> tuple[_Nodes, _Nodes]:
     folders = Folders(
         project=request.project_dir, root_package=project_file.name, packages=project_file.packages_folder
     )
-    nodes = nodes_of_file(path, folders)
-    return nodes, nodes
-
-
-def _refuse_no_node(nodes: _Nodes, what: str, way_out: str) -> None:
-    if not nodes:
-        raise CosmosLoadDbtException(f"{what} has no nodes, and a DAG without tasks would be green. {way_out}")
+    return nodes_of_file(path, folders)
 
 
 def _load_dbt_ls(request: LoadRequest) -> Loaded:
@@ -218,27 +213,22 @@ def _load_dbt_ls(request: LoadRequest) -> Loaded:
         raise CosmosLoadDbtException(
             "dbt ls needs a profile: give profile_config, or load a manifest with LoadMode.DBT_MANIFEST."
         )
-    answer = answer_of(request)
-    manifest, nodes = _read_manifest(request, answer.version, lambda: _manifest_of(request, answer.content))
-    _refuse_no_node(nodes, f"By dbt ls the project {request.project_dir}", "Is model-paths wrong?")
-    version, was_kept = answer.version, answer.was_kept
+    from cosmos_venv.project.manifest import Manifest
+
+    answer, source = answer_of(request), f"what dbt ls has said of {request.project_dir}"
+    manifest, nodes = _read_manifest(request, answer.version, lambda: Manifest(source, answer.content))
+    answers = [answer]
     try:
         selected = _selected(request, manifest, nodes) if _can_select(request, manifest) else None
     except (CosmosValueError, CosmosLoadDbtException) as error:
         logger.info("dbt ls selects in %s: %s", request.project_dir, error)
         selected = None
     if selected is None:
-        listed = answer_of(request, is_selection=True)
-        selected = _listed(nodes, listed.content)
-        version, was_kept = version if listed.version else None, was_kept and listed.was_kept
-    method = LoadMode.DBT_LS_CACHE if was_kept else request.method
+        answers.append(answer_of(request, is_selection=True))
+        selected = _listed(nodes, answers[-1].content)
+    method = LoadMode.DBT_LS_CACHE if all(each.was_kept for each in answers) else request.method
+    version = answer.version if all(each.version for each in answers) else None
     return Loaded(nodes=nodes, selected=selected, method=method, reason=request.reason, version=version)
-
-
-def _manifest_of(request: LoadRequest, content: bytes) -> Manifest:
-    from cosmos_venv.project.manifest import Manifest
-
-    return Manifest(f"what dbt ls has said of {request.project_dir}", content)
 
 
 def _can_select(request: LoadRequest, manifest: Manifest) -> bool:
@@ -272,31 +262,25 @@ def answer_of(request: LoadRequest, *, is_selection: bool = False) -> Answer:
         ready yet; when nothing is kept that must be.
     :raises CosmosConfigException: when the dbt executable cannot be started.
     """
-    from cosmos_venv.project.dbt_ls_runner import damage_behind, open_question
-
-    with open_question(request, is_selection=is_selection, report=logger.info) as question:
-        try:
-            return _answer_to(request, question)
-        except (CosmosLoadDbtException, CosmosConfigException) as error:
-            if damage := damage_behind(question, error):
-                raise CosmosLoadDbtException(f"{error} {damage}") from error
-            raise
-
-
-def _answer_to(request: LoadRequest, question: LsQuestion) -> Answer:
-    from cosmos_venv.project.dbt_ls_runner import prepared
+    from cosmos_venv.project.dbt_ls_runner import damage_behind, open_question, prepared
     from cosmos_venv.project.ls_cache import ask, kept_answer
 
-    kept, reason = kept_answer(question)
-    if kept is not None and (answer := kept.read()) is not None:
-        return answer
-    if request.method is not LoadMode.DBT_LS_CACHE:
-        return ask(prepared(request, question), kept, reason)
-    if kept is not None and (answer := kept.read_elsewhere()) is not None:
-        return answer
+    with open_question(request, is_selection=is_selection, report=logger.info) as question:
+        kept, reason = kept_answer(question)
+        if kept is not None and (answer := kept.read()) is not None:
+            return answer
+        if request.method is not LoadMode.DBT_LS_CACHE:
+            try:
+                return ask(prepared(request, question), kept, reason)
+            except (CosmosLoadDbtException, CosmosConfigException) as error:
+                if damage := damage_behind(question, error):
+                    raise CosmosLoadDbtException(f"{error} {damage}") from error
+                raise
+        if kept is not None and (answer := kept.read_elsewhere()) is not None:
+            return answer
     because = f"because {reason}" if reason else "for this content, dbt, profile, target and variables"
     raise CosmosLoadDbtException(
-        f"LoadMode.DBT_LS_CACHE: no answer of dbt ls for {question.project_dir} is kept {because}. Load it once "
+        f"LoadMode.DBT_LS_CACHE: no answer of dbt ls for {request.project_dir} is kept {because}. Load it once "
         "with LoadMode.DBT_LS, or use that always: it starts no dbt while the answer is kept."
     )
 

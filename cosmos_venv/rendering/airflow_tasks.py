@@ -237,15 +237,18 @@ def _make(task: PlannedTask, maker: TaskMaker, *, groups: Mapping[str | None, Ta
     """The task of a plan, in its group."""
     # The group of the node's folder, or of the whole project, in which the task's own group stands.
     task_group, host = groups[task.group], groups[task.folder]
-    arguments = {**_defaults(task, maker, task_group), **task.arguments}
+    default_args = _default_args(maker.dag, task_group)
+    arguments = {**_defaults(task, maker.shared, default_args), **task.arguments}
     if task.is_placeholder:
-        docs = _document(task, {**arguments, **_default_args(maker.dag, task_group)})
+        docs = _document(task, {**arguments, **default_args})
         return EmptyOperator(task_id=task.label, task_group=task_group, dag=maker.dag, **arguments, **docs)
     _refuse_arguments(task)
-    _refuse_trigger_rule(task, {**_default_args(maker.dag, task_group), **arguments})
+    _refuse_trigger_rule(task, {**default_args, **arguments})
     if producer := arguments.get(_PRODUCER):
         arguments = _with_producer(arguments, project=groups[None])
-        if producer == PRODUCER_WATCHER_TASK_ID and (queue := _watching_queue(arguments, maker, task_group)):
+        if producer == PRODUCER_WATCHER_TASK_ID and (
+            queue := _watching_queue({**default_args, **maker.shared, **arguments})
+        ):
             arguments.setdefault("queue", queue)
     if task.task_id == PRODUCER_WATCHER_TASK_ID:
         arguments |= maker.shared.get(SETUP_OPERATOR_ARGS) or {}
@@ -254,7 +257,7 @@ def _make(task: PlannedTask, maker: TaskMaker, *, groups: Mapping[str | None, Ta
         **(task.arguments.get("extra_context") or {}),
         **_with_identifier(task.context, maker.dag, host),
     }
-    arguments |= _document(task, {**maker.shared, **arguments, **_default_args(maker.dag, task_group)})
+    arguments |= _document(task, {**maker.shared, **arguments, **default_args})
     if task.profile:
         arguments["profile_config"] = _with_changes(maker.shared["profile_config"], task.profile, task.node_id)
     try:
@@ -300,13 +303,11 @@ def _placed_around_all(made: BaseOperator, task: PlannedTask) -> BaseOperator:
     return made
 
 
-def _defaults(task: PlannedTask, maker: TaskMaker, task_group: TaskGroup | None) -> dict[str, Any]:
-    """The task's defaults that nothing goes over which all tasks share."""
-    given = set() if task.is_placeholder else {*maker.shared}
-    if _RULE in task.defaults:  # a user's own rule is left as it is, wherever he gives it
-        given |= {*_default_args(maker.dag, task_group), *task.arguments} & {_RULE}
-        if _RULE in given:
-            given.add(_SKIPPED_WITH)
+def _defaults(task: PlannedTask, shared: Mapping[str, Any], default_args: Mapping[str, Any]) -> dict[str, Any]:
+    """The task's defaults that nothing which all tasks share replaces."""
+    given = set() if task.is_placeholder else {*shared}
+    if _RULE in {*given, *default_args, *task.arguments}:  # a user's own rule is left as it is, wherever he gives it
+        given |= {_RULE, _SKIPPED_WITH}
     return {name: each for name, each in task.defaults.items() if name not in given}
 
 
@@ -330,15 +331,12 @@ def _with_producer(arguments: Mapping[str, Any], *, project: TaskGroup | None) -
     return {**arguments, _PRODUCER: project.child_id(arguments[_PRODUCER])}  # type: ignore[no-untyped-call]
 
 
-def _watching_queue(arguments: Mapping[str, Any], maker: TaskMaker, task_group: TaskGroup | None) -> str:
+def _watching_queue(given: Mapping[str, Any]) -> str:
     """The queue of the settings for a task that watches: it has one for all that workers do for it.
 
     ``deferrable`` may come from the node, from all tasks of the project, or from Airflow's ``default_args``.
     """
     deferred, on_worker = settings.watcher_dbt_retry_queue, settings.watcher_dbt_consumer_queue
-    if deferred == on_worker:
-        return deferred
-    given = {**_default_args(maker.dag, task_group), **maker.shared, **arguments}
     return deferred if TASKS_START_AS_TRIGGERS and given.get("deferrable", True) else on_worker
 
 

@@ -29,13 +29,11 @@ class PlannedGroup(msgspec.Struct, frozen=True, kw_only=True):
     :param group_id: its id below the root: ``models.marts.port_calls``.
     :param label: its id within its parent: ``port_calls``.
     :param parent: id of the group that it stands in; None: at the root.
-    :param order: its place among the groups, from 0; a parent comes before its children.
     """
 
     group_id: str
     label: str
     parent: str | None
-    order: int
 
 
 class PlannedTask(msgspec.Struct, frozen=True, kw_only=True):

@@ -166,9 +166,8 @@ class Assembly:
                 group_id=group_id,
                 label=group_id[len(parent) + 1 :] if (parent := parents[group_id]) else group_id,
                 parent=parent,
-                order=order,
             )
-            for order, group_id in enumerate(sorted(parents))
+            for group_id in sorted(parents)
         )
 
     def _refuse_bad_ids(self) -> None:

@@ -33,8 +33,6 @@ from cosmos_venv.rendering.one_task.partial import PartialProject, is_put_in_ord
 from cosmos_venv.rendering.one_task.plan_cache import keep, plan_key
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from cosmos_venv.compat import BaseOperator
     from cosmos_venv.project.graph import DbtGraph
     from cosmos_venv.rendering.model import Plan
@@ -154,23 +152,14 @@ class _Rendering:
 
     def _note_project_hash(self) -> None:
         """End the DAG's documentation with the hash of the project: Airflow compares it with the one before."""
+        from cosmos_venv.project.fingerprint import project_hash
+
         try:
             folder = self.graph.project_path
         except CosmosLoadDbtException:  # a manifest is given, and no project
             return
-        found = self._project_hash(folder)
-        if found is None:
-            return
-        line, said = f"**dbt project hash:** `{found}`", self.dag.doc_md
-        if line not in (said or ""):  # two groups of one project
-            self.dag.doc_md = f"{said}\n\n{line}" if said else line
-
-    def _project_hash(self, folder: Path) -> str | None:
-        """The hash of the project, whose files all groups of a DAG file look at once."""
-        from cosmos_venv.project.fingerprint import project_hash
-
         request = self.graph.request()
-        return project_hash(
+        found = project_hash(
             folder,
             request.environment,
             has_deps=request.has_deps,
@@ -178,6 +167,11 @@ class _Rendering:
             known=caches.kept_fingerprints(),
             seen=shared_by_import(),
         )
+        if found is None:
+            return
+        line, said = f"**dbt project hash:** `{found}`", self.dag.doc_md
+        if line not in (said or ""):  # two groups of one project
+            self.dag.doc_md = f"{said}\n\n{line}" if said else line
 
     def _shared_plan(self) -> Plan:
         """The plan, with the graph loaded: both are made once for groups of a DAG file that are configured alike."""

@@ -42,7 +42,7 @@ def test_an_edge_from_a_group_leaves_its_test_and_one_to_a_group_enters_its_firs
 
     assert made.edges == (("orders.run", "orders.test"), ("orders.test", "report_run"), ("raw_seed", "orders.run"))
     assert made.outer_edges == [("orders", "report_run"), ("raw_seed", "orders")]
-    assert made.groups == (PlannedGroup(group_id="orders", label="orders", parent=None, order=0),)
+    assert made.groups == (PlannedGroup(group_id="orders", label="orders", parent=None),)
 
 
 def test_a_task_in_a_group_has_a_label_of_its_own() -> None:

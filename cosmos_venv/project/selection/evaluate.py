@@ -159,14 +159,6 @@ class Definitions:
         self._indirect_selection = indirect_selection
         self._is_of_dbt_2 = is_of_dbt_2
 
-    def tree(self, name: str) -> Part:
-        """The selection of a name.
-
-        :param name: the name of the YAML selector.
-        :raises CosmosValueError: when there is none, or dbt would refuse its definition; the text names it.
-        """
-        return self._named(name, ())
-
     def named(self, criterion: Criterion) -> Named:
         """The selection of a word with the method ``selector:``.
 
@@ -176,7 +168,13 @@ class Definitions:
         names = [name for name in self._definitions if fnmatchcase(name, criterion.value)] or [criterion.value]
         return Named(criterion, tuple(map(self.tree, names)))
 
-    def _named(self, name: str, within: tuple[str, ...]) -> Part:
+    def tree(self, name: str, within: tuple[str, ...] = ()) -> Part:
+        """The selection of a name.
+
+        :param name: the name of the YAML selector.
+        :param within: the names of the selectors that lead to it.
+        :raises CosmosValueError: when there is none, or dbt would refuse its definition; the text names it.
+        """
         if name not in self._definitions:
             known = ", ".join(sorted(self._definitions)) or "none"
             raise CosmosValueError(f"selector {name!r} is not defined. The manifest has: {known}.")
@@ -211,7 +209,7 @@ class Definitions:
         if "method" not in definition or "value" not in definition:
             raise CosmosValueError(f"{definition} needs one key, or method and value.")
         if definition["method"] == "selector":
-            return self._named(str(definition["value"]), within)
+            return self.tree(str(definition["value"]), within)
         if definition["method"] == "config" and self._is_of_dbt_2:
             raise CosmosValueError(
                 f"{definition} does not say which configuration is meant: dbt 2 leaves that out of manifest.json. "
