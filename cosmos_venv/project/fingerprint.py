@@ -15,15 +15,16 @@ import shutil
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from operator import attrgetter
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from cosmos_venv.dbt.project_files import (
     PACKAGE_FILES,
-    ComputedName,
     EnvVars,
     env_vars_in,
     local_package,
@@ -117,13 +118,11 @@ def fingerprint(tree: Tree, *, known: FileCache | None = None) -> Fingerprint:
     look = hashlib.sha256(json.dumps([str(tree.folder), [file.look for file in files]]).encode()).hexdigest()
     is_settled = max((file.changed for file in files), default=0.0) < time.time() - SETTLED_SECONDS
     kept = known.read(look) if known is not None and is_settled else None
-    if said := value_of(kept, tuple[str, list[str], list[ComputedName]]):
-        digest, names, computed = said
-        return Fingerprint(digest=digest, variables=EnvVars(frozenset(names), tuple(computed)))
+    if (found := value_of(kept, Fingerprint)) is not None:
+        return found
     found = _of_content(files)
     if known is not None and is_settled:
-        calls = [asdict(each) for each in found.variables.computed]
-        known.write(look, json.dumps([found.digest, sorted(found.variables.names), calls]).encode())
+        known.write(look, msgspec.json.encode(found, order="deterministic"))
     return found
 
 

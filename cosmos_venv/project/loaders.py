@@ -176,11 +176,11 @@ def _open_manifest(request: LoadRequest) -> Manifest:
 
         return Manifest(path)
     # What reads from elsewhere is imported only by those who have their manifest there.
-    from cosmos_venv.project.remote_manifest import RemoteManifest
+    from cosmos_venv.project.remote_manifest import open_remote
     from cosmos_venv.remote.remote_file import RemoteFile
 
     file = RemoteFile(url=path, conn_id=request.project.manifest_conn_id)
-    return RemoteManifest(file=file, kept=caches.kept_manifests()).open()
+    return open_remote(file, caches.kept_manifests())
 
 
 def _load_ls_file(request: LoadRequest) -> _Nodes:

@@ -310,17 +310,10 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
         refuse_narrowing(found)
 
     def _refuse_two_project_paths(self) -> None:
-        others = [
-            name
-            for name, path in (
-                ("RenderConfig", self.render.project_path),
-                ("ExecutionConfig", self.execution.project_path),
-            )
-            if path is not None
-        ]
+        others = _given({"RenderConfig": self.render.project_path, "ExecutionConfig": self.execution.project_path})
         if self.project.dbt_project_path is not None and others:
             raise CosmosValueError(
-                f"dbt_project_path stands in ProjectConfig and in {' and '.join(others)}. Give it in ProjectConfig "
+                f"dbt_project_path stands in ProjectConfig and in {others}. Give it in ProjectConfig "
                 "alone, or in RenderConfig (as the DAG processor sees it) and ExecutionConfig (as tasks see it)."
             )
         if self.project.dbt_project_path is None and self.execution.project_path is None:
@@ -332,17 +325,15 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     def _refuse_two_environments(self) -> None:
         if "env" in self.operator_args:
             _deprecated("operator_args['env']", "ProjectConfig.env_vars")
-        others = [
-            name
-            for name, given in (
-                ("operator_args['env']", self.operator_args.get("env")),
-                ("RenderConfig.env_vars", self.render.env_vars),
-            )
-            if given
-        ]
+        others = _given(
+            {
+                "operator_args['env']": self.operator_args.get("env"),
+                "RenderConfig.env_vars": self.render.env_vars,
+            }
+        )
         if self.project.env_vars and others:
             raise CosmosValueError(
-                f"Environment variables stand in ProjectConfig.env_vars and in {' and '.join(others)}. "
+                f"Environment variables stand in ProjectConfig.env_vars and in {others}. "
                 "Give them in ProjectConfig alone."
             )
 
@@ -352,6 +343,11 @@ def _refuse(what: str, refusals: Mapping[str, bool]) -> None:
     for other, is_given in refusals.items():
         if is_given:
             raise CosmosValueError(f"{what} does not go with {other}.")
+
+
+def _given(places: Mapping[str, object]) -> str:
+    """The names of the places in which something is given."""
+    return " and ".join(name for name, value in places.items() if value)
 
 
 def _deprecated(old: str, new: str) -> None:

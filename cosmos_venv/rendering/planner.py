@@ -186,11 +186,7 @@ class NodePlanner:
         if is_converted and self._render.node_conversion_by_task_group:
             entry = conversion_of(node, node.resource_type, place.folder, verb)
             return PlannedNode(node=node, first=entry, last=entry)
-        first: Entry
-        if is_converted:
-            first = conversion_of(node, node.resource_type, place.group, verb)
-        else:
-            first = self._task(node, place, visibility, verb)
+        first = self._entry(node, place, visibility, verb)
         return PlannedNode(
             node=node, first=first, last=self._tests(node, place), group=place.group, folder=place.folder
         )
@@ -199,18 +195,19 @@ class NodePlanner:
         kind = node.resource_type
         suffix = f"{kind.value}_build" if self._is_build(node, visibility) else VERBS[kind][1]
         label, display = name_of(node, f"{node.name}_{suffix}", self._render)
-        if kind in self._request.converted:
-            return conversion_of(node, kind, place.group, label)
-        return self._task(node, place, visibility, label, display)
+        return self._entry(node, place, visibility, label, display)
 
     def _is_build(self, node: DbtNode, visibility: Visibility) -> bool:
         if self._render.test_behavior is not TestBehavior.BUILD or node.resource_type is DbtResourceType.SOURCE:
             return False
         return visibility is Visibility.TASK or node.resource_type is not DbtResourceType.SEED
 
-    def _task(
+    def _entry(
         self, node: DbtNode, place: _Place, visibility: Visibility, label: str, display: str | None = None
-    ) -> PlannedTask:
+    ) -> Entry:
+        """The task that runs a node, or what a converter makes of the node."""
+        if node.resource_type in self._request.converted:
+            return conversion_of(node, node.resource_type, place.group, label)
         given = {"task_display_name": display} if display is not None else {}
         if visibility is Visibility.PLACEHOLDER:
             return place.task(node, label, operator=EMPTY, arguments=self._arguments.of_placeholder(node, given))

@@ -93,8 +93,10 @@ class Names:
             re.compile(translate(".".join(parts[plain:]))).match,
         )
         dots = len(parts) - 1
-        for unique_id, starts, dotted in self._dotted:
-            for start in starts:
+        for unique_id, name in self._names.items():
+            dotted = ".".join(name)
+            # With the package in front and without it.
+            for start in (0, len(name[0]) + 1)[: len(name)]:
                 if (
                     dotted.startswith(begin, start)
                     and fits(dotted, start + len(begin))
@@ -102,14 +104,6 @@ class Names:
                 ):
                     yield unique_id
                     break
-
-    @cached_property
-    def _dotted(self) -> list[tuple[str, tuple[int, ...], str]]:
-        """Each id with the name in one piece, and where in it the name begins: with the package and without it."""
-        return [
-            (unique_id, (0, len(name[0]) + 1) if len(name) > 1 else (0,), ".".join(name))
-            for unique_id, name in self._names.items()
-        ]
 
     def _folders(self) -> Iterator[tuple[tuple[str, ...], list[str]]]:
         """Each folder with its nodes, with the package in front and without it."""

@@ -22,15 +22,12 @@ _TEST_TYPES = ("generic", "schema", "data", "singular", "unit")
 _NOTHING = object()
 
 
-def matching_paths(graph: SelectionGraph, value: str) -> Iterable[str]:
-    """Ids of what is declared or described in a file or folder of the root project that a value means.
+def _find_path(graph: SelectionGraph, criterion: Criterion) -> Iterable[str]:
+    """What is declared or described in a file or folder of the root project that a value means.
 
     dbt looks it up in the root project and compares relative paths: a file at the same place in a package counts too.
-
-    :param graph: the nodes.
-    :param value: a path, relative to the project, or a pattern of paths.
-    :raises CosmosValueError: when dbt would refuse the value.
     """
+    value = criterion.value
     pattern = PurePosixPath(value)
     if not pattern.parts:
         raise CosmosValueError("the path is empty: name a file or folder of the project, such as models/staging.")
@@ -43,12 +40,10 @@ def matching_paths(graph: SelectionGraph, value: str) -> Iterable[str]:
     if value.endswith("/") or pattern.name == "**":  # folders alone; what is below them counts anyway
         files = graph.labelled(_files)
         found = [path for path in found if path not in files]
-    return (unique_id for path in found for unique_id in _if_in_root(graph, index.get(path, [])))
-
-
-def _if_in_root(graph: SelectionGraph, ids: list[str]) -> Iterable[str]:
     root = graph.project_name
-    return ids if root is None or any(graph.entries[each].package_name == root for each in ids) else ()
+    groups = (index.get(path, []) for path in found)
+    in_root = (ids for ids in groups if root is None or any(graph.entries[each].package_name == root for each in ids))
+    return (unique_id for ids in in_root for unique_id in ids)
 
 
 def _paths(entry: NodeEntry) -> Iterable[str]:
@@ -139,10 +134,6 @@ def _find_package(graph: SelectionGraph, criterion: Criterion) -> Iterable[str]:
 
 def _find_fqn(graph: SelectionGraph, criterion: Criterion) -> Iterable[str]:
     return graph.names.meant_by(criterion.value)
-
-
-def _find_path(graph: SelectionGraph, criterion: Criterion) -> Iterable[str]:
-    return matching_paths(graph, criterion.value)
 
 
 def _find_config(graph: SelectionGraph, criterion: Criterion) -> Iterable[str]:
