@@ -118,7 +118,6 @@ def _installation(request: LoadRequest, report: Report) -> Iterator[DbtInstallat
             yield DbtInstallation(
                 executable=str(environment.script("dbt")),
                 keep_open=environment.keep_open,
-                is_managed=True,
                 identity=environment.digest,
                 virtualenv_dir=directory,
                 environment=environment,

@@ -132,7 +132,6 @@ class DbtInstallation:
 
     :param executable: its path, or a command that is looked up on the PATH.
     :param keep_open: descriptors of the lease of its environment.
-    :param is_managed: whether that is one of ours.
     :param identity: differs where the dbt may be another one.
     :param virtualenv_dir: where its environment is kept; None for a dbt that is not ours.
     :param environment: its environment; None for a dbt that is not ours, and in another process than the one that has
@@ -141,10 +140,14 @@ class DbtInstallation:
 
     executable: str
     keep_open: tuple[int, ...] = ()
-    is_managed: bool = False
     identity: str
     virtualenv_dir: Path | None = None
     environment: Environment | None = None
+
+    @property
+    def is_managed(self) -> bool:
+        """Whether it is one of ours."""
+        return self.virtualenv_dir is not None
 
     @property
     def engine(self) -> Engine:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -141,15 +140,16 @@ def link(selected: Mapping[str, DbtNode], *, detaching: bool = False) -> Selecti
     :param selected: the nodes, tests among them, in the project's order, which the result keeps.
     :param detaching: whether tests of more than one node run apart from their parents.
     """
+    from cosmos_venv.project.node import readers_of_each  # a worker that finds its task's plan links nothing
+
     tests = [(each, node) for each, node in selected.items() if node.resource_type is DbtResourceType.TEST]
-    found = _children((each, node.depends_on) for each, node in tests)
+    found = readers_of_each(tests)
     tests_per_model = {parent: ids for parent, ids in found.items() if parent in selected}
     own_tests = _with_own_tests([node for _, node in tests]) if detaching else tests_per_model
 
     @cache  # most renderings need none
     def downstream() -> dict[str, list[str]]:
-        others = ((each, node.depends_on) for each, node in selected.items() if node.resource_type not in TESTS)
-        return _children(others)
+        return readers_of_each(each for each in selected.items() if each[1].resource_type not in TESTS)
 
     def downstream_of(unique_id: str) -> list[str]:
         return downstream().get(unique_id, [])
@@ -178,15 +178,3 @@ def _with_own_tests(tests: Collection[DbtNode]) -> set[str]:
         for test in tests
         if len(parents := set(test.depends_on)) == 1 and (not test.fqn or tuple(test.fqn) not in apart)
     }
-
-
-def _children(reads: Iterable[tuple[str, list[str]]]) -> dict[str, list[str]]:
-    """The ids of the nodes that read each node, each once.
-
-    :param reads: ids, and the ids that each of them reads.
-    """
-    found: defaultdict[str, list[str]] = defaultdict(list)
-    for unique_id, parents in reads:
-        for parent in parents if len(parents) == 1 else dict.fromkeys(parents):
-            found[parent].append(unique_id)
-    return found

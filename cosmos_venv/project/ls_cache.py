@@ -18,7 +18,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -422,7 +422,9 @@ def list_detached(request: bytes, cancellation: Cancellation) -> str:
             profiles_yml = folder / "profiles.yml"
             profiles_yml.touch(mode=0o600)
             profiles_yml.write_text(question.profile, encoding="utf-8")
-            answer = _ask_in_turn(question, kept, profiles_yml=profiles_yml, report=_say, cancellation=cancellation)
+            answer = _ask_in_turn(
+                question, kept, profiles_yml=profiles_yml, report=partial(print, flush=True), cancellation=cancellation
+            )
         return "" if answer.version or kept.given_up else _CHANGED
     except CommandKilled:
         return ""  # the parse that has ended it may start another at once
@@ -442,7 +444,3 @@ def _without(secrets: Mapping[str, str], text: str) -> str:
     for secret in sorted(map(str, secrets.values()), key=len, reverse=True):
         text = text.replace(secret, "***") if secret else text
     return text
-
-
-def _say(line: str) -> None:
-    print(line, flush=True)

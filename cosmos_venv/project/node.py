@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -239,6 +240,19 @@ def as_id(name: str) -> str:
     :param name: the name of a node.
     """
     return _NOT_IN_AN_ID.sub("_", name)
+
+
+def readers_of_each(nodes: Iterable[tuple[str, DbtNode]]) -> dict[str, list[str]]:
+    """The unique ids of the nodes that read each node, each once, by the unique id of what is read.
+
+    :param nodes: unique ids and nodes.
+    """
+    found: defaultdict[str, list[str]] = defaultdict(list)
+    for unique_id, node in nodes:
+        parents = node.depends_on
+        for parent in parents if len(parents) == 1 else dict.fromkeys(parents):
+            found[parent].append(unique_id)
+    return found
 
 
 def _resource_name(node: DbtNode) -> str:

@@ -19,7 +19,7 @@ from cosmos_venv.constants import (
     TestBehavior,
     TestIndirectSelection,
 )
-from cosmos_venv.project.node import DbtNode
+from cosmos_venv.project.node import DbtNode, readers_of_each
 from cosmos_venv.rendering.model import Batches
 from cosmos_venv.rendering.selectors import exact_selectors
 from cosmos_venv.rendering.task_arguments import BUILT, PlanningSettings, arguments_of
@@ -84,12 +84,12 @@ class PlanRequest:
     @cached_property
     def tests_of(self) -> Mapping[str, list[str]]:
         """The unique ids of the selected tests of each node that has any, unit tests among them."""
-        return _tests_of_each(self.nodes)
+        return readers_of_each(each for each in self.nodes.items() if each[1].resource_type in TESTS)
 
     @cached_property
     def all_tests_of(self) -> Mapping[str, list[str]]:
         """The unique ids of the tests of each node that has any, whether they are selected or not."""
-        return _tests_of_each(self.all_nodes)
+        return readers_of_each(each for each in self.all_nodes.items() if each[1].resource_type in TESTS)
 
     @cached_property
     def selectors(self) -> Mapping[str, str]:
@@ -170,15 +170,6 @@ class PlanRequest:
             found |= above
             left += above
         return found
-
-
-def _tests_of_each(nodes: Mapping[str, DbtNode]) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
-    for unique_id, node in nodes.items():
-        if node.resource_type in TESTS:
-            for parent in dict.fromkeys(node.depends_on):
-                found.setdefault(parent, []).append(unique_id)
-    return found
 
 
 def has_own_arguments(node: DbtNode) -> bool:

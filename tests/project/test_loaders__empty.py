@@ -157,7 +157,7 @@ def test_a_real_dbt_is_asked_once_whatever_is_selected_and_a_silent_one_says_as_
     (dbt_project / "selectors.yml").write_text(
         "selectors: [{name: usual, default: true, definition: {method: tag, value: nigthly}}]"
     )
-    with pytest.raises(CosmosLoadDbtException, match="the default selector 'usual' counts"):
+    with pytest.raises(CosmosLoadDbtException, match=r"the default selector of selectors\.yml counts"):
         real(release, dbt_project).load()
     assert real(release, dbt_project, select=["staging"], allow_empty_selection=True).load() is None
 

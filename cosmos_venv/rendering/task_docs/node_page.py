@@ -7,7 +7,6 @@ makes the same of one project.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ import msgspec
 
 from cosmos_venv.config.docs_site import docs_url
 from cosmos_venv.constants import TESTS
+from cosmos_venv.project.node import readers_of_each
 from cosmos_venv.project.node_entry import LONGEST_SQL
 from cosmos_venv.rendering.selectors import test_name
 from cosmos_venv.rendering.task_docs import markdown
@@ -74,15 +74,8 @@ class _Pages:
         self._known = request.all_nodes
         self._longest = longest
         self._has_sql, self._docs_base = request.settings.has_sql_pages, request.settings.docs_base
-        self._tests: defaultdict[str, list[str]] = defaultdict(list)
-        self._readers: defaultdict[str, list[str]] = defaultdict(list)
-        for unique_id, node in self._known.items():
-            is_test = node.resource_type in TESTS
-            for parent in dict.fromkeys(node.depends_on):
-                if is_test:
-                    self._tests[parent].append(test_name(node))
-                else:
-                    self._readers[parent].append(unique_id)
+        self._tests = request.all_tests_of
+        self._readers = readers_of_each(each for each in self._known.items() if each[1].resource_type not in TESTS)
         of_many = {task.task_id for task in plan.tasks if task.node_id is None}
         # A batch is the task of many: there the node's own id tells more.
         self._names = {each: task for each, task in plan.tasks_map.items() if task not in of_many}
@@ -119,7 +112,7 @@ class _Pages:
             "tags": node.tags,
             "reads": [self._names.get(each, each) for each in sorted({*node.depends_on})],
             "read by": [self._names.get(each, each) for each in sorted(self._readers.get(node.unique_id, ()))],
-            "tests": sorted({*self._tests.get(node.unique_id, ())}),
+            "tests": sorted({test_name(self._known[each]) for each in self._tests.get(node.unique_id, ())}),
         }
         for name, texts in lists.items():
             if texts:
