@@ -26,6 +26,7 @@ from cosmos_venv.constants import (
 )
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.project.node import DbtNode, as_id
+from cosmos_venv.rendering.command_arguments import TaskArguments
 from cosmos_venv.rendering.model import (
     EMPTY,
     Batch,
@@ -41,7 +42,6 @@ from cosmos_venv.rendering.plan_request import PlanRequest
 from cosmos_venv.rendering.selectors import test_name
 from cosmos_venv.rendering.task_arguments import (
     LONGEST_ID,
-    TaskArguments,
     context_of_batch,
     context_of_node,
     name_of,
