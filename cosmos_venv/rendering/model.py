@@ -7,6 +7,7 @@ plan of thousands of tasks is written and read as it is.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Union
 
 import msgspec
@@ -229,15 +230,11 @@ def outline(plan: Plan) -> list[Member]:
     for number, entry in enumerate(entries):
         inside.setdefault(entry.group, []).append((number, entry))
     for group in reversed(plan.groups):  # whose members are known by now
-        members = sorted(inside.pop(group.group_id, []), key=_place)
+        members = sorted(inside.pop(group.group_id, []), key=itemgetter(0))
         place = members[0][0] if members else len(entries)
         branch = Branch(group=group, members=tuple(member for _, member in members))
         inside.setdefault(group.parent, []).append((place, branch))
-    return [member for _, member in sorted(inside.get(None, []), key=_place)]
-
-
-def _place(numbered: tuple[int, Member]) -> int:
-    return numbered[0]
+    return [member for _, member in sorted(inside.get(None, []), key=itemgetter(0))]
 
 
 def edges_of(plan: Plan) -> list[Edge]:
@@ -259,16 +256,14 @@ def upstream_of(plan: Plan) -> dict[str, list[str]]:
     return found
 
 
-def kind_of(member: Member) -> str:
-    """The kind of a member in a few words: the class of its operator, ``empty``, or the converter that makes it.
+def kind_of(entry: Entry) -> str:
+    """The kind of an entry in a few words: the class of its operator, ``empty``, or the converter that makes it.
 
-    :param member: a task, a conversion or a branch, for which it is empty.
+    :param entry: a task or a conversion.
     """
-    if isinstance(member, Branch):
-        return ""
-    if isinstance(member, PlannedConversion):
-        return f"by the converter of {member.resource_type}" + (f" for {member.node_id}" if member.node_id else "")
-    return member.operator.rpartition(".")[2]
+    if isinstance(entry, PlannedConversion):
+        return f"by the converter of {entry.resource_type}" + (f" for {entry.node_id}" if entry.node_id else "")
+    return entry.operator.rpartition(".")[2]
 
 
 class Batch(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 from cosmos_venv.constants import RUN_SUMMARY_TASK_ID, SELECT_TASK_ID
 from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
+from cosmos_venv.project.node import as_id
 from cosmos_venv.rendering.model import (
     Edge,
     Entry,
@@ -23,8 +23,6 @@ from cosmos_venv.rendering.task_arguments import LONGEST_GROUP_LABEL, LONGEST_ID
 _NAMING = (
     "RenderConfig.normalize_task_id names the tasks of nodes without a group, and a callable batch_by names batches"
 )
-# Airflow takes letters, digits, dashes and underscores in the id of a group.
-_NOT_IN_A_GROUP_ID = re.compile(r"[^\w-]")
 
 
 class Folders:
@@ -53,7 +51,7 @@ class Folders:
     def _make(self, folder: Path) -> str | None:
         parent: str | None = None
         for part in folder.parts:
-            label = _NOT_IN_A_GROUP_ID.sub("_", part)
+            label = as_id(part)
             group_id = f"{parent}.{label}" if parent else label
             known = self._known.setdefault(group_id if self._by_path else label, group_id)
             if known == group_id:

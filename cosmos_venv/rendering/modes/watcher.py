@@ -82,7 +82,11 @@ def watched_plan(plan: Plan, request: PlanRequest) -> Plan:
     edges = {*((each, producer.task_id) for each in before), *((producer.task_id, each) for each in after)}
     return msgspec.structs.replace(
         ended,
-        tasks=(*(task for task in tasks if task.task_id in before), producer, *_without(ended.tasks, before)),
+        tasks=(
+            *(task for task in tasks if task.task_id in before),
+            producer,
+            *(task for task in ended.tasks if task.task_id not in before),
+        ),
         edges=tuple(sorted({*ended.edges, *edges, (producer.task_id, done.task_id)})),
     )
 
@@ -171,8 +175,3 @@ def _neighbours(tasks: Iterable[PlannedTask], edges: Iterable[tuple[str, str]]) 
     sources = {task.task_id for task in tasks if ".DbtSource" in task.operator}
     has_parent = {after for before, after in edges if before in watching}
     return sorted(sources), sorted(watching - has_parent)
-
-
-def _without(tasks: Iterable[PlannedTask], task_ids: Iterable[str]) -> list[PlannedTask]:
-    left_out = {*task_ids}
-    return [task for task in tasks if task.task_id not in left_out]
