@@ -246,9 +246,8 @@ def _make(task: PlannedTask, maker: TaskMaker, *, groups: Mapping[str | None, Ta
     _refuse_trigger_rule(task, {**default_args, **arguments})
     if producer := arguments.get(_PRODUCER):
         arguments = _with_producer(arguments, project=groups[None])
-        if producer == PRODUCER_WATCHER_TASK_ID and (
-            queue := _watching_queue({**default_args, **maker.shared, **arguments})
-        ):
+        is_watching = producer == PRODUCER_WATCHER_TASK_ID
+        if is_watching and (queue := _watching_queue(default_args, maker.shared, arguments)):
             arguments.setdefault("queue", queue)
     if task.task_id == PRODUCER_WATCHER_TASK_ID:
         arguments |= maker.shared.get(SETUP_OPERATOR_ARGS) or {}
@@ -331,13 +330,16 @@ def _with_producer(arguments: Mapping[str, Any], *, project: TaskGroup | None) -
     return {**arguments, _PRODUCER: project.child_id(arguments[_PRODUCER])}  # type: ignore[no-untyped-call]
 
 
-def _watching_queue(given: Mapping[str, Any]) -> str:
+def _watching_queue(*given: Mapping[str, Any]) -> str:
     """The queue of the settings for a task that watches: it has one for all that workers do for it.
 
     ``deferrable`` may come from the node, from all tasks of the project, or from Airflow's ``default_args``.
     """
     deferred, on_worker = settings.watcher_dbt_retry_queue, settings.watcher_dbt_consumer_queue
-    return deferred if TASKS_START_AS_TRIGGERS and given.get("deferrable", True) else on_worker
+    if deferred == on_worker:
+        return deferred
+    is_deferrable = next((each["deferrable"] for each in reversed(given) if "deferrable" in each), True)
+    return deferred if TASKS_START_AS_TRIGGERS and is_deferrable else on_worker
 
 
 def _default_args(dag: DAG, task_group: TaskGroup | None) -> dict[str, Any]:
