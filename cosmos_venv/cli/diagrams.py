@@ -13,7 +13,6 @@ from cosmos_venv.rendering.model import (
     PlannedGroup,
     PlannedTask,
     edges_of,
-    key_of,
     kind_of,
     outline,
 )
@@ -39,7 +38,7 @@ def to_mermaid(plan: Plan) -> str:
         begin, end = ("{{", "}}") if isinstance(entry, PlannedConversion) else ("[", "]")
         if _is_placeholder(entry):
             begin, end = "([", "])"
-        return f'{ids[key_of(entry)]}{begin}"{_for_mermaid(_text_of(entry))}"{end}'
+        return f'{ids[entry.key]}{begin}"{_for_mermaid(_text_of(entry))}"{end}'
 
     lines = [*_nested(outline(plan), opened, drawn, closed="end")]
     lines += [f"{_INDENT}{ids[before]} --> {ids[after]}" for before, after in edges_of(plan)]
@@ -63,9 +62,7 @@ def to_dot(plan: Plan, name: str = "dag") -> str:
     def drawn(entry: Entry) -> str:
         style = ", style=dashed" if _is_placeholder(entry) else ""
         style += ", shape=hexagon" if isinstance(entry, PlannedConversion) else ""
-        return (
-            f"{_for_dot(key_of(entry))} [label={_for_dot(_text_of(entry))}, tooltip={_for_dot(kind_of(entry))}{style}];"
-        )
+        return f"{_for_dot(entry.key)} [label={_for_dot(_text_of(entry))}, tooltip={_for_dot(kind_of(entry))}{style}];"
 
     lines = [f"digraph {_for_dot(name)} {{", f"{_INDENT}rankdir=LR;", f"{_INDENT}compound=true;"]
     lines += [f"{_INDENT}node [shape=box];", *_nested(outline(plan), opened, drawn, closed="}")]

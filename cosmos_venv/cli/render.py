@@ -123,6 +123,7 @@ def is_project(target: Path) -> bool:
 def _of_project(options: argparse.Namespace) -> RenderedPlan:
     from cosmos_venv.config import ExecutionConfig, ProjectConfig, RenderConfig
     from cosmos_venv.project.graph import DbtGraph
+    from cosmos_venv.rendering.plan_request import PlanRequest
     from cosmos_venv.rendering.planner import plan
 
     manifest, folder = _manifest_of(Path(os.path.abspath(options.target)))  # noqa: PTH100 - "." and ".." have no name, a link has its own
@@ -137,14 +138,15 @@ def _of_project(options: argparse.Namespace) -> RenderedPlan:
     execution_config = ExecutionConfig(dbt_project_path=folder)
     graph = DbtGraph(project=project_config, render_config=render_config, execution_config=execution_config)
     graph.load()
-    planned = plan(
-        graph.filtered_nodes,
-        render_config=render_config,
-        execution_config=execution_config,
-        project_config=project_config,
+    request = PlanRequest(
+        nodes=graph.filtered_nodes,
+        known=graph.nodes,
+        render=render_config,
+        execution=execution_config,
+        project=project_config,
         operator_args={},
     )
-    return RenderedPlan(dag_id=folder.name, group_id=None, plan=planned)
+    return RenderedPlan(dag_id=folder.name, group_id=None, plan=plan(request))
 
 
 def _manifest_of(target: Path) -> tuple[Path, Path]:
@@ -205,15 +207,15 @@ def _tree(shown: RenderedPlan) -> Tree:
 
 
 def _grow(tree: Tree, members: Sequence[Member], upstream: Mapping[str, list[str]]) -> None:
-    from cosmos_venv.rendering.model import Branch, key_of, kind_of, label_of
+    from cosmos_venv.rendering.model import Branch, kind_of
 
     for member in members:
-        before = ", ".join(upstream.get(key_of(member), ()))
+        before = ", ".join(upstream.get(member.key, ()))
         after = f"  [dim]<- {escape(before)}[/]" if before else ""
         if isinstance(member, Branch):
-            _grow(tree.add(f"[bold]{escape(label_of(member))}[/]{after}"), member.members, upstream)
+            _grow(tree.add(f"[bold]{escape(member.label)}[/]{after}"), member.members, upstream)
         else:
-            tree.add(f"{escape(label_of(member))}  [cyan]{escape(kind_of(member))}[/]{after}")
+            tree.add(f"{escape(member.label)}  [cyan]{escape(kind_of(member))}[/]{after}")
 
 
 def _json(shown: RenderedPlan) -> str:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 # More than a deployment has: of fewer, files that are parsed one after another would push each other out for ever.
 _MOST_DAGS = 500
-_MOST_LISTINGS = 4 * _MOST_DAGS  # of an answer, its variables, whether it is shared, and why none can be kept
+_MOST_LISTINGS = 2 * _MOST_DAGS  # of an answer, and whether it is shared
 _MOST_FINGERPRINTS = 4_000  # of projects, manifests and all that they once were
 
 

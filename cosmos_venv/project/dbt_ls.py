@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 import msgspec
 
@@ -15,7 +14,7 @@ from cosmos_venv.dbt import log_lines
 from cosmos_venv.exceptions import CosmosLoadDbtException
 from cosmos_venv.files.read_limits import decoded, read_text
 from cosmos_venv.project.node import DbtNode
-from cosmos_venv.project.node_entry import Folders, NodeEntry, PlainEntry, to_node
+from cosmos_venv.project.node_entry import Folders, NodeEntry, to_node
 
 LS_OUTPUT_KEYS = (
     "name",
@@ -32,21 +31,21 @@ LS_OUTPUT_KEYS = (
 )
 """The keys that a file of ``DBT_LS_FILE`` has; without ``package_name`` the files of packages could not be found."""
 
-_ENTRY = msgspec.json.Decoder(PlainEntry)
+_ENTRY = msgspec.json.Decoder(NodeEntry)
 _SHOWN = 200
 _WRITE_IT = f"dbt --quiet ls --output json --output-keys {' '.join(LS_OUTPUT_KEYS)}"
 _WAY_OUT = f"Write it with `{_WRITE_IT}`, which may be given a selection."
 _WITHOUT_PARENTS = ("seed", "source")
 
 
-class _Head(msgspec.Struct):
-    """The keys that tell a node from a line of dbt's JSON log, which keeps them further in."""
+class _Listed(msgspec.Struct):
+    """The keys of a node that dbt has listed; lines of dbt's JSON log keep them further in."""
 
     unique_id: str | None = None
     resource_type: str | None = None
 
 
-_HEAD = msgspec.json.Decoder(_Head)
+_LISTED = msgspec.json.Decoder(_Listed)
 
 
 def ls_arguments(
@@ -81,8 +80,8 @@ def listed_ids(lines: Iterable[str]) -> set[str]:
 
     :param lines: the output of ``dbt ls --output json``, with or without line ends.
     """
-    texts = filter(_may_be_node, map(log_lines.message, lines))
-    return {entry.unique_id for entry in map(_entry, texts) if entry is not None and entry.unique_id is not None}
+    found = [decoded(text, _LISTED.decode) for text in map(log_lines.message, lines) if _may_be_node(text)]
+    return {each.unique_id for each in found if each.unique_id is not None and each.resource_type is not None}
 
 
 def nodes_of_file(path: Path, folders: Folders) -> dict[str, DbtNode]:
@@ -94,17 +93,29 @@ def nodes_of_file(path: Path, folders: Folders) -> dict[str, DbtNode]:
         no line says what its node depends on.
     """
     text = read_text(path, "RenderConfig.dbt_ls_path", limit=settings.limit("artifact_max_bytes"), way_out=_WAY_OUT)
-    nodes = {}
+    nodes: dict[str, DbtNode] = {}
     has_edges, needs_edges = False, False
-    for line in _node_lines(text.split("\n"), path):
+    for number, line in enumerate(text.split("\n"), start=1):
+        said = log_lines.message(line)
+        if not said.lstrip().startswith("{"):
+            continue
         try:
-            node = to_node(line.entry, unique_id=line.unique_id, folders=folders)
+            # A line that is cut off before its id would be a node less, and no fault.
+            listed = decoded(said, _LISTED.decode)
+            if listed.unique_id is None or listed.resource_type is None:
+                continue
+            entry = decoded(said, _ENTRY.decode)
+            entry.read_config({})
+            node = to_node(entry, unique_id=listed.unique_id, folders=folders)
         except ValueError as error:
-            raise _unreadable(line.number, line.text, path, error) from None
+            raise CosmosLoadDbtException(
+                f"Line {number} of {path} is a node that cannot be read: {error}. The line begins: "
+                f"{said.strip()[:_SHOWN]}"
+            ) from None
         if node is not None:
             nodes[node.unique_id] = node
-            needs_edges = needs_edges or line.entry.resource_type not in _WITHOUT_PARENTS
-            has_edges = has_edges or line.entry.depends_on is not None
+            needs_edges = needs_edges or entry.resource_type not in _WITHOUT_PARENTS
+            has_edges = has_edges or entry.depends_on is not None
     if not nodes:
         raise CosmosLoadDbtException(f"RenderConfig.dbt_ls_path {path} holds no node. {_WAY_OUT}")
     if needs_edges and not has_edges:
@@ -115,48 +126,5 @@ def nodes_of_file(path: Path, folders: Folders) -> dict[str, DbtNode]:
     return nodes
 
 
-class _NodeLine(NamedTuple):
-    """A line that is a node, with its number from 1."""
-
-    number: int
-    text: str
-    entry: NodeEntry
-    unique_id: str
-
-
-def _unreadable(number: int, text: str, path: Path, error: Exception) -> CosmosLoadDbtException:
-    return CosmosLoadDbtException(
-        f"Line {number} of {path} is a node that cannot be read: {error}. The line begins: {text.strip()[:_SHOWN]}"
-    )
-
-
-def _node_lines(lines: Iterable[str], path: Path) -> Iterator[_NodeLine]:
-    """The lines of a file that are nodes. Raises CosmosLoadDbtException for a line that was cut off."""
-    for number, each in enumerate(lines, start=1):
-        text = log_lines.message(each)
-        if not text.lstrip().startswith("{"):
-            continue
-        try:
-            if not _may_be_node(text):
-                decoded(text, msgspec.json.decode)  # cut off before its id, it would be a node less, and no fault
-                continue
-            entry = _entry(text)
-        except msgspec.DecodeError as error:
-            raise _unreadable(number, text, path, error) from None
-        if entry is not None and entry.unique_id is not None:
-            yield _NodeLine(number, text, entry, entry.unique_id)
-
-
 def _may_be_node(text: str) -> bool:
     return text.lstrip().startswith("{") and '"unique_id"' in text
-
-
-def _entry(line: str) -> NodeEntry | None:
-    """The node of a line; None for a line that is something else. Raises what is wrong with an unreadable node."""
-    try:
-        return decoded(line, _ENTRY.decode)
-    except msgspec.ValidationError:
-        head = decoded(line, _HEAD.decode)
-        if head.unique_id is None or head.resource_type is None:
-            return None
-        raise

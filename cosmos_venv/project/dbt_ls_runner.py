@@ -12,16 +12,16 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cosmos_venv import credentials, settings
 from cosmos_venv.config.validation import is_template
 from cosmos_venv.constants import ExecutionMode
 from cosmos_venv.dbt.command import vars_flags, vars_text
 from cosmos_venv.dbt.installation import identity_of
-from cosmos_venv.dbt.partial_parse import ParsedProject
 from cosmos_venv.dbt.project_files import (
     LOCK_FILE,
     EnvVars,
@@ -39,9 +39,6 @@ from cosmos_venv.processes.guarded_process import started_ahead
 from cosmos_venv.project.dbt_ls import ls_arguments
 from cosmos_venv.project.fingerprint import DbtInstallation, LsQuestion, Tree, fingerprint
 from cosmos_venv.project.load_request import LoadRequest
-
-if TYPE_CHECKING:
-    from cosmos_venv.dbt.packages import ProjectPackages
 
 logger = logging.getLogger(__name__)
 
@@ -85,9 +82,6 @@ def open_question(request: LoadRequest, *, is_selection: bool = False, report: R
             dbt=dbt,
             profile=profiles_yml.read_text(encoding="utf-8", errors="replace"),
             profiles_yml=profiles_yml,
-            profile_shown=str(
-                config.profiles_yml_filepath or f"the profile of {type(config.profile_mapping).__name__}"
-            ),
             profile_flags=("--profile", config.profile_name, "--target", config.target_name),
             env=env,
             secrets=secrets,
@@ -124,7 +118,6 @@ def _installation(request: LoadRequest, report: Report) -> Iterator[DbtInstallat
             yield DbtInstallation(
                 executable=str(environment.script("dbt")),
                 keep_open=environment.keep_open,
-                is_managed=True,
                 identity=environment.digest,
                 virtualenv_dir=directory,
                 environment=environment,
@@ -143,29 +136,14 @@ def _kept_directory(request: LoadRequest) -> Path:
     return kept_directory(given, is_temporary) or caches.environments_for_parsing()
 
 
-@dataclass(frozen=True, kw_only=True)
-class LsOrder:
-    """A question, with what only a dbt that runs needs.
-
-    :param question: what dbt is asked.
-    :param packages: the packages that are kept of the project.
-    :param parsed: the parse file to offer dbt; None: dbt parses everything.
-    """
-
-    question: LsQuestion
-    packages: ProjectPackages = field(repr=False)
-    parsed: ParsedProject | None = None
-
-
-def order_of(request: LoadRequest, question: LsQuestion) -> LsOrder:
-    """The question with what is kept of its project: packages, and the parse file where one is offered.
+def prepared(request: LoadRequest, question: LsQuestion) -> LsQuestion:
+    """The question with what only a dbt that runs needs: packages, and the parse file where one is offered.
 
     :param request: what is loaded.
     :param question: what ``open_question`` gives for it.
-    :returns: what ``run_dbt_ls`` runs.
     :raises CosmosLoadDbtException: when ``dbt_project.yml`` cannot be read.
     """
-    # A process that outlives a parse is given the order.
+    # A process that outlives a parse is given these.
     from cosmos_venv.managed import project_cache
 
     assert request.profile is not None  # noqa: S101 - as above
@@ -176,17 +154,17 @@ def order_of(request: LoadRequest, question: LsQuestion) -> LsOrder:
         env={**question.env, **question.secrets},
         which_dbt=question.dbt.identity,
     )
-    if not (request.parses_in_part and question.dbt.engine.keeps_parse_file):
-        return LsOrder(question=question, packages=packages)
-    parsed = project_cache.parsed_project(
-        question.project_dir,
-        question.profiles_yml,
-        target_name=request.profile.target_name,
-        variables=question.variables,
-        env=question.env,
-        which_dbt=question.dbt.identity,
-    )
-    return LsOrder(question=question, packages=packages, parsed=parsed)
+    parsed = None
+    if request.parses_in_part and question.dbt.engine.keeps_parse_file:
+        parsed = project_cache.parsed_project(
+            question.project_dir,
+            question.profiles_yml,
+            target_name=request.profile.target_name,
+            variables=question.variables,
+            env=question.env,
+            which_dbt=question.dbt.identity,
+        )
+    return replace(question, packages=packages, parsed=parsed)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,7 +182,7 @@ class Said:
 
 
 def run_dbt_ls(
-    order: LsOrder,
+    question: LsQuestion,
     *,
     profiles_yml: Path,
     report: Report,
@@ -213,7 +191,7 @@ def run_dbt_ls(
 ) -> Said:
     """The answer of dbt, which runs now.
 
-    :param order: what dbt is asked.
+    :param question: what ``prepared`` gives.
     :param profiles_yml: the file of the profile, which must be there until dbt has ended.
     :param report: gets lines about packages that are installed.
     :param deadline: when dbt is ended, as ``time.monotonic()`` tells it; None: never.
@@ -225,8 +203,9 @@ def run_dbt_ls(
     """
     from cosmos_venv.dbt.packages import is_pinned
 
-    question, parsed = order.question, order.parsed
     project_dir, has_deps = question.project_dir, question.has_deps
+    packages, parsed = question.packages, question.parsed
+    assert packages is not None  # noqa: S101 - the question is prepared
     env = {**question.env, **question.secrets}
     cancellation = cancellation or Cancellation()
     with started_ahead(), workspace(project_dir, install_deps=has_deps, parsed=parsed, environment=env) as place:
@@ -235,17 +214,17 @@ def run_dbt_ls(
         # has named. A selection may compare with the sources.json there.
         outputs = Outputs.of(place, question.folders if question.is_selection else {})
         env = outputs.variables(env)
-        dbt = _Dbt(question=question, place=place, deadline=deadline, cancellation=cancellation)
+        run = partial(_run, question, place, deadline, cancellation)
         deps = ["deps", *flags, *vars_flags(question.variables)]
-        installed = order.packages.installed(
+        installed = packages.installed(
             place,
-            install=lambda: dbt.run(deps, downloading_in_place(place, env), outputs.artifacts()),
+            install=lambda: run(deps, downloading_in_place(place, env), outputs.artifacts()),
             cancellation=cancellation,
             report=report,
         )
         with installed if has_deps else nullcontext(()) as keep_open:
             artifacts = outputs.artifacts()
-            lines = dbt.run([*question.arguments, *flags], env, artifacts, keep_open)
+            lines = run([*question.arguments, *flags], env, artifacts, keep_open)
             of_packages = _asked_by_packages(project_dir, place, env) if has_deps else EnvVars()
         if parsed is not None:
             parsed.keep(artifacts)
@@ -285,67 +264,62 @@ def _asked_by_packages(project_dir: Path, place: Path, env: Mapping[str, str]) -
     return EnvVars.of_all(variables.below(package.name) for package, variables in found)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Dbt:
-    """The dbt of a question, in the folder in which it runs."""
+def _run(
+    question: LsQuestion,
+    place: Path,
+    deadline: float | None,
+    cancellation: Cancellation,
+    arguments: Sequence[str],
+    env: Mapping[str, str],
+    artifacts: Artifacts,
+    keep_open: Sequence[int] = (),
+) -> list[str]:
+    """The lines of one command of dbt.
 
-    question: LsQuestion
-    place: Path
-    deadline: float | None
-    cancellation: Cancellation
+    :param place: the folder in which it runs.
+    :param arguments: those after ``dbt``.
+    :param env: its environment variables.
+    :param artifacts: where it leaves what a failure is read from.
+    :param keep_open: further descriptors that it inherits.
+    :raises CosmosLoadDbtException: when the command fails.
+    :raises CosmosConfigException: when the executable cannot be started.
+    """
+    from cosmos_venv.dbt.invocation import run_dbt
 
-    def run(
-        self,
-        arguments: Sequence[str],
-        env: Mapping[str, str],
-        artifacts: Artifacts,
-        keep_open: Sequence[int] = (),
-    ) -> list[str]:
-        """The lines of one command of dbt.
-
-        :param arguments: those after ``dbt``.
-        :param env: its environment variables.
-        :param artifacts: where it leaves what a failure is read from.
-        :param keep_open: further descriptors that it inherits.
-        :raises CosmosLoadDbtException: when the command fails.
-        :raises CosmosConfigException: when the executable cannot be started.
-        """
-        from cosmos_venv.dbt.invocation import run_dbt
-
-        executable = self.question.dbt.executable
-        try:
-            result = run_dbt(
-                [executable, *arguments],
-                env=env,
-                cwd=self.place,
-                keep_open=(*self.question.dbt.keep_open, *descriptors_of(self.place), *keep_open),
-                on_tick=None if self.deadline is None else self._end_in_time,
-                cancellation=self.cancellation,
-            )
-        except OSError as error:
-            if error.filename != executable:  # of the guard, this process or the folder
-                raise
-            raise CosmosConfigException(
-                f"The dbt executable {executable!r} cannot be started: {error.strerror}. Install dbt there, name "
-                "another as dbt_executable_path, use ExecutionMode.VIRTUALENV with a virtualenv_dir, or load a "
-                "manifest with LoadMode.DBT_MANIFEST, which needs no dbt."
-            ) from error
-        if result.exit_code:
-            reason = credentials.mask(failure_text(artifacts, lines=result.full_output))
-            raise CosmosLoadDbtException(f"dbt {arguments[0]} ended with exit code {result.exit_code}.\n{reason}")
-        if self.question.dbt.is_managed and may_lack_files(0, artifacts, lines=result.full_output):
-            raise CosmosLoadDbtException(f"dbt {arguments[0]} {_DID_NOTHING}: {executable}")
-        return result.full_output
-
-    def _end_in_time(self) -> None:
-        if self.deadline is not None and time.monotonic() > self.deadline:
+    def end_in_time() -> None:
+        if deadline is not None and time.monotonic() > deadline:
             raise OutOfTime
 
+    executable = question.dbt.executable
+    try:
+        result = run_dbt(
+            [executable, *arguments],
+            env=env,
+            cwd=place,
+            keep_open=(*question.dbt.keep_open, *descriptors_of(place), *keep_open),
+            on_tick=None if deadline is None else end_in_time,
+            cancellation=cancellation,
+        )
+    except OSError as error:
+        if error.filename != executable:  # of the guard, this process or the folder
+            raise
+        raise CosmosConfigException(
+            f"The dbt executable {executable!r} cannot be started: {error.strerror}. Install dbt there, name "
+            "another as dbt_executable_path, use ExecutionMode.VIRTUALENV with a virtualenv_dir, or load a "
+            "manifest with LoadMode.DBT_MANIFEST, which needs no dbt."
+        ) from error
+    if result.exit_code:
+        reason = credentials.mask(failure_text(artifacts, lines=result.full_output))
+        raise CosmosLoadDbtException(f"dbt {arguments[0]} ended with exit code {result.exit_code}.\n{reason}")
+    if question.dbt.is_managed and may_lack_files(0, artifacts, lines=result.full_output):
+        raise CosmosLoadDbtException(f"dbt {arguments[0]} {_DID_NOTHING}: {executable}")
+    return result.full_output
 
-def run_within_parse(order: LsOrder, reason: str, *, report: Report) -> bytes:
+
+def run_within_parse(question: LsQuestion, reason: str, *, report: Report) -> bytes:
     """The answer of a dbt that ends with this parse.
 
-    :param order: what dbt is asked.
+    :param question: what ``prepared`` gives.
     :param reason: why the answer cannot be kept, in words: a later parse will not find it.
     :param report: gets lines about packages that are installed.
     :raises CosmosLoadDbtException: when dbt fails, or Airflow's time-out of an import leaves it no more time.
@@ -354,10 +328,10 @@ def run_within_parse(order: LsOrder, reason: str, *, report: Report) -> bytes:
     half, began = resolve.seconds_for_a_parse(), time.monotonic()
     deadline = None if half is None else began + max(half, 2 * half - _TO_END_DBT)
     try:
-        said = run_dbt_ls(order, profiles_yml=order.question.profiles_yml, report=report, deadline=deadline)
+        said = run_dbt_ls(question, profiles_yml=question.profiles_yml, report=report, deadline=deadline)
     except OutOfTime:
         raise CosmosLoadDbtException(
-            f"dbt ls of {order.question.project_dir} was ended after {time.monotonic() - began:.0f} s, since Airflow "
+            f"dbt ls of {question.project_dir} was ended after {time.monotonic() - began:.0f} s, since Airflow "
             f"limits the time of an import, and its answer cannot be kept for the next one, because {reason}. "
             f"Change that, or raise [core] dagbag_import_timeout. {OTHER_WAY}"
         ) from None

@@ -7,7 +7,6 @@ them changes no answer of dbt. A file is read once, and known by its size, times
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import logging
@@ -16,15 +15,16 @@ import shutil
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from operator import attrgetter
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from cosmos_venv.dbt.project_files import (
     PACKAGE_FILES,
-    ComputedName,
     EnvVars,
     env_vars_in,
     local_package,
@@ -34,18 +34,14 @@ from cosmos_venv.dbt.project_files import (
 )
 from cosmos_venv.exceptions import CosmosLoadDbtException
 from cosmos_venv.files.file_cache import SETTLED_SECONDS, FileCache, digest_of_file
-from cosmos_venv.files.read_limits import (
-    MEBIBYTE,
-    Limit,
-    UnfitFileError,
-    read_file,
-    walk,
-)
+from cosmos_venv.files.read_limits import UnfitFileError, read_file, walk
 from cosmos_venv.files.untrusted import value_of
 from cosmos_venv.version import __version__
 
 if TYPE_CHECKING:
     from cosmos_venv.dbt.native.engine import Engine
+    from cosmos_venv.dbt.packages import ProjectPackages
+    from cosmos_venv.dbt.partial_parse import ParsedProject
     from cosmos_venv.environments.environment import Environment
 
 # What dbt reads in its folders; anything else, a database that lies there for instance, may change as it likes.
@@ -55,12 +51,8 @@ _READ_AT_THE_TOP = (".yml", ".yaml", ".dbtignore")
 # dbt ls says only that these are there: no CSV is read while a DAG is parsed.
 _NAMED = (".csv",)
 _NEVER_READ = {".git", "__pycache__", "node_modules"}
-_WRITTEN = {"logs", "target"}  # by dbt, beside dbt_project.yml
+_WRITTEN = {"target": "manifest.json", "logs": "dbt.log"}  # folders of dbt, and a file by which each is known
 
-NOT_READ = frozenset(_NEVER_READ | _WRITTEN)
-"""Folders of the project of which nothing counts."""
-
-_LARGEST = Limit(most=1024 * MEBIBYTE)
 _OF_AN_ENVIRONMENT = "pyvenv.cfg"
 _OF_THE_USER = ".user.yml"  # which dbt writes beside profiles.yml the first time
 
@@ -126,13 +118,11 @@ def fingerprint(tree: Tree, *, known: FileCache | None = None) -> Fingerprint:
     look = hashlib.sha256(json.dumps([str(tree.folder), [file.look for file in files]]).encode()).hexdigest()
     is_settled = max((file.changed for file in files), default=0.0) < time.time() - SETTLED_SECONDS
     kept = known.read(look) if known is not None and is_settled else None
-    if said := value_of(kept, tuple[str, list[str], list[ComputedName]]):
-        digest, names, computed = said
-        return Fingerprint(digest=digest, variables=EnvVars(frozenset(names), tuple(computed)))
+    if (found := value_of(kept, Fingerprint)) is not None:
+        return found
     found = _of_content(files)
     if known is not None and is_settled:
-        calls = [asdict(each) for each in found.variables.computed]
-        known.write(look, json.dumps([found.digest, sorted(found.variables.names), calls]).encode())
+        known.write(look, msgspec.json.encode(found, order="deterministic"))
     return found
 
 
@@ -142,7 +132,6 @@ class DbtInstallation:
 
     :param executable: its path, or a command that is looked up on the PATH.
     :param keep_open: descriptors of the lease of its environment.
-    :param is_managed: whether that is one of ours.
     :param identity: differs where the dbt may be another one.
     :param virtualenv_dir: where its environment is kept; None for a dbt that is not ours.
     :param environment: its environment; None for a dbt that is not ours, and in another process than the one that has
@@ -151,10 +140,14 @@ class DbtInstallation:
 
     executable: str
     keep_open: tuple[int, ...] = ()
-    is_managed: bool = False
     identity: str
     virtualenv_dir: Path | None = None
     environment: Environment | None = None
+
+    @property
+    def is_managed(self) -> bool:
+        """Whether it is one of ours."""
+        return self.virtualenv_dir is not None
 
     @property
     def engine(self) -> Engine:
@@ -194,7 +187,6 @@ class LsQuestion:
     :param dbt: the dbt that is asked.
     :param profile: the text of the profile. It holds no secret of a Connection, but calls of ``env_var()``.
     :param profiles_yml: the file of the profile, which is there until the block of ``open_question`` ends.
-    :param profile_shown: what errors call the profile.
     :param profile_flags: the arguments that tell dbt profile and target.
     :param env: environment variables for dbt.
     :param secrets: environment variables of the profile. They do not count: another password lists the same nodes.
@@ -206,13 +198,14 @@ class LsQuestion:
     :param has_deps: whether ``dbt deps`` installs packages first.
     :param airflow_variables: names and values of Airflow's Variables that count.
     :param known: keeps fingerprints of files; None: nothing keeps them.
+    :param packages: the packages that are kept of the project; None until dbt is to run.
+    :param parsed: the parse file to offer dbt; None: dbt parses everything.
     """
 
     project_dir: Path
     dbt: DbtInstallation
     profile: str
     profiles_yml: Path
-    profile_shown: str
     profile_flags: tuple[str, ...]
     env: Mapping[str, str] = field(repr=False)
     secrets: Mapping[str, str] = field(repr=False)
@@ -224,6 +217,8 @@ class LsQuestion:
     has_deps: bool
     airflow_variables: tuple[tuple[str, str | None], ...]
     known: FileCache | None
+    packages: ProjectPackages | None = field(default=None, repr=False)
+    parsed: ParsedProject | None = None
 
     def basis(self, seen: dict[Any, Any] | None = None) -> Basis:
         """The basis of an answer that dbt would give now.
@@ -251,7 +246,7 @@ class LsQuestion:
             self.airflow_variables,
             self._state(trees),
         ]
-        computed = [f"{self.profile_shown}, line {each.line}" for each in of_profile.computed]
+        computed = [*map(str, of_profile.computed)]
         for tree, one in zip(trees, found, strict=True):
             computed += [f"{tree.folder}/{each}" for each in one.variables.computed if each.file not in _APART]
         return Basis(
@@ -309,8 +304,7 @@ def trees_of(
     for path in dict.fromkeys((*read_package_files(project_dir).local, *project_file.paths_outside)):
         folder = local_package(project_dir, path)
         named = None if path in project_file.paths_outside else environment
-        inner = left_out | _inner(project_dir, folder)
-        trees.append(Tree(folder=folder, environment=named, left_out=inner, excluded=excluded))
+        trees.append(Tree(folder=folder, environment=named, left_out=left_out, excluded=excluded))
     return trees
 
 
@@ -370,16 +364,6 @@ def _fingerprints(trees: Iterable[Tree], *, known: FileCache | None, seen: dict[
     return found
 
 
-def _inner(project_dir: Path, package: Path) -> set[str]:
-    """The place of the project in a package that holds it, as ``integration_tests`` do: it counts by itself.
-
-    Seen as a part of the package it would count with what dbt writes, and no answer would ever be found again.
-    """
-    project = project_dir.resolve()
-    is_inside = project != package and project.is_relative_to(package)
-    return {str(project.relative_to(package))} if is_inside else set()
-
-
 def computes_a_name(where: str) -> str:
     """The clause about a place where Jinja computes the name of an environment variable.
 
@@ -413,11 +397,9 @@ def _of_content(files: list[_File]) -> Fingerprint:
         content = b""
         if file.is_read:
             try:
-                content = read_file(file.path, _LARGEST)
-            except OSError as error:  # dangling, not ours to read, a named pipe: dbt will say so, if it looks there
-                content = b"unreadable"
-                if error.errno == errno.EFBIG:  # what it says is not known: it counts as changed when its times do
-                    content = repr((file.size, file.times_ns)).encode()
+                content = read_file(file.path)
+            except OSError:  # dangling, not ours to read, too large: dbt will say so, if it looks there
+                content = repr((file.size, file.times_ns)).encode()
             variables.append(env_vars_in(content, file.name))
         digest.update(f"{file.name}\0{len(content)}\0".encode(errors="surrogateescape"))
         digest.update(content)
@@ -495,7 +477,7 @@ def _below(tree: Tree, folder: Path, root: str, prefix: str, *, has_hidden: bool
         inside = os.path.relpath(here, folder)
         at = "" if inside == "." else f"{inside}/"
         # A package may hold other projects, each with what dbt has written there.
-        not_read = _NEVER_READ | {name for name in below if _is_of_dbt(here, name)} if at or prefix else NOT_READ
+        not_read = _NEVER_READ | {name for name in below if _is_of_dbt(here, name)}
         below[:] = [
             name
             for name in below
@@ -520,5 +502,4 @@ def _file(folder: Path, name: str, prefix: str) -> _File:
 
 def _is_of_dbt(folder: str, name: str) -> bool:
     """Whether dbt has written that folder, and not a user who calls a folder of models so."""
-    marks = {"target": "manifest.json", "logs": "dbt.log"}
-    return name in marks and os.path.exists(f"{folder}/{name}/{marks[name]}")  # noqa: PTH110 - thousands of them
+    return name in _WRITTEN and os.path.exists(f"{folder}/{name}/{_WRITTEN[name]}")  # noqa: PTH110 - thousands of them

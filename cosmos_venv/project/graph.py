@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import msgspec
+from typing import TYPE_CHECKING, NamedTuple
 
 from cosmos_venv.config import ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
 from cosmos_venv.constants import TESTS, DbtResourceType, LoadMode
@@ -73,8 +70,7 @@ class DbtGraph:
         selection = link(loaded.selected, detaching=self.render_config.should_detach_multiple_parents_tests)
         # The selected ones know their tests and what comes after them.
         self.nodes = {**loaded.nodes, **selection.nodes}
-        self.filtered_nodes = selection.nodes
-        self.tests_per_model = selection.tests_per_model
+        self.filtered_nodes, self.tests_per_model = selection
         logger.info(
             "Loaded %d dbt nodes, of which %d are selected (%s, because %s).",
             len(self.nodes),
@@ -126,7 +122,7 @@ class DbtGraph:
         return project_dir(self.project, self.render_config, self.execution_config, self.load_method)
 
 
-class Selection(msgspec.Struct, frozen=True, kw_only=True):
+class Selection(NamedTuple):
     """The selected nodes, and the relations between them.
 
     :param nodes: the selected nodes and tests by unique id, each knowing its tests and what comes after it.
@@ -144,11 +140,20 @@ def link(selected: Mapping[str, DbtNode], *, detaching: bool = False) -> Selecti
     :param selected: the nodes, tests among them, in the project's order, which the result keeps.
     :param detaching: whether tests of more than one node run apart from their parents.
     """
+    from cosmos_venv.project.node import readers_of_each  # a worker that finds its task's plan links nothing
+
     tests = [(each, node) for each, node in selected.items() if node.resource_type is DbtResourceType.TEST]
-    found = _children((each, node.depends_on) for each, node in tests)
+    found = readers_of_each(tests)
     tests_per_model = {parent: ids for parent, ids in found.items() if parent in selected}
     own_tests = _with_own_tests([node for _, node in tests]) if detaching else tests_per_model
-    downstream_of = _Downstream(selected).of
+
+    @cache  # most renderings need none
+    def downstream() -> dict[str, list[str]]:
+        return readers_of_each(each for each in selected.items() if each[1].resource_type not in TESTS)
+
+    def downstream_of(unique_id: str) -> list[str]:
+        return downstream().get(unique_id, [])
+
     nodes = {}
     for unique_id, node in selected.items():
         # Most nodes are tests, and nothing depends on these.
@@ -173,32 +178,3 @@ def _with_own_tests(tests: Collection[DbtNode]) -> set[str]:
         for test in tests
         if len(parents := set(test.depends_on)) == 1 and (not test.fqn or tuple(test.fqn) not in apart)
     }
-
-
-class _Downstream:
-    """The nodes that come after each node, worked out when they are first needed, which they are in few renderings.
-
-    :param selected: as for ``link``.
-    """
-
-    def __init__(self, selected: Mapping[str, DbtNode]) -> None:
-        self._reads = [(each, node.depends_on) for each, node in selected.items() if node.resource_type not in TESTS]
-
-    def of(self, unique_id: str) -> list[str]:
-        return self._found.get(unique_id) or []
-
-    @cached_property
-    def _found(self) -> dict[str, list[str]]:
-        return _children(self._reads)
-
-
-def _children(reads: Iterable[tuple[str, list[str]]]) -> dict[str, list[str]]:
-    """The ids of the nodes that read each node, each once.
-
-    :param reads: ids, and the ids that each of them reads.
-    """
-    found: defaultdict[str, list[str]] = defaultdict(list)
-    for unique_id, parents in reads:
-        for parent in parents if len(parents) == 1 else dict.fromkeys(parents):
-            found[parent].append(unique_id)
-    return found

@@ -10,9 +10,9 @@ import hashlib
 import json
 import logging
 import re
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -22,12 +22,10 @@ from cosmos_venv.exceptions import CosmosConfigException, CosmosLoadDbtException
 from cosmos_venv.files.file_cache import digest_of_file
 from cosmos_venv.files.os_errors import shortage
 from cosmos_venv.files.read_limits import read_file
-from cosmos_venv.files.yaml_files import load_yaml
 from cosmos_venv.managed import caches
 from cosmos_venv.project.load_request import SELECTORS_FILE, Loaded, LoadRequest
 
 if TYPE_CHECKING:
-    from cosmos_venv.project.fingerprint import LsQuestion
     from cosmos_venv.project.ls_cache import Answer
     from cosmos_venv.project.manifest import Manifest
     from cosmos_venv.project.node import DbtNode
@@ -52,8 +50,7 @@ def load(request: LoadRequest) -> Loaded:
     :raises CosmosLoadDbtException: when the project cannot be loaded; the text says what is missing or broken.
     :raises CosmosValueError: when dbt would refuse the selection, with the item.
     """
-    # Of use for keeping a plan alone: where none is kept, a manifest would be hashed twice for nothing.
-    before = None if caches.kept_plans() is None else version_of(request, only_files=True)
+    before = version_of(request, only_files=True)
     if request.render.load_method is LoadMode.CUSTOM:
         logger.warning(_CUSTOM)
     try:
@@ -77,7 +74,7 @@ def _refuse_empty_selection(request: LoadRequest, nodes: _Nodes) -> None:
     given = [f"{name}={getattr(config, name)!r}" for name in ("select", "exclude", "selector") if getattr(config, name)]
     text = (
         f"RenderConfig selects none of the {len(nodes)} nodes of {request.project_dir}: "
-        f"{', '.join(given) or f'nothing is given, so the default selector {_default_selectors(request)}counts'}."
+        f"{', '.join(given) or 'nothing is given, so the default selector of selectors.yml counts'}."
     )
     if config.allow_empty_selection:
         logger.warning("%s allow_empty_selection makes an empty DAG of that.", text)
@@ -87,17 +84,6 @@ def _refuse_empty_selection(request: LoadRequest, nodes: _Nodes) -> None:
     raise CosmosLoadDbtException(
         f"{text}{hint} Correct the selection. If it may be empty: RenderConfig(allow_empty_selection=True)."
     )
-
-
-def _default_selectors(request: LoadRequest) -> str:
-    """The names of the default selectors, with a space behind each: one, unless their values are Jinja."""
-    import yaml
-
-    try:
-        content: Any = load_yaml(_content(request.project_dir / SELECTORS_FILE).decode())
-        return "".join(f"{each['name']!r} " for each in content["selectors"] if each.get("default"))
-    except (yaml.YAMLError, KeyError, TypeError):  # dbt has read it, or a manifest was made of another file
-        return ""
 
 
 def _nearest(items: Iterable[str], nodes: _Nodes) -> list[str]:
@@ -117,16 +103,13 @@ def _nearest(items: Iterable[str], nodes: _Nodes) -> list[str]:
 def _load(request: LoadRequest) -> Loaded:
     if request.method in (LoadMode.DBT_LS, LoadMode.DBT_LS_CACHE):
         return _load_dbt_ls(request)
-    is_file = request.method is LoadMode.DBT_LS_FILE
-    nodes, selected = _load_ls_file(request) if is_file else _load_manifest(request)
-    # dbt may have selected when a file was written.
-    return Loaded(nodes=nodes, selected=selected, method=request.method, reason=request.reason, is_whole=not is_file)
-
-
-def _load_manifest(request: LoadRequest) -> tuple[_Nodes, _Nodes]:
+    if request.method is LoadMode.DBT_LS_FILE:
+        nodes = _load_ls_file(request)
+        # dbt may have selected when the file was written.
+        return Loaded(nodes=nodes, selected=nodes, method=request.method, reason=request.reason, is_whole=False)
     manifest, nodes = _read_manifest(request, version_of(request, only_files=True), lambda: _open_manifest(request))
-    _refuse_no_node(nodes, f"The manifest {manifest.path}", "Write it anew with `dbt parse`.")
-    return nodes, _selected(request, manifest, nodes)
+    selected = _selected(request, manifest, nodes)
+    return Loaded(nodes=nodes, selected=selected, method=request.method, reason=request.reason)
 
 
 def _selected(request: LoadRequest, manifest: Manifest, nodes: _Nodes) -> _Nodes:
@@ -141,7 +124,8 @@ def _selected(request: LoadRequest, manifest: Manifest, nodes: _Nodes) -> _Nodes
         except CosmosValueError as error:
             raise CosmosValueError(f"RenderConfig.select, exclude or selector, with {manifest.path}: {error}") from None
         if config.exclude and not selector and settings.keep_excluded_tests:
-            ids = ids | tests_of(ids, nodes)
+            tests = {each: node for each, node in nodes.items() if node.resource_type is DbtResourceType.TEST}
+            ids = ids | {each for each, test in tests.items() if not ids.isdisjoint(test.depends_on)}
         selected = {unique_id: node for unique_id, node in nodes.items() if unique_id in ids}
     if request.execution.execution_mode is ExecutionMode.AIRFLOW_ASYNC and manifest.hooks:
         from cosmos_venv.dbt.bigquery.refusals import NO_HOOKS
@@ -171,6 +155,11 @@ def _read_manifest(
     if not manifest.has_whole_selectors:
         manifest.use_selectors(_content(request.project_dir / SELECTORS_FILE))
     nodes = manifest.nodes(project_path=request.project_dir, packages_folder=request.project_file.packages_folder)
+    if not nodes:
+        raise CosmosLoadDbtException(
+            f"{manifest.path} has no nodes, and a DAG without tasks would be green. Is model-paths wrong? Write a "
+            "manifest anew with `dbt parse`."
+        )
     if shared is not None:
         shared[key] = manifest, nodes
     return manifest, nodes
@@ -187,14 +176,14 @@ def _open_manifest(request: LoadRequest) -> Manifest:
 
         return Manifest(path)
     # What reads from elsewhere is imported only by those who have their manifest there.
-    from cosmos_venv.project.remote_manifest import RemoteManifest
+    from cosmos_venv.project.remote_manifest import open_remote
     from cosmos_venv.remote.remote_file import RemoteFile
 
     file = RemoteFile(url=path, conn_id=request.project.manifest_conn_id)
-    return RemoteManifest(file=file, kept=caches.kept_manifests()).open()
+    return open_remote(file, caches.kept_manifests())
 
 
-def _load_ls_file(request: LoadRequest) -> tuple[_Nodes, _Nodes]:
+def _load_ls_file(request: LoadRequest) -> _Nodes:
     from cosmos_venv.project.dbt_ls import nodes_of_file
     from cosmos_venv.project.node_entry import Folders
 
@@ -212,13 +201,7 @@ def _load_ls_file(request: LoadRequest) -> tuple[_Nodes, _Nodes]:
     folders = Folders(
         project=request.project_dir, root_package=project_file.name, packages=project_file.packages_folder
     )
-    nodes = nodes_of_file(path, folders)
-    return nodes, nodes
-
-
-def _refuse_no_node(nodes: _Nodes, what: str, way_out: str) -> None:
-    if not nodes:
-        raise CosmosLoadDbtException(f"{what} has no nodes, and a DAG without tasks would be green. {way_out}")
+    return nodes_of_file(path, folders)
 
 
 def _load_dbt_ls(request: LoadRequest) -> Loaded:
@@ -230,27 +213,22 @@ def _load_dbt_ls(request: LoadRequest) -> Loaded:
         raise CosmosLoadDbtException(
             "dbt ls needs a profile: give profile_config, or load a manifest with LoadMode.DBT_MANIFEST."
         )
-    answer = answer_of(request)
-    manifest, nodes = _read_manifest(request, answer.version, lambda: _manifest_of(request, answer.content))
-    _refuse_no_node(nodes, f"By dbt ls the project {request.project_dir}", "Is model-paths wrong?")
-    version, was_kept = answer.version, answer.was_kept
+    from cosmos_venv.project.manifest import Manifest
+
+    answer, source = answer_of(request), f"what dbt ls has said of {request.project_dir}"
+    manifest, nodes = _read_manifest(request, answer.version, lambda: Manifest(source, answer.content))
+    answers = [answer]
     try:
         selected = _selected(request, manifest, nodes) if _can_select(request, manifest) else None
     except (CosmosValueError, CosmosLoadDbtException) as error:
         logger.info("dbt ls selects in %s: %s", request.project_dir, error)
         selected = None
     if selected is None:
-        listed = answer_of(request, is_selection=True)
-        selected = _listed(nodes, listed.content)
-        version, was_kept = version if listed.version else None, was_kept and listed.was_kept
-    method = LoadMode.DBT_LS_CACHE if was_kept else request.method
+        answers.append(answer_of(request, is_selection=True))
+        selected = _listed(nodes, answers[-1].content)
+    method = LoadMode.DBT_LS_CACHE if all(each.was_kept for each in answers) else request.method
+    version = answer.version if all(each.version for each in answers) else None
     return Loaded(nodes=nodes, selected=selected, method=method, reason=request.reason, version=version)
-
-
-def _manifest_of(request: LoadRequest, content: bytes) -> Manifest:
-    from cosmos_venv.project.manifest import Manifest
-
-    return Manifest(f"what dbt ls has said of {request.project_dir}", content)
 
 
 def _can_select(request: LoadRequest, manifest: Manifest) -> bool:
@@ -284,50 +262,27 @@ def answer_of(request: LoadRequest, *, is_selection: bool = False) -> Answer:
         ready yet; when nothing is kept that must be.
     :raises CosmosConfigException: when the dbt executable cannot be started.
     """
-    from cosmos_venv.project.dbt_ls_runner import damage_behind, open_question
+    from cosmos_venv.project.dbt_ls_runner import damage_behind, open_question, prepared
+    from cosmos_venv.project.ls_cache import ask, kept_answer
 
     with open_question(request, is_selection=is_selection, report=logger.info) as question:
-        try:
-            return _answer_to(request, question)
-        except (CosmosLoadDbtException, CosmosConfigException) as error:
-            if damage := damage_behind(question, error):
-                raise CosmosLoadDbtException(f"{error} {damage}") from error
-            raise
-
-
-def _answer_to(request: LoadRequest, question: LsQuestion) -> Answer:
-    from cosmos_venv.project.dbt_ls_runner import order_of
-    from cosmos_venv.project.ls_cache import Answer, ask, kept_answers
-
-    kept, reason = kept_answers(question)
-    if kept is not None:
-        # Before the content: an answer that is newer than its version is merely not found under it.
-        version, content = kept.version, kept.read()
-        if content is not None:
-            return Answer(content=content, was_kept=True, version=version)
-    if request.method is not LoadMode.DBT_LS_CACHE:
-        return ask(order_of(request, question), kept, reason)
-    content = None if kept is None else kept.read_elsewhere()
-    if content is None:
-        because = f"because {reason}" if reason else "for this content, dbt, profile, target and variables"
-        raise CosmosLoadDbtException(
-            f"LoadMode.DBT_LS_CACHE: no answer of dbt ls for {question.project_dir} is kept {because}. Load it once "
-            "with LoadMode.DBT_LS, or use that always: it starts no dbt while the answer is kept."
-        )
-    return Answer(content=content, was_kept=True, version=kept.version if kept else None)
-
-
-def tests_of(selected: Container[str], nodes: Mapping[str, DbtNode]) -> set[str]:
-    """Ids of the tests of which a parent is selected.
-
-    :param selected: unique ids.
-    :param nodes: all nodes of the project by unique id.
-    """
-    return {
-        unique_id
-        for unique_id, node in nodes.items()
-        if node.resource_type is DbtResourceType.TEST and any(parent in selected for parent in node.depends_on)
-    }
+        kept, reason = kept_answer(question)
+        if kept is not None and (answer := kept.read()) is not None:
+            return answer
+        if request.method is not LoadMode.DBT_LS_CACHE:
+            try:
+                return ask(prepared(request, question), kept, reason)
+            except (CosmosLoadDbtException, CosmosConfigException) as error:
+                if damage := damage_behind(question, error):
+                    raise CosmosLoadDbtException(f"{error} {damage}") from error
+                raise
+        if kept is not None and (answer := kept.read_elsewhere()) is not None:
+            return answer
+    because = f"because {reason}" if reason else "for this content, dbt, profile, target and variables"
+    raise CosmosLoadDbtException(
+        f"LoadMode.DBT_LS_CACHE: no answer of dbt ls for {request.project_dir} is kept {because}. Load it once "
+        "with LoadMode.DBT_LS, or use that always: it starts no dbt while the answer is kept."
+    )
 
 
 def version_of(request: LoadRequest, *, only_files: bool = False) -> str | None:
@@ -359,10 +314,10 @@ def _version_of_listing(request: LoadRequest) -> str | None:
     if request.profile is None or not request.project_dir.is_dir():
         return None
     from cosmos_venv.project.dbt_ls_runner import open_question
-    from cosmos_venv.project.ls_cache import kept_answers
+    from cosmos_venv.project.ls_cache import kept_answer
 
     with open_question(request, report=logger.info) as question:
-        kept, _ = kept_answers(question)
+        kept, _ = kept_answer(question)
         return None if kept is None else kept.version
 
 

@@ -1,8 +1,8 @@
 """Answers of dbt: those kept on this machine or, where a setting says so, where other machines find them too.
 
 An answer is the pruned manifest of a project, or the lines of ``dbt ls`` with a selection. It is kept under the digest
-of all that is known before dbt runs, and of the values of the variables that installed packages ask for. The set of
-their names is kept beside it and only grows.
+of all that is known before dbt runs. The variables that installed packages ask for are known afterwards: their names
+and values stand in its first line, and with other values it does not count.
 
 Of several processes that need the same answer, one runs dbt and the others wait. Where Airflow limits the time of an
 import, dbt is run by a process that outlives it, and the next import finds the answer.
@@ -10,7 +10,6 @@ import, dbt is run by a process that outlives it, and the next import finds the 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import pickle
@@ -19,7 +18,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,7 +32,7 @@ from cosmos_venv.files.file_cache import FileCache
 from cosmos_venv.files.untrusted import packed, unpacked, value_of
 from cosmos_venv.managed import caches, resolve
 from cosmos_venv.processes.scratch import scratch_folder
-from cosmos_venv.project.dbt_ls_runner import OTHER_WAY, LsOrder, OutOfTime, Report, Said, run_dbt_ls, run_within_parse
+from cosmos_venv.project.dbt_ls_runner import OTHER_WAY, OutOfTime, Report, Said, run_dbt_ls, run_within_parse
 from cosmos_venv.project.fingerprint import Basis, LsQuestion, computes_a_name
 from cosmos_venv.remote.download_cache import NotSigned, RemoteError
 
@@ -57,18 +56,40 @@ _SHORTEST_AGE = 60.0  # a later parse may begin so many seconds after this one h
 _LONGEST = 3_600.0  # a dbt that hangs: no parse waits for it any more, or a task waits for it
 
 
-class _Head(msgspec.Struct):
+class _Head(msgspec.Struct, omit_defaults=True):
     """The first line of a kept answer. The rest is its content, compressed.
 
     :param until: when the answer ends to count, in seconds since the epoch, since nothing pins the packages that it
         depends on; None: it counts however old it is.
+    :param names: the environment variables that installed packages ask for.
+    :param values: the values that they had, veiled: with others the answer does not count.
+    :param given_up: why nobody can tell what the answer depends on, in words; there is no content then.
     """
 
     until: float | None = None
+    names: tuple[str, ...] = ()
+    values: str = ""
+    given_up: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """The answer of dbt to one question.
+
+    :param content: the pruned manifest, or the lines of ``dbt ls`` with a selection.
+    :param was_kept: whether dbt had said so before, and was not started.
+    :param version: a text that differs where the content may; None where that cannot be known.
+    :param ages: whether it counts for a limited time.
+    """
+
+    content: bytes
+    was_kept: bool
+    version: str | None = None
+    ages: bool = False
 
 
 @dataclass(kw_only=True)
-class KeptAnswers:
+class KeptAnswer:
     """The answer that is kept to one question.
 
     :param basis: what the answer depends on.
@@ -90,120 +111,118 @@ class KeptAnswers:
     @property
     def version(self) -> str | None:
         """A text that differs where the answer may; None where none is kept that counts."""
-        file = self.files.opened(self._key)
-        if file is None:
-            return None
-        with file:
-            head = _head_of(file.readline())
-        return None if head is None else f"{self._key}-{head.until}"
+        head = self._head()
+        return None if head is None or head.given_up else self._version_of(head)
 
-    def read(self) -> bytes | None:
-        """The content of the answer; None when there is none that counts."""
-        answer = self.files.read(self._key)
-        content = None if answer is None else _content_of(answer)
-        if answer is not None and content is not None:
-            self._share(answer)
-        return content
+    @property
+    def given_up(self) -> str:
+        """The reason why it cannot be known what the answer depends on, as it turned out when dbt ran; else empty."""
+        head = self._head()
+        return "" if head is None else head.given_up
 
-    def read_elsewhere(self) -> bytes | None:
-        """The content that another machine has kept, which is kept here from now on."""
+    def read(self) -> Answer | None:
+        """The answer; None when there is none that counts."""
+        text = self.files.read(self.basis.digest)
+        found = None if text is None else self._answer_in(text)
+        if text is not None and found is not None:
+            self._share(text, found)
+        return found
+
+    def read_elsewhere(self) -> Answer | None:
+        """The answer that another machine has kept, which is kept here from now on."""
         if self.remote is None:
             return None
         try:
-            self._note(_names(self._elsewhere(self.remote, self._names_file)))
-            answer = self._elsewhere(self.remote, self._key)
+            text = self.remote.read(self._name, seconds=self.patience, limit=settings.limit("artifact_max_bytes"))
+        except NotSigned as error:
+            logger.warning("[cosmos] remote_cache_dir %s: %s is not used: %s.", self.remote, self._name, error)
+            return None
         except RemoteError as error:
             self._warn(error)
             return None
-        content = None if answer is None else _content_of(answer)
-        if answer is not None and content is not None:
-            self._keep(answer)
-            self.files.write(self._shared_mark, b"")
-        return content
+        found = None if text is None else self._answer_in(text)
+        if text is not None and found is not None:
+            self.files.write(self.basis.digest, text)
+            self._note_as_shared(found)
+        return found
 
-    def write(self, content: bytes, *, is_pinned: bool, names: frozenset[str]) -> None:
-        """Keep an answer. Anything that goes wrong is at most one warning.
+    def write(self, content: bytes, *, is_pinned: bool, names: frozenset[str]) -> Answer:
+        """Keep an answer, which is returned. Anything that goes wrong is at most one warning.
 
         :param content: what is read of dbt's answer.
         :param is_pinned: whether the answer counts however old it is.
         :param names: the environment variables that installed packages ask for.
         """
-        self._note(names - self.basis.names)
-        head = _Head() if is_pinned or self.max_age is None else _Head(until=time.time() + self.max_age)
-        answer = b"\n".join([msgspec.json.encode(head), packed(content).encode()])
-        self._keep(answer)
-        self._share(answer)
-
-    @property
-    def given_up(self) -> str:
-        """The reason why it cannot be known what the answer depends on, as it turned out when dbt ran; else empty."""
-        content = self.files.read(self._given_up, max_age=_GIVEN_UP_SECONDS)
-        return (content or b"").decode(errors="replace")
+        others = tuple(sorted(names - self.basis.names))
+        until = None if is_pinned or self.max_age is None else time.time() + self.max_age
+        head = _Head(until=until, names=others, values=veiled(self.env, others))
+        text = b"\n".join([msgspec.json.encode(head), packed(content).encode()])
+        self.files.write(self.basis.digest, text)
+        answer = Answer(content=content, was_kept=False, version=self._version_of(head), ages=until is not None)
+        self._share(text, answer)
+        return answer
 
     def give_up(self, reason: str) -> None:
         """Keep no answer, but the reason why none can be kept.
 
         :param reason: the reason, in words.
         """
-        self.files.write(self._given_up, reason.encode())
+        head = _Head(until=time.time() + _GIVEN_UP_SECONDS, given_up=reason)
+        self.files.write(self.basis.digest, msgspec.json.encode(head))
 
     @property
-    def _names_file(self) -> str:
-        return f"{self.basis.digest}-names"
+    def _name(self) -> str:
+        return f"{self.basis.digest}{_SUFFIX}"
 
-    @property
-    def _given_up(self) -> str:
-        return f"{self.basis.digest}-given-up"
+    def _head(self) -> _Head | None:
+        file = self.files.opened(self.basis.digest)
+        if file is None:
+            return None
+        with file:
+            return self._head_of(file.readline())
+
+    def _head_of(self, line: bytes) -> _Head | None:
+        """The head of an answer; None where the answer counts no more, or is none."""
+        head = value_of(line, _Head)
+        if head is None or (head.until is not None and head.until < time.time()):
+            return None
+        return head if veiled(self.env, head.names) == head.values else None
+
+    def _version_of(self, head: _Head) -> str:
+        return f"{self.basis.digest}-{head.until}-{head.values}"
+
+    def _answer_in(self, text: bytes) -> Answer | None:
+        """The answer; None where it counts no more, was cut short, or unpacks to more than an artifact may have."""
+        line, _, rest = text.partition(b"\n")
+        head = self._head_of(line)
+        if head is None or head.given_up:
+            return None
+        content = unpacked(rest.decode("ascii", errors="replace"), settings.limit("artifact_max_bytes"))
+        if content is None:
+            return None
+        version = self._version_of(head)
+        return Answer(content=content, was_kept=True, version=version, ages=head.until is not None)
 
     @property
     def _shared_mark(self) -> str:
-        return f"{self._key}-shared"
+        return f"{self.basis.digest}-shared"
 
-    @property
-    def _key(self) -> str:
-        """The name of the answer for the values that the variables of packages have now."""
-        names = _names(self.files.read(self._names_file))
-        if not names:
-            return self.basis.digest
-        matters = [self.basis.digest, sorted(names), veiled(self.env, names)]
-        return hashlib.sha256(json.dumps(matters).encode()).hexdigest()
+    def _note_as_shared(self, answer: Answer) -> None:
+        self.files.write(self._shared_mark, str(answer.version).encode())
 
-    def _note(self, names: frozenset[str]) -> None:
-        known = _names(self.files.read(self._names_file))
-        if not names <= known:
-            self.files.write(self._names_file, json.dumps(sorted(known | names)).encode())
-
-    def _share(self, answer: bytes) -> None:
+    def _share(self, text: bytes, answer: Answer) -> None:
         """Let other machines have an answer, once. A process that outlives a parse cannot reach them: the next parse
         shares what that process has kept.
         """
-        head = _head_of(answer)
-        is_shared = self.remote is None or self.files.path(self._shared_mark).exists()
-        if self.remote is None or is_shared or head is None or head.until is not None:
+        is_shared = answer.ages or self.files.read(self._shared_mark) == str(answer.version).encode()
+        if self.remote is None or is_shared:
             return
         try:
-            if names := _names(self.files.read(self._names_file)):
-                self._note(_names(self._elsewhere(self.remote, self._names_file)))
-                content = json.dumps(sorted(names | _names(self.files.read(self._names_file)))).encode()
-                self.remote.write(f"{self._names_file}{_SUFFIX}", content, seconds=self.patience)
-            self.remote.write(f"{self._key}{_SUFFIX}", answer, seconds=self.patience)
+            self.remote.write(self._name, text, seconds=self.patience)
             # Afterwards: a parse that Airflow ends while it shares has not shared.
-            self.files.write(self._shared_mark, b"")
+            self._note_as_shared(answer)
         except RemoteError as error:
             self._warn(error)
-
-    def _elsewhere(self, remote: RemoteFolder | VariableAnswers, key: str) -> bytes | None:
-        try:
-            return remote.read(f"{key}{_SUFFIX}", seconds=self.patience, limit=settings.limit("artifact_max_bytes"))
-        except NotSigned as error:
-            logger.warning("[cosmos] remote_cache_dir %s: %s%s is not used: %s.", remote, key, _SUFFIX, error)
-            return None
-
-    def _keep(self, answer: bytes) -> None:
-        self.files.write(self._key, answer)
-        folder = self.files.folder
-        if folder.is_dir() and not is_private(folder):
-            warn_of_others(folder)
 
     def _warn(self, error: RemoteError) -> None:
         if settings.remote_cache_dir:
@@ -213,52 +232,27 @@ class KeptAnswers:
         self.remote = None
 
 
-def _names(content: bytes | None) -> frozenset[str]:
-    return value_of(content, frozenset[str]) or frozenset()
-
-
-def _head_of(answer: bytes) -> _Head | None:
-    """The head of an answer; None where the answer counts no more, or is none."""
-    head = value_of(answer.partition(b"\n")[0], _Head)
-    return None if head is None or (head.until is not None and head.until < time.time()) else head
-
-
-def _content_of(answer: bytes) -> bytes | None:
-    """The content; None where it counts no more, was cut short, or unpacks to more than an artifact may have."""
-    if _head_of(answer) is None:
-        return None
-    text = answer.partition(b"\n")[2].decode("ascii", errors="replace")
-    return unpacked(text, settings.limit("artifact_max_bytes"))
-
-
-@cache  # once in a process, which may parse hundreds of DAG files
-def warn_of_others(folder: Path) -> None:
-    """Say once why nothing is kept in a folder.
-
-    :param folder: the folder.
-    """
-    logger.warning(
-        "Nothing is kept in %s, so that dbt ls runs at each parse: others may write there, or in a folder above, or it "
-        "is another user's. Take their right away (chmod go-w; above, chmod +t will do), or set [cosmos_venv] "
-        "cache_dir to a folder of the user who runs Airflow alone.",
-        folder,
-    )
-
-
-def kept_answers(question: LsQuestion) -> tuple[KeptAnswers | None, str]:
-    """The answers that are kept to a question, and an empty text; or None, and why none can be kept, in words.
+def kept_answer(question: LsQuestion) -> tuple[KeptAnswer | None, str]:
+    """The answer that is kept to a question, and an empty text; or None, and why none can be kept, in words.
 
     :param question: the question.
     """
     files = caches.kept_listings()
     if files is None:
         return None, "[cosmos] enable_cache or enable_cache_dbt_ls is off"
+    try:
+        make_private(files.folder)
+    except OSError as error:
+        return None, f"nothing can be written in {files.folder.parent}: {error.strerror}"
+    if not is_private(files.folder):
+        _warn_of_others(files.folder)
+        return None, f"others may write in {files.folder.parent}, or it is another user's"
     from cosmos_venv.compat import shared_by_import  # a process that outlives a parse does not pay for Airflow
 
     basis = question.basis(seen=shared_by_import())
     if basis.unknown:
         return None, basis.unknown
-    kept = KeptAnswers(
+    kept = KeptAnswer(
         basis=basis,
         env=question.env,
         files=files,
@@ -270,6 +264,16 @@ def kept_answers(question: LsQuestion) -> tuple[KeptAnswers | None, str]:
     return (None, reason) if reason else (kept, "")
 
 
+@cache  # once in a process, which may parse hundreds of DAG files
+def _warn_of_others(folder: Path) -> None:
+    logger.warning(
+        "Nothing is kept in %s, so that dbt ls runs at each parse: others may write there, or in a folder above, or it "
+        "is another user's. Take their right away (chmod go-w; above, chmod +t will do), or set [cosmos_venv] "
+        "cache_dir to a folder of the user who runs Airflow alone.",
+        folder,
+    )
+
+
 def _variable_of(question: LsQuestion) -> VariableAnswers | None:
     """The Variable in which machines share the answer to a question; None where no setting says so."""
     if not settings.share_answers_in_variables:
@@ -279,57 +283,41 @@ def _variable_of(question: LsQuestion) -> VariableAnswers | None:
     return VariableAnswers(question=json.dumps([question.project_dir.name, question.profile_flags, question.arguments]))
 
 
-@dataclass(frozen=True, kw_only=True)
-class Answer:
-    """The answer of dbt to one question.
-
-    :param content: the pruned manifest, or the lines of ``dbt ls`` with a selection.
-    :param was_kept: whether dbt had said so before, and was not started.
-    :param version: a text that differs where the content may; None where that cannot be known.
-    """
-
-    content: bytes
-    was_kept: bool
-    version: str | None = None
-
-
-def ask(order: LsOrder, kept: KeptAnswers | None, reason: str) -> Answer:
+def ask(question: LsQuestion, kept: KeptAnswer | None, reason: str) -> Answer:
     """The answer of a dbt that is run, which is kept where that can be: by this parse, or by a process that outlives
     it.
 
-    :param order: what dbt is asked.
+    :param question: what ``prepared`` gives.
     :param kept: where the answer is kept; None: nowhere.
     :param reason: why it is kept nowhere, in words.
     :raises CosmosLoadDbtException: when dbt fails, with its own last lines; when the answer is not ready yet.
     :raises CosmosConfigException: when the dbt executable cannot be started.
     """
-    question = order.question
     if kept is None:
         logger.info("dbt ls runs at each parse of %s: %s.", question.project_dir, reason)
-        return _not_kept(order, reason)
+        return _not_kept(question, reason)
     wait = resolve.seconds_for_a_parse()
     # A dbt that is not there is an error at once, not one of a process that nobody waits for.
     if wait is not None and shutil.which(question.dbt.executable, path=question.env.get("PATH")):
-        return _ask_detached(order, kept, wait)
+        return _ask_detached(question, kept, wait)
     logger.info("dbt ls of %s runs: no answer is kept for the project as it is.", question.project_dir)
     try:
-        content, was_kept = _ask_in_turn(order, kept, profiles_yml=question.profiles_yml, report=logger.info)
+        return _ask_in_turn(question, kept, profiles_yml=question.profiles_yml, report=logger.info)
     except OutOfTime:
         raise CosmosLoadDbtException(_ended_by_time(question)) from None
-    return Answer(content=content, was_kept=was_kept, version=kept.version)
 
 
-def _not_kept(order: LsOrder, reason: str) -> Answer:
-    return Answer(content=run_within_parse(order, reason, report=logger.info), was_kept=False)
+def _not_kept(question: LsQuestion, reason: str) -> Answer:
+    return Answer(content=run_within_parse(question, reason, report=logger.info), was_kept=False)
 
 
-def _ask_detached(order: LsOrder, kept: KeptAnswers, wait: float) -> Answer:
+def _ask_detached(question: LsQuestion, kept: KeptAnswer, wait: float) -> Answer:
     """The answer of a process that outlives this parse, or of another machine."""
     from cosmos_venv.processes.detached_process import DetachedAtWork, DetachedFailure, DetachedWork
 
-    if (content := kept.read_elsewhere()) is not None:
-        return Answer(content=content, was_kept=True, version=kept.version)
-    project_dir, folder = order.question.project_dir, caches.cache_dir() / "dbt-ls-detached-v1"
+    if (answer := kept.read_elsewhere()) is not None:
+        return answer
+    project_dir, folder = question.project_dir, caches.cache_dir() / "dbt-ls-detached-v1"
     work = DetachedWork(folder=folder, key=kept.basis.digest)
 
     def report_start() -> None:
@@ -337,18 +325,14 @@ def _ask_detached(order: LsOrder, kept: KeptAnswers, wait: float) -> Answer:
         _sweep(folder)
 
     try:
-        for each in (folder, kept.files.folder):
-            make_private(each)
-        if not (is_private(folder) and is_private(kept.files.folder)):
-            warn_of_others(kept.files.folder)
-            return _not_kept(order, f"others may write in {folder.parent}, or it is another user's")
+        make_private(folder)
         work.ensure_done(
             _DETACHED,
-            _as_request(order, kept),
+            _as_request(question, kept),
             is_done=lambda: bool(kept.given_up) or kept.version is not None,
             wait=wait,
             on_start=report_start,
-            keep_open=order.question.dbt.keep_open,
+            keep_open=question.dbt.keep_open,
         )
     except DetachedAtWork as at_work:
         raise CosmosLoadDbtException(
@@ -357,50 +341,46 @@ def _ask_detached(order: LsOrder, kept: KeptAnswers, wait: float) -> Answer:
         ) from None
     except DetachedFailure as failure:
         if str(failure).startswith(_CHANGED):  # a deployment; this parse need not fail for it
-            return _not_kept(order, _CHANGED)
-        raise CosmosLoadDbtException(_without(order.question.secrets, str(failure))) from None
+            return _not_kept(question, _CHANGED)
+        raise CosmosLoadDbtException(_without(question.secrets, str(failure))) from None
     except OSError as error:
-        return _not_kept(order, f"nothing can be written in {folder.parent}: {error.strerror}")
-    content = kept.read()
-    if content is None:
-        return _not_kept(order, kept.given_up)
-    return Answer(content=content, was_kept=False, version=kept.version)
+        return _not_kept(question, f"nothing can be written in {folder.parent}: {error.strerror}")
+    answer = kept.read()
+    return _not_kept(question, kept.given_up) if answer is None else replace(answer, was_kept=False)
 
 
 def _ask_in_turn(
-    order: LsOrder,
-    kept: KeptAnswers,
+    question: LsQuestion,
+    kept: KeptAnswer,
     *,
     profiles_yml: Path,
     report: Report,
     cancellation: Cancellation | None = None,
-) -> tuple[bytes, bool]:
-    """The content of the answer, and whether another process has asked for it meanwhile.
-
-    Of several processes that ask the same, one starts dbt and the others wait for its answer, which is kept.
+) -> Answer:
+    """The answer. Of several processes that ask the same, one starts dbt and the others wait for its answer, which is
+    kept.
 
     :raises OutOfTime: when dbt has run for an hour.
     :raises CosmosLoadDbtException: when dbt fails, with its own last lines.
     :raises CosmosConfigException: when the dbt executable cannot be started.
     """
     with kept.files.turn(kept.basis.digest, report=lambda: report(_WAITING)):
-        content = kept.read()
-        if content is None:
-            content = kept.read_elsewhere()
-        if content is not None:
-            return content, True
+        if (answer := kept.read() or kept.read_elsewhere()) is not None:
+            return answer
         deadline = time.monotonic() + _LONGEST
-        said = run_dbt_ls(order, profiles_yml=profiles_yml, report=report, deadline=deadline, cancellation=cancellation)
-        if order.question.basis().digest != kept.basis.digest:
+        said = run_dbt_ls(
+            question, profiles_yml=profiles_yml, report=report, deadline=deadline, cancellation=cancellation
+        )
+        if question.basis().digest != kept.basis.digest:
             report(f"{_CHANGED}; its answer is not kept.")
         elif reason := _why_not_kept(said, kept):
             kept.give_up(reason)
         else:
-            kept.write(said.content, is_pinned=said.is_pinned, names=said.of_packages.names)
-        return said.content, False
+            return kept.write(said.content, is_pinned=said.is_pinned, names=said.of_packages.names)
+        return Answer(content=said.content, was_kept=False)
 
 
-def _why_not_kept(said: Said, kept: KeptAnswers) -> str:
+def _why_not_kept(said: Said, kept: KeptAnswer) -> str:
     """Why no later parse could take the answer, in words; empty where one can."""
     if not said.is_pinned and kept.max_age is not None and kept.max_age < _SHORTEST_AGE:
         return (
@@ -419,13 +399,12 @@ def _sweep(folder: Path) -> None:
             work.sweep()
 
 
-def _as_request(order: LsOrder, kept: KeptAnswers) -> bytes:
-    """The order for a process that outlives this one. It holds the environment of dbt, and with it secrets."""
+def _as_request(question: LsQuestion, kept: KeptAnswer) -> bytes:
+    """The question for a process that outlives this one. It holds the environment of dbt, and with it secrets."""
     # Its lease is held by a descriptor that the process inherits.
-    dbt = replace(order.question.dbt, environment=None)
-    order = replace(order, question=replace(order.question, dbt=dbt))
+    question = replace(question, dbt=replace(question.dbt, environment=None))
     # Without Airflow that process cannot reach other machines.
-    return pickle.dumps((order, replace(kept, remote=None), settings.configured()))
+    return pickle.dumps((question, replace(kept, remote=None), settings.configured()))
 
 
 def list_detached(request: bytes, cancellation: Cancellation) -> str:
@@ -435,24 +414,26 @@ def list_detached(request: bytes, cancellation: Cancellation) -> str:
     :param cancellation: ends dbt when it is requested.
     :returns: what went wrong, in words; empty when nothing did.
     """
-    order, kept, configured = pickle.loads(request)  # noqa: S301 - by a pipe, from this user's process with this code
+    question, kept, configured = pickle.loads(request)  # noqa: S301 - by a pipe, from this user's process with this code
     settings.take_configured(configured)
     try:
         with scratch_folder("cosmos-venv-profile-") as folder:
             # The file of the parse may go before dbt has read it.
             profiles_yml = folder / "profiles.yml"
             profiles_yml.touch(mode=0o600)
-            profiles_yml.write_text(order.question.profile, encoding="utf-8")
-            _, was_there = _ask_in_turn(order, kept, profiles_yml=profiles_yml, report=_say, cancellation=cancellation)
-        return "" if was_there or kept.given_up or kept.version else _CHANGED
+            profiles_yml.write_text(question.profile, encoding="utf-8")
+            answer = _ask_in_turn(
+                question, kept, profiles_yml=profiles_yml, report=partial(print, flush=True), cancellation=cancellation
+            )
+        return "" if answer.version or kept.given_up else _CHANGED
     except CommandKilled:
         return ""  # the parse that has ended it may start another at once
     except OutOfTime:
-        return _ended_by_time(order.question)
+        return _ended_by_time(question)
     except (CosmosLoadDbtException, CosmosConfigException) as error:
-        return _without(order.question.secrets, str(error))
+        return _without(question.secrets, str(error))
     except Exception as error:  # noqa: BLE001 - whatever it is, the parse must learn of it
-        return _without(order.question.secrets, f"{type(error).__name__}: {error}")
+        return _without(question.secrets, f"{type(error).__name__}: {error}")
 
 
 def _ended_by_time(question: LsQuestion) -> str:
@@ -463,7 +444,3 @@ def _without(secrets: Mapping[str, str], text: str) -> str:
     for secret in sorted(map(str, secrets.values()), key=len, reverse=True):
         text = text.replace(secret, "***") if secret else text
     return text
-
-
-def _say(line: str) -> None:
-    print(line, flush=True)

@@ -24,7 +24,7 @@ from cosmos_venv.files.read_limits import decoded, read_file, utf_8
 from cosmos_venv.files.yaml_files import load_yaml
 from cosmos_venv.project.gc_pause import no_collection
 from cosmos_venv.project.node import DbtNode
-from cosmos_venv.project.node_entry import Folders, NodeEntry, WrittenEntry, to_node, without_disabled
+from cosmos_venv.project.node_entry import Folders, NodeEntry, to_node, without_disabled
 from cosmos_venv.project.selection import Definitions, SelectionGraph, evaluate, from_lists
 from cosmos_venv.project.selection.evaluate import Part
 
@@ -36,7 +36,7 @@ _VERSION = re.compile(r"/manifest/v(\d+)\.json$")
 
 _JINJA = re.compile(rb"{[{%]")
 
-_ENTRY = msgspec.json.Decoder(WrittenEntry)
+_ENTRY = msgspec.json.Decoder(NodeEntry)
 
 
 class _Metadata(msgspec.Struct, omit_defaults=True):
@@ -54,21 +54,24 @@ class _Metadata(msgspec.Struct, omit_defaults=True):
         return re.match(r"1\.(1[2-9]|[2-9]\d)", self.dbt_version or "") is not None
 
 
+_RENDERED = ("nodes", "sources", "exposures", "unit_tests", "functions")
+
+
 class _Manifest(msgspec.Struct, omit_defaults=True):
-    nodes: dict[str, WrittenEntry]
+    nodes: dict[str, NodeEntry]
     metadata: _Metadata = msgspec.field(default_factory=_Metadata)
-    sources: dict[str, WrittenEntry] | None = None
-    exposures: dict[str, WrittenEntry] | None = None
-    unit_tests: dict[str, WrittenEntry] | None = None
-    functions: dict[str, WrittenEntry] | None = None
+    sources: dict[str, NodeEntry] | None = None
+    exposures: dict[str, NodeEntry] | None = None
+    unit_tests: dict[str, NodeEntry] | None = None
+    functions: dict[str, NodeEntry] | None = None
     # These as they are written: where nothing is selected, nothing of them is of interest.
     metrics: dict[str, msgspec.Raw] | None = None
     semantic_models: dict[str, msgspec.Raw] | None = None
     saved_queries: dict[str, msgspec.Raw] | None = None
     selectors: dict[str, Any] | None = None
 
-    def rendered(self) -> dict[str, WrittenEntry]:
-        sections = (self.nodes, self.sources, self.exposures, self.unit_tests, self.functions)
+    def rendered(self) -> dict[str, NodeEntry]:
+        sections: list[dict[str, NodeEntry] | None] = [getattr(self, name) for name in _RENDERED]
         return {unique_id: entry for section in sections for unique_id, entry in (section or {}).items()}
 
     def others(self) -> dict[str, msgspec.Raw]:
@@ -77,19 +80,9 @@ class _Manifest(msgspec.Struct, omit_defaults=True):
         return {unique_id: raw for section in sections for unique_id, raw in (section or {}).items()}
 
 
-class _Entries(msgspec.Struct):
-    """The entries of a manifest that cannot be read, to find the one that is to blame."""
-
-    metadata: _Metadata = msgspec.field(default_factory=_Metadata)
-    nodes: dict[str, msgspec.Raw] | None = None
-    sources: dict[str, msgspec.Raw] | None = None
-    exposures: dict[str, msgspec.Raw] | None = None
-    unit_tests: dict[str, msgspec.Raw] | None = None
-    functions: dict[str, msgspec.Raw] | None = None
-
-
 _MANIFEST = msgspec.json.Decoder(_Manifest)
-_ENTRIES = msgspec.json.Decoder(_Entries)
+_SECTIONS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_ENTRIES = msgspec.json.Decoder(dict[str, msgspec.Raw] | None)
 
 
 def pruned(content: bytes, where: str) -> bytes:
@@ -249,22 +242,18 @@ def _decode(path: Path | str, content: bytes) -> _Manifest:
 def _blame_an_entry(path: Path | str, content: bytes) -> None:
     """Raises for the schema, if that is too old, or for the first entry that cannot be read, if it is an entry."""
     try:
-        manifest = decoded(content, _ENTRIES.decode)
+        sections = decoded(content, _SECTIONS.decode)
+        metadata = msgspec.json.decode(sections.get("metadata", b"{}"), type=_Metadata)
+        entries = [_ENTRIES.decode(sections.get(name, b"null")) for name in _RENDERED]
     except msgspec.ValidationError:
         return
-    _refuse_old_schema(path, manifest.metadata.dbt_schema_version)
-    for section in (
-        manifest.nodes,
-        manifest.sources,
-        manifest.exposures,
-        manifest.unit_tests,
-        manifest.functions,
-    ):
+    _refuse_old_schema(path, metadata.dbt_schema_version)
+    for section in entries:
         _decoded_entries(path, section or {})
 
 
 def _decoded_entries(path: Path | str, raw_entries: Mapping[str, msgspec.Raw]) -> dict[str, NodeEntry]:
-    entries: dict[str, WrittenEntry] = {}
+    entries: dict[str, NodeEntry] = {}
     for unique_id, raw in raw_entries.items():
         try:
             entries[unique_id] = decoded(raw, _ENTRY.decode)
@@ -273,7 +262,7 @@ def _decoded_entries(path: Path | str, raw_entries: Mapping[str, msgspec.Raw]) -
     return _with_configs(path, entries)
 
 
-def _with_configs(path: Path | str, entries: Mapping[str, WrittenEntry]) -> dict[str, NodeEntry]:
+def _with_configs(path: Path | str, entries: Mapping[str, NodeEntry]) -> dict[str, NodeEntry]:
     shared: dict[bytes, dict[str, Any] | None] = {}
     for unique_id, entry in entries.items():
         try:

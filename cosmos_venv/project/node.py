@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,8 +19,20 @@ _HERE = Path()
 _NOT_IN_AN_ID = re.compile(r"[^\w-]")
 
 
-@dataclass(frozen=True, init=False)
-class DbtNode:
+class _MadeOnce:
+    """What a node has beside its parameters: what these were given as, and what is made of them once."""
+
+    __slots__ = ("_downstream_of", "_file", "_known_config", "context_dict", "resource_name")
+
+    resource_name: str
+    context_dict: dict[str, Any]
+    _file: Path | str
+    _known_config: dict[str, Any]
+    _downstream_of: Callable[[str], list[str]]
+
+
+@dataclass(frozen=True, init=False, slots=True)
+class DbtNode(_MadeOnce):
     """One node of a dbt project. The order of the parameters is Cosmos's, for code that builds nodes itself.
 
     :param unique_id: dbt's id: type, package and name, parted by dots.
@@ -60,36 +73,6 @@ class DbtNode:
     description: str
     columns: Mapping[str, str] | None
     compiled_sql: str
-    if TYPE_CHECKING:  # no parameters: what others are made of, and what is made once
-        resource_name: str
-        context_dict: dict[str, Any]
-        _file: Path | str
-        _known_config: dict[str, Any]
-        _downstream_of: Callable[[str], list[str]]
-
-    __slots__ = (
-        "_downstream_of",
-        "_file",
-        "_known_config",
-        "columns",
-        "compiled_sql",
-        "config",
-        "context_dict",
-        "depends_on",
-        "description",
-        "downstream",
-        "fqn",
-        "has_freshness",
-        "has_non_detached_test",
-        "has_test",
-        "original_file_path",
-        "package_name",
-        "path_base",
-        "resource_name",
-        "resource_type",
-        "tags",
-        "unique_id",
-    )
 
     def __init__(
         self,
@@ -259,6 +242,19 @@ def as_id(name: str) -> str:
     return _NOT_IN_AN_ID.sub("_", name)
 
 
+def readers_of_each(nodes: Iterable[tuple[str, DbtNode]]) -> dict[str, list[str]]:
+    """The unique ids of the nodes that read each node, each once, by the unique id of what is read.
+
+    :param nodes: unique ids and nodes.
+    """
+    found: defaultdict[str, list[str]] = defaultdict(list)
+    for unique_id, node in nodes:
+        parents = node.depends_on
+        for parent in parents if len(parents) == 1 else dict.fromkeys(parents):
+            found[parent].append(unique_id)
+    return found
+
+
 def _resource_name(node: DbtNode) -> str:
     parts = node.unique_id.split(".", _MIN_ID_PARTS - 1)
     if len(parts) < _MIN_ID_PARTS or not all(parts):
@@ -304,4 +300,8 @@ _MADE_LATER: dict[str, Callable[[DbtNode], Any]] = {
     "resource_name": _resource_name,
     "context_dict": _context_dict,
 }
-_COPIED = tuple(name for name in DbtNode.__slots__ if name not in {*_MADE_LATER, "has_test", "has_non_detached_test"})
+_COPIED = tuple(
+    name
+    for name in (*_MadeOnce.__slots__, *DbtNode.__slots__)
+    if name not in {*_MADE_LATER, "has_test", "has_non_detached_test"}
+)

@@ -9,7 +9,7 @@ from functools import cache
 from operator import attrgetter, methodcaller
 from pathlib import Path
 from sys import intern
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
@@ -65,8 +65,8 @@ _TEXT = msgspec.json.Decoder(str)
 class NodeEntry(msgspec.Struct, gc=False, omit_defaults=True):
     """The keys of an entry that are read; dbt writes many more, and each release some new ones.
 
-    Either a ``WrittenEntry`` or a ``PlainEntry``, which differ in how they keep ``config``. Each key has dbt's name;
-    None where dbt writes none.
+    Each key has dbt's name; None where dbt writes none. ``config`` is there once ``read_config`` has been called: its
+    30 keys are most of what a node takes, in memory and in time.
 
     :param resource_type: such as ``model``.
     :param unique_id: such as ``model.shop.orders``.
@@ -107,32 +107,8 @@ class NodeEntry(msgspec.Struct, gc=False, omit_defaults=True):
     access: str | None = None
     test_metadata: TestMetadata | None = None
 
-    if TYPE_CHECKING:
-
-        @property
-        def config(self) -> dict[str, Any] | None:
-            """dbt's configuration of the node; None where there is none."""
-
-
-class PlainEntry(NodeEntry, gc=False):
-    """An entry that has its configuration for itself."""
-
-    config: dict[str, Any] | None = None
-
-
-class WrittenEntry(NodeEntry, gc=False):
-    """An entry of a manifest, whose ``config`` is there once ``read_config`` has been called.
-
-    Its 30 keys are most of what a node takes, in memory and in time.
-    """
-
     written_config: msgspec.Raw = msgspec.field(default=_NULL, name="config")
-    known_config: dict[str, Any] | None = msgspec.field(default=None, name=" config")  # no key of dbt's
-
-    @property
-    def config(self) -> dict[str, Any] | None:
-        """dbt's configuration of the node; None where there is none."""
-        return self.known_config
+    config: dict[str, Any] | None = msgspec.field(default=None, name=" config")  # no key of dbt's
 
     def read_config(self, shared: dict[bytes, dict[str, Any] | None]) -> None:
         """Read the configuration. Nodes that are configured alike, as most are, have one dict together.
@@ -143,7 +119,7 @@ class WrittenEntry(NodeEntry, gc=False):
         text = bytes(self.written_config)
         if text not in shared:
             shared[text] = decoded(text, _CONFIG.decode)
-        self.known_config = shared[text]
+        self.config = shared[text]
 
 
 def without_disabled(entries: dict[str, NodeEntry]) -> dict[str, NodeEntry]:
@@ -215,7 +191,7 @@ def to_node(entry: NodeEntry, *, unique_id: str, folders: Folders) -> DbtNode | 
         columns=_columns(entry.columns),
         # A test has no page of its own.
         compiled_sql="" if resource_type in TESTS else _compiled_sql(entry.compiled_code),
-        shares_config=isinstance(entry, WrittenEntry),
+        shares_config=True,
     )
 
 

@@ -9,8 +9,7 @@ import math
 import os
 import time
 from contextlib import suppress
-
-import msgspec
+from datetime import timedelta
 
 from cosmos_venv import settings
 from cosmos_venv.exceptions import CosmosLoadDbtException
@@ -25,74 +24,45 @@ logger = logging.getLogger(__name__)
 _PATIENCE = 60.0  # seconds, where Airflow sets no time-out
 
 
-class RemoteManifest(msgspec.Struct, frozen=True, kw_only=True):
-    """A manifest at a URL. A copy of it is kept, and taken while the manifest is unchanged."""
+def open_remote(file: RemoteFile, kept: FileCache | None) -> Manifest:
+    """The manifest at a URL, copied only where it has changed since the last parse.
 
-    file: RemoteFile
-    kept: FileCache | None
+    Where no answer comes, the copy that is kept is taken, with a warning.
 
-    def open(self) -> Manifest:
-        """The manifest, copied only where it has changed since the last parse.
-
-        Where no answer comes, the copy that is kept is taken, with a warning. Raises CosmosLoadDbtException when there
-        is none.
-        """
-        known = self._kept_copy()
-        try:
-            copy = self.file.read(
-                known=known.version if known else None,
-                seconds=resolve.seconds_for_a_parse() or _PATIENCE,
-                limit=settings.limit("artifact_max_bytes"),
-            )
-        except RemoteError as error:
-            if known is None or error.has_answered:
-                raise CosmosLoadDbtException(self._failure(error)) from None
-            logger.warning(
-                "ProjectConfig.manifest_path %s cannot be read now: %s. Its copy of %s ago is taken.",
-                self.file,
-                error,
-                _age(self._seconds_since_confirmed()),
-            )
-            return Manifest(str(self.file), known.content)
-        if copy is None:
-            assert known is not None  # noqa: S101 - nothing else can be unchanged
-            self._confirm()
-            return Manifest(str(self.file), known.content)
-        manifest = Manifest(str(self.file), copy.content)
-        if self.kept is not None:  # only what is a manifest: an error page would be asked for no more
-            self.kept.write(self._digest, copy.packed())
-        return manifest
-
-    @property
-    def _digest(self) -> str:
-        return hashlib.sha256(json.dumps([self.file.url, self.file.conn_id]).encode()).hexdigest()
-
-    def _kept_copy(self) -> Copy | None:
-        # With an age that counts, reading does not touch the time: it says when the copy was last known to be right.
-        packed = None if self.kept is None else self.kept.read(self._digest, max_age=math.inf)
-        return None if packed is None else Copy.unpacked(packed)
-
-    def _confirm(self) -> None:
-        if self.kept is not None:
-            with suppress(OSError):
-                os.utime(self.kept.path(self._digest))
-
-    def _seconds_since_confirmed(self) -> float:
-        assert self.kept is not None  # noqa: S101 - there is a copy
-        try:
-            return time.time() - self.kept.path(self._digest).stat().st_mtime
-        except OSError:
-            return 0.0
-
-    def _failure(self, error: RemoteError) -> str:
-        return (
-            f"ProjectConfig.manifest_path {self.file} cannot be read: {error}. Correct it, or manifest_conn_id="
-            f"{self.file.conn_id!r}; or deploy the manifest beside the project and name that file."
+    :param file: the manifest.
+    :param kept: keeps copies; None: nothing is kept.
+    :raises CosmosLoadDbtException: when the manifest cannot be had, and when the server's answer says so.
+    """
+    digest = hashlib.sha256(json.dumps([file.url, file.conn_id]).encode()).hexdigest()
+    # With an age that counts, reading does not touch the time: it says when the copy was last known to be right.
+    packed = None if kept is None else kept.read(digest, max_age=math.inf)
+    known = None if packed is None else Copy.unpacked(packed)
+    try:
+        copy = file.read(
+            known=known.version if known else None,
+            seconds=resolve.seconds_for_a_parse() or _PATIENCE,
+            limit=settings.limit("artifact_max_bytes"),
         )
-
-
-def _age(seconds: float) -> str:
-    for unit, length in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.0f} {unit}"
-    return f"{max(seconds, 0):.0f} seconds"
+    except RemoteError as error:
+        if kept is None or known is None or error.has_answered:
+            raise CosmosLoadDbtException(
+                f"ProjectConfig.manifest_path {file} cannot be read: {error}. Correct it, or manifest_conn_id="
+                f"{file.conn_id!r}; or deploy the manifest beside the project and name that file."
+            ) from None
+        seconds = time.time() - kept.path(digest).stat().st_mtime
+        logger.warning(
+            "ProjectConfig.manifest_path %s cannot be read now: %s. Its copy of %s ago is taken.",
+            file,
+            error,
+            timedelta(minutes=seconds // 60),
+        )
+        return Manifest(str(file), known.content)
+    if copy is None:
+        assert kept is not None and known is not None  # noqa: S101, PT018 - nothing else can be unchanged
+        with suppress(OSError):
+            os.utime(kept.path(digest))
+        return Manifest(str(file), known.content)
+    manifest = Manifest(str(file), copy.content)
+    if kept is not None:  # only what is a manifest: an error page would be asked for no more
+        kept.write(digest, copy.packed())
+    return manifest

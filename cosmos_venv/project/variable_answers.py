@@ -1,7 +1,7 @@
 """Answers of dbt in Airflow Variables, for machines without a storage in common: one Variable for one question.
 
-A Variable holds the latest answer and the names of the environment variables that count for it. Whoever can write the
-Variable decides which tasks the DAGs of the project have.
+A Variable holds the latest answer under its name. Whoever can write the Variable decides which tasks the DAGs of the
+project have.
 """
 
 from __future__ import annotations
@@ -22,12 +22,11 @@ logger = logging.getLogger(__name__)
 
 _LARGEST = Limit(most=MEBIBYTE)
 _DESCRIPTION = "What dbt ls has said of a project, kept by cosmos-venv for other machines. It may be deleted."
-_NAMES = "-names."
 
 
 @dataclass(frozen=True, kw_only=True)
 class VariableAnswers:
-    """The files of one question, in one Variable.
+    """The answer to one question, in one Variable.
 
     :param question: a text that differs for each question.
     """
@@ -54,8 +53,12 @@ class VariableAnswers:
         :param limit: of no use: a Variable is smaller.
         :raises RemoteError: when the Variable cannot be read.
         """
-        text = self._files().get(name)
-        return None if text is None else text.encode()
+        try:
+            text = variable(self.name)
+        except Exception as error:
+            raise RemoteError(mask(str(error)), has_answered=True) from error
+        answer = (value_of(text, dict[str, str], _LARGEST) or {}).get(name)
+        return None if answer is None else answer.encode()
 
     def write(self, name: str, content: bytes, *, seconds: float) -> None:  # noqa: ARG002 - as of a RemoteFolder
         """Keep a file in place of the earlier answer. One that is too long is not kept, and the log says so.
@@ -65,10 +68,7 @@ class VariableAnswers:
         :param seconds: of no use: Airflow answers when it does.
         :raises RemoteError: when the Variable cannot be written.
         """
-        # The file of names is written before its answer, and in place of all other files: else the Variable would keep
-        # the names of each earlier state of the project.
-        names = {} if _NAMES in name else {each: text for each, text in self._files().items() if _NAMES in each}
-        text = json.dumps({**names, name: content.decode("ascii")})
+        text = json.dumps({name: content.decode("ascii")})
         if _LARGEST.is_exceeded_by(len(text)):
             logger.warning(
                 "%s is not written: the answer has %s bytes, and a Variable takes %s. Set [cosmos] remote_cache_dir.",
@@ -81,10 +81,3 @@ class VariableAnswers:
             set_variable(self.name, text, _DESCRIPTION)
         except Exception as error:
             raise RemoteError(mask(str(error)), has_answered=True) from error
-
-    def _files(self) -> dict[str, str]:
-        try:
-            text = variable(self.name)
-        except Exception as error:
-            raise RemoteError(mask(str(error)), has_answered=True) from error
-        return value_of(text, dict[str, str], _LARGEST) or {}

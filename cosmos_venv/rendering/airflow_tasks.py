@@ -26,7 +26,6 @@ from cosmos_venv.compat import (
     DAG,
     TASKS_START_AS_TRIGGERS,
     BaseOperator,
-    DuplicateTaskIdFound,
     EmptyOperator,
     TaskGroup,
     can_be_copied,
@@ -64,7 +63,6 @@ _PRODUCER = "producer_task_id"
 _QUERY = "operators.airflow_async.DbtRunAirflowAsyncOperator"
 _RULE = "trigger_rule"
 _SKIPPED_WITH = "skipped_with"
-_MODE_OF_FIRST_TASK = {PRODUCER_WATCHER_TASK_ID: "WATCHER", DBT_SETUP_ASYNC_TASK_ID: "AIRFLOW_ASYNC"}
 
 
 class TaskMaker(msgspec.Struct, frozen=True, kw_only=True):
@@ -169,7 +167,6 @@ def make_tasks(
     :returns: the task or group of each node that is drawn, by its unique id.
     :raises CosmosValueError: for an argument of a node that no operator takes, and for what a converter cannot make.
     """
-    _log_lost_changes(plan, shared["profile_config"])
     groups = _make_groups(plan.groups, dag, task_group, there)
     maker = TaskMaker(shared=shared, dag=dag)
     tasks: dict[str, Any] = {}
@@ -186,7 +183,7 @@ def make_tasks(
         if made is not None:
             outer[planned.key] = made
     # Airflow's own way: what a converter has made may be a group, whose first and last tasks only Airflow knows.
-    for before, after in (*plan.converted_inner_edges, *plan.converted_outer_edges):
+    for before, after in plan.converted_edges:
         if before in outer and after in outer:  # a converter may have made nothing
             outer[before] >> outer[after]
     return {node_id: outer[key] for node_id, key in plan.tasks_map.items() if key in outer}
@@ -240,15 +237,17 @@ def _make(task: PlannedTask, maker: TaskMaker, *, groups: Mapping[str | None, Ta
     """The task of a plan, in its group."""
     # The group of the node's folder, or of the whole project, in which the task's own group stands.
     task_group, host = groups[task.group], groups[task.folder]
-    arguments = {**_defaults(task, maker, task_group), **task.arguments}
+    default_args = _default_args(maker.dag, task_group)
+    arguments = {**_defaults(task, maker.shared, default_args), **task.arguments}
     if task.is_placeholder:
-        docs = _document(task, {**arguments, **_default_args(maker.dag, task_group)})
+        docs = _document(task, {**arguments, **default_args})
         return EmptyOperator(task_id=task.label, task_group=task_group, dag=maker.dag, **arguments, **docs)
     _refuse_arguments(task)
-    _refuse_trigger_rule(task, {**_default_args(maker.dag, task_group), **arguments})
+    _refuse_trigger_rule(task, {**default_args, **arguments})
     if producer := arguments.get(_PRODUCER):
         arguments = _with_producer(arguments, project=groups[None])
-        if producer == PRODUCER_WATCHER_TASK_ID and (queue := _watching_queue(arguments, maker, task_group)):
+        is_watching = producer == PRODUCER_WATCHER_TASK_ID
+        if is_watching and (queue := _watching_queue(default_args, maker.shared, arguments)):
             arguments.setdefault("queue", queue)
     if task.task_id == PRODUCER_WATCHER_TASK_ID:
         arguments |= maker.shared.get(SETUP_OPERATOR_ARGS) or {}
@@ -257,19 +256,11 @@ def _make(task: PlannedTask, maker: TaskMaker, *, groups: Mapping[str | None, Ta
         **(task.arguments.get("extra_context") or {}),
         **_with_identifier(task.context, maker.dag, host),
     }
-    arguments |= _document(task, {**maker.shared, **arguments, **_default_args(maker.dag, task_group)})
+    arguments |= _document(task, {**maker.shared, **arguments, **default_args})
     if task.profile:
         arguments["profile_config"] = _with_changes(maker.shared["profile_config"], task.profile, task.node_id)
     try:
         return _placed_around_all(maker.make(_operator_class(task.operator), task.label, task_group, arguments), task)
-    except DuplicateTaskIdFound as error:
-        if task.task_id not in _MODE_OF_FIRST_TASK:
-            raise
-        raise CosmosValueError(
-            f"The DAG {maker.dag.dag_id} has two tasks {task.task_id!r}: two groups of "
-            f"ExecutionMode.{_MODE_OF_FIRST_TASK[task.task_id]} have no group id in front of the ids of their tasks. "
-            "Leave out prefix_group_id=False in one of them."
-        ) from error
     except (TypeError, ValueError) as error:
         if task.node_id is None or isinstance(error, CosmosValueError):
             raise
@@ -311,13 +302,11 @@ def _placed_around_all(made: BaseOperator, task: PlannedTask) -> BaseOperator:
     return made
 
 
-def _defaults(task: PlannedTask, maker: TaskMaker, task_group: TaskGroup | None) -> dict[str, Any]:
-    """The task's defaults that nothing goes over which all tasks share."""
-    given = set() if task.is_placeholder else {*maker.shared}
-    if _RULE in task.defaults:  # a user's own rule is left as it is, wherever he gives it
-        given |= {*_default_args(maker.dag, task_group), *task.arguments} & {_RULE}
-        if _RULE in given:
-            given.add(_SKIPPED_WITH)
+def _defaults(task: PlannedTask, shared: Mapping[str, Any], default_args: Mapping[str, Any]) -> dict[str, Any]:
+    """The task's defaults that nothing which all tasks share replaces."""
+    given = set() if task.is_placeholder else {*shared}
+    if _RULE in {*given, *default_args, *task.arguments}:  # a user's own rule is left as it is, wherever he gives it
+        given |= {_RULE, _SKIPPED_WITH}
     return {name: each for name, each in task.defaults.items() if name not in given}
 
 
@@ -341,7 +330,7 @@ def _with_producer(arguments: Mapping[str, Any], *, project: TaskGroup | None) -
     return {**arguments, _PRODUCER: project.child_id(arguments[_PRODUCER])}  # type: ignore[no-untyped-call]
 
 
-def _watching_queue(arguments: Mapping[str, Any], maker: TaskMaker, task_group: TaskGroup | None) -> str:
+def _watching_queue(*given: Mapping[str, Any]) -> str:
     """The queue of the settings for a task that watches: it has one for all that workers do for it.
 
     ``deferrable`` may come from the node, from all tasks of the project, or from Airflow's ``default_args``.
@@ -349,8 +338,8 @@ def _watching_queue(arguments: Mapping[str, Any], maker: TaskMaker, task_group: 
     deferred, on_worker = settings.watcher_dbt_retry_queue, settings.watcher_dbt_consumer_queue
     if deferred == on_worker:
         return deferred
-    given = {**_default_args(maker.dag, task_group), **maker.shared, **arguments}
-    return deferred if TASKS_START_AS_TRIGGERS and given.get("deferrable", True) else on_worker
+    is_deferrable = next((each["deferrable"] for each in reversed(given) if "deferrable" in each), True)
+    return deferred if TASKS_START_AS_TRIGGERS and is_deferrable else on_worker
 
 
 def _default_args(dag: DAG, task_group: TaskGroup | None) -> dict[str, Any]:
@@ -384,18 +373,6 @@ def _with_changes(profile: ProfileConfig, changes: Mapping[str, Any], node_id: s
     if fields.get("profiles_yml_filepath"):
         mapping = None
     return dataclasses.replace(profile, **fields, profile_mapping=mapping)
-
-
-def _log_lost_changes(plan: Plan, profile: ProfileConfig) -> None:
-    if profile.profile_mapping is not None:
-        return
-    nodes = sorted({task.node_id for task in plan.tasks if task.node_id and task.profile.get("profile_mapping")})
-    if nodes:
-        logger.info(
-            "meta.cosmos.profile_config.profile_mapping of %s has no effect: this DAG's profile is a file, %s.",
-            ", ".join(nodes),
-            profile.profiles_yml_filepath,
-        )
 
 
 def _with_mapping_changes(

@@ -259,9 +259,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
             f"ExecutionConfig.test_indirect_selection {self.execution.test_indirect_selection}: each test is named to "
             "dbt. Leave EAGER": self.execution.test_indirect_selection is not TestIndirectSelection.EAGER,
         }
-        for what, is_given in refusals.items():
-            if is_given:
-                raise CosmosValueError(f"ExecutionMode.WATCHER does not go with {what}.")
+        _refuse("ExecutionMode.WATCHER", refusals)
 
     def _refuse_beside_async(self) -> None:
         """Refuse what a query of a single model cannot do, and a task that compiles without a dbt."""
@@ -279,9 +277,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
                 settings.enable_setup_async_task and rule != "all_success"
             ),
         }
-        for what, is_given in refusals.items():
-            if is_given:
-                raise CosmosValueError(f"ExecutionMode.AIRFLOW_ASYNC does not go with {what}.")
+        _refuse("ExecutionMode.AIRFLOW_ASYNC", refusals)
         if settings.enable_setup_async_task and self.execution.async_py_requirements is None:
             raise CosmosValueError(
                 "ExecutionConfig.async_py_requirements is missing: ExecutionMode.AIRFLOW_ASYNC compiles the models in "
@@ -297,9 +293,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
             "RenderConfig.node_converters: what they make does not know which nodes a run has chosen. Drop one of the "
             "two": bool(self.render.node_converters),
         }
-        for what, is_given in refusals.items():
-            if is_given:
-                raise CosmosValueError(f"run_params does not go with {what}.")
+        _refuse("run_params", refusals)
 
     def _refuse_narrowing(self) -> None:
         # With the first batches alone: it brings the reader of YAML along.
@@ -316,17 +310,10 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
         refuse_narrowing(found)
 
     def _refuse_two_project_paths(self) -> None:
-        others = [
-            name
-            for name, path in (
-                ("RenderConfig", self.render.project_path),
-                ("ExecutionConfig", self.execution.project_path),
-            )
-            if path is not None
-        ]
+        others = _given({"RenderConfig": self.render.project_path, "ExecutionConfig": self.execution.project_path})
         if self.project.dbt_project_path is not None and others:
             raise CosmosValueError(
-                f"dbt_project_path stands in ProjectConfig and in {' and '.join(others)}. Give it in ProjectConfig "
+                f"dbt_project_path stands in ProjectConfig and in {others}. Give it in ProjectConfig "
                 "alone, or in RenderConfig (as the DAG processor sees it) and ExecutionConfig (as tasks see it)."
             )
         if self.project.dbt_project_path is None and self.execution.project_path is None:
@@ -338,19 +325,29 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     def _refuse_two_environments(self) -> None:
         if "env" in self.operator_args:
             _deprecated("operator_args['env']", "ProjectConfig.env_vars")
-        others = [
-            name
-            for name, given in (
-                ("operator_args['env']", self.operator_args.get("env")),
-                ("RenderConfig.env_vars", self.render.env_vars),
-            )
-            if given
-        ]
+        others = _given(
+            {
+                "operator_args['env']": self.operator_args.get("env"),
+                "RenderConfig.env_vars": self.render.env_vars,
+            }
+        )
         if self.project.env_vars and others:
             raise CosmosValueError(
-                f"Environment variables stand in ProjectConfig.env_vars and in {' and '.join(others)}. "
+                f"Environment variables stand in ProjectConfig.env_vars and in {others}. "
                 "Give them in ProjectConfig alone."
             )
+
+
+def _refuse(what: str, refusals: Mapping[str, bool]) -> None:
+    """Refuse the first thing that is given and does not go with what is asked for."""
+    for other, is_given in refusals.items():
+        if is_given:
+            raise CosmosValueError(f"{what} does not go with {other}.")
+
+
+def _given(places: Mapping[str, object]) -> str:
+    """The names of the places in which something is given."""
+    return " and ".join(name for name, value in places.items() if value)
 
 
 def _deprecated(old: str, new: str) -> None:

@@ -14,7 +14,8 @@ from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.project.node import DbtNode
 from cosmos_venv.rendering.configuration import Configuration
 from cosmos_venv.rendering.model import PlannedConversion
-from cosmos_venv.rendering.task_arguments import DetachedTests, project_name
+from cosmos_venv.rendering.plan_request import DetachedTests
+from cosmos_venv.rendering.task_arguments import project_name
 
 logger = logging.getLogger(__name__)
 

@@ -6,7 +6,8 @@ plan of thousands of tasks is written and read as it is.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Union
 
 import msgspec
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 EMPTY = "empty"
 """The operator of a task that only holds a place in the drawing."""
 
-_Edge = tuple[str, str]
+Edge = tuple[str, str]
+"""What comes before, and what comes after it."""
 
 
 class PlannedGroup(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,13 +30,11 @@ class PlannedGroup(msgspec.Struct, frozen=True, kw_only=True):
     :param group_id: its id below the root: ``models.marts.port_calls``.
     :param label: its id within its parent: ``port_calls``.
     :param parent: id of the group that it stands in; None: at the root.
-    :param order: its place among the groups, from 0; a parent comes before its children.
     """
 
     group_id: str
     label: str
     parent: str | None
-    order: int
 
 
 class PlannedTask(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,6 +63,11 @@ class PlannedTask(msgspec.Struct, frozen=True, kw_only=True):
     profile: dict[str, Any] = {}
     context: dict[str, Any] = {}
     document: str = ""
+
+    @property
+    def key(self) -> str:
+        """The id that edges have for it."""
+        return self.task_id
 
     @property
     def label(self) -> str:
@@ -116,22 +121,6 @@ def conversion_of(node: DbtNode, kind: DbtResourceType, group: str | None, task_
     )
 
 
-class NodeMark(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a plan does with one selected node: it is drawn, built, or both.
-
-    A model whose file has no SQL is told to dbt, which leaves it out: only dbt's manifest of the run knows it. Disabled
-    nodes are never selected.
-
-    :param is_drawn: whether a task, a placeholder or a batch of the DAG stands for it.
-    :param is_built: whether a command of the plan runs it: a model, a seed, a snapshot, a test, or a look at a source.
-    :param is_reported: whether dbt says what became of it. An ephemeral model is a part of the queries that read it.
-    """
-
-    is_drawn: bool = True
-    is_built: bool = True
-    is_reported: bool = True
-
-
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """All tasks of a dbt project and what comes after what.
 
@@ -139,26 +128,27 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     :param groups: sorted by id, so that each comes after its parent.
     :param conversions: what converters make, in topological order.
     :param edges: upstream and downstream task, sorted: every edge there is between ``tasks``.
-    :param outer_edges: the same as far as they join two nodes, a node with a group of its own counting as one: an edge
-        from a group leaves its test and one to a group enters its first task.
-    :param converted_inner_edges: those within groups for which no task ids are known, since a converter has a hand in
-        one of the ends: keys of conversions and task ids. Which tasks of a group are its first and last ones is known
-        only when these are drawn.
-    :param converted_outer_edges: likewise those that join two nodes: keys of conversions, task ids and group ids.
+    :param converted_edges: the edges for which no task ids are known, since a converter has a hand in one of the ends:
+        keys of conversions, task ids and group ids. Those within groups come first: which tasks of a group are its
+        first and last ones is known only when these are drawn.
     :param tasks_map: unique id of each node that has tasks to its group's id, else to its task's or to the key of its
         conversion; beside them the one test task of AFTER_ALL under its default id.
-    :param nodes: unique id of each selected node to what the plan does with it.
     """
 
     tasks: tuple[PlannedTask, ...]
     groups: tuple[PlannedGroup, ...]
     conversions: tuple[PlannedConversion, ...] = ()
-    edges: tuple[tuple[str, str], ...]
-    outer_edges: tuple[tuple[str, str], ...]
-    converted_inner_edges: tuple[tuple[str, str], ...] = ()
-    converted_outer_edges: tuple[tuple[str, str], ...] = ()
+    edges: tuple[Edge, ...]
+    converted_edges: tuple[Edge, ...] = ()
     tasks_map: dict[str, str]
-    nodes: dict[str, NodeMark] = {}
+
+    @property
+    def outer_edges(self) -> list[Edge]:
+        """The edges that join two nodes, a node with a group of its own counting as one, sorted."""
+        own_groups = {*self.tasks_map.values()}
+        outer = {task.task_id: task.group if task.group in own_groups else task.task_id for task in self.tasks}
+        pairs = {(outer[before] or before, outer[after] or after) for before, after in self.edges}
+        return sorted((before, after) for before, after in pairs if before != after)
 
     def between(self, first: PlannedTask | None, last: PlannedTask | None) -> Plan:
         """The plan with a task before all of its tasks, and a task behind all of them.
@@ -166,36 +156,21 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         :param first: also before what converters make; None: the plan gets none.
         :param last: also behind what converters make; None: the plan gets none.
         """
-        edges, outer_edges, converted = {*self.edges}, {*self.outer_edges}, {*self.converted_outer_edges}
-        outer = self.outer_ids()
+        edges, converted = {*self.edges}, [*self.converted_edges]
         if first is not None:
-            starts = self._without_edge(1)
-            edges |= {(first.task_id, each) for each in starts}
-            outer_edges |= {(first.task_id, outer[each]) for each in starts}
-            converted |= {(first.task_id, each) for each in self._converted_without_edge(1)}
+            edges |= {(first.task_id, each) for each in self._without_edge(1)}
+            converted += [(first.task_id, each) for each in self._converted_without_edge(1)]
         if last is not None:
-            ends = self._without_edge(0)
-            edges |= {(each, last.task_id) for each in ends}
-            outer_edges |= {(outer[each], last.task_id) for each in ends}
-            converted |= {(each, last.task_id) for each in self._converted_without_edge(0)}
+            edges |= {(each, last.task_id) for each in self._without_edge(0)}
+            converted += [(each, last.task_id) for each in self._converted_without_edge(0)]
         if first is not None and last is not None:
             edges.add((first.task_id, last.task_id))
-            outer_edges.add((first.task_id, last.task_id))
         return msgspec.structs.replace(
             self,
             tasks=(*([first] if first else []), *self.tasks, *([last] if last else [])),
             edges=tuple(sorted(edges)),
-            outer_edges=tuple(sorted(outer_edges)),
-            converted_outer_edges=tuple(sorted(converted)),
+            converted_edges=tuple(converted),
         )
-
-    def outer_ids(self) -> dict[str, str]:
-        """The id that ``outer_edges`` have for each task: of its node's own group, where it has one, else its own."""
-        groups = {*self.tasks_map.values()}
-        return {
-            task.task_id: task.group if task.group is not None and task.group in groups else task.task_id
-            for task in self.tasks
-        }
 
     def _without_edge(self, end: int) -> list[str]:
         """The ids of the tasks at no edge's end: 0, the upstream one, or 1, the downstream one.
@@ -207,20 +182,13 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     def _converted_without_edge(self, end: int) -> list[str]:
         """The keys of the conversions at no edge's end, nor their groups."""
-        joined = {edge[end] for edge in (*self.converted_inner_edges, *self.converted_outer_edges)}
+        joined = {edge[end] for edge in self.converted_edges}
         return [each.key for each in self.conversions if each.key not in joined and each.group not in joined]
 
     def to_dict(self) -> dict[str, Any]:
         """The plan as JSON-like data."""
         data: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(self))
         return data
-
-    def render_tree(self) -> str:
-        """The plan as text: groups, what stands in them, what runs each task, and after what."""
-        return to_text(self)
-
-    def __str__(self) -> str:
-        return self.render_tree()
 
 
 Entry = Union[PlannedTask, PlannedConversion]  # noqa: UP007 - as Member
@@ -235,6 +203,16 @@ class Branch(msgspec.Struct, frozen=True, kw_only=True):
 
     group: PlannedGroup
     members: tuple[Member, ...]
+
+    @property
+    def key(self) -> str:
+        """The id of the group, which edges of conversions have for it."""
+        return self.group.group_id
+
+    @property
+    def label(self) -> str:
+        """The id of the group within its parent."""
+        return self.group.label
 
 
 Member = Union[Branch, PlannedTask, PlannedConversion]  # noqa: UP007 - it is made while Python 3.10 reads the file
@@ -252,23 +230,19 @@ def outline(plan: Plan) -> list[Member]:
     for number, entry in enumerate(entries):
         inside.setdefault(entry.group, []).append((number, entry))
     for group in reversed(plan.groups):  # whose members are known by now
-        members = sorted(inside.pop(group.group_id, []), key=_place)
+        members = sorted(inside.pop(group.group_id, []), key=itemgetter(0))
         place = members[0][0] if members else len(entries)
         branch = Branch(group=group, members=tuple(member for _, member in members))
         inside.setdefault(group.parent, []).append((place, branch))
-    return [member for _, member in sorted(inside.get(None, []), key=_place)]
+    return [member for _, member in sorted(inside.get(None, []), key=itemgetter(0))]
 
 
-def _place(numbered: tuple[int, Member]) -> int:
-    return numbered[0]
-
-
-def edges_of(plan: Plan) -> list[_Edge]:
+def edges_of(plan: Plan) -> list[Edge]:
     """Every edge of a plan, those of conversions among them, as pairs of task ids, keys of conversions and group ids.
 
     :param plan: the plan.
     """
-    return [*plan.edges, *plan.converted_inner_edges, *plan.converted_outer_edges]
+    return [*plan.edges, *plan.converted_edges]
 
 
 def upstream_of(plan: Plan) -> dict[str, list[str]]:
@@ -282,51 +256,14 @@ def upstream_of(plan: Plan) -> dict[str, list[str]]:
     return found
 
 
-def key_of(member: Member) -> str:
-    """The key that ``edges_of`` has for a member.
+def kind_of(entry: Entry) -> str:
+    """The kind of an entry in a few words: the class of its operator, ``empty``, or the converter that makes it.
 
-    :param member: a task, a conversion or a branch.
+    :param entry: a task or a conversion.
     """
-    if isinstance(member, Branch):
-        return member.group.group_id
-    return member.key if isinstance(member, PlannedConversion) else member.task_id
-
-
-def label_of(member: Member) -> str:
-    """The name of a member within its group.
-
-    :param member: a task, a conversion or a branch.
-    """
-    return member.group.label if isinstance(member, Branch) else member.label
-
-
-def kind_of(member: Member) -> str:
-    """The kind of a member in a few words: the class of its operator, ``empty``, or the converter that makes it.
-
-    :param member: a task, a conversion or a branch, for which it is empty.
-    """
-    if isinstance(member, Branch):
-        return ""
-    if isinstance(member, PlannedConversion):
-        return f"by the converter of {member.resource_type}" + (f" for {member.node_id}" if member.node_id else "")
-    return member.operator.rpartition(".")[2]
-
-
-def to_text(plan: Plan) -> str:
-    """A plan as lines of text, indented: groups, what stands in them, what runs each, and after what.
-
-    :param plan: the plan.
-    """
-    return "\n".join(_lines(outline(plan), upstream_of(plan)))
-
-
-def _lines(members: Sequence[Member], upstream: Mapping[str, list[str]], depth: int = 0) -> Iterator[str]:
-    for member in members:
-        before = ", ".join(upstream.get(key_of(member), ()))
-        parts = (label_of(member), kind_of(member), f"<- {before}" if before else "")
-        yield "  " * depth + "  ".join(part for part in parts if part)
-        if isinstance(member, Branch):
-            yield from _lines(member.members, upstream, depth + 1)
+    if isinstance(entry, PlannedConversion):
+        return f"by the converter of {entry.resource_type}" + (f" for {entry.node_id}" if entry.node_id else "")
+    return entry.operator.rpartition(".")[2]
 
 
 class Batch(msgspec.Struct, frozen=True, kw_only=True):
@@ -398,7 +335,7 @@ class PlannedNode(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def outer(self) -> str:
         """The node's group, else its task."""
-        return self.group or id_of(self.first)
+        return self.group or self.first.key
 
     @property
     def depends_on(self) -> Iterable[str]:
@@ -411,7 +348,7 @@ class PlannedNode(msgspec.Struct, frozen=True, kw_only=True):
         """What errors call it."""
         if self.node is not None:
             return self.node.unique_id
-        return f"the batch {id_of(self.first)}" if self.members else "the test task of AFTER_ALL"
+        return f"the batch {self.first.key}" if self.members else "the test task of AFTER_ALL"
 
     @property
     def ids(self) -> Iterator[str]:
@@ -426,11 +363,3 @@ class PlannedNode(msgspec.Struct, frozen=True, kw_only=True):
     def entries(self) -> tuple[Entry, ...]:
         """The first task and the last one, once where they are the same."""
         return (self.first,) if self.first is self.last else (self.first, self.last)
-
-
-def id_of(entry: Entry) -> str:
-    """The id that edges have for an entry.
-
-    :param entry: a task, by its id, or a conversion, by its key.
-    """
-    return entry.key if isinstance(entry, PlannedConversion) else entry.task_id

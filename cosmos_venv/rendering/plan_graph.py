@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
-from cosmos_venv.constants import RUN_SUMMARY_TASK_ID, SELECT_TASK_ID, TESTS
+from cosmos_venv.constants import RUN_SUMMARY_TASK_ID, SELECT_TASK_ID
 from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
+from cosmos_venv.project.node import as_id
 from cosmos_venv.rendering.model import (
+    Edge,
     Entry,
-    NodeMark,
     Plan,
     PlannedConversion,
     PlannedGroup,
     PlannedNode,
     PlannedTask,
-    id_of,
 )
 from cosmos_venv.rendering.task_arguments import LONGEST_GROUP_LABEL, LONGEST_ID, is_airflow_id
 
-# Airflow takes letters, digits, dashes and underscores in the id of a group.
-_NOT_IN_A_GROUP_ID = re.compile(r"[^\w-]")
-
-_Edges = set[tuple[str, str]]
+_NAMING = (
+    "RenderConfig.normalize_task_id names the tasks of nodes without a group, and a callable batch_by names batches"
+)
 
 
 class Folders:
@@ -53,7 +51,7 @@ class Folders:
     def _make(self, folder: Path) -> str | None:
         parent: str | None = None
         for part in folder.parts:
-            label = _NOT_IN_A_GROUP_ID.sub("_", part)
+            label = as_id(part)
             group_id = f"{parent}.{label}" if parent else label
             known = self._known.setdefault(group_id if self._by_path else label, group_id)
             if known == group_id:
@@ -69,33 +67,9 @@ def in_order(ids: Iterable[str], edges: Iterable[tuple[str, str]]) -> list[str]:
     :param edges: pairs of upstream and downstream id.
     :raises CosmosLoadDbtException: when there is a circle, with its ids. dbt makes none, a hand-made manifest can.
     """
-    downstream: dict[str, list[str]] = {each: [] for each in ids}
-    waiting_for = dict.fromkeys(downstream, 0)
+    sorter: TopologicalSorter[str] = TopologicalSorter(dict.fromkeys(ids, ()))
     for before, after in edges:
-        downstream[before].append(after)
-        waiting_for[after] += 1
-    ordered: list[str] = []
-    free = sorted(each for each, number in waiting_for.items() if not number)
-    while free:
-        ordered += free
-        freed = []
-        for before in free:
-            for after in downstream[before]:
-                waiting_for[after] -= 1
-                if not waiting_for[after]:
-                    freed.append(after)
-        free = sorted(freed)
-    if len(ordered) < len(downstream):
-        _raise_circle(downstream)
-    return ordered
-
-
-def _raise_circle(downstream: dict[str, list[str]]) -> None:
-    # graphlib could have done all of in_order, in three times the time; here it finds the circle.
-    sorter: TopologicalSorter[str] = TopologicalSorter()
-    for before, each in downstream.items():
-        for after in each:
-            sorter.add(after, before)
+        sorter.add(after, before)
     try:
         sorter.prepare()
     except CycleError as error:
@@ -103,6 +77,12 @@ def _raise_circle(downstream: dict[str, list[str]]) -> None:
         raise CosmosLoadDbtException(
             f"The nodes depend on each other in a circle: {' -> '.join(error.args[1])}. Write the manifest anew."
         ) from error
+    ordered: list[str] = []
+    while sorter.is_active():
+        free = sorted(sorter.get_ready())
+        ordered += free
+        sorter.done(*free)
+    return ordered
 
 
 class Assembly:
@@ -111,28 +91,19 @@ class Assembly:
     :param drawn: the tasks of each node, by its unique id.
     :param end: the one test task of AFTER_ALL, behind all leaves; None: there is none.
     :param folders: the groups of folders; None: nodes are not grouped by folder.
-    :param marks: what the plan does with each selected node, by its unique id.
     """
 
-    def __init__(
-        self,
-        drawn: Mapping[str, PlannedNode],
-        *,
-        end: PlannedNode | None,
-        folders: Folders | None,
-        marks: Mapping[str, NodeMark],
-    ) -> None:
+    def __init__(self, drawn: Mapping[str, PlannedNode], *, end: PlannedNode | None, folders: Folders | None) -> None:
         self._drawn = drawn
         # The nodes of a batch have one value.
         self._each_once = list({id(each): each for each in drawn.values()}.values())
+        self._everything = [*self._each_once, *([end] if end is not None else [])]
         self._end = end
         self._folders = folders
-        self._marks = marks
-        self._edges: _Edges = set()
-        self._outer: _Edges = set()
-        self._converted: _Edges = set()
-        self._converted_inner: _Edges = set()
-        self._converted_outer: _Edges = set()
+        self._edges: set[Edge] = set()
+        self._converted: set[Edge] = set()
+        self._inner: set[Edge] = set()
+        self._outer: set[Edge] = set()
 
     def plan(self) -> Plan:
         """The plan.
@@ -142,62 +113,46 @@ class Assembly:
         """
         self._refuse_bad_ids()
         self._join_all()
-        entries = {id_of(entry): entry for each in self._everything() for entry in each.entries}
+        entries = {entry.key: entry for each in self._everything for entry in each.entries}
         ordered = [entries[each] for each in in_order(entries, self._edges | self._converted)]
-        outers = {**{unique_id: each.outer for unique_id, each in self._drawn.items()}, **self._map_of_end()}
+        outers = {unique_id: each.outer for unique_id, each in self._drawn.items()}
+        if self._end is not None:
+            outers[self._end.outer] = self._end.outer
         return Plan(
             tasks=tuple(each for each in ordered if isinstance(each, PlannedTask)),
             groups=self._groups(),
             conversions=tuple(each for each in ordered if isinstance(each, PlannedConversion)),
             edges=tuple(sorted(self._edges)),
-            outer_edges=tuple(sorted(self._outer)),
-            converted_inner_edges=tuple(sorted(self._converted_inner)),
-            converted_outer_edges=tuple(sorted(self._converted_outer)),
+            converted_edges=(*sorted(self._inner), *sorted(self._outer)),
             tasks_map=dict(sorted(outers.items())),
-            nodes=dict(sorted(self._marks.items())),
         )
-
-    def _everything(self) -> Iterator[PlannedNode]:
-        yield from self._each_once
-        if self._end is not None:
-            yield self._end
-
-    def _map_of_end(self) -> dict[str, str]:
-        return {self._end.outer: self._end.outer} if self._end is not None else {}
 
     def _join_all(self) -> None:
         """Parents and children that both have tasks; a node without any bridges no gap."""
         parents = set()
         for child in self._each_once:
             if child.first is not child.last:
-                self._join_tasks(child.first, child.last, self._converted_inner)
+                self._join(child.first, child.last, (child.first.key, child.last.key), self._inner)
             for parent in child.depends_on:
                 if parent in self._drawn:
                     parents.add(parent)
-                    self._join(self._drawn[parent], child)
+                    self._join_nodes(self._drawn[parent], child)
         if self._end is not None:
             for unique_id, each in self._drawn.items():
                 if unique_id not in parents:
-                    self._join(each, self._end)
+                    self._join_nodes(each, self._end)
 
-    def _join(self, parent: PlannedNode, child: PlannedNode) -> None:
-        if parent is child:  # two nodes of a batch
-            return
-        pair = (parent.outer, child.outer)
-        if _has_an_id(parent.last) and _has_an_id(child.first):
-            self._edges.add((id_of(parent.last), id_of(child.first)))
-            self._outer.add(pair)
-        else:
-            self._converted.add((id_of(parent.last), id_of(child.first)))
-            self._converted_outer.add(pair)
+    def _join_nodes(self, parent: PlannedNode, child: PlannedNode) -> None:
+        if parent is not child:  # two nodes of a batch
+            self._join(parent.last, child.first, (parent.outer, child.outer), self._outer)
 
-    def _join_tasks(self, first: Entry, last: Entry, converted: _Edges) -> None:
-        pair = (id_of(first), id_of(last))
-        if _has_an_id(first) and _has_an_id(last):
-            self._edges.add(pair)
+    def _join(self, before: Entry, after: Entry, drawn: Edge, converted: set[Edge]) -> None:
+        """Put one entry before another; where a converter makes one of the two, ``drawn`` is what Airflow draws."""
+        if isinstance(before, PlannedTask) and isinstance(after, PlannedTask):
+            self._edges.add((before.key, after.key))
         else:
-            self._converted.add(pair)
-            converted.add(pair)
+            self._converted.add((before.key, after.key))
+            converted.add(drawn)
 
     def _groups(self) -> tuple[PlannedGroup, ...]:
         parents = dict(self._folders.parents) if self._folders is not None else {}
@@ -209,39 +164,28 @@ class Assembly:
                 group_id=group_id,
                 label=group_id[len(parent) + 1 :] if (parent := parents[group_id]) else group_id,
                 parent=parent,
-                order=order,
             )
-            for order, group_id in enumerate(sorted(parents))
+            for group_id in sorted(parents)
         )
 
     def _refuse_bad_ids(self) -> None:
         """Airflow has one name space for tasks and groups; here it can still be said which nodes are meant."""
         owners = {group_id: f"the folder {group_id}" for group_id in (self._folders.parents if self._folders else ())}
-        of_batches = {used for each in self._everything() if each.members for used in each.ids}
-        given = {used for each in self._everything() if _has_id_of_hook(each) for used in each.ids}
-        for each in self._everything():
-            owner = each.owner
+        for each in self._everything:
             for used in each.ids:
-                other = owners.setdefault(used, owner)
-                if other != owner:
-                    renaming = (
-                        "give them ids of their own with RenderConfig.normalize_task_id."
-                        if used in given
-                        else "rename one of them."
+                other = owners.setdefault(used, each.owner)
+                if other != each.owner:
+                    raise CosmosLoadDbtException(
+                        f"{other} and {each.owner} would both become {used!r}. Leave one out with "
+                        "RenderConfig.exclude, give each package a DbtTaskGroup of its own with RenderConfig.select, "
+                        f"or rename one of them: {_NAMING}."
                     )
-                    way_out = (
-                        "Name batches otherwise with a callable RenderConfig.batch_by."
-                        if used in of_batches
-                        else "Leave one out with RenderConfig.exclude, give each package a DbtTaskGroup of its own "
-                        f"with RenderConfig.select, or {renaming}"
-                    )
-                    raise CosmosLoadDbtException(f"{other} and {owner} would both become {used!r}. {way_out}")
-                giver = "batch_by" if each.members else "normalize_task_id" if used in given else ""
-                _refuse_bad_id(used, owner, giver)
+                _refuse_bad_id(used, each.owner)
             if each.group is not None and len(each.group.rpartition(".")[2]) > LONGEST_GROUP_LABEL:
                 raise CosmosValueError(
-                    f"{owner} would have the group {each.group!r}, whose name is longer than the {LONGEST_GROUP_LABEL} "
-                    "characters that Airflow takes for a group. Rename it, or choose TestBehavior.AFTER_ALL."
+                    f"{each.owner} would have the group {each.group!r}, whose name is longer than the "
+                    f"{LONGEST_GROUP_LABEL} characters that Airflow takes for a group. Rename it, or choose "
+                    "TestBehavior.AFTER_ALL."
                 )
 
 
@@ -270,25 +214,15 @@ def _what_runs(task: PlannedTask) -> str:
     return f"tests of {task.node_id}" if is_test_of_another else task.node_id
 
 
-def _has_id_of_hook(drawn: PlannedNode) -> bool:
-    """Whether ``normalize_task_id`` is asked: for no group of a node, no detached test and no task of all tests."""
-    return drawn.node is not None and drawn.group is None and drawn.node.resource_type not in TESTS
-
-
-def _refuse_bad_id(used: str, owner: str, giver: str) -> None:
-    """Refuse an id that Airflow refuses; ``giver`` is the field of RenderConfig that gives another, empty for none."""
+def _refuse_bad_id(used: str, owner: str) -> None:
+    """Refuse an id that Airflow refuses."""
     if len(used) > LONGEST_ID:
-        way_out = f"give it a shorter one with RenderConfig.{giver}, or rename it" if giver else "rename it"
         raise CosmosValueError(
-            f"{owner} would become {used!r}, an id of {len(used)} characters. Airflow takes {LONGEST_ID}: {way_out}."
+            f"{owner} would become {used!r}, an id of {len(used)} characters. Airflow takes {LONGEST_ID}. "
+            f"Rename it: {_NAMING}."
         )
     if not is_airflow_id(used):
-        way_out = f", or give it another id with RenderConfig.{giver}" if giver else ""
         raise CosmosValueError(
             f"{owner} would become {used!r}. Airflow takes letters, digits, dots, dashes and underscores in an id: "
-            f"rename it (the project's folder, for the test task of AFTER_ALL){way_out}."
+            f"rename it (the project's folder, for the test task of AFTER_ALL). {_NAMING}."
         )
-
-
-def _has_an_id(entry: Entry) -> bool:
-    return not isinstance(entry, PlannedConversion)

@@ -33,8 +33,6 @@ from cosmos_venv.rendering.one_task.partial import PartialProject, is_put_in_ord
 from cosmos_venv.rendering.one_task.plan_cache import keep, plan_key
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from cosmos_venv.compat import BaseOperator
     from cosmos_venv.project.graph import DbtGraph
     from cosmos_venv.rendering.model import Plan
@@ -154,55 +152,39 @@ class _Rendering:
 
     def _note_project_hash(self) -> None:
         """End the DAG's documentation with the hash of the project: Airflow compares it with the one before."""
+        from cosmos_venv.project.fingerprint import project_hash
+
         try:
             folder = self.graph.project_path
         except CosmosLoadDbtException:  # a manifest is given, and no project
             return
-        found = self._project_hash(folder)
+        request = self.graph.request()
+        found = project_hash(
+            folder,
+            request.environment,
+            has_deps=request.has_deps,
+            excluded=tuple(each.strip() for each in settings.project_hash_excluded_dirs.split(",") if each.strip()),
+            known=caches.kept_fingerprints(),
+            seen=shared_by_import(),
+        )
         if found is None:
             return
         line, said = f"**dbt project hash:** `{found}`", self.dag.doc_md
         if line not in (said or ""):  # two groups of one project
             self.dag.doc_md = f"{said}\n\n{line}" if said else line
 
-    def _project_hash(self, folder: Path) -> str | None:
-        """The hash of the project, worked out once for all groups of a DAG file."""
-        from cosmos_venv.project.fingerprint import project_hash
-
-        request, shared = self.graph.request(), shared_by_import()
-        shared = {} if shared is None else shared
-        excluded = tuple(each.strip() for each in settings.project_hash_excluded_dirs.split(",") if each.strip())
-        key = project_hash, folder, frozenset(request.environment.items()), request.has_deps, excluded
-        if key not in shared:
-            shared[key] = project_hash(
-                folder,
-                request.environment,
-                has_deps=request.has_deps,
-                excluded=excluded,
-                known=caches.kept_fingerprints(),
-                seen=shared,
-            )
-        found: str | None = shared[key]
-        return found
-
     def _shared_plan(self) -> Plan:
         """The plan, with the graph loaded: both are made once for groups of a DAG file that are configured alike."""
         shared = shared_by_import()
         if shared is None:
             return self._loaded_plan()
-        from cosmos_venv.project.loaders import version_of
-
         others: dict[str, tuple[DbtGraph, Plan]] = shared.setdefault(__name__, {})
-        # Before it is read: what is written anew meanwhile is merely loaded once more.
-        identity = version_of(self.graph.request(), only_files=True)
-        key = self._sharing_key(identity or (self._version() if others else None))
-        if key in others:
+        if others and (key := self._sharing_key(self._version())) in others:
             graph, plan = others[key]
             self.graph.share(graph)
             return plan
         plan = self._loaded_plan()
-        key = self._sharing_key(identity or self.graph.loaded_version)
-        if key is not None:
+        if (key := self._sharing_key(self.graph.loaded_version)) is not None:
             others[key] = self.graph, plan
         return plan
 
@@ -244,19 +226,21 @@ class _Rendering:
             kept.share(key)
 
     def _plan(self) -> Plan:
+        from cosmos_venv.rendering.plan_request import PlanRequest
         from cosmos_venv.rendering.planner import plan
 
         given, graph = self.configuration, self.graph
-        return plan(
-            graph.filtered_nodes,
-            render_config=given.render,
-            execution_config=given.execution,
-            project_config=given.project,
-            operator_args=given.operator_args,
-            settings=given.planning_settings(),
+        request = PlanRequest(
+            nodes=graph.filtered_nodes,
             known=graph.nodes,
             may_hide=not graph.is_whole,
+            render=given.render,
+            execution=given.execution,
+            project=given.project,
+            operator_args=given.operator_args,
+            settings=given.planning_settings(),
         )
+        return plan(request)
 
     def _tasks(self, plan: Plan, there: Mapping[str, TaskOrGroup]) -> dict[str, TaskOrGroup]:
         from cosmos_venv.rendering.converters import Converters

@@ -4,18 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import Enum, auto
-from functools import cache, cached_property
+from functools import cached_property
 
 from cosmos_venv.config import RenderConfig
-from cosmos_venv.constants import (
-    TESTS,
-    DbtResourceType,
-    SeedRenderingBehavior,
-    SourceRenderingBehavior,
-    TestBehavior,
-)
+from cosmos_venv.constants import DbtResourceType, SeedRenderingBehavior, SourceRenderingBehavior
 from cosmos_venv.project.node import DbtNode
-from cosmos_venv.rendering.model import NodeMark
 
 VERBS = {
     DbtResourceType.MODEL: ("Run", "run"),
@@ -77,34 +70,6 @@ class NodeVisibility:
             return Visibility.PLACEHOLDER
         return Visibility.TASK
 
-    def mark(self, node: DbtNode, *, is_drawn: bool, runs_with_others: bool) -> NodeMark:
-        """What the plan does with a node.
-
-        :param node: a selected node.
-        :param is_drawn: whether it has tasks of its own, or stands in a batch.
-        :param runs_with_others: whether it stands in a batch, or is a test in a batch or in a task of tests alone.
-        """
-        is_ephemeral = node.has_ephemeral_materialization
-        if node.resource_type in TESTS:
-            is_built = is_drawn or runs_with_others or self._is_test_run(node)
-        else:  # a batch does not name an ephemeral model to dbt, which would do nothing for it
-            is_built = self.of(node) is Visibility.TASK and not (is_ephemeral and runs_with_others)
-        is_reported = not is_ephemeral and node.resource_type not in NEVER_RUN
-        return _mark(is_drawn, is_built, is_reported)
-
-    def _is_test_run(self, test: DbtNode) -> bool:
-        """Whether a test runs in the task of a node that it reads."""
-        if self._render.test_behavior in (TestBehavior.NONE, TestBehavior.AFTER_ALL):
-            return False
-        return any(self._is_tested(self._nodes[each], test) for each in test.depends_on if each in self._nodes)
-
-    def _is_tested(self, node: DbtNode, test: DbtNode) -> bool:
-        if self._render.test_behavior is TestBehavior.BUILD:
-            return self.of(node) is Visibility.TASK and node.resource_type is not DbtResourceType.SOURCE
-        # A node with unit tests alone has no test task, as in Cosmos.
-        has_task = test.resource_type is DbtResourceType.TEST or node.has_non_detached_test
-        return has_task and self.of(node) is not Visibility.NOTHING
-
     def _of_source(self, node: DbtNode) -> Visibility:
         behavior = self._render.source_rendering_behavior
         if behavior is SourceRenderingBehavior.NONE or self._is_pruned(node):
@@ -122,8 +87,3 @@ class NodeVisibility:
     @cached_property
     def _read(self) -> set[str]:
         return {parent for node in self._nodes.values() for parent in node.depends_on}
-
-
-@cache  # at most eight values, which thousands of nodes share
-def _mark(is_drawn: bool, is_built: bool, is_reported: bool) -> NodeMark:
-    return NodeMark(is_drawn=is_drawn, is_built=is_built, is_reported=is_reported)

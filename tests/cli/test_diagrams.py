@@ -99,11 +99,11 @@ def task(task_id: str, group: str | None = None, operator: str = "operators.loca
 
 
 def group(group_id: str, label: str | None = None, parent: str | None = None) -> PlannedGroup:
-    return PlannedGroup(group_id=group_id, label=label or group_id, parent=parent, order=0)
+    return PlannedGroup(group_id=group_id, label=label or group_id, parent=parent)
 
 
 def small(*tasks: PlannedTask, groups: tuple[PlannedGroup, ...] = (), edges: tuple[tuple[str, str], ...] = ()) -> Plan:
-    return Plan(tasks=tasks, groups=groups, edges=edges, outer_edges=(), tasks_map={})
+    return Plan(tasks=tasks, groups=groups, edges=edges, tasks_map={})
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import pytest
 
 from cosmos_venv.config import ProjectConfig, RenderConfig
 from cosmos_venv.constants import InvocationMode, LoadMode
-from cosmos_venv.project.dbt_ls_runner import open_question, order_of
+from cosmos_venv.project.dbt_ls_runner import open_question, prepared
 from cosmos_venv.project.graph import DbtGraph
 from tests.installed import environment_of
 from tests.kit import harbor_profile
@@ -30,6 +30,6 @@ def test_a_parse_file_is_offered_to_dbt_1_alone(release: str, is_offered: bool, 
     request = graph(dbt_project, environment_of(release) / "bin" / "dbt").request()
 
     with open_question(request, report=lambda _: None) as question:
-        order = order_of(request, question)
+        asked = prepared(request, question)
 
-    assert (order.parsed is not None) is is_offered
+    assert (asked.parsed is not None) is is_offered

@@ -94,7 +94,7 @@ def test_tags_sources_and_folders_are_near_too(item: str, near: str, place: Plac
         graph.load()
 
 
-def test_an_empty_default_selector_is_named(place: Place) -> None:
+def test_an_empty_default_selector_is_refused(place: Place) -> None:
     manifest = json.loads(MANIFEST.read_text())
     nightly = {"name": "usual", "default": True, "definition": {"method": "tag", "value": "nightly"}}
     place.write("usual.json", json.dumps({**manifest, "selectors": {"usual": nightly}}))
@@ -102,7 +102,7 @@ def test_an_empty_default_selector_is_named(place: Place) -> None:
     graph = loading(place, LoadMode.DBT_LS)
     place.let_dbt(writing(place.project / "usual.json"))
 
-    with pytest.raises(CosmosLoadDbtException, match="so the default selector 'usual' counts"):
+    with pytest.raises(CosmosLoadDbtException, match=r"so the default selector of selectors\.yml counts"):
         graph.load()
 
 
@@ -157,7 +157,7 @@ def test_a_real_dbt_is_asked_once_whatever_is_selected_and_a_silent_one_says_as_
     (dbt_project / "selectors.yml").write_text(
         "selectors: [{name: usual, default: true, definition: {method: tag, value: nigthly}}]"
     )
-    with pytest.raises(CosmosLoadDbtException, match="the default selector 'usual' counts"):
+    with pytest.raises(CosmosLoadDbtException, match=r"the default selector of selectors\.yml counts"):
         real(release, dbt_project).load()
     assert real(release, dbt_project, select=["staging"], allow_empty_selection=True).load() is None
 

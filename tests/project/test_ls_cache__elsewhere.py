@@ -165,16 +165,15 @@ def _refuse(*_: str) -> None:
     raise ConnectionError("no API server")
 
 
-def test_a_variable_keeps_the_latest_answer_and_no_names_of_earlier_states(cosmos_airflow: CosmosAirflow) -> None:
+def test_a_variable_keeps_the_latest_answer_alone(cosmos_airflow: CosmosAirflow) -> None:
     _ = cosmos_airflow.variables
     answers = VariableAnswers(question="1")
     for state in ("first", "second"):
-        for file in (f"{state}-names.answer", f"{state}.answer"):
-            answers.write(file, state.encode(), seconds=1.0)
+        answers.write(f"{state}.answer", state.encode(), seconds=1.0)
 
     kept = json.loads(cosmos_airflow.variables.values[answers.name])
 
-    assert sorted(kept) == ["second-names.answer", "second.answer"]
+    assert sorted(kept) == ["second.answer"]
 
 
 def test_an_answer_that_is_too_long_for_a_variable_is_not_shared_and_the_log_says_so(

@@ -121,7 +121,7 @@ def test_where_no_answer_comes_the_copy_is_taken_with_one_warning_of_its_age(
 
     warnings = {record.getMessage() for record in log.records if record.levelno >= logging.WARNING}
     assert len(warnings) == 1
-    assert "Its copy of 3 days ago is taken." in warnings.pop()
+    assert "Its copy of 3 days, 0:00:00 ago is taken." in warnings.pop()
 
 
 def test_without_a_copy_nobody_answering_is_an_error(served: HttpManifest) -> None:

@@ -11,6 +11,7 @@ from cosmos_venv.constants import DbtResourceType, ExecutionMode
 from cosmos_venv.project.graph import DbtGraph, link
 from cosmos_venv.project.node import DbtNode
 from cosmos_venv.rendering.model import Plan
+from cosmos_venv.rendering.plan_request import PlanRequest
 from cosmos_venv.rendering.planner import plan
 from cosmos_venv.rendering.task_arguments import PlanningSettings
 
@@ -50,22 +51,26 @@ def planned(
     by_id = {each.unique_id: each for each in nodes}
     selection = link(by_id, detaching=bool(render and render.should_detach_multiple_parents_tests))
     return plan(
-        selection.nodes,
-        render_config=render or RenderConfig(),
-        execution_config=ExecutionConfig(ExecutionMode.VIRTUALENV, **(execution or {})),
-        project_config=ProjectConfig("shop"),
-        operator_args=operator_args or {},
-        settings=settings or PlanningSettings(),
-        known={each.unique_id: each for each in known},
+        PlanRequest(
+            nodes=selection.nodes,
+            render=render or RenderConfig(),
+            execution=ExecutionConfig(ExecutionMode.VIRTUALENV, **(execution or {})),
+            project=ProjectConfig("shop"),
+            operator_args=operator_args or {},
+            settings=settings or PlanningSettings(),
+            known={each.unique_id: each for each in known},
+        )
     )
 
 
 def plan_of(graph: DbtGraph) -> Plan:
     """Return the plan of a graph that is loaded."""
     return plan(
-        graph.filtered_nodes,
-        render_config=graph.render_config,
-        execution_config=graph.execution_config,
-        project_config=graph.project,
-        operator_args={},
+        PlanRequest(
+            nodes=graph.filtered_nodes,
+            render=graph.render_config,
+            execution=graph.execution_config,
+            project=graph.project,
+            operator_args={},
+        )
     )

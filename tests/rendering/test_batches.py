@@ -111,9 +111,11 @@ def test_names_stay_when_a_model_is_added() -> None:
 
 
 def test_ids_that_cannot_be_are_refused_with_the_parameter_that_names_batches() -> None:
-    with pytest.raises(CosmosLoadDbtException, match=r"would both become 'mart_run_batch'. Name batches otherwise"):
+    with pytest.raises(
+        CosmosLoadDbtException, match=r"would both become 'mart_run_batch'.* a callable batch_by names batches"
+    ):
         shop(batch_by=lambda _: {"model.shop.stg_a": "mart_run"}, normalize_task_id=lambda _: "mart_run_batch")
-    with pytest.raises(CosmosValueError, match=r"the batch y+_batch would become .* with RenderConfig.batch_by"):
+    with pytest.raises(CosmosValueError, match=r"the batch y+_batch would become .* a callable batch_by names batches"):
         shop(batch_by=lambda _: {"model.shop.stg_a": "y" * 249})
 
 
@@ -156,35 +158,24 @@ def test_tests_of_ephemeral_models_run_in_a_batch_without_any_other_model(batch_
 
 
 @pytest.mark.parametrize("is_batched", [False, True])
-def test_tests_of_an_ephemeral_model_count_as_run_where_the_model_is_in_a_batch(is_batched: bool) -> None:
+def test_tests_of_an_ephemeral_model_run_in_the_batch_of_the_model(is_batched: bool) -> None:
     part = node("model.shop.part", materialized="ephemeral")
     test = node("test.shop.not_null_part.0c", "model.shop.part")
 
     plan = planned(part, test, render=building({part.unique_id: "parts"} if is_batched else {}))
 
-    assert plan.nodes[test.unique_id].is_built is is_batched
     assert any(test.unique_id in task.arguments.get("nodes", ()) for task in plan.tasks) is is_batched
 
 
-def test_an_ephemeral_model_counts_as_run_where_it_has_a_task_outside_of_batches() -> None:
-    part = node("model.shop.part", materialized="ephemeral")
-
-    for batches, is_built in (({}, True), ({part.unique_id: "parts"}, False)):
-        plan = planned(part, render=building(batches, ephemeral_models_as_empty_operator=False))
-
-        assert plan.nodes[part.unique_id].is_built is is_built
-
-
-def test_all_tests_of_one_fqn_count_as_run_where_their_task_runs_them() -> None:
+def test_all_tests_of_one_fqn_run_in_the_task_of_one() -> None:
     parts = [node(f"model.shop.{name}", materialized="ephemeral") for name in ("left", "right")]
     tests = [node(f"test.shop.has_an_id.{index}", part.unique_id) for index, part in enumerate(parts)]
 
     plan = planned(*parts, *tests, render=building({}))
 
     assert {test for task in plan.tasks for test in task.context.get("dbt_tests", ())} == {
-        test.unique_id for test in tests if plan.nodes[test.unique_id].is_built
+        test.unique_id for test in tests
     }
-    assert plan.nodes[tests[1].unique_id].is_built
 
 
 def test_one_batch_has_all_nodes() -> None:

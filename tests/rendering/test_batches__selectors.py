@@ -13,6 +13,7 @@ from cosmos_venv.constants import DbtResourceType, TestBehavior, TestIndirectSel
 from cosmos_venv.project.graph import link
 from cosmos_venv.project.node import DbtNode
 from cosmos_venv.rendering.model import Plan, PlannedTask
+from cosmos_venv.rendering.plan_request import PlanRequest
 from cosmos_venv.rendering.planner import plan
 from tests.rendering.made import node, planned
 
@@ -99,13 +100,15 @@ def planned_of(
 ) -> Plan:
     selection = link({each.unique_id: each for each in selected})
     return plan(
-        selection.nodes,
-        render_config=RenderConfig(batch_by="wave", **render),  # type: ignore[arg-type]
-        execution_config=ExecutionConfig(),
-        project_config=ProjectConfig("shop"),
-        operator_args={},
-        known={each.unique_id: each for each in known},
-        may_hide=may_hide,
+        PlanRequest(
+            nodes=selection.nodes,
+            render=RenderConfig(batch_by="wave", **render),  # type: ignore[arg-type]
+            execution=ExecutionConfig(),
+            project=ProjectConfig("shop"),
+            operator_args={},
+            known={each.unique_id: each for each in known},
+            may_hide=may_hide,
+        )
     )
 
 
@@ -135,12 +138,14 @@ def test_nodes_that_are_not_known_are_not_taken_either() -> None:
 def of_all_tests(choice: TestIndirectSelection, *nodes: DbtNode, **render: Any) -> PlannedTask:
     """The task of AFTER_ALL of a project that may have more nodes."""
     made = plan(
-        link({each.unique_id: each for each in nodes}).nodes,
-        render_config=RenderConfig(test_behavior=TestBehavior.AFTER_ALL, **render),
-        execution_config=ExecutionConfig(test_indirect_selection=choice),
-        project_config=ProjectConfig("shop"),
-        operator_args={},
-        may_hide=True,
+        PlanRequest(
+            nodes=link({each.unique_id: each for each in nodes}).nodes,
+            render=RenderConfig(test_behavior=TestBehavior.AFTER_ALL, **render),
+            execution=ExecutionConfig(test_indirect_selection=choice),
+            project=ProjectConfig("shop"),
+            operator_args={},
+            may_hide=True,
+        )
     )
     (task,) = (each for each in made.tasks if each.task_id == "shop_test")
     return task
@@ -187,11 +192,13 @@ def test_tests_of_one_fqn_run_together_where_one_of_them_comes_with_the_nodes() 
     across = declared("test.shop.has_an_id.2e", "model.shop.orders", "model.shop.raw", fqn="shop.has_an_id")
     nodes = {each.unique_id: each for each in (ORDERS, NAMED[0], across)}
     made = plan(
-        link(nodes).nodes,
-        render_config=RenderConfig(batch_by="all"),  # type: ignore[arg-type]
-        execution_config=ExecutionConfig(test_indirect_selection=TestIndirectSelection.CAUTIOUS),
-        project_config=ProjectConfig("shop"),
-        operator_args={},
+        PlanRequest(
+            nodes=link(nodes).nodes,
+            render=RenderConfig(batch_by="all"),  # type: ignore[arg-type]
+            execution=ExecutionConfig(test_indirect_selection=TestIndirectSelection.CAUTIOUS),
+            project=ProjectConfig("shop"),
+            operator_args={},
+        )
     )
 
     assert [*told(made)] == ["model.shop.orders", "test.shop.has_an_id.0c", "test.shop.has_an_id.2e"]
@@ -202,12 +209,14 @@ def test_tests_of_one_fqn_run_together_where_the_text_of_one_selects_the_other(b
     across = declared("test.shop.has_an_id.2e", "model.shop.orders", "model.shop.piers", fqn="shop.has_an_id")
     nodes = {each.unique_id: each for each in (ORDERS, PIERS, NAMED[0], across)}
     made = plan(
-        link(nodes).nodes,
-        render_config=RenderConfig(batch_by=batch_by),  # type: ignore[arg-type]
-        execution_config=ExecutionConfig(test_indirect_selection=TestIndirectSelection.CAUTIOUS),
-        project_config=ProjectConfig("shop"),
-        operator_args={},
-        may_hide=True,
+        PlanRequest(
+            nodes=link(nodes).nodes,
+            render=RenderConfig(batch_by=batch_by),  # type: ignore[arg-type]
+            execution=ExecutionConfig(test_indirect_selection=TestIndirectSelection.CAUTIOUS),
+            project=ProjectConfig("shop"),
+            operator_args={},
+            may_hide=True,
+        )
     )
 
     run = {each for task in made.tasks for each in task.context.get("dbt_tests", task.arguments.get("nodes", ()))}
@@ -331,11 +340,13 @@ def with_ephemeral(choice: TestIndirectSelection) -> Mapping[str, str]:
     batches = {"model.shop.orders": "first", "model.shop.part": "second", "model.shop.report": "second"}
     selection = link(nodes)
     made = plan(
-        selection.nodes,
-        render_config=RenderConfig(batch_by=lambda _: batches),
-        execution_config=ExecutionConfig(test_indirect_selection=choice),
-        project_config=ProjectConfig("shop"),
-        operator_args={},
+        PlanRequest(
+            nodes=selection.nodes,
+            render=RenderConfig(batch_by=lambda _: batches),
+            execution=ExecutionConfig(test_indirect_selection=choice),
+            project=ProjectConfig("shop"),
+            operator_args={},
+        )
     )
     return told(made)
 

@@ -63,9 +63,9 @@ def test_a_nodes_own_group_stands_in_that_of_its_folder() -> None:
     )
 
     assert made.groups == (
-        PlannedGroup(group_id="models", label="models", parent=None, order=0),
-        PlannedGroup(group_id="models.marts", label="marts", parent="models", order=1),
-        PlannedGroup(group_id="models.marts.orders", label="orders", parent="models.marts", order=2),
+        PlannedGroup(group_id="models", label="models", parent=None),
+        PlannedGroup(group_id="models.marts", label="marts", parent="models"),
+        PlannedGroup(group_id="models.marts.orders", label="orders", parent="models.marts"),
     )
     places = {task.task_id: (task.label, task.group, task.folder) for task in made.tasks}
     assert places == {

@@ -61,7 +61,7 @@ def test_it_knows_what_each_task_runs_and_no_placeholder() -> None:
 def test_it_stands_behind_what_converters_make() -> None:
     plan = with_summary(node_converters={DbtResourceType.MODEL: lambda **_: None}, test_behavior=TestBehavior.NONE)
 
-    assert ("model.shop.report", SUMMARY) in plan.converted_outer_edges
+    assert ("model.shop.report", SUMMARY) in plan.converted_edges
     # A converter may make nothing: the seed before a converted model then has nothing behind it.
     assert {first for first, second in plan.edges if second == SUMMARY} == {"raw_seed"}
 

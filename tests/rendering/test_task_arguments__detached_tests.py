@@ -7,6 +7,7 @@ import pytest
 from cosmos_venv.config import RenderConfig
 from cosmos_venv.constants import TestBehavior
 from cosmos_venv.exceptions import CosmosLoadDbtException
+from cosmos_venv.project.node import DbtNode
 from cosmos_venv.rendering.model import Plan
 from tests.rendering.made import node, planned
 
@@ -120,12 +121,15 @@ def test_a_test_is_told_apart_from_one_of_its_name_that_is_not_selected() -> Non
     assert given["a.test"]["select"] == "fqn:shop.is_key,fqn:shop.a+1"
 
 
-def test_unit_tests_of_a_node_without_other_tests_do_not_count_as_run() -> None:
+def test_unit_tests_of_a_node_without_other_tests_are_not_run() -> None:
     """The node has no test task, as in Cosmos."""
     unit = node("unit_test.shop.a.gives_one", "model.shop.a")
 
-    assert not planned(A, unit).nodes[unit.unique_id].is_built
-    assert planned(A, OF_A, unit).nodes[unit.unique_id].is_built
+    def tests_of(*nodes: DbtNode) -> set[str]:
+        return {each for task in planned(*nodes).tasks for each in task.context.get("dbt_tests", ())}
+
+    assert tests_of(A, unit) == set()
+    assert tests_of(A, OF_A, unit) == {OF_A.unique_id, unit.unique_id}
 
 
 @pytest.mark.parametrize(

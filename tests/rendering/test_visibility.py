@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
 import pytest
 
 from cosmos_venv.config import RenderConfig
@@ -108,23 +107,6 @@ def test_a_placeholder_of_a_source_has_no_owner_and_one_of_a_model_has() -> None
     }
 
 
-def test_what_is_dropped_of_seeds_that_are_only_shown_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
-    said = [{"retries": 3, "pool": "heavy"}, {"pool": "light", "task_display_name": "Ships"}, {}]
-    seeds = [
-        node(f"seed.shop.raw{number}", meta={"cosmos": {"operator_kwargs": each}}) for number, each in enumerate(said)
-    ]
-
-    with caplog.at_level("INFO"):
-        made = planned(*seeds, render=RenderConfig(seed_rendering_behavior=SeedRenderingBehavior.RENDER_ONLY))
-        planned(*seeds)
-
-    assert [record.message for record in caplog.records] == [
-        "Seeds are only shown (SeedRenderingBehavior.RENDER_ONLY) and run nothing. Of their operator_kwargs are "
-        "dropped: pool, retries."
-    ]
-    assert [task.arguments for task in made.tasks] == [{}, {"task_display_name": "Ships"}, {}]
-
-
 @pytest.mark.parametrize(
     ("behavior", "expected"),
     [
@@ -139,75 +121,3 @@ def test_seeds_look_as_they_are_told(behavior: SeedRenderingBehavior, expected: 
     made = planned(node("seed.shop.raw"), render=render)
 
     assert {task.task_id: task.operator.rpartition(".")[2] for task in made.tasks} == expected
-
-
-SEED, EPHEMERAL = node("seed.shop.raw"), node("model.shop.cells", materialized="ephemeral")
-OF_EPHEMERAL, OF_SEED = (
-    node("test.shop.full_cells.1", EPHEMERAL.unique_id),
-    node("test.shop.full_raw.1", SEED.unique_id),
-)
-EXPOSURE = node("exposure.shop.page", READER.unique_id)
-
-
-def marks(**render: Any) -> dict[str, str]:
-    """What a plan does with each node, in words."""
-    nodes = (FRESH, READER, SEED, EPHEMERAL, OF_EPHEMERAL, OF_SEED, EXPOSURE)
-    made = planned(*nodes, render=RenderConfig(**render))
-    return {
-        each.split(".")[-2] if each.endswith(".1") else each.split(".")[-1]: " ".join(
-            name.removeprefix("is_") for name, value in msgspec.structs.asdict(mark).items() if value
-        )
-        for each, mark in made.nodes.items()
-    }
-
-
-@pytest.mark.parametrize(
-    ("render", "expected"),
-    [
-        pytest.param(
-            {"ephemeral_models_as_empty_operator": False},
-            {"cells": "drawn built", "raw": "drawn built reported", "full_cells": "built reported"},
-            id="tests-after-each",
-        ),
-        pytest.param({}, {"cells": "drawn", "full_cells": "built reported"}, id="placeholder"),
-        pytest.param(
-            {"test_behavior": "build"},
-            {"cells": "drawn", "full_cells": "reported", "full_raw": "built reported"},
-            id="build",
-        ),
-        pytest.param(
-            {"test_behavior": "build", "batch_by": "all"},
-            {"cells": "drawn", "full_cells": "built reported"},
-            id="batch",
-        ),
-        pytest.param({"test_behavior": "none"}, {"full_cells": "reported", "full_raw": "reported"}, id="no-tests"),
-        pytest.param(
-            {"test_behavior": "after_all", "seed_rendering_behavior": "none"},
-            {"full_cells": "built reported", "full_raw": "built reported", "raw": "reported"},
-            id="all-tests-no-seeds",
-        ),
-        pytest.param(
-            {"seed_rendering_behavior": "render_only"},
-            {"raw": "drawn reported", "full_raw": "built reported"},
-            id="seeds-shown",
-        ),
-        pytest.param({"source_rendering_behavior": ALL}, {"fresh": "drawn built reported"}, id="sources"),
-    ],
-)
-def test_a_plan_says_of_each_node_whether_it_is_drawn_built_and_reported(
-    render: dict[str, Any], expected: dict[str, str]
-) -> None:
-    found = marks(**render)
-
-    assert {each: found[each] for each in expected} == expected
-    assert found["orders"] == "drawn built reported"
-    assert found["page"] == "", "selected, neither drawn nor built"
-
-
-def test_a_test_does_not_count_as_run_in_a_plan_without_tasks() -> None:
-    render = RenderConfig(test_behavior=TestBehavior.AFTER_ALL, allow_empty_selection=True)
-
-    made = planned(OF_SEED, render=render)
-
-    assert not made.tasks
-    assert not made.nodes[OF_SEED.unique_id].is_built

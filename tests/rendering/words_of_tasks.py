@@ -15,7 +15,7 @@ from cosmos_venv.constants import InvocationMode, LoadMode, TestIndirectSelectio
 from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
 from cosmos_venv.project.dbt_ls import LS_OUTPUT_KEYS
 from cosmos_venv.project.node import DbtNode
-from cosmos_venv.rendering.planner import AMBIGUOUS
+from cosmos_venv.rendering.plan_request import AMBIGUOUS
 from tests.rendering.asked_dbt import AskedDbt, ProjectRefused
 from tests.rendering.dbt_answers import ERROR
 from tests.rendering.drawn_projects import DrawnProject
@@ -34,7 +34,7 @@ class Shown:
     :param tasks: by task id, the nodes that dbt runs for it.
     :param words: by task id, the words of its command.
     :param selected: the models, seeds, snapshots and tests of the selection.
-    :param built: those that some task of the plan runs.
+    :param built: the models, seeds and snapshots among them, and the tests that some task runs.
     :param once: the tests with a task of their own.
     :param early: tests of such tasks which do not wait for a node that they read.
     """
@@ -118,7 +118,7 @@ def _warnings_of_ambiguous_words() -> Iterator[dict[str, set[str]]]:
                 unique_id, _, others = map(str, record.args)
                 found.setdefault(unique_id, set()).update(others.split(", "))
 
-    logger, handler = logging.getLogger("cosmos_venv.rendering.planner"), Gathered()
+    logger, handler = logging.getLogger("cosmos_venv.rendering.plan_request"), Gathered()
     level = logger.level
     logger.setLevel(logging.WARNING)  # whatever level the settings of Airflow give to all loggers
     logger.addHandler(handler)
@@ -179,7 +179,7 @@ def _shown(dag: DbtDag, indirect: str) -> Shown:
     attached = {each: test for each, test in tests.items() if apart.isdisjoint(alike[each])}
     shown = Shown(
         selected=_of(nodes, (*BUILT, *TESTS)),
-        built=[each for each, mark in dag.plan.nodes.items() if mark.is_built],
+        built=_of(nodes, BUILT),
         once=[each for each in tests if each in dag.tasks_map],
     )
     for task in tasks:
@@ -201,6 +201,7 @@ def _shown(dag: DbtDag, indirect: str) -> Shown:
             named = [each for each in task.extra_context.get("dbt_tests", ()) if each in together]
             expected = [*([] if kind == "test" else [node_id]), *taken, *named]
         shown.tasks[task.task_id], shown.words[task.task_id] = [*dict.fromkeys(expected)], words
+    shown.built.extend(_of(dict.fromkeys(each for task in shown.tasks.values() for each in task), TESTS))
     return shown
 
 

@@ -10,31 +10,6 @@ from typing import Any
 from cosmos_venv.constants import TestIndirectSelection
 from cosmos_venv.exceptions import CosmosValueError
 
-METHODS = (
-    "access",
-    "config",
-    "exposure",
-    "file",
-    "fqn",
-    "group",
-    "metric",
-    "package",
-    "path",
-    "resource_type",
-    "result",
-    "saved_query",
-    "selector",
-    "semantic_model",
-    "source",
-    "source_status",
-    "state",
-    "tag",
-    "test_name",
-    "test_type",
-    "unit_test",
-    "version",
-)
-
 # What dbt takes for the three parts of an item. Anything else belongs to the value: "++x" asks for a node called "+x".
 _ITEM = re.compile(
     r"(?P<childrens_parents>@)?"
@@ -49,7 +24,7 @@ _SUFFIXES_OF_FILES = (".sql", ".py", ".csv")
 class Criterion:
     """One item of a selection.
 
-    :param method: one of ``METHODS``.
+    :param method: dbt's name of it, such as ``tag``.
     :param arguments: the words after the method, parted by dots: ``meta`` and ``owner`` of ``config.meta.owner``.
     :param value: text; in YAML it may be a number or a bool too.
     :param parents: how many steps to go up; None: as far as there is anything. 0: not at all.
@@ -90,7 +65,7 @@ class Criterion:
                 f"selection item {text!r} has an @ before and a + behind: dbt takes one of them. "
                 "The @ selects all children already."
             )
-        method, arguments = _method(parts["method"], parts["value"], text)
+        method, arguments = _method(parts["method"], parts["value"])
         return cls(
             method=method,
             arguments=arguments,
@@ -113,7 +88,7 @@ class Criterion:
         shown = dict(mapping)
         if mapping.get("childrens_parents") and mapping.get("children"):
             raise CosmosValueError(f"selector item {shown} has childrens_parents and children: dbt takes one of them.")
-        method, arguments = _method(str(mapping["method"]), mapping["value"], str(shown))
+        method, arguments = _method(str(mapping["method"]), mapping["value"])
         given = mapping.get("indirect_selection", indirect_selection)
         try:
             chosen = TestIndirectSelection(given)
@@ -134,16 +109,12 @@ class Criterion:
         )
 
 
-def _method(given: str | None, value: str, item: str) -> tuple[str, tuple[str, ...]]:
+def _method(given: str | None, value: str) -> tuple[str, tuple[str, ...]]:
     if given is None:
         if "/" in value:
             return "path", ()
         return ("file" if value.lower().endswith(_SUFFIXES_OF_FILES) else "fqn"), ()
     method, *arguments = given.split(".")
-    if method not in METHODS:
-        raise CosmosValueError(
-            f"selection item {item!r}: {method!r} is none of dbt's methods. Known are: {', '.join(METHODS)}."
-        )
     return method, tuple(arguments)
 
 

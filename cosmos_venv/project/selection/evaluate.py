@@ -16,7 +16,7 @@ from cosmos_venv.constants import TestIndirectSelection
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.project.selection.criterion import Criterion
 from cosmos_venv.project.selection.graph import SelectionGraph
-from cosmos_venv.project.selection.methods import find
+from cosmos_venv.project.selection.methods import FINDERS, find
 
 logger = logging.getLogger(__name__)
 
@@ -119,7 +119,7 @@ def _union(items: Iterable[str], indirect_selection: TestIndirectSelection, defi
 
 
 def _item(text: str, indirect_selection: TestIndirectSelection, definitions: Definitions | None) -> Part:
-    criterion = Criterion.from_text(text, indirect_selection)
+    criterion = _of_a_known_method(Criterion.from_text(text, indirect_selection))
     if criterion.method != "selector":
         return criterion
     if definitions is None:
@@ -127,6 +127,16 @@ def _item(text: str, indirect_selection: TestIndirectSelection, definitions: Def
             f"selection item {text!r}: the method selector: is one of dbt 1.12, for --select and --exclude."
         )
     return definitions.named(criterion)
+
+
+def _of_a_known_method(criterion: Criterion) -> Criterion:
+    known = sorted((*FINDERS, "selector"))
+    if criterion.method not in known:
+        raise CosmosValueError(
+            f"selection item {criterion.shown}: {criterion.method!r} is none of dbt's methods. "
+            f"Known are: {', '.join(known)}."
+        )
+    return criterion
 
 
 class Definitions:
@@ -149,14 +159,6 @@ class Definitions:
         self._indirect_selection = indirect_selection
         self._is_of_dbt_2 = is_of_dbt_2
 
-    def tree(self, name: str) -> Part:
-        """The selection of a name.
-
-        :param name: the name of the YAML selector.
-        :raises CosmosValueError: when there is none, or dbt would refuse its definition; the text names it.
-        """
-        return self._named(name, ())
-
     def named(self, criterion: Criterion) -> Named:
         """The selection of a word with the method ``selector:``.
 
@@ -166,7 +168,13 @@ class Definitions:
         names = [name for name in self._definitions if fnmatchcase(name, criterion.value)] or [criterion.value]
         return Named(criterion, tuple(map(self.tree, names)))
 
-    def _named(self, name: str, within: tuple[str, ...]) -> Part:
+    def tree(self, name: str, within: tuple[str, ...] = ()) -> Part:
+        """The selection of a name.
+
+        :param name: the name of the YAML selector.
+        :param within: the names of the selectors that lead to it.
+        :raises CosmosValueError: when there is none, or dbt would refuse its definition; the text names it.
+        """
         if name not in self._definitions:
             known = ", ".join(sorted(self._definitions)) or "none"
             raise CosmosValueError(f"selector {name!r} is not defined. The manifest has: {known}.")
@@ -201,14 +209,14 @@ class Definitions:
         if "method" not in definition or "value" not in definition:
             raise CosmosValueError(f"{definition} needs one key, or method and value.")
         if definition["method"] == "selector":
-            return self._named(str(definition["value"]), within)
+            return self.tree(str(definition["value"]), within)
         if definition["method"] == "config" and self._is_of_dbt_2:
             raise CosmosValueError(
                 f"{definition} does not say which configuration is meant: dbt 2 leaves that out of manifest.json. "
                 "Write the selection into RenderConfig.select, such as config.materialized:view, or load with "
                 "LoadMode.DBT_LS, where dbt reads selectors.yml."
             )
-        criterion = Criterion.from_mapping(definition, self._indirect_selection)
+        criterion = _of_a_known_method(Criterion.from_mapping(definition, self._indirect_selection))
         return self._without(criterion, definition, within) if "exclude" in definition else criterion
 
     def _group(self, operation: Operation, definition: dict[str, Any], within: tuple[str, ...]) -> Part:

@@ -11,14 +11,12 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from fnmatch import translate
 from functools import cached_property
-from itertools import accumulate, chain, compress, pairwise
+from itertools import accumulate, chain, pairwise
 from typing import cast
 
 from cosmos_venv.project.node_entry import NodeEntry
 
 _TESTS = ("test", "unit_test")
-# To index the names takes as long as so many looks through all of them.
-_MANY_LOOKS = 8
 
 Labels = Callable[[NodeEntry], Iterable[str]]
 
@@ -38,33 +36,29 @@ class Names:
     """
 
     def __init__(self, entries: Mapping[str, NodeEntry]) -> None:
-        names: dict[str, list[str]] = {}
+        self._names: dict[str, list[str]] = {}
         # Here the last part is the version, the one before it the name. The unit tests of a model have its version too.
-        versioned: dict[str, list[str]] = {}
-        ends: list[str] = []
-        heads: set[str] = set()
+        self._versioned: dict[str, list[str]] = {}
+        self._by_end: defaultdict[str, list[str]] = defaultdict(list)
+        # What names begin with, with the package and without it: few values lead into a folder.
+        self._heads: set[str] = set()
         # All in one go: the entries lie about in memory, and to come to them is most of the work.
         for unique_id, entry in entries.items():
             if entry.resource_type == "source":
                 continue
-            names[unique_id] = name = entry.fqn or unique_id.split(".")[1:]
-            heads.update(name[:2])
-            if entry.version is not None and entry.resource_type == "model" and len(name) > 1:
-                versioned[unique_id] = name
-                ends.append(name[-2])
-            else:
-                ends.append(name[-1])
-        self._names, self._versioned = names, versioned
-        # What each is called by, and what those that lie in folders begin with, with the package and without it.
-        self._ends, self._heads = ends, heads
-        self._looks = 0
+            self._names[unique_id] = name = entry.fqn or unique_id.split(".")[1:]
+            self._heads.update(name[:2])
+            has_version = entry.version is not None and entry.resource_type == "model" and len(name) > 1
+            if has_version:
+                self._versioned[unique_id] = name
+            self._by_end[name[-2 if has_version else -1]].append(unique_id)
 
     def meant_by(self, value: str) -> Iterator[str]:
         """Ids of the nodes, some of them twice.
 
         :param value: a name, or a pattern.
         """
-        yield from self._ending_with(value)
+        yield from self._by_end.get(value, ())
         # Of a versioned name the last two parts do, joined by a dot or an underscore, whatever comes before them.
         joined = "_".join(value.split(".")[-2:])
         yield from (each for each, name in self._versioned.items() if f"{name[-2]}_{name[-1]}" == joined)
@@ -72,13 +66,6 @@ class Names:
             yield from self._fitting(value)
         elif any(f"{value}.".startswith(f"{head}.") or head.startswith(f"{value}.") for head in self._heads):
             yield from self._in_folders(value)
-
-    def _ending_with(self, value: str) -> Iterable[str]:
-        self._looks += 1
-        if self._looks > _MANY_LOOKS:
-            return self._by_end.get(value, ())
-        # Nothing is faster than count() where there is nothing, as of most folders and wildcards.
-        return compress(self._names, map(value.__eq__, self._ends)) if self._ends.count(value) else ()
 
     def _in_folders(self, value: str) -> Iterator[str]:
         for folder, members in self._folders():
@@ -106,8 +93,10 @@ class Names:
             re.compile(translate(".".join(parts[plain:]))).match,
         )
         dots = len(parts) - 1
-        for unique_id, starts, dotted in self._dotted:
-            for start in starts:
+        for unique_id, name in self._names.items():
+            dotted = ".".join(name)
+            # With the package in front and without it.
+            for start in (0, len(name[0]) + 1)[: len(name)]:
                 if (
                     dotted.startswith(begin, start)
                     and fits(dotted, start + len(begin))
@@ -115,21 +104,6 @@ class Names:
                 ):
                     yield unique_id
                     break
-
-    @cached_property
-    def _by_end(self) -> dict[str, list[str]]:
-        found: defaultdict[str, list[str]] = defaultdict(list)
-        for unique_id, end in zip(self._names, self._ends, strict=True):
-            found[end].append(unique_id)
-        return found
-
-    @cached_property
-    def _dotted(self) -> list[tuple[str, tuple[int, ...], str]]:
-        """Each id with the name in one piece, and where in it the name begins: with the package and without it."""
-        return [
-            (unique_id, (0, len(name[0]) + 1) if len(name) > 1 else (0,), ".".join(name))
-            for unique_id, name in self._names.items()
-        ]
 
     def _folders(self) -> Iterator[tuple[tuple[str, ...], list[str]]]:
         """Each folder with its nodes, with the package in front and without it."""

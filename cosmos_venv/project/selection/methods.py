@@ -9,32 +9,12 @@ from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 from typing import Any
 
+from cosmos_venv.constants import DbtResourceType
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.project.node_entry import NodeEntry
 from cosmos_venv.project.selection.criterion import Criterion
 from cosmos_venv.project.selection.graph import Labels, SelectionGraph, is_wild, path_of
 
-_RESOURCE_TYPES = (
-    "analysis",
-    "doc",
-    "exposure",
-    "fixture",
-    "function",
-    "group",
-    "macro",
-    "metric",
-    "model",
-    "operation",
-    "rpc",
-    "saved_query",
-    "seed",
-    "semantic_model",
-    "snapshot",
-    "source",
-    "sql_operation",
-    "test",
-    "unit_test",
-)
 _APART = ("source", "exposure", "metric", "unit_test", "semantic_model", "saved_query", "function")
 # How a model's version compares with the latest one.
 _VERSIONS = {"latest": 0, "prerelease": 1, "old": -1, "none": None}
@@ -42,15 +22,12 @@ _TEST_TYPES = ("generic", "schema", "data", "singular", "unit")
 _NOTHING = object()
 
 
-def matching_paths(graph: SelectionGraph, value: str) -> Iterable[str]:
-    """Ids of what is declared or described in a file or folder of the root project that a value means.
+def _find_path(graph: SelectionGraph, criterion: Criterion) -> Iterable[str]:
+    """What is declared or described in a file or folder of the root project that a value means.
 
     dbt looks it up in the root project and compares relative paths: a file at the same place in a package counts too.
-
-    :param graph: the nodes.
-    :param value: a path, relative to the project, or a pattern of paths.
-    :raises CosmosValueError: when dbt would refuse the value.
     """
+    value = criterion.value
     pattern = PurePosixPath(value)
     if not pattern.parts:
         raise CosmosValueError("the path is empty: name a file or folder of the project, such as models/staging.")
@@ -63,12 +40,10 @@ def matching_paths(graph: SelectionGraph, value: str) -> Iterable[str]:
     if value.endswith("/") or pattern.name == "**":  # folders alone; what is below them counts anyway
         files = graph.labelled(_files)
         found = [path for path in found if path not in files]
-    return (unique_id for path in found for unique_id in _if_in_root(graph, index.get(path, [])))
-
-
-def _if_in_root(graph: SelectionGraph, ids: list[str]) -> Iterable[str]:
     root = graph.project_name
-    return ids if root is None or any(graph.entries[each].package_name == root for each in ids) else ()
+    groups = (index.get(path, []) for path in found)
+    in_root = (ids for ids in groups if root is None or any(graph.entries[each].package_name == root for each in ids))
+    return (unique_id for ids in in_root for unique_id in ids)
 
 
 def _paths(entry: NodeEntry) -> Iterable[str]:
@@ -102,7 +77,7 @@ def find(graph: SelectionGraph, criterion: Criterion) -> set[str]:
     if not isinstance(criterion.value, str) and criterion.method != "config":
         raise CosmosValueError(f"selection item {criterion.shown}: {criterion.value!r} is no text. Put it in quotes.")
     try:
-        return set(_FINDERS[criterion.method](graph, criterion))
+        return set(FINDERS[criterion.method](graph, criterion))
     except CosmosValueError as error:
         raise CosmosValueError(f"selection item {criterion.shown}: {error}") from None
 
@@ -161,10 +136,6 @@ def _find_fqn(graph: SelectionGraph, criterion: Criterion) -> Iterable[str]:
     return graph.names.meant_by(criterion.value)
 
 
-def _find_path(graph: SelectionGraph, criterion: Criterion) -> Iterable[str]:
-    return matching_paths(graph, criterion.value)
-
-
 def _find_config(graph: SelectionGraph, criterion: Criterion) -> Iterable[str]:
     value = criterion.value
     if criterion.arguments == ("severity",):
@@ -202,8 +173,9 @@ def _is_same(found: Any, value: Any) -> bool:
 
 
 def _find_resource_type(graph: SelectionGraph, criterion: Criterion) -> Iterable[str]:
-    if criterion.value not in _RESOURCE_TYPES:
-        raise CosmosValueError(f"{criterion.value!r} is no resource type. dbt knows: {', '.join(_RESOURCE_TYPES)}.")
+    known = sorted({each.value for each in DbtResourceType})
+    if criterion.value not in known:
+        raise CosmosValueError(f"{criterion.value!r} is no resource type. dbt knows: {', '.join(known)}.")
     return (unique_id for unique_id, _ in graph.of_type(criterion.value))
 
 
@@ -285,7 +257,7 @@ def _refuse_comparison(_: SelectionGraph, criterion: Criterion) -> Iterable[str]
     )
 
 
-_FINDERS: dict[str, Callable[[SelectionGraph, Criterion], Iterable[str]]] = {
+FINDERS: dict[str, Callable[[SelectionGraph, Criterion], Iterable[str]]] = {
     "access": _find_access,
     "config": _find_config,
     "exposure": _by_name("exposure"),
@@ -308,3 +280,4 @@ _FINDERS: dict[str, Callable[[SelectionGraph, Criterion], Iterable[str]]] = {
     "unit_test": _by_name("unit_test"),
     "version": _find_version,
 }
+"""What finds the nodes of each of dbt's methods but ``selector``."""

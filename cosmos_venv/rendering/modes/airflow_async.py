@@ -7,7 +7,6 @@ stored. A model that one query cannot build is refused here, before any run.
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -21,6 +20,7 @@ from cosmos_venv.rendering.task_arguments import IDENTIFIER
 if TYPE_CHECKING:
     from cosmos_venv.config import RenderConfig
     from cosmos_venv.project.node import DbtNode
+    from cosmos_venv.rendering.plan_request import PlanRequest
     from cosmos_venv.rendering.task_arguments import PlanningSettings
 
 _MODULE = "operators.airflow_async"
@@ -35,18 +35,14 @@ _SELECTING = frozenset({"select", "exclude", "models", "selector"})
 _REQUIRED_PACKAGES = ("airflow.providers.google", "google.cloud.bigquery")
 
 
-def async_plan(
-    plan: Plan, nodes: Mapping[str, DbtNode], *, render: RenderConfig, operator: str, settings: PlanningSettings
-) -> Plan:
+def async_plan(plan: Plan, request: PlanRequest) -> Plan:
     """The plan in which each model is a query.
 
     :param plan: of the same nodes, whose tasks run dbt.
-    :param nodes: the selected nodes, by unique id.
-    :param render: what is selected, which the setup task is told.
-    :param operator: import path of the operators that run dbt, with ``{}`` for what they run.
-    :param settings: which warehouse there is, and which of the two tasks are wanted.
+    :param request: what is planned.
     :raises CosmosValueError: for another warehouse, a model that one query cannot build, and what is not installed.
     """
+    nodes, settings = request.nodes, request.settings
     models = [task for task in plan.tasks if task.operator in _MODELS]
     if models:
         _refuse_what_is_missing(settings)
@@ -57,7 +53,7 @@ def async_plan(
     ids = {task.task_id for task in queries}
     tasks = [_of_node(task, is_query=task.task_id in ids, has_setup=settings.has_setup) for task in plan.tasks]
     # Without a setup task Airflow takes the two for no pair, and clears the first alone.
-    setup = _setup(render, operator, compiled) if settings.has_setup else None
+    setup = _setup(request.render, request.operator, compiled) if settings.has_setup else None
     teardown = _teardown() if settings.has_teardown else None
     own = {task.task_id: task.task_id for task in (setup, teardown) if task is not None}
     made = msgspec.structs.replace(plan, tasks=tuple(tasks), tasks_map={**plan.tasks_map, **own})

@@ -22,12 +22,13 @@ from cosmos_venv.constants import (
     TestBehavior,
 )
 from cosmos_venv.exceptions import CosmosValueError
-from cosmos_venv.rendering.model import EMPTY, NodeMark, Plan, PlannedTask
+from cosmos_venv.rendering.model import EMPTY, Plan, PlannedTask
 from cosmos_venv.rendering.task_arguments import BUILT, NO_OTHER_TESTS, context_of_batch
 from cosmos_venv.rendering.task_docs.node_page import document_of_batch
 
 if TYPE_CHECKING:
     from cosmos_venv.project.node import DbtNode
+    from cosmos_venv.rendering.plan_request import PlanRequest
 
 _NAME = "watcher"
 # Arguments of a node by which another dbt runs it.
@@ -46,46 +47,28 @@ _PRODUCER_OF = {
 }
 
 
-def watched_plan(
-    plan: Plan,
-    nodes: Mapping[str, DbtNode],
-    *,
-    selectors: Mapping[str, str],
-    test_behavior: TestBehavior,
-    operator: str,
-    longest_page: int,
-) -> Plan:
-    """The plan in which each task of a built node watches the producer.
+def watched_plan(plan: Plan, request: PlanRequest) -> Plan:
+    """The plan in which each task of a built node watches the producer, which runs no tests with AFTER_ALL and NONE.
 
     :param plan: of the same nodes as tasks of their own.
-    :param nodes: the selected nodes, by unique id.
-    :param selectors: unique id of each node and test to the text by which dbt selects it alone.
-    :param test_behavior: which tests the producer runs: with AFTER_ALL and NONE it runs none.
-    :param operator: import path of an operator that runs dbt as the producer is to run it.
-    :param longest_page: about how many characters the documentation of the producer may have.
+    :param request: what is planned.
     :raises CosmosValueError: when other nodes read one that needs a profile or an environment of its own.
     """
-    has_tests = test_behavior is TestBehavior.AFTER_EACH
+    nodes, has_tests = request.nodes, request.render.test_behavior is TestBehavior.AFTER_EACH
     built = {each: node for each, node in nodes.items() if _is_built(node, nodes, has_tests=has_tests)}
     built = _without_own_dbt(built, plan)
     if not built:
         return plan
     ids_of = _watched_ids(plan, built, nodes)
     tasks = [_watching(task, ids_of[task.task_id]) if task.task_id in ids_of else task for task in plan.tasks]
-    told = {each: selectors[each] for each in built}
+    told = {each: request.selectors[each] for each in built}
     producer = PlannedTask(
         task_id=PRODUCER_WATCHER_TASK_ID,
-        operator=next(path for prefix, path in _PRODUCER_OF.items() if operator.startswith(prefix)),
-        arguments={
-            "select": None,
-            "models": None,
-            "selector": None,
-            "nodes": told,
-            **NO_OTHER_TESTS,
-        },
+        operator=next(path for prefix, path in _PRODUCER_OF.items() if request.operator.startswith(prefix)),
+        arguments={"select": None, "models": None, "selector": None, "nodes": told, **NO_OTHER_TESTS},
         defaults=_PRODUCER_FIRST,
         context=context_of_batch(_NAME, told),
-        document=document_of_batch(built.values(), longest_page),
+        document=document_of_batch(built.values(), request.settings.longest_page),
     )
     # It is skipped where all is: a group that is skipped skips what stands behind it. It stands behind all tasks: else
     # a skipped task would skip the tasks behind the group before the end task knows of a failure.
@@ -94,18 +77,17 @@ def watched_plan(
         operator=EMPTY,
         arguments={"trigger_rule": "none_failed_min_one_success"},
     )
-    marks = {each: _mark(mark, nodes[each], is_built=each in built) for each, mark in plan.nodes.items()}
-    ended = msgspec.structs.replace(plan, tasks=tuple(tasks), nodes=marks).between(None, done)
+    ended = msgspec.structs.replace(plan, tasks=tuple(tasks)).between(None, done)
     before, after = _neighbours(tasks, plan.edges)
-    outer = plan.outer_ids()
     edges = {*((each, producer.task_id) for each in before), *((producer.task_id, each) for each in after)}
-    outer_edges = {(outer.get(one, one), outer.get(other, other)) for one, other in edges}
-    to_end = (producer.task_id, done.task_id)
     return msgspec.structs.replace(
         ended,
-        tasks=(*(task for task in tasks if task.task_id in before), producer, *_without(ended.tasks, before)),
-        edges=tuple(sorted({*ended.edges, *edges, to_end})),
-        outer_edges=tuple(sorted({*ended.outer_edges, *outer_edges, to_end})),
+        tasks=(
+            *(task for task in tasks if task.task_id in before),
+            producer,
+            *(task for task in ended.tasks if task.task_id not in before),
+        ),
+        edges=tuple(sorted({*ended.edges, *edges, (producer.task_id, done.task_id)})),
     )
 
 
@@ -115,12 +97,6 @@ def number_of_watching(plan: Plan) -> int:
     :param plan: of ``watched_plan``.
     """
     return sum("node_ids" in task.arguments for task in plan.tasks)
-
-
-def _mark(mark: NodeMark, node: DbtNode, *, is_built: bool) -> NodeMark:
-    """What the plan does with a node: a look at a source is no part of what the producer runs."""
-    is_looked_at = mark.is_built and node.resource_type is DbtResourceType.SOURCE
-    return msgspec.structs.replace(mark, is_built=is_built or is_looked_at)
 
 
 def _is_built(node: DbtNode, nodes: Mapping[str, DbtNode], *, has_tests: bool) -> bool:
@@ -140,8 +116,9 @@ def _without_own_dbt(built: Mapping[str, DbtNode], plan: Plan) -> dict[str, DbtN
         for each, node in models.items()
         if node.profile_config_to_override or _OWN_DBT & node.operator_kwargs_to_override.keys()
     }
+    run = {task.node_id for task in plan.tasks if not task.is_placeholder and ".DbtTest" not in task.operator}
     for each in sorted(apart):
-        if not plan.nodes[each].is_built:
+        if each not in run:
             raise CosmosValueError(
                 f"{each}: a profile_config or an environment of its own (meta.cosmos) does not go with "
                 "ExecutionMode.WATCHER for a node without a task: nobody would build it. Drop it, or show the seed by "
@@ -198,8 +175,3 @@ def _neighbours(tasks: Iterable[PlannedTask], edges: Iterable[tuple[str, str]]) 
     sources = {task.task_id for task in tasks if ".DbtSource" in task.operator}
     has_parent = {after for before, after in edges if before in watching}
     return sorted(sources), sorted(watching - has_parent)
-
-
-def _without(tasks: Iterable[PlannedTask], task_ids: Iterable[str]) -> list[PlannedTask]:
-    left_out = {*task_ids}
-    return [task for task in tasks if task.task_id not in left_out]

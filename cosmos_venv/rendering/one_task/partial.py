@@ -9,7 +9,7 @@ are made and put in order.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -225,14 +225,19 @@ class LazyTaskDict(dict[str, Any]):
         for key in dict.keys(self):
             self._places.setdefault(key, place)
 
-    def _look_through(self) -> None:
+    def look_through(self, *_: object) -> None:
+        """Have all made, unless it is Airflow that looks and needs no more than the running task."""
         if not self._missing or self._is_making:
             return
         looker = _who_looks(self._uncounted, self._may_be_taken)
         if looker is not None and not looker.only_looks:
             self._have_made()
 
-    def _look_for(self, key: object) -> None:
+    def look_for(self, key: object, *_: object) -> None:
+        """Have all made where this task is not there, or where who asks for it may look at all that comes after it.
+
+        :param key: the id of the task.
+        """
         if not self._missing or self._is_making:
             return
         is_there = dict.__contains__(self, key)
@@ -254,10 +259,6 @@ class LazyTaskDict(dict[str, Any]):
         finally:  # what has failed is tried once more
             self._is_making = False
 
-    def __contains__(self, key: object) -> bool:
-        self._look_for(key)
-        return super().__contains__(key)
-
     def __getitem__(self, key: str) -> Any:
         if (
             self._missing
@@ -265,76 +266,13 @@ class LazyTaskDict(dict[str, Any]):
             and not dict.__contains__(self, key)
         ):
             return NotMade()
-        self._look_for(key)
+        self.look_for(key)
         return super().__getitem__(key)
-
-    def get(self, key: str, default: Any = None) -> Any:
-        """The task of an id.
-
-        :param key: its id.
-        :param default: what is returned where there is no such task.
-        """
-        self._look_for(key)
-        return super().get(key, default)
-
-    def setdefault(self, key: str, default: Any = None) -> Any:
-        """The task of an id, else the default, which is put there.
-
-        :param key: its id.
-        :param default: what is put there where there is no such task.
-        """
-        self._look_for(key)
-        return super().setdefault(key, default)
-
-    def pop(self, key: str, *default: Any) -> Any:
-        """Take out the task of an id.
-
-        :param key: its id.
-        :param *default: what is returned where there is no such task.
-        """
-        self._look_for(key)
-        return super().pop(key, *default)
-
-    def popitem(self) -> tuple[str, Any]:
-        """Take out the last task, with its id."""
-        self._look_through()
-        return super().popitem()
-
-    def __iter__(self) -> Iterator[str]:
-        self._look_through()
-        return super().__iter__()
-
-    def __reversed__(self) -> Iterator[str]:
-        self._look_through()
-        return super().__reversed__()
-
-    def __len__(self) -> int:
-        self._look_through()
-        return super().__len__()
-
-    def __eq__(self, other: object) -> bool:
-        self._look_through()
-        return super().__eq__(other)
 
     def __ne__(self, other: object) -> bool:  # a dict's own does not ask __eq__
         return not self == other
 
     __hash__ = None  # as of any dict
-
-    def keys(self) -> Any:
-        """All ids."""
-        self._look_through()
-        return super().keys()
-
-    def values(self) -> Any:
-        """All tasks."""
-        self._look_through()
-        return super().values()
-
-    def items(self) -> Any:
-        """All ids with their tasks."""
-        self._look_through()
-        return super().items()
 
     def copy(self) -> dict[str, Any]:
         """A plain dict of everything."""
@@ -342,6 +280,23 @@ class LazyTaskDict(dict[str, Any]):
 
     def __reduce__(self) -> Any:
         return dict, (self.copy(),)
+
+
+def _after(look: Callable[..., None], name: str) -> Callable[..., Any]:
+    """A method of a dict that has more made first, where more is wanted."""
+    method = getattr(dict, name)
+
+    def looking(self: LazyTaskDict, *arguments: Any) -> Any:
+        look(self, *arguments)
+        return method(self, *arguments)
+
+    return looking
+
+
+for _name in ("__contains__", "get", "setdefault", "pop"):
+    setattr(LazyTaskDict, _name, _after(LazyTaskDict.look_for, _name))
+for _name in ("__iter__", "__reversed__", "__len__", "__eq__", "keys", "values", "items", "popitem"):
+    setattr(LazyTaskDict, _name, _after(LazyTaskDict.look_through, _name))
 
 
 def _who_looks(uncounted: Collection[str], may_be_taken: Callable[[str], bool] = bool) -> _Looker | None:

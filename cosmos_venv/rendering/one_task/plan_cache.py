@@ -10,7 +10,6 @@ import hashlib
 import json
 import os
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import fields
 from enum import Enum
 from functools import cache
@@ -116,7 +115,8 @@ def keep(kept: FileCache, key: str, plan: Plan, project_dir: Path) -> None:
     :param kept: the files of plans.
     :param key: of ``plan_key``.
     :param plan: the plan.
-    :param project_dir: folder of the project that was planned; it is not kept: the next worker may have it elsewhere.
+    :param project_dir: folder of the project that was planned; paths below it are kept without it: the next worker may
+        have it elsewhere.
     """
     upstream: dict[str, list[str]] = {}
     downstream: dict[str, list[str]] = {}
@@ -125,25 +125,19 @@ def keep(kept: FileCache, key: str, plan: Plan, project_dir: Path) -> None:
         downstream.setdefault(before, []).append(after)
     groups = {group.group_id: group for group in plan.groups}
 
+    below = f"{project_dir}{os.sep}"
+
     def line(task: PlannedTask) -> bytes:
-        planned = _with_file(task, lambda path: os.path.relpath(path, project_dir))
         entry = KeptTask(
-            task=planned,
+            task=_with_file(task, lambda path: path.removeprefix(below)),
             groups=_chain(task.group, groups),
             upstream=tuple(upstream.get(task.task_id, ())),
             downstream=tuple(downstream.get(task.task_id, ())),
         )
-        if planned.context and _file_of(planned).startswith(".."):
-            raise _TrueOfThisFolderAlone
         return b"%b\t%b\n" % (task.task_id.encode(), msgspec.json.encode(entry))
 
     # One after the other: all of them are as much text as the manifest.
-    with suppress(_TrueOfThisFolderAlone):
-        kept.write(key, map(line, sorted(plan.tasks, key=lambda task: task.task_id.encode())))
-
-
-class _TrueOfThisFolderAlone(Exception):
-    """A file of the project lies outside its folder."""
+    kept.write(key, map(line, sorted(plan.tasks, key=lambda task: task.task_id.encode())))
 
 
 def _chain(group_id: str | None, groups: dict[str, PlannedGroup]) -> tuple[PlannedGroup, ...]:
@@ -152,10 +146,6 @@ def _chain(group_id: str | None, groups: dict[str, PlannedGroup]) -> tuple[Plann
         found.append(groups[group_id])
         group_id = groups[group_id].parent
     return tuple(found[::-1])
-
-
-def _file_of(task: PlannedTask) -> str:
-    return str(task.context.get(NODE_CONFIG, {}).get("file_path", ""))
 
 
 def _with_file(task: PlannedTask, change: Callable[[str], str]) -> PlannedTask:

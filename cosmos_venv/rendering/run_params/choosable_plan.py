@@ -18,6 +18,7 @@ from cosmos_venv.rendering.model import EMPTY, Plan, PlannedTask
 
 if TYPE_CHECKING:
     from cosmos_venv.project.node import DbtNode
+    from cosmos_venv.rendering.plan_request import PlanRequest
 
 _RULE = {"trigger_rule": "none_failed"}
 _DOCUMENT = (
@@ -31,39 +32,29 @@ _NOTHING_ELSE: dict[str, Any] = {
 }
 
 
-def choosable_plan(
-    plan: Plan,
-    nodes: Mapping[str, DbtNode],
-    selectors: Mapping[str, str],
-    operator: str,
-    indirect_selection: TestIndirectSelection,
-) -> Plan:
+def choosable_plan(plan: Plan, request: PlanRequest) -> Plan:
     """The plan in which a run may choose nodes.
 
     :param plan: of the same nodes, without conversions.
-    :param nodes: the selected nodes, by unique id.
-    :param selectors: unique id of each node and test to the text by which dbt selects it alone.
-    :param operator: import path of the operators, with ``{}`` for what they run.
-    :param indirect_selection: which tests come with their parents.
+    :param request: what is planned.
     """
     if not plan.tasks:
         return plan
     after: dict[str, list[str]] = {}
     for before, task_id in plan.edges:
         after.setdefault(task_id, []).append(before)
-    contents = _contents(plan, nodes)
+    contents = _contents(plan, request.nodes)
     known = {each for content in contents.values() for each in content["nodes"]}
-    indirect = (
-        {} if indirect_selection is TestIndirectSelection.EAGER else {"indirect_selection": indirect_selection.value}
-    )
+    choice = request.indirect_selection
+    indirect = {} if choice is TestIndirectSelection.EAGER else {"indirect_selection": choice.value}
     select = PlannedTask(
         task_id=SELECT_TASK_ID,
-        operator=operator.format("Select"),
+        operator=request.operator.format("Select"),
         arguments={
             **_NOTHING_ELSE,
             **indirect,
             "tasks": {each: {**content, "after": after.get(each, [])} for each, content in contents.items()},
-            "selectors": {each: text for each, text in selectors.items() if each in known},
+            "selectors": {each: text for each, text in request.selectors.items() if each in known},
         },
         document=_DOCUMENT,
     )

@@ -7,14 +7,14 @@ makes the same of one project.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from cosmos_venv.config.docs_site import docs_url
 from cosmos_venv.constants import TESTS
+from cosmos_venv.project.node import readers_of_each
 from cosmos_venv.project.node_entry import LONGEST_SQL
 from cosmos_venv.rendering.selectors import test_name
 from cosmos_venv.rendering.task_docs import markdown
@@ -22,6 +22,7 @@ from cosmos_venv.rendering.task_docs import markdown
 if TYPE_CHECKING:
     from cosmos_venv.project.node import DbtNode
     from cosmos_venv.rendering.model import Plan, PlannedTask
+    from cosmos_venv.rendering.plan_request import PlanRequest
 
 MOST_OF_A_DAG = 2_000_000
 """About how many characters the pages of one project may have: Airflow's scheduler and web server load all of them."""
@@ -31,22 +32,19 @@ _LONGEST_OF_A_COLUMN = 200
 _LEAST_SQL = 200  # less of it says nothing
 
 
-def with_pages(plan: Plan, known: Mapping[str, DbtNode], *, longest: int, has_sql: bool, docs_base: str) -> Plan:
+def with_pages(plan: Plan, request: PlanRequest) -> Plan:
     """A plan whose tasks of nodes have their pages; test tasks have none.
 
     :param plan: of one task a node, or of batches.
-    :param known: all nodes that are known by unique id, those of the plan among them.
-    :param longest: about how many characters a page may have; 0: there are no pages. Where there are thousands, each
-        has less, so that all of them stay within ``MOST_OF_A_DAG``.
-    :param has_sql: whether a page has the compiled SQL of its node.
-    :param docs_base: the URL of the published dbt docs; empty: there are none.
+    :param request: what is planned. Where there are thousands of pages, each has less, so that all of them stay within
+        ``MOST_OF_A_DAG``.
     """
-    number = sum(map(_has_page, plan.tasks))
+    longest, number = request.settings.longest_page, sum(map(_has_page, plan.tasks))
     if not longest or not number:
         return plan
     # In whole steps: else all pages would change with each node that a large project gets.
     share = max(MOST_OF_A_DAG // number // _STEP * _STEP, _LEAST)
-    pages = _Pages(plan, known, longest=min(longest, share), has_sql=has_sql, docs_base=docs_base)
+    pages = _Pages(plan, request, longest=min(longest, share))
     return msgspec.structs.replace(plan, tasks=tuple(map(pages.documented, plan.tasks)))
 
 
@@ -68,28 +66,16 @@ class _Pages:
     """The pages of one plan.
 
     :param plan: knows the tasks.
-    :param known: the nodes.
+    :param request: knows the nodes.
     :param longest: about how many characters a page may have.
-    :param has_sql: whether a page has the compiled SQL of its node.
-    :param docs_base: the URL of the published dbt docs.
     """
 
-    def __init__(
-        self, plan: Plan, known: Mapping[str, DbtNode], *, longest: int, has_sql: bool, docs_base: str
-    ) -> None:
-        self._known = known
+    def __init__(self, plan: Plan, request: PlanRequest, *, longest: int) -> None:
+        self._known = request.all_nodes
         self._longest = longest
-        self._has_sql = has_sql
-        self._docs_base = docs_base
-        self._tests: defaultdict[str, list[str]] = defaultdict(list)
-        self._readers: defaultdict[str, list[str]] = defaultdict(list)
-        for unique_id, node in known.items():
-            is_test = node.resource_type in TESTS
-            for parent in dict.fromkeys(node.depends_on):
-                if is_test:
-                    self._tests[parent].append(test_name(node))
-                else:
-                    self._readers[parent].append(unique_id)
+        self._has_sql, self._docs_base = request.settings.has_sql_pages, request.settings.docs_base
+        self._tests = request.all_tests_of
+        self._readers = readers_of_each(each for each in self._known.items() if each[1].resource_type not in TESTS)
         of_many = {task.task_id for task in plan.tasks if task.node_id is None}
         # A batch is the task of many: there the node's own id tells more.
         self._names = {each: task for each, task in plan.tasks_map.items() if task not in of_many}
@@ -126,7 +112,7 @@ class _Pages:
             "tags": node.tags,
             "reads": [self._names.get(each, each) for each in sorted({*node.depends_on})],
             "read by": [self._names.get(each, each) for each in sorted(self._readers.get(node.unique_id, ()))],
-            "tests": sorted({*self._tests.get(node.unique_id, ())}),
+            "tests": sorted({test_name(self._known[each]) for each in self._tests.get(node.unique_id, ())}),
         }
         for name, texts in lists.items():
             if texts:

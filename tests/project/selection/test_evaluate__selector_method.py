@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cosmos_venv.exceptions import CosmosValueError
-from cosmos_venv.project.node_entry import DependsOn, PlainEntry
+from cosmos_venv.project.node_entry import DependsOn, NodeEntry
 from cosmos_venv.project.selection import Definitions, SelectionGraph, evaluate, from_lists
 
 # selectors.yml of the project that dbt was asked about.
@@ -16,9 +16,9 @@ SELECTORS = {
 }
 
 
-def entry(kind: str, name: str, *parents: str, tags: tuple[str, ...] = ()) -> PlainEntry:
+def entry(kind: str, name: str, *parents: str, tags: tuple[str, ...] = ()) -> NodeEntry:
     parent_ids = [f"model.shop.{parent}" for parent in parents]
-    return PlainEntry(
+    return NodeEntry(
         resource_type=kind,
         package_name="shop",
         fqn=["shop", name],

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from cosmos_venv.exceptions import CosmosValueError
-from cosmos_venv.project.node_entry import DependsOn, PlainEntry
+from cosmos_venv.project.node_entry import DependsOn, NodeEntry
 from cosmos_venv.project.selection import Definitions, SelectionGraph, evaluate
 
 TAGS = {"a": ["x"], "b": ["x", "y"], "c": ["y", "z"], "d": []}
@@ -18,7 +18,7 @@ READS = {"b": ["a"], "c": ["b"], "d": ["c"]}
 def graph() -> SelectionGraph:
     return SelectionGraph(
         {
-            f"model.shop.{name}": PlainEntry(
+            f"model.shop.{name}": NodeEntry(
                 resource_type="model",
                 package_name="shop",
                 fqn=["shop", name],

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from cosmos_venv.exceptions import CosmosValueError
-from cosmos_venv.project.node_entry import DependsOn, NodeEntry, PlainEntry, without_disabled
+from cosmos_venv.project.node_entry import DependsOn, NodeEntry, without_disabled
 from cosmos_venv.project.selection import SelectionGraph, evaluate, from_lists
 
 
 def entry(resource_type: str, name: str, *parents: str, package: str = "shop", **more: object) -> NodeEntry:
-    made = PlainEntry(
+    made = NodeEntry(
         resource_type=resource_type,
         package_name=package,
         name=name,
@@ -32,7 +32,7 @@ ENTRIES = {
     ),
     "saved_query.shop.weekly": entry("saved_query", "weekly", "metric.shop.revenue", config={"group": "money"}),
     "function.shop.cents": entry("function", "cents", "model.shop.off", "model.elsewhere.gone"),
-    "model.shop.bare": PlainEntry(resource_type="model", package_name="shop", original_file_path="models/bare.sql"),
+    "model.shop.bare": NodeEntry(resource_type="model", package_name="shop", original_file_path="models/bare.sql"),
     "unit_test.shop.texts.adds_up_v2": entry("unit_test", "adds_up_v2", version="b", fqn=["shop", "fin", "adds_up_v2"]),
     "model.shop.first": entry("model", "first", version=0, latest_version=1, fqn=["shop", "first", "v0"]),
     "unit_test.shop.orders.adds_up": entry("unit_test", "adds_up", "model.shop.orders", config={"tags": "slow"}),

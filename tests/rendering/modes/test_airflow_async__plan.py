@@ -18,6 +18,7 @@ from cosmos_venv.project.node import DbtNode
 from cosmos_venv.rendering.airflow_tasks import make_tasks
 from cosmos_venv.rendering.configuration import Configuration
 from cosmos_venv.rendering.model import Plan
+from cosmos_venv.rendering.plan_request import PlanRequest
 from cosmos_venv.rendering.planner import plan
 from cosmos_venv.rendering.task_arguments import PlanningSettings
 from tests.rendering.made import node
@@ -46,12 +47,14 @@ def planned(*nodes: DbtNode, requirements: list[str] | None = None, **given: Any
         if name in given
     }
     return plan(
-        selection.nodes,
-        render_config=RenderConfig(**given),
-        execution_config=ExecutionConfig(ExecutionMode.AIRFLOW_ASYNC, async_py_requirements=requirements or []),
-        project_config=ProjectConfig("shop"),
-        operator_args={},
-        settings=PlanningSettings(**{"query_adapter": "bigquery", **settings}),
+        PlanRequest(
+            nodes=selection.nodes,
+            render=RenderConfig(**given),
+            execution=ExecutionConfig(ExecutionMode.AIRFLOW_ASYNC, async_py_requirements=requirements or []),
+            project=ProjectConfig("shop"),
+            operator_args={},
+            settings=PlanningSettings(**{"query_adapter": "bigquery", **settings}),
+        )
     )
 
 
@@ -163,14 +166,6 @@ def test_a_trigger_rule_is_refused_wherever_it_is_given() -> None:
         tasks_of(planned(ORDERS), default_args=RULE)
     with pytest.raises(CosmosValueError, match=REFUSED_RULE):
         tasks_of(planned(node("model.shop.orders", meta={"cosmos": {"operator_kwargs": RULE}})))
-
-
-@pytest.mark.usefixtures("provider")
-def test_two_groups_without_a_group_id_in_front_of_their_tasks_are_refused() -> None:
-    with pytest.raises(
-        CosmosValueError, match=r"two tasks 'dbt_setup_async': two groups of ExecutionMode.AIRFLOW_ASYN"
-    ):
-        tasks_of(planned(ORDERS), times=2)
 
 
 def test_another_warehouse_is_named() -> None:

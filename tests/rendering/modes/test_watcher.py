@@ -18,6 +18,7 @@ from cosmos_venv.operators.watcher import DbtRunWatcherOperator
 from cosmos_venv.project.graph import link
 from cosmos_venv.project.node import DbtNode
 from cosmos_venv.rendering.model import Plan
+from cosmos_venv.rendering.plan_request import PlanRequest
 from cosmos_venv.rendering.planner import plan
 from cosmos_venv.rendering.task_arguments import PlanningSettings
 from tests.rendering.made import node
@@ -35,12 +36,14 @@ OF_ORDERS = node("test.shop.unique_orders.1", ORDERS.unique_id)
 def planned(*nodes: DbtNode, most: int = 0, **render: Any) -> Plan:
     selection = link({each.unique_id: each for each in nodes}, detaching=False)
     return plan(
-        selection.nodes,
-        render_config=RenderConfig(**render),
-        execution_config=ExecutionConfig(ExecutionMode.WATCHER),
-        project_config=ProjectConfig("shop"),
-        operator_args={},
-        settings=PlanningSettings(most_watching=most),
+        PlanRequest(
+            nodes=selection.nodes,
+            render=RenderConfig(**render),
+            execution=ExecutionConfig(ExecutionMode.WATCHER),
+            project=ProjectConfig("shop"),
+            operator_args={},
+            settings=PlanningSettings(most_watching=most),
+        )
     )
 
 
@@ -70,7 +73,6 @@ def test_a_node_with_a_dbt_of_its_own_and_its_tests_run_behind_the_producer(apar
     assert found["orders.test"] == "DbtTestWatcherOperator"
     assert found["apart.run"] == "DbtRunLocalOperator"
     assert found["apart.test"] == "DbtTestLocalOperator"
-    assert made.nodes[APART.unique_id].is_built is False
 
 
 def test_a_test_that_waits_for_a_node_with_a_profile_of_its_own_runs_once() -> None:
@@ -188,13 +190,6 @@ def arguments(*select: str, **setup: Any) -> dict[str, Any]:
 def test_arguments_that_are_not_the_producers_own_are_refused(setup: dict[str, Any], words: str) -> None:
     with pytest.raises(CosmosValueError, match=words):
         DbtDag(dag_id="harbor", schedule=None, start_date=START, **arguments(**setup))
-
-
-def test_two_groups_without_an_id_in_front_are_refused_with_the_way_out() -> None:
-    with DAG("harbor", schedule=None, start_date=START):
-        DbtTaskGroup(group_id="one", prefix_group_id=False, **arguments("geo_rollup"))
-        with pytest.raises(CosmosValueError, match=r"two tasks 'dbt_producer_watcher': .* Leave out prefix_group_id"):
-            DbtTaskGroup(group_id="two", prefix_group_id=False, **arguments("stg_vessels"))
 
 
 def test_tasks_of_a_group_watch_its_own_producer() -> None:

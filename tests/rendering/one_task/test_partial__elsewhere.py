@@ -23,6 +23,7 @@ def dag_file(tmp_path: Path, project: Path, monkeypatch: pytest.MonkeyPatch) -> 
         "REMOTE_CACHE_DIR": f"file://{tmp_path}/remote",
         "REMOTE_KEY_FILE": str(key),
         "REMOTE_CACHE_PLANS": "true",
+        "CACHE_DIR": str(tmp_path / "kept"),
     }.items():
         monkeypatch.setenv(f"AIRFLOW__COSMOS_VENV__{name}", value)
     file = tmp_path / "harbor.py"

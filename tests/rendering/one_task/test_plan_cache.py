@@ -25,7 +25,7 @@ def plan(folder: Path, *task_ids: str) -> Plan:
         )
         for each in task_ids
     )
-    return Plan(tasks=tasks, groups=(), edges=((task_ids[0], task_ids[-1]),), outer_edges=(), tasks_map={})
+    return Plan(tasks=tasks, groups=(), edges=((task_ids[0], task_ids[-1]),), tasks_map={})
 
 
 def test_a_task_is_found_with_its_neighbours_where_the_project_is_now(kept: FileCache, tmp_path: Path) -> None:
@@ -44,11 +44,13 @@ def test_a_task_is_found_with_its_neighbours_where_the_project_is_now(kept: File
     ]
 
 
-def test_a_plan_with_a_file_outside_the_project_is_not_kept_and_leaves_nothing(kept: FileCache, tmp_path: Path) -> None:
+def test_a_file_outside_the_project_stays_where_it_is(kept: FileCache, tmp_path: Path) -> None:
     keep(kept, "key", plan(tmp_path / "elsewhere", "a", "b"), tmp_path / "project")
 
-    assert find(kept, "key", "a", tmp_path / "project") is None
-    assert list(kept.folder.iterdir()) == []
+    found = find(kept, "key", "a", tmp_path / "now")
+
+    assert found is not None
+    assert found.task.context["dbt_node_config"]["file_path"] == str(tmp_path / "elsewhere" / "a.sql")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,231 @@
+"""The arguments of the dbt command of each task."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from cosmos_venv.constants import TESTS, DbtResourceType, TestIndirectSelection
+from cosmos_venv.dbt.selection_texts import selected_with
+from cosmos_venv.project.node import DbtNode
+from cosmos_venv.rendering.plan_request import PlanRequest
+from cosmos_venv.rendering.selectors import readers_of
+from cosmos_venv.rendering.task_arguments import NO_OTHER_TESTS, arguments_of
+
+logger = logging.getLogger(__name__)
+
+
+class NodeTests(NamedTuple):
+    """The tests that run with one node.
+
+    :param ids: their unique ids.
+    :param apart: the unique ids of the tests of the node that run in tasks of their own.
+    :param words: the texts by which dbt is told the tests; None where dbt itself takes the right ones with the node.
+    """
+
+    ids: list[str]
+    apart: list[str]
+    words: list[str] | None
+
+
+class TaskArguments:
+    """The arguments of single tasks.
+
+    :param request: what is planned.
+    """
+
+    def __init__(self, request: PlanRequest) -> None:
+        self._request = request
+        self._render, self._selectors = request.render, request.selectors
+        tests = (each for each, node in request.nodes.items() if node.resource_type in TESTS)
+        self._shared_by_tests = {
+            text for text, number in Counter(map(self._selectors.get, tests)).items() if number > 1
+        }
+        self._selecting = "models" if request.settings.uses_models_flag else "select"
+        choice = request.indirect_selection
+        self._mode = {} if choice is TestIndirectSelection.EAGER else {"indirect_selection": choice.value}
+        shared: Any = request.operator_args.get("exclude") or []
+        self._shared_exclude: list[str] = shared.split() if isinstance(shared, str) else list(shared)
+
+    def of_node(self, node: DbtNode, given: Mapping[str, Any]) -> dict[str, Any]:
+        """The arguments of ``dbt run``, ``seed`` and ``snapshot``, of ``dbt source freshness``, and of the ``dbt
+        build`` of a function.
+
+        :param node: the node.
+        :param given: further arguments of the task, which the node's own ones may replace.
+        """
+        if node.resource_type is DbtResourceType.SOURCE:
+            return self._with_own({"select": self._selectors[node.unique_id], **given}, node)
+        if node.resource_type is DbtResourceType.FUNCTION:
+            # dbt build would run the tests that call it too.
+            given = {**NO_OTHER_TESTS, **given}
+        return self._with_own({self._selecting: self._selectors[node.unique_id], **given}, node)
+
+    def of_build(self, node: DbtNode, given: Mapping[str, Any], tests: NodeTests) -> dict[str, Any]:
+        """The arguments of ``dbt build``.
+
+        :param node: the node.
+        :param given: further arguments of the task, which the node's own ones may replace.
+        :param tests: the tests that run in this task.
+        """
+        text = self._selectors[node.unique_id]
+        if tests.words is None:
+            return self._with_own({self._selecting: text, **self._exclude(tests.apart), **self._mode, **given}, node)
+        words = " ".join((text, *tests.words))
+        return self._with_own({self._selecting: words, **self._exclude(()), **NO_OTHER_TESTS, **given}, node)
+
+    def of_batch(self, members: Iterable[DbtNode], nodes: Mapping[str, str]) -> dict[str, Any]:
+        """The arguments of the ``dbt build`` of several nodes.
+
+        :param members: the nodes of the batch.
+        :param nodes: unique id of each node for which dbt does something, and of each test that dbt does not choose, to
+            the text by which dbt selects it.
+        """
+        owners = (
+            {node.owner for node in members if node.unique_id in nodes}
+            if self._render.enable_owner_inheritance
+            else set()
+        )
+        owner = {"owner": owners.pop()} if len(owners) == 1 else {}
+        # Also where they are None: what all tasks share must not select for this one.
+        shared: dict[str, Any] = {"select": None, "models": None, "selector": None}
+        return {**shared, "nodes": nodes, **NO_OTHER_TESTS, **owner}
+
+    def of_tests(self, node: DbtNode, tests: NodeTests) -> dict[str, Any]:
+        """The arguments of the ``dbt test`` behind one node: what its tests say goes over what the node says.
+
+        :param node: the node that is tested.
+        :param tests: the tests that run in this task.
+        """
+        text = self._selectors[node.unique_id]
+        if tests.words is None:
+            selected = {"select": text, **self._exclude(tests.apart), **self._mode}
+        else:  # an empty selection would be everything
+            selected = {"select": " ".join(tests.words) or text, **self._exclude(()), **NO_OTHER_TESTS}
+        return {
+            **selected,
+            "emit_datasets": False,
+            **arguments_of(node),
+            **self._merged(node, tests.ids),
+            **self.owner_of(node),
+        }
+
+    def of_detached(self, test: DbtNode, test_ids: Iterable[str]) -> dict[str, Any]:
+        """The arguments of the ``dbt test`` of one test alone, or of the tests of one fqn.
+
+        :param test: the test, or the first of them.
+        :param test_ids: unique ids of all of them.
+        """
+        return {
+            "select": " ".join(dict.fromkeys(self._selectors[each] for each in test_ids)),
+            **self._exclude(()),
+            **NO_OTHER_TESTS,
+            "emit_datasets": False,
+            **arguments_of(test),
+            **self.owner_of(test),
+        }
+
+    @property
+    def names_all_tests(self) -> bool:
+        """Whether the task of AFTER_ALL names each test: dbt would also run tests that are not known.
+
+        Where a selection takes tests in another mode than EAGER, dbt decides which.
+        """
+        has_selection = self._render.select or self._render.exclude
+        return self._request.may_hide and not (has_selection and self._mode)
+
+    def of_all_tests(self, test_ids: Sequence[str]) -> dict[str, Any]:
+        """The arguments of the one ``dbt test`` of AFTER_ALL.
+
+        :param test_ids: unique ids of the selected tests.
+        """
+        # Also where they are None: what all tasks share must not select for this one.
+        if self.names_all_tests:
+            first = next(iter(self._request.nodes))  # an empty selection would be everything
+            words = dict.fromkeys(self._selectors[each] for each in test_ids or (first,))
+            return {
+                "select": " ".join(words),
+                "exclude": None,
+                "selector": None,
+                **NO_OTHER_TESTS,
+                "emit_datasets": False,
+            }
+        return {
+            "select": " ".join(self._render.select) or None,
+            "exclude": " ".join(self._render.exclude) or None,
+            "selector": self._render.selector,
+            **self._mode,
+            "emit_datasets": False,
+        }
+
+    def of_placeholder(self, node: DbtNode, given: Mapping[str, Any]) -> dict[str, Any]:
+        """The arguments of a task that runs nothing: of what the node says, only how it is shown is of use.
+
+        :param node: the node.
+        :param given: further arguments of the task, which the node's own ones may replace.
+        """
+        shown = {key: value for key, value in arguments_of(node).items() if key == "task_display_name"}
+        # A source has no owner in Cosmos; other placeholders have.
+        owner = {} if node.resource_type is DbtResourceType.SOURCE else self.owner_of(node)
+        return {**given, **shown, **owner}
+
+    def owner_of(self, node: DbtNode) -> dict[str, str]:
+        """The node's owner as an argument of its task; empty where none counts.
+
+        :param node: the node.
+        """
+        owner = node.owner if self._render.enable_owner_inheritance else ""
+        return {"owner": owner} if owner else {}
+
+    def tests_of(self, node: DbtNode) -> NodeTests:
+        """The tests that run with a node.
+
+        dbt is told their names where it would run others: the selection has left some out, the project may have tests
+        that are not known, or a text has more than one criterion: dbt adds the tests to the nodes of each criterion
+        before it intersects them.
+
+        :param node: the node.
+        """
+        request, texts = self._request, self._selectors
+        apart = [test.unique_id for test in request.detached.by_parent.get(node.unique_id, ())]
+        attached = request.detached.without(request.tests_of.get(node.unique_id, ()))
+        chosen = request.tests_with([node.unique_id], attached)
+        if not request.may_hide and not any("," in texts[each] for each in (node.unique_id, *apart)):
+            added = request.tests_with([node.unique_id], request.all_tests_of.get(node.unique_id, []))
+            if {*added} - {*apart} == {*chosen}:
+                return NodeTests(chosen, apart, None)
+        ids = selected_with(chosen, {each: texts[each] for each in attached})
+        # Tests of one text are told apart by the node that they read.
+        reads_node = readers_of(texts[node.unique_id])
+        words = dict.fromkeys(texts[each] for each in ids)
+        return NodeTests(
+            ids, apart, [f"{text},{reads_node}" if text in self._shared_by_tests else text for text in words]
+        )
+
+    def _with_own(self, given: Mapping[str, Any], node: DbtNode) -> dict[str, Any]:
+        # The node's own arguments last: so they replace what the DAG gives, as in Cosmos.
+        return {**given, **arguments_of(node), **self.owner_of(node)}
+
+    def _exclude(self, apart: Iterable[str]) -> dict[str, str]:
+        """The user's exclusions for all tasks, then those of the DAG: an excluded test must not run after all."""
+        own = [*self._render.exclude, *(self._selectors[each] for each in apart)]
+        return {"exclude": " ".join(dict.fromkeys([*self._shared_exclude, *own]))} if own else {}
+
+    def _merged(self, node: DbtNode, test_ids: Iterable[str]) -> dict[str, Any]:
+        """The arguments that the tests of one task give to it; the last one wins, as in Cosmos."""
+        merged: dict[str, Any] = {}
+        for test_id in test_ids:
+            for key, value in arguments_of(self._request.nodes[test_id]).items():
+                if merged.setdefault(key, value) != value:
+                    logger.warning(
+                        "The tests of %s run in one task but differ in operator_kwargs.%s: %r of %s replaces %r.",
+                        node.unique_id,
+                        key,
+                        value,
+                        test_id,
+                        merged[key],
+                    )
+                merged[key] = value
+        return merged

@@ -1,0 +1,268 @@
+"""``PlanRequest``: everything that decides the plan of a project, and what follows from it for all of its tasks.
+
+Pure: no Airflow is asked, and no setting is read.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+from cosmos_venv.config import ExecutionConfig, ProjectConfig, RenderConfig
+from cosmos_venv.constants import (
+    TESTS,
+    DbtResourceType,
+    ExecutionMode,
+    SeedRenderingBehavior,
+    TestBehavior,
+    TestIndirectSelection,
+)
+from cosmos_venv.project.node import DbtNode, readers_of_each
+from cosmos_venv.rendering.model import Batches
+from cosmos_venv.rendering.selectors import exact_selectors
+from cosmos_venv.rendering.task_arguments import BUILT, PlanningSettings, arguments_of
+from cosmos_venv.rendering.visibility import NodeVisibility, Visibility
+
+logger = logging.getLogger(__name__)
+
+AMBIGUOUS = (
+    "dbt cannot select %s alone: %r also selects %s. Give one of them another name, without a dot or a space, or a "
+    "file of another name."
+)
+"""The warning about a node, its text, and the nodes that no text of dbt leaves out."""
+
+_WITH_NODES = (TestBehavior.AFTER_EACH, TestBehavior.BUILD)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanRequest:
+    """Everything that decides the plan of a project.
+
+    :param nodes: the selected nodes by unique id, tests among them: ``DbtGraph.filtered_nodes``.
+    :param known: all nodes of the project that are known, ``DbtGraph.nodes``: dbt must not take one of those that are
+        not selected for one that is. Empty: no others are known.
+    :param may_hide: whether the project may have nodes that are not known.
+    :param render: how nodes and tests are shown.
+    :param execution: which operators run them.
+    :param project: names the project.
+    :param operator_args: what the user gives to all tasks; only its ``exclude`` is read, and which dbt it means.
+    :param settings: what Airflow's configuration says of it.
+    """
+
+    nodes: Mapping[str, DbtNode]
+    known: Mapping[str, DbtNode] = field(default_factory=dict)
+    may_hide: bool = False
+    render: RenderConfig
+    execution: ExecutionConfig
+    project: ProjectConfig
+    operator_args: Mapping[str, object]
+    settings: PlanningSettings = field(default_factory=PlanningSettings)
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether the tasks watch one producer."""
+        return self.execution.execution_mode is ExecutionMode.WATCHER
+
+    @cached_property
+    def operator(self) -> str:
+        """The import path of the operators, with ``{}`` for what they run."""
+        mode = self.execution.dbt_mode(self.operator_args).value
+        return f"operators.{mode}.Dbt{{}}{mode.title()}Operator"
+
+    @cached_property
+    def all_nodes(self) -> Mapping[str, DbtNode]:
+        """All nodes that are known by unique id; the selected ones know their tests."""
+        return {**self.known, **self.nodes}
+
+    @cached_property
+    def visibility(self) -> NodeVisibility:
+        """How each node is shown."""
+        return NodeVisibility(self.render, self.nodes)
+
+    @cached_property
+    def tests_of(self) -> Mapping[str, list[str]]:
+        """The unique ids of the selected tests of each node that has any, unit tests among them."""
+        return readers_of_each(each for each in self.nodes.items() if each[1].resource_type in TESTS)
+
+    @cached_property
+    def all_tests_of(self) -> Mapping[str, list[str]]:
+        """The unique ids of the tests of each node that has any, whether they are selected or not."""
+        return readers_of_each(each for each in self.all_nodes.items() if each[1].resource_type in TESTS)
+
+    @cached_property
+    def selectors(self) -> Mapping[str, str]:
+        """The text by which dbt selects each node and test alone; a warning names the nodes that no text selects so."""
+        texts, ambiguous = exact_selectors(self.nodes.values(), self.all_nodes.values(), may_hide=self.may_hide)
+        for unique_id, others in ambiguous.items():
+            logger.warning(AMBIGUOUS, unique_id, texts[unique_id], ", ".join(others))
+        return texts
+
+    @cached_property
+    def batches(self) -> Batches | None:
+        """The nodes that run together; None: each has tasks of its own.
+
+        What needs a task of its own stays out of them: a node with arguments or a profile of its own, one that a
+        converter makes, a seed that is loaded when it has changed, a look at the freshness of a source.
+        """
+        if self.render.batch_by is None:
+            return None
+        from cosmos_venv.rendering.batches import batches_of  # few DAGs have any
+
+        drawn, together = {}, set()
+        for unique_id, node in self.nodes.items():
+            shown, is_converted = self.visibility.of(node), node.resource_type in self.converted
+            if shown is Visibility.NOTHING and not is_converted:
+                continue
+            drawn[unique_id] = node
+            is_built = shown is Visibility.TASK or node.has_ephemeral_materialization
+            has_own_task = is_converted or has_own_arguments(node) or self.runs_only_changed(node)
+            if is_built and node.resource_type in BUILT and not has_own_task:
+                together.add(unique_id)
+        return batches_of(drawn, together, self.render.batch_by)
+
+    @cached_property
+    def converted(self) -> frozenset[DbtResourceType]:
+        """The types of nodes whose tasks a converter of the user makes."""
+        return frozenset(DbtResourceType(kind) for kind in self.render.node_converters or ())
+
+    @cached_property
+    def detached(self) -> DetachedTests:
+        """The tests that do not run with each node that they test."""
+        return DetachedTests(self.nodes, self.render, self.batches)
+
+    @property
+    def indirect_selection(self) -> TestIndirectSelection:
+        """The tests that come with nodes; EAGER in WATCHER, whose producer names each test."""
+        return TestIndirectSelection.EAGER if self.is_watched else self.execution.test_indirect_selection
+
+    def tests_with(self, members: Iterable[str], test_ids: Sequence[str]) -> list[str]:
+        """Those of some tests that run with nodes, as dbt adds them.
+
+        :param members: unique ids of the nodes that one command selects.
+        :param test_ids: unique ids of tests, each of which reads one of the nodes.
+        """
+        if self.indirect_selection is TestIndirectSelection.EAGER:
+            return list(test_ids)
+        if self.indirect_selection is TestIndirectSelection.EMPTY:
+            return []
+        within = {*members}
+        if self.indirect_selection is TestIndirectSelection.BUILDABLE:
+            within |= self._ancestors(within)
+        return [each for each in test_ids if within.issuperset(self.all_nodes[each].depends_on)]
+
+    def runs_only_changed(self, node: DbtNode) -> bool:
+        """Whether a task is told to run only if its seed has changed.
+
+        :param node: the node.
+        """
+        only_changed = self.render.seed_rendering_behavior is SeedRenderingBehavior.WHEN_SEED_CHANGES
+        return only_changed and node.resource_type is DbtResourceType.SEED
+
+    def _ancestors(self, members: Iterable[str]) -> set[str]:
+        """The nodes above some nodes, and all sources: dbt counts these as built."""
+        found = {each for each, node in self.all_nodes.items() if node.resource_type is DbtResourceType.SOURCE}
+        left = [*members]
+        while left:
+            node = self.all_nodes.get(left.pop())
+            above = {*node.depends_on} - found if node else set()
+            found |= above
+            left += above
+        return found
+
+
+def has_own_arguments(node: DbtNode) -> bool:
+    """Whether a node gives arguments or a profile to its own task.
+
+    :param node: the node.
+    """
+    return bool(node.operator_kwargs_to_override or node.profile_config_to_override)
+
+
+class DetachedTests:
+    """The tests that do not run with each node that they test.
+
+    Where RenderConfig wants that, each test with more than one parent has a task of its own. In a plan of batches a
+    test runs in the batch of its parents; where they lie in several, in the last one, or in a task of its own where
+    none of them is the last. Tests of one fqn count as one test: dbt cannot be told them one by one.
+
+    :param nodes: the selected nodes; a test counts when one of its parents is among them.
+    :param render: whether tests are wanted apart, and how tests run.
+    :param batches: the batches of the plan; None: there are none.
+    """
+
+    def __init__(self, nodes: Mapping[str, DbtNode], render: RenderConfig, batches: Batches | None = None) -> None:
+        self.by_parent: dict[str, list[DbtNode]] = {}
+        """The tests that a selected node's own test task must leave out, in the project's order."""
+        self.tests: list[DbtNode] = []
+        """Those with a task of their own, sorted by unique id: one of each fqn, which reads what all of these read."""
+        self.of_one_task: dict[str, list[str]] = {}
+        """The unique ids of all tests that run in the task of such a test, by its unique id."""
+        self.of_unit: dict[int, list[DbtNode]] = {}
+        """Those that run in a batch, by its number."""
+        self.ids: set[str] = set()
+        """The unique ids of all of them."""
+        wants_apart = render.should_detach_multiple_parents_tests
+        if render.test_behavior in _WITH_NODES and (wants_apart or batches):
+            self._find(nodes, batches, wants_apart=wants_apart)
+
+    def without(self, test_ids: Iterable[str]) -> list[str]:
+        """The tests that run with their parents.
+
+        :param test_ids: unique ids of tests.
+        """
+        return [test_id for test_id in test_ids if test_id not in self.ids]
+
+    def _find(self, nodes: Mapping[str, DbtNode], batches: Batches | None, *, wants_apart: bool) -> None:
+        in_batches = {each.unit for each in batches.batches} if batches else set()
+        tests = [node for node in nodes.values() if node.resource_type in TESTS]
+        for alike in _of_one_fqn(tests):
+            parents = [
+                each for each in dict.fromkeys(each for test in alike for each in test.depends_on) if each in nodes
+            ]
+            units = batches.units_of(parents) if batches else []
+            is_apart = parents and wants_apart and any(map(_is_detachable, alike))
+            # A batch has no place for arguments of one test.
+            if is_apart or (units and any(map(arguments_of, alike))):
+                self._join(alike)
+            elif batches and units and (last := batches.last_of(units)) in in_batches:
+                self.of_unit.setdefault(last, []).extend(alike)
+            elif len(units) > 1:
+                self._join(alike)
+            else:
+                continue
+            for test in alike:
+                self.ids.add(test.unique_id)
+                for parent in dict.fromkeys(test.depends_on):
+                    if parent in nodes:
+                        self.by_parent.setdefault(parent, []).append(test)
+        self.tests.sort(key=lambda test: test.unique_id)
+
+    def _join(self, tests: list[DbtNode]) -> None:
+        joined = _joined(tests)
+        self.tests.append(joined)
+        self.of_one_task[joined.unique_id] = [test.unique_id for test in tests]
+
+
+def _of_one_fqn(tests: Iterable[DbtNode]) -> Iterable[list[DbtNode]]:
+    """Tests that dbt cannot be told apart, together: generic ones of one ``name`` in one folder, and the unit tests of
+    the versions of a model.
+    """
+    found: dict[tuple[DbtResourceType, str], list[DbtNode]] = {}
+    for test in tests:
+        name = ".".join(test.fqn) if test.fqn else test.unique_id
+        found.setdefault((test.resource_type, name), []).append(test)
+    return found.values()
+
+
+def _joined(tests: list[DbtNode]) -> DbtNode:
+    """The first test that has arguments of its own, else the first one, as one that reads what all of them read."""
+    first = next(filter(has_own_arguments, tests), tests[0])
+    reads = list(dict.fromkeys(each for test in tests for each in test.depends_on))
+    return first if len(tests) == 1 else replace(first, depends_on=reads)
+
+
+def _is_detachable(node: DbtNode) -> bool:
+    """Whether it is a test of more than one node, selected or not."""
+    return node.resource_type is DbtResourceType.TEST and len(set(node.depends_on)) > 1
