@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import InitVar, dataclass, field, fields
 from enum import Enum
@@ -133,6 +134,10 @@ class RenderConfig(NamedArguments):
         return bool(self.dbt_executable_path) and str(self.dbt_executable_path) != system_dbt()
 
     def _coerce(self) -> None:
+        if self.source_rendering_behavior is None:  # as Cosmos takes it
+            text = "RenderConfig.source_rendering_behavior None is taken as SourceRenderingBehavior.NONE; leave it out."
+            warnings.warn(text, UserWarning, stacklevel=4)
+            self.source_rendering_behavior = SourceRenderingBehavior.NONE
         kinds: dict[str, type[Enum]] = {
             "test_behavior": TestBehavior,
             "load_method": LoadMode,

@@ -95,6 +95,14 @@ def test_a_selection_that_is_one_text_is_refused(name: str) -> None:
         RenderConfig(**arguments)
 
 
+def test_source_rendering_of_none_is_taken_with_a_warning() -> None:
+    with pytest.warns(UserWarning, match="source_rendering_behavior None") as caught:
+        config = RenderConfig(source_rendering_behavior=None)  # type: ignore[arg-type]
+
+    assert config.source_rendering_behavior is SourceRenderingBehavior.NONE
+    assert caught[0].filename == __file__
+
+
 @pytest.mark.parametrize("arguments", [{"env_vars": {"A": "1"}}, {"dbt_deps": False}], ids=["env_vars", "dbt_deps"])
 def test_old_parameters_work_with_a_warning_at_the_users_line(arguments: dict[str, Any]) -> None:
     with pytest.warns(DeprecationWarning, match=f"RenderConfig.{next(iter(arguments))} is deprecated") as caught:

@@ -148,8 +148,8 @@ def test_other_execution_modes_are_refused_by_name(case: dict[str, Any], tmp_pat
 
     if "WHEN_SEED_CHANGES" in json.dumps(case["config"]):
         assert "SeedRenderingBehavior.WHEN_SEED_CHANGES does not go with" in str(refusal.value)
-    elif "invocation_mode" not in case["config"]["execution"]:
-        assert ("does not have this yet" in str(refusal.value)) is mode.startswith("WATCHER_")
+    else:
+        assert "runs dbt on Airflow's workers" in str(refusal.value)
 
 
 @pytest.mark.parametrize(
