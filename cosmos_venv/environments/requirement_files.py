@@ -46,6 +46,7 @@ WITHOUT_VALUE = frozenset({
     "--no-input", "--no-color", "--dry-run", "--disable-pip-version-check", "--break-system-packages",
 })  # fmt: skip
 _NAMES_A_FILE = {"--requirement", "--constraint"}
+NEEDS_A_VALUE = {*_NAMES_A_FILE, "--editable"}
 _LOCK_FILE = r"pylock(\.[^.]+)?\.toml"
 
 # Folders that never become part of a package; and what installers and people leave at the top of a source tree, where

@@ -32,6 +32,7 @@ from cosmos_venv.environments.requirement_files import (
     canonical_requirements_file,
     is_url,
     local_path,
+    parse_requirement,
     refuse_anything_but_strings,
 )
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvError
@@ -195,6 +196,11 @@ class EnvironmentSpec:
         refuse_anything_but_strings("py_requirements", self.requirements)
         refuse_anything_but_strings("pip_install_options", self.pip_install_options)
         for text in self.requirements:
+            if any(each.name in requirement_files.NEEDS_A_VALUE and not each.value for each in parse_requirement(text)):
+                raise CosmosValueError(
+                    f"py_requirements: {text!r} stands without its file. Write both in one string, such as "
+                    "'-r requirements.txt'."
+                )
             if not (text.lstrip().startswith("-") or local_path(text) or is_url(text)):
                 parsed_requirement(text)
         if self.lock_file is not None and self.asks_for_upgrade:
@@ -239,7 +245,7 @@ class EnvironmentSpec:
     @cached_property
     def all_options(self) -> list[InstallOption]:
         """All that an installer is told: the options, and then the requirements with the options among them."""
-        required = (option for text in self.requirements for option in requirement_files.parse_requirement(text))
+        required = (option for text in self.requirements for option in parse_requirement(text))
         return [*requirement_files.parse(self.pip_install_options), *required]
 
     @cached_property
@@ -300,7 +306,7 @@ def parsed_requirement(text: str, parameter: str = "py_requirements") -> Require
 def _canonical_requirement(text: str) -> str:
     text = text.strip()
     if text.startswith("-"):
-        return " ".join(canonical_options(requirement_files.parse_requirement(text)))
+        return " ".join(canonical_options(parse_requirement(text)))
     if not (local_path(text) or is_url(text) or "file:" in text):
         from packaging.utils import canonicalize_name
 

@@ -126,6 +126,12 @@ def test_what_is_no_requirement_is_refused_with_the_way_out(text: str) -> None:
         spec_of(text)
 
 
+@pytest.mark.parametrize("option", ["-r", "--constraint", "-e"])
+def test_an_option_without_its_file_is_refused(option: str) -> None:
+    with pytest.raises(CosmosValueError, match=f"py_requirements: '{option}' stands without its file. Write both in"):
+        spec_of(option, "/srv/requirements.txt")
+
+
 def test_no_credential_is_shown() -> None:
     spec = spec_of(
         "hello @ https://user:s3cret@host/hello.whl", options=("--index-url", "https://user:s3cr@t@host/simple")
