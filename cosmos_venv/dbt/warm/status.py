@@ -117,8 +117,9 @@ def _seen(process: psutil.Process, below: Path | None) -> WarmServer | None:
         if os.geteuid() not in (0, uid) or not servers.is_command_of_a_server(words):
             return None
         config = decoded(words[-1], json.loads)
-        place, environment = ServerPaths(folder=Path(config["folder"]), key=config["key"]), Path(config["environment"])
+        environment = Path(config["environment"])
         # Another user's process can say what it likes. All that a server forks has its command line, and is no server.
+        place = ServerPaths(folder=Path(config["folder"]), key=Path(config["key"]).name)
         if not is_private(place.folder.lstat(), uid=uid) or (note := place.note()).get("pid") != process.pid:
             return None
         if below is not None and not environment.is_relative_to(below):
