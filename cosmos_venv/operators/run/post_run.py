@@ -95,6 +95,8 @@ def call_back_about_warnings(task: Any, run: DbtRun, artifacts: Artifacts) -> No
     given = getattr(task, "on_warning_callback", None)  # only commands that look at data have it
     if given is None:
         return
+    if not artifacts.show_nodes:
+        task.log.warning("on_warning_callback knows no warnings: dbt has written no results. Drop --no-write-json.")
     nodes = artifacts.warnings()
     if not nodes and not task.calls_back_without_warnings:
         return

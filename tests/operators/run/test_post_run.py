@@ -214,6 +214,20 @@ def test_a_test_that_warns_is_told_with_its_message(make: MakeNamed, cosmos_fake
     assert "3 results" in context["test_results"][0]
 
 
+def test_without_artifacts_no_warning_is_known_and_the_log_says_so(
+    make: MakeNamed, cosmos_fake_venv: FakeVenv, caplog: pytest.LogCaptureFixture
+) -> None:
+    cosmos_fake_venv.script(
+        "test", stdout=["18:05:01  Warning in test not_null_id"], artifacts={"run_results.json": None}
+    )
+    told: list[dict[str, Any]] = []
+
+    make("Test", on_warning_callback=told.append).execute({})
+
+    assert told == []
+    assert "Drop --no-write-json" in caplog.text
+
+
 def test_a_stale_source_is_told(make: MakeNamed, cosmos_fake_venv: FakeVenv) -> None:
     cosmos_fake_venv.script("source freshness", nodes={"source.harbor.raw.ships": "warn"})
     told: list[dict[str, Any]] = []
