@@ -215,7 +215,7 @@ def test_a_test_that_warns_is_told_with_its_message(make: MakeNamed, cosmos_fake
 
 
 def test_without_artifacts_no_warning_is_known_and_the_log_says_so(
-    make: MakeNamed, cosmos_fake_venv: FakeVenv, caplog: pytest.LogCaptureFixture
+    make: MakeNamed, cosmos_fake_venv: FakeVenv, capfd: pytest.CaptureFixture[str]
 ) -> None:
     cosmos_fake_venv.script(
         "test", stdout=["18:05:01  Warning in test not_null_id"], artifacts={"run_results.json": None}
@@ -225,7 +225,7 @@ def test_without_artifacts_no_warning_is_known_and_the_log_says_so(
     make("Test", on_warning_callback=told.append).execute({})
 
     assert told == []
-    assert "Drop --no-write-json" in caplog.text
+    assert "Drop --no-write-json" in "".join(capfd.readouterr())
 
 
 def test_a_stale_source_is_told(make: MakeNamed, cosmos_fake_venv: FakeVenv) -> None:
