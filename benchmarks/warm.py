@@ -27,13 +27,13 @@ import psutil
 from benchmarks.harness import Bench, Measurement, Row, cpu_seconds, in_turns, main, ratio
 from benchmarks.local import DBT, MODEL, example
 from benchmarks.warm_tasks import beside_cosmos
-from cosmos_venv.dbt.native.engine import PYTHON
 from cosmos_venv.dbt.warm import servers
 from cosmos_venv.dbt.warm.process import DBT as DBT_MODULES
 from cosmos_venv.dbt.warm.process import WarmStart, dbt_program
 from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.processes.guarded_process import run_guarded
 from pytest_cosmos_venv.throwaway import throwaway_folder
+from tests.warm_servers import live_servers, stop
 
 SMALL_BOUND, LARGE_BOUND, MEMORY_BOUND = 0.30, 0.40, 1.2
 SMALL_TASK_BOUNDS = (0.30, 0.20, 0.27)
@@ -62,7 +62,7 @@ def _environment() -> dict[str, str]:
 
 def _warm() -> WarmStart:
     return WarmStart(
-        program=dbt_program(DBT, DBT / "bin" / "dbt", PYTHON),
+        program=dbt_program(DBT, DBT / "bin" / "dbt"),
         idle=600,
         most=4,
         cancellation=Cancellation(),
@@ -150,7 +150,7 @@ def _server() -> psutil.Process:
     """The server, as soon as it has made what it makes between commands."""
     deadline = time.monotonic() + LONGEST_PREPARATION
     while time.monotonic() < deadline:
-        (place,) = servers.servers()
+        (place,) = live_servers()
         state = servers.state_of(place)
         if state is not None and state["is_prepared"]:
             return psutil.Process(state["pid"])
@@ -253,9 +253,10 @@ def own_servers() -> Iterator[None]:
 
 
 def _end_servers() -> None:
-    for place in servers.servers():
+    for place in live_servers():
         state = servers.state_of(place)
-        if state is not None and servers.stop(place):
+        if state is not None:
+            stop(place)
             with suppress(psutil.NoSuchProcess):
                 psutil.Process(state["pid"]).wait(LONGEST_PREPARATION)
 

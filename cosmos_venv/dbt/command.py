@@ -112,14 +112,6 @@ class DbtOptions(msgspec.Struct, frozen=True, kw_only=True):
     dbt_cmd_global_flags: Flags | None = ()
 
 
-_PARAMETERS = frozenset({*DbtOptions.__struct_fields__, "full_refresh", "log_format", "event_time"})
-_PARAMETER_OF = {
-    "--no-partial-parse": "partial_parse",
-    "--event-time-start": "event_time",
-    "--event-time-end": "event_time",
-}
-
-
 def dbt_command(executable: str, base_cmd: Sequence[str], options: DbtOptions, *, own_flags: Flags = ()) -> list[str]:
     """The command line of one invocation, without the flags of its place.
 
@@ -328,11 +320,7 @@ def command_flag_texts(parameter: str, flags: CommandFlags) -> list[str | None] 
         return flag_texts(parameter, flags)
     for name in flags:
         if name not in DBT_COMMANDS:
-            import difflib
-
-            near = difflib.get_close_matches(str(name), DBT_COMMANDS, n=1, cutoff=0.4)
-            advice = f"Did you mean {near[0]!r}?" if near else "Drop it."
-            raise CosmosValueError(f"{parameter} names the command {name!r}; {advice} (of {', '.join(DBT_COMMANDS)})")
+            raise CosmosValueError(f"{parameter} names the command {name!r}. It can be {', '.join(DBT_COMMANDS)}.")
     return {name: flag_texts(f"{parameter}[{name!r}]", own) for name, own in flags.items()}
 
 
@@ -372,9 +360,10 @@ def advice_about_option(lines: Sequence[str]) -> str:
     unknown = next((match["option"] for line in lines if (match := re.search(_UNKNOWN_OPTION, line))), None)
     if unknown is None:
         return ""
-    name = _PARAMETER_OF.get(unknown) or unknown.removeprefix("--").replace("-", "_")
-    own = f"{name}, " if name in _PARAMETERS else ""
-    return f"This dbt has no option {unknown}. It may come from {own}dbt_cmd_flags or dbt_cmd_global_flags."
+    return (
+        f"This dbt has no option {unknown}. It may come from the parameter of that name, dbt_cmd_flags or "
+        "dbt_cmd_global_flags."
+    )
 
 
 def _without_blanks(flags: Sequence[str | None]) -> list[str]:

@@ -104,28 +104,20 @@ def _refuse_too_long(command: Sequence[str], env: Mapping[str, str]) -> None:
     words = [len(os.fsencode(word)) + 1 for word in command]
     variables = {name: len(os.fsencode(f"{name}={value}")) + 1 for name, value in env.items()}
     name = max(variables, key=variables.__getitem__, default="")
-    if variables and variables[name] > _LONGEST_TEXT:
-        raise CosmosValueError(
-            f"The environment variable {name} has {variables[name]:,} bytes, and Linux takes {_LONGEST_TEXT:,} for "
-            "one: dbt cannot be started. Leave it out (append_env=False keeps the worker's from dbt), or let it name a "
-            "file."
-        )
     longest = words.index(max(words))
-    if words[longest] > _LONGEST_TEXT:
-        option = next((word for word in reversed(command[:longest]) if word.startswith("-")), command[0])
-        raise CosmosValueError(
-            f"The value of {option} has {words[longest]:,} bytes, and Linux takes {_LONGEST_TEXT:,} for one: dbt "
-            "cannot be started. Make it shorter."
-        )
+    option = next((word for word in reversed(command[: longest + 1]) if word.startswith("-")), command[0])
     # Linux counts a pointer for each of them, and has its limit from that of the stack (execve(2)).
     total = sum(words) + sum(variables.values()) + _POINTER * (len(words) + len(variables)) + _OF_THE_START
     stack = resource.getrlimit(resource.RLIMIT_STACK)[0]
     limit = _MOST_OF_ALL if stack == resource.RLIM_INFINITY else max(min(stack // 4, _MOST_OF_ALL), _LONGEST_TEXT)
-    if total > limit:
+    if total > limit or max(*words, *variables.values()) > _LONGEST_TEXT:
         raise CosmosValueError(
-            f"The command has {len(words):,} words of {sum(words):,} bytes, its {len(variables):,} environment "
-            f"variables have {sum(variables.values()):,}, and Linux takes {limit:,} for all: dbt cannot be started. "
-            "Select by tags, folders or a YAML selector instead of names, or raise the limit of the stack (ulimit -s)."
+            f"dbt cannot be started: Linux takes {_LONGEST_TEXT:,} bytes for one word or variable and {limit:,} for "
+            f"all. The command has {len(words):,} words of {sum(words):,} bytes (the longest, of {option}: "
+            f"{words[longest]:,}), and {len(variables):,} environment variables of {sum(variables.values()):,} bytes "
+            f"(the longest, {name}: {variables.get(name, 0):,}). Choose nodes by tags, folders or a YAML selector "
+            "instead of names, leave out variables (append_env=False keeps the worker's from dbt), or raise the limit "
+            "of the stack (ulimit -s)."
         )
 
 

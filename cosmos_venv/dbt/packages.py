@@ -1,8 +1,7 @@
 """Installed dbt packages: where they are kept, how they get into the folder that dbt runs in, and which of them go.
 
 ``<folder>/<digest>.<nanoseconds>/`` is one installation, published whole by one rename and never changed; the newest of
-a digest counts. A task that uses one holds its lease, ``<digest>.<nanoseconds>.lease``, which dies with the process, so
-nothing in use is removed.
+a digest counts. A task that uses one holds the lease in it, which dies with the process, so nothing in use is removed.
 
 ``package-lock.yml`` pins: with one that dbt takes, an installation is used for ever. Without, versions and branches may
 move on, so it is used for ``max_age`` only, and the tasks of one run get the same packages.
@@ -45,6 +44,7 @@ from cosmos_venv.processes.lease import Lease, lease_path
 LAYOUT = "packages-v1"
 _PACKAGES = "packages"
 _SIZES = "sizes.json"
+_USE = "use"  # of which the lease is: a file in the installation, so that both go and come in one step
 _ARCHIVE = ".tar.gz"
 _TURN = 0.01
 _KEPT_COUNT = 50
@@ -66,40 +66,25 @@ def sweep(folder: Path) -> None:
     for number, path in enumerate(kept):
         if newest[path.stem] != path or number >= _KEPT_COUNT or _age(path) > _KEPT_SECONDS:
             _remove(path)
-    for path in sorted(set(paths).difference(kept)):
-        if path.suffix == ".lease":
-            _remove_if_alone(path)
-        elif _age(path) > _KEPT_SECONDS:
+    for path in set(paths).difference(kept):
+        if _age(path) > _KEPT_SECONDS:
             remove_apart(path)
 
 
 def _remove(path: Path) -> None:
     """Remove an installation, unless it is in use or another user's."""
     with suppress(OSError), name_apart(path.parent) as rubbish:
-        lease = Lease.exclusive(path)
+        lease = Lease.exclusive(path / _USE)
         if lease is None:
             return
         with closing(lease):
-            if not lease.is_of(path):
-                return
-            path.rename(rubbish)
-            lease_path(path).unlink()
-
-
-def _remove_if_alone(file: Path) -> None:
-    """Remove the lease of an installation that is gone, or was never published."""
-    path = file.with_suffix("")
-    with suppress(OSError):
-        if path.exists() or (lease := Lease.exclusive(path)) is None:
-            return
-        with closing(lease):
-            if lease.is_of(path) and not path.exists():
-                file.unlink()
+            if lease.is_of(path / _USE):
+                path.rename(rubbish)
 
 
 def _age(path: Path) -> float:
     """Seconds since it was last used; since it was made, where no use can be noted; 0 when it is gone."""
-    for each in (lease_path(path), path):
+    for each in (lease_path(path / _USE), path):
         with suppress(OSError):
             return age(each.lstat().st_mtime)
     return 0.0
@@ -229,17 +214,12 @@ class PackageStore:
             self._publish(digest, apart)
 
     def _publish(self, digest: str, apart: Path) -> None:
+        lease_path(apart / _USE).touch()
         # A copy has the permissions of what dbt has made, under whatever umask.
         shut_out_others(apart)
         # Named after the copy: a task that began to wait meanwhile shares what is no older than its wait.
         target = self.folder / f"{digest}.{time.time_ns()}"
-        # Leased before it is there: another task's sweep must not find it in use by none.
-        lease = self._lease(target)
-        try:
-            apart.rename(target)
-        finally:
-            if lease is not None:
-                lease.close()
+        apart.rename(target)
         sweep(self.folder)
 
     @contextmanager
@@ -285,7 +265,7 @@ class PackageStore:
         kept = KeptPackages(path=path, published_at=published_at, _lease=lease)
         with suppress(OSError):
             # The name after the lock: what is still there then is removed by no task.
-            if (lease is None or lease.is_of(path)) and path.is_dir():
+            if (lease is None or lease.is_of(path / _USE)) and path.is_dir():
                 return kept
         kept.close()
         return None
@@ -296,7 +276,7 @@ class PackageStore:
         :raises OSError: when another task removes the installation now, or the lease cannot be had.
         """
         try:
-            lease = Lease.shared(path, make=not self.is_read_only)
+            lease = Lease.shared(path / _USE, make=not self.is_read_only)
         except OSError as error:
             if self.is_read_only or error.errno in NOBODY_LOCKS:
                 return None

@@ -17,9 +17,9 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePath
 from typing import Any
@@ -27,27 +27,20 @@ from typing import Any
 from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
 from cosmos_venv.files.os_errors import reason_of
 from cosmos_venv.files.read_limits import UnfitFileError, read_file
-from cosmos_venv.files.yaml_files import load_yaml, scalars
+from cosmos_venv.files.yaml_files import load_yaml
 
-_NAME = "env_var"
-_CALL = re.compile(rb"""\benv_var\b(?:\s*\(\s*['"]([^'"]+)['"]\s*[,)])?""")
+# A call, with its name where that is written out. In YAML its quotes may be doubled, or stand behind a backslash.
+_CALL = re.compile(rb"""\benv_var\b(?:\s*\(\s*(?:''|\\?['"])(?P<name>[^'"\\]+)(?:''|\\?['"])\s*[,)])?""")
+# Comments and texts between them are not rendered. A block without an end is an error of dbt.
+_JINJA = re.compile(
+    rb"\{#.*?#\}|\{%-?\s*raw\b.*?\bendraw\s*-?%\}|(?P<rendered>\{\{.*?(?:\}\}|\Z)|\{%.*?(?:%\}|\Z))", re.DOTALL
+)
+# Its filters: dbt's own, which say what YAML makes of the text, and those that leave a text as it is.
+_ENV_VAR = re.compile(
+    r"""\{\{-?\s*env_var\(\s*(?P<quote>['"])(?P<name>[^'"]+)(?P=quote)\s*"""
+    r"""(?:,\s*(?:(?P<mark>['"])(?P<default>[^'"]*)(?P=mark)|(?P<number>\d+))\s*)?\)\s*(?:\|\s*(?:as_\w+|int|string)\s*)?-?\}\}"""
+)
 _ROUNDS = 5_000  # some milliseconds, which every parse pays
-_YAML = (".yml", ".yaml")
-
-
-@dataclass(frozen=True)
-class ComputedName:
-    """A call of ``env_var()`` whose name is known only when it runs.
-
-    :param file: as it was given to ``env_vars_in``.
-    :param line: its number, from 1.
-    """
-
-    file: str
-    line: int
-
-    def __str__(self) -> str:
-        return f"{self.file}, line {self.line}"
 
 
 @dataclass(frozen=True)
@@ -55,11 +48,11 @@ class EnvVars:
     """The variables of one text or of several.
 
     :param names: those that are written out, and perhaps some that are never read, such as one in a comment.
-    :param computed: the calls whose name is known only when they run.
+    :param computed: the calls whose name is known only when they run, as ``models/a.sql, line 3``.
     """
 
     names: frozenset[str] = frozenset()
-    computed: tuple[ComputedName, ...] = ()
+    computed: tuple[str, ...] = ()
 
     @classmethod
     def of_all(cls, found: Iterable[EnvVars]) -> EnvVars:
@@ -73,34 +66,22 @@ class EnvVars:
             tuple(computed for one in each for computed in one.computed),
         )
 
-    def below(self, folder: str) -> EnvVars:
-        """The same variables, of files that stand in that folder.
-
-        :param folder: the path to put before the path of each file.
-        """
-        computed = (replace(each, file=f"{folder}/{each.file}") for each in self.computed)
-        return EnvVars(self.names, tuple(computed))
-
 
 def env_vars_in(content: bytes, file: str) -> EnvVars:
     """The variables that a file asks for.
 
     :param content: what stands in it.
-    :param file: its path below its project or package: what it is for is told by its name.
+    :param file: its path below its project or package, for the calls whose name is computed.
     """
-    found = _CALL.findall(content)
-    names = frozenset(os.fsdecode(name) for name in found if name)
-    if b"" not in found or file.endswith(".py"):  # dbt renders no Python
+    found = list(_CALL.finditer(content))
+    names = frozenset(os.fsdecode(call["name"]) for call in found if call["name"])
+    if all(call["name"] for call in found) or file.endswith(".py"):  # dbt renders no Python
         return EnvVars(names)
-    text = content.decode("utf-8", errors="replace")
-    # YAML first: in a text in single quotes dbt's Jinja has each of its own quotes doubled, env_var(''NAME'').
-    texts = scalars(text) if file.endswith(_YAML) else None
-    parts = [(text, 1)] if texts is None else [(scalar.text, scalar.line) for scalar in texts]
-    calls = [call for part, line in parts for call in _calls_in(part, file, first_line=line)]
-    return EnvVars(
-        names | {call for call in calls if isinstance(call, str)},
-        tuple(call for call in calls if isinstance(call, ComputedName)),
-    )
+    rendered = [part.span() for part in _JINJA.finditer(content) if part["rendered"]]
+    places = [call.start() for call in found if not call["name"]]
+    computed = [place for place in places if any(begin < place < end for begin, end in rendered)]
+    lines = [content.count(b"\n", 0, place) + 1 for place in computed]
+    return EnvVars(names, tuple(f"{file}, line {line}" for line in lines))
 
 
 def veiled(env: Mapping[str, str], names: Iterable[str]) -> str:
@@ -115,30 +96,6 @@ def veiled(env: Mapping[str, str], names: Iterable[str]) -> str:
     values = {name: env[name] for name in sorted(names) if name in env}
     text = json.dumps(values).encode(errors="surrogateescape")
     return hashlib.pbkdf2_hmac("sha256", text, b"cosmos-venv", _ROUNDS).hex() if values else ""
-
-
-def _calls_in(text: str, file: str, *, first_line: int) -> Iterator[str | ComputedName]:
-    """The calls in a text with Jinja: a name that is written out, or where one is computed."""
-    if not (_NAME in text and ("{{" in text or "{%" in text)):
-        return
-    import jinja2  # costs nothing where every name is written out
-
-    def computed(line: int) -> ComputedName:
-        return ComputedName(file, first_line + line - 1)
-
-    try:
-        lexed = list(jinja2.Environment(autoescape=True).lex(text))
-    except jinja2.TemplateSyntaxError as error:
-        yield computed(error.lineno)
-        return
-    tokens = [(line, kind, word) for line, kind, word in lexed if kind != "whitespace"]
-    for number, (line, kind, word) in enumerate(tokens):
-        if kind == "string" and word[1:-1] == _NAME:  # context['env_var']
-            yield computed(line)
-        if kind != "name" or word != _NAME:
-            continue
-        (_, _, bracket), (_, what, name), (_, _, end) = (*tokens[number + 1 : number + 4], *[(0, "", "")] * 3)[:3]
-        yield name[1:-1] if bracket == "(" and what == "string" and end in (",", ")") else computed(line)
 
 
 PACKAGE_FILES = ("packages.yml", "dependencies.yml")
@@ -183,7 +140,7 @@ class PackageFiles:
     @property
     def why_unknown(self) -> str:
         """Why only dbt can tell what ``dbt deps`` installs, in words; empty where the files tell it."""
-        computed = next(iter(self._env_vars.computed), None)
+        computed = next(iter(self._env_vars.computed), "")
         return self.unknown or (f"{computed} computes the name of an environment variable" if computed else "")
 
     @cached_property
@@ -269,10 +226,9 @@ def _local_paths(text: str) -> list[str] | None:
 def _why_unknown(path: str, text: str, local: list[str] | None) -> str:
     if local is None:
         return f"{path} is no list of packages as it stands"
-    if not any(map(_has_jinja, local)):
-        return ""
-    lines = [each.line for each in scalars(text) or () if each.keys[-1:] == ("local",) and _has_jinja(each.text)]
-    return f"{path}, line {lines[0]}, computes the path of a local package"
+    lines = [number for number, line in enumerate(text.splitlines(), 1) if "local" in line and _has_jinja(line)]
+    is_computed = any(map(_has_jinja, local))
+    return f"{path}, line {lines[0] if lines else 1}, computes the path of a local package" if is_computed else ""
 
 
 def _has_jinja(text: str) -> bool:
@@ -305,30 +261,33 @@ def profile_fields(
 
     def field(name: str) -> Any:
         value = fields.get(name)
-        return _rendered(name, value, environment) if isinstance(value, str) and "{" in value else value
+        return _rendered(f"{name} of the profile", value, environment) if isinstance(value, str) else value
 
     return field
 
 
-def _rendered(name: str, template: str, environment: Mapping[str, str]) -> str:
-    import jinja2
+def _rendered(what: str, template: str, environment: Mapping[str, str]) -> str:
+    """A text in which each ``{{ env_var('NAME', 'default') }}`` is replaced: whatever else Jinja does is dbt's.
 
-    from cosmos_venv.dbt.jinja_values import JINJA, VALUE_ERRORS, Unknown, value_of
+    :param what: the place of the text, for errors.
+    :raises CosmosValueError: for other Jinja, and for a variable that is not set.
+    """
 
-    def env_var(variable: str, default: str | None = None) -> str:
-        value = environment.get(variable, default)
-        if value is None:
-            raise CosmosValueError(f"{name} of the profile needs the environment variable {variable}, which is not set")
-        return value
+    def value(call: re.Match[str]) -> str:
+        found = environment.get(call["name"], call["number"] if call["default"] is None else call["default"])
+        if found is None:
+            raise CosmosValueError(
+                f"{what} needs the environment variable {call['name']}, which is not set. Set it where DAGs are parsed "
+                "and where tasks run, or give env_var() a default."
+            )
+        return found
 
-    try:
-        return str(value_of(JINJA.parse(template), {"env_var": env_var}))
-    except Unknown:
-        raise CosmosValueError(f"{name} of the profile is {template!r}, which is worked out by dbt alone") from None
-    except CosmosValueError:
-        raise
-    except (jinja2.TemplateError, *VALUE_ERRORS) as error:
-        raise CosmosValueError(f"{name} of the profile cannot be rendered: {error}") from None
+    if _has_jinja(_ENV_VAR.sub("", template)):
+        raise CosmosValueError(
+            f"{what} is {template!r}, which is worked out by dbt alone. Write a text, perhaps with "
+            "{{ env_var('NAME') }} in it."
+        )
+    return _ENV_VAR.sub(value, template)
 
 
 DEFAULT_PACKAGES_FOLDER = "dbt_packages"
@@ -422,29 +381,7 @@ def _parse(path: Path, text: str) -> dict[str, object]:
 
 
 def _render(path: Path, key: str, template: str, environment: Mapping[str, str] | None) -> str:
-    """The value of a key, which dbt renders with ``env_var()`` and its own ``var()``."""
-    if "{{" not in template:
-        return template
-    import jinja2
-
-    from cosmos_venv.dbt.jinja_values import JINJA, VALUE_ERRORS, Unknown, value_of
-
-    variables = os.environ if environment is None else environment
-
-    def env_var(name: str, default: str | None = None) -> str:
-        value = variables.get(name, default)
-        if value is None:
-            raise CosmosLoadDbtException(
-                f"{path}: {key} {template!r} needs the environment variable {name}. "
-                "Set it where DAGs are parsed, or give env_var() a default."
-            )
-        return value
-
     try:
-        return str(value_of(JINJA.parse(template), {"env_var": env_var}))
-    except Unknown:
-        raise CosmosLoadDbtException(
-            f"{path}: {key} {template!r} is worked out by dbt alone. Write a path, or env_var() with a name."
-        ) from None
-    except (jinja2.TemplateError, *VALUE_ERRORS) as error:
-        raise CosmosLoadDbtException(f"{path}: {key} {template!r}: {error}") from None
+        return _rendered(f"{path}: {key}", template, os.environ if environment is None else environment)
+    except CosmosValueError as error:
+        raise CosmosLoadDbtException(str(error)) from None

@@ -36,7 +36,6 @@ MOST_ERRORS = 20
 MOST_FAILURES = 20
 MOST_BATCHES = 5
 _LONGEST_MESSAGE = 4_000
-_TEST_WARNED = re.compile(r"(?i)\bwarning\b\W*\s*in test (\S+)")
 _COMPILED = "compiled code at "
 _NO_ADAPTER = r"Could not find adapter type (?P<type>\w+)!"
 _NO_DRIVER = "driver from name"
@@ -46,7 +45,6 @@ _BATCH = re.compile(r"batch (\S+) of ")
 _NO_MESSAGE = re.compile(r"(ERROR|SKIPPED|PARTIAL SUCCESS.*)?")
 _SOURCE_BROKEN = re.compile(r"\bERROR freshness of (\S+)")
 _OF_A_SOURCE = " freshness of "
-_SOURCE_WARNED = re.compile(r"\bWARN freshness of (\S+)")
 _ALL = ("manifest.json", "run_results.json", "sources.json")
 # Python and the dynamic linker say so of a file that is there and cannot be read. One that is missing needs no reading.
 _BROKEN_FILE = re.compile(
@@ -283,15 +281,12 @@ class Artifacts:
         nodes = manifest.nodes if manifest else {}
         return frozenset(each for each, node in nodes.items() if node.resource_type == "model" and node.is_empty)
 
-    def warnings(self) -> list[Warned] | None:
-        """The nodes that warned; None when no artifact says it."""
-        sources = self._decoded("sources.json", _Sources)
-        if sources is not None:
-            warned = [(each.unique_id, _age(each)) for each in sources.results if each.status == WARNED]
-        elif (results := self._decoded("run_results.json", _RunResults)) is not None:
+    def warnings(self) -> list[Warned]:
+        """The nodes that warned; empty where no artifact says it."""
+        results = self._decoded("run_results.json", _RunResults)
+        warned = [(each.unique_id, _age(each)) for each in self.sources() if each.status == WARNED]
+        if results and not warned:
             warned = [(each.unique_id, _said(each)) for each in results.results if each.status == WARNED]
-        else:
-            return None
         return [Warned(name=_name(unique_id), message=message) for unique_id, message in warned]
 
     def compiled_sql(self) -> str:
@@ -449,24 +444,6 @@ def _is_said(line: str, text: str) -> bool:
     return any(each == words or each.endswith(f": {words}") for each in said)
 
 
-def warnings_in(lines: Sequence[str]) -> list[Warned]:
-    """The nodes that warned, from dbt's output: for an invocation that wrote no artifacts.
-
-    :param lines: everything that dbt wrote.
-    """
-    plain = [message(line) for line in lines]
-    found = []
-    for number, line in enumerate(plain):
-        if test := _TEST_WARNED.search(line):
-            said = plain[number + 1] if number + 1 < len(plain) else ""
-            found.append(Warned(name=test.group(1), message=re.sub(r"^\d\d:\d\d:\d\d\s*", "", said).strip()))
-        elif native := output.WARNED_LINE.search(line):
-            found.append(Warned(name=native.group(1), message=line.strip()))
-        elif source := _SOURCE_WARNED.search(line):
-            found.append(Warned(name=source.group(1), message=line.strip()))
-    return found
-
-
 def _name(unique_id: str) -> str:
     """A node's name as dbt's log has it: a source with its schema, anything else without the hash of a test."""
     kind, _, *rest = unique_id.split(".")
@@ -502,22 +479,15 @@ def _reason(result: _Result, compiled: Mapping[tuple[str, str], Path], parts: Se
 def _parts_text(
     result: _Result, told: _BatchResults, compiled: Mapping[tuple[str, str], Path], parts: Sequence[_MicrobatchPart]
 ) -> str:
-    """Lines with the number of failed parts of a model; parts with the same message share a line."""
-    by_words: dict[str, list[str]] = {}
-    for part in parts:
-        by_words.setdefault(_shortened(without_colour(part.words).strip()), []).append(part.name)
-    if not parts:  # the log file is in no JSON
-        by_words[""] = [str(each[0]) if isinstance(each, list) and each else str(each) for each in told.failed]
+    """Lines with the number of failed parts of a model, and what is known of the first of them."""
     lines = [f"{len(told.failed)} of {len(told.failed) + len(told.successful)} batches failed"]
     _, package, name, *_ = [*result.unique_id.split("."), "", ""]
-    for words, names in list(by_words.items())[:MOST_BATCHES]:
-        path = compiled.get((package, f"{name}_{names[0]}"))
-        more = f" and {len(names) - MOST_BATCHES} more" if len(names) > MOST_BATCHES else ""
-        is_skipped = bool(parts) and not words
-        text = f"batch {', '.join(names[:MOST_BATCHES])}{more}{': not run' if is_skipped else ''}"
-        lines += _with_path(f"{text}: {words}" if words else text, path).splitlines()
-    rest = [each for names in list(by_words.values())[MOST_BATCHES:] for each in names]
-    return "\n  ".join([*lines, *([f"... and {len(rest)} more batches"] if rest else [])])
+    for part in parts[:MOST_BATCHES]:
+        path = compiled.get((package, f"{name}_{part.name}"))
+        words = _shortened(without_colour(part.words).strip()) or "not run"
+        lines += _with_path(f"batch {part.name}: {words}", path).splitlines()
+    rest = len(parts) - MOST_BATCHES
+    return "\n  ".join([*lines, *([f"... and {rest} more batches"] if rest > 0 else [])])
 
 
 def _with_path(message: str, compiled: Path | None) -> str:

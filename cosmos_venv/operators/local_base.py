@@ -414,7 +414,7 @@ class DbtLocalBaseOperator(AbstractDbtBase):
             raise
         post_run.follow_up(self, run, command, failed=False)
         self._after_success(run, command.artifacts)
-        post_run.call_back_about_warnings(self, run, command.artifacts, lines)
+        post_run.call_back_about_warnings(self, run, command.artifacts)
         # Last of all: it is a success only when nothing of the above has failed.
         if self.state == LAST_SUCCESS:
             from cosmos_venv.operators.run import state
@@ -475,7 +475,7 @@ class DbtLocalBaseOperator(AbstractDbtBase):
             served = self._served(run.executable)  # once: it reads the record of the environment
             if watch and run.on_tick is not None:
                 watch["on_tick"] = run.on_tick
-            command = dbt_run.for_engine(run, command, served, profile_config=self.profile_config)
+            command = dbt_run.for_engine(command, served.engine)
             launcher = dbt_run.launcher(
                 run, served, runs_as_another=bool(self.run_as_user), cancellation=self._cancellation
             )

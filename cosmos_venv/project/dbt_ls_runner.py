@@ -260,8 +260,9 @@ def _asked_by_packages(project_dir: Path, place: Path, env: Mapping[str, str]) -
     packages = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
     local = {local_package(base, path) for base in (project_dir, place) for path in read_package_files(place).local}
     trees = (Tree(folder=each, environment=env) for each in packages if Path(os.path.realpath(each)) not in local)
-    found = ((tree.folder, fingerprint(tree).variables) for tree in trees)
-    return EnvVars.of_all(variables.below(package.name) for package, variables in found)
+    found = [(tree.folder.name, fingerprint(tree).variables) for tree in trees]
+    computed = (f"{package}/{each}" for package, variables in found for each in variables.computed)
+    return EnvVars(EnvVars.of_all(variables for _, variables in found).names, tuple(computed))
 
 
 def _run(

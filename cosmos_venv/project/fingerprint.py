@@ -246,9 +246,10 @@ class LsQuestion:
             self.airflow_variables,
             self._state(trees),
         ]
-        computed = [*map(str, of_profile.computed)]
+        computed = [*of_profile.computed]
         for tree, one in zip(trees, found, strict=True):
-            computed += [f"{tree.folder}/{each}" for each in one.variables.computed if each.file not in _APART]
+            others = (each for each in one.variables.computed if each.partition(", line ")[0] not in _APART)
+            computed += [f"{tree.folder}/{each}" for each in others]
         return Basis(
             digest=hashlib.sha256(json.dumps(matters).encode()).hexdigest(),
             names=names,

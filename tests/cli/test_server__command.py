@@ -17,6 +17,7 @@ from cosmos_venv.cli import main
 from cosmos_venv.dbt.warm import servers
 from cosmos_venv.dbt.warm import status as server_status
 from tests.dbt.warm.conftest import Tool
+from tests.warm_servers import live_servers
 from tests.whole.page_outputs import masked, shown_by
 
 
@@ -113,7 +114,7 @@ def test_a_server_of_a_worker_with_another_temporary_folder_is_found(
     with monkeypatch.context() as elsewhere:
         elsewhere.setattr(tempfile, "tempdir", str(tmp_path))
 
-        assert servers.servers() == []
+        assert live_servers() == []
         assert [each["pid"] for each in run("status")[1]["servers"]] == [pid]
 
 

@@ -25,19 +25,19 @@ def started(command: list[str], env: dict[str, str]) -> int:
         pytest.param(
             ["/bin/true"],
             {"TOKEN": "s" * 200_000},
-            r"^The environment variable TOKEN has 200,007 bytes, and Linux takes 131,072 for one: dbt cannot be",
+            r"Linux takes 131,072 bytes for one word or variable .* \(the longest, TOKEN: 200,007\)",
             id="variable",
         ),
         pytest.param(
             ["/bin/true", "run", "--vars", "é" * 70_000],
             {},
-            r"^The value of --vars has 140,001 bytes, and Linux takes 131,072 for one: dbt cannot be started\.",
+            r"^dbt cannot be started: Linux takes 131,072 bytes for one .* \(the longest, of --vars: 140,001\)",
             id="word",
         ),
         pytest.param(
             ["/bin/true", "test", "--select", *["m" * 90] * 200_000],
             {"A": "b"},
-            r"^The command has 200,003 words of 18,200,024 bytes, its 1 environment variables have 4, and Linux takes ",
+            r"The command has 200,003 words of 18,200,024 bytes .*, and 1 environment variables of 4 bytes",
             id="all-words",
         ),
     ],
@@ -72,5 +72,5 @@ def test_the_limit_of_the_stack_counts() -> None:
         [sys.executable, "-c", source], cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False
     )
 
-    assert "CosmosValueError: The command has 301 words" in done.stderr
-    assert "Linux takes 262,144 for all" in done.stderr
+    assert "The command has 301 words" in done.stderr
+    assert "and 262,144 for all" in done.stderr

@@ -29,7 +29,7 @@ from tests.explored import FURTHER, PROOF, SECONDS
 DIGEST = "d" * 64
 FILES = ("cranes/dbt_project.yml", "cranes/macros.sql")
 AN_HOUR = 3600.0
-KNOWN = re.compile(rf"{DIGEST}\.(\d+(\.lease)?|flock)|{DIGEST}\.flock\.lease")
+KNOWN = re.compile(rf"{DIGEST}\.(\d+|flock)")
 APART = re.compile(r"\.[0-9a-f]{32}")
 
 

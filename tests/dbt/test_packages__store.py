@@ -50,7 +50,7 @@ def test_a_child_that_has_the_descriptor_keeps_the_packages(project: Project) ->
 def test_what_somebody_is_removing_is_not_used(project: Project) -> None:
     with project.installed():
         pass
-    removing = Lease.exclusive(project.kept[0])
+    removing = Lease.exclusive(project.kept[0] / "use")
     assert removing is not None
 
     with closing(removing), project.installed():

@@ -16,7 +16,6 @@ from cosmos_venv.dbt.results import (
     may_lack_files,
     stamps_of,
     tells_of_broken_file,
-    warnings_in,
 )
 
 
@@ -181,10 +180,12 @@ def test_of_a_microbatch_model_the_failed_batches_are_named_with_what_the_databa
 
     assert text.splitlines() == [
         "model.p.pings: partial success: 4 of 6 batches failed",
-        "  batch 2026-01-03, 2026-01-04: Compilation Error",
+        "  batch 2026-01-03: Compilation Error",
         "    bad day",
         "  batch 2026-01-02: no column x",
         f"    compiled code at {tmp_path.name}/compiled/p/models/pings/pings_2026-01-02.sql",
+        "  batch 2026-01-04: Compilation Error",
+        "    bad day",
         "  batch 2026-01-05: not run",
     ]
 
@@ -198,7 +199,7 @@ def test_what_lay_there_before_is_not_of_this_run(tmp_path: Path) -> None:
     assert artifacts.failures() == []
     assert artifacts.compiled_sql() == ""
     assert artifacts.text("run_results.json") is None
-    assert artifacts.warnings() is None
+    assert artifacts.warnings() == []
 
 
 def test_an_artifact_on_a_file_server_whose_clock_is_late_is_of_this_run(tmp_path: Path) -> None:
@@ -239,19 +240,8 @@ def test_a_stale_source_is_named_with_its_age_and_its_limit(tmp_path: Path) -> N
     ]
 
 
-def test_without_results_the_warnings_are_read_from_the_output() -> None:
-    lines = [
-        "18:05:02  1 of 2 WARN freshness of raw.orders .......... [WARN in 0.02s]",
-        "18:05:03  \x1b[33mWarning in test not_null_orders_id (models/schema.yml)\x1b[0m",
-        "18:05:03  Got 1 result, configured to warn if != 0",
-        "18:05:03  [WARNING]: in test unique_orders_id (models/schema.yml)",
-    ]
-
-    assert warnings_in(lines) == [
-        Warned(name="raw.orders", message=lines[0]),
-        Warned(name="not_null_orders_id", message="Got 1 result, configured to warn if != 0"),
-        Warned(name="unique_orders_id", message=""),
-    ]
+def test_without_artifacts_no_warning_is_known(tmp_path: Path) -> None:
+    assert Artifacts(target=tmp_path).warnings() == []
 
 
 def test_sql_is_shown_with_its_path(tmp_path: Path) -> None:
@@ -291,7 +281,6 @@ def in_json(*messages: str) -> list[str]:
 def test_output_in_json_says_what_output_in_text_says(tmp_path: Path) -> None:
     said = ["", "Warning in test unique_id (models/schema.yml)", "\x1b[31mGot 3 results\x1b[0m", "Done. WARN=1"]
 
-    assert warnings_in(in_json(*said)) == [Warned(name="unique_id", message="Got 3 results")]
     assert failure_text(Artifacts(target=tmp_path), lines=in_json(*said)).splitlines() == [
         "dbt's last lines:",
         "Warning in test unique_id (models/schema.yml)",

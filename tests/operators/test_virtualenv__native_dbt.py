@@ -24,7 +24,7 @@ test "$1$NATIVE_SOURCES" = source1 && mkdir -p "$4/target" && echo "{}" > "$4/ta
 test "$1" = source && echo "[warning] [Unexpected (dbt9002)]: Unhandled command: Source"
 exit 0
 """
-DOWNLOADS = "it finds no driver for duckdb in "
+DOWNLOADS = "No database driver is in "
 
 
 class MakeNative:
@@ -66,16 +66,6 @@ def said(capfd: pytest.CaptureFixture[str]) -> Callable[[], str]:
     return lambda: "".join(capfd.readouterr())
 
 
-def test_a_task_that_will_download_a_driver_says_so_beforehand(
-    make_native: MakeNative, said: Callable[[], str]
-) -> None:
-    make_native("Run").execute({})
-
-    logged = said()
-    assert logged.index(DOWNLOADS) < logged.index("Command exited")
-    assert "adbc_drivers=" in logged
-
-
 def test_a_driver_that_is_named_stands_where_dbt_looks(
     make_native: MakeNative, tmp_path: Path, said: Callable[[], str]
 ) -> None:
@@ -96,9 +86,21 @@ def test_a_command_that_dbt_has_not_done_fails_the_task(make_native: MakeNative)
 @pytest.mark.parametrize(
     ("dbt_version", "arguments", "advice"),
     [
-        ("1.11.0", {"select": ["staging"]}, "no option --select. It may come from select, dbt_cmd_flags or"),
-        ("1.11.0", {"dbt_cmd_flags": ["--no-such"]}, "no option --no-such. It may come from dbt_cmd_flags or"),
-        ("2.0.0a4", {"dbt_cmd_flags": ["--static"]}, "no option --static. It may come from dbt_cmd_flags or"),
+        (
+            "1.11.0",
+            {"select": ["staging"]},
+            "no option --select. It may come from",
+        ),
+        (
+            "1.11.0",
+            {"dbt_cmd_flags": ["--no-such"]},
+            "no option --no-such. It may come from",
+        ),
+        (
+            "2.0.0a4",
+            {"dbt_cmd_flags": ["--static"]},
+            "no option --static. It may come from",
+        ),
     ],
 )
 def test_an_option_that_dbt_does_not_have_is_told_with_what_it_may_come_from(
@@ -107,5 +109,8 @@ def test_an_option_that_dbt_does_not_have_is_told_with_what_it_may_come_from(
     dbt = cosmos_fake_venv(dbt_version=dbt_version, strict=True).dbt
     given = operator_arguments(dbt_project, dbt_executable_path=dbt, macro_name="clean", **arguments)
 
-    with pytest.raises(AirflowException, match=f"This dbt has {advice} dbt_cmd_global_flags"):
+    with pytest.raises(
+        AirflowException,
+        match=f"This dbt has {advice} the parameter of that name, dbt_cmd_flags or dbt_cmd_global_flags",
+    ):
         DbtRunOperationLocalOperator(**given).execute({})

@@ -18,6 +18,7 @@ from cosmos_venv.dbt.warm import servers
 from tests.dbt.warm.test_process__killed import kill_at_random
 from tests.installed import DBT, copy_of_example, needs_dbt, needs_dbt_wheels
 from tests.stacks.stack import AIRFLOW_2, CELERY, ON_A_STACK, Stack, on
+from tests.warm_servers import live_servers
 
 pytestmark = [*ON_A_STACK, needs_dbt, needs_dbt_wheels]
 
@@ -177,7 +178,7 @@ def _servers_of_the_stack(stack: Stack, scene: Warm, monkeypatch: pytest.MonkeyP
 
 
 def only_server() -> dict[str, int]:
-    (place,) = servers.servers()
+    (place,) = live_servers()
     state = servers.state_of(place)
     assert state is not None
     return state

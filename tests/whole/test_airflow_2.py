@@ -18,6 +18,7 @@ from tests.command_line import harbor_source
 from tests.dbt.warm.conftest import end_all_servers
 from tests.installed import AIRFLOW_2, ROOT, needs_airflow_2
 from tests.rendering.recorded import CASES
+from tests.warm_servers import live_servers
 
 DEADLINE = 240.0
 
@@ -49,7 +50,7 @@ def test_a_dag_runs_and_all_its_tasks_start_warm(
         monkeypatch.setenv("AIRFLOW__COSMOS_VENV__VIRTUALENV_WARM_DBT", "require")
         try:
             states = states_of_harbor(dbt_project, fake_dbt_wheels, tmp_path)
-            (place,) = servers.servers()
+            (place,) = live_servers()
             state = servers.state_of(place)
         finally:
             end_all_servers()

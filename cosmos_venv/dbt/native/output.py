@@ -16,9 +16,6 @@ NO_REASON = frozenset({"", "Error", "Fail", "Warn"})
 LEAVES = {"source": "sources.json"}
 """What a command has left when it was done, by its first word: a log level may hide that dbt does not have it."""
 
-WARNED_LINE = re.compile(r"^\s*Warned \[[^]]*\] test\s+(\S+)")
-"""The line of a test that warned; group 1 is its name."""
-
 # The log file is text. The lines of an error follow it, up to the next line with a time.
 _LOGGED_ERROR = re.compile(
     r"^\d\d:\d\d:\d\d\.\d+ \[error\]: (?P<said>.*(?:\n(?!\d\d:\d\d:\d\d\.\d+ \[|={10}).*)*)", re.MULTILINE

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import signal
 import socket
 import sys
@@ -19,10 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cosmos_venv.dbt.native.engine import Engine
 from cosmos_venv.dbt.warm import servers
 from cosmos_venv.dbt.warm.server import fork_conditions
-from cosmos_venv.dbt.warm.servers import NATIVE, Program, ServerPaths, paths_of
+from cosmos_venv.dbt.warm.servers import Program, ServerPaths, paths_of
 from cosmos_venv.exceptions import NotWarm
 from cosmos_venv.processes import guard
 from cosmos_venv.processes.cancellation import Cancellation
@@ -37,7 +35,6 @@ _LONGEST_NUMBER = 20  # digits; Python takes its time for thousands of them
 _TRIES = 2
 _ALIKE = "PATH, HOME, TZ, PYTHON… and locale variables"
 """For people: what facts.startup_variables takes."""
-_SHORTEST_WAIT = 0.1  # seconds: with 0 a socket would not wait at all
 # The modules that dbt's commands import when they begin; a release that lacks one does without.
 _TASKS = ("run", "test", "seed", "build", "snapshot", "compile", "list", "freshness", "clone", "docs.generate")
 _LATER = (
@@ -58,19 +55,17 @@ DBT: dict[str, bool] = {"dbt.cli.main": True, **dict.fromkeys(_LATER, False)}
 """What a server of dbt imports, with whether it must be there."""
 
 
-def dbt_program(environment: Path, script: Path, engine: Engine) -> Program:
+def dbt_program(environment: Path, script: Path) -> Program:
     """The dbt of an environment, with its adapters.
 
     :param environment: folder of the environment; a link is followed.
     :param script: its ``bin/dbt``.
-    :param engine: what it can do.
     """
     return Program(
         environment=Path(os.path.realpath(environment)),
         script=script,
         modules=DBT,
         packages=("dbt.adapters",),
-        can_be_served=engine.has_python_api,
     )
 
 
@@ -117,10 +112,6 @@ class WarmStart:
         :raises NotWarm: where that is required and cannot be.
         :raises CommandKilled: when ``cancellation`` was requested.
         """
-        # A program that no server imports has nothing to keep ready, and lacks nothing.
-        if not self.program.can_be_served:
-            self.count(NATIVE)
-            return GuardedProcess(argv, env=env, cwd=cwd, keep_open=keep_open, interrupts=interrupts)
         variables = inherited_environment() if env is None else dict(env)
         try:
             process = self._warm(argv, env=variables, cwd=cwd, keep_open=keep_open, interrupts=interrupts)
@@ -185,7 +176,8 @@ class WarmStart:
     def _greeting(self, connection: socket.socket, place: ServerPaths) -> str:
         """The first word of the keeper. A server that still imports is waited for."""
         note = place.note()
-        connection.settimeout(servers.LONGEST_WORD if note.get("is_ready") else self._longest_import(note))
+        longest_import = servers.LONGEST_START if self.is_required else servers.LONGEST_IMPORT
+        connection.settimeout(servers.LONGEST_WORD if note.get("is_ready") else longest_import)
         try:
             with self.cancellation.stopping(lambda: _hang_up(connection)):
                 word = _line(connection)
@@ -199,15 +191,6 @@ class WarmStart:
             raise place.refusal() or NotWarm("ended", "its server has just ended")
         connection.settimeout(servers.LONGEST_WORD)
         return word
-
-    def _longest_import(self, note: Mapping[str, Any]) -> float:
-        """Seconds that are left to a server for its imports."""
-        if self.is_required:
-            return servers.LONGEST_START
-        now = time.time()
-        # Several tasks may wait for one import: each waits as long as its own would have taken.
-        age = now - float(note.get("started", now))
-        return max(servers.LONGEST_IMPORT - age, _SHORTEST_WAIT)
 
     def _agreed(
         self, connection: socket.socket, word: str, order: Mapping[str, Any], keep_open: Sequence[int]
@@ -280,10 +263,8 @@ def _hang_up(connection: socket.socket) -> None:
 
 def _inherited() -> dict[str, Any]:
     """All that a plain process would inherit from this one beside environment variables and folder."""
-    limits = {getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")}
     return {
         "umask": _umask(),
-        "limits": {str(number): resource.getrlimit(number) for number in sorted(limits)},
         "ignored": sorted(n for n in signal.valid_signals() if signal.getsignal(n) == signal.SIG_IGN),
         "blocked": sorted(signal.pthread_sigmask(signal.SIG_BLOCK, [])),
         "situation": fork_conditions.situation(),

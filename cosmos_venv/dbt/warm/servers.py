@@ -41,8 +41,6 @@ _LONGEST_REFUSAL = 3_600.0  # seconds; then it is tried once more, for what was 
 _KEY_LENGTH = 20
 _LONGEST_HEAD = 8192
 _LONGEST_ANSWER = 65_536  # characters
-NATIVE = "native"
-"""The word for a native program, in metrics."""
 
 # A path that is too long for the first line stands in the second, behind a shell's exec.
 _INTERPRETER = re.compile(
@@ -59,14 +57,12 @@ class Program:
     :param script: the program that commands run, a Python script of that environment.
     :param modules: imported beforehand, by name, with whether each must be there.
     :param packages: of whose inner packages each is imported that can be.
-    :param can_be_served: whether a server can import it: dbt 2 is a program of its own.
     """
 
     environment: Path
     script: Path
     modules: Mapping[str, bool]
     packages: tuple[str, ...] = ()
-    can_be_served: bool = True
 
     @property
     def interpreter(self) -> Path:
@@ -375,26 +371,10 @@ def end_hung(connection: socket.socket, server: object) -> None:
     :param server: PID of the server, by its note. Any process of this user may have taken its socket.
     """
     pid, _ = _peer(connection)
-    if pid != server:
-        return
-    with suppress(OSError):  # it has ended by itself
-        process = os.pidfd_open(pid)
-        try:
-            # While the connection stands that number is the listener's: it has not ended, so no other process has it.
-            if not guard.readable([connection.fileno()], 0):
-                signal.pidfd_send_signal(process, signal.SIGKILL)
-        finally:
-            os.close(process)
-
-
-def servers() -> list[ServerPaths]:
-    """All servers of this user that live."""
-    return [
-        ServerPaths(folder=folder, key=path.stem)
-        for folder in folders()
-        for path in (sorted(folder.glob("*.lock")) if folder.is_dir() and is_private(folder.lstat()) else ())
-        if note_in(path) is not None
-    ]
+    # While the connection stands that number is the listener's: it has not ended, so no other process has it.
+    if pid == server and not guard.readable([connection.fileno()], 0):
+        with suppress(OSError):  # it has ended by itself
+            os.kill(pid, signal.SIGKILL)
 
 
 def state_of(place: ServerPaths) -> dict[str, Any] | None:
@@ -404,30 +384,12 @@ def state_of(place: ServerPaths) -> dict[str, Any] | None:
     :returns: ``pid``, ``environment``, ``commands`` served, ``idle_seconds``, and whether it has made all that it makes
         between commands (``is_prepared``).
     """
-    return ask(place, "state")
-
-
-def stop(place: ServerPaths) -> bool:
-    """Let a server end; commands that run are not touched.
-
-    :param place: the server.
-    :returns: whether it has taken the word.
-    """
-    return ask(place, "stop") is not None
-
-
-def ask(place: ServerPaths, question: str) -> dict[str, Any] | None:
-    """The answer of a server; None when it gives none.
-
-    :param place: the server.
-    :param question: ``state`` or ``stop``.
-    """
     try:
         connection = connect(place, within=LONGEST_WORD)
         if connection is None:
             return None
         with closing(connection):
-            text = json.dumps({"ask": question}).encode()
+            text = json.dumps({"ask": "state"}).encode()
             connection.sendall(len(text).to_bytes(guard.LENGTH_BYTES, "big") + text)
             with connection.makefile("r", encoding="utf-8") as lines:
                 lines.readline()  # its greeting

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -78,8 +79,10 @@ def running_servers(*, below: Path | None = None) -> list[WarmServer]:
 
     :param below: only those of this environment, or of those in this directory; None: all.
     """
+    import psutil
+
     wanted = None if below is None else Path(os.path.realpath(below))
-    found = [server for place in _places() if (server := _seen(place, wanted)) is not None]
+    found = [server for each in psutil.process_iter() if (server := _seen(each, wanted)) is not None]
     return sorted(found, key=lambda each: -each.age)
 
 
@@ -97,60 +100,32 @@ def end(server: WarmServer) -> bool:
         # Looked at after the process is held: from here on the number can be no other one's.
         if server.place.note().get("pid") != server.pid:
             return True  # its number may be another process's by now
-        # Asked first, so that it ends between two commands. Another user's server does not listen to root.
-        if not (server.uid == os.geteuid() and servers.stop(server.place)):
-            import signal
-
-            with suppress(ProcessLookupError):
-                signal.pidfd_send_signal(process, signal.SIGTERM)
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(process, signal.SIGTERM)  # on which it ends between two commands
         return bool(guard.readable([process], LONGEST_END))
     finally:
         os.close(process)
 
 
-def _places() -> list[ServerPaths]:
-    """The files of all servers, by the folders where this process would look, and by what other processes were started
-    with: a worker may have another ``TMPDIR``.
-    """
-    found = {(place.folder, place.key): place for place in (*servers.servers(), *_places_of_processes())}
-    return list(found.values())
-
-
-def _places_of_processes() -> Iterator[ServerPaths]:
+def _seen(process: psutil.Process, below: Path | None) -> WarmServer | None:
+    """The server that a process is; None for any other process, and for a server that is not asked for."""
     import psutil
 
-    for process in psutil.process_iter():
-        try:
-            uid, words = process.uids().effective, process.cmdline()
-            # Root looks for all users; anybody else sees nothing of what others run.
-            if os.geteuid() not in (0, uid) or not servers.is_command_of_a_server(words):
-                continue
-            config = decoded(words[-1], json.loads)
-            folder = Path(config["folder"])
-            # Another user's process can say what it likes.
-            if is_private(folder.lstat(), uid=uid):
-                yield ServerPaths(folder=folder, key=Path(config["key"]).name)
-        except (psutil.Error, OSError, ValueError, KeyError, TypeError):
-            continue
-
-
-def _seen(place: ServerPaths, below: Path | None) -> WarmServer | None:
-    """The server at that place; None when it has just ended, or serves what is not asked for: it is not asked anything
-    either.
-    """
-    import psutil
-
-    note = place.note()
     try:
-        environment, started = Path(note["environment"]), float(note["started"])
+        uid, words = process.uids().effective, process.cmdline()
+        # Root looks for all users; anybody else sees nothing of what others run.
+        if os.geteuid() not in (0, uid) or not servers.is_command_of_a_server(words):
+            return None
+        config = decoded(words[-1], json.loads)
+        environment = Path(config["environment"])
+        # Another user's process can say what it likes. All that a server forks has its command line, and is no server.
+        place = ServerPaths(folder=Path(config["folder"]), key=Path(config["key"]).name)
+        if not is_private(place.folder.lstat(), uid=uid) or (note := place.note()).get("pid") != process.pid:
+            return None
         if below is not None and not environment.is_relative_to(below):
             return None
-        process = psutil.Process(note["pid"])
-        if not _is_server_of(process, place):
-            return None
-        uid = process.uids().effective
-        memory, running = process.memory_info().rss, tuple(_running(process))
-    except (psutil.Error, OSError, ValueError, KeyError, TypeError, OverflowError):
+        age, memory, running = time.time() - process.create_time(), process.memory_info().rss, tuple(_running(process))
+    except (psutil.Error, OSError, ValueError, KeyError, TypeError):
         return None
     state: ServerState = "ready" if note.get("is_ready") else "importing"
     said = None
@@ -164,25 +139,12 @@ def _seen(place: ServerPaths, below: Path | None) -> WarmServer | None:
         uid=uid,
         environment=environment,
         state=state,
-        age=time.time() - started,
+        age=age,
         idle=said["idle_seconds"] if said else None,
         commands=said["commands"] if said else None,
         memory_bytes=memory,
         running=running,
     )
-
-
-def _is_server_of(process: psutil.Process, place: ServerPaths) -> bool:
-    """Whether a process was started to be the server of that place.
-
-    Its note may name any other: written by a user for whom root looks, or in a container with process ids of its own
-    that shares the folder.
-    """
-    words = process.cmdline()
-    if process.uids().effective != place.folder.lstat().st_uid or not servers.is_command_of_a_server(words):
-        return False
-    config = decoded(words[-1], json.loads)
-    return (config["folder"], config["key"]) == (str(place.folder), place.key)
 
 
 def _running(server: psutil.Process) -> Iterator[RunningCommand]:

@@ -29,7 +29,7 @@ from cosmos_venv.dbt.command import (
 from cosmos_venv.dbt.invocation import DbtRunnerResult
 from cosmos_venv.dbt.log_lines import NodeEvent, logged_text, node_event
 from cosmos_venv.dbt.native.output import LEAVES, undone
-from cosmos_venv.dbt.native.program import dbt_2_command_line, download_warning
+from cosmos_venv.dbt.native.program import dbt_2_command_line
 from cosmos_venv.dbt.results import Artifacts, failure_text
 from cosmos_venv.dbt.warm.process import WarmStart
 from cosmos_venv.dbt.workspace import Outputs, descriptors_of, downloading_in_place, named_folders
@@ -197,30 +197,12 @@ def deps_before(command: DbtCommand, words: list[str]) -> DbtCommand:
     return replace(command, words=words, env=downloading_in_place(command.place, command.env), artifacts=artifacts)
 
 
-def for_engine(
-    run: DbtRun, command: DbtCommand, served: warm_start.Served, *, profile_config: ProfileConfig
-) -> DbtCommand:
+def for_engine(command: DbtCommand, engine: Engine) -> DbtCommand:
     """The command as the dbt takes that will run it.
 
-    dbt 2 may download a database driver. That is said beforehand: a worker without internet fails there.
-
-    :param run: the run that the command is a part of.
     :param command: in the words of dbt 1.
-    :param served: the dbt.
-    :param profile_config: names the profile and its target.
+    :param engine: what its dbt can do.
     """
-    engine = served.engine
-    if not engine.brings_drivers and not command.is_deps:
-        warning = download_warning(
-            served.program.script,
-            run.base_cmd[0],
-            command.profiles_yml,
-            profile=profile_config.profile_name,
-            target=profile_config.target_name,
-            environment=command.env,
-        )
-        if warning:
-            run.log.warning(warning)
     return command if engine.has_docs_generate else replace(command, words=dbt_2_command_line(command.words))
 
 
@@ -255,6 +237,9 @@ def launcher(
     """
     if run.warm_choice == "off":
         run.starts.append("process")
+        return {}
+    if not served.engine.has_python_api:  # no server imports it, and it starts as fast without one
+        run.count_start("native")
         return {}
     start = WarmStart(
         program=served.program,

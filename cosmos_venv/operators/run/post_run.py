@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from cosmos_venv import assets, compat, settings
 from cosmos_venv.constants import NODES_XCOM
 from cosmos_venv.dbt.project_files import profile_fields
-from cosmos_venv.dbt.results import Artifacts, warnings_in
+from cosmos_venv.dbt.results import Artifacts
 from cosmos_venv.exceptions import AirflowCompatibilityError, CosmosValueError
 from cosmos_venv.operators.parameters import callables
 from cosmos_venv.operators.run.journal_lines import rows_of
@@ -85,19 +85,19 @@ def follow_up(task: Any, run: DbtRun, command: DbtCommand, *, failed: bool) -> N
             task.log.warning("After dbt had failed: %s: %s", type(error).__name__, error)
 
 
-def call_back_about_warnings(task: Any, run: DbtRun, artifacts: Artifacts, lines: Sequence[str]) -> None:
+def call_back_about_warnings(task: Any, run: DbtRun, artifacts: Artifacts) -> None:
     """Call the operator's ``on_warning_callback`` with the nodes that have warned.
 
     :param task: the operator.
     :param run: the run.
     :param artifacts: what dbt has left.
-    :param lines: dbt's output, for where it wrote no artifacts.
     """
     given = getattr(task, "on_warning_callback", None)  # only commands that look at data have it
     if given is None:
         return
+    if not artifacts.show_nodes:
+        task.log.warning("on_warning_callback knows no warnings: dbt has written no results. Drop --no-write-json.")
     nodes = artifacts.warnings()
-    nodes = warnings_in(lines) if nodes is None else nodes
     if not nodes and not task.calls_back_without_warnings:
         return
     context = dict(run.context) | {

@@ -42,7 +42,7 @@ class Served:
         """
         script = environment.script("dbt")
         engine = engine_of(script, recorded=environment.engine)
-        program = dbt_program(environment.path, script, engine)
+        program = dbt_program(environment.path, script)
         is_alone = environment.is_temporary
         refuses = ("temporary", "its environment is this run's alone") if is_alone else None
         return cls(program=program, engine=engine, refuses=refuses)
@@ -63,7 +63,7 @@ class Served:
         elif not (environment / "pyvenv.cfg").is_file():
             refuses = "place", f"{script} stands in no virtual environment"
         engine = engine_of(script)
-        return cls(program=dbt_program(environment, script, engine), engine=engine, refuses=refuses)
+        return cls(program=dbt_program(environment, script), engine=engine, refuses=refuses)
 
 
 def warm_choice(given: object, *, setting: str = "virtualenv_warm_dbt") -> str:

@@ -1,14 +1,12 @@
-"""A native dbt is told from a Python script, and its database driver is looked for where it looks."""
+"""A native dbt is told from a Python script, and a database driver beside it is seen."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from cosmos_venv.dbt.native.program import dbt_2_command_line, is_binary, missing_driver
+from cosmos_venv.dbt.native.program import dbt_2_command_line, has_driver, is_binary
 
 
 @pytest.mark.parametrize(
@@ -28,55 +26,12 @@ def test_a_program_is_told_from_a_script(tmp_path: Path, content: bytes, expecte
     assert is_binary(file) is expected
 
 
-@pytest.fixture
-def program(tmp_path: Path) -> Path:
-    for folder in ("env/bin", "env/lib", "home"):
-        (tmp_path / folder).mkdir(parents=True)
-    return tmp_path / "env" / "bin" / "dbt"
+@pytest.mark.parametrize(("file", "expected"), [("libduckdb.so", True), ("libduckdb.dylib", True), ("duckdb", False)])
+def test_a_driver_in_the_environment_is_seen(tmp_path: Path, file: str, expected: bool) -> None:
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib" / file).touch()
 
-
-@pytest.mark.parametrize(
-    ("file", "variables"),
-    [
-        pytest.param("env/lib/libduckdb.so", {}, id="in the environment"),
-        pytest.param("env/lib/libduckdb.dylib", {}, id="in the environment, on macOS"),
-        pytest.param("env/lib/duckdb.toml", {}, id="described there"),
-        pytest.param("home/.config/adbc/drivers/duckdb.toml", {}, id="of the user"),
-        pytest.param("drivers/duckdb.toml", {"ADBC_DRIVER_PATH": "drivers"}, id="ADBC_DRIVER_PATH"),
-        pytest.param("libraries/libduckdb.so", {"LD_LIBRARY_PATH": "libraries"}, id="LD_LIBRARY_PATH"),
-    ],
-)
-def test_a_driver_is_found_where_dbt_finds_it(
-    program: Path, tmp_path: Path, file: str, variables: Mapping[str, str]
-) -> None:
-    (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
-    (tmp_path / file).touch()
-    given = {name: f"/nowhere{os.pathsep}{tmp_path / folder}" for name, folder in variables.items()}
-
-    assert missing_driver(program, "duckdb", {"HOME": str(tmp_path / "home"), **given}) is None
-
-
-@pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
-def test_a_driver_of_the_machine_is_found_on_each_architecture(
-    program: Path, tmp_path: Path, machine: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    installed = f"/usr/lib/{machine}-linux-gnu/libduckdb.so"
-    monkeypatch.setattr(Path, "is_file", lambda path: str(path) == installed)
-
-    assert missing_driver(program, "duckdb", {"HOME": str(tmp_path / "home")}) is None
-
-
-def test_a_driver_for_another_database_is_looked_for_only_where_that_is_switched_on(
-    program: Path, tmp_path: Path
-) -> None:
-    (program.parent.parent / "lib" / "libadbc_driver_postgresql.so").touch()
-    environment = {"HOME": str(tmp_path / "home")}
-    switched_on = {**environment, "DBT_LOAD_STANDARD_POSTGRESQL_DRIVER": "1"}
-
-    assert missing_driver(program, "postgres", switched_on) is None
-    assert missing_driver(program, "postgres", environment) == (
-        f"it finds no driver for postgres in {program.parent.parent / 'lib'}, and downloads one where it has not before"
-    )
+    assert has_driver(tmp_path) is expected
 
 
 def test_docs_are_generated_by_the_command_that_dbt_2_has() -> None:

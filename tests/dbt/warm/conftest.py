@@ -14,12 +14,12 @@ from typing import Any
 import psutil
 import pytest
 
-from cosmos_venv.dbt.warm import servers
 from cosmos_venv.dbt.warm.process import WarmStart
 from cosmos_venv.dbt.warm.servers import Program
 from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.processes.guarded_process import CompletedCommand, run_guarded
 from tests.kit import AreGone
+from tests.warm_servers import live_servers
 
 DEADLINE = 60.0
 SCRIPT = "#!{python}\nimport sys\nfrom harbor_tool import main\nif __name__ == '__main__':\n    sys.exit(main())\n"
@@ -166,7 +166,7 @@ class Tool:
 
     def server(self) -> psutil.Process:
         """The only one that there is."""
-        (place,) = servers.servers()
+        (place,) = live_servers()
         return psutil.Process(place.note()["pid"])
 
 
@@ -186,7 +186,7 @@ def short_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pa
 
 
 def end_all_servers() -> None:
-    for place in servers.servers():
+    for place in live_servers():
         try:
             psutil.Process(place.note()["pid"]).kill()
         except (KeyError, psutil.NoSuchProcess):

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 
-from cosmos_venv.dbt.native.engine import engine_of
 from cosmos_venv.dbt.warm import servers
-from cosmos_venv.dbt.warm.process import dbt_program
 from cosmos_venv.exceptions import NotWarm
 from tests.dbt.warm.conftest import DEADLINE, TOOL, Tool
 from tests.waiting import wait_until
+from tests.warm_servers import live_servers
 
 AT_ONCE = {"is_required": False, "idle": 1e12}  # every command is taken for the second one
 
@@ -100,21 +99,6 @@ def test_the_command_runs_once_all_the_same(
         tool.run("exit", "4", env={"NOTE": str(note), "ID": "7"})
 
 
-@pytest.mark.parametrize("options", [AT_ONCE, {}], ids=["auto", "require"])
-def test_a_native_program_needs_no_server_and_nothing_is_said_of_it(
-    tool: Tool, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    binary(tool, monkeypatch)
-    native = dbt_program(tool.folder, tool.script, engine_of(tool.script))
-
-    done = tool.run("exit", "4", options={**options, "program": native})
-
-    assert not native.can_be_served
-    assert (done.returncode, done.lines) == (0, ["exit 4"])
-    assert tool.starts == ["native"]
-    assert tool.told == []
-
-
 def test_an_environment_that_cannot_be_served_is_not_tried_again(tool: Tool) -> None:
     tool.write(f"open({str(tool.folder.parent / 'imports')!r}, 'a').write('x')\n" + TOOL)
     tool.modules = {"harbor_tool": True, "no_such_module": True}
@@ -141,6 +125,19 @@ def test_a_worker_that_stands_elsewhere_is_refused(tool: Tool) -> None:
     assert "Cpus_allowed" in tool.told[0]
 
 
+def test_a_worker_with_other_limits_is_refused(tool: Tool) -> None:
+    tool.run("importer")
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (900, files[1]))
+    try:
+        tool.run("importer", options=AT_ONCE)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, files)
+
+    assert tool.starts == ["warm", "situation"]
+    assert "resource limits" in tool.told[0]
+
+
 def test_a_hung_server_is_given_up_and_the_next_command_has_a_new_one(
     tool: Tool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -164,7 +161,7 @@ def test_a_process_that_listens_in_place_of_a_server_is_not_killed(tool: Tool, m
     tool.run("importer")
     server = tool.server()
     server.suspend()  # it would end: its socket is gone
-    (place,) = servers.servers()
+    (place,) = live_servers()
     place.socket.unlink()
     source = (
         "import socket, sys; s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen(); print(flush=True); "
@@ -208,15 +205,15 @@ def test_a_server_that_imports_for_ever_is_ended(tool: Tool, monkeypatch: pytest
     with pytest.raises(NotWarm, match="still imports"):
         tool.run("exit", "3")
 
-    wait_until(lambda: not servers.servers(), seconds=DEADLINE)
+    wait_until(lambda: not live_servers(), seconds=DEADLINE)
 
 
 def test_a_leftover_of_a_killed_server_is_replaced(tool: Tool) -> None:
     tool.run("importer")
     os.kill(tool.server().pid, signal.SIGKILL)
-    wait_until(lambda: not servers.servers(), seconds=DEADLINE)
+    wait_until(lambda: not live_servers(), seconds=DEADLINE)
 
     tool.run("importer")
 
     assert tool.starts == ["warm", "warm"]
-    assert len(servers.servers()) == 1
+    assert len(live_servers()) == 1

@@ -16,11 +16,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from cosmos_venv.dbt.warm import servers
 from cosmos_venv.exceptions import CommandKilled
 from tests.dbt.warm.conftest import DEADLINE, Tool
 from tests.kit import AreGone
 from tests.waiting import wait_until
+from tests.warm_servers import live_servers
 
 COMMANDS, KILLS = 120, 30
 AT_ONCE = {"is_required": False, "idle": 1e12}
@@ -59,7 +59,7 @@ def test_servers_are_killed_at_random_and_every_command_runs_once(tool: Tool, tm
 def kill_at_random(is_over: threading.Event, killed: list[int]) -> None:
     chance = random.Random(7)  # noqa: S311 - no secret
     while not is_over.wait(chance.random() * 0.25):
-        for place in servers.servers():
+        for place in live_servers():
             pid = place.note().get("pid")
             if pid is not None and pid not in killed:
                 killed.append(pid)

@@ -16,7 +16,6 @@ from typing import Any
 import duckdb
 import pytest
 
-from cosmos_venv.dbt.native.engine import PYTHON
 from cosmos_venv.dbt.warm.process import WarmStart, dbt_program
 from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.processes.guarded_process import CompletedCommand, GuardedProcess, run_guarded
@@ -184,7 +183,7 @@ def projects(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Project
         patch.delenv("XDG_RUNTIME_DIR", raising=False)
         reasons: list[str] = []
         warm = WarmStart(
-            program=dbt_program(DBT_111, DBT, PYTHON),
+            program=dbt_program(DBT_111, DBT),
             idle=600,
             most=4,
             cancellation=Cancellation(),

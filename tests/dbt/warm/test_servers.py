@@ -15,6 +15,7 @@ import pytest
 from cosmos_venv.dbt.warm import servers
 from tests.dbt.warm.conftest import DEADLINE, TOOL, Tool
 from tests.waiting import wait_until
+from tests.warm_servers import live_servers, stop
 
 
 def ends(process: psutil.Process) -> bool:
@@ -32,7 +33,7 @@ def test_a_server_says_what_it_is(tool: Tool) -> None:
     for _ in range(3):
         tool.run("importer")
 
-    (place,) = servers.servers()
+    (place,) = live_servers()
     state = servers.state_of(place)
 
     assert state is not None
@@ -46,15 +47,14 @@ def test_a_server_says_what_it_is(tool: Tool) -> None:
 
 def test_a_server_ends_on_request_and_leaves_no_socket(tool: Tool) -> None:
     tool.run("importer")
-    (place,), process = servers.servers(), tool.server()
+    (place,), process = live_servers(), tool.server()
 
-    assert servers.stop(place)
+    stop(place)
 
     assert ends(process)
     assert {path.suffix for path in place.folder.iterdir()} <= {".seen", ""}
-    assert servers.servers() == []
+    assert live_servers() == []
     assert servers.state_of(place) is None
-    assert not servers.stop(place)
 
 
 def test_a_server_that_is_stopped_lets_its_commands_run_on(tool: Tool, tmp_path: Path) -> None:
@@ -63,8 +63,8 @@ def test_a_server_that_is_stopped_lets_its_commands_run_on(tool: Tool, tmp_path:
 
     def on_line(line: str) -> None:
         if line.isdigit():
-            (place,), process = servers.servers(), tool.server()
-            servers.stop(place)
+            (place,), process = live_servers(), tool.server()
+            stop(place)
             assert ends(process)
             fifo.write_text("on")
 
@@ -87,7 +87,7 @@ def remove_environment(tool: Tool) -> None:
 
 
 def remove_socket(tool: Tool) -> None:
-    (place,) = servers.servers()
+    (place,) = live_servers()
     place.socket.unlink()
 
 
@@ -136,7 +136,7 @@ print(*tool.run("importer").lines, *tool.starts)
 
     assert {each[0] for each in said} == {str(tool.server().pid)}
     assert [each[2] for each in said] == ["warm"] * 5
-    assert len(servers.servers()) == 1
+    assert len(live_servers()) == 1
 
 
 def test_a_server_of_which_its_first_customer_was_killed_serves_the_next(tool: Tool) -> None:
@@ -148,7 +148,7 @@ from tests.dbt.warm.conftest import Tool
 Tool(folder=Path({str(tool.folder)!r})).run("importer")
 """
     worker = subprocess.Popen([sys.executable, "-c", source])
-    wait_until(servers.servers, seconds=DEADLINE)
+    wait_until(live_servers, seconds=DEADLINE)
     worker.kill()
     worker.wait(DEADLINE)
 
@@ -177,4 +177,4 @@ def test_nothing_grows(tool: Tool) -> None:
     assert state() == before
     assert tool.server().memory_info().rss <= memory + (1 << 20)
     assert tool.starts == ["warm"] * 210
-    assert len(servers.servers()) == 1
+    assert len(live_servers()) == 1

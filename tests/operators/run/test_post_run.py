@@ -214,14 +214,18 @@ def test_a_test_that_warns_is_told_with_its_message(make: MakeNamed, cosmos_fake
     assert "3 results" in context["test_results"][0]
 
 
-def test_without_artifacts_the_output_tells(make: MakeNamed, cosmos_fake_venv: FakeVenv) -> None:
-    lines = ["18:05:01  Warning in test not_null_id (models/schema.yml)", "18:05:01  Got 1 result"]
-    cosmos_fake_venv.script("test", stdout=lines, artifacts={"run_results.json": None})
+def test_without_artifacts_no_warning_is_known_and_the_log_says_so(
+    make: MakeNamed, cosmos_fake_venv: FakeVenv, capfd: pytest.CaptureFixture[str]
+) -> None:
+    cosmos_fake_venv.script(
+        "test", stdout=["18:05:01  Warning in test not_null_id"], artifacts={"run_results.json": None}
+    )
     told: list[dict[str, Any]] = []
 
     make("Test", on_warning_callback=told.append).execute({})
 
-    assert (told[0]["test_names"], told[0]["test_results"]) == (["not_null_id"], ["Got 1 result"])
+    assert told == []
+    assert "Drop --no-write-json" in "".join(capfd.readouterr())
 
 
 def test_a_stale_source_is_told(make: MakeNamed, cosmos_fake_venv: FakeVenv) -> None:

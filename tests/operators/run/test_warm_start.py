@@ -15,6 +15,7 @@ from cosmos_venv.dbt.warm import servers
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.operators.run import dbt_run, warm_start
 from tests.kit import DbtCalls, DbtProcesses, MakeOperator
+from tests.warm_servers import live_servers
 
 pytestmark = pytest.mark.usefixtures("short_folder")
 
@@ -37,7 +38,7 @@ def test_a_task_that_wants_none_starts_no_server(make_operator: MakeOperator, co
     for _ in range(2):
         make_operator(warm_dbt="off").execute({})
 
-    assert servers.servers() == []
+    assert live_servers() == []
     assert counted == []
 
 
@@ -47,7 +48,7 @@ def test_the_second_task_starts_a_server_by_itself_and_all_later_ones_use_it(
     for given in ({}, {}, {"warm_dbt": "auto"}, {"warm_dbt": "auto"}):
         make_operator(**given).execute({})
 
-    (place,) = servers.servers()
+    (place,) = live_servers()
     state = servers.state_of(place)
     assert state is not None
     assert state["commands"] == 3
@@ -141,7 +142,7 @@ def test_where_nobody_would_profit_dbt_starts_as_ever(
 
     assert started(counted) == [reason] * 3
     assert len(dbt_calls()) == 2
-    assert servers.servers() == []
+    assert live_servers() == []
 
 
 @pytest.mark.long
@@ -163,13 +164,13 @@ def test_on_kill_ends_a_warm_dbt_that_ignores_signals_and_its_child(
 
     assert len(running) == 2
     assert not [process for process in running if process.is_running()]
-    assert len(servers.servers()) == 1
+    assert len(live_servers()) == 1
 
 
 def test_a_password_of_the_profile_is_not_in_the_server(make_operator: MakeOperator) -> None:
     make_operator(warm_dbt="require", env={"PASSWORD": "s3cret-word"}).execute({})
 
-    (place,) = servers.servers()
+    (place,) = live_servers()
     variables = Path(f"/proc/{place.note()['pid']}/environ").read_bytes()
     assert b"s3cret-word" not in variables
     assert not {name.encode() for name in os.environ if name.startswith("AIRFLOW")} & {

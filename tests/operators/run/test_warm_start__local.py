@@ -10,11 +10,11 @@ import pytest
 
 from cosmos_venv.compat import AirflowException
 from cosmos_venv.constants import InvocationMode
-from cosmos_venv.dbt.warm import servers
 from cosmos_venv.operators.local import DbtRunLocalOperator
 from cosmos_venv.operators.run import dbt_run
 from pytest_cosmos_venv import FakeVenv
 from tests.kit import MakeLocal, operator_arguments
+from tests.warm_servers import live_servers
 
 pytestmark = pytest.mark.usefixtures("short_folder")
 
@@ -42,7 +42,7 @@ def test_dbt_starts_as_ever_where_nobody_asks_for_more(make_operator: MakeLocal,
         make_operator().execute({})
 
     assert counted == []
-    assert servers.servers() == []
+    assert live_servers() == []
 
 
 def test_the_second_task_starts_a_server_where_the_setting_says_so(
@@ -56,7 +56,7 @@ def test_the_second_task_starts_a_server_where_the_setting_says_so(
 
     assert counted == ["first", "warm", "warm"]
     assert [call.command for call in cosmos_fake_venv.calls] == ["run"] * 4
-    assert [place.note()["environment"] for place in servers.servers()] == [str(cosmos_fake_venv.path)]
+    assert [place.note()["environment"] for place in live_servers()] == [str(cosmos_fake_venv.path)]
 
 
 def test_a_link_leads_to_the_environment_of_the_dbt(
@@ -73,14 +73,14 @@ def test_after_an_installation_the_new_dbt_is_imported(
     make_operator: MakeLocal, cosmos_fake_venv: FakeVenv, counted: list[str]
 ) -> None:
     make_operator(warm_dbt="require").execute({})
-    (before,) = servers.servers()
+    (before,) = live_servers()
     (site_packages,) = cosmos_fake_venv.path.glob("lib/python3*/site-packages")
     (site_packages / "installed_since.py").touch()
 
     make_operator(warm_dbt="require").execute({})
 
     assert counted == ["warm", "warm"]
-    assert {place.key for place in servers.servers()} - {before.key}
+    assert {place.key for place in live_servers()} - {before.key}
 
 
 def test_a_dbt_in_no_virtual_environment_is_not_served(

@@ -1,7 +1,7 @@
 """STDLIB ONLY, both sides. Everything in which a worker and a server must be alike for a command to be forked instead
 of started, and whether a server lives.
 
-What a process can change for itself (limits, umask, folder, signals) is no part of it: the child sets it.
+What a process can change for itself (umask, folder, signals) is no part of it: the child sets it.
 
 A kernel lock says that a server lives, and is asked about without being taken. A look that took the lock for a moment
 would tell a server which begins just then that there is another one. Such a lock belongs to the open file
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import resource
 import struct
 from collections.abc import Mapping
 from pathlib import Path
@@ -42,7 +43,7 @@ def startup_variables(env: Mapping[str, str]) -> dict[str, str]:
 
 
 def situation() -> dict[str, str]:
-    """The situation of this process: user, rights, namespaces, control group, priority; by name, as text."""
+    """The situation of this process: user, rights, limits, namespaces, control group, priority; by name, as text."""
     found = {name: _read(f"/proc/self/{name}") for name in _FILES}
     for line in _read("/proc/self/status").splitlines():
         name, _, value = line.partition(":")
@@ -54,6 +55,8 @@ def situation() -> dict[str, str]:
     found["root"] = f"{root.st_dev} {root.st_ino}"
     found["nice value"] = str(os.getpriority(os.PRIO_PROCESS, 0))
     found["scheduler"] = str(os.sched_getscheduler(0))
+    limits = sorted(name for name in dir(resource) if name.startswith("RLIMIT_"))
+    found["resource limits"] = str({name: resource.getrlimit(getattr(resource, name)) for name in limits})
     return found
 
 

@@ -15,14 +15,13 @@ import builtins
 import gc
 import json
 import os
-import resource
 import signal
 import socket
 import sys
 import threading
 import traceback
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.machinery import SourceFileLoader
@@ -52,20 +51,14 @@ _NOT_OURS = frozenset({signal.SIGKILL, signal.SIGSTOP})
 Handlers = Mapping[Any, Any]
 
 
-class CannotBecome(Exception):
-    """This process cannot be given what the command shall have; the text says what."""
-
-
 def become(order: Mapping[str, Any], *, output: int, handlers: Handlers) -> None:
-    """Take over limits, streams, environment variables, umask, signals and folder of a command.
+    """Take over streams, environment variables, umask, signals and folder of a command.
 
     :param order: what the worker has said.
     :param output: becomes standard output and standard error.
     :param handlers: of signals, as they were when the imports were done and nothing else was.
-    :raises CannotBecome: when the system does not allow it.
     :raises OSError: when the folder cannot be entered.
     """
-    _take_limits(order["limits"])
     for stream in (1, 2):
         os.dup2(output, stream)
     if output > 2:
@@ -83,16 +76,6 @@ def become(order: Mapping[str, Any], *, output: int, handlers: Handlers) -> None
     os.chdir(order["cwd"])
     _reseed()
     gc.set_threshold(*_COLLECT_AT)
-
-
-def _take_limits(limits: Mapping[str, Sequence[int]]) -> None:
-    for number, wanted in limits.items():
-        kind, pair = int(number), (wanted[0], wanted[1])
-        try:
-            if resource.getrlimit(kind) != pair:
-                resource.setrlimit(kind, pair)
-        except (OSError, ValueError) as error:
-            raise CannotBecome(f"resource limit {number} cannot be {pair}: {error}") from None
 
 
 def _take_signals(order: Mapping[str, Any], handlers: Handlers) -> None:
@@ -220,7 +203,7 @@ class ServerParts:
     :param handlers: of signals, as the imports have left them.
     :param read: environment variables that the imports have looked at, with what they found.
     :param used: a pipe to the server: one byte for each command that begins.
-    :param tell: answers a question about the server.
+    :param tell: says the state of the server.
     :param close: closes what is the server's alone.
     """
 
@@ -228,7 +211,7 @@ class ServerParts:
     handlers: Handlers
     read: Mapping[str, str | None]
     used: int
-    tell: Callable[[str], str]
+    tell: Callable[[], str]
     close: Callable[[], None]
 
 
@@ -254,7 +237,7 @@ def serve_worker(control: socket.socket, worker: int, parts: ServerParts) -> Non
         return
     order = json.loads(text)
     if "ask" in order:
-        guard.tell(control.fileno(), parts.tell(order["ask"]))
+        guard.tell(control.fileno(), parts.tell())
         return
     reason = why_not(order, parts.read)
     if reason is not None:
@@ -272,21 +255,6 @@ def serve_worker(control: socket.socket, worker: int, parts: ServerParts) -> Non
     theirs.close()
     os.close(handed_over[0])  # or the worker would wait for this process's end too
     _run(pid, ours, control, order, parts, alive=alive, wakeup=wakeup)
-
-
-def end_parent(parent: int) -> None:
-    """Signal the parent of this process as long as it is that one. The process that adopts this one then may be the
-    first process of a container, of the same user.
-
-    :param parent: the PID of the server.
-    """
-    with suppress(OSError):  # it has ended
-        process = os.pidfd_open(parent)
-        try:
-            if os.getppid() == parent:
-                signal.pidfd_send_signal(process, signal.SIGTERM)
-        finally:
-            os.close(process)
 
 
 def why_not(order: Mapping[str, Any], read: Mapping[str, str | None]) -> str | None:
@@ -318,8 +286,6 @@ def _become_dbt(step: socket.socket, keeper: int, order: Mapping[str, Any], outp
             return
         step.close()
         run(order, parts.code)
-    except CannotBecome as error:
-        step.sendall(f"limits {error}".encode())
     except OSError as error:
         step.sendall(f"folder {error}".encode())
     finally:

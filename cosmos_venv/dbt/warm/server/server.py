@@ -337,13 +337,10 @@ class Server:
         finally:
             os._exit(status)
 
-    def _answer(self, question: str) -> str:
-        """The answer to a task or person that asks for the server's state, or for its end. Runs in a keeper."""
-        server = self.pid
-        if question == "stop":
-            forked_command.end_parent(server)
+    def _answer(self) -> str:
+        """The answer to a person who asks for the server's state. Runs in a keeper."""
         answer = {
-            "pid": server,
+            "pid": self.pid,
             "environment": self.config["environment"],
             "commands": self.commands,
             "idle_seconds": time.monotonic() - self.last_used,
