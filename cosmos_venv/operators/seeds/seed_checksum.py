@@ -8,8 +8,8 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import stat
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
@@ -119,11 +119,9 @@ def refuse_endless(path: Path) -> None:
     :param path: of the seed's file.
     :raises CosmosValueError: when the path leads to a named pipe, a socket or a device.
     """
-    try:
-        mode = path.stat().st_mode
-    except OSError:
-        return
-    _refuse_endless(path, mode)
+    with suppress(OSError):
+        if kind := endless_kind_of(path.stat().st_mode):
+            raise CosmosValueError(f"The seed {path} is {kind}, which dbt would wait for. Put a CSV file there.")
 
 
 def read_content(path: Path, *, pause: Callable[[], None] = lambda: None) -> SeedContent:
@@ -135,23 +133,13 @@ def read_content(path: Path, *, pause: Callable[[], None] = lambda: None) -> See
     :raises CosmosValueError: as ``refuse_endless``.
     """
     refuse_endless(path)
-    # Should a named pipe take the file's place just now: opening it like this does not wait for its writer.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb", buffering=0) as file:
-        status = os.fstat(descriptor)
-        _refuse_endless(path, status.st_mode)
-        if not stat.S_ISREG(status.st_mode):
-            raise IsADirectoryError(f"{path} is no file")
+    with path.open("rb", buffering=0) as file:
+        status = os.fstat(file.fileno())
         digest, piece = hashlib.sha256(), memoryview(bytearray(_CHUNK))
         while size := file.readinto(piece):
             digest.update(piece[:size])
             pause()
     return SeedContent(path=path, checksum=digest.hexdigest(), identity=_identity(status))
-
-
-def _refuse_endless(path: Path, mode: int) -> None:
-    if kind := endless_kind_of(mode):
-        raise CosmosValueError(f"The seed {path} is {kind}, which dbt would wait for. Put a CSV file there.")
 
 
 def _identity(status: os.stat_result) -> tuple[int, ...]:

@@ -92,18 +92,17 @@ def run_if_changed(task: SeedTask, run_dbt: Callable[[], FullOutputSubprocessRes
     if content is not None and seen is not None and seen.checksum == content.checksum:
         task.count("skipped")
         return FullOutputSubprocessResult(0, "", [])
-    return _loaded(task, scope, content, seen, run_dbt)
+    return _loaded(task, scope, content, run_dbt)
 
 
 def _loaded(
     task: SeedTask,
     scope: Scope,
     content: SeedContent | None,
-    seen: Remembered | None,
     run_dbt: Callable[[], FullOutputSubprocessResult],
 ) -> FullOutputSubprocessResult:
     run_id, warn = task.run_id, task.operator.log.warning
-    begin_load(scope, run_id, seen, warn)
+    begin_load(scope, run_id, warn)
     try:
         result = run_dbt()
     except BaseException:
