@@ -402,20 +402,21 @@ class DbtLocalBaseOperator(AbstractDbtBase):
             return self._start(run, replace(command, keep_open=(*command.keep_open, *descriptors)))
 
     def _state_flags(self, run: DbtRun, place: Path) -> list[str]:
-        if not (self.state or self.defer_to_state or self.favor_state):
-            return []
-        from cosmos_venv.operators.run import state  # few tasks need it
+        flags = ["--defer"] if to_boolean(self.defer_to_state) else []
+        flags += ["--favor-state"] if to_boolean(self.favor_state) else []
+        if not self.state:
+            return flags
+        from cosmos_venv.operators.run.state import state_folder  # few tasks need it
 
-        return state.state_flags(
+        folder = state_folder(
             self.state,
             self._task_key(run.context),
             place,
             project_dir=Path(self.project_dir),
             conn_id=self.state_conn_id,
-            defers=to_boolean(self.defer_to_state),
-            favors=to_boolean(self.favor_state),
             log=self.log,
         )
+        return ["--state", str(folder), *flags]
 
     def _task_key(self, context: Context | Mapping[str, Any]) -> tuple[str, ...]:
         """The names that tell the task from others: DAG, task, index of a mapped one, target of the profile."""

@@ -39,44 +39,30 @@ _DESCRIPTION = "cosmos-venv: digest of the artifacts of the last success of a ta
 _DIGITS = 32
 
 
-def state_flags(
-    given: str | None,
-    task_key: Sequence[str],
-    place: Path,
-    *,
-    project_dir: Path,
-    conn_id: str | None,
-    defers: bool,
-    favors: bool,
-    log: Any,
-) -> list[str]:
-    """The flags by which dbt finds the artifacts, which are there then; none where the task asks for none.
+def state_folder(
+    given: str, task_key: Sequence[str], place: Path, *, project_dir: Path, conn_id: str | None, log: Any
+) -> Path:
+    """The folder in which dbt finds the artifacts, which are there then.
 
     :param given: which artifacts the task asks for: its parameter ``state``.
     :param task_key: the names that tell the task from others: DAG, task, index of a mapped one, target of the profile.
     :param place: the folder in which dbt will run.
     :param project_dir: folder of the dbt project, from which a relative path counts.
     :param conn_id: the Airflow connection for a URL; None: the default one of that storage.
-    :param defers: whether dbt gets ``--defer``.
-    :param favors: whether dbt gets ``--favor-state``.
     :param log: the task's logger.
     :raises CosmosValueError: when there are none where the task says, or they cannot be reached.
     """
-    flags = []
-    if given:
-        folder = place / _FOLDER
-        if given == LAST_SUCCESS:
-            _fill_with_last_success(log, task_key, folder)
-        else:
-            folder = _given_folder(given, folder, project_dir=project_dir, conn_id=conn_id)
-        flags += ["--state", str(folder)]
-    return [*flags, *(["--defer"] if defers else []), *(["--favor-state"] if favors else [])]
+    folder = place / _FOLDER
+    if given != LAST_SUCCESS:
+        return _given_folder(given, folder, project_dir=project_dir, conn_id=conn_id)
+    _fill_with_last_success(log, task_key, folder)
+    return folder
 
 
 def keep_success(task_key: Sequence[str], artifacts: Artifacts, *, log: Any) -> None:
     """Keep the artifacts of a run that has succeeded, for the next run of a task with ``state="last_success"``.
 
-    :param task_key: as in ``state_flags``.
+    :param task_key: as in ``state_folder``.
     :param artifacts: those of the run that has succeeded.
     :param log: the task's logger.
     :raises CosmosValueError: when the Variable cannot be written, so that an older success would count as the last one.
@@ -111,7 +97,7 @@ def _digest(content: bytes) -> str:
 def kept_place(task_key: Sequence[str]) -> Any:
     """The place where the last success of a task is kept: a ``Path``, or one of an object store.
 
-    :param task_key: the names that tell the task from others, as in ``state_flags``.
+    :param task_key: the names that tell the task from others, as in ``state_folder``.
     """
     *folders, name = task_key
     below = "/".join(quote(part, safe="") for part in [*folders, f"{name}{state.PACKED_SUFFIX}"])

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -26,7 +25,7 @@ import msgspec
 
 from cosmos_venv.compat import forget_variable, set_variable, variable
 from cosmos_venv.files.durable_files import make_private
-from cosmos_venv.files.kernel_lock import is_locked_or_lockless, open_for_locking, unlock
+from cosmos_venv.files.kernel_lock import is_locked_or_lockless, open_for_locking, unlock_and_close
 from cosmos_venv.files.untrusted import value_of
 from cosmos_venv.io import map_index, project_group
 from cosmos_venv.managed import caches
@@ -269,5 +268,4 @@ def _own_turn(key: str) -> Iterator[None]:
             time.sleep(_TURN)
         yield
     finally:
-        unlock(descriptor)
-        os.close(descriptor)
+        unlock_and_close(descriptor)
