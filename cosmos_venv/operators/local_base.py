@@ -357,9 +357,7 @@ class DbtLocalBaseOperator(AbstractDbtBase):
             ) as place:
                 flags = ["--project-dir", str(place), *config.flags(profile)]
                 words = [*dbt_run.words_in(place, run.command[1:]), *flags, *self._state_flags(run, place)]
-                command = dbt_run.command_in(
-                    place, [run.executable, *words], profile, env=run.env, given=self.env or {}, secrets=secrets
-                )
+                command = dbt_run.command_in(run, place, [run.executable, *words], profile, secrets)
                 try:
                     if wants_deps:
                         deps = [run.executable, "deps", *flags, *vars_flags(self.vars)]

@@ -158,30 +158,24 @@ def words_in(place: Path, words: Sequence[str]) -> list[str]:
 
 
 def command_in(
-    place: Path,
-    words: list[str],
-    profiles_yml: Path,
-    *,
-    env: Mapping[str, str],
-    given: Mapping[str, Any],
-    secrets: Mapping[str, str],
+    run: DbtRun, place: Path, words: list[str], profiles_yml: Path, secrets: Mapping[str, str]
 ) -> DbtCommand:
     """The task's own command, ready to be started.
 
+    :param run: the run.
     :param place: the workspace.
     :param words: the whole command line.
     :param profiles_yml: the file of the profile.
-    :param env: the environment variables for dbt.
-    :param given: those of them that the operator's parameter names, before they became texts. Only these may say where
-        dbt writes: a DBT_TARGET_PATH of the worker would mix the artifacts of its tasks.
     :param secrets: the variables of the profile. They are for dbt alone, and nothing here is logged.
     """
-    outputs = Outputs.of(place, named_folders(env, given), words)
+    # Only variables of the operator may say where dbt writes: a DBT_TARGET_PATH of the worker would mix the artifacts
+    # of its tasks.
+    outputs = Outputs.of(place, named_folders(run.env, run.task.env or {}), words)
     return DbtCommand(
         words=words,
         place=place,
         profiles_yml=profiles_yml,
-        env=outputs.variables({**env, **secrets}),
+        env=outputs.variables({**run.env, **secrets}),
         # When the worker is killed, its guard still ends dbt: until then no other task may take these folders for
         # rubbish.
         keep_open=(*descriptors_of(place), *scratch.descriptors_of(profiles_yml.parent)),
