@@ -240,7 +240,7 @@ class Call(BaseCall):
         if not wanted:
             self._log.say("No nodes selected!", name="NoNodesSelected", level="warn")
         for node in sorted(wanted, key=lambda node: node.unique_id):
-            facts = {"fqn": list(node.fqn), **node.as_dict()}
+            facts = {"fqn": list(node.fqn), **node.entry}
             if node.kind == "model" and self._artifacts.is_1_12:
                 facts["direct_parents"] = list(node.depends_on)
             line = {

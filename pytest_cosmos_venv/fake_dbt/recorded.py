@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from .artifacts import FAILED
 from .command_line import Invocation, UsageError
 from .log import setting, switch
-from .project import Node, Project, node_of
+from .project import Node, Project, added_node, node_of
 from .script import SELECTING, Script, ScriptError, die
 from .whole_writes import write_whole
 
@@ -75,7 +75,7 @@ class RecordedProject(Project):
         entries = {name: each for part in _PARTS for name, each in (manifest.get(part) or {}).items()}
         places = {name: place for place, name in enumerate(ran)}
         known = [node_of(name, each) for name, each in entries.items()]
-        known += [node_of(name, {}) for name in ran if name not in entries]
+        known += [added_node(name) for name in ran if name not in entries]
         self.nodes = sorted(known, key=lambda node: places.get(node.unique_id, len(places)))
         self.added: list[Node] = []
         self.unread: list[str] = []

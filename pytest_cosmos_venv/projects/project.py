@@ -80,7 +80,7 @@ class DbtProject:
         if language not in ("sql", "python"):
             raise ToolkitMisuse(f"language={language!r} of model {name!r}: it is sql or python.")
         suffix = ".py" if language == "python" else ".sql"
-        properties = properties_of("model", name, tests, description, config)
+        properties = properties_of(name, tests, description, config)
         if not versions:
             self.store.add("model", name, {None: sql or ""}, suffix=suffix, properties=properties)
             return
@@ -100,7 +100,7 @@ class DbtProject:
         :param **config: dbt's configurations, such as ``column_types={"id": "int"}``.
         :raises ToolkitMisuse: the name is taken or no name.
         """
-        properties = properties_of("seed", name, tests, description, config)
+        properties = properties_of(name, tests, description, config)
         self.store.add("seed", name, {None: csv}, suffix=".csv", properties=properties)
 
     def snapshot(
@@ -135,7 +135,7 @@ class DbtProject:
         if updated_at is not None:
             config["updated_at"] = updated_at
         text = f"{{% snapshot {PurePosixPath(name).name} %}}\n{sql}\n{{% endsnapshot %}}\n"
-        self.store.add("snapshot", name, {None: text}, properties=properties_of("snapshot", name, tests, "", config))
+        self.store.add("snapshot", name, {None: text}, properties=properties_of(name, tests, "", config))
 
     def test(self, name: str, sql: str) -> None:
         """Add a singular test: a query that should find nothing. Its ``{{ config() }}`` stands in the text.
