@@ -160,7 +160,7 @@ class Call(BaseCall):
             self._script.pause()
             self._log.say("Nothing to do. Try checking your model configs and model specification args")
             self._artifacts.write_manifest(project.name, self._adapter, project.all_nodes)
-            self._write_results(self._run_of([]))
+            self._write_results(NodeRun([], self._script, self._log))
             return self._script.exit_code or 0
         # dbt has no environment variable for this option.
         threads = int(self._invocation.last("--threads", default="1"))
@@ -174,7 +174,7 @@ class Call(BaseCall):
             target_name=target,
         )
         self._log.say()
-        run = self._run_of(work)
+        run = NodeRun(work, self._script, self._log)
         self._artifacts.write_manifest(project.name, self._adapter, project.all_nodes)
         try:
             run.work()
@@ -260,9 +260,6 @@ class Call(BaseCall):
         counts = [(sum(node.kind == kind for node in project.nodes), noun) for kind, noun in kinds]
         parts = [f"{number} {noun}{'' if number == 1 else 's'}" for number, noun in counts if number] + ["0 macros"]
         self._log.say(f"Found {', '.join(parts)}", name="FoundStats", stat_line=", ".join(parts))
-
-    def _run_of(self, work: list[Node]) -> NodeRun:
-        return NodeRun(work, self._script, self._log, is_1_12=self._artifacts.is_1_12)
 
     @property
     def _adapter(self) -> str:
