@@ -11,7 +11,7 @@ from __future__ import annotations
 import difflib
 import gc
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,8 @@ from typing import Any
 from pytest_cosmos_venv.errors import ToolkitMisuse
 from pytest_cosmos_venv.fake_dbt.artifacts import SCHEMAS, manifest_document
 from pytest_cosmos_venv.fake_dbt.project_files import REFABLE, Files, ProjectFiles, checksum
-from pytest_cosmos_venv.projects.resources import FOLDERS, ProjectContents, yaml_document
+from pytest_cosmos_venv.projects.profile import Profile
+from pytest_cosmos_venv.projects.resources import FOLDERS, ProjectStore, yaml_document
 
 VERIFIED_AGAINST = ("1.10", "1.11")
 """The versions of dbt whose own manifests ours was compared with."""
@@ -28,30 +29,29 @@ _TIME = "2026-01-01T00:00:00.000000Z"
 _INVOCATION = "00000000-0000-4000-8000-000000000000"
 
 
-def manifest_of(project: ProjectContents) -> dict[str, Any]:
+def manifest_of(
+    project: ProjectStore, profile: Profile, variables: Mapping[str, Any], packages: Sequence[ProjectStore]
+) -> dict[str, Any]:
     """Return the manifest of a project as plain data.
 
-    :param project: the project that is run.
-    :raises ToolkitMisuse: a file reads something that is not there, or cannot be read; a package has packages.
+    :param project: the resources of the project that is run.
+    :param profile: the target in which its tables lie.
+    :param variables: the ``vars`` of ``dbt_project.yml``.
+    :param packages: the resources of its packages.
+    :raises ToolkitMisuse: a file reads something that is not there, or cannot be read.
     """
-    for package in project.packages:
-        for inner in package.packages:
-            raise ToolkitMisuse(
-                f"Package {inner.name!r} stands within package {package.name!r}, where dbt does not look: dbt deps "
-                f"installs all packages beside one another. Add it to project {project.name!r} itself."
-            )
     # As dbt deps installs them, and dbt reads them.
-    folders = {each.name: project.path / "dbt_packages" / each.name for each in project.packages}
-    folders[project.name] = project.path
+    folders = {each.project: project.path / "dbt_packages" / each.project for each in packages}
+    folders[project.project] = project.path
     with _garbage_collection_paused():
-        source = Files() if project.store.is_on_disk else _FilesInMemory(project, folders)
-        files = ProjectFiles(project.path, project.variables, project.profile.variable, source)
+        source = Files() if project.is_on_disk else _FilesInMemory((project, *packages), folders)
+        files = ProjectFiles(project.path, variables, profile.variable, source)
         _refuse_what_dbt_would(files)
         for entry in files.entries.values():
             if entry["resource_type"] == "seed":
                 file = folders[entry["package_name"]] / entry["original_file_path"]
                 entry["checksum"] = checksum(source.text(file))
-        return manifest_document(_metadata(project), files.entries)
+        return manifest_document(_metadata(project.project, profile), files.entries)
 
 
 def _refuse_what_dbt_would(files: ProjectFiles) -> None:
@@ -89,7 +89,7 @@ def _hint(files: ProjectFiles, call: str) -> str:
     return f": did you mean {close[0]!r}" if close else ""
 
 
-def _metadata(project: ProjectContents) -> dict[str, Any]:
+def _metadata(project: str, profile: Profile) -> dict[str, Any]:
     return {
         "dbt_schema_version": SCHEMAS["manifest"],
         "dbt_version": f"{VERIFIED_AGAINST[-1]}.0",
@@ -97,26 +97,26 @@ def _metadata(project: ProjectContents) -> dict[str, Any]:
         "invocation_id": _INVOCATION,
         "invocation_started_at": _TIME,
         "env": {},
-        "project_name": project.name,
-        "project_id": hashlib.md5(project.name.encode(), usedforsecurity=False).hexdigest(),
-        "adapter_type": project.profile.adapter,
+        "project_name": project,
+        "project_id": hashlib.md5(project.encode(), usedforsecurity=False).hexdigest(),
+        "adapter_type": profile.adapter,
     }
 
 
 class _FilesInMemory(Files):
     """The files of a project that does not lie on the disk.
 
-    :param project: the project.
-    :param folders: its name and those of its packages -> the folder in which dbt finds it.
+    :param stores: the resources of the project and of its packages.
+    :param folders: name of each -> the folder in which dbt finds it.
     """
 
-    def __init__(self, project: ProjectContents, folders: dict[str, Path]) -> None:
+    def __init__(self, stores: Sequence[ProjectStore], folders: Mapping[str, Path]) -> None:
         super().__init__()
         self._texts: dict[Path, str] = {}
         self._documents: dict[Path, dict[str, Any]] = {}
-        for each in (project, *project.packages):
-            folder = folders[each.name]
-            for resource in each.store.resources:
+        for store in stores:
+            folder = folders[store.project]
+            for resource in store.resources:
                 if resource.kind in FOLDERS:
                     self._texts[folder / resource.file] = resource.text
                 if resource.properties_file is not None:

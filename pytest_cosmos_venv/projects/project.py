@@ -27,6 +27,7 @@ class DbtProject:
     :param variables: the ``vars`` of ``dbt_project.yml``.
     :param configurations: kind and folder (``models/staging``) -> configuration of all that lies there.
     :param packages: the local packages that ``package`` has added.
+    :param is_package: whether it is a package itself.
     """
 
     store: ProjectStore
@@ -34,6 +35,7 @@ class DbtProject:
     variables: Mapping[str, Any]
     configurations: dict[str, dict[str, Any]] = field(default_factory=dict)
     packages: list[DbtProject] = field(default_factory=list)
+    is_package: bool = False
 
     @property
     def name(self) -> str:
@@ -259,13 +261,19 @@ class DbtProject:
         :param name: the name of the package.
         :param variables: the ``vars`` of the package.
         :returns: the package, another ``DbtProject``.
-        :raises ToolkitMisuse: there is one of that name.
+        :raises ToolkitMisuse: there is one of that name; or this project is a package itself.
         """
         check_name("package", name)
+        if self.is_package:
+            raise ToolkitMisuse(
+                f"package({name!r}) of package {self.name!r}: dbt deps installs all packages beside one another, and "
+                "dbt does not look within one. Add it to the project itself."
+            )
         folder = self.path / "packages" / name
         package = make_project(
             name, folder, profile=self.profile, variables=variables, is_on_disk=self.store.is_on_disk
         )
+        package.is_package = True
         self.packages.append(package)
         listed = [{"local": f"packages/{package.name}"} for package in self.packages]
         (self.path / "packages.yml").write_text(yaml_text({"packages": listed}), encoding="utf-8")
@@ -320,7 +328,7 @@ class DbtProject:
         """
         from pytest_cosmos_venv.projects.manifest import manifest_of
 
-        return manifest_of(self)
+        return manifest_of(self.store, self.profile, self.variables, [each.store for each in self.packages])
 
     def _write_project_file(self) -> None:
         text = project_text(self.name, self.variables, self.configurations)
