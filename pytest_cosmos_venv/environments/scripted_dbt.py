@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
@@ -19,7 +19,7 @@ from pytest_cosmos_venv.fake_dbt import RECORD_VARIABLE, is_native, native_scrip
 from pytest_cosmos_venv.fake_dbt.command_line import Invocation, UsageError
 from pytest_cosmos_venv.fake_dbt.native.command_line import NativeInvocation
 from pytest_cosmos_venv.fake_dbt.record import KEPT_VARIABLES_FILE
-from pytest_cosmos_venv.fake_dbt.rules import Artifact, NodeOutcome, Rule, check_command, unknown_keyword_message
+from pytest_cosmos_venv.fake_dbt.rules import Artifact, NodeOutcome, Rule, check_command
 from pytest_cosmos_venv.fake_dbt.script import fits
 from pytest_cosmos_venv.fake_dbt.whole_writes import read_lines, write_whole
 from pytest_cosmos_venv.recordings.recording import Recording, read_recording
@@ -246,7 +246,6 @@ class ScriptedDbt:
         ignore_signals: Collection[signal.Signals] = (),
         child: bool = False,
         crash: signal.Signals | None = None,
-        **unknown: NoReturn,
     ) -> HeldCalls:
         """Say what the calls do that begin from now on. Where several scripts fit a call, the last one counts.
 
@@ -274,12 +273,9 @@ class ScriptedDbt:
         :param ignore_signals: signals that are only put on record.
         :param child: whether to fork a child that stays until it is killed; its id is ``DbtCall.child_pid``.
         :param crash: the signal by which to die while working on the node.
-        :param **unknown: refused, with the keywords that there are.
         :returns: the calls that are held, for ``release()``.
         :raises ToolkitMisuse: a script contradicts itself, or dbt has no word for it.
         """
-        if unknown:
-            raise ToolkitMisuse(unknown_keyword_message(unknown))
         given: object = ignore_signals
         if not isinstance(given, Collection) or isinstance(given, str):
             raise ToolkitMisuse(f"ignore_signals={ignore_signals!r}: give a list, such as [signal.SIGTERM].")

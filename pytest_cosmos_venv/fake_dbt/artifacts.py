@@ -78,21 +78,6 @@ class Result(NamedTuple):
         return self.status in FAILED
 
 
-def status_refusal(name: str, kind: str, status: str) -> str | None:
-    """Return why a node of a kind cannot end with a status; None where it can.
-
-    :param name: the name or unique id of the node, for the text.
-    :param kind: the kind of the node; one that is not known may end with any status.
-    :param status: the status.
-    """
-    known = _STATUSES_OF.get(kind, STATUSES)
-    return None if status in known else _refusal(name, status, f"a {kind} does not end so", known)
-
-
-def _refusal(name: str, status: str, reason: str, known: Iterable[str]) -> str:
-    return f"nodes={{{name!r}: {status!r}}}: {reason}; give one of {', '.join(known)}."
-
-
 def manifest_document(metadata: Mapping[str, Any], entries: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
     """Return the content of a manifest: every section that dbt's schema wants, and the edges.
 
@@ -119,6 +104,8 @@ class Artifacts:
     :param scripted: artifact -> content that the script gives in place of dbt's own; None: no file.
     :param wanted: whether artifacts are written; False under ``--no-write-json``.
     """
+
+    statuses_of: Mapping[str, tuple[str, ...]] = _STATUSES_OF
 
     def __init__(
         self, target: Path, log: Log | Console, dbt_version: str, scripted: dict[str, Any], *, wanted: bool
@@ -199,15 +186,18 @@ class Artifacts:
         entries = {node.unique_id: self.facts(node) for node in nodes}
         self.write("manifest.json", manifest_document(metadata, entries))
 
-    @staticmethod
-    def status_refusal(name: str, kind: str, status: str) -> str | None:
+    def status_refusal(self, name: str, kind: str, status: str) -> str | None:
         """Return why a node of a kind cannot end with a status; None where it can.
 
         :param name: the name or unique id of the node, for the text.
         :param kind: the kind of the node.
         :param status: the status.
         """
-        return status_refusal(name, kind, status)
+        known = self.statuses_of.get(kind, ())
+        if status in known:
+            return None
+        reason = f"a {kind} does not end so; give one of {', '.join(known)}" if known else f"no {kind} is run"
+        return f"nodes={{{name!r}: {status!r}}}: in dbt {self._dbt_version} {reason}."
 
     @staticmethod
     def facts(node: Node) -> dict[str, Any]:
@@ -243,18 +233,7 @@ class Artifacts:
 class NativeArtifacts(Artifacts):
     """The artifacts of one call of dbt 2, in its target folder."""
 
-    @staticmethod
-    def status_refusal(name: str, kind: str, status: str) -> str | None:
-        """Return why a node of a kind cannot, in dbt 2, end with a status; None where it can.
-
-        :param name: the name or unique id of the node, for the text.
-        :param kind: the kind of the node.
-        :param status: the status.
-        """
-        known = _NATIVE_STATUSES_OF.get(kind)
-        if known is None:
-            return f"nodes={{{name!r}: {status!r}}}: dbt 2 runs no {kind}."
-        return None if status in known else _refusal(name, status, f"in dbt 2 a {kind} does not end so", known)
+    statuses_of = _NATIVE_STATUSES_OF
 
     @staticmethod
     def facts(node: Node) -> dict[str, Any]:

@@ -10,9 +10,8 @@ from typing import Any
 
 from pytest_cosmos_venv.errors import ToolkitMisuse, require_text
 
-from .artifacts import ARTIFACTS, FAILED, STATUSES, status_refusal
+from .artifacts import ARTIFACTS, FAILED, STATUSES
 from .native import command_line as native
-from .project import is_unique_id
 from .tables import COMMAND_GROUPS, COMMANDS
 
 Artifact = Mapping[str, Any] | str | None
@@ -99,7 +98,6 @@ class Rule:
         self._check_kinds()
         self._check_values()
         self._check_lines()
-        self._check_nodes()
         self._check_contradictions()
 
     @property
@@ -153,12 +151,6 @@ class Rule:
                 raise ToolkitMisuse(
                     f"artifacts[{name!r}] cannot be written ({error}): give what JSON has, or text, or None."
                 ) from None
-
-    def _check_nodes(self) -> None:
-        for name, outcome in self.outcomes.items():
-            refusal = status_refusal(name, name.partition(".")[0], outcome.status) if is_unique_id(name) else None
-            if refusal is not None:
-                raise ToolkitMisuse(refusal)
 
     def _check_lines(self) -> None:
         for name, lines in (("stdout", self.stdout), ("stderr", self.stderr)):
@@ -216,16 +208,6 @@ def check_command(command: str) -> str:
     groups = (f"{first} {second}" for first, below in COMMAND_GROUPS.items() for second in below)
     _one_of("command", command, {*COMMANDS, *native.COMMANDS, *groups, VERSION})
     return "ls" if command == "list" else command
-
-
-def unknown_keyword_message(unknown: Iterable[str]) -> str:
-    """Return the error for keywords that ``script`` does not have.
-
-    :param unknown: the keywords.
-    """
-    given = ", ".join(f"{name}=…" for name in unknown)
-    known = [one.name for one in fields(Rule) if one.name not in ("command", "recording")]
-    return f"script({given}): there is no such keyword; there are {_listed(known)}."
 
 
 def _one_of(parameter: str, value: str, known: Iterable[str]) -> None:
