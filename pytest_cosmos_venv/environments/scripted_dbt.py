@@ -20,7 +20,6 @@ from pytest_cosmos_venv.fake_dbt.command_line import Invocation, UsageError
 from pytest_cosmos_venv.fake_dbt.native.command_line import NativeInvocation
 from pytest_cosmos_venv.fake_dbt.record import KEPT_VARIABLES_FILE
 from pytest_cosmos_venv.fake_dbt.rules import Artifact, NodeOutcome, Rule, check_command
-from pytest_cosmos_venv.fake_dbt.script import fits
 from pytest_cosmos_venv.fake_dbt.whole_writes import read_lines, write_whole
 from pytest_cosmos_venv.recordings.recording import Recording, read_recording
 from pytest_cosmos_venv.throwaway import alone_in
@@ -135,14 +134,6 @@ class DbtCall:
         line.
         """
         return self._read(lambda line: line.command)
-
-    def fits(self, rule: Rule) -> bool:
-        """Whether a rule is for such calls, whatever the number of this one.
-
-        :param rule: the rule, of which command and selection count.
-        """
-        asked = rule.as_json()
-        return self._read(lambda line: fits(asked, line)) or fits(asked, None)
 
     def _read(self, part: Callable[[Invocation], _Part]) -> _Part | None:
         try:

@@ -6,7 +6,9 @@ import json
 import re
 import sys
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from .artifacts import Artifacts
 from .command_line import Invocation, UsageError
@@ -81,6 +83,22 @@ class BaseCall(ABC):
         self._script.record_unread(project.unread)
         project.check_script(self._script, self._artifacts.status_refusal)
         return project
+
+    def _listed(self, nodes: list[Node]) -> Iterator[str]:
+        """Yield the lines of ``dbt ls``."""
+        form = self._invocation.last("--output", default="selector")
+        keys = self._words("--output-keys") or LISTED
+        for node in sorted(nodes, key=lambda node: node.unique_id):
+            facts = self._facts_of(node)
+            yield {
+                "json": json.dumps({key: facts[key] for key in facts if key in keys}),
+                "name": node.search_name,
+                "path": facts["original_file_path"],
+            }.get(form, node.selector)
+
+    def _facts_of(self, node: Node) -> dict[str, Any]:
+        """Return what ``dbt ls --output json`` says of a node, with all keys."""
+        return {"fqn": list(node.fqn), **self._artifacts.facts(node)}
 
     def _words(self, *names: str) -> list[str]:
         return [word for value in self._invocation.all(*names) for word in value.split()]
@@ -234,21 +252,15 @@ class Call(BaseCall):
 
     def _list(self, project: Project) -> None:
         wanted = self._work(project)
-        form = self._invocation.last("--output", default="selector")
-        keys = self._words("--output-keys")
         self._artifacts.write_manifest(project.name, self._adapter, project.all_nodes)
         if not wanted:
             self._log.say("No nodes selected!", name="NoNodesSelected", level="warn")
-        for node in sorted(wanted, key=lambda node: node.unique_id):
-            facts = {"fqn": list(node.fqn), **node.entry}
-            if node.kind == "model" and self._artifacts.is_1_12:
-                facts["direct_parents"] = list(node.depends_on)
-            line = {
-                "json": json.dumps({key: facts[key] for key in facts if key in (keys or LISTED)}),
-                "name": node.search_name,
-                "path": node.path,
-            }.get(form, node.selector)
+        for line in self._listed(wanted):
             self._log.show(line, name="ListCmdOut")
+
+    def _facts_of(self, node: Node) -> dict[str, Any]:
+        is_told = node.kind == "model" and self._artifacts.is_1_12
+        return super()._facts_of(node) | ({"direct_parents": list(node.depends_on)} if is_told else {})
 
     def _read_project(self) -> Project:
         project = self._read_nodes()

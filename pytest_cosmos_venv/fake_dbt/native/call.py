@@ -12,7 +12,7 @@ from ..call import NODE_COMMANDS, BaseCall
 from ..command_line import Invocation
 from ..log import Console, now, setting, switch
 from ..packages import PackageError
-from ..project import LISTED, Node, Project
+from ..project import Node, Project
 from ..script import SELECTING, Interrupted, Script
 from .node_run import SCRIPTED_ERROR, NativeRun
 
@@ -143,7 +143,8 @@ class NativeCall(BaseCall):
 
     def _do_without_running(self, nodes: list[Node]) -> None:
         if self._command in ("ls", "list"):
-            self._list(nodes)
+            for line in self._listed(nodes):
+                self._console.show(line.removeprefix("exposure:"))
         elif self._command == "clean":
             self._remove_target()
             self._console.say("Removing target")
@@ -177,20 +178,6 @@ class NativeCall(BaseCall):
 
     def _run_of(self, nodes: list[Node]) -> NativeRun:
         return NativeRun(nodes, self._script, self._console)
-
-    def _list(self, nodes: list[Node]) -> None:
-        form = self._invocation.last("--output", default="selector")
-        keys = self._words("--output-keys")
-        for node in sorted(nodes, key=lambda node: node.unique_id):
-            facts = {"fqn": list(node.fqn), **self._artifacts.facts(node)}
-            line = {
-                "json": json.dumps(
-                    {key: facts[key] for key in sorted(facts) if key in (keys or LISTED)}, separators=(",", ":")
-                ),
-                "name": node.search_name,
-                "path": facts["original_file_path"],
-            }.get(form, node.selector.removeprefix("exposure:"))
-            self._console.show(line)
 
     def _write_manifest(self, project: Project) -> None:
         self._say_written("manifest.json", "WritableManifest")
