@@ -155,7 +155,9 @@ class VenvLock:
         """
         end = real_time.monotonic() + timeout
         while (owner := self.owner) is None:
-            self._look_again(end, f"was not taken within {timeout:g} s")
+            if real_time.monotonic() > end:
+                raise ToolkitMisuse(f"{self.file} was not taken within {timeout:g} s.")
+            real_time.sleep(_LOOK_AGAIN)
         self._history.catch_up()  # an owner that was read here is no unknown one there
         return owner
 
@@ -165,9 +167,8 @@ class VenvLock:
         :param timeout: seconds to wait for it.
         :raises ToolkitMisuse: the lock is still held by then.
         """
-        end = real_time.monotonic() + timeout
-        while os.path.lexists(self.file):
-            self._look_again(end, f"is still held by {self.owner} after {timeout:g} s")
+        if not real_time.comes_true(lambda: not os.path.lexists(self.file), timeout, every=_LOOK_AGAIN):
+            raise ToolkitMisuse(f"{self.file} is still held by {self.owner} after {timeout:g} s.")
 
     def close(self) -> None:
         """Stop the timers and the watching. What is in the directory stays."""
@@ -192,11 +193,6 @@ class VenvLock:
         self._unlock()
         _publish(self.file, text, age)
         self._history.catch_up()
-
-    def _look_again(self, end: float, what: str) -> None:
-        if real_time.monotonic() > end:
-            raise ToolkitMisuse(f"{self.file} {what}.")
-        real_time.sleep(_LOOK_AGAIN)
 
 
 @dataclass
