@@ -50,7 +50,6 @@ _MANIFEST_KEYS = (
     "saved_queries",
     "semantic_models",
     "unit_tests",
-    "functions",
 )
 
 
@@ -184,7 +183,7 @@ class Artifacts:
         """
         metadata = {**self.metadata("manifest"), "project_name": project, "adapter_type": adapter}
         entries = {node.unique_id: self.facts(node) for node in nodes}
-        self.write("manifest.json", manifest_document(metadata, entries))
+        self.write("manifest.json", {**manifest_document(metadata, entries), "functions": {}})
 
     def status_refusal(self, name: str, kind: str, status: str) -> str | None:
         """Return why a node of a kind cannot end with a status; None where it can.

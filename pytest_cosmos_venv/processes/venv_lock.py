@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import shutil
 import threading
 import time
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from pytest_cosmos_venv import real_time
 from pytest_cosmos_venv.errors import RecordTuple, ToolkitMisuse, require, require_seconds, require_text
 from pytest_cosmos_venv.processes.lock_history import KERNEL_LOCK_FILE, LOCK_FILE, LockHistory, LockOwner, read_owner
 from pytest_cosmos_venv.processes.pids import Pids
+from pytest_cosmos_venv.throwaway import remove_entry
 
 TIMEOUT = 30.0
 _LOOK_AGAIN = 0.002
@@ -130,9 +130,7 @@ class VenvLock:
 
     def release(self) -> None:
         """Free the lock: nothing is in its place."""
-        if self.file.is_dir() and not self.file.is_symlink():
-            shutil.rmtree(self.file)
-        self.file.unlink(missing_ok=True)
+        remove_entry(self.file)
         self._unlock()
         self._history.catch_up()
 

@@ -7,10 +7,9 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import chain
 from pathlib import Path
 from time import time
 from typing import Any
@@ -20,7 +19,7 @@ from pytest_cosmos_venv.fake_dbt.command_line import Invocation, UsageError
 from pytest_cosmos_venv.fake_dbt.whole_writes import write_whole
 from pytest_cosmos_venv.recordings.observed_process import STDERR, STDOUT, ProcessEnd
 from pytest_cosmos_venv.recordings.redaction import Redaction, secrets_of
-from pytest_cosmos_venv.throwaway import alone_in
+from pytest_cosmos_venv.throwaway import alone_in, remove_entry
 
 _LOG = "dbt.log"
 _DRAFT = ".draft-"
@@ -144,7 +143,8 @@ def keep_command(recording: Path, surroundings: Surroundings, end: ProcessEnd) -
     recording.mkdir(parents=True, exist_ok=True)
     with alone_in(recording):
         # Whoever writes one holds the lock: these are of recorders that were killed.
-        _remove(recording.glob(f"{_DRAFT}*"), recording.glob(f".{recorded.INDEX}-*"))
+        for left in (*recording.glob(f"{_DRAFT}*"), *recording.glob(f".{recorded.INDEX}-*")):
+            remove_entry(left)
         index = read_index(recording)
         words = surroundings.command[1:]
         name = re.sub(r"\W+", "-", next((word for word in words if not word.startswith("-")), "dbt"))
@@ -204,14 +204,6 @@ def _write_files(files: Mapping[str, str], place: Path) -> None:
         draft.replace(place)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-
-
-def _remove(*paths: Iterable[Path]) -> None:
-    for path in chain(*paths):
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
 
 
 def _files_of(surroundings: Surroundings, end: ProcessEnd, redaction: Redaction) -> dict[str, str]:
