@@ -10,7 +10,9 @@ from typing import Any
 
 from pytest_cosmos_venv.errors import ToolkitMisuse, require_text
 
+from . import is_native
 from .artifacts import ARTIFACTS, FAILED, STATUSES
+from .command_line import Invocation, UsageError
 from .native import command_line as native
 from .tables import COMMAND_GROUPS, COMMANDS
 
@@ -196,6 +198,20 @@ class Rule:
                 f"exit_code={self.exit_code}, but {what}, and dbt ends with {1 if failed else 0} then. Leave out "
                 "exit_code, or give artifacts={'run_results.json': ...} in place of nodes."
             )
+
+
+def read_line(arguments: Sequence[str], dbt_version: str) -> Invocation | None:
+    """Return a command line as a dbt reads it; None where it would refuse the line.
+
+    :param arguments: the command line without the executable.
+    :param dbt_version: the version of that dbt.
+    """
+    try:
+        line = (native.NativeInvocation if is_native(dbt_version) else Invocation)(list(arguments))
+        _ = line.command
+    except UsageError:
+        return None
+    return line
 
 
 def check_command(command: str) -> str:
