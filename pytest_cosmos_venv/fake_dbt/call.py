@@ -15,7 +15,7 @@ from .command_line import Invocation, UsageError
 from .log import Log, setting
 from .node_run import NodeRun
 from .packages import NO_PROJECT, PackageError, Packages
-from .project import LISTED, Node, Project
+from .project import LISTED, Node, Project, read_project
 from .script import Interrupted, Script
 
 NODE_COMMANDS = ("run", "build", "seed", "snapshot", "test", "retry", "clone")
@@ -79,7 +79,7 @@ class BaseCall(ABC):
         """Say that the call was interrupted, and return the exit code."""
 
     def _read_nodes(self) -> Project:
-        project = self._recorded or Project(self._folder, self._script.nodes, self._invocation)
+        project = self._recorded or read_project(self._folder, self._script.nodes, self._invocation)
         self._script.record_unread(project.unread)
         project.check_script(self._script, self._artifacts.status_refusal)
         return project

@@ -121,28 +121,20 @@ class Node(NamedTuple):
 
 
 class Project:
-    """The dbt project in a folder.
+    """A dbt project. ``all_nodes`` are those of its files and those that only the script knows.
 
-    ``nodes`` are those of its files, ``added`` those that only the script knows, and ``all_nodes`` both.
-
-    :param folder: the folder of the project, with its ``dbt_project.yml``.
-    :param scripted: unique ids and names for which the script says something. An id that no file gives is added.
-    :param invocation: the command line, for its variables and its target; None: it has none.
+    :param name: the name of the project.
+    :param nodes: the nodes of its files.
+    :param added: the nodes that only the script knows.
+    :param unread: the parts that the fake cannot read.
     """
 
-    def __init__(self, folder: Path, scripted: Iterable[str] = (), invocation: Invocation | None = None) -> None:
-        self.folder = folder
-        variables, target = _variables_and_target(invocation)
-        files = ProjectFiles(folder, variables, {"name": target, "target_name": target})
-        self.name = files.name
-        self.unread = files.unread
-        # dbt lists no analyses unless it is asked for them.
-        entries = {name: each for name, each in files.entries.items() if each["resource_type"] != "analysis"}
-        self.nodes = in_order([node_of(name, entry) for name, entry in entries.items()])
-        known = {node.unique_id for node in self.nodes}
-        added = [each for each in scripted if is_unique_id(each) and each not in known]
-        self.added = [added_node(each, self._tested_by(each)) for each in added]
-        self.all_nodes = [*self.nodes, *self.added]
+    def __init__(self, name: str, nodes: list[Node], added: Iterable[Node] = (), unread: Iterable[str] = ()) -> None:
+        self.name = name
+        self.nodes = nodes
+        self.added = list(added)
+        self.unread = list(unread)
+        self.all_nodes = [*nodes, *self.added]
 
     def work(self, invocation: Invocation, *, with_added: bool) -> list[Node]:
         """Return the nodes on which a command works, in their order.
@@ -285,17 +277,6 @@ class Project:
         own = tests if mode == "eager" else {each for each in tests if self._is_covered(each, found, mode)}
         return found | own, tests - own
 
-    def _tested_by(self, unique_id: str) -> Iterator[str]:
-        """Yield the nodes that an added test tests, by the name that dbt would have given it: ``unique_orders_id``."""
-        kind, _, test = unique_id.split(".")[:3]
-        if kind not in _TESTS:
-            return
-        named = [node for node in self.nodes if node.kind not in _TESTS and f"_{node.name}_" in f"_{test}_"]
-        for node in named:
-            # unique_stg_orders_id is of stg_orders, though there may be a model orders too.
-            if not any(f"_{node.name}_" in f"_{other.name}_" for other in named if other is not node):
-                yield node.unique_id
-
     @staticmethod
     def reached(start: set[str], edges: Mapping[str, Iterable[str]], steps: int = 0) -> set[str]:
         """Return the nodes to which edges lead from some nodes.
@@ -313,6 +294,40 @@ class Project:
             if steps == 0:
                 break
         return reached
+
+
+def read_project(folder: Path, scripted: Iterable[str] = (), invocation: Invocation | None = None) -> Project:
+    """Return the project in a folder.
+
+    :param folder: the folder of the project, with its ``dbt_project.yml``.
+    :param scripted: unique ids and names for which the script says something. An id that no file gives is added.
+    :param invocation: the command line, for its variables and its target; None: it has none.
+    """
+    variables: dict[str, Any] = {}
+    target = "dev"
+    if invocation is not None:
+        target = setting(invocation, "--target", "-t", default=target)
+        given = load_yaml(setting(invocation, "--vars", default="{}"))
+        variables = given if isinstance(given, dict) else variables
+    files = ProjectFiles(folder, variables, {"name": target, "target_name": target})
+    # dbt lists no analyses unless it is asked for them.
+    entries = {name: each for name, each in files.entries.items() if each["resource_type"] != "analysis"}
+    nodes = in_order([node_of(name, entry) for name, entry in entries.items()])
+    known = {node.unique_id for node in nodes}
+    added = [each for each in scripted if is_unique_id(each) and each not in known]
+    return Project(files.name, nodes, [added_node(each, _tested_by(each, nodes)) for each in added], files.unread)
+
+
+def _tested_by(unique_id: str, nodes: Iterable[Node]) -> Iterator[str]:
+    """Yield the nodes that an added test tests, by the name that dbt would have given it: ``unique_orders_id``."""
+    kind, _, test = unique_id.split(".")[:3]
+    if kind not in _TESTS:
+        return
+    named = [node for node in nodes if node.kind not in _TESTS and f"_{node.name}_" in f"_{test}_"]
+    for node in named:
+        # unique_stg_orders_id is of stg_orders, though there may be a model orders too.
+        if not any(f"_{node.name}_" in f"_{other.name}_" for other in named if other is not node):
+            yield node.unique_id
 
 
 def node_of(unique_id: str, entry: Entry) -> Node:
@@ -375,13 +390,6 @@ def is_unique_id(name: str) -> bool:
     :param name: the name.
     """
     return name.count(".") >= 2
-
-
-def _variables_and_target(invocation: Invocation | None) -> tuple[dict[str, Any], str]:
-    if invocation is None:
-        return {}, "dev"
-    given = load_yaml(setting(invocation, "--vars", default="{}"))
-    return given if isinstance(given, dict) else {}, setting(invocation, "--target", "-t", default="dev")
 
 
 def _kinds(invocation: Invocation) -> set[str]:

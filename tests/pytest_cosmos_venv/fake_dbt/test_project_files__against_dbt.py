@@ -17,7 +17,7 @@ from pytest_cosmos_venv import FakeVenv
 from pytest_cosmos_venv.fake_dbt.command_line import Invocation
 from pytest_cosmos_venv.fake_dbt.log import Log
 from pytest_cosmos_venv.fake_dbt.packages import Packages
-from pytest_cosmos_venv.fake_dbt.project import LISTED, Project
+from pytest_cosmos_venv.fake_dbt.project import LISTED, read_project
 from tests.engines import DBT_1
 from tests.installed import ROOT
 from tests.pytest_cosmos_venv.fake_dbt.real_and_fake import Dbt, write_project
@@ -186,7 +186,7 @@ def assert_alike(folder: Path, asked: AskedDbt) -> list[str]:
     parts = ("nodes", "sources", "exposures", "unit_tests")
     real = {name: each for part in parts for name, each in manifest[part].items() if name in known(listed)}
 
-    project = Project(folder)
+    project = read_project(folder)
 
     ours = {node.unique_id: node.entry for node in project.nodes}
     assert sorted(ours) == sorted(real)
