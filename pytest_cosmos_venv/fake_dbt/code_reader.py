@@ -75,7 +75,7 @@ class Scope(dict[str, Any]):
 class Reading:
     """What one text says. ``refs`` are package (None: any), name and version (None: none) of each ``ref``.
 
-    ``unread`` are the references and configurations that have no value here, in words; ``errors`` is what is no code.
+    ``unread`` are the references and configurations that have no value here, in words, and what is no code.
 
     :param scope: the names that its expressions know.
     :param macros: package -> name -> text of a macro, with its parameters; those of the text's own package go by ``""``
@@ -87,7 +87,6 @@ class Reading:
         self.sources: list[tuple[str, str]] = []
         self.config: dict[str, Any] = {}
         self.unread: list[str] = []
-        self.errors: list[str] = []
         noted = {"ref": self._ref, "source": self._source, "config": self._config}
         own = {package: self._macros_of(texts) for package, texts in (macros or {}).items()}
         spaces = {package: SimpleNamespace(**own[package]) for package in own if package}
@@ -205,7 +204,7 @@ class Reading:
         try:
             calls = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)]
         except SyntaxError as error:
-            self.errors.append(f"{error.msg} (line {error.lineno})")
+            self.unread.append(f"{error.msg} (line {error.lineno})")
             return self
         for call in sorted(calls, key=lambda call: (call.lineno, call.col_offset)):
             if ast.unparse(call.func) in [f"dbt.{name}" for name in _NOTED]:

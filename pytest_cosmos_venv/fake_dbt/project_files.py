@@ -60,13 +60,11 @@ class _Tested(NamedTuple):
 
     :param label: its name in names of tests.
     :param reference: the words by which its tests read it.
-    :param reads: the same as a reading: references and sources.
     :param entry: its entry; None for a source.
     """
 
     label: str
     reference: str
-    reads: tuple[list[tuple[str | None, str, Any]], list[tuple[str, str]]]
     entry: Entry | None
 
 
@@ -293,7 +291,7 @@ class ProjectFiles:
         if kind != "seed":
             self.all[unique_id]["language"] = "python" if is_python else "sql"
             self._readings[unique_id] = (reading, package.name)
-            self.unread += [f"{each} in {path.as_posix()}" for each in (*reading.errors, *reading.unread)]
+            self.unread += [f"{each} in {path.as_posix()}" for each in reading.unread]
         if kind in REFABLE:
             if config["materialized"] != "ephemeral":
                 self.all[unique_id]["relation_name"] = _relation(self.all[unique_id], "alias")
@@ -347,7 +345,6 @@ class ProjectFiles:
             tested = _Tested(
                 label=name if version is None else f"{name}_v{version}",
                 reference=f"ref('{name}'{written})",
-                reads=([(None, name, version)], []),
                 entry=self.all[unique_id],
             )
             self._add_tests(package, described, tested, {**properties, **_tests_of_version(properties, each)}, [])
@@ -387,12 +384,10 @@ class ProjectFiles:
         for nearer in (*self._of_folders(package, "tests", fqn), said):
             config = merged_config(config, nearer)
         reading = Reading(package.scope)
-        for value in arguments.values():
+        for value in (*arguments.values(), tested.reference):
             call = value.strip("{} ") if isinstance(value, str) else ""
             if call.startswith(("ref(", "source(")):
                 reading.read("{{ " + call + " }}")
-        reading.refs += tested.reads[0]
-        reading.sources += tested.reads[1]
         entry = tested.entry or {}
         self.all[unique_id] = {
             **_identity(package, "test", name, unique_id, described.file),
@@ -452,7 +447,6 @@ class ProjectFiles:
         tested = _Tested(
             label=f"{name}_{table['name']}",
             reference=f"source('{name}', '{table['name']}')",
-            reads=([], [(name, table["name"])]),
             entry=None,
         )
         self._add_tests(package, described, tested, table, own_tags)

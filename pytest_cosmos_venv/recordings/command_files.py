@@ -16,6 +16,7 @@ from typing import Any
 
 from pytest_cosmos_venv.fake_dbt import recorded
 from pytest_cosmos_venv.fake_dbt.command_line import Invocation, UsageError
+from pytest_cosmos_venv.fake_dbt.log import setting
 from pytest_cosmos_venv.fake_dbt.whole_writes import write_whole
 from pytest_cosmos_venv.recordings.observed_process import STDERR, STDOUT, ProcessEnd
 from pytest_cosmos_venv.recordings.redaction import Redaction, secrets_of
@@ -61,31 +62,22 @@ class Surroundings:
     began_at: float
 
     @classmethod
-    def of(cls, command: Sequence[str], environment: Mapping[str, str], *, logs: Path) -> Surroundings:
-        """Look at a command that is about to begin.
+    def of(cls, command: Sequence[str], *, logs: Path) -> Surroundings:
+        """Look at a command that is about to begin, with the environment variables of this process.
 
         :param command: the command line, with the executable.
-        :param environment: the environment variables that the caller gives to dbt.
         :param logs: a folder of its own for the log of the events.
         """
         line = _read(command[1:])
-
-        def setting(*names: str) -> str | None:
-            word = names[0][2:].upper().replace("-", "_")
-            return (
-                line.last(*names, default=environment.get(f"DBT_ENGINE_{word}") or environment.get(f"DBT_{word}") or "")
-                or None
-            )
-
         folder = Path(os.path.abspath("."))  # noqa: PTH100 - dbt's own view, not resolved
-        project = folder / (setting("--project-dir") or ".")
-        target = project / (setting("--target-path") or "target")
+        project = folder / setting(line, "--project-dir", default=".")
+        target = project / setting(line, "--target-path", default="target")
         log = Path(line.last("--log-path", default=str(logs)))
         log_file = (log if log.is_absolute() else folder / log) / _LOG
-        given = setting("--profiles-dir")
+        given = setting(line, "--profiles-dir", default="")
         profiles = [*([folder / given] if given else []), folder, project, Path("~/.dbt").expanduser()]
         wanted = {"LOG_PATH": str(logs), "LOG_FORMAT_FILE": "json", "LOG_LEVEL_FILE": "debug"}
-        variables = dict(environment)
+        variables = dict(os.environ)
         for name, value in wanted.items():
             variables[f"DBT_{name}"] = value
             if f"DBT_ENGINE_{name}" in variables:
@@ -99,9 +91,9 @@ class Surroundings:
             log=log_file,
             log_began=_size(log_file),
             profiles=tuple(dict.fromkeys(map(_plain, profiles))),
-            secrets=secrets_of(environment, command[1:], [each / "profiles.yml" for each in profiles]),
+            secrets=secrets_of(os.environ, command[1:], [each / "profiles.yml" for each in profiles]),
             artifacts=_states(target),
-            log_format="json" if (setting("--log-format") or "").lower() == "json" else "text",
+            log_format="json" if setting(line, "--log-format", default="").lower() == "json" else "text",
             began_at=time(),
         )
 

@@ -63,18 +63,14 @@ class NativeCall(BaseCall):
         return 1
 
     def _do(self) -> int:
-        is_project = (self._folder / "dbt_project.yml").is_file()
-        if self._name != "docs" and not is_project and "--project-dir" not in self._invocation.options:
-            print("[error] [IoError (dbt1001)]: The current dir is not a dbt project dir", file=sys.stderr)
-            return 1
         self._begin()
         if self._name == "docs":
             self._script.pause()
             self._console.trouble(_DOCS)
             return self._finish()
         self._console.say(f"Running dbt-core {self._version}")
-        if not is_project:
-            file = self._folder.absolute() / "dbt_project.yml"
+        file = self._folder.absolute() / "dbt_project.yml"
+        if not file.is_file():
             return self._fail("IoError (dbt1001)", f"Failed to open file: {file}: No such file or directory")
         if self._command == "deps":
             self._script.pause()
