@@ -397,6 +397,7 @@ class ProjectFiles:
             **self._place(config),
             **_of_config(config, tags),
             "checksum": {"name": "none", "checksum": ""},
+            "language": "sql",
             "group": entry.get("group"),
             "test_metadata": metadata,
             "column_name": column,

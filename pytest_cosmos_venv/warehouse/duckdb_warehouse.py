@@ -14,7 +14,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -104,17 +104,16 @@ class DuckDBWarehouse:
                 raise DbtFailed(str(result))
         return json.loads((self._target / "manifest.json").read_text(encoding="utf-8"))  # type: ignore[no-any-return]
 
-    def give(self, name: str, content: Path | str | Sequence[Row], *, types: Mapping[str, str] | None = None) -> None:
-        """Make a table of the project with some content, as if it had been loaded or built before.
+    def give(self, name: str, content: Path | str | Sequence[Row]) -> None:
+        """Make a table of the project with some content, as if it had been loaded or built before. The columns have the
+        types that the project declares (``data_type``), else those of the values.
 
         :param name: a source, ``raw.ships``; or a model, seed or snapshot, which build is then not to select.
         :param content: rows, each a mapping of column -> value; or a CSV, Parquet or JSON file. A path is relative to
             the current directory.
-        :param types: column -> type of DuckDB. Default: those that the project declares (``data_type``), else those of
-            the values.
         :raises ToolkitMisuse: the project has no such source or node, or the content cannot be made a table.
         """
-        relation = self._relation(name, types)
+        relation = self._relation(name)
         if relation.database != PROFILE:
             attached = sorted({*self._parsed.get("attached", ()), relation.database})
             self._write_parsed({**self._parsed, "attached": attached})
@@ -339,7 +338,7 @@ class DuckDBWarehouse:
                 digest.update(repr((str(file), state.st_size, state.st_mtime_ns, values)).encode())
         return digest.hexdigest()
 
-    def _relation(self, name: str, types: Mapping[str, str] | None = None) -> Relation:
+    def _relation(self, name: str) -> Relation:
         nodes = self._nodes
         found = {known: node for node in nodes.values() for known in _names_of(node)}
         node = found.get(name)
@@ -349,8 +348,7 @@ class DuckDBWarehouse:
                 f"{name!r} is no source and no node of the project {self.project.path.name}. There is "
                 f"{', '.join(near) or 'none'}; a source is named with its group: raw.ships."
             )
-        relation = _relation_of(node)
-        return relation if types is None else replace(relation, types={**relation.types, **types})
+        return _relation_of(node)
 
     @property
     def _nodes(self) -> dict[str, Any]:

@@ -48,8 +48,8 @@ FACTS = (
     *("source_name", "freshness", "loaded_at_field", "patch_path", "column_name", "attached_node", "test_metadata"),
 )
 """What readers of a manifest ask for; a node has some of them."""
-# A test that reads a disabled model: dbt keeps it among the nodes, with enabled=False, and lists it nowhere.
-OFF = "test.harbor.of_what_is_off"
+# Tests that read a disabled model: dbt keeps them among the nodes, with enabled=False, and lists them nowhere.
+OFF = {"test.harbor.of_what_is_off", "test.harbor.unique_switched_off_id.fa7a4bab89"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -228,10 +228,10 @@ def comparison(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
 
 @pytest.mark.parametrize("section", ["nodes", "sources", "exposures", "unit_tests"])
 def test_a_section_has_the_entries_of_dbt_with_their_facts(comparison: Comparison, section: str) -> None:
-    dbts, ours = ({**each[section]} for each in (comparison.dbts, comparison.ours))
-    if section == "nodes":
-        assert dbts.pop(OFF)["config"]["enabled"] is False
+    ours, all_of_dbt = comparison.ours[section], comparison.dbts[section]
+    dbts = {name: entry for name, entry in all_of_dbt.items() if entry["config"].get("enabled", True)}
 
+    assert all_of_dbt.keys() - dbts.keys() == (OFF if section == "nodes" else set())
     assert sorted(ours) == sorted(dbts)
     assert len(dbts) > 0
     for name, entry in dbts.items():
@@ -240,7 +240,7 @@ def test_a_section_has_the_entries_of_dbt_with_their_facts(comparison: Compariso
 
 @pytest.mark.parametrize("section", ["parent_map", "child_map"])
 def test_the_edges_are_those_of_dbt(comparison: Comparison, section: str) -> None:
-    dbts = {name: sorted({*each} - {OFF}) for name, each in comparison.dbts[section].items() if name != OFF}
+    dbts = {name: sorted({*each} - OFF) for name, each in comparison.dbts[section].items() if name not in OFF}
 
     assert {name: each for name, each in dbts.items() if not name.startswith("group.")} == comparison.ours[section]
 
@@ -266,7 +266,7 @@ def test_the_manifest_fulfils_dbts_published_schema(comparison: Comparison) -> N
 
 def facts(entry: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
     """The facts of an entry: of configurations those that both have, of references the nodes, and all tags."""
-    found = {name: entry.get(name) for name in FACTS}
+    found: dict[str, Any] = {name: entry.get(name) or None for name in FACTS}
     nodes = (entry.get("depends_on") or {}).get("nodes")
     # dbt has dropped what is disabled from the references of a test.
     found |= {"depends_on": sorted(nodes or ()), "tags": sorted({*(entry.get("tags") or ())})}
