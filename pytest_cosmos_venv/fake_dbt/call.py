@@ -49,6 +49,7 @@ class BaseCall(ABC):
         self._folder = Path(setting(invocation, "--project-dir", default="."))
         self._target = self._folder / setting(invocation, "--target-path", default="target")
         self._packages = Packages(self._folder)
+        self._prepare()
 
     def run(self) -> int:
         """Do everything, and return the exit code."""
@@ -67,6 +68,10 @@ class BaseCall(ABC):
             return self._say_interrupted()
         self._artifacts.write_scripted()
         return exit_code
+
+    @abstractmethod
+    def _prepare(self) -> None:
+        """Make the output and the artifacts of the call."""
 
     @abstractmethod
     def _do(self) -> int: ...
@@ -100,6 +105,10 @@ class BaseCall(ABC):
         """Return what ``dbt ls --output json`` says of a node, with all keys."""
         return {"fqn": list(node.fqn), **self._artifacts.facts(node)}
 
+    @property
+    def _writes_json(self) -> bool:
+        return "--no-write-json" not in self._invocation.options
+
     def _words(self, *names: str) -> list[str]:
         return [word for value in self._invocation.all(*names) for word in value.split()]
 
@@ -121,25 +130,17 @@ class BaseCall(ABC):
 
 
 class Call(BaseCall):
-    """One call of dbt 1: its words, its work and its artifacts.
+    """One call of dbt 1: its words, its work and its artifacts."""
 
-    :param invocation: the command line.
-    :param script: the rule of the test for this call.
-    :param installed: ``core`` and names of adapters -> their versions.
-    :param project: the recorded project; None: that of the folder.
-    """
-
-    def __init__(
-        self, invocation: Invocation, script: Script, installed: dict[str, str], project: Project | None = None
-    ) -> None:
-        super().__init__(invocation, script, installed, project)
+    def _prepare(self) -> None:
         for name in ("--project-dir", "--profiles-dir"):
-            place = setting(invocation, name, default=".")
+            place = setting(self._invocation, name, default=".")
             if not Path(place).exists():
                 raise UsageError(f"Invalid value for '{name}': Path '{place}' does not exist.", of=self._command)
-        self._log = Log(invocation, silent=script.stdout is not None)
-        wanted = "--no-write-json" not in invocation.options
-        self._artifacts = Artifacts(self._target, self._log, installed["core"], script.artifacts, wanted=wanted)
+        self._log = Log(self._invocation, silent=self._script.stdout is not None)
+        self._artifacts = Artifacts(
+            self._target, self._log, self._installed["core"], self._script.artifacts, wanted=self._writes_json
+        )
 
     def _do(self) -> int:
         version = self._installed["core"]

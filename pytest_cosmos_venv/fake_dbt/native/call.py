@@ -9,11 +9,10 @@ from pathlib import Path
 
 from ..artifacts import NativeArtifacts, Result
 from ..call import NODE_COMMANDS, BaseCall
-from ..command_line import Invocation
 from ..log import Console, now, setting, switch
 from ..packages import PackageError
 from ..project import Node, Project
-from ..script import SELECTING, Interrupted, Script
+from ..script import SELECTING, Interrupted
 from .node_run import SCRIPTED_ERROR, NativeRun
 
 _PRERELEASES = {"a": "alpha", "b": "beta", "rc": "rc"}
@@ -33,25 +32,15 @@ def shown_version(version: str) -> str:
 
 
 class NativeCall(BaseCall):
-    """One call: its words, its work and its artifacts.
+    """One call of dbt 2: its words, its work and its artifacts."""
 
-    :param invocation: the command line.
-    :param script: the rule of the test for this call.
-    :param installed: ``core`` and names of adapters -> their versions.
-    :param project: the recorded project; None: that of the folder.
-    """
-
-    def __init__(
-        self, invocation: Invocation, script: Script, installed: dict[str, str], project: Project | None = None
-    ) -> None:
-        super().__init__(invocation, script, installed, project)
-        self._version = shown_version(installed["core"])
+    def _prepare(self) -> None:
+        self._version = shown_version(self._installed["core"])
         self._name = {"ls": "list", _FRESHNESS: "freshness"}.get(self._command, self._command.partition(" ")[0])
-        self._console = Console(invocation, silent=script.stdout is not None)
+        self._console = Console(self._invocation, silent=self._script.stdout is not None)
         self._results: list[Result] = []
-        wanted = "--no-write-json" not in invocation.options
         self._artifacts: NativeArtifacts = NativeArtifacts(
-            self._target, self._console, self._version, script.artifacts, wanted=wanted
+            self._target, self._console, self._version, self._script.artifacts, wanted=self._writes_json
         )
 
     def _version_text(self) -> str:
@@ -98,7 +87,7 @@ class NativeCall(BaseCall):
             "invocation_command": arguments,
             "log_format": setting(self._invocation, "--log-format", default="default"),
             "quiet": str(self._console.is_quiet).lower(),
-            "write_json": str("--no-write-json" not in self._invocation.options).lower(),
+            "write_json": str(self._writes_json).lower(),
         }
         text = f"running dbt-core with arguments {json.dumps({'command': self._name})}"
         say("MainReportArgs", text, "debug", args=args)
