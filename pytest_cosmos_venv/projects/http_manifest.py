@@ -162,9 +162,7 @@ class HttpManifest:
         """
         with self._lock:
             known = {name.lower(): value for name, value in headers.items()}
-            # The last one holds for all further requests.
-            answer = self._answers[min(self._given, len(self._answers) - 1)] if self._answers else Answer(status=200)
-            self._given += 1
+            answer = self._next()
             etag = f'"{hashlib.sha256(self.body).hexdigest()[:32]}"'
             is_known = answer.status == HTTPStatus.OK and known.get("if-none-match") == etag
             status = HTTPStatus.NOT_MODIFIED if is_known else HTTPStatus(answer.status)
@@ -176,6 +174,14 @@ class HttpManifest:
             sent, body = {"Content-Type": "text/plain"}, b"" if has_none else f"{status} {status.phrase}\n".encode()
         is_truncated = answer.is_truncated and not is_known
         return Reply(status=int(status), headers=sent, body=body, after=answer.after, is_truncated=is_truncated)
+
+    def _next(self) -> Answer:
+        """Return the next answer of the script; requests from before it do not count, and its last answer stays."""
+        if not self._answers:
+            return Answer(status=HTTPStatus.OK)
+        answer = self._answers[min(self._given, len(self._answers) - 1)]
+        self._given += 1
+        return answer
 
     def _call(self, request: Any) -> tuple[int, Mapping[str, str], bytes]:
         from requests.exceptions import ChunkedEncodingError, ReadTimeout
