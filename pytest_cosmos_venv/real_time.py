@@ -9,6 +9,7 @@ from __future__ import annotations
 import select
 import sys
 import time
+from collections.abc import Callable
 
 FUNCTIONS = {
     name: getattr(time, name) for name in ("sleep", "time", "time_ns", "monotonic", "monotonic_ns", "clock_gettime")
@@ -37,3 +38,18 @@ def sleep(seconds: float) -> None:
     :param seconds: the time to wait.
     """
     select.select([], [], [], seconds)
+
+
+def comes_true(is_so: Callable[[], object], timeout: float, *, every: float = 0.005) -> bool:
+    """Wait until something is so, and return whether it has become so in time.
+
+    :param is_so: the question, which is asked at least once.
+    :param timeout: seconds to wait.
+    :param every: seconds between two questions.
+    """
+    end = monotonic() + timeout
+    while not is_so():
+        if monotonic() > end:
+            return False
+        sleep(every)
+    return True

@@ -38,7 +38,6 @@ RUN_PLUGIN = "cosmos_folder_of_workers"
 """The name under which pytest knows ``FolderOfWorkers``."""
 UNUSED = 30 * 24 * 3600.0
 """Seconds after whose end a folder that no run has used is removed: a newer Airflow, dbt or toolkit has another one."""
-_LOOK_AGAIN = 0.02
 _COMPLETE = ".cosmos-venv-complete"
 
 
@@ -175,15 +174,12 @@ def _is_taken(lock: int) -> bool:
 
 
 def _wait_for(lock: int, timeout: float, what: Path) -> None:
-    end = real_time.monotonic() + timeout
-    while _is_taken(lock):
-        if real_time.monotonic() > end:
-            owner = os.pread(lock, 32, 0).decode() or "unknown"
-            raise ToolkitMisuse(
-                f"{what} is being made by process {owner} for more than {timeout:g} s. "
-                "End that process, or give this run a --cosmos-cache-dir of its own."
-            )
-        real_time.sleep(_LOOK_AGAIN)
+    if not real_time.comes_true(lambda: not _is_taken(lock), timeout, every=0.02):
+        owner = os.pread(lock, 32, 0).decode() or "unknown"
+        raise ToolkitMisuse(
+            f"{what} is being made by process {owner} for more than {timeout:g} s. "
+            "End that process, or give this run a --cosmos-cache-dir of its own."
+        )
 
 
 class FolderOfWorkers:

@@ -40,6 +40,17 @@ def remove_folder(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
+def remove_entry(path: Path) -> None:
+    """Delete a folder with all below it, or whatever else stands there; a link alone goes, and nothing may be there.
+
+    :param path: the path.
+    """
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
 def _open(folder: Path) -> None:
     """Let the user write to each folder of its own. Each is opened before it is listed: top-down, past links."""
     for place, names, _ in os.walk(folder):

@@ -110,10 +110,10 @@ def written_manifest(project: Path) -> Path:
     from pytest_cosmos_venv.fake_dbt.artifacts import Artifacts
     from pytest_cosmos_venv.fake_dbt.command_line import Invocation
     from pytest_cosmos_venv.fake_dbt.log import Log
-    from pytest_cosmos_venv.fake_dbt.project import Project
+    from pytest_cosmos_venv.fake_dbt.project import read_project
 
     invocation = Invocation(["parse"])
-    read = Project(project, (), invocation)
+    read = read_project(project, (), invocation)
     log = Log(invocation, silent=True)
     Artifacts(project / "target", log, "1.11.0", {}, wanted=True).write_manifest(read.name, "duckdb", read.nodes)
     return project / "target" / "manifest.json"

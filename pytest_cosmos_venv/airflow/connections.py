@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 from pytest_cosmos_venv.airflow.home_setup import set_variable
@@ -12,6 +13,8 @@ from pytest_cosmos_venv.errors import ToolkitMisuse
 
 PREFIX = "AIRFLOW_CONN_"
 FIELDS = ("conn_type", "description", "host", "login", "password", "schema", "port", "extra")
+_MADE_UP = "made-up"
+_KEY_FILE = {"type": "service_account", "project_id": _MADE_UP, "private_key": _MADE_UP, "client_email": "made@up"}
 # Names that warehouses have for these fields, which people write by mistake.
 _OTHER_NAMES = {"user": "login", "username": "login", "database": "schema", "dbname": "schema", "pass": "password"}
 
@@ -64,6 +67,29 @@ class Connections:
         for name, value in self._before.items():
             set_variable(name, value)
         self._before.clear()
+
+
+def made_up(mapping: Any, folder: Path) -> dict[str, Any]:
+    """Return the fields of a Connection in which a profile mapping finds all that it requires.
+
+    :param mapping: an object of a profile mapping class.
+    :param folder: the folder of the file that is the host of DuckDB.
+    """
+    kind = str(getattr(mapping, "airflow_connection_type", "generic"))
+    host = str(folder / "made-up.duckdb") if kind == "duckdb" else "made-up.invalid"
+    fields: dict[str, Any] = {"host": host, **dict.fromkeys(("login", "password", "schema"), _MADE_UP)}
+    extra: dict[str, str] = {}
+    sources = getattr(mapping, "airflow_param_mapping", {})
+    for name in getattr(mapping, "required_fields", ()):
+        places = sources.get(name, ())
+        place = places if isinstance(places, str) else next(iter(places), "")
+        if place == "port":
+            fields["port"] = 5432
+        elif place and place not in fields:
+            is_json, is_path = "json" in name or "dict" in place, "path" in name or name.endswith("file")
+            text = json.dumps(_KEY_FILE) if is_json else f"/{_MADE_UP}/{name}" if is_path else _MADE_UP
+            extra[place.removeprefix("extra.")] = text
+    return {"conn_type": kind, **fields, "extra": extra}
 
 
 def _variable(conn_id: str) -> str:

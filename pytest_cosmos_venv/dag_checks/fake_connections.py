@@ -7,11 +7,12 @@ Airflow asks this backend before any other. A Variable is noted and left to the 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from airflow.secrets import BaseSecretsBackend
 
+from pytest_cosmos_venv.airflow.connections import made_up
 from pytest_cosmos_venv.dag_checks.record import CONNECTION, VARIABLE, Effect
 from pytest_cosmos_venv.dags.side_effects import caller
 
@@ -20,9 +21,7 @@ BACKEND = f"{__name__}.FakeSecrets"
 ASKED: list[Effect] = []
 """What Airflow was asked for, in order."""
 _CONNECTIONS: dict[str, dict[str, Any]] = {}
-_PORT = 5432
-_OWN_FIELDS = ("host", "login", "password", "schema", "port")
-_KEY_FILE = {"type": "service_account", "project_id": "fake", "private_key": "fake", "client_email": "fake@fake"}
+_FOLDER = Path("/made-up")
 
 
 class FakeSecrets(BaseSecretsBackend):
@@ -53,25 +52,5 @@ def add_connection_of(mapping: Any) -> None:
     conn_id = getattr(mapping, "conn_id", None)
     if not isinstance(conn_id, str):
         return
-    kind = getattr(mapping, "airflow_connection_type", "generic")
-    connection = _CONNECTIONS.setdefault(conn_id, {"conn_type": kind, "extra": {}})
-    fields: Mapping[str, Any] = getattr(mapping, "airflow_param_mapping", {})
-    for name in getattr(mapping, "required_fields", ()):
-        for place in list(_places(fields.get(name, ())))[:1]:
-            _fill(connection, place, name)
-
-
-def _places(mapped: str | Iterable[str]) -> Iterable[str]:
-    return (mapped,) if isinstance(mapped, str) else mapped
-
-
-def _fill(connection: dict[str, Any], place: str, name: str) -> None:
-    if place in _OWN_FIELDS:
-        connection.setdefault(place, _PORT if place == "port" else _value_of(name))
-    else:
-        value = json.dumps(_KEY_FILE) if "json" in name or "dict" in place else _value_of(name)
-        connection["extra"].setdefault(place.removeprefix("extra."), value)
-
-
-def _value_of(name: str) -> str:
-    return f"/fake/{name}" if "path" in name or name.endswith("file") else f"fake_{name}"
+    fields, known = made_up(mapping, _FOLDER), _CONNECTIONS.get(conn_id, {})
+    _CONNECTIONS[conn_id] = {**fields, **known, "extra": {**fields["extra"], **known.get("extra", {})}}

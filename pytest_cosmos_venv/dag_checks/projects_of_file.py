@@ -18,6 +18,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from pytest_cosmos_venv.dag_checks.record import CONNECTION, Effect, Node, Project
 from pytest_cosmos_venv.dags.side_effects import Watch
@@ -209,8 +210,7 @@ def _after(kind: Any, call: Callable[[Any], object]) -> AbstractContextManager[N
     return _with_init(kind, init)
 
 
-@contextmanager
-def _with_init(kind: Any, init: _Init) -> Iterator[None]:
+def _with_init(kind: Any, init: _Init) -> AbstractContextManager[Any]:
     """Let a class have another constructor within the block, which gets its own before all else."""
     original = kind.__init__
 
@@ -218,11 +218,7 @@ def _with_init(kind: Any, init: _Init) -> Iterator[None]:
     def other(*arguments: Any, **keywords: Any) -> None:
         init(original, *arguments, **keywords)
 
-    kind.__init__ = other
-    try:
-        yield
-    finally:
-        kind.__init__ = original
+    return mock.patch.object(kind, "__init__", other)
 
 
 def _described(noted: _Made) -> Project:

@@ -10,61 +10,36 @@ from pytest_cosmos_venv.text_table import table_lines
 
 PASSED, FAILED, NOT_CHECKED = "passed", "failed", "not checked"
 """The verdicts."""
-_HEAD = ("DAG file", "tasks", "import", "passed", "failed", "not checked")
+_HEAD = ("DAG file", "tasks", "import", PASSED, FAILED, NOT_CHECKED)
 _NUMBERS = (1, 2, 3)
 _PROPERTIES = "cosmos_dags_"
 _SHOWN_REASONS = 20
 _SHOWN_FILES = 3
 
 
-@dataclass(frozen=True, kw_only=True)
-class Verdict:
-    """The verdict of one check on one file.
-
-    :param verdict: ``passed``, ``failed`` or ``not checked``.
-    :param text: what was found; why it was not checked; empty where it passed.
-    """
-
-    verdict: str
-    text: str
-
-
 @dataclass(kw_only=True)
 class FileVerdicts:
-    """The verdicts on one DAG file.
+    """The verdicts on one DAG file, with one release of dbt.
 
-    :param file: the DAG file, as the run names it.
-    :param release: the release of dbt that lists nodes; None: the file's own dbt does.
-    :param tasks: the number of its tasks; None: nobody has told it.
+    :param tasks: the number of its tasks.
     :param seconds: how long its import took.
-    :param checks: the name of each check that was made -> verdict.
+    :param checks: the name of each check that was made -> verdict, and why it was not checked.
     """
 
-    file: str
-    release: str | None
-    tasks: int | None = None
-    seconds: float | None = None
-    checks: dict[str, Verdict] = field(default_factory=dict)
-
-    @property
-    def name(self) -> str:
-        """The file, with the release where there is one."""
-        return self.file if self.release is None else f"{self.file} (dbt {self.release})"
+    tasks: str
+    seconds: str
+    checks: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     def names(self, verdict: str) -> list[str]:
-        """Return the checks with a verdict.
+        """Return the checks with a verdict, in the order of the checks; workers send them in another one.
 
         :param verdict: the verdict.
         """
-        return [name for name, each in self.in_order().items() if each.verdict == verdict]
-
-    def in_order(self) -> dict[str, Verdict]:
-        """Return the verdicts in the order of the checks; workers send them in another one."""
-        return {name: self.checks[name] for name in CHECKS if name in self.checks}
+        return [name for name in CHECKS if self.checks.get(name, ("", ""))[0] == verdict]
 
 
-Found = dict[tuple[str, "str | None"], FileVerdicts]
-"""DAG file, as the run names it, and release of dbt -> verdicts."""
+Found = dict[str, FileVerdicts]
+"""DAG file, as the run names it, with the release of dbt where there is one -> verdicts."""
 
 
 def take(found: Found, report: Any) -> None:
@@ -78,21 +53,19 @@ def take(found: Found, report: Any) -> None:
     if file is None or report.when != "call":
         return
     release = told.get(f"{_PROPERTIES}release")
-    one = found.setdefault((file, release), FileVerdicts(file=file, release=release))
-    one.tasks = int(told[f"{_PROPERTIES}tasks"])
-    one.seconds = float(told[f"{_PROPERTIES}seconds"])
+    name = file if release is None else f"{file} (dbt {release})"
+    tasks, seconds = told[f"{_PROPERTIES}tasks"], told[f"{_PROPERTIES}seconds"]
+    one = found.setdefault(name, FileVerdicts(tasks=tasks, seconds=seconds))
     # The release stands behind the name, and so does the group that a form of distribution of pytest-xdist writes.
     check = report.nodeid.rpartition("::")[2].partition("@")[0].partition("[")[0]
     one.checks[check] = _verdict(report)
 
 
-def _verdict(report: Any) -> Verdict:
-    if report.passed:
-        return Verdict(verdict=PASSED, text="")
+def _verdict(report: Any) -> tuple[str, str]:
     if report.skipped:
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longreprtext
-        return Verdict(verdict=NOT_CHECKED, text=str(reason).partition(": ")[2])
-    return Verdict(verdict=FAILED, text=str(report.longreprtext))
+        return NOT_CHECKED, str(reason).partition(": ")[2]
+    return PASSED if report.passed else FAILED, ""
 
 
 def table(found: Found) -> list[str]:
@@ -100,12 +73,7 @@ def table(found: Found) -> list[str]:
 
     :param found: the verdicts.
     """
-    rows = [_HEAD, *map(_row, _in_order(found))]
-    return table_lines(rows, right=_NUMBERS)
-
-
-def _in_order(found: Found) -> list[FileVerdicts]:
-    return sorted(found.values(), key=lambda each: each.name)
+    return table_lines([_HEAD, *(_row(name, found[name]) for name in sorted(found))], right=_NUMBERS)
 
 
 def reasons(found: Found) -> list[str]:
@@ -114,12 +82,12 @@ def reasons(found: Found) -> list[str]:
     :param found: the verdicts.
     """
     files: dict[tuple[str, str], list[str]] = {}
-    for one in _in_order(found):
+    for name, one in sorted(found.items()):
         checks: dict[str, list[str]] = {}
         for check in one.names(NOT_CHECKED):
-            checks.setdefault(one.checks[check].text, []).append(check)
+            checks.setdefault(one.checks[check][1], []).append(check)
         for reason, names in checks.items():
-            files.setdefault((", ".join(names), reason), []).append(one.name)
+            files.setdefault((", ".join(names), reason), []).append(name)
     if not files:
         return []
     lines = [f"  {checks} of {_some(names)}: {reason}" for (checks, reason), names in files.items()]
@@ -132,11 +100,6 @@ def _some(names: list[str]) -> str:
     return ", ".join(names[:_SHOWN_FILES]) + (f" and {rest} more files" if rest > 0 else "")
 
 
-def _row(one: FileVerdicts) -> tuple[str, ...]:
-    return (
-        one.name,
-        str(one.tasks),
-        f"{one.seconds:.3f} s",
-        str(len(one.names(PASSED))),
-        *(", ".join(one.names(verdict)) or "-" for verdict in (FAILED, NOT_CHECKED)),
-    )
+def _row(name: str, one: FileVerdicts) -> tuple[str, ...]:
+    others = (", ".join(one.names(verdict)) or "-" for verdict in (FAILED, NOT_CHECKED))
+    return name, one.tasks, f"{one.seconds} s", str(len(one.names(PASSED))), *others

@@ -12,7 +12,6 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from enum import Enum
 from pathlib import Path
 
 from pytest_cosmos_venv.airflow.home import DATABASE, airflow_key, migrated_database
@@ -43,16 +42,10 @@ _PATIENCE = TIMEOUT + LONGEST_INSTALLATION
 # Of the user's own Airflow: the checks have Connections and secrets of their own.
 _NOT_INHERITED = ("AIRFLOW_CONN_", "AIRFLOW__WORKERS__SECRETS", "PYTEST_", "COV_")
 _LAST_LINES = 30
+_OWN, _NOBODY = "own", "nobody"
+"""Who lists nodes: the file's own dbt, or nobody, and the import ends there; else a release, by its name."""
 _NO_DATABASE = "Could not parse SQLAlchemy URL"
 """What SQLAlchemy says where Airflow is imported under the variables of its DAG processor."""
-
-
-class _Lister(Enum):
-    """The dbt that lists nodes: the file's own, that of the release, or none: there the import ends."""
-
-    OWN = "own"
-    RELEASE = "release"
-    NONE = "none"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,32 +74,28 @@ class RecordStore:
         :param seed: the seed of Python's hashes.
         """
         if self.release is None:
-            return self._record(file, seed, _Lister.OWN)
+            return self._record(file, seed, _OWN)
         # A file that asks no dbt is imported once for all releases, and needs none of them.
-        is_alike = not self._record(file, SEEDS[0], _Lister.NONE).loads_by_dbt_ls
-        return self._record(file, seed, _Lister.NONE if is_alike else _Lister.RELEASE)
+        is_alike = not self._record(file, SEEDS[0], _NOBODY).loads_by_dbt_ls
+        return self._record(file, seed, _NOBODY if is_alike else self.release.name)
 
-    def _record(self, file: Path, seed: str, lister: _Lister) -> DagRecord:
+    def _record(self, file: Path, seed: str, lister: str) -> DagRecord:
         made = SharedFolders(root=self.run).get(
             "record",
             f"{self._key(file, lister)}-{seed}",
-            lambda folder: self._make(folder, file, seed, lister),
+            lambda folder: (folder / _FILE).write_text(to_json(self._made(folder, file, seed, lister)), "utf-8"),
             timeout=_PATIENCE,
         )
         return from_json((made / _FILE).read_text(encoding="utf-8"))
 
-    def _make(self, folder: Path, file: Path, seed: str, lister: _Lister) -> None:
+    def _made(self, folder: Path, file: Path, seed: str, lister: str) -> DagRecord:
+        """Import a file in a process of its own, and return what that has seen."""
         try:
             roots, dbt = self._roots(file), self._dbt(lister)
         except (ImplementationError, ToolkitMisuse) as error:
-            (folder / _FILE).write_text(to_json(failed_record(str(error))), encoding="utf-8")
-            return
-        request = {
-            "file": str(file),
-            "output": str(folder / _FILE),
-            "roots": roots,
-            "dbt": dbt,
-        }
+            return failed_record(str(error))
+        output = folder / "seen.json"
+        request = {"file": str(file), "output": str(output), "roots": roots, "dbt": dbt}
         (folder / "request.json").write_text(json.dumps(request), encoding="utf-8")
         # It is made empty; the import fills it, and the next one finds what that has kept.
         home = SharedFolders(root=self.kept).get_in_place("dag-home", self._key(file, lister), lambda _: None)
@@ -114,24 +103,22 @@ class RecordStore:
         with throwaway_folder("cosmos-dag-") as scratch:
             environment = {**self._environment(file, home, scratch, seed), **_without_database(roots)}
             told = self._run(folder / "request.json", environment, folder / "output.txt")
-        if not (folder / _FILE).exists():
-            (folder / _FILE).write_text(to_json(failed_record(told)), encoding="utf-8")
-            return
-        record = from_json((folder / _FILE).read_text(encoding="utf-8"))
-        if record.error is not None and _NO_DATABASE in record.error + told:
-            explained = replace(record, error=f"{record.error.rstrip()}\n{_why_not_imported()}")
-            (folder / _FILE).write_text(to_json(explained), encoding="utf-8")
+        if not output.exists():
+            return failed_record(told)
+        record = from_json(output.read_text(encoding="utf-8"))
         if record.needs is not None:
             # An implementation may remember for a while that it could not install, also when there is a network.
             remove_folder(home)
+        if record.error is not None and _NO_DATABASE in record.error + told:
+            return replace(record, error=f"{record.error.rstrip()}\n{_why_not_imported()}")
+        return record
 
-    def _key(self, file: Path, lister: _Lister) -> str:
-        release = self.release.name if self.release and lister is _Lister.RELEASE else ""
-        return hashlib.sha256(f"{file}\n{lister.value}\n{release}".encode()).hexdigest()[:16]
+    def _key(self, file: Path, lister: str) -> str:
+        return hashlib.sha256(f"{file}\n{lister}".encode()).hexdigest()[:16]
 
-    def _dbt(self, lister: _Lister) -> str | None:
-        if self.release is None or lister is not _Lister.RELEASE:
-            return None if lister is _Lister.OWN else ""
+    def _dbt(self, lister: str) -> str | None:
+        if self.release is None or lister == _NOBODY:
+            return None if self.release is None else ""
         return str(kept_release(SharedFolders(root=self.kept), self.release).dbt)
 
     def _roots(self, file: Path) -> list[str]:

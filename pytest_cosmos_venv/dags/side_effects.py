@@ -1,7 +1,8 @@
 """The side effects of a piece of code: processes it starts, connections it opens, files it changes, and by which line.
 
 Python tells its audit hooks. A hook cannot be taken out again, so there is one for the process, made on first use, and
-it does nothing while nobody watches. What a library does in C, without Python, is not seen.
+it does nothing while nobody watches. What a library does in C, without Python, is not seen; nor is what is done in an
+open folder by its descriptor (``dir_fd``), unless by ``shutil.rmtree``.
 """
 
 from __future__ import annotations
@@ -34,8 +35,6 @@ SENDS = ("socket.connect", "socket.sendto", "socket.sendmsg")
 THROUGH = ", through "
 """Between the lines that ``caller`` returns."""
 PROCESS, CONNECTION, FILE = "process", "connection", "file"
-# Python's events have this number where the path is not relative to an open folder.
-_NO_FOLDER = -1
 _watches: list[Watch] = []
 
 
@@ -246,43 +245,31 @@ def _open(path: Any, _: Any, flags: Any) -> _Seen | None:
     return _changed("wrote", path) if flags & _WRITES else None
 
 
-def _mkdir(path: Any, _: Any, folder: int) -> _Seen | None:
-    path = _in(folder, path)
+def _mkdir(path: Any, *_: Any) -> _Seen | None:
     return None if _exists(path) else _changed("made the folder", path)
 
 
-def _remove(path: Any, folder: int = _NO_FOLDER) -> _Seen | None:
+def _remove(path: Any, *_: Any) -> _Seen | None:
     if is_called_from("shutil.py", "_rmtree"):  # which has told by then
         return None
-    return _remove_tree(path, folder)
+    return _remove_tree(path)
 
 
-def _remove_tree(path: Any, folder: int | None = None) -> _Seen | None:
-    path = _in(folder, path)
+def _remove_tree(path: Any, *_: Any) -> _Seen | None:
     return _changed("removed", path) if _exists(path) else None
 
 
-def _move(source: Any, target: Any, source_folder: int = _NO_FOLDER, target_folder: int = _NO_FOLDER) -> _Seen | None:
-    return _changed(f"moved {_in(source_folder, source)} to", _in(target_folder, target))
+def _move(source: Any, target: Any, *_: Any) -> _Seen | None:
+    return _changed(f"moved {source} to", target)
 
 
-def _link(source: Any, target: Any, folder: int) -> _Seen | None:
+def _link(source: Any, target: Any, *_: Any) -> _Seen | None:
     # The source of a symbolic link is relative to the link, not to the current directory.
-    return _changed(f"linked {source} as", _in(folder, target))
+    return _changed(f"linked {source} as", target)
 
 
 def _attribute(verb: str) -> Callable[..., _Seen | None]:
-    return lambda path, *rest: _changed(verb, _in(rest[-1], path))
-
-
-def _in(folder: int | None, path: Any) -> Any:
-    """Return the path, seen from the open folder that it is relative to."""
-    if folder in (None, _NO_FOLDER) or isinstance(path, int):
-        return path
-    try:
-        return str(Path(f"/proc/self/fd/{folder}").readlink() / os.fsdecode(path))
-    except OSError:  # no Linux
-        return path
+    return lambda path, *_: _changed(verb, path)
 
 
 def _changed(verb: str, path: Any) -> _Seen | None:

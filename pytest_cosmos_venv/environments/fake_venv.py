@@ -190,16 +190,9 @@ def environment_files(
 
 
 def _installed(wheel: Wheel) -> list[tuple[str, str]]:
-    record, rows = wheel.record
-    installer = f"{record.rpartition('/')[0]}/INSTALLER"
-    files = [*wheel.contents.items(), (record, f"{rows}{installer},,\n"), (installer, "pytest-cosmos-venv\n")]
     # Where an installer puts what a wheel has beside its modules, seen from site-packages.
-    moved = {f"{wheel.stem}.data/scripts/": f"{_UP}bin/", f"{wheel.stem}.data/data/": _UP}
-    for there, here in moved.items():
-        files = [
-            (path.replace(there, here), text.replace(there, here) if path == record else text) for path, text in files
-        ]
-    return files
+    scripts, data = f"{wheel.stem}.data/scripts/", f"{wheel.stem}.data/data/"
+    return [(path.replace(scripts, f"{_UP}bin/").replace(data, _UP), text) for path, text in wheel.contents.items()]
 
 
 def _build(place: Path, files: dict[str, str]) -> None:

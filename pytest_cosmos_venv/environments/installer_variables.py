@@ -1,7 +1,6 @@
 """The environment variables of pip and uv during a test.
 
 They name one source of packages; of the machine's own variables only those that choose a Python stay.
-It also hands what uv has found out of interpreters from one test's cache to the next.
 """
 
 from __future__ import annotations
@@ -28,7 +27,6 @@ _ALONE = {
     # Nobody sits there to be asked for a password.
     "PIP_NO_INPUT": "1",
 }
-_FILES = "interpreter-*/*/*.msgpack"
 
 
 def from_folders(folders: Sequence[Path], *, uv_config: Path) -> dict[str, str]:
@@ -83,32 +81,3 @@ def set_only(variables: Mapping[str, str]) -> Iterator[None]:
 
 def _with(host: str, hosts: str) -> str:
     return ",".join([*(each for each in hosts.split(",") if each and each != host), host])
-
-
-class KnownInterpreters:
-    """The entries of uv's cache about interpreters; finding them out costs uv more than making an environment."""
-
-    def __init__(self) -> None:
-        self._seen: set[Path] = set()
-        self._kept: dict[Path, bytes] = {}
-
-    def write_to(self, cache: Path) -> None:
-        """Put the known entries into a cache.
-
-        :param cache: the folder that ``UV_CACHE_DIR`` names.
-        """
-        for name, content in self._kept.items():
-            (cache / name).parent.mkdir(parents=True, exist_ok=True)
-            (cache / name).write_bytes(content)
-
-    def read_from(self, cache: Path) -> None:
-        """Take from a cache the entries that another one has had too.
-
-        :param cache: the folder that ``UV_CACHE_DIR`` names.
-        """
-        for file in cache.glob(_FILES):
-            name = file.relative_to(cache)
-            # An entry of one cache may be about the test's own environment, which is gone with the test.
-            if name in self._seen:
-                self._kept[name] = file.read_bytes()
-            self._seen.add(name)

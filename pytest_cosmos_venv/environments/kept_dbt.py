@@ -47,13 +47,7 @@ class KeptDbt:
         return self.path / "bin" / "python"
 
 
-def kept_dbt(
-    folders: SharedFolders,
-    requirements: Sequence[str],
-    *,
-    drivers: Sequence[Path] = (),
-    timeout: float = LONGEST_INSTALLATION,
-) -> KeptDbt:
+def kept_dbt(folders: SharedFolders, requirements: Sequence[str], *, drivers: Sequence[Path] = ()) -> KeptDbt:
     """Return an environment in which some requirements are installed, made when none is kept yet.
 
     It has the Python of this process. uv installs where it is there, and pip where it is not or where uv fails: pip may
@@ -62,7 +56,6 @@ def kept_dbt(
     :param folders: the place where it is kept.
     :param requirements: the requirements, as pip takes them: ``dbt-core~=1.11.0``.
     :param drivers: database drivers that dbt 2 loads from the environment's ``lib/``, such as ``libduckdb.so``.
-    :param timeout: seconds that the installation may take.
     :raises ToolkitMisuse: the requirements cannot be installed, a driver is missing, or the test has led the installers
         to fake packages.
     """
@@ -76,13 +69,13 @@ def kept_dbt(
                 f"A real dbt ({' '.join(requirements)}) has to be installed first, and cosmos_dbt leads pip and "
                 "uv to fake packages in this test: use one of the two, or run a test without cosmos_dbt before."
             )
-        _install(folder, requirements, timeout)
+        _install(folder, requirements)
         for driver in drivers:
             shutil.copy2(driver, folder / "lib")
 
     # Its scripts hold its path, so one that was moved with the cache, or seen by way of a link, counts for nothing.
     place = SharedFolders(root=folders.root.resolve())
-    folder = place.get_in_place("dbt", _key(requirements, drivers, place.root), make, timeout=timeout)
+    folder = place.get_in_place("dbt", _key(requirements, drivers, place.root), make, timeout=LONGEST_INSTALLATION)
     return KeptDbt(path=folder, requirements=tuple(requirements))
 
 
@@ -111,10 +104,10 @@ def _key(requirements: Sequence[str], drivers: Sequence[Path], root: Path) -> st
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
-def _install(folder: Path, requirements: Sequence[str], timeout: float) -> None:
+def _install(folder: Path, requirements: Sequence[str]) -> None:
     said = []
     for installer, commands in _ways(folder, requirements):
-        lines = _first_failure(commands, timeout)
+        lines = _first_failure(commands)
         if lines is None:
             return
         said += [f"{installer} says:", *lines[-_SHOWN_LINES:]]
@@ -145,7 +138,7 @@ def uv_program() -> str | None:
     return found
 
 
-def _first_failure(commands: list[list[str]], timeout: float) -> list[str] | None:
+def _first_failure(commands: list[list[str]]) -> list[str] | None:
     """Run commands one after the other; return what the first one said that failed, None when all succeeded."""
     for command in commands:
         try:
@@ -157,10 +150,10 @@ def _first_failure(commands: list[list[str]], timeout: float) -> list[str] | Non
                 text=True,
                 errors="replace",
                 check=False,
-                timeout=timeout,
+                timeout=LONGEST_INSTALLATION,
             )
         except subprocess.TimeoutExpired:
-            return [f"{' '.join(command[:3])} is not done after {timeout:g} s."]
+            return [f"{' '.join(command[:3])} is not done after {LONGEST_INSTALLATION:g} s."]
         except OSError as error:
             return [f"{command[0]}: {error.strerror}"]
         if done.returncode:

@@ -47,17 +47,20 @@ class IndexRequest:
 
 @dataclass
 class _Fault:
-    """One fault, and how many requests it has met.
+    """One fault or delay, and how many requests it has met.
 
+    :param kind: a status, a word of ``_FAULT_WORDS``, or ``delay``.
     :param call: the call that asked for it, as the test wrote it.
     :param strict: whether it has to be met.
+    :param seconds: the time by which an answer comes later.
     """
 
     kind: int | str
     path: str
-    nth: Collection[int] | None
     call: str
     strict: bool | None
+    nth: Collection[int] | None = None
+    seconds: float = 0.0
     met: int = 0
     has_struck: bool = False
 
@@ -69,23 +72,6 @@ class _Fault:
         strikes = self.nth is None or (method == "GET" and self.met in self.nth)
         self.has_struck = self.has_struck or strikes
         return strikes
-
-
-@dataclass
-class _Delay:
-    """An answer that comes later; ``call`` and ``strict`` are as for ``_Fault``."""
-
-    seconds: float
-    path: str
-    call: str
-    strict: bool | None
-    has_struck: bool = False
-
-    def of(self, path: str) -> float:
-        if not _fits(self.path, path):
-            return 0.0
-        self.has_struck = True
-        return self.seconds
 
 
 @dataclass(frozen=True)
@@ -114,7 +100,6 @@ class PackageIndex:
     _token: str = field(default_factory=lambda: secrets.token_hex(4))
     _login: tuple[str, str] | None = None
     _faults: list[_Fault] = field(default_factory=list)
-    _delays: list[_Delay] = field(default_factory=list)
     _requests: list[IndexRequest] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _is_silent: Callable[[], bool] | None = None
@@ -196,7 +181,7 @@ class PackageIndex:
         if numbers is not None and (not numbers or min(numbers) < 1):
             raise ToolkitMisuse(f"nth={nth!r} names no request: the first one is 1.")
         call = _call("fault", kind, path, *([] if nth is None else [f"nth={nth!r}"]))
-        self._faults.append(_Fault(kind=kind, path=path, nth=numbers, call=call, strict=strict))
+        self._faults.append(_Fault(kind, path, call, strict, nth=numbers))
 
     def delay(self, seconds: float, path: str = "*", *, strict: bool | None = None) -> None:
         """Answer later from now on.
@@ -208,7 +193,7 @@ class PackageIndex:
         """
         require_seconds(seconds, "seconds")
         require_text(path, "path")
-        self._delays.append(_Delay(seconds, path, _call("delay", seconds, path), strict))
+        self._faults.append(_Fault("delay", path, _call("delay", seconds, path), strict, seconds=seconds))
 
     def fall_silent_while(self, is_silent: Callable[[], bool]) -> None:
         """End connections without an answer, as a server does that is going down.
@@ -223,8 +208,7 @@ class PackageIndex:
         :raises ToolkitMisuse: for one that is strict; the others are warned of.
         """
         asked = ", ".join(dict.fromkeys(request.path for request in self._requests)) or "nothing"
-        troubles: list[_Fault | _Delay] = [*self._faults, *self._delays]
-        unused = [each for each in troubles if not each.has_struck and each.strict is not False]
+        unused = [each for each in self._faults if not each.has_struck and each.strict is not False]
         strict = [fault.call for fault in unused if fault.strict]
         if strict:
             raise ToolkitMisuse(f"{'; '.join(strict)}: no request has met it. The index was asked for: {asked}.")
@@ -246,7 +230,7 @@ class PackageIndex:
         path = path.removeprefix(f"/{self._token}/")
         sent = {name.lower(): value for name, value in headers.items()}
         # Not slept, so that the end of the test waits for no answer.
-        self._closed.wait(sum(delay.of(path) for delay in self._delays))
+        self._closed.wait(sum(each.seconds for each in self._striking("delay", method, path)))
         is_silent = self._is_silent is not None and self._is_silent()
         authorised = None if self._login is None else sent.get("authorization") == _basic(*self._login)
         with self._lock:
@@ -269,11 +253,11 @@ class PackageIndex:
         return answer
 
     def _find(self, method: str, path: str) -> _Answer:
-        struck = [fault.kind for fault in self._faults if fault.kind != "wrong-hash" and fault.strikes(method, path)]
-        statuses = [kind for kind in struck if isinstance(kind, int)]
-        if statuses:
-            return _Answer(statuses[0], b"A fault that the test asked for.")
-        sent = 0.5 if struck else 1.0
+        # All of them count the request.
+        struck = self._striking(int, method, path)
+        sent = 0.5 if self._striking("truncated", method, path) else 1.0
+        if struck:
+            return _Answer(int(struck[0].kind), b"A fault that the test asked for.")
         folder, _, name = path.partition("/")
         files = {file.name: file for file in self._files()}
         if folder == "files" and name in files:
@@ -282,6 +266,11 @@ class PackageIndex:
         if folder == "simple" and listed:
             return _Answer(200, self._page(listed), "text/html; charset=utf-8", sent)
         return _Answer(404, b"No such project or file.")
+
+    def _striking(self, kind: str | type[int], method: str, path: str) -> list[_Fault]:
+        """Return the faults of a kind that strike a request; statuses go by ``int``."""
+        of_kind = [each for each in self._faults if kind in (each.kind, type(each.kind))]
+        return [each for each in of_kind if each.strikes(method, path)]
 
     def _page(self, files: list[Path]) -> bytes:
         lines = [
@@ -293,8 +282,8 @@ class PackageIndex:
     def _hash(self, file: Path) -> str:
         # A listing that names the file counts as a request for it.
         path = f"files/{file.name}"
-        wrong = [fault for fault in self._faults if fault.kind == "wrong-hash" and fault.strikes("GET", path)]
-        return hashlib.sha256(b"another file" if wrong else file.read_bytes()).hexdigest()
+        is_wrong = self._striking("wrong-hash", "GET", path)
+        return hashlib.sha256(b"another file" if is_wrong else file.read_bytes()).hexdigest()
 
     def _files(self) -> Iterator[Path]:
         for folder in self.wheelhouse.folders:

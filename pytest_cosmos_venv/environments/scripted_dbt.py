@@ -8,19 +8,18 @@ import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_cosmos_venv import real_time
 from pytest_cosmos_venv.errors import RecordList, ToolkitMisuse, require_count, require_text
 from pytest_cosmos_venv.fake_dbt import RECORD_VARIABLE, is_native, native_script
-from pytest_cosmos_venv.fake_dbt.command_line import Invocation, UsageError
-from pytest_cosmos_venv.fake_dbt.native.command_line import NativeInvocation
+from pytest_cosmos_venv.fake_dbt.command_line import Invocation
 from pytest_cosmos_venv.fake_dbt.record import KEPT_VARIABLES_FILE
-from pytest_cosmos_venv.fake_dbt.rules import Artifact, NodeOutcome, Rule, check_command, unknown_keyword_message
-from pytest_cosmos_venv.fake_dbt.script import fits
+from pytest_cosmos_venv.fake_dbt.rules import Artifact, NodeOutcome, Rule, check_command, read_line
 from pytest_cosmos_venv.fake_dbt.whole_writes import read_lines, write_whole
 from pytest_cosmos_venv.recordings.recording import Recording, read_recording
 from pytest_cosmos_venv.throwaway import alone_in
@@ -28,7 +27,6 @@ from pytest_cosmos_venv.throwaway import alone_in
 if TYPE_CHECKING:
     import psutil
 
-_Part = TypeVar("_Part")
 TIMEOUT = 30.0
 _LOOK_AGAIN = 0.005
 _REAPED_SOON = 1.0
@@ -116,7 +114,7 @@ class DbtCall:
         """The words that are neither options nor their values: ``("run-operation", "grant")``; none where dbt would
         refuse the line.
         """
-        return tuple(self._read(lambda line: line.words) or ())
+        return () if self._line is None else tuple(self._line.words)
 
     def option(self, *names: str) -> str | None:
         """Return the value of an option under any of its names, whether it is spelt ``--target dev`` or
@@ -126,7 +124,7 @@ class DbtCall:
         :returns: the last value where it stands several times, as dbt takes it; None where it is not there, has no
             value, or dbt would have refused the command line.
         """
-        values = self._read(lambda line: line.all(*names))
+        values = [] if self._line is None else self._line.all(*names)
         return values[-1] if values else None
 
     @property
@@ -134,22 +132,11 @@ class DbtCall:
         """The command: ``run``, ``docs generate``, ``--version``, ...; None where dbt would have refused the command
         line.
         """
-        return self._read(lambda line: line.command)
+        return None if self._line is None else self._line.command
 
-    def fits(self, rule: Rule) -> bool:
-        """Whether a rule is for such calls, whatever the number of this one.
-
-        :param rule: the rule, of which command and selection count.
-        """
-        asked = rule.as_json()
-        return self._read(lambda line: fits(asked, line)) or fits(asked, None)
-
-    def _read(self, part: Callable[[Invocation], _Part]) -> _Part | None:
-        try:
-            read = NativeInvocation if is_native(self.dbt_version) else Invocation
-            return part(read(list(self.arguments)))
-        except UsageError:
-            return None
+    @cached_property
+    def _line(self) -> Invocation | None:
+        return read_line(self.arguments, self.dbt_version)
 
 
 def read_dbt_calls(folder: Path) -> list[DbtCall]:
@@ -246,7 +233,6 @@ class ScriptedDbt:
         ignore_signals: Collection[signal.Signals] = (),
         child: bool = False,
         crash: signal.Signals | None = None,
-        **unknown: NoReturn,
     ) -> HeldCalls:
         """Say what the calls do that begin from now on. Where several scripts fit a call, the last one counts.
 
@@ -274,12 +260,9 @@ class ScriptedDbt:
         :param ignore_signals: signals that are only put on record.
         :param child: whether to fork a child that stays until it is killed; its id is ``DbtCall.child_pid``.
         :param crash: the signal by which to die while working on the node.
-        :param **unknown: refused, with the keywords that there are.
         :returns: the calls that are held, for ``release()``.
         :raises ToolkitMisuse: a script contradicts itself, or dbt has no word for it.
         """
-        if unknown:
-            raise ToolkitMisuse(unknown_keyword_message(unknown))
         given: object = ignore_signals
         if not isinstance(given, Collection) or isinstance(given, str):
             raise ToolkitMisuse(f"ignore_signals={ignore_signals!r}: give a list, such as [signal.SIGTERM].")

@@ -12,7 +12,6 @@ import json
 import os
 import signal
 import tarfile
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +25,6 @@ HOLD_TIMEOUT = 120.0
 """Seconds after which a held build gives up by itself, should its test be gone."""
 # Seconds that a released build has to end by itself before it is killed.
 _ENDS_SOON = 5.0
-_LOOK_AGAIN = 0.005
 _PACKAGE = "cosmos_build"
 # It requires nothing, since an isolated build would have an index asked for it.
 _PYPROJECT = f"""\
@@ -96,7 +94,7 @@ class Sdist:
         :raises ToolkitMisuse: it has not begun by then.
         """
         require_count(count, "count")
-        if not _comes_true(lambda: len(self.builds) >= count, timeout):
+        if not real_time.comes_true(lambda: len(self.builds) >= count, timeout):
             raise ToolkitMisuse(
                 f"Nobody has begun to build {self.path.name} (number {count}) within {timeout:g} s: does what is "
                 "installed require it, at this version?"
@@ -113,7 +111,7 @@ class Sdist:
         """End the builds that still run."""
         self.release()
         for build in self.builds:
-            if not _comes_true(build.has_ended, _ENDS_SOON):
+            if not real_time.comes_true(build.has_ended, _ENDS_SOON):
                 with suppress(ProcessLookupError):  # it may end after the last look
                     os.kill(build.pid, signal.SIGKILL)
 
@@ -182,12 +180,3 @@ def _read_build(record: Path) -> SourceBuild | None:
         succeeded=end.get("succeeded"),
         _record=record,
     )
-
-
-def _comes_true(is_so: Callable[[], bool], timeout: float) -> bool:
-    end = real_time.monotonic() + timeout
-    while not is_so():
-        if real_time.monotonic() > end:
-            return False
-        real_time.sleep(_LOOK_AGAIN)
-    return True

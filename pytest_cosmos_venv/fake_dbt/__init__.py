@@ -41,6 +41,7 @@ NATIVE = (
     "native/call.py",
     "native/command_line.py",
     "native/main.py",
+    "native/node_run.py",
 )
 """The files that are copied for dbt 2 only."""
 _YAML = "composer constructor error events loader nodes parser reader resolver scanner tokens".split()

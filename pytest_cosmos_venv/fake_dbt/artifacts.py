@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,7 +34,9 @@ _NATIVE_STATUSES_OF = {
 _DAYS = [f"2026-01-0{day}T00:00:00+00:00" for day in (1, 2, 3)]
 BATCHES = {"successful": [_DAYS[:2]], "failed": [_DAYS[1:]]}
 
-_SCHEMAS = {"manifest": "v12", "run-results": "v6", "sources": "v3", "catalog": "v1"}
+_VERSIONS = {"manifest": "v12", "run-results": "v6", "sources": "v3", "catalog": "v1"}
+SCHEMAS = {name: f"https://schemas.getdbt.com/dbt/{name}/{version}.json" for name, version in _VERSIONS.items()}
+"""Kind of artifact -> the address of its schema."""
 _MANIFEST_KEYS = (
     "sources",
     "macros",
@@ -48,7 +50,6 @@ _MANIFEST_KEYS = (
     "saved_queries",
     "semantic_models",
     "unit_tests",
-    "functions",
 )
 
 
@@ -76,19 +77,21 @@ class Result(NamedTuple):
         return self.status in FAILED
 
 
-def status_refusal(name: str, kind: str, status: str) -> str | None:
-    """Return why a node of a kind cannot end with a status; None where it can.
+def manifest_document(metadata: Mapping[str, Any], entries: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """Return the content of a manifest: every section that dbt's schema wants, and the edges.
 
-    :param name: the name or unique id of the node, for the text.
-    :param kind: the kind of the node; one that is not known may end with any status.
-    :param status: the status.
+    :param metadata: the metadata.
+    :param entries: unique id -> entry of every node, source, exposure and unit test.
     """
-    known = _STATUSES_OF.get(kind, STATUSES)
-    return None if status in known else _refusal(name, status, f"a {kind} does not end so", known)
-
-
-def _refusal(name: str, status: str, reason: str, known: Iterable[str]) -> str:
-    return f"nodes={{{name!r}: {status!r}}}: {reason}; give one of {', '.join(known)}."
+    sections: dict[str, dict[str, Any]] = {"nodes": {}, **{key: {} for key in _MANIFEST_KEYS}}
+    for unique_id, entry in entries.items():
+        sections.get(f"{entry['resource_type']}s", sections["nodes"])[unique_id] = entry
+    parents = {name: sorted((each.get("depends_on") or {}).get("nodes") or ()) for name, each in entries.items()}
+    children: dict[str, list[str]] = {name: [] for name in parents}
+    for name in sorted(parents):
+        for parent in children.keys() & parents[name]:
+            children[parent].append(name)
+    return {"metadata": metadata, **sections, "parent_map": parents, "child_map": children}
 
 
 class Artifacts:
@@ -100,6 +103,8 @@ class Artifacts:
     :param scripted: artifact -> content that the script gives in place of dbt's own; None: no file.
     :param wanted: whether artifacts are written; False under ``--no-write-json``.
     """
+
+    statuses_of: Mapping[str, tuple[str, ...]] = _STATUSES_OF
 
     def __init__(
         self, target: Path, log: Log | Console, dbt_version: str, scripted: dict[str, Any], *, wanted: bool
@@ -176,30 +181,22 @@ class Artifacts:
         :param adapter: the name of the adapter.
         :param nodes: the nodes.
         """
-        parents = {node.unique_id: list(node.depends_on) for node in nodes}
-        children = {name: [other for other in parents if name in parents[other]] for name in parents}
         metadata = {**self.metadata("manifest"), "project_name": project, "adapter_type": adapter}
-        sections: dict[str, dict[str, Any]] = {"nodes": {}, **{key: {} for key in _MANIFEST_KEYS}}
-        for node in nodes:
-            more = {} if f"{node.kind}s" in sections else _more(node)
-            sections.get(f"{node.kind}s", sections["nodes"])[node.unique_id] = {**more, **self.facts(node)}
-        content = {
-            "metadata": metadata,
-            **sections,
-            "parent_map": parents,
-            "child_map": children,
-        }
-        self.write("manifest.json", content)
+        entries = {node.unique_id: self.facts(node) for node in nodes}
+        self.write("manifest.json", {**manifest_document(metadata, entries), "functions": {}})
 
-    @staticmethod
-    def status_refusal(name: str, kind: str, status: str) -> str | None:
+    def status_refusal(self, name: str, kind: str, status: str) -> str | None:
         """Return why a node of a kind cannot end with a status; None where it can.
 
         :param name: the name or unique id of the node, for the text.
         :param kind: the kind of the node.
         :param status: the status.
         """
-        return status_refusal(name, kind, status)
+        known = self.statuses_of.get(kind, ())
+        if status in known:
+            return None
+        reason = f"a {kind} does not end so; give one of {', '.join(known)}" if known else f"no {kind} is run"
+        return f"nodes={{{name!r}: {status!r}}}: in dbt {self._dbt_version} {reason}."
 
     @staticmethod
     def facts(node: Node) -> dict[str, Any]:
@@ -207,7 +204,7 @@ class Artifacts:
 
         :param node: the node.
         """
-        return node.as_dict()
+        return node.entry
 
     def write_catalog(self) -> None:
         """Write ``catalog.json``."""
@@ -219,7 +216,7 @@ class Artifacts:
         :param schema: the name of its schema, such as ``run-results``.
         """
         return {
-            "dbt_schema_version": f"https://schemas.getdbt.com/dbt/{schema}/{_SCHEMAS[schema]}.json",
+            "dbt_schema_version": SCHEMAS[schema],
             "dbt_version": self._dbt_version,
             "generated_at": now(),
             "invocation_id": self._log.invocation_id,
@@ -235,18 +232,7 @@ class Artifacts:
 class NativeArtifacts(Artifacts):
     """The artifacts of one call of dbt 2, in its target folder."""
 
-    @staticmethod
-    def status_refusal(name: str, kind: str, status: str) -> str | None:
-        """Return why a node of a kind cannot, in dbt 2, end with a status; None where it can.
-
-        :param name: the name or unique id of the node, for the text.
-        :param kind: the kind of the node.
-        :param status: the status.
-        """
-        known = _NATIVE_STATUSES_OF.get(kind)
-        if known is None:
-            return f"nodes={{{name!r}: {status!r}}}: dbt 2 runs no {kind}."
-        return None if status in known else _refusal(name, status, f"in dbt 2 a {kind} does not end so", known)
+    statuses_of = _NATIVE_STATUSES_OF
 
     @staticmethod
     def facts(node: Node) -> dict[str, Any]:
@@ -254,7 +240,7 @@ class NativeArtifacts(Artifacts):
 
         :param node: the node.
         """
-        facts = node.as_dict()
+        facts = dict(node.entry)
         if node.kind == "seed":
             facts["config"] = {**facts["config"], "materialized": None}
         if node.kind != "unit_test":
@@ -366,28 +352,3 @@ def _freshness(result: Result) -> dict[str, Any]:
 def _timing(result: Result) -> list[dict[str, str]]:
     times = {"started_at": result.started_at, "completed_at": now()}
     return [{"name": "compile", **times}, {"name": "execute", **times}]
-
-
-def _more(node: Node) -> dict[str, Any]:
-    """Return the fields that a manifest has for a node beyond those of ``dbt ls``."""
-    common = {
-        "database": "dev",
-        "schema": "main",
-        "path": node.path.partition("/")[2],
-        "fqn": list(node.fqn),
-        "checksum": {"name": "sha256", "checksum": node.checksum},
-        "relation_name": f'"dev"."main"."{node.name}"',
-        "description": "",
-        "columns": {},
-        "meta": {},
-        "raw_code": "",
-    }
-    if node.kind == "seed":
-        return common
-    return {
-        **common,
-        "language": "python" if node.path.endswith(".py") else "sql",
-        "refs": [],
-        "sources": [],
-        "metrics": [],
-    }

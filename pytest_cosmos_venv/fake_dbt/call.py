@@ -6,14 +6,16 @@ import json
 import re
 import sys
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from .artifacts import Artifacts
 from .command_line import Invocation, UsageError
 from .log import Log, setting
 from .node_run import NodeRun
 from .packages import NO_PROJECT, PackageError, Packages
-from .project import LISTED, Node, Project
+from .project import LISTED, Node, Project, read_project
 from .script import Interrupted, Script
 
 NODE_COMMANDS = ("run", "build", "seed", "snapshot", "test", "retry", "clone")
@@ -47,6 +49,7 @@ class BaseCall(ABC):
         self._folder = Path(setting(invocation, "--project-dir", default="."))
         self._target = self._folder / setting(invocation, "--target-path", default="target")
         self._packages = Packages(self._folder)
+        self._prepare()
 
     def run(self) -> int:
         """Do everything, and return the exit code."""
@@ -67,6 +70,10 @@ class BaseCall(ABC):
         return exit_code
 
     @abstractmethod
+    def _prepare(self) -> None:
+        """Make the output and the artifacts of the call."""
+
+    @abstractmethod
     def _do(self) -> int: ...
 
     @abstractmethod
@@ -77,10 +84,30 @@ class BaseCall(ABC):
         """Say that the call was interrupted, and return the exit code."""
 
     def _read_nodes(self) -> Project:
-        project = self._recorded or Project(self._folder, self._script.nodes, self._invocation)
+        project = self._recorded or read_project(self._folder, self._script.nodes, self._invocation)
         self._script.record_unread(project.unread)
         project.check_script(self._script, self._artifacts.status_refusal)
         return project
+
+    def _listed(self, nodes: list[Node]) -> Iterator[str]:
+        """Yield the lines of ``dbt ls``."""
+        form = self._invocation.last("--output", default="selector")
+        keys = self._words("--output-keys") or LISTED
+        for node in sorted(nodes, key=lambda node: node.unique_id):
+            facts = self._facts_of(node)
+            yield {
+                "json": json.dumps({key: facts[key] for key in facts if key in keys}),
+                "name": node.search_name,
+                "path": facts["original_file_path"],
+            }.get(form, node.selector)
+
+    def _facts_of(self, node: Node) -> dict[str, Any]:
+        """Return what ``dbt ls --output json`` says of a node, with all keys."""
+        return {"fqn": list(node.fqn), **self._artifacts.facts(node)}
+
+    @property
+    def _writes_json(self) -> bool:
+        return "--no-write-json" not in self._invocation.options
 
     def _words(self, *names: str) -> list[str]:
         return [word for value in self._invocation.all(*names) for word in value.split()]
@@ -103,25 +130,17 @@ class BaseCall(ABC):
 
 
 class Call(BaseCall):
-    """One call of dbt 1: its words, its work and its artifacts.
+    """One call of dbt 1: its words, its work and its artifacts."""
 
-    :param invocation: the command line.
-    :param script: the rule of the test for this call.
-    :param installed: ``core`` and names of adapters -> their versions.
-    :param project: the recorded project; None: that of the folder.
-    """
-
-    def __init__(
-        self, invocation: Invocation, script: Script, installed: dict[str, str], project: Project | None = None
-    ) -> None:
-        super().__init__(invocation, script, installed, project)
+    def _prepare(self) -> None:
         for name in ("--project-dir", "--profiles-dir"):
-            place = setting(invocation, name, default=".")
+            place = setting(self._invocation, name, default=".")
             if not Path(place).exists():
                 raise UsageError(f"Invalid value for '{name}': Path '{place}' does not exist.", of=self._command)
-        self._log = Log(invocation, silent=script.stdout is not None)
-        wanted = "--no-write-json" not in invocation.options
-        self._artifacts = Artifacts(self._target, self._log, installed["core"], script.artifacts, wanted=wanted)
+        self._log = Log(self._invocation, silent=self._script.stdout is not None)
+        self._artifacts = Artifacts(
+            self._target, self._log, self._installed["core"], self._script.artifacts, wanted=self._writes_json
+        )
 
     def _do(self) -> int:
         version = self._installed["core"]
@@ -160,7 +179,7 @@ class Call(BaseCall):
             self._script.pause()
             self._log.say("Nothing to do. Try checking your model configs and model specification args")
             self._artifacts.write_manifest(project.name, self._adapter, project.all_nodes)
-            self._write_results(self._run_of([]))
+            self._write_results(NodeRun([], self._script, self._log))
             return self._script.exit_code or 0
         # dbt has no environment variable for this option.
         threads = int(self._invocation.last("--threads", default="1"))
@@ -174,7 +193,7 @@ class Call(BaseCall):
             target_name=target,
         )
         self._log.say()
-        run = self._run_of(work)
+        run = NodeRun(work, self._script, self._log)
         self._artifacts.write_manifest(project.name, self._adapter, project.all_nodes)
         try:
             run.work()
@@ -234,21 +253,15 @@ class Call(BaseCall):
 
     def _list(self, project: Project) -> None:
         wanted = self._work(project)
-        form = self._invocation.last("--output", default="selector")
-        keys = self._words("--output-keys")
         self._artifacts.write_manifest(project.name, self._adapter, project.all_nodes)
         if not wanted:
             self._log.say("No nodes selected!", name="NoNodesSelected", level="warn")
-        for node in sorted(wanted, key=lambda node: node.unique_id):
-            facts = {"fqn": list(node.fqn), **node.as_dict()}
-            if node.kind == "model" and self._artifacts.is_1_12:
-                facts["direct_parents"] = list(node.depends_on)
-            line = {
-                "json": json.dumps({key: facts[key] for key in facts if key in (keys or LISTED)}),
-                "name": node.search_name,
-                "path": node.path,
-            }.get(form, node.selector)
+        for line in self._listed(wanted):
             self._log.show(line, name="ListCmdOut")
+
+    def _facts_of(self, node: Node) -> dict[str, Any]:
+        is_told = node.kind == "model" and self._artifacts.is_1_12
+        return super()._facts_of(node) | ({"direct_parents": list(node.depends_on)} if is_told else {})
 
     def _read_project(self) -> Project:
         project = self._read_nodes()
@@ -260,9 +273,6 @@ class Call(BaseCall):
         counts = [(sum(node.kind == kind for node in project.nodes), noun) for kind, noun in kinds]
         parts = [f"{number} {noun}{'' if number == 1 else 's'}" for number, noun in counts if number] + ["0 macros"]
         self._log.say(f"Found {', '.join(parts)}", name="FoundStats", stat_line=", ".join(parts))
-
-    def _run_of(self, work: list[Node]) -> NodeRun:
-        return NodeRun(work, self._script, self._log, is_1_12=self._artifacts.is_1_12)
 
     @property
     def _adapter(self) -> str:

@@ -75,7 +75,7 @@ class Scope(dict[str, Any]):
 class Reading:
     """What one text says. ``refs`` are package (None: any), name and version (None: none) of each ``ref``.
 
-    ``unread`` are the references and configurations that have no value here, in words; ``errors`` is what is no code.
+    ``unread`` are the references and configurations that have no value here, in words, and what is no code.
 
     :param scope: the names that its expressions know.
     :param macros: package -> name -> text of a macro, with its parameters; those of the text's own package go by ``""``
@@ -86,10 +86,7 @@ class Reading:
         self.refs: list[tuple[str | None, str, Any]] = []
         self.sources: list[tuple[str, str]] = []
         self.config: dict[str, Any] = {}
-        self.called: dict[str, None] = {}
         self.unread: list[str] = []
-        self.errors: list[str] = []
-        self._depth = 0
         noted = {"ref": self._ref, "source": self._source, "config": self._config}
         own = {package: self._macros_of(texts) for package, texts in (macros or {}).items()}
         spaces = {package: SimpleNamespace(**own[package]) for package in own if package}
@@ -104,12 +101,10 @@ class Reading:
         parameters = head.partition("(")[2].rpartition(")")[0]
         before = self._names
         self._names = {**before, **self._bound(parameters, *arguments, **keywords)}
-        self._depth += 1
         try:
             self._read_parts(_parts_of(body), is_certain=True)
         finally:
             self._names = before
-            self._depth -= 1
         return ""
 
     def _bound(self, parameters: str, /, *arguments: Any, **keywords: Any) -> dict[str, Any]:
@@ -151,7 +146,6 @@ class Reading:
 
     def _read_branches(self, part: _Part, *, is_certain: bool) -> None:
         for branch in part.branches:
-            self._note_macros(branch.body)
             try:
                 is_true = bool(value_of(branch.body, self._names)) if branch.word != "else" else True
             except Exception:  # noqa: BLE001 - whatever Jinja and dbt know, and Python does not
@@ -164,7 +158,6 @@ class Reading:
 
     def _read_loop(self, part: _Part, *, is_certain: bool) -> None:
         target, _, iterable = part.body.partition(" in ")
-        self._note_macros(iterable)
         try:
             values = value_of(iterable, self._names)
             rounds = [self._bound(target, *(each if "," in target else [each])) for each in values]
@@ -179,7 +172,6 @@ class Reading:
 
     def _evaluate(self, part: _Part, *, is_certain: bool) -> None:
         body = part.body
-        self._note_macros(body)
         before = (len(self.refs), len(self.sources), self.config)
         try:
             if part.word == "set":
@@ -204,11 +196,6 @@ class Reading:
                 except Exception:  # noqa: BLE001 - likewise
                     self.unread.append(body[called.start() : end + 1])
 
-    def _note_macros(self, body: str) -> None:
-        """Note the macros that the text itself calls, as dbt does; not those that macros call."""
-        if not self._depth:
-            self.called.update(dict.fromkeys(_CALLED.findall(body)))
-
     def read_python(self, text: str) -> Reading:
         """Read a model in Python, and return this reading.
 
@@ -217,7 +204,7 @@ class Reading:
         try:
             calls = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)]
         except SyntaxError as error:
-            self.errors.append(f"{error.msg} (line {error.lineno})")
+            self.unread.append(f"{error.msg} (line {error.lineno})")
             return self
         for call in sorted(calls, key=lambda call: (call.lineno, call.col_offset)):
             if ast.unparse(call.func) in [f"dbt.{name}" for name in _NOTED]:

@@ -1,6 +1,7 @@
-"""dbt's configurations of nodes, with its defaults, and the names that it gives to generic tests.
+"""dbt's configurations of nodes, and the names that it gives to generic tests.
 
-A generic test is named after its arguments; its unique id ends with a hash of everything that the test was given.
+Of dbt's defaults there are those that a selection or a reader of nodes asks for. A generic test is named after its
+arguments; its unique id ends with a hash of everything that the test was given.
 """
 
 from __future__ import annotations
@@ -15,6 +16,22 @@ _LONGEST = 63
 _KEPT = 30
 _HASH_LENGTH = 10
 _UPDATED = ("column_types", "contract", "docs", "grants", "meta", "persist_docs", "quoting")
+CONFIGURATIONS = frozenset(
+    """
+    access alias batch_size begin check_cols column_types concurrent_batches contract database delimiter docs enabled
+    event_time freshness full_refresh grants group incremental_strategy lookback materialized meta
+    on_configuration_change on_schema_change packages persist_docs post-hook pre-hook quote_columns quoting schema
+    strategy tags target_database target_schema unique_key updated_at
+    """.split()
+)
+"""The names of dbt's configurations of models, seeds and snapshots. Adapters have more."""
+OF_TESTS = frozenset(
+    """
+    alias database enabled error_if fail_calc group limit materialized meta schema severity store_failures
+    store_failures_as tags warn_if where
+    """.split()
+)
+"""The names of dbt's configurations of data tests."""
 _APPENDED = ("packages", "post-hook", "pre-hook", "tags")
 
 
@@ -23,77 +40,18 @@ def node_config(kind: str) -> dict[str, Any]:
 
     :param kind: ``model``, ``seed``, ``snapshot`` or ``analysis``.
     """
-    config: dict[str, Any] = {
-        "enabled": True,
-        "alias": None,
-        "schema": None,
-        "database": None,
-        "tags": [],
-        "meta": {},
-        "group": None,
-        "materialized": {"seed": "seed", "snapshot": "snapshot"}.get(kind, "view"),
-        "incremental_strategy": None,
-        "batch_size": None,
-        "lookback": 1,
-        "begin": None,
-        "persist_docs": {},
-        "post-hook": [],
-        "pre-hook": [],
-        "quoting": {},
-        "column_types": {},
-        "full_refresh": None,
-        "unique_key": None,
-        "on_schema_change": "ignore",
-        "on_configuration_change": "apply",
-        "grants": {},
-        "packages": [],
-        "docs": {"show": True, "node_color": None},
-        "contract": {"enforced": False, "alias_types": True},
-        "event_time": None,
-        "concurrent_batches": None,
-    }
-    return {**config, **_own_config(kind)}
-
-
-def _own_config(kind: str) -> dict[str, Any]:
-    if kind == "model":
-        return {"access": "protected", "freshness": None}
-    if kind == "seed":
-        return {"delimiter": ",", "quote_columns": None}
-    if kind == "snapshot":
-        columns = ("dbt_valid_to", "dbt_valid_from", "dbt_scd_id", "dbt_updated_at", "dbt_is_deleted")
-        return {
-            "strategy": None,
-            "target_schema": None,
-            "target_database": None,
-            "updated_at": None,
-            "check_cols": None,
-            "snapshot_meta_column_names": dict.fromkeys(columns),
-            "dbt_valid_to_current": None,
-        }
-    return {}
+    materialized = {"seed": "seed", "snapshot": "snapshot"}.get(kind, "view")
+    return {**_common_config(materialized), **({"access": "protected"} if kind == "model" else {})}
 
 
 def test_config() -> dict[str, Any]:
     """Return the configuration of a data test about which nothing was said, a new one for each caller."""
-    return {
-        "enabled": True,
-        "alias": None,
-        "schema": "dbt_test__audit",
-        "database": None,
-        "tags": [],
-        "meta": {},
-        "group": None,
-        "materialized": "test",
-        "severity": "ERROR",
-        "store_failures": None,
-        "store_failures_as": None,
-        "where": None,
-        "limit": None,
-        "fail_calc": "count(*)",
-        "warn_if": "!= 0",
-        "error_if": "!= 0",
-    }
+    return {**_common_config("test"), "schema": "dbt_test__audit", "severity": "ERROR"}
+
+
+def _common_config(materialized: str) -> dict[str, Any]:
+    unsaid = dict.fromkeys(("alias", "database", "schema", "group"))
+    return {**unsaid, "enabled": True, "materialized": materialized, "meta": {}, "tags": []}
 
 
 def merged_config(config: Mapping[str, Any], nearer: Mapping[str, Any]) -> dict[str, Any]:

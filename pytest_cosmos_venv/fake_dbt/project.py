@@ -59,7 +59,7 @@ _CRITERION = re.compile(r"(@?)((?:\d*\+)?)(.*?)((?:\+\d*)?)")
 
 
 class Node(NamedTuple):
-    """One node of the project: a file, or one that the script adds.
+    """One node of the project: of a file, or one that the script adds.
 
     :param kind: ``model``, ``seed``, ``snapshot``, ``test``, ``unit_test`` or ``source``.
     :param package: the name of the project.
@@ -69,10 +69,10 @@ class Node(NamedTuple):
     :param fqn: the fully qualified name.
     :param materialized: the materialization, such as ``view``.
     :param tags: its tags.
-    :param checksum: the checksum; always empty.
+    :param checksum: the checksum of its file.
     :param depends_on: unique ids of the nodes that it reads.
     :param schema: the schema of its table or view.
-    :param entry: what a manifest has of it; empty for a node that the script adds.
+    :param entry: what a manifest has of it.
     """
 
     kind: str
@@ -84,9 +84,9 @@ class Node(NamedTuple):
     materialized: str
     tags: tuple[str, ...]
     checksum: str
-    depends_on: tuple[str, ...] = ()
-    schema: str = "main"
-    entry: dict[str, Any] = {}  # noqa: RUF012 - it is never changed
+    depends_on: tuple[str, ...]
+    schema: str
+    entry: Entry
 
     @property
     def label(self) -> str:
@@ -119,47 +119,22 @@ class Node(NamedTuple):
         """The node as ``dbt ls --output name`` lists it."""
         return ".".join(self.unique_id.split(".")[2:]) if self.kind == "source" else self.name
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return the node as ``dbt ls --output json`` shows it, and what it would show with other keys."""
-        if self.entry:
-            return dict(self.entry)
-        return {
-            "name": self.name,
-            "resource_type": self.kind,
-            "package_name": self.package,
-            "original_file_path": self.path,
-            "unique_id": self.unique_id,
-            "alias": self.name,
-            "config": {"enabled": True, "materialized": self.materialized, "tags": list(self.tags), "meta": {}},
-            "tags": list(self.tags),
-            # A seed depends on no node, and dbt leaves the key out.
-            "depends_on": {"macros": [], **({} if self.kind == "seed" else {"nodes": list(self.depends_on)})},
-        }
-
 
 class Project:
-    """The dbt project in a folder.
+    """A dbt project. ``all_nodes`` are those of its files and those that only the script knows.
 
-    ``nodes`` are those of its files, ``added`` those that only the script knows, and ``all_nodes`` both.
-
-    :param folder: the folder of the project, with its ``dbt_project.yml``.
-    :param scripted: unique ids and names for which the script says something. An id that no file gives is added.
-    :param invocation: the command line, for its variables and its target; None: it has none.
+    :param name: the name of the project.
+    :param nodes: the nodes of its files.
+    :param added: the nodes that only the script knows.
+    :param unread: the parts that the fake cannot read.
     """
 
-    def __init__(self, folder: Path, scripted: Iterable[str] = (), invocation: Invocation | None = None) -> None:
-        self.folder = folder
-        variables, target = _variables_and_target(invocation)
-        files = ProjectFiles(folder, variables, {"name": target, "target_name": target})
-        self.name = files.name
-        self.unread = files.unread
-        # dbt lists no analyses unless it is asked for them.
-        entries = {name: each for name, each in files.entries.items() if each["resource_type"] != "analysis"}
-        self.nodes = in_order([node_of(name, entry) for name, entry in entries.items()])
-        known = {node.unique_id for node in self.nodes}
-        added = [_from_id(each) for each in scripted if is_unique_id(each) and each not in known]
-        self.added = [node._replace(depends_on=tuple(self._tested_by(node))) for node in added]
-        self.all_nodes = [*self.nodes, *self.added]
+    def __init__(self, name: str, nodes: list[Node], added: Iterable[Node] = (), unread: Iterable[str] = ()) -> None:
+        self.name = name
+        self.nodes = nodes
+        self.added = list(added)
+        self.unread = list(unread)
+        self.all_nodes = [*nodes, *self.added]
 
     def work(self, invocation: Invocation, *, with_added: bool) -> list[Node]:
         """Return the nodes on which a command works, in their order.
@@ -180,8 +155,10 @@ class Project:
 
     def _has_freshness(self, node: Node) -> bool:
         limits = node.entry.get("freshness") or {}
-        is_added = not node.entry  # by the script, which has no use for it but this
-        return is_added or any((limits.get(name) or {}).get("count") for name in ("warn_after", "error_after"))
+        # A source that the script adds has no other use.
+        return node in self.added or any(
+            (limits.get(name) or {}).get("count") for name in ("warn_after", "error_after")
+        )
 
     def with_edges_of_tests(self, work: list[Node]) -> list[Node]:
         """Return nodes as ``dbt build`` has them: unit tests run before their model, and readers of a node wait for its
@@ -300,16 +277,6 @@ class Project:
         own = tests if mode == "eager" else {each for each in tests if self._is_covered(each, found, mode)}
         return found | own, tests - own
 
-    def _tested_by(self, test: Node) -> Iterator[str]:
-        """Yield the nodes that an added test tests, by the name that dbt would have given it: ``unique_orders_id``."""
-        if test.kind not in ("test", "unit_test"):
-            return
-        named = [node for node in self.nodes if node.kind not in _TESTS and f"_{node.name}_" in f"_{test.name}_"]
-        for node in named:
-            # unique_stg_orders_id is of stg_orders, though there may be a model orders too.
-            if not any(f"_{node.name}_" in f"_{other.name}_" for other in named if other is not node):
-                yield node.unique_id
-
     @staticmethod
     def reached(start: set[str], edges: Mapping[str, Iterable[str]], steps: int = 0) -> set[str]:
         """Return the nodes to which edges lead from some nodes.
@@ -329,29 +296,92 @@ class Project:
         return reached
 
 
+def read_project(folder: Path, scripted: Iterable[str] = (), invocation: Invocation | None = None) -> Project:
+    """Return the project in a folder.
+
+    :param folder: the folder of the project, with its ``dbt_project.yml``.
+    :param scripted: unique ids and names for which the script says something. An id that no file gives is added.
+    :param invocation: the command line, for its variables and its target; None: it has none.
+    """
+    variables: dict[str, Any] = {}
+    target = "dev"
+    if invocation is not None:
+        target = setting(invocation, "--target", "-t", default=target)
+        given = load_yaml(setting(invocation, "--vars", default="{}"))
+        variables = given if isinstance(given, dict) else variables
+    files = ProjectFiles(folder, variables, {"name": target, "target_name": target})
+    # dbt lists no analyses unless it is asked for them.
+    entries = {name: each for name, each in files.entries.items() if each["resource_type"] != "analysis"}
+    nodes = in_order([node_of(name, entry) for name, entry in entries.items()])
+    known = {node.unique_id for node in nodes}
+    added = [each for each in scripted if is_unique_id(each) and each not in known]
+    return Project(files.name, nodes, [added_node(each, _tested_by(each, nodes)) for each in added], files.unread)
+
+
+def _tested_by(unique_id: str, nodes: Iterable[Node]) -> Iterator[str]:
+    """Yield the nodes that an added test tests, by the name that dbt would have given it: ``unique_orders_id``."""
+    kind, _, test = unique_id.split(".")[:3]
+    if kind not in _TESTS:
+        return
+    named = [node for node in nodes if node.kind not in _TESTS and f"_{node.name}_" in f"_{test}_"]
+    for node in named:
+        # unique_stg_orders_id is of stg_orders, though there may be a model orders too.
+        if not any(f"_{node.name}_" in f"_{other.name}_" for other in named if other is not node):
+            yield node.unique_id
+
+
 def node_of(unique_id: str, entry: Entry) -> Node:
     """Return a node of which there is an entry, such as that of a manifest.
 
     :param unique_id: the unique id of the node.
-    :param entry: its entry; empty: nothing else is known.
+    :param entry: its entry.
     """
     kind, package, *words = unique_id.split(".")
-    config = entry.get("config") or {}
-    depends_on = (entry.get("depends_on") or {}).get("nodes") or ()
+    materialized = (entry.get("config") or {}).get("materialized")
     return Node(
         kind=kind,
         package=str(entry.get("package_name") or package),
-        name=str(entry.get("name") or words[-1 if kind == "source" else 0]),
+        name=str(entry["name"]),
         unique_id=unique_id,
-        path=str(entry.get("original_file_path") or f"{kind}s/{words[0]}.sql"),
+        path=str(entry["original_file_path"]),
         fqn=tuple(map(str, entry.get("fqn") or (package, *words))),
-        materialized=str(config.get("materialized") or ("view" if kind == "model" else kind)),
+        materialized=str(materialized or ("view" if kind == "model" else kind)),
         tags=tuple(map(str, entry.get("tags") or ())),
         checksum=str((entry.get("checksum") or {}).get("checksum") or ""),
-        depends_on=tuple(depends_on),
+        depends_on=tuple((entry.get("depends_on") or {}).get("nodes") or ()),
         schema=str(entry.get("schema") or "main"),
         entry=entry,
     )
+
+
+def added_node(unique_id: str, depends_on: Iterable[str] = ()) -> Node:
+    """Return a node of which nothing but the unique id is known.
+
+    :param unique_id: the unique id of the node.
+    :param depends_on: unique ids of the nodes that it reads.
+    """
+    kind, package, *words = unique_id.split(".")
+    name = words[-1 if kind == "source" else 0]
+    file = "models/schema.yml" if kind in (*_TESTS, "source") else f"{kind}s/{name}.sql"
+    materialized = "view" if kind == "model" else kind
+    entry = {
+        "name": name,
+        "resource_type": kind,
+        "package_name": package,
+        "path": file.partition("/")[2],
+        "original_file_path": file,
+        "unique_id": unique_id,
+        "fqn": [package, *words],
+        "alias": name,
+        "database": "dev",
+        "schema": "main",
+        "config": {"enabled": True, "materialized": materialized, "tags": [], "meta": {}},
+        "tags": [],
+        "checksum": {"name": "none", "checksum": ""},
+        # A seed depends on no node, and dbt leaves the key out.
+        "depends_on": {"macros": [], **({} if kind == "seed" else {"nodes": list(depends_on)})},
+    }
+    return node_of(unique_id, entry)
 
 
 def is_unique_id(name: str) -> bool:
@@ -360,13 +390,6 @@ def is_unique_id(name: str) -> bool:
     :param name: the name.
     """
     return name.count(".") >= 2
-
-
-def _variables_and_target(invocation: Invocation | None) -> tuple[dict[str, Any], str]:
-    if invocation is None:
-        return {}, "dev"
-    given = load_yaml(setting(invocation, "--vars", default="{}"))
-    return given if isinstance(given, dict) else {}, setting(invocation, "--target", "-t", default="dev")
 
 
 def _kinds(invocation: Invocation) -> set[str]:
@@ -395,12 +418,6 @@ def in_order(nodes: list[Node]) -> list[Node]:
         done += ready
         rest = [node for node in rest if node not in ready]
     return done
-
-
-def _from_id(unique_id: str) -> Node:
-    node = node_of(unique_id, {})
-    is_in_yaml = node.kind in (*_TESTS, "source")
-    return node._replace(path="models/schema.yml") if is_in_yaml else node
 
 
 def is_meant(node: Node, criterion: str) -> bool:
@@ -438,7 +455,7 @@ def is_meant(node: Node, criterion: str) -> bool:
         patch = str(node.entry.get("patch_path") or "").rpartition("://")[2]
         return any(path == folder or path.startswith(f"{folder}/") for path in (node.path, patch))
     if method.startswith("config."):
-        found: Any = node.entry.get("config") or {"materialized": node.materialized}
+        found: Any = node.entry.get("config")
         for key in method.split(".")[1:]:
             found = found.get(key) if isinstance(found, dict) else None
         return value in map(_as_word, found) if isinstance(found, (list, tuple, dict)) else value == _as_word(found)

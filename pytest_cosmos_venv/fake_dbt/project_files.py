@@ -5,6 +5,7 @@ Nothing is rendered and no dbt is asked. What cannot be read so stands in ``Proj
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .code_reader import Reading, Scope
-from .configs import id_hash, merged_config, node_config, synthesized_names, test_config
+from .configs import OF_TESTS, id_hash, merged_config, node_config, synthesized_names, test_config
 from .packages import Packages
 
 Entry = dict[str, Any]
@@ -32,19 +33,9 @@ _YAML = (".yml", ".yaml")
 _SECTIONS = ("models", "seeds", "snapshots", "data_tests", "tests", "sources", "exposures", "unit_tests")
 _UNREAD_SECTIONS = ("metrics", "semantic_models", "saved_queries")
 _SNAPSHOT = re.compile(r"{%-?\s*snapshot\s+(\w+).*?%}(.*?){%-?\s*endsnapshot\s*-?%}", re.DOTALL)
-_MACRO = re.compile(r"{%-?\s*(macro|test|data_test)\s+(\w+).*?{%-?\s*end\1\s*-?%}", re.DOTALL)
-_BUILT_IN_TESTS = ("accepted_values", "not_null", "relationships", "unique")
-_ALONE = ("not_null", "unique")  # they read their model, and call one macro, without rendering
-_OF_TEST_CONFIG = (*test_config(), "config")
-_BESIDE_ARGUMENTS = ("arguments", "column_name", "config", "description", "name", "test_name")
+_MACRO = re.compile(r"{%-?\s*macro\s+(\w+).*?{%-?\s*endmacro\s*-?%}", re.DOTALL)
+_NO_ARGUMENTS = (*OF_TESTS, "arguments", "column_name", "config", "description", "name", "test_name")
 _TARGET = {"name": "dev", "schema": "main", "database": "dev", "profile_name": "dev", "type": ""}
-
-
-# The order in which dbt writes the configuration of a test into the code that it makes of it.
-_ORDER = (
-    *("severity", "tags", "enabled", "where", "limit", "warn_if", "error_if", "fail_calc", "store_failures"),
-    *("store_failures_as", "meta", "database", "schema", "alias"),
-)
 
 
 class _Package(NamedTuple):
@@ -69,13 +60,11 @@ class _Tested(NamedTuple):
 
     :param label: its name in names of tests.
     :param reference: the words by which its tests read it.
-    :param reads: the same as a reading: references and sources.
     :param entry: its entry; None for a source.
     """
 
     label: str
     reference: str
-    reads: tuple[list[tuple[str | None, str, Any]], list[tuple[str, str]]]
     entry: Entry | None
 
 
@@ -132,7 +121,7 @@ class ProjectFiles:
     """The project in a folder.
 
     ``entries`` are its enabled nodes by unique id, ``all`` the others too, ``name`` is the name of the project, and
-    ``missing`` the unique ids of nodes with what each of them reads or calls that is not there, in its words.
+    ``missing`` the unique ids of nodes with what each of them reads that is not there, in its words.
 
     :param folder: the folder of the project, with its ``dbt_project.yml``.
     :param variables: the values of ``--vars``.
@@ -154,8 +143,7 @@ class ProjectFiles:
         self.missing: list[tuple[str, str]] = []
         self.all: dict[str, Entry] = {}
         self._named: dict[tuple[str, str, str], str] = {}
-        self._macros: dict[tuple[str, str], str] = {}
-        self._callable: dict[str, dict[str, dict[str, str]]] = {}
+        self._macros: dict[str, dict[str, str]] = {}
         self._readings: dict[str, tuple[Reading, str]] = {}
         root = self._package(folder)
         self.name = root.name
@@ -169,11 +157,7 @@ class ProjectFiles:
         for package, found in described:
             self._read_yaml_nodes(package, found)
         for unique_id, (reading, home) in self._readings.items():
-            self.all[unique_id] |= {
-                "depends_on": self._depends_on(unique_id, reading, home),
-                "refs": [{"name": name, "package": package, "version": v} for package, name, v in reading.refs],
-                "sources": [list(names) for names in reading.sources],
-            }
+            self.all[unique_id]["depends_on"] = self._depends_on(unique_id, reading, home)
         self.entries = {name: entry for name, entry in self.all.items() if self._is_enabled(entry)}
 
     def _is_enabled(self, entry: Entry) -> bool:
@@ -207,11 +191,8 @@ class ProjectFiles:
                     yield file, file.parent.relative_to(package.folder / folder).parts
 
     def _read_macros(self, package: _Package) -> None:
-        for kind in ("macro", "test"):
-            for file, folders in self._files(package, kind, (".sql",)):
-                if kind == "macro" or folders[:1] == ("generic",):
-                    for name, block in macros_in(self._source.text(file)):
-                        self._macros[package.name, name] = block
+        texts = (self._source.text(file) for file, _ in self._files(package, "macro", (".sql",)))
+        self._macros[package.name] = {block[1]: block[0] for text in texts for block in _MACRO.finditer(text)}
 
     def _described(self, package: _Package) -> dict[str, list[_Described]]:
         found: dict[str, list[_Described]] = {section: [] for section in _SECTIONS}
@@ -269,7 +250,9 @@ class ProjectFiles:
         """Add the node of a file, or of a snapshot in YAML."""
         properties = described.properties if described else {}
         is_python = file.suffix == ".py"
-        reading = Reading(package.scope, self._macros_of(package))
+        # The macros of the project can be called from everywhere, and those of the package are nearer.
+        macros = {**self._macros, "": {**self._macros[self.name], **self._macros[package.name]}}
+        reading = Reading(package.scope, macros)
         reading = reading.read_python(text) if is_python else reading.read(text)
         below = () if version is None else (f"v{version}",)
         # Its configurations are those of models.
@@ -280,10 +263,8 @@ class ProjectFiles:
         config = test_config() if kind == "test" else node_config(kind)
         if is_python:
             config["materialized"] = "table"
-        unrendered: dict[str, Any] = {}
         for nearer in (*self._of_folders(package, section, fqn), said, reading.config):
             config = merged_config(config, nearer)
-            unrendered.update(nearer)
         if config.get("begin"):
             config["begin"] = datetime.fromisoformat(str(config["begin"])).isoformat()
         path = file.relative_to(package.folder)
@@ -297,22 +278,23 @@ class ProjectFiles:
             "alias": config["alias"] or "_".join((name, *below)),
             **self._place(config, config.get("target_schema")),
             **_of_config(config),
-            "unrendered_config": unrendered,
             "depends_on": {"macros": []},
             "description": properties.get("description") or "",
             "columns": _columns(properties),
             "patch_path": described and f"{package.name}://{described.file}",
-            "raw_code": text if kind == "snapshot" else text.strip(),
+            "raw_code": text.strip(),
+            "checksum": checksum(text),
         }
         if kind == "model":
             latest = _latest(properties) if version is not None else None
-            more = {"version": version, "latest_version": latest, "access": config["access"]}
-            self.all[unique_id] |= {**more, "primary_key": _primary_key(properties) if config["enabled"] else []}
+            self.all[unique_id] |= {"version": version, "latest_version": latest, "access": config["access"]}
         if kind != "seed":
             self.all[unique_id]["language"] = "python" if is_python else "sql"
             self._readings[unique_id] = (reading, package.name)
-            self.unread += [f"{each} in {path.as_posix()}" for each in (*reading.errors, *reading.unread)]
+            self.unread += [f"{each} in {path.as_posix()}" for each in reading.unread]
         if kind in REFABLE:
+            if config["materialized"] != "ephemeral":
+                self.all[unique_id]["relation_name"] = _relation(self.all[unique_id], "alias")
             self._named[package.name, name, "" if version is None else str(version)] = unique_id
             if version is not None and str(version) == str(_latest(properties)):
                 self._named[package.name, name, ""] = unique_id
@@ -321,17 +303,6 @@ class ProjectFiles:
         """Return database and schema; dbt puts a configured schema behind that of the target."""
         schema = alone or "_".join(filter(None, (self._target["schema"], config["schema"])))
         return {"database": config["database"] or self._target["database"], "schema": schema}
-
-    def _macros_of(self, package: _Package) -> dict[str, dict[str, str]]:
-        """Return package -> name -> text of the macros that a text of a package can call."""
-        if package.name not in self._callable:
-            found: dict[str, dict[str, str]] = {}
-            for (owner, name), text in self._macros.items():
-                found.setdefault(owner, {})[name] = text
-            # Those of the project can be called from everywhere, and those of the package are nearer.
-            found[""] = {**found.get(self.name, {}), **found.get(package.name, {})}
-            self._callable[package.name] = found
-        return self._callable[package.name]
 
     def _of_folders(self, package: _Package, section: str, fqn: list[str]) -> Iterator[dict[str, Any]]:
         """Yield what ``dbt_project.yml`` says of a node, the farthest first; the project itself goes over a package."""
@@ -374,7 +345,6 @@ class ProjectFiles:
             tested = _Tested(
                 label=name if version is None else f"{name}_v{version}",
                 reference=f"ref('{name}'{written})",
-                reads=([(None, name, version)], []),
                 entry=self.all[unique_id],
             )
             self._add_tests(package, described, tested, {**properties, **_tests_of_version(properties, each)}, [])
@@ -396,7 +366,7 @@ class ProjectFiles:
     ) -> None:
         called, given = _name_and_given(test)
         namespace, _, macro = called.rpartition(".")
-        arguments = {key: given[key] for key in given if key not in (*_OF_TEST_CONFIG, *_BESIDE_ARGUMENTS)}
+        arguments = {key: given[key] for key in given if key not in _NO_ARGUMENTS}
         arguments |= given.get("arguments") or {}
         column = given.get("column_name", column)
         if column is not None:
@@ -408,26 +378,16 @@ class ProjectFiles:
         metadata = {"namespace": namespace or None, "name": macro, "kwargs": kwargs}
         unique_id = f"test.{package.name}.{name}.{id_hash(name, metadata)}"
         fqn = [package.name, *described.folders, name]
-        said = {key: given[key] for key in given if key in test_config()} | (given.get("config") or {})
+        said = {key: given[key] for key in given if key in OF_TESTS} | (given.get("config") or {})
         said = package.scope.rendered(said)
         config = test_config() if short == name else {**test_config(), "alias": short}
-        is_alone = not namespace and macro in _ALONE
-        # dbt meets the configuration of most tests twice, with all their tags.
-        for nearer in (*self._of_folders(package, "tests", fqn), said, *([] if is_alone else [said])):
+        for nearer in (*self._of_folders(package, "tests", fqn), said):
             config = merged_config(config, nearer)
-        given_config: dict[str, Any] = dict(said) if short == name else {**said, "alias": said.get("alias", short)}
-        unrendered = given_config if is_alone else merged_config(merged_config({}, given_config), given_config)
         reading = Reading(package.scope)
-        for value in arguments.values():
+        for value in (*arguments.values(), tested.reference):
             call = value.strip("{} ") if isinstance(value, str) else ""
             if call.startswith(("ref(", "source(")):
                 reading.read("{{ " + call + " }}")
-        # Of most tests dbt renders the words, in which a version is a text.
-        reading.refs += [(None, read, v if is_alone or v is None else str(v)) for _, read, v in tested.reads[0]]
-        reading.sources += tested.reads[1]
-        reading.called = {f"{namespace}.test_{macro}" if namespace else f"test_{macro}": None}
-        if not is_alone:
-            reading.called["dbt.get_where_subquery"] = None
         entry = tested.entry or {}
         self.all[unique_id] = {
             **_identity(package, "test", name, unique_id, described.file),
@@ -436,8 +396,8 @@ class ProjectFiles:
             "alias": config["alias"] or name,
             **self._place(config),
             **_of_config(config, tags),
-            "unrendered_config": unrendered,
-            "raw_code": _code_of_test(metadata, given_config),
+            "checksum": {"name": "none", "checksum": ""},
+            "language": "sql",
             "group": entry.get("group"),
             "test_metadata": metadata,
             "column_name": column,
@@ -480,13 +440,14 @@ class ProjectFiles:
             "description": table.get("description") or "",
             "source_description": source.get("description") or "",
             "columns": _columns(table),
+            "loader": "",
             "patch_path": None,
         }
+        self.all[unique_id]["relation_name"] = _relation(self.all[unique_id], "identifier")
         self._named[package.name, name, f"source {table['name']}"] = unique_id
         tested = _Tested(
             label=f"{name}_{table['name']}",
             reference=f"source('{name}', '{table['name']}')",
-            reads=([], [(name, table["name"])]),
             entry=None,
         )
         self._add_tests(package, described, tested, table, own_tags)
@@ -532,6 +493,8 @@ class ProjectFiles:
                 "path": "/".join(described.file.split("/")[1:]),
                 "fqn": [package.name, *described.folders, test["model"], name],
                 "model": test["model"],
+                "given": test.get("given") or [],
+                "expect": test.get("expect") or {},
                 "config": config,
                 # dbt gives it no tags of its own.
                 "depends_on": {"macros": [], "nodes": [model["unique_id"]]},
@@ -548,12 +511,7 @@ class ProjectFiles:
         for package, name, version in reading.refs:
             names[package, name, version] = self._find(name, version, package, home)
         self.missing += [(unique_id, _call(each)) for each, found in names.items() if found is None]
-        macros = {called: self._macro(called, home) for called in reading.called}
-        known = [f"macro.{package}.{name}" for package, name in macros.values() if package]
-        self.missing += [
-            (unique_id, name) for name, found in macros.items() if not found[0] and name.startswith("test_")
-        ]
-        return {"macros": known, "nodes": list(dict.fromkeys(name for name in names.values() if name is not None))}
+        return {"macros": [], "nodes": list(dict.fromkeys(name for name in names.values() if name is not None))}
 
     def _find(self, name: str, version: Any, package: str | None, home: str) -> str | None:
         version = "" if version is None else str(version)
@@ -563,38 +521,13 @@ class ProjectFiles:
             (self._named[key] for key in ((each, name, version) for each in places) if key in self._named), None
         )
 
-    def _macro(self, called: str, home: str) -> tuple[str, str]:
-        """Return package and name of a macro; without a package where the call is of no macro that is known."""
-        package, _, name = called.rpartition(".")
-        if package == "dbt" or (package, name) in self._macros or (package and name.startswith("test_")):
-            return package, name
-        for owner in (home, self.name):
-            if not package and (owner, name) in self._macros:
-                return owner, name
-        is_of_dbt = not package and name in ("is_incremental", *(f"test_{each}" for each in _BUILT_IN_TESTS))
-        return ("dbt" if is_of_dbt else ""), name
 
+def checksum(text: str) -> dict[str, str]:
+    """Return the checksum of a file in a manifest.
 
-def macros_in(text: str) -> list[tuple[str, str]]:
-    """Return name and text of each macro that a file defines; a generic test is one that is called ``test_…``.
-
-    :param text: the content of the file.
+    :param text: the content of the file, which dbt strips.
     """
-    return [(f"{'test_' * (block[1] != 'macro')}{block[2]}", block[0]) for block in _MACRO.finditer(text)]
-
-
-def _code_of_test(metadata: Mapping[str, Any], said: Mapping[str, Any]) -> str:
-    """Return the text that dbt makes of a generic test."""
-    name = f"test_{metadata['name']}"
-    call = f"{metadata['namespace']}.{name}" if metadata["namespace"] else name
-    keys = sorted(said, key=lambda key: _ORDER.index(key) if key in _ORDER else len(_ORDER))
-    config = ",".join(f"{key}={_quoted(said[key])}" for key in keys)
-    return "{{ " + call + "(**_dbt_generic_test_kwargs) }}" + ("{{ config(" + config + ") }}" if config else "")
-
-
-def _quoted(value: Any) -> str:
-    escaped = str(value).replace('"', '\\"')
-    return f'"{escaped}"' if isinstance(value, str) else str(value)
+    return {"name": "sha256", "checksum": hashlib.sha256(text.strip().encode()).hexdigest()}
 
 
 def _call(reads: tuple[Any, ...]) -> str:
@@ -611,12 +544,8 @@ def _columns(properties: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return {each["name"]: {"name": each["name"]} for each in found if isinstance(each, dict) and "name" in each}
 
 
-def _primary_key(properties: Mapping[str, Any]) -> list[str]:
-    """Return the columns that are tested as a key would be: without constraints dbt takes them for the key."""
-    columns = [each for each in properties.get("columns") or () if isinstance(each, dict) and "name" in each]
-    tested = {each["name"]: [_name_and_given(test)[0] for test in _tests(each)] for each in columns}
-    unique = [name for name in tested if "unique" in tested[name]]
-    return [name for name in unique if "not_null" in tested[name]] or unique
+def _relation(entry: Entry, name: str) -> str:
+    return ".".join(f'"{part}"' for part in (entry["database"], entry["schema"], entry[name]))
 
 
 def _identity(package: _Package, kind: str, name: str, unique_id: str, file: str) -> Entry:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from .artifacts import FAILED
 from .command_line import Invocation, UsageError
 from .log import setting, switch
-from .project import Node, Project, node_of
+from .project import Node, Project, added_node, node_of
 from .script import SELECTING, Script, ScriptError, die
 from .whole_writes import write_whole
 
@@ -70,17 +70,13 @@ class RecordedProject(Project):
 
     def __init__(self, folder: Path, manifest: dict[str, Any], ran: list[str]) -> None:
         # Nothing is read from the folder: what was recorded counts.
-        self.folder = folder
-        self.name = (manifest.get("metadata") or {}).get("project_name") or folder.name
+        name = (manifest.get("metadata") or {}).get("project_name") or folder.name
         entries = {name: each for part in _PARTS for name, each in (manifest.get(part) or {}).items()}
         places = {name: place for place, name in enumerate(ran)}
         known = [node_of(name, each) for name, each in entries.items()]
-        known += [node_of(name, {}) for name in ran if name not in entries]
-        self.nodes = sorted(known, key=lambda node: places.get(node.unique_id, len(places)))
-        self.added: list[Node] = []
-        self.unread: list[str] = []
+        known += [added_node(name) for name in ran if name not in entries]
+        super().__init__(name, sorted(known, key=lambda node: places.get(node.unique_id, len(places))))
         self._ran = frozenset(ran)
-        self.all_nodes = self.nodes
 
     def check_script(self, script: Script, refusal_of: Callable[[str, str, str], str | None]) -> None:
         """Take what was recorded as it is: a real dbt has done it.

@@ -10,9 +10,10 @@ from typing import Any
 
 from pytest_cosmos_venv.errors import ToolkitMisuse, require_text
 
-from .artifacts import ARTIFACTS, FAILED, STATUSES, status_refusal
+from . import is_native
+from .artifacts import ARTIFACTS, FAILED, STATUSES
+from .command_line import Invocation, UsageError
 from .native import command_line as native
-from .project import is_unique_id
 from .tables import COMMAND_GROUPS, COMMANDS
 
 Artifact = Mapping[str, Any] | str | None
@@ -99,7 +100,6 @@ class Rule:
         self._check_kinds()
         self._check_values()
         self._check_lines()
-        self._check_nodes()
         self._check_contradictions()
 
     @property
@@ -154,12 +154,6 @@ class Rule:
                     f"artifacts[{name!r}] cannot be written ({error}): give what JSON has, or text, or None."
                 ) from None
 
-    def _check_nodes(self) -> None:
-        for name, outcome in self.outcomes.items():
-            refusal = status_refusal(name, name.partition(".")[0], outcome.status) if is_unique_id(name) else None
-            if refusal is not None:
-                raise ToolkitMisuse(refusal)
-
     def _check_lines(self) -> None:
         for name, lines in (("stdout", self.stdout), ("stderr", self.stderr)):
             if lines is None and name == "stdout":  # dbt's own
@@ -206,6 +200,20 @@ class Rule:
             )
 
 
+def read_line(arguments: Sequence[str], dbt_version: str) -> Invocation | None:
+    """Return a command line as a dbt reads it; None where it would refuse the line.
+
+    :param arguments: the command line without the executable.
+    :param dbt_version: the version of that dbt.
+    """
+    try:
+        line = (native.NativeInvocation if is_native(dbt_version) else Invocation)(list(arguments))
+        _ = line.command
+    except UsageError:
+        return None
+    return line
+
+
 def check_command(command: str) -> str:
     """Return a command of dbt under the name that the record of a call has for it.
 
@@ -216,16 +224,6 @@ def check_command(command: str) -> str:
     groups = (f"{first} {second}" for first, below in COMMAND_GROUPS.items() for second in below)
     _one_of("command", command, {*COMMANDS, *native.COMMANDS, *groups, VERSION})
     return "ls" if command == "list" else command
-
-
-def unknown_keyword_message(unknown: Iterable[str]) -> str:
-    """Return the error for keywords that ``script`` does not have.
-
-    :param unknown: the keywords.
-    """
-    given = ", ".join(f"{name}=…" for name in unknown)
-    known = [one.name for one in fields(Rule) if one.name not in ("command", "recording")]
-    return f"script({given}): there is no such keyword; there are {_listed(known)}."
 
 
 def _one_of(parameter: str, value: str, known: Iterable[str]) -> None:

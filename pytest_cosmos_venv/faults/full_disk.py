@@ -16,6 +16,7 @@ from pathlib import Path
 
 from pytest_cosmos_venv.fake_dbt.script import fill
 from pytest_cosmos_venv.processes.mounts import BIND, RECURSIVE, begin_own_mounts, mount, refusal_of
+from pytest_cosmos_venv.throwaway import remove_entry
 
 _SIZE = "64m"
 
@@ -81,33 +82,22 @@ def _put_into(real: Path, upper: Path) -> None:
     for entry in list(upper.iterdir()):
         target, status = real / entry.name, entry.lstat()
         if stat.S_ISCHR(status.st_mode) and status.st_rdev == 0:  # the mark of what was removed
-            _remove(target)
+            remove_entry(target)
         elif stat.S_ISDIR(status.st_mode):
             if _hides_what_is_below(entry) or not target.is_dir() or target.is_symlink():
-                _remove(target)
+                remove_entry(target)
                 target.mkdir()
             shutil.copymode(entry, target)
             _put_into(target, entry)
         elif stat.S_ISLNK(status.st_mode):
-            _remove(target)
+            remove_entry(target)
             target.symlink_to(entry.readlink())
         elif stat.S_ISREG(status.st_mode):
             draft = target.with_name(f".{target.name}.of-full-disk")
             shutil.copy2(entry, draft)
-            _replace(draft, target)
-
-
-def _replace(draft: Path, target: Path) -> None:
-    if target.is_dir() and not target.is_symlink():
-        shutil.rmtree(target)
-    draft.replace(target)
-
-
-def _remove(target: Path) -> None:
-    if target.is_dir() and not target.is_symlink():
-        shutil.rmtree(target, ignore_errors=True)
-    else:
-        target.unlink(missing_ok=True)
+            if target.is_dir():
+                remove_entry(target)
+            draft.replace(target)
 
 
 def _hides_what_is_below(folder: Path) -> bool:

@@ -16,7 +16,6 @@ from pytest_cosmos_venv.errors import ToolkitMisuse, require_path
 from pytest_cosmos_venv.processes.process_table import SimulatedPids
 
 _TIMEOUT = 10.0
-_LOOK_AGAIN = 0.001
 _AN_HOUR = 3600.0  # far more than any tolerance between the time of a file and the start of a process
 _NOBODY = 65534
 
@@ -159,8 +158,5 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _wait_until_zombie(pid: int) -> None:
-    end = real_time.monotonic() + _TIMEOUT
-    while psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
-        if real_time.monotonic() > end:
-            raise ToolkitMisuse(f"cosmos_lock.pids.zombie(): process {pid} had not ended after {_TIMEOUT:g} s.")
-        real_time.sleep(_LOOK_AGAIN)
+    if not real_time.comes_true(lambda: psutil.Process(pid).status() == psutil.STATUS_ZOMBIE, _TIMEOUT, every=0.001):
+        raise ToolkitMisuse(f"cosmos_lock.pids.zombie(): process {pid} had not ended after {_TIMEOUT:g} s.")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import shutil
 import threading
 import time
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from pytest_cosmos_venv import real_time
 from pytest_cosmos_venv.errors import RecordTuple, ToolkitMisuse, require, require_seconds, require_text
 from pytest_cosmos_venv.processes.lock_history import KERNEL_LOCK_FILE, LOCK_FILE, LockHistory, LockOwner, read_owner
 from pytest_cosmos_venv.processes.pids import Pids
+from pytest_cosmos_venv.throwaway import remove_entry
 
 TIMEOUT = 30.0
 _LOOK_AGAIN = 0.002
@@ -130,9 +130,7 @@ class VenvLock:
 
     def release(self) -> None:
         """Free the lock: nothing is in its place."""
-        if self.file.is_dir() and not self.file.is_symlink():
-            shutil.rmtree(self.file)
-        self.file.unlink(missing_ok=True)
+        remove_entry(self.file)
         self._unlock()
         self._history.catch_up()
 
@@ -155,7 +153,9 @@ class VenvLock:
         """
         end = real_time.monotonic() + timeout
         while (owner := self.owner) is None:
-            self._look_again(end, f"was not taken within {timeout:g} s")
+            if real_time.monotonic() > end:
+                raise ToolkitMisuse(f"{self.file} was not taken within {timeout:g} s.")
+            real_time.sleep(_LOOK_AGAIN)
         self._history.catch_up()  # an owner that was read here is no unknown one there
         return owner
 
@@ -165,9 +165,8 @@ class VenvLock:
         :param timeout: seconds to wait for it.
         :raises ToolkitMisuse: the lock is still held by then.
         """
-        end = real_time.monotonic() + timeout
-        while os.path.lexists(self.file):
-            self._look_again(end, f"is still held by {self.owner} after {timeout:g} s")
+        if not real_time.comes_true(lambda: not os.path.lexists(self.file), timeout, every=_LOOK_AGAIN):
+            raise ToolkitMisuse(f"{self.file} is still held by {self.owner} after {timeout:g} s.")
 
     def close(self) -> None:
         """Stop the timers and the watching. What is in the directory stays."""
@@ -192,11 +191,6 @@ class VenvLock:
         self._unlock()
         _publish(self.file, text, age)
         self._history.catch_up()
-
-    def _look_again(self, end: float, what: str) -> None:
-        if real_time.monotonic() > end:
-            raise ToolkitMisuse(f"{self.file} {what}.")
-        real_time.sleep(_LOOK_AGAIN)
 
 
 @dataclass

@@ -75,150 +75,18 @@ class Reply:
 
 
 @dataclass(kw_only=True)
-class AnswerScript:
-    """The answers in their order; the last one holds for all further requests, and without any the status is 200.
-
-    :param body: the manifest, as it goes over the wire.
-    :param answers: the answers that a test asked for.
-    :param requests: the requests so far.
-    """
-
-    body: bytes
-    answers: list[Answer] = field(default_factory=list)
-    requests: list[ManifestRequest] = field(default_factory=list)
-    _given: int = 0
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-
-    @property
-    def etag(self) -> str:
-        """The ETag of the manifest as it is now; equal manifests have equal ones."""
-        return f'"{hashlib.sha256(self.body).hexdigest()[:32]}"'
-
-    def add(self, answer: Answer) -> None:
-        """Put an answer at the end of the script.
-
-        :param answer: the answer.
-        :raises ToolkitMisuse: it contradicts itself.
-        """
-        if answer.status not in {status.value for status in HTTPStatus}:
-            raise ToolkitMisuse(f"answer({answer.status!r}): that is no HTTP status, such as 200, 404 or 503.")
-        if answer.is_truncated and answer.status != HTTPStatus.OK:
-            raise ToolkitMisuse(
-                f"answer({answer.status}, truncated=True): only the manifest itself (200) is truncated."
-            )
-        require_seconds(answer.after, "after")
-        self.answers.append(answer)
-
-    def reply(self, method: str, path: str, headers: Mapping[str, str]) -> Reply:
-        """Return the next answer, and keep the request on record.
-
-        :param method: ``GET`` or ``HEAD``.
-        :param path: the path of the request.
-        :param headers: the headers that the client sent.
-        """
-        with self._lock:
-            known = {name.lower(): value for name, value in headers.items()}
-            answer = self._next()
-            status = answer.status
-            if status == HTTPStatus.OK and known.get("if-none-match") == self.etag:
-                status = HTTPStatus.NOT_MODIFIED
-            self.requests.append(ManifestRequest(method=method, path=path, headers=known, status=int(status)))
-            return self._reply(answer, HTTPStatus(status))
-
-    def _next(self) -> Answer:
-        if not self.answers:
-            return Answer(status=HTTPStatus.OK)
-        answer = self.answers[min(self._given, len(self.answers) - 1)]
-        self._given += 1
-        return answer
-
-    def _reply(self, answer: Answer, status: HTTPStatus) -> Reply:
-        headers = {"ETag": self.etag} if status in (HTTPStatus.OK, HTTPStatus.NOT_MODIFIED) else {}
-        kind = "application/json" if status == HTTPStatus.OK else "text/plain"
-        return Reply(
-            status=int(status),
-            headers={**headers, "Content-Type": kind},
-            body=self._body(status),
-            after=answer.after,
-            is_truncated=answer.is_truncated and status == HTTPStatus.OK,
-        )
-
-    def _body(self, status: HTTPStatus) -> bytes:
-        if status == HTTPStatus.OK:
-            return self.body
-        has_none = status < HTTPStatus.OK or status in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
-        return b"" if has_none else f"{status.value} {status.phrase}\n".encode()
-
-
-def body_of(manifest: DbtProject | Mapping[str, Any]) -> bytes:
-    """Return a manifest as it goes over the wire.
-
-    :param manifest: its content, or a project, whose manifest as it is now is taken.
-    :raises ToolkitMisuse: it is neither, or JSON cannot hold it.
-    """
-    content = manifest.manifest_data() if isinstance(manifest, DbtProject) else manifest
-    if not isinstance(content, Mapping):
-        raise ToolkitMisuse(
-            f"cosmos_project.serve({manifest!r}): give a project of cosmos_project, or the manifest's content; "
-            "that of a file is json.loads(file.read_text())."
-        )
-    try:
-        return json.dumps(content).encode()
-    except (TypeError, ValueError) as error:
-        raise ToolkitMisuse(
-            f"cosmos_project.serve: this is no manifest, since JSON cannot hold it ({error})."
-        ) from None
-
-
-class ManifestServer(LoopbackServer):
-    """A server of one script, from the moment it is made until it is closed.
-
-    :param script: the answers.
-    """
-
-    def __init__(self, script: AnswerScript) -> None:
-        super().__init__(_Handler)
-        self.script = script
-        self.start()
-
-    @property
-    def url(self) -> str:
-        """The address of the manifest."""
-        return f"http://{HOST}:{self.server_port}{PATH}"
-
-
-class _Handler(LoopbackHandler):
-    protocol_version = "HTTP/1.1"
-    server: ManifestServer
-
-    def answer(self, *, with_body: bool) -> None:
-        self.close_connection = True
-        if self.path.partition("?")[0] != PATH:
-            self.send_error(HTTPStatus.NOT_FOUND)
-            return
-        reply = self.server.script.reply(self.command, self.path, dict(self.headers))
-        if reply.after and self.server.is_closing.wait(reply.after):
-            return
-        self.send_response(reply.status)
-        for name, value in reply.headers.items():
-            self.send_header(name, value)
-        if reply.status != HTTPStatus.NOT_MODIFIED:
-            self.send_header("Content-Length", str(len(reply.body)))
-        self.send_header("Connection", "close")
-        self.end_headers()
-        if with_body:
-            self.wfile.write(reply.body[: len(reply.body) // 2] if reply.is_truncated else reply.body)
-
-
-@dataclass(kw_only=True)
 class HttpManifest:
     """A manifest behind a URL, and a script of what the requests for it get.
 
-    :param script: made by ``serve_manifest``.
+    :param body: the manifest, as it goes over the wire.
     """
 
-    script: AnswerScript
-    _server: ManifestServer | None = None
+    body: bytes
+    _answers: list[Answer] = field(default_factory=list)
+    _requests: list[ManifestRequest] = field(default_factory=list)
+    _given: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _server: _Server | None = None
     _is_closing: threading.Event = field(default_factory=threading.Event)
 
     def answer(self, status: int = 200, *, after: float = 0.0, truncated: bool = False) -> HttpManifest:
@@ -232,7 +100,12 @@ class HttpManifest:
         :param truncated: whether the connection ends in the middle of the manifest.
         :raises ToolkitMisuse: the status is no HTTP status, or ``truncated`` stands with another one than 200.
         """
-        self.script.add(Answer(status=status, after=after, is_truncated=truncated))
+        if status not in {each.value for each in HTTPStatus}:
+            raise ToolkitMisuse(f"answer({status!r}): that is no HTTP status, such as 200, 404 or 503.")
+        if truncated and status != HTTPStatus.OK:
+            raise ToolkitMisuse(f"answer({status}, truncated=True): only the manifest itself (200) is truncated.")
+        require_seconds(after, "after")
+        self._answers.append(Answer(status=status, after=after, is_truncated=truncated))
         return self
 
     def publish(self, manifest: DbtProject | Mapping[str, Any]) -> None:
@@ -240,20 +113,22 @@ class HttpManifest:
 
         :param manifest: its content, or a project, whose manifest as it is now is taken.
         """
-        self.script.body = body_of(manifest)
+        self.body = body_of(manifest)
 
     @property
     def url(self) -> str:
         """The address of the manifest; the server on 127.0.0.1 starts when this is asked for."""
         if self._server is None:
-            self._server = ManifestServer(self.script)
-        return self._server.url
+            self._server = _Server(_Handler)
+            self._server.manifest = self
+            self._server.start()
+        return f"http://{HOST}:{self._server.server_port}{PATH}"
 
     @property
     def requests(self) -> list[ManifestRequest]:
         """The requests so far, and the status that each got."""
         return RecordList(
-            self.script.requests,
+            self._requests,
             of="requests",
             none="nobody has asked for the manifest",
             word=lambda request: f"{request.method} {request.path}: {request.status}",
@@ -278,10 +153,40 @@ class HttpManifest:
         if self._server is not None:
             self._server.close()
 
+    def reply(self, method: str, path: str, headers: Mapping[str, str]) -> Reply:
+        """Return the next answer as it goes over the wire, and keep the request on record.
+
+        :param method: ``GET`` or ``HEAD``.
+        :param path: the path of the request.
+        :param headers: the headers that the client sent.
+        """
+        with self._lock:
+            known = {name.lower(): value for name, value in headers.items()}
+            answer = self._next()
+            etag = f'"{hashlib.sha256(self.body).hexdigest()[:32]}"'
+            is_known = answer.status == HTTPStatus.OK and known.get("if-none-match") == etag
+            status = HTTPStatus.NOT_MODIFIED if is_known else HTTPStatus(answer.status)
+            self._requests.append(ManifestRequest(method=method, path=path, headers=known, status=int(status)))
+        if status in (HTTPStatus.OK, HTTPStatus.NOT_MODIFIED):
+            sent, body = {"ETag": etag, "Content-Type": "application/json"}, b"" if is_known else self.body
+        else:
+            has_none = status < HTTPStatus.OK or status == HTTPStatus.NO_CONTENT
+            sent, body = {"Content-Type": "text/plain"}, b"" if has_none else f"{status} {status.phrase}\n".encode()
+        is_truncated = answer.is_truncated and not is_known
+        return Reply(status=int(status), headers=sent, body=body, after=answer.after, is_truncated=is_truncated)
+
+    def _next(self) -> Answer:
+        """Return the next answer of the script; requests from before it do not count, and its last answer stays."""
+        if not self._answers:
+            return Answer(status=HTTPStatus.OK)
+        answer = self._answers[min(self._given, len(self._answers) - 1)]
+        self._given += 1
+        return answer
+
     def _call(self, request: Any) -> tuple[int, Mapping[str, str], bytes]:
         from requests.exceptions import ChunkedEncodingError, ReadTimeout
 
-        reply = self.script.reply(request.method, request.path_url, request.headers)
+        reply = self.reply(request.method, request.path_url, request.headers)
         timeout = request.req_kwargs.get("timeout")
         patience = timeout[1] if isinstance(timeout, tuple) else timeout
         if patience is not None and patience < reply.after:
@@ -297,9 +202,48 @@ class HttpManifest:
         return reply.status, reply.headers, reply.body
 
 
-def serve_manifest(manifest: DbtProject | Mapping[str, Any]) -> HttpManifest:
-    """Return a manifest that can be handed out over HTTP.
+def body_of(manifest: DbtProject | Mapping[str, Any]) -> bytes:
+    """Return a manifest as it goes over the wire.
 
     :param manifest: its content, or a project, whose manifest as it is now is taken.
+    :raises ToolkitMisuse: it is neither, or JSON cannot hold it.
     """
-    return HttpManifest(script=AnswerScript(body=body_of(manifest)))
+    content = manifest.manifest_data() if isinstance(manifest, DbtProject) else manifest
+    if not isinstance(content, Mapping):
+        raise ToolkitMisuse(
+            f"cosmos_project.serve({manifest!r}): give a project of cosmos_project, or the manifest's content; "
+            "that of a file is json.loads(file.read_text())."
+        )
+    try:
+        return json.dumps(content).encode()
+    except (TypeError, ValueError) as error:
+        raise ToolkitMisuse(
+            f"cosmos_project.serve: this is no manifest, since JSON cannot hold it ({error})."
+        ) from None
+
+
+class _Server(LoopbackServer):
+    manifest: HttpManifest
+
+
+class _Handler(LoopbackHandler):
+    protocol_version = "HTTP/1.1"
+    server: _Server
+
+    def answer(self, *, with_body: bool) -> None:
+        self.close_connection = True
+        if self.path.partition("?")[0] != PATH:
+            self.send_error(HTTPStatus.NOT_FOUND)
+            return
+        reply = self.server.manifest.reply(self.command, self.path, dict(self.headers))
+        if reply.after and self.server.is_closing.wait(reply.after):
+            return
+        self.send_response(reply.status)
+        for name, value in reply.headers.items():
+            self.send_header(name, value)
+        if reply.status != HTTPStatus.NOT_MODIFIED:
+            self.send_header("Content-Length", str(len(reply.body)))
+        self.send_header("Connection", "close")
+        self.end_headers()
+        if with_body:
+            self.wfile.write(reply.body[: len(reply.body) // 2] if reply.is_truncated else reply.body)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 from pytest_cosmos_venv.errors import ToolkitMisuse
-from pytest_cosmos_venv.fake_dbt.configs import node_config
+from pytest_cosmos_venv.fake_dbt.configs import CONFIGURATIONS
 
 DataTest: TypeAlias = "str | Mapping[str, Mapping[str, Any]]"
 """``"unique"``, or with arguments: ``{"accepted_values": {"values": [1, 2]}}``."""
@@ -19,12 +19,9 @@ BESIDE_ARGUMENTS = ("config", "description", "name")
 _MISSPELT = 0.85
 
 
-def properties_of(
-    kind: str, name: str, tests: DataTests | None, description: str, config: Mapping[str, Any]
-) -> dict[str, Any]:
+def properties_of(name: str, tests: DataTests | None, description: str, config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the properties of a model, seed or snapshot; empty when there is nothing to say.
 
-    :param kind: ``model``, ``seed`` or ``snapshot``.
     :param name: the name, for errors.
     :param tests: column -> its data tests; None: none.
     :param description: the description; may be empty.
@@ -33,9 +30,8 @@ def properties_of(
         configurations of their own, so that others are taken.
     """
     properties: dict[str, Any] = {"description": description} if description else {}
-    known = node_config(kind)
-    for key in sorted(config.keys() - known.keys() - {"pre_hook", "post_hook"}):
-        close = difflib.get_close_matches(key, known, n=1, cutoff=_MISSPELT)
+    for key in sorted(config.keys() - CONFIGURATIONS - {"pre_hook", "post_hook"}):
+        close = difflib.get_close_matches(key, CONFIGURATIONS, n=1, cutoff=_MISSPELT)
         if close:
             raise ToolkitMisuse(f"{name} has no configuration {key}: did you mean {close[0]}?")
     if config:

@@ -27,6 +27,7 @@ class DbtProject:
     :param variables: the ``vars`` of ``dbt_project.yml``.
     :param configurations: kind and folder (``models/staging``) -> configuration of all that lies there.
     :param packages: the local packages that ``package`` has added.
+    :param is_package: whether it is a package itself.
     """
 
     store: ProjectStore
@@ -34,6 +35,7 @@ class DbtProject:
     variables: Mapping[str, Any]
     configurations: dict[str, dict[str, Any]] = field(default_factory=dict)
     packages: list[DbtProject] = field(default_factory=list)
+    is_package: bool = False
 
     @property
     def name(self) -> str:
@@ -80,7 +82,7 @@ class DbtProject:
         if language not in ("sql", "python"):
             raise ToolkitMisuse(f"language={language!r} of model {name!r}: it is sql or python.")
         suffix = ".py" if language == "python" else ".sql"
-        properties = properties_of("model", name, tests, description, config)
+        properties = properties_of(name, tests, description, config)
         if not versions:
             self.store.add("model", name, {None: sql or ""}, suffix=suffix, properties=properties)
             return
@@ -100,7 +102,7 @@ class DbtProject:
         :param **config: dbt's configurations, such as ``column_types={"id": "int"}``.
         :raises ToolkitMisuse: the name is taken or no name.
         """
-        properties = properties_of("seed", name, tests, description, config)
+        properties = properties_of(name, tests, description, config)
         self.store.add("seed", name, {None: csv}, suffix=".csv", properties=properties)
 
     def snapshot(
@@ -135,7 +137,7 @@ class DbtProject:
         if updated_at is not None:
             config["updated_at"] = updated_at
         text = f"{{% snapshot {PurePosixPath(name).name} %}}\n{sql}\n{{% endsnapshot %}}\n"
-        self.store.add("snapshot", name, {None: text}, properties=properties_of("snapshot", name, tests, "", config))
+        self.store.add("snapshot", name, {None: text}, properties=properties_of(name, tests, "", config))
 
     def test(self, name: str, sql: str) -> None:
         """Add a singular test: a query that should find nothing. Its ``{{ config() }}`` stands in the text.
@@ -259,13 +261,19 @@ class DbtProject:
         :param name: the name of the package.
         :param variables: the ``vars`` of the package.
         :returns: the package, another ``DbtProject``.
-        :raises ToolkitMisuse: there is one of that name.
+        :raises ToolkitMisuse: there is one of that name; or this project is a package itself.
         """
         check_name("package", name)
+        if self.is_package:
+            raise ToolkitMisuse(
+                f"package({name!r}) of package {self.name!r}: dbt deps installs all packages beside one another, and "
+                "dbt does not look within one. Add it to the project itself."
+            )
         folder = self.path / "packages" / name
         package = make_project(
             name, folder, profile=self.profile, variables=variables, is_on_disk=self.store.is_on_disk
         )
+        package.is_package = True
         self.packages.append(package)
         listed = [{"local": f"packages/{package.name}"} for package in self.packages]
         (self.path / "packages.yml").write_text(yaml_text({"packages": listed}), encoding="utf-8")
@@ -320,7 +328,7 @@ class DbtProject:
         """
         from pytest_cosmos_venv.projects.manifest import manifest_of
 
-        return manifest_of(self)
+        return manifest_of(self.store, self.profile, self.variables, [each.store for each in self.packages])
 
     def _write_project_file(self) -> None:
         text = project_text(self.name, self.variables, self.configurations)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_cosmos_venv.errors import ToolkitMisuse, require
-from pytest_cosmos_venv.projects.http_manifest import HttpManifest, serve_manifest
+from pytest_cosmos_venv.projects.http_manifest import HttpManifest, body_of
 from pytest_cosmos_venv.projects.profile import make_profile
 from pytest_cosmos_venv.projects.project import DbtProject, make_project
 from pytest_cosmos_venv.projects.resources import check_name
@@ -101,7 +101,7 @@ class CosmosProject:
 
         :param manifest: a project, whose manifest as it is now is taken, or the manifest's content.
         """
-        self._served.append(serve_manifest(manifest))
+        self._served.append(HttpManifest(body=body_of(manifest)))
         return self._served[-1]
 
     def close(self) -> None:

@@ -7,13 +7,12 @@ texts are the test author's own words.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
-from typing import Any, Protocol
+from typing import Any
 
 from pytest_cosmos_venv.errors import ToolkitMisuse, require_text
-from pytest_cosmos_venv.projects.profile import Profile
 
 REFABLE = ("model", "seed", "snapshot")
 """The kinds that ``ref()`` finds; their names are one set."""
@@ -68,16 +67,6 @@ class Resource:
     def title(self) -> str:
         """The name as an error shows it, with the version behind it."""
         return self.name if self.version is None else f"{self.name}.v{self.version}"
-
-    @property
-    def is_python(self) -> bool:
-        """Whether it is a model in Python."""
-        return self.file.suffix == ".py"
-
-    @property
-    def folders(self) -> tuple[str, ...]:
-        """The folders between the folder of its kind and its file; they are part of its fully qualified name."""
-        return self.file.parent.parts[1:]
 
 
 def yaml_text(document: Mapping[str, Any]) -> str:
@@ -290,40 +279,6 @@ class ProjectStore:
         names = [resource.title for resource in self.resources]
         more = ", …" if names[_NAMED:] else ""
         return f": there is {', '.join(names[:_NAMED])}{more}" if names else ", which is empty"
-
-
-class ProjectContents(Protocol):
-    """The parts of a project from which its manifest is made: those of the project that is run, or of one of its
-    packages.
-    """
-
-    @property
-    def name(self) -> str:
-        """The name of the project, which is also that of its profile."""
-
-    @property
-    def path(self) -> Path:
-        """The folder of the project."""
-
-    @property
-    def profile(self) -> Profile:
-        """The target in which its tables lie."""
-
-    @property
-    def variables(self) -> Mapping[str, Any]:
-        """The ``vars`` of ``dbt_project.yml``."""
-
-    @property
-    def configurations(self) -> Mapping[str, Mapping[str, Any]]:
-        """Kind and folder (``models/staging``) -> configuration of all that lies there."""
-
-    @property
-    def packages(self) -> Sequence[ProjectContents]:
-        """The packages that were added to it."""
-
-    @property
-    def store(self) -> ProjectStore:
-        """The resources of the project, and their texts."""
 
 
 def check_name(kind: str, name: object) -> None:

@@ -7,20 +7,20 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import chain
 from pathlib import Path
 from time import time
 from typing import Any
 
 from pytest_cosmos_venv.fake_dbt import recorded
 from pytest_cosmos_venv.fake_dbt.command_line import Invocation, UsageError
+from pytest_cosmos_venv.fake_dbt.log import setting
 from pytest_cosmos_venv.fake_dbt.whole_writes import write_whole
 from pytest_cosmos_venv.recordings.observed_process import STDERR, STDOUT, ProcessEnd
 from pytest_cosmos_venv.recordings.redaction import Redaction, secrets_of
-from pytest_cosmos_venv.throwaway import alone_in
+from pytest_cosmos_venv.throwaway import alone_in, remove_entry
 
 _LOG = "dbt.log"
 _DRAFT = ".draft-"
@@ -62,31 +62,22 @@ class Surroundings:
     began_at: float
 
     @classmethod
-    def of(cls, command: Sequence[str], environment: Mapping[str, str], *, logs: Path) -> Surroundings:
-        """Look at a command that is about to begin.
+    def of(cls, command: Sequence[str], *, logs: Path) -> Surroundings:
+        """Look at a command that is about to begin, with the environment variables of this process.
 
         :param command: the command line, with the executable.
-        :param environment: the environment variables that the caller gives to dbt.
         :param logs: a folder of its own for the log of the events.
         """
         line = _read(command[1:])
-
-        def setting(*names: str) -> str | None:
-            word = names[0][2:].upper().replace("-", "_")
-            return (
-                line.last(*names, default=environment.get(f"DBT_ENGINE_{word}") or environment.get(f"DBT_{word}") or "")
-                or None
-            )
-
         folder = Path(os.path.abspath("."))  # noqa: PTH100 - dbt's own view, not resolved
-        project = folder / (setting("--project-dir") or ".")
-        target = project / (setting("--target-path") or "target")
+        project = folder / setting(line, "--project-dir", default=".")
+        target = project / setting(line, "--target-path", default="target")
         log = Path(line.last("--log-path", default=str(logs)))
         log_file = (log if log.is_absolute() else folder / log) / _LOG
-        given = setting("--profiles-dir")
+        given = setting(line, "--profiles-dir", default="")
         profiles = [*([folder / given] if given else []), folder, project, Path("~/.dbt").expanduser()]
         wanted = {"LOG_PATH": str(logs), "LOG_FORMAT_FILE": "json", "LOG_LEVEL_FILE": "debug"}
-        variables = dict(environment)
+        variables = dict(os.environ)
         for name, value in wanted.items():
             variables[f"DBT_{name}"] = value
             if f"DBT_ENGINE_{name}" in variables:
@@ -100,9 +91,9 @@ class Surroundings:
             log=log_file,
             log_began=_size(log_file),
             profiles=tuple(dict.fromkeys(map(_plain, profiles))),
-            secrets=secrets_of(environment, command[1:], [each / "profiles.yml" for each in profiles]),
+            secrets=secrets_of(os.environ, command[1:], [each / "profiles.yml" for each in profiles]),
             artifacts=_states(target),
-            log_format="json" if (setting("--log-format") or "").lower() == "json" else "text",
+            log_format="json" if setting(line, "--log-format", default="").lower() == "json" else "text",
             began_at=time(),
         )
 
@@ -144,7 +135,8 @@ def keep_command(recording: Path, surroundings: Surroundings, end: ProcessEnd) -
     recording.mkdir(parents=True, exist_ok=True)
     with alone_in(recording):
         # Whoever writes one holds the lock: these are of recorders that were killed.
-        _remove(recording.glob(f"{_DRAFT}*"), recording.glob(f".{recorded.INDEX}-*"))
+        for left in (*recording.glob(f"{_DRAFT}*"), *recording.glob(f".{recorded.INDEX}-*")):
+            remove_entry(left)
         index = read_index(recording)
         words = surroundings.command[1:]
         name = re.sub(r"\W+", "-", next((word for word in words if not word.startswith("-")), "dbt"))
@@ -204,14 +196,6 @@ def _write_files(files: Mapping[str, str], place: Path) -> None:
         draft.replace(place)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-
-
-def _remove(*paths: Iterable[Path]) -> None:
-    for path in chain(*paths):
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
 
 
 def _files_of(surroundings: Surroundings, end: ProcessEnd, redaction: Redaction) -> dict[str, str]:

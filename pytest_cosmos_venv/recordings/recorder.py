@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import shutil
 import sys
@@ -33,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     folder, command = Path(words[0]), words[2:]
     logs = Path(tempfile.mkdtemp(prefix="cosmos-record-"))
     try:
-        surroundings = Surroundings.of(command, dict(os.environ), logs=logs)
+        surroundings = Surroundings.of(command, logs=logs)
         try:
             end = run_observed(command, surroundings.variables)
         except OSError as error:

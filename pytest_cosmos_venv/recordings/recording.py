@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from pytest_cosmos_venv.errors import ToolkitMisuse, require, require_path
-from pytest_cosmos_venv.fake_dbt import is_native, recorded
-from pytest_cosmos_venv.fake_dbt.command_line import Invocation, UsageError
-from pytest_cosmos_venv.fake_dbt.native.command_line import NativeInvocation
+from pytest_cosmos_venv.fake_dbt import recorded
+from pytest_cosmos_venv.fake_dbt.rules import read_line
 
 _UNKNOWN_VERSION = "1.11.0"
 
@@ -37,11 +36,8 @@ class RecordedCommand:
     @property
     def command(self) -> str | None:
         """The command: ``run``, ``docs generate``, ``--version``; None where dbt would refuse the command line."""
-        read = NativeInvocation if is_native(self.dbt_version or _UNKNOWN_VERSION) else Invocation
-        try:
-            return read(list(self.arguments)).command
-        except UsageError:
-            return None
+        line = read_line(self.arguments, self.dbt_version or _UNKNOWN_VERSION)
+        return None if line is None else line.command
 
     @property
     def stdout(self) -> str:

@@ -5,20 +5,18 @@ from __future__ import annotations
 import functools
 import inspect
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from pytest_cosmos_venv.airflow.connections import Connections
+from pytest_cosmos_venv.airflow.connections import Connections, made_up
 from pytest_cosmos_venv.implementation import Implementation
 
 MADE_UP = "made up"
 """The value of ``connections=`` that lets Connections be made up."""
-_VALUE = "made-up"
-_EXTRA = "extra."
 _DIRECTORY = "virtualenv_dir"
 _Arguments = dict[str, Any]
 
@@ -68,8 +66,9 @@ class Substitutes:
             mapping = arguments.get("profile_mapping")
             name = getattr(mapping, "conn_id", None)
             if isinstance(name, str) and not self.connections.has(name):
-                missing[name] = str(getattr(mapping, "airflow_connection_type", "generic"))
-                self.connections.add(name, **_made_up(mapping, missing[name], self.folder))
+                fields = made_up(mapping, self.folder)
+                missing[name] = fields["conn_type"]
+                self.connections.add(name, **fields)
 
         with _arguments_seen(config.ExecutionConfig, lead), _arguments_seen(config.ProfileConfig, know):
             yield missing
@@ -105,17 +104,3 @@ def _arguments_seen(kind: type, change: Callable[[_Arguments], None]) -> Iterato
 
     with mock.patch.object(kind, "__init__", constructed):
         yield
-
-
-def _made_up(mapping: Any, kind: str, folder: Path) -> Mapping[str, Any]:
-    """Return the fields of a Connection in which a profile mapping finds all that it requires.
-
-    The host of DuckDB is the path of a file, below the folder.
-    """
-    host = str(folder / "made-up.duckdb") if kind == "duckdb" else "made-up.invalid"
-    wanted = getattr(mapping, "airflow_param_mapping", {})
-    sources = [wanted.get(name, ()) for name in getattr(mapping, "required_fields", ())]
-    first = [each if isinstance(each, str) else next(iter(each), "") for each in sources]
-    extra = {name.removeprefix(_EXTRA): _VALUE for name in first if name.startswith(_EXTRA)}
-    texts = dict.fromkeys(("login", "password", "schema"), _VALUE)
-    return {"conn_type": kind, "host": host, **texts, "extra": extra or None}

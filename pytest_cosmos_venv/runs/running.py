@@ -117,7 +117,6 @@ def run_dag(
     logical_date: datetime | str | None = None,
     run_id: str | None = None,
     conf: Mapping[str, Any] | None = None,
-    is_producer_late: bool = False,
     attempts: Attempts | None = None,
 ) -> DagOutcome:
     """Run a DAG to its end. The parameters are those of ``cosmos_airflow.run``.
@@ -126,8 +125,6 @@ def run_dag(
     :param logical_date: a moment, or a string such as ``2026-01-01``, in UTC unless it says so. None: the present.
     :param run_id: the id of the run; None: Airflow makes one up.
     :param conf: the configuration of the run; None: none.
-    :param is_producer_late: in ExecutionMode.WATCHER, whether a later try of the producer comes after all that other
-        tasks can do before it.
     :param attempts: the faults of the test; None: it has none.
     :raises ToolkitMisuse: it is no DAG, the run would have no tasks, or another run has that id or date.
     """
@@ -137,7 +134,7 @@ def run_dag(
             "cosmos_airflow.load(file).run()."
         )
     options: dict[str, Any] = {"logical_date": logical_date, "run_id": run_id, "conf": conf, "attempts": attempts}
-    return _run(dag, None, is_producer_late=is_producer_late, **options)
+    return _run(dag, None, **options)
 
 
 def run_task(
@@ -180,7 +177,6 @@ def _run(
     run_id: str | None,
     conf: object,
     attempts: Attempts | None,
-    is_producer_late: bool = False,
 ) -> DagOutcome:
     """Run all tasks of a DAG, or only the one of an id: the others count as successful then."""
     if conf is not None and not isinstance(conf, Mapping):
@@ -204,11 +200,7 @@ def _run(
         run_beside_others(home.sqlite_file(), dag.dag_id, when) as begun,
         # When its first task begins, the run has inserted all rows that another run would insert too.
         _watching(dag, airflow, begun, attempts) as tries,
-        in_turns(
-            dag,
-            is_producer_late=is_producer_late,
-            stuck=lambda task_id, index, error: setattr(tries[TaskKey(task_id, index)], "error", error),
-        ),
+        in_turns(dag, stuck=lambda task_id, index, error: setattr(tries[TaskKey(task_id, index)], "error", error)),
     ):
         if run_id is not None:
             _refuse_a_second_run(dag.dag_id, run_id)

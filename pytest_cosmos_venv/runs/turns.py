@@ -71,14 +71,10 @@ def functions_replaced(names: MutableMapping[str, Any], **functions: Callable[..
 
 
 @contextmanager
-def in_turns(
-    dag: Any, *, is_producer_late: bool = False, stuck: Callable[[str, int, WaitsForEver], object]
-) -> Iterator[None]:
+def in_turns(dag: Any, *, stuck: Callable[[str, int, WaitsForEver], object]) -> Iterator[None]:
     """Let the tasks of a DAG take turns within the block, where it has a producer; other DAGs stay as they are.
 
     :param dag: the DAG, of which ``dag.test()`` is called within the block.
-    :param is_producer_late: whether a later try of the producer comes after all that other tasks can do before it, as
-        with a long ``retry_delay`` of its own; False: it goes first.
     :param stuck: called with the id and the map index of a task that waits for ever, and with the error.
     """
     producers = {task_id for task_id in dag.task_ids if is_producer(task_id)}
@@ -88,7 +84,6 @@ def in_turns(
     beside: dict[str, Any] = inspect.unwrap(type(dag).test).__globals__
     turns = _Turns(
         dag=dag,
-        late=producers if is_producer_late else set(),
         watching={task.task_id for task in dag.tasks if _watches(task)} - producers,
         run_one=beside["_run_task"],
         run_trigger=beside["_run_inline_trigger"],
@@ -101,7 +96,6 @@ def in_turns(
 @dataclass(kw_only=True)
 class _Turns:
     dag: Any
-    late: set[str]
     watching: set[str]
     run_one: Any
     run_trigger: Any
@@ -123,8 +117,6 @@ class _Turns:
             self.round = self._new_round(ti)
         own = self.round.pop(0)
         task = self.dag.get_task(own.task_id)
-        if own.task_id in self.late and own.try_number > 1 and not self._all_wait_in_vain(own, besides=own.task_id):
-            return None  # it stays scheduled
         self.now = own
         if self.vain.get((own.task_id, own.map_index), 0) >= _VAIN_TURNS and not self._all_wait_in_vain(own):
             time.sleep(_PAUSE)  # for a sensor, say, that looks again in a second
@@ -234,13 +226,13 @@ class _Turns:
         self.waits[key] = self.waits.get(key, 0) + 1
         return self.waits[key] > self._most_waits
 
-    def _all_wait_in_vain(self, own: Any, *, besides: str = "") -> bool:
+    def _all_wait_in_vain(self, own: Any) -> bool:
         """Whether each task of the run that could go on has waited several times since anything has moved."""
         from airflow.utils.session import create_session
 
         with create_session() as session:
             rows = [(each.task_id, each.map_index, each.state) for each in _of_run(session, own)]
-        going_on = [(task_id, index) for task_id, index, state in rows if state in _GOING_ON and task_id != besides]
+        going_on = [(task_id, index) for task_id, index, state in rows if state in _GOING_ON]
         return all(self.vain.get(key, 0) >= _VAIN_TURNS for key in going_on)
 
 

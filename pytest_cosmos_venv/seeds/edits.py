@@ -11,6 +11,7 @@ from typing import Literal, get_args
 from pytest_cosmos_venv.errors import ToolkitMisuse
 from pytest_cosmos_venv.seeds.project import SeedProject
 from pytest_cosmos_venv.seeds.trace import Trace
+from pytest_cosmos_venv.throwaway import remove_entry
 
 Obstacle = Literal["dangling link", "directory", "fifo"]
 """The things that can stand in place of the file, so that not even root can read it."""
@@ -121,7 +122,7 @@ class SeedEdits:
         kept = self.project.attic / file.name
         if not kept.exists():
             raise ToolkitMisuse(f"restore: {file.name} was neither deleted nor made unreadable before.")
-        _remove(file)
+        remove_entry(file)
         shutil.copyfile(kept, file)
         kept.unlink()
         self._tell("restore", seed)
@@ -203,15 +204,8 @@ class SeedEdits:
         file = self._there(seed)
         if not file.is_symlink():
             shutil.copyfile(file, self.project.attic / file.name)
-        _remove(file)
+        remove_entry(file)
         return file
 
     def _tell(self, what: str, seed: str | None) -> None:
         self.trace.add(f"{what} {self.file(seed).name}")
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        path.rmdir()
-    else:
-        path.unlink(missing_ok=True)

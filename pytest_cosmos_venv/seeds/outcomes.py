@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from pytest_cosmos_venv.errors import ToolkitMisuse
-from pytest_cosmos_venv.fake_dbt.command_line import Invocation
+from pytest_cosmos_venv.fake_dbt.rules import read_line
 from pytest_cosmos_venv.fake_dbt.script import SELECTING, node_name
 from pytest_cosmos_venv.seeds.dag_file import Place, find_place
 from pytest_cosmos_venv.seeds.trace import Trace
@@ -337,9 +337,10 @@ def loads(call: DbtCall, seed: str) -> bool:
     :param call: a call of dbt.
     :param seed: the name of the seed.
     """
-    if call.command not in _LOADING:
+    line = read_line(call.arguments, call.dbt_version)
+    if line is None or line.command not in _LOADING:
         return False
-    selected = [word for value in Invocation(list(call.arguments)).all(*SELECTING) for word in value.split()]
+    selected = [word for value in line.all(*SELECTING) for word in value.split()]
     return not selected or seed in map(node_name, selected)
 
 

@@ -6,12 +6,11 @@ a run itself has set are touched.
 
 from __future__ import annotations
 
-import json
 import re
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pytest_cosmos_venv.errors import ToolkitMisuse
 
@@ -19,11 +18,11 @@ if TYPE_CHECKING:
     from pytest_cosmos_venv.airflow.variables import Variables
 
 
-# MD5 has 32 digits, SHA-512 has 128.
-_DIGEST = re.compile(r"(?<![0-9A-Fa-f])[0-9A-Fa-f]{32,128}(?![0-9A-Fa-f])")
+# MD5 has 32 digits, SHA-512 has 128. The key of an object of JSON is no checksum.
+_DIGEST = re.compile(r'(?<![0-9A-Fa-f])[0-9A-Fa-f]{32,128}(?![0-9A-Fa-f]|"\s*:)')
 
 # 32 bytes, as SHA-256 has them.
-_BASE64 = re.compile(r"(?<![A-Za-z0-9+/=])[A-Za-z0-9+/]{43}=?(?![A-Za-z0-9+/=])")
+_BASE64 = re.compile(r'(?<![A-Za-z0-9+/=])[A-Za-z0-9+/]{43}=?(?![A-Za-z0-9+/=]|"\s*:)')
 
 
 def holds_checksum(text: str, checksum: str) -> bool:
@@ -41,15 +40,8 @@ def with_checksum(text: str, checksum: str) -> str | None:
     :param text: the text of the Variable.
     :param checksum: the new checksum, in hexadecimal digits.
     """
-    try:
-        document = json.loads(text)
-    except ValueError:
-        document = text
-    if not isinstance(document, (dict, list)):
-        changed_text = _exchanged(text, checksum)
-        return changed_text if changed_text != text or holds_checksum(text, checksum) else None
-    changed = _replaced(document, checksum)
-    return json.dumps(changed) if changed != document or holds_checksum(text, checksum) else None
+    changed = _exchanged(text, checksum)
+    return changed if changed != text or holds_checksum(text, checksum) else None
 
 
 def damaged(text: str) -> str:
@@ -58,15 +50,6 @@ def damaged(text: str) -> str:
     :param text: the text of a Variable.
     """
     return text[: len(text) // 2]
-
-
-def _replaced(document: Any, checksum: str) -> Any:
-    """Replace checksums in values only: the key of an object is no checksum."""
-    if isinstance(document, dict):
-        return {key: _replaced(value, checksum) for key, value in document.items()}
-    if isinstance(document, list):
-        return [_replaced(value, checksum) for value in document]
-    return _exchanged(document, checksum) if isinstance(document, str) else document
 
 
 def _exchanged(text: str, checksum: str) -> str:

@@ -15,7 +15,7 @@ from pytest_cosmos_venv.errors import ToolkitMisuse
 from pytest_cosmos_venv.shared_folders import SharedFolders
 from pytest_cosmos_venv.throwaway import throwaway_folder
 from pytest_cosmos_venv.upgrades import dbt_warnings
-from pytest_cosmos_venv.upgrades.release_record import CommandRecord, commands_of, parsed_nodes
+from pytest_cosmos_venv.upgrades.release_record import Command, commands_of, parsed
 from pytest_cosmos_venv.warehouse.dbt_result import DbtFailed, DbtResult
 from pytest_cosmos_venv.warehouse.duckdb_warehouse import DuckDBWarehouse
 from pytest_cosmos_venv.warehouse.given_rows import Relation, quoted
@@ -23,7 +23,7 @@ from pytest_cosmos_venv.warehouse.warehouses import CosmosDuckDB
 
 COMPILE, BUILD = "compile", "build"
 SOURCES_OPTION = "cosmos_dbt_sources"
-COMMANDS = pytest.StashKey[tuple[CommandRecord, ...]]()
+COMMANDS = pytest.StashKey[tuple[Command, ...]]()
 """What dbt did in an item."""
 _LINE = re.compile(r"(?P<source>\S+?\.\S+?)\s*:\s*(?P<file>\S.*)")
 _PARSED = ("nodes", "sources", "exposures", "metrics", "macros", "unit_tests")
@@ -113,18 +113,18 @@ class ProjectItem(pytest.Item):
         """
         with self.parent.warehouse(self.release) as warehouse:
             contents: dict[str, str] = {}
-            parsed: tuple[CommandRecord, ...] = ()
+            known: tuple[Command, ...] = ()
             log = warehouse.place / "logs" / "dbt.log"
             log.unlink(missing_ok=True)  # of another test, or of an earlier run
             try:
                 if self.step == COMPILE:
                     warehouse.run_dbt("compile")
-                    parsed = (_parsed(warehouse),)
+                    known = (_parsed(warehouse),)
                 else:
                     self._build(warehouse, contents)
             finally:
                 warnings = dbt_warnings.warnings_of(log)
-                self.stash[COMMANDS] = (*commands_of(warehouse.runs, contents, warnings), *parsed)
+                self.stash[COMMANDS] = (*commands_of(warehouse.runs, contents, warnings), *known)
 
     def _build(self, warehouse: DuckDBWarehouse, contents: dict[str, str]) -> None:
         sources = {f"{each['source_name']}.{each['name']}": each for each in warehouse.manifest["sources"].values()}
@@ -161,12 +161,11 @@ def _reads_a_file(source: Mapping[str, Any]) -> bool:
     return any("external_location" in (part or {}) for part in (source.get("meta"), source.get("source_meta")))
 
 
-def _parsed(warehouse: DuckDBWarehouse) -> CommandRecord:
-    """Return what dbt has parsed as a command of its own: its nodes are what task ids and tests hang on."""
+def _parsed(warehouse: DuckDBWarehouse) -> Command:
+    """Return what dbt has parsed of the project itself: on these nodes task ids and tests depend."""
     manifest = warehouse.manifest
     own = f".{manifest['metadata']['project_name']}."
-    found = {name: each for kind in _PARSED for name, each in manifest.get(kind, {}).items() if own in name}
-    return CommandRecord(command="parse", nodes=parsed_nodes(found))
+    return parsed(name for kind in _PARSED for name in manifest.get(kind, {}) if own in name)
 
 
 def _contents(warehouse: DuckDBWarehouse, result: DbtResult) -> dict[str, str]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 from pytest_cosmos_venv.dag_checks import task_ids
 from pytest_cosmos_venv.dag_checks.record import DagRecord
@@ -12,48 +11,14 @@ from pytest_cosmos_venv.warehouse.dbt_result import DbtResult
 
 ATTRIBUTE = "cosmos_dbt_record"
 """The attribute of pytest's report that holds the record."""
+OUTCOME, NODES, TASKS, STATE = "outcome", "nodes", "tasks", "state"
+ROWS, SQL, WARNINGS = "rows", "SQL", "warnings"
+THERE = "there"
 
-
-@dataclass(frozen=True, kw_only=True)
-class NodeRecord:
-    """What dbt did with one node.
-
-    :param status: dbt's word, such as ``success``; ``parsed`` where dbt has only parsed or listed it.
-    :param compiled: its SQL as dbt has compiled it; empty where dbt tells none.
-    :param content: a digest of the rows of its table, with their number; empty where nobody has looked.
-    """
-
-    status: str
-    compiled: str = ""
-    content: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TaskRecord:
-    """One task of a DAG.
-
-    :param purpose: node and command of dbt, such as ``model.fleet.ships run``; None where it is for no node.
-    :param upstream: ids of the tasks that it waits for, in order.
-    """
-
-    purpose: str | None
-    upstream: tuple[str, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class CommandRecord:
-    """One command of dbt, or the import of a DAG file.
-
-    :param command: what dbt was told; ``import``.
-    :param nodes: unique id -> what dbt did with it.
-    :param warnings: dbt's own warnings: what tells one from others -> dbt's words; empty where nobody has looked.
-    :param tasks: DAG and task, such as ``daily.ships_run`` -> task; empty for a command of dbt.
-    """
-
-    command: str
-    nodes: Mapping[str, NodeRecord]
-    warnings: Mapping[str, str] = field(default_factory=dict)
-    tasks: Mapping[str, TaskRecord] = field(default_factory=dict)
+Facts = dict[str, dict[str, str]]
+"""Kind, such as ``state`` -> subject, such as the unique id of a node -> value, such as ``success``."""
+Command = tuple[str, Facts]
+"""What dbt was told, or ``import`` for a DAG file; and its facts, none where it has failed as a whole."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,82 +34,53 @@ class ReleaseRecord:
     test: str
     release: str
     outcome: str
-    commands: tuple[CommandRecord, ...]
-
-    def document(self) -> dict[str, Any]:
-        """Return the record in values that JSON has."""
-        return asdict(self)
-
-
-def record_of(document: Mapping[str, Any]) -> ReleaseRecord:
-    """Return the record that ``ReleaseRecord.document`` has written.
-
-    :param document: the document.
-    """
-    commands = tuple(
-        CommandRecord(
-            **{
-                **each,
-                "nodes": {name: NodeRecord(**node) for name, node in each["nodes"].items()},
-                "tasks": {
-                    name: TaskRecord(purpose=task["purpose"], upstream=tuple(task["upstream"]))
-                    for name, task in each["tasks"].items()
-                },
-            }
-        )
-        for each in document["commands"]
-    )
-    return ReleaseRecord(**{**document, "commands": commands})
+    commands: tuple[Command, ...]
 
 
 def commands_of(
-    results: Sequence[DbtResult], contents: Mapping[str, str], warnings: Mapping[str, str]
-) -> tuple[CommandRecord, ...]:
+    results: Sequence[DbtResult], contents: Mapping[str, str], warnings: Iterable[str]
+) -> tuple[Command, ...]:
     """Return the records of commands.
 
     :param results: the commands, in order.
-    :param contents: unique id -> digest of the rows of its table, after the last command.
-    :param warnings: dbt's own warnings in all of them.
+    :param contents: unique id -> digest of the rows of its table after the last command; empty where nobody has looked.
+    :param warnings: what tells each of dbt's own warnings in all of them from others.
     """
-    return tuple(
-        CommandRecord(
-            command=" ".join(result.arguments),
-            nodes={
-                node.unique_id: NodeRecord(
-                    status=node.status,
-                    compiled=node.compiled,
-                    content=contents.get(node.unique_id, ""),
-                )
-                for node in result.nodes.values()
-            },
-            warnings=warnings,
-        )
-        for result in results
-    )
+    return tuple((" ".join(each.arguments), _facts_of(each, contents, warnings)) for each in results)
 
 
-def parsed_nodes(names: Iterable[str]) -> dict[str, NodeRecord]:
-    """Return unique id -> record, of nodes that dbt has parsed or listed.
+def _facts_of(result: DbtResult, contents: Mapping[str, str], warnings: Iterable[str]) -> Facts:
+    nodes = result.nodes.values()
+    if not nodes:
+        return {}
+    return {
+        NODES: {node.unique_id: THERE for node in nodes},
+        STATE: {node.unique_id: node.status for node in nodes},
+        ROWS: {node.unique_id: contents.get(node.unique_id, "") for node in nodes},
+        SQL: {node.unique_id: " ".join(node.compiled.split()) for node in nodes},
+        WARNINGS: dict.fromkeys(warnings, THERE),
+    }
 
-    :param names: the unique ids.
+
+def parsed(names: Iterable[str]) -> Command:
+    """Return what dbt has parsed, as a command of its own.
+
+    :param names: the unique ids of its nodes.
     """
-    return {name: NodeRecord(status="parsed") for name in names}
+    return "parse", {NODES: dict.fromkeys(names, THERE)}
 
 
-def import_of(record: DagRecord, check: str) -> CommandRecord:
+def import_of(record: DagRecord, check: str) -> Command:
     """Return what a check of a DAG file says of its import: ``nodes`` and ``task_ids`` what they are named for.
 
     :param record: what was seen when the file was imported.
     :param check: the name of the check.
     """
-    nodes = {name for project in record.projects for name in project.nodes} if check == "nodes" else ()
-    ids = task_ids.ids_of(record) if check == "task_ids" else {}
-    return CommandRecord(
-        command="import",
-        nodes=parsed_nodes(sorted(nodes)),
-        tasks={
-            f"{dag}.{name}": TaskRecord(purpose=purpose, upstream=tuple(sorted(record.tasks[dag][name].upstream)))
-            for dag, tasks in ids.items()
-            for name, purpose in tasks.items()
-        },
-    )
+    facts: Facts = {}
+    if check == "nodes":
+        facts = {NODES: {name: THERE for project in record.projects for name in sorted(project.nodes)}}
+    elif check == "task_ids":
+        ids = [(dag, name) for dag, names in task_ids.ids_of(record).items() for name in names]
+        before = {f"{dag}.{name}": sorted(record.tasks[dag][name].upstream) for dag, name in ids}
+        facts = {TASKS: {name: f"after {', '.join(above) or 'no task'}" for name, above in before.items()}}
+    return "import", facts

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,8 @@ import pytest
 from pytest_cosmos_venv.dag_checks.collection import RECORD, DagCheck
 from pytest_cosmos_venv.environments.dbt_releases import DbtRelease
 from pytest_cosmos_venv.upgrades.projects import COMMANDS, ProjectFile, ProjectItem
-from pytest_cosmos_venv.upgrades.release_comparison import differences, table
-from pytest_cosmos_venv.upgrades.release_record import (
-    ATTRIBUTE,
-    CommandRecord,
-    ReleaseRecord,
-    commands_of,
-    import_of,
-    record_of,
-)
+from pytest_cosmos_venv.upgrades.release_comparison import table
+from pytest_cosmos_venv.upgrades.release_record import ATTRIBUTE, Command, ReleaseRecord, commands_of, import_of
 from pytest_cosmos_venv.warehouse.warehouses import RELEASE_FIXTURE, RESULTS
 
 NAME = "cosmos_dbt_releases"
@@ -81,7 +75,7 @@ class ReleaseSession:
                 outcome=report.outcome,
                 commands=commands,
             )
-            setattr(report, ATTRIBUTE, record.document())
+            setattr(report, ATTRIBUTE, asdict(record))
         return report
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -91,7 +85,7 @@ class ReleaseSession:
         """
         document = getattr(report, ATTRIBUTE, None)
         if document is not None:
-            self._records.append(record_of(document))
+            self._records.append(ReleaseRecord(**document))
 
     def pytest_terminal_summary(self, terminalreporter: Any, config: pytest.Config) -> None:
         """Tell what differs. In a worker of pytest-xdist there is nothing to tell.
@@ -103,19 +97,18 @@ class ReleaseSession:
             return
         names = [release.name for release in self._releases]
         terminalreporter.section("dbt releases")
-        found = differences(self._records, names)
-        for line in table(found, names):
+        for line in table(self._records, names):
             terminalreporter.write_line(line)
 
 
-def _commands_of(item: pytest.Item) -> tuple[CommandRecord, ...] | None:
+def _commands_of(item: pytest.Item) -> tuple[Command, ...] | None:
     """Return what dbt did in a test; None where it needs no dbt, or could not begin."""
     if COMMANDS in item.stash:
         return item.stash[COMMANDS]
     if isinstance(item, DagCheck) and RECORD in item.stash:
         return (import_of(item.stash[RECORD], item.check),)
     if RESULTS in item.stash:
-        return commands_of([run for each in item.stash[RESULTS] for run in each.runs], {}, {})
+        return commands_of([run for each in item.stash[RESULTS] for run in each.runs], {}, ())
     return None
 
 

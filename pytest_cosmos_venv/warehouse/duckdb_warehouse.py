@@ -13,8 +13,8 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,8 @@ LONGEST_COMMAND = 600.0
 """Seconds that one command of dbt may take."""
 _DATA = "data"
 _STATE = "state.json"
-_ENV_VAR = re.compile(r"\benv_var\(\s*['\"](\w+)['\"]")
+_ENV_VAR = re.compile(rb"\benv_var\(\s*['\"](\w+)['\"]")
+_LARGEST_CODE = 1 << 20
 _PACKAGE_LISTS = ("packages.yml", "dependencies.yml")
 _LOCK_FILE = "package-lock.yml"
 _NOT_OF_THE_PROJECT = frozenset({"target", "logs", ".git", ".venv", "venv", "__pycache__", ".pytest_cache"})
@@ -97,23 +98,22 @@ class DuckDBWarehouse:
     @property
     def manifest(self) -> dict[str, Any]:
         """The manifest of the project as it is now. dbt parses the project first where that was not done yet."""
-        if not self._is_parsed():
+        if self._parsed.get("project") != self._project_digest():
             result = self._run("parse")
             if not result.succeeded:
                 raise DbtFailed(str(result))
         return json.loads((self._target / "manifest.json").read_text(encoding="utf-8"))  # type: ignore[no-any-return]
 
-    def give(self, name: str, content: Path | str | Sequence[Row], *, types: Mapping[str, str] | None = None) -> None:
-        """Make a table of the project with some content, as if it had been loaded or built before.
+    def give(self, name: str, content: Path | str | Sequence[Row]) -> None:
+        """Make a table of the project with some content, as if it had been loaded or built before. The columns have the
+        types that the project declares (``data_type``), else those of the values.
 
         :param name: a source, ``raw.ships``; or a model, seed or snapshot, which build is then not to select.
         :param content: rows, each a mapping of column -> value; or a CSV, Parquet or JSON file. A path is relative to
             the current directory.
-        :param types: column -> type of DuckDB. Default: those that the project declares (``data_type``), else those of
-            the values.
         :raises ToolkitMisuse: the project has no such source or node, or the content cannot be made a table.
         """
-        relation = self._relation(name, types)
+        relation = self._relation(name)
         if relation.database != PROFILE:
             attached = sorted({*self._parsed.get("attached", ()), relation.database})
             self._write_parsed({**self._parsed, "attached": attached})
@@ -163,7 +163,7 @@ class DuckDBWarehouse:
         run_results, manifest = self._target / "run_results.json", self._target / "manifest.json"
         project = self._project_for(arguments[0])
         run_results.unlink(missing_ok=True)
-        files, before = self._files_digest(), _time_of(manifest)
+        digest, before = self._project_digest(), _time_of(manifest)
         began = real_time.monotonic()
         try:
             done = subprocess.run(
@@ -188,7 +188,7 @@ class DuckDBWarehouse:
             nodes=nodes_of(run_results, manifest),
         )
         if _time_of(manifest) != before:
-            self._remember_parsing(files)
+            self._write_parsed({**self._parsed, "project": digest})
         return result
 
     def _project_for(self, command: str) -> Path:
@@ -239,19 +239,6 @@ class DuckDBWarehouse:
         text = (self.project.path / name).read_text(encoding="utf-8")
         pattern = re.compile(r"^(\s*-?\s*local:\s*)(['\"]?)([^'\"#\n]+?)\2(\s*(?:#.*)?)$", re.MULTILINE)
         return pattern.sub(lambda found: f"{found[1]}{json.dumps(str((self.project.path / found[3]).resolve()))}", text)
-
-    def _is_parsed(self) -> bool:
-        parsed = self._parsed
-        return (parsed.get("files"), parsed.get("values")) == (
-            self._files_digest(),
-            self._values_digest(parsed.get("variables", ())),
-        )
-
-    def _remember_parsing(self, files: str) -> None:
-        parsed = self._parsed
-        # Reading all files takes longer than looking at their times.
-        variables = parsed["variables"] if parsed.get("files") == files else self._named_variables()
-        self._write_parsed({**parsed, "files": files, "variables": variables, "values": self._values_digest(variables)})
 
     def rows(self, name: str) -> list[dict[str, Any]]:
         """Return the rows of a source or node, each as column -> value, in order of the first column, and so on.
@@ -328,9 +315,7 @@ class DuckDBWarehouse:
 
     @property
     def _parsed(self) -> dict[str, Any]:
-        """What is known of the last parsing: a digest of the project's files, the environment variables that they name
-        with a digest of the values, and the databases that are attached.
-        """
+        """What is known of the last parsing: the digest of the project, and the databases that are attached."""
         try:
             return json.loads((self.place / _STATE).read_text(encoding="utf-8"))  # type: ignore[no-any-return]
         except (FileNotFoundError, ValueError):
@@ -339,30 +324,21 @@ class DuckDBWarehouse:
     def _write_parsed(self, parsed: Mapping[str, Any]) -> None:
         (self.place / _STATE).write_text(json.dumps(parsed), encoding="utf-8")
 
-    def _files_digest(self) -> str:
-        """Return a digest of the names, sizes and times of the project's files."""
-        digest = hashlib.sha256()
-        for file in self._files():
-            state = file.lstat()
-            digest.update(f"{file} {state.st_size} {state.st_mtime_ns}\n".encode())
-        return digest.hexdigest()
-
-    def _named_variables(self) -> list[str]:
-        """Return the environment variables that the project's files name: dbt has parsed it with their values."""
-        texts = (file.read_text(encoding="utf-8", errors="replace") for file in self._files() if file.is_file())
-        return sorted({name for text in texts for name in _ENV_VAR.findall(text)})
-
-    def _values_digest(self, names: Iterable[str]) -> str:
-        environment = {**os.environ, **self.project.environment}
-        values = "\n".join(f"{name}={environment.get(name)}" for name in names)
-        return hashlib.sha256(values.encode()).hexdigest()
-
-    def _files(self) -> Iterator[Path]:
+    def _project_digest(self) -> str:
+        """Return a digest of names, sizes and times of the project's files, and of the variables that they name."""
+        digest, environment = hashlib.sha256(), {**os.environ, **self.project.environment}
         for folder, names, files in os.walk(self.project.path):
             names[:] = sorted(name for name in names if name not in _NOT_OF_THE_PROJECT)
-            yield from (Path(folder, file) for file in sorted(files))
+            for file in (Path(folder, name) for name in sorted(files)):
+                state = file.lstat()
+                # Neither a database beside the models nor a large seed has code in it.
+                is_code = file.is_file() and state.st_size <= _LARGEST_CODE
+                named = _ENV_VAR.findall(file.read_bytes()) if is_code else ()
+                values = [environment.get(name.decode()) for name in named]
+                digest.update(repr((str(file), state.st_size, state.st_mtime_ns, values)).encode())
+        return digest.hexdigest()
 
-    def _relation(self, name: str, types: Mapping[str, str] | None = None) -> Relation:
+    def _relation(self, name: str) -> Relation:
         nodes = self._nodes
         found = {known: node for node in nodes.values() for known in _names_of(node)}
         node = found.get(name)
@@ -372,8 +348,7 @@ class DuckDBWarehouse:
                 f"{name!r} is no source and no node of the project {self.project.path.name}. There is "
                 f"{', '.join(near) or 'none'}; a source is named with its group: raw.ships."
             )
-        relation = _relation_of(node)
-        return relation if types is None else replace(relation, types={**relation.types, **types})
+        return _relation_of(node)
 
     @property
     def _nodes(self) -> dict[str, Any]:

@@ -145,7 +145,7 @@ def test_a_server_that_refuses_has_answered(served: HttpManifest, status: int) -
 
 
 def test_what_is_no_manifest_is_an_error_and_not_kept(served: HttpManifest, cache: Path) -> None:
-    served.script.body = b"<html>Please sign in</html>"
+    served.body = b"<html>Please sign in</html>"
 
     for _ in range(2):
         with pytest.raises(CosmosLoadDbtException, match=rf"{served.url} is not JSON"):

@@ -51,14 +51,6 @@ def _fork(folder: Path) -> None:
     os.waitpid(child, 0)
 
 
-def _in_an_open_folder(folder: Path, act: Callable[[int], object]) -> None:
-    number = os.open(folder, os.O_RDONLY)
-    try:
-        act(number)
-    finally:
-        os.close(number)
-
-
 @dataclass(frozen=True, kw_only=True)
 class Act:
     """Something that building must not do; ``{folder}`` stands for the test's own.
@@ -162,11 +154,6 @@ ACTS = {
     "utime": Act(
         do=lambda folder: os.utime(folder / "old", (1, 1)),
         told="changed the times of {folder}/old",
-        allowed={"may_write": ["{folder}"]},
-    ),
-    "folder": Act(
-        do=lambda folder: _in_an_open_folder(folder, lambda number: os.unlink("old", dir_fd=number)),
-        told="removed {folder}/old",
         allowed={"may_write": ["{folder}"]},
     ),
 }

@@ -17,7 +17,7 @@ from pytest_cosmos_venv import FakeVenv
 from pytest_cosmos_venv.fake_dbt.command_line import Invocation
 from pytest_cosmos_venv.fake_dbt.log import Log
 from pytest_cosmos_venv.fake_dbt.packages import Packages
-from pytest_cosmos_venv.fake_dbt.project import LISTED, Project
+from pytest_cosmos_venv.fake_dbt.project import LISTED, read_project
 from tests.engines import DBT_1
 from tests.installed import ROOT
 from tests.pytest_cosmos_venv.fake_dbt.real_and_fake import Dbt, write_project
@@ -119,9 +119,11 @@ def test_the_fake_lists_every_node_of_a_drawn_project_as_dbt_does(
 def test_the_fake_shows_the_nodes_as_the_real_one_does(fake_dbt: Dbt, real_dbt: Dbt) -> None:
     arguments = ("--quiet", "ls", "--output", "json")
 
-    real, fake = real_dbt.run(*arguments), fake_dbt.run(*arguments)
+    real, fake = (shown(dbt.run(*arguments).stdout) for dbt in (real_dbt, fake_dbt))
 
-    assert shown(fake.stdout) == shown(real.stdout)
+    assert sorted(fake) == sorted(real)
+    for name, entry in real.items():
+        assert facts(fake[name], entry) == facts(entry, fake[name]), name
 
 
 @pytest.mark.parametrize("version", ["1.11.0", "2.0.0a4"])
@@ -184,12 +186,12 @@ def assert_alike(folder: Path, asked: AskedDbt) -> list[str]:
     parts = ("nodes", "sources", "exposures", "unit_tests")
     real = {name: each for part in parts for name, each in manifest[part].items() if name in known(listed)}
 
-    project = Project(folder)
+    project = read_project(folder)
 
-    ours = {node.unique_id: {"fqn": list(node.fqn), **node.as_dict()} for node in project.nodes}
+    ours = {node.unique_id: node.entry for node in project.nodes}
     assert sorted(ours) == sorted(real)
     for name, entry in real.items():
-        assert facts(ours[name]) == facts(entry), name
+        assert facts(ours[name], entry) == facts(entry, ours[name]), name
     for words, answer in zip(SELECTIONS, answers, strict=True):
         found = project.work(Invocation(["ls", "--select", *words]), with_added=False)
         assert sorted(node.unique_id for node in found) == known(answer), words
@@ -202,17 +204,27 @@ def known(unique_ids: list[str]) -> list[str]:
 
 
 def shown(stdout: str) -> dict[str, dict[str, Any]]:
-    entries = [json.loads(line) for line in stdout.splitlines()]
-    return {entry["unique_id"]: facts(entry) for entry in entries}
+    return {entry["unique_id"]: entry for entry in map(json.loads, stdout.splitlines())}
 
 
-def facts(entry: dict[str, Any]) -> dict[str, Any]:
-    """What the fake promises of a node; dbt itself gives tags in any order, and 1.11 has a key for dbt 2 alone."""
+def facts(entry: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """What the fake promises of a node: of configurations those that both have, of references the nodes, and all tags.
+
+    dbt gives tags and sources in any order, and writes each default that it has.
+    """
     found = {key: entry[key] for key in (*LISTED, *KEYS) if entry.get(key) is not None}
-    config = {key: value for key, value in found["config"].items() if key != "static_analysis"}
-    if "nodes" in found.get("depends_on", {}):  # sources come in any order
-        found["depends_on"] = {**found["depends_on"], "nodes": known(found["depends_on"]["nodes"])}
+    config = in_common(found["config"], other["config"])
+    depends_on = {"nodes": known(nodes)} if (nodes := found.get("depends_on", {}).get("nodes")) is not None else {}
     if "tags" in found:
-        found["tags"] = sorted(found["tags"])
-        config["tags"] = sorted(config["tags"])
-    return {**found, "config": config}
+        found["tags"] = sorted(set(found["tags"]))
+        config["tags"] = sorted(set(config.get("tags", ())))
+    return {**found, "config": config, "depends_on": depends_on}
+
+
+def in_common(config: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """The keys of a configuration that another one has too, also those below them."""
+    return {
+        key: in_common(value, other[key]) if isinstance(value, dict) and isinstance(other[key], dict) else value
+        for key, value in config.items()
+        if key in other
+    }

