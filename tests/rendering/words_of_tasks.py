@@ -34,7 +34,8 @@ class Shown:
     :param tasks: by task id, the nodes that dbt runs for it.
     :param words: by task id, the words of its command.
     :param selected: the models, seeds, snapshots and tests of the selection.
-    :param built: the models, seeds and snapshots among them, and the tests that some task runs.
+    :param built: the models, seeds and snapshots among them, but for ephemeral models, and the tests that some task
+        runs.
     :param once: the tests with a task of their own.
     :param early: tests of such tasks which do not wait for a node that they read.
     """
@@ -179,7 +180,7 @@ def _shown(dag: DbtDag, indirect: str) -> Shown:
     attached = {each: test for each, test in tests.items() if apart.isdisjoint(alike[each])}
     shown = Shown(
         selected=_of(nodes, (*BUILT, *TESTS)),
-        built=_of(nodes, BUILT),
+        built=[each for each in _of(nodes, BUILT) if nodes[each].config.get("materialized") != "ephemeral"],
         once=[each for each in tests if each in dag.tasks_map],
     )
     for task in tasks:
