@@ -1,32 +1,35 @@
 """The memory of seeds: an Airflow Variable for each DbtDag or DbtTaskGroup and seed, which says what was loaded last.
 
 It is best effort: Variables may stand behind any store, which may raise anything; then the seed is loaded once more.
-While dbt loads a seed, its Variable has the ids of the runs that load it in place of the checksum. A checksum is
-remembered only where no other load was under way, and a killed load never ends: so a checksum is never that of half a
-table.
+While dbt loads a seed there is no Variable, and a file in the cache folder has the ids of the runs that load it. A load
+counts only where no other load was under way until it ended, and a killed load never ends: so a checksum is never that
+of half a table.
 
-A Variable cannot be changed in one step, so tasks of one machine take turns. Between tasks of several machines, or
-where nothing can be locked, some milliseconds are left.
+A Variable cannot be changed in one step, so tasks of one machine take turns. Between tasks of several machines some
+milliseconds are left, and a killed load is not known on another machine. Where no file can be made, as in a folder that
+is not there any more, every load counts as the only one.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 
 from cosmos_venv.compat import forget_variable, set_variable, variable
 from cosmos_venv.files.durable_files import make_private
-from cosmos_venv.files.kernel_lock import is_locked_or_lockless, open_for_locking, unlock_and_close
-from cosmos_venv.files.untrusted import value_of
+from cosmos_venv.files.kernel_lock import is_locked_or_lockless, open_for_locking, unlock
+from cosmos_venv.files.untrusted import content_of, value_of
 from cosmos_venv.io import map_index, project_group
 from cosmos_venv.managed import caches
 
@@ -109,15 +112,6 @@ class Remembered(msgspec.Struct, frozen=True, kw_only=True):
         return f"since run {self.run_id} ({self.time})" if self.run_id else "by a Variable that names no run"
 
 
-class _Loads(msgspec.Struct, frozen=True):
-    """The value of a seed's Variable while it is loaded.
-
-    :param loading: ids of the runs that load it, the oldest first.
-    """
-
-    loading: list[str]
-
-
 def readable(*parts: object) -> str:
     """The beginning of a key, which tells a person whose it is.
 
@@ -159,9 +153,13 @@ def recall(scope: Scope, warn: Warn) -> Remembered | None:
     :param scope: what the seed is remembered for.
     :param warn: of a logger.
     """
-    text = _read(scope, warn)
-    found = decoded(text)
-    if found is None and text is not None and value_of(text, _Loads) is None:
+    try:
+        text = variable(scope.key)
+        found = decoded(text)
+    except Exception as error:  # noqa: BLE001 - whatever a store raises
+        warn("The Variable %s cannot be read: %s: %s", scope.key, type(error).__name__, error)
+        return None
+    if found is None and text is not None:
         warn("The Variable %s holds no checksum. It is written anew after the seed is loaded.", scope.key)
     return found
 
@@ -179,20 +177,25 @@ def remember(scope: Scope, checksum: str, run_id: str | None, warn: Warn) -> Non
     description = (
         f"cosmos-venv: what {scope.seed} held when {scope.place} loaded it last. Without it, it is loaded anew."
     )
-    _write(scope, value, description, warn)
+    try:
+        set_variable(scope.key, value, description)
+    except Exception as error:  # noqa: BLE001 - whatever a store raises
+        warn("The Variable %s cannot be written: %s: %s", scope.key, type(error).__name__, error)
 
 
-def begin_load(scope: Scope, run_id: str, warn: Warn) -> None:
-    """Note that a load begins, in place of what was loaded before: until it ends, the table may hold anything.
+def begin_load(scope: Scope, run_id: str, seen: Remembered | None, warn: Warn) -> None:
+    """Note that a load begins, and forget what was loaded before: until it ends, the table may hold anything.
 
     :param scope: what the seed is remembered for.
     :param run_id: of the run that loads it. The try before this one in the same run has ended, whatever became of it.
+    :param seen: what was remembered when the task looked; None: nothing.
     :param warn: of a logger.
     """
-    with _own_turn(scope.key):
-        loading = [*(each for each in _loading(scope, warn) if each != run_id), run_id]
-        description = f"cosmos-venv: the runs that load {scope.seed} for {scope.place}. Without it, it is loaded anew."
-        _write(scope, json.dumps({"loading": loading, **asdict(scope)}), description, warn)
+    with _own_turn(scope.key) as loads:
+        loads.write([*(each for each in loads.read() or () if each != run_id), run_id])
+        # Another run may have loaded the seed after this one has looked: the exploration of two runs found it.
+        if seen is not None or recall(scope, warn) is not None:
+            forget(scope, warn)
 
 
 def end_load(scope: Scope, checksum: str | None, run_id: str, warn: Warn) -> bool:
@@ -207,11 +210,13 @@ def end_load(scope: Scope, checksum: str | None, run_id: str, warn: Warn) -> boo
     :param warn: of a logger.
     :returns: whether no other load was under way, as far as is known.
     """
-    with _own_turn(scope.key):
-        is_alone = _loading(scope, warn) == [run_id]
+    with _own_turn(scope.key) as loads:
+        meanwhile = recall(scope, warn)
+        is_alone = loads.read() in (None, [run_id]) and meanwhile is None
+        loads.write([])
         if is_alone and checksum is not None:
             remember(scope, checksum, run_id, warn)
-        else:
+        elif meanwhile is not None:
             forget(scope, warn)
     return is_alone
 
@@ -228,44 +233,56 @@ def forget(scope: Scope, warn: Warn) -> None:
         warn("The Variable %s cannot be deleted: %s: %s", scope.key, type(error).__name__, error)
 
 
-def _loading(scope: Scope, warn: Warn) -> list[str]:
-    """The ids of the runs whose load has begun and not ended; none where they are not known."""
-    found = value_of(_read(scope, warn), _Loads)
-    return [] if found is None else found.loading
+@dataclass(frozen=True)
+class _Loads:
+    """The ids of the runs whose load of a seed has begun and not ended, in a file.
 
+    :param file: gone where there is no such load; None: no file can be made.
+    """
 
-def _read(scope: Scope, warn: Warn) -> str | None:
-    try:
-        return variable(scope.key)
-    except Exception as error:  # noqa: BLE001 - whatever a store raises
-        warn("The Variable %s cannot be read: %s: %s", scope.key, type(error).__name__, error)
-        return None
+    file: Path | None
 
+    def read(self) -> list[str] | None:
+        """The ids, the oldest first; None: they are not known."""
+        if self.file is None:
+            return None
+        return value_of(content_of(self.file), list[str]) or []
 
-def _write(scope: Scope, value: str, description: str, warn: Warn) -> None:
-    try:
-        set_variable(scope.key, value, description)
-    except Exception as error:  # noqa: BLE001 - whatever a store raises
-        warn("The Variable %s cannot be written: %s: %s", scope.key, type(error).__name__, error)
+    def write(self, run_ids: Sequence[str]) -> None:
+        """Write them in place of those before.
+
+        :param run_ids: the ids.
+        """
+        if self.file is None:
+            return
+        with suppress(OSError):
+            if run_ids:
+                self.file.write_text(json.dumps(run_ids), encoding="utf-8")
+            else:
+                self.file.unlink(missing_ok=True)
 
 
 @contextmanager
-def _own_turn(key: str) -> Iterator[None]:
+def _own_turn(key: str) -> Iterator[_Loads]:
     """Within this block no other task of this machine is in one with this key. Where nothing can be locked, it may be.
 
     :param key: of the Variable. Its last digits name one of 256 files, however many seeds come and go.
     """
     folder = caches.cache_dir() / _LAYOUT
+    # Another Airflow of this user has Variables of its own.
+    whose = f"{os.environ.get('AIRFLOW_HOME', '')}\0{key}"
+    file = folder / f"{hashlib.sha256(whose.encode(errors='surrogateescape')).hexdigest()[:_DIGITS]}.json"
     try:
         make_private(folder)
         descriptor = open_for_locking(folder / f"{key[-2:]}.flock")
     except OSError:
-        yield
+        yield _Loads(None)
         return
     try:
         until = time.monotonic() + _MAX_WAIT
         while not is_locked_or_lockless(descriptor) and time.monotonic() < until:
             time.sleep(_TURN)
-        yield
+        yield _Loads(file)
     finally:
-        unlock_and_close(descriptor)
+        unlock(descriptor)
+        os.close(descriptor)

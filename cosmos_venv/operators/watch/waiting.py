@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -24,6 +24,7 @@ def wait_for_nodes(
     context: Mapping[str, Any],
     *,
     parents: Sequence[str],
+    defer: Callable[[DbtNodeTrigger], object] | None,
     told: Mapping[str, int] | None = None,
 ) -> list[str]:
     """Wait, or end the task as dbt has ended its nodes: those for which dbt has to run in this task.
@@ -31,6 +32,7 @@ def wait_for_nodes(
     :param task: the ``DbtConsumerWatcherSensor``.
     :param context: Airflow's context of it.
     :param parents: ids of the tasks that come right before it, the producer apart.
+    :param defer: defers the task with a trigger; None: the task is rescheduled for the next look.
     :param told: what earlier tries were told, as ``Told`` has it; None: it is worked out of the journal.
     :raises TaskDeferred: where it waits for the trigger.
     :raises AirflowRescheduleException: where it is rescheduled.
@@ -47,11 +49,10 @@ def wait_for_nodes(
     if found.asks_parents:
         found = verdict(watch, tries, state, compat.task_states(parents, **place))
     if found.action is Action.WAIT:
-        if not task.deferrable:
+        if defer is None:
             raise reschedule(task.poke_interval)
         kept = {"told": msgspec.to_builtins(before), "try_number": ti.try_number}
-        trigger = DbtNodeTrigger(task.node_ids, task.producer_task_id, parents, key=key, **kept)
-        task.defer(trigger=trigger, method_name=task.resumes)
+        defer(DbtNodeTrigger(task.node_ids, task.producer_task_id, parents, key=key, **kept))
     for node in task.node_ids:
         for text in journal.texts.get(node, ()):
             task.log.info("%s", text)

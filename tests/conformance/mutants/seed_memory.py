@@ -38,13 +38,13 @@ class RemembersInAFile(DecidesOtherwise):
         kept: dict[tuple[str, str], Any] = {}
         memory = part("operators.seeds.seed_state")
 
-        def end_load(_: Any, scope: Any, checksum: str | None, *__: Any) -> bool:
-            kept[self._project, scope.key] = memory.Remembered(checksum=checksum) if checksum else None
-            return True
+        def remember(_: Any, scope: Any, checksum: str, *__: Any) -> None:
+            kept[self._project, scope.key] = memory.Remembered(checksum=checksum)
 
-        instead_of("operators.seeds.seed_load", "recall", lambda _, scope, __: kept.get((self._project, scope.key)))
-        instead_of("operators.seeds.seed_load", "begin_load", lambda *_: None)
-        instead_of("operators.seeds.seed_load", "end_load", end_load)
+        for module in ("operators.seeds.seed_load", "operators.seeds.seed_state"):
+            instead_of(module, "recall", lambda _, scope, __: kept.get((self._project, scope.key)))
+        instead_of("operators.seeds.seed_state", "remember", remember)
+        instead_of("operators.seeds.seed_state", "forget", lambda _, scope, __: kept.pop((self._project, scope.key), 0))
 
     def load(self, turn: Turn) -> Any:
         self._project = str(turn.task.operator.project_dir)

@@ -10,15 +10,13 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
 from cosmos_venv.dbt.command import FullOutputSubprocessResult
 from cosmos_venv.managed import caches
-from cosmos_venv.operators.seeds import seed_load, seed_state
+from cosmos_venv.operators.seeds import seed_state
 from cosmos_venv.operators.seeds.seed_load import SeedTask, run_if_changed
-from cosmos_venv.operators.seeds.seed_state import Scope
 from cosmos_venv.processes.cancellation import Cancellation
 from pytest_cosmos_venv import Contender, CosmosRace
 from pytest_cosmos_venv.explore.explorer import FailingSchedule
@@ -147,13 +145,7 @@ def test_no_task_passes_over_a_table_of_which_it_is_not_known_what_it_holds(
 
 # A fault, put back in: what the task would do without one of its precautions.
 def forgets_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    def end_load(scope: Scope, checksum: str | None, *run: Any) -> bool:
-        if checksum is not None:
-            seed_state.remember(scope, checksum, *run)
-        return True
-
-    monkeypatch.setattr(seed_load, "begin_load", lambda *_: None)
-    monkeypatch.setattr(seed_load, "end_load", end_load)
+    monkeypatch.setattr(seed_state, "forget", lambda *_: None)
 
 
 @pytest.mark.long  # 8 s of CPU

@@ -80,7 +80,6 @@ def test_a_key_fits_into_airflows_table_and_says_whose_it_is() -> None:
                     "[]",
                     "17",
                     '{"checksum": null}',
-                    '{"loading": ["night"]}',
                     '{"algorithm": "sha256"}',
                     f'{{"algorithm": "md5", "checksum": "{ZEROS}"}}',
                     '{"algorithm": "sha256", "checksum": 17}',
@@ -144,7 +143,7 @@ def test_a_load_is_remembered_where_no_other_one_may_have_written_the_table_last
     for step in steps.split():
         what, _, run_id = step.partition("-")
         if what == "begin":
-            begin_load(scope("x"), run_id, WARN)
+            begin_load(scope("x"), run_id, recall(scope("x"), WARN), WARN)
         else:
             end_load(scope("x"), ZEROS if what == "end" else None, run_id, WARN)
 
