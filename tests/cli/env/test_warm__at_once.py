@@ -56,17 +56,3 @@ def test_two_environments_are_built_at_once_under_one_owner_of_the_lock(
     assert built[0]["path"] != built[1]["path"]
     assert (tmp_path / "one").read_text() == (tmp_path / "two").read_text() != ""
     assert not (tmp_path / "store" / "cosmos_virtualenv.lock").exists()
-
-
-def test_one_that_fails_keeps_no_other_from_being_built(tmp_path: Path, fake_dbt_wheels: Wheelhouse) -> None:
-    (tmp_path / "good.txt").write_text("dbt-core==1.10.0\n")
-    (tmp_path / "bad.txt").write_text("dbt-missing\n")
-    options = [f"--pip-option={option}" for option in fake_dbt_wheels.pip_install_options]
-    files = [tmp_path / "bad.txt", tmp_path / "good.txt"]
-
-    done = cosmos_venv("env", "warm", *files, *options, "--dir", tmp_path / "store", "--json")
-
-    bad, good = json.loads(done.stdout)["environments"]
-    assert done.returncode == 1
-    assert (bad["path"], good["was_built"]) == (None, True)
-    assert "dbt-missing" in bad["error"]
