@@ -1,4 +1,7 @@
-"""A browser without a screen, for tests and pictures of pages: installed where apt-get can do it, and started."""
+"""A browser without a screen, for tests and pictures of pages: installed where apt-get can do it, and started.
+
+Graphviz, which draws plans in a test, is installed with the browser.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from selenium.webdriver.chrome.webdriver import WebDriver
 
-PACKAGES = ("chromium", "chromium-driver", "fonts-dejavu-core")
+PACKAGES = ("chromium", "chromium-driver", "fonts-dejavu-core", "graphviz")
 PROGRAMS = ("chromium", "chromedriver")
 
 
@@ -72,7 +75,7 @@ def wait_until(has_come: Callable[[], bool], what: str, *, seconds: float) -> No
 
 def main() -> int:
     """Install one. Always 0: who has no browser and cannot install one is told so by the tests that need it."""
-    if is_there() or shutil.which("apt-get") is None or os.geteuid() != 0:
+    if (is_there() and shutil.which("dot")) or shutil.which("apt-get") is None or os.geteuid() != 0:
         return 0
     print(f"Installing {', '.join(PACKAGES)} by apt-get", flush=True)
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
