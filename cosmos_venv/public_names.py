@@ -99,10 +99,10 @@ def name_lookup(module: str, homes: Mapping[str, str] | None = None) -> Callable
 
 
 def add_deep_modules(package: str) -> None:
-    """Make the modules below those of ``profiles`` that Cosmos has, where one module here holds the names of several.
+    """Make the import paths of Cosmos for single profile mappings, since one module here holds several mappings.
 
-    They are found when they are imported, and import nothing before a name is asked for. A type checker does not see
-    them.
+    The modules are found when they are imported, and import nothing before a name is asked for. A type checker does not
+    see the modules.
 
     :param package: the ``__name__`` of ``profiles``.
     """

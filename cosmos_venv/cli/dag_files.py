@@ -73,7 +73,10 @@ def why_passed_over(content: bytes) -> str:
 
     :param content: of the file.
     """
-    missing = [repr(word) for word in _WORDS if looks_for_words() and word.encode() not in content.lower()]
+    if not looks_for_words():
+        return ""
+    lowered = content.lower()
+    missing = [repr(word) for word in _WORDS if word.encode() not in lowered]
     return f"Airflow passes the file over: it lacks {' and '.join(missing)}." if missing else ""
 
 

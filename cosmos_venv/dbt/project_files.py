@@ -35,7 +35,8 @@ _CALL = re.compile(rb"""\benv_var\b(?:\s*\(\s*(?:''|\\?['"])(?P<name>[^'"\\]+)(?
 _JINJA = re.compile(
     rb"\{#.*?#\}|\{%-?\s*raw\b.*?\bendraw\s*-?%\}|(?P<rendered>\{\{.*?(?:\}\}|\Z)|\{%.*?(?:%\}|\Z))", re.DOTALL
 )
-# Its filters: dbt's own, which say what YAML makes of the text, and those that leave a text as it is.
+# A call of ``env_var`` with one filter at most: the ``as_`` filters of dbt set the YAML type, ``int`` and ``string``
+# keep the text.
 _ENV_VAR = re.compile(
     r"""\{\{-?\s*env_var\(\s*(?P<quote>['"])(?P<name>[^'"]+)(?P=quote)\s*"""
     r"""(?:,\s*(?:(?P<mark>['"])(?P<default>[^'"]*)(?P=mark)|(?P<number>\d+))\s*)?\)\s*(?:\|\s*(?:as_\w+|int|string)\s*)?-?\}\}"""

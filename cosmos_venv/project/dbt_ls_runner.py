@@ -137,7 +137,7 @@ def _kept_directory(request: LoadRequest) -> Path:
 
 
 def prepared(request: LoadRequest, question: LsQuestion) -> LsQuestion:
-    """The question with what only a dbt that runs needs: packages, and the parse file where one is offered.
+    """Return the question with the packages and, where the engine keeps a parse file, that file: only dbt reads them.
 
     :param request: what is loaded.
     :param question: what ``open_question`` gives for it.

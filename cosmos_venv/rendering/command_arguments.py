@@ -94,7 +94,7 @@ class TaskArguments:
         return {**shared, "nodes": nodes, **NO_OTHER_TESTS, **owner}
 
     def of_tests(self, node: DbtNode, tests: NodeTests) -> dict[str, Any]:
-        """The arguments of the ``dbt test`` behind one node: what its tests say goes over what the node says.
+        """Return the arguments of the ``dbt test`` of one node: arguments of the tests replace arguments of the node.
 
         :param node: the node that is tested.
         :param tests: the tests that run in this task.
@@ -214,7 +214,7 @@ class TaskArguments:
         return {"exclude": " ".join(dict.fromkeys([*self._shared_exclude, *own]))} if own else {}
 
     def _merged(self, node: DbtNode, test_ids: Iterable[str]) -> dict[str, Any]:
-        """The arguments that the tests of one task give to it; the last one wins, as in Cosmos."""
+        """Return the arguments from the tests of one task, merged in order: the last test wins, as in Cosmos."""
         merged: dict[str, Any] = {}
         for test_id in test_ids:
             for key, value in arguments_of(self._request.nodes[test_id]).items():

@@ -208,7 +208,7 @@ def _became(one: BuiltEnvironment) -> str:
 
 
 def _sources_of(options: argparse.Namespace) -> tuple[list[Path], list[WantedEnvironment]]:
-    """The DAG files that the command line means, and the environments that it describes without one.
+    """Return the DAG files of the command line, and the environments that its options describe without a DAG file.
 
     :raises CosmosValueError: when a source says nothing of an environment, or not where it should be, or when the
         command line has options that none of the sources takes.
