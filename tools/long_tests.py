@@ -111,14 +111,14 @@ def days_unproven(part: Part, proof: Proof | None) -> int:
 
 
 def run(part: Part, seconds: float | None) -> Proof | None:
-    """Run the long tests of a part with two workers.
+    """Run the long tests of a part with two workers, and keep their durations in tests/durations.json.
 
     :param seconds: the time that it may take; None: no limit.
     :returns: None where the time was over before the tests were.
     """
     began, tree = time.monotonic(), digest_of(part)
     report = ROOT / "build" / "long-tests" / f"{part.name.replace('/', '.')}.xml"
-    words = ["-n", "2", "--dist", "worksteal", "-m", MARKS, *map(str, part.paths)]
+    words = ["-n", "2", "--dist", "worksteal", "-m", MARKS, "--store-durations", *map(str, part.paths)]
     failures = failures_of(words, report, seconds)
     if failures is None:
         return None
