@@ -99,7 +99,7 @@ mutants-full: test-env ## the same against all requirements, kept in docs/refere
 
 benchmark: test-env ## what each part costs, beside the plain work beneath; stored in benchmarks/results
 	@for name in toolkit environments local loading dags project_hash warm dbt2 makespan batches watcher seeds explore \
-	conformance remote_environments docs_page; do $(BIN)/python -m benchmarks.$$name $(ARGS) || exit 1; done
+	conformance remote_environments; do $(BIN)/python -m benchmarks.$$name $(ARGS) || exit 1; done
 
 figures: test-env ## write the measured figures of README.md anew, from benchmarks/results
 	@$(BIN)/python -m tools.figures

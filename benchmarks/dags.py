@@ -19,7 +19,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.harness import NO_BOUND, ROOT, Bench, Row, main
+from benchmarks.harness import NO_BOUND, Bench, Row, main
 from benchmarks.large_projects import LargeProject, as_in_real_life, with_two_tests
 from benchmarks.workers import COSMOS, OURS
 
@@ -70,9 +70,8 @@ def side(bench: Bench, python: Path, *words: object) -> dict[str, Any]:
     env = {
         **{name: value for name, value in os.environ.items() if not name.startswith("PYTHONDONTWRITE")},
         "AIRFLOW_HOME": str(bench.folder / "airflow"),
-        "PYTHONPATH": str(ROOT),
         "DO_NOT_TRACK": "1",
-        "AIRFLOW__COSMOS_VENV__CACHE_DIR": str(bench.folder / "kept"),
+        "AIRFLOW__COSMOS_VENV__CACHE_DIR": str(bench.folder / f"kept-{python.parents[1].name}"),
         "AIRFLOW__COSMOS__CACHE_DIR": str(bench.folder / "kept-cosmos"),
         "AIRFLOW__LOGGING__LOGGING_LEVEL": "ERROR",
         # 5,000 models take the other implementation 16 to 40 s, by the machine's pace; Airflow ends it after 30.
@@ -88,7 +87,7 @@ def side(bench: Bench, python: Path, *words: object) -> dict[str, Any]:
 
 def build(bench: Bench, what: str, size: int, rounds: int) -> dict[str, Any]:
     """Building the DAG of that size: ``plain``, ``direct``, or with an implementation."""
-    project, small = _project(bench.folder, size), _project(bench.folder, SMALL).manifest
+    project, small = project_of(bench.folder, size), project_of(bench.folder, SMALL).manifest
     python = COSMOS if what == "cosmos" else OURS
     return side(bench, python, "build", what, project.folder, project.manifest, rounds, small)
 
@@ -98,7 +97,7 @@ def parse(bench: Bench, what: str, size: int) -> dict[str, float]:
 
     ``plain cpu`` and ``plain wall`` are those of a plain file of one task, taken in turns with it.
     """
-    project = _project(bench.folder, size)
+    project = project_of(bench.folder, size)
     file, plain = bench.folder / f"{what}_{size}.py", bench.folder / "plain.py"
     file.write_text(DAG_FILE.format(root=what, folder=str(project.folder), manifest=str(project.manifest)))
     plain.write_text(PLAIN_FILE)
@@ -113,7 +112,12 @@ def parse(bench: Bench, what: str, size: int) -> dict[str, float]:
 
 
 @cache
-def _project(folder: Path, size: int) -> LargeProject:
+def project_of(folder: Path, size: int) -> LargeProject:
+    """Make the project of a number of models; ``REAL`` makes one as people have it.
+
+    :param folder: for its files.
+    :param size: number of models.
+    """
     made = with_two_tests(folder, size) if size else as_in_real_life(folder)
     # What is looked at of a project that is loaded from its manifest.
     (made.folder / "models").mkdir(parents=True, exist_ok=True)
@@ -141,7 +145,7 @@ def builds(bench: Bench) -> list[Row]:
             rows.append(_build_row(size, "`>>`", ours, shifted, BOUNDS.get(size, NO_BOUND)))
         if size <= LARGEST_OF_COSMOS:
             rows.append(_cosmos_row(size, ours, build(bench, "cosmos", size, 1 if size > 1000 else 2)))
-        rows.append(_memory_row(size, _project(bench.folder, size), ours, direct))
+        rows.append(_memory_row(size, project_of(bench.folder, size), ours, direct))
     growth = math.log(seconds[20000] / seconds[1000]) / math.log(20)
     figures = f"{seconds[1000]:.2f} s and {seconds[20000]:.2f} s"
     rows.append(Row("DAG build: growth from 1,000 to 20,000 models", figures, growth, GROWTH_BOUND, "(exponent)"))

@@ -17,7 +17,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks.harness import ROOT, Bench, Row, in_turns, main, ratio, uv_commands, wall_seconds
-from benchmarks.workers import Implementation, workers, write_project
+from benchmarks.workers import OURS, Implementation, workers, write_project
 
 DBT = "dbt-core==2.0.0a4"
 WHEELS = ROOT / ".cache" / "wheelhouse-dbt2"
@@ -50,7 +50,7 @@ class Tasks:
 
     def worker(self) -> Any:
         """A worker of ours that installs with uv."""
-        return workers(Implementation(root="cosmos_venv", installer="uv"), {}, self.folder, 1)
+        return workers(Implementation(root="cosmos_venv", installer="uv", python=OURS), {}, self.folder, 1)
 
 
 def warm(bench: Bench) -> list[Row]:

@@ -13,13 +13,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from benchmarks.harness import ROOT, Bench, Row, in_turns, main, ratio, uv_commands
-from benchmarks.workers import Implementation, TaskRun, Worker, workers, write_project
+from benchmarks.workers import PYTHONS, Implementation, TaskRun, Worker, workers, write_project
 from pytest_cosmos_venv.environments.wheelhouse import Wheelhouse, build_wheelhouse
 
 FAKE = ("dbt-core==1.10.0", "dbt-duckdb")
@@ -54,7 +55,7 @@ class Tasks:
 
     def workers(self, root: str = "cosmos_venv", installer: str = "uv", count: int = 1) -> Any:
         """Workers of ours in this environment, or of astronomer-cosmos in its own."""
-        implementation = Implementation(root=root, installer=installer)
+        implementation = Implementation(root=root, installer=installer, python=PYTHONS[root])
         return workers(implementation, self.wheelhouse.environment, self.folder, count)
 
     def at_once(self, made: Sequence[Worker], arguments: dict[str, Any]) -> float:
@@ -79,7 +80,7 @@ def warm(bench: Bench) -> list[Row]:
             ]
     beyond = {name: median(run.seconds - run.alone for run in taken) for name, taken in runs.items()}
     ours, installers = beyond["cosmos_venv with uv"], max(run.installers for run in runs["cosmos_venv with uv"])
-    figures = ", ".join(f"{name} {_ms(seconds)}" for name, seconds in beyond.items())
+    figures = ", ".join(f"{name} {milliseconds(seconds)}" for name, seconds in beyond.items())
     in_words = f"{installers} in each of {bench.rounds} tasks"
     return [
         Row("warm task beyond its dbt, of Cosmos's with uv", figures, ours / beyond["cosmos with uv"], 1 / 8),
@@ -158,14 +159,16 @@ def cold(bench: Bench) -> list[Row]:
     return rows
 
 
+def cold_beyond_dbt(worker: Worker, tasks: Tasks, requirements: Sequence[str]) -> float:
+    """Seconds of a task that builds its environment, without those of its dbt."""
+    directory = tasks.directory()
+    dbt = directory / "bin" / "dbt"
+    run = worker.run(tasks.project, tasks.arguments(directory, requirements), alone=dbt)
+    return run.seconds - run.alone
+
+
 def _cold_beside_bare(tasks: Tasks, what: str, requirements: Sequence[str], rounds: int) -> Row:
     """A cold build, in turns with ``uv venv``, ``uv pip install --compile-bytecode`` and one import of dbt."""
-
-    def ours() -> float:
-        directory = tasks.directory()
-        dbt = directory / "bin" / "dbt"
-        run: TaskRun = worker.run(tasks.project, tasks.arguments(directory, requirements), alone=dbt)
-        return run.seconds - run.alone
 
     def bare() -> float:
         environment = tasks.directory()
@@ -177,12 +180,17 @@ def _cold_beside_bare(tasks: Tasks, what: str, requirements: Sequence[str], roun
         return time.monotonic() - began
 
     with tasks.workers() as (worker,):
-        taken = in_turns({"ours": ours, "bare": bare}, rounds)
-    figures = f"{_ms(median(taken['ours']))} beyond its dbt, bare {_ms(median(taken['bare']))}"
+        ways: dict[str, Callable[[], float]] = {
+            "ours": partial(cold_beyond_dbt, worker, tasks, requirements),
+            "bare": bare,
+        }
+        taken = in_turns(ways, rounds)
+    figures = f"{milliseconds(median(taken['ours']))} beyond its dbt, bare {milliseconds(median(taken['bare']))}"
     return Row(f"cold task of {what}, of the bare commands", figures, ratio(taken["ours"], taken["bare"]), 1.15)
 
 
-def _ms(seconds: float) -> str:
+def milliseconds(seconds: float) -> str:
+    """The seconds in words."""
     return f"{seconds * 1000:,.0f} ms"
 
 

@@ -55,10 +55,12 @@ dag = DbtDag(
 SHARE_FILE = """
 from datetime import datetime, timezone
 from airflow.providers.standard.operators.bash import BashOperator
-from airflow.sdk import DAG, chain
+from airflow.sdk import DAG
 
 with DAG({dag_id!r}, schedule=None, start_date=datetime(2026, 1, 1, tzinfo=timezone.utc)):
-    chain(*(BashOperator(task_id=f"wave_{{number}}", bash_command="true") for number in range({waves})))
+    tasks = [BashOperator(task_id=f"task_{{number}}", bash_command="true") for number in range({tasks})]
+    for before, after in zip(tasks, tasks[{width}:]):
+        before >> after
 """
 
 
@@ -118,10 +120,11 @@ class Way:
     """A DAG that runs the project.
 
     :param root: the import root of the implementation.
-    :param mode: name of the ExecutionMode; empty: a chain of bash tasks, which is Airflow's own share.
+    :param mode: name of the ExecutionMode; empty: bash tasks that do nothing, which is Airflow's own share.
     :param render: more arguments of RenderConfig, as text.
     :param late: seconds that dbt sleeps before the first node.
-    :param bash_tasks: how many bash tasks the chain has.
+    :param bash_tasks: how many bash tasks the DAG has.
+    :param width: how many of them run side by side.
     :param is_slow: whether it runs in the last round alone.
     """
 
@@ -130,12 +133,13 @@ class Way:
     render: str = ""
     late: float = 0.0
     bash_tasks: int = 1
+    width: int = 1
     is_slow: bool = False
 
     def dag_file(self, layers: Layers, dag_id: str) -> str:
         """The text of its DAG file."""
         if not self.mode:
-            return SHARE_FILE.format(dag_id=dag_id, waves=self.bash_tasks)
+            return SHARE_FILE.format(dag_id=dag_id, tasks=self.bash_tasks, width=self.width)
         arguments: dict[str, object] = {"install_deps": False}
         if self.root == COSMOS:
             execution = f", dbt_executable_path={str(DBT / 'bin' / 'dbt')!r}"

@@ -22,7 +22,7 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.harness import NO_BOUND, ROOT, Bench, Row, in_turns, main
-from benchmarks.workers import Implementation, TaskRun, workers
+from benchmarks.workers import PYTHONS, Implementation, TaskRun, workers
 
 EXAMPLE = ROOT / "examples" / "dbt" / "harbor"
 DBT = ROOT / ".cache" / "envs" / "dbt111"
@@ -60,7 +60,7 @@ class Contestant:
         self, bench: Bench, project: Path, *, select: str = MODEL, alone: Path | None = DBT / "bin" / "dbt"
     ) -> TaskRun:
         """One task, in a worker of its own; right after it that dbt alone."""
-        implementation = Implementation(root=self.root, installer="uv")
+        implementation = Implementation(root=self.root, installer="uv", python=PYTHONS[self.root])
         variables = {"PYTHONPATH": os.pathsep.join([str(ROOT), str(self._beside(bench))])}
         arguments = {
             "select": select,

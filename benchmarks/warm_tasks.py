@@ -16,7 +16,7 @@ from statistics import median
 from benchmarks.environments import REAL, REAL_WHEELS
 from benchmarks.harness import NO_BOUND, ROOT, Bench, Row, in_turns, ratio
 from benchmarks.local import DBT, Contestant
-from benchmarks.workers import Implementation, TaskRun, workers
+from benchmarks.workers import PYTHONS, Implementation, TaskRun, workers
 
 OURS_WARM = "cosmos_venv virtualenv, warm"
 COSMOS_UV = "cosmos virtualenv with uv"
@@ -36,7 +36,7 @@ class VirtualenvContestant:
 
     def task(self, bench: Bench, project: Path, *, select: str, alone: Path | None = None) -> TaskRun:
         """One task, in a worker of its own; right after it that dbt alone."""
-        implementation = Implementation(root=self.root, installer=self.installer)
+        implementation = Implementation(root=self.root, installer=self.installer, python=PYTHONS[self.root])
         directory = bench.folder / f"kept-{self.root}-{self.installer}"
         arguments = {
             "select": select,

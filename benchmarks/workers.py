@@ -14,6 +14,11 @@ from typing import Any
 
 from benchmarks.harness import ROOT
 
+WORKER = Path(__file__).with_name("worker.py")
+OURS = Path(sys.executable)
+COSMOS = ROOT / ".cache" / "envs" / "cosmos" / "bin" / "python"
+PYTHONS = {"cosmos_venv": OURS, "cosmos": COSMOS}
+"""By what is imported."""
 PROJECT = {
     "dbt_project.yml": "name: harbor\nversion: '1.0'\nprofile: harbor\n",
     "models/piers.sql": "select 1 as id\n",
@@ -26,27 +31,17 @@ class Implementation:
     """One implementation in its own environment, with one installer.
 
     :param root: what is imported.
+    :param python: the interpreter that has the implementation and Airflow.
     """
 
     root: str
     installer: str
-
-    @property
-    def python(self) -> Path:
-        """The interpreter that has it and Airflow."""
-        return PYTHONS[self.root]
+    python: Path
 
     @property
     def name(self) -> str:
         """The implementation as the table names it."""
         return f"{self.root} with {self.installer}"
-
-
-WORKER = Path(__file__).with_name("worker.py")
-OURS = Path(sys.executable)
-COSMOS = ROOT / ".cache" / "envs" / "cosmos" / "bin" / "python"
-PYTHONS = {"cosmos_venv": OURS, "cosmos": COSMOS}
-"""By what is imported."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.workers import Implementation, TaskFailed, Worker, workers, write_project
+from benchmarks.workers import COSMOS, OURS, Implementation, TaskFailed, Worker, workers, write_project
 from pytest_cosmos_venv.environments.wheelhouse import Wheelhouse, build_wheelhouse
 
 VERSIONS = ("1.9.0", "1.10.0", "1.11.0")
@@ -41,8 +41,8 @@ def share(folder: Path, installer: str, turns: int, *, at_once: bool) -> Sharing
         wheelhouse.add_dbt(version)
     project, directory = write_project(folder / "harbor"), folder / "kept"
     counts = SharingCounts()
-    ours = Implementation(root="cosmos_venv", installer=installer)
-    theirs = Implementation(root="cosmos", installer=installer)
+    ours = Implementation(root="cosmos_venv", installer=installer, python=OURS)
+    theirs = Implementation(root="cosmos", installer=installer, python=COSMOS)
     with (
         workers(ours, wheelhouse.environment, folder) as (our_worker,),
         workers(theirs, wheelhouse.environment, folder) as (their_worker,),

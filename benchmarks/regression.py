@@ -1,0 +1,126 @@
+"""Benchmark of the checkout beside an earlier release of cosmos-venv. Prints a table and stores it.
+
+    .venv/bin/python -m benchmarks.regression [--only warm] [--rounds 12]
+
+The release is the one in ``.cache/envs/earlier``, an environment with the same Airflow, which nothing else needs:
+
+    uv venv .cache/envs/earlier
+    uv pip install --python .cache/envs/earlier -r requirements/airflow3.txt uv cosmos_venv-0.2.0-py3-none-any.whl
+
+Both sides do the same in turns, each in its own environment. Tasks take wall time, DAGs take CPU seconds.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from statistics import median
+
+from benchmarks.dags import DAG_FILE, PLAIN_FILE, SMALL, project_of, side
+from benchmarks.environments import FAKE, REAL, Tasks, cold_beyond_dbt, milliseconds
+from benchmarks.harness import ROOT, Bench, Row, in_turns, main, ratio
+from benchmarks.workers import OURS, Implementation, Worker, workers
+
+EARLIER = ROOT / ".cache" / "envs" / "earlier" / "bin" / "python"
+SIDES = {"now": OURS, "earlier": EARLIER}
+BOUND = 1.05  # two equal sides differ by so much on a quiet machine
+SIZES = (1_000, 5_000, 20_000)
+
+
+def warm(bench: Bench) -> list[Row]:
+    """Seconds of a task whose environment stands, beyond its dbt; the first round builds the environment."""
+
+    def beyond_dbt(worker: Worker, tasks: Tasks, directory: Path) -> float:
+        run = worker.run(tasks.project, tasks.arguments(directory), alone=directory / "bin" / "dbt")
+        return run.seconds - run.alone
+
+    return [_row("warm task beyond its dbt", _tasks_in_turns(bench, beyond_dbt, bench.rounds))]
+
+
+def cold(bench: Bench) -> list[Row]:
+    """Seconds of a task that builds its environment, beyond its dbt."""
+
+    def beyond_dbt(requirements: Sequence[str], worker: Worker, tasks: Tasks, _: Path) -> float:
+        return cold_beyond_dbt(worker, tasks, requirements)
+
+    few = max(3, bench.rounds // 4)
+    return [
+        _row(f"cold task of {what}, beyond its dbt", _tasks_in_turns(bench, partial(beyond_dbt, requirements), few))
+        for what, requirements in {"fakes": FAKE, "real dbt-duckdb": REAL}.items()
+    ]
+
+
+def build(bench: Bench) -> list[Row]:
+    """CPU seconds of a DAG that is built from a manifest."""
+    small = project_of(bench.folder, SMALL).manifest
+
+    def seconds(size: int, python: Path) -> float:
+        project = project_of(bench.folder, size)
+        found = side(bench, python, "build", "cosmos_venv", project.folder, project.manifest, 2, small)
+        return float(found["seconds"])
+
+    few = max(2, bench.rounds // 4)
+    return [_row(f"DAG build, {size:,} models", _in_turns(partial(seconds, size), few)) for size in SIZES]
+
+
+def parse(bench: Bench) -> list[Row]:
+    """CPU seconds of a DAG file for one task in a worker; the first round makes the plan, and keeps it."""
+    plain = bench.folder / "plain.py"
+    plain.write_text(PLAIN_FILE)
+
+    def seconds(size: int, python: Path) -> float:
+        project, file = project_of(bench.folder, size), bench.folder / f"large_{size}.py"
+        places = {"folder": str(project.folder), "manifest": str(project.manifest)}
+        file.write_text(DAG_FILE.format(root="cosmos_venv", **places))
+        found = side(bench, python, "parse", file, plain, "large", f"{project.some_model}.run", bench.rounds)
+        return min(float(each["cpu"]) for each in found["rounds"])
+
+    return [_row(f"parse for one task, {size:,} models", _in_turns(partial(seconds, size), 3)) for size in SIZES]
+
+
+def imports(bench: Bench) -> list[Row]:
+    """Seconds of importing DbtDag, with Airflow's SDK."""
+
+    def seconds(python: Path) -> float:
+        return float(side(bench, python, "imports", "cosmos_venv")["both"])
+
+    return [_row("import of DbtDag, with airflow.sdk", _in_turns(seconds, bench.rounds))]
+
+
+def _in_turns(taken: Callable[[Path], float], rounds: int) -> dict[str, list[float]]:
+    return in_turns({name: partial(taken, python) for name, python in SIDES.items()}, rounds)
+
+
+def _tasks_in_turns(bench: Bench, taken: Callable[[Worker, Tasks, Path], float], rounds: int) -> dict[str, list[float]]:
+    tasks = Tasks(bench)
+    with ExitStack() as stack:
+        ways = {}
+        for name, python in SIDES.items():
+            home = bench.folder / name
+            home.mkdir(exist_ok=True)
+            implementation = Implementation(root="cosmos_venv", installer="uv", python=python)
+            (worker,) = stack.enter_context(workers(implementation, tasks.wheelhouse.environment, home))
+            ways[name] = partial(taken, worker, tasks, tasks.directory())
+        return in_turns(ways, rounds)
+
+
+def _row(what: str, taken: dict[str, list[float]]) -> Row:
+    figures = ", ".join(f"{name} {milliseconds(median(seconds))}" for name, seconds in taken.items())
+    return Row(f"{what}, of the earlier release's", figures, ratio(taken["now"], taken["earlier"]), BOUND)
+
+
+def _release() -> str:
+    if not EARLIER.exists():
+        raise SystemExit(f"{EARLIER} is missing; the head of {__file__} says how to make it")
+    asked = "import cosmos_venv; print(cosmos_venv.__version__)"
+    return subprocess.check_output([str(EARLIER), "-I", "-c", asked], text=True).strip()
+
+
+if __name__ == "__main__":
+    how = f"Medians of {{rounds}} rounds or fewer. The earlier release is {_release()}."
+    measurements = {"imports": imports, "warm": warm, "cold": cold, "parse": parse, "build": build}
+    sys.exit(main("regression", "This version beside the last", measurements, rounds=12, how=how, description=__doc__))
