@@ -253,7 +253,8 @@ class LsQuestion:
         return Basis(
             digest=hashlib.sha256(json.dumps(matters).encode()).hexdigest(),
             names=names,
-            unknown=(packages.why_unknown if self.has_deps else "") or next(map(computes_a_name, computed), ""),
+            unknown=(packages.why_unknown if self.has_deps else "")
+            or next((f"{each}, computes the name of an environment variable" for each in computed), ""),
         )
 
     def _profile_now(self) -> str:
@@ -363,14 +364,6 @@ def _fingerprints(trees: Iterable[Tree], *, known: FileCache | None, seen: dict[
             seen[key] = fingerprint(tree, known=known)
         found.append(seen[key])
     return found
-
-
-def computes_a_name(where: str) -> str:
-    """The clause about a place where Jinja computes the name of an environment variable.
-
-    :param where: the place, in words: a file and a line.
-    """
-    return f"{where}, computes the name of an environment variable, so the name is known only while dbt runs"
 
 
 @dataclass(frozen=True)

@@ -30,16 +30,15 @@ def is_wild(value: str) -> bool:
 
 
 class Names:
-    """All fully qualified names of a project. The commonest question, which node has this name, takes the least work.
+    """All fully qualified names of a project.
 
     :param entries: nodes by unique id; sources have no such names.
     """
 
     def __init__(self, entries: Mapping[str, NodeEntry]) -> None:
         self._names: dict[str, list[str]] = {}
-        # Here the last part is the version, the one before it the name. The unit tests of a model have its version too.
-        self._versioned: dict[str, list[str]] = {}
         self._by_end: defaultdict[str, list[str]] = defaultdict(list)
+        self._versioned: defaultdict[str, list[str]] = defaultdict(list)
         # What names begin with, with the package and without it: few values lead into a folder.
         self._heads: set[str] = set()
         # All in one go: the entries lie about in memory, and to come to them is most of the work.
@@ -48,10 +47,12 @@ class Names:
                 continue
             self._names[unique_id] = name = entry.fqn or unique_id.split(".")[1:]
             self._heads.update(name[:2])
-            has_version = entry.version is not None and entry.resource_type == "model" and len(name) > 1
-            if has_version:
-                self._versioned[unique_id] = name
-            self._by_end[name[-2 if has_version else -1]].append(unique_id)
+            if entry.version is not None and entry.resource_type == "model" and len(name) > 1:
+                # Here the last part is the version, the one before it the name.
+                self._by_end[name[-2]].append(unique_id)
+                self._versioned["_".join(name[-2:])].append(unique_id)
+            else:
+                self._by_end[name[-1]].append(unique_id)
 
     def meant_by(self, value: str) -> Iterator[str]:
         """Ids of the nodes, some of them twice.
@@ -60,22 +61,19 @@ class Names:
         """
         yield from self._by_end.get(value, ())
         # Of a versioned name the last two parts do, joined by a dot or an underscore, whatever comes before them.
-        joined = "_".join(value.split(".")[-2:])
-        yield from (each for each, name in self._versioned.items() if f"{name[-2]}_{name[-1]}" == joined)
+        yield from self._versioned.get("_".join(value.split(".")[-2:]), ())
         if is_wild(value):
             yield from self._fitting(value)
         elif any(f"{value}.".startswith(f"{head}.") or head.startswith(f"{value}.") for head in self._heads):
-            yield from self._in_folders(value)
+            yield from self._beginning_with(value)
 
-    def _in_folders(self, value: str) -> Iterator[str]:
-        for folder, members in self._folders():
-            name = ".".join(folder)
-            if name and (name == value or name.startswith(f"{value}.")):
-                yield from members
-            elif not name or value.startswith(f"{name}."):
-                rest = value.removeprefix(f"{name}.") if name else value
-                lasts = ((self._names[each][-1], each) for each in members)
-                yield from (each for last, each in lasts if last == rest or last.startswith(f"{rest}."))
+    def _beginning_with(self, value: str) -> Iterator[str]:
+        begin = f"{value}."
+        for unique_id, name in self._names.items():
+            dotted = f"{'.'.join(name)}."
+            # With the package in front and without it.
+            if dotted.startswith(begin) or dotted.startswith(begin, len(name[0]) + 1):
+                yield unique_id
 
     def _fitting(self, pattern: str) -> Iterator[str]:
         """The nodes that fit a pattern: from its first part with a wildcard on it is compared with all the rest of the
@@ -104,27 +102,6 @@ class Names:
                 ):
                     yield unique_id
                     break
-
-    def _folders(self) -> Iterator[tuple[tuple[str, ...], list[str]]]:
-        """Each folder with its nodes, with the package in front and without it."""
-        for folder, members in self._by_folder.items():
-            yield folder, members
-            if folder:
-                yield folder[1:], members
-
-    @cached_property
-    def _by_folder(self) -> dict[tuple[str, ...], list[str]]:
-        found: dict[tuple[str, ...], list[str]] = {}
-        previous: list[str] | None = None
-        members: list[str] = []
-        for unique_id, name in self._names.items():
-            folder = name[:-1]
-            # Neighbours are often of one folder, and comparing takes less than looking up.
-            if folder != previous:
-                members = found.setdefault(tuple(folder), [])
-                previous = folder
-            members.append(unique_id)
-        return found
 
 
 class Relations:
