@@ -51,7 +51,7 @@ _READ_AT_THE_TOP = (".yml", ".yaml", ".dbtignore")
 # dbt ls says only that these are there: no CSV is read while a DAG is parsed.
 _NAMED = (".csv",)
 _NEVER_READ = {".git", "__pycache__", "node_modules"}
-_WRITTEN = {"target": "manifest.json", "logs": "dbt.log"}  # folders of dbt, and a file by which each is known
+_WRITTEN = {"target", "logs"}  # by dbt, beside dbt_project.yml
 
 _OF_AN_ENVIRONMENT = "pyvenv.cfg"
 _OF_THE_USER = ".user.yml"  # which dbt writes beside profiles.yml the first time
@@ -425,31 +425,26 @@ def _is_excluded(name: str, patterns: Sequence[str]) -> bool:
 
 def _of_package(tree: Tree, folder: Path, prefix: str) -> Iterator[_File]:
     roots = _roots(tree, folder, is_project=not prefix)
-    if roots is None:
-        yield from _below(tree, folder, ".", prefix, has_hidden=False)
-        return
     if roots != ["."]:
         with suppress(OSError):
             for path in folder.iterdir():
                 if path.name.endswith(_READ_AT_THE_TOP) and path.name != _OF_THE_USER:
                     yield _file(folder, path.name, prefix)
     for root in roots:
-        yield from _below(tree, folder, root, prefix, has_hidden=True)
+        yield from _below(tree, folder, root, prefix)
 
 
-def _roots(tree: Tree, folder: Path, *, is_project: bool) -> list[str] | None:
-    """The folders of a package that dbt reads, none within another; None where only dbt can tell.
+def _roots(tree: Tree, folder: Path, *, is_project: bool) -> list[str]:
+    """The folders of a package that dbt reads, none within another; all of it where only dbt can tell.
 
     Those outside of it are trees of their own.
     """
-    if tree.environment is None:
-        return ["."]
-    try:
-        named = read_dbt_project(folder, environment=tree.environment).paths
-    except CosmosLoadDbtException:
-        return None
+    named = None
+    if tree.environment is not None:
+        with suppress(CosmosLoadDbtException):
+            named = read_dbt_project(folder, environment=tree.environment).paths
     if named is None:
-        return None
+        return ["."]
     left_out = {os.path.normpath(each) for each in tree.left_out} if is_project else set()
     paths = {PurePath(os.path.normpath(each)) for each in named}
     return sorted(
@@ -459,24 +454,16 @@ def _roots(tree: Tree, folder: Path, *, is_project: bool) -> list[str] | None:
     )
 
 
-def _below(tree: Tree, folder: Path, root: str, prefix: str, *, has_hidden: bool) -> Iterator[_File]:
-    """The files below a folder that count.
-
-    :param has_hidden: whether folders with a dot count, as they do in the folders that dbt reads.
-    """
+def _below(tree: Tree, folder: Path, root: str, prefix: str) -> Iterator[_File]:
+    """The files below a folder that count."""
     for here, below, names in walk(folder / root):
         if _OF_AN_ENVIRONMENT in names:
             below.clear()
             continue
         inside = os.path.relpath(here, folder)
         at = "" if inside == "." else f"{inside}/"
-        # A package may hold other projects, each with what dbt has written there.
-        not_read = _NEVER_READ | {name for name in below if _is_of_dbt(here, name)}
-        below[:] = [
-            name
-            for name in below
-            if name not in not_read and f"{prefix}{at}{name}" not in tree.left_out and (has_hidden or name[0] != ".")
-        ]
+        not_read = _NEVER_READ if at else _NEVER_READ | _WRITTEN
+        below[:] = [name for name in below if name not in not_read and f"{prefix}{at}{name}" not in tree.left_out]
         for name in names:
             if name.endswith((*_READ, *_NAMED)) and name != _OF_THE_USER:
                 yield _file(folder, f"{at}{name}", prefix)
@@ -492,8 +479,3 @@ def _file(folder: Path, name: str, prefix: str) -> _File:
         return _File(f"{prefix}{name}", path, -1, (), 0, is_read=True)
     times = (status.st_mtime_ns, status.st_ctime_ns)
     return _File(f"{prefix}{name}", path, status.st_size, times, status.st_ino, is_read=True)
-
-
-def _is_of_dbt(folder: str, name: str) -> bool:
-    """Whether dbt has written that folder, and not a user who calls a folder of models so."""
-    return name in _WRITTEN and os.path.exists(f"{folder}/{name}/{_WRITTEN[name]}")  # noqa: PTH110 - thousands of them

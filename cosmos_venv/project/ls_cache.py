@@ -92,14 +92,12 @@ class KeptAnswer:
     :param env: the environment variables that dbt is given.
     :param files: the files in which answers are kept on this machine.
     :param remote: keeps answers for other machines, but none that ages; None: there are no other machines.
-    :param patience: seconds to wait for the remote folder.
     """
 
     basis: Basis
     env: Mapping[str, str] = field(repr=False)
     files: FileCache
     remote: RemoteFolder | VariableAnswers | None = None
-    patience: float = PATIENCE
 
     @property
     def version(self) -> str | None:
@@ -124,7 +122,7 @@ class KeptAnswer:
         if self.remote is None:
             return None
         try:
-            text = self.remote.read(self._name, seconds=self.patience, limit=settings.limit("artifact_max_bytes"))
+            text = self.remote.read(self._name, seconds=PATIENCE, limit=settings.limit("artifact_max_bytes"))
         except NotSigned as error:
             logger.warning("[cosmos] remote_cache_dir %s: %s is not used: %s.", self.remote, self._name, error)
             return None
@@ -192,7 +190,7 @@ class KeptAnswer:
         if self.remote is None or is_shared:
             return
         try:
-            self.remote.write(self._name, text, seconds=self.patience)
+            self.remote.write(self._name, text, seconds=PATIENCE)
             # Afterwards: a parse that Airflow ends while it shares has not shared.
             self._note_as_shared(answer)
         except RemoteError as error:
@@ -232,7 +230,6 @@ def kept_answer(question: LsQuestion) -> tuple[KeptAnswer | None, str]:
         env=question.env,
         files=files,
         remote=caches.remote_listings() or _variable_of(question),
-        patience=min(PATIENCE, resolve.seconds_for_a_parse() or PATIENCE),
     )
     return kept, ""
 
