@@ -93,7 +93,6 @@ def open_question(request: LoadRequest, *, is_selection: bool = False) -> Iterat
             variables=vars_text(request.dbt_vars),
             has_deps=request.has_deps,
             airflow_variables=tuple((name, variable(name)) for name in render.airflow_vars_to_purge_dbt_ls_cache),
-            known=caches.kept_fingerprints(),
         )
 
 

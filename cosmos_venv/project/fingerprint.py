@@ -36,6 +36,7 @@ from cosmos_venv.exceptions import CosmosLoadDbtException
 from cosmos_venv.files.file_cache import SETTLED_SECONDS, FileCache, digest_of_file
 from cosmos_venv.files.read_limits import UnfitFileError, read_file, walk
 from cosmos_venv.files.untrusted import value_of
+from cosmos_venv.managed import caches
 from cosmos_venv.version import __version__
 
 if TYPE_CHECKING:
@@ -197,7 +198,6 @@ class LsQuestion:
     :param variables: the value of ``--vars``; None: there is none.
     :param has_deps: whether ``dbt deps`` installs packages first.
     :param airflow_variables: names and values of Airflow's Variables that count.
-    :param known: keeps fingerprints of files; None: nothing keeps them.
     :param packages: the packages that are kept of the project; None until dbt is to run.
     :param parsed: the parse file to offer dbt; None: dbt parses everything.
     """
@@ -216,7 +216,6 @@ class LsQuestion:
     variables: str | None
     has_deps: bool
     airflow_variables: tuple[tuple[str, str | None], ...]
-    known: FileCache | None
     packages: ProjectPackages | None = field(default=None, repr=False)
     parsed: ParsedProject | None = None
 
@@ -229,16 +228,15 @@ class LsQuestion:
         """
         packages = read_package_files(self.project_dir)
         trees = trees_of(self.project_dir, self.env, has_deps=self.has_deps)
-        found = _fingerprints(trees, known=self.known, seen=seen)
-        profile = self._profile_now()
-        of_profile = env_vars_in(profile.encode(), _PROFILE)
+        found = _fingerprints(trees, known=caches.kept_fingerprints(), seen=seen)
+        of_profile = env_vars_in(self.profile.encode(), _PROFILE)
         asked = EnvVars.of_all([of_profile, *(one.variables for one in found)])
         names = frozenset({*self.given, *asked.names, *(name for name in self.env if name.startswith("DBT_"))})
         matters = [
             __version__,  # the answer has what this release reads of a manifest
             self.dbt.which,
             [one.digest for one in found],
-            profile,
+            self.profile,
             self.profile_flags,
             self.arguments,
             self.has_deps,
@@ -257,12 +255,6 @@ class LsQuestion:
             or next((f"{each}, computes the name of an environment variable" for each in computed), ""),
         )
 
-    def _profile_now(self) -> str:
-        try:
-            return self.profiles_yml.read_text(encoding="utf-8", errors="replace")
-        except FileNotFoundError:  # it was written for a parse that waits no longer
-            return self.profile
-
     def _state(self, trees: Sequence[Tree]) -> list[str]:
         """Digests of what ``state:`` and ``result:`` compare: a variable of the environment tells dbt the folder of the
         other run.
@@ -277,7 +269,8 @@ class LsQuestion:
         files = [folder / name for folder in folders for name in NAMES]
         files.append(self.project_dir / (self.env.get("DBT_TARGET_PATH") or "target") / "sources.json")
         files += sorted(seed for tree in trees for seed in tree.seeds())
-        return [digest_of_file(file, known=self.known) if file.is_file() else "" for file in files]
+        known = caches.kept_fingerprints()
+        return [digest_of_file(file, known=known) if file.is_file() else "" for file in files]
 
 
 def trees_of(
@@ -351,15 +344,7 @@ def _fingerprints(trees: Iterable[Tree], *, known: FileCache | None, seen: dict[
     seen = {} if seen is None else seen
     found = []
     for tree in trees:
-        environment = None if tree.environment is None else frozenset(tree.environment.items())
-        key = (
-            fingerprint,
-            tree.folder,
-            environment,
-            tree.packages_folder,
-            frozenset(tree.left_out),
-            tuple(tree.excluded),
-        )
+        key = fingerprint, repr(tree)
         if key not in seen:
             seen[key] = fingerprint(tree, known=known)
         found.append(seen[key])

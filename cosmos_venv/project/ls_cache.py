@@ -254,7 +254,8 @@ def ask(question: LsQuestion, kept: KeptAnswer | None, reason: str) -> Answer:
     :raises CosmosConfigException: when the dbt executable cannot be started.
     """
     if kept is None:
-        logger.warning("dbt ls runs at each parse of %s: %s.", question.project_dir, reason)
+        level = logging.WARNING if caches.kept_listings() else logging.INFO  # a user who keeps nothing knows
+        logger.log(level, "dbt ls runs at each parse of %s: %s.", question.project_dir, reason)
         said = run_dbt_ls(question, profiles_yml=question.profiles_yml, report=logger.info)
         return Answer(content=said.content, was_kept=False)
     wait = resolve.seconds_for_a_parse()

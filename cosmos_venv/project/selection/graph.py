@@ -1,18 +1,16 @@
 """The nodes of a project as selection sees them: names, tags, paths, parents and children.
 
-A name means ``package.folder.model``, the fully qualified name of dbt, any beginning of it, or its end. Among parents
-and children each node is a number, its place in the project's order: sets of numbers take little time.
+A name means ``package.folder.model``, the fully qualified name of dbt, any beginning of it, or its end.
 """
 
 from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from fnmatch import translate
 from functools import cached_property
-from itertools import accumulate, chain, pairwise
-from typing import cast
+from itertools import chain
 
 from cosmos_venv.project.node_entry import NodeEntry
 
@@ -111,116 +109,67 @@ class Relations:
     """
 
     def __init__(self, entries: Mapping[str, NodeEntry]) -> None:
-        self._entries = entries
-        self._ids = list(entries)
-        self._numbers = dict(zip(self._ids, range(len(self._ids)), strict=True))
-        tests: list[int] = []
-        reads: list[Sequence[str]] = []
-        # All in one go: the entries lie about in memory, and to come to them is most of the work.
-        for number, entry in enumerate(entries.values()):
-            depends_on = entry.depends_on
-            reads.append((depends_on and depends_on.nodes) or ())
+        self._tests: list[str] = []
+        self._parents: dict[str, list[str]] = {}
+        self._lacking: set[str] = set()
+        for unique_id, entry in entries.items():
+            read = (entry.depends_on and entry.depends_on.nodes) or []
+            if not all(map(entries.__contains__, read)):  # what is disabled or of another project is passed over
+                self._lacking.add(unique_id)
+                read = [each for each in read if each in entries]
+            self._parents[unique_id] = read
             if entry.resource_type in _TESTS:
-                tests.append(number)
-        self._tests = tests
-        # Looked up all at once, then parted again: half the time of doing it node by node.
-        found = list(map(self._numbers.get, chain.from_iterable(reads)))
-        bounds = pairwise(accumulate(map(len, reads), initial=0))
-        parts = [found[start:end] for start, end in bounds]
-        self._lacking = {number for number, part in enumerate(parts) if None in part} if None in found else set()
-        # What is disabled or of another project is passed over.
-        self._parents = _without_none(parts) if self._lacking else cast("list[list[int]]", parts)
+                self._tests.append(unique_id)
 
-    def numbers_of(self, ids: Iterable[str]) -> set[int]:
-        """The numbers of the nodes that are there.
-
-        :param ids: unique ids; one that is not there is passed over.
-        """
-        return {self._numbers[each] for each in ids if each in self._numbers}
-
-    def ids_of(self, numbers: Iterable[int]) -> set[str]:
-        """The unique ids of nodes.
-
-        :param numbers: their numbers.
-        """
-        return set(map(self._ids.__getitem__, numbers))
-
-    def is_unit_test(self, node: int) -> bool:
-        """Whether a node is a unit test.
-
-        :param node: its number.
-        """
-        return self._entries[self._ids[node]].resource_type == "unit_test"
-
-    def tests_of(self, nodes: set[int]) -> set[int]:
+    def tests_of(self, nodes: set[str]) -> set[str]:
         """The tests that depend on one of some nodes.
 
-        :param nodes: their numbers.
+        :param nodes: their unique ids.
         """
         return {test for test in self._tests if not nodes.isdisjoint(self._parents[test])}
 
-    def has_all_parents(self, node: int, nodes: set[int]) -> bool:
+    def has_all_parents(self, node: str, nodes: set[str]) -> bool:
         """Whether all that a node reads, by what dbt says, is among some nodes.
 
-        :param node: the number of the one.
-        :param nodes: the numbers of the others.
+        :param node: the unique id of the one.
+        :param nodes: the unique ids of the others.
         """
         return node not in self._lacking and nodes.issuperset(self._parents[node])
 
-    def ancestors(self, nodes: Iterable[int], steps: int | None = None) -> set[int]:
+    def ancestors(self, nodes: Iterable[str], steps: int | None = None) -> set[str]:
         """The nodes that come before some nodes; of these nodes themselves those that come before another.
 
-        :param nodes: their numbers.
+        :param nodes: their unique ids.
         :param steps: how many steps to go up; None: as far as there is anything.
         """
-        return _walk(self._parents.__getitem__, nodes, steps)
+        return _walk(self._parents, nodes, steps)
 
-    def descendants(self, nodes: Iterable[int], steps: int | None = None) -> set[int]:
+    def descendants(self, nodes: Iterable[str], steps: int | None = None) -> set[str]:
         """The nodes that come after some nodes; of these nodes themselves those that come after another.
 
-        :param nodes: their numbers.
+        :param nodes: their unique ids.
         :param steps: how many steps to go down; None: as far as there is anything.
         """
-        return _walk(self._children.get, nodes, steps)
-
-    def add_ancestors(self, nodes: set[int]) -> None:
-        """Put all nodes that come before some nodes among these, which is less work than to find out which of them do.
-
-        :param nodes: their numbers; the set is changed.
-        """
-        layer = nodes
-        while layer:
-            layer = _neighbours(self._parents.__getitem__, layer)
-            layer -= nodes
-            nodes |= layer
+        return _walk(self._children, nodes, steps)
 
     @cached_property
-    def _children(self) -> dict[int, list[int]]:
-        children: defaultdict[int, list[int]] = defaultdict(list)
-        for child, parents in enumerate(self._parents):
+    def _children(self) -> dict[str, list[str]]:
+        children: defaultdict[str, list[str]] = defaultdict(list)
+        for child, parents in self._parents.items():
             for parent in parents:
                 children[parent].append(child)
         return children
 
 
-def _without_none(parts: Iterable[Iterable[int | None]]) -> list[list[int]]:
-    return [[number for number in part if number is not None] for part in parts]
-
-
-def _walk(neighbours: Callable[[int], list[int] | None], nodes: Iterable[int], steps: int | None) -> set[int]:
-    found: set[int] = set()
+def _walk(neighbours: Mapping[str, list[str]], nodes: Iterable[str], steps: int | None) -> set[str]:
+    found: set[str] = set()
     layer = set(nodes)
     while layer and (steps is None or steps > 0):
-        # In place: a copy of a large set is a megabyte that the kernel gives page by page.
-        layer = _neighbours(neighbours, layer)
+        layer = set(chain.from_iterable(filter(None, map(neighbours.get, layer))))
         layer -= found
         found |= layer
         steps = None if steps is None else steps - 1
     return found
-
-
-def _neighbours(neighbours: Callable[[int], list[int] | None], nodes: Iterable[int]) -> set[int]:
-    return set(chain.from_iterable(filter(None, map(neighbours, nodes))))
 
 
 class SelectionGraph:
