@@ -183,7 +183,7 @@ class TaskArguments:
         """
         request, texts = self._request, self._selectors
         apart = [test.unique_id for test in request.detached.by_parent.get(node.unique_id, ())]
-        attached = request.detached.without(request.tests_of.get(node.unique_id, ()))
+        attached = [each for each in request.tests_of.get(node.unique_id, ()) if each not in request.detached.ids]
         chosen = request.tests_with([node.unique_id], attached)
         if not request.may_hide and not any("," in texts[each] for each in (node.unique_id, *apart)):
             added = request.tests_with([node.unique_id], request.all_tests_of.get(node.unique_id, []))

@@ -101,7 +101,7 @@ class NodePlanner:
         kind = node.resource_type
         if kind is DbtResourceType.TEST or node.unique_id in self._in_batches:
             return None
-        visibility = self._request.visibility.of(node)
+        visibility = self._request.visibility[node.unique_id]
         if visibility is Visibility.NOTHING:
             return self._draw_hidden(node)
         folder = self._folder_of(node)
