@@ -12,7 +12,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -48,20 +48,15 @@ OTHER_WAY = "A manifest needs no dbt: LoadMode.DBT_MANIFEST."
 """The way out that ends messages about a dbt that takes too long."""
 
 _DID_NOTHING = "has ended without a word and has done nothing"
-_TO_END_DBT = 6.0  # seconds; see guard.KILL_AT
-
-
-class OutOfTime(Exception):
-    """dbt was ended: it has run longer than anybody can wait for it."""
+_LONGEST = 3_600.0  # a dbt that hangs: no parse waits for it any more, or a task waits for it
 
 
 @contextmanager
-def open_question(request: LoadRequest, *, is_selection: bool = False, report: Report) -> Iterator[LsQuestion]:
+def open_question(request: LoadRequest, *, is_selection: bool = False) -> Iterator[LsQuestion]:
     """The question that a load puts to ``dbt ls``. Within this block its dbt and its profile are there.
 
     :param request: what is loaded; it has a profile.
     :param is_selection: whether dbt is to evaluate the selection; else it is asked for the manifest.
-    :param report: gets lines about an environment that is built.
     :raises CosmosLoadDbtException: when the environment of its dbt is not ready yet.
     """
     # The process that outlives a parse imports this module and does not pay for Airflow.
@@ -70,7 +65,7 @@ def open_question(request: LoadRequest, *, is_selection: bool = False, report: R
     config, render = request.profile, request.render
     assert config is not None  # noqa: S101 - the loader has refused that
     with (
-        _installation(request, report) as dbt,
+        _installation(request) as dbt,
         config.ensure_profile(use_mock_values=render.enable_mock_profile) as (profiles_yml, secrets),
     ):
         env = dict(request.environment)
@@ -98,12 +93,11 @@ def open_question(request: LoadRequest, *, is_selection: bool = False, report: R
             variables=vars_text(request.dbt_vars),
             has_deps=request.has_deps,
             airflow_variables=tuple((name, variable(name)) for name in render.airflow_vars_to_purge_dbt_ls_cache),
-            known=caches.kept_fingerprints(),
         )
 
 
 @contextmanager
-def _installation(request: LoadRequest, report: Report) -> Iterator[DbtInstallation]:
+def _installation(request: LoadRequest) -> Iterator[DbtInstallation]:
     """The dbt that the tasks will use, or the one that was named for parsing."""
     render, execution = request.render, request.execution
     if render.has_own_executable or execution.dbt_mode(request.operator_args) is ExecutionMode.LOCAL:
@@ -113,7 +107,7 @@ def _installation(request: LoadRequest, report: Report) -> Iterator[DbtInstallat
     directory = _kept_directory(request)
     try:
         with resolve.environment_for_parsing(
-            VirtualenvArguments.of(request.operator_args), directory, report=report
+            VirtualenvArguments.of(request.operator_args), directory, report=logger.info
         ) as environment:
             yield DbtInstallation(
                 executable=str(environment.script("dbt")),
@@ -172,13 +166,14 @@ class Said:
     """The answer of a dbt that has run.
 
     :param content: the pruned manifest, or the lines of ``dbt ls`` with a selection.
-    :param is_pinned: whether it would say so tomorrow too: no packages were installed but those that a lock file pins.
-    :param of_packages: the environment variables that the packages which were installed ask for.
+    :param is_pinned: whether it would say so tomorrow too: no packages were installed but those that a lock file pins,
+        and none of them computes the name of an environment variable.
+    :param names: the environment variables that the packages which were installed ask for.
     """
 
     content: bytes
     is_pinned: bool
-    of_packages: EnvVars = field(default_factory=EnvVars)
+    names: frozenset[str]
 
 
 def run_dbt_ls(
@@ -186,19 +181,16 @@ def run_dbt_ls(
     *,
     profiles_yml: Path,
     report: Report,
-    deadline: float | None = None,
     cancellation: Cancellation | None = None,
 ) -> Said:
-    """The answer of dbt, which runs now.
+    """The answer of dbt, which runs now, for an hour at most.
 
     :param question: what ``prepared`` gives.
     :param profiles_yml: the file of the profile, which must be there until dbt has ended.
     :param report: gets lines about packages that are installed.
-    :param deadline: when dbt is ended, as ``time.monotonic()`` tells it; None: never.
     :param cancellation: ends dbt when it is requested; None: it never is.
-    :raises OutOfTime: when the deadline has passed.
     :raises CommandKilled: when ``cancellation`` was requested.
-    :raises CosmosLoadDbtException: when dbt fails, with its own last lines.
+    :raises CosmosLoadDbtException: when dbt fails, with its own last lines, and when it was ended.
     :raises CosmosConfigException: when the dbt executable cannot be started.
     """
     from cosmos_venv.dbt.packages import is_pinned
@@ -214,7 +206,7 @@ def run_dbt_ls(
         # has named. A selection may compare with the sources.json there.
         outputs = Outputs.of(place, question.folders if question.is_selection else {})
         env = outputs.variables(env)
-        run = partial(_run, question, place, deadline, cancellation)
+        run = partial(_run, question, place, cancellation)
         deps = ["deps", *flags, *vars_flags(question.variables)]
         installed = packages.installed(
             place,
@@ -230,8 +222,8 @@ def run_dbt_ls(
             parsed.keep(artifacts)
         return Said(
             content=_content(question, lines, artifacts),
-            is_pinned=not has_deps or is_pinned(project_dir, place / LOCK_FILE),
-            of_packages=of_packages,
+            is_pinned=not has_deps or (is_pinned(project_dir, place / LOCK_FILE) and not of_packages.computed),
+            names=of_packages.names,
         )
 
 
@@ -260,15 +252,12 @@ def _asked_by_packages(project_dir: Path, place: Path, env: Mapping[str, str]) -
     packages = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
     local = {local_package(base, path) for base in (project_dir, place) for path in read_package_files(place).local}
     trees = (Tree(folder=each, environment=env) for each in packages if Path(os.path.realpath(each)) not in local)
-    found = [(tree.folder.name, fingerprint(tree).variables) for tree in trees]
-    computed = (f"{package}/{each}" for package, variables in found for each in variables.computed)
-    return EnvVars(EnvVars.of_all(variables for _, variables in found).names, tuple(computed))
+    return EnvVars.of_all(fingerprint(tree).variables for tree in trees)
 
 
 def _run(
     question: LsQuestion,
     place: Path,
-    deadline: float | None,
     cancellation: Cancellation,
     arguments: Sequence[str],
     env: Mapping[str, str],
@@ -282,14 +271,19 @@ def _run(
     :param env: its environment variables.
     :param artifacts: where it leaves what a failure is read from.
     :param keep_open: further descriptors that it inherits.
-    :raises CosmosLoadDbtException: when the command fails.
+    :raises CosmosLoadDbtException: when the command fails, or does not end.
     :raises CosmosConfigException: when the executable cannot be started.
     """
     from cosmos_venv.dbt.invocation import run_dbt
 
+    deadline = time.monotonic() + _LONGEST
+
     def end_in_time() -> None:
-        if deadline is not None and time.monotonic() > deadline:
-            raise OutOfTime
+        if time.monotonic() > deadline:
+            raise CosmosLoadDbtException(
+                f"dbt {arguments[0]} of {question.project_dir} did not end within {_LONGEST:.0f} s, and was ended. "
+                f"{OTHER_WAY}"
+            )
 
     executable = question.dbt.executable
     try:
@@ -298,7 +292,7 @@ def _run(
             env=env,
             cwd=place,
             keep_open=(*question.dbt.keep_open, *descriptors_of(place), *keep_open),
-            on_tick=None if deadline is None else end_in_time,
+            on_tick=end_in_time,
             cancellation=cancellation,
         )
     except OSError as error:
@@ -315,28 +309,6 @@ def _run(
     if question.dbt.is_managed and may_lack_files(0, artifacts, lines=result.full_output):
         raise CosmosLoadDbtException(f"dbt {arguments[0]} {_DID_NOTHING}: {executable}")
     return result.full_output
-
-
-def run_within_parse(question: LsQuestion, reason: str, *, report: Report) -> bytes:
-    """The answer of a dbt that ends with this parse.
-
-    :param question: what ``prepared`` gives.
-    :param reason: why the answer cannot be kept, in words: a later parse will not find it.
-    :param report: gets lines about packages that are installed.
-    :raises CosmosLoadDbtException: when dbt fails, or Airflow's time-out of an import leaves it no more time.
-    :raises CosmosConfigException: when the dbt executable cannot be started.
-    """
-    half, began = resolve.seconds_for_a_parse(), time.monotonic()
-    deadline = None if half is None else began + max(half, 2 * half - _TO_END_DBT)
-    try:
-        said = run_dbt_ls(question, profiles_yml=question.profiles_yml, report=report, deadline=deadline)
-    except OutOfTime:
-        raise CosmosLoadDbtException(
-            f"dbt ls of {question.project_dir} was ended after {time.monotonic() - began:.0f} s, since Airflow "
-            f"limits the time of an import, and its answer cannot be kept for the next one, because {reason}. "
-            f"Change that, or raise [core] dagbag_import_timeout. {OTHER_WAY}"
-        ) from None
-    return said.content
 
 
 def damage_behind(question: LsQuestion, error: Exception) -> str:

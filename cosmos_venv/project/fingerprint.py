@@ -36,6 +36,7 @@ from cosmos_venv.exceptions import CosmosLoadDbtException
 from cosmos_venv.files.file_cache import SETTLED_SECONDS, FileCache, digest_of_file
 from cosmos_venv.files.read_limits import UnfitFileError, read_file, walk
 from cosmos_venv.files.untrusted import value_of
+from cosmos_venv.managed import caches
 from cosmos_venv.version import __version__
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ _READ_AT_THE_TOP = (".yml", ".yaml", ".dbtignore")
 # dbt ls says only that these are there: no CSV is read while a DAG is parsed.
 _NAMED = (".csv",)
 _NEVER_READ = {".git", "__pycache__", "node_modules"}
-_WRITTEN = {"target": "manifest.json", "logs": "dbt.log"}  # folders of dbt, and a file by which each is known
+_WRITTEN = {"target", "logs"}  # by dbt, beside dbt_project.yml
 
 _OF_AN_ENVIRONMENT = "pyvenv.cfg"
 _OF_THE_USER = ".user.yml"  # which dbt writes beside profiles.yml the first time
@@ -197,7 +198,6 @@ class LsQuestion:
     :param variables: the value of ``--vars``; None: there is none.
     :param has_deps: whether ``dbt deps`` installs packages first.
     :param airflow_variables: names and values of Airflow's Variables that count.
-    :param known: keeps fingerprints of files; None: nothing keeps them.
     :param packages: the packages that are kept of the project; None until dbt is to run.
     :param parsed: the parse file to offer dbt; None: dbt parses everything.
     """
@@ -216,7 +216,6 @@ class LsQuestion:
     variables: str | None
     has_deps: bool
     airflow_variables: tuple[tuple[str, str | None], ...]
-    known: FileCache | None
     packages: ProjectPackages | None = field(default=None, repr=False)
     parsed: ParsedProject | None = None
 
@@ -229,16 +228,15 @@ class LsQuestion:
         """
         packages = read_package_files(self.project_dir)
         trees = trees_of(self.project_dir, self.env, has_deps=self.has_deps)
-        found = _fingerprints(trees, known=self.known, seen=seen)
-        profile = self._profile_now()
-        of_profile = env_vars_in(profile.encode(), _PROFILE)
+        found = _fingerprints(trees, known=caches.kept_fingerprints(), seen=seen)
+        of_profile = env_vars_in(self.profile.encode(), _PROFILE)
         asked = EnvVars.of_all([of_profile, *(one.variables for one in found)])
         names = frozenset({*self.given, *asked.names, *(name for name in self.env if name.startswith("DBT_"))})
         matters = [
             __version__,  # the answer has what this release reads of a manifest
             self.dbt.which,
             [one.digest for one in found],
-            profile,
+            self.profile,
             self.profile_flags,
             self.arguments,
             self.has_deps,
@@ -253,14 +251,9 @@ class LsQuestion:
         return Basis(
             digest=hashlib.sha256(json.dumps(matters).encode()).hexdigest(),
             names=names,
-            unknown=(packages.why_unknown if self.has_deps else "") or next(map(computes_a_name, computed), ""),
+            unknown=(packages.why_unknown if self.has_deps else "")
+            or next((f"{each}, computes the name of an environment variable" for each in computed), ""),
         )
-
-    def _profile_now(self) -> str:
-        try:
-            return self.profiles_yml.read_text(encoding="utf-8", errors="replace")
-        except FileNotFoundError:  # it was written for a parse that waits no longer
-            return self.profile
 
     def _state(self, trees: Sequence[Tree]) -> list[str]:
         """Digests of what ``state:`` and ``result:`` compare: a variable of the environment tells dbt the folder of the
@@ -276,7 +269,8 @@ class LsQuestion:
         files = [folder / name for folder in folders for name in NAMES]
         files.append(self.project_dir / (self.env.get("DBT_TARGET_PATH") or "target") / "sources.json")
         files += sorted(seed for tree in trees for seed in tree.seeds())
-        return [digest_of_file(file, known=self.known) if file.is_file() else "" for file in files]
+        known = caches.kept_fingerprints()
+        return [digest_of_file(file, known=known) if file.is_file() else "" for file in files]
 
 
 def trees_of(
@@ -350,27 +344,11 @@ def _fingerprints(trees: Iterable[Tree], *, known: FileCache | None, seen: dict[
     seen = {} if seen is None else seen
     found = []
     for tree in trees:
-        environment = None if tree.environment is None else frozenset(tree.environment.items())
-        key = (
-            fingerprint,
-            tree.folder,
-            environment,
-            tree.packages_folder,
-            frozenset(tree.left_out),
-            tuple(tree.excluded),
-        )
+        key = fingerprint, repr(tree)
         if key not in seen:
             seen[key] = fingerprint(tree, known=known)
         found.append(seen[key])
     return found
-
-
-def computes_a_name(where: str) -> str:
-    """The clause about a place where Jinja computes the name of an environment variable.
-
-    :param where: the place, in words: a file and a line.
-    """
-    return f"{where}, computes the name of an environment variable, so the name is known only while dbt runs"
 
 
 @dataclass(frozen=True)
@@ -432,31 +410,26 @@ def _is_excluded(name: str, patterns: Sequence[str]) -> bool:
 
 def _of_package(tree: Tree, folder: Path, prefix: str) -> Iterator[_File]:
     roots = _roots(tree, folder, is_project=not prefix)
-    if roots is None:
-        yield from _below(tree, folder, ".", prefix, has_hidden=False)
-        return
     if roots != ["."]:
         with suppress(OSError):
             for path in folder.iterdir():
                 if path.name.endswith(_READ_AT_THE_TOP) and path.name != _OF_THE_USER:
                     yield _file(folder, path.name, prefix)
     for root in roots:
-        yield from _below(tree, folder, root, prefix, has_hidden=True)
+        yield from _below(tree, folder, root, prefix)
 
 
-def _roots(tree: Tree, folder: Path, *, is_project: bool) -> list[str] | None:
-    """The folders of a package that dbt reads, none within another; None where only dbt can tell.
+def _roots(tree: Tree, folder: Path, *, is_project: bool) -> list[str]:
+    """The folders of a package that dbt reads, none within another; all of it where only dbt can tell.
 
     Those outside of it are trees of their own.
     """
-    if tree.environment is None:
-        return ["."]
-    try:
-        named = read_dbt_project(folder, environment=tree.environment).paths
-    except CosmosLoadDbtException:
-        return None
+    named = None
+    if tree.environment is not None:
+        with suppress(CosmosLoadDbtException):
+            named = read_dbt_project(folder, environment=tree.environment).paths
     if named is None:
-        return None
+        return ["."]
     left_out = {os.path.normpath(each) for each in tree.left_out} if is_project else set()
     paths = {PurePath(os.path.normpath(each)) for each in named}
     return sorted(
@@ -466,24 +439,16 @@ def _roots(tree: Tree, folder: Path, *, is_project: bool) -> list[str] | None:
     )
 
 
-def _below(tree: Tree, folder: Path, root: str, prefix: str, *, has_hidden: bool) -> Iterator[_File]:
-    """The files below a folder that count.
-
-    :param has_hidden: whether folders with a dot count, as they do in the folders that dbt reads.
-    """
+def _below(tree: Tree, folder: Path, root: str, prefix: str) -> Iterator[_File]:
+    """The files below a folder that count."""
     for here, below, names in walk(folder / root):
         if _OF_AN_ENVIRONMENT in names:
             below.clear()
             continue
         inside = os.path.relpath(here, folder)
         at = "" if inside == "." else f"{inside}/"
-        # A package may hold other projects, each with what dbt has written there.
-        not_read = _NEVER_READ | {name for name in below if _is_of_dbt(here, name)}
-        below[:] = [
-            name
-            for name in below
-            if name not in not_read and f"{prefix}{at}{name}" not in tree.left_out and (has_hidden or name[0] != ".")
-        ]
+        not_read = _NEVER_READ if at else _NEVER_READ | _WRITTEN
+        below[:] = [name for name in below if name not in not_read and f"{prefix}{at}{name}" not in tree.left_out]
         for name in names:
             if name.endswith((*_READ, *_NAMED)) and name != _OF_THE_USER:
                 yield _file(folder, f"{at}{name}", prefix)
@@ -499,8 +464,3 @@ def _file(folder: Path, name: str, prefix: str) -> _File:
         return _File(f"{prefix}{name}", path, -1, (), 0, is_read=True)
     times = (status.st_mtime_ns, status.st_ctime_ns)
     return _File(f"{prefix}{name}", path, status.st_size, times, status.st_ino, is_read=True)
-
-
-def _is_of_dbt(folder: str, name: str) -> bool:
-    """Whether dbt has written that folder, and not a user who calls a folder of models so."""
-    return name in _WRITTEN and os.path.exists(f"{folder}/{name}/{_WRITTEN[name]}")  # noqa: PTH110 - thousands of them

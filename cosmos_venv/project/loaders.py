@@ -265,9 +265,9 @@ def answer_of(request: LoadRequest, *, is_selection: bool = False) -> Answer:
     from cosmos_venv.project.dbt_ls_runner import damage_behind, open_question, prepared
     from cosmos_venv.project.ls_cache import ask, kept_answer
 
-    with open_question(request, is_selection=is_selection, report=logger.info) as question:
+    with open_question(request, is_selection=is_selection) as question:
         kept, reason = kept_answer(question)
-        if kept is not None and (answer := kept.read()) is not None:
+        if kept is not None and (answer := kept.find()) is not None:
             return answer
         if request.method is not LoadMode.DBT_LS_CACHE:
             try:
@@ -276,8 +276,6 @@ def answer_of(request: LoadRequest, *, is_selection: bool = False) -> Answer:
                 if damage := damage_behind(question, error):
                     raise CosmosLoadDbtException(f"{error} {damage}") from error
                 raise
-        if kept is not None and (answer := kept.read_elsewhere()) is not None:
-            return answer
     because = f"because {reason}" if reason else "for this content, dbt, profile, target and variables"
     raise CosmosLoadDbtException(
         f"LoadMode.DBT_LS_CACHE: no answer of dbt ls for {request.project_dir} is kept {because}. Load it once "
@@ -316,7 +314,7 @@ def _version_of_listing(request: LoadRequest) -> str | None:
     from cosmos_venv.project.dbt_ls_runner import open_question
     from cosmos_venv.project.ls_cache import kept_answer
 
-    with open_question(request, report=logger.info) as question:
+    with open_question(request) as question:
         kept, _ = kept_answer(question)
         return None if kept is None else kept.version
 

@@ -18,7 +18,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,8 +32,8 @@ from cosmos_venv.files.file_cache import FileCache
 from cosmos_venv.files.untrusted import packed, unpacked, value_of
 from cosmos_venv.managed import caches, resolve
 from cosmos_venv.processes.scratch import scratch_folder
-from cosmos_venv.project.dbt_ls_runner import OTHER_WAY, OutOfTime, Report, Said, run_dbt_ls, run_within_parse
-from cosmos_venv.project.fingerprint import Basis, LsQuestion, computes_a_name
+from cosmos_venv.project.dbt_ls_runner import OTHER_WAY, Report, Said, run_dbt_ls
+from cosmos_venv.project.fingerprint import Basis, LsQuestion
 from cosmos_venv.remote.download_cache import NotSigned, RemoteError
 
 if TYPE_CHECKING:
@@ -48,12 +48,10 @@ PATIENCE = 5.0
 """Seconds for another machine's answer: it only saves time."""
 
 _SUFFIX = ".answer"
-_GIVEN_UP_SECONDS = 3_600.0  # packages that nothing pins may be others by then
 _DETACHED = f"{__name__}:list_detached"  # what DetachedWork calls, with a request that _as_request has made
-_CHANGED = "The project has changed while dbt ls ran, and nobody knows which of the two dbt has read"
+_CHANGED = "The project has changed while dbt ls ran, and nobody knows which of the two dbt has read. Parse again."
 _WAITING = "Another process is running dbt ls for the same project; waiting for its answer."
 _SHORTEST_AGE = 60.0  # a later parse may begin so many seconds after this one has ended
-_LONGEST = 3_600.0  # a dbt that hangs: no parse waits for it any more, or a task waits for it
 
 
 class _Head(msgspec.Struct, omit_defaults=True):
@@ -63,13 +61,11 @@ class _Head(msgspec.Struct, omit_defaults=True):
         depends on; None: it counts however old it is.
     :param names: the environment variables that installed packages ask for.
     :param values: the values that they had, veiled: with others the answer does not count.
-    :param given_up: why nobody can tell what the answer depends on, in words; there is no content then.
     """
 
     until: float | None = None
     names: tuple[str, ...] = ()
     values: str = ""
-    given_up: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,45 +91,38 @@ class KeptAnswer:
     :param basis: what the answer depends on.
     :param env: the environment variables that dbt is given.
     :param files: the files in which answers are kept on this machine.
-    :param max_age: seconds for which an answer counts that depends on packages which nothing pins; None: there are no
-        such packages.
     :param remote: keeps answers for other machines, but none that ages; None: there are no other machines.
-    :param patience: seconds to wait for the remote folder.
     """
 
     basis: Basis
     env: Mapping[str, str] = field(repr=False)
     files: FileCache
-    max_age: float | None
     remote: RemoteFolder | VariableAnswers | None = None
-    patience: float = PATIENCE
 
     @property
     def version(self) -> str | None:
         """A text that differs where the answer may; None where none is kept that counts."""
-        head = self._head()
-        return None if head is None or head.given_up else self._version_of(head)
+        file = self.files.opened(self.basis.digest)
+        if file is None:
+            return None
+        with file:
+            head = self._head_of(file.readline())
+        return None if head is None else self._version_of(head)
 
-    @property
-    def given_up(self) -> str:
-        """The reason why it cannot be known what the answer depends on, as it turned out when dbt ran; else empty."""
-        head = self._head()
-        return "" if head is None else head.given_up
-
-    def read(self) -> Answer | None:
-        """The answer; None when there is none that counts."""
+    def find(self) -> Answer | None:
+        """The answer, of this machine or of another one; None when there is none that counts."""
         text = self.files.read(self.basis.digest)
         found = None if text is None else self._answer_in(text)
         if text is not None and found is not None:
             self._share(text, found)
-        return found
+        return found or self._find_elsewhere()
 
-    def read_elsewhere(self) -> Answer | None:
+    def _find_elsewhere(self) -> Answer | None:
         """The answer that another machine has kept, which is kept here from now on."""
         if self.remote is None:
             return None
         try:
-            text = self.remote.read(self._name, seconds=self.patience, limit=settings.limit("artifact_max_bytes"))
+            text = self.remote.read(self._name, seconds=PATIENCE, limit=settings.limit("artifact_max_bytes"))
         except NotSigned as error:
             logger.warning("[cosmos] remote_cache_dir %s: %s is not used: %s.", self.remote, self._name, error)
             return None
@@ -146,40 +135,23 @@ class KeptAnswer:
             self._note_as_shared(found)
         return found
 
-    def write(self, content: bytes, *, is_pinned: bool, names: frozenset[str]) -> Answer:
+    def write(self, said: Said) -> Answer:
         """Keep an answer, which is returned. Anything that goes wrong is at most one warning.
 
-        :param content: what is read of dbt's answer.
-        :param is_pinned: whether the answer counts however old it is.
-        :param names: the environment variables that installed packages ask for.
+        :param said: the answer of dbt.
         """
-        others = tuple(sorted(names - self.basis.names))
-        until = None if is_pinned or self.max_age is None else time.time() + self.max_age
+        others = tuple(sorted(said.names - self.basis.names))
+        until = None if said.is_pinned else time.time() + max(settings.packages_max_age, _SHORTEST_AGE)
         head = _Head(until=until, names=others, values=veiled(self.env, others))
-        text = b"\n".join([msgspec.json.encode(head), packed(content).encode()])
+        text = b"\n".join([msgspec.json.encode(head), packed(said.content).encode()])
         self.files.write(self.basis.digest, text)
-        answer = Answer(content=content, was_kept=False, version=self._version_of(head), ages=until is not None)
+        answer = Answer(content=said.content, was_kept=False, version=self._version_of(head), ages=until is not None)
         self._share(text, answer)
         return answer
-
-    def give_up(self, reason: str) -> None:
-        """Keep no answer, but the reason why none can be kept.
-
-        :param reason: the reason, in words.
-        """
-        head = _Head(until=time.time() + _GIVEN_UP_SECONDS, given_up=reason)
-        self.files.write(self.basis.digest, msgspec.json.encode(head))
 
     @property
     def _name(self) -> str:
         return f"{self.basis.digest}{_SUFFIX}"
-
-    def _head(self) -> _Head | None:
-        file = self.files.opened(self.basis.digest)
-        if file is None:
-            return None
-        with file:
-            return self._head_of(file.readline())
 
     def _head_of(self, line: bytes) -> _Head | None:
         """The head of an answer; None where the answer counts no more, or is none."""
@@ -195,7 +167,7 @@ class KeptAnswer:
         """The answer; None where it counts no more, was cut short, or unpacks to more than an artifact may have."""
         line, _, rest = text.partition(b"\n")
         head = self._head_of(line)
-        if head is None or head.given_up:
+        if head is None:
             return None
         content = unpacked(rest.decode("ascii", errors="replace"), settings.limit("artifact_max_bytes"))
         if content is None:
@@ -218,7 +190,7 @@ class KeptAnswer:
         if self.remote is None or is_shared:
             return
         try:
-            self.remote.write(self._name, text, seconds=self.patience)
+            self.remote.write(self._name, text, seconds=PATIENCE)
             # Afterwards: a parse that Airflow ends while it shares has not shared.
             self._note_as_shared(answer)
         except RemoteError as error:
@@ -240,13 +212,14 @@ def kept_answer(question: LsQuestion) -> tuple[KeptAnswer | None, str]:
     files = caches.kept_listings()
     if files is None:
         return None, "[cosmos] enable_cache or enable_cache_dbt_ls is off"
-    try:
+    with suppress(OSError):
         make_private(files.folder)
-    except OSError as error:
-        return None, f"nothing can be written in {files.folder.parent}: {error.strerror}"
     if not is_private(files.folder):
-        _warn_of_others(files.folder)
-        return None, f"others may write in {files.folder.parent}, or it is another user's"
+        return None, (
+            f"{files.folder} cannot be made, or others may write there, or in a folder above, or it is another user's "
+            "(take their right away by chmod go-w; above, chmod +t will do; or set [cosmos_venv] cache_dir to a folder "
+            "of the user who runs Airflow alone)"
+        )
     from cosmos_venv.compat import shared_by_import  # a process that outlives a parse does not pay for Airflow
 
     basis = question.basis(seen=shared_by_import())
@@ -256,22 +229,9 @@ def kept_answer(question: LsQuestion) -> tuple[KeptAnswer | None, str]:
         basis=basis,
         env=question.env,
         files=files,
-        max_age=settings.packages_max_age if question.has_deps else None,
         remote=caches.remote_listings() or _variable_of(question),
-        patience=min(PATIENCE, resolve.seconds_for_a_parse() or PATIENCE),
     )
-    reason = kept.given_up
-    return (None, reason) if reason else (kept, "")
-
-
-@cache  # once in a process, which may parse hundreds of DAG files
-def _warn_of_others(folder: Path) -> None:
-    logger.warning(
-        "Nothing is kept in %s, so that dbt ls runs at each parse: others may write there, or in a folder above, or it "
-        "is another user's. Take their right away (chmod go-w; above, chmod +t will do), or set [cosmos_venv] "
-        "cache_dir to a folder of the user who runs Airflow alone.",
-        folder,
-    )
+    return kept, ""
 
 
 def _variable_of(question: LsQuestion) -> VariableAnswers | None:
@@ -294,29 +254,22 @@ def ask(question: LsQuestion, kept: KeptAnswer | None, reason: str) -> Answer:
     :raises CosmosConfigException: when the dbt executable cannot be started.
     """
     if kept is None:
-        logger.info("dbt ls runs at each parse of %s: %s.", question.project_dir, reason)
-        return _not_kept(question, reason)
+        level = logging.WARNING if caches.kept_listings() else logging.INFO  # a user who keeps nothing knows
+        logger.log(level, "dbt ls runs at each parse of %s: %s.", question.project_dir, reason)
+        said = run_dbt_ls(question, profiles_yml=question.profiles_yml, report=logger.info)
+        return Answer(content=said.content, was_kept=False)
     wait = resolve.seconds_for_a_parse()
     # A dbt that is not there is an error at once, not one of a process that nobody waits for.
     if wait is not None and shutil.which(question.dbt.executable, path=question.env.get("PATH")):
         return _ask_detached(question, kept, wait)
     logger.info("dbt ls of %s runs: no answer is kept for the project as it is.", question.project_dir)
-    try:
-        return _ask_in_turn(question, kept, profiles_yml=question.profiles_yml, report=logger.info)
-    except OutOfTime:
-        raise CosmosLoadDbtException(_ended_by_time(question)) from None
-
-
-def _not_kept(question: LsQuestion, reason: str) -> Answer:
-    return Answer(content=run_within_parse(question, reason, report=logger.info), was_kept=False)
+    return _ask_in_turn(question, kept, profiles_yml=question.profiles_yml, report=logger.info)
 
 
 def _ask_detached(question: LsQuestion, kept: KeptAnswer, wait: float) -> Answer:
-    """The answer of a process that outlives this parse, or of another machine."""
+    """The answer of a process that outlives this parse."""
     from cosmos_venv.processes.detached_process import DetachedAtWork, DetachedFailure, DetachedWork
 
-    if (answer := kept.read_elsewhere()) is not None:
-        return answer
     project_dir, folder = question.project_dir, caches.cache_dir() / "dbt-ls-detached-v1"
     work = DetachedWork(folder=folder, key=kept.basis.digest)
 
@@ -329,7 +282,7 @@ def _ask_detached(question: LsQuestion, kept: KeptAnswer, wait: float) -> Answer
         work.ensure_done(
             _DETACHED,
             _as_request(question, kept),
-            is_done=lambda: bool(kept.given_up) or kept.version is not None,
+            is_done=lambda: kept.version is not None,
             wait=wait,
             on_start=report_start,
             keep_open=question.dbt.keep_open,
@@ -340,13 +293,10 @@ def _ask_detached(question: LsQuestion, kept: KeptAnswer, wait: float) -> Answer
             f"answer. {OTHER_WAY}"
         ) from None
     except DetachedFailure as failure:
-        if str(failure).startswith(_CHANGED):  # a deployment; this parse need not fail for it
-            return _not_kept(question, _CHANGED)
         raise CosmosLoadDbtException(_without(question.secrets, str(failure))) from None
-    except OSError as error:
-        return _not_kept(question, f"nothing can be written in {folder.parent}: {error.strerror}")
-    answer = kept.read()
-    return _not_kept(question, kept.given_up) if answer is None else replace(answer, was_kept=False)
+    if (answer := kept.find()) is None:
+        raise CosmosLoadDbtException(f"The answer of dbt ls of {project_dir} is kept no more. Parse again.")
+    return replace(answer, was_kept=False)
 
 
 def _ask_in_turn(
@@ -360,34 +310,17 @@ def _ask_in_turn(
     """The answer. Of several processes that ask the same, one starts dbt and the others wait for its answer, which is
     kept.
 
-    :raises OutOfTime: when dbt has run for an hour.
     :raises CosmosLoadDbtException: when dbt fails, with its own last lines.
     :raises CosmosConfigException: when the dbt executable cannot be started.
     """
     with kept.files.turn(kept.basis.digest, report=lambda: report(_WAITING)):
-        if (answer := kept.read() or kept.read_elsewhere()) is not None:
+        if (answer := kept.find()) is not None:
             return answer
-        deadline = time.monotonic() + _LONGEST
-        said = run_dbt_ls(
-            question, profiles_yml=profiles_yml, report=report, deadline=deadline, cancellation=cancellation
-        )
-        if question.basis().digest != kept.basis.digest:
-            report(f"{_CHANGED}; its answer is not kept.")
-        elif reason := _why_not_kept(said, kept):
-            kept.give_up(reason)
-        else:
-            return kept.write(said.content, is_pinned=said.is_pinned, names=said.of_packages.names)
+        said = run_dbt_ls(question, profiles_yml=profiles_yml, report=report, cancellation=cancellation)
+        if question.basis().digest == kept.basis.digest:
+            return kept.write(said)
+        report(_CHANGED)
         return Answer(content=said.content, was_kept=False)
-
-
-def _why_not_kept(said: Said, kept: KeptAnswer) -> str:
-    """Why no later parse could take the answer, in words; empty where one can."""
-    if not said.is_pinned and kept.max_age is not None and kept.max_age < _SHORTEST_AGE:
-        return (
-            "no package-lock.yml that fits pins its packages, and [cosmos_venv] packages_max_age is "
-            f"{kept.max_age:.0f} s"
-        )
-    return next((computes_a_name(f"the package file {each}") for each in said.of_packages.computed), "")
 
 
 def _sweep(folder: Path) -> None:
@@ -425,19 +358,13 @@ def list_detached(request: bytes, cancellation: Cancellation) -> str:
             answer = _ask_in_turn(
                 question, kept, profiles_yml=profiles_yml, report=partial(print, flush=True), cancellation=cancellation
             )
-        return "" if answer.version or kept.given_up else _CHANGED
+        return "" if answer.version else _CHANGED
     except CommandKilled:
         return ""  # the parse that has ended it may start another at once
-    except OutOfTime:
-        return _ended_by_time(question)
     except (CosmosLoadDbtException, CosmosConfigException) as error:
         return _without(question.secrets, str(error))
     except Exception as error:  # noqa: BLE001 - whatever it is, the parse must learn of it
         return _without(question.secrets, f"{type(error).__name__}: {error}")
-
-
-def _ended_by_time(question: LsQuestion) -> str:
-    return f"dbt ls of {question.project_dir} did not end within {_LONGEST:.0f} s, and was ended. {OTHER_WAY}"
 
 
 def _without(secrets: Mapping[str, str], text: str) -> str:

@@ -243,7 +243,6 @@ def _make(task: PlannedTask, maker: TaskMaker, *, groups: Mapping[str | None, Ta
         docs = _document(task, {**arguments, **default_args})
         return EmptyOperator(task_id=task.label, task_group=task_group, dag=maker.dag, **arguments, **docs)
     _refuse_arguments(task)
-    _refuse_trigger_rule(task, {**default_args, **arguments})
     if producer := arguments.get(_PRODUCER):
         arguments = _with_producer(arguments, project=groups[None])
         is_watching = producer == PRODUCER_WATCHER_TASK_ID
@@ -276,17 +275,6 @@ def _refuse_arguments(task: PlannedTask) -> None:
         raise CosmosValueError(
             f"{task.node_id}: meta.cosmos.operator_kwargs sets {name}, and its task runs no dbt in "
             "ExecutionMode.AIRFLOW_ASYNC. Drop it, or give it to all tasks by operator_args."
-        )
-
-
-def _refuse_trigger_rule(task: PlannedTask, given: Mapping[str, Any]) -> None:
-    """Refuse a rule that Airflow does not take behind a setup task, in words of its own and late."""
-    if given.get(_PRODUCER) != DBT_SETUP_ASYNC_TASK_ID or task.task_id == DBT_TEARDOWN_ASYNC_TASK_ID:
-        return
-    if (rule := given.get(_RULE, "all_success")) != "all_success":
-        raise CosmosValueError(
-            f"ExecutionMode.AIRFLOW_ASYNC: the task {task.task_id!r} has trigger_rule={rule!r}, of default_args or "
-            "meta.cosmos.operator_kwargs, and Airflow wants 'all_success' behind a setup task. Leave it out."
         )
 
 

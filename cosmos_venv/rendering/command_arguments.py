@@ -96,7 +96,7 @@ class TaskArguments:
     def of_tests(self, node: DbtNode, tests: NodeTests) -> dict[str, Any]:
         """Return the arguments of the ``dbt test`` of one node: arguments of the tests replace arguments of the node.
 
-        :param node: the node that is tested.
+        :param node: the node that is tested; of tests that run apart, the test that stands for them.
         :param tests: the tests that run in this task.
         """
         text = self._selectors[node.unique_id]
@@ -112,20 +112,13 @@ class TaskArguments:
             **self.owner_of(node),
         }
 
-    def of_detached(self, test: DbtNode, test_ids: Iterable[str]) -> dict[str, Any]:
-        """The arguments of the ``dbt test`` of one test alone, or of the tests of one fqn.
+    def of_one_fqn(self, test: DbtNode) -> NodeTests:
+        """The tests that run in the task of a test that runs apart.
 
-        :param test: the test, or the first of them.
-        :param test_ids: unique ids of all of them.
+        :param test: the test that stands for all of its fqn.
         """
-        return {
-            "select": " ".join(dict.fromkeys(self._selectors[each] for each in test_ids)),
-            **self._exclude(()),
-            **NO_OTHER_TESTS,
-            "emit_datasets": False,
-            **arguments_of(test),
-            **self.owner_of(test),
-        }
+        ids = self._request.detached.of_one_task[test.unique_id]
+        return NodeTests(ids, [], list(dict.fromkeys(self._selectors[each] for each in ids)))
 
     @property
     def names_all_tests(self) -> bool:
@@ -190,7 +183,7 @@ class TaskArguments:
         """
         request, texts = self._request, self._selectors
         apart = [test.unique_id for test in request.detached.by_parent.get(node.unique_id, ())]
-        attached = request.detached.without(request.tests_of.get(node.unique_id, ()))
+        attached = [each for each in request.tests_of.get(node.unique_id, ()) if each not in request.detached.ids]
         chosen = request.tests_with([node.unique_id], attached)
         if not request.may_hide and not any("," in texts[each] for each in (node.unique_id, *apart)):
             added = request.tests_with([node.unique_id], request.all_tests_of.get(node.unique_id, []))

@@ -18,7 +18,7 @@ from cosmos_venv.rendering.model import (
     PlannedNode,
     PlannedTask,
 )
-from cosmos_venv.rendering.task_arguments import LONGEST_GROUP_LABEL, LONGEST_ID, is_airflow_id
+from cosmos_venv.rendering.task_arguments import LONGEST_ID, is_airflow_id
 
 _NAMING = (
     "RenderConfig.normalize_task_id names the tasks of nodes without a group, and a callable batch_by names batches"
@@ -181,12 +181,6 @@ class Assembly:
                         f"or rename one of them: {_NAMING}."
                     )
                 _refuse_bad_id(used, each.owner)
-            if each.group is not None and len(each.group.rpartition(".")[2]) > LONGEST_GROUP_LABEL:
-                raise CosmosValueError(
-                    f"{each.owner} would have the group {each.group!r}, whose name is longer than the "
-                    f"{LONGEST_GROUP_LABEL} characters that Airflow takes for a group. Rename it, or choose "
-                    "TestBehavior.AFTER_ALL."
-                )
 
 
 def with_run_summary(plan: Plan) -> Plan:

@@ -23,7 +23,7 @@ from cosmos_venv.project.node import DbtNode, readers_of_each
 from cosmos_venv.rendering.model import Batches
 from cosmos_venv.rendering.selectors import exact_selectors
 from cosmos_venv.rendering.task_arguments import BUILT, PlanningSettings, arguments_of
-from cosmos_venv.rendering.visibility import NodeVisibility, Visibility
+from cosmos_venv.rendering.visibility import Visibility, visibility
 
 logger = logging.getLogger(__name__)
 
@@ -77,9 +77,10 @@ class PlanRequest:
         return {**self.known, **self.nodes}
 
     @cached_property
-    def visibility(self) -> NodeVisibility:
-        """How each node is shown."""
-        return NodeVisibility(self.render, self.nodes)
+    def visibility(self) -> Mapping[str, Visibility]:
+        """The way in which the DAG shows each node, by its unique id."""
+        read = {parent for node in self.nodes.values() for parent in node.depends_on}
+        return {unique_id: visibility(node, self.render, read) for unique_id, node in self.nodes.items()}
 
     @cached_property
     def tests_of(self) -> Mapping[str, list[str]]:
@@ -112,7 +113,7 @@ class PlanRequest:
 
         drawn, together = {}, set()
         for unique_id, node in self.nodes.items():
-            shown, is_converted = self.visibility.of(node), node.resource_type in self.converted
+            shown, is_converted = self.visibility[unique_id], node.resource_type in self.converted
             if shown is Visibility.NOTHING and not is_converted:
                 continue
             drawn[unique_id] = node
@@ -206,13 +207,6 @@ class DetachedTests:
         wants_apart = render.should_detach_multiple_parents_tests
         if render.test_behavior in _WITH_NODES and (wants_apart or batches):
             self._find(nodes, batches, wants_apart=wants_apart)
-
-    def without(self, test_ids: Iterable[str]) -> list[str]:
-        """The tests that run with their parents.
-
-        :param test_ids: unique ids of tests.
-        """
-        return [test_id for test_id in test_ids if test_id not in self.ids]
 
     def _find(self, nodes: Mapping[str, DbtNode], batches: Batches | None, *, wants_apart: bool) -> None:
         in_batches = {each.unit for each in batches.batches} if batches else set()

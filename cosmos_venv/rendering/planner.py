@@ -26,7 +26,7 @@ from cosmos_venv.constants import (
 )
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.project.node import DbtNode, as_id
-from cosmos_venv.rendering.command_arguments import TaskArguments
+from cosmos_venv.rendering.command_arguments import NodeTests, TaskArguments
 from cosmos_venv.rendering.model import (
     EMPTY,
     Batch,
@@ -101,7 +101,7 @@ class NodePlanner:
         kind = node.resource_type
         if kind is DbtResourceType.TEST or node.unique_id in self._in_batches:
             return None
-        visibility = self._request.visibility.of(node)
+        visibility = self._request.visibility[node.unique_id]
         if visibility is Visibility.NOTHING:
             return self._draw_hidden(node)
         folder = self._folder_of(node)
@@ -119,7 +119,7 @@ class NodePlanner:
             label = f"{as_id(test_name(test))}_test"
             if len(place.id_of(label)) >= LONGEST_ID:
                 label, shortened = f"detached_{shortened}_test", shortened + 1
-            entry = self._detached_test(test, place, label)
+            entry = self._tests(test, place, label, self._arguments.of_one_fqn(test))
             drawn[test.unique_id] = PlannedNode(node=test, first=entry, last=entry)
         return drawn
 
@@ -187,9 +187,8 @@ class NodePlanner:
             entry = conversion_of(node, node.resource_type, place.folder, verb)
             return PlannedNode(node=node, first=entry, last=entry)
         first = self._entry(node, place, visibility, verb)
-        return PlannedNode(
-            node=node, first=first, last=self._tests(node, place), group=place.group, folder=place.folder
-        )
+        last = self._tests(node, place, "test", self._arguments.tests_of(node))
+        return PlannedNode(node=node, first=first, last=last, group=place.group, folder=place.folder)
 
     def _single(self, node: DbtNode, place: _Place, visibility: Visibility) -> Entry:
         kind = node.resource_type
@@ -225,28 +224,17 @@ class NodePlanner:
         profile = node.profile_config_to_override
         return place.task(node, label, operator=operator, arguments=arguments, profile=profile, context=context)
 
-    def _tests(self, node: DbtNode, place: _Place) -> Entry:
+    def _tests(self, node: DbtNode, place: _Place, label: str, tests: NodeTests) -> Entry:
+        """The task that runs the tests of a node, or tests that run apart."""
         if DbtResourceType.TEST in self._request.converted:
-            return conversion_of(node, DbtResourceType.TEST, place.group, "test")
-        tests = self._arguments.tests_of(node)
-        return self._test_task(node, place, "test", tests.ids, self._arguments.of_tests(node, tests))
-
-    def _detached_test(self, test: DbtNode, place: _Place, label: str) -> Entry:
-        if DbtResourceType.TEST in self._request.converted:
-            return conversion_of(test, DbtResourceType.TEST, place.group, label)
-        test_ids = self._request.detached.of_one_task[test.unique_id]
-        return self._test_task(test, place, label, test_ids, self._arguments.of_detached(test, test_ids))
-
-    def _test_task(
-        self, node: DbtNode, place: _Place, label: str, test_ids: list[str], arguments: dict[str, Any]
-    ) -> PlannedTask:
+            return conversion_of(node, DbtResourceType.TEST, place.group, label)
         return place.task(
             node,
             label,
             operator=self._operator.format("Test"),
-            arguments=arguments,
+            arguments=self._arguments.of_tests(node, tests),
             profile=node.profile_config_to_override,
-            context={NODE_CONFIG: node.context_dict, TASK_TESTS: test_ids},
+            context={NODE_CONFIG: node.context_dict, TASK_TESTS: tests.ids},
         )
 
 

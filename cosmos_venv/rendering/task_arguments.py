@@ -36,9 +36,6 @@ BUILT = (DbtResourceType.MODEL, DbtResourceType.SEED, DbtResourceType.SNAPSHOT, 
 LONGEST_ID = 250
 """Characters that Airflow takes in the id of a task."""
 
-LONGEST_GROUP_LABEL = 200
-"""Characters that Airflow takes in the id of a group within its parent."""
-
 _AIRFLOW_ID = r"[\w.-]+"
 
 SETUP_OPERATOR_ARGS = "setup_operator_args"

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection
 from enum import Enum, auto
-from functools import cached_property
 
 from cosmos_venv.config import RenderConfig
 from cosmos_venv.constants import DbtResourceType, SeedRenderingBehavior, SourceRenderingBehavior
@@ -43,47 +42,32 @@ class Visibility(Enum):
 _OF_SEEDS = {SeedRenderingBehavior.NONE: Visibility.NOTHING, SeedRenderingBehavior.RENDER_ONLY: Visibility.PLACEHOLDER}
 
 
-class NodeVisibility:
-    """The way in which a DAG shows each node of one selection under one RenderConfig.
+def visibility(node: DbtNode, render: RenderConfig, read: Collection[str]) -> Visibility:
+    """The way in which a DAG shows a node.
 
-    :param render: which kinds of nodes it wants.
-    :param nodes: all selected nodes, tests among them: a source may be shown only where one of them reads it.
+    :param node: a selected node.
+    :param render: which kinds of nodes the DAG shows.
+    :param read: unique ids of all that selected nodes and tests read: a source may be shown only there.
     """
+    kind = node.resource_type
+    if kind not in VERBS:
+        return Visibility.NOTHING
+    if kind is DbtResourceType.SEED:
+        return _OF_SEEDS.get(render.seed_rendering_behavior, Visibility.TASK)
+    if kind is DbtResourceType.SOURCE:
+        return _of_source(node, render, is_read=node.unique_id in read)
+    if render.ephemeral_models_as_empty_operator and node.has_ephemeral_materialization:
+        return Visibility.PLACEHOLDER
+    return Visibility.TASK
 
-    def __init__(self, render: RenderConfig, nodes: Mapping[str, DbtNode]) -> None:
-        self._render = render
-        self._nodes = nodes
 
-    def of(self, node: DbtNode) -> Visibility:
-        """The way in which the DAG shows a node.
-
-        :param node: a selected node.
-        """
-        kind = node.resource_type
-        if kind not in VERBS:
-            return Visibility.NOTHING
-        if kind is DbtResourceType.SEED:
-            return _OF_SEEDS.get(self._render.seed_rendering_behavior, Visibility.TASK)
-        if kind is DbtResourceType.SOURCE:
-            return self._of_source(node)
-        if self._render.ephemeral_models_as_empty_operator and node.has_ephemeral_materialization:
-            return Visibility.PLACEHOLDER
+def _of_source(node: DbtNode, render: RenderConfig, *, is_read: bool) -> Visibility:
+    behavior = render.source_rendering_behavior
+    if behavior is SourceRenderingBehavior.NONE or (render.source_pruning and not is_read):
+        return Visibility.NOTHING
+    if node.has_freshness:
         return Visibility.TASK
-
-    def _of_source(self, node: DbtNode) -> Visibility:
-        behavior = self._render.source_rendering_behavior
-        if behavior is SourceRenderingBehavior.NONE or self._is_pruned(node):
-            return Visibility.NOTHING
-        if node.has_freshness:
-            return Visibility.TASK
-        if behavior is SourceRenderingBehavior.ALL:
-            return Visibility.PLACEHOLDER
-        # dbt has no age to look at there and the task succeeds: so it is in Cosmos, whose ids and classes count.
-        return Visibility.TASK if node.has_test else Visibility.NOTHING
-
-    def _is_pruned(self, node: DbtNode) -> bool:
-        return self._render.source_pruning and node.unique_id not in self._read
-
-    @cached_property
-    def _read(self) -> set[str]:
-        return {parent for node in self._nodes.values() for parent in node.depends_on}
+    if behavior is SourceRenderingBehavior.ALL:
+        return Visibility.PLACEHOLDER
+    # dbt has no age to look at there and the task succeeds: so it is in Cosmos, whose ids and classes count.
+    return Visibility.TASK if node.has_test else Visibility.NOTHING

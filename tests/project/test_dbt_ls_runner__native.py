@@ -29,7 +29,7 @@ def test_a_parse_file_is_offered_to_dbt_1_alone(release: str, is_offered: bool, 
     """The file would be found again behind dbt 2, and be taken for what it has noted."""
     request = graph(dbt_project, environment_of(release) / "bin" / "dbt").request()
 
-    with open_question(request, report=lambda _: None) as question:
+    with open_question(request) as question:
         asked = prepared(request, question)
 
     assert (asked.parsed is not None) is is_offered

@@ -186,6 +186,15 @@ def test_it_can_be_switched_off(place: Place, monkeypatch: pytest.MonkeyPatch, s
     assert place.calls == 2
 
 
+def test_a_project_that_changes_while_another_process_runs_dbt_is_an_error_of_this_parse_alone(place: Place) -> None:
+    place.let_dbt(f"{SAY}; echo 'select 2' > '{place.project}/models/piers.sql'")
+    with pytest.raises(CosmosLoadDbtException, match=r"has changed while dbt ls ran, .* Parse again\."):
+        place.load(seconds=DEADLINE)
+    place.let_dbt(SAY)
+
+    assert len(place.load(seconds=DEADLINE).nodes) == NODES
+
+
 def test_what_dbt_said_of_a_project_that_changed_meanwhile_is_not_kept(place: Place) -> None:
     """A deployment and its roll-back: nobody knows which of the two dbt has read."""
     place.let_dbt(f"{SAY}; echo 'select 2' > '{place.project}/models/piers.sql'")

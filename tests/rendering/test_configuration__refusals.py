@@ -120,15 +120,12 @@ def test_a_project_folder_that_cannot_be_a_task_id_is_named(tmp_path: Path) -> N
         dag_of(project, render={"test_behavior": TestBehavior.AFTER_ALL})
 
 
-@pytest.mark.parametrize(("characters", "words"), [(210, "the group"), (260, "an id of")])
-def test_a_name_that_is_too_long_for_airflow_is_refused_with_its_node(
-    project: Path, characters: int, words: str
-) -> None:
+def test_a_name_that_is_too_long_for_airflow_is_refused_with_its_node(project: Path) -> None:
     text = (project / "manifest.json").read_text()
-    long = "port_calls".ljust(characters, "x")
+    long = "port_calls".ljust(260, "x")
     (project / "manifest.json").write_text(text.replace('harbor_ops.port_calls"', f'harbor_ops.{long}"'))
 
-    with pytest.raises(CosmosValueError, match=words) as refused:
+    with pytest.raises(CosmosValueError, match="an id of") as refused:
         dag_of(project)
 
     assert long in str(refused.value)

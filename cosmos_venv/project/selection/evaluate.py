@@ -34,7 +34,7 @@ class Operation(Enum):
     INTERSECTION = "intersection"
     DIFFERENCE = "difference"
 
-    def join(self, sets: Sequence[set[int]]) -> set[int]:
+    def join(self, sets: Sequence[set[str]]) -> set[str]:
         """The joined set, which may be one of those that are given; empty for no sets.
 
         :param sets: the sets of the parts.
@@ -265,14 +265,13 @@ def evaluate(graph: SelectionGraph, tree: Part) -> set[str]:
     :param tree: the selection.
     :raises CosmosValueError: when dbt would refuse an item.
     """
-    return graph.relations.ids_of(_evaluate(graph, tree)[0])
+    return _evaluate(graph, tree)[0]
 
 
-def _evaluate(graph: SelectionGraph, part: Part) -> tuple[set[int], set[int]]:
+def _evaluate(graph: SelectionGraph, part: Part) -> tuple[set[str], set[str]]:
     """The selected nodes, and the tests of which only some parents are selected: other parts may bring the rest."""
     if isinstance(part, Criterion):
-        found = graph.relations.numbers_of(find(graph, part))
-        return _with_tests(graph, _reached(graph, part, found), part.indirect_selection)
+        return _with_tests(graph, _reached(graph, part, find(graph, part)), part.indirect_selection)
     if isinstance(part, Named):
         of_selectors = Operation.UNION.join([_evaluate(graph, each)[0] for each in part.parts])
         return _reached(graph, part.criterion, of_selectors), set()
@@ -287,18 +286,18 @@ def _evaluate(graph: SelectionGraph, part: Part) -> tuple[set[int], set[int]]:
             there = selected | graph.relations.ancestors(selected)
         # dbt gives this second chance to data tests only: a unit test has but one parent.
         waited = {each for each in perhaps - selected if graph.relations.has_all_parents(each, there)}
-        selected = selected | {each for each in waited if not graph.relations.is_unit_test(each)}
+        selected = selected | {each for each in waited if graph.entries[each].resource_type != "unit_test"}
     if part.word and not perhaps:
         logger.warning(FITS_NOTHING, part.word)
     return selected, perhaps if has_waiting else set()
 
 
-def _reached(graph: SelectionGraph, criterion: Criterion, found: set[int]) -> set[int]:
+def _reached(graph: SelectionGraph, criterion: Criterion, found: set[str]) -> set[str]:
     relations = graph.relations
     reached = set(found)
     if criterion.childrens_parents:
         reached |= relations.descendants(found)
-        relations.add_ancestors(reached)
+        reached |= relations.ancestors(reached)
     if criterion.parents != 0:
         reached |= relations.ancestors(found, criterion.parents)
     if criterion.children != 0:
@@ -306,7 +305,7 @@ def _reached(graph: SelectionGraph, criterion: Criterion, found: set[int]) -> se
     return reached
 
 
-def _with_tests(graph: SelectionGraph, selected: set[int], mode: TestIndirectSelection) -> tuple[set[int], set[int]]:
+def _with_tests(graph: SelectionGraph, selected: set[str], mode: TestIndirectSelection) -> tuple[set[str], set[str]]:
     # The tests are added to the set that is given, which its caller has just made: a copy of a large set is a megabyte.
     if mode is TestIndirectSelection.EMPTY:
         return selected, set()
@@ -317,7 +316,6 @@ def _with_tests(graph: SelectionGraph, selected: set[int], mode: TestIndirectSel
         return selected, set()
     there = selected
     if mode is TestIndirectSelection.BUILDABLE:
-        sources = relations.numbers_of(unique_id for unique_id, _ in graph.of_type("source"))
-        there = selected | relations.ancestors(selected) | sources
+        there = selected | relations.ancestors(selected) | {unique_id for unique_id, _ in graph.of_type("source")}
     sure = {test for test in tests if relations.has_all_parents(test, there)}
     return selected | sure, tests - sure

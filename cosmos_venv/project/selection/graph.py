@@ -1,18 +1,16 @@
 """The nodes of a project as selection sees them: names, tags, paths, parents and children.
 
-A name means ``package.folder.model``, the fully qualified name of dbt, any beginning of it, or its end. Among parents
-and children each node is a number, its place in the project's order: sets of numbers take little time.
+A name means ``package.folder.model``, the fully qualified name of dbt, any beginning of it, or its end.
 """
 
 from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from fnmatch import translate
 from functools import cached_property
-from itertools import accumulate, chain, pairwise
-from typing import cast
+from itertools import chain
 
 from cosmos_venv.project.node_entry import NodeEntry
 
@@ -30,16 +28,15 @@ def is_wild(value: str) -> bool:
 
 
 class Names:
-    """All fully qualified names of a project. The commonest question, which node has this name, takes the least work.
+    """All fully qualified names of a project.
 
     :param entries: nodes by unique id; sources have no such names.
     """
 
     def __init__(self, entries: Mapping[str, NodeEntry]) -> None:
         self._names: dict[str, list[str]] = {}
-        # Here the last part is the version, the one before it the name. The unit tests of a model have its version too.
-        self._versioned: dict[str, list[str]] = {}
         self._by_end: defaultdict[str, list[str]] = defaultdict(list)
+        self._versioned: defaultdict[str, list[str]] = defaultdict(list)
         # What names begin with, with the package and without it: few values lead into a folder.
         self._heads: set[str] = set()
         # All in one go: the entries lie about in memory, and to come to them is most of the work.
@@ -48,10 +45,12 @@ class Names:
                 continue
             self._names[unique_id] = name = entry.fqn or unique_id.split(".")[1:]
             self._heads.update(name[:2])
-            has_version = entry.version is not None and entry.resource_type == "model" and len(name) > 1
-            if has_version:
-                self._versioned[unique_id] = name
-            self._by_end[name[-2 if has_version else -1]].append(unique_id)
+            if entry.version is not None and entry.resource_type == "model" and len(name) > 1:
+                # Here the last part is the version, the one before it the name.
+                self._by_end[name[-2]].append(unique_id)
+                self._versioned["_".join(name[-2:])].append(unique_id)
+            else:
+                self._by_end[name[-1]].append(unique_id)
 
     def meant_by(self, value: str) -> Iterator[str]:
         """Ids of the nodes, some of them twice.
@@ -60,22 +59,19 @@ class Names:
         """
         yield from self._by_end.get(value, ())
         # Of a versioned name the last two parts do, joined by a dot or an underscore, whatever comes before them.
-        joined = "_".join(value.split(".")[-2:])
-        yield from (each for each, name in self._versioned.items() if f"{name[-2]}_{name[-1]}" == joined)
+        yield from self._versioned.get("_".join(value.split(".")[-2:]), ())
         if is_wild(value):
             yield from self._fitting(value)
         elif any(f"{value}.".startswith(f"{head}.") or head.startswith(f"{value}.") for head in self._heads):
-            yield from self._in_folders(value)
+            yield from self._beginning_with(value)
 
-    def _in_folders(self, value: str) -> Iterator[str]:
-        for folder, members in self._folders():
-            name = ".".join(folder)
-            if name and (name == value or name.startswith(f"{value}.")):
-                yield from members
-            elif not name or value.startswith(f"{name}."):
-                rest = value.removeprefix(f"{name}.") if name else value
-                lasts = ((self._names[each][-1], each) for each in members)
-                yield from (each for last, each in lasts if last == rest or last.startswith(f"{rest}."))
+    def _beginning_with(self, value: str) -> Iterator[str]:
+        begin = f"{value}."
+        for unique_id, name in self._names.items():
+            dotted = f"{'.'.join(name)}."
+            # With the package in front and without it.
+            if dotted.startswith(begin) or dotted.startswith(begin, len(name[0]) + 1):
+                yield unique_id
 
     def _fitting(self, pattern: str) -> Iterator[str]:
         """The nodes that fit a pattern: from its first part with a wildcard on it is compared with all the rest of the
@@ -105,27 +101,6 @@ class Names:
                     yield unique_id
                     break
 
-    def _folders(self) -> Iterator[tuple[tuple[str, ...], list[str]]]:
-        """Each folder with its nodes, with the package in front and without it."""
-        for folder, members in self._by_folder.items():
-            yield folder, members
-            if folder:
-                yield folder[1:], members
-
-    @cached_property
-    def _by_folder(self) -> dict[tuple[str, ...], list[str]]:
-        found: dict[tuple[str, ...], list[str]] = {}
-        previous: list[str] | None = None
-        members: list[str] = []
-        for unique_id, name in self._names.items():
-            folder = name[:-1]
-            # Neighbours are often of one folder, and comparing takes less than looking up.
-            if folder != previous:
-                members = found.setdefault(tuple(folder), [])
-                previous = folder
-            members.append(unique_id)
-        return found
-
 
 class Relations:
     """Parents and children of nodes.
@@ -134,116 +109,67 @@ class Relations:
     """
 
     def __init__(self, entries: Mapping[str, NodeEntry]) -> None:
-        self._entries = entries
-        self._ids = list(entries)
-        self._numbers = dict(zip(self._ids, range(len(self._ids)), strict=True))
-        tests: list[int] = []
-        reads: list[Sequence[str]] = []
-        # All in one go: the entries lie about in memory, and to come to them is most of the work.
-        for number, entry in enumerate(entries.values()):
-            depends_on = entry.depends_on
-            reads.append((depends_on and depends_on.nodes) or ())
+        self._tests: list[str] = []
+        self._parents: dict[str, list[str]] = {}
+        self._lacking: set[str] = set()
+        for unique_id, entry in entries.items():
+            read = (entry.depends_on and entry.depends_on.nodes) or []
+            if not all(map(entries.__contains__, read)):  # what is disabled or of another project is passed over
+                self._lacking.add(unique_id)
+                read = [each for each in read if each in entries]
+            self._parents[unique_id] = read
             if entry.resource_type in _TESTS:
-                tests.append(number)
-        self._tests = tests
-        # Looked up all at once, then parted again: half the time of doing it node by node.
-        found = list(map(self._numbers.get, chain.from_iterable(reads)))
-        bounds = pairwise(accumulate(map(len, reads), initial=0))
-        parts = [found[start:end] for start, end in bounds]
-        self._lacking = {number for number, part in enumerate(parts) if None in part} if None in found else set()
-        # What is disabled or of another project is passed over.
-        self._parents = _without_none(parts) if self._lacking else cast("list[list[int]]", parts)
+                self._tests.append(unique_id)
 
-    def numbers_of(self, ids: Iterable[str]) -> set[int]:
-        """The numbers of the nodes that are there.
-
-        :param ids: unique ids; one that is not there is passed over.
-        """
-        return {self._numbers[each] for each in ids if each in self._numbers}
-
-    def ids_of(self, numbers: Iterable[int]) -> set[str]:
-        """The unique ids of nodes.
-
-        :param numbers: their numbers.
-        """
-        return set(map(self._ids.__getitem__, numbers))
-
-    def is_unit_test(self, node: int) -> bool:
-        """Whether a node is a unit test.
-
-        :param node: its number.
-        """
-        return self._entries[self._ids[node]].resource_type == "unit_test"
-
-    def tests_of(self, nodes: set[int]) -> set[int]:
+    def tests_of(self, nodes: set[str]) -> set[str]:
         """The tests that depend on one of some nodes.
 
-        :param nodes: their numbers.
+        :param nodes: their unique ids.
         """
         return {test for test in self._tests if not nodes.isdisjoint(self._parents[test])}
 
-    def has_all_parents(self, node: int, nodes: set[int]) -> bool:
+    def has_all_parents(self, node: str, nodes: set[str]) -> bool:
         """Whether all that a node reads, by what dbt says, is among some nodes.
 
-        :param node: the number of the one.
-        :param nodes: the numbers of the others.
+        :param node: the unique id of the one.
+        :param nodes: the unique ids of the others.
         """
         return node not in self._lacking and nodes.issuperset(self._parents[node])
 
-    def ancestors(self, nodes: Iterable[int], steps: int | None = None) -> set[int]:
+    def ancestors(self, nodes: Iterable[str], steps: int | None = None) -> set[str]:
         """The nodes that come before some nodes; of these nodes themselves those that come before another.
 
-        :param nodes: their numbers.
+        :param nodes: their unique ids.
         :param steps: how many steps to go up; None: as far as there is anything.
         """
-        return _walk(self._parents.__getitem__, nodes, steps)
+        return _walk(self._parents, nodes, steps)
 
-    def descendants(self, nodes: Iterable[int], steps: int | None = None) -> set[int]:
+    def descendants(self, nodes: Iterable[str], steps: int | None = None) -> set[str]:
         """The nodes that come after some nodes; of these nodes themselves those that come after another.
 
-        :param nodes: their numbers.
+        :param nodes: their unique ids.
         :param steps: how many steps to go down; None: as far as there is anything.
         """
-        return _walk(self._children.get, nodes, steps)
-
-    def add_ancestors(self, nodes: set[int]) -> None:
-        """Put all nodes that come before some nodes among these, which is less work than to find out which of them do.
-
-        :param nodes: their numbers; the set is changed.
-        """
-        layer = nodes
-        while layer:
-            layer = _neighbours(self._parents.__getitem__, layer)
-            layer -= nodes
-            nodes |= layer
+        return _walk(self._children, nodes, steps)
 
     @cached_property
-    def _children(self) -> dict[int, list[int]]:
-        children: defaultdict[int, list[int]] = defaultdict(list)
-        for child, parents in enumerate(self._parents):
+    def _children(self) -> dict[str, list[str]]:
+        children: defaultdict[str, list[str]] = defaultdict(list)
+        for child, parents in self._parents.items():
             for parent in parents:
                 children[parent].append(child)
         return children
 
 
-def _without_none(parts: Iterable[Iterable[int | None]]) -> list[list[int]]:
-    return [[number for number in part if number is not None] for part in parts]
-
-
-def _walk(neighbours: Callable[[int], list[int] | None], nodes: Iterable[int], steps: int | None) -> set[int]:
-    found: set[int] = set()
+def _walk(neighbours: Mapping[str, list[str]], nodes: Iterable[str], steps: int | None) -> set[str]:
+    found: set[str] = set()
     layer = set(nodes)
     while layer and (steps is None or steps > 0):
-        # In place: a copy of a large set is a megabyte that the kernel gives page by page.
-        layer = _neighbours(neighbours, layer)
+        layer = set(chain.from_iterable(filter(None, map(neighbours.get, layer))))
         layer -= found
         found |= layer
         steps = None if steps is None else steps - 1
     return found
-
-
-def _neighbours(neighbours: Callable[[int], list[int] | None], nodes: Iterable[int]) -> set[int]:
-    return set(chain.from_iterable(filter(None, map(neighbours, nodes))))
 
 
 class SelectionGraph:

@@ -156,18 +156,6 @@ def test_what_only_dbt_can_heed_is_refused_of_a_model(own: dict[str, Any]) -> No
         tasks_of(made)
 
 
-RULE = {"trigger_rule": "none_failed"}
-REFUSED_RULE = r"the task 'orders_run' has trigger_rule='none_failed'.*Airflow wants 'all_success' behind a setup task"
-
-
-@pytest.mark.usefixtures("provider")
-def test_a_trigger_rule_is_refused_wherever_it_is_given() -> None:
-    with pytest.raises(CosmosValueError, match=REFUSED_RULE):
-        tasks_of(planned(ORDERS), default_args=RULE)
-    with pytest.raises(CosmosValueError, match=REFUSED_RULE):
-        tasks_of(planned(node("model.shop.orders", meta={"cosmos": {"operator_kwargs": RULE}})))
-
-
 def test_another_warehouse_is_named() -> None:
     with pytest.raises(CosmosValueError, match=r"to BigQuery, and the profile is of 'snowflake'\. Use Exec"):
         planned(ORDERS, query_adapter="snowflake")
