@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from cosmos_venv.cli.doctor.directories import check_directories, check_locks
+from cosmos_venv.cli.doctor.directories import check_directories
 from cosmos_venv.cli.doctor.finding import Examined, Finding, Outcome
 from cosmos_venv.cli.output import Result, steps
 from cosmos_venv.cli.parsing import absolute_path, add_action, existing_path
@@ -308,7 +308,6 @@ CHECKS: dict[str, Callable[[Examined], Iterator[Finding]]] = {
     "airflow": check_airflow,
     "settings": check_settings,
     "directory": check_directories,
-    "locks": check_locks,
     "index": check_index,
     "sockets": check_sockets,
     "remote": check_remote,

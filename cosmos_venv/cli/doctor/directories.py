@@ -1,4 +1,4 @@
-"""Checks of directories: whether environments can be kept there, and whether a lock keeps other processes out."""
+"""The check of directories: whether environments can be kept there, and whether a lock keeps other processes out."""
 
 from __future__ import annotations
 
@@ -88,6 +88,9 @@ def _faults_of_mount(directory: Path, is_searched: bool) -> Iterator[Finding]:
             refuse_unfit(directory)
         except (VirtualenvError, OSError) as error:
             yield Finding(subject, "failed", str(error), "Use another directory.")
+        if fault := _fault_of_locks(directory):
+            way_out = "Use a local disk or NFS 4, mounted without nolock and local_lock."
+            yield Finding(subject, "failed", f"The file system will not do: {fault}.", way_out)
         if FreeSpace.at(directory).megabytes < _ROOM:
             text = f"Only {FreeSpace.at(directory)} are free, and an environment takes some {_ROOM:.0f} MB."
             yield Finding(subject, "warning", text, "Make room: cosmos-venv env prune.")
@@ -125,23 +128,6 @@ def _temporary_folder() -> Finding:
         text = f"Other users can replace what tasks make in {folder}, temporary environments among it."
         return Finding(str(folder), "warning", text, WAY_OUT_OF_AN_OPEN_TMPDIR)
     return Finding(str(folder), "ok", f"Temporary environments can stand here; {FreeSpace.at(folder)} free.")
-
-
-def check_locks(examined: Examined) -> Iterator[Finding]:
-    """Yield a finding for each directory that can be written to: whether a lock keeps others out.
-
-    :param examined: its directories are looked at.
-    """
-    for directory in examined.directories:
-        if not _can_write(directory):
-            if directory not in examined.searched:
-                text = "It is no directory that can be written to, so no lock was tried."
-                yield Finding(str(directory), "warning", text, "Make it, writable for the user of the tasks.")
-        elif fault := _fault_of_locks(directory):
-            way_out = "Use a local disk or NFS 4, mounted without nolock and local_lock."
-            yield Finding(str(directory), "failed", f"The file system will not do: {fault}.", way_out)
-        else:
-            yield Finding(str(directory), "ok", "A lock keeps a second one out.")
 
 
 def _fault_of_locks(directory: Path) -> str:
