@@ -31,7 +31,6 @@ __all__ = ["DBT", "Program", "WarmStart", "dbt_program"]
 
 GO = b"g"
 _LONGEST_LINE = 4096
-_LONGEST_NUMBER = 20  # digits; Python takes its time for thousands of them
 _TRIES = 2
 _ALIKE = "PATH, HOME, TZ, PYTHON… and locale variables"
 """For people: what facts.startup_variables takes."""
@@ -196,7 +195,11 @@ class WarmStart:
         self, connection: socket.socket, word: str, order: Mapping[str, Any], keep_open: Sequence[int]
     ) -> WatchedProcess:
         """The command is ready, and waits for the word."""
-        keeper = _keeper_in(word, connection)
+        try:
+            keeper = int(word.removeprefix("hello "))
+        except ValueError:
+            connection.close()
+            raise NotWarm("connection", "its server does not answer as one") from None
         read_end, write_end = os.pipe()
         output = open(read_end, "rb")  # noqa: PTH123, SIM115 - closed with the process
         try:
@@ -230,15 +233,6 @@ def _go(connection: socket.socket, process: WatchedProcess) -> None:
         if isinstance(error, (BrokenPipeError, ConnectionResetError)):
             raise NotWarm("connection", f"its server does not answer: {error}") from None
         raise
-
-
-def _keeper_in(word: str, connection: socket.socket) -> int:
-    """The PID that its first word tells; raises NotWarm when it tells none."""
-    hello, _, number = word.partition(" ")
-    if hello == "hello" and number.isascii() and number.isdigit() and len(number) < _LONGEST_NUMBER:
-        return int(number)
-    connection.close()
-    raise NotWarm("connection", "its server does not answer as one")
 
 
 def _silence(connection: socket.socket, note: Mapping[str, Any]) -> NotWarm:

@@ -334,21 +334,11 @@ def is_command_of_a_server(words: Sequence[str]) -> bool:
 
 def _first_line(process: subprocess.Popen[bytes]) -> str:
     """The one line that the server says before it lets go of us."""
-    assert process.stdout is not None  # noqa: S101 - for the type checker: PIPE was asked for
-    deadline = time.monotonic() + LONGEST_START
-    said = b""
     try:
-        with process.stdout as pipe:
-            while b"\n" not in said and (left := deadline - time.monotonic()) > 0:
-                # Not readline: a server that hangs in its first import would hold up the task for ever.
-                if guard.readable([pipe.fileno()], left):
-                    more = os.read(pipe.fileno(), 4096)
-                    if not more:
-                        break
-                    said += more
-    finally:
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(LONGEST_WORD)
+        said = process.communicate(timeout=LONGEST_START)[0]
+    except subprocess.TimeoutExpired:  # it hangs in its first import
+        process.kill()
+        said = process.communicate()[0]
     return said.decode("utf-8", "replace").partition("\n")[0]
 
 
