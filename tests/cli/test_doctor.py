@@ -15,9 +15,15 @@ from pathlib import Path
 import pytest
 
 from cosmos_venv.cli import main
-from cosmos_venv.cli.doctor import check_airflow, check_settings, check_sockets, try_index
-from cosmos_venv.cli.doctor.directories import check_directories
-from cosmos_venv.cli.doctor.finding import Examined, Finding
+from cosmos_venv.cli.doctor import (
+    Examined,
+    Finding,
+    check_airflow,
+    check_directories,
+    check_settings,
+    check_sockets,
+    try_index,
+)
 from pytest_cosmos_venv.environments.wheelhouse import Wheelhouse
 from tests.environments.elsewhere import remounted, tmpfs, within
 from tests.environments.upgrades import change_record
