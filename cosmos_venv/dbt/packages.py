@@ -19,7 +19,7 @@ import tarfile
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -34,8 +34,8 @@ from cosmos_venv.files.durable_files import (
     write_new,
 )
 from cosmos_venv.files.file_cache import Elsewhere
-from cosmos_venv.files.kernel_lock import is_locked_or_lockless, open_for_locking, unlock
-from cosmos_venv.files.permissions import judge, why_untrusted
+from cosmos_venv.files.kernel_lock import FileToLock, is_locked_or_lockless, unlock
+from cosmos_venv.files.permissions import judge
 from cosmos_venv.files.read_limits import read_file
 from cosmos_venv.files.untrusted import content_of, value_of
 from cosmos_venv.processes.cancellation import Cancellation
@@ -101,16 +101,8 @@ class KeptPackages:
 
     @property
     def is_whole(self) -> bool:
-        """Whether every file has its size, and no other user may write to one.
-
-        Cleaners of temporary folders remove files one by one.
-        """
-        try:
-            if any(why_untrusted(each.lstat()) for each in self.path.iterdir()):
-                return False
-            return self._sizes == _sizes(self.packages, are_judged=True)
-        except OSError:
-            return False
+        """Whether every file has its size: cleaners of temporary folders remove files one by one."""
+        return self._sizes == _sizes(self.packages)
 
     def copy_into(self, place: Path, folder: Path, local_package: Callable[[str], Path]) -> None:
         """Make of a folder what ``dbt deps`` would make of it. Local packages are links.
@@ -242,23 +234,20 @@ class PackageStore:
         :param report: gets lines for the task's log.
         :raises CommandKilled: when ``cancellation`` was requested while waiting.
         """
-        descriptor: int | None = None
-        with suppress(OSError):
-            descriptor = open_for_locking(self.folder / f"{digest}.flock")
         try:
-            if descriptor is not None and not is_locked_or_lockless(descriptor):
+            file = FileToLock(self.folder / f"{digest}.flock", lock=is_locked_or_lockless)
+        except OSError:  # this one installs, whoever else does
+            yield
+            return
+        with closing(file):
+            if not file.try_lock():
                 report(f"Another task installs the same dbt packages into {self.folder}. Waiting for it.")
                 until = time.monotonic() + max_wait
-                while time.monotonic() < until and not is_locked_or_lockless(descriptor):
+                while time.monotonic() < until and not file.try_lock():
                     cancellation.raise_if_requested()
                     time.sleep(_TURN)
-                unlock(descriptor)
+                unlock(file.descriptor)
             yield
-        finally:
-            if descriptor is not None:
-                # Closing alone would leave it to a child that was forked meanwhile.
-                unlock(descriptor)
-                os.close(descriptor)
 
 
 def archive_of(kept: KeptPackages) -> bytes | None:
@@ -276,17 +265,12 @@ def archive_of(kept: KeptPackages) -> bytes | None:
     return written.getvalue()
 
 
-def _sizes(folder: Path, *, are_judged: bool = False) -> dict[str, int]:
-    """The size of each file below the folder; none at all where others may write to one.
-
-    :param are_judged: whether the permissions are looked at.
-    """
+def _sizes(folder: Path) -> dict[str, int]:
+    """The size of each file below the folder."""
     found = {}
     for place, folders, files in os.walk(folder):
         for name in (*folders, *files):
             status = os.lstat(os.path.join(place, name))  # noqa: PTH118 - a task pays for this each time
-            if are_judged and why_untrusted(status):
-                return {}
             if not stat.S_ISDIR(status.st_mode):
                 found[os.path.relpath(os.path.join(place, name), folder)] = status.st_size  # noqa: PTH118 - as above
     return found
