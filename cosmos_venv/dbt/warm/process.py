@@ -111,9 +111,14 @@ class WarmStart:
         :raises NotWarm: where that is required and cannot be.
         :raises CommandKilled: when ``cancellation`` was requested.
         """
-        variables = inherited_environment() if env is None else dict(env)
+        order = {
+            "argv": [str(self.program.script), *argv[1:]],
+            "env": inherited_environment() if env is None else dict(env),
+            "cwd": str(cwd or ""),
+            "interrupts": interrupts,
+        }
         try:
-            process = self._warm(argv, env=variables, cwd=cwd, keep_open=keep_open, interrupts=interrupts)
+            process = self._warm(order, keep_open)
         except NotWarm as error:
             self.cancellation.raise_if_requested()
             self.count(error.reason)
@@ -124,30 +129,15 @@ class WarmStart:
         self.count("warm")
         return process
 
-    def _warm(
-        self,
-        argv: Sequence[str],
-        *,
-        env: Mapping[str, str],
-        cwd: str | Path | None,
-        keep_open: Sequence[int],
-        interrupts: bool,
-    ) -> WatchedProcess:
+    def _warm(self, order: Mapping[str, Any], keep_open: Sequence[int]) -> WatchedProcess:
         if self.refuses is not None:
             raise NotWarm(*self.refuses)
         if not (sys.platform.startswith("linux") and hasattr(os, "pidfd_open")):
             raise NotWarm("system", "only Linux is served")
         try:
-            order = {
-                "argv": [str(self.program.script), *argv[1:]],
-                "python": str(self.program.interpreter),
-                "env": env,
-                "cwd": str(Path.cwd() / (cwd or "")),
-                "interrupts": interrupts,
-                **_inherited(),
-            }
-            place, identity = paths_of(self.program, env)
-            connection, word = self._connected(place, identity, env)
+            order = {**order, "cwd": str(Path.cwd() / order["cwd"]), **_inherited()}
+            place, identity = paths_of(self.program, order["env"])
+            connection, word = self._connected(place, identity, order["env"])
             process = self._agreed(connection, word, order, keep_open)
         except OSError as error:
             raise NotWarm("connection", f"its server does not answer: {error}") from None

@@ -107,12 +107,12 @@ def run(order: Mapping[str, Any], code: types.CodeType) -> NoReturn:
     :param order: what the worker has said.
     :param code: of the script.
     """
-    script, python = order["argv"][0], order["python"]
+    script = order["argv"][0]
     take_name(Path(script).name)
     sys.argv = list(order["argv"])
     # Python has it from 3.10 on, and this may run on 3.9.
     if hasattr(sys, "orig_argv"):
-        sys.orig_argv = [python, *sys.argv]
+        sys.orig_argv = [sys.executable, *sys.argv]
     for name in [name for name in sys.modules if name.partition(".")[0] == "cosmos_venv"]:
         del sys.modules[name]  # this code is no part of that environment
     main = types.ModuleType("__main__")
