@@ -35,7 +35,7 @@ def test_what_is_removed_while_a_task_copies_it_is_installed(project: Project, m
         pass
     copytree = shutil.copytree
 
-    def copy(source: Path, *arguments: Any, **how: Any) -> Path:
+    def copy(source: Path, *arguments: Any, **how: Any) -> Any:
         if source == project.kept[0] / "packages" and project.installations == 1:
             (source / "cranes" / "macros.sql").unlink(missing_ok=True)
         return copytree(source, *arguments, **how)
