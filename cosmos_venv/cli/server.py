@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.filesize import decimal
 
@@ -67,9 +67,7 @@ def server_status(options: argparse.Namespace) -> Result:
     with steps("asking servers"):
         found = running_servers(below=options.dir)
     table = table_of(_HEADINGS, [_row(each) for each in found])
-    return Result(
-        data={"servers": [server_data(each) for each in found]}, shown=[table] if found else [_none(options.dir)]
-    )
+    return Result(data={"servers": [asdict(each) for each in found]}, shown=[table] if found else [_none(options.dir)])
 
 
 def server_stop(options: argparse.Namespace) -> Result:
@@ -91,7 +89,7 @@ def server_stop(options: argparse.Namespace) -> Result:
     with steps("waiting for servers to end"):
         ended = [(each, end(each)) for each in chosen]
     return Result(
-        data={"servers": [{**server_data(each), "has_ended": has_ended} for each, has_ended in ended]},
+        data={"servers": [{**asdict(each), "has_ended": has_ended} for each, has_ended in ended]},
         shown=[_outcome(each, has_ended) for each, has_ended in ended] or [_none(options.dir)],
         is_wrong=not all(has_ended for _, has_ended in ended),
     )
@@ -101,33 +99,14 @@ def _none(directory: Path | None) -> str:
     return "No warm server runs on this host" + (f" for an environment in {directory}." if directory else ".")
 
 
-def server_data(server: WarmServer) -> dict[str, Any]:
-    """Return a server as JSON shows it.
-
-    :param server: a running server.
-    """
-    return {
-        "pid": server.pid,
-        "user": _user(server.uid),
-        "environment": str(server.environment),
-        "state": server.state,
-        "age_seconds": round(server.age, 1),
-        "idle_seconds": None if server.idle is None else round(server.idle, 1),
-        "commands": server.commands,
-        "memory_bytes": server.memory_bytes,
-        "socket": str(server.place.socket),
-        "running": [asdict(each) for each in server.running],
-    }
-
-
 def _row(server: WarmServer) -> tuple[str, ...]:
     return (
         str(server.pid),
-        _user(server.uid),
+        server.user,
         _environment(server),
         server.state,
-        _duration(server.age),
-        "" if server.idle is None else _duration(server.idle),
+        _duration(server.age_seconds),
+        "" if server.idle_seconds is None else _duration(server.idle_seconds),
         "" if server.commands is None else str(server.commands),
         decimal(server.memory_bytes),
         _commands(server.running),
@@ -143,13 +122,13 @@ def _outcome(server: WarmServer, has_ended: bool) -> str:
 
 def _environment(server: WarmServer) -> str:
     """A managed one by its digest, as ``env list`` has it."""
-    digest, dash, suffix = server.environment.name.partition("-")
-    return f"{digest[:_SHORT]}-{suffix}" if dash and len(digest) > _SHORT else str(server.environment)
+    digest, dash, suffix = Path(server.environment).name.partition("-")
+    return f"{digest[:_SHORT]}-{suffix}" if dash and len(digest) > _SHORT else server.environment
 
 
 def _is_named(server: WarmServer, name: str) -> bool:
-    is_digest = len(name) >= _FEWEST and server.environment.name.startswith(name)
-    return is_digest or name in (str(server.pid), str(server.environment), _environment(server))
+    is_digest = len(name) >= _FEWEST and Path(server.environment).name.startswith(name)
+    return is_digest or name in (str(server.pid), server.environment, _environment(server))
 
 
 def _commands(running: Sequence[RunningCommand]) -> str:
@@ -162,13 +141,3 @@ def _duration(seconds: float) -> str:
     if seconds < _HOUR:
         return f"{seconds / _MINUTE:.0f} min"
     return f"{seconds / _HOUR:.1f} h" if seconds < _DAY else f"{seconds / _DAY:.1f} days"
-
-
-def _user(uid: int) -> str:
-    """By name where the machine knows one."""
-    import pwd
-
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)

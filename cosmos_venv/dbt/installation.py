@@ -12,8 +12,7 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from cosmos_venv.dbt.native.engine import engine_of
-from cosmos_venv.dbt.native.program import DRIVER_ADVICE, MAGIC
+from cosmos_venv.dbt.native.program import DRIVER_ADVICE, MAGIC, is_native
 
 PARTS_OF_DBT = (
     "dbt-adapters",
@@ -113,7 +112,7 @@ def identity_of(executable: str) -> str:
     """
     packages, stamp = packages_beside(executable), _stamp(os.path.realpath(executable))
     if packages:
-        size = () if engine_of(executable).is_known_by_packages else stamp[1:]
+        size = stamp[1:] if is_native(executable) else ()
         return "\n".join([executable, *packages, *size])
     return "\n".join([executable, *stamp])
 

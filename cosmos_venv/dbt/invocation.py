@@ -8,9 +8,9 @@ afterwards.
 from __future__ import annotations
 
 import _thread
+import errno
 import importlib.util
 import os
-import resource
 import shutil
 import signal
 import sys
@@ -27,7 +27,7 @@ from cosmos_venv.constants import InvocationMode
 from cosmos_venv.dbt import installation
 from cosmos_venv.dbt.command import FullOutputSubprocessResult
 from cosmos_venv.dbt.log_lines import NodeEvent, event_of_runner, without_colour
-from cosmos_venv.dbt.native.engine import engine_of
+from cosmos_venv.dbt.native.program import is_native
 from cosmos_venv.dbt.results import Artifacts, adapter_advice
 from cosmos_venv.exceptions import CosmosDbtRunError, CosmosValueError
 from cosmos_venv.processes.cancellation import Cancellation
@@ -39,11 +39,6 @@ DbtRunnerResult = Any
 
 # As in Cosmos.
 _FURTHER_FLAGS = ("--no-static-parser",)
-# Of Linux, in execve(2), in bytes.
-_LONGEST_TEXT = 131_072
-_MOST_OF_ALL = 6 << 20
-_POINTER = 8
-_OF_THE_START = 8192  # the interpreter's path and words, and what the kernel adds
 # Characters of output: the names of 200,000 nodes that dbt ls lists. A log of level debug may have gigabytes.
 _MOST_KEPT = 16 << 20
 _PLUGIN = "dbt_"  # so begins each module that dbt imports as a plugin
@@ -75,50 +70,43 @@ def run_dbt(
     :param encoding: of dbt's output; what does not decode becomes backslash escapes.
     :param cancels_queries: whether a kill begins with SIGINT, on which dbt cancels its queries, or with SIGTERM.
     :param start: what starts it; None: a guard.
-    :raises CosmosValueError: for a variable or a word, or all of them, that Linux does not take.
+    :raises CosmosValueError: for a variable or a word, or all of them, that Linux does not take. A warm dbt takes them.
     :raises OSError: when it cannot be started.
     :raises CommandKilled: when ``cancellation`` was requested; dbt and its children are gone by then.
     """
-    _refuse_too_long(command, env)
-    done = run_guarded(
-        command,
-        env=env,
-        cwd=cwd,
-        keep_open=keep_open,
-        on_line=on_line,
-        on_tick=on_tick,
-        cancellation=cancellation,
-        encoding=encoding,
-        interrupts=cancels_queries,
-        start=start or GuardedProcess,
-        most_kept=_MOST_KEPT,
-    )
+    try:
+        done = run_guarded(
+            command,
+            env=env,
+            cwd=cwd,
+            keep_open=keep_open,
+            on_line=on_line,
+            on_tick=on_tick,
+            cancellation=cancellation,
+            encoding=encoding,
+            interrupts=cancels_queries,
+            start=start or GuardedProcess,
+            most_kept=_MOST_KEPT,
+        )
+    except OSError as error:
+        if error.errno != errno.E2BIG:
+            raise
+        raise CosmosValueError(_too_long(command, env)) from error
     return FullOutputSubprocessResult(done.returncode, done.lines[-1] if done.lines else "", done.lines)
 
 
-def _refuse_too_long(command: Sequence[str], env: Mapping[str, str]) -> None:
-    """Raise where no process can be started with these words and variables, for a warm dbt too.
-
-    A warm dbt would take them; but the same task would fail whenever it does not start warm.
-    """
-    words = [len(os.fsencode(word)) + 1 for word in command]
-    variables = {name: len(os.fsencode(f"{name}={value}")) + 1 for name, value in env.items()}
+def _too_long(command: Sequence[str], env: Mapping[str, str]) -> str:
+    """The message for words and variables that Linux does not take (execve(2))."""
+    words = [len(os.fsencode(word)) for word in command]
+    variables = {name: len(os.fsencode(f"{name}={value}")) for name, value in env.items()}
     name = max(variables, key=variables.__getitem__, default="")
-    longest = words.index(max(words))
-    option = next((word for word in reversed(command[: longest + 1]) if word.startswith("-")), command[0])
-    # Linux counts a pointer for each of them, and has its limit from that of the stack (execve(2)).
-    total = sum(words) + sum(variables.values()) + _POINTER * (len(words) + len(variables)) + _OF_THE_START
-    stack = resource.getrlimit(resource.RLIMIT_STACK)[0]
-    limit = _MOST_OF_ALL if stack == resource.RLIM_INFINITY else max(min(stack // 4, _MOST_OF_ALL), _LONGEST_TEXT)
-    if total > limit or max(*words, *variables.values()) > _LONGEST_TEXT:
-        raise CosmosValueError(
-            f"dbt cannot be started: Linux takes {_LONGEST_TEXT:,} bytes for one word or variable and {limit:,} for "
-            f"all. The command has {len(words):,} words of {sum(words):,} bytes (the longest, of {option}: "
-            f"{words[longest]:,}), and {len(variables):,} environment variables of {sum(variables.values()):,} bytes "
-            f"(the longest, {name}: {variables.get(name, 0):,}). Choose nodes by tags, folders or a YAML selector "
-            "instead of names, leave out variables (append_env=False keeps the worker's from dbt), or raise the limit "
-            "of the stack (ulimit -s)."
-        )
+    return (
+        "dbt cannot be started: Linux takes 131,072 bytes for one word or variable, and a quarter of the limit of the "
+        f"stack for all. The command has {len(words):,} words of {sum(words):,} bytes, the longest of {max(words):,}; "
+        f"and {len(variables):,} environment variables of {sum(variables.values()):,} bytes, the longest, {name}, of "
+        f"{variables.get(name, 0):,}. Choose nodes by tags, folders or a YAML selector instead of names, leave out "
+        "variables (append_env=False keeps the worker's from dbt), or raise the limit of the stack (ulimit -s)."
+    )
 
 
 def is_importable() -> bool:
@@ -136,7 +124,7 @@ def is_same_dbt(executable: str | None) -> bool:
     """
     if executable is None:
         return True
-    if not engine_of(executable).has_python_api:  # dbt 2 beside the packages of a dbt 1
+    if is_native(executable):  # dbt 2 beside the packages of a dbt 1
         return False
     schemes = (sysconfig.get_path("scripts"), sysconfig.get_path("scripts", sysconfig.get_preferred_scheme("user")))
     return any(os.path.realpath(Path(executable).parent) == os.path.realpath(scripts) for scripts in schemes)
@@ -158,7 +146,7 @@ def chosen_mode(given: InvocationMode | None, executable: str) -> InvocationMode
     :param executable: the dbt, as ``found_executable`` gives it.
     :raises CosmosValueError: for DBT_RUNNER with a native dbt: what Python imports would be another dbt.
     """
-    if given is InvocationMode.DBT_RUNNER and not engine_of(executable).has_python_api:
+    if given is InvocationMode.DBT_RUNNER and is_native(executable):
         raise CosmosValueError(
             f"invocation_mode is DBT_RUNNER, and the dbt to run, {executable}, is a native program, as dbt 2 is: "
             "nothing can import it. Give InvocationMode.SUBPROCESS, without dbt_runner_callbacks, or in "

@@ -1,7 +1,8 @@
 """Installed dbt packages: where they are kept, how they get into the folder that dbt runs in, and which of them go.
 
 ``<folder>/<digest>.<nanoseconds>/`` is one installation, published whole by one rename and never changed; the newest of
-a digest counts. A task that uses one holds the lease in it, which dies with the process, so nothing in use is removed.
+a digest counts. A task copies the installation into the folder that dbt runs in, so an installation can be removed at
+any time: a task whose copy is not whole installs for itself.
 
 ``package-lock.yml`` pins: with one that dbt takes, an installation is used for ever. Without, versions and branches may
 move on, so it is used for ``max_age`` only, and the tasks of one run get the same packages.
@@ -19,7 +20,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -28,23 +29,20 @@ from cosmos_venv.exceptions import VirtualenvError
 from cosmos_venv.files.durable_files import (
     age,
     name_apart,
-    remove_apart,
     shut_out_others,
     sweep_abandoned,
     write_new,
 )
 from cosmos_venv.files.file_cache import Elsewhere
-from cosmos_venv.files.kernel_lock import NOBODY_LOCKS, is_locked_or_lockless, open_for_locking, unlock
-from cosmos_venv.files.permissions import judge, why_untrusted
+from cosmos_venv.files.kernel_lock import FileToLock, is_locked_or_lockless, unlock
+from cosmos_venv.files.permissions import judge
 from cosmos_venv.files.read_limits import read_file
 from cosmos_venv.files.untrusted import content_of, value_of
 from cosmos_venv.processes.cancellation import Cancellation
-from cosmos_venv.processes.lease import Lease, lease_path
 
 LAYOUT = "packages-v1"
 _PACKAGES = "packages"
 _SIZES = "sizes.json"
-_USE = "use"  # of which the lease is: a file in the installation, so that both go and come in one step
 _ARCHIVE = ".tar.gz"
 _TURN = 0.01
 _KEPT_COUNT = 50
@@ -58,49 +56,38 @@ def sweep(folder: Path) -> None:
     """
     try:
         sweep_abandoned(folder)
-        paths = [path for path in folder.iterdir() if not path.name.startswith(".")]
+        ages = {path: age(path.lstat().st_mtime) for path in folder.iterdir() if not path.name.startswith(".")}
     except OSError:
         return  # another one sweeps
-    kept = sorted((path for path in paths if path.is_dir()), key=_age)
+    kept = sorted((path for path in ages if path.is_dir()), key=ages.__getitem__)
     newest = {path.stem: path for path in sorted(kept)}
     for number, path in enumerate(kept):
-        if newest[path.stem] != path or number >= _KEPT_COUNT or _age(path) > _KEPT_SECONDS:
+        if newest[path.stem] != path or number >= _KEPT_COUNT:
             _remove(path)
-    for path in set(paths).difference(kept):
-        if _age(path) > _KEPT_SECONDS:
-            remove_apart(path)
+    for path, seconds in ages.items():
+        if seconds > _KEPT_SECONDS:
+            _remove(path)
 
 
 def _remove(path: Path) -> None:
-    """Remove an installation, unless it is in use or another user's."""
+    """Remove an installation or a lock, unless it is another user's. No task sees a half of it."""
     with suppress(OSError), name_apart(path.parent) as rubbish:
-        lease = Lease.exclusive(path / _USE)
-        if lease is None:
-            return
-        with closing(lease):
-            if lease.is_of(path / _USE):
-                path.rename(rubbish)
-
-
-def _age(path: Path) -> float:
-    """Seconds since it was last used; since it was made, where no use can be noted; 0 when it is gone."""
-    for each in (lease_path(path / _USE), path):
-        with suppress(OSError):
-            return age(each.lstat().st_mtime)
-    return 0.0
+        path.rename(rubbish)
 
 
 @dataclass(frozen=True, kw_only=True)
 class KeptPackages:
-    """One installation in the hands of a task; it stays until ``close``.
+    """One installation. Another task may remove it at any time.
 
-    :param path: its folder.
-    :param published_at: seconds since the epoch.
+    :param path: its folder, whose time says when it was last used.
     """
 
     path: Path
-    published_at: float
-    _lease: Lease | None = field(repr=False)
+
+    @property
+    def published_at(self) -> float:
+        """Seconds since the epoch."""
+        return int(self.path.suffix[1:]) / 1e9
 
     @property
     def packages(self) -> Path:
@@ -113,25 +100,37 @@ class KeptPackages:
         return self.path / LOCK_FILE
 
     @property
-    def descriptors(self) -> tuple[int, ...]:
-        """Descriptors for ``keep_open`` of a command: the installation is in use until its last descendant ends."""
-        return () if self._lease is None else self._lease.descriptors
+    def is_whole(self) -> bool:
+        """Whether every file has its size: cleaners of temporary folders remove files one by one."""
+        return self._sizes == _sizes(self.packages)
 
-    def link_into(self, folder: Path, local_package: Callable[[str], Path]) -> None:
-        """Make ``folder`` what ``dbt deps`` would make of it.
+    def copy_into(self, place: Path, folder: Path, local_package: Callable[[str], Path]) -> None:
+        """Make of a folder what ``dbt deps`` would make of it. Local packages are links.
 
-        :param folder: the packages folder in the place where dbt runs; it is made.
+        :param place: the folder in which dbt runs, which gets the lock file.
+        :param folder: the packages folder; it is made.
         :param local_package: gives where the local package of that path stands now.
+        :raises OSError: when it has been removed, in part or whole. Then there is no packages folder.
         """
-        folder.mkdir(parents=True)
-        for package in sorted(self.packages.iterdir()):
-            is_local = package.is_symlink()
-            (folder / package.name).symlink_to(local_package(os.readlink(package)) if is_local else package)  # noqa: PTH115 - a Path would lose "./"
+        with suppress(OSError):  # of a read-only mount
+            os.utime(self.path)
+        try:
+            shutil.copytree(self.packages, folder, symlinks=True)
+            if _sizes(folder) != self._sizes:
+                raise FileNotFoundError(f"{self.path} has been removed")
+            for package in [each for each in folder.iterdir() if each.is_symlink()]:
+                target = local_package(os.readlink(package))  # noqa: PTH115 - a Path would lose "./"
+                package.unlink()
+                package.symlink_to(target)
+            if self.lock_file.is_file():
+                shutil.copyfile(self.lock_file, place / LOCK_FILE)
+        except OSError:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
 
-    def close(self) -> None:
-        """Give the installation up. May be called again."""
-        if self._lease is not None:
-            self._lease.close()
+    @property
+    def _sizes(self) -> dict[str, int] | None:
+        return value_of(content_of(self.path / _SIZES), dict[str, int])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,18 +149,17 @@ class PackageStore:
     is_read_only: bool = False
 
     def find(self, digest: str, is_current: Callable[[KeptPackages], bool]) -> KeptPackages | None:
-        """The newest whole installation that is current; None when there is none. The caller closes it.
+        """The newest whole installation that is current; None when there is none.
 
         :param digest: of what ``dbt deps`` would install.
         :param is_current: whether an installation may still be used.
         """
         for path in sorted(self.folder.glob(f"{digest}.*[0-9]"), reverse=True):
-            kept = self._open(path)
-            if kept is None:
-                continue
-            if is_current(kept) and _is_whole(path):
-                return kept
-            kept.close()
+            kept = KeptPackages(path=path)
+            with suppress(VirtualenvError, OSError, ValueError):
+                judge(self.folder.parent, self.folder, path)
+                if is_current(kept) and kept.is_whole:
+                    return kept
         return None
 
     def is_usable(self) -> bool:
@@ -214,7 +212,6 @@ class PackageStore:
             self._publish(digest, apart)
 
     def _publish(self, digest: str, apart: Path) -> None:
-        lease_path(apart / _USE).touch()
         # A copy has the permissions of what dbt has made, under whatever umask.
         shut_out_others(apart)
         # Named after the copy: a task that began to wait meanwhile shares what is no older than its wait.
@@ -237,53 +234,20 @@ class PackageStore:
         :param report: gets lines for the task's log.
         :raises CommandKilled: when ``cancellation`` was requested while waiting.
         """
-        descriptor: int | None = None
-        with suppress(OSError):
-            descriptor = open_for_locking(self.folder / f"{digest}.flock")
         try:
-            if descriptor is not None and not is_locked_or_lockless(descriptor):
+            file = FileToLock(self.folder / f"{digest}.flock", lock=is_locked_or_lockless)
+        except OSError:  # this one installs, whoever else does
+            yield
+            return
+        with closing(file):
+            if not file.try_lock():
                 report(f"Another task installs the same dbt packages into {self.folder}. Waiting for it.")
                 until = time.monotonic() + max_wait
-                while time.monotonic() < until and not is_locked_or_lockless(descriptor):
+                while time.monotonic() < until and not file.try_lock():
                     cancellation.raise_if_requested()
                     time.sleep(_TURN)
-                unlock(descriptor)
+                unlock(file.descriptor)
             yield
-        finally:
-            if descriptor is not None:
-                # Closing alone would leave it to a child that was forked meanwhile.
-                unlock(descriptor)
-                os.close(descriptor)
-
-    def _open(self, path: Path) -> KeptPackages | None:
-        try:
-            judge(self.folder.parent, self.folder, path)
-            published_at = int(path.suffix[1:]) / 1e9
-            lease = self._lease(path)
-        except (VirtualenvError, OSError, ValueError):
-            return None
-        kept = KeptPackages(path=path, published_at=published_at, _lease=lease)
-        with suppress(OSError):
-            # The name after the lock: what is still there then is removed by no task.
-            if (lease is None or lease.is_of(path / _USE)) and path.is_dir():
-                return kept
-        kept.close()
-        return None
-
-    def _lease(self, path: Path) -> Lease | None:
-        """A lease of one more user; None where no process can lock, as on a read-only mount: nothing is removed there.
-
-        :raises OSError: when another task removes the installation now, or the lease cannot be had.
-        """
-        try:
-            lease = Lease.shared(path / _USE, make=not self.is_read_only)
-        except OSError as error:
-            if self.is_read_only or error.errno in NOBODY_LOCKS:
-                return None
-            raise
-        if lease is None:
-            raise BlockingIOError(f"{path} is being removed")
-        return lease
 
 
 def archive_of(kept: KeptPackages) -> bytes | None:
@@ -301,30 +265,12 @@ def archive_of(kept: KeptPackages) -> bytes | None:
     return written.getvalue()
 
 
-def _is_whole(path: Path) -> bool:
-    """Whether every file has its size, and no other user may write to one.
-
-    Cleaners of temporary folders remove files one by one.
-    """
-    try:
-        if any(why_untrusted(each.lstat()) for each in path.iterdir()):
-            return False
-        return value_of(content_of(path / _SIZES), dict[str, int]) == _sizes(path / _PACKAGES, are_judged=True)
-    except OSError:
-        return False
-
-
-def _sizes(folder: Path, *, are_judged: bool = False) -> dict[str, int]:
-    """The size of each file below the folder; none at all where others may write to one.
-
-    :param are_judged: whether the permissions are looked at.
-    """
+def _sizes(folder: Path) -> dict[str, int]:
+    """The size of each file below the folder."""
     found = {}
     for place, folders, files in os.walk(folder):
         for name in (*folders, *files):
             status = os.lstat(os.path.join(place, name))  # noqa: PTH118 - a task pays for this each time
-            if are_judged and why_untrusted(status):
-                return {}
             if not stat.S_ISDIR(status.st_mode):
                 found[os.path.relpath(os.path.join(place, name), folder)] = status.st_size  # noqa: PTH118 - as above
     return found
@@ -353,81 +299,65 @@ class ProjectPackages:
     why_not_kept: str = ""
     elsewhere: Elsewhere | None = None
 
-    @contextmanager
-    def installed(
+    def install_into(
         self,
         place: Path,
         *,
         install: Callable[[], object],
         cancellation: Cancellation,
         report: Callable[[str], None],
-    ) -> Iterator[tuple[int, ...]]:
-        """Within this block the packages are in ``place``. Gives descriptors that a command has to keep open.
+    ) -> None:
+        """Put the packages into the folder in which dbt will run.
 
-        :param place: the folder in which dbt will run.
+        :param place: that folder.
         :param install: runs ``dbt deps`` in ``place``; what it raises goes on, and nothing is kept then.
         :param cancellation: ends a wait for another task when it is requested.
         :param report: gets lines for the task's log.
         :raises CommandKilled: when ``cancellation`` was requested while another task installed.
         """
         folder = place / read_dbt_project(self.project_dir, environment=self.environment).packages_folder
-        # An absolute packages-install-path is the user's own place: dbt installs there, and nothing is linked.
+        # An absolute packages-install-path is the user's own place: dbt installs there, and nothing is copied.
         if self.digest is None or not self.stores or not folder.is_relative_to(place):
             if self.why_not_kept:
                 report(f"The dbt packages are not kept for other tasks: {self.why_not_kept}.")
             install()
-            yield ()
             return
-        kept = self._find_or_install(self.digest, place, folder, install, cancellation, report)
-        if kept is None:
-            yield ()
+        digest, began = self.digest, time.time()
+        if self._has_copied(self._find(digest, began), place, folder, report):
             return
-        try:
-            kept.link_into(folder, partial(local_package, self.project_dir))
-            if kept.lock_file.is_file():
-                shutil.copyfile(kept.lock_file, place / LOCK_FILE)
-            report(f"The dbt packages are there, installed {time.time() - kept.published_at:.0f} s ago.")
-            yield kept.descriptors
-        finally:
-            kept.close()
-
-    def find(self) -> KeptPackages | None:
-        """The packages that a command gets without installing when it begins now; None: it would install. The caller
-        closes it.
-        """
-        folder = Path(read_dbt_project(self.project_dir, environment=self.environment).packages_folder)
-        if self.digest is None or folder.is_absolute():
-            return None
-        return self._find(self.digest, time.time())
-
-    def _find_or_install(
-        self,
-        digest: str,
-        place: Path,
-        folder: Path,
-        install: Callable[[], object],
-        cancellation: Cancellation,
-        report: Callable[[str], None],
-    ) -> KeptPackages | None:
-        """The packages that are kept; None when they were installed into ``place`` here."""
-        began = time.time()
-        if (kept := self._find(digest, began)) is not None:
-            return kept
         store = next((each for each in self.stores if each.is_usable()), None)
         if store is None:
             report(f"The dbt packages are not kept for other tasks: {self.stores[-1].folder} cannot be used.")
             install()
-            return None
+            return
         with store.turn(digest, max_wait=self.max_wait, cancellation=cancellation, report=report):
-            if (kept := self._find(digest, began) or self._fetched(digest, store, report)) is not None:
-                return kept
+            kept = self._find(digest, began) or self._fetched(digest, store, report)
+            if self._has_copied(kept, place, folder, report):
+                return
             install()
             try:
                 self._publish(digest, store, place, folder)
             except OSError as error:
                 report(f"The dbt packages are not kept for other tasks: {error}.")
         self._share(digest, began)
-        return None
+
+    def find(self) -> KeptPackages | None:
+        """The packages that a command gets without installing when it begins now; None: it would install."""
+        folder = Path(read_dbt_project(self.project_dir, environment=self.environment).packages_folder)
+        if self.digest is None or folder.is_absolute():
+            return None
+        return self._find(self.digest, time.time())
+
+    def _has_copied(self, kept: KeptPackages | None, place: Path, folder: Path, report: Callable[[str], None]) -> bool:
+        """Whether kept packages are in the folder now. Another task may have removed them meanwhile."""
+        if kept is None:
+            return False
+        try:
+            kept.copy_into(place, folder, partial(local_package, self.project_dir))
+        except OSError:
+            return False
+        report(f"The dbt packages are there, installed {time.time() - kept.published_at:.0f} s ago.")
+        return True
 
     def _fetched(self, digest: str, store: PackageStore, report: Callable[[str], None]) -> KeptPackages | None:
         """The installation of another machine, as far as the project's lock file pins it."""
@@ -448,7 +378,7 @@ class ProjectPackages:
     def _share(self, digest: str, began: float) -> None:
         if self.elsewhere is None or (kept := self._find(digest, began)) is None:
             return
-        with closing(kept), suppress(OSError, MemoryError):  # they are installed, whoever else needs them
+        with suppress(OSError, MemoryError):  # they are installed, whoever else needs them
             if is_pinned(self.project_dir, kept.lock_file) and (archive := archive_of(kept)):
                 self.elsewhere.write(f"{digest}{_ARCHIVE}", archive)
 

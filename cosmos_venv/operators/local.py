@@ -298,9 +298,9 @@ class DbtDocsCloudLocalOperator(DbtDocsLocalOperator):
 
     def _why_missing(self, name: str) -> str:
         from cosmos_venv.dbt.invocation import found_executable
-        from cosmos_venv.dbt.native.engine import engine_of
+        from cosmos_venv.dbt.native.program import is_native
 
-        if name != "index.html" or engine_of(found_executable(self.dbt_executable_path)).has_docs_generate:
+        if name != "index.html" or not is_native(found_executable(self.dbt_executable_path)):
             return f"dbt docs generate has left no {name} in its target folder; nothing was uploaded."
         return (
             "dbt 2 has left no index.html in its target folder, and nothing was uploaded: in place of docs generate it "

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -390,10 +389,8 @@ class DbtLocalBaseOperator(AbstractDbtBase):
 
         packages = self._packages(run, env=command.env, which_dbt=which_dbt)
         try:
-            with packages.installed(
-                command.place, install=install, cancellation=self._cancellation, report=self.log.info
-            ) as descriptors:
-                return self._start(run, replace(command, keep_open=(*command.keep_open, *descriptors)))
+            packages.install_into(command.place, install=install, cancellation=self._cancellation, report=self.log.info)
+            return self._start(run, command)
         except Exception as error:
             # Here, and not where dbt deps has failed: other tasks wait there until it is their turn.
             if error in failed:
@@ -475,7 +472,7 @@ class DbtLocalBaseOperator(AbstractDbtBase):
             served = self._served(run.executable)  # once: it reads the record of the environment
             if watch and run.on_tick is not None:
                 watch["on_tick"] = run.on_tick
-            command = dbt_run.for_engine(command, served.engine)
+            command = dbt_run.for_dbt(command, is_native=served.is_native)
             launcher = dbt_run.launcher(
                 run, served, runs_as_another=bool(self.run_as_user), cancellation=self._cancellation
             )
@@ -487,7 +484,7 @@ class DbtLocalBaseOperator(AbstractDbtBase):
                 f"dbt cannot start warm: {error}, and warm_dbt or [cosmos_venv] {self.warm_setting} is 'require'. With "
                 "'auto' it starts as a plain process then."
             ) from None
-        dbt_run.refuse_undone(run, command, result, engine=served.engine)
+        dbt_run.refuse_undone(run, command, result, is_native=served.is_native)
         return result
 
     def run_subprocess(

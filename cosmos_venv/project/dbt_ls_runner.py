@@ -11,7 +11,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -131,7 +131,7 @@ def _kept_directory(request: LoadRequest) -> Path:
 
 
 def prepared(request: LoadRequest, question: LsQuestion) -> LsQuestion:
-    """Return the question with the packages and, where the engine keeps a parse file, that file: only dbt reads them.
+    """Return the question with the packages and, where the dbt keeps a parse file, that file: only dbt reads them.
 
     :param request: what is loaded.
     :param question: what ``open_question`` gives for it.
@@ -149,7 +149,7 @@ def prepared(request: LoadRequest, question: LsQuestion) -> LsQuestion:
         which_dbt=question.dbt.identity,
     )
     parsed = None
-    if request.parses_in_part and question.dbt.engine.keeps_parse_file:
+    if request.parses_in_part and not question.dbt.is_native:
         parsed = project_cache.parsed_project(
             question.project_dir,
             question.profiles_yml,
@@ -208,16 +208,16 @@ def run_dbt_ls(
         env = outputs.variables(env)
         run = partial(_run, question, place, cancellation)
         deps = ["deps", *flags, *vars_flags(question.variables)]
-        installed = packages.installed(
-            place,
-            install=lambda: run(deps, downloading_in_place(place, env), outputs.artifacts()),
-            cancellation=cancellation,
-            report=report,
-        )
-        with installed if has_deps else nullcontext(()) as keep_open:
-            artifacts = outputs.artifacts()
-            lines = run([*question.arguments, *flags], env, artifacts, keep_open)
-            of_packages = _asked_by_packages(project_dir, place, env) if has_deps else EnvVars()
+        if has_deps:
+            packages.install_into(
+                place,
+                install=lambda: run(deps, downloading_in_place(place, env), outputs.artifacts()),
+                cancellation=cancellation,
+                report=report,
+            )
+        artifacts = outputs.artifacts()
+        lines = run([*question.arguments, *flags], env, artifacts)
+        of_packages = _asked_by_packages(project_dir, place, env) if has_deps else EnvVars()
         if parsed is not None:
             parsed.keep(artifacts)
         return Said(
@@ -262,7 +262,6 @@ def _run(
     arguments: Sequence[str],
     env: Mapping[str, str],
     artifacts: Artifacts,
-    keep_open: Sequence[int] = (),
 ) -> list[str]:
     """The lines of one command of dbt.
 
@@ -270,7 +269,6 @@ def _run(
     :param arguments: those after ``dbt``.
     :param env: its environment variables.
     :param artifacts: where it leaves what a failure is read from.
-    :param keep_open: further descriptors that it inherits.
     :raises CosmosLoadDbtException: when the command fails, or does not end.
     :raises CosmosConfigException: when the executable cannot be started.
     """
@@ -291,8 +289,13 @@ def _run(
             [executable, *arguments],
             env=env,
             cwd=place,
+<<<<<<< HEAD
             keep_open=(*question.dbt.keep_open, *descriptors_of(place), *keep_open),
             on_tick=end_in_time,
+=======
+            keep_open=(*question.dbt.keep_open, *descriptors_of(place)),
+            on_tick=None if deadline is None else end_in_time,
+>>>>>>> 11438d61cc43ab01c5bd31c6c3011ce1ee3ab69e
             cancellation=cancellation,
         )
     except OSError as error:

@@ -40,7 +40,6 @@ from cosmos_venv.managed import caches
 from cosmos_venv.version import __version__
 
 if TYPE_CHECKING:
-    from cosmos_venv.dbt.native.engine import Engine
     from cosmos_venv.dbt.packages import ProjectPackages
     from cosmos_venv.dbt.partial_parse import ParsedProject
     from cosmos_venv.environments.environment import Environment
@@ -151,12 +150,12 @@ class DbtInstallation:
         return self.virtualenv_dir is not None
 
     @property
-    def engine(self) -> Engine:
-        """What it can do."""
-        from cosmos_venv.dbt.native.engine import engine_of  # a manifest needs no dbt
+    def is_native(self) -> bool:
+        """Whether it is dbt 2, which keeps no parse file."""
+        from cosmos_venv.dbt.native.program import is_native  # a manifest needs no dbt
 
         recorded = "" if self.environment is None else self.environment.engine
-        return engine_of(shutil.which(self.executable) or self.executable, recorded=recorded)
+        return is_native(shutil.which(self.executable) or self.executable, recorded=recorded)
 
     @property
     def which(self) -> list[object]:

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cosmos_venv.cli.doctor import check_discovery
-from cosmos_venv.cli.doctor.finding import Examined
+from cosmos_venv.cli.doctor import Examined, check_discovery
 from tests.cli.conftest import Run
 from tests.command_line import write_dag_file
 

@@ -15,9 +15,15 @@ from pathlib import Path
 import pytest
 
 from cosmos_venv.cli import main
-from cosmos_venv.cli.doctor import check_airflow, check_settings, check_sockets, try_index
-from cosmos_venv.cli.doctor.directories import check_directories, check_locks
-from cosmos_venv.cli.doctor.finding import Examined, Finding
+from cosmos_venv.cli.doctor import (
+    Examined,
+    Finding,
+    check_airflow,
+    check_directories,
+    check_settings,
+    check_sockets,
+    try_index,
+)
 from pytest_cosmos_venv.environments.wheelhouse import Wheelhouse
 from tests.environments.elsewhere import remounted, tmpfs, within
 from tests.environments.upgrades import change_record
@@ -35,11 +41,11 @@ def of_directory(path: Path, *, is_searched: bool = False) -> list[Finding]:
 
 
 def test_a_good_machine_has_exit_code_0_and_one_shape(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    code = main(["doctor", "--dir", str(tmp_path), "--only", "directory", "--only", "locks", "--json"])
+    code = main(["doctor", "--dir", str(tmp_path), "--only", "directory", "--json"])
 
     findings = json.loads(capfd.readouterr().out)["findings"]
     assert code == 0, findings
-    assert [each["check"] for each in findings] == ["directory", "directory", "locks"]
+    assert [each["check"] for each in findings] == ["directory", "directory"]
     assert {tuple(each) for each in findings} == {("check", "subject", "outcome", "text", "way_out")}
     assert list(tmp_path.iterdir()) == [], "what was made for a trial is removed"
 
@@ -104,15 +110,7 @@ def doctor_on_a_mount(mounted_at: Path, options: str, *, is_searched: bool) -> t
     """The exit code, and what the check of the directory has against the mount: its name, outcome and text."""
     place = within(setup=f"{tmpfs(mounted_at)}\n{remounted(mounted_at, options)}")
     searched = f"AIRFLOW__COSMOS_VENV__VIRTUALENV_SEARCH_PATH={mounted_at if is_searched else ''}"
-    words = [
-        "doctor",
-        "--only",
-        "directory",
-        "--only",
-        "locks",
-        "--json",
-        *(() if is_searched else ("--dir", mounted_at)),
-    ]
+    words = ["doctor", "--only", "directory", "--json", *(() if is_searched else ("--dir", mounted_at))]
     done = subprocess.run(
         [*place, "env", searched, sys.executable, "-m", "cosmos_venv.cli", *words],
         capture_output=True,
@@ -155,26 +153,6 @@ def test_environments_of_a_python_that_is_not_here_are_a_warning(
     assert warning.text == "1 of 2 environments are made of /usr/local/bin/python, which is not here."
 
 
-def test_a_lock_is_tried_twice(tmp_path: Path) -> None:
-    (found,) = check_locks(Examined(directories=(tmp_path,)))
-
-    assert (found.outcome, found.text) == ("ok", "A lock keeps a second one out.")
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_locks_that_cannot_be_tried_are_not_passed_over_but_on_the_search_path(tmp_path: Path) -> None:
-    missing = tmp_path / "misspelt"
-
-    (found,) = check_locks(Examined(directories=(missing,)))
-
-    assert (found.outcome, found.text) == (
-        "warning",
-        "It is no directory that can be written to, so no lock was tried.",
-    )
-    assert list(check_locks(Examined(directories=(missing,), searched=frozenset([missing])))) == []
-    assert not missing.exists()
-
-
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
@@ -191,7 +169,7 @@ def test_a_mount_whose_locks_do_not_lock_has_failed(
 
     monkeypatch.setattr(fcntl, "flock", locks_nothing)
 
-    (found,) = check_locks(Examined(directories=(tmp_path,)))
+    (found,) = of_directory(tmp_path)
 
     assert (found.outcome, words in found.text) == ("failed", True)
     assert "mounted without nolock and local_lock" in found.way_out

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from cosmos_venv.cli import main
-from cosmos_venv.cli.doctor import check_remote
-from cosmos_venv.cli.doctor.finding import Examined, Finding
+from cosmos_venv.cli.doctor import Examined, Finding, check_remote
 from tests.remote_settings import KEY, Configure
 
 

@@ -74,10 +74,8 @@ class Project:
             own = self.path / "package-lock.yml"
             lock.write_text(own.read_text() if own.exists() else "packages: [cranes 1.0]\n")
 
-        with packages.installed(
-            place, install=install, cancellation=Cancellation(), report=self.lines.append
-        ) as self.keep_open:
-            yield place / "dbt_packages"
+        packages.install_into(place, install=install, cancellation=Cancellation(), report=self.lines.append)
+        yield place / "dbt_packages"
         shutil.rmtree(place.parent)
 
     @property

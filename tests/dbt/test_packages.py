@@ -92,7 +92,7 @@ def test_a_store_that_comes_with_the_image_is_looked_at_first_and_never_written_
     stores = [make_store(project.root / "image", is_read_only=True), make_store(project.root / "store")]
 
     with project.installed(stores=stores) as packages:
-        assert (packages / "cranes").resolve().is_relative_to(project.root / "image")
+        assert (packages / "cranes" / "macros.sql").read_text() == "installation 1"
     assert not project.kept
     with project.installed(stores=stores, max_age=0):
         pass

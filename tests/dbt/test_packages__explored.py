@@ -1,25 +1,22 @@
 """Packages of one project in every order of the steps of two tasks: whoever runs dbt has whole ones until dbt ends.
 
-The model: an installation is there whole or not at all. Whoever has one keeps it from removal. Of those that need the
+The model: an installation is there whole or not at all, and whoever uses it has a whole copy. Of those that need the
 same, one installs and the others take what it has made; where it was killed, another one installs.
 """
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import pytest
 
-from cosmos_venv.dbt import packages as packages_module
-from cosmos_venv.dbt.packages import PackageStore, ProjectPackages
+from cosmos_venv.dbt.packages import KeptPackages, PackageStore, ProjectPackages
 from cosmos_venv.processes.cancellation import Cancellation
-from cosmos_venv.processes.lease import Lease, lease_path
 from pytest_cosmos_venv import Contender, CosmosRace
 from pytest_cosmos_venv.explore.explorer import FailingSchedule
 from pytest_cosmos_venv.explore.run import Schedule
@@ -67,12 +64,12 @@ class Tasks:
                 (place / "dbt_packages" / name).parent.mkdir(parents=True, exist_ok=True)
                 (place / "dbt_packages" / name).touch()
 
-        with self._packages(contender.folder).installed(
+        self._packages(contender.folder).install_into(
             place, install=install, cancellation=Cancellation(), report=lambda _: None
-        ):
-            assert not missing(place), f"not whole: {missing(place)}"
-            contender.point("dbt runs")
-            assert not missing(place), f"removed in use: {missing(place)}"
+        )
+        assert not missing(place), f"not whole: {missing(place)}"
+        contender.point("dbt runs")
+        assert not missing(place), f"removed in use: {missing(place)}"
         return has_installed
 
     def published(self, folder: Path) -> None:
@@ -109,7 +106,7 @@ def installed_once(run: Schedule) -> None:
 
 
 def nothing_unknown_left(run: Schedule) -> None:
-    """A name apart is swept away after an hour, a lease of nothing by the next installation."""
+    """A name apart is swept away after an hour."""
     names = {path.name for path in (run.folder / "cache" / "packages").iterdir()}
     unknown = {name for name in names if not (KNOWN.fullmatch(name) or (run.killed and APART.fullmatch(name)))}
     assert not unknown, f"left behind: {unknown}"
@@ -147,11 +144,12 @@ def test_two_tasks_at_once(cosmos_race: CosmosRace, project: Path, works: list[s
 
 
 # Faults, put back in: what the store would do without one of its precautions.
-def removes_what_is_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
-    def exclusive(cls: type[Lease], build: Path) -> Lease:
-        return cls(os.open(lease_path(build), os.O_RDWR | os.O_CREAT))
+def uses_half_a_copy(monkeypatch: pytest.MonkeyPatch) -> None:
+    def copy_into(self: KeptPackages, place: Path, folder: Path, *_: object) -> None:
+        with suppress(OSError):
+            shutil.copytree(self.packages, folder)
 
-    monkeypatch.setattr(Lease, "exclusive", classmethod(exclusive))
+    monkeypatch.setattr(KeptPackages, "copy_into", copy_into)
 
 
 def publishes_before_it_is_whole(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,7 +161,8 @@ def publishes_before_it_is_whole(monkeypatch: pytest.MonkeyPatch) -> None:
             shutil.copytree(package, target / "packages" / package.name)
 
     monkeypatch.setattr(PackageStore, "publish", publish)
-    monkeypatch.setattr(packages_module, "_is_whole", lambda *_: True)
+    monkeypatch.setattr(KeptPackages, "is_whole", True)
+    uses_half_a_copy(monkeypatch)
 
 
 def takes_no_turns(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,7 +173,7 @@ def takes_no_turns(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("fault", "works", "told"),
     [
-        (removes_what_is_in_use, ["use", "renew"], "contender-0 raised|not whole"),
+        (uses_half_a_copy, ["use", "renew"], "contender-0 raised|not whole"),
         (publishes_before_it_is_whole, ["use", "use"], "contender-1 raised|not whole"),
         (takes_no_turns, ["use", "use"], r"installed by \(True, True\)"),
     ],

@@ -3,60 +3,46 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import suppress
 from pathlib import Path
 from threading import Event
+from typing import Any
 
 import pytest
 
 from cosmos_venv.dbt.packages import PackageStore
 from cosmos_venv.files.permissions import make_directory
-from cosmos_venv.processes.lease import Lease
 from tests.dbt.harbor import DEADLINE, Project
 
 
-def test_what_a_newer_one_stands_for_is_removed_unless_it_is_used(project: Project) -> None:
+def test_what_a_newer_one_stands_for_is_removed_and_a_task_that_uses_it_keeps_its_copy(project: Project) -> None:
     with project.installed(), project.installed() as used:
         with project.installed(max_age=0):
             pass
         assert (used / "cranes" / "macros.sql").read_text() == "installation 1"
-        assert len(project.kept) == 2
-
-    with project.installed(max_age=0):
-        pass
 
     assert len(project.kept) == 1
 
 
-def test_a_child_that_has_the_descriptor_keeps_the_packages(project: Project) -> None:
+def test_what_is_removed_while_a_task_copies_it_is_installed(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     with project.installed():
         pass
-    with project.installed():
-        child = subprocess.Popen(["sleep", "60"], pass_fds=project.keep_open)
-    try:
-        with project.installed(max_age=0):
-            pass
-        assert len(project.kept) == 2
-    finally:
-        child.kill()
-        child.wait()
+    copytree = shutil.copytree
 
+    def copy(source: Path, *arguments: Any, **how: Any) -> Any:
+        if source == project.kept[0] / "packages" and project.installations == 1:
+            (source / "cranes" / "macros.sql").unlink(missing_ok=True)
+        return copytree(source, *arguments, **how)
 
-def test_what_somebody_is_removing_is_not_used(project: Project) -> None:
-    with project.installed():
-        pass
-    removing = Lease.exclusive(project.kept[0] / "use")
-    assert removing is not None
-
-    with closing(removing), project.installed():
-        pass
-
-    assert project.installations == 2
+    monkeypatch.setattr(shutil, "copytree", copy)
+    with project.installed() as packages:
+        assert (packages / "cranes" / "macros.sql").read_text() == "installation 2"
 
 
 def test_half_an_installation_is_not_used_and_goes_in_time(project: Project) -> None:
@@ -89,7 +75,7 @@ def test_nothing_of_what_is_kept_is_open_to_others_whatever_the_umask(project: P
     assert (project.installations, is_open_to_others(store.folder)) == (1, False)
 
 
-@pytest.mark.parametrize("name", ["packages/cranes/macros.sql", "packages/cranes", "packages", ".", "..", "../.."])
+@pytest.mark.parametrize("name", [".", "..", "../.."])
 def test_what_others_could_have_written_or_replaced_is_not_used(project: Project, name: str) -> None:
     with project.installed():
         pass

@@ -120,4 +120,3 @@ def test_a_task_knows_before_its_dbt_is_ready_with_which_packages_it_will_run(
     packages = operator.packages_before_dbt(command[0], env).find()
     assert before is None
     assert (packages.packages / "cranes").is_dir()
-    packages.close()

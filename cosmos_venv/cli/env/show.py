@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import datetime, timezone
 from typing import Any
 
@@ -189,10 +190,9 @@ def _versions(stored: StoredBuild) -> str:
 
 
 def _all_of(stored: StoredBuild) -> dict[str, Any]:
-    from cosmos_venv.cli.server import server_data
     from cosmos_venv.dbt.warm.status import running_servers
 
-    servers = [server_data(each) for each in running_servers(below=stored.path)]
+    servers = [asdict(each) for each in running_servers(below=stored.path)]
     return {**_described(stored), "used_by": _users(stored), "servers": servers}
 
 

@@ -188,11 +188,9 @@ def _build(
 
 
 def _driver_warning(environment: Environment) -> str | None:
-    from cosmos_venv.dbt.native.engine import engine_of
-    from cosmos_venv.dbt.native.program import DRIVER_ADVICE, has_driver
+    from cosmos_venv.dbt.native.program import DRIVER_ADVICE, has_driver, is_native
 
-    engine = engine_of(environment.script("dbt"), recorded=environment.engine)
-    if engine.brings_drivers or has_driver(environment.path):
+    if not is_native(environment.script("dbt"), recorded=environment.engine) or has_driver(environment.path):
         return None
     return (
         "dbt 2 has no database driver in this environment, so it downloads one when a task runs, unless the worker has "

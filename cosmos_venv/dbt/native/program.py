@@ -18,13 +18,17 @@ DRIVER_ADVICE = (
 """What to do about a database driver that dbt 2 would download: each place that misses one says it."""
 
 
-def is_binary(executable: str | Path) -> bool:
-    """Whether a file is a program of its own, as dbt 2 is, and no script: a script may start any dbt.
+def is_native(executable: str | Path, *, recorded: str = "") -> bool:
+    """Whether a dbt is dbt 2, a native program: Python cannot import it, and it keeps no parse file.
 
-    For a question about the file; ``engine_of`` says what a dbt can do.
+    A dbt behind a script of a user counts as dbt 1, as only its first bytes are read.
 
     :param executable: its path; False where nothing can be read there.
+    :param recorded: the ``engine`` in the record of its environment, which knows a script around dbt 2 too; empty where
+        there is no record.
     """
+    if recorded == "native":
+        return True
     try:
         with open(executable, "rb") as file:  # noqa: PTH123 - each task comes by here
             return file.read(4) in MAGIC

@@ -31,7 +31,6 @@ __all__ = ["DBT", "Program", "WarmStart", "dbt_program"]
 
 GO = b"g"
 _LONGEST_LINE = 4096
-_LONGEST_NUMBER = 20  # digits; Python takes its time for thousands of them
 _TRIES = 2
 _ALIKE = "PATH, HOME, TZ, PYTHON… and locale variables"
 """For people: what facts.startup_variables takes."""
@@ -112,9 +111,14 @@ class WarmStart:
         :raises NotWarm: where that is required and cannot be.
         :raises CommandKilled: when ``cancellation`` was requested.
         """
-        variables = inherited_environment() if env is None else dict(env)
+        order = {
+            "argv": [str(self.program.script), *argv[1:]],
+            "env": inherited_environment() if env is None else dict(env),
+            "cwd": str(cwd or ""),
+            "interrupts": interrupts,
+        }
         try:
-            process = self._warm(argv, env=variables, cwd=cwd, keep_open=keep_open, interrupts=interrupts)
+            process = self._warm(order, keep_open)
         except NotWarm as error:
             self.cancellation.raise_if_requested()
             self.count(error.reason)
@@ -125,30 +129,15 @@ class WarmStart:
         self.count("warm")
         return process
 
-    def _warm(
-        self,
-        argv: Sequence[str],
-        *,
-        env: Mapping[str, str],
-        cwd: str | Path | None,
-        keep_open: Sequence[int],
-        interrupts: bool,
-    ) -> WatchedProcess:
+    def _warm(self, order: Mapping[str, Any], keep_open: Sequence[int]) -> WatchedProcess:
         if self.refuses is not None:
             raise NotWarm(*self.refuses)
         if not (sys.platform.startswith("linux") and hasattr(os, "pidfd_open")):
             raise NotWarm("system", "only Linux is served")
         try:
-            order = {
-                "argv": [str(self.program.script), *argv[1:]],
-                "python": str(self.program.interpreter),
-                "env": env,
-                "cwd": str(Path.cwd() / (cwd or "")),
-                "interrupts": interrupts,
-                **_inherited(),
-            }
-            place, identity = paths_of(self.program, env)
-            connection, word = self._connected(place, identity, env)
+            order = {**order, "cwd": str(Path.cwd() / order["cwd"]), **_inherited()}
+            place, identity = paths_of(self.program, order["env"])
+            connection, word = self._connected(place, identity, order["env"])
             process = self._agreed(connection, word, order, keep_open)
         except OSError as error:
             raise NotWarm("connection", f"its server does not answer: {error}") from None
@@ -196,7 +185,11 @@ class WarmStart:
         self, connection: socket.socket, word: str, order: Mapping[str, Any], keep_open: Sequence[int]
     ) -> WatchedProcess:
         """The command is ready, and waits for the word."""
-        keeper = _keeper_in(word, connection)
+        try:
+            keeper = int(word.removeprefix("hello "))
+        except ValueError:
+            connection.close()
+            raise NotWarm("connection", "its server does not answer as one") from None
         read_end, write_end = os.pipe()
         output = open(read_end, "rb")  # noqa: PTH123, SIM115 - closed with the process
         try:
@@ -230,15 +223,6 @@ def _go(connection: socket.socket, process: WatchedProcess) -> None:
         if isinstance(error, (BrokenPipeError, ConnectionResetError)):
             raise NotWarm("connection", f"its server does not answer: {error}") from None
         raise
-
-
-def _keeper_in(word: str, connection: socket.socket) -> int:
-    """The PID that its first word tells; raises NotWarm when it tells none."""
-    hello, _, number = word.partition(" ")
-    if hello == "hello" and number.isascii() and number.isdigit() and len(number) < _LONGEST_NUMBER:
-        return int(number)
-    connection.close()
-    raise NotWarm("connection", "its server does not answer as one")
 
 
 def _silence(connection: socket.socket, note: Mapping[str, Any]) -> NotWarm:

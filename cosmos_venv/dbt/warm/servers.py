@@ -19,7 +19,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -151,20 +151,10 @@ def paths_of(program: Program, env: Mapping[str, str]) -> tuple[ServerPaths, lis
         code = [(path.name, path.stat().st_mtime_ns, path.stat().st_size) for path in files]
     except OSError as error:
         raise NotWarm("files", f"{error.filename} cannot be looked at: {error.strerror}") from None
-    parts = [
-        _LAYOUT,
-        __version__,
-        code,
-        str(program.environment),
-        str(program.script),
-        identity,
-        sorted(program.modules.items()),
-        program.packages,
-        sorted(fork_conditions.startup_variables(env).items()),
-        os.getresuid(),
-        os.getresgid(),
-    ]
-    key = hashlib.sha256(json.dumps(parts).encode("utf-8", "surrogatepass")).hexdigest()[:_KEY_LENGTH]
+    user, variables = [os.getresuid(), os.getresgid()], fork_conditions.startup_variables(env)
+    parts = [_LAYOUT, __version__, code, asdict(program), identity, variables, user]
+    text = json.dumps(parts, default=str, sort_keys=True)
+    key = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:_KEY_LENGTH]
     return ServerPaths(folder=folder_for(key), key=key), identity
 
 
@@ -290,23 +280,13 @@ def start(
     :raises NotWarm: when it cannot be started.
     :raises OSError: when its log cannot be written.
     """
-    config = {
-        "folder": str(place.folder),
-        "key": place.key,
-        "environment": str(program.environment),
-        "script": str(program.script),
-        "identity": identity,
-        "modules": dict(program.modules),
-        "packages": list(program.packages),
-        "idle": idle,
-        "most": most,
-    }
+    config = {**asdict(place), **asdict(program), "identity": identity, "idle": idle, "most": most}
     # The folder of this package, of which the server loads its own files and no others.
     root = str(Path(guard.__file__).parents[1])
     log = open_own(place.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
         process = subprocess.Popen(
-            [str(program.interpreter), "-c", _BOOTSTRAP, root, json.dumps(config)],
+            [str(program.interpreter), "-c", _BOOTSTRAP, root, json.dumps(config, default=str)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=log,
@@ -334,21 +314,11 @@ def is_command_of_a_server(words: Sequence[str]) -> bool:
 
 def _first_line(process: subprocess.Popen[bytes]) -> str:
     """The one line that the server says before it lets go of us."""
-    assert process.stdout is not None  # noqa: S101 - for the type checker: PIPE was asked for
-    deadline = time.monotonic() + LONGEST_START
-    said = b""
     try:
-        with process.stdout as pipe:
-            while b"\n" not in said and (left := deadline - time.monotonic()) > 0:
-                # Not readline: a server that hangs in its first import would hold up the task for ever.
-                if guard.readable([pipe.fileno()], left):
-                    more = os.read(pipe.fileno(), 4096)
-                    if not more:
-                        break
-                    said += more
-    finally:
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(LONGEST_WORD)
+        said = process.communicate(timeout=LONGEST_START)[0]
+    except subprocess.TimeoutExpired:  # it hangs in its first import
+        process.kill()
+        said = process.communicate()[0]
     return said.decode("utf-8", "replace").partition("\n")[0]
 
 

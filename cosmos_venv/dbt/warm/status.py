@@ -50,27 +50,29 @@ class RunningCommand:
 class WarmServer:
     """One server, as one look saw it.
 
-    :param place: its files.
+    The names are those of the JSON that ``cosmos-venv server status`` prints.
+
     :param pid: of its process.
-    :param uid: of the user to whom it belongs.
+    :param user: to whom it belongs.
     :param environment: folder of the environment that it serves.
     :param state: what it does.
-    :param age: seconds since it was started.
-    :param idle: seconds since a command began; None when it was not asked, or does not answer. Likewise ``commands``.
+    :param age_seconds: since it was started.
+    :param idle_seconds: since a command began; None when it was not asked, or does not answer. Likewise ``commands``.
     :param commands: how many it has served.
     :param memory_bytes: resident.
+    :param socket: on which it listens.
     :param running: the commands that run now.
     """
 
-    place: ServerPaths
     pid: int
-    uid: int
-    environment: Path
+    user: str
+    environment: str
     state: ServerState
-    age: float
-    idle: float | None
+    age_seconds: float
+    idle_seconds: float | None
     commands: int | None
     memory_bytes: int
+    socket: str
     running: tuple[RunningCommand, ...]
 
 
@@ -83,7 +85,7 @@ def running_servers(*, below: Path | None = None) -> list[WarmServer]:
 
     wanted = None if below is None else Path(os.path.realpath(below))
     found = [server for each in psutil.process_iter() if (server := _seen(each, wanted)) is not None]
-    return sorted(found, key=lambda each: -each.age)
+    return sorted(found, key=lambda each: -each.age_seconds)
 
 
 def end(server: WarmServer) -> bool:
@@ -98,7 +100,8 @@ def end(server: WarmServer) -> bool:
         return True
     try:
         # Looked at after the process is held: from here on the number can be no other one's.
-        if server.place.note().get("pid") != server.pid:
+        socket = Path(server.socket)
+        if ServerPaths(folder=socket.parent, key=socket.stem).note().get("pid") != server.pid:
             return True  # its number may be another process's by now
         with suppress(ProcessLookupError):
             signal.pidfd_send_signal(process, signal.SIGTERM)  # on which it ends between two commands
@@ -125,6 +128,7 @@ def _seen(process: psutil.Process, below: Path | None) -> WarmServer | None:
         if below is not None and not environment.is_relative_to(below):
             return None
         age, memory, running = time.time() - process.create_time(), process.memory_info().rss, tuple(_running(process))
+        user = process.username()  # its number, where the machine knows no name
     except (psutil.Error, OSError, ValueError, KeyError, TypeError):
         return None
     state: ServerState = "ready" if note.get("is_ready") else "importing"
@@ -134,15 +138,15 @@ def _seen(process: psutil.Process, below: Path | None) -> WarmServer | None:
     elif state == "ready" and (said := servers.state_of(place)) is None:
         state = "hung"
     return WarmServer(
-        place=place,
         pid=process.pid,
-        uid=uid,
-        environment=environment,
+        user=user,
+        environment=str(environment),
         state=state,
-        age=age,
-        idle=said["idle_seconds"] if said else None,
+        age_seconds=round(age, 1),
+        idle_seconds=round(said["idle_seconds"], 1) if said else None,
         commands=said["commands"] if said else None,
         memory_bytes=memory,
+        socket=str(place.socket),
         running=running,
     )
 

@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from cosmos_venv.config import ProfileConfig
-    from cosmos_venv.dbt.native.engine import Engine
     from cosmos_venv.processes.cancellation import Cancellation
 
 DbtResult = FullOutputSubprocessResult | DbtRunnerResult
@@ -197,27 +196,27 @@ def deps_before(command: DbtCommand, words: list[str]) -> DbtCommand:
     return replace(command, words=words, env=downloading_in_place(command.place, command.env), artifacts=artifacts)
 
 
-def for_engine(command: DbtCommand, engine: Engine) -> DbtCommand:
+def for_dbt(command: DbtCommand, *, is_native: bool) -> DbtCommand:
     """The command as the dbt takes that will run it.
 
     :param command: in the words of dbt 1.
-    :param engine: what its dbt can do.
+    :param is_native: whether its dbt is dbt 2, which has no ``docs generate``.
     """
-    return command if engine.has_docs_generate else replace(command, words=dbt_2_command_line(command.words))
+    return replace(command, words=dbt_2_command_line(command.words)) if is_native else command
 
 
-def refuse_undone(run: DbtRun, command: DbtCommand, result: DbtResult, *, engine: Engine) -> None:
+def refuse_undone(run: DbtRun, command: DbtCommand, result: DbtResult, *, is_native: bool) -> None:
     """Raise where dbt has ended with exit code 0 and done nothing.
 
     :param run: the run that the command is a part of.
     :param command: what was started.
     :param result: what came of it.
-    :param engine: what its dbt can do.
+    :param is_native: whether its dbt is dbt 2, which may end with exit code 0 for a command that it does not have.
     :raises AirflowException: with what dbt has said.
     """
     if getattr(result, "exit_code", 1):  # a class of a user may return what it likes
         return
-    leaves = None if engine.fails_without_command or command.is_deps else LEAVES.get(run.base_cmd[0])
+    leaves = LEAVES.get(run.base_cmd[0]) if is_native and not command.is_deps else None
     lacks = leaves if leaves and command.artifacts.text(leaves) is None else None
     # Of any dbt: one behind a script is not known for native.
     message = undone(run.base_cmd, getattr(result, "full_output", ()), lacks=lacks)
@@ -238,7 +237,7 @@ def launcher(
     if run.warm_choice == "off":
         run.starts.append("process")
         return {}
-    if not served.engine.has_python_api:  # no server imports it, and it starts as fast without one
+    if served.is_native:  # no server imports it, and it starts as fast without one
         run.count_start("native")
         return {}
     start = WarmStart(

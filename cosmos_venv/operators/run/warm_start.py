@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cosmos_venv import settings
 from cosmos_venv.dbt.installation import adapters_beside
-from cosmos_venv.dbt.native.engine import Engine, engine_of
+from cosmos_venv.dbt.native.program import is_native
 from cosmos_venv.dbt.warm.process import Program, dbt_program
 from cosmos_venv.environments.environment import Environment
 from cosmos_venv.exceptions import CosmosValueError
@@ -26,12 +26,12 @@ class Served:
     """The dbt that a server would import.
 
     :param program: the dbt, and the environment that it stands in.
-    :param engine: what that dbt can do.
+    :param is_native: whether it is dbt 2, which no server imports.
     :param refuses: why no server should, as a word for metrics and a text; None: one may.
     """
 
     program: Program
-    engine: Engine
+    is_native: bool
     refuses: tuple[str, str] | None = None
 
     @classmethod
@@ -41,11 +41,11 @@ class Served:
         :param environment: ready, and open for as long as its dbt runs.
         """
         script = environment.script("dbt")
-        engine = engine_of(script, recorded=environment.engine)
         program = dbt_program(environment.path, script)
         is_alone = environment.is_temporary
         refuses = ("temporary", "its environment is this run's alone") if is_alone else None
-        return cls(program=program, engine=engine, refuses=refuses)
+        native = is_native(script, recorded=environment.engine)
+        return cls(program=program, is_native=native, refuses=refuses)
 
     @classmethod
     def of_executable(cls, executable: str) -> Served:
@@ -62,8 +62,7 @@ class Served:
             refuses = "files", f"there is no {script}"
         elif not (environment / "pyvenv.cfg").is_file():
             refuses = "place", f"{script} stands in no virtual environment"
-        engine = engine_of(script)
-        return cls(program=dbt_program(environment, script), engine=engine, refuses=refuses)
+        return cls(program=dbt_program(environment, script), is_native=is_native(script), refuses=refuses)
 
 
 def warm_choice(given: object, *, setting: str = "virtualenv_warm_dbt") -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,9 +78,8 @@ def run_if_changed(task: SeedTask, run_dbt: Callable[[], FullOutputSubprocessRes
     operator, log = task.operator, task.operator.log
     scope = Scope.of(operator.dag_id, operator.task_group, task.context, str(task.node.get("unique_id")))
     if wants_full_refresh(task.command, task.env):
-        with ExitStack() as held:
-            if (path := _path(task, held)) is not None:
-                refuse_endless(path)
+        if (path := _path(task)) is not None:
+            refuse_endless(path)
         log.info("dbt loads %s, whatever is remembered of it: this is a full refresh.", scope.seed)
         result = run_dbt()
         task.count("run")
@@ -135,42 +133,34 @@ def _doubt(task: SeedTask, content: SeedContent) -> str | None:
     """Why it is not certain that dbt has loaded this content; None: it is."""
     if not content.is_still_there():
         return f"{content.path} was changed while dbt ran"
-    with ExitStack() as held:
-        if _path(task, held) != content.path:
-            return f"The installed packages that have {content.path} were replaced or got too old while dbt ran"
+    if _path(task) != content.path:
+        return f"The installed packages that have {content.path} were replaced or got too old while dbt ran"
     return None
 
 
 def _content(task: SeedTask) -> SeedContent | None:
     """The content of the file that dbt is about to load; None where that cannot be known."""
     cancellation: Cancellation = task.operator._cancellation
-    with ExitStack() as held:
-        path = _path(task, held)
-        if path is None:
-            return None
-        try:
-            content = read_content(path, pause=cancellation.raise_if_requested)
-        except OSError as error:
-            task.operator.log.warning("The seed %s cannot be read: %s", path, error)
-            return None
+    path = _path(task)
+    if path is None:
+        return None
+    try:
+        content = read_content(path, pause=cancellation.raise_if_requested)
+    except OSError as error:
+        task.operator.log.warning("The seed %s cannot be read: %s", path, error)
+        return None
     cancellation.raise_if_requested()
     return content
 
 
-def _path(task: SeedTask, held: ExitStack) -> Path | None:
-    """The path of the seed's file; None where it is not known.
-
-    :param held: gets what keeps the file there.
-    """
+def _path(task: SeedTask) -> Path | None:
+    """The path of the seed's file; None where it is not known."""
     operator = task.operator
 
     def installed() -> Path | None:
         packages: ProjectPackages | None = operator.packages_before_dbt(task.command[0], task.env)
         kept = None if packages is None else packages.find()
-        if kept is None:
-            return None
-        held.callback(kept.close)
-        return kept.packages
+        return None if kept is None else kept.packages
 
     try:
         return find_seed(

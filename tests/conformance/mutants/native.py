@@ -71,7 +71,7 @@ class StartsAProgramWithoutAGuard(Mutant):
         sound = operator._start
 
         def start(task: Any, run: Any, command: Any) -> Any:
-            if not task._served(run.executable).engine.has_python_api:
+            if task._served(run.executable).is_native:
                 vars(task)["run_subprocess"] = _run_plainly
             return sound(task, run, command)
 

@@ -6,24 +6,28 @@ from pathlib import Path
 
 import pytest
 
-from cosmos_venv.dbt.native.program import dbt_2_command_line, has_driver, is_binary
+from cosmos_venv.dbt.native.program import dbt_2_command_line, has_driver, is_native
 
 
 @pytest.mark.parametrize(
-    ("content", "expected"),
+    ("content", "recorded", "expected"),
     [
-        pytest.param(Path("/bin/true").read_bytes()[:64], True, id="a program of this machine"),
-        pytest.param(b"\xcf\xfa\xed\xfe\x0c", True, id="a program for macOS"),
-        pytest.param(b"#!/bin/sh\nexec /opt/dbt/bin/dbt $@\n", False, id="a wrapper, which may start dbt 1"),
-        pytest.param(b"#!/venv/bin/python3.11\nimport dbt\n", False, id="a Python script"),
-        pytest.param(b"", False, id="an empty file"),
+        pytest.param(Path("/bin/true").read_bytes()[:64], "native", True, id="a program of this machine"),
+        pytest.param(b"\xcf\xfa\xed\xfe\x0c", "", True, id="a program for macOS, without a record"),
+        pytest.param(b"#!/bin/sh\nexec /opt/dbt/bin/dbt $@\n", "", False, id="a wrapper, which may start dbt 1"),
+        pytest.param(b"#!/bin/sh\n", "native", True, id="a wrapper around dbt 2, which the record knows"),
+        pytest.param(b"#!/venv/bin/python3.11\nimport dbt\n", "python", False, id="a Python script"),
+        pytest.param(None, "", False, id="no dbt"),
     ],
 )
-def test_a_program_is_told_from_a_script(tmp_path: Path, content: bytes, expected: bool) -> None:
+def test_a_native_dbt_is_told_by_its_file_or_the_record(
+    tmp_path: Path, content: bytes | None, recorded: str, expected: bool
+) -> None:
     file = tmp_path / "dbt"
-    file.write_bytes(content)
+    if content is not None:
+        file.write_bytes(content)
 
-    assert is_binary(file) is expected
+    assert is_native(file, recorded=recorded) is expected
 
 
 @pytest.mark.parametrize(("file", "expected"), [("libduckdb.so", True), ("libduckdb.dylib", True), ("duckdb", False)])

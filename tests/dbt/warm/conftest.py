@@ -58,9 +58,6 @@ def do_raise():
 def do_text():
     sys.exit("said at the end")
 
-def do_interrupt():
-    raise KeyboardInterrupt
-
 def do_thread():
     threading.Thread(target=lambda: (time.sleep(0.1), print("from a thread", flush=True))).start()
 

@@ -114,14 +114,6 @@ def test_an_environment_that_has_changed_gets_a_new_server_at_once(tool: Tool) -
     assert tool.starts == ["warm", "warm"]
 
 
-def test_a_server_ends_when_it_has_grown(tool: Tool) -> None:
-    """It grows by itself here, whenever it forks."""
-    tool.write(TOOL + "\nGROWN = []\nos.register_at_fork(before=lambda: GROWN.append(bytearray(200 << 20)))\n")
-    server = int(tool.run("importer").lines[0].split()[0])
-
-    assert not psutil.pid_exists(server) or ends(psutil.Process(server))
-
-
 def test_workers_that_come_at_once_start_one_server(tool: Tool) -> None:
     tool.write("import time; time.sleep(0.5)\n" + TOOL)
     source = f"""

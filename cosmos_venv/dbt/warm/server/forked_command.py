@@ -31,8 +31,6 @@ from typing import Any, NoReturn
 from cosmos_venv.dbt.warm.server import fork_conditions
 from cosmos_venv.processes import guard
 
-FLUSH_FAILED = 120  # as Python itself says it
-_LONG = 1 << 63
 _COMM = 15
 # A parsed project is hundreds of thousands of objects that all live to the end: looking through them for rubbish at
 # Python's own pace is a quarter of the time of a large one.
@@ -109,12 +107,12 @@ def run(order: Mapping[str, Any], code: types.CodeType) -> NoReturn:
     :param order: what the worker has said.
     :param code: of the script.
     """
-    script, python = order["argv"][0], order["python"]
+    script = order["argv"][0]
     take_name(Path(script).name)
     sys.argv = list(order["argv"])
     # Python has it from 3.10 on, and this may run on 3.9.
     if hasattr(sys, "orig_argv"):
-        sys.orig_argv = [python, *sys.argv]
+        sys.orig_argv = [sys.executable, *sys.argv]
     for name in [name for name in sys.modules if name.partition(".")[0] == "cosmos_venv"]:
         del sys.modules[name]  # this code is no part of that environment
     main = types.ModuleType("__main__")
@@ -122,7 +120,7 @@ def run(order: Mapping[str, Any], code: types.CodeType) -> NoReturn:
         __file__=script, __builtins__=builtins, __cached__=None, __loader__=SourceFileLoader("__main__", script)
     )
     sys.modules["__main__"] = main
-    _finish(_status_of(lambda: exec(code, main.__dict__)))  # noqa: S102 - a script of the environment
+    _finish(_status_of(code, main))
 
 
 def take_name(name: str) -> None:
@@ -134,58 +132,31 @@ def take_name(name: str) -> None:
         Path("/proc/self/comm").write_text(name[:_COMM], encoding="utf-8")
 
 
-def _status_of(program: Callable[[], object]) -> int | None:
-    """The exit status of a main program; None for one that was interrupted."""
+def _status_of(code: types.CodeType, main: types.ModuleType) -> int:
+    """The exit status of a main program. What the program raises is shown, as Python does it."""
     try:
-        program()
+        exec(code, main.__dict__)  # noqa: S102 - a script of the environment
     except SystemExit as request:
-        return _requested(request.code)
-    except KeyboardInterrupt as interrupt:
-        _print_exception(interrupt)
-        return None
+        if request.code is None or isinstance(request.code, int):
+            return (request.code or 0) & 0xFF
+        print(request.code, file=sys.stderr)
+        return 1
     except BaseException as error:  # noqa: BLE001 - as Python does
-        _print_exception(error)
+        # The first frame is this function, and no part of the script.
+        traceback.print_exception(type(error), error, error.__traceback__ and error.__traceback__.tb_next)
         return 1
     return 0
 
 
-def _requested(code: object) -> int:
-    if code is None:
-        return 0
-    if isinstance(code, int):
-        # As Python does it: what is no long of C is -1.
-        return code & 0xFF if -_LONG <= code < _LONG else 0xFF
-    print(code, file=sys.stderr)
-    return 1
-
-
-def _print_exception(error: BaseException) -> None:
-    """Show what a script has raised as Python does, from the script's own first line on."""
-    begins = error.__traceback__
-    while begins is not None and begins.tb_frame.f_code.co_filename == __file__:
-        begins = begins.tb_next
-    try:
-        sys.excepthook(type(error), error.with_traceback(begins), begins)
-    except Exception:  # noqa: BLE001 - the hook of a library
-        traceback.print_exc()
-
-
-def _finish(status: int | None) -> NoReturn:
+def _finish(status: int) -> NoReturn:
     """End as Python ends, but for taking its modules apart: threads, handlers of exit, streams."""
     # Taking modules apart would write to every page that is shared with the server.
     threading._shutdown()  # type: ignore[attr-defined]  # as multiprocessing's own children do it
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
-        try:
-            if stream is not None and not stream.closed:
-                stream.flush()
-        except Exception:  # noqa: BLE001 - its reader is gone
-            status = FLUSH_FAILED if status is not None else None
-    if status is None:
-        # As Python does it: the parent sees an interrupted process, and no exit code.
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-        os.kill(os.getpid(), signal.SIGINT)
-    os._exit(FLUSH_FAILED if status is None else status)
+        with suppress(Exception):  # its reader is gone, or the script has closed it
+            stream.flush()
+    os._exit(status)
 
 
 NAME = "dbt-warm-keeper"

@@ -3,7 +3,7 @@ command.
 
 Started by ``servers.start`` on the environment's own Python. It holds no connection, file or lock of a command: what it
 accepts it hands to a keeper that it forks, unread. It forks from its main thread, in a process without other threads
-than those that are proven harmless. It ends when it takes half more memory than at first, and a spare.
+than those that are proven harmless.
 """
 
 from __future__ import annotations
@@ -85,28 +85,11 @@ def _threads() -> list[str]:
     return python or [name for name in native if name and name not in HARMLESS_THREADS]
 
 
-_FACTOR, _SPARE = 1.5, 64 << 20
-
-
-def resident() -> int:
-    """Bytes of memory that this process has."""
-    return int(Path("/proc/self/statm").read_bytes().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
 def freeze() -> None:
     """Take what is there now for what will stay, and drop what is unused."""
     gc.unfreeze()
     gc.collect()
     gc.freeze()  # or looking for rubbish would copy all pages of the imports into each child
-
-
-def has_grown(at_first: int) -> bool:
-    """Whether this server takes more memory than it may.
-
-    :param at_first: bytes of memory that it had when it began to serve.
-    """
-    # Half of a small server would be little: hence the spare.
-    return resident() > at_first * _FACTOR + _SPARE
 
 
 NAME = "dbt-warm-server"
@@ -170,7 +153,6 @@ class Server:
         self.commands = 0
         self.children: set[int] = set()
         self.is_asked_to_end = False
-        self.memory = 0
         self.steps: Iterator[warm_up.Step] | None = None
 
     def prepare(self) -> None:
@@ -184,7 +166,7 @@ class Server:
             raise
         self.handlers = {number: signal.getsignal(number) for number in signal.valid_signals()}
         self._open_waiting_ends()
-        self._measure_memory()
+        freeze()
         self.steps = warm_up.steps()
         self.listener.note(is_ready=True)
         # Stderr was the log of the start, which goes when nothing went wrong.
@@ -208,10 +190,6 @@ class Server:
             platform.processor()
         warm_up.patch_json_encoder()
         _refuse_threads()
-
-    def _measure_memory(self) -> None:
-        freeze()
-        self.memory = resident()
 
     def _open_waiting_ends(self) -> None:
         self.wakeup, write_end = os.pipe()
@@ -270,7 +248,7 @@ class Server:
         self._end_for_threads()
         if step is None:
             self.steps = None
-            self._measure_memory()
+            freeze()
         return step is not None
 
     def _end_for_threads(self) -> None:
@@ -287,7 +265,6 @@ class Server:
             or time.monotonic() >= self.last_used + float(self.config["idle"])
             or not self.listener.is_there
             or self._are_files_changed()
-            or has_grown(self.memory)
         )
 
     def _are_files_changed(self) -> bool:

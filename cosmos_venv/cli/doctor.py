@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import fcntl
 import os
 import re
 import sys
-import time
+import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from rich.text import Text
 
-from cosmos_venv.cli.doctor.directories import check_directories, check_locks
-from cosmos_venv.cli.doctor.finding import Examined, Finding, Outcome
-from cosmos_venv.cli.output import Result, steps
+from cosmos_venv.cli.output import Result, counted, steps
 from cosmos_venv.cli.parsing import absolute_path, add_action, existing_path
 from cosmos_venv.credentials import mask
 from cosmos_venv.exceptions import CosmosValueError, NotWarm, VirtualenvError
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from cosmos_venv.cli.parsing import Actions
     from cosmos_venv.environments.installers.choice import InstallerPreference
     from cosmos_venv.environments.remote_store import RemoteStore
+    from cosmos_venv.environments.store import EnvironmentStore
 
 _DESCRIPTION = (
     "Tests everything that cosmos-venv needs, and says how to repair what does not work: Airflow and its settings, "
@@ -38,7 +41,7 @@ _DESCRIPTION = (
     "warning is no failure."
 )
 
-_LONGEST_TRIAL = 60.0  # seconds for the installer
+_ROOM = 500.0  # MB that an environment with dbt and a large adapter takes
 _LAST_LINES = 4
 _IMPATIENT = {"PIP_RETRIES": "0", "PIP_TIMEOUT": "10", "UV_HTTP_RETRIES": "0", "UV_HTTP_TIMEOUT": "10"}
 _WANTED = "dbt-core"  # no environment does without
@@ -47,6 +50,38 @@ _LONGEST_ANSWER = 10.0  # seconds that the remote store may take, as in a task
 _SMALL = 1_000  # bytes of the file that is tried in the remote store
 _COLORS = {"ok": "green", "warning": "yellow", "failed": "red"}
 _MAKES_DBT_DAGS = re.compile(rb"\bcosmos(?:_venv)?\b.*\bDbt(?:Dag|TaskGroup)\b", re.DOTALL)
+
+
+Outcome = Literal["ok", "warning", "failed"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Examined:
+    """The subjects that the checks examine.
+
+    :param files: DAG files, which need not be importable.
+    :param directories: directories of environments, those of ``virtualenv_search_path`` among them.
+    :param searched: the directories of the search path, which may be read-only.
+    """
+
+    files: tuple[Path, ...] = ()
+    directories: tuple[Path, ...] = ()
+    searched: frozenset[Path] = frozenset()
+
+
+class Finding(NamedTuple):
+    """The finding of a check about one subject.
+
+    :param subject: a file, a folder, an option or a program.
+    :param outcome: a warning is no failure: something works in another way than it could.
+    :param text: a sentence.
+    :param way_out: a sentence that says what to do; empty where all is well.
+    """
+
+    subject: str
+    outcome: Outcome
+    text: str
+    way_out: str = ""
 
 
 def add_to(subjects: Actions) -> None:
@@ -155,6 +190,131 @@ def _refused_values() -> Iterator[Finding]:
         yield Finding(f"[{settings.SECTION}]", "failed", text, "Correct it, or remove it for the default.")
 
 
+def check_directories(examined: Examined) -> Iterator[Finding]:
+    """Yield at least one finding for each directory, and one for the temporary folder.
+
+    :param examined: its directories are looked at.
+    """
+    for directory in examined.directories:
+        is_searched = directory in examined.searched
+        if directory.exists():
+            yield from _existing(directory, is_searched)
+        else:
+            yield _missing(directory, is_searched)
+    yield _temporary_folder()
+
+
+def _missing(directory: Path, is_searched: bool) -> Finding:
+    from cosmos_venv.managed.from_settings import environment_store
+
+    parent = next(each for each in directory.parents if each.exists())
+    if is_searched:
+        text = "It is on virtualenv_search_path and does not exist, so nothing is found there."
+        return Finding(str(directory), "warning", text, "Build it with cosmos-venv env warm --dir, or remove it.")
+    if not _can_write(parent):
+        text = f"It does not exist, and user id {os.geteuid()} may not make it in {parent}."
+        return Finding(str(directory), "failed", text, f"Make it, owned by user id {os.geteuid()}.")
+    text = "It does not exist yet; the first build makes it. Nothing was tried there."
+    return _why_untrusted(environment_store(directory)) or Finding(str(directory), "ok", text)
+
+
+def _can_write(directory: Path) -> bool:
+    return directory.is_dir() and os.access(directory, os.W_OK | os.X_OK)
+
+
+def _existing(directory: Path, is_searched: bool) -> Iterator[Finding]:
+    from cosmos_venv.environments.maintenance.inventory import read_inventory
+    from cosmos_venv.files.os_errors import FreeSpace
+    from cosmos_venv.managed.from_settings import environment_store
+
+    store, subject = environment_store(directory), str(directory)
+    try:
+        ready = [each.record for each in read_inventory(store) if each.state == "ready" and each.record]
+    except (VirtualenvError, CosmosValueError) as error:
+        yield Finding(subject, "failed", str(error), "Give a directory that this user may read and write.")
+        return
+    faults = [fault] if (fault := _why_untrusted(store)) else []
+    pythons = Counter(record.spec.interpreter.executable for record in ready)
+    for python, count in pythons.items():
+        # A python of a build is a link, which need not be followed.
+        if not os.path.exists(python):  # noqa: PTH110
+            text = f"{count} of {len(ready)} environments are made of {python}, which is not here."
+            way_out = "Use an image that has this Python, or build them here."
+            faults.append(Finding(subject, "warning", text, way_out))
+    faults += _faults_of_mount(directory, is_searched)
+    yield from faults
+    if not any(each.outcome == "failed" for each in faults):
+        text = f"{counted(len(ready), 'ready environment')}, {FreeSpace.at(directory)} free."
+        yield Finding(subject, "ok", text)
+
+
+def _faults_of_mount(directory: Path, is_searched: bool) -> Iterator[Finding]:
+    from cosmos_venv.files.filesystem_check import refuse_unfit
+    from cosmos_venv.files.os_errors import FreeSpace
+
+    subject = str(directory)
+    if _can_write(directory):
+        try:
+            refuse_unfit(directory)
+        except (VirtualenvError, OSError) as error:
+            yield Finding(subject, "failed", str(error), "Use another directory.")
+        if fault := _fault_of_locks(directory):
+            way_out = "Use a local disk or NFS 4, mounted without nolock and local_lock."
+            yield Finding(subject, "failed", f"The file system will not do: {fault}.", way_out)
+        if FreeSpace.at(directory).megabytes < _ROOM:
+            text = f"Only {FreeSpace.at(directory)} are free, and an environment takes some {_ROOM:.0f} MB."
+            yield Finding(subject, "warning", text, "Make room: cosmos-venv env prune.")
+    elif os.statvfs(directory).f_flag & os.ST_NOEXEC:
+        text = "It is mounted noexec: no dbt there can be started, nor its libraries loaded."
+        yield Finding(subject, "failed", text, "Mount it without noexec.")
+    elif not is_searched:
+        text = f"User id {os.geteuid()} cannot write there: environments there are used, and nothing is built."
+        way_out = "Right for virtualenv_search_path; a virtualenv_dir must be writable."
+        yield Finding(subject, "warning", text, way_out)
+
+
+def _why_untrusted(store: EnvironmentStore) -> Finding | None:
+    try:
+        store.judge()
+    except (VirtualenvError, OSError) as error:
+        way_out = "Let it belong to the user of the tasks, and to nobody else."
+        return Finding(str(store.directory), "failed", str(error), way_out)
+    return None
+
+
+def _temporary_folder() -> Finding:
+    """Whether the temporary folder can hold the environment of a task that keeps none."""
+    from cosmos_venv.environments.opening import WAY_OUT_OF_AN_OPEN_TMPDIR
+    from cosmos_venv.files.filesystem_check import refuse_unfit
+    from cosmos_venv.files.os_errors import FreeSpace
+    from cosmos_venv.files.permissions import is_trusted_way
+
+    folder = Path(tempfile.gettempdir())
+    try:
+        refuse_unfit(folder, parameter="TMPDIR")
+    except (VirtualenvError, OSError) as error:
+        return Finding(str(folder), "warning", str(error), "Set TMPDIR, or give every task a virtualenv_dir.")
+    if not is_trusted_way(folder / "of-a-task"):
+        text = f"Other users can replace what tasks make in {folder}, temporary environments among it."
+        return Finding(str(folder), "warning", text, WAY_OUT_OF_AN_OPEN_TMPDIR)
+    return Finding(str(folder), "ok", f"Temporary environments can stand here; {FreeSpace.at(folder)} free.")
+
+
+def _fault_of_locks(directory: Path) -> str:
+    """What is wrong with the kernel's locks in a directory; empty where nothing is."""
+    try:
+        # Such a lock belongs to the open file: a second one of the same process is kept out like another process.
+        with tempfile.NamedTemporaryFile(prefix=".cosmos-venv-doctor-", dir=directory) as first:
+            fcntl.flock(first, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with Path(first.name).open("rb+") as second:
+                fcntl.flock(second, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return ""
+    except OSError as error:
+        return f"it has no kernel locks ({error.strerror})"
+    return "a second one gets the lock that the first one holds"
+
+
 def check_index(_: Examined) -> Iterator[Finding]:
     """Yield one finding: which installer builds, and whether it finds dbt-core where it is configured to look."""
     from cosmos_venv.managed.from_settings import installer
@@ -182,19 +342,13 @@ def try_index(preference: InstallerPreference, environ: Mapping[str, str]) -> Fi
     spec = EnvironmentSpec(requirements=(_WANTED,), interpreter=Interpreter.of())
     installer = choose_installer(preference, spec, environ)
     arguments = InstallArguments.of(spec, installer, environ)
-    until = time.monotonic() + _LONGEST_TRIAL
-
-    def give_up_in_time() -> None:
-        if time.monotonic() > until:
-            raise TimeoutError(f"it was not done within {_LONGEST_TRIAL:.0f} s")
-
     with scratch_folder("cosmos-venv-index-") as scratch:
         tool = [installer.uv, "pip"] if installer.uv else [sys.executable, "-I", "-m", "pip"]
         python = ["--python", sys.executable] if installer.uv else ["--ignore-installed"]
         words = [*python, "--dry-run", "--no-deps", "--target", str(scratch / "target"), *arguments.words, _WANTED]
         variables = {**installer_environment(environ, scratch), **arguments.variables, **_IMPATIENT}
         try:
-            done = run_guarded([*tool, "install", *words], env=variables, on_tick=give_up_in_time)
+            done = run_guarded([*tool, "install", *words], env=variables)
             said = " ".join(arguments.mask(line.strip()) for line in done.lines[-_LAST_LINES:])
             problem = (said or f"exit code {done.returncode}") if done.returncode else ""
         except OSError as error:
@@ -262,8 +416,8 @@ def _try_remote(store: RemoteStore) -> Finding:
     content = b"written by cosmos-venv doctor" if store.may_push else None
     try:
         if content is not None:
-            folder.write(name, content, seconds=seconds, on_wait=_nothing)
-        found = folder.read(name, seconds=seconds, limit=Limit(most=_SMALL), on_wait=_nothing)
+            folder.write(name, content, seconds=seconds, on_wait=lambda: None)
+        found = folder.read(name, seconds=seconds, limit=Limit(most=_SMALL), on_wait=lambda: None)
         if content is not None:
             folder.remove(name, seconds=seconds)
         if found != content:
@@ -276,10 +430,6 @@ def _try_remote(store: RemoteStore) -> Finding:
         return Finding(str(folder), "failed", f"A small file cannot be written, read and removed: {error}.", way_out)
     done = "read, written and removed" if store.may_push else "read; remote_environment_push is off"
     return Finding(str(folder), "ok", f"Files can be {done}.")
-
-
-def _nothing() -> None:
-    """Wait."""
 
 
 def check_discovery(examined: Examined) -> Iterator[Finding]:
@@ -308,7 +458,6 @@ CHECKS: dict[str, Callable[[Examined], Iterator[Finding]]] = {
     "airflow": check_airflow,
     "settings": check_settings,
     "directory": check_directories,
-    "locks": check_locks,
     "index": check_index,
     "sockets": check_sockets,
     "remote": check_remote,
