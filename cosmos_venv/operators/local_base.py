@@ -300,10 +300,8 @@ class DbtLocalBaseOperator(AbstractDbtBase):
         mode = invocation.chosen_mode(self.invocation_mode, executable)
         warm_choice = warm_start.warm_choice(self.warm_dbt, setting=self.warm_setting)
         return DbtRun(
+            task=self,
             context=context,
-            log=self.log,
-            base_cmd=tuple(self.base_cmd),
-            tags={"dag_id": self.dag_id, "task_id": self.task_id},
             command=cmd,
             env=env,
             executable=executable,
@@ -325,6 +323,7 @@ class DbtLocalBaseOperator(AbstractDbtBase):
         from cosmos_venv.dbt.workspace import require_project, workspace
         from cosmos_venv.managed import project_cache
         from cosmos_venv.operators.run import dbt_run, post_run
+        from cosmos_venv.operators.run.reported_nodes import refuse_unreported
         from cosmos_venv.processes.guarded_process import started_ahead
 
         project, config = Path(self.project_dir), self.profile_config
@@ -358,84 +357,64 @@ class DbtLocalBaseOperator(AbstractDbtBase):
             ) as place:
                 flags = ["--project-dir", str(place), *config.flags(profile)]
                 words = [*dbt_run.words_in(place, run.command[1:]), *flags, *self._state_flags(run, place)]
-                command = dbt_run.command_in(
-                    place, [run.executable, *words], profile, env=run.env, given=self.env or {}, secrets=secrets
-                )
-                if wants_deps:
-                    deps = [run.executable, "deps", *flags, *vars_flags(self.vars)]
-                    result = self._start_with_packages(run, command, deps, which_dbt)
-                else:
-                    result = self._start(run, command)
-                # Of a dbt that failed too, which has parsed the project like any other.
-                if parsed is not None:
-                    parsed.keep(command.artifacts)
-                self._settle(run, command, result, judge)
+                command = dbt_run.command_in(run, place, [run.executable, *words], profile, secrets)
+                try:
+                    if wants_deps:
+                        deps = [run.executable, "deps", *flags, *vars_flags(self.vars)]
+                        result = self._start_with_packages(run, command, deps, which_dbt)
+                    else:
+                        result = self._start(run, command)
+                    # Of a dbt that failed too, which has parsed the project like any other.
+                    if parsed is not None:
+                        parsed.keep(command.artifacts)
+                    judge(result, command.artifacts)
+                    lines = getattr(result, "full_output", ())
+                    refuse_unreported(run.context, self.base_cmd, command.artifacts, lines, log=self.log)
+                except CommandKilled:
+                    raise
+                except Exception:
+                    post_run.follow_up(self, run, command, failed=True)
+                    raise
+                post_run.follow_up(self, run, command, failed=False)
+                self._after_success(run, command.artifacts)
+                post_run.call_back_about_warnings(self, run, command.artifacts)
+                # Last of all: it is a success only when nothing of the above has failed.
+                if self.state == LAST_SUCCESS:
+                    from cosmos_venv.operators.run import state
+
+                    state.keep_success(self._task_key(run.context), command.artifacts, log=self.log)
         return result
 
     def _start_with_packages(self, run: DbtRun, command: DbtCommand, deps: list[str], which_dbt: str) -> DbtResult:
         """Start the command with the project's packages there: kept ones, else ``dbt deps`` installs them."""
-        from cosmos_venv.operators.run import dbt_run, post_run
-
-        # An error of dbt deps comes up through the lock of the packages; only there it is known whose it is.
-        failed: list[Exception] = []
+        from cosmos_venv.operators.run import dbt_run
 
         def install() -> None:
             of_deps = dbt_run.deps_before(command, deps)
-            result = self._start(run, of_deps)
-            try:
-                self.handle_exception(result, of_deps.artifacts)
-            except Exception as error:
-                failed.append(error)
-                raise
+            self.handle_exception(self._start(run, of_deps), of_deps.artifacts)
 
         packages = self._packages(run, env=command.env, which_dbt=which_dbt)
-        try:
-            with packages.installed(
-                command.place, install=install, cancellation=self._cancellation, report=self.log.info
-            ) as descriptors:
-                return self._start(run, replace(command, keep_open=(*command.keep_open, *descriptors)))
-        except Exception as error:
-            # Here, and not where dbt deps has failed: other tasks wait there until it is their turn.
-            if error in failed:
-                post_run.follow_up(self, run, command, failed=True)
-            raise
-
-    def _settle(self, run: DbtRun, command: DbtCommand, result: DbtResult, judge: Judge) -> None:
-        """Do what is left to do after dbt, and fail where it has failed."""
-        from cosmos_venv.operators.run import post_run
-        from cosmos_venv.operators.run.reported_nodes import refuse_unreported
-
-        lines = getattr(result, "full_output", ())
-        try:
-            judge(result, command.artifacts)
-            refuse_unreported(run.context, run.base_cmd, command.artifacts, lines, log=self.log)
-        except Exception:
-            post_run.follow_up(self, run, command, failed=True)
-            raise
-        post_run.follow_up(self, run, command, failed=False)
-        self._after_success(run, command.artifacts)
-        post_run.call_back_about_warnings(self, run, command.artifacts)
-        # Last of all: it is a success only when nothing of the above has failed.
-        if self.state == LAST_SUCCESS:
-            from cosmos_venv.operators.run import state
-
-            state.keep_success(self._task_key(run.context), command.artifacts, log=self.log)
+        with packages.installed(
+            command.place, install=install, cancellation=self._cancellation, report=self.log.info
+        ) as descriptors:
+            return self._start(run, replace(command, keep_open=(*command.keep_open, *descriptors)))
 
     def _state_flags(self, run: DbtRun, place: Path) -> list[str]:
-        if not (self.state or self.defer_to_state or self.favor_state):
-            return []
-        from cosmos_venv.operators.run import state  # few tasks need it
+        flags = ["--defer"] if to_boolean(self.defer_to_state) else []
+        flags += ["--favor-state"] if to_boolean(self.favor_state) else []
+        if not self.state:
+            return flags
+        from cosmos_venv.operators.run.state import state_folder  # few tasks need it
 
-        return state.state_flags(
+        folder = state_folder(
             self.state,
             self._task_key(run.context),
             place,
             project_dir=Path(self.project_dir),
             conn_id=self.state_conn_id,
-            defers=to_boolean(self.defer_to_state),
-            favors=to_boolean(self.favor_state),
             log=self.log,
         )
+        return ["--state", str(folder), *flags]
 
     def _task_key(self, context: Context | Mapping[str, Any]) -> tuple[str, ...]:
         """The names that tell the task from others: DAG, task, index of a mapped one, target of the profile."""
@@ -470,15 +449,13 @@ class DbtLocalBaseOperator(AbstractDbtBase):
             watch["on_node"] = lambda event: on_node(event, target)
         try:
             if run.mode is InvocationMode.DBT_RUNNER:
-                dbt_run.note_runner(run)
+                run.count_start("runner")
                 return self.run_dbt_runner(command.words, command.env, str(command.place), **watch)
             served = self._served(run.executable)  # once: it reads the record of the environment
             if watch and run.on_tick is not None:
                 watch["on_tick"] = run.on_tick
             command = dbt_run.for_engine(command, served.engine)
-            launcher = dbt_run.launcher(
-                run, served, runs_as_another=bool(self.run_as_user), cancellation=self._cancellation
-            )
+            launcher = dbt_run.launcher(run, served, cancellation=self._cancellation)
             result = self.run_subprocess(
                 command.words, command.env, str(command.place), keep_open=command.keep_open, **launcher, **watch
             )

@@ -14,7 +14,7 @@ from cosmos_venv.dbt.results import Artifacts
 from cosmos_venv.dbt.selection_texts import selected_with
 from cosmos_venv.exceptions import CosmosDbtRunError
 from cosmos_venv.operators.run.dbt_run import DbtResult, DbtRun, Judge
-from cosmos_venv.operators.run.journal import Journal, Tries
+from cosmos_venv.operators.run.journal import Journal, present_try
 from cosmos_venv.operators.run.journal_copies import PushXCom
 from cosmos_venv.operators.run.journal_lines import TryRecord, rows_of
 
@@ -47,7 +47,7 @@ def run_batch(task: Any, run: DbtRun, *, build: Callable[[DbtRun, Judge], DbtRes
     # RenderConfig.exclude stands in the command where dbt chooses the tests (test_indirect_selection).
     flags = [flag for flag in narrowing_flags(run.command) if flag.partition("=")[0] != "--exclude"]
     refuse_narrowing([f"{flag} in the parameters of the operator" for flag in flags])
-    journal = Journal(Tries.of(run.context), task.log, _push_xcom(run) if task.is_watched else None)
+    journal = Journal(*present_try(run.context), task.log, _push_xcom(run) if task.is_watched else None)
     before = done_before(task, journal.earlier())
     journal.begin(before)
     texts = dict.fromkeys(text for each, text in task.nodes.items() if each not in before)
@@ -152,7 +152,7 @@ def _push_rows(run: DbtRun, outcomes: Outcomes) -> None:
     try:
         push(NODES_XCOM, rows)
     except Exception as error:  # noqa: BLE001 - whatever Airflow's store raises; dbt has done its work
-        run.log.warning("The table of nodes cannot be pushed as XCom: %s", error)
+        run.task.log.warning("The table of nodes cannot be pushed as XCom: %s", error)
 
 
 def told_rows(outcomes: Outcomes, *, started: str | None) -> list[dict[str, Any]]:

@@ -57,10 +57,8 @@ class DbtNotStarted(AirflowException):
 class DbtRun:
     """One dbt run of a task, as far as it is known before its dbt is there.
 
+    :param task: the operator.
     :param context: Airflow's context of the task.
-    :param log: the task's logger.
-    :param base_cmd: dbt's sub-command, in words.
-    :param tags: ``dag_id`` and ``task_id``, for metrics.
     :param command: the command line without the flags of the place where dbt runs. The first word is the executable as
         it was given; ``executable`` is where the worker finds it.
     :param env: the environment variables for dbt, without those of the profile.
@@ -80,10 +78,8 @@ class DbtRun:
         ``process``, or the reason why a process did not start warm.
     """
 
+    task: Any
     context: Context | Mapping[str, Any]
-    log: Any  # Airflow has another type for it in each version
-    base_cmd: Sequence[str]
-    tags: Mapping[str, str]
     command: Sequence[str]
     env: Mapping[str, str] = field(repr=False)  # secrets may be in it
     executable: str
@@ -108,13 +104,19 @@ class DbtRun:
         """Note how a command starts, and count it in Airflow's metrics. The log has the reason of a cold start already.
 
         :param how: as in ``starts``.
+        :raises NotWarm: when dbt has to start warm, and runs in this process, where each task pays for the import.
         """
         self.starts.append(how)
+        if self.warm_choice == "off":
+            return
+        tags = {"dag_id": self.task.dag_id, "task_id": self.task.task_id}
         if how == "warm":
-            self.log.info("dbt starts warm: it is forked from a process that has imported it.")
-            count("cosmos_venv.dbt.warm", {**self.tags})
-        else:
-            count("cosmos_venv.dbt.cold", {**self.tags, "reason": how})
+            self.task.log.info("dbt starts warm: it is forked from a process that has imported it.")
+            count("cosmos_venv.dbt.warm", tags)
+            return
+        count("cosmos_venv.dbt.cold", {**tags, "reason": how})
+        if how == "runner" and self.warm_choice == "require":
+            raise NotWarm("runner", "with DBT_RUNNER the task imports dbt itself; SUBPROCESS can start warm")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,30 +158,24 @@ def words_in(place: Path, words: Sequence[str]) -> list[str]:
 
 
 def command_in(
-    place: Path,
-    words: list[str],
-    profiles_yml: Path,
-    *,
-    env: Mapping[str, str],
-    given: Mapping[str, Any],
-    secrets: Mapping[str, str],
+    run: DbtRun, place: Path, words: list[str], profiles_yml: Path, secrets: Mapping[str, str]
 ) -> DbtCommand:
     """The task's own command, ready to be started.
 
+    :param run: the run.
     :param place: the workspace.
     :param words: the whole command line.
     :param profiles_yml: the file of the profile.
-    :param env: the environment variables for dbt.
-    :param given: those of them that the operator's parameter names, before they became texts. Only these may say where
-        dbt writes: a DBT_TARGET_PATH of the worker would mix the artifacts of its tasks.
     :param secrets: the variables of the profile. They are for dbt alone, and nothing here is logged.
     """
-    outputs = Outputs.of(place, named_folders(env, given), words)
+    # Only variables of the operator may say where dbt writes: a DBT_TARGET_PATH of the worker would mix the artifacts
+    # of its tasks.
+    outputs = Outputs.of(place, named_folders(run.env, run.task.env or {}), words)
     return DbtCommand(
         words=words,
         place=place,
         profiles_yml=profiles_yml,
-        env=outputs.variables({**env, **secrets}),
+        env=outputs.variables({**run.env, **secrets}),
         # When the worker is killed, its guard still ends dbt: until then no other task may take these folders for
         # rubbish.
         keep_open=(*descriptors_of(place), *scratch.descriptors_of(profiles_yml.parent)),
@@ -217,26 +213,23 @@ def refuse_undone(run: DbtRun, command: DbtCommand, result: DbtResult, *, engine
     """
     if getattr(result, "exit_code", 1):  # a class of a user may return what it likes
         return
-    leaves = None if engine.fails_without_command or command.is_deps else LEAVES.get(run.base_cmd[0])
+    leaves = None if engine.fails_without_command or command.is_deps else LEAVES.get(run.task.base_cmd[0])
     lacks = leaves if leaves and command.artifacts.text(leaves) is None else None
     # Of any dbt: one behind a script is not known for native.
-    message = undone(run.base_cmd, getattr(result, "full_output", ()), lacks=lacks)
+    message = undone(run.task.base_cmd, getattr(result, "full_output", ()), lacks=lacks)
     if message:
         raise AirflowException(message)
 
 
-def launcher(
-    run: DbtRun, served: warm_start.Served, *, runs_as_another: bool, cancellation: Cancellation
-) -> dict[str, Any]:
+def launcher(run: DbtRun, served: warm_start.Served, *, cancellation: Cancellation) -> dict[str, Any]:
     """The argument ``start`` for ``run_subprocess``; nothing where commands are plain processes.
 
     :param run: the run that a command is a part of.
     :param served: the dbt that a server would import.
-    :param runs_as_another: whether the task has a ``run_as_user``.
     :param cancellation: ends waiting for a server.
     """
     if run.warm_choice == "off":
-        run.starts.append("process")
+        run.count_start("process")
         return {}
     if not served.engine.has_python_api:  # no server imports it, and it starts as fast without one
         run.count_start("native")
@@ -246,26 +239,12 @@ def launcher(
         idle=settings.virtualenv_warm_dbt_idle,
         most=settings.virtualenv_warm_dbt_max,
         cancellation=cancellation,
-        report=run.log.info,
+        report=run.task.log.info,
         count=run.count_start,
-        refuses=warm_start.why_not(served, choice=run.warm_choice, runs_as_another=runs_as_another),
+        refuses=warm_start.why_not(served, choice=run.warm_choice, runs_as_another=bool(run.task.run_as_user)),
         is_required=run.warm_choice == "require",
     )
     return {"start": start}
-
-
-def note_runner(run: DbtRun) -> None:
-    """Note that dbt runs in this process, where each task pays for the import.
-
-    :param run: the run.
-    :raises NotWarm: when it has to start warm.
-    """
-    if run.warm_choice == "off":
-        run.starts.append("runner")
-        return
-    run.count_start("runner")
-    if run.warm_choice == "require":
-        raise NotWarm("runner", "with DBT_RUNNER the task imports dbt itself; SUBPROCESS can start warm")
 
 
 def run_process(

@@ -42,66 +42,36 @@ _DIGITS = 32
 _INSTANT = 1e-5  # seconds between two lines at least: of two records of one try the later one counts
 
 
-class Tries(msgspec.Struct, frozen=True, kw_only=True):
-    """The tries of one task in one run, as the present one sees them.
-
-    :param key: a text that only they have: of DAG, run, its begin, task and index of a mapped task.
-    :param number: of the present try, from 1.
-    :param last: number of the last try that Airflow makes by itself. Clearing the task gives another one.
-    """
-
-    key: str
-    number: int
-    last: int
-
-    @classmethod
-    def of(cls, context: Mapping[str, Any]) -> Tries:
-        """The tries of a running task; a single one where Airflow does not run it.
-
-        :param context: Airflow's context of the task.
-        """
-        ti = context.get("ti") or context.get("task_instance")
-        number, last = getattr(ti, "try_number", None), getattr(ti, "max_tries", None)
-        key = journal_key(context, getattr(ti, "task_id", None))
-        if key is None or not isinstance(number, int) or not isinstance(last, int):
-            return cls(key=uuid.uuid4().hex, number=1, last=0)
-        return cls(key=key, number=number, last=last)
-
-    @property
-    def has_another_try(self) -> bool:
-        """Whether Airflow tries the task again when it fails."""
-        return self.number <= self.last
-
-
 class Journal:
     """The journal of the present try, and what those before it have left. Threads of dbt may write it at once.
 
-    :param tries: of the task.
+    :param key: a text that only the tries of one task in one run have.
+    :param record: the present try, without outcomes.
     :param log: the task's logger: a journal that cannot be kept is a warning.
     :param push_xcom: pushes an XCom of the task, where other tasks watch it. None: nobody does, and the journal is
         removed when the task is over.
     :ivar record: of the present try.
     """
 
-    def __init__(self, tries: Tries, log: Any, push_xcom: PushXCom | None = None) -> None:
-        self.record = TryRecord(number=tries.number, last=tries.last)
-        self._tries = tries
+    def __init__(self, key: str, record: TryRecord, log: Any, push_xcom: PushXCom | None = None) -> None:
+        self.record = record
+        self._key = key
         self._log = log
         self._lock = RLock()
         self._file: int | None = None
         self._is_watched = push_xcom is not None
-        self._copies = copies_of(tries.key, log, push_xcom)
-        self._folder = folder_of(tries.key)
+        self._copies = copies_of(key, log, push_xcom)
+        self._folder = folder_of(key)
         self._before: list[TryRecord] = []
         self._news = 0
 
     def earlier(self) -> TryRecord | None:
         """The newest try before this one that has left something; None: there is none, or the task was cleared."""
-        if self._tries.number == 1:
+        if self.record.number == 1:
             return None
         # Of one try the file knows more than what is written once a second.
-        known = [*tries_in(self._folder)[-1:], self._copies[0].read(self._tries.key)]
-        fitting = [each for each in known if each is not None and each.last == self._tries.last]
+        known = [*tries_in(self._folder)[-1:], self._copies[0].read(self._key)]
+        fitting = [each for each in known if each is not None and each.last == self.record.last]
         return max(fitting, key=lambda each: each.number, default=None)
 
     def begin(self, kept: Mapping[str, NodeOutcome]) -> None:
@@ -110,10 +80,10 @@ class Journal:
         :param kept: what this try takes over of earlier ones: the nodes that it need not run, by unique id.
         """
         begun = time.time()
-        if self._tries.number == 1:
+        if self.record.number == 1:
             shutil.rmtree(self._folder, ignore_errors=True)
         if self._is_watched:
-            self._before = [each for each in tries_in(self._folder) if each.number < self._tries.number]
+            self._before = [each for each in tries_in(self._folder) if each.number < self.record.number]
         try:
             self._open()
         except OSError as error:
@@ -163,7 +133,7 @@ class Journal:
         """Write what is new where other hosts find it, unless that was done a moment ago."""
         with self._lock:
             for copy in self._copies:
-                if copy.is_due(self._news) and (copy.is_watched or self._tries.has_another_try):
+                if copy.is_due(self._news) and (copy.is_watched or not self.record.is_last):
                     copy.write(self._text(copy), self._news)
 
     def close(self, *, is_over: bool, end: str = FAILED) -> None:
@@ -175,7 +145,7 @@ class Journal:
         self._append(Line(end=end))
         with self._lock:
             self._close_file()
-            is_needed = self._tries.has_another_try and not is_over
+            is_needed = not (is_over or self.record.is_last)
             for copy in self._copies:
                 if copy.is_watched or is_needed:
                     copy.write(self._text(copy), self._news)
@@ -185,14 +155,14 @@ class Journal:
                 shutil.rmtree(self._folder, ignore_errors=True)
 
     def _text(self, copy: Copy) -> str:
-        return packed(self._tries.key, [self.record.copy(most=0)] if copy.is_short else [*self._before, self.record])
+        return packed(self._key, [self.record.copy(most=0)] if copy.is_short else [*self._before, self.record])
 
     def _open(self) -> None:
         make_private(self._folder)
         if not is_private(self._folder):
             self._log.warning("The journal of this task is not kept in %s: others can write there.", self._folder)
             return
-        file = self._folder / f"{self._tries.number:04}.jsonl"
+        file = self._folder / f"{self.record.number:04}.jsonl"
         self._file = open_own(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 
     def _close_file(self) -> None:
@@ -213,6 +183,19 @@ class Journal:
             except OSError as error:
                 self._log.warning("The journal of this task cannot be written: %s", error)
                 self._close_file()
+
+
+def present_try(context: Mapping[str, Any]) -> tuple[str, TryRecord]:
+    """The key of the journal of a running task, and its try; a single one where Airflow does not run the task.
+
+    :param context: Airflow's context of the task.
+    """
+    ti = context.get("ti") or context.get("task_instance")
+    number, last = getattr(ti, "try_number", None), getattr(ti, "max_tries", None)
+    key = journal_key(context, getattr(ti, "task_id", None))
+    if key is None or not isinstance(number, int) or not isinstance(last, int):
+        return uuid.uuid4().hex, TryRecord(number=1, last=0)
+    return key, TryRecord(number=number, last=last)
 
 
 def journal_key(context: Mapping[str, Any], task_id: str | None) -> str | None:

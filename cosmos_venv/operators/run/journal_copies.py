@@ -3,7 +3,6 @@
 Both are told in object storage where ``[cosmos] remote_cache_dir`` and a key are set, in a signed file: whoever could
 write it there without the key could make tasks green whose nodes are not built. Else the next try is told in an Airflow
 Variable, since Airflow deletes the XComs of a task when its next try begins, and tasks that watch it in an XCom.
-When a try ends, the XCom is written in any case: a host that cannot read the storage learns late what has happened.
 What goes wrong is one warning, since dbt does its work all the same.
 """
 
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from cosmos_venv import compat
 from cosmos_venv.files import untrusted
 from cosmos_venv.managed import caches
-from cosmos_venv.operators.run.journal_lines import TryRecord, merged, unpacked
+from cosmos_venv.operators.run.journal_lines import TryRecord, unpacked
 
 if TYPE_CHECKING:
     from cosmos_venv.remote.object_store import RemoteFolder
@@ -100,17 +99,13 @@ class Copy:
     :param log: the task's logger.
     :param is_watched: whether tasks on other hosts wait for it, so that it stays when the task is over.
     :param is_short: whether it has the present try alone, without messages.
-    :param only_at_end: whether it is written when the try ends, and not before.
     """
 
-    def __init__(
-        self, store: Store, log: Any, *, is_watched: bool = False, is_short: bool = False, only_at_end: bool = False
-    ) -> None:
+    def __init__(self, store: Store, log: Any, *, is_watched: bool = False, is_short: bool = False) -> None:
         self.is_watched = is_watched
         self.is_short = is_short
         self._store = store
         self._log = log
-        self._only_at_end = only_at_end
         self._may_write_at = time.monotonic() + _BETWEEN_WRITES  # a short task writes nothing
         self._news = 0
         self._may_be_there = False
@@ -121,7 +116,7 @@ class Copy:
 
         :param news: how many nodes have ended, as the journal counts them.
         """
-        return not self._only_at_end and news != self._news and time.monotonic() >= self._may_write_at
+        return news != self._news and time.monotonic() >= self._may_write_at
 
     def read(self, key: str) -> TryRecord | None:
         """The newest try in it; None where there is none, or it cannot be read.
@@ -182,38 +177,25 @@ def copies_of(key: str, log: Any, push_xcom: PushXCom | None) -> list[Copy]:
     :param log: the task's logger.
     :param push_xcom: pushes an XCom of the task, where others watch it; None: nobody does.
     """
-    storage = _in_object_storage(key)
-    if storage is None:
-        found = [Copy(_InVariable(f"{_PREFIX}{key}"), log, is_short=True)]
-    else:
-        found = [Copy(storage, log, is_watched=push_xcom is not None)]
+    if (storage := _in_object_storage(key)) is not None:
+        return [Copy(storage, log, is_watched=push_xcom is not None)]
+    found = [Copy(_InVariable(f"{_PREFIX}{key}"), log, is_short=True)]
     if push_xcom is not None:
-        found.append(Copy(_InXCom(push_xcom), log, is_watched=True, only_at_end=storage is not None))
+        found.append(Copy(_InXCom(push_xcom), log, is_watched=True))
     return found
 
 
-def published(key: str, *, task_id: str, is_over: bool, **place: Any) -> list[TryRecord]:
+def published(key: str, *, task_id: str, **place: Any) -> list[TryRecord]:
     """What a task that is watched has told of each of its tries.
 
     :param key: of its journal.
     :param task_id: of the task.
-    :param is_over: whether Airflow says that it is over.
     :param **place: ``dag_id``, ``run_id`` and ``map_index`` of the task.
-    :raises Exception: whatever Airflow raises where the XCom cannot be read.
+    :raises Exception: whatever the store raises where it cannot be read.
     """
-    found: list[TryRecord] = []
-    problem: Exception | None = None
-    if (stored := _in_object_storage(key)) is not None:
-        try:
-            found = unpacked(key, stored.read())
-        except Exception as error:  # noqa: BLE001 - whatever a store raises: the XCom has it at the end
-            problem = error
-        if found and (found[-1].end or not is_over):
-            return found
-    in_xcom = unpacked(key, compat.xcom(XCOM, task_id=task_id, **place) or "")
-    if problem is not None and not in_xcom:
-        raise problem
-    return merged(found, in_xcom)
+    storage = _in_object_storage(key)
+    text = compat.xcom(XCOM, task_id=task_id, **place) or "" if storage is None else storage.read()
+    return unpacked(key, text)
 
 
 def remove_abandoned(key: str) -> None:

@@ -10,8 +10,6 @@ they are there, and Airflow asks for the facets when the task ends.
 
 from __future__ import annotations
 
-import base64
-import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -22,6 +20,7 @@ from cosmos_venv.constants import NODES_XCOM
 from cosmos_venv.dbt.project_files import profile_fields
 from cosmos_venv.dbt.results import Artifacts
 from cosmos_venv.exceptions import AirflowCompatibilityError, CosmosValueError
+from cosmos_venv.files.untrusted import packed
 from cosmos_venv.operators.parameters import callables
 from cosmos_venv.operators.run.journal_lines import rows_of
 
@@ -151,8 +150,7 @@ def _push_run_results(task: Any, context: Context | Mapping[str, Any], artifacts
         task.log.info("dbt %s has written no run_results.json: nothing is pushed as XCom.", command)
         return
     # An XCom is JSON, and a database has little room for it: run_results.json of 1,000 models is megabytes.
-    value = base64.b64encode(zlib.compress(text.encode())).decode()
-    context["ti"].xcom_push(key="run_results", value=value)
+    context["ti"].xcom_push(key="run_results", value=packed(text.encode()))
 
 
 def _push_node_rows(run: DbtRun, artifacts: Artifacts) -> None:

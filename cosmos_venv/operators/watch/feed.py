@@ -75,12 +75,9 @@ class Producer(msgspec.Struct, frozen=True, kw_only=True):
         """Airflow's state of it."""
         return compat.task_states([self.task_id], **self.place)[self.task_id]
 
-    def published(self, state: str | None) -> list[TryRecord]:
-        """What it has told other hosts of each try.
-
-        :param state: Airflow's state of it.
-        """
-        return published(self.key, task_id=self.task_id, is_over=state in OVER, **self.place)
+    def published(self) -> list[TryRecord]:
+        """What it has told other hosts of each try."""
+        return published(self.key, task_id=self.task_id, **self.place)
 
 
 class Feed:
@@ -143,7 +140,7 @@ class Feed:
                 continue
             # A later try on another host writes no file here, and can end as the try here did.
             if state not in _NOT_STARTED and not (state == "running" and self._is_growing()):
-                await self._read_published(state)
+                await self._read_published()
             if not self.problem or self._failures >= _MOST_FAILURES or state not in OVER:
                 self._answer = (state, self._published)
             await asyncio.sleep(_BETWEEN_QUESTIONS)
@@ -152,9 +149,9 @@ class Feed:
         """Whether the newest try runs on this host: it has not ended, and has written a moment ago."""
         return bool(self.journal.tries) and not self.journal.tries[-1].end and self.journal.is_growing
 
-    async def _read_published(self, state: str | None) -> None:
+    async def _read_published(self) -> None:
         try:
-            self._published = await ask(self._producer.published, state)
+            self._published = await ask(self._producer.published)
             self.problem, self._failures = "", 0
         except Exception as error:  # noqa: BLE001 - likewise
             self.problem, self._failures = f"{type(error).__name__}: {error}", self._failures + 1
@@ -209,4 +206,4 @@ def look(producer: Producer) -> tuple[str | None, JournalFiles, list[TryRecord]]
     state = producer.state()
     journal = JournalFiles(folder_of(producer.key))
     journal.read()
-    return state, journal, merged(journal.tries, [] if state in _NOT_STARTED else producer.published(state))
+    return state, journal, merged(journal.tries, [] if state in _NOT_STARTED else producer.published())

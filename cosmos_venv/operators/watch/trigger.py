@@ -29,6 +29,7 @@ TOLD_XCOM = "dbt_told"
 """Key of the XCom by which a later try knows what this one was told: the producer's journal, and number of its try."""
 
 _BETWEEN_LOOKS = 3.0
+_ARGUMENTS = ("node_ids", "producer_task_id", "parents", "key", "told", "try_number")
 _ENDS = {Action.SUCCEED: TaskSuccessEvent, Action.SKIP: TaskSkippedEvent, Action.FAIL: TaskFailedEvent}
 
 
@@ -72,14 +73,7 @@ class DbtNodeTrigger(BaseTrigger):
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """The import path and the arguments of the trigger, as Airflow keeps them."""
-        arguments = {
-            "node_ids": self.node_ids,
-            "producer_task_id": self.producer_task_id,
-            "parents": self.parents,
-            "key": self.key,
-            "told": self.told,
-            "try_number": self.try_number,
-        }
+        arguments = {name: vars(self)[name] for name in _ARGUMENTS}
         return f"{__name__}.{type(self).__name__}", arguments
 
     async def run(self) -> AsyncIterator[TriggerEvent]:

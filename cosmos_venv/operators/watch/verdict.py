@@ -186,14 +186,10 @@ def _unsaid(task: Watch, tries: Sequence[TryRecord], producer_state: str | None)
     names = ", ".join(missing or task.nodes)
     if producer_state == "upstream_failed":
         return Verdict(action=Action.FAIL, reason=f"{names}: not built, since a task before the producer has failed.")
-    if producer_state == SUCCESS:
-        how = (
-            "the producer has succeeded and dbt has said nothing of it" if tries else "the producer's journal is empty"
-        )
-        return Verdict(action=Action.FAIL, reason=f"{names}: {how}, so it counts as failed.")
     failed = [node for node, each in outcomes.items() if each.state == FAILED][:_MOST_NAMES]
-    why = f" ({', '.join(failed)} failed)" if failed else ""
-    how = "has failed" if producer_state == FAILED else f"is {producer_state}"
+    why = "" if tries else " (its journal is empty)"
+    why = f" ({', '.join(failed)} failed)" if failed else why
+    how = {SUCCESS: "has succeeded", FAILED: "has failed"}.get(str(producer_state), f"is {producer_state}")
     what = f"the producer {how}{why}, and dbt has not said what became of it"
     return Verdict(action=Action.FAIL, reason=f"{names}: {what}.")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -24,7 +24,6 @@ def wait_for_nodes(
     context: Mapping[str, Any],
     *,
     parents: Sequence[str],
-    defer: Callable[[DbtNodeTrigger], object] | None,
     told: Mapping[str, int] | None = None,
 ) -> list[str]:
     """Wait, or end the task as dbt has ended its nodes: those for which dbt has to run in this task.
@@ -32,7 +31,6 @@ def wait_for_nodes(
     :param task: the ``DbtConsumerWatcherSensor``.
     :param context: Airflow's context of it.
     :param parents: ids of the tasks that come right before it, the producer apart.
-    :param defer: defers the task with a trigger; None: the task is rescheduled for the next look.
     :param told: what earlier tries were told, as ``Told`` has it; None: it is worked out of the journal.
     :raises TaskDeferred: where it waits for the trigger.
     :raises AirflowRescheduleException: where it is rescheduled.
@@ -49,10 +47,11 @@ def wait_for_nodes(
     if found.asks_parents:
         found = verdict(watch, tries, state, compat.task_states(parents, **place))
     if found.action is Action.WAIT:
-        if defer is None:
+        if not task.deferrable:
             raise reschedule(task.poke_interval)
         kept = {"told": msgspec.to_builtins(before), "try_number": ti.try_number}
-        defer(DbtNodeTrigger(task.node_ids, task.producer_task_id, parents, key=key, **kept))
+        trigger = DbtNodeTrigger(task.node_ids, task.producer_task_id, parents, key=key, **kept)
+        task.defer(trigger=trigger, method_name=task.resumes)
     for node in task.node_ids:
         for text in journal.texts.get(node, ()):
             task.log.info("%s", text)

@@ -15,7 +15,7 @@ import pytest
 
 from cosmos_venv import compat
 from cosmos_venv.dbt.log_lines import SUCCESS, NodeEvent, NodeOutcome
-from cosmos_venv.operators.run.journal import Journal, Tries
+from cosmos_venv.operators.run.journal import Journal, present_try
 from cosmos_venv.operators.run.journal_copies import Copy
 from cosmos_venv.operators.run.journal_lines import TryRecord, packed
 from pytest_cosmos_venv import CosmosAirflow
@@ -49,7 +49,7 @@ def open_journal(cosmos_airflow: CosmosAirflow) -> OpenJournal:
     assert not cosmos_airflow.variables.values
 
     def open_journal(number: int = 1, *, last: int = 2) -> Journal:
-        journal = Journal(Tries(key=KEY, number=number, last=last), logging.getLogger("task"))
+        journal = Journal(KEY, TryRecord(number=number, last=last), logging.getLogger("task"))
         journal.begin(done_in(journal.earlier()))
         return journal
 
@@ -129,7 +129,7 @@ def test_a_file_of_an_older_try_on_this_host_does_not_revive_what_has_to_run_aga
     first.note(event("a"))
     first.close(is_over=False)
     kept = cache.rename(cache.with_name("first_host"))
-    second = Journal(Tries(key=KEY, number=2, last=2), logging.getLogger("task"))  # on another host
+    second = Journal(KEY, TryRecord(number=2, last=2), logging.getLogger("task"))  # on another host
     second.begin({})
     second.close(is_over=False)
     shutil.rmtree(cache)
@@ -177,7 +177,7 @@ def context_of(start: datetime | None, *, run_id: str = "night") -> dict[str, ob
 def test_a_run_that_was_deleted_and_made_again_under_its_name_has_a_journal_of_its_own() -> None:
     midnight = datetime(2026, 1, 1, tzinfo=timezone.utc)
     elsewhere = midnight.astimezone(timezone(timedelta(hours=9)))
-    keys = [Tries.of(context_of(start)) for start in (midnight, elsewhere, midnight + timedelta(seconds=1), None)]
+    keys = [present_try(context_of(start))[0] for start in (midnight, elsewhere, midnight + timedelta(seconds=1), None)]
 
     assert keys[0] == keys[1] != keys[2] != keys[3]
 

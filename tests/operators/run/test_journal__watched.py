@@ -12,7 +12,7 @@ import pytest
 
 from cosmos_venv import compat
 from cosmos_venv.dbt.log_lines import NodeEvent
-from cosmos_venv.operators.run.journal import Journal, Tries
+from cosmos_venv.operators.run.journal import Journal
 from cosmos_venv.operators.run.journal_files import folder_of, tries_in
 from cosmos_venv.operators.run.journal_lines import TryRecord, unpacked
 
@@ -30,9 +30,9 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def watched(number: int = 1, last: int = 1) -> tuple[Journal, list[list[TryRecord]]]:
     """A journal that is open, and what it has told other hosts."""
     told: list[list[TryRecord]] = []
-    tries = Tries(key=KEY, number=number, last=last)
+    tries = KEY, TryRecord(number=number, last=last)
 
-    journal = Journal(tries, logging.getLogger("task"), lambda _, text: told.append(unpacked(KEY, text)))
+    journal = Journal(*tries, logging.getLogger("task"), lambda _, text: told.append(unpacked(KEY, text)))
     journal.begin({})
     return journal, told
 
@@ -111,8 +111,8 @@ def test_what_other_hosts_are_told_grows_with_the_time_and_not_with_nodes_times_
     monkeypatch.setattr(time, "monotonic", lambda: now)
     sizes: list[int] = []
 
-    tries = Tries(key=KEY, number=1, last=0)
-    journal = Journal(tries, logging.getLogger("task"), lambda _, text: sizes.append(len(text)))
+    tries = KEY, TryRecord(number=1, last=0)
+    journal = Journal(*tries, logging.getLogger("task"), lambda _, text: sizes.append(len(text)))
     journal.begin({})
 
     for number in range(2_000):

@@ -31,9 +31,9 @@ class Airflow:
         record = TryRecord(number=number, last=0, written=written, end=end, outcomes=outcomes)
         return packed(self.key, [record])
 
-    def published(self, *, is_over: bool) -> list[str]:
+    def published(self) -> list[str]:
         """The ends of the tries that are published."""
-        return [each.end for each in published(self.key, task_id=PRODUCER, is_over=is_over, **PLACE)]
+        return [each.end for each in published(self.key, task_id=PRODUCER, **PLACE)]
 
     def read(self, *_: Any, **__: Any) -> str | None:
         if isinstance(self.xcom, Exception):
@@ -81,30 +81,18 @@ def files(storage: Path) -> list[str]:
 
 def test_it_is_told_in_an_xcom(airflow: Airflow) -> None:
     airflow.tell(airflow.text())
-    assert airflow.published(is_over=False) == [""]
+    assert airflow.published() == [""]
     airflow.tell(airflow.text(end="success"), is_end=True)
-    assert airflow.published(is_over=True) == ["success"]
+    assert airflow.published() == ["success"]
 
 
-def test_it_is_told_in_object_storage_and_in_the_xcom_at_the_end(airflow: Airflow, storage: Path) -> None:
+def test_it_is_told_in_object_storage_in_place_of_an_xcom(airflow: Airflow, storage: Path) -> None:
     airflow.tell(airflow.text())
+    assert airflow.published() == [""]
+    airflow.tell(airflow.text(end="success"), is_end=True)
+
+    assert airflow.published() == ["success"]
     assert airflow.xcom is None
-    assert airflow.published(is_over=False) == [""]
-    airflow.tell(airflow.text(end="success"), is_end=True)
-    assert airflow.published(is_over=True) == ["success"]
-
-    (file,) = storage.rglob("*.jsonl")
-    file.unlink()
-    assert airflow.published(is_over=True) == ["success"], "a host that has no such storage"
-
-
-def test_an_old_text_in_the_storage_hides_no_end(airflow: Airflow, storage: Path) -> None:
-    """The last writing has failed there."""
-    airflow.tell(airflow.text())
-    airflow.xcom = airflow.text(end="failed")
-
-    assert airflow.published(is_over=False) == [""]
-    assert airflow.published(is_over=True) == ["failed"]
 
 
 @pytest.mark.parametrize("forged", ["unsigned", "other-key", "of-another-run"])
@@ -126,9 +114,7 @@ def test_a_text_in_the_storage_that_no_worker_has_signed_makes_no_task_green(
         next(storage.rglob("000*.jsonl")).replace(file)
 
     with pytest.raises(ValueError, match="it is not signed with the key of this deployment"):
-        airflow.published(is_over=True)
-    airflow.xcom = airflow.text(end="failed")
-    assert airflow.published(is_over=True) == ["failed"], "that is Airflow's own"
+        airflow.published()
 
 
 def test_without_a_key_it_is_told_by_airflow_alone(
@@ -138,7 +124,7 @@ def test_without_a_key_it_is_told_by_airflow_alone(
     airflow.tell(airflow.text())
 
     assert files(storage) == []
-    assert airflow.published(is_over=False) == [""]
+    assert airflow.published() == [""]
 
 
 def test_what_was_abandoned_goes_from_the_storage(airflow: Airflow, storage: Path) -> None:
