@@ -147,7 +147,7 @@ class DbtConsumerWatcherSensor:
         :param told: what earlier tries were told; None: the journal says it.
         :param **kwargs: of ``build_and_run_cmd``.
         """
-        from cosmos_venv.operators.watch.waiting import wait_for_nodes
+        from cosmos_venv.operators.watch.trigger import wait_for_nodes
 
         if nodes := wait_for_nodes(self, context, parents=self._parents(), told=told):
             self._run_only(nodes)
@@ -164,7 +164,7 @@ class DbtConsumerWatcherSensor:
         if event.get("try_number") not in (None, context["ti"].try_number):
             return self._execute(context)
         from cosmos_venv.operators.watch.verdict import Action
-        from cosmos_venv.operators.watch.waiting import reschedule
+        from cosmos_venv.operators.watch.trigger import reschedule
 
         action = Action(event["action"])
         if action is Action.WAIT:

@@ -14,9 +14,8 @@ from cosmos_venv.dbt.results import Artifacts
 from cosmos_venv.dbt.selection_texts import selected_with
 from cosmos_venv.exceptions import CosmosDbtRunError
 from cosmos_venv.operators.run.dbt_run import DbtResult, DbtRun, Judge
-from cosmos_venv.operators.run.journal import Journal, present_try
-from cosmos_venv.operators.run.journal_copies import PushXCom
-from cosmos_venv.operators.run.journal_lines import TryRecord, rows_of
+from cosmos_venv.operators.run.journal import Journal, PushXCom, present_try
+from cosmos_venv.operators.run.journal_record import TryRecord, rows_of
 
 MISSING = NodeOutcome("missing")
 """The outcome of a node that was in the command and of which dbt has said nothing."""

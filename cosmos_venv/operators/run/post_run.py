@@ -22,7 +22,7 @@ from cosmos_venv.dbt.results import Artifacts
 from cosmos_venv.exceptions import AirflowCompatibilityError, CosmosValueError
 from cosmos_venv.files.untrusted import packed
 from cosmos_venv.operators.parameters import callables
-from cosmos_venv.operators.run.journal_lines import rows_of
+from cosmos_venv.operators.run.journal_record import rows_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
