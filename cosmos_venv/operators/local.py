@@ -11,7 +11,7 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from cosmos_venv.compat import AirflowException, BaseSensorOperator
 from cosmos_venv.constants import LAST_SUCCESS, ONLY_IF_CHANGED
@@ -99,9 +99,7 @@ class DbtBatchLocalOperator(base.DbtBatchMixin, DbtLocalBaseOperator):
         """
         from cosmos_venv.operators.run.batch import run_batch
 
-        run = self._dbt_run(cmd, env, context, **kwargs)
-        result: FullOutputSubprocessResult = run_batch(self, run, build=self._run_in_workspace, judge=self._judge)
-        return result
+        return cast("FullOutputSubprocessResult", run_batch(self._dbt_run(cmd, env, context, **kwargs)))
 
 
 class DbtLSLocalOperator(base.DbtLSMixin, DbtLocalBaseOperator):

@@ -163,8 +163,8 @@ class DbtConsumerWatcherSensor:
         # Airflow 3.0 resumes a retry with the event that ended the try before.
         if event.get("try_number") not in (None, context["ti"].try_number):
             return self._execute(context)
-        from cosmos_venv.operators.watch.verdict import Action
         from cosmos_venv.operators.watch.trigger import reschedule
+        from cosmos_venv.operators.watch.verdict import Action
 
         action = Action(event["action"])
         if action is Action.WAIT:

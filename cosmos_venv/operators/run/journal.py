@@ -231,9 +231,13 @@ def _store_of(key: str) -> _Store:
             remove=lambda: compat.forget_variable(variable),
         )
     file = f"{key}.jsonl"
+
+    def read() -> str:
+        return (folder.read(file, seconds=_REMOTE_SECONDS, limit=SMALL) or b"").decode()
+
     return _Store(
         name=str(folder),
-        read=lambda: (folder.read(file, seconds=_REMOTE_SECONDS, limit=SMALL) or b"").decode(),
+        read=read,
         write=lambda text: folder.write(file, text.encode(), seconds=_REMOTE_SECONDS),
         remove=lambda: folder.remove(file, seconds=_REMOTE_SECONDS),
     )

@@ -1,4 +1,4 @@
-"""How a task waits for its nodes and ends in the state that dbt gives them: with a trigger, or where it has a worker."""
+"""The wait of a task for its nodes, until it ends in the state that dbt gives them: by a trigger, and on a worker."""
 
 from __future__ import annotations
 

@@ -98,6 +98,7 @@ def done_in(variables: Mapping[str, str]) -> dict[str, int]:
     """The nodes that a task has done, with the number of their try, as its Variable has them."""
     ((name, value),) = variables.items()
     record = unpacked(name.removeprefix("cosmos_venv_journal__"), value)
+    assert record is not None
     return {node: each.try_number for node, each in record.outcomes.items() if each.state == "success"}
 
 

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 def kept_place(operator: Any, context: dict[str, Any]) -> Any:
     """The place of the last success of the operator's task."""
-    return state.kept_place(operator._task_key(context))
+    return state.kept_place(operator._dbt_run(["dbt"], {}, context).task_key)
 
 
 class Looking(DbtRunLocalOperator):
