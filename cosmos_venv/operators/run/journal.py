@@ -383,8 +383,6 @@ def _compiled_sql(event: NodeEvent, target: Path | None) -> str:
     path = node.get("node_path") if isinstance(node, Mapping) else None
     if target is None or kind not in _WITH_SQL or not isinstance(path, str) or not path:
         return ""
-    if Path(path).is_absolute() or ".." in Path(path).parts:
-        return ""
     with suppress(OSError, ValueError, NotImplementedError):  # a path that is none
         folder = target / "compiled" / package
         # dbt 2 says the path from the project on, dbt 1 from the folder of models on.

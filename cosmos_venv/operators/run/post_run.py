@@ -10,7 +10,7 @@ The attributes of the operator, ``run.task``, say what follows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,7 +71,7 @@ def follow_up(run: DbtRun, command: DbtCommand, *, failed: bool) -> None:
     :param failed: whether dbt has failed: what goes wrong here is a warning then, and never hides dbt's own error.
     """
     # First: a callback of the user may remove or change the artifacts.
-    _keep_events(run, command, failed=failed)
+    _keep_events(run, command)
     if not failed:
         _give_assets(run, command)
     for step in _steps(run, command):
@@ -303,27 +303,24 @@ def _push_uris(context: Context | Mapping[str, Any], found: Iterable[Any]) -> No
         context["ti"].xcom_push(key="uri", value=[asset.uri for asset in found])
 
 
-def _keep_events(run: DbtRun, command: DbtCommand, *, failed: bool) -> None:
+def _keep_events(run: DbtRun, command: DbtCommand) -> None:
     """Keep what OpenLineage's processor says of this run, a failed one too, where Airflow's provider is active."""
     try:
         namespace = compat.openlineage_namespace()
         if namespace is not None:
             # Until Airflow's provider asks the operator for their facets.
-            vars(run.task).update(openlineage_events_completes=_events(run, command, namespace, failed=failed))
+            vars(run.task).update(openlineage_events_completes=_events(run, command, namespace))
     except Exception as error:  # noqa: BLE001 - whatever it is: the task is about dbt
         run.task.log.warning("OpenLineage is told nothing of dbt's nodes: %s: %s", type(error).__name__, error)
 
 
-def _events(run: DbtRun, command: DbtCommand, namespace: str, *, failed: bool) -> list[Any]:
-    """The events of the nodes that this run has updated; of a run that has succeeded, also of those before it.
-
-    So the last event of a task names all that the task has written, as its assets do, whatever its tries have done.
-    """
+def _events(run: DbtRun, command: DbtCommand, namespace: str) -> list[Any]:
+    """The events of the nodes that this run has updated. To OpenLineage each try of a task is a run of its own."""
     artifacts = command.artifacts
     if artifacts.text("run_results.json") is None or artifacts.text("manifest.json") is None:
         return []
-    task, before = run.task, () if failed else run.updated_before
-    processor = _processor_class(command.env, command.profiles_yml, before)(
+    task = run.task
+    processor = _processor_class(command.env, command.profiles_yml)(
         project_dir=str(command.place),
         profile_name=task.profile_config.profile_name,
         target=task.profile_config.target_name,
@@ -336,10 +333,8 @@ def _events(run: DbtRun, command: DbtCommand, namespace: str, *, failed: bool) -
     return list(processor.parse().completes)
 
 
-def _processor_class(
-    environment: Mapping[str, str], profiles_yml: Path, updated_before: Collection[str]
-) -> Callable[..., Any]:
-    """OpenLineage's processor, seeing dbt's variables and profile, and nodes that earlier tries have updated.
+def _processor_class(environment: Mapping[str, str], profiles_yml: Path) -> Callable[..., Any]:
+    """OpenLineage's processor, seeing dbt's variables and profile.
 
     It would look for variables, passwords too, among the worker's own. The folder of the profile it takes from
     ``run_results.json``; dbt 2 does not say it there, and another profile lies in the user's home.
@@ -361,17 +356,6 @@ def _processor_class(
             if isinstance(arguments := metadata.get("args"), dict):
                 arguments.setdefault("profiles_dir", str(profiles_yml.parent))
             return metadata
-
-        def get_dbt_metadata(self) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any], dict[str, Any] | None]:
-            manifest, run_results, profile, catalog = super().get_dbt_metadata()
-            now = {result["unique_id"] for result in run_results["results"]}
-            before = [
-                {"unique_id": each, "status": "success", "timing": []}
-                for each in updated_before
-                if each in manifest["nodes"] and each not in now
-            ]
-            # Of facets the last event counts: it is one of this try.
-            return manifest, {**run_results, "results": [*before, *run_results["results"]]}, profile, catalog
 
         @staticmethod
         # Its own env_var reads os.environ, which is the worker's.

@@ -123,16 +123,13 @@ class Feed:
 
     async def _ask(self) -> None:
         while True:
-            try:
+            with suppress(Exception):  # whatever Airflow raises: it is asked again
                 state = await ask(self._producer.state)
-            except Exception:  # noqa: BLE001 - whatever Airflow raises: it is asked again
-                await asyncio.sleep(_BETWEEN_QUESTIONS)
-                continue
-            # A later try on another host writes no file here, and can end as the try here did.
-            if state not in _NOT_STARTED and not (state == "running" and self.journal.is_growing):
-                await self._read_published()
-            if not self.problem or self._failures >= _MOST_FAILURES or state not in OVER:
-                self._answer = (state, self._published)
+                # A later try on another host writes no file here, and can end as the try here did.
+                if state not in _NOT_STARTED and not (state == "running" and self.journal.is_growing):
+                    await self._read_published()
+                if not self.problem or self._failures >= _MOST_FAILURES or state not in OVER:
+                    self._answer = (state, self._published)
             await asyncio.sleep(_BETWEEN_QUESTIONS)
 
     async def _read_published(self) -> None:
