@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -126,36 +125,29 @@ def _doubt(task: SeedTask, content: SeedContent) -> str | None:
     """Why it is not certain that dbt has loaded this content; None: it is."""
     if not content.is_still_there():
         return f"{content.path} was changed while dbt ran"
-    with ExitStack() as held:
-        if _path(task, held) != content.path:
-            return f"The installed packages that have {content.path} were replaced or got too old while dbt ran"
+    if _path(task) != content.path:
+        return f"The installed packages that have {content.path} were replaced or got too old while dbt ran"
     return None
 
 
 def _content(task: SeedTask) -> SeedContent | None:
     """The content of the file that dbt is about to load; None where that cannot be known."""
-    with ExitStack() as held:
-        path = _path(task, held)
-        if path is None:
-            return None
-        try:
-            content = read_content(path)
-        except UnfitFileError as error:  # dbt would wait for it
-            raise CosmosValueError(
-                f"The seed {path} cannot be loaded: {error.strerror}. Put a CSV file there."
-            ) from None
-        except OSError as error:
-            task.operator.log.warning("The seed %s cannot be read: %s", path, error)
-            return None
+    path = _path(task)
+    if path is None:
+        return None
+    try:
+        content = read_content(path)
+    except UnfitFileError as error:  # dbt would wait for it
+        raise CosmosValueError(f"The seed {path} cannot be loaded: {error.strerror}. Put a CSV file there.") from None
+    except OSError as error:
+        task.operator.log.warning("The seed %s cannot be read: %s", path, error)
+        return None
     task.operator._cancellation.raise_if_requested()
     return content
 
 
-def _path(task: SeedTask, held: ExitStack) -> Path | None:
-    """The path of the seed's file; None where it is not known.
-
-    :param held: gets what keeps the file there.
-    """
+def _path(task: SeedTask) -> Path | None:
+    """The path of the seed's file; None where it is not known."""
     operator = task.operator
 
     def installed() -> Path | None:
@@ -163,7 +155,7 @@ def _path(task: SeedTask, held: ExitStack) -> Path | None:
         kept = None if packages is None else packages.find()
         if kept is None:
             return None
-        held.callback(kept.close)
+        kept.close()  # a file that is removed before it is read is not known
         return kept.packages
 
     try:
