@@ -51,10 +51,6 @@ __all__ = [
 
 _NAMESPACE = "bigquery"
 _FAILS = "__fail__"  # Airflow's name of the method of a task whose trigger has failed or timed out
-_POLLS_PER_LOOK_AT_SETUP = 5  # each look starts a process
-_UNFINISHED = frozenset(
-    {"scheduled", "queued", "running", "restarting", "up_for_retry", "up_for_reschedule", "deferred"}
-)
 
 
 class _AfterSetup:
@@ -232,18 +228,6 @@ class DbtRunAirflowAsyncOperator(BaseOperator):
         :param context: Airflow's context of the task.
         :returns: the id of the job.
         """
-        return self._send(context)
-
-    def execute_again(self, context: Context, event: object = None) -> str:
-        """Begin anew behind the trigger that has waited for the setup task.
-
-        :param context: Airflow's context of the task.
-        :param event: of the trigger.
-        :returns: the id of the job.
-        """
-        return self._send(context)
-
-    def _send(self, context: Context) -> str:
         model = self._model(context)
         job_id = self._query_of(context).start(model)
         return self._done(job_id, model.table, model.sql, context)
@@ -295,23 +279,8 @@ class DbtRunAirflowAsyncOperator(BaseOperator):
 
         try:
             return fetch(self.model_unique_id, context, self.producer_task_id)
-        except LookupError as error:
-            if self._is_compiling(context):
-                self.log.info("%s, which runs again, has no SQL of it yet.", self.producer_task_id)
-                self.defer(
-                    trigger=compat.time_trigger(_POLLS_PER_LOOK_AT_SETUP * self.poll_interval),
-                    method_name="execute_again",
-                )
+        except (LookupError, CosmosValueError) as error:
             raise AirflowException(str(error)) from None
-        except CosmosValueError as error:
-            raise AirflowException(str(error)) from None
-
-    def _is_compiling(self, context: Context) -> bool:
-        """Whether the setup task has not ended: whoever clears this task clears that one too."""
-        ti: Any = context["ti"]
-        place = {"dag_id": ti.dag_id, "run_id": ti.run_id, "map_index": ti.map_index}
-        states = compat.task_states([self.producer_task_id], **place)
-        return states[self.producer_task_id] in _UNFINISHED
 
     def _query_of(self, context: Context, job: Mapping[str, Any] | None = None) -> ModelQuery:
         from cosmos_venv.operators.queries.model_query import ModelQuery

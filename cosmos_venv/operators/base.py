@@ -234,17 +234,16 @@ class AbstractDbtBase(BaseOperator):
         """
         self._run_dbt(context, **kwargs)
 
-    def _run_dbt(self, context: Context, **kwargs: Any) -> None:
+    def _run_dbt(self, context: Context, **kwargs: Any) -> FullOutputSubprocessResult:
         # Nodes that are configured alike share their configuration while the DAG stands: here the task gets its own.
         node = copy.deepcopy({name: each for name, each in self.extra_context.items() if name == NODE_CONFIG})
         context.update({**self.extra_context, **node})  # type: ignore[typeddict-item]
         if not settings.enable_debug_mode:
-            self.build_and_run_cmd(context, **kwargs)
-            return
+            return self.build_and_run_cmd(context, **kwargs)
         from cosmos_venv.operators.memory_tracking import memory_tracked  # psutil takes its time
 
         with memory_tracked(self.log, context, interval=max(settings.debug_memory_poll_interval_seconds, 0.01)):
-            self.build_and_run_cmd(context, **kwargs)
+            return self.build_and_run_cmd(context, **kwargs)
 
     def build_and_run_cmd(
         self, context: Context | Mapping[str, Any], cmd_flags: Flags | None = None, **kwargs: Any

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import mimetypes
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from cosmos_venv.compat import AirflowException, BaseSensorOperator
 from cosmos_venv.constants import LAST_SUCCESS, ONLY_IF_CHANGED
@@ -99,9 +99,7 @@ class DbtBatchLocalOperator(base.DbtBatchMixin, DbtLocalBaseOperator):
         """
         from cosmos_venv.operators.run.batch import run_batch
 
-        run = self._dbt_run(cmd, env, context, **kwargs)
-        result: FullOutputSubprocessResult = run_batch(self, run, build=self._run_in_workspace, judge=self._judge)
-        return result
+        return cast("FullOutputSubprocessResult", run_batch(self._dbt_run(cmd, env, context, **kwargs)))
 
 
 class DbtLSLocalOperator(base.DbtLSMixin, DbtLocalBaseOperator):
@@ -110,8 +108,6 @@ class DbtLSLocalOperator(base.DbtLSMixin, DbtLocalBaseOperator):
 
 class DbtSelectLocalOperator(base.DbtSelectMixin, DbtLocalBaseOperator):
     """The task that evaluates what a run selects, by ``dbt ls`` on the worker. Without a selection it starts no dbt."""
-
-    _lines: Sequence[str] = ()
 
     def _changes_for_run(self, context: Context) -> dict[str, Any]:
         from cosmos_venv.operators.run.run_request import RunRequest
@@ -139,24 +135,10 @@ class DbtSelectLocalOperator(base.DbtSelectMixin, DbtLocalBaseOperator):
         if not request.selects:
             self.log.info("This run selects and excludes nothing: all tasks run.")
             return
-        super()._execute(context, **kwargs)
-        push_choice(self, request, listed(self._lines), context)
-
-    def run_command(
-        self, cmd: list[str], env: dict[str, str], context: Context | Mapping[str, Any], **kwargs: Any
-    ) -> FullOutputSubprocessResult:
-        """Run dbt, and keep its output.
-
-        :param cmd: the command line, as ``build_cmd`` gives it.
-        :param env: the environment variables for dbt.
-        :param context: Airflow's context of the task.
-        :param **kwargs: as for every local operator.
-        :returns: exit code and output of dbt.
-        """
-        result = super().run_command(cmd, env, context, **kwargs)
+        result: Any = self._run_dbt(context, **kwargs)
         # A dbt in this process gives its lines apart.
-        vars(self)["_lines"] = getattr(result, "full_output", None) or getattr(result, "result", None) or ()
-        return result
+        lines = getattr(result, "full_output", None) or getattr(result, "result", None) or ()
+        push_choice(self, request, listed(lines), context)
 
 
 class DbtSeedLocalOperator(base.DbtSeedMixin, DbtLocalBaseOperator):

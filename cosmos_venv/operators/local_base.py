@@ -1,6 +1,6 @@
 """DbtLocalBaseOperator: the parameters of a local operator, and what users of Cosmos override of its run.
 
-``_run_in_workspace`` is a run from its workspace to what follows dbt; its steps are methods that a subclass may
+``run.run_steps`` has the run from its workspace to what follows dbt. It calls the methods here that a subclass may
 override. A DAG file is parsed far more often than a task runs, so what only a run needs is imported by the methods that
 run.
 """
@@ -10,14 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from cosmos_venv import compat, settings
-from cosmos_venv.compat import to_boolean
 from cosmos_venv.config.validation import member
-from cosmos_venv.constants import LAST_SUCCESS, InvocationMode
-from cosmos_venv.dbt.command import CommandFlags, Flags, Selection, shown_command, vars_flags
-from cosmos_venv.exceptions import CommandKilled, CosmosLoadDbtException, CosmosValueError, NotWarm
+from cosmos_venv.constants import InvocationMode
+from cosmos_venv.dbt.command import CommandFlags, Flags, Selection, shown_command
+from cosmos_venv.exceptions import CommandKilled, CosmosLoadDbtException, CosmosValueError
 from cosmos_venv.files import os_errors
 from cosmos_venv.operators.base import AbstractDbtBase
 from cosmos_venv.operators.parameters import flags_as_texts, refuse_no_callbacks, refuse_unknown, refuse_wrong_shapes
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     from cosmos_venv.dbt.command import FullOutputSubprocessResult
     from cosmos_venv.dbt.packages import ProjectPackages
     from cosmos_venv.dbt.results import Artifacts
-    from cosmos_venv.operators.run.dbt_run import DbtCommand, DbtResult, DbtRun, Judge
+    from cosmos_venv.operators.run.dbt_run import DbtCommand, DbtResult, DbtRun
     from cosmos_venv.operators.run.warm_start import Served
 
 _NOT_STORED = frozenset({"self", "kwargs", "task_id", "__class__"})
@@ -282,10 +281,10 @@ class DbtLocalBaseOperator(AbstractDbtBase):
         :returns: exit code and output of dbt.
         :raises AirflowException: when dbt fails.
         """
-        result: FullOutputSubprocessResult = self._run_in_workspace(
-            self._dbt_run(cmd, env, context, **kwargs), self._judge
-        )
-        return result
+        from cosmos_venv.operators.run.run_steps import run_in_workspace
+
+        run = self._dbt_run(cmd, env, context, **kwargs)
+        return cast("FullOutputSubprocessResult", run_in_workspace(run, self._judge))
 
     def _dbt_run(
         self, cmd: Sequence[str], env: Mapping[str, str], context: Context | Mapping[str, Any], **kwargs: Any
@@ -299,10 +298,8 @@ class DbtLocalBaseOperator(AbstractDbtBase):
         mode = invocation.chosen_mode(self.invocation_mode, executable)
         warm_choice = warm_start.warm_choice(self.warm_dbt, setting=self.warm_setting)
         return DbtRun(
+            task=self,
             context=context,
-            log=self.log,
-            base_cmd=tuple(self.base_cmd),
-            tags={"dag_id": self.dag_id, "task_id": self.task_id},
             command=cmd,
             env=env,
             executable=executable,
@@ -313,179 +310,14 @@ class DbtLocalBaseOperator(AbstractDbtBase):
             push_node_rows=self.push_node_rows,
         )
 
-    def _run_in_workspace(self, run: DbtRun, judge: Judge) -> DbtResult:
-        """Run dbt in a workspace, with its profile, and do what follows; ``dbt deps`` first where that is wanted.
-
-        :param run: what is run.
-        :param judge: raises where the command has not done what it was to do.
-        :returns: what came of the command.
-        """
-        from cosmos_venv.dbt.project_files import has_packages
-        from cosmos_venv.dbt.workspace import require_project, workspace
-        from cosmos_venv.managed import project_cache
-        from cosmos_venv.operators.run import dbt_run, post_run
-        from cosmos_venv.processes.guarded_process import started_ahead
-
-        project, config = Path(self.project_dir), self.profile_config
-        require_project(project)
-        post_run.require_place_for(self)
-        wants_deps = to_boolean(self.install_deps) and has_packages(project)
-        with (
-            # A guard takes some milliseconds to start: meanwhile the profile is written and the environment found.
-            started_ahead(run.starts_guard_ahead),
-            config.ensure_profile() as (profile, secrets),
-            self._dbt_ready(run) as which_dbt,
-        ):
-            parsed = None
-            if self.partial_parse:
-                parsed = project_cache.parsed_project(
-                    project,
-                    profile,
-                    target_name=config.target_name,
-                    variables=self.vars,
-                    env=run.env,
-                    which_dbt=which_dbt,
-                    folder=Path(self.cache_dir) if self.cache_dir else None,
-                )
-            with workspace(
-                project,
-                install_deps=wants_deps,
-                copies_packages=project_cache.copies_packages(self.copy_dbt_packages),
-                manifest=Path(self.manifest_filepath) if self.manifest_filepath else None,
-                parsed=parsed,
-                environment=run.env,
-            ) as place:
-                flags = ["--project-dir", str(place), *config.flags(profile)]
-                words = [*dbt_run.words_in(place, run.command[1:]), *flags, *self._state_flags(run, place)]
-                command = dbt_run.command_in(
-                    place, [run.executable, *words], profile, env=run.env, given=self.env or {}, secrets=secrets
-                )
-                if wants_deps:
-                    deps = [run.executable, "deps", *flags, *vars_flags(self.vars)]
-                    result = self._start_with_packages(run, command, deps, which_dbt)
-                else:
-                    result = self._start(run, command)
-                # Of a dbt that failed too, which has parsed the project like any other.
-                if parsed is not None:
-                    parsed.keep(command.artifacts)
-                self._settle(run, command, result, judge)
-        return result
-
-    def _start_with_packages(self, run: DbtRun, command: DbtCommand, deps: list[str], which_dbt: str) -> DbtResult:
-        """Start the command with the project's packages there: kept ones, else ``dbt deps`` installs them."""
-        from cosmos_venv.operators.run import dbt_run, post_run
-
-        # An error of dbt deps comes up through the lock of the packages; only there it is known whose it is.
-        failed: list[Exception] = []
-
-        def install() -> None:
-            of_deps = dbt_run.deps_before(command, deps)
-            result = self._start(run, of_deps)
-            try:
-                self.handle_exception(result, of_deps.artifacts)
-            except Exception as error:
-                failed.append(error)
-                raise
-
-        packages = self._packages(run, env=command.env, which_dbt=which_dbt)
-        try:
-            packages.install_into(command.place, install=install, cancellation=self._cancellation, report=self.log.info)
-            return self._start(run, command)
-        except Exception as error:
-            # Here, and not where dbt deps has failed: other tasks wait there until it is their turn.
-            if error in failed:
-                post_run.follow_up(self, run, command, failed=True)
-            raise
-
-    def _settle(self, run: DbtRun, command: DbtCommand, result: DbtResult, judge: Judge) -> None:
-        """Do what is left to do after dbt, and fail where it has failed."""
-        from cosmos_venv.operators.run import post_run
-        from cosmos_venv.operators.run.reported_nodes import refuse_unreported
-
-        lines = getattr(result, "full_output", ())
-        try:
-            judge(result, command.artifacts)
-            refuse_unreported(run.context, run.base_cmd, command.artifacts, lines, log=self.log)
-        except Exception:
-            post_run.follow_up(self, run, command, failed=True)
-            raise
-        post_run.follow_up(self, run, command, failed=False)
-        self._after_success(run, command.artifacts)
-        post_run.call_back_about_warnings(self, run, command.artifacts)
-        # Last of all: it is a success only when nothing of the above has failed.
-        if self.state == LAST_SUCCESS:
-            from cosmos_venv.operators.run import state
-
-            state.keep_success(self._task_key(run.context), command.artifacts, log=self.log)
-
-    def _state_flags(self, run: DbtRun, place: Path) -> list[str]:
-        if not (self.state or self.defer_to_state or self.favor_state):
-            return []
-        from cosmos_venv.operators.run import state  # few tasks need it
-
-        return state.state_flags(
-            self.state,
-            self._task_key(run.context),
-            place,
-            project_dir=Path(self.project_dir),
-            conn_id=self.state_conn_id,
-            defers=to_boolean(self.defer_to_state),
-            favors=to_boolean(self.favor_state),
-            log=self.log,
-        )
-
-    def _task_key(self, context: Context | Mapping[str, Any]) -> tuple[str, ...]:
-        """The names that tell the task from others: DAG, task, index of a mapped one, target of the profile."""
-        from cosmos_venv.io import map_index
-
-        return (self.dag_id, self.task_id, *map_index(context), self.profile_config.target_name)
-
-    def _packages(self, run: DbtRun, *, env: Mapping[str, str], which_dbt: str) -> ProjectPackages:
-        """The packages that ``dbt deps`` installs for the project.
-
-        :param run: the run.
-        :param env: the environment variables of dbt, as far as they are known.
-        :param which_dbt: a text that differs where the dbt may be another one.
-        """
-        from cosmos_venv.managed import project_cache
-
-        return project_cache.project_packages(
-            Path(self.project_dir), run.packages_directory, variables=self.vars, env=env, which_dbt=which_dbt
-        )
-
     def _start(self, run: DbtRun, command: DbtCommand) -> DbtResult:
         """Start one command of a run, and wait for its end.
 
         :raises DbtNotStarted: when no dbt could be started, or it has to start warm and cannot.
         """
-        from cosmos_venv.operators.run import dbt_run
+        from cosmos_venv.operators.run.dbt_run import start
 
-        # An operator of a user may have a method of its own here, which need not know of it.
-        watch: dict[str, Any] = {}
-        on_node, target = run.on_node, command.artifacts.target
-        if on_node is not None and not command.is_deps:
-            watch["on_node"] = lambda event: on_node(event, target)
-        try:
-            if run.mode is InvocationMode.DBT_RUNNER:
-                dbt_run.note_runner(run)
-                return self.run_dbt_runner(command.words, command.env, str(command.place), **watch)
-            served = self._served(run.executable)  # once: it reads the record of the environment
-            if watch and run.on_tick is not None:
-                watch["on_tick"] = run.on_tick
-            command = dbt_run.for_dbt(command, is_native=served.is_native)
-            launcher = dbt_run.launcher(
-                run, served, runs_as_another=bool(self.run_as_user), cancellation=self._cancellation
-            )
-            result = self.run_subprocess(
-                command.words, command.env, str(command.place), keep_open=command.keep_open, **launcher, **watch
-            )
-        except NotWarm as error:
-            raise dbt_run.DbtNotStarted(
-                f"dbt cannot start warm: {error}, and warm_dbt or [cosmos_venv] {self.warm_setting} is 'require'. With "
-                "'auto' it starts as a plain process then."
-            ) from None
-        dbt_run.refuse_undone(run, command, result, is_native=served.is_native)
-        return result
+        return start(run, command)
 
     def run_subprocess(
         self, command: list[str], env: dict[str, str], cwd: str, **kwargs: Any
@@ -569,7 +401,7 @@ class DbtLocalBaseOperator(AbstractDbtBase):
         """
         run = self._dbt_run([executable], env, {})
         which_dbt = self._which_dbt_will_run(run)
-        return None if which_dbt is None else self._packages(run, env=env, which_dbt=which_dbt)
+        return None if which_dbt is None else run.packages(env, which_dbt)
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
         """The inputs, outputs and facets of all nodes that ran. Called by Airflow's OpenLineage provider alone.

@@ -95,18 +95,17 @@ class DbtRunSummaryOperator(BaseOperator):
         ids = [f"{prefix}{each}" for each in self.task_nodes]
         states: dict[str, str | None] = {}
         for first in range(0, len(ids), _ASKED_AT_ONCE):
-            states |= compat.task_states(ids[first : first + _ASKED_AT_ONCE], **place)
+            found = compat.task_states(ids[first : first + _ASKED_AT_ONCE], **place)
+            states |= {each.removeprefix(prefix): state for each, state in found.items()}
         pushed = {
-            each.removeprefix(prefix): compat.xcom(NODES_XCOM, task_id=each, **place) or ()
-            for each in ids
+            each: compat.xcom(NODES_XCOM, task_id=f"{prefix}{each}", **place) or ()
+            for each in self.task_nodes
             if states[each] not in _NOT_RUN
         }
-        summary = summary_of(
-            self.task_nodes, {each.removeprefix(prefix): state for each, state in states.items()}, pushed
-        )
+        summary = summary_of(self.task_nodes, states, pushed)
         self.log.info("%s", "\n".join(table(summary)))
-        found: dict[str, Any] = msgspec.to_builtins(summary)
-        return found
+        told: dict[str, Any] = msgspec.to_builtins(summary)
+        return told
 
 
 def summary_of(

@@ -20,8 +20,6 @@ from cosmos_venv.public_names import name_lookup
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from cosmos_venv.operators.watch.trigger import DbtNodeTrigger
-
 __all__ = [
     "DbtBatchWatcherOperator",
     "DbtBatchWatcherVirtualenvOperator",
@@ -41,7 +39,6 @@ __all__ = [
 ]
 
 _TRIGGER = "cosmos_venv.operators.watch.trigger.DbtNodeTrigger"
-_RESUMES = "execute_complete"
 
 
 class _Producer:
@@ -112,6 +109,8 @@ class DbtConsumerWatcherSensor:
         "deferrable": True,
         "poke_interval": 10.0,
     }
+    #: the method that goes on behind the trigger.
+    resumes: ClassVar[str] = "execute_complete"
     node_ids: Sequence[str] = ()  # Airflow asks for the trigger before the constructor has ended
     model_unique_id: str | None
     producer_task_id: str
@@ -139,7 +138,7 @@ class DbtConsumerWatcherSensor:
             "producer_task_id": self.producer_task_id,
             "parents": self._parents(),
         }
-        return StartTriggerArgs(trigger_cls=_TRIGGER, next_method=_RESUMES, trigger_kwargs=arguments)
+        return StartTriggerArgs(trigger_cls=_TRIGGER, next_method=self.resumes, trigger_kwargs=arguments)
 
     def _execute(self, context: Context, *, told: Mapping[str, int] | None = None, **kwargs: Any) -> Any:
         """Wait for the nodes, or end as they have, or run dbt for them.
@@ -148,16 +147,9 @@ class DbtConsumerWatcherSensor:
         :param told: what earlier tries were told; None: the journal says it.
         :param **kwargs: of ``build_and_run_cmd``.
         """
-        from cosmos_venv.operators.watch.waiting import wait_for_nodes
+        from cosmos_venv.operators.watch.trigger import wait_for_nodes
 
-        task: Any = self
-
-        def defer(trigger: DbtNodeTrigger) -> None:
-            task.defer(trigger=trigger, method_name=_RESUMES)
-
-        if nodes := wait_for_nodes(
-            task, context, parents=self._parents(), defer=defer if self.deferrable else None, told=told
-        ):
+        if nodes := wait_for_nodes(self, context, parents=self._parents(), told=told):
             self._run_only(nodes)
             return super()._execute(context, **kwargs)  # type: ignore[misc]
         return None
@@ -171,8 +163,8 @@ class DbtConsumerWatcherSensor:
         # Airflow 3.0 resumes a retry with the event that ended the try before.
         if event.get("try_number") not in (None, context["ti"].try_number):
             return self._execute(context)
+        from cosmos_venv.operators.watch.trigger import reschedule
         from cosmos_venv.operators.watch.verdict import Action
-        from cosmos_venv.operators.watch.waiting import reschedule
 
         action = Action(event["action"])
         if action is Action.WAIT:

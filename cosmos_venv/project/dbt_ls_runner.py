@@ -289,13 +289,8 @@ def _run(
             [executable, *arguments],
             env=env,
             cwd=place,
-<<<<<<< HEAD
-            keep_open=(*question.dbt.keep_open, *descriptors_of(place), *keep_open),
-            on_tick=end_in_time,
-=======
             keep_open=(*question.dbt.keep_open, *descriptors_of(place)),
-            on_tick=None if deadline is None else end_in_time,
->>>>>>> 11438d61cc43ab01c5bd31c6c3011ce1ee3ab69e
+            on_tick=end_in_time,
             cancellation=cancellation,
         )
     except OSError as error:

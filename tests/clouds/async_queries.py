@@ -340,16 +340,6 @@ def test_what_is_compiled_again_replaces_the_files_and_what_is_gone_is_named(sto
     assert not files_below(store)
 
 
-@pytest.mark.parametrize("store", ["folder", "file"], indirect=True)
-def test_a_task_that_fails_while_it_stores_leaves_no_files(store: Any) -> None:
-    (store / "shop" / "Manual.One" / "run" / "model.shop.orders.json").mkdir(parents=True)
-
-    with pytest.raises(OSError, match="Is a directory"):
-        sql_store.store([model("stg_orders"), model("orders")], {"ti": SetupTi()})
-
-    assert not files_below(store)
-
-
 def test_in_a_group_what_comes_behind_waits_for_the_models(
     dbt: FakeVenv, server: BigQueryServer, tmp_path: Path, cosmos_airflow: CosmosAirflow
 ) -> None:

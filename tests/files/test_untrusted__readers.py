@@ -16,8 +16,7 @@ import pytest
 from cosmos_venv import compat
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.operators.queries import sql_store
-from cosmos_venv.operators.run.journal_files import tries_in
-from cosmos_venv.operators.run.journal_lines import Line, line_of, unpacked
+from cosmos_venv.operators.run.journal_record import Line, line_of, record_in, unpacked
 from cosmos_venv.operators.run.run_request import listed
 from cosmos_venv.operators.seeds.seed_state import decoded, fields_of
 from cosmos_venv.remote.download_cache import Copy
@@ -104,7 +103,7 @@ class _RecordAt(EnvironmentStore):
 
 
 OF_FILES: dict[str, Callable[[Path], object]] = {
-    "journal of earlier tries": lambda file: tries_in(file.parent),
+    "journal of earlier tries": lambda file: record_in(file.parent),
     "record of a build": lambda file: _RecordAt(file).record(),
 }
 

@@ -7,11 +7,11 @@ import json
 import zlib
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import pytest
 
-from cosmos_venv.compat import DAG, AirflowException
+from cosmos_venv.compat import DAG
 from cosmos_venv.config import ProfileConfig
 from cosmos_venv.constants import InvocationMode
 from cosmos_venv.operators.airflow_async import DbtRunAirflowAsyncOperator, SetupAsyncOperator, TeardownAsyncOperator
@@ -134,25 +134,3 @@ def test_a_model_without_sql_says_which_task_to_clear(
 
     assert f"There is no SQL of {MODEL} in this run. Clear the task {SETUP} too" in str(done.exception)
     assert dbt.calls == []
-
-
-class TellsThatItWaits(DbtRunAirflowAsyncOperator):
-    """Fails where it would be deferred: ``dag.test`` goes on with a deferred task and with no other."""
-
-    def defer(self, *, method_name: str, **_: Any) -> NoReturn:
-        raise AirflowException(f"deferred, for {method_name}")
-
-
-def test_a_model_without_sql_waits_while_the_task_that_compiles_runs_again(
-    tmp_path: Path, cosmos_airflow: CosmosAirflow
-) -> None:
-    task = TellsThatItWaits(
-        task_id="stg_orders_run",
-        producer_task_id="stg_orders_run",  # it runs, as the task does that compiles anew
-        model_unique_id=MODEL,
-        profile_config=ProfileConfig("shop", "dev", profiles_yml_filepath=tmp_path / "profiles.yml"),
-    )
-
-    done = cosmos_airflow.run(task, raise_on_failure=False)
-
-    assert "deferred, for execute_again" in str(done.exception)

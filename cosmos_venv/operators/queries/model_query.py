@@ -221,7 +221,7 @@ class ModelQuery:
             raise
         trigger = DbtQueryTrigger(
             **_reference(job),
-            gcp_conn_id=self._task.gcp_conn_id,
+            conn_id=self._task.gcp_conn_id,
             impersonation_chain=self._limits.impersonation_chain,
             poll_interval=self._task.poll_interval,
             cancel_on_kill=self._task.cancel_on_kill,

@@ -17,47 +17,16 @@ class DbtQueryTrigger(BaseTrigger):
     Its event has ``bytes_billed`` and ``slot_ms`` too, where the query has ended well: the triggerer has Google's
     library at hand, and the worker that goes on would have to import it for them.
 
-    :param job_id: id of the query.
-    :param project_id: the project that pays for it.
-    :param location: where it runs.
-    :param gcp_conn_id: the Airflow connection to Google Cloud.
-    :param impersonation_chain: service accounts to act as.
-    :param poll_interval: seconds between two looks at the query.
-    :param cancel_on_kill: whether the query is cancelled when the task is killed while it is deferred.
+    :param **arguments: of Airflow's trigger.
     """
 
-    def __init__(
-        self,
-        *,
-        job_id: str,
-        project_id: str,
-        location: str | None,
-        gcp_conn_id: str,
-        impersonation_chain: Any,
-        poll_interval: float,
-        cancel_on_kill: bool,
-    ) -> None:
+    def __init__(self, **arguments: Any) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.job_id = job_id
-        self.project_id = project_id
-        self.location = location
-        self.gcp_conn_id = gcp_conn_id
-        self.impersonation_chain = impersonation_chain
-        self.poll_interval = poll_interval
-        self.cancel_on_kill = cancel_on_kill
+        self.arguments = arguments
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """The import path and the arguments of the trigger, as Airflow keeps them."""
-        arguments = {
-            "job_id": self.job_id,
-            "project_id": self.project_id,
-            "location": self.location,
-            "gcp_conn_id": self.gcp_conn_id,
-            "impersonation_chain": self.impersonation_chain,
-            "poll_interval": self.poll_interval,
-            "cancel_on_kill": self.cancel_on_kill,
-        }
-        return f"{__name__}.{type(self).__name__}", arguments
+        return f"{__name__}.{type(self).__name__}", self.arguments
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait for the query. Gives one event, as the last thing."""
@@ -75,34 +44,28 @@ class DbtQueryTrigger(BaseTrigger):
         """``bytes_billed`` and ``slot_ms`` of a query that has ended; nothing where it cannot be asked for."""
         cloud = import_module("airflow.providers.google.cloud.hooks.bigquery")
         in_thread = import_module("asgiref.sync").sync_to_async
-        hook = cloud.BigQueryAsyncHook(gcp_conn_id=self.gcp_conn_id, impersonation_chain=self.impersonation_chain)
+        given = self.arguments
+        hook = cloud.BigQueryAsyncHook(gcp_conn_id=given["conn_id"], impersonation_chain=given["impersonation_chain"])
         try:
             google = await hook.get_sync_hook()
 
             def look() -> Any:
-                client = google.get_client(project_id=self.project_id, location=self.location)
+                where = {"project": given["project_id"], "location": given["location"]}
                 # Google's library would try for ten minutes, and a query that has ended well would wait for it.
                 retry = import_module("google.cloud.bigquery").DEFAULT_RETRY.with_timeout(_LOOKING)
-                where = {"project": self.project_id, "location": self.location}
-                return client.get_job(self.job_id, **where, retry=retry, timeout=_LOOKING)
+                client = google.get_client(project_id=given["project_id"], location=given["location"])
+                return client.get_job(given["job_id"], **where, retry=retry, timeout=_LOOKING)
 
             # In a thread of its own: in the one that all triggers share it would hold up the others.
             job = await in_thread(look, thread_sensitive=False)()
         except Exception as error:  # noqa: BLE001 - whatever it is: BigQuery has done its work
-            self.log.warning("What job %s has cost is not known: %s", self.job_id, error)
+            self.log.warning("What job %s has cost is not known: %s", given["job_id"], error)
             return {}
         return {"bytes_billed": job.total_bytes_billed, "slot_ms": job.slot_millis}
 
     def _airflow_trigger(self) -> Any:
-        trigger = import_module("airflow.providers.google.cloud.triggers.bigquery").BigQueryInsertJobTrigger(
-            conn_id=self.gcp_conn_id,
-            job_id=self.job_id,
-            project_id=self.project_id,
-            location=self.location,
-            poll_interval=self.poll_interval,
-            impersonation_chain=self.impersonation_chain,
-            cancel_on_kill=self.cancel_on_kill,
-        )
+        triggers = import_module("airflow.providers.google.cloud.triggers.bigquery")
+        trigger = triggers.BigQueryInsertJobTrigger(**self.arguments)
         # Before Airflow 3.3 it cancels where the state of the task says that somebody has ended it.
         trigger.task_instance = self.task_instance
         return trigger

@@ -40,7 +40,7 @@ def store(models: Iterable[CompiledModel], context: Context | Mapping[str, Any])
 
     :param models: the models.
     :param context: Airflow's context of the setup task.
-    :raises Exception: what the store says. No file is left then: behind a setup task that fails no teardown runs.
+    :raises Exception: what the store says. Files that were written by then stay until a later try of the run ends.
     """
     contents = {model.unique_id: msgspec.json.encode(model) for model in models}
     if settings.upload_sql_to_xcom:
@@ -48,15 +48,8 @@ def store(models: Iterable[CompiledModel], context: Context | Mapping[str, Any])
             context["ti"].xcom_push(key=unique_id, value=untrusted.packed(content))
         return
     folder = _folder(context, context["ti"].task_id)
-    files = [(folder / f"{unique_id}{_ENDING}", content) for unique_id, content in contents.items()]
-    try:
-        for file, content in files:
-            write_to(file, content)
-    except Exception:
-        for file, _ in files:
-            with suppress(Exception):  # most likely it is not there; the first error is the one to tell
-                file.unlink()
-        raise
+    for unique_id, content in contents.items():
+        write_to(folder / f"{unique_id}{_ENDING}", content)
 
 
 def fetch(unique_id: str, context: Context | Mapping[str, Any], task_id: str) -> CompiledModel:

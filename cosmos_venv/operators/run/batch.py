@@ -13,10 +13,10 @@ from cosmos_venv.dbt.log_lines import DONE_STATUSES, FAILED, FAILED_STATUSES, SK
 from cosmos_venv.dbt.results import Artifacts
 from cosmos_venv.dbt.selection_texts import selected_with
 from cosmos_venv.exceptions import CosmosDbtRunError
-from cosmos_venv.operators.run.dbt_run import DbtResult, DbtRun, Judge
-from cosmos_venv.operators.run.journal import Journal, Tries
-from cosmos_venv.operators.run.journal_copies import PushXCom
-from cosmos_venv.operators.run.journal_lines import TryRecord, rows_of
+from cosmos_venv.operators.run.dbt_run import DbtResult, DbtRun
+from cosmos_venv.operators.run.journal import Journal, PushXCom, present_try
+from cosmos_venv.operators.run.journal_record import TryRecord, rows_of
+from cosmos_venv.operators.run.run_steps import run_in_workspace
 
 MISSING = NodeOutcome("missing")
 """The outcome of a node that was in the command and of which dbt has said nothing."""
@@ -32,22 +32,20 @@ Outcomes = Mapping[str, NodeOutcome]
 """By unique id of the node."""
 
 
-def run_batch(task: Any, run: DbtRun, *, build: Callable[[DbtRun, Judge], DbtResult], judge: Judge) -> DbtResult:
+def run_batch(run: DbtRun) -> DbtResult:
     """Build the nodes that no earlier try of the task has done.
 
-    :param task: the ``DbtBatchLocalOperator``, whose ``nodes`` it builds.
-    :param run: the run, with the command without a selection.
-    :param build: runs dbt.
-    :param judge: raises where dbt has failed.
+    :param run: the run of the ``DbtBatchLocalOperator`` whose ``nodes`` are built, its command without a selection.
     :returns: what came of dbt.
     :raises AirflowException: when a node has failed, or dbt has said nothing of it.
     :raises CosmosDbtRunError: likewise, where dbt ran in this process.
     :raises CosmosValueError: when a parameter of the operator cannot be followed, naming it.
     """
+    task = run.task
     # RenderConfig.exclude stands in the command where dbt chooses the tests (test_indirect_selection).
     flags = [flag for flag in narrowing_flags(run.command) if flag.partition("=")[0] != "--exclude"]
     refuse_narrowing([f"{flag} in the parameters of the operator" for flag in flags])
-    journal = Journal(Tries.of(run.context), task.log, _push_xcom(run) if task.is_watched else None)
+    journal = Journal(*present_try(run.context), task.log, _push_xcom(run) if task.is_watched else None)
     before = done_before(task, journal.earlier())
     journal.begin(before)
     texts = dict.fromkeys(text for each, text in task.nodes.items() if each not in before)
@@ -68,11 +66,11 @@ def run_batch(task: Any, run: DbtRun, *, build: Callable[[DbtRun, Judge], DbtRes
         own, others = outcomes_of(task.nodes, journal, before, artifacts)
         task.log.info("%s", "\n".join(["Nodes of this batch:", *_table({**own, **others}, before)]))
         _push_rows(run, {**own, **others})
-        _refuse_failed(own, others, before, lambda: judge(result, artifacts))
+        _refuse_failed(own, others, before, lambda: task._judge(result, artifacts))
 
     is_over, end = False, FAILED
     try:
-        result = build(whole, judge_nodes)
+        result = run_in_workspace(whole, judge_nodes)
         is_over, end = True, SUCCESS
         return result
     except (AirflowSkipException, AirflowFailException):
@@ -152,7 +150,7 @@ def _push_rows(run: DbtRun, outcomes: Outcomes) -> None:
     try:
         push(NODES_XCOM, rows)
     except Exception as error:  # noqa: BLE001 - whatever Airflow's store raises; dbt has done its work
-        run.log.warning("The table of nodes cannot be pushed as XCom: %s", error)
+        run.task.log.warning("The table of nodes cannot be pushed as XCom: %s", error)
 
 
 def told_rows(outcomes: Outcomes, *, started: str | None) -> list[dict[str, Any]]:

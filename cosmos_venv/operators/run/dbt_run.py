@@ -1,8 +1,8 @@
-"""The values of one dbt run of a task, and the steps between an operator and its dbt.
+"""The values of one dbt run of a task, and the start of its commands.
 
 ``DbtRun`` is what is known before the dbt is there, ``DbtCommand`` one command that is ready to be started. The order
-of events is ``DbtLocalBaseOperator._run_in_workspace``. A command is started by one of two launchers: a guard
-(``GuardedProcess``), or a warm server (``WarmStart``).
+of events is ``run_steps.run_in_workspace``. A command is started by one of two launchers: a guard (``GuardedProcess``),
+or a warm server (``WarmStart``).
 
 Operators import this module when a task runs, not while a DAG file is parsed, which happens far more often.
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,29 +19,23 @@ from cosmos_venv import credentials, settings
 from cosmos_venv.compat import AirflowException, AirflowSkipException, count
 from cosmos_venv.constants import InvocationMode
 from cosmos_venv.dbt import invocation
-from cosmos_venv.dbt.command import (
-    FullOutputSubprocessResult,
-    advice_about_option,
-    asks_for_debug,
-    selection_in_file,
-    shown_command,
-)
+from cosmos_venv.dbt.command import FullOutputSubprocessResult, advice_about_option, asks_for_debug, shown_command
 from cosmos_venv.dbt.invocation import DbtRunnerResult
 from cosmos_venv.dbt.log_lines import NodeEvent, logged_text, node_event
 from cosmos_venv.dbt.native.output import LEAVES, undone
 from cosmos_venv.dbt.native.program import dbt_2_command_line
 from cosmos_venv.dbt.results import Artifacts, failure_text
 from cosmos_venv.dbt.warm.process import WarmStart
-from cosmos_venv.dbt.workspace import Outputs, descriptors_of, downloading_in_place, named_folders
 from cosmos_venv.exceptions import NotWarm
+from cosmos_venv.io import map_index
+from cosmos_venv.managed import project_cache
 from cosmos_venv.operators.run import warm_start
-from cosmos_venv.processes import scratch
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from cosmos_venv.config import ProfileConfig
-    from cosmos_venv.processes.cancellation import Cancellation
+    from cosmos_venv.dbt.packages import ProjectPackages
 
 DbtResult = FullOutputSubprocessResult | DbtRunnerResult
 Judge = Callable[[DbtResult, Artifacts], object]
@@ -56,10 +50,8 @@ class DbtNotStarted(AirflowException):
 class DbtRun:
     """One dbt run of a task, as far as it is known before its dbt is there.
 
+    :param task: the operator.
     :param context: Airflow's context of the task.
-    :param log: the task's logger.
-    :param base_cmd: dbt's sub-command, in words.
-    :param tags: ``dag_id`` and ``task_id``, for metrics.
     :param command: the command line without the flags of the place where dbt runs. The first word is the executable as
         it was given; ``executable`` is where the worker finds it.
     :param env: the environment variables for dbt, without those of the profile.
@@ -79,10 +71,8 @@ class DbtRun:
         ``process``, or the reason why a process did not start warm.
     """
 
+    task: Any
     context: Context | Mapping[str, Any]
-    log: Any  # Airflow has another type for it in each version
-    base_cmd: Sequence[str]
-    tags: Mapping[str, str]
     command: Sequence[str]
     env: Mapping[str, str] = field(repr=False)  # secrets may be in it
     executable: str
@@ -103,17 +93,40 @@ class DbtRun:
         last = self.starts[-1] if self.starts else ""
         return last if last in ("", "warm", "runner", "process") else f"process ({last})"
 
+    @property
+    def task_key(self) -> tuple[str, ...]:
+        """The names that tell the task from others: DAG, task, index of a mapped one, target of the profile."""
+        task = self.task
+        return (task.dag_id, task.task_id, *map_index(self.context), task.profile_config.target_name)
+
+    def packages(self, env: Mapping[str, str], which_dbt: str) -> ProjectPackages:
+        """The packages that ``dbt deps`` installs for the project.
+
+        :param env: the environment variables of dbt, as far as they are known.
+        :param which_dbt: a text that differs where the dbt may be another one.
+        """
+        project, variables = Path(self.task.project_dir), self.task.vars
+        return project_cache.project_packages(
+            project, self.packages_directory, variables=variables, env=env, which_dbt=which_dbt
+        )
+
     def count_start(self, how: str) -> None:
         """Note how a command starts, and count it in Airflow's metrics. The log has the reason of a cold start already.
 
         :param how: as in ``starts``.
+        :raises NotWarm: when dbt has to start warm, and runs in this process, where each task pays for the import.
         """
         self.starts.append(how)
+        if self.warm_choice == "off":
+            return
+        tags = {"dag_id": self.task.dag_id, "task_id": self.task.task_id}
         if how == "warm":
-            self.log.info("dbt starts warm: it is forked from a process that has imported it.")
-            count("cosmos_venv.dbt.warm", {**self.tags})
-        else:
-            count("cosmos_venv.dbt.cold", {**self.tags, "reason": how})
+            self.task.log.info("dbt starts warm: it is forked from a process that has imported it.")
+            count("cosmos_venv.dbt.warm", tags)
+            return
+        count("cosmos_venv.dbt.cold", {**tags, "reason": how})
+        if how == "runner" and self.warm_choice == "require":
+            raise NotWarm("runner", "with DBT_RUNNER the task imports dbt itself; SUBPROCESS can start warm")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,68 +154,39 @@ class DbtCommand:
         return self.words[1:2] == ["deps"]
 
 
-def words_in(place: Path, words: Sequence[str]) -> list[str]:
-    """The words of a command line as they fit: a selection that is too long stands in a file of the workspace.
+def start(run: DbtRun, command: DbtCommand) -> DbtResult:
+    """Start one command of a run, and wait for its end.
 
-    :param place: the workspace.
-    :param words: behind the executable.
+    :param run: the run that the command is a part of.
+    :param command: what is started, in the words of dbt 1.
+    :raises DbtNotStarted: when no dbt could be started, or it has to start warm and cannot.
+    :raises AirflowException: when dbt has done nothing.
     """
-    fitting, selectors = selection_in_file([*words])
-    if selectors:
-        (place / "selectors.yml").unlink(missing_ok=True)  # the link to the project's: no other selector counts
-        (place / "selectors.yml").write_text(selectors, encoding="utf-8")
-    return fitting
-
-
-def command_in(
-    place: Path,
-    words: list[str],
-    profiles_yml: Path,
-    *,
-    env: Mapping[str, str],
-    given: Mapping[str, Any],
-    secrets: Mapping[str, str],
-) -> DbtCommand:
-    """The task's own command, ready to be started.
-
-    :param place: the workspace.
-    :param words: the whole command line.
-    :param profiles_yml: the file of the profile.
-    :param env: the environment variables for dbt.
-    :param given: those of them that the operator's parameter names, before they became texts. Only these may say where
-        dbt writes: a DBT_TARGET_PATH of the worker would mix the artifacts of its tasks.
-    :param secrets: the variables of the profile. They are for dbt alone, and nothing here is logged.
-    """
-    outputs = Outputs.of(place, named_folders(env, given), words)
-    return DbtCommand(
-        words=words,
-        place=place,
-        profiles_yml=profiles_yml,
-        env=outputs.variables({**env, **secrets}),
-        # When the worker is killed, its guard still ends dbt: until then no other task may take these folders for
-        # rubbish.
-        keep_open=(*descriptors_of(place), *scratch.descriptors_of(profiles_yml.parent)),
-        artifacts=outputs.artifacts(),
-    )
-
-
-def deps_before(command: DbtCommand, words: list[str]) -> DbtCommand:
-    """The ``dbt deps`` before a command. What it downloads goes with the workspace, also when it is killed.
-
-    :param command: the task's own.
-    :param words: the command line of ``dbt deps``.
-    """
-    artifacts = Outputs.of(command.place, command.env).artifacts()
-    return replace(command, words=words, env=downloading_in_place(command.place, command.env), artifacts=artifacts)
-
-
-def for_dbt(command: DbtCommand, *, is_native: bool) -> DbtCommand:
-    """The command as the dbt takes that will run it.
-
-    :param command: in the words of dbt 1.
-    :param is_native: whether its dbt is dbt 2, which has no ``docs generate``.
-    """
-    return replace(command, words=dbt_2_command_line(command.words)) if is_native else command
+    task, place = run.task, str(command.place)
+    # An operator of a user may have a method of its own here, which need not know of it.
+    watch: dict[str, Any] = {}
+    on_node, target = run.on_node, command.artifacts.target
+    if on_node is not None and not command.is_deps:
+        watch["on_node"] = lambda event: on_node(event, target)
+    found: DbtResult
+    try:
+        if run.mode is InvocationMode.DBT_RUNNER:
+            run.count_start("runner")
+            found = task.run_dbt_runner(command.words, command.env, place, **watch)
+            return found
+        served = task._served(run.executable)  # once: it reads the record of the environment
+        if watch and run.on_tick is not None:
+            watch["on_tick"] = run.on_tick
+        words = dbt_2_command_line(command.words) if served.is_native else command.words
+        how = {"keep_open": command.keep_open, **_launcher(run, served), **watch}
+        found = task.run_subprocess(words, command.env, place, **how)
+    except NotWarm as error:
+        raise DbtNotStarted(
+            f"dbt cannot start warm: {error}, and warm_dbt or [cosmos_venv] {task.warm_setting} is 'require'. With "
+            "'auto' it starts as a plain process then."
+        ) from None
+    refuse_undone(run, command, found, is_native=served.is_native)
+    return found
 
 
 def refuse_undone(run: DbtRun, command: DbtCommand, result: DbtResult, *, is_native: bool) -> None:
@@ -216,55 +200,38 @@ def refuse_undone(run: DbtRun, command: DbtCommand, result: DbtResult, *, is_nat
     """
     if getattr(result, "exit_code", 1):  # a class of a user may return what it likes
         return
-    leaves = LEAVES.get(run.base_cmd[0]) if is_native and not command.is_deps else None
+    leaves = LEAVES.get(run.task.base_cmd[0]) if is_native and not command.is_deps else None
     lacks = leaves if leaves and command.artifacts.text(leaves) is None else None
     # Of any dbt: one behind a script is not known for native.
-    message = undone(run.base_cmd, getattr(result, "full_output", ()), lacks=lacks)
+    message = undone(run.task.base_cmd, getattr(result, "full_output", ()), lacks=lacks)
     if message:
         raise AirflowException(message)
 
 
-def launcher(
-    run: DbtRun, served: warm_start.Served, *, runs_as_another: bool, cancellation: Cancellation
-) -> dict[str, Any]:
+def _launcher(run: DbtRun, served: warm_start.Served) -> dict[str, Any]:
     """The argument ``start`` for ``run_subprocess``; nothing where commands are plain processes.
 
     :param run: the run that a command is a part of.
     :param served: the dbt that a server would import.
-    :param runs_as_another: whether the task has a ``run_as_user``.
-    :param cancellation: ends waiting for a server.
     """
     if run.warm_choice == "off":
-        run.starts.append("process")
+        run.count_start("process")
         return {}
     if served.is_native:  # no server imports it, and it starts as fast without one
         run.count_start("native")
         return {}
-    start = WarmStart(
+    task = run.task
+    warm = WarmStart(
         program=served.program,
         idle=settings.virtualenv_warm_dbt_idle,
         most=settings.virtualenv_warm_dbt_max,
-        cancellation=cancellation,
-        report=run.log.info,
+        cancellation=task._cancellation,
+        report=task.log.info,
         count=run.count_start,
-        refuses=warm_start.why_not(served, choice=run.warm_choice, runs_as_another=runs_as_another),
+        refuses=warm_start.why_not(served, choice=run.warm_choice, runs_as_another=bool(task.run_as_user)),
         is_required=run.warm_choice == "require",
     )
-    return {"start": start}
-
-
-def note_runner(run: DbtRun) -> None:
-    """Note that dbt runs in this process, where each task pays for the import.
-
-    :param run: the run.
-    :raises NotWarm: when it has to start warm.
-    """
-    if run.warm_choice == "off":
-        run.starts.append("runner")
-        return
-    run.count_start("runner")
-    if run.warm_choice == "require":
-        raise NotWarm("runner", "with DBT_RUNNER the task imports dbt itself; SUBPROCESS can start warm")
+    return {"start": warm}
 
 
 def run_process(

@@ -1,11 +1,13 @@
 """The journal of a task that runs several nodes: what became of each node, by the try of the task.
 
 It is append-only. Each event is written to a file at once, so that nothing is lost on this host when the worker is
-killed. Copies tell other hosts, at most once a second (``journal_copies``). All are removed when the task is over, but
-for those of a task that others watch.
+killed. Copies tell other hosts, at most once a second: the next try of the task, and tasks that watch it. All are
+removed when the task is over, but for those of a task that others watch.
 
-A try begins with what it takes over of the tries before, so the newest try alone says what is done. What is older may
-say that a node is done which has to run again, such as a file on a host to which the task comes back.
+Both are told in object storage where ``[cosmos] remote_cache_dir`` and a key are set, in a signed file: whoever could
+write it there without the key could make tasks green whose nodes are not built. Else the next try is told in an Airflow
+Variable, since Airflow deletes the XComs of a task when its next try begins, and tasks that watch it in an XCom.
+What goes wrong with a copy is one warning, since dbt does its work all the same.
 
 A task that somebody has cleared runs everything: Airflow gives it another number of tries, by which the tries that
 belong together are told. One that is cleared while it runs keeps its number, and goes on as after a retry. A DAG run
@@ -19,8 +21,9 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from threading import RLock
@@ -28,81 +31,71 @@ from typing import Any
 
 import msgspec
 
-from cosmos_venv.compat import masked
+from cosmos_venv import compat
 from cosmos_venv.dbt.log_lines import FAILED, NodeEvent, NodeOutcome
 from cosmos_venv.files.durable_files import is_private, make_private, open_own
+from cosmos_venv.files.untrusted import SMALL
 from cosmos_venv.io import map_index
-from cosmos_venv.operators.run.journal_copies import Copy, PushXCom, copies_of, remove_abandoned
-from cosmos_venv.operators.run.journal_files import folder_of, tries_in
-from cosmos_venv.operators.run.journal_lines import LONGEST_TEXT, Line, TryRecord, packed
+from cosmos_venv.managed import caches
+from cosmos_venv.operators.run.journal_record import (
+    LONGEST_TEXT,
+    Line,
+    TryRecord,
+    folder_of,
+    newest,
+    packed,
+    record_in,
+    unpacked,
+)
 
+XCOM = "dbt_journal"
+"""Key of the XCom of a task that others watch."""
+
+PushXCom = Callable[[str, Any], object]
+
+_VARIABLE = "cosmos_venv_journal__"
+_DESCRIPTION = "cosmos-venv: the dbt nodes that a task has done, for its next try. It is removed when the task is over."
+_BETWEEN_WRITES = 1.0
+# A slow store must not hold up dbt: writing takes a sixth of the time at most.
+_REST_AFTER_WRITE = 5.0
+# Each writing tells of all nodes. At one a second, what a large project tells would grow with nodes times time.
+_CHARACTERS_PER_SECOND = 8_192
+_REMOTE_SECONDS = 10.0
 _WITH_SQL = frozenset({"model", "snapshot"})
 _MOST_DAYS = 30
 _DIGITS = 32
 _INSTANT = 1e-5  # seconds between two lines at least: of two records of one try the later one counts
 
 
-class Tries(msgspec.Struct, frozen=True, kw_only=True):
-    """The tries of one task in one run, as the present one sees them.
-
-    :param key: a text that only they have: of DAG, run, its begin, task and index of a mapped task.
-    :param number: of the present try, from 1.
-    :param last: number of the last try that Airflow makes by itself. Clearing the task gives another one.
-    """
-
-    key: str
-    number: int
-    last: int
-
-    @classmethod
-    def of(cls, context: Mapping[str, Any]) -> Tries:
-        """The tries of a running task; a single one where Airflow does not run it.
-
-        :param context: Airflow's context of the task.
-        """
-        ti = context.get("ti") or context.get("task_instance")
-        number, last = getattr(ti, "try_number", None), getattr(ti, "max_tries", None)
-        key = journal_key(context, getattr(ti, "task_id", None))
-        if key is None or not isinstance(number, int) or not isinstance(last, int):
-            return cls(key=uuid.uuid4().hex, number=1, last=0)
-        return cls(key=key, number=number, last=last)
-
-    @property
-    def has_another_try(self) -> bool:
-        """Whether Airflow tries the task again when it fails."""
-        return self.number <= self.last
-
-
 class Journal:
     """The journal of the present try, and what those before it have left. Threads of dbt may write it at once.
 
-    :param tries: of the task.
+    :param key: a text that only the tries of one task in one run have.
+    :param record: the present try, without outcomes.
     :param log: the task's logger: a journal that cannot be kept is a warning.
     :param push_xcom: pushes an XCom of the task, where other tasks watch it. None: nobody does, and the journal is
         removed when the task is over.
     :ivar record: of the present try.
     """
 
-    def __init__(self, tries: Tries, log: Any, push_xcom: PushXCom | None = None) -> None:
-        self.record = TryRecord(number=tries.number, last=tries.last)
-        self._tries = tries
+    def __init__(self, key: str, record: TryRecord, log: Any, push_xcom: PushXCom | None = None) -> None:
+        self.record = record
+        self._key = key
         self._log = log
         self._lock = RLock()
         self._file: int | None = None
         self._is_watched = push_xcom is not None
-        self._copies = copies_of(tries.key, log, push_xcom)
-        self._folder = folder_of(tries.key)
-        self._before: list[TryRecord] = []
+        self._copies = copies_of(key, log, push_xcom)
+        self._folder = folder_of(key)
         self._news = 0
 
     def earlier(self) -> TryRecord | None:
         """The newest try before this one that has left something; None: there is none, or the task was cleared."""
-        if self._tries.number == 1:
+        if self.record.number == 1:
             return None
         # Of one try the file knows more than what is written once a second.
-        known = [*tries_in(self._folder)[-1:], self._copies[0].read(self._tries.key)]
-        fitting = [each for each in known if each is not None and each.last == self._tries.last]
-        return max(fitting, key=lambda each: each.number, default=None)
+        found = newest(record_in(self._folder), self._copies[0].read(self._key))
+        return found if found is not None and found.last == self.record.last else None
 
     def begin(self, kept: Mapping[str, NodeOutcome]) -> None:
         """Open the journal.
@@ -110,17 +103,15 @@ class Journal:
         :param kept: what this try takes over of earlier ones: the nodes that it need not run, by unique id.
         """
         begun = time.time()
-        if self._tries.number == 1:
+        if self.record.number == 1:
             shutil.rmtree(self._folder, ignore_errors=True)
-        if self._is_watched:
-            self._before = [each for each in tries_in(self._folder) if each.number < self._tries.number]
         try:
             self._open()
         except OSError as error:
             self._log.warning("The journal of this task cannot be written: %s", error)
         _sweep(self._folder.parent)
         self.record = msgspec.structs.replace(self.record, begun=begun, written=begun, outcomes=dict(kept))
-        self._append(Line(begun=self.record.copy(most=0)))
+        self._append(Line(begun=self.record.copy()))
 
     def note(self, event: NodeEvent, target: Path | None = None) -> None:
         """Write down what dbt says of a node.
@@ -163,8 +154,8 @@ class Journal:
         """Write what is new where other hosts find it, unless that was done a moment ago."""
         with self._lock:
             for copy in self._copies:
-                if copy.is_due(self._news) and (copy.is_watched or self._tries.has_another_try):
-                    copy.write(self._text(copy), self._news)
+                if copy.is_due(self._news) and (copy.is_watched or not self.record.is_last):
+                    copy.write(packed(self._key, self.record), self._news)
 
     def close(self, *, is_over: bool, end: str = FAILED) -> None:
         """End the journal.
@@ -175,24 +166,21 @@ class Journal:
         self._append(Line(end=end))
         with self._lock:
             self._close_file()
-            is_needed = self._tries.has_another_try and not is_over
+            is_needed = not (is_over or self.record.is_last)
             for copy in self._copies:
                 if copy.is_watched or is_needed:
-                    copy.write(self._text(copy), self._news)
+                    copy.write(packed(self._key, self.record), self._news)
                 else:
                     copy.remove()
             if not (is_needed or self._is_watched):
                 shutil.rmtree(self._folder, ignore_errors=True)
-
-    def _text(self, copy: Copy) -> str:
-        return packed(self._tries.key, [self.record.copy(most=0)] if copy.is_short else [*self._before, self.record])
 
     def _open(self) -> None:
         make_private(self._folder)
         if not is_private(self._folder):
             self._log.warning("The journal of this task is not kept in %s: others can write there.", self._folder)
             return
-        file = self._folder / f"{self._tries.number:04}.jsonl"
+        file = self._folder / f"{self.record.number:04}.jsonl"
         self._file = open_own(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 
     def _close_file(self) -> None:
@@ -213,6 +201,162 @@ class Journal:
             except OSError as error:
                 self._log.warning("The journal of this task cannot be written: %s", error)
                 self._close_file()
+
+
+@dataclass(frozen=True)
+class _Store:
+    """A place that workers on all hosts reach, with one text.
+
+    :param name: of the place, for the log.
+    :param read: gives the text; empty: there is none.
+    :param write: writes it.
+    :param remove: removes it.
+    """
+
+    name: str
+    read: Callable[[], str]
+    write: Callable[[str], object]
+    remove: Callable[[], object]
+
+
+def _store_of(key: str) -> _Store:
+    """The place where the next try of a task finds its journal."""
+    folder = caches.remote_journals()
+    if folder is None:
+        variable = f"{_VARIABLE}{key}"
+        return _Store(
+            name=f"the Variable {variable}",
+            read=lambda: compat.variable(variable) or "",
+            write=lambda text: compat.set_variable(variable, text, _DESCRIPTION),
+            remove=lambda: compat.forget_variable(variable),
+        )
+    file = f"{key}.jsonl"
+
+    def read() -> str:
+        return (folder.read(file, seconds=_REMOTE_SECONDS, limit=SMALL) or b"").decode()
+
+    return _Store(
+        name=str(folder),
+        read=read,
+        write=lambda text: folder.write(file, text.encode(), seconds=_REMOTE_SECONDS),
+        remove=lambda: folder.remove(file, seconds=_REMOTE_SECONDS),
+    )
+
+
+class Copy:
+    """One copy of a journal.
+
+    :param store: where it is.
+    :param log: the task's logger.
+    :param is_watched: whether tasks on other hosts wait for it, so that it stays when the task is over.
+    """
+
+    def __init__(self, store: _Store, log: Any, *, is_watched: bool) -> None:
+        self.is_watched = is_watched
+        self._store = store
+        self._log = log
+        self._may_write_at = time.monotonic() + _BETWEEN_WRITES  # a short task writes nothing
+        self._news = 0
+        self._may_be_there = False
+        self._has_warned = False
+
+    def is_due(self, news: int) -> bool:
+        """Whether it is to be written: there is something new, and the last writing is long enough ago.
+
+        :param news: how many nodes have ended, as the journal counts them.
+        """
+        return news != self._news and time.monotonic() >= self._may_write_at
+
+    def read(self, key: str) -> TryRecord | None:
+        """The record in it; None where there is none, or it cannot be read.
+
+        :param key: of the journal.
+        """
+        self._may_be_there = True  # also where the store does not answer now
+        try:
+            text = self._store.read()
+        except Exception as error:  # noqa: BLE001 - whatever a store raises
+            self._warn("read", error)
+            return None
+        self._may_be_there = bool(text)
+        found = unpacked(key, text)
+        if text and found is None:
+            self._warn("read", "it is not what was written")
+        return found
+
+    def write(self, text: str, news: int) -> None:
+        """Write it. What fails is tried again when it is due.
+
+        :param text: of ``packed``.
+        :param news: as for ``is_due``.
+        """
+        self._may_be_there = True
+        began = time.monotonic()
+        try:
+            self._store.write(text)
+            self._news = news
+        except Exception as error:  # noqa: BLE001 - as above
+            self._warn("written", error)
+        ended = time.monotonic()
+        rest = max(_BETWEEN_WRITES, _REST_AFTER_WRITE * (ended - began), len(text) / _CHARACTERS_PER_SECOND)
+        self._may_write_at = ended + rest
+
+    def remove(self) -> None:
+        """Remove it, where an earlier or the present try may have written it."""
+        if self._may_be_there:
+            try:
+                self._store.remove()
+            except Exception as error:  # noqa: BLE001 - as above
+                self._warn("removed", error)
+
+    def _warn(self, done: str, error: object) -> None:
+        if not self._has_warned:
+            self._has_warned = True
+            consequence = "" if done == "removed" else " A retry on another host runs all nodes."
+            if self.is_watched:
+                consequence = " Tasks on other hosts do not see what dbt does."
+            name = self._store.name
+            self._log.warning("What this task has done cannot be %s in %s: %s.%s", done, name, error, consequence)
+
+
+def copies_of(key: str, log: Any, push_xcom: PushXCom | None) -> list[Copy]:
+    """The copies of a journal, that for the next try first.
+
+    :param key: of the journal.
+    :param log: the task's logger.
+    :param push_xcom: pushes an XCom of the task, where others watch it; None: nobody does.
+    """
+    store = _store_of(key)
+    if push_xcom is None or caches.remote_journals() is not None:
+        return [Copy(store, log, is_watched=push_xcom is not None)]
+    # Airflow deletes the XCom when a try begins, and with the run.
+    in_xcom = _Store(f"the XCom {XCOM}", read=str, write=lambda text: push_xcom(XCOM, text), remove=lambda: None)
+    return [Copy(store, log, is_watched=False), Copy(in_xcom, log, is_watched=True)]
+
+
+def published(key: str, *, task_id: str, **place: Any) -> TryRecord | None:
+    """What a task that is watched has told of its newest try.
+
+    :param key: of its journal.
+    :param task_id: of the task.
+    :param **place: ``dag_id``, ``run_id`` and ``map_index`` of the task.
+    :raises Exception: whatever the store raises where it cannot be read.
+    """
+    is_remote = caches.remote_journals() is not None
+    return unpacked(key, _store_of(key).read() if is_remote else compat.xcom(XCOM, task_id=task_id, **place))
+
+
+def present_try(context: Mapping[str, Any]) -> tuple[str, TryRecord]:
+    """The key of the journal of a running task, and its try; a single one where Airflow does not run the task.
+
+    :param context: Airflow's context of the task.
+    """
+    ti = context.get("ti") or context.get("task_instance")
+    number, last = getattr(ti, "try_number", None), getattr(ti, "max_tries", None)
+    key = journal_key(context, getattr(ti, "task_id", None))
+    if key is None or not isinstance(number, int) or not isinstance(last, int):
+        return uuid.uuid4().hex, TryRecord(number=1, last=0)
+    return key, TryRecord(number=number, last=last)
 
 
 def journal_key(context: Mapping[str, Any], task_id: str | None) -> str | None:
@@ -239,8 +383,6 @@ def _compiled_sql(event: NodeEvent, target: Path | None) -> str:
     path = node.get("node_path") if isinstance(node, Mapping) else None
     if target is None or kind not in _WITH_SQL or not isinstance(path, str) or not path:
         return ""
-    if Path(path).is_absolute() or ".." in Path(path).parts:
-        return ""
     with suppress(OSError, ValueError, NotImplementedError):  # a path that is none
         folder = target / "compiled" / package
         # dbt 2 says the path from the project on, dbt 1 from the folder of models on.
@@ -252,7 +394,7 @@ def _compiled_sql(event: NodeEvent, target: Path | None) -> str:
 
 def _shown(text: str) -> str:
     """The text as others may read it, who know no secret of this task. Half of a character is none for them."""
-    return masked(text[:LONGEST_TEXT]).encode(errors="replace").decode()
+    return compat.masked(text[:LONGEST_TEXT]).encode(errors="replace").decode()
 
 
 def _sweep(folder: Path) -> None:
@@ -266,5 +408,5 @@ def _sweep(folder: Path) -> None:
     with suppress(Exception):  # of another task: nobody waits for it
         for each in folder.iterdir():
             if each.stat().st_mtime < oldest:
-                remove_abandoned(each.name)
+                _store_of(each.name).remove()
                 shutil.rmtree(each)

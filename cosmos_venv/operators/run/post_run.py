@@ -5,14 +5,12 @@ best effort: dbt has done its work by then, so what goes wrong there is one warn
 OpenLineage is imported only where Airflow's provider for it is active: its own processor reads dbt's artifacts while
 they are there, and Airflow asks for the facets when the task ends.
 
-``task`` is the operator: its attributes say what follows.
+The attributes of the operator, ``run.task``, say what follows.
 """
 
 from __future__ import annotations
 
-import base64
-import zlib
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,8 +20,9 @@ from cosmos_venv.constants import NODES_XCOM
 from cosmos_venv.dbt.project_files import profile_fields
 from cosmos_venv.dbt.results import Artifacts
 from cosmos_venv.exceptions import AirflowCompatibilityError, CosmosValueError
+from cosmos_venv.files.untrusted import packed
 from cosmos_venv.operators.parameters import callables
-from cosmos_venv.operators.run.journal_lines import rows_of
+from cosmos_venv.operators.run.journal_record import rows_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -64,34 +63,33 @@ def require_place_for(task: Any) -> None:
         )
 
 
-def follow_up(task: Any, run: DbtRun, command: DbtCommand, *, failed: bool) -> None:
+def follow_up(run: DbtRun, command: DbtCommand, *, failed: bool) -> None:
     """Do everything that the operator's parameters ask for.
 
-    :param task: the operator.
     :param run: the run.
     :param command: its command, which has ended.
     :param failed: whether dbt has failed: what goes wrong here is a warning then, and never hides dbt's own error.
     """
     # First: a callback of the user may remove or change the artifacts.
-    _keep_events(task, run, command, failed=failed)
+    _keep_events(run, command)
     if not failed:
-        _give_assets(task, run, command)
-    for step in _steps(task, run, command):
+        _give_assets(run, command)
+    for step in _steps(run, command):
         try:
             step()
         except Exception as error:
             if not failed:
                 raise
-            task.log.warning("After dbt had failed: %s: %s", type(error).__name__, error)
+            run.task.log.warning("After dbt had failed: %s: %s", type(error).__name__, error)
 
 
-def call_back_about_warnings(task: Any, run: DbtRun, artifacts: Artifacts) -> None:
+def call_back_about_warnings(run: DbtRun, artifacts: Artifacts) -> None:
     """Call the operator's ``on_warning_callback`` with the nodes that have warned.
 
-    :param task: the operator.
     :param run: the run.
     :param artifacts: what dbt has left.
     """
+    task = run.task
     given = getattr(task, "on_warning_callback", None)  # only commands that look at data have it
     if given is None:
         return
@@ -108,29 +106,31 @@ def call_back_about_warnings(task: Any, run: DbtRun, artifacts: Artifacts) -> No
         callback(context)
 
 
-def _steps(task: Any, run: DbtRun, command: DbtCommand) -> Iterator[Callable[[], None]]:
+def _steps(run: DbtRun, command: DbtCommand) -> Iterator[Callable[[], None]]:
+    task = run.task
     if task.should_store_compiled_sql:
-        yield partial(_show_fields, task, run.context, command.artifacts)
+        yield partial(_show_fields, run, command.artifacts)
     if _uploads(task):
         from cosmos_venv.io import upload_compiled_sql  # few tasks upload
 
         yield partial(upload_compiled_sql, command.artifacts, run.context, report=task.log.info)
     if run.push_run_results:
-        yield partial(_push_run_results, task, run.context, command.artifacts)
+        yield partial(_push_run_results, run, command.artifacts)
     if run.push_node_rows:
         yield partial(_push_node_rows, run, command.artifacts)
     # Last of the steps: what the user does there may take long, or fail.
     given: Any = task.callback
     for callback in given if isinstance(given, list | tuple) else [given]:
-        yield partial(_call, task, run.context, command.place, callback)
+        yield partial(_call, run, command.place, callback)
 
 
-def _show_fields(task: Any, context: Context | Mapping[str, Any], artifacts: Artifacts) -> None:
+def _show_fields(run: DbtRun, artifacts: Artifacts) -> None:
+    task = run.task
     try:
         found = {"compiled_sql": artifacts.compiled_sql(), "freshness": artifacts.freshness()}
         if any(found.values()):
             vars(task).update(found)
-            compat.show_rendered_fields(task, context)
+            compat.show_rendered_fields(task, run.context)
     except Exception:
         # Shown by default, without being asked for, and dbt has done its work.
         task.log.warning("Compiled SQL cannot be shown among the rendered fields.", exc_info=True)
@@ -144,15 +144,14 @@ def _uploads(task: Any) -> bool:
     return tuple(task.base_cmd) == ("compile",) and bool(settings.remote_target_path)
 
 
-def _push_run_results(task: Any, context: Context | Mapping[str, Any], artifacts: Artifacts) -> None:
+def _push_run_results(run: DbtRun, artifacts: Artifacts) -> None:
     text = artifacts.text("run_results.json")
     if text is None:  # dbt ls and source freshness never do, nor does any command with write_json=False
-        command = " ".join(task.base_cmd)
-        task.log.info("dbt %s has written no run_results.json: nothing is pushed as XCom.", command)
+        command = " ".join(run.task.base_cmd)
+        run.task.log.info("dbt %s has written no run_results.json: nothing is pushed as XCom.", command)
         return
     # An XCom is JSON, and a database has little room for it: run_results.json of 1,000 models is megabytes.
-    value = base64.b64encode(zlib.compress(text.encode())).decode()
-    context["ti"].xcom_push(key="run_results", value=value)
+    run.context["ti"].xcom_push(key="run_results", value=packed(text.encode()))
 
 
 def _push_node_rows(run: DbtRun, artifacts: Artifacts) -> None:
@@ -161,15 +160,10 @@ def _push_node_rows(run: DbtRun, artifacts: Artifacts) -> None:
         run.context["ti"].xcom_push(key=NODES_XCOM, value=rows)
 
 
-def _call(
-    task: Any,
-    context: Context | Mapping[str, Any],
-    place: Path,
-    given: Callable[..., object] | str | None,
-) -> None:
+def _call(run: DbtRun, place: Path, given: Callable[..., object] | str | None) -> None:
     for callback in callables("callback", given):
-        task.log.info("Calling %s", getattr(callback, "__qualname__", callback))
-        callback(str(place), **{**task.callback_args, "context": context})
+        run.task.log.info("Calling %s", getattr(callback, "__qualname__", callback))
+        callback(str(place), **{**run.task.callback_args, "context": run.context})
 
 
 def gives_assets(task: Any) -> bool:
@@ -194,21 +188,23 @@ def alias_name(task: Any) -> str:
     return "__".join(part for part in parts if part)
 
 
-def _give_assets(task: Any, run: DbtRun, command: DbtCommand) -> None:
+def _give_assets(run: DbtRun, command: DbtCommand) -> None:
     """After dbt has succeeded: give Airflow the assets of every node that did, and of every source with new data."""
+    task = run.task
     if not gives_assets(task):
         return
     try:
         if tuple(task.base_cmd) == _LOOKING:
-            _give_sources(task, run, command)
+            _give_sources(run, command)
         else:
-            _give_nodes(task, run, command)
+            _give_nodes(run, command)
     except Exception as error:  # noqa: BLE001 - whatever it is: dbt has done its work
         task.log.warning("The assets of this task are not given to Airflow: %s: %s", type(error).__name__, error)
 
 
-def _give_nodes(task: Any, run: DbtRun, command: DbtCommand) -> None:
-    found = _lineage(task, run, command.artifacts)
+def _give_nodes(run: DbtRun, command: DbtCommand) -> None:
+    task = run.task
+    found = _lineage(run, command.artifacts)
     where = _namespace(task, command) if found.outlets else None
     if where is None:
         return
@@ -218,10 +214,11 @@ def _give_nodes(task: Any, run: DbtRun, command: DbtCommand) -> None:
     give(task, run.context, {uri: {} for uri in outlets})
 
 
-def _give_sources(task: Any, run: DbtRun, command: DbtCommand) -> None:
+def _give_sources(run: DbtRun, command: DbtCommand) -> None:
     """Give the assets of the sources that were loaded since the last event of theirs, which Airflow itself keeps."""
     from cosmos_venv.operators.run.source_freshness import has_new_data, loaded_at, of_event
 
+    task = run.task
     sources = [source for source in command.artifacts.sources() if loaded_at(source)]
     manifest = command.artifacts.text("manifest.json")
     if manifest is None:
@@ -255,10 +252,10 @@ def asset_uris(where: str, names: Iterable[str]) -> list[str]:
     return [assets.asset_uri(where, name, has_slashes=has_slashes) for name in names]
 
 
-def _lineage(task: Any, run: DbtRun, artifacts: Artifacts) -> assets.Lineage:
+def _lineage(run: DbtRun, artifacts: Artifacts) -> assets.Lineage:
     run_results, manifest = (artifacts.text(name) for name in ("run_results.json", "manifest.json"))
     if run_results is None or manifest is None:
-        task.log.warning(
+        run.task.log.warning(
             "The assets of this task are not known: dbt has written no %s. Drop --no-write-json, or say "
             "emit_datasets=False.",
             "run_results.json" if run_results is None else "manifest.json",
@@ -306,27 +303,24 @@ def _push_uris(context: Context | Mapping[str, Any], found: Iterable[Any]) -> No
         context["ti"].xcom_push(key="uri", value=[asset.uri for asset in found])
 
 
-def _keep_events(task: Any, run: DbtRun, command: DbtCommand, *, failed: bool) -> None:
+def _keep_events(run: DbtRun, command: DbtCommand) -> None:
     """Keep what OpenLineage's processor says of this run, a failed one too, where Airflow's provider is active."""
     try:
         namespace = compat.openlineage_namespace()
         if namespace is not None:
             # Until Airflow's provider asks the operator for their facets.
-            vars(task).update(openlineage_events_completes=_events(task, run, command, namespace, failed=failed))
+            vars(run.task).update(openlineage_events_completes=_events(run, command, namespace))
     except Exception as error:  # noqa: BLE001 - whatever it is: the task is about dbt
-        task.log.warning("OpenLineage is told nothing of dbt's nodes: %s: %s", type(error).__name__, error)
+        run.task.log.warning("OpenLineage is told nothing of dbt's nodes: %s: %s", type(error).__name__, error)
 
 
-def _events(task: Any, run: DbtRun, command: DbtCommand, namespace: str, *, failed: bool) -> list[Any]:
-    """The events of the nodes that this run has updated; of a run that has succeeded, also of those before it.
-
-    So the last event of a task names all that the task has written, as its assets do, whatever its tries have done.
-    """
+def _events(run: DbtRun, command: DbtCommand, namespace: str) -> list[Any]:
+    """The events of the nodes that this run has updated. To OpenLineage each try of a task is a run of its own."""
     artifacts = command.artifacts
     if artifacts.text("run_results.json") is None or artifacts.text("manifest.json") is None:
         return []
-    before = () if failed else run.updated_before
-    processor = _processor_class(command.env, command.profiles_yml, before)(
+    task = run.task
+    processor = _processor_class(command.env, command.profiles_yml)(
         project_dir=str(command.place),
         profile_name=task.profile_config.profile_name,
         target=task.profile_config.target_name,
@@ -339,10 +333,8 @@ def _events(task: Any, run: DbtRun, command: DbtCommand, namespace: str, *, fail
     return list(processor.parse().completes)
 
 
-def _processor_class(
-    environment: Mapping[str, str], profiles_yml: Path, updated_before: Collection[str]
-) -> Callable[..., Any]:
-    """OpenLineage's processor, seeing dbt's variables and profile, and nodes that earlier tries have updated.
+def _processor_class(environment: Mapping[str, str], profiles_yml: Path) -> Callable[..., Any]:
+    """OpenLineage's processor, seeing dbt's variables and profile.
 
     It would look for variables, passwords too, among the worker's own. The folder of the profile it takes from
     ``run_results.json``; dbt 2 does not say it there, and another profile lies in the user's home.
@@ -364,17 +356,6 @@ def _processor_class(
             if isinstance(arguments := metadata.get("args"), dict):
                 arguments.setdefault("profiles_dir", str(profiles_yml.parent))
             return metadata
-
-        def get_dbt_metadata(self) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any], dict[str, Any] | None]:
-            manifest, run_results, profile, catalog = super().get_dbt_metadata()
-            now = {result["unique_id"] for result in run_results["results"]}
-            before = [
-                {"unique_id": each, "status": "success", "timing": []}
-                for each in updated_before
-                if each in manifest["nodes"] and each not in now
-            ]
-            # Of facets the last event counts: it is one of this try.
-            return manifest, {**run_results, "results": [*before, *run_results["results"]]}, profile, catalog
 
         @staticmethod
         # Its own env_var reads os.environ, which is the worker's.

@@ -4,9 +4,9 @@ task's own last success.
 The last success is the run of this very task (DAG, task, index of a mapped one, target of the profile) that succeeded
 and ended last. Its artifacts are kept when all is done, in one step: a reader finds those of one success or of another.
 
-An older success must never count as the last one: dbt would take for unmodified what the warehouse has otherwise.
-Where workers share no folder, an Airflow Variable has the digest of the last success, and a worker without that success
-builds everything.
+An older success must never count as the last one: dbt would take for unmodified what the warehouse has otherwise. So
+an Airflow Variable has the SHA-256 of the last success's file. A worker that finds no file with this digest builds
+everything, whether the file is older, cut, or written by somebody else.
 """
 
 from __future__ import annotations
@@ -26,8 +26,7 @@ from cosmos_venv.dbt import state
 from cosmos_venv.dbt.results import Artifacts
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.files.durable_files import in_one_step, is_private, make_private, sweep_abandoned
-from cosmos_venv.files.read_limits import ANY_SIZE, Limit, UnfitFileError, read_file
-from cosmos_venv.files.untrusted import read_plain
+from cosmos_venv.files.read_limits import Limit, UnfitFileError, read_file
 from cosmos_venv.io import write_to
 from cosmos_venv.managed import caches
 from cosmos_venv.remote.object_store import content_of
@@ -40,98 +39,65 @@ _DESCRIPTION = "cosmos-venv: digest of the artifacts of the last success of a ta
 _DIGITS = 32
 
 
-def state_flags(
-    given: str | None,
-    task_key: Sequence[str],
-    place: Path,
-    *,
-    project_dir: Path,
-    conn_id: str | None,
-    defers: bool,
-    favors: bool,
-    log: Any,
-) -> list[str]:
-    """The flags by which dbt finds the artifacts, which are there then; none where the task asks for none.
+def state_folder(
+    given: str, task_key: Sequence[str], place: Path, *, project_dir: Path, conn_id: str | None, log: Any
+) -> Path:
+    """The folder in which dbt finds the artifacts, which are there then.
 
     :param given: which artifacts the task asks for: its parameter ``state``.
     :param task_key: the names that tell the task from others: DAG, task, index of a mapped one, target of the profile.
     :param place: the folder in which dbt will run.
     :param project_dir: folder of the dbt project, from which a relative path counts.
     :param conn_id: the Airflow connection for a URL; None: the default one of that storage.
-    :param defers: whether dbt gets ``--defer``.
-    :param favors: whether dbt gets ``--favor-state``.
     :param log: the task's logger.
     :raises CosmosValueError: when there are none where the task says, or they cannot be reached.
     """
-    flags = []
-    if given:
-        folder = place / _FOLDER
-        if given == LAST_SUCCESS:
-            _fill_with_last_success(log, task_key, folder)
-        else:
-            folder = _given_folder(given, folder, project_dir=project_dir, conn_id=conn_id)
-        flags += ["--state", str(folder)]
-    return [*flags, *(["--defer"] if defers else []), *(["--favor-state"] if favors else [])]
+    folder = place / _FOLDER
+    if given != LAST_SUCCESS:
+        return _given_folder(given, folder, project_dir=project_dir, conn_id=conn_id)
+    _fill_with_last_success(log, task_key, folder)
+    return folder
 
 
 def keep_success(task_key: Sequence[str], artifacts: Artifacts, *, log: Any) -> None:
     """Keep the artifacts of a run that has succeeded, for the next run of a task with ``state="last_success"``.
 
-    :param task_key: as in ``state_flags``.
+    :param task_key: as in ``state_folder``.
     :param artifacts: those of the run that has succeeded.
     :param log: the task's logger.
-    :raises CosmosValueError: when the next run would take an older success for the last one.
+    :raises CosmosValueError: when the Variable cannot be written, so that an older success would count as the last one.
     """
-    # As one file, which appears whole in a folder and in object storage alike.
     content = state.packed(artifacts)
-    if content is None:
-        log.warning("dbt has written no manifest.json: this success is not kept for the next run.")
     try:
-        if not settings.state_path:
-            set_variable(_variable_of(task_key), _digest(content or b""), _DESCRIPTION)
-        else:  # an empty file stands for a success without a manifest: else an older success would count as the last
-            _keep_for_all(kept_place(task_key), content or b"")
+        # Before the file: a task that is killed between the two leaves a digest that no file has.
+        set_variable(_variable_of(task_key), _digest(content or b""), _DESCRIPTION)
     except Exception as error:
         raise CosmosValueError(
-            f"state={LAST_SUCCESS!r}: dbt has succeeded, and that could not be kept for the next run, which would "
-            f"compare with an older success: {_reason(error)}. Correct [cosmos_venv] state_path, or give one that all "
-            "workers reach."
+            f"state={LAST_SUCCESS!r}: dbt has succeeded, and the Airflow Variable {_variable_of(task_key)} cannot be "
+            f"written: {_reason(error)}. The next run would compare with an older success. Clear the task when Airflow "
+            "can write Variables."
         ) from error
-    if content is not None and not settings.state_path:
-        try:
-            _publish(kept_place(task_key), content)
-        except OSError as error:
-            # By the Variable nobody takes an older success for this one.
-            log.warning("This success is not kept for the next run: %s", _reason(error))
-
-
-def _keep_for_all(kept: Any, content: bytes) -> None:
-    if isinstance(kept, Path):
-        _publish(kept, content)
-    else:
-        write_to(kept, content)
+    if content is None:
+        log.warning("dbt has written no manifest.json: this success is not kept for the next run.")
+        return
+    try:
+        _publish(kept_place(task_key), content)
+    except Exception as error:  # noqa: BLE001 - whatever a store raises; by the Variable no older success counts
+        log.warning("This success is not kept for the next run: %s", _reason(error))
 
 
 def _variable_of(task_key: Sequence[str]) -> str:
-    return _VARIABLE + hashlib.sha256(json.dumps([*task_key]).encode()).hexdigest()[:_DIGITS]
+    return _VARIABLE + _digest(json.dumps([*task_key]).encode())[:_DIGITS]
 
 
 def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _is_last(task_key: Sequence[str], content: bytes) -> bool:
-    """Whether no other worker has had a success since; False where that cannot be known."""
-    try:
-        return variable(_variable_of(task_key)) == _digest(content)
-    except Exception:  # noqa: BLE001 - whatever Airflow and its backend raise
-        return False
-
-
 def kept_place(task_key: Sequence[str]) -> Any:
     """The place where the last success of a task is kept: a ``Path``, or one of an object store.
 
-    :param task_key: the names that tell the task from others, as in ``state_flags``.
+    :param task_key: the names that tell the task from others, as in ``state_folder``.
     """
     *folders, name = task_key
     below = "/".join(quote(part, safe="") for part in [*folders, f"{name}{state.PACKED_SUFFIX}"])
@@ -169,35 +135,21 @@ def _fill_with_last_success(log: Any, task_key: Sequence[str], folder: Path) -> 
     kept = None
     try:
         kept = kept_place(task_key)
-        content = _read(kept)
+        content = _content(kept)
+        digest = variable(_variable_of(task_key))
+        if digest == _digest(content):
+            state.unpack(content, folder, _limit())
+            return
+        reason = f"{mask(str(kept))} has not the last success of this task"
     except FileNotFoundError:
-        log.info("No success of this task is kept at %s yet: to dbt everything is new.", mask(str(kept)))
-        state.write_empty(folder)
-        return
+        reason = f"No success of this task is kept at {mask(str(kept))}"
     except Exception as error:
-        raise _unreadable(kept, error) from error
-    if not settings.state_path and not _is_last(task_key, content):
-        log.info(
-            "The last success of this task is not on this worker: to dbt everything is new. Set [cosmos_venv] "
-            "state_path, which all workers share."
-        )
-        state.write_empty(folder)
-        return
-    try:
-        state.unpack(content, folder, _limit())
-    except UnfitFileError as error:
-        raise _unreadable(kept, error) from error
-    except ValueError as error:
-        # Damaged, as by a disk that was full: the next success writes it anew, so it is not worth a failed task.
-        log.warning("The last success of this task at %s is %s: to dbt everything is new.", kept, error)
-        state.write_empty(folder)
-
-
-def _unreadable(kept: Any, error: Exception) -> CosmosValueError:
-    return CosmosValueError(
-        f"state={LAST_SUCCESS!r}: {mask(str(kept or settings.state_path))} cannot be read: {_reason(error)}. "
-        "Correct [cosmos_venv] state_path or state_path_conn_id."
-    )
+        raise CosmosValueError(
+            f"state={LAST_SUCCESS!r}: {mask(str(kept or settings.state_path))} or its Airflow Variable cannot be read: "
+            f"{_reason(error)}. Correct [cosmos_venv] state_path or state_path_conn_id."
+        ) from error
+    log.info("%s: to dbt everything is new. Workers share what is in [cosmos_venv] state_path.", reason)
+    state.write_empty(folder)
 
 
 def _fetch(place: Any, folder: Path) -> None:
@@ -215,13 +167,6 @@ def _fetch(place: Any, folder: Path) -> None:
     state.write(found, folder)
 
 
-def _read(kept: Any) -> bytes:
-    if isinstance(kept, Path) and not settings.state_path and not is_private(_root(kept)):
-        # Another user who can write there would decide which nodes dbt leaves out.
-        raise FileNotFoundError(kept)
-    return read_plain(kept, ANY_SIZE) if isinstance(kept, Path) and not settings.state_path else _content(kept)
-
-
 def _content(place: Any) -> bytes:
     return read_file(place, _limit()) if isinstance(place, Path) else content_of(place, _limit())
 
@@ -230,19 +175,19 @@ def _limit() -> Limit:
     return settings.limit("artifact_max_bytes")
 
 
-def _publish(kept: Path, content: bytes) -> None:
+def _publish(kept: Any, content: bytes) -> None:
+    if not isinstance(kept, Path):
+        write_to(kept, content)
+        return
     if not settings.state_path:
-        make_private(_root(kept))
-        if not is_private(_root(kept)):
-            raise PermissionError(f"{_root(kept)} can be written by others")
+        folder = caches.cache_dir() / _LAYOUT
+        make_private(folder)
+        if not is_private(folder):
+            raise PermissionError(f"{folder} can be written by others")
     kept.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     sweep_abandoned(kept.parent)
     with in_one_step(kept) as apart:  # another task may read the file at this moment
         apart.write_bytes(content)
-
-
-def _root(kept: Path) -> Path:
-    return next(parent for parent in kept.parents if parent.name == _LAYOUT)
 
 
 def _place(given: str, conn_id: str | None) -> Any:

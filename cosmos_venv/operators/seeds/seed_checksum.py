@@ -5,17 +5,15 @@ The file is found as dbt finds it, from the project's files as they are now: a m
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
-import stat
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from cosmos_venv.dbt.project_files import DbtProjectFile, local_package, read_dbt_project, read_package_files
-from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
-from cosmos_venv.files.read_limits import endless_kind_of
+from cosmos_venv.exceptions import CosmosLoadDbtException
+from cosmos_venv.files.read_limits import sha256_of_file
 
 _FULL_REFRESH = re.compile(r"--full-refresh|-[dqx]*f[dfqx]*")  # short flags may be written together
 _VARIABLES = ("DBT_ENGINE_FULL_REFRESH", "DBT_FULL_REFRESH")
@@ -30,9 +28,6 @@ def wants_full_refresh(command: Sequence[str], env: Mapping[str, str]) -> bool:
     """
     said = next((env[name] for name in _VARIABLES if env.get(name)), "")
     return said.strip().lower() in _TRUE or any(_FULL_REFRESH.fullmatch(word) for word in command[1:])
-
-
-_CHUNK = 256 * 1024  # what fits into the processor's own memory is hashed fastest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,45 +108,16 @@ def _below(folder: Path, project: DbtProjectFile, path: PurePath) -> Path:
     raise CosmosLoadDbtException(f"{path} is in none of the seed-paths of {folder / 'dbt_project.yml'}: {roots}")
 
 
-def refuse_endless(path: Path) -> None:
-    """Refuse a file that cannot be read to its end. It is looked at and not opened, which would wait for its writer.
+def read_content(path: Path) -> SeedContent:
+    """Read the file.
 
     :param path: of the seed's file.
-    :raises CosmosValueError: when the path leads to a named pipe, a socket or a device.
-    """
-    try:
-        mode = path.stat().st_mode
-    except OSError:
-        return
-    _refuse_endless(path, mode)
-
-
-def read_content(path: Path, *, pause: Callable[[], None] = lambda: None) -> SeedContent:
-    """Read the file piece by piece.
-
-    :param path: of the seed's file.
-    :param pause: called between the pieces; what it raises ends the reading.
+    :raises UnfitFileError: when the path leads to a named pipe, a socket or a device.
     :raises OSError: when it is not there or cannot be read; IsADirectoryError for a directory.
-    :raises CosmosValueError: as ``refuse_endless``.
     """
-    refuse_endless(path)
-    # Should a named pipe take the file's place just now: opening it like this does not wait for its writer.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb", buffering=0) as file:
-        status = os.fstat(descriptor)
-        _refuse_endless(path, status.st_mode)
-        if not stat.S_ISREG(status.st_mode):
-            raise IsADirectoryError(f"{path} is no file")
-        digest, piece = hashlib.sha256(), memoryview(bytearray(_CHUNK))
-        while size := file.readinto(piece):
-            digest.update(piece[:size])
-            pause()
-    return SeedContent(path=path, checksum=digest.hexdigest(), identity=_identity(status))
-
-
-def _refuse_endless(path: Path, mode: int) -> None:
-    if kind := endless_kind_of(mode):
-        raise CosmosValueError(f"The seed {path} is {kind}, which dbt would wait for. Put a CSV file there.")
+    # Before the file is read: a change that comes while it is read is seen when dbt has run.
+    identity = _identity(path.stat())
+    return SeedContent(path=path, checksum=sha256_of_file(path), identity=identity)
 
 
 def _identity(status: os.stat_result) -> tuple[int, ...]:

@@ -17,19 +17,13 @@ from cosmos_venv.compat import count, to_boolean
 from cosmos_venv.constants import NODE_CONFIG
 from cosmos_venv.dbt.command import FullOutputSubprocessResult
 from cosmos_venv.dbt.project_files import has_packages
-from cosmos_venv.exceptions import CosmosLoadDbtException
-from cosmos_venv.operators.seeds.seed_checksum import (
-    SeedContent,
-    find_seed,
-    read_content,
-    refuse_endless,
-    wants_full_refresh,
-)
+from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
+from cosmos_venv.files.read_limits import UnfitFileError
+from cosmos_venv.operators.seeds.seed_checksum import SeedContent, find_seed, read_content, wants_full_refresh
 from cosmos_venv.operators.seeds.seed_state import Remembered, Scope, begin_load, end_load, recall
 
 if TYPE_CHECKING:
     from cosmos_venv.dbt.packages import ProjectPackages
-    from cosmos_venv.processes.cancellation import Cancellation
 
 
 class SeedTask(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,14 +71,12 @@ def run_if_changed(task: SeedTask, run_dbt: Callable[[], FullOutputSubprocessRes
     """
     operator, log = task.operator, task.operator.log
     scope = Scope.of(operator.dag_id, operator.task_group, task.context, str(task.node.get("unique_id")))
+    content = _content(task)
     if wants_full_refresh(task.command, task.env):
-        if (path := _path(task)) is not None:
-            refuse_endless(path)
         log.info("dbt loads %s, whatever is remembered of it: this is a full refresh.", scope.seed)
         result = run_dbt()
         task.count("run")
         return result
-    content = _content(task)
     seen = recall(scope, log.warning)
     log.info("%s", _sentence(scope.seed, content, seen))
     if content is not None and seen is not None and seen.checksum == content.checksum:
@@ -140,16 +132,17 @@ def _doubt(task: SeedTask, content: SeedContent) -> str | None:
 
 def _content(task: SeedTask) -> SeedContent | None:
     """The content of the file that dbt is about to load; None where that cannot be known."""
-    cancellation: Cancellation = task.operator._cancellation
     path = _path(task)
     if path is None:
         return None
     try:
-        content = read_content(path, pause=cancellation.raise_if_requested)
+        content = read_content(path)
+    except UnfitFileError as error:  # dbt would wait for it
+        raise CosmosValueError(f"The seed {path} cannot be loaded: {error.strerror}. Put a CSV file there.") from None
     except OSError as error:
         task.operator.log.warning("The seed %s cannot be read: %s", path, error)
         return None
-    cancellation.raise_if_requested()
+    task.operator._cancellation.raise_if_requested()
     return content
 
 

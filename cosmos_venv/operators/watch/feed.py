@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any, ParamSpec, TypeVar
 
@@ -17,9 +17,8 @@ import msgspec
 from asgiref.sync import sync_to_async
 
 from cosmos_venv import compat
-from cosmos_venv.operators.run.journal_copies import published
-from cosmos_venv.operators.run.journal_files import JournalFiles, folder_of
-from cosmos_venv.operators.run.journal_lines import TryRecord, merged
+from cosmos_venv.operators.run.journal import published
+from cosmos_venv.operators.run.journal_record import JournalFiles, TryRecord, folder_of, newest
 from cosmos_venv.operators.watch.verdict import OVER
 
 _P = ParamSpec("_P")
@@ -55,54 +54,42 @@ class Producer(msgspec.Struct, frozen=True, kw_only=True):
 
     :param key: of its journal.
     :param task_id: of its task.
-    :param dag_id: of the DAG.
-    :param run_id: of the run.
-    :param map_index: of the task in a mapped group; -1: it is not mapped.
+    :param place: ``dag_id`` and ``run_id``, and ``map_index`` of the task in a mapped group; -1: it is not mapped.
     """
 
     key: str
     task_id: str
-    dag_id: str
-    run_id: str
-    map_index: int
-
-    @property
-    def place(self) -> dict[str, Any]:
-        """Where its task stands, as arguments."""
-        return {"dag_id": self.dag_id, "run_id": self.run_id, "map_index": self.map_index}
+    place: Mapping[str, Any]
 
     def state(self) -> str | None:
         """Airflow's state of it."""
         return compat.task_states([self.task_id], **self.place)[self.task_id]
 
-    def published(self, state: str | None) -> list[TryRecord]:
-        """What it has told other hosts of each try.
-
-        :param state: Airflow's state of it.
-        """
-        return published(self.key, task_id=self.task_id, is_over=state in OVER, **self.place)
+    def published(self) -> TryRecord | None:
+        """What it has told other hosts of its newest try."""
+        return published(self.key, task_id=self.task_id, **self.place)
 
 
 class Feed:
     """What is known of one producer, kept up to date while somebody watches it.
 
     :param producer: the producer.
-    :ivar tries: what its journal says of each try.
+    :ivar record: of its newest try; None: none has begun.
     :ivar state: Airflow's state of it, which was asked before the journal was read; None: it has none yet.
     :ivar has_looked: whether both were read at all.
     :ivar problem: why what it has published could not be read at the last time; empty: it could, or was not needed.
     """
 
     def __init__(self, producer: Producer) -> None:
-        self.tries: list[TryRecord] = []
+        self.record: TryRecord | None = None
         self.state: str | None = None
         self.has_looked = False
         self.problem = ""
         self.journal = JournalFiles(folder_of(producer.key))
         self.watchers = 0
         self._producer = producer
-        self._answer: tuple[str | None, list[TryRecord]] | None = None
-        self._published: list[TryRecord] = []
+        self._answer: tuple[str | None, TryRecord | None] | None = None
+        self._published: TryRecord | None = None
         self._failures = 0
         self._changed = asyncio.Event()
         self._loops: list[asyncio.Task[None]] = []
@@ -136,25 +123,18 @@ class Feed:
 
     async def _ask(self) -> None:
         while True:
-            try:
+            with suppress(Exception):  # whatever Airflow raises: it is asked again
                 state = await ask(self._producer.state)
-            except Exception:  # noqa: BLE001 - whatever Airflow raises: it is asked again
-                await asyncio.sleep(_BETWEEN_QUESTIONS)
-                continue
-            # A later try on another host writes no file here, and can end as the try here did.
-            if state not in _NOT_STARTED and not (state == "running" and self._is_growing()):
-                await self._read_published(state)
-            if not self.problem or self._failures >= _MOST_FAILURES or state not in OVER:
-                self._answer = (state, self._published)
+                # A later try on another host writes no file here, and can end as the try here did.
+                if state not in _NOT_STARTED and not (state == "running" and self.journal.is_growing):
+                    await self._read_published()
+                if not self.problem or self._failures >= _MOST_FAILURES or state not in OVER:
+                    self._answer = (state, self._published)
             await asyncio.sleep(_BETWEEN_QUESTIONS)
 
-    def _is_growing(self) -> bool:
-        """Whether the newest try runs on this host: it has not ended, and has written a moment ago."""
-        return bool(self.journal.tries) and not self.journal.tries[-1].end and self.journal.is_growing
-
-    async def _read_published(self, state: str | None) -> None:
+    async def _read_published(self) -> None:
         try:
-            self._published = await ask(self._producer.published, state)
+            self._published = await ask(self._producer.published)
             self.problem, self._failures = "", 0
         except Exception as error:  # noqa: BLE001 - likewise
             self.problem, self._failures = f"{type(error).__name__}: {error}", self._failures + 1
@@ -169,9 +149,9 @@ class Feed:
                 has_read = await asyncio.to_thread(self.journal.read)
             if has_read or answer is not known:
                 known = answer
-                state, published = answer or (None, [])
+                state, published = answer or (None, None)
                 self.state, self.has_looked = state, answer is not None
-                self.tries = merged(self.journal.tries, published)
+                self.record = newest(self.journal.record, published)
                 self._tell()
             await asyncio.sleep(_BETWEEN_READINGS)
 
@@ -200,8 +180,8 @@ async def watching(producer: Producer) -> AsyncIterator[Feed]:
             del _feeds[name]
 
 
-def look(producer: Producer) -> tuple[str | None, JournalFiles, list[TryRecord]]:
-    """What is known of a producer now: Airflow's state of it, its files on this host, and a record for each try.
+def look(producer: Producer) -> tuple[str | None, JournalFiles, TryRecord | None]:
+    """What is known of a producer now: Airflow's state of it, its files on this host, and the record of its newest try.
 
     :param producer: the producer.
     :raises Exception: whatever Airflow raises.
@@ -209,4 +189,4 @@ def look(producer: Producer) -> tuple[str | None, JournalFiles, list[TryRecord]]
     state = producer.state()
     journal = JournalFiles(folder_of(producer.key))
     journal.read()
-    return state, journal, merged(journal.tries, [] if state in _NOT_STARTED else producer.published(state))
+    return state, journal, newest(journal.record, None if state in _NOT_STARTED else producer.published())

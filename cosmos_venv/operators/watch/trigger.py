@@ -1,22 +1,23 @@
-"""The trigger with which a task waits for its nodes, and ends in the state that dbt gives them."""
+"""The wait of a task for its nodes, until it ends in the state that dbt gives them: by a trigger, and on a worker."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import suppress
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import msgspec
 from airflow.triggers.base import BaseTrigger, TaskFailedEvent, TaskSkippedEvent, TaskSuccessEvent, TriggerEvent
 
 from cosmos_venv import compat
+from cosmos_venv.compat import AirflowException, AirflowRescheduleException, AirflowSkipException
 from cosmos_venv.dbt.log_lines import NodeOutcome
 from cosmos_venv.files.untrusted import value_of
 from cosmos_venv.operators.run.journal import journal_key
-from cosmos_venv.operators.run.journal_files import JournalFiles
-from cosmos_venv.operators.run.journal_lines import LONGEST_TEXT, rows_of
-from cosmos_venv.operators.watch.feed import Feed, Producer, ask, watching
+from cosmos_venv.operators.run.journal_record import LONGEST_TEXT, JournalFiles, TryRecord, rows_of
+from cosmos_venv.operators.watch.feed import Feed, Producer, ask, look, watching
 from cosmos_venv.operators.watch.verdict import Action, Told, Verdict, Watch, told_by, verdict
 
 NODE_XCOM = "dbt_node"
@@ -29,6 +30,8 @@ TOLD_XCOM = "dbt_told"
 """Key of the XCom by which a later try knows what this one was told: the producer's journal, and number of its try."""
 
 _BETWEEN_LOOKS = 3.0
+_SOON = 1.0  # seconds until the next look in a run without a scheduler
+_ARGUMENTS = ("node_ids", "producer_task_id", "parents", "key", "told", "try_number")
 _ENDS = {Action.SUCCEED: TaskSuccessEvent, Action.SKIP: TaskSkippedEvent, Action.FAIL: TaskFailedEvent}
 
 
@@ -72,14 +75,7 @@ class DbtNodeTrigger(BaseTrigger):
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """The import path and the arguments of the trigger, as Airflow keeps them."""
-        arguments = {
-            "node_ids": self.node_ids,
-            "producer_task_id": self.producer_task_id,
-            "parents": self.parents,
-            "key": self.key,
-            "told": self.told,
-            "try_number": self.try_number,
-        }
+        arguments = {name: vars(self)[name] for name in _ARGUMENTS}
         return f"{__name__}.{type(self).__name__}", arguments
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
@@ -95,7 +91,7 @@ class DbtNodeTrigger(BaseTrigger):
                 task = msgspec.structs.replace(task, told=await self._what_was_told(ti, feed, producer.key))
             shown: dict[str, int] = {}
             parents: Mapping[str, str | None] | None = None
-            while (found := verdict(task, feed.tries, feed.state, parents)).action is Action.WAIT:
+            while (found := verdict(task, feed.record, feed.state, parents)).action is Action.WAIT:
                 await self._show_log(feed, shown)
                 parents = await self._look_again(ti, feed, asks_parents=found.asks_parents)
             await self._show_log(feed, shown)
@@ -123,7 +119,7 @@ class DbtNodeTrigger(BaseTrigger):
             dag_run = ti.get_template_context().get("dag_run")
             key = journal_key({"ti": ti, "dag_run": dag_run}, self.producer_task_id)
         place = {"dag_id": ti.dag_id, "run_id": ti.run_id, "map_index": ti.map_index}
-        return Producer(key=str(key), task_id=self.producer_task_id, **place)
+        return Producer(key=str(key), task_id=self.producer_task_id, place=place)
 
     async def _what_was_told(self, ti: Any, feed: Feed, key: str) -> Told:
         """What tries before this one were told.
@@ -136,12 +132,12 @@ class DbtNodeTrigger(BaseTrigger):
         while not feed.has_looked:
             await feed.change()
         place = {"dag_id": ti.dag_id, "run_id": ti.run_id, "task_id": ti.task_id, "map_index": ti.map_index}
-        may_be = told_by(self.node_ids, feed.tries, cleared_at=None)
+        may_be = told_by(self.node_ids, feed.record, cleared_at=None)
         try:
             left = await ask(compat.xcom, TOLD_XCOM, **place)
         except Exception as error:  # noqa: BLE001 - whatever Airflow raises
             self.log.warning("What earlier tries of this task were told is not known: %s", error)
-            return told_by(self.node_ids, feed.tries, cleared_at=compat.asked_at({"ti": ti}))
+            return told_by(self.node_ids, feed.record, cleared_at=compat.asked_at({"ti": ti}))
         # An XCom of a trigger comes back as a text of JSON (Airflow 3.3.2).
         found = value_of(left, _ToldXCom)
         return msgspec.structs.replace(may_be, number=found.number) if found and found.key == key else may_be
@@ -189,3 +185,70 @@ def xcoms_of(outcomes: Mapping[str, NodeOutcome], journal: JournalFiles, key: st
     # A task of a batch shows that of all its models, up to the length of one.
     sql = "\n\n".join(journal.sql.pop(node).strip() for node in outcomes if node in journal.sql)[:LONGEST_TEXT]
     return {NODE_XCOM: rows_of(outcomes), TOLD_XCOM: told, **({SQL_XCOM: sql} if sql else {})}
+
+
+def wait_for_nodes(
+    task: Any,
+    context: Mapping[str, Any],
+    *,
+    parents: Sequence[str],
+    told: Mapping[str, int] | None = None,
+) -> list[str]:
+    """Wait, or end the task as dbt has ended its nodes: those for which dbt has to run in this task.
+
+    :param task: the ``DbtConsumerWatcherSensor``.
+    :param context: Airflow's context of it.
+    :param parents: ids of the tasks that come right before it, the producer apart.
+    :param told: what earlier tries were told, as ``Told`` has it; None: it is worked out of the journal.
+    :raises TaskDeferred: where it waits for the trigger.
+    :raises AirflowRescheduleException: where it is rescheduled.
+    :raises AirflowSkipException: when dbt has skipped its nodes.
+    :raises AirflowException: when one of its nodes has failed, or nothing is known of it.
+    """
+    ti: Any = context["ti"]
+    key = str(journal_key(context, task.producer_task_id))
+    place = {"dag_id": ti.dag_id, "run_id": ti.run_id, "map_index": ti.map_index}
+    state, journal, record = look(Producer(key=key, task_id=task.producer_task_id, place=place))
+    before = _told_before(context, task, record) if told is None else Told(**told)
+    watch = Watch(nodes=task.node_ids, is_first=ti.try_number == 1, told=before, parents=parents)
+    found = verdict(watch, record, state)
+    if found.asks_parents:
+        found = verdict(watch, record, state, compat.task_states(parents, **place))
+    if found.action is Action.WAIT:
+        if not task.deferrable:
+            raise reschedule(task.poke_interval)
+        kept = {"told": msgspec.to_builtins(before), "try_number": ti.try_number}
+        trigger = DbtNodeTrigger(task.node_ids, task.producer_task_id, parents, key=key, **kept)
+        task.defer(trigger=trigger, method_name=task.resumes)
+    for node in task.node_ids:
+        for text in journal.texts.get(node, ()):
+            task.log.info("%s", text)
+    for name, value in xcoms_of(found.outcomes, journal, key).items():
+        ti.xcom_push(key=name, value=value)
+    if found.action is Action.FAIL:
+        raise AirflowException(found.reason)
+    if found.action is Action.SKIP:
+        raise AirflowSkipException(found.reason)
+    task.log.info("%s", found.reason)
+    if found.action is not Action.RUN_ALONE:
+        return []
+    return [each for each in task.node_ids if each not in found.done]
+
+
+def reschedule(seconds: float = _SOON) -> AirflowRescheduleException:
+    """What lets Airflow start the task once more.
+
+    :param seconds: until then.
+    """
+    at = datetime.now(timezone.utc) + timedelta(seconds=seconds)
+    return AirflowRescheduleException(at)  # type: ignore[no-untyped-call]
+
+
+def _told_before(context: Mapping[str, Any], task: Any, record: TryRecord | None) -> Told:
+    """What earlier tries may have been told: the XCom that would say it is gone when a try begins on a worker."""
+    ti: Any = context["ti"]
+    if ti.try_number == 1:
+        return Told()
+    # Clearing a task gives it as many tries more: the first of these is no retry.
+    is_cleared = ti.try_number == ti.max_tries - (task.retries or 0) + 1
+    return told_by(task.node_ids, record, cleared_at=compat.asked_at(context) if is_cleared else None)

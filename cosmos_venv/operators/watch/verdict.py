@@ -13,7 +13,7 @@ from enum import Enum
 import msgspec
 
 from cosmos_venv.dbt.log_lines import FAILED, SKIPPED, SUCCESS, NodeOutcome
-from cosmos_venv.operators.run.journal_lines import TryRecord
+from cosmos_venv.operators.run.journal_record import TryRecord
 
 OVER = frozenset({SUCCESS, FAILED, SKIPPED, "upstream_failed", "removed"})
 """Airflow's states of a task that is not tried again by itself."""
@@ -92,57 +92,51 @@ _WAIT = Verdict(action=Action.WAIT)
 
 def verdict(
     task: Watch,
-    tries: Sequence[TryRecord],
+    record: TryRecord | None,
     producer_state: str | None,
     parents: Mapping[str, str | None] | None = None,
 ) -> Verdict:
     """What a task does now.
 
     :param task: the task, in its present try.
-    :param tries: of the producer in this run, in order, as far as the journal has them.
+    :param record: of the producer's newest try in this run; None: the journal has none.
     :param producer_state: Airflow's state of the producer; None: it has none yet, or was not asked.
     :param parents: Airflow's states of the tasks before this one, by task id; None: they were not asked.
     """
-    # A producer that was cleared builds everything again: what was before counts no more.
-    present = [each for each in tries if each.last == tries[-1].last]
     if producer_state in _NOT_BEGUN:
-        return _unsaid(task, present, producer_state)
+        return _unsaid(task, record, producer_state)
     is_over = producer_state in OVER
-    newest = newest_of(task.nodes, present)
-    if newest is not None and not any(task.told.leaves_out(newest.outcomes[each]) for each in task.nodes):
-        found = {each: newest.outcomes[each] for each in task.nodes}
+    found = _ends_of(task.nodes, record)
+    if record is not None and found and not any(map(task.told.leaves_out, found.values())):
         worst = min((each.state for each in found.values()), key=_RANKS.index)
-        if worst == SKIPPED and not (is_over or newest.is_last):
+        if worst == SKIPPED and not (is_over or record.is_last):
             return _WAIT  # the producer's next try builds it
         return _ended(worst, found)
     if not is_over:
         return _WAIT
     if task.is_first:
-        return _unsaid(task, present, producer_state)
-    return _alone(task, present, producer_state, parents)
+        return _unsaid(task, record, producer_state)
+    return _alone(task, record, producer_state, parents)
 
 
-def newest_of(nodes: Sequence[str], tries: Sequence[TryRecord]) -> TryRecord | None:
-    """The newest try that knows how all of these nodes have ended; None: there is none.
-
-    :param nodes: unique ids.
-    :param tries: of the producer, in order.
-    """
-    return next((each for each in reversed(tries) if all(node in each.outcomes for node in nodes)), None)
+def _ends_of(nodes: Sequence[str], record: TryRecord | None) -> dict[str, NodeOutcome]:
+    """How these nodes have ended, by unique id; empty where that of any is not known."""
+    known = {} if record is None else record.outcomes
+    return {each: known[each] for each in nodes} if all(each in known for each in nodes) else {}
 
 
-def told_by(nodes: Sequence[str], tries: Sequence[TryRecord], *, cleared_at: float | None) -> Told:
+def told_by(nodes: Sequence[str], record: TryRecord | None, *, cleared_at: float | None) -> Told:
     """What a task may have been told, where nobody has written it down: all failures that it finds when it begins.
 
     :param nodes: its nodes.
-    :param tries: of the producer, in order.
+    :param record: of the producer's newest try; None: there is none.
     :param cleared_at: when somebody has cleared the task, so that a node that was done by then is to run again, in
         seconds since 1970; None: its last try has failed, so it was told no success.
     """
-    newest = newest_of(nodes, tries)
-    failures = 0 if newest is None else max(newest.outcomes[each].try_number for each in nodes)
-    earlier = [each.number for each in tries if cleared_at is not None and each.begun < cleared_at]
-    return Told(number=max(earlier, default=0), failures=failures)
+    failures = max((each.try_number for each in _ends_of(nodes, record).values()), default=0)
+    if record is None or cleared_at is None:
+        return Told(failures=failures)
+    return Told(number=record.number if record.begun < cleared_at else record.number - 1, failures=failures)
 
 
 def _ended(worst: str, found: Mapping[str, NodeOutcome]) -> Verdict:
@@ -157,7 +151,7 @@ def _ended(worst: str, found: Mapping[str, NodeOutcome]) -> Verdict:
 
 
 def _alone(
-    task: Watch, tries: Sequence[TryRecord], producer_state: str | None, parents: Mapping[str, str | None] | None
+    task: Watch, record: TryRecord | None, producer_state: str | None, parents: Mapping[str, str | None] | None
 ) -> Verdict:
     """dbt runs for the nodes alone, once the tasks before are over, which may have been cleared with this one."""
     if task.parents and (parents is None or any(state not in OVER for state in parents.values())):
@@ -168,7 +162,7 @@ def _alone(
             action=Action.FAIL, reason=f"dbt does not run in this task: before it stands {', '.join(unfit)}."
         )
     reason = f"The producer is over ({producer_state}) and has said nothing new for this try: dbt runs in this task."
-    known = tries[-1].outcomes if tries else {}
+    known = {} if record is None else record.outcomes
     done = {
         each
         for each in task.nodes
@@ -177,23 +171,19 @@ def _alone(
     return Verdict(action=Action.RUN_ALONE, reason=reason, done=frozenset(done))
 
 
-def _unsaid(task: Watch, tries: Sequence[TryRecord], producer_state: str | None) -> Verdict:
+def _unsaid(task: Watch, record: TryRecord | None, producer_state: str | None) -> Verdict:
     """A task whose producer is over and has not said what became of all of its nodes."""
     if producer_state == SKIPPED:
         return Verdict(action=Action.SKIP, reason="The producer was skipped.")
-    outcomes = tries[-1].outcomes if tries else {}
+    outcomes = {} if record is None else record.outcomes
     missing = [node for node in task.nodes if node not in outcomes]
     names = ", ".join(missing or task.nodes)
     if producer_state == "upstream_failed":
         return Verdict(action=Action.FAIL, reason=f"{names}: not built, since a task before the producer has failed.")
-    if producer_state == SUCCESS:
-        how = (
-            "the producer has succeeded and dbt has said nothing of it" if tries else "the producer's journal is empty"
-        )
-        return Verdict(action=Action.FAIL, reason=f"{names}: {how}, so it counts as failed.")
     failed = [node for node, each in outcomes.items() if each.state == FAILED][:_MOST_NAMES]
-    why = f" ({', '.join(failed)} failed)" if failed else ""
-    how = "has failed" if producer_state == FAILED else f"is {producer_state}"
+    why = "" if record is not None else " (its journal is empty)"
+    why = f" ({', '.join(failed)} failed)" if failed else why
+    how = {SUCCESS: "has succeeded", FAILED: "has failed"}.get(str(producer_state), f"is {producer_state}")
     what = f"the producer {how}{why}, and dbt has not said what became of it"
     return Verdict(action=Action.FAIL, reason=f"{names}: {what}.")
 

@@ -20,8 +20,7 @@ _VERDICT = "operators.watch.verdict"
 
 def _decide_otherwise(faulty: Callable[..., Any]) -> None:
     """Replace the verdict on a task, where triggers and workers ask for it."""
-    for module in ("operators.watch.trigger", "operators.watch.waiting"):
-        instead_of(module, "verdict", faulty)
+    instead_of("operators.watch.trigger", "verdict", faulty)
 
 
 def _ended_as(action: str, why: str) -> Any:
@@ -66,10 +65,10 @@ class TakesSilenceForSuccess(Mutant):
         instead_of(_VERDICT, "_unsaid", self._say)
 
     @staticmethod
-    def _say(sound: Original, task: Any, tries: Any, producer_state: str) -> Any:
+    def _say(sound: Original, task: Any, record: Any, producer_state: str) -> Any:
         if producer_state == "success":
             return _ended_as("succeed", "The producer has succeeded.")
-        return sound(task, tries, producer_state)
+        return sound(task, record, producer_state)
 
     @staticmethod
     def _without_missing(sound: Original, *given: Any) -> Any:
@@ -117,10 +116,10 @@ class WaitsForALastWord(Mutant):
         instead_of(_VERDICT, "_unsaid", self._say)
 
     @staticmethod
-    def _say(sound: Original, task: Any, tries: Any, producer_state: str) -> Any:
-        if tries and not tries[-1].end:
+    def _say(sound: Original, task: Any, record: Any, producer_state: str) -> Any:
+        if record is not None and not record.end:
             return _ended_as("wait", "")
-        return sound(task, tries, producer_state)
+        return sound(task, record, producer_state)
 
 
 class GuardsTheBuildOnKillAlone(Mutant):
@@ -178,10 +177,10 @@ class TellsAllAtTheEnd(Mutant):
         _decide_otherwise(self._decide)
 
     @staticmethod
-    def _decide(sound: Original, task: Any, tries: Any, producer_state: Any, parents: Any = None) -> Any:
+    def _decide(sound: Original, task: Any, record: Any, producer_state: Any, parents: Any = None) -> Any:
         if producer_state not in part(_VERDICT).OVER:
             return _ended_as("wait", "")
-        return sound(task, tries, producer_state, parents)
+        return sound(task, record, producer_state, parents)
 
 
 class RunsAClearedTaskAtOnce(Mutant):
@@ -194,10 +193,10 @@ class RunsAClearedTaskAtOnce(Mutant):
         _decide_otherwise(self._decide)
 
     @staticmethod
-    def _decide(sound: Original, task: Any, tries: Any, producer_state: Any, parents: Any = None) -> Any:
-        found = sound(task, tries, producer_state, parents)
-        newest = part(_VERDICT).newest_of(task.nodes, tries)
-        was_done = newest is not None and all(newest.outcomes[each].state == "success" for each in task.nodes)
+    def _decide(sound: Original, task: Any, record: Any, producer_state: Any, parents: Any = None) -> Any:
+        found = sound(task, record, producer_state, parents)
+        known = {} if record is None else record.outcomes
+        was_done = all(each in known and known[each].state == "success" for each in task.nodes)
         if found.action.value == "wait" and not task.is_first and was_done:
             return _ended_as("run alone", "It was cleared.")
         return found

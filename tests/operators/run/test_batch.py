@@ -16,7 +16,7 @@ from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.operators.local import DbtBatchLocalOperator
 from cosmos_venv.operators.run import journal
 from cosmos_venv.operators.run.batch import told_rows
-from cosmos_venv.operators.run.journal_lines import unpacked
+from cosmos_venv.operators.run.journal_record import unpacked
 from pytest_cosmos_venv import CosmosAirflow, FakeVenv
 from tests.installed import DBT, needs_dbt
 from tests.kit import operator_arguments
@@ -97,7 +97,8 @@ def statuses(rows: list[dict[str, Any]]) -> dict[str, tuple[str, int]]:
 def done_in(variables: Mapping[str, str]) -> dict[str, int]:
     """The nodes that a task has done, with the number of their try, as its Variable has them."""
     ((name, value),) = variables.items()
-    (record,) = unpacked(name.removeprefix("cosmos_venv_journal__"), value)
+    record = unpacked(name.removeprefix("cosmos_venv_journal__"), value)
+    assert record is not None
     return {node: each.try_number for node, each in record.outcomes.items() if each.state == "success"}
 
 

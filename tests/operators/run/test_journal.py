@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import shutil
+import time
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,9 +17,8 @@ import pytest
 
 from cosmos_venv import compat
 from cosmos_venv.dbt.log_lines import SUCCESS, NodeEvent, NodeOutcome
-from cosmos_venv.operators.run.journal import Journal, Tries
-from cosmos_venv.operators.run.journal_copies import Copy
-from cosmos_venv.operators.run.journal_lines import TryRecord, packed
+from cosmos_venv.operators.run.journal import Copy, Journal, present_try
+from cosmos_venv.operators.run.journal_record import TryRecord, packed
 from pytest_cosmos_venv import CosmosAirflow
 from tests.odd_files import KINDS, plant
 
@@ -40,7 +41,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The seconds that the journal sees, as the only element."""
     now = [1_000.0]
-    monkeypatch.setattr(f"{Copy.__module__}.time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(f"{Copy.__module__}.time", SimpleNamespace(monotonic=lambda: now[0], time=time.time))
     return now
 
 
@@ -49,7 +50,7 @@ def open_journal(cosmos_airflow: CosmosAirflow) -> OpenJournal:
     assert not cosmos_airflow.variables.values
 
     def open_journal(number: int = 1, *, last: int = 2) -> Journal:
-        journal = Journal(Tries(key=KEY, number=number, last=last), logging.getLogger("task"))
+        journal = Journal(KEY, TryRecord(number=number, last=last), logging.getLogger("task"))
         journal.begin(done_in(journal.earlier()))
         return journal
 
@@ -129,7 +130,7 @@ def test_a_file_of_an_older_try_on_this_host_does_not_revive_what_has_to_run_aga
     first.note(event("a"))
     first.close(is_over=False)
     kept = cache.rename(cache.with_name("first_host"))
-    second = Journal(Tries(key=KEY, number=2, last=2), logging.getLogger("task"))  # on another host
+    second = Journal(KEY, TryRecord(number=2, last=2), logging.getLogger("task"))  # on another host
     second.begin({})
     second.close(is_over=False)
     shutil.rmtree(cache)
@@ -177,7 +178,7 @@ def context_of(start: datetime | None, *, run_id: str = "night") -> dict[str, ob
 def test_a_run_that_was_deleted_and_made_again_under_its_name_has_a_journal_of_its_own() -> None:
     midnight = datetime(2026, 1, 1, tzinfo=timezone.utc)
     elsewhere = midnight.astimezone(timezone(timedelta(hours=9)))
-    keys = [Tries.of(context_of(start)) for start in (midnight, elsewhere, midnight + timedelta(seconds=1), None)]
+    keys = [present_try(context_of(start))[0] for start in (midnight, elsewhere, midnight + timedelta(seconds=1), None)]
 
     assert keys[0] == keys[1] != keys[2] != keys[3]
 
@@ -233,7 +234,7 @@ def test_a_record_in_object_storage_that_no_worker_has_signed_lets_no_try_skip_a
     first.close(is_over=False)
     lose_files(cache)
     (file,) = (path for path in remote.rglob("*") if path.is_file())
-    file.write_text(packed(KEY, [TryRecord(last=2, number=1, outcomes=done("a", "b"))]))
+    file.write_text(packed(KEY, TryRecord(last=2, number=1, outcomes=done("a", "b"))))
 
     assert open_journal(2).record.outcomes == {}
     assert "it is not signed with the key of this deployment. A retry on another host runs all nodes." in caplog.text
@@ -307,7 +308,20 @@ def test_half_a_character_in_a_line_of_dbt_loses_no_node(open_journal: OpenJourn
     first = open_journal(1)
     first.note(msgspec.structs.replace(event("a"), text="a path with \udcff and a line\u2028separator"))
 
-    assert open_journal(2).record.outcomes == done("a")
+    assert open_journal(2).record.outcomes.keys() == {"model.harbor.a"}
+
+
+def test_a_journal_whose_task_never_came_to_its_end_goes_with_its_copy(
+    open_journal: OpenJournal, cache: Path, remote: Path
+) -> None:
+    open_journal().close(is_over=False)
+    (folder,) = cache.rglob(KEY)
+    os.utime(folder, (0, 0))
+
+    Journal("another", TryRecord(number=1, last=0), logging.getLogger("task")).begin({})
+
+    assert [each.name for each in folder.parent.iterdir()] == ["another"]
+    assert [path for path in remote.rglob("*") if path.is_file()] == []
 
 
 @pytest.mark.parametrize("kind", KINDS)

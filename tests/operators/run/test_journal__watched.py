@@ -10,11 +10,9 @@ from typing import Any
 
 import pytest
 
-from cosmos_venv import compat
 from cosmos_venv.dbt.log_lines import NodeEvent
-from cosmos_venv.operators.run.journal import Journal, Tries
-from cosmos_venv.operators.run.journal_files import folder_of, tries_in
-from cosmos_venv.operators.run.journal_lines import TryRecord, unpacked
+from cosmos_venv.operators.run.journal import Journal
+from cosmos_venv.operators.run.journal_record import TryRecord, folder_of, record_in, unpacked
 
 KEY = "0" * 32
 NODE = "model.harbor.piers"
@@ -27,12 +25,12 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache"
 
 
-def watched(number: int = 1, last: int = 1) -> tuple[Journal, list[list[TryRecord]]]:
+def watched(number: int = 1, last: int = 1) -> tuple[Journal, list[TryRecord | None]]:
     """A journal that is open, and what it has told other hosts."""
-    told: list[list[TryRecord]] = []
-    tries = Tries(key=KEY, number=number, last=last)
+    told: list[TryRecord | None] = []
+    tries = KEY, TryRecord(number=number, last=last)
 
-    journal = Journal(tries, logging.getLogger("task"), lambda _, text: told.append(unpacked(KEY, text)))
+    journal = Journal(*tries, logging.getLogger("task"), lambda _, text: told.append(unpacked(KEY, text)))
     journal.begin({})
     return journal, told
 
@@ -48,35 +46,20 @@ def test_it_stays_when_the_task_is_over_and_says_how_it_has_ended() -> None:
 
     journal.close(is_over=True, end="success")
 
-    (record,) = tries_in(folder_of(KEY))
+    record = record_in(folder_of(KEY))
+    assert record is not None
     assert (record.end, record.outcomes[NODE].status) == ("success", "success")
-    assert told[-1] == [record]
+    assert told[-1] == record
 
 
 def test_the_journal_of_a_killed_try_has_no_end() -> None:
     journal, _ = watched()
     journal.note(event("success"))
 
-    (record,) = tries_in(folder_of(KEY))
+    record = record_in(folder_of(KEY))
+    assert record is not None
     assert record.end == ""
     assert record.outcomes[NODE].state == "success"
-
-
-def test_the_next_try_tells_of_the_one_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compat, "set_variable", lambda *_: None)
-    first, _ = watched()
-    first.note(event("error"))
-    first.close(is_over=False, end="failed")
-
-    second, told = watched(2)
-    second.note(event("success"))
-    second.close(is_over=True, end="success")
-
-    assert [(each.number, each.end, each.outcomes[NODE].status) for each in told[-1]] == [
-        (1, "failed", "error"),
-        (2, "success", "success"),
-    ]
-    assert told[-1] == tries_in(folder_of(KEY))
 
 
 def test_other_hosts_are_told_at_most_once_a_second() -> None:
@@ -88,7 +71,7 @@ def test_other_hosts_are_told_at_most_once_a_second() -> None:
 
     journal.close(is_over=True, end="success")
 
-    assert [len(each[0].outcomes) for each in told] == [100]
+    assert [len(each.outcomes) for each in told if each] == [100]
 
 
 def test_other_hosts_are_told_of_a_try_before_its_first_node_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,7 +83,7 @@ def test_other_hosts_are_told_of_a_try_before_its_first_node_has_ended(monkeypat
     journal.write_copies()
     journal.write_copies()
 
-    assert [[(each.number, each.outcomes) for each in tries] for tries in told] == [[(1, {})]]
+    assert [(each.number, each.outcomes) for each in told if each] == [(1, {})]
 
 
 def test_what_other_hosts_are_told_grows_with_the_time_and_not_with_nodes_times_time(
@@ -111,8 +94,8 @@ def test_what_other_hosts_are_told_grows_with_the_time_and_not_with_nodes_times_
     monkeypatch.setattr(time, "monotonic", lambda: now)
     sizes: list[int] = []
 
-    tries = Tries(key=KEY, number=1, last=0)
-    journal = Journal(tries, logging.getLogger("task"), lambda _, text: sizes.append(len(text)))
+    tries = KEY, TryRecord(number=1, last=0)
+    journal = Journal(*tries, logging.getLogger("task"), lambda _, text: sizes.append(len(text)))
     journal.begin({})
 
     for number in range(2_000):

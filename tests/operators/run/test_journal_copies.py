@@ -11,8 +11,8 @@ import pytest
 
 from cosmos_venv import compat
 from cosmos_venv.dbt.log_lines import NodeOutcome
-from cosmos_venv.operators.run.journal_copies import copies_of, published, remove_abandoned
-from cosmos_venv.operators.run.journal_lines import TryRecord, packed
+from cosmos_venv.operators.run.journal import copies_of, published
+from cosmos_venv.operators.run.journal_record import TryRecord, packed
 
 NODE, PRODUCER = "model.shop.orders", "dbt_producer_watcher"
 PLACE: dict[str, Any] = {"dag_id": "shop", "run_id": "one", "map_index": -1}
@@ -29,11 +29,12 @@ class Airflow:
         written = 2.0 if end else 1.0
         outcomes = {NODE: NodeOutcome("success", number)}
         record = TryRecord(number=number, last=0, written=written, end=end, outcomes=outcomes)
-        return packed(self.key, [record])
+        return packed(self.key, record)
 
-    def published(self, *, is_over: bool) -> list[str]:
-        """The ends of the tries that are published."""
-        return [each.end for each in published(self.key, task_id=PRODUCER, is_over=is_over, **PLACE)]
+    def published(self) -> str | None:
+        """The end of the try that is published; None where none is."""
+        found = published(self.key, task_id=PRODUCER, **PLACE)
+        return None if found is None else found.end
 
     def read(self, *_: Any, **__: Any) -> str | None:
         if isinstance(self.xcom, Exception):
@@ -81,30 +82,18 @@ def files(storage: Path) -> list[str]:
 
 def test_it_is_told_in_an_xcom(airflow: Airflow) -> None:
     airflow.tell(airflow.text())
-    assert airflow.published(is_over=False) == [""]
+    assert airflow.published() == ""
     airflow.tell(airflow.text(end="success"), is_end=True)
-    assert airflow.published(is_over=True) == ["success"]
+    assert airflow.published() == "success"
 
 
-def test_it_is_told_in_object_storage_and_in_the_xcom_at_the_end(airflow: Airflow, storage: Path) -> None:
+def test_it_is_told_in_object_storage_in_place_of_an_xcom(airflow: Airflow, storage: Path) -> None:
     airflow.tell(airflow.text())
+    assert airflow.published() == ""
+    airflow.tell(airflow.text(end="success"), is_end=True)
+
+    assert airflow.published() == "success"
     assert airflow.xcom is None
-    assert airflow.published(is_over=False) == [""]
-    airflow.tell(airflow.text(end="success"), is_end=True)
-    assert airflow.published(is_over=True) == ["success"]
-
-    (file,) = storage.rglob("*.jsonl")
-    file.unlink()
-    assert airflow.published(is_over=True) == ["success"], "a host that has no such storage"
-
-
-def test_an_old_text_in_the_storage_hides_no_end(airflow: Airflow, storage: Path) -> None:
-    """The last writing has failed there."""
-    airflow.tell(airflow.text())
-    airflow.xcom = airflow.text(end="failed")
-
-    assert airflow.published(is_over=False) == [""]
-    assert airflow.published(is_over=True) == ["failed"]
 
 
 @pytest.mark.parametrize("forged", ["unsigned", "other-key", "of-another-run"])
@@ -126,9 +115,7 @@ def test_a_text_in_the_storage_that_no_worker_has_signed_makes_no_task_green(
         next(storage.rglob("000*.jsonl")).replace(file)
 
     with pytest.raises(ValueError, match="it is not signed with the key of this deployment"):
-        airflow.published(is_over=True)
-    airflow.xcom = airflow.text(end="failed")
-    assert airflow.published(is_over=True) == ["failed"], "that is Airflow's own"
+        airflow.published()
 
 
 def test_without_a_key_it_is_told_by_airflow_alone(
@@ -138,13 +125,4 @@ def test_without_a_key_it_is_told_by_airflow_alone(
     airflow.tell(airflow.text())
 
     assert files(storage) == []
-    assert airflow.published(is_over=False) == [""]
-
-
-def test_what_was_abandoned_goes_from_the_storage(airflow: Airflow, storage: Path) -> None:
-    airflow.tell(airflow.text())
-    assert files(storage)
-
-    remove_abandoned(airflow.key)
-
-    assert files(storage) == []
+    assert airflow.published() == ""

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 def kept_place(operator: Any, context: dict[str, Any]) -> Any:
     """The place of the last success of the operator's task."""
-    return state.kept_place(operator._task_key(context))
+    return state.kept_place(operator._dbt_run(["dbt"], {}, context).task_key)
 
 
 class Looking(DbtRunLocalOperator):
@@ -241,27 +241,38 @@ def test_to_a_worker_without_the_last_success_everything_is_new(
 def test_a_success_that_no_worker_hears_of_is_none(make: MakeTask, cosmos_airflow: CosmosAirflow) -> None:
     operator = make(state=LAST_SUCCESS)
 
-    with cosmos_airflow.variables.outage(reads=False), pytest.raises(AirflowException, match="state_path"):
+    with (
+        cosmos_airflow.variables.outage(reads=False),
+        pytest.raises(AirflowException, match=r"Variable cosmos_venv_last_success__\w+ cannot be written"),
+    ):
         operator.execute({})
 
     operator.execute({})
 
 
-def test_a_success_that_cannot_be_kept_for_all_workers_is_none(
-    make: MakeTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def stand_in_the_way(project_dir: str, **_: object) -> None:
-        (tmp_path / "shared").write_text("a file in place of the folder")
-
-    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__STATE_PATH", str(tmp_path / "shared"))
-
-    with pytest.raises(AirflowException, match=r"not be kept .* state_path"):
-        make(state=LAST_SUCCESS, callback=stand_in_the_way).execute({})
-
-
-def test_half_a_file_is_as_good_as_none(
+def test_to_a_task_whose_last_success_could_not_be_kept_everything_is_new(
     make: MakeTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    """It has an older one, which is in the way of nobody."""
+    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__STATE_PATH", str(tmp_path / "shared"))
+    operator = make(Looking, state=LAST_SUCCESS)
+    operator.execute({})
+    kept = kept_place(operator, {})
+
+    def stand_in_the_way(project_dir: str, **_: object) -> None:
+        kept.parent.rename(tmp_path / "older")
+        kept.parent.write_text("a file in place of the folder")
+
+    make(state=LAST_SUCCESS, callback=stand_in_the_way).execute({})
+    assert "This success is not kept for the next run: " in "".join(capfd.readouterr())
+    kept.parent.unlink()
+    (tmp_path / "older").rename(kept.parent)
+    operator.execute({})
+
+    assert operator.seen[-1]["manifest.json"]["nodes"] == {}
+
+
+def test_half_a_file_is_as_good_as_none(make: MakeTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW__COSMOS_VENV__STATE_PATH", str(tmp_path / "shared"))
     operator = make(Looking, state=LAST_SUCCESS)
     operator.execute({})
@@ -271,7 +282,6 @@ def test_half_a_file_is_as_good_as_none(
     operator.execute({})
 
     assert operator.seen[-1]["manifest.json"]["nodes"] == {}
-    assert "is no packed artifacts" in "".join(capfd.readouterr())
 
 
 def test_a_command_that_writes_no_manifest_keeps_nothing_and_says_so(
@@ -341,6 +351,9 @@ def test_what_others_could_have_written_is_not_believed(
 ) -> None:
     operator = make(Looking, state=LAST_SUCCESS)
     operator.execute({})
+    kept = kept_place(operator, {})
+    with zipfile.ZipFile(kept, "w") as archive:
+        archive.writestr("manifest.json", '{"nodes": {"model.harbor.mart": {}}}')
     (tmp_path / "cache" / "last-success-v1").chmod(0o777)
 
     operator.execute({})

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
+from cosmos_venv.exceptions import CosmosLoadDbtException
+from cosmos_venv.files.read_limits import UnfitFileError
 from cosmos_venv.operators.seeds.seed_checksum import find_seed, read_content
 
 PIERS = "seeds/piers.csv"
@@ -104,5 +105,5 @@ def test_content_of_the_same_size_and_time_is_no_longer_what_was_read(tmp_path: 
 def test_a_named_pipe_is_refused_without_waiting_for_its_writer(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.csv")
 
-    with pytest.raises(CosmosValueError, match=r"pipe\.csv is a named pipe, which dbt would wait for"):
+    with pytest.raises(UnfitFileError, match=r"it is a named pipe, and no file that has an end"):
         read_content(tmp_path / "pipe.csv")

@@ -12,13 +12,13 @@ import pytest
 
 from cosmos_venv import compat
 from cosmos_venv.dbt.log_lines import NodeOutcome
-from cosmos_venv.operators.run.journal_files import JournalFiles, folder_of
-from cosmos_venv.operators.run.journal_lines import TryRecord, packed
+from cosmos_venv.operators.run.journal_record import JournalFiles, TryRecord, folder_of, packed
 from cosmos_venv.operators.watch import feed
 from cosmos_venv.operators.watch.feed import Feed, Producer, look, watching
 
 NODE = "model.shop.orders"
-PRODUCER = Producer(key="0" * 32, task_id="dbt_producer_watcher", dag_id="shop", run_id="one", map_index=-1)
+PLACE = {"dag_id": "shop", "run_id": "one", "map_index": -1}
+PRODUCER = Producer(key="0" * 32, task_id="dbt_producer_watcher", place=PLACE)
 FIRST_LINE = {"begun": {"number": 1, "last": 1}}
 
 
@@ -72,6 +72,11 @@ def write(folder: Path, *lines: dict[str, Any], number: int = 1, rest: str = "")
         file.write("".join(f"{json.dumps(line)}\n" for line in lines) + rest)
 
 
+def outcomes_in(record: TryRecord | None) -> dict[str, NodeOutcome]:
+    assert record is not None
+    return record.outcomes
+
+
 async def until(feed: Feed, has_come: Callable[[], bool]) -> None:
     async def wait() -> None:
         while not has_come():
@@ -93,24 +98,37 @@ def test_lines_are_read_once_and_half_a_line_when_it_is_whole(folder: Path) -> N
     write(folder, rest='nd": true, "status": "error", "at": 3.0}\n')
     assert files.read() is True
 
-    assert {node: each.status for node, each in files.tries[0].outcomes.items()} == {
+    assert {node: each.status for node, each in outcomes_in(files.record).items()} == {
         NODE: "success",
         "model.shop.lines": "error",
     }
     assert files.texts[NODE] == ["1 of 1 OK"]
 
 
-def test_each_try_is_a_record(folder: Path) -> None:
+@pytest.mark.parametrize("last", [1, 2], ids=["a-retry", "a-producer-that-was-cleared"])
+def test_the_newest_try_alone_counts(folder: Path, last: int) -> None:
+    """It says itself which nodes it takes over."""
     files = JournalFiles(folder)
-    write(folder, FIRST_LINE, ended("error"), {"end": "failed"})
-    write(folder, {"begun": {"number": 2, "last": 1}}, ended("success"), number=2)
+    write(folder, FIRST_LINE, ended("success"), {"end": "failed"})
+    files.read()
+    write(folder, {"begun": {"number": 2, "last": last}}, number=2)
 
     files.read()
 
-    assert [(each.number, each.end, each.outcomes[NODE].status) for each in files.tries] == [
-        (1, "failed", "error"),
-        (2, "", "success"),
-    ]
+    assert files.record is not None
+    assert (files.record.number, files.record.end, files.record.outcomes) == (2, "", {})
+    assert files.texts[NODE] == ["1 of 1 OK"]
+
+
+@pytest.mark.parametrize("text", ["", '{"begun": {"num'], ids=["empty", "half-a-line"])
+def test_a_try_that_was_killed_before_its_first_line_hides_nothing(folder: Path, text: str) -> None:
+    write(folder, FIRST_LINE, ended("success"))
+    write(folder, number=2, rest=text)
+
+    files = JournalFiles(folder)
+    files.read()
+
+    assert outcomes_in(files.record).keys() == {NODE}
 
 
 def test_a_run_that_is_made_again_begins_with_nothing(folder: Path) -> None:
@@ -120,11 +138,11 @@ def test_a_run_that_is_made_again_begins_with_nothing(folder: Path) -> None:
 
     (folder / "0001.jsonl").unlink()
     files.read()
-    assert files.tries == []
+    assert files.record is None
     write(folder, FIRST_LINE)
     files.read()
 
-    assert [each.outcomes for each in files.tries] == [{}]
+    assert outcomes_in(files.record) == {}
 
 
 def test_a_folder_in_which_others_can_write_says_nothing(folder: Path) -> None:
@@ -134,16 +152,16 @@ def test_a_folder_in_which_others_can_write_says_nothing(folder: Path) -> None:
     files = JournalFiles(folder)
 
     assert files.read() is False
-    assert files.tries == []
+    assert files.record is None
 
 
 def test_a_task_is_told_what_comes_while_it_watches(airflow: Airflow, folder: Path) -> None:
     async def watch() -> None:
         async with watching(PRODUCER) as found:
             write(folder, FIRST_LINE)
-            await until(found, lambda: bool(found.tries))
+            await until(found, lambda: found.record is not None)
             write(folder, ended("success"))
-            await until(found, lambda: NODE in found.tries[0].outcomes)
+            await until(found, lambda: NODE in outcomes_in(found.record))
 
     run(watch())
 
@@ -157,7 +175,7 @@ def test_the_state_is_older_than_the_journal_that_goes_with_it(airflow: Airflow,
             write(folder, FIRST_LINE, ended("success"), {"end": "success"})
             airflow.state = "success"
             await until(found, lambda: found.state == "success")
-            assert NODE in found.tries[0].outcomes
+            assert NODE in outcomes_in(found.record)
 
     for _ in range(20):
         airflow.state = "running"
@@ -167,26 +185,26 @@ def test_the_state_is_older_than_the_journal_that_goes_with_it(airflow: Airflow,
 
 def test_a_host_without_the_files_asks_the_xcom(airflow: Airflow, folder: Path) -> None:
     record = TryRecord(number=1, last=0, outcomes={NODE: NodeOutcome("success", 1)})
-    airflow.published = packed(PRODUCER.key, [record])
+    airflow.published = packed(PRODUCER.key, record)
 
     async def watch() -> None:
         async with watching(PRODUCER) as found:
-            await until(found, lambda: found.tries == [record])
+            await until(found, lambda: found.record == record)
 
     run(watch())
-    assert look(PRODUCER)[2] == [record]
+    assert look(PRODUCER)[2] == record
 
 
 def test_a_producer_that_ended_elsewhere_as_its_try_here_did_is_read_there(airflow: Airflow, folder: Path) -> None:
     """The node was built by the second try, on another host; both tries failed by another node."""
     write(folder, FIRST_LINE, ended("skipped"), {"end": "failed"})
     second = TryRecord(number=2, last=0, outcomes={NODE: NodeOutcome("success", 2)}, end="failed")
-    airflow.state, airflow.published = "failed", packed(PRODUCER.key, [second])
+    airflow.state, airflow.published = "failed", packed(PRODUCER.key, second)
 
     async def watch() -> None:
         async with watching(PRODUCER) as found:
             await until(found, lambda: found.has_looked)
-            assert [each.number for each in found.tries] == [1, 2]
+            assert found.record == second
 
     run(watch())
 
@@ -197,7 +215,7 @@ def test_an_airflow_that_does_not_answer_is_asked_again(airflow: Airflow, folder
     async def watch() -> None:
         async with watching(PRODUCER) as found:
             write(folder, FIRST_LINE, ended("success"))
-            await until(found, lambda: bool(found.tries))
+            await until(found, lambda: found.record is not None)
             airflow.state = "success"
             await until(found, lambda: found.state == "success")
 
@@ -209,14 +227,14 @@ def test_the_next_try_on_another_host_is_seen_beside_the_files_of_the_one_before
 ) -> None:
     write(folder, FIRST_LINE, ended("error"), {"end": "failed"})
     second = TryRecord(number=2, last=1, outcomes={NODE: NodeOutcome("success", 2)})
-    airflow.published = packed(PRODUCER.key, [second])
+    airflow.published = packed(PRODUCER.key, second)
 
     async def watch() -> None:
         async with watching(PRODUCER) as found:
-            await until(found, lambda: [each.number for each in found.tries] == [1, 2])
+            await until(found, lambda: found.record == second)
 
     run(watch())
-    assert [each.number for each in look(PRODUCER)[2]] == [1, 2]
+    assert look(PRODUCER)[2] == second
 
 
 def test_an_xcom_that_cannot_be_read_holds_a_task_up_for_a_while_only(
@@ -239,4 +257,4 @@ def test_a_line_of_somebody_else_is_passed_over(folder: Path) -> None:
     files = JournalFiles(folder)
     files.read()
 
-    assert files.tries[0].outcomes[NODE].status == "success"
+    assert outcomes_in(files.record)[NODE].status == "success"

@@ -16,7 +16,7 @@ from airflow.triggers.base import TriggerEvent
 
 from cosmos_venv import compat
 from cosmos_venv.operators.run.journal import journal_key
-from cosmos_venv.operators.run.journal_files import folder_of
+from cosmos_venv.operators.run.journal_record import folder_of
 from cosmos_venv.operators.watch import feed, trigger
 from cosmos_venv.operators.watch.trigger import DbtNodeTrigger
 

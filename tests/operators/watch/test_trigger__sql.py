@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from cosmos_venv.dbt.log_lines import NodeOutcome
-from cosmos_venv.operators.run.journal_files import JournalFiles
+from cosmos_venv.operators.run.journal_record import JournalFiles
 from cosmos_venv.operators.watch.trigger import xcoms_of
 
 

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from cosmos_venv.dbt.log_lines import NodeOutcome
-from cosmos_venv.operators.run.journal_lines import Line, TryRecord, line_of, merged, packed, unpacked
+from cosmos_venv.operators.run.journal_record import Line, TryRecord, line_of, newest, packed, unpacked
 
 NODE = "model.shop.orders"
 DONE = {NODE: NodeOutcome("success", 1)}
@@ -50,23 +50,24 @@ def test_a_try_is_the_last_where_airflow_makes_no_other(number: int, last: int, 
     assert TryRecord(number=number, last=last, end=end).is_last is is_last
 
 
-def test_records_come_back_from_their_text() -> None:
-    records = [record(done=DONE), TryRecord(number=3, last=3, end="failed", outcomes={NODE: NodeOutcome("error", 3)})]
+def test_a_record_comes_back_from_its_text() -> None:
+    found = record(Line(end="failed"), done=DONE)
 
-    assert unpacked("one", packed("one", records)) == records
-    assert unpacked("two", packed("one", records)) == [], "of another run"
+    assert unpacked("one", packed("one", found)) == found
+    assert unpacked("two", packed("one", found)) is None, "of another run"
 
 
-@pytest.mark.parametrize("text", ["", "no base64!", "é", "bm8gemxpYg==", None, 7, packed("one", [])[:-4]])
-def test_a_text_of_somebody_else_has_no_records(text: object) -> None:
-    assert unpacked("one", text) == []
+@pytest.mark.parametrize("text", ["", "no base64!", "é", "bm8gemxpYg==", None, 7, packed("one", record())[:-4]])
+def test_a_text_of_somebody_else_has_no_record(text: object) -> None:
+    assert unpacked("one", text) is None
 
 
 def test_messages_are_cut_where_they_would_be_too_long_to_be_read() -> None:
     messages = {f"{NODE}_{number}": NodeOutcome("error", 1, "why " * 1_000) for number in range(4_000)}
 
-    (found,) = unpacked("one", packed("one", [TryRecord(number=1, last=1, outcomes=messages)]))
+    found = unpacked("one", packed("one", TryRecord(number=1, last=1, outcomes=messages)))
 
+    assert found is not None
     assert found.outcomes.keys() == messages.keys()
     assert {each.message for each in found.outcomes.values()} == {"why " * 20}
 
@@ -83,26 +84,21 @@ def test_a_broken_line_says_nothing(text: str) -> None:
     assert line_of(text) == Line()
 
 
-def test_of_each_try_the_newest_record_counts() -> None:
+def test_the_newest_try_counts_whoever_tells_of_it() -> None:
     """The files of a host end where a try has gone on on another one."""
-    here = [TryRecord(number=1, last=1, written=5.0, outcomes=DONE), TryRecord(number=2, last=1, written=6.0)]
-    there = [TryRecord(number=1, last=1, written=4.0), TryRecord(number=2, last=1, written=5.0)]
-    last = TryRecord(number=3, last=1)
+    first, second = TryRecord(number=1, last=1, written=9.0, outcomes=DONE), TryRecord(number=2, last=1, written=6.0)
 
-    assert merged(here, [*there, last]) == [*here, last]
-    assert merged([*there, last], here) == [*here, last]
-    assert merged() == []
+    assert newest(first, second) == newest(second, first) == second
+    assert newest(None, first) == first
+    assert newest(None) is None
 
 
-@pytest.mark.parametrize("of_this_host_first", [True, False])
-def test_of_one_try_the_newer_record_counts_however_little_it_says(of_this_host_first: bool) -> None:
+def test_of_one_try_the_newer_record_counts_however_little_it_says() -> None:
     """A copy that was published a second ago still says that a node is done which has to run again."""
-    published = [TryRecord(number=2, last=3, written=6.0, outcomes=DONE)]
-    of_this_host = [TryRecord(number=2, last=3, written=7.0)]
+    published = TryRecord(number=2, last=3, written=6.0, outcomes=DONE)
+    of_this_host = TryRecord(number=2, last=3, written=7.0)
 
-    sources = (of_this_host, published) if of_this_host_first else (published, of_this_host)
-
-    assert merged(*sources) == of_this_host
+    assert newest(of_this_host, published) == newest(published, of_this_host) == of_this_host
 
 
 def test_a_line_comes_back_from_its_text() -> None:

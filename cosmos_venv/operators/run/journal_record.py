@@ -1,0 +1,245 @@
+"""The record of one try of a task that runs several nodes, and the lines, files and text that it is read from.
+
+A try begins with what it takes over of the tries before, so the record of the newest try alone says what is done. What
+is older may say that a node is done which has to run again, such as a file on a host to which the task comes back.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+
+from cosmos_venv.dbt.log_lines import SUCCESS, NodeOutcome
+from cosmos_venv.files import untrusted
+from cosmos_venv.files.durable_files import is_private
+from cosmos_venv.managed import caches
+
+LONGEST_TEXT = 65_536
+"""Characters of a text of dbt, and of compiled SQL: it becomes an XCom."""
+
+_LONGEST_MESSAGE = 1_000  # characters: a message is part of XComs
+_SHORT = 80  # characters of a message, where the messages of all nodes are too long
+_FOLDER = "journals-v1"
+_STILL = 10.0  # seconds without a line, after which the try may be one on another host
+
+
+class TryRecord(msgspec.Struct, kw_only=True):
+    """What the journal says of one try.
+
+    :param number: of the try, from 1.
+    :param last: number of the last try that Airflow makes by itself. Clearing the task gives another one.
+    :param begun: when the try has begun, in seconds since 1970; 0: it is not known.
+    :param written: when its last line was written, in seconds since 1970; 0: it is not known.
+    :param end: ``success`` or ``failed``; empty: it runs, or it was killed.
+    :param outcomes: of the nodes that have ended in it or were done before it, by unique id.
+    """
+
+    number: int
+    last: int
+    begun: float = 0.0
+    written: float = 0.0
+    end: str = ""
+    outcomes: dict[str, NodeOutcome] = {}
+
+    @property
+    def is_last(self) -> bool:
+        """Whether Airflow does not try the task again by itself."""
+        return self.number > self.last or self.end == SUCCESS
+
+    def copy(self, *, longest: int = _LONGEST_MESSAGE) -> TryRecord:
+        """The record as it is now.
+
+        :param longest: characters of a message.
+        """
+        outcomes = {
+            node: msgspec.structs.replace(each, message=each.message[:longest]) for node, each in self.outcomes.items()
+        }
+        return msgspec.structs.replace(self, outcomes=outcomes)
+
+    def take(self, line: Line) -> None:
+        """Take note of a line of the try.
+
+        :param line: of the journal, behind the one with which the try has begun.
+        """
+        self.written = max(self.written, line.at)
+        if line.begun is not None:  # the same try has begun once more
+            self.outcomes = dict(line.begun.outcomes)
+        self.end = line.end or self.end
+        if line.is_end:
+            before = self.outcomes.get(line.id)
+            # The last event of a node says that it has ended, and no more.
+            message = line.message or line.text or (before.message if before else "")
+            self.outcomes[line.id] = NodeOutcome(
+                line.status, self.number, message[:_LONGEST_MESSAGE], line.seconds, line.rows
+            )
+
+
+class Line(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A line of a journal: a try begins, dbt says something of a node, or the try ends.
+
+    :param at: when it was written, in seconds since 1970. No two lines of a try have one time.
+    :param begun: the try that begins, with the outcomes of nodes that earlier tries have done.
+    :param id: unique id of the node of which dbt says something.
+    :param status: of that node by dbt.
+    :param is_end: whether that node has ended.
+    :param text: the words of dbt, for the logs of tasks that watch.
+    :param message: of dbt's artifacts.
+    :param seconds: that the node took; 0 where dbt has not said it.
+    :param rows: that it changed, or found as a test; None where dbt has not said it.
+    :param sql: the SQL that dbt has compiled for it.
+    :param end: of the try: ``success`` or ``failed``.
+    """
+
+    at: float = 0.0
+    begun: TryRecord | None = None
+    id: str = ""
+    status: str = ""
+    is_end: bool = False
+    text: str = ""
+    message: str = ""
+    seconds: float = 0.0
+    rows: Annotated[int, msgspec.Meta(ge=0, lt=1 << 62)] | None = None
+    sql: str = ""
+    end: str = ""
+
+
+def line_of(text: str | bytes) -> Line:
+    """A line of a journal. One of another kind says nothing: the disk may have been full.
+
+    :param text: of the line.
+    """
+    return untrusted.value_of(text, Line) or Line()
+
+
+def packed(key: str, record: TryRecord) -> str:
+    """The record as a short text.
+
+    :param key: of the journal, so that nobody takes it for the record of another one.
+    :param record: of a try.
+    """
+    content = msgspec.json.encode((key, record))
+    if untrusted.SMALL.is_exceeded_by(len(content)):  # nobody would read it
+        content = msgspec.json.encode((key, record.copy(longest=_SHORT)))
+    return untrusted.packed(content)
+
+
+def unpacked(key: str, text: object) -> TryRecord | None:
+    """The record in a text; None where it is not one that ``packed`` has made, or one of another journal.
+
+    :param key: of the journal.
+    :param text: of an XCom, which anybody could have written.
+    """
+    found, record = untrusted.value_of(untrusted.unpacked(text), tuple[str, TryRecord]) or ("", None)
+    return record if found == key else None
+
+
+def newest(*records: TryRecord | None) -> TryRecord | None:
+    """The record of the newest try; of one try the one that was written last, however little it says.
+
+    The record that knows more can be older: a node that was done may have to run again.
+
+    :param *records: such as that of the files on this host, and what another one has published; None counts for none.
+    """
+    known = [each for each in records if each is not None]
+    return max(known, key=lambda each: (each.number, each.written), default=None)
+
+
+def folder_of(key: str) -> Path:
+    """The folder of the files of one task's journal on this host.
+
+    :param key: of the journal.
+    """
+    return caches.cache_dir() / _FOLDER / key
+
+
+@dataclass
+class JournalFiles:
+    """The files of one journal on this host, one for each try, of which each line is read once.
+
+    :param folder: in which they are.
+    :ivar record: of the newest try that has begun in them; None: there is none.
+    :ivar texts: lines of dbt's log by unique id of their node, in order.
+    :ivar sql: compiled SQL of the nodes that have ended, by unique id.
+    """
+
+    folder: Path
+    record: TryRecord | None = None
+    texts: dict[str, list[str]] = field(default_factory=dict)
+    sql: dict[str, str] = field(default_factory=dict)
+    _grown_at: float = 0.0
+    _file: Path | None = None
+    _read_to: int = 0
+    _growing: TryRecord | None = None
+
+    def read(self) -> bool:
+        """Read what is new; False: nothing is."""
+        # None where others could have written them.
+        files = sorted(self.folder.glob("*.jsonl")) if is_private(self.folder) else []
+        if self._file not in files:  # a run that was deleted and made again begins anew
+            self._file = self.record = None
+        has_grown = False
+        for file in files:
+            if self._file is None or file > self._file:
+                self._file, self._read_to, self._growing = file, 0, None
+            if file == self._file and self._read_file(file):
+                has_grown = True
+                self._grown_at = time.monotonic()
+                # A copy: it is read while the next lines are. A file without a first line says nothing of its try.
+                self.record = self._growing.copy() if self._growing is not None else self.record
+        return has_grown
+
+    @property
+    def is_growing(self) -> bool:
+        """Whether the newest try runs on this host: it has not ended, and has written a line a moment ago."""
+        return self.record is not None and not self.record.end and time.monotonic() - self._grown_at < _STILL
+
+    def _read_file(self, file: Path) -> bool:
+        start = self._read_to
+        while (found := untrusted.whole_lines(file, self._read_to))[0]:
+            lines, self._read_to = found
+            for text in lines:
+                self._take(line_of(text))
+        return self._read_to > start
+
+    def _take(self, line: Line) -> None:
+        if self._growing is None:
+            self._growing = line.begun
+            return
+        self._growing.take(line)
+        if line.text:
+            self.texts.setdefault(line.id, []).append(line.text)
+        if line.sql:
+            self.sql[line.id] = line.sql
+
+
+def record_in(folder: Path) -> TryRecord | None:
+    """The record of the newest try that the files of a journal have; None: they have none.
+
+    :param folder: of ``folder_of``.
+    """
+    files = JournalFiles(folder)
+    files.read()
+    return files.record
+
+
+def rows_of(outcomes: Mapping[str, NodeOutcome]) -> list[dict[str, Any]]:
+    """What became of nodes as an XCom, in which messages of nodes that have simply been built are left out.
+
+    :param outcomes: by unique id.
+    """
+    return [
+        {
+            "node": node,
+            "status": each.status,
+            "seconds": each.seconds,
+            "rows": each.rows,
+            "message": each.message if each.has_news else "",
+            "try_number": each.try_number,
+        }
+        for node, each in outcomes.items()
+    ]

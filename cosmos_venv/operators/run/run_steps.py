@@ -1,0 +1,223 @@
+"""The steps of one dbt run of a task: from its workspace, and the check that dbt has run the node, to what follows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from cosmos_venv import settings
+from cosmos_venv.compat import AirflowException, to_boolean
+from cosmos_venv.constants import LAST_SUCCESS, NODE_CONFIG, ONLY_TESTS, TASK_TESTS
+from cosmos_venv.dbt.command import selection_in_file, vars_flags
+from cosmos_venv.dbt.project_files import has_packages
+from cosmos_venv.dbt.results import Artifacts
+from cosmos_venv.dbt.workspace import (
+    Outputs,
+    descriptors_of,
+    downloading_in_place,
+    named_folders,
+    require_project,
+    workspace,
+)
+from cosmos_venv.exceptions import CommandKilled
+from cosmos_venv.managed import project_cache
+from cosmos_venv.operators.run import post_run, state
+from cosmos_venv.operators.run.dbt_run import DbtCommand, DbtResult, DbtRun, Judge
+from cosmos_venv.processes import scratch
+from cosmos_venv.processes.guarded_process import started_ahead
+
+_BUILDING = frozenset({"build", "run", "seed", "snapshot"})
+_NOTHING = "Nothing to do"
+_SETTING = "[cosmos_venv] unreported_nodes"
+_MOST_NAMED = 10
+_WHY = (
+    "The DAG was made of a project that had it, and the project of this task has not: the node was renamed, removed or "
+    "disabled, or an exclude of operator_args leaves it out. Make the manifest anew, or drop the exclude."
+)
+
+
+def run_in_workspace(run: DbtRun, judge: Judge) -> DbtResult:
+    """Run dbt in a workspace, with its profile, and do what follows; ``dbt deps`` first where that is wanted.
+
+    :param run: what is run.
+    :param judge: raises where the command has not done what it was to do.
+    :returns: what came of the command.
+    """
+    task = run.task
+    project, config = Path(task.project_dir), task.profile_config
+    require_project(project)
+    post_run.require_place_for(task)
+    wants_deps = to_boolean(task.install_deps) and has_packages(project)
+    with (
+        # A guard takes some milliseconds to start: meanwhile the profile is written and the environment found.
+        started_ahead(run.starts_guard_ahead),
+        config.ensure_profile() as (profile, secrets),
+        task._dbt_ready(run) as which_dbt,
+    ):
+        parsed = None
+        if task.partial_parse:
+            parsed = project_cache.parsed_project(
+                project,
+                profile,
+                target_name=config.target_name,
+                variables=task.vars,
+                env=run.env,
+                which_dbt=which_dbt,
+                folder=Path(task.cache_dir) if task.cache_dir else None,
+            )
+        with workspace(
+            project,
+            install_deps=wants_deps,
+            copies_packages=project_cache.copies_packages(task.copy_dbt_packages),
+            manifest=Path(task.manifest_filepath) if task.manifest_filepath else None,
+            parsed=parsed,
+            environment=run.env,
+        ) as place:
+            flags = ["--project-dir", str(place), *config.flags(profile)]
+            command = _command_in(run, place, flags, profile, secrets)
+            try:
+                if wants_deps:
+                    result = _start_with_packages(run, command, [*flags, *vars_flags(task.vars)], which_dbt)
+                else:
+                    result = task._start(run, command)
+                # Of a dbt that failed too, which has parsed the project like any other.
+                if parsed is not None:
+                    parsed.keep(command.artifacts)
+                judge(result, command.artifacts)
+                refuse_unreported(run, command.artifacts, getattr(result, "full_output", ()))
+            except CommandKilled:
+                raise
+            except Exception:
+                post_run.follow_up(run, command, failed=True)
+                raise
+            post_run.follow_up(run, command, failed=False)
+            task._after_success(run, command.artifacts)
+            post_run.call_back_about_warnings(run, command.artifacts)
+            # Last of all: it is a success only when nothing of the above has failed.
+            if task.state == LAST_SUCCESS:
+                state.keep_success(run.task_key, command.artifacts, log=task.log)
+    return result
+
+
+def _command_in(
+    run: DbtRun, place: Path, flags: Sequence[str], profiles_yml: Path, secrets: Mapping[str, str]
+) -> DbtCommand:
+    """The task's own command, ready to be started.
+
+    :param run: the run.
+    :param place: the workspace. A selection that is too long for a command line is written there.
+    :param flags: where dbt finds the project and its profile.
+    :param profiles_yml: the file of the profile.
+    :param secrets: the variables of the profile. They are for dbt alone, and nothing here is logged.
+    """
+    fitting, selectors = selection_in_file([*run.command[1:]])
+    if selectors:
+        (place / "selectors.yml").unlink(missing_ok=True)  # the link to the project's: no other selector counts
+        (place / "selectors.yml").write_text(selectors, encoding="utf-8")
+    words = [run.executable, *fitting, *flags, *_state_flags(run, place)]
+    # Only variables of the operator may say where dbt writes: a DBT_TARGET_PATH of the worker would mix the artifacts
+    # of its tasks.
+    outputs = Outputs.of(place, named_folders(run.env, run.task.env or {}), words)
+    return DbtCommand(
+        words=words,
+        place=place,
+        profiles_yml=profiles_yml,
+        env=outputs.variables({**run.env, **secrets}),
+        # When the worker is killed, its guard still ends dbt: until then no other task may take these folders for
+        # rubbish.
+        keep_open=(*descriptors_of(place), *scratch.descriptors_of(profiles_yml.parent)),
+        artifacts=outputs.artifacts(),
+    )
+
+
+def _state_flags(run: DbtRun, place: Path) -> list[str]:
+    task = run.task
+    flags = ["--defer"] if to_boolean(task.defer_to_state) else []
+    flags += ["--favor-state"] if to_boolean(task.favor_state) else []
+    if not task.state:
+        return flags
+    project, log = Path(task.project_dir), task.log
+    folder = state.state_folder(
+        task.state, run.task_key, place, project_dir=project, conn_id=task.state_conn_id, log=log
+    )
+    return ["--state", str(folder), *flags]
+
+
+def _start_with_packages(run: DbtRun, command: DbtCommand, flags: Sequence[str], which_dbt: str) -> DbtResult:
+    """Start the command with the project's packages there: kept ones, else ``dbt deps`` installs them."""
+    task = run.task
+
+    def install() -> None:
+        deps = replace(
+            command,
+            words=[run.executable, "deps", *flags],
+            # What it downloads goes with the workspace, also when it is killed.
+            env=downloading_in_place(command.place, command.env),
+            artifacts=Outputs.of(command.place, command.env).artifacts(),
+        )
+        task.handle_exception(task._start(run, deps), deps.artifacts)
+
+    packages = run.packages(command.env, which_dbt)
+    packages.install_into(command.place, install=install, cancellation=task._cancellation, report=task.log.info)
+    found: DbtResult = task._start(run, command)
+    return found
+
+
+def refuse_unreported(run: DbtRun, artifacts: Artifacts, lines: Sequence[str]) -> None:
+    """Fail where dbt has not reported the node or any test of a task, or warn where the settings say so.
+
+    dbt says "Nothing to do" and ends with exit code 0 where a selection fits no node, such as that of a model which was
+    renamed after the manifest was made. dbt gives a generic test another id when one of its arguments is edited, so an
+    older manifest may have another id for a test that ran: where some tests are missing, they are named in a warning.
+
+    Exempt are ephemeral models and models without SQL, which dbt does not report, sources without an age to look at,
+    tasks without nodes in their context, and tasks whose dbt has written no results (``--no-write-json``) and does not
+    say that there was nothing to do.
+
+    :param run: the run. Its context holds the node and the tests of a task that was rendered.
+    :param artifacts: what this run of dbt has left.
+    :param lines: dbt's output.
+    :raises AirflowException: the node was not reported, or no test of a task that runs only tests, and the settings say
+        ``fail``.
+    """
+    if not (artifacts.show_nodes or any(_NOTHING in line for line in lines)):
+        return
+    context: Any = run.context
+    log = run.task.log
+    name, command = " ".join(run.task.base_cmd), run.task.base_cmd[0]
+    node = context.get(NODE_CONFIG) or {}
+    tests = context.get(TASK_TESTS, ())
+    reported = artifacts.outcomes() if tests else {}
+    missing = [each for each in tests if each not in reported]
+    only_tests = command == "test" or context.get(ONLY_TESTS, False)
+    if missing and len(missing) == len(tests) and only_tests:
+        tested = node.get("unique_id") or "the selection"
+        what = f"not run {tested}" if tested in missing else f"run no test of {tested}"
+    elif node and not only_tests and not _is_reported(node, command, artifacts):
+        what = f"not run {node['unique_id']}"
+    else:
+        if missing:
+            log.warning(
+                f"dbt {name} has not reported {len(missing)} of {len(tests)} tests of this task: "
+                f"{', '.join(missing[:_MOST_NAMED])}{' and more' if len(missing) > _MOST_NAMED else ''}. {_WHY}"
+            )
+        return
+    message = f"dbt {name} has ended without an error, and has {what}. {_WHY}"
+    if settings.unreported_nodes == "fail":
+        raise AirflowException(f"{message} {_SETTING} = warn lets such tasks succeed.")
+    log.warning(f"{message} {_SETTING} = fail makes such tasks fail.")
+
+
+def _is_reported(node: Mapping[str, Any], command: str, artifacts: Artifacts) -> bool:
+    unique_id = node["unique_id"]
+    config = node.get("config") or {}
+    if command == "source":  # dbt before 1.10 does not say in the configuration whether there is an age to look at
+        limits = [each for each in (config.get("freshness") or {}).values() if isinstance(each, dict)]
+        has_age = any(each.get("count") for each in limits)
+        return not has_age or any(each.unique_id == unique_id for each in artifacts.sources())
+    is_ephemeral = config.get("materialized") == "ephemeral"
+    if command not in _BUILDING or is_ephemeral:
+        return True
+    return unique_id in artifacts.outcomes() or unique_id in artifacts.without_sql()
