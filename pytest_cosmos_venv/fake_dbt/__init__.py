@@ -22,6 +22,7 @@ SHIPPED = (
     "code_reader.py",
     "command_line.py",
     "configs.py",
+    "files.py",
     "log.py",
     "main.py",
     "node_run.py",
@@ -34,6 +35,7 @@ SHIPPED = (
     "secret_names.py",
     "tables.py",
     "whole_writes.py",
+    "yaml_properties.py",
 )
 """The files that are copied."""
 NATIVE = (

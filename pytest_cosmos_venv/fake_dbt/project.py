@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .command_line import Invocation
+from .files import load_yaml
 from .log import setting
-from .project_files import Entry, ProjectFiles, load_yaml
+from .project_files import Entry, ProjectFiles
 from .script import SELECTING, Script, ScriptError
 
 _KINDS = {
