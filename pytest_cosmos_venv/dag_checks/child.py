@@ -146,13 +146,13 @@ def _no_network() -> Iterator[None]:
 
 def _effects(watch: side_effects.Watch, asked: Sequence[Effect], projects: ProjectsOfFile) -> tuple[Effect, ...]:
     """Return what the file did. What ``dbt ls`` needs belongs to the way of loading that the file has chosen."""
-    found = [each for at, each in enumerate(asked) if not projects.is_of_dbt_ls(each, asked_at=at)]
-    for at, effect in enumerate(watch.side_effects):
+    known = {id(each) for each in projects.of_dbt_ls}
+    found = [each for each in asked if id(each) not in known]
+    for effect in watch.side_effects:
         kind = {side_effects.CONNECTION: NETWORK, side_effects.PROCESS: PROCESS}.get(effect.kind)
         is_local = effect.kind == side_effects.CONNECTION and effect.names[0].startswith(("/", "\0"))
-        if kind is None or is_local or (kind == PROCESS and projects.is_in_dbt_ls(at)):
-            continue
-        found.append(Effect(kind=kind, what=effect.what, where=effect.where))
+        if kind is not None and not is_local and (kind == NETWORK or id(effect) not in known):
+            found.append(Effect(kind=kind, what=effect.what, where=effect.where))
     return tuple(dict.fromkeys(found))
 
 

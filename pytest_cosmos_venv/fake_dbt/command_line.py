@@ -104,6 +104,13 @@ class Invocation:
         """
         return [value for _, name, values in self.given if name in names for value in values]
 
+    def words_of(self, *names: str) -> list[str]:
+        """Return the words in every value of an option under any of its names.
+
+        :param *names: names of the option, such as ``--select``, ``-s``.
+        """
+        return [word for value in self.all(*names) for word in value.split()]
+
     def known_options(self, position: int, dbt_version: str) -> tuple[frozenset[str], str]:
         """Return the options that may stand in a place, and the command whose usage dbt shows where another one does.
 
@@ -150,7 +157,7 @@ class Invocation:
         """
         for name, values in self.options.items():
             for value in values:
-                self._check_value(name, value, of=" ".join(self.words[:1]))
+                self._check_value(name, value, of=self.command)
         for name in self.by_variable:
             told = variable(name[2:])
             if told:

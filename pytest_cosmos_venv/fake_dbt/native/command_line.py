@@ -127,7 +127,12 @@ _BY_VARIABLE = frozenset({"--compute", "--log-format", "--log-format-file", "--l
 
 
 class NativeUsageError(UsageError):
-    """A command line that dbt 2 refuses: with 1 for a word or an option too many, with 2 for everything else."""
+    """A command line that dbt 2 refuses: with 1 for a word or an option too many, with 2 for everything else.
+
+    :param message: the reason.
+    :param of: the command, which dbt 2 does not name.
+    :param is_unexpected: whether an option or a word is one too many.
+    """
 
     def __init__(self, message: str, of: str = "", *, is_unexpected: bool = False) -> None:
         super().__init__(message, of)

@@ -49,10 +49,7 @@ def prepare(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, *lines: 
 @pytest.mark.long
 @pytest.mark.timeout(600)
 @needs_dbt_wheels
-@pytest.mark.parametrize("workers", ["0", "2"])
-def test_what_differs_is_told_and_nothing_else(
-    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, workers: str
-) -> None:
+def test_what_differs_is_told_and_nothing_else(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     for engine in RELEASES:
         engine.require()
     prepare(pytester, monkeypatch)
@@ -63,7 +60,7 @@ def test_what_differs_is_told_and_nothing_else(
     (project / "dbt_packages" / "other" / "dbt_project.yml").write_text(package, encoding="utf-8")
     pytester.makepyfile(test_fleet=TEST)
 
-    result = pytester.runpytest_subprocess("--cosmos-dbt=1.10,2.0", "-v", "-n", workers, "-p", "no:cacheprovider")
+    result = pytester.runpytest_subprocess("--cosmos-dbt=1.10,2.0", "-v", "-n", "2", "-p", "no:cacheprovider")
 
     # Two items of the project with two releases, one test with two, and one without any.
     result.assert_outcomes(passed=6, failed=1)
