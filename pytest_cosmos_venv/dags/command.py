@@ -62,6 +62,7 @@ def difference(kept: str, now: str, *, file: Path) -> str:
 def _check(file: Path, fields: Sequence[str], folder: Path, *, is_update: bool) -> int:
     with file_builder(file, folder) as build:
         dags, error = built(build)
+    shapes: list[str] = []
     try:
         refuse_misspelt(dags, fields)
         shapes = [dag_shape(dag, fields=known_fields(dag, fields)).text for dag in sorted(dags, key=_id_of)]
