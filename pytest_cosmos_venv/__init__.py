@@ -9,55 +9,31 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pytest_cosmos_venv.airflow.outcomes import DagOutcome, TaskOutcome
-    from pytest_cosmos_venv.cosmos_airflow import CosmosAirflow, LoadedDag
-    from pytest_cosmos_venv.cosmos_race import CosmosRace
-    from pytest_cosmos_venv.dags.shape import DagShape
-    from pytest_cosmos_venv.environments.cosmos_dbt import CosmosDbt
-    from pytest_cosmos_venv.environments.fake_venv import FakeVenv
-    from pytest_cosmos_venv.environments.scripted_dbt import DbtCall
-    from pytest_cosmos_venv.fake_dbt.rules import NodeOutcome
-    from pytest_cosmos_venv.faults.faults import Faults
-    from pytest_cosmos_venv.implementation import Implementation
-    from pytest_cosmos_venv.processes.venv_lock import CosmosLock, VenvLock
-    from pytest_cosmos_venv.projects.project import DbtProject
-    from pytest_cosmos_venv.projects.projects import CosmosProject
-    from pytest_cosmos_venv.races.contender import Contender
-    from pytest_cosmos_venv.races.result import Race, RaceFailure
-    from pytest_cosmos_venv.races.timeline import Timeline
-    from pytest_cosmos_venv.seeds.ready_made import SEED_SCENARIOS
-    from pytest_cosmos_venv.seeds.scenario import SeedScenario
-    from pytest_cosmos_venv.seeds.scenarios import CosmosSeeds
-    from pytest_cosmos_venv.warehouse.duckdb_warehouse import DuckDBWarehouse
-    from pytest_cosmos_venv.warehouse.warehouses import CosmosDuckDB
-
-__all__ = [
-    "SEED_SCENARIOS",
-    "Contender",
-    "CosmosAirflow",
-    "CosmosDbt",
-    "CosmosDuckDB",
-    "CosmosLock",
-    "CosmosProject",
-    "CosmosRace",
-    "CosmosSeeds",
-    "DagOutcome",
-    "DagShape",
-    "DbtCall",
-    "DbtProject",
-    "DuckDBWarehouse",
-    "FakeVenv",
-    "Faults",
-    "Implementation",
-    "LoadedDag",
-    "NodeOutcome",
-    "Race",
-    "RaceFailure",
-    "SeedScenario",
-    "TaskOutcome",
-    "Timeline",
-    "VenvLock",
-]
+    from pytest_cosmos_venv.airflow.outcomes import DagOutcome as DagOutcome
+    from pytest_cosmos_venv.airflow.outcomes import TaskOutcome as TaskOutcome
+    from pytest_cosmos_venv.cosmos_airflow import CosmosAirflow as CosmosAirflow
+    from pytest_cosmos_venv.cosmos_airflow import LoadedDag as LoadedDag
+    from pytest_cosmos_venv.cosmos_race import CosmosRace as CosmosRace
+    from pytest_cosmos_venv.dags.shape import DagShape as DagShape
+    from pytest_cosmos_venv.environments.cosmos_dbt import CosmosDbt as CosmosDbt
+    from pytest_cosmos_venv.environments.fake_venv import FakeVenv as FakeVenv
+    from pytest_cosmos_venv.environments.scripted_dbt import DbtCall as DbtCall
+    from pytest_cosmos_venv.fake_dbt.rules import NodeOutcome as NodeOutcome
+    from pytest_cosmos_venv.faults.faults import Faults as Faults
+    from pytest_cosmos_venv.implementation import Implementation as Implementation
+    from pytest_cosmos_venv.processes.venv_lock import CosmosLock as CosmosLock
+    from pytest_cosmos_venv.processes.venv_lock import VenvLock as VenvLock
+    from pytest_cosmos_venv.projects.project import DbtProject as DbtProject
+    from pytest_cosmos_venv.projects.projects import CosmosProject as CosmosProject
+    from pytest_cosmos_venv.races.contender import Contender as Contender
+    from pytest_cosmos_venv.races.result import Race as Race
+    from pytest_cosmos_venv.races.result import RaceFailure as RaceFailure
+    from pytest_cosmos_venv.races.timeline import Timeline as Timeline
+    from pytest_cosmos_venv.seeds.ready_made import SEED_SCENARIOS as SEED_SCENARIOS
+    from pytest_cosmos_venv.seeds.scenario import SeedScenario as SeedScenario
+    from pytest_cosmos_venv.seeds.scenarios import CosmosSeeds as CosmosSeeds
+    from pytest_cosmos_venv.warehouse.duckdb_warehouse import DuckDBWarehouse as DuckDBWarehouse
+    from pytest_cosmos_venv.warehouse.warehouses import CosmosDuckDB as CosmosDuckDB
 
 __version__ = "0.2.0"
 
@@ -89,6 +65,8 @@ _MODULES = {
     "VenvLock": "processes.venv_lock",
 }
 """Public name -> the module that has it."""
+
+__all__ = list(_MODULES)
 
 
 def __getattr__(name: str) -> object:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, overload
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict, overload
 from unittest import mock
 
 from pytest_cosmos_venv.airflow import clock
@@ -21,13 +21,15 @@ from pytest_cosmos_venv.airflow.versions import this_airflow
 from pytest_cosmos_venv.dags.budget import ParseBudget
 from pytest_cosmos_venv.dags.dag_files import file_builder
 from pytest_cosmos_venv.dags.shape import DagShape, dag_shape
-from pytest_cosmos_venv.errors import RecordList, ToolkitMisuse, require_path, require_text
+from pytest_cosmos_venv.errors import RecordList, ToolkitMisuse
 from pytest_cosmos_venv.fake_dbt.rules import NodeOutcome
 from pytest_cosmos_venv.implementation import Implementation
 from pytest_cosmos_venv.runs.loading import MADE_UP, Substitutes
 from pytest_cosmos_venv.runs.running import Attempts, run_dag, run_task
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from pytest_cosmos_venv.environments.scripted_dbt import DbtCall, ScriptedDbt
     from pytest_cosmos_venv.processes.venv_lock import VenvLock
 
@@ -42,6 +44,19 @@ class _Dag(Protocol):
 class _Operator(Protocol):
     @property
     def task_id(self) -> Any: ...
+
+
+class RunOptions(TypedDict, total=False):
+    """The options of a run.
+
+    :param logical_date: a moment, or a string such as ``2026-01-01``, in UTC unless it says so. Default: now.
+    :param run_id: the id of the run. Default: the one that Airflow makes up.
+    :param conf: the configuration of the run; ``params`` take their values from it.
+    """
+
+    logical_date: datetime | str | None
+    run_id: str | None
+    conf: Mapping[str, Any] | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,7 +163,6 @@ class CosmosAirflow:
         :raises ToolkitMisuse: there is no such file or DAG, or a profile needs a Connection that the test has not
             given.
         """
-        require_path(file, "file")
         if self._surroundings is None:
             raise ToolkitMisuse("cosmos_airflow.load: a contender loads no file; load it in the test, or import it.")
         if connections not in (None, MADE_UP):
@@ -183,47 +197,25 @@ class CosmosAirflow:
 
     @overload
     def run(
-        self,
-        work: _Dag | LoadedDag,
-        *,
-        logical_date: datetime | str | None = None,
-        run_id: str | None = None,
-        conf: Mapping[str, Any] | None = None,
-        raise_on_failure: bool = False,
+        self, work: _Dag | LoadedDag, *, raise_on_failure: bool = ..., **options: Unpack[RunOptions]
     ) -> DagOutcome: ...
 
     @overload
-    def run(
-        self,
-        work: _Operator,
-        *,
-        logical_date: datetime | str | None = None,
-        run_id: str | None = None,
-        conf: Mapping[str, Any] | None = None,
-        raise_on_failure: bool = False,
-    ) -> TaskOutcome: ...
+    def run(self, work: _Operator, *, raise_on_failure: bool = ..., **options: Unpack[RunOptions]) -> TaskOutcome: ...
 
     def run(
-        self,
-        work: Any,
-        *,
-        logical_date: datetime | str | None = None,
-        run_id: str | None = None,
-        conf: Mapping[str, Any] | None = None,
-        raise_on_failure: bool = False,
+        self, work: Any, *, raise_on_failure: bool = False, **options: Unpack[RunOptions]
     ) -> DagOutcome | TaskOutcome:
         """Run a DAG or one operator to its end in this process. Tries follow each other at once.
 
         :param work: a DAG, or an operator; of an operator's DAG only this task runs.
-        :param logical_date: a moment, or a string such as ``2026-01-01``, in UTC unless it says so. Default: now.
-        :param run_id: the id of the run. Default: the one that Airflow makes up.
-        :param conf: the configuration of the run; ``params`` take their values from it.
         :param raise_on_failure: whether a run that fails raises ``AssertionError`` with the table.
+        :param **options: see ``RunOptions``.
         :raises ToolkitMisuse: it is neither, the run would have no tasks, or another run has that id or date.
         """
         work = _dag_of(work)
         run = run_task if hasattr(work, "task_id") else run_dag
-        outcome = run(work, logical_date=logical_date, run_id=run_id, conf=conf, attempts=self._attempts)
+        outcome = run(work, **options, attempts=self._attempts)
         self._outcomes.append(outcome)
         if raise_on_failure and not outcome.succeeded:
             raise AssertionError(str(outcome)) from outcome.exception
@@ -289,12 +281,13 @@ class LoadedDag:
     _around: Surroundings = field(repr=False)
     _nodes: dict[str, NodeOutcome] = field(default_factory=dict, repr=False)
 
-    def run(self, **options: Any) -> DagOutcome:
+    def run(self, *, raise_on_failure: bool = False, **options: Unpack[RunOptions]) -> DagOutcome:
         """Run the DAG to its end.
 
-        :param **options: as for ``cosmos_airflow.run``.
+        :param raise_on_failure: whether a run that fails raises ``AssertionError`` with the table.
+        :param **options: see ``RunOptions``.
         """
-        return self.airflow.run(self, **options)
+        return self.airflow.run(self, raise_on_failure=raise_on_failure, **options)
 
     def catch_up(self, **options: Any) -> list[DagOutcome]:
         """Run the DAG for each data interval of its schedule.
@@ -361,7 +354,6 @@ class LoadedDag:
 
         :param secret: the text of the secret.
         """
-        require_text(secret, "secret")
         record = None if self._dbt is None else self._dbt.folder
         calls = [] if self._dbt is None else self._dbt.calls
         found = [f"the command line dbt {call.command}" for call in calls if any(secret in each for each in call.argv)]
@@ -381,7 +373,6 @@ class LoadedDag:
         return self._dbt
 
     def _node(self, name: str, failure: str) -> ScriptedNode:
-        require_text(name, "name")
         dbt, nodes = self._fake(), self._nodes
 
         def end(outcome: NodeOutcome) -> None:

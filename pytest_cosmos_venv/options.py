@@ -19,33 +19,20 @@ SUITE = "pytest_cosmos_venv.conformance.session"
 _Owner = Literal["any run", "a project's tests", "the suite", "DAG checks"]
 
 
-class _Value(NamedTuple):
-    """An option with a value. It may stand in the ini file too, under its name with underscores.
-
-    :param name: the name without dashes before it.
-    :param metavar: the value in the help.
-    :param owner: the kind of run that it is for.
-    :param text: its line in the help.
-    """
-
-    name: str
-    metavar: str
-    owner: _Owner
-    text: str
-
-
-class _Switch(NamedTuple):
-    """An option without a value.
+class _Option(NamedTuple):
+    """An option of the command line. One with a value may stand in the ini file too, under its name with underscores.
 
     :param name: the name without dashes before it.
     :param owner: the kind of run that it is for.
     :param text: its line in the help.
-    :param is_kept: whether it may stand in the ini file too.
+    :param metavar: the value in the help; None: a switch without a value.
+    :param is_kept: whether a switch may stand in the ini file too.
     """
 
     name: str
     owner: _Owner
     text: str
+    metavar: str | None = None
     is_kept: bool = False
 
 
@@ -62,101 +49,103 @@ class _Setting(NamedTuple):
     text: str
 
 
-_VALUES = (
-    _Value(
+_OPTIONS = (
+    _Option(
         "cosmos-implementation",
-        "IMPORT_ROOT|module:Adapter",
         "any run",
         "The implementation, such as cosmos or cosmos_venv, or the adapter of one with another layout. "
         "Default: the one that is installed.",
+        metavar="IMPORT_ROOT|module:Adapter",
     ),
-    _Value(
+    _Option(
         "cosmos-level",
-        "must|should|beyond",
         "the suite",
         "Conformance: requirements of this level and above it decide the exit code. Default: must.",
+        metavar="must|should|beyond",
     ),
-    _Value("cosmos-requirement", "IDS", "the suite", "Conformance: judge only these, such as LOCK-003,SEED-*."),
-    _Value(
+    _Option(
+        "cosmos-requirement", "the suite", "Conformance: judge only these, such as LOCK-003,SEED-*.", metavar="IDS"
+    ),
+    _Option(
         "cosmos-known-failures",
-        "FILE",
         "the suite",
         "Conformance: the implementation's own list of requirements that it fails, which do not count.",
+        metavar="FILE",
     ),
-    _Value("cosmos-report", "DIR", "the suite", "Conformance: write report.json, report.html and a badge there."),
-    _Value(
+    _Option(
+        "cosmos-report", "the suite", "Conformance: write report.json, report.html and a badge there.", metavar="DIR"
+    ),
+    _Option(
         "cosmos-profile",
-        "quick|full",
         "the suite",
         "Conformance: how many free rounds races have, 25 or 200. Default: quick.",
+        metavar="quick|full",
     ),
-    _Value(
+    _Option(
         "cosmos-installer",
-        "auto|uv|pip",
         "the suite",
         "Conformance: what tasks install with, as Airflow's setting venv_install_method says. Default: auto.",
+        metavar="auto|uv|pip",
     ),
-    _Value(
+    _Option(
         "cosmos-timeout",
-        "SECONDS",
         "the suite",
         "Conformance: how long one task may take. Default: 60, or 40 times what the smoke check's task took.",
+        metavar="SECONDS",
     ),
-    _Value(
+    _Option(
         "cosmos-dbt-kind",
-        "python|native",
         "the suite",
         "Conformance: whether the fake dbt is a Python package, as dbt 1 is, or a program of its own. Default: python.",
+        metavar="python|native",
     ),
-    _Value(
+    _Option(
         "cosmos-seed",
-        "TEXT",
         "the suite",
         "Conformance: draw the order of the checks and the names of their folders as the run with this seed did.",
+        metavar="TEXT",
     ),
-    _Value(
+    _Option(
         "cosmos-cache-dir",
-        "DIR",
         "any run",
         "Where wheels and databases are kept between runs, relative to the root directory. Default: in pytest's cache.",
+        metavar="DIR",
     ),
-    _Value(
+    _Option(
         "cosmos-dbt",
-        "RELEASES",
         "a project's tests",
         "The releases of dbt with which tests of cosmos_duckdb run, such as 1.11,1.12,2: each test with each of them. "
         "Default: 1.11. With several, dbt projects below the given paths are compiled and built too, DAG checks are "
         "made with each, and what differs is told.",
+        metavar="RELEASES",
     ),
-    _Value(
+    _Option(
         "cosmos-record",
-        "DIR",
         "a project's tests",
         "Record each dbt that the tests start, without secrets, into DIR, a folder for each test; relative to the root "
         "directory.",
+        metavar="DIR",
     ),
-)
-_SWITCHES = (
-    _Switch("cosmos-conformance", "any run", "Judge an implementation by the conformance suite, and run nothing else."),
-    _Switch(
+    _Option("cosmos-conformance", "any run", "Judge an implementation by the conformance suite, and run nothing else."),
+    _Option(
         "cosmos-servers",
         "the suite",
         "Conformance: judge what needs servers of Airflow, and nothing else. Scheduler, API server and triggerer are "
         "started for it.",
     ),
-    _Switch("cosmos-strict", "the suite", "Conformance: a known failure that passes makes the run fail."),
-    _Switch(
+    _Option("cosmos-strict", "the suite", "Conformance: a known failure that passes makes the run fail."),
+    _Option(
         "cosmos-update-known-failures",
         "the suite",
         "Conformance: write the file of --cosmos-known-failures anew from what failed.",
     ),
-    _Switch(
+    _Option(
         "cosmos-dags",
         "a project's tests",
         "Check each file below the given paths that names DbtDag or DbtTaskGroup, without network.",
         is_kept=True,
     ),
-    _Switch("cosmos-update-snapshots", "DAG checks", "DAG checks: store the task ids as they are now."),
+    _Option("cosmos-update-snapshots", "DAG checks", "DAG checks: store the task ids as they are now."),
 )
 _SETTINGS = (
     _Setting(
@@ -196,13 +185,14 @@ def add_options(parser: pytest.Parser) -> None:
     :param parser: pytest's parser of options.
     """
     group = parser.getgroup("cosmos", "dbt in Airflow (pytest-cosmos-venv)")
-    for value in _VALUES:
-        group.addoption(f"--{value.name}", metavar=value.metavar, help=value.text)
-        parser.addini(_key(value.name), f"As --{value.name}. {value.text}")
-    for switch in _SWITCHES:
-        group.addoption(f"--{switch.name}", action="store_true", help=switch.text)
-        if switch.is_kept:
-            parser.addini(_key(switch.name), f"As --{switch.name}.", type="bool", default=False)
+    for option in _OPTIONS:
+        if option.metavar is not None:
+            group.addoption(f"--{option.name}", metavar=option.metavar, help=option.text)
+            parser.addini(_key(option.name), f"As --{option.name}. {option.text}")
+        else:
+            group.addoption(f"--{option.name}", action="store_true", help=option.text)
+        if option.is_kept:
+            parser.addini(_key(option.name), f"As --{option.name}.", type="bool", default=False)
     for setting in _SETTINGS:
         parser.addini(setting.name, setting.text, type=setting.kind)
 
@@ -235,7 +225,7 @@ def refuse_beside_the_suite(arguments: Sequence[str]) -> None:
     :param arguments: the command line of the run.
     :raises pytest.UsageError: such an option is given.
     """
-    others = [f"--{each.name}" for each in (*_VALUES, *_SWITCHES) if each.owner in ("a project's tests", "DAG checks")]
+    others = [f"--{each.name}" for each in _OPTIONS if each.owner in ("a project's tests", "DAG checks")]
     words = {argument.partition("=")[0] for argument in arguments}
     given = [option for option in others if option in words]
     if given:
@@ -252,15 +242,14 @@ def options_of_the_suite(config: pytest.Config) -> list[str]:
     """
     said = {
         name: config.getini(_key(name))
-        for name in (value.name for value in _VALUES if value.owner == "the suite")
+        for name in (each.name for each in _OPTIONS if each.owner == "the suite" and each.metavar is not None)
         if getattr(config.option, _key(name)) is None
     }
     return [f"--{name}={value}" for name, value in said.items() if value]
 
 
 def _given(config: pytest.Config, owner: _Owner) -> list[str]:
-    options = [each for each in (*_VALUES, *_SWITCHES) if each.owner == owner]
-    return [f"--{each.name}" for each in options if getattr(config.option, _key(each.name))]
+    return [f"--{each.name}" for each in _OPTIONS if each.owner == owner and getattr(config.option, _key(each.name))]
 
 
 def _key(option: str) -> str:

@@ -35,11 +35,10 @@ from pytest_cosmos_venv.dag_checks.record import (
 )
 from pytest_cosmos_venv.dags import side_effects
 from pytest_cosmos_venv.dags.cost import build_one_plain_dag
-from pytest_cosmos_venv.dags.dag_files import file_builder
+from pytest_cosmos_venv.dags.dag_files import built, file_builder
 from pytest_cosmos_venv.dags.shape import dag_shape, known_fields
 from pytest_cosmos_venv.errors import ToolkitMisuse
 
-NO_DAG = "builds no DAG that Airflow would find"
 _FIELDS = (
     "select",
     "exclude",
@@ -104,12 +103,12 @@ def record_of(file: Path, *, roots: Sequence[str], dbt: str | None) -> DagRecord
     ):
         started = time.perf_counter()
         with projects.noted(roots, watch, ASKED):
-            dags, error = _error_of(build)
+            dags, error = built(build)
         seconds = time.perf_counter() - started
         effects = _effects(watch, ASKED, projects)
         if error is None:
             found = _described(dags, projects)
-            again, error_again = _error_of(build)
+            again, error_again = built(build)
             forms = {"": f"The second import fails:\n{error_again}"} if error_again else _forms(again)
             found = replace(found, again=forms)
         else:
@@ -121,26 +120,6 @@ def record_of(file: Path, *, roots: Sequence[str], dbt: str | None) -> DagRecord
         limit=_limit(),
         effects=effects,
     )
-
-
-def _error_of(build: Any) -> tuple[list[Any], str | None]:
-    """Return the DAGs of a file, and why it cannot be imported; None where it can."""
-    try:
-        return build(), None
-    except ToolkitMisuse as error:
-        if NO_DAG in str(error):
-            return [], None
-        return [], str(error)
-    except (Exception, SystemExit):  # noqa: BLE001 - a DAG file may raise anything
-        return [], _shortened(traceback.format_exc())
-
-
-def _shortened(text: str) -> str:
-    """Leave out of a traceback the way to the DAG file, which is this tool's and Python's."""
-    own = re.compile(
-        r'  File "(?:<frozen runpy>|[^"]*pytest_cosmos_venv/dag(?:s|_checks)/[^"]*|[^"]*/runpy\.py)".*\n(?:    .*\n)*'
-    )
-    return own.sub("", text)
 
 
 @contextmanager
@@ -167,13 +146,13 @@ def _no_network() -> Iterator[None]:
 
 def _effects(watch: side_effects.Watch, asked: Sequence[Effect], projects: ProjectsOfFile) -> tuple[Effect, ...]:
     """Return what the file did. What ``dbt ls`` needs belongs to the way of loading that the file has chosen."""
-    found = [each for at, each in enumerate(asked) if not projects.is_of_dbt_ls(each, asked_at=at)]
-    for at, effect in enumerate(watch.side_effects):
+    known = {id(each) for each in projects.of_dbt_ls}
+    found = [each for each in asked if id(each) not in known]
+    for effect in watch.side_effects:
         kind = {side_effects.CONNECTION: NETWORK, side_effects.PROCESS: PROCESS}.get(effect.kind)
         is_local = effect.kind == side_effects.CONNECTION and effect.names[0].startswith(("/", "\0"))
-        if kind is None or is_local or (kind == PROCESS and projects.is_in_dbt_ls(at)):
-            continue
-        found.append(Effect(kind=kind, what=effect.what, where=effect.where))
+        if kind is not None and not is_local and (kind == NETWORK or id(effect) not in known):
+            found.append(Effect(kind=kind, what=effect.what, where=effect.where))
     return tuple(dict.fromkeys(found))
 
 

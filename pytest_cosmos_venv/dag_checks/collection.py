@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -25,25 +24,11 @@ RECORD = pytest.StashKey[DagRecord]()
 _HOLDS_DBT = re.compile(rb"\b(?:DbtDag|DbtTaskGroup)\b")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """The settings of a run.
-
-    :param budget: seconds that an import may take; None: Airflow's own limit.
-    :param is_update: whether snapshots are written.
-    :param is_ci: whether a check that could not be made is a failure.
-    """
-
-    budget: float | None
-    is_update: bool
-    is_ci: bool
-
-
-def settings_of(config: pytest.Config) -> Settings:
-    """Return the settings of a run.
+def budget_of(config: pytest.Config) -> float | None:
+    """Return the seconds that an import may take; None: Airflow's own limit.
 
     :param config: the configuration of the run.
-    :raises pytest.UsageError: an option of the ini file cannot be.
+    :raises pytest.UsageError: the ini file names no such number.
     """
     budget = config.getini("cosmos_dags_budget")
     try:
@@ -52,17 +37,14 @@ def settings_of(config: pytest.Config) -> Settings:
         seconds = -1.0
     if seconds is not None and not seconds > 0:
         raise pytest.UsageError(f"cosmos_dags_budget = {budget} in the ini file: give seconds, more than 0.")
-    return Settings(
-        budget=seconds,
-        is_update=config.option.cosmos_update_snapshots,
-        is_ci=os.environ.get("CI", "").lower() not in ("", "0", "false"),
-    )
+    return seconds
 
 
 class DagChecks:
     """The plugin of a run with ``--cosmos-dags``.
 
-    ``settings`` and ``releases`` are those of the run, and ``files`` the DAG files that it has collected, by name.
+    ``budget``, ``is_update`` (whether snapshots are written) and ``releases`` are those of the run, and ``files`` the
+    DAG files that it has collected, by name.
 
     :param config: the configuration of the run.
     :param run: the folder of the records, which all workers share.
@@ -80,7 +62,8 @@ class DagChecks:
         implementation: str | None,
         releases: Sequence[DbtRelease],
     ) -> None:
-        self.settings = settings_of(config)
+        self.budget = budget_of(config)
+        self.is_update: bool = config.option.cosmos_update_snapshots
         self.releases = releases
         self.files: dict[str, Path] = {}
         self._run = run
@@ -206,7 +189,7 @@ class DagCheck(pytest.Item):
         :raises pytest.fail.Exception: it failed.
         """
         __tracebackhide__ = True
-        checks, settings = self.parent.checks, self.parent.checks.settings
+        checks = self.parent.checks
         store = checks.store_of(self.path, self.release)
         record = self.stash[RECORD] = store.record(self.path)
         self._tell(record)
@@ -217,13 +200,13 @@ class DagCheck(pytest.Item):
                 name=self.parent.nodeid,
                 record=lambda seed: record if seed == SEEDS[0] else store.record(self.path, seed),
                 others=self._others,
-                budget=settings.budget,
+                budget=checks.budget,
                 # With several releases the snapshot is that of the first one, with which all are compared.
-                written=self._first_record if settings.is_update else None,
+                written=self._first_record if checks.is_update else None,
             ),
         )
         if isinstance(found, NotChecked):
-            if found.is_gap and settings.is_ci:
+            if found.is_gap and os.environ.get("CI", "").lower() not in ("", "0", "false"):
                 pytest.fail(
                     f"{found.reason}\n(With CI=true in the environment nothing may stay unchecked.)", pytrace=False
                 )

@@ -21,7 +21,7 @@ from typing import Any
 from unittest import mock
 
 from pytest_cosmos_venv.dag_checks.record import CONNECTION, Effect, Node, Project
-from pytest_cosmos_venv.dags.side_effects import Watch
+from pytest_cosmos_venv.dags.side_effects import SideEffect, Watch
 from pytest_cosmos_venv.errors import ToolkitMisuse
 
 CLASSES = ("DbtDag", "DbtTaskGroup")
@@ -34,41 +34,32 @@ _Init = Callable[..., None]
 
 @dataclass(frozen=True, kw_only=True)
 class _Made:
-    """One project, while and after it is made.
+    """One project.
 
     :param made: the ``DbtDag`` or ``DbtTaskGroup``.
     :param name: class and id.
     :param arguments: of its constructor.
-    :param effects: the first side effect and Connection or Variable asked for while it was made, and those after the
-        last.
     """
 
     made: Any
     name: str
     arguments: Mapping[str, Any]
-    effects: tuple[range, range]
-
-    @property
-    def loads_by_dbt_ls(self) -> bool:
-        """Whether dbt lists its nodes when the file is parsed."""
-        return _loads_by_dbt_ls(self.arguments)
 
 
 class ProjectsOfFile:
     """The projects that a file makes, noted while it is imported.
 
     ``failed_in_dbt_ls`` is the name of the project whose making failed and that loads by ``dbt ls``; None: there is
-    none.
+    none. ``load_by_dbt_ls`` is whether dbt lists the nodes of one of them when the file is parsed. ``of_dbt_ls`` are
+    the processes that such a project has started and the Variables that it has asked for, which belong to its way of
+    loading.
     """
 
     def __init__(self) -> None:
         self.failed_in_dbt_ls: str | None = None
+        self.load_by_dbt_ls = False
+        self.of_dbt_ls: list[SideEffect | Effect] = []
         self._made: list[_Made] = []
-
-    @property
-    def load_by_dbt_ls(self) -> bool:
-        """Whether dbt lists the nodes of one of them when the file is parsed."""
-        return any(each.loads_by_dbt_ls for each in self._made)
 
     @contextmanager
     def noted(self, roots: Sequence[str], watch: Watch, asked: Sequence[Effect]) -> Iterator[None]:
@@ -93,47 +84,21 @@ class ProjectsOfFile:
         def init(original: _Init, made: Any, *arguments: Any, **keywords: Any) -> None:
             first = keywords.get("dag_id") or keywords.get("group_id") or next(iter(arguments), "")
             name = f"{kind.__name__} {first}".rstrip()
-            before = len(watch.side_effects), len(asked)
+            is_listed = _loads_by_dbt_ls(keywords)
+            effects_before, asked_before = len(watch.side_effects), len(asked)
+            self._made.append(_Made(made=made, name=name, arguments=keywords))
+            self.load_by_dbt_ls = self.load_by_dbt_ls or is_listed
             try:
                 original(made, *arguments, **keywords)
             except BaseException:
-                noted = self._note(made, name, keywords, before, watch, asked)
-                self.failed_in_dbt_ls = noted.name if noted.loads_by_dbt_ls else None
+                self.failed_in_dbt_ls = name if is_listed else None
                 raise
-            self._note(made, name, keywords, before, watch, asked)
+            finally:
+                if is_listed:
+                    self.of_dbt_ls += watch.side_effects[effects_before:]
+                    self.of_dbt_ls += [each for each in asked[asked_before:] if each.kind != CONNECTION]
 
         return _with_init(kind, init)
-
-    def _note(
-        self,
-        made: Any,
-        name: str,
-        keywords: Mapping[str, Any],
-        before: tuple[int, int],
-        watch: Watch,
-        asked: Sequence[Effect],
-    ) -> _Made:
-        effects = range(before[0], len(watch.side_effects)), range(before[1], len(asked))
-        noted = _Made(made=made, name=name, arguments=keywords, effects=effects)
-        self._made.append(noted)
-        return noted
-
-    def is_in_dbt_ls(self, at: int) -> bool:
-        """Whether a side effect happened while ``dbt ls`` listed nodes.
-
-        :param at: the index of the side effect.
-        """
-        return any(at in each.effects[0] for each in self._made if each.loads_by_dbt_ls)
-
-    def is_of_dbt_ls(self, effect: Effect, *, asked_at: int) -> bool:
-        """Whether a Variable was asked for by the cache of ``dbt ls``. A Connection is never part of it.
-
-        :param effect: what was asked for.
-        :param asked_at: its index.
-        """
-        if effect.kind == CONNECTION:
-            return False
-        return any(asked_at in each.effects[1] for each in self._made if each.loads_by_dbt_ls)
 
     def described(self, dags: Sequence[Any]) -> tuple[Project, ...]:
         """Return the projects as data.

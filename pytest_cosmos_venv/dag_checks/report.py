@@ -13,7 +13,6 @@ PASSED, FAILED, NOT_CHECKED = "passed", "failed", "not checked"
 _HEAD = ("DAG file", "tasks", "import", PASSED, FAILED, NOT_CHECKED)
 _NUMBERS = (1, 2, 3)
 _PROPERTIES = "cosmos_dags_"
-_SHOWN_REASONS = 20
 _SHOWN_FILES = 3
 
 
@@ -91,8 +90,7 @@ def reasons(found: Found) -> list[str]:
     if not files:
         return []
     lines = [f"  {checks} of {_some(names)}: {reason}" for (checks, reason), names in files.items()]
-    rest = [f"  and {len(lines) - _SHOWN_REASONS} more: pytest -rs"] if len(lines) > _SHOWN_REASONS else []
-    return ["not checked, and why:", *lines[:_SHOWN_REASONS], *rest]
+    return ["not checked, and why:", *lines]
 
 
 def _some(names: list[str]) -> str:

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_cosmos_venv.airflow.home import DATABASE, airflow_key, migrated_database
@@ -24,7 +24,6 @@ from pytest_cosmos_venv.airflow.home_setup import (
 )
 from pytest_cosmos_venv.airflow_release import installed_airflow
 from pytest_cosmos_venv.dag_checks.record import DagRecord, failed_record, from_json, to_json
-from pytest_cosmos_venv.dags.dag_files import processor_variables
 from pytest_cosmos_venv.environments.dbt_releases import DbtRelease
 from pytest_cosmos_venv.environments.kept_dbt import LONGEST_INSTALLATION, kept_release
 from pytest_cosmos_venv.errors import ToolkitMisuse
@@ -44,8 +43,6 @@ _NOT_INHERITED = ("AIRFLOW_CONN_", "AIRFLOW__WORKERS__SECRETS", "PYTEST_", "COV_
 _LAST_LINES = 30
 _OWN, _NOBODY = "own", "nobody"
 """Who lists nodes: the file's own dbt, or nobody, and the import ends there; else a release, by its name."""
-_NO_DATABASE = "Could not parse SQLAlchemy URL"
-"""What SQLAlchemy says where Airflow is imported under the variables of its DAG processor."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,8 +106,6 @@ class RecordStore:
         if record.needs is not None:
             # An implementation may remember for a while that it could not install, also when there is a network.
             remove_folder(home)
-        if record.error is not None and _NO_DATABASE in record.error + told:
-            return replace(record, error=f"{record.error.rstrip()}\n{_why_not_imported()}")
         return record
 
     def _key(self, file: Path, lister: str) -> str:
@@ -177,15 +172,6 @@ def _without_database(roots: Sequence[str]) -> dict[str, str]:
     """Return settings with which implementations need no database of Airflow when a file is imported."""
     # Else astronomer-cosmos stores what dbt ls has said as a Variable. cosmos-venv has the setting too, and does not.
     return {"AIRFLOW__COSMOS__ENABLE_CACHE_DBT_LS": "False"} if "cosmos" in roots else {}
-
-
-def _why_not_imported() -> str:
-    """Return why a process that a DAG file starts cannot import Airflow."""
-    variables = ", ".join(f"{name}={value}" for name, value in processor_variables().items())
-    return (
-        f"A process that the file has started cannot import airflow: {_NO_DATABASE}. It inherits what Airflow's DAG "
-        f"processor sets while it imports a DAG file ({variables}). Start it without these variables."
-    )
 
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:

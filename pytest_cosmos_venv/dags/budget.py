@@ -13,7 +13,7 @@ from typing import Any, overload
 from pytest_cosmos_venv.dags.cost import ParseCost, build_one_plain_dag, measure, plain_builder
 from pytest_cosmos_venv.dags.dag_files import file_builder, is_dag
 from pytest_cosmos_venv.dags.side_effects import CONNECTION, FILE, PROCESS, SideEffect, Watch, watching
-from pytest_cosmos_venv.errors import ToolkitMisuse, require
+from pytest_cosmos_venv.errors import ToolkitMisuse
 
 _Build = Callable[[], Any]
 _FEWEST_REPEATS = 3
@@ -110,14 +110,8 @@ class ParseBudget:
             if times is not None or milliseconds is not None:
                 raise ToolkitMisuse("A cost is measured by repeating: give cosmos_airflow.budget what builds the DAG.")
             return _watched(allowed)
-        whole: object = repeats
-        if not isinstance(whole, int):
-            raise ToolkitMisuse(f"repeats={repeats!r}: give a whole number.")
         if repeats < _FEWEST_REPEATS:
             raise ToolkitMisuse(f"repeats={repeats}: the median of fewer than {_FEWEST_REPEATS} says nothing.")
-        for parameter, bound in (("times", times), ("milliseconds", milliseconds)):
-            if bound is not None:
-                require(bound, parameter, (int, float), "a number")
         builds = _builder(build)  # before an implementation is asked for: a missing file is the first thing to tell
         is_file = isinstance(build, (str, os.PathLike))
         with self._around_files() if is_file else nullcontext(), builds as builder:
@@ -208,7 +202,6 @@ def _dags_of(result: Any) -> Sequence[Any]:
 
 
 def _names(names: Iterable[str | Path], *, paths: bool = False) -> frozenset[str]:
-    require(names, "may_run, may_connect or may_write", Iterable, "a list")
     if isinstance(names, (str, Path)):
         raise ToolkitMisuse(f"{names!r} is allowed alone: give a list, such as [{str(names)!r}].")
     return frozenset(os.path.realpath(name) if paths else str(name) for name in names)

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pytest_cosmos_venv.dags.dag_files import DagFileError, own_airflow_home, parse_dag_file
+from pytest_cosmos_venv.dags.dag_files import built, file_builder, own_airflow_home
 from pytest_cosmos_venv.dags.shape import dag_shape, known_fields
 from pytest_cosmos_venv.errors import ToolkitMisuse
 
@@ -33,8 +33,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if missing:
         print(f"cosmos-dag-shape: no such file: {', '.join(missing)}", file=sys.stderr)
         return BROKEN
-    with own_airflow_home((given.dags_folder or given.files[0].parent).resolve()):
-        return max(_check(file, given.field, is_update=given.update) for file in given.files)
+    folder: Path = (given.dags_folder or given.files[0].parent).resolve()
+    with own_airflow_home(folder):
+        return max(_check(file, given.field, folder, is_update=given.update) for file in given.files)
 
 
 def kept_shape(file: Path) -> Path:
@@ -58,18 +59,23 @@ def difference(kept: str, now: str, *, file: Path) -> str:
     return "\n".join(lines)
 
 
-def _check(file: Path, fields: Sequence[str], *, is_update: bool) -> int:
+def _check(file: Path, fields: Sequence[str], folder: Path, *, is_update: bool) -> int:
+    with file_builder(file, folder) as build:
+        dags, error = built(build)
+    shapes: list[str] = []
     try:
-        dags = parse_dag_file(file)
         refuse_misspelt(dags, fields)
-        shapes = [dag_shape(dag, fields=known_fields(dag, fields)).text for dag in dags]
-    except DagFileError as error:
+        shapes = [dag_shape(dag, fields=known_fields(dag, fields)).text for dag in sorted(dags, key=_id_of)]
+    except ToolkitMisuse as misuse:
+        error = str(misuse)
+    if error is not None:
         print(f"{file} could not be parsed:\n{error}", file=sys.stderr)
         return BROKEN
-    except ToolkitMisuse as error:
-        print(f"{file}: {error}", file=sys.stderr)
-        return BROKEN
     return compare(file, "\n".join(shapes), is_update=is_update)
+
+
+def _id_of(dag: Any) -> str:
+    return str(dag.dag_id)
 
 
 def refuse_misspelt(dags: Sequence[Any], fields: Sequence[str]) -> None:

@@ -1,14 +1,16 @@
-"""Building DAG files: by Airflow in a home of its own, or again and again in this process.
+"""Building DAG files, again and again, in this process.
 
-``DagBag``, which the command asks, writes and connects itself: that would count as the file's own doing. So a file that
-is built again and again is run as Airflow does it, without what Airflow does besides.
+``DagBag`` writes and connects itself: that would count as the file's own doing. So a file is run as Airflow does it,
+without what Airflow does besides.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import runpy
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
@@ -30,6 +32,11 @@ _DEFAULTS = {
 }
 NAME_OF_DAG_FILE = "cosmos_dag_file"
 """``__name__`` of a file that ``file_builder`` builds."""
+NO_DAG = "builds no DAG that Airflow would find"
+# Of a traceback: the way to the DAG file, which is this tool's and Python's.
+_OWN_FRAMES = re.compile(
+    r'  File "(?:<frozen runpy>|[^"]*pytest_cosmos_venv/dag(?:s|_checks)/[^"]*|[^"]*/runpy\.py)".*\n(?:    .*\n)*'
+)
 
 
 def import_first(name: str, *modules: str) -> Any:
@@ -46,10 +53,6 @@ def import_first(name: str, *modules: str) -> Any:
         except (ImportError, AttributeError) as error:
             reasons.append(str(error))
     raise ToolkitMisuse(f"Airflow's {name} cannot be imported here: {reasons[-1]}.")
-
-
-class DagFileError(Exception):
-    """A file could not be parsed. The text is Airflow's own."""
 
 
 @cache
@@ -102,18 +105,17 @@ def own_airflow_home(dags_folder: Path) -> Iterator[None]:
         yield
 
 
-def parse_dag_file(file: Path) -> list[Any]:
-    """Return the DAGs of a file, in the order of their ids; none where it builds none.
+def built(build: Callable[[], list[Any]]) -> tuple[list[Any], str | None]:
+    """Return the DAGs of a file, and why it cannot be imported; None where it can.
 
-    :param file: the DAG file.
-    :raises DagFileError: it cannot be parsed.
+    :param build: the function that ``file_builder`` gives.
     """
-    bag_class = import_first("DagBag", "airflow.dag_processing.dagbag", "airflow.models.dagbag")
-    with as_in_the_processor():
-        bag = bag_class(dag_folder=str(file))
-    if bag.import_errors:
-        raise DagFileError("\n".join(bag.import_errors.values()))
-    return [bag.dags[name] for name in sorted(bag.dags)]
+    try:
+        return build(), None
+    except ToolkitMisuse as error:
+        return [], None if NO_DAG in str(error) else str(error)
+    except (Exception, SystemExit):  # noqa: BLE001 - a DAG file may raise anything
+        return [], _OWN_FRAMES.sub("", traceback.format_exc())
 
 
 @contextmanager
@@ -150,7 +152,7 @@ def _build(file: Path) -> list[Any]:
         variables = runpy.run_path(str(file), run_name=NAME_OF_DAG_FILE)
     dags = {id(value): value for value in (*variables.values(), *registered) if is_dag(value)}
     if not dags:
-        raise ToolkitMisuse(f"{file} builds no DAG that Airflow would find.")
+        raise ToolkitMisuse(f"{file} {NO_DAG}.")
     return list(dags.values())
 
 

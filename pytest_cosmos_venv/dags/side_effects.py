@@ -101,20 +101,20 @@ def _line(frame: FrameType) -> str:
     return f"{frame.f_code.co_filename if file.startswith('..') else file}:{frame.f_lineno}"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class SideEffect:
     """One thing that was done.
 
     :param kind: ``process``, ``connection`` or ``file``.
     :param what: the thing in words.
     :param names: names by any of which it can be allowed.
-    :param where: file and line, as ``caller`` returns them.
+    :param where: file and line, as ``caller`` returns them when it is made.
     """
 
     kind: str
     what: str
     names: tuple[str, ...]
-    where: str
+    where: str = field(default_factory=caller)
 
 
 @dataclass(kw_only=True, eq=False)
@@ -139,9 +139,9 @@ class Watch:
         try:
             seen = _READERS[event](*arguments)
         except Exception:  # noqa: BLE001 - it would be raised in the code that is watched, which did nothing wrong
-            seen = _Seen(PROCESS, f"did {event} with {arguments!r}", (event,))
+            seen = SideEffect(PROCESS, f"did {event} with {arguments!r}", (event,))
         if seen is not None:
-            self.side_effects.append(SideEffect(kind=seen.kind, what=seen.what, names=seen.names, where=caller()))
+            self.side_effects.append(seen)
 
 
 @contextmanager
@@ -174,14 +174,7 @@ def _other_threads() -> Iterator[int]:
             yield thread.ident
 
 
-@dataclass(frozen=True)
-class _Seen:
-    kind: str
-    what: str
-    names: tuple[str, ...]
-
-
-def _popen(executable: Any, arguments: Sequence[Any], *_: Any) -> _Seen:
+def _popen(executable: Any, arguments: Sequence[Any], *_: Any) -> SideEffect:
     words = [os.fsdecode(word) for word in arguments]
     return _started(shlex.join(words), [os.fsdecode(executable or words[0]), *_called(words)])
 
@@ -193,93 +186,93 @@ def _called(words: list[str]) -> list[str]:
     return words[:1]
 
 
-def _spawn(path: Any, arguments: Sequence[Any], *_: Any) -> _Seen | None:
+def _spawn(path: Any, arguments: Sequence[Any], *_: Any) -> SideEffect | None:
     if is_called_from("subprocess.py"):  # which has told by then
         return None
     words = [os.fsdecode(word) for word in arguments]
     return _started(shlex.join(words), [os.fsdecode(path), *words[:1]])
 
 
-def _system(command: Any) -> _Seen:
+def _system(command: Any) -> SideEffect:
     text = os.fsdecode(command)
     return _started(text, text.split()[:1])
 
 
-def _fork(*_: Any) -> _Seen:
-    return _Seen(PROCESS, "forked this process", ("fork",))
+def _fork(*_: Any) -> SideEffect:
+    return SideEffect(PROCESS, "forked this process", ("fork",))
 
 
-def _started(text: str, called: Sequence[str]) -> _Seen:
-    return _Seen(PROCESS, f"started a process: {text}", (*called, *map(os.path.basename, called)))
+def _started(text: str, called: Sequence[str]) -> SideEffect:
+    return SideEffect(PROCESS, f"started a process: {text}", (*called, *map(os.path.basename, called)))
 
 
-def _connect(_: Any, address: Any) -> _Seen | None:
+def _connect(_: Any, address: Any) -> SideEffect | None:
     if address is None:  # connected before, and told then
         return None
     if not isinstance(address, tuple):
         place = os.fsdecode(address)
-        return _Seen(CONNECTION, f"opened a connection to {place}", (place,))
+        return SideEffect(CONNECTION, f"opened a connection to {place}", (place,))
     host, port = address[:2]
-    return _Seen(CONNECTION, f"opened a connection to {host}:{port}", (str(host), f"{host}:{port}"))
+    return SideEffect(CONNECTION, f"opened a connection to {host}:{port}", (str(host), f"{host}:{port}"))
 
 
-def _lookup(event: str, asked: str) -> Callable[..., _Seen | None]:
-    def read(host: Any, port: Any = None, *_: Any) -> _Seen | None:
+def _lookup(event: str, asked: str) -> Callable[..., SideEffect | None]:
+    def read(host: Any, port: Any = None, *_: Any) -> SideEffect | None:
         name = host_looked_up(event, host)
         if name is None:
             return None
         names = (name,) if port is None else (name, f"{name}:{port}")
-        return _Seen(CONNECTION, f"asked for the {asked} of {name}", names)
+        return SideEffect(CONNECTION, f"asked for the {asked} of {name}", names)
 
     return read
 
 
-def _sqlite(database: Any) -> _Seen | None:
+def _sqlite(database: Any) -> SideEffect | None:
     place = os.fsdecode(database)
     if place in ("", ":memory:"):
         return None
-    return _Seen(CONNECTION, f"opened the SQLite database {place}", (place, *_folders(place)))
+    return SideEffect(CONNECTION, f"opened the SQLite database {place}", (place, *_folders(place)))
 
 
-def _open(path: Any, _: Any, flags: Any) -> _Seen | None:
+def _open(path: Any, _: Any, flags: Any) -> SideEffect | None:
     return _changed("wrote", path) if flags & _WRITES else None
 
 
-def _mkdir(path: Any, *_: Any) -> _Seen | None:
+def _mkdir(path: Any, *_: Any) -> SideEffect | None:
     return None if _exists(path) else _changed("made the folder", path)
 
 
-def _remove(path: Any, *_: Any) -> _Seen | None:
+def _remove(path: Any, *_: Any) -> SideEffect | None:
     if is_called_from("shutil.py", "_rmtree"):  # which has told by then
         return None
     return _remove_tree(path)
 
 
-def _remove_tree(path: Any, *_: Any) -> _Seen | None:
+def _remove_tree(path: Any, *_: Any) -> SideEffect | None:
     return _changed("removed", path) if _exists(path) else None
 
 
-def _move(source: Any, target: Any, *_: Any) -> _Seen | None:
+def _move(source: Any, target: Any, *_: Any) -> SideEffect | None:
     return _changed(f"moved {source} to", target)
 
 
-def _link(source: Any, target: Any, *_: Any) -> _Seen | None:
+def _link(source: Any, target: Any, *_: Any) -> SideEffect | None:
     # The source of a symbolic link is relative to the link, not to the current directory.
     return _changed(f"linked {source} as", target)
 
 
-def _attribute(verb: str) -> Callable[..., _Seen | None]:
+def _attribute(verb: str) -> Callable[..., SideEffect | None]:
     return lambda path, *_: _changed(verb, path)
 
 
-def _changed(verb: str, path: Any) -> _Seen | None:
+def _changed(verb: str, path: Any) -> SideEffect | None:
     if isinstance(path, int):  # opened before, and told then
         return None
     place = os.path.realpath(os.fsdecode(path))
     # Devices are no files, and Python itself writes compiled modules at each first import.
     if place.startswith(("/dev/", "/proc/")) or "__pycache__" in Path(place).parts:
         return None
-    return _Seen(FILE, f"{verb} {place}", (place, *_folders(place)))
+    return SideEffect(FILE, f"{verb} {place}", (place, *_folders(place)))
 
 
 def _exists(path: Any) -> bool:
@@ -290,7 +283,7 @@ def _folders(place: str) -> list[str]:
     return [str(folder) for folder in Path(place).parents]
 
 
-_READERS: Mapping[str, Callable[..., _Seen | None]] = {
+_READERS: Mapping[str, Callable[..., SideEffect | None]] = {
     "os.chmod": _attribute("changed the mode of"),
     "os.chown": _attribute("changed the owner of"),
     "os.exec": _spawn,

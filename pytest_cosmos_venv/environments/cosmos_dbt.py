@@ -12,7 +12,7 @@ from pathlib import Path
 from pytest_cosmos_venv.environments.package_index import PackageIndex
 from pytest_cosmos_venv.environments.wheel import ADAPTERS
 from pytest_cosmos_venv.environments.wheelhouse import Wheelhouse
-from pytest_cosmos_venv.errors import ToolkitMisuse, require_path, require_text
+from pytest_cosmos_venv.errors import ToolkitMisuse, require_text
 from pytest_cosmos_venv.fake_dbt import is_native
 from pytest_cosmos_venv.recordings.recorder import write_recording_dbt
 
@@ -60,8 +60,6 @@ class CosmosDbt(Wheelhouse):
         :param recording: the folder of the recording, which may be missing.
         :raises ToolkitMisuse: there is no such executable.
         """
-        require_path(dbt, "dbt")
-        require_path(recording, "recording")
         found = shutil.which(dbt)
         if found is None:
             raise ToolkitMisuse(f"dbt={str(dbt)!r}: there is no such executable; give the path of a real dbt.")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 import sys
+import tempfile
 from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pytest_cosmos_venv.environments.scripted_dbt import ScriptedDbt
 from pytest_cosmos_venv.environments.wheel import DBT_VERSION, Wheel, adapter_wheel, dbt_wheel
-from pytest_cosmos_venv.errors import AlreadyTaken, ToolkitMisuse, require_path
+from pytest_cosmos_venv.errors import AlreadyTaken, ToolkitMisuse
 from pytest_cosmos_venv.fake_dbt import VERIFIED_DBT_VERSIONS, is_native
 from pytest_cosmos_venv.fake_dbt.record import FOLDER_OF_ENVIRONMENT
 from pytest_cosmos_venv.throwaway import alone_in
@@ -78,9 +78,10 @@ class FakeVenv(ScriptedDbt):
         """
         _check(dbt_version, () if adapters is None else adapters, strict)
         # Absolute: its scripts name it, wherever they are started.
-        if path is not None:
-            require_path(path, "path")
-        place = self._new_place() if path is None else Path(path).absolute()
+        beside = self._place.absolute()
+        # A name of its own, also where contenders ask for one at the same moment.
+        made = tempfile.mkdtemp(prefix=f"{beside.name}-", dir=beside.parent) if path is None else path
+        place = Path(made).absolute()
         if (place / _LAST_FILE).exists() or (place / "bin" / "python").exists():
             raise AlreadyTaken(f"path={place}: there is a virtual environment already; give another directory.")
         another = fake_venv(place, self._family, environment_files(dbt_version, adapters, strict=strict))
@@ -91,17 +92,6 @@ class FakeVenv(ScriptedDbt):
                 f"path={place}: no environment can be made there ({error}). Give a directory, which may be missing."
             ) from None
         return another
-
-    def _new_place(self) -> Path:
-        """A new folder beside this one, also when contenders ask for one at the same moment."""
-        for number in itertools.count(len(self._family) + 1):
-            place = self._place.with_name(f"{self._place.name}-{number}").absolute()
-            try:
-                place.mkdir()
-            except FileExistsError:
-                continue
-            return place
-        raise AssertionError  # numbers do not end
 
 
 def fake_venv(place: Path, family: list[FakeVenv], files: dict[str, str] | None = None) -> FakeVenv:

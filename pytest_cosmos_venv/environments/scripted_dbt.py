@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_cosmos_venv import real_time
-from pytest_cosmos_venv.errors import RecordList, ToolkitMisuse, require_count, require_text
+from pytest_cosmos_venv.errors import RecordList, ToolkitMisuse, require_count
 from pytest_cosmos_venv.fake_dbt import RECORD_VARIABLE, is_native, native_script
 from pytest_cosmos_venv.fake_dbt.command_line import Invocation
 from pytest_cosmos_venv.fake_dbt.record import KEPT_VARIABLES_FILE
@@ -263,9 +263,6 @@ class ScriptedDbt:
         :returns: the calls that are held, for ``release()``.
         :raises ToolkitMisuse: a script contradicts itself, or dbt has no word for it.
         """
-        given: object = ignore_signals
-        if not isinstance(given, Collection) or isinstance(given, str):
-            raise ToolkitMisuse(f"ignore_signals={ignore_signals!r}: give a list, such as [signal.SIGTERM].")
         rule = Rule(
             command=command,
             nth=nth,
@@ -310,8 +307,6 @@ class ScriptedDbt:
 
         :param *names: names, or patterns such as ``"POSTGRES_*"``; ``"*"`` keeps all.
         """
-        for name in names:
-            require_text(name, "names")
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / KEPT_VARIABLES_FILE).open("a", encoding="utf-8") as file:
             file.write("".join(f"{name}\n" for name in names))

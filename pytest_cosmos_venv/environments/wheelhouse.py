@@ -8,7 +8,7 @@ import re
 import shutil
 import sys
 import sysconfig
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,7 +30,7 @@ from pytest_cosmos_venv.environments.wheel import (
     fake_dbt_wheel,
     wheel_bytes,
 )
-from pytest_cosmos_venv.errors import AlreadyTaken, ToolkitMisuse, require, require_seconds, require_text
+from pytest_cosmos_venv.errors import AlreadyTaken, ToolkitMisuse, require_seconds
 from pytest_cosmos_venv.fake_dbt.whole_writes import write_whole
 
 NEWEST = "99.0"
@@ -94,7 +94,6 @@ class Wheelhouse(ScriptedDbt):
         :param dbt: the requirement that ties it to dbt, such as ``dbt-core>=1.9``.
         :raises ToolkitMisuse: as for ``add``; or the name begins with ``dbt-``.
         """
-        require_text(name, "name")
         _check_requirements([dbt], "dbt")
         if re.match(r"dbt[-_.]", name, re.IGNORECASE):
             raise ToolkitMisuse(f"add_adapter({name!r}): give the name without 'dbt-': {name[4:]!r}.")
@@ -106,14 +105,7 @@ class Wheelhouse(ScriptedDbt):
         :param wheel: the wheel.
         :raises ToolkitMisuse: another distribution of this name and version is there; or it is no wheel.
         """
-        if not isinstance(wheel, Wheel):
-            raise ToolkitMisuse(
-                f"add({wheel!r}): give a Wheel(name=..., version=..., files={{...}}), or use add_sdist."
-            )
         wheel = replace(wheel, version=_normal_version(wheel.name, wheel.version))
-        require(wheel.files, "files", Mapping, "a dictionary, path -> text")
-        for path, text in wheel.files.items():
-            require_text(text, f"files[{path!r}]")
         return self._write_wheel(wheel, wheel_bytes(wheel))
 
     def add_broken(self, breakage: str, name: str = "dbt-core", version: str = NEWEST) -> Path:
@@ -159,10 +151,6 @@ class Wheelhouse(ScriptedDbt):
         require_seconds(timeout, "timeout", is_positive=True)
         if requires is not None:
             _check_requirements(requires, "requires")
-        if fails_with is not None:
-            require_text(fails_with, "fails_with")
-        if downloads is not None:
-            require_text(downloads, "downloads")
         wheel = fake_dbt_wheel(name, _normal_version(name, version), None if requires is None else tuple(requires))
         self._refuse_taken(wheel)
         return write_sdist(
@@ -245,7 +233,6 @@ def wheelhouse_key() -> str:
 
 
 def _normal_version(name: str, version: str) -> str:
-    require_text(name, "name")
     try:
         # As file names have it: installers pass over 2.0.0-b1 there, and take 2.0.0b1.
         return str(Version(version))

@@ -16,33 +16,12 @@ _STRICT = "The command line is checked against dbt's own tables.\n"
 VERIFIED_DBT_VERSIONS = ("1.10", "1.11", "2.0")
 """The versions of dbt that the fake was compared with."""
 
-SHIPPED = (
-    "artifacts.py",
-    "call.py",
-    "code_reader.py",
-    "command_line.py",
-    "configs.py",
-    "log.py",
-    "main.py",
-    "node_run.py",
-    "packages.py",
-    "project.py",
-    "project_files.py",
-    "record.py",
-    "recorded.py",
-    "script.py",
-    "secret_names.py",
-    "tables.py",
-    "whole_writes.py",
-)
+_FOLDER = Path(__file__).parent
+# What a test scripts is checked here, and copied as data.
+_NOT_COPIED = ("__init__.py", "rules.py")
+SHIPPED = tuple(sorted(file.name for file in _FOLDER.glob("*.py") if file.name not in _NOT_COPIED))
 """The files that are copied."""
-NATIVE = (
-    "native/__init__.py",
-    "native/call.py",
-    "native/command_line.py",
-    "native/main.py",
-    "native/node_run.py",
-)
+NATIVE = tuple(sorted(f"native/{file.name}" for file in _FOLDER.glob("native/*.py")))
 """The files that are copied for dbt 2 only."""
 _YAML = "composer constructor error events loader nodes parser reader resolver scanner tokens".split()
 _SHARE = "share/cosmos-fake-dbt"
@@ -97,7 +76,7 @@ def fake_dbt_files(*, strict: bool = False) -> dict[str, str]:
 def _copied_to(place: str, names: tuple[str, ...], *, strict: bool) -> dict[str, str]:
     import yaml
 
-    files = {name: Path(__file__).parent / name for name in names}
+    files = {name: _FOLDER / name for name in names}
     files |= {f"yaml/{name}.py": Path(yaml.__file__).with_name(f"{name}.py") for name in _YAML}
     texts = {f"{place}/{name}": file.read_text(encoding="utf-8") for name, file in files.items()}
     return {f"{place}/yaml/__init__.py": "", **texts, **({f"{place}/strict": _STRICT} if strict else {})}

@@ -92,7 +92,7 @@ class BaseCall(ABC):
     def _listed(self, nodes: list[Node]) -> Iterator[str]:
         """Yield the lines of ``dbt ls``."""
         form = self._invocation.last("--output", default="selector")
-        keys = self._words("--output-keys") or LISTED
+        keys = self._invocation.words_of("--output-keys") or LISTED
         for node in sorted(nodes, key=lambda node: node.unique_id):
             facts = self._facts_of(node)
             yield {
@@ -108,9 +108,6 @@ class BaseCall(ABC):
     @property
     def _writes_json(self) -> bool:
         return "--no-write-json" not in self._invocation.options
-
-    def _words(self, *names: str) -> list[str]:
-        return [word for value in self._invocation.all(*names) for word in value.split()]
 
     def _remove_target(self) -> None:
         import shutil

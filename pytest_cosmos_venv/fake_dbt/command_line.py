@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 
 from .tables import (
     ARGUMENTS,
@@ -22,13 +23,14 @@ from .tables import (
 class UsageError(Exception):
     """A command line that dbt would refuse.
 
-    :param message: the reason, as dbt says it.
+    :param message: the reason, as dbt 1 says it.
     :param of: the command whose usage dbt shows; empty: its own.
+    :param is_unexpected: whether an option or a word is one too many.
     """
 
     exit_code = 2
 
-    def __init__(self, message: str, of: str = "") -> None:
+    def __init__(self, message: str, of: str = "", *, is_unexpected: bool = False) -> None:  # noqa: ARG002 - dbt 2 asks
         super().__init__(message)
         self.of = of
 
@@ -41,11 +43,19 @@ class UsageError(Exception):
 class Invocation:
     """One command line of dbt, read. ``words`` are neither options nor their values; ``options`` are name -> values.
 
+    The attributes of the class are the tables of dbt 1. A class for another dbt has others.
+
     :param arguments: the command line without the executable.
     """
 
+    error: type[UsageError] = UsageError
+    commands = COMMANDS
+    command_groups: Mapping[str, frozenset[str]] = COMMAND_GROUPS
     one_value = ONE_VALUE
     many_values = MANY_VALUES
+    integers = INTEGERS
+    number_of_words: Mapping[str, int] = ARGUMENTS
+    by_variable = frozenset({*CHOICES, *INTEGERS}) - WITHOUT_VARIABLE
 
     def __init__(self, arguments: list[str]) -> None:
         self.words: list[str] = []
@@ -62,21 +72,21 @@ class Invocation:
 
         :raises UsageError: dbt has no such command.
         """
-        if {"--version", "-v", "-V"}.intersection(self.options):
+        if self.asks_for_version:
             return "--version"
-        if not self.words:
-            raise UsageError("Missing command.")
-        first = self.words[0]
-        second = self.words[1] if len(self.words) > 1 else ""
-        if first in COMMANDS:
-            return first
-        if first in COMMAND_GROUPS and second in COMMAND_GROUPS[first]:
+        first, second = (*self.words, "", "")[:2]
+        if second in self.command_groups.get(first, ()):
             return f"{first} {second}"
-        if first in COMMAND_GROUPS and not second:
-            raise UsageError("Missing command.", of=first)
-        if first in COMMAND_GROUPS:
-            raise UsageError(f"No such command '{second}'.", of=first)
-        raise UsageError(f"No such command '{first}'.")
+        if first in self.commands:
+            return first
+        is_group = first in self.command_groups
+        of, name = (first, second) if is_group else ("", first)
+        raise self.error(f"No such command '{name}'." if name else "Missing command.", of=of)
+
+    @property
+    def asks_for_version(self) -> bool:
+        """Whether dbt says its version, and does nothing else."""
+        return bool({"--version", "-v", "-V"}.intersection(self.options))
 
     def last(self, *names: str, default: str) -> str:
         """Return the value of an option under any of its names; where it stands several times, the last.
@@ -94,12 +104,31 @@ class Invocation:
         """
         return [value for _, name, values in self.given if name in names for value in values]
 
-    def lacking_value(self, name: str) -> UsageError:
-        """Return the refusal of an option at the end of the line that takes a value.
+    def words_of(self, *names: str) -> list[str]:
+        """Return the words in every value of an option under any of its names.
+
+        :param *names: names of the option, such as ``--select``, ``-s``.
+        """
+        return [word for value in self.all(*names) for word in value.split()]
+
+    def known_options(self, position: int, dbt_version: str) -> tuple[frozenset[str], str]:
+        """Return the options that may stand in a place, and the command whose usage dbt shows where another one does.
+
+        :param position: the number of words before the option.
+        :param dbt_version: the version, such as ``1.10.0``.
+        """
+        if position == 0:
+            return BEFORE_THE_COMMAND, ""
+        if position == 1 and self.words[0] in self.command_groups:
+            return EVERYWHERE, self.words[0]
+        return options_of(self.command, dbt_version), self.command
+
+    def choices_of(self, name: str) -> tuple[str, ...]:
+        """Return the values that an option may have; empty where that is any value.
 
         :param name: the option.
         """
-        return UsageError(f"Option '{name}' requires an argument.", of=" ".join(self.words[:1]))
+        return CHOICES.get(name, ())
 
     def check(self, dbt_version: str) -> None:
         """Refuse what a dbt of a version refuses, as it does.
@@ -107,46 +136,40 @@ class Invocation:
         :param dbt_version: the version, such as ``1.10.0``.
         :raises UsageError: an option or word that the command does not take, a value of another kind.
         """
-        self._check_options(dbt_version)
+        for position, name, values in self.given:
+            known, of = self.known_options(position, dbt_version)
+            if name not in known:
+                raise self.error(f"No such option '{name}'.", of=of, is_unexpected=True)
+            if values and name not in self.one_value | self.many_values:
+                raise self.error(f"Option '{name}' does not take a value.", of=of)
         self.check_values()
         command = self.command
-        if command == "--version":
-            return
-        extra = self.words[len(command.split()) + ARGUMENTS.get(command, 0) :]
-        if extra:
+        extra = self.words[len(command.split()) + self.number_of_words.get(command, 0) :]
+        if extra and command != "--version":
             s = "s" if len(extra) > 1 else ""
-            raise UsageError(f"Got unexpected extra argument{s} ({' '.join(extra)})", of=command)
+            told = f"Got unexpected extra argument{s} ({' '.join(extra)})"
+            raise self.error(told, of=command, is_unexpected=True)
 
     def check_values(self) -> None:
         """Refuse the values, of options and of dbt's variables for them, that no dbt could make sense of.
 
         :raises UsageError: a value is none of those to choose from, or no number.
         """
-        for name in {*CHOICES, *INTEGERS}:
-            for value in self.options.get(name, ()):
-                _check_value(name, value, of=self.command)
-            told = None if name in WITHOUT_VARIABLE else variable(name[2:])
+        for name, values in self.options.items():
+            for value in values:
+                self._check_value(name, value, of=self.command)
+        for name in self.by_variable:
+            told = variable(name[2:])
             if told:
-                _check_value(name, told, of="")
+                self._check_value(name, told, of="")
 
-    def _check_options(self, dbt_version: str) -> None:
-        in_group = self.words[:1] and self.words[0] in COMMAND_GROUPS
-        for position, name, _ in self.given:
-            if position == 0:
-                known, of = BEFORE_THE_COMMAND, ""
-            elif position == 1 and in_group:
-                known, of = EVERYWHERE, self.words[0]
-            else:
-                known, of = options_of(self.command, dbt_version), self.command
-            if name not in known:
-                raise UsageError(f"No such option '{name}'.", of=of)
-            self._check_values(name, of)
-
-    def _check_values(self, name: str, of: str) -> None:
-        for value in self.options[name]:
-            if name not in ONE_VALUE and name not in MANY_VALUES:
-                raise UsageError(f"Option '{name}' does not take a value.", of=of)
-            _check_value(name, value, of)
+    def _check_value(self, name: str, value: str, of: str) -> None:
+        choices = self.choices_of(name)
+        if choices and value.lower() not in choices:
+            listed = ", ".join(map(repr, choices))
+            raise self.error(f"Invalid value for '{name}': {value!r} is not one of {listed}.", of=of)
+        if name in self.integers and not value.lstrip("+-").isdecimal():
+            raise self.error(f"Invalid value for '{name}': {value!r} is not a valid integer.", of=of)
 
     def _take(self, rest: list[str]) -> None:
         word = rest.pop(0)
@@ -160,7 +183,7 @@ class Invocation:
             values.append(value)
         elif name in self.one_value:
             if not rest:
-                raise self.lacking_value(name)
+                raise self.error(f"Option '{name}' requires an argument.", of=" ".join(self.words[:1]))
             values.append(rest.pop(0))
         elif name in self.many_values:
             while rest and not rest[0].startswith("-"):
@@ -175,11 +198,3 @@ def variable(name: str) -> str | None:
     """
     name = name.upper().replace("-", "_")
     return os.environ.get("DBT_ENGINE_" + name) or os.environ.get("DBT_" + name)
-
-
-def _check_value(name: str, value: str, of: str) -> None:
-    if name in CHOICES and value.lower() not in CHOICES[name]:
-        listed = ", ".join(map(repr, CHOICES[name]))
-        raise UsageError(f"Invalid value for '{name}': {value!r} is not one of {listed}.", of=of)
-    if name in INTEGERS and not value.lstrip("+-").isdecimal():
-        raise UsageError(f"Invalid value for '{name}': {value!r} is not a valid integer.", of=of)

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .command_line import Invocation
+from .files import load_yaml
 from .log import setting
-from .project_files import Entry, ProjectFiles, load_yaml
+from .project_files import Entry, ProjectFiles
 from .script import SELECTING, Script, ScriptError
 
 _KINDS = {
@@ -217,7 +218,7 @@ class Project:
 
         :param invocation: the command line.
         """
-        return [word for word in _words(invocation, *SELECTING) if not self._matching(word)[0]]
+        return [word for word in invocation.words_of(*SELECTING) if not self._matching(word)[0]]
 
     def _unknown_name_message(self, given: str) -> str:
         there = ", ".join(node.name for node in self.nodes if node.kind in _SCRIPTED) or "none"
@@ -228,14 +229,14 @@ class Project:
 
     def _chosen(self, invocation: Invocation, always: Iterable[Node]) -> set[str]:
         mode = invocation.last("--indirect-selection", default="eager")
-        selected = _words(invocation, *SELECTING)
+        selected = invocation.words_of(*SELECTING)
         if selected:
             found = [self._matching(word, mode) for word in selected]
             direct, indirect = (set[str]().union(*sets) for sets in zip(*found, strict=True))
         else:
             direct, indirect = {node.unique_id for node in self.all_nodes}, set[str]()
         direct.update(node.unique_id for node in always)
-        for word in _words(invocation, "--exclude"):
+        for word in invocation.words_of("--exclude"):
             not_direct, not_indirect = self._matching(word, mode)
             direct, indirect = direct - not_direct, indirect - not_indirect
         if mode in ("cautious", "buildable"):
@@ -395,14 +396,10 @@ def is_unique_id(name: str) -> bool:
 def _kinds(invocation: Invocation) -> set[str]:
     """The kinds of nodes that the command works on, as far as its options let it."""
     kinds = set(_KINDS.get(invocation.command.replace("snapshot-", ""), _KINDS["build"]))
-    wanted = set(_words(invocation, "--resource-type", "--resource-types"))
+    wanted = set(invocation.words_of("--resource-type", "--resource-types"))
     if wanted and not wanted.intersection(("all", "default")):
         kinds &= wanted
-    return kinds.difference(_words(invocation, "--exclude-resource-type", "--exclude-resource-types"))
-
-
-def _words(invocation: Invocation, *names: str) -> list[str]:
-    return [word for value in invocation.all(*names) for word in value.split()]
+    return kinds.difference(invocation.words_of("--exclude-resource-type", "--exclude-resource-types"))
 
 
 def in_order(nodes: list[Node]) -> list[Node]:

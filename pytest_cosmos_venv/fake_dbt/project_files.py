@@ -5,20 +5,33 @@ Nothing is rendered and no dbt is asked. What cannot be read so stands in ``Proj
 
 from __future__ import annotations
 
-import hashlib
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
-from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from .code_reader import Reading, Scope
 from .configs import OF_TESTS, id_hash, merged_config, node_config, synthesized_names, test_config
+from .files import Files, checksum, load_yaml
 from .packages import Packages
+from .yaml_properties import (
+    Described,
+    at_top,
+    columns_of,
+    freshness_of,
+    latest_version,
+    listed,
+    test_and_arguments,
+    tests_of,
+    tests_of_version,
+    versions_of,
+)
 
 Entry = dict[str, Any]
 """What a manifest says of one node."""
+Reads = tuple[Any, ...]
+"""The words of a ``source()`` (group, table) or of a ``ref()`` (package, name, version)."""
 REFABLE = ("model", "seed", "snapshot")
 # Kind -> the key of its folders in dbt_project.yml, its folder by default, and the endings of its files.
 _FOLDERS: dict[str, tuple[str, str, tuple[str, ...]]] = {
@@ -47,14 +60,6 @@ class _Package(NamedTuple):
     scope: Scope
 
 
-class _Described(NamedTuple):
-    """One thing in a YAML file: its properties, the file, and the folders between the kind's folder and the file."""
-
-    properties: dict[str, Any]
-    file: str
-    folders: tuple[str, ...]
-
-
 class _Tested(NamedTuple):
     """A thing that has generic tests.
 
@@ -68,60 +73,11 @@ class _Tested(NamedTuple):
     entry: Entry | None
 
 
-def load_yaml(text: str) -> Any:
-    """Return the content of a YAML file; None where it is none.
-
-    :param text: the text of the file.
-    """
-    try:
-        module = import_module(f"{__package__}.yaml.loader")
-    except ImportError:  # here, where it is not copied
-        module = import_module("yaml")
-    loader = module.SafeLoader(text)
-    try:
-        return loader.get_single_data()
-    except Exception:  # noqa: BLE001 - the copy's errors are not those of yaml
-        return None
-    finally:
-        loader.dispose()
-
-
-class Files:
-    """The files of a project, as they lie on the disk."""
-
-    def __init__(self) -> None:
-        self._below: dict[Path, list[Path]] = {}
-
-    def below(self, folder: Path) -> list[Path]:
-        """Return all files below a folder, sorted; none where there is no such folder.
-
-        :param folder: the folder.
-        """
-        if folder not in self._below:
-            self._below[folder] = sorted(file for file in folder.rglob("*") if file.is_file())
-        return self._below[folder]
-
-    def text(self, file: Path) -> str:
-        """Return the text of a file, with its line endings.
-
-        :param file: the file.
-        """
-        return file.read_bytes().decode("utf-8", "replace")
-
-    def document(self, file: Path) -> Any:
-        """Return what a file of YAML holds; None where it holds none, ``""`` where it is empty.
-
-        :param file: the file.
-        """
-        text = self.text(file)
-        return load_yaml(text) if text.strip() else ""
-
-
 class ProjectFiles:
     """The project in a folder.
 
     ``entries`` are its enabled nodes by unique id, ``all`` the others too, ``name`` is the name of the project, and
-    ``missing`` the unique ids of nodes with what each of them reads that is not there, in its words.
+    ``missing`` the unique ids of nodes with what each of them reads that is not there.
 
     :param folder: the folder of the project, with its ``dbt_project.yml``.
     :param variables: the values of ``--vars``.
@@ -140,7 +96,7 @@ class ProjectFiles:
         self._target = {**_TARGET, **(target or {})}
         self._source = files or Files()
         self.unread: list[str] = []
-        self.missing: list[tuple[str, str]] = []
+        self.missing: list[tuple[str, Reads]] = []
         self.all: dict[str, Entry] = {}
         self._named: dict[tuple[str, str, str], str] = {}
         self._macros: dict[str, dict[str, str]] = {}
@@ -161,11 +117,9 @@ class ProjectFiles:
         self.entries = {name: entry for name, entry in self.all.items() if self._is_enabled(entry)}
 
     def _is_enabled(self, entry: Entry) -> bool:
-        parents = (
-            entry.get("depends_on", {}).get("nodes", []) if entry["resource_type"] in ("test", "unit_test") else []
-        )
-        config = entry["config"].get("enabled", True)
-        return bool(config) and all(self.all[each]["config"].get("enabled", True) for each in parents)
+        is_test = entry["resource_type"] in ("test", "unit_test")
+        parents = entry.get("depends_on", {}).get("nodes", []) if is_test else []
+        return all(each["config"].get("enabled", True) for each in (entry, *map(self.all.__getitem__, parents)))
 
     def _package(self, folder: Path) -> _Package:
         settings = load_yaml((folder / "dbt_project.yml").read_text(encoding="utf-8"))  # on the disk in any case
@@ -194,8 +148,8 @@ class ProjectFiles:
         texts = (self._source.text(file) for file, _ in self._files(package, "macro", (".sql",)))
         self._macros[package.name] = {block[1]: block[0] for text in texts for block in _MACRO.finditer(text)}
 
-    def _described(self, package: _Package) -> dict[str, list[_Described]]:
-        found: dict[str, list[_Described]] = {section: [] for section in _SECTIONS}
+    def _described(self, package: _Package) -> dict[str, list[Described]]:
+        found: dict[str, list[Described]] = {section: [] for section in _SECTIONS}
         files = {file: folders for kind in _FOLDERS for file, folders in self._files(package, kind, _YAML)}
         for file, folders in files.items():
             path = file.relative_to(package.folder).as_posix()
@@ -206,16 +160,16 @@ class ProjectFiles:
             self.unread += [f"{each} in {path}" for each in _UNREAD_SECTIONS if document.get(each)]
             for section in _SECTIONS:
                 named = [each for each in document.get(section) or () if isinstance(each, dict) and "name" in each]
-                found[section] += [_Described(each, path, folders) for each in named]
+                found[section] += [Described(each, path, folders) for each in named]
         return found
 
     # Files
 
-    def _read_nodes(self, package: _Package, described: dict[str, list[_Described]]) -> None:
+    def _read_nodes(self, package: _Package, described: dict[str, list[Described]]) -> None:
         for kind in ("seed", "model", "snapshot", "test", "analysis"):
             section = ["data_tests", "tests"] if kind == "test" else [f"{kind}s"]
             known = {each.properties["name"]: each for key in section for each in described.get(key, ())}
-            versions = dict(_versions(known)) if kind == "model" else {}
+            versions = dict(versions_of(known)) if kind == "model" else {}
             for file, folders in self._files(package, kind, _FOLDERS[kind][2]):
                 if kind == "test" and folders[:1] == ("generic",):
                     continue
@@ -244,7 +198,7 @@ class ProjectFiles:
         file: Path,
         folders: tuple[str, ...],
         text: str,
-        described: _Described | None,
+        described: Described | None,
         version: Any = None,
     ) -> None:
         """Add the node of a file, or of a snapshot in YAML."""
@@ -259,7 +213,7 @@ class ProjectFiles:
         own_folder, section = (("analysis",), "models") if kind == "analysis" else ((), f"{kind}s")
         fqn = [package.name, *own_folder, *folders, name, *below]
         unique_id = ".".join((kind, package.name, name, *below))
-        said = {**_at_top(properties, "access", "group"), **_config(package, properties)}
+        said = {**at_top(properties, "access", "group"), **_config(package, properties)}
         config = test_config() if kind == "test" else node_config(kind)
         if is_python:
             config["materialized"] = "table"
@@ -280,13 +234,13 @@ class ProjectFiles:
             **_of_config(config),
             "depends_on": {"macros": []},
             "description": properties.get("description") or "",
-            "columns": _columns(properties),
+            "columns": columns_of(properties),
             "patch_path": described and f"{package.name}://{described.file}",
             "raw_code": text.strip(),
             "checksum": checksum(text),
         }
         if kind == "model":
-            latest = _latest(properties) if version is not None else None
+            latest = latest_version(properties) if version is not None else None
             self.all[unique_id] |= {"version": version, "latest_version": latest, "access": config["access"]}
         if kind != "seed":
             self.all[unique_id]["language"] = "python" if is_python else "sql"
@@ -296,7 +250,7 @@ class ProjectFiles:
             if config["materialized"] != "ephemeral":
                 self.all[unique_id]["relation_name"] = _relation(self.all[unique_id], "alias")
             self._named[package.name, name, "" if version is None else str(version)] = unique_id
-            if version is not None and str(version) == str(_latest(properties)):
+            if version is not None and str(version) == str(latest_version(properties)):
                 self._named[package.name, name, ""] = unique_id
 
     def _place(self, config: Mapping[str, Any], alone: Any = None) -> Entry:
@@ -320,19 +274,18 @@ class ProjectFiles:
 
     # Nodes of YAML
 
-    def _read_yaml_nodes(self, package: _Package, described: dict[str, list[_Described]]) -> None:
+    def _read_yaml_nodes(self, package: _Package, described: dict[str, list[Described]]) -> None:
         for kind in REFABLE:
             for each in described[f"{kind}s"]:
                 self._read_tests_of_node(package, kind, each)
         for each in described["sources"]:
             for table in each.properties.get("tables") or ():
                 self._add_source(package, each, table)
-        for each in described["exposures"]:
-            self._add_exposure(package, each)
-        for each in described["unit_tests"]:
-            self._add_unit_test(package, each)
+        for section, add in (("exposures", self._add_exposure), ("unit_tests", self._add_unit_test)):
+            for each in described[section]:
+                add(package, each)
 
-    def _read_tests_of_node(self, package: _Package, kind: str, described: _Described) -> None:
+    def _read_tests_of_node(self, package: _Package, kind: str, described: Described) -> None:
         properties = described.properties
         name = properties["name"]
         versions = properties.get("versions") or [None]
@@ -347,24 +300,24 @@ class ProjectFiles:
                 reference=f"ref('{name}'{written})",
                 entry=self.all[unique_id],
             )
-            self._add_tests(package, described, tested, {**properties, **_tests_of_version(properties, each)}, [])
+            self._add_tests(package, described, tested, {**properties, **tests_of_version(properties, each)}, [])
 
     def _add_tests(
-        self, package: _Package, described: _Described, tested: _Tested, properties: Mapping[str, Any], tags: list[str]
+        self, package: _Package, described: Described, tested: _Tested, properties: Mapping[str, Any], tags: list[str]
     ) -> None:
-        for test in _tests(properties):
+        for test in tests_of(properties):
             self._add_test(package, described, tested, test, None, tags)
         for column in properties.get("columns") or ():
             if isinstance(column, dict) and "name" in column:
                 name = f'"{column["name"]}"' if column.get("quote") else str(column["name"])
-                column_tags = [*_listed(column.get("tags")), *_listed((column.get("config") or {}).get("tags"))]
-                for test in _tests(column):
+                column_tags = [*listed(column.get("tags")), *listed((column.get("config") or {}).get("tags"))]
+                for test in tests_of(column):
                     self._add_test(package, described, tested, test, name, [*tags, *column_tags])
 
     def _add_test(
-        self, package: _Package, described: _Described, tested: _Tested, test: Any, column: str | None, tags: list[str]
+        self, package: _Package, described: Described, tested: _Tested, test: Any, column: str | None, tags: list[str]
     ) -> None:
-        called, given = _name_and_given(test)
+        called, given = test_and_arguments(test)
         namespace, _, macro = called.rpartition(".")
         arguments = {key: given[key] for key in given if key not in _NO_ARGUMENTS}
         arguments |= given.get("arguments") or {}
@@ -407,7 +360,7 @@ class ProjectFiles:
         }
         self._readings[unique_id] = (reading, package.name)
 
-    def _add_source(self, package: _Package, described: _Described, table: dict[str, Any]) -> None:
+    def _add_source(self, package: _Package, described: Described, table: dict[str, Any]) -> None:
         source = described.properties
         name = source["name"]
         unique_id = f"source.{package.name}.{name}.{table['name']}"
@@ -416,12 +369,12 @@ class ProjectFiles:
         config: dict[str, Any] = {"enabled": True, "event_time": None}
         for nearer in (*self._of_folders(package, "sources", fqn), *said):
             config.update(nearer)
-        own_tags = [*_listed(source.get("tags")), *_listed(table.get("tags"))]
-        tags = {*own_tags, *(tag for each in said for tag in _listed(each.get("tags")))}
-        config["tags"] = sorted(tags) or _listed(config.get("tags"))
+        own_tags = [*listed(source.get("tags")), *listed(table.get("tags"))]
+        tags = {*own_tags, *(tag for each in said for tag in listed(each.get("tags")))}
+        config["tags"] = sorted(tags) or listed(config.get("tags"))
         places = (source, said[0], table, said[1])
         config["meta"] = {key: each["meta"][key] for each in places for key in each.get("meta") or ()}
-        config["freshness"] = _freshness(places)
+        config["freshness"] = freshness_of(places)
         for key in ("loaded_at_field", "loaded_at_query"):
             given = [each[key] for each in (*said, source, table) if each.get(key)]
             config[key] = given[-1] if given else None
@@ -439,7 +392,7 @@ class ProjectFiles:
             "meta": config["meta"],
             "description": table.get("description") or "",
             "source_description": source.get("description") or "",
-            "columns": _columns(table),
+            "columns": columns_of(table),
             "loader": "",
             "patch_path": None,
         }
@@ -452,13 +405,13 @@ class ProjectFiles:
         )
         self._add_tests(package, described, tested, table, own_tags)
 
-    def _add_exposure(self, package: _Package, described: _Described) -> None:
+    def _add_exposure(self, package: _Package, described: Described) -> None:
         exposure = described.properties
         unique_id = f"exposure.{package.name}.{exposure['name']}"
         fqn = [package.name, *described.folders, exposure["name"]]
         config: dict[str, Any] = {"enabled": True, "tags": [], "meta": {}}
         said = _config(package, exposure)
-        for nearer in (*self._of_folders(package, "exposures", fqn), said, _at_top(exposure, "tags", "meta")):
+        for nearer in (*self._of_folders(package, "exposures", fqn), said, at_top(exposure, "tags", "meta")):
             config = merged_config(config, nearer)
         self.all[unique_id] = {
             **_identity(package, "exposure", exposure["name"], unique_id, described.file),
@@ -472,16 +425,17 @@ class ProjectFiles:
         text = " ".join("{{ " + str(each) + " }}" for each in exposure.get("depends_on") or ())
         self._readings[unique_id] = (Reading(package.scope).read(text), package.name)
 
-    def _add_unit_test(self, package: _Package, described: _Described) -> None:
+    def _add_unit_test(self, package: _Package, described: Described) -> None:
         test = described.properties
         found = {
             key[2]: unique_id for key, unique_id in self._named.items() if key[:2] == (package.name, test.get("model"))
         }
         wanted = test.get("versions") or {}
-        versions = [each for each in found if each and not each.startswith("source ")]
-        versions = [each for each in versions if each in map(str, wanted.get("include") or versions)]
-        versions = [each for each in versions if each not in map(str, wanted.get("exclude") or ())]
-        for version in versions or [""]:
+        known = {each for each in found if each and not each.startswith("source ")}
+        versions = known.intersection(map(str, wanted.get("include") or known)).difference(
+            map(str, wanted.get("exclude") or ())
+        )
+        for version in sorted(versions) or [""]:
             model = self.all.get(found.get(version, ""))
             if model is None:
                 continue
@@ -505,12 +459,12 @@ class ProjectFiles:
     # References
 
     def _depends_on(self, unique_id: str, reading: Reading, home: str) -> dict[str, list[str]]:
-        names: dict[tuple[Any, ...], str | None] = {}
+        names: dict[Reads, str | None] = {}
         for source, table in reading.sources:
             names[source, table] = self._find(source, f"source {table}", None, home)
         for package, name, version in reading.refs:
             names[package, name, version] = self._find(name, version, package, home)
-        self.missing += [(unique_id, _call(each)) for each, found in names.items() if found is None]
+        self.missing += [(unique_id, each) for each, found in names.items() if found is None]
         return {"macros": [], "nodes": list(dict.fromkeys(name for name in names.values() if name is not None))}
 
     def _find(self, name: str, version: Any, package: str | None, home: str) -> str | None:
@@ -520,28 +474,6 @@ class ProjectFiles:
         return next(
             (self._named[key] for key in ((each, name, version) for each in places) if key in self._named), None
         )
-
-
-def checksum(text: str) -> dict[str, str]:
-    """Return the checksum of a file in a manifest.
-
-    :param text: the content of the file, which dbt strips.
-    """
-    return {"name": "sha256", "checksum": hashlib.sha256(text.strip().encode()).hexdigest()}
-
-
-def _call(reads: tuple[Any, ...]) -> str:
-    """Return what a text has called: ``ref('tides', 'gauges', v=2)``."""
-    if len(reads) == 2:
-        return f"source('{reads[0]}', '{reads[1]}')"
-    package, name, version = reads
-    words = [f"'{each}'" for each in (package, name) if each is not None]
-    return f"ref({', '.join([*words, *([] if version is None else [f'v={version!r}'])])})"
-
-
-def _columns(properties: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    found = properties.get("columns") or ()
-    return {each["name"]: {"name": each["name"]} for each in found if isinstance(each, dict) and "name" in each}
 
 
 def _relation(entry: Entry, name: str) -> str:
@@ -566,78 +498,3 @@ def _of_config(config: dict[str, Any], tags: list[str] | None = None) -> Entry:
 def _config(package: _Package, properties: Mapping[str, Any]) -> dict[str, Any]:
     found = package.scope.rendered(properties.get("config") or {})
     return found if isinstance(found, dict) else {}
-
-
-def _at_top(properties: Mapping[str, Any], *keys: str) -> dict[str, Any]:
-    return {key: properties[key] for key in keys if properties.get(key)}
-
-
-def _listed(value: Any) -> list[Any]:
-    return list(value) if isinstance(value, (list, tuple)) else [] if value is None else [value]
-
-
-def _tests(properties: Mapping[str, Any]) -> list[Any]:
-    found = properties.get("data_tests", properties.get("tests"))
-    return [each for each in found or () if isinstance(each, (str, dict)) and each]
-
-
-def _name_and_given(test: str | dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """Return the name of a test and what stands below it, in each of the ways to write one."""
-    if isinstance(test, str):
-        return test, {}
-    if "test_name" in test:
-        return str(test["test_name"]), test
-    name, given = next(iter(test.items()))
-    # Its own keys may stand beside the name, not below it.
-    return str(name), {**(given or {}), **{key: test[key] for key in test if key != name}}
-
-
-def _versions(known: Mapping[str, _Described]) -> Iterator[tuple[str, tuple[str, Any, _Described]]]:
-    """Yield for each version of a model the stem of its file, and name, version and properties with its own."""
-    for name, each in known.items():
-        for written in each.properties.get("versions") or ():
-            version = written.get("v")
-            config = merged_config(each.properties.get("config") or {}, written.get("config") or {})
-            own = _Described({**each.properties, "config": config}, each.file, each.folders)
-            stems = [written.get("defined_in") or f"{name}_v{version}"]
-            stems += [name] if str(version) == str(_latest(each.properties)) else []
-            yield from ((stem, (name, version, own)) for stem in stems)
-
-
-def _latest(properties: Mapping[str, Any]) -> Any:
-    versions = [each.get("v") for each in properties.get("versions") or ()]
-    numbers = all(re.fullmatch(r"\d+(\.\d+)?", str(each)) for each in versions)
-    return properties.get("latest_version") or max(versions, key=float if numbers else str, default=None)
-
-
-def _tests_of_version(properties: Mapping[str, Any], version: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return tests and columns of one version where they are not those of all."""
-    version = version or {}
-    own = {key: version[key] for key in ("data_tests", "tests") if key in version}
-    columns = version.get("columns")
-    if columns is None:
-        return own
-    chosen: list[Any] = []
-    for each in columns:
-        if "include" in each:
-            names = each["include"]
-            left = each.get("exclude") or ()
-            chosen += [
-                column
-                for column in properties.get("columns") or ()
-                if (names in ("all", "*") or column["name"] in names) and column["name"] not in left
-            ]
-    named = [each for each in columns if "name" in each]
-    replaced = {each["name"] for each in named}
-    return {**own, "columns": [*(each for each in chosen if each["name"] not in replaced), *named]}
-
-
-def _freshness(said: Iterable[Mapping[str, Any]]) -> dict[str, Any] | None:
-    """Return the limits of a source, of which the nearer ones replace the farther; None where they are taken back."""
-    unset = {"count": None, "period": None}
-    merged: dict[str, Any] | None = {"warn_after": unset, "error_after": unset, "filter": None}
-    for each in said:
-        if "freshness" in each:
-            given = each["freshness"]
-            merged = None if given is None else {**(merged or {"warn_after": unset, "error_after": unset}), **given}
-    return merged

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -355,10 +355,4 @@ def _command_of(line: Invocation | None) -> str:
 def _key(line: Invocation) -> tuple[Any, ...]:
     name = _command_of(line)
     words = tuple(line.words[len(name.split()) :]) if not name.startswith("-") else ()
-    return ("ls" if name == "list" else name, words, *(tuple(sorted(set(_words(line, names)))) for names in _COUNTED))
-
-
-def _words(line: Invocation, names: Iterable[str]) -> Iterator[str]:
-    for value in line.all(*names):
-        # A value of JSON or YAML is one word, whatever spaces it has.
-        yield from [value.strip()] if value.lstrip().startswith("{") else value.split()
+    return ("ls" if name == "list" else name, words, *(tuple(sorted(set(line.words_of(*names)))) for names in _COUNTED))

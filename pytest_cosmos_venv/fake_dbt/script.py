@@ -396,7 +396,7 @@ def fits(rule: dict[str, Any], invocation: Invocation | None) -> bool:
         return False
     if rule["command"] not in (None, "ls" if command == "list" else command):
         return False
-    words = [word for value in invocation.all(*SELECTING) for word in value.split()]
+    words = invocation.words_of(*SELECTING)
     return rule["select"] is None or any(rule["select"] in (word, node_name(word)) for word in words)
 
 

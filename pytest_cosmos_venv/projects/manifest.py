@@ -18,7 +18,8 @@ from typing import Any
 
 from pytest_cosmos_venv.errors import ToolkitMisuse
 from pytest_cosmos_venv.fake_dbt.artifacts import SCHEMAS, manifest_document
-from pytest_cosmos_venv.fake_dbt.project_files import REFABLE, Files, ProjectFiles, checksum
+from pytest_cosmos_venv.fake_dbt.files import Files, checksum
+from pytest_cosmos_venv.fake_dbt.project_files import REFABLE, ProjectFiles, Reads
 from pytest_cosmos_venv.projects.profile import Profile
 from pytest_cosmos_venv.projects.resources import FOLDERS, ProjectStore, yaml_document
 
@@ -58,10 +59,10 @@ def _refuse_what_dbt_would(files: ProjectFiles) -> None:
     for unread in files.unread:
         raise ToolkitMisuse(f"{unread} cannot be read without dbt. Write it out, or take dbt's own manifest.")
     off = {name for name, each in files.all.items() if not each["config"].get("enabled", True)}
-    for unique_id, call in files.missing:
+    for unique_id, reads in files.missing:
         if unique_id not in off:
             reader = _reader(files, unique_id)
-            raise ToolkitMisuse(f"{reader} reads {call}, which is not there{_hint(files, call)}.")
+            raise ToolkitMisuse(f"{reader} reads {_call(reads)}, which is not there{_hint(files, reads)}.")
     for unique_id, entry in files.entries.items():
         lost = off.intersection((entry.get("depends_on") or {}).get("nodes", ()))
         if lost:
@@ -78,10 +79,19 @@ def _reader(files: ProjectFiles, unique_id: str) -> str:
     return f"{entry['resource_type']} {entry['name']!r} ({file})" if is_in_yaml else str(file)
 
 
-def _hint(files: ProjectFiles, call: str) -> str:
-    if call.startswith("source("):
-        return f": {call.replace(', ', ', tables=[')[:-1]}]) adds it"
-    name = call.split("'")[-2]
+def _call(reads: Reads) -> str:
+    """Return what a text has called: ``ref('tides', 'gauges', v=2)``."""
+    if len(reads) == 2:
+        return f"source('{reads[0]}', '{reads[1]}')"
+    package, name, version = reads
+    words = [f"'{each}'" for each in (package, name) if each is not None]
+    return f"ref({', '.join([*words, *([] if version is None else [f'v={version!r}'])])})"
+
+
+def _hint(files: ProjectFiles, reads: Reads) -> str:
+    if len(reads) == 2:
+        return f": source({reads[0]!r}, tables=[{reads[1]!r}]) adds it"
+    name = reads[1]
     names = {each["name"] for each in files.all.values() if each["resource_type"] in REFABLE}
     close = difflib.get_close_matches(name, names, n=1)
     if name in names:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from pytest_cosmos_venv.errors import AlreadyTaken, ToolkitMisuse, require, require_path
+from pytest_cosmos_venv.errors import AlreadyTaken, ToolkitMisuse
 from pytest_cosmos_venv.fake_dbt.configs import merged_config
 from pytest_cosmos_venv.projects.node_properties import DataTests, properties_of, with_tests
 from pytest_cosmos_venv.projects.profile import Profile
@@ -314,8 +314,6 @@ class DbtProject:
         :returns: the path of the file.
         :raises ToolkitMisuse: a model reads something that is not there, or a text cannot be read.
         """
-        if path is not None:
-            require_path(path, "path")
         file = Path(path) if path is not None else self.path / "target" / "manifest.json"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(self.manifest_data()), encoding="utf-8")
@@ -348,7 +346,6 @@ def make_project(
     :raises ToolkitMisuse: the name is no name for dbt, or the folder exists.
     """
     check_name("project", name)
-    require(variables or {}, "variables", Mapping, "a dictionary, name -> value")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         path.mkdir()

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from pytest_cosmos_venv.errors import ToolkitMisuse, require_text
+from pytest_cosmos_venv.errors import ToolkitMisuse
 
 REFABLE = ("model", "seed", "snapshot")
 """The kinds that ``ref()`` finds; their names are one set."""
@@ -160,9 +160,6 @@ class ProjectStore:
         :param properties: what YAML says about it; None or empty: no YAML file is written.
         :raises ToolkitMisuse: the name is taken, or it is no name.
         """
-        require_text(name, "name")
-        for text in texts.values():
-            require_text(text, f"the text of {kind} {name!r}")
         *folders, last = name.split("/")
         for part in (*folders, last):
             check_name(kind, part)
@@ -209,7 +206,6 @@ class ProjectStore:
         :param text: the new content of its file.
         :raises ToolkitMisuse: there is none or there are several, or the resource has no text.
         """
-        require_text(text, f"edit({name!r}, text)")
         found = [resource for resource in self._named(name) if resource.title == name]
         old = self._only(name, [resource for resource in found if resource.kind in FOLDERS] or found)
         if old.kind not in FOLDERS:

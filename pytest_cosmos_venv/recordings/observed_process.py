@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -16,6 +15,7 @@ from selectors import EVENT_READ, DefaultSelector
 from typing import NoReturn
 
 _CHUNK = 65536
+_LOOK_AGAIN = 0.02
 _PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 # Of these the kernel refuses even the default.
 _NEVER_HANDLED = (signal.SIGKILL, signal.SIGSTOP)
@@ -47,7 +47,7 @@ def run_observed(command: Sequence[str], environment: Mapping[str, str]) -> Proc
     :param environment: all its environment variables.
     :raises OSError: it cannot be started.
     """
-    observer = _Observer()
+    began = time.monotonic()
     process = subprocess.Popen(
         list(command),
         env=dict(environment),
@@ -63,9 +63,8 @@ def run_observed(command: Sequence[str], environment: Mapping[str, str]) -> Proc
     for number in _PASSED_ON:
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, lambda number, _: process.send_signal(number))
-    observer.watch(process)
-    output = {stream: bytes(text) for stream, text in observer.output.items()}
-    return ProcessEnd(process.wait(), time.monotonic() - observer.began, output)
+    output = {stream: bytes(text) for stream, text in _pass_on_until_the_end(process).items()}
+    return ProcessEnd(process.wait(), time.monotonic() - began, output)
 
 
 def end_like(exit_code: int) -> NoReturn:
@@ -87,57 +86,39 @@ def end_like(exit_code: int) -> NoReturn:
     os._exit(exit_code)
 
 
-class _Observer:
-    def __init__(self) -> None:
-        self.output = {STDOUT: bytearray(), STDERR: bytearray()}
-        self.began = time.monotonic()
+def _pass_on_until_the_end(process: subprocess.Popen[bytes]) -> dict[int, bytearray]:
+    """Pass on what a process says until it ends, and return it. What its children say later is theirs.
 
-    def watch(self, process: subprocess.Popen[bytes]) -> None:
-        """Pass on and keep what a process says, until it ends. What its children say later is theirs.
-
-        :param process: the process, with pipes.
-        """
-        # The end of the process is an event like any other: its output may stay open in the hands of a child.
-        ended, end = os.pipe()
-        threading.Thread(target=_close_at_the_end, args=(process, end), daemon=True).start()
-        with DefaultSelector() as selector:
-            for stream, pipe in ((STDOUT, process.stdout), (STDERR, process.stderr)):
-                if pipe is not None:
-                    os.set_blocking(pipe.fileno(), False)
-                    selector.register(pipe, EVENT_READ, stream)
-            selector.register(ended, EVENT_READ)
-            is_over = False
-            while not is_over:
-                for key, _ in selector.select():
-                    if key.fd == ended:
-                        is_over = True
-                    elif not self._pass_on(key.fd, key.data):
-                        # Closed, so that dbt meets a closed pipe itself where nobody reads it any more.
-                        selector.unregister(key.fileobj)
-                        key.fileobj.close()  # type: ignore[union-attr]
-            for key in list(selector.get_map().values()):
-                with suppress(BlockingIOError):
-                    while key.fd != ended and self._pass_on(key.fd, key.data):
-                        pass
-        os.close(ended)
-
-    def _pass_on(self, descriptor: int, stream: int) -> bool:
-        """Pass on what can be read at once; False at the end, and where nobody reads it any more."""
-        chunk = os.read(descriptor, _CHUNK)
-        if not chunk:
-            return False
-        self.output[stream] += chunk
-        try:
-            while chunk:
-                chunk = chunk[os.write(stream, chunk) :]
-        except OSError:
-            return False
-        return True
+    :param process: the process, with pipes.
+    """
+    output = {STDOUT: bytearray(), STDERR: bytearray()}
+    with DefaultSelector() as selector:
+        for stream, pipe in ((STDOUT, process.stdout), (STDERR, process.stderr)):
+            if pipe is not None:
+                selector.register(pipe, EVENT_READ, stream)
+        while True:
+            # Asked before each look: what the process has said is in the pipes by then, which a child may keep open.
+            has_ended = process.poll() is not None
+            ready = selector.select(0 if has_ended else _LOOK_AGAIN)
+            for key, _ in ready:
+                chunk = os.read(key.fd, _CHUNK)
+                output[key.data] += chunk
+                if not (chunk and _is_written(key.data, chunk)):
+                    # Closed, so that dbt meets a closed pipe itself where nobody reads it any more.
+                    selector.unregister(key.fileobj)
+                    key.fileobj.close()  # type: ignore[union-attr]
+            if has_ended and not ready:
+                return output
 
 
-def _close_at_the_end(process: subprocess.Popen[bytes], descriptor: int) -> None:
-    process.wait()
-    os.close(descriptor)
+def _is_written(stream: int, chunk: bytes) -> bool:
+    """Write to a stream of this process; False where nobody reads it any more."""
+    try:
+        while chunk:
+            chunk = chunk[os.write(stream, chunk) :]
+    except OSError:
+        return False
+    return True
 
 
 def _die_with_the_parent() -> None:

@@ -18,7 +18,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from importlib.abc import Loader, MetaPathFinder
+from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
@@ -184,28 +184,13 @@ class _OperatorsFinder(MetaPathFinder):
             return None
         others = (finder for finder in sys.meta_path if finder is not self and hasattr(finder, "find_spec"))
         spec = next(filter(None, (finder.find_spec(name, path, target) for finder in others)), None)
-        if spec is not None and spec.loader is not None:
-            spec.loader = _TellingLoader(spec.loader, self._tell)
+        loader: Any = spec.loader if spec is not None else None
+        if loader is not None:
+            execute = loader.exec_module
+
+            def execute_and_tell(module: ModuleType) -> None:
+                execute(module)
+                self._tell(module)
+
+            loader.exec_module = execute_and_tell
         return spec
-
-
-class _TellingLoader(Loader):
-    """Loads as another one does, and tells of the module.
-
-    :param loader: the other one.
-    :param tell: is told.
-    """
-
-    def __init__(self, loader: Loader, tell: Callable[[ModuleType], None]) -> None:
-        self._loader = loader
-        self._tell = tell
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._loader, name)
-
-    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
-        return self._loader.create_module(spec)
-
-    def exec_module(self, module: ModuleType) -> None:
-        self._loader.exec_module(module)
-        self._tell(module)

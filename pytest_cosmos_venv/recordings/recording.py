@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from pytest_cosmos_venv.errors import ToolkitMisuse, require, require_path
+from pytest_cosmos_venv.errors import ToolkitMisuse
 from pytest_cosmos_venv.fake_dbt import recorded
 from pytest_cosmos_venv.fake_dbt.rules import read_line
 
@@ -53,7 +53,7 @@ class RecordedCommand:
     def events(self) -> list[dict[str, Any]]:
         """Its JSON log, one event after another; empty where dbt wrote none."""
         lines = self.files.get(recorded.EVENTS, "").split("\n")
-        return [json.loads(line) for line in lines if line]
+        return [_loaded(f"{recorded.EVENTS}, line {at}", line) for at, line in enumerate(lines, start=1) if line]
 
     def artifact(self, name: str) -> Any:
         """Return what an artifact holds; None where the command wrote none of that name.
@@ -63,10 +63,7 @@ class RecordedCommand:
         """
         path = f"{recorded.ARTIFACTS_FOLDER}/{name}"
         text = self.files.get(path)
-        if text is None:
-            return None
-        _check_json(f"dbt {' '.join(self.arguments)}: {path}", text)
-        return json.loads(text)
+        return None if text is None else _loaded(f"dbt {' '.join(self.arguments)}: {path}", text)
 
     @property
     def nodes(self) -> dict[str, str]:
@@ -89,7 +86,7 @@ class Recording:
     @cached_property
     def index(self) -> dict[str, Any]:
         """What ``recording.json`` holds."""
-        index: dict[str, Any] = json.loads(self.files[recorded.INDEX])
+        index: dict[str, Any] = _loaded(self.path / recorded.INDEX, self.files[recorded.INDEX])
         return index
 
     @cached_property
@@ -127,7 +124,6 @@ def read_recording(path: Path | str) -> Recording:
     :param path: the folder, with its ``recording.json``.
     :raises ToolkitMisuse: it is no such folder, of another format, or a file in it cannot be read.
     """
-    require_path(path, "path")
     folder = Path(path)
     if not (folder / recorded.INDEX).is_file():
         below = sorted(str(each.parent.relative_to(folder)) for each in folder.glob(f"*/**/{recorded.INDEX}"))
@@ -144,12 +140,7 @@ def read_recording(path: Path | str) -> Recording:
 
 
 def _check(recording: Recording) -> None:
-    name = recording.path / recorded.INDEX
-    try:
-        require(recording.index, recorded.INDEX, dict, "an object with format and commands")
-        index = recording.index
-    except ValueError as error:
-        raise ToolkitMisuse(f"{name} is no JSON: {error}.") from None
+    name, index = recording.path / recorded.INDEX, recording.index
     found = index.get("format")
     if found != recorded.FORMAT:
         raise ToolkitMisuse(f"{name} has format {found!r}; this toolkit reads {recorded.FORMAT}. Record the run anew.")
@@ -157,16 +148,11 @@ def _check(recording: Recording) -> None:
         lacking = [key for key in ("folder", "arguments", "exit_code") if key not in entry]
         if lacking:
             raise ToolkitMisuse(f"{name}: the command {entry!r} has no {lacking[0]!r}.")
-    for path, text in recording.files.items():
-        # An artifact may be half a file: dbt was killed, or somebody wants it so.
-        if path.endswith(".jsonl"):
-            for number, line in enumerate(text.split("\n"), start=1):
-                _check_json(f"{recording.path / path}, line {number}", line or "null")
 
 
-def _check_json(place: object, text: str) -> None:
+def _loaded(place: object, text: str) -> Any:
     try:
-        json.loads(text)
+        return json.loads(text)
     except ValueError as error:
         raise ToolkitMisuse(f"{place} is no JSON: {error}. Mend it, or record the run anew.") from None
 

@@ -14,7 +14,6 @@ pytest_plugins = ["pytester"]
 MISUSES: dict[str, list[tuple[str, str]]] = {
     "cosmos_implementation": [("it", "--cosmos-implementation=no_such: no package no_such can be imported here; *")],
     "cosmos_fake_venv": [
-        ("it.script(5)", "command=5: give a text."),
         ("it(dbt_version=1.10)", "dbt_version=1.1 is no version of dbt: give one such as 1.10.0."),
         ("it(adapters='duckdb')", "adapters='duckdb': give a tuple of names without 'dbt-', such as ('duckdb',)."),
         ("it.wait_for_call('run', timeout=0.01)", "dbt run (number 1) has not begun within 0.01 s. Calls on *none."),
@@ -25,7 +24,6 @@ MISUSES: dict[str, list[tuple[str, str]]] = {
     "cosmos_dbt": [
         ("it.add_dbt(1.9)", "version=1.9 of dbt-core is none that an installer understands: write it as 1.9.0."),
         ("it.add_adapter('duck db')", "'dbt-duck db' is no name that an installer understands: write it as *"),
-        ("it.add('dbt-harbor')", "add('dbt-harbor'): give a Wheel(name=*), or use add_sdist."),
         ("it.add_broken('melted')", "breakage='melted' is unknown: take one of no-console-script, import-error, *"),
         ("it.add_adapter('harbor', dbt='dbt core >>')", "dbt: 'dbt core >>' is no requirement: write it as *"),
         ("it.add_sdist().builds[0]", "builds[0]: nobody has built dbt_core-99.0.tar.gz."),

@@ -94,15 +94,6 @@ def test_what_conformance_cannot_do_is_a_usage_error(pytester: pytest.Pytester, 
     result.stderr.fnmatch_lines([message])
 
 
-def test_two_installed_implementations_and_none_named_is_a_usage_error(
-    pytester: pytest.Pytester, several: None
-) -> None:
-    result = pytester.runpytest_subprocess("--cosmos-conformance")
-
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["ERROR: Several implementations are installed (cosmos, cosmos_venv): say which one*"])
-
-
 @pytest.fixture
 def several(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both known implementations, as far as distributions are asked for."""

@@ -41,19 +41,20 @@ def test_the_first_makes_it_and_the_others_find_it(shared: SharedFolders) -> Non
     assert (first / "word").read_text(encoding="utf-8") == "first"
 
 
-def test_a_maker_that_is_killed_hands_over(shared: SharedFolders) -> None:
+@pytest.mark.parametrize("get", [SharedFolders.get, SharedFolders.get_in_place])
+def test_a_maker_that_is_killed_hands_over(shared: SharedFolders, get: Callable[..., Path]) -> None:
     def die(folder: Path) -> None:
         (folder / "half").touch()
         os.kill(os.getpid(), signal.SIGKILL)
 
-    maker = FORK.Process(target=shared.get, args=("thing", "k1", die))
+    maker = FORK.Process(target=get, args=(shared, "thing", "k1", die))
     maker.start()
     maker.join(30)
 
-    folder = shared.get("thing", "k1", write_word("after"), timeout=30)
+    folder = get(shared, "thing", "k1", write_word("after"), timeout=30)
 
     assert maker.exitcode == -signal.SIGKILL
-    assert [path.name for path in folder.iterdir()] == ["word"]
+    assert [path.name for path in folder.glob("[!.]*")] == ["word"]
     assert sorted(path.name for path in shared.root.iterdir()) == ["thing-k1", "thing-k1.lock"]
 
 
@@ -167,22 +168,6 @@ def test_a_folder_that_holds_its_own_path_is_made_where_it_stays(shared: SharedF
     assert (folder / "path").read_text(encoding="utf-8") == str(folder) == str(shared.root / "thing-k1")
     assert shared.get_in_place("thing", "k1", write_word("second")) == folder
     assert not (folder / "word").exists()
-
-
-def test_half_a_folder_that_a_killed_maker_left_in_place_is_made_anew(shared: SharedFolders) -> None:
-    def die(folder: Path) -> None:
-        (folder / "half").touch()
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    maker = FORK.Process(target=shared.get_in_place, args=("thing", "k1", die))
-    maker.start()
-    maker.join(30)
-
-    folder = shared.get_in_place("thing", "k1", write_word("after"), timeout=30)
-
-    assert maker.exitcode == -signal.SIGKILL
-    assert not (folder / "half").exists()
-    assert (folder / "word").exists()
 
 
 def test_a_free_place_is_nobody_elses_and_is_found_again(shared: SharedFolders) -> None:

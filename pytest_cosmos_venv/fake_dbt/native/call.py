@@ -144,7 +144,7 @@ class NativeCall(BaseCall):
     def _run_nodes(self, project: Project, nodes: list[Node]) -> None:
         if not nodes:
             self._script.pause()
-            if selected := " ".join(self._words(*SELECTING)):
+            if selected := " ".join(self._invocation.words_of(*SELECTING)):
                 unmatched = f"The selection criterion '{selected}' does not match any enabled nodes"
                 self._console.trouble(f"[warning] [NoNodesForSelectionCriteria (dbt1092)]: {unmatched}")
             self._console.trouble("[warning] [NoNodesSelected (dbt1601)]: Nothing to do.")

@@ -5,7 +5,7 @@ A test tries each of them on the real one.
 
 from __future__ import annotations
 
-from ..command_line import Invocation, UsageError, variable
+from ..command_line import Invocation, UsageError
 
 COMMANDS = frozenset(
     """
@@ -101,7 +101,7 @@ _LONG = {
 }
 _FIRST = frozenset({"--host", "--port", "--version", "-V"})
 # Any number of words that are no options: the nodes, or the files to clean.
-_WORDS = {"clean": 99, "compile": 99, "run-operation": 1, "snapshot": 99, "test": 99}
+_WORDS = {"clean": 99, "compile": 99, "docs": 99, "run-operation": 1, "snapshot": 99, "test": 99}
 
 _FORMATS = ("text", "json", "default", "otel")
 _LEVELS = ("off", "error", "warn", "info", "debug", "trace")
@@ -123,22 +123,20 @@ CHOICES: dict[str, tuple[str, ...]] = {
     # The last two stand in no help.
     "--static-analysis": ("off", "strict", "baseline", "on", "unsafe"),
 }
-_INTEGERS = frozenset(
-    {"--limit", "--log-file-max-bytes", "--maximum-seed-size-mib", "--port", "--printer-width", "--threads"}
-)
-_BY_VARIABLE = ("--compute", "--log-format", "--log-format-file", "--log-level", "--log-level-file")
+_BY_VARIABLE = frozenset({"--compute", "--log-format", "--log-format-file", "--log-level", "--log-level-file"})
 
 
 class NativeUsageError(UsageError):
-    """A command line that dbt 2 refuses.
+    """A command line that dbt 2 refuses: with 1 for a word or an option too many, with 2 for everything else.
 
     :param message: the reason.
-    :param exit_code: 1 for a word or an option too many, 2 for everything else.
+    :param of: the command, which dbt 2 does not name.
+    :param is_unexpected: whether an option or a word is one too many.
     """
 
-    def __init__(self, message: str, *, exit_code: int = 2) -> None:
-        super().__init__(message)
-        self.exit_code = exit_code
+    def __init__(self, message: str, of: str = "", *, is_unexpected: bool = False) -> None:
+        super().__init__(message, of)
+        self.exit_code = 1 if is_unexpected else 2
 
     def __str__(self) -> str:
         return f"error: {self.args[0]}"
@@ -147,69 +145,62 @@ class NativeUsageError(UsageError):
 class NativeInvocation(Invocation):
     """One command line of dbt 2, read."""
 
+    error = NativeUsageError
+    commands = COMMANDS
+    command_groups = COMMAND_GROUPS
     one_value = ONE_VALUE
     many_values = MANY_VALUES
+    integers = frozenset(
+        {"--limit", "--log-file-max-bytes", "--maximum-seed-size-mib", "--port", "--printer-width", "--threads"}
+    )
+    number_of_words = _WORDS
+    by_variable = _BY_VARIABLE
 
     @property
-    def command(self) -> str:
-        """The command: ``run``, ``docs generate``, ...; ``--version`` where that is asked for.
+    def asks_for_version(self) -> bool:
+        """Whether dbt says its version, and does nothing else."""
+        return any(before == 0 and name in ("--version", "-V") for before, name, _ in self.given)
 
-        :raises NativeUsageError: dbt has no such command.
+    def known_options(self, position: int, dbt_version: str) -> tuple[frozenset[str], str]:  # noqa: ARG002 - dbt 1 asks
+        """Return the options that may stand in a place, and the command that has them.
+
+        :param position: the number of words before the option.
+        :param dbt_version: the version; all that are known take the same.
         """
-        if any(before == 0 and name in ("--version", "-V") for before, name, _ in self.given):
-            return "--version"
-        first, second = (*self.words, "", "")[:2]
-        if second in COMMAND_GROUPS.get(first, ()):
-            return f"{first} {second}"
-        if first in COMMANDS:
-            return first
-        raise NativeUsageError(f"unrecognized subcommand '{' '.join(self.words[:2])}'")
+        return EVERYWHERE | (_FIRST if position == 0 else options_of(self.command)), self.command
 
-    def lacking_value(self, name: str) -> UsageError:
-        """Return the refusal of an option at the end of the line that takes a value.
+    def choices_of(self, name: str) -> tuple[str, ...]:
+        """Return the values that an option may have; empty where that is any value.
 
         :param name: the option.
         """
-        return NativeUsageError(f"a value is required for '{name}' but none was supplied")
+        if name == "--output" and self.words[:1] in (["ls"], ["list"]):
+            return _LISTINGS
+        return CHOICES.get(_LONG.get(name, name), ())
 
-    def check(self, dbt_version: str) -> None:  # noqa: ARG002 - dbt 1 asks for it
+    def check(self, dbt_version: str) -> None:
         """Refuse what dbt 2 refuses.
 
         :param dbt_version: the version; all that are known take the same.
         :raises NativeUsageError: an option or word that the command does not take, a value of another kind.
         """
-        command = self.command
+        super().check(dbt_version)
         flags = set()
-        for before, name, values in self.given:
-            known = _FIRST if before == 0 else options_of(command)
-            if name not in known | EVERYWHERE:
-                raise _unexpected(name)
-            if name in ONE_VALUE and values[0].startswith("-") and name != "--limit":
-                raise _unexpected(values[0])
+        for before, name, _ in self.given:
             flag = (before, _LONG.get(name, name))
             if flag in flags and name not in ONE_VALUE | MANY_VALUES:
                 raise NativeUsageError(f"the argument '{name}' cannot be used multiple times")
             flags.add(flag)
-        self.check_values()
-        extra = self.words[len(command.split()) + _WORDS.get(command, 0) :]
-        if extra and command not in ("--version", "docs"):
-            raise _unexpected(extra[0])
 
     def check_values(self) -> None:
         """Refuse the values, of options and of dbt's variables for them, that dbt 2 could make nothing of.
 
-        :raises NativeUsageError: a value is none of those to choose from, or no number.
+        :raises NativeUsageError: a value is missing, is none of those to choose from, or is no number.
         """
         for name, values in self.options.items():
-            if name not in ONE_VALUE | MANY_VALUES and values:
-                raise NativeUsageError(f"unexpected value '{values[0]}' for '{name}' found")
             if name in MANY_VALUES and not values and name not in ("--show", "--schema", "--pre-schema"):
-                raise self.lacking_value(name)
-            is_list = name == "--output" and self.words[:1] in (["ls"], ["list"])
-            for value in values:
-                _check_value(name, value, _LISTINGS if is_list else CHOICES.get(_LONG.get(name, name), ()))
-        for name in _BY_VARIABLE:
-            _check_value(name, variable(name[2:]) or CHOICES[name][0], CHOICES[name])
+                raise NativeUsageError(f"a value is required for '{name}' but none was supplied")
+        super().check_values()
 
 
 def options_of(command: str) -> frozenset[str]:
@@ -218,14 +209,3 @@ def options_of(command: str) -> frozenset[str]:
     :param command: the command, such as ``run`` or ``docs generate``.
     """
     return frozenset(_OPTIONS.get(command, "").split())
-
-
-def _unexpected(word: str) -> NativeUsageError:
-    return NativeUsageError(f"unexpected argument '{word}' found", exit_code=1)
-
-
-def _check_value(name: str, value: str, choices: tuple[str, ...]) -> None:
-    is_number = value.lstrip("+-").isdecimal() if name == "--limit" else value.isdecimal()
-    if (choices and value not in choices) or (name in _INTEGERS and not is_number):
-        known = f" [possible values: {', '.join(choices)}]" if choices else ""
-        raise NativeUsageError(f"invalid value '{value}' for '{name}'{known}")

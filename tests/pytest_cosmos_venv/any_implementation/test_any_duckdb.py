@@ -33,9 +33,12 @@ def test_a_dag_for_another_database_runs_on_duckdb(
         start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),
         schedule=None,
     )
+    profiles = [task.profile_config for task in dag.tasks]
     warehouse = cosmos_duckdb(project.path, sources={"raw.ships": [{"id": 1, "name": "Ada"}]}, target="prod")
 
     outcome = cosmos_airflow.run(cosmos_duckdb.redirect(dag, warehouse))
 
     assert outcome.succeeded, str(outcome)
     assert warehouse.rows("fct_ships") == [{"id": 1, "name": "ADA"}]
+    cosmos_duckdb.close()
+    assert [task.profile_config for task in dag.tasks] == profiles

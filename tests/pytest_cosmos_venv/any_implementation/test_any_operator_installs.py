@@ -102,17 +102,6 @@ def test_an_environment_that_would_stand_elsewhere_is_refused_before_anything_ru
     assert cosmos_dbt.calls == []
 
 
-def test_a_dbt_that_fails_as_scripted_fails_the_task(
-    make_operator: MakeOperator, cosmos_airflow: CosmosAirflow, cosmos_dbt: CosmosDbt
-) -> None:
-    cosmos_dbt.script("run", nodes={"piers": "error"})
-
-    task = cosmos_airflow.run(make_operator())
-
-    assert task.state == "failed", task
-    assert "ERROR=1" in task.log
-
-
 def test_a_package_that_cannot_be_built_fails_the_task_in_its_own_words(
     make_operator: MakeOperator, cosmos_airflow: CosmosAirflow, cosmos_dbt: CosmosDbt
 ) -> None:

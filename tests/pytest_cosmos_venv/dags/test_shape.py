@@ -80,44 +80,6 @@ TREE = """{TREE}"""
 def test_the_tree(cosmos_airflow):
     assert cosmos_airflow.shape(dag, fields=["env"]).text == TREE
 '''
-SNAPSHOT_TESTS = """
-from inline_snapshot import snapshot as inline
-from harbor import EmptyOperator, dag
-
-def test_syrupy(cosmos_airflow, snapshot):
-    shape = cosmos_airflow.shape(dag)
-    assert shape.text == snapshot
-    assert shape.data["groups"] == snapshot
-
-def test_inline(cosmos_airflow):
-    assert cosmos_airflow.shape(dag).data["tasks"]["load.berth.crane"] == inline(
-        {
-            "type": "BashOperator",
-            "group": "load.berth",
-            "upstream": ["arrive", "moor"],
-            "trigger_rule": "all_done",
-        }
-    )
-
-def test_syrupy_with_a_change(cosmos_airflow, snapshot):
-    dag.task_dict["arrive"].set_upstream(EmptyOperator(task_id="sight", dag=dag))
-    assert cosmos_airflow.shape(dag).text == snapshot(name="kept")
-"""
-WITHOUT_FIELDS = "".join(line for line in TREE.splitlines(keepends=True) if "env =" not in line)
-AS_SYRUPY_WRITES_IT = "".join(f"  {line}\n" for line in ["'''", *WITHOUT_FIELDS.split("\n"), "'''"])
-KEPT = f"""\
-# serializer version: 1
-# name: test_syrupy
-{AS_SYRUPY_WRITES_IT}# ---
-# name: test_syrupy.1
-  dict({{
-    'load': None,
-    'load.berth': 'load',
-  }})
-# ---
-# name: test_syrupy_with_a_change[kept]
-{AS_SYRUPY_WRITES_IT}# ---
-"""
 
 
 def _run_pytest(environment: str, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -144,22 +106,6 @@ def test_a_dag_has_one_shape_on_airflow_2_and_3(tmp_path: Path) -> None:
 
     assert dag_shape(namespace["dag"], fields=["env"]).text == TREE
     assert on_2.returncode == 0, on_2.stdout + on_2.stderr
-
-
-@pytest.mark.long
-def test_syrupy_and_inline_snapshot_keep_it_and_show_what_changed(tmp_path: Path) -> None:
-    (tmp_path / "harbor.py").write_text(DAG_FILE, encoding="utf-8")
-    (tmp_path / "test_kept.py").write_text(SNAPSHOT_TESTS, encoding="utf-8")
-    (tmp_path / "__snapshots__").mkdir()
-    (tmp_path / "__snapshots__" / "test_kept.ambr").write_text(KEPT, encoding="utf-8")
-
-    done = _run_pytest("crowd", tmp_path, "-p", "no:randomly", "-p", "no:airflow_in_a_box", "--color=no", "-vv")
-
-    assert "1 failed, 2 passed" in done.stdout, done.stdout + done.stderr
-    changes = [line.split("E  ")[1].strip() for line in done.stdout.splitlines() if line.startswith("E  ")]
-    assert "+     after sight" in changes
-    assert "+   sight (EmptyOperator)" in changes
-    assert "3 snapshots passed" in done.stdout or "2 snapshots passed" in done.stdout
 
 
 def _two_tasks(**arguments: Any) -> DAG:

@@ -9,7 +9,6 @@ import pytest
 
 from pytest_cosmos_venv import CosmosProject, FakeVenv
 from pytest_cosmos_venv.environments.fake_venv import fake_venvs
-from pytest_cosmos_venv.errors import ToolkitMisuse
 
 
 @pytest.fixture
@@ -36,13 +35,3 @@ def _call_and_fail(venv: FakeVenv, project: Path, started: list[subprocess.Popen
     started.append(subprocess.Popen([venv.dbt, "run"], cwd=project, stdout=subprocess.DEVNULL))
     venv.wait_for_call("run", held=True)
     raise ZeroDivisionError
-
-
-def _call_in_vain(venv: FakeVenv, project: Path) -> None:
-    venv.script("run", nodes={"nowhere": "error"})
-    subprocess.run([venv.dbt, "run"], cwd=project, stdout=subprocess.DEVNULL, check=False)
-
-
-def test_a_misuse_is_told_at_the_end_of_a_block(project: Path, tmp_path: Path) -> None:
-    with pytest.raises(ToolkitMisuse, match="dbt was scripted what cannot be"), fake_venvs() as make:
-        _call_in_vain(make(tmp_path / "venv", None), project)

@@ -45,48 +45,6 @@ def test_nodes_end_as_scripted_and_what_lies_below_is_skipped(
     assert done.stdout.splitlines()[-1].endswith("Done. PASS=1 WARN=1 ERROR=1 SKIP=2 NO-OP=0 TOTAL=5")
 
 
-def test_a_microbatch_model_of_which_a_batch_fails_fails_dbt(
-    dbt: Any, cosmos_fake_venv: FakeVenv, project: Path
-) -> None:
-    partial = NodeOutcome(status="partial success", message="Conversion Error: no number")
-    cosmos_fake_venv.script("run", nodes={"orders": partial})
-
-    done = dbt("run", "--select", "orders totals")
-
-    assert done.returncode == 1
-    assert statuses(project) == {"orders": "partial success", "totals": "skipped"}
-    (orders, _) = json.loads((project / "target" / "run_results.json").read_text())["results"]
-    assert orders["message"] == "Conversion Error: no number"
-    assert {name: len(batches) for name, batches in orders["batch_results"].items()} == {"successful": 1, "failed": 1}
-    assert "PARTIALLY created sql view model main.orders" in done.stdout
-    assert "Completed with 0 errors, 1 partial success, and 0 warnings" in done.stdout
-    assert done.stdout.splitlines()[-1].endswith("Done. PASS=0 WARN=0 ERROR=1 SKIP=1 NO-OP=0 TOTAL=2")
-
-
-@pytest.mark.parametrize(
-    ("selection", "names"),
-    [
-        ("orders", {"orders"}),
-        ("orders+", {"orders", "totals", "report"}),
-        ("+totals", {"orders", "totals"}),
-        ("tag:daily", {"totals"}),
-        ("path:models/staging", {"totals"}),
-        ("fqn:shop.staging.totals", {"totals"}),
-        ("config.materialized:view", {"orders", "totals", "report"}),
-    ],
-)
-def test_a_selection_narrows_the_work(selection: str, names: set[str], dbt: Any, project: Path) -> None:
-    dbt("run", "--select", selection)
-
-    assert statuses(project).keys() == names
-
-
-def test_excluded_nodes_are_not_run(dbt: Any, project: Path) -> None:
-    dbt("run", "--exclude", "totals+")
-
-    assert statuses(project).keys() == {"orders"}
-
-
 @pytest.mark.parametrize(
     ("script", "given"),
     [

@@ -62,37 +62,6 @@ def refusal(directory: Path | str) -> str:
     return REFUSAL.format(re.escape(str(directory)))
 
 
-def test_a_dag_that_keeps_its_environments_elsewhere_is_refused_before_anything_runs(
-    cosmos_airflow: CosmosAirflow, cosmos_dbt: CosmosDbt, dbt_project: Path, production: Path
-) -> None:
-    dag = make_dag(dbt_project, production)
-
-    with pytest.raises(ToolkitMisuse, match=f"Task 'piers_seed': {refusal(production)}"):
-        cosmos_airflow.run(dag)
-
-    assert not production.exists()
-    assert cosmos_dbt.calls == []
-
-
-def test_a_real_environment_that_is_ready_there_is_not_run_in_place_of_the_scripted_dbt(
-    cosmos_airflow: CosmosAirflow,
-    cosmos_dbt: CosmosDbt,
-    dbt_project: Path,
-    production: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    with monkeypatch.context() as outside_of_tests:
-        outside_of_tests.delenv(PLACES_VARIABLE)
-        assert cosmos_airflow.run(make_dag(dbt_project, production)).succeeded
-    done = len(cosmos_dbt.calls)
-    cosmos_dbt.script("run", nodes={"staging": "error"})
-
-    with pytest.raises(ToolkitMisuse, match=refusal(production)):
-        cosmos_airflow.run(make_dag(dbt_project, production))
-
-    assert len(cosmos_dbt.calls) == done
-
-
 def test_a_dag_that_asks_dbt_ls_is_refused_when_it_is_parsed(
     cosmos_dbt: CosmosDbt, dbt_project: Path, production: Path
 ) -> None:
@@ -147,25 +116,6 @@ def test_a_template_is_judged_by_what_it_is_rendered_to(
     assert cosmos_dbt.calls == []
 
 
-def test_a_relative_directory_counts_from_the_working_directory(
-    cosmos_airflow: CosmosAirflow,
-    cosmos_dbt: CosmosDbt,
-    dbt_project: Path,
-    production: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert cosmos_airflow.run(make_operator(dbt_project, "environments")).succeeded
-    done = len(cosmos_dbt.calls)
-
-    monkeypatch.chdir(production.parent)
-    with pytest.raises(ToolkitMisuse, match=refusal("environments")):
-        cosmos_airflow.run(make_operator(dbt_project, "environments"))
-
-    assert len(cosmos_dbt.calls) == done
-
-
 def test_folders_of_the_run_are_taken(
     cosmos_airflow: CosmosAirflow, cosmos_dbt: CosmosDbt, dbt_project: Path, kept_directory: Path
 ) -> None:
@@ -173,27 +123,6 @@ def test_folders_of_the_run_are_taken(
 
     assert [cosmos_airflow.run(dag).state for dag in dags] == ["success", "success"]
     assert cosmos_dbt.calls
-
-
-@pytest.mark.long
-def test_nothing_listens_to_python_after_the_last_test_with_a_wheelhouse(pytester: pytest.Pytester) -> None:
-    """An audit hook, which nobody can take out, would slow down each later test of the process."""
-    pytester.makeconftest("import sys; before, added = sys.audit, []; sys.addaudithook = added.append")
-    pytester.makepyfile(
-        """
-        import sys
-        from conftest import added, before
-
-        def test_using(cosmos_dbt):
-            assert sys.audit is not before
-
-        def test_later():
-            assert sys.audit is before
-            assert added == []
-        """
-    )
-
-    pytester.runpytest_subprocess("-p", "no:xdist").assert_outcomes(passed=2)
 
 
 def test_a_look_alike_that_no_test_runs_fails_and_says_what_it_is(

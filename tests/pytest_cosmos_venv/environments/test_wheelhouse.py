@@ -60,19 +60,6 @@ def test_uv_seeds_and_fills_an_environment_without_an_index(cosmos_dbt: CosmosDb
     assert "dbt-harbor==2.0.0b1" in environment.run("pip", "freeze")
 
 
-@pytest.mark.long
-def test_pip_installs_from_it_too_and_whoever_gives_no_options_does_so_as_well(
-    cosmos_dbt: CosmosDbt, environment: Environment
-) -> None:
-    run([sys.executable, "-m", "venv", str(environment.folder)])
-
-    with_options = environment.run("pip", "install", *cosmos_dbt.pip_install_options, "dbt-duckdb")
-    without = environment.run("pip", "install", "dbt-snowflake")
-
-    assert "Successfully installed dbt-core-1.10.0 dbt-duckdb-1.10.0" in with_options
-    assert "Successfully installed dbt-snowflake-1.10.0" in without
-
-
 def test_the_installed_dbt_does_as_scripted_and_is_on_record(
     cosmos_dbt: CosmosDbt, environment: Environment, project: Path
 ) -> None:

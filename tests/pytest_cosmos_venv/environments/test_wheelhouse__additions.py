@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -85,48 +84,3 @@ def test_any_wheel_can_be_added(cosmos_dbt: CosmosDbt) -> None:
     wheel = cosmos_dbt.add(Wheel(name="harbor-tools", version="1.0", files={"harbor_tools.py": ""}))
 
     assert wheel.name == "harbor_tools-1.0-py3-none-any.whl"
-
-
-INNER = """
-    import os
-    from pathlib import Path
-    import pytest
-
-    @pytest.mark.parametrize("number", range(3))
-    def test_the_options_are_the_same_for_every_test(cosmos_dbt, number):
-        with Path(os.environ["OPTIONS"]).open("a") as options:
-            options.write(" ".join(cosmos_dbt.pip_install_options) + "\\n")
-        cosmos_dbt.add_dbt("1.9.0")
-        assert cosmos_dbt.calls == []
-        assert os.environ["PIP_NO_INDEX"] == "1"
-
-    @pytest.fixture
-    def variables():
-        before = dict(os.environ)
-        yield
-        assert {k: v for k, v in os.environ.items() if k != "PYTEST_CURRENT_TEST"} == {
-            k: v for k, v in before.items() if k != "PYTEST_CURRENT_TEST"}
-
-    def test_the_variables_are_as_before(variables, cosmos_dbt):
-        cosmos_dbt.index.require_login("harbor", "s3cret")
-        assert "harbor:s3cret@" in os.environ["UV_INDEX_URL"]
-
-    def test_nobody_else_sees_a_thing():
-        assert not [name for name in os.environ if name.startswith(("PIP_", "UV_", "COSMOS_"))
-                    if name not in os.environ["MACHINE"].split()]
-"""
-
-
-@pytest.mark.long
-def test_it_is_equal_for_all_tests_and_workers_and_leaves_nothing_behind(
-    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("OPTIONS", str(pytester.path / "options"))
-    monkeypatch.setenv("UV_INDEX_URL", "https://user:password@index.invalid")
-    monkeypatch.setenv("MACHINE", " ".join(os.environ))
-    pytester.makepyfile(INNER)
-
-    result = pytester.runpytest_subprocess("-n", "2")
-
-    result.assert_outcomes(passed=5)
-    assert len(set((pytester.path / "options").read_text(encoding="utf-8").splitlines())) == 1

@@ -67,21 +67,6 @@ def test_what_succeeds_reads_the_same_without_a_script(
 
 
 @pytest.mark.long
-def test_exit_code_1_fails_the_node_and_skips_what_lies_below(
-    real: RealRuns, fake_dbt: Dbt, cosmos_fake_venv: FakeVenv
-) -> None:
-    cosmos_fake_venv.script("run", exit_code=1)
-
-    answer = fake_dbt.run("run", "-s", "broken", "below")
-
-    expected = statuses(real("build").artifacts)
-    assert answer.exit_code == 1
-    assert statuses(artifacts_of(fake_dbt)) == {
-        name: expected[name] for name in ("model.shop.broken", "model.shop.below")
-    }
-
-
-@pytest.mark.long
 def test_exit_code_2_is_an_error_before_anything_ran(
     real_dbt: Dbt, tmp_path: Path, fake_dbt: Dbt, cosmos_fake_venv: FakeVenv
 ) -> None:
@@ -196,10 +181,6 @@ def test_deps_installs_the_same_and_a_run_without_it_is_refused_in_the_same_word
 
     assert said[0] == said[1]
     assert said[0][0] == [2, 0, 0, 0, 2]
-
-
-def statuses(artifacts: dict[str, dict[str, Any]]) -> dict[str, str]:
-    return {each["unique_id"]: each["status"] for each in artifacts["run_results.json"]["results"]}
 
 
 def events(answer: Answer) -> list[tuple[str, dict[str, Any], dict[str, Any]]]:

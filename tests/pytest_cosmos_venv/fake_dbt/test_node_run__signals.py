@@ -16,13 +16,6 @@ from tests.waiting import wait_until
 SLOW_SQL = "{{ config(materialized='table') }}\nselect count(*) as n from range(900000000000) t where sqrt(range) > 3\n"
 BUSY = 0.3
 """Seconds of computing by which a query must have begun."""
-SLOW_PYTHON = """
-def model(dbt, session):
-    import pathlib, time
-    pathlib.Path("begun").touch()
-    time.sleep(600)
-    return session.sql("select 1 as id")
-"""
 
 
 class Running:
@@ -127,29 +120,8 @@ def test_sigterm_kills_at_once_and_leaves_no_results(
     assert call.signals == (("SIGTERM",) if crash is None else ())
 
 
-@pytest.mark.long
-def test_a_model_in_python_outlives_sigint_as_ignore_signals_does(
-    real: Dbt, fake: Dbt, cosmos_fake_venv: FakeVenv, started: list[Running]
-) -> None:
-    cosmos_fake_venv.script("run", hold=True, ignore_signals=[signal.SIGINT])
-    theirs, ours = Running(real, "slow_python"), Running(fake, "slow_python")
-    started += [theirs, ours]
-    wait_until((real.project / "begun").exists)
-
-    for each in started:
-        each.process.send_signal(signal.SIGINT)
-    wait_until((real.target / "run_results.json").exists)  # it has understood, and waits for the model nevertheless
-    wait_until(lambda: cosmos_fake_venv.calls[0].signals == ("SIGINT",))
-
-    for each in started:
-        assert each.process.poll() is None
-        each.process.send_signal(signal.SIGTERM)
-        assert each.end() == -signal.SIGTERM
-
-
 def with_slow_models(dbt: Dbt) -> Dbt:
-    for name, text in {"slow.sql": SLOW_SQL, "slow_python.py": SLOW_PYTHON}.items():
-        (dbt.project / "models" / name).write_text(text, encoding="utf-8")
+    (dbt.project / "models" / "slow.sql").write_text(SLOW_SQL, encoding="utf-8")
     return dbt
 
 

@@ -115,17 +115,6 @@ def test_the_fake_lists_every_node_of_a_drawn_project_as_dbt_does(
         assert unread == []
 
 
-@pytest.mark.long
-def test_the_fake_shows_the_nodes_as_the_real_one_does(fake_dbt: Dbt, real_dbt: Dbt) -> None:
-    arguments = ("--quiet", "ls", "--output", "json")
-
-    real, fake = (shown(dbt.run(*arguments).stdout) for dbt in (real_dbt, fake_dbt))
-
-    assert sorted(fake) == sorted(real)
-    for name, entry in real.items():
-        assert facts(fake[name], entry) == facts(entry, fake[name]), name
-
-
 @pytest.mark.parametrize("version", ["1.11.0", "2.0.0a4"])
 def test_parse_writes_every_node_that_ls_lists(cosmos_fake_venv: FakeVenv, tmp_path: Path, version: str) -> None:
     venv = cosmos_fake_venv(dbt_version=version)
@@ -201,10 +190,6 @@ def assert_alike(folder: Path, asked: AskedDbt) -> list[str]:
 def known(unique_ids: list[str]) -> list[str]:
     """Those of kinds that the fake knows; dbt itself lists no analyses unless it is asked for them."""
     return sorted(each for each in unique_ids if not each.startswith(UNKNOWN))
-
-
-def shown(stdout: str) -> dict[str, dict[str, Any]]:
-    return {entry["unique_id"]: entry for entry in map(json.loads, stdout.splitlines())}
 
 
 def facts(entry: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:

@@ -104,25 +104,6 @@ def test_a_command_inside_a_task_is_warned_of(pytester: pytest.Pytester) -> None
     )
 
 
-@pytest.mark.long
-def test_a_run_without_the_option_has_nothing_of_it(pytester: pytest.Pytester, dbt: Path) -> None:
-    write_tests(pytester, dbt)
-    pytester.makepyfile(
-        test_without="""
-        import subprocess, sys
-
-        def test_without():
-            assert "wrapped" not in repr(vars(subprocess.Popen.__init__))
-            assert not [name for name in sys.modules if name.startswith("pytest_cosmos_venv.recordings")]
-        """
-    )
-
-    done = pytester.runpytest_subprocess()
-
-    done.assert_outcomes(passed=3)
-    done.stdout.no_fnmatch_line("*commands of dbt*")
-
-
 def test_tests_whose_names_differ_in_other_letters_alone_have_recordings_of_their_own() -> None:
     parameters = ("<", ">", "", "a b", "a-b", "a--b", "a/b", "-a-b", "a-b-", "a][b")
     nodeids = [f"test_a.py::test_c[{each}]" for each in parameters] + [

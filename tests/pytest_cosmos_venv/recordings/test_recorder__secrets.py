@@ -9,11 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote, quote_plus
 
-import pytest
-
 from pytest_cosmos_venv.recordings.recording import read_recording
-from tests.engines import DRIVER
-from tests.pytest_cosmos_venv.inner_run import python_of
 from tests.pytest_cosmos_venv.recordings.stand_in_dbt import record, write_dbt
 
 CANARIES = {
@@ -90,33 +86,3 @@ def test_nothing_unredacted_is_left_in_temporary_files(tmp_path: Path) -> None:
     record(tmp_path / "recording", dbt, "run", cwd=tmp_path, variables={**CANARIES, "TMPDIR": str(scratch)})
 
     assert list(scratch.iterdir()) == []
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("release", ["dbt110", "dbt111", "dbt2"])
-def test_a_real_dbt_that_uses_secrets_leaves_none(release: str, tmp_path: Path) -> None:
-    """In variables, a profile, SQL that is compiled, SQL that fails, hooks, and the command line."""
-    files = {
-        "dbt_project.yml": "name: shop\nprofile: shop\non-run-start: \"select '{{ var('token') }}'\"\n",
-        "profiles.yml": "shop: {target: dev, outputs: {dev: {type: duckdb, path: dev.duckdb, password: "
-        f"{json.dumps(OF_PROFILE)}, schema: main, token: \"{{{{ env_var('GITHUB_TOKEN') }}}}\"}}}}}}",
-        "models/spoken.sql": "select '{{ env_var(\"STORAGE_KEY\") }}' as a, '{{ env_var('ANY_URL') }}' as b",
-        "models/broken.sql": "{{ log('it is ' ~ env_var('GITHUB_TOKEN'), info=true) }}"
-        "select '{{ env_var(\"WAREHOUSE_PASSWORD\") | replace(\"'\", \"''\") }}' + nothing from {{ ref('spoken') }}",
-    }
-    for name, text in files.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(text, encoding="utf-8")
-    dbt = python_of(release).with_name("dbt")
-    variables = {**CANARIES, "LD_LIBRARY_PATH": str(DRIVER.parent)}
-    words = ("--vars", json.dumps({"token": OF_COMMAND}))
-
-    done = record(tmp_path / "recording", dbt, "build", *words, cwd=tmp_path, variables=variables)
-    record(tmp_path / "recording", dbt, "run", "--log-format", "json", *words, cwd=tmp_path, variables=variables)
-
-    assert done.returncode == 1, done.stdout + done.stderr
-    assert found_in(tmp_path / "recording") == []
-    for command in read_recording(tmp_path / "recording").commands:
-        assert command.nodes["model.shop.broken"] == "error"
-    stored = b"".join(file.read_bytes() for file in (tmp_path / "target").rglob("*.sql"))
-    assert CANARIES["STORAGE_KEY"].encode() in stored  # dbt itself has written it down

@@ -47,7 +47,7 @@ def test_lines_and_an_exit_code_that_are_changed_by_hand_are_repeated(
 @pytest.mark.parametrize(
     ("name", "text", "words"),
     [
-        pytest.param("recording.json", "[]", "give an object with format", id="list"),
+        pytest.param("recording.json", "{", "recording.json is no JSON", id="half"),
         pytest.param("recording.json", '{"format": 2}', "has format 2; this toolkit reads 1", id="format"),
         pytest.param("recording.json", '{"format": 1, "commands": [{}]}', "has no 'folder'", id="entry"),
         pytest.param("001-build/events.jsonl", "{}\n{", "events.jsonl, line 2 is no JSON", id="events"),
@@ -57,4 +57,4 @@ def test_files_that_cannot_be_read_are_named(name: str, text: str, words: str, f
     (folder / name).write_text(text, encoding="utf-8")
 
     with pytest.raises(ToolkitMisuse, match=words):
-        read_recording(folder)
+        _ = [command.events for command in read_recording(folder).commands]

@@ -35,7 +35,6 @@ from tests.pytest_cosmos_venv.recordings.record_golden import (
 )
 
 DEADLINE = 120.0
-BAD = ("build", "--select", "tag:bad")
 QUIET = {"DBT_USE_COLORS": "0"}
 ENVIRONMENTS = {"1.10": "dbt110", "1.11": "dbt111", "2.0": "dbt2"}
 # What the real one says of its own work and the fake dbt does not do: it parses nothing, and is connected to nothing.
@@ -147,21 +146,6 @@ def test_a_replay_equals_the_recording(
     assert [done.stdout, done.stderr] == said
     assert statuses(results_of(project)) == recorded.nodes
     assert keys(results_of(project)) == keys(recorded.artifact("run_results.json"))
-
-
-@pytest.mark.parametrize("release", RELEASES)
-def test_the_fake_dbt_scripted_alike_ends_a_failure_alike(
-    release: str, cosmos_fake_venv: FakeVenv, project: Path
-) -> None:
-    recorded = golden(release, BAD)
-    venv = cosmos_fake_venv(dbt_version=read_recording(DATA / release).dbt_version)
-    venv.script("build", nodes=outcomes(recorded))
-
-    done = call(venv.dbt, *BAD, cwd=project)
-
-    assert done.returncode == recorded.exit_code
-    assert keys(results_of(project)) == keys(recorded.artifact("run_results.json"))
-    assert statuses(results_of(project)) == recorded.nodes
 
 
 @pytest.mark.parametrize("release", RELEASES)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pytest_cosmos_venv import CosmosDbt, FakeVenv, NodeOutcome
+from pytest_cosmos_venv import FakeVenv, NodeOutcome
 from pytest_cosmos_venv.errors import ToolkitMisuse
 from tests.pytest_cosmos_venv.recordings.conftest import MakeReplay
 from tests.pytest_cosmos_venv.recordings.recorded_shop import NODES, row, write_recording
@@ -207,35 +207,3 @@ def test_a_script_for_a_node_that_was_not_recorded_fails_its_test(
     cosmos_fake_venv.forget()
     for file in (cosmos_fake_venv.folder / "forgotten").iterdir():
         file.unlink()
-
-
-def test_the_dbt_that_a_wheelhouse_installs_replays_too(
-    cosmos_dbt: CosmosDbt, cosmos_fake_venv: FakeVenv, project: Path, tmp_path: Path
-) -> None:
-    cosmos_dbt.replay(write_recording(tmp_path / "recording"))
-    cosmos_dbt.script(nodes={"totals": NodeOutcome(status="error", message="out of memory")})
-
-    # Any fake that the variable leads to its record does as the script says there.
-    venv = tmp_path / "venv"
-    subprocess.run(["python3", "-m", "venv", "--without-pip", venv], check=True, timeout=DEADLINE)
-    wheel = next(cosmos_dbt.path.glob("dbt_core-*.whl"))
-    done = subprocess.run(
-        [
-            venv / "bin" / "python",
-            "-c",
-            "import sys; sys.path.insert(0, sys.argv.pop(1)); from dbt.cli.main import cli; cli()",
-            wheel,
-            "run",
-            "-s",
-            "totals",
-        ],
-        cwd=project,
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE,
-        check=False,
-    )
-
-    assert done.returncode == 1, done.stderr
-    assert "out of memory" in done.stdout
-    assert cosmos_dbt.calls[-1].nodes == {"model.shop.totals": "error"}

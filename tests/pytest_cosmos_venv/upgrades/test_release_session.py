@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import re
-from pathlib import Path
 
 import pytest
 
-from pytest_cosmos_venv import CosmosDbt
-from pytest_cosmos_venv.environments.kept_dbt import uv_program
-from pytest_cosmos_venv.environments.virtualenv_dirs import PLACES_VARIABLE
-from pytest_cosmos_venv.projects.projects import CosmosProject
 from tests.engines import DRIVER, ENGINES
 from tests.installed import ROOT, copy_of_example, needs_dbt_wheels
 
@@ -55,10 +49,7 @@ def prepare(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, *lines: 
 @pytest.mark.long
 @pytest.mark.timeout(600)
 @needs_dbt_wheels
-@pytest.mark.parametrize("workers", ["0", "2"])
-def test_what_differs_is_told_and_nothing_else(
-    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, workers: str
-) -> None:
+def test_what_differs_is_told_and_nothing_else(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     for engine in RELEASES:
         engine.require()
     prepare(pytester, monkeypatch)
@@ -69,7 +60,7 @@ def test_what_differs_is_told_and_nothing_else(
     (project / "dbt_packages" / "other" / "dbt_project.yml").write_text(package, encoding="utf-8")
     pytester.makepyfile(test_fleet=TEST)
 
-    result = pytester.runpytest_subprocess("--cosmos-dbt=1.10,2.0", "-v", "-n", workers, "-p", "no:cacheprovider")
+    result = pytester.runpytest_subprocess("--cosmos-dbt=1.10,2.0", "-v", "-n", "2", "-p", "no:cacheprovider")
 
     # Two items of the project with two releases, one test with two, and one without any.
     result.assert_outcomes(passed=6, failed=1)
@@ -83,27 +74,3 @@ def test_what_differs_is_told_and_nothing_else(
     warnings = {row[1:] for row in told if row[0] == "warnings"}
     assert warnings == {("for the first", "there", "-"), ("for the second", "-", "there")}
     assert not (project / "target").exists()
-
-
-@pytest.mark.parametrize("workers", ["0", pytest.param("2", marks=pytest.mark.long)])
-def test_a_run_without_a_cache_installs_each_release_once(
-    pytester: pytest.Pytester, cosmos_dbt: CosmosDbt, monkeypatch: pytest.MonkeyPatch, workers: str
-) -> None:
-    log, uv = pytester.path / "installations", uv_program()
-    (pytester.mkdir("bin") / "uv").write_text(f'#!/bin/sh\necho "$@" >> {log}\nexec {uv} "$@"\n', encoding="utf-8")
-    (pytester.path / "bin" / "uv").chmod(0o755)
-    monkeypatch.setenv("PATH", str(pytester.path / "bin"), prepend=os.pathsep)
-    pytester.makeini("[pytest]\ncosmos_dbt_requirements =\n    1.11: dbt-core dbt-duckdb\n    1.12: dbt-core\n")
-    for name in ("fleet", "harbor"):
-        CosmosProject(folder=pytester.path / "dbt")(name).model("ships", "select 1 as id")
-
-    with monkeypatch.context() as patch:
-        patch.delenv(PLACES_VARIABLE)  # by which a test with fakes keeps none
-        result = pytester.runpytest_subprocess(
-            "--cosmos-dbt=1.11,1.12", "-k", "compile", "-n", workers, "-p", "no:cacheprovider"
-        )
-
-    result.assert_outcomes(passed=4)
-    told = [line.partition(" --python ")[2] for line in log.read_text(encoding="utf-8").splitlines() if "pip" in line]
-    assert sorted(line.partition(" ")[2] for line in told) == ["dbt-core", "dbt-core dbt-duckdb"]
-    assert not Path(told[0].partition(" ")[0]).exists()

@@ -36,30 +36,6 @@ def production_dag(implementation: Implementation, project: Path, **execution: A
     )
 
 
-@pytest.mark.timeout(280)
-@pytest.mark.parametrize("mode", ["local", "virtualenv"])
-def test_a_dag_for_postgres_runs_on_duckdb(
-    cosmos_duckdb: CosmosDuckDB,
-    cosmos_airflow: CosmosAirflow,
-    cosmos_implementation: Implementation,
-    fleet: Path,
-    mode: str,
-) -> None:
-    modes = cosmos_implementation.module("constants").ExecutionMode
-    execution = {"local": {"dbt_executable_path": "/opt/dbt/bin/dbt"}, "virtualenv": {}}[mode]
-    dag = production_dag(cosmos_implementation, fleet, execution_mode=modes(mode), **execution)
-    profiles = [task.profile_config for task in dag.tasks]
-    warehouse = cosmos_duckdb(fleet, sources={"raw.arrivals": ROWS}, target="prod")
-
-    outcome = cosmos_airflow.run(cosmos_duckdb.redirect(dag, warehouse))
-
-    assert outcome.succeeded, str(outcome)
-    assert [row["name"] for row in warehouse.rows("by_port")] == ["North"]
-    assert all(task.profile_config is not before for task, before in zip(dag.tasks, profiles, strict=True))
-    cosmos_duckdb.close()
-    assert all(task.profile_config is before for task, before in zip(dag.tasks, profiles, strict=True))
-
-
 def test_one_operator_fails_as_dbt_fails(
     cosmos_duckdb: CosmosDuckDB, cosmos_airflow: CosmosAirflow, cosmos_implementation: Implementation, fleet: Path
 ) -> None:

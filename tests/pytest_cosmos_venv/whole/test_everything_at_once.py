@@ -19,11 +19,9 @@ PARTS = ("dbt_side", "racing", "airflow_side")
 @pytest.mark.parametrize(
     ("options", "tests"),
     [
-        # Without enough workers, the copies of a test are one test.
-        pytest.param(["-n", "0"], 19, id="n0"),
         # Airflow takes seconds to start: with its tests in one file, in one worker.
         pytest.param(["-n", "2", "--dist", "loadfile"], 21, id="n2"),
-        pytest.param(["-n", "4", "--dist", "loadfile"], 21, id="n4"),
+        # Without enough workers, the copies of a test are one test.
         pytest.param(["-p", "no:xdist"], 19, id="no-xdist"),
     ],
 )
