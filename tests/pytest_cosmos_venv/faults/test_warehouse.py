@@ -69,19 +69,6 @@ def test_a_retry_loads_twice_when_the_answer_was_lost(
 
 @needs_postgres
 @pytest.mark.long
-@pytest.mark.cosmos_fault(warehouse_drops_connection(statement=2, times=2))
-def test_statements_are_counted_over_connections(psql: Callable[[str], str], cosmos_faults: Faults) -> None:
-    assert psql("select 1") == "1"
-    for _ in range(2):
-        with pytest.raises(RuntimeError, match="connection"):
-            psql("select 2")
-    assert psql("select 3") == "3"
-
-    assert [each.place for each in cosmos_faults.happened] == ["statement 2", "statement 3"]
-
-
-@needs_postgres
-@pytest.mark.long
 @pytest.mark.cosmos_fault(warehouse_down(seconds=240))
 def test_a_warehouse_that_is_down_is_back_after_the_retry_delay(
     psql: Callable[[str], str], cosmos_airflow: CosmosAirflow, cosmos_faults: Faults
