@@ -14,8 +14,9 @@ import shutil
 import sys
 import sysconfig
 import tempfile
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -34,6 +35,8 @@ RUN_FOLDER = pytest.StashKey[Path]()
 """The folder in which all tests of the run have theirs, in the configuration of a process with another base."""
 RUN_PLUGIN = "cosmos_folder_of_workers"
 """The name under which pytest knows ``FolderOfWorkers``."""
+UNUSED = 30 * 24 * 3600.0
+"""Seconds after whose end a folder that no run has used is removed: a newer Airflow, dbt or toolkit has another one."""
 _COMPLETE = ".cosmos-venv-complete"
 
 
@@ -61,6 +64,9 @@ class SharedFolders:
             with _locked(self._open_lock(f"{folder.name}.lock"), timeout, what=folder):
                 if not (folder / _COMPLETE).exists():
                     _make(folder, make)
+                    self._forget_unused()
+        with suppress(OSError):  # in a place that cannot be written to nothing is forgotten either
+            os.utime(self.root / f"{folder.name}.lock")
         return folder
 
     @contextmanager
@@ -80,9 +86,19 @@ class SharedFolders:
                 if _is_taken(lock):
                     continue
                 (self.root / place).mkdir(exist_ok=True)
+                os.utime(lock)
                 yield self.root / place
                 return
             finally:
+                os.close(lock)
+
+    def _forget_unused(self) -> None:
+        """Remove the folders that no run has used for long; what has no lock file beside it is not ours."""
+        for file in self.root.glob("*.lock"):
+            if file.stat().st_mtime < time.time() - UNUSED:
+                lock = self._open_lock(file.name)
+                if not _is_taken(lock):
+                    remove_folder(file.with_suffix(""))
                 os.close(lock)
 
     def _open_lock(self, name: str) -> int:

@@ -98,6 +98,23 @@ def sqlite_file() -> Path:
     return Path(file.partition("?")[0])
 
 
+def has_tables(file: Path) -> bool:
+    """Whether a database has Airflow's tables.
+
+    :param file: an SQLite file.
+    """
+    with closing(sqlite3.connect(file)) as connection:
+        found = connection.execute("select 1 from sqlite_master where name = 'dag_run'").fetchone()
+    return found is not None
+
+
+def make_tables() -> None:
+    """Make Airflow's tables in its own way, which takes seconds."""
+    from airflow.utils.db import initdb
+
+    initdb()
+
+
 def reconnect() -> None:
     """Give this process connections of its own, after a fork: two processes must not use one of SQLite's, nor close
     it.
@@ -303,6 +320,8 @@ def set_up_home(setup: AirflowHomeSetup, config: pytest.Config, shared: SharedFo
         raise ToolkitMisuse(_no_throwaway(f"database {file.resolve()}"))
     if not file.exists():
         publish(migrated_database(shared, key), file)
+    elif not has_tables(file):
+        make_tables()
     prepare_this_process()
     return AirflowHome(path=path, dags_folder=dags_folder(), database=file)
 
