@@ -23,8 +23,8 @@ from pytest_cosmos_venv.faults import (
     warehouse_drops_connection,
     worker_killed,
 )
-from pytest_cosmos_venv.faults.child_process import WorkerLost
 from pytest_cosmos_venv.faults.faults import Faults
+from pytest_cosmos_venv.faults.lost_worker import WorkerLost
 from tests.pytest_cosmos_venv.faults.harbor import START, PythonOperator, dbt, harbor
 
 

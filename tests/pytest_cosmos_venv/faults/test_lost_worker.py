@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pytest_cosmos_venv.airflow.task_log import TaskLog
-from pytest_cosmos_venv.faults.child_process import WorkerFailed, run_in_child
+from pytest_cosmos_venv.faults.lost_worker import WorkerFailed, run_in_child
 
 
 def run(work: Any, folder: Path) -> Any:

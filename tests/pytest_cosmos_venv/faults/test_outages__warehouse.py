@@ -12,7 +12,7 @@ import pytest
 from pytest_cosmos_venv import CosmosAirflow
 from pytest_cosmos_venv.faults import warehouse_down, warehouse_drops_connection
 from pytest_cosmos_venv.faults.faults import Faults
-from pytest_cosmos_venv.faults.warehouse import Statements
+from pytest_cosmos_venv.faults.outages import Statements
 from tests import postgres_server
 from tests.postgres import IS_MISSING, PACKAGES, Postgres, started_postgres
 from tests.pytest_cosmos_venv.faults.harbor import harbor
