@@ -25,9 +25,11 @@ from pytest_cosmos_venv.errors import RecordList, ToolkitMisuse, require_path, r
 from pytest_cosmos_venv.fake_dbt.rules import NodeOutcome
 from pytest_cosmos_venv.implementation import Implementation
 from pytest_cosmos_venv.runs.loading import MADE_UP, Substitutes
-from pytest_cosmos_venv.runs.running import Attempts, run_dag, run_task
+from pytest_cosmos_venv.runs.running import Attempts, RunOptions, run_dag, run_task
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from pytest_cosmos_venv.environments.scripted_dbt import DbtCall, ScriptedDbt
     from pytest_cosmos_venv.processes.venv_lock import VenvLock
 
@@ -183,47 +185,26 @@ class CosmosAirflow:
 
     @overload
     def run(
-        self,
-        work: _Dag | LoadedDag,
-        *,
-        logical_date: datetime | str | None = None,
-        run_id: str | None = None,
-        conf: Mapping[str, Any] | None = None,
-        raise_on_failure: bool = False,
+        self, work: _Dag | LoadedDag, *, raise_on_failure: bool = False, **options: Unpack[RunOptions]
     ) -> DagOutcome: ...
 
     @overload
-    def run(
-        self,
-        work: _Operator,
-        *,
-        logical_date: datetime | str | None = None,
-        run_id: str | None = None,
-        conf: Mapping[str, Any] | None = None,
-        raise_on_failure: bool = False,
-    ) -> TaskOutcome: ...
+    def run(self, work: _Operator, *, raise_on_failure: bool = False, **options: Unpack[RunOptions]) -> TaskOutcome: ...
 
     def run(
-        self,
-        work: Any,
-        *,
-        logical_date: datetime | str | None = None,
-        run_id: str | None = None,
-        conf: Mapping[str, Any] | None = None,
-        raise_on_failure: bool = False,
+        self, work: Any, *, raise_on_failure: bool = False, **options: Unpack[RunOptions]
     ) -> DagOutcome | TaskOutcome:
         """Run a DAG or one operator to its end in this process. Tries follow each other at once.
 
         :param work: a DAG, or an operator; of an operator's DAG only this task runs.
-        :param logical_date: a moment, or a string such as ``2026-01-01``, in UTC unless it says so. Default: now.
-        :param run_id: the id of the run. Default: the one that Airflow makes up.
-        :param conf: the configuration of the run; ``params`` take their values from it.
         :param raise_on_failure: whether a run that fails raises ``AssertionError`` with the table.
+        :param **options: ``logical_date`` is a moment, or a string such as ``2026-01-01``, in UTC unless it says so;
+            ``run_id`` the id of the run; ``conf`` its configuration, from which ``params`` take their values.
         :raises ToolkitMisuse: it is neither, the run would have no tasks, or another run has that id or date.
         """
         work = _dag_of(work)
         run = run_task if hasattr(work, "task_id") else run_dag
-        outcome = run(work, logical_date=logical_date, run_id=run_id, conf=conf, attempts=self._attempts)
+        outcome = run(work, attempts=self._attempts, **options)
         self._outcomes.append(outcome)
         if raise_on_failure and not outcome.succeeded:
             raise AssertionError(str(outcome)) from outcome.exception
