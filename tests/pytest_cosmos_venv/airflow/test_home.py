@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import sqlite3
-from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -115,8 +114,7 @@ def test_a_run_that_does_not_need_it_is_left_alone(project: pytest.Pytester) -> 
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("options", [("-p", "no:xdist"), ("-n", "1")], ids=" ".join)
-def test_a_marked_home_that_a_conftest_has_set_up_is_used(options: Sequence[str], project: pytest.Pytester) -> None:
+def test_a_marked_home_that_a_conftest_has_set_up_is_used(project: pytest.Pytester) -> None:
     (project.mkdir("own") / MARKER).touch()
     project.makepyfile(
         conftest="import os; os.environ['AIRFLOW_HOME'] = os.path.abspath('own')",
@@ -130,7 +128,7 @@ def test_a_marked_home_that_a_conftest_has_set_up_is_used(options: Sequence[str]
         """,
     )
 
-    project.runpytest_subprocess(*options).assert_outcomes(passed=1)
+    project.runpytest_subprocess("-n", "1").assert_outcomes(passed=1)
 
 
 @pytest.mark.parametrize(

@@ -310,3 +310,8 @@ def test_nothing_is_left_in_memory_or_running(cosmos_race: CosmosRace, monkeypat
 
     assert [folder for folder in made if Path(folder).exists()] == []
     assert {each.pid for each in psutil.Process().children()} <= before
+
+
+def test_a_contender_that_leaves_is_told(cosmos_race: CosmosRace) -> None:
+    with pytest.raises(FailingSchedule, match=r"contender-0 has died after"):
+        cosmos_race.explore([lambda _: os._exit(3)])
