@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict, overload
+from typing import TYPE_CHECKING, Any, Literal, Protocol, overload
 from unittest import mock
 
 from pytest_cosmos_venv.airflow import clock
@@ -25,7 +25,7 @@ from pytest_cosmos_venv.errors import RecordList, ToolkitMisuse
 from pytest_cosmos_venv.fake_dbt.rules import NodeOutcome
 from pytest_cosmos_venv.implementation import Implementation
 from pytest_cosmos_venv.runs.loading import MADE_UP, Substitutes
-from pytest_cosmos_venv.runs.running import Attempts, run_dag, run_task
+from pytest_cosmos_venv.runs.running import Attempts, RunOptions, run_dag, run_task
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -44,19 +44,6 @@ class _Dag(Protocol):
 class _Operator(Protocol):
     @property
     def task_id(self) -> Any: ...
-
-
-class RunOptions(TypedDict, total=False):
-    """The options of a run.
-
-    :param logical_date: a moment, or a string such as ``2026-01-01``, in UTC unless it says so. Default: now.
-    :param run_id: the id of the run. Default: the one that Airflow makes up.
-    :param conf: the configuration of the run; ``params`` take their values from it.
-    """
-
-    logical_date: datetime | str | None
-    run_id: str | None
-    conf: Mapping[str, Any] | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,12 +197,13 @@ class CosmosAirflow:
 
         :param work: a DAG, or an operator; of an operator's DAG only this task runs.
         :param raise_on_failure: whether a run that fails raises ``AssertionError`` with the table.
-        :param **options: see ``RunOptions``.
+        :param **options: ``logical_date`` is a moment, or a string such as ``2026-01-01``, in UTC unless it says so;
+            ``run_id`` the id of the run; ``conf`` its configuration, from which ``params`` take their values.
         :raises ToolkitMisuse: it is neither, the run would have no tasks, or another run has that id or date.
         """
         work = _dag_of(work)
         run = run_task if hasattr(work, "task_id") else run_dag
-        outcome = run(work, **options, attempts=self._attempts)
+        outcome = run(work, attempts=self._attempts, **options)
         self._outcomes.append(outcome)
         if raise_on_failure and not outcome.succeeded:
             raise AssertionError(str(outcome)) from outcome.exception

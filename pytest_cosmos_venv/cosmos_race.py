@@ -23,7 +23,6 @@ from pytest_cosmos_venv.races.functions import (
     functions_of,
     module_of,
     pickled_work,
-    require_parameters,
 )
 from pytest_cosmos_venv.races.meeting import Meeting
 from pytest_cosmos_venv.races.running import Plan, RunningRace
@@ -178,7 +177,6 @@ class CosmosRace:
             services=self._services_of(options.get("services")),
             plain=options.get("plain", False),
         )
-        require_parameters(functions, arguments)
         # An argument may name what its use imports: `prepares`.
         prepare = [*prepare, *(name for argument in arguments for name in getattr(argument, "prepares", ()))]
         named = tuple(ModuleAt(name=name, file=None) for name in dict.fromkeys(prepare))
@@ -279,7 +277,6 @@ def _exploration(
     if sys.platform != "linux":
         raise ToolkitMisuse("cosmos_race.explore needs Linux: it looks at files and processes as they are there.")
     functions = functions_of(given, options.get("contenders"))
-    require_parameters(functions, arguments)
     if len(functions) > _MOST_EXPLORED:
         raise ToolkitMisuse(
             f"cosmos_race.explore: {len(functions)} contenders; at most {_MOST_EXPLORED} can be explored."

@@ -143,13 +143,9 @@ class RecordDict(dict[str, _Entry]):
 class UnusedFaultWarning(pytest.PytestWarning):
     """A test has asked for a fault that no request has met: a sound index may give the same result."""
 
-    __module__ = "pytest_cosmos_venv"
-
 
 class UnfinishedExplorationWarning(pytest.PytestWarning):
     """An exploration has stopped at its bound of schedules or seconds: there are orders that it has not seen."""
-
-    __module__ = "pytest_cosmos_venv"
 
 
 def require(value: object, parameter: str, kinds: type | tuple[type, ...], words: str) -> None:

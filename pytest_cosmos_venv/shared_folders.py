@@ -1,8 +1,7 @@
 """Folders that are slow to fill: one xdist worker makes each once, and the others and the next runs find it ready.
 
-A folder is made beside its place and moved there in one step, or carries a mark when it is complete, so nobody ever
-takes a half of one. The process that makes it holds a kernel lock, which ends with the process: when a worker dies
-while making, another one goes on.
+A folder carries a mark when it is complete, so nobody ever takes a half of one. The process that makes it holds a
+kernel lock, which ends with the process: when a worker dies while making, another one goes on.
 """
 
 from __future__ import annotations
@@ -51,7 +50,7 @@ class SharedFolders:
     root: Path
 
     def get(self, name: str, key: str, make: Callable[[Path], object], *, timeout: float = TIMEOUT) -> Path:
-        """Return a folder, made when it is not there yet.
+        """Return a folder, made when it is not there yet. It is made where it stays, as it may hold its own path.
 
         :param name: the name for people: ``wheelhouse``.
         :param key: a key of its sources, fit for a file name: equal keys, equal content.
@@ -61,20 +60,14 @@ class SharedFolders:
         :raises ToolkitMisuse: that process is not done by then, or ``root`` cannot be written to.
         """
         folder = self.root / f"{name}-{key}"
-        return self._once(folder, folder.is_dir, lambda: self._make(folder, make), timeout)
-
-    def get_in_place(self, name: str, key: str, make: Callable[[Path], object], *, timeout: float = TIMEOUT) -> Path:
-        """Return a folder that is made where it stays, because it holds its own path, as a virtual environment does.
-
-        :param name: the name for people: ``dbt``.
-        :param key: a key of its sources, fit for a file name: equal keys, equal content.
-        :param make: fills the existing empty folder it is given. When it raises, the error comes out, and nothing is
-            left.
-        :param timeout: seconds to wait for another process that is making it.
-        :raises ToolkitMisuse: that process is not done by then, or ``root`` cannot be written to.
-        """
-        folder = self.root / f"{name}-{key}"
-        return self._once(folder, (folder / _COMPLETE).exists, lambda: _make_in_place(folder, make), timeout)
+        if not (folder / _COMPLETE).exists():
+            with _locked(self._open_lock(f"{folder.name}.lock"), timeout, what=folder):
+                if not (folder / _COMPLETE).exists():
+                    _make(folder, make)
+                    self._forget_unused()
+        with suppress(OSError):  # in a place that cannot be written to nothing is forgotten either
+            os.utime(self.root / f"{folder.name}.lock")
+        return folder
 
     @contextmanager
     def free_place(self, name: str, key: str) -> Iterator[Path]:
@@ -99,16 +92,6 @@ class SharedFolders:
             finally:
                 os.close(lock)
 
-    def _once(self, folder: Path, is_there: Callable[[], bool], make: Callable[[], object], timeout: float) -> Path:
-        if not is_there():
-            with _locked(self._open_lock(f"{folder.name}.lock"), timeout, what=folder):
-                if not is_there():
-                    make()
-                    self._forget_unused()
-        with suppress(OSError):  # in a place that cannot be written to nothing is forgotten either
-            os.utime(self.root / f"{folder.name}.lock")
-        return folder
-
     def _forget_unused(self) -> None:
         """Remove the folders that no run has used for long; what has no lock file beside it is not ours."""
         for file in self.root.glob("*.lock"):
@@ -128,20 +111,8 @@ class SharedFolders:
                 "--cosmos-cache-dir, or in the ini file as cosmos_cache_dir."
             ) from None
 
-    def _make(self, folder: Path, make: Callable[[Path], object]) -> None:
-        prefix = f".{folder.name}-"
-        for left in self.root.glob(f"{prefix}*"):  # by a maker that was killed: we hold the lock
-            shutil.rmtree(left, ignore_errors=True)
-        draft = Path(tempfile.mkdtemp(prefix=prefix, dir=self.root))
-        try:
-            make(draft)
-            draft.rename(folder)
-        except BaseException:
-            shutil.rmtree(draft, ignore_errors=True)
-            raise
 
-
-def _make_in_place(folder: Path, make: Callable[[Path], object]) -> None:
+def _make(folder: Path, make: Callable[[Path], object]) -> None:
     shutil.rmtree(folder, ignore_errors=True)  # of a maker that was killed: we hold the lock
     folder.mkdir()
     try:

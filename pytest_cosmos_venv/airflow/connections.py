@@ -109,30 +109,7 @@ def _check(conn_id: object, fields: dict[str, Any]) -> None:
             raise ToolkitMisuse(f"{call}: a Connection has no {name!r}; {hint}")
     if not fields.get("conn_type"):
         raise ToolkitMisuse(f"{call}: say of which kind it is: conn_type='postgres'.")
-    _check_kinds(call, fields)
     try:
         json.dumps(fields)
     except TypeError as error:
         raise ToolkitMisuse(f"{call}: Airflow reads it as JSON, and it is none: {error}.") from None
-
-
-def _check_kinds(call: str, fields: dict[str, Any]) -> None:
-    """Refuse values over which Airflow itself would stumble when a task asks for the Connection."""
-    for name, value in fields.items():
-        if value is None:
-            continue
-        if name == "port":
-            is_fit, words = not isinstance(value, bool) and str(value).isascii() and str(value).isdigit(), "a number"
-        elif name == "extra":
-            is_fit, words = isinstance(value, dict) or _is_json_object(value), "a dictionary, or its JSON"
-        else:
-            is_fit, words = isinstance(value, str), "a text"
-        if not is_fit:
-            raise ToolkitMisuse(f"{call}: {name}={value!r}: give {words}.")
-
-
-def _is_json_object(text: object) -> bool:
-    try:
-        return isinstance(text, str) and isinstance(json.loads(text), dict)
-    except ValueError:
-        return False

@@ -95,7 +95,7 @@ class RecordStore:
         request = {"file": str(file), "output": str(output), "roots": roots, "dbt": dbt}
         (folder / "request.json").write_text(json.dumps(request), encoding="utf-8")
         # It is made empty; the import fills it, and the next one finds what that has kept.
-        home = SharedFolders(root=self.kept).get_in_place("dag-home", self._key(file, lister), lambda _: None)
+        home = SharedFolders(root=self.kept).get("dag-home", self._key(file, lister), lambda _: None)
         # Short: sockets lie in it, whose paths may have a hundred characters.
         with throwaway_folder("cosmos-dag-") as scratch:
             environment = {**self._environment(file, home, scratch, seed), **_without_database(roots)}

@@ -75,7 +75,7 @@ def kept_dbt(folders: SharedFolders, requirements: Sequence[str], *, drivers: Se
 
     # Its scripts hold its path, so one that was moved with the cache, or seen by way of a link, counts for nothing.
     place = SharedFolders(root=folders.root.resolve())
-    folder = place.get_in_place("dbt", _key(requirements, drivers, place.root), make, timeout=LONGEST_INSTALLATION)
+    folder = place.get("dbt", _key(requirements, drivers, place.root), make, timeout=LONGEST_INSTALLATION)
     return KeptDbt(path=folder, requirements=tuple(requirements))
 
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import faulthandler
 import os
 import pickle
-import signal
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from pytest_cosmos_venv.explore.stepping import (
     ENDS,
@@ -130,11 +128,3 @@ def _mark(kind: str, name: str) -> None:
     if here is not None:
         touched = ((f"span:{name}", WRITE),)
         here.perform(kind, f"{kind} {name}", lambda: None, lambda: (touched, touched))
-
-
-def tell_where_on_signal(file: Any) -> None:
-    """Let SIGQUIT write the tracebacks of a contender, which is forked from this process, to a file.
-
-    :param file: open for writing.
-    """
-    faulthandler.register(signal.SIGQUIT, file=file, all_threads=True)

@@ -1,10 +1,16 @@
-"""An exploration: it keeps the schedules that are still to be run, and stops where one fails."""
+"""An exploration: it keeps the schedules that are still to be run, and stops where one fails.
+
+A schedule is repeated by a short text, its seed: ``a12(link) b30 a!``. A word is a stretch of steps of one contender:
+``a`` is ``contender-0``, the number counts its steps, and the name in brackets is that of the step before which it was
+stopped. ``a!`` kills it there, ``a:ENOSPC`` lets its next step fail.
+"""
 
 from __future__ import annotations
 
 import heapq
 import os
 import pickle
+import re
 import shutil
 import sys
 import tempfile
@@ -12,6 +18,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 from pytest_cosmos_venv import real_time
@@ -19,11 +26,12 @@ from pytest_cosmos_venv.errors import ToolkitMisuse, UnfinishedExplorationWarnin
 from pytest_cosmos_venv.explore.reduction import Analysis, Cost
 from pytest_cosmos_venv.explore.run import Schedule
 from pytest_cosmos_venv.explore.schedule import Choice, Plan, Trace
-from pytest_cosmos_venv.explore.seeds import choices_of, seed_of
+from pytest_cosmos_venv.explore.steps import GO, KILL, KILLED_BEFORE, ExploredStep
 from pytest_cosmos_venv.explore.workers import Worker, WorkerFailed, whoever_is_done
 
 _MOST_WORKERS = 2
 _LOOKS_FOR_SHORTER = 100  # schedules that are run after the first that has failed
+_WORD = re.compile(r"([a-z])(?:(\d+)(?:\((\w+)\))?|(!)|:(E[A-Z]+))")
 _DID_NOT_FAIL_AGAIN = "The same schedule did not fail when it was run once more."
 
 
@@ -34,7 +42,6 @@ class Exploration:
     :param schedules: number of schedules that were run.
     :param left: number of schedules that were found and not run, because a bound was hit. There may be more.
     :param orders: number of different orders of those steps that do not commute.
-    :param states: number of different states in which the contenders have been together.
     :param seconds: the time that it took.
     :param bounds: the bounds of the exploration, in words.
     """
@@ -42,7 +49,6 @@ class Exploration:
     schedules: int
     left: int
     orders: int
-    states: int
     seconds: float
     bounds: str
 
@@ -59,7 +65,7 @@ class Exploration:
         of = "" if self.is_complete else f" of at least {self.schedules + self.left:,}"
         count = f"{self.schedules:,}{of}"
         word = "schedule" if count == "1" else "schedules"
-        seen = f"{self.orders:,} orders, {self.states:,} states, {self.seconds:.1f} s"
+        seen = f"{self.orders:,} orders, {self.seconds:.1f} s"
         return f"explored {count} {word} with {self.bounds}: {seen}"
 
 
@@ -163,7 +169,6 @@ class _Search:
         self._known: set[tuple[int, Choice]] = set()
         self._orders: set[int] = set()
         self._met: dict[tuple[int, Choice], list[Cost]] = {}
-        self._states: set[int] = set()
         self._schedules = 0
         self._pushed = 1
         self._began = real_time.monotonic()
@@ -220,7 +225,6 @@ class _Search:
             schedules=self._schedules,
             left=len(self._queue),
             orders=len(self._orders),
-            states=len(self._states),
             seconds=real_time.monotonic() - self._began,
             bounds=", ".join(bounds),
         )
@@ -247,7 +251,6 @@ class _Search:
                 heapq.heappush(self._queue, entry)
         if analysis.signatures:
             self._orders.add(analysis.signatures[-1])
-            self._states.update(analysis.signatures)
         return analysis.used
 
     def _is_met(self, state: int, choice: Choice, cost: Cost) -> bool:
@@ -303,13 +306,60 @@ def _fast_folder(new_folder: Callable[[], Path]) -> Iterator[Path]:
     if not os.access(memory, os.W_OK):
         yield new_folder()
         return
-    # With the namespace of the PID: containers may share the memory, and no processes.
-    prefix = f"cosmos-schedules-{Path('/proc/self/ns/pid').stat().st_ino}-"
-    for left in memory.glob(f"{prefix}*"):
-        if not Path("/proc", left.name.removeprefix(prefix).partition("-")[0]).exists():
-            shutil.rmtree(left, ignore_errors=True)  # its exploration was killed
-    folder = Path(tempfile.mkdtemp(prefix=f"{prefix}{os.getpid()}-", dir=memory))
+    folder = Path(tempfile.mkdtemp(prefix="cosmos-schedules-", dir=memory))
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def seed_of(choices: Sequence[Choice], steps: Sequence[ExploredStep]) -> str:
+    """Return the text of a schedule.
+
+    :param choices: what was chosen; after that whoever goes on goes on.
+    :param steps: all of its steps.
+    """
+    words = []
+    at = 0
+    for (index, action), group in groupby(choices):
+        count = len(list(group))
+        at += count
+        letter = chr(ord("a") + index)
+        if action == KILL:
+            words.append(f"{letter}!")
+        elif action != GO:
+            words.append(f"{letter}:{action}")
+        else:
+            name = next((_name_of(step) for step in steps[at:] if step.contender == index), None)
+            words.append(f"{letter}{count}{f'({name})' if name else ''}")
+    return " ".join(words)
+
+
+def _name_of(step: ExploredStep) -> str:
+    """The name of a step that was made, or of the one before which its contender was killed."""
+    return step.text.removeprefix(KILLED_BEFORE).partition(" ")[0] if step.action == KILL else step.name
+
+
+def choices_of(seed: str) -> tuple[list[Choice], dict[int, str]]:
+    """Return the choices of a text, and which step stands next for a contender after so many of them.
+
+    :param seed: the text.
+    :raises ToolkitMisuse: it is none of a schedule.
+    """
+    choices: list[Choice] = []
+    names: dict[int, str] = {}
+    for word in seed.split():
+        found = _WORD.fullmatch(word)
+        if found is None:
+            raise ToolkitMisuse(
+                f"seed={seed!r}: {word!r} is no part of a schedule, such as a12, a12(link), a! or a:EIO."
+            )
+        letter, count, name, kill, error = found.groups()
+        index = ord(letter) - ord("a")
+        if kill or error:
+            choices.append((index, KILL if kill else error))
+            continue
+        choices += [(index, GO)] * int(count)
+        if name:
+            names[len(choices)] = name
+    return choices, names

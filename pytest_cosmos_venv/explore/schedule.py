@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pickle
 import re
-import select
 import shutil
 import signal
 import sys
@@ -24,7 +23,6 @@ from pytest_cosmos_venv.explore.contender import (
     END,
     compete,
     own_frames,
-    tell_where_on_signal,
 )
 from pytest_cosmos_venv.explore.run import Schedule
 from pytest_cosmos_venv.explore.stepping import (
@@ -148,13 +146,12 @@ class Bench:
         self._own = own
         # The same name for each schedule, on which names that are made of it could depend.
         self._root = folder / "explored"
-        # They live as long as this process.
-        self._output, self._where = (tempfile.TemporaryFile(dir=folder) for _ in range(2))  # noqa: SIM115
+        # It lives as long as this process.
+        self._output = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
         for descriptor in (1, 2):
             os.dup2(self._output.fileno(), descriptor)
         # Line by line: a killed contender loses none.
         sys.stdout = sys.stderr = open(1, "w", 1, closefd=False, encoding="utf-8", errors="replace")  # noqa: SIM115
-        tell_where_on_signal(self._where)
 
     def run(self, choices: Sequence[Choice], *, names: Mapping[int, str], with_run: bool = False) -> Trace:
         """Run one schedule.
@@ -166,7 +163,7 @@ class Bench:
         os.ftruncate(self._output.fileno(), 0)
         os.lseek(self._output.fileno(), 0, os.SEEK_SET)
         self._root.mkdir()
-        running = _Running(self._plan, os.path.realpath(self._root), self._where, self._own)
+        running = _Running(self._plan, os.path.realpath(self._root), self._own)
         try:
             running.go(choices, names)
         finally:
@@ -203,18 +200,16 @@ class _Running:
 
     :param plan: what is explored.
     :param root: the explored folder.
-    :param where: the file to which contenders write where they are when they are asked.
     :param own: a descriptor that contenders do not keep.
     """
 
-    def __init__(self, plan: Plan, root: str, where: Any, own: int) -> None:
+    def __init__(self, plan: Plan, root: str, own: int) -> None:
         self.steps: list[ExploredStep] = []
         self.standing: list[str] = []
         self.failure = ""
         self.divergence = ""
         self._plan = plan
         self._root = root
-        self._where = where
         self._own = own
         self._clock = 0.0
         self._last: int | None = None
@@ -410,7 +405,10 @@ class _Running:
     def _hear(self, process: _Process) -> list[tuple[Any, ...]]:
         """Wait until a contender has stopped again; returns the steps that it has made."""
         if not process.channel.poll(_LONGEST_STEP):
-            raise Stuck(self._where_is(process))
+            raise Stuck(
+                f"A contender does not come to its next step within {_LONGEST_STEP:.0f} s: it waits for something that "
+                f"is not seen. Its last step: {process.text}"
+            )
         try:
             made, process.how, process.name, process.text, process.until = receive(process.channel)
         except GivenUp:
@@ -420,16 +418,6 @@ class _Running:
             self.failure = f"{contender_name(index)} has died after: {process.text}"
             return []
         return list(made)
-
-    def _where_is(self, process: _Process) -> str:
-        start = os.lseek(self._where.fileno(), 0, os.SEEK_END)
-        os.kill(process.pid, signal.SIGQUIT)
-        select.select([], [], [], 1.0)
-        told = os.pread(self._where.fileno(), 4_000, start).decode(errors="replace")
-        return (
-            f"A contender does not come to its next step within {_LONGEST_STEP:.0f} s; the last one: {process.text}. "
-            f"It waits for something that is not seen. It is here:\n{told}"
-        )
 
     def end(self) -> None:
         """End all contenders that are left, and close what belongs to them."""

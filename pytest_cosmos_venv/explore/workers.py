@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import gc
 import os
-import select
 import signal
 import traceback
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from multiprocessing import Pipe
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -36,22 +35,17 @@ class Worker:
     """
 
     def __init__(self, plan: Plan, folder: Path) -> None:
-        self._channel, theirs = Pipe()
+        self.channel, theirs = Pipe()
         with warnings.catch_warnings():
             # Threads of the test's process are none of the worker's, which uses nothing of theirs.
             warnings.simplefilter("ignore", DeprecationWarning)
             self._pid = os.fork()
         if self._pid == 0:
-            self._channel.close()
+            self.channel.close()
             _work(plan, folder, theirs)
         theirs.close()
         self.job: Any = None
         """What it is at work on; None: nothing."""
-
-    @property
-    def descriptor(self) -> int:
-        """Can be read when the schedule was run."""
-        return self._channel.fileno()
 
     def start(
         self, job: Any, choices: Sequence[Choice], names: Mapping[int, str] | None = None, *, with_run: bool = False
@@ -65,7 +59,7 @@ class Worker:
         """
         self.job = job
         with suppress(GivenUp):  # `trace` tells of it
-            send(self._channel, (list(choices), dict(names or {}), with_run))
+            send(self.channel, (list(choices), dict(names or {}), with_run))
 
     def trace(self) -> Trace:
         """Return the schedule that was run; wait for it.
@@ -73,7 +67,7 @@ class Worker:
         :raises WorkerFailed: it could not be run.
         """
         try:
-            error, answer = receive(self._channel)
+            error, answer = receive(self.channel)
         except GivenUp:
             self.job = None
             raise WorkerFailed("The process that runs the schedules has died.") from None
@@ -87,11 +81,11 @@ class Worker:
         """End it, and all that it has started."""
         if self.job is None:
             with suppress(GivenUp):  # it has ended: its error has been told
-                send(self._channel, None)
+                send(self.channel, None)
         else:  # it is in the middle of a schedule: the test was interrupted
             _end_with_all_it_has_started(self._pid)
         os.waitpid(self._pid, 0)
-        self._channel.close()
+        self.channel.close()
 
 
 def _end_with_all_it_has_started(pid: int) -> None:
@@ -103,14 +97,13 @@ def _end_with_all_it_has_started(pid: int) -> None:
         descendants.send(each, signal.SIGKILL)
 
 
-def whoever_is_done(workers: Sequence[Worker], timeout: float | None = None) -> list[Worker]:
+def whoever_is_done(workers: Sequence[Worker]) -> list[Worker]:
     """Return the workers whose schedules were run; wait for one.
 
     :param workers: those that are at work.
-    :param timeout: seconds to wait at most; None: as long as it takes.
     """
-    found, _, _ = select.select([worker.descriptor for worker in workers], [], [], timeout)
-    return [worker for worker in workers if worker.descriptor in found]
+    found = wait([worker.channel for worker in workers])
+    return [worker for worker in workers if worker.channel in found]
 
 
 def _work(plan: Plan, folder: Path, channel: Connection) -> NoReturn:

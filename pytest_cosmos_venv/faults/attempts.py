@@ -22,10 +22,9 @@ from pytest_cosmos_venv.environments.scripted_dbt import ScriptedDbt
 from pytest_cosmos_venv.fake_dbt.record import FAULTS_FILE
 from pytest_cosmos_venv.fake_dbt.script import processes_below
 from pytest_cosmos_venv.fake_dbt.whole_writes import write_whole
-from pytest_cosmos_venv.faults.child_process import run_in_child
 from pytest_cosmos_venv.faults.full_disk import full_disk
 from pytest_cosmos_venv.faults.ledger import Ledger, Try
-from pytest_cosmos_venv.faults.lost_worker import RunInChild, tries_carried_by
+from pytest_cosmos_venv.faults.lost_worker import RunInChild, run_in_child, tries_carried_by
 from pytest_cosmos_venv.faults.outages import SkippedTime
 from pytest_cosmos_venv.processes.venv_lock import CosmosLock
 

@@ -14,8 +14,7 @@ from pytest_cosmos_venv.faults import MARK, Fault
 from pytest_cosmos_venv.faults.attempts import Attempts
 from pytest_cosmos_venv.faults.full_disk import why_no_disk_can_be_full
 from pytest_cosmos_venv.faults.ledger import Alert, HappenedFault, Ledger
-from pytest_cosmos_venv.faults.outages import Outage, SkippedTime
-from pytest_cosmos_venv.faults.warehouse import WarehouseAddress, WarehouseProxy, drops_of
+from pytest_cosmos_venv.faults.outages import Outage, SkippedTime, WarehouseAddress, WarehouseProxy, drops_of
 from pytest_cosmos_venv.processes.venv_lock import CosmosLock
 
 if TYPE_CHECKING:

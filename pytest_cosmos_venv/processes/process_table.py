@@ -22,6 +22,15 @@ from pytest_cosmos_venv.errors import ToolkitMisuse, require_count
 
 _BOOT_LONG_AGO = 3600.0
 _Uids = namedtuple("_Uids", "real effective saved")
+_ANSWERS: dict[str, Any] = {
+    "status": psutil.STATUS_SLEEPING,
+    "name": "python",
+    "cmdline": ["python"],
+    "exe": "",
+    "ppid": 1,
+    "uids": _Uids(*[os.getuid()] * 3),
+}
+"""What each simulated process answers that is not denied."""
 
 
 @dataclass
@@ -131,26 +140,6 @@ class _SimulatedPlatformProcess:
             return self._process.started_at
         return float(self._answer(self._process.started_at))
 
-    def status(self) -> str:
-        return str(self._answer(psutil.STATUS_SLEEPING))
-
-    def name(self) -> str:
-        return str(self._answer("python"))
-
-    def cmdline(self) -> list[str]:
-        return [str(self._answer("python"))]
-
-    def exe(self) -> str:
-        return str(self._answer(""))
-
-    def ppid(self) -> int:
-        return int(self._answer(1))
-
-    def uids(self) -> _Uids:
-        uid = os.getuid()
-        uids: _Uids = self._answer(_Uids(uid, uid, uid))
-        return uids
-
     def oneshot_enter(self) -> None:
         """Nothing is kept between questions."""
 
@@ -163,7 +152,10 @@ class _SimulatedPlatformProcess:
             raise psutil.AccessDenied(self.pid)
         return value
 
-    def __getattr__(self, question: str) -> Callable[..., NoReturn]:
+    def __getattr__(self, question: str) -> Callable[..., Any]:
+        if question in _ANSWERS:
+            return lambda **_: self._answer(_ANSWERS[question])
+
         def refuse(*_: object, **__: object) -> NoReturn:
             self._process.look()
             raise psutil.AccessDenied(self.pid, msg=f"a simulated process has no {question}")

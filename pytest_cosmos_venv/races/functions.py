@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import pickle
 import sys
 from collections.abc import Callable, Sequence
@@ -36,25 +35,6 @@ def functions_of(given: Function | Sequence[Function], contenders: int | None) -
             f"contenders={contenders} for {len(several)} functions: leave it out, each is one contender."
         )
     return tuple(several)
-
-
-def require_parameters(functions: Sequence[Function], arguments: Sequence[object]) -> None:
-    """Refuse functions that cannot be called with a contender and these arguments.
-
-    :param functions: the functions.
-    :param arguments: what follows on the contender.
-    :raises ToolkitMisuse: with the signature.
-    """
-    for function in dict.fromkeys(functions):
-        try:
-            inspect.signature(function).bind(object(), *arguments)
-        except ValueError:  # of some functions that are written in C there is none to be had
-            continue
-        except TypeError as error:
-            raise ToolkitMisuse(
-                f"cosmos_race calls {function!r} with the contender and {len(arguments)} arguments, and that does not "
-                f"fit: {error}. Its first parameter is the contender."
-            ) from None
 
 
 def module_of(function: Function) -> ModuleAt:

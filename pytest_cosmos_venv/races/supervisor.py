@@ -4,19 +4,17 @@ A supervisor forks the contenders of one race, tells of their ends, and leaves n
 the test's process is killed. It is their subreaper, so that whatever a contender leaves behind becomes its child, in
 whatever session that is.
 
-The server has imported what contenders need and done nothing else: it has no thread and no open connection, which a
-fork would break. For each race of functions it forks a supervisor. ``multiprocessing``'s fork server cannot stand in:
-it settles on environment and standard streams at its start, passes over a failing import, and cannot end what its
-children leave behind. A race of copies of one test has a supervisor that is forked from the test's own process.
+The server has imported what contenders need and done nothing else: it has no thread, which no fork survives. For each
+race of functions it forks a supervisor. ``multiprocessing``'s fork server cannot stand in: it settles on environment
+and standard streams at its start, passes over a failing import, and cannot end what its children leave behind. A race
+of copies of one test has a supervisor that is forked from the test's own process.
 """
 
 from __future__ import annotations
 
-import fcntl
 import gc
 import os
 import signal
-import stat
 import traceback
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
@@ -252,7 +250,6 @@ def serve(descriptor: int) -> None:
 
 def _prepare(modules: Sequence[ModuleAt]) -> str | None:
     """Import them; returns what is wrong with this process now, in words."""
-    before = _descriptors()
     for module in modules:
         try:
             module.load()
@@ -262,7 +259,7 @@ def _prepare(modules: Sequence[ModuleAt]) -> str | None:
     # A garbage collection among the imports would copy all their pages into each contender.
     gc.collect()
     gc.freeze()
-    return _forbids_fork(before)
+    return _forbids_fork()
 
 
 def _fork_supervisor(connection: Connection, handle: int, order: RaceOrder) -> None:
@@ -283,28 +280,9 @@ def _fork_supervisor(connection: Connection, handle: int, order: RaceOrder) -> N
         os._exit(0)
 
 
-def _forbids_fork(before: dict[int, str]) -> str | None:
-    """Threads do not survive a fork, and what they had locked stays locked; a connection would be used by several."""
+def _forbids_fork() -> str | None:
+    """Threads do not survive a fork, and what they had locked stays locked."""
     threads = Path("/proc/self/task")
     if threads.is_dir() and len(list(threads.iterdir())) > 1:
         return "the imports have started a thread, which no fork survives"
-    opened = [target for number, target in _descriptors().items() if number not in before and _is_connection(number)]
-    return f"the imports have opened {opened[0]}, which contenders would share" if opened else None
-
-
-def _descriptors() -> dict[int, str]:
-    folder = Path("/proc/self/fd")
-    found = {}
-    for entry in folder.iterdir() if folder.is_dir() else []:
-        try:
-            found[int(entry.name)] = str(entry.readlink())
-        except OSError:  # the one that was open for listing the folder
-            continue
-    return found
-
-
-def _is_connection(descriptor: int) -> bool:
-    """A socket, or a file that is read and written as SQLite does it."""
-    mode = os.fstat(descriptor).st_mode
-    is_writable = fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDWR
-    return stat.S_ISSOCK(mode) or (stat.S_ISREG(mode) and is_writable)
+    return None

@@ -68,9 +68,6 @@ class Timeline:
     def __len__(self) -> int:
         return len(self._spans)
 
-    def __add__(self, other: Timeline) -> Timeline:
-        return Timeline([*self, *other])
-
     def __str__(self) -> str:
         return self.draw()
 

@@ -21,7 +21,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict
 from unittest import mock
 
 from pytest_cosmos_venv import real_time
@@ -42,6 +42,9 @@ from pytest_cosmos_venv.airflow.versions import Airflow, this_airflow
 from pytest_cosmos_venv.environments.virtualenv_dirs import refuse_foreign_directories
 from pytest_cosmos_venv.errors import AlreadyTaken, RecordDict, ToolkitMisuse, require_text
 from pytest_cosmos_venv.runs.turns import Waiting, functions_replaced, in_turns
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 _TURN = 0
 _FIRST_RUN = 1
@@ -111,21 +114,25 @@ class _Try:
     count: int = 0
 
 
-def run_dag(
-    dag: Any,
-    *,
-    logical_date: datetime | str | None = None,
-    run_id: str | None = None,
-    conf: Mapping[str, Any] | None = None,
-    attempts: Attempts | None = None,
-) -> DagOutcome:
-    """Run a DAG to its end. The parameters are those of ``cosmos_airflow.run``.
+class RunOptions(TypedDict, total=False):
+    """The options of a run.
+
+    :param logical_date: a moment, or a string such as ``2026-01-01``, in UTC unless it says so; None: the present.
+    :param run_id: the id of the run; None: Airflow makes one up.
+    :param conf: the configuration of the run; ``params`` take their values from it.
+    """
+
+    logical_date: datetime | str | None
+    run_id: str | None
+    conf: Mapping[str, Any] | None
+
+
+def run_dag(dag: Any, *, attempts: Attempts | None = None, **options: Unpack[RunOptions]) -> DagOutcome:
+    """Run a DAG to its end.
 
     :param dag: a DAG.
-    :param logical_date: a moment, or a string such as ``2026-01-01``, in UTC unless it says so. None: the present.
-    :param run_id: the id of the run; None: Airflow makes one up.
-    :param conf: the configuration of the run; None: none.
     :param attempts: the faults of the test; None: it has none.
+    :param **options: see ``RunOptions``.
     :raises ToolkitMisuse: it is no DAG, the run would have no tasks, or another run has that id or date.
     """
     if not hasattr(dag, "test") or not hasattr(dag, "tasks"):
@@ -133,25 +140,15 @@ def run_dag(
             f"cosmos_airflow.run runs a DAG or an operator, and this is neither: {dag!r}. Of a DAG file: "
             "cosmos_airflow.load(file).run()."
         )
-    options: dict[str, Any] = {"logical_date": logical_date, "run_id": run_id, "conf": conf, "attempts": attempts}
-    return _run(dag, None, **options)
+    return _run(dag, None, attempts, **options)
 
 
-def run_task(
-    operator: Any,
-    *,
-    logical_date: datetime | str | None = None,
-    run_id: str | None = None,
-    conf: Mapping[str, Any] | None = None,
-    attempts: Attempts | None = None,
-) -> TaskOutcome:
+def run_task(operator: Any, *, attempts: Attempts | None = None, **options: Unpack[RunOptions]) -> TaskOutcome:
     """Run one operator to its end. An operator without a DAG gets one.
 
     :param operator: an operator; of a DAG with other tasks only this one runs.
-    :param logical_date: a moment, or a string such as ``2026-01-01``, in UTC unless it says so. None: the present.
-    :param run_id: the id of the run; None: Airflow makes one up.
-    :param conf: the configuration of the run; None: none.
     :param attempts: the faults of the test; None: it has none.
+    :param **options: see ``RunOptions``.
     :raises ToolkitMisuse: it is no operator, or one that becomes several tasks; or as for ``run_dag``.
     """
     if not hasattr(operator, "task_id") or not hasattr(operator, "has_dag"):
@@ -164,21 +161,12 @@ def run_task(
         )
     if not operator.has_dag():
         dag_around(operator)
-    options: dict[str, Any] = {"logical_date": logical_date, "run_id": run_id, "conf": conf, "attempts": attempts}
-    outcome = _run(operator.dag, operator.task_id, **options)
-    return outcome.tasks[operator.task_id]
+    return _run(operator.dag, operator.task_id, attempts, **options).tasks[operator.task_id]
 
 
-def _run(
-    dag: Any,
-    only: str | None,
-    *,
-    logical_date: datetime | str | None,
-    run_id: str | None,
-    conf: object,
-    attempts: Attempts | None,
-) -> DagOutcome:
+def _run(dag: Any, only: str | None, attempts: Attempts | None, **options: Unpack[RunOptions]) -> DagOutcome:
     """Run all tasks of a DAG, or only the one of an id: the others count as successful then."""
+    logical_date, run_id, conf = options.get("logical_date"), options.get("run_id"), options.get("conf")
     if conf is not None and not isinstance(conf, Mapping):
         raise ToolkitMisuse(f"conf={conf!r}: give a dictionary, as dag_run.conf is one.")
     airflow = this_airflow()
@@ -186,7 +174,7 @@ def _run(
     _refuse_an_empty_run(dag, when)
     refuse_foreign_directories(task for task in dag.tasks if only in {None, task.task_id})
     if run_id is not None:
-        _check_run_id(run_id)
+        require_text(run_id, "run_id")
     prepare_this_process()
     arguments = airflow.test_arguments(when, conf)
     others = [task_id for task_id in dag.task_ids if task_id != only]
@@ -225,16 +213,6 @@ def _refuse_an_empty_run(dag: Any, when: datetime | None) -> None:
             f"DAG {dag.dag_id!r} starts on {min(starts).isoformat()}, so that a run for {now.isoformat()} has no "
             "tasks, and succeeds: give a later logical_date, or an earlier start_date."
         )
-
-
-def _check_run_id(run_id: str) -> None:
-    from airflow.configuration import conf
-
-    require_text(run_id, "run_id")
-    # Airflow checks the same later, but its message shows two patterns and no way out.
-    pattern = conf.get("scheduler", "allowed_run_id_pattern", fallback=r"^[A-Za-z0-9_.~:+-]+$").strip()
-    if not re.match(pattern, run_id) and not run_id.startswith(("manual__", "scheduled__")):
-        raise ToolkitMisuse(f"run_id={run_id!r}: Airflow takes what fits {pattern}, such as 'one'.")
 
 
 def _refuse_a_second_run(dag_id: str, run_id: str) -> None:

@@ -26,8 +26,6 @@ PRODUCER = "dbt_producer_watcher"
 _SLEEPS = 3
 # Turns without any progress in the run after which a task waits for ever.
 _VAIN_TURNS = 3
-# Times that one try may wait, beside ten for each task of the DAG: a task that asks for more never ends.
-_MOST_WAITS = 30
 _PAUSE = 0.1  # seconds, while a task that has waited in vain lets those go on that look again later
 _GOING_ON = ("scheduled", "queued", "running", "up_for_retry", "up_for_reschedule", "deferred")
 
@@ -102,7 +100,6 @@ class _Turns:
     stuck: Callable[[str, int, WaitsForEver], object]
     round: list[Any] = field(default_factory=list)
     vain: dict[tuple[str, int], int] = field(default_factory=dict)  # turns since anything in the run has moved
-    waits: dict[tuple[str, int, int], int] = field(default_factory=dict)  # of each try
     now: Any = None  # the task instance whose turn it is
 
     def run_next(self, *arguments: Any, ti: Any, **options: Any) -> Any:
@@ -136,7 +133,6 @@ class _Turns:
                 options["session"].commit()
         state = self._state_of(own)
         if own.task_id in self.watching and state == "up_for_reschedule":
-            self._count_wait(own)
             is_waiting = True
         if is_waiting:
             self._give_up_turn(own)
@@ -155,8 +151,6 @@ class _Turns:
         """
         if self.now.task_id not in self.watching:
             return self.run_trigger(*arguments, **options)
-        if self._count_wait(self.now):
-            raise Waiting
         thread, sleeps, sleep = threading.get_ident(), [0], asyncio.sleep
 
         async def pass_by(delay: float, *more: Any, **named: Any) -> Any:
@@ -201,30 +195,15 @@ class _Turns:
 
         key = own.task_id, own.map_index
         self.vain[key] = self.vain.get(key, 0) + 1
-        is_endless = self.waits[own.task_id, own.map_index, own.try_number] > self._most_waits
-        is_stuck = is_endless or self._all_wait_in_vain(own)
+        is_stuck = self._all_wait_in_vain(own)
         with create_session() as session:
             row = _row(session, own)
             row.state = "failed" if is_stuck else "scheduled"
             row.next_method = row.next_kwargs = row.trigger_id = None
         if is_stuck:
-            why = (
-                f"has waited {self._most_waits} times in one try, and ends by none of what has happened since"
-                if is_endless
-                else "waits, and no task of the run is left that could end that"
-            )
-            self.stuck(*key, WaitsForEver(f"{own.task_id} {why}"))
+            why = f"{own.task_id} waits, and no task of the run is left that could end that"
+            self.stuck(*key, WaitsForEver(why))
             self.vain.clear()
-
-    @property
-    def _most_waits(self) -> int:
-        return _MOST_WAITS + 10 * len(self.dag.task_ids)
-
-    def _count_wait(self, own: Any) -> bool:
-        """Count that a task waits; whether it has done so too often in this try."""
-        key = own.task_id, own.map_index, own.try_number
-        self.waits[key] = self.waits.get(key, 0) + 1
-        return self.waits[key] > self._most_waits
 
     def _all_wait_in_vain(self, own: Any) -> bool:
         """Whether each task of the run that could go on has waited several times since anything has moved."""

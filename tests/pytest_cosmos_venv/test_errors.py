@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pickle
+from importlib import import_module
 
 import pytest
 
+from pytest_cosmos_venv import errors
 from pytest_cosmos_venv.errors import RecordDict, RecordList, RecordTuple, ToolkitMisuse
 
 pytest_plugins = ["pytester"]
@@ -85,3 +87,11 @@ def test_a_record_by_names_says_which_there_are() -> None:
     assert isinstance(misuse.value, KeyError)
     assert record.get("laod") is None
     assert record == pickle.loads(pickle.dumps(record)) == {"load": 1}  # noqa: S301 - our own bytes
+
+
+@pytest.mark.parametrize("name", [name for name in vars(errors) if name.endswith("Warning")])
+def test_a_worker_can_hand_on_a_warning(name: str) -> None:
+    """pytest-xdist looks a warning up in its module; where that has none of the name, the whole run ended."""
+    warning = getattr(errors, name)
+
+    assert getattr(import_module(warning.__module__), warning.__qualname__) is warning

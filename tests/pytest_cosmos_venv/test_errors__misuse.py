@@ -48,7 +48,6 @@ MISUSES: dict[str, list[tuple[str, str]]] = {
     ],
     "cosmos_race": [
         ("it(lambda contender: None)", "*<lambda> is made inside a function, and a contender, *"),
-        ("it(work_alone)", "cosmos_race calls <function work_alone *> with the contender and 0 arguments, and *"),
         ("it(work, threading.Lock())", "cosmos_race: <unlocked _thread.lock *> cannot be handed to another process *"),
         ("it(work, services=5)", "services=5: give a list of process names or command lines: ['dbt-server*']."),
         ("it(work).sightings['never']", "'never' is no point that this race waited for; there are none."),
@@ -85,7 +84,6 @@ MISUSES: dict[str, list[tuple[str, str]]] = {
         ("it.variables.writes[0]", "writes[0]: the code under test has changed no Variable."),
         ("it.home.add_dag_file('../x.py', '')", "add_dag_file('../x.py'): give the name of a Python *"),
         ("it.run('harbor')", "cosmos_airflow.run runs a DAG or an operator, and this is neither: 'harbor'. *"),
-        ("it.run(dag(), run_id='two words')", "run_id='two words': Airflow takes what fits *, such as 'one'."),
         ("it.shape('harbor')", "The shape of a DAG was asked for, and what was given is an object of builtins.str."),
         ("it.budget('no_such_dag.py')", "cosmos_airflow.budget('no_such_dag.py'): there is no such DAG file."),
         ("it.budget(lambda: 5)", "What cosmos_airflow.budget calls returned int: it has to return the DAG *"),
@@ -112,9 +110,6 @@ def dag():
     return made
 
 def work(contender, *arguments):
-    pass
-
-def work_alone():
     pass
 
 @pytest.mark.cosmos_race(contenders=2)

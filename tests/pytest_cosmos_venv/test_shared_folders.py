@@ -41,17 +41,16 @@ def test_the_first_makes_it_and_the_others_find_it(shared: SharedFolders) -> Non
     assert (first / "word").read_text(encoding="utf-8") == "first"
 
 
-@pytest.mark.parametrize("get", [SharedFolders.get, SharedFolders.get_in_place])
-def test_a_maker_that_is_killed_hands_over(shared: SharedFolders, get: Callable[..., Path]) -> None:
+def test_a_maker_that_is_killed_hands_over(shared: SharedFolders) -> None:
     def die(folder: Path) -> None:
         (folder / "half").touch()
         os.kill(os.getpid(), signal.SIGKILL)
 
-    maker = FORK.Process(target=get, args=(shared, "thing", "k1", die))
+    maker = FORK.Process(target=shared.get, args=("thing", "k1", die))
     maker.start()
     maker.join(30)
 
-    folder = get(shared, "thing", "k1", write_word("after"), timeout=30)
+    folder = shared.get("thing", "k1", write_word("after"), timeout=30)
 
     assert maker.exitcode == -signal.SIGKILL
     assert [path.name for path in folder.glob("[!.]*")] == ["word"]
@@ -75,27 +74,6 @@ def test_who_waits_too_long_is_told_for_whom(shared: SharedFolders) -> None:
     maker.join(30)
 
     assert shared.get("thing", "k1", write_word("never")).is_dir()
-
-
-def test_a_folder_that_nobody_has_used_for_long_is_forgotten_when_another_one_is_made(shared: SharedFolders) -> None:
-    long_ago = time.time() - UNUSED - 60
-    for key in ("old", "used", "held"):
-        shared.get("thing", key, write_word(key))
-    for key in ("old", "used", "held"):
-        os.utime(shared.root / f"thing-{key}.lock", (long_ago, long_ago))
-    (shared.root / "notes").mkdir()
-    os.utime(shared.root / "notes", (long_ago, long_ago))
-    shared.get("thing", "used", write_word("never"))
-    held = os.open(shared.root / "thing-held.lock", os.O_RDWR)
-    fcntl.flock(held, fcntl.LOCK_EX)
-
-    with shared.free_place("other", "k1"):
-        shared.get("thing", "new", write_word("new"))
-    os.close(held)
-
-    left = {path.name for path in shared.root.iterdir() if path.is_dir()}
-    assert left == {"thing-used", "thing-held", "thing-new", "other-k1-0", "notes"}
-    assert (shared.get("thing", "old", write_word("anew")) / "word").read_text(encoding="utf-8") == "anew"
 
 
 SHARING = """
@@ -159,17 +137,6 @@ def test_a_bad_cache_directory_is_a_sentence_in_the_test_that_needs_it(pytester:
     result.stdout.no_fnmatch_line("*sharing.py*")
 
 
-def test_a_folder_that_holds_its_own_path_is_made_where_it_stays(shared: SharedFolders) -> None:
-    def note_the_path(folder: Path) -> None:
-        (folder / "path").write_text(str(folder), encoding="utf-8")
-
-    folder = shared.get_in_place("thing", "k1", note_the_path)
-
-    assert (folder / "path").read_text(encoding="utf-8") == str(folder) == str(shared.root / "thing-k1")
-    assert shared.get_in_place("thing", "k1", write_word("second")) == folder
-    assert not (folder / "word").exists()
-
-
 def test_a_free_place_is_nobody_elses_and_is_found_again(shared: SharedFolders) -> None:
     with shared.free_place("work", "k1") as first, shared.free_place("work", "k1") as second:
         (first / "word").touch()
@@ -177,3 +144,24 @@ def test_a_free_place_is_nobody_elses_and_is_found_again(shared: SharedFolders) 
     with shared.free_place("work", "k1") as third:
         assert third == first
         assert (third / "word").exists()
+
+
+def test_a_folder_that_nobody_has_used_for_long_is_forgotten_when_another_one_is_made(shared: SharedFolders) -> None:
+    long_ago = time.time() - UNUSED - 60
+    for key in ("old", "used", "held"):
+        shared.get("thing", key, write_word(key))
+    for key in ("old", "used", "held"):
+        os.utime(shared.root / f"thing-{key}.lock", (long_ago, long_ago))
+    (shared.root / "notes").mkdir()
+    os.utime(shared.root / "notes", (long_ago, long_ago))
+    shared.get("thing", "used", write_word("never"))
+    held = os.open(shared.root / "thing-held.lock", os.O_RDWR)
+    fcntl.flock(held, fcntl.LOCK_EX)
+
+    with shared.free_place("other", "k1"):
+        shared.get("thing", "new", write_word("new"))
+    os.close(held)
+
+    left = {path.name for path in shared.root.iterdir() if path.is_dir()}
+    assert left == {"thing-used", "thing-held", "thing-new", "other-k1-0", "notes"}
+    assert (shared.get("thing", "old", write_word("anew")) / "word").read_text(encoding="utf-8") == "anew"

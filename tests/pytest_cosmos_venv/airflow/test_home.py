@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import sqlite3
-from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -45,66 +44,6 @@ def test_a_run_that_needs_it_gets_a_home_which_is_gone_afterwards(
     result.assert_outcomes(passed=2)
     result.stdout.fnmatch_lines(["LEFT [[][]] [[][]]"])
     assert not (project.path / "production").exists()
-
-
-def test_what_tasks_keep_running_is_of_this_run_alone(
-    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A server of the run finds its socket gone when the run ends."""
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(project.path))
-    project.makepyfile(
-        """
-        import os, stat
-
-        def test_it(cosmos_airflow):
-            folder = os.environ["XDG_RUNTIME_DIR"]
-            assert folder == str(cosmos_airflow.home.path)
-            assert stat.S_IMODE(os.stat(folder).st_mode) == 0o700
-        """
-    )
-
-    project.runpytest_subprocess("-p", "no:xdist").assert_outcomes(passed=1)
-
-
-@pytest.mark.long
-def test_a_worker_that_crashes_leaves_no_home(
-    project: pytest.Pytester, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    project.makepyfile(test_using=f"{USING}\n    def test_crash(cosmos_airflow):\n        os._exit(3)\n")
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-
-    result = project.runpytest_subprocess("-n", "1")
-
-    result.assert_outcomes(passed=2, failed=1)
-    assert list(tmp_path.glob("cosmos-airflow-*")) == []
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("options", [("-p", "no:xdist"), ("-n", "1")], ids=" ".join)
-def test_the_homes_of_another_container_with_equal_pids_stay(
-    options: Sequence[str], project: pytest.Pytester, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Two containers with one temporary folder: processes of both have the same PIDs."""
-    project.makepyfile(test_using=USING)
-    project.makeconftest(
-        """
-        import os, pathlib, tempfile
-
-        def pytest_sessionfinish():
-            for number in (os.getpid(), os.getppid()):
-                os.makedirs(f"{tempfile.gettempdir()}/cosmos-airflow-{number}-other/dags", exist_ok=True)
-                pathlib.Path(f"made-{number}").touch()
-        """
-    )
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-
-    result = project.runpytest_subprocess(*options)
-
-    result.assert_outcomes(passed=2)
-    made = [file.name.partition("-")[2] for file in project.path.glob("made-*")]
-    assert sorted(place.name for place in tmp_path.glob("cosmos-*")) == sorted(
-        f"cosmos-airflow-{number}-other" for number in made
-    )
 
 
 def test_a_forked_child_that_ends_as_pytest_does_removes_nothing(
@@ -175,8 +114,7 @@ def test_a_run_that_does_not_need_it_is_left_alone(project: pytest.Pytester) -> 
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("options", [("-p", "no:xdist"), ("-n", "1")], ids=" ".join)
-def test_a_marked_home_that_a_conftest_has_set_up_is_used(options: Sequence[str], project: pytest.Pytester) -> None:
+def test_a_marked_home_that_a_conftest_has_set_up_is_used(project: pytest.Pytester) -> None:
     (project.mkdir("own") / MARKER).touch()
     project.makepyfile(
         conftest="import os; os.environ['AIRFLOW_HOME'] = os.path.abspath('own')",
@@ -190,7 +128,7 @@ def test_a_marked_home_that_a_conftest_has_set_up_is_used(options: Sequence[str]
         """,
     )
 
-    project.runpytest_subprocess(*options).assert_outcomes(passed=1)
+    project.runpytest_subprocess("-n", "1").assert_outcomes(passed=1)
 
 
 @pytest.mark.parametrize(

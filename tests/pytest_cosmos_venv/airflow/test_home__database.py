@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from pytest_cosmos_venv import CosmosAirflow
-from pytest_cosmos_venv.airflow import home
 from tests.pytest_cosmos_venv.airflow.standin import USING
 
 pytest_plugins = ["pytester"]
@@ -41,20 +37,3 @@ def test_what_airflow_says_when_it_cannot_make_its_database_is_told(
 
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(["Airflow could not make its database (airflow db migrate):", "the stand-in is broken"])
-
-
-def test_an_error_in_the_block_puts_the_database_back_too(cosmos_airflow: CosmosAirflow, tmp_path: Path) -> None:
-    file = tmp_path / "some.db"
-    with closing(sqlite3.connect(file)) as connection:
-        connection.execute("create table piers (id)")
-
-    def fail_in_it() -> None:
-        with home.restored(file), closing(sqlite3.connect(file)) as connection:
-            connection.execute("drop table piers")
-            raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError):
-        fail_in_it()
-
-    with closing(sqlite3.connect(file)) as connection:
-        assert connection.execute("select name from sqlite_master").fetchall() == [("piers",)]

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
 from typing import Any
-
-from airflow import DAG
 
 from pytest_cosmos_venv import CosmosAirflow
 from pytest_cosmos_venv.airflow.task_context import context_without_airflow
@@ -18,22 +15,6 @@ except ImportError:  # Airflow 2
 
 def made(**arguments: Any) -> Any:
     return PythonOperator(task_id="load", python_callable=print, **arguments)
-
-
-def test_it_is_told_which_task_of_which_run_it_is() -> None:
-    with DAG("harbor", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=timezone.utc)) as dag:
-        operator = made(params={"pier": "north"}, retries=2)
-
-    told = context_without_airflow(operator, "by-hand")
-
-    ti = told["ti"]
-    assert told["task_instance"] is ti
-    assert (told["dag"], told["task"], ti.task) == (dag, operator, operator)
-    assert (ti.dag_id, ti.task_id, ti.run_id, ti.try_number, ti.map_index) == ("harbor", "load", "by-hand", 1, -1)
-    assert (told["dag_run"].dag_id, told["dag_run"].run_id, told["run_id"]) == ("harbor", "by-hand", "by-hand")
-    assert ti.max_tries == 2
-    assert told["params"] == {"pier": "north"}
-    assert ti.get_template_context() is told
 
 
 def test_what_it_pushes_it_can_pull() -> None:

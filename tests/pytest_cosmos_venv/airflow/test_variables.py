@@ -17,12 +17,10 @@ from pytest_cosmos_venv import CosmosAirflow
 from pytest_cosmos_venv.errors import ToolkitMisuse
 
 try:
-    from airflow.providers.standard.operators.bash import BashOperator
     from airflow.providers.standard.operators.python import PythonOperator
     from airflow.sdk import Variable as TaskVariable
 except ImportError:  # Airflow 2 has one only
     from airflow.models import Variable as TaskVariable
-    from airflow.operators.bash import BashOperator  # type: ignore[import-not-found, no-redef]
     from airflow.operators.python import PythonOperator  # type: ignore[import-not-found, no-redef]
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*from `airflow.models` is deprecated:DeprecationWarning")
@@ -84,17 +82,6 @@ def test_a_missing_variable_is_missing_as_ever(where: Where, cosmos_airflow: Cos
         where(lambda: TaskVariable.get("nothing"), cosmos_airflow)
 
 
-def test_templates_see_them(cosmos_airflow: CosmosAirflow) -> None:
-    cosmos_airflow.variables.put("pier", "north")
-    cosmos_airflow.variables.put("ships", '{"n": 3}')
-
-    task = cosmos_airflow.run(
-        BashOperator(task_id="say", bash_command="echo {{ var.value.pier }} {{ var.json.ships.n }}")
-    )
-
-    assert task.returned == "north 3"
-
-
 @pytest.mark.parametrize("where", PLACES)
 def test_in_an_outage_writing_fails_where_airflow_fails(where: Where, cosmos_airflow: CosmosAirflow) -> None:
     cosmos_airflow.variables.put("pier", "north")
@@ -148,11 +135,3 @@ def test_the_test_reads_and_takes_away_too(cosmos_airflow: CosmosAirflow) -> Non
     assert cosmos_airflow.variables.writes == ()
     with pytest.raises(ToolkitMisuse, match=r"remove\('pier'\): there is no Variable of this key; there are: none"):
         cosmos_airflow.variables.remove("pier")
-
-
-def test_without_the_fixture_variables_are_airflows_own() -> None:
-    if not IS_AIRFLOW_2:
-        from airflow.sdk.execution_time import task_runner
-
-        assert not hasattr(task_runner, "SUPERVISOR_COMMS")
-    assert Variable.set.__module__ != "pytest_cosmos_venv.airflow.airflow2"

@@ -23,8 +23,8 @@ from pytest_cosmos_venv.faults import (
     warehouse_drops_connection,
     worker_killed,
 )
-from pytest_cosmos_venv.faults.child_process import WorkerLost
 from pytest_cosmos_venv.faults.faults import Faults
+from pytest_cosmos_venv.faults.lost_worker import WorkerLost
 from tests.pytest_cosmos_venv.faults.harbor import START, PythonOperator, dbt, harbor
 
 
@@ -159,37 +159,6 @@ def test_a_dbt_that_hangs_is_ended_by_the_timeout_of_its_task(
     assert "AirflowTaskTimeout" in outcome.tasks["load"].log
 
 
-@pytest.mark.cosmos_fault(dbt_hangs(seconds=0.2))
-def test_a_dbt_that_hangs_for_a_moment_goes_on(
-    project: Path, cosmos_fake_venv: FakeVenv, cosmos_airflow: CosmosAirflow
-) -> None:
-    executable = cosmos_fake_venv.dbt
-
-    outcome = cosmos_airflow.run(harbor(lambda: dbt(executable, "run", cwd=project)))
-
-    assert outcome.tasks["load"].tries == 1, str(outcome)
-    assert [call.exit_code for call in cosmos_fake_venv.calls] == [0]
-
-
-@pytest.mark.long
-@pytest.mark.cosmos_fault(dbt_killed(in_task="second"), dbt_killed(in_task="second", times=2))
-def test_a_fault_of_one_task_leaves_the_others_alone(
-    project: Path, cosmos_fake_venv: FakeVenv, cosmos_airflow: CosmosAirflow, cosmos_faults: Faults
-) -> None:
-    executable = cosmos_fake_venv.dbt
-    dag = harbor(lambda: dbt(executable, "run", cwd=project))
-    dag.get_task("report").set_downstream(
-        PythonOperator(
-            task_id="second", python_callable=lambda: dbt(executable, "run", cwd=project), retries=2, dag=dag
-        )
-    )
-
-    outcome = cosmos_airflow.run(dag)
-
-    assert {name: task.tries for name, task in outcome.tasks.items()} == {"load": 1, "report": 1, "second": 3}
-    assert {(each.task_id, each.place) for each in cosmos_faults.happened} == {("second", "model.harbor.pier_1")}
-
-
 @pytest.mark.cosmos_fault(dbt_killed(after=7))
 def test_nodes_are_counted_over_the_calls_of_all_tasks(
     project: Path, cosmos_fake_venv: FakeVenv, cosmos_airflow: CosmosAirflow, cosmos_faults: Faults
@@ -256,3 +225,15 @@ def test_a_lock_of_a_dead_worker_stands_in_the_way(
     with pytest.raises(ProcessLookupError):
         os.kill(owner, 0)
     assert [(each.what, each.task_id) for each in cosmos_faults.happened] == [("lock_left_behind", "load")]
+
+
+@pytest.mark.cosmos_fault(dbt_hangs(seconds=0.2))
+def test_a_dbt_that_hangs_for_a_moment_goes_on(
+    project: Path, cosmos_fake_venv: FakeVenv, cosmos_airflow: CosmosAirflow
+) -> None:
+    executable = cosmos_fake_venv.dbt
+
+    outcome = cosmos_airflow.run(harbor(lambda: dbt(executable, "run", cwd=project)))
+
+    assert outcome.tasks["load"].tries == 1, str(outcome)
+    assert [call.exit_code for call in cosmos_fake_venv.calls] == [0]

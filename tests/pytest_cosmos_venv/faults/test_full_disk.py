@@ -14,28 +14,6 @@ from pytest_cosmos_venv.faults.faults import Faults
 from tests.pytest_cosmos_venv.faults.harbor import dbt, harbor
 
 
-@pytest.mark.long
-@pytest.mark.cosmos_fault(disk_full())
-def test_every_write_of_one_try_fails(tmp_path: Path, cosmos_airflow: CosmosAirflow, cosmos_faults: Faults) -> None:
-    alerts: list[str] = []
-    (tmp_path / "old").write_text("before")
-
-    def load() -> str:
-        seen = (tmp_path / "old").read_text()
-        (tmp_path / "half").touch()
-        (tmp_path / "half").write_bytes(bytes(100_000))
-        return seen
-
-    outcome = cosmos_airflow.run(harbor(load, on_failure_callback=lambda _: alerts.append("load")))
-
-    assert outcome.tasks["load"].tries == 2, str(outcome)
-    assert f"[Errno {errno.ENOSPC}]" in outcome.tasks["load"].log
-    assert outcome.tasks["load"].returned == "before"
-    assert (tmp_path / "half").stat().st_size == 100_000
-    assert [(each.what, each.place, each.try_number) for each in cosmos_faults.happened] == [("disk_full", "start", 1)]
-    assert alerts == []
-
-
 @pytest.mark.cosmos_fault(disk_full(in_task="load", times=None))
 def test_what_could_be_done_stays(tmp_path: Path, cosmos_airflow: CosmosAirflow, cosmos_faults: Faults) -> None:
     (tmp_path / "removed").touch()

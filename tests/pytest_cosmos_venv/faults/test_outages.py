@@ -38,17 +38,6 @@ def test_an_outage_lasts_for_some_requests(cosmos_dbt: CosmosDbt, cosmos_faults:
     ]
 
 
-@pytest.mark.cosmos_fault(index_down(seconds=30 * 60))
-def test_an_outage_ends_by_the_clock_of_the_test(cosmos_dbt: CosmosDbt, cosmos_airflow: CosmosAirflow) -> None:
-    assert is_down(cosmos_dbt.index)
-
-    cosmos_airflow.clock.move(29 * 60)
-    assert is_down(cosmos_dbt.index)
-
-    cosmos_airflow.clock.move(90)
-    assert not is_down(cosmos_dbt.index)
-
-
 @pytest.mark.cosmos_fault(index_down(seconds=240))
 def test_a_retry_after_its_delay_finds_the_index_again(
     cosmos_dbt: CosmosDbt, cosmos_airflow: CosmosAirflow, cosmos_faults: Faults
@@ -58,3 +47,14 @@ def test_a_retry_after_its_delay_finds_the_index_again(
     assert outcome.tasks["load"].tries == 2, str(outcome)
     assert outcome.tasks["load"].returned == 200
     assert [(each.task_id, each.try_number) for each in cosmos_faults.happened] == [("load", 1)]
+
+
+@pytest.mark.cosmos_fault(index_down(seconds=30 * 60))
+def test_an_outage_ends_by_the_clock_of_the_test(cosmos_dbt: CosmosDbt, cosmos_airflow: CosmosAirflow) -> None:
+    assert is_down(cosmos_dbt.index)
+
+    cosmos_airflow.clock.move(29 * 60)
+    assert is_down(cosmos_dbt.index)
+
+    cosmos_airflow.clock.move(90)
+    assert not is_down(cosmos_dbt.index)

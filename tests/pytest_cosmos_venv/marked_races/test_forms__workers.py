@@ -2,38 +2,86 @@
 
 from __future__ import annotations
 
+import json
 import os
+import sys
+from itertools import groupby, pairwise
+from pathlib import Path
 
 import pytest
 
-from tests.pytest_cosmos_venv.marked_races.race_modes import CROWD, Mode, ModeCounts, modes, prove
+from tests.installed import ROOT
 
 pytest_plugins = ["pytester"]
 
+CROWD = ROOT / ".cache" / "envs" / "crowd" / "bin" / "python"
 DEADLINE = 120.0
 
 needs_crowd = pytest.mark.skipif(
     not CROWD.exists() and os.environ.get("CI") != "true",
     reason="no other people's plugins at .cache/envs/crowd: make test makes it",
 )
+RACES = """
+    import json, os, time
+    from pathlib import Path
+    import pytest
+
+    def race(cosmos_race, name):
+        cosmos_race.barrier("start")
+        began = time.time()
+        with cosmos_race.span("work"):
+            cosmos_race.barrier("in the middle")
+        cosmos_race.barrier("end")
+        assert cosmos_race.timeline.overlap("work")
+        seen = [name, began, time.time(), os.environ["PYTEST_XDIST_WORKER"], cosmos_race.count]
+        Path(os.environ["RACES_LOG"], f"{name}-{cosmos_race.index}").write_text(json.dumps(seen))
+
+    @pytest.mark.parametrize("number", range(4))
+    @pytest.mark.cosmos_race(contenders=2)
+    def test_of_two(cosmos_race, number):
+        race(cosmos_race, f"two-{number}")
+
+    class TestOthers:
+        @pytest.mark.parametrize("number", range(4))
+        @pytest.mark.cosmos_race(contenders=3)
+        @pytest.mark.xdist_group("harbor")
+        def test_of_three(self, cosmos_race, number):
+            race(cosmos_race, f"three-{number}")
+
+    @pytest.mark.parametrize("number", range(10))
+    def test_that_is_no_race(number):
+        time.sleep(0.002)
+"""
 
 
 @pytest.mark.long
 @pytest.mark.parametrize(
-    "mode",
+    ("python", "options"),
     [
-        pytest.param(mode, id=mode.beside or mode.name, marks=[needs_crowd] if mode.python == CROWD else [])
-        for mode in modes()
+        pytest.param(Path(sys.executable), ["--dist", "load"], id="load"),
+        pytest.param(Path(sys.executable), ["--dist", "loadgroup"], id="loadgroup"),
+        # pytest-randomly needs no option.
+        pytest.param(CROWD, ["--reruns", "2", "--timeout", "60"], id="beside-others", marks=needs_crowd),
     ],
 )
-def test_copies_of_each_race_meet_in_workers_of_their_own(mode: Mode) -> None:
-    counts = ModeCounts()
+def test_copies_of_each_race_meet_in_workers_of_their_own(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, python: Path, options: list[str]
+) -> None:
+    log = pytester.mkdir("log")
+    monkeypatch.setenv("RACES_LOG", str(log))
+    pytester.makepyfile(RACES)
 
-    prove(mode, counts)
+    # The plugin sets up an Airflow in every worker, and takes no part in running tests.
+    others = ["-p", "no:pytest_airflow_in_a_box", "-p", "no:cacheprovider"]
+    result = pytester.run(python, "-m", "pytest", "-n", "3", *others, *options, timeout=DEADLINE)
 
-    assert counts.faults == []
-    assert counts.races == 12
-    assert counts.across == 12 or not mode.is_complete
+    result.assert_outcomes(passed=30)
+    seen = sorted(json.loads(file.read_text()) for file in log.iterdir())
+    races = [list(copies) for _, copies in groupby(seen, key=lambda copy: copy[0])]
+    assert [len({worker for *_, worker, _ in copies}) for copies in races] == [copies[0][-1] for copies in races]
+    spans = sorted((min(copy[1] for copy in copies), max(copy[2] for copy in copies)) for copies in races)
+    assert len(spans) == 8
+    assert all(one[1] <= two[0] for one, two in pairwise(spans)), "two races went on at once"
 
 
 def run(pytester: pytest.Pytester, *options: str) -> pytest.RunResult:
@@ -101,31 +149,6 @@ def test_who_fails_is_named_and_the_run_goes_on(pytester: pytest.Pytester) -> No
     ):
         result.stdout.fnmatch_lines([line])
     result.stdout.no_fnmatch_line("*not across workers*")
-
-
-def test_a_copy_that_is_passed_over_leaves_no_fixture_of_its_file_behind(pytester: pytest.Pytester) -> None:
-    race = """
-        import pytest
-
-        @pytest.fixture(scope="module", autouse=True)
-        def pier(request):
-            yield
-            if request.module.__name__ == "test_2":
-                raise OSError("the pier is flooded")
-
-        def test_before():
-            pass
-
-        @pytest.mark.cosmos_race(contenders=2)
-        def test_race(cosmos_race):
-            cosmos_race.barrier("start")
-        """
-    pytester.makepyfile(test_1=race, test_2=race, test_3=race)
-
-    result = run(pytester, "-n", "2", "--dist", "loadfile")
-
-    result.assert_outcomes(passed=9, errors=3)
-    result.stdout.fnmatch_lines(["*ERROR at teardown of test_race*", "E *OSError: the pier is flooded"])
 
 
 @pytest.mark.long

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import time
 from pathlib import Path
 
@@ -16,14 +15,6 @@ from pytest_cosmos_venv.processes.pids import Pids
 pytest_plugins = ["pytester"]
 
 
-def test_a_live_one_lives_until_it_is_killed(cosmos_lock: CosmosLock) -> None:
-    pid = cosmos_lock.pids.live()
-
-    assert psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    cosmos_lock.pids.kill(pid)
-    assert not psutil.pid_exists(pid)
-
-
 def test_a_dead_one_is_gone_and_its_number_is_not_given_out_again(cosmos_lock: CosmosLock) -> None:
     pid = cosmos_lock.pids.dead()
 
@@ -32,14 +23,6 @@ def test_a_dead_one_is_gone_and_its_number_is_not_given_out_again(cosmos_lock: C
         os.kill(pid, 0)
     # The group of that number has a member, which is what keeps the kernel from giving it to a process.
     os.killpg(pid, 0)
-
-
-def test_a_zombie_stays_one(cosmos_lock: CosmosLock) -> None:
-    pid = cosmos_lock.pids.zombie()
-    subprocess.run(["true"], check=True)
-
-    assert psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-    os.kill(pid, 0)
 
 
 def test_a_reused_one_is_younger_than_the_lock_that_names_it(cosmos_lock: CosmosLock, tmp_path: Path) -> None:

@@ -56,16 +56,6 @@ def test_numbers_of_no_process(cosmos_lock: CosmosLock) -> None:
         Process(cosmos_lock.pids.zero())
 
 
-def test_no_signal_reaches_anybody(cosmos_lock: CosmosLock) -> None:
-    pid = cosmos_lock.pids.vanishing(looks=9)
-
-    Process(pid).kill()
-    os.kill(cosmos_lock.pids.zero(), signal.SIGTERM)
-
-    assert pid in psutil.pids()
-    assert pid in {process.pid for process in process_iter()}
-
-
 def test_all_is_undone() -> None:
     real = (psutil._psplatform.Process, psutil._psplatform.pid_exists, psutil._psplatform.pids, os.kill)  # type: ignore[attr-defined]
     simulated = SimulatedPids()
@@ -80,3 +70,13 @@ def test_all_is_undone() -> None:
         psutil._psplatform.pids,  # type: ignore[attr-defined]
         os.kill,
     )
+
+
+def test_no_signal_reaches_anybody(cosmos_lock: CosmosLock) -> None:
+    pid = cosmos_lock.pids.vanishing(looks=9)
+
+    Process(pid).kill()
+    os.kill(cosmos_lock.pids.zero(), signal.SIGTERM)
+
+    assert pid in psutil.pids()
+    assert pid in {process.pid for process in process_iter()}

@@ -36,18 +36,6 @@ def test_points_are_waited_for(cosmos_race: CosmosRace, tmp_path: Path) -> None:
         assert race.finish().sightings.keys() == {"before", "the file"}
 
 
-def wait_for_ever(contender: Contender) -> None:
-    threading.Event().wait()
-
-
-def test_waiting_for_a_point_has_a_deadline(cosmos_race: CosmosRace) -> None:
-    with (
-        pytest.raises(RaceFailure, match=r"contender-0 have not reached 'never' within 0\.2 s"),
-        cosmos_race.start(wait_for_ever, contenders=1) as race,
-    ):
-        race.wait_for("never", timeout=0.2)
-
-
 def say_and_fail(contender: Contender) -> None:
     print("no room at the quay", flush=True)
     raise LookupError("no such pier")

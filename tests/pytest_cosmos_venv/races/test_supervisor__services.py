@@ -46,13 +46,6 @@ def test_a_service_is_none_of_what_was_left_behind(cosmos_race: CosmosRace, tmp_
     assert not psutil.pid_exists(pid), "it ends with the race"
 
 
-def test_without_a_word_a_service_was_left_behind(cosmos_race: CosmosRace, tmp_path: Path) -> None:
-    race = cosmos_race(keep_a_server, tmp_path, contenders=1, grace=0.1)
-
-    assert race.services == ()
-    assert "harbor-server" in race.left_behind[0]
-
-
 def test_what_a_service_has_started_is_no_service(cosmos_race: CosmosRace, tmp_path: Path) -> None:
     race = cosmos_race(keep_a_server, tmp_path, "more", contenders=1, grace=0.1, services=["harbor-server"])
 

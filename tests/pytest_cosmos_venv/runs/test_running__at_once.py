@@ -10,15 +10,13 @@ from typing import Any
 import pytest
 from airflow import DAG
 
-from pytest_cosmos_venv import Contender, CosmosAirflow, CosmosRace, TaskOutcome
+from pytest_cosmos_venv import Contender, CosmosAirflow, CosmosRace
 from tests.waiting import wait_until
 
 try:
     from airflow.providers.standard.operators.python import PythonOperator
 except ImportError:  # Airflow 2
     from airflow.operators.python import PythonOperator  # type: ignore[import-not-found, no-redef]
-
-DEADLINE = 40.0
 
 
 class ClosedPierError(Exception):
@@ -72,23 +70,6 @@ def test_contenders_run_one_dag_at_once(cosmos_race: CosmosRace, cosmos_airflow:
     assert (type(error).__name__, str(error)) == ("ClosedPierError", "pier north is closed at 22")
 
 
-def run_a_task(contender: Contender, airflow: CosmosAirflow, folder: Path) -> TaskOutcome:
-    def arrive() -> int:
-        return meet(folder, contender.name, contender.count - 1)
-
-    outcome: TaskOutcome = airflow.run(PythonOperator(task_id="arrive", python_callable=arrive))
-    return outcome
-
-
-@pytest.mark.long
-def test_contenders_run_an_operator_at_once(
-    cosmos_race: CosmosRace, cosmos_airflow: CosmosAirflow, tmp_path: Path
-) -> None:
-    race = cosmos_race(run_a_task, cosmos_airflow, tmp_path)
-
-    assert [task.returned for task in race.values] == [outcome.pid for outcome in race.outcomes]
-
-
 def run_for_one_date(contender: Contender, airflow: CosmosAirflow, folder: Path) -> None:
     def arrive() -> None:
         contender.point("arrived")
@@ -112,15 +93,3 @@ def test_two_runs_for_one_logical_date_are_refused(
         "Another process is running DAG 'harbor' for 2026-02-03T00:00:00+00:00, and Airflow has one run for a logical "
         "date: give each of them a logical_date of its own, or none."
     )
-
-
-@pytest.mark.long
-@pytest.mark.cosmos_race(contenders=2)
-def test_copies_of_a_test_run_one_dag_at_once(cosmos_race: Contender, cosmos_airflow: CosmosAirflow) -> None:
-    def arrive() -> int:
-        return meet(cosmos_race.folder, cosmos_race.name, 1)
-
-    outcome = cosmos_airflow.run(harbor(arrive))
-
-    assert outcome.states == {"arrive": "success"}
-    assert outcome.tasks["arrive"].returned == os.getpid()

@@ -76,15 +76,6 @@ def test_the_clock_of_the_test_stands_at_the_last_run_and_sleeping_moves_it(cosm
     assert cosmos_airflow.clock.now == datetime(2026, 1, 3, tzinfo=timezone.utc)
 
 
-def test_a_run_that_fails_is_part_of_what_came_of_it(cosmos_airflow: CosmosAirflow) -> None:
-    def fail_in_february(**context: Any) -> None:
-        assert context["ds"] != "2026-02-01"
-
-    outcomes = cosmos_airflow.catch_up(dag_of(data_intervals_of_months(), fail_in_february), until="2026-04-01")
-
-    assert [outcome.state for outcome in outcomes] == ["success", "failed", "success"]
-
-
 @pytest.mark.parametrize(
     ("ends", "dates"),
     [

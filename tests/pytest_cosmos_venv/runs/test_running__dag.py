@@ -21,13 +21,11 @@ from pytest_cosmos_venv.airflow.home import AirflowHome
 from pytest_cosmos_venv.errors import ToolkitMisuse
 
 try:
-    from airflow.providers.standard.operators.empty import EmptyOperator
-    from airflow.providers.standard.operators.python import PythonOperator, ShortCircuitOperator
+    from airflow.providers.standard.operators.python import PythonOperator
     from airflow.sdk import Asset
 except ImportError:  # Airflow 2
     from airflow.datasets import Dataset as Asset  # type: ignore[import-not-found, no-redef]
-    from airflow.operators.empty import EmptyOperator  # type: ignore[import-not-found, no-redef]
-    from airflow.operators.python import PythonOperator, ShortCircuitOperator  # type: ignore[import-not-found, no-redef]
+    from airflow.operators.python import PythonOperator  # type: ignore[import-not-found, no-redef]
 
 
 START = datetime(2026, 1, 1, tzinfo=timezone.utc)
@@ -115,13 +113,6 @@ def test_a_failure_is_part_of_the_outcome(cosmos_airflow: CosmosAirflow) -> None
     assert "ValueError: the pier is closed" in str(outcome).partition("--- the last lines")[2]
 
 
-def test_on_request_a_failure_is_raised_with_the_table(cosmos_airflow: CosmosAirflow) -> None:
-    with pytest.raises(AssertionError, match=r"DAG harbor: failed in .*\n.*\nsink +failed") as raised:
-        cosmos_airflow.run(dag_of(python("sink", sink)), raise_on_failure=True)
-
-    assert isinstance(raised.value.__cause__, ValueError)
-
-
 def test_tries_follow_each_other_without_a_wait(cosmos_airflow: CosmosAirflow) -> None:
     seen: list[int] = []
 
@@ -137,16 +128,6 @@ def test_tries_follow_each_other_without_a_wait(cosmos_airflow: CosmosAirflow) -
     assert outcome.tasks["lucky"].exception is None
     assert outcome.duration < 60
     assert dag.get_task("lucky").retry_delay.total_seconds() == 300
-
-
-def test_skipped_tasks_are_no_failure(cosmos_airflow: CosmosAirflow) -> None:
-    stop = ShortCircuitOperator
-    outcome = cosmos_airflow.run(
-        dag_of(lambda: stop(task_id="stop", python_callable=lambda: False), lambda: EmptyOperator(task_id="rest"))
-    )
-
-    assert outcome.succeeded
-    assert outcome.states == {"stop": "success", "rest": "skipped"}
 
 
 def test_mapped_tasks_are_told_one_by_one(cosmos_airflow: CosmosAirflow) -> None:
@@ -187,18 +168,6 @@ def test_date_id_and_configuration_of_the_run_can_be_given(cosmos_airflow: Cosmo
 
 
 @pytest.mark.parametrize("time", ["first", "second"])
-def test_rows_that_a_test_changes_or_deletes_come_back(time: str, cosmos_airflow: CosmosAirflow) -> None:
-    with closing(sqlite3.connect(cosmos_airflow.home.database)) as connection, connection:
-        found = connection.execute("select slots from slot_pool").fetchall()
-        versions = connection.execute("select count(*) from alembic_version").fetchone()
-        connection.execute("update slot_pool set slots = 3")
-        connection.execute("delete from alembic_version")
-
-    assert found == [(128,)], time
-    assert versions == (1,)
-
-
-@pytest.mark.parametrize("time", ["first", "second"])
 @pytest.mark.usefixtures("nothing_is_left")
 def test_the_same_dag_id_can_run_in_each_test_and_leaves_nothing(time: str, cosmos_airflow: CosmosAirflow) -> None:
     outcome = cosmos_airflow.run(
@@ -230,3 +199,10 @@ def test_a_second_run_of_the_same_id_is_refused(cosmos_airflow: CosmosAirflow) -
 
     with pytest.raises(ToolkitMisuse, match="run_id='r': DAG 'harbor' has a run of this id already"):
         cosmos_airflow.run(dag, run_id="r")
+
+
+def test_on_request_a_failure_is_raised_with_the_table(cosmos_airflow: CosmosAirflow) -> None:
+    with pytest.raises(AssertionError, match=r"DAG harbor: failed in .*\n.*\nsink +failed") as raised:
+        cosmos_airflow.run(dag_of(python("sink", sink)), raise_on_failure=True)
+
+    assert isinstance(raised.value.__cause__, ValueError)

@@ -31,26 +31,6 @@ def test_an_operator_without_a_dag_runs_with_its_templates_rendered(cosmos_airfl
     assert repr(task) == "<task say: success>"
 
 
-def test_callbacks_are_called_and_the_exception_is_told(cosmos_airflow: CosmosAirflow) -> None:
-    told: list[str] = []
-
-    def fail() -> None:
-        raise LookupError("no such pier")
-
-    task = cosmos_airflow.run(
-        PythonOperator(
-            task_id="fail",
-            python_callable=fail,
-            on_failure_callback=lambda context: told.append(str(context["exception"])),
-        )
-    )
-
-    assert task.state == "failed"
-    assert isinstance(task.exception, LookupError)
-    assert told == ["no such pier"]
-    assert repr(task) == "<task fail: failed, LookupError: no such pier>"
-
-
 def test_of_a_dag_only_this_task_runs(cosmos_airflow: CosmosAirflow) -> None:
     ran: list[str] = []
     with DAG("harbor", schedule=None, start_date=START) as dag:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 from collections.abc import AsyncIterator
 from datetime import datetime, timezone
 from typing import Any
 
-import pytest
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from cosmos_venv.compat import DAG, BaseOperator
 from pytest_cosmos_venv import CosmosAirflow
-from pytest_cosmos_venv.runs.turns import PRODUCER, WaitsForEver, in_turns
+from pytest_cosmos_venv.runs.turns import PRODUCER, WaitsForEver
 
 BEGUN: list[str] = []
 TURNS: list[str] = []
@@ -119,52 +117,3 @@ def test_a_deferred_task_that_watches_no_producer_is_executed_once(cosmos_airflo
 
     assert BEGUN == ["before", "before goes on", PRODUCER, "late", "waiter", "after", "after goes on"]
     assert outcome.state == "success"
-
-
-class AtOnce(BaseTrigger):
-    """Has an event at once."""
-
-    def serialize(self) -> tuple[str, dict[str, Any]]:
-        return f"{__name__}.AtOnce", {}
-
-    async def run(self) -> AsyncIterator[TriggerEvent]:
-        yield TriggerEvent(True)  # type: ignore[no-untyped-call]
-
-
-class Restless(Waiter):
-    """Is deferred again whenever its trigger has had an event."""
-
-    def execute(self, context: Any) -> None:
-        self.goes_on(context, None)
-
-    def goes_on(self, context: Any, event: Any) -> None:  # noqa: ARG002
-        TURNS.append(self.task_id)
-        self.defer(trigger=AtOnce(), method_name="goes_on")  # type: ignore[no-untyped-call]
-
-
-@pytest.mark.long
-def test_a_task_that_waits_again_and_again_fails(cosmos_airflow: CosmosAirflow) -> None:
-    dag = harbor()
-    with dag:
-        dag.get_task(PRODUCER) >> Restless(task_id="restless", until="nobody")
-
-    outcome = cosmos_airflow.run(dag)
-
-    assert outcome.tasks["restless"].state == "failed"
-    assert "restless has waited 70 times in one try" in str(outcome)
-    assert TURNS.count("restless") == 71
-
-
-def globals_of(dag: DAG) -> dict[str, Any]:
-    found: dict[str, Any] = inspect.unwrap(type(dag).test).__globals__
-    return found
-
-
-def test_airflow_is_as_before_after_the_block() -> None:
-    dag = harbor()
-    before = {**globals_of(dag)}
-
-    with in_turns(dag, stuck=print):
-        assert globals_of(dag)["_run_task"] != before["_run_task"]
-
-    assert globals_of(dag) == before

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -29,63 +29,6 @@ def piers(tmp_path: Path) -> SeedEdits:
     return SeedEdits(project, Trace(implementation="any", sentence=""))
 
 
-def test_an_edit_adds_a_row_each_time(piers: SeedEdits) -> None:
-    digests = {piers.digest()}
-    for _ in range(3):
-        piers.edit()
-        digests.add(piers.digest())
-
-    assert len(digests) == 4
-    assert piers.file().read_bytes().startswith(CSV)
-
-
-def test_an_edit_writes_what_is_given(piers: SeedEdits) -> None:
-    piers.edit(csv="id\r\n7\r\n")
-
-    assert piers.file().read_bytes() == b"id\r\n7\r\n"
-
-
-def test_an_unnoticed_edit_leaves_size_and_time(piers: SeedEdits) -> None:
-    before = piers.file().stat()
-
-    piers.edit_unnoticed()
-
-    after = piers.file().stat()
-    assert piers.file().read_bytes() == b"id,name\n1,Nortx\n"
-    assert (after.st_size, after.st_mtime_ns) == (before.st_size, before.st_mtime_ns)
-
-
-def test_a_touch_changes_the_time_alone(piers: SeedEdits) -> None:
-    before = piers.file().stat().st_mtime_ns
-
-    piers.touch()
-
-    assert piers.file().stat().st_mtime_ns > before
-    assert piers.file().read_bytes() == CSV
-
-
-def test_line_endings_are_replaced_and_put_back(piers: SeedEdits) -> None:
-    piers.replace_line_endings()
-    assert piers.file().read_bytes() == b"id,name\r\n1,North\r\n"
-
-    piers.replace_line_endings(ending="\n")
-    assert piers.file().read_bytes() == CSV
-
-
-def test_a_byte_order_mark_comes_first(piers: SeedEdits) -> None:
-    piers.add_byte_order_mark()
-
-    assert piers.file().read_bytes() == b"\xef\xbb\xbf" + CSV
-
-
-def test_a_deleted_file_comes_back_as_it_was(piers: SeedEdits) -> None:
-    piers.delete()
-    assert not piers.file().exists()
-
-    piers.restore()
-    assert piers.file().read_bytes() == CSV
-
-
 @pytest.mark.parametrize("by", ["dangling link", "directory"])
 def test_what_stands_in_its_place_cannot_be_read_by_anybody(piers: SeedEdits, by: str) -> None:
     piers.make_unreadable(by=by)  # type: ignore[arg-type]
@@ -96,32 +39,11 @@ def test_what_stands_in_its_place_cannot_be_read_by_anybody(piers: SeedEdits, by
     assert piers.file().read_bytes() == CSV
 
 
-def test_a_fifo_stands_in_its_place(piers: SeedEdits) -> None:
-    piers.make_unreadable(by="fifo")
-
-    assert stat.S_ISFIFO(piers.file().stat().st_mode)
-
-
-def test_a_link_leads_to_the_same_content(piers: SeedEdits) -> None:
-    piers.replace_by_link()
-
-    assert piers.file().is_symlink()
-    assert piers.file().read_bytes() == CSV
-
-
 def test_what_grows_takes_no_space(piers: SeedEdits) -> None:
     piers.grow(size=2**30)
 
     assert piers.file().stat().st_size == 2**30
     assert piers.file().stat().st_blocks * 512 < 2**20
-
-
-def test_the_last_byte_changes_and_nothing_else(piers: SeedEdits) -> None:
-    piers.change_last_byte()
-    assert piers.file().read_bytes() == CSV[:-1] + b"x"
-
-    piers.change_last_byte()
-    assert piers.file().read_bytes() == CSV[:-1] + b"y"
 
 
 @pytest.mark.parametrize(
@@ -137,3 +59,30 @@ def test_what_is_gone_cannot_be_changed(piers: SeedEdits, change: object) -> Non
 
     with pytest.raises(ToolkitMisuse, match=r"piers.csv is not there any more: restore it first"):
         change(piers)  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(
+    ("edit", "content"),
+    [
+        pytest.param(SeedEdits.edit, CSV + b"16,edited\n", id="edit"),
+        pytest.param(lambda piers: piers.edit(csv="id\r\n7\r\n"), b"id\r\n7\r\n", id="given"),
+        pytest.param(SeedEdits.edit_unnoticed, b"id,name\n1,Nortx\n", id="unnoticed"),
+        pytest.param(SeedEdits.touch, CSV, id="touch"),
+        pytest.param(SeedEdits.replace_line_endings, b"id,name\r\n1,North\r\n", id="line-endings"),
+        pytest.param(SeedEdits.add_byte_order_mark, b"\xef\xbb\xbf" + CSV, id="byte-order-mark"),
+        pytest.param(SeedEdits.replace_by_link, CSV, id="link"),
+        pytest.param(SeedEdits.change_last_byte, CSV[:-1] + b"x", id="last-byte"),
+    ],
+)
+def test_an_edit_changes_what_it_says_and_nothing_else(
+    piers: SeedEdits, edit: Callable[[SeedEdits], object], content: bytes
+) -> None:
+    before, digest = piers.file().stat(), piers.digest()
+
+    edit(piers)
+
+    after = piers.file().stat()
+    assert piers.file().read_bytes() == content
+    assert (piers.digest() == digest) is (content == CSV)
+    assert (after.st_mtime_ns == before.st_mtime_ns) is (edit is SeedEdits.edit_unnoticed)
+    assert piers.file().is_symlink() is (edit is SeedEdits.replace_by_link)

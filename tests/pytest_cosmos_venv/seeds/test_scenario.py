@@ -69,13 +69,6 @@ def test_a_requirement_that_is_not_met_tells_the_story(cosmos_seeds: CosmosSeeds
         assert part in str(caught.value)
 
 
-def test_a_failed_task_shows_its_log(cosmos_seeds: CosmosSeeds) -> None:
-    run = cosmos_seeds(model=None).run(dbt_fails=True)
-
-    with pytest.raises(AssertionError, match=r"(?s)piers_seed failed.*log of that task ends.*exit code 1"):
-        run.must("ran")
-
-
 @pytest.mark.parametrize(
     ("required", "message"),
     [
@@ -105,14 +98,6 @@ def test_a_call_a_value_a_rendering_and_a_refusal_can_be_missing(cosmos_seeds: C
         harbor.build().must("empty")
     with pytest.raises(AssertionError, match=r"(?s)names docker.*the DAG was built"):
         harbor.must_be_refused("docker")
-
-
-def test_a_model_that_is_held_up_is_told(cosmos_seeds: CosmosSeeds) -> None:
-    harbor = cosmos_seeds()
-    harbor.dbt.script("run", exit_code=1)
-
-    with pytest.raises(AssertionError, match=r"(?s)what comes after piers succeeds.*'staging_run': 'failed'"):
-        harbor.run().must("ran")
 
 
 @pytest.mark.parametrize(
@@ -180,19 +165,6 @@ def test_a_ready_made_scenario_is_played(cosmos_seeds: CosmosSeeds) -> None:
     cosmos_seeds.play(scenario)
 
 
-def test_something_happens_between_parsing_and_the_end(cosmos_seeds: CosmosSeeds) -> None:
-    harbor = cosmos_seeds(model=None)
-    seen: list[str] = []
-
-    run = harbor.run(
-        after_parsing=lambda: seen.append(f"{len(harbor.dbt.calls)} calls"),
-        while_dbt_runs=lambda: seen.append(f"ended at {harbor.dbt.calls[0].ended_at}"),
-    )
-
-    assert seen == ["0 calls", "ended at None"]
-    assert run.seed().calls[0].exit_code == 0
-
-
 def test_an_error_while_dbt_runs_comes_out_and_holds_nothing_up(cosmos_seeds: CosmosSeeds) -> None:
     harbor = cosmos_seeds(model=None)
 
@@ -258,3 +230,18 @@ def dag_of_its_own(dock: SeedScenario) -> DbtDag:
         ),
         operator_args=dock.operator_args,
     )
+
+
+def test_a_failed_task_shows_its_log(cosmos_seeds: CosmosSeeds) -> None:
+    run = cosmos_seeds(model=None).run(dbt_fails=True)
+
+    with pytest.raises(AssertionError, match=r"(?s)piers_seed failed.*log of that task ends.*exit code 1"):
+        run.must("ran")
+
+
+def test_a_model_that_is_held_up_is_told(cosmos_seeds: CosmosSeeds) -> None:
+    harbor = cosmos_seeds()
+    harbor.dbt.script("run", exit_code=1)
+
+    with pytest.raises(AssertionError, match=r"(?s)what comes after piers succeeds.*'staging_run': 'failed'"):
+        harbor.run().must("ran")

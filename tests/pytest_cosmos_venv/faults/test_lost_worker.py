@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -10,16 +9,11 @@ from typing import Any
 import pytest
 
 from pytest_cosmos_venv.airflow.task_log import TaskLog
-from pytest_cosmos_venv.faults.child_process import WorkerFailed, run_in_child
+from pytest_cosmos_venv.faults.lost_worker import WorkerFailed, run_in_child
 
 
 def run(work: Any, folder: Path) -> Any:
     return run_in_child(work, folder=folder, log=TaskLog(), surroundings=nullcontext())
-
-
-def test_a_value_that_cannot_be_pickled_is_an_error_with_its_reason(tmp_path: Path) -> None:
-    with pytest.raises(WorkerFailed, match=r"what the task returned cannot be pickled: .*lock"):
-        run(threading.Lock, tmp_path)
 
 
 def test_a_value_that_cannot_be_read_again_is_an_error_with_its_reason(tmp_path: Path) -> None:

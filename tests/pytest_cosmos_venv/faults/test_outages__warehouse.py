@@ -12,7 +12,7 @@ import pytest
 from pytest_cosmos_venv import CosmosAirflow
 from pytest_cosmos_venv.faults import warehouse_down, warehouse_drops_connection
 from pytest_cosmos_venv.faults.faults import Faults
-from pytest_cosmos_venv.faults.warehouse import Statements
+from pytest_cosmos_venv.faults.outages import Statements
 from tests import postgres_server
 from tests.postgres import IS_MISSING, PACKAGES, Postgres, started_postgres
 from tests.pytest_cosmos_venv.faults.harbor import harbor
@@ -65,19 +65,6 @@ def test_a_retry_loads_twice_when_the_answer_was_lost(
     assert "connection" in outcome.tasks["load"].log
     assert warehouse.rows("select count(*) from containers") == [["2"]]
     assert [each.place for each in cosmos_faults.happened] == ["statement 1"]
-
-
-@needs_postgres
-@pytest.mark.long
-@pytest.mark.cosmos_fault(warehouse_drops_connection(statement=2, times=2))
-def test_statements_are_counted_over_connections(psql: Callable[[str], str], cosmos_faults: Faults) -> None:
-    assert psql("select 1") == "1"
-    for _ in range(2):
-        with pytest.raises(RuntimeError, match="connection"):
-            psql("select 2")
-    assert psql("select 3") == "3"
-
-    assert [each.place for each in cosmos_faults.happened] == ["statement 2", "statement 3"]
 
 
 @needs_postgres
