@@ -34,12 +34,18 @@ from cosmos_venv.files.durable_files import (
     write_new,
 )
 from cosmos_venv.files.file_cache import Elsewhere
-from cosmos_venv.files.kernel_lock import NOBODY_LOCKS, is_locked_or_lockless, open_for_locking, unlock
+from cosmos_venv.files.kernel_lock import (
+    NOBODY_LOCKS,
+    Lease,
+    is_locked_or_lockless,
+    lease_path,
+    open_for_locking,
+    unlock,
+)
 from cosmos_venv.files.permissions import judge, why_untrusted
 from cosmos_venv.files.read_limits import read_file
 from cosmos_venv.files.untrusted import content_of, value_of
 from cosmos_venv.processes.cancellation import Cancellation
-from cosmos_venv.processes.lease import Lease, lease_path
 
 LAYOUT = "packages-v1"
 _PACKAGES = "packages"

@@ -18,8 +18,8 @@ import pytest
 
 from cosmos_venv.dbt import packages as packages_module
 from cosmos_venv.dbt.packages import PackageStore, ProjectPackages
+from cosmos_venv.files.kernel_lock import Lease, lease_path
 from cosmos_venv.processes.cancellation import Cancellation
-from cosmos_venv.processes.lease import Lease, lease_path
 from pytest_cosmos_venv import Contender, CosmosRace
 from pytest_cosmos_venv.explore.explorer import FailingSchedule
 from pytest_cosmos_venv.explore.run import Schedule

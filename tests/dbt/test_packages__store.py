@@ -15,8 +15,8 @@ from threading import Event
 import pytest
 
 from cosmos_venv.dbt.packages import PackageStore
+from cosmos_venv.files.kernel_lock import Lease
 from cosmos_venv.files.permissions import make_directory
-from cosmos_venv.processes.lease import Lease
 from tests.dbt.harbor import DEADLINE, Project
 
 

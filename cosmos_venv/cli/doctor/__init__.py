@@ -27,7 +27,7 @@ from cosmos_venv.exceptions import CosmosValueError, NotWarm, VirtualenvError
 
 if TYPE_CHECKING:
     from cosmos_venv.cli.parsing import Actions
-    from cosmos_venv.environments.installers.choice import InstallerPreference
+    from cosmos_venv.environments.installers.installer import InstallerPreference
     from cosmos_venv.environments.remote_store import RemoteStore
 
 _DESCRIPTION = (
@@ -94,7 +94,7 @@ def doctor(options: argparse.Namespace) -> Result:
 
 
 def _examined(options: argparse.Namespace) -> Examined:
-    from cosmos_venv.managed.from_settings import search_path
+    from cosmos_venv.managed.resolve import search_path
 
     try:
         searched = [store.directory for store in search_path()]
@@ -140,11 +140,11 @@ def _unknown_options() -> Iterator[Finding]:
 def _refused_values() -> Iterator[Finding]:
     from cosmos_venv import settings
     from cosmos_venv.files.permissions import directory_mode
-    from cosmos_venv.managed import from_settings
+    from cosmos_venv.managed import resolve
     from cosmos_venv.settings.table import SETTINGS
 
     looks: list[Callable[[], object]] = [partial(getattr, settings, name) for name in SETTINGS]
-    looks += [from_settings.search_path, lambda: directory_mode(settings.virtualenv_dir_mode)]
+    looks += [resolve.search_path, lambda: directory_mode(settings.virtualenv_dir_mode)]
     refused: dict[str, None] = {}
     for look in looks:
         try:
@@ -157,7 +157,7 @@ def _refused_values() -> Iterator[Finding]:
 
 def check_index(_: Examined) -> Iterator[Finding]:
     """Yield one finding: which installer builds, and whether it finds dbt-core where it is configured to look."""
-    from cosmos_venv.managed.from_settings import installer
+    from cosmos_venv.managed.resolve import installer
 
     try:
         yield try_index(installer(), os.environ)
@@ -173,8 +173,7 @@ def try_index(preference: InstallerPreference, environ: Mapping[str, str]) -> Fi
     :raises VirtualenvBuildError: when the installer that was asked for is not there.
     :raises CosmosValueError: naming a setting that the installer cannot be told.
     """
-    from cosmos_venv.environments.installers.choice import choose_installer, installer_environment
-    from cosmos_venv.environments.installers.command_line import InstallArguments
+    from cosmos_venv.environments.installers.installer import InstallArguments, choose_installer, installer_environment
     from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
     from cosmos_venv.processes.guarded_process import run_guarded
     from cosmos_venv.processes.scratch import scratch_folder
@@ -238,12 +237,12 @@ def check_remote(_: Examined) -> Iterator[Finding]:
         return
     from cosmos_venv.environments.archive import zstd
     from cosmos_venv.managed.remote_environments import configured_store
-    from cosmos_venv.managed.signing_key import NoKey
+    from cosmos_venv.remote.download_cache import RemoteError
 
     try:
         store = configured_store()
         zstd()
-    except (CosmosValueError, VirtualenvError, NoKey) as error:
+    except (CosmosValueError, VirtualenvError, RemoteError) as error:
         way_out = (
             "Tasks find no environment there until all workers have cosmos-venv[remote], and a key that the user of "
             "the tasks may read (airflow connections add ID --conn-type generic --conn-password KEY)."

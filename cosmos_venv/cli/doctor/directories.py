@@ -35,7 +35,7 @@ def check_directories(examined: Examined) -> Iterator[Finding]:
 
 
 def _missing(directory: Path, is_searched: bool) -> Finding:
-    from cosmos_venv.managed.from_settings import environment_store
+    from cosmos_venv.managed.resolve import environment_store
 
     parent = next(each for each in directory.parents if each.exists())
     if is_searched:
@@ -55,7 +55,7 @@ def _can_write(directory: Path) -> bool:
 def _existing(directory: Path, is_searched: bool) -> Iterator[Finding]:
     from cosmos_venv.environments.maintenance.inventory import read_inventory
     from cosmos_venv.files.os_errors import FreeSpace
-    from cosmos_venv.managed.from_settings import environment_store
+    from cosmos_venv.managed.resolve import environment_store
 
     store, subject = environment_store(directory), str(directory)
     try:
@@ -79,8 +79,7 @@ def _existing(directory: Path, is_searched: bool) -> Iterator[Finding]:
 
 
 def _faults_of_mount(directory: Path, is_searched: bool) -> Iterator[Finding]:
-    from cosmos_venv.files.filesystem_check import refuse_unfit
-    from cosmos_venv.files.os_errors import FreeSpace
+    from cosmos_venv.files.os_errors import FreeSpace, refuse_unfit
 
     subject = str(directory)
     if _can_write(directory):
@@ -111,9 +110,8 @@ def _why_untrusted(store: EnvironmentStore) -> Finding | None:
 
 def _temporary_folder() -> Finding:
     """Whether the temporary folder can hold the environment of a task that keeps none."""
-    from cosmos_venv.environments.opening import WAY_OUT_OF_AN_OPEN_TMPDIR
-    from cosmos_venv.files.filesystem_check import refuse_unfit
-    from cosmos_venv.files.os_errors import FreeSpace
+    from cosmos_venv.environments.builder import WAY_OUT_OF_AN_OPEN_TMPDIR
+    from cosmos_venv.files.os_errors import FreeSpace, refuse_unfit
     from cosmos_venv.files.permissions import is_trusted_way
 
     folder = Path(tempfile.gettempdir())
