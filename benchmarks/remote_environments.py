@@ -40,12 +40,12 @@ WORKER = f"""
 import json, os, subprocess, sys, time
 from pathlib import Path
 import boto3
-from cosmos_venv.environments.opening import open_environment
+from cosmos_venv.environments.publisher import BuildRequest, open_environment
 from cosmos_venv.environments.remote_store import RemoteStore
 from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
-from cosmos_venv.environments.store import BuildRequest, EnvironmentStore
+from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.processes.cancellation import Cancellation
-from cosmos_venv.remote.signed_folder import SignedRemoteFolder
+from cosmos_venv.remote.object_store import SignedRemoteFolder
 
 endpoint, *words = sys.argv[1:]
 client = boto3.client("s3", endpoint_url=endpoint, region_name="eu-central-1",

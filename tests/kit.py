@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import psutil
 
 from cosmos_venv.config import ProfileConfig
-from cosmos_venv.environments.environment import Environment
+from cosmos_venv.environments.maintenance.pruner import PruneLimits
 from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter, Library
-from cosmos_venv.environments.store import PruneLimits
+from cosmos_venv.environments.store import Environment
 from pytest_cosmos_venv import DbtCall
 
 if TYPE_CHECKING:  # they would bring Airflow to tests that know none

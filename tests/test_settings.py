@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from cosmos_venv import settings
-from cosmos_venv.environments.store import DAY, PruneLimits
+from cosmos_venv.environments.maintenance.pruner import DAY, PruneLimits
 from cosmos_venv.exceptions import CosmosValueError
-from cosmos_venv.managed import from_settings
+from cosmos_venv.managed import resolve
 
 
 def test_our_section_wins_over_cosmoss(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,7 +60,7 @@ def test_a_value_that_cannot_be_is_named(monkeypatch: pytest.MonkeyPatch, key: s
 
 def test_limits_of_a_store_can_be_configured(monkeypatch: pytest.MonkeyPatch) -> None:
     by_default = PruneLimits(max_age=30 * DAY, max_count=10, max_bytes=0, min_age=DAY)
-    assert from_settings.prune_limits() == by_default
+    assert resolve.prune_limits() == by_default
 
     for name, value in {
         "PRUNE_MAX_AGE_DAYS": "7",
@@ -71,7 +71,7 @@ def test_limits_of_a_store_can_be_configured(monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.setenv(f"AIRFLOW__COSMOS_VENV__VIRTUALENV_{name}", value)
 
     limits = PruneLimits(max_age=7 * DAY, max_count=3, max_bytes=5_000_000_000, min_age=60)
-    assert from_settings.prune_limits() == limits
+    assert resolve.prune_limits() == limits
 
 
 def test_an_unknown_name_says_what_there_is() -> None:

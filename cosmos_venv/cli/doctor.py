@@ -29,7 +29,7 @@ from cosmos_venv.exceptions import CosmosValueError, NotWarm, VirtualenvError
 
 if TYPE_CHECKING:
     from cosmos_venv.cli.parsing import Actions
-    from cosmos_venv.environments.installers.choice import InstallerPreference
+    from cosmos_venv.environments.installers.installer import InstallerPreference
     from cosmos_venv.environments.remote_store import RemoteStore
     from cosmos_venv.environments.store import EnvironmentStore
 
@@ -129,7 +129,7 @@ def doctor(options: argparse.Namespace) -> Result:
 
 
 def _examined(options: argparse.Namespace) -> Examined:
-    from cosmos_venv.managed.from_settings import search_path
+    from cosmos_venv.managed.resolve import search_path
 
     try:
         searched = [store.directory for store in search_path()]
@@ -175,11 +175,11 @@ def _unknown_options() -> Iterator[Finding]:
 def _refused_values() -> Iterator[Finding]:
     from cosmos_venv import settings
     from cosmos_venv.files.permissions import directory_mode
-    from cosmos_venv.managed import from_settings
+    from cosmos_venv.managed import resolve
     from cosmos_venv.settings.table import SETTINGS
 
     looks: list[Callable[[], object]] = [partial(getattr, settings, name) for name in SETTINGS]
-    looks += [from_settings.search_path, lambda: directory_mode(settings.virtualenv_dir_mode)]
+    looks += [resolve.search_path, lambda: directory_mode(settings.virtualenv_dir_mode)]
     refused: dict[str, None] = {}
     for look in looks:
         try:
@@ -205,7 +205,7 @@ def check_directories(examined: Examined) -> Iterator[Finding]:
 
 
 def _missing(directory: Path, is_searched: bool) -> Finding:
-    from cosmos_venv.managed.from_settings import environment_store
+    from cosmos_venv.managed.resolve import environment_store
 
     parent = next(each for each in directory.parents if each.exists())
     if is_searched:
@@ -225,7 +225,7 @@ def _can_write(directory: Path) -> bool:
 def _existing(directory: Path, is_searched: bool) -> Iterator[Finding]:
     from cosmos_venv.environments.maintenance.inventory import read_inventory
     from cosmos_venv.files.os_errors import FreeSpace
-    from cosmos_venv.managed.from_settings import environment_store
+    from cosmos_venv.managed.resolve import environment_store
 
     store, subject = environment_store(directory), str(directory)
     try:
@@ -249,8 +249,7 @@ def _existing(directory: Path, is_searched: bool) -> Iterator[Finding]:
 
 
 def _faults_of_mount(directory: Path, is_searched: bool) -> Iterator[Finding]:
-    from cosmos_venv.files.filesystem_check import refuse_unfit
-    from cosmos_venv.files.os_errors import FreeSpace
+    from cosmos_venv.files.os_errors import FreeSpace, refuse_unfit
 
     subject = str(directory)
     if _can_write(directory):
@@ -284,9 +283,8 @@ def _why_untrusted(store: EnvironmentStore) -> Finding | None:
 
 def _temporary_folder() -> Finding:
     """Whether the temporary folder can hold the environment of a task that keeps none."""
-    from cosmos_venv.environments.opening import WAY_OUT_OF_AN_OPEN_TMPDIR
-    from cosmos_venv.files.filesystem_check import refuse_unfit
-    from cosmos_venv.files.os_errors import FreeSpace
+    from cosmos_venv.environments.builder import WAY_OUT_OF_AN_OPEN_TMPDIR
+    from cosmos_venv.files.os_errors import FreeSpace, refuse_unfit
     from cosmos_venv.files.permissions import is_trusted_way
 
     folder = Path(tempfile.gettempdir())
@@ -317,7 +315,7 @@ def _fault_of_locks(directory: Path) -> str:
 
 def check_index(_: Examined) -> Iterator[Finding]:
     """Yield one finding: which installer builds, and whether it finds dbt-core where it is configured to look."""
-    from cosmos_venv.managed.from_settings import installer
+    from cosmos_venv.managed.resolve import installer
 
     try:
         yield try_index(installer(), os.environ)
@@ -333,8 +331,7 @@ def try_index(preference: InstallerPreference, environ: Mapping[str, str]) -> Fi
     :raises VirtualenvBuildError: when the installer that was asked for is not there.
     :raises CosmosValueError: naming a setting that the installer cannot be told.
     """
-    from cosmos_venv.environments.installers.choice import choose_installer, installer_environment
-    from cosmos_venv.environments.installers.command_line import InstallArguments
+    from cosmos_venv.environments.installers.installer import InstallArguments, choose_installer, installer_environment
     from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
     from cosmos_venv.processes.guarded_process import run_guarded
     from cosmos_venv.processes.scratch import scratch_folder
@@ -392,12 +389,12 @@ def check_remote(_: Examined) -> Iterator[Finding]:
         return
     from cosmos_venv.environments.archive import zstd
     from cosmos_venv.managed.remote_environments import configured_store
-    from cosmos_venv.managed.signing_key import NoKey
+    from cosmos_venv.remote.download_cache import RemoteError
 
     try:
         store = configured_store()
         zstd()
-    except (CosmosValueError, VirtualenvError, NoKey) as error:
+    except (CosmosValueError, VirtualenvError, RemoteError) as error:
         way_out = (
             "Tasks find no environment there until all workers have cosmos-venv[remote], and a key that the user of "
             "the tasks may read (airflow connections add ID --conn-type generic --conn-password KEY)."

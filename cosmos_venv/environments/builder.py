@@ -1,4 +1,4 @@
-"""Making an environment in a directory of its own: created, filled and checked.
+"""Making an environment in a directory of its own, a kept or a temporary one: created, filled and checked.
 
 By uv, by pip, or by an installer that is handed down. Every tool runs under a guard, so that nothing outlives a build
 that was cancelled. No command line shows an address: requirements go into a file that only this user can read, and
@@ -14,30 +14,38 @@ import shlex
 import site
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 
-from cosmos_venv.environments import post_install
-from cosmos_venv.environments.environment import BuildRecord, RecordedInstaller
-from cosmos_venv.environments.installers.choice import ORDER_VARIABLE, Installer, installer_environment
-from cosmos_venv.environments.installers.command_line import InstallArguments
-from cosmos_venv.environments.installers.libraries import copy_libraries
-from cosmos_venv.environments.installers.lock_files import refuse_stale_lock
-from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
-from cosmos_venv.exceptions import VirtualenvBuildError
-from cosmos_venv.files import filesystem_check, os_errors
+from cosmos_venv import credentials
+from cosmos_venv.environments import post_install, requirement_files
+from cosmos_venv.environments.installers.installer import (
+    ORDER_VARIABLE,
+    InstallArguments,
+    Installer,
+    InstallerPreference,
+    choose_installer,
+    installer_environment,
+)
+from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter, parsed_requirement
+from cosmos_venv.environments.store import BuildRecord, Environment, RecordedInstaller
+from cosmos_venv.exceptions import CosmosValueError, VirtualenvBuildError, VirtualenvError
+from cosmos_venv.files import os_errors
 from cosmos_venv.files.durable_files import shut_out_others, write_new
+from cosmos_venv.files.permissions import is_trusted_way
 from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.processes.guarded_process import CompletedCommand, GuardedProcess, run_guarded
 from cosmos_venv.processes.scratch import descriptors_of, scratch_folder
 
 _LAST_LINES = 20
-_NOT_FOR_OTHERS_TO_WRITE = 0o022
+NOT_FOR_OTHERS_TO_WRITE = 0o022
+"""Bits of the umask of an installer."""
 _FACTS = '{"provides": '  # a line of a check, for the record
 _WORKER_PACKAGES = "cosmos_venv_worker_packages.pth"
+WAY_OUT_OF_AN_OPEN_TMPDIR = "Set TMPDIR to a folder where they cannot, or give this one the sticky bit (chmod +t)."
 
 
 class ToolLine(str):
@@ -95,13 +103,61 @@ def build_environment(
         # At the latest now: what is published is never changed, and everybody may read it.
         post_install.hide_credentials(directory)
         build.show_worker_packages()
-        libraries = copy_libraries(spec.libraries, directory)
+        libraries = post_install.copy_libraries(spec.libraries, directory)
         pins = build.finish(is_durable=is_durable)
         if spec.lock_file is not None:
             refuse_stale_lock(spec, pins)
         recorded = RecordedInstaller(name=installer.name, reason=installer.reason)
         record = BuildRecord.of(spec, directory, pins, installer=recorded, seconds=time.monotonic() - began)
         return replace(record, sources=build.arguments.sources, provides=build.provides, libraries=libraries)
+
+
+@contextmanager
+def temporary_environment(
+    spec: EnvironmentSpec,
+    *,
+    preference: InstallerPreference = "auto",
+    cancellation: Cancellation,
+    report: Callable[[str], None],
+) -> Iterator[Environment]:
+    """Make a new environment in a temporary directory, which is gone after the block. Nobody shares it, so there is no
+    lock.
+
+    The name of the directory begins with ``cosmos-venv``. It goes on every way out; what a SIGKILL leaves is removed by
+    the next process that makes one.
+
+    :param spec: what it must hold.
+    :param preference: which installer builds it.
+    :param cancellation: ends the building.
+    :param report: gets lines for the task's log.
+    :raises VirtualenvBuildError: when it cannot be built.
+    :raises VirtualenvError: when temporary files cannot be made, or no program among them can be started.
+    :raises CommandKilled: when ``cancellation`` was requested.
+    """
+    installer = choose_installer(preference, spec, os.environ)
+    with ExitStack() as opened:
+        try:
+            with os_errors.naming(os_errors.temporary_folder()):
+                path = opened.enter_context(scratch_folder())
+                # A noexec /tmp takes the whole installation and fails each dbt afterwards, with a message that names
+                # no mount.
+                os_errors.refuse_unfit(path, parameter="TMPDIR")
+        except OSError as error:
+            place = error.filename or os_errors.temporary_folder()
+            way_out = f"Let user id {os.geteuid()} write to {place}, or set TMPDIR to another folder."
+            raise VirtualenvError(
+                f"There can be no temporary environment. {os_errors.reason_of(error, way_out)} "
+                "Environments that are kept stand in a virtualenv_dir."
+            ) from error
+        # The guard holds the folder's lease too: after a SIGKILL of the worker nobody sweeps the folder below a dbt
+        # that still runs.
+        keep_open = descriptors_of(path)
+        report(f"Creating a temporary virtualenv {path} with {installer.name} ({installer.reason}).")
+        if not is_trusted_way(path):
+            report(f"Other users can replace what stands in {path.parent}. {WAY_OUT_OF_AN_OPEN_TMPDIR}")
+        record = build_environment(spec, path, installer, cancellation=cancellation, report=report, keep_open=keep_open)
+        # In place of a lease: with these open no sweep of the temporary folder takes it for abandoned.
+        yield Environment(path=path, record=record, was_built=True, is_temporary=True, held_by=keep_open)
 
 
 def creation_command(directory: Path, interpreter: Interpreter, *, system_site_packages: bool) -> list[str]:
@@ -267,7 +323,7 @@ class _Build:
                 on_tick=self.on_tick,
                 cancellation=self.cancellation,
                 # Whatever the umask of the worker is: others must not be able to write to what tasks will run.
-                start=partial(GuardedProcess, umask=_NOT_FOR_OTHERS_TO_WRITE),
+                start=partial(GuardedProcess, umask=NOT_FOR_OTHERS_TO_WRITE),
             )
         except OSError as error:
             raise VirtualenvBuildError(f"{failure}: {command[0]} cannot be started ({error.strerror}).") from error
@@ -282,5 +338,29 @@ class _Build:
         message = [f"{failure} (exit status {completed.returncode}). It said:", *last_lines]
         if os_errors.is_about_a_full_disk(last_lines):
             environ = {**self.environ, "TMPDIR": str(self.scratch.parent)}
-            message.append(filesystem_check.full_disk_message(self.directory, environ))
+            message.append(os_errors.full_disk_message(self.directory, environ))
         return "\n".join(message)
+
+
+def refuse_stale_lock(spec: EnvironmentSpec, pins: Mapping[str, str]) -> None:
+    """Refuse an installed lock file that does not hold what stands beside it by name.
+
+    :param spec: of the environment.
+    :param pins: version of each installed distribution.
+    :raises CosmosValueError: naming the requirement, and what the lock file holds.
+    """
+    from packaging.utils import canonicalize_name
+
+    versions = {canonicalize_name(name): version for name, version in pins.items()}
+    for text in spec.requirements:
+        if text.lstrip().startswith("-") or requirement_files.local_path(text) or requirement_files.is_url(text):
+            continue
+        wanted = parsed_requirement(text)
+        version = versions.get(canonicalize_name(wanted.name))
+        # A marker is about the Python of the environment, which is not that of this process.
+        if wanted.marker is None and not (version and wanted.specifier.contains(version, prereleases=True)):
+            holds = f"{wanted.name} {version}" if version else f"no {wanted.name}"
+            raise CosmosValueError(
+                f"py_requirements: {credentials.mask(text)} is wanted, and {spec.lock_file} holds {holds}. Lock anew: "
+                "cosmos-venv env lock DAGFILE."
+            )

@@ -13,8 +13,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from cosmos_venv import credentials
-from cosmos_venv.environments.opening import open_environment
-from cosmos_venv.environments.store import DETACHED, BuildRequest
+from cosmos_venv.environments.publisher import BuildRequest, open_environment
+from cosmos_venv.environments.store import DETACHED
 from cosmos_venv.exceptions import (
     CommandKilled,
     CosmosValueError,

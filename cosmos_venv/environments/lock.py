@@ -22,12 +22,8 @@ from pathlib import Path
 
 from cosmos_venv.exceptions import VirtualenvError, VirtualenvLockTimeout
 from cosmos_venv.files.durable_files import open_own, write_new
-from cosmos_venv.files.filesystem_check import UNSUPPORTED, unfit
-from cosmos_venv.files.kernel_lock import (
-    FileToLock,
-    flock_at_once,
-    is_locked_or_lockless,
-)
+from cosmos_venv.files.kernel_lock import FileToLock, flock_at_once, is_locked_or_lockless
+from cosmos_venv.files.os_errors import UNSUPPORTED, unfit
 from cosmos_venv.processes.cancellation import Cancellation
 
 LOCK_FILENAME = "cosmos_virtualenv.lock"
@@ -170,14 +166,16 @@ class VirtualenvLock:
                 return
             while not file.try_lock():
                 next(turns)
-            with _noted_as_held(file.descriptor, _ANY_THREAD if for_all_threads else threading.get_ident()):
-                try:
-                    while not self._try_record(file.descriptor, report):
-                        next(turns)
-                    report(f"Acquiring lock at {self.file} with pid {os.getpid()}")
-                    yield True
-                finally:
-                    self._release(report)
+            locked = _file_of(file.descriptor)
+            _holders[locked] = os.getpid(), _ANY_THREAD if for_all_threads else threading.get_ident()
+            try:
+                while not self._try_record(file.descriptor, report):
+                    next(turns)
+                report(f"Acquiring lock at {self.file} with pid {os.getpid()}")
+                yield True
+            finally:
+                del _holders[locked]
+                self._release(report)
 
     def turns(self, *, max_tries: int, cancellation: Cancellation, report: Callable[[str], None]) -> Iterator[None]:
         """Wait for the lock: each turn takes 10 ms, and a try is a second in which the owner makes no progress.
@@ -350,17 +348,6 @@ def _is_held_here(descriptor: int) -> bool:
     """
     pid, thread = _holders.get(_file_of(descriptor), (0, 0))
     return pid == os.getpid() and thread in (threading.get_ident(), _ANY_THREAD)
-
-
-@contextmanager
-def _noted_as_held(descriptor: int, thread: int) -> Iterator[None]:
-    """Let `_is_held_here` know the lock of a thread within the block."""
-    file = _file_of(descriptor)
-    _holders[file] = (os.getpid(), thread)
-    try:
-        yield
-    finally:
-        del _holders[file]
 
 
 def _file_of(descriptor: int) -> tuple[int, int]:

@@ -1,8 +1,8 @@
-"""The build of a missing environment under the lock of its directory, and its publication by one rename of a record.
+"""The opening of a kept environment: found, else built under the lock of its directory and published.
 
-A build is made in a folder of its own. Until a record names it, it is rubbish for the next builder: a kill at any
-moment costs a rebuild and nothing else. What is retired under the lock is deleted after its release, because nobody
-should wait for that.
+A build is made in a folder of its own, and published by one rename of a record. Until a record names it, it is rubbish
+for the next builder: a kill at any moment costs a rebuild and nothing else. What is retired under the lock is deleted
+after its release, because nobody should wait for that.
 """
 
 from __future__ import annotations
@@ -10,27 +10,97 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cosmos_venv.environments.builder import build_environment
-from cosmos_venv.environments.environment import BuildRecord, Environment, is_within, now
-from cosmos_venv.environments.installers.choice import Installer, choose_installer
+from cosmos_venv.environments.installers.installer import Installer, InstallerPreference, choose_installer
 from cosmos_venv.environments.lock import VirtualenvLock
-from cosmos_venv.environments.maintenance.pruner import retire_chosen, surplus
-from cosmos_venv.environments.retiring import delete, reporting_failed_removal, retire, sweep, unpublished
-from cosmos_venv.environments.store import BuildRequest, EnvironmentStore
+from cosmos_venv.environments.maintenance.pruner import (
+    PruneLimits,
+    reporting_failed_removal,
+    retire,
+    retire_chosen,
+    surplus,
+    sweep,
+    unpublished,
+)
+from cosmos_venv.environments.spec import EnvironmentSpec
+from cosmos_venv.environments.store import BuildRecord, Environment, EnvironmentStore, is_within, now
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvBuildError, VirtualenvError, VirtualenvLockTimeout
 from cosmos_venv.files.durable_files import in_one_step
-from cosmos_venv.files.filesystem_check import refuse_unfit, refuse_unfit_path
+from cosmos_venv.files.kernel_lock import Lease, lease_path
+from cosmos_venv.files.os_errors import refuse_unfit, refuse_unfit_path
 from cosmos_venv.processes.cancellation import Cancellation
-from cosmos_venv.processes.lease import Lease, lease_path
 
 if TYPE_CHECKING:
     from cosmos_venv.environments.remote_store import ArchiveRecord, RemoteEnvironment, RemoteStore
+
+LONGEST_UPGRADE_PAUSE = 3600.0
+"""Seconds until a failed upgrade is tried again; less where upgrades are wanted more often."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildRequest:
+    """One environment that is wanted, and how it is built where it is missing.
+
+    :param store: where it stands or is to stand.
+    :param spec: what it must hold.
+    :param preference: which installer builds it.
+    :param max_tries: seconds to wait for another builder that makes no progress.
+    :param limits: by which the directory's other environments are pruned after a build; None: nothing is pruned.
+    """
+
+    store: EnvironmentStore
+    spec: EnvironmentSpec
+    preference: InstallerPreference = "auto"
+    max_tries: int
+    limits: PruneLimits | None = None
+
+
+@contextmanager
+def open_environment(
+    request: BuildRequest,
+    *,
+    upgrade_after: float | None = None,
+    cancellation: Cancellation,
+    report: Callable[[str], None],
+    warn: Callable[[str], None] | None = None,
+    remote: Callable[[], RemoteStore | None] = lambda: None,
+) -> Iterator[Environment]:
+    """Open the environment, built first when it is not there yet, and keep it for as long as the block runs.
+
+    :param request: the environment.
+    :param upgrade_after: age in seconds at which a spec that asks for ``--upgrade`` is resolved anew, by one task at a
+        time; the others use what is ready. None: never. When that fails, what is ready is used, and the next attempt
+        waits for as long, at most an hour.
+    :param cancellation: ends waiting and building.
+    :param report: gets lines for the task's log.
+    :param warn: gets lines that somebody should act on; None: ``report`` does.
+    :param remote: called where it is missing here; gives the environments of other machines, or None.
+    :raises CosmosValueError: when ``virtualenv_dir`` is a file.
+    :raises VirtualenvBuildError: when it cannot be built.
+    :raises VirtualenvLockTimeout: when another builder holds the lock for too long.
+    :raises VirtualenvError: when the directory cannot be read or written, or somebody else can have written there.
+    :raises CommandKilled: when ``cancellation`` was requested.
+    """
+    environment = request.store.find(request.spec, cancellation=cancellation)
+    pause = LONGEST_UPGRADE_PAUSE if upgrade_after is None else min(upgrade_after, LONGEST_UPGRADE_PAUSE)
+    wants_upgrade = upgrade_after is not None and request.spec.asks_for_upgrade
+    if environment is None or (wants_upgrade and _is_outdated(environment.record, upgrade_after or 0.0, pause)):
+        publisher = Publisher(
+            request=request, cancellation=cancellation, report=report, warn=warn or report, remote=remote()
+        )
+        environment = publisher.make_ready() if environment is None else publisher.upgrade(environment, pause=pause)
+    with closing(environment):
+        yield environment
+
+
+def _is_outdated(record: BuildRecord, upgrade_after: float, pause: float) -> bool:
+    return not (is_within(record.built_at, upgrade_after) or is_within(record.upgrade_failed_at, pause))
 
 
 @dataclass(kw_only=True)
@@ -133,8 +203,8 @@ class Publisher:
         refuse_unfit(self.store.directory)
         self.store.make()
         # Not below an outer block: other threads may be building, and names apart of their files are no rubbish.
-        for rubbish, its_lease in sweep(self.store, self.report) if sweeps else ():
-            self._after_release.callback(delete, rubbish, its_lease, self.report)
+        if sweeps:
+            sweep(self.store, self._after_release, self.report)
         offer = self._offer(newer_than)
         build = self.store.new_build(self.spec.digest) if offer is None else self.store.root / offer.build.build
         # Before anything stands in the folder: without a locked lease it counts as left over.
@@ -147,9 +217,10 @@ class Publisher:
             # Before publishing: after a kill between the two the next build makes up for it.
             link_dbt(self.store, build, self.report)
             self.store.publish(record)
-            self.report(f"The virtualenv {build} is ready after {time.monotonic() - began:.1f} s.")
+            seconds = time.monotonic() - began
+            self.report(f"The virtualenv {build} is ready after {seconds:.1f} s.")
             self._prune()
-            return Environment(path=build, record=record, was_built=True, lease=lease)
+            return Environment(path=build, record=record, was_built=True, lease=lease, seconds=seconds)
         except BaseException:
             lease.close()
             self._clean_up(build)
@@ -174,22 +245,13 @@ class Publisher:
             warn=self.warn,
         )
         if self.spec.system_site_packages:
-            elsewhere.pass_over(
-                "The virtualenv sees packages of this worker (py_system_site_packages), so no other machine has it",
-                self.report,
-            )
+            what = "The virtualenv sees packages of this worker (py_system_site_packages), so no other machine has it"
+            elsewhere.pass_over(what, self.report)
             return None
         self._elsewhere = elsewhere
-        offer = elsewhere.find(newer_than=newer_than)
-        if offer is None:
-            return None
         # It is unpacked where it was built: a retired build of that name goes first.
         self._after_release.close()
-        path = self.store.root / offer.build.build
-        if os.path.lexists(path):
-            elsewhere.pass_over(f"The virtualenv of {self.remote.folder} was built at {path}, which is taken")
-            return None
-        return offer
+        return elsewhere.find(newer_than=newer_than)
 
     def _fetched(self, offer: ArchiveRecord | None, build: Path) -> BuildRecord | None:
         """Fetch the environment into its folder; None when it has to be installed there."""
@@ -238,8 +300,8 @@ class Publisher:
         with reporting_failed_removal(build, self.report):
             record = self.store.published(self.spec.digest)
             # A signal handler may raise after the publishing too: then others use the build already.
-            if (record is None or record.build != build.name) and (lease := retire(self.store, build)):
-                self._after_release.callback(delete, build, lease, self.report)
+            if record is None or record.build != build.name:
+                retire(self.store, build, self._after_release, self.report)
 
     def _progress(self) -> object:
         """Return what is visible of a build under way: when its builder last saw its installer at work."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import time
 from collections.abc import Callable
@@ -22,10 +23,9 @@ from typing import Protocol
 
 from cosmos_venv.environments import post_install
 from cosmos_venv.environments.archive import BadArchive, pack, unpack, zstd
-from cosmos_venv.environments.builder import creation_command
-from cosmos_venv.environments.environment import BuildRecord
+from cosmos_venv.environments.builder import NOT_FOR_OTHERS_TO_WRITE, creation_command
 from cosmos_venv.environments.spec import Interpreter
-from cosmos_venv.environments.store import LAYOUT
+from cosmos_venv.environments.store import LAYOUT, BuildRecord
 from cosmos_venv.exceptions import CommandKilled, VirtualenvError
 from cosmos_venv.files.read_limits import Limit, sha256_of_file
 from cosmos_venv.files.untrusted import parsed
@@ -35,7 +35,6 @@ from cosmos_venv.processes.scratch import scratch_folder
 
 _RECORD_LIMIT = Limit(most=4 << 20)
 _LONGEST_QUESTION = 10.0
-_NOT_FOR_OTHERS_TO_WRITE = 0o022
 _MEGABYTE = 1e6
 
 
@@ -150,7 +149,10 @@ class RemoteEnvironment:
         """
         try:
             zstd()  # without it nothing can be done there
-            record = self._record()
+            name, seconds = f"{self._stem}.json", min(_LONGEST_QUESTION, self.store.seconds)
+            on_wait = self.cancellation.raise_if_requested
+            content = self.store.folder.read(name, seconds=seconds, limit=_RECORD_LIMIT, on_wait=on_wait)
+            record = None if content is None else parsed(content, ArchiveRecord)
         except CommandKilled:
             raise
         except Exception as error:  # noqa: BLE001 - no memory, no thread more: a reason to build, and none to fail
@@ -159,7 +161,14 @@ class RemoteEnvironment:
         if record is None:
             wanted = f"environment {self.digest[:12]} for {self.platform} at {self.root.parent}"
             self.pass_over(f"{self.store.folder} holds no {wanted}", self.report)
-        return record if record is not None and record.build.built_at > newer_than else None
+            return None
+        path = self.root / record.build.build
+        if record.build.built_at <= newer_than:
+            return None
+        if os.path.lexists(path):
+            self.pass_over(f"The virtualenv of {self.store.folder} was built at {path}, which is taken")
+            return None
+        return record
 
     def fetch(self, record: ArchiveRecord, directory: Path, *, on_tick: Callable[[], None]) -> BuildRecord | None:
         """Put the environment into a directory; None when it is to be built here, and the directory is gone then.
@@ -181,7 +190,10 @@ class RemoteEnvironment:
         try:
             with scratch_folder("cosmos-venv-fetch-") as scratch:
                 archive = scratch / "archive"
-                self._download(record, archive, on_file)
+                folder, name, seconds = self.store.folder, self._archive(record), self.store.seconds
+                if not folder.download(name, archive, size=record.size, seconds=seconds, on_wait=on_file):
+                    # A rule of the storage may have removed it before its record. What is built takes its place.
+                    raise BadArchive("its archive is gone, or has another size than its record says")
                 if sha256_of_file(archive) != record.sha256:
                     raise BadArchive("its SHA-256 is not that of its record")
                 create_empty(directory, self.interpreter, cancellation=self.cancellation)
@@ -261,21 +273,6 @@ class RemoteEnvironment:
         self.is_answering = isinstance(error, ValueError | BadArchive)
         self.pass_over(f"The virtualenv of {self.store.folder} is not used: {error}")
 
-    def _record(self) -> ArchiveRecord | None:
-        content = self.store.folder.read(
-            f"{self._stem}.json",
-            seconds=min(_LONGEST_QUESTION, self.store.seconds),
-            limit=_RECORD_LIMIT,
-            on_wait=self.cancellation.raise_if_requested,
-        )
-        return None if content is None else parsed(content, ArchiveRecord)
-
-    def _download(self, record: ArchiveRecord, file: Path, on_wait: Callable[[], None]) -> None:
-        folder, name, seconds = self.store.folder, self._archive(record), self.store.seconds
-        if not folder.download(name, file, size=record.size, seconds=seconds, on_wait=on_wait):
-            # A rule of the storage may have removed it before its record. What is built here takes its place.
-            raise BadArchive("its archive is gone, or has another size than its record says")
-
     def _archive(self, record: ArchiveRecord) -> str:
         return f"{self._stem}-{record.sha256[:16]}.tar.zst"
 
@@ -293,7 +290,7 @@ def create_empty(directory: Path, interpreter: Interpreter, *, cancellation: Can
     completed = run_guarded(
         creation_command(directory, interpreter, system_site_packages=False),
         cancellation=cancellation,
-        start=partial(GuardedProcess, umask=_NOT_FOR_OTHERS_TO_WRITE),
+        start=partial(GuardedProcess, umask=NOT_FOR_OTHERS_TO_WRITE),
     )
     if completed.returncode:
         raise VirtualenvError(f"no virtual environment could be made: {'; '.join(completed.lines[-3:])}")

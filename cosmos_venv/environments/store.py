@@ -1,38 +1,37 @@
-"""The store of environments in one ``virtualenv_dir``, and the stores of a search path.
+"""The store of environments in one ``virtualenv_dir``, their records, and the stores of a search path.
 
 - ``envs-v2/<digest>.json`` is record and pointer at once: it names the folder ``envs-v2/<digest>-<suffix>``. Publishing
   is one rename, retiring is one unlink. A folder that no record names is a build at work, one that tasks still use, or
   rubbish for the next builder. No suffix is used twice.
 - An environment is found without a lock: read the record, take a shared lease, read the record again.
-- The caller of ``publish`` holds the lock of the directory. ``retiring`` takes builds out of sight and deletes them.
+- The caller of ``publish`` holds the lock of the directory. ``maintenance.pruner`` takes builds out of sight and
+  deletes them.
 - The stores of a search path, such as one in an image, are never written to.
+- No credential is in a record: each text that could hold one is masked before it is written.
 """
 
 from __future__ import annotations
 
 import errno
+import json
 import os
 import re
+import socket
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from cosmos_venv.environments.environment import BuildRecord, Environment
-from cosmos_venv.environments.spec import EnvironmentSpec
+from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter, Library
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvError
 from cosmos_venv.files import durable_files, os_errors
-from cosmos_venv.files.kernel_lock import NOBODY_LOCKS
+from cosmos_venv.files.kernel_lock import NOBODY_LOCKS, Lease
 from cosmos_venv.files.permissions import judge, make_directory
 from cosmos_venv.files.untrusted import parsed, read_plain
 from cosmos_venv.processes.cancellation import Cancellation
-from cosmos_venv.processes.lease import Lease
-
-if TYPE_CHECKING:
-    from cosmos_venv.environments.installers.choice import InstallerPreference
 
 # The layout's version is in its name: releases share a directory without reading each other's entries.
 LAYOUT = "envs-v2"
@@ -41,7 +40,6 @@ DETACHED = "detached"
 LOOKED_FOR = "cosmos_venv.virtualenv_dir"
 """The audit event (PEP 578) before an environment is looked for: the directory, and the parameter that names it."""
 PARAMETER = "virtualenv_search_path"
-DAY = 86_400
 
 _NAME = re.compile(r"(?P<digest>[0-9a-f]{64})(-[0-9a-f]{8}(?:\.lease)?|\.json)")
 _TURN = 0.005
@@ -51,25 +49,191 @@ _OF_A_DISK = {*os_errors.FULL, errno.EROFS}
 
 
 @dataclass(frozen=True, kw_only=True)
-class PruneLimits:
-    """Limits of what a store may hold; 0 is no limit.
+class RecordedSpec:
+    """The spec of a build without any credential, as ``EnvironmentSpec.redacted`` gives it.
 
-    :param max_age: seconds since an environment was last used.
-    :param max_count: number of environments; those used last stay.
-    :param max_bytes: bytes on disk of all environments together.
-    :param min_age: seconds; an environment that was used within them stays, whatever the limits say.
-    :raises CosmosValueError: naming the value that is negative.
+    :param requirements: as in ``EnvironmentSpec``, masked.
+    :param pip_install_options: as in ``EnvironmentSpec``, masked.
+    :param interpreter: the Python that the environment was made of.
+    :param system_site_packages: whether packages of the worker are visible in it.
+    :param libraries: as in ``EnvironmentSpec``.
     """
 
-    max_age: float = 30 * DAY
-    max_count: int = 10
-    max_bytes: int = 0
-    min_age: float = DAY
+    requirements: tuple[str, ...]
+    pip_install_options: tuple[str, ...]
+    interpreter: Interpreter
+    system_site_packages: bool
+    libraries: tuple[Library, ...] = ()
 
-    def __post_init__(self) -> None:
-        for each in fields(self):
-            if getattr(self, each.name) < 0:
-                raise CosmosValueError(f"{each.name} is {getattr(self, each.name)}: give 0 (no limit) or more.")
+
+@dataclass(frozen=True, kw_only=True)
+class RecordedInstaller:
+    """The tool that installed.
+
+    :param name: ``uv``, ``pip``, or the name of one that was handed down.
+    :param reason: why it was chosen, in words.
+    """
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordedBuilder:
+    """The process that built.
+
+    :param pid: its process id.
+    :param uid: user id that it ran under.
+    :param host: name of its host.
+    """
+
+    pid: int
+    uid: int
+    host: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildRecord:
+    """The record of one build.
+
+    :param digest: of its spec, 64 hexadecimal digits.
+    :param build: name of its folder: ``<digest>-<8 hexadecimal digits>``.
+    :param spec: the spec that was asked for.
+    :param pins: version of each distribution that was installed.
+    :param installer: the tool that installed them.
+    :param built_by: the process that built.
+    :param built_at: ISO 8601, in UTC.
+    :param seconds: that the building took.
+    :param sources: hosts of the indexes, and folders, that the installer was told to take them from.
+    :param provides: facts that the check of the spec has found out, by name: of dbt its engine and version.
+    :param libraries: size in bytes of each file that was copied into ``lib/``, by its name.
+    :param fetched_from: the remote store that it came from, without credentials; empty where it was built here.
+    :param upgrade_failed_at: when the last upgrade failed that was to replace this build, as ISO 8601; empty: none did.
+    """
+
+    digest: str
+    build: str
+    spec: RecordedSpec
+    pins: dict[str, str]
+    installer: RecordedInstaller
+    built_by: RecordedBuilder
+    built_at: str
+    seconds: float
+    sources: tuple[str, ...] = ()
+    provides: dict[str, str] = field(default_factory=dict)
+    libraries: dict[str, int] = field(default_factory=dict)
+    fetched_from: str = ""
+    upgrade_failed_at: str = ""
+
+    @classmethod
+    def of(
+        cls,
+        spec: EnvironmentSpec,
+        build: Path,
+        pins: Mapping[str, str],
+        *,
+        installer: RecordedInstaller,
+        seconds: float,
+    ) -> BuildRecord:
+        """Return the record of what this process has built now. Whatever could hold a credential is masked.
+
+        :param spec: the spec that was asked for.
+        :param build: the folder.
+        :param pins: version of each installed distribution.
+        :param installer: the tool that installed them.
+        :param seconds: that the building took.
+        """
+        return cls(
+            digest=spec.digest,
+            build=build.name,
+            spec=RecordedSpec(**{**spec.redacted, "interpreter": spec.interpreter, "libraries": spec.libraries}),
+            pins=dict(pins),
+            installer=installer,
+            built_by=RecordedBuilder(pid=os.getpid(), uid=os.getuid(), host=socket.gethostname()),
+            built_at=now(),
+            seconds=round(seconds, 3),
+        )
+
+    def to_json(self) -> str:
+        """Return the record as it is written down."""
+        return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+
+
+def now() -> str:
+    """Return the time as records have it: ISO 8601, in UTC."""
+    return datetime.now(tz=timezone.utc).isoformat(timespec="milliseconds")
+
+
+def is_within(instant: str, seconds: float) -> bool:
+    """Return whether an instant lies in the past and is no older than some seconds.
+
+    :param instant: a time of a record. No time, and a time that lies ahead, are within nothing: with a clock that was
+        set back nobody would upgrade for years.
+    :param seconds: the age in question.
+    """
+    # By the record and not by the time of a file, which a copy of the store or a restored backup would change.
+    try:
+        age = (datetime.now(tz=timezone.utc) - datetime.fromisoformat(instant)).total_seconds()
+    except ValueError:
+        return False
+    return 0 <= age < seconds
+
+
+@dataclass(frozen=True, kw_only=True)
+class Environment:
+    """A ready environment. It stays as it is until ``close``.
+
+    :param path: its folder.
+    :param record: the record of its build.
+    :param was_built: whether it was made for this caller; False: it stood there.
+    :param lease: what keeps it from being removed; None where none is needed or the mount knows no locks.
+    :param is_temporary: whether it is this caller's alone, and gone after use.
+    :param held_by: further descriptors that keep it, which are not ours to close.
+    :param was_pushed: whether it was put into the remote store for this caller.
+    :param seconds: that the caller waited until it was built or fetched; 0 where it stood there.
+    """
+
+    path: Path
+    record: BuildRecord
+    was_built: bool
+    lease: Lease | None = None
+    is_temporary: bool = False
+    held_by: tuple[int, ...] = ()
+    was_pushed: bool = False
+    seconds: float = 0.0
+
+    @property
+    def digest(self) -> str:
+        """The digest of its spec, 64 hexadecimal digits."""
+        return self.record.digest
+
+    @property
+    def python(self) -> Path:
+        """The environment's own interpreter."""
+        return self.path / "bin" / "python"
+
+    def script(self, name: str) -> Path:
+        """Return the path of a console script, which is there if some package brought it.
+
+        :param name: of the command, such as ``dbt``.
+        """
+        return self.path / "bin" / name
+
+    @property
+    def engine(self) -> str:
+        """The kind of its dbt, by the record of its build: ``python`` or ``native``; empty where it does not say so."""
+        return self.record.provides.get("engine", "")
+
+    @property
+    def keep_open(self) -> tuple[int, ...]:
+        """Descriptors for a guarded command, so that the environment counts as used until its last descendant ends."""
+        return self.held_by if self.lease is None else (*self.held_by, *self.lease.descriptors)
+
+    def close(self) -> None:
+        """Give up the lease. May be called again."""
+        # The path stays valid for what was started in it: the guard holds descriptors of its own.
+        if self.lease is not None:
+            self.lease.close()
 
 
 @dataclass(eq=False)
@@ -282,24 +446,6 @@ class EnvironmentStore:
         )
 
 
-@dataclass(frozen=True, kw_only=True)
-class BuildRequest:
-    """One environment that is wanted, and how it is built where it is missing.
-
-    :param store: where it stands or is to stand.
-    :param spec: what it must hold.
-    :param preference: which installer builds it.
-    :param max_tries: seconds to wait for another builder that makes no progress.
-    :param limits: by which the directory's other environments are pruned after a build; None: nothing is pruned.
-    """
-
-    store: EnvironmentStore
-    spec: EnvironmentSpec
-    preference: InstallerPreference = "auto"
-    max_tries: int
-    limits: PruneLimits | None = None
-
-
 def digest_of(build: Path) -> str:
     """Return the digest of a build.
 
@@ -324,18 +470,3 @@ def stores_of(text: str, *, may_be_open: bool = False) -> list[EnvironmentStore]
                 "process. Write the whole path."
             )
     return [EnvironmentStore(path, parameter=PARAMETER, is_read_only=True, may_be_open=may_be_open) for path in paths]
-
-
-def find_first(
-    stores: Iterable[EnvironmentStore], spec: EnvironmentSpec, *, cancellation: Cancellation | None = None
-) -> Environment | None:
-    """Return the ready environment of the first store that has one; None when none has. The caller closes it.
-
-    :param stores: in the order in which they are looked at.
-    :param spec: what the environment must hold.
-    :param cancellation: ends the search; None: nothing does.
-    :raises VirtualenvError: when a store cannot be read, or somebody else can have written there.
-    :raises CommandKilled: when ``cancellation`` was requested meanwhile.
-    """
-    found = (store.find(spec, cancellation=cancellation) for store in stores)
-    return next((environment for environment in found if environment is not None), None)

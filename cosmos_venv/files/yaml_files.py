@@ -13,20 +13,9 @@ def load_yaml(text: str) -> Any:
     """
     import yaml
 
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        return yaml.load(text, Loader=_loader())  # noqa: S506 - both are safe loaders
-    except (
-        ArithmeticError,
-        AttributeError,
-        LookupError,
-        RecursionError,
-        TypeError,
-        ValueError,
-    ) as error:  # of the date 2026-02-30
+        return yaml.load(text, Loader=loader)  # noqa: S506 - both are safe loaders
+    # Such as the date 2026-02-30.
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
         raise yaml.YAMLError(f"it has a value that cannot be: {error}") from error
-
-
-def _loader() -> Any:
-    import yaml
-
-    return getattr(yaml, "CSafeLoader", yaml.SafeLoader)

@@ -13,23 +13,20 @@ import subprocess
 import sys
 from pathlib import Path
 
-from cosmos_venv.environments.installers.choice import ORDER_VARIABLE, Installer
+from cosmos_venv.environments.installers.installer import ORDER_VARIABLE, Installer
 
 _PACKAGE_ROOT = str(Path(__file__).resolve().parents[2])
 
 # PYTHONPATH would divert what is installed, so it is not there: the path of the process that orders is in the order.
 _START = f"""
-import sys
-sys.path[:] = [entry for entry in sys.path if entry]
-import json, os
-sys.path[:] = json.loads(os.environ[{ORDER_VARIABLE!r}])["sys_path"]
-if sys.argv[1] not in sys.path:
-    sys.path.append(sys.argv[1])
+import json, os, sys
+sys.path[:] = [*json.loads(os.environ[{ORDER_VARIABLE!r}])["sys_path"], {_PACKAGE_ROOT!r}]
 from cosmos_venv.managed.airflow_installer import main
 sys.exit(main())
 """
 
-AIRFLOW_INSTALLER = Installer(name="airflow", command=(sys.executable, "-c", _START, _PACKAGE_ROOT))
+# Isolated, for no module of the working directory may be taken for one of the standard library.
+AIRFLOW_INSTALLER = Installer(name="airflow", command=(sys.executable, "-I", "-c", _START))
 
 
 def main() -> int:

@@ -19,8 +19,7 @@ from cosmos_venv.files.file_cache import FileCache
 from cosmos_venv.files.os_errors import temporary_folder
 
 if TYPE_CHECKING:
-    from cosmos_venv.remote.object_store import RemoteFolder
-    from cosmos_venv.remote.signed_folder import SignedFolder, SignedRemoteFolder
+    from cosmos_venv.remote.object_store import RemoteFolder, SignedFolder, SignedRemoteFolder
 
 # More than a deployment has: of fewer, files that are parsed one after another would push each other out for ever.
 _MOST_DAGS = 500
@@ -58,7 +57,11 @@ def remote_listings() -> RemoteFolder | None:
     """Return the folder of the answers of other machines, signed where there is a key; None where nothing is to be
     kept, or nowhere else.
     """
-    return None if kept_listings() is None else _remote_folder("dbt-ls-v1")
+    if kept_listings() is None or not settings.remote_cache_dir:
+        return None
+    from cosmos_venv.remote.object_store import RemoteFolder
+
+    return _signed_folder("dbt-ls-v1") if _has_key() else RemoteFolder(**_place_of("dbt-ls-v1"))
 
 
 def remote_journals() -> RemoteFolder | None:
@@ -66,19 +69,11 @@ def remote_journals() -> RemoteFolder | None:
 
     Without a key whoever can write to the storage could make tasks green whose nodes are not built.
     """
-    return _remote_folder("journals-v1") if _has_key() else None
-
-
-def _remote_folder(name: str) -> RemoteFolder | None:
-    if not settings.remote_cache_dir:
-        return None
-    from cosmos_venv.remote.object_store import RemoteFolder
-
-    return _signed_folder(name) if _has_key() else RemoteFolder(**_place_of(name))
+    return _signed_folder("journals-v1") if _has_key() and settings.remote_cache_dir else None
 
 
 def _signed_folder(name: str) -> SignedRemoteFolder:
-    from cosmos_venv.remote.signed_folder import SignedRemoteFolder
+    from cosmos_venv.remote.object_store import SignedRemoteFolder
 
     return SignedRemoteFolder(**_place_of(name), key=_key)
 
@@ -110,7 +105,7 @@ def remote_cache(kind: Literal["packages", "parse_files", "plans"]) -> SignedFol
 @lru_cache(maxsize=16)
 def _cache_of(kind: str, *_: str) -> SignedFolder:
     # One for a process: a storage that does not answer is waited for once, however many DAGs a file has.
-    from cosmos_venv.remote.signed_folder import SignedFolder
+    from cosmos_venv.remote.object_store import SignedFolder
 
     return SignedFolder(
         folder=_signed_folder(f"{kind.replace('_', '-')}-v1"),
@@ -129,13 +124,9 @@ def _key() -> bytes:
 
 @cache  # a connection is a question to Airflow, and the triggerer reads every few seconds
 def _kept_key(*_: str) -> bytes:
-    from cosmos_venv.managed.signing_key import NoKey, signing_key
-    from cosmos_venv.remote.download_cache import RemoteError
+    from cosmos_venv.managed.remote_environments import signing_key
 
-    try:
-        return signing_key()
-    except NoKey as error:
-        raise RemoteError(str(error), has_answered=True) from error
+    return signing_key()
 
 
 def kept_manifests() -> FileCache | None:

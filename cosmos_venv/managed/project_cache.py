@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,7 @@ from cosmos_venv.dbt.project_files import read_dbt_project, read_package_files
 from cosmos_venv.files import permissions
 from cosmos_venv.files.durable_files import make_private
 from cosmos_venv.managed.caches import cache_dir, remote_cache
-from cosmos_venv.managed.from_settings import search_path
-from cosmos_venv.managed.resolve import foreground_builds
+from cosmos_venv.managed.resolve import foreground_builds, search_path
 
 
 def parsed_project(
@@ -94,16 +93,13 @@ def project_packages(
 
 def _package_stores(virtualenv_dir: Path | None) -> tuple[PackageStore, ...]:
     # The cache folder is this user's alone; a virtualenv_dir may be shared by a group.
-    stores = [_package_store(cache_dir(), make_private)]
-    if virtualenv_dir is not None:
-        searched = [store.directory for store in search_path()]
-        stores = [
-            *(_package_store(directory, make_private, is_read_only=True) for directory in searched),
-            _package_store(virtualenv_dir, partial(permissions.make_directory, mode=settings.virtualenv_dir_mode)),
-            *stores,
-        ]
-    return tuple(stores)
-
-
-def _package_store(directory: Path, make: Callable[[Path], None], *, is_read_only: bool = False) -> PackageStore:
-    return PackageStore(folder=directory / PACKAGES_LAYOUT, make_directory=make, is_read_only=is_read_only)
+    own = PackageStore(folder=cache_dir() / PACKAGES_LAYOUT, make_directory=make_private)
+    if virtualenv_dir is None:
+        return (own,)
+    folders = [store.directory / PACKAGES_LAYOUT for store in search_path()]
+    make = partial(permissions.make_directory, mode=settings.virtualenv_dir_mode)
+    return (
+        *(PackageStore(folder=folder, make_directory=make, is_read_only=True) for folder in folders),
+        PackageStore(folder=virtualenv_dir / PACKAGES_LAYOUT, make_directory=make),
+        own,
+    )

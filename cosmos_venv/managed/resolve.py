@@ -1,5 +1,6 @@
 """The ready environment for the arguments of an operator: in a task, in a parse, and while the command line builds.
 
+The settings about environments become the values that ``environments`` takes, which knows no settings.
 A parse has little time, so a detached builder makes a missing environment. Most tasks find theirs: imports that only a
 build needs stand inside the functions that build.
 """
@@ -9,7 +10,6 @@ from __future__ import annotations
 import os
 import shlex
 import signal
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from contextvars import ContextVar
@@ -18,20 +18,82 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cosmos_venv import settings
-from cosmos_venv.environments.environment import Environment
-from cosmos_venv.environments.opening import open_environment, temporary_environment
 from cosmos_venv.environments.spec import EnvironmentSpec
-from cosmos_venv.environments.store import EnvironmentStore, find_first
+from cosmos_venv.environments.store import Environment, EnvironmentStore, stores_of
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvBeingBuilt, VirtualenvError, VirtualenvLockTimeout
 from cosmos_venv.managed.arguments import VirtualenvArguments
-from cosmos_venv.managed.from_settings import build_request, environment_store, installer, search_path
 from cosmos_venv.processes.cancellation import Cancellation
 
 if TYPE_CHECKING:
+    from cosmos_venv.environments.installers.installer import InstallerPreference
+    from cosmos_venv.environments.maintenance.pruner import PruneLimits
+    from cosmos_venv.environments.publisher import BuildRequest
     from cosmos_venv.environments.remote_store import RemoteStore
 
 Report = Callable[[str], None]
 _SHOWN_FAULTS = 3
+
+
+def prune_limits() -> PruneLimits:
+    """Return the limits of what a ``virtualenv_dir`` may hold, as they are configured."""
+    from cosmos_venv.environments.maintenance.pruner import DAY, PruneLimits
+
+    return PruneLimits(
+        max_age=settings.virtualenv_prune_max_age_days * DAY,
+        max_count=settings.virtualenv_prune_max_count,
+        max_bytes=settings.virtualenv_prune_max_bytes,
+        min_age=settings.virtualenv_prune_min_age,
+    )
+
+
+def installer() -> InstallerPreference:
+    """Return which installer builds: the one of ``[cosmos_venv] virtualenv_installer``, else that of Airflow."""
+    named = settings.virtualenv_installer
+    # Few choose it, and its module is not needed by the others.
+    if named == "airflow":
+        from cosmos_venv.managed.airflow_installer import AIRFLOW_INSTALLER
+
+        return AIRFLOW_INSTALLER
+    if named:
+        return "uv" if named == "uv" else "pip" if named == "pip" else "auto"
+    from cosmos_venv.compat import venv_install_method  # imports Airflow, which a detached process does without
+
+    return venv_install_method()
+
+
+def environment_store(directory: Path) -> EnvironmentStore:
+    """Return the environments below a ``virtualenv_dir``.
+
+    :param directory: the ``virtualenv_dir``; made when the first environment is built.
+    """
+    mode, may_be_open = settings.virtualenv_dir_mode, settings.virtualenv_dir_may_be_open
+    return EnvironmentStore(directory, directory_mode=mode, may_be_open=may_be_open)
+
+
+def build_request(spec: EnvironmentSpec, directory: Path, *, prunes: bool = True) -> BuildRequest:
+    """Return the order to build an environment, should it be missing.
+
+    :param spec: what it must hold.
+    :param directory: the ``virtualenv_dir``.
+    :param prunes: whether the directory's other environments are pruned after a build.
+    """
+    from cosmos_venv.environments.publisher import BuildRequest
+
+    return BuildRequest(
+        store=environment_store(directory),
+        spec=spec,
+        preference=installer(),
+        max_tries=settings.virtualenv_max_retries_lock,
+        limits=prune_limits() if prunes else None,
+    )
+
+
+def search_path() -> list[EnvironmentStore]:
+    """Return the stores of ``virtualenv_search_path``.
+
+    :raises CosmosValueError: for a relative path.
+    """
+    return stores_of(settings.virtualenv_search_path, may_be_open=settings.virtualenv_dir_may_be_open)
 
 
 def without_worker_python(env: Mapping[str, str]) -> dict[str, str]:
@@ -40,18 +102,6 @@ def without_worker_python(env: Mapping[str, str]) -> dict[str, str]:
     :param env: environment variables of a command.
     """
     return {name: value for name, value in env.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Made:
-    """What came of one environment that was built or fetched.
-
-    :param seconds: that it took.
-    :param was_pushed: whether it was put into the remote store.
-    """
-
-    seconds: float
-    was_pushed: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +123,7 @@ class Foreground:
     before: Callable[[VirtualenvArguments], None] | None = None
     source: RemoteStore | None = None
     is_on: bool = True
-    made: dict[Path, Made] = field(default_factory=dict)
+    made: dict[Path, Environment] = field(default_factory=dict)
 
 
 _NO_FOREGROUND = Foreground(is_on=False)
@@ -155,6 +205,8 @@ def managed_environment(
                     "([cosmos_venv] virtualenv_lock_timeout_action = private)."
                 )
         if environment is None:
+            from cosmos_venv.environments.builder import temporary_environment
+
             environment = opened.enter_context(
                 temporary_environment(spec, preference=installer(), cancellation=cancellation, report=report)
             )
@@ -224,15 +276,15 @@ def _kept_environment(
     if may_upgrade and spec.asks_for_upgrade and foreground.source is None and _may_build():
         upgrade_after = settings.virtualenv_upgrade_interval
     # Most tasks end here, and have not asked how one is built. One of ``directory`` is upgraded where it is opened.
-    stores = _stores(directory)[: None if upgrade_after is None else -1]
-    if (ready := find_first(stores, spec, cancellation=cancellation)) is not None:
-        with closing(ready):
-            yield ready
-        return
+    for store in _stores(directory)[: None if upgrade_after is None else -1]:
+        if (ready := store.find(spec, cancellation=cancellation)) is not None:
+            with closing(ready):
+                yield ready
+            return
     _refuse_to_build(spec, directory)
+    from cosmos_venv.environments.publisher import open_environment
     from cosmos_venv.managed.remote_environments import remote_store
 
-    began = time.monotonic()
     with open_environment(
         # What an image is filled with is used through the search path, which notes no use: nothing there is old.
         build_request(spec, directory, prunes=not foreground.is_on),
@@ -243,8 +295,7 @@ def _kept_environment(
         remote=lambda: foreground.source or remote_store(warn or report),
     ) as environment:
         if environment.was_built and foreground.is_on:
-            seconds = time.monotonic() - began
-            foreground.made[environment.path] = Made(seconds=seconds, was_pushed=environment.was_pushed)
+            foreground.made[environment.path] = environment
         yield environment
 
 
@@ -284,7 +335,7 @@ def damage_of(
         return ""
     # For a task that has failed.
     from cosmos_venv.environments.maintenance.inventory import damage
-    from cosmos_venv.environments.retiring import retire_damaged
+    from cosmos_venv.environments.maintenance.pruner import retire_damaged
 
     faults = damage(environment, content=content)
     if not faults:

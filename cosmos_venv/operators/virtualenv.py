@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from cosmos_venv.dbt.command import FullOutputSubprocessResult
-    from cosmos_venv.environments.environment import Environment
     from cosmos_venv.environments.lock import LOCK_FILENAME, VirtualenvLock
+    from cosmos_venv.environments.store import Environment
     from cosmos_venv.operators.run.dbt_run import DbtCommand, DbtResult, DbtRun
     from cosmos_venv.operators.run.warm_start import Served
 

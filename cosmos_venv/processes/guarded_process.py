@@ -126,15 +126,6 @@ def started_ahead(is_wanted: bool = True) -> Iterator[None]:
             started.close()
 
 
-def take_guard() -> StartedGuard:
-    """Return the guard that was started ahead, else a new one.
-
-    :raises OSError: when it cannot be started.
-    """
-    waiting = _ahead.get()
-    return waiting.pop() if waiting else StartedGuard()
-
-
 @dataclass(frozen=True, kw_only=True)
 class CompletedCommand:
     """The exit status of a command (negative: ended by that signal) and the lines that it wrote.
@@ -318,7 +309,8 @@ class GuardedProcess(WatchedProcess):
         interrupts: bool = True,
         umask: int = 0,
     ) -> None:
-        started = take_guard()
+        ahead = _ahead.get()
+        started = ahead.pop() if ahead else StartedGuard()
         leader = started.process.pid
         super().__init__(str(argv[0]), leader=leader, control=started.control, output=started.output, cwd=cwd)
         self._guard = started.process

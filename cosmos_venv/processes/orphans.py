@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from cosmos_venv.files.kernel_lock import lease_path
+
 # Killed processes are gone after some milliseconds, but for one that waits for a disk: nobody waits for that.
 _LONGEST_END = 2.0
 _LOOK_AGAIN = 0.005
@@ -73,7 +75,7 @@ class Session:
             pipe = os.fstat(output)
             # What this process itself has forked may have got that pipe.
             others = processes.keys() - found - _with_all_below({os.getpid()}, processes)
-            found |= {pid for pid in others if has_open(pid, pipe)}
+            found |= {pid for pid in others if _has_open(pid, pipe)}
         # A zombie keeps its number until its parent has collected it; nothing of it can be killed any more.
         living = [pid for pid in _with_all_below(found, processes) if not processes[pid].is_dead]
         for pid in living:
@@ -122,15 +124,22 @@ def _with_all_below(ancestors: set[int], processes: Mapping[int, _Process]) -> s
     return found
 
 
-def has_open(pid: int, file: os.stat_result) -> bool:
-    """Return whether a process has a file or pipe open; False off Linux, and where this process may not look.
-
-    :param pid: of the process.
-    :param file: the status of the file.
-    """
+def _has_open(pid: int, file: os.stat_result) -> bool:
+    """Return whether a process has a file or pipe open; False off Linux, and where this process may not look."""
     with suppress(OSError):  # it has ended, or is another user's
         for opened in Path(f"/proc/{pid}/fd").iterdir():
             with suppress(OSError):
                 if os.path.samestat(opened.stat(), file):
                     return True
     return False
+
+
+def users_of(build: Path) -> list[int]:
+    """Return the PIDs that have the build's lease open, so far as this process may see them (Linux; empty elsewhere).
+
+    :param build: the directory.
+    """
+    with suppress(OSError):
+        lease = lease_path(build).stat()
+        return sorted(pid for pid in _processes() if pid != os.getpid() and _has_open(pid, lease))
+    return []

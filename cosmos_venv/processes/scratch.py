@@ -17,10 +17,8 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from cosmos_venv.files.durable_files import open_own
-from cosmos_venv.files.kernel_lock import FileToLock, flock_at_once, is_still
+from cosmos_venv.files.kernel_lock import FileToLock, flock_at_once, is_still, lease_path
 from cosmos_venv.files.os_errors import naming
-
-__all__ = ["PREFIX", "descriptors_of", "remove", "scratch_folder"]
 
 PREFIX = "cosmos-venv"
 """What the names of all these folders begin with."""
@@ -72,18 +70,14 @@ def remove(folder: Path) -> None:
     """
     shutil.rmtree(folder, ignore_errors=True)
     if not os.path.lexists(folder):
-        _lease_path(folder).unlink(missing_ok=True)
-
-
-def _lease_path(folder: Path) -> Path:
-    return folder.with_name(f"{folder.name}.lease")
+        lease_path(folder).unlink(missing_ok=True)
 
 
 def _make(parent: Path, prefix: str) -> tuple[Path, int]:
     """The lease comes first: a folder of ours without one would never be found again."""
     while True:
         folder = parent / f"{prefix}{secrets.token_hex(8)}"
-        path = _lease_path(folder)
+        path = lease_path(folder)
         descriptor = open_own(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, _PRIVATE_FILE)
         try:
             with naming(path):
@@ -102,13 +96,10 @@ def _remove_leavings(parent: Path) -> None:
     """Remove the folders of dead processes of this user. Never an error: they may be tried again by the next one."""
     with suppress(OSError):
         for name in os.listdir(parent):  # noqa: PTH208 - thousands of entries
-            if re.fullmatch(_LEASE_NAME, name):
-                with suppress(OSError):
-                    _remove_unless_held(parent / name)
-
-
-def _remove_unless_held(lease: Path) -> None:
-    with closing(FileToLock(lease, make=False)) as file:
-        is_own = os.fstat(file.descriptor).st_uid == os.geteuid()
-        if is_own and flock_at_once(file.descriptor) and is_still(file.descriptor, lease):
-            remove(lease.with_suffix(""))
+            lease = parent / name
+            if not re.fullmatch(_LEASE_NAME, name):
+                continue
+            with suppress(OSError), closing(FileToLock(lease, make=False)) as file:
+                is_own = os.fstat(file.descriptor).st_uid == os.geteuid()
+                if is_own and flock_at_once(file.descriptor) and is_still(file.descriptor, lease):
+                    remove(lease.with_suffix(""))

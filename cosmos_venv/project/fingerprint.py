@@ -42,7 +42,7 @@ from cosmos_venv.version import __version__
 if TYPE_CHECKING:
     from cosmos_venv.dbt.packages import ProjectPackages
     from cosmos_venv.dbt.partial_parse import ParsedProject
-    from cosmos_venv.environments.environment import Environment
+    from cosmos_venv.environments.store import Environment
 
 # What dbt reads in its folders; anything else, a database that lies there for instance, may change as it likes.
 _READ = (".sql", ".py", ".yml", ".yaml", ".md")

@@ -31,10 +31,7 @@ class RemoteError(OSError):
 
 
 class NotSigned(ValueError):
-    """A file that nobody with the key has signed."""
-
-    def __init__(self) -> None:
-        super().__init__("it is not signed with the key of this deployment")
+    """A file that nobody with the key has signed. The text is a clause."""
 
 
 @dataclass(frozen=True)

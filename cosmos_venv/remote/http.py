@@ -57,13 +57,7 @@ def exists(url: str, conn_id: str | None, *, seconds: float) -> bool:
 
 
 def read(
-    url: str,
-    conn_id: str | None,
-    *,
-    known: Mapping[str, str] | None,
-    seconds: float,
-    limit: Limit,
-    stays: bool = False,
+    url: str, conn_id: str | None, *, known: Mapping[str, str] | None, seconds: float, limit: Limit, stays: bool = False
 ) -> Copy | None:
     """A copy of a file; None where the server says that the known version is its own.
 

@@ -18,9 +18,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from cosmos_venv.environments.environment import Environment
 from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
-from cosmos_venv.remote.signed_folder import SignedRemoteFolder
+from cosmos_venv.environments.store import Environment
+from cosmos_venv.remote.object_store import SignedRemoteFolder
 from pytest_cosmos_venv.environments.wheel import Wheel, write_wheel
 from tests.clouds import pretended
 from tests.clouds.pretended import BUCKET, S3

@@ -15,7 +15,7 @@ import conformance
 from conformance.adapter import Adapter, CosmosVenvAdapter, Outcome, Task
 from conformance.prepared_cosmos_venv import MODULES
 from cosmos_venv.managed.remote_environments import configured_store
-from cosmos_venv.remote.signed_folder import SignedRemoteFolder
+from cosmos_venv.remote.object_store import SignedRemoteFolder
 from pytest_cosmos_venv.airflow_release import installed_airflow
 
 

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from cosmos_venv.environments.environment import Environment
-from cosmos_venv.environments.opening import open_environment
+from cosmos_venv.environments.maintenance.pruner import PruneLimits
+from cosmos_venv.environments.publisher import BuildRequest, open_environment
 from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
-from cosmos_venv.environments.store import BuildRequest, EnvironmentStore, PruneLimits
+from cosmos_venv.environments.store import Environment, EnvironmentStore
 from cosmos_venv.processes.cancellation import Cancellation
 from pytest_cosmos_venv.environments.wheel import Wheel, write_wheel
 from pytest_cosmos_venv.throwaway import throwaway_folder
@@ -25,7 +25,7 @@ from tests.environments.guarded_server import command_lines, guarded_address, se
 from tests.kit import MakeReady, MakeSpec, OutputOf, SetAge, StartPython, WaitForBackend, WaitUntil
 
 if TYPE_CHECKING:
-    from cosmos_venv.environments.installers.choice import InstallerPreference
+    from cosmos_venv.environments.installers.installer import InstallerPreference
 
 __all__ = ["command_lines", "guarded_address", "served"]
 

@@ -27,8 +27,8 @@ USE = """
 import json, subprocess, sys, pickle
 from pathlib import Path
 from cosmos_venv.environments.spec import EnvironmentSpec
-from cosmos_venv.environments.store import BuildRequest, EnvironmentStore
-from cosmos_venv.environments.opening import open_environment
+from cosmos_venv.environments.store import EnvironmentStore
+from cosmos_venv.environments.publisher import BuildRequest, open_environment
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvError
 from cosmos_venv.processes.cancellation import Cancellation
 

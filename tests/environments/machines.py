@@ -9,17 +9,16 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, cast
 
-from cosmos_venv.environments.environment import Environment
-from cosmos_venv.environments.opening import open_environment
+from cosmos_venv.environments.publisher import BuildRequest, open_environment
 from cosmos_venv.environments.remote_store import Folder, RemoteStore
 from cosmos_venv.environments.spec import EnvironmentSpec
-from cosmos_venv.environments.store import BuildRequest, EnvironmentStore
+from cosmos_venv.environments.store import Environment, EnvironmentStore
 from cosmos_venv.files.read_limits import Limit
 from cosmos_venv.processes.cancellation import Cancellation
-from cosmos_venv.remote.signed_folder import SignedRemoteFolder
+from cosmos_venv.remote.object_store import SignedRemoteFolder
 
 if TYPE_CHECKING:
-    from cosmos_venv.environments.installers.choice import InstallerPreference
+    from cosmos_venv.environments.installers.installer import InstallerPreference
 
 KEY = b"a key of all machines"
 A_BUILD_ALONE = ["", ".json", ".lease"]

@@ -11,16 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from cosmos_venv.environments.environment import Environment
-from cosmos_venv.environments.maintenance.inventory import read_inventory, verify
-from cosmos_venv.environments.opening import open_environment, temporary_environment
+from cosmos_venv.environments.builder import temporary_environment
+from cosmos_venv.environments.publisher import BuildRequest, open_environment
 from cosmos_venv.environments.spec import EnvironmentSpec
-from cosmos_venv.environments.store import BuildRequest, EnvironmentStore
+from cosmos_venv.environments.store import Environment, EnvironmentStore
 from cosmos_venv.exceptions import VirtualenvBuildError
 from cosmos_venv.managed.airflow_installer import AIRFLOW_INSTALLER
 from cosmos_venv.processes.cancellation import Cancellation
 from tests.installed import ROOT
-from tests.kit import MakeReady, MakeSpec
+from tests.kit import MakeSpec
 
 
 @pytest.fixture
@@ -98,17 +97,6 @@ def test_no_file_is_shared_by_another_installer(
     )
     with open_environment(request, cancellation=Cancellation(), report=print) as environment:
         assert shared(environment) == []
-
-
-def test_a_ready_environment_stays_as_it_is_when_a_file_of_the_cache_is_changed(
-    tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady, another_environment: Path
-) -> None:
-    make_ready(tmp_path / "store", make_spec("hello==2.0"))
-    append(another_environment)
-
-    (stored,) = read_inventory(EnvironmentStore(tmp_path / "store"))
-
-    assert verify(stored, content=True).faults == []
 
 
 @pytest.mark.parametrize("is_kept", [True, False], ids=["kept", "temporary"])

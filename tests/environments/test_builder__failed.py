@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from cosmos_venv.environments.opening import open_environment
+from cosmos_venv.environments.publisher import BuildRequest, open_environment
 from cosmos_venv.environments.spec import EnvironmentSpec
-from cosmos_venv.environments.store import BuildRequest, EnvironmentStore
+from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.exceptions import CommandKilled, VirtualenvBuildError
 from cosmos_venv.processes.cancellation import Cancellation
 from tests.kit import MakeReady, MakeSpec, WaitForBackend

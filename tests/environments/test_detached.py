@@ -13,8 +13,9 @@ import psutil
 import pytest
 
 from cosmos_venv.environments.detached import build_detached
+from cosmos_venv.environments.publisher import BuildRequest
 from cosmos_venv.environments.spec import EnvironmentSpec
-from cosmos_venv.environments.store import BuildRequest, EnvironmentStore
+from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.exceptions import VirtualenvBeingBuilt, VirtualenvBuildError
 from tests.kit import MakeSpec, StartPython, WaitForBackend, WaitUntil, as_words
 
@@ -23,7 +24,8 @@ import json, sys, pickle
 from pathlib import Path
 from cosmos_venv.environments.detached import build_detached
 from cosmos_venv.environments.spec import EnvironmentSpec
-from cosmos_venv.environments.store import BuildRequest, EnvironmentStore
+from cosmos_venv.environments.publisher import BuildRequest
+from cosmos_venv.environments.store import EnvironmentStore
 spec = pickle.loads(bytes.fromhex(sys.argv[2]))
 request = BuildRequest(store=EnvironmentStore(Path(sys.argv[1])), spec=spec, preference="uv", max_tries=5)
 build_detached(request, wait=0, report=print)
@@ -160,29 +162,6 @@ def test_a_failure_that_is_a_minute_old_is_tried_again(tmp_path: Path, make_spec
         ask(tmp_path, spec, wait=None)
 
     assert failure.stat().st_mtime > then + 60
-
-
-def test_a_killed_builder_is_followed_by_another(
-    tmp_path: Path, slow_spec: EnvironmentSpec, gate: Path, wait_until: WaitUntil, wait_for_backend: WaitForBackend
-) -> None:
-    directory = tmp_path / "store"
-    with pytest.raises(VirtualenvBeingBuilt) as first:
-        ask(directory, slow_spec, wait=0)
-    backend = wait_for_backend()
-
-    os.kill(builder_of(first), signal.SIGKILL)
-    wait_until(lambda: not Path("/proc", str(backend)).exists())
-    gate.unlink()
-    with pytest.raises(VirtualenvBuildError, match=r"The process ended before its work was done|was killed"):
-        ask(directory, slow_spec, wait=0)
-    with pytest.raises(VirtualenvBeingBuilt) as second:
-        ask(directory, slow_spec, wait=0)
-    wait_until(gate.exists)
-    gate.unlink()
-    ask(directory, slow_spec, wait=None)
-
-    assert builder_of(second) != builder_of(first)
-    assert is_ready(directory, slow_spec)
 
 
 def test_a_builder_that_is_told_to_end_leaves_nothing_and_no_message(

@@ -10,7 +10,7 @@ import pytest
 
 from cosmos_venv.environments.lock import KERNEL_LOCK_FILENAME
 from cosmos_venv.environments.store import EnvironmentStore, stores_of
-from cosmos_venv.processes.lease import lease_path
+from cosmos_venv.files.kernel_lock import lease_path
 from tests.environments.elsewhere import as_user, needs_root
 from tests.kit import MakeReady, MakeSpec, SetUmask
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cosmos_venv.environments.spec import EnvironmentSpec
-from cosmos_venv.processes.lease import Lease
+from cosmos_venv.files.kernel_lock import Lease
 from tests.environments.upgrades import HOUR, change_record, make_empty, make_old, release, upgraded, use
 from tests.kit import OutputOf
 

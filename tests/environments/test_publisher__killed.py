@@ -7,17 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from cosmos_venv.environments.opening import open_environment
+from cosmos_venv.environments.publisher import BuildRequest, open_environment
 from cosmos_venv.environments.spec import EnvironmentSpec
-from cosmos_venv.environments.store import BuildRequest, EnvironmentStore
+from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.processes.cancellation import Cancellation
 from tests.kit import MakeSpec, StartPython, WaitForBackend, WaitUntil, as_words, published_build
 
 CONTENDER = """
 import json, sys, pickle
 from pathlib import Path
-from cosmos_venv.environments.store import BuildRequest, EnvironmentStore
-from cosmos_venv.environments.opening import open_environment, temporary_environment
+from cosmos_venv.environments.store import EnvironmentStore
+from cosmos_venv.environments.builder import temporary_environment
+from cosmos_venv.environments.publisher import BuildRequest, open_environment
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.processes.cancellation import Cancellation
 directory, order, stop_at = sys.argv[1:]

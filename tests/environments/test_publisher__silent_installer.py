@@ -6,9 +6,9 @@ import sys
 import threading
 from pathlib import Path
 
-from cosmos_venv.environments.installers.choice import Installer
-from cosmos_venv.environments.opening import open_environment
-from cosmos_venv.environments.store import BuildRequest, EnvironmentStore
+from cosmos_venv.environments.installers.installer import Installer
+from cosmos_venv.environments.publisher import BuildRequest, open_environment
+from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.processes.cancellation import Cancellation
 from tests.kit import MakeSpec, WaitUntil
 

@@ -98,8 +98,9 @@ if os.getuid() == 0:
 UPGRADE = """
 import json, sys, pickle
 from pathlib import Path
-from cosmos_venv.environments.store import BuildRequest, EnvironmentStore
-from cosmos_venv.environments.opening import open_environment, temporary_environment
+from cosmos_venv.environments.store import EnvironmentStore
+from cosmos_venv.environments.builder import temporary_environment
+from cosmos_venv.environments.publisher import BuildRequest, open_environment
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.processes.cancellation import Cancellation
 from tests.environments.upgrades import HOUR, make_old, release, upgraded, use

@@ -16,12 +16,11 @@ from typing import Any, Protocol
 import pytest
 
 from cosmos_venv.environments import archive
-from cosmos_venv.environments.environment import Environment
 from cosmos_venv.environments.maintenance.inventory import damage
+from cosmos_venv.environments.maintenance.pruner import retire_damaged
 from cosmos_venv.environments.remote_store import platform_key
-from cosmos_venv.environments.retiring import retire_damaged
 from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
-from cosmos_venv.environments.store import EnvironmentStore
+from cosmos_venv.environments.store import Environment, EnvironmentStore
 from cosmos_venv.exceptions import CommandKilled
 from cosmos_venv.processes.cancellation import Cancellation
 from tests.environments.machines import (

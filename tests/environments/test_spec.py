@@ -84,34 +84,6 @@ def test_interpreter_options_and_site_flag_are_part_of_the_digest() -> None:
     assert len(digests) == 4
 
 
-def test_a_local_project_counts_by_content_and_not_by_what_its_build_leaves(tmp_path: Path) -> None:
-    (tmp_path / "src").mkdir()
-    (tmp_path / "src" / "module.py").write_text("ONE = 1")
-    before = spec_of(str(tmp_path)).digest
-    (tmp_path / "build").mkdir()
-    (tmp_path / "build" / "left").write_text("over")
-    after_build = spec_of(str(tmp_path)).digest
-
-    (tmp_path / "src" / "module.py").write_text("TWO = 2")
-
-    assert after_build == before
-    assert spec_of(str(tmp_path)).digest != before
-
-
-@pytest.mark.parametrize("option", ["-r", "--constraint"])
-def test_a_requirements_file_counts_by_content_through_every_file_it_names(tmp_path: Path, option: str) -> None:
-    (tmp_path / "outer.txt").write_text("-r inner.txt\n")
-    (tmp_path / "inner.txt").write_text("hello==1.0\n")
-    before = spec_of(options=(option, str(tmp_path / "outer.txt"))).digest
-    (tmp_path / "inner.txt").write_text("# a remark\nhello==1.0\n")
-    remarked = spec_of(options=(option, str(tmp_path / "outer.txt"))).digest
-
-    (tmp_path / "inner.txt").write_text("hello==2.0\n")
-
-    assert remarked == before
-    assert spec_of(options=(option, str(tmp_path / "outer.txt"))).digest != before
-
-
 def test_requirements_files_that_include_each_other_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("-r b.txt\n")
     (tmp_path / "b.txt").write_text("-r a.txt\n")

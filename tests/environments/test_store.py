@@ -10,7 +10,6 @@ import pytest
 
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvBuildError, VirtualenvError
-from cosmos_venv.processes.lease import Lease
 from tests.kit import MakeReady, MakeSpec, OutputOf, StartPython, as_words
 
 
@@ -70,8 +69,9 @@ def test_a_file_in_place_of_the_directory_is_refused(
 OPEN_AS_NOBODY = """
 import json, os, sys, pickle
 from pathlib import Path
-from cosmos_venv.environments.store import BuildRequest, EnvironmentStore
-from cosmos_venv.environments.opening import open_environment, temporary_environment
+from cosmos_venv.environments.store import EnvironmentStore
+from cosmos_venv.environments.builder import temporary_environment
+from cosmos_venv.environments.publisher import BuildRequest, open_environment
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.processes.cancellation import Cancellation
 if os.getuid() == 0:
@@ -99,22 +99,6 @@ def test_a_directory_that_cannot_be_written_is_named(
     assert issubclass(VirtualenvBuildError, VirtualenvError)
 
 
-def test_an_environment_counts_as_used_until_it_is_closed(
-    tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady
-) -> None:
-    make_ready(tmp_path, make_spec())
-    environment = EnvironmentStore(tmp_path).find(make_spec())
-    assert environment is not None
-
-    while_used = Lease.exclusive(environment.path)
-    environment.close()
-    afterwards = Lease.exclusive(environment.path)
-
-    assert while_used is None
-    assert afterwards is not None
-    afterwards.close()
-
-
 def test_an_environment_whose_interpreter_is_gone_is_built_anew(
     tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady, output_of: OutputOf
 ) -> None:
@@ -126,17 +110,6 @@ def test_an_environment_whose_interpreter_is_gone_is_built_anew(
     assert second.was_built
     assert second.path != first.path
     assert output_of(second.script("hello")) == "hello 2.0"
-
-
-def test_a_folder_whose_record_is_gone_is_no_environment(
-    tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady
-) -> None:
-    first = make_ready(tmp_path, make_spec())
-    EnvironmentStore(tmp_path).record_file(first.digest).unlink()
-
-    assert EnvironmentStore(tmp_path).find(make_spec()) is None
-    assert make_ready(tmp_path, make_spec()).was_built
-    assert not first.path.exists()
 
 
 @pytest.mark.parametrize("content", ["", '{"digest": "', '{"digest": 1}'], ids=["empty", "cut-off", "of-another-shape"])

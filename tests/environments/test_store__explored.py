@@ -22,15 +22,12 @@ from typing import Any
 import pytest
 
 from cosmos_venv.environments import publisher
-from cosmos_venv.environments.environment import BuildRecord, RecordedInstaller
-from cosmos_venv.environments.maintenance.pruner import prune, surplus
-from cosmos_venv.environments.opening import open_environment
-from cosmos_venv.environments.publisher import Publisher
-from cosmos_venv.environments.retiring import retire_damaged
+from cosmos_venv.environments.maintenance.pruner import PruneLimits, prune, retire_damaged, surplus
+from cosmos_venv.environments.publisher import BuildRequest, Publisher, open_environment
 from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
-from cosmos_venv.environments.store import BuildRequest, EnvironmentStore, PruneLimits
+from cosmos_venv.environments.store import BuildRecord, EnvironmentStore, RecordedInstaller
+from cosmos_venv.files.kernel_lock import Lease, lease_path
 from cosmos_venv.processes.cancellation import Cancellation
-from cosmos_venv.processes.lease import Lease, lease_path
 from pytest_cosmos_venv import Contender, CosmosRace
 from pytest_cosmos_venv.explore.explorer import FailingSchedule
 from pytest_cosmos_venv.explore.run import Schedule

@@ -17,8 +17,8 @@ WORKER = """
 import json, os, socket, sys, pickle
 from pathlib import Path
 from cosmos_venv.environments.spec import EnvironmentSpec
-from cosmos_venv.environments.store import BuildRequest, EnvironmentStore
-from cosmos_venv.environments.opening import open_environment
+from cosmos_venv.environments.store import EnvironmentStore
+from cosmos_venv.environments.publisher import BuildRequest, open_environment
 from cosmos_venv.exceptions import VirtualenvError
 from cosmos_venv.processes.cancellation import Cancellation
 

@@ -87,16 +87,6 @@ def test_a_path_in_which_a_shell_would_run_something_is_refused_before_anything_
     assert [line for line in lines if "Creating" in line] == []
 
 
-def test_the_directory_may_lie_on_another_file_system_than_temporary_files(
-    mount_point: Path, make_spec: MakeSpec, start_python: StartPython
-) -> None:
-    place = within(setup=tmpfs(mount_point))
-
-    (used,) = uses_of(start_python(USE, mount_point, "uv", as_json(make_spec()), within=place))
-
-    assert (used.said, used.error) == (["hello 2.0"], "")
-
-
 @pytest.mark.parametrize(
     ("limit", "installer"),
     [

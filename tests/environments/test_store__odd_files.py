@@ -7,10 +7,10 @@ import time
 from functools import partial
 from pathlib import Path
 
-from cosmos_venv.environments.maintenance.pruner import prune, surplus
-from cosmos_venv.environments.store import EnvironmentStore, PruneLimits
+from cosmos_venv.environments.maintenance.pruner import PruneLimits, prune, surplus
+from cosmos_venv.environments.store import EnvironmentStore
+from cosmos_venv.files.kernel_lock import lease_path
 from cosmos_venv.processes.cancellation import Cancellation
-from cosmos_venv.processes.lease import lease_path
 from tests.kit import MakeReady, MakeSpec
 
 

@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from cosmos_venv.environments.environment import Environment
 from cosmos_venv.environments.spec import EnvironmentSpec
-from cosmos_venv.environments.store import find_first, stores_of
+from cosmos_venv.environments.store import Environment, stores_of
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvError
-from cosmos_venv.processes.lease import lease_path
+from cosmos_venv.files.kernel_lock import lease_path
 from tests.kit import MakeReady, MakeSpec
 
 
 def find(spec: EnvironmentSpec, *directories: Path) -> Environment | None:
-    return find_first(stores_of(os.pathsep.join(map(str, directories))), spec)
+    found = (store.find(spec) for store in stores_of(os.pathsep.join(map(str, directories))))
+    return next((environment for environment in found if environment is not None), None)
 
 
 def test_the_first_store_that_has_it_wins(tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady) -> None:

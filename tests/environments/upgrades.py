@@ -9,10 +9,9 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
-from cosmos_venv.environments.environment import Environment
-from cosmos_venv.environments.opening import open_environment
+from cosmos_venv.environments.publisher import BuildRequest, open_environment
 from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
-from cosmos_venv.environments.store import BuildRequest, EnvironmentStore
+from cosmos_venv.environments.store import Environment, EnvironmentStore
 from cosmos_venv.processes.cancellation import Cancellation
 
 HOUR = 3600

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from cosmos_venv.compat import AirflowException
-from cosmos_venv.environments.environment import BuildRecord, RecordedInstaller
-from cosmos_venv.environments.store import EnvironmentStore
+from cosmos_venv.environments.store import BuildRecord, EnvironmentStore, RecordedInstaller
 from cosmos_venv.managed.arguments import VirtualenvArguments
 from cosmos_venv.operators.virtualenv import DbtRunVirtualenvOperator
 from tests.installed import AIRFLOW_2, ROOT, needs_airflow_2

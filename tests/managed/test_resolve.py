@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from cosmos_venv.compat import AirflowException
-from cosmos_venv.environments.environment import BuildRecord, Environment, RecordedInstaller
 from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
+from cosmos_venv.environments.store import BuildRecord, Environment, RecordedInstaller
 from cosmos_venv.managed import resolve
 from cosmos_venv.operators.virtualenv import CosmosVirtualenvLockTimeout
 from tests.kit import DbtCalls, MakeOperator

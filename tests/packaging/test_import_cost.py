@@ -53,7 +53,7 @@ def test_importing_what_a_dag_file_needs_imports_nothing_that_makes_environments
 
     # Each of them imports a dozen others: a refactoring made importing operators.virtualenv half as dear again.
     for_builds = (
-        "cosmos_venv.environments.environment",
+        "cosmos_venv.environments.store",
         "cosmos_venv.environments.store",
         "cosmos_venv.environments.spec",
         "cosmos_venv.managed.resolve",

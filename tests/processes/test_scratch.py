@@ -93,14 +93,6 @@ def test_what_a_killed_process_left_is_removed_by_the_next(start: Start, tmp_pat
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_folder_of_a_living_process_stays(start: Start) -> None:
-    _, folder = start()
-
-    make_one()
-
-    assert (folder / "deep" / "file").exists()
-
-
 def test_a_folder_stays_while_what_the_killed_process_started_is_at_work_in_it(start: Start, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     os.mkfifo(gate)

@@ -14,8 +14,8 @@ import pytest
 
 from cosmos_venv.config import ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
 from cosmos_venv.constants import ExecutionMode, LoadMode
-from cosmos_venv.environments.opening import open_environment
-from cosmos_venv.environments.store import BuildRequest, EnvironmentStore
+from cosmos_venv.environments.publisher import BuildRequest, open_environment
+from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.managed.arguments import VirtualenvArguments
 from cosmos_venv.operators.virtualenv import (
     DbtSeedVirtualenvOperator,

@@ -10,8 +10,7 @@ from typing import Any
 
 from cosmos_venv.cli.env.show import identity, title
 from cosmos_venv.cli.output import Result, steps
-from cosmos_venv.environments.maintenance.pruner import Removal, named, prune, surplus
-from cosmos_venv.environments.store import DAY
+from cosmos_venv.environments.maintenance.pruner import DAY, Removal, named, prune, surplus
 from cosmos_venv.processes.cancellation import Cancellation
 
 
@@ -30,10 +29,10 @@ def env_prune(options: argparse.Namespace) -> Result:
         options.parser.error("--digest removes one environment whatever the limits say: leave them out")
     with steps(f"pruning {options.directory}") as step:
         from cosmos_venv import settings
-        from cosmos_venv.managed import from_settings
+        from cosmos_venv.managed import resolve
 
-        store = from_settings.environment_store(options.directory)
-        look = partial(surplus, store, replace(from_settings.prune_limits(), **given), now=time.time())
+        store = resolve.environment_store(options.directory)
+        look = partial(surplus, store, replace(resolve.prune_limits(), **given), now=time.time())
         if options.digest is not None:
             look = partial(named, store, options.digest)
         if options.dry_run:

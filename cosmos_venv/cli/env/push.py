@@ -66,7 +66,7 @@ def env_push(options: argparse.Namespace) -> Result:
 
 
 def _ready_builds(directory: Path, name: str | None) -> list[StoredBuild]:
-    from cosmos_venv.managed.from_settings import environment_store
+    from cosmos_venv.managed.resolve import environment_store
 
     store = environment_store(directory)
     builds = read_inventory(store)

@@ -27,7 +27,7 @@ from cosmos_venv.environments.maintenance.inventory import (
 )
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvError
-from cosmos_venv.processes.lease import users_of
+from cosmos_venv.processes.orphans import users_of
 
 SHORT = 12  # characters of a digest that people are shown; as many tell environments apart
 
@@ -76,7 +76,7 @@ def env_verify(options: argparse.Namespace) -> Result:
     :raises VirtualenvError: when the directory cannot be read.
     :raises CosmosValueError: when it is none, or the name fits nothing that was finished.
     """
-    from cosmos_venv.managed.from_settings import environment_store
+    from cosmos_venv.managed.resolve import environment_store
 
     store, name, content = environment_store(options.directory), options.name, options.content
     builds = read_inventory(store)

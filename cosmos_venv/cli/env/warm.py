@@ -26,9 +26,8 @@ from cosmos_venv.processes.cancellation import Cancellation
 
 if TYPE_CHECKING:
     from cosmos_venv.cli.dag_files import WantedEnvironment
-    from cosmos_venv.environments.environment import Environment
+    from cosmos_venv.environments.store import Environment
     from cosmos_venv.managed.arguments import VirtualenvArguments
-    from cosmos_venv.managed.resolve import Made
 
 HOW_TO_KEEP = "To keep one, give ExecutionConfig a virtualenv_dir, with ExecutionMode.VIRTUALENV."
 _MOST_AT_ONCE = 4
@@ -112,7 +111,7 @@ def reporter(step: Steps, *, is_verbose: bool) -> Callable[[str], None]:
 
 
 def _build_all(
-    wanted: Sequence[WantedEnvironment], step: Steps, made: Mapping[Path, Made], report: Callable[[str], None]
+    wanted: Sequence[WantedEnvironment], step: Steps, made: Mapping[Path, Environment], report: Callable[[str], None]
 ) -> list[BuiltEnvironment]:
     """Build all environments: several of one directory at once, under one owner of its lock."""
     from cosmos_venv.managed import resolve
@@ -156,7 +155,7 @@ def _begun(wanted: WantedEnvironment) -> BuiltEnvironment:
 
 
 def _build(
-    wanted: WantedEnvironment, *, step: Steps, made: Mapping[Path, Made], cancellation: Cancellation
+    wanted: WantedEnvironment, *, step: Steps, made: Mapping[Path, Environment], cancellation: Cancellation
 ) -> BuiltEnvironment:
     from cosmos_venv.managed import resolve
 

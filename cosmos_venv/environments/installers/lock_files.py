@@ -11,15 +11,14 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import unquote
 
 from cosmos_venv import credentials
 from cosmos_venv.environments import requirement_files
-from cosmos_venv.environments.installers.choice import choose_installer, installer_environment
-from cosmos_venv.environments.installers.command_line import InstallArguments
+from cosmos_venv.environments.installers.installer import InstallArguments, choose_installer, installer_environment
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvBuildError
 from cosmos_venv.files.durable_files import write_new
@@ -31,31 +30,6 @@ _ONLY_FOR_INSTALLING = ("--require-hashes", "--upgrade")
 _LAST_LINES = 20
 _SINCE_PYTHON = r"(?m)^requires-python = .*\n"
 _ADDRESS = r'\burl = "file://(?P<address>/[^"]*)"'
-
-
-def refuse_stale_lock(spec: EnvironmentSpec, pins: Mapping[str, str]) -> None:
-    """Refuse an installed lock file that does not hold what stands beside it by name.
-
-    :param spec: of the environment.
-    :param pins: version of each installed distribution.
-    :raises CosmosValueError: naming the requirement, and what the lock file holds.
-    """
-    from packaging.requirements import Requirement
-    from packaging.utils import canonicalize_name
-
-    versions = {canonicalize_name(name): version for name, version in pins.items()}
-    for text in spec.requirements:
-        if text.lstrip().startswith("-") or requirement_files.local_path(text) or requirement_files.is_url(text):
-            continue
-        wanted = Requirement(text)
-        version = versions.get(canonicalize_name(wanted.name))
-        # A marker is about the Python of the environment, which is not that of this process.
-        if wanted.marker is None and not (version and wanted.specifier.contains(version, prereleases=True)):
-            holds = f"{wanted.name} {version}" if version else f"no {wanted.name}"
-            raise CosmosValueError(
-                f"py_requirements: {credentials.mask(text)} is wanted, and {spec.lock_file} holds {holds}. Lock anew: "
-                "cosmos-venv env lock DAGFILE."
-            )
 
 
 @dataclass(frozen=True, kw_only=True)

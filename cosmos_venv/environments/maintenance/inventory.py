@@ -16,14 +16,13 @@ from pathlib import Path
 from typing import Literal
 
 from cosmos_venv.environments import post_install
-from cosmos_venv.environments.environment import BuildRecord, Environment
-from cosmos_venv.environments.installers.libraries import library_faults
-from cosmos_venv.environments.store import EnvironmentStore, digest_of
+from cosmos_venv.environments.post_install import library_faults
+from cosmos_venv.environments.store import BuildRecord, Environment, EnvironmentStore, digest_of
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvError
 from cosmos_venv.files.durable_files import age
+from cosmos_venv.files.kernel_lock import Lease, is_in_use, lease_path
 from cosmos_venv.files.permissions import judge, writable_by_others
 from cosmos_venv.processes.guarded_process import run_guarded
-from cosmos_venv.processes.lease import Lease, is_in_use, lease_path
 
 # ready: a record names it; old: a newer build is ready, and tasks still use this one; building: a builder is at work;
 # leftover: of a process that has ended.

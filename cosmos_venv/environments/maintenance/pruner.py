@@ -1,24 +1,59 @@
-"""The choice of builds that go, and their removal: never one in use, never one that a task is about to use.
+"""The removal of builds: what is more than the limits allow, what is damaged, and what dead builders have left.
 
-A build is retired under the lock of its directory and under its own exclusive lease; it is deleted without the lock.
+No build goes that is in use, or that a task is about to use. A build is retired under the lock of its directory and
+under its exclusive lease, which is kept until the folder is deleted. The deletion needs no lock: builders must not wait
+for 20,000 files to be unlinked. A kill between the two leaves a folder that no record names, which the next builder
+deletes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, replace
+import errno
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
 
-from cosmos_venv.environments.lock import VirtualenvLock
+from cosmos_venv.environments.lock import LOCK_FILENAME, VirtualenvLock
 from cosmos_venv.environments.maintenance.inventory import StoredBuild, read_inventory, select
-from cosmos_venv.environments.retiring import Report, delete, retire, sweep
-from cosmos_venv.environments.store import DAY, EnvironmentStore, PruneLimits
+from cosmos_venv.environments.store import DETACHED, EnvironmentStore, digest_of
+from cosmos_venv.exceptions import CosmosValueError, VirtualenvError
+from cosmos_venv.files import durable_files
+from cosmos_venv.files.kernel_lock import Lease, lease_path
+from cosmos_venv.files.os_errors import TRIAL_PREFIX
 from cosmos_venv.processes.cancellation import Cancellation
+from cosmos_venv.processes.detached_process import works_in
 
+Report = Callable[[str], None]
+DAY = 86_400
 _UNREACHABLE = {
     "old": "a later build is ready",
     "leftover": "it was left by a process that has ended",
 }
+
+
+@dataclass(frozen=True, kw_only=True)
+class PruneLimits:
+    """Limits of what a store may hold; 0 is no limit.
+
+    :param max_age: seconds since an environment was last used.
+    :param max_count: number of environments; those used last stay.
+    :param max_bytes: bytes on disk of all environments together.
+    :param min_age: seconds; an environment that was used within them stays, whatever the limits say.
+    :raises CosmosValueError: naming the value that is negative.
+    """
+
+    max_age: float = 30 * DAY
+    max_count: int = 10
+    max_bytes: int = 0
+    min_age: float = DAY
+
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            if getattr(self, each.name) < 0:
+                raise CosmosValueError(f"{each.name} is {getattr(self, each.name)}: give 0 (no limit) or more.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,8 +110,7 @@ def prune(
             # Looked at once more: while this process waited for the lock, tasks may have begun to use what it had
             # chosen.
             removals = [retire_chosen(store, each, after_release, report) for each in look()]
-            for build, lease in sweep(store, report):
-                after_release.callback(delete, build, lease, report)
+            sweep(store, after_release, report)
         return removals
 
 
@@ -140,8 +174,7 @@ def retire_chosen(store: EnvironmentStore, going: Removal, after_release: ExitSt
 
     :param store: the directory.
     :param going: of ``surplus`` or ``named``.
-    :param after_release: deletes the build when it is closed, which needs no lock: builders must not wait for 20,000
-        files to be unlinked.
+    :param after_release: deletes the build when it is closed.
     :param report: gets a line on what cannot be deleted.
     :returns: the removal, with what became an obstacle.
     """
@@ -149,13 +182,11 @@ def retire_chosen(store: EnvironmentStore, going: Removal, after_release: ExitSt
     if going.obstacle:
         return going
     try:
-        lease = retire(store, stored.path, used_until=stored.last_used if stored.state == "ready" else None)
+        used_until = stored.last_used if stored.state == "ready" else None
+        is_retired = retire(store, stored.path, after_release, report, used_until=used_until)
     except OSError as error:
         return replace(going, obstacle=str(error.strerror or error), is_forbidden=True)
-    if lease is None:
-        return replace(going, obstacle="it is in use, or has just been used")
-    after_release.callback(delete, stored.path, lease, report)
-    return going
+    return going if is_retired else replace(going, obstacle="it is in use, or has just been used")
 
 
 def _trusted_inventory(store: EnvironmentStore) -> list[StoredBuild]:
@@ -170,3 +201,127 @@ def _is_unreachable(stored: StoredBuild) -> bool:
 
 def _last_used(stored: StoredBuild) -> float:
     return stored.last_used or 0.0
+
+
+def retire(
+    store: EnvironmentStore, build: Path, after_release: ExitStack, report: Report, *, used_until: float | None = None
+) -> bool:
+    """Take a build out of everybody's sight, unless somebody uses it. The caller holds the directory's lock.
+
+    :param store: where it stands.
+    :param build: its folder, which may be gone already.
+    :param after_release: deletes the build when it is closed. Until then its exclusive lease is kept.
+    :param report: gets a line on what cannot be deleted.
+    :param used_until: seconds since the epoch; the build stays when somebody has used it since. None: that does not
+        count.
+    :returns: False when the build stays.
+    :raises OSError: when that is not permitted.
+    """
+    # Out of sight it would help nobody where this user could not delete it.
+    if os.path.lexists(build) and os.geteuid() not in (0, owner := build.lstat().st_uid):
+        raise PermissionError(errno.EPERM, f"it belongs to user id {owner}: only that user or root may remove it")
+    lease = Lease.exclusive(build)
+    if lease is None:
+        return False
+    with ExitStack() as unless_retired:
+        unless_retired.callback(lease.close)
+        if used_until is not None and lease.last_use > used_until:
+            return False
+        _withdraw(store, build)
+        unless_retired.pop_all()
+    after_release.callback(_delete, build, lease, report)
+    return True
+
+
+def _withdraw(store: EnvironmentStore, build: Path) -> None:
+    """Unlink the record that names a build: no task finds the build any more. Tasks that use it keep it.
+
+    A record that names another build stays.
+    """
+    record = store.published(digest_of(build))
+    if record is not None and record.build == build.name:
+        store.record_file(record.digest).unlink(missing_ok=True)
+
+
+def retire_damaged(
+    store: EnvironmentStore, build: Path, *, max_tries: int, cancellation: Cancellation, report: Report
+) -> None:
+    """Withdraw the record of a damaged build, so that the next task builds another one. Tasks that use it keep it.
+
+    :param store: where it stands.
+    :param build: its folder. Nothing is done where another task has withdrawn the record, or another build is ready.
+    :param max_tries: seconds to wait for a builder that makes no progress.
+    :param cancellation: ends the wait.
+    :param report: gets lines on the wait.
+    :raises VirtualenvLockTimeout: when a builder holds the lock for too long.
+    :raises VirtualenvError: when the record cannot be removed.
+    :raises CommandKilled: when ``cancellation`` was requested.
+    """
+    with store.naming_the_directory():
+        record = store.published(digest_of(build))
+        if record is None or record.build != build.name:
+            return
+        lock = VirtualenvLock(store.directory)
+        # Under the lock: else the record of a newer build might be removed that is published at this instant.
+        with lock.acquire(max_tries=max_tries, cancellation=cancellation, report=report):
+            _withdraw(store, build)
+
+
+def _delete(build: Path, lease: Lease, report: Report) -> None:
+    """Delete the folder of a retired build, and its lease. What cannot be deleted is left to the next sweep."""
+    with closing(lease), reporting_failed_removal(build, report):
+        if os.path.lexists(build):
+            shutil.rmtree(build)
+        lease_path(build).unlink(missing_ok=True)
+
+
+def sweep(store: EnvironmentStore, after_release: ExitStack, report: Report) -> None:
+    """Take the remains of dead builders and pruners away. What cannot be removed stays, with a line.
+
+    A build in use stays: an installer that is still dying, an old generation. The caller holds the directory's lock.
+
+    :param store: a store whose directories exist.
+    :param after_release: deletes builds when it is closed.
+    :param report: gets the lines.
+    """
+    for build in unpublished(store):
+        with reporting_failed_removal(build, report):
+            retire(store, build, after_release, report)
+    for left in (*_left_apart(store, report), *store.directory.glob(f"{TRIAL_PREFIX}*")):
+        with reporting_failed_removal(left, report):
+            durable_files.remove_apart(left)
+    for work in works_in(store.root / DETACHED):
+        with reporting_failed_removal(work.claim_file, report):
+            work.sweep()
+
+
+def unpublished(store: EnvironmentStore) -> list[Path]:
+    """Return the builds that no record names: of each a folder, a lease, or both.
+
+    :param store: a store whose directories exist.
+    :raises OSError: when the store cannot be read.
+    """
+    names = store.names()
+    records = (store.published(name) for name, endings in names.items() if ".json" in endings)
+    named = {record.build for record in records if record is not None}
+    return [store.root / name for name in sorted(names) if "-" in name and name not in named]
+
+
+def _left_apart(store: EnvironmentStore, report: Report) -> Iterator[Path]:
+    yield from store.directory.glob(f".{LOCK_FILENAME}.*")
+    for folder in (store.root, store.directory / "bin"):
+        with reporting_failed_removal(folder, report):  # a bin may be another user's, mode 0700
+            yield from durable_files.abandoned(folder, seconds=0)
+
+
+@contextmanager
+def reporting_failed_removal(left: Path, report: Report) -> Iterator[None]:
+    """Go on after this block when something cannot be removed, such as another user's file: it stays, with a line.
+
+    :param left: what was to be removed, for the line.
+    :param report: gets the line.
+    """
+    try:
+        yield
+    except (OSError, VirtualenvError, CosmosValueError) as error:
+        report(f"{left} is left over and cannot be removed: {error}.")

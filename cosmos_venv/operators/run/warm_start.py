@@ -10,7 +10,7 @@ from cosmos_venv import settings
 from cosmos_venv.dbt.installation import adapters_beside
 from cosmos_venv.dbt.native.program import is_native
 from cosmos_venv.dbt.warm.process import Program, dbt_program
-from cosmos_venv.environments.environment import Environment
+from cosmos_venv.environments.store import Environment
 from cosmos_venv.exceptions import CosmosValueError
 
 CHOICES = ("auto", "off", "require")

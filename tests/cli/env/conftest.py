@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cosmos_venv.cli import main
-from cosmos_venv.environments.environment import Environment
+from cosmos_venv.environments.store import Environment
 from tests.cli.env.calls import Cli, Fetch, Printed
 from tests.kit import MakeReady, MakeSpec
 

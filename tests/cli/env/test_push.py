@@ -12,8 +12,8 @@ import pytest
 from fsspec.implementations.local import LocalFileSystem  # type: ignore[import-untyped]
 
 from cosmos_venv.cli import main
-from cosmos_venv.environments.environment import Environment
-from cosmos_venv.processes.lease import is_in_use
+from cosmos_venv.environments.store import Environment
+from cosmos_venv.files.kernel_lock import is_in_use
 from tests.cli.env.calls import Cli, Fetch
 from tests.environments.upgrades import change_record
 from tests.kit import MakeReady, MakeSpec, OutputOf

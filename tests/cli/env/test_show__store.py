@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cosmos_venv.environments.environment import Environment
 from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
-from cosmos_venv.processes.lease import Lease, lease_path
+from cosmos_venv.environments.store import Environment
+from cosmos_venv.files.kernel_lock import Lease, lease_path
 from tests.cli.conftest import Run
 from tests.kit import MakeReady, SetAge
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cosmos_venv.processes.lease import Lease
+from cosmos_venv.files.kernel_lock import Lease
 from pytest_cosmos_venv.environments.wheelhouse import Wheelhouse
 from tests.cli.conftest import Run
 from tests.command_line import cosmos_venv, write_dag_file

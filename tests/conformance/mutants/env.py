@@ -24,7 +24,7 @@ class NamesItByItsPurpose(Mutant):
     kills = "ENV-029"
 
     def begin(self) -> None:
-        instead_of("environments.opening", "scratch_folder", lambda sound, prefix="dbt-venv": sound(prefix))
+        instead_of("environments.builder", "scratch_folder", lambda sound, prefix="dbt-venv": sound(prefix))
 
 
 class NamesItAfterItsDirectory(Mutant):
@@ -34,7 +34,7 @@ class NamesItAfterItsDirectory(Mutant):
     _prefix = "cosmos-venv"
 
     def begin(self) -> None:
-        instead_of("environments.opening", "scratch_folder", lambda sound, prefix="": sound(prefix or self._prefix))
+        instead_of("environments.builder", "scratch_folder", lambda sound, prefix="": sound(prefix or self._prefix))
 
     def spoil(self, operator: Any) -> None:
         if operator.virtualenv_dir is not None:

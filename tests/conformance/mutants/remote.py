@@ -41,7 +41,7 @@ class BelievesEachSignature(Mutant):
     needed = "remote_environments"
 
     def begin(self) -> None:
-        part("remote.signed_folder").hmac = SimpleNamespace(compare_digest=lambda *_: True, new=hmac.new)
+        part("remote.object_store").hmac = SimpleNamespace(compare_digest=lambda *_: True, new=hmac.new)
 
 
 class FailsWithTheFolder(Mutant):
@@ -102,7 +102,7 @@ class KeepsTheKeyInTheRecord(Mutant):
     needed = "remote_environments"
 
     def begin(self) -> None:
-        folder = part("remote.signed_folder").SignedRemoteFolder
+        folder = part("remote.object_store").SignedRemoteFolder
         sound = folder.write
 
         def write(self: Any, name: str, content: bytes, **how: Any) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from cosmos_venv.environments.installers.lock_files import Resolution, refuse_stale_lock, resolve
+from cosmos_venv.environments.builder import refuse_stale_lock
+from cosmos_venv.environments.installers.lock_files import Resolution, resolve
 from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvBuildError
 from cosmos_venv.processes.cancellation import Cancellation

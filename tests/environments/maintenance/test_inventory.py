@@ -14,7 +14,7 @@ import pytest
 from cosmos_venv.environments.maintenance.inventory import StoredBuild, read_inventory, select
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.exceptions import CosmosValueError
-from cosmos_venv.processes.lease import Lease, lease_path
+from cosmos_venv.files.kernel_lock import Lease, lease_path
 from tests.environments.elsewhere import needs_root
 from tests.kit import MakeReady, MakeSpec, SetAge, StartPython
 
@@ -115,12 +115,9 @@ def test_a_digest_is_known_by_its_first_characters(tmp_path: Path) -> None:
 LOOK = """
 import json, os, sys
 from pathlib import Path
-from cosmos_venv.environments import environment
-from cosmos_venv.environments.maintenance.inventory import read_inventory
-from cosmos_venv.environments.maintenance.pruner import prune, surplus
+from cosmos_venv.environments.maintenance.inventory import read_inventory, verify
+from cosmos_venv.environments.maintenance.pruner import PruneLimits, prune, surplus
 from cosmos_venv.environments.store import EnvironmentStore
-from cosmos_venv.environments.store import PruneLimits
-from cosmos_venv.environments.maintenance.inventory import verify
 from cosmos_venv.exceptions import VirtualenvError
 from cosmos_venv.processes.cancellation import Cancellation
 store = EnvironmentStore(Path(sys.argv[1]))

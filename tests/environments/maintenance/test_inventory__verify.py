@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from cosmos_venv.environments.environment import Environment
 from cosmos_venv.environments.maintenance.inventory import damage, read_inventory, verify
-from cosmos_venv.environments.store import EnvironmentStore
+from cosmos_venv.environments.store import Environment, EnvironmentStore
 from tests.kit import MakeReady, MakeSpec
 
 

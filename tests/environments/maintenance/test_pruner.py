@@ -5,19 +5,17 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from contextlib import closing
+from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from cosmos_venv.environments.environment import Environment
-from cosmos_venv.environments.maintenance.pruner import Removal, prune, surplus
-from cosmos_venv.environments.retiring import retire
-from cosmos_venv.environments.store import EnvironmentStore, PruneLimits
+from cosmos_venv.environments.maintenance.pruner import PruneLimits, Removal, prune, retire, surplus
+from cosmos_venv.environments.store import Environment, EnvironmentStore
 from cosmos_venv.exceptions import VirtualenvLockTimeout
+from cosmos_venv.files.kernel_lock import lease_path
 from cosmos_venv.processes.cancellation import Cancellation
-from cosmos_venv.processes.lease import lease_path
 from tests.kit import MakeReady, MakeSpec, SetAge
 
 NO_LIMITS = PruneLimits(max_age=0, max_count=0, max_bytes=0, min_age=0)
@@ -73,7 +71,7 @@ def test_what_was_used_since_it_was_chosen_stays(tmp_path: Path, two: list[Envir
     (going,) = surplus(store, ONE, now=time.time())
     set_age(lease_path(two[0].path), 10)
 
-    assert retire(store, two[0].path, used_until=going.stored.last_used) is None
+    assert not retire(store, two[0].path, ExitStack(), print, used_until=going.stored.last_used)
     assert two[0].python.exists()
 
 

@@ -18,10 +18,8 @@ from tests.kit import MakeReady, MakeSpec, StartPython
 PRUNE = """
 import itertools, os, signal, sys
 from pathlib import Path
-from cosmos_venv.environments import environment
-from cosmos_venv.environments.maintenance.pruner import prune, surplus
+from cosmos_venv.environments.maintenance.pruner import PruneLimits, prune, surplus
 from cosmos_venv.environments.store import EnvironmentStore
-from cosmos_venv.environments.store import PruneLimits
 from cosmos_venv.processes.cancellation import Cancellation
 
 STEPS = {"os.rename", "os.remove", "os.rmdir", "os.chmod", "os.link", "os.symlink", "fcntl.flock"}

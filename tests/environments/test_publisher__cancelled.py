@@ -12,8 +12,8 @@ import pytest
 
 from cosmos_venv.environments.spec import Interpreter
 from cosmos_venv.exceptions import CommandKilled
+from cosmos_venv.files.kernel_lock import Lease
 from cosmos_venv.processes.cancellation import Cancellation
-from cosmos_venv.processes.lease import Lease
 from tests.kit import MakeReady, MakeSpec, StartPython, WaitUntil, as_words
 
 LOOK = """
@@ -24,7 +24,7 @@ from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.exceptions import CommandKilled
 from cosmos_venv.processes.cancellation import Cancellation
 
-store._LONGEST_REMOVAL = 3600.0
+store._LONGEST_RETIRING = 3600.0
 cancellation = Cancellation()
 signal.signal(signal.SIGTERM, lambda *_: cancellation.request())
 print("LOOKING", flush=True)

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from cosmos_venv.environments.detached import build_detached
-from cosmos_venv.environments.opening import open_environment
-from cosmos_venv.environments.store import BuildRequest, EnvironmentStore
+from cosmos_venv.environments.publisher import BuildRequest, open_environment
+from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.files.permissions import directory_mode, make_directory
 from cosmos_venv.processes.cancellation import Cancellation
 from tests.kit import MakeSpec, SetUmask

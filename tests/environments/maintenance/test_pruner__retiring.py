@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from cosmos_venv.environments.retiring import delete, retire, retire_damaged
+from cosmos_venv.environments.maintenance.pruner import retire, retire_damaged
 from cosmos_venv.environments.store import EnvironmentStore
+from cosmos_venv.files.kernel_lock import lease_path
 from cosmos_venv.processes.cancellation import Cancellation
-from cosmos_venv.processes.lease import lease_path
 from tests.kit import MakeReady, MakeSpec
 
 
@@ -59,10 +60,9 @@ def test_a_folder_of_which_the_disk_says_that_it_is_gone_is_not_deleted_for_ever
     build = make_ready(tmp_path, make_spec()).path
     monkeypatch.setattr(shutil, "rmtree", gone)
     lines: list[str] = []
-    lease = retire(EnvironmentStore(tmp_path), build)
-    assert lease is not None
 
-    delete(build, lease, lines.append)
+    with ExitStack() as after_release:
+        assert retire(EnvironmentStore(tmp_path), build, after_release, lines.append)
 
     (line,) = lines
     assert line.startswith(f"{build} is left over and cannot be removed: ")

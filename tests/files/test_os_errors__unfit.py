@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cosmos_venv.files.filesystem_check import TRIAL_PREFIX
+from cosmos_venv.files.os_errors import TRIAL_PREFIX
 from tests.environments.elsewhere import USE, tmpfs, uses_of, within
 from tests.environments.forbidden_calls import without
 from tests.kit import MakeReady, MakeSpec, StartPython, as_words
@@ -66,7 +66,7 @@ TEMPORARY = """
 import json, os, sys, tempfile, pickle
 from pathlib import Path
 from cosmos_venv.environments.spec import EnvironmentSpec
-from cosmos_venv.environments.opening import temporary_environment
+from cosmos_venv.environments.builder import temporary_environment
 from cosmos_venv.exceptions import VirtualenvError
 from cosmos_venv.processes.cancellation import Cancellation
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 import pytest
 
-from cosmos_venv.environments.opening import temporary_environment
+from cosmos_venv.environments.builder import temporary_environment
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.processes.cancellation import Cancellation
 from tests.kit import MakeSpec, OutputOf, StartPython, WaitForBackend, WaitUntil, as_words
@@ -51,7 +51,7 @@ def test_it_is_told_where_others_can_replace_a_temporary_environment(tmp_path: P
 KILLED = """
 import json, sys, pickle
 from cosmos_venv.environments.spec import EnvironmentSpec
-from cosmos_venv.environments.opening import temporary_environment
+from cosmos_venv.environments.builder import temporary_environment
 from cosmos_venv.processes.cancellation import Cancellation
 spec = pickle.loads(bytes.fromhex(sys.argv[1]))
 with temporary_environment(spec, preference="uv", cancellation=Cancellation(), report=print):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cosmos_venv.files.read_limits import Limit
-from cosmos_venv.remote.signed_folder import SignedFolder, SignedRemoteFolder
+from cosmos_venv.remote.object_store import SignedFolder, SignedRemoteFolder
 
 KEY = b"a key of all machines"
 

@@ -12,7 +12,8 @@ import pytest
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.managed import resolve
 from cosmos_venv.managed.arguments import VirtualenvArguments
-from cosmos_venv.managed.signing_key import NoKey, signing_key
+from cosmos_venv.managed.remote_environments import signing_key
+from cosmos_venv.remote.download_cache import RemoteError
 from tests.environments.elsewhere import needs_root
 from tests.kit import MakeOperator
 
@@ -77,7 +78,7 @@ def test_what_is_no_file_with_a_key_is_not_waited_for(key_file: Path, plant: Cal
     key_file.unlink()
     plant(key_file)
 
-    with pytest.raises(NoKey, match=f"its key file {key_file} cannot be read"):
+    with pytest.raises(RemoteError, match=f"its key file {key_file} cannot be read"):
         signing_key()
 
 

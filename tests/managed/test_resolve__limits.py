@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from cosmos_venv.files.kernel_lock import lease_path
 from cosmos_venv.managed import resolve
 from cosmos_venv.managed.arguments import VirtualenvArguments
 from cosmos_venv.processes.cancellation import Cancellation
-from cosmos_venv.processes.lease import lease_path
 from pytest_cosmos_venv.environments.wheelhouse import Wheelhouse
 
 

@@ -8,11 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from cosmos_venv.environments.installers.choice import Installer
-from cosmos_venv.environments.installers.command_line import InstallArguments
+from cosmos_venv.environments.installers.installer import InstallArguments, Installer
 from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
 from cosmos_venv.exceptions import CosmosValueError
-from tests.kit import MakeReady, MakeSpec
 
 INSTALLERS = {
     "uv": Installer(name="uv", uv="uv", reason=""),
@@ -280,7 +278,3 @@ def test_sources_are_hosts_and_folders(
     words = tuple(word.format(folder=tmp_path) for word in given)
 
     assert list(arguments_of("hello", given=words, tool=tool, **variables).sources) == expected
-
-
-def test_sources_are_recorded(tmp_path: Path, wheelhouse: Path, make_spec: MakeSpec, make_ready: MakeReady) -> None:
-    assert str(wheelhouse) in make_ready(tmp_path, make_spec()).record.sources

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from cosmos_venv.environments.installers.choice import (
+from cosmos_venv.environments.installers.installer import (
     Installer,
     InstallerPreference,
     choose_installer,
     installer_environment,
 )
-from cosmos_venv.environments.installers.pip_config import pip_configuration, pip_variables
+from cosmos_venv.environments.installers.settings import pip_configuration, pip_variables
 from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvBuildError
 

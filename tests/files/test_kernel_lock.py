@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cosmos_venv.processes.lease import Lease, is_in_use, lease_path
+from cosmos_venv.files.kernel_lock import Lease, is_in_use, lease_path
 
 
 @pytest.mark.parametrize("is_handed_on", [False, True])
