@@ -7,8 +7,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+from typing import Any
 
 import pytest
+from _pytest.mark import ParameterSet
 
 SPECIFICATION = Path(__file__).with_name("SPEC.md")
 MARK = "cosmos_requirement"
@@ -100,6 +102,16 @@ def requirement(requirement_id: str) -> pytest.MarkDecorator:
     """
     mark: pytest.MarkDecorator = getattr(pytest.mark, MARK)(requirement_id)
     return mark
+
+
+def case(requirement_id: str, *values: Any) -> ParameterSet:
+    """A case of a parametrised test, which shows whether this requirement holds; its id is the first text in it.
+
+    :param requirement_id: such as ``LOCK-003``.
+    :param *values: the parameters of the case.
+    """
+    first = values[0]
+    return pytest.param(*values, marks=requirement(requirement_id), id=first if isinstance(first, str) else first[0])
 
 
 def read_specification(text: str | None = None) -> dict[str, Requirement]:

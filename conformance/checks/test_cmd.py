@@ -21,7 +21,7 @@ from ..fixtures import DoesNotApply
 from ..harness.harness import Harness
 from ..harness.runs import dbt_running, is_below, ran
 from ..harness.sample_project import packed
-from ..requirements import requirement
+from ..requirements import case, requirement
 from ..tasks import TaskOfDag
 
 if TYPE_CHECKING:
@@ -60,16 +60,16 @@ _FILTERS_OF_DBT = ("as_native", "as_bool", "as_number", "as_text")
 @pytest.mark.parametrize(
     "command",
     [
-        pytest.param("build", marks=requirement("CMD-001")),
-        pytest.param("ls", marks=requirement("CMD-002")),
-        pytest.param("seed", marks=requirement("CMD-003")),
-        pytest.param("snapshot", marks=requirement("CMD-004")),
-        pytest.param("source freshness", marks=requirement("CMD-005")),
-        pytest.param("run", marks=requirement("CMD-006")),
-        pytest.param("test", marks=requirement("CMD-007")),
-        pytest.param("run-operation", marks=requirement("CMD-008")),
-        pytest.param("docs generate", marks=requirement("CMD-009")),
-        pytest.param("clone", marks=requirement("CMD-010")),
+        case("CMD-001", "build"),
+        case("CMD-002", "ls"),
+        case("CMD-003", "seed"),
+        case("CMD-004", "snapshot"),
+        case("CMD-005", "source freshness"),
+        case("CMD-006", "run"),
+        case("CMD-007", "test"),
+        case("CMD-008", "run-operation"),
+        case("CMD-009", "docs generate"),
+        case("CMD-010", "clone"),
     ],
 )
 def test_each_operator_runs_its_command(harness: Harness, command: str) -> None:
@@ -235,7 +235,7 @@ def _profile_output(call: DbtCall) -> dict[str, str]:
 
 @pytest.mark.parametrize(
     "place",
-    [pytest.param("DbtDag", marks=requirement("CMD-013")), pytest.param("operator", marks=requirement("CMD-021"))],
+    [case("CMD-013", "DbtDag"), case("CMD-021", "operator")],
 )
 def test_a_parse_file_of_the_project_is_used(harness: Harness, cosmos_project: CosmosProject, place: str) -> None:
     project = cosmos_project("harbor")

@@ -19,7 +19,7 @@ from ..fixtures import DoesNotApply
 from ..harness.harness import Harness
 from ..harness.sample_project import MODELS, PARENTS, Harbor, comes_before, harbor, path_without_dbt, tasks_of
 from ..harness.served_airflow import PARSES, parsed_files
-from ..requirements import requirement
+from ..requirements import case, requirement
 from ..tasks import AFTER, BEFORE, Shape
 
 __all__ = ["harbor"]
@@ -268,69 +268,43 @@ def _recorded(case: str) -> dict[str, Any]:
     return cases[case]
 
 
-@requirement("RENDER-004")
-@pytest.mark.parametrize("case", ["test_after_each_default", "test_after_each_excluding", "detach_after_each"])
-def test_with_tests_after_each_node(harness: Harness, case: str) -> None:
-    _require_recorded(harness, case)
-
-
-@requirement("RENDER-005")
-def test_without_tests(harness: Harness) -> None:
-    _require_recorded(harness, "test_none")
-
-
-@requirement("RENDER-006")
-@pytest.mark.parametrize("case", ["test_after_all", "test_after_all_with_selection"])
-def test_with_one_test_after_all(harness: Harness, case: str) -> None:
-    _require_recorded(harness, case)
-
-
-@requirement("RENDER-007")
-@pytest.mark.parametrize("case", ["test_build", "detach_build"])
-def test_with_build(harness: Harness, case: str) -> None:
-    _require_recorded(harness, case)
-
-
-@requirement("RENDER-008")
-def test_without_sources(harness: Harness) -> None:
-    _require_recorded(harness, "source_none")
-
-
-@requirement("RENDER-009")
-@pytest.mark.parametrize("case", ["source_all", "source_all_pruned", "source_all_build"])
-def test_with_all_sources(harness: Harness, case: str) -> None:
-    _require_recorded(harness, case)
-
-
-@requirement("RENDER-010")
-def test_with_sources_that_have_tests_or_freshness(harness: Harness) -> None:
-    _require_recorded(harness, "source_with_tests_or_freshness")
-
-
-@requirement("RENDER-011")
-@pytest.mark.parametrize("case", ["group_default", "group_named", "group_after_all"])
-def test_in_a_group(harness: Harness, case: str) -> None:
-    _require_recorded(harness, case)
-
-
-def _require_recorded(harness: Harness, name: str) -> None:
-    """Fail unless tasks, operators, groups and edges are those of the record."""
-    __tracebackhide__ = True
-    case = _recorded(name)
+@pytest.mark.parametrize(
+    "name",
+    [
+        case("RENDER-004", "test_after_each_default"),
+        case("RENDER-004", "test_after_each_excluding"),
+        case("RENDER-004", "detach_after_each"),
+        case("RENDER-005", "test_none"),
+        case("RENDER-006", "test_after_all"),
+        case("RENDER-006", "test_after_all_with_selection"),
+        case("RENDER-007", "test_build"),
+        case("RENDER-007", "detach_build"),
+        case("RENDER-008", "source_none"),
+        case("RENDER-009", "source_all"),
+        case("RENDER-009", "source_all_pruned"),
+        case("RENDER-009", "source_all_build"),
+        case("RENDER-010", "source_with_tests_or_freshness"),
+        case("RENDER-011", "group_default"),
+        case("RENDER-011", "group_named"),
+        case("RENDER-011", "group_after_all"),
+    ],
+)
+def test_tasks_operators_groups_and_edges_are_as_recorded(harness: Harness, name: str) -> None:
+    recorded = _recorded(name)
     seen = harness.render(
         harness.dag_plan(
             _project(harness.folder / FOLDER),
             profile={"profile_name": "harbor"},
-            render={"test_behavior": "after_each", **case["render"]},
-            groups=(case["group"],) if "group" in case else (),
+            render={"test_behavior": "after_each", **recorded["render"]},
+            groups=(recorded["group"],) if "group" in recorded else (),
         )
     )
     assert seen.exception is None, f"The DAG must be built; seen: {seen}"
     operators = {name: _as_recorded(name, task.operator) for name, task in seen.tasks.items()}
-    _require_equal(operators, _operators(case["tasks"]), "tasks")
-    _require_equal(dict.fromkeys(seen.edges), dict.fromkeys(map(tuple, case["edges"])), "edges")
+    _require_equal(operators, _operators(recorded["tasks"]), "tasks")
+    _require_equal(dict.fromkeys(seen.edges), dict.fromkeys(map(tuple, recorded["edges"])), "edges")
     groups = dict.fromkeys(task.group for task in seen.tasks.values() if task.group is not None)
-    innermost = dict.fromkeys(group for group in case["groups"] if _holds_tasks(group, case["tasks"]))
+    innermost = dict.fromkeys(group for group in recorded["groups"] if _holds_tasks(group, recorded["tasks"]))
     _require_equal(groups, innermost, "groups")
 
 

@@ -185,7 +185,7 @@ class RunningTasks:
     """Tasks that run, each in a process of its own.
 
     :param race: whose contenders they are.
-    :param places: what they find at paths: see ``mounts.mounted``.
+    :param places: what they find at paths: see ``mounts.make_places``.
     """
 
     def __init__(self, race: RunningRace, places: Mapping[str, str]) -> None:

@@ -27,11 +27,11 @@ TEST_FILES = sorted(file for file in (SUITE / "checks").rglob("test_*.py") if fi
 
 
 def marked(file: Path) -> Iterator[str]:
-    """Ids in ``requirement("…")``, wherever it stands: above a test, or in the marks of a parameter."""
+    """Ids in ``requirement("…")`` above a test, or in its marks, and in ``case("…", …)`` among its parameters."""
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "requirement":
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("requirement", "case"):
             value = node.args[0]
-            assert isinstance(value, ast.Constant), f"{file.name}: requirement() takes an id, written out"
+            assert isinstance(value, ast.Constant), f"{file.name}: {node.func.id}() takes an id, written out"
             yield str(value.value)
 
 

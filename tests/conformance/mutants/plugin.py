@@ -82,16 +82,15 @@ def _is_met(item: pytest.Item, met: set[tuple[str, str, str]], specification: Ma
         return True
     name, requirement = pair
     mutant = MUTANTS[name]
-    # In the run against all, the cases of a test count by their requirements: the ten commands have one each.
-    is_full = bool(os.environ.get(FULL))
-    case = (name, requirement if is_full else "", item.nodeid.partition("[")[0])
+    # The cases of a test count by their requirements: the ten commands have one each.
+    case = (name, requirement, item.nodeid.partition("[")[0])
     if case in met:
         return False
     other = specification[requirement]
     if mutant.needed is not None and mutant.needed not in other.needs:
         return False
     is_near = _area(requirement) == _area(mutant.kills) and other.level is not Level.BEYOND
-    if not is_near and not is_full:
+    if not is_near and not os.environ.get(FULL):
         return False
     met.add(case)
     return True
