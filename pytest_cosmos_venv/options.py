@@ -85,7 +85,13 @@ _VALUES = (
     ),
     _Value("cosmos-report", "DIR", "the suite", "Conformance: write report.json, report.html and a badge there."),
     _Value(
-        "cosmos-profile",
+        "cosmos-profiles",
+        "NAMES",
+        "the suite",
+        "Conformance: judge only these profiles, such as locks,seeds, and core. Default: all that the adapter names.",
+    ),
+    _Value(
+        "cosmos-rounds",
         "quick|full",
         "the suite",
         "Conformance: how many free rounds races have, 25 or 200. Default: quick.",

@@ -164,7 +164,7 @@ def test_what_stood_in_a_temporary_directory_before_still_stands(harness: Harnes
     if end == "success":
         ran(harness, task)
     elif end == "killed before it begins":
-        harness.ask("kill_before_start", task=task)
+        harness.error_of(task, "on_kill")
     else:
         with harness.start(task) as running:
             running.wait_for("installing")
@@ -210,7 +210,7 @@ def test_nothing_changes_under_a_running_dbt(harness: Harness) -> None:
 
 @requirement("ENV-017")
 def test_an_operator_that_is_executed_again_leaves_nothing(harness: Harness) -> None:
-    error = harness.ask("executed_twice", task=harness.task(), variables=harness.own_temporary)
+    error = harness.error_of(harness.task(), "execute", "execute", variables=harness.own_temporary)
 
     calls = harness.calls("run")
     assert error is None, f"an operator must be executed twice without an error; seen: {error}"

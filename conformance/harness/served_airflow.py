@@ -53,7 +53,7 @@ _SHOWN = 3000
 _LONGEST_LINE = 600
 _MOST_LINES = 5
 _SETTINGS = """\
-from {package}.adapter import open_adapter
+from {package}.cosmos_layout import open_adapter
 
 open_adapter({named!r}).begin()
 """
@@ -61,7 +61,8 @@ _DAG_FILE = """\
 # Airflow looks only into files in which its name stands.
 import datetime
 
-from {package}.adapter import DagPlan, open_adapter
+from {package}.adapter import DagPlan
+from {package}.cosmos_layout import open_adapter
 
 dag = open_adapter({named!r}).make_dag({plan!r})
 """

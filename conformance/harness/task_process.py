@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from pytest_cosmos_venv import Contender
 
-from ..adapter import Adapter, open_adapter
-from ..cosmos_layout import in_words
+from ..adapter import Adapter
+from ..cosmos_layout import in_words, open_adapter
 from ..tasks import STATES, AdapterError, Outcome, Task, plain
 from .mounts import make_places
 

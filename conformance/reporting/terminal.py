@@ -12,7 +12,7 @@ from pytest_cosmos_venv.suite import SuiteExit
 from ..requirements import Level
 from .verdicts import COUNTED, KEPT, Judgement, SmokeFailure, Verdict, is_undone_promise
 
-_CONDITIONS = ("installer", "profile", "timeout", "dbt_kind")
+_CONDITIONS = ("installer", "rounds", "profiles", "timeout", "dbt_kind")
 """Options under which a verdict may be another one."""
 _SHOWN_LINES = 25
 """Lines that are shown of what was seen of one requirement."""
@@ -124,7 +124,7 @@ def _print_failure(
     terminal: pytest.TerminalReporter, judgement: Judgement, following: Sequence[Judgement], seen: Sequence[str]
 ) -> None:
     one = judgement.requirement
-    terminal.section(f"{one.id} {one.counted_as}: {judgement.verdict.value}", sep="-", red=True)
+    terminal.section(f"{one.id} {one.level.value}: {judgement.verdict.value}", sep="-", red=True)
     terminal.line(one.sentence)
     for line in seen:
         terminal.line(f"  {line}")
@@ -171,24 +171,22 @@ def undone_promises(judgements: Sequence[Judgement], known: Collection[str]) -> 
 def table(judgements: Sequence[Judgement]) -> list[str]:
     """Lines of a table: how many are kept of those that are ``COUNTED``, by area and level, and the time of checks.
 
-    Drafts have a column of their own. An area of which nothing was run has no row. Processes check at the same time: a
+    An area of which nothing was run has no row. Processes check at the same time: a
     run is shorter than the sum.
 
     :param judgements: the judgements of the run.
     """
     areas = list(dict.fromkeys(each.requirement.area for each in judgements if each.seen))
-    drafts = (each.requirement.counted_as for each in judgements if each.requirement.is_draft)
-    groups = [*(level.value for level in Level), *sorted(set(drafts))]
-    lines = [_line("", *groups, "time of checks")]
-    lines += [_row(area, [each for each in judgements if each.requirement.area == area], groups) for area in areas]
-    lines.append(_row("all", judgements, groups))
+    lines = [_line("", *(level.value for level in Level), "time of checks")]
+    lines += [_row(area, [each for each in judgements if each.requirement.area == area]) for area in areas]
+    lines.append(_row("all", judgements))
     counts = [(verdict, sum(each.verdict is verdict for each in judgements)) for verdict in Verdict]
     lines.append(f"requirements: {', '.join(f'{count} {verdict.value}' for verdict, count in counts if count)}")
     return lines
 
 
-def _row(name: str, judgements: Sequence[Judgement], groups: Sequence[str]) -> str:
-    cells = [_cell([each for each in judgements if each.requirement.counted_as == group]) for group in groups]
+def _row(name: str, judgements: Sequence[Judgement]) -> str:
+    cells = [_cell([each for each in judgements if each.requirement.level is level]) for level in Level]
     seconds = {each.test: each.seconds for judgement in judgements for each in judgement.seen}
     return _line(name, *cells, f"{sum(seconds.values()):.0f} s")
 

@@ -46,7 +46,7 @@ def _tiny_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
         ),
         pytest.param(
             ["--cosmos-requirement=WATCH-003"],
-            "*--cosmos-requirement=WATCH-003 is judged in a run with servers of Airflow: add --cosmos-servers.",
+            "*--cosmos-requirement=WATCH-003 is judged with servers of Airflow: add --cosmos-servers.",
             id="without-servers",
         ),
         pytest.param(
@@ -65,7 +65,17 @@ def _tiny_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
         pytest.param(
             ["--cosmos-servers", "--cosmos-dbt-kind=native"], "*has a Python dbt alone: leave out*", id="native-servers"
         ),
-        pytest.param(["--cosmos-profile=fast"], "*--cosmos-profile=fast: give quick or full.", id="profile"),
+        pytest.param(["--cosmos-rounds=fast"], "*--cosmos-rounds=fast: give one of quick|full*", id="rounds"),
+        pytest.param(
+            ["--cosmos-profiles=core,locks"],
+            "*--cosmos-profiles=locks: the implementation is judged by core: an adapter opts into others *profiles.",
+            id="profiles",
+        ),
+        pytest.param(
+            ["--cosmos-requirement=SEED-001"],
+            "*--cosmos-requirement=SEED-001 is of the profile seeds, which is not judged.",
+            id="of-another-profile",
+        ),
         pytest.param(
             ["--cosmos-report=wrong.txt"], "*--cosmos-report=wrong.txt: no report can be written there*", id="report"
         ),
@@ -123,10 +133,13 @@ def test_options_of_the_suite_may_stand_in_the_ini_file_and_the_command_line_win
 @pytest.mark.parametrize(
     ("declared", "message"),
     [
+        pytest.param('has = frozenset({"depths"})', "*Mine.has names depths, which there is not*", id="has"),
         pytest.param(
-            'absent = frozenset({"watchers"})', "*Mine.absent names watchers, which there is not*", id="absent"
+            'profiles = frozenset({"lock"})',
+            "*Mine.profiles names lock, which there is not: give names of core, dags, *",
+            id="profiles",
         ),
-        pytest.param('absent = "watcher"', "*Mine.absent is the text 'watcher': give a set*", id="text"),
+        pytest.param('has = "deps"', "*Mine.has is the text 'deps': give a set*", id="text"),
         pytest.param(
             'differs = {"LOCK-999": "why"}', "*Mine.differs names LOCK-999, which there is not*", id="differs"
         ),
@@ -139,7 +152,9 @@ def test_options_of_the_suite_may_stand_in_the_ini_file_and_the_command_line_win
             id="compatibility",
         ),
         pytest.param(
-            'services = ("p*",)', "*Mine.services names 'p*', which fits 'python' too*give the name of*", id="services"
+            'services = ("p*",)',
+            "*Mine.services, or *names 'p[*]', which fits 'python' too*",
+            id="services",
         ),
     ],
 )

@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 
 import psutil
 
-from pytest_cosmos_venv.conformance.adapter import CAPABILITIES, Outcome, Task
-from pytest_cosmos_venv.conformance.requirements import read_specification
+from pytest_cosmos_venv.conformance.adapter import Outcome, Task
+from pytest_cosmos_venv.conformance.requirements import CORE, read_specification
 from pytest_cosmos_venv.races.contender import RaceOrder, Result
 
 from ..tiny.adapter import TinyAdapter
@@ -32,11 +32,11 @@ class OfLeaving(TinyAdapter):
 
 
 class HasNothing(TinyAdapter):
-    """Declares all that can be declared: what cannot be absent differs."""
+    """Opts into no profile and has no capability: all else of the profile core differs."""
 
-    absent: ClassVar[frozenset[str]] = frozenset(CAPABILITIES)
+    has: ClassVar[frozenset[str]] = frozenset()
     differs: ClassVar[dict[str, str]] = {
-        name: "we like it so" for name, one in read_specification().items() if not one.needs
+        name: "we like it so" for name, one in read_specification().items() if not one.needs and one.profile == CORE
     }
 
 
