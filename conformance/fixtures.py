@@ -125,7 +125,7 @@ def harness(
         wheelhouse=cosmos_dbt,
         race=cosmos_race,
         timeout=task_timeout(request.config),
-        slack=slack(request.config),
+        slack=slack(),
         is_glance=asked_rounds(request.config) == GLANCE,
         has_native_dbt=asked_dbt_kind(request.config) == NATIVE,
     )

@@ -38,7 +38,7 @@ from .fixtures import (
     ANSWERS,
     declaration_of,
 )
-from .harness.running import TaskTimer, keep_task_seconds, tell_worker
+from .harness.running import TaskTimer
 from .options import (
     ROUNDS,
     InstallerError,
@@ -192,7 +192,6 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_LEFT_OUT] = set()
     config.stash[SEEN] = []
     config.stash[_STARTED] = datetime.now(timezone.utc)
-    keep_task_seconds(config)
     specification = read_specification()
     try:
         config.stash[KNOWN] = known_failures(config, specification)
@@ -453,7 +452,6 @@ def pytest_configure_node(node: Any) -> None:
 
     :param node: the worker.
     """
-    tell_worker(node.config, node.workerinput)
     node.workerinput[_SEED] = node.config.getoption("cosmos_seed")
     node.workerinput[_ANSWER] = json.dumps(node.config.stash[ANSWERS][None])
 

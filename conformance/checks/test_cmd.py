@@ -149,41 +149,30 @@ def test_packages_are_installed_by_the_dbt_of_the_environment(harness: Harness, 
     assert len(prefixes) == 1, f"dbt deps must be that of the environment in which dbt run runs; seen: {prefixes}"
 
 
-@requirement("CMD-018")
-def test_local_mode_runs_the_dbt_that_is_named(
-    harness: Harness, cosmos_fake_venv: FakeVenv, cosmos_project: CosmosProject
-) -> None:
-    project = cosmos_project("harbor")
-    project.model("orders", "select 1 as id")
-    execution = {"execution_mode": "local", "dbt_executable_path": str(cosmos_fake_venv.dbt)}
-    project.manifest()
-    plan = harness.dag_plan(project.path, execution={**execution, "invocation_mode": "subprocess"})
-
-    outcome = harness.run(TaskOfDag(command="run", plan=plan))
-
-    assert outcome.succeeded, f"a task in local mode must succeed; seen: {outcome}"
-    seen = [(call.command, call.argv[0]) for call in cosmos_fake_venv.calls if call.command != "--version"]
-    required = [("run", str(cosmos_fake_venv.dbt))]
-    assert seen == required, f"local mode must run {required}; seen: {seen}, {outcome}"
-
-
-@requirement("CMD-024")
-@pytest.mark.parametrize("groups", [(), ("shop",)], ids=["DbtDag", "DbtTaskGroup"])
-def test_the_mode_is_local_where_none_is_named(
-    harness: Harness, cosmos_fake_venv: FakeVenv, cosmos_project: CosmosProject, groups: tuple[str, ...]
+@pytest.mark.parametrize(
+    ("mode", "groups"),
+    [
+        case("CMD-018", "local", ()),
+        case("CMD-024", "none in a DbtDag", ()),
+        case("CMD-024", "none in a DbtTaskGroup", ("shop",)),
+    ],
+)
+def test_local_mode_which_is_the_default_runs_the_dbt_that_is_named(
+    harness: Harness, cosmos_fake_venv: FakeVenv, cosmos_project: CosmosProject, mode: str, groups: tuple[str, ...]
 ) -> None:
     project = cosmos_project("harbor")
     project.model("orders", "select 1 as id")
     project.manifest()
-    plan = harness.dag_plan(project.path, groups=groups, execution={"execution_mode": "local"})
-    unnamed = {"dbt_executable_path": str(cosmos_fake_venv.dbt), "invocation_mode": "subprocess"}
+    named = {"dbt_executable_path": str(cosmos_fake_venv.dbt), "invocation_mode": "subprocess"}
+    local = {"execution_mode": "local", **named}
+    plan = harness.dag_plan(project.path, groups=groups, execution=local)
 
-    outcome = harness.run(TaskOfDag(command="run", plan=replace(plan, execution=unnamed)))
+    outcome = harness.run(TaskOfDag(command="run", plan=replace(plan, execution=local if mode == "local" else named)))
 
-    assert outcome.succeeded, f"a task must succeed where no mode is named; seen: {outcome}"
+    assert outcome.succeeded, f"a task must succeed where the mode that is named is {mode}; seen: {outcome}"
     seen = [(call.command, call.argv[0]) for call in cosmos_fake_venv.calls if call.command != "--version"]
     required = [("run", str(cosmos_fake_venv.dbt))]
-    assert seen == required, f"where no mode is named a task must run {required}; seen: {seen}, {outcome}"
+    assert seen == required, f"where the mode that is named is {mode} a task must run {required}; seen: {seen}"
 
 
 def _target_folder(call: DbtCall) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import pytest
 
@@ -227,12 +227,17 @@ def not_applicable(judgements: Sequence[Judgement]) -> list[str]:
     :param judgements: the judgements of the run.
     """
     found = [each for each in judgements if each.verdict is Verdict.NOT_APPLICABLE]
-    by_reason: dict[str, list[str]] = {}
-    for each in found:
-        for reason in dict.fromkeys(reason for test in each.seen for reason in test.reasons):
-            by_reason.setdefault(reason, []).append(each.requirement.id)
-    told = [f"  {reason}: {a_few(names)}" for reason, names in by_reason.items()]
+    reasons = [(reason, each) for each in found for test in each.seen for reason in test.reasons]
+    told = [f"  {reason}: {a_few(names)}" for reason, names in _by_reason(reasons).items()]
     return [f"{len(found)} not applicable:", *told] if told else []
+
+
+def _by_reason(found: Iterable[tuple[str, Judgement]]) -> dict[str, list[str]]:
+    """Reason -> the ids of the requirements to which it applies, each once."""
+    by_reason: dict[str, dict[str, None]] = {}
+    for reason, each in found:
+        by_reason.setdefault(reason.removeprefix("Skipped: "), {})[each.requirement.id] = None
+    return {reason: list(names) for reason, names in by_reason.items()}
 
 
 def a_few(names: Sequence[str]) -> str:
@@ -249,10 +254,7 @@ def not_judged_here(judgements: Sequence[Judgement]) -> list[str]:
 
     :param judgements: the judgements of the run.
     """
-    by_reason: dict[str, list[str]] = {}
-    for each in judgements:
-        for reason in dict.fromkeys(each.evidence) if each.cannot_be_judged_here else ():
-            by_reason.setdefault(reason.removeprefix("Skipped: "), []).append(each.requirement.id)
-    count = sum(each.cannot_be_judged_here for each in judgements)
-    told = [f"  {', '.join(names)}: {reason}" for reason, names in by_reason.items()]
-    return [f"{count} that cannot be judged here:", *told] if count else []
+    found = [each for each in judgements if each.cannot_be_judged_here]
+    reasons = _by_reason((reason, each) for each in found for reason in each.evidence)
+    told = [f"  {', '.join(names)}: {reason}" for reason, names in reasons.items()]
+    return [f"{len(found)} that cannot be judged here:", *told] if found else []

@@ -186,45 +186,6 @@ def test_an_adapter_that_derives_from_nothing_is_refused_with_the_way_out(
     )
 
 
-@pytest.mark.long
-@pytest.mark.parametrize(
-    "options",
-    [pytest.param([], id="one-process"), pytest.param(["-n", "1"], id="workers")],
-)
-def test_what_a_run_did_not_judge_stays_on_the_list_of_known_failures(
-    pytester: pytest.Pytester, options: list[str]
-) -> None:
-    known = "# ours\nENV-001 | we know | https://issues/1\n"
-    (pytester.path / "known.txt").write_text(known)
-
-    result = pytester.runpytest_subprocess(
-        *SUITE, "-k", "fake_wheel", "--cosmos-known-failures=known.txt", "--cosmos-update-known-failures", *options
-    )
-
-    assert result.ret == 11
-    assert (pytester.path / "known.txt").read_text() == known
-
-
-@pytest.mark.long
-def test_where_a_smoke_check_failed_the_list_of_known_failures_stays(
-    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pytester.makepyfile(
-        my_adapter=(
-            "from tiny.adapter import TinyAdapter\n"
-            "class Mine(TinyAdapter):\n    def modules(self): return ['no_such_module']\n"
-        )
-    )
-    monkeypatch.setenv("PYTHONPATH", str(pytester.path), prepend=":")
-    (pytester.path / "known.txt").write_text("ENV-001 | we know\n")
-    options = ["--cosmos-known-failures=known.txt", "--cosmos-update-known-failures"]
-
-    result = pytester.runpytest_subprocess("--cosmos-conformance", "--cosmos-implementation=my_adapter:Mine", *options)
-
-    assert result.ret == 10
-    assert (pytester.path / "known.txt").read_text() == "ENV-001 | we know\n"
-
-
 @pytest.mark.parametrize(
     ("named", "message"),
     [
@@ -266,40 +227,6 @@ def test_what_the_suite_itself_breaks_is_no_known_failure_and_junit_names_the_re
     assert verdicts["CMD-004"] == "harness error"
     junit = (pytester.path / "junit.xml").read_text(encoding="utf-8")
     assert '<property name="requirement" value="CMD-004" /><property name="level" value="MUST" />' in junit
-
-
-@pytest.mark.long
-def test_a_failure_is_told_once(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
-    runs_another = "def perform(self, task): return super().perform(dataclasses.replace(task, command='run'))"
-    pytester.makepyfile(
-        my_adapter=f"import dataclasses\nfrom tiny.adapter import TinyAdapter\n"
-        f"class Mine(TinyAdapter):\n    {runs_another}\n"
-    )
-    options = ["--cosmos-implementation=my_adapter:Mine", "--cosmos-requirement=CMD-004"]
-
-    result = pytester.runpytest_subprocess("--cosmos-conformance", *options)
-
-    assert result.ret == pytest.ExitCode.TESTS_FAILED
-    result.stdout.fnmatch_lines(["*CMD-004 MUST: failed*", "  again: pytest --cosmos-conformance *=CMD-004"])
-    result.stdout.no_fnmatch_line("*= FAILURES =*")
-
-
-@pytest.mark.long
-@pytest.mark.timeout(300)
-def test_an_implementation_of_another_shape_is_judged_and_what_it_declares_absent_is_counted_apart(
-    pytester: pytest.Pytester,
-) -> None:
-    result = pytester.runpytest_subprocess(*SUITE, "--cosmos-requirement=API-001", "--cosmos-report=out")
-
-    assert result.ret == 11
-    result.stdout.re_match_lines(
-        [r"1 not applicable:", r"  \w+ is declared absent: API-001", r"report: out/report\.html"]
-    )
-    written = read_report(pytester.path / "out" / "report.json")
-    assert written["closing"]["is_complete"] is False
-    verdicts = {each["id"]: each["verdict"] for each in written["requirements"]}
-    assert verdicts.pop("API-001") == "not applicable"
-    assert set(verdicts.values()) == {"not run"}
 
 
 def assert_told(pattern: str, done: subprocess.CompletedProcess[str]) -> None:

@@ -156,20 +156,6 @@ def test_a_failing_smoke_check_ends_the_run_and_blames_no_requirement(
 
 
 @pytest.mark.long
-def test_an_adapter_of_a_users_own_is_judged(pytester: pytest.Pytester, broken_implementation: str) -> None:
-    layout = "from pytest_cosmos_venv.conformance.cosmos_layout import CosmosLayout"
-    adapter = layout + "\nclass Mine(CosmosLayout): import_root = '{}'\n"
-    (pytester.path / "packages" / "my_adapter.py").write_text(adapter.format(broken_implementation), encoding="utf-8")
-
-    result = pytester.runpytest_subprocess("--cosmos-conformance", "--cosmos-implementation=my_adapter:Mine")
-
-    assert result.ret == 10
-    result.stdout.fnmatch_lines(
-        [f"implementation: {broken_implementation} *", "*No module named 'no_such_dependency'*"]
-    )
-
-
-@pytest.mark.long
 def test_an_adapter_that_does_not_say_how_a_task_is_performed_is_told_to(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -243,19 +229,6 @@ def test_the_order_is_drawn_by_a_seed_and_drawn_again_by_the_same_one(pytester: 
     assert one == same
     assert one != other
     assert sorted(one) == sorted(other)
-
-
-@pytest.mark.long
-@pytest.mark.parametrize(
-    "options",
-    [pytest.param([], id="one-process"), pytest.param(["-n", "1"], id="workers")],
-)
-def test_the_suite_runs_without_pytests_cache(pytester: pytest.Pytester, options: list[str]) -> None:
-    arguments = ["--cosmos-implementation=cosmos_venv", "-p", "no:cacheprovider", "-k", "fake_wheel", *options]
-
-    result = pytester.runpytest_subprocess("--cosmos-conformance", *arguments)
-
-    assert (result.ret, result.parseoutcomes()["passed"]) == (11, 1)
 
 
 @pytest.mark.long
