@@ -202,6 +202,15 @@ def test_an_adapter_that_is_not_found_is_refused_with_the_way_out(
     assert_told(message, done)
 
 
+def test_where_the_user_has_turned_pytests_cache_off_no_folder_of_it_is_named(tmp_path: Path) -> None:
+    def named(*options: str) -> list[str]:
+        run = SuiteRun(options=options, implementation=None, set_aside=[], root=tmp_path)
+        return [word for word in run.command if "cache_dir" in word]
+
+    assert named("-p", "no:cacheprovider") == [], "pytest refuses a setting that nobody knows"
+    assert named() == [f"--override-ini=cache_dir={tmp_path / 'cache'}"]
+
+
 def test_a_relative_folder_on_the_path_is_the_same_for_each_process_of_the_suite(tmp_path: Path) -> None:
     run = SuiteRun(options=[], implementation=None, set_aside=[], root=tmp_path)
 
