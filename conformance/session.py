@@ -279,7 +279,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
         f"implementation: {implementation.import_root} {implementation.version}",
         f"environment: Airflow {_airflow_version()}, Python {platform.python_version()}, installer {installer}",
         f"conformance: specification {SPECIFICATION_VERSION}, suite {SUITE_VERSION}, "
-        f"profiles {', '.join(config.stash[_PROFILES])}, {ROUNDS[asked_rounds(config)]} rounds",
+        f"profiles {', '.join(_judged_profiles(config))}, {ROUNDS[asked_rounds(config)]} rounds",
         f"order and names are drawn: --cosmos-seed={config.getoption('cosmos_seed')} draws them again",
     ]
     if implementation.services:
@@ -299,8 +299,12 @@ def _words_on_servers(config: pytest.Config) -> list[str]:
     return [f"not in this run: the {len(others)} requirements of {areas}, which --cosmos-servers judges"]
 
 
+def _judged_profiles(config: pytest.Config) -> list[str]:
+    return config.stash[_PROFILES]
+
+
 def _words_on_profiles(config: pytest.Config) -> list[str]:
-    judged = config.stash[_PROFILES]
+    judged = _judged_profiles(config)
     if others := [name for name in PROFILES if name not in judged]:
         level = asked_level(config).value
         return [f"partial: {level} of the profiles {', '.join(judged)}; not judged: {', '.join(others)}"]
@@ -409,7 +413,7 @@ def _leave_report(config: pytest.Config, found: list[Judgement], *, exit_code: i
         named=implementation.named,
         version=implementation.version,
         services=implementation.services,
-        profiles=config.stash[_PROFILES],
+        profiles=_judged_profiles(config),
         airflow=_airflow_version(),
         installer=installer_in_words(asked_installer(config)),
         options=_told(config),
