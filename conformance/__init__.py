@@ -13,5 +13,5 @@ record and the files of a report (``suite``).
 
 from __future__ import annotations
 
-SPECIFICATION_VERSION = "1.1"
-SUITE_VERSION = "1.1"
+SPECIFICATION_VERSION = "1.2"
+SUITE_VERSION = "1.2"

@@ -13,7 +13,7 @@ from .fixtures import declaration_of, learn_declarations
 from .options import NATIVE, asked_dbt_kind, drawn, wanted_patterns
 from .reporting.known_failures import KnownFailures
 from .reporting.verdicts import LEVEL, REASON, REQUIREMENT, SMOKE_FILE, VERDICT, Verdict
-from .requirements import COMPATIBILITIES, MARK, PYTHON_DBT, Requirement
+from .requirements import MARK, PYTHON_DBT, Requirement
 
 JUDGED = (AssertionError, pytest.fail.Exception)
 """Exceptions of a test that say something about the implementation."""
@@ -43,6 +43,16 @@ def draw_order(config: pytest.Config, items: list[pytest.Item]) -> None:
     items[smoke:] = sorted(items[smoke:], key=lambda item: keys[item])
 
 
+def keep_to_the_run(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Drop the checks of requirements of other profiles than those of the run: they leave no gap.
+
+    :param config: the configuration of the run.
+    :param items: all that was collected; changed in place.
+    """
+    judged = config.stash[SPECIFICATION]
+    items[:] = [item for item in items if (id_ := marked_id(item)) is None or id_ in judged]
+
+
 def leave_out_what_is_not_wanted(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Deselect the checks that were not asked for.
 
@@ -69,7 +79,7 @@ def tell_requirements(config: pytest.Config, items: list[pytest.Item]) -> None:
         one, implementation = requirement_of(item), declarations[named_adapter(item)]
         if one is None:
             continue
-        item.user_properties += [(REQUIREMENT, one.id), (LEVEL, one.counted_as)]
+        item.user_properties += [(REQUIREMENT, one.id), (LEVEL, one.level.value)]
         if reasons := why_it_does_not_apply(one, implementation, kind=asked_dbt_kind(config)):
             _leave_out(item, Verdict.NOT_APPLICABLE, reasons)
         elif one.id in implementation.differs:
@@ -83,15 +93,13 @@ def why_it_does_not_apply(one: Requirement, implementation: Declaration, *, kind
     """Why a requirement does not apply: a sentence for each capability that is lacking; none: it does.
 
     :param one: the requirement.
-    :param implementation: declares what it has not, and which compatibilities it has.
+    :param implementation: declares which capabilities and compatibilities it has.
     :param kind: the kind of the fake dbt, one of ``DBT_KINDS``.
     """
-    absent = [f"{each} is declared absent" for each in one.needs if each in implementation.absent]
-    undeclared = [each for each in one.needs if each in COMPATIBILITIES and each not in implementation.beyond]
+    declared = {*implementation.has, *implementation.beyond, PYTHON_DBT}
     is_for_another_dbt = kind == NATIVE and PYTHON_DBT in one.needs
     return [
-        *absent,
-        *(f"{each} is not declared" for each in undeclared),
+        *(f"{each} is not declared" for each in one.needs if each not in declared),
         *(["the dbt of this run is a native one"] if is_for_another_dbt else []),
     ]
 
@@ -101,8 +109,17 @@ def requirement_of(item: pytest.Item) -> Requirement | None:
 
     :param item: the check.
     """
+    marked = marked_id(item)
+    return None if marked is None else item.config.stash[SPECIFICATION][marked]
+
+
+def marked_id(item: pytest.Item) -> str | None:
+    """The id of the requirement that a check judges; None for a smoke check.
+
+    :param item: the check.
+    """
     mark = item.get_closest_marker(MARK)
-    return None if mark is None else item.config.stash[SPECIFICATION][mark.args[0]]
+    return None if mark is None else str(mark.args[0])
 
 
 def named_adapter(item: pytest.Item) -> str | None:

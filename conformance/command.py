@@ -100,7 +100,7 @@ def table(reports: Sequence[Mapping[str, Any]], *, shows_all: bool = False) -> l
     """
     found = rows(reports)
     shown = [row for row in found if shows_all or not row.is_alike]
-    lines = [["", "", *labels(reports)], *([row.id, row.counted_as, *row.words] for row in shown)]
+    lines = [["", "", *labels(reports)], *([row.id, row.level.value, *row.words] for row in shown)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     told = ["  ".join(f"{word:<{width}}" for word, width in zip(line, widths, strict=True)).rstrip() for line in lines]
     left_out = [] if shows_all else [row for row in found if row.is_alike]

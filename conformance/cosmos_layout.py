@@ -1,23 +1,36 @@
-"""Cosmos's import layout: DAGs built and operators run by the public classes of an implementation. Values in, data out.
-
-The adapter calls this module; here an implementation is only known by the Protocol ``CosmosLayout``.
-"""
+"""Adapters of implementations with Cosmos's import layout: DAGs built and operators run by their public classes."""
 
 from __future__ import annotations
 
+import inspect
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from importlib import import_module
+from pathlib import Path
 from types import FrameType, ModuleType
-from typing import Any, Protocol
+from typing import Any, ClassVar
 
 from pytest_cosmos_venv.dags.shape import dag_shape
 from pytest_cosmos_venv.runs.running import run_dag, run_task
 
-from .tasks import AFTER, BEFORE, DagPlan, Outcome, RenderedTask, Shape, Task
+from .adapter import CAPABILITIES, Adapter
+from .requirements import COMPATIBILITIES, PROFILES, Level, read_specification
+from .tasks import (
+    AFTER,
+    BEFORE,
+    OPERATOR_CLASSES,
+    AdapterError,
+    DagPlan,
+    Outcome,
+    RenderedTask,
+    Shape,
+    Task,
+    TaskOfDag,
+    WholeDag,
+)
 
 _ENUMS = {
     "execution_mode": "ExecutionMode",
@@ -29,94 +42,217 @@ _ENUMS = {
     "test_indirect_selection": "TestIndirectSelection",
 }
 """Parameter of a configuration -> its enum."""
-OPERATOR_CLASSES = {
-    "build": "DbtBuildVirtualenvOperator",
-    "ls": "DbtLSVirtualenvOperator",
-    "seed": "DbtSeedVirtualenvOperator",
-    "snapshot": "DbtSnapshotVirtualenvOperator",
-    "source freshness": "DbtSourceVirtualenvOperator",
-    "run": "DbtRunVirtualenvOperator",
-    "test": "DbtTestVirtualenvOperator",
-    "run-operation": "DbtRunOperationVirtualenvOperator",
-    "docs generate": "DbtDocsVirtualenvOperator",
-    "clone": "DbtCloneVirtualenvOperator",
-}
-"""dbt command -> the operator's public name."""
 
 
-class CosmosLayout(Protocol):
-    """An implementation with Cosmos's import layout, as an adapter offers it.
+class CosmosLayout(Adapter):
+    """An implementation with Cosmos's import layout, which is judged by all profiles.
 
-    :param import_root: the package that DAG files import, such as ``cosmos_venv``.
+    Its classes are the public ones of ``import_root``.
     """
 
-    import_root: str
+    profiles: ClassVar[frozenset[str]] = frozenset(PROFILES)
+    has: ClassVar[frozenset[str]] = frozenset(CAPABILITIES).difference(
+        {"batches", "dbt_ls_managed", "foreign_hosts", "watcher_managed"}
+    )
+
+    @property
+    def named(self) -> str:
+        """The text with which another process gets the same adapter: ``open_adapter(named)``."""
+        is_ours = type(self) is KNOWN_ADAPTERS.get(self.import_root, CosmosLayout)
+        return self.import_root if is_ours else super().named
+
+    def modules(self) -> Sequence[str]:
+        """The package, and its operators."""
+        return [self.import_root, f"{self.import_root}.operators.virtualenv"]
+
+    def operators(self) -> ModuleType:
+        """The module with the ten operators. Imports the implementation into this process."""
+        return import_module(f"{self.import_root}.operators.virtualenv")
 
     def constants(self) -> ModuleType:
-        """The module with the enums that DAG files name."""
+        """The module with the enums that DAG files name. Imports the implementation into this process."""
+        return import_module(f"{self.import_root}.constants")
+
+    def settings(self) -> ModuleType:
+        """The module that has the implementation's settings as attributes, such as ``virtualenv_max_retries_lock``."""
+        return import_module(f"{self.import_root}.settings")
+
+    def make_task(self, task: Task, **arguments: Any) -> Any:
+        """The Airflow operator, constructed. Imports the implementation into this process.
+
+        :param task: what the operator is constructed with; the profile as arguments of ``ProfileConfig``.
+        :param **arguments: arguments that every Airflow operator takes, such as ``dag``.
+        """
+        if isinstance(task, TaskOfDag):
+            mode = str(task.plan.execution.get("execution_mode", "local")).title()
+            name = OPERATOR_CLASSES[task.command].replace("Virtualenv", mode)
+            return next(each for each in self.make_dag(task.plan).tasks if type(each).__name__ == name)
+        operator, given = getattr(self.operators(), OPERATOR_CLASSES[task.command]), self._typed(task.arguments)
+        if task.profile:
+            given["profile_config"] = self.profile(task.profile)
+        return operator(task_id="task", **{**given, **arguments})
 
     def profile(self, arguments: Mapping[str, Any]) -> Any:
         """The implementation's own configuration of a profile.
 
-        :param arguments: the arguments of ``ProfileConfig``.
+        :param arguments: the arguments of ``ProfileConfig``; ``profile_mapping`` is a pair: name of the class, its
+            arguments.
         """
-
-    def make_task(self, task: Task) -> Any:
-        """The Airflow operator, constructed.
-
-        :param task: what it is constructed with.
-        """
+        given = dict(arguments)
+        if "profile_mapping" in given:
+            name, own = given["profile_mapping"]
+            given["profile_mapping"] = getattr(import_module(f"{self.import_root}.profiles"), name)(**own)
+        return import_module(self.import_root).ProfileConfig(**given)
 
     def make_dag(self, plan: DagPlan) -> Any:
-        """The Airflow DAG, built.
+        """The Airflow DAG, built. Imports the implementation into this process.
 
         :param plan: what the DAG file would say.
         """
+        root = import_module(self.import_root)
+        if not plan.groups:
+            return root.DbtDag(**self._configurations(plan), **plan.dag)
+        with plain_dag(plan.dag) as dag:
+            failing = partial(_operator_class("bash", "BashOperator"), bash_command="exit 1")
+            before = (failing if plan.before_fails else empty_operator())(task_id=BEFORE)
+            after = empty_operator()(task_id=AFTER)
+            for group_id in plan.groups:
+                group = root.DbtTaskGroup(group_id=group_id, **self._configurations(plan))
+                before >> group >> after
+        return dag
 
-
-def build_dag(adapter: CosmosLayout, plan: DagPlan) -> Any:
-    """A ``DbtDag``, or an Airflow DAG with ``DbtTaskGroup``s in it.
-
-    :param adapter: the adapter of the implementation whose classes are used.
-    :param plan: what the DAG file would say.
-    :raises Exception: whatever the implementation raises.
-    """
-    root = import_module(adapter.import_root)
-    if not plan.groups:
-        return root.DbtDag(**_configurations(adapter, plan), **plan.dag)
-    with plain_dag(plan.dag) as dag:
-        failing = partial(_operator_class("bash", "BashOperator"), bash_command="exit 1")
-        before = (failing if plan.before_fails else empty_operator())(task_id=BEFORE)
-        after = empty_operator()(task_id=AFTER)
-        for group_id in plan.groups:
-            group = root.DbtTaskGroup(group_id=group_id, **_configurations(adapter, plan))
-            before >> group >> after
-    return dag
-
-
-def shape_of(adapter: CosmosLayout, plan: DagPlan) -> Shape:
-    """The DAG's tasks, or what building it raised.
-
-    :param adapter: the adapter of the implementation that builds it.
-    :param plan: what the DAG file would say; its variables and folder become this process's.
-    """
-    os.environ.update(plan.variables)
-    if plan.folder is not None:
-        os.chdir(plan.folder)
-    try:
-        dag = adapter.make_dag(plan)
-    except Exception as error:  # noqa: BLE001 - whatever an implementation raises is what is looked for
-        return Shape(exception=f"{type(error).__name__}: {error}")
-    tasks = dag_shape(dag).data["tasks"]
-    downstream: dict[str, list[str]] = {name: [] for name in tasks}
-    for name, task in tasks.items():
-        for upstream in task["upstream"]:
-            downstream[upstream].append(name)
-    return Shape(
-        tasks={
-            name: RenderedTask(operator=task["type"], group=task["group"], downstream=tuple(downstream[name]))
-            for name, task in tasks.items()
+    def _configurations(self, plan: DagPlan) -> dict[str, Any]:
+        """The arguments of a DbtDag or DbtTaskGroup, its own configuration classes made of plain data."""
+        root = import_module(self.import_root)
+        named: dict[str, Any] = {}
+        if project := self._typed(plan.project):
+            # By its place, as all examples have it: no page names the parameter.
+            named["project_config"] = root.ProjectConfig(project.pop("dbt_project_path"), **project)
+        if plan.profile:
+            named["profile_config"] = self.profile(plan.profile)
+        return {
+            **named,
+            "execution_config": root.ExecutionConfig(**self._typed(plan.execution)),
+            "render_config": root.RenderConfig(**self._typed(plan.render)),
+            "operator_args": dict(plan.operator_args),
         }
+
+    def _typed(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """The arguments, with values of enums made members of the implementation's own enums."""
+        constants = self.constants()
+        return {
+            name: getattr(constants, _ENUMS[name])(value) if name in _ENUMS and value is not None else value
+            for name, value in arguments.items()
+        }
+
+    def perform(self, task: Task) -> Outcome:
+        """Make the operator and run it, or all tasks of a DAG; SIGTERM meanwhile does what Airflow does with it.
+
+        :param task: what to run, and whether with Airflow around it.
+        """
+        try:
+            made = self.make_dag(task.plan) if isinstance(task, WholeDag) else self.make_task(task)
+        except Exception as error:  # noqa: BLE001 - whatever an implementation raises is what is looked for
+            return Outcome(state="failed", exception=in_words(error))
+        return _run_whole_dag(made) if isinstance(task, WholeDag) else _run_operator(made, task)
+
+    def render(self, plan: DagPlan) -> Shape:
+        """Build a DAG as its file does, in this process; what that raises is part of the answer.
+
+        :param plan: what the DAG file would say.
+        """
+        os.environ.update(plan.variables)
+        if plan.folder is not None:
+            os.chdir(plan.folder)
+        try:
+            dag = self.make_dag(plan)
+        except Exception as error:  # noqa: BLE001 - whatever an implementation raises is what is looked for
+            return Shape(exception=f"{type(error).__name__}: {error}")
+        tasks = dag_shape(dag).data["tasks"]
+        downstream: dict[str, list[str]] = {name: [] for name in tasks}
+        for name, task in tasks.items():
+            for upstream in task["upstream"]:
+                downstream[upstream].append(name)
+        return Shape(
+            tasks={
+                name: RenderedTask(operator=task["type"], group=task["group"], downstream=tuple(downstream[name]))
+                for name, task in tasks.items()
+            }
+        )
+
+
+class CosmosAdapter(CosmosLayout):
+    """astronomer-cosmos."""
+
+    beyond: ClassVar[frozenset[str]] = frozenset(COMPATIBILITIES)
+
+
+class CosmosVenvAdapter(CosmosLayout):
+    """cosmos-venv, which is held to all that goes beyond."""
+
+    has: ClassVar[frozenset[str]] = frozenset(CAPABILITIES)
+    kernel_lock_file: ClassVar[str] = "cosmos_virtualenv.flock"
+    beyond: ClassVar[frozenset[str]] = frozenset(
+        {*COMPATIBILITIES, *(one.id for one in read_specification().values() if one.level is Level.BEYOND)}
+    )
+
+    def begin(self) -> None:
+        """Have excluded tests kept, as Cosmos does it: the recorded tasks of RENDER-004 are Cosmos's."""
+        os.environ.setdefault("AIRFLOW__COSMOS_VENV__KEEP_EXCLUDED_TESTS", "True")
+
+    def remote_environments(self, folder: Path, key_file: Path, *, seconds: float) -> Mapping[str, str] | str:
+        """Its settings of a remote store.
+
+        :param folder: where the store lies.
+        :param key_file: the file with the key.
+        :param seconds: that a task waits at most.
+        """
+        try:
+            import_module("compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd")
+        except ImportError as error:
+            return f"{error}: environments are shared with the extra remote, pip install 'cosmos-venv[remote]'"
+        settings = {"dir": f"file://{folder}", "timeout": f"{seconds:.0f}"}
+        return {
+            "AIRFLOW__COSMOS_VENV__REMOTE_KEY_FILE": str(key_file),
+            **{f"AIRFLOW__COSMOS_VENV__REMOTE_ENVIRONMENT_{name.upper()}": value for name, value in settings.items()},
+        }
+
+
+KNOWN_ADAPTERS: Mapping[str, type[CosmosLayout]] = {"cosmos": CosmosAdapter, "cosmos_venv": CosmosVenvAdapter}
+"""Import root -> what is declared of an implementation that needs no adapter of its own."""
+
+
+def open_adapter(named: str) -> Adapter:
+    """The adapter of an import root, or the one that ``module:Adapter`` names.
+
+    :param named: the name, as ``--cosmos-implementation`` takes it.
+    :raises AdapterError: the class does not derive from ``Adapter``.
+    """
+    module, _, name = named.partition(":")
+    if not name:
+        return KNOWN_ADAPTERS.get(named, CosmosLayout)(named)
+    return require_adapter(getattr(import_module(module), name)())
+
+
+def require_adapter(made: object) -> Adapter:
+    """The same object, if it is an adapter.
+
+    :param made: what a class that ``module:Adapter`` names has made.
+    :raises AdapterError: its class does not derive from ``Adapter``, or has an attribute in place of a method.
+    """
+    kind = type(made)
+    if isinstance(made, Adapter):
+        for name in (name for name in vars(Adapter) if not name.startswith("_")):
+            own = inspect.getattr_static(made, name)
+            is_method = inspect.isfunction(vars(Adapter)[name])
+            if isinstance(own, property) or is_method == callable(getattr(made, name)):
+                continue
+            way_out = f"make it a method, def {name}(self)" if is_method else "make it an attribute"
+            raise AdapterError(f"{kind.__name__}.{name} is {own!r}: {way_out}, as in Adapter.")
+        return made
+    raise AdapterError(
+        f"{kind.__module__}:{kind.__qualname__} is no adapter: derive the class from Adapter, which answers what it "
+        f"does not say itself (from {Adapter.__module__} import Adapter)."
     )
 
 
@@ -141,46 +277,7 @@ def _operator_class(module: str, name: str) -> Any:
         return getattr(import_module(f"airflow.operators.{module}"), name)
 
 
-def _configurations(adapter: CosmosLayout, plan: DagPlan) -> dict[str, Any]:
-    """The arguments of a DbtDag or DbtTaskGroup, its own configuration classes made of plain data."""
-    root = import_module(adapter.import_root)
-    named: dict[str, Any] = {}
-    if project := typed(adapter, plan.project):
-        # By its place, as all examples have it: no page names the parameter.
-        named["project_config"] = root.ProjectConfig(project.pop("dbt_project_path"), **project)
-    if plan.profile:
-        named["profile_config"] = adapter.profile(plan.profile)
-    return {
-        **named,
-        "execution_config": root.ExecutionConfig(**typed(adapter, plan.execution)),
-        "render_config": root.RenderConfig(**typed(adapter, plan.render)),
-        "operator_args": dict(plan.operator_args),
-    }
-
-
-def typed(adapter: CosmosLayout, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments, with values of enums made members of the implementation's own enums.
-
-    :param adapter: the adapter of the implementation.
-    :param arguments: the arguments of a configuration or of an operator.
-    """
-    constants = adapter.constants()
-    return {
-        name: getattr(constants, _ENUMS[name])(value) if name in _ENUMS and value is not None else value
-        for name, value in arguments.items()
-    }
-
-
-def run_operator(adapter: CosmosLayout, task: Task) -> Outcome:
-    """Make the operator and run it; SIGTERM meanwhile does what Airflow does with it.
-
-    :param adapter: makes the operator.
-    :param task: what to run, and whether with Airflow around it.
-    """
-    try:
-        operator = adapter.make_task(task)
-    except Exception as error:  # noqa: BLE001 - whatever an implementation raises is what is looked for
-        return Outcome(state="failed", exception=in_words(error))
+def _run_operator(operator: Any, task: Task) -> Outcome:
     obey(operator)
     if task.under_airflow:
         seen = run_task(operator)
@@ -200,16 +297,7 @@ def run_operator(adapter: CosmosLayout, task: Task) -> Outcome:
     return Outcome(state="success", fields=_fields(operator))
 
 
-def run_whole_dag(adapter: CosmosLayout, plan: DagPlan) -> Outcome:
-    """Build a DAG and run all of its tasks under Airflow, with their retries.
-
-    :param adapter: makes the DAG.
-    :param plan: what the DAG file would say.
-    """
-    try:
-        dag = adapter.make_dag(plan)
-    except Exception as error:  # noqa: BLE001 - whatever an implementation raises is what is looked for
-        return Outcome(state="failed", exception=in_words(error))
+def _run_whole_dag(dag: Any) -> Outcome:
     seen = run_dag(dag)
     log = "\n".join(f"{name}: {task.state} after {task.tries} tries\n{task.log}" for name, task in seen.tasks.items())
     return Outcome(

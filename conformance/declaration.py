@@ -16,23 +16,20 @@ from typing import Any
 from pytest_cosmos_venv.implementation import SERVICES, ImplementationError, find_implementation
 from pytest_cosmos_venv.throwaway import throwaway_folder
 
-from .adapter import CAPABILITIES, Adapter, open_adapter, require_adapter
+from .adapter import CAPABILITIES, Adapter
+from .cosmos_layout import open_adapter, require_adapter
 from .harness import processes
-from .requirements import COMPATIBILITIES
+from .requirements import COMPATIBILITIES, CORE, PROFILES
 from .tasks import AdapterError
 
-_DBT = "/venv/bin/dbt run --profile shop --target dev --project-dir /shop --profiles-dir /shop"
-_PIP = "pip install --quiet --python /venv/bin/python --no-index --find-links /wheels -r requirements.txt dbt-core"
+_DBT = "/venv/bin/dbt run --profile shop --project-dir /shop"
+_PIP = "pip install --quiet --python /venv/bin/python --find-links /wheels dbt-core"
 _NO_SERVICE = (
-    *("dbt", "dbt run", "python", "python3", "uv", "pip", "sleep", ""),
-    *(_DBT, f"/venv/bin/python {_DBT}", f"/venv/bin/python3 -I {_DBT}"),
-    *(f"/bin/uv {_PIP}", f"/venv/bin/python -m {_PIP}", f"/venv/bin/python /venv/bin/{_PIP}"),
+    *("dbt", "python", "python3", "uv", "pip", "sleep", ""),
+    *(_DBT, f"/venv/bin/python {_DBT}", f"/bin/uv {_PIP}", f"/venv/bin/python -m {_PIP}"),
 )
 """Names and command lines of processes that no service pattern may match, or leaks would be hidden."""
-_START = (
-    "import faulthandler, signal, sys; faulthandler.register(signal.SIGQUIT); sys.path[:] = sys.argv[2:]; "
-    f"from {__name__} import tell; tell(sys.argv[1])"
-)
+_START = f"import sys; sys.path[:] = sys.argv[2:]; from {__name__} import tell; tell(sys.argv[1])"
 _ASKED, _ANSWERS = "asked.json", "answers.json"
 _SHOWN = 3000
 """Characters of the process's output that are shown where it has not answered."""
@@ -46,37 +43,35 @@ class Declaration:
     :param kind: the name of the adapter's class.
     :param import_root: such as ``cosmos_venv``.
     :param version: the version of its distribution, or ``unknown``.
-    :param absent: capabilities that it does not have.
+    :param profiles: those by which it is judged.
+    :param has: capabilities that it has.
     :param differs: id of a requirement -> why it does otherwise on purpose.
     :param beyond: ids of the BEYOND requirements that it is held to.
-    :param own_services: those of ``services`` that the adapter names.
     :param services: patterns of processes that its tasks leave running by design.
     :param modules: modules that a process imports before tasks are forked from it.
-    :param has_layout: whether its tasks are performed by operators with Cosmos's import layout.
     """
 
     named: str
     kind: str
     import_root: str
     version: str
-    absent: frozenset[str] = frozenset()
+    profiles: frozenset[str] = frozenset({CORE})
+    has: frozenset[str] = frozenset()
     differs: Mapping[str, str]
     beyond: frozenset[str] = frozenset()
-    own_services: tuple[str, ...] = ()
     services: tuple[str, ...] = ()
     modules: tuple[str, ...] = ()
-    has_layout: bool = True
 
     def advice(self, seen: str) -> str:
         """A sentence that may help the author of an adapter; empty where nothing tells that it is needed.
 
         :param seen: what a smoke check has seen.
         """
-        if not self.has_layout or f"No module named '{self.import_root}.operators" not in seen:
+        if f"No module named '{self.import_root}.operators" not in seen:
             return ""
         return (
-            f" {self.import_root} has not Cosmos's import layout: override perform in an adapter, and modules where "
-            "other modules are to be imported, then name it with --cosmos-implementation=module:Adapter."
+            f" {self.import_root} has not Cosmos's import layout: override perform in an adapter, then name it with "
+            "--cosmos-implementation=module:Adapter."
         )
 
 
@@ -91,13 +86,12 @@ def told_by(adapter: Adapter, version: str) -> dict[str, Any]:
         "kind": type(adapter).__name__,
         "import_root": adapter.import_root,
         "version": version,
-        "absent": _listed(adapter.absent),
+        "profiles": _listed(adapter.profiles),
+        "has": _listed(adapter.has),
         "differs": dict(adapter.differs),
         "beyond": _listed(adapter.beyond),
-        "own_services": _listed(adapter.services),
         "services": list(adapter.all_services),
         "modules": list(adapter.modules()),
-        "has_layout": type(adapter).perform is Adapter.perform,
     }
 
 
@@ -182,13 +176,12 @@ def read_declaration(answer: Any, requirements: Collection[str]) -> Declaration:
         kind=kind,
         import_root=str(answer.get("import_root")),
         version=version,
-        absent=frozenset(_texts(answer, "absent")),
+        profiles=frozenset({CORE, *_texts(answer, "profiles")}),
+        has=frozenset(_texts(answer, "has")),
         differs={str(name): str(reason) for name, reason in differs.items()},
         beyond=frozenset(_texts(answer, "beyond")),
-        own_services=tuple(_texts(answer, "own_services", said="services")),
         services=tuple(_texts(answer, "services")),
         modules=tuple(_texts(answer, "modules")),
-        has_layout=bool(answer.get("has_layout")),
     )
     _refuse_the_unknown(found, requirements)
     _refuse_what_hides_leaks(found)
@@ -200,9 +193,9 @@ def _is_one_line(declared: Any) -> bool:
     return isinstance(declared, str) and declared.isprintable()
 
 
-def _texts(answer: Mapping[str, Any], name: str, *, said: str = "") -> list[str]:
+def _texts(answer: Mapping[str, Any], name: str) -> list[str]:
     declared = answer.get(name)
-    place = f"{answer.get('kind')}.{said or name}"
+    place = f"{answer.get('kind')}.{name}"
     if isinstance(declared, str):
         raise AdapterError(f"{place} is the text {declared!r}: give a set, frozenset({{{declared!r}}}).")
     if not isinstance(declared, list) or not all(map(_is_one_line, declared)):
@@ -211,16 +204,15 @@ def _texts(answer: Mapping[str, Any], name: str, *, said: str = "") -> list[str]
 
 
 def _refuse_the_unknown(found: Declaration, requirements: Collection[str]) -> None:
-    for attribute, declared, known in (
-        ("absent", found.absent, CAPABILITIES),
-        ("differs", found.differs, requirements),
-        ("beyond", found.beyond, {*requirements, *COMPATIBILITIES}),
+    for attribute, declared, known, way_out in (
+        ("profiles", found.profiles, PROFILES, f"names of {', '.join(PROFILES)}"),
+        ("has", found.has, CAPABILITIES, "capabilities such as deps"),
+        ("differs", found.differs, requirements, "ids such as LOCK-017"),
+        ("beyond", found.beyond, {*requirements, *COMPATIBILITIES}, "ids such as LOCK-017"),
     ):
-        strange = sorted(set(declared).difference(known))
-        if strange:
+        if strange := sorted(set(declared).difference(known)):
             raise AdapterError(
-                f"{found.kind}.{attribute} names {', '.join(strange)}, which there is not: give "
-                f"{'capabilities such as watcher' if attribute == 'absent' else 'ids such as LOCK-017'}."
+                f"{found.kind}.{attribute} names {', '.join(strange)}, which there is not: give {way_out}."
             )
 
 
@@ -228,9 +220,8 @@ def _refuse_what_hides_leaks(found: Declaration) -> None:
     for pattern in found.services:
         hidden = next((each for each in _NO_SERVICE if fnmatchcase(each, pattern)), None)
         if hidden is not None:
-            is_own = pattern in found.own_services
-            place = f"{found.kind}.services" if is_own else f"An entry point of the group {SERVICES}"
             raise AdapterError(
-                f"{place} names {pattern!r}, which fits {hidden!r} too, and what was left behind would be hidden: "
-                "give the name of a process that stays by design."
+                f"{found.kind}.services, or an entry point of the group {SERVICES}, names {pattern!r}, which fits "
+                f"{hidden!r} too, and what was left behind would be hidden: give the name of a process that stays by "
+                "design."
             )

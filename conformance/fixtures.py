@@ -9,14 +9,15 @@ from typing import Any, NoReturn
 
 import pytest
 
-from pytest_cosmos_venv import CosmosAirflow, CosmosRace, Timeline
+from pytest_cosmos_venv import CosmosAirflow, CosmosLock, CosmosRace, Timeline, VenvLock
+from pytest_cosmos_venv.environments.sdist import Sdist
 from pytest_cosmos_venv.environments.wheelhouse import Wheelhouse
 from pytest_cosmos_venv.throwaway import remove_folder
 
 from .declaration import Declaration, ask_for_declarations, read_declaration
 from .harness.harness import Harness
 from .harness.running import slack, task_timeout
-from .options import GLANCE, NATIVE, asked_dbt_kind, asked_profile, drawn
+from .options import GLANCE, NATIVE, asked_dbt_kind, asked_rounds, drawn
 from .reporting.verdicts import EVIDENCE, PICTURE, REASON, VERDICT, Verdict
 from .requirements import read_specification
 
@@ -124,10 +125,29 @@ def harness(
         wheelhouse=cosmos_dbt,
         race=cosmos_race,
         timeout=task_timeout(request.config),
-        slack=slack(request.config),
-        is_glance=asked_profile(request.config) == GLANCE,
+        slack=slack(),
+        is_glance=asked_rounds(request.config) == GLANCE,
         has_native_dbt=asked_dbt_kind(request.config) == NATIVE,
     )
+
+
+@pytest.fixture
+def lock(harness: Harness, cosmos_lock: CosmosLock) -> VenvLock:
+    """The lock of the harness's ``virtualenv_dir``.
+
+    :param harness: the harness of the test.
+    :param cosmos_lock: gives the lock.
+    """
+    return cosmos_lock(harness.virtualenv_dir)
+
+
+@pytest.fixture
+def held(harness: Harness) -> Sdist:
+    """The package that each environment of a test needs built; the installer waits there until it is released.
+
+    :param harness: the harness of the test.
+    """
+    return harness.add_sdist(hold=True)
 
 
 @pytest.fixture

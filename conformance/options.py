@@ -8,7 +8,7 @@ import secrets
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence, Set
 from fnmatch import fnmatchcase
 from pathlib import Path
 from random import Random
@@ -16,7 +16,7 @@ from random import Random
 import pytest
 
 from .reporting.known_failures import KnownFailures, read_known_failures
-from .requirements import Level, Requirement
+from .requirements import CORE, PROFILES, Level, Requirement
 
 INSTALLERS = ("auto", "uv", "pip")
 AUTO = INSTALLERS[0]
@@ -24,11 +24,10 @@ _SETTING = "AIRFLOW__STANDARD__VENV_INSTALL_METHOD"
 DBT_KINDS = ("python", "native")
 """Kinds of the fake dbt: a Python package with an adapter, or a program of its own."""
 NATIVE = DBT_KINDS[1]
-PROFILES = ("quick", "full")
 BRIEF, GLANCE = "brief", "glance"
-"""Profiles for runs on seeded faults only. BRIEF: the race that must catch the fault. GLANCE: all other tests."""
-ROUNDS = {GLANCE: 2, BRIEF: 2, "quick": 25, "full": 200}
-"""Profile -> free rounds of a race."""
+"""For runs on seeded faults only. BRIEF: the race that must catch the fault. GLANCE: all other tests."""
+ROUNDS = {"quick": 25, "full": 200, BRIEF: 2, GLANCE: 2}
+"""Value of ``--cosmos-rounds`` -> free rounds of a race."""
 
 
 class InstallerError(Exception):
@@ -72,23 +71,18 @@ def command_of_uv(installer: str) -> str | None:
     return None if installer == "pip" else shutil.which("uv")
 
 
-def refuse_wrong_options(config: pytest.Config, specification: Mapping[str, Requirement]) -> None:
+def refuse_wrong_options(config: pytest.Config) -> None:
     """Refuse options that cannot be obeyed, and make the folder of the report.
 
     :param config: the configuration of the run.
-    :param specification: all requirements by id.
     :raises pytest.UsageError: an option cannot be obeyed; with what can be given.
     """
     asked_level(config)
     asked_timeout(config)
     asked_installer(config)
+    asked_rounds(config)
     if asked_dbt_kind(config) == NATIVE and has_servers(config):
         raise pytest.UsageError("--cosmos-servers has a Python dbt alone: leave out --cosmos-dbt-kind.")
-    profile = asked_profile(config)
-    if profile not in PROFILES:
-        raise pytest.UsageError(f"--cosmos-profile={profile}: give {' or '.join(PROFILES)}.")
-    for pattern in wanted_patterns(config):
-        _refuse_where_none_is_judged(pattern, specification, has_servers=has_servers(config))
     if config.getoption("cosmos_requirement") is not None and not wanted_patterns(config):
         raise pytest.UsageError("--cosmos-requirement= names none: give ids such as LOCK-003 or LOCK-*.")
     if named := [each for each in config.getoption("tx", None) or () if "python=" in each]:
@@ -106,16 +100,29 @@ def refuse_wrong_options(config: pytest.Config, specification: Mapping[str, Requ
     _refuse_where_nothing_can_be_written(config)
 
 
-def _refuse_where_none_is_judged(pattern: str, specification: Mapping[str, Requirement], *, has_servers: bool) -> None:
-    """Refuse a pattern that names no requirement, or those of the other run alone."""
-    named = [one for unique, one in specification.items() if fnmatchcase(unique, pattern)]
-    if not named:
-        raise pytest.UsageError(
-            f"--cosmos-requirement={pattern}: no requirement is called so. Give ids such as LOCK-003, or LOCK-*."
-        )
-    if not any(one.has_servers is has_servers for one in named):
-        way = "not with servers of Airflow: leave out" if has_servers else "in a run with servers of Airflow: add"
-        raise pytest.UsageError(f"--cosmos-requirement={pattern} is judged {way} --cosmos-servers.")
+def refuse_where_none_is_judged(
+    config: pytest.Config, specification: Mapping[str, Requirement], judged: Set[str]
+) -> None:
+    """Refuse a pattern of ``--cosmos-requirement`` that names no requirement of the run.
+
+    :param config: the configuration of the run.
+    :param specification: all requirements by id.
+    :param judged: ids of those of the run.
+    :raises pytest.UsageError: a pattern names none.
+    """
+    for pattern in wanted_patterns(config):
+        named = [one for unique, one in specification.items() if fnmatchcase(unique, pattern)]
+        if not named:
+            raise pytest.UsageError(
+                f"--cosmos-requirement={pattern}: no requirement is called so. Give ids such as LOCK-003, or LOCK-*."
+            )
+        if not judged.isdisjoint(one.id for one in named):
+            continue
+        if all(one.has_servers is not has_servers(config) for one in named):
+            way = "not with servers of Airflow: leave out" if has_servers(config) else "with servers of Airflow: add"
+            raise pytest.UsageError(f"--cosmos-requirement={pattern} is judged {way} --cosmos-servers.")
+        profiles = ", ".join(dict.fromkeys(one.profile for one in named))
+        raise pytest.UsageError(f"--cosmos-requirement={pattern} is of the profile {profiles}, which is not judged.")
 
 
 def has_servers(config: pytest.Config) -> bool:
@@ -162,12 +169,41 @@ def drawn(config: pytest.Config, what: str) -> Random:
     return Random(f"{config.getoption('cosmos_seed')} {what}")  # noqa: S311 - to be repeated
 
 
-def asked_profile(config: pytest.Config) -> str:
-    """The profile that was asked for, a key of ``ROUNDS``.
+def _choice(config: pytest.Config, option: str, choices: Sequence[str]) -> str:
+    """The value of an option, the first of its choices where it is not given.
+
+    :raises pytest.UsageError: it is none of them; with what can be given.
+    """
+    named = str(config.getoption(f"cosmos_{option}") or choices[0])
+    if named not in choices:
+        raise pytest.UsageError(f"--cosmos-{option.replace('_', '-')}={named}: give one of {'|'.join(choices)}.")
+    return named
+
+
+def asked_rounds(config: pytest.Config) -> str:
+    """How many free rounds races have, a key of ``ROUNDS``.
 
     :param config: the configuration of the run.
+    :raises pytest.UsageError: there is no such number.
     """
-    return str(config.getoption("cosmos_profile") or PROFILES[0])
+    return _choice(config, "rounds", tuple(ROUNDS))
+
+
+def asked_profiles(config: pytest.Config, declared: Collection[str]) -> list[str]:
+    """The profiles of the run, in the order of ``PROFILES``: those that were asked for, or all that are declared.
+
+    :param config: the configuration of the run.
+    :param declared: the profiles into which the implementation has opted.
+    :raises pytest.UsageError: one is asked for that is not declared.
+    """
+    words = _words(config, "cosmos_profiles")
+    if strange := [word for word in words if word not in declared]:
+        there = [name for name in PROFILES if name in declared]
+        raise pytest.UsageError(
+            f"--cosmos-profiles={strange[0]}: the implementation is judged by {', '.join(there)}: an adapter opts into "
+            "others by its attribute profiles."
+        )
+    return [name for name in PROFILES if name in (words or declared) or name == CORE]
 
 
 def asked_timeout(config: pytest.Config) -> float | None:
@@ -192,10 +228,7 @@ def asked_installer(config: pytest.Config) -> str:
     :param config: the configuration of the run.
     :raises pytest.UsageError: there is no such installer.
     """
-    named = str(config.getoption("cosmos_installer") or AUTO)
-    if named not in INSTALLERS:
-        raise pytest.UsageError(f"--cosmos-installer={named}: give one of {'|'.join(INSTALLERS)}.")
-    return named
+    return _choice(config, "installer", INSTALLERS)
 
 
 def asked_dbt_kind(config: pytest.Config) -> str:
@@ -204,10 +237,7 @@ def asked_dbt_kind(config: pytest.Config) -> str:
     :param config: the configuration of the run.
     :raises pytest.UsageError: there is no such kind.
     """
-    named = str(config.getoption("cosmos_dbt_kind") or DBT_KINDS[0])
-    if named not in DBT_KINDS:
-        raise pytest.UsageError(f"--cosmos-dbt-kind={named}: give one of {'|'.join(DBT_KINDS)}.")
-    return named
+    return _choice(config, "dbt_kind", DBT_KINDS)
 
 
 def known_failures(config: pytest.Config, specification: Mapping[str, Requirement]) -> KnownFailures:
@@ -228,7 +258,11 @@ def wanted_patterns(config: pytest.Config) -> list[str]:
 
     :param config: the configuration of the run.
     """
-    words = (config.getoption("cosmos_requirement") or "").split(",")
+    return _words(config, "cosmos_requirement")
+
+
+def _words(config: pytest.Config, option: str) -> list[str]:
+    words = (config.getoption(option) or "").split(",")
     return [word.strip() for word in words if word.strip()]
 
 
@@ -238,9 +272,4 @@ def asked_level(config: pytest.Config) -> Level:
     :param config: the configuration of the run.
     :raises pytest.UsageError: there is no such level.
     """
-    named = str(config.getoption("cosmos_level") or Level.MUST.value)
-    try:
-        return Level(named.upper())
-    except ValueError:
-        choices = "|".join(level.value.lower() for level in Level)
-        raise pytest.UsageError(f"--cosmos-level={named}: give one of {choices}.") from None
+    return Level(_choice(config, "level", [level.value.lower() for level in Level]).upper())

@@ -3,29 +3,43 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+from typing import Any
 
 import pytest
+from _pytest.mark import ParameterSet
 
 SPECIFICATION = Path(__file__).with_name("SPEC.md")
 MARK = "cosmos_requirement"
 
 _HEAD = re.compile(r"### (?P<id>[A-Z]+-\d{3}) \((?P<level>MUST|SHOULD|BEYOND|withdrawn)\)")
 _AREA = re.compile(r"^## (?P<name>[A-Z]+): (?P<title>.+)$", re.MULTILINE)
-_FACT = re.compile(r"- (?P<name>source|needs|depends on|since|run): (?P<text>.+)")
+_FACT = re.compile(r"- (?P<name>source|profile|needs|depends on|since|run): (?P<text>.+)")
 FIRST = "1.0"
 """The version of the specification of which a requirement is that names none."""
 COMPATIBILITIES: Mapping[str, str] = {
     "renders_as_cosmos_1_15": "the ids, operators, groups and edges of tasks are those of astronomer-cosmos 1.15",
 }
 """Compatibility -> what an implementation promises that declares it: its requirements apply to no other."""
+CORE = "core"
+PROFILES: Mapping[str, str] = {
+    CORE: "tasks run dbt in environments that they make themselves",
+    "dags": "operators, DAGs and task groups with Cosmos's names and arguments show dbt projects",
+    "seeds": "in these DAGs a seed's content decides whether dbt loads it, and Airflow Variables remember it",
+    "locks": "cosmos_virtualenv.lock in virtualenv_dir holds the PID of the task that installs",
+    "watcher": "these DAGs have the execution mode WATCHER",
+    "async": "these DAGs have the execution mode AIRFLOW_ASYNC",
+    "machines": "a worker fetches environments that another one has built, from a folder that both reach",
+}
+"""Profile -> what an implementation has that opts into it; ``core`` is judged always."""
 PYTHON_DBT = "python_dbt"
 """What a requirement needs of the fake dbt of a run, and of no implementation: that it is a Python package."""
-_DRAFT = ", draft"
 _WITH_SERVERS = "with servers"
+_WITHDRAWN = "withdrawn"
 
 
 class Level(str, Enum):
@@ -50,47 +64,30 @@ class Requirement:
     """One numbered sentence that is true or false of an implementation.
 
     :param id: such as ``LOCK-003``; it is for ever.
-    :param level: None: it is withdrawn, and its sentence says why.
+    :param level: how binding it is.
     :param sentence: what is required.
     :param sources: what it follows from, as Markdown, each with a quoted sentence.
     :param needs: capabilities and compatibilities without which it does not apply.
     :param depends_on: ids; where one of them failed, a failure of this one is listed under it.
-    :param since: the version of the specification that it came with: ``1.0``; ``1.2, draft`` where that is not
-        released.
+    :param since: the version of the specification that it came with, such as ``1.0``.
+    :param profile: a key of ``PROFILES``.
     :param has_servers: whether it is judged in the run with servers of Airflow, and not in the ordinary run.
     """
 
     id: str
-    level: Level | None
+    level: Level
     sentence: str
     sources: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
     depends_on: tuple[str, ...] = ()
     since: str = FIRST
+    profile: str = CORE
     has_servers: bool = False
 
     @property
     def area(self) -> str:
         """The area, such as ``LOCK``."""
         return self.id.partition("-")[0]
-
-    @property
-    def is_draft(self) -> bool:
-        """Whether its version of the specification is not released: it is judged and shown, and counts for nothing."""
-        return is_draft(self.since)
-
-    @property
-    def counted_as(self) -> str:
-        """The group in which it is counted: its level, or the version of which it is a draft."""
-        return self.since if self.is_draft or self.level is None else self.level.value
-
-
-def is_draft(since: str) -> bool:
-    """Whether a version of the specification is not released.
-
-    :param since: such as ``1.0``, or ``1.2, draft``.
-    """
-    return since.endswith(_DRAFT)
 
 
 def requirement(requirement_id: str) -> pytest.MarkDecorator:
@@ -102,20 +99,31 @@ def requirement(requirement_id: str) -> pytest.MarkDecorator:
     return mark
 
 
+def case(requirement_id: str, *values: Any) -> ParameterSet:
+    """A case of a parametrised test, which shows whether this requirement holds; its id is the first text in it.
+
+    :param requirement_id: such as ``LOCK-003``.
+    :param *values: the parameters of the case.
+    """
+    first = values[0]
+    return pytest.param(*values, marks=requirement(requirement_id), id=first if isinstance(first, str) else first[0])
+
+
 def read_specification(text: str | None = None) -> dict[str, Requirement]:
-    """All requirements by id, withdrawn ones too, in the order of the document.
+    """All requirements by id, in the order of the document; withdrawn ones are left out.
 
     :param text: a document; None: that of this suite.
     :raises SpecificationError: an id stands there twice, or a requirement lacks its sentence or its source, or depends
-        on one that there is not, or on a draft where it is none.
+        on one that there is not.
     """
     document = SPECIFICATION.read_text(encoding="utf-8") if text is None else text
-    found: dict[str, Requirement] = {}
-    for one in map(_read, _blocks(document)):
-        if one.id in found:
-            raise SpecificationError(f"{one.id} stands there twice: an id is for ever, and one requirement's.")
-        found[one.id] = one
-    _check(found.values(), found)
+    blocks = list(_blocks(document))
+    heads = Counter(block[0].split()[1] for block in blocks)
+    if twice := [name for name, count in heads.items() if count > 1]:
+        raise SpecificationError(f"{twice[0]} stands there twice: an id is for ever, and one requirement's.")
+    found = {one.id: one for one in map(_read, blocks) if one is not None}
+    for one in found.values():
+        _check(one, found)
     return found
 
 
@@ -141,10 +149,13 @@ def _blocks(document: str) -> Iterable[list[str]]:
         yield block
 
 
-def _read(block: list[str]) -> Requirement:
+def _read(block: list[str]) -> Requirement | None:
+    """The requirement of a block; None: it is withdrawn."""
     head = _HEAD.fullmatch(block[0])
     assert head is not None
-    facts: dict[str, list[str]] = {"source": [], "needs": [], "depends on": [], "since": [], "run": []}
+    if head["level"] == _WITHDRAWN:
+        return None
+    facts: dict[str, list[str]] = {"source": [], "profile": [], "needs": [], "depends on": [], "since": [], "run": []}
     sentence: list[str] = []
     into = sentence
     for line in block[1:]:
@@ -161,12 +172,13 @@ def _read(block: list[str]) -> Requirement:
         )
     return Requirement(
         id=head["id"],
-        level=None if head["level"] == "withdrawn" else Level(head["level"]),
+        level=Level(head["level"]),
         sentence=" ".join(sentence),
         sources=tuple(facts["source"]),
         needs=_words(facts["needs"]),
         depends_on=_words(facts["depends on"]),
         since=" ".join(facts["since"]) or FIRST,
+        profile=" ".join(facts["profile"]) or CORE,
         has_servers=facts["run"] == [_WITH_SERVERS],
     )
 
@@ -175,15 +187,12 @@ def _words(lines: list[str]) -> tuple[str, ...]:
     return tuple(word.strip("` ") for line in lines for word in line.split(",") if word.strip("` "))
 
 
-def _check(found: Iterable[Requirement], known: Mapping[str, Requirement]) -> None:
-    for one in found:
-        if not one.sentence:
-            raise SpecificationError(f"{one.id} has no sentence.")
-        if one.level is not None and not one.sources:
-            raise SpecificationError(f"{one.id} has no source: say what it follows from.")
-        strange = [each for each in one.depends_on if each not in known]
-        if strange:
-            raise SpecificationError(f"{one.id} depends on {', '.join(strange)}, which there is not.")
-        drafts = [each for each in one.depends_on if known[each].is_draft and not one.is_draft]
-        if drafts:
-            raise SpecificationError(f"{one.id} depends on {', '.join(drafts)}, which is a draft, and is none itself.")
+def _check(one: Requirement, known: Mapping[str, Requirement]) -> None:
+    if not one.sentence:
+        raise SpecificationError(f"{one.id} has no sentence.")
+    if not one.sources:
+        raise SpecificationError(f"{one.id} has no source: say what it follows from.")
+    if one.profile not in PROFILES:
+        raise SpecificationError(f"{one.id} is of the profile {one.profile}: there are {', '.join(PROFILES)}.")
+    if strange := [each for each in one.depends_on if each not in known]:
+        raise SpecificationError(f"{one.id} depends on {', '.join(strange)}, which there is not.")

@@ -13,7 +13,7 @@ import os
 import platform
 import signal
 import threading
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -29,34 +29,29 @@ from .collection import (
     KNOWN,
     SPECIFICATION,
     draw_order,
+    keep_to_the_run,
     leave_out_what_is_not_wanted,
     requirement_of,
     tell_requirements,
 )
 from .fixtures import (
     ANSWERS,
-    _cosmos_services,
-    adapter,
     declaration_of,
-    does_not_apply,
-    evidence,
-    harness,
-    picture,
-    shared_directory,
-    tmp_path,
 )
-from .harness.running import TaskTimer, keep_task_seconds, tell_worker
+from .harness.running import TaskTimer
 from .options import (
     ROUNDS,
     InstallerError,
     asked_installer,
     asked_level,
-    asked_profile,
+    asked_profiles,
+    asked_rounds,
     draw_seed,
     has_servers,
     installer_in_words,
     installer_variables,
     known_failures,
+    refuse_where_none_is_judged,
     refuse_wrong_options,
 )
 from .reporting.known_failures import KnownFailuresError, Update, update_known_failures
@@ -75,24 +70,14 @@ from .reporting.verdicts import (
     is_of_level,
     judge,
 )
-from .requirements import Level, Requirement, read_specification
+from .requirements import PROFILES, Level, Requirement, read_specification
 from .tasks import AdapterError
 
-__all__ = [
-    "EXIT_CODE",
-    "GAP",
-    "_cosmos_services",
-    "adapter",
-    "does_not_apply",
-    "evidence",
-    "harness",
-    "picture",
-    "shared_directory",
-    "tmp_path",
-]
+pytest_plugins = (f"{__package__}.fixtures", f"{__package__}.harness.sample_project")
 _TOLD = (
     "level",
-    "profile",
+    "rounds",
+    "profiles",
     "installer",
     "timeout",
     "requirement",
@@ -118,7 +103,9 @@ _LEFT_OUT = pytest.StashKey[set[str]]()
 _REPORT = pytest.StashKey[str]()
 """SHA-256 of the report that was written."""
 _OF_THE_OTHER_RUN = pytest.StashKey[list[Requirement]]()
-"""The counted requirements of the other run: with servers, or without."""
+"""The requirements of the other run: with servers, or without."""
+_PROFILES = pytest.StashKey[list[str]]()
+"""The profiles by which the implementation is judged."""
 _STARTED = pytest.StashKey[datetime]()
 _UPDATE = pytest.StashKey[Update]()
 
@@ -148,7 +135,7 @@ def gap(found: Sequence[Judgement], left_out: set[str], level: Level = Level.MUS
     if not all(each.seen for each in found):
         return "The run ended before all was judged"
     if not any(each.verdict in DECIDED for each in found if is_of_level(each, level)):
-        return f"No requirement of the level {level.value} was judged: all are declared absent, or to differ on purpose"
+        return f"No requirement of the level {level.value} was judged: none applies, or all differ on purpose"
     return None
 
 
@@ -205,16 +192,10 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_LEFT_OUT] = set()
     config.stash[SEEN] = []
     config.stash[_STARTED] = datetime.now(timezone.utc)
-    keep_task_seconds(config)
     specification = read_specification()
-    config.stash[SPECIFICATION] = {
-        name: one for name, one in specification.items() if one.has_servers is has_servers(config)
-    }
-    counted = [one for one in specification.values() if one.level is not None and not one.is_draft]
-    config.stash[_OF_THE_OTHER_RUN] = [one for one in counted if one.has_servers is not has_servers(config)]
     try:
         config.stash[KNOWN] = known_failures(config, specification)
-        refuse_wrong_options(config, specification)
+        refuse_wrong_options(config)
         os.environ.update(installer_variables(asked_installer(config), os.environ.get("PATH")))
         workerinput: dict[str, Any] | None = getattr(config, "workerinput", None)
         if workerinput is not None:
@@ -223,9 +204,19 @@ def pytest_configure(config: pytest.Config) -> None:
         elif config.getoption("cosmos_report"):
             # One of an earlier run must not be taken for this one's, wherever this one ends.
             remove_report(Path(config.getoption("cosmos_report")))
-        declaration_of(config)
+        _choose_requirements(config, specification)
     except (AdapterError, KnownFailuresError, InstallerError) as error:
         raise pytest.UsageError(str(error)) from None
+
+
+def _choose_requirements(config: pytest.Config, specification: Mapping[str, Requirement]) -> None:
+    profiles = asked_profiles(config, declaration_of(config).profiles)
+    config.stash[_PROFILES] = profiles
+    chosen = {name: one for name, one in specification.items() if one.profile in profiles}
+    judged = {name: one for name, one in chosen.items() if one.has_servers is has_servers(config)}
+    config.stash[SPECIFICATION] = judged
+    config.stash[_OF_THE_OTHER_RUN] = [one for name, one in chosen.items() if name not in judged]
+    refuse_where_none_is_judged(config, specification, judged.keys())
 
 
 def _interrupt_once() -> None:
@@ -288,11 +279,9 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
         f"implementation: {implementation.import_root} {implementation.version}",
         f"environment: Airflow {_airflow_version()}, Python {platform.python_version()}, installer {installer}",
         f"conformance: specification {SPECIFICATION_VERSION}, suite {SUITE_VERSION}, "
-        f"profile {asked_profile(config)} ({ROUNDS[asked_profile(config)]} rounds)",
+        f"profiles {', '.join(_judged_profiles(config))}, {ROUNDS[asked_rounds(config)]} rounds",
         f"order and names are drawn: --cosmos-seed={config.getoption('cosmos_seed')} draws them again",
     ]
-    if drafts := [one for one in config.stash[SPECIFICATION].values() if one.is_draft]:
-        header.append(f"judged and counted apart: {len(drafts)} of {', '.join(sorted({one.since for one in drafts}))}")
     if implementation.services:
         header.append(f"stays by design: {', '.join(implementation.services)}")
     set_aside = config.getoption("cosmos_set_aside")
@@ -310,6 +299,18 @@ def _words_on_servers(config: pytest.Config) -> list[str]:
     return [f"not in this run: the {len(others)} requirements of {areas}, which --cosmos-servers judges"]
 
 
+def _judged_profiles(config: pytest.Config) -> list[str]:
+    return config.stash[_PROFILES]
+
+
+def _words_on_profiles(config: pytest.Config) -> list[str]:
+    judged = _judged_profiles(config)
+    if others := [name for name in PROFILES if name not in judged]:
+        level = asked_level(config).value
+        return [f"partial: {level} of the profiles {', '.join(judged)}; not judged: {', '.join(others)}"]
+    return []
+
+
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Generator[None, None, None]:
     """Order and select the checks when all other plugins have had their say, those that shuffle too.
@@ -317,6 +318,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     :param config: the configuration of the run.
     :param items: all that was collected.
     """
+    keep_to_the_run(config, items)
     yield
     draw_order(config, items)
     leave_out_what_is_not_wanted(config, items)
@@ -411,6 +413,7 @@ def _leave_report(config: pytest.Config, found: list[Judgement], *, exit_code: i
         named=implementation.named,
         version=implementation.version,
         services=implementation.services,
+        profiles=_judged_profiles(config),
         airflow=_airflow_version(),
         installer=installer_in_words(asked_installer(config)),
         options=_told(config),
@@ -453,7 +456,6 @@ def pytest_configure_node(node: Any) -> None:
 
     :param node: the worker.
     """
-    tell_worker(node.config, node.workerinput)
     node.workerinput[_SEED] = node.config.getoption("cosmos_seed")
     node.workerinput[_ANSWER] = json.dumps(node.config.stash[ANSWERS][None])
 
@@ -487,7 +489,7 @@ def _print_verdicts(terminalreporter: pytest.TerminalReporter) -> None:
     options = {**_told(config), "update_known_failures": config.getoption("cosmos_update_known_failures")}
     named, known = declaration_of(config).named, config.stash[KNOWN]
     print_judgements(terminalreporter, found, implementation=named, options=options, known=known)
-    for line in [] if config.option.collectonly else _words_on_servers(config):
+    for line in [] if config.option.collectonly else [*_words_on_servers(config), *_words_on_profiles(config)]:
         terminalreporter.line(line)
     if (update := config.stash.get(_UPDATE, None)) is not None:
         terminalreporter.line(f"{config.getoption('cosmos_known_failures')}: {update}.")

@@ -6,6 +6,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
+OPERATOR_CLASSES: Mapping[str, str] = {
+    "build": "DbtBuildVirtualenvOperator",
+    "ls": "DbtLSVirtualenvOperator",
+    "seed": "DbtSeedVirtualenvOperator",
+    "snapshot": "DbtSnapshotVirtualenvOperator",
+    "source freshness": "DbtSourceVirtualenvOperator",
+    "run": "DbtRunVirtualenvOperator",
+    "test": "DbtTestVirtualenvOperator",
+    "run-operation": "DbtRunOperationVirtualenvOperator",
+    "docs generate": "DbtDocsVirtualenvOperator",
+    "clone": "DbtCloneVirtualenvOperator",
+}
+"""dbt command -> the operator's public name."""
 STATES = ("success", "failed", "skipped")
 """States of a task that has ended, in Airflow's words."""
 BEFORE, AFTER = "before", "after"

@@ -76,7 +76,13 @@ _OPTIONS = (
         "cosmos-report", "the suite", "Conformance: write report.json, report.html and a badge there.", metavar="DIR"
     ),
     _Option(
-        "cosmos-profile",
+        "cosmos-profiles",
+        "the suite",
+        "Conformance: judge only these profiles, such as locks,seeds, and core. Default: all that the adapter names.",
+        metavar="NAMES",
+    ),
+    _Option(
+        "cosmos-rounds",
         "the suite",
         "Conformance: how many free rounds races have, 25 or 200. Default: quick.",
         metavar="quick|full",

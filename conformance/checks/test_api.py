@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from pytest_cosmos_venv import CosmosProject
 
-from ..adapter import COMMANDS, open_adapter
-from ..cosmos_layout import OPERATOR_CLASSES
+from ..adapter import COMMANDS, OPERATOR_CLASSES
+from ..cosmos_layout import open_adapter
 from ..declaration import Declaration
 from ..fixtures import DoesNotApply
 from ..harness import processes
@@ -23,11 +23,7 @@ from ..harness.runs import is_below, ran, unpacked
 from ..requirements import requirement
 from ..tasks import TaskOfDag
 
-if TYPE_CHECKING:
-    from pytest_cosmos_venv import CosmosProject
-
-
-BASE = "DbtVirtualenvBaseOperator"
+BASE, CLEAN = "DbtVirtualenvBaseOperator", "clean_dir_if_temporary"
 DEFAULTS = {
     "py_requirements": None,
     "pip_install_options": None,
@@ -71,7 +67,7 @@ def test_each_operator_is_a_virtualenv_operator_and_a_local_one(
     command: str,
     name: str,
 ) -> None:
-    if COMMANDS.get(command) in adapter.absent:
+    if command in COMMANDS and COMMANDS[command] not in adapter.has:
         does_not_apply(f"it has no operator for dbt {command}")
     assert name in classes, f"operators.virtualenv must have {name}; it has {', '.join(classes)}"
     ancestors = [each.rpartition(".")[2] for each in classes[name]["ancestors"]]
@@ -130,7 +126,7 @@ def test_an_operator_runs_dbt_as_a_process_of_its_own(harness: Harness, given: d
 @requirement("API-006")
 @pytest.mark.parametrize("method", ["_is_lock_available", "_acquire_venv_lock", "_release_venv_lock"])
 def test_a_lock_needs_a_directory(harness: Harness, method: str) -> None:
-    error = harness.ask("error_of_method", task=harness.task(), method=method)
+    error = harness.error_of(harness.task(), method)
 
     kinds = error["kinds"] if error else []
     assert "CosmosValueError" in kinds, f"{method} without virtualenv_dir must raise CosmosValueError; seen: {error}"
@@ -205,7 +201,7 @@ def test_a_project_is_named_by_a_relative_path(harness: Harness, project: Path) 
 def test_dbt_runner_is_refused_in_virtualenv_mode(harness: Harness, project: Path, groups: tuple[str, ...]) -> None:
     plan = harness.dag_plan(project, groups=groups, execution={"invocation_mode": "dbt_runner"})
 
-    error = harness.ask("error_of_dag", plan=plan)
+    error = harness.error_of(plan)
 
     kinds = error["kinds"] if error else []
     assert "CosmosValueError" in kinds, (
@@ -258,9 +254,9 @@ def test_ordinary_dag_parameters_reach_the_dag_and_its_tasks(harness: Harness, p
             "default_args": {"retries": 2, "owner": "harbor"},
         }
 
-        seen = harness.ask("dag_facts", plan=harness.dag_plan(project, dag=ordinary))
+        seen = harness.ask("dag_facts", make=harness.dag_plan(project, dag=ordinary))
 
-        required = harness.ask("dag_facts", dag=ordinary)
+        required = harness.ask("dag_facts", make=ordinary)
         assert seen == required, f"a DbtDag must take the parameters of a DAG as a DAG does: {required}; seen: {seen}"
 
 
@@ -269,26 +265,26 @@ def test_a_schedule_interval_is_the_schedule(harness: Harness, project: Path) ->
     named = {"dag_id": "nightly", "start_date": datetime(2023, 1, 1, tzinfo=timezone.utc)}
     plan = replace(harness.dag_plan(project), dag={**named, "schedule_interval": "@daily"})
 
-    error = harness.ask("error_of_dag", plan=plan)
+    error = harness.error_of(plan)
 
     if error is None:
-        seen = harness.ask("dag_facts", plan=plan)["schedule"]
-        required = harness.ask("dag_facts", dag={**named, "schedule": "@daily"})["schedule"]
+        seen = harness.ask("dag_facts", make=plan)["schedule"]
+        required = harness.ask("dag_facts", make={**named, "schedule": "@daily"})["schedule"]
         assert seen == required, f"schedule_interval must be the schedule of a DbtDag, {required}; seen: {seen}"
     else:
-        refused = harness.ask("error_of_dag", dag=plan.dag)
+        refused = harness.error_of(plan.dag)
         assert refused, f"a DbtDag must take schedule_interval, as this Airflow's DAG does; seen: {error}"
         assert "schedule_interval" in error["text"], f"the error must name schedule_interval; seen: {error}"
 
 
 @requirement("API-018")
-@pytest.mark.parametrize("runs", [False, True], ids=["before-a-run", "after-a-run"])
-def test_cleaning_leaves_a_kept_environment(harness: Harness, runs: bool) -> None:
+@pytest.mark.parametrize("calls", [[CLEAN], ["execute", CLEAN]], ids=["before-a-run", "after-a-run"])
+def test_cleaning_leaves_a_kept_environment(harness: Harness, calls: list[str]) -> None:
     task = harness.kept_task()
     prefix = ran(harness, task).prefix
     before = unpacked(prefix)
 
-    error = harness.ask("error_of_cleaning", task=task, variables=harness.wheelhouse.environment, runs=runs)
+    error = harness.error_of(task, *calls, variables=harness.wheelhouse.environment)
 
     assert error is None, f"clean_dir_if_temporary() must raise nothing; seen: {error}"
     said = f"clean_dir_if_temporary() must leave an environment that is not temporary as it is, {prefix}"
@@ -302,7 +298,7 @@ def test_cleaning_leaves_nothing_of_a_temporary_environment(harness: Harness) ->
     task = harness.kept_task(is_virtualenv_dir_temporary=True)
     variables = {**harness.wheelhouse.environment, **harness.own_temporary}
 
-    error = harness.ask("error_of_cleaning", task=task, variables=variables, runs=True)
+    error = harness.error_of(task, "execute", CLEAN, variables=variables)
 
     assert error is None, f"clean_dir_if_temporary() must raise nothing; seen: {error}"
     prefixes = [call.prefix for call in harness.calls("run")]

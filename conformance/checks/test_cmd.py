@@ -14,14 +14,13 @@ from jinja2 import Environment, TemplateError
 
 from pytest_cosmos_venv import CosmosProject, DbtCall
 
-from ..adapter import COMMANDS
-from ..cosmos_layout import OPERATOR_CLASSES
+from ..adapter import COMMANDS, OPERATOR_CLASSES
 from ..declaration import Declaration
 from ..fixtures import DoesNotApply
 from ..harness.harness import Harness
 from ..harness.runs import dbt_running, is_below, ran
 from ..harness.sample_project import packed
-from ..requirements import requirement
+from ..requirements import case, requirement
 from ..tasks import TaskOfDag
 
 if TYPE_CHECKING:
@@ -60,16 +59,16 @@ _FILTERS_OF_DBT = ("as_native", "as_bool", "as_number", "as_text")
 @pytest.mark.parametrize(
     "command",
     [
-        pytest.param("build", marks=requirement("CMD-001")),
-        pytest.param("ls", marks=requirement("CMD-002")),
-        pytest.param("seed", marks=requirement("CMD-003")),
-        pytest.param("snapshot", marks=requirement("CMD-004")),
-        pytest.param("source freshness", marks=requirement("CMD-005")),
-        pytest.param("run", marks=requirement("CMD-006")),
-        pytest.param("test", marks=requirement("CMD-007")),
-        pytest.param("run-operation", marks=requirement("CMD-008")),
-        pytest.param("docs generate", marks=requirement("CMD-009")),
-        pytest.param("clone", marks=requirement("CMD-010")),
+        case("CMD-001", "build"),
+        case("CMD-002", "ls"),
+        case("CMD-003", "seed"),
+        case("CMD-004", "snapshot"),
+        case("CMD-005", "source freshness"),
+        case("CMD-006", "run"),
+        case("CMD-007", "test"),
+        case("CMD-008", "run-operation"),
+        case("CMD-009", "docs generate"),
+        case("CMD-010", "clone"),
     ],
 )
 def test_each_operator_runs_its_command(harness: Harness, command: str) -> None:
@@ -150,41 +149,30 @@ def test_packages_are_installed_by_the_dbt_of_the_environment(harness: Harness, 
     assert len(prefixes) == 1, f"dbt deps must be that of the environment in which dbt run runs; seen: {prefixes}"
 
 
-@requirement("CMD-018")
-def test_local_mode_runs_the_dbt_that_is_named(
-    harness: Harness, cosmos_fake_venv: FakeVenv, cosmos_project: CosmosProject
-) -> None:
-    project = cosmos_project("harbor")
-    project.model("orders", "select 1 as id")
-    execution = {"execution_mode": "local", "dbt_executable_path": str(cosmos_fake_venv.dbt)}
-    project.manifest()
-    plan = harness.dag_plan(project.path, execution={**execution, "invocation_mode": "subprocess"})
-
-    outcome = harness.run(TaskOfDag(command="run", plan=plan))
-
-    assert outcome.succeeded, f"a task in local mode must succeed; seen: {outcome}"
-    seen = [(call.command, call.argv[0]) for call in cosmos_fake_venv.calls if call.command != "--version"]
-    required = [("run", str(cosmos_fake_venv.dbt))]
-    assert seen == required, f"local mode must run {required}; seen: {seen}, {outcome}"
-
-
-@requirement("CMD-024")
-@pytest.mark.parametrize("groups", [(), ("shop",)], ids=["DbtDag", "DbtTaskGroup"])
-def test_the_mode_is_local_where_none_is_named(
-    harness: Harness, cosmos_fake_venv: FakeVenv, cosmos_project: CosmosProject, groups: tuple[str, ...]
+@pytest.mark.parametrize(
+    ("mode", "groups"),
+    [
+        case("CMD-018", "local", ()),
+        case("CMD-024", "none in a DbtDag", ()),
+        case("CMD-024", "none in a DbtTaskGroup", ("shop",)),
+    ],
+)
+def test_local_mode_which_is_the_default_runs_the_dbt_that_is_named(
+    harness: Harness, cosmos_fake_venv: FakeVenv, cosmos_project: CosmosProject, mode: str, groups: tuple[str, ...]
 ) -> None:
     project = cosmos_project("harbor")
     project.model("orders", "select 1 as id")
     project.manifest()
-    plan = harness.dag_plan(project.path, groups=groups, execution={"execution_mode": "local"})
-    unnamed = {"dbt_executable_path": str(cosmos_fake_venv.dbt), "invocation_mode": "subprocess"}
+    named = {"dbt_executable_path": str(cosmos_fake_venv.dbt), "invocation_mode": "subprocess"}
+    local = {"execution_mode": "local", **named}
+    plan = harness.dag_plan(project.path, groups=groups, execution=local)
 
-    outcome = harness.run(TaskOfDag(command="run", plan=replace(plan, execution=unnamed)))
+    outcome = harness.run(TaskOfDag(command="run", plan=replace(plan, execution=local if mode == "local" else named)))
 
-    assert outcome.succeeded, f"a task must succeed where no mode is named; seen: {outcome}"
+    assert outcome.succeeded, f"a task must succeed where the mode that is named is {mode}; seen: {outcome}"
     seen = [(call.command, call.argv[0]) for call in cosmos_fake_venv.calls if call.command != "--version"]
     required = [("run", str(cosmos_fake_venv.dbt))]
-    assert seen == required, f"where no mode is named a task must run {required}; seen: {seen}, {outcome}"
+    assert seen == required, f"where the mode that is named is {mode} a task must run {required}; seen: {seen}"
 
 
 def _target_folder(call: DbtCall) -> Path:
@@ -235,7 +223,7 @@ def _profile_output(call: DbtCall) -> dict[str, str]:
 
 @pytest.mark.parametrize(
     "place",
-    [pytest.param("DbtDag", marks=requirement("CMD-013")), pytest.param("operator", marks=requirement("CMD-021"))],
+    [case("CMD-013", "DbtDag"), case("CMD-021", "operator")],
 )
 def test_a_parse_file_of_the_project_is_used(harness: Harness, cosmos_project: CosmosProject, place: str) -> None:
     project = cosmos_project("harbor")
@@ -328,7 +316,7 @@ def test_the_error_names_the_node_that_a_native_dbt_has_failed(harness: Harness)
 def test_what_a_native_dbt_has_not_done_is_no_success(
     harness: Harness, adapter: Declaration, does_not_apply: DoesNotApply, command: str
 ) -> None:
-    if COMMANDS[command] in adapter.absent:
+    if COMMANDS[command] not in adapter.has:
         does_not_apply(f"it has no operator for dbt {command}")
     ran(harness, harness.native_task())  # else a task that can run no such dbt would keep this too
 

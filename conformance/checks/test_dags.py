@@ -12,17 +12,13 @@ import pytest
 
 from pytest_cosmos_venv import CosmosAirflow, FakeVenv
 
-from ..adapter import COMMANDS
-from ..cosmos_layout import OPERATOR_CLASSES
+from ..adapter import OPERATOR_CLASSES
 from ..declaration import Declaration
-from ..fixtures import DoesNotApply
 from ..harness.harness import Harness
-from ..harness.sample_project import MODELS, PARENTS, Harbor, comes_before, harbor, path_without_dbt, tasks_of
+from ..harness.sample_project import MODELS, PARENTS, Harbor, comes_before, path_without_dbt, tasks_of
 from ..harness.served_airflow import PARSES, parsed_files
-from ..requirements import requirement
+from ..requirements import case, requirement
 from ..tasks import AFTER, BEFORE, Shape
-
-__all__ = ["harbor"]
 
 DATA = Path(__file__).with_name("data")
 FOLDER = "rendering-project"
@@ -31,8 +27,6 @@ EMPTY = "empty"
 OF_EPHEMERAL = {"geo_cells_run": "run", "geo_cells_model_build": "build"}
 """Task of the ephemeral model, which leaves nothing in the warehouse -> the command that it may run as well as none."""
 LS = "dbt_ls"
-LACKS_LOCAL_MODE = "it has no local mode"
-LACKS_TESTS = "it has no operator for dbt test"
 WithoutDbt = Callable[[Path], dict[str, Shape]]
 
 
@@ -49,12 +43,7 @@ def test_a_manifest_is_loaded_without_dbt(harbor: Harbor) -> None:
 
 @requirement("LOAD-002")
 @pytest.mark.parametrize("mode", ["local", "virtualenv"])
-def test_dbt_ls_is_asked_where_dbt_is_there(
-    harbor: Harbor, cosmos_fake_venv: FakeVenv, adapter: Declaration, does_not_apply: DoesNotApply, mode: str
-) -> None:
-    if mode == "local" and "local_mode" in adapter.absent:
-        does_not_apply(LACKS_LOCAL_MODE)
-
+def test_dbt_ls_is_asked_where_dbt_is_there(harbor: Harbor, cosmos_fake_venv: FakeVenv, mode: str) -> None:
     seen = harbor.render(load=LS, **_told(cosmos_fake_venv, mode))
 
     _require_all_models(seen, how=f"by dbt ls in {mode} mode")
@@ -75,7 +64,7 @@ def test_what_dbt_ls_has_loaded_appears_in_airflow(
 ) -> None:
     harness, home = harbor.harness, tmp_path / "airflow"
     home.mkdir()
-    modes = ["virtualenv", *(["local"] if "local_mode" not in adapter.absent else [])]
+    modes = ("virtualenv", "local")
     plans = {
         f"harbor_{mode}": harness.dag_plan(
             harbor.project.path, load=LS, dag={"dag_id": f"harbor_{mode}"}, **_told(cosmos_fake_venv, mode)
@@ -116,19 +105,13 @@ def test_dbt_ls_is_asked_where_no_way_is_named(harbor: Harbor, cosmos_fake_venv:
 
 
 @pytest.fixture
-def without_dbt(harbor: Harbor, adapter: Declaration, does_not_apply: DoesNotApply) -> WithoutDbt:
+def without_dbt(harbor: Harbor, adapter: Declaration) -> WithoutDbt:
     """A function that builds the DAG with a dbt that is not there: mode -> its shape.
 
     :param harbor: the project.
-    :param adapter: says which modes the implementation has.
-    :param does_not_apply: ends the test where it has none of these modes.
+    :param adapter: says whether dbt ls brings a dbt of its own in virtualenv mode.
     """
-    modes = [
-        *(["local"] if "local_mode" not in adapter.absent else []),
-        *(["virtualenv"] if "dbt_ls_managed" in adapter.absent else []),
-    ]
-    if not modes:
-        does_not_apply(f"{LACKS_LOCAL_MODE}, and in virtualenv mode its dbt ls brings a dbt of its own")
+    modes = ["local", *([] if "dbt_ls_managed" in adapter.has else ["virtualenv"])]
 
     def render(missing: Path) -> dict[str, Shape]:
         dbt = {"dbt_executable_path": str(missing)}
@@ -198,9 +181,7 @@ def _single_task(shape: Shape, model: str, *, group: str = "") -> str:
 
 @requirement("RENDER-001")
 @pytest.mark.parametrize("tests", ["none", "after_each", "after_all"])
-def test_each_model_has_a_task(harbor: Harbor, adapter: Declaration, does_not_apply: DoesNotApply, tests: str) -> None:
-    if tests != "none" and COMMANDS["test"] in adapter.absent:
-        does_not_apply(LACKS_TESTS)
+def test_each_model_has_a_task(harbor: Harbor, tests: str) -> None:
     seen = harbor.render(render={"test_behavior": tests})
 
     for model in MODELS:
@@ -218,11 +199,7 @@ def test_what_is_not_selected_has_none(harbor: Harbor) -> None:
 
 @requirement("RENDER-002")
 @pytest.mark.parametrize("tests", ["none", "after_each"])
-def test_tasks_come_in_the_order_of_dependencies(
-    harbor: Harbor, adapter: Declaration, does_not_apply: DoesNotApply, tests: str
-) -> None:
-    if tests != "none" and COMMANDS["test"] in adapter.absent:
-        does_not_apply(LACKS_TESTS)
+def test_tasks_come_in_the_order_of_dependencies(harbor: Harbor, tests: str) -> None:
     seen = harbor.render(render={"test_behavior": tests})
 
     task = {model: _single_task(seen, model) for model in MODELS}
@@ -268,69 +245,43 @@ def _recorded(case: str) -> dict[str, Any]:
     return cases[case]
 
 
-@requirement("RENDER-004")
-@pytest.mark.parametrize("case", ["test_after_each_default", "test_after_each_excluding", "detach_after_each"])
-def test_with_tests_after_each_node(harness: Harness, case: str) -> None:
-    _require_recorded(harness, case)
-
-
-@requirement("RENDER-005")
-def test_without_tests(harness: Harness) -> None:
-    _require_recorded(harness, "test_none")
-
-
-@requirement("RENDER-006")
-@pytest.mark.parametrize("case", ["test_after_all", "test_after_all_with_selection"])
-def test_with_one_test_after_all(harness: Harness, case: str) -> None:
-    _require_recorded(harness, case)
-
-
-@requirement("RENDER-007")
-@pytest.mark.parametrize("case", ["test_build", "detach_build"])
-def test_with_build(harness: Harness, case: str) -> None:
-    _require_recorded(harness, case)
-
-
-@requirement("RENDER-008")
-def test_without_sources(harness: Harness) -> None:
-    _require_recorded(harness, "source_none")
-
-
-@requirement("RENDER-009")
-@pytest.mark.parametrize("case", ["source_all", "source_all_pruned", "source_all_build"])
-def test_with_all_sources(harness: Harness, case: str) -> None:
-    _require_recorded(harness, case)
-
-
-@requirement("RENDER-010")
-def test_with_sources_that_have_tests_or_freshness(harness: Harness) -> None:
-    _require_recorded(harness, "source_with_tests_or_freshness")
-
-
-@requirement("RENDER-011")
-@pytest.mark.parametrize("case", ["group_default", "group_named", "group_after_all"])
-def test_in_a_group(harness: Harness, case: str) -> None:
-    _require_recorded(harness, case)
-
-
-def _require_recorded(harness: Harness, name: str) -> None:
-    """Fail unless tasks, operators, groups and edges are those of the record."""
-    __tracebackhide__ = True
-    case = _recorded(name)
+@pytest.mark.parametrize(
+    "name",
+    [
+        case("RENDER-004", "test_after_each_default"),
+        case("RENDER-004", "test_after_each_excluding"),
+        case("RENDER-004", "detach_after_each"),
+        case("RENDER-005", "test_none"),
+        case("RENDER-006", "test_after_all"),
+        case("RENDER-006", "test_after_all_with_selection"),
+        case("RENDER-007", "test_build"),
+        case("RENDER-007", "detach_build"),
+        case("RENDER-008", "source_none"),
+        case("RENDER-009", "source_all"),
+        case("RENDER-009", "source_all_pruned"),
+        case("RENDER-009", "source_all_build"),
+        case("RENDER-010", "source_with_tests_or_freshness"),
+        case("RENDER-011", "group_default"),
+        case("RENDER-011", "group_named"),
+        case("RENDER-011", "group_after_all"),
+    ],
+)
+def test_tasks_operators_groups_and_edges_are_as_recorded(harness: Harness, name: str) -> None:
+    recorded = _recorded(name)
     seen = harness.render(
         harness.dag_plan(
             _project(harness.folder / FOLDER),
             profile={"profile_name": "harbor"},
-            render={"test_behavior": "after_each", **case["render"]},
-            groups=(case["group"],) if "group" in case else (),
+            render={"test_behavior": "after_each", **recorded["render"]},
+            groups=(recorded["group"],) if "group" in recorded else (),
         )
     )
     assert seen.exception is None, f"The DAG must be built; seen: {seen}"
     operators = {name: _as_recorded(name, task.operator) for name, task in seen.tasks.items()}
-    _require_equal(operators, _operators(case["tasks"]), "tasks")
-    _require_equal(dict.fromkeys(seen.edges), dict.fromkeys(map(tuple, case["edges"])), "edges")
+    _require_equal(operators, _operators(recorded["tasks"]), "tasks")
+    _require_equal(dict.fromkeys(seen.edges), dict.fromkeys(map(tuple, recorded["edges"])), "edges")
     groups = dict.fromkeys(task.group for task in seen.tasks.values() if task.group is not None)
-    innermost = dict.fromkeys(group for group in case["groups"] if _holds_tasks(group, case["tasks"]))
+    innermost = dict.fromkeys(group for group in recorded["groups"] if _holds_tasks(group, recorded["tasks"]))
     _require_equal(groups, innermost, "groups")
 
 

@@ -9,7 +9,6 @@ import sysconfig
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -35,12 +34,8 @@ from ..harness.runs import (
     unpacked_anew,
     unpacking_begins,
 )
-from ..requirements import requirement
+from ..requirements import case, requirement
 from ..tasks import Task
-
-if TYPE_CHECKING:
-    pass
-
 
 each_temporary_place = pytest.mark.parametrize("place", TEMPORARY_PLACES)
 SOON = 10.0
@@ -137,8 +132,8 @@ def test_a_kept_environment_has_its_dbt_where_people_look_for_it(harness: Harnes
 @pytest.mark.parametrize(
     "question",
     [
-        pytest.param("is there an environment", marks=requirement("ENV-007")),
-        pytest.param("is there anything", marks=requirement("ENV-020")),
+        case("ENV-007", "is there an environment"),
+        case("ENV-020", "is there anything"),
     ],
 )
 def test_a_directory_that_is_temporary_is_not_there_afterwards(harness: Harness, question: str) -> None:
@@ -152,9 +147,9 @@ def test_a_directory_that_is_temporary_is_not_there_afterwards(harness: Harness,
 @pytest.mark.parametrize(
     "end",
     [
-        pytest.param("success", marks=requirement("ENV-008")),
-        pytest.param("killed while it installs", marks=requirement("ENV-008")),
-        pytest.param("killed before it begins", marks=requirement("ENV-026")),
+        case("ENV-008", "success"),
+        case("ENV-008", "killed while it installs"),
+        case("ENV-026", "killed before it begins"),
     ],
 )
 def test_what_stood_in_a_temporary_directory_before_still_stands(harness: Harness, end: str) -> None:
@@ -169,7 +164,7 @@ def test_what_stood_in_a_temporary_directory_before_still_stands(harness: Harnes
     if end == "success":
         ran(harness, task)
     elif end == "killed before it begins":
-        harness.ask("kill_before_start", task=task)
+        harness.error_of(task, "on_kill")
     else:
         with harness.start(task) as running:
             running.wait_for("installing")
@@ -215,7 +210,7 @@ def test_nothing_changes_under_a_running_dbt(harness: Harness) -> None:
 
 @requirement("ENV-017")
 def test_an_operator_that_is_executed_again_leaves_nothing(harness: Harness) -> None:
-    error = harness.ask("executed_twice", task=harness.task(), variables=harness.own_temporary)
+    error = harness.error_of(harness.task(), "execute", "execute", variables=harness.own_temporary)
 
     calls = harness.calls("run")
     assert error is None, f"an operator must be executed twice without an error; seen: {error}"
@@ -476,7 +471,7 @@ def test_a_directory_that_takes_nothing_is_named(harness: Harness, kind: str) ->
 def test_a_ready_environment_is_used_where_it_is_read_only(harness: Harness) -> None:
     ready = ran(harness, harness.kept_task())
 
-    call = ran(harness, harness.kept_task(place={"mounted read-only": str(harness.virtualenv_dir)}))
+    call = ran(harness, harness.kept_task(place={"read-only": str(harness.virtualenv_dir)}))
 
     assert call.prefix == ready.prefix, (
         f"a ready environment on a read-only file system must be used, {ready.prefix}; seen: dbt in {call.prefix}"

@@ -10,11 +10,9 @@ from typing import Any
 
 import pytest
 
-from ..harness.sample_project import MODELS, Harbor, harbor, tasks_of
+from ..harness.sample_project import MODELS, Harbor, tasks_of
 from ..requirements import requirement
 from ..tasks import Task
-
-__all__ = ["harbor"]
 
 LOCK = "cosmos_virtualenv.lock"
 BAD_REQUIREMENT = "dbt-core=>1.10"
@@ -110,11 +108,11 @@ def test_an_example_without_a_profile(harbor: Harbor, example: str) -> None:
     bare = {"profile_name": "jaffle_shop", "target_name": "dev"}
 
     if example == "operator":
-        error = harness.ask("error_of_task", task=harness.task(profile={}))
+        error = harness.error_of(harness.task(profile={}))
     else:
         plan = harness.dag_plan(harbor.project.path, project=project)
         profile = bare if example == "dag-with-a-bare-profile" else {}
-        error = harness.ask("error_of_dag", plan=replace(plan, profile=profile))
+        error = harness.error_of(replace(plan, profile=profile))
 
     _require_told(error, f"The example ({example})", "profile_config", "profile_mapping", "profiles_yml_filepath")
 
@@ -125,7 +123,7 @@ def test_a_group_with_a_render_config_alone(harbor: Harbor) -> None:
     plan = harness.dag_plan(harbor.project.path, project={"manifest_path": str(harbor.manifest)}, groups=("port",))
     named = replace(plan, execution={}, operator_args={})
 
-    error = harness.ask("error_of_dag", plan=replace(named, project={}, profile={}))
+    error = harness.error_of(replace(named, project={}, profile={}))
     seen = harness.render(named)
 
     what = "DbtTaskGroup(render_config=...) with nothing else"

@@ -7,7 +7,7 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -16,11 +16,12 @@ from pytest_cosmos_venv import CosmosLock, DbtCall
 from ..harness.harness import Harness
 from ..harness.processes import comes_true, environment_of_build, lives, watch_until_rest
 from ..harness.running import HarnessError, RunningTasks
-from ..requirements import requirement
+from ..requirements import case, requirement
 
 if TYPE_CHECKING:
     from ..tasks import Task
 
+RUDE = [signal.SIGINT, signal.SIGTERM]
 POLITE = 10.0
 """Seconds for a dbt that obeys signals."""
 STUBBORN = 5.0
@@ -51,41 +52,30 @@ def _child_of(dbt: DbtCall) -> int:
     return dbt.child_pid
 
 
-@requirement("KILL-002")
-def test_dbt_ends_when_its_task_is_told_to_end(harness: Harness) -> None:
-    harness.wheelhouse.script("run", hold=True)
+@pytest.mark.parametrize(
+    ("what", "script", "end", "within"),
+    [
+        case("KILL-002", "dbt", {}, "told to end", POLITE),
+        case("KILL-003", "a child of dbt", {"child": True}, "told to end", POLITE),
+        case("KILL-004", "a dbt that ignores SIGINT and SIGTERM", {"ignore_signals": RUDE}, "told to end", STUBBORN),
+        case("KILL-007", "dbt and its child", {"child": True}, "killed by SIGKILL with its worker", POLITE),
+        case("KILL-010", "a native dbt and its child", {"child": True}, "told to end", POLITE),
+    ],
+)
+def test_dbt_ends_with_its_task(harness: Harness, what: str, script: dict[str, Any], end: str, within: float) -> None:
+    harness.wheelhouse.script("run", hold=True, **script)
 
-    with _running_dbt(harness) as (running, dbt):
-        told_at = time.monotonic()
-        running.terminate()
-        alive = _still_alive(harness, dbt.pid, since=told_at)
+    with _running_dbt(harness, harness.native_task() if "native" in what else None) as (running, dbt):
+        pids = [*([] if what == "a child of dbt" else [dbt.pid]), *([_child_of(dbt)] if "child" in script else [])]
+        at = time.monotonic()
+        if end == "told to end":
+            running.terminate()
+        else:
+            running.kill()
+        alive = _still_alive(harness, *pids, since=at, within=within)
 
-    assert not alive, f"dbt must end within {POLITE:g} s when its task is told to end; seen: it runs on"
-
-
-@requirement("KILL-003")
-def test_what_dbt_has_started_ends_with_it(harness: Harness) -> None:
-    harness.wheelhouse.script("run", hold=True, child=True)
-
-    with _running_dbt(harness) as (running, dbt):
-        told_at = time.monotonic()
-        running.terminate()
-        alive = _still_alive(harness, _child_of(dbt), since=told_at)
-
-    assert not alive, f"a child of dbt must end within {POLITE:g} s when the task is told to end; seen: it runs on"
-
-
-@requirement("KILL-004")
-def test_a_dbt_that_ignores_polite_signals_ends_all_the_same(harness: Harness) -> None:
-    harness.wheelhouse.script("run", hold=True, ignore_signals=[signal.SIGINT, signal.SIGTERM])
-
-    with _running_dbt(harness) as (running, dbt):
-        told_at = time.monotonic()
-        running.terminate()
-        alive = _still_alive(harness, dbt.pid, since=told_at, within=STUBBORN)
-
-    said = f"a dbt that ignores SIGINT and SIGTERM must have ended {STUBBORN:g} s after its task was told to end"
-    assert not alive, f"{said}; seen: it runs on"
+    names = " and ".join("dbt" if pid == dbt.pid else "its child" for pid in alive)
+    assert not alive, f"{what} must have ended {within:g} s after its task was {end}; seen: {names} runs on"
 
 
 @requirement("KILL-005")
@@ -121,19 +111,6 @@ def test_an_installation_ends_when_its_task_is_told_to(harness: Harness) -> None
     said = f"an installer must end within {POLITE:g} s when its task is told to end"
     assert not alive, f"{said}; seen: process {alive[0]} runs on"
     assert next_one.succeeded, f"{said}, and leave nothing that makes the next task fail; seen: {next_one}"
-
-
-@requirement("KILL-007")
-def test_dbt_does_not_outlive_a_worker_that_is_killed(harness: Harness) -> None:
-    harness.wheelhouse.script("run", hold=True, child=True)
-
-    with _running_dbt(harness) as (running, dbt):
-        killed_at = time.monotonic()
-        running.kill()
-        alive = _still_alive(harness, dbt.pid, _child_of(dbt), since=killed_at)
-
-    said = f"dbt and its children must have ended {POLITE:g} s after their worker was killed by SIGKILL"
-    assert not alive, f"{said}; seen: {'dbt' if dbt.pid in alive else 'its child'} runs on"
 
 
 @requirement("KILL-007")
@@ -184,16 +161,3 @@ def test_nothing_that_a_task_has_started_outlives_it(harness: Harness, exit_code
     assert not finished.left_behind, (
         f"when a task has ended by itself, nothing that it has started may run on; seen: {finished.left_behind[0]}"
     )
-
-
-@requirement("KILL-010")
-def test_nothing_of_a_native_dbt_runs_on(harness: Harness) -> None:
-    harness.wheelhouse.script("run", hold=True, child=True)
-
-    with _running_dbt(harness, harness.native_task()) as (running, dbt):
-        told_at = time.monotonic()
-        running.terminate()
-        alive = _still_alive(harness, dbt.pid, _child_of(dbt), since=told_at)
-
-    said = f"a dbt that is a program of its own, and its children, must end within {POLITE:g} s of their task's kill"
-    assert not alive, f"{said}; seen: {'dbt' if dbt.pid in alive else 'its child'} runs on"

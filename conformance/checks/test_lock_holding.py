@@ -30,16 +30,6 @@ REST = 3.0
 """Seconds for which a task does nothing that waits. None that installs or runs dbt does nothing for so long."""
 
 
-@pytest.fixture
-def lock(harness: Harness, cosmos_lock: CosmosLock) -> VenvLock:
-    """The lock of the harness's ``virtualenv_dir``.
-
-    :param harness: the harness of the test.
-    :param cosmos_lock: gives the lock.
-    """
-    return cosmos_lock(harness.virtualenv_dir)
-
-
 def _text_of(file: Path) -> str | None:
     """The text of a lock file; None where there is none."""
     try:
@@ -196,15 +186,6 @@ def test_a_task_leaves_alone_a_lock_that_went_to_another_process(harness: Harnes
         f"a task that releases its lock must leave a lock file alone that names another live process ({LIVE}); "
         f"seen: {'no file' if text is None else repr(text)}. {outcome}"
     )
-
-
-@pytest.fixture
-def held(harness: Harness) -> Sdist:
-    """The package that each environment of these tests needs built; the installer waits there until it is released.
-
-    :param harness: the harness of the test.
-    """
-    return harness.add_sdist(hold=True)
 
 
 @requirement("LOCK-020")

@@ -19,7 +19,7 @@ from ..harness.processes import Installer, comes_true, installers_below, two_int
 from ..harness.running import RunningTasks
 from ..harness.runs import RESTS, what_it_comes_to
 from ..harness.task_process import OVERWRITING, OVERWRITTEN
-from ..options import ROUNDS, asked_profile
+from ..options import ROUNDS, asked_rounds
 from ..requirements import requirement
 
 CONTENDERS = 8
@@ -33,15 +33,6 @@ AT_MOST_AFTER = 30.0
 """Seconds that a task may take to stop waiting, once its tries are over."""
 LIVE = os.getpid()
 """PID of a process that lives, and has begun long before any lock file is written: the suite's own."""
-
-
-@pytest.fixture
-def held(harness: Harness) -> Sdist:
-    """The package that each environment of these tests needs built; the installer waits there until it is released.
-
-    :param harness: the harness of the test.
-    """
-    return harness.add_sdist(hold=True)
 
 
 class _Watch:
@@ -151,7 +142,7 @@ def test_a_task_that_comes_during_an_installation_does_not_install_too(harness: 
 def test_no_two_of_eight_tasks_install_at_once(
     harness: Harness, held: Sdist, pytestconfig: pytest.Config, evidence: Callable[[str], None]
 ) -> None:
-    rounds = ROUNDS[asked_profile(pytestconfig)]
+    rounds = ROUNDS[asked_rounds(pytestconfig)]
 
     for number in range(1, rounds + 1):
         directory = harness.folder / f"virtualenvs-{number}"
@@ -219,16 +210,6 @@ def test_a_killed_task_does_not_fail_the_others(harness: Harness, held: Sdist, p
         f"when a task is killed at the point {point!r}, the two others that share its virtualenv_dir must succeed; "
         f"seen: {len(failed)} failed: {failed[0] if failed else ''}"
     )
-
-
-@pytest.fixture
-def lock(harness: Harness, cosmos_lock: CosmosLock) -> VenvLock:
-    """The lock of the harness's ``virtualenv_dir``.
-
-    :param harness: the harness of the test.
-    :param cosmos_lock: gives the lock.
-    """
-    return cosmos_lock(harness.virtualenv_dir)
 
 
 @pytest.fixture

@@ -8,11 +8,9 @@ from typing import Any
 
 import pytest
 
-from ..harness.sample_project import MODELS, Harbor, harbor
+from ..harness.sample_project import MODELS, Harbor
 from ..requirements import requirement
 from ..tasks import Outcome, WholeDag
-
-__all__ = ["harbor"]
 
 ACROSS = "arrivals_have_left"
 """The data test whose parents are the first model and the last one."""

@@ -328,6 +328,23 @@ class Harness:
         )
         return race.values[0]
 
+    def error_of(
+        self,
+        make: Task | DagPlan | Mapping[str, Any],
+        *calls: str,
+        variables: Mapping[str, str] | None = None,
+    ) -> dict[str, Any] | None:
+        """The error of making an operator or a DAG, or of calling the operator's methods one after the other.
+
+        :param make: what the operator or the DAG is made of; arguments of an ordinary DAG.
+        :param *calls: names of methods of the operator.
+        :param variables: environment variables of the process.
+        :returns: ``kinds``: names of the error's classes, ``text``: type and text; None: there is no error.
+        """
+        __tracebackhide__ = True
+        error: dict[str, Any] | None = self.ask("error_of", make=make, calls=calls, variables=variables or {})
+        return error
+
     def render(self, plan: DagPlan) -> Shape:
         """Build a DAG, in a process of its own.
 

@@ -1,8 +1,7 @@
 """Directories that are read-only or full for one process, and a lock file at which writers are halted.
 
 Directories become read-only or full by mounts of the process's own: one holds for it and what it starts, and is gone
-with them. Where a machine lets nobody mount, permissions do for what is read-only, as long as they bind the user who
-runs the tests.
+with them. Where a machine lets nobody mount, what needs such a directory is not judged.
 
 The kernel halts writers of a file by a lease, and tells of readers. That is Linux alone, and leases work only on some
 file systems; elsewhere nothing is ever halted or seen.
@@ -14,10 +13,9 @@ import ctypes
 import fcntl
 import os
 import signal
-import stat
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -32,11 +30,10 @@ from pytest_cosmos_venv.processes.mounts import (
 )
 
 _CLOSED_UNCHANGED = 0x10  # IN_CLOSE_NOWRITE
-KINDS = ("read-only", "mounted read-only", "full")
+KINDS = ("read-only", "full")
 _LOCKED = 2 | 4 | 8
 """nosuid, nodev, noexec: in a namespace of users these flags cannot be taken from a mounted file system."""
 _A_PAGE = 4096
-_WRITE = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
 
 
 class WriterHalt:
@@ -118,35 +115,27 @@ def _leased(file: Path) -> int | None:
 def why_not_mounted(places: Mapping[str, str]) -> str | None:
     """Why nobody may mount these on this machine; None where all can be mounted.
 
-    :param places: as for ``mounted``.
+    :param places: as for ``make_places``.
     """
     refusals = (refusal_of(partial(_mount_place, kind, path)) for kind, path in places.items())
     return next(filter(None, refusals), None)
 
 
-@contextmanager
-def mounted(places: Mapping[str, str]) -> Iterator[None]:
+def make_places(places: Mapping[str, str]) -> None:
     """Make directories ``read-only``, with all that is in them, or ``full``, with nothing in them, for this process.
 
-    A mount stays until the process ends. ``mounted read-only`` is by a mount alone: permissions let the owner of a file
-    set its time, which is enough where a task has to fail, and shows too little where it has to succeed.
+    A mount stays until the process ends.
 
     :param places: one of ``KINDS`` -> an existing directory.
-    :raises MountError: neither mounts nor permissions make it.
+    :raises MountError: this machine does not let this process mount.
     :raises ValueError: there is no such kind.
     """
-    with ExitStack() as permissions:
-        for kind, path in places.items():
-            if kind not in KINDS:
-                raise ValueError(f"There is no place {kind!r}: give one of {', '.join(KINDS)}.")
-            if (refusal := refusal_of(partial(_mount_place, kind, path))) is None:
-                _mount_place(kind, path)
-            elif kind == "read-only" and os.geteuid() != 0:
-                permissions.enter_context(_closed(Path(path)))
-            else:
-                whom = "permissions do not bind root" if kind == "read-only" else "permissions do not make it"
-                raise MountError(f"a directory that is {kind} cannot be had here: {refusal}, and {whom}.")
-        yield
+    for kind, path in places.items():
+        if kind not in KINDS:
+            raise ValueError(f"There is no place {kind!r}: give one of {', '.join(KINDS)}.")
+        if refusal := refusal_of(partial(_mount_place, kind, path)):
+            raise MountError(f"a directory that is {kind} cannot be had here: {refusal}.")
+        _mount_place(kind, path)
 
 
 def _mount_place(kind: str, path: str) -> None:
@@ -158,44 +147,3 @@ def _mount_place(kind: str, path: str) -> None:
     else:
         mount("tmpfs", path, "tmpfs", 0, f"size={_A_PAGE},nr_inodes=1000,mode=755")
         Path(path, "ballast").write_bytes(bytes(_A_PAGE))
-
-
-@contextmanager
-def _closed(folder: Path) -> Iterator[None]:
-    """Take the permission to write from the folder and all that is below it, within the block.
-
-    :raises MountError: in this block another folder was put in its place, or it was opened: a task may do so with what
-        it owns. On a file system that is read-only it could not.
-    """
-    modes = {each: each.lstat().st_mode for each in _of_its_own_inode(folder)}
-    try:
-        for each, mode in modes.items():
-            each.chmod(stat.S_IMODE(mode) & ~_WRITE)
-        closed = _identity(folder)
-        yield
-        if _identity(folder) != closed:
-            raise MountError(f"{folder} was read-only by its permissions alone, and that was got round.")
-    finally:
-        for each, mode in modes.items():
-            if each.exists():
-                each.chmod(stat.S_IMODE(mode))
-
-
-def _identity(folder: Path) -> tuple[int, int] | None:
-    """The folder's inode and mode; None where there is none."""
-    try:
-        status = folder.lstat()
-    except FileNotFoundError:
-        return None
-    return status.st_ino, status.st_mode
-
-
-def _of_its_own_inode(folder: Path) -> Iterator[Path]:
-    """Yield the folder, all folders below, and files with one hard link. Files with more share their inode with the
-    installer's cache.
-    """
-    for place, _, names in os.walk(folder):
-        yield Path(place)
-        for file in (Path(place, name) for name in names):
-            if stat.S_ISREG(file.lstat().st_mode) and file.lstat().st_nlink == 1:
-                yield file

@@ -9,6 +9,7 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from importlib import import_module
 from pathlib import Path
 from types import FrameType
@@ -17,8 +18,8 @@ from typing import Any, TypeVar
 from pytest_cosmos_venv import Contender
 from pytest_cosmos_venv.dags.dag_files import as_in_the_processor
 
-from ..adapter import Adapter, open_adapter
-from ..cosmos_layout import OPERATOR_CLASSES, context_of, empty_operator, plain_dag
+from ..adapter import OPERATOR_CLASSES, Adapter
+from ..cosmos_layout import CosmosLayout, context_of, empty_operator, open_adapter, plain_dag
 from ..tasks import BEFORE, DagPlan, Shape, Task, plain
 from .seed_scenarios import measure_large, play
 from .task_process import take_variables
@@ -49,7 +50,7 @@ def ask(_: Contender, adapter: str, probe: str, arguments: Mapping[str, Any]) ->
 
 
 @_probe
-def operator_classes(adapter: Adapter) -> dict[str, dict[str, Any]]:
+def operator_classes(adapter: CosmosLayout) -> dict[str, dict[str, Any]]:
     """Name of each of the ten operators and their base -> its ancestors with their modules, and its template fields.
 
     :param adapter: the adapter of the implementation.
@@ -75,7 +76,7 @@ def kernel_lock_file(adapter: Adapter) -> str:
 
 
 @_probe
-def base_signature(adapter: Adapter) -> dict[str, Any]:
+def base_signature(adapter: CosmosLayout) -> dict[str, Any]:
     """Parameters of the base class that have a default, in their order.
 
     :param adapter: the adapter of the implementation.
@@ -86,7 +87,7 @@ def base_signature(adapter: Adapter) -> dict[str, Any]:
 
 
 @_probe
-def missing_names(adapter: Adapter, names: Mapping[str, Sequence[str]]) -> list[str]:
+def missing_names(adapter: CosmosLayout, names: Mapping[str, Sequence[str]]) -> list[str]:
     """The names that cannot be imported from where they should be.
 
     :param adapter: the adapter of the implementation.
@@ -104,7 +105,7 @@ def missing_names(adapter: Adapter, names: Mapping[str, Sequence[str]]) -> list[
 
 
 @_probe
-def attributes_of(adapter: Adapter, task: Task, names: list[str]) -> dict[str, str]:
+def attributes_of(adapter: CosmosLayout, task: Task, names: list[str]) -> dict[str, str]:
     """Attributes of an operator that was just constructed, as text.
 
     :param adapter: the adapter of the implementation.
@@ -116,7 +117,7 @@ def attributes_of(adapter: Adapter, task: Task, names: list[str]) -> dict[str, s
 
 
 @_probe
-def local_base_template_fields(adapter: Adapter) -> list[str]:
+def local_base_template_fields(adapter: CosmosLayout) -> list[str]:
     """The template fields of the local base class.
 
     :param adapter: the adapter of the implementation.
@@ -126,7 +127,7 @@ def local_base_template_fields(adapter: Adapter) -> list[str]:
 
 
 @_probe
-def base_methods(adapter: Adapter, names: list[str]) -> dict[str, list[str]]:
+def base_methods(adapter: CosmosLayout, names: list[str]) -> dict[str, list[str]]:
     """Name of each of these methods that the base class has -> the names of its parameters, ``self`` apart.
 
     :param adapter: the adapter of the implementation.
@@ -138,19 +139,7 @@ def base_methods(adapter: Adapter, names: list[str]) -> dict[str, list[str]]:
 
 
 @_probe
-def error_of_method(adapter: Adapter, task: Task, method: str) -> dict[str, Any] | None:
-    """The error of a method of the operator that is called without arguments; None: it raises none.
-
-    :param adapter: the adapter of the implementation.
-    :param task: what the operator is constructed with.
-    :param method: name of the method.
-    """
-    operator = adapter.make_task(task)
-    return _error_of(getattr(operator, method))
-
-
-@_probe
-def result_of_run_command(adapter: Adapter, task: Task, command: list[str]) -> dict[str, Any]:
+def result_of_run_command(adapter: CosmosLayout, task: Task, command: list[str]) -> dict[str, Any]:
     """The result of ``run_command``: its type, and those of its fields that the documentation names.
 
     :param adapter: the adapter of the implementation.
@@ -164,82 +153,45 @@ def result_of_run_command(adapter: Adapter, task: Task, command: list[str]) -> d
 
 
 @_probe
-def kill_before_start(adapter: Adapter, task: Task) -> dict[str, Any] | None:
-    """The error of ``on_kill`` in an operator that has not begun, as when Airflow ends a task that has just started.
-
-    :param adapter: the adapter of the implementation.
-    :param task: what the operator is constructed with.
-    """
-    return _error_of(adapter.make_task(task).on_kill)
-
-
-@_probe
-def executed_twice(adapter: Adapter, task: Task, variables: Mapping[str, str]) -> dict[str, Any] | None:
-    """The error when one operator object is executed and then executed again; None: there is none.
-
-    :param adapter: the adapter of the implementation.
-    :param task: what the operator is constructed with.
-    :param variables: environment variables of the process.
-    """
-    take_variables(variables)
-    operator = adapter.make_task(task)
-    return _error_of(lambda: [operator.execute(context_of(operator)) for _ in range(2)])
-
-
-@_probe
-def error_of_dag(
-    adapter: Adapter, plan: DagPlan | None = None, dag: Mapping[str, Any] | None = None
+def error_of(
+    adapter: CosmosLayout, make: Task | DagPlan | Mapping[str, Any], calls: Sequence[str], variables: Mapping[str, str]
 ) -> dict[str, Any] | None:
-    """The error of building the DAG, its configuration included; None: there is none.
+    """The error of making an operator or a DAG, its configuration included, or of the last call; None: there is none.
 
     :param adapter: the adapter of the implementation.
-    :param plan: what the DAG file would say; None: an ordinary DAG is made.
-    :param dag: arguments of an ordinary DAG, in place of a plan.
-    """
-    with as_in_the_processor():
-        return _error_of(lambda: plain_dag(dag or {}) if plan is None else adapter.make_dag(plan))
-
-
-@_probe
-def error_of_task(adapter: Adapter, task: Task) -> dict[str, Any] | None:
-    """The error of constructing the operator; None: there is none.
-
-    :param adapter: the adapter of the implementation.
-    :param task: what the operator is constructed with.
-    """
-    return _error_of(lambda: adapter.make_task(task))
-
-
-@_probe
-def error_of_cleaning(adapter: Adapter, task: Task, variables: Mapping[str, str], runs: bool) -> dict[str, Any] | None:
-    """The error of ``clean_dir_if_temporary``; None: there is none.
-
-    :param adapter: the adapter of the implementation.
-    :param task: what the operator is constructed with.
+    :param make: what the operator is constructed with, or what the DAG file would say; arguments of an ordinary DAG.
+    :param calls: names of methods of the operator, called without arguments; ``execute`` gets a context.
     :param variables: environment variables of the process.
-    :param runs: whether the operator is executed before.
     """
     take_variables(variables)
-    operator = adapter.make_task(task)
-    if runs:
-        operator.execute(context_of(operator))
-    return _error_of(operator.clean_dir_if_temporary)
+    with as_in_the_processor() if not isinstance(make, Task) else nullcontext():
+        try:
+            made = _made(adapter, make)
+            for name in calls:
+                getattr(made, name)(*([context_of(made)] if name == "execute" else []))
+        except Exception as error:  # noqa: BLE001 - whatever an implementation raises is what is looked for
+            kinds = [kind.__name__ for kind in type(error).__mro__]
+            return {"kinds": kinds, "text": f"{type(error).__name__}: {error}"}
+    return None
+
+
+def _made(adapter: CosmosLayout, make: Task | DagPlan | Mapping[str, Any]) -> Any:
+    if isinstance(make, Task):
+        return adapter.make_task(make)
+    return adapter.make_dag(make) if isinstance(make, DagPlan) else plain_dag(make)
 
 
 @_probe
-def dag_facts(adapter: Adapter, plan: DagPlan | None = None, dag: Mapping[str, Any] | None = None) -> dict[str, str]:
+def dag_facts(adapter: CosmosLayout, make: DagPlan | Mapping[str, Any]) -> dict[str, str]:
     """Attributes of an Airflow DAG and of one of its tasks, as text.
 
     :param adapter: the adapter of the implementation.
-    :param plan: what the DAG file would say; None: an ordinary DAG is made.
-    :param dag: arguments of an ordinary DAG with one task, in place of a plan.
+    :param make: what the DAG file would say; arguments of an ordinary DAG, which gets one task.
     """
-    if plan is not None:
-        with as_in_the_processor():
-            made = adapter.make_dag(plan)
-    else:
-        with plain_dag(dag or {}) as made:
-            empty_operator()(task_id="task")
+    with as_in_the_processor():
+        made = _made(adapter, make)
+        if not made.tasks:
+            empty_operator()(task_id="task", dag=made)
     task = next(each for each in made.tasks if each.task_id != BEFORE)
     return {
         "dag_id": made.dag_id,
@@ -251,7 +203,7 @@ def dag_facts(adapter: Adapter, plan: DagPlan | None = None, dag: Mapping[str, A
 
 
 @_probe
-def traces_of(adapter: Adapter, make: Task | DagPlan) -> list[str]:
+def traces_of(adapter: CosmosLayout, make: Task | DagPlan) -> list[str]:
     """Changes of files and starts of processes while an operator is constructed or a DAG is built.
 
     The first time counts: Airflow parses each file in a process of its own, which has built nothing before. It is made
@@ -277,10 +229,7 @@ def traces_of(adapter: Adapter, make: Task | DagPlan) -> list[str]:
     sys.addaudithook(listen)
     for _ in range(2):
         with as_in_the_processor():
-            if isinstance(make, DagPlan):
-                adapter.make_dag(make)
-            else:
-                adapter.make_task(make)
+            _made(adapter, make)
     is_over = True
     return list(dict.fromkeys(traces))
 
@@ -305,16 +254,8 @@ def _trace(event: str, arguments: tuple[Any, ...]) -> str | None:
     return None
 
 
-def _error_of(function: Callable[[], Any]) -> dict[str, Any] | None:
-    try:
-        function()
-    except Exception as error:  # noqa: BLE001 - whatever an implementation raises is what is looked for
-        return {"kinds": [kind.__name__ for kind in type(error).__mro__], "text": f"{type(error).__name__}: {error}"}
-    return None
-
-
 @_probe
-def enum_members(adapter: Adapter, name: str) -> dict[str, str] | None:
+def enum_members(adapter: CosmosLayout, name: str) -> dict[str, str] | None:
     """Name -> value of an enum of its ``constants``, aliases too; None where there is none of that name.
 
     :param adapter: the adapter of the implementation.
@@ -325,7 +266,7 @@ def enum_members(adapter: Adapter, name: str) -> dict[str, str] | None:
 
 
 @_probe
-def render(adapter: Adapter, plan: DagPlan) -> Shape:
+def render(adapter: CosmosLayout, plan: DagPlan) -> Shape:
     """The shape of the DAG that the implementation makes of a plan, under the variables of Airflow's DAG processor.
 
     :param adapter: the adapter of the implementation.

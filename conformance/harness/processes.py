@@ -36,8 +36,6 @@ _TARGETS = {
 pip does not ask for."""
 TIMEOUT = 180.0
 """Seconds that any single command may take: far more than a sound one needs on a slow machine."""
-_LONGEST_ANSWER = 0.5
-"""Seconds that a killed command gets to write its stack."""
 _NOT_STARTED = 127
 """Exit code of a shell for a command that is not there."""
 REST = 0.6
@@ -246,7 +244,6 @@ def _wait(process: subprocess.Popen[bytes], timeout: float) -> int | None:
     try:
         return process.wait(timeout=timeout)
     except subprocess.TimeoutExpired:
-        _ask_where(process)
         return None
     finally:  # also when the user interrupts the suite, whose terminal does not reach this session
         with suppress(ProcessLookupError):  # nothing is left, as it should be
@@ -254,24 +251,18 @@ def _wait(process: subprocess.Popen[bytes], timeout: float) -> int | None:
         process.wait()
 
 
-def _ask_where(process: subprocess.Popen[bytes]) -> None:
-    """Let it write its stack, if it is prepared to do so at this signal; others end by it, which they would anyway."""
-    process.send_signal(signal.SIGQUIT)
-    with suppress(subprocess.TimeoutExpired):
-        process.wait(timeout=_LONGEST_ANSWER)
-
-
-def comes_true(is_so: Callable[[], object], *, timeout: float) -> bool:
-    """Whether a condition comes true in time.
+def comes_true(is_so: Callable[[], object], *, timeout: float, pause: float = _LOOK_AGAIN) -> bool:
+    """Whether a condition comes true in time: of other processes, files and databases, none of which tells of it.
 
     :param is_so: asked again and again.
     :param timeout: seconds from now.
+    :param pause: seconds between two looks.
     """
     end = time.monotonic() + timeout
     while not is_so():
         if time.monotonic() > end:
             return False
-        time.sleep(_LOOK_AGAIN)
+        time.sleep(pause)
     return True
 
 

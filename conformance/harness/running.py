@@ -21,7 +21,6 @@ import pytest
 from pytest_cosmos_venv import Timeline
 from pytest_cosmos_venv.processes.mounts import MountError
 from pytest_cosmos_venv.races.points import Point, Sighting
-from pytest_cosmos_venv.throwaway import remove_folder
 
 from ..options import asked_timeout
 from ..tasks import Outcome
@@ -42,38 +41,10 @@ _TIMES = 40
 """Any other task may take so many times what the smoke check took."""
 _SHARE = 0.4
 """An average check takes 0.4 of the smoke task's time, as many reuse a running process."""
-_KEPT = pytest.StashKey[Path]()
-"""A file that all workers of a run share, and no two runs: not pytest's cache, which may be turned off."""
-_TOLD = "cosmos_timeouts"
-"""Key in the input of a worker, under which stands the path of that file."""
 TASK_SECONDS = "cosmos_task_seconds"
 """Name of the property under which the smoke check says what its task has taken."""
 GRACE = 5.0
 """Seconds between SIGTERM and SIGKILL, as Airflow 3 has them."""
-
-
-def keep_task_seconds(config: pytest.Config) -> None:
-    """Choose the file of the smoke check's seconds: where a worker is told, else in a folder of this run's own, which
-    is gone at its end.
-
-    :param config: the configuration of the run, or of one of its workers.
-    """
-    told: dict[str, Any] = getattr(config, "workerinput", {})
-    if _TOLD in told:
-        config.stash[_KEPT] = Path(told[_TOLD])
-        return
-    folder = Path(tempfile.mkdtemp(prefix="cosmos-timeouts-"))
-    config.add_cleanup(lambda: remove_folder(folder))
-    config.stash[_KEPT] = folder / "seconds"
-
-
-def tell_worker(config: pytest.Config, workerinput: dict[str, Any]) -> None:
-    """Tell a worker of pytest-xdist where the file is.
-
-    :param config: the configuration of the run.
-    :param workerinput: what the worker gets.
-    """
-    workerinput[_TOLD] = str(config.stash[_KEPT])
 
 
 def task_timeout(config: pytest.Config) -> float:
@@ -81,7 +52,7 @@ def task_timeout(config: pytest.Config) -> float:
 
     :param config: the configuration of the run.
     """
-    return asked_timeout(config) or max(TIMEOUT, _TIMES * _measured(config))
+    return asked_timeout(config) or max(TIMEOUT, _TIMES * _measured())
 
 
 def smoke_timeout(config: pytest.Config) -> float:
@@ -92,18 +63,20 @@ def smoke_timeout(config: pytest.Config) -> float:
     return asked_timeout(config) or SMOKE_TIMEOUT
 
 
-def slack(config: pytest.Config) -> float:
-    """Seconds that are added to a time which a requirement names: half of what the smoke check's task has taken.
-
-    :param config: the configuration of the run.
-    """
-    return max(SLACK, _measured(config) / 2)
+def slack() -> float:
+    """Seconds that are added to a time which a requirement names: half of what the smoke check's task has taken."""
+    return max(SLACK, _measured() / 2)
 
 
-def _measured(config: pytest.Config) -> float:
+def _kept() -> Path:
+    """The file with the seconds of the smoke check's task: all workers of a run have its temporary directory."""
+    return Path(tempfile.gettempdir(), "cosmos-task-seconds")
+
+
+def _measured() -> float:
     """Seconds of the smoke check's task; 0 before it has ended."""
     try:
-        return float(config.stash[_KEPT].read_text(encoding="ascii"))
+        return float(_kept().read_text(encoding="ascii"))
     except FileNotFoundError:
         return 0.0
 
@@ -142,7 +115,7 @@ class TaskTimer:
         took = dict(report.user_properties).get(TASK_SECONDS)
         if report.when == "call" and isinstance(took, float):
             # In one piece: a worker may look at any moment.
-            file = self._config.stash[_KEPT]
+            file = _kept()
             beside = file.with_name(f"{file.name}.{os.getpid()}")
             beside.write_text(str(took), encoding="ascii")
             beside.replace(file)
@@ -185,7 +158,7 @@ class RunningTasks:
     """Tasks that run, each in a process of its own.
 
     :param race: whose contenders they are.
-    :param places: what they find at paths: see ``mounts.mounted``.
+    :param places: what they find at paths: see ``mounts.make_places``.
     """
 
     def __init__(self, race: RunningRace, places: Mapping[str, str]) -> None:

@@ -21,25 +21,15 @@ from pytest_cosmos_venv.races.points import Point, Sighting
 from ..tasks import Task
 from .harness import Harness
 from .processes import REST, installers_below, watch_until_rest
-from .seed_scenarios import LOCAL, SCENARIOS, VIRTUALENV
+from .seed_scenarios import LOCAL
 
 if TYPE_CHECKING:
     from pytest_cosmos_venv.environments.sdist import Sdist
-    from pytest_cosmos_venv.seeds.scenario_model import SeedStory
 
-    from ..declaration import Declaration
     from .running import RunningTasks
 
 _MOST = 20_000_000  # bytes: larger files are not read for a secret
 RESTS = "it waits: no process of it does anything"
-_NEEDS = {
-    "dbt_ls": "dbt_ls",
-    "airflow_async": "airflow_async",
-    "watcher": "watcher",
-    "build": "command_build",
-    "after_each": "command_test",
-}
-"""Value of an option of a scenario -> capability without which it is not played."""
 
 
 def ran(harness: Harness, task: Task, variables: Mapping[str, str] | None = None) -> DbtCall:
@@ -312,19 +302,16 @@ def what_it_comes_to(harness: Harness, running: RunningTasks, held: Sdist, *, se
     return RESTS if rests else f"it is at work, for {harness.timeout:g} s by now"
 
 
-def require(harness: Harness, *scenarios: str, mode: str | None = None) -> None:
+def require(harness: Harness, *scenarios: str, mode: str = LOCAL) -> None:
     """Fail with all that was done and seen unless each of these scenarios comes out as it has to.
 
     :param harness: the harness of the test.
-    :param *scenarios: ids of ``SEED_SCENARIOS``; one that needs what the implementation lacks is left out.
-    :param mode: execution mode of those that name none; None: the cheapest that the implementation has.
+    :param *scenarios: ids of ``SEED_SCENARIOS``.
+    :param mode: execution mode of those that name none.
     """
     __tracebackhide__ = True
-    chosen = mode or _cheapest_mode(harness.adapter)
-    played = [name for name in scenarios if not _lacks(harness.adapter, SCENARIOS[name], chosen)]
-    if harness.is_glance:
-        played = played[:1]
-    failures = harness.ask("unfulfilled_seed_scenarios", scenarios=played, mode=chosen, **_stage(harness))
+    played = scenarios[:1] if harness.is_glance else scenarios
+    failures = harness.ask("unfulfilled_seed_scenarios", scenarios=played, mode=mode, **_stage(harness))
     if failures:
         raise AssertionError("\n\n".join(failures.values()))
 
@@ -337,8 +324,7 @@ def memory_for_a_large_seed(harness: Harness, size: int) -> int:
     :raises AssertionError: one of the runs does not do what is required.
     """
     __tracebackhide__ = True
-    mode = _cheapest_mode(harness.adapter)
-    answer: int | str = harness.ask("memory_for_a_large_seed", size=size, mode=mode, **_stage(harness))
+    answer: int | str = harness.ask("memory_for_a_large_seed", size=size, **_stage(harness))
     assert isinstance(answer, int), answer
     return answer
 
@@ -350,15 +336,3 @@ def _stage(harness: Harness) -> dict[str, object]:
         "virtualenv_dir": harness.shared_directory,
         "dbt_version": harness.versions[0] if harness.has_native_dbt else None,
     }
-
-
-def _cheapest_mode(adapter: Declaration) -> str:
-    return VIRTUALENV if "local_mode" in adapter.absent else LOCAL
-
-
-def _lacks(adapter: Declaration, scenario: SeedStory, mode: str) -> bool:
-    if scenario.options.get("load") == "dbt_ls" and mode == VIRTUALENV and "dbt_ls_managed" in adapter.absent:
-        return True
-    needs = {_NEEDS[value] for value in map(str, scenario.options.values()) if value in _NEEDS}
-    is_refused = scenario.id.startswith("refused")
-    return not is_refused and not needs.isdisjoint(adapter.absent)

@@ -115,7 +115,6 @@ def measure_large(
     adapter: Adapter,
     *,
     size: int,
-    mode: str,
     folder: Path,
     wheelhouse: Wheelhouse,
     virtualenv_dir: Path,
@@ -125,7 +124,6 @@ def measure_large(
 
     :param adapter: the adapter of the implementation.
     :param size: bytes of the large seed.
-    :param mode: execution mode.
     :param folder: the path of a folder that does not exist.
     :param wheelhouse: the wheelhouse from which environments are installed.
     :param virtualenv_dir: directory of its environment.
@@ -135,7 +133,7 @@ def measure_large(
     peaks: list[int] = []
 
     def grow(stage: CosmosSeeds) -> None:
-        harbor = stage(behavior="when_seed_changes", model=None, execution_mode=mode, dbt_version=dbt_version)
+        harbor = stage(behavior="when_seed_changes", model=None, execution_mode=LOCAL, dbt_version=dbt_version)
         harbor.run().must("ran")
         peaks.append(_peak())
         harbor.grow(size=size)

@@ -33,6 +33,7 @@ from pytest_cosmos_venv.airflow_servers import (
 )
 
 from ..tasks import DagPlan
+from .processes import comes_true
 
 PARALLELISM = 12
 """How many tasks run at once: more than there are producers that a check holds in the middle of their work."""
@@ -53,7 +54,7 @@ _SHOWN = 3000
 _LONGEST_LINE = 600
 _MOST_LINES = 5
 _SETTINGS = """\
-from {package}.adapter import open_adapter
+from {package}.cosmos_layout import open_adapter
 
 open_adapter({named!r}).begin()
 """
@@ -61,7 +62,8 @@ _DAG_FILE = """\
 # Airflow looks only into files in which its name stands.
 import datetime
 
-from {package}.adapter import DagPlan, open_adapter
+from {package}.adapter import DagPlan
+from {package}.cosmos_layout import open_adapter
 
 dag = open_adapter({named!r}).make_dag({plan!r})
 """
@@ -155,15 +157,17 @@ class ServedAirflow:
 
         :param is_so: asked again and again.
         """
-        end, seen, changed = time.monotonic() + _MANY * self._timeout, self._all_states(), time.monotonic()
-        while not is_so():
-            now, states = time.monotonic(), self._all_states()
+        seen, changed, holds = self._all_states(), time.monotonic(), False
+
+        def is_over() -> bool:
+            nonlocal seen, changed, holds
+            now, states, holds = time.monotonic(), self._all_states(), bool(is_so())
             if states != seen:
                 seen, changed = states, now
-            if now > end or now - changed > self._timeout:
-                return False
-            time.sleep(_POLL)
-        return True
+            return holds or now - changed > self._timeout
+
+        comes_true(is_over, timeout=_MANY * self._timeout, pause=_POLL)
+        return holds
 
     def _all_states(self) -> list[Any]:
         return self.ask("select dag_id, task_id, state, try_number from task_instance order by 1, 2")
@@ -338,7 +342,8 @@ def served_airflow(
         stack.enter_context(server("api-server"))
         _wait_for_end(reading, home)
         # A task that cannot reach it when it begins has lost one of its tries.
-        _wait_until(lambda: accepts(port), "the API server answers", home)
+        if not comes_true(lambda: accepts(port), timeout=_LONGEST_START, pause=_POLL):
+            raise ServerError(f"The API server does not answer within {_LONGEST_START:.0f} s.\n{logs(home)}")
         # Neither serves logs: that server would listen on every address.
         stack.enter_context(server("triggerer", "--skip-serve-logs"))
         scheduler = stack.enter_context(server("scheduler", "--skip-serve-logs"))
@@ -397,23 +402,24 @@ def parsed_files(
     words = ["scheduler", "--skip-serve-logs"] if _is_before_3() else ["dag-processor"]
     command = [sys.executable, "-m", "airflow", *words]
     errors: dict[str, dict[str, str]] = {dag_id: {} for dag_id in plans}
-    end = time.monotonic() + max(timeout, PARSES * _LONGEST_PARSE)
+    dags: dict[str, str] = {}
     with (
         running_server(command, environment=environment, log=home / "processor.log") as processor,
         ending_what_it_started(processor, grace=_GRACE),
     ):
-        while True:
+
+        def is_over() -> bool:
             # Asked first: a DAG that appears meanwhile has no error any longer.
             for dag_id, found in errors.items():
                 # Each parse that fails writes the moment anew.
                 asked = "select timestamp, stacktrace from import_error where filename like ?"
                 found.update(ask(home, asked, f"%{dag_id}.py"))
-            dags = dict(ask(home, "select dag_id, data from serialized_dag"))
-            if all(dag_id in dags or len(errors[dag_id]) >= PARSES for dag_id in plans) or time.monotonic() > end:
-                break
+            dags.update(ask(home, "select dag_id, data from serialized_dag"))
             if processor.poll() is not None:
                 raise ServerError(f"Airflow's DAG processor has ended with {processor.returncode}.\n{logs(home)}")
-            time.sleep(_POLL)
+            return all(dag_id in dags or len(errors[dag_id]) >= PARSES for dag_id in plans)
+
+        comes_true(is_over, timeout=max(timeout, PARSES * _LONGEST_PARSE), pause=_POLL)
     log = "" if dags.keys() >= plans.keys() else logs(home)
     return {
         dag_id: ParsedFile(dag=dags.get(dag_id), errors=tuple(found.values()), log=log)
@@ -433,11 +439,3 @@ def _wait_for_end(reading: subprocess.Popen[bytes], home: Path) -> None:
         code = None
     if code != 0:
         raise ServerError(f"Airflow does not read its DAG files (exit code {code}).\n{logs(home)}")
-
-
-def _wait_until(is_so: Callable[[], bool], what: str, home: Path) -> None:
-    end = time.monotonic() + _LONGEST_START
-    while not is_so():
-        if time.monotonic() > end:
-            raise ServerError(f"{what}: not within {_LONGEST_START:.0f} s.\n{logs(home)}")
-        time.sleep(_POLL)

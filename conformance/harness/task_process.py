@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 from pytest_cosmos_venv import Contender
 
-from ..adapter import Adapter, open_adapter
-from ..cosmos_layout import in_words
+from ..adapter import Adapter
+from ..cosmos_layout import in_words, open_adapter
 from ..tasks import STATES, AdapterError, Outcome, Task, plain
-from .mounts import mounted
+from .mounts import make_places
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,14 +80,14 @@ def performed(adapter: Adapter, task: Task) -> Outcome:
     if task.standard_input is not None:
         _offer(task.standard_input)
     hook = f"{type(adapter).__name__}.perform"
-    with mounted(task.place):
-        try:
-            outcome: object = adapter.perform(task)
-        except Exception as error:
-            raise AdapterError(
-                f"{hook} raised {in_words(error)}. A task that fails is told by what it returns: "
-                'Outcome(state="failed", exception="ValueError: what was wrong").'
-            ) from error
+    make_places(task.place)
+    try:
+        outcome: object = adapter.perform(task)
+    except Exception as error:
+        raise AdapterError(
+            f"{hook} raised {in_words(error)}. A task that fails is told by what it returns: "
+            'Outcome(state="failed", exception="ValueError: what was wrong").'
+        ) from error
     return _plain(outcome, hook)
 
 

@@ -174,6 +174,7 @@ class Scenario:
         return harness.dag_plan(project.path, **{**self.parts, **dbt, "execution": execution, "dag": dag})
 
 
+@dataclass(frozen=True, kw_only=True)
 class WatchedRuns:
     """The runs of all scenarios, in one Airflow.
 
@@ -182,40 +183,33 @@ class WatchedRuns:
     :param dag_ids: name of each scenario -> the id of its DAG.
     :param dbts: name of each scenario -> its dbt.
     :param virtualenv_dir: the folder of managed environments.
+    :param ended: name of each scenario whose run is over -> what has become of it.
     """
 
-    def __init__(
-        self,
-        airflow: ServedAirflow,
-        scenarios: Mapping[str, Scenario],
-        dag_ids: Mapping[str, str],
-        dbts: Mapping[str, ScriptedDbt],
-        virtualenv_dir: Path,
-    ) -> None:
-        self._airflow = airflow
-        self._virtualenv_dir = virtualenv_dir
-        self._scenarios = scenarios
-        self._dag_ids = dag_ids
-        self._dbts = dbts
-        self._ended: dict[str, Ended] = {}
+    airflow: ServedAirflow
+    scenarios: Mapping[str, Scenario]
+    dag_ids: Mapping[str, str]
+    dbts: Mapping[str, ScriptedDbt]
+    virtualenv_dir: Path
+    ended: dict[str, Ended] = field(default_factory=dict)
 
     def __call__(self, name: str) -> Ended:
         """What has become of the run of a scenario, when it is over, or when nothing more happens.
 
         :param name: the name of the scenario.
         """
-        if name not in self._ended:
-            self._ended[name] = self._end(name)
-        return self._ended[name]
+        if name not in self.ended:
+            self.ended[name] = self._end(name)
+        return self.ended[name]
 
     def _end(self, name: str) -> Ended:
-        airflow, dbt, problem, dag_id = self._airflow, self._dbts[name], "", self._dag_ids[name]
+        airflow, dbt, problem, dag_id = self.airflow, self.dbts[name], "", self.dag_ids[name]
         seen: Mapping[str, Any] = {}
         if error := airflow.import_error(dag_id):
             problem = f"the DAG cannot be built: {error}"
         else:
-            run = GoingOn(dag_id=dag_id, airflow=airflow, dbt=dbt, dag_ids=self._dag_ids)
-            seen = self._scenarios[name].meddle(run)
+            run = GoingOn(dag_id=dag_id, airflow=airflow, dbt=dbt, dag_ids=self.dag_ids)
+            seen = self.scenarios[name].meddle(run)
             if not airflow.wait(lambda: airflow.state(dag_id) in RUN_ENDED):
                 problem = "the run does not end, and no task changes its state any more"
         with suppress(FileNotFoundError):
@@ -227,7 +221,7 @@ class WatchedRuns:
             seen=seen,
             problem=problem,
             log=airflow.log(dag_id),
-            virtualenv_dir=self._virtualenv_dir,
+            virtualenv_dir=self.virtualenv_dir,
         )
 
 
@@ -270,7 +264,9 @@ def watched_runs(
         named, timeout = harness.adapter.named, harness.timeout
         served = served_airflow(home, database, named=named, plans=plans, variables=variables, timeout=timeout)
         airflow = stack.enter_context(served)
-        yield WatchedRuns(airflow, scenarios, dag_ids, dbts, virtualenv_dir)
+        yield WatchedRuns(
+            airflow=airflow, scenarios=scenarios, dag_ids=dag_ids, dbts=dbts, virtualenv_dir=virtualenv_dir
+        )
 
 
 def _managed(requirements: list[str], wheelhouse: Wheelhouse, virtualenv_dir: Path) -> dict[str, Any]:
@@ -292,12 +288,7 @@ def kill_the_producer(run: GoingOn) -> Mapping[str, Any]:
     :param run: a run whose dbt is held.
     :returns: ``left``: the processes of dbt that live on; ``was_held``: whether it came to that; ``was_killed``: True.
     """
-    call = run.held_build()
-    if call is None:
-        return {"was_held": False, "left": []}
-    of_dbt = _processes_of(call)
-    run.airflow.task_process(call.pid).kill()
-    return {"was_held": True, "was_killed": True, "left": _what_lives_of(of_dbt)}
+    return {**_end(run, lambda call: run.airflow.task_process(call.pid).kill()), "was_killed": True}
 
 
 def mark_the_producer_failed(run: GoingOn) -> Mapping[str, Any]:
@@ -306,12 +297,20 @@ def mark_the_producer_failed(run: GoingOn) -> Mapping[str, Any]:
     :param run: a run whose dbt is held.
     :returns: as ``kill_the_producer``, without ``was_killed``.
     """
+
+    def mark(_: DbtCall) -> None:
+        tasks = run.airflow.tasks(run.dag_id).values()
+        run.airflow.mark_failed(run.dag_id, next(each.task_id for each in tasks if "Producer" in each.operator))
+
+    return _end(run, mark)
+
+
+def _end(run: GoingOn, end: Callable[[DbtCall], object]) -> dict[str, Any]:
     call = run.held_build()
     if call is None:
         return {"was_held": False, "left": []}
     of_dbt = _processes_of(call)
-    tasks = run.airflow.tasks(run.dag_id).values()
-    run.airflow.mark_failed(run.dag_id, next(each.task_id for each in tasks if "Producer" in each.operator))
+    end(call)
     return {"was_held": True, "left": _what_lives_of(of_dbt)}
 
 

@@ -1,7 +1,4 @@
-"""Reports side by side: a row for each requirement, a tally for each level and area, a label for each report.
-
-Requirements of a draft are counted apart from the levels, under the version of which they are a draft.
-"""
+"""Reports side by side: a row for each requirement, a tally for each level and area, a label for each report."""
 
 from __future__ import annotations
 
@@ -10,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..requirements import FIRST, Level, is_draft
+from ..requirements import Level
 from .verdicts import COUNTED, KEPT, Verdict
 
 Report = Mapping[str, Any]
@@ -62,21 +59,6 @@ class Row:
         return Level(self.record["level"])
 
     @property
-    def since(self) -> str:
-        """The version of the specification that it came with, such as ``1.0``, or ``1.2, draft``."""
-        return str(self.record.get("since", FIRST))
-
-    @property
-    def is_draft(self) -> bool:
-        """Whether that version is not released."""
-        return is_draft(self.since)
-
-    @property
-    def counted_as(self) -> str:
-        """The group in which it is counted: its level, or the version of which it is a draft."""
-        return self.since if self.is_draft else self.level.value
-
-    @property
     def words(self) -> tuple[str, ...]:
         """The verdict of each report. Among several, a failure of what was not promised is a difference."""
         return tuple(self._word(cell) for cell in self.cells)
@@ -98,7 +80,7 @@ class Row:
     def _word(self, cell: Record | None) -> str:
         if cell is None:
             return NOT_IN_IT
-        is_promise = len(self.cells) == 1 or (self.level is Level.MUST and not self.is_draft)
+        is_promise = len(self.cells) == 1 or self.level is Level.MUST
         return DIFFERS if cell["verdict"] == Verdict.FAILED.value and not is_promise else str(cell["verdict"])
 
 
@@ -128,7 +110,7 @@ class Tally:
 
 
 def rows(reports: Sequence[Report]) -> list[Row]:
-    """All requirements of all reports, by level, then by id; drafts last.
+    """All requirements of all reports, by level, then by id.
 
     :param reports: each as ``report.json`` has it.
     """
@@ -137,7 +119,7 @@ def rows(reports: Sequence[Report]) -> list[Row]:
         unique: tuple(each.get(unique) for each in by_id) for unique in sorted({one for each in by_id for one in each})
     }
     found = (Row(record=next(filter(None, each)), cells=each) for each in cells.values())
-    return sorted(found, key=lambda row: (row.is_draft, row.level.rank, row.id))
+    return sorted(found, key=lambda row: (row.level.rank, row.id))
 
 
 def tallies(found: Iterable[Row], count: int, *, by: Callable[[Row], str]) -> dict[str, tuple[Tally, ...]]:
@@ -145,7 +127,7 @@ def tallies(found: Iterable[Row], count: int, *, by: Callable[[Row], str]) -> di
 
     :param found: all rows.
     :param count: number of reports.
-    :param by: the group of a row: ``counted_as``, or its area.
+    :param by: the group of a row: its level, or its area.
     """
     groups: dict[str, list[Row]] = {}
     for row in found:

@@ -6,12 +6,14 @@ It shows the two newest versions of the specification, as a reader compares an i
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from .comparison import Report, Tally, rows, tallies
+from .comparison import Report, Tally
 from .kept_reports import README, REPORT, SERVERS_REPORT, kept_folders, versions
-from .report import reached_level, read_report
+from .report import profiles_not_judged, reached_level, read_report
+from .verdicts import Verdict
 
 _SHOWN_VERSIONS = 2
 _HEAD = """# Implementations, and what they meet
@@ -21,7 +23,7 @@ _HEAD = """# Implementations, and what they meet
 
 An implementation has reached a level if it meets each applicable requirement of this level, and of the levels above it.
 A number counts the requirements that were judged, and those that the implementation declares to differ from on purpose.
-A requirement of an absent capability is *n/a*. "With servers" is the [run with
+A requirement that needs a capability which the implementation has not is *n/a*. "With servers" is the [run with
 servers](../../how-to/conformance.md#the-run-with-servers).
 """
 
@@ -50,7 +52,7 @@ def _table(version: Path, beside: Path) -> str:
     head = ["implementation", "version", "level", *groups, "with servers", "Airflow", "Python", "installer", "judged"]
     lines = [f"## Specification {version.name}", "", _row(head), _row(["---"] * len(head))]
     for folder, report in found.items():
-        level, told = reached_level(report), _tally_by_group(report)
+        counts = report["closing"]["counts"]
         servers = folder / SERVERS_REPORT
         environment = report["environment"]
         lines.append(
@@ -58,9 +60,9 @@ def _table(version: Path, beside: Path) -> str:
                 [
                     f"[{folder.name}]({_link(folder / README, beside)})",
                     report["implementation"]["version"],
-                    level.value if level else "not reached",
-                    *(_in_words(told.get(group)) for group in groups),
-                    _in_words(_whole_tally(read_report(servers))) if servers.exists() else "-",
+                    _level_in_words(report),
+                    *(_in_words(counts.get(group, {})) for group in groups),
+                    _in_words(_whole(read_report(servers))) if servers.exists() else "-",
                     environment["airflow"],
                     environment["python"],
                     environment["installer"],
@@ -71,19 +73,21 @@ def _table(version: Path, beside: Path) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _tally_by_group(report: Report) -> dict[str, Tally]:
-    return {name: one for name, (one,) in tallies(rows([report]), 1, by=lambda row: row.counted_as).items()}
+def _level_in_words(report: Report) -> str:
+    level, others = reached_level(report), profiles_not_judged(report)
+    without = f", without {', '.join(others)}" if others else ""
+    return f"{level.value if level else 'not reached'}{without}"
 
 
-def _whole_tally(report: Report) -> Tally:
-    ((one,),) = tallies(rows([report]), 1, by=lambda _: "all").values()
-    return one
+def _whole(report: Report) -> Mapping[str, int]:
+    return sum(map(Counter, report["closing"]["counts"].values()), Counter())
 
 
-def _in_words(tally: Tally | None) -> str:
-    if tally is None or tally.applies_to_nothing:
+def _in_words(counts: Mapping[str, int]) -> str:
+    tally = Tally(counts=counts)
+    if tally.applies_to_nothing:
         return "-"
-    not_applicable = tally.counts.get("not applicable", 0)
+    not_applicable = counts.get(Verdict.NOT_APPLICABLE.value, 0)
     return f"{tally.kept} of {tally.counted}{f', {not_applicable} n/a' if not_applicable else ''}"
 
 

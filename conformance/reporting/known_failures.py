@@ -65,17 +65,6 @@ def read_known_failures(
     return found
 
 
-def listed_ids(file: Path) -> frozenset[str]:
-    """The ids that stand on a list, whatever else is wrong with it; none where it cannot be read.
-
-    :param file: the list.
-    """
-    try:
-        return frozenset(_first_words(_text_of(file)))
-    except KnownFailuresError:
-        return frozenset()
-
-
 def _first_words(text: str) -> list[str]:
     """Of each line what stands before the first |: an id, or a comment."""
     return [line.partition("|")[0].strip() for line in text.splitlines()]
@@ -111,8 +100,7 @@ def _refuse(
     found: Mapping[str, KnownFailure],
     today: date,
 ) -> None:
-    known = specification.get(one.requirement)
-    if known is None or known.level is None:
+    if one.requirement not in specification:
         raise KnownFailuresError(
             f"{where}: {one.requirement!r} is no requirement of this specification. Drop the line."
         )

@@ -23,7 +23,7 @@ import pytest_cosmos_venv
 from pytest_cosmos_venv.suite import REPORT_FILES, RUN_FOLDER
 
 from .. import SPECIFICATION_VERSION, SUITE_VERSION
-from ..requirements import COMPATIBILITIES, FIRST, Level, is_draft
+from ..requirements import COMPATIBILITIES, PROFILES, Level
 from .terminal import again
 from .verdicts import Judgement, Verdict
 
@@ -43,10 +43,9 @@ _SECRETS = re.compile(
 
 
 def badge(report: Mapping[str, Any]) -> str:
-    """An SVG: the highest level of which all holds, and what was not judged because it is declared absent.
+    """An SVG: the highest level of which all holds, and the profiles and capabilities that were not judged.
 
-    Drafts have no say in it: the badge names a version of the specification that is released. That of a run with
-    servers, which judges other requirements, says so.
+    That of a run with servers, which judges other requirements, says so.
 
     :param report: the content of a ``report.json``.
     """
@@ -66,31 +65,31 @@ aria-label="{escape(f"{label}: {text}")}">
 def _claim(report: Mapping[str, Any]) -> tuple[str, str]:
     if not report["closing"]["is_complete"]:
         return "incomplete", "#888"
-    released = _released(report)
-    if not released:
-        return "drafts alone", "#888"
     reached = reached_level(report)
-    absent = _absent(released)
+    absent = [*profiles_not_judged(report), *_absent(report["requirements"])]
     without = f" (without {', '.join(absent)})" if absent else ""
     return (f"{reached.value}{without}", "#2a7d3c") if reached else ("not reached", "#b23b3b")
 
 
 def reached_level(report: Mapping[str, Any]) -> Level | None:
-    """The highest level of which all holds, with those above it; drafts have no say. None: not even MUST.
+    """The highest level of which all holds, with those above it. None: not even MUST.
 
     :param report: the content of a ``report.json``.
     """
     reached = None
     for level in Level:
-        verdicts = {each["verdict"] for each in _released(report) if each["level"] == level.value}
-        if not verdicts <= _FINE:
+        if not set(report["closing"]["counts"][level.value]) <= _FINE:
             break
         reached = level
     return reached
 
 
-def _released(report: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    return [each for each in report["requirements"] if not is_draft(each.get("since", FIRST))]
+def profiles_not_judged(report: Mapping[str, Any]) -> list[str]:
+    """Names of the profiles by which the implementation was not judged.
+
+    :param report: the content of a ``report.json``; those before 1.2 know no profiles.
+    """
+    return list(report.get("profiles", {}).get("not_judged", ()))
 
 
 def _absent(records: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -117,6 +116,7 @@ def summary(report: Mapping[str, Any]) -> str:
         f"Specification {report['specification']}, Airflow {where['airflow']}, Python {where['python']}, "
         f"{where['installer']}, {report['closing']['seconds']:.0f} s"
         f"{'' if report['closing']['is_complete'] else ', **incomplete**'}",
+        *([f"Partial, not judged: {', '.join(others)}"] if (others := profiles_not_judged(report)) else []),
         *([f"Declared to stay when tasks have ended: {', '.join(services)}"] if services else []),
         "",
         f"| | {' | '.join(verdict.value for verdict in Verdict)} |",
@@ -126,19 +126,14 @@ def summary(report: Mapping[str, Any]) -> str:
         lines.append(f"| {group} | {' | '.join(str(found.get(verdict.value, '')) for verdict in Verdict)} |")
     failed = [each for each in report["requirements"] if each["verdict"] in _ILL]
     if failed:
-        lines += ["", *(f"- **{each['id']}** {_counted_as(each)}: {_sentence(each)}" for each in failed)]
+        lines += ["", *(f"- **{each['id']}** {each['level']}: {_sentence(each)}" for each in failed)]
     if here := [each for each in report["requirements"] if each["verdict"] == Verdict.NOT_RUN.value and each["tests"]]:
         lines += ["", f"{len(here)} that cannot be judged here:", ""]
-        lines += [f"- {each['id']} {_counted_as(each)}: {_reasons(each['evidence'])}" for each in here]
+        lines += [f"- {each['id']} {each['level']}: {_reasons(each['evidence'])}" for each in here]
     surprising = [each["id"] for each in report["requirements"] if each["verdict"] == Verdict.UNEXPECTED_PASS.value]
     if surprising:
         lines += ["", f"On the list of known failures, and passed: {', '.join(surprising)}"]
     return "\n".join(lines) + "\n"
-
-
-def _counted_as(record: Mapping[str, Any]) -> str:
-    since = record.get("since", FIRST)
-    return str(since if is_draft(since) else record["level"])
 
 
 def _sentence(record: Mapping[str, Any]) -> str:
@@ -157,6 +152,7 @@ def report(
     named: str,
     version: str,
     services: Sequence[str],
+    profiles: Sequence[str],
     airflow: str,
     installer: str,
     options: Mapping[str, object],
@@ -171,6 +167,7 @@ def report(
     :param named: the same or its adapter, as ``--cosmos-implementation`` takes it.
     :param version: the version of the implementation.
     :param services: processes that it declares to stay when its tasks have ended.
+    :param profiles: those by which it was judged.
     :param airflow: version of Airflow.
     :param installer: what environments were installed with, in words.
     :param options: the options that decide what was judged, and how hard.
@@ -193,6 +190,7 @@ def report(
             "pytest": metadata.version("pytest"),
         },
         "options": {name: redacted(value) if isinstance(value, str) else value for name, value in options.items()},
+        "profiles": {"judged": list(profiles), "not_judged": [name for name in PROFILES if name not in profiles]},
         "started": started.isoformat(timespec="seconds"),
         "requirements": [_record(each, named, options) for each in judgements],
         # Last: a report without it was cut off.
@@ -207,15 +205,14 @@ def report(
 
 
 def counts(judgements: Sequence[Judgement]) -> dict[str, dict[str, int]]:
-    """Level, or version of drafts -> verdict -> how many.
+    """Level -> verdict -> how many.
 
     :param judgements: the judgements of the run.
     """
-    found = Counter((each.requirement.counted_as, each.verdict) for each in judgements)
-    drafts = {each.requirement.since for each in judgements if each.requirement.is_draft}
+    found = Counter((each.requirement.level, each.verdict) for each in judgements)
     return {
-        group: {verdict.value: found[group, verdict] for verdict in Verdict if found[group, verdict]}
-        for group in (*(level.value for level in Level), *sorted(drafts))
+        level.value: {verdict.value: found[level, verdict] for verdict in Verdict if found[level, verdict]}
+        for level in Level
     }
 
 
@@ -223,7 +220,7 @@ def _record(judgement: Judgement, named: str, options: Mapping[str, object]) -> 
     one = judgement.requirement
     return {
         "id": one.id,
-        "level": one.level.value if one.level else None,
+        "level": one.level.value,
         "since": one.since,
         "sentence": one.sentence,
         "sources": list(one.sources),

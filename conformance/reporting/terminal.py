@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import pytest
 
@@ -12,7 +12,7 @@ from pytest_cosmos_venv.suite import SuiteExit
 from ..requirements import Level
 from .verdicts import COUNTED, KEPT, Judgement, SmokeFailure, Verdict, is_undone_promise
 
-_CONDITIONS = ("installer", "profile", "timeout", "dbt_kind")
+_CONDITIONS = ("installer", "rounds", "profiles", "timeout", "dbt_kind")
 """Options under which a verdict may be another one."""
 _SHOWN_LINES = 25
 """Lines that are shown of what was seen of one requirement."""
@@ -124,7 +124,7 @@ def _print_failure(
     terminal: pytest.TerminalReporter, judgement: Judgement, following: Sequence[Judgement], seen: Sequence[str]
 ) -> None:
     one = judgement.requirement
-    terminal.section(f"{one.id} {one.counted_as}: {judgement.verdict.value}", sep="-", red=True)
+    terminal.section(f"{one.id} {one.level.value}: {judgement.verdict.value}", sep="-", red=True)
     terminal.line(one.sentence)
     for line in seen:
         terminal.line(f"  {line}")
@@ -171,24 +171,22 @@ def undone_promises(judgements: Sequence[Judgement], known: Collection[str]) -> 
 def table(judgements: Sequence[Judgement]) -> list[str]:
     """Lines of a table: how many are kept of those that are ``COUNTED``, by area and level, and the time of checks.
 
-    Drafts have a column of their own. An area of which nothing was run has no row. Processes check at the same time: a
+    An area of which nothing was run has no row. Processes check at the same time: a
     run is shorter than the sum.
 
     :param judgements: the judgements of the run.
     """
     areas = list(dict.fromkeys(each.requirement.area for each in judgements if each.seen))
-    drafts = (each.requirement.counted_as for each in judgements if each.requirement.is_draft)
-    groups = [*(level.value for level in Level), *sorted(set(drafts))]
-    lines = [_line("", *groups, "time of checks")]
-    lines += [_row(area, [each for each in judgements if each.requirement.area == area], groups) for area in areas]
-    lines.append(_row("all", judgements, groups))
+    lines = [_line("", *(level.value for level in Level), "time of checks")]
+    lines += [_row(area, [each for each in judgements if each.requirement.area == area]) for area in areas]
+    lines.append(_row("all", judgements))
     counts = [(verdict, sum(each.verdict is verdict for each in judgements)) for verdict in Verdict]
     lines.append(f"requirements: {', '.join(f'{count} {verdict.value}' for verdict, count in counts if count)}")
     return lines
 
 
-def _row(name: str, judgements: Sequence[Judgement], groups: Sequence[str]) -> str:
-    cells = [_cell([each for each in judgements if each.requirement.counted_as == group]) for group in groups]
+def _row(name: str, judgements: Sequence[Judgement]) -> str:
+    cells = [_cell([each for each in judgements if each.requirement.level is level]) for level in Level]
     seconds = {each.test: each.seconds for judgement in judgements for each in judgement.seen}
     return _line(name, *cells, f"{sum(seconds.values()):.0f} s")
 
@@ -229,12 +227,17 @@ def not_applicable(judgements: Sequence[Judgement]) -> list[str]:
     :param judgements: the judgements of the run.
     """
     found = [each for each in judgements if each.verdict is Verdict.NOT_APPLICABLE]
-    by_reason: dict[str, list[str]] = {}
-    for each in found:
-        for reason in dict.fromkeys(reason for test in each.seen for reason in test.reasons):
-            by_reason.setdefault(reason, []).append(each.requirement.id)
-    told = [f"  {reason}: {a_few(names)}" for reason, names in by_reason.items()]
+    reasons = [(reason, each) for each in found for test in each.seen for reason in test.reasons]
+    told = [f"  {reason}: {a_few(names)}" for reason, names in _by_reason(reasons).items()]
     return [f"{len(found)} not applicable:", *told] if told else []
+
+
+def _by_reason(found: Iterable[tuple[str, Judgement]]) -> dict[str, list[str]]:
+    """Reason -> the ids of the requirements to which it applies, each once."""
+    by_reason: dict[str, dict[str, None]] = {}
+    for reason, each in found:
+        by_reason.setdefault(reason.removeprefix("Skipped: "), {})[each.requirement.id] = None
+    return {reason: list(names) for reason, names in by_reason.items()}
 
 
 def a_few(names: Sequence[str]) -> str:
@@ -251,10 +254,7 @@ def not_judged_here(judgements: Sequence[Judgement]) -> list[str]:
 
     :param judgements: the judgements of the run.
     """
-    by_reason: dict[str, list[str]] = {}
-    for each in judgements:
-        for reason in dict.fromkeys(each.evidence) if each.cannot_be_judged_here else ():
-            by_reason.setdefault(reason.removeprefix("Skipped: "), []).append(each.requirement.id)
-    count = sum(each.cannot_be_judged_here for each in judgements)
-    told = [f"  {', '.join(names)}: {reason}" for reason, names in by_reason.items()]
-    return [f"{count} that cannot be judged here:", *told] if count else []
+    found = [each for each in judgements if each.cannot_be_judged_here]
+    reasons = _by_reason((reason, each) for each in found for reason in each.evidence)
+    told = [f"  {', '.join(names)}: {reason}" for reason, names in reasons.items()]
+    return [f"{len(found)} that cannot be judged here:", *told] if found else []

@@ -116,7 +116,7 @@ class Judgement:
 
 
 def judge(specification: Mapping[str, Requirement], seen: Iterable[Seen]) -> list[Judgement]:
-    """A judgement on each requirement that is not withdrawn, in the order of the specification.
+    """A judgement on each requirement, in the order of the specification.
 
     :param specification: all requirements by id.
     :param seen: what the tests came to, in any order.
@@ -133,7 +133,6 @@ def judge(specification: Mapping[str, Requirement], seen: Iterable[Seen]) -> lis
             root=_root(one, verdicts) if verdicts[one.id] is Verdict.FAILED else None,
         )
         for one in specification.values()
-        if one.level is not None
     ]
 
 
@@ -156,8 +155,7 @@ def is_of_level(judgement: Judgement, level: Level) -> bool:
     :param judgement: on one requirement.
     :param level: the one that was asked for.
     """
-    own = judgement.requirement.level
-    return own is not None and own.rank <= level.rank
+    return judgement.requirement.level.rank <= level.rank
 
 
 def is_undone_promise(judgement: Judgement, known: Collection[str]) -> bool:
@@ -167,8 +165,7 @@ def is_undone_promise(judgement: Judgement, known: Collection[str]) -> bool:
     :param known: ids on the list of known failures.
     """
     one = judgement.requirement
-    is_must = one.level is Level.MUST and not one.is_draft
-    return is_must and judgement.verdict is Verdict.DIFFERS and one.id not in known
+    return one.level is Level.MUST and judgement.verdict is Verdict.DIFFERS and one.id not in known
 
 
 def counts_against(
@@ -179,7 +176,7 @@ def counts_against(
     strict: bool = False,
     known: Collection[str] = (),
 ) -> bool:
-    """Whether the verdict makes the run fail. A draft never does.
+    """Whether the verdict makes the run fail.
 
     :param judgement: on one requirement.
     :param level: the one that was asked for: failures of it and of those above it count.
@@ -189,7 +186,7 @@ def counts_against(
     """
     one = judgement.requirement
     is_held = not beyond.isdisjoint((one.id, *one.needs))
-    if one.is_draft or not (is_held or is_of_level(judgement, level)):
+    if not (is_held or is_of_level(judgement, level)):
         return False
     if is_undone_promise(judgement, known):
         return True

@@ -5,7 +5,8 @@ from __future__ import annotations
 from types import ModuleType, SimpleNamespace
 from typing import Any, ClassVar, cast
 
-from pytest_cosmos_venv.conformance.adapter import COMMANDS, OPERATOR_CLASSES, CosmosVenvAdapter, DagPlan
+from pytest_cosmos_venv.conformance.adapter import COMMANDS, OPERATOR_CLASSES, DagPlan
+from pytest_cosmos_venv.conformance.cosmos_layout import CosmosVenvAdapter
 
 HAS = frozenset({"run", "test", "build"})
 _LACKS = frozenset(OPERATOR_CLASSES).difference(HAS)
@@ -15,7 +16,8 @@ class FewOperatorsAdapter(CosmosVenvAdapter):
     """cosmos-venv without the operators of seven commands."""
 
     import_root = "cosmos_venv"
-    absent: ClassVar[frozenset[str]] = CosmosVenvAdapter.absent | {COMMANDS[command] for command in _LACKS}
+    profiles: ClassVar[frozenset[str]] = CosmosVenvAdapter.profiles - {"seeds", "async", "watcher"}
+    has: ClassVar[frozenset[str]] = CosmosVenvAdapter.has - {COMMANDS[command] for command in _LACKS}
     beyond: ClassVar[frozenset[str]] = frozenset()
 
     def operators(self) -> ModuleType:

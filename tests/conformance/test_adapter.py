@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 import conformance
-from conformance.adapter import Adapter, CosmosVenvAdapter, Outcome, Task
-from conformance.prepared_cosmos_venv import MODULES
+from conformance.adapter import Adapter, Outcome, Task
+from conformance.cosmos_layout import CosmosLayout, CosmosVenvAdapter
 from cosmos_venv.managed.remote_environments import configured_store
 from cosmos_venv.remote.object_store import SignedRemoteFolder
 from pytest_cosmos_venv.airflow_release import installed_airflow
@@ -22,12 +22,6 @@ from pytest_cosmos_venv.airflow_release import installed_airflow
 @pytest.fixture
 def adapter() -> CosmosVenvAdapter:
     return CosmosVenvAdapter("cosmos_venv")
-
-
-def test_each_module_that_a_task_is_prepared_with_is_there(adapter: CosmosVenvAdapter) -> None:
-    names = [*adapter.modules(), *(f"cosmos_venv.{name}" for name in MODULES)]
-
-    assert [name for name in names if find_spec(name) is None] == []
 
 
 def test_each_module_that_is_prepared_with_airflow_is_there() -> None:
@@ -46,25 +40,6 @@ def test_each_module_that_is_prepared_with_airflow_is_there() -> None:
 def test_the_processes_that_stay_are_those_that_the_implementation_declares(adapter: CosmosVenvAdapter) -> None:
     assert adapter.services == ()
     assert adapter.all_services == ("dbt-warm-server",)
-
-
-def test_a_private_module_that_another_version_has_not_is_no_reason_to_judge_nothing(
-    adapter: CosmosVenvAdapter, tmp_path: Path
-) -> None:
-    for name in ("cosmos_venv", "cosmos_venv/operators"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "__init__.py").touch()
-    (tmp_path / "cosmos_venv" / "operators" / "virtualenv.py").touch()
-    # As in the smoke check; the root of this checkout comes second.
-    code = f"import {', '.join(adapter.modules())}, cosmos_venv; print(cosmos_venv.__file__)"
-    path = os.pathsep.join([str(tmp_path), str(Path(__file__).parents[2])])
-
-    environment = {**os.environ, "PYTHONPATH": path}
-    told = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
-    )
-
-    assert told.stdout.strip() == str(tmp_path / "cosmos_venv" / "__init__.py")
 
 
 def test_its_settings_of_a_remote_store_make_one(
@@ -98,7 +73,7 @@ class OfAnotherShape(Adapter):
 
 def test_of_another_shape_the_import_root_alone_has_to_be_there() -> None:
     assert OfAnotherShape().modules() == ["another"]
-    assert Adapter("cosmos").modules() == ["cosmos", "cosmos.operators.virtualenv"]
+    assert CosmosLayout("cosmos").modules() == ["cosmos", "cosmos.operators.virtualenv"]
 
 
 @pytest.mark.long

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import ClassVar
@@ -14,6 +15,7 @@ from conformance.collection import why_it_does_not_apply
 from conformance.declaration import read_declaration, told_by
 from conformance.requirements import PYTHON_DBT, Level, Requirement
 from tests.conformance.few_operators import HAS, FewOperatorsAdapter
+from tests.conformance.prepared_suite import run_suite_itself
 from tests.environments.elsewhere import require_namespaces
 
 COMPATIBILITY = "renders_as_cosmos_1_15"
@@ -21,7 +23,7 @@ COMPATIBILITY = "renders_as_cosmos_1_15"
 
 class Plain(Adapter):
     import_root = "plain"
-    absent: ClassVar[frozenset[str]] = frozenset({"watcher"})
+    has: ClassVar[frozenset[str]] = frozenset({"deps"})
 
 
 class Compatible(Plain):
@@ -31,13 +33,13 @@ class Compatible(Plain):
 @pytest.mark.parametrize(
     ("needs", "implementation", "kind", "expected"),
     [
-        pytest.param("dags", Plain, "python", [], id="it-has-it"),
-        pytest.param("watcher", Plain, "python", ["watcher is declared absent"], id="declared-absent"),
+        pytest.param("deps", Plain, "python", [], id="it-has-it"),
+        pytest.param("vars", Plain, "python", ["vars is not declared"], id="it-has-it-not"),
         pytest.param(COMPATIBILITY, Plain, "python", [f"{COMPATIBILITY} is not declared"], id="says-nothing"),
         pytest.param(COMPATIBILITY, Compatible, "python", [], id="declares-the-compatibility"),
         pytest.param(PYTHON_DBT, Plain, "python", [], id="python-dbt"),
         pytest.param(PYTHON_DBT, Plain, "native", ["the dbt of this run is a native one"], id="native-dbt"),
-        pytest.param("dags", Plain, "native", [], id="for-any-dbt"),
+        pytest.param("deps", Plain, "native", [], id="for-any-dbt"),
     ],
 )
 def test_a_requirement_applies_to_who_has_what_it_needs(
@@ -50,6 +52,38 @@ def test_a_requirement_applies_to_who_has_what_it_needs(
     assert why_it_does_not_apply(one, declared, kind=kind) == expected
 
 
+def _collected(folder: Path, *options: str, implementation: str) -> set[str]:
+    """Names of the files of the checks, without those of the smoke checks."""
+    done = run_suite_itself("--collect-only", "-q", *options, implementation=implementation, folder=folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return {line.partition("::")[0].rpartition("/")[2] for line in done.stdout.splitlines() if "::" in line}
+
+
+def test_an_import_root_is_judged_by_all_profiles_and_the_user_chooses_among_them(tmp_path: Path) -> None:
+    everything = _collected(tmp_path, implementation="cosmos_venv")
+    seeds = _collected(tmp_path, "--cosmos-profiles=seeds", implementation="cosmos_venv")
+    core = _collected(tmp_path, "--cosmos-profiles=core", implementation="cosmos_venv")
+
+    assert {"test_seed.py", "test_dags.py", "test_remote.py", "test_lock_holding.py", "test_env.py"} <= everything
+    assert seeds - core == {"test_seed.py"}, "core is judged always"
+    assert {"test_env.py", "test_kill.py", "test_smoke.py"} <= core
+    assert not core & {"test_seed.py", "test_dags.py", "test_remote.py", "test_lock_holding.py"}
+
+
+def test_an_adapter_that_opts_into_nothing_is_judged_by_core_and_the_end_names_what_was_not_judged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
+
+    done = run_suite_itself("-k", "no_such_check", folder=tmp_path)
+
+    assert "profiles core, 25 rounds\n" in done.stdout
+    assert (
+        "partial: MUST of the profiles core; not judged: dags, seeds, locks, watcher, async, machines\n" in done.stdout
+    )
+    assert "WATCH" not in done.stdout, "the run with servers would judge nothing more of it"
+
+
 def _not_applicable(report: dict[str, str]) -> set[str]:
     return {unique for unique, verdict in report.items() if verdict == "not applicable"}
 
@@ -59,29 +93,23 @@ def _not_applicable(report: dict[str, str]) -> set[str]:
 def test_three_of_ten_operators_are_judged_by_these_three() -> None:
     named = f"{FewOperatorsAdapter.__module__}:{FewOperatorsAdapter.__qualname__}"
 
-    run = run_suite(Path(sys.executable), named, "--cosmos-requirement=API-*,CMD-*,SEED-*,LOAD-*,RENDER-*,ERR-*")
+    run = run_suite(Path(sys.executable), named, "--cosmos-requirement=API-*,CMD-*,LOAD-*,RENDER-*,ERR-*")
 
+    assert run.report["profiles"]["not_judged"] == ["seeds", "watcher", "async"]
     judged = {each["id"]: each["verdict"] for each in run.report["requirements"] if each["tests"]}
     assert set(judged.values()) == {"passed", "not applicable"}, judged
     lacking = {f"command_{name}" for name in ("seed", "ls", "clone")}
     assert lacking <= {*COMMANDS.values()}.difference(COMMANDS[name] for name in HAS if name != "run")
-    assert {"CMD-002", "CMD-003", "CMD-010", "SEED-001", "RENDER-004"} <= _not_applicable(judged)
+    assert {"CMD-002", "CMD-003", "CMD-010", "RENDER-004"} <= _not_applicable(judged)
     assert {judged[unique] for unique in ("API-001", "CMD-001", "CMD-007", "LOAD-001", "RENDER-001")} == {"passed"}
 
 
 @pytest.mark.long
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize(
-    "options",
-    [
-        pytest.param(["--cosmos-requirement=CMD-00*,SEED-00*,ENV-01*"], id="some"),
-        pytest.param([], id="all"),
-    ],
-)
-def test_the_suite_runs_with_a_native_dbt(options: list[str]) -> None:
+def test_the_suite_runs_with_a_native_dbt() -> None:
     require_namespaces()
 
-    run = run_suite(Path(sys.executable), "cosmos_venv", "--cosmos-dbt-kind=native", *options)
+    run = run_suite(Path(sys.executable), "cosmos_venv", "--cosmos-dbt-kind=native")
 
     met = [each for each in run.report["requirements"] if each["tests"]]
     python_alone = {each["id"] for each in met if PYTHON_DBT in each["needs"]}
@@ -89,4 +117,4 @@ def test_the_suite_runs_with_a_native_dbt(options: list[str]) -> None:
     assert run.report["options"]["dbt_kind"] == "native"
     others = {each["id"]: each["verdict"] for each in met if each["verdict"] != "passed"}
     assert others == dict.fromkeys(python_alone, "not applicable")
-    assert run.exit_code == (11 if options else 0), "a run of some gives no verdict"
+    assert run.exit_code == 0

@@ -46,7 +46,7 @@ def _tiny_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
         ),
         pytest.param(
             ["--cosmos-requirement=WATCH-003"],
-            "*--cosmos-requirement=WATCH-003 is judged in a run with servers of Airflow: add --cosmos-servers.",
+            "*--cosmos-requirement=WATCH-003 is judged with servers of Airflow: add --cosmos-servers.",
             id="without-servers",
         ),
         pytest.param(
@@ -65,7 +65,17 @@ def _tiny_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
         pytest.param(
             ["--cosmos-servers", "--cosmos-dbt-kind=native"], "*has a Python dbt alone: leave out*", id="native-servers"
         ),
-        pytest.param(["--cosmos-profile=fast"], "*--cosmos-profile=fast: give quick or full.", id="profile"),
+        pytest.param(["--cosmos-rounds=fast"], "*--cosmos-rounds=fast: give one of quick|full*", id="rounds"),
+        pytest.param(
+            ["--cosmos-profiles=core,locks"],
+            "*--cosmos-profiles=locks: the implementation is judged by core: an adapter opts into others *profiles.",
+            id="profiles",
+        ),
+        pytest.param(
+            ["--cosmos-requirement=SEED-001"],
+            "*--cosmos-requirement=SEED-001 is of the profile seeds, which is not judged.",
+            id="of-another-profile",
+        ),
         pytest.param(
             ["--cosmos-report=wrong.txt"], "*--cosmos-report=wrong.txt: no report can be written there*", id="report"
         ),
@@ -123,10 +133,13 @@ def test_options_of_the_suite_may_stand_in_the_ini_file_and_the_command_line_win
 @pytest.mark.parametrize(
     ("declared", "message"),
     [
+        pytest.param('has = frozenset({"depths"})', "*Mine.has names depths, which there is not*", id="has"),
         pytest.param(
-            'absent = frozenset({"watchers"})', "*Mine.absent names watchers, which there is not*", id="absent"
+            'profiles = frozenset({"lock"})',
+            "*Mine.profiles names lock, which there is not: give names of core, dags, *",
+            id="profiles",
         ),
-        pytest.param('absent = "watcher"', "*Mine.absent is the text 'watcher': give a set*", id="text"),
+        pytest.param('has = "deps"', "*Mine.has is the text 'deps': give a set*", id="text"),
         pytest.param(
             'differs = {"LOCK-999": "why"}', "*Mine.differs names LOCK-999, which there is not*", id="differs"
         ),
@@ -139,7 +152,9 @@ def test_options_of_the_suite_may_stand_in_the_ini_file_and_the_command_line_win
             id="compatibility",
         ),
         pytest.param(
-            'services = ("p*",)', "*Mine.services names 'p*', which fits 'python' too*give the name of*", id="services"
+            'services = ("p*",)',
+            "*Mine.services, or *names 'p[*]', which fits 'python' too*",
+            id="services",
         ),
     ],
 )
@@ -171,45 +186,6 @@ def test_an_adapter_that_derives_from_nothing_is_refused_with_the_way_out(
     )
 
 
-@pytest.mark.long
-@pytest.mark.parametrize(
-    "options",
-    [pytest.param([], id="one-process"), pytest.param(["-n", "1"], id="workers")],
-)
-def test_what_a_run_did_not_judge_stays_on_the_list_of_known_failures(
-    pytester: pytest.Pytester, options: list[str]
-) -> None:
-    known = "# ours\nENV-001 | we know | https://issues/1\n"
-    (pytester.path / "known.txt").write_text(known)
-
-    result = pytester.runpytest_subprocess(
-        *SUITE, "-k", "fake_wheel", "--cosmos-known-failures=known.txt", "--cosmos-update-known-failures", *options
-    )
-
-    assert result.ret == 11
-    assert (pytester.path / "known.txt").read_text() == known
-
-
-@pytest.mark.long
-def test_where_a_smoke_check_failed_the_list_of_known_failures_stays(
-    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pytester.makepyfile(
-        my_adapter=(
-            "from tiny.adapter import TinyAdapter\n"
-            "class Mine(TinyAdapter):\n    def modules(self): return ['no_such_module']\n"
-        )
-    )
-    monkeypatch.setenv("PYTHONPATH", str(pytester.path), prepend=":")
-    (pytester.path / "known.txt").write_text("ENV-001 | we know\n")
-    options = ["--cosmos-known-failures=known.txt", "--cosmos-update-known-failures"]
-
-    result = pytester.runpytest_subprocess("--cosmos-conformance", "--cosmos-implementation=my_adapter:Mine", *options)
-
-    assert result.ret == 10
-    assert (pytester.path / "known.txt").read_text() == "ENV-001 | we know\n"
-
-
 @pytest.mark.parametrize(
     ("named", "message"),
     [
@@ -224,6 +200,15 @@ def test_an_adapter_that_is_not_found_is_refused_with_the_way_out(
 
     assert done.returncode == pytest.ExitCode.USAGE_ERROR
     assert_told(message, done)
+
+
+def test_where_the_user_has_turned_pytests_cache_off_no_folder_of_it_is_named(tmp_path: Path) -> None:
+    def named(*options: str) -> list[str]:
+        run = SuiteRun(options=options, implementation=None, set_aside=[], root=tmp_path)
+        return [word for word in run.command if "cache_dir" in word]
+
+    assert named("-p", "no:cacheprovider") == [], "pytest refuses a setting that nobody knows"
+    assert named() == [f"--override-ini=cache_dir={tmp_path / 'cache'}"]
 
 
 def test_a_relative_folder_on_the_path_is_the_same_for_each_process_of_the_suite(tmp_path: Path) -> None:
@@ -251,40 +236,6 @@ def test_what_the_suite_itself_breaks_is_no_known_failure_and_junit_names_the_re
     assert verdicts["CMD-004"] == "harness error"
     junit = (pytester.path / "junit.xml").read_text(encoding="utf-8")
     assert '<property name="requirement" value="CMD-004" /><property name="level" value="MUST" />' in junit
-
-
-@pytest.mark.long
-def test_a_failure_is_told_once(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
-    runs_another = "def perform(self, task): return super().perform(dataclasses.replace(task, command='run'))"
-    pytester.makepyfile(
-        my_adapter=f"import dataclasses\nfrom tiny.adapter import TinyAdapter\n"
-        f"class Mine(TinyAdapter):\n    {runs_another}\n"
-    )
-    options = ["--cosmos-implementation=my_adapter:Mine", "--cosmos-requirement=CMD-004"]
-
-    result = pytester.runpytest_subprocess("--cosmos-conformance", *options)
-
-    assert result.ret == pytest.ExitCode.TESTS_FAILED
-    result.stdout.fnmatch_lines(["*CMD-004 MUST: failed*", "  again: pytest --cosmos-conformance *=CMD-004"])
-    result.stdout.no_fnmatch_line("*= FAILURES =*")
-
-
-@pytest.mark.long
-@pytest.mark.timeout(300)
-def test_an_implementation_of_another_shape_is_judged_and_what_it_declares_absent_is_counted_apart(
-    pytester: pytest.Pytester,
-) -> None:
-    result = pytester.runpytest_subprocess(*SUITE, "--cosmos-requirement=API-001", "--cosmos-report=out")
-
-    assert result.ret == 11
-    result.stdout.re_match_lines(
-        [r"1 not applicable:", r"  \w+ is declared absent: API-001", r"report: out/report\.html"]
-    )
-    written = read_report(pytester.path / "out" / "report.json")
-    assert written["closing"]["is_complete"] is False
-    verdicts = {each["id"]: each["verdict"] for each in written["requirements"]}
-    assert verdicts.pop("API-001") == "not applicable"
-    assert set(verdicts.values()) == {"not run"}
 
 
 def assert_told(pattern: str, done: subprocess.CompletedProcess[str]) -> None:

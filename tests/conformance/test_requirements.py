@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from conformance import SPECIFICATION_VERSION
-from conformance.adapter import CAPABILITIES, CosmosVenvAdapter
+from conformance.adapter import CAPABILITIES
 from conformance.requirements import (
     COMPATIBILITIES,
-    FIRST,
+    CORE,
+    PROFILES,
     PYTHON_DBT,
     SPECIFICATION,
     Level,
@@ -27,11 +28,11 @@ TEST_FILES = sorted(file for file in (SUITE / "checks").rglob("test_*.py") if fi
 
 
 def marked(file: Path) -> Iterator[str]:
-    """Ids in ``requirement("…")``, wherever it stands: above a test, or in the marks of a parameter."""
+    """Ids in ``requirement("…")`` above a test, or in its marks, and in ``case("…", …)`` among its parameters."""
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "requirement":
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("requirement", "case"):
             value = node.args[0]
-            assert isinstance(value, ast.Constant), f"{file.name}: requirement() takes an id, written out"
+            assert isinstance(value, ast.Constant), f"{file.name}: {node.func.id}() takes an id, written out"
             yield str(value.value)
 
 
@@ -42,7 +43,7 @@ def functions_of(file: Path) -> Iterator[ast.FunctionDef]:
 
 def test_each_requirement_has_a_test_and_each_mark_a_requirement() -> None:
     specification = read_specification()
-    binding = {unique for unique, one in specification.items() if one.level is not None}
+    binding = set(specification)
 
     marks = {unique for file in TEST_FILES for unique in marked(file)}
 
@@ -64,7 +65,7 @@ def test_each_test_names_its_requirement() -> None:
         f"{file.name}::{test.name}"
         for file in TEST_FILES
         for test in functions_of(file)
-        if not any("requirement(" in ast.unparse(mark) for mark in test.decorator_list)  # or in those of its parameters
+        if not re.search(r"\b(requirement|case)\(", " ".join(map(ast.unparse, test.decorator_list)))
     ]
 
     assert nameless == []
@@ -83,11 +84,11 @@ def test_each_capability_is_needed_by_a_requirement() -> None:
     assert sorted({*CAPABILITIES, *COMPATIBILITIES} - needs) == []
 
 
-def test_this_projects_implementation_is_held_to_all_that_goes_beyond() -> None:
-    beyond = [one for one in read_specification().values() if one.level is Level.BEYOND]
-    compatible = {one.id for one in beyond if not {*one.needs}.isdisjoint(COMPATIBILITIES)}
+def test_each_profile_has_requirements_and_core_needs_no_dag() -> None:
+    counts = Counter(one.profile for one in read_specification().values())
 
-    assert CosmosVenvAdapter.beyond == {one.id for one in beyond} - compatible | {*COMPATIBILITIES}
+    assert counts == {"core": 68, "dags": 56, "seeds": 32, "locks": 21, "watcher": 17, "async": 1, "machines": 6}
+    assert next(iter(PROFILES)) == CORE
 
 
 def test_what_compares_with_one_vendor_alone_binds_nobody_who_does_not_declare_it() -> None:
@@ -101,7 +102,7 @@ def test_what_compares_with_one_vendor_alone_binds_nobody_who_does_not_declare_i
 def test_the_table_that_users_are_shown_has_as_many_as_there_are() -> None:
     page = SPECIFICATION.parents[1] / "docs" / "how-to" / "conformance.md"
     shown = re.findall(r"^([A-Z]+) +(\d+ of .+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
-    counts = Counter((one.area, one.counted_as) for one in read_specification().values())
+    counts = Counter((one.area, one.level.value) for one in read_specification().values())
     groups = [level.value for level in Level]
 
     said = {area: [int(each) for each in re.findall(r"\d+ of (\d+)", cells)] for area, cells in shown}
@@ -113,15 +114,15 @@ def test_the_table_that_users_are_shown_has_as_many_as_there_are() -> None:
 def test_the_numbers_of_a_released_specification_change_with_its_version_alone() -> None:
     specification = read_specification()
 
-    released = Counter(one.level for one in specification.values() if not one.is_draft)
+    released = Counter(one.level for one in specification.values())
 
-    assert released == {Level.MUST: 83, Level.SHOULD: 96, Level.BEYOND: 20, None: 1}
-    assert {one.since for one in specification.values() if not one.is_draft} == {FIRST, SPECIFICATION_VERSION}
+    assert released == {Level.MUST: 83, Level.SHOULD: 86, Level.BEYOND: 32}
+    assert {one.since for one in specification.values()} == {"1.0", "1.1", SPECIFICATION_VERSION}
 
 
 def test_the_history_names_each_requirement_that_came_with_a_version() -> None:
     text = SPECIFICATION.read_text(encoding="utf-8")
-    history = text[text.index("### 1.1\n") :]
+    history = text[text.index("### 1.2\n") :]
     new = [one.id for one in read_specification().values() if one.since == SPECIFICATION_VERSION]
 
     assert [unique for unique in new if not is_named(unique, history)] == []
@@ -156,7 +157,8 @@ Said by LOCK-001.
 Nobody waits.
 - source: what users expect
 - depends on: LOCK-001
-- since: 1.2, draft
+- since: 1.1
+- profile: locks
 - run: with servers
 
 ## Another chapter
@@ -166,16 +168,15 @@ Text that belongs to nothing.
 
 
 def test_requirements_are_read_from_the_document() -> None:
-    first, second, third = read_specification(DOCUMENT).values()
+    first, third = read_specification(DOCUMENT).values()
 
     assert (first.id, first.area, first.level) == ("LOCK-001", "LOCK", Level.MUST)
     assert first.sentence == "While a process holds the lock, no other installs."
     assert first.sources[0].endswith('virtualenv directory do not corrupt it"')
     assert (first.sources[1], first.needs) == ("Mode page", ("pid_lock_file", "templates"))
-    assert (second.level, second.sentence) == (None, "Said by LOCK-001.")
     assert (third.sentence, third.depends_on) == ("Nobody waits.", ("LOCK-001",))
-    assert (first.since, first.is_draft, first.counted_as) == ("1.0", False, "MUST")
-    assert (third.since, third.is_draft, third.counted_as) == ("1.2, draft", True, "1.2, draft")
+    assert (first.since, third.since) == ("1.0", "1.1")
+    assert (first.profile, third.profile) == ("core", "locks")
     assert (first.has_servers, third.has_servers) == (False, True)
 
 
@@ -187,11 +188,8 @@ def test_requirements_are_read_from_the_document() -> None:
         pytest.param(DOCUMENT.replace("- source: what users expect\n", ""), "LOCK-003 has no source", id="no-source"),
         pytest.param(DOCUMENT.replace("with servers", "at night"), "LOCK-003 has the run at night", id="no-such-run"),
         pytest.param(DOCUMENT.replace("on: LOCK-001", "on: LOCK-009"), "depends on LOCK-009, which", id="no-such-root"),
-        pytest.param(
-            DOCUMENT.replace("- source: Mode page", "- source: Mode page\n- depends on: LOCK-003"),
-            "LOCK-001 depends on LOCK-003, which is a draft, and is none itself",
-            id="rests-on-a-draft",
-        ),
+        pytest.param(DOCUMENT.replace(": locks", ": lock"), "LOCK-003 is of the profile lock: there", id="no-profile"),
+        pytest.param(DOCUMENT.replace("LOCK-002", "LOCK-003"), "LOCK-003 stands there twice", id="withdrawn-id-used"),
     ],
 )
 def test_a_document_that_contradicts_itself_is_refused(text: str, message: str) -> None:

@@ -94,7 +94,7 @@ class Machine:
         variables = self.asked[seconds]
         assert variables, (
             "an implementation that fetches environments must say how that is set: override "
-            "Adapter.remote_environments, or declare the capability remote_environments absent; seen: no variable"
+            "Adapter.remote_environments, or leave the profile machines out; seen: no variable"
         )
         return {"TMPDIR": str(temporary), **variables}
 

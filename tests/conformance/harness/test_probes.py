@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import pytest
 
-from pytest_cosmos_venv.conformance.adapter import Adapter, DagPlan
-from pytest_cosmos_venv.conformance.cosmos_layout import plain_dag
-from pytest_cosmos_venv.conformance.harness.probes import error_of_dag, render, traces_of
+from pytest_cosmos_venv.conformance.adapter import DagPlan
+from pytest_cosmos_venv.conformance.cosmos_layout import CosmosLayout, plain_dag
+from pytest_cosmos_venv.conformance.harness.probes import error_of, render, traces_of
 from pytest_cosmos_venv.dags.dag_files import processor_variables
 
 PLAN = DagPlan(project={}, profile={}, dag={"dag_id": "harbor", "schedule": None})
 
 
-class Telling(Adapter):
+class Telling(CosmosLayout):
     """Keeps the variables that it has seen."""
 
     import_root = "telling"
@@ -31,7 +32,7 @@ def variables() -> dict[str, str | None]:
     return {name: os.environ.get(name) for name in processor_variables()}
 
 
-@pytest.mark.parametrize("probe", [render, error_of_dag, traces_of])
+@pytest.mark.parametrize("probe", [render, partial(error_of, calls=(), variables={}), traces_of])
 def test_a_dag_is_built_under_what_the_processor_sets(probe: Callable[..., object]) -> None:
     adapter, before = Telling(), variables()
 

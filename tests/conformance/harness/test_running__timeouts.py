@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,21 +19,14 @@ IDLE = "import signal; signal.pause()"
 
 
 def config(*, asked: str | None = None, requirement: str | None = None, **more: Any) -> Any:
-    """The configuration of a run that knows where the seconds of the smoke check are kept.
+    """The configuration of a run.
 
     :param asked: for a timeout.
     :param requirement: those that the run is for; None: all.
     """
-    at_the_end: list[Callable[[], object]] = []
-    made: Any = SimpleNamespace(
-        getoption=lambda name, *_: requirement if name == "cosmos_requirement" else asked,
-        stash=pytest.Stash(),
-        add_cleanup=at_the_end.append,
-        at_the_end=at_the_end,
-        **more,
+    return SimpleNamespace(
+        getoption=lambda name, *_: requirement if name == "cosmos_requirement" else asked, stash=pytest.Stash(), **more
     )
-    task_runs.keep_task_seconds(made)
-    return made
 
 
 def tell(of_run: Any, took: float) -> None:
@@ -69,39 +61,23 @@ def test_time_is_given_as_the_machine_needs_it(
     if took is not None:
         tell(of_run, took)
 
-    assert (task_runs.task_timeout(of_run), task_runs.smoke_timeout(of_run), task_runs.slack(of_run)) == (
+    assert (task_runs.task_timeout(of_run), task_runs.smoke_timeout(of_run), task_runs.slack()) == (
         timeout,
         smoke,
         slack,
     )
 
 
-def test_all_workers_of_a_run_know_what_one_has_found_out_and_another_run_does_not(manager: Any) -> None:
-    run = config(pluginmanager=manager)
-    of_workers: list[dict[str, Any]] = [{}, {}]
-    for workerinput in of_workers:
-        task_runs.tell_worker(run, workerinput)
-    first, second = (config(pluginmanager=manager, workerinput=each) for each in of_workers)
+def test_all_workers_of_a_run_know_what_one_has_found_out_and_another_run_does_not(
+    manager: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tell(config(pluginmanager=manager), 20.0)
 
-    tell(first, 20.0)
+    assert task_runs.slack() == 10.0
 
-    assert [task_runs.slack(each) for each in (run, first, second, config())] == [10.0, 10.0, 10.0, 2.0]
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "of another run"))
 
-
-def test_the_run_removes_the_folder_of_the_seconds_and_no_worker_does(manager: Any, tmp_path: Path) -> None:
-    run = config(pluginmanager=manager)
-    workerinput: dict[str, Any] = {}
-    task_runs.tell_worker(run, workerinput)
-    worker = config(pluginmanager=manager, workerinput=workerinput)
-    tell(worker, 20.0)
-
-    for clean_up in worker.at_the_end:
-        clean_up()
-    assert task_runs.slack(run) == 10.0
-    for clean_up in run.at_the_end:
-        clean_up()
-
-    assert list(tmp_path.iterdir()) == []
+    assert task_runs.slack() == 2.0
 
 
 @pytest.mark.parametrize(

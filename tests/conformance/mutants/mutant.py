@@ -7,7 +7,8 @@ from functools import partial
 from types import ModuleType, SimpleNamespace
 from typing import Any, ClassVar, Concatenate, Protocol, cast
 
-from pytest_cosmos_venv.conformance.adapter import CosmosVenvAdapter, Task, TaskOfDag
+from pytest_cosmos_venv.conformance.adapter import Task, TaskOfDag
+from pytest_cosmos_venv.conformance.cosmos_layout import CosmosVenvAdapter
 
 CATALOGUE = "mutants.catalogue"
 MUTANTS: dict[str, type[Mutant]] = {}
@@ -29,7 +30,7 @@ class Mutant(CosmosVenvAdapter):
     import_root = "cosmos_venv"
     kills: ClassVar[str]
     needed: ClassVar[str | None] = None
-    """A capability: requirements that do not need it do nothing in which the fault lies."""
+    """A capability or profile: requirements without it do nothing in which the fault lies."""
     # A plain adapter's declarations, so that what is found is the fault's doing.
     differs: ClassVar[Mapping[str, str]] = {}
 

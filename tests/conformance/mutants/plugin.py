@@ -33,6 +33,10 @@ TABLE = "MUTANTS_TABLE"
 FULL = "MUTANTS_MEET_ALL"
 """Variable that is set where each mutant meets all requirements and not its own area's alone."""
 CAUGHT = "caught"
+_OF_DAGS = ("seeds", "watcher", "async")
+"""Profiles whose requirements look at DAGs, too."""
+_WHOLLY_BEYOND = ("NODE", "REMOTE")
+"""Areas of what one implementation alone can meet."""
 _FOUND = pytest.StashKey[dict[str, dict[str, set[str]]]]()
 
 
@@ -74,7 +78,7 @@ def pytest_collection_finish() -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """A mutant that luck may catch gets little time for it; where others than its own may, one case is enough."""
-    item.config.option.cosmos_profile = BRIEF if _beside(item) is None else GLANCE
+    item.config.option.cosmos_rounds = BRIEF if _beside(item) is None else GLANCE
 
 
 def _is_met(item: pytest.Item, met: set[tuple[str, str, str]], specification: Mapping[str, Requirement]) -> bool:
@@ -82,16 +86,17 @@ def _is_met(item: pytest.Item, met: set[tuple[str, str, str]], specification: Ma
         return True
     name, requirement = pair
     mutant = MUTANTS[name]
-    # In the run against all, the cases of a test count by their requirements: the ten commands have one each.
-    is_full = bool(os.environ.get(FULL))
-    case = (name, requirement if is_full else "", item.nodeid.partition("[")[0])
+    # The cases of a test count by their requirements: the ten commands have one each.
+    case = (name, requirement, item.nodeid.partition("[")[0])
     if case in met:
         return False
     other = specification[requirement]
-    if mutant.needed is not None and mutant.needed not in other.needs:
+    shows_dags = {"dags"} if other.profile in _OF_DAGS else set()
+    if mutant.needed is not None and mutant.needed not in {*other.needs, other.profile, *shows_dags}:
         return False
-    is_near = _area(requirement) == _area(mutant.kills) and other.level is not Level.BEYOND
-    if not is_near and not is_full:
+    is_promised = other.level is not Level.BEYOND or other.area in _WHOLLY_BEYOND
+    is_near = other.area == _area(mutant.kills) and is_promised
+    if not is_near and not os.environ.get(FULL):
         return False
     met.add(case)
     return True

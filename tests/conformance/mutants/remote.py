@@ -21,7 +21,7 @@ class NamesEnvironmentsByTheirMachine(Mutant):
     """Puts the name of the machine into the name of an environment, so that no other machine finds the environment."""
 
     kills = "REMOTE-001"
-    needed = "remote_environments"
+    needed = "machines"
 
     def begin(self) -> None:
         environment = part(_STORE).RemoteEnvironment
@@ -38,7 +38,7 @@ class BelievesEachSignature(Mutant):
     """Signs what it puts into the folder, holds archives against their hashes, and looks at no signature."""
 
     kills = "REMOTE-002"
-    needed = "remote_environments"
+    needed = "machines"
 
     def begin(self) -> None:
         part("remote.object_store").hmac = SimpleNamespace(compare_digest=lambda *_: True, new=hmac.new)
@@ -48,7 +48,7 @@ class FailsWithTheFolder(Mutant):
     """Fails where the folder cannot be used: somebody has configured it, and wants to know."""
 
     kills = "REMOTE-003"
-    needed = "remote_environments"
+    needed = "machines"
 
     def begin(self) -> None:
         remote = part(_STORE).RemoteEnvironment
@@ -66,7 +66,7 @@ class MakesSureOfTheFolder(DoesOtherwise):
     """Makes the folder before each task, so that it is there when it is needed."""
 
     kills = "REMOTE-004"
-    needed = "remote_environments"
+    needed = "machines"
 
     def do(self, operator: Any, sound: Original, *args: Any, **kwargs: Any) -> Any:
         folder = Path(part("settings").remote_environment_dir.removeprefix("file://"))
@@ -79,7 +79,7 @@ class TakesWhatIsThereForFetched(Mutant):
     """Unpacks what it fetches into a folder that it keeps, and takes that for whole where it is there."""
 
     kills = "REMOTE-005"
-    needed = "remote_environments"
+    needed = "machines"
 
     def begin(self) -> None:
         store = part(_STORE)
@@ -99,7 +99,7 @@ class KeepsTheKeyInTheRecord(Mutant):
     """Says in each record with which key it is signed."""
 
     kills = "REMOTE-006"
-    needed = "remote_environments"
+    needed = "machines"
 
     def begin(self) -> None:
         folder = part("remote.object_store").SignedRemoteFolder

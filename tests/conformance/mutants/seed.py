@@ -135,7 +135,6 @@ class KnowsNothingOfAirflowAsync(Mutant):
     """Has the mode AIRFLOW_ASYNC, and refuses what its own list of modes does not name."""
 
     kills = "SEED-031"
-    absent = frozenset({"watcher"})
 
     def begin(self) -> None:
         execution, mode = part("config.execution"), part("constants").ExecutionMode

@@ -8,7 +8,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, ClassVar
 
-from pytest_cosmos_venv.conformance.adapter import CAPABILITIES, Adapter, Task
+from pytest_cosmos_venv.conformance.adapter import COMMANDS, Task
+from pytest_cosmos_venv.conformance.cosmos_layout import CosmosLayout
 
 _FLAGS = {
     "select": "--select",
@@ -19,16 +20,14 @@ _FLAGS = {
 }
 
 
-_HAS = ("deps", "native_dbt", "partial_parse", "system_site_packages", "vars")
-
-
-class PlainAirflowAdapter(Adapter):
+class PlainAirflowAdapter(CosmosLayout):
     """Judges Airflow's PythonVirtualenvOperator, used as ``plain_airflow`` uses it."""
 
     import_root = "airflow.providers.standard"
     version = metadata.version("apache-airflow-providers-standard")
-    absent: ClassVar[frozenset[str]] = frozenset(
-        name for name in CAPABILITIES if name not in _HAS and not name.startswith("command_")
+    profiles: ClassVar[frozenset[str]] = frozenset()
+    has: ClassVar[frozenset[str]] = frozenset(
+        {*COMMANDS.values(), "deps", "native_dbt", "partial_parse", "system_site_packages", "vars"}
     )
 
     def modules(self) -> Sequence[str]:

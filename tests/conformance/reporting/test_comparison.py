@@ -39,18 +39,6 @@ def test_what_nobody_promised_differs_and_only_where_there_is_something_to_diffe
     assert [row.words for row in rows([ONE])] == [("failed",), ("passed",), ("failed",)]
 
 
-def test_a_draft_differs_at_any_level_and_comes_last() -> None:
-    draft = judged("API-001", Level.MUST, F, since="1.2, draft")
-    one, other = reported(judged("LOCK-001", Level.BEYOND, P), draft), reported(judged("LOCK-001", Level.BEYOND, P))
-
-    found = rows([one, other])
-
-    assert [(row.id, row.counted_as, row.words) for row in found] == [
-        ("LOCK-001", "BEYOND", ("passed", "passed")),
-        ("API-001", "1.2, draft", ("differs", "not in it")),
-    ]
-
-
 def test_what_does_not_apply_is_not_counted() -> None:
     found = tallies(rows([ONE, OTHER]), 2, by=lambda row: row.area)
 

@@ -100,17 +100,6 @@ def test_verdicts_are_told_by_words_and_signs_and_not_by_colors_alone(opened: We
     assert opened.find_element("css selector", "#LOCK-001 .of").size["width"] == 1
 
 
-def test_the_head_has_the_totals_of_each(opened: WebDriver) -> None:
-    assert words_of(opened, ".scores thead .name") == ["ours 1.2", "theirs 1.2", "older 1.2"]
-    rows = [row.text.split("\n") for row in opened.find_elements("css selector", ".scores tbody tr")]
-    assert rows[:3] == [
-        ["MUST", "2 of 2", "1 of 2", "1 of 2"],
-        ["SHOULD", "1 of 2", "0 of 2", "1 of 2"],
-        ["BEYOND", "1 of 1", "none applies", "none applies"],
-    ]
-    assert [row[0].split()[0] for row in rows[3:]] == ["API", "CMD", "LOCK", "SEED"]
-
-
 def test_what_all_say_alike_can_be_left_out(opened: WebDriver) -> None:
     opened.find_element("id", "unlike").click()
     assert shown(opened) == ["LOCK-001", "LOCK-002", "SEED-001"]
@@ -139,41 +128,12 @@ def test_who_says_the_same_is_told_once_and_a_long_log_is_folded(opened: WebDriv
     assert rest.text.endswith("line 19 of theirs")
 
 
-def test_it_can_be_read_by_keys_alone(opened: WebDriver) -> None:
-    from selenium.webdriver import Keys
-
-    press(opened, "/")
-    press(opened, "lock-002")
-    assert shown(opened) == ["LOCK-002"]
-
-    # Level, area, verdict, only where they differ, unfold all, and then the requirement.
-    press(opened, *[Keys.TAB] * 6, Keys.ENTER)
-    assert words_of(opened, "#LOCK-002[open] .finding b") == ["theirs 1.2"]
-
-
-def test_all_can_be_unfolded_at_once(opened: WebDriver) -> None:
-    opened.find_element("id", "unfold").click()
-    assert len(opened.find_elements("css selector", "details.requirement[open]")) == 5
-
-    opened.find_element("id", "unfold").click()
-    assert opened.find_elements("css selector", "details.requirement[open]") == []
-
-
 def test_a_link_shows_its_requirement_also_where_it_was_filtered_out(opened: WebDriver, file: str) -> None:
     choose(opened, "level", "SHOULD")
 
     opened.get(f"{file}#API-001")
 
     assert opened.find_element("css selector", "#API-001[open] .more").is_displayed()
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_everything_can_be_read_in_light_and_in_the_dark(opened: WebDriver, scheme: str) -> None:
-    command: Any = opened.execute_cdp_cmd
-    command("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]})
-    opened.find_element("id", "unfold").click()
-
-    assert opened.execute_script(CONTRAST) == []
 
 
 def test_a_small_screen_names_each_implementation_and_is_not_wider_than_it_is(opened: WebDriver) -> None:

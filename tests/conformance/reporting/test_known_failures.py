@@ -20,7 +20,7 @@ from conformance.requirements import Level, Requirement
 TODAY = date(2026, 11, 21)
 SPECIFICATION = {
     unique: Requirement(id=unique, level=level, sentence="It holds.", sources=("a page",))
-    for unique, level in (("LOCK-001", Level.MUST), ("LOCK-002", Level.SHOULD), ("KILL-001", None))
+    for unique, level in (("LOCK-001", Level.MUST), ("LOCK-002", Level.SHOULD))
 }
 
 
@@ -44,7 +44,6 @@ def test_a_line_has_a_requirement_a_reason_a_link_and_a_day(file: Path) -> None:
     ("text", "message"),
     [
         pytest.param("LOCK-009 | why", "line 1: 'LOCK-009' is no requirement", id="unknown"),
-        pytest.param("KILL-001 | why", "'KILL-001' is no requirement", id="withdrawn"),
         pytest.param("LOCK-001 | why\nLOCK-001 | why", "line 2: LOCK-001 stands there twice", id="twice"),
         pytest.param("LOCK-001", "LOCK-001 has no reason", id="no-reason"),
         pytest.param("LOCK-001 | why | link | soon", "'soon' is no day", id="no-day"),
@@ -106,7 +105,7 @@ def verdicts(**found: Verdict) -> list[Judgement]:
         pytest.param({"LOCK_001": Verdict.NOT_RUN, "LOCK_002": Verdict.NOT_RUN}, (), False, id="not-judged"),
         pytest.param({"LOCK_002": Verdict.HARNESS_ERROR}, (), False, id="the-suite-failed"),
         pytest.param({"LOCK_002": Verdict.UNEXPECTED_PASS}, ("LOCK-002",), False, id="judged-in-part"),
-        pytest.param({"LOCK_002": Verdict.NOT_APPLICABLE}, (), False, id="declared-absent"),
+        pytest.param({"LOCK_002": Verdict.NOT_APPLICABLE}, (), False, id="not-applicable"),
     ],
 )
 def test_a_line_goes_only_where_its_requirement_passed_and_all_else_stays_to_the_letter(

@@ -7,7 +7,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from conformance.command import main, table
 from conformance.reporting.html_page import page
 from conformance.reporting.report import badge, read_report, redacted, report, summary, write_report
 from conformance.reporting.verdicts import Judgement, Seen, Verdict
-from conformance.requirements import Level, Requirement
+from conformance.requirements import PROFILES, Level, Requirement
 
 OPTIONS: Mapping[str, object] = {"level": "must", "installer": "pip", "timeout": None}
 PICTURE = '<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>'
@@ -34,7 +34,6 @@ def judged(
     evidence: str = "",
     needs: tuple[str, ...] = (),
     picture: str = "",
-    since: str = "1.0",
 ) -> Judgement:
     one = Requirement(
         id=unique,
@@ -42,7 +41,6 @@ def judged(
         sentence=f"{unique} <holds> & how.",
         sources=("Operator page",),
         needs=needs,
-        since=since,
     )
     seen = Seen(
         test=f"/somewhere/conformance/test_x.py::test_{unique}",
@@ -60,6 +58,7 @@ def reported(
     is_complete: bool = True,
     services: tuple[str, ...] = (),
     options: Mapping[str, object] = OPTIONS,
+    profiles: Sequence[str] = tuple(PROFILES),
 ) -> dict[str, Any]:
     return report(
         judgements,
@@ -67,6 +66,7 @@ def reported(
         named=name,
         version="1.2",
         services=services,
+        profiles=profiles,
         airflow="3.3.2",
         installer="uv",
         options=options,
@@ -161,14 +161,6 @@ def test_a_picture_names_no_folder_of_the_machine() -> None:
     assert record["pictures"] == ["<svg><title>RUN/tmp/x</title></svg>"]
 
 
-def test_options_that_name_a_file_at_home_do_not_say_whose_home(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", "/home/me")
-
-    found = reported(*SOUND, options={"known_failures": "/home/me/known.txt", "strict": True})
-
-    assert found["options"] == {"known_failures": "~/known.txt", "strict": True}
-
-
 def test_the_page_shows_evidence_as_text_and_pictures_as_images_and_asks_nobody() -> None:
     text = page([reported(*SOUND)])
 
@@ -205,43 +197,18 @@ def test_the_badge_claims_a_level_of_which_all_holds(
     )
 
 
-@pytest.mark.parametrize(
-    "draft",
-    [
-        pytest.param(judged("KILL-001", Level.MUST, Verdict.FAILED, since="1.2, draft"), id="fails"),
-        pytest.param(
-            judged("KILL-001", Level.MUST, Verdict.NOT_APPLICABLE, needs=("native_dbt",), since="1.2, draft"),
-            id="does-not-apply",
-        ),
-    ],
-)
-def test_a_draft_is_counted_apart_and_changes_nothing_of_the_released_specification(draft: Judgement) -> None:
-    without, found = reported(*SOUND), reported(*SOUND, draft)
+def test_a_badge_a_summary_and_a_page_name_the_profiles_that_were_not_judged() -> None:
+    found = reported(*SOUND[:1], profiles=["core", "dags", "locks"])
 
-    assert found["requirements"][-1]["since"] == "1.2, draft"
-    counts = found["closing"]["counts"]
-    assert counts.pop("1.2, draft") == {draft.verdict.value: 1}
-    assert counts == without["closing"]["counts"]
-    assert badge(found) == badge(without)
+    assert found["profiles"]["not_judged"] == ["seeds", "watcher", "async", "machines"]
+    assert "BEYOND (without seeds, watcher, async, machines)</title>" in badge(found)
+    assert "\nPartial, not judged: seeds, watcher, async, machines\n" in summary(found)
+    assert "partial, not judged: seeds, watcher, async, machines" in page([found])
 
 
-def test_a_draft_that_fails_is_told_under_the_version_that_it_is_of() -> None:
-    found = reported(*SOUND, judged("KILL-001", Level.SHOULD, Verdict.FAILED, since="1.2, draft"))
-
-    text = page([found])
-
-    assert "- **KILL-001** 1.2, draft: KILL-001 <holds>" in summary(found)
-    assert "\n| 1.2, draft |" in summary(found)
-    assert re.findall(r'<th scope="row">([^<]+)</th>', text) == ["MUST", "SHOULD", "BEYOND", "1.2, draft"]
-    assert re.findall(r'data-area="(\w+)" title', text) == ["LOCK", "SEED"]
-    assert "<option>1.2, draft</option>" in text
-    assert "SHOULD of specification 1.2, draft: it has no say in exit code and badge." in text
-
-
-def test_a_report_of_before_there_were_drafts_is_read(tmp_path: Path) -> None:
+def test_a_report_of_before_there_were_profiles_is_read(tmp_path: Path) -> None:
     found = reported(*SOUND)
-    for record in found["requirements"]:
-        del record["since"]
+    del found["profiles"]
 
     write_report(tmp_path, found)
 
@@ -263,23 +230,6 @@ def test_what_that_machine_cannot_judge_is_named_with_its_reason_and_no_level_is
     assert f"<title>conformance {SPECIFICATION_VERSION}: MUST</title>" in badge(found)
     assert "\n1 that cannot be judged here:\n\n- LOCK-002 SHOULD: a mount: Operation not permitted\n" in summary(found)
     assert "cannot be judged here" not in summary(reported(*SOUND))
-
-
-def test_a_comparison_shows_where_implementations_differ_and_calls_no_should_a_failure() -> None:
-    ours, theirs = reported(*SOUND), reported(*SOUND, name="cosmos")
-    theirs = copy.deepcopy(theirs)
-    theirs["requirements"][0]["verdict"] = "failed"
-    theirs["requirements"].pop()
-
-    lines = table([ours, theirs])
-
-    assert [line.split() for line in lines[:3]] == [
-        ["cosmos_venv", "1.2", "cosmos", "1.2"],
-        ["LOCK-001", "MUST", "passed", "failed"],
-        ["SEED-001", "BEYOND", "not", "applicable", "not", "in", "it"],
-    ]
-    assert lines[-1].startswith("(1 requirements")
-    assert any("differs" in line for line in table([ours, theirs], shows_all=True))
 
 
 def test_the_command_writes_a_page_of_several_reports(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -334,25 +284,11 @@ def test_what_the_suite_failed_to_judge_and_what_is_otherwise_on_purpose_is_neit
     assert "- **LOCK-001** MUST: harness error, which says nothing about: LOCK-001" in summary(found)
 
 
-@pytest.mark.parametrize(("exit_code", "words"), [(1, ">!</span>incomplete</span>"), (11, "incomplete: no verdict")])
-def test_an_incomplete_run_that_failed_all_the_same_has_a_verdict(exit_code: int, words: str) -> None:
-    found = copy.deepcopy(reported(*SOUND, is_complete=False))
-    found["closing"]["exit_code"] = exit_code
-
-    assert words in page([found])
-
-
 def test_what_passed_unexpectedly_is_kept_and_named() -> None:
     found = reported(judged("LOCK-001", Level.MUST, Verdict.UNEXPECTED_PASS))
 
     assert "On the list of known failures, and passed: LOCK-001" in summary(found)
     assert "<h2>Kept <" in page([found])
-
-
-def test_a_badge_of_a_run_that_judges_drafts_alone_claims_no_level() -> None:
-    found = reported(judged("WATCH-001", Level.SHOULD, Verdict.PASSED, since="1.2, draft"))
-
-    assert f"<title>conformance {SPECIFICATION_VERSION}: drafts alone</title>" in badge(found)
 
 
 def test_a_badge_of_the_run_with_servers_says_so() -> None:
@@ -370,7 +306,7 @@ def test_a_badge_names_no_compatibility_that_was_not_declared() -> None:
 
 
 def test_a_failure_of_the_run_with_servers_is_judged_again_in_it() -> None:
-    one = judged("WATCH-001", Level.SHOULD, Verdict.FAILED, since="1.2, draft")
+    one = judged("WATCH-001", Level.SHOULD, Verdict.FAILED)
 
     (record,) = reported(one, options={**OPTIONS, "servers": True})["requirements"]
 

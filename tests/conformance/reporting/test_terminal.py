@@ -94,7 +94,7 @@ def test_what_does_not_apply_is_told_by_what_is_lacking() -> None:
         f"A-{n:03d}": ("dags", "manifest") if n == 1 else ("dags",) for n in range(1, 8)
     }
     needs |= {"B-001": ("python_dbt",), "B-002": ()}
-    reasons = {unique: tuple(f"{name} is declared absent" for name in each) for unique, each in needs.items()}
+    reasons = {unique: tuple(f"{name} is not declared" for name in each) for unique, each in needs.items()}
     reasons |= {"B-001": ("the dbt of this run is a native one",), "B-002": ("dags: it has no operator for dbt ls",)}
     one_case = seen("B-002", N, reasons=reasons["B-002"])
     tests = [seen(unique, N, "Skipped", reasons[unique]) for unique in needs if unique != "B-002"]
@@ -102,9 +102,9 @@ def test_what_does_not_apply_is_told_by_what_is_lacking() -> None:
 
     assert not_applicable(judge(specification, [*tests, one_case, seen("B-002", P)])) == [
         "8 not applicable:",
-        "  dags is declared absent: A-001, A-002, A-003, A-004, A-005, and 2 more",
-        "  manifest is declared absent: A-001",
+        "  dags is not declared: A-001, A-002, A-003, A-004, A-005, and 2 more",
+        "  manifest is not declared: A-001",
         "  the dbt of this run is a native one: B-001",
     ]
     assert not_applicable(judge(specification, [])) == []
-    assert "  manifest is declared absent: A-001\n" in printed(judge(specification, tests))
+    assert "  manifest is not declared: A-001\n" in printed(judge(specification, tests))

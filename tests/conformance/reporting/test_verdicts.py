@@ -26,8 +26,8 @@ P, F, H = Verdict.PASSED, Verdict.FAILED, Verdict.HARNESS_ERROR
 K, U, N = Verdict.KNOWN_FAILURE, Verdict.UNEXPECTED_PASS, Verdict.NOT_APPLICABLE
 
 
-def required(unique: str, level: Level | None = Level.MUST, *roots: str, since: str = "1.0") -> Requirement:
-    return Requirement(id=unique, level=level, sentence="It holds.", sources=("a page",), depends_on=roots, since=since)
+def required(unique: str, level: Level = Level.MUST, *roots: str) -> Requirement:
+    return Requirement(id=unique, level=level, sentence="It holds.", sources=("a page",), depends_on=roots)
 
 
 def specified(*requirements: Requirement) -> dict[str, Requirement]:
@@ -79,12 +79,11 @@ def test_what_keeps_it_from_being_judged_is_not_told_beside_what_passed() -> Non
     assert judgement.evidence == ("Skipped: nobody may mount",)
 
 
-def test_a_failure_whose_root_failed_is_told_under_it_and_withdrawn_ones_are_not_judged() -> None:
+def test_a_failure_whose_root_failed_is_told_under_it() -> None:
     specification = specified(
         required("A-001"),
         required("A-002", Level.MUST, "A-001"),
         required("A-003", Level.MUST, "A-002"),
-        required("A-004", None),
     )
 
     found = judge(specification, [seen("A-001", F), seen("A-002", F), seen("A-003", P)])
@@ -130,22 +129,6 @@ def test_a_compatibility_that_an_implementation_declares_binds_it() -> None:
 
     assert not counts_against(judgement, level=Level.MUST, beyond=frozenset({"A-002"}))
     assert counts_against(judgement, level=Level.MUST, beyond=frozenset({"renders_as_cosmos_1_15"}))
-
-
-@pytest.mark.parametrize("verdict", [F, U])
-def test_a_draft_counts_at_no_level(verdict: Verdict) -> None:
-    judgement = Judgement(requirement=required("A-001", since="1.2, draft"), verdict=verdict)
-
-    assert not counts_against(judgement, level=Level.BEYOND, beyond=frozenset({"A-001"}), strict=True)
-
-
-def test_drafts_have_a_column_of_their_own_in_the_table() -> None:
-    specification = specified(required("A-001"), required("A-002", Level.SHOULD, since="1.2, draft"))
-
-    found = table(judge(specification, [seen("A-001", P), seen("A-002", F)]))
-
-    assert found[0].split() == ["MUST", "SHOULD", "BEYOND", "1.2,", "draft", "time", "of", "checks"]
-    assert found[1].split() == ["A", "1", "of", "1", "-", "-", "0", "of", "1", "0", "s"]
 
 
 def test_the_table_counts_what_differs_among_what_could_have_passed() -> None:
@@ -213,7 +196,7 @@ def test_what_a_failure_shows_in_the_terminal_is_bounded_and_no_line_stands_ther
 
 
 def test_a_must_that_differs_on_purpose_counts_as_failed_unless_the_list_of_known_failures_has_it() -> None:
-    specification = specified(required("A-001"), required("A-002", Level.SHOULD), required("A-003", since="1.1, draft"))
+    specification = specified(required("A-001"), required("A-002", Level.SHOULD))
     found = judge(specification, [seen(unique, Verdict.DIFFERS) for unique in specification])
 
     counted = [each.requirement.id for each in found if counts_against(each, level=Level.BEYOND, beyond=frozenset())]

@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import psutil
 
-from pytest_cosmos_venv.conformance.adapter import CAPABILITIES, Outcome, Task
-from pytest_cosmos_venv.conformance.requirements import read_specification
-from pytest_cosmos_venv.races.contender import RaceOrder, Result
+from pytest_cosmos_venv.conformance.adapter import Outcome, Task
+from pytest_cosmos_venv.conformance.requirements import CORE, read_specification
 
 from ..tiny.adapter import TinyAdapter
 
@@ -32,11 +30,11 @@ class OfLeaving(TinyAdapter):
 
 
 class HasNothing(TinyAdapter):
-    """Declares all that can be declared: what cannot be absent differs."""
+    """Opts into no profile and has no capability: all else of the profile core differs."""
 
-    absent: ClassVar[frozenset[str]] = frozenset(CAPABILITIES)
+    has: ClassVar[frozenset[str]] = frozenset()
     differs: ClassVar[dict[str, str]] = {
-        name: "we like it so" for name, one in read_specification().items() if not one.needs
+        name: "we like it so" for name, one in read_specification().items() if not one.needs and one.profile == CORE
     }
 
 
@@ -71,22 +69,8 @@ class PicklesCode(TinyAdapter):
         return super().perform(task)
 
 
-class LeavesCode(TinyAdapter):
-    """Leaves code in place of the result of its process."""
-
-    def perform(self, task: Task) -> Outcome:
-        from pytest_cosmos_venv.races import contender
-
-        contender._leave = _leave_code
-        return super().perform(task)
-
-
 def _pickle_code(value: Any) -> bytes:
     return _dumped("value")
-
-
-def _leave_code(order: RaceOrder, index: int, result: Result) -> None:
-    order.outcome_of(index).write_bytes(_dumped("result"))
 
 
 def _dumped(name: str) -> bytes:
@@ -107,10 +91,3 @@ class BlamesTheMachine(TinyAdapter):
         if not outcome.succeeded:
             raise MountError("a directory that is read-only cannot be had here")
         return outcome
-
-
-class SendsCode(TinyAdapter):
-    """Lets the process that forks its tasks send code over its connection to the judge."""
-
-    def modules(self) -> Sequence[str]:
-        return [*super().modules(), f"{__package__}.sending"]

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
-from pytest_cosmos_venv.conformance.adapter import CAPABILITIES, COMMANDS, Adapter, Outcome, Task
+from pytest_cosmos_venv.conformance.adapter import COMMANDS, Adapter, Outcome, Task
 
 _FLAGS = {
     "select": "--select",
@@ -25,7 +25,7 @@ class TinyAdapter(Adapter):
 
     version = "0.1"
     import_root = "tiny"
-    absent: ClassVar[frozenset[str]] = frozenset(CAPABILITIES).difference({*COMMANDS.values(), "temporary_prefix"})
+    has: ClassVar[frozenset[str]] = frozenset({*COMMANDS.values(), "temporary_prefix"})
 
     def perform(self, task: Task) -> Outcome:
         with tempfile.TemporaryFile() as output:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from pytest_cosmos_venv.conformance.adapter import CosmosVenvAdapter
+from pytest_cosmos_venv.conformance.cosmos_layout import CosmosVenvAdapter
 
 from ..mutants.mutant import Mutant
 
