@@ -6,6 +6,18 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
 
+METHOD_OF_COSMOS = "exclude_resource_type"
+"""A method of Cosmos's own selection, for which dbt has the flag ``--exclude-resource-type``."""
+
+
+def known_to_dbt(items: Iterable[str]) -> list[str]:
+    """Return the items of a selection that dbt takes: those without the method that only Cosmos has.
+
+    :param items: selection texts.
+    """
+    return [item for item in items if f"{METHOD_OF_COSMOS}:" not in item]
+
+
 def selected_with(chosen: Iterable[str], texts: Mapping[str, str]) -> list[str]:
     """Return the nodes that dbt runs where it is told some of them, in the order of ``texts``.
 

@@ -89,6 +89,18 @@ def test_the_one_test_task_selects_like_the_dag_and_never_like_all_tasks() -> No
     assert (unselected["select"], unselected["exclude"], unselected["selector"]) == (None, None, None)
 
 
+@pytest.mark.parametrize("where", ["select", "exclude"])
+def test_a_method_that_dbt_does_not_have_never_reaches_dbt(where: str) -> None:
+    given: dict[str, list[str]] = {where: ["exclude_resource_type:seed", "tag:slow"]}
+
+    after_all = planned(ORDERS, ORDERS_TEST, render=RenderConfig(test_behavior=TestBehavior.AFTER_ALL, **given))
+    after_each = planned(ORDERS, ORDERS_TEST, render=RenderConfig(**given))
+
+    assert arguments(after_all)["shop_test"]["select"] == "fqn:shop.unique_orders"
+    assert arguments(after_all)["shop_test"]["exclude"] is None
+    assert arguments(after_each)["orders.test"].get("exclude") == ("tag:slow" if where == "exclude" else None)
+
+
 def test_the_one_test_task_comes_after_all_leaves() -> None:
     made = planned(
         RAW, ORDERS, REPORT, node("seed.shop.all"), render=RenderConfig(test_behavior=TestBehavior.AFTER_ALL)
