@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
-
 METHOD_OF_COSMOS = "exclude_resource_type"
 """A method of Cosmos's own selection, for which dbt has the flag ``--exclude-resource-type``."""
 

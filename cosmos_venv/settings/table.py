@@ -133,6 +133,11 @@ keep_excluded_tests = own(
 pre_dbt_fusion = of_cosmos(
     False, "Whether tasks of single nodes select them by --models, as old releases of dbt require, instead of --select."
 )
+enable_dags_folder_exclusion_from_dbt = of_cosmos(
+    True,
+    "Whether dbt gets its search path without the folders of DAG files, plugins and configuration: dbt imports each "
+    "module there whose name begins with dbt_.",
+)
 enable_uri_xcom = of_cosmos(False, "Whether a task pushes the URIs of its assets as the XCom uri.")
 default_copy_dbt_packages = of_cosmos(
     False,

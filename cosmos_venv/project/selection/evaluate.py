@@ -56,14 +56,14 @@ class Group:
     :param operation: how the sets of the parts become one.
     :param parts: criteria and groups, at least one.
     :param indirect_selection: which tests come with their parents.
-    :param word: the word of a list that the group was written as; empty for any other group. Like dbt 1, the
+    :param word: the word of a list that the group was written as; None for any other group. Like dbt 1, the
         evaluation warns of a word that fits nothing.
     """
 
     operation: Operation
     parts: tuple[Part, ...]
     indirect_selection: TestIndirectSelection = TestIndirectSelection.EAGER
-    word: str = ""
+    word: str | None = None
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def _union(items: Iterable[str], indirect_selection: TestIndirectSelection, defi
             Operation.INTERSECTION,
             tuple(_item(part, indirect_selection, definitions) for part in word.split(",")),
             indirect_selection,
-            word if word not in _EVERYTHING else "",
+            word if word not in _EVERYTHING else None,
         )
         for word in words
     )
@@ -288,7 +288,7 @@ def _evaluate(graph: SelectionGraph, part: Part) -> tuple[set[int], set[int]]:
         # dbt gives this second chance to data tests only: a unit test has but one parent.
         waited = {each for each in perhaps - selected if graph.relations.has_all_parents(each, there)}
         selected = selected | {each for each in waited if not graph.relations.is_unit_test(each)}
-    if part.word and not perhaps:
+    if part.word is not None and not perhaps:
         logger.warning(FITS_NOTHING, part.word)
     return selected, perhaps if has_waiting else set()
 
