@@ -36,6 +36,8 @@ __all__ = [
     "DbtRunOperationAirflowAsyncOperator",
     "DbtSeedAirflowAsyncOperator",
     "DbtSeedAirflowAsyncVirtualenvOperator",
+    "DbtSemanticMetricViewAirflowAsyncOperator",
+    "DbtSemanticMetricViewAirflowAsyncVirtualenvOperator",
     "DbtSnapshotAirflowAsyncOperator",
     "DbtSnapshotAirflowAsyncVirtualenvOperator",
     "DbtSourceAirflowAsyncOperator",
@@ -372,6 +374,10 @@ class DbtSourceFreshnessAirflowAsyncSensor(_AfterSetup, local.DbtSourceFreshness
     """Waits until sources are fresh: ``dbt source freshness`` on the worker."""
 
 
+class DbtSemanticMetricViewAirflowAsyncOperator(_AfterSetup, local.DbtSemanticMetricViewLocalOperator):
+    """``dbt run`` of views of metrics on the worker."""
+
+
 class DbtTestAirflowAsyncOperator(_AfterSetup, local.DbtTestLocalOperator):
     """``dbt test`` on the worker."""
 
@@ -410,6 +416,12 @@ class DbtSourceAirflowAsyncVirtualenvOperator(_AfterSetup, virtualenv.DbtSourceV
 
 class DbtSourceFreshnessAirflowAsyncVirtualenvSensor(_AfterSetup, virtualenv.DbtSourceFreshnessVirtualenvSensor):
     """Waits until sources are fresh: ``dbt source freshness`` in a managed virtual environment."""
+
+
+class DbtSemanticMetricViewAirflowAsyncVirtualenvOperator(
+    _AfterSetup, virtualenv.DbtSemanticMetricViewVirtualenvOperator
+):
+    """``dbt run`` of views of metrics in a managed virtual environment."""
 
 
 class DbtTestAirflowAsyncVirtualenvOperator(_AfterSetup, virtualenv.DbtTestVirtualenvOperator):

@@ -401,6 +401,13 @@ class DbtRunMixin(FullRefreshMixin):
     event_time: str | None
 
 
+class DbtSemanticMetricViewMixin(DbtRunMixin):
+    """``dbt run`` of views of metrics, which Databricks and Snowflake have."""
+
+    ui_color = "#E8A33D"
+    ui_fgcolor = "#000"
+
+
 class DbtTestMixin:
     """``dbt test``.
 
@@ -437,6 +444,13 @@ class DbtRunOperationMixin:
         """``--args`` as YAML, where there are any."""
         text = vars_text(self.args)
         return [] if text is None else ["--args", text]
+
+
+class DbtDepsMixin:
+    """``dbt deps``: the packages that the project lists."""
+
+    base_cmd: ClassVar[tuple[str, ...]] = ("deps",)
+    ui_color = "#8194E0"
 
 
 class DbtCompileMixin:

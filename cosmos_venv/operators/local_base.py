@@ -21,7 +21,13 @@ from cosmos_venv.dbt.command import CommandFlags, Flags, Selection, shown_comman
 from cosmos_venv.exceptions import CommandKilled, CosmosLoadDbtException, CosmosValueError, NotWarm
 from cosmos_venv.files import os_errors
 from cosmos_venv.operators.base import AbstractDbtBase
-from cosmos_venv.operators.parameters import flags_as_texts, refuse_no_callbacks, refuse_unknown, refuse_wrong_shapes
+from cosmos_venv.operators.parameters import (
+    flags_as_texts,
+    refuse_no_callbacks,
+    refuse_wrong_shapes,
+    split_arguments,
+    warn_of_ignored,
+)
 from cosmos_venv.processes.cancellation import Cancellation
 
 if TYPE_CHECKING:
@@ -208,7 +214,7 @@ class DbtLocalBaseOperator(AbstractDbtBase):
         # First of all: whatever stands in a local variable by then would be stored, and copied with each DAG.
         given = {name: value for name, value in locals().items() if name not in _NOT_STORED}
         own, rest = self.take_own_parameters(kwargs)
-        refuse_unknown(type(self), rest)
+        rest, ignored = split_arguments(type(self), rest)
         refuse_wrong_shapes(given)
         if warm_dbt is not None:
             from cosmos_venv.operators.run import warm_start
@@ -216,6 +222,8 @@ class DbtLocalBaseOperator(AbstractDbtBase):
             warm_start.warm_choice(warm_dbt)
         refuse_no_callbacks("on_warning_callback", own.get("on_warning_callback"))
         super().__init__(task_id=task_id, **rest)
+        if ignored:
+            warn_of_ignored(self, ignored)
         kept = {
             "env": _copy(env, {}),
             "state": None if state is None else str(state),  # Airflow renders templates in texts, not in Paths

@@ -138,6 +138,11 @@ enable_dags_folder_exclusion_from_dbt = of_cosmos(
     "Whether dbt gets its search path without the folders of DAG files, plugins and configuration: dbt imports each "
     "module there whose name begins with dbt_.",
 )
+enable_semantic_metric_view_reclassification = of_cosmos(
+    False,
+    "Whether models with the materialization metric_view or semantic_view have tasks of their own type, "
+    "semantic_metric_view, as in Cosmos 1.16. Their ids end in semantic_metric_run.",
+)
 enable_uri_xcom = of_cosmos(False, "Whether a task pushes the URIs of its assets as the XCom uri.")
 default_copy_dbt_packages = of_cosmos(
     False,

@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 from typing import Any
 
-from cosmos_venv.constants import DbtResourceType
+from cosmos_venv.constants import METRIC_VIEWS, DbtResourceType
 from cosmos_venv.dbt.selection_texts import METHOD_OF_COSMOS
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.project.node_entry import NodeEntry
@@ -180,7 +180,10 @@ def _find_resource_type(graph: SelectionGraph, criterion: Criterion) -> Iterable
     known = sorted({each.value for each in DbtResourceType})
     if criterion.value not in known:
         raise CosmosValueError(f"{criterion.value!r} is no resource type. dbt knows: {', '.join(known)}.")
-    return (unique_id for unique_id, _ in graph.of_type(criterion.value))
+    if criterion.value != DbtResourceType.SEMANTIC_METRIC_VIEW.value:
+        return (unique_id for unique_id, _ in graph.of_type(criterion.value))
+    models = graph.of_type(DbtResourceType.MODEL.value)
+    return (unique_id for unique_id, entry in models if (entry.config or {}).get("materialized") in METRIC_VIEWS)
 
 
 def _find_other_resource_types(graph: SelectionGraph, criterion: Criterion) -> Iterable[str]:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from cosmos_venv.rendering.task_arguments import PlanningSettings
 
 _MODULE = "operators.airflow_async"
-_VERBS = ("Build", "Seed", "Snapshot", "Source", "Test")
+_VERBS = ("Build", "Seed", "SemanticMetricView", "Snapshot", "Source", "Test")
 _ASYNC_OF = {
     f"operators.{module}.Dbt{verb}{mode}{kind}": f"{_MODULE}.Dbt{verb}AirflowAsync{suffix}{kind}"
     for module, mode, suffix in (("local", "Local", ""), ("virtualenv", "Virtualenv", "Virtualenv"))

@@ -34,7 +34,14 @@ ENTRIES = {
     "function.shop.cents": entry("function", "cents", "model.shop.off", "model.elsewhere.gone"),
     "model.shop.bare": NodeEntry(resource_type="model", package_name="shop", original_file_path="models/bare.sql"),
     "unit_test.shop.texts.adds_up_v2": entry("unit_test", "adds_up_v2", version="b", fqn=["shop", "fin", "adds_up_v2"]),
-    "model.shop.first": entry("model", "first", version=0, latest_version=1, fqn=["shop", "first", "v0"]),
+    "model.shop.first": entry(
+        "model",
+        "first",
+        version=0,
+        latest_version=1,
+        fqn=["shop", "first", "v0"],
+        config={"materialized": "metric_view"},
+    ),
     "unit_test.shop.orders.adds_up": entry("unit_test", "adds_up", "model.shop.orders", config={"tags": "slow"}),
 }
 
@@ -53,6 +60,7 @@ def selected(*items: str) -> list[str]:
         ("saved_query:weekly", ["saved_query.shop.weekly"]),
         ("resource_type:function", ["function.shop.cents"]),
         ("exclude_resource_type:model,path:models", ["unit_test.shop.orders.adds_up"]),
+        ("resource_type:semantic_metric_view", ["model.shop.first"]),
         ("exclude_resource_type:unit_test,tag:k?i", ["metric.shop.revenue"]),
         ("group:money", ["metric.shop.revenue"]),  # of saved queries dbt asks no group
         ("tag:k?i", ["metric.shop.revenue"]),
