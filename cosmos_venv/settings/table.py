@@ -138,6 +138,11 @@ enable_dags_folder_exclusion_from_dbt = of_cosmos(
     "Whether dbt gets its search path without the folders of DAG files, plugins and configuration: dbt imports each "
     "module there whose name begins with dbt_.",
 )
+enable_lax_selector_parsing = of_cosmos(
+    False,
+    "Whether selector: with wildcards, in select and exclude, leaves out YAML selectors whose definition cannot be "
+    "used, with a warning. A selector that is named in full stays an error.",
+)
 enable_semantic_metric_view_reclassification = of_cosmos(
     False,
     "Whether models with the materialization metric_view or semantic_view have tasks of their own type, "

@@ -144,6 +144,7 @@ class Definitions:
 
     :param definitions: by name what stands below ``definition`` in ``selectors.yml`` or in the manifest.
     :param indirect_selection: which tests come with their parents, for items that say nothing of it.
+    :param is_lax: whether wildcards leave out a selector whose definition cannot be used, with a warning.
     :param is_of_dbt_2: whether dbt 2 has written them, in a form of its own: the exclude of a group is a mapping in an
         intersection with the rest of the group, and beside a method it belongs to that item alone.
     """
@@ -153,11 +154,12 @@ class Definitions:
         definitions: Mapping[str, Any],
         indirect_selection: TestIndirectSelection = TestIndirectSelection.EAGER,
         *,
+        is_lax: bool = False,
         is_of_dbt_2: bool = False,
     ) -> None:
         self._definitions = definitions
         self._indirect_selection = indirect_selection
-        self._is_of_dbt_2 = is_of_dbt_2
+        self._is_lax, self._is_of_dbt_2 = is_lax, is_of_dbt_2
 
     def named(self, criterion: Criterion) -> Named:
         """The selection of a word with the method ``selector:``.
@@ -166,7 +168,15 @@ class Definitions:
         :raises CosmosValueError: when there is no such selector, or dbt would refuse its definition.
         """
         names = [name for name in self._definitions if fnmatchcase(name, criterion.value)] or [criterion.value]
-        return Named(criterion, tuple(map(self.tree, names)))
+        parts = []
+        for name in names:
+            try:
+                parts.append(self.tree(name))
+            except CosmosValueError as error:
+                if not self._is_lax or name == criterion.value:
+                    raise
+                logger.warning("%s [cosmos] enable_lax_selector_parsing leaves it out.", error)
+        return Named(criterion, tuple(parts))
 
     def tree(self, name: str, within: tuple[str, ...] = ()) -> Part:
         """The selection of a name.
