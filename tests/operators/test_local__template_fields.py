@@ -53,7 +53,7 @@ def test_a_boolean_that_a_template_rendered_to_is_read_as_one(dbt_project: Path,
     operator = Quiet(**operator_arguments(dbt_project, emit_datasets=text, quiet=text, install_deps=text))
     vars(operator)["is_large"] = text
 
-    operator.pre_execute({})  # type: ignore[typeddict-item]
+    operator.pre_execute({})
 
     values = (operator.emit_datasets, operator.quiet, operator.install_deps, operator.is_large)  # type: ignore[attr-defined]
     assert values == (expected,) * 4

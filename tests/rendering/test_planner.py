@@ -92,7 +92,7 @@ def test_the_one_test_task_selects_like_the_dag_and_never_like_all_tasks() -> No
 
 @pytest.mark.parametrize("where", ["select", "exclude"])
 def test_a_method_that_dbt_does_not_have_never_reaches_dbt(where: str) -> None:
-    given: dict[str, list[str]] = {where: ["exclude_resource_type:seed", "tag:slow"]}
+    given: dict[str, Any] = {where: ["exclude_resource_type:seed", "tag:slow"]}
 
     after_all = planned(ORDERS, ORDERS_TEST, render=RenderConfig(test_behavior=TestBehavior.AFTER_ALL, **given))
     after_each = planned(ORDERS, ORDERS_TEST, render=RenderConfig(**given))

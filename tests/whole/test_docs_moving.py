@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from cosmos_venv.operators.virtualenv import DbtRunVirtualenvOperator, DbtVirtualenvBaseOperator
-from cosmos_venv.settings import SETTINGS
+from cosmos_venv.settings.table import SETTINGS
 from tests.kit import harbor_profile
 from tests.rendering.recorded_project import RECORDED
 from tests.whole.page_blocks import blocks_in
