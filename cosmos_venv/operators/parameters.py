@@ -77,7 +77,7 @@ def warn_of_ignored(operator: BaseOperator, names: Sequence[str]) -> None:
         return
     _WARNED_OF.add(operator.dag_id)
     logger.warning(
-        "%s ignores %s, which other dbt operators take. Further such arguments of the DAG %s: not said again.",
+        "%s ignores %s, which other dbt operators take. Such arguments of the DAG %s are not named again.",
         type(operator).__name__,
         ", ".join(names),
         operator.dag_id,

@@ -418,7 +418,10 @@ def test_arguments_of_other_operators_are_ignored_with_one_warning_a_dag(
                 make("Local", name, **{**common, "task_id": task_id})
 
     found = [each for each in dict.fromkeys(caplog.messages) if "ignores" in each]
-    assert [each.partition(" of the DAG ")[2].partition(":")[0] for each in found] == ["harbor_shares", "tides_shares"]
+    assert [each.partition(" of the DAG ")[2].partition(" are ")[0] for each in found] == [
+        "harbor_shares",
+        "tides_shares",
+    ]
     assert "DbtRunLocalOperator ignores py_requirements, virtualenv_dir, which other dbt operators take" in found[0]
     with pytest.raises(CosmosValueError, match="DbtTestLocalOperator takes no argument 'full_refrsh'"):
         make("Local", "Test", full_refrsh=True)
