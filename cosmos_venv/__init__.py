@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from cosmos_venv.operators.local import (
         DbtBuildLocalOperator,
         DbtCloneLocalOperator,
+        DbtDepsLocalOperator,
         DbtLSLocalOperator,
         DbtRunLocalOperator,
         DbtRunOperationLocalOperator,
@@ -47,6 +48,7 @@ __all__ = [
     "DbtBuildLocalOperator",
     "DbtCloneLocalOperator",
     "DbtDag",
+    "DbtDepsLocalOperator",
     "DbtLSLocalOperator",
     "DbtResourceType",
     "DbtRunLocalOperator",

@@ -146,6 +146,7 @@ class DbtResourceType(str, Enum):
     SEMANTIC_MODEL = "semantic_model"
     SAVED_QUERY = "saved_query"
     FUNCTION = "function"
+    SEMANTIC_METRIC_VIEW = "semantic_metric_view"
 
     @classmethod
     def _missing_(cls, value: object) -> DbtResourceType | None:
@@ -159,6 +160,9 @@ class DbtResourceType(str, Enum):
         return member
 
 
+METRIC_VIEWS = ("metric_view", "semantic_view")
+"""Materializations of models that Cosmos 1.16 calls ``semantic_metric_view``: views of metrics of Databricks and
+Snowflake. To dbt they are models."""
 TESTS = (DbtResourceType.TEST, DbtResourceType.UNIT_TEST)
 """The types of nodes that test others."""
 TEST_IDS = tuple(f"{kind.value}." for kind in TESTS)

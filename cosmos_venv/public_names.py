@@ -49,9 +49,9 @@ The first part of such a path is the module here.
 _BASES = {"snowflake.base": "SnowflakeBaseProfileMapping", "trino.base": "TrinoBaseProfileMapping"}
 
 
-_DEPS = (
-    "dbt deps is no task of its own, for what it installs would be gone with it. Each command installs what it needs: "
-    "give install_deps=True (the default) to the operators, or install_dbt_deps=True to ProjectConfig."
+_AI = (
+    "no failure is sent to a language model here. Give an on_failure_callback in default_args or operator_args, which "
+    "asks one: the exception of a failed task has dbt's own errors."
 )
 _SPLIT = (
     "DbtDag and DbtTaskGroup split their arguments themselves. Make a subclass of one of them, which takes Airflow's "
@@ -62,8 +62,7 @@ _SHOW = (
     "target/compiled in a callback of dbt compile."
 )
 _INSTEAD = {
-    "DbtDepsLocalOperator": _DEPS,
-    "DbtDepsOperator": _DEPS,
+    "AIConfig": _AI,
     "airflow_kwargs": _SPLIT,
     "specific_kwargs": _SPLIT,
 }

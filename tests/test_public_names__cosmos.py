@@ -29,6 +29,7 @@ def operators_of(suffix: str, *further: str) -> set[str]:
 OFFERED: dict[str, set[str]] = {
     "airflow.dag": {"DbtDag"},
     "airflow.task_group": {"DbtTaskGroup"},
+    "cache": {"delete_unused_dbt_ls_cache", "delete_unused_dbt_ls_remote_cache_files"},
     "config": {"CosmosConfigException", "ExecutionConfig", "ProfileConfig", "ProjectConfig", "RenderConfig"},
     "constants": {
         "DBT_SETUP_ASYNC_TASK_ID",
@@ -40,22 +41,22 @@ OFFERED: dict[str, set[str]] = {
     "converter": {"DbtToAirflowConverter"},
     "exceptions": {"AirflowCompatibilityError", "CosmosDbtRunError", "CosmosValueError"},
     "io": {f"upload_to_{place}" for place in ("aws_s3", "azure_wasb", "cloud_storage", "gcp_gs")},
-    "operators.airflow_async": operators_of("AirflowAsyncOperator", "Clone", "Compile", "Source"),
-    "operators.base": {"AbstractDbtBase", *operators_of("Mixin", "Clone", "Compile", "Source")},
+    "operators.airflow_async": operators_of("AirflowAsyncOperator", "Clone", "Compile", "SemanticMetricView", "Source"),
+    "operators.base": {"AbstractDbtBase", *operators_of("Mixin", "Clone", "Compile", "SemanticMetricView", "Source")},
     "operators.local": {
         "AbstractDbtLocalBase",
         "DbtLocalBaseOperator",
-        *operators_of("LocalOperator", "Clone", "Compile", "Source"),
+        *operators_of("LocalOperator", "Clone", "Compile", "Deps", "SemanticMetricView", "Source"),
         *(f"DbtDocs{place}LocalOperator" for place in ("", "AzureStorage", "Cloud", "GCS", "S3")),
     },
     "operators.virtualenv": {
         "DbtVirtualenvBaseOperator",
-        *operators_of("VirtualenvOperator", "Clone", "Docs", "Source"),
+        *operators_of("VirtualenvOperator", "Clone", "Docs", "SemanticMetricView", "Source"),
     },
     "operators.watcher": {
         "DbtConsumerWatcherSensor",
         "DbtProducerWatcherOperator",
-        *(f"Dbt{verb}WatcherOperator" for verb in ("Build", "Run", "Seed", "Snapshot", "Test")),
+        *(f"Dbt{verb}WatcherOperator" for verb in ("Build", "Run", "Seed", "SemanticMetricView", "Snapshot", "Test")),
     },
     "profiles": {
         "BaseProfileMapping",
@@ -77,6 +78,7 @@ def test_the_names_at_the_top_are_pinned() -> None:
         "DbtBuildLocalOperator",
         "DbtCloneLocalOperator",
         "DbtDag",
+        "DbtDepsLocalOperator",
         "DbtLSLocalOperator",
         "DbtResourceType",
         "DbtRunLocalOperator",
@@ -104,7 +106,7 @@ def test_the_names_at_the_top_are_pinned() -> None:
 
 def test_the_short_names_of_operators_are_the_local_ones() -> None:
     docs = ("Docs", "DocsAzureStorage", "DocsGCS", "DocsS3")
-    verbs = ("Build", *docs, "LS", "Run", "RunOperation", "Seed", "Snapshot", "Test")
+    verbs = ("Build", "Deps", *docs, "LS", "Run", "RunOperation", "Seed", "Snapshot", "Test")
     assert set(operators.__all__) == {f"Dbt{verb}Operator" for verb in verbs}
     for name in operators.__all__:
         assert getattr(operators, name) is getattr(local, name.replace("Operator", "LocalOperator"))
@@ -123,8 +125,8 @@ def test_the_names_of_cosmos_are_where_cosmos_has_them(module: str) -> None:
     ("statement", "words"),
     [
         ("from cosmos_venv import DbtRunKubernetesOperator", "cosmos_venv has DbtBuildLocalOperator, DbtClone"),
-        ("from cosmos_venv.operators import DbtDepsOperator", "does not have DbtDepsOperator: dbt deps is no task"),
-        ("from cosmos_venv.operators.local import DbtDepsLocalOperator", "give install_deps=True"),
+        ("from cosmos_venv import AIConfig", "does not have AIConfig: .* Give an on_failure_callback in default_args"),
+        ("from cosmos_venv.config import AIConfig", "the exception of a failed task has dbt's own errors"),
         (
             "from cosmos_venv.operators.virtualenv import DbtShowVirtualenvOperator",
             "Read the table by Airflow's SQL op",

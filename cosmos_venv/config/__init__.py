@@ -7,11 +7,14 @@ Parameters, their order and their defaults are Cosmos's. What cannot be is refus
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from cosmos_venv.config.execution import ExecutionConfig
 from cosmos_venv.config.profile import ProfileConfig, ProfileMapping
 from cosmos_venv.config.project import ProjectConfig
 from cosmos_venv.config.render import RenderConfig
 from cosmos_venv.exceptions import CosmosConfigException
+from cosmos_venv.public_names import name_lookup
 
 __all__ = [
     "CosmosConfigException",
@@ -21,3 +24,6 @@ __all__ = [
     "ProjectConfig",
     "RenderConfig",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__ = name_lookup(__name__)

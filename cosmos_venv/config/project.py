@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from cosmos_venv.config.validation import (
     NamedArguments,
     as_path,
+    deprecated,
     folder_name,
     is_of_another_task,
     is_template,
@@ -28,9 +30,7 @@ class ProjectConfig(NamedArguments):
     :param install_dbt_deps: run ``dbt deps`` before parsing and running.
     :param copy_dbt_packages: copy the packages folder for each command instead of linking to it, where ``dbt deps``
         does not run; None: as ``[cosmos] default_copy_dbt_packages`` says.
-    :param models_relative_path: folder of the models, relative to the project; it must be there.
-    :param seeds_relative_path: folder of the seeds, kept as ``seeds_path``; dbt itself goes by its ``dbt_project.yml``.
-    :param snapshots_relative_path: folder of the snapshots, likewise kept as ``snapshots_path``.
+    :param models_relative_path, seeds_relative_path, snapshots_relative_path: deprecated, each for the list below.
     :param manifest_path: a ``manifest.json`` on this machine, or its URL: ``https://``, ``s3://``, ``gs://``,
         ``abfs://``, or of another storage that Airflow knows.
     :param manifest_conn_id: id of the Airflow connection for a manifest that lies elsewhere; None: the default one of
@@ -41,6 +41,11 @@ class ProjectConfig(NamedArguments):
         and nothing of such a dict.
     :param dbt_vars: dbt's ``--vars``, by name; likewise.
     :param partial_parse: False adds ``--no-partial-parse``.
+    :param models_relative_paths: folders of the models, relative to the project, a list or one path; each must be
+        there. None: ``models``. Kept as ``models_paths``, the first as ``models_path``.
+    :param seeds_relative_paths: folders of the seeds, likewise kept; dbt itself goes by its ``dbt_project.yml``. None:
+        ``seeds``.
+    :param snapshots_relative_paths: folders of the snapshots, likewise kept. None: ``snapshots``.
     :raises CosmosValueError: for a manifest without project path or name, and for a name without either.
     """
 
@@ -49,15 +54,19 @@ class ProjectConfig(NamedArguments):
         dbt_project_path: str | Path | None = None,
         install_dbt_deps: bool = True,
         copy_dbt_packages: bool | None = None,
-        models_relative_path: str | Path = "models",
-        seeds_relative_path: str | Path = "seeds",
-        snapshots_relative_path: str | Path = "snapshots",
+        models_relative_path: str | Path | None = None,
+        seeds_relative_path: str | Path | None = None,
+        snapshots_relative_path: str | Path | None = None,
         manifest_path: str | Path | None = None,
         manifest_conn_id: str | None = None,
         project_name: str | None = None,
         env_vars: dict[str, str] | None = None,
         dbt_vars: dict[str, Any] | None = None,
         partial_parse: bool = True,
+        *,
+        models_relative_paths: str | Path | Sequence[str | Path] | None = None,
+        seeds_relative_paths: str | Path | Sequence[str | Path] | None = None,
+        snapshots_relative_paths: str | Path | Sequence[str | Path] | None = None,
     ) -> None:
         if not dbt_project_path and bool(manifest_path) != bool(project_name):
             given, lacking = ("manifest_path", "project_name") if manifest_path else ("project_name", "manifest_path")
@@ -75,9 +84,11 @@ class ProjectConfig(NamedArguments):
         self.dbt_project_path = as_path(dbt_project_path)
         self.install_dbt_deps = install_dbt_deps
         self.copy_dbt_packages = copy_dbt_packages
-        self.models_path = self._below_project(models_relative_path)
-        self.seeds_path = self._below_project(seeds_relative_path)
-        self.snapshots_path = self._below_project(snapshots_relative_path)
+        self.models_paths = self._folders("models", models_relative_paths, models_relative_path)
+        self.seeds_paths = self._folders("seeds", seeds_relative_paths, seeds_relative_path)
+        self.snapshots_paths = self._folders("snapshots", snapshots_relative_paths, snapshots_relative_path)
+        folders = (self.models_paths, self.seeds_paths, self.snapshots_paths)
+        self.models_path, self.seeds_path, self.snapshots_path = (next(iter(each), None) for each in folders)
         self.manifest_path = local_or_remote(manifest_path, "ProjectConfig.manifest_path")
         self.manifest_conn_id = manifest_conn_id
         self.project_name = project_name or (folder_name(self.dbt_project_path) if self.dbt_project_path else "")
@@ -90,10 +101,11 @@ class ProjectConfig(NamedArguments):
 
         :raises CosmosValueError: names the first of project file, models folder and manifest that is not there.
         """
-        if self.dbt_project_path is not None and self.models_path is not None:
+        if self.dbt_project_path is not None:
             project_file = self.dbt_project_path / "dbt_project.yml"
             require(project_file.is_file(), "ProjectConfig.dbt_project_path", project_file, "dbt_project.yml")
-            require(self.models_path.is_dir(), "ProjectConfig.models_relative_path", self.models_path, "models folder")
+            for folder in self.models_paths:
+                require(folder.is_dir(), "ProjectConfig.models_relative_paths", folder, "models folder")
         if isinstance(self.manifest_path, Path):
             require(self.is_manifest_available(), "ProjectConfig.manifest_path", self.manifest_path, "manifest")
 
@@ -113,5 +125,15 @@ class ProjectConfig(NamedArguments):
         except RemoteError as error:
             raise CosmosLoadDbtException(f"ProjectConfig.manifest_path {file}: {error}.") from None
 
-    def _below_project(self, relative: str | Path) -> Path | None:
-        return self.dbt_project_path / relative if self.dbt_project_path else None
+    def _folders(
+        self, kind: str, several: str | Path | Sequence[str | Path] | None, one: str | Path | None
+    ) -> list[Path]:
+        """The folders of a kind of node; a default where none is given, and none without a project."""
+        name = f"ProjectConfig.{kind}_relative_path"
+        if one is not None and several is not None:
+            raise CosmosValueError(f"{name}={one!r} beside {kind}_relative_paths={several!r}. Give the latter alone.")
+        if one is not None:
+            deprecated(name, f"{name}s", stacklevel=2)
+        given = several if several is not None else one or kind
+        relative = [given] if isinstance(given, str | Path) else given
+        return [self.dbt_project_path / each for each in relative] if self.dbt_project_path else []

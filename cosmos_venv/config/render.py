@@ -37,7 +37,8 @@ from cosmos_venv.exceptions import CosmosValueError
 class RenderConfig(NamedArguments):
     """The nodes of the project that become tasks, and the way in which the project is parsed to know them.
 
-    :param emit_datasets: whether tasks let Airflow know which assets the nodes that ran have updated.
+    :param emit_datasets: whether tasks let Airflow know which assets the nodes that ran have updated; a boolean, or a
+        template of one.
     :param test_behavior: where tests stand in the DAG.
     :param load_method: where the nodes come from. AUTOMATIC: a manifest if there is one, else ``dbt ls`` if there is a
         profile, else the project's files.
@@ -84,7 +85,7 @@ class RenderConfig(NamedArguments):
     :raises CosmosValueError: for a value or combination that cannot be, and for what is not offered yet.
     """
 
-    emit_datasets: bool = True
+    emit_datasets: bool | str = True
     test_behavior: TestBehavior = TestBehavior.AFTER_EACH
     load_method: LoadMode = LoadMode.AUTOMATIC
     invocation_mode: InvocationMode = InvocationMode.DBT_RUNNER
@@ -134,10 +135,12 @@ class RenderConfig(NamedArguments):
         return bool(self.dbt_executable_path) and str(self.dbt_executable_path) != system_dbt()
 
     def _coerce(self) -> None:
-        if self.source_rendering_behavior is None:  # as Cosmos takes it
-            text = "RenderConfig.source_rendering_behavior None is taken as SourceRenderingBehavior.NONE; leave it out."
-            warnings.warn(text, UserWarning, stacklevel=4)
-            self.source_rendering_behavior = SourceRenderingBehavior.NONE
+        for behavior in (SourceRenderingBehavior, TestBehavior):
+            name = "test_behavior" if behavior is TestBehavior else "source_rendering_behavior"
+            if getattr(self, name) is None:  # as Cosmos takes it
+                text = f"RenderConfig.{name} None is taken as {behavior.NONE}; write that."
+                warnings.warn(text, UserWarning, stacklevel=4)
+                setattr(self, name, behavior.NONE)
         kinds: dict[str, type[Enum]] = {
             "test_behavior": TestBehavior,
             "load_method": LoadMode,
@@ -172,7 +175,7 @@ class RenderConfig(NamedArguments):
 
     def _refuse_impossible(self) -> None:
         for each in fields(self):
-            if str(each.type).startswith("bool"):
+            if each.type in ("bool", "bool | None"):
                 refuse_text_for_boolean(f"RenderConfig.{each.name}", getattr(self, each.name))
         if (
             self.seed_rendering_behavior is SeedRenderingBehavior.WHEN_SEED_CHANGES

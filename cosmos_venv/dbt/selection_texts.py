@@ -5,6 +5,18 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
+METHOD_OF_COSMOS = "exclude_resource_type"
+"""A method of Cosmos's own selection, for which dbt has the flag ``--exclude-resource-type``."""
+_ONLY_OF_COSMOS = (f"{METHOD_OF_COSMOS}:", "resource_type:semantic_metric_view")
+
+
+def known_to_dbt(items: Iterable[str]) -> list[str]:
+    """Return the items of a selection that dbt takes: those without a method or a type that only Cosmos has.
+
+    :param items: selection texts.
+    """
+    return [item for item in items if not any(words in item for words in _ONLY_OF_COSMOS)]
+
 
 def selected_with(chosen: Iterable[str], texts: Mapping[str, str]) -> list[str]:
     """Return the nodes that dbt runs where it is told some of them, in the order of ``texts``.

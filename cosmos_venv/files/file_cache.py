@@ -133,6 +133,16 @@ class FileCache(msgspec.Struct, frozen=True, kw_only=True):
                         file.writelines([content] if isinstance(content, bytes) else content)
                 self._sweep()
 
+    def remove_unused(self, seconds: float) -> int:
+        """Remove the files that nobody has read or written for some time, and return how many there were.
+
+        :param seconds: the time.
+        """
+        unused = [path for path in self.folder.glob(f"*{self.suffix}") if age(path.lstat().st_mtime) > seconds]
+        for path in unused:
+            path.unlink(missing_ok=True)
+        return len(unused)
+
     def fetch(self, digest: str) -> None:
         """Keep here what another machine has kept under a digest, with its time, where nothing is kept here.
 

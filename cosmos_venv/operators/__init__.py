@@ -11,6 +11,7 @@ from cosmos_venv.public_names import name_lookup
 
 if TYPE_CHECKING:
     from cosmos_venv.operators.local import DbtBuildLocalOperator as DbtBuildOperator
+    from cosmos_venv.operators.local import DbtDepsLocalOperator as DbtDepsOperator
     from cosmos_venv.operators.local import DbtDocsAzureStorageLocalOperator as DbtDocsAzureStorageOperator
     from cosmos_venv.operators.local import DbtDocsGCSLocalOperator as DbtDocsGCSOperator
     from cosmos_venv.operators.local import DbtDocsLocalOperator as DbtDocsOperator
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DbtBuildOperator",
+    "DbtDepsOperator",
     "DbtDocsAzureStorageOperator",
     "DbtDocsGCSOperator",
     "DbtDocsOperator",

@@ -36,6 +36,8 @@ __all__ = [
     "DbtRunOperationAirflowAsyncOperator",
     "DbtSeedAirflowAsyncOperator",
     "DbtSeedAirflowAsyncVirtualenvOperator",
+    "DbtSemanticMetricViewAirflowAsyncOperator",
+    "DbtSemanticMetricViewAirflowAsyncVirtualenvOperator",
     "DbtSnapshotAirflowAsyncOperator",
     "DbtSnapshotAirflowAsyncVirtualenvOperator",
     "DbtSourceAirflowAsyncOperator",
@@ -161,7 +163,7 @@ class DbtRunAirflowAsyncOperator(BaseOperator):
     :param profile_config: where dbt's profile comes from.
     :param producer_task_id: id of the setup task.
     :param extra_context: facts of the node, as all tasks of dbt have them.
-    :param emit_datasets: let Airflow know that the model's asset is updated.
+    :param emit_datasets: let Airflow know that the model's asset is updated; a boolean, or a template of one.
     :param env: environment variables that ``env_var()`` in the profile sees, over the worker's. May be a template.
     :param gcp_conn_id: the Airflow connection to Google Cloud. May be a template.
     :param location: where the query runs; None: as the profile says. May be a template.
@@ -175,6 +177,7 @@ class DbtRunAirflowAsyncOperator(BaseOperator):
 
     template_fields: Sequence[str] = (
         "env",
+        "emit_datasets",
         "gcp_conn_id",
         "location",
         "impersonation_chain",
@@ -194,7 +197,7 @@ class DbtRunAirflowAsyncOperator(BaseOperator):
         profile_config: ProfileConfig,
         producer_task_id: str = DBT_SETUP_ASYNC_TASK_ID,
         extra_context: Mapping[str, Any] | None = None,
-        emit_datasets: bool = True,
+        emit_datasets: bool | str = True,
         env: Mapping[str, Any] | None = None,
         gcp_conn_id: str = "google_cloud_default",
         location: str | None = None,
@@ -305,7 +308,7 @@ class DbtRunAirflowAsyncOperator(BaseOperator):
         if self.should_store_compiled_sql:
             self.compiled_sql = sql
             compat.show_rendered_fields(self, context)
-        if self.emit_datasets:
+        if compat.to_boolean(self.emit_datasets):
             self._give_asset(table, context)
         return job_id
 
@@ -338,6 +341,10 @@ class DbtSourceAirflowAsyncOperator(_AfterSetup, local.DbtSourceLocalOperator):
 
 class DbtSourceFreshnessAirflowAsyncSensor(_AfterSetup, local.DbtSourceFreshnessLocalSensor):
     """Waits until sources are fresh: ``dbt source freshness`` on the worker."""
+
+
+class DbtSemanticMetricViewAirflowAsyncOperator(_AfterSetup, local.DbtSemanticMetricViewLocalOperator):
+    """``dbt run`` of views of metrics on the worker."""
 
 
 class DbtTestAirflowAsyncOperator(_AfterSetup, local.DbtTestLocalOperator):
@@ -378,6 +385,12 @@ class DbtSourceAirflowAsyncVirtualenvOperator(_AfterSetup, virtualenv.DbtSourceV
 
 class DbtSourceFreshnessAirflowAsyncVirtualenvSensor(_AfterSetup, virtualenv.DbtSourceFreshnessVirtualenvSensor):
     """Waits until sources are fresh: ``dbt source freshness`` in a managed virtual environment."""
+
+
+class DbtSemanticMetricViewAirflowAsyncVirtualenvOperator(
+    _AfterSetup, virtualenv.DbtSemanticMetricViewVirtualenvOperator
+):
+    """``dbt run`` of views of metrics in a managed virtual environment."""
 
 
 class DbtTestAirflowAsyncVirtualenvOperator(_AfterSetup, virtualenv.DbtTestVirtualenvOperator):

@@ -204,9 +204,13 @@ class AbstractDbtBase(BaseOperator):
         refuse_no_mapping("env", self.env)  # what another task has given may be anything
         inherited = {}
         if self.append_env:
-            inherited = without_user_code(inherited_environment(), compat.folders_of_user_code(self.get_dag()))
+            inherited = without_user_code(inherited_environment(), self._folders_of_user_code())
         given = inherited | context_variables(context) | (self.env or {})
         return dict(pair for pair in (self._variable(name, value) for name, value in given.items()) if pair)
+
+    def _folders_of_user_code(self) -> list[str]:
+        """The folders of DAG files that dbt does not get on its search path."""
+        return compat.folders_of_user_code(self.get_dag()) if settings.enable_dags_folder_exclusion_from_dbt else []
 
     def _variable(self, name: Any, value: Any) -> tuple[str, str] | None:
         for part, found in (("name", name), ("value", value)):
@@ -396,6 +400,13 @@ class DbtRunMixin(FullRefreshMixin):
     event_time: str | None
 
 
+class DbtSemanticMetricViewMixin(DbtRunMixin):
+    """``dbt run`` of views of metrics, which Databricks and Snowflake have."""
+
+    ui_color = "#E8A33D"
+    ui_fgcolor = "#000"
+
+
 class DbtTestMixin:
     """``dbt test``.
 
@@ -432,6 +443,13 @@ class DbtRunOperationMixin:
         """``--args`` as YAML, where there are any."""
         text = vars_text(self.args)
         return [] if text is None else ["--args", text]
+
+
+class DbtDepsMixin:
+    """``dbt deps``: the packages that the project lists."""
+
+    base_cmd: ClassVar[tuple[str, ...]] = ("deps",)
+    ui_color = "#8194E0"
 
 
 class DbtCompileMixin:

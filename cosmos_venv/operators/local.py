@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from cosmos_venv.compat import AirflowException, BaseSensorOperator
 from cosmos_venv.constants import LAST_SUCCESS, ONLY_IF_CHANGED
-from cosmos_venv.dbt.command import flags_of_command
+from cosmos_venv.dbt.command import FullOutputSubprocessResult, flags_of_command
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.io import optional_hook
 from cosmos_venv.operators import base
@@ -26,7 +26,6 @@ from cosmos_venv.public_names import name_lookup
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from cosmos_venv.dbt.command import FullOutputSubprocessResult
     from cosmos_venv.dbt.results import Artifacts
     from cosmos_venv.operators.run.dbt_run import DbtRun
 
@@ -36,6 +35,7 @@ __all__ = [
     "DbtBuildLocalOperator",
     "DbtCloneLocalOperator",
     "DbtCompileLocalOperator",
+    "DbtDepsLocalOperator",
     "DbtDocsAzureStorageLocalOperator",
     "DbtDocsCloudLocalOperator",
     "DbtDocsGCSLocalOperator",
@@ -48,6 +48,7 @@ __all__ = [
     "DbtRunOperationLocalOperator",
     "DbtSeedLocalOperator",
     "DbtSelectLocalOperator",
+    "DbtSemanticMetricViewLocalOperator",
     "DbtSnapshotLocalOperator",
     "DbtSourceFreshnessLocalSensor",
     "DbtSourceLocalOperator",
@@ -55,6 +56,8 @@ __all__ = [
 ]
 
 AbstractDbtLocalBase = DbtLocalBaseOperator
+
+_NOTHING_TO_DO = FullOutputSubprocessResult(exit_code=0, output="", full_output=[])
 
 
 class DbtBuildLocalOperator(base.DbtBuildMixin, DbtLocalBaseOperator):
@@ -184,6 +187,37 @@ class DbtSourceFreshnessLocalSensor(DbtSourceFreshnessMixin, DbtSourceLocalOpera
 
 class DbtRunLocalOperator(base.DbtRunMixin, DbtLocalBaseOperator):
     """``dbt run`` on the worker."""
+
+
+class DbtSemanticMetricViewLocalOperator(base.DbtSemanticMetricViewMixin, DbtLocalBaseOperator):
+    """``dbt run`` of views of metrics on the worker."""
+
+
+class DbtDepsLocalOperator(base.DbtDepsMixin, DbtLocalBaseOperator):
+    """``dbt deps`` on the worker, for the tasks behind it that have ``install_deps=True``, which is the default: they
+    use the packages that are kept for the project. The project's folder is not written to.
+    """
+
+    def _store(self, values: Mapping[str, Any]) -> None:
+        super()._store({**values, "install_deps": True})
+
+    def run_command(
+        self, cmd: list[str], env: dict[str, str], context: Context | Mapping[str, Any], **kwargs: Any
+    ) -> FullOutputSubprocessResult:
+        """Install the packages that no other task has installed.
+
+        :param cmd: the command line, as ``build_cmd`` gives it.
+        :param env: the environment variables for dbt.
+        :param context: Airflow's context of the task.
+        :param **kwargs: as for every local operator.
+        :returns: exit code and output of dbt; exit code 0 and no output where there is nothing to install.
+        """
+        from cosmos_venv.dbt.project_files import has_packages
+
+        if has_packages(Path(self.project_dir)):
+            return super().run_command(cmd, env, context, **kwargs)
+        self.log.info("%s lists no packages.", self.project_dir)
+        return _NOTHING_TO_DO
 
 
 class DbtTestLocalOperator(base.DbtTestMixin, DbtLocalBaseOperator):

@@ -19,7 +19,13 @@ from cosmos_venv.dbt.command import CommandFlags, Flags, Selection, shown_comman
 from cosmos_venv.exceptions import CommandKilled, CosmosLoadDbtException, CosmosValueError
 from cosmos_venv.files import os_errors
 from cosmos_venv.operators.base import AbstractDbtBase
-from cosmos_venv.operators.parameters import flags_as_texts, refuse_no_callbacks, refuse_unknown, refuse_wrong_shapes
+from cosmos_venv.operators.parameters import (
+    flags_as_texts,
+    refuse_no_callbacks,
+    refuse_wrong_shapes,
+    split_arguments,
+    warn_of_ignored,
+)
 from cosmos_venv.processes.cancellation import Cancellation
 
 if TYPE_CHECKING:
@@ -94,7 +100,8 @@ class DbtLocalBaseOperator(AbstractDbtBase):
         none.
     :param skipped_with: tasks of the project beside its parents with which this one is skipped, by their ids without
         the group of the project; None: it goes by its trigger rule alone.
-    :param emit_datasets: let Airflow know which assets the nodes that ran have updated (run, build, seed, snapshot).
+    :param emit_datasets: let Airflow know which assets the nodes that ran have updated (run, build, seed, snapshot);
+        a boolean, or a template of one.
     :param conn_id, db_name, schema: nothing reads them; they exist because Cosmos has them.
     :raises CosmosValueError: for an argument that the operator does not take, and for a value that cannot be.
     """
@@ -102,6 +109,7 @@ class DbtLocalBaseOperator(AbstractDbtBase):
     own_template_fields: ClassVar[tuple[str, ...]] = (
         "compiled_sql",
         "freshness",
+        "emit_datasets",
         "install_deps",
         "state",
         "defer_to_state",
@@ -126,7 +134,7 @@ class DbtLocalBaseOperator(AbstractDbtBase):
     selector: Selection
     models: Selection
     vars: Mapping[str, Any] | str | None
-    emit_datasets: bool
+    emit_datasets: bool | str
     install_deps: bool | str
     output_encoding: str
     skip_exit_code: int | None
@@ -168,7 +176,7 @@ class DbtLocalBaseOperator(AbstractDbtBase):
         fail_fast: bool = False,
         quiet: bool = False,
         warn_error: bool = False,
-        emit_datasets: bool = True,
+        emit_datasets: bool | str = True,
         env: Mapping[str, Any] | None = None,
         append_env: bool = True,
         output_encoding: str = "utf-8",
@@ -204,7 +212,7 @@ class DbtLocalBaseOperator(AbstractDbtBase):
         # First of all: whatever stands in a local variable by then would be stored, and copied with each DAG.
         given = {name: value for name, value in locals().items() if name not in _NOT_STORED}
         own, rest = self.take_own_parameters(kwargs)
-        refuse_unknown(type(self), rest)
+        rest, ignored = split_arguments(type(self), rest)
         refuse_wrong_shapes(given)
         if warm_dbt is not None:
             from cosmos_venv.operators.run import warm_start
@@ -212,6 +220,8 @@ class DbtLocalBaseOperator(AbstractDbtBase):
             warm_start.warm_choice(warm_dbt)
         refuse_no_callbacks("on_warning_callback", own.get("on_warning_callback"))
         super().__init__(task_id=task_id, **rest)
+        if ignored:
+            warn_of_ignored(self, ignored)
         kept = {
             "env": _copy(env, {}),
             "state": None if state is None else str(state),  # Airflow renders templates in texts, not in Paths
@@ -232,11 +242,16 @@ class DbtLocalBaseOperator(AbstractDbtBase):
                 compat.add_outlets(self, [compat.asset_alias(alias_name(self))])
 
     def pre_execute(self, context: Context) -> None:
-        """Follow the wishes of the run, where the DAG has params for them.
+        """Read the booleans that templates have rendered to, and follow the wishes of the run, where the DAG has params
+        for them.
 
         :param context: Airflow's context of the task.
         :raises AirflowSkipException: when nothing of this task is chosen.
         """
+        for name in self.template_fields:
+            rendered = vars(self).get(name)
+            if isinstance(rendered, str) and isinstance(getattr(type(self), name, None), bool):
+                vars(self)[name] = to_boolean(rendered)
         if self.run_params is not None:
             with self._failing_as_a_task():
                 changes = self._changes_for_run(context)
@@ -364,7 +379,7 @@ class DbtLocalBaseOperator(AbstractDbtBase):
             command[1:],
             env=env,
             cwd=Path(cwd),
-            user_code=compat.folders_of_user_code(self.get_dag()),
+            user_code=self._folders_of_user_code(),
             callbacks=[*(self.dbt_runner_callbacks or ()), *invocation.node_callbacks(kwargs.get("on_node"))],
             cancellation=self._cancellation,
         )

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from cosmos_venv.config.validation import is_template, refuse_unknown_names
@@ -15,8 +17,22 @@ from cosmos_venv.exceptions import CosmosValueError
 if TYPE_CHECKING:
     from cosmos_venv.compat import BaseOperator
 
+logger = logging.getLogger(__name__)
+
 OUTPUT_ONLY = ("compiled_sql", "freshness")
 """Template fields that the task itself writes."""
+
+_ROOT = __name__.partition(".")[0]
+_OPERATOR_MODULES = (
+    "operators.local",
+    "operators.virtualenv",
+    "operators.watcher",
+    "operators.airflow_async",
+    "operators.run_summary",
+)
+
+_WARNED_OF: set[str] = set()
+"""Ids of the DAGs that were warned of ignored arguments."""
 
 _CALLABLES = ("interceptors", "dbt_runner_callbacks")
 
@@ -34,17 +50,76 @@ def parameters(cls: type[BaseOperator]) -> frozenset[str]:
     return frozenset(names - {"self"})
 
 
-def refuse_unknown(cls: type[BaseOperator], names: Iterable[str]) -> None:
-    """Refuse an argument that the operator does not take, with those that are spelt like it.
+def split_arguments(cls: type[BaseOperator], given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """The arguments that an operator takes, and the names of those that only other dbt operators take.
 
     :param cls: the operator's class.
-    :param names: the keywords that are left when all constructors have taken theirs.
-    :raises CosmosValueError: naming the first one that is not taken.
+    :param given: the keywords that are left when its own parameters are taken.
+    :raises CosmosValueError: naming the first one that no dbt operator takes, with those that are spelt like it.
     """
-    for name in names:
+    taken = parameters(cls)
+    others = [name for name in given if name not in taken]
+    for name in others:
         if name in OUTPUT_ONLY:
             raise CosmosValueError(f"{name} of {cls.__name__} is written by the task and cannot be given. Drop it.")
-        refuse_unknown_names(cls.__name__, [name], parameters(cls))
+        if not is_taken(name):
+            refuse_unknown_names(cls.__name__, [name], taken)
+    return {name: value for name, value in given.items() if name in taken}, others
+
+
+def warn_of_ignored(operator: BaseOperator, names: Sequence[str]) -> None:
+    """Warn of arguments that an operator does not take, once for each DAG.
+
+    :param operator: the operator, which stands in its DAG.
+    :param names: the names of the arguments.
+    """
+    if operator.dag_id in _WARNED_OF:
+        return
+    _WARNED_OF.add(operator.dag_id)
+    logger.warning(
+        "%s ignores %s, which other dbt operators take. Such arguments of the DAG %s are not named again.",
+        type(operator).__name__,
+        ", ".join(names),
+        operator.dag_id,
+    )
+
+
+def refuse_unknown_arguments(where: str, names: Iterable[str]) -> None:
+    """Refuse a name that no operator of any mode takes: the arguments of one DAG may serve several modes.
+
+    :param where: what errors name as the place of the arguments: ``operator_args``.
+    :param names: names of arguments.
+    :raises CosmosValueError: for the first such name, with the nearest one that an operator takes.
+    """
+    unknown = next((name for name in names if not is_taken(name)), None)
+    if unknown is None:
+        return
+    import difflib
+
+    known = set().union(*map(parameters, _operator_classes()))
+    near = difflib.get_close_matches(unknown, sorted(known), n=1)
+    advice = f"Did you mean {near[0]!r}?" if near else "Drop it, or correct its name."
+    raise CosmosValueError(f"{where}: no dbt operator takes {unknown!r}. {advice}")
+
+
+@functools.cache  # each task of a DAG asks for the same few names
+def is_taken(name: str) -> bool:
+    """Whether an operator of any mode takes an argument.
+
+    :param name: the name of the argument.
+    """
+    # Classes of one mode after the other, and no further than needed: most arguments are those of the first.
+    return any(name in parameters(cls) for cls in _operator_classes())
+
+
+def _operator_classes() -> Iterator[type[BaseOperator]]:
+    from cosmos_venv.compat import BaseOperator  # plans are made without Airflow, and import this module
+
+    for name in _OPERATOR_MODULES:
+        for value in vars(import_module(f"{_ROOT}.{name}")).values():
+            # Not issubclass: Airflow's operators are ABCs, which ask all their subclasses.
+            if isinstance(value, type) and BaseOperator in value.__mro__[1:]:
+                yield value
 
 
 def refuse_wrong_shapes(given: Mapping[str, Any]) -> None:
@@ -127,8 +202,6 @@ def _refuse_no_state(state: object, conn_id: object) -> None:
 
 
 def _imported(parameter: str, path: str) -> Callable[..., object]:
-    from importlib import import_module
-
     module, _, name = path.rpartition(".")
     try:
         found: object = getattr(import_module(module), name)

@@ -48,6 +48,7 @@ __all__ = [
     "DbtRunVirtualenvOperator",
     "DbtSeedVirtualenvOperator",
     "DbtSelectVirtualenvOperator",
+    "DbtSemanticMetricViewVirtualenvOperator",
     "DbtSnapshotVirtualenvOperator",
     "DbtSourceFreshnessVirtualenvSensor",
     "DbtSourceVirtualenvOperator",
@@ -410,6 +411,10 @@ class DbtSourceFreshnessVirtualenvSensor(DbtVirtualenvBaseOperator, local.DbtSou
 
 class DbtRunVirtualenvOperator(DbtVirtualenvBaseOperator, local.DbtRunLocalOperator):
     """``dbt run`` in a managed environment."""
+
+
+class DbtSemanticMetricViewVirtualenvOperator(DbtVirtualenvBaseOperator, local.DbtSemanticMetricViewLocalOperator):
+    """``dbt run`` of views of metrics in a managed environment."""
 
 
 class DbtTestVirtualenvOperator(DbtVirtualenvBaseOperator, local.DbtTestLocalOperator):

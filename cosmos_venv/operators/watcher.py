@@ -32,6 +32,8 @@ __all__ = [
     "DbtRunWatcherVirtualenvOperator",
     "DbtSeedWatcherOperator",
     "DbtSeedWatcherVirtualenvOperator",
+    "DbtSemanticMetricViewWatcherOperator",
+    "DbtSemanticMetricViewWatcherVirtualenvOperator",
     "DbtSnapshotWatcherOperator",
     "DbtSnapshotWatcherVirtualenvOperator",
     "DbtTestWatcherOperator",
@@ -210,6 +212,10 @@ class DbtSnapshotWatcherOperator(DbtConsumerWatcherSensor, local.DbtSnapshotLoca
     """A snapshot that the producer makes; alone by ``dbt snapshot`` on the worker."""
 
 
+class DbtSemanticMetricViewWatcherOperator(DbtConsumerWatcherSensor, local.DbtSemanticMetricViewLocalOperator):
+    """A view of metrics that the producer builds; alone by ``dbt run`` on the worker."""
+
+
 class DbtTestWatcherOperator(DbtConsumerWatcherSensor, local.DbtTestLocalOperator):
     """The tests of a node, which the producer runs; alone by ``dbt test`` on the worker."""
 
@@ -232,6 +238,12 @@ class DbtSeedWatcherVirtualenvOperator(DbtConsumerWatcherSensor, virtualenv.DbtS
 
 class DbtSnapshotWatcherVirtualenvOperator(DbtConsumerWatcherSensor, virtualenv.DbtSnapshotVirtualenvOperator):
     """A snapshot that the producer makes; alone by ``dbt snapshot`` in a managed virtual environment."""
+
+
+class DbtSemanticMetricViewWatcherVirtualenvOperator(
+    DbtConsumerWatcherSensor, virtualenv.DbtSemanticMetricViewVirtualenvOperator
+):
+    """A view of metrics that the producer builds; alone by ``dbt run`` in a managed virtual environment."""
 
 
 class DbtTestWatcherVirtualenvOperator(DbtConsumerWatcherSensor, virtualenv.DbtTestVirtualenvOperator):

@@ -80,9 +80,11 @@ class LoadRequest:
     def environment(self) -> Mapping[str, str]:
         """The environment variables that dbt inherits of this process, and over them those of the configuration."""
         # The process that outlives a parse imports this module and does not pay for Airflow.
+        from cosmos_venv import settings
         from cosmos_venv.compat import folders_of_user_code
 
-        return {**without_user_code(inherited_environment(), folders_of_user_code(None)), **self.given_env_vars}
+        folders = folders_of_user_code(None) if settings.enable_dags_folder_exclusion_from_dbt else []
+        return {**without_user_code(inherited_environment(), folders), **self.given_env_vars}
 
     @cached_property
     def project_file(self) -> DbtProjectFile:
@@ -114,8 +116,12 @@ class LoadRequest:
         """Whether ``dbt deps`` installs packages before ``dbt ls`` runs."""
         from cosmos_venv.dbt.project_files import has_packages
 
-        given = self.render.dbt_deps
-        return (self.project.install_dbt_deps if given is None else given) and has_packages(self.project_dir)
+        given: object = self.project.install_dbt_deps if self.render.dbt_deps is None else self.render.dbt_deps
+        if isinstance(given, str):  # for tasks; a template of which only a running task knows what it is
+            from cosmos_venv.compat import to_boolean
+
+            given = is_template(given) or to_boolean(given)
+        return bool(given) and has_packages(self.project_dir)
 
     @property
     def parses_in_part(self) -> bool:

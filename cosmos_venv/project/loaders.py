@@ -302,6 +302,7 @@ def version_of(request: LoadRequest, *, only_files: bool = False) -> str | None:
         hashlib.sha256(project_file).hexdigest(),
         hashlib.sha256(_content(request.project_dir / SELECTORS_FILE)).hexdigest(),  # read beside a manifest of dbt 2
         settings.keep_excluded_tests,
+        settings.enable_lax_selector_parsing,
     ]
     if _PACKAGES_KEY in project_file and _ENV_VAR in project_file:  # to read YAML takes as long as all the rest
         facts.append(request.project_file.packages_folder)

@@ -223,7 +223,12 @@ class Manifest:
             for name, entry in (self._selectors or {}).items()
             if isinstance(entry, dict) and "definition" in entry
         }
-        return Definitions(definitions, indirect_selection, is_of_dbt_2=self._content.metadata.is_of_dbt_2)
+        return Definitions(
+            definitions,
+            indirect_selection,
+            is_lax=settings.enable_lax_selector_parsing,
+            is_of_dbt_2=self._content.metadata.is_of_dbt_2,
+        )
 
 
 @no_collection()

@@ -276,6 +276,26 @@ class RemoteFolder:
 
         self._asked(unlink, seconds)
 
+    def remove_older(self, age: float, *, seconds: float) -> int:
+        """Remove the files that were written before some time, and return how many there were.
+
+        :param age: the time, in seconds.
+        :param seconds: seconds within which it must be done.
+        :raises RemoteError: when it could not be done within that time.
+        """
+        oldest = time.time() - age
+
+        def unlink(folder: Any) -> int:
+            folder.fs.invalidate_cache()
+            files = [each for each in folder.iterdir() if each.is_file()] if folder.is_dir() else []
+            old = [each for each in files if each.stat().st_mtime < oldest]
+            for each in old:
+                each.unlink()
+            folder.fs.invalidate_cache()
+            return len(old)
+
+        return self._asked(unlink, seconds)
+
     def _asked(self, question: Callable[[Any], T], seconds: float, on_wait: Callable[[], None] | None = None) -> T:
         return _asked(question, self.url, self.conn_id, seconds, on_wait)
 

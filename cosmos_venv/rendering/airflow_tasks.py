@@ -14,7 +14,7 @@ import copy
 import dataclasses
 import functools
 import logging
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from importlib import import_module
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -34,7 +34,7 @@ from cosmos_venv.compat import (
 from cosmos_venv.config import ProfileConfig
 from cosmos_venv.constants import DBT_SETUP_ASYNC_TASK_ID, DBT_TEARDOWN_ASYNC_TASK_ID, PRODUCER_WATCHER_TASK_ID
 from cosmos_venv.exceptions import CosmosValueError
-from cosmos_venv.operators.parameters import parameters
+from cosmos_venv.operators.parameters import parameters, refuse_unknown_arguments
 from cosmos_venv.rendering.model import Plan, PlannedGroup, PlannedTask
 from cosmos_venv.rendering.task_arguments import DOCUMENTS, IDENTIFIER, SETUP_OPERATOR_ARGS
 
@@ -50,13 +50,6 @@ logger = logging.getLogger(__name__)
 TaskOrGroup = BaseOperator | TaskGroup
 
 _ROOT = __name__.partition(".")[0]
-_OPERATOR_MODULES = (
-    "operators.local",
-    "operators.virtualenv",
-    "operators.watcher",
-    "operators.airflow_async",
-    "operators.run_summary",
-)
 # Arguments that differ from task to task; the constructor keeps each as it is given, under its own name.
 _OWN = frozenset({"select", "extra_context", "doc_md", "node_ids", "model_unique_id"})
 _PRODUCER = "producer_task_id"
@@ -402,35 +395,3 @@ def _config_vars(where: str, settings: Mapping[str, Any]) -> DbtProfileConfigVar
         return DbtProfileConfigVars(**settings)
     except TypeError as error:
         raise CosmosValueError(f"{where}.dbt_config_vars={settings!r}: {error}.") from None
-
-
-def refuse_unknown_arguments(where: str, names: Iterable[str]) -> None:
-    """Refuse a name that no operator of any mode takes: the arguments of one DAG may serve several modes.
-
-    :param where: what errors name as the place of the arguments: ``operator_args``.
-    :param names: names of arguments.
-    :raises CosmosValueError: for the first such name, with the nearest one that an operator takes.
-    """
-    unknown = next((name for name in names if not _is_taken(name)), None)
-    if unknown is None:
-        return
-    import difflib
-
-    known = set().union(*map(parameters, _operator_classes()))
-    near = difflib.get_close_matches(unknown, sorted(known), n=1)
-    advice = f"Did you mean {near[0]!r}?" if near else "Drop it, or correct its name."
-    raise CosmosValueError(f"{where}: no dbt operator takes {unknown!r}. {advice}")
-
-
-@functools.cache  # each task of a DAG asks for the same few names
-def _is_taken(name: str) -> bool:
-    # Classes of one mode after the other, and no further than needed: most arguments are those of the first.
-    return any(name in parameters(cls) for cls in _operator_classes())
-
-
-def _operator_classes() -> Iterator[type[BaseOperator]]:
-    for name in _OPERATOR_MODULES:
-        for value in vars(import_module(f"{_ROOT}.{name}")).values():
-            # Not issubclass: Airflow's operators are ABCs, which ask all their subclasses.
-            if isinstance(value, type) and BaseOperator in value.__mro__[1:]:
-                yield value

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from cosmos_venv.constants import TESTS, DbtResourceType, TestIndirectSelection
-from cosmos_venv.dbt.selection_texts import selected_with
+from cosmos_venv.dbt.selection_texts import known_to_dbt, selected_with
 from cosmos_venv.project.node import DbtNode
 from cosmos_venv.rendering.plan_request import PlanRequest
 from cosmos_venv.rendering.selectors import readers_of
@@ -126,8 +126,10 @@ class TaskArguments:
 
         Where a selection takes tests in another mode than EAGER, dbt decides which.
         """
-        has_selection = self._render.select or self._render.exclude
-        return self._request.may_hide and not (has_selection and self._mode)
+        selection = [*self._render.select, *self._render.exclude]
+        if known_to_dbt(selection) != selection:
+            return True
+        return self._request.may_hide and not (selection and self._mode)
 
     def of_all_tests(self, test_ids: Sequence[str]) -> dict[str, Any]:
         """The arguments of the one ``dbt test`` of AFTER_ALL.
@@ -203,7 +205,7 @@ class TaskArguments:
 
     def _exclude(self, apart: Iterable[str]) -> dict[str, str]:
         """The user's exclusions for all tasks, then those of the DAG: an excluded test must not run after all."""
-        own = [*self._render.exclude, *(self._selectors[each] for each in apart)]
+        own = [*known_to_dbt(self._render.exclude), *(self._selectors[each] for each in apart)]
         return {"exclude": " ".join(dict.fromkeys([*self._shared_exclude, *own]))} if own else {}
 
     def _merged(self, node: DbtNode, test_ids: Iterable[str]) -> dict[str, Any]:

@@ -139,6 +139,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
             query_adapter=self.profile.get_profile_type() if self._is_async else "",
             has_setup=settings.enable_setup_async_task,
             has_teardown=settings.enable_teardown_async_task,
+            has_metric_views=settings.enable_semantic_metric_view_reclassification,
             has_sql_store=settings.upload_sql_to_xcom or bool(settings.remote_target_path),
         )
 

@@ -15,6 +15,7 @@ from functools import cache
 from typing import Any
 
 from cosmos_venv.constants import (
+    METRIC_VIEWS,
     NODE_CONFIG,
     TASK_TESTS,
     TESTS,
@@ -247,6 +248,9 @@ def plan(request: PlanRequest) -> Plan:
     :raises CosmosValueError: when a hook gives what cannot be an id, or an id is too long for Airflow.
     """
     render = request.render
+    if request.settings.has_metric_views:
+        known = _with_metric_views(request.known)
+        request = dataclasses.replace(request, nodes=_with_metric_views(request.nodes), known=known)
     made = with_pages(_tasks_of_nodes(request), request)
     if request.settings.is_choosable:
         from cosmos_venv.rendering.run_params.choosable_plan import choosable_plan  # few DAGs let runs choose
@@ -264,6 +268,16 @@ def plan(request: PlanRequest) -> Plan:
             in_batches = dataclasses.replace(render, batch_by=BatchBy.FOLDER)
             return plan(dataclasses.replace(request, render=in_batches))
     return with_run_summary(made) if render.run_summary else made
+
+
+def _with_metric_views(nodes: Mapping[str, DbtNode]) -> dict[str, DbtNode]:
+    """The nodes, of which views of metrics have the type that Cosmos gives them."""
+    return {
+        unique_id: dataclasses.replace(node, resource_type=DbtResourceType.SEMANTIC_METRIC_VIEW)
+        if node.resource_type is DbtResourceType.MODEL and node.config.get("materialized") in METRIC_VIEWS
+        else node
+        for unique_id, node in nodes.items()
+    }
 
 
 def _tasks_of_nodes(request: PlanRequest) -> Plan:

@@ -217,7 +217,7 @@ def _are_of_one_fqn(one: DbtNode, other: DbtNode) -> bool:
 
 def _distinguishing_criteria(node: DbtNode) -> dict[str, str]:
     """What tells a node from others of its fqn: method of dbt's selection to its value."""
-    found = {"resource_type": node.resource_type.value, "file": node.original_file_path.name}
+    found = {"resource_type": node.unique_id.partition(".")[0], "file": node.original_file_path.name}
     return {name: value for name, value in (*found.items(), ("package", node.package_name)) if value}
 
 

@@ -30,7 +30,13 @@ known when the task is made."""
 DOCUMENTS = frozenset({"doc", "doc_md", "doc_json", "doc_yaml", "doc_rst"})
 """Airflow's arguments with which a user documents a task himself."""
 
-BUILT = (DbtResourceType.MODEL, DbtResourceType.SEED, DbtResourceType.SNAPSHOT, DbtResourceType.FUNCTION)
+BUILT = (
+    DbtResourceType.MODEL,
+    DbtResourceType.SEED,
+    DbtResourceType.SNAPSHOT,
+    DbtResourceType.FUNCTION,
+    DbtResourceType.SEMANTIC_METRIC_VIEW,
+)
 """The types of nodes that ``dbt build`` makes in the database."""
 
 LONGEST_ID = 250
@@ -130,6 +136,8 @@ class PlanningSettings(msgspec.Struct, frozen=True, kw_only=True):
     :param query_adapter: ExecutionMode.AIRFLOW_ASYNC: dbt's name of the adapter; empty in other modes.
     :param has_setup: ``enable_setup_async_task``.
     :param has_teardown: ``enable_teardown_async_task``.
+    :param has_metric_views: ``enable_semantic_metric_view_reclassification``: whether views of metrics are a type of
+        their own.
     :param has_sql_store: whether compiled SQL has a place to go to: ``upload_sql_to_xcom`` or ``remote_target_path``.
     """
 
@@ -143,6 +151,7 @@ class PlanningSettings(msgspec.Struct, frozen=True, kw_only=True):
     query_adapter: str = ""
     has_setup: bool = True
     has_teardown: bool = True
+    has_metric_views: bool = False
     has_sql_store: bool = True
 
 

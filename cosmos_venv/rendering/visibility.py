@@ -15,6 +15,7 @@ VERBS = {
     DbtResourceType.SNAPSHOT: ("Snapshot", "snapshot"),
     DbtResourceType.SOURCE: ("Source", "source"),
     DbtResourceType.FUNCTION: ("Build", "function"),  # no other command of dbt makes one
+    DbtResourceType.SEMANTIC_METRIC_VIEW: ("SemanticMetricView", "semantic_metric_run"),
 }
 """What runs a node of each type that can have a task, and how its task's id ends."""
 

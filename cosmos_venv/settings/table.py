@@ -133,6 +133,21 @@ keep_excluded_tests = own(
 pre_dbt_fusion = of_cosmos(
     False, "Whether tasks of single nodes select them by --models, as old releases of dbt require, instead of --select."
 )
+enable_dags_folder_exclusion_from_dbt = of_cosmos(
+    True,
+    "Whether dbt gets its search path without the folders of DAG files, plugins and configuration: dbt imports each "
+    "module there whose name begins with dbt_.",
+)
+enable_lax_selector_parsing = of_cosmos(
+    False,
+    "Whether selector: with wildcards, in select and exclude, leaves out YAML selectors whose definition cannot be "
+    "used, with a warning. A selector that is named in full stays an error.",
+)
+enable_semantic_metric_view_reclassification = of_cosmos(
+    False,
+    "Whether models with the materialization metric_view or semantic_view have tasks of their own type, "
+    "semantic_metric_view, as in Cosmos 1.16. Their ids end in semantic_metric_run.",
+)
 enable_uri_xcom = of_cosmos(False, "Whether a task pushes the URIs of its assets as the XCom uri.")
 default_copy_dbt_packages = of_cosmos(
     False,

@@ -15,7 +15,8 @@ def test_a_project_is_named_after_its_folder_up_to_the_dot(project: Path) -> Non
     config = ProjectConfig(str(project))
 
     assert (config.dbt_project_path, config.project_name) == (project, "jaffle")
-    assert (config.models_path, config.seeds_path) == (project / "models", project / "seeds")
+    assert (config.models_paths, config.seeds_paths) == ([project / "models"], [project / "seeds"])
+    assert (config.models_path, config.snapshots_path) == (project / "models", project / "snapshots")
 
 
 def test_a_project_config_of_nothing_has_an_empty_name_and_no_paths() -> None:
@@ -23,6 +24,7 @@ def test_a_project_config_of_nothing_has_an_empty_name_and_no_paths() -> None:
 
     assert config.project_name == ""
     assert (config.dbt_project_path, config.models_path, config.manifest_path) == (None, None, None)
+    assert config.models_paths == []
     config.validate_project()
 
 
@@ -38,7 +40,7 @@ def test_a_manifest_and_a_name_without_a_project_path_come_together(given: str) 
     ("missing", "words"),
     [
         pytest.param("dbt_project.yml", r"dbt_project_path: there is no dbt_project\.yml at .*jaffle\.shop", id="file"),
-        pytest.param("models", r"models_relative_path: there is no models folder at .*models", id="models"),
+        pytest.param("models", r"models_relative_paths: there is no models folder at .*models", id="models"),
         pytest.param("manifest.json", r"manifest_path: there is no manifest at .*manifest\.json", id="manifest"),
     ],
 )
@@ -52,6 +54,27 @@ def test_validation_names_what_is_missing_and_where(project: Path, missing: str,
         gone.unlink()
 
     with pytest.raises(CosmosValueError, match=words):
+        config.validate_project()
+
+
+@pytest.mark.parametrize("kind", ["models", "seeds", "snapshots"])
+def test_folders_are_a_list_and_the_name_of_one_is_deprecated(project: Path, kind: str) -> None:
+    several = ProjectConfig(project, **{f"{kind}_relative_paths": ["a", Path("b")]})  # type: ignore[arg-type]
+    one = ProjectConfig(project, **{f"{kind}_relative_paths": "a"})  # type: ignore[arg-type]
+    with pytest.warns(DeprecationWarning, match=f"{kind}_relative_path is deprecated; use .*{kind}_rel") as caught:
+        old = ProjectConfig(project, **{f"{kind}_relative_path": "a"})  # type: ignore[arg-type]
+    with pytest.raises(CosmosValueError, match=rf"{kind}_relative_path='a' beside {kind}_relative_paths=\['b'\]"):
+        ProjectConfig(project, **{f"{kind}_relative_path": "a", f"{kind}_relative_paths": ["b"]})  # type: ignore[arg-type]
+
+    assert getattr(several, f"{kind}_paths") == [project / "a", project / "b"]
+    assert getattr(one, f"{kind}_paths") == getattr(old, f"{kind}_paths") == [project / "a"]
+    assert caught[0].filename == __file__
+
+
+def test_each_models_folder_must_be_there(project: Path) -> None:
+    config = ProjectConfig(project, models_relative_paths=["models", "marts"])
+
+    with pytest.raises(CosmosValueError, match=r"models_relative_paths: there is no models folder at .*/marts\."):
         config.validate_project()
 
 

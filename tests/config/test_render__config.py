@@ -53,7 +53,7 @@ def test_another_text_is_refused_with_all_that_there_is() -> None:
         RenderConfig(test_behavior="never")  # type: ignore[arg-type]
 
 
-BOOLEANS = [each.name for each in fields(RenderConfig) if str(each.type).startswith("bool")]
+BOOLEANS = [each.name for each in fields(RenderConfig) if each.type in ("bool", "bool | None")]
 
 
 @pytest.mark.parametrize("name", BOOLEANS)
@@ -95,11 +95,14 @@ def test_a_selection_that_is_one_text_is_refused(name: str) -> None:
         RenderConfig(**arguments)
 
 
-def test_source_rendering_of_none_is_taken_with_a_warning() -> None:
+def test_a_behavior_of_none_is_taken_with_a_warning() -> None:
     with pytest.warns(UserWarning, match="source_rendering_behavior None") as caught:
         config = RenderConfig(source_rendering_behavior=None)  # type: ignore[arg-type]
+    with pytest.warns(UserWarning, match=r"test_behavior None is taken as TestBehavior\.NONE"):
+        untested = RenderConfig(test_behavior=None)  # type: ignore[arg-type]
 
     assert config.source_rendering_behavior is SourceRenderingBehavior.NONE
+    assert untested.test_behavior is TestBehavior.NONE
     assert caught[0].filename == __file__
 
 

@@ -27,9 +27,12 @@ WITHOUT_EFFECT = {
     "ProfileConfig.profiles_yml_filepath": "read by methods of its own class",
     "ProfileConfig.profile_mapping": "read by methods of its own class",
     "ProfileConfig.profile_name": "read by methods of its own class",
-    "ProjectConfig.models_relative_path": "read by validate_project: the folder must be there",
+    "ProjectConfig.models_relative_path": "the deprecated name of models_relative_paths",
+    "ProjectConfig.models_relative_paths": "read by validate_project: the folders must be there",
     "ProjectConfig.seeds_relative_path": "dbt goes by dbt_project.yml",
+    "ProjectConfig.seeds_relative_paths": "dbt goes by dbt_project.yml",
     "ProjectConfig.snapshots_relative_path": "dbt goes by dbt_project.yml",
+    "ProjectConfig.snapshots_relative_paths": "dbt goes by dbt_project.yml",
     "RenderConfig.airflow_vars_to_purge_dbt_yaml_selectors_cache": "selectors are read from the manifest each time",
     "RenderConfig.invocation_mode": "dbt ls always runs as a process; the value allows dbt_executable_path",
 }

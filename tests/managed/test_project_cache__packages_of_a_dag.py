@@ -10,7 +10,7 @@ import pytest
 
 from cosmos_venv import DbtDag, ExecutionConfig, ExecutionMode, LoadMode, ProjectConfig, RenderConfig
 from cosmos_venv.managed import project_cache, resolve
-from cosmos_venv.operators.local import DbtRunLocalOperator
+from cosmos_venv.operators.local import DbtDepsLocalOperator, DbtRunLocalOperator
 from cosmos_venv.operators.virtualenv import DbtRunVirtualenvOperator
 from pytest_cosmos_venv import CosmosDbt, FakeVenv
 from tests.kit import SetUmask, harbor_profile, operator_arguments
@@ -120,3 +120,20 @@ def test_a_task_knows_before_its_dbt_is_ready_with_which_packages_it_will_run(
     packages = operator.packages_before_dbt(command[0], env).find()
     assert before is None
     assert (packages.packages / "cranes").is_dir()
+
+
+def test_a_task_of_dbt_deps_installs_for_the_tasks_behind_it(
+    harbor: Path, cosmos_fake_venv: FakeVenv, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / "cache"))
+    arguments = operator_arguments(harbor, dbt_executable_path=cosmos_fake_venv.dbt)
+
+    for _ in range(2):
+        DbtDepsLocalOperator(**arguments, install_deps=False, dbt_cmd_flags=["--upgrade"]).execute({})
+    DbtRunLocalOperator(**arguments).execute({})
+    (harbor / "packages.yml").unlink()
+    DbtDepsLocalOperator(**arguments).execute({})
+
+    assert [call.command for call in cosmos_fake_venv.calls] == ["deps", "run"]
+    assert "--upgrade" in cosmos_fake_venv.calls[0].arguments
+    assert not (harbor / "dbt_packages").exists()

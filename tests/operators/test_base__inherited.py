@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -70,6 +71,10 @@ def test_no_folder_of_the_users_code_is_on_the_path_of_a_process_of_dbt(
     assert operator.get_env({})["PYTHONPATH"] == own
     assert request.environment["PYTHONPATH"] == own
     assert given.get_env({})["PYTHONPATH"] == dags
+
+    monkeypatch.setenv("AIRFLOW__COSMOS__ENABLE_DAGS_FOLDER_EXCLUSION_FROM_DBT", "False")
+    assert operator.get_env({})["PYTHONPATH"] == replace(request).environment["PYTHONPATH"]
+    assert operator.get_env({})["PYTHONPATH"] == os.environ["PYTHONPATH"]
 
 
 def test_a_dbt_in_the_worker_sees_nothing_of_it_and_the_worker_has_it_afterwards(

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
+
 from cosmos_venv.operators.local import DbtRunLocalOperator, DbtSeedLocalOperator
 from cosmos_venv.operators.virtualenv import DbtRunVirtualenvOperator
+from tests.kit import operator_arguments
 
 
 class Loading(DbtRunLocalOperator):
@@ -15,6 +20,13 @@ class Loading(DbtRunLocalOperator):
 
 class LoadingMore(Loading):
     """Says nothing of its own."""
+
+
+class Quiet(DbtRunLocalOperator):
+    """Renders booleans of the operator and one of its own."""
+
+    template_fields = (*DbtRunLocalOperator.template_fields, "quiet", "is_large")
+    is_large = True
 
 
 class Plain(DbtSeedLocalOperator):
@@ -34,3 +46,15 @@ def test_what_a_users_class_declares_counts_for_it_and_for_its_subclasses() -> N
     assert Loading.template_fields == (*DbtRunLocalOperator.template_fields, "bucket")
     assert LoadingMore.template_fields == Loading.template_fields
     assert Plain.template_fields == ("vars",)
+
+
+@pytest.mark.parametrize(("text", "expected"), [("False", False), (" true ", True), ("", False)])
+def test_a_boolean_that_a_template_rendered_to_is_read_as_one(dbt_project: Path, text: str, expected: bool) -> None:
+    operator = Quiet(**operator_arguments(dbt_project, emit_datasets=text, quiet=text, install_deps=text))
+    vars(operator)["is_large"] = text
+
+    operator.pre_execute({})
+
+    values = (operator.emit_datasets, operator.quiet, operator.install_deps, operator.is_large)  # type: ignore[attr-defined]
+    assert values == (expected,) * 4
+    assert operator.state is None

@@ -24,6 +24,7 @@ COMMANDS: dict[str, list[str]] = {
     "Docs": ["docs", "generate"],
     "LS": ["ls"],
     "Run": ["run"],
+    "SemanticMetricView": ["run"],
     "RunOperation": ["run-operation", "grant"],
     "Seed": ["seed"],
     "Snapshot": ["snapshot"],
@@ -196,7 +197,6 @@ def test_flags_of_one_command_reach_no_other(make: Make, name: str, own: list[st
         ("invocation_mode", "warm", "invocation_mode='warm' is none of InvocationMode.SUBPROCESS"),
         ("compiled_sql", "select 1", "compiled_sql of DbtTestLocalOperator is written by the task"),
         ("freshness", "{}", "freshness of DbtTestLocalOperator is written by the task"),
-        ("full_refresh", True, "DbtTestLocalOperator takes no argument 'full_refresh'"),
         ("selct", "x", r"takes no argument 'selct'. Did you mean 'select' or 'selector'"),
         ("zzzz", "x", r"takes no argument 'zzzz'. Drop it, or correct its name"),
     ],
@@ -406,3 +406,22 @@ def test_a_task_of_airflow_renders_and_runs_it(
     (call,) = cosmos_fake_venv.calls
     assert call.arguments[:4] == ("seed", "--select", "piers", "--full-refresh")
     assert call.env["AIRFLOW_CTX_TASK_ID"] == "task"
+
+
+def test_arguments_of_other_operators_are_ignored_with_one_warning_a_dag(
+    make: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    common = {"full_refresh": True, "py_requirements": ["dbt-duckdb"], "virtualenv_dir": "/environments"}
+    for dag_id in ("harbor_shares", "tides_shares"):
+        with DAG(dag_id, schedule=None):
+            for task_id, name in (("run", "Run"), ("test", "Test"), ("snapshot", "Snapshot")):
+                make("Local", name, **{**common, "task_id": task_id})
+
+    found = [each for each in dict.fromkeys(caplog.messages) if "ignores" in each]
+    assert [each.partition(" of the DAG ")[2].partition(" are ")[0] for each in found] == [
+        "harbor_shares",
+        "tides_shares",
+    ]
+    assert "DbtRunLocalOperator ignores py_requirements, virtualenv_dir, which other dbt operators take" in found[0]
+    with pytest.raises(CosmosValueError, match="DbtTestLocalOperator takes no argument 'full_refrsh'"):
+        make("Local", "Test", full_refrsh=True)

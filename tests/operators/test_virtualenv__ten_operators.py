@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[dict[str, Any], list[str]]] = {
         ["run-operation", "grant", "--args", "role: reader\n"],
     ),
     "Seed": ({"full_refresh": True}, ["seed", "--full-refresh"]),
+    "SemanticMetricView": ({"full_refresh": True}, ["run", "--full-refresh"]),
     "Snapshot": ({}, ["snapshot"]),
     "Source": ({"select": "source:sea"}, ["source", "freshness", "--select", "source:sea"]),
     "Test": ({"exclude": "mart"}, ["test", "--exclude", "mart"]),

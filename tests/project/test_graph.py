@@ -228,3 +228,10 @@ def test_another_packages_folder_is_another_version_and_a_variable_nobody_reads_
     assert first is not None
     assert version("vendor") == first
     assert version("elsewhere") != first
+
+
+@pytest.mark.parametrize(("given", "expected"), [("False", False), ("{{ params.deps }}", True), (True, True)])
+def test_whether_packages_are_installed_may_be_a_text(given: Any, expected: bool, tmp_path: Path) -> None:
+    (tmp_path / "packages.yml").write_text("packages: [{package: dbt-labs/dbt_utils, version: 1.3.0}]")
+
+    assert DbtGraph(ProjectConfig(tmp_path, install_dbt_deps=given)).request().has_deps is expected

@@ -35,7 +35,7 @@ def loading(place: Place, method: LoadMode, **render: Any) -> DbtGraph:
 def unfit(log: pytest.LogCaptureFixture) -> list[str]:
     """The items that were warned of; each record is caught twice, by its logger and by the root."""
     records = {id(record): record for record in log.records}.values()
-    return re.findall("'(.+)' in select or exclude fits no node", "\n".join(each.getMessage() for each in records))
+    return re.findall("'(.*)' in select or exclude fits no node", "\n".join(each.getMessage() for each in records))
 
 
 @pytest.fixture
@@ -50,6 +50,8 @@ def read_by_each_mode(place: Place) -> Place:
     [
         pytest.param({"select": ["stg_port"]}, "select=['stg_port']. Did you mean stg_ports", id="typo"),
         pytest.param({"select": ["+stg_port+"]}, "select=['+stg_port+']. Did you mean stg_ports", id="typo-in-graph"),
+        pytest.param({"select": ["config.nope:x"]}, "select=['config.nope:x']. Correct", id="unknown-config"),
+        pytest.param({"select": [""]}, "select=['']. Correct", id="empty-text"),
         pytest.param({"exclude": ["package:harbor_ops"]}, "exclude=['package:harbor_ops']. Correct", id="all-excluded"),
     ],
 )
@@ -110,9 +112,9 @@ def test_an_empty_default_selector_is_refused(place: Place) -> None:
 def test_an_item_that_fits_nothing_beside_others_is_a_warning(
     method: LoadMode, read_by_each_mode: Place, log: pytest.LogCaptureFixture
 ) -> None:
-    loading(read_by_each_mode, method, select=["stg_ports", "stg_bertz"], exclude=["mising", "raw_ports"]).load()
+    loading(read_by_each_mode, method, select=["stg_ports", "stg_bertz", ""], exclude=["mising", "raw_ports"]).load()
 
-    assert unfit(log) == ["stg_bertz", "mising"]
+    assert unfit(log) == ["stg_bertz", "", "mising"]
 
 
 def test_an_empty_project_is_refused_whatever_is_allowed(place: Place) -> None:

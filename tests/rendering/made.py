@@ -41,18 +41,21 @@ def planned(
     settings: PlanningSettings | None = None,
     known: Iterable[DbtNode] = (),
     execution: dict[str, Any] | None = None,
+    may_hide: bool = False,
 ) -> Plan:
     """Return the plan of nodes.
 
     :param *nodes: the selected ones.
     :param known: further nodes of the project.
     :param execution: arguments of ExecutionConfig.
+    :param may_hide: whether the project may have other nodes.
     """
     by_id = {each.unique_id: each for each in nodes}
     selection = link(by_id, detaching=bool(render and render.should_detach_multiple_parents_tests))
     return plan(
         PlanRequest(
             nodes=selection.nodes,
+            may_hide=may_hide,
             render=render or RenderConfig(),
             execution=ExecutionConfig(ExecutionMode.VIRTUALENV, **(execution or {})),
             project=ProjectConfig("shop"),

@@ -13,6 +13,7 @@ from cosmos_venv.constants import SeedRenderingBehavior, TestBehavior
 from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
 from cosmos_venv.project.node import DbtNode
 from cosmos_venv.rendering.model import Plan, PlannedGroup
+from cosmos_venv.rendering.task_arguments import PlanningSettings
 from tests.rendering.made import node, planned
 
 RAW = node("seed.shop.raw")
@@ -87,6 +88,35 @@ def test_the_one_test_task_selects_like_the_dag_and_never_like_all_tasks() -> No
 
     assert (selected["select"], selected["exclude"], selected["selector"]) == ("tag:a tag:b", "raw", None)
     assert (unselected["select"], unselected["exclude"], unselected["selector"]) == (None, None, None)
+
+
+@pytest.mark.parametrize("where", ["select", "exclude"])
+def test_a_method_that_dbt_does_not_have_never_reaches_dbt(where: str) -> None:
+    given: dict[str, Any] = {where: ["exclude_resource_type:seed", "tag:slow"]}
+
+    after_all = planned(ORDERS, ORDERS_TEST, render=RenderConfig(test_behavior=TestBehavior.AFTER_ALL, **given))
+    after_each = planned(ORDERS, ORDERS_TEST, render=RenderConfig(**given))
+
+    assert arguments(after_all)["shop_test"]["select"] == "fqn:shop.unique_orders"
+    assert arguments(after_all)["shop_test"]["exclude"] is None
+    assert arguments(after_each)["orders.test"].get("exclude") == ("tag:slow" if where == "exclude" else None)
+
+
+@pytest.mark.parametrize("materialized", ["metric_view", "semantic_view"])
+def test_views_of_metrics_have_operators_of_their_own_where_that_is_set(materialized: str) -> None:
+    view = node("model.shop.revenue", ORDERS.unique_id, materialized=materialized)
+    on = PlanningSettings(has_metric_views=True)
+
+    usual = {each.task_id: each.operator for each in planned(ORDERS, view).tasks}
+    made = {each.task_id: each for each in planned(ORDERS, view, settings=on, may_hide=True).tasks}
+    built = planned(ORDERS, view, settings=on, render=RenderConfig(test_behavior=TestBehavior.BUILD))
+
+    assert usual["revenue_run"] == "operators.virtualenv.DbtRunVirtualenvOperator"
+    task = made["revenue_semantic_metric_run"]
+    assert task.operator == "operators.virtualenv.DbtSemanticMetricViewVirtualenvOperator"
+    assert "resource_type:model" in task.arguments["select"]  # dbt's own type of it
+    assert task.context["dbt_node_config"]["resource_type"] == "semantic_metric_view"
+    assert [each.task_id for each in built.tasks] == ["orders_model_build", "revenue_semantic_metric_view_build"]
 
 
 def test_the_one_test_task_comes_after_all_leaves() -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cosmos_venv import assets, compat, settings
+from cosmos_venv.config.validation import is_template
 from cosmos_venv.constants import NODES_XCOM
 from cosmos_venv.dbt.project_files import profile_fields
 from cosmos_venv.dbt.results import Artifacts
@@ -167,14 +168,15 @@ def _call(run: DbtRun, place: Path, given: Callable[..., object] | str | None) -
 
 
 def gives_assets(task: Any) -> bool:
-    """Whether a task gives the assets of the dbt nodes that it runs, or of the sources that it looks at.
+    """Whether a task gives the assets of the dbt nodes that it runs, or of the sources that it looks at; True too where
+    only the running task will know.
 
     :param task: the operator.
     """
-    base_cmd = tuple(task.base_cmd)
-    if base_cmd == _LOOKING:
-        return bool(task.emit_datasets and task.emit_source_assets)
-    return bool(task.emit_datasets) and base_cmd in _UPDATING
+    base_cmd, emits = tuple(task.base_cmd), task.emit_datasets
+    if not (is_template(emits) or compat.to_boolean(emits)):
+        return False
+    return bool(task.emit_source_assets) if base_cmd == _LOOKING else base_cmd in _UPDATING
 
 
 def alias_name(task: Any) -> str:

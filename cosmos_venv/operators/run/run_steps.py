@@ -10,7 +10,7 @@ from typing import Any
 from cosmos_venv import settings
 from cosmos_venv.compat import AirflowException, to_boolean
 from cosmos_venv.constants import LAST_SUCCESS, NODE_CONFIG, ONLY_TESTS, TASK_TESTS
-from cosmos_venv.dbt.command import selection_in_file, vars_flags
+from cosmos_venv.dbt.command import FullOutputSubprocessResult, selection_in_file, vars_flags
 from cosmos_venv.dbt.project_files import has_packages
 from cosmos_venv.dbt.results import Artifacts
 from cosmos_venv.dbt.workspace import (
@@ -146,13 +146,16 @@ def _state_flags(run: DbtRun, place: Path) -> list[str]:
 
 
 def _start_with_packages(run: DbtRun, command: DbtCommand, flags: Sequence[str], which_dbt: str) -> DbtResult:
-    """Start the command with the project's packages there: kept ones, else ``dbt deps`` installs them."""
+    """Start the command with the project's packages there: kept ones, else ``dbt deps`` installs them.
+
+    A command that is ``dbt deps`` itself does nothing but that.
+    """
     task = run.task
 
     def install() -> None:
         deps = replace(
             command,
-            words=[run.executable, "deps", *flags],
+            words=command.words if command.is_deps else [run.executable, "deps", *flags],
             # What it downloads goes with the workspace, also when it is killed.
             env=downloading_in_place(command.place, command.env),
             artifacts=Outputs.of(command.place, command.env).artifacts(),
@@ -161,6 +164,8 @@ def _start_with_packages(run: DbtRun, command: DbtCommand, flags: Sequence[str],
 
     packages = run.packages(command.env, which_dbt)
     packages.install_into(command.place, install=install, cancellation=task._cancellation, report=task.log.info)
+    if command.is_deps:
+        return FullOutputSubprocessResult(exit_code=0, output="", full_output=[])
     found: DbtResult = task._start(run, command)
     return found
 

@@ -56,14 +56,14 @@ class Group:
     :param operation: how the sets of the parts become one.
     :param parts: criteria and groups, at least one.
     :param indirect_selection: which tests come with their parents.
-    :param word: the word of a list that the group was written as; empty for any other group. Like dbt 1, the
+    :param word: the word of a list that the group was written as; None for any other group. Like dbt 1, the
         evaluation warns of a word that fits nothing.
     """
 
     operation: Operation
     parts: tuple[Part, ...]
     indirect_selection: TestIndirectSelection = TestIndirectSelection.EAGER
-    word: str = ""
+    word: str | None = None
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def _union(items: Iterable[str], indirect_selection: TestIndirectSelection, defi
             Operation.INTERSECTION,
             tuple(_item(part, indirect_selection, definitions) for part in word.split(",")),
             indirect_selection,
-            word if word not in _EVERYTHING else "",
+            word if word not in _EVERYTHING else None,
         )
         for word in words
     )
@@ -144,6 +144,7 @@ class Definitions:
 
     :param definitions: by name what stands below ``definition`` in ``selectors.yml`` or in the manifest.
     :param indirect_selection: which tests come with their parents, for items that say nothing of it.
+    :param is_lax: whether wildcards leave out a selector whose definition cannot be used, with a warning.
     :param is_of_dbt_2: whether dbt 2 has written them, in a form of its own: the exclude of a group is a mapping in an
         intersection with the rest of the group, and beside a method it belongs to that item alone.
     """
@@ -153,11 +154,12 @@ class Definitions:
         definitions: Mapping[str, Any],
         indirect_selection: TestIndirectSelection = TestIndirectSelection.EAGER,
         *,
+        is_lax: bool = False,
         is_of_dbt_2: bool = False,
     ) -> None:
         self._definitions = definitions
         self._indirect_selection = indirect_selection
-        self._is_of_dbt_2 = is_of_dbt_2
+        self._is_lax, self._is_of_dbt_2 = is_lax, is_of_dbt_2
 
     def named(self, criterion: Criterion) -> Named:
         """The selection of a word with the method ``selector:``.
@@ -166,7 +168,15 @@ class Definitions:
         :raises CosmosValueError: when there is no such selector, or dbt would refuse its definition.
         """
         names = [name for name in self._definitions if fnmatchcase(name, criterion.value)] or [criterion.value]
-        return Named(criterion, tuple(map(self.tree, names)))
+        parts = []
+        for name in names:
+            try:
+                parts.append(self.tree(name))
+            except CosmosValueError as error:
+                if not self._is_lax or name == criterion.value:
+                    raise
+                logger.warning("%s [cosmos] enable_lax_selector_parsing leaves it out.", error)
+        return Named(criterion, tuple(parts))
 
     def tree(self, name: str, within: tuple[str, ...] = ()) -> Part:
         """The selection of a name.
@@ -287,7 +297,7 @@ def _evaluate(graph: SelectionGraph, part: Part) -> tuple[set[str], set[str]]:
         # dbt gives this second chance to data tests only: a unit test has but one parent.
         waited = {each for each in perhaps - selected if graph.relations.has_all_parents(each, there)}
         selected = selected | {each for each in waited if graph.entries[each].resource_type != "unit_test"}
-    if part.word and not perhaps:
+    if part.word is not None and not perhaps:
         logger.warning(FITS_NOTHING, part.word)
     return selected, perhaps if has_waiting else set()
 

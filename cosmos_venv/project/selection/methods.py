@@ -4,16 +4,20 @@ read.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 from typing import Any
 
-from cosmos_venv.constants import DbtResourceType
+from cosmos_venv.constants import METRIC_VIEWS, DbtResourceType
+from cosmos_venv.dbt.selection_texts import METHOD_OF_COSMOS
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.project.node_entry import NodeEntry
 from cosmos_venv.project.selection.criterion import Criterion
 from cosmos_venv.project.selection.graph import Labels, SelectionGraph, is_wild, path_of
+
+logger = logging.getLogger(__name__)
 
 _APART = ("source", "exposure", "metric", "unit_test", "semantic_model", "saved_query", "function")
 # How a model's version compares with the latest one.
@@ -176,7 +180,20 @@ def _find_resource_type(graph: SelectionGraph, criterion: Criterion) -> Iterable
     known = sorted({each.value for each in DbtResourceType})
     if criterion.value not in known:
         raise CosmosValueError(f"{criterion.value!r} is no resource type. dbt knows: {', '.join(known)}.")
-    return (unique_id for unique_id, _ in graph.of_type(criterion.value))
+    if criterion.value != DbtResourceType.SEMANTIC_METRIC_VIEW.value:
+        return (unique_id for unique_id, _ in graph.of_type(criterion.value))
+    models = graph.of_type(DbtResourceType.MODEL.value)
+    return (unique_id for unique_id, entry in models if (entry.config or {}).get("materialized") in METRIC_VIEWS)
+
+
+def _find_other_resource_types(graph: SelectionGraph, criterion: Criterion) -> Iterable[str]:
+    of_type = set(_find_resource_type(graph, criterion))
+    logger.info(
+        "Selection item %s is a method of Cosmos. dbt's words: exclude=['resource_type:%s'].",
+        criterion.shown,
+        criterion.value,
+    )
+    return (unique_id for unique_id in graph.entries if unique_id not in of_type)
 
 
 def _find_source(graph: SelectionGraph, criterion: Criterion) -> Iterable[str]:
@@ -260,6 +277,7 @@ def _refuse_comparison(_: SelectionGraph, criterion: Criterion) -> Iterable[str]
 FINDERS: dict[str, Callable[[SelectionGraph, Criterion], Iterable[str]]] = {
     "access": _find_access,
     "config": _find_config,
+    METHOD_OF_COSMOS: _find_other_resource_types,
     "exposure": _by_name("exposure"),
     "file": _by_label(_file_names),
     "fqn": _find_fqn,
@@ -280,4 +298,4 @@ FINDERS: dict[str, Callable[[SelectionGraph, Criterion], Iterable[str]]] = {
     "unit_test": _by_name("unit_test"),
     "version": _find_version,
 }
-"""What finds the nodes of each of dbt's methods but ``selector``."""
+"""What finds the nodes of each of dbt's methods but ``selector``, and of a method of Cosmos."""

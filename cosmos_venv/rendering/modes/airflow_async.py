@@ -13,6 +13,7 @@ import msgspec
 
 from cosmos_venv.constants import DBT_SETUP_ASYNC_TASK_ID, DBT_TEARDOWN_ASYNC_TASK_ID
 from cosmos_venv.dbt.bigquery.refusals import ADAPTER, INSTEAD, NO_SQL_STORE, why_no_single_query
+from cosmos_venv.dbt.selection_texts import known_to_dbt
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.rendering.model import Plan, PlannedTask
 from cosmos_venv.rendering.task_arguments import IDENTIFIER
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from cosmos_venv.rendering.task_arguments import PlanningSettings
 
 _MODULE = "operators.airflow_async"
-_VERBS = ("Build", "Seed", "Snapshot", "Source", "Test")
+_VERBS = ("Build", "Seed", "SemanticMetricView", "Snapshot", "Source", "Test")
 _ASYNC_OF = {
     f"operators.{module}.Dbt{verb}{mode}{kind}": f"{_MODULE}.Dbt{verb}AirflowAsync{suffix}{kind}"
     for module, mode, suffix in (("local", "Local", ""), ("virtualenv", "Virtualenv", "Virtualenv"))
@@ -62,12 +63,14 @@ def async_plan(plan: Plan, request: PlanRequest) -> Plan:
 
 def _setup(render: RenderConfig, operator: str, compiled: list[str]) -> PlannedTask:
     suffix = "Virtualenv" if operator.startswith("operators.virtualenv.") else ""
+    # Without an item that dbt does not know it compiles more models than have tasks.
+    select = render.select if known_to_dbt(render.select) == render.select else []
     return PlannedTask(
         task_id=DBT_SETUP_ASYNC_TASK_ID,
         operator=f"{_MODULE}.SetupAsync{suffix}Operator",
         arguments={
-            "select": " ".join(render.select) or None,
-            "exclude": " ".join(render.exclude) or None,
+            "select": " ".join(select) or None,
+            "exclude": " ".join(known_to_dbt(render.exclude)) or None,
             "selector": render.selector,
             "models": None,
             "compiled_nodes": compiled,

@@ -39,7 +39,7 @@ _AFTER_PRODUCER = {"priority_weight": 2, "weight_rule": "absolute"}
 _WATCHER_OF = {
     f"operators.{module}.Dbt{verb}{mode}Operator": f"operators.watcher.Dbt{verb}Watcher{suffix}Operator"
     for module, mode, suffix in (("local", "Local", ""), ("virtualenv", "Virtualenv", "Virtualenv"))
-    for verb in ("Batch", "Build", "Run", "Seed", "Snapshot", "Test")
+    for verb in ("Batch", "Build", "Run", "Seed", "SemanticMetricView", "Snapshot", "Test")
 }
 _PRODUCER_OF = {
     "operators.local.": "operators.watcher.DbtProducerWatcherOperator",

@@ -46,6 +46,8 @@ def make(dbt_project: Path, cosmos_fake_venv: FakeVenv) -> MakeNamed:
 def test_commands_that_update_relations_give_assets_unless_that_is_not_wanted(make: MakeNamed, name: str) -> None:
     assert gives_assets(make(name))
     assert not gives_assets(make(name, emit_datasets=False))
+    assert not gives_assets(make(name, emit_datasets="False"))
+    assert gives_assets(make(name, emit_datasets="{{ params.emit }}"))  # only the running task knows
 
 
 @pytest.mark.parametrize("name", ["Test", "Source", "LS", "Compile", "Docs", "Clone", "RunOperation"])

@@ -12,9 +12,11 @@ from cosmos_venv.project.manifest import Manifest
 from tests.project.selection.conftest import DATA, listed
 
 CASES = json.loads((DATA / "cases.json").read_text())
+# A method of Cosmos, which dbt refuses: test_methods.
+OF_COSMOS = [case for case in CASES if "exclude_resource_type:" in "".join(case.get("select", []))]
 
 
-@pytest.mark.parametrize("case", [pytest.param(case, id=case["id"]) for case in CASES])
+@pytest.mark.parametrize("case", [pytest.param(case, id=case["id"]) for case in CASES if case not in OF_COSMOS])
 def test_a_selection_comes_to_what_dbt_selects(manifest: Manifest, case: dict[str, Any]) -> None:
     if isinstance(case["dbt"], dict):
         with pytest.raises((CosmosValueError, CosmosLoadDbtException)):
@@ -24,4 +26,4 @@ def test_a_selection_comes_to_what_dbt_selects(manifest: Manifest, case: dict[st
 
 
 def test_all_cases_are_here() -> None:
-    assert len(CASES) == 546
+    assert (len(CASES), len(OF_COSMOS)) == (546, 4)

@@ -67,3 +67,21 @@ def test_a_selector_may_be_left_out() -> None:
 def test_a_selector_that_is_not_defined_is_refused() -> None:
     with pytest.raises(CosmosValueError, match=r"selector 'none' is not defined\. The manifest has: cautious, nightly"):
         selected("selector:none")
+
+
+def test_a_broken_selector_that_wildcards_mean_is_left_out_where_a_setting_says_so(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """``[cosmos] enable_lax_selector_parsing``."""
+    selectors = {**SELECTORS, "nowhere": {"method": "nope", "value": "x"}}
+
+    def lax(word: str, is_lax: bool = True) -> set[str]:
+        definitions = Definitions(selectors, is_lax=is_lax)
+        return evaluate(SelectionGraph(ENTRIES), from_lists([word], [], definitions=definitions))
+
+    assert lax("selector:n*") == {"model.shop.a", "test.shop.both"}
+    assert "The definition of selector 'nowhere' cannot be used" in caplog.text
+    assert "[cosmos] enable_lax_selector_parsing leaves it out" in caplog.text
+    for word, is_lax in (("selector:nowhere", True), ("selector:n*", False)):
+        with pytest.raises(CosmosValueError, match="The definition of selector 'nowhere' cannot be used"):
+            lax(word, is_lax)

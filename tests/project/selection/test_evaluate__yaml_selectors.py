@@ -126,7 +126,7 @@ def test_a_definition_of_dbt_2_is_evaluated_as_dbt_2_means_it(
         ({}, "needs one key, or method and value"),
         (None, "None is neither a text nor a mapping"),
         (5, "5 is neither a text nor a mapping"),
-        ({"method": "exclude_resource_type", "value": "test"}, "'exclude_resource_type' is none of dbt's methods"),
+        ({"method": "kind", "value": "test"}, "'kind' is none of dbt's methods"),
         (tag("x", parents=True, parents_depth="two"), "parents_depth is 'two', no number"),
         (tag("x", children=True, childrens_parents=True), "childrens_parents and children"),
         (tag("x", indirect_selection="all"), "indirect_selection is 'all', not one of eager, cautious"),

@@ -34,7 +34,14 @@ ENTRIES = {
     "function.shop.cents": entry("function", "cents", "model.shop.off", "model.elsewhere.gone"),
     "model.shop.bare": NodeEntry(resource_type="model", package_name="shop", original_file_path="models/bare.sql"),
     "unit_test.shop.texts.adds_up_v2": entry("unit_test", "adds_up_v2", version="b", fqn=["shop", "fin", "adds_up_v2"]),
-    "model.shop.first": entry("model", "first", version=0, latest_version=1, fqn=["shop", "first", "v0"]),
+    "model.shop.first": entry(
+        "model",
+        "first",
+        version=0,
+        latest_version=1,
+        fqn=["shop", "first", "v0"],
+        config={"materialized": "metric_view"},
+    ),
     "unit_test.shop.orders.adds_up": entry("unit_test", "adds_up", "model.shop.orders", config={"tags": "slow"}),
 }
 
@@ -52,6 +59,9 @@ def selected(*items: str) -> list[str]:
         ("semantic_model:orders", ["semantic_model.shop.orders"]),
         ("saved_query:weekly", ["saved_query.shop.weekly"]),
         ("resource_type:function", ["function.shop.cents"]),
+        ("exclude_resource_type:model,path:models", ["unit_test.shop.orders.adds_up"]),
+        ("resource_type:semantic_metric_view", ["model.shop.first"]),
+        ("exclude_resource_type:unit_test,tag:k?i", ["metric.shop.revenue"]),
         ("group:money", ["metric.shop.revenue"]),  # of saved queries dbt asks no group
         ("tag:k?i", ["metric.shop.revenue"]),
         ("tag:slow", ["unit_test.shop.orders.adds_up"]),
@@ -91,6 +101,7 @@ def test_a_method_finds_what_it_is_for(item: str, expected: list[str] | None) ->
         ("bogus:x", "selection item 'bogus:x': 'bogus' is none of dbt's methods. Known are: access, config"),
         ("state:modified", "'state:modified': state compares with the artifacts of another run"),
         ("resource_type:MODEL", "'MODEL' is no resource type. dbt knows: analysis"),
+        ("exclude_resource_type:nope", "'nope' is no resource type. dbt knows: analysis"),
         ("source:a.b.c.d", "write source, source.table or package.source.table"),
         ("exposure:a.b.c", "write the name of the exposure, or package.name"),
         ("test_type:x", "'x' is no type of tests. dbt knows: generic"),
@@ -103,6 +114,15 @@ def test_a_method_finds_what_it_is_for(item: str, expected: list[str] | None) ->
 def test_what_dbt_refuses_is_refused_with_the_way_out(item: str, message: str) -> None:
     with pytest.raises(CosmosValueError, match=message):
         selected(item)
+
+
+def test_the_method_of_cosmos_is_named_in_dbts_own_words(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO"):
+        selected("exclude_resource_type:seed")
+
+    assert (
+        "'exclude_resource_type:seed' is a method of Cosmos. dbt's words: exclude=['resource_type:seed']" in caplog.text
+    )
 
 
 @pytest.mark.parametrize("item", ["", "+", "++orders", "orders++", "x+y", ",", "a,,orders", "-1+orders"])

@@ -77,6 +77,8 @@ def test_models_are_queries_and_all_else_runs_dbt_where_models_are_compiled(requ
     tasks = {task.task_id: task for task in made.tasks}
     assert tasks[SETUP].arguments["compiled_nodes"] == [ORDERS.unique_id]
     assert (tasks[SETUP].arguments["select"], tasks[SETUP].arguments["exclude"]) == ("+orders", "tag:x")
+    made = planned(RAW, ORDERS, select=["exclude_resource_type:seed"], exclude=["exclude_resource_type:model", "tag:x"])
+    assert (made.tasks[0].arguments["select"], made.tasks[0].arguments["exclude"]) == (None, "tag:x")
     assert tasks["orders.run"].arguments == {"model_unique_id": ORDERS.unique_id, "producer_task_id": SETUP}
 
 

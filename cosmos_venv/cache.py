@@ -1,0 +1,40 @@
+"""Cosmos's functions that clean the caches of answers of ``dbt ls``, for a DAG that calls them once a week."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from cosmos_venv.managed import caches
+
+__all__ = ["delete_unused_dbt_ls_cache", "delete_unused_dbt_ls_remote_cache_files"]
+
+_MONTH = timedelta(days=30)
+_SECONDS = 300.0  # a folder has some hundred files
+
+
+def delete_unused_dbt_ls_cache(max_age_last_usage: timedelta = _MONTH, session: object = None) -> int:  # noqa: ARG001
+    """Delete the answers on this machine that no parse has used for some time, and return how many there were.
+
+    Airflow Variables that share answers stay: one Variable holds the latest answer to a question.
+
+    :param max_age_last_usage: how long ago a parse must have used an answer that is kept.
+    :param session: nothing reads it; it exists because Cosmos has it.
+    """
+    files = caches.kept_listings()
+    return 0 if files is None else files.remove_unused(max_age_last_usage.total_seconds())
+
+
+def delete_unused_dbt_ls_remote_cache_files(
+    max_age_last_usage: timedelta = _MONTH,
+    session: object = None,  # noqa: ARG001
+) -> int:
+    """Delete the answers in ``[cosmos] remote_cache_dir`` that are older than some time, and return their number.
+
+    A machine that has fetched an answer keeps its copy; another one asks dbt again and writes the answer anew.
+
+    :param max_age_last_usage: the age of the oldest answer that is kept: a storage does not note who reads a file.
+    :param session: nothing reads it; it exists because Cosmos has it.
+    :raises RemoteError: when the storage does not answer.
+    """
+    files = caches.remote_listings()
+    return 0 if files is None else files.remove_older(max_age_last_usage.total_seconds(), seconds=_SECONDS)
