@@ -251,7 +251,7 @@ class DbtLocalBaseOperator(AbstractDbtBase):
         for name in self.template_fields:
             rendered = vars(self).get(name)
             if isinstance(rendered, str) and isinstance(getattr(type(self), name, None), bool):
-                vars(self)[name] = to_boolean(rendered)
+                vars(self)[name] = compat.to_boolean(rendered)
         if self.run_params is not None:
             with self._failing_as_a_task():
                 changes = self._changes_for_run(context)
