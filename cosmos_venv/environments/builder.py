@@ -237,7 +237,7 @@ class _Build:
             (target / _WORKER_PACKAGES).write_text("".join(lines), encoding="utf-8")
 
     def finish(self, *, is_durable: bool) -> dict[str, str]:
-        """See that every file is there and that the spec's own check has nothing to say.
+        """Check that every file is there and that the command of the spec's check succeeds.
 
         :param is_durable: whether all of it is on the disk at the end.
         :returns: version of each installed distribution.

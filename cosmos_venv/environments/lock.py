@@ -157,7 +157,7 @@ class VirtualenvLock:
         """
         cancellation.raise_if_requested()
         turns = self.turns(max_tries=max_tries, cancellation=cancellation, report=report)
-        # An outer block of this thread has a descriptor of its own, which this one does not unlock.
+        # An outer block of this thread has its own descriptor: closing this one leaves the outer block's lock.
         with closing(FileToLock(self.kernel_file, lock=self._try_kernel_lock)) as file:
             # A subclass of an operator may have taken the lock (_acquire_venv_lock) before the operator builds: it
             # waited for itself.

@@ -57,10 +57,9 @@ _NOT_AS_PROMISED = (".pyc", ".dist-info/RECORD")
 def written_out(
     directory: Path, *, cancellation: Cancellation, report: Callable[[str], None], keep_open: Sequence[int] = ()
 ) -> Iterator[None]:
-    """See to it that, at the end of this block, the disk has what stood in the directory's file system at its
-    beginning.
+    """Flush the file system of a directory to the disk while the block runs, and wait for the flush at its end.
 
-    The disk works while the block does. Where it takes longer than 10 s, that is reported, and nobody waits any more.
+    Where the flush takes longer than 10 s, a line says so, and the wait ends.
 
     :param directory: a directory of the file system; all of that file system is written out.
     :param cancellation: ends the waiting.

@@ -185,9 +185,9 @@ class Publisher:
 
     @contextmanager
     def _locked(self, max_tries: int) -> Iterator[bool]:
-        """Hold the directory's lock in this block. What is retired and put off in it is done after the release.
+        """Hold the directory's lock in this block. Retired builds are deleted after the release.
 
-        The block learns whether no outer block holds the lock.
+        :returns: within the block, whether it is the outermost one of this thread that holds the lock.
         """
         lock = VirtualenvLock(self.store.directory, progress=self._progress)
         waiting = lock.acquire(max_tries=max_tries, cancellation=self.cancellation, report=self.report)
@@ -198,7 +198,7 @@ class Publisher:
         return self.store.find(self.spec, cancellation=self.cancellation)
 
     def _build(self, *, newer_than: str = "", sweeps: bool) -> Environment:
-        # Early, where nothing can be fetched: what cannot be built leaves no folder behind.
+        # Without a remote store the installer is chosen now, so that a failure leaves no folder behind.
         installer = self._installer() if self.remote is None else None
         refuse_unfit(self.store.directory)
         self.store.make()
@@ -210,11 +210,11 @@ class Publisher:
         # Before anything stands in the folder: without a locked lease it counts as left over.
         lease = Lease.shared(build)
         if lease is None:
-            raise VirtualenvError(f"{lease_path(build)} is locked by a process that does not build. Remove it.")
+            raise VirtualenvError(f"{lease_path(build)} is locked by another process. The next try builds anew.")
         began = time.monotonic()
         try:
             record = self._fetched(offer, build) or self._installed(build, installer or self._installer(), lease)
-            # Before publishing: after a kill between the two the next build makes up for it.
+            # Before publishing: after a kill between the two, bin/dbt leads to a build that the next one replaces.
             link_dbt(self.store, build, self.report)
             self.store.publish(record)
             seconds = time.monotonic() - began

@@ -289,7 +289,7 @@ class EnvironmentStore:
         self.judge(*more)
 
     def judge(self, *more: Path) -> bool:
-        """Return whether all places stand, which nobody else can have written to.
+        """Return whether all places exist. Nobody else can have written to them then.
 
         :param *more: further places in it.
         :raises VirtualenvError: when another user can have written there, or can replace a directory on the way.

@@ -265,9 +265,9 @@ def _kept_environment(
     report: Report,
     warn: Report | None = None,
 ) -> Iterator[Environment]:
-    """Open the environment of the search path, else that of ``directory``, built first where it may be.
+    """Open the environment of the search path, else the one of ``directory``, which is built first where that is allowed.
 
-    :param may_upgrade: whether there is time to resolve it anew.
+    :param may_upgrade: whether there is time to install a newer build.
     """
     foreground = foreground_builds.get()
     report = foreground.report or report
@@ -275,7 +275,8 @@ def _kept_environment(
     upgrade_after = None
     if may_upgrade and spec.asks_for_upgrade and foreground.source is None and _may_build():
         upgrade_after = settings.virtualenv_upgrade_interval
-    # Most tasks end here, and have not asked how one is built. One of ``directory`` is upgraded where it is opened.
+    # Most tasks end here, without the imports of a build. Where an upgrade may be due, ``open_environment`` looks into
+    # the store of ``directory``, which is the last.
     for store in _stores(directory)[: None if upgrade_after is None else -1]:
         if (ready := store.find(spec, cancellation=cancellation)) is not None:
             with closing(ready):
@@ -286,7 +287,7 @@ def _kept_environment(
     from cosmos_venv.managed.remote_environments import remote_store
 
     with open_environment(
-        # What an image is filled with is used through the search path, which notes no use: nothing there is old.
+        # env warm prunes nothing: tasks use the store of an image by the search path, which records no use.
         build_request(spec, directory, prunes=not foreground.is_on),
         upgrade_after=upgrade_after,
         cancellation=cancellation,

@@ -1,9 +1,12 @@
 """Operators that run dbt in an environment of their own: made on the fly, or kept in ``virtualenv_dir`` and shared.
 
-The page "Implementation: Astronomer cosmos DbtVirtualenvBaseOperator" names the classes, parameters and methods; how an
-environment is made and shared safely is the business of ``cosmos_venv.environments``. Tasks need none of the lock
-methods: an environment is built under the lock by ``cosmos_venv.environments``, and dbt runs without. A subclass that
-has taken the lock itself may let the operator build in the same thread.
+A task runs through ``execute`` (``operators.base``), ``run_command`` (``operators.local_base``) and the steps of
+``operators.run.run_steps``, which call ``_dbt_ready`` here for the environment: ``managed.resolve`` finds or builds it.
+docs/explanation/architecture.md has the whole walk.
+
+The seed document "Implementation: Astronomer cosmos DbtVirtualenvBaseOperator" names the classes, parameters and
+methods. Tasks need none of the lock methods: ``cosmos_venv.environments`` builds under the lock, and dbt runs without.
+A subclass that has taken the lock itself may let the operator build in the same thread.
 """
 
 from __future__ import annotations
@@ -134,8 +137,8 @@ class DbtVirtualenvBaseOperator(local.DbtLocalBaseOperator):
             "pip_install_options": pip_install_options,
             "adbc_drivers": adbc_drivers,
         }
-        arguments = VirtualenvArguments.of(given)  # refuses what cannot be, as does the next
-        kept_directory(virtualenv_dir, is_temporary=False)
+        arguments = VirtualenvArguments.of(given)
+        kept_directory(virtualenv_dir, is_temporary=False)  # only for its errors: a wrong path fails the parse
         _tell_what_is_ignored(kwargs)
         super().__init__(**{**kwargs, "invocation_mode": InvocationMode.SUBPROCESS})
         self.__dict__.update(
@@ -166,6 +169,7 @@ class DbtVirtualenvBaseOperator(local.DbtLocalBaseOperator):
 
     @contextmanager
     def _dbt_ready(self, run: DbtRun) -> Iterator[str]:
+        """Have the environment ready within the block, where ``run_subprocess`` takes its dbt; yield its digest."""
         from cosmos_venv.managed import resolve
 
         with resolve.managed_environment(

@@ -55,7 +55,8 @@ class DbtRun:
     :param command: the command line without the flags of the place where dbt runs. The first word is the executable as
         it was given; ``executable`` is where the worker finds it.
     :param env: the environment variables for dbt, without those of the profile.
-    :param executable: the dbt to start, a whole path where the worker finds one.
+    :param executable: the worker's dbt, as a whole path where the worker finds one. An operator with an environment
+        starts the dbt of the environment instead (``DbtVirtualenvBaseOperator.run_subprocess``).
     :param mode: how dbt is started.
     :param warm_choice: ``auto``, ``off`` or ``require``.
     :param starts_guard_ahead: whether a guard is started while everything else is prepared.
