@@ -265,7 +265,7 @@ def _kept_environment(
     report: Report,
     warn: Report | None = None,
 ) -> Iterator[Environment]:
-    """Open the environment of the search path, else the one of ``directory``, which is built first where that is allowed.
+    """Open the environment of the search path, else that of ``directory``, which is built first where that is allowed.
 
     :param may_upgrade: whether there is time to install a newer build.
     """
