@@ -2,8 +2,8 @@
 
 - The kernel ends a lock with its process, so a lock is never left behind. ``cosmos_virtualenv.lock`` holds the PID of
   the owner as decimal text, as other implementations read and write it: they see our owner, and we wait for theirs.
-- Only the owner of the kernel lock judges the PID file. A record of ours has lost its owner then. The kernel lock file
-  says which record is ours: a PID alone does not, since each container has a process 7.
+- The owner of the kernel lock judges the PID file. A record of cosmos-venv is stale then: its writer would still have
+  the kernel lock. The kernel lock file says which record is ours: a PID does not, since each container has a process 7.
 - A record is put in place by ``link`` of a finished file, and is taken away by a rename that is looked at once more.
   Both leave a record alone that another implementation has written in the meantime.
 - A thread that holds the lock and asks again goes on under its own lock.
@@ -160,7 +160,7 @@ class VirtualenvLock:
         # An outer block of this thread has its own descriptor: closing this one leaves the outer block's lock.
         with closing(FileToLock(self.kernel_file, lock=self._try_kernel_lock)) as file:
             # A subclass of an operator may have taken the lock (_acquire_venv_lock) before the operator builds: it
-            # waited for itself.
+            # would wait for itself.
             if _is_held_here(file.descriptor):
                 yield False
                 return

@@ -1,8 +1,8 @@
 """The opening of a kept environment: found, else built under the lock of its directory and published.
 
 A build is made in a folder of its own, and published by one rename of a record. Until a record names it, it is rubbish
-for the next builder: a kill at any moment costs a rebuild and nothing else. What is retired under the lock is deleted
-after its release, because nobody should wait for that.
+for the next builder: a kill at any moment costs a rebuild and nothing else. Builds that are retired under the lock are
+deleted after its release, so that no task waits for the deletion; before a fetch they go at once, as it needs the name.
 """
 
 from __future__ import annotations
@@ -132,9 +132,9 @@ class Publisher:
         """
         with self.store.naming_the_directory():
             self.store.make_directory()
-            with self._locked(self.request.max_tries) as is_first:
+            with self._locked(self.request.max_tries) as took_lock:
                 # Another builder may have published it while this one waited for the lock.
-                environment = self._found() or self._build(sweeps=is_first)
+                environment = self._found() or self._build(sweeps=took_lock)
             return self._pushed(environment)
 
     def upgrade(self, old: Environment, *, pause: float) -> Environment:
@@ -152,8 +152,8 @@ class Publisher:
             self.report(f"{self.store.root} cannot be written: --upgrade does nothing there.")
             return old
         try:
-            with self.store.naming_the_directory(), self._locked(max_tries=0) as is_first:
-                newer = self._newer_than(old, pause, sweeps=is_first)
+            with self.store.naming_the_directory(), self._locked(max_tries=0) as took_lock:
+                newer = self._newer_than(old, pause, sweeps=took_lock)
             newer = self._pushed(newer)
         except VirtualenvLockTimeout:
             return old
@@ -187,22 +187,22 @@ class Publisher:
     def _locked(self, max_tries: int) -> Iterator[bool]:
         """Hold the directory's lock in this block. Retired builds are deleted after the release.
 
-        :returns: within the block, whether it is the outermost one of this thread that holds the lock.
+        :returns: within the block, whether the block has taken the lock; False where an outer block holds it.
         """
         lock = VirtualenvLock(self.store.directory, progress=self._progress)
         waiting = lock.acquire(max_tries=max_tries, cancellation=self.cancellation, report=self.report)
-        with self._after_release, waiting as is_first:
-            yield is_first
+        with self._after_release, waiting as took_lock:
+            yield took_lock
 
     def _found(self) -> Environment | None:
         return self.store.find(self.spec, cancellation=self.cancellation)
 
     def _build(self, *, newer_than: str = "", sweeps: bool) -> Environment:
-        # Without a remote store the installer is chosen now, so that a failure leaves no folder behind.
+        # Without a remote store the installer is chosen before ``store.make``: a failure leaves no envs-v2 behind.
         installer = self._installer() if self.remote is None else None
         refuse_unfit(self.store.directory)
         self.store.make()
-        # Not below an outer block: other threads may be building, and names apart of their files are no rubbish.
+        # Not below an outer block: other threads may be building, and the sweep would take their unfinished files.
         if sweeps:
             sweep(self.store, self._after_release, self.report)
         offer = self._offer(newer_than)
@@ -214,7 +214,8 @@ class Publisher:
         began = time.monotonic()
         try:
             record = self._fetched(offer, build) or self._installed(build, installer or self._installer(), lease)
-            # Before publishing: after a kill between the two, bin/dbt leads to a build that the next one replaces.
+            # Before publishing: a kill between the two leaves bin/dbt on a build that the next build replaces. After
+            # publishing it would leave bin/dbt on the old build for ever, as a warm task links nothing.
             link_dbt(self.store, build, self.report)
             self.store.publish(record)
             seconds = time.monotonic() - began

@@ -43,7 +43,7 @@ PARAMETER = "virtualenv_search_path"
 
 _NAME = re.compile(r"(?P<digest>[0-9a-f]{64})(-[0-9a-f]{8}(?:\.lease)?|\.json)")
 _TURN = 0.005
-# Taking a build out of sight is a matter of milliseconds; a pruner that was stopped in the middle keeps nobody.
+# Taking a build out of sight is a matter of milliseconds; a pruner that hangs in the middle blocks a task no longer.
 _LONGEST_RETIRING = 5.0
 _OF_A_DISK = {*os_errors.FULL, errno.EROFS}
 
@@ -368,9 +368,11 @@ class EnvironmentStore:
         return record if self.judge(self.root / record.build) else None
 
     def _leased(self, build: Path) -> Lease | None:
-        """Return a lease for the caller; None where nobody has any, or this user may not have one.
+        """Return a lease for the caller; None where the mount knows no locks, or this user may not open the file.
 
-        :raises BlockingIOError: while somebody retires the build.
+        Without a lease the environment is used as it is: nobody prunes there.
+
+        :raises BlockingIOError: while a process retires the build.
         """
         try:
             lease = Lease.shared(build, make=not self.is_read_only)

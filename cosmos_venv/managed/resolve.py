@@ -275,9 +275,10 @@ def _kept_environment(
     upgrade_after = None
     if may_upgrade and spec.asks_for_upgrade and foreground.source is None and _may_build():
         upgrade_after = settings.virtualenv_upgrade_interval
-    # Most tasks end here, without the imports of a build. Where an upgrade may be due, ``open_environment`` looks into
-    # the store of ``directory``, which is the last.
-    for store in _stores(directory)[: None if upgrade_after is None else -1]:
+    # Most tasks end here, without the imports of a build. Where an upgrade may be due, ``open_environment`` searches
+    # the store of ``directory`` itself.
+    *searched, own = _stores(directory)
+    for store in searched if upgrade_after is not None else [*searched, own]:
         if (ready := store.find(spec, cancellation=cancellation)) is not None:
             with closing(ready):
                 yield ready
@@ -287,7 +288,8 @@ def _kept_environment(
     from cosmos_venv.managed.remote_environments import remote_store
 
     with open_environment(
-        # env warm prunes nothing: tasks use the store of an image by the search path, which records no use.
+        # env warm prunes nothing: it fills stores that tasks read by the search path. No use is noted there, so each
+        # environment would look unused.
         build_request(spec, directory, prunes=not foreground.is_on),
         upgrade_after=upgrade_after,
         cancellation=cancellation,

@@ -5,8 +5,8 @@ A task runs through ``execute`` (``operators.base``), ``run_command`` (``operato
 docs/explanation/architecture.md has the whole walk.
 
 The seed document "Implementation: Astronomer cosmos DbtVirtualenvBaseOperator" names the classes, parameters and
-methods. Tasks need none of the lock methods: ``cosmos_venv.environments`` builds under the lock, and dbt runs without.
-A subclass that has taken the lock itself may let the operator build in the same thread.
+methods. A task calls no lock method: ``cosmos_venv.environments`` takes the lock for a build, and dbt runs without it.
+The methods are for subclasses. A subclass that holds the lock may let the operator build in the same thread.
 """
 
 from __future__ import annotations
@@ -169,7 +169,7 @@ class DbtVirtualenvBaseOperator(local.DbtLocalBaseOperator):
 
     @contextmanager
     def _dbt_ready(self, run: DbtRun) -> Iterator[str]:
-        """Have the environment ready within the block, where ``run_subprocess`` takes its dbt; yield its digest."""
+        """Open the environment and keep it for ``run_subprocess``, which starts its dbt; yield its digest."""
         from cosmos_venv.managed import resolve
 
         with resolve.managed_environment(

@@ -238,7 +238,7 @@ class InstallArguments:
         git, in_file = _git_apart(filter(None, lines.values()), environ)
         words: Iterable[str]
         if installer.name == "uv":
-            # With the first hash pip wants one of each requirement.
+            # As soon as one requirement has a hash, pip demands a hash for each.
             is_hashed = any(each.name == "--hash" for each in given_options(spec))
             hashes = [InstallOption(name="--require-hashes")] if is_hashed else []
             words, variables = for_uv([*settings, *hashes], environ)

@@ -278,7 +278,8 @@ def _delete(build: Path, lease: Lease, report: Report) -> None:
 def sweep(store: EnvironmentStore, after_release: ExitStack, report: Report) -> None:
     """Take the remains of dead builders and pruners away. What cannot be removed stays, with a line.
 
-    A build in use stays: an installer that is still dying, an old generation. The caller holds the directory's lock.
+    A build in use stays: its killed installer has not ended yet, or tasks still run in a build that was replaced. The
+    caller holds the directory's lock.
 
     :param store: a store whose directories exist.
     :param after_release: deletes builds when it is closed.
