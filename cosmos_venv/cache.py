@@ -20,7 +20,8 @@ _SECONDS = 300.0  # a folder has some hundred files
 def delete_unused_dbt_ls_cache(max_age_last_usage: timedelta = _MONTH, session: object = None) -> int:  # noqa: ARG001
     """Delete the answers on this machine that no parse has used for some time, and return how many there were.
 
-    Other machines keep theirs. Airflow Variables that share answers stay: one Variable holds the latest answer to a question.
+    Other machines keep theirs. Airflow Variables that share answers stay: one Variable holds the latest answer to a
+    question.
 
     :param max_age_last_usage: how long ago a parse must have used an answer that is kept.
     :param session: nothing reads it; it exists because Cosmos has it.

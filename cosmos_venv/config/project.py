@@ -133,9 +133,7 @@ class ProjectConfig(NamedArguments):
         return [self.dbt_project_path / each for each in relative] if self.dbt_project_path else []
 
 
-def _relative_paths(
-    kind: str, several: str | Path | Sequence[str | Path] | None, one: str | Path | None
-) -> list[Path]:
+def _relative_paths(kind: str, several: str | Path | Sequence[str | Path] | None, one: str | Path | None) -> list[Path]:
     """The folders of a kind of node; a default where none is given."""
     name = f"ProjectConfig.{kind}_relative_path"
     if one is not None and several is not None:
