@@ -31,8 +31,8 @@ _OPERATOR_MODULES = (
     "operators.run_summary",
 )
 
-_WARNED_OF: set[str] = set()
-"""Ids of the DAGs that were warned of ignored arguments."""
+_WARNED_OF: set[tuple[str, str]] = set()
+"""Ids of DAGs, each with the name of an argument of which its log has a warning."""
 
 _CALLABLES = ("interceptors", "dbt_runner_callbacks")
 
@@ -68,18 +68,19 @@ def split_arguments(cls: type[BaseOperator], given: Mapping[str, Any]) -> tuple[
 
 
 def warn_of_ignored(operator: BaseOperator, names: Sequence[str]) -> None:
-    """Warn of arguments that an operator does not take, once for each DAG.
+    """Warn of arguments that an operator does not take, of each name once for a DAG.
 
     :param operator: the operator, which stands in its DAG.
     :param names: the names of the arguments.
     """
-    if operator.dag_id in _WARNED_OF:
+    new = [name for name in names if (operator.dag_id, name) not in _WARNED_OF]
+    if not new:
         return
-    _WARNED_OF.add(operator.dag_id)
+    _WARNED_OF.update((operator.dag_id, name) for name in new)
     logger.warning(
-        "%s ignores %s, which other dbt operators take. Such arguments of the DAG %s are not named again.",
+        "%s ignores %s, which other dbt operators take. The DAG %s gets no further warning of that.",
         type(operator).__name__,
-        ", ".join(names),
+        ", ".join(new),
         operator.dag_id,
     )
 
