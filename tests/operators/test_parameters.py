@@ -10,10 +10,12 @@ from typing import Any, Protocol
 
 import pytest
 
-from cosmos_venv.compat import DAG, AirflowException
+from cosmos_venv.compat import DAG, AirflowException, BaseOperator
 from cosmos_venv.constants import InvocationMode
 from cosmos_venv.exceptions import CommandKilled, CosmosValueError
-from cosmos_venv.operators import local, virtualenv
+from cosmos_venv.operators import airflow_async, local, run_summary, virtualenv, watcher
+from cosmos_venv.operators.local_base import DbtLocalBaseOperator
+from cosmos_venv.operators.parameters import OF_SOME_OPERATORS, parameters
 from pytest_cosmos_venv import CosmosAirflow, FakeVenv
 from tests.kit import MakeNamed, operator_arguments
 
@@ -406,6 +408,14 @@ def test_a_task_of_airflow_renders_and_runs_it(
     (call,) = cosmos_fake_venv.calls
     assert call.arguments[:4] == ("seed", "--select", "piers", "--full-refresh")
     assert call.env["AIRFLOW_CTX_TASK_ID"] == "task"
+
+
+def test_the_table_has_the_parameters_of_all_operators() -> None:
+    modules = (airflow_async, local, run_summary, virtualenv, watcher)
+    found = {each for module in modules for each in vars(module).values() if isinstance(each, type)}
+    taken = set[str]().union(*(parameters(each) for each in found if issubclass(each, BaseOperator)))
+
+    assert taken - parameters(DbtLocalBaseOperator) == OF_SOME_OPERATORS
 
 
 def test_each_argument_of_other_operators_is_ignored_with_one_warning_a_dag(
