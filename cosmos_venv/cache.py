@@ -1,4 +1,4 @@
-"""Cosmos's functions that clean the caches of answers of ``dbt ls``, for a DAG that calls them once a week."""
+"""Cosmos's functions that clean caches, for a DAG that calls them once a week."""
 
 from __future__ import annotations
 
@@ -6,7 +6,12 @@ from datetime import timedelta
 
 from cosmos_venv.managed import caches
 
-__all__ = ["delete_unused_dbt_ls_cache", "delete_unused_dbt_ls_remote_cache_files"]
+__all__ = [
+    "delete_unused_dbt_ls_cache",
+    "delete_unused_dbt_ls_remote_cache_files",
+    "delete_unused_dbt_yaml_selectors_cache",
+    "delete_unused_dbt_yaml_selectors_remote_cache_files",
+]
 
 _MONTH = timedelta(days=30)
 _SECONDS = 300.0  # a folder has some hundred files
@@ -15,7 +20,8 @@ _SECONDS = 300.0  # a folder has some hundred files
 def delete_unused_dbt_ls_cache(max_age_last_usage: timedelta = _MONTH, session: object = None) -> int:  # noqa: ARG001
     """Delete the answers on this machine that no parse has used for some time, and return how many there were.
 
-    Airflow Variables that share answers stay: one Variable holds the latest answer to a question.
+    Other machines keep theirs. Airflow Variables that share answers stay: one Variable holds the latest answer to a
+    question.
 
     :param max_age_last_usage: how long ago a parse must have used an answer that is kept.
     :param session: nothing reads it; it exists because Cosmos has it.
@@ -38,3 +44,27 @@ def delete_unused_dbt_ls_remote_cache_files(
     """
     files = caches.remote_listings()
     return 0 if files is None else files.remove_older(max_age_last_usage.total_seconds(), seconds=_SECONDS)
+
+
+def delete_unused_dbt_yaml_selectors_cache(
+    max_age_last_usage: timedelta = _MONTH,  # noqa: ARG001
+    session: object = None,  # noqa: ARG001
+) -> int:
+    """Delete nothing and return 0: YAML selectors are read from the manifest, and there is no cache of them.
+
+    :param max_age_last_usage: nothing reads it; it exists because Cosmos has it.
+    :param session: likewise.
+    """
+    return 0
+
+
+def delete_unused_dbt_yaml_selectors_remote_cache_files(
+    max_age_last_usage: timedelta = _MONTH,  # noqa: ARG001
+    session: object = None,  # noqa: ARG001
+) -> int:
+    """Delete nothing and return 0, as ``delete_unused_dbt_yaml_selectors_cache`` does.
+
+    :param max_age_last_usage: nothing reads it; it exists because Cosmos has it.
+    :param session: likewise.
+    """
+    return 0

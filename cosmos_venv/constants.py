@@ -162,7 +162,7 @@ class DbtResourceType(str, Enum):
 
 METRIC_VIEWS = ("metric_view", "semantic_view")
 """Materializations of models that Cosmos 1.16 calls ``semantic_metric_view``: views of metrics of Databricks and
-Snowflake. To dbt they are models."""
+Snowflake, in any case. To dbt they are models."""
 TESTS = (DbtResourceType.TEST, DbtResourceType.UNIT_TEST)
 """The types of nodes that test others."""
 TEST_IDS = tuple(f"{kind.value}." for kind in TESTS)

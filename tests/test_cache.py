@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from cosmos_venv import cache
 from cosmos_venv.cache import delete_unused_dbt_ls_cache, delete_unused_dbt_ls_remote_cache_files
 
 DAY = 86_400.0
@@ -46,3 +47,10 @@ def test_without_a_cache_nothing_is_deleted(monkeypatch: pytest.MonkeyPatch, tmp
     monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / "cache"))
 
     assert (delete_unused_dbt_ls_cache(), delete_unused_dbt_ls_remote_cache_files()) == (0, 0)
+
+
+@pytest.mark.parametrize("name", ["cache", "remote_cache_files"])
+def test_yaml_selectors_are_not_kept_so_none_are_deleted(name: str) -> None:
+    delete = getattr(cache, f"delete_unused_dbt_yaml_selectors_{name}")
+
+    assert (delete(), delete(max_age_last_usage=timedelta(days=4), session=None)) == (0, 0)

@@ -29,7 +29,12 @@ def operators_of(suffix: str, *further: str) -> set[str]:
 OFFERED: dict[str, set[str]] = {
     "airflow.dag": {"DbtDag"},
     "airflow.task_group": {"DbtTaskGroup"},
-    "cache": {"delete_unused_dbt_ls_cache", "delete_unused_dbt_ls_remote_cache_files"},
+    "cache": {
+        "delete_unused_dbt_ls_cache",
+        "delete_unused_dbt_ls_remote_cache_files",
+        "delete_unused_dbt_yaml_selectors_cache",
+        "delete_unused_dbt_yaml_selectors_remote_cache_files",
+    },
     "config": {"CosmosConfigException", "ExecutionConfig", "ProfileConfig", "ProjectConfig", "RenderConfig"},
     "constants": {
         "DBT_SETUP_ASYNC_TASK_ID",

@@ -42,7 +42,8 @@ class ProjectConfig(NamedArguments):
     :param dbt_vars: dbt's ``--vars``, by name; likewise.
     :param partial_parse: False adds ``--no-partial-parse``.
     :param models_relative_paths: folders of the models, relative to the project, a list or one path; each must be
-        there. None: ``models``. Kept as ``models_paths``, the first as ``models_path``.
+        there. None: ``models``. Kept as a list of paths; with the project's folder before them as ``models_paths``, the
+        first as ``models_path``.
     :param seeds_relative_paths: folders of the seeds, likewise kept; dbt itself goes by its ``dbt_project.yml``. None:
         ``seeds``.
     :param snapshots_relative_paths: folders of the snapshots, likewise kept. None: ``snapshots``.
@@ -84,9 +85,12 @@ class ProjectConfig(NamedArguments):
         self.dbt_project_path = as_path(dbt_project_path)
         self.install_dbt_deps = install_dbt_deps
         self.copy_dbt_packages = copy_dbt_packages
-        self.models_paths = self._folders("models", models_relative_paths, models_relative_path)
-        self.seeds_paths = self._folders("seeds", seeds_relative_paths, seeds_relative_path)
-        self.snapshots_paths = self._folders("snapshots", snapshots_relative_paths, snapshots_relative_path)
+        self.models_relative_paths = _relative_paths("models", models_relative_paths, models_relative_path)
+        self.seeds_relative_paths = _relative_paths("seeds", seeds_relative_paths, seeds_relative_path)
+        self.snapshots_relative_paths = _relative_paths("snapshots", snapshots_relative_paths, snapshots_relative_path)
+        self.models_paths = self._in_project(self.models_relative_paths)
+        self.seeds_paths = self._in_project(self.seeds_relative_paths)
+        self.snapshots_paths = self._in_project(self.snapshots_relative_paths)
         folders = (self.models_paths, self.seeds_paths, self.snapshots_paths)
         self.models_path, self.seeds_path, self.snapshots_path = (next(iter(each), None) for each in folders)
         self.manifest_path = local_or_remote(manifest_path, "ProjectConfig.manifest_path")
@@ -125,15 +129,16 @@ class ProjectConfig(NamedArguments):
         except RemoteError as error:
             raise CosmosLoadDbtException(f"ProjectConfig.manifest_path {file}: {error}.") from None
 
-    def _folders(
-        self, kind: str, several: str | Path | Sequence[str | Path] | None, one: str | Path | None
-    ) -> list[Path]:
-        """The folders of a kind of node; a default where none is given, and none without a project."""
-        name = f"ProjectConfig.{kind}_relative_path"
-        if one is not None and several is not None:
-            raise CosmosValueError(f"{name}={one!r} beside {kind}_relative_paths={several!r}. Give the latter alone.")
-        if one is not None:
-            deprecated(name, f"{name}s", stacklevel=2)
-        given = several if several is not None else one or kind
-        relative = [given] if isinstance(given, str | Path) else given
+    def _in_project(self, relative: Sequence[Path]) -> list[Path]:
         return [self.dbt_project_path / each for each in relative] if self.dbt_project_path else []
+
+
+def _relative_paths(kind: str, several: str | Path | Sequence[str | Path] | None, one: str | Path | None) -> list[Path]:
+    """The folders of a kind of node; a default where none is given."""
+    name = f"ProjectConfig.{kind}_relative_path"
+    if one is not None and several is not None:
+        raise CosmosValueError(f"{name}={one!r} beside {kind}_relative_paths={several!r}. Give the latter alone.")
+    if one is not None:
+        deprecated(name, f"{name}s", stacklevel=2)
+    given = several if several is not None else one or kind
+    return [Path(each) for each in ([given] if isinstance(given, str | Path) else given)]

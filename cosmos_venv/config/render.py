@@ -40,8 +40,8 @@ class RenderConfig(NamedArguments):
     :param emit_datasets: whether tasks let Airflow know which assets the nodes that ran have updated; a boolean, or a
         template of one.
     :param test_behavior: where tests stand in the DAG.
-    :param load_method: where the nodes come from. AUTOMATIC: a manifest if there is one, else ``dbt ls`` if there is a
-        profile, else the project's files.
+    :param load_method: where the nodes come from. AUTOMATIC: a manifest if there is one, else ``dbt ls``, which needs a
+        profile.
     :param invocation_mode: accepted for Cosmos's sake; ``dbt ls`` always runs as a process of its own here.
     :param select: dbt selection texts, a list; empty: all nodes.
     :param exclude: dbt selection texts of what is left out of these.

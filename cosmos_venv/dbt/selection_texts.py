@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
+from cosmos_venv.exceptions import CosmosValueError
+
 METHOD_OF_COSMOS = "exclude_resource_type"
 """A method of Cosmos's own selection, for which dbt has the flag ``--exclude-resource-type``."""
 _ONLY_OF_COSMOS = (f"{METHOD_OF_COSMOS}:", "resource_type:semantic_metric_view")
@@ -15,7 +17,25 @@ def known_to_dbt(items: Iterable[str]) -> list[str]:
 
     :param items: selection texts.
     """
-    return [item for item in items if not any(words in item for words in _ONLY_OF_COSMOS)]
+    return [item for item in items if not _is_of_cosmos(item)]
+
+
+def refuse_words_of_cosmos(where: str, items: Iterable[str]) -> None:
+    """Refuse a method or a type that only Cosmos has, in a selection that dbt evaluates.
+
+    :param where: the place of the selection, for the error.
+    :param items: selection texts.
+    :raises CosmosValueError: for the first such item, with dbt's own words.
+    """
+    if (item := next(filter(_is_of_cosmos, items), None)) is not None:
+        raise CosmosValueError(
+            f"{where}: {item!r} has words of Cosmos, and dbt evaluates this selection. Write dbt's own: exclude with "
+            "resource_type:seed, or select config.materialized:metric_view."
+        )
+
+
+def _is_of_cosmos(item: str) -> bool:
+    return any(words in item for words in _ONLY_OF_COSMOS)
 
 
 def selected_with(chosen: Iterable[str], texts: Mapping[str, str]) -> list[str]:

@@ -134,14 +134,17 @@ class FileCache(msgspec.Struct, frozen=True, kw_only=True):
                 self._sweep()
 
     def remove_unused(self, seconds: float) -> int:
-        """Remove the files that nobody has read or written for some time, and return how many there were.
+        """Remove the files that nobody has read or written for some time, and return how many were removed.
 
         :param seconds: the time.
         """
-        unused = [path for path in self.folder.glob(f"*{self.suffix}") if age(path.lstat().st_mtime) > seconds]
-        for path in unused:
-            path.unlink(missing_ok=True)
-        return len(unused)
+        removed = 0
+        for path in self.folder.glob(f"*{self.suffix}"):
+            with suppress(FileNotFoundError):  # the sweep of a parse may be faster
+                if age(path.lstat().st_mtime) > seconds:
+                    path.unlink()
+                    removed += 1
+        return removed
 
     def fetch(self, digest: str) -> None:
         """Keep here what another machine has kept under a digest, with its time, where nothing is kept here.

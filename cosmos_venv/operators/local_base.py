@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from cosmos_venv.operators.run.warm_start import Served
 
 _NOT_STORED = frozenset({"self", "kwargs", "task_id", "__class__"})
+_BOOLEANS_OR_NONE = frozenset({"copy_dbt_packages", "should_upload_compiled_sql"})
+"""Parameters whose default tells nobody that they are booleans. A class of a user may render them."""
 
 
 class DbtLocalBaseOperator(AbstractDbtBase):
@@ -250,7 +252,8 @@ class DbtLocalBaseOperator(AbstractDbtBase):
         """
         for name in self.template_fields:
             rendered = vars(self).get(name)
-            if isinstance(rendered, str) and isinstance(getattr(type(self), name, None), bool):
+            is_boolean = isinstance(getattr(type(self), name, None), bool) or name in _BOOLEANS_OR_NONE
+            if isinstance(rendered, str) and is_boolean:
                 vars(self)[name] = compat.to_boolean(rendered)
         if self.run_params is not None:
             with self._failing_as_a_task():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -22,17 +22,23 @@ logger = logging.getLogger(__name__)
 OUTPUT_ONLY = ("compiled_sql", "freshness")
 """Template fields that the task itself writes."""
 
-_ROOT = __name__.partition(".")[0]
-_OPERATOR_MODULES = (
-    "operators.local",
-    "operators.virtualenv",
-    "operators.watcher",
-    "operators.airflow_async",
-    "operators.run_summary",
+OF_SOME_OPERATORS = frozenset(
+    """
+    adbc_drivers args aws_conn_id azure_conn_id bucket_name cancel_on_kill compiled_nodes connection_id
+    container_name deferrable emit_source_assets event_time exponential_backoff folder_dir full_refresh gcp_conn_id
+    impersonation_chain is_virtualenv_dir_temporary job_labels location log_format macro_name max_wait mode
+    model_unique_id never_fail node_ids nodes on_warning_callback pip_install_options poke_interval poll_interval
+    producer_task_id py_executable py_requirements py_system_site_packages required_files selectors silent_fail
+    soft_fail task_nodes tasks timeout virtualenv_dir warn_is_fresh
+    """.split()
 )
+"""The parameters of dbt operators of all modes beyond those of ``DbtLocalBaseOperator``.
 
-_WARNED_OF: set[str] = set()
-"""Ids of the DAGs that were warned of ignored arguments."""
+They are a table since the modules of these operators import this one; ``test_parameters`` compares them.
+"""
+
+_WARNED_OF: set[tuple[str, str]] = set()
+"""Ids of DAGs, each with the name of an argument of which its log has a warning."""
 
 _CALLABLES = ("interceptors", "dbt_runner_callbacks")
 
@@ -53,7 +59,7 @@ def parameters(cls: type[BaseOperator]) -> frozenset[str]:
 def split_arguments(cls: type[BaseOperator], given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """The arguments that an operator takes, and the names of those that only other dbt operators take.
 
-    :param cls: the operator's class.
+    :param cls: the operator's class, below ``DbtLocalBaseOperator``.
     :param given: the keywords that are left when its own parameters are taken.
     :raises CosmosValueError: naming the first one that no dbt operator takes, with those that are spelt like it.
     """
@@ -62,64 +68,27 @@ def split_arguments(cls: type[BaseOperator], given: Mapping[str, Any]) -> tuple[
     for name in others:
         if name in OUTPUT_ONLY:
             raise CosmosValueError(f"{name} of {cls.__name__} is written by the task and cannot be given. Drop it.")
-        if not is_taken(name):
+        if name not in OF_SOME_OPERATORS:
             refuse_unknown_names(cls.__name__, [name], taken)
     return {name: value for name, value in given.items() if name in taken}, others
 
 
 def warn_of_ignored(operator: BaseOperator, names: Sequence[str]) -> None:
-    """Warn of arguments that an operator does not take, once for each DAG.
+    """Warn of arguments that an operator does not take, of each name once for a DAG.
 
     :param operator: the operator, which stands in its DAG.
     :param names: the names of the arguments.
     """
-    if operator.dag_id in _WARNED_OF:
+    new = [name for name in names if (operator.dag_id, name) not in _WARNED_OF]
+    if not new:
         return
-    _WARNED_OF.add(operator.dag_id)
+    _WARNED_OF.update((operator.dag_id, name) for name in new)
     logger.warning(
-        "%s ignores %s, which other dbt operators take. Such arguments of the DAG %s are not named again.",
+        "%s ignores %s, which other dbt operators take. The DAG %s gets no further warning of that.",
         type(operator).__name__,
-        ", ".join(names),
+        ", ".join(new),
         operator.dag_id,
     )
-
-
-def refuse_unknown_arguments(where: str, names: Iterable[str]) -> None:
-    """Refuse a name that no operator of any mode takes: the arguments of one DAG may serve several modes.
-
-    :param where: what errors name as the place of the arguments: ``operator_args``.
-    :param names: names of arguments.
-    :raises CosmosValueError: for the first such name, with the nearest one that an operator takes.
-    """
-    unknown = next((name for name in names if not is_taken(name)), None)
-    if unknown is None:
-        return
-    import difflib
-
-    known = set().union(*map(parameters, _operator_classes()))
-    near = difflib.get_close_matches(unknown, sorted(known), n=1)
-    advice = f"Did you mean {near[0]!r}?" if near else "Drop it, or correct its name."
-    raise CosmosValueError(f"{where}: no dbt operator takes {unknown!r}. {advice}")
-
-
-@functools.cache  # each task of a DAG asks for the same few names
-def is_taken(name: str) -> bool:
-    """Whether an operator of any mode takes an argument.
-
-    :param name: the name of the argument.
-    """
-    # Classes of one mode after the other, and no further than needed: most arguments are those of the first.
-    return any(name in parameters(cls) for cls in _operator_classes())
-
-
-def _operator_classes() -> Iterator[type[BaseOperator]]:
-    from cosmos_venv.compat import BaseOperator  # plans are made without Airflow, and import this module
-
-    for name in _OPERATOR_MODULES:
-        for value in vars(import_module(f"{_ROOT}.{name}")).values():
-            # Not issubclass: Airflow's operators are ABCs, which ask all their subclasses.
-            if isinstance(value, type) and BaseOperator in value.__mro__[1:]:
-                yield value
 
 
 def refuse_wrong_shapes(given: Mapping[str, Any]) -> None:

@@ -18,6 +18,7 @@ import msgspec
 
 from cosmos_venv import settings
 from cosmos_venv.constants import DbtResourceType, ExecutionMode, LoadMode
+from cosmos_venv.dbt.selection_texts import refuse_words_of_cosmos
 from cosmos_venv.exceptions import CosmosConfigException, CosmosLoadDbtException, CosmosValueError
 from cosmos_venv.files.file_cache import digest_of_file
 from cosmos_venv.files.os_errors import shortage
@@ -224,6 +225,8 @@ def _load_dbt_ls(request: LoadRequest) -> Loaded:
         logger.info("dbt ls selects in %s: %s", request.project_dir, error)
         selected = None
     if selected is None:
+        if not request.render.selector:
+            refuse_words_of_cosmos("RenderConfig.select, exclude", [*request.render.select, *request.render.exclude])
         answers.append(answer_of(request, is_selection=True))
         selected = _listed(nodes, answers[-1].content)
     method = LoadMode.DBT_LS_CACHE if all(each.was_kept for each in answers) else request.method

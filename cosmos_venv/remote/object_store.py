@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -169,6 +170,16 @@ def _version(info: Mapping[str, Any]) -> dict[str, str]:
     return {} if changed is None else {"version": f"{changed} {info.get('size')}"}
 
 
+def _written(info: Mapping[str, Any], *, unknown: float) -> float:
+    """Return when a file was written, in seconds since the epoch; ``unknown`` where its storage does not say."""
+    for value in map(info.get, _TIMES):
+        if isinstance(value, datetime):
+            return value.timestamp()
+        if isinstance(value, int | float):  # Google's ``updated`` is a text beside ``mtime``
+            return value
+    return unknown
+
+
 @dataclass(frozen=True, kw_only=True)
 class RemoteFolder:
     """A folder in which files are kept for other machines.
@@ -277,7 +288,9 @@ class RemoteFolder:
         self._asked(unlink, seconds)
 
     def remove_older(self, age: float, *, seconds: float) -> int:
-        """Remove the files that were written before some time, and return how many there were.
+        """Remove the files that were written before some time, and return how many were removed.
+
+        A file stays if its storage does not say when it was written.
 
         :param age: the time, in seconds.
         :param seconds: seconds within which it must be done.
@@ -287,12 +300,15 @@ class RemoteFolder:
 
         def unlink(folder: Any) -> int:
             folder.fs.invalidate_cache()
-            files = [each for each in folder.iterdir() if each.is_file()] if folder.is_dir() else []
-            old = [each for each in files if each.stat().st_mtime < oldest]
-            for each in old:
-                each.unlink()
+            removed = 0
+            for each in list(folder.iterdir()) if folder.is_dir() else []:
+                with suppress(FileNotFoundError):  # another machine may clean too
+                    info = folder.fs.info(each.path)
+                    if info.get("type") == "file" and _written(info, unknown=oldest) < oldest:
+                        each.unlink()
+                        removed += 1
             folder.fs.invalidate_cache()
-            return len(old)
+            return removed
 
         return self._asked(unlink, seconds)
 

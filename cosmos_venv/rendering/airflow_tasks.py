@@ -34,7 +34,7 @@ from cosmos_venv.compat import (
 from cosmos_venv.config import ProfileConfig
 from cosmos_venv.constants import DBT_SETUP_ASYNC_TASK_ID, DBT_TEARDOWN_ASYNC_TASK_ID, PRODUCER_WATCHER_TASK_ID
 from cosmos_venv.exceptions import CosmosValueError
-from cosmos_venv.operators.parameters import parameters, refuse_unknown_arguments
+from cosmos_venv.operators.parameters import OF_SOME_OPERATORS, parameters
 from cosmos_venv.rendering.model import Plan, PlannedGroup, PlannedTask
 from cosmos_venv.rendering.task_arguments import DOCUMENTS, IDENTIFIER, SETUP_OPERATOR_ARGS
 
@@ -102,6 +102,26 @@ def _key(cls: type[BaseOperator], arguments: Mapping[str, Any]) -> Hashable | No
     except TypeError:
         return None
     return key
+
+
+def refuse_unknown_arguments(where: str, names: Iterable[str]) -> None:
+    """Refuse a name that no operator of any mode takes: the arguments of one DAG may serve several modes.
+
+    :param where: what errors name as the place of the arguments: ``operator_args``.
+    :param names: names of arguments.
+    :raises CosmosValueError: for the first such name, with the nearest one that an operator takes.
+    """
+    from cosmos_venv.operators.local_base import DbtLocalBaseOperator  # not needed to import cosmos_venv
+
+    of_all = parameters(DbtLocalBaseOperator)
+    unknown = next((name for name in names if name not in of_all and name not in OF_SOME_OPERATORS), None)
+    if unknown is None:
+        return
+    import difflib
+
+    near = difflib.get_close_matches(unknown, sorted(of_all | OF_SOME_OPERATORS), n=1)
+    advice = f"Did you mean {near[0]!r}?" if near else "Drop it, or correct its name."
+    raise CosmosValueError(f"{where}: no dbt operator takes {unknown!r}. {advice}")
 
 
 def draw(edges: Iterable[tuple[BaseOperator, BaseOperator]]) -> None:

@@ -274,7 +274,7 @@ def _with_metric_views(nodes: Mapping[str, DbtNode]) -> dict[str, DbtNode]:
     """The nodes, of which views of metrics have the type that Cosmos gives them."""
     return {
         unique_id: dataclasses.replace(node, resource_type=DbtResourceType.SEMANTIC_METRIC_VIEW)
-        if node.resource_type is DbtResourceType.MODEL and node.config.get("materialized") in METRIC_VIEWS
+        if node.resource_type is DbtResourceType.MODEL and str(node.config.get("materialized")).lower() in METRIC_VIEWS
         else node
         for unique_id, node in nodes.items()
     }

@@ -26,9 +26,8 @@ from cosmos_venv.compat import (
 )
 from cosmos_venv.exceptions import CosmosConfigException, CosmosLoadDbtException
 from cosmos_venv.managed import caches
-from cosmos_venv.operators.parameters import refuse_unknown_arguments
 from cosmos_venv.project.gc_pause import give_back, no_collection
-from cosmos_venv.rendering.airflow_tasks import TaskOrGroup, make_tasks
+from cosmos_venv.rendering.airflow_tasks import TaskOrGroup, make_tasks, refuse_unknown_arguments
 from cosmos_venv.rendering.configuration import Configuration
 from cosmos_venv.rendering.one_task.partial import PartialProject, is_put_in_order
 from cosmos_venv.rendering.one_task.plan_cache import keep, plan_key

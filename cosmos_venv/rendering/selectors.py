@@ -176,7 +176,8 @@ def _last_two(parts: Sequence[str]) -> str:
 
 def _has_version(node: DbtNode) -> bool:
     """Whether the node is a version of a model: its id ends with the name and the version, as the fqn does."""
-    return node.resource_type is DbtResourceType.MODEL and node.resource_name == ".".join((node.fqn or ())[-2:])
+    # By the id: where Cosmos gives views of metrics a type of their own, they are models to dbt.
+    return node.unique_id.startswith("model.") and node.resource_name == ".".join((node.fqn or ())[-2:])
 
 
 def _others(node: DbtNode, taken: Iterable[DbtNode], chosen: Collection[str]) -> list[DbtNode]:

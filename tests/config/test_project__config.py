@@ -67,6 +67,8 @@ def test_folders_are_a_list_and_the_name_of_one_is_deprecated(project: Path, kin
         ProjectConfig(project, **{f"{kind}_relative_path": "a", f"{kind}_relative_paths": ["b"]})  # type: ignore[arg-type]
 
     assert getattr(several, f"{kind}_paths") == [project / "a", project / "b"]
+    assert getattr(several, f"{kind}_relative_paths") == [Path("a"), Path("b")]
+    assert getattr(ProjectConfig(project), f"{kind}_relative_paths") == [Path(kind)]
     assert getattr(one, f"{kind}_paths") == getattr(old, f"{kind}_paths") == [project / "a"]
     assert caught[0].filename == __file__
 

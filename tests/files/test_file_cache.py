@@ -101,3 +101,21 @@ def test_what_is_kept_is_for_its_user_alone_in_a_folder_that_others_may_read(
     kept.write("parsed", b"x")
 
     assert kept.path("parsed").stat().st_mode & 0o777 == 0o600
+
+
+def test_files_that_a_parse_removes_meanwhile_do_not_fail_a_cleanup_and_do_not_count(
+    kept: FileCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for digest in ("gone", "old"):
+        _write_before(kept, digest, 100)
+    remaining, look = kept.path("old"), Path.lstat
+
+    def swept(path: Path) -> os.stat_result:
+        kept.path("gone").unlink(missing_ok=True)
+        return look(path)
+
+    monkeypatch.setattr(Path, "lstat", swept)
+    monkeypatch.setattr(Path, "glob", lambda *_: iter([kept.path("gone"), remaining]))
+
+    assert kept.remove_unused(50) == 1
+    assert not remaining.exists()

@@ -25,7 +25,7 @@ class LoadingMore(Loading):
 class Quiet(DbtRunLocalOperator):
     """Renders booleans of the operator and one of its own."""
 
-    template_fields = (*DbtRunLocalOperator.template_fields, "quiet", "is_large")
+    template_fields = (*DbtRunLocalOperator.template_fields, "quiet", "copy_dbt_packages", "is_large")
     is_large = True
 
 
@@ -50,11 +50,13 @@ def test_what_a_users_class_declares_counts_for_it_and_for_its_subclasses() -> N
 
 @pytest.mark.parametrize(("text", "expected"), [("False", False), (" true ", True), ("", False)])
 def test_a_boolean_that_a_template_rendered_to_is_read_as_one(dbt_project: Path, text: str, expected: bool) -> None:
-    operator = Quiet(**operator_arguments(dbt_project, emit_datasets=text, quiet=text, install_deps=text))
+    given = dict.fromkeys(("emit_datasets", "quiet", "install_deps", "copy_dbt_packages"), text)
+    operator = Quiet(**operator_arguments(dbt_project, **given))
     vars(operator)["is_large"] = text
 
     operator.pre_execute({})
 
-    values = (operator.emit_datasets, operator.quiet, operator.install_deps, operator.is_large)  # type: ignore[attr-defined]
-    assert values == (expected,) * 4
+    assert {name: getattr(operator, name) for name in (*given, "is_large")} == dict.fromkeys(
+        (*given, "is_large"), expected
+    )
     assert operator.state is None

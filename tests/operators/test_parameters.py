@@ -10,10 +10,12 @@ from typing import Any, Protocol
 
 import pytest
 
-from cosmos_venv.compat import DAG, AirflowException
+from cosmos_venv.compat import DAG, AirflowException, BaseOperator
 from cosmos_venv.constants import InvocationMode
 from cosmos_venv.exceptions import CommandKilled, CosmosValueError
-from cosmos_venv.operators import local, virtualenv
+from cosmos_venv.operators import airflow_async, local, run_summary, virtualenv, watcher
+from cosmos_venv.operators.local_base import DbtLocalBaseOperator
+from cosmos_venv.operators.parameters import OF_SOME_OPERATORS, parameters
 from pytest_cosmos_venv import CosmosAirflow, FakeVenv
 from tests.kit import MakeNamed, operator_arguments
 
@@ -408,7 +410,15 @@ def test_a_task_of_airflow_renders_and_runs_it(
     assert call.env["AIRFLOW_CTX_TASK_ID"] == "task"
 
 
-def test_arguments_of_other_operators_are_ignored_with_one_warning_a_dag(
+def test_the_table_has_the_parameters_of_all_operators() -> None:
+    modules = (airflow_async, local, run_summary, virtualenv, watcher)
+    found = {each for module in modules for each in vars(module).values() if isinstance(each, type)}
+    taken = set[str]().union(*(parameters(each) for each in found if issubclass(each, BaseOperator)))
+
+    assert taken - parameters(DbtLocalBaseOperator) == OF_SOME_OPERATORS
+
+
+def test_each_argument_of_other_operators_is_ignored_with_one_warning_a_dag(
     make: Make, caplog: pytest.LogCaptureFixture
 ) -> None:
     common = {"full_refresh": True, "py_requirements": ["dbt-duckdb"], "virtualenv_dir": "/environments"}
@@ -418,10 +428,13 @@ def test_arguments_of_other_operators_are_ignored_with_one_warning_a_dag(
                 make("Local", name, **{**common, "task_id": task_id})
 
     found = [each for each in dict.fromkeys(caplog.messages) if "ignores" in each]
-    assert [each.partition(" of the DAG ")[2].partition(" are ")[0] for each in found] == [
-        "harbor_shares",
-        "tides_shares",
+    assert [each.partition(" gets ")[0] for each in found] == [
+        f"{ignored}, which other dbt operators take. The DAG {dag_id}"
+        for dag_id in ("harbor_shares", "tides_shares")
+        for ignored in (
+            "DbtRunLocalOperator ignores py_requirements, virtualenv_dir",
+            "DbtTestLocalOperator ignores full_refresh",
+        )
     ]
-    assert "DbtRunLocalOperator ignores py_requirements, virtualenv_dir, which other dbt operators take" in found[0]
     with pytest.raises(CosmosValueError, match="DbtTestLocalOperator takes no argument 'full_refrsh'"):
         make("Local", "Test", full_refrsh=True)

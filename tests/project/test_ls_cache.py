@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from cosmos_venv.constants import LoadMode
-from cosmos_venv.exceptions import CosmosLoadDbtException
+from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
 from tests.project.ls_place import DEADLINE, NODES, SAY, Place, loading, until
 from tests.waiting import wait_until
 
@@ -100,6 +100,16 @@ def test_what_the_manifest_cannot_answer_is_asked_of_dbt_and_kept(place: Place, 
     assert [list(each.filtered_nodes) for each in found] == [["seed.harbor_ops.raw_ports"]] * 2
     assert [each.load_method for each in found] == [LoadMode.DBT_LS, LoadMode.DBT_LS_CACHE]
     assert (len(found[0].nodes), place.calls) == (NODES, 2)
+
+
+def test_words_that_only_cosmos_has_are_refused_where_dbt_selects(place: Place) -> None:
+    listed = '{"unique_id": "seed.harbor_ops.raw_ports", "resource_type": "seed"}'
+    place.let_dbt(f"case \"$*\" in *'--select '*) echo '{listed}';; *) {SAY};; esac")
+
+    with pytest.raises(CosmosValueError, match="'exclude_resource_type:seed' has words of Cosmos, and dbt evaluates"):
+        place.load(select=["state:modified", "exclude_resource_type:seed"])
+
+    assert place.calls == 1, "dbt was asked for the manifest alone"
 
 
 def test_a_dbt_that_writes_no_manifest_is_named_with_the_way_out(place: Place) -> None:

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import io
+import os
 import threading
+import time
+from collections.abc import Callable
+from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 import pytest
+from fsspec.implementations.local import LocalFileSystem  # type: ignore[import-untyped] # it has no types
 
 from cosmos_venv.files.read_limits import Limit
 from cosmos_venv.remote.download_cache import RemoteError
@@ -55,3 +61,60 @@ def test_a_download_that_has_timed_out_writes_nothing_more(tmp_path: Path, monke
     readers[0].join(DEADLINE)
     assert len(readers) == 2
     assert (tmp_path / "file").stat().st_size <= 2
+
+
+def _dated(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, tz=timezone.utc)
+
+
+@pytest.mark.parametrize(
+    ("times", "removed"),
+    [
+        pytest.param(lambda at: {"mtime": at}, ["old"], id="file"),
+        pytest.param(lambda at: {"LastModified": _dated(at)}, ["old"], id="s3"),
+        pytest.param(lambda at: {"updated": str(_dated(at)), "mtime": _dated(at)}, ["old"], id="gs"),
+        pytest.param(lambda at: {"last_modified": _dated(at)}, ["old"], id="abfs"),
+        pytest.param(lambda _: {"last_modified": None}, [], id="no-time"),
+    ],
+)
+def test_files_are_removed_by_their_age_however_their_storage_says_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: Callable[[float], dict[str, object]], removed: list[str]
+) -> None:
+    folder = RemoteFolder(url=f"file://{tmp_path}/shared")
+    for name in ("old", "young"):
+        folder.write(name, b"x", seconds=10)
+    os.utime(tmp_path / "shared" / "old", (time.time() - 100,) * 2)
+    info = LocalFileSystem.info
+
+    def told(*place: Any, **options: Any) -> dict[str, object]:
+        found = info(*place, **options)
+        return {key: value for key, value in found.items() if key != "mtime"} | times(found["mtime"])
+
+    monkeypatch.setattr(LocalFileSystem, "info", told)
+
+    assert folder.remove_older(50, seconds=10) == len(removed)
+    left = {path.name for path in (tmp_path / "shared").iterdir()}
+    assert left == {"old", "young"} - {*removed}
+
+
+def test_files_that_another_machine_removes_meanwhile_do_not_fail_a_cleanup_and_do_not_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = RemoteFolder(url=f"file://{tmp_path}/shared")
+    for name in ("one", "other"):
+        folder.write(name, b"x", seconds=10)
+        os.utime(tmp_path / "shared" / name, (time.time() - 100,) * 2)
+    info, gone = LocalFileSystem.info, list[str]()
+
+    def told(system: Any, path: Any, **options: Any) -> dict[str, object]:
+        found: dict[str, object] = info(system, path, **options)
+        if found["type"] == "file" and isinstance(path, str) and not gone:
+            gone.append(path)
+            Path(path).unlink()
+        return found
+
+    monkeypatch.setattr(LocalFileSystem, "info", told)
+
+    assert folder.remove_older(50, seconds=10) == 1
+    assert len(gone) == 1
+    assert not list((tmp_path / "shared").iterdir())

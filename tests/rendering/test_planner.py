@@ -102,7 +102,7 @@ def test_a_method_that_dbt_does_not_have_never_reaches_dbt(where: str) -> None:
     assert arguments(after_each)["orders.test"].get("exclude") == ("tag:slow" if where == "exclude" else None)
 
 
-@pytest.mark.parametrize("materialized", ["metric_view", "semantic_view"])
+@pytest.mark.parametrize("materialized", ["metric_view", "Semantic_View"])
 def test_views_of_metrics_have_operators_of_their_own_where_that_is_set(materialized: str) -> None:
     view = node("model.shop.revenue", ORDERS.unique_id, materialized=materialized)
     on = PlanningSettings(has_metric_views=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -55,13 +56,16 @@ def test_models_that_differ_in_a_space_alone_are_named(caplog: pytest.LogCapture
     assert "also selects model.shop.my-model" in told
 
 
-def test_a_version_is_told_from_the_model_whose_folder_and_name_dbt_takes_for_it() -> None:
+@pytest.mark.parametrize("kind", [DbtResourceType.MODEL, DbtResourceType.SEMANTIC_METRIC_VIEW])
+def test_a_version_is_told_from_the_model_whose_folder_and_name_dbt_takes_for_it(kind: DbtResourceType) -> None:
     """dbt takes the last two parts of a text for a version's, joined by a dot or an underscore, in any package."""
     nodes = [
         made("model.shop.stg_orders.v2", ["shop", "stg_orders", "v2"], "models/stg_orders_v2.sql"),
         made("model.shop.orders_v2", ["shop", "stg", "orders_v2"], "models/stg/orders_v2.sql"),
         made("model.fleet.stg_orders.v2", ["fleet", "deep", "stg_orders", "v2"], "models/deep/stg_orders_v2.sql"),
     ]
+
+    nodes = [dataclasses.replace(each, resource_type=kind) for each in nodes]
 
     texts, ambiguous = exact_selectors(nodes, nodes, may_hide=False)
 

@@ -16,7 +16,7 @@ from cosmos_venv import compat
 from cosmos_venv.compat import AirflowException, AirflowFailException, AirflowSkipException
 from cosmos_venv.constants import ONLY_TESTS, SELECT_TASK_ID, TASK_TESTS, TEST_IDS, TestIndirectSelection
 from cosmos_venv.dbt import log_lines
-from cosmos_venv.dbt.selection_texts import selected_with
+from cosmos_venv.dbt.selection_texts import refuse_words_of_cosmos, selected_with
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.files.untrusted import value_of
 from cosmos_venv.files.yaml_files import load_yaml
@@ -52,11 +52,11 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
 
         :param names: of the params, by what they are for.
         :param context: Airflow's context of a task.
-        :raises CosmosValueError: where a word of a selection begins with a dash.
+        :raises CosmosValueError: where a word of a selection begins with a dash, or only Cosmos has it.
         """
         params: Any = context.get("params") or {}
         values = {each: params[name] for each, name in names.items() if name in params}
-        select, exclude = (_without_flags(each, values.get(each)) for each in ("select", "exclude"))
+        select, exclude = (_known_words(each, values.get(each)) for each in ("select", "exclude"))
         return cls(
             select=select,
             exclude=exclude,
@@ -83,7 +83,7 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
         return found
 
 
-def _without_flags(parameter: str, given: Any) -> str:
+def _known_words(parameter: str, given: Any) -> str:
     text = str(given or "").strip()
     # Each word of a long selection is one of the command line.
     for word in text.split():
@@ -92,6 +92,7 @@ def _without_flags(parameter: str, given: Any) -> str:
                 f"{parameter}={text[:_MOST_SAID]!r}: the word {word[:_MOST_SAID]!r} begins with a dash, as "
                 "dbt's flags do. A run chooses nodes only."
             )
+    refuse_words_of_cosmos(f"{parameter}={text[:_MOST_SAID]!r}", text.split())
     return text
 
 

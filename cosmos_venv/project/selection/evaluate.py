@@ -13,6 +13,7 @@ from fnmatch import fnmatchcase
 from typing import Any, Union
 
 from cosmos_venv.constants import TestIndirectSelection
+from cosmos_venv.dbt.selection_texts import refuse_words_of_cosmos
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.project.selection.criterion import Criterion
 from cosmos_venv.project.selection.graph import SelectionGraph
@@ -202,6 +203,7 @@ class Definitions:
 
     def _part(self, definition: Any, within: tuple[str, ...]) -> Part:
         if isinstance(definition, str):
+            refuse_words_of_cosmos("A YAML selector", [definition])
             return _item(definition, self._indirect_selection, None)
         if not isinstance(definition, dict):
             raise CosmosValueError(f"{definition!r} is neither a text nor a mapping.")
@@ -226,6 +228,8 @@ class Definitions:
                 "Write the selection into RenderConfig.select, such as config.materialized:view, or load with "
                 "LoadMode.DBT_LS, where dbt reads selectors.yml."
             )
+        # The selector goes to dbt as it is, for the tasks of AFTER_ALL and AIRFLOW_ASYNC.
+        refuse_words_of_cosmos("A YAML selector", [f"{definition['method']}:{definition['value']}"])
         criterion = _of_a_known_method(Criterion.from_mapping(definition, self._indirect_selection))
         return self._without(criterion, definition, within) if "exclude" in definition else criterion
 

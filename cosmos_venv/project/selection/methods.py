@@ -177,13 +177,20 @@ def _is_same(found: Any, value: Any) -> bool:
 
 
 def _find_resource_type(graph: SelectionGraph, criterion: Criterion) -> Iterable[str]:
-    known = sorted({each.value for each in DbtResourceType})
-    if criterion.value not in known:
-        raise CosmosValueError(f"{criterion.value!r} is no resource type. dbt knows: {', '.join(known)}.")
-    if criterion.value != DbtResourceType.SEMANTIC_METRIC_VIEW.value:
+    of_cosmos = DbtResourceType.SEMANTIC_METRIC_VIEW.value
+    known = sorted({each.value for each in DbtResourceType} - {of_cosmos})
+    if criterion.value not in (*known, of_cosmos):
+        raise CosmosValueError(
+            f"{criterion.value!r} is no resource type. dbt knows: {', '.join(known)}. Cosmos adds {of_cosmos}."
+        )
+    if criterion.value != of_cosmos:
         return (unique_id for unique_id, _ in graph.of_type(criterion.value))
     models = graph.of_type(DbtResourceType.MODEL.value)
-    return (unique_id for unique_id, entry in models if (entry.config or {}).get("materialized") in METRIC_VIEWS)
+    return (
+        unique_id
+        for unique_id, entry in models
+        if str((entry.config or {}).get("materialized")).lower() in METRIC_VIEWS
+    )
 
 
 def _find_other_resource_types(graph: SelectionGraph, criterion: Criterion) -> Iterable[str]:

@@ -66,6 +66,12 @@ def test_a_word_that_dbt_may_take_for_a_flag_is_refused(text: str) -> None:
     assert request(exclude="a-b path:x/-y").exclude == "a-b path:x/-y"
 
 
+@pytest.mark.parametrize("word", ["exclude_resource_type:seed", "tag:a,resource_type:semantic_metric_view"])
+def test_words_that_only_cosmos_has_are_refused_with_those_of_dbt(word: str) -> None:
+    with pytest.raises(CosmosValueError, match=rf"select='tag:b .*': '{word}' has words of Cosmos.* exclude with res"):
+        request(nodes=f"tag:b {word}")
+
+
 def test_ids_are_those_of_lines_that_are_nodes_with_a_log_as_text_and_as_json() -> None:
     node = json.dumps({"unique_id": "model.shop.orders"})
     event = json.dumps({"info": {"msg": json.dumps({"unique_id": "seed.shop.raw"}), "level": "info"}, "data": {}})

@@ -135,6 +135,10 @@ def test_a_definition_of_dbt_2_is_evaluated_as_dbt_2_means_it(
         ({"method": "selector", "value": "gone"}, "selector 'gone' is not defined. The manifest has: asked, other"),
         ({"method": "selector", "value": "other"}, "selector 'asked' refers to itself: asked -> other -> asked"),
         ("@tag:x+", "has an @ before and a [+] behind"),
+        ("1+exclude_resource_type:seed", "'1[+]exclude_resource_type:seed' has words of Cosmos, and dbt evaluates"),
+        ({"exclude_resource_type": "seed"}, "dbt's own: exclude with resource_type:seed"),
+        (tag("x", exclude=[{"exclude_resource_type": "seed"}]), "has words of Cosmos"),
+        ({"method": "resource_type", "value": "semantic_metric_view"}, "or select config.materialized:metric_view"),
     ],
 )
 def test_what_dbt_would_refuse_is_refused_with_the_selectors_name(definition: Any, message: str) -> None:

@@ -40,7 +40,7 @@ ENTRIES = {
         version=0,
         latest_version=1,
         fqn=["shop", "first", "v0"],
-        config={"materialized": "metric_view"},
+        config={"materialized": "Metric_View"},
     ),
     "unit_test.shop.orders.adds_up": entry("unit_test", "adds_up", "model.shop.orders", config={"tags": "slow"}),
 }
@@ -100,7 +100,7 @@ def test_a_method_finds_what_it_is_for(item: str, expected: list[str] | None) ->
     [
         ("bogus:x", "selection item 'bogus:x': 'bogus' is none of dbt's methods. Known are: access, config"),
         ("state:modified", "'state:modified': state compares with the artifacts of another run"),
-        ("resource_type:MODEL", "'MODEL' is no resource type. dbt knows: analysis"),
+        ("resource_type:MODEL", "'MODEL' is no resource type. dbt knows: analysis, .*seed, semantic_model, snapshot"),
         ("exclude_resource_type:nope", "'nope' is no resource type. dbt knows: analysis"),
         ("source:a.b.c.d", "write source, source.table or package.source.table"),
         ("exposure:a.b.c", "write the name of the exposure, or package.name"),
