@@ -177,6 +177,18 @@ def test_the_same_dag_id_can_run_in_each_test_and_leaves_nothing(time: str, cosm
     assert outcome.states == {time: "success", "sink": "failed"}
 
 
+@pytest.mark.parametrize("time", ["first", "second"])
+def test_rows_that_a_test_changes_or_deletes_come_back(time: str, cosmos_airflow: CosmosAirflow) -> None:
+    with closing(sqlite3.connect(cosmos_airflow.home.database)) as connection, connection:
+        found = connection.execute("select slots from slot_pool").fetchall()
+        versions = connection.execute("select count(*) from alembic_version").fetchone()
+        connection.execute("update slot_pool set slots = 3")
+        connection.execute("delete from alembic_version")
+
+    assert found == [(128,)], time
+    assert versions == (1,)
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
