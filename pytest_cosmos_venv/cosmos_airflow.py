@@ -299,7 +299,9 @@ class LoadedDag:
         """Run the DAG to its end.
 
         :param raise_on_failure: whether a run that fails raises ``AssertionError`` with the table.
-        :param logical_date: as for ``cosmos_airflow.run``, and ``run_id`` and ``conf`` too.
+        :param logical_date: as for ``cosmos_airflow.run``.
+        :param run_id: as there.
+        :param conf: as there.
         """
         return self.airflow.run(
             self, raise_on_failure=raise_on_failure, logical_date=logical_date, run_id=run_id, conf=conf

@@ -140,7 +140,8 @@ def read_recording(path: Path | str) -> Recording:
 
 
 def _check(recording: Recording) -> None:
-    name, index = recording.path / recorded.INDEX, recording.index
+    name = recording.path / recorded.INDEX
+    index: Any = recording.index  # a person may have changed it
     found = index.get("format") if isinstance(index, dict) else None
     if found != recorded.FORMAT:
         raise ToolkitMisuse(f"{name} has format {found!r}; this toolkit reads {recorded.FORMAT}. Record the run anew.")

@@ -148,7 +148,9 @@ def run_task(
 
     :param operator: an operator; of a DAG with other tasks only this one runs.
     :param attempts: the faults of the test; None: it has none.
-    :param logical_date: as for ``run_dag``, and ``run_id`` and ``conf`` too.
+    :param logical_date: as for ``run_dag``.
+    :param run_id: as there.
+    :param conf: as there.
     :raises ToolkitMisuse: it is no operator, or one that becomes several tasks; or as for ``run_dag``.
     """
     if not hasattr(operator, "task_id") or not hasattr(operator, "has_dag"):
