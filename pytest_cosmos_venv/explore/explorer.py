@@ -306,7 +306,12 @@ def _fast_folder(new_folder: Callable[[], Path]) -> Iterator[Path]:
     if not os.access(memory, os.W_OK):
         yield new_folder()
         return
-    folder = Path(tempfile.mkdtemp(prefix="cosmos-schedules-", dir=memory))
+    # Another container that shares this memory has process ids of its own.
+    prefix = f"cosmos-schedules-{Path('/proc/self/ns/pid').stat().st_ino}"
+    for left in memory.glob(f"{prefix}-*"):  # a killed exploration leaves its folder
+        if not Path("/proc", left.name.split("-")[3]).exists():
+            shutil.rmtree(left, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=f"{prefix}-{os.getpid()}-", dir=memory))
     try:
         yield folder
     finally:

@@ -55,6 +55,7 @@ class Invocation:
     many_values = MANY_VALUES
     integers = INTEGERS
     number_of_words: Mapping[str, int] = ARGUMENTS
+    choices_ignore_case = True
     by_variable = frozenset({*CHOICES, *INTEGERS}) - WITHOUT_VARIABLE
 
     def __init__(self, arguments: list[str]) -> None:
@@ -165,7 +166,7 @@ class Invocation:
 
     def _check_value(self, name: str, value: str, of: str) -> None:
         choices = self.choices_of(name)
-        if choices and value.lower() not in choices:
+        if choices and (value.lower() if self.choices_ignore_case else value) not in choices:
             listed = ", ".join(map(repr, choices))
             raise self.error(f"Invalid value for '{name}': {value!r} is not one of {listed}.", of=of)
         if name in self.integers and not value.lstrip("+-").isdecimal():

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from pytest_cosmos_venv.errors import ToolkitMisuse
+from pytest_cosmos_venv.errors import ToolkitMisuse, require
 
 from . import is_native
 from .artifacts import ARTIFACTS, FAILED, STATUSES
@@ -108,6 +108,10 @@ class Rule:
         }
 
     def _check_values(self) -> None:
+        # Another type would fit no call and no node: the rule would be there, and never act.
+        for name, value in (("select", self.select), ("at", self.at), ("after", self.after)):
+            if value is not None:
+                require(value, name, str, "the name of one node as a text, and a script() for each other node")
         if self.command is not None:
             check_command(self.command)
         if self.nth is not None and self.nth < 1:

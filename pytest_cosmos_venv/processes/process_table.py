@@ -10,6 +10,7 @@ import os
 import time
 from collections import namedtuple
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -154,7 +155,7 @@ class _SimulatedPlatformProcess:
 
     def __getattr__(self, question: str) -> Callable[..., Any]:
         if question in _ANSWERS:
-            return lambda **_: self._answer(_ANSWERS[question])
+            return lambda **_: self._answer(copy(_ANSWERS[question]))  # a test may change its answer
 
         def refuse(*_: object, **__: object) -> NoReturn:
             self._process.look()

@@ -189,6 +189,8 @@ class _OperatorsFinder(MetaPathFinder):
             execute = loader.exec_module
 
             def execute_and_tell(module: ModuleType) -> None:
+                # The loader may be one for many modules, as pytest's assertion rewriter is.
+                loader.exec_module = execute
                 execute(module)
                 self._tell(module)
 

@@ -140,8 +140,9 @@ def read_recording(path: Path | str) -> Recording:
 
 
 def _check(recording: Recording) -> None:
-    name, index = recording.path / recorded.INDEX, recording.index
-    found = index.get("format")
+    name = recording.path / recorded.INDEX
+    index: Any = recording.index  # a person may have changed it
+    found = index.get("format") if isinstance(index, dict) else None
     if found != recorded.FORMAT:
         raise ToolkitMisuse(f"{name} has format {found!r}; this toolkit reads {recorded.FORMAT}. Record the run anew.")
     for entry in index["commands"]:

@@ -21,7 +21,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypedDict
+from typing import Any, Protocol
 from unittest import mock
 
 from pytest_cosmos_venv import real_time
@@ -42,9 +42,6 @@ from pytest_cosmos_venv.airflow.versions import Airflow, this_airflow
 from pytest_cosmos_venv.environments.virtualenv_dirs import refuse_foreign_directories
 from pytest_cosmos_venv.errors import AlreadyTaken, RecordDict, ToolkitMisuse, require_text
 from pytest_cosmos_venv.runs.turns import Waiting, functions_replaced, in_turns
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 _TURN = 0
 _FIRST_RUN = 1
@@ -114,25 +111,21 @@ class _Try:
     count: int = 0
 
 
-class RunOptions(TypedDict, total=False):
-    """The options of a run.
-
-    :param logical_date: a moment, or a string such as ``2026-01-01``, in UTC unless it says so; None: the present.
-    :param run_id: the id of the run; None: Airflow makes one up.
-    :param conf: the configuration of the run; ``params`` take their values from it.
-    """
-
-    logical_date: datetime | str | None
-    run_id: str | None
-    conf: Mapping[str, Any] | None
-
-
-def run_dag(dag: Any, *, attempts: Attempts | None = None, **options: Unpack[RunOptions]) -> DagOutcome:
+def run_dag(
+    dag: Any,
+    *,
+    attempts: Attempts | None = None,
+    logical_date: datetime | str | None = None,
+    run_id: str | None = None,
+    conf: Mapping[str, Any] | None = None,
+) -> DagOutcome:
     """Run a DAG to its end.
 
     :param dag: a DAG.
     :param attempts: the faults of the test; None: it has none.
-    :param **options: see ``RunOptions``.
+    :param logical_date: a moment, or a string such as ``2026-01-01``, in UTC unless it says so; None: the present.
+    :param run_id: the id of the run; None: Airflow makes one up.
+    :param conf: the configuration of the run; ``params`` take their values from it.
     :raises ToolkitMisuse: it is no DAG, the run would have no tasks, or another run has that id or date.
     """
     if not hasattr(dag, "test") or not hasattr(dag, "tasks"):
@@ -140,15 +133,24 @@ def run_dag(dag: Any, *, attempts: Attempts | None = None, **options: Unpack[Run
             f"cosmos_airflow.run runs a DAG or an operator, and this is neither: {dag!r}. Of a DAG file: "
             "cosmos_airflow.load(file).run()."
         )
-    return _run(dag, None, attempts, **options)
+    return _run(dag, None, attempts, logical_date, run_id, conf)
 
 
-def run_task(operator: Any, *, attempts: Attempts | None = None, **options: Unpack[RunOptions]) -> TaskOutcome:
+def run_task(
+    operator: Any,
+    *,
+    attempts: Attempts | None = None,
+    logical_date: datetime | str | None = None,
+    run_id: str | None = None,
+    conf: Mapping[str, Any] | None = None,
+) -> TaskOutcome:
     """Run one operator to its end. An operator without a DAG gets one.
 
     :param operator: an operator; of a DAG with other tasks only this one runs.
     :param attempts: the faults of the test; None: it has none.
-    :param **options: see ``RunOptions``.
+    :param logical_date: as for ``run_dag``.
+    :param run_id: as there.
+    :param conf: as there.
     :raises ToolkitMisuse: it is no operator, or one that becomes several tasks; or as for ``run_dag``.
     """
     if not hasattr(operator, "task_id") or not hasattr(operator, "has_dag"):
@@ -161,12 +163,19 @@ def run_task(operator: Any, *, attempts: Attempts | None = None, **options: Unpa
         )
     if not operator.has_dag():
         dag_around(operator)
-    return _run(operator.dag, operator.task_id, attempts, **options).tasks[operator.task_id]
+    outcome = _run(operator.dag, operator.task_id, attempts, logical_date, run_id, conf)
+    return outcome.tasks[operator.task_id]
 
 
-def _run(dag: Any, only: str | None, attempts: Attempts | None, **options: Unpack[RunOptions]) -> DagOutcome:
+def _run(
+    dag: Any,
+    only: str | None,
+    attempts: Attempts | None,
+    logical_date: datetime | str | None,
+    run_id: str | None,
+    conf: Mapping[str, Any] | None,
+) -> DagOutcome:
     """Run all tasks of a DAG, or only the one of an id: the others count as successful then."""
-    logical_date, run_id, conf = options.get("logical_date"), options.get("run_id"), options.get("conf")
     if conf is not None and not isinstance(conf, Mapping):
         raise ToolkitMisuse(f"conf={conf!r}: give a dictionary, as dag_run.conf is one.")
     airflow = this_airflow()

@@ -154,6 +154,7 @@ class NativeInvocation(Invocation):
         {"--limit", "--log-file-max-bytes", "--maximum-seed-size-mib", "--port", "--printer-width", "--threads"}
     )
     number_of_words = _WORDS
+    choices_ignore_case = False
     by_variable = _BY_VARIABLE
 
     @property
@@ -184,6 +185,10 @@ class NativeInvocation(Invocation):
         :param dbt_version: the version; all that are known take the same.
         :raises NativeUsageError: an option or word that the command does not take, a value of another kind.
         """
+        for before, name, values in self.given:
+            if name in ONE_VALUE and values[0].startswith("-") and name != "--limit":
+                is_unexpected = values[0] not in self.known_options(before, dbt_version)[0]
+                raise NativeUsageError(f"'{name}' has no value before '{values[0]}'", is_unexpected=is_unexpected)
         super().check(dbt_version)
         flags = set()
         for before, name, _ in self.given:

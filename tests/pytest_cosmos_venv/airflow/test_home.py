@@ -46,6 +46,17 @@ def test_a_run_that_needs_it_gets_a_home_which_is_gone_afterwards(
     assert not (project.path / "production").exists()
 
 
+def test_a_worker_that_crashes_leaves_no_home(
+    project: pytest.Pytester, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.makepyfile(test_using="import os\ndef test_crash(cosmos_airflow):\n    os._exit(3)\n")
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+
+    project.runpytest_subprocess("-n", "1", "--max-worker-restart=0").assert_outcomes(failed=1)
+
+    assert list(tmp_path.glob("cosmos-airflow-*")) == []
+
+
 def test_a_forked_child_that_ends_as_pytest_does_removes_nothing(
     project: pytest.Pytester, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

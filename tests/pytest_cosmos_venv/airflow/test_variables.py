@@ -17,10 +17,12 @@ from pytest_cosmos_venv import CosmosAirflow
 from pytest_cosmos_venv.errors import ToolkitMisuse
 
 try:
+    from airflow.providers.standard.operators.bash import BashOperator
     from airflow.providers.standard.operators.python import PythonOperator
     from airflow.sdk import Variable as TaskVariable
 except ImportError:  # Airflow 2 has one only
     from airflow.models import Variable as TaskVariable
+    from airflow.operators.bash import BashOperator  # type: ignore[import-not-found, no-redef]
     from airflow.operators.python import PythonOperator  # type: ignore[import-not-found, no-redef]
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*from `airflow.models` is deprecated:DeprecationWarning")
@@ -80,6 +82,17 @@ def test_a_missing_variable_is_missing_as_ever(where: Where, cosmos_airflow: Cos
     assert where(lambda: Variable.get("nothing", default_var="else"), cosmos_airflow) == "else"
     with pytest.raises(Exception, match="nothing"):
         where(lambda: TaskVariable.get("nothing"), cosmos_airflow)
+
+
+def test_templates_see_them(cosmos_airflow: CosmosAirflow) -> None:
+    cosmos_airflow.variables.put("pier", "north")
+    cosmos_airflow.variables.put("ships", '{"n": 3}')
+
+    task = cosmos_airflow.run(
+        BashOperator(task_id="say", bash_command="echo {{ var.value.pier }} {{ var.json.ships.n }}")
+    )
+
+    assert task.returned == "north 3"
 
 
 @pytest.mark.parametrize("where", PLACES)

@@ -178,6 +178,9 @@ def test_values_are_read_in_every_case(spelling: list[str], dbt: Any) -> None:
         ({"crash": signal.SIGTERM, "ignore_signals": [signal.SIGTERM]}, r"crash=SIGTERM is in ignore_signals too"),
         ({"ignore_signals": [signal.SIGKILL]}, r"no process can ignore SIGKILL"),
         ({"stdout": "one line"}, r"stdout='one line': give a list of lines"),
+        ({"select": ["orders"], "exit_code": 1}, r"select=\['orders'\]: give the name of one node as a text"),
+        ({"at": ["orders"], "hold": True}, r"at=\['orders'\]: give the name of one node as a text"),
+        ({"after": 1, "hold": True}, r"after=1: give the name of one node as a text"),
     ],
 )
 def test_a_script_that_contradicts_itself_is_refused(script: dict[str, Any], message: str, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow import DAG
 
 from cosmos_venv import DbtDag, ExecutionConfig, ExecutionMode, LoadMode, ProjectConfig, RenderConfig
 from cosmos_venv.operators.virtualenv import DbtRunVirtualenvOperator
@@ -90,6 +91,19 @@ def test_an_environment_of_the_search_path_is_refused_where_it_would_be_run(
         make_operator(dbt_project, tmp_path / "own").execute({})
 
     assert len(cosmos_dbt.calls) == done
+
+
+def test_a_mapped_task_is_refused_too(
+    cosmos_airflow: CosmosAirflow, cosmos_dbt: CosmosDbt, dbt_project: Path, production: Path
+) -> None:
+    with DAG("shop", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=timezone.utc)) as dag:
+        kept = operator_arguments(dbt_project, task_id="daily", virtualenv_dir=production)
+        DbtRunVirtualenvOperator.partial(**kept).expand(select=["piers", "staging"])
+
+    with pytest.raises(ToolkitMisuse, match=f"Task 'daily': {refusal(production)}"):
+        cosmos_airflow.run(dag)
+
+    assert cosmos_dbt.calls == []
 
 
 def test_a_contender_is_refused_too(

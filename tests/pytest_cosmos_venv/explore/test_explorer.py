@@ -7,6 +7,7 @@ import fcntl
 import itertools
 import os
 import re
+import signal
 import struct
 import tempfile
 import time
@@ -104,6 +105,26 @@ def test_a_failing_schedule_is_repeated_by_its_seed(cosmos_race: CosmosRace) -> 
         cosmos_race.replay(failure.value.seed, works, check=held_by_one)
 
     assert [step.text for step in again.value.run.steps] == [step.text for step in failure.value.run.steps]
+
+
+@pytest.mark.skipif(not os.access("/dev/shm", os.W_OK), reason="no folder in memory")  # noqa: S108 - it is looked at
+def test_the_folder_of_a_killed_exploration_is_removed_by_the_next_one(cosmos_race: CosmosRace) -> None:
+    def kill_the_test(_: Contender) -> None:
+        os.kill(test, signal.SIGKILL)
+
+    test = os.fork()
+    if test == 0:
+        test = os.getpid()
+        try:
+            cosmos_race.explore([kill_the_test])
+        finally:
+            os._exit(0)
+    os.waitpid(test, 0)
+    left = list(Path("/dev/shm").glob(f"cosmos-schedules-*-{test}-*"))  # noqa: S108
+
+    cosmos_race.explore([flocked])
+
+    assert [folder.exists() for folder in left] == [False]
 
 
 def test_a_schedule_is_followed_as_far_as_mended_code_allows(cosmos_race: CosmosRace) -> None:

@@ -80,3 +80,11 @@ def test_no_signal_reaches_anybody(cosmos_lock: CosmosLock) -> None:
 
     assert pid in psutil.pids()
     assert pid in {process.pid for process in process_iter()}
+
+
+def test_an_answer_that_somebody_changes_stays_as_it_is_for_others(cosmos_lock: CosmosLock) -> None:
+    pid = cosmos_lock.pids.vanishing(looks=9)
+
+    Process(pid).cmdline().append("--changed")
+
+    assert Process(pid).cmdline() == ["python"]

@@ -81,12 +81,21 @@ def test_a_test_that_starts_no_dbt_keeps_what_an_earlier_run_recorded(pytester: 
     assert sorted(each.name for each in folders) == ["001-run", "002-deps", "recording.json"]
 
 
-def test_a_command_inside_a_task_is_warned_of(pytester: pytest.Pytester) -> None:
-    (pytester.mkpydir("harbor") / "operators").mkdir()
-    (pytester.path / "harbor" / "operators" / "__init__.py").touch()
-    (pytester.path / "harbor" / "operators" / "local.py").write_text(
+@pytest.fixture
+def harbor(pytester: pytest.Pytester) -> Path:
+    """A package with Cosmos's module of operators."""
+    package = pytester.mkpydir("harbor")
+    (package / "operators").mkdir()
+    (package / "operators" / "__init__.py").touch()
+    (package / "operators" / "local.py").write_text(
         "class Base:\n    def run_dbt_runner(self, command):\n        return command\n", encoding="utf-8"
     )
+    pytester.syspathinsert()
+    return package
+
+
+@pytest.mark.usefixtures("harbor")
+def test_a_command_inside_a_task_is_warned_of(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         """
         def test_night():
@@ -94,7 +103,6 @@ def test_a_command_inside_a_task_is_warned_of(pytester: pytest.Pytester) -> None
             assert Base().run_dbt_runner(["dbt", "run"]) == ["dbt", "run"]
         """
     )
-    pytester.syspathinsert()
 
     done = pytester.runpytest_subprocess("--cosmos-record=recordings")
 
@@ -102,6 +110,22 @@ def test_a_command_inside_a_task_is_warned_of(pytester: pytest.Pytester) -> None
     done.stdout.fnmatch_lines(
         ["*A dbt that runs inside a task's own process (InvocationMode.DBT_RUNNER) is not recorded*"]
     )
+
+
+def test_other_modules_of_the_same_loader_are_left_alone(pytester: pytest.Pytester, harbor: Path) -> None:
+    pytester.makeconftest("import pytest\npytest.register_assert_rewrite('harbor')")
+    (harbor / "aside.py").write_bytes((harbor / "operators" / "local.py").read_bytes())
+    pytester.makepyfile(
+        """
+        def test_night():
+            from harbor.operators import local
+            from harbor import aside
+            assert hasattr(local.Base.run_dbt_runner, "cosmos_recorded")
+            assert not hasattr(aside.Base.run_dbt_runner, "cosmos_recorded")
+        """
+    )
+
+    pytester.runpytest_subprocess("--cosmos-record=recordings").assert_outcomes(passed=1)
 
 
 def test_tests_whose_names_differ_in_other_letters_alone_have_recordings_of_their_own() -> None:

@@ -48,6 +48,7 @@ def test_lines_and_an_exit_code_that_are_changed_by_hand_are_repeated(
     ("name", "text", "words"),
     [
         pytest.param("recording.json", "{", "recording.json is no JSON", id="half"),
+        pytest.param("recording.json", "[]", "has format None; this toolkit reads 1", id="list"),
         pytest.param("recording.json", '{"format": 2}', "has format 2; this toolkit reads 1", id="format"),
         pytest.param("recording.json", '{"format": 1, "commands": [{}]}', "has no 'folder'", id="entry"),
         pytest.param("001-build/events.jsonl", "{}\n{", "events.jsonl, line 2 is no JSON", id="events"),

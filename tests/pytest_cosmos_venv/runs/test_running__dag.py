@@ -177,6 +177,18 @@ def test_the_same_dag_id_can_run_in_each_test_and_leaves_nothing(time: str, cosm
     assert outcome.states == {time: "success", "sink": "failed"}
 
 
+@pytest.mark.parametrize("time", ["first", "second"])
+def test_rows_that_a_test_changes_or_deletes_come_back(time: str, cosmos_airflow: CosmosAirflow) -> None:
+    with closing(sqlite3.connect(cosmos_airflow.home.database)) as connection, connection:
+        found = connection.execute("select slots from slot_pool").fetchall()
+        versions = connection.execute("select count(*) from alembic_version").fetchone()
+        connection.execute("update slot_pool set slots = 3")
+        connection.execute("delete from alembic_version")
+
+    assert found == [(128,)], time
+    assert versions == (1,)
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -191,6 +203,11 @@ def test_the_same_dag_id_can_run_in_each_test_and_leaves_nothing(time: str, cosm
 def test_a_run_that_cannot_be_is_refused(options: dict[str, Any], words: str, cosmos_airflow: CosmosAirflow) -> None:
     with pytest.raises(ToolkitMisuse, match=words):
         cosmos_airflow.run(dag_of(python("one", lambda: 1)), **options)
+
+
+def test_a_misspelt_argument_of_a_run_is_refused(cosmos_airflow: CosmosAirflow) -> None:
+    with pytest.raises(TypeError, match="unexpected keyword argument 'logical_data'"):
+        cosmos_airflow.run(dag_of(python("one", lambda: 1)), logical_data="2026-02-03")  # type: ignore[call-overload] # misspelt
 
 
 def test_a_second_run_of_the_same_id_is_refused(cosmos_airflow: CosmosAirflow) -> None:
