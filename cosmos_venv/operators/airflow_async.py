@@ -97,7 +97,7 @@ class _Setup(base.FullRefreshMixin):
         except BaseException:
             # Airflow runs no teardown behind a setup task that has failed.
             with suppress(Exception):
-                delete(context, self.task_id)
+                delete(context, task.task_id)
             raise
 
     def _after_success(self, run: DbtRun, artifacts: Artifacts) -> None:
