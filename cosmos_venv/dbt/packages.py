@@ -70,7 +70,7 @@ def sweep(folder: Path) -> None:
 
 
 def _remove(path: Path) -> None:
-    """Remove an installation or a lock, unless it is another user's. No task sees a half of it."""
+    """Remove an installation or a lock where this user may. No task sees a half of it."""
     with suppress(OSError), name_apart(path.parent) as rubbish:
         path.rename(rubbish)
 
@@ -354,7 +354,10 @@ class ProjectPackages:
             return False
         try:
             kept.copy_into(place, folder, partial(local_package, self.project_dir))
-        except OSError:
+        except OSError as error:
+            # copytree lists source, target and reason of each file that it could not copy.
+            reason = error.args[0][0][-1] if isinstance(error, shutil.Error) else error
+            report(f"The kept dbt packages of {kept.path} are not used: {reason}.")
             return False
         report(f"The dbt packages are there, installed {time.time() - kept.published_at:.0f} s ago.")
         return True

@@ -17,7 +17,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -293,6 +293,7 @@ def _rendered(what: str, template: str, environment: Mapping[str, str]) -> str:
 
 DEFAULT_PACKAGES_FOLDER = "dbt_packages"
 DEFAULT_SEED_PATHS = ("seeds",)
+DEFAULT_WRITTEN_FOLDERS = {"target-path": "target", "log-path": "logs"}
 DEFAULT_PATHS = ("analyses", "functions", "macros", "models", "seeds", "snapshots", "tests")
 
 
@@ -306,6 +307,7 @@ class DbtProjectFile:
     :param paths: all folders in which dbt looks for files (``macro-paths`` and so on), those of dbt's defaults among
         them, whether they are there or not; None where only dbt can tell.
     :param paths_outside: those that lead out of the project, as written.
+    :param written_folders: ``target-path`` and ``log-path``, where they can be told.
     """
 
     name: str | None = None
@@ -313,6 +315,7 @@ class DbtProjectFile:
     seed_paths: tuple[str, ...] | None = DEFAULT_SEED_PATHS
     paths: tuple[str, ...] | None = DEFAULT_PATHS
     paths_outside: tuple[str, ...] = ()
+    written_folders: tuple[str, ...] = tuple(DEFAULT_WRITTEN_FOLDERS.values())
 
 
 def read_dbt_project(project_path: Path, *, environment: Mapping[str, str] | None = None) -> DbtProjectFile:
@@ -343,7 +346,14 @@ def read_dbt_project(project_path: Path, *, environment: Mapping[str, str] | Non
         seed_paths=_seed_paths(content.get("seed-paths")),
         paths=tuple(dict.fromkeys((*DEFAULT_PATHS, *known))) if len(known) == len(paths) else None,
         paths_outside=tuple(each for each in known if PurePath(os.path.normpath(each)).parts[:1] == ("..",)),
+        written_folders=tuple(_written_folders(path, content, environment)),
     )
+
+
+def _written_folders(path: Path, content: Mapping[str, object], environment: Mapping[str, str] | None) -> Iterator[str]:
+    for key, default in DEFAULT_WRITTEN_FOLDERS.items():
+        with suppress(CosmosLoadDbtException):  # Jinja that asks for more than env_var()
+            yield _render(path, key, str(content.get(key) or default), environment)
 
 
 def _seed_paths(given: object) -> tuple[str, ...] | None:

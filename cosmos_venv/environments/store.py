@@ -190,7 +190,8 @@ class Environment:
     :param is_temporary: whether it is this caller's alone, and gone after use.
     :param held_by: further descriptors that keep it, which are not ours to close.
     :param was_pushed: whether it was put into the remote store for this caller.
-    :param seconds: that the caller waited until it was built or fetched; 0 where it stood there.
+    :param seconds: duration of its build or download for this caller, without the wait for a lock; 0 where it stood
+        there.
     """
 
     path: Path

@@ -4,7 +4,7 @@ Always a file, never a directory: on NFS the lock of a directory is one host's o
 it, and keep all others from it: so users who may not write to its folder may not read it.
 
 A lease is a shared lock on ``<directory>.lease`` for as long as a process uses the directory. Builds of environments
-have one, and kept dbt packages.
+have one.
 """
 
 from __future__ import annotations
@@ -164,7 +164,7 @@ def is_still(descriptor: int, path: Path) -> bool:
 def lease_path(build: Path) -> Path:
     """Return the file whose locks say whether a build is in use.
 
-    :param build: directory of an environment, or of kept dbt packages.
+    :param build: directory of an environment.
     """
     return build.with_name(f"{build.name}.lease")
 
@@ -227,13 +227,6 @@ class Lease:
         """The descriptor for ``keep_open`` of a guarded command: its guard holds the lease too, from now on."""
         self._is_handed_on = True
         return () if self._descriptor is None else (self._descriptor,)
-
-    def is_of(self, build: Path) -> bool:
-        """Return whether the build's lease file is still the one that is locked here.
-
-        :param build: the directory.
-        """
-        return self._descriptor is not None and is_still(self._descriptor, lease_path(build))
 
     @property
     def last_use(self) -> float:

@@ -124,7 +124,7 @@ def _key() -> bytes:
 
 @cache  # a connection is a question to Airflow, and the triggerer reads every few seconds
 def _kept_key(*_: str) -> bytes:
-    from cosmos_venv.managed.remote_environments import signing_key
+    from cosmos_venv.managed.signing_key import signing_key
 
     return signing_key()
 

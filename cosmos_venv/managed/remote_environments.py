@@ -1,22 +1,16 @@
-"""The remote store of environments, as it is configured, and the key that all workers of a deployment share.
-
-What workers fetch from each other is signed with the key.
-"""
+"""The remote store of environments, as it is configured."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 from cosmos_venv import settings
-from cosmos_venv.compat import get_connection, mask_in_logs
+from cosmos_venv.compat import get_connection
 from cosmos_venv.environments.remote_store import RemoteStore
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvError
-from cosmos_venv.files.permissions import trusted_owners
-from cosmos_venv.files.read_limits import Limit, open_file
+from cosmos_venv.managed.signing_key import signing_key
 from cosmos_venv.remote.download_cache import RemoteError
 from cosmos_venv.remote.object_store import SignedRemoteFolder, connection_of
 
@@ -24,9 +18,6 @@ FOLDER = "environments-v1"
 """Its name below ``remote_environment_dir``. The layout's version is in it."""
 
 _PATIENCE = 600
-_LEAST = 16  # bytes; a shorter one can be guessed
-_LIMIT = Limit(most=65_536)
-_OPEN_TO_OTHERS = 0o027  # a Secret that Kubernetes mounts is readable for the group of its pod
 
 
 def remote_store(warn: Callable[[str], None]) -> RemoteStore | None:
@@ -92,51 +83,3 @@ def variables_of_the_connection() -> dict[str, str]:
         return {f"AIRFLOW_CONN_{conn_id.upper()}": get_connection(conn_id).get_uri()}
     except Exception:  # noqa: BLE001 - the builder finds out, says so and builds
         return {}
-
-
-def signing_key() -> bytes:
-    """Return the key; empty where none is configured.
-
-    :raises CosmosValueError: when it is too short, or others could read or write its file.
-    :raises RemoteError: when it cannot be had now; the text says why.
-    """
-    conn_id, file = settings.remote_key_conn_id, settings.remote_key_file
-    if conn_id:
-        name, key = f"remote_key_conn_id = {conn_id!r}", _password(conn_id).encode()
-    elif file:
-        name, key = f"remote_key_file = {file!r}", _content(Path(file))
-    else:
-        return b""
-    if len(key) < _LEAST:
-        raise CosmosValueError(
-            f"[cosmos_venv] {name}: the key is too short: it has {len(key)} bytes, and at least {_LEAST} are needed. "
-            "Make a longer one."
-        )
-    mask_in_logs(key.decode(errors="replace"))
-    return key
-
-
-def _password(conn_id: str) -> str:
-    try:
-        return get_connection(conn_id).password or ""
-    except Exception as error:  # each Airflow and each secrets backend has another one
-        raise RemoteError(
-            f"Airflow does not give the connection {conn_id!r}, whose password is the key ({type(error).__name__})",
-            has_answered=True,
-        ) from error
-
-
-def _content(file: Path) -> bytes:
-    try:
-        # Kubernetes mounts a Secret as links. A pipe is not waited for.
-        with open_file(file, _LIMIT) as opened:
-            status = os.fstat(opened.fileno())
-            content = opened.read().strip()
-    except OSError as error:
-        raise RemoteError(f"its key file {file} cannot be read ({error.strerror})", has_answered=True) from error
-    if status.st_uid not in trusted_owners() or status.st_mode & _OPEN_TO_OTHERS:
-        raise CosmosValueError(
-            f"[cosmos_venv] remote_key_file = {str(file)!r}: others may read or write it (owner {status.st_uid}, mode "
-            f"{status.st_mode & 0o777:o}). Make it this user's alone: chown {os.geteuid()}, chmod 600."
-        )
-    return content

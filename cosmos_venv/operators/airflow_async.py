@@ -7,6 +7,7 @@ dbt as in other modes: on the worker, or in the environment of ``ExecutionConfig
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -81,9 +82,9 @@ class _Setup(base.FullRefreshMixin):
 
         :param context: Airflow's context of the task.
         :param **kwargs: of ``build_and_run_cmd``.
-        :raises AirflowException: when dbt fails, or there is no place for the SQL.
+        :raises AirflowException: when dbt fails, or there is no place for the SQL. No files of the run are left then.
         """
-        from cosmos_venv.operators.queries.sql_store import require_sql_store
+        from cosmos_venv.operators.queries.sql_store import delete, require_sql_store
 
         task: Any = self
         if not self.compiled_nodes:
@@ -91,7 +92,13 @@ class _Setup(base.FullRefreshMixin):
             return None
         with task._failing_as_a_task():
             require_sql_store()
-        return super()._execute(context, **kwargs)  # type: ignore[misc]
+        try:
+            return super()._execute(context, **kwargs)  # type: ignore[misc]
+        except BaseException:
+            # Airflow runs no teardown behind a setup task that has failed.
+            with suppress(Exception):
+                delete(context, task.task_id)
+            raise
 
     def _after_success(self, run: DbtRun, artifacts: Artifacts) -> None:
         from cosmos_venv.dbt.bigquery.refusals import NO_HOOKS

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
+from cosmos_venv import settings
 from cosmos_venv.compat import AirflowException, BaseSensorOperator
 from cosmos_venv.constants import LAST_SUCCESS, ONLY_IF_CHANGED
 from cosmos_venv.dbt.command import FullOutputSubprocessResult, flags_of_command
@@ -194,8 +195,9 @@ class DbtSemanticMetricViewLocalOperator(base.DbtSemanticMetricViewMixin, DbtLoc
 
 
 class DbtDepsLocalOperator(base.DbtDepsMixin, DbtLocalBaseOperator):
-    """``dbt deps`` on the worker, for the tasks behind it that have ``install_deps=True``, which is the default: they
-    use the packages that are kept for the project. The project's folder is not written to.
+    """``dbt deps`` on the worker, for the ``LOCAL`` tasks behind it with the same dbt on the same worker, which have
+    ``install_deps=True`` by default: they use the packages that are kept for the project. The project's folder is not
+    written to.
     """
 
     def _store(self, values: Mapping[str, Any]) -> None:
@@ -211,10 +213,16 @@ class DbtDepsLocalOperator(base.DbtDepsMixin, DbtLocalBaseOperator):
         :param context: Airflow's context of the task.
         :param **kwargs: as for every local operator.
         :returns: exit code and output of dbt; exit code 0 and no output where there is nothing to install.
+        :raises AirflowException: when no packages are kept: the task would change nothing.
         """
         from cosmos_venv.dbt.project_files import has_packages
 
         if has_packages(Path(self.project_dir)):
+            if not settings.enable_cache:
+                raise AirflowException(
+                    "[cosmos] enable_cache is False, so packages are not kept for other tasks. Set it to True, or "
+                    "remove this task: each task with install_deps=True runs dbt deps itself."
+                )
             return super().run_command(cmd, env, context, **kwargs)
         self.log.info("%s lists no packages.", self.project_dir)
         return _NOTHING_TO_DO

@@ -25,6 +25,7 @@ import msgspec
 
 from cosmos_venv.dbt.project_files import (
     PACKAGE_FILES,
+    DbtProjectFile,
     EnvVars,
     env_vars_in,
     local_package,
@@ -51,7 +52,6 @@ _READ_AT_THE_TOP = (".yml", ".yaml", ".dbtignore")
 # dbt ls says only that these are there: no CSV is read while a DAG is parsed.
 _NAMED = (".csv",)
 _NEVER_READ = {".git", "__pycache__", "node_modules"}
-_WRITTEN = {"target", "logs"}  # by dbt, beside dbt_project.yml
 
 _OF_AN_ENVIRONMENT = "pyvenv.cfg"
 _OF_THE_USER = ".user.yml"  # which dbt writes beside profiles.yml the first time
@@ -414,8 +414,10 @@ def _of_package(tree: Tree, folder: Path, prefix: str) -> Iterator[_File]:
             for path in folder.iterdir():
                 if path.name.endswith(_READ_AT_THE_TOP) and path.name != _OF_THE_USER:
                     yield _file(folder, path.name, prefix)
+    # dbt reads a folder "target" or "logs" like any other, where it is not the one that dbt writes.
+    written = _written(tree, folder) if roots == ["."] else frozenset()
     for root in roots:
-        yield from _below(tree, folder, root, prefix)
+        yield from _below(tree, folder, root, prefix, written)
 
 
 def _roots(tree: Tree, folder: Path, *, is_project: bool) -> list[str]:
@@ -438,16 +440,29 @@ def _roots(tree: Tree, folder: Path, *, is_project: bool) -> list[str]:
     )
 
 
-def _below(tree: Tree, folder: Path, root: str, prefix: str) -> Iterator[_File]:
-    """The files below a folder that count."""
+def _written(tree: Tree, folder: Path) -> frozenset[str]:
+    """The folders below a package in which dbt writes; none where the tree is no package."""
+    if tree.environment is None:
+        return frozenset()
+    project_file = DbtProjectFile()
+    with suppress(CosmosLoadDbtException):
+        project_file = read_dbt_project(folder, environment=tree.environment)
+    return frozenset(map(os.path.normpath, project_file.written_folders))
+
+
+def _below(tree: Tree, folder: Path, root: str, prefix: str, written: Collection[str]) -> Iterator[_File]:
+    """The files below a folder that count, without those of folders that are written by dbt."""
     for here, below, names in walk(folder / root):
         if _OF_AN_ENVIRONMENT in names:
             below.clear()
             continue
         inside = os.path.relpath(here, folder)
         at = "" if inside == "." else f"{inside}/"
-        not_read = _NEVER_READ if at else _NEVER_READ | _WRITTEN
-        below[:] = [name for name in below if name not in not_read and f"{prefix}{at}{name}" not in tree.left_out]
+        below[:] = [
+            name
+            for name in below
+            if name not in _NEVER_READ and f"{at}{name}" not in written and f"{prefix}{at}{name}" not in tree.left_out
+        ]
         for name in names:
             if name.endswith((*_READ, *_NAMED)) and name != _OF_THE_USER:
                 yield _file(folder, f"{at}{name}", prefix)

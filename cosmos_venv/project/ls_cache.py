@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import pickle
 import shutil
 import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,7 @@ from cosmos_venv.dbt.project_files import veiled
 from cosmos_venv.exceptions import CommandKilled, CosmosConfigException, CosmosLoadDbtException
 from cosmos_venv.files.durable_files import is_private, make_private
 from cosmos_venv.files.file_cache import FileCache
+from cosmos_venv.files.os_errors import reason_of
 from cosmos_venv.files.untrusted import packed, unpacked, value_of
 from cosmos_venv.managed import caches, resolve
 from cosmos_venv.processes.scratch import scratch_folder
@@ -44,14 +46,17 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-PATIENCE = 5.0
-"""Seconds for another machine's answer: it only saves time."""
-
+_PATIENCE = 5.0  # seconds for the storage of other machines, which only saves time
 _SUFFIX = ".answer"
 _DETACHED = f"{__name__}:list_detached"  # what DetachedWork calls, with a request that _as_request has made
 _CHANGED = "The project has changed while dbt ls ran, and nobody knows which of the two dbt has read. Parse again."
 _WAITING = "Another process is running dbt ls for the same project; waiting for its answer."
 _SHORTEST_AGE = 60.0  # a later parse may begin so many seconds after this one has ended
+
+
+def _patience() -> float:
+    """Return the seconds to wait for the storage: a parse is left with half of its time at least."""
+    return min(_PATIENCE, resolve.seconds_for_a_parse() or _PATIENCE)
 
 
 class _Head(msgspec.Struct, omit_defaults=True):
@@ -122,7 +127,7 @@ class KeptAnswer:
         if self.remote is None:
             return None
         try:
-            text = self.remote.read(self._name, seconds=PATIENCE, limit=settings.limit("artifact_max_bytes"))
+            text = self.remote.read(self._name, seconds=_patience(), limit=settings.limit("artifact_max_bytes"))
         except NotSigned as error:
             logger.warning("[cosmos] remote_cache_dir %s: %s is not used: %s.", self.remote, self._name, error)
             return None
@@ -190,7 +195,7 @@ class KeptAnswer:
         if self.remote is None or is_shared:
             return
         try:
-            self.remote.write(self._name, text, seconds=PATIENCE)
+            self.remote.write(self._name, text, seconds=_patience())
             # Afterwards: a parse that Airflow ends while it shares has not shared.
             self._note_as_shared(answer)
         except RemoteError as error:
@@ -254,8 +259,7 @@ def ask(question: LsQuestion, kept: KeptAnswer | None, reason: str) -> Answer:
     :raises CosmosConfigException: when the dbt executable cannot be started.
     """
     if kept is None:
-        level = logging.WARNING if caches.kept_listings() else logging.INFO  # a user who keeps nothing knows
-        logger.log(level, "dbt ls runs at each parse of %s: %s.", question.project_dir, reason)
+        _report_unkept(question.project_dir, reason, is_meant=caches.kept_listings() is None)
         said = run_dbt_ls(question, profiles_yml=question.profiles_yml, report=logger.info)
         return Answer(content=said.content, was_kept=False)
     wait = resolve.seconds_for_a_parse()
@@ -264,6 +268,12 @@ def ask(question: LsQuestion, kept: KeptAnswer | None, reason: str) -> Answer:
         return _ask_detached(question, kept, wait)
     logger.info("dbt ls of %s runs: no answer is kept for the project as it is.", question.project_dir)
     return _ask_in_turn(question, kept, profiles_yml=question.profiles_yml, report=logger.info)
+
+
+@cache  # one line for all DAGs of a project
+def _report_unkept(project_dir: Path, reason: str, *, is_meant: bool) -> None:
+    level = logging.INFO if is_meant else logging.WARNING
+    logger.log(level, "dbt ls runs at each parse of %s: %s.", project_dir, reason)
 
 
 def _ask_detached(question: LsQuestion, kept: KeptAnswer, wait: float) -> Answer:
@@ -294,6 +304,12 @@ def _ask_detached(question: LsQuestion, kept: KeptAnswer, wait: float) -> Answer
         ) from None
     except DetachedFailure as failure:
         raise CosmosLoadDbtException(_without(question.secrets, str(failure))) from None
+    except OSError as error:
+        way_out = f"Make room there, or set it to another folder that user id {os.getuid()} can write to."
+        raise CosmosLoadDbtException(
+            f"dbt ls of {project_dir} cannot run in a process of its own: [cosmos_venv] cache_dir {caches.cache_dir()} "
+            f"cannot be used: {reason_of(error, way_out)}"
+        ) from error
     if (answer := kept.find()) is None:
         raise CosmosLoadDbtException(f"The answer of dbt ls of {project_dir} is kept no more. Parse again.")
     return replace(answer, was_kept=False)
@@ -317,10 +333,17 @@ def _ask_in_turn(
         if (answer := kept.find()) is not None:
             return answer
         said = run_dbt_ls(question, profiles_yml=profiles_yml, report=report, cancellation=cancellation)
-        if question.basis().digest == kept.basis.digest:
+        is_same_profile = _text_of(profiles_yml) == question.profile
+        if is_same_profile and question.basis().digest == kept.basis.digest:
             return kept.write(said)
         report(_CHANGED)
         return Answer(content=said.content, was_kept=False)
+
+
+def _text_of(profiles_yml: Path) -> str | None:
+    with suppress(OSError):
+        return profiles_yml.read_text(encoding="utf-8", errors="replace")
+    return None
 
 
 def _sweep(folder: Path) -> None:

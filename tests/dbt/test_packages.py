@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import re
+
 import pytest
 
 from tests.dbt.harbor import Project, make_store
@@ -56,6 +60,23 @@ def test_a_file_that_a_cleaner_took_away_is_noticed(project: Project) -> None:
 
     with project.installed() as packages:
         assert (packages / "cranes" / "macros.sql").read_text() == "installation 2"
+
+
+def test_what_cannot_be_copied_is_installed_anew_and_the_log_says_why(project: Project) -> None:
+    with project.installed():
+        pass
+    (kept,) = project.kept
+    (kept / "packages" / "cranes" / "macros.sql").unlink()
+    os.mkfifo(kept / "packages" / "cranes" / "macros.sql")
+    sizes = json.loads((kept / "sizes.json").read_text())
+    (kept / "sizes.json").write_text(json.dumps(sizes | {"cranes/macros.sql": 0}))
+
+    with project.installed() as packages:
+        assert (packages / "cranes" / "macros.sql").read_text() == "installation 2"
+
+    assert re.search(
+        rf"kept dbt packages of {kept} are not used: .*macros\.sql` is a named pipe", "".join(project.lines)
+    )
 
 
 @pytest.mark.parametrize("reason", ["untrusted", "unwritable"])

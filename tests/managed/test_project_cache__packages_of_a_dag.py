@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from cosmos_venv import DbtDag, ExecutionConfig, ExecutionMode, LoadMode, ProjectConfig, RenderConfig
+from cosmos_venv.compat import AirflowException
 from cosmos_venv.managed import project_cache, resolve
 from cosmos_venv.operators.local import DbtDepsLocalOperator, DbtRunLocalOperator
 from cosmos_venv.operators.virtualenv import DbtRunVirtualenvOperator
@@ -122,14 +123,21 @@ def test_a_task_knows_before_its_dbt_is_ready_with_which_packages_it_will_run(
     assert (packages.packages / "cranes").is_dir()
 
 
+@pytest.mark.parametrize(
+    "flags", [{}, {"partial_parse": False, "dbt_cmd_global_flags": ["--no-use-colors"]}], ids=["plain", "global-flags"]
+)
 def test_a_task_of_dbt_deps_installs_for_the_tasks_behind_it(
-    harbor: Path, cosmos_fake_venv: FakeVenv, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    flags: dict[str, Any],
+    harbor: Path,
+    cosmos_fake_venv: FakeVenv,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / "cache"))
     arguments = operator_arguments(harbor, dbt_executable_path=cosmos_fake_venv.dbt)
 
     for _ in range(2):
-        DbtDepsLocalOperator(**arguments, install_deps=False, dbt_cmd_flags=["--upgrade"]).execute({})
+        DbtDepsLocalOperator(**arguments, **flags, install_deps=False, dbt_cmd_flags=["--upgrade"]).execute({})
     DbtRunLocalOperator(**arguments).execute({})
     (harbor / "packages.yml").unlink()
     DbtDepsLocalOperator(**arguments).execute({})
@@ -137,3 +145,15 @@ def test_a_task_of_dbt_deps_installs_for_the_tasks_behind_it(
     assert [call.command for call in cosmos_fake_venv.calls] == ["deps", "run"]
     assert "--upgrade" in cosmos_fake_venv.calls[0].arguments
     assert not (harbor / "dbt_packages").exists()
+
+
+def test_a_task_of_dbt_deps_fails_where_no_packages_are_kept(
+    harbor: Path, cosmos_fake_venv: FakeVenv, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__COSMOS__ENABLE_CACHE", "False")
+    task = DbtDepsLocalOperator(**operator_arguments(harbor, dbt_executable_path=cosmos_fake_venv.dbt))
+
+    with pytest.raises(AirflowException, match=r"\[cosmos\] enable_cache is False, so packages are not kept"):
+        task.execute({})
+
+    assert not cosmos_fake_venv.calls

@@ -62,7 +62,7 @@ def test_the_builder_of_a_parse_gets_the_key_of_a_connection_that_only_the_parse
         password = KEY
 
     configure(remote_key_conn_id="of_the_secrets_backend")
-    monkeypatch.setattr("cosmos_venv.managed.remote_environments.get_connection", lambda _: Kept())
+    monkeypatch.setattr("cosmos_venv.managed.signing_key.get_connection", lambda _: Kept())
     make_operator(virtualenv_dir=tmp_path / "envs").execute({})
     (tmp_path / "envs").rename(tmp_path / "disk of the builder")
     arguments = VirtualenvArguments.of(vars(make_operator()))

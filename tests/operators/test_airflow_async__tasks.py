@@ -11,10 +11,12 @@ from typing import Any
 
 import pytest
 
-from cosmos_venv.compat import DAG
+from cosmos_venv.compat import DAG, AirflowException
 from cosmos_venv.config import ProfileConfig
 from cosmos_venv.constants import InvocationMode
+from cosmos_venv.dbt.results import Artifacts
 from cosmos_venv.operators.airflow_async import DbtRunAirflowAsyncOperator, SetupAsyncOperator, TeardownAsyncOperator
+from cosmos_venv.operators.run.dbt_run import DbtRun
 from pytest_cosmos_venv import CosmosAirflow, FakeVenv
 
 DATA = Path(__file__).parent.parent / "data" / "bigquery"
@@ -41,8 +43,10 @@ def shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "shared"
 
 
-def setup(dbt: FakeVenv, tmp_path: Path, *models: str, **more: Any) -> SetupAsyncOperator:
-    return SetupAsyncOperator(
+def setup(
+    dbt: FakeVenv, tmp_path: Path, *models: str, cls: type[SetupAsyncOperator] = SetupAsyncOperator, **more: Any
+) -> SetupAsyncOperator:
+    return cls(
         task_id=SETUP,
         project_dir=DATA / "project",
         profile_config=ProfileConfig("shop", "dev", profiles_yml_filepath=tmp_path / "profiles.yml"),
@@ -116,6 +120,22 @@ def test_the_files_of_a_run_go_with_its_teardown_and_nothing_else(
     assert outcome.succeeded, outcome
     assert "Deleted the SQL of 1 models" in outcome.tasks["dbt_teardown_async"].log
     assert [path for path in shared.rglob("*") if path.is_file()] == [other]
+
+
+class FailsInTheEnd(SetupAsyncOperator):
+    def _after_success(self, run: DbtRun, artifacts: Artifacts) -> None:
+        super()._after_success(run, artifacts)
+        raise AirflowException("the storage is full")
+
+
+def test_a_setup_task_that_fails_leaves_no_files(
+    dbt: FakeVenv, tmp_path: Path, shared: Path, cosmos_airflow: CosmosAirflow
+) -> None:
+    done = cosmos_airflow.run(setup(dbt, tmp_path, MODEL, cls=FailsInTheEnd), raise_on_failure=False)
+
+    assert "Stored the SQL of 1 models" in done.log
+    assert "the storage is full" in str(done.exception)
+    assert not [path for path in shared.rglob("*") if path.is_file()]
 
 
 @pytest.mark.parametrize("place", ["xcom", "file"])

@@ -60,3 +60,11 @@ def test_importing_what_a_dag_file_needs_imports_nothing_that_makes_environments
         "cosmos_venv.remote.download_cache",
     )
     assert not modules & {*for_builds}
+
+
+def test_the_key_of_journals_and_plans_is_read_without_what_builds_environments() -> None:
+    read = "cosmos_venv.managed.caches; cosmos_venv.managed.caches._kept_key()"
+
+    modules = modules_of(read, before="import airflow.sdk, airflow.models")
+
+    assert not [name for name in modules if name.startswith("cosmos_venv.environments")]

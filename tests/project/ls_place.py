@@ -34,6 +34,8 @@ DEADLINE = 60.0
 class Place:
     """A project, a dbt that writes its recorded manifest and notes each call, and a cache of their own."""
 
+    profiles_yml: Path | None = None  # the project's
+
     def __init__(self, folder: Path) -> None:
         self.project = Path(shutil.copytree(DATA, folder / "project"))
         self.write("models/ports.sql", "select 1")
@@ -65,10 +67,11 @@ class Place:
     def graph(
         self, *, target: str = "dev", given: dict[str, str] | None = None, has_deps: bool = True, **render: Any
     ) -> DbtGraph:
+        profiles_yml = self.profiles_yml or self.project / "profiles.yml"
         return DbtGraph(
             project=ProjectConfig(self.project, env_vars=given, install_dbt_deps=has_deps),
             render_config=RenderConfig(dbt_executable_path=self.dbt, **render),
-            profile_config=ProfileConfig("harbor", target, profiles_yml_filepath=self.project / "profiles.yml"),
+            profile_config=ProfileConfig("harbor", target, profiles_yml_filepath=profiles_yml),
         )
 
     def load(self, *, seconds: float | None = None, **more: Any) -> DbtGraph:

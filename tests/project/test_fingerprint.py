@@ -122,6 +122,41 @@ def test_folders_are_those_of_dbt_project_or_all_where_only_dbt_can_tell(package
     assert digest(package) != before
 
 
+FOLDERS = "target-path: build/out\nlog-path: \"{{ env_var('LOGS', 'said') }}\""
+
+
+@pytest.mark.parametrize(
+    ("folders", "name", "counts"),
+    [
+        ("", "target/compiled/a.sql", False),
+        ("", "logs/a.sql", False),
+        ("", "deep/target/a.sql", True),
+        (FOLDERS, "target/a.sql", True),
+        (FOLDERS, "logs/a.sql", True),
+        (FOLDERS, "build/out/a.sql", False),
+        (FOLDERS, "said/a.sql", False),
+    ],
+)
+def test_where_all_of_a_project_counts_the_folders_that_dbt_writes_do_not(
+    package: Path, folders: str, name: str, counts: bool
+) -> None:
+    write(package / "dbt_project.yml", f"name: cranes\nmodel-paths: ['.']\n{folders}\n")
+    before = digest(package)
+
+    write(package / name, "select 1")
+
+    assert (digest(package) != before) is counts
+
+
+@pytest.mark.parametrize("name", ["target/a.sql", "logs/a.sql"])
+def test_no_name_is_left_out_of_a_folder_outside_the_project(package: Path, name: str) -> None:
+    before = fingerprint(Tree(folder=package)).digest
+
+    write(package / name, "select 1")
+
+    assert fingerprint(Tree(folder=package)).digest != before
+
+
 def test_a_link_to_the_repository_among_installed_packages_counts_as_that_package(
     tmp_path: Path, package: Path
 ) -> None:

@@ -171,6 +171,7 @@ def test_where_nobody_can_tell_what_counts_nothing_is_kept_and_the_file_and_line
 
     assert place.calls == (4 if file == "packages.yml" else 2)
     assert re.search(f"{file}, {words}", log.text)
+    assert len({id(record) for record in log.records if "runs at each parse" in record.getMessage()}) == 1
     with pytest.raises(CosmosLoadDbtException, match=f"is kept because .*{file}, {words}"):
         place.load(load_method=LoadMode.DBT_LS_CACHE)
 
@@ -185,6 +186,25 @@ def test_no_value_of_a_variable_is_found_in_what_is_kept(place: Place, monkeypat
     kept = [path for path in place.cache.rglob("*") if path.is_file()]
     assert place.calls == 2
     assert not [path for path in kept if b"s3cret" in path.read_bytes() or "s3cret" in path.name]
+
+
+def test_what_dbt_said_of_a_profile_that_changed_meanwhile_is_not_kept(place: Place) -> None:
+    place.profiles_yml = Path(shutil.copy(place.project / "profiles.yml", place.dbt.parent))
+    before = place.profiles_yml.read_text()
+    place.let_dbt(f"{SAY}; echo '# edited' >> '{place.profiles_yml}'")
+    first = place.load()
+    place.profiles_yml.write_text(before)
+
+    assert first.loaded_version is None
+    assert place.load().load_method is LoadMode.DBT_LS
+
+
+def test_a_cache_folder_that_cannot_be_written_to_is_named_with_the_way_out(place: Place) -> None:
+    place.cache.mkdir()
+    (place.cache / "dbt-ls-detached-v1").write_text("no folder")
+
+    with pytest.raises(CosmosLoadDbtException, match=rf"\[cosmos_venv\] cache_dir {place.cache} .*Make room there"):
+        place.load(seconds=DEADLINE)
 
 
 @pytest.mark.parametrize("switch", ["ENABLE_CACHE", "ENABLE_CACHE_DBT_LS"])

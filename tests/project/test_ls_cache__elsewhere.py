@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import secrets
 import shutil
@@ -194,6 +195,23 @@ def test_an_answer_that_is_too_long_for_a_variable_is_not_shared_and_the_log_say
 
     assert place.calls == 2
     assert re.search(r"the Airflow Variable \S+ is not written: the answer has 1,\d+,\d+ bytes, .*1,048,576", log.text)
+
+
+def test_a_storage_that_does_not_answer_leaves_the_parse_half_of_its_time(
+    place: Place, elsewhere: Elsewhere, log: pytest.LogCaptureFixture
+) -> None:
+    elsewhere.go_to("north")
+    place.load()
+    (answer,) = elsewhere.kept
+    answer.unlink()
+    os.mkfifo(answer)
+    elsewhere.go_to("south")
+
+    with pytest.raises(CosmosLoadDbtException, match="no answer of dbt ls for"):
+        place.load(load_method=LoadMode.DBT_LS_CACHE, seconds=4)
+    os.close(os.open(answer, os.O_RDWR | os.O_NONBLOCK))
+
+    assert "there was no answer within 2 s" in log.text
 
 
 @pytest.mark.parametrize(

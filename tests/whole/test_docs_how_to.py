@@ -31,7 +31,7 @@ def test_a_pod_mounts_what_it_declares() -> None:
 
 
 def test_the_key_of_a_pod_is_one_that_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from cosmos_venv.managed.remote_environments import signing_key
+    from cosmos_venv.managed.signing_key import signing_key
 
     template = next(pod for pod in pods() if "securityContext" in pod["spec"])
     (volume,) = template["spec"]["volumes"]

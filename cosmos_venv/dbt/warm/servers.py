@@ -318,7 +318,10 @@ def _first_line(process: subprocess.Popen[bytes]) -> str:
         said = process.communicate(timeout=LONGEST_START)[0]
     except subprocess.TimeoutExpired:  # it hangs in its first import
         process.kill()
-        said = process.communicate()[0]
+        try:
+            said = process.communicate(timeout=LONGEST_WORD)[0]
+        except subprocess.TimeoutExpired as error:  # a server that it has forked hangs, and holds the pipe
+            said = error.output or b""
     return said.decode("utf-8", "replace").partition("\n")[0]
 
 

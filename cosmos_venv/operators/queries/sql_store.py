@@ -40,7 +40,7 @@ def store(models: Iterable[CompiledModel], context: Context | Mapping[str, Any])
 
     :param models: the models.
     :param context: Airflow's context of the setup task.
-    :raises Exception: what the store says. Files that were written by then stay until a later try of the run ends.
+    :raises Exception: what the store says. Files that were written by then stay until ``delete``.
     """
     contents = {model.unique_id: msgspec.json.encode(model) for model in models}
     if settings.upload_sql_to_xcom:

@@ -140,6 +140,7 @@ class DbtCommand:
     :param env: its environment variables, the profile's secrets among them.
     :param keep_open: descriptors that it holds until its last process is gone.
     :param artifacts: what it will leave.
+    :param is_deps: whether it is ``dbt deps``, before the task's own command or as that command.
     """
 
     words: list[str]
@@ -148,11 +149,7 @@ class DbtCommand:
     env: dict[str, str] = field(repr=False)
     keep_open: tuple[int, ...]
     artifacts: Artifacts
-
-    @property
-    def is_deps(self) -> bool:
-        """Whether it is the ``dbt deps`` before the task's own command."""
-        return self.words[1:2] == ["deps"]
+    is_deps: bool
 
 
 def start(run: DbtRun, command: DbtCommand) -> DbtResult:
@@ -264,7 +261,7 @@ def run_process(
                 return
             line = text
         # dbt deps names the addresses of packages; what other commands say may be data.
-        log.info(credentials.mask(line) if "deps" in command[1:2] else line)
+        log.info(credentials.mask(line) if "deps" in command else line)
 
     log.info("Running %s", shown_command(command))
     log.debug("The whole command: %s", shlex.join(command))

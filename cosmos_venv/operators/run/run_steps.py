@@ -129,6 +129,7 @@ def _command_in(
         # rubbish.
         keep_open=(*descriptors_of(place), *scratch.descriptors_of(profiles_yml.parent)),
         artifacts=outputs.artifacts(),
+        is_deps=tuple(run.task.base_cmd) == ("deps",),
     )
 
 
@@ -159,6 +160,7 @@ def _start_with_packages(run: DbtRun, command: DbtCommand, flags: Sequence[str],
             # What it downloads goes with the workspace, also when it is killed.
             env=downloading_in_place(command.place, command.env),
             artifacts=Outputs.of(command.place, command.env).artifacts(),
+            is_deps=True,
         )
         task.handle_exception(task._start(run, deps), deps.artifacts)
 

@@ -18,7 +18,7 @@ from cosmos_venv.constants import NODE_CONFIG
 from cosmos_venv.dbt.command import FullOutputSubprocessResult
 from cosmos_venv.dbt.project_files import has_packages
 from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
-from cosmos_venv.files.read_limits import UnfitFileError
+from cosmos_venv.files.read_limits import ANY_SIZE, UnfitFileError, refuse_unfit_file
 from cosmos_venv.operators.seeds.seed_checksum import SeedContent, find_seed, read_content, wants_full_refresh
 from cosmos_venv.operators.seeds.seed_state import Remembered, Scope, begin_load, end_load, recall
 
@@ -67,16 +67,17 @@ def run_if_changed(task: SeedTask, run_dbt: Callable[[], FullOutputSubprocessRes
     :param task: the task of the seed.
     :param run_dbt: runs dbt; what it raises passes, and nothing is remembered then.
     :returns: of a seed that is not loaded: exit code 0, no output.
-    :raises CosmosValueError: when the seed's file cannot be read to its end.
+    :raises CosmosValueError: when the seed's file is a pipe, a socket or a device.
     """
     operator, log = task.operator, task.operator.log
     scope = Scope.of(operator.dag_id, operator.task_group, task.context, str(task.node.get("unique_id")))
-    content = _content(task)
     if wants_full_refresh(task.command, task.env):
+        _refuse_endless(task)
         log.info("dbt loads %s, whatever is remembered of it: this is a full refresh.", scope.seed)
         result = run_dbt()
         task.count("run")
         return result
+    content = _content(task)
     seen = recall(scope, log.warning)
     log.info("%s", _sentence(scope.seed, content, seen))
     if content is not None and seen is not None and seen.checksum == content.checksum:
@@ -137,13 +138,28 @@ def _content(task: SeedTask) -> SeedContent | None:
         return None
     try:
         content = read_content(path)
-    except UnfitFileError as error:  # dbt would wait for it
-        raise CosmosValueError(f"The seed {path} cannot be loaded: {error.strerror}. Put a CSV file there.") from None
+    except UnfitFileError as error:
+        raise _refusal(error) from None
     except OSError as error:
         task.operator.log.warning("The seed %s cannot be read: %s", path, error)
         return None
     task.operator._cancellation.raise_if_requested()
     return content
+
+
+def _refuse_endless(task: SeedTask) -> None:
+    """Refuse a pipe, a socket or a device. A file of an installed package, or one that is not found, is left to dbt."""
+    try:
+        refuse_unfit_file(_found(task, lambda: None), ANY_SIZE)
+    except UnfitFileError as error:
+        raise _refusal(error) from None
+    except (CosmosLoadDbtException, KeyError, OSError):
+        return
+
+
+def _refusal(error: UnfitFileError) -> CosmosValueError:
+    """The error for a file that dbt would wait for."""
+    return CosmosValueError(f"The seed {error.filename} cannot be loaded: {error.strerror}. Put a CSV file there.")
 
 
 def _path(task: SeedTask) -> Path | None:
@@ -156,14 +172,19 @@ def _path(task: SeedTask) -> Path | None:
         return None if kept is None else kept.packages
 
     try:
-        return find_seed(
-            Path(operator.project_dir).absolute(),
-            str(task.node["original_file_path"]),
-            package=task.context.get("package_name"),
-            installs_packages=to_boolean(operator.install_deps) and has_packages(Path(operator.project_dir)),
-            installed=installed,
-            environment=task.env,
-        )
+        return _found(task, installed)
     except (CosmosLoadDbtException, KeyError, OSError) as error:
         operator.log.warning("The file of %s is not known before dbt runs: %s", task.node.get("unique_id"), error)
         return None
+
+
+def _found(task: SeedTask, installed: Callable[[], Path | None]) -> Path:
+    operator = task.operator
+    return find_seed(
+        Path(operator.project_dir).absolute(),
+        str(task.node["original_file_path"]),
+        package=task.context.get("package_name"),
+        installs_packages=to_boolean(operator.install_deps) and has_packages(Path(operator.project_dir)),
+        installed=installed,
+        environment=task.env,
+    )

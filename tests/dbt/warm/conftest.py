@@ -58,6 +58,10 @@ def do_raise():
 def do_text():
     sys.exit("said at the end")
 
+def do_full():
+    sys.stdout = open("/dev/full", "w")
+    print("lost")
+
 def do_thread():
     threading.Thread(target=lambda: (time.sleep(0.1), print("from a thread", flush=True))).start()
 

@@ -50,6 +50,13 @@ def test_a_command_ends_and_speaks_as_a_plain_one(tool: Tool, words: list[str]) 
     assert tool.starts == ["warm"]
 
 
+def test_a_command_whose_output_is_lost_ends_as_a_plain_one(tool: Tool) -> None:
+    warm, plain = tool.run("full"), tool.run_plain("full")
+
+    assert (warm.returncode, plain.returncode) == (120, 120)
+    assert tool.starts == ["warm"]
+
+
 def test_lines_arrive_while_the_command_runs(tool: Tool, tmp_path: Path) -> None:
     fifo = tmp_path / "go-on"
     os.mkfifo(fifo)

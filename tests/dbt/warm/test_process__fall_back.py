@@ -208,6 +208,22 @@ def test_a_server_that_imports_for_ever_is_ended(tool: Tool, monkeypatch: pytest
     wait_until(lambda: not live_servers(), seconds=DEADLINE)
 
 
+@pytest.mark.timeout(60)
+def test_a_forked_server_that_says_nothing_is_not_waited_for(tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(servers, "LONGEST_START", 0.3)
+    monkeypatch.setattr(servers, "LONGEST_WORD", 0.3)
+    python, pid_file = tool.folder / "python", tool.folder / "pid"
+    python.write_text(f"#!/bin/sh\nsleep 600 &\necho $! > '{pid_file}'\n")
+    python.chmod(0o755)
+    tool.script.write_text(f"#!{python}\n")
+    place = servers.ServerPaths(folder=tool.folder, key="hung")
+
+    with pytest.raises(NotWarm, match="its server did not start"):
+        servers.start(place, tool.program, "", {}, idle=1.0, most=1)
+
+    os.kill(int(pid_file.read_text()), signal.SIGKILL)
+
+
 def test_a_leftover_of_a_killed_server_is_replaced(tool: Tool) -> None:
     tool.run("importer")
     os.kill(tool.server().pid, signal.SIGKILL)

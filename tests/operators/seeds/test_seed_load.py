@@ -122,6 +122,19 @@ def test_dbt_is_not_started_on_a_named_pipe(
     assert not cosmos_fake_venv.calls
 
 
+def test_a_full_refresh_does_not_read_the_seed(
+    load: Load, dbt_project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__UNREPORTED_NODES", "warn")
+    (dbt_project / "seeds" / "piers.csv").unlink()
+    load()
+    said_of_a_load = capsys.readouterr().out
+    load(full_refresh=True)
+
+    assert "cannot be read" in said_of_a_load
+    assert "cannot be read" not in capsys.readouterr().out
+
+
 class Changing(DbtSeedLocalOperator):
     """Its seed is changed while dbt runs."""
 

@@ -2,7 +2,7 @@
 instead, and the child, which becomes dbt.
 
 A child looks like a started process: it takes over all that a plain start inherits, runs the script as
-``python script …`` does, and ends as Python ends.
+``python script …`` does, and ends as Python ends, except that an interrupt ends it with exit code 1.
 
 To the worker a keeper says, line by line: ``hello PID``; after the order ``ready PID`` or ``refused WORD TEXT``; after
 the worker's ``g`` what a guard says. Until that ``g`` dbt's entry point is not called, and the worker may give up.
@@ -32,6 +32,7 @@ from cosmos_venv.dbt.warm.server import fork_conditions
 from cosmos_venv.processes import guard
 
 _COMM = 15
+_FLUSH_FAILED = 120  # Python's own exit code
 # A parsed project is hundreds of thousands of objects that all live to the end: looking through them for rubbish at
 # Python's own pace is a quarter of the time of a large one.
 _COLLECT_AT = (50_000, 20, 100)
@@ -149,13 +150,16 @@ def _status_of(code: types.CodeType, main: types.ModuleType) -> int:
 
 
 def _finish(status: int) -> NoReturn:
-    """End as Python ends, but for taking its modules apart: threads, handlers of exit, streams."""
+    """End as Python ends, with threads, handlers of exit and streams, but do not take modules apart."""
     # Taking modules apart would write to every page that is shared with the server.
     threading._shutdown()  # type: ignore[attr-defined]  # as multiprocessing's own children do it
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
-        with suppress(Exception):  # its reader is gone, or the script has closed it
-            stream.flush()
+        try:
+            if stream is not None and not stream.closed:
+                stream.flush()
+        except Exception:  # noqa: BLE001 - the disk is full, or the reader is gone
+            status = _FLUSH_FAILED
     os._exit(status)
 
 
