@@ -26,7 +26,8 @@ DBT_KINDS = ("python", "native")
 NATIVE = DBT_KINDS[1]
 BRIEF, GLANCE = "brief", "glance"
 """For runs on seeded faults only. BRIEF: the race that must catch the fault. GLANCE: all other tests."""
-ROUNDS = {"quick": 25, "full": 200, BRIEF: 2, GLANCE: 2}
+_OFFERED_ROUNDS = {"quick": 25, "full": 200}
+ROUNDS = {**_OFFERED_ROUNDS, BRIEF: 2, GLANCE: 2}
 """Value of ``--cosmos-rounds`` -> free rounds of a race."""
 
 
@@ -80,7 +81,7 @@ def refuse_wrong_options(config: pytest.Config) -> None:
     asked_level(config)
     asked_timeout(config)
     asked_installer(config)
-    asked_rounds(config)
+    _choice(config, "rounds", tuple(_OFFERED_ROUNDS))
     if asked_dbt_kind(config) == NATIVE and has_servers(config):
         raise pytest.UsageError("--cosmos-servers has a Python dbt alone: leave out --cosmos-dbt-kind.")
     if config.getoption("cosmos_requirement") is not None and not wanted_patterns(config):
@@ -183,7 +184,7 @@ def _choice(config: pytest.Config, option: str, choices: Sequence[str]) -> str:
 def asked_rounds(config: pytest.Config) -> str:
     """How many free rounds races have, a key of ``ROUNDS``.
 
-    :param config: the configuration of the run.
+    :param config: the configuration of the run; ``refuse_wrong_options`` lets no user choose a number for seeded faults.
     :raises pytest.UsageError: there is no such number.
     """
     return _choice(config, "rounds", tuple(ROUNDS))

@@ -65,7 +65,8 @@ def _tiny_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
         pytest.param(
             ["--cosmos-servers", "--cosmos-dbt-kind=native"], "*has a Python dbt alone: leave out*", id="native-servers"
         ),
-        pytest.param(["--cosmos-rounds=fast"], "*--cosmos-rounds=fast: give one of quick|full*", id="rounds"),
+        pytest.param(["--cosmos-rounds=fast"], "*--cosmos-rounds=fast: give one of quick|full.", id="rounds"),
+        pytest.param(["--cosmos-rounds=glance"], "*--cosmos-rounds=glance: give one of quick|full.", id="of-mutants"),
         pytest.param(
             ["--cosmos-profiles=core,locks"],
             "*--cosmos-profiles=locks: the implementation is judged by core: an adapter opts into others *profiles.",
