@@ -25,8 +25,9 @@ from .tasks import AdapterError
 _DBT = "/venv/bin/dbt run --profile shop --project-dir /shop"
 _PIP = "pip install --quiet --python /venv/bin/python --find-links /wheels dbt-core"
 _NO_SERVICE = (
-    *("dbt", "python", "python3", "uv", "pip", "sleep", ""),
-    *(_DBT, f"/venv/bin/python {_DBT}", f"/bin/uv {_PIP}", f"/venv/bin/python -m {_PIP}"),
+    *("dbt", "dbt run", "python", "python3", "uv", "pip", "sleep", ""),
+    *(_DBT, f"/venv/bin/python {_DBT}", f"/venv/bin/python3 -I {_DBT}"),
+    *(f"/bin/uv {_PIP}", f"/venv/bin/python -m {_PIP}", f"/venv/bin/python /venv/bin/{_PIP}"),
 )
 """Names and command lines of processes that no service pattern may match, or leaks would be hidden."""
 _START = f"import sys; sys.path[:] = sys.argv[2:]; from {__name__} import tell; tell(sys.argv[1])"

@@ -76,6 +76,9 @@ def test_a_service_that_hides_leaks_is_told_by_the_entry_point_that_declares_it(
         pytest.param("*/bin/python */dbt*", id="dbt-of-a-python"),
         pytest.param("*/bin/python -m pip *", id="pip"),
         pytest.param("* pip install *", id="uv"),
+        pytest.param("*/bin/pip *", id="script-of-pip"),
+        pytest.param("*/python3 *", id="isolated-python"),
+        pytest.param("dbt ?*", id="dbt-on-the-path"),
     ],
 )
 def test_no_service_is_named_by_what_a_command_line_of_dbt_or_an_installer_has(pattern: str) -> None:
