@@ -184,7 +184,7 @@ def _choice(config: pytest.Config, option: str, choices: Sequence[str]) -> str:
 def asked_rounds(config: pytest.Config) -> str:
     """How many free rounds races have, a key of ``ROUNDS``.
 
-    :param config: the configuration of the run; ``refuse_wrong_options`` lets no user choose a number for seeded faults.
+    :param config: the configuration of the run; those for seeded faults alone are no user's to choose.
     :raises pytest.UsageError: there is no such number.
     """
     return _choice(config, "rounds", tuple(ROUNDS))

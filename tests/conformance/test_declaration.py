@@ -93,7 +93,7 @@ def test_profiles_of_dags_are_for_adapters_that_build_them() -> None:
     told = json.loads(json.dumps(told_by(Adapter("cosmos"), "1.0")))
     profiles = ["locks", "machines", "seeds", "dags"]
 
-    with pytest.raises(AdapterError, match=r"^Adapter.profiles names dags, seeds, .* derive Adapter from CosmosLayout "):
+    with pytest.raises(AdapterError, match=r"^Adapter.profiles names dags, seeds, .* derive Adapter from CosmosLayout"):
         read_declaration({**told, "profiles": profiles}, ())
 
     assert read_declaration({**told, "profiles": profiles[:2]}, ()).profiles == {"core", "locks", "machines"}

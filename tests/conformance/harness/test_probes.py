@@ -57,7 +57,7 @@ class Refusing(CosmosLayout):
 
     import_root = "refusing"
 
-    def make_task(self, task: Task, **arguments: Any) -> Any:
+    def make_task(self, task: Task, **arguments: Any) -> Any:  # noqa: ARG002 - as the base has it
         raise ValueError("no pier")
 
 

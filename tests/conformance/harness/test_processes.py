@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from time import sleep
+from time import sleep  # noqa: TID251 - the time in which nobody looks is what is tested
 
 from conformance.harness import processes
 from tests.waiting import wait_until
@@ -75,10 +75,14 @@ def test_a_process_that_has_ended_does_not_rest() -> None:
 
 def test_a_thread_in_the_queue_for_a_processor_is_at_work() -> None:
     one = f"import os; os.sched_setaffinity(0, [{min(os.sched_getaffinity(0))}])"
-    thread = "import threading; worker = threading.Thread(target=lambda: [None for _ in iter(int, 1)], daemon=True)"
+    worker = "import threading; worker = threading.Thread(target=lambda: [None for _ in iter(int, 1)], daemon=True)"
+    code = f"{one}; os.nice(19); {worker}; worker.start(); worker.join()"
 
-    with python(f"{one}\nwhile True: pass"), python(f"{one}; os.nice(19); {thread}; worker.start(); worker.join()") as pid:
-        wait_until(lambda: len(os.listdir(f"/proc/{pid}/task")) == 2, "no thread begins")
+    with (
+        python(f"{one}\nwhile True: pass"),
+        python(code) as pid,
+    ):
+        wait_until(lambda: len(list(Path(f"/proc/{pid}/task").iterdir())) == 2, "no thread begins")
 
         assert not processes.watch_until_rest([pid], lambda: False, timeout=3.0)
 
