@@ -107,7 +107,8 @@ def test_an_adapter_that_opts_into_nothing_is_judged_by_core_and_the_end_names_w
 
     assert "profiles core, 25 rounds\n" in done.stdout
     assert (
-        "partial: MUST of the profiles core; not judged: dags, seeds, locks, watcher, async, machines\n" in done.stdout
+        "partial run: judged by core at level MUST; not judged: dags, seeds, locks, watcher, async, machines\n"
+        in done.stdout
     )
     assert "WATCH" not in done.stdout, "the run with servers would judge nothing more of it"
 
