@@ -93,9 +93,7 @@ class Adapter:
         return tuple(dict.fromkeys([*declared_services(self.import_root), *self.services]))
 
     def modules(self) -> Sequence[str]:
-        """Modules that a process imports before tasks are forked from it. They must start no thread and open no
-        connection.
-        """
+        """Modules that a process imports before tasks are forked from it. They must start no thread."""
         return [self.import_root]
 
     def begin(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -13,7 +14,7 @@ from .fixtures import declaration_of, learn_declarations
 from .options import NATIVE, asked_dbt_kind, drawn, wanted_patterns
 from .reporting.known_failures import KnownFailures
 from .reporting.verdicts import LEVEL, REASON, REQUIREMENT, SMOKE_FILE, VERDICT, Verdict
-from .requirements import MARK, PYTHON_DBT, Requirement
+from .requirements import MARK, NEEDS_MARK, PYTHON_DBT, Requirement
 
 JUDGED = (AssertionError, pytest.fail.Exception)
 """Exceptions of a test that say something about the implementation."""
@@ -80,7 +81,9 @@ def tell_requirements(config: pytest.Config, items: list[pytest.Item]) -> None:
         if one is None:
             continue
         item.user_properties += [(REQUIREMENT, one.id), (LEVEL, one.level.value)]
-        if reasons := why_it_does_not_apply(one, implementation, kind=asked_dbt_kind(config)):
+        own = [mark.args[0] for mark in item.iter_markers(NEEDS_MARK)]
+        with_own = replace(one, needs=(*one.needs, *own))
+        if reasons := why_it_does_not_apply(with_own, implementation, kind=asked_dbt_kind(config)):
             _leave_out(item, Verdict.NOT_APPLICABLE, reasons)
         elif one.id in implementation.differs:
             _leave_out(item, Verdict.DIFFERS, [implementation.differs[one.id]])

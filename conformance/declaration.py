@@ -17,7 +17,7 @@ from pytest_cosmos_venv.implementation import SERVICES, ImplementationError, fin
 from pytest_cosmos_venv.throwaway import throwaway_folder
 
 from .adapter import CAPABILITIES, Adapter
-from .cosmos_layout import open_adapter, require_adapter
+from .cosmos_layout import CosmosLayout, open_adapter, require_adapter
 from .harness import processes
 from .requirements import COMPATIBILITIES, CORE, PROFILES
 from .tasks import AdapterError
@@ -25,10 +25,13 @@ from .tasks import AdapterError
 _DBT = "/venv/bin/dbt run --profile shop --project-dir /shop"
 _PIP = "pip install --quiet --python /venv/bin/python --find-links /wheels dbt-core"
 _NO_SERVICE = (
-    *("dbt", "python", "python3", "uv", "pip", "sleep", ""),
-    *(_DBT, f"/venv/bin/python {_DBT}", f"/bin/uv {_PIP}", f"/venv/bin/python -m {_PIP}"),
+    *("dbt", "dbt run", "python", "python3", "uv", "pip", "sleep", ""),
+    *(_DBT, f"/venv/bin/python {_DBT}", f"/venv/bin/python3 -I {_DBT}"),
+    *(f"/bin/uv {_PIP}", f"/venv/bin/python -m {_PIP}", f"/venv/bin/python /venv/bin/{_PIP}"),
 )
 """Names and command lines of processes that no service pattern may match, or leaks would be hidden."""
+_OF_LAYOUT = ("dags", "seeds", "watcher", "async")
+"""Profiles that are judged by DAGs and operators, which an adapter has by ``CosmosLayout``."""
 _START = f"import sys; sys.path[:] = sys.argv[2:]; from {__name__} import tell; tell(sys.argv[1])"
 _ASKED, _ANSWERS = "asked.json", "answers.json"
 _SHOWN = 3000
@@ -86,6 +89,7 @@ def told_by(adapter: Adapter, version: str) -> dict[str, Any]:
         "kind": type(adapter).__name__,
         "import_root": adapter.import_root,
         "version": version,
+        "has_layout": isinstance(adapter, CosmosLayout),
         "profiles": _listed(adapter.profiles),
         "has": _listed(adapter.has),
         "differs": dict(adapter.differs),
@@ -184,6 +188,11 @@ def read_declaration(answer: Any, requirements: Collection[str]) -> Declaration:
         modules=tuple(_texts(answer, "modules")),
     )
     _refuse_the_unknown(found, requirements)
+    if not answer.get("has_layout") and (unmade := [name for name in _OF_LAYOUT if name in found.profiles]):
+        raise AdapterError(
+            f"{kind}.profiles names {', '.join(unmade)}, for which an adapter builds DAGs and operators: derive {kind} "
+            f"from CosmosLayout (from {CosmosLayout.__module__} import CosmosLayout)."
+        )
     _refuse_what_hides_leaks(found)
     return found
 

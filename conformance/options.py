@@ -26,7 +26,8 @@ DBT_KINDS = ("python", "native")
 NATIVE = DBT_KINDS[1]
 BRIEF, GLANCE = "brief", "glance"
 """For runs on seeded faults only. BRIEF: the race that must catch the fault. GLANCE: all other tests."""
-ROUNDS = {"quick": 25, "full": 200, BRIEF: 2, GLANCE: 2}
+_OFFERED_ROUNDS = {"quick": 25, "full": 200}
+ROUNDS = {**_OFFERED_ROUNDS, BRIEF: 2, GLANCE: 2}
 """Value of ``--cosmos-rounds`` -> free rounds of a race."""
 
 
@@ -80,7 +81,7 @@ def refuse_wrong_options(config: pytest.Config) -> None:
     asked_level(config)
     asked_timeout(config)
     asked_installer(config)
-    asked_rounds(config)
+    _choice(config, "rounds", tuple(_OFFERED_ROUNDS))
     if asked_dbt_kind(config) == NATIVE and has_servers(config):
         raise pytest.UsageError("--cosmos-servers has a Python dbt alone: leave out --cosmos-dbt-kind.")
     if config.getoption("cosmos_requirement") is not None and not wanted_patterns(config):
@@ -121,8 +122,9 @@ def refuse_where_none_is_judged(
         if all(one.has_servers is not has_servers(config) for one in named):
             way = "not with servers of Airflow: leave out" if has_servers(config) else "with servers of Airflow: add"
             raise pytest.UsageError(f"--cosmos-requirement={pattern} is judged {way} --cosmos-servers.")
-        profiles = ", ".join(dict.fromkeys(one.profile for one in named))
-        raise pytest.UsageError(f"--cosmos-requirement={pattern} is of the profile {profiles}, which is not judged.")
+        of = list(dict.fromkeys(one.profile for one in named))
+        words = f"the profiles {', '.join(of)}, which are" if len(of) > 1 else f"the profile {of[0]}, which is"
+        raise pytest.UsageError(f"--cosmos-requirement={pattern} is of {words} not judged.")
 
 
 def has_servers(config: pytest.Config) -> bool:
@@ -175,15 +177,15 @@ def _choice(config: pytest.Config, option: str, choices: Sequence[str]) -> str:
     :raises pytest.UsageError: it is none of them; with what can be given.
     """
     named = str(config.getoption(f"cosmos_{option}") or choices[0])
-    if named not in choices:
+    if named.lower() not in choices:
         raise pytest.UsageError(f"--cosmos-{option.replace('_', '-')}={named}: give one of {'|'.join(choices)}.")
-    return named
+    return named.lower()
 
 
 def asked_rounds(config: pytest.Config) -> str:
     """How many free rounds races have, a key of ``ROUNDS``.
 
-    :param config: the configuration of the run.
+    :param config: the configuration of the run; those for seeded faults alone are no user's to choose.
     :raises pytest.UsageError: there is no such number.
     """
     return _choice(config, "rounds", tuple(ROUNDS))
@@ -194,14 +196,17 @@ def asked_profiles(config: pytest.Config, declared: Collection[str]) -> list[str
 
     :param config: the configuration of the run.
     :param declared: the profiles into which the implementation has opted.
-    :raises pytest.UsageError: one is asked for that is not declared.
+    :raises pytest.UsageError: none is named, or one that there is not or that is not declared.
     """
-    words = _words(config, "cosmos_profiles")
-    if strange := [word for word in words if word not in declared]:
-        there = [name for name in PROFILES if name in declared]
+    words, there = _words(config, "cosmos_profiles"), [name for name in PROFILES if name in declared]
+    if config.getoption("cosmos_profiles") is not None and not words:
+        raise pytest.UsageError(f"--cosmos-profiles= names none: give names of {', '.join(there)}.")
+    if strange := [word for word in words if word not in PROFILES]:
+        raise pytest.UsageError(f"--cosmos-profiles={strange[0]}: there is no such profile: give {', '.join(there)}.")
+    if undeclared := [word for word in words if word not in declared]:
         raise pytest.UsageError(
-            f"--cosmos-profiles={strange[0]}: the implementation is judged by {', '.join(there)}: an adapter opts into "
-            "others by its attribute profiles."
+            f"--cosmos-profiles={undeclared[0]}: the implementation is judged by {', '.join(there)}; an adapter opts "
+            "into others by its attribute profiles."
         )
     return [name for name in PROFILES if name in (words or declared) or name == CORE]
 

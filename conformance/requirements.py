@@ -14,7 +14,7 @@ import pytest
 from _pytest.mark import ParameterSet
 
 SPECIFICATION = Path(__file__).with_name("SPEC.md")
-MARK = "cosmos_requirement"
+MARK, NEEDS_MARK = "cosmos_requirement", "cosmos_needs"
 
 _HEAD = re.compile(r"### (?P<id>[A-Z]+-\d{3}) \((?P<level>MUST|SHOULD|BEYOND|withdrawn)\)")
 _AREA = re.compile(r"^## (?P<name>[A-Z]+): (?P<title>.+)$", re.MULTILINE)
@@ -99,14 +99,25 @@ def requirement(requirement_id: str) -> pytest.MarkDecorator:
     return mark
 
 
-def case(requirement_id: str, *values: Any) -> ParameterSet:
+def needing(capability: str) -> pytest.MarkDecorator:
+    """Mark a test, or one case of it, that does not apply without this capability, though its requirement may.
+
+    :param capability: such as ``command_test``.
+    """
+    mark: pytest.MarkDecorator = getattr(pytest.mark, NEEDS_MARK)(capability)
+    return mark
+
+
+def case(requirement_id: str, *values: Any, needs: str | None = None) -> ParameterSet:
     """A case of a parametrised test, which shows whether this requirement holds; its id is the first text in it.
 
     :param requirement_id: such as ``LOCK-003``.
     :param *values: the parameters of the case.
+    :param needs: a capability, as for ``needing``.
     """
     first = values[0]
-    return pytest.param(*values, marks=requirement(requirement_id), id=first if isinstance(first, str) else first[0])
+    marks = [requirement(requirement_id), *([] if needs is None else [needing(needs)])]
+    return pytest.param(*values, marks=marks, id=first if isinstance(first, str) else first[0])
 
 
 def read_specification(text: str | None = None) -> dict[str, Requirement]:

@@ -307,7 +307,7 @@ def _words_on_profiles(config: pytest.Config) -> list[str]:
     judged = _judged_profiles(config)
     if others := [name for name in PROFILES if name not in judged]:
         level = asked_level(config).value
-        return [f"partial: {level} of the profiles {', '.join(judged)}; not judged: {', '.join(others)}"]
+        return [f"partial run: judged by {', '.join(judged)} at level {level}; not judged: {', '.join(others)}"]
     return []
 
 

@@ -286,7 +286,7 @@ def test_cleaning_leaves_a_kept_environment(harness: Harness, calls: list[str]) 
 
     error = harness.error_of(task, *calls, variables=harness.wheelhouse.environment)
 
-    assert error is None, f"clean_dir_if_temporary() must raise nothing; seen: {error}"
+    assert error is None, f"{' and then '.join(calls)} must raise nothing; seen: {error}"
     said = f"clean_dir_if_temporary() must leave an environment that is not temporary as it is, {prefix}"
     assert before, f"{said}; seen: nothing is there after a run"
     now = unpacked(prefix)
@@ -300,7 +300,7 @@ def test_cleaning_leaves_nothing_of_a_temporary_environment(harness: Harness) ->
 
     error = harness.error_of(task, "execute", CLEAN, variables=variables)
 
-    assert error is None, f"clean_dir_if_temporary() must raise nothing; seen: {error}"
+    assert error is None, f"execute and then {CLEAN} must raise nothing; seen: {error}"
     prefixes = [call.prefix for call in harness.calls("run")]
     assert prefixes, "the operator must run dbt; seen: no call"
     left = [prefix for prefix in prefixes if prefix.exists()]

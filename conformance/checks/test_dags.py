@@ -12,12 +12,12 @@ import pytest
 
 from pytest_cosmos_venv import CosmosAirflow, FakeVenv
 
-from ..adapter import OPERATOR_CLASSES
+from ..adapter import COMMANDS, OPERATOR_CLASSES
 from ..declaration import Declaration
 from ..harness.harness import Harness
 from ..harness.sample_project import MODELS, PARENTS, Harbor, comes_before, path_without_dbt, tasks_of
 from ..harness.served_airflow import PARSES, parsed_files
-from ..requirements import case, requirement
+from ..requirements import case, needing, requirement
 from ..tasks import AFTER, BEFORE, Shape
 
 DATA = Path(__file__).with_name("data")
@@ -27,6 +27,7 @@ EMPTY = "empty"
 OF_EPHEMERAL = {"geo_cells_run": "run", "geo_cells_model_build": "build"}
 """Task of the ephemeral model, which leaves nothing in the warehouse -> the command that it may run as well as none."""
 LS = "dbt_ls"
+WITH_TESTS = [pytest.param(behavior, marks=needing(COMMANDS["test"])) for behavior in ("after_each", "after_all")]
 WithoutDbt = Callable[[Path], dict[str, Shape]]
 
 
@@ -180,7 +181,7 @@ def _single_task(shape: Shape, model: str, *, group: str = "") -> str:
 
 
 @requirement("RENDER-001")
-@pytest.mark.parametrize("tests", ["none", "after_each", "after_all"])
+@pytest.mark.parametrize("tests", ["none", *WITH_TESTS])
 def test_each_model_has_a_task(harbor: Harbor, tests: str) -> None:
     seen = harbor.render(render={"test_behavior": tests})
 
@@ -198,7 +199,7 @@ def test_what_is_not_selected_has_none(harbor: Harbor) -> None:
 
 
 @requirement("RENDER-002")
-@pytest.mark.parametrize("tests", ["none", "after_each"])
+@pytest.mark.parametrize("tests", ["none", WITH_TESTS[0]])
 def test_tasks_come_in_the_order_of_dependencies(harbor: Harbor, tests: str) -> None:
     seen = harbor.render(render={"test_behavior": tests})
 

@@ -8,6 +8,7 @@ import pytest
 
 from pytest_cosmos_venv.seeds.ready_made import OTHER_MODES
 
+from ..adapter import COMMANDS
 from ..harness.harness import Harness
 from ..harness.runs import memory_for_a_large_seed, require
 from ..harness.seed_scenarios import VIRTUALENV, why_no_read_fails
@@ -33,9 +34,9 @@ _REFUSED = [f"refused-with-{mode}" for mode in OTHER_MODES]
                 "the-default-runs-each-time",
                 "always-runs-each-time",
                 "always-runs-each-time-in-a-group",
-                "always-runs-each-time-under-build",
             ],
         ),
+        case("SEED-001", ["always-runs-each-time-under-build"], needs=COMMANDS["build"]),
         case("SEED-002", ["render-only-leaves-an-empty-operator", "render-only-leaves-an-empty-operator-in-a-group"]),
         case("SEED-003", ["none-leaves-no-task", "none-leaves-no-task-in-a-group"]),
         case("SEED-004", ["the-first-run-loads"]),
@@ -82,7 +83,11 @@ _REFUSED = [f"refused-with-{mode}" for mode in OTHER_MODES]
         case("SEED-020", ["a-load-updates-the-asset"]),
         case("SEED-021", [*_REFUSED, "refused-with-a-mode-in-a-group", "accepted-in-local", "accepted-in-virtualenv"]),
         case("SEED-033", [*(f"refused-in-words-with-{mode}" for mode in OTHER_MODES)]),
-        case("SEED-033", ["refused-with-test-behavior-build", "refused-with-test-behavior-build-in-a-group"]),
+        case(
+            "SEED-033",
+            ["refused-with-test-behavior-build", "refused-with-test-behavior-build-in-a-group"],
+            needs=COMMANDS["build"],
+        ),
         case("SEED-034", [*(f"refused-without-the-library-of-{mode}" for mode in OTHER_MODES)]),
         case("SEED-031", ["accepted-in-airflow_async"]),
         case("SEED-022", ["refused-with-build", "refused-with-build-in-a-group"]),

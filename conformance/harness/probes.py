@@ -156,17 +156,20 @@ def result_of_run_command(adapter: CosmosLayout, task: Task, command: list[str])
 def error_of(
     adapter: CosmosLayout, make: Task | DagPlan | Mapping[str, Any], calls: Sequence[str], variables: Mapping[str, str]
 ) -> dict[str, Any] | None:
-    """The error of making an operator or a DAG, its configuration included, or of the last call; None: there is none.
+    """The error of making an operator or a DAG, its configuration included, or of the calls; None: there is none.
 
     :param adapter: the adapter of the implementation.
     :param make: what the operator is constructed with, or what the DAG file would say; arguments of an ordinary DAG.
-    :param calls: names of methods of the operator, called without arguments; ``execute`` gets a context.
+    :param calls: names of methods of the operator, called without arguments; ``execute`` gets a context. Where there
+        are any, an operator that cannot be made is no answer: its error is raised.
     :param variables: environment variables of the process.
     """
     take_variables(variables)
     with as_in_the_processor() if not isinstance(make, Task) else nullcontext():
+        made = _made(adapter, make) if calls else None
         try:
-            made = _made(adapter, make)
+            if made is None:
+                _made(adapter, make)
             for name in calls:
                 getattr(made, name)(*([context_of(made)] if name == "execute" else []))
         except Exception as error:  # noqa: BLE001 - whatever an implementation raises is what is looked for
@@ -190,15 +193,15 @@ def dag_facts(adapter: CosmosLayout, make: DagPlan | Mapping[str, Any]) -> dict[
     """
     with as_in_the_processor():
         made = _made(adapter, make)
-        if not made.tasks:
+        if not isinstance(make, DagPlan):
             empty_operator()(task_id="task", dag=made)
-    task = next(each for each in made.tasks if each.task_id != BEFORE)
+    task = next((each for each in made.tasks if each.task_id != BEFORE), None)
     return {
         "dag_id": made.dag_id,
         "schedule": f"{type(made.timetable).__name__} {vars(made.timetable)}",
         "start_date": str(made.start_date),
         "catchup": str(made.catchup),
-        **{f"a task's {name}": str(getattr(task, name)) for name in made.default_args},
+        **({f"a task's {name}": str(getattr(task, name)) for name in made.default_args} if task else {}),
     }
 
 

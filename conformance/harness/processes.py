@@ -46,6 +46,8 @@ _BUSY_LOOKS = 0.3
 """Share of the looks at it: a process that wants to work at more of them is at work, or in the queue for it."""
 _WANTS_TO_WORK = {psutil.STATUS_RUNNING, psutil.STATUS_DISK_SLEEP}
 _LOOK_AGAIN = 0.02
+_LONGEST_GAP = 0.2
+"""Seconds between two looks that count: on a busy machine the one who looks does not get to it for seconds."""
 _ENDED = {psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD}
 
 
@@ -292,12 +294,16 @@ def watch_until_rest(
     :param timeout: seconds after which the wait is given up.
     :param seconds: the seconds for which they have to rest.
     :param with_children: whether what they have started counts too.
-    :returns: whether they came to rest; False where it was over, or the timeout was.
+    :returns: whether they came to rest; False where it was over, all of these processes have ended, or the timeout was.
     """
-    end = time.monotonic() + timeout
-    looks = [_look(pids, with_children=with_children)]
+    end = (last := time.monotonic()) + timeout
+    looks, watched = [_look(pids, 0.0, with_children=with_children)], 0.0
     while not is_over() and time.monotonic() < end:
-        looks.append(_look(pids, with_children=with_children))
+        watched += min(time.monotonic() - last, _LONGEST_GAP)
+        last = time.monotonic()
+        looks.append(_look(pids, watched, with_children=with_children))
+        if pids and not any(map(lives, pids)):
+            return False
         while len(looks) > 1 and looks[-1].at - looks[1].at >= seconds:
             looks.pop(0)
         if looks[-1].at - looks[0].at >= seconds and not any(_is_busy(pid, looks) for pid in pids):
@@ -310,7 +316,8 @@ def watch_until_rest(
 class _Look:
     """The work that processes and all below them had done at one moment.
 
-    :param spent: PID -> seconds of processor.
+    :param at: seconds that they had been watched for.
+    :param spent: PID -> seconds of processor, also of children that have ended, and seconds in the queue for it.
     :param wanting: PIDs of those that wanted to work at this moment; also where something below had just ended.
     """
 
@@ -319,13 +326,13 @@ class _Look:
     wanting: frozenset[int]
 
 
-def _look(pids: Sequence[int], *, with_children: bool) -> _Look:
+def _look(pids: Sequence[int], at: float, *, with_children: bool) -> _Look:
     spent, wanting = {}, set()
     for pid in pids:
         try:
             process = psutil.Process(pid)
             family = [process, *(process.children(recursive=True) if with_children else [])]
-            times = [each.cpu_times() for each in family]
+            seconds = sum(sum(each.cpu_times()) + _seconds_in_the_queue(each.pid) for each in family)
             if any(each.status() in _WANTS_TO_WORK for each in family):
                 wanting.add(pid)
         except psutil.NoSuchProcess:
@@ -333,8 +340,17 @@ def _look(pids: Sequence[int], *, with_children: bool) -> _Look:
             if psutil.pid_exists(pid):
                 wanting.add(pid)
             continue
-        spent[pid] = sum(each.user + each.system for each in times)
-    return _Look(time.monotonic(), spent, frozenset(wanting))
+        spent[pid] = seconds
+    return _Look(at, spent, frozenset(wanting))
+
+
+def _seconds_in_the_queue(pid: int) -> float:
+    """Seconds for which its threads could have run and got no processor; 0 where the kernel does not tell."""
+    seconds = 0.0
+    for file in Path(f"/proc/{pid}/task").glob("*/schedstat"):
+        with suppress(OSError):  # the thread has ended
+            seconds += int(file.read_text(encoding="ascii").split()[1]) / 1e9
+    return seconds
 
 
 def _is_busy(pid: int, looks: Sequence[_Look]) -> bool:

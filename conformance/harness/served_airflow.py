@@ -415,9 +415,10 @@ def parsed_files(
                 asked = "select timestamp, stacktrace from import_error where filename like ?"
                 found.update(ask(home, asked, f"%{dag_id}.py"))
             dags.update(ask(home, "select dag_id, data from serialized_dag"))
-            if processor.poll() is not None:
+            is_all_there = all(dag_id in dags or len(errors[dag_id]) >= PARSES for dag_id in plans)
+            if not is_all_there and processor.poll() is not None:
                 raise ServerError(f"Airflow's DAG processor has ended with {processor.returncode}.\n{logs(home)}")
-            return all(dag_id in dags or len(errors[dag_id]) >= PARSES for dag_id in plans)
+            return is_all_there
 
         comes_true(is_over, timeout=max(timeout, PARSES * _LONGEST_PARSE), pause=_POLL)
     log = "" if dags.keys() >= plans.keys() else logs(home)

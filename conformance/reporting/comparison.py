@@ -140,13 +140,25 @@ def _tally(found: Sequence[Row], index: int) -> Tally:
     return Tally(counts={word: seen[word] for word in WORDS if seen[word]})
 
 
+def profiles_not_judged(report: Report) -> list[str]:
+    """Names of the profiles by which the implementation was not judged.
+
+    :param report: the content of a ``report.json``; those before 1.2 know no profiles.
+    """
+    return list(report.get("profiles", {}).get("not_judged", ()))
+
+
 def labels(reports: Sequence[Report]) -> list[str]:
-    """A name for each report: implementation and version, with how and when it was judged where that alone tells two
-    apart.
+    """A name for each report: implementation and version, whether it is partial, and how and when it was judged where
+    that alone tells two apart.
 
     :param reports: each as ``report.json`` has it.
     """
-    names = [f"{each['implementation']['name']} {each['implementation']['version']}" for each in reports]
+    names = [
+        f"{each['implementation']['name']} {each['implementation']['version']}"
+        f"{' (partial)' if profiles_not_judged(each) else ''}"
+        for each in reports
+    ]
     ways = [f"Airflow {each['environment']['airflow']}, {each['environment']['installer']}" for each in reports]
     told = [f"{name}, {way}" if names.count(name) > 1 else name for name, way in zip(names, ways, strict=True)]
     days = [str(each["started"])[:19].replace("T", " ") for each in reports]

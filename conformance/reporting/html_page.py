@@ -46,7 +46,7 @@ LOOKS: Mapping[str, Look] = {
     DIFFERS: Look("≠", "odd", "not true, and promised by nobody"),
     Verdict.KNOWN_FAILURE.value: Look("~", "odd", "failed, and its own list says so"),
     Verdict.UNEXPECTED_PASS.value: Look("+", "odd", "on that list, and passed"),
-    Verdict.NOT_APPLICABLE.value: Look("○", "none", "needs what it has not"),
+    Verdict.NOT_APPLICABLE.value: Look("○", "none", "needs a capability that is not declared"),
     Verdict.DIFFERS.value: Look("◇", "odd", "not kept, and declared with a reason"),
     Verdict.NOT_RUN.value: Look("·", "none", "left out, cut off, or not to be judged on that machine"),
     Verdict.HARNESS_ERROR.value: Look("!", "bad", "the suite failed, not the implementation"),

@@ -10,9 +10,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from .comparison import Report, Tally
+from .comparison import Report, Tally, profiles_not_judged
 from .kept_reports import README, REPORT, SERVERS_REPORT, kept_folders, versions
-from .report import profiles_not_judged, reached_level, read_report
+from .report import reached_level, read_report
 from .verdicts import Verdict
 
 _SHOWN_VERSIONS = 2

@@ -1,8 +1,8 @@
 """Reports that are kept for others: ``<specification version>/<implementation>/``, and what is wrong with one.
 
 A folder holds ``report.json``, that of the run with servers if there is one, a README.md with the way to make both
-again, and the list of known failures if the run had one. Whoever keeps a report makes it again by this README: here is
-looked for what would keep him from it, and for what nobody should publish.
+again, and the list of known failures if the run had one. A maintainer makes a report again by this README: ``faults``
+names what would prevent that, and what nobody should publish.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from pathlib import Path
 from packaging.version import InvalidVersion, Version
 
 from .. import SPECIFICATION_VERSION
-from ..requirements import read_specification
+from ..requirements import FIRST, read_specification
 from .comparison import Report
-from .report import read_report, without_credentials
+from .report import counts, read_report, without_credentials
 from .terminal import a_few
 
 REPORT, SERVERS_REPORT, README, KNOWN_FAILURES = "report.json", "report-servers.json", "README.md", "known-failures.txt"
@@ -77,6 +77,9 @@ def _of_report(report: Report, folder: Path, *, has_servers: bool) -> Iterator[s
         yield "is of a run with --cosmos-profiles: judge all profiles into which the adapter opts."
     if not closing["is_complete"] or closing["exit_code"] not in (0, 1):
         yield f"is of a run without a verdict (exit code {closing['exit_code']}): judge all requirements, to the end."
+    # 1.0 counted its drafts apart.
+    if version != FIRST and closing["counts"] != counts(report["requirements"]):
+        yield "counts other verdicts than its requirements have: hand it in as the run has written it."
     if report["options"].get("known_failures") and not (folder / KNOWN_FAILURES).exists():
         yield f"is of a run with a list of known failures: hand in the list too, as {KNOWN_FAILURES}."
     judged = {each["id"] for each in report["requirements"]}

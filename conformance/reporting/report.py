@@ -24,6 +24,7 @@ from pytest_cosmos_venv.suite import REPORT_FILES, RUN_FOLDER
 
 from .. import SPECIFICATION_VERSION, SUITE_VERSION
 from ..requirements import COMPATIBILITIES, PROFILES, Level
+from .comparison import profiles_not_judged
 from .terminal import again
 from .verdicts import Judgement, Verdict
 
@@ -78,18 +79,10 @@ def reached_level(report: Mapping[str, Any]) -> Level | None:
     """
     reached = None
     for level in Level:
-        if not set(report["closing"]["counts"][level.value]) <= _FINE:
+        if not set(counts(report["requirements"])[level.value]) <= _FINE:
             break
         reached = level
     return reached
-
-
-def profiles_not_judged(report: Mapping[str, Any]) -> list[str]:
-    """Names of the profiles by which the implementation was not judged.
-
-    :param report: the content of a ``report.json``; those before 1.2 know no profiles.
-    """
-    return list(report.get("profiles", {}).get("not_judged", ()))
 
 
 def _absent(records: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -122,7 +115,7 @@ def summary(report: Mapping[str, Any]) -> str:
         f"| | {' | '.join(verdict.value for verdict in Verdict)} |",
         f"|---|{'---:|' * len(Verdict)}",
     ]
-    for group, found in report["closing"]["counts"].items():
+    for group, found in counts(report["requirements"]).items():
         lines.append(f"| {group} | {' | '.join(str(found.get(verdict.value, '')) for verdict in Verdict)} |")
     failed = [each for each in report["requirements"] if each["verdict"] in _ILL]
     if failed:
@@ -177,6 +170,7 @@ def report(
     :param exit_code: the exit code of the run.
     """
     now = datetime.now(timezone.utc)
+    records = [_record(each, named, options) for each in judgements]
     return {
         "format": FORMAT,
         "specification": SPECIFICATION_VERSION,
@@ -192,26 +186,26 @@ def report(
         "options": {name: redacted(value) if isinstance(value, str) else value for name, value in options.items()},
         "profiles": {"judged": list(profiles), "not_judged": [name for name in PROFILES if name not in profiles]},
         "started": started.isoformat(timespec="seconds"),
-        "requirements": [_record(each, named, options) for each in judgements],
+        "requirements": records,
         # Last: a report without it was cut off.
         "closing": {
             "ended": now.isoformat(timespec="seconds"),
             "seconds": round((now - started).total_seconds(), 1),
             "is_complete": is_complete,
             "exit_code": exit_code,
-            "counts": counts(judgements),
+            "counts": counts(records),
         },
     }
 
 
-def counts(judgements: Sequence[Judgement]) -> dict[str, dict[str, int]]:
+def counts(records: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, int]]:
     """Level -> verdict -> how many.
 
-    :param judgements: the judgements of the run.
+    :param records: the requirements of a report.
     """
-    found = Counter((each.requirement.level, each.verdict) for each in judgements)
+    found = Counter((each["level"], each["verdict"]) for each in records)
     return {
-        level.value: {verdict.value: found[level, verdict] for verdict in Verdict if found[level, verdict]}
+        level.value: {each.value: found[level.value, each.value] for each in Verdict if found[level.value, each.value]}
         for level in Level
     }
 
@@ -222,6 +216,7 @@ def _record(judgement: Judgement, named: str, options: Mapping[str, object]) -> 
         "id": one.id,
         "level": one.level.value,
         "since": one.since,
+        "profile": one.profile,
         "sentence": one.sentence,
         "sources": list(one.sources),
         "verdict": judgement.verdict.value,

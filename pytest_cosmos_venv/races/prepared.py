@@ -83,9 +83,8 @@ class SupervisorLink:
                 raise ToolkitMisuse(_GONE) from None
 
     def go(self) -> None:
-        """Start the race."""
+        """Start the race; it ``has_begun`` when the supervisor, which may have to wait for a processor, has obeyed."""
         self._say(supervisor.GO)
-        self.has_begun = True
 
     def signal(self, index: int, number: signal.Signals, *, tree: bool) -> None:
         """Send a signal to a contender, if it still runs.
@@ -132,6 +131,8 @@ class SupervisorLink:
             (self.pids,) = rest  # type: ignore[assignment]
         elif word == supervisor.READY:
             self.is_ready = True
+        elif word == supervisor.BEGUN:
+            self.has_begun = True
         elif word == supervisor.ENDED:
             index, exit_code, at = rest
             self.deaths[index] = (exit_code, at)  # type: ignore[index, assignment]

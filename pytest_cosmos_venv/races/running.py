@@ -130,6 +130,7 @@ class RunningRace:
         try:
             self._wait_until(lambda: self._link.is_ready, "were not ready for the start")
             self._link.go()
+            self._wait_until(lambda: self._link.has_begun, "did not begin")
         except BaseException:
             self.close()
             raise

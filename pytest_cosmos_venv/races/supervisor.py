@@ -44,7 +44,7 @@ OPTION = "cosmos_services"
 """The option of the ini file that declares services."""
 # What the test's process says, and what it is told; each a tuple that begins with one of these.
 GO, SIGNAL, FINISH = "go", "signal", "finish"
-FORKED, READY, ENDED, FINISHED = "forked", "ready", "ended", "finished"
+FORKED, READY, BEGUN, ENDED, FINISHED = "forked", "ready", "begun", "ended", "finished"
 _LOOK_AGAIN = 0.005
 _NO_PIPE = -1
 _COULD_NOT_BEGIN = 70
@@ -138,6 +138,7 @@ class Supervisor:
                     return float(rest[0])
                 if word == GO:
                     os.close(self._hold)
+                    self._connection.send((BEGUN,))
                 elif word == SIGNAL:
                     self._signal(*rest)
 

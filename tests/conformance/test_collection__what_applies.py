@@ -13,6 +13,7 @@ from benchmarks.suite_run import run_suite
 from conformance.adapter import COMMANDS, Adapter
 from conformance.collection import why_it_does_not_apply
 from conformance.declaration import read_declaration, told_by
+from conformance.reporting.report import read_report
 from conformance.requirements import PYTHON_DBT, Level, Requirement
 from tests.conformance.few_operators import HAS, FewOperatorsAdapter
 from tests.conformance.prepared_suite import run_suite_itself
@@ -52,6 +53,33 @@ def test_a_requirement_applies_to_who_has_what_it_needs(
     assert why_it_does_not_apply(one, declared, kind=kind) == expected
 
 
+def test_a_case_that_uses_a_command_without_an_operator_does_not_apply(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (
+        "from pytest_cosmos_venv.conformance.cosmos_layout import CosmosLayout\n"
+        "class Mine(CosmosLayout):\n"
+        "    import_root = 'cosmos_venv'\n"
+        "    has = CosmosLayout.has - {'command_test', 'command_build'}\n"
+    )
+    (tmp_path / "no_tests.py").write_text(text, encoding="utf-8")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    cases = "(test_each_model or test_tasks_come) and after or under-build or refused-with-test-behavior"
+
+    done = run_suite_itself("-k", cases, "--cosmos-report=out", folder=tmp_path, implementation="no_tests:Mine")
+
+    assert done.returncode == 11, done.stdout + done.stderr
+    requirements = read_report(tmp_path / "out")["requirements"]
+    seen = {each["id"]: [test["verdict"] for test in each["tests"]] for each in requirements if each["tests"]}
+    lacking = "not applicable"
+    assert seen == {
+        "SEED-001": [lacking],
+        "SEED-033": [lacking],
+        "RENDER-001": [lacking, lacking],
+        "RENDER-002": [lacking],
+    }
+
+
 def _collected(folder: Path, *options: str, implementation: str) -> set[str]:
     """Names of the files of the checks, without those of the smoke checks."""
     done = run_suite_itself("--collect-only", "-q", *options, implementation=implementation, folder=folder)
@@ -79,7 +107,8 @@ def test_an_adapter_that_opts_into_nothing_is_judged_by_core_and_the_end_names_w
 
     assert "profiles core, 25 rounds\n" in done.stdout
     assert (
-        "partial: MUST of the profiles core; not judged: dags, seeds, locks, watcher, async, machines\n" in done.stdout
+        "partial run: judged by core at level MUST; not judged: dags, seeds, locks, watcher, async, machines\n"
+        in done.stdout
     )
     assert "WATCH" not in done.stdout, "the run with servers would judge nothing more of it"
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from pytest_cosmos_venv.conformance.adapter import Adapter
+from pytest_cosmos_venv.conformance.cosmos_layout import CosmosLayout
 from pytest_cosmos_venv.conformance.declaration import ask_for_declarations, read_declaration, told_by
 from pytest_cosmos_venv.conformance.tasks import AdapterError
 from tests.pytest_cosmos_venv.inner_run import write_distribution
@@ -76,6 +77,9 @@ def test_a_service_that_hides_leaks_is_told_by_the_entry_point_that_declares_it(
         pytest.param("*/bin/python */dbt*", id="dbt-of-a-python"),
         pytest.param("*/bin/python -m pip *", id="pip"),
         pytest.param("* pip install *", id="uv"),
+        pytest.param("*/bin/pip *", id="script-of-pip"),
+        pytest.param("*/python3 *", id="isolated-python"),
+        pytest.param("dbt ?*", id="dbt-on-the-path"),
     ],
 )
 def test_no_service_is_named_by_what_a_command_line_of_dbt_or_an_installer_has(pattern: str) -> None:
@@ -83,6 +87,17 @@ def test_no_service_is_named_by_what_a_command_line_of_dbt_or_an_installer_has(p
 
     with pytest.raises(AdapterError, match="and what was left behind would be hidden"):
         read_declaration({**told, "services": [pattern]}, ())
+
+
+def test_profiles_of_dags_are_for_adapters_that_build_them() -> None:
+    told = json.loads(json.dumps(told_by(Adapter("cosmos"), "1.0")))
+    profiles = ["locks", "machines", "seeds", "dags"]
+
+    with pytest.raises(AdapterError, match=r"^Adapter.profiles names dags, seeds, .* derive Adapter from CosmosLayout"):
+        read_declaration({**told, "profiles": profiles}, ())
+
+    assert read_declaration({**told, "profiles": profiles[:2]}, ()).profiles == {"core", "locks", "machines"}
+    assert "dags" in read_declaration(json.loads(json.dumps(told_by(CosmosLayout("cosmos"), "1.0"))), ()).profiles
 
 
 @pytest.mark.parametrize(

@@ -65,16 +65,31 @@ def _tiny_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
         pytest.param(
             ["--cosmos-servers", "--cosmos-dbt-kind=native"], "*has a Python dbt alone: leave out*", id="native-servers"
         ),
-        pytest.param(["--cosmos-rounds=fast"], "*--cosmos-rounds=fast: give one of quick|full*", id="rounds"),
+        pytest.param(["--cosmos-rounds=fast"], "*--cosmos-rounds=fast: give one of quick|full.", id="rounds"),
+        pytest.param(["--cosmos-rounds=glance"], "*--cosmos-rounds=glance: give one of quick|full.", id="of-mutants"),
         pytest.param(
             ["--cosmos-profiles=core,locks"],
-            "*--cosmos-profiles=locks: the implementation is judged by core: an adapter opts into others *profiles.",
+            "*--cosmos-profiles=locks: the implementation is judged by core; an adapter opts into others *profiles.",
             id="profiles",
         ),
+        pytest.param(
+            ["--cosmos-profiles=seed"], "*--cosmos-profiles=seed: there is no such profile: give core.", id="misspelt"
+        ),
+        pytest.param(["--cosmos-profiles="], "*--cosmos-profiles= names none: give names of core.", id="no-profile"),
         pytest.param(
             ["--cosmos-requirement=SEED-001"],
             "*--cosmos-requirement=SEED-001 is of the profile seeds, which is not judged.",
             id="of-another-profile",
+        ),
+        pytest.param(
+            ["--cosmos-requirement=SEED-001,*-004", "--cosmos-level=MUST"],
+            "*--cosmos-requirement=SEED-001 is of the profile seeds, which is not judged.",
+            id="level-in-capitals",
+        ),
+        pytest.param(
+            ["--cosmos-requirement=[LR]*-009"],
+            "*--cosmos-requirement=* is of the profiles locks, dags, which are not judged.",
+            id="of-other-profiles",
         ),
         pytest.param(
             ["--cosmos-report=wrong.txt"], "*--cosmos-report=wrong.txt: no report can be written there*", id="report"

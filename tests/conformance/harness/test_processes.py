@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from time import sleep  # noqa: TID251 - the time in which nobody looks is what is tested
 
 from conformance.harness import processes
 from tests.waiting import wait_until
@@ -38,6 +43,50 @@ def test_a_command_that_does_not_end_is_killed_at_the_deadline(tmp_path: Path) -
 
     assert finished.exit_code is None
     assert "no end before the timeout, killed" in str(finished)
+
+
+@contextmanager
+def python(code: str) -> Iterator[int]:
+    """The PID of a process that runs this code."""
+    with subprocess.Popen([sys.executable, "-S", "-c", code]) as process:
+        try:
+            yield process.pid
+        finally:
+            process.kill()
+
+
+def test_time_in_which_nobody_looked_is_no_rest() -> None:
+    looks = 0
+
+    def is_over() -> bool:
+        nonlocal looks
+        looks += 1
+        sleep(0.5)
+        return False
+
+    with python("import signal; signal.pause()") as pid:
+        assert processes.watch_until_rest([pid], is_over, timeout=60.0, seconds=0.8)
+
+    assert looks >= 4
+
+
+def test_a_process_that_has_ended_does_not_rest() -> None:
+    with python("pass") as pid:
+        assert not processes.watch_until_rest([pid], lambda: False, timeout=60.0)
+
+
+def test_a_thread_in_the_queue_for_a_processor_is_at_work() -> None:
+    one = f"import os; os.sched_setaffinity(0, [{min(os.sched_getaffinity(0))}])"
+    worker = "import threading; worker = threading.Thread(target=lambda: [None for _ in iter(int, 1)], daemon=True)"
+    code = f"{one}; os.nice(19); {worker}; worker.start(); worker.join()"
+
+    with (
+        python(f"{one}\nwhile True: pass"),
+        python(code) as pid,
+    ):
+        wait_until(lambda: len(list(Path(f"/proc/{pid}/task").iterdir())) == 2, "no thread begins")
+
+        assert not processes.watch_until_rest([pid], lambda: False, timeout=3.0)
 
 
 def is_running(pid: int) -> bool:

@@ -8,7 +8,8 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -206,3 +207,31 @@ def test_the_processor_parses_until_a_dag_appears_or_too_many_parses_have_failed
     assert (never.dag, len(never.errors)) == (None, served_airflow.PARSES)
     assert str(never).startswith(f"{served_airflow.PARSES} parses have failed, the last one with:\n")
     assert str(never).endswith("RuntimeError: the crane of never is out of order")
+
+
+def test_a_processor_that_ends_when_all_is_parsed_has_parsed_all(tmp_path: Path) -> None:
+    database, home = tmp_path / "empty.db", tmp_path / "home"
+    home.mkdir()
+    with closing(sqlite3.connect(database)) as empty:
+        empty.execute("create table import_error (timestamp, stacktrace, filename)")
+        empty.execute("create table serialized_dag (dag_id, data)")
+    ends_at_once = """
+import os, sqlite3
+with sqlite3.connect(os.path.join(os.environ["AIRFLOW_HOME"], "airflow.db")) as stored:
+    stored.execute("insert into serialized_dag values ('harbor', 'a dock')")
+os._exit(0)
+"""
+    (tmp_path / "airflow").mkdir()
+    (tmp_path / "airflow" / "__init__.py").touch()
+    (tmp_path / "airflow" / "__main__.py").write_text(ends_at_once, encoding="utf-8")
+
+    seen = parsed_files(
+        home,
+        database,
+        named="mine:Mine",
+        plans={"harbor": replace(PLAN, dag={"dag_id": "harbor"})},
+        variables={"PYTHONPATH": str(tmp_path)},
+        timeout=60,
+    )
+
+    assert seen["harbor"].dag == "a dock"

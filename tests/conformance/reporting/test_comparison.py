@@ -97,6 +97,12 @@ def test_two_reports_on_one_version_are_told_apart(environment: dict[str, str], 
     assert labels([one, reported(name="cosmos_venv")]) == ["cosmos 1.2", "cosmos_venv 1.2"]
 
 
+def test_a_partial_report_is_labelled_as_one() -> None:
+    whole, partial = reported(name="cosmos"), reported(name="cosmos", profiles=["core", "locks"])
+
+    assert labels([whole, partial]) == ["cosmos 1.2", "cosmos 1.2 (partial)"]
+
+
 def test_two_runs_of_one_implementation_are_told_apart_by_their_time() -> None:
     one = reported(name="cosmos") | {"started": "2026-11-20T09:08:07+00:00"}
     other = one | {"started": "2026-11-21T09:08:07+00:00"}

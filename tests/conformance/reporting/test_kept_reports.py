@@ -22,6 +22,7 @@ from conformance.reporting.kept_reports import (
     kept_folders,
     versions,
 )
+from conformance.reporting.report import counts
 from conformance.requirements import read_specification
 from tools.judge import KEPT
 
@@ -64,6 +65,11 @@ def test_what_is_kept_is_valid(folder: Path) -> None:
             lambda report: report["closing"].update(exit_code=11), "a verdict (exit code 11)", id="no-verdict"
         ),
         pytest.param(
+            lambda report: report["closing"]["counts"].update(MUST={"passed": 999}),
+            "counts other verdicts than its requirements have",
+            id="counts",
+        ),
+        pytest.param(
             lambda report: report["options"].update(known_failures="list.txt"),
             "hand in the list too, as known-failures.txt",
             id="known-failures",
@@ -94,6 +100,7 @@ def of_today(handed_in: Path, profiles: Sequence[str]) -> Path:
     judged = [one for one in read_specification().values() if one.profile in profiles and not one.has_servers]
     report.update(specification=SPECIFICATION_VERSION, profiles={"judged": profiles, "not_judged": []})
     report["requirements"] = [{**report["requirements"][0], "id": one.id} for one in judged]
+    report["closing"]["counts"] = counts(report["requirements"])
     folder = handed_in.parent.parent / SPECIFICATION_VERSION / handed_in.name
     folder.parent.mkdir(exist_ok=True)
     handed_in.rename(folder)
@@ -107,7 +114,8 @@ def test_a_report_has_all_requirements_of_the_profiles_that_were_judged(handed_i
 
     assert faults(folder) == []
 
-    (fault,) = changed(folder, lambda report: report["requirements"].pop(0))
+    others, fault = changed(folder, lambda report: report["requirements"].pop(0))
+    assert "counts other verdicts than its requirements have" in others
     assert "has not the requirements of a run without --cosmos-servers (CMD-001): hand in a whole run." in fault
 
 

@@ -18,7 +18,7 @@ import pytest_cosmos_venv
 from conformance import SPECIFICATION_VERSION
 from conformance.command import main, table
 from conformance.reporting.html_page import page
-from conformance.reporting.report import badge, read_report, redacted, report, summary, write_report
+from conformance.reporting.report import badge, reached_level, read_report, redacted, report, summary, write_report
 from conformance.reporting.verdicts import Judgement, Seen, Verdict
 from conformance.requirements import PROFILES, Level, Requirement
 
@@ -195,6 +195,21 @@ def test_the_badge_claims_a_level_of_which_all_holds(
     assert f"<title>conformance {SPECIFICATION_VERSION}: {words}</title>" in badge(
         reported(*judgements, is_complete=is_complete)
     )
+
+
+def test_a_level_is_claimed_by_the_records_and_not_by_the_counts_beside_them() -> None:
+    failed = reported(judged("A-001", Level.MUST, Verdict.FAILED))
+    failed["closing"]["counts"] = {level.value: {} for level in Level}
+
+    assert reached_level(failed) is None
+    assert "| MUST |  | 1 |" in summary(failed)
+
+
+def test_each_record_and_its_place_on_the_page_name_the_profile() -> None:
+    found = reported(judged("LOCK-001", Level.MUST, Verdict.PASSED))
+
+    assert found["requirements"][0]["profile"] == "core"
+    assert "Profile core." in page([found])
 
 
 def test_a_badge_a_summary_and_a_page_name_the_profiles_that_were_not_judged() -> None:
