@@ -30,6 +30,11 @@ def ours(manifest: Manifest, select: list[str], exclude: list[str], indirect_sel
         return "refused"
 
 
+def has_words_of_cosmos(case: dict[str, Any]) -> bool:
+    """Whether a recorded selection has ``exclude_resource_type:``, which dbt refuses (test_methods.py)."""
+    return "exclude_resource_type:" in "".join(case.get("select", []))
+
+
 def listed(manifest: Manifest, case: dict[str, Any]) -> list[str]:
     """What `dbt ls` would list for one of the recorded cases, in order.
 

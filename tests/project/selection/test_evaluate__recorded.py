@@ -9,11 +9,10 @@ import pytest
 
 from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
 from cosmos_venv.project.manifest import Manifest
-from tests.project.selection.conftest import DATA, listed
+from tests.project.selection.conftest import DATA, has_words_of_cosmos, listed
 
 CASES = json.loads((DATA / "cases.json").read_text())
-# A method of Cosmos, which dbt refuses: test_methods.
-OF_COSMOS = [case for case in CASES if "exclude_resource_type:" in "".join(case.get("select", []))]
+OF_COSMOS = [case for case in CASES if has_words_of_cosmos(case)]
 
 
 @pytest.mark.parametrize("case", [pytest.param(case, id=case["id"]) for case in CASES if case not in OF_COSMOS])
