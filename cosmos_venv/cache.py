@@ -58,13 +58,4 @@ def delete_unused_dbt_yaml_selectors_cache(
     return 0
 
 
-def delete_unused_dbt_yaml_selectors_remote_cache_files(
-    max_age_last_usage: timedelta = _MONTH,  # noqa: ARG001
-    session: object = None,  # noqa: ARG001
-) -> int:
-    """Delete nothing and return 0, as ``delete_unused_dbt_yaml_selectors_cache`` does.
-
-    :param max_age_last_usage: nothing reads it; it exists because Cosmos has it.
-    :param session: likewise.
-    """
-    return 0
+delete_unused_dbt_yaml_selectors_remote_cache_files = delete_unused_dbt_yaml_selectors_cache

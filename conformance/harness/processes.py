@@ -47,7 +47,7 @@ _BUSY_LOOKS = 0.3
 _WANTS_TO_WORK = {psutil.STATUS_RUNNING, psutil.STATUS_DISK_SLEEP}
 _LOOK_AGAIN = 0.02
 _LONGEST_GAP = 0.2
-"""Seconds between two looks that count: on a busy machine the one who looks does not get to it for seconds."""
+"""Seconds of a gap between two looks that count: on a busy machine the judge may get no CPU for seconds."""
 _ENDED = {psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD}
 
 

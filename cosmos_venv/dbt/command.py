@@ -82,6 +82,10 @@ class FullOutputSubprocessResult(NamedTuple):
     full_output: list[str]
 
 
+NOTHING_TO_DO = FullOutputSubprocessResult(exit_code=0, output="", full_output=[])
+"""The result of a command for which no dbt had to start."""
+
+
 class DbtOptions(msgspec.Struct, frozen=True, kw_only=True):
     """The options that every dbt command of an operator may have, in the order of its command line.
 

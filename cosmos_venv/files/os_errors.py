@@ -32,7 +32,7 @@ OF_THIS_PROCESS = _TOO_MANY_FILES | {errno.ENOMEM, errno.EAGAIN}
 TRIAL_PREFIX = ".cosmos-venv-trial-"
 _NOT_PERMITTED = {errno.EPERM, errno.EACCES, errno.EMLINK}
 UNSUPPORTED = _NOT_PERMITTED | {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL}
-"""What a file system answers that cannot do it, in a directory that may be written. A full one says something else."""
+"""Errors of a file system without links or locks, in a writable directory. A full disk has other errors: ``FULL``."""
 
 _UNQUOTABLE = '\n"$`'
 _FULL_LINE = re.compile(r"No space left on device|Disk quota exceeded|os error (?:28|122)\b|Errno (?:28|122)\b")

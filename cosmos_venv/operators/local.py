@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 from cosmos_venv import settings
 from cosmos_venv.compat import AirflowException, BaseSensorOperator
 from cosmos_venv.constants import LAST_SUCCESS, ONLY_IF_CHANGED
-from cosmos_venv.dbt.command import FullOutputSubprocessResult, flags_of_command
+from cosmos_venv.dbt.command import NOTHING_TO_DO, FullOutputSubprocessResult, flags_of_command
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.io import optional_hook
 from cosmos_venv.operators import base
@@ -57,8 +57,6 @@ __all__ = [
 ]
 
 AbstractDbtLocalBase = DbtLocalBaseOperator
-
-_NOTHING_TO_DO = FullOutputSubprocessResult(exit_code=0, output="", full_output=[])
 
 
 class DbtBuildLocalOperator(base.DbtBuildMixin, DbtLocalBaseOperator):
@@ -225,7 +223,7 @@ class DbtDepsLocalOperator(base.DbtDepsMixin, DbtLocalBaseOperator):
                 )
             return super().run_command(cmd, env, context, **kwargs)
         self.log.info("%s lists no packages.", self.project_dir)
-        return _NOTHING_TO_DO
+        return NOTHING_TO_DO
 
 
 class DbtTestLocalOperator(base.DbtTestMixin, DbtLocalBaseOperator):

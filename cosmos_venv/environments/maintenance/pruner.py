@@ -1,4 +1,4 @@
-"""The removal of builds: what is more than the limits allow, what is damaged, and what dead builders have left.
+"""The removal of builds: builds beyond the limits, damaged builds, and the remains of dead builders.
 
 No build goes that is in use, or that a task is about to use. A build is retired under the lock of its directory and
 under its exclusive lease, which is kept until the folder is deleted. The deletion needs no lock: builders must not wait
@@ -234,7 +234,7 @@ def retire(
 
 
 def _withdraw(store: EnvironmentStore, build: Path) -> None:
-    """Unlink the record that names a build: no task finds the build any more. Tasks that use it keep it.
+    """Unlink the record that names a build: no task finds the build any more. Tasks that use the build keep it.
 
     A record that names another build stays.
     """
@@ -246,7 +246,7 @@ def _withdraw(store: EnvironmentStore, build: Path) -> None:
 def retire_damaged(
     store: EnvironmentStore, build: Path, *, max_tries: int, cancellation: Cancellation, report: Report
 ) -> None:
-    """Withdraw the record of a damaged build, so that the next task builds another one. Tasks that use it keep it.
+    """Withdraw the record of a damaged build, so that the next task builds anew. Tasks that use the build keep it.
 
     :param store: where it stands.
     :param build: its folder. Nothing is done where another task has withdrawn the record, or another build is ready.

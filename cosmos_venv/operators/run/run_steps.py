@@ -10,7 +10,7 @@ from typing import Any
 from cosmos_venv import settings
 from cosmos_venv.compat import AirflowException, to_boolean
 from cosmos_venv.constants import LAST_SUCCESS, NODE_CONFIG, ONLY_TESTS, TASK_TESTS
-from cosmos_venv.dbt.command import FullOutputSubprocessResult, selection_in_file, vars_flags
+from cosmos_venv.dbt.command import NOTHING_TO_DO, selection_in_file, vars_flags
 from cosmos_venv.dbt.project_files import has_packages
 from cosmos_venv.dbt.results import Artifacts
 from cosmos_venv.dbt.workspace import (
@@ -167,7 +167,7 @@ def _start_with_packages(run: DbtRun, command: DbtCommand, flags: Sequence[str],
     packages = run.packages(command.env, which_dbt)
     packages.install_into(command.place, install=install, cancellation=task._cancellation, report=task.log.info)
     if command.is_deps:
-        return FullOutputSubprocessResult(exit_code=0, output="", full_output=[])
+        return NOTHING_TO_DO
     found: DbtResult = task._start(run, command)
     return found
 
