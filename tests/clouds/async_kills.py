@@ -23,7 +23,7 @@ def test_a_query_runs_where_its_dataset_is_and_is_found_there(
     server.when(".", is_held=True)
     query = sent()
     triggers = [query.defer().trigger, query.defer().trigger]
-    assert [each.location for each in triggers] == ["europe-west1"] * 2
+    assert [each.arguments["location"] for each in triggers] == ["europe-west1"] * 2
 
     query.query.cancel()
     monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", server.address)
@@ -40,7 +40,7 @@ def test_a_query_whose_first_answer_is_lost_is_waited_for(sent: Any, server: Big
     trigger = query.defer().trigger
 
     assert len(server.jobs) == 1
-    assert query.ti.xcoms["bigquery_job"]["job_id"] == trigger.job_id == server.jobs[0].job_id
+    assert query.ti.xcoms["bigquery_job"]["job_id"] == trigger.arguments["job_id"] == server.jobs[0].job_id
 
 
 def test_a_query_that_nobody_can_ask_for_is_cancelled_before_another_is_sent(sent: Any, server: BigQueryServer) -> None:

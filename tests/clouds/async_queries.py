@@ -204,7 +204,7 @@ def test_a_query_that_is_sent_again_is_waited_for(sent: Any, server: BigQuerySer
     with pytest.raises(TaskDeferred) as deferred:
         query.go_on()
 
-    assert deferred.value.trigger.job_id == server.jobs[1].job_id == query.ti.xcoms["bigquery_job"]["job_id"]
+    assert deferred.value.trigger.arguments["job_id"] == server.jobs[1].job_id == query.ti.xcoms["bigquery_job"]["job_id"]
 
 
 def test_a_request_that_fails_for_a_moment_is_repeated(sent: Any, server: BigQueryServer) -> None:
@@ -233,7 +233,7 @@ def test_a_triggerer_that_cannot_ask_does_not_fail_a_query_that_runs(sent: Any, 
         query.go_on()
     server.jobs[0].release()
 
-    assert deferred.value.trigger.job_id == server.jobs[0].job_id
+    assert deferred.value.trigger.arguments["job_id"] == server.jobs[0].job_id
     assert query.go_on() == server.jobs[0].job_id
     assert len(server.jobs) == 1
 
