@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cosmos_venv import credentials, settings
+from cosmos_venv import credentials, project_cache, settings
 from cosmos_venv.compat import AirflowException, AirflowSkipException, count
 from cosmos_venv.constants import InvocationMode
 from cosmos_venv.dbt import invocation
@@ -28,7 +28,6 @@ from cosmos_venv.dbt.results import Artifacts, failure_text
 from cosmos_venv.dbt.warm.process import WarmStart
 from cosmos_venv.exceptions import NotWarm
 from cosmos_venv.io import map_index
-from cosmos_venv.managed import project_cache
 from cosmos_venv.operators.run import warm_start
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cosmos_venv import settings
+from cosmos_venv import project_cache, settings
 from cosmos_venv.compat import AirflowException, to_boolean
 from cosmos_venv.constants import LAST_SUCCESS, NODE_CONFIG, ONLY_TESTS, TASK_TESTS
 from cosmos_venv.dbt.command import NOTHING_TO_DO, selection_in_file, vars_flags
@@ -22,7 +22,6 @@ from cosmos_venv.dbt.workspace import (
     workspace,
 )
 from cosmos_venv.exceptions import CommandKilled
-from cosmos_venv.managed import project_cache
 from cosmos_venv.operators.run import post_run, state
 from cosmos_venv.operators.run.dbt_run import DbtCommand, DbtResult, DbtRun, Judge
 from cosmos_venv.processes import scratch
@@ -67,10 +66,11 @@ def run_in_workspace(run: DbtRun, judge: Judge) -> DbtResult:
                 which_dbt=which_dbt,
                 folder=Path(task.cache_dir) if task.cache_dir else None,
             )
+        copies = task.copy_dbt_packages
         with workspace(
             project,
             install_deps=wants_deps,
-            copies_packages=project_cache.copies_packages(task.copy_dbt_packages),
+            copies_packages=settings.default_copy_dbt_packages if copies is None else copies,
             manifest=Path(task.manifest_filepath) if task.manifest_filepath else None,
             parsed=parsed,
             environment=run.env,
