@@ -100,6 +100,9 @@ class DbtLocalBaseOperator(AbstractDbtBase):
     :param run_params: the names of the DAG's params that a run may set, by what they are for (``full_refresh``,
         ``vars``, ``select``, ``exclude``), and in ``task_id`` the task that evaluates what it selects; None: there are
         none.
+    :param retry_on: the kinds of failures after which Airflow may try the task again, a text or a list:
+        ``warehouse`` (and whatever is not known), ``tests``, ``compilation``, ``contract`` or ``sql``; None: as
+        ``[cosmos_venv] retry_on`` says.
     :param skipped_with: tasks of the project beside its parents with which this one is skipped, by their ids without
         the group of the project; None: it goes by its trigger rule alone.
     :param emit_datasets: let Airflow know which assets the nodes that ran have updated (run, build, seed, snapshot);
@@ -157,6 +160,7 @@ class DbtLocalBaseOperator(AbstractDbtBase):
     warm_dbt: str | None
     run_params: Mapping[str, str] | None
     skipped_with: Sequence[str] | None
+    retry_on: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -209,6 +213,7 @@ class DbtLocalBaseOperator(AbstractDbtBase):
         warm_dbt: str | None = None,
         run_params: Mapping[str, str] | None = None,
         skipped_with: Sequence[str] | None = None,
+        retry_on: str | Sequence[str] | None = None,
         **kwargs: Any,
     ) -> None:
         # First of all: whatever stands in a local variable by then would be stored, and copied with each DAG.
@@ -221,6 +226,12 @@ class DbtLocalBaseOperator(AbstractDbtBase):
 
             warm_start.warm_choice(warm_dbt)
         refuse_no_callbacks("on_warning_callback", own.get("on_warning_callback"))
+        kinds: tuple[str, ...] = ()
+        if retry_on or settings.retry_on:
+            from cosmos_venv.operators.run.retries import policy, retry_kinds
+
+            kinds = retry_kinds(retry_on, settings.retry_on)
+            rest = {**policy(kinds), **rest}
         super().__init__(task_id=task_id, **rest)
         if ignored:
             warn_of_ignored(self, ignored)
@@ -233,6 +244,7 @@ class DbtLocalBaseOperator(AbstractDbtBase):
             "interceptors": _copy(interceptors, []),
             "extra_context": _copy(extra_context, {}),
             "callback_args": _copy(callback_args, {}),
+            "retry_on": kinds,
         }
         self._store(given | own | kept)
         # Airflow 2 wants to know the alias while the DAG is parsed; Airflow 3 learns of it when the task runs.

@@ -116,6 +116,7 @@ class DbtConsumerWatcherSensor:
     node_ids: Sequence[str] = ()  # Airflow asks for the trigger before the constructor has ended
     model_unique_id: str | None
     producer_task_id: str
+    retry_on: tuple[str, ...] = ()  # likewise
     deferrable: bool
     poke_interval: float
 
@@ -139,6 +140,7 @@ class DbtConsumerWatcherSensor:
             "node_ids": list(self.node_ids),
             "producer_task_id": self.producer_task_id,
             "parents": self._parents(),
+            "needs_worker_to_fail": bool(self.retry_on),
         }
         return StartTriggerArgs(trigger_cls=_TRIGGER, next_method=self.resumes, trigger_kwargs=arguments)
 
@@ -165,6 +167,7 @@ class DbtConsumerWatcherSensor:
         # Airflow 3.0 resumes a retry with the event that ended the try before.
         if event.get("try_number") not in (None, context["ti"].try_number):
             return self._execute(context)
+        from cosmos_venv.operators.run.retries import judged
         from cosmos_venv.operators.watch.trigger import reschedule
         from cosmos_venv.operators.watch.verdict import Action
 
@@ -172,7 +175,7 @@ class DbtConsumerWatcherSensor:
         if action is Action.WAIT:
             raise reschedule()
         if action is Action.FAIL:
-            raise AirflowException(event["reason"])
+            raise judged(AirflowException(event["reason"]), self.retry_on, {})
         # Once more: the producer may have been cleared since.
         return self._execute(context, told=event["told"])
 

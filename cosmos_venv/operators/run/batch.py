@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from cosmos_venv.compat import AirflowException, AirflowFailException, AirflowSkipException
+from cosmos_venv.compat import AirflowException, AirflowFailException, AirflowSkipException, LastingFailure
 from cosmos_venv.constants import NODES_XCOM, InvocationMode
 from cosmos_venv.dbt.command import narrowing_flags, refuse_narrowing, without_flag
 from cosmos_venv.dbt.log_lines import DONE_STATUSES, FAILED, FAILED_STATUSES, SKIPPED, SUCCESS, WARNED, NodeOutcome
@@ -73,7 +73,7 @@ def run_batch(run: DbtRun) -> DbtResult:
         result = run_in_workspace(whole, judge_nodes)
         is_over, end = True, SUCCESS
         return result
-    except (AirflowSkipException, AirflowFailException):
+    except (AirflowSkipException, AirflowFailException, LastingFailure):
         is_over = True  # Airflow does not try it again
         raise
     finally:

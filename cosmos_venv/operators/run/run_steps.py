@@ -24,6 +24,7 @@ from cosmos_venv.dbt.workspace import (
 from cosmos_venv.exceptions import CommandKilled
 from cosmos_venv.operators.run import post_run, state
 from cosmos_venv.operators.run.dbt_run import DbtCommand, DbtResult, DbtRun, Judge
+from cosmos_venv.operators.run.retries import judged
 from cosmos_venv.processes import scratch
 from cosmos_venv.processes.guarded_process import started_ahead
 
@@ -89,8 +90,10 @@ def run_in_workspace(run: DbtRun, judge: Judge) -> DbtResult:
                 refuse_unreported(run, command.artifacts, getattr(result, "full_output", ()))
             except CommandKilled:
                 raise
-            except Exception:
+            except Exception as error:
                 post_run.follow_up(run, command, failed=True)
+                if (final := judged(error, task.retry_on, command.artifacts.outcomes())) is not error:
+                    raise final from None
                 raise
             post_run.follow_up(run, command, failed=False)
             task._after_success(run, command.artifacts)

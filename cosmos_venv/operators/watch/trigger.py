@@ -17,6 +17,7 @@ from cosmos_venv.dbt.log_lines import NodeOutcome
 from cosmos_venv.files.untrusted import value_of
 from cosmos_venv.operators.run.journal import journal_key
 from cosmos_venv.operators.run.journal_record import LONGEST_TEXT, JournalFiles, TryRecord, rows_of
+from cosmos_venv.operators.run.retries import judged
 from cosmos_venv.operators.watch.feed import Feed, Producer, ask, look, watching
 from cosmos_venv.operators.watch.verdict import Action, Told, Verdict, Watch, told_by, verdict
 
@@ -31,7 +32,7 @@ TOLD_XCOM = "dbt_told"
 
 _BETWEEN_LOOKS = 3.0
 _SOON = 1.0  # seconds until the next look in a run without a scheduler
-_ARGUMENTS = ("node_ids", "producer_task_id", "parents", "key", "told", "try_number")
+_ARGUMENTS = ("node_ids", "producer_task_id", "parents", "key", "told", "try_number", "needs_worker_to_fail")
 _ENDS = {Action.SUCCEED: TaskSuccessEvent, Action.SKIP: TaskSkippedEvent, Action.FAIL: TaskFailedEvent}
 
 
@@ -54,6 +55,7 @@ class DbtNodeTrigger(BaseTrigger):
         without a worker.
     :param told: what earlier tries were told, as ``Told`` has it; None: the trigger finds it out.
     :param try_number: of the try that a worker has deferred; None: no worker has begun it.
+    :param needs_worker_to_fail: whether a worker decides if Airflow tries a failed task again (``retry_on``).
     """
 
     def __init__(
@@ -64,8 +66,10 @@ class DbtNodeTrigger(BaseTrigger):
         key: str | None = None,
         told: Mapping[str, int] | None = None,
         try_number: int | None = None,
+        needs_worker_to_fail: bool = False,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        self.needs_worker_to_fail = needs_worker_to_fail or not compat.TASKS_START_AS_TRIGGERS
         self.node_ids = list(node_ids)
         self.producer_task_id = producer_task_id
         self.parents = list(parents)
@@ -98,7 +102,7 @@ class DbtNodeTrigger(BaseTrigger):
             reason = found.reason + (f" What it has published cannot be read: {feed.problem}" if feed.problem else "")
             xcoms = xcoms_of(found.outcomes, feed.journal, producer.key)
         await self._write(self.log.error if found.action is Action.FAIL else self.log.info, [reason])
-        if found.action is Action.RUN_ALONE or (found.action is Action.FAIL and not compat.TASKS_START_AS_TRIGGERS):
+        if found.action is Action.RUN_ALONE or (found.action is Action.FAIL and self.needs_worker_to_fail):
             yield self._message(found, task.told)
         else:
             yield _ENDS[found.action](xcoms=xcoms)
@@ -218,6 +222,7 @@ def wait_for_nodes(
         if not task.deferrable:
             raise reschedule(task.poke_interval)
         kept = {"told": msgspec.to_builtins(before), "try_number": ti.try_number}
+        kept["needs_worker_to_fail"] = bool(task.retry_on)
         trigger = DbtNodeTrigger(task.node_ids, task.producer_task_id, parents, key=key, **kept)
         task.defer(trigger=trigger, method_name=task.resumes)
     for node in task.node_ids:
@@ -226,7 +231,7 @@ def wait_for_nodes(
     for name, value in xcoms_of(found.outcomes, journal, key).items():
         ti.xcom_push(key=name, value=value)
     if found.action is Action.FAIL:
-        raise AirflowException(found.reason)
+        raise judged(AirflowException(found.reason), task.retry_on, found.outcomes)
     if found.action is Action.SKIP:
         raise AirflowSkipException(found.reason)
     task.log.info("%s", found.reason)

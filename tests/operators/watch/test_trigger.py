@@ -179,6 +179,16 @@ def test_a_release_that_would_not_try_a_failed_task_again_fails_it_on_a_worker(
     assert found.payload == {"action": "fail", "reason": f"{NODE}: error.\nsaid", "told": told, "try_number": 1}
 
 
+def test_a_worker_fails_the_task_where_it_decides_whether_there_is_another_try(
+    airflow: Airflow, write: WriteLines
+) -> None:
+    write(line("error"))
+
+    found = event_of(DbtNodeTrigger([NODE], PRODUCER, needs_worker_to_fail=True), task_instance())
+
+    assert found.payload["action"] == "fail"
+
+
 def test_a_producer_that_has_failed_without_a_word_fails_the_task(airflow: Airflow, write: WriteLines) -> None:
     airflow.states[PRODUCER] = ["running", "running", "failed"]
     write()
