@@ -1,7 +1,7 @@
 """The kind of a failure of dbt: whether the next try of a task may succeed, or fails in the same way.
 
-dbt's statuses and the prefixes of its messages were read off dbt-core 1.11 and 2.0.0a4. The words of databases are those
-of their adapters' error classes. A failure of which nothing is known counts as one of the warehouse.
+The statuses and the prefixes of messages were read off dbt-core 1.11 and 2.0.0a4. The words of databases are those of
+their adapters' error classes. A failure of which nothing is known counts as one of the warehouse.
 """
 
 from __future__ import annotations
