@@ -89,6 +89,8 @@ class DbtLocalBaseOperator(AbstractDbtBase):
     :param push_run_results_to_xcom: push dbt's run_results.json as the XCom ``run_results`` (base64 of zlib).
     :param push_node_rows: push what became of each node as the XCom ``dbt_nodes``: status, seconds, rows, and how dbt
         was started. ``RenderConfig.run_summary`` gives it.
+    :param run_artifacts: keep dbt's results for the artifacts of the whole run: the id of the group that the project
+        makes up, empty where it is the DAG; None: they are not kept. ``RenderConfig.run_artifacts`` gives it.
     :param state: artifacts of another run, for ``state:`` selectors and deferral: a folder (relative to the project), a
         URL of object storage, or ``"last_success"``, those of this task's own last success.
     :param state_conn_id: the Airflow connection for such a URL; None: the default one of that storage.
@@ -153,6 +155,7 @@ class DbtLocalBaseOperator(AbstractDbtBase):
     manifest_filepath: str | Path
     push_run_results_to_xcom: bool
     push_node_rows: bool
+    run_artifacts: str | None
     state: str | None
     state_conn_id: str | None
     defer_to_state: bool | str
@@ -206,6 +209,7 @@ class DbtLocalBaseOperator(AbstractDbtBase):
         should_upload_compiled_sql: bool | None = None,
         push_run_results_to_xcom: bool = False,
         push_node_rows: bool = False,
+        run_artifacts: str | None = None,
         state: str | Path | None = None,
         state_conn_id: str | None = None,
         defer_to_state: bool | str = False,

@@ -1,4 +1,4 @@
-"""The last task of a project in a DAG run: a table of what became of its nodes.
+"""The last task of a project in a DAG run: a table of what became of its nodes, artifacts, and words to owners.
 
 It is a teardown for Airflow: it runs when all tasks are over, whatever became of them, and neither the state of the DAG
 run nor a task behind the group of the project depends on it. What dbt has said of nodes comes from XComs of the tasks
@@ -7,8 +7,8 @@ that ran it; where there is none, the state of the task counts.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -74,20 +74,38 @@ class DbtRunSummaryOperator(BaseOperator):
     """The task with the table.
 
     :param task_nodes: id of each task, below the group of the project, to what it runs: a unique id, or some words.
+    :param run_artifacts: the id of the group that the project makes up (empty: it is the DAG), whose tasks have kept
+        dbt's results for the artifacts of the run; None: they have kept none.
+    :param owners: unique ids of nodes to their owners.
+    :param notify_owners: notifiers of Airflow, or functions, by owner; ``*``: for all others. Each is called with
+        Airflow's context, in which ``dbt_owner`` is the owner and ``dbt_nodes`` a list of rows: ``node``, ``state``,
+        ``task``, ``message``, ``rows`` and ``seconds``.
     :param **kwargs: of Airflow's operators.
     """
 
     ui_color = "#DBCDF6"
 
-    def __init__(self, *, task_nodes: Mapping[str, str], **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        task_nodes: Mapping[str, str],
+        run_artifacts: str | None = None,
+        owners: Mapping[str, str] | None = None,
+        notify_owners: Mapping[str, Callable[..., object]] | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.task_nodes = dict(task_nodes)
+        self.run_artifacts = run_artifacts
+        self.owners = dict(owners or {})
+        self.notify_owners = dict(notify_owners or {})
         self.as_teardown()
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Log the table, and return it as XCom.
+        """Log the table, and return it as XCom; make the artifacts of the run, and tell the owners.
 
         :param context: Airflow's context of the task.
+        :raises Exception: of a notifier, when the others have been called; and of the store of the artifacts.
         """
         ti: Any = context["ti"]
         place = {"dag_id": ti.dag_id, "run_id": ti.run_id, "map_index": ti.map_index}
@@ -104,8 +122,35 @@ class DbtRunSummaryOperator(BaseOperator):
         }
         summary = summary_of(self.task_nodes, states, pushed)
         self.log.info("%s", "\n".join(table(summary)))
+        if self.run_artifacts is not None:
+            from cosmos_venv.operators.run.run_artifacts import folder_of_run, join_parts
+
+            folder = folder_of_run(context, self.run_artifacts)
+            not_run = [each for task, each in self.task_nodes.items() if states[task] == "upstream_failed"]
+            number = join_parts(folder, [each for each in not_run if " " not in each])
+            self.log.info("The artifacts of the run, with the results of %d nodes: %s", number, folder)
+        self._notify(context, summary, pushed)
         told: dict[str, Any] = msgspec.to_builtins(summary)
         return told
+
+    def _notify(self, context: Context, summary: Summary, pushed: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+        messages = {(task, row["node"]): row.get("message", "") for task, rows in pushed.items() for row in rows}
+        told: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
+        for row in summary.rows if self.notify_owners else ():
+            if row.state in _FAILED - {"upstream_failed"} or row.state == WARNED:
+                owner = self.owners.get(row.node.removeprefix("tests of "), "")
+                told[owner].append({**msgspec.to_builtins(row), "message": messages.get((row.task, row.node), "")})
+        errors = []
+        for owner, rows in told.items():
+            notifier = self.notify_owners.get(owner, self.notify_owners.get("*"))
+            try:
+                if notifier is not None:
+                    notifier({**context, "dbt_owner": owner, "dbt_nodes": rows})
+            except Exception as error:
+                self.log.exception("The owner %r is not told of %d nodes", owner, len(rows))
+                errors.append(error)
+        if errors:
+            raise errors[0]
 
 
 def summary_of(

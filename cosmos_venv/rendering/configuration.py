@@ -167,8 +167,12 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
             own["copy_dbt_packages"] = self.project.copy_dbt_packages
         if self.run_params is not None:
             own["run_params"] = {**self.run_params.names(), "task_id": f"{prefix}{SELECT_TASK_ID}"}
-        if self.render.run_summary:
+        if self.render.has_last_task:
             own["push_node_rows"] = True
+        if self.render.notify_owners:
+            own["notify_owners"] = self.render.notify_owners
+        if self.render.run_artifacts:
+            own["run_artifacts"] = prefix.rstrip(".")
         if self.on_warning_callback is not None:
             own["on_warning_callback"] = self.on_warning_callback
         # The connection of a mapping is the one by which dbt reaches the warehouse, too.
@@ -211,6 +215,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
         self._refuse_two_project_paths()
         self._refuse_two_environments()
         self._refuse_arguments_of_the_plan()
+        self._refuse_artifacts_without_place()
         if not isinstance(self.operator_args.get("extra_context") or {}, Mapping):
             raise CosmosValueError(
                 f"operator_args['extra_context']={self.operator_args['extra_context']!r} must be a mapping."
@@ -271,7 +276,8 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
             "RenderConfig.batch_by: a query builds one model. Leave it out, or use ExecutionMode.LOCAL or VIRTUALENV": (
                 render.batch_by is not None
             ),
-            "RenderConfig.run_summary: a query says nothing of its rows to it. Leave it out": render.run_summary,
+            "RenderConfig.run_summary, run_artifacts or notify_owners: a query says nothing of its rows to the last "
+            "task. Leave them out": render.has_last_task,
             "run_params: the models are compiled before a run could choose among them. Leave it out, or use "
             "ExecutionMode.LOCAL or VIRTUALENV": self.run_params is not None,
             f"operator_args['trigger_rule']={rule!r}: Airflow wants 'all_success' behind a setup task. Leave it out": (
@@ -284,6 +290,14 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
                 "ExecutionConfig.async_py_requirements is missing: ExecutionMode.AIRFLOW_ASYNC compiles the models in "
                 "an environment of its own. Give ['dbt-core~=1.11.0', 'dbt-bigquery'] or the like, or [] for the dbt "
                 "of dbt_executable_path."
+            )
+
+    def _refuse_artifacts_without_place(self) -> None:
+        if self.render.run_artifacts and not settings.remote_target_path:
+            raise CosmosValueError(
+                "RenderConfig.run_artifacts=True, and [cosmos] remote_target_path is not set: it says where the "
+                "artifacts of a run go, such as s3://bucket/dbt, or a folder that all workers share. Set it, or leave "
+                "the parameter out."
             )
 
     def _refuse_beside_run_params(self) -> None:

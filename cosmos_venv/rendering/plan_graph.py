@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from cosmos_venv.constants import RUN_SUMMARY_TASK_ID, SELECT_TASK_ID
+from cosmos_venv.config import RenderConfig
+from cosmos_venv.constants import RUN_SUMMARY_TASK_ID, SELECT_TASK_ID, TESTS
 from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
 from cosmos_venv.project.node import as_id
 from cosmos_venv.rendering.model import (
@@ -19,6 +21,9 @@ from cosmos_venv.rendering.model import (
     PlannedTask,
 )
 from cosmos_venv.rendering.task_arguments import LONGEST_ID, is_airflow_id
+
+if TYPE_CHECKING:
+    from cosmos_venv.project.node import DbtNode
 
 _NAMING = (
     "RenderConfig.normalize_task_id names the tasks of nodes without a group, and a callable batch_by names batches"
@@ -183,22 +188,32 @@ class Assembly:
                 _refuse_bad_id(used, each.owner)
 
 
-def with_run_summary(plan: Plan) -> Plan:
-    """A plan with the task behind all others that has a table of what became of the nodes.
+def with_run_summary(plan: Plan, nodes: Mapping[str, DbtNode], render: RenderConfig) -> Plan:
+    """A plan with the task behind all others that tells what became of the nodes.
 
     :param plan: a whole plan; one without tasks that run dbt stays as it is.
+    :param nodes: the selected nodes by unique id, tests among them.
+    :param render: what the task tells.
     """
     # The task that evaluates the selection of a run builds nothing.
     own = [task for task in plan.tasks if not task.is_placeholder and task.task_id != SELECT_TASK_ID]
     running = {task.task_id: _what_runs(task) for task in own}
     if not running:
         return plan
-    summary = PlannedTask(
-        task_id=RUN_SUMMARY_TASK_ID,
-        operator="operators.run_summary.DbtRunSummaryOperator",
-        arguments={"task_nodes": running},
-    )
+    arguments: dict[str, Any] = {"task_nodes": running}
+    if render.notify_owners:
+        arguments["owners"] = {each: owner for each in nodes if (owner := _owner_of(each, nodes))}
+    operator = "operators.run_summary.DbtRunSummaryOperator"
+    summary = PlannedTask(task_id=RUN_SUMMARY_TASK_ID, operator=operator, arguments=arguments)
     return plan.between(None, summary)
+
+
+def _owner_of(unique_id: str, nodes: Mapping[str, DbtNode]) -> str:
+    """The owner of a node; of a test without one, the owner of the first node that it tests and that has one."""
+    node = nodes[unique_id]
+    if node.owner or node.resource_type not in TESTS:
+        return node.owner
+    return next((nodes[each].owner for each in node.depends_on if each in nodes and nodes[each].owner), "")
 
 
 def _what_runs(task: PlannedTask) -> str:

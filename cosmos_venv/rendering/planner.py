@@ -267,7 +267,7 @@ def plan(request: PlanRequest) -> Plan:
         if render.batch_by is None and 0 < request.settings.most_watching < number_of_watching(made):
             in_batches = dataclasses.replace(render, batch_by=BatchBy.FOLDER)
             return plan(dataclasses.replace(request, render=in_batches))
-    return with_run_summary(made) if render.run_summary else made
+    return with_run_summary(made, request.nodes, render) if render.has_last_task else made
 
 
 def _with_metric_views(nodes: Mapping[str, DbtNode]) -> dict[str, DbtNode]:

@@ -117,6 +117,10 @@ def _steps(run: DbtRun, command: DbtCommand) -> Iterator[Callable[[], None]]:
         yield partial(upload_compiled_sql, command.artifacts, run.context, report=task.log.info)
     if run.push_run_results:
         yield partial(_push_run_results, run, command.artifacts)
+    if task.run_artifacts is not None:
+        from cosmos_venv.operators.run.run_artifacts import keep_part  # few runs keep them
+
+        yield partial(keep_part, run.context, task.run_artifacts, command.artifacts)
     if run.push_node_rows:
         yield partial(_push_node_rows, run, command.artifacts)
     # Last of the steps: what the user does there may take long, or fail.
