@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from cosmos_venv import version
 from cosmos_venv.files.file_cache import FileCache
 from cosmos_venv.rendering.model import Plan, PlannedTask
 from cosmos_venv.rendering.one_task import plan_cache
@@ -99,7 +100,7 @@ def test_another_code_of_an_editable_install_has_another_key(package: Path) -> N
 
 
 def test_a_wheel_has_one_key_on_every_machine_and_another_wheel_has_another(package: Path) -> None:
-    record = package.parent / f"cosmos_venv-{plan_cache.__version__}.dist-info" / "RECORD"
+    record = package.parent / f"cosmos_venv-{version.__version__}.dist-info" / "RECORD"
     record.parent.mkdir()
     rows = ["cosmos_venv/project/some.py,sha256=abc,6", "cosmos_venv/cli/other.py,sha256=def,6"]
     record.write_text("\n".join(rows))
