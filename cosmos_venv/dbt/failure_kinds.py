@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from enum import Enum
 
 from cosmos_venv.dbt.log_lines import FAILED, NodeOutcome
-from cosmos_venv.dbt.native.output import NO_REASON
 
 
 class FailureKind(str, Enum):
@@ -33,8 +32,8 @@ class FailureKind(str, Enum):
 _WORDS = {
     FailureKind.TESTS: r"^(?:unit_)?test\.\S+: fail\b",  # a node's line in the text of an error
     FailureKind.CONTRACT: r"has an enforced contract that failed",
-    # A compilation error without a place is what dbt 2 says of each node where it cannot connect.
-    FailureKind.COMPILATION: r"Compilation Error(?: in | for |\n  )|Parsing Error|\(?JinjaError\b",
+    # dbt 2 says "Compilation Error" and no more of each node where it cannot connect.
+    FailureKind.COMPILATION: r"Compilation Error(?: in | for |\n)|Parsing Error|\bJinjaError\b",
     FailureKind.SQL: "|".join(
         (
             # DuckDB
@@ -77,8 +76,7 @@ def kind_of_text(text: str) -> FailureKind:
 
 
 def _kind_of_node(unique_id: str, outcome: NodeOutcome) -> FailureKind:
-    # dbt 2 gives the status error to a unit test that fails.
-    is_test = unique_id.startswith(("test.", "unit_test."))
-    if is_test and (outcome.status == "fail" or outcome.message in NO_REASON):
+    # dbt 2 says no more than this of a unit test that fails.
+    if outcome.status == "fail" or (unique_id.startswith("unit_test.") and outcome.message == "Error"):
         return FailureKind.TESTS
     return kind_of_text(outcome.message)

@@ -104,7 +104,7 @@ class DbtLocalBaseOperator(AbstractDbtBase):
         none.
     :param retry_on: the kinds of failures after which Airflow may try the task again, a text or a list:
         ``warehouse`` (and whatever is not known), ``tests``, ``compilation``, ``contract`` or ``sql``; None: as
-        ``[cosmos_venv] retry_on`` says.
+        ``[cosmos_venv] retry_on`` says. Not for sensors, and not beside a ``retry_policy`` of your own.
     :param skipped_with: tasks of the project beside its parents with which this one is skipped, by their ids without
         the group of the project; None: it goes by its trigger rule alone.
     :param emit_datasets: let Airflow know which assets the nodes that ran have updated (run, build, seed, snapshot);
@@ -230,13 +230,13 @@ class DbtLocalBaseOperator(AbstractDbtBase):
 
             warm_start.warm_choice(warm_dbt)
         refuse_no_callbacks("on_warning_callback", own.get("on_warning_callback"))
-        kinds: tuple[str, ...] = ()
+        retries: dict[str, Any] = {}
         if retry_on or settings.retry_on:
-            from cosmos_venv.operators.run.retries import policy, retry_kinds
+            from cosmos_venv.operators.run.retries import retry_arguments
 
-            kinds = retry_kinds(retry_on, settings.retry_on)
-            rest = {**policy(kinds), **rest}
-        super().__init__(task_id=task_id, **rest)
+            retries = retry_arguments(type(self), retry_on, settings.retry_on, rest)
+        kinds = retries.pop("retry_on", ())
+        super().__init__(task_id=task_id, **{**rest, **retries})
         if ignored:
             warn_of_ignored(self, ignored)
         kept = {

@@ -102,6 +102,11 @@ def refuse_wrong_shapes(given: Mapping[str, Any]) -> None:
             raise CosmosValueError(f"{name}={given[name]!r} must be a list of callables.")
     refuse_no_callbacks("callback", given["callback"])
     _refuse_no_state(given["state"], given["state_conn_id"])
+    if not isinstance(given["run_artifacts"], str | None):
+        raise CosmosValueError(
+            f"run_artifacts={given['run_artifacts']!r} of an operator is no id of a group. Give "
+            "RenderConfig(run_artifacts=True), which gives it to the tasks."
+        )
     run_params = given["run_params"]
     if run_params is not None and not (isinstance(run_params, Mapping) and "task_id" in run_params):
         raise CosmosValueError(

@@ -140,7 +140,7 @@ class DbtConsumerWatcherSensor:
             "node_ids": list(self.node_ids),
             "producer_task_id": self.producer_task_id,
             "parents": self._parents(),
-            "needs_worker_to_fail": bool(self.retry_on),
+            "retry_on": list(self.retry_on),
         }
         return StartTriggerArgs(trigger_cls=_TRIGGER, next_method=self.resumes, trigger_kwargs=arguments)
 
@@ -167,6 +167,7 @@ class DbtConsumerWatcherSensor:
         # Airflow 3.0 resumes a retry with the event that ended the try before.
         if event.get("try_number") not in (None, context["ti"].try_number):
             return self._execute(context)
+        from cosmos_venv.dbt.failure_kinds import FailureKind
         from cosmos_venv.operators.run.retries import judged
         from cosmos_venv.operators.watch.trigger import reschedule
         from cosmos_venv.operators.watch.verdict import Action
@@ -175,7 +176,10 @@ class DbtConsumerWatcherSensor:
         if action is Action.WAIT:
             raise reschedule()
         if action is Action.FAIL:
-            raise judged(AirflowException(event["reason"]), self.retry_on, {})
+            for key, value in (event.get("xcoms") or {}).items():
+                context["ti"].xcom_push(key=key, value=value)
+            kinds = [FailureKind(each) for each in event.get("kinds", ())]
+            raise judged(AirflowException(event["reason"]), self.retry_on, kinds)
         # Once more: the producer may have been cleared since.
         return self._execute(context, told=event["told"])
 

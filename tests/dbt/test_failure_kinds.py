@@ -67,6 +67,7 @@ def test_the_kind_of_a_message(kind: str, message: str) -> None:
         ("unit_test.rd.a.ut", "error", "Error", FailureKind.TESTS),
         ("test.rd.not_null_a.0", "error", "Database Error in test\n  deadlock detected", FailureKind.WAREHOUSE),
         ("model.rd.a", "error", "", FailureKind.WAREHOUSE),
+        ("test.rd.not_null_a.0", "error", "", FailureKind.WAREHOUSE),
     ],
 )
 def test_the_kind_of_a_node(unique_id: str, status: str, message: str, kind: FailureKind) -> None:

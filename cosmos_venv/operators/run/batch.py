@@ -62,22 +62,27 @@ def run_batch(run: DbtRun) -> DbtResult:
         updated_before=[each for each, done in before.items() if done.status == SUCCESS],
     )
 
+    ended: dict[str, NodeOutcome] = {}
+
     def judge_nodes(result: DbtResult, artifacts: Artifacts) -> None:
         own, others = outcomes_of(task.nodes, journal, before, artifacts)
+        if journal.record.outcomes.keys() - before:  # else dbt did not come to its nodes
+            ended.update({**own, **others})
         task.log.info("%s", "\n".join(["Nodes of this batch:", *_table({**own, **others}, before)]))
         _push_rows(run, {**own, **others})
         _refuse_failed(own, others, before, lambda: task._judge(result, artifacts))
 
-    is_over, end = False, FAILED
+    is_over, end, why = False, FAILED, ""
     try:
-        result = run_in_workspace(whole, judge_nodes)
+        result = run_in_workspace(whole, judge_nodes, ended)
         is_over, end = True, SUCCESS
         return result
-    except (AirflowSkipException, AirflowFailException, LastingFailure):
-        is_over = True  # Airflow does not try it again
+    except Exception as error:
+        is_over = isinstance(error, AirflowSkipException | AirflowFailException | LastingFailure)  # no other try
+        why = str(error) if task.retry_on else ""
         raise
     finally:
-        journal.close(is_over=is_over, end=end)
+        journal.close(is_over=is_over, end=end, why=why)
 
 
 def done_before(task: Any, earlier: TryRecord | None) -> dict[str, NodeOutcome]:

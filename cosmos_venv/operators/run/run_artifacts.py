@@ -6,72 +6,82 @@ keeps its results there as a part. The last task of the project joins the parts.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import hashlib
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
 import msgspec
 
 from cosmos_venv import settings
-from cosmos_venv.compat import object_storage_path
 from cosmos_venv.dbt.results import Artifacts
-from cosmos_venv.io import map_index, write_to
+from cosmos_venv.io import map_index
+from cosmos_venv.remote.object_store import RemoteFolder, place_of
 
 RESULTS, MANIFEST = "run_results.json", "manifest.json"
 _PARTS = "parts"
+_SECONDS = 60.0  # for one file
 
 
-def folder_of_run(context: Mapping[str, Any], group_id: str) -> Any:
-    """Return the folder of the artifacts of a run, as a path of Airflow's.
+def folder_of_run(context: Mapping[str, Any], group_id: str) -> RemoteFolder:
+    """Return the folder of the artifacts of a run.
 
     :param context: Airflow's context of a task of the project.
     :param group_id: the group that the project makes up; empty: it is the DAG.
     """
     ti: Any = context["ti"]
-    name = "__".join(filter(None, (ti.dag_id, group_id)))
-    root = object_storage_path(settings.remote_target_path, settings.remote_target_path_conn_id or None)
-    return root / "/".join([name, str(ti.run_id), *map_index(context)])
+    place = "/".join(filter(None, (ti.dag_id, group_id, str(ti.run_id), *map_index(context))))
+    url = f"{settings.remote_target_path.rstrip('/')}/{place}"
+    return RemoteFolder(url=url, conn_id=settings.remote_target_path_conn_id or None)
 
 
 def keep_part(context: Mapping[str, Any], group_id: str, artifacts: Artifacts) -> None:
-    """Keep the results of one command of dbt, and the manifest where the run has none yet.
+    """Keep the results of one command of dbt, and the manifest where the run has none yet, or is gone on with.
 
     :param context: Airflow's context of the task.
     :param group_id: as for ``folder_of_run``.
     :param artifacts: what dbt has left. A command that has written no results has no part.
+    :raises RemoteError: when the storage does not take them.
     """
-    results, manifest = artifacts.content(RESULTS), artifacts.content(MANIFEST)
-    if results is None:
+    if (results := artifacts.content(RESULTS)) is None:
         return
     folder, ti = folder_of_run(context, group_id), context["ti"]
-    # Each try has a part: a later try of a batch builds only what is not done.
-    write_to(folder / _PARTS / f"{ti.task_id}-{ti.try_number}.json", results)
-    if manifest is not None and not (folder / MANIFEST).exists():
-        write_to(folder / MANIFEST, manifest)
+    # Each try has a part: a later try of a batch builds only what is not done. Ids may be as long as names of files.
+    name = hashlib.sha256(ti.task_id.encode()).hexdigest()[:16]
+    folder.write(f"{_PARTS}/{name}-{ti.try_number}.json", results, seconds=_SECONDS)
+    is_wanted = ti.try_number > 1 or not (place_of(folder.url, folder.conn_id) / MANIFEST).exists()
+    if is_wanted and (manifest := artifacts.content(MANIFEST)) is not None:
+        folder.write(MANIFEST, manifest, seconds=_SECONDS)
 
 
-def join_parts(folder: Any, skipped: Iterable[str]) -> int:
+def join_parts(folder: RemoteFolder, told: Mapping[str, dict[str, Any]], warn: Callable[..., object]) -> int:
     """Join the parts of a run into one ``run_results.json``, over an earlier one of the same run, and delete them.
 
     :param folder: of the run.
-    :param skipped: unique ids of nodes whose tasks have not run, since a node before them has failed.
-    :returns: the number of nodes in the file; 0 where no task has kept a part, and none is written.
+    :param told: what else is known of nodes, by unique id: keys of dbt's results. It counts where no part has the node,
+        and where it says that the node has not run.
+    :param warn: gets lines of the log.
+    :returns: the number of nodes in the file; 0 where nothing is known, and none is written.
+    :raises RemoteError: when the storage does not take it.
     """
-    files = _files(folder / _PARTS)
-    parts = [_decoded(file) for file in files]
-    if not parts:
-        return 0
-    earlier = [_decoded(folder / RESULTS)] if (folder / RESULTS).exists() else []
-    parts = [*earlier, *sorted(parts, key=lambda part: str(part["metadata"].get("generated_at")))]
+    place = place_of(folder.url, folder.conn_id)
+    files = _files(place / _PARTS)
+    found = [part for file in files if (part := _decoded(file, warn)) is not None]
+    parts = sorted(found, key=lambda part: str(part["metadata"].get("generated_at")))
+    earlier = _decoded(place / RESULTS, warn) if (place / RESULTS).exists() else None
+    parts = [*([earlier] if earlier else []), *parts]
     results = {result["unique_id"]: result for part in parts for result in part["results"]}
-    for unique_id in skipped:
-        results.setdefault(unique_id, _skipped(unique_id))
-    newest = parts[-1]
+    for unique_id, known in told.items():
+        if unique_id not in results or known["status"] == "skipped":
+            results[unique_id] = {**_NOTHING, **known, "unique_id": unique_id}
+    if not results:
+        return 0
+    newest = parts[-1] if parts else {"metadata": {}}
     # The tasks select nodes one by one; a build of the project would not.
     arguments = {**newest.get("args", {}), "which": "build", "select": [], "exclude": []}
     seconds = sum(part.get("elapsed_time") or 0 for part in parts)
     joined = {**newest, "results": [*results.values()], "elapsed_time": seconds, "args": arguments}
-    write_to(folder / RESULTS, msgspec.json.encode(joined))
+    folder.write(RESULTS, msgspec.json.encode(joined), seconds=_SECONDS)
     for file in files:
         file.unlink()
     return len(results)
@@ -79,26 +89,28 @@ def join_parts(folder: Any, skipped: Iterable[str]) -> int:
 
 def _files(folder: Any) -> list[Any]:
     with suppress(FileNotFoundError, NotADirectoryError):  # the latter says Airflow 3.3 of a folder that is missing
-        return [*folder.iterdir()]
+        return [each for each in folder.iterdir() if each.name.endswith(".json")]
     return []
 
 
-def _decoded(file: Any) -> dict[str, Any]:
-    found: dict[str, Any] = msgspec.json.decode(file.read_bytes())
+def _decoded(file: Any, warn: Callable[..., object]) -> dict[str, Any] | None:
+    try:
+        found: dict[str, Any] = msgspec.json.decode(file.read_bytes())
+    except msgspec.DecodeError as error:
+        warn("%s is left out of the artifacts of the run: %s", file, error)
+        return None
     return found
 
 
-def _skipped(unique_id: str) -> dict[str, Any]:
-    return {
-        "status": "skipped",
-        "timing": [],
-        "thread_id": "",
-        "execution_time": 0.0,
-        "adapter_response": {},
-        "message": None,
-        "failures": None,
-        "unique_id": unique_id,
-        "compiled": None,
-        "compiled_code": None,
-        "relation_name": None,
-    }
+_NOTHING = {
+    "timing": [],
+    "thread_id": "",
+    "execution_time": 0.0,
+    "adapter_response": {},
+    "message": None,
+    "failures": None,
+    "compiled": None,
+    "compiled_code": None,
+    "relation_name": None,
+}
+"""The keys of a result of dbt that a node has which did not run."""

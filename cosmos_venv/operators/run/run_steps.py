@@ -11,6 +11,8 @@ from cosmos_venv import project_cache, settings
 from cosmos_venv.compat import AirflowException, to_boolean
 from cosmos_venv.constants import LAST_SUCCESS, NODE_CONFIG, ONLY_TESTS, TASK_TESTS
 from cosmos_venv.dbt.command import NOTHING_TO_DO, selection_in_file, vars_flags
+from cosmos_venv.dbt.failure_kinds import kinds_of
+from cosmos_venv.dbt.log_lines import NodeOutcome
 from cosmos_venv.dbt.project_files import has_packages
 from cosmos_venv.dbt.results import Artifacts
 from cosmos_venv.dbt.workspace import (
@@ -38,11 +40,12 @@ _WHY = (
 )
 
 
-def run_in_workspace(run: DbtRun, judge: Judge) -> DbtResult:
+def run_in_workspace(run: DbtRun, judge: Judge, outcomes: Mapping[str, NodeOutcome] | None = None) -> DbtResult:
     """Run dbt in a workspace, with its profile, and do what follows; ``dbt deps`` first where that is wanted.
 
     :param run: what is run.
     :param judge: raises where the command has not done what it was to do.
+    :param outcomes: what became of the nodes where ``judge`` has raised, by unique id; None: the artifacts say it.
     :returns: what came of the command.
     """
     task = run.task
@@ -91,8 +94,10 @@ def run_in_workspace(run: DbtRun, judge: Judge) -> DbtResult:
             except CommandKilled:
                 raise
             except Exception as error:
+                # First: a callback of the user may move the artifacts.
+                kinds = kinds_of(outcomes or command.artifacts.outcomes(), str(error)) if task.retry_on else ()
                 post_run.follow_up(run, command, failed=True)
-                if (final := judged(error, task.retry_on, command.artifacts.outcomes())) is not error:
+                if (final := judged(error, task.retry_on, kinds)) is not error:
                     raise final from None
                 raise
             post_run.follow_up(run, command, failed=False)

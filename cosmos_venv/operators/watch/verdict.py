@@ -52,12 +52,15 @@ class Watch(msgspec.Struct, frozen=True, kw_only=True):
     :param is_first: whether it is the task's first try.
     :param told: what the tries before it were told.
     :param parents: ids of the tasks that must be over before dbt runs for these nodes alone.
+    :param wants_reasons: whether it fails only when the producer's try is over: dbt 1 says at the end of a run why its
+        nodes have failed.
     """
 
     nodes: Sequence[str]
     is_first: bool = True
     told: Told = Told()
     parents: Sequence[str] = ()
+    wants_reasons: bool = False
 
 
 class Action(Enum):
@@ -111,6 +114,8 @@ def verdict(
         worst = min((each.state for each in found.values()), key=_RANKS.index)
         if worst == SKIPPED and not (is_over or record.is_last):
             return _WAIT  # the producer's next try builds it
+        if worst == FAILED and task.wants_reasons and not (is_over or record.end):
+            return _WAIT
         return _ended(worst, found)
     if not is_over:
         return _WAIT
@@ -185,7 +190,8 @@ def _unsaid(task: Watch, record: TryRecord | None, producer_state: str | None) -
     why = f" ({', '.join(failed)} failed)" if failed else why
     how = {SUCCESS: "has succeeded", FAILED: "has failed"}.get(str(producer_state), f"is {producer_state}")
     what = f"the producer {how}{why}, and dbt has not said what became of it"
-    return Verdict(action=Action.FAIL, reason=f"{names}: {what}.")
+    why = f"\n{record.why}" if record is not None and record.why and not failed else ""
+    return Verdict(action=Action.FAIL, reason=f"{names}: {what}.{why}")
 
 
 def _listed(found: Mapping[str, NodeOutcome]) -> str:

@@ -42,9 +42,11 @@ _ONLY_FOR_LOADING = frozenset(
         "emit_datasets",
         "airflow_vars_to_purge_dbt_ls_cache",
         "airflow_vars_to_purge_dbt_yaml_selectors_cache",
+        "run_artifacts",
+        "notify_owners",
     }
 )
-"""What RenderConfig says beside how the plan looks: the version of the loaded nodes stands for it."""
+"""What RenderConfig says beside how the plan looks."""
 
 
 class KeptTask(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
@@ -65,7 +67,7 @@ class KeptTask(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 def plan_key(configuration: Configuration, version: str | None) -> str | None:
     """The key of a plan: 64 hex digits that differ where the plan may; None where that cannot be known.
 
-    It has no path and no time in it, so that every worker and every version of a bundle finds the same.
+    Every worker with the same wheel and every version of a bundle finds the same.
 
     :param configuration: the configuration of the plan.
     :param version: ``DbtGraph.version()``; None: it cannot be known.
@@ -83,6 +85,8 @@ def plan_key(configuration: Configuration, version: str | None) -> str | None:
         _code(),
         version,
         drawing,
+        render.has_last_task,
+        bool(render.notify_owners),
         execution.execution_mode,
         execution.dbt_mode(configuration.operator_args),
         execution.test_indirect_selection,

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from cosmos_venv import DbtDag
-from cosmos_venv.compat import LastingFailure
+from cosmos_venv.compat import HAS_RETRY_POLICIES, LastingFailure
 from cosmos_venv.config import ExecutionConfig, ProjectConfig, RenderConfig
 from cosmos_venv.constants import BatchBy, ExecutionMode, InvocationMode, LoadMode
 from cosmos_venv.exceptions import CosmosValueError
+from cosmos_venv.operators.local import DbtRunLocalOperator
 from cosmos_venv.operators.watcher import DbtRunWatcherOperator
 from pytest_cosmos_venv import CosmosAirflow, DagOutcome, FakeVenv, NodeOutcome
 from tests.kit import harbor_profile, operator_arguments
@@ -160,15 +161,57 @@ def test_a_watching_task_that_goes_on_behind_its_trigger_follows_it_too(
 ) -> None:
     given = {"node_ids": ["model.harbor.mart"], "retry_on": "warehouse", "dbt_executable_path": cosmos_fake_venv.dbt}
     watching = DbtRunWatcherOperator(**operator_arguments(project, **given))
-    event = {"action": "fail", "reason": f"model.harbor.mart: error.\n{MISSING.message}", "told": {}, "try_number": 1}
-    context: Any = {"ti": SimpleNamespace(try_number=1)}
+    event = {"action": "fail", "reason": "model.harbor.mart: error.", "told": {}, "try_number": 1, "kinds": ["sql"]}
+    pushed: dict[str, Any] = {}
+    context: Any = {"ti": SimpleNamespace(try_number=1, xcom_push=lambda key, value: pushed.update({key: value}))}
+    event["xcoms"] = {"dbt_node": [{"node": "model.harbor.mart"}]}
 
     with pytest.raises(LastingFailure, match="No other try: the failure is one of 'sql'"):
         watching.execute_complete(context, event)
+
+    assert pushed == event["xcoms"]
+
+
+def test_watching_tasks_do_not_run_dbt_for_a_project_that_cannot_be_compiled(
+    cosmos_airflow: CosmosAirflow, cosmos_fake_venv: FakeVenv, project: Path
+) -> None:
+    lines = ["Encountered an error:", "Compilation Error", "  Model 'model.harbor.mart' depends on a node named 'x'"]
+    cosmos_fake_venv.script("build", exit_code=2, stdout=lines)
+
+    run(cosmos_airflow, cosmos_fake_venv, project, mode=ExecutionMode.WATCHER, retry_on="warehouse")
+
+    assert [call.command for call in cosmos_fake_venv.calls if call.command != "ls"] == ["build"]
+
+
+@pytest.mark.skipif(not HAS_RETRY_POLICIES, reason="this Airflow has no retry policies")
+def test_a_policy_of_the_user_decides_and_a_mapped_task_has_ours(project: Path) -> None:
+    from airflow.sdk import DAG, ExceptionRetryPolicy
+
+    own = ExceptionRetryPolicy(rules=[])
+    with DAG("harbor", default_args={"retry_policy": own}):
+        theirs = DbtRunLocalOperator(**operator_arguments(project, retry_on="warehouse"))
+    with DAG("mapped"):
+        arguments = operator_arguments(project, retry_on="warehouse")
+        mapped = DbtRunLocalOperator.partial(**arguments).expand(select=["mart", "quay"])
+    one: Any = mapped.unmap({"select": "mart"})
+
+    assert (theirs.retry_policy, theirs.retry_on) == (own, ())
+    assert (one.retry_on, one.retry_policy is not None) == (("warehouse",), True)
+
+
+def test_a_misspelt_setting_is_named(monkeypatch: pytest.MonkeyPatch, project: Path) -> None:
+    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__RETRY_ON", "network")
+
+    with pytest.raises(
+        CosmosValueError, match=r"\[cosmos_venv\] retry_on=\['network'\]: 'network' is no kind of failure"
+    ):
+        DbtRunLocalOperator(**operator_arguments(project))
 
 
 def test_an_unknown_kind_is_refused_when_the_dag_is_made(
     cosmos_airflow: CosmosAirflow, cosmos_fake_venv: FakeVenv, project: Path
 ) -> None:
-    with pytest.raises(CosmosValueError, match=r"retry_on='network': 'network' is no kind of failure. Known are: \["):
+    with pytest.raises(
+        CosmosValueError, match=r"retry_on=\['network'\]: 'network' is no kind of failure. Known are: \["
+    ):
         run(cosmos_airflow, cosmos_fake_venv, project, retry_on="network")

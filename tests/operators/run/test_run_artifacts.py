@@ -8,12 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.sdk import BaseNotifier
 
 from cosmos_venv import DbtDag
 from cosmos_venv.config import ExecutionConfig, ProjectConfig, RenderConfig
 from cosmos_venv.constants import BatchBy, ExecutionMode, InvocationMode, LoadMode
 from cosmos_venv.exceptions import CosmosValueError
+from cosmos_venv.operators.run import run_artifacts
 from cosmos_venv.operators.run.run_artifacts import join_parts
+from cosmos_venv.remote.download_cache import RemoteError
+from cosmos_venv.remote.object_store import RemoteFolder
 from pytest_cosmos_venv import CosmosAirflow, DagOutcome, FakeVenv, NodeOutcome
 from tests.kit import harbor_profile
 
@@ -117,10 +121,13 @@ def test_a_task_that_was_cleared_changes_its_nodes_alone(tmp_path: Path) -> None
         (tmp_path / "parts" / name).write_text(json.dumps(content))
 
     part("a-1.json", "2026-01-01T00:00:01Z", a="success", b="error")
-    assert join_parts(tmp_path, ["model.x.c"]) == 3
+    folder = RemoteFolder(url=tmp_path.as_uri())
+    assert join_parts(folder, {"model.x.c": {"status": "skipped"}}, print) == 3
     part("b-2.json", "2026-01-01T00:00:03Z", b="success")
     part("c-1.json", "2026-01-01T00:00:02Z", b="error", c="success")
-    assert join_parts(tmp_path, []) == 3
+    (tmp_path / "parts" / "half.json").write_text('{"met')
+    told: list[str] = []
+    assert join_parts(folder, {}, lambda text, *words: told.append(text % words)) == 3
 
     found = json.loads((tmp_path / "run_results.json").read_text())
     assert {each["unique_id"]: each["status"] for each in found["results"]} == {
@@ -130,7 +137,7 @@ def test_a_task_that_was_cleared_changes_its_nodes_alone(tmp_path: Path) -> None
     }
     assert (found["elapsed_time"], found["args"]["threads"]) == (4.5, 4)
     assert not [*(tmp_path / "parts").iterdir()]
-    assert join_parts(tmp_path, []) == 0
+    assert "half.json is left out" in told[0]
 
 
 def test_the_place_is_wanted_when_the_dag_is_made(
@@ -174,6 +181,49 @@ def test_the_others_are_told_by_a_star_and_an_error_of_a_notifier_stops_no_other
     assert told == ["model.harbor.report"]
     assert outcome.tasks["dbt_run_summary"].state == "failed"
     assert "The owner 'finance' is not told of 1 nodes" in outcome.tasks["dbt_run_summary"].log
+
+
+def test_a_notifier_of_two_owners_has_the_words_of_each(
+    cosmos_airflow: CosmosAirflow, cosmos_fake_venv: FakeVenv, project: Path, target: Path
+) -> None:
+    class Mail(BaseNotifier):
+        """Renders its text in place, as each notifier of Airflow does."""
+
+        template_fields = ("text",)
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.text = "{{ dbt_owner }}: {{ dbt_nodes[0].node }}"
+
+        def notify(self, context: Any) -> None:  # noqa: ARG002 - as Airflow calls it
+            sent.append(self.text)
+
+    sent: list[str] = []
+    (project / "models" / "report.sql").write_text("{{ config(meta={'owner': 'ops'}) }} select 1")
+    cosmos_fake_venv.script("run", nodes={"mart": "error", "report": "error"})
+
+    run(cosmos_airflow, cosmos_fake_venv, project, notify_owners={"*": Mail()})
+
+    assert sorted(sent) == ["finance: model.harbor.mart", "ops: model.harbor.report"]
+
+
+def test_a_task_whose_results_cannot_be_kept_is_green_and_its_nodes_are_in_the_record(
+    monkeypatch: pytest.MonkeyPatch,
+    cosmos_airflow: CosmosAirflow,
+    cosmos_fake_venv: FakeVenv,
+    project: Path,
+    target: Path,
+) -> None:
+    def fail(*_: object) -> None:
+        raise RemoteError("the bucket is closed", has_answered=True)
+
+    monkeypatch.setattr(run_artifacts, "keep_part", fail)
+
+    outcome = run(cosmos_airflow, cosmos_fake_venv, project, run_artifacts=True)
+
+    assert outcome.succeeded
+    assert "not kept for the artifacts of the run: the bucket is closed" in outcome.tasks["mart_run"].log
+    assert statuses(target) == {"staging": "success", "mart": "success", "report": "success"}
 
 
 def test_a_notifier_that_cannot_be_called_is_refused() -> None:

@@ -182,11 +182,15 @@ def test_a_release_that_would_not_try_a_failed_task_again_fails_it_on_a_worker(
 def test_a_worker_fails_the_task_where_it_decides_whether_there_is_another_try(
     airflow: Airflow, write: WriteLines
 ) -> None:
+    """dbt 1 says why a node has failed when the whole run has ended."""
+    airflow.states[PRODUCER] = ["running", "running", "failed"]
     write(line("error"))
 
-    found = event_of(DbtNodeTrigger([NODE], PRODUCER, needs_worker_to_fail=True), task_instance())
+    found = event_of(DbtNodeTrigger([NODE], PRODUCER, retry_on=["sql"]), task_instance())
 
-    assert found.payload["action"] == "fail"
+    assert airflow.states[PRODUCER] == ["failed"]
+    assert (found.payload["action"], found.payload["kinds"]) == ("fail", ["warehouse"])
+    assert found.payload["xcoms"]["dbt_node"][0]["node"] == NODE
 
 
 def test_a_producer_that_has_failed_without_a_word_fails_the_task(airflow: Airflow, write: WriteLines) -> None:
