@@ -25,7 +25,6 @@ _NAME = "freshness_callback"
 _SOURCE = "source."  # of unique ids
 _COMMAND = ("source", "freshness")
 _ALL_OPTIONS = ("vars", "no_version_check", "cache_selected_only", "fail_fast", "quiet", "warn_error", "partial_parse")
-_NO_RESULTS: dict[str, Any] = {"results": []}
 
 
 def left_out(task: Any, context: Mapping[str, Any], look: Look) -> dict[str, NodeOutcome]:
@@ -91,7 +90,7 @@ def _pairs(answer: Any) -> Iterator[tuple[str, str]]:
 def _looked_at(task: Any, look: Look) -> tuple[dict[str, Any], dict[str, NodeOutcome]]:
     """The content of dbt's ``sources.json``, and the outcome of each source."""
     if not task.sources:
-        return _NO_RESULTS, {}
+        return {"results": []}, {}
     # A list of flags is for the build: dbt source freshness knows few of them.
     flags = task.dbt_cmd_flags if isinstance(task.dbt_cmd_flags, Mapping) else ()
     options = DbtOptions(
@@ -104,7 +103,7 @@ def _looked_at(task: Any, look: Look) -> tuple[dict[str, Any], dict[str, NodeOut
     text = artifacts.text("sources.json")
     if text is None:
         task.handle_exception(result, artifacts)
-        return _NO_RESULTS, {}
+        return {"results": []}, {}
     found = artifacts.sources()
     for source in found:
         task.log.info("%s", line_of(source))
