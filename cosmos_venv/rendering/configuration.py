@@ -48,6 +48,7 @@ _OF_THE_PRODUCER = {
     "profile_config": "builds with the profile of all tasks. Give profile_config to the DAG",
 }
 """Arguments that no user gives to the producer, each with what it does instead, and the way out."""
+_NARROWING = frozenset({*_SELECTING, "indirect_selection"})
 _OF_AN_ENVIRONMENT = frozenset({"pip_install_options", "virtualenv_dir", "py_executable"})
 _FLAGS = ("dbt_cmd_flags", "dbt_cmd_global_flags")
 
@@ -273,7 +274,8 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
                 if name in given:
                     raise CosmosValueError(f"{where}[{name!r}] is written by the task and cannot be given. Drop it.")
         for name in sorted(_OF_THE_PRODUCER.keys() & set(setup)):
-            raise CosmosValueError(f"{_SETUP}[{name!r}]={setup[name]!r}: the producer {_OF_THE_PRODUCER[name]}.")
+            value = f"={setup[name]!r}" if name in _NARROWING else ""  # a profile may have secrets
+            raise CosmosValueError(f"{_SETUP}[{name!r}]{value}: the producer {_OF_THE_PRODUCER[name]}.")
         if _FRESHNESS in self.operator_args:
             raise CosmosValueError(
                 f"operator_args[{_FRESHNESS!r}] is for the producer of ExecutionMode.WATCHER. Give it as {_SETUP}."

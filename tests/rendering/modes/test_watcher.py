@@ -223,6 +223,7 @@ def arguments(*select: str, **setup: Any) -> dict[str, Any]:
             r"\['dbt_executable_path'\]: the producer runs the dbt of its environment",
         ),
         ({"nodes": {}}, r"setup_operator_args\['nodes'\]"),
+        ({"profile_config": "secret"}, r"\['profile_config'\]: .* Give profile_config to the DAG"),
         ({"dbt_cmd_flags": ["--exclude", "orders"]}, r"--exclude in ExecutionConfig\.setup_operator_args"),
         ({"retires": 1}, r"ExecutionConfig\.setup_operator_args: .*'retires'. Did you mean 'retries'"),
     ],
