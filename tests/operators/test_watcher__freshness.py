@@ -244,6 +244,17 @@ def test_the_callback_is_not_asked_where_dbt_cannot_look_at_the_sources(
     assert "Compilation Error in the project" in outcome.tasks[PRODUCER].log
 
 
+def test_a_dbt_that_cannot_look_at_sources_fails_the_producer_by_the_name_of_the_command(
+    project: DbtProject, cosmos_fake_venv: FakeVenv, cosmos_airflow: CosmosAirflow
+) -> None:
+    dbt_2 = cosmos_fake_venv(dbt_version="2.0.0a4")
+
+    outcome = cosmos_airflow.run(made(dbt_2, project, answering()), raise_on_failure=False)
+
+    assert "This dbt does not have the command source freshness" in outcome.tasks[PRODUCER].log
+    assert "build" not in {call.command for call in dbt_2.calls}
+
+
 def test_the_callback_is_asked_without_dbt_where_no_source_has_an_age(
     dbt: FakeVenv, cosmos_project: CosmosProject, cosmos_airflow: CosmosAirflow
 ) -> None:
