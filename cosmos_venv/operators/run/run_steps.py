@@ -85,7 +85,8 @@ def run_in_workspace(run: DbtRun, judge: Judge, choose: Choose | None = None) ->
             environment=run.env,
         ) as place:
             flags = ["--project-dir", str(place), *config.flags(profile)]
-            command = _command_in(run, place, flags, profile, secrets)
+            own_flags = [*flags, *_state_flags(run, place)]
+            command = _command_in(run, place, own_flags, profile, secrets)
             try:
                 if wants_deps:
                     _install_packages(run, command, [*flags, *vars_flags(task.vars)], which_dbt)
@@ -95,7 +96,7 @@ def run_in_workspace(run: DbtRun, judge: Judge, choose: Choose | None = None) ->
                         judge(NOTHING_TO_DO, command.artifacts)
                         return NOTHING_TO_DO
                     run = replace(run, command=chosen)
-                    command = _command_in(run, place, flags, profile, secrets)
+                    command = _command_in(run, place, own_flags, profile, secrets)
                 is_done = wants_deps and command.base_cmd == _DEPS
                 result = NOTHING_TO_DO if is_done else task._start(run, command)
                 # Of a dbt that failed too, which has parsed the project like any other.
@@ -124,7 +125,7 @@ def _command_in(
 
     :param run: the run.
     :param place: the workspace. A selection that is too long for a command line is written there.
-    :param flags: where dbt finds the project and its profile.
+    :param flags: where dbt finds the project, its profile and the artifacts of an earlier run.
     :param profiles_yml: the file of the profile.
     :param secrets: the variables of the profile. They are for dbt alone, and nothing here is logged.
     """
@@ -132,7 +133,7 @@ def _command_in(
     if selectors:
         (place / "selectors.yml").unlink(missing_ok=True)  # the link to the project's: no other selector counts
         (place / "selectors.yml").write_text(selectors, encoding="utf-8")
-    words = [run.executable, *fitting, *flags, *_state_flags(run, place)]
+    words = [run.executable, *fitting, *flags]
     # Only variables of the operator may say where dbt writes: a DBT_TARGET_PATH of the worker would mix the artifacts
     # of its tasks.
     outputs = Outputs.of(place, named_folders(run.env, run.task.env or {}), words)
