@@ -136,7 +136,10 @@ def test_the_names_of_cosmos_are_where_cosmos_has_them(module: str) -> None:
             "from cosmos_venv.operators.virtualenv import DbtShowVirtualenvOperator",
             "Read the table by Airflow's SQL op",
         ),
-        ("from cosmos_venv.operators.watcher import DbtSourceWatcherOperator", "has .*DbtBuildWatcherOperator, "),
+        (
+            "from cosmos_venv.operators.watcher import DbtTestWatcherKubernetesOperator",
+            "has .*DbtBuildWatcherOperator, ",
+        ),
         ("from cosmos_venv.converter import airflow_kwargs", "split their arguments themselves"),
     ],
 )

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from cosmos_venv.dbt.results import Artifacts
+    from cosmos_venv.operators.run.batch import LeaveOut
     from cosmos_venv.operators.run.dbt_run import DbtRun
 
 __all__ = [
@@ -101,7 +102,12 @@ class DbtBatchLocalOperator(base.DbtBatchMixin, DbtLocalBaseOperator):
         """
         from cosmos_venv.operators.run.batch import run_batch
 
-        return cast("FullOutputSubprocessResult", run_batch(self._dbt_run(cmd, env, context, **kwargs)))
+        run = self._dbt_run(cmd, env, context, **kwargs)
+        return cast("FullOutputSubprocessResult", run_batch(run, self._leave_out(context)))
+
+    def _leave_out(self, context: Context | Mapping[str, Any]) -> LeaveOut | None:
+        """Says before the build which nodes stay as they are; None: all nodes are built."""
+        return None
 
 
 class DbtLSLocalOperator(base.DbtLSMixin, DbtLocalBaseOperator):

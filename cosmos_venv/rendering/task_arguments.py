@@ -139,6 +139,7 @@ class PlanningSettings(msgspec.Struct, frozen=True, kw_only=True):
     :param has_metric_views: ``enable_semantic_metric_view_reclassification``: whether views of metrics are a type of
         their own.
     :param has_sql_store: whether compiled SQL has a place to go to: ``upload_sql_to_xcom`` or ``remote_target_path``.
+    :param asks_freshness: ExecutionMode.WATCHER: whether the producer looks at sources, for its ``freshness_callback``.
     """
 
     groups_by_path: bool = False
@@ -153,6 +154,7 @@ class PlanningSettings(msgspec.Struct, frozen=True, kw_only=True):
     has_teardown: bool = True
     has_metric_views: bool = False
     has_sql_store: bool = True
+    asks_freshness: bool = False
 
 
 def arguments_of(node: DbtNode) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +16,7 @@ from cosmos_venv.exceptions import CosmosDbtRunError
 from cosmos_venv.operators.run.dbt_run import DbtResult, DbtRun
 from cosmos_venv.operators.run.journal import Journal, PushXCom, present_try
 from cosmos_venv.operators.run.journal_record import TryRecord, rows_of
-from cosmos_venv.operators.run.run_steps import run_in_workspace
+from cosmos_venv.operators.run.run_steps import Look, run_in_workspace
 
 MISSING = NodeOutcome("missing")
 """The outcome of a node that was in the command and of which dbt has said nothing."""
@@ -24,6 +24,7 @@ MISSING = NodeOutcome("missing")
 _MOST_NAMES = 10
 _MOST_ROWS = 500  # of an XCom that nobody has asked for
 _LOG_FORMAT = "--log-format"
+_SOURCE = "source."  # of unique ids
 _NOTHING_TO_RUN = NodeOutcome("no-op", message="It has no SQL.")
 # Others may take more than a text, so that none can be made with another one.
 _WITH_A_TEXT = (AirflowException, AirflowFailException, CosmosDbtRunError)
@@ -31,11 +32,15 @@ _WITH_A_TEXT = (AirflowException, AirflowFailException, CosmosDbtRunError)
 Outcomes = Mapping[str, NodeOutcome]
 """By unique id of the node."""
 
+LeaveOut = Callable[[Look], Outcomes]
+"""Gives the outcomes of nodes that dbt is not to build, and of sources; another dbt command may run before."""
 
-def run_batch(run: DbtRun) -> DbtResult:
+
+def run_batch(run: DbtRun, leave_out: LeaveOut | None = None) -> DbtResult:
     """Build the nodes that no earlier try of the task has done.
 
     :param run: the run of the ``DbtBatchLocalOperator`` whose ``nodes`` are built, its command without a selection.
+    :param leave_out: asked before the build which nodes stay as they are; None: all are built.
     :returns: what came of dbt.
     :raises AirflowException: when a node has failed, or dbt has said nothing of it.
     :raises CosmosDbtRunError: likewise, where dbt ran in this process.
@@ -48,14 +53,21 @@ def run_batch(run: DbtRun) -> DbtResult:
     journal = Journal(*present_try(run.context), task.log, _push_xcom(run) if task.is_watched else None)
     before = done_before(task, journal.earlier())
     journal.begin(before)
-    texts = dict.fromkeys(text for each, text in task.nodes.items() if each not in before)
-    words = [*run.command, "--select", *texts]
-    if run.mode is InvocationMode.SUBPROCESS:
-        # dbt 2 refuses a flag that is given twice.
-        words = [*without_flag(words, _LOG_FORMAT), _LOG_FORMAT, "json"]
+
+    def command_for(nodes: Iterable[str]) -> list[str]:
+        words = [*run.command, "--select", *dict.fromkeys(task.nodes[each] for each in nodes)]
+        if run.mode is InvocationMode.SUBPROCESS:
+            # dbt 2 refuses a flag that is given twice.
+            words = [*without_flag(words, _LOG_FORMAT), _LOG_FORMAT, "json"]
+        return words
+
+    def choose(look: Look) -> list[str] | None:
+        nodes = _without(leave_out(look) if leave_out is not None else {}, task.nodes, journal, before)
+        return command_for(nodes) if nodes else None
+
     whole = replace(
         run,
-        command=words,
+        command=command_for(each for each in task.nodes if each not in before),
         push_node_rows=False,  # the table has more
         on_node=journal.note,
         on_tick=journal.write_copies,
@@ -74,7 +86,7 @@ def run_batch(run: DbtRun) -> DbtResult:
 
     is_over, end, why = False, FAILED, ""
     try:
-        result = run_in_workspace(whole, judge_nodes, ended)
+        result = run_in_workspace(whole, judge_nodes, None if leave_out is None else choose, outcomes=ended)
         is_over, end = True, SUCCESS
         return result
     except Exception as error:
@@ -92,7 +104,8 @@ def done_before(task: Any, earlier: TryRecord | None) -> dict[str, NodeOutcome]:
     :param earlier: the record of the try before; None: there is none.
     """
     nodes: Mapping[str, str] = task.nodes
-    known = earlier.outcomes if earlier else {}
+    # A source that was stale is looked at again, whatever becomes of the nodes.
+    known = {each: found for each, found in earlier.outcomes.items() if not each.startswith(_SOURCE)} if earlier else {}
     done = {each: known[each] for each in nodes if each in known and known[each].state == SUCCESS}
     if len(done) == len(nodes) or any(each.state == FAILED for node, each in known.items() if node not in nodes):
         # Of the others that run with the nodes, such as hooks of the project, none runs by itself.
@@ -106,6 +119,21 @@ def done_before(task: Any, earlier: TryRecord | None) -> dict[str, NodeOutcome]:
     if done:
         task.log.info("Done by earlier tries of this task: %d of %d nodes.", len(done), len(nodes))
     return done
+
+
+def _without(
+    left_out: Outcomes, nodes: Mapping[str, str], journal: Journal, before: dict[str, NodeOutcome]
+) -> list[str]:
+    """The nodes that dbt builds where some are left out, whose outcomes are noted in the journal and in ``before``."""
+    wanted = [each for each in nodes if each not in left_out]
+    found = [each for each in wanted if each not in before]
+    if before and not found:  # an earlier try has failed after its nodes
+        found = wanted
+        before.clear()
+    settled = {*before, *selected_with(found, nodes)}
+    journal.record_results({each: outcome for each, outcome in left_out.items() if each not in settled})
+    before.update((each, journal.record.outcomes[each]) for each in nodes if each in left_out and each not in settled)
+    return found
 
 
 def outcomes_of(

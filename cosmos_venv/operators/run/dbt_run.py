@@ -131,7 +131,7 @@ class DbtRun:
 
 @dataclass(frozen=True, kw_only=True)
 class DbtCommand:
-    """One command of a run, ready to be started: ``dbt deps``, or the task's own.
+    """One command of a run, ready to be started: ``dbt deps``, ``dbt source freshness``, or the task's own.
 
     :param words: the whole command line.
     :param place: the workspace, in which it runs.
@@ -139,7 +139,7 @@ class DbtCommand:
     :param env: its environment variables, the profile's secrets among them.
     :param keep_open: descriptors that it holds until its last process is gone.
     :param artifacts: what it will leave.
-    :param is_deps: whether it is ``dbt deps``, before the task's own command or as that command.
+    :param base_cmd: its sub-command, such as ``("source", "freshness")``.
     """
 
     words: list[str]
@@ -148,7 +148,7 @@ class DbtCommand:
     env: dict[str, str] = field(repr=False)
     keep_open: tuple[int, ...]
     artifacts: Artifacts
-    is_deps: bool
+    base_cmd: tuple[str, ...]
 
 
 def start(run: DbtRun, command: DbtCommand) -> DbtResult:
@@ -163,7 +163,7 @@ def start(run: DbtRun, command: DbtCommand) -> DbtResult:
     # An operator of a user may have a method of its own here, which need not know of it.
     watch: dict[str, Any] = {}
     on_node, target = run.on_node, command.artifacts.target
-    if on_node is not None and not command.is_deps:
+    if on_node is not None and command.base_cmd == tuple(task.base_cmd):
         watch["on_node"] = lambda event: on_node(event, target)
     found: DbtResult
     try:
@@ -182,14 +182,13 @@ def start(run: DbtRun, command: DbtCommand) -> DbtResult:
             f"dbt cannot start warm: {error}, and warm_dbt or [cosmos_venv] {task.warm_setting} is 'require'. With "
             "'auto' it starts as a plain process then."
         ) from None
-    refuse_undone(run, command, found, is_native=served.is_native)
+    refuse_undone(command, found, is_native=served.is_native)
     return found
 
 
-def refuse_undone(run: DbtRun, command: DbtCommand, result: DbtResult, *, is_native: bool) -> None:
+def refuse_undone(command: DbtCommand, result: DbtResult, *, is_native: bool) -> None:
     """Raise where dbt has ended with exit code 0 and done nothing.
 
-    :param run: the run that the command is a part of.
     :param command: what was started.
     :param result: what came of it.
     :param is_native: whether its dbt is dbt 2, which may end with exit code 0 for a command that it does not have.
@@ -197,10 +196,10 @@ def refuse_undone(run: DbtRun, command: DbtCommand, result: DbtResult, *, is_nat
     """
     if getattr(result, "exit_code", 1):  # a class of a user may return what it likes
         return
-    leaves = LEAVES.get(run.task.base_cmd[0]) if is_native and not command.is_deps else None
+    leaves = LEAVES.get(command.base_cmd[0]) if is_native else None
     lacks = leaves if leaves and command.artifacts.text(leaves) is None else None
     # Of any dbt: one behind a script is not known for native.
-    message = undone(run.task.base_cmd, getattr(result, "full_output", ()), lacks=lacks)
+    message = undone(command.base_cmd, getattr(result, "full_output", ()), lacks=lacks)
     if message:
         raise AirflowException(message)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,13 @@ from cosmos_venv.operators.run.retries import judged
 from cosmos_venv.processes import scratch
 from cosmos_venv.processes.guarded_process import started_ahead
 
+Look = Callable[[tuple[str, ...], Sequence[str]], tuple[DbtResult, Artifacts]]
+"""Runs another dbt command in the workspace: its sub-command and all words behind the executable in, its result out."""
+
+Choose = Callable[[Look], Sequence[str] | None]
+"""Gives the command line when dbt can run in the workspace; None where nothing is left to run."""
+
+_DEPS = ("deps",)
 _BUILDING = frozenset({"build", "run", "seed", "snapshot"})
 _NOTHING = "Nothing to do"
 _SETTING = "[cosmos_venv] unreported_nodes"
@@ -40,11 +48,14 @@ _WHY = (
 )
 
 
-def run_in_workspace(run: DbtRun, judge: Judge, outcomes: Mapping[str, NodeOutcome] | None = None) -> DbtResult:
+def run_in_workspace(
+    run: DbtRun, judge: Judge, choose: Choose | None = None, *, outcomes: Mapping[str, NodeOutcome] | None = None
+) -> DbtResult:
     """Run dbt in a workspace, with its profile, and do what follows; ``dbt deps`` first where that is wanted.
 
     :param run: what is run.
     :param judge: raises where the command has not done what it was to do.
+    :param choose: gives the command line that is run in the place of ``run.command``; None: that one is run.
     :param outcomes: what became of the nodes where ``judge`` has raised, by unique id; None: the artifacts say it.
     :returns: what came of the command.
     """
@@ -80,12 +91,20 @@ def run_in_workspace(run: DbtRun, judge: Judge, outcomes: Mapping[str, NodeOutco
             environment=run.env,
         ) as place:
             flags = ["--project-dir", str(place), *config.flags(profile)]
-            command = _command_in(run, place, flags, profile, secrets)
+            own_flags = [*flags, *_state_flags(run, place)]
+            command = _command_in(run, place, own_flags, profile, secrets)
             try:
                 if wants_deps:
-                    result = _start_with_packages(run, command, [*flags, *vars_flags(task.vars)], which_dbt)
-                else:
-                    result = task._start(run, command)
+                    _install_packages(run, command, [*flags, *vars_flags(task.vars)], which_dbt)
+                if choose is not None:
+                    chosen = choose(partial(_look, run, command, flags))
+                    if chosen is None:
+                        judge(NOTHING_TO_DO, command.artifacts)
+                        return NOTHING_TO_DO
+                    run = replace(run, command=chosen)
+                    command = _command_in(run, place, own_flags, profile, secrets)
+                is_done = wants_deps and command.base_cmd == _DEPS
+                result = NOTHING_TO_DO if is_done else task._start(run, command)
                 # Of a dbt that failed too, which has parsed the project like any other.
                 if parsed is not None:
                     parsed.keep(command.artifacts)
@@ -116,7 +135,7 @@ def _command_in(
 
     :param run: the run.
     :param place: the workspace. A selection that is too long for a command line is written there.
-    :param flags: where dbt finds the project and its profile.
+    :param flags: where dbt finds the project, its profile and the artifacts of an earlier run.
     :param profiles_yml: the file of the profile.
     :param secrets: the variables of the profile. They are for dbt alone, and nothing here is logged.
     """
@@ -124,7 +143,7 @@ def _command_in(
     if selectors:
         (place / "selectors.yml").unlink(missing_ok=True)  # the link to the project's: no other selector counts
         (place / "selectors.yml").write_text(selectors, encoding="utf-8")
-    words = [run.executable, *fitting, *flags, *_state_flags(run, place)]
+    words = [run.executable, *fitting, *flags]
     # Only variables of the operator may say where dbt writes: a DBT_TARGET_PATH of the worker would mix the artifacts
     # of its tasks.
     outputs = Outputs.of(place, named_folders(run.env, run.task.env or {}), words)
@@ -137,7 +156,7 @@ def _command_in(
         # rubbish.
         keep_open=(*descriptors_of(place), *scratch.descriptors_of(profiles_yml.parent)),
         artifacts=outputs.artifacts(),
-        is_deps=tuple(run.task.base_cmd) == ("deps",),
+        base_cmd=tuple(run.task.base_cmd),
     )
 
 
@@ -154,30 +173,32 @@ def _state_flags(run: DbtRun, place: Path) -> list[str]:
     return ["--state", str(folder), *flags]
 
 
-def _start_with_packages(run: DbtRun, command: DbtCommand, flags: Sequence[str], which_dbt: str) -> DbtResult:
-    """Start the command with the project's packages there: kept ones, else ``dbt deps`` installs them.
+def _look(
+    run: DbtRun, command: DbtCommand, flags: Sequence[str], base_cmd: tuple[str, ...], words: Sequence[str]
+) -> tuple[DbtResult, Artifacts]:
+    """Run another command before the task's own, in the same place."""
+    words = [run.executable, *words, *flags]
+    artifacts = Outputs.of(command.place, command.env, words).artifacts()
+    return run.task._start(run, replace(command, words=words, artifacts=artifacts, base_cmd=base_cmd)), artifacts
 
-    A command that is ``dbt deps`` itself does nothing but that.
-    """
+
+def _install_packages(run: DbtRun, command: DbtCommand, flags: Sequence[str], which_dbt: str) -> None:
+    """Put the project's packages into the workspace: kept ones, else ``dbt deps`` installs them."""
     task = run.task
 
     def install() -> None:
         deps = replace(
             command,
-            words=command.words if command.is_deps else [run.executable, "deps", *flags],
+            words=command.words if command.base_cmd == _DEPS else [run.executable, "deps", *flags],
             # What it downloads goes with the workspace, also when it is killed.
             env=downloading_in_place(command.place, command.env),
             artifacts=Outputs.of(command.place, command.env).artifacts(),
-            is_deps=True,
+            base_cmd=_DEPS,
         )
         task.handle_exception(task._start(run, deps), deps.artifacts)
 
     packages = run.packages(command.env, which_dbt)
     packages.install_into(command.place, install=install, cancellation=task._cancellation, report=task.log.info)
-    if command.is_deps:
-        return NOTHING_TO_DO
-    found: DbtResult = task._start(run, command)
-    return found
 
 
 def refuse_unreported(run: DbtRun, artifacts: Artifacts, lines: Sequence[str]) -> None:

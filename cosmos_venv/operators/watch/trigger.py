@@ -247,9 +247,9 @@ def wait_for_nodes(
         ti.xcom_push(key=name, value=value)
     if found.action is Action.FAIL:
         raise judged(AirflowException(found.reason), task.retry_on, kinds_of(found.outcomes, found.reason))
-    if found.action is Action.SKIP:
-        raise AirflowSkipException(found.reason)
     task.log.info("%s", found.reason)
+    if found.action is Action.SKIP:  # Airflow 3 does not log the reason
+        raise AirflowSkipException(found.reason)
     if found.action is not Action.RUN_ALONE:
         return []
     return [each for each in task.node_ids if each not in found.done]

@@ -18,6 +18,9 @@ from cosmos_venv.operators.run.journal_record import TryRecord
 OVER = frozenset({SUCCESS, FAILED, SKIPPED, "upstream_failed", "removed"})
 """Airflow's states of a task that is not tried again by itself."""
 
+LEFT_OUT = "freshness_callback has left it out of the build"
+"""The message of a node that dbt was not told to build."""
+
 # A task before the producer has failed, or was skipped: nothing may be built behind it.
 _NOT_BEGUN = frozenset({SKIPPED, "upstream_failed"})
 _RANKS = (FAILED, SKIPPED, SUCCESS)  # of several nodes the worst counts
@@ -149,7 +152,9 @@ def _ended(worst: str, found: Mapping[str, NodeOutcome]) -> Verdict:
         return Verdict(action=Action.SUCCEED, reason=f"{_listed(found)}.", outcomes=found)
     which = {node: each for node, each in found.items() if each.state == worst}
     if worst == SKIPPED:
-        reason = f"{_listed(which)}: a node that it reads, or a unit test of it, has failed."
+        is_left_out = all(each.message == LEFT_OUT for each in which.values())
+        why = LEFT_OUT if is_left_out else "a node that it reads, or a unit test of it, has failed"
+        reason = f"{_listed(which)}: {why}."
         return Verdict(action=Action.SKIP, reason=reason, outcomes=found)
     messages = [f"\n{each.message}" for each in which.values() if each.message]
     return Verdict(action=Action.FAIL, reason=f"{_listed(which)}.{''.join(messages)}", outcomes=found)

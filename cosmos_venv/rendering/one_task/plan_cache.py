@@ -89,6 +89,7 @@ def plan_key(configuration: Configuration, version: str | None) -> str | None:
         bool(render.notify_owners),
         execution.execution_mode,
         execution.dbt_mode(configuration.operator_args),
+        execution.producer_dbt_mode(configuration.operator_args),
         execution.test_indirect_selection,
         configuration.operator_args.get("exclude"),
         project_name(render, execution, configuration.project),
