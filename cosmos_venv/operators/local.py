@@ -7,7 +7,6 @@ where the DAG is parsed. Nothing is uploaded after a failed dbt.
 from __future__ import annotations
 
 import mimetypes
-from abc import abstractmethod
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -27,8 +26,7 @@ from cosmos_venv.public_names import name_lookup
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from cosmos_venv.dbt.results import Artifacts
-    from cosmos_venv.operators.run.dbt_run import DbtRun
+    from cosmos_venv.operators.run.dbt_run import DbtCommand, DbtRun
 
 __all__ = [
     "AbstractDbtLocalBase",
@@ -287,7 +285,6 @@ class DbtDocsCloudLocalOperator(DbtDocsLocalOperator):
     bucket_name: str
     folder_dir: str | None
 
-    @abstractmethod
     def upload(self, file: Path, key: str) -> None:
         """Put the file into the bucket, over one that is there.
 
@@ -295,6 +292,7 @@ class DbtDocsCloudLocalOperator(DbtDocsLocalOperator):
         :param key: its key in the bucket.
         :raises AirflowException: when the provider is not installed, with its package.
         """
+        raise NotImplementedError(f"{type(self).__name__} has neither upload nor upload_to_cloud_storage.")
 
     def _store(self, values: Mapping[str, Any]) -> None:
         kept = dict(values)
@@ -307,9 +305,21 @@ class DbtDocsCloudLocalOperator(DbtDocsLocalOperator):
             )
         super()._store(kept)
 
-    def _after_success(self, run: DbtRun, artifacts: Artifacts) -> None:
+    def _after_success(self, run: DbtRun, command: DbtCommand) -> None:
+        self.upload_to_cloud_storage(str(command.place), context=run.context)
+
+    def upload_to_cloud_storage(self, project_dir: str, **kwargs: Any) -> None:
+        """Upload the files, while the folder in which dbt ran is still there.
+
+        :param project_dir: that folder.
+        :param **kwargs: ``context``, which nothing here reads.
+        :raises AirflowException: when dbt has not left one of the files; nothing was uploaded.
+        """
+        from cosmos_venv.operators.run.dbt_run import left_by
+
         self.log.info("Attempting to upload generated docs to %s://%s", self.scheme, self.bucket_name)
-        files = {name: artifacts.target / name for name in self.required_files}
+        target = left_by(self).target
+        files = {name: target / name for name in self.required_files}
         for name, file in files.items():
             if not file.is_file():
                 raise AirflowException(self._why_missing(name))

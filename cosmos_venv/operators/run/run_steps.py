@@ -93,7 +93,7 @@ def run_in_workspace(run: DbtRun, judge: Judge) -> DbtResult:
                 post_run.follow_up(run, command, failed=True)
                 raise
             post_run.follow_up(run, command, failed=False)
-            task._after_success(run, command.artifacts)
+            task._after_success(run, command)
             post_run.call_back_about_warnings(run, command.artifacts)
             # Last of all: it is a success only when nothing of the above has failed.
             if task.state == LAST_SUCCESS:
@@ -162,7 +162,7 @@ def _start_with_packages(run: DbtRun, command: DbtCommand, flags: Sequence[str],
             artifacts=Outputs.of(command.place, command.env).artifacts(),
             is_deps=True,
         )
-        task.handle_exception(task._start(run, deps), deps.artifacts)
+        task.handle_exception(task._start(run, deps))
 
     packages = run.packages(command.env, which_dbt)
     packages.install_into(command.place, install=install, cancellation=task._cancellation, report=task.log.info)
