@@ -30,6 +30,8 @@ OFFERED: dict[str, set[str]] = {
     "airflow.dag": {"DbtDag"},
     "airflow.task_group": {"DbtTaskGroup"},
     "cache": {
+        "delete_unused_dbt_cache",
+        "delete_unused_dbt_remote_cache_files",
         "delete_unused_dbt_ls_cache",
         "delete_unused_dbt_ls_remote_cache_files",
         "delete_unused_dbt_yaml_selectors_cache",
