@@ -255,7 +255,7 @@ class AbstractDbtBase(BaseOperator):
             return run()
 
     def build_and_run_cmd(
-        self, context: Context | Mapping[str, Any], cmd_flags: Flags | None = None, **kwargs: Any
+        self, context: Context | Mapping[str, Any], cmd_flags: Flags | None = None, *_: object, **kwargs: Any
     ) -> FullOutputSubprocessResult:
         """Build the command and run it, as ``execute`` does after the interceptors, which may change the operator.
 
@@ -269,7 +269,7 @@ class AbstractDbtBase(BaseOperator):
 
     @abstractmethod
     def run_command(
-        self, cmd: list[str], env: dict[str, str], context: Context | Mapping[str, Any], **kwargs: Any
+        self, cmd: list[str], env: dict[str, str], context: Context | Mapping[str, Any], *_: object, **kwargs: Any
     ) -> FullOutputSubprocessResult:
         """Run the command where this mode runs dbt.
 

@@ -86,7 +86,7 @@ class DbtBatchLocalOperator(base.DbtBatchMixin, DbtLocalBaseOperator):
         return own, rest
 
     def run_command(
-        self, cmd: list[str], env: dict[str, str], context: Context | Mapping[str, Any], **kwargs: Any
+        self, cmd: list[str], env: dict[str, str], context: Context | Mapping[str, Any], *_: object, **kwargs: Any
     ) -> FullOutputSubprocessResult:
         """Build the nodes that no earlier try has done.
 
@@ -148,7 +148,7 @@ class DbtSeedLocalOperator(base.DbtSeedMixin, DbtLocalBaseOperator):
     """
 
     def run_command(
-        self, cmd: list[str], env: dict[str, str], context: Context | Mapping[str, Any], **kwargs: Any
+        self, cmd: list[str], env: dict[str, str], context: Context | Mapping[str, Any], *_: object, **kwargs: Any
     ) -> FullOutputSubprocessResult:
         """Run dbt, or where it is rendered with WHEN_SEED_CHANGES only for content that it has not loaded last.
 
@@ -200,7 +200,7 @@ class DbtDepsLocalOperator(base.DbtDepsMixin, DbtLocalBaseOperator):
         super()._store({**values, "install_deps": True})
 
     def run_command(
-        self, cmd: list[str], env: dict[str, str], context: Context | Mapping[str, Any], **kwargs: Any
+        self, cmd: list[str], env: dict[str, str], context: Context | Mapping[str, Any], *_: object, **kwargs: Any
     ) -> FullOutputSubprocessResult:
         """Install the packages that no other task has installed.
 

@@ -274,7 +274,7 @@ class DbtLocalBaseOperator(AbstractDbtBase):
         return request.changes(self) | selection_for(self, request, context)
 
     def build_and_run_cmd(
-        self, context: Context | Mapping[str, Any], cmd_flags: Flags | None = None, **kwargs: Any
+        self, context: Context | Mapping[str, Any], cmd_flags: Flags | None = None, *_: object, **kwargs: Any
     ) -> FullOutputSubprocessResult:
         """Build the command and run it, which ``execute`` does.
 
@@ -291,7 +291,7 @@ class DbtLocalBaseOperator(AbstractDbtBase):
             return super().build_and_run_cmd(context, cmd_flags, **kwargs)
 
     def run_command(
-        self, cmd: list[str], env: dict[str, str], context: Context | Mapping[str, Any], **kwargs: Any
+        self, cmd: list[str], env: dict[str, str], context: Context | Mapping[str, Any], *_: object, **kwargs: Any
     ) -> FullOutputSubprocessResult:
         """Run the command in a workspace, with its profile; ``dbt deps`` first where that is wanted.
 

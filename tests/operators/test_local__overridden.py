@@ -144,6 +144,23 @@ def test_build_and_run_cmd_gets_the_flags_of_the_command(make: MakeTask, cosmos_
     assert {"--full-refresh", "--empty"} <= {*cosmos_fake_venv.calls[-1].arguments}
 
 
+def test_methods_are_called_by_position_with_all_that_cosmos_has(make: MakeTask, cosmos_fake_venv: FakeVenv) -> None:
+    class Told(local.DbtRunLocalOperator):
+        def build_and_run_cmd(  # type: ignore[override]
+            self, context: Any, cmd_flags: Any = None, run_as_async: bool = False, async_context: Any = None
+        ) -> Any:
+            return super().build_and_run_cmd(context, cmd_flags, run_as_async, async_context)
+
+        def run_command(  # type: ignore[override]
+            self, cmd: Any, env: Any, context: Any, run_as_async: bool = False, async_context: Any = None
+        ) -> Any:
+            return super().run_command(cmd, env, context, run_as_async, async_context)
+
+    make(Told, full_refresh=True).execute(dict(CONTEXT))
+
+    assert "--full-refresh" in cosmos_fake_venv.calls[-1].arguments
+
+
 class Added(local.DbtRunLocalOperator):
     base_cmd = local.DbtRunLocalOperator.base_cmd + ["--empty"]  # noqa: RUF005
 
