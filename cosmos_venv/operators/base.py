@@ -264,6 +264,7 @@ class AbstractDbtBase(BaseOperator):
         :param **kwargs: of ``run_command``.
         :returns: exit code and output of dbt.
         """
+        # *_ takes run_as_async and async_context, which classes of users hand on by position, as in Cosmos.
         command, env = self.build_cmd(context=context, cmd_flags=cmd_flags)
         return self.run_command(cmd=command, env=env, context=context, **kwargs)
 

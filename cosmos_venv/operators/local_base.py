@@ -130,6 +130,8 @@ class DbtLocalBaseOperator(AbstractDbtBase):
     openlineage_events_completes: Sequence[Any] = ()
     #: what starts the present command and hears of its nodes; ``run_subprocess`` of a user's class need not know of it.
     _launch: Mapping[str, Any] = MappingProxyType({})
+    #: what the last command has left; ``handle_exception`` of a user's class need not know of it.
+    _artifacts: Artifacts | None = None
     _has_run = False
 
     project_dir: str | Path

@@ -38,8 +38,6 @@ if TYPE_CHECKING:
     from cosmos_venv.config import ProfileConfig
     from cosmos_venv.dbt.packages import ProjectPackages
 
-_LEFT = "_artifacts"
-
 DbtResult = FullOutputSubprocessResult | DbtRunnerResult
 Judge = Callable[[DbtResult, Artifacts], object]
 """Raises where a command has not done what it was to do, after it has ended."""
@@ -164,7 +162,7 @@ def start(run: DbtRun, command: DbtCommand) -> DbtResult:
     :raises AirflowException: when dbt has done nothing.
     """
     task = run.task
-    vars(task)[_LEFT] = command.artifacts
+    vars(task)["_artifacts"] = command.artifacts
     watch: dict[str, Any] = {}
     on_node, target = run.on_node, command.artifacts.target
     if on_node is not None and not command.is_deps:
@@ -210,8 +208,8 @@ def left_by(task: Any) -> Artifacts:
 
     :param task: the operator.
     """
-    found: Artifacts = vars(task).get(_LEFT) or Artifacts(target=Path(os.devnull))
-    return found
+    found: Artifacts | None = task._artifacts
+    return found or Artifacts(target=Path(os.devnull))
 
 
 def refuse_undone(run: DbtRun, command: DbtCommand, result: DbtResult, *, is_native: bool) -> None:
