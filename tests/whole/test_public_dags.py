@@ -9,10 +9,14 @@ from typing import Any
 
 import pytest
 
+from cosmos_venv.compat import IS_AIRFLOW_3
 from pytest_cosmos_venv import CosmosAirflow, FakeVenv
 from tests.kit import written_manifest
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:The .airflow")
+pytestmark = [
+    pytest.mark.skipif(not IS_AIRFLOW_3, reason="the files are written for Airflow 3"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:The .airflow"),
+]
 PAGE = Path(__file__).with_name("public_dags.md").read_text(encoding="utf-8")
 SOURCES: dict[str, str] = dict(re.findall(r"^## (\w+)\n.*?```python\n(.*?)```", PAGE, re.DOTALL | re.MULTILINE))
 SEVERAL = {"dag_for_each_tag": "harbor_nightly", "dag_for_each_model": "dbt_report"}
