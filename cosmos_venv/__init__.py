@@ -75,13 +75,23 @@ _HOMES = {"Config": "config", "DbtDag": "dag", "DbtTaskGroup": "dag", "Operator"
 """The end of a public name -> the module that has it. All others are enums, which stand in ``constants``."""
 
 
+_MODULES = ("config", "constants", "io", "operators", "profiles")
+"""The modules that are there after ``import cosmos_venv``, as with Cosmos; each is imported when it is first used."""
+
+
 def _home_of(name: str) -> str:
     module = next((home for end, home in _HOMES.items() if name.endswith(end)), "constants")
     return f"{__name__}.{module}:{name}"
 
 
 if not TYPE_CHECKING:
-    __getattr__ = name_lookup(__name__, {name: _home_of(name) for name in __all__ if name != "__version__"})
+    __getattr__ = name_lookup(
+        __name__,
+        {
+            **{name: _home_of(name) for name in __all__ if name != "__version__"},
+            **{name: f"{__name__}.{name}:" for name in _MODULES},
+        },
+    )
 
 
 def __dir__() -> list[str]:

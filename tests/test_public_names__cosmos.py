@@ -30,12 +30,17 @@ OFFERED: dict[str, set[str]] = {
     "airflow.dag": {"DbtDag"},
     "airflow.task_group": {"DbtTaskGroup"},
     "cache": {
+        "delete_unused_dbt_cache",
+        "delete_unused_dbt_remote_cache_files",
         "delete_unused_dbt_ls_cache",
         "delete_unused_dbt_ls_remote_cache_files",
         "delete_unused_dbt_yaml_selectors_cache",
         "delete_unused_dbt_yaml_selectors_remote_cache_files",
     },
-    "config": {"CosmosConfigException", "ExecutionConfig", "ProfileConfig", "ProjectConfig", "RenderConfig"},
+    "config": {
+        *("CosmosConfigException", "ExecutionConfig", "ProfileConfig", "ProjectConfig", "RenderConfig"),
+        *("DbtResourceType", "ExecutionMode", "InvocationMode", "LoadMode", "TestBehavior", "TestIndirectSelection"),
+    },
     "constants": {
         "DBT_SETUP_ASYNC_TASK_ID",
         "DBT_TEARDOWN_ASYNC_TASK_ID",
@@ -180,6 +185,24 @@ assert TrinoLDAPProfileMapping.__module__ == "cosmos_venv.profiles.trino"
 import sys
 assert "cosmos_venv.profiles.postgres" not in sys.modules
 """
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "config.ProfileConfig",
+        "constants.DbtResourceType",
+        "io.upload_to_aws_s3",
+        "operators.DbtRunOperator",
+        "operators.local.DbtRunLocalOperator",
+        "profiles.PostgresUserPasswordProfileMapping",
+    ],
+)
+def test_modules_are_there_after_the_import_of_the_package(name: str) -> None:
+    code = f"import cosmos_venv\nassert cosmos_venv.{name} is not None"
     done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
 
     assert done.returncode == 0, done.stderr

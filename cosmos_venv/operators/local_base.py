@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from cosmos_venv import compat, settings
@@ -132,6 +133,10 @@ class DbtLocalBaseOperator(AbstractDbtBase):
     freshness = ""
     #: one event for each node that succeeded, by OpenLineage's processor; written by the task.
     openlineage_events_completes: Sequence[Any] = ()
+    #: what starts the present command and hears of its nodes; ``run_subprocess`` of a user's class need not know of it.
+    _launch: Mapping[str, Any] = MappingProxyType({})
+    #: what the last command has left; ``handle_exception`` of a user's class need not know of it.
+    _artifacts: Artifacts | None = None
     _has_run = False
 
     project_dir: str | Path
@@ -287,7 +292,7 @@ class DbtLocalBaseOperator(AbstractDbtBase):
         return request.changes(self) | selection_for(self, request, context)
 
     def build_and_run_cmd(
-        self, context: Context | Mapping[str, Any], cmd_flags: Flags | None = None, **kwargs: Any
+        self, context: Context | Mapping[str, Any], cmd_flags: Flags | None = None, *_: object, **kwargs: Any
     ) -> FullOutputSubprocessResult:
         """Build the command and run it, which ``execute`` does.
 
@@ -304,7 +309,7 @@ class DbtLocalBaseOperator(AbstractDbtBase):
             return super().build_and_run_cmd(context, cmd_flags, **kwargs)
 
     def run_command(
-        self, cmd: list[str], env: dict[str, str], context: Context | Mapping[str, Any], **kwargs: Any
+        self, cmd: list[str], env: dict[str, str], context: Context | Mapping[str, Any], *_: object, **kwargs: Any
     ) -> FullOutputSubprocessResult:
         """Run the command in a workspace, with its profile; ``dbt deps`` first where that is wanted.
 
@@ -361,9 +366,7 @@ class DbtLocalBaseOperator(AbstractDbtBase):
         :param command: the command line.
         :param env: all environment variables of the process.
         :param cwd: the folder in which it runs.
-        :param **kwargs: ``keep_open``: descriptors held until the last process of the command is gone; ``start``: what
-            starts it, instead of a guard; ``on_node``: gets what dbt says of each node; ``on_tick``: called
-            every second.
+        :param **kwargs: ``context``, which nothing here reads.
         :returns: exit code and output of dbt.
         :raises DbtNotStarted: when the executable cannot be started.
         """
@@ -378,7 +381,7 @@ class DbtLocalBaseOperator(AbstractDbtBase):
             cancellation=self._cancellation,
             encoding=self.output_encoding,
             cancels_queries=self.cancel_query_on_kill,
-            **kwargs,
+            **self._launch,
         )
 
     def run_dbt_runner(self, command: list[str], env: dict[str, str], cwd: str, **kwargs: Any) -> DbtResult:
@@ -387,7 +390,7 @@ class DbtLocalBaseOperator(AbstractDbtBase):
         :param command: the command line; its first element, the executable, is not used.
         :param env: all environment variables that dbt sees.
         :param cwd: the folder in which it runs.
-        :param **kwargs: ``on_node``: gets what dbt says of each node.
+        :param **kwargs: ``context``, which nothing here reads.
         :returns: dbt's own ``dbtRunnerResult``.
         :raises CosmosDbtRunError: when dbt cannot be imported.
         """
@@ -399,22 +402,45 @@ class DbtLocalBaseOperator(AbstractDbtBase):
             env=env,
             cwd=Path(cwd),
             user_code=self._folders_of_user_code(),
-            callbacks=[*(self.dbt_runner_callbacks or ()), *invocation.node_callbacks(kwargs.get("on_node"))],
+            callbacks=[*(self.dbt_runner_callbacks or ()), *invocation.node_callbacks(self._launch.get("on_node"))],
             cancellation=self._cancellation,
         )
 
-    def handle_exception(self, result: DbtResult, artifacts: Artifacts) -> None:
+    def handle_exception(self, result: DbtResult) -> None:
         """Turn what came of dbt into what Airflow understands.
 
         :param result: what ``run_subprocess`` or ``run_dbt_runner`` has returned.
-        :param artifacts: they say which nodes failed, and why.
         :raises AirflowException: when a dbt process failed.
         :raises AirflowSkipException: when it ended with ``skip_exit_code``.
         :raises CosmosDbtRunError: when a dbt in this process failed.
         """
-        from cosmos_venv.operators.run.dbt_run import refuse_failure
+        if hasattr(result, "exit_code"):
+            self.handle_exception_subprocess(result)
+        else:
+            self.handle_exception_dbt_runner(result)
 
-        refuse_failure(result, artifacts, skip_exit_code=self.skip_exit_code, profile_config=self.profile_config)
+    def handle_exception_subprocess(self, result: FullOutputSubprocessResult) -> None:
+        """Raise where a dbt process failed.
+
+        :param result: what ``run_subprocess`` has returned.
+        :raises AirflowException: when it failed.
+        :raises AirflowSkipException: when it ended with ``skip_exit_code``.
+        """
+        from cosmos_venv.operators.run.dbt_run import left_by, refuse_failure
+
+        skips = self.skip_exit_code
+        refuse_failure(result, left_by(self), skip_exit_code=skips, profile_config=self.profile_config)
+
+    def handle_exception_dbt_runner(self, result: DbtResult) -> None:
+        """Raise where a dbt in this process failed.
+
+        :param result: what ``run_dbt_runner`` has returned.
+        :raises CosmosDbtRunError: when it failed.
+        """
+        from cosmos_venv.dbt.invocation import raise_for
+        from cosmos_venv.operators.run.dbt_run import left_by
+
+        raise_for(result, left_by(self))
 
     def on_kill(self) -> None:
         """End dbt and all it started: SIGINT (``cancel_query_on_kill``), then SIGTERM, then SIGKILL."""
@@ -477,9 +503,9 @@ class DbtLocalBaseOperator(AbstractDbtBase):
         :param result: what came of it.
         :param artifacts: what it has left.
         """
-        self.handle_exception(result, artifacts)
+        self.handle_exception(result)
 
-    def _after_success(self, run: DbtRun, artifacts: Artifacts) -> None:
+    def _after_success(self, run: DbtRun, command: DbtCommand) -> None:
         """Do what else this command owes its user, while the folder in which dbt ran is still there."""
 
     @contextmanager

@@ -162,7 +162,7 @@ def test_a_retry_of_a_batch_whose_dbt_starts_warm_runs_what_is_not_done(
 def test_settings_of_the_profile_hide_nothing_that_dbt_says(
     make: MakeNamed, dbt_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """These make dbt write its log to the task in JSON, and no artifacts."""
+    """These make dbt write its log to the task in JSON, and no artifacts, by which alone warnings are known."""
     monkeypatch.setenv("AIRFLOW_CONN_HARBOR", json.dumps({"conn_type": "duckdb", "host": f"{tmp_path}/harbor.duckdb"}))
     settings = DbtProfileConfigVars(log_format="json", write_json=False, printer_width=200)
     mapping = DuckDBUserPasswordProfileMapping("harbor", dbt_config_vars=settings)

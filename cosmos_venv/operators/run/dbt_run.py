@@ -9,6 +9,7 @@ Operators import this module when a task runs, not while a DAG file is parsed, w
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -159,8 +160,8 @@ def start(run: DbtRun, command: DbtCommand) -> DbtResult:
     :raises DbtNotStarted: when no dbt could be started, or it has to start warm and cannot.
     :raises AirflowException: when dbt has done nothing.
     """
-    task, place = run.task, str(command.place)
-    # An operator of a user may have a method of its own here, which need not know of it.
+    task = run.task
+    vars(task)["_artifacts"] = command.artifacts
     watch: dict[str, Any] = {}
     on_node, target = run.on_node, command.artifacts.target
     if on_node is not None and command.base_cmd == tuple(task.base_cmd):
@@ -169,14 +170,14 @@ def start(run: DbtRun, command: DbtCommand) -> DbtResult:
     try:
         if run.mode is InvocationMode.DBT_RUNNER:
             run.count_start("runner")
-            found = task.run_dbt_runner(command.words, command.env, place, **watch)
+            found = _call(task.run_dbt_runner, run, command, command.words, watch)
             return found
         served = task._served(run.executable)  # once: it reads the record of the environment
         if watch and run.on_tick is not None:
             watch["on_tick"] = run.on_tick
         words = dbt_2_command_line(command.words) if served.is_native else command.words
-        how = {"keep_open": command.keep_open, **_launcher(run, served), **watch}
-        found = task.run_subprocess(words, command.env, place, **how)
+        launch = {"keep_open": command.keep_open, **_launcher(run, served), **watch}
+        found = _call(task.run_subprocess, run, command, words, launch)
     except NotWarm as error:
         raise DbtNotStarted(
             f"dbt cannot start warm: {error}, and warm_dbt or [cosmos_venv] {task.warm_setting} is 'require'. With "
@@ -184,6 +185,30 @@ def start(run: DbtRun, command: DbtCommand) -> DbtResult:
         ) from None
     refuse_undone(command, found, is_native=served.is_native)
     return found
+
+
+def _call(
+    method: Callable[..., DbtResult], run: DbtRun, command: DbtCommand, words: list[str], launch: Mapping[str, Any]
+) -> DbtResult:
+    """Call a method of the operator with the keywords that Cosmos uses: a class of a user may have one of its own.
+
+    :param launch: the keyword arguments of ``run_process`` that such a method need not know of.
+    """
+    attributes = vars(run.task)
+    attributes["_launch"] = launch
+    try:
+        return method(command=words, env=command.env, cwd=str(command.place), context=run.context)
+    finally:
+        del attributes["_launch"]
+
+
+def left_by(task: Any) -> Artifacts:
+    """What the last command of a task has left; nothing where a class of a user has run it otherwise.
+
+    :param task: the operator.
+    """
+    found: Artifacts | None = task._artifacts
+    return found or Artifacts(target=Path(os.devnull))
 
 
 def refuse_undone(command: DbtCommand, result: DbtResult, *, is_native: bool) -> None:
@@ -274,27 +299,29 @@ def run_process(
 
 
 def refuse_failure(
-    result: DbtResult, artifacts: Artifacts, *, skip_exit_code: int | None, profile_config: ProfileConfig
+    result: FullOutputSubprocessResult,
+    artifacts: Artifacts,
+    *,
+    skip_exit_code: int | None,
+    profile_config: ProfileConfig,
 ) -> None:
-    """Turn what came of dbt into what Airflow understands.
+    """Raise where a dbt process failed.
 
-    :param result: what came of the command.
+    :param result: what came of the process.
     :param artifacts: they say which nodes failed, and why.
     :param skip_exit_code: the exit code that skips the task; None: none does.
     :param profile_config: knows advice about failures to connect.
-    :raises AirflowException: when a dbt process failed.
+    :raises AirflowException: when it failed.
     :raises AirflowSkipException: when it ended with ``skip_exit_code``.
-    :raises CosmosDbtRunError: when a dbt in this process failed.
     """
-    if not isinstance(result, FullOutputSubprocessResult):
-        invocation.raise_for(result, artifacts)
-    elif skip_exit_code is not None and result.exit_code == skip_exit_code:
+    if skip_exit_code is not None and result.exit_code == skip_exit_code:
         raise AirflowSkipException(f"dbt command returned exit code {skip_exit_code}. Skipping.")
-    elif result.exit_code:
+    if result.exit_code:
+        lines = getattr(result, "full_output", ())  # a class of a user may return what it likes
         # dbt names the addresses of repositories, some with a password.
-        reason = credentials.mask(failure_text(artifacts, lines=result.full_output))
+        reason = credentials.mask(failure_text(artifacts, lines=lines))
         reason += profile_config.advice_about(reason)
-        if advice := advice_about_option(result.full_output):
+        if advice := advice_about_option(lines):
             reason += f"\n{advice}"
         raise AirflowException(
             f"dbt command failed. The command returned a non-zero exit code {result.exit_code}.\n{reason}"

@@ -120,7 +120,7 @@ def run_in_workspace(
                     raise final from None
                 raise
             post_run.follow_up(run, command, failed=False)
-            task._after_success(run, command.artifacts)
+            task._after_success(run, command)
             post_run.call_back_about_warnings(run, command.artifacts)
             # Last of all: it is a success only when nothing of the above has failed.
             if task.state == LAST_SUCCESS:
@@ -195,7 +195,7 @@ def _install_packages(run: DbtRun, command: DbtCommand, flags: Sequence[str], wh
             artifacts=Outputs.of(command.place, command.env).artifacts(),
             base_cmd=_DEPS,
         )
-        task.handle_exception(task._start(run, deps), deps.artifacts)
+        task.handle_exception(task._start(run, deps))
 
     packages = run.packages(command.env, which_dbt)
     packages.install_into(command.place, install=install, cancellation=task._cancellation, report=task.log.info)

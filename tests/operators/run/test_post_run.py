@@ -69,13 +69,13 @@ class WritingRun(local.DbtRunLocalOperator):
 class WritingCompile(WritingRun, local.DbtCompileLocalOperator):
     """dbt compile, likewise."""
 
-    base_cmd = ("compile",)
+    base_cmd = ["compile"]  # noqa: RUF012
 
 
 class WritingBatch(WritingRun, local.DbtBatchLocalOperator):
     """A batch, likewise."""
 
-    base_cmd = ("build",)
+    base_cmd = ["build"]  # noqa: RUF012
 
 
 class Writing(Protocol):
