@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -94,6 +95,7 @@ def test_nodes_of_another_project_have_no_task_and_reused_ones_are_green(
     assert outcome.succeeded
     assert {*dag.tasks_map} == {"model.harbor.orders", "model.harbor.report"}
     assert "report_run" in dag.get_task("orders_run").downstream_task_ids
-    assert "model.harbor.orders" in dag.get_task("report_run").extra_context["dbt_node_config"]["depends_on"]
+    report: Any = dag.get_task("report_run")
+    assert "model.harbor.orders" in report.extra_context["dbt_node_config"]["depends_on"]
     task = "dbt_producer_watcher" if mode is ExecutionMode.WATCHER else "orders_run"
     assert "Not built, and done as dbt says: model.harbor.orders (reused)." in outcome.tasks[task].log
