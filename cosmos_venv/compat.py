@@ -143,7 +143,8 @@ class FrameNames(NamedTuple):
     :param naming: the function that gives the task of a decorated function a free id.
     :param named: its local variable with that id, as far as it is known.
     :param ordering: functions by which ``a >> b`` looks at all ids, to find out whether both stand in one DAG.
-    :param circles: the function that follows tasks to find circles.
+    :param circles: the function that follows tasks to find circles, in ``definitions`` or ``importers``.
+    :param group_circles: the function that follows tasks to find circles of groups; empty: there is none.
     :param importers: modules that look through each DAG that was imported.
     :param runner: the module that runs a task.
     :param running: its functions that look through a DAG, on the way to the task that it runs or to mapped ones.
@@ -155,12 +156,13 @@ class FrameNames(NamedTuple):
     named: str
     ordering: frozenset[str]
     circles: str
+    group_circles: str
     importers: tuple[str, ...]
     runner: str
     running: frozenset[str]
 
 
-# Private names, seen in 3.2 to 3.4. On Airflow 2 no task is made alone, see running_task.
+# Private names, seen in 3.2 and 3.3. On Airflow 2 no task is made alone, see running_task.
 FRAME_NAMES = FrameNames(
     definitions=("airflow.sdk.definitions", "airflow.sdk.bases", "airflow.models", "cosmos_venv"),
     adding=frozenset({"add_task", "_convert__dag", "add", "_check_for_group_id_collisions"}),
@@ -168,6 +170,7 @@ FRAME_NAMES = FrameNames(
     named="tg_task_id",
     ordering=frozenset({"_set_relatives", "__hash__", "__eq__"}),
     circles="check_cycle",
+    group_circles="",
     importers=("airflow.dag_processing", "airflow.utils.dag_cycle_tester"),
     runner="airflow.sdk.execution_time.task_runner",
     running=frozenset({"parse", "_register_deserialization_allowed_classes", "_push_xcom_if_needed"}),
@@ -176,6 +179,12 @@ if _RELEASE < (3, 2):  # seen in 3.0 and 3.1: the module that imports DAG files 
     FRAME_NAMES = FRAME_NAMES._replace(
         definitions=("airflow.sdk.definitions", "airflow.sdk.bases", "airflow.models.dag", "cosmos_venv"),
         importers=("airflow.models.dagbag", *FRAME_NAMES.importers),
+    )
+if _RELEASE >= (3, 4):  # seen in 3.4: a function that knows no DAG follows the ids, and check_cycle gives it a lambda
+    FRAME_NAMES = FRAME_NAMES._replace(
+        definitions=("airflow.sdk._shared.dagnode", *FRAME_NAMES.definitions),
+        circles="<lambda>",
+        group_circles="_warn_task_group_cycles",
     )
 TASKS_START_AS_TRIGGERS = tuple(int(each) for each in re.findall(r"\d+", AIRFLOW_VERSION)[:3]) >= (3, 3, 2)
 """Whether a task can begin and end in the triggerer without a worker, and is tried again when it has failed there.

@@ -125,10 +125,11 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
         configuration._refuse_contradictions()
         return configuration
 
-    def refuse_beside_dag(self, dag: object) -> None:
+    def refuse_beside_dag(self, dag: object, *, passes_failures: bool = False) -> None:
         """Refuse what the DAG around the tasks does not allow.
 
         :param dag: the DAG.
+        :param passes_failures: whether a model has ``on_error: continue``, which is known once the project is loaded.
         :raises CosmosValueError: where it fails fast, for which Airflow wants the trigger rule ``all_success``, and
             tasks need another one.
         """
@@ -140,6 +141,8 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
             way_out = "operator_args={'fail_fast': True} lets dbt itself end at the first failure"
         elif self.run_params is not None:
             what, way_out = "run_params: a task runs behind tasks that were skipped", "Or leave run_params out"
+        elif passes_failures:
+            what, way_out = "on_error: continue of a model: tasks run behind one that has failed", "Or drop on_error"
         else:
             return
         raise CosmosValueError(

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from graphlib import CycleError, TopologicalSorter
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from cosmos_venv.config import RenderConfig
-from cosmos_venv.constants import RUN_SUMMARY_TASK_ID, SELECT_TASK_ID, TESTS
+from cosmos_venv.constants import ON_ERROR_DONE_TASK_ID, RUN_SUMMARY_TASK_ID, SELECT_TASK_ID, TESTS
 from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
 from cosmos_venv.project.node import as_id
 from cosmos_venv.rendering.model import (
+    EMPTY,
     Edge,
     Entry,
     Plan,
@@ -136,8 +140,8 @@ class Assembly:
         """Parents and children that both have tasks; a node without any bridges no gap."""
         parents = set()
         for child in self._each_once:
-            if child.first is not child.last:
-                self._join(child.first, child.last, (child.first.key, child.last.key), self._inner)
+            for before, after in pairwise(child.entries):
+                self._join(before, after, (before.key, after.key), self._inner)
             for parent in child.depends_on:
                 if parent in self._drawn:
                     parents.add(parent)
@@ -149,7 +153,8 @@ class Assembly:
 
     def _join_nodes(self, parent: PlannedNode, child: PlannedNode) -> None:
         if parent is not child:  # two nodes of a batch
-            self._join(parent.last, child.first, (parent.outer, child.outer), self._outer)
+            last = parent.entries[-1]
+            self._join(last, child.entries[0], (parent.group or last.key, child.outer), self._outer)
 
     def _join(self, before: Entry, after: Entry, drawn: Edge, converted: set[Edge]) -> None:
         """Put one entry before another; where a converter makes one of the two, ``drawn`` is what Airflow draws."""
@@ -186,6 +191,22 @@ class Assembly:
                         f"or rename one of them: {_NAMING}."
                     )
                 _refuse_bad_id(used, each.owner)
+
+
+def with_end_of_failed(plan: Plan) -> Plan:
+    """A plan with a task behind all others that fails the run where a node has failed and its children have succeeded.
+
+    :param plan: of nodes; one without ``on_error: continue`` stays as it is.
+    """
+    passages = {task.task_id for task in plan.tasks if task.is_passage}
+    if not passages:
+        return plan
+    done = PlannedTask(
+        task_id=ON_ERROR_DONE_TASK_ID, operator=EMPTY, arguments={"trigger_rule": "none_failed_min_one_success"}
+    )
+    ended = plan.between(None, done)
+    edges = {(before, done.task_id) for before, after in plan.edges if after in passages}
+    return msgspec.structs.replace(ended, edges=tuple(sorted({*ended.edges, *edges})))
 
 
 def with_run_summary(plan: Plan, nodes: Mapping[str, DbtNode], render: RenderConfig) -> Plan:

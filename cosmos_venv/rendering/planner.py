@@ -37,8 +37,9 @@ from cosmos_venv.rendering.model import (
     PlannedNode,
     PlannedTask,
     conversion_of,
+    passage_behind,
 )
-from cosmos_venv.rendering.plan_graph import Assembly, Folders, with_run_summary
+from cosmos_venv.rendering.plan_graph import Assembly, Folders, with_end_of_failed, with_run_summary
 from cosmos_venv.rendering.plan_request import PlanRequest
 from cosmos_venv.rendering.selectors import test_name
 from cosmos_venv.rendering.task_arguments import (
@@ -106,11 +107,11 @@ class NodePlanner:
         if visibility is Visibility.NOTHING:
             return self._draw_hidden(node)
         folder = self._folder_of(node)
-        if self._render.test_behavior is TestBehavior.AFTER_EACH and node.has_non_detached_test:
+        if self._has_test_task(node):
             place = _Place(folder=folder, group=f"{folder}.{node.name}" if folder else node.name)
             return self._draw_group(node, place, visibility)
         entry = self._single(node, _Place(folder=folder, group=folder), visibility)
-        return PlannedNode(node=node, first=entry, last=entry)
+        return PlannedNode(node=node, entries=self._with_passage(node, entry))
 
     def draw_detached(self) -> dict[str, PlannedNode]:
         """The tests that run apart, by unique id. Names that are too long are counted, in this order."""
@@ -121,7 +122,7 @@ class NodePlanner:
             if len(place.id_of(label)) >= LONGEST_ID:
                 label, shortened = f"detached_{shortened}_test", shortened + 1
             entry = self._tests(test, place, label, self._arguments.of_one_fqn(test))
-            drawn[test.unique_id] = PlannedNode(node=test, first=entry, last=entry)
+            drawn[test.unique_id] = PlannedNode(node=test, entries=(entry,))
         return drawn
 
     def draw_batches(self) -> dict[str, PlannedNode]:
@@ -130,7 +131,7 @@ class NodePlanner:
         for batch in self._batches:
             members = tuple(self._nodes[each] for each in batch.members)
             entry = self._batch(batch, members)
-            drawn |= dict.fromkeys(batch.members, PlannedNode(node=None, members=members, first=entry, last=entry))
+            drawn |= dict.fromkeys(batch.members, PlannedNode(node=None, members=members, entries=(entry,)))
         return drawn
 
     def _batch(self, batch: Batch, members: tuple[DbtNode, ...]) -> PlannedTask:
@@ -167,7 +168,7 @@ class NodePlanner:
                 arguments=self._arguments.of_all_tests(tests),
                 context={TASK_TESTS: tests if is_known else []},
             )
-        return PlannedNode(node=None, first=entry, last=entry)
+        return PlannedNode(node=None, entries=(entry,))
 
     def _folder_of(self, node: DbtNode) -> str | None:
         return self.folders.group_of(node.original_file_path.parent) if self.folders else None
@@ -177,7 +178,7 @@ class NodePlanner:
         kind = node.resource_type
         if kind in self._request.converted:
             entry = conversion_of(node, kind, self._folder_of(node), f"{node.name}_{kind.value}")
-            return PlannedNode(node=node, first=entry, last=entry)
+            return PlannedNode(node=node, entries=(entry,))
         if kind not in VERBS and kind not in TESTS:  # tests run with the nodes that they read
             self.left_out[kind] += 1
         return None
@@ -186,10 +187,27 @@ class NodePlanner:
         verb, is_converted = VERBS[node.resource_type][1], node.resource_type in self._request.converted
         if is_converted and self._render.node_conversion_by_task_group:
             entry = conversion_of(node, node.resource_type, place.folder, verb)
-            return PlannedNode(node=node, first=entry, last=entry)
-        first = self._entry(node, place, visibility, verb)
+            return PlannedNode(node=node, entries=(entry,))
+        first = self._with_passage(node, self._entry(node, place, visibility, verb))
         last = self._tests(node, place, "test", self._arguments.tests_of(node))
-        return PlannedNode(node=node, first=first, last=last, group=place.group, folder=place.folder)
+        return PlannedNode(node=node, entries=(*first, last), group=place.group, folder=place.folder)
+
+    def _has_test_task(self, node: DbtNode) -> bool:
+        """Whether the tests of a node are a task behind it.
+
+        With BUILD they are where what follows runs behind a node that has failed, and not behind its failed tests.
+        """
+        behavior = self._render.test_behavior
+        is_apart = behavior is TestBehavior.AFTER_EACH or (
+            behavior is TestBehavior.BUILD and self._request.passes_failure(node)
+        )
+        return is_apart and node.has_non_detached_test
+
+    def _with_passage(self, node: DbtNode, entry: Entry) -> tuple[Entry, ...]:
+        """The task of a node, and the one behind it where what reads the node runs when it has failed."""
+        if isinstance(entry, PlannedTask) and self._request.passes_failure(node):
+            return entry, passage_behind(entry)
+        return (entry,)
 
     def _single(self, node: DbtNode, place: _Place, visibility: Visibility) -> Entry:
         kind = node.resource_type
@@ -199,6 +217,8 @@ class NodePlanner:
 
     def _is_build(self, node: DbtNode, visibility: Visibility) -> bool:
         if self._render.test_behavior is not TestBehavior.BUILD or node.resource_type is DbtResourceType.SOURCE:
+            return False
+        if self._has_test_task(node):
             return False
         return visibility is Visibility.TASK or node.resource_type is not DbtResourceType.SEED
 
@@ -296,7 +316,8 @@ def _tasks_of_nodes(request: PlanRequest) -> Plan:
             "Correct the selection or these. If there may be no task: RenderConfig(allow_empty_selection=True)."
         )
     has_end = render.test_behavior is TestBehavior.AFTER_ALL and drawn
-    return Assembly(drawn, end=planner.draw_test_after_all() if has_end else None, folders=planner.folders).plan()
+    end = planner.draw_test_after_all() if has_end else None
+    return with_end_of_failed(Assembly(drawn, end=end, folders=planner.folders).plan())
 
 
 def _log_left_out(counts: Mapping[DbtResourceType, int]) -> None:

@@ -146,6 +146,8 @@ class _Rendering:
         """
         with no_collection():
             plan = self._shared_plan()
+            if any(task.is_passage for task in plan.tasks):
+                self.configuration.refuse_beside_dag(self.dag, passes_failures=True)
             if DAGS_HAVE_VERSIONS and settings.enable_dag_versioning:
                 self._note_project_hash()
             return self.graph, plan, self._tasks(plan, there)

@@ -13,7 +13,7 @@ from cosmos_venv.compat import AirflowException, to_boolean
 from cosmos_venv.constants import LAST_SUCCESS, NODE_CONFIG, ONLY_TESTS, TASK_TESTS
 from cosmos_venv.dbt.command import NOTHING_TO_DO, selection_in_file, vars_flags
 from cosmos_venv.dbt.failure_kinds import kinds_of
-from cosmos_venv.dbt.log_lines import NodeOutcome
+from cosmos_venv.dbt.log_lines import NOT_BUILT_STATUSES, NodeOutcome
 from cosmos_venv.dbt.project_files import has_packages
 from cosmos_venv.dbt.results import Artifacts
 from cosmos_venv.dbt.workspace import (
@@ -110,6 +110,7 @@ def run_in_workspace(
                     parsed.keep(command.artifacts)
                 judge(result, command.artifacts)
                 refuse_unreported(run, command.artifacts, getattr(result, "full_output", ()))
+                _tell_what_was_not_built(run, command.artifacts)
             except CommandKilled:
                 raise
             except Exception as error:
@@ -244,6 +245,14 @@ def refuse_unreported(run: DbtRun, artifacts: Artifacts, lines: Sequence[str]) -
     if settings.unreported_nodes == "fail":
         raise AirflowException(f"{message} {_SETTING} = warn lets such tasks succeed.")
     log.warning(f"{message} {_SETTING} = fail makes such tasks fail.")
+
+
+def _tell_what_was_not_built(run: DbtRun, artifacts: Artifacts) -> None:
+    """Log the nodes that dbt counts as done without having built them: their tasks succeed."""
+    found = [f"{each} ({end.status})" for each, end in artifacts.outcomes().items() if end.status in NOT_BUILT_STATUSES]
+    if found:
+        more = f" and {len(found) - _MOST_NAMED} more" if len(found) > _MOST_NAMED else ""
+        run.task.log.info("Not built, and done as dbt says: %s%s.", ", ".join(found[:_MOST_NAMED]), more)
 
 
 def _is_reported(node: Mapping[str, Any], command: str, artifacts: Artifacts) -> bool:

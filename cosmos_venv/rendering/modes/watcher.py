@@ -8,7 +8,7 @@ does a node with a profile or an environment of its own, behind the producer.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -206,9 +206,10 @@ def _watching(task: PlannedTask, node_ids: list[str]) -> PlannedTask:
     )
 
 
-def _neighbours(tasks: Iterable[PlannedTask], edges: Iterable[tuple[str, str]]) -> tuple[list[str], list[str]]:
+def _neighbours(tasks: Collection[PlannedTask], edges: Iterable[tuple[str, str]]) -> tuple[list[str], list[str]]:
     """Ids of the tasks right before the producer, which run dbt themselves and read no node, and right after it."""
     watching = {task.task_id for task in tasks if task.operator.startswith("operators.watcher.")}
     sources = {task.task_id for task in tasks if ".DbtSource" in task.operator} - watching
-    has_parent = {after for before, after in edges if before in watching}
+    passages = {task.task_id for task in tasks if task.is_passage}  # behind tasks that watch
+    has_parent = {after for before, after in edges if before in watching | passages}
     return sorted(sources), sorted(watching - has_parent)
