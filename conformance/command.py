@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .reporting.comparison import Row, labels, rows
+from .reporting.comparison import labels, rows
 from .reporting.html_page import page
 from .reporting.implementations import implementations_page
 from .reporting.kept_reports import faults, kept_folders
@@ -62,12 +62,8 @@ def _compare(options: argparse.Namespace) -> int:
     for line in table(reports, shows_all=options.all):
         print(line)
     if options.html is not None:
-        try:
-            options.html.parent.mkdir(parents=True, exist_ok=True)
-            options.html.write_text(page(reports), encoding="utf-8")
-        except OSError as error:
-            print(f"--html {options.html} cannot be written: {error.strerror or error}.", file=sys.stderr)
-            return _BAD_USE
+        options.html.parent.mkdir(parents=True, exist_ok=True)
+        options.html.write_text(page(reports), encoding="utf-8")
         print(f"\n{options.html}: written")
     return 0
 
@@ -103,17 +99,9 @@ def table(reports: Sequence[Mapping[str, Any]], *, shows_all: bool = False) -> l
     lines = [["", "", *labels(reports)], *([row.id, row.level.value, *row.words] for row in shown)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     told = ["  ".join(f"{word:<{width}}" for word, width in zip(line, widths, strict=True)).rstrip() for line in lines]
-    left_out = [] if shows_all else [row for row in found if row.is_alike]
-    return [*told, f"({_in_words(left_out)}; --all shows them)"] if left_out else told
-
-
-def _in_words(left_out: Sequence[Row]) -> str:
-    partly = sum(len(set(row.words)) > 1 for row in left_out)
-    counts = {
-        "requirements with one verdict in all reports": len(left_out) - partly,
-        "with one verdict in the reports that have judged them": partly,
-    }
-    return ", ".join(f"{count} {words}" for words, count in counts.items() if count)
+    left_out = len(found) - len(shown)
+    more = f"({left_out} requirements with one verdict in all reports that have judged them; --all shows them)"
+    return [*told, more] if left_out else told
 
 
 if __name__ == "__main__":
