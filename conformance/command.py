@@ -1,5 +1,5 @@
-"""The command ``cosmos-conformance``: it compares reports, says what is wrong with those that are handed in, and lists
-the implementations of which reports are kept.
+"""The command ``cosmos-conformance``: it writes an adapter to begin with, compares reports, says what is wrong with
+those that are handed in, and lists the implementations of which reports are kept.
 """
 
 from __future__ import annotations
@@ -17,18 +17,22 @@ from .reporting.kept_reports import faults, kept_folders
 from .reporting.report import read_report
 
 _BAD_USE = 2
-_WHAT = "Compare conformance reports, check those that are handed in, and list the implementations that have one."
+_WHAT = "Write an adapter, compare conformance reports, check those that are handed in, and list implementations."
+_EXAMPLE = Path(__file__).with_name("example_adapter.py")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Compare, validate or list reports.
+    """Write an adapter; compare, validate or list reports.
 
     :param argv: words of the command line; None: those of this process.
-    :returns: 0; 1 when a folder is not valid; 2 when something is no report, there is no such folder, or a page cannot
+    :returns: 0; 1 when a folder is not valid; 2 when something is no report, there is no such folder, or a file cannot
         be written.
     """
     parser = argparse.ArgumentParser(prog="cosmos-conformance", description=_WHAT)
     commands = parser.add_subparsers(required=True)
+    init = commands.add_parser("init", help="write an adapter that works, and asks what to fill in")
+    init.add_argument("file", metavar="FILE", nargs="?", type=Path, default="my_adapter.py", help="a Python module")
+    init.set_defaults(run=_init)
     compare = commands.add_parser("compare", help="one table of several reports")
     compare.add_argument(
         "reports", metavar="REPORT", nargs="+", type=Path, help="report.json, or the folder that --cosmos-report names"
@@ -55,6 +59,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return _BAD_USE
+
+
+def _init(options: argparse.Namespace) -> int:
+    file: Path = options.file
+    if file.suffix != ".py" or not file.stem.isidentifier():
+        raise ValueError(f"{file} is the name of no Python module: give one such as my_adapter.py.")
+    try:
+        with file.open("x", encoding="utf-8") as opened:
+            opened.write(_EXAMPLE.read_text(encoding="utf-8").replace("my_adapter:", f"{file.stem}:"))
+    except FileExistsError:
+        raise ValueError(f"{file} is there already: give another FILE.") from None
+    named = f"--cosmos-implementation={file.stem}:MyAdapter"
+    print(f"{file}: written. It works as it stands, and asks what to fill in. Try it:")
+    print(f"PYTHONPATH={file.parent} pytest --cosmos-conformance {named} --cosmos-requirement=ENV-002")
+    return 0
 
 
 def _compare(options: argparse.Namespace) -> int:
