@@ -8,6 +8,7 @@ import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -118,6 +119,19 @@ def test_what_stays_by_design_is_declared_where_people_look(tmp_path: Path) -> N
     assert read_report(tmp_path / "report.json")["implementation"]["services"] == ["pier-server"]
     assert "when tasks have ended: pier-server" in texts["report.html"]
     assert "when tasks have ended: pier-server" in texts["summary.md"]
+
+
+def test_a_report_says_how_long_each_area_took_and_of_which_version_the_requirements_are() -> None:
+    one, two = judged("LOCK-001", Level.MUST, Verdict.PASSED), judged("LOCK-002", Level.MUST, Verdict.PASSED)
+    slow = replace(one, seen=(replace(one.seen[0], seconds=41.4),))
+    short = replace(two, seen=(replace(two.seen[0], seconds=0.2),))
+    found = reported(slow, short, judged("CMD-001", Level.MUST, Verdict.PASSED), options={**OPTIONS, "spec": "1.1"})
+
+    assert "\nTime of checks: LOCK 42 s\n" in summary(found)
+    assert 'title="time of checks">42 s<' in page([found])
+    assert "time of checks" not in page([found, found]), "beside another run it says nothing"
+    for text in (summary(found), page([found]), badge(found)):
+        assert f"{SPECIFICATION_VERSION}, requirements of 1.1" in text
 
 
 def test_no_place_of_the_suite_stands_in_a_report() -> None:
