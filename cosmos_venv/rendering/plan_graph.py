@@ -10,6 +10,7 @@ from cosmos_venv.constants import RUN_SUMMARY_TASK_ID, SELECT_TASK_ID
 from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
 from cosmos_venv.project.node import as_id
 from cosmos_venv.rendering.model import (
+    READY,
     Edge,
     Entry,
     Plan,
@@ -188,8 +189,12 @@ def with_run_summary(plan: Plan) -> Plan:
 
     :param plan: a whole plan; one without tasks that run dbt stays as it is.
     """
-    # The task that evaluates the selection of a run builds nothing.
-    own = [task for task in plan.tasks if not task.is_placeholder and task.task_id != SELECT_TASK_ID]
+    # Neither the task that evaluates the selection of a run, nor one for which another DAG waits, builds anything.
+    own = [
+        task
+        for task in plan.tasks
+        if not task.is_placeholder and task.task_id != SELECT_TASK_ID and task.operator != READY
+    ]
     running = {task.task_id: _what_runs(task) for task in own}
     if not running:
         return plan

@@ -1,0 +1,177 @@
+"""One load of a project for the DAGs of all its domains, and the graph of each of these DAGs.
+
+A worker that parses the DAG file for one task finds the names of the domains kept beside the plans, and loads nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from functools import cached_property
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+import msgspec
+
+from cosmos_venv.compat import dag_to_run, import_time_out_paused, is_typed_command, running_task
+from cosmos_venv.exceptions import CosmosConfigException, CosmosLoadDbtException
+from cosmos_venv.files.untrusted import value_of
+from cosmos_venv.managed import caches
+from cosmos_venv.project.graph import DbtGraph, link
+from cosmos_venv.project.node import as_id
+from cosmos_venv.rendering.configuration import Configuration
+from cosmos_venv.rendering.model import ReadyTask
+from cosmos_venv.rendering.one_task.plan_cache import plan_key
+
+if TYPE_CHECKING:
+    from cosmos_venv.project.node import DbtNode
+    from cosmos_venv.rendering.domains import Domain
+
+SplitBy = str | Callable[["DbtNode"], str]
+"""``folder``, ``tag``, ``group``, or a function that gives the name of a node's domain."""
+
+
+class ProjectSplit:
+    """A project that is split into domains.
+
+    :param configuration: of all its DAGs.
+    :param split_by: how it is split.
+    :param dag_id: with which the ids of all its DAGs begin.
+    """
+
+    def __init__(self, configuration: Configuration, split_by: SplitBy, dag_id: str) -> None:
+        self.configuration = configuration
+        self.whole = DbtGraph(
+            project=configuration.project,
+            render_config=configuration.render,
+            execution_config=configuration.execution,
+            profile_config=configuration.profile,
+            operator_args=configuration.operator_args,
+        )
+        """The graph of the whole project, of which only ``loaded`` has nodes."""
+        self._split_by = split_by
+        self._dag_id = dag_id
+
+    def dag_id(self, domain: str) -> str:
+        """The id of the DAG of a domain.
+
+        :param domain: its name.
+        """
+        return f"{self._dag_id}_{as_id(domain)}"
+
+    def asset_uri(self, above: str, domain: str) -> str:
+        """The URI of the asset for which the DAG of a domain waits. Airflow takes ASCII only.
+
+        :param above: name of the domain whose nodes are read.
+        :param domain: name of the domain that reads them.
+        """
+        return f"dbt://{quote(self.dag_id(above))}/{quote(self.dag_id(domain))}"
+
+    def graph_of(self, domain: str) -> DomainGraph:
+        """The graph of one domain, not loaded yet.
+
+        :param domain: its name.
+        """
+        return DomainGraph(self, domain)
+
+    @cached_property
+    def above(self) -> Mapping[str, list[str]]:
+        """The domains by name, in order, each with the names of those that it reads.
+
+        :raises CosmosValueError: when the project cannot be split.
+        :raises CosmosLoadDbtException: when it cannot be loaded.
+        """
+        # Only a worker reads what is kept: a schedule must fit the plans that are made now.
+        kept = caches.kept_plans()
+        if kept is not None and running_task() and (key := plan_key(self.configuration, self.version)):
+            kept.fetch(key)
+            if found := value_of(kept.read(key), dict[str, list[str]]):
+                return found
+        found = {name: [*domain.reads] for name, domain in self.domains.items()}
+        key = plan_key(self.configuration, self.versioned(self.loaded.loaded_version))
+        if kept is not None and key is not None and not kept.path(key).exists():
+            kept.write(key, msgspec.json.encode(found))
+            kept.share(key)
+        return found
+
+    @cached_property
+    def domains(self) -> Mapping[str, Domain]:
+        """The domains by name, in order; raises as ``above``."""
+        from cosmos_venv.rendering.domains import domains_of, label_of  # a worker finds them kept
+
+        render, graph = self.configuration.render, self.loaded
+        return domains_of(graph.filtered_nodes, render, label_of(self._split_by, graph.project_path))
+
+    @cached_property
+    def loaded(self) -> DbtGraph:
+        """The graph of the whole project, loaded."""
+        # As for one DAG: see the rendering of a project.
+        waits = is_typed_command() or (dag_to_run() or "").startswith(f"{self._dag_id}_")
+        with import_time_out_paused() if waits else nullcontext():
+            self.whole.load()
+        return self.whole
+
+    @cached_property
+    def version(self) -> str | None:
+        """A text that differs where another load might give other domains; None where that cannot be known."""
+        try:
+            return self.versioned(self.whole.version())
+        except (CosmosLoadDbtException, CosmosConfigException):  # loading says so
+            return None
+
+    def versioned(self, loaded: str | None) -> str | None:
+        """The version of the domains; None for those of a function, whose answers can change without any sign.
+
+        :param loaded: the version of the loaded nodes; None: it cannot be known.
+        """
+        if loaded is None or not isinstance(self._split_by, str):
+            return None
+        return json.dumps([loaded, self._split_by, self._dag_id])
+
+    def ready_tasks(self, domain: str) -> tuple[ReadyTask, ...]:
+        """The tasks of a domain's DAG for which DAGs of other domains wait.
+
+        :param domain: its name.
+        """
+        return tuple(
+            ReadyTask(f"ready_for_{as_id(name)}", self.asset_uri(domain, name), reader.reads[domain])
+            for name, reader in self.domains.items()
+            if domain in reader.reads
+        )
+
+
+class DomainGraph(DbtGraph):
+    """The nodes of one domain, which knows all others of the project.
+
+    :param split: the project.
+    :param domain: the domain's name.
+    :ivar ready_tasks: the tasks for which DAGs of other domains wait; empty until ``load()``.
+    """
+
+    def __init__(self, split: ProjectSplit, domain: str) -> None:
+        whole = split.whole
+        super().__init__(
+            whole.project, whole.render_config, whole.execution_config, whole.profile_config, whole.operator_args
+        )
+        self._split, self._domain = split, domain
+        self.ready_tasks: tuple[ReadyTask, ...] = ()
+
+    def load(self) -> None:
+        """Take the nodes of the domain from the load that all domains share; raises as that does."""
+        split, domain = self._split, self._split.domains[self._domain]
+        self.share(split.loaded)
+        self.loaded_version = self._named(split.versioned(self.loaded_version))
+        own = {each: node for each, node in self.filtered_nodes.items() if each in domain.nodes}
+        selection = link(own, detaching=self.render_config.should_detach_multiple_parents_tests)
+        self.nodes |= selection.nodes
+        self.filtered_nodes, self.tests_per_model = selection
+        self.ready_tasks = split.ready_tasks(self._domain)
+
+    def version(self) -> str | None:
+        """As of any graph, and of the domain's name."""
+        self.load_method = self.request().method
+        return self._named(self._split.version)
+
+    def _named(self, version: str | None) -> str | None:
+        return version and f"{version}\n{self._domain}"
