@@ -60,7 +60,7 @@ def made() -> dict[str, set[str]]:
 def test_airflow_finds_the_dags_without_a_variable_for_each(file: Path, cosmos_airflow: CosmosAirflow) -> None:
     assert parse(file, "shop_marts").fileloc == str(file)
     assert made() == ALL
-    assert set(cosmos_airflow.load(file, dag_id="shop_staging").shape().tasks) == ALL["staging"]
+    assert set(cosmos_airflow.load(file, dag_id="shop_staging").shape().data["tasks"]) == ALL["staging"]
 
 
 @needs_airflow_3
