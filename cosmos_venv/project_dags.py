@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -105,8 +106,6 @@ class _DomainDag(DbtDag):
 
 
 def _keywords() -> set[str]:
-    import inspect
-
     names = {*inspect.signature(DbtProjectDags.__init__).parameters, *inspect.signature(DAG.__init__).parameters}
     return names - {"self", "kwargs", "args", "schedule", "schedule_interval"}
 

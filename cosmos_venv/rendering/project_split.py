@@ -116,7 +116,8 @@ class ProjectSplit:
     def version(self) -> str | None:
         """A text that differs where another load might give other domains; None where that cannot be known."""
         try:
-            return self.versioned(self.whole.version())
+            # An asked graph would forget how it was loaded.
+            return self.versioned(self.whole.loaded_version if self.whole.nodes else self.whole.version())
         except (CosmosLoadDbtException, CosmosConfigException):  # loading says so
             return None
 

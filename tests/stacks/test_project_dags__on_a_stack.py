@@ -44,7 +44,7 @@ split("plain", None)
 WITH_KEYS = """
 from airflow.sdk import CronPartitionTimetable
 
-split("keyed", CronPartitionTimetable("0 0 29 2 *", timezone="UTC"))
+split("keyed", CronPartitionTimetable("0 0 29 2 *", timezone="UTC", key_format="%Y-%m-%d"))
 """
 
 

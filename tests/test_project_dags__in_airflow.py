@@ -1,4 +1,4 @@
-"""A DAG file with several DAGs of one project, as Airflow finds them, and as a worker parses it for one task."""
+"""A DAG file with several DAGs of one project: as Airflow finds and runs them, and as a worker parses it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ from cosmos_venv import DbtProjectDags, ExecutionConfig, ProfileConfig, ProjectC
 sys.dags_of_a_test = DbtProjectDags(
     ProjectConfig({folder!r}, manifest_path={folder!r} + "/target/manifest.json"),
     profile_config=ProfileConfig("shop", "dev", profiles_yml_filepath={folder!r} + "/profiles.yml"),
-    execution_config=ExecutionConfig(dbt_executable_path="/usr/bin/dbt"),
+    execution_config=ExecutionConfig({mode!r}, virtualenv_dir={folder!r} + "/environments"),
+    operator_args={{"py_requirements": ["dbt-duckdb"]}},
     schedules={{"staging": "@daily"}},
     start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),
     {more}
@@ -46,8 +47,8 @@ def file(tmp_path: Path, cosmos_project: CosmosProject, monkeypatch: pytest.Monk
     return written(tmp_path / "dags_of_the_shop.py")
 
 
-def written(file: Path, more: str = "") -> Path:
-    file.write_text(FILE.format(folder=str(file.parent / "shop"), more=more))
+def written(file: Path, more: str = "", mode: str = "virtualenv") -> Path:
+    file.write_text(FILE.format(folder=str(file.parent / "shop"), more=more, mode=mode))
     return file
 
 
@@ -61,6 +62,24 @@ def test_airflow_finds_the_dags_without_a_variable_for_each(file: Path, cosmos_a
     assert parse(file, "shop_marts").fileloc == str(file)
     assert made() == ALL
     assert set(cosmos_airflow.load(file, dag_id="shop_staging").shape().data["tasks"]) == ALL["staging"]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("mode", ["virtualenv", "watcher"])
+def test_the_asset_for_another_dag_is_given_once_the_nodes_are_there(
+    file: Path, cosmos_airflow: CosmosAirflow, mode: str
+) -> None:
+    staging = cosmos_airflow.load(written(file, mode=mode), dag_id="shop_staging")
+    staging.model("stg_orders").fails("no such column")
+    failed = staging.run()
+    staging.model("stg_orders").succeeds()
+
+    good = staging.run()
+
+    assert failed.states["ready_for_marts"] == "upstream_failed"
+    assert list(failed.assets) == []
+    given = [(task, asset.uri) for task, each in good.tasks.items() for asset in each.assets]
+    assert ("ready_for_marts", "dbt://shop_staging/shop_marts") in given
 
 
 @needs_airflow_3
