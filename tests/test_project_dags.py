@@ -139,7 +139,10 @@ def test_a_circle_of_domains_is_refused_with_the_models_that_make_it(split: Spli
     assert "'finance' reads 'staging' (model.shop.revenue reads model.shop.stg_orders)" in text
 
 
-def test_an_ephemeral_model_is_a_part_of_its_readers_which_wait_for_its_parents(split: Split, shop: DbtProject) -> None:
+@pytest.mark.parametrize("as_placeholder", [True, False])
+def test_an_ephemeral_model_is_a_part_of_its_readers_which_wait_for_its_parents(
+    split: Split, shop: DbtProject, as_placeholder: bool
+) -> None:
     shop.model(
         "staging/eph", "select * from {{ ref('stg_orders') }}", materialized="ephemeral", tests={"id": ["unique"]}
     )
@@ -147,7 +150,7 @@ def test_an_ephemeral_model_is_a_part_of_its_readers_which_wait_for_its_parents(
     shop.model("more/reader", "select * from {{ ref('eph') }}")
     shop.model("marts/last", "select * from {{ ref('eph_of_report') }}")
 
-    dags = split()
+    dags = split(render={"ephemeral_models_as_empty_operator": as_placeholder})
 
     assert set(dags) == {"staging", "finance", "marts", "more"}
     assert tasks(dags)["more"] == {"eph_run", "reader_run"}
@@ -175,6 +178,8 @@ def test_a_source_and_a_seed_that_no_task_loads_stand_in_each_domain_that_reads_
     split: Split, shop: DbtProject
 ) -> None:
     shop.seed("piers", "id\n1\n")
+    shop.source("late", tables={"rates": {"id": ["unique"]}})
+    shop.edit("report", "select * from {{ ref('revenue') }}, {{ source('late', 'rates') }}")
     shop.edit("revenue", "select * from {{ ref('stg_orders') }}, {{ source('raw', 'orders') }}, {{ ref('piers') }}")
     render = {"source_rendering_behavior": "all", "seed_rendering_behavior": "render_only"}
 
@@ -182,6 +187,7 @@ def test_a_source_and_a_seed_that_no_task_loads_stand_in_each_domain_that_reads_
 
     assert {domain for domain in dags if "raw_orders_source" in tasks(dags)[domain]} == {"finance"}
     assert {"raw_orders.source", "raw_orders.test"} <= tasks(dags)["staging"]  # its tests run once
+    assert {domain for domain in dags if "late_rates.test" in tasks(dags)[domain]} == {"marts"}
     assert {domain for domain in dags if "piers_seed" in tasks(dags)[domain]} == {"finance"}
     assert waits(split(schedules={**DAILY, "seeds": None}))["finance"] == {"shop_staging", "shop_seeds"}
 
@@ -198,6 +204,9 @@ def test_other_ways_to_build_nodes_give_the_same_assets(
 
     last = "all_batch" if "batch_by" in render else "stg_orders.test" if not render else "stg_orders_model_build"
     assert given(dags)["dbt://shop_staging/shop_finance"] == {f"shop_staging.{last}"}
+    if "run_summary" in render:
+        summary: Any = dags["staging"].get_task("dbt_run_summary")
+        assert not any(each.startswith("ready_for_") for each in summary.task_nodes)
 
 
 def test_a_run_that_builds_none_of_the_nodes_that_are_read_starts_no_other_dag(split: Split) -> None:

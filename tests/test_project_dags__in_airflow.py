@@ -114,9 +114,20 @@ def test_a_worker_that_finds_nothing_kept_makes_the_dag_of_its_task(
 
 
 @needs_airflow_3
-def test_a_worker_finds_the_domains_of_the_project_as_it_is_now(
-    file: Path, monkeypatch: pytest.MonkeyPatch, cosmos_project: CosmosProject
+def test_the_same_project_under_another_dag_id_has_assets_of_its_own(
+    file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    parse(file, "shop_staging")
+    parse(written(file, "dag_id='eu'"), "eu_staging")
+
+    dag = parse_in_worker(monkeypatch, file, "eu_staging", "ready_for_marts")
+
+    (outlet,) = dag.task_dict["ready_for_marts"].outlets
+    assert outlet.uri == "dbt://eu_staging/eu_marts"
+
+
+@needs_airflow_3
+def test_a_worker_finds_the_domains_of_the_project_as_it_is_now(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     parse(file, "shop_marts")
     manifest = file.parent / "shop" / "target" / "manifest.json"
     manifest.write_text(manifest.read_text().replace("models/marts/", "models/reports/"))
