@@ -95,7 +95,13 @@ class DbtProjectDags(Mapping[str, DbtDag]):
 
 
 class _DomainDag(DbtDag):
-    """The DAG of one domain."""
+    """The DAG of one domain.
+
+    :param split: the project.
+    :param domain: the domain's name.
+    :param file: the DAG file.
+    :param **kwargs: of Airflow's DAG, beside its id.
+    """
 
     def __init__(self, split: ProjectSplit, domain: str, file: str, **kwargs: Any) -> None:
         DAG.__init__(self, split.dag_id(domain), **kwargs)

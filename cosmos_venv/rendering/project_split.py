@@ -19,16 +19,15 @@ from cosmos_venv.exceptions import CosmosConfigException, CosmosLoadDbtException
 from cosmos_venv.files.untrusted import value_of
 from cosmos_venv.managed import caches
 from cosmos_venv.project.graph import DbtGraph, link
-from cosmos_venv.project.node import as_id
+from cosmos_venv.project.node import DbtNode, as_id
 from cosmos_venv.rendering.configuration import Configuration
 from cosmos_venv.rendering.model import ReadyTask
 from cosmos_venv.rendering.one_task.plan_cache import plan_key
 
 if TYPE_CHECKING:
-    from cosmos_venv.project.node import DbtNode
     from cosmos_venv.rendering.domains import Domain
 
-SplitBy = str | Callable[["DbtNode"], str]
+SplitBy = str | Callable[[DbtNode], str]
 """``folder``, ``tag``, ``group``, or a function that gives the name of a node's domain."""
 
 
