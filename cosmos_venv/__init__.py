@@ -73,13 +73,7 @@ __all__ = [
     "__version__",
 ]
 
-_HOMES = {
-    "Config": "config",
-    "DbtDag": "dag",
-    "DbtProjectDags": "project_dags",
-    "DbtTaskGroup": "dag",
-    "Operator": "operators.local",
-}
+_HOMES = {"Config": "config", "Dag": "dag", "Dags": "project_dags", "Group": "dag", "Operator": "operators.local"}
 """The end of a public name -> the module that has it. All others are enums, which stand in ``constants``."""
 
 

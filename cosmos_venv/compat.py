@@ -615,6 +615,9 @@ def asset_alias(name: str) -> Any:
     return import_module("airflow.datasets").DatasetAlias(name)
 
 
+_WITH_KEYS = {"CronPartitionTimetable", "PartitionedAssetTimetable", "PartitionedAtRuntime"}
+
+
 def asset_schedule(uris: Iterable[str], *, is_partitioned: bool) -> Any:
     """The schedule of a DAG that runs when each of some assets has been given anew.
 
@@ -635,12 +638,9 @@ def is_partitioned(schedule: object) -> bool:
 
     :param schedule: as a DAG takes it.
     """
-    if not IS_AIRFLOW_3 or schedule is None or isinstance(schedule, str):
-        return False
-    sdk = import_module("airflow.sdk")
-    names = ("CronPartitionTimetable", "PartitionedAssetTimetable", "PartitionedAtRuntime")
-    known = tuple(cls for name in names if (cls := getattr(sdk, name, None)) is not None)
-    return isinstance(schedule, known) or bool(getattr(schedule, "partitioned", False))
+    # Those of the Task SDK have no attribute that says so.
+    names = {each.__name__ for each in type(schedule).__mro__}
+    return bool(_WITH_KEYS & names) or bool(getattr(schedule, "partitioned", False))
 
 
 def awaited_uris(dag: DAG) -> list[str]:

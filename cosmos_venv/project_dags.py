@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from cosmos_venv.compat import DAG, asset_schedule, awaited_uris, is_partitioned, running_task
 from cosmos_venv.config.validation import refuse_unknown_names
@@ -13,7 +14,7 @@ from cosmos_venv.dag import DbtDag
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.rendering.airflow_tasks import refuse_unknown_arguments
 from cosmos_venv.rendering.configuration import Configuration
-from cosmos_venv.rendering.project_split import ProjectSplit, SplitBy
+from cosmos_venv.rendering.project_split import DomainGraph, ProjectSplit, SplitBy
 
 if TYPE_CHECKING:
     from cosmos_venv.config import ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["DbtProjectDags"]
 
 
-class DbtProjectDags(Mapping[str, DbtDag]):
+class DbtProjectDags(dict[str, DbtDag]):
     """The DAGs of a dbt project by the names of its domains, each a :class:`DbtDag`. Airflow finds them without a
     variable for each.
 
@@ -75,23 +76,15 @@ class DbtProjectDags(Mapping[str, DbtDag]):
         )
         refuse_unknown_arguments("operator_args", configuration.operator_args)  # before dbt is asked
         split = ProjectSplit(configuration, split_by, dag_id or project_config.project_name or "dbt")
-        schedule_of = _schedules(split, schedules or {})
         file = sys._getframe(1).f_code.co_filename
-        self._dags = {
-            domain: _DomainDag(split, domain, file, schedule=schedule, **kwargs)
-            for domain, schedule in schedule_of.items()
-        }
+        super().__init__(
+            {
+                domain: _DomainDag(split, domain, file, schedule=schedule, **kwargs)
+                for domain, schedule in _schedules(split, schedules or {}).items()
+            }
+        )
         if running_task() is None:  # a worker does not make all DAGs
-            _refuse_dead_waits(self._dags)
-
-    def __getitem__(self, domain: str) -> DbtDag:
-        return self._dags[domain]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._dags)
-
-    def __len__(self) -> int:
-        return len(self._dags)
+            _refuse_dead_waits(self)
 
 
 class _DomainDag(DbtDag):
@@ -108,7 +101,7 @@ class _DomainDag(DbtDag):
         self.fileloc = file
         with self:  # Airflow takes note of it, while there are no tasks to look at
             pass
-        self._render(split.configuration, dag=self, task_group=None, part=split.graph_of(domain))
+        self._render(split.configuration, dag=self, task_group=None, part=DomainGraph(split, domain))
 
 
 def _keywords() -> set[str]:
@@ -118,16 +111,7 @@ def _keywords() -> set[str]:
 
 def _schedules(split: ProjectSplit, given: Mapping[str, Any]) -> dict[str, Any]:
     """The schedule of each domain, in order."""
-    known: dict[str, str] = {}
-    for domain in split.above:
-        if (other := known.setdefault(split.dag_id(domain), domain)) != domain:
-            raise CosmosValueError(
-                f"The domains {other!r} and {domain!r} would both become the DAG {split.dag_id(domain)!r}. Rename one."
-            )
-    names = ", ".join(map(repr, split.above))
-    for domain in given:
-        if domain not in split.above:
-            raise CosmosValueError(f"DbtProjectDags.schedules names {domain!r}; the domains are {names}.")
+    refuse_unknown_names("DbtProjectDags.schedules", given, split.above)
     found: dict[str, Any] = {}
     has_keys: dict[str, bool] = {}
     for domain, above in split.above.items():
@@ -137,7 +121,7 @@ def _schedules(split: ProjectSplit, given: Mapping[str, Any]) -> dict[str, Any]:
         if not above:
             raise CosmosValueError(
                 f"DbtProjectDags.schedules lacks {domain!r}, which reads no other domain: its DAG would never run. "
-                f"Give schedules={{{domain!r}: '@daily'}}, or None where a user starts it. The domains are {names}."
+                f"Give schedules={{{domain!r}: '@daily'}}, or None where a user starts it."
             )
         has_keys[domain] = has_keys[above[0]]
         if (unlike := next((each for each in above if has_keys[each] != has_keys[domain]), None)) is not None:
@@ -158,8 +142,8 @@ def _refuse_dead_waits(dags: Mapping[str, DbtDag]) -> None:
     given = {task.arguments.get("asset_uri") for dag in dags.values() for task in dag.plan.tasks}
     for domain, dag in dags.items():
         for uri in awaited_uris(dag):
-            if uri.startswith("dbt://") and uri.endswith(f"/{dag.dag_id}") and uri not in given:
+            if uri.startswith("dbt://") and uri.endswith(f"/{quote(dag.dag_id)}") and uri not in given:
                 raise CosmosValueError(
-                    f"The DAG of the domain {domain!r} waits for the asset {uri}, which no task gives: the domain "
-                    f"reads nothing there. Correct schedules[{domain!r}]."
+                    f"DbtProjectDags.schedules[{domain!r}] waits for the asset {uri}, which no task gives: the domain "
+                    "reads nothing there. Correct it."
                 )

@@ -123,7 +123,9 @@ def test_a_wait_of_the_users_for_a_domain_that_has_gone_is_refused(split: Split)
     assert waits(split(schedules={**DAILY, "marts": own}))["marts"] == {"shop_finance", "own"}
     own.append(asset("dbt://shop_billing/shop_marts"))
 
-    with pytest.raises(CosmosValueError, match="'marts' waits for the asset dbt://shop_billing/shop_marts, which no"):
+    with pytest.raises(
+        CosmosValueError, match=r"schedules\['marts'\] waits for .*dbt://shop_billing/shop_marts, which no"
+    ):
         split(schedules={**DAILY, "marts": own})
 
 
@@ -222,7 +224,7 @@ def test_domains_are_tags_groups_or_what_a_function_says(split: Split, shop: Dbt
     shop.configure("models/finance", tags=["last"], group="money")
     shop.configure("models/marts", tags=["last"])
 
-    by_tag = split(split_by="tag", schedules={"first step": "@daily"})
+    by_tag = split(split_by="tag", schedules={"first_step": "@daily"})
     assert [dag.dag_id for dag in by_tag.values()] == ["shop_first_step", "shop_last"]
     assert "revenue_run" in tasks(by_tag)["last"]
     by_name = split(split_by=lambda node: "raw" if node.name.startswith("stg") else "rest", schedules={"raw": None})
@@ -250,17 +252,10 @@ def test_a_package_is_one_domain(split: Split, shop: DbtProject) -> None:
     ("arguments", "words"),
     [
         ({"schedules": {}}, "schedules lacks 'staging'.*schedules={'staging': '@daily'}"),
-        (
-            {"schedules": {**DAILY, "mart": None}},
-            "schedules names 'mart'; the domains are 'staging', 'finance', 'marts'",
-        ),
+        ({"schedules": {**DAILY, "mart": None}}, r"schedules takes no argument 'mart'\. Did you mean 'marts'"),
         ({"schedule": "@daily"}, "takes no argument 'schedule'. Did you mean 'schedules'"),
         ({"split_by": "owner"}, "split_by='owner' must be 'folder', 'tag' or 'group', or a function"),
         ({"split_by": lambda _: None}, r"split_by gave None for model\.shop\."),
-        (
-            {"split_by": lambda node: "a b" if "stg" in node.name else "a/b"},
-            "'a b' and 'a/b' would both become the DAG",
-        ),
         ({"operator_args": {"select": "x", "no_such": 1}}, "no dbt operator takes 'no_such'"),
     ],
 )
@@ -277,7 +272,7 @@ def test_a_node_of_two_tags_is_refused(split: Split, shop: DbtProject) -> None:
 
 
 def test_a_selection_without_a_domain_is_refused(split: Split) -> None:
-    with pytest.raises(CosmosLoadDbtException, match="of which no task builds any"):
+    with pytest.raises(CosmosLoadDbtException, match="None of the 2 selected nodes is built"):
         split(render={"select": ["source:raw"]})
 
 

@@ -20,6 +20,7 @@ import msgspec
 
 from cosmos_venv.constants import TESTS, DbtResourceType
 from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
+from cosmos_venv.project.node import as_id
 from cosmos_venv.rendering.task_arguments import BUILT
 from cosmos_venv.rendering.visibility import Visibility, visibility
 
@@ -34,7 +35,6 @@ _Reads = dict[str, dict[str, dict[str, str]]]
 """Domain to domain above it to each node that it reads there, with one of the nodes that read it."""
 
 _MOST_NAMED = 3
-_WAY_OUT = "Give split_by a function instead, which is called with a node and returns the name of its domain."
 
 
 class Domain(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,33 +60,26 @@ def domains_of(nodes: Mapping[str, DbtNode], render: RenderConfig, label: Label)
     homes = {each: label(node) for each, node in nodes.items() if _has_home(node, render)}
     if not homes:
         raise CosmosLoadDbtException(
-            f"RenderConfig selects {len(nodes)} nodes, of which no task builds any: there is no domain. "
-            "Correct the selection."
+            f"None of the {len(nodes)} selected nodes is built by a task. Correct RenderConfig."
         )
     order = _in_order(_reads(nodes, homes))
-    carried: dict[str, set[str]] = {each: set() for each in order}
+    shown: dict[str, set[str]] = {each: set() for each in order}
     for unique_id, home in homes.items():
-        carried[home] |= _above(nodes[unique_id], nodes, homes)[1]
+        shown[home] |= {unique_id, *_above(nodes[unique_id], nodes, homes)[1]}
     converted = {DbtResourceType(kind) for kind in render.node_converters or ()}
-    followers = [
-        each
-        for each, node in nodes.items()
-        if each not in homes and node.resource_type in {*TESTS, *(converted - {*BUILT, DbtResourceType.SOURCE})}
-    ]
-    for unique_id in followers:
-        built, along = _above(nodes[unique_id], nodes, homes)
+    following = {*TESTS, *converted} - {*BUILT, DbtResourceType.SOURCE}
+    for unique_id, node in nodes.items():
+        if unique_id in homes or node.resource_type not in following:
+            continue
+        built, along = _above(node, nodes, homes)
         # What reads only sources belongs to the first domain that reads one of them.
-        first = next((each for each in order if along & carried[each]), order[0])
-        home = max((homes[each] for each in built), key=order.index, default=first)
-        homes[unique_id] = home
-        carried[home] |= along
+        first = next((each for each in order if along & shown[each]), order[0])
+        home = homes[unique_id] = max((homes[each] for each in built), key=order.index, default=first)
+        shown[home] |= {unique_id, *along}
     reads = _reads(nodes, homes)
-    own: dict[str, set[str]] = {each: set() for each in order}
-    for unique_id, home in homes.items():
-        own[home].add(unique_id)
     return {
         each: Domain(
-            nodes=frozenset(own[each] | carried[each]),
+            nodes=frozenset(shown[each]),
             reads={above: tuple(sorted(reads[each][above])) for above in order if above in reads[each]},
         )
         for each in order
@@ -139,31 +132,33 @@ def _in_order(reads: _Reads) -> list[str]:
 
 
 def _step(domain: str, above: str, pairs: Mapping[str, str]) -> str:
-    read = sorted(pairs)
-    shown = ", ".join(f"{pairs[each]} reads {each}" for each in read[:_MOST_NAMED])
-    more = f" and {len(read) - _MOST_NAMED} more" if len(read) > _MOST_NAMED else ""
-    return f"{domain!r} reads {above!r} ({shown}{more})"
+    named = [f"{pairs[each]} reads {each}" for each in sorted(pairs)]
+    more = [f"{len(named) - _MOST_NAMED} more"] if len(named) > _MOST_NAMED else []
+    return f"{domain!r} reads {above!r} ({', '.join(named[:_MOST_NAMED] + more)})"
 
 
 def label_of(split_by: str | Callable[[DbtNode], object], project_dir: Path) -> Label:
     """The function that gives the name of a node's domain.
+
+    The name is an id of Airflow's: other characters become underscores.
 
     :param split_by: ``folder``, ``tag`` or ``group``, or a function of the user's.
     :param project_dir: folder of the project: the nodes of an installed package lie elsewhere, and are one domain with
         the package's name where folders count.
     :raises CosmosValueError: for another text; the function raises it for a node without one name.
     """
-    if callable(split_by):
-        return lambda node: _given(split_by(node), node)
-    if split_by == "folder":
-        return lambda node: _folder(node, project_dir)
-    try:
-        return {"tag": _tag, "group": _group}[split_by]
-    except (KeyError, TypeError):
+    known: dict[object, Callable[[DbtNode], object]] = {
+        "folder": lambda node: _folder(node, project_dir),
+        "tag": _tag,
+        "group": lambda node: node.config.get("group") or "ungrouped",
+    }
+    label = split_by if callable(split_by) else known.get(split_by)
+    if label is None:
         raise CosmosValueError(
             f"DbtProjectDags.split_by={split_by!r} must be 'folder', 'tag' or 'group', or a function that is called "
             "with a node and returns the name of its domain."
-        ) from None
+        )
+    return lambda node: _name(label(node), node)
 
 
 def _folder(node: DbtNode, project_dir: Path) -> str:
@@ -179,19 +174,14 @@ def _tag(node: DbtNode) -> str:
     if len(tags) > 1:
         raise CosmosValueError(
             f"DbtProjectDags.split_by='tag': {node.unique_id} has the tags {', '.join(tags)}, and belongs to one "
-            f"domain. {_WAY_OUT}"
+            "domain. Give split_by a function instead, which is called with a node and returns the name of its domain."
         )
     return tags[0] if tags else "untagged"
 
 
-def _group(node: DbtNode) -> str:
-    return str(node.config.get("group") or "ungrouped")
-
-
-def _given(name: object, node: DbtNode) -> str:
-    if not isinstance(name, str) or not name.strip():
+def _name(given: object, node: DbtNode) -> str:
+    if not isinstance(given, str) or not given.strip():
         raise CosmosValueError(
-            f"DbtProjectDags.split_by gave {name!r} for {node.unique_id}. It must return the name of a domain, a text "
-            "that is not empty."
+            f"DbtProjectDags.split_by gave {given!r} for {node.unique_id}. It must return the name of a domain, a text."
         )
-    return name
+    return as_id(given)

@@ -261,14 +261,7 @@ class _Rendering:
             return self.part
         from cosmos_venv.project.graph import DbtGraph
 
-        given = self.configuration
-        return DbtGraph(
-            project=given.project,
-            render_config=given.render,
-            execution_config=given.execution,
-            profile_config=given.profile,
-            operator_args=given.operator_args,
-        )
+        return DbtGraph(**self.configuration.graph_arguments())
 
 
 class RenderedGroup(RenderedProject, TaskGroup):

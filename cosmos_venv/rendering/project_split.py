@@ -15,11 +15,10 @@ from urllib.parse import quote
 import msgspec
 
 from cosmos_venv.compat import dag_to_run, import_time_out_paused, is_typed_command, running_task
-from cosmos_venv.exceptions import CosmosConfigException, CosmosLoadDbtException
 from cosmos_venv.files.untrusted import value_of
 from cosmos_venv.managed import caches
 from cosmos_venv.project.graph import DbtGraph, link
-from cosmos_venv.project.node import DbtNode, as_id
+from cosmos_venv.project.node import DbtNode
 from cosmos_venv.rendering.configuration import Configuration
 from cosmos_venv.rendering.model import ReadyTask
 from cosmos_venv.rendering.one_task.plan_cache import plan_key
@@ -37,18 +36,12 @@ class ProjectSplit:
     :param configuration: of all its DAGs.
     :param split_by: how it is split.
     :param dag_id: with which the ids of all its DAGs begin.
+    :ivar whole: the graph of the whole project; ``loaded`` is the same with its nodes.
     """
 
     def __init__(self, configuration: Configuration, split_by: SplitBy, dag_id: str) -> None:
         self.configuration = configuration
-        self.whole = DbtGraph(
-            project=configuration.project,
-            render_config=configuration.render,
-            execution_config=configuration.execution,
-            profile_config=configuration.profile,
-            operator_args=configuration.operator_args,
-        )
-        """The graph of the whole project, of which only ``loaded`` has nodes."""
+        self.whole = DbtGraph(**configuration.graph_arguments())
         self._split_by = split_by
         self._dag_id = dag_id
 
@@ -57,7 +50,7 @@ class ProjectSplit:
 
         :param domain: its name.
         """
-        return f"{self._dag_id}_{as_id(domain)}"
+        return f"{self._dag_id}_{domain}"
 
     def asset_uri(self, above: str, domain: str) -> str:
         """The URI of the asset for which the DAG of a domain waits. Airflow takes ASCII only.
@@ -66,13 +59,6 @@ class ProjectSplit:
         :param domain: name of the domain that reads them.
         """
         return f"dbt://{quote(self.dag_id(above))}/{quote(self.dag_id(domain))}"
-
-    def graph_of(self, domain: str) -> DomainGraph:
-        """The graph of one domain, not loaded yet.
-
-        :param domain: its name.
-        """
-        return DomainGraph(self, domain)
 
     @cached_property
     def above(self) -> Mapping[str, list[str]]:
@@ -83,13 +69,12 @@ class ProjectSplit:
         """
         # Only a worker reads what is kept: a schedule must fit the plans that are made now.
         kept = caches.kept_plans()
-        if kept is not None and running_task() and (key := plan_key(self.configuration, self.version)):
+        if kept is not None and running_task() and (key := plan_key(self.configuration, self.version())):
             kept.fetch(key)
             if found := value_of(kept.read(key), dict[str, list[str]]):
                 return found
         found = {name: [*domain.reads] for name, domain in self.domains.items()}
-        key = plan_key(self.configuration, self.versioned(self.loaded.loaded_version))
-        if kept is not None and key is not None and not kept.path(key).exists():
+        if kept is not None and (key := plan_key(self.configuration, self.version())) and not kept.path(key).exists():
             kept.write(key, msgspec.json.encode(found))
             kept.share(key)
         return found
@@ -99,8 +84,8 @@ class ProjectSplit:
         """The domains by name, in order; raises as ``above``."""
         from cosmos_venv.rendering.domains import domains_of, label_of  # a worker finds them kept
 
-        render, graph = self.configuration.render, self.loaded
-        return domains_of(graph.filtered_nodes, render, label_of(self._split_by, graph.project_path))
+        graph = self.loaded
+        return domains_of(graph.filtered_nodes, graph.render_config, label_of(self._split_by, graph.project_path))
 
     @cached_property
     def loaded(self) -> DbtGraph:
@@ -111,23 +96,20 @@ class ProjectSplit:
             self.whole.load()
         return self.whole
 
-    @cached_property
-    def version(self) -> str | None:
-        """A text that differs where another load might give other domains; None where that cannot be known."""
-        try:
-            # An asked graph would forget how it was loaded.
-            return self.versioned(self.whole.loaded_version if self.whole.nodes else self.whole.version())
-        except (CosmosLoadDbtException, CosmosConfigException):  # loading says so
-            return None
+    def version(self, domain: str = "") -> str | None:
+        """A text that differs where another load might give other nodes.
 
-    def versioned(self, loaded: str | None) -> str | None:
-        """The version of the domains; None for those of a function, whose answers can change without any sign.
-
-        :param loaded: the version of the loaded nodes; None: it cannot be known.
+        :param domain: name of the domain that is meant; empty: all of them.
+        :returns: None where that cannot be known: the answers of a function can change without any sign.
+        :raises CosmosLoadDbtException: where dbt would be asked, and its environment is not ready yet.
         """
-        if loaded is None or not isinstance(self._split_by, str):
-            return None
-        return json.dumps([loaded, self._split_by, self._dag_id])
+        loaded = self.whole.loaded_version if self.whole.nodes else self._asked_version
+        known = loaded is not None and isinstance(self._split_by, str)
+        return json.dumps([loaded, self._split_by, self._dag_id, domain]) if known else None
+
+    @cached_property
+    def _asked_version(self) -> str | None:
+        return self.whole.version()  # once for all domains
 
     def ready_tasks(self, domain: str) -> tuple[ReadyTask, ...]:
         """The tasks of a domain's DAG for which DAGs of other domains wait.
@@ -135,7 +117,7 @@ class ProjectSplit:
         :param domain: its name.
         """
         return tuple(
-            ReadyTask(f"ready_for_{as_id(name)}", self.asset_uri(domain, name), reader.reads[domain])
+            ReadyTask(f"ready_for_{name}", self.asset_uri(domain, name), reader.reads[domain])
             for name, reader in self.domains.items()
             if domain in reader.reads
         )
@@ -150,28 +132,22 @@ class DomainGraph(DbtGraph):
     """
 
     def __init__(self, split: ProjectSplit, domain: str) -> None:
-        whole = split.whole
-        super().__init__(
-            whole.project, whole.render_config, whole.execution_config, whole.profile_config, whole.operator_args
-        )
+        super().__init__(**split.configuration.graph_arguments())
         self._split, self._domain = split, domain
         self.ready_tasks: tuple[ReadyTask, ...] = ()
 
     def load(self) -> None:
         """Take the nodes of the domain from the load that all domains share; raises as that does."""
-        split, domain = self._split, self._split.domains[self._domain]
-        self.share(split.loaded)
-        self.loaded_version = self._named(split.versioned(self.loaded_version))
-        own = {each: node for each, node in self.filtered_nodes.items() if each in domain.nodes}
-        selection = link(own, detaching=self.render_config.should_detach_multiple_parents_tests)
-        self.nodes |= selection.nodes
-        self.filtered_nodes, self.tests_per_model = selection
-        self.ready_tasks = split.ready_tasks(self._domain)
+        members = self._split.domains[self._domain].nodes
+        self.share(self._split.loaded)
+        self.loaded_version = self.version()
+        own = {each: node for each, node in self.filtered_nodes.items() if each in members}
+        self.filtered_nodes, self.tests_per_model = link(
+            own, detaching=self.render_config.should_detach_multiple_parents_tests
+        )
+        self.nodes |= self.filtered_nodes
+        self.ready_tasks = self._split.ready_tasks(self._domain)
 
     def version(self) -> str | None:
         """As of any graph, and of the domain's name."""
-        self.load_method = self.request().method
-        return self._named(self._split.version)
-
-    def _named(self, version: str | None) -> str | None:
-        return version and f"{version}\n{self._domain}"
+        return self._split.version(self._domain)
