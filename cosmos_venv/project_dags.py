@@ -33,7 +33,7 @@ class DbtProjectDags(dict[str, DbtDag]):
     :param project_config: where the project is.
     :param split_by: what a domain is: the first ``folder`` below ``models``, ``seeds`` or ``snapshots`` (all nodes of
         an installed package are one domain), the one ``tag`` of a node, dbt's ``group``, or a function that is called
-        with a node and returns the name of its domain.
+        with a node and returns the name of its domain. What Airflow does not take in an id becomes ``_``.
     :param schedules: by domain Airflow's ``schedule``. A domain that reads no other must be here, with None where
         nothing but a user starts it; a domain that is here does not wait for others.
     :param dag_id: the beginning of the DAGs' ids, before ``_`` and the domain; None: the project's name.
