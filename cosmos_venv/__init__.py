@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         DbtSnapshotLocalOperator,
         DbtTestLocalOperator,
     )
+    from cosmos_venv.project_dags import DbtProjectDags
 
 __all__ = [
     "DbtBuildLocalOperator",
@@ -50,6 +51,7 @@ __all__ = [
     "DbtDag",
     "DbtDepsLocalOperator",
     "DbtLSLocalOperator",
+    "DbtProjectDags",
     "DbtResourceType",
     "DbtRunLocalOperator",
     "DbtRunOperationLocalOperator",
@@ -71,7 +73,7 @@ __all__ = [
     "__version__",
 ]
 
-_HOMES = {"Config": "config", "DbtDag": "dag", "DbtTaskGroup": "dag", "Operator": "operators.local"}
+_HOMES = {"Config": "config", "Dag": "dag", "Dags": "project_dags", "Group": "dag", "Operator": "operators.local"}
 """The end of a public name -> the module that has it. All others are enums, which stand in ``constants``."""
 
 

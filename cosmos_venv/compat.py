@@ -434,19 +434,17 @@ def is_typed_command() -> bool:
     return is_airflow and len(words) > 1 and words[0] in ("dags", "tasks") and words[:2] != ["tasks", "run"]
 
 
-def is_import_for_a_task_of(dag_id: str) -> bool:
-    """Whether this process imports a DAG file in order to run one task of a DAG.
+def dag_to_run() -> str | None:
+    """Id of the DAG for a task of which this process imports a DAG file; None where it imports none for a task.
 
     For Airflow 3 see ``running_task``. An executor of Airflow 2 runs ``airflow tasks run`` in a process of its own, or
     in a fork with the id of the DAG in an environment variable (LocalExecutor, Celery).
-
-    :param dag_id: of the DAG that is built.
     """
     if IS_AIRFLOW_3:
         running = running_task()
-        return running is not None and running[0] == dag_id
-    context = import_module("airflow.utils.dag_parsing_context").get_parsing_context()
-    return context.dag_id == dag_id or sys.argv[1:4] == ["tasks", "run", dag_id]
+        return None if running is None else running[0]
+    found: str | None = import_module("airflow.utils.dag_parsing_context").get_parsing_context().dag_id
+    return found or next(iter(sys.argv[3:4] if sys.argv[1:3] == ["tasks", "run"] else ()), None)
 
 
 @contextmanager
@@ -624,6 +622,49 @@ def asset_alias(name: str) -> Any:
     if IS_AIRFLOW_3:
         return import_module("airflow.sdk").AssetAlias(name)
     return import_module("airflow.datasets").DatasetAlias(name)
+
+
+_WITH_KEYS = {"CronPartitionTimetable", "PartitionedAssetTimetable", "PartitionedAtRuntime"}
+
+
+def asset_schedule(uris: Iterable[str], *, is_partitioned: bool) -> Any:
+    """The schedule of a DAG that runs when each of some assets has been given anew.
+
+    :param uris: of the assets, at least one.
+    :param is_partitioned: whether the runs that give them have partition keys: then one run follows for each key that
+        all assets have.
+    """
+    assets = [asset(uri) for uri in uris]
+    if not is_partitioned:
+        return assets
+    sdk: Any = import_module("airflow.sdk")
+    return sdk.PartitionedAssetTimetable(assets=sdk.AssetAll(*assets))
+
+
+def is_partitioned(schedule: object) -> bool:
+    """Whether the runs of a schedule have partition keys (Airflow 3.2 and later): the assets that they give start no
+    DAG whose schedule does not go by keys.
+
+    :param schedule: as a DAG takes it.
+    """
+    # Those of the Task SDK have no attribute that says so.
+    names = {each.__name__ for each in type(schedule).__mro__}
+    return bool(_WITH_KEYS & names) or bool(getattr(schedule, "partitioned", False))
+
+
+def awaited_uris(dag: DAG) -> list[str]:
+    """The URIs of the assets that the schedule of a DAG names; those of aliases are not known.
+
+    :param dag: the DAG.
+    """
+    timetable: Any = dag.timetable
+    condition = getattr(timetable, "asset_condition" if IS_AIRFLOW_3 else "dataset_condition", None)
+    found, left = [], [condition]
+    while left:
+        each = left.pop()
+        found += [uri] if (uri := getattr(each, "uri", None)) else []
+        left += getattr(each, "objects", ())
+    return found
 
 
 def add_outlets(operator: BaseOperator, outlets: Iterable[Any]) -> None:

@@ -90,6 +90,7 @@ def test_the_names_at_the_top_are_pinned() -> None:
         "DbtDag",
         "DbtDepsLocalOperator",
         "DbtLSLocalOperator",
+        "DbtProjectDags",
         "DbtResourceType",
         "DbtRunLocalOperator",
         "DbtRunOperationLocalOperator",

@@ -127,6 +127,8 @@ class TaskArguments:
         Where a selection takes tests in another mode than EAGER, dbt decides which.
         """
         selection = [*self._render.select, *self._render.exclude]
+        if self._request.ready_tasks is not None:  # no text selects a domain
+            return True
         if known_to_dbt(selection) != selection:
             return True
         return self._request.may_hide and not (selection and self._mode)

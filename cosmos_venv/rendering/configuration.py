@@ -125,6 +125,16 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
         configuration._refuse_contradictions()
         return configuration
 
+    def graph_arguments(self) -> dict[str, Any]:
+        """The arguments of the graph of the project."""
+        return {
+            "project": self.project,
+            "render_config": self.render,
+            "execution_config": self.execution,
+            "profile_config": self.profile,
+            "operator_args": self.operator_args,
+        }
+
     def refuse_beside_dag(self, dag: object, *, passes_failures: bool = False) -> None:
         """Refuse what the DAG around the tasks does not allow.
 

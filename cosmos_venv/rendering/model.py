@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, Union
+from typing import TYPE_CHECKING, Any, NamedTuple, Union
 
 import msgspec
 
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 EMPTY = "empty"
 """The operator of a task that only holds a place in the drawing."""
+
+READY = "operators.domain_ready.DbtDomainReadyOperator"
+"""The operator of a task for which the DAG of another domain waits."""
 
 Edge = tuple[str, str]
 """What comes before, and what comes after it."""
@@ -337,6 +340,19 @@ class Batches(msgspec.Struct, frozen=True, kw_only=True):
             if all(other == each or self.before[each] >> other & 1 for other in units):
                 return each
         return None
+
+
+class ReadyTask(NamedTuple):
+    """A task by which the DAG of another domain learns that nodes are there.
+
+    :param task_id: its id.
+    :param uri: of the asset that it gives.
+    :param nodes: unique ids of the nodes that have to be there.
+    """
+
+    task_id: str
+    uri: str
+    nodes: tuple[str, ...]
 
 
 class PlannedNode(msgspec.Struct, frozen=True, kw_only=True):

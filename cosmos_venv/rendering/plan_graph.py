@@ -16,6 +16,7 @@ from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
 from cosmos_venv.project.node import as_id
 from cosmos_venv.rendering.model import (
     EMPTY,
+    READY,
     Edge,
     Entry,
     Plan,
@@ -216,8 +217,12 @@ def with_run_summary(plan: Plan, nodes: Mapping[str, DbtNode], render: RenderCon
     :param nodes: the selected nodes by unique id, tests among them.
     :param render: what the task tells.
     """
-    # The task that evaluates the selection of a run builds nothing.
-    own = [task for task in plan.tasks if not task.is_placeholder and task.task_id != SELECT_TASK_ID]
+    # Neither the task that evaluates the selection of a run, nor one for which another DAG waits, builds anything.
+    own = [
+        task
+        for task in plan.tasks
+        if not task.is_placeholder and task.task_id != SELECT_TASK_ID and task.operator != READY
+    ]
     running = {task.task_id: _what_runs(task) for task in own}
     if not running:
         return plan

@@ -21,7 +21,7 @@ from cosmos_venv.constants import (
     TestIndirectSelection,
 )
 from cosmos_venv.project.node import DbtNode, readers_of_each
-from cosmos_venv.rendering.model import Batches
+from cosmos_venv.rendering.model import Batches, ReadyTask
 from cosmos_venv.rendering.selectors import exact_selectors
 from cosmos_venv.rendering.task_arguments import BUILT, PlanningSettings, arguments_of
 from cosmos_venv.rendering.visibility import Visibility, visibility
@@ -49,6 +49,7 @@ class PlanRequest:
     :param execution: which operators run them.
     :param project: names the project.
     :param operator_args: what the user gives to all tasks; only its ``exclude`` is read, and which dbt it means.
+    :param ready_tasks: the tasks for which DAGs of other domains wait; None: the nodes are no domain of a project.
     :param settings: what Airflow's configuration says of it.
     """
 
@@ -59,6 +60,7 @@ class PlanRequest:
     execution: ExecutionConfig
     project: ProjectConfig
     operator_args: Mapping[str, object]
+    ready_tasks: Sequence[ReadyTask] | None = None
     settings: PlanningSettings = field(default_factory=PlanningSettings)
 
     @property

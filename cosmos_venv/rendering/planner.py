@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from cosmos_venv.constants import (
@@ -30,6 +31,7 @@ from cosmos_venv.project.node import DbtNode, as_id
 from cosmos_venv.rendering.command_arguments import NodeTests, TaskArguments
 from cosmos_venv.rendering.model import (
     EMPTY,
+    READY,
     Batch,
     Entry,
     Plan,
@@ -151,6 +153,17 @@ class NodePlanner:
             context=context_of_batch(batch.name, nodes),
             document=document_of_batch(members, self._request.settings.longest_page),
         )
+
+    def draw_ready(self) -> dict[str, PlannedNode]:
+        """The tasks for which DAGs of other domains wait, by id. Each stands behind the nodes that are read there."""
+        drawn = {}
+        # In a run that chooses nodes, some of these may be skipped.
+        rule = {"trigger_rule": "none_failed_min_one_success"} if self._request.settings.is_choosable else {}
+        for task_id, uri, nodes in self._request.ready_tasks or ():
+            task = PlannedTask(task_id=task_id, operator=READY, arguments={"asset_uri": uri, **rule})
+            behind = DbtNode(task_id, DbtResourceType.OPERATION, [*nodes], Path(), Path())
+            drawn[task_id] = PlannedNode(node=behind, first=task, last=task)
+        return drawn
 
     def draw_test_after_all(self) -> PlannedNode:
         """The one task of all tests, at the root. Its id is made of the project's name."""
@@ -315,6 +328,7 @@ def _tasks_of_nodes(request: PlanRequest) -> Plan:
             f"seed_rendering_behavior {render.seed_rendering_behavior}: the DAG would be empty, and green. "
             "Correct the selection or these. If there may be no task: RenderConfig(allow_empty_selection=True)."
         )
+    drawn |= planner.draw_ready()
     has_end = render.test_behavior is TestBehavior.AFTER_ALL and drawn
     end = planner.draw_test_after_all() if has_end else None
     return with_end_of_failed(Assembly(drawn, end=end, folders=planner.folders).plan())
