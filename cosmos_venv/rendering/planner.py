@@ -162,7 +162,7 @@ class NodePlanner:
         for task_id, uri, nodes in self._request.ready_tasks or ():
             task = PlannedTask(task_id=task_id, operator=READY, arguments={"asset_uri": uri, **rule})
             behind = DbtNode(task_id, DbtResourceType.OPERATION, [*nodes], Path(), Path())
-            drawn[task_id] = PlannedNode(node=behind, first=task, last=task)
+            drawn[task_id] = PlannedNode(node=behind, entries=(task,))
         return drawn
 
     def draw_test_after_all(self) -> PlannedNode:
