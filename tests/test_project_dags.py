@@ -173,7 +173,7 @@ def test_a_test_of_several_domains_runs_in_the_last_one(split: Split, shop: DbtP
     assert {domain for domain, text in of_all.items() if "spans" in text} == {"finance"}
     assert {domain for domain, text in of_all.items() if "unique_stg_orders" in text} == {"staging"}
     assert waits(dags)["finance"] == {"shop_other", "shop_staging"}
-    assert given(dags)["dbt://shop_other/shop_finance"] == {"shop_other.apart_run"}
+    assert given(dags)["dbt://shop_other/shop_finance"] == {"shop_other.apart_run", "shop_other.shop_test"}
 
 
 def test_a_source_and_a_seed_that_no_task_loads_stand_in_each_domain_that_reads_them(
@@ -191,17 +191,23 @@ def test_a_source_and_a_seed_that_no_task_loads_stand_in_each_domain_that_reads_
     assert {"raw_orders.source", "raw_orders.test"} <= tasks(dags)["staging"]  # its tests run once
     assert {domain for domain in dags if "late_rates.test" in tasks(dags)[domain]} == {"marts"}
     assert {domain for domain in dags if "piers_seed" in tasks(dags)[domain]} == {"finance"}
-    assert waits(split(schedules={**DAILY, "seeds": None}))["finance"] == {"shop_staging", "shop_seeds"}
+    assert waits(split(schedules={**DAILY, "seeds": "@daily"}))["finance"] == {"shop_staging", "shop_seeds"}
+    assert waits(split(schedules={**DAILY, "seeds": None}))["finance"] == {"shop_staging"}
+    assert waits(split(schedules={**dict.fromkeys(DAILY), "seeds": None}))["finance"] == {"shop_staging", "shop_seeds"}
 
 
-@pytest.mark.parametrize("mode", [ExecutionMode.WATCHER, ExecutionMode.LOCAL])
-@pytest.mark.parametrize("render", [{}, {"batch_by": "all", "run_summary": True}, {"test_behavior": "build"}])
+@pytest.mark.parametrize(
+    ("mode", "render"),
+    [
+        (ExecutionMode.WATCHER, {}),
+        (ExecutionMode.WATCHER, {"batch_by": "all", "run_summary": True}),
+        (ExecutionMode.LOCAL, {"batch_by": "all", "run_summary": True}),
+        (ExecutionMode.LOCAL, {"test_behavior": "build"}),  # which WATCHER refuses
+    ],
+)
 def test_other_ways_to_build_nodes_give_the_same_assets(
     split: Split, mode: ExecutionMode, render: Mapping[str, Any]
 ) -> None:
-    if mode is ExecutionMode.WATCHER and "test_behavior" in render:
-        pytest.skip("WATCHER refuses test_behavior BUILD")
-
     dags = split(mode=mode, render=render)
 
     last = "all_batch" if "batch_by" in render else "stg_orders.test" if not render else "stg_orders_model_build"

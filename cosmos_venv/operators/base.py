@@ -327,10 +327,13 @@ class DbtBatchMixin(DbtBuildMixin):
     A try of the task runs what its earlier tries have not done.
 
     :ivar nodes: unique id of each node and test of the batch to the text by which dbt selects it.
+    :ivar continuing: unique ids of the models with ``on_error: continue``. What reads one that has failed was built of
+        its former rows, so the next try runs all nodes.
     """
 
-    own_parameters: ClassVar[Mapping[str, Any]] = {"nodes": REQUIRED}
+    own_parameters: ClassVar[Mapping[str, Any]] = {"nodes": REQUIRED, "continuing": ()}
     nodes: Mapping[str, str]
+    continuing: Sequence[str]
 
 
 class DbtLSMixin:

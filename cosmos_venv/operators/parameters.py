@@ -25,7 +25,7 @@ OUTPUT_ONLY = ("compiled_sql", "freshness")
 OF_SOME_OPERATORS = frozenset(
     """
     adbc_drivers args asset_uri aws_conn_id azure_conn_id bucket_name cancel_on_kill compiled_nodes connection_id
-    container_name deferrable emit_source_assets event_time exponential_backoff folder_dir freshness_callback
+    container_name continuing deferrable emit_source_assets event_time exponential_backoff folder_dir freshness_callback
     full_refresh gcp_conn_id impersonation_chain is_virtualenv_dir_temporary job_labels location log_format macro_name
     max_wait mode model_unique_id never_fail node_ids nodes notify_owners on_warning_callback owners
     pip_install_options poke_interval poll_interval producer_task_id py_executable py_requirements

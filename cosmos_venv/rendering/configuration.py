@@ -141,8 +141,15 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
         :param dag: the DAG.
         :param passes_failures: whether a model has ``on_error: continue``, which is known once the project is loaded.
         :raises CosmosValueError: where it fails fast, for which Airflow wants the trigger rule ``all_success``, and
-            tasks need another one.
+            tasks need another one; where the user gives a rule, and tasks need their own.
         """
+        rules = (self.operator_args.get("trigger_rule"), (getattr(dag, "default_args", None) or {}).get("trigger_rule"))
+        rule = next(filter(None, rules), None)
+        if passes_failures and rule is not None and (rule != "all_success" or self.run_params is not None):
+            raise CosmosValueError(
+                f"trigger_rule={str(rule)!r} does not go with on_error: continue of a model: tasks run behind one that "
+                "has failed, by rules of their own. Leave trigger_rule out, or drop on_error."
+            )
         name = next((name for name in ("fail_fast", "fail_stop") if getattr(dag, name, False)), None)
         if name is None:
             return

@@ -58,6 +58,8 @@ def domains_of(nodes: Mapping[str, DbtNode], render: RenderConfig, label: Label)
     :raises CosmosLoadDbtException: when there is no node that dbt builds.
     """
     homes = {each: label(node) for each, node in nodes.items() if _has_home(node, render)}
+    if not homes and render.allow_empty_selection:
+        return {}
     if not homes:
         raise CosmosLoadDbtException(
             f"None of the {len(nodes)} selected nodes is built by a task. Correct RenderConfig."

@@ -140,21 +140,29 @@ class Assembly:
     def _join_all(self) -> None:
         """Parents and children that both have tasks; a node without any bridges no gap."""
         parents = set()
+        ready = [each for each in self._each_once if _is_ready(each)]
         for child in self._each_once:
             for before, after in pairwise(child.entries):
                 self._join(before, after, (before.key, after.key), self._inner)
             for parent in child.depends_on:
                 if parent in self._drawn:
-                    parents.add(parent)
+                    parents |= set() if child in ready else {parent}
                     self._join_nodes(self._drawn[parent], child)
         if self._end is not None:
             for unique_id, each in self._drawn.items():
-                if unique_id not in parents:
+                if unique_id not in parents and each not in ready:
                     self._join_nodes(each, self._end)
+            for each in ready:  # the tests of all nodes come before the DAG of another domain
+                self._join_nodes(self._end, each)
 
     def _join_nodes(self, parent: PlannedNode, child: PlannedNode) -> None:
-        if parent is not child:  # two nodes of a batch
-            last = parent.entries[-1]
+        if parent is child:  # two nodes of a batch
+            return
+        lasts = parent.entries[-1:]
+        if _is_ready(child) and any(isinstance(each, PlannedTask) and each.is_passage for each in parent.entries):
+            # What reads the node in another domain does not run where the node has failed.
+            lasts = tuple(each for each in parent.entries if not (isinstance(each, PlannedTask) and each.is_passage))
+        for last in lasts:
             self._join(last, child.entries[0], (parent.group or last.key, child.outer), self._outer)
 
     def _join(self, before: Entry, after: Entry, drawn: Edge, converted: set[Edge]) -> None:
@@ -192,6 +200,12 @@ class Assembly:
                         f"or rename one of them: {_NAMING}."
                     )
                 _refuse_bad_id(used, each.owner)
+
+
+def _is_ready(node: PlannedNode) -> bool:
+    """Whether it is the task for which the DAG of another domain waits."""
+    entry = node.entries[0]
+    return isinstance(entry, PlannedTask) and entry.operator == READY
 
 
 def with_end_of_failed(plan: Plan) -> Plan:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -154,14 +154,18 @@ class NodePlanner:
             document=document_of_batch(members, self._request.settings.longest_page),
         )
 
-    def draw_ready(self) -> dict[str, PlannedNode]:
-        """The tasks for which DAGs of other domains wait, by id. Each stands behind the nodes that are read there."""
+    def draw_ready(self, drawn_tests: Iterable[str]) -> dict[str, PlannedNode]:
+        """The tasks for which DAGs of other domains wait, by id. Each stands behind the nodes that are read there.
+
+        :param drawn_tests: unique ids of the tests that have tasks of their own.
+        """
         drawn = {}
-        # In a run that chooses nodes, some of these may be skipped.
-        rule = {"trigger_rule": "none_failed_min_one_success"} if self._request.settings.is_choosable else {}
+        # In a run that chooses nodes, some of these may be skipped. A rule of the user is for tasks that run dbt.
+        rule = "none_failed_min_one_success" if self._request.settings.is_choosable else "all_success"
         for task_id, uri, nodes in self._request.ready_tasks or ():
-            task = PlannedTask(task_id=task_id, operator=READY, arguments={"asset_uri": uri, **rule})
-            behind = DbtNode(task_id, DbtResourceType.OPERATION, [*nodes], Path(), Path())
+            task = PlannedTask(task_id=task_id, operator=READY, arguments={"asset_uri": uri, "trigger_rule": rule})
+            tests = [each for each in drawn_tests if not {*nodes}.isdisjoint(self._nodes[each].depends_on)]
+            behind = DbtNode(task_id, DbtResourceType.OPERATION, [*nodes, *tests], Path(), Path())
             drawn[task_id] = PlannedNode(node=behind, entries=(task,))
         return drawn
 
@@ -318,7 +322,7 @@ def _tasks_of_nodes(request: PlanRequest) -> Plan:
     nodes, render, planner = request.nodes, request.render, NodePlanner(request)
     drawn = {node.unique_id: done for node in nodes.values() if (done := planner.draw(node)) is not None}
     drawn |= planner.draw_batches()
-    drawn |= planner.draw_detached()
+    drawn |= (detached := planner.draw_detached())
     _log_left_out(planner.left_out)
     if nodes and not drawn and not render.allow_empty_selection:
         kinds = ", ".join(sorted({node.resource_type.value for node in nodes.values()}))
@@ -328,7 +332,7 @@ def _tasks_of_nodes(request: PlanRequest) -> Plan:
             f"seed_rendering_behavior {render.seed_rendering_behavior}: the DAG would be empty, and green. "
             "Correct the selection or these. If there may be no task: RenderConfig(allow_empty_selection=True)."
         )
-    drawn |= planner.draw_ready()
+    drawn |= planner.draw_ready(detached)
     has_end = render.test_behavior is TestBehavior.AFTER_ALL and drawn
     end = planner.draw_test_after_all() if has_end else None
     return with_end_of_failed(Assembly(drawn, end=end, folders=planner.folders).plan())

@@ -150,4 +150,6 @@ class DomainGraph(DbtGraph):
 
     def version(self) -> str | None:
         """As of any graph, and of the domain's name."""
-        return self._split.version(self._domain)
+        version = self._split.version(self._domain)
+        self.load_method = self._split.whole.load_method
+        return version

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -121,6 +121,15 @@ def project_name(render: RenderConfig, execution: ExecutionConfig, project: Proj
     if parsed is not None:
         return folder_name(parsed)
     return project.project_name or (folder_name(execution.project_path) if execution.project_path else "dbt")
+
+
+def continuing(nodes: Iterable[DbtNode]) -> dict[str, list[str]]:
+    """The argument ``continuing`` of a task that builds several nodes; nothing where there is no such model.
+
+    :param nodes: the nodes.
+    """
+    found = [node.unique_id for node in nodes if node.continues_on_error]
+    return {"continuing": found} if found else {}
 
 
 class PlanningSettings(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,6 +11,7 @@ import pytest
 from cosmos_venv import DbtDag
 from cosmos_venv.config import ExecutionConfig, ProjectConfig, RenderConfig
 from cosmos_venv.constants import BatchBy, ExecutionMode, InvocationMode, LoadMode
+from cosmos_venv.exceptions import CosmosValueError
 from pytest_cosmos_venv import CosmosAirflow, FakeVenv
 from tests.kit import harbor_profile
 
@@ -146,3 +147,36 @@ def test_a_task_that_watches_runs_dbt_behind_the_failed_model_in_its_next_try(
 
     assert (found["daily"], found["report"], found["both"]) == ("failed", "success", "success")
     assert (found[DONE], found["dbt_producer_watcher_done"]) == ("upstream_failed", "upstream_failed")
+
+
+@pytest.mark.parametrize(
+    "how", [{"batch_by": BatchBy.ALL}, {"mode": ExecutionMode.WATCHER}], ids=["one batch", "watcher"]
+)
+def test_the_next_try_builds_what_was_built_of_former_rows(
+    how: dict[str, Any], dbt: FakeVenv, project: Path, cosmos_airflow: CosmosAirflow
+) -> None:
+    dbt.script("build", nth=1, nodes={"daily": "error", "report": "success", "both": "success"})
+    dbt.script("build", nth=2, nodes={"raw": "error"})
+
+    states(dbt, project, cosmos_airflow, retries=1, **how)
+
+    builds = [{word.rpartition(".")[2] for word in call.arguments} for call in dbt.calls if call.command == "build"]
+    assert [each & {*MODELS} for each in builds[:2]] == [{*MODELS}, {*MODELS}]
+
+
+@pytest.mark.parametrize("rule", ["all_done", "none_failed"])
+def test_a_trigger_rule_of_the_user_is_refused_beside_it(
+    rule: str, dbt: FakeVenv, project: Path, cosmos_airflow: CosmosAirflow
+) -> None:
+    runs: dict[str, Any] = {"dbt_executable_path": dbt.dbt, "invocation_mode": InvocationMode.SUBPROCESS}
+
+    with pytest.raises(CosmosValueError, match=f"trigger_rule='{rule}' does not go with on_error: continue of a model"):
+        DbtDag(
+            dag_id="harbor",
+            start_date=START,
+            default_args={"trigger_rule": rule},
+            project_config=ProjectConfig(project, install_dbt_deps=False),
+            profile_config=harbor_profile(project),
+            execution_config=ExecutionConfig(**runs),
+            render_config=RenderConfig(load_method=LoadMode.DBT_LS, **runs),
+        )

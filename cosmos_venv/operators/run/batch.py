@@ -78,7 +78,7 @@ def run_batch(run: DbtRun, leave_out: LeaveOut | None = None) -> DbtResult:
 
     def judge_nodes(result: DbtResult, artifacts: Artifacts) -> None:
         own, others = outcomes_of(task.nodes, journal, before, artifacts)
-        if journal.record.outcomes.keys() - before:  # else dbt did not come to its nodes
+        if task.nodes.keys() & journal.record.outcomes.keys() - before:  # else dbt did not come to its nodes
             ended.update({**own, **others})
         task.log.info("%s", "\n".join(["Nodes of this batch:", *_table({**own, **others}, before)]))
         _push_rows(run, {**own, **others})
@@ -111,6 +111,9 @@ def done_before(task: Any, earlier: TryRecord | None) -> dict[str, NodeOutcome]:
         # Of the others that run with the nodes, such as hooks of the project, none runs by itself.
         task.log.info("Earlier tries have failed after their nodes, or in a hook or another test: all nodes run again.")
         return {}
+    if any(each in known and known[each].state == FAILED for each in task.continuing):
+        task.log.info("A model with on_error: continue has failed in an earlier try: all nodes run again.")
+        return {}
     # The callback gets what this try's dbt says.
     hears_of_warnings = task.on_warning_callback is not None
     again = {each for each, found in done.items() if hears_of_warnings and found.status == WARNED}
@@ -127,7 +130,8 @@ def _without(
     """The nodes that dbt builds where some are left out, whose outcomes are noted in the journal and in ``before``."""
     wanted = [each for each in nodes if each not in left_out]
     found = [each for each in wanted if each not in before]
-    if before and not found:  # an earlier try has failed after its nodes
+    is_failed = any(each.state == FAILED for each in left_out.values())  # by the callback: a build would heal nothing
+    if before and not found and not is_failed:  # an earlier try has failed after its nodes
         found = wanted
         before.clear()
     settled = {*before, *selected_with(found, nodes)}

@@ -195,11 +195,12 @@ def _call(
     :param launch: the keyword arguments of ``run_process`` that such a method need not know of.
     """
     attributes = vars(run.task)
+    before = attributes.get("_launch")  # where the user's method runs another command of the operator
     attributes["_launch"] = launch
     try:
         return method(command=words, env=command.env, cwd=str(command.place), context=run.context)
     finally:
-        del attributes["_launch"]
+        attributes["_launch"] = before
 
 
 def left_by(task: Any) -> Artifacts:

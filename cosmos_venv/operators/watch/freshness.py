@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from cosmos_venv.compat import AirflowException
 from cosmos_venv.constants import TEST_IDS
 from cosmos_venv.dbt.command import DbtOptions, dbt_command
 from cosmos_venv.dbt.log_lines import FAILED, SKIPPED, SUCCESS, NodeOutcome
@@ -102,8 +103,10 @@ def _looked_at(task: Any, look: Look) -> tuple[dict[str, Any], dict[str, NodeOut
     result, artifacts = look(_COMMAND, dbt_command(task.dbt_executable_path, _COMMAND, options)[1:])
     text = artifacts.text("sources.json")
     if text is None:
-        task.handle_exception(result, artifacts)
-        return {"results": []}, {}
+        task.handle_exception(result)
+        raise AirflowException(
+            "freshness_callback is not asked: dbt source freshness has written no sources.json. Drop --no-write-json."
+        )
     found = artifacts.sources()
     for source in found:
         task.log.info("%s", line_of(source))

@@ -24,7 +24,7 @@ from cosmos_venv.constants import (
 )
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.rendering.model import EMPTY, Plan, PlannedTask
-from cosmos_venv.rendering.task_arguments import BUILT, NO_OTHER_TESTS, context_of_batch
+from cosmos_venv.rendering.task_arguments import BUILT, NO_OTHER_TESTS, context_of_batch, continuing
 from cosmos_venv.rendering.task_docs.node_page import document_of_batch
 from cosmos_venv.rendering.visibility import Visibility
 
@@ -76,6 +76,7 @@ def watched_plan(plan: Plan, request: PlanRequest) -> Plan:
             "models": None,
             "selector": None,
             "nodes": told,
+            **continuing(built.values()),
             **NO_OTHER_TESTS,
             **({"sources": sources} if sources else {}),
             **(_NO_INSTALLED_DBT if mode is not request.execution.dbt_mode(request.operator_args) else {}),
