@@ -237,7 +237,11 @@ def wait_for_nodes(
     if found.action is Action.WAIT:
         if not task.deferrable:
             raise reschedule(task.poke_interval)
-        kept = {"told": msgspec.to_builtins(before), "try_number": ti.try_number, "retry_on": task.retry_on}
+        # Airflow deletes what the producer has published when its next try begins, and the trigger may still know it:
+        # a retry that began in that moment failed by the failure that had ended its first try (Airflow 2.11).
+        is_unknown = told is None and record is None and ti.try_number > 1
+        known = None if is_unknown else msgspec.to_builtins(before)
+        kept = {"told": known, "try_number": ti.try_number, "retry_on": task.retry_on}
         trigger = DbtNodeTrigger(task.node_ids, task.producer_task_id, parents, key=key, **kept)
         task.defer(trigger=trigger, method_name=task.resumes)
     for node in task.node_ids:
