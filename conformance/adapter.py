@@ -74,6 +74,8 @@ class Adapter:
     services: ClassVar[tuple[str, ...]] = ()
     """Processes that tasks leave running by design, as patterns of names or command lines, beside those that the
     implementation declares itself by entry points; a report names all of them."""
+    seconds: float = 60.0
+    """Seconds that a task may take; the suite sets it before it calls ``perform``."""
 
     def __init__(self, import_root: str | None = None) -> None:
         if import_root is not None:

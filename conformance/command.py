@@ -1,5 +1,5 @@
-"""The command ``cosmos-conformance``: it compares reports, says what is wrong with those that are handed in, and lists
-the implementations of which reports are kept.
+"""The command ``cosmos-conformance``: it writes an adapter to begin with, compares reports, says what is wrong with
+those that are handed in, and lists the implementations of which reports are kept.
 """
 
 from __future__ import annotations
@@ -10,25 +10,29 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .reporting.comparison import Row, labels, rows
+from .reporting.comparison import labels, rows
 from .reporting.html_page import page
 from .reporting.implementations import implementations_page
 from .reporting.kept_reports import faults, kept_folders
 from .reporting.report import read_report
 
 _BAD_USE = 2
-_WHAT = "Compare conformance reports, check those that are handed in, and list the implementations that have one."
+_WHAT = "Write an adapter, compare conformance reports, check those that are handed in, and list implementations."
+_EXAMPLE = Path(__file__).with_name("example_adapter.py")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Compare, validate or list reports.
+    """Write an adapter; compare, validate or list reports.
 
     :param argv: words of the command line; None: those of this process.
-    :returns: 0; 1 when a folder is not valid; 2 when something is no report, there is no such folder, or a page cannot
+    :returns: 0; 1 when a folder is not valid; 2 when something is no report, there is no such folder, or a file cannot
         be written.
     """
     parser = argparse.ArgumentParser(prog="cosmos-conformance", description=_WHAT)
     commands = parser.add_subparsers(required=True)
+    init = commands.add_parser("init", help="write an adapter that works, and asks what to fill in")
+    init.add_argument("file", metavar="FILE", nargs="?", type=Path, default="my_adapter.py", help="a Python module")
+    init.set_defaults(run=_init)
     compare = commands.add_parser("compare", help="one table of several reports")
     compare.add_argument(
         "reports", metavar="REPORT", nargs="+", type=Path, help="report.json, or the folder that --cosmos-report names"
@@ -57,17 +61,28 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _BAD_USE
 
 
+def _init(options: argparse.Namespace) -> int:
+    file: Path = options.file
+    if file.suffix != ".py" or not file.stem.isidentifier():
+        raise ValueError(f"{file} is the name of no Python module: give one such as my_adapter.py.")
+    try:
+        with file.open("x", encoding="utf-8") as opened:
+            opened.write(_EXAMPLE.read_text(encoding="utf-8").replace("my_adapter:", f"{file.stem}:"))
+    except FileExistsError:
+        raise ValueError(f"{file} is there already: give another FILE.") from None
+    named = f"--cosmos-implementation={file.stem}:MyAdapter"
+    print(f"{file}: written. It works as it stands, and asks what to fill in. Try it:")
+    print(f"PYTHONPATH={file.parent} pytest --cosmos-conformance {named} --cosmos-requirement=ENV-002")
+    return 0
+
+
 def _compare(options: argparse.Namespace) -> int:
     reports = [read_report(file) for file in options.reports]
     for line in table(reports, shows_all=options.all):
         print(line)
     if options.html is not None:
-        try:
-            options.html.parent.mkdir(parents=True, exist_ok=True)
-            options.html.write_text(page(reports), encoding="utf-8")
-        except OSError as error:
-            print(f"--html {options.html} cannot be written: {error.strerror or error}.", file=sys.stderr)
-            return _BAD_USE
+        options.html.parent.mkdir(parents=True, exist_ok=True)
+        options.html.write_text(page(reports), encoding="utf-8")
         print(f"\n{options.html}: written")
     return 0
 
@@ -103,17 +118,9 @@ def table(reports: Sequence[Mapping[str, Any]], *, shows_all: bool = False) -> l
     lines = [["", "", *labels(reports)], *([row.id, row.level.value, *row.words] for row in shown)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     told = ["  ".join(f"{word:<{width}}" for word, width in zip(line, widths, strict=True)).rstrip() for line in lines]
-    left_out = [] if shows_all else [row for row in found if row.is_alike]
-    return [*told, f"({_in_words(left_out)}; --all shows them)"] if left_out else told
-
-
-def _in_words(left_out: Sequence[Row]) -> str:
-    partly = sum(len(set(row.words)) > 1 for row in left_out)
-    counts = {
-        "requirements with one verdict in all reports": len(left_out) - partly,
-        "with one verdict in the reports that have judged them": partly,
-    }
-    return ", ".join(f"{count} {words}" for words, count in counts.items() if count)
+    left_out = len(found) - len(shown)
+    more = f"({left_out} requirements with one verdict in all reports that have judged them; --all shows them)"
+    return [*told, more] if left_out else told
 
 
 if __name__ == "__main__":

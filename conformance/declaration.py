@@ -17,6 +17,7 @@ from pytest_cosmos_venv.implementation import SERVICES, ImplementationError, fin
 from pytest_cosmos_venv.throwaway import throwaway_folder
 
 from .adapter import CAPABILITIES, Adapter
+from .command_adapter import CommandAdapter
 from .cosmos_layout import CosmosLayout, open_adapter, require_adapter
 from .harness import processes
 from .requirements import COMPATIBILITIES, CORE, PROFILES
@@ -44,7 +45,7 @@ class Declaration:
 
     :param named: the text with which a process of the implementation gets its adapter: ``open_adapter(named)``.
     :param kind: the name of the adapter's class.
-    :param import_root: such as ``cosmos_venv``.
+    :param import_root: such as ``cosmos_venv``; of a ``CommandAdapter`` the name that the program tells.
     :param version: the version of its distribution, or ``unknown``.
     :param profiles: those by which it is judged.
     :param has: capabilities that it has.
@@ -82,13 +83,15 @@ def told_by(adapter: Adapter, version: str) -> dict[str, Any]:
     """The declarations of an adapter as plain data.
 
     :param adapter: in a process of the implementation.
-    :param version: the version of the implementation.
+    :param version: the version of the implementation, where it is imported here.
+    :raises AdapterError: a program does not describe itself.
     """
+    told = adapter.describe() if isinstance(adapter, CommandAdapter) else {}
     return {
         "named": adapter.named,
         "kind": type(adapter).__name__,
-        "import_root": adapter.import_root,
-        "version": version,
+        "import_root": told.get("name", adapter.import_root),
+        "version": told.get("version", version),
         "has_layout": isinstance(adapter, CosmosLayout),
         "profiles": _listed(adapter.profiles),
         "has": _listed(adapter.has),
@@ -122,6 +125,8 @@ def _answer(named: str | None) -> dict[str, Any]:
         return {"refused": str(error)}
     try:
         return told_by(adapter, found.version)
+    except AdapterError as error:
+        return {"refused": str(error)}
     except Exception as error:  # noqa: BLE001 - of any kind: the author of the adapter needs the sentence
         words = f"{type(adapter).__name__} cannot be asked what it declares: {type(error).__name__}: {error}"
         return {"refused": words}
@@ -172,13 +177,14 @@ def read_declaration(answer: Any, requirements: Collection[str]) -> Declaration:
     differs = answer.get("differs")
     if not isinstance(differs, dict):
         raise AdapterError(f"{kind}.differs is no mapping: give ids of requirements, each with its reason.")
-    version = str(answer.get("version"))
-    if not _is_one_line(version):
-        raise AdapterError(f"{kind}.version is {version!r}: give one line.")
+    import_root, version = str(answer.get("import_root")), str(answer.get("version"))
+    for attribute, declared in (("import_root", import_root), ("version", version)):
+        if not _is_one_line(declared):
+            raise AdapterError(f"{kind}.{attribute} is {declared!r}: give one line.")
     found = Declaration(
         named=str(answer.get("named")),
         kind=kind,
-        import_root=str(answer.get("import_root")),
+        import_root=import_root,
         version=version,
         profiles=frozenset({CORE, *_texts(answer, "profiles")}),
         has=frozenset(_texts(answer, "has")),

@@ -16,7 +16,7 @@ from random import Random
 import pytest
 
 from .reporting.known_failures import KnownFailures, read_known_failures
-from .requirements import CORE, PROFILES, Level, Requirement
+from .requirements import CORE, PROFILES, Level, Requirement, versions
 
 INSTALLERS = ("auto", "uv", "pip")
 AUTO = INSTALLERS[0]
@@ -119,6 +119,10 @@ def refuse_where_none_is_judged(
             )
         if not judged.isdisjoint(one.id for one in named):
             continue
+        if all(one.since not in asked_versions(config, specification) for one in named):
+            raise pytest.UsageError(
+                f"--cosmos-requirement={pattern} came with {named[0].since}: leave out --cosmos-spec."
+            )
         if all(one.has_servers is not has_servers(config) for one in named):
             way = "not with servers of Airflow: leave out" if has_servers(config) else "with servers of Airflow: add"
             raise pytest.UsageError(f"--cosmos-requirement={pattern} is judged {way} --cosmos-servers.")
@@ -209,6 +213,17 @@ def asked_profiles(config: pytest.Config, declared: Collection[str]) -> list[str
             "into others by its attribute profiles."
         )
     return [name for name in PROFILES if name in (words or declared) or name == CORE]
+
+
+def asked_versions(config: pytest.Config, specification: Mapping[str, Requirement]) -> list[str]:
+    """The versions of the specification whose requirements are judged: the one that was asked for and all before it.
+
+    :param config: the configuration of the run.
+    :param specification: all requirements by id.
+    :raises pytest.UsageError: there is no such version.
+    """
+    known = versions(specification)
+    return known[known.index(_choice(config, "spec", known)) :]
 
 
 def asked_timeout(config: pytest.Config) -> float | None:

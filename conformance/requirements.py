@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from _pytest.mark import ParameterSet
+from packaging.version import Version
 
 SPECIFICATION = Path(__file__).with_name("SPEC.md")
 MARK, NEEDS_MARK = "cosmos_requirement", "cosmos_needs"
@@ -136,6 +137,14 @@ def read_specification(text: str | None = None) -> dict[str, Requirement]:
     for one in found.values():
         _check(one, found)
     return found
+
+
+def versions(specification: Mapping[str, Requirement]) -> list[str]:
+    """The versions of the specification that requirements came with, the newest first.
+
+    :param specification: all requirements by id.
+    """
+    return sorted({one.since for one in specification.values()}, key=Version, reverse=True)
 
 
 def read_areas(text: str | None = None) -> dict[str, str]:

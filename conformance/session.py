@@ -46,6 +46,7 @@ from .options import (
     asked_level,
     asked_profiles,
     asked_rounds,
+    asked_versions,
     draw_seed,
     has_servers,
     installer_in_words,
@@ -54,6 +55,7 @@ from .options import (
     refuse_where_none_is_judged,
     refuse_wrong_options,
 )
+from .reporting.comparison import version_in_words
 from .reporting.known_failures import KnownFailuresError, Update, update_known_failures
 from .reporting.report import remove_report, report, write_report
 from .reporting.terminal import print_judgements, print_smoke_failure
@@ -78,6 +80,7 @@ _TOLD = (
     "level",
     "rounds",
     "profiles",
+    "spec",
     "installer",
     "timeout",
     "requirement",
@@ -212,7 +215,8 @@ def pytest_configure(config: pytest.Config) -> None:
 def _choose_requirements(config: pytest.Config, specification: Mapping[str, Requirement]) -> None:
     profiles = asked_profiles(config, declaration_of(config).profiles)
     config.stash[_PROFILES] = profiles
-    chosen = {name: one for name, one in specification.items() if one.profile in profiles}
+    asked = asked_versions(config, specification)
+    chosen = {name: one for name, one in specification.items() if one.profile in profiles and one.since in asked}
     judged = {name: one for name, one in chosen.items() if one.has_servers is has_servers(config)}
     config.stash[SPECIFICATION] = judged
     config.stash[_OF_THE_OTHER_RUN] = [one for name, one in chosen.items() if name not in judged]
@@ -278,7 +282,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     header = [
         f"implementation: {implementation.import_root} {implementation.version}",
         f"environment: Airflow {_airflow_version()}, Python {platform.python_version()}, installer {installer}",
-        f"conformance: specification {SPECIFICATION_VERSION}, suite {SUITE_VERSION}, "
+        f"conformance: specification {version_in_words(SPECIFICATION_VERSION, _told(config))}, suite {SUITE_VERSION}, "
         f"profiles {', '.join(_judged_profiles(config))}, {ROUNDS[asked_rounds(config)]} rounds",
         f"order and names are drawn: --cosmos-seed={config.getoption('cosmos_seed')} draws them again",
     ]

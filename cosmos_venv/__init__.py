@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         DbtSnapshotLocalOperator,
         DbtTestLocalOperator,
     )
+    from cosmos_venv.project_dags import DbtProjectDags
 
 __all__ = [
     "DbtBuildLocalOperator",
@@ -50,6 +51,7 @@ __all__ = [
     "DbtDag",
     "DbtDepsLocalOperator",
     "DbtLSLocalOperator",
+    "DbtProjectDags",
     "DbtResourceType",
     "DbtRunLocalOperator",
     "DbtRunOperationLocalOperator",
@@ -71,8 +73,12 @@ __all__ = [
     "__version__",
 ]
 
-_HOMES = {"Config": "config", "DbtDag": "dag", "DbtTaskGroup": "dag", "Operator": "operators.local"}
+_HOMES = {"Config": "config", "Dag": "dag", "Dags": "project_dags", "Group": "dag", "Operator": "operators.local"}
 """The end of a public name -> the module that has it. All others are enums, which stand in ``constants``."""
+
+
+_MODULES = ("config", "constants", "io", "operators", "profiles")
+"""The modules that are there after ``import cosmos_venv``, as with Cosmos; each is imported when it is first used."""
 
 
 def _home_of(name: str) -> str:
@@ -81,7 +87,13 @@ def _home_of(name: str) -> str:
 
 
 if not TYPE_CHECKING:
-    __getattr__ = name_lookup(__name__, {name: _home_of(name) for name in __all__ if name != "__version__"})
+    __getattr__ = name_lookup(
+        __name__,
+        {
+            **{name: _home_of(name) for name in __all__ if name != "__version__"},
+            **{name: f"{__name__}.{name}:" for name in _MODULES},
+        },
+    )
 
 
 def __dir__() -> list[str]:

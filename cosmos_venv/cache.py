@@ -7,8 +7,10 @@ from datetime import timedelta
 from cosmos_venv.managed import caches
 
 __all__ = [
+    "delete_unused_dbt_cache",
     "delete_unused_dbt_ls_cache",
     "delete_unused_dbt_ls_remote_cache_files",
+    "delete_unused_dbt_remote_cache_files",
     "delete_unused_dbt_yaml_selectors_cache",
     "delete_unused_dbt_yaml_selectors_remote_cache_files",
 ]
@@ -44,6 +46,34 @@ def delete_unused_dbt_ls_remote_cache_files(
     """
     files = caches.remote_listings()
     return 0 if files is None else files.remove_older(max_age_last_usage.total_seconds(), seconds=_SECONDS)
+
+
+def delete_unused_dbt_cache(
+    max_age_last_usage: timedelta = _MONTH,
+    session: object = None,
+    cache_type: str = "cosmos",  # noqa: ARG001
+) -> int:
+    """Do what ``delete_unused_dbt_ls_cache`` does: there is no cache of another type.
+
+    :param max_age_last_usage: as there.
+    :param session: as there.
+    :param cache_type: nothing reads it; it exists because Cosmos has it.
+    """
+    return delete_unused_dbt_ls_cache(max_age_last_usage, session)
+
+
+def delete_unused_dbt_remote_cache_files(
+    max_age_last_usage: timedelta = _MONTH,
+    session: object = None,
+    cache_type: str = "cosmos",  # noqa: ARG001
+) -> int:
+    """Do what ``delete_unused_dbt_ls_remote_cache_files`` does: there is no cache of another type.
+
+    :param max_age_last_usage: as there.
+    :param session: as there.
+    :param cache_type: nothing reads it; it exists because Cosmos has it.
+    """
+    return delete_unused_dbt_ls_remote_cache_files(max_age_last_usage, session)
 
 
 def delete_unused_dbt_yaml_selectors_cache(

@@ -105,11 +105,31 @@ __all__ = [
     "BaseSensorOperator",
     "DuplicateTaskIdFound",
     "EmptyOperator",
+    "LastingFailure",
     "Param",
     "PokeReturnValue",
     "TaskDeferred",
     "TaskGroup",
 ]
+
+
+HAS_RETRY_POLICIES = _RELEASE >= (3, 3)
+"""Whether Airflow asks a policy of the task if it tries the task again."""
+_Final: Any = AirflowException if HAS_RETRY_POLICIES else AirflowFailException
+
+
+class LastingFailure(_Final):  # type: ignore[misc] # it depends on the release
+    """A task has failed, and its next try would fail in the same way."""
+
+
+def policy_against(error: type[BaseException]) -> Any:
+    """Airflow's retry policy by which a task that fails with an error is not tried again (3.3 and later).
+
+    :param error: the class of the error.
+    """
+    sdk: Any = import_module("airflow.sdk")
+    rule = sdk.RetryRule(exception=error, action=sdk.RetryAction.FAIL, reason="retry_on does not name this failure")
+    return sdk.ExceptionRetryPolicy(rules=[rule])
 
 
 class FrameNames(NamedTuple):
@@ -123,7 +143,8 @@ class FrameNames(NamedTuple):
     :param naming: the function that gives the task of a decorated function a free id.
     :param named: its local variable with that id, as far as it is known.
     :param ordering: functions by which ``a >> b`` looks at all ids, to find out whether both stand in one DAG.
-    :param circles: the function that follows tasks to find circles.
+    :param circles: the function that follows tasks to find circles, in ``definitions`` or ``importers``.
+    :param group_circles: the function that follows tasks to find circles of groups; empty: there is none.
     :param importers: modules that look through each DAG that was imported.
     :param runner: the module that runs a task.
     :param running: its functions that look through a DAG, on the way to the task that it runs or to mapped ones.
@@ -135,12 +156,13 @@ class FrameNames(NamedTuple):
     named: str
     ordering: frozenset[str]
     circles: str
+    group_circles: str
     importers: tuple[str, ...]
     runner: str
     running: frozenset[str]
 
 
-# Private names, seen in 3.2 to 3.4. On Airflow 2 no task is made alone, see running_task.
+# Private names, seen in 3.2 and 3.3. On Airflow 2 no task is made alone, see running_task.
 FRAME_NAMES = FrameNames(
     definitions=("airflow.sdk.definitions", "airflow.sdk.bases", "airflow.models", "cosmos_venv"),
     adding=frozenset({"add_task", "_convert__dag", "add", "_check_for_group_id_collisions"}),
@@ -148,6 +170,7 @@ FRAME_NAMES = FrameNames(
     named="tg_task_id",
     ordering=frozenset({"_set_relatives", "__hash__", "__eq__"}),
     circles="check_cycle",
+    group_circles="",
     importers=("airflow.dag_processing", "airflow.utils.dag_cycle_tester"),
     runner="airflow.sdk.execution_time.task_runner",
     running=frozenset({"parse", "_register_deserialization_allowed_classes", "_push_xcom_if_needed"}),
@@ -156,6 +179,12 @@ if _RELEASE < (3, 2):  # seen in 3.0 and 3.1: the module that imports DAG files 
     FRAME_NAMES = FRAME_NAMES._replace(
         definitions=("airflow.sdk.definitions", "airflow.sdk.bases", "airflow.models.dag", "cosmos_venv"),
         importers=("airflow.models.dagbag", *FRAME_NAMES.importers),
+    )
+if _RELEASE >= (3, 4):  # seen in 3.4: a function that knows no DAG follows the ids, and check_cycle gives it a lambda
+    FRAME_NAMES = FRAME_NAMES._replace(
+        definitions=("airflow.sdk._shared.dagnode", *FRAME_NAMES.definitions),
+        circles="<lambda>",
+        group_circles="_warn_task_group_cycles",
     )
 TASKS_START_AS_TRIGGERS = tuple(int(each) for each in re.findall(r"\d+", AIRFLOW_VERSION)[:3]) >= (3, 3, 2)
 """Whether a task can begin and end in the triggerer without a worker, and is tried again when it has failed there.
@@ -405,19 +434,17 @@ def is_typed_command() -> bool:
     return is_airflow and len(words) > 1 and words[0] in ("dags", "tasks") and words[:2] != ["tasks", "run"]
 
 
-def is_import_for_a_task_of(dag_id: str) -> bool:
-    """Whether this process imports a DAG file in order to run one task of a DAG.
+def dag_to_run() -> str | None:
+    """Id of the DAG for a task of which this process imports a DAG file; None where it imports none for a task.
 
     For Airflow 3 see ``running_task``. An executor of Airflow 2 runs ``airflow tasks run`` in a process of its own, or
     in a fork with the id of the DAG in an environment variable (LocalExecutor, Celery).
-
-    :param dag_id: of the DAG that is built.
     """
     if IS_AIRFLOW_3:
         running = running_task()
-        return running is not None and running[0] == dag_id
-    context = import_module("airflow.utils.dag_parsing_context").get_parsing_context()
-    return context.dag_id == dag_id or sys.argv[1:4] == ["tasks", "run", dag_id]
+        return None if running is None else running[0]
+    found: str | None = import_module("airflow.utils.dag_parsing_context").get_parsing_context().dag_id
+    return found or next(iter(sys.argv[3:4] if sys.argv[1:3] == ["tasks", "run"] else ()), None)
 
 
 @contextmanager
@@ -595,6 +622,49 @@ def asset_alias(name: str) -> Any:
     if IS_AIRFLOW_3:
         return import_module("airflow.sdk").AssetAlias(name)
     return import_module("airflow.datasets").DatasetAlias(name)
+
+
+_WITH_KEYS = {"CronPartitionTimetable", "PartitionedAssetTimetable", "PartitionedAtRuntime"}
+
+
+def asset_schedule(uris: Iterable[str], *, is_partitioned: bool) -> Any:
+    """The schedule of a DAG that runs when each of some assets has been given anew.
+
+    :param uris: of the assets, at least one.
+    :param is_partitioned: whether the runs that give them have partition keys: then one run follows for each key that
+        all assets have.
+    """
+    assets = [asset(uri) for uri in uris]
+    if not is_partitioned:
+        return assets
+    sdk: Any = import_module("airflow.sdk")
+    return sdk.PartitionedAssetTimetable(assets=sdk.AssetAll(*assets))
+
+
+def is_partitioned(schedule: object) -> bool:
+    """Whether the runs of a schedule have partition keys (Airflow 3.2 and later): the assets that they give start no
+    DAG whose schedule does not go by keys.
+
+    :param schedule: as a DAG takes it.
+    """
+    # Those of the Task SDK have no attribute that says so.
+    names = {each.__name__ for each in type(schedule).__mro__}
+    return bool(_WITH_KEYS & names) or bool(getattr(schedule, "partitioned", False))
+
+
+def awaited_uris(dag: DAG) -> list[str]:
+    """The URIs of the assets that the schedule of a DAG names; those of aliases are not known.
+
+    :param dag: the DAG.
+    """
+    timetable: Any = dag.timetable
+    condition = getattr(timetable, "asset_condition" if IS_AIRFLOW_3 else "dataset_condition", None)
+    found, left = [], [condition]
+    while left:
+        each = left.pop()
+        found += [uri] if (uri := getattr(each, "uri", None)) else []
+        left += getattr(each, "objects", ())
+    return found
 
 
 def add_outlets(operator: BaseOperator, outlets: Iterable[Any]) -> None:

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from cosmos_venv import settings
 from cosmos_venv.compat import AirflowException, object_storage_path
 from cosmos_venv.exceptions import CosmosValueError
-from cosmos_venv.processes.scratch import scratch_folder
 
 if TYPE_CHECKING:
     from cosmos_venv.dbt.results import Artifacts
@@ -192,6 +191,8 @@ def _objects(
     if not folder.is_dir():
         raise AirflowException(f"source_subpath={subpath!r}: dbt has left no such folder in {project_dir}.")
     if use_tarball:
+        from cosmos_venv.processes.scratch import scratch_folder  # no DAG file needs it
+
         with scratch_folder("cosmos-venv-upload-") as scratch:
             tarball = make_archive(f"{scratch}/tarball", "gztar", root_dir=folder.parent, base_dir=folder.name)
             yield f"{prefix}/{Path(subpath).as_posix()}.tar.gz", Path(tarball)

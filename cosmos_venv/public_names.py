@@ -79,14 +79,16 @@ def name_lookup(module: str, homes: Mapping[str, str] | None = None) -> Callable
     AttributeError for any other.
 
     :param module: its ``__name__``.
-    :param homes: names that are imported when they are first asked for, each with its ``module:attribute``.
+    :param homes: names that are imported when they are first asked for, each with its ``module:attribute``, or with
+        ``module:`` where the name is that of the module.
     """
 
     def look_up(name: str) -> Any:
         names = vars(sys.modules[module])
         if homes and name in homes:
             home, _, attribute = homes[name].partition(":")
-            names[name] = getattr(import_module(home), attribute)
+            found = import_module(home)
+            names[name] = getattr(found, attribute) if attribute else found
             return names[name]
         if instead := _SHOW if name.startswith(_OF_SHOW) else _INSTEAD.get(name):
             raise ImportError(f"cosmos-venv does not have {name}: {instead}")

@@ -82,6 +82,12 @@ _OPTIONS = (
         metavar="NAMES",
     ),
     _Option(
+        "cosmos-spec",
+        "the suite",
+        "Conformance: judge only what this version of the specification required, as the newest one words it.",
+        metavar="VERSION",
+    ),
+    _Option(
         "cosmos-rounds",
         "the suite",
         "Conformance: how many free rounds races have, 25 or 200. Default: quick.",

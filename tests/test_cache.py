@@ -25,6 +25,8 @@ def of_age(file: Path, days: float) -> Path:
 @pytest.mark.parametrize(
     ("delete", "name"),
     [
+        (cache.delete_unused_dbt_cache, "cache"),
+        (cache.delete_unused_dbt_remote_cache_files, "remote"),
         (delete_unused_dbt_ls_cache, "cache"),
         (delete_unused_dbt_ls_remote_cache_files, "remote"),
     ],

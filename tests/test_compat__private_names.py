@@ -43,8 +43,9 @@ NAMES = {
         "airflow.sdk.execution_time.task_runner:parse",
         "airflow.utils.dag_cycle_tester:check_cycle",
     ),
+    "3.4": ("airflow.sdk:DAG._warn_task_group_cycles", "airflow.sdk._shared.dagnode.cycle:detect_cycle"),
 }
-"""Module and attribute, or key, by the first number of the release."""
+"""Module and attribute, or key, by the first number of the release, or by the release."""
 
 LOOK = """
 import importlib, json, sys
@@ -52,7 +53,8 @@ from cosmos_venv.compat import DAG, EmptyOperator, _NAME_OF_A_DAG_FILE, can_be_c
 from airflow import __version__
 
 missing = []
-for name in json.loads(sys.argv[1])[__version__[0]]:
+names = json.loads(sys.argv[1])
+for name in [*names[__version__[0]], *names.get(__version__[:3], [])]:
     module, _, path = name.partition(":")
     try:
         found = importlib.import_module(module)

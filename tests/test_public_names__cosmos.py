@@ -30,12 +30,17 @@ OFFERED: dict[str, set[str]] = {
     "airflow.dag": {"DbtDag"},
     "airflow.task_group": {"DbtTaskGroup"},
     "cache": {
+        "delete_unused_dbt_cache",
+        "delete_unused_dbt_remote_cache_files",
         "delete_unused_dbt_ls_cache",
         "delete_unused_dbt_ls_remote_cache_files",
         "delete_unused_dbt_yaml_selectors_cache",
         "delete_unused_dbt_yaml_selectors_remote_cache_files",
     },
-    "config": {"CosmosConfigException", "ExecutionConfig", "ProfileConfig", "ProjectConfig", "RenderConfig"},
+    "config": {
+        *("CosmosConfigException", "ExecutionConfig", "ProfileConfig", "ProjectConfig", "RenderConfig"),
+        *("DbtResourceType", "ExecutionMode", "InvocationMode", "LoadMode", "TestBehavior", "TestIndirectSelection"),
+    },
     "constants": {
         "DBT_SETUP_ASYNC_TASK_ID",
         "DBT_TEARDOWN_ASYNC_TASK_ID",
@@ -85,6 +90,7 @@ def test_the_names_at_the_top_are_pinned() -> None:
         "DbtDag",
         "DbtDepsLocalOperator",
         "DbtLSLocalOperator",
+        "DbtProjectDags",
         "DbtResourceType",
         "DbtRunLocalOperator",
         "DbtRunOperationLocalOperator",
@@ -136,7 +142,10 @@ def test_the_names_of_cosmos_are_where_cosmos_has_them(module: str) -> None:
             "from cosmos_venv.operators.virtualenv import DbtShowVirtualenvOperator",
             "Read the table by Airflow's SQL op",
         ),
-        ("from cosmos_venv.operators.watcher import DbtSourceWatcherOperator", "has .*DbtBuildWatcherOperator, "),
+        (
+            "from cosmos_venv.operators.watcher import DbtTestWatcherKubernetesOperator",
+            "has .*DbtBuildWatcherOperator, ",
+        ),
         ("from cosmos_venv.converter import airflow_kwargs", "split their arguments themselves"),
     ],
 )
@@ -177,6 +186,24 @@ assert TrinoLDAPProfileMapping.__module__ == "cosmos_venv.profiles.trino"
 import sys
 assert "cosmos_venv.profiles.postgres" not in sys.modules
 """
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "config.ProfileConfig",
+        "constants.DbtResourceType",
+        "io.upload_to_aws_s3",
+        "operators.DbtRunOperator",
+        "operators.local.DbtRunLocalOperator",
+        "profiles.PostgresUserPasswordProfileMapping",
+    ],
+)
+def test_modules_are_there_after_the_import_of_the_package(name: str) -> None:
+    code = f"import cosmos_venv\nassert cosmos_venv.{name} is not None"
     done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
 
     assert done.returncode == 0, done.stderr

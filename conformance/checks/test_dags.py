@@ -48,8 +48,13 @@ def test_dbt_ls_is_asked_where_dbt_is_there(harbor: Harbor, cosmos_fake_venv: Fa
     seen = harbor.render(load=LS, **_told(cosmos_fake_venv, mode))
 
     _require_all_models(seen, how=f"by dbt ls in {mode} mode")
-    assert [call for call in cosmos_fake_venv.calls if call.command == "ls"], (
-        f"LoadMode.DBT_LS must ask the dbt that it is told; its record says: {cosmos_fake_venv.calls}; {seen}"
+    _require_asked(cosmos_fake_venv, seen)
+
+
+def _require_asked(dbt: FakeVenv, seen: Shape) -> None:
+    __tracebackhide__ = True
+    assert [call for call in dbt.calls if call.command == "ls"], (
+        f"the dbt that is named must be asked by dbt ls; its record says: {dbt.calls}; {seen}"
     )
 
 
@@ -100,9 +105,7 @@ def test_dbt_ls_is_asked_where_no_way_is_named(harbor: Harbor, cosmos_fake_venv:
     )
 
     _require_all_models(seen, how="without a load mode and a manifest, by dbt ls")
-    assert [call for call in cosmos_fake_venv.calls if call.command == "ls"], (
-        f"Without a load mode and a manifest dbt ls must be asked; dbt's record says: {cosmos_fake_venv.calls}; {seen}"
-    )
+    _require_asked(cosmos_fake_venv, seen)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ..harness.sample_project import MODELS, Harbor, tasks_of
-from ..requirements import requirement
+from ..requirements import case, requirement
 from ..tasks import Task
 
 LOCK = "cosmos_virtualenv.lock"
@@ -47,14 +47,6 @@ def test_a_project_that_does_not_exist(harbor: Harbor, load: str) -> None:
     _require_refused(harbor, "A project that does not exist", missing, load=load, project={"dbt_project_path": missing})
 
 
-def _no_json(text: str) -> str:  # noqa: ARG001 - as the others
-    return "<html><body>Please log in.</body></html>\n"
-
-
-def _half(text: str) -> str:
-    return text[: len(text) // 2]
-
-
 def _without_nodes(text: str) -> str:
     return json.dumps({name: value for name, value in json.loads(text).items() if name != "nodes"})
 
@@ -62,9 +54,9 @@ def _without_nodes(text: str) -> str:
 @pytest.mark.parametrize(
     ("what", "change"),
     [
-        pytest.param("A manifest that is no JSON", _no_json, marks=requirement("ERR-002"), id="no-json"),
-        pytest.param("A manifest that is cut off", _half, marks=requirement("ERR-003"), id="cut-off"),
-        pytest.param("A manifest without nodes", _without_nodes, marks=requirement("ERR-004"), id="no-nodes"),
+        case("ERR-002", "A manifest that is no JSON", lambda _: "<html><body>Please log in.</body></html>\n"),
+        case("ERR-003", "A manifest that is cut off", lambda text: text[: len(text) // 2]),
+        case("ERR-004", "A manifest without nodes", _without_nodes),
     ],
 )
 def test_a_manifest_that_is_none(harbor: Harbor, what: str, change: Callable[[str], str]) -> None:

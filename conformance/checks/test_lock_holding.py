@@ -18,7 +18,7 @@ from ..harness.harness import TEMPORARY_PLACES, Harness
 from ..harness.processes import comes_true, lives, watch_until_rest
 from ..harness.running import RunningTasks
 from ..harness.runs import RESTS, run_begins, what_it_comes_to
-from ..requirements import requirement
+from ..requirements import case, requirement
 
 LIVE = os.getpid()
 LOCK_FILE = "cosmos_virtualenv.lock"
@@ -94,28 +94,16 @@ def _longest_gap(owners: Iterable[LockOwner], since: float, until: float) -> flo
     return max(longest, until - covered)
 
 
-def _nothing_fails(_: Harness) -> None:
-    """The installation and dbt do what they should."""
-
-
-def _dbt_fails(harness: Harness) -> None:
-    harness.wheelhouse.script("run", exit_code=1)
-
-
-def _installation_fails(harness: Harness) -> None:
-    harness.add_sdist(fails_with="It fails for the test's sake.")
-
-
 @pytest.mark.parametrize(
-    ("prepare", "runs", "when"),
+    ("when", "runs", "prepare"),
     [
-        pytest.param(_nothing_fails, [0], "a task has succeeded", marks=requirement("LOCK-010"), id="success"),
-        pytest.param(_dbt_fails, [1], "its dbt has failed", marks=requirement("LOCK-011"), id="dbt-fails"),
-        pytest.param(_installation_fails, [], "its installer has failed", marks=requirement("LOCK-012"), id="install"),
+        case("LOCK-010", "a task has succeeded", [0], lambda _: None),
+        case("LOCK-011", "its dbt has failed", [1], lambda harness: harness.wheelhouse.script("run", exit_code=1)),
+        case("LOCK-012", "its installer has failed", [], lambda harness: harness.add_sdist(fails_with="It must fail.")),
     ],
 )
 def test_the_lock_is_free_after_a_task_though_its_process_lives(
-    harness: Harness, lock: VenvLock, prepare: Callable[[Harness], None], runs: list[int], when: str
+    harness: Harness, lock: VenvLock, when: str, runs: list[int], prepare: Callable[[Harness], object]
 ) -> None:
     prepare(harness)
     keeps_alive = harness.wheelhouse.add_sdist("dbt-harbor", requires=(), hold=True)
@@ -223,44 +211,18 @@ def _beside(harness: Harness, place: str) -> str | None:
     return None if outcome.succeeded else str(outcome)
 
 
-def _of_dead_process(lock: VenvLock, _: Pids) -> None:
-    lock.stale()
-
-
-def _of_zombie(lock: VenvLock, pids: Pids) -> None:
-    lock.held_by(pids.zombie())
-
-
-def _empty(lock: VenvLock, _: Pids) -> None:
-    lock.empty()
-
-
-def _garbage(lock: VenvLock, _: Pids) -> None:
-    lock.garbage()
-
-
-def _of_reused_number(lock: VenvLock, pids: Pids) -> None:
-    pids.reused(lock.file)
-
-
 @pytest.mark.parametrize(
-    ("leave", "what"),
+    ("what", "leave"),
     [
-        pytest.param(_of_dead_process, "the PID of a dead process", marks=requirement("LOCK-006"), id="dead"),
-        pytest.param(_of_zombie, "the PID of a zombie", marks=requirement("LOCK-007"), id="zombie"),
-        pytest.param(_empty, "nothing, for 5 minutes", marks=requirement("LOCK-008"), id="empty"),
-        pytest.param(_garbage, "no number", marks=requirement("LOCK-009"), id="garbage"),
-        pytest.param(
-            _of_reused_number, "a PID that went to a younger process", marks=requirement("LOCK-016"), id="reused"
-        ),
+        case("LOCK-006", "the PID of a dead process", lambda lock, _: lock.stale()),
+        case("LOCK-007", "the PID of a zombie", lambda lock, pids: lock.held_by(pids.zombie())),
+        case("LOCK-008", "nothing, for 5 minutes", lambda lock, _: lock.empty()),
+        case("LOCK-009", "no number", lambda lock, _: lock.garbage()),
+        case("LOCK-016", "a PID that went to a younger process", lambda lock, pids: pids.reused(lock.file)),
     ],
 )
 def test_a_record_that_names_no_living_owner_is_overridden(
-    harness: Harness,
-    cosmos_lock: CosmosLock,
-    held: Sdist,
-    leave: Callable[[VenvLock, Pids], None],
-    what: str,
+    harness: Harness, cosmos_lock: CosmosLock, held: Sdist, what: str, leave: Callable[[VenvLock, Pids], object]
 ) -> None:
     lock = cosmos_lock(harness.virtualenv_dir)
     leave(lock, cosmos_lock.pids)

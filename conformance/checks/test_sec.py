@@ -14,7 +14,7 @@ import pytest
 from pytest_cosmos_venv import CosmosDbt
 
 from ..harness.harness import Harness
-from ..harness.runs import directories, files_with, places, readable_by_others
+from ..harness.runs import dbt_running, directories, files_with, places, readable_by_others
 from ..requirements import requirement
 from ..tasks import Task
 
@@ -46,21 +46,15 @@ def _task_with_connection(harness: Harness) -> Task:
 def test_a_password_is_in_no_file_that_is_left_or_that_others_may_read(
     harness: Harness, password: str, variables: Mapping[str, str]
 ) -> None:
-    script = harness.wheelhouse.script("run", hold=True)
     roots = places(harness)
 
-    with harness.start(_task_with_connection(harness), variables={**variables, **harness.own_home}) as running:
-        running.wait_for("running")
+    with dbt_running(harness, _task_with_connection(harness), **variables, **harness.own_home) as call:
         during = [file for file in files_with(password, roots) if readable_by_others(file, roots)]
-        script.release()
-        outcome = running.finish().outcomes[0]
     left = files_with(password, roots)
 
     assert not during, f"while dbt runs no file that others may read must hold the password; seen: {during[0]}"
     assert not left, f"when the task has ended no file must hold the password; seen: {left[0]}"
-    assert outcome.succeeded, f"a task with a connection must succeed; seen: {outcome}"
-    given = harness.calls("run")[0].env.values()
-    assert password in given, (
+    assert password in call.env.values(), (
         "the password must reach dbt by its environment, or this test shows nothing; seen: it did not"
     )
 
@@ -139,18 +133,13 @@ def test_credentials_of_an_index_are_nowhere_to_be_read(
 @requirement("SEC-004")
 @pytest.mark.parametrize("is_kept", [pytest.param(True, id="kept"), pytest.param(False, id="temporary")])
 def test_directories_are_not_writable_by_others(harness: Harness, is_kept: bool) -> None:
-    script = harness.wheelhouse.script("run", hold=True)
     own = harness.own_temporary
 
-    with harness.start(harness.kept_task() if is_kept else harness.task(), variables=own) as running:
-        running.wait_for("running")
+    with dbt_running(harness, harness.kept_task() if is_kept else harness.task(), **own):
         made = [*directories(harness.virtualenv_dir), *directories(Path(own["TMPDIR"]))]
         writable = [f"{each}, mode {mode:o}" for each in made if (mode := _mode_if_open(each)) is not None]
-        script.release()
-        outcome = running.finish().outcomes[0]
 
     assert not writable, f"a directory that a task makes must be closed to whom the umask excludes; seen: {writable[0]}"
-    assert outcome.succeeded, f"the task must succeed; seen: {outcome}"
 
 
 def _mode_if_open(directory: Path) -> int | None:

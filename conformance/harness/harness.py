@@ -293,14 +293,16 @@ class Harness:
         __tracebackhide__ = True
         several = [tasks] * (contenders or 1) if isinstance(tasks, Task) else list(tasks)
         environment = {**self.wheelhouse.environment, **(variables or {})}
+        seconds = self.timeout if timeout is None else timeout
         with self.race.start(
             work,
             self.adapter.named,
             several,
             environment,
+            seconds,
             contenders=contenders or len(several),
             prepare=self._prepared if prepares_airflow else self.adapter.modules,
-            timeout=self.timeout if timeout is None else timeout,
+            timeout=seconds,
             services=self.adapter.services,
             plain=True,
             **options,

@@ -11,7 +11,6 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from importlib import import_module
-from pathlib import Path
 from types import FrameType
 from typing import Any, TypeVar
 
@@ -40,13 +39,14 @@ def ask(_: Contender, adapter: str, probe: str, arguments: Mapping[str, Any]) ->
     """Run one probe in the process of a contender and return its answer, as plain data.
 
     :param adapter: the implementation, as ``open_adapter`` takes it.
-    :param probe: name of a probe of this module.
-    :param arguments: what the probe takes beside the adapter, by name.
-    :raises KeyError: there is no such probe.
+    :param probe: name of a probe of this module, or of a method of the adapter.
+    :param arguments: what the probe takes beside the adapter, or the method, by name.
+    :raises AttributeError: there is no such probe.
     """
     opened = open_adapter(adapter)
     opened.begin()
-    return plain(_PROBES[probe](opened, **arguments))
+    probed = _PROBES.get(probe)
+    return plain(probed(opened, **arguments) if probed else getattr(opened, probe)(**arguments))
 
 
 @_probe
@@ -277,26 +277,3 @@ def render(adapter: CosmosLayout, plan: DagPlan) -> Shape:
     """
     with as_in_the_processor():
         return adapter.render(plan)
-
-
-@_probe
-def setting(adapter: Adapter, name: str, value: object) -> Mapping[str, str]:
-    """The environment variables that set one of the implementation's settings.
-
-    :param adapter: the adapter of the implementation.
-    :param name: the name of the setting.
-    :param value: what it is to be.
-    """
-    return adapter.setting(name, value)
-
-
-@_probe
-def remote_environments(adapter: Adapter, folder: Path, key_file: Path, seconds: float) -> Mapping[str, str] | str:
-    """The environment variables with which tasks share environments in a folder; a text: why they cannot here.
-
-    :param adapter: the adapter of the implementation.
-    :param folder: all machines reach it.
-    :param key_file: a file with the secret of the machines that trust each other.
-    :param seconds: that a task waits at most.
-    """
-    return adapter.remote_environments(folder, key_file, seconds=seconds)

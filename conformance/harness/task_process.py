@@ -25,13 +25,16 @@ OVERWRITTEN, OVERWRITING = "COSMOS_SUITE_OVERWRITTEN", "COSMOS_SUITE_OVERWRITING
 """Variables of a task: the file that another process writes over before the task changes it, and what it writes."""
 
 
-def work(contender: Contender, adapter: str, tasks: Sequence[Task], variables: Mapping[str, str]) -> dict[str, Any]:
+def work(
+    contender: Contender, adapter: str, tasks: Sequence[Task], variables: Mapping[str, str], seconds: float
+) -> dict[str, Any]:
     """Run a contender's own tasks to their ends.
 
     :param contender: the contender of the race.
     :param adapter: the name of the adapter, as ``open_adapter`` takes it.
     :param tasks: one for each contender; it runs them one after the other where there are more than contenders.
     :param variables: variables of the environment, for all of them.
+    :param seconds: that a task may take.
     :returns: the first outcome that is no success, or the last, as plain data.
     """
     take_variables(variables)
@@ -39,6 +42,7 @@ def work(contender: Contender, adapter: str, tasks: Sequence[Task], variables: M
         _write_over(Path(variables[OVERWRITTEN]), variables[OVERWRITING])
     mine = list(itertools.islice(tasks, contender.index, None, contender.count))
     opened = open_adapter(adapter)
+    opened.seconds = seconds
     opened.begin()
     outcomes = [performed(opened, task) for task in mine]
     told: dict[str, Any] = plain(next((outcome for outcome in outcomes if not outcome.succeeded), outcomes[-1]))

@@ -140,6 +140,28 @@ def _tally(found: Sequence[Row], index: int) -> Tally:
     return Tally(counts={word: seen[word] for word in WORDS if seen[word]})
 
 
+def version_in_words(specification: str, options: Mapping[str, Any]) -> str:
+    """The version of the specification, and the one whose requirements alone were judged.
+
+    :param specification: the version by whose sentences and levels was judged.
+    :param options: those of the run, as a report has them.
+    """
+    asked = options.get("spec")
+    return f"{specification}, requirements of {asked}" if asked else specification
+
+
+def seconds_by_area(report: Report) -> dict[str, float]:
+    """Area -> seconds that its checks took; several of them run at the same time.
+
+    :param report: the content of a ``report.json``.
+    """
+    found: dict[str, float] = {}
+    for one in report["requirements"]:
+        area = one["id"].partition("-")[0]
+        found[area] = found.get(area, 0.0) + sum(test["seconds"] for test in one["tests"])
+    return found
+
+
 def profiles_not_judged(report: Report) -> list[str]:
     """Names of the profiles by which the implementation was not judged.
 

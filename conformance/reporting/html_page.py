@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..requirements import read_areas
-from .comparison import DIFFERS, NOT_IN_IT, Record, Report, Row, Tally, labels, rows, tallies
+from .comparison import DIFFERS, NOT_IN_IT, Record, Report, Row, Tally, labels, rows, seconds_by_area, tallies
 from .verdicts import KEPT, Verdict
 
 if TYPE_CHECKING:
@@ -123,6 +123,7 @@ def page(reports: Sequence[Report]) -> str:
         by_level=tallies(found, len(reports), by=lambda row: row.level.value),
         by_area=_in_order(tallies(found, len(reports), by=lambda row: row.area)),
         areas=read_areas(),
+        seconds=seconds_by_area(reports[0]) if len(reports) == 1 else {},
         levels=list(dict.fromkeys(row.level.value for row in found)),
         verdicts=[verdict.value for verdict in Verdict if verdict in verdicts],
         looks={word: look for word, look in LOOKS.items() if word in words},

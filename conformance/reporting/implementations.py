@@ -33,17 +33,10 @@ def implementations_page(kept: Path, beside: Path) -> str:
 
     :param kept: the folder of all kept reports, each of which is valid.
     :param beside: the folder in which the page is to lie: links lead from there.
-    :raises ValueError: a report cannot be read, or folders hold none; with all of these.
+    :raises ValueError: a report cannot be read, or a folder holds none.
     """
-    shown = versions(kept)[:_SHOWN_VERSIONS]
-    if empty := [folder for version in shown for folder in kept_folders(version) if not (folder / REPORT).exists()]:
-        raise ValueError(
-            f"No page is written: there is no {REPORT} in {', '.join(map(str, empty))}. Put the report of the ordinary "
-            "run there, as --cosmos-report leaves it, or remove the folder."
-        )
-    parts = [_HEAD.format(kept=_link(kept, beside))]
-    parts += [_table(version, beside) for version in shown]
-    return "\n".join(parts)
+    tables = [_table(version, beside) for version in versions(kept)[:_SHOWN_VERSIONS]]
+    return "\n".join([_HEAD.format(kept=_link(kept, beside)), *tables])
 
 
 def _table(version: Path, beside: Path) -> str:

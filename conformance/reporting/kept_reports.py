@@ -73,8 +73,9 @@ def _of_report(report: Report, folder: Path, *, has_servers: bool) -> Iterator[s
         yield f"is of specification {version}: put its folder into one that is named {version}."
     if report["implementation"]["version"] == UNKNOWN:
         yield "names no version: give the adapter the attribute version, or install the distribution."
-    if report["options"].get("profiles"):
-        yield "is of a run with --cosmos-profiles: judge all profiles into which the adapter opts."
+    for option, what in (("profiles", "profiles into which the adapter opts"), ("spec", "requirements")):
+        if report["options"].get(option):
+            yield f"is of a run with --cosmos-{option}: judge all {what}."
     if not closing["is_complete"] or closing["exit_code"] not in (0, 1):
         yield f"is of a run without a verdict (exit code {closing['exit_code']}): judge all requirements, to the end."
     # 1.0 counted its drafts apart.

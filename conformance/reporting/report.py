@@ -24,7 +24,7 @@ from pytest_cosmos_venv.suite import REPORT_FILES, RUN_FOLDER
 
 from .. import SPECIFICATION_VERSION, SUITE_VERSION
 from ..requirements import COMPATIBILITIES, PROFILES, Level
-from .comparison import profiles_not_judged
+from .comparison import profiles_not_judged, seconds_by_area, version_in_words
 from .terminal import again
 from .verdicts import Judgement, Verdict
 
@@ -51,7 +51,8 @@ def badge(report: Mapping[str, Any]) -> str:
     :param report: the content of a ``report.json``.
     """
     text, color = _claim(report)
-    label = f"conformance {report['specification']}{' with servers' if report['options'].get('servers') else ''}"
+    version = version_in_words(report["specification"], report["options"])
+    label = f"conformance {version}{' with servers' if report['options'].get('servers') else ''}"
     left, right = (round(_LETTER * len(words)) + 12 for words in (label, text))
     return f"""<svg xmlns="http://www.w3.org/2000/svg" width="{left + right}" height="20" role="img" \
 aria-label="{escape(f"{label}: {text}")}">
@@ -106,7 +107,8 @@ def summary(report: Mapping[str, Any]) -> str:
     lines = [
         f"## Conformance of {one['name']} {one['version']}",
         "",
-        f"Specification {report['specification']}, Airflow {where['airflow']}, Python {where['python']}, "
+        f"Specification {version_in_words(report['specification'], report['options'])}, "
+        f"Airflow {where['airflow']}, Python {where['python']}, "
         f"{where['installer']}, {report['closing']['seconds']:.0f} s"
         f"{'' if report['closing']['is_complete'] else ', **incomplete**'}",
         *([f"Partial, not judged: {', '.join(others)}"] if (others := profiles_not_judged(report)) else []),
@@ -117,6 +119,8 @@ def summary(report: Mapping[str, Any]) -> str:
     ]
     for group, found in counts(report["requirements"]).items():
         lines.append(f"| {group} | {' | '.join(str(found.get(verdict.value, '')) for verdict in Verdict)} |")
+    took = [f"{area} {seconds:.0f} s" for area, seconds in seconds_by_area(report).items() if seconds]
+    lines += ["", f"Time of checks: {', '.join(took)}"] if took else []
     failed = [each for each in report["requirements"] if each["verdict"] in _ILL]
     if failed:
         lines += ["", *(f"- **{each['id']}** {each['level']}: {_sentence(each)}" for each in failed)]

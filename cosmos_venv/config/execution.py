@@ -67,7 +67,8 @@ class ExecutionConfig(NamedArguments):
     :param async_py_requirements: AIRFLOW_ASYNC: pip requirements of the environment in which dbt compiles the models
         and runs everything else, such as ``["dbt-core~=1.11.0", "dbt-bigquery"]``; ``[]``: the dbt of
         ``dbt_executable_path`` does. It must be given there where a task compiles models.
-    :param setup_operator_args: WATCHER: arguments of the producer alone, which go over ``operator_args``.
+    :param setup_operator_args: WATCHER: arguments of the producer alone, which go over ``operator_args``; among them
+        ``freshness_callback``, which may leave nodes out of the build.
     :raises CosmosValueError: for a mode or combination that cannot be.
     """
 
@@ -134,6 +135,13 @@ class ExecutionConfig(NamedArguments):
         else:
             is_managed = bool(operator_args.get("py_requirements")) or self.virtualenv_dir is not None
         return ExecutionMode.VIRTUALENV if is_managed else ExecutionMode.LOCAL
+
+    def producer_dbt_mode(self, operator_args: Mapping[str, object]) -> ExecutionMode:
+        """The mode in which the producer of WATCHER runs dbt: LOCAL or VIRTUALENV.
+
+        :param operator_args: arguments of all tasks, which ``setup_operator_args`` go over.
+        """
+        return self.dbt_mode({**operator_args, **(self.setup_operator_args or {})})
 
     def _check_invocation_mode(self) -> None:
         if self.invocation_mode is InvocationMode.DBT_RUNNER and self.execution_mode is ExecutionMode.VIRTUALENV:

@@ -80,6 +80,10 @@ class RenderConfig(NamedArguments):
         node.
     :param run_summary: whether a last task, ``dbt_run_summary``, has a table of what became of all nodes. It does not
         count for the state of the DAG run.
+    :param run_artifacts: whether a run leaves one ``run_results.json`` and one ``manifest.json`` below
+        ``[cosmos] remote_target_path``, as one ``dbt build`` does. It gives the table of ``run_summary`` too.
+    :param notify_owners: notifiers of Airflow by ``config.meta.owner`` of nodes: each is called once a run with the
+        nodes of its owner that have failed or warned. The key ``*`` is for nodes of each other owner, and of none.
     :param allow_empty_selection: whether a selection without nodes, or nodes that all have no task, make an empty DAG,
         with a warning. Otherwise they are an error: an empty DAG is green.
     :raises CosmosValueError: for a value or combination that cannot be, and for what is not offered yet.
@@ -115,6 +119,8 @@ class RenderConfig(NamedArguments):
     ephemeral_models_as_empty_operator: bool = True
     batch_by: BatchBy | Callable[..., Any] | None = None
     run_summary: bool = False
+    run_artifacts: bool = False
+    notify_owners: dict[str, Callable[..., Any]] | None = None
     allow_empty_selection: bool = False
 
     def __post_init__(self, dbt_project_path: str | Path | None) -> None:
@@ -128,6 +134,11 @@ class RenderConfig(NamedArguments):
     def project_name(self) -> str:
         """The project folder's name up to a dot; empty when RenderConfig was given no folder."""
         return folder_name(self.project_path) if self.project_path else ""
+
+    @property
+    def has_last_task(self) -> bool:
+        """Whether a task behind all others tells of the nodes of a run."""
+        return self.run_summary or self.run_artifacts or bool(self.notify_owners)
 
     @property
     def has_own_executable(self) -> bool:
@@ -160,6 +171,13 @@ class RenderConfig(NamedArguments):
         ):
             setattr(self, name, texts(getattr(self, name), f"RenderConfig.{name}"))
         refuse_no_mapping("RenderConfig.node_converters", self.node_converters)
+        refuse_no_mapping("RenderConfig.notify_owners", self.notify_owners)
+        for owner, notifier in (self.notify_owners or {}).items():
+            if not callable(notifier):
+                raise CosmosValueError(
+                    f"RenderConfig.notify_owners[{owner!r}]={notifier!r} cannot be called. Give a notifier of Airflow, "
+                    "or a function that takes Airflow's context."
+                )
         if self.node_converters:
             where = "RenderConfig.node_converters: the key"
             self.node_converters = {

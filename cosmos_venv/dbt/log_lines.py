@@ -20,7 +20,10 @@ FAILED_STATUSES = frozenset({"error", "fail", "partial success", "runtime error"
 """What dbt says of a node that has failed."""
 WARNED = "warn"
 """What dbt says of a test that has found something and does not fail."""
-DONE_STATUSES = frozenset({"success", "pass", WARNED, "no-op", "reused"})
+NOT_BUILT_STATUSES = frozenset({"no-op", "reused"})
+"""What dbt says of a node that it has not built, and that counts as done: ``reused`` comes from plugins such as dbt
+State."""
+DONE_STATUSES = frozenset({"success", "pass", WARNED}) | NOT_BUILT_STATUSES
 """What dbt says of a node that need not run again."""
 
 SUCCESS, FAILED, SKIPPED = "success", "failed", "skipped"

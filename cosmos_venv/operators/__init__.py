@@ -40,7 +40,11 @@ __all__ = [
 
 if not TYPE_CHECKING:
     __getattr__ = name_lookup(
-        __name__, {name: f"{__name__}.local:{name.replace('Operator', 'LocalOperator')}" for name in __all__}
+        __name__,
+        {
+            **{name: f"{__name__}.local:{name.replace('Operator', 'LocalOperator')}" for name in __all__},
+            "local": f"{__name__}.local:",  # there after `import cosmos`, too
+        },
     )
 
 

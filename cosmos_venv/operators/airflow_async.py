@@ -23,9 +23,8 @@ if TYPE_CHECKING:
 
     from cosmos_venv.config import ProfileConfig
     from cosmos_venv.dbt.bigquery.statement import CompiledModel
-    from cosmos_venv.dbt.results import Artifacts
     from cosmos_venv.operators.queries.model_query import ModelQuery
-    from cosmos_venv.operators.run.dbt_run import DbtRun
+    from cosmos_venv.operators.run.dbt_run import DbtCommand, DbtRun
 
 __all__ = [
     "DbtBuildAirflowAsyncOperator",
@@ -100,12 +99,12 @@ class _Setup(base.FullRefreshMixin):
                 delete(context, task.task_id)
             raise
 
-    def _after_success(self, run: DbtRun, artifacts: Artifacts) -> None:
+    def _after_success(self, run: DbtRun, command: DbtCommand) -> None:
         from cosmos_venv.dbt.bigquery.refusals import NO_HOOKS
         from cosmos_venv.dbt.bigquery.statement import compiled_models, project_hooks
         from cosmos_venv.operators.queries.sql_store import store
 
-        manifest = artifacts.content("manifest.json")
+        manifest = command.artifacts.content("manifest.json")
         if manifest is None:
             raise AirflowException("dbt compile has left no manifest.json. Drop --no-write-json.")
         is_full_refresh = compat.to_boolean(self.full_refresh)

@@ -13,6 +13,7 @@ import os
 import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from cosmos_venv import compat, settings
@@ -140,7 +141,7 @@ class AbstractDbtBase(BaseOperator):
 
     @property
     @abstractmethod
-    def base_cmd(self) -> tuple[str, ...]:
+    def base_cmd(self) -> list[str]:
         """The dbt sub-command, in words. Most classes say it with an attribute."""
 
     @classmethod
@@ -179,22 +180,22 @@ class AbstractDbtBase(BaseOperator):
         :raises CosmosValueError: for a value that dbt cannot be given, naming the parameter.
         """
         options = DbtOptions(**{name: getattr(self, name) for name in _OPTION_NAMES})
-        own_flags = self._own_flags(context) if cmd_flags is None else cmd_flags
+        own_flags = self.add_cmd_flags() if cmd_flags is None else cmd_flags
+        own_flags = [*own_flags, *self._event_time_flags(own_flags, context)]
         return (
             dbt_command(self.dbt_executable_path, self.base_cmd, options, own_flags=own_flags),
             self.get_env(context),
         )
 
-    def _own_flags(self, context: Context | Mapping[str, Any]) -> list[str]:
-        flags = self.add_cmd_flags()
+    def _event_time_flags(self, flags: Flags, context: Context | Mapping[str, Any]) -> list[str]:
         event_time = getattr(self, "event_time", None)  # of the commands that build models
         if event_time is None:
-            return flags
+            return []
         if FULL_REFRESH in flags:
             # dbt would make the table anew, of the batches in the interval alone.
             self.log.info("A full refresh: dbt builds all batches, and event_time=%r does not count.", event_time)
-            return flags
-        return [*flags, *event_time_flags(event_time, context)]
+            return []
+        return event_time_flags(event_time, context)
 
     def get_env(self, context: Context | Mapping[str, Any]) -> dict[str, str]:
         """The worker's environment where ``append_env`` says so, Airflow's context variables, then ``env``.
@@ -242,31 +243,34 @@ class AbstractDbtBase(BaseOperator):
         # Nodes that are configured alike share their configuration while the DAG stands: here the task gets its own.
         node = copy.deepcopy({name: each for name, each in self.extra_context.items() if name == NODE_CONFIG})
         context.update({**self.extra_context, **node})  # type: ignore[typeddict-item]
+        for interceptor in self.interceptors:
+            interceptor(context, self)
+        # By the keywords that Cosmos uses: a class of a user may have a method of its own there.
+        run = partial(self.build_and_run_cmd, context=context, cmd_flags=self.add_cmd_flags(), **kwargs)
         if not settings.enable_debug_mode:
-            return self.build_and_run_cmd(context, **kwargs)
+            return run()
         from cosmos_venv.operators.memory_tracking import memory_tracked  # psutil takes its time
 
         with memory_tracked(self.log, context, interval=max(settings.debug_memory_poll_interval_seconds, 0.01)):
-            return self.build_and_run_cmd(context, **kwargs)
+            return run()
 
     def build_and_run_cmd(
-        self, context: Context | Mapping[str, Any], cmd_flags: Flags | None = None, **kwargs: Any
+        self, context: Context | Mapping[str, Any], cmd_flags: Flags | None = None, *_: object, **kwargs: Any
     ) -> FullOutputSubprocessResult:
-        """Build the command and run it; what ``execute`` does. Interceptors come first: they may change the operator.
+        """Build the command and run it, as ``execute`` does after the interceptors, which may change the operator.
 
         :param context: Airflow's context of the task.
         :param cmd_flags: instead of this command's own flags; None: its own.
         :param **kwargs: of ``run_command``.
         :returns: exit code and output of dbt.
         """
-        for interceptor in self.interceptors:
-            interceptor(context, self)
-        command, env = self.build_cmd(context, cmd_flags)
-        return self.run_command(command, env, context, **kwargs)
+        # *_ takes run_as_async and async_context, which classes of users hand on by position, as in Cosmos.
+        command, env = self.build_cmd(context=context, cmd_flags=cmd_flags)
+        return self.run_command(cmd=command, env=env, context=context, **kwargs)
 
     @abstractmethod
     def run_command(
-        self, cmd: list[str], env: dict[str, str], context: Context | Mapping[str, Any], **kwargs: Any
+        self, cmd: list[str], env: dict[str, str], context: Context | Mapping[str, Any], *_: object, **kwargs: Any
     ) -> FullOutputSubprocessResult:
         """Run the command where this mode runs dbt.
 
@@ -305,7 +309,7 @@ class DbtBuildMixin(FullRefreshMixin):
         ``"yearly_partition"``. None: as dbt does.
     """
 
-    base_cmd: ClassVar[tuple[str, ...]] = ("build",)
+    base_cmd: ClassVar[list[str]] = ["build"]
     own_parameters: ClassVar[Mapping[str, Any]] = {"on_warning_callback": None, "log_format": None, "event_time": None}
     ui_color = "#8194E0"
     on_warning_callback: Callable[[dict[str, Any]], object] | str | None
@@ -323,16 +327,19 @@ class DbtBatchMixin(DbtBuildMixin):
     A try of the task runs what its earlier tries have not done.
 
     :ivar nodes: unique id of each node and test of the batch to the text by which dbt selects it.
+    :ivar continuing: unique ids of the models with ``on_error: continue``. What reads one that has failed was built of
+        its former rows, so the next try runs all nodes.
     """
 
-    own_parameters: ClassVar[Mapping[str, Any]] = {"nodes": REQUIRED}
+    own_parameters: ClassVar[Mapping[str, Any]] = {"nodes": REQUIRED, "continuing": ()}
     nodes: Mapping[str, str]
+    continuing: Sequence[str]
 
 
 class DbtLSMixin:
     """``dbt ls``."""
 
-    base_cmd: ClassVar[tuple[str, ...]] = ("ls",)
+    base_cmd: ClassVar[list[str]] = ["ls"]
     ui_color = "#DBCDF6"
 
 
@@ -358,14 +365,14 @@ class DbtSeedMixin(FullRefreshMixin):
     :ivar full_refresh: dbt's ``--full-refresh``: a boolean, or a template of one.
     """
 
-    base_cmd: ClassVar[tuple[str, ...]] = ("seed",)
+    base_cmd: ClassVar[list[str]] = ["seed"]
     ui_color = "#F58D7E"
 
 
 class DbtSnapshotMixin:
     """``dbt snapshot``."""
 
-    base_cmd: ClassVar[tuple[str, ...]] = ("snapshot",)
+    base_cmd: ClassVar[list[str]] = ["snapshot"]
     ui_color = "#964B00"
 
 
@@ -377,7 +384,7 @@ class DbtSourceMixin:
     :ivar emit_source_assets: whether the task tells Airflow which sources have new data, by events of their assets.
     """
 
-    base_cmd: ClassVar[tuple[str, ...]] = ("source", "freshness")
+    base_cmd: ClassVar[list[str]] = ["source", "freshness"]
     own_parameters: ClassVar[Mapping[str, Any]] = {"on_warning_callback": None, "emit_source_assets": False}
     ui_color = "#34CCEB"
     on_warning_callback: Callable[[dict[str, Any]], object] | str | None
@@ -393,7 +400,7 @@ class DbtRunMixin(FullRefreshMixin):
         ``"yearly_partition"``. None: as dbt does.
     """
 
-    base_cmd: ClassVar[tuple[str, ...]] = ("run",)
+    base_cmd: ClassVar[list[str]] = ["run"]
     own_parameters: ClassVar[Mapping[str, Any]] = {"event_time": None}
     ui_color = "#7352BA"
     ui_fgcolor = "#F4F2FC"
@@ -415,7 +422,7 @@ class DbtTestMixin:
     """
 
     calls_back_without_warnings: ClassVar[bool] = False
-    base_cmd: ClassVar[tuple[str, ...]] = ("test",)
+    base_cmd: ClassVar[list[str]] = ["test"]
     own_parameters: ClassVar[Mapping[str, Any]] = {"on_warning_callback": None}
     ui_color = "#8194E0"
     on_warning_callback: Callable[[dict[str, Any]], object] | str | None
@@ -435,9 +442,9 @@ class DbtRunOperationMixin:
     args: Mapping[str, Any] | str | None
 
     @property
-    def base_cmd(self) -> tuple[str, ...]:
+    def base_cmd(self) -> list[str]:
         """``run-operation`` and the name of the macro."""
-        return ("run-operation", self.macro_name)
+        return ["run-operation", self.macro_name]
 
     def add_cmd_flags(self) -> list[str]:
         """``--args`` as YAML, where there are any."""
@@ -448,28 +455,28 @@ class DbtRunOperationMixin:
 class DbtDepsMixin:
     """``dbt deps``: the packages that the project lists."""
 
-    base_cmd: ClassVar[tuple[str, ...]] = ("deps",)
+    base_cmd: ClassVar[list[str]] = ["deps"]
     ui_color = "#8194E0"
 
 
 class DbtCompileMixin:
     """``dbt compile``: SQL as the warehouse would get it, in dbt's target folder."""
 
-    base_cmd: ClassVar[tuple[str, ...]] = ("compile",)
+    base_cmd: ClassVar[list[str]] = ["compile"]
     ui_color = "#877c7c"
 
 
 class DbtDocsMixin:
     """``dbt docs generate``: the project's documentation, in dbt's target folder."""
 
-    base_cmd: ClassVar[tuple[str, ...]] = ("docs", "generate")
+    base_cmd: ClassVar[list[str]] = ["docs", "generate"]
     ui_color = "#8194E0"
 
 
 class DbtRetryMixin:
     """``dbt retry``: what failed, or was skipped for it, in the run whose artifacts ``state`` names."""
 
-    base_cmd: ClassVar[tuple[str, ...]] = ("retry",)
+    base_cmd: ClassVar[list[str]] = ["retry"]
     ui_color = "#8194E0"
 
     def _store(self, values: Mapping[str, Any]) -> None:
@@ -494,7 +501,7 @@ class DbtCloneMixin(FullRefreshMixin):
     :ivar full_refresh: dbt's ``--full-refresh``: a boolean, or a template of one.
     """
 
-    base_cmd: ClassVar[tuple[str, ...]] = ("clone",)
+    base_cmd: ClassVar[list[str]] = ["clone"]
     ui_color = "#83a300"
 
 

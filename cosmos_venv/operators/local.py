@@ -7,7 +7,6 @@ where the DAG is parsed. Nothing is uploaded after a failed dbt.
 from __future__ import annotations
 
 import mimetypes
-from abc import abstractmethod
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -27,8 +26,8 @@ from cosmos_venv.public_names import name_lookup
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from cosmos_venv.dbt.results import Artifacts
-    from cosmos_venv.operators.run.dbt_run import DbtRun
+    from cosmos_venv.operators.run.batch import LeaveOut
+    from cosmos_venv.operators.run.dbt_run import DbtCommand, DbtRun
 
 __all__ = [
     "AbstractDbtLocalBase",
@@ -88,7 +87,7 @@ class DbtBatchLocalOperator(base.DbtBatchMixin, DbtLocalBaseOperator):
         return own, rest
 
     def run_command(
-        self, cmd: list[str], env: dict[str, str], context: Context | Mapping[str, Any], **kwargs: Any
+        self, cmd: list[str], env: dict[str, str], context: Context | Mapping[str, Any], *_: object, **kwargs: Any
     ) -> FullOutputSubprocessResult:
         """Build the nodes that no earlier try has done.
 
@@ -101,7 +100,12 @@ class DbtBatchLocalOperator(base.DbtBatchMixin, DbtLocalBaseOperator):
         """
         from cosmos_venv.operators.run.batch import run_batch
 
-        return cast("FullOutputSubprocessResult", run_batch(self._dbt_run(cmd, env, context, **kwargs)))
+        run = self._dbt_run(cmd, env, context, **kwargs)
+        return cast("FullOutputSubprocessResult", run_batch(run, self._leave_out(context)))
+
+    def _leave_out(self, context: Context | Mapping[str, Any]) -> LeaveOut | None:
+        """Says before the build which nodes stay as they are; None: all nodes are built."""
+        return None
 
 
 class DbtLSLocalOperator(base.DbtLSMixin, DbtLocalBaseOperator):
@@ -150,7 +154,7 @@ class DbtSeedLocalOperator(base.DbtSeedMixin, DbtLocalBaseOperator):
     """
 
     def run_command(
-        self, cmd: list[str], env: dict[str, str], context: Context | Mapping[str, Any], **kwargs: Any
+        self, cmd: list[str], env: dict[str, str], context: Context | Mapping[str, Any], *_: object, **kwargs: Any
     ) -> FullOutputSubprocessResult:
         """Run dbt, or where it is rendered with WHEN_SEED_CHANGES only for content that it has not loaded last.
 
@@ -202,7 +206,7 @@ class DbtDepsLocalOperator(base.DbtDepsMixin, DbtLocalBaseOperator):
         super()._store({**values, "install_deps": True})
 
     def run_command(
-        self, cmd: list[str], env: dict[str, str], context: Context | Mapping[str, Any], **kwargs: Any
+        self, cmd: list[str], env: dict[str, str], context: Context | Mapping[str, Any], *_: object, **kwargs: Any
     ) -> FullOutputSubprocessResult:
         """Install the packages that no other task has installed.
 
@@ -287,7 +291,6 @@ class DbtDocsCloudLocalOperator(DbtDocsLocalOperator):
     bucket_name: str
     folder_dir: str | None
 
-    @abstractmethod
     def upload(self, file: Path, key: str) -> None:
         """Put the file into the bucket, over one that is there.
 
@@ -295,6 +298,7 @@ class DbtDocsCloudLocalOperator(DbtDocsLocalOperator):
         :param key: its key in the bucket.
         :raises AirflowException: when the provider is not installed, with its package.
         """
+        raise NotImplementedError(f"{type(self).__name__} has neither upload nor upload_to_cloud_storage.")
 
     def _store(self, values: Mapping[str, Any]) -> None:
         kept = dict(values)
@@ -307,9 +311,21 @@ class DbtDocsCloudLocalOperator(DbtDocsLocalOperator):
             )
         super()._store(kept)
 
-    def _after_success(self, run: DbtRun, artifacts: Artifacts) -> None:
+    def _after_success(self, run: DbtRun, command: DbtCommand) -> None:
+        self.upload_to_cloud_storage(str(command.place), context=run.context)
+
+    def upload_to_cloud_storage(self, project_dir: str, **kwargs: Any) -> None:
+        """Upload the files, while the folder in which dbt ran is still there.
+
+        :param project_dir: that folder.
+        :param **kwargs: ``context``, which nothing here reads.
+        :raises AirflowException: when dbt has not left one of the files; nothing was uploaded.
+        """
+        from cosmos_venv.operators.run.dbt_run import left_by
+
         self.log.info("Attempting to upload generated docs to %s://%s", self.scheme, self.bucket_name)
-        files = {name: artifacts.target / name for name in self.required_files}
+        target = left_by(self).target
+        files = {name: target / name for name in self.required_files}
         for name, file in files.items():
             if not file.is_file():
                 raise AirflowException(self._why_missing(name))

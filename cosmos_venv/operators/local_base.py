@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from cosmos_venv import compat, settings
@@ -89,6 +90,8 @@ class DbtLocalBaseOperator(AbstractDbtBase):
     :param push_run_results_to_xcom: push dbt's run_results.json as the XCom ``run_results`` (base64 of zlib).
     :param push_node_rows: push what became of each node as the XCom ``dbt_nodes``: status, seconds, rows, and how dbt
         was started. ``RenderConfig.run_summary`` gives it.
+    :param run_artifacts: keep dbt's results for the artifacts of the whole run: the id of the group that the project
+        makes up, empty where it is the DAG; None: they are not kept. ``RenderConfig.run_artifacts`` gives it.
     :param state: artifacts of another run, for ``state:`` selectors and deferral: a folder (relative to the project), a
         URL of object storage, or ``"last_success"``, those of this task's own last success.
     :param state_conn_id: the Airflow connection for such a URL; None: the default one of that storage.
@@ -100,6 +103,9 @@ class DbtLocalBaseOperator(AbstractDbtBase):
     :param run_params: the names of the DAG's params that a run may set, by what they are for (``full_refresh``,
         ``vars``, ``select``, ``exclude``), and in ``task_id`` the task that evaluates what it selects; None: there are
         none.
+    :param retry_on: the kinds of failures after which Airflow may try the task again, a text or a list:
+        ``warehouse`` (and whatever is not known), ``tests``, ``compilation``, ``contract`` or ``sql``; None: as
+        ``[cosmos_venv] retry_on`` says. Not for sensors, and not beside a ``retry_policy`` of your own.
     :param skipped_with: tasks of the project beside its parents with which this one is skipped, by their ids without
         the group of the project; None: it goes by its trigger rule alone.
     :param emit_datasets: let Airflow know which assets the nodes that ran have updated (run, build, seed, snapshot);
@@ -127,6 +133,10 @@ class DbtLocalBaseOperator(AbstractDbtBase):
     freshness = ""
     #: one event for each node that succeeded, by OpenLineage's processor; written by the task.
     openlineage_events_completes: Sequence[Any] = ()
+    #: what starts the present command and hears of its nodes; ``run_subprocess`` of a user's class need not know of it.
+    _launch: Mapping[str, Any] = MappingProxyType({})
+    #: what the last command has left; ``handle_exception`` of a user's class need not know of it.
+    _artifacts: Artifacts | None = None
     _has_run = False
 
     project_dir: str | Path
@@ -150,6 +160,7 @@ class DbtLocalBaseOperator(AbstractDbtBase):
     manifest_filepath: str | Path
     push_run_results_to_xcom: bool
     push_node_rows: bool
+    run_artifacts: str | None
     state: str | None
     state_conn_id: str | None
     defer_to_state: bool | str
@@ -157,6 +168,7 @@ class DbtLocalBaseOperator(AbstractDbtBase):
     warm_dbt: str | None
     run_params: Mapping[str, str] | None
     skipped_with: Sequence[str] | None
+    retry_on: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -202,6 +214,7 @@ class DbtLocalBaseOperator(AbstractDbtBase):
         should_upload_compiled_sql: bool | None = None,
         push_run_results_to_xcom: bool = False,
         push_node_rows: bool = False,
+        run_artifacts: str | None = None,
         state: str | Path | None = None,
         state_conn_id: str | None = None,
         defer_to_state: bool | str = False,
@@ -209,6 +222,7 @@ class DbtLocalBaseOperator(AbstractDbtBase):
         warm_dbt: str | None = None,
         run_params: Mapping[str, str] | None = None,
         skipped_with: Sequence[str] | None = None,
+        retry_on: str | Sequence[str] | None = None,
         **kwargs: Any,
     ) -> None:
         # First of all: whatever stands in a local variable by then would be stored, and copied with each DAG.
@@ -221,7 +235,13 @@ class DbtLocalBaseOperator(AbstractDbtBase):
 
             warm_start.warm_choice(warm_dbt)
         refuse_no_callbacks("on_warning_callback", own.get("on_warning_callback"))
-        super().__init__(task_id=task_id, **rest)
+        retries: dict[str, Any] = {}
+        if retry_on or settings.retry_on:
+            from cosmos_venv.operators.run.retries import retry_arguments
+
+            retries = retry_arguments(type(self), retry_on, settings.retry_on, rest)
+        kinds = retries.pop("retry_on", ())
+        super().__init__(task_id=task_id, **{**rest, **retries})
         if ignored:
             warn_of_ignored(self, ignored)
         kept = {
@@ -233,6 +253,7 @@ class DbtLocalBaseOperator(AbstractDbtBase):
             "interceptors": _copy(interceptors, []),
             "extra_context": _copy(extra_context, {}),
             "callback_args": _copy(callback_args, {}),
+            "retry_on": kinds,
         }
         self._store(given | own | kept)
         # Airflow 2 wants to know the alias while the DAG is parsed; Airflow 3 learns of it when the task runs.
@@ -271,7 +292,7 @@ class DbtLocalBaseOperator(AbstractDbtBase):
         return request.changes(self) | selection_for(self, request, context)
 
     def build_and_run_cmd(
-        self, context: Context | Mapping[str, Any], cmd_flags: Flags | None = None, **kwargs: Any
+        self, context: Context | Mapping[str, Any], cmd_flags: Flags | None = None, *_: object, **kwargs: Any
     ) -> FullOutputSubprocessResult:
         """Build the command and run it, which ``execute`` does.
 
@@ -288,7 +309,7 @@ class DbtLocalBaseOperator(AbstractDbtBase):
             return super().build_and_run_cmd(context, cmd_flags, **kwargs)
 
     def run_command(
-        self, cmd: list[str], env: dict[str, str], context: Context | Mapping[str, Any], **kwargs: Any
+        self, cmd: list[str], env: dict[str, str], context: Context | Mapping[str, Any], *_: object, **kwargs: Any
     ) -> FullOutputSubprocessResult:
         """Run the command in a workspace, with its profile; ``dbt deps`` first where that is wanted.
 
@@ -345,9 +366,7 @@ class DbtLocalBaseOperator(AbstractDbtBase):
         :param command: the command line.
         :param env: all environment variables of the process.
         :param cwd: the folder in which it runs.
-        :param **kwargs: ``keep_open``: descriptors held until the last process of the command is gone; ``start``: what
-            starts it, instead of a guard; ``on_node``: gets what dbt says of each node; ``on_tick``: called
-            every second.
+        :param **kwargs: ``context``, which nothing here reads.
         :returns: exit code and output of dbt.
         :raises DbtNotStarted: when the executable cannot be started.
         """
@@ -362,7 +381,7 @@ class DbtLocalBaseOperator(AbstractDbtBase):
             cancellation=self._cancellation,
             encoding=self.output_encoding,
             cancels_queries=self.cancel_query_on_kill,
-            **kwargs,
+            **self._launch,
         )
 
     def run_dbt_runner(self, command: list[str], env: dict[str, str], cwd: str, **kwargs: Any) -> DbtResult:
@@ -371,7 +390,7 @@ class DbtLocalBaseOperator(AbstractDbtBase):
         :param command: the command line; its first element, the executable, is not used.
         :param env: all environment variables that dbt sees.
         :param cwd: the folder in which it runs.
-        :param **kwargs: ``on_node``: gets what dbt says of each node.
+        :param **kwargs: ``context``, which nothing here reads.
         :returns: dbt's own ``dbtRunnerResult``.
         :raises CosmosDbtRunError: when dbt cannot be imported.
         """
@@ -383,22 +402,45 @@ class DbtLocalBaseOperator(AbstractDbtBase):
             env=env,
             cwd=Path(cwd),
             user_code=self._folders_of_user_code(),
-            callbacks=[*(self.dbt_runner_callbacks or ()), *invocation.node_callbacks(kwargs.get("on_node"))],
+            callbacks=[*(self.dbt_runner_callbacks or ()), *invocation.node_callbacks(self._launch.get("on_node"))],
             cancellation=self._cancellation,
         )
 
-    def handle_exception(self, result: DbtResult, artifacts: Artifacts) -> None:
+    def handle_exception(self, result: DbtResult) -> None:
         """Turn what came of dbt into what Airflow understands.
 
         :param result: what ``run_subprocess`` or ``run_dbt_runner`` has returned.
-        :param artifacts: they say which nodes failed, and why.
         :raises AirflowException: when a dbt process failed.
         :raises AirflowSkipException: when it ended with ``skip_exit_code``.
         :raises CosmosDbtRunError: when a dbt in this process failed.
         """
-        from cosmos_venv.operators.run.dbt_run import refuse_failure
+        if hasattr(result, "exit_code"):
+            self.handle_exception_subprocess(result)
+        else:
+            self.handle_exception_dbt_runner(result)
 
-        refuse_failure(result, artifacts, skip_exit_code=self.skip_exit_code, profile_config=self.profile_config)
+    def handle_exception_subprocess(self, result: FullOutputSubprocessResult) -> None:
+        """Raise where a dbt process failed.
+
+        :param result: what ``run_subprocess`` has returned.
+        :raises AirflowException: when it failed.
+        :raises AirflowSkipException: when it ended with ``skip_exit_code``.
+        """
+        from cosmos_venv.operators.run.dbt_run import left_by, refuse_failure
+
+        skips = self.skip_exit_code
+        refuse_failure(result, left_by(self), skip_exit_code=skips, profile_config=self.profile_config)
+
+    def handle_exception_dbt_runner(self, result: DbtResult) -> None:
+        """Raise where a dbt in this process failed.
+
+        :param result: what ``run_dbt_runner`` has returned.
+        :raises CosmosDbtRunError: when it failed.
+        """
+        from cosmos_venv.dbt.invocation import raise_for
+        from cosmos_venv.operators.run.dbt_run import left_by
+
+        raise_for(result, left_by(self))
 
     def on_kill(self) -> None:
         """End dbt and all it started: SIGINT (``cancel_query_on_kill``), then SIGTERM, then SIGKILL."""
@@ -461,9 +503,9 @@ class DbtLocalBaseOperator(AbstractDbtBase):
         :param result: what came of it.
         :param artifacts: what it has left.
         """
-        self.handle_exception(result, artifacts)
+        self.handle_exception(result)
 
-    def _after_success(self, run: DbtRun, artifacts: Artifacts) -> None:
+    def _after_success(self, run: DbtRun, command: DbtCommand) -> None:
         """Do what else this command owes its user, while the folder in which dbt ran is still there."""
 
     @contextmanager

@@ -24,12 +24,13 @@ OUTPUT_ONLY = ("compiled_sql", "freshness")
 
 OF_SOME_OPERATORS = frozenset(
     """
-    adbc_drivers args aws_conn_id azure_conn_id bucket_name cancel_on_kill compiled_nodes connection_id
-    container_name deferrable emit_source_assets event_time exponential_backoff folder_dir full_refresh gcp_conn_id
-    impersonation_chain is_virtualenv_dir_temporary job_labels location log_format macro_name max_wait mode
-    model_unique_id never_fail node_ids nodes on_warning_callback pip_install_options poke_interval poll_interval
-    producer_task_id py_executable py_requirements py_system_site_packages required_files selectors silent_fail
-    soft_fail task_nodes tasks timeout virtualenv_dir warn_is_fresh
+    adbc_drivers args asset_uri aws_conn_id azure_conn_id bucket_name cancel_on_kill compiled_nodes connection_id
+    container_name continuing deferrable emit_source_assets event_time exponential_backoff folder_dir freshness_callback
+    full_refresh gcp_conn_id impersonation_chain is_virtualenv_dir_temporary job_labels location log_format macro_name
+    max_wait mode model_unique_id never_fail node_ids nodes notify_owners on_warning_callback owners
+    pip_install_options poke_interval poll_interval producer_task_id py_executable py_requirements
+    py_system_site_packages required_files selectors silent_fail soft_fail sources task_nodes tasks timeout
+    virtualenv_dir warn_is_fresh
     """.split()
 )
 """The parameters of dbt operators of all modes beyond those of ``DbtLocalBaseOperator``.
@@ -102,6 +103,11 @@ def refuse_wrong_shapes(given: Mapping[str, Any]) -> None:
             raise CosmosValueError(f"{name}={given[name]!r} must be a list of callables.")
     refuse_no_callbacks("callback", given["callback"])
     _refuse_no_state(given["state"], given["state_conn_id"])
+    if not isinstance(given["run_artifacts"], str | None):
+        raise CosmosValueError(
+            f"run_artifacts={given['run_artifacts']!r} of an operator is no id of a group. Give "
+            "RenderConfig(run_artifacts=True), which gives it to the tasks."
+        )
     run_params = given["run_params"]
     if run_params is not None and not (isinstance(run_params, Mapping) and "task_id" in run_params):
         raise CosmosValueError(

@@ -1,4 +1,4 @@
-"""The last task of a project in a DAG run: a table of what became of its nodes.
+"""The last task of a project in a DAG run: a table of what became of its nodes, artifacts, and words to owners.
 
 It is a teardown for Airflow: it runs when all tasks are over, whatever became of them, and neither the state of the DAG
 run nor a task behind the group of the project depends on it. What dbt has said of nodes comes from XComs of the tasks
@@ -7,14 +7,15 @@ that ran it; where there is none, the state of the task counts.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+import copy
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from cosmos_venv import compat
-from cosmos_venv.compat import BaseOperator
+from cosmos_venv.compat import AirflowException, BaseOperator
 from cosmos_venv.constants import NODES_XCOM, PRODUCER_WATCHER_TASK_ID, RUN_SUMMARY_TASK_ID, TEST_IDS
 from cosmos_venv.dbt.log_lines import DONE_STATUSES, FAILED_STATUSES, WARNED
 
@@ -26,6 +27,8 @@ MOST_ROWS = 500
 
 _SUCCESS = "success"
 _FAILED = FAILED_STATUSES | {"failed", "upstream_failed", "missing"}
+_STATUSES = {"failed": "error", "missing": "error", "upstream_failed": "skipped", "none": "skipped"}
+"""Airflow's states, and ours, as statuses of dbt."""
 _NOT_RUN = frozenset({None, "upstream_failed", "removed"})
 _ASKED_AT_ONCE = 100  # Airflow 3 puts the ids into a URL
 
@@ -74,20 +77,40 @@ class DbtRunSummaryOperator(BaseOperator):
     """The task with the table.
 
     :param task_nodes: id of each task, below the group of the project, to what it runs: a unique id, or some words.
+    :param run_artifacts: the id of the group that the project makes up (empty: it is the DAG), whose tasks have kept
+        dbt's results for the artifacts of the run; None: they have kept none.
+    :param owners: unique ids of nodes to their owners.
+    :param notify_owners: notifiers of Airflow, or functions, by owner; ``*``: for all others. Each is called with
+        Airflow's context, in which ``dbt_owner`` is the owner and ``dbt_nodes`` a list of rows: ``node``, ``state``,
+        ``task``, ``message``, ``rows`` and ``seconds``.
     :param **kwargs: of Airflow's operators.
     """
 
     ui_color = "#DBCDF6"
 
-    def __init__(self, *, task_nodes: Mapping[str, str], **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+    def __init__(
+        self,
+        *,
+        task_nodes: Mapping[str, str],
+        run_artifacts: str | None = None,
+        owners: Mapping[str, str] | None = None,
+        notify_owners: Mapping[str, Callable[..., object]] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        # A later try would tell all owners once more.
+        super().__init__(**{**kwargs, **({"retries": 0} if notify_owners else {})})
         self.task_nodes = dict(task_nodes)
+        self.run_artifacts = run_artifacts
+        self.owners = dict(owners or {})
+        self.notify_owners = dict(notify_owners or {})
         self.as_teardown()
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Log the table, and return it as XCom.
+        """Log the table, and return it as XCom; make the artifacts of the run, and tell the owners.
 
         :param context: Airflow's context of the task.
+        :raises AirflowException: when the artifacts could not be made. The owners have been told all the same.
+        :raises Exception: of a notifier, when the others have been called.
         """
         ti: Any = context["ti"]
         place = {"dag_id": ti.dag_id, "run_id": ti.run_id, "map_index": ti.map_index}
@@ -102,18 +125,64 @@ class DbtRunSummaryOperator(BaseOperator):
             for each in self.task_nodes
             if states[each] not in _NOT_RUN
         }
-        summary = summary_of(self.task_nodes, states, pushed)
+        rows = rows_of_run(self.task_nodes, states, pushed)
+        summary = shortened(rows)
         self.log.info("%s", "\n".join(table(summary)))
-        told: dict[str, Any] = msgspec.to_builtins(summary)
-        return told
+        messages = {(task, row["node"]): row.get("message", "") for task, each in pushed.items() for row in each}
+        told = [{**msgspec.to_builtins(row), "message": messages.get((row.task, row.node), "")} for row in rows]
+        errors = [*self._join_artifacts(context, told), *self._notify(context, told)]
+        result: dict[str, Any] = msgspec.to_builtins(summary)
+        if errors:
+            ti.xcom_push(key="return_value", value=result)
+            raise errors[0]
+        return result
+
+    def _join_artifacts(self, context: Context, told: Sequence[Mapping[str, Any]]) -> Iterator[Exception]:
+        """Make the artifacts of the run. Yields what has gone wrong."""
+        if self.run_artifacts is None:
+            return
+        from cosmos_venv.operators.run.run_artifacts import folder_of_run, join_parts
+
+        known: dict[str, dict[str, Any]] = {}
+        for row in told:
+            if " " not in row["node"]:  # the words for what a task runs
+                status = _STATUSES.get(row["state"], row["state"])
+                seconds, message = row["seconds"] or 0.0, row["message"] or None
+                known.setdefault(row["node"], {"status": status, "execution_time": seconds, "message": message})
+        folder = folder_of_run(context, self.run_artifacts)
+        try:
+            number = join_parts(folder, known, self.log.warning)
+        except OSError as error:
+            yield AirflowException(f"The artifacts of the run are not made: {folder}: {error}")
+            return
+        if number:
+            self.log.info("The artifacts of the run, with the results of %d nodes: %s", number, folder)
+        else:
+            yield AirflowException("The run has no artifacts: no task has results of dbt. Drop --no-write-json.")
+
+    def _notify(self, context: Context, told: Sequence[Mapping[str, Any]]) -> Iterator[Exception]:
+        """Call the notifiers of the owners. Yields what has gone wrong."""
+        of_owner: defaultdict[str, list[Mapping[str, Any]]] = defaultdict(list)
+        for row in told:
+            if row["state"] in _FAILED - {"upstream_failed"} or row["state"] == WARNED:
+                of_owner[self.owners.get(row["node"].removeprefix("tests of "), "")].append(row)
+        for owner, rows in of_owner.items():
+            # A notifier of Airflow renders its templates once for all, and may be that of several owners.
+            notifier = copy.deepcopy(self.notify_owners.get(owner, self.notify_owners.get("*")))
+            try:
+                if notifier is not None:
+                    notifier({**context, "dbt_owner": owner, "dbt_nodes": rows})
+            except Exception as error:
+                self.log.exception("The owner %r is not told of %d nodes", owner, len(rows))
+                yield error
 
 
-def summary_of(
+def rows_of_run(
     task_nodes: Mapping[str, str],
     states: Mapping[str, str | None],
     pushed: Mapping[str, Sequence[Mapping[str, Any]]],
-) -> Summary:
-    """What became of all nodes of a project.
+) -> list[SummaryRow]:
+    """What became of each node of a project, failures first.
 
     :param task_nodes: id of each task to what it runs.
     :param states: Airflow's states of the tasks; None: there is none yet.
@@ -134,7 +203,14 @@ def summary_of(
         known = done if state == _SUCCESS else not_done
         if node not in known and task not in known and not (state == _SUCCESS and " " in node):
             found.append(SummaryRow(node=node, task=task, state=state))
-    found.sort(key=_order)
+    return sorted(found, key=_order)
+
+
+def shortened(found: Sequence[SummaryRow]) -> Summary:
+    """The table of a run.
+
+    :param found: what became of each node, in order.
+    """
     shown = [row for row in found if not row.is_test or row.state not in DONE_STATUSES or row.state == WARNED]
     return Summary(
         nodes=_counted(row for row in found if not row.is_test),

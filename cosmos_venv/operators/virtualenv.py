@@ -195,6 +195,7 @@ class DbtVirtualenvBaseOperator(local.DbtLocalBaseOperator):
         from cosmos_venv.dbt.workspace import Outputs
         from cosmos_venv.operators.run.dbt_run import DbtNotStarted
 
+        command = replace(command, keep_open=(*self._ready.keep_open, *command.keep_open))
         artifacts = Outputs.of(command.place, command.env, command.words).artifacts()
         try:
             result = super()._start(run, command)
@@ -245,13 +246,11 @@ class DbtVirtualenvBaseOperator(local.DbtLocalBaseOperator):
         from cosmos_venv.managed import resolve
 
         environment = self._ready
-        keep_open = (*environment.keep_open, *kwargs.pop("keep_open", ()))
         self.log.info("Using Python binary from virtualenv: %s", environment.python)
         return super().run_subprocess(
             [str(environment.script("dbt")), *command[1:]],
             resolve.without_worker_python(env),
             cwd,
-            keep_open=keep_open,
             **kwargs,
         )
 

@@ -8,6 +8,7 @@ producer is over.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.triggers.base import StartTriggerArgs
@@ -15,10 +16,13 @@ from airflow.triggers.base import StartTriggerArgs
 from cosmos_venv.compat import TASKS_START_AS_TRIGGERS, AirflowException, BaseSensorOperator
 from cosmos_venv.constants import PRODUCER_WATCHER_TASK_ID
 from cosmos_venv.operators import base, local, virtualenv
+from cosmos_venv.operators.parameters import refuse_no_callbacks
 from cosmos_venv.public_names import name_lookup
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+    from cosmos_venv.operators.run.batch import LeaveOut
 
 __all__ = [
     "DbtBatchWatcherOperator",
@@ -36,6 +40,8 @@ __all__ = [
     "DbtSemanticMetricViewWatcherVirtualenvOperator",
     "DbtSnapshotWatcherOperator",
     "DbtSnapshotWatcherVirtualenvOperator",
+    "DbtSourceWatcherOperator",
+    "DbtSourceWatcherVirtualenvOperator",
     "DbtTestWatcherOperator",
     "DbtTestWatcherVirtualenvOperator",
 ]
@@ -44,9 +50,18 @@ _TRIGGER = "cosmos_venv.operators.watch.trigger.DbtNodeTrigger"
 
 
 class _Producer:
-    """The task that runs dbt for all others."""
+    """The task that runs dbt for all others.
+
+    :ivar freshness_callback: called before the build, after ``dbt source freshness``, as ``callback(context, dag,
+        task_group, nodes, sources_json)``; gives pairs of a unique id and the state in which the node's task ends
+        without a build: a callable, or its import path. None: all nodes are built.
+    :ivar sources: unique id of each source at which dbt looks for it to the text by which dbt selects the source.
+    """
 
     is_watched: ClassVar[bool] = True
+    own_parameters: ClassVar[Mapping[str, Any]] = {"freshness_callback": None, "sources": {}}
+    freshness_callback: Callable[..., object] | str | None
+    sources: Mapping[str, str]
 
     @classmethod
     def take_own_parameters(cls, arguments: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -57,12 +72,21 @@ class _Producer:
 
         :param arguments: those that no constructor has taken, by name.
         :returns: as ``AbstractDbtBase`` does.
+        :raises CosmosValueError: when ``freshness_callback`` can be no callback.
         """
         own, rest = super().take_own_parameters(arguments)  # type: ignore[misc]
+        refuse_no_callbacks("freshness_callback", own["freshness_callback"])
         given = {**(rest.get("default_args") or {}), **rest}
         if given.get("depends_on_past") and "wait_for_downstream" not in given:
             rest["wait_for_downstream"] = True
         return own, rest
+
+    def _leave_out(self, context: Context | Mapping[str, Any]) -> LeaveOut | None:
+        if self.freshness_callback is None:
+            return None
+        from cosmos_venv.operators.watch.freshness import left_out
+
+        return partial(left_out, self, context)
 
 
 class DbtProducerWatcherOperator(_Producer, local.DbtBatchLocalOperator):
@@ -116,6 +140,7 @@ class DbtConsumerWatcherSensor:
     node_ids: Sequence[str] = ()  # Airflow asks for the trigger before the constructor has ended
     model_unique_id: str | None
     producer_task_id: str
+    retry_on: tuple[str, ...] = ()  # likewise
     deferrable: bool
     poke_interval: float
 
@@ -139,6 +164,7 @@ class DbtConsumerWatcherSensor:
             "node_ids": list(self.node_ids),
             "producer_task_id": self.producer_task_id,
             "parents": self._parents(),
+            "retry_on": list(self.retry_on),
         }
         return StartTriggerArgs(trigger_cls=_TRIGGER, next_method=self.resumes, trigger_kwargs=arguments)
 
@@ -165,6 +191,8 @@ class DbtConsumerWatcherSensor:
         # Airflow 3.0 resumes a retry with the event that ended the try before.
         if event.get("try_number") not in (None, context["ti"].try_number):
             return self._execute(context)
+        from cosmos_venv.dbt.failure_kinds import FailureKind
+        from cosmos_venv.operators.run.retries import judged
         from cosmos_venv.operators.watch.trigger import reschedule
         from cosmos_venv.operators.watch.verdict import Action
 
@@ -172,7 +200,10 @@ class DbtConsumerWatcherSensor:
         if action is Action.WAIT:
             raise reschedule()
         if action is Action.FAIL:
-            raise AirflowException(event["reason"])
+            for key, value in (event.get("xcoms") or {}).items():
+                context["ti"].xcom_push(key=key, value=value)
+            kinds = [FailureKind(each) for each in event.get("kinds", ())]
+            raise judged(AirflowException(event["reason"]), self.retry_on, kinds)
         # Once more: the producer may have been cleared since.
         return self._execute(context, told=event["told"])
 
@@ -216,6 +247,10 @@ class DbtSemanticMetricViewWatcherOperator(DbtConsumerWatcherSensor, local.DbtSe
     """A view of metrics that the producer builds; alone by ``dbt run`` on the worker."""
 
 
+class DbtSourceWatcherOperator(DbtConsumerWatcherSensor, local.DbtSourceLocalOperator):
+    """A source at which the producer looks; alone by ``dbt source freshness`` on the worker."""
+
+
 class DbtTestWatcherOperator(DbtConsumerWatcherSensor, local.DbtTestLocalOperator):
     """The tests of a node, which the producer runs; alone by ``dbt test`` on the worker."""
 
@@ -244,6 +279,10 @@ class DbtSemanticMetricViewWatcherVirtualenvOperator(
     DbtConsumerWatcherSensor, virtualenv.DbtSemanticMetricViewVirtualenvOperator
 ):
     """A view of metrics that the producer builds; alone by ``dbt run`` in a managed virtual environment."""
+
+
+class DbtSourceWatcherVirtualenvOperator(DbtConsumerWatcherSensor, virtualenv.DbtSourceVirtualenvOperator):
+    """A source at which the producer looks; alone by ``dbt source freshness`` in a managed virtual environment."""
 
 
 class DbtTestWatcherVirtualenvOperator(DbtConsumerWatcherSensor, virtualenv.DbtTestVirtualenvOperator):

@@ -138,7 +138,7 @@ def prepared(request: LoadRequest, question: LsQuestion) -> LsQuestion:
     :raises CosmosLoadDbtException: when ``dbt_project.yml`` cannot be read.
     """
     # A process that outlives a parse is given these.
-    from cosmos_venv.managed import project_cache
+    from cosmos_venv import project_cache
 
     assert request.profile is not None  # noqa: S101 - as above
     packages = project_cache.project_packages(

@@ -18,7 +18,6 @@ import msgspec
 
 from cosmos_venv import settings
 from cosmos_venv.constants import DbtResourceType, ExecutionMode, LoadMode
-from cosmos_venv.dbt.selection_texts import refuse_words_of_cosmos
 from cosmos_venv.exceptions import CosmosConfigException, CosmosLoadDbtException, CosmosValueError
 from cosmos_venv.files.file_cache import digest_of_file
 from cosmos_venv.files.os_errors import shortage
@@ -226,6 +225,8 @@ def _load_dbt_ls(request: LoadRequest) -> Loaded:
         selected = None
     if selected is None:
         if not request.render.selector:
+            from cosmos_venv.dbt.selection_texts import refuse_words_of_cosmos
+
             refuse_words_of_cosmos("RenderConfig.select, exclude", [*request.render.select, *request.render.exclude])
         answers.append(answer_of(request, is_selection=True))
         selected = _listed(nodes, answers[-1].content)

@@ -219,6 +219,14 @@ class DbtNode(_MadeOnce):
         return self.materialized.lower() == "ephemeral"
 
     @property
+    def continues_on_error(self) -> bool:
+        """Whether dbt runs the children of the node where it has failed: ``on_error: continue`` of a model (dbt 1.12).
+
+        Of seeds and snapshots dbt takes the configuration and does not follow it.
+        """
+        return self._known_config.get("on_error") == "continue" and self.unique_id.startswith("model.")
+
+    @property
     def _dbt_meta(self) -> dict[str, Any]:
         return self._mapping(self._known_config, "meta", within="config")
 

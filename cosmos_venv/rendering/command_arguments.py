@@ -12,7 +12,7 @@ from cosmos_venv.dbt.selection_texts import known_to_dbt, selected_with
 from cosmos_venv.project.node import DbtNode
 from cosmos_venv.rendering.plan_request import PlanRequest
 from cosmos_venv.rendering.selectors import readers_of
-from cosmos_venv.rendering.task_arguments import NO_OTHER_TESTS, arguments_of
+from cosmos_venv.rendering.task_arguments import NO_OTHER_TESTS, arguments_of, continuing
 
 logger = logging.getLogger(__name__)
 
@@ -91,7 +91,7 @@ class TaskArguments:
         owner = {"owner": owners.pop()} if len(owners) == 1 else {}
         # Also where they are None: what all tasks share must not select for this one.
         shared: dict[str, Any] = {"select": None, "models": None, "selector": None}
-        return {**shared, "nodes": nodes, **NO_OTHER_TESTS, **owner}
+        return {**shared, "nodes": nodes, **continuing(members), **NO_OTHER_TESTS, **owner}
 
     def of_tests(self, node: DbtNode, tests: NodeTests) -> dict[str, Any]:
         """Return the arguments of the ``dbt test`` of one node: arguments of the tests replace arguments of the node.
@@ -127,6 +127,8 @@ class TaskArguments:
         Where a selection takes tests in another mode than EAGER, dbt decides which.
         """
         selection = [*self._render.select, *self._render.exclude]
+        if self._request.ready_tasks is not None:  # no text selects a domain
+            return True
         if known_to_dbt(selection) != selection:
             return True
         return self._request.may_hide and not (selection and self._mode)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import logging
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -18,17 +19,37 @@ from cosmos_venv import settings
 from cosmos_venv.config import ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
 from cosmos_venv.config.execution import refuse_mode
 from cosmos_venv.config.run_params import RunParams
-from cosmos_venv.constants import SELECT_TASK_ID, ExecutionMode, TestBehavior, TestIndirectSelection
+from cosmos_venv.constants import (
+    SELECT_TASK_ID,
+    TESTS,
+    DbtResourceType,
+    ExecutionMode,
+    SourceRenderingBehavior,
+    TestBehavior,
+    TestIndirectSelection,
+)
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.operators.parameters import OUTPUT_ONLY
-from cosmos_venv.rendering.task_arguments import OF_THE_PLAN, SETUP_OPERATOR_ARGS, PlanningSettings
+from cosmos_venv.rendering.task_arguments import BUILT, OF_THE_PLAN, SETUP_OPERATOR_ARGS, PlanningSettings
+
+logger = logging.getLogger(__name__)
 
 _SELECTING = ("select", "models", "selector", "exclude")
 _SETUP = "ExecutionConfig.setup_operator_args"
-_OF_THE_PRODUCER = frozenset(
-    {*_SELECTING, "nodes", "indirect_selection", "extra_context", "project_dir", "profile_config"}
-    | {"dbt_executable_path", "py_requirements", "pip_install_options", "virtualenv_dir", "py_executable"}
-)
+_FRESHNESS = "freshness_callback"
+_OF_THE_PRODUCER = {
+    **dict.fromkeys(
+        _SELECTING, "builds the nodes of the DAG. Choose them with RenderConfig.select, exclude or selector"
+    ),
+    "indirect_selection": "names each test to dbt. Choose tests with RenderConfig.test_behavior and exclude",
+    **dict.fromkeys(("nodes", "sources"), "builds the nodes of the DAG. Drop it"),
+    "extra_context": "has one of its own. Give operator_args",
+    "project_dir": "builds the project of all tasks. Give ProjectConfig(dbt_project_path=...)",
+    "profile_config": "builds with the profile of all tasks. Give profile_config to the DAG",
+}
+"""Arguments that no user gives to the producer, each with what it does instead, and the way out."""
+_NARROWING = frozenset({*_SELECTING, "indirect_selection"})
+_OF_AN_ENVIRONMENT = frozenset({"pip_install_options", "virtualenv_dir", "py_executable"})
 _FLAGS = ("dbt_cmd_flags", "dbt_cmd_global_flags")
 
 
@@ -104,13 +125,31 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
         configuration._refuse_contradictions()
         return configuration
 
-    def refuse_beside_dag(self, dag: object) -> None:
+    def graph_arguments(self) -> dict[str, Any]:
+        """The arguments of the graph of the project."""
+        return {
+            "project": self.project,
+            "render_config": self.render,
+            "execution_config": self.execution,
+            "profile_config": self.profile,
+            "operator_args": self.operator_args,
+        }
+
+    def refuse_beside_dag(self, dag: object, *, passes_failures: bool = False) -> None:
         """Refuse what the DAG around the tasks does not allow.
 
         :param dag: the DAG.
+        :param passes_failures: whether a model has ``on_error: continue``, which is known once the project is loaded.
         :raises CosmosValueError: where it fails fast, for which Airflow wants the trigger rule ``all_success``, and
-            tasks need another one.
+            tasks need another one; where the user gives a rule, and tasks need their own.
         """
+        rules = (self.operator_args.get("trigger_rule"), (getattr(dag, "default_args", None) or {}).get("trigger_rule"))
+        rule = next(filter(None, rules), None)
+        if passes_failures and rule is not None and (rule != "all_success" or self.run_params is not None):
+            raise CosmosValueError(
+                f"trigger_rule={str(rule)!r} does not go with on_error: continue of a model: tasks run behind one that "
+                "has failed, by rules of their own. Leave trigger_rule out, or drop on_error."
+            )
         name = next((name for name in ("fail_fast", "fail_stop") if getattr(dag, name, False)), None)
         if name is None:
             return
@@ -119,6 +158,8 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
             way_out = "operator_args={'fail_fast': True} lets dbt itself end at the first failure"
         elif self.run_params is not None:
             what, way_out = "run_params: a task runs behind tasks that were skipped", "Or leave run_params out"
+        elif passes_failures:
+            what, way_out = "on_error: continue of a model: tasks run behind one that has failed", "Or drop on_error"
         else:
             return
         raise CosmosValueError(
@@ -141,6 +182,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
             has_teardown=settings.enable_teardown_async_task,
             has_metric_views=settings.enable_semantic_metric_view_reclassification,
             has_sql_store=settings.upload_sql_to_xcom or bool(settings.remote_target_path),
+            asks_freshness=self._asks_freshness,
         )
 
     def shared_arguments(self, prefix: str) -> dict[str, Any]:
@@ -167,8 +209,12 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
             own["copy_dbt_packages"] = self.project.copy_dbt_packages
         if self.run_params is not None:
             own["run_params"] = {**self.run_params.names(), "task_id": f"{prefix}{SELECT_TASK_ID}"}
-        if self.render.run_summary:
+        if self.render.has_last_task:
             own["push_node_rows"] = True
+        if self.render.notify_owners:
+            own["notify_owners"] = self.render.notify_owners
+        if self.render.run_artifacts:
+            own["run_artifacts"] = prefix.rstrip(".")
         if self.on_warning_callback is not None:
             own["on_warning_callback"] = self.on_warning_callback
         # The connection of a mapping is the one by which dbt reaches the warehouse, too.
@@ -180,6 +226,12 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     def _is_async(self) -> bool:
         return self.execution.execution_mode is ExecutionMode.AIRFLOW_ASYNC
 
+    @property
+    def _asks_freshness(self) -> bool:
+        """Whether a producer has a callback that counts: as in Cosmos, where the DAG shows sources."""
+        has_callback = (self.execution.setup_operator_args or {}).get(_FRESHNESS) is not None
+        return has_callback and self.render.source_rendering_behavior is not SourceRenderingBehavior.NONE
+
     def _arguments_of_watcher(self) -> dict[str, Any]:
         """Those that all tasks of ExecutionMode.WATCHER get."""
         if self.execution.execution_mode is not ExecutionMode.WATCHER:
@@ -188,6 +240,8 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
         if settings.watcher_dbt_execution_queue:
             own["queue"] = settings.watcher_dbt_execution_queue
         of_producer = dict(self.execution.setup_operator_args or {})
+        if not self._asks_freshness:
+            of_producer.pop(_FRESHNESS, None)
         if settings.watcher_dbt_producer_queue:
             of_producer = {"queue": settings.watcher_dbt_producer_queue, **of_producer}
         return {**own, SETUP_OPERATOR_ARGS: of_producer} if of_producer else own
@@ -211,6 +265,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
         self._refuse_two_project_paths()
         self._refuse_two_environments()
         self._refuse_arguments_of_the_plan()
+        self._refuse_artifacts_without_place()
         if not isinstance(self.operator_args.get("extra_context") or {}, Mapping):
             raise CosmosValueError(
                 f"operator_args['extra_context']={self.operator_args['extra_context']!r} must be a mapping."
@@ -243,24 +298,46 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
             for name in OUTPUT_ONLY:
                 if name in given:
                     raise CosmosValueError(f"{where}[{name!r}] is written by the task and cannot be given. Drop it.")
-        for name in sorted(_OF_THE_PRODUCER & set(setup)):
+        for name in sorted(_OF_THE_PRODUCER.keys() & set(setup)):
+            value = f"={setup[name]!r}" if name in _NARROWING else ""  # a profile may have secrets
+            raise CosmosValueError(f"{_SETUP}[{name!r}]{value}: the producer {_OF_THE_PRODUCER[name]}.")
+        if _FRESHNESS in self.operator_args:
             raise CosmosValueError(
-                f"{_SETUP}[{name!r}]: the producer builds all nodes, in the environment of all tasks. Give "
-                "operator_args, or choose nodes with RenderConfig.select and exclude."
+                f"operator_args[{_FRESHNESS!r}] is for the producer of ExecutionMode.WATCHER. Give it as {_SETUP}."
             )
 
     def _refuse_beside_watcher(self) -> None:
         """Refuse what one dbt build of all nodes cannot do."""
-        render = self.render
+        render, setup = self.render, self.execution.setup_operator_args or {}
+        converted = {*map(DbtResourceType, render.node_converters or ())}
+        has_environment = self.execution.producer_dbt_mode(self.operator_args) is ExecutionMode.VIRTUALENV
+        looks = f"{_SETUP}[{_FRESHNESS!r}]: the producer itself looks at the sources"
         refusals = {
             f"RenderConfig.test_behavior {render.test_behavior}: no task could show the states of the tests. "
             "Use AFTER_EACH, AFTER_ALL or NONE": render.test_behavior is TestBehavior.BUILD,
-            "RenderConfig.node_converters: dbt builds the nodes whatever tasks they become. Use ExecutionMode.LOCAL or "
-            "VIRTUALENV": bool(render.node_converters),
+            "RenderConfig.node_converters of models, seeds, snapshots, functions or tests: dbt builds these whatever "
+            "tasks they become. Use ExecutionMode.LOCAL or VIRTUALENV": not converted.isdisjoint((*BUILT, *TESTS)),
+            f"{_SETUP}['dbt_executable_path']: the producer runs the dbt of its environment. Drop it, or "
+            "py_requirements and virtualenv_dir": has_environment and "dbt_executable_path" in setup,
+            f"{_SETUP} {sorted(_OF_AN_ENVIRONMENT & setup.keys())}: the producer runs an installed dbt. Give "
+            "py_requirements there too": not has_environment and bool(_OF_AN_ENVIRONMENT & setup.keys()),
+            f"RenderConfig.wait_for_sources=True and {looks}. Drop one of the two": (
+                self._asks_freshness and render.wait_for_sources
+            ),
+            f"operator_args['emit_source_assets']=True and {looks}. Drop one of the two": (
+                self._asks_freshness and bool(self.operator_args.get("emit_source_assets"))
+            ),
             f"ExecutionConfig.test_indirect_selection {self.execution.test_indirect_selection}: each test is named to "
             "dbt. Leave EAGER": self.execution.test_indirect_selection is not TestIndirectSelection.EAGER,
         }
         _refuse("ExecutionMode.WATCHER", refusals)
+        if setup.get(_FRESHNESS) is not None and not self._asks_freshness:
+            logger.warning(
+                "%s[%r] is not called with RenderConfig.source_rendering_behavior NONE. Give %s.",
+                _SETUP,
+                _FRESHNESS,
+                SourceRenderingBehavior.ALL,
+            )
 
     def _refuse_beside_async(self) -> None:
         """Refuse what a query of a single model cannot do, and a task that compiles without a dbt."""
@@ -271,7 +348,8 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
             "RenderConfig.batch_by: a query builds one model. Leave it out, or use ExecutionMode.LOCAL or VIRTUALENV": (
                 render.batch_by is not None
             ),
-            "RenderConfig.run_summary: a query says nothing of its rows to it. Leave it out": render.run_summary,
+            "RenderConfig.run_summary, run_artifacts or notify_owners: a query says nothing of its rows to the last "
+            "task. Leave them out": render.has_last_task,
             "run_params: the models are compiled before a run could choose among them. Leave it out, or use "
             "ExecutionMode.LOCAL or VIRTUALENV": self.run_params is not None,
             f"operator_args['trigger_rule']={rule!r}: Airflow wants 'all_success' behind a setup task. Leave it out": (
@@ -284,6 +362,14 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
                 "ExecutionConfig.async_py_requirements is missing: ExecutionMode.AIRFLOW_ASYNC compiles the models in "
                 "an environment of its own. Give ['dbt-core~=1.11.0', 'dbt-bigquery'] or the like, or [] for the dbt "
                 "of dbt_executable_path."
+            )
+
+    def _refuse_artifacts_without_place(self) -> None:
+        if self.render.run_artifacts and not settings.remote_target_path:
+            raise CosmosValueError(
+                "RenderConfig.run_artifacts=True, and [cosmos] remote_target_path is not set: it says where the "
+                "artifacts of a run go, such as s3://bucket/dbt, or a folder that all workers share. Set it, or leave "
+                "the parameter out."
             )
 
     def _refuse_beside_run_params(self) -> None:

@@ -15,7 +15,7 @@ from cosmos_venv.project.node import DbtNode
 from cosmos_venv.rendering.configuration import Configuration
 from cosmos_venv.rendering.model import PlannedConversion
 from cosmos_venv.rendering.plan_request import DetachedTests
-from cosmos_venv.rendering.task_arguments import project_name
+from cosmos_venv.rendering.task_arguments import SETUP_OPERATOR_ARGS, project_name
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ class Converters:
                 task_group=task_group,
                 node=node,
                 task_id=planned.task_id,
-                task_args=dict(self.shared),
+                task_args={name: each for name, each in self.shared.items() if name != SETUP_OPERATOR_ARGS},
                 **self._of_all,
             )
         except DuplicateTaskIdFound as error:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, Union
+from typing import TYPE_CHECKING, Any, NamedTuple, Union
 
 import msgspec
 
@@ -20,8 +20,14 @@ if TYPE_CHECKING:
 EMPTY = "empty"
 """The operator of a task that only holds a place in the drawing."""
 
+READY = "operators.domain_ready.DbtDomainReadyOperator"
+"""The operator of a task for which the DAG of another domain waits."""
+
 Edge = tuple[str, str]
 """What comes before, and what comes after it."""
+
+# Airflow skips a task with this rule where the one task before it was skipped, or is upstream_failed.
+_DONE_OR_FAILED = "one_done"
 
 
 class PlannedGroup(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,6 +84,28 @@ class PlannedTask(msgspec.Struct, frozen=True, kw_only=True):
     def is_placeholder(self) -> bool:
         """Whether the task runs nothing and only holds a place in the DAG."""
         return self.operator == EMPTY
+
+    @property
+    def is_passage(self) -> bool:
+        """Whether the task is that of ``passage_behind``."""
+        return self.is_placeholder and self.arguments.get("trigger_rule") == _DONE_OR_FAILED
+
+
+def passage_behind(task: PlannedTask) -> PlannedTask:
+    """The task behind that of a node with ``on_error: continue``, before all that reads the node.
+
+    It runs nothing, and succeeds where the node has succeeded or failed. So tasks with Airflow's own rule,
+    ``all_success``, wait for the node's parents and for their other parents, as in dbt.
+
+    :param task: the task that runs the node.
+    """
+    return PlannedTask(
+        task_id=f"{task.task_id}_on_error",
+        group=task.group,
+        folder=task.folder,
+        operator=EMPTY,
+        arguments={"trigger_rule": _DONE_OR_FAILED},
+    )
 
 
 class PlannedConversion(msgspec.Struct, frozen=True, kw_only=True):
@@ -314,28 +342,40 @@ class Batches(msgspec.Struct, frozen=True, kw_only=True):
         return None
 
 
+class ReadyTask(NamedTuple):
+    """A task by which the DAG of another domain learns that nodes are there.
+
+    :param task_id: its id.
+    :param uri: of the asset that it gives.
+    :param nodes: unique ids of the nodes that have to be there.
+    """
+
+    task_id: str
+    uri: str
+    nodes: tuple[str, ...]
+
+
 class PlannedNode(msgspec.Struct, frozen=True, kw_only=True):
     """The tasks that one node became, or the nodes of a batch.
 
     :param node: the node; None for the one test task of AFTER_ALL, and for a batch.
     :param members: the nodes of a batch; empty for anything else.
-    :param first: the task, or what a converter makes, at which edges enter.
-    :param last: the task, or what a converter makes, at which edges leave.
+    :param entries: the tasks in a row, or what a converter makes of them: edges enter at the first one and leave at the
+        last one.
     :param group: id of the node's own group; None: it has none.
     :param folder: id of the folder's group around that; None: it stands at the root.
     """
 
     node: DbtNode | None
     members: tuple[DbtNode, ...] = ()
-    first: Entry
-    last: Entry
+    entries: tuple[Entry, ...]
     group: str | None = None
     folder: str | None = None
 
     @property
     def outer(self) -> str:
-        """The node's group, else its task."""
-        return self.group or self.first.key
+        """The node's group, else its first task."""
+        return self.group or self.entries[0].key
 
     @property
     def depends_on(self) -> Iterable[str]:
@@ -348,7 +388,7 @@ class PlannedNode(msgspec.Struct, frozen=True, kw_only=True):
         """What errors call it."""
         if self.node is not None:
             return self.node.unique_id
-        return f"the batch {self.first.key}" if self.members else "the test task of AFTER_ALL"
+        return f"the batch {self.outer}" if self.members else "the test task of AFTER_ALL"
 
     @property
     def ids(self) -> Iterator[str]:
@@ -358,8 +398,3 @@ class PlannedNode(msgspec.Struct, frozen=True, kw_only=True):
         for each in self.entries:
             if isinstance(each, PlannedTask):
                 yield each.task_id
-
-    @property
-    def entries(self) -> tuple[Entry, ...]:
-        """The first task and the last one, once where they are the same."""
-        return (self.first,) if self.first is self.last else (self.first, self.last)

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from graphlib import CycleError, TopologicalSorter
+from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from cosmos_venv.constants import RUN_SUMMARY_TASK_ID, SELECT_TASK_ID
+import msgspec
+
+from cosmos_venv.config import RenderConfig
+from cosmos_venv.constants import ON_ERROR_DONE_TASK_ID, RUN_SUMMARY_TASK_ID, SELECT_TASK_ID, TESTS
 from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
 from cosmos_venv.project.node import as_id
 from cosmos_venv.rendering.model import (
+    EMPTY,
+    READY,
     Edge,
     Entry,
     Plan,
@@ -19,6 +26,9 @@ from cosmos_venv.rendering.model import (
     PlannedTask,
 )
 from cosmos_venv.rendering.task_arguments import LONGEST_ID, is_airflow_id
+
+if TYPE_CHECKING:
+    from cosmos_venv.project.node import DbtNode
 
 _NAMING = (
     "RenderConfig.normalize_task_id names the tasks of nodes without a group, and a callable batch_by names batches"
@@ -130,21 +140,30 @@ class Assembly:
     def _join_all(self) -> None:
         """Parents and children that both have tasks; a node without any bridges no gap."""
         parents = set()
+        ready = [each for each in self._each_once if _is_ready(each)]
         for child in self._each_once:
-            if child.first is not child.last:
-                self._join(child.first, child.last, (child.first.key, child.last.key), self._inner)
+            for before, after in pairwise(child.entries):
+                self._join(before, after, (before.key, after.key), self._inner)
             for parent in child.depends_on:
                 if parent in self._drawn:
-                    parents.add(parent)
+                    parents |= set() if child in ready else {parent}
                     self._join_nodes(self._drawn[parent], child)
         if self._end is not None:
             for unique_id, each in self._drawn.items():
-                if unique_id not in parents:
+                if unique_id not in parents and each not in ready:
                     self._join_nodes(each, self._end)
+            for each in ready:  # the tests of all nodes come before the DAG of another domain
+                self._join_nodes(self._end, each)
 
     def _join_nodes(self, parent: PlannedNode, child: PlannedNode) -> None:
-        if parent is not child:  # two nodes of a batch
-            self._join(parent.last, child.first, (parent.outer, child.outer), self._outer)
+        if parent is child:  # two nodes of a batch
+            return
+        lasts = parent.entries[-1:]
+        if _is_ready(child) and any(isinstance(each, PlannedTask) and each.is_passage for each in parent.entries):
+            # What reads the node in another domain does not run where the node has failed.
+            lasts = tuple(each for each in parent.entries if not (isinstance(each, PlannedTask) and each.is_passage))
+        for last in lasts:
+            self._join(last, child.entries[0], (parent.group or last.key, child.outer), self._outer)
 
     def _join(self, before: Entry, after: Entry, drawn: Edge, converted: set[Edge]) -> None:
         """Put one entry before another; where a converter makes one of the two, ``drawn`` is what Airflow draws."""
@@ -183,22 +202,58 @@ class Assembly:
                 _refuse_bad_id(used, each.owner)
 
 
-def with_run_summary(plan: Plan) -> Plan:
-    """A plan with the task behind all others that has a table of what became of the nodes.
+def _is_ready(node: PlannedNode) -> bool:
+    """Whether it is the task for which the DAG of another domain waits."""
+    entry = node.entries[0]
+    return isinstance(entry, PlannedTask) and entry.operator == READY
+
+
+def with_end_of_failed(plan: Plan) -> Plan:
+    """A plan with a task behind all others that fails the run where a node has failed and its children have succeeded.
+
+    :param plan: of nodes; one without ``on_error: continue`` stays as it is.
+    """
+    passages = {task.task_id for task in plan.tasks if task.is_passage}
+    if not passages:
+        return plan
+    done = PlannedTask(
+        task_id=ON_ERROR_DONE_TASK_ID, operator=EMPTY, arguments={"trigger_rule": "none_failed_min_one_success"}
+    )
+    ended = plan.between(None, done)
+    edges = {(before, done.task_id) for before, after in plan.edges if after in passages}
+    return msgspec.structs.replace(ended, edges=tuple(sorted({*ended.edges, *edges})))
+
+
+def with_run_summary(plan: Plan, nodes: Mapping[str, DbtNode], render: RenderConfig) -> Plan:
+    """A plan with the task behind all others that tells what became of the nodes.
 
     :param plan: a whole plan; one without tasks that run dbt stays as it is.
+    :param nodes: the selected nodes by unique id, tests among them.
+    :param render: what the task tells.
     """
-    # The task that evaluates the selection of a run builds nothing.
-    own = [task for task in plan.tasks if not task.is_placeholder and task.task_id != SELECT_TASK_ID]
+    # Neither the task that evaluates the selection of a run, nor one for which another DAG waits, builds anything.
+    own = [
+        task
+        for task in plan.tasks
+        if not task.is_placeholder and task.task_id != SELECT_TASK_ID and task.operator != READY
+    ]
     running = {task.task_id: _what_runs(task) for task in own}
     if not running:
         return plan
-    summary = PlannedTask(
-        task_id=RUN_SUMMARY_TASK_ID,
-        operator="operators.run_summary.DbtRunSummaryOperator",
-        arguments={"task_nodes": running},
-    )
+    arguments: dict[str, Any] = {"task_nodes": running}
+    if render.notify_owners:
+        arguments["owners"] = {each: owner for each in nodes if (owner := _owner_of(each, nodes))}
+    operator = "operators.run_summary.DbtRunSummaryOperator"
+    summary = PlannedTask(task_id=RUN_SUMMARY_TASK_ID, operator=operator, arguments=arguments)
     return plan.between(None, summary)
+
+
+def _owner_of(unique_id: str, nodes: Mapping[str, DbtNode]) -> str:
+    """The owner of a node; of a test without one, the owner of the first node that it tests and that has one."""
+    node = nodes[unique_id]
+    if node.owner or node.resource_type not in TESTS:
+        return node.owner
+    return next((nodes[each].owner for each in node.depends_on if each in nodes and nodes[each].owner), "")
 
 
 def _what_runs(task: PlannedTask) -> str:

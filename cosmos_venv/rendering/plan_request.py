@@ -13,6 +13,7 @@ from functools import cached_property
 from cosmos_venv.config import ExecutionConfig, ProjectConfig, RenderConfig
 from cosmos_venv.constants import (
     TESTS,
+    BatchBy,
     DbtResourceType,
     ExecutionMode,
     SeedRenderingBehavior,
@@ -20,7 +21,7 @@ from cosmos_venv.constants import (
     TestIndirectSelection,
 )
 from cosmos_venv.project.node import DbtNode, readers_of_each
-from cosmos_venv.rendering.model import Batches
+from cosmos_venv.rendering.model import Batches, ReadyTask
 from cosmos_venv.rendering.selectors import exact_selectors
 from cosmos_venv.rendering.task_arguments import BUILT, PlanningSettings, arguments_of
 from cosmos_venv.rendering.visibility import Visibility, visibility
@@ -48,6 +49,7 @@ class PlanRequest:
     :param execution: which operators run them.
     :param project: names the project.
     :param operator_args: what the user gives to all tasks; only its ``exclude`` is read, and which dbt it means.
+    :param ready_tasks: the tasks for which DAGs of other domains wait; None: the nodes are no domain of a project.
     :param settings: what Airflow's configuration says of it.
     """
 
@@ -58,6 +60,7 @@ class PlanRequest:
     execution: ExecutionConfig
     project: ProjectConfig
     operator_args: Mapping[str, object]
+    ready_tasks: Sequence[ReadyTask] | None = None
     settings: PlanningSettings = field(default_factory=PlanningSettings)
 
     @property
@@ -105,7 +108,8 @@ class PlanRequest:
         """The nodes that run together; None: each has tasks of its own.
 
         What needs a task of its own stays out of them: a node with arguments or a profile of its own, one that a
-        converter makes, a seed that is loaded when it has changed, a look at the freshness of a source.
+        converter makes, a seed that is loaded when it has changed, a look at the freshness of a source, a node with
+        ``on_error: continue``: the task of a batch does not show which of its nodes has failed.
         """
         if self.render.batch_by is None:
             return None
@@ -119,6 +123,8 @@ class PlanRequest:
             drawn[unique_id] = node
             is_built = shown is Visibility.TASK or node.has_ephemeral_materialization
             has_own_task = is_converted or has_own_arguments(node) or self.runs_only_changed(node)
+            # Where all nodes are one batch, dbt itself goes on.
+            has_own_task |= self.render.batch_by is not BatchBy.ALL and self.passes_failure(node)
             if is_built and node.resource_type in BUILT and not has_own_task:
                 together.add(unique_id)
         return batches_of(drawn, together, self.render.batch_by)
@@ -160,6 +166,16 @@ class PlanRequest:
         """
         only_changed = self.render.seed_rendering_behavior is SeedRenderingBehavior.WHEN_SEED_CHANGES
         return only_changed and node.resource_type is DbtResourceType.SEED
+
+    def passes_failure(self, node: DbtNode) -> bool:
+        """Whether what reads a node runs where the node itself has failed.
+
+        :param node: a selected node.
+        """
+        if not node.continues_on_error or self.visibility[node.unique_id] is not Visibility.TASK:
+            return False
+        has_tests = node.has_test and self.render.test_behavior is not TestBehavior.NONE
+        return node.resource_type not in self.converted and bool(node.downstream or has_tests)
 
     def _ancestors(self, members: Iterable[str]) -> set[str]:
         """The nodes above some nodes, and all sources: dbt counts these as built."""

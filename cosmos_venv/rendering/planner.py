@@ -9,9 +9,10 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from cosmos_venv.constants import (
@@ -30,6 +31,7 @@ from cosmos_venv.project.node import DbtNode, as_id
 from cosmos_venv.rendering.command_arguments import NodeTests, TaskArguments
 from cosmos_venv.rendering.model import (
     EMPTY,
+    READY,
     Batch,
     Entry,
     Plan,
@@ -37,8 +39,9 @@ from cosmos_venv.rendering.model import (
     PlannedNode,
     PlannedTask,
     conversion_of,
+    passage_behind,
 )
-from cosmos_venv.rendering.plan_graph import Assembly, Folders, with_run_summary
+from cosmos_venv.rendering.plan_graph import Assembly, Folders, with_end_of_failed, with_run_summary
 from cosmos_venv.rendering.plan_request import PlanRequest
 from cosmos_venv.rendering.selectors import test_name
 from cosmos_venv.rendering.task_arguments import (
@@ -106,11 +109,11 @@ class NodePlanner:
         if visibility is Visibility.NOTHING:
             return self._draw_hidden(node)
         folder = self._folder_of(node)
-        if self._render.test_behavior is TestBehavior.AFTER_EACH and node.has_non_detached_test:
+        if self._has_test_task(node):
             place = _Place(folder=folder, group=f"{folder}.{node.name}" if folder else node.name)
             return self._draw_group(node, place, visibility)
         entry = self._single(node, _Place(folder=folder, group=folder), visibility)
-        return PlannedNode(node=node, first=entry, last=entry)
+        return PlannedNode(node=node, entries=self._with_passage(node, entry))
 
     def draw_detached(self) -> dict[str, PlannedNode]:
         """The tests that run apart, by unique id. Names that are too long are counted, in this order."""
@@ -121,7 +124,7 @@ class NodePlanner:
             if len(place.id_of(label)) >= LONGEST_ID:
                 label, shortened = f"detached_{shortened}_test", shortened + 1
             entry = self._tests(test, place, label, self._arguments.of_one_fqn(test))
-            drawn[test.unique_id] = PlannedNode(node=test, first=entry, last=entry)
+            drawn[test.unique_id] = PlannedNode(node=test, entries=(entry,))
         return drawn
 
     def draw_batches(self) -> dict[str, PlannedNode]:
@@ -130,7 +133,7 @@ class NodePlanner:
         for batch in self._batches:
             members = tuple(self._nodes[each] for each in batch.members)
             entry = self._batch(batch, members)
-            drawn |= dict.fromkeys(batch.members, PlannedNode(node=None, members=members, first=entry, last=entry))
+            drawn |= dict.fromkeys(batch.members, PlannedNode(node=None, members=members, entries=(entry,)))
         return drawn
 
     def _batch(self, batch: Batch, members: tuple[DbtNode, ...]) -> PlannedTask:
@@ -151,6 +154,21 @@ class NodePlanner:
             document=document_of_batch(members, self._request.settings.longest_page),
         )
 
+    def draw_ready(self, drawn_tests: Iterable[str]) -> dict[str, PlannedNode]:
+        """The tasks for which DAGs of other domains wait, by id. Each stands behind the nodes that are read there.
+
+        :param drawn_tests: unique ids of the tests that have tasks of their own.
+        """
+        drawn = {}
+        # In a run that chooses nodes, some of these may be skipped. A rule of the user is for tasks that run dbt.
+        rule = "none_failed_min_one_success" if self._request.settings.is_choosable else "all_success"
+        for task_id, uri, nodes in self._request.ready_tasks or ():
+            task = PlannedTask(task_id=task_id, operator=READY, arguments={"asset_uri": uri, "trigger_rule": rule})
+            tests = [each for each in drawn_tests if not {*nodes}.isdisjoint(self._nodes[each].depends_on)]
+            behind = DbtNode(task_id, DbtResourceType.OPERATION, [*nodes, *tests], Path(), Path())
+            drawn[task_id] = PlannedNode(node=behind, entries=(task,))
+        return drawn
+
     def draw_test_after_all(self) -> PlannedNode:
         """The one task of all tests, at the root. Its id is made of the project's name."""
         request = self._request
@@ -167,7 +185,7 @@ class NodePlanner:
                 arguments=self._arguments.of_all_tests(tests),
                 context={TASK_TESTS: tests if is_known else []},
             )
-        return PlannedNode(node=None, first=entry, last=entry)
+        return PlannedNode(node=None, entries=(entry,))
 
     def _folder_of(self, node: DbtNode) -> str | None:
         return self.folders.group_of(node.original_file_path.parent) if self.folders else None
@@ -177,7 +195,7 @@ class NodePlanner:
         kind = node.resource_type
         if kind in self._request.converted:
             entry = conversion_of(node, kind, self._folder_of(node), f"{node.name}_{kind.value}")
-            return PlannedNode(node=node, first=entry, last=entry)
+            return PlannedNode(node=node, entries=(entry,))
         if kind not in VERBS and kind not in TESTS:  # tests run with the nodes that they read
             self.left_out[kind] += 1
         return None
@@ -186,10 +204,27 @@ class NodePlanner:
         verb, is_converted = VERBS[node.resource_type][1], node.resource_type in self._request.converted
         if is_converted and self._render.node_conversion_by_task_group:
             entry = conversion_of(node, node.resource_type, place.folder, verb)
-            return PlannedNode(node=node, first=entry, last=entry)
-        first = self._entry(node, place, visibility, verb)
+            return PlannedNode(node=node, entries=(entry,))
+        first = self._with_passage(node, self._entry(node, place, visibility, verb))
         last = self._tests(node, place, "test", self._arguments.tests_of(node))
-        return PlannedNode(node=node, first=first, last=last, group=place.group, folder=place.folder)
+        return PlannedNode(node=node, entries=(*first, last), group=place.group, folder=place.folder)
+
+    def _has_test_task(self, node: DbtNode) -> bool:
+        """Whether the tests of a node are a task behind it.
+
+        With BUILD they are where what follows runs behind a node that has failed, and not behind its failed tests.
+        """
+        behavior = self._render.test_behavior
+        is_apart = behavior is TestBehavior.AFTER_EACH or (
+            behavior is TestBehavior.BUILD and self._request.passes_failure(node)
+        )
+        return is_apart and node.has_non_detached_test
+
+    def _with_passage(self, node: DbtNode, entry: Entry) -> tuple[Entry, ...]:
+        """The task of a node, and the one behind it where what reads the node runs when it has failed."""
+        if isinstance(entry, PlannedTask) and self._request.passes_failure(node):
+            return entry, passage_behind(entry)
+        return (entry,)
 
     def _single(self, node: DbtNode, place: _Place, visibility: Visibility) -> Entry:
         kind = node.resource_type
@@ -199,6 +234,8 @@ class NodePlanner:
 
     def _is_build(self, node: DbtNode, visibility: Visibility) -> bool:
         if self._render.test_behavior is not TestBehavior.BUILD or node.resource_type is DbtResourceType.SOURCE:
+            return False
+        if self._has_test_task(node):
             return False
         return visibility is Visibility.TASK or node.resource_type is not DbtResourceType.SEED
 
@@ -267,7 +304,7 @@ def plan(request: PlanRequest) -> Plan:
         if render.batch_by is None and 0 < request.settings.most_watching < number_of_watching(made):
             in_batches = dataclasses.replace(render, batch_by=BatchBy.FOLDER)
             return plan(dataclasses.replace(request, render=in_batches))
-    return with_run_summary(made) if render.run_summary else made
+    return with_run_summary(made, request.nodes, render) if render.has_last_task else made
 
 
 def _with_metric_views(nodes: Mapping[str, DbtNode]) -> dict[str, DbtNode]:
@@ -285,7 +322,7 @@ def _tasks_of_nodes(request: PlanRequest) -> Plan:
     nodes, render, planner = request.nodes, request.render, NodePlanner(request)
     drawn = {node.unique_id: done for node in nodes.values() if (done := planner.draw(node)) is not None}
     drawn |= planner.draw_batches()
-    drawn |= planner.draw_detached()
+    drawn |= (detached := planner.draw_detached())
     _log_left_out(planner.left_out)
     if nodes and not drawn and not render.allow_empty_selection:
         kinds = ", ".join(sorted({node.resource_type.value for node in nodes.values()}))
@@ -295,8 +332,10 @@ def _tasks_of_nodes(request: PlanRequest) -> Plan:
             f"seed_rendering_behavior {render.seed_rendering_behavior}: the DAG would be empty, and green. "
             "Correct the selection or these. If there may be no task: RenderConfig(allow_empty_selection=True)."
         )
+    drawn |= planner.draw_ready(detached)
     has_end = render.test_behavior is TestBehavior.AFTER_ALL and drawn
-    return Assembly(drawn, end=planner.draw_test_after_all() if has_end else None, folders=planner.folders).plan()
+    end = planner.draw_test_after_all() if has_end else None
+    return with_end_of_failed(Assembly(drawn, end=end, folders=planner.folders).plan())
 
 
 def _log_left_out(counts: Mapping[DbtResourceType, int]) -> None:

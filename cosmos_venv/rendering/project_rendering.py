@@ -18,8 +18,8 @@ from cosmos_venv.compat import (
     DAG,
     DAGS_HAVE_VERSIONS,
     TaskGroup,
+    dag_to_run,
     import_time_out_paused,
-    is_import_for_a_task_of,
     is_typed_command,
     set_relatives,
     shared_by_import,
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from cosmos_venv.compat import BaseOperator
     from cosmos_venv.project.graph import DbtGraph
     from cosmos_venv.rendering.model import Plan
+    from cosmos_venv.rendering.project_split import DomainGraph
 
 
 _MANY_NODES = 2000  # from here on the text of the manifest is worth giving its memory back
@@ -54,7 +55,9 @@ class RenderedProject:
 
     # A worker is forked from a process that has imported all of Airflow: looking through that once takes 150 ms.
     @no_collection()
-    def _render(self, configuration: Configuration, *, dag: DAG, task_group: TaskGroup | None) -> None:
+    def _render(
+        self, configuration: Configuration, *, dag: DAG, task_group: TaskGroup | None, part: DomainGraph | None = None
+    ) -> None:
         # Before dbt is asked: with a misspelt py_requirements it could not be.
         refuse_unknown_arguments("operator_args", configuration.operator_args)
         refuse_unknown_arguments(
@@ -65,7 +68,7 @@ class RenderedProject:
             from cosmos_venv.rendering.run_params.dag_params import offer  # few DAGs have any
 
             offer(dag, configuration.run_params)
-        rendering = _Rendering(configuration=configuration, dag=dag, task_group=task_group)
+        rendering = _Rendering(configuration=configuration, dag=dag, task_group=task_group, part=part)
         self._whole = None
         self._part = PartialProject.of_running_task(
             configuration,
@@ -130,6 +133,8 @@ class _Rendering:
     configuration: Configuration
     dag: DAG
     task_group: TaskGroup | None
+    part: DomainGraph | None
+    """The nodes of one domain; None: the whole project is shown."""
 
     @cached_property
     def prefix(self) -> str:
@@ -146,6 +151,8 @@ class _Rendering:
         """
         with no_collection():
             plan = self._shared_plan()
+            if any(task.is_passage for task in plan.tasks):
+                self.configuration.refuse_beside_dag(self.dag, passes_failures=True)
             if DAGS_HAVE_VERSIONS and settings.enable_dag_versioning:
                 self._note_project_hash()
             return self.graph, plan, self._tasks(plan, there)
@@ -201,7 +208,7 @@ class _Rendering:
         A user can end the wait, and a task can be killed. A task that waited for half of the time-out lost its try
         where dbt ls took longer on a busy worker. The DAG processor has more files to parse.
         """
-        waits = is_typed_command() or is_import_for_a_task_of(self.dag.dag_id)
+        waits = is_typed_command() or dag_to_run() == self.dag.dag_id
         return import_time_out_paused() if waits else nullcontext()
 
     def _sharing_key(self, version: str | None) -> str | None:
@@ -238,6 +245,7 @@ class _Rendering:
             execution=given.execution,
             project=given.project,
             operator_args=given.operator_args,
+            ready_tasks=None if self.part is None else self.part.ready_tasks,
             settings=given.planning_settings(),
         )
         return plan(request)
@@ -251,16 +259,11 @@ class _Rendering:
 
     @cached_property
     def graph(self) -> DbtGraph:
+        if self.part is not None:
+            return self.part
         from cosmos_venv.project.graph import DbtGraph
 
-        given = self.configuration
-        return DbtGraph(
-            project=given.project,
-            render_config=given.render,
-            execution_config=given.execution,
-            profile_config=given.profile,
-            operator_args=given.operator_args,
-        )
+        return DbtGraph(**self.configuration.graph_arguments())
 
 
 class RenderedGroup(RenderedProject, TaskGroup):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -123,6 +123,15 @@ def project_name(render: RenderConfig, execution: ExecutionConfig, project: Proj
     return project.project_name or (folder_name(execution.project_path) if execution.project_path else "dbt")
 
 
+def continuing(nodes: Iterable[DbtNode]) -> dict[str, list[str]]:
+    """The argument ``continuing`` of a task that builds several nodes; nothing where there is no such model.
+
+    :param nodes: the nodes.
+    """
+    found = [node.unique_id for node in nodes if node.continues_on_error]
+    return {"continuing": found} if found else {}
+
+
 class PlanningSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The settings of Airflow's configuration and of the DAG for a plan; the planner itself reads none.
 
@@ -139,6 +148,7 @@ class PlanningSettings(msgspec.Struct, frozen=True, kw_only=True):
     :param has_metric_views: ``enable_semantic_metric_view_reclassification``: whether views of metrics are a type of
         their own.
     :param has_sql_store: whether compiled SQL has a place to go to: ``upload_sql_to_xcom`` or ``remote_target_path``.
+    :param asks_freshness: ExecutionMode.WATCHER: whether the producer looks at sources, for its ``freshness_callback``.
     """
 
     groups_by_path: bool = False
@@ -153,6 +163,7 @@ class PlanningSettings(msgspec.Struct, frozen=True, kw_only=True):
     has_teardown: bool = True
     has_metric_views: bool = False
     has_sql_store: bool = True
+    asks_freshness: bool = False
 
 
 def arguments_of(node: DbtNode) -> dict[str, Any]:

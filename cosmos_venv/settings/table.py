@@ -223,6 +223,11 @@ unreported_nodes = own(
     "tests: fail, or warn. Where dbt has reported some of the tests, a warning names the others.",
     choices=("fail", "warn"),
 )
+retry_on = own(
+    "",
+    "After which failures of dbt Airflow may try a task again, where the operator has no retry_on: kinds, separated by "
+    "commas, such as warehouse. Empty: after each, as Airflow's retries say.",
+)
 state_path = own(
     "",
     "Place for the artifacts of the last success of each task with state='last_success': a path or URL that all "

@@ -109,7 +109,12 @@ class Airflow3:
         if dag.relative_fileloc is None:
             dag.relative_fileloc = dag.fileloc  # as Airflow does it when it imports a file; 3.0 cannot do without
         bag = SimpleNamespace(
-            dags={dag.dag_id: dag}, import_errors={}, dag_warnings=set(), bundle_path=None, file_last_changed={}
+            dags={dag.dag_id: dag},
+            import_errors={},
+            dag_warnings=set(),
+            bundle_path=None,
+            file_last_changed={},
+            dag_source_codes={},  # 3.4 reads the source of a DAG that is not there from its file
         )
         _sync_bag()(bag, _BUNDLE, None)
 

@@ -14,7 +14,11 @@ from pytest_cosmos_venv.errors import ToolkitMisuse
 PREFIX = "AIRFLOW_CONN_"
 FIELDS = ("conn_type", "description", "host", "login", "password", "schema", "port", "extra")
 _MADE_UP = "made-up"
-_KEY_FILE = {"type": "service_account", "project_id": _MADE_UP, "private_key": _MADE_UP, "client_email": "made@up"}
+_KEY_FILE = {
+    "type": "service_account",
+    "client_email": "made@up",
+    **dict.fromkeys(("project_id", "private_key_id", "private_key"), _MADE_UP),
+}
 # Names that warehouses have for these fields, which people write by mistake.
 _OTHER_NAMES = {"user": "login", "username": "login", "database": "schema", "dbname": "schema", "pass": "password"}
 

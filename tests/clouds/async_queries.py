@@ -204,7 +204,8 @@ def test_a_query_that_is_sent_again_is_waited_for(sent: Any, server: BigQuerySer
     with pytest.raises(TaskDeferred) as deferred:
         query.go_on()
 
-    assert deferred.value.trigger.arguments["job_id"] == server.jobs[1].job_id == query.ti.xcoms["bigquery_job"]["job_id"]
+    waited_for = deferred.value.trigger.arguments["job_id"]
+    assert waited_for == server.jobs[1].job_id == query.ti.xcoms["bigquery_job"]["job_id"]
 
 
 def test_a_request_that_fails_for_a_moment_is_repeated(sent: Any, server: BigQueryServer) -> None:

@@ -34,6 +34,7 @@ WITHOUT_EFFECT = {
     "ProjectConfig.snapshots_relative_path": "dbt goes by dbt_project.yml",
     "ProjectConfig.snapshots_relative_paths": "dbt goes by dbt_project.yml",
     "RenderConfig.airflow_vars_to_purge_dbt_yaml_selectors_cache": "selectors are read from the manifest each time",
+    "RenderConfig.run_summary": "read by RenderConfig.has_last_task",
     "RenderConfig.invocation_mode": "dbt ls always runs as a process; the value allows dbt_executable_path",
 }
 

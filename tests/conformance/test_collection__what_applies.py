@@ -113,6 +113,17 @@ def test_an_adapter_that_opts_into_nothing_is_judged_by_core_and_the_end_names_w
     assert "WATCH" not in done.stdout, "the run with servers would judge nothing more of it"
 
 
+def test_the_requirements_of_a_version_of_the_specification_are_judged_alone(tmp_path: Path) -> None:
+    options = ["-k", "no_such_check", "--cosmos-spec=1.1", "--cosmos-report=out"]
+
+    done = run_suite_itself(*options, folder=tmp_path, implementation="cosmos_venv")
+
+    assert "conformance: specification 1.2, requirements of 1.1, suite" in done.stdout
+    report = read_report(tmp_path / "out")
+    assert {each["since"] for each in report["requirements"]} == {"1.0", "1.1"}
+    assert (report["specification"], report["options"]["spec"]) == ("1.2", "1.1")
+
+
 def _not_applicable(report: dict[str, str]) -> set[str]:
     return {unique for unique, verdict in report.items() if verdict == "not applicable"}
 

@@ -76,6 +76,12 @@ def _tiny_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
             ["--cosmos-profiles=seed"], "*--cosmos-profiles=seed: there is no such profile: give core.", id="misspelt"
         ),
         pytest.param(["--cosmos-profiles="], "*--cosmos-profiles= names none: give names of core.", id="no-profile"),
+        pytest.param(["--cosmos-spec=2"], "*--cosmos-spec=2: give one of 1.2|1.1|1.0.", id="specification"),
+        pytest.param(
+            ["--cosmos-spec=1.0", "--cosmos-requirement=CMD-001,CMD-025"],
+            "*--cosmos-requirement=CMD-025 came with 1.1: leave out --cosmos-spec.",
+            id="of-a-later-specification",
+        ),
         pytest.param(
             ["--cosmos-requirement=SEED-001"],
             "*--cosmos-requirement=SEED-001 is of the profile seeds, which is not judged.",

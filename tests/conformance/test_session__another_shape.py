@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from collections import Counter
 from collections.abc import Mapping
@@ -52,6 +53,8 @@ PLAIN_AIRFLOW_LACKS = {
     "SEC-003": "no log must hold the credentials of an index",
 }
 """The same of Airflow's own PythonVirtualenvOperator."""
+TOY_LACKS = {name: TINY_LACKS[name] for name in ("ENV-013", "ENV-016", "ENV-018", "LOCK-017")}
+"""The same of a program in an environment of its own."""
 
 
 @pytest.mark.long
@@ -61,17 +64,22 @@ PLAIN_AIRFLOW_LACKS = {
     [
         pytest.param("tiny.adapter:TinyAdapter", "pip", TINY_LACKS, id="tiny"),
         pytest.param("plain_airflow.adapter:PlainAirflowAdapter", "uv", PLAIN_AIRFLOW_LACKS, id="plain-airflow"),
+        pytest.param("toy.adapter:ToyAdapter", "uv", TOY_LACKS, id="toy"),
     ],
 )
 def test_an_implementation_of_another_shape_fails_for_what_it_lacks_and_nothing_else(
-    adapter: str, installer: str, lacks: Mapping[str, str]
+    adapter: str, installer: str, lacks: Mapping[str, str], tmp_path: Path
 ) -> None:
     require_namespaces()
+    python = tmp_path / "own" / "bin" / "python"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(python.parents[1])], check=True)
+    assert subprocess.run([str(python), "-I", "-c", "import pytest"], check=False).returncode == 1
     if adapter.startswith("plain_airflow."):
         pytest.importorskip("airflow.providers.standard", reason="Airflow 3 has the operator there")
     path = os.pathsep.join([str(HERE), os.environ["PYTHONPATH"]])
 
-    run = run_suite(Path(sys.executable), adapter, f"--cosmos-installer={installer}", variables={"PYTHONPATH": path})
+    options = [f"--cosmos-installer={installer}", "--cosmos-profiles=core"]
+    run = run_suite(Path(sys.executable), adapter, *options, variables={"PYTHONPATH": path, "TOY_PYTHON": str(python)})
 
     found = {each["id"]: each for each in run.report["requirements"]}
     evidence = {name: "\n".join(one["evidence"]) for name, one in found.items() if one["verdict"] == "failed"}

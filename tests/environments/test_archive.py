@@ -52,6 +52,21 @@ def state_of(environment: Path) -> dict[str, object]:
     }
 
 
+def test_links_to_the_interpreter_stay_out_whatever_their_names(environment: Path, tmp_path: Path) -> None:
+    """Python 3.14 makes ``bin/𝜋thon`` beside the others."""
+    add(environment, "bin/𝜋", b"#!/bin/sh\n")
+    pi = environment / "bin" / "𝜋thon"
+    pi.unlink(missing_ok=True)
+    pi.symlink_to("python")
+
+    pack(environment, tmp_path / "archive", on_file=nothing)
+
+    with zstd().ZstdFile(tmp_path / "archive") as content, tarfile.open(fileobj=content, mode="r|") as tar:
+        names = tar.getnames()
+    assert "./bin/𝜋" in names
+    assert not {"./bin/𝜋thon", "./bin/python"} & {*names}
+
+
 @pytest.mark.parametrize("umask", [0o000, 0o077])
 def test_what_is_unpacked_is_what_was_packed_and_for_all_to_read(
     environment: Path, tmp_path: Path, set_umask: SetUmask, umask: int

@@ -14,9 +14,8 @@ import pytest
 from cosmos_venv.compat import DAG, AirflowException
 from cosmos_venv.config import ProfileConfig
 from cosmos_venv.constants import InvocationMode
-from cosmos_venv.dbt.results import Artifacts
 from cosmos_venv.operators.airflow_async import DbtRunAirflowAsyncOperator, SetupAsyncOperator, TeardownAsyncOperator
-from cosmos_venv.operators.run.dbt_run import DbtRun
+from cosmos_venv.operators.run.dbt_run import DbtCommand, DbtRun
 from pytest_cosmos_venv import CosmosAirflow, FakeVenv
 
 DATA = Path(__file__).parent.parent / "data" / "bigquery"
@@ -123,8 +122,8 @@ def test_the_files_of_a_run_go_with_its_teardown_and_nothing_else(
 
 
 class FailsInTheEnd(SetupAsyncOperator):
-    def _after_success(self, run: DbtRun, artifacts: Artifacts) -> None:
-        super()._after_success(run, artifacts)
+    def _after_success(self, run: DbtRun, command: DbtCommand) -> None:
+        super()._after_success(run, command)
         raise AirflowException("the storage is full")
 
 

@@ -13,7 +13,7 @@ import pytest
 from cosmos_venv.compat import DAG, AirflowException, BaseOperator
 from cosmos_venv.constants import InvocationMode
 from cosmos_venv.exceptions import CommandKilled, CosmosValueError
-from cosmos_venv.operators import airflow_async, local, run_summary, virtualenv, watcher
+from cosmos_venv.operators import airflow_async, domain_ready, local, run_summary, virtualenv, watcher
 from cosmos_venv.operators.local_base import DbtLocalBaseOperator
 from cosmos_venv.operators.parameters import OF_SOME_OPERATORS, parameters
 from pytest_cosmos_venv import CosmosAirflow, FakeVenv
@@ -411,7 +411,7 @@ def test_a_task_of_airflow_renders_and_runs_it(
 
 
 def test_the_table_has_the_parameters_of_all_operators() -> None:
-    modules = (airflow_async, local, run_summary, virtualenv, watcher)
+    modules = (airflow_async, domain_ready, local, run_summary, virtualenv, watcher)
     found = {each for module in modules for each in vars(module).values() if isinstance(each, type)}
     taken = set[str]().union(*(parameters(each) for each in found if issubclass(each, BaseOperator)))
 

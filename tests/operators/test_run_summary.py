@@ -11,7 +11,7 @@ import pytest
 from cosmos_venv import DbtDag, ExecutionConfig, ExecutionMode, LoadMode, ProjectConfig, RenderConfig
 from cosmos_venv.constants import BatchBy, InvocationMode
 from cosmos_venv.operators import run_summary
-from cosmos_venv.operators.run_summary import summary_of, table
+from cosmos_venv.operators.run_summary import Summary, rows_of_run, shortened, table
 from pytest_cosmos_venv import CosmosAirflow, DagOutcome, FakeVenv
 from tests.kit import harbor_profile
 
@@ -21,6 +21,10 @@ SUMMARY = "dbt_run_summary"
 
 def said(node: str, status: str = "success", seconds: float = 1.0, **more: Any) -> dict[str, Any]:
     return {"node": node, "status": status, "seconds": seconds, "rows": None, **more}
+
+
+def summary_of(*arguments: Any) -> Summary:
+    return shortened(rows_of_run(*arguments))
 
 
 def rows_of(*arguments: Any) -> list[tuple[str, str, str]]:

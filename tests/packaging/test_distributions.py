@@ -51,6 +51,7 @@ def test_the_toolkits_wheel_holds_the_plugin_and_the_suite_below_it(toolkit: Dis
         "pytest_cosmos_venv/py.typed",
         "pytest_cosmos_venv/conformance/__init__.py",
         "pytest_cosmos_venv/conformance/SPEC.md",
+        "pytest_cosmos_venv/conformance/example_adapter.py",
         "pytest_cosmos_venv/conformance/pytest.ini",
         "pytest_cosmos_venv/conformance/checks/test_smoke.py",
         "pytest_cosmos_venv/conformance/checks/served/test_watch.py",

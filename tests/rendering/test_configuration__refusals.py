@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,16 @@ def test_a_dag_that_fails_fast_is_refused_where_tasks_need_another_trigger_rule(
         pytest.raises(CosmosValueError, match=words),
     ):
         DbtTaskGroup(**manifest_arguments(project, **arguments))
+
+
+def test_a_dag_that_fails_fast_is_refused_where_a_model_continues_on_error(project: Path) -> None:
+    manifest = json.loads((project / "manifest.json").read_text())
+    for each in manifest["nodes"].values():
+        each["config"]["on_error"] = "continue"
+    (project / "manifest.json").write_text(json.dumps(manifest))
+
+    with pytest.raises(CosmosValueError, match=r"=True of the DAG does not go with on_error: continue of a model"):
+        dag_of(project, **FAIL_FAST)
 
 
 def test_a_dag_that_fails_fast_may_have_a_task_of_each_node_and_a_summary(project: Path) -> None:

@@ -1,7 +1,8 @@
-"""The table of a run, the link of a task and its page, as Airflow 3's API gives them."""
+"""The table and the artifacts of a run, the link of a task and its page, as Airflow 3's API gives them."""
 
 from __future__ import annotations
 
+import json
 from typing import Any
 from urllib.parse import quote
 
@@ -25,12 +26,16 @@ ONCE = {{
     "schedule": "@once", "start_date": datetime(2026, 1, 1, tzinfo=timezone.utc), "is_paused_upon_creation": False
 }}
 
+def tell(context):
+    rows = " ".join(row["node"] for row in context["dbt_nodes"])
+    (PROJECT / (context["ti"].dag_id + ".told")).write_text(repr(context["dbt_owner"]) + " " + rows)
+
 def harbor(mode):
     return dict(
         project_config=ProjectConfig(PROJECT, install_dbt_deps=False),
         profile_config=ProfileConfig("harbor", "dev", profiles_yml_filepath=PROJECT / "profiles.yml"),
         execution_config=ExecutionConfig(mode, **DBT),
-        render_config=RenderConfig(load_method="dbt_ls", run_summary=True, **DBT),
+        render_config=RenderConfig(load_method="dbt_ls", run_artifacts=True, notify_owners={{"*": tell}}, **DBT),
     )
 
 with DAG("summed_local", **ONCE) as summed_local:
@@ -47,6 +52,7 @@ def prepare(stack: Stack) -> Stack:
     dbt.script("build", nodes={"mart": "error"})
     stack.write("summed", DAG_FILE.format(project=str(project), dbt=str(dbt.dbt)))
     stack.variables["AIRFLOW__COSMOS_VENV__DBT_DOCS_URL"] = DOCS
+    stack.variables["AIRFLOW__COSMOS__REMOTE_TARGET_PATH"] = (stack.folder / "artifacts").as_uri()
     return stack
 
 
@@ -69,6 +75,16 @@ def test_a_run_has_a_table_and_a_task_leads_to_the_docs(scene: Stack) -> None:
         "summed_local": {"staging": "success", "mart": "error", "report": "upstream_failed"},
         "summed_watcher": {"staging": "success", "mart": "error", "report": "skipped"},
     }
+    for dag_id, name in {"summed_local": "summed_local__harbor", "summed_watcher": "summed_watcher"}.items():
+        assert (stack.folder / "summed" / f"{dag_id}.told").read_text() == "'' model.harbor.mart"
+        (results,) = (stack.folder / "artifacts" / name).rglob("run_results.json")
+        found = {each["unique_id"]: each["status"] for each in json.loads(results.read_text())["results"]}
+        assert found == {
+            "model.harbor.staging": "success",
+            "model.harbor.mart": "error",
+            "model.harbor.report": "skipped",
+        }
+        assert json.loads(results.with_name("manifest.json").read_text())["nodes"].keys() == found.keys()
     # A task that has not run leads nowhere; Airflow shows no button that can be pressed.
     leads = f"{DOCS}#!/model/model.harbor."
     links = {

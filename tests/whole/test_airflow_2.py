@@ -158,7 +158,7 @@ def test_local_operators_tell_what_came_of_dbt(tmp_path: Path, dbt_project: Path
     assert json.loads(output.rpartition("RESULT")[2]) == {
         "states": {"run -1": "success", "test -1": "success", "grant 0": "success", "grant 1": "success"},
         "compiled_sql": "-- compiled/mart.sql\nselect 1",
-        "full_refresh": "True",
+        "full_refresh": True,
         "xcom": True,
         "warned": [["unique_id"]],
     }

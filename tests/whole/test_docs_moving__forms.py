@@ -32,7 +32,8 @@ is_virtualenv_dir_temporary log_format macro_name manifest_filepath models no_ve
 output_encoding partial_parse pip_install_options project_dir py_requirements py_system_site_packages quiet schema
 select selector should_store_compiled_sql should_upload_compiled_sql skip_exit_code vars virtualenv_dir warn_error
 """.split()
-BEYOND = {"allow_empty_selection", "batch_by", "run_summary", "wait_for_sources"}  # arguments that Cosmos does not have
+# Arguments that Cosmos does not have.
+BEYOND = {"allow_empty_selection", "batch_by", "notify_owners", "run_artifacts", "run_summary", "wait_for_sources"}
 
 
 def rows() -> dict[tuple[str, ...], str]:

@@ -12,7 +12,7 @@ from tests.kit import harbor_profile
 from tests.whole.page_blocks import blocks_in
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "reference" / "rendering.md").read_text(encoding="utf-8")
-CONFIGURED, CONVERTER, MAPPED = blocks_in(PAGE, "python")
+CONFIGURED, CONVERTER, MAPPED, NOTIFYING = blocks_in(PAGE, "python")
 PROJECT = Path(__file__).resolve().parents[1] / "data" / "rendering-project"
 START = datetime(2026, 1, 1, tzinfo=timezone.utc)
 CONFIGURATION: dict[str, Any] = {

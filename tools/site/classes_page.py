@@ -21,7 +21,10 @@ from cosmos_venv.operators.virtualenv import DbtVirtualenvBaseOperator
 from tools.site.docstrings import Docstring, read_docstring
 from tools.site.undocumented import refuse
 
-CLASSES = ("DbtDag", "DbtTaskGroup", "ProjectConfig", "ProfileConfig", "ExecutionConfig", "RenderConfig")
+CLASSES = (
+    *("DbtDag", "DbtTaskGroup", "DbtProjectDags"),
+    *("ProjectConfig", "ProfileConfig", "ExecutionConfig", "RenderConfig"),
+)
 """The classes that a DAG file is written with."""
 FUNCTIONS = (profiles.get_automatic_profile_mapping, *(getattr(io, name) for name in sorted(io.__all__)))
 _INIT_VAR = re.compile(r"InitVar\[(.+)\]")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from cosmos_venv.compat import AirflowException, AirflowFailException, AirflowSkipException
+from cosmos_venv.compat import AirflowException, AirflowFailException, AirflowSkipException, LastingFailure
 from cosmos_venv.constants import NODES_XCOM, InvocationMode
 from cosmos_venv.dbt.command import narrowing_flags, refuse_narrowing, without_flag
 from cosmos_venv.dbt.log_lines import DONE_STATUSES, FAILED, FAILED_STATUSES, SKIPPED, SUCCESS, WARNED, NodeOutcome
@@ -16,7 +16,7 @@ from cosmos_venv.exceptions import CosmosDbtRunError
 from cosmos_venv.operators.run.dbt_run import DbtResult, DbtRun
 from cosmos_venv.operators.run.journal import Journal, PushXCom, present_try
 from cosmos_venv.operators.run.journal_record import TryRecord, rows_of
-from cosmos_venv.operators.run.run_steps import run_in_workspace
+from cosmos_venv.operators.run.run_steps import Look, run_in_workspace
 
 MISSING = NodeOutcome("missing")
 """The outcome of a node that was in the command and of which dbt has said nothing."""
@@ -24,6 +24,7 @@ MISSING = NodeOutcome("missing")
 _MOST_NAMES = 10
 _MOST_ROWS = 500  # of an XCom that nobody has asked for
 _LOG_FORMAT = "--log-format"
+_SOURCE = "source."  # of unique ids
 _NOTHING_TO_RUN = NodeOutcome("no-op", message="It has no SQL.")
 # Others may take more than a text, so that none can be made with another one.
 _WITH_A_TEXT = (AirflowException, AirflowFailException, CosmosDbtRunError)
@@ -31,11 +32,15 @@ _WITH_A_TEXT = (AirflowException, AirflowFailException, CosmosDbtRunError)
 Outcomes = Mapping[str, NodeOutcome]
 """By unique id of the node."""
 
+LeaveOut = Callable[[Look], Outcomes]
+"""Gives the outcomes of nodes that dbt is not to build, and of sources; another dbt command may run before."""
 
-def run_batch(run: DbtRun) -> DbtResult:
+
+def run_batch(run: DbtRun, leave_out: LeaveOut | None = None) -> DbtResult:
     """Build the nodes that no earlier try of the task has done.
 
     :param run: the run of the ``DbtBatchLocalOperator`` whose ``nodes`` are built, its command without a selection.
+    :param leave_out: asked before the build which nodes stay as they are; None: all are built.
     :returns: what came of dbt.
     :raises AirflowException: when a node has failed, or dbt has said nothing of it.
     :raises CosmosDbtRunError: likewise, where dbt ran in this process.
@@ -48,36 +53,48 @@ def run_batch(run: DbtRun) -> DbtResult:
     journal = Journal(*present_try(run.context), task.log, _push_xcom(run) if task.is_watched else None)
     before = done_before(task, journal.earlier())
     journal.begin(before)
-    texts = dict.fromkeys(text for each, text in task.nodes.items() if each not in before)
-    words = [*run.command, "--select", *texts]
-    if run.mode is InvocationMode.SUBPROCESS:
-        # dbt 2 refuses a flag that is given twice.
-        words = [*without_flag(words, _LOG_FORMAT), _LOG_FORMAT, "json"]
+
+    def command_for(nodes: Iterable[str]) -> list[str]:
+        words = [*run.command, "--select", *dict.fromkeys(task.nodes[each] for each in nodes)]
+        if run.mode is InvocationMode.SUBPROCESS:
+            # dbt 2 refuses a flag that is given twice.
+            words = [*without_flag(words, _LOG_FORMAT), _LOG_FORMAT, "json"]
+        return words
+
+    def choose(look: Look) -> list[str] | None:
+        nodes = _without(leave_out(look) if leave_out is not None else {}, task.nodes, journal, before)
+        return command_for(nodes) if nodes else None
+
     whole = replace(
         run,
-        command=words,
+        command=command_for(each for each in task.nodes if each not in before),
         push_node_rows=False,  # the table has more
         on_node=journal.note,
         on_tick=journal.write_copies,
         updated_before=[each for each, done in before.items() if done.status == SUCCESS],
     )
 
+    ended: dict[str, NodeOutcome] = {}
+
     def judge_nodes(result: DbtResult, artifacts: Artifacts) -> None:
         own, others = outcomes_of(task.nodes, journal, before, artifacts)
+        if task.nodes.keys() & journal.record.outcomes.keys() - before:  # else dbt did not come to its nodes
+            ended.update({**own, **others})
         task.log.info("%s", "\n".join(["Nodes of this batch:", *_table({**own, **others}, before)]))
         _push_rows(run, {**own, **others})
         _refuse_failed(own, others, before, lambda: task._judge(result, artifacts))
 
-    is_over, end = False, FAILED
+    is_over, end, why = False, FAILED, ""
     try:
-        result = run_in_workspace(whole, judge_nodes)
+        result = run_in_workspace(whole, judge_nodes, None if leave_out is None else choose, outcomes=ended)
         is_over, end = True, SUCCESS
         return result
-    except (AirflowSkipException, AirflowFailException):
-        is_over = True  # Airflow does not try it again
+    except Exception as error:
+        is_over = isinstance(error, AirflowSkipException | AirflowFailException | LastingFailure)  # no other try
+        why = str(error) if task.retry_on else ""
         raise
     finally:
-        journal.close(is_over=is_over, end=end)
+        journal.close(is_over=is_over, end=end, why=why)
 
 
 def done_before(task: Any, earlier: TryRecord | None) -> dict[str, NodeOutcome]:
@@ -87,11 +104,15 @@ def done_before(task: Any, earlier: TryRecord | None) -> dict[str, NodeOutcome]:
     :param earlier: the record of the try before; None: there is none.
     """
     nodes: Mapping[str, str] = task.nodes
-    known = earlier.outcomes if earlier else {}
+    # A source that was stale is looked at again, whatever becomes of the nodes.
+    known = {each: found for each, found in earlier.outcomes.items() if not each.startswith(_SOURCE)} if earlier else {}
     done = {each: known[each] for each in nodes if each in known and known[each].state == SUCCESS}
     if len(done) == len(nodes) or any(each.state == FAILED for node, each in known.items() if node not in nodes):
         # Of the others that run with the nodes, such as hooks of the project, none runs by itself.
         task.log.info("Earlier tries have failed after their nodes, or in a hook or another test: all nodes run again.")
+        return {}
+    if any(each in known and known[each].state == FAILED for each in task.continuing):
+        task.log.info("A model with on_error: continue has failed in an earlier try: all nodes run again.")
         return {}
     # The callback gets what this try's dbt says.
     hears_of_warnings = task.on_warning_callback is not None
@@ -101,6 +122,22 @@ def done_before(task: Any, earlier: TryRecord | None) -> dict[str, NodeOutcome]:
     if done:
         task.log.info("Done by earlier tries of this task: %d of %d nodes.", len(done), len(nodes))
     return done
+
+
+def _without(
+    left_out: Outcomes, nodes: Mapping[str, str], journal: Journal, before: dict[str, NodeOutcome]
+) -> list[str]:
+    """The nodes that dbt builds where some are left out, whose outcomes are noted in the journal and in ``before``."""
+    wanted = [each for each in nodes if each not in left_out]
+    found = [each for each in wanted if each not in before]
+    is_failed = any(each.state == FAILED for each in left_out.values())  # by the callback: a build would heal nothing
+    if before and not found and not is_failed:  # an earlier try has failed after its nodes
+        found = wanted
+        before.clear()
+    settled = {*before, *selected_with(found, nodes)}
+    journal.record_results({each: outcome for each, outcome in left_out.items() if each not in settled})
+    before.update((each, journal.record.outcomes[each]) for each in nodes if each in left_out and each not in settled)
+    return found
 
 
 def outcomes_of(

@@ -9,13 +9,14 @@ Operators import this module when a task runs, not while a DAG file is parsed, w
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cosmos_venv import credentials, settings
+from cosmos_venv import credentials, project_cache, settings
 from cosmos_venv.compat import AirflowException, AirflowSkipException, count
 from cosmos_venv.constants import InvocationMode
 from cosmos_venv.dbt import invocation
@@ -28,7 +29,6 @@ from cosmos_venv.dbt.results import Artifacts, failure_text
 from cosmos_venv.dbt.warm.process import WarmStart
 from cosmos_venv.exceptions import NotWarm
 from cosmos_venv.io import map_index
-from cosmos_venv.managed import project_cache
 from cosmos_venv.operators.run import warm_start
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ class DbtRun:
 
 @dataclass(frozen=True, kw_only=True)
 class DbtCommand:
-    """One command of a run, ready to be started: ``dbt deps``, or the task's own.
+    """One command of a run, ready to be started: ``dbt deps``, ``dbt source freshness``, or the task's own.
 
     :param words: the whole command line.
     :param place: the workspace, in which it runs.
@@ -140,7 +140,7 @@ class DbtCommand:
     :param env: its environment variables, the profile's secrets among them.
     :param keep_open: descriptors that it holds until its last process is gone.
     :param artifacts: what it will leave.
-    :param is_deps: whether it is ``dbt deps``, before the task's own command or as that command.
+    :param base_cmd: its sub-command, such as ``("source", "freshness")``.
     """
 
     words: list[str]
@@ -149,7 +149,7 @@ class DbtCommand:
     env: dict[str, str] = field(repr=False)
     keep_open: tuple[int, ...]
     artifacts: Artifacts
-    is_deps: bool
+    base_cmd: tuple[str, ...]
 
 
 def start(run: DbtRun, command: DbtCommand) -> DbtResult:
@@ -160,37 +160,61 @@ def start(run: DbtRun, command: DbtCommand) -> DbtResult:
     :raises DbtNotStarted: when no dbt could be started, or it has to start warm and cannot.
     :raises AirflowException: when dbt has done nothing.
     """
-    task, place = run.task, str(command.place)
-    # An operator of a user may have a method of its own here, which need not know of it.
+    task = run.task
+    vars(task)["_artifacts"] = command.artifacts
     watch: dict[str, Any] = {}
     on_node, target = run.on_node, command.artifacts.target
-    if on_node is not None and not command.is_deps:
+    if on_node is not None and command.base_cmd == tuple(task.base_cmd):
         watch["on_node"] = lambda event: on_node(event, target)
     found: DbtResult
     try:
         if run.mode is InvocationMode.DBT_RUNNER:
             run.count_start("runner")
-            found = task.run_dbt_runner(command.words, command.env, place, **watch)
+            found = _call(task.run_dbt_runner, run, command, command.words, watch)
             return found
         served = task._served(run.executable)  # once: it reads the record of the environment
         if watch and run.on_tick is not None:
             watch["on_tick"] = run.on_tick
         words = dbt_2_command_line(command.words) if served.is_native else command.words
-        how = {"keep_open": command.keep_open, **_launcher(run, served), **watch}
-        found = task.run_subprocess(words, command.env, place, **how)
+        launch = {"keep_open": command.keep_open, **_launcher(run, served), **watch}
+        found = _call(task.run_subprocess, run, command, words, launch)
     except NotWarm as error:
         raise DbtNotStarted(
             f"dbt cannot start warm: {error}, and warm_dbt or [cosmos_venv] {task.warm_setting} is 'require'. With "
             "'auto' it starts as a plain process then."
         ) from None
-    refuse_undone(run, command, found, is_native=served.is_native)
+    refuse_undone(command, found, is_native=served.is_native)
     return found
 
 
-def refuse_undone(run: DbtRun, command: DbtCommand, result: DbtResult, *, is_native: bool) -> None:
+def _call(
+    method: Callable[..., DbtResult], run: DbtRun, command: DbtCommand, words: list[str], launch: Mapping[str, Any]
+) -> DbtResult:
+    """Call a method of the operator with the keywords that Cosmos uses: a class of a user may have one of its own.
+
+    :param launch: the keyword arguments of ``run_process`` that such a method need not know of.
+    """
+    attributes = vars(run.task)
+    before = attributes.get("_launch")  # where the user's method runs another command of the operator
+    attributes["_launch"] = launch
+    try:
+        return method(command=words, env=command.env, cwd=str(command.place), context=run.context)
+    finally:
+        attributes["_launch"] = before
+
+
+def left_by(task: Any) -> Artifacts:
+    """What the last command of a task has left; nothing where a class of a user has run it otherwise.
+
+    :param task: the operator.
+    """
+    found: Artifacts | None = task._artifacts
+    return found or Artifacts(target=Path(os.devnull))
+
+
+def refuse_undone(command: DbtCommand, result: DbtResult, *, is_native: bool) -> None:
     """Raise where dbt has ended with exit code 0 and done nothing.
 
-    :param run: the run that the command is a part of.
     :param command: what was started.
     :param result: what came of it.
     :param is_native: whether its dbt is dbt 2, which may end with exit code 0 for a command that it does not have.
@@ -198,10 +222,10 @@ def refuse_undone(run: DbtRun, command: DbtCommand, result: DbtResult, *, is_nat
     """
     if getattr(result, "exit_code", 1):  # a class of a user may return what it likes
         return
-    leaves = LEAVES.get(run.task.base_cmd[0]) if is_native and not command.is_deps else None
+    leaves = LEAVES.get(command.base_cmd[0]) if is_native else None
     lacks = leaves if leaves and command.artifacts.text(leaves) is None else None
     # Of any dbt: one behind a script is not known for native.
-    message = undone(run.task.base_cmd, getattr(result, "full_output", ()), lacks=lacks)
+    message = undone(command.base_cmd, getattr(result, "full_output", ()), lacks=lacks)
     if message:
         raise AirflowException(message)
 
@@ -276,27 +300,29 @@ def run_process(
 
 
 def refuse_failure(
-    result: DbtResult, artifacts: Artifacts, *, skip_exit_code: int | None, profile_config: ProfileConfig
+    result: FullOutputSubprocessResult,
+    artifacts: Artifacts,
+    *,
+    skip_exit_code: int | None,
+    profile_config: ProfileConfig,
 ) -> None:
-    """Turn what came of dbt into what Airflow understands.
+    """Raise where a dbt process failed.
 
-    :param result: what came of the command.
+    :param result: what came of the process.
     :param artifacts: they say which nodes failed, and why.
     :param skip_exit_code: the exit code that skips the task; None: none does.
     :param profile_config: knows advice about failures to connect.
-    :raises AirflowException: when a dbt process failed.
+    :raises AirflowException: when it failed.
     :raises AirflowSkipException: when it ended with ``skip_exit_code``.
-    :raises CosmosDbtRunError: when a dbt in this process failed.
     """
-    if not isinstance(result, FullOutputSubprocessResult):
-        invocation.raise_for(result, artifacts)
-    elif skip_exit_code is not None and result.exit_code == skip_exit_code:
+    if skip_exit_code is not None and result.exit_code == skip_exit_code:
         raise AirflowSkipException(f"dbt command returned exit code {skip_exit_code}. Skipping.")
-    elif result.exit_code:
+    if result.exit_code:
+        lines = getattr(result, "full_output", ())  # a class of a user may return what it likes
         # dbt names the addresses of repositories, some with a password.
-        reason = credentials.mask(failure_text(artifacts, lines=result.full_output))
+        reason = credentials.mask(failure_text(artifacts, lines=lines))
         reason += profile_config.advice_about(reason)
-        if advice := advice_about_option(result.full_output):
+        if advice := advice_about_option(lines):
             reason += f"\n{advice}"
         raise AirflowException(
             f"dbt command failed. The command returned a non-zero exit code {result.exit_code}.\n{reason}"

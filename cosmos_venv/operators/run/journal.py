@@ -157,13 +157,14 @@ class Journal:
                 if copy.is_due(self._news) and (copy.is_watched or not self.record.is_last):
                     copy.write(packed(self._key, self.record), self._news)
 
-    def close(self, *, is_over: bool, end: str = FAILED) -> None:
+    def close(self, *, is_over: bool, end: str = FAILED, why: str = "") -> None:
         """End the journal.
 
         :param is_over: whether no try follows that needs it: the task has succeeded, or the next try runs everything.
         :param end: of the try: ``success`` or ``failed``.
+        :param why: the words of the failure, for tasks of whose nodes dbt has said nothing.
         """
-        self._append(Line(end=end))
+        self._append(Line(end=end, message=why))
         with self._lock:
             self._close_file()
             is_needed = not (is_over or self.record.is_last)

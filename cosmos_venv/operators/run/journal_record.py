@@ -36,6 +36,7 @@ class TryRecord(msgspec.Struct, kw_only=True):
     :param begun: when the try has begun, in seconds since 1970; 0: it is not known.
     :param written: when its last line was written, in seconds since 1970; 0: it is not known.
     :param end: ``success`` or ``failed``; empty: it runs, or it was killed.
+    :param why: the words of its failure, where they are told.
     :param outcomes: of the nodes that have ended in it or were done before it, by unique id.
     """
 
@@ -44,6 +45,7 @@ class TryRecord(msgspec.Struct, kw_only=True):
     begun: float = 0.0
     written: float = 0.0
     end: str = ""
+    why: str = ""
     outcomes: dict[str, NodeOutcome] = {}
 
     @property
@@ -69,7 +71,8 @@ class TryRecord(msgspec.Struct, kw_only=True):
         self.written = max(self.written, line.at)
         if line.begun is not None:  # the same try has begun once more
             self.outcomes = dict(line.begun.outcomes)
-        self.end = line.end or self.end
+        if line.end:
+            self.end, self.why = line.end, line.message[:_LONGEST_MESSAGE]
         if line.is_end:
             before = self.outcomes.get(line.id)
             # The last event of a node says that it has ended, and no more.
@@ -88,7 +91,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     :param status: of that node by dbt.
     :param is_end: whether that node has ended.
     :param text: the words of dbt, for the logs of tasks that watch.
-    :param message: of dbt's artifacts.
+    :param message: of dbt's artifacts; where the try ends, the words of its failure.
     :param seconds: that the node took; 0 where dbt has not said it.
     :param rows: that it changed, or found as a test; None where dbt has not said it.
     :param sql: the SQL that dbt has compiled for it.

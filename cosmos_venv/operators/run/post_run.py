@@ -117,6 +117,8 @@ def _steps(run: DbtRun, command: DbtCommand) -> Iterator[Callable[[], None]]:
         yield partial(upload_compiled_sql, command.artifacts, run.context, report=task.log.info)
     if run.push_run_results:
         yield partial(_push_run_results, run, command.artifacts)
+    if task.run_artifacts is not None:
+        yield partial(_keep_part, run, command.artifacts)
     if run.push_node_rows:
         yield partial(_push_node_rows, run, command.artifacts)
     # Last of the steps: what the user does there may take long, or fail.
@@ -143,6 +145,16 @@ def _uploads(task: Any) -> bool:
         return wanted
     # dbt compile is run for its SQL; without a place to go to it stays in the rendered fields.
     return tuple(task.base_cmd) == ("compile",) and bool(settings.remote_target_path)
+
+
+def _keep_part(run: DbtRun, artifacts: Artifacts) -> None:
+    from cosmos_venv.operators.run.run_artifacts import keep_part  # few runs keep them
+
+    try:
+        keep_part(run.context, run.task.run_artifacts, artifacts)
+    except OSError as error:
+        # dbt has done its work, and a retry would do it twice. The last task knows the nodes by their XComs.
+        run.task.log.warning("The results of this task are not kept for the artifacts of the run: %s", error)
 
 
 def _push_run_results(run: DbtRun, artifacts: Artifacts) -> None:

@@ -25,6 +25,8 @@ XCOM = "dbt_selection"
 """Key of the XCom with the evaluated selection."""
 
 _SKIPPED = "skipped"
+_STOPPED = (_SKIPPED, "upstream_failed")
+_MAY_FAIL = "may_fail"
 _PASSED = "passed"
 # Airflow 3 turns each into two parameters of an SQL statement, Airflow 2 into one; SQLite takes 32,766.
 _MOST_AT_ONCE = 10_000
@@ -127,8 +129,11 @@ def selection_for(operator: Any, request: RunRequest, context: Mapping[str, Any]
         further = (f"{prefix}{each}" for each in operator.skipped_with)
         before = _before({*operator.upstream_task_ids, *further}, found.get(_PASSED, {})) - unchosen
         states = compat.task_states(sorted(before), **place) if before else {}
-        if skipped := sorted(each for each, state in states.items() if state == _SKIPPED):
-            raise _skip(operator, f"Skipped as {', '.join(skipped)} before it.")
+        stopping = {each for each, state in states.items() if state in _STOPPED}
+        if pushed:  # behind on_error: continue of a node that is not chosen, Airflow does not stop for a failed one
+            stopping |= {each for each, state in states.items() if state == "failed"} - {*pushed.get(_MAY_FAIL, ())}
+        if stopped := sorted(stopping):
+            raise _skip(operator, f"Skipped as {', '.join(stopped)} before it.")
     if request.selects and pushed is None:
         raise AirflowException(
             f"{select_task_id} has not evaluated {_said(request)}. Was it marked by hand? Clear it with what follows."
@@ -265,6 +270,7 @@ def push_choice(operator: Any, request: RunRequest, chosen: Collection[str], con
     value = {
         _SKIPPED: [f"{prefix}{each}" for each in choice.skipped],
         _PASSED: {f"{prefix}{each}": [f"{prefix}{one}" for one in before] for each, before in choice.passed.items()},
+        _MAY_FAIL: [f"{prefix}{each}" for each, task in operator.tasks.items() if task.get(_MAY_FAIL)],
         "partial": {
             f"{prefix}{each}": {node: selectors[node] for node in nodes} for each, nodes in choice.partial.items()
         },

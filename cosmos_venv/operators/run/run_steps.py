@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cosmos_venv import settings
+from cosmos_venv import project_cache, settings
 from cosmos_venv.compat import AirflowException, to_boolean
 from cosmos_venv.constants import LAST_SUCCESS, NODE_CONFIG, ONLY_TESTS, TASK_TESTS
 from cosmos_venv.dbt.command import NOTHING_TO_DO, selection_in_file, vars_flags
+from cosmos_venv.dbt.failure_kinds import kinds_of
+from cosmos_venv.dbt.log_lines import NOT_BUILT_STATUSES, NodeOutcome
 from cosmos_venv.dbt.project_files import has_packages
 from cosmos_venv.dbt.results import Artifacts
 from cosmos_venv.dbt.workspace import (
@@ -22,12 +25,19 @@ from cosmos_venv.dbt.workspace import (
     workspace,
 )
 from cosmos_venv.exceptions import CommandKilled
-from cosmos_venv.managed import project_cache
 from cosmos_venv.operators.run import post_run, state
 from cosmos_venv.operators.run.dbt_run import DbtCommand, DbtResult, DbtRun, Judge
+from cosmos_venv.operators.run.retries import judged
 from cosmos_venv.processes import scratch
 from cosmos_venv.processes.guarded_process import started_ahead
 
+Look = Callable[[tuple[str, ...], Sequence[str]], tuple[DbtResult, Artifacts]]
+"""Runs another dbt command in the workspace: its sub-command and all words behind the executable in, its result out."""
+
+Choose = Callable[[Look], Sequence[str] | None]
+"""Gives the command line when dbt can run in the workspace; None where nothing is left to run."""
+
+_DEPS = ("deps",)
 _BUILDING = frozenset({"build", "run", "seed", "snapshot"})
 _NOTHING = "Nothing to do"
 _SETTING = "[cosmos_venv] unreported_nodes"
@@ -38,11 +48,15 @@ _WHY = (
 )
 
 
-def run_in_workspace(run: DbtRun, judge: Judge) -> DbtResult:
+def run_in_workspace(
+    run: DbtRun, judge: Judge, choose: Choose | None = None, *, outcomes: Mapping[str, NodeOutcome] | None = None
+) -> DbtResult:
     """Run dbt in a workspace, with its profile, and do what follows; ``dbt deps`` first where that is wanted.
 
     :param run: what is run.
     :param judge: raises where the command has not done what it was to do.
+    :param choose: gives the command line that is run in the place of ``run.command``; None: that one is run.
+    :param outcomes: what became of the nodes where ``judge`` has raised, by unique id; None: the artifacts say it.
     :returns: what came of the command.
     """
     task = run.task
@@ -67,33 +81,47 @@ def run_in_workspace(run: DbtRun, judge: Judge) -> DbtResult:
                 which_dbt=which_dbt,
                 folder=Path(task.cache_dir) if task.cache_dir else None,
             )
+        copies = task.copy_dbt_packages
         with workspace(
             project,
             install_deps=wants_deps,
-            copies_packages=project_cache.copies_packages(task.copy_dbt_packages),
+            copies_packages=settings.default_copy_dbt_packages if copies is None else copies,
             manifest=Path(task.manifest_filepath) if task.manifest_filepath else None,
             parsed=parsed,
             environment=run.env,
         ) as place:
             flags = ["--project-dir", str(place), *config.flags(profile)]
-            command = _command_in(run, place, flags, profile, secrets)
+            own_flags = [*flags, *_state_flags(run, place)]
+            command = _command_in(run, place, own_flags, profile, secrets)
             try:
                 if wants_deps:
-                    result = _start_with_packages(run, command, [*flags, *vars_flags(task.vars)], which_dbt)
-                else:
-                    result = task._start(run, command)
+                    _install_packages(run, command, [*flags, *vars_flags(task.vars)], which_dbt)
+                if choose is not None:
+                    chosen = choose(partial(_look, run, command, flags))
+                    if chosen is None:
+                        judge(NOTHING_TO_DO, command.artifacts)
+                        return NOTHING_TO_DO
+                    run = replace(run, command=chosen)
+                    command = _command_in(run, place, own_flags, profile, secrets)
+                is_done = wants_deps and command.base_cmd == _DEPS
+                result = NOTHING_TO_DO if is_done else task._start(run, command)
                 # Of a dbt that failed too, which has parsed the project like any other.
                 if parsed is not None:
                     parsed.keep(command.artifacts)
                 judge(result, command.artifacts)
                 refuse_unreported(run, command.artifacts, getattr(result, "full_output", ()))
+                _tell_what_was_not_built(run, command.artifacts)
             except CommandKilled:
                 raise
-            except Exception:
+            except Exception as error:
+                # First: a callback of the user may move the artifacts.
+                kinds = kinds_of(outcomes or command.artifacts.outcomes(), str(error)) if task.retry_on else ()
                 post_run.follow_up(run, command, failed=True)
+                if (final := judged(error, task.retry_on, kinds)) is not error:
+                    raise final from None
                 raise
             post_run.follow_up(run, command, failed=False)
-            task._after_success(run, command.artifacts)
+            task._after_success(run, command)
             post_run.call_back_about_warnings(run, command.artifacts)
             # Last of all: it is a success only when nothing of the above has failed.
             if task.state == LAST_SUCCESS:
@@ -108,7 +136,7 @@ def _command_in(
 
     :param run: the run.
     :param place: the workspace. A selection that is too long for a command line is written there.
-    :param flags: where dbt finds the project and its profile.
+    :param flags: where dbt finds the project, its profile and the artifacts of an earlier run.
     :param profiles_yml: the file of the profile.
     :param secrets: the variables of the profile. They are for dbt alone, and nothing here is logged.
     """
@@ -116,7 +144,7 @@ def _command_in(
     if selectors:
         (place / "selectors.yml").unlink(missing_ok=True)  # the link to the project's: no other selector counts
         (place / "selectors.yml").write_text(selectors, encoding="utf-8")
-    words = [run.executable, *fitting, *flags, *_state_flags(run, place)]
+    words = [run.executable, *fitting, *flags]
     # Only variables of the operator may say where dbt writes: a DBT_TARGET_PATH of the worker would mix the artifacts
     # of its tasks.
     outputs = Outputs.of(place, named_folders(run.env, run.task.env or {}), words)
@@ -129,7 +157,7 @@ def _command_in(
         # rubbish.
         keep_open=(*descriptors_of(place), *scratch.descriptors_of(profiles_yml.parent)),
         artifacts=outputs.artifacts(),
-        is_deps=tuple(run.task.base_cmd) == ("deps",),
+        base_cmd=tuple(run.task.base_cmd),
     )
 
 
@@ -146,30 +174,32 @@ def _state_flags(run: DbtRun, place: Path) -> list[str]:
     return ["--state", str(folder), *flags]
 
 
-def _start_with_packages(run: DbtRun, command: DbtCommand, flags: Sequence[str], which_dbt: str) -> DbtResult:
-    """Start the command with the project's packages there: kept ones, else ``dbt deps`` installs them.
+def _look(
+    run: DbtRun, command: DbtCommand, flags: Sequence[str], base_cmd: tuple[str, ...], words: Sequence[str]
+) -> tuple[DbtResult, Artifacts]:
+    """Run another command before the task's own, in the same place."""
+    words = [run.executable, *words, *flags]
+    artifacts = Outputs.of(command.place, command.env, words).artifacts()
+    return run.task._start(run, replace(command, words=words, artifacts=artifacts, base_cmd=base_cmd)), artifacts
 
-    A command that is ``dbt deps`` itself does nothing but that.
-    """
+
+def _install_packages(run: DbtRun, command: DbtCommand, flags: Sequence[str], which_dbt: str) -> None:
+    """Put the project's packages into the workspace: kept ones, else ``dbt deps`` installs them."""
     task = run.task
 
     def install() -> None:
         deps = replace(
             command,
-            words=command.words if command.is_deps else [run.executable, "deps", *flags],
+            words=command.words if command.base_cmd == _DEPS else [run.executable, "deps", *flags],
             # What it downloads goes with the workspace, also when it is killed.
             env=downloading_in_place(command.place, command.env),
             artifacts=Outputs.of(command.place, command.env).artifacts(),
-            is_deps=True,
+            base_cmd=_DEPS,
         )
-        task.handle_exception(task._start(run, deps), deps.artifacts)
+        task.handle_exception(task._start(run, deps))
 
     packages = run.packages(command.env, which_dbt)
     packages.install_into(command.place, install=install, cancellation=task._cancellation, report=task.log.info)
-    if command.is_deps:
-        return NOTHING_TO_DO
-    found: DbtResult = task._start(run, command)
-    return found
 
 
 def refuse_unreported(run: DbtRun, artifacts: Artifacts, lines: Sequence[str]) -> None:
@@ -215,6 +245,14 @@ def refuse_unreported(run: DbtRun, artifacts: Artifacts, lines: Sequence[str]) -
     if settings.unreported_nodes == "fail":
         raise AirflowException(f"{message} {_SETTING} = warn lets such tasks succeed.")
     log.warning(f"{message} {_SETTING} = fail makes such tasks fail.")
+
+
+def _tell_what_was_not_built(run: DbtRun, artifacts: Artifacts) -> None:
+    """Log the nodes that dbt counts as done without having built them: their tasks succeed."""
+    found = [f"{each} ({end.status})" for each, end in artifacts.outcomes().items() if end.status in NOT_BUILT_STATUSES]
+    if found:
+        more = f" and {len(found) - _MOST_NAMED} more" if len(found) > _MOST_NAMED else ""
+        run.task.log.info("Not built, and done as dbt says: %s%s.", ", ".join(found[:_MOST_NAMED]), more)
 
 
 def _is_reported(node: Mapping[str, Any], command: str, artifacts: Artifacts) -> bool:

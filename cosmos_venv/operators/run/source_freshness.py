@@ -39,7 +39,7 @@ def judge(task: Any, result: object, artifacts: Artifacts) -> dict[str, Any]:
     for source in found:
         task.log.info(line_of(source))
     try:
-        task.handle_exception(result, artifacts)
+        task.handle_exception(result)
     except AirflowSkipException:
         raise
     except (AirflowException, CosmosDbtRunError):

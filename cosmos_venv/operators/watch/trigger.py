@@ -13,10 +13,12 @@ from airflow.triggers.base import BaseTrigger, TaskFailedEvent, TaskSkippedEvent
 
 from cosmos_venv import compat
 from cosmos_venv.compat import AirflowException, AirflowRescheduleException, AirflowSkipException
+from cosmos_venv.dbt.failure_kinds import kinds_of
 from cosmos_venv.dbt.log_lines import NodeOutcome
 from cosmos_venv.files.untrusted import value_of
 from cosmos_venv.operators.run.journal import journal_key
 from cosmos_venv.operators.run.journal_record import LONGEST_TEXT, JournalFiles, TryRecord, rows_of
+from cosmos_venv.operators.run.retries import judged
 from cosmos_venv.operators.watch.feed import Feed, Producer, ask, look, watching
 from cosmos_venv.operators.watch.verdict import Action, Told, Verdict, Watch, told_by, verdict
 
@@ -31,7 +33,7 @@ TOLD_XCOM = "dbt_told"
 
 _BETWEEN_LOOKS = 3.0
 _SOON = 1.0  # seconds until the next look in a run without a scheduler
-_ARGUMENTS = ("node_ids", "producer_task_id", "parents", "key", "told", "try_number")
+_ARGUMENTS = ("node_ids", "producer_task_id", "parents", "key", "told", "try_number", "retry_on")
 _ENDS = {Action.SUCCEED: TaskSuccessEvent, Action.SKIP: TaskSkippedEvent, Action.FAIL: TaskFailedEvent}
 
 
@@ -54,6 +56,7 @@ class DbtNodeTrigger(BaseTrigger):
         without a worker.
     :param told: what earlier tries were told, as ``Told`` has it; None: the trigger finds it out.
     :param try_number: of the try that a worker has deferred; None: no worker has begun it.
+    :param retry_on: the kinds of failures for which Airflow may try the task again; a worker tells Airflow. Empty: all.
     """
 
     def __init__(
@@ -64,8 +67,10 @@ class DbtNodeTrigger(BaseTrigger):
         key: str | None = None,
         told: Mapping[str, int] | None = None,
         try_number: int | None = None,
+        retry_on: Sequence[str] = (),
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        self.retry_on = list(retry_on)
         self.node_ids = list(node_ids)
         self.producer_task_id = producer_task_id
         self.parents = list(parents)
@@ -86,7 +91,12 @@ class DbtNodeTrigger(BaseTrigger):
             return
         producer = self._producer(ti)
         async with watching(producer) as feed:
-            task = Watch(nodes=self.node_ids, is_first=ti.try_number == 1, parents=self.parents)
+            task = Watch(
+                nodes=self.node_ids,
+                is_first=ti.try_number == 1,
+                parents=self.parents,
+                wants_reasons=bool(self.retry_on),
+            )
             if not task.is_first:
                 task = msgspec.structs.replace(task, told=await self._what_was_told(ti, feed, producer.key))
             shown: dict[str, int] = {}
@@ -98,18 +108,22 @@ class DbtNodeTrigger(BaseTrigger):
             reason = found.reason + (f" What it has published cannot be read: {feed.problem}" if feed.problem else "")
             xcoms = xcoms_of(found.outcomes, feed.journal, producer.key)
         await self._write(self.log.error if found.action is Action.FAIL else self.log.info, [reason])
-        if found.action is Action.RUN_ALONE or (found.action is Action.FAIL and not compat.TASKS_START_AS_TRIGGERS):
-            yield self._message(found, task.told)
+        needs_worker = bool(self.retry_on) or not compat.TASKS_START_AS_TRIGGERS
+        if found.action is Action.RUN_ALONE or (found.action is Action.FAIL and needs_worker):
+            yield self._message(found, task.told, xcoms)
         else:
             yield _ENDS[found.action](xcoms=xcoms)
 
-    def _message(self, found: Verdict, told: Told) -> TriggerEvent:
+    def _message(self, found: Verdict, told: Told, xcoms: Mapping[str, Any] | None = None) -> TriggerEvent:
         """What a worker goes on with."""
+        kinds = kinds_of(found.outcomes, found.reason)
+        failed = {"kinds": [each.value for each in kinds], "xcoms": xcoms} if self.retry_on else {}
         payload = {
             "action": found.action.value,
             "reason": found.reason,
             "told": msgspec.to_builtins(told),
             "try_number": self.try_number,
+            **failed,
         }
         return TriggerEvent(payload)  # type: ignore[no-untyped-call]
 
@@ -210,14 +224,24 @@ def wait_for_nodes(
     place = {"dag_id": ti.dag_id, "run_id": ti.run_id, "map_index": ti.map_index}
     state, journal, record = look(Producer(key=key, task_id=task.producer_task_id, place=place))
     before = _told_before(context, task, record) if told is None else Told(**told)
-    watch = Watch(nodes=task.node_ids, is_first=ti.try_number == 1, told=before, parents=parents)
+    watch = Watch(
+        nodes=task.node_ids,
+        is_first=ti.try_number == 1,
+        told=before,
+        parents=parents,
+        wants_reasons=bool(task.retry_on),
+    )
     found = verdict(watch, record, state)
     if found.asks_parents:
         found = verdict(watch, record, state, compat.task_states(parents, **place))
     if found.action is Action.WAIT:
         if not task.deferrable:
             raise reschedule(task.poke_interval)
-        kept = {"told": msgspec.to_builtins(before), "try_number": ti.try_number}
+        # Airflow deletes what the producer has published when its next try begins, and the trigger may still know it:
+        # a retry that began in that moment failed by the failure that had ended its first try (Airflow 2.11).
+        is_unknown = told is None and record is None and ti.try_number > 1
+        known = None if is_unknown else msgspec.to_builtins(before)
+        kept = {"told": known, "try_number": ti.try_number, "retry_on": task.retry_on}
         trigger = DbtNodeTrigger(task.node_ids, task.producer_task_id, parents, key=key, **kept)
         task.defer(trigger=trigger, method_name=task.resumes)
     for node in task.node_ids:
@@ -226,10 +250,10 @@ def wait_for_nodes(
     for name, value in xcoms_of(found.outcomes, journal, key).items():
         ti.xcom_push(key=name, value=value)
     if found.action is Action.FAIL:
-        raise AirflowException(found.reason)
-    if found.action is Action.SKIP:
-        raise AirflowSkipException(found.reason)
+        raise judged(AirflowException(found.reason), task.retry_on, kinds_of(found.outcomes, found.reason))
     task.log.info("%s", found.reason)
+    if found.action is Action.SKIP:  # Airflow 3 does not log the reason
+        raise AirflowSkipException(found.reason)
     if found.action is not Action.RUN_ALONE:
         return []
     return [each for each in task.node_ids if each not in found.done]

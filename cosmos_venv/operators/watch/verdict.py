@@ -18,6 +18,9 @@ from cosmos_venv.operators.run.journal_record import TryRecord
 OVER = frozenset({SUCCESS, FAILED, SKIPPED, "upstream_failed", "removed"})
 """Airflow's states of a task that is not tried again by itself."""
 
+LEFT_OUT = "freshness_callback has left it out of the build"
+"""The message of a node that dbt was not told to build."""
+
 # A task before the producer has failed, or was skipped: nothing may be built behind it.
 _NOT_BEGUN = frozenset({SKIPPED, "upstream_failed"})
 _RANKS = (FAILED, SKIPPED, SUCCESS)  # of several nodes the worst counts
@@ -52,12 +55,15 @@ class Watch(msgspec.Struct, frozen=True, kw_only=True):
     :param is_first: whether it is the task's first try.
     :param told: what the tries before it were told.
     :param parents: ids of the tasks that must be over before dbt runs for these nodes alone.
+    :param wants_reasons: whether it fails only when the producer's try is over: dbt 1 says at the end of a run why its
+        nodes have failed.
     """
 
     nodes: Sequence[str]
     is_first: bool = True
     told: Told = Told()
     parents: Sequence[str] = ()
+    wants_reasons: bool = False
 
 
 class Action(Enum):
@@ -111,6 +117,8 @@ def verdict(
         worst = min((each.state for each in found.values()), key=_RANKS.index)
         if worst == SKIPPED and not (is_over or record.is_last):
             return _WAIT  # the producer's next try builds it
+        if worst == FAILED and task.wants_reasons and not (is_over or record.end):
+            return _WAIT
         return _ended(worst, found)
     if not is_over:
         return _WAIT
@@ -144,7 +152,9 @@ def _ended(worst: str, found: Mapping[str, NodeOutcome]) -> Verdict:
         return Verdict(action=Action.SUCCEED, reason=f"{_listed(found)}.", outcomes=found)
     which = {node: each for node, each in found.items() if each.state == worst}
     if worst == SKIPPED:
-        reason = f"{_listed(which)}: a node that it reads, or a unit test of it, has failed."
+        is_left_out = all(each.message == LEFT_OUT for each in which.values())
+        why = LEFT_OUT if is_left_out else "a node that it reads, or a unit test of it, has failed"
+        reason = f"{_listed(which)}: {why}."
         return Verdict(action=Action.SKIP, reason=reason, outcomes=found)
     messages = [f"\n{each.message}" for each in which.values() if each.message]
     return Verdict(action=Action.FAIL, reason=f"{_listed(which)}.{''.join(messages)}", outcomes=found)
@@ -185,7 +195,8 @@ def _unsaid(task: Watch, record: TryRecord | None, producer_state: str | None) -
     why = f" ({', '.join(failed)} failed)" if failed else why
     how = {SUCCESS: "has succeeded", FAILED: "has failed"}.get(str(producer_state), f"is {producer_state}")
     what = f"the producer {how}{why}, and dbt has not said what became of it"
-    return Verdict(action=Action.FAIL, reason=f"{names}: {what}.")
+    why = f"\n{record.why}" if record is not None and record.why and not failed else ""
+    return Verdict(action=Action.FAIL, reason=f"{names}: {what}.{why}")
 
 
 def _listed(found: Mapping[str, NodeOutcome]) -> str:

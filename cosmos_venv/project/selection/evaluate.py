@@ -125,7 +125,8 @@ def _item(text: str, indirect_selection: TestIndirectSelection, definitions: Def
         return criterion
     if definitions is None:
         raise CosmosValueError(
-            f"selection item {text!r}: the method selector: is one of dbt 1.12, for --select and --exclude."
+            f"selection item {text!r}: the method selector: is one of dbt 1.12, for --select and --exclude. With "
+            "another dbt use RenderConfig.selector; in selectors.yml write method: selector and value: NAME."
         )
     return definitions.named(criterion)
 

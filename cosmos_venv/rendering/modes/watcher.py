@@ -2,13 +2,13 @@
 
 The tasks, groups and edges are those that the project has without it. A producer stands before them, and behind all a
 task that runs nothing, by which the run fails where a node has failed whose children were skipped. A look at the
-freshness of a source stays a task that runs dbt, before the producer, and so does a node with a profile or an
-environment of its own, behind it.
+freshness of a source stays a task that runs dbt, before the producer, unless the producer looks at it itself; and so
+does a node with a profile or an environment of its own, behind the producer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -19,12 +19,14 @@ from cosmos_venv.constants import (
     TASK_TESTS,
     TESTS,
     DbtResourceType,
+    ExecutionMode,
     TestBehavior,
 )
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.rendering.model import EMPTY, Plan, PlannedTask
-from cosmos_venv.rendering.task_arguments import BUILT, NO_OTHER_TESTS, context_of_batch
+from cosmos_venv.rendering.task_arguments import BUILT, NO_OTHER_TESTS, context_of_batch, continuing
 from cosmos_venv.rendering.task_docs.node_page import document_of_batch
+from cosmos_venv.rendering.visibility import Visibility
 
 if TYPE_CHECKING:
     from cosmos_venv.project.node import DbtNode
@@ -33,17 +35,19 @@ if TYPE_CHECKING:
 _NAME = "watcher"
 # Arguments of a node by which another dbt runs it.
 _OWN_DBT = frozenset({"py_requirements", "virtualenv_dir", "py_executable", "adbc_drivers", "dbt_executable_path"})
+# What all tasks share of an installed dbt, where the producer alone has an environment.
+_NO_INSTALLED_DBT = {"dbt_executable_path": None, "invocation_mode": None}
 # Cosmos's numbers: the producer goes before whatever waits for it.
 _PRODUCER_FIRST = {"priority_weight": 20, "weight_rule": "absolute"}
 _AFTER_PRODUCER = {"priority_weight": 2, "weight_rule": "absolute"}
 _WATCHER_OF = {
     f"operators.{module}.Dbt{verb}{mode}Operator": f"operators.watcher.Dbt{verb}Watcher{suffix}Operator"
     for module, mode, suffix in (("local", "Local", ""), ("virtualenv", "Virtualenv", "Virtualenv"))
-    for verb in ("Batch", "Build", "Run", "Seed", "SemanticMetricView", "Snapshot", "Test")
+    for verb in ("Batch", "Build", "Run", "Seed", "SemanticMetricView", "Snapshot", "Source", "Test")
 }
 _PRODUCER_OF = {
-    "operators.local.": "operators.watcher.DbtProducerWatcherOperator",
-    "operators.virtualenv.": "operators.watcher.DbtProducerWatcherVirtualenvOperator",
+    ExecutionMode.LOCAL: "operators.watcher.DbtProducerWatcherOperator",
+    ExecutionMode.VIRTUALENV: "operators.watcher.DbtProducerWatcherVirtualenvOperator",
 }
 
 
@@ -59,13 +63,24 @@ def watched_plan(plan: Plan, request: PlanRequest) -> Plan:
     built = _without_own_dbt(built, plan)
     if not built:
         return plan
-    ids_of = _watched_ids(plan, built, nodes)
+    sources = _sources(request) if request.settings.asks_freshness else {}
+    ids_of = _watched_ids(plan, built, nodes, sources)
     tasks = [_watching(task, ids_of[task.task_id]) if task.task_id in ids_of else task for task in plan.tasks]
     told = {each: request.selectors[each] for each in built}
+    mode = request.execution.producer_dbt_mode(request.operator_args)
     producer = PlannedTask(
         task_id=PRODUCER_WATCHER_TASK_ID,
-        operator=next(path for prefix, path in _PRODUCER_OF.items() if request.operator.startswith(prefix)),
-        arguments={"select": None, "models": None, "selector": None, "nodes": told, **NO_OTHER_TESTS},
+        operator=_PRODUCER_OF[mode],
+        arguments={
+            "select": None,
+            "models": None,
+            "selector": None,
+            "nodes": told,
+            **continuing(built.values()),
+            **NO_OTHER_TESTS,
+            **({"sources": sources} if sources else {}),
+            **(_NO_INSTALLED_DBT if mode is not request.execution.dbt_mode(request.operator_args) else {}),
+        },
         defaults=_PRODUCER_FIRST,
         context=context_of_batch(_NAME, told),
         document=document_of_batch(built.values(), request.settings.longest_page),
@@ -80,6 +95,11 @@ def watched_plan(plan: Plan, request: PlanRequest) -> Plan:
     ended = msgspec.structs.replace(plan, tasks=tuple(tasks)).between(None, done)
     before, after = _neighbours(tasks, plan.edges)
     edges = {*((each, producer.task_id) for each in before), *((producer.task_id, each) for each in after)}
+    # The producer succeeds although a source is stale.
+    edges |= {
+        (task_id, done.task_id) for task_id, node_ids in ids_of.items() if not sources.keys().isdisjoint(node_ids)
+    }
+    looks = [each.key for each in plan.conversions if each.resource_type == DbtResourceType.SOURCE]
     return msgspec.structs.replace(
         ended,
         tasks=(
@@ -88,6 +108,7 @@ def watched_plan(plan: Plan, request: PlanRequest) -> Plan:
             *(task for task in ended.tasks if task.task_id not in before),
         ),
         edges=tuple(sorted({*ended.edges, *edges, (producer.task_id, done.task_id)})),
+        converted_edges=(*ended.converted_edges, *((each, producer.task_id) for each in looks)),
     )
 
 
@@ -111,11 +132,7 @@ def _without_own_dbt(built: Mapping[str, DbtNode], plan: Plan) -> dict[str, DbtN
     task, and so do its tests: it comes after the producer.
     """
     models = {each: node for each, node in built.items() if node.resource_type not in TESTS}
-    apart = {
-        each
-        for each, node in models.items()
-        if node.profile_config_to_override or _OWN_DBT & node.operator_kwargs_to_override.keys()
-    }
+    apart = {each for each, node in models.items() if _has_own_dbt(node)}
     run = {task.node_id for task in plan.tasks if not task.is_placeholder and ".DbtTest" not in task.operator}
     for each in sorted(apart):
         if each not in run:
@@ -134,13 +151,34 @@ def _without_own_dbt(built: Mapping[str, DbtNode], plan: Plan) -> dict[str, DbtN
     return {each: node for each, node in built.items() if each not in apart and apart.isdisjoint(node.depends_on)}
 
 
-def _watched_ids(plan: Plan, built: Mapping[str, DbtNode], nodes: Mapping[str, DbtNode]) -> dict[str, list[str]]:
+def _has_own_dbt(node: DbtNode) -> bool:
+    return bool(node.profile_config_to_override or _OWN_DBT & node.operator_kwargs_to_override.keys())
+
+
+def _sources(request: PlanRequest) -> dict[str, str]:
+    """The sources whose freshness the DAG shows and the producer's dbt can look at, with the text that selects each."""
+    return {
+        each: request.selectors[each]
+        for each, node in request.nodes.items()
+        if node.resource_type is DbtResourceType.SOURCE
+        and node.has_freshness
+        and request.visibility[each] is Visibility.TASK
+        and not _has_own_dbt(node)
+    }
+
+
+def _watched_ids(
+    plan: Plan, built: Mapping[str, DbtNode], nodes: Mapping[str, DbtNode], sources: Mapping[str, str]
+) -> dict[str, list[str]]:
     """Unique ids of the nodes that each task watches, by task id; none for tests that run in another task."""
     found: dict[str, list[str]] = {}
     for task in plan.tasks:
         if task.operator not in _WATCHER_OF:
             continue
-        if task.node_id is None:
+        if ".DbtSource" in task.operator:
+            if task.node_id in sources:
+                found[task.task_id] = [str(task.node_id)]
+        elif task.node_id is None:
             if joined := task.arguments.get("nodes"):
                 found[task.task_id] = [*joined]
         elif task.node_id in built:
@@ -169,9 +207,10 @@ def _watching(task: PlannedTask, node_ids: list[str]) -> PlannedTask:
     )
 
 
-def _neighbours(tasks: Iterable[PlannedTask], edges: Iterable[tuple[str, str]]) -> tuple[list[str], list[str]]:
+def _neighbours(tasks: Collection[PlannedTask], edges: Iterable[tuple[str, str]]) -> tuple[list[str], list[str]]:
     """Ids of the tasks right before the producer, which run dbt themselves and read no node, and right after it."""
     watching = {task.task_id for task in tasks if task.operator.startswith("operators.watcher.")}
-    sources = {task.task_id for task in tasks if ".DbtSource" in task.operator}
-    has_parent = {after for before, after in edges if before in watching}
+    sources = {task.task_id for task in tasks if ".DbtSource" in task.operator} - watching
+    passages = {task.task_id for task in tasks if task.is_passage}  # behind tasks that watch
+    has_parent = {after for before, after in edges if before in watching | passages}
     return sorted(sources), sorted(watching - has_parent)

@@ -148,6 +148,10 @@ def is_put_in_order() -> bool:
     return _who_looks(FRAME_NAMES.ordering) is None
 
 
+_FOLLOWING = (*FRAME_NAMES.definitions, *FRAME_NAMES.importers)
+_LOOKING_FOR_CIRCLES = frozenset({FRAME_NAMES.group_circles})
+
+
 class _Looker(NamedTuple):
     """The function that has called into a DAG, a group or a task."""
 
@@ -163,6 +167,8 @@ class _Looker(NamedTuple):
 
 class NotMade:
     """The value in place of a task that is not there, for a function that follows tasks to find circles."""
+
+    task_group = None
 
     def get_direct_relative_ids(self) -> set[str]:
         """The ids of the tasks after it: none, so that no circle leads through it."""
@@ -181,7 +187,7 @@ class LazyTaskDict(dict[str, Any]):
         super().__init__(there)
         self.running = running
         self.is_claimed = False
-        self._uncounted = FRAME_NAMES.adding | {*uncounted}
+        self._uncounted = FRAME_NAMES.adding | _LOOKING_FOR_CIRCLES | {*uncounted}
         self._missing: list[tuple[str, Callable[[], object]]] = []
         self._is_making = False
         self._places: dict[str, float] = {}
@@ -259,13 +265,18 @@ class LazyTaskDict(dict[str, Any]):
         finally:  # what has failed is tried once more
             self._is_making = False
 
+    def __contains__(self, key: object) -> bool:
+        self.look_for(key)
+        return super().__contains__(key) or (bool(self._missing) and _who_looks(_LOOKING_FOR_CIRCLES) is None)
+
     def __getitem__(self, key: str) -> Any:
-        if (
-            self._missing
-            and sys._getframe(1).f_code.co_name == FRAME_NAMES.circles
-            and not dict.__contains__(self, key)
-        ):
-            return NotMade()
+        if self._missing and not dict.__contains__(self, key):
+            frame = sys._getframe(1)
+            module = str(frame.f_globals.get("__name__", ""))
+            if frame.f_code.co_name == FRAME_NAMES.circles and _is_one_of(module, _FOLLOWING):
+                return NotMade()
+            if _who_looks(_LOOKING_FOR_CIRCLES) is None:
+                return NotMade()
         self.look_for(key)
         return super().__getitem__(key)
 
@@ -293,7 +304,7 @@ def _after(look: Callable[..., None], name: str) -> Callable[..., Any]:
     return looking
 
 
-for _name in ("__contains__", "get", "setdefault", "pop"):
+for _name in ("get", "setdefault", "pop"):
     setattr(LazyTaskDict, _name, _after(LazyTaskDict.look_for, _name))
 for _name in ("__iter__", "__reversed__", "__len__", "__eq__", "keys", "values", "items", "popitem"):
     setattr(LazyTaskDict, _name, _after(LazyTaskDict.look_through, _name))

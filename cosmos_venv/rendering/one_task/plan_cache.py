@@ -28,6 +28,7 @@ from cosmos_venv.rendering.task_arguments import project_name
 from cosmos_venv.version import __version__
 
 _FORMAT = 1  # of the lines, which workers of another release may find
+_PLANNING = ("cosmos_venv/config/", "cosmos_venv/project/", "cosmos_venv/rendering/")
 _ONLY_FOR_LOADING = frozenset(
     {
         "load_method",
@@ -41,9 +42,11 @@ _ONLY_FOR_LOADING = frozenset(
         "emit_datasets",
         "airflow_vars_to_purge_dbt_ls_cache",
         "airflow_vars_to_purge_dbt_yaml_selectors_cache",
+        "run_artifacts",
+        "notify_owners",
     }
 )
-"""What RenderConfig says beside how the plan looks: the version of the loaded nodes stands for it."""
+"""What RenderConfig says beside how the plan looks."""
 
 
 class KeptTask(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
@@ -64,7 +67,7 @@ class KeptTask(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 def plan_key(configuration: Configuration, version: str | None) -> str | None:
     """The key of a plan: 64 hex digits that differ where the plan may; None where that cannot be known.
 
-    It has no path and no time in it, so that every worker and every version of a bundle finds the same.
+    Every worker with the same wheel and every version of a bundle finds the same.
 
     :param configuration: the configuration of the plan.
     :param version: ``DbtGraph.version()``; None: it cannot be known.
@@ -82,8 +85,11 @@ def plan_key(configuration: Configuration, version: str | None) -> str | None:
         _code(),
         version,
         drawing,
+        render.has_last_task,
+        bool(render.notify_owners),
         execution.execution_mode,
         execution.dbt_mode(configuration.operator_args),
+        execution.producer_dbt_mode(configuration.operator_args),
         execution.test_indirect_selection,
         configuration.operator_args.get("exclude"),
         project_name(render, execution, configuration.project),
@@ -97,10 +103,20 @@ def plan_key(configuration: Configuration, version: str | None) -> str | None:
 
 @cache
 def _code() -> str:
-    """The digest of the code that loads and plans: an editable install has another code under the same version."""
+    """A text that differs where the code that loads and plans may: an editable install changes without its version.
+
+    Reading all of the code took 2 ms of each parse for a task. A wheel brings the hashes of its files, which are the
+    same on every machine. Of an editable install sizes and times are compared.
+    """
     package = Path(__file__).parents[2]
-    files = sorted(file for folder in ("config", "project", "rendering") for file in package.glob(f"{folder}/**/*.py"))
-    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+    record = package.with_name(f"{package.name}-{__version__}.dist-info") / "RECORD"
+    if record.is_file():
+        lines = record.read_text(encoding="utf-8").splitlines()
+        facts = [line for line in lines if line.startswith(_PLANNING) and ".py," in line]
+    else:
+        files = [file for folder in _PLANNING for file in (package.parent / folder).rglob("*.py")]
+        facts = [f"{file} {(status := file.stat()).st_size} {status.st_mtime_ns}" for file in files]
+    return hashlib.sha256("\n".join(sorted(facts)).encode()).hexdigest()
 
 
 def _as_text(value: object) -> Any:

@@ -1,8 +1,9 @@
 """The plan of a DAG whose runs may choose nodes: a first task evaluates the selection, and the last one runs nothing.
 
-A task whose parents were skipped runs where it is chosen, and none runs behind one that has failed (``none_failed``).
-It skips itself where one before it was skipped for another reason, also beyond placeholders, which Airflow runs by
-itself. The first tasks keep Airflow's own rule: what comes before them is nothing that a run may choose.
+A task whose parents were skipped runs where it is chosen, and none runs behind one that has failed (``none_failed``),
+but for models with ``on_error: continue``. It skips itself where one before it was skipped for another reason, also
+beyond placeholders, which Airflow runs by itself. The first tasks keep Airflow's own rule: what comes before them is
+nothing that a run may choose.
 The last task is there for what stands behind the project: it succeeds where all that was chosen has succeeded.
 """
 
@@ -44,6 +45,8 @@ def choosable_plan(plan: Plan, request: PlanRequest) -> Plan:
     for before, task_id in plan.edges:
         after.setdefault(task_id, []).append(before)
     contents = _contents(plan, request.nodes)
+    for passage in (task.task_id for task in plan.tasks if task.is_passage):
+        contents[after[passage][0]]["may_fail"] = True
     known = {each for content in contents.values() for each in content["nodes"]}
     choice = request.indirect_selection
     indirect = {} if choice is TestIndirectSelection.EAGER else {"indirect_selection": choice.value}
@@ -76,7 +79,10 @@ def _with_rules(plan: Plan, after: Mapping[str, Sequence[str]]) -> list[PlannedT
         found = {each for parent in parents for each in ((parent,) if parent in running else before[parent])}
         before[task.task_id] = found
         own = {"skipped_with": sorted(found.difference(parents))} if task.task_id in running else {}
-        tasks.append(msgspec.structs.replace(task, defaults={**task.defaults, **_RULE, **own}) if found else task)
+        # What stands behind a passage asks for the states of the tasks before it.
+        arguments = {"trigger_rule": "all_done"} if task.is_passage else task.arguments
+        defaults = {**task.defaults, **_RULE, **own} if found else task.defaults
+        tasks.append(msgspec.structs.replace(task, arguments=arguments, defaults=defaults))
     return tasks
 
 

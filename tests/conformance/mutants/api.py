@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -137,8 +137,8 @@ class NamesAParameterOtherwise(OtherClass):
     kills = "API-009"
 
     def names(self, sound: Any) -> dict[str, Any]:
-        def run_subprocess(self: Any, cmd: list[str], env: Mapping[str, str], cwd: str, **kwargs: Any) -> Any:
-            return sound.run_subprocess(self, cmd, env, cwd, **kwargs)
+        def run_subprocess(self: Any, cmd: Sequence[str] = (), env: Any = None, cwd: str = "", **kwargs: Any) -> Any:
+            return sound.run_subprocess(self, kwargs.pop("command", cmd), env, cwd, **kwargs)
 
         return {run_subprocess.__name__: run_subprocess}
 

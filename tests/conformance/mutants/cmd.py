@@ -21,12 +21,12 @@ class OtherCommandLine(Mutant):
         if type(operator).__name__ == self.of_class:
             around(operator, "run_subprocess", self.run)
 
-    def run(self, _: Any, sound: Any, line: list[str], *rest: Any, **named: Any) -> Any:
+    def run(self, _: Any, sound: Any, command: list[str], **named: Any) -> Any:
         """Run dbt as it has it.
 
-        :param line: the sound one: the executable, the words of the command, its flags.
+        :param command: the sound one: the executable, the words of the command, its flags.
         """
-        return sound(self.line(line), *rest, **named)
+        return sound(self.line(command), **named)
 
     def line(self, sound: list[str]) -> list[str]:
         """The other command line."""
@@ -55,9 +55,9 @@ class ListsTwice(OtherCommandLine):
     kills = "CMD-002"
     of_class = "DbtLSVirtualenvOperator"
 
-    def run(self, _: Any, sound: Any, line: list[str], *rest: Any, **named: Any) -> Any:
-        sound(line, *rest, **named)
-        return sound(line, *rest, **named)
+    def run(self, _: Any, sound: Any, command: list[str], **named: Any) -> Any:
+        sound(command, **named)
+        return sound(command, **named)
 
 
 class LoadsSeedsIntoTheDefaultTarget(OtherCommandLine):
@@ -148,13 +148,13 @@ class TakesTheFirstDbtOnPath(Mutant):
     def spoil(self, operator: Any) -> None:
         around(operator, "run_subprocess", self.run)
 
-    def run(self, operator: Any, sound: Any, line: list[str], env: dict[str, str], cwd: str, **named: Any) -> Any:
+    def run(self, operator: Any, sound: Any, command: list[str], env: dict[str, str], cwd: str, **named: Any) -> Any:
         """Run the dbt that is found."""
         found = shutil.which("dbt", path=env.get("PATH"))
         if found is None:
-            return sound(line, env, cwd, **named)
+            return sound(command, env, cwd, **named)
         local: Any = super(self.operators().DbtVirtualenvBaseOperator, operator)
-        return local.run_subprocess([found, *line[1:]], env, cwd, **named)
+        return local.run_subprocess([found, *command[1:]], env, cwd, **named)
 
 
 class PassesOverAFailedNode(Mutant):
@@ -165,9 +165,9 @@ class PassesOverAFailedNode(Mutant):
     def spoil(self, operator: Any) -> None:
         around(operator, "handle_exception", self.judge)
 
-    def judge(self, _: Any, sound: Any, result: Any, artifacts: Any) -> Any:
+    def judge(self, _: Any, sound: Any, result: Any) -> Any:
         """Pass over exit code 1."""
-        return None if result.exit_code == 1 else sound(result, artifacts)
+        return None if result.exit_code == 1 else sound(result)
 
 
 class SaysThatDbtFailed(DoesOtherwise):

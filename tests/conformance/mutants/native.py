@@ -78,11 +78,11 @@ class StartsAProgramWithoutAGuard(Mutant):
         operator._start = start
 
 
-def _run_plainly(words: Sequence[str], env: Mapping[str, str], place: str, **_: Any) -> Any:
+def _run_plainly(command: Sequence[str], env: Mapping[str, str], cwd: str, **_: Any) -> Any:
     done = subprocess.run(
-        words,
+        command,
         env=env,
-        cwd=place,
+        cwd=cwd,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -234,10 +234,10 @@ class TellsOfATestInOneTask(Mutant):
         instead_of("rendering.modes.watcher", "_watched_ids", self._ids)
 
     @staticmethod
-    def _ids(sound: Original, plan: Any, built: Any, nodes: Any) -> dict[str, list[str]]:
+    def _ids(sound: Original, *given: Any) -> dict[str, list[str]]:
         told: set[str] = set()
         found: dict[str, list[str]] = {}
-        for task_id, ids in sound(plan, built, nodes).items():
+        for task_id, ids in sound(*given).items():
             found[task_id] = [each for each in ids if each not in told]
             told.update(ids)
         return found

@@ -77,6 +77,7 @@ def test_what_is_kept_is_valid(folder: Path) -> None:
         pytest.param(
             lambda report: report["options"].update(profiles="locks"), "with --cosmos-profiles", id="some-profiles"
         ),
+        pytest.param(lambda report: report["options"].update(spec="1.0"), "with --cosmos-spec", id="older"),
         pytest.param(
             lambda report: report["options"].update(known_failures="/home/kim/list.txt"), "a home directory (/home/kim)"
         ),

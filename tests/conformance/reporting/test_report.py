@@ -8,6 +8,7 @@ import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -118,6 +119,19 @@ def test_what_stays_by_design_is_declared_where_people_look(tmp_path: Path) -> N
     assert read_report(tmp_path / "report.json")["implementation"]["services"] == ["pier-server"]
     assert "when tasks have ended: pier-server" in texts["report.html"]
     assert "when tasks have ended: pier-server" in texts["summary.md"]
+
+
+def test_a_report_says_how_long_each_area_took_and_of_which_version_the_requirements_are() -> None:
+    one, two = judged("LOCK-001", Level.MUST, Verdict.PASSED), judged("LOCK-002", Level.MUST, Verdict.PASSED)
+    slow = replace(one, seen=(replace(one.seen[0], seconds=41.4),))
+    short = replace(two, seen=(replace(two.seen[0], seconds=0.2),))
+    found = reported(slow, short, judged("CMD-001", Level.MUST, Verdict.PASSED), options={**OPTIONS, "spec": "1.1"})
+
+    assert "\nTime of checks: LOCK 42 s\n" in summary(found)
+    assert 'title="time of checks">42 s<' in page([found])
+    assert "time of checks" not in page([found, found]), "beside another run it says nothing"
+    for text in (summary(found), page([found]), badge(found)):
+        assert f"{SPECIFICATION_VERSION}, requirements of 1.1" in text
 
 
 def test_no_place_of_the_suite_stands_in_a_report() -> None:
@@ -272,18 +286,17 @@ def test_the_command_takes_the_folder_of_a_report_and_says_where_no_page_can_be_
     assert main(["compare", str(tmp_path)]) == 0
     assert main(["compare", str(tmp_path), "--html", str(tmp_path / "made" / "x.html")]) == 0
     assert main(["compare", str(tmp_path), "--html", str(tmp_path / "report.json" / "x.html")]) == 2
-    assert "x.html cannot be written: File exists." in capsys.readouterr().err
+    assert "File exists: " in capsys.readouterr().err
 
 
-def test_what_was_not_run_everywhere_is_counted_apart() -> None:
+def test_what_was_not_run_everywhere_is_counted_with_what_is_alike() -> None:
     part = copy.deepcopy(reported(*SOUND))
     for record in part["requirements"][1:]:
         record["verdict"] = "not run"
 
     (*_, counted) = table([reported(*SOUND), part])
 
-    alike = "1 requirements with one verdict in all reports"
-    assert counted == f"({alike}, 2 with one verdict in the reports that have judged them; --all shows them)"
+    assert counted == "(3 requirements with one verdict in all reports that have judged them; --all shows them)"
 
 
 def test_what_the_suite_failed_to_judge_and_what_is_otherwise_on_purpose_is_neither_kept_nor_not_kept() -> None:

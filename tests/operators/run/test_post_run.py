@@ -69,13 +69,13 @@ class WritingRun(local.DbtRunLocalOperator):
 class WritingCompile(WritingRun, local.DbtCompileLocalOperator):
     """dbt compile, likewise."""
 
-    base_cmd = ("compile",)
+    base_cmd = ["compile"]  # noqa: RUF012
 
 
 class WritingBatch(WritingRun, local.DbtBatchLocalOperator):
     """A batch, likewise."""
 
-    base_cmd = ("build",)
+    base_cmd = ["build"]  # noqa: RUF012
 
 
 class Writing(Protocol):
@@ -138,7 +138,8 @@ def rendered_fields() -> tuple[Any, Any]:
 
     with create_session() as session:
         rows = session.query(RenderedTaskInstanceFields).all()
-    fields = max(rows, key=lambda row: row.run_id).rendered_fields
+    # Airflow 3.4 has an id in the order of time in place of the run.
+    fields = max(rows, key=lambda row: row.id if hasattr(row, "id") else row.run_id).rendered_fields
     return fields["compiled_sql"], fields["freshness"]
 
 

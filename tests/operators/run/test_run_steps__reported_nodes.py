@@ -115,3 +115,25 @@ def test_tests_that_dbt_has_not_reported_beside_others_are_named_in_a_warning(
     make("Build", task_id="built", select="staging", extra_context=context).execute({})
 
     assert "has not reported 1 of 1 tests of this task: test.harbor.edited.0a." in "".join(capfd.readouterr())
+
+
+@pytest.mark.parametrize("status", ["reused", "no-op"])
+def test_a_node_that_dbt_has_not_built_and_counts_as_done_is_green_and_the_log_says_so(
+    status: str, dbt_project: Path, cosmos_fake_venv: FakeVenv, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """As with dbt State and similar plugins."""
+
+    class ReusingOperator(local.DbtRunLocalOperator):
+        def run_subprocess(self, command: list[str], env: dict[str, str], cwd: str, **kwargs: Any) -> Any:
+            done = super().run_subprocess(command, env, cwd, **kwargs)
+            results = Path(cwd) / "target" / "run_results.json"
+            results.write_text(results.read_text().replace('"success"', f'"{status}"'))
+            return done
+
+    ReusingOperator(
+        **operator_arguments(dbt_project, dbt_executable_path=cosmos_fake_venv.dbt, task_id="reused"),
+        select="staging",
+        extra_context=of("model.harbor.staging"),
+    ).execute({})
+
+    assert f"Not built, and done as dbt says: model.harbor.staging ({status})." in "".join(capfd.readouterr())

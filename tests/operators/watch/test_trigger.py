@@ -179,6 +179,20 @@ def test_a_release_that_would_not_try_a_failed_task_again_fails_it_on_a_worker(
     assert found.payload == {"action": "fail", "reason": f"{NODE}: error.\nsaid", "told": told, "try_number": 1}
 
 
+def test_a_worker_fails_the_task_where_it_decides_whether_there_is_another_try(
+    airflow: Airflow, write: WriteLines
+) -> None:
+    """dbt 1 says why a node has failed when the whole run has ended."""
+    airflow.states[PRODUCER] = ["running", "running", "failed"]
+    write(line("error"))
+
+    found = event_of(DbtNodeTrigger([NODE], PRODUCER, retry_on=["sql"]), task_instance())
+
+    assert airflow.states[PRODUCER] == ["failed"]
+    assert (found.payload["action"], found.payload["kinds"]) == ("fail", ["warehouse"])
+    assert found.payload["xcoms"]["dbt_node"][0]["node"] == NODE
+
+
 def test_a_producer_that_has_failed_without_a_word_fails_the_task(airflow: Airflow, write: WriteLines) -> None:
     airflow.states[PRODUCER] = ["running", "running", "failed"]
     write()
@@ -234,3 +248,40 @@ def test_it_is_made_again_of_what_airflow_keeps() -> None:
     module, _, name = path.rpartition(".")
     assert (module, name) == (DbtNodeTrigger.__module__, "DbtNodeTrigger")
     assert DbtNodeTrigger(**json.loads(json.dumps(arguments))).serialize() == (path, arguments)
+
+
+def test_a_retry_that_begins_while_nothing_is_published_lets_the_trigger_find_out_what_it_was_told(
+    airflow: Airflow, write: WriteLines
+) -> None:
+    """Airflow has deleted the XCom of the producer's first try, and a trigger that waits still knows it."""
+    deferred: list[Any] = []
+
+    def defer(*, trigger: DbtNodeTrigger, **_: object) -> None:
+        deferred.append(trigger)
+        raise Deferred
+
+    task = SimpleNamespace(
+        node_ids=[NODE],
+        producer_task_id=PRODUCER,
+        retry_on=(),
+        retries=1,
+        deferrable=True,
+        resumes="go_on",
+        defer=defer,
+    )
+    ti = SimpleNamespace(**vars(task_instance(number=2)), max_tries=1, xcom_push=lambda **_: None)
+    context = {"ti": ti, "dag_run": SimpleNamespace(start_date=BEGUN)}
+    airflow.states[PRODUCER] = ["running"]
+
+    with pytest.raises(Deferred):
+        trigger.wait_for_nodes(task, context, parents=[])
+    write(line("error"))
+    (waiting,) = deferred
+    airflow.states[PRODUCER] = ["running", "running", "failed"]
+
+    assert waiting.told is None
+    assert event_of(waiting, task_instance(number=2)).payload["action"] == "run alone"
+
+
+class Deferred(Exception):
+    """In place of Airflow's own."""

@@ -69,6 +69,11 @@ def test_a_selector_that_is_not_defined_is_refused() -> None:
         selected("selector:none")
 
 
+def test_another_dbt_is_told_the_way_out() -> None:
+    with pytest.raises(CosmosValueError, match=r"is one of dbt 1\.12.* With another dbt use RenderConfig\.selector"):
+        from_lists(["selector:nightly"], [])
+
+
 def test_a_broken_selector_that_wildcards_mean_is_left_out_where_a_setting_says_so(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

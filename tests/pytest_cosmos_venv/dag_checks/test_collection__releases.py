@@ -88,4 +88,4 @@ def test_a_file_that_loads_by_dbt_ls_is_listed_by_each_release(
         assert ["differs", "of", "1.11", "2.0"] in told
         assert ["outcome", "dags/listing.py::task_ids", "passed", "failed"] in told
         assert ["nodes", "model.harbor.former", "there", "-"] in told
-        assert ["tasks", "listing.former_run", "there", "-"] in told
+        assert ["tasks", "listing.former_run", "after", "ships.test", "-"] in told

@@ -83,6 +83,17 @@ def test_models_are_queries_and_all_else_runs_dbt_where_models_are_compiled(requ
 
 
 @pytest.mark.usefixtures("provider")
+def test_what_reads_a_model_with_on_error_continue_runs_behind_its_failed_query() -> None:
+    daily = node("model.shop.daily", on_error="continue", materialized="table")
+
+    made = planned(daily, node("model.shop.report", daily.unique_id, materialized="table"))
+
+    assert operators(made)["daily_run_on_error"] == "empty"
+    assert {("daily_run", "daily_run_on_error"), ("daily_run_on_error", "report_run")} <= {*made.edges}
+    assert (SETUP, "daily_run_on_error") not in made.edges  # Airflow wants all_success right behind a setup task
+
+
+@pytest.mark.usefixtures("provider")
 def test_an_ephemeral_model_is_no_query_of_its_own() -> None:
     ephemeral = node("model.shop.paid", materialized="ephemeral")
 

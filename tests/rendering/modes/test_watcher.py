@@ -10,14 +10,22 @@ from typing import Any
 import pytest
 
 from cosmos_venv import DbtDag, DbtTaskGroup
-from cosmos_venv.compat import DAG
+from cosmos_venv.compat import DAG, EmptyOperator
 from cosmos_venv.config import ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
-from cosmos_venv.constants import ExecutionMode, LoadMode, SeedRenderingBehavior, SourceRenderingBehavior
+from cosmos_venv.constants import (
+    DbtResourceType,
+    ExecutionMode,
+    LoadMode,
+    SeedRenderingBehavior,
+    SourceRenderingBehavior,
+)
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.operators.watcher import DbtRunWatcherOperator
 from cosmos_venv.project.graph import link
 from cosmos_venv.project.node import DbtNode
+from cosmos_venv.rendering.configuration import Configuration
 from cosmos_venv.rendering.model import Plan
+from cosmos_venv.rendering.one_task.plan_cache import plan_key
 from cosmos_venv.rendering.plan_request import PlanRequest
 from cosmos_venv.rendering.planner import plan
 from cosmos_venv.rendering.task_arguments import PlanningSettings
@@ -33,7 +41,7 @@ OF_BOTH = node("test.shop.same_orders_apart.1", ORDERS.unique_id, APART.unique_i
 OF_ORDERS = node("test.shop.unique_orders.1", ORDERS.unique_id)
 
 
-def planned(*nodes: DbtNode, most: int = 0, **render: Any) -> Plan:
+def planned(*nodes: DbtNode, most: int = 0, asks_freshness: bool = False, **render: Any) -> Plan:
     selection = link({each.unique_id: each for each in nodes}, detaching=False)
     return plan(
         PlanRequest(
@@ -42,7 +50,7 @@ def planned(*nodes: DbtNode, most: int = 0, **render: Any) -> Plan:
             execution=ExecutionConfig(ExecutionMode.WATCHER),
             project=ProjectConfig("shop"),
             operator_args={},
-            settings=PlanningSettings(most_watching=most),
+            settings=PlanningSettings(most_watching=most, asks_freshness=asks_freshness),
         )
     )
 
@@ -162,6 +170,29 @@ def test_more_tasks_than_the_setting_names_are_joined_by_folder(most: int, joins
     assert any(each.endswith("_batch") for each in watching) is joins
 
 
+def test_a_producer_with_a_callback_looks_at_the_sources_itself() -> None:
+    ships = node("source.shop.raw.ships", has_freshness=True)
+    crews = node("source.shop.raw.crews", has_freshness=True, meta=OTHER_PROFILE)
+    made = planned(
+        *(ships, crews, node("source.shop.raw.old")),
+        node("model.shop.fleet", ships.unique_id, crews.unique_id),
+        source_rendering_behavior=SourceRenderingBehavior.ALL,
+        asks_freshness=True,
+    )
+
+    assert operators(made)["raw_ships_source"] == "DbtSourceWatcherOperator"
+    assert operators(made)["raw_crews_source"] == "DbtSourceLocalOperator"
+    assert {
+        ("raw_crews_source", "dbt_producer_watcher"),
+        ("dbt_producer_watcher", "raw_ships_source"),
+        ("raw_ships_source", "fleet_run"),
+        ("raw_ships_source", "dbt_producer_watcher_done"),
+    } <= {*made.edges}
+    assert ("raw_ships_source", "dbt_producer_watcher") not in made.edges
+    (producer,) = (task for task in made.tasks if task.task_id == "dbt_producer_watcher")
+    assert producer.arguments["sources"] == {ships.unique_id: "source:raw.ships"}
+
+
 def test_a_project_without_nodes_has_no_producer() -> None:
     assert operators(planned(node("exposure.shop.page"), allow_empty_selection=True)) == {}
 
@@ -180,9 +211,19 @@ def arguments(*select: str, **setup: Any) -> dict[str, Any]:
     [
         ({"task_id": "mine"}, r"setup_operator_args\['task_id'\] is decided"),
         ({"compiled_sql": "x"}, r"setup_operator_args\['compiled_sql'\] is written by the task"),
-        ({"select": "orders"}, r"setup_operator_args\['select'\]: the producer builds all nodes"),
-        ({"py_requirements": ["dbt-core"]}, r"setup_operator_args\['py_requirements'\]: .* Give operator_args"),
+        ({"select": "orders"}, r"setup_operator_args\['select'\]='orders': .* Choose them with RenderConfig\.select"),
+        ({"selector": "nightly"}, r"setup_operator_args\['selector'\]='nightly': .* exclude or selector"),
+        ({"indirect_selection": "buildable"}, r"\['indirect_selection'\]='buildable': the producer names each test"),
+        (
+            {"virtualenv_dir": "/envs"},
+            r"\['virtualenv_dir'\]: the producer runs an installed dbt\. Give py_requirements",
+        ),
+        (
+            {"py_requirements": ["dbt-core"], "dbt_executable_path": "/dbt"},
+            r"\['dbt_executable_path'\]: the producer runs the dbt of its environment",
+        ),
         ({"nodes": {}}, r"setup_operator_args\['nodes'\]"),
+        ({"profile_config": "secret"}, r"\['profile_config'\]: .* Give profile_config to the DAG"),
         ({"dbt_cmd_flags": ["--exclude", "orders"]}, r"--exclude in ExecutionConfig\.setup_operator_args"),
         ({"retires": 1}, r"ExecutionConfig\.setup_operator_args: .*'retires'. Did you mean 'retries'"),
     ],
@@ -190,6 +231,91 @@ def arguments(*select: str, **setup: Any) -> dict[str, Any]:
 def test_arguments_that_are_not_the_producers_own_are_refused(setup: dict[str, Any], words: str) -> None:
     with pytest.raises(CosmosValueError, match=words):
         DbtDag(dag_id="harbor", schedule=None, start_date=START, **arguments(**setup))
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"callback": 7}, "freshness_callback=7 is neither a callable nor the import path of one"),
+        ({"operator_args": {"freshness_callback": print}}, r"operator_args\['freshness_callback'\] .* Give it as Exec"),
+        ({"operator_args": {"emit_source_assets": True}}, r"\['emit_source_assets'\]=True and .*itself looks"),
+        ({"wait_for_sources": True}, r"RenderConfig\.wait_for_sources=True and .*itself looks .* Drop one"),
+    ],
+)
+def test_what_does_not_go_with_a_callback_is_refused(given: dict[str, Any], words: str) -> None:
+    render = RenderConfig(
+        load_method=LoadMode.DBT_MANIFEST,
+        source_rendering_behavior=SourceRenderingBehavior.ALL,
+        wait_for_sources=given.pop("wait_for_sources", False),
+    )
+    with pytest.raises(CosmosValueError, match=words):
+        DbtDag(
+            dag_id="harbor",
+            schedule=None,
+            start_date=START,
+            **{**arguments(freshness_callback=given.pop("callback", print)), "render_config": render, **given},
+        )
+
+
+def test_the_producer_may_run_another_dbt_than_later_tries_of_the_nodes() -> None:
+    dag = DbtDag(dag_id="harbor", schedule=None, start_date=START, **arguments(dbt_executable_path="/opt/dbt"))
+
+    producer: Any = dag.get_task("dbt_producer_watcher")
+    watching: Any = dag.get_task("geo_rollup_run")
+    assert (producer.dbt_executable_path, watching.dbt_executable_path) == ("/opt/dbt", "dbt")
+
+
+@pytest.mark.filterwarnings("error:dbt_executable_path")
+def test_the_producer_alone_may_have_a_managed_environment() -> None:
+    given = arguments(py_requirements=["dbt-core"], virtualenv_dir="/envs")
+    dag = DbtDag(dag_id="harbor", schedule=None, start_date=START, **given)
+
+    producer: Any = dag.get_task("dbt_producer_watcher")
+    watching = dag.get_task("geo_rollup_run")
+    assert type(producer).__name__ == "DbtProducerWatcherVirtualenvOperator"
+    assert (producer.py_requirements, producer.virtualenv_dir) == (["dbt-core"], "/envs")
+    assert type(watching).__name__ == "DbtRunWatcherOperator"
+    configured, plain = (Configuration.of(**each, operator_args=None) for each in (given, arguments()))
+    assert plan_key(configured, "1") != plan_key(plain, "1")
+
+
+def converted(kind: DbtResourceType) -> DbtDag:
+    """The DAG in which a converter makes a placeholder of each node of one type."""
+    given = arguments()
+
+    def converter(*, dag: DAG, task_group: Any, node: DbtNode, task_args: dict[str, Any], **_: Any) -> EmptyOperator:
+        assert "setup_operator_args" not in task_args
+        return EmptyOperator(task_id=f"own_{node.name.replace('.', '_')}", dag=dag, task_group=task_group)
+
+    given["render_config"] = RenderConfig(
+        load_method=LoadMode.DBT_MANIFEST,
+        source_rendering_behavior=SourceRenderingBehavior.ALL,
+        node_converters={kind: converter},
+    )
+    given["execution_config"] = ExecutionConfig(ExecutionMode.WATCHER, setup_operator_args={"retries": 3})
+    return DbtDag(dag_id="harbor", schedule=None, start_date=START, **given)
+
+
+def test_the_task_that_a_converter_makes_of_a_source_comes_before_the_producer() -> None:
+    dag = converted(DbtResourceType.SOURCE)
+
+    own = {task_id for task_id in dag.task_ids if task_id.startswith("own_")}
+    assert own
+    assert own <= dag.get_task("dbt_producer_watcher").upstream_task_ids
+
+
+def test_a_converter_makes_a_task_of_an_exposure_behind_the_nodes_that_it_reads() -> None:
+    dag = converted(DbtResourceType.EXPOSURE)
+
+    (own,) = (task for task in dag.tasks if task.task_id.startswith("own_"))
+    assert own.upstream_task_ids
+    assert own.downstream_task_ids == {"dbt_producer_watcher_done"}
+
+
+@pytest.mark.parametrize("kind", [DbtResourceType.MODEL, DbtResourceType.TEST])
+def test_a_converter_of_what_the_producer_runs_is_refused(kind: DbtResourceType) -> None:
+    with pytest.raises(CosmosValueError, match=r"RenderConfig\.node_converters of models, .* Use ExecutionMode\.LOCAL"):
+        converted(kind)
 
 
 def test_tasks_of_a_group_watch_its_own_producer() -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
+from cosmos_venv import version
 from cosmos_venv.files.file_cache import FileCache
 from cosmos_venv.rendering.model import Plan, PlannedTask
+from cosmos_venv.rendering.one_task import plan_cache
 from cosmos_venv.rendering.one_task.plan_cache import find, keep
 
 
@@ -68,3 +71,44 @@ def test_what_is_damaged_is_no_plan(kept: FileCache, tmp_path: Path, line: bytes
     kept.write("key", line)
 
     assert find(kept, "key", "a", tmp_path) is None
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A package with one file in each folder that plans."""
+    for folder in ("config", "project", "rendering/one_task"):
+        (tmp_path / "cosmos_venv" / folder).mkdir(parents=True)
+        (tmp_path / "cosmos_venv" / folder / "some.py").write_text("before")
+    monkeypatch.setattr(plan_cache, "__file__", str(tmp_path / "cosmos_venv" / "rendering" / "one_task" / "some.py"))
+    return tmp_path / "cosmos_venv"
+
+
+def code() -> str:
+    return plan_cache._code.__wrapped__()
+
+
+def test_another_code_of_an_editable_install_has_another_key(package: Path) -> None:
+    before = code()
+    (package / "project" / "__pycache__").mkdir()
+    (package / "project" / "__pycache__" / "some.cpython-311.pyc").write_bytes(b"compiled")
+    assert code() == before
+
+    (package / "project" / "some.py").write_text("behind")
+    os.utime(package / "project" / "some.py", (0, 0))
+
+    assert code() != before
+
+
+def test_a_wheel_has_one_key_on_every_machine_and_another_wheel_has_another(package: Path) -> None:
+    record = package.parent / f"cosmos_venv-{version.__version__}.dist-info" / "RECORD"
+    record.parent.mkdir()
+    rows = ["cosmos_venv/project/some.py,sha256=abc,6", "cosmos_venv/cli/other.py,sha256=def,6"]
+    record.write_text("\n".join(rows))
+    before = code()
+
+    os.utime(package / "project" / "some.py", (0, 0))
+    compiled = "cosmos_venv/project/__pycache__/some.cpython-311.pyc,,"
+    record.write_text("\n".join([compiled, rows[1].replace("def", "012"), rows[0]]))
+    assert code() == before
+    record.write_text("\n".join([rows[0].replace("abc", "abd")]))
+    assert code() != before

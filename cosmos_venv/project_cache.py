@@ -50,14 +50,6 @@ def parsed_project(
     return ParsedProject(project_dir=project_dir, kept=kept, elsewhere=remote_cache("parse_files"))
 
 
-def copies_packages(given: bool | None) -> bool:
-    """Return whether packages are copied and not linked.
-
-    :param given: the argument of the user; None: the setting counts.
-    """
-    return settings.default_copy_dbt_packages if given is None else given
-
-
 def project_packages(
     project_dir: Path,
     virtualenv_dir: Path | None,

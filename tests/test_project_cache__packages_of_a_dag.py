@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from cosmos_venv import DbtDag, ExecutionConfig, ExecutionMode, LoadMode, ProjectConfig, RenderConfig
+from cosmos_venv import DbtDag, ExecutionConfig, ExecutionMode, LoadMode, ProjectConfig, RenderConfig, project_cache
 from cosmos_venv.compat import AirflowException
-from cosmos_venv.managed import project_cache, resolve
+from cosmos_venv.managed import resolve
 from cosmos_venv.operators.local import DbtDepsLocalOperator, DbtRunLocalOperator
 from cosmos_venv.operators.virtualenv import DbtRunVirtualenvOperator
 from pytest_cosmos_venv import CosmosDbt, FakeVenv

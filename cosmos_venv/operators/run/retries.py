@@ -1,0 +1,75 @@
+"""Whether Airflow tries a task again whose dbt has failed (``retry_on``)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from cosmos_venv.compat import (
+    HAS_RETRY_POLICIES,
+    AirflowException,
+    BaseSensorOperator,
+    LastingFailure,
+    policy_against,
+)
+from cosmos_venv.dbt.failure_kinds import FailureKind
+from cosmos_venv.exceptions import CosmosDbtRunError, CosmosValueError
+
+# Others are no failures of dbt, or have decided already.
+_FAILURES = (AirflowException, CosmosDbtRunError)
+
+
+def judged(error: Exception, retry_on: Collection[str], kinds: Collection[FailureKind]) -> Exception:
+    """Return the error with which a task fails: one that Airflow does not try again where ``retry_on`` says so.
+
+    Where several nodes have failed, one that may succeed is enough for another try.
+
+    :param error: with which the task would fail.
+    :param retry_on: the kinds of failures for which there is another try; empty: Airflow's ``retries`` count alone.
+    :param kinds: the kinds of what has failed.
+    :returns: ``error`` or another one, whose last line gives the reason.
+    """
+    if not retry_on or type(error) not in _FAILURES:
+        return error
+    again = sorted(kind.value for kind in kinds if kind.value in retry_on)
+    given = f"retry_on={sorted(retry_on)}"
+    if again:
+        return type(error)(f"{error}\nAnother try may succeed, where retries are left: {given} has {_joined(again)}.")
+    which = _joined(sorted(kind.value for kind in kinds))
+    return LastingFailure(f"{error}\nNo other try: the failure is one of {which}, and {given} has not that kind.")
+
+
+def retry_arguments(
+    cls: type, given: str | Collection[str] | None, setting: str, others: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the attribute ``retry_on`` of an operator and, where it is Airflow's, the argument ``retry_policy``.
+
+    A policy of the user decides alone. A sensor has no kinds: with ``soft_fail`` Airflow before 3.3 skips a sensor with
+    a failure that is not tried again.
+
+    :param cls: the class of the operator.
+    :param given: the argument ``retry_on``: a kind, or several; None: the setting counts.
+    :param setting: ``[cosmos_venv] retry_on``: kinds, separated by spaces or commas.
+    :param others: the arguments for Airflow's own constructor.
+    :raises CosmosValueError: for a kind that there is not.
+    """
+    has_policy = any(each.get("retry_policy") for each in (others, others.get("default_args") or {}))
+    kinds = _kinds("[cosmos_venv] retry_on", setting.replace(",", " ").split())
+    if given is not None:
+        kinds = _kinds("retry_on", [given] if isinstance(given, str) else given)
+    if has_policy or not kinds or issubclass(cls, BaseSensorOperator):
+        return {}
+    return {"retry_on": kinds, **({"retry_policy": policy_against(LastingFailure)} if HAS_RETRY_POLICIES else {})}
+
+
+def _kinds(name: str, given: object) -> tuple[str, ...]:
+    known = [kind.value for kind in FailureKind]
+    words = [*given] if isinstance(given, list | tuple | set | frozenset) else [given]
+    unknown = next((word for word in words if word not in known), None)
+    if unknown is not None:
+        raise CosmosValueError(f"{name}={given!r}: {unknown!r} is no kind of failure. Known are: {known}.")
+    return tuple(map(str, words))
+
+
+def _joined(words: Collection[str]) -> str:
+    return " and ".join(repr(word) for word in words)

@@ -1,0 +1,116 @@
+"""The artifacts of a DAG run: one ``run_results.json`` and one ``manifest.json``, as one ``dbt build`` leaves them.
+
+They lie below ``[cosmos] remote_target_path``, in a folder of the DAG (and group) and the run. Each task that runs dbt
+keeps its results there as a part. The last task of the project joins the parts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any
+
+import msgspec
+
+from cosmos_venv import settings
+from cosmos_venv.dbt.results import Artifacts
+from cosmos_venv.io import map_index
+from cosmos_venv.remote.object_store import RemoteFolder, place_of
+
+RESULTS, MANIFEST = "run_results.json", "manifest.json"
+_PARTS = "parts"
+_SECONDS = 60.0  # for one file
+
+
+def folder_of_run(context: Mapping[str, Any], group_id: str) -> RemoteFolder:
+    """Return the folder of the artifacts of a run.
+
+    :param context: Airflow's context of a task of the project.
+    :param group_id: the group that the project makes up; empty: it is the DAG.
+    """
+    ti: Any = context["ti"]
+    place = "/".join(filter(None, (ti.dag_id, group_id, str(ti.run_id), *map_index(context))))
+    url = f"{settings.remote_target_path.rstrip('/')}/{place}"
+    return RemoteFolder(url=url, conn_id=settings.remote_target_path_conn_id or None)
+
+
+def keep_part(context: Mapping[str, Any], group_id: str, artifacts: Artifacts) -> None:
+    """Keep the results of one command of dbt, and the manifest where the run has none yet, or is gone on with.
+
+    :param context: Airflow's context of the task.
+    :param group_id: as for ``folder_of_run``.
+    :param artifacts: what dbt has left. A command that has written no results has no part.
+    :raises RemoteError: when the storage does not take them.
+    """
+    if (results := artifacts.content(RESULTS)) is None:
+        return
+    folder, ti = folder_of_run(context, group_id), context["ti"]
+    # Each try has a part: a later try of a batch builds only what is not done. Ids may be as long as names of files.
+    name = hashlib.sha256(ti.task_id.encode()).hexdigest()[:16]
+    folder.write(f"{_PARTS}/{name}-{ti.try_number}.json", results, seconds=_SECONDS)
+    is_wanted = ti.try_number > 1 or not (place_of(folder.url, folder.conn_id) / MANIFEST).exists()
+    if is_wanted and (manifest := artifacts.content(MANIFEST)) is not None:
+        folder.write(MANIFEST, manifest, seconds=_SECONDS)
+
+
+def join_parts(folder: RemoteFolder, told: Mapping[str, dict[str, Any]], warn: Callable[..., object]) -> int:
+    """Join the parts of a run into one ``run_results.json``, over an earlier one of the same run, and delete them.
+
+    :param folder: of the run.
+    :param told: what else is known of nodes, by unique id: keys of dbt's results. It counts where no part has the node,
+        and where it says that the node has not run.
+    :param warn: gets lines of the log.
+    :returns: the number of nodes in the file; 0 where nothing is known, and none is written.
+    :raises RemoteError: when the storage does not take it.
+    """
+    place = place_of(folder.url, folder.conn_id)
+    files = _files(place / _PARTS)
+    found = [part for file in files if (part := _decoded(file, warn)) is not None]
+    parts = sorted(found, key=lambda part: str(part["metadata"].get("generated_at")))
+    earlier = _decoded(place / RESULTS, warn) if (place / RESULTS).exists() else None
+    parts = [*([earlier] if earlier else []), *parts]
+    results = {result["unique_id"]: result for part in parts for result in part["results"]}
+    for unique_id, known in told.items():
+        if unique_id not in results or known["status"] == "skipped":
+            results[unique_id] = {**_NOTHING, **known, "unique_id": unique_id}
+    if not results:
+        return 0
+    newest = parts[-1] if parts else {"metadata": {}}
+    # The tasks select nodes one by one; a build of the project would not.
+    arguments = {**newest.get("args", {}), "which": "build", "select": [], "exclude": []}
+    seconds = sum(part.get("elapsed_time") or 0 for part in parts)
+    joined = {**newest, "results": [*results.values()], "elapsed_time": seconds, "args": arguments}
+    folder.write(RESULTS, msgspec.json.encode(joined), seconds=_SECONDS)
+    for file in files:
+        file.unlink()
+    return len(results)
+
+
+def _files(folder: Any) -> list[Any]:
+    with suppress(FileNotFoundError, NotADirectoryError):  # the latter says Airflow 3.3 of a folder that is missing
+        return [each for each in folder.iterdir() if each.name.endswith(".json")]
+    return []
+
+
+def _decoded(file: Any, warn: Callable[..., object]) -> dict[str, Any] | None:
+    try:
+        found: dict[str, Any] = msgspec.json.decode(file.read_bytes())
+    except msgspec.DecodeError as error:
+        warn("%s is left out of the artifacts of the run: %s", file, error)
+        return None
+    return found
+
+
+_NOTHING = {
+    "timing": [],
+    "thread_id": "",
+    "execution_time": 0.0,
+    "adapter_response": {},
+    "message": None,
+    "failures": None,
+    "compiled": None,
+    "compiled_code": None,
+    "relation_name": None,
+}
+"""The keys of a result of dbt that a node has which did not run."""

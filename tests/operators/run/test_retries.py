@@ -1,0 +1,217 @@
+"""The tries of a task whose dbt has failed, with ``retry_on``."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from cosmos_venv import DbtDag
+from cosmos_venv.compat import HAS_RETRY_POLICIES, LastingFailure
+from cosmos_venv.config import ExecutionConfig, ProjectConfig, RenderConfig
+from cosmos_venv.constants import BatchBy, ExecutionMode, InvocationMode, LoadMode
+from cosmos_venv.exceptions import CosmosValueError
+from cosmos_venv.operators.local import DbtRunLocalOperator
+from cosmos_venv.operators.watcher import DbtRunWatcherOperator
+from pytest_cosmos_venv import CosmosAirflow, DagOutcome, FakeVenv, NodeOutcome
+from tests.kit import harbor_profile, operator_arguments
+
+START = datetime(2026, 1, 1, tzinfo=timezone.utc)
+MISSING = NodeOutcome(
+    status="error", message="Runtime Error in model mart\n  Catalog Error: Table with name x does not exist!"
+)
+LOST = NodeOutcome(status="error", message="Database Error in model mart\n  server closed the connection unexpectedly")
+
+
+@pytest.fixture
+def project(dbt_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two models that read nothing."""
+    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / "cache"))
+    for file in (*(dbt_project / "models").rglob("*.*"), *(dbt_project / "seeds").iterdir()):
+        file.unlink()
+    for name in ("mart", "quay"):
+        (dbt_project / "models" / f"{name}.sql").write_text("select 1 as id")
+    return dbt_project
+
+
+def run(
+    cosmos_airflow: CosmosAirflow,
+    dbt: FakeVenv,
+    project: Path,
+    *,
+    mode: ExecutionMode = ExecutionMode.LOCAL,
+    batch_by: BatchBy | None = None,
+    **arguments: Any,
+) -> DagOutcome:
+    runs: dict[str, Any] = {"dbt_executable_path": dbt.dbt, "invocation_mode": InvocationMode.SUBPROCESS}
+    dag = DbtDag(
+        dag_id="harbor",
+        schedule=None,
+        start_date=START,
+        default_args={"retries": 2, "retry_delay": timedelta(0)},
+        project_config=ProjectConfig(project, install_dbt_deps=False),
+        profile_config=harbor_profile(project),
+        execution_config=ExecutionConfig(mode, **runs),
+        render_config=RenderConfig(load_method=LoadMode.DBT_LS, batch_by=batch_by, **runs),
+        operator_args=arguments,
+    )
+    return cosmos_airflow.run(dag, raise_on_failure=False)
+
+
+def tries(dbt: FakeVenv) -> int:
+    """How often dbt was started for the mart."""
+    return sum(any("mart" in word for word in call.arguments) for call in dbt.calls if call.command != "ls")
+
+
+def test_a_failure_that_would_come_again_has_one_try(
+    cosmos_airflow: CosmosAirflow, cosmos_fake_venv: FakeVenv, project: Path
+) -> None:
+    cosmos_fake_venv.script("run", nodes={"mart": MISSING})
+
+    outcome = run(cosmos_airflow, cosmos_fake_venv, project, retry_on="warehouse")
+
+    assert tries(cosmos_fake_venv) == 1
+    assert outcome.tasks["mart_run"].state == "failed"
+    assert (
+        "No other try: the failure is one of 'sql', and retry_on=['warehouse'] has not that kind."
+        in outcome.tasks["mart_run"].log
+    )
+
+
+@pytest.mark.parametrize(
+    ("outcome", "arguments"),
+    [
+        pytest.param(MISSING, {}, id="without retry_on"),
+        pytest.param(MISSING, {"retry_on": []}, id="empty"),
+        pytest.param(MISSING, {"retry_on": ["warehouse", "sql"]}, id="named"),
+        pytest.param(LOST, {"retry_on": "warehouse"}, id="connection lost"),
+    ],
+)
+def test_another_failure_has_the_tries_of_airflow(
+    outcome: NodeOutcome,
+    arguments: dict[str, Any],
+    cosmos_airflow: CosmosAirflow,
+    cosmos_fake_venv: FakeVenv,
+    project: Path,
+) -> None:
+    cosmos_fake_venv.script("run", nodes={"mart": outcome})
+
+    run(cosmos_airflow, cosmos_fake_venv, project, **arguments)
+
+    assert tries(cosmos_fake_venv) == 3
+
+
+def test_a_dbt_that_was_killed_is_tried_again(
+    cosmos_airflow: CosmosAirflow, cosmos_fake_venv: FakeVenv, project: Path
+) -> None:
+    cosmos_fake_venv.script("run", nth=1, select="mart", exit_code=137)
+
+    outcome = run(cosmos_airflow, cosmos_fake_venv, project, retry_on="warehouse")
+
+    assert outcome.succeeded
+    assert tries(cosmos_fake_venv) == 2
+
+
+def test_the_setting_counts_where_the_operator_has_no_word(
+    monkeypatch: pytest.MonkeyPatch, cosmos_airflow: CosmosAirflow, cosmos_fake_venv: FakeVenv, project: Path
+) -> None:
+    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__RETRY_ON", "warehouse, tests")
+    cosmos_fake_venv.script("run", nodes={"mart": MISSING})
+
+    run(cosmos_airflow, cosmos_fake_venv, project)
+
+    assert tries(cosmos_fake_venv) == 1
+
+
+@pytest.mark.parametrize(("quay", "expected"), [(MISSING, 1), (LOST, 3)])
+def test_a_batch_is_tried_again_where_one_of_its_failures_may_heal(
+    quay: NodeOutcome, expected: int, cosmos_airflow: CosmosAirflow, cosmos_fake_venv: FakeVenv, project: Path
+) -> None:
+    cosmos_fake_venv.script("build", nodes={"mart": MISSING, "quay": quay})
+
+    run(cosmos_airflow, cosmos_fake_venv, project, batch_by=BatchBy.ALL, retry_on="warehouse")
+
+    assert tries(cosmos_fake_venv) == expected
+
+
+@pytest.mark.parametrize(("mart", "expected"), [(MISSING, ["build"]), (LOST, ["build", "build", "build"])])
+def test_watched_nodes_follow_it_too(
+    mart: NodeOutcome,
+    expected: list[str],
+    cosmos_airflow: CosmosAirflow,
+    cosmos_fake_venv: FakeVenv,
+    project: Path,
+) -> None:
+    cosmos_fake_venv.script(nodes={"mart": mart})
+
+    outcome = run(cosmos_airflow, cosmos_fake_venv, project, mode=ExecutionMode.WATCHER, retry_on="warehouse")
+
+    calls = [call.command for call in cosmos_fake_venv.calls if call.command != "ls"]
+    assert [each for each in calls if each == "build"] == expected
+    assert "run" not in calls or mart is LOST
+    assert {outcome.tasks[each].state for each in ("mart_run", "dbt_producer_watcher")} == {"failed"}
+    assert outcome.tasks["quay_run"].state == "success"
+
+
+def test_a_watching_task_that_goes_on_behind_its_trigger_follows_it_too(
+    cosmos_fake_venv: FakeVenv, project: Path
+) -> None:
+    given = {"node_ids": ["model.harbor.mart"], "retry_on": "warehouse", "dbt_executable_path": cosmos_fake_venv.dbt}
+    watching = DbtRunWatcherOperator(**operator_arguments(project, **given))
+    event = {"action": "fail", "reason": "model.harbor.mart: error.", "told": {}, "try_number": 1, "kinds": ["sql"]}
+    pushed: dict[str, Any] = {}
+    context: Any = {"ti": SimpleNamespace(try_number=1, xcom_push=lambda key, value: pushed.update({key: value}))}
+    event["xcoms"] = {"dbt_node": [{"node": "model.harbor.mart"}]}
+
+    with pytest.raises(LastingFailure, match="No other try: the failure is one of 'sql'"):
+        watching.execute_complete(context, event)
+
+    assert pushed == event["xcoms"]
+
+
+def test_watching_tasks_do_not_run_dbt_for_a_project_that_cannot_be_compiled(
+    cosmos_airflow: CosmosAirflow, cosmos_fake_venv: FakeVenv, project: Path
+) -> None:
+    lines = ["Encountered an error:", "Compilation Error", "  Model 'model.harbor.mart' depends on a node named 'x'"]
+    cosmos_fake_venv.script("build", exit_code=2, stdout=lines)
+
+    run(cosmos_airflow, cosmos_fake_venv, project, mode=ExecutionMode.WATCHER, retry_on="warehouse")
+
+    assert [call.command for call in cosmos_fake_venv.calls if call.command != "ls"] == ["build"]
+
+
+@pytest.mark.skipif(not HAS_RETRY_POLICIES, reason="this Airflow has no retry policies")
+def test_a_policy_of_the_user_decides_and_a_mapped_task_has_ours(project: Path) -> None:
+    from airflow.sdk import DAG, ExceptionRetryPolicy
+
+    own = ExceptionRetryPolicy(rules=[])
+    with DAG("harbor", default_args={"retry_policy": own}):
+        theirs = DbtRunLocalOperator(**operator_arguments(project, retry_on="warehouse"))
+    with DAG("mapped"):
+        arguments = operator_arguments(project, retry_on="warehouse")
+        mapped = DbtRunLocalOperator.partial(**arguments).expand(select=["mart", "quay"])
+    one: Any = mapped.unmap({"select": "mart"})
+
+    assert (theirs.retry_policy, theirs.retry_on) == (own, ())
+    assert (one.retry_on, one.retry_policy is not None) == (("warehouse",), True)
+
+
+def test_a_misspelt_setting_is_named(monkeypatch: pytest.MonkeyPatch, project: Path) -> None:
+    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__RETRY_ON", "network")
+
+    with pytest.raises(
+        CosmosValueError, match=r"\[cosmos_venv\] retry_on=\['network'\]: 'network' is no kind of failure"
+    ):
+        DbtRunLocalOperator(**operator_arguments(project))
+
+
+def test_an_unknown_kind_is_refused_when_the_dag_is_made(
+    cosmos_airflow: CosmosAirflow, cosmos_fake_venv: FakeVenv, project: Path
+) -> None:
+    with pytest.raises(
+        CosmosValueError, match=r"retry_on=\['network'\]: 'network' is no kind of failure. Known are: \["
+    ):
+        run(cosmos_airflow, cosmos_fake_venv, project, retry_on="network")
