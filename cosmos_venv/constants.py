@@ -170,3 +170,6 @@ TESTS = (DbtResourceType.TEST, DbtResourceType.UNIT_TEST)
 """The types of nodes that test others."""
 TEST_IDS = tuple(f"{kind.value}." for kind in TESTS)
 """The beginnings of the unique ids of such nodes."""
+
+SOURCE_IDS = f"{DbtResourceType.SOURCE.value}."
+"""The beginning of the unique ids of sources."""

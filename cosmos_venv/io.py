@@ -6,6 +6,7 @@ The functions called ``upload_to_…`` are callbacks: ``callback=upload_to_aws_s
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from shutil import make_archive
@@ -175,6 +176,17 @@ def map_index(context: Mapping[str, Any]) -> list[str]:
     """
     index = getattr(context.get("ti") or context.get("task_instance"), "map_index", None)
     return [str(index)] if isinstance(index, int) and index >= 0 else []
+
+
+def entries_of(folder: Any) -> list[Any]:
+    """Return what is in a folder of a storage.
+
+    :param folder: an ObjectStoragePath of Airflow. An object store has no such folder once its last file is deleted.
+    :returns: its entries; nothing where it is missing.
+    """
+    with suppress(FileNotFoundError, NotADirectoryError):  # the latter says Airflow 3.3 of a folder that is missing
+        return [*folder.iterdir()]
+    return []
 
 
 def _task_instance(context: Mapping[str, Any]) -> Any:

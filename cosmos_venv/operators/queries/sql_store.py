@@ -17,7 +17,7 @@ from cosmos_venv.dbt.bigquery.refusals import NO_SQL_STORE
 from cosmos_venv.dbt.bigquery.statement import CompiledModel
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.files import untrusted
-from cosmos_venv.io import map_index, write_to
+from cosmos_venv.io import entries_of, map_index, write_to
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -85,21 +85,14 @@ def delete(context: Context | Mapping[str, Any], task_id: str) -> int:
         return 0
     folder = _folder(context, task_id)
     # One by one, and only what is ours: the folder above holds what other tasks have uploaded.
-    files = [each for each in _entries(folder) if each.name.endswith(_ENDING)]
+    files = [each for each in entries_of(folder) if each.name.endswith(_ENDING)]
     for file in files:
         file.unlink()
     # Airflow 2 deletes a folder with all that is in it.
-    if not _entries(folder):
+    if not entries_of(folder):
         with suppress(OSError):  # the store has no folders
             folder.rmdir()
     return len(files)
-
-
-def _entries(folder: Any) -> list[Any]:
-    """What is in a folder; nothing where it is missing, as it is in an object store once its last file is deleted."""
-    with suppress(FileNotFoundError, NotADirectoryError):  # the latter says Airflow 3.3 of a folder that is missing
-        return [*folder.iterdir()]
-    return []
 
 
 def _folder(context: Context | Mapping[str, Any], task_id: str) -> Any:

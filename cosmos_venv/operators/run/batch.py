@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from cosmos_venv.compat import AirflowException, AirflowFailException, AirflowSkipException, LastingFailure
-from cosmos_venv.constants import NODES_XCOM, InvocationMode
+from cosmos_venv.constants import NODES_XCOM, SOURCE_IDS, InvocationMode
 from cosmos_venv.dbt.command import narrowing_flags, refuse_narrowing, without_flag
 from cosmos_venv.dbt.log_lines import DONE_STATUSES, FAILED, FAILED_STATUSES, SKIPPED, SUCCESS, WARNED, NodeOutcome
 from cosmos_venv.dbt.results import Artifacts
@@ -24,7 +24,6 @@ MISSING = NodeOutcome("missing")
 _MOST_NAMES = 10
 _MOST_ROWS = 500  # of an XCom that nobody has asked for
 _LOG_FORMAT = "--log-format"
-_SOURCE = "source."  # of unique ids
 _NOTHING_TO_RUN = NodeOutcome("no-op", message="It has no SQL.")
 # Others may take more than a text, so that none can be made with another one.
 _WITH_A_TEXT = (AirflowException, AirflowFailException, CosmosDbtRunError)
@@ -105,7 +104,8 @@ def done_before(task: Any, earlier: TryRecord | None) -> dict[str, NodeOutcome]:
     """
     nodes: Mapping[str, str] = task.nodes
     # A source that was stale is looked at again, whatever becomes of the nodes.
-    known = {each: found for each, found in earlier.outcomes.items() if not each.startswith(_SOURCE)} if earlier else {}
+    outcomes = earlier.outcomes if earlier else {}
+    known = {each: found for each, found in outcomes.items() if not each.startswith(SOURCE_IDS)}
     done = {each: known[each] for each in nodes if each in known and known[each].state == SUCCESS}
     if len(done) == len(nodes) or any(each.state == FAILED for node, each in known.items() if node not in nodes):
         # Of the others that run with the nodes, such as hooks of the project, none runs by itself.

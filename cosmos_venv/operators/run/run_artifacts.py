@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from typing import Any
 
 import msgspec
 
 from cosmos_venv import settings
 from cosmos_venv.dbt.results import Artifacts
-from cosmos_venv.io import map_index
+from cosmos_venv.io import entries_of, map_index
 from cosmos_venv.remote.object_store import RemoteFolder, place_of
 
 RESULTS, MANIFEST = "run_results.json", "manifest.json"
@@ -65,7 +64,7 @@ def join_parts(folder: RemoteFolder, told: Mapping[str, dict[str, Any]], warn: C
     :raises RemoteError: when the storage does not take it.
     """
     place = place_of(folder.url, folder.conn_id)
-    files = _files(place / _PARTS)
+    files = [each for each in entries_of(place / _PARTS) if each.name.endswith(".json")]
     found = [part for file in files if (part := _decoded(file, warn)) is not None]
     parts = sorted(found, key=lambda part: str(part["metadata"].get("generated_at")))
     earlier = _decoded(place / RESULTS, warn) if (place / RESULTS).exists() else None
@@ -85,12 +84,6 @@ def join_parts(folder: RemoteFolder, told: Mapping[str, dict[str, Any]], warn: C
     for file in files:
         file.unlink()
     return len(results)
-
-
-def _files(folder: Any) -> list[Any]:
-    with suppress(FileNotFoundError, NotADirectoryError):  # the latter says Airflow 3.3 of a folder that is missing
-        return [each for each in folder.iterdir() if each.name.endswith(".json")]
-    return []
 
 
 def _decoded(file: Any, warn: Callable[..., object]) -> dict[str, Any] | None:

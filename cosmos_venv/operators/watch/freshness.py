@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from cosmos_venv.compat import AirflowException
-from cosmos_venv.constants import TEST_IDS
+from cosmos_venv.constants import SOURCE_IDS, TEST_IDS
 from cosmos_venv.dbt.command import DbtOptions, dbt_command
 from cosmos_venv.dbt.log_lines import FAILED, SKIPPED, SUCCESS, NodeOutcome
 from cosmos_venv.exceptions import CosmosValueError
@@ -23,7 +23,6 @@ from cosmos_venv.operators.run.source_freshness import line_of
 from cosmos_venv.operators.watch.verdict import LEFT_OUT
 
 _NAME = "freshness_callback"
-_SOURCE = "source."  # of unique ids
 _COMMAND = ("source", "freshness")
 _ALL_OPTIONS = ("vars", "no_version_check", "cache_selected_only", "fail_fast", "quiet", "warn_error", "partial_parse")
 
@@ -44,7 +43,7 @@ def left_out(task: Any, context: Mapping[str, Any], look: Look) -> dict[str, Nod
     answers: dict[str, str] = {}
     for callback in callables(_NAME, task.freshness_callback):
         answers.update(_pairs(callback(context, task.dag, task.task_group, nodes, sources_json)))
-    if others := [each for each in answers if each not in task.nodes and not each.startswith(_SOURCE)]:
+    if others := [each for each in answers if each not in task.nodes and not each.startswith(SOURCE_IDS)]:
         task.log.info("%s says something of %d nodes that this task does not build.", _NAME, len(others))
     tests = ((each, nodes[each].depends_on) for each in task.nodes if each in nodes and each.startswith(TEST_IDS))
     return found | outcomes_of(answers, tests, task.nodes)
@@ -63,7 +62,7 @@ def outcomes_of(
     found = {
         each: _outcome(state)
         for each, state in answers.items()
-        if each.startswith(_SOURCE) or (each in built and NodeOutcome(state).state != SUCCESS)
+        if each.startswith(SOURCE_IDS) or (each in built and NodeOutcome(state).state != SUCCESS)
     }
     without = found.keys() & built
     of_those = (each for each, parents in tests if not without.isdisjoint(parents))

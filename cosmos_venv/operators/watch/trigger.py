@@ -116,8 +116,9 @@ class DbtNodeTrigger(BaseTrigger):
 
     def _message(self, found: Verdict, told: Told, xcoms: Mapping[str, Any] | None = None) -> TriggerEvent:
         """What a worker goes on with."""
-        kinds = kinds_of(found.outcomes, found.reason)
-        failed = {"kinds": [each.value for each in kinds], "xcoms": xcoms} if self.retry_on else {}
+        failed: dict[str, Any] = {}
+        if self.retry_on:
+            failed = {"kinds": [each.value for each in kinds_of(found.outcomes, found.reason)], "xcoms": xcoms}
         payload = {
             "action": found.action.value,
             "reason": found.reason,
