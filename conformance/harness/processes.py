@@ -45,6 +45,7 @@ _BUSY_SHARE = 0.15
 _BUSY_LOOKS = 0.3
 """Share of the looks at it: a process that wants to work at more of them is at work, or in the queue for it."""
 _WANTS_TO_WORK = {psutil.STATUS_RUNNING, psutil.STATUS_DISK_SLEEP}
+_AT_WORK = {"R", "D"}  # the same, as the kernel writes them of each thread
 _LOOK_AGAIN = 0.02
 _LONGEST_GAP = 0.2
 """Seconds of a gap between two looks that count: on a busy machine the judge may get no CPU for seconds."""
@@ -333,7 +334,7 @@ def _look(pids: Sequence[int], at: float, *, with_children: bool) -> _Look:
             process = psutil.Process(pid)
             family = [process, *(process.children(recursive=True) if with_children else [])]
             seconds = sum(sum(each.cpu_times()) + _seconds_in_the_queue(each.pid) for each in family)
-            if any(each.status() in _WANTS_TO_WORK for each in family):
+            if any(map(_wants_to_work, family)):
                 wanting.add(pid)
         except psutil.NoSuchProcess:
             # It is there itself, so something below it has ended just now: it was at work.
@@ -342,6 +343,16 @@ def _look(pids: Sequence[int], at: float, *, with_children: bool) -> _Look:
             continue
         spent[pid] = seconds
     return _Look(at, spent, frozenset(wanting))
+
+
+def _wants_to_work(process: psutil.Process) -> bool:
+    # The state of a process is the one of its main thread, which may wait for a thread that gets no processor. And the
+    # kernel counts the seconds in the queue only once the thread runs.
+    for file in Path(f"/proc/{process.pid}/task").glob("*/stat"):
+        with suppress(OSError):  # the thread has ended
+            if file.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[0] in _AT_WORK:
+                return True
+    return process.status() in _WANTS_TO_WORK
 
 
 def _seconds_in_the_queue(pid: int) -> float:

@@ -77,11 +77,15 @@ def test_a_process_that_has_ended_does_not_rest() -> None:
 
 def test_a_thread_in_the_queue_for_a_processor_is_at_work() -> None:
     one = f"import os; os.sched_setaffinity(0, [{min(os.sched_getaffinity(0))}])"
+    busy = f"{one}\nwhile True: pass"
     worker = "import threading; worker = threading.Thread(target=lambda: [None for _ in iter(int, 1)], daemon=True)"
     code = f"{one}; os.nice(19); {worker}; worker.start(); worker.join()"
 
     with (
-        python(f"{one}\nwhile True: pass"),
+        # With one of them, the thread got the processor often enough; with three it waits for seconds.
+        python(busy),
+        python(busy),
+        python(busy),
         python(code) as pid,
     ):
         wait_until(lambda: len(list(Path(f"/proc/{pid}/task").iterdir())) == 2, "no thread begins")
