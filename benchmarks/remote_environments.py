@@ -45,14 +45,14 @@ from cosmos_venv.environments.remote_store import RemoteStore
 from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.processes.cancellation import Cancellation
-from cosmos_venv.remote.object_store import SignedRemoteFolder
+from cosmos_venv.remote.object_store import RemoteFolder
 
 endpoint, *words = sys.argv[1:]
 client = boto3.client("s3", endpoint_url=endpoint, region_name="eu-central-1",
     aws_access_key_id="bench", aws_secret_access_key="bench")
 spec = EnvironmentSpec(requirements={REQUIREMENTS!r}, pip_install_options=tuple(words),
     interpreter=Interpreter.of(), check="import dbt.cli.main")
-remote = RemoteStore(folder=SignedRemoteFolder(url="s3://{BUCKET}/v1", key=lambda: b"k" * 32), seconds=60)
+remote = RemoteStore(folder=RemoteFolder(url="s3://{BUCKET}/v1", key=lambda: b"k" * 32), seconds=60)
 
 def use(folder, lines):
     request = BuildRequest(store=EnvironmentStore(folder / "envs"), spec=spec, preference="uv", max_tries=5)

@@ -10,7 +10,7 @@ import tempfile
 from contextlib import suppress
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from cosmos_venv import settings
 from cosmos_venv.exceptions import CosmosValueError
@@ -19,7 +19,7 @@ from cosmos_venv.files.file_cache import FileCache
 from cosmos_venv.files.os_errors import temporary_folder
 
 if TYPE_CHECKING:
-    from cosmos_venv.remote.object_store import RemoteFolder, SignedFolder, SignedRemoteFolder
+    from cosmos_venv.remote.object_store import RemoteFolder, SignedFolder
 
 # More than a deployment has: of fewer, files that are parsed one after another would push each other out for ever.
 _MOST_DAGS = 500
@@ -59,9 +59,7 @@ def remote_listings() -> RemoteFolder | None:
     """
     if kept_listings() is None or not settings.remote_cache_dir:
         return None
-    from cosmos_venv.remote.object_store import RemoteFolder
-
-    return _signed_folder("dbt-ls-v1") if _has_key() else RemoteFolder(**_place_of("dbt-ls-v1"))
+    return _remote_folder("dbt-ls-v1")
 
 
 def remote_journals() -> RemoteFolder | None:
@@ -69,18 +67,17 @@ def remote_journals() -> RemoteFolder | None:
 
     Without a key whoever can write to the storage could make tasks green whose nodes are not built.
     """
-    return _signed_folder("journals-v1") if _has_key() and settings.remote_cache_dir else None
+    return _remote_folder("journals-v1") if _has_key() and settings.remote_cache_dir else None
 
 
-def _signed_folder(name: str) -> SignedRemoteFolder:
-    from cosmos_venv.remote.object_store import SignedRemoteFolder
+def _remote_folder(name: str) -> RemoteFolder:
+    from cosmos_venv.remote.object_store import RemoteFolder
 
-    return SignedRemoteFolder(**_place_of(name), key=_key)
-
-
-def _place_of(name: str) -> dict[str, Any]:
-    url = f"{settings.remote_cache_dir.rstrip('/')}/{name}"
-    return {"url": url, "conn_id": settings.remote_cache_dir_conn_id or None}
+    return RemoteFolder(
+        url=f"{settings.remote_cache_dir.rstrip('/')}/{name}",
+        conn_id=settings.remote_cache_dir_conn_id or None,
+        key=_key if _has_key() else None,
+    )
 
 
 def remote_cache(kind: Literal["packages", "parse_files", "plans"]) -> SignedFolder | None:
@@ -108,7 +105,7 @@ def _cache_of(kind: str, *_: str) -> SignedFolder:
     from cosmos_venv.remote.object_store import SignedFolder
 
     return SignedFolder(
-        folder=_signed_folder(f"{kind.replace('_', '-')}-v1"),
+        folder=_remote_folder(f"{kind.replace('_', '-')}-v1"),
         seconds=settings.remote_cache_timeout,
         limit=settings.limit("artifact_max_bytes"),
     )

@@ -12,7 +12,7 @@ from cosmos_venv.environments.remote_store import RemoteStore
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvError
 from cosmos_venv.managed.signing_key import signing_key
 from cosmos_venv.remote.download_cache import RemoteError
-from cosmos_venv.remote.object_store import SignedRemoteFolder, connection_of
+from cosmos_venv.remote.object_store import RemoteFolder, connection_of
 
 FOLDER = "environments-v1"
 """Its name below ``remote_environment_dir``. The layout's version is in it."""
@@ -50,7 +50,7 @@ def configured_store() -> RemoteStore:
             "here. Set remote_key_conn_id or remote_key_file to a key that all workers share."
         )
     return RemoteStore(
-        folder=SignedRemoteFolder(
+        folder=RemoteFolder(
             url=f"{url.rstrip('/')}/{FOLDER}",
             conn_id=settings.remote_environment_dir_conn_id or None,
             key=partial(bytes, key),  # no lambda: a detached builder gets it by pickle

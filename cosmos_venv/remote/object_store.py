@@ -186,10 +186,13 @@ class RemoteFolder:
 
     :param url: of an object store that Airflow knows, or a path.
     :param conn_id: id of an Airflow connection; None: the default one of the storage, where there is any.
+    :param key: returns the key that all machines share, and by which `read` and `write` verify and sign files; what it
+        raises passes. None: files are not signed.
     """
 
     url: str
     conn_id: str | None = None
+    key: Callable[[], bytes] | None = field(default=None, repr=False)
 
     def __str__(self) -> str:
         return mask(self.url)
@@ -204,6 +207,21 @@ class RemoteFolder:
         :param limit: the largest size.
         :param on_wait: called several times a second meanwhile; what it raises ends the waiting.
         :raises RemoteError: when nothing can be said within that time, or it is longer than the limit.
+        :raises NotSigned: when nobody with the key has signed it.
+        """
+        found = self.read_dated(name, seconds=seconds, limit=limit, on_wait=on_wait)
+        return None if found is None else found[0]
+
+    def read_dated(
+        self, name: str, *, seconds: float, limit: Limit, on_wait: Callable[[], None] | None = None
+    ) -> tuple[bytes, float] | None:
+        """Return the content of a file, and when it was signed, in seconds since the epoch; otherwise as ``read``.
+
+        :param name: as there.
+        :param seconds: as there.
+        :param limit: as there.
+        :param on_wait: as there.
+        :returns: None when there is no file; the time is 0 where files are not signed.
         """
 
         def content(folder: Any) -> bytes | None:
@@ -213,7 +231,11 @@ class RemoteFolder:
             except FileNotFoundError:
                 return None
 
-        return self._asked(content, seconds, on_wait)
+        key = self.key and self.key()
+        found = self._asked(content, seconds, on_wait)
+        if found is None or key is None:
+            return None if found is None else (found, 0.0)
+        return verified(found, name=name, key=key)
 
     def write(self, name: str, content: bytes, *, seconds: float, on_wait: Callable[[], None] | None = None) -> None:
         """Keep a file. A reader must be able to tell a part of it from the whole.
@@ -224,7 +246,8 @@ class RemoteFolder:
         :param on_wait: called several times a second meanwhile; what it raises ends the waiting.
         :raises RemoteError: when it could not be done within that time.
         """
-        self._asked(lambda folder: _put(folder, name, lambda place: place.write_bytes(content)), seconds, on_wait)
+        file = content if self.key is None else signed(content, name=name, key=self.key())
+        self._asked(lambda folder: _put(folder, name, lambda place: place.write_bytes(file)), seconds, on_wait)
 
     def download(
         self, name: str, file: Path, *, size: int, seconds: float, on_wait: Callable[[], None] | None = None
@@ -366,67 +389,16 @@ def _signature(name: str, dated: bytes, key: bytes) -> bytes:
     return hmac.new(key, name.encode() + b"\n" + dated, hashlib.sha256).digest()
 
 
-@dataclass(frozen=True, kw_only=True)
-class SignedRemoteFolder(RemoteFolder):
-    """A folder of an object store whose files are signed.
-
-    :param key: returns the key that all machines share; what it raises passes.
-    """
-
-    key: Callable[[], bytes] = field(repr=False)
-
-    def read(
-        self, name: str, *, seconds: float, limit: Limit, on_wait: Callable[[], None] | None = None
-    ) -> bytes | None:
-        """Return the content of a file, as ``RemoteFolder`` does.
-
-        :param name: as there.
-        :param seconds: as there.
-        :param limit: as there.
-        :param on_wait: as there.
-        :raises RemoteError: as there.
-        :raises NotSigned: when nobody with the key has signed it.
-        """
-        found = self.read_dated(name, seconds=seconds, limit=limit, on_wait=on_wait)
-        return None if found is None else found[0]
-
-    def read_dated(
-        self, name: str, *, seconds: float, limit: Limit, on_wait: Callable[[], None] | None = None
-    ) -> tuple[bytes, float] | None:
-        """Return the content of a file, and when it was written, in seconds since the epoch; otherwise as ``read``.
-
-        :param name: as there.
-        :param seconds: as there.
-        :param limit: as there.
-        :param on_wait: as there.
-        """
-        key = self.key()
-        found = super().read(name, seconds=seconds, limit=limit, on_wait=on_wait)
-        return None if found is None else verified(found, name=name, key=key)
-
-    def write(self, name: str, content: bytes, *, seconds: float, on_wait: Callable[[], None] | None = None) -> None:
-        """Keep a file, as ``RemoteFolder`` does.
-
-        :param name: as there.
-        :param content: as there.
-        :param seconds: as there.
-        :param on_wait: as there.
-        :raises RemoteError: as there.
-        """
-        content = signed(content, name=name, key=self.key())
-        super().write(name, content, seconds=seconds, on_wait=on_wait)
-
-
 @dataclass(kw_only=True)
 class SignedFolder:
     """A folder of an object store. What goes wrong is one warning in the log, and then nothing is there.
 
-    :param folder: where the files are kept.
+    :param folder: where the files are kept, with a key.
     :param seconds: seconds within which each answer must come.
     :param limit: the largest content.
     """
 
-    folder: SignedRemoteFolder
+    folder: RemoteFolder
     seconds: float
     limit: Limit
     _out_until: float = field(default=0.0, init=False)

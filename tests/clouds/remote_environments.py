@@ -20,7 +20,7 @@ import pytest
 
 from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
 from cosmos_venv.environments.store import Environment
-from cosmos_venv.remote.object_store import SignedRemoteFolder
+from cosmos_venv.remote.object_store import RemoteFolder
 from pytest_cosmos_venv.environments.wheel import Wheel, write_wheel
 from tests.clouds import pretended
 from tests.clouds.pretended import BUCKET, S3
@@ -54,7 +54,7 @@ class Way:
     conn_id: str | None
 
     def machine(self, folder: Path, name: str) -> Machine:
-        store = SignedRemoteFolder(url=URL, conn_id=self.conn_id, key=lambda: KEY)
+        store = RemoteFolder(url=URL, conn_id=self.conn_id, key=lambda: KEY)
         return Machine(name=name, place=folder / "envs", remote=folder, folder=store)
 
 

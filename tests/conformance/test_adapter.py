@@ -15,7 +15,7 @@ import conformance
 from conformance.adapter import Adapter, Outcome, Task
 from conformance.cosmos_layout import CosmosLayout, CosmosVenvAdapter
 from cosmos_venv.managed.remote_environments import configured_store
-from cosmos_venv.remote.object_store import SignedRemoteFolder
+from cosmos_venv.remote.object_store import RemoteFolder
 from pytest_cosmos_venv.airflow_release import installed_airflow
 
 
@@ -56,7 +56,8 @@ def test_its_settings_of_a_remote_store_make_one(
     store = configured_store()
 
     assert str(store.folder).startswith(f"file://{tmp_path}/store/")
-    assert isinstance(store.folder, SignedRemoteFolder)
+    assert isinstance(store.folder, RemoteFolder)
+    assert store.folder.key is not None
     assert (store.seconds, store.folder.key()) == (7.0, b"the key of all machines")
 
 

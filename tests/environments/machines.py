@@ -15,7 +15,7 @@ from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import Environment, EnvironmentStore
 from cosmos_venv.files.read_limits import Limit
 from cosmos_venv.processes.cancellation import Cancellation
-from cosmos_venv.remote.object_store import SignedRemoteFolder
+from cosmos_venv.remote.object_store import RemoteFolder
 
 if TYPE_CHECKING:
     from cosmos_venv.environments.installers.installer import InstallerPreference
@@ -25,9 +25,9 @@ A_BUILD_ALONE = ["", ".json", ".lease"]
 Happens = Callable[[str, str], object]
 
 
-def signed_folder(folder: Path, key: bytes = KEY) -> SignedRemoteFolder:
+def signed_folder(folder: Path, key: bytes = KEY) -> RemoteFolder:
     """The folder of a remote store, as a machine with a key sees it."""
-    return SignedRemoteFolder(url=f"file://{folder}", key=lambda: key)
+    return RemoteFolder(url=f"file://{folder}", key=lambda: key)
 
 
 def boot(name: str, place: Path) -> None:

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from cosmos_venv.files.read_limits import Limit
-from cosmos_venv.remote.object_store import SignedFolder, SignedRemoteFolder
+from cosmos_venv.remote.object_store import RemoteFolder, SignedFolder
 
 KEY = b"a key of all machines"
 
 
 def folder(path: Path, *, key: bytes = KEY, most: int = 1_000) -> SignedFolder:
-    shared = SignedRemoteFolder(url=f"file://{path}", key=lambda: key)
+    shared = RemoteFolder(url=f"file://{path}", key=lambda: key)
     return SignedFolder(folder=shared, seconds=10, limit=Limit(most=most))
 
 

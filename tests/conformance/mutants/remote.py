@@ -102,7 +102,7 @@ class KeepsTheKeyInTheRecord(Mutant):
     needed = "machines"
 
     def begin(self) -> None:
-        folder = part("remote.object_store").SignedRemoteFolder
+        folder = part("remote.object_store").RemoteFolder
         sound = folder.write
 
         def write(self: Any, name: str, content: bytes, **how: Any) -> None:
