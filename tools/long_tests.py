@@ -111,19 +111,29 @@ def days_unproven(part: Part, proof: Proof | None) -> int:
 
 
 def run(part: Part, seconds: float | None) -> Proof | None:
-    """Run the long tests of a part with two workers, and keep their durations in tests/durations.json.
+    """Run the long tests of a part, and keep their durations in tests/durations.json.
 
     :param seconds: the time that it may take; None: no limit.
     :returns: None where the time was over before the tests were.
     """
     began, tree = time.monotonic(), digest_of(part)
     report = ROOT / "build" / "long-tests" / f"{part.name.replace('/', '.')}.xml"
-    words = ["-n", "2", "--dist", "worksteal", "-m", MARKS, "--store-durations", *map(str, part.paths)]
+    words = [*workers_of(part.name), "-m", MARKS, "--store-durations", *map(str, part.paths)]
     failures = failures_of(words, report, seconds)
     if failures is None:
         return None
     minutes = round((time.monotonic() - began) / 60, 1)
     return Proof(tree=tree, day=datetime.now(tz=timezone.utc).date().isoformat(), minutes=minutes, failures=failures)
+
+
+def workers_of(path: str) -> list[str]:
+    """Return the arguments of pytest for its workers.
+
+    A stack takes both cores, and a session starts each stack once. Two workers start it twice, one after the other.
+
+    :param path: of a folder of tests or of a file, below the checkout.
+    """
+    return [] if path.startswith("tests/stacks") else ["-n", "2", "--dist", "worksteal"]
 
 
 def failures_of(words: Sequence[str], report: Path, seconds: float | None) -> tuple[str, ...] | None:

@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 
-from tools.long_tests import ROOT, failures_of, has_long_tests
+from tools.long_tests import ROOT, failures_of, has_long_tests, workers_of
 
 LOG = ROOT / ".ci" / "repetitions.jsonl"
 TIMES, TIMES_OF_THE_SUSPECTED = 5, 20
@@ -93,15 +93,14 @@ def left(known: list[Repetition], listed: list[str]) -> list[str]:
 
 
 def run(file: str, seconds: float) -> Repetition | None:
-    """Run the long tests of a file with two workers.
+    """Run the long tests of a file.
 
     :param seconds: the time that the run may take.
     :returns: None where the time was over before the tests were.
     """
     report = ROOT / "build" / "long-tests" / "repetitions.xml"
-    workers = [] if file.startswith("tests/stacks/") else ["-n", "2", "--dist", "worksteal"]
     began = time.monotonic()
-    failures = failures_of(["-m", "long", *workers, file], report, seconds)
+    failures = failures_of(["-m", "long", *workers_of(file), file], report, seconds)
     if failures is None:
         return None
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
