@@ -84,6 +84,16 @@ def test_each_capability_is_needed_by_a_requirement() -> None:
     assert sorted({*CAPABILITIES, *COMPATIBILITIES} - needs) == []
 
 
+def test_each_source_names_a_page_with_an_address_or_a_requirement_or_says_that_it_is_a_decision() -> None:
+    pages = re.findall(
+        r"^\| (\w+ page) \| .+ <https://\S+> \|$", SPECIFICATION.read_text(encoding="utf-8"), re.MULTILINE
+    )
+    known = re.compile("|".join((*pages, *read_specification(), "^by decision[,:] ")))
+    sources = [(each.id, source) for each in read_specification().values() for source in each.sources]
+
+    assert [(name, source) for name, source in sources if not known.search(source)] == []
+
+
 def test_each_profile_has_requirements_and_core_needs_no_dag() -> None:
     counts = Counter(one.profile for one in read_specification().values())
 
