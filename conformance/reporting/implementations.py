@@ -21,8 +21,8 @@ _HEAD = """# Implementations, and what they meet
 `cosmos-conformance implementations` generates this page from the [kept reports]({kept}).
 [How to hand in a report](../../how-to/conformance.md#hand-in-a-report) says how to add another implementation.
 
-An implementation has reached a level if it meets each applicable requirement of this level, and of the levels above it.
-A number counts the requirements that were judged, and those that the implementation declares to differ from on purpose.
+An implementation has reached a level if it meets each applicable requirement of it, and of the levels to its left.
+In "8 of 9", 9 requirements were judged, or are declared to differ on purpose, and 8 of these are met.
 A requirement that needs a capability which the implementation has not is *n/a*. "With servers" is the [run with
 servers](../../how-to/conformance.md#the-run-with-servers).
 """
