@@ -133,7 +133,7 @@ pins: ## resolve requirements/*.txt anew
 	$(COMPILE) --upgrade ../pyproject.toml ../pytest_cosmos_venv/pyproject.toml test.in -o test.txt && \
 	$(COMPILE) --upgrade ../pyproject.toml ../pytest_cosmos_venv/pyproject.toml docs.in -o docs.txt && \
 	$(COMPILE) --upgrade ../pytest_cosmos_venv/pyproject.toml cosmos.in -o cosmos.txt && \
-	$(COMPILE) --upgrade ../pytest_cosmos_venv/pyproject.toml cosmos114.in -o cosmos114.txt && \
+	$(COMPILE) --upgrade ../pytest_cosmos_venv/pyproject.toml cosmos116.in -o cosmos116.txt && \
 	$(COMPILE) --upgrade ../pytest_cosmos_venv/pyproject.toml cosmos2.in -o cosmos2.txt && \
 	$(COMPILE) --upgrade ../pytest_cosmos_venv/pyproject.toml crowd.in -o crowd.txt && \
 	$(COMPILE) --upgrade ../pytest_cosmos_venv/pyproject.toml wheelhouse.in -o wheelhouse.txt

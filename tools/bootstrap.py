@@ -114,7 +114,7 @@ DOCS = Environment(path=".cache/envs/docs", pins=("docs",), projects=(".", "pyte
 # What builds and checks the distributions of `make release`.
 RELEASE = Environment(path=".cache/envs/release", pins=("release",))
 # What `make judge` compares beside what tests need.
-PEERS = (Environment(path=".cache/envs/cosmos114", pins=("cosmos114",), projects=TOOLKIT),)
+PEERS = (Environment(path=".cache/envs/cosmos116", pins=("cosmos116",), projects=TOOLKIT),)
 WHEELHOUSE = ROOT / ".cache" / "wheelhouse"
 # A file, a download: they may pin different versions of one name.
 WHEELHOUSE_PINS = ("wheelhouse", "dbt", "dbt110")

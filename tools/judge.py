@@ -77,7 +77,7 @@ RUNS = (
     Judged(name="cosmos-venv-airflow2-pip", environment=ENVIRONMENTS / "cosmos2", implementation=OURS, installer="pip"),
     Judged(name="astronomer-cosmos-1.15", environment=ENVIRONMENTS / "cosmos", implementation=PEER, about=ABOUT_PEER),
     Judged(
-        name="astronomer-cosmos-1.14", environment=ENVIRONMENTS / "cosmos114", implementation=PEER, about=ABOUT_PEER
+        name="astronomer-cosmos-1.16", environment=ENVIRONMENTS / "cosmos116", implementation=PEER, about=ABOUT_PEER
     ),
     Judged(name="tiny", environment=ROOT / ".venv", implementation="tiny.adapter:TinyAdapter", about=ABOUT_TINY),
     Judged(
@@ -91,7 +91,7 @@ RUNS = (
         for name, folder, root, about in (
             ("cosmos-venv", ROOT / ".venv", OURS, ABOUT_OURS),
             ("astronomer-cosmos-1.15", ENVIRONMENTS / "cosmos", PEER, ABOUT_PEER),
-            ("astronomer-cosmos-1.14", ENVIRONMENTS / "cosmos114", PEER, ABOUT_PEER),
+            ("astronomer-cosmos-1.16", ENVIRONMENTS / "cosmos116", PEER, ABOUT_PEER),
         )
     ),
 )
