@@ -139,7 +139,7 @@ def optional_hook(module: str, name: str, package: str) -> Any:
     :param module: of the hook.
     :param name: of its class.
     :param package: distribution of the provider, for the error.
-    :raises AirflowException: when it is not, with the package's name.
+    :raises AirflowException: when the hook cannot be imported; the text names the package to install.
     """
     try:
         return getattr(import_module(module), name)
@@ -148,9 +148,9 @@ def optional_hook(module: str, name: str, package: str) -> Any:
 
 
 def _identifier(context: Mapping[str, Any]) -> str:
-    """The DAG, and the group that the project makes up: the same project may be run by several groups of one DAG.
+    """Return the ids of the DAG and of the group that holds the dbt project: several groups may run one project.
 
-    For an operator that stands by itself that is the group in which it stands.
+    An operator outside of such a group counts with the innermost group around it.
     """
     if told := context.get("dbt_dag_task_group_identifier"):
         return str(told)
@@ -160,7 +160,7 @@ def _identifier(context: Mapping[str, Any]) -> str:
 
 
 def project_group(task_group: Any) -> Any:
-    """Return the nearest DbtTaskGroup, whatever groups it has made for its nodes; None where there is none.
+    """Return the nearest DbtTaskGroup, past the groups that it has made for its nodes; None where there is none.
 
     :param task_group: the innermost group around a task, or None.
     """
@@ -184,7 +184,7 @@ def entries_of(folder: Any) -> list[Any]:
     :param folder: an ObjectStoragePath of Airflow. An object store has no such folder once its last file is deleted.
     :returns: its entries; nothing where it is missing.
     """
-    with suppress(FileNotFoundError, NotADirectoryError):  # the latter says Airflow 3.3 of a folder that is missing
+    with suppress(FileNotFoundError, NotADirectoryError):  # Airflow 3.3 raises the second one for a missing folder
         return [*folder.iterdir()]
     return []
 

@@ -83,7 +83,7 @@ class SharedFolders:
             place = f"{name}-{key}-{number}"
             lock = self._open_lock(f"{place}.lock")
             try:
-                if _is_taken(lock):
+                if not _take_at_once(lock):
                     continue
                 (self.root / place).mkdir(exist_ok=True)
                 os.utime(lock)
@@ -97,7 +97,7 @@ class SharedFolders:
         for file in self.root.glob("*.lock"):
             if file.stat().st_mtime < time.time() - UNUSED:
                 lock = self._open_lock(file.name)
-                if not _is_taken(lock):
+                if _take_at_once(lock):
                     remove_folder(file.with_suffix(""))
                 os.close(lock)
 
@@ -135,17 +135,17 @@ def _locked(lock: int, timeout: float, *, what: Path) -> Iterator[None]:
         os.close(lock)
 
 
-def _is_taken(lock: int) -> bool:
-    """Take an open lock file; whether somebody else has it."""
+def _take_at_once(lock: int) -> bool:
+    """Take the lock of an open file without waiting, and return whether this process has it."""
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        return True
-    return False
+        return False
+    return True
 
 
 def _wait_for(lock: int, timeout: float, what: Path) -> None:
-    if not real_time.comes_true(lambda: not _is_taken(lock), timeout, every=0.02):
+    if not real_time.comes_true(lambda: _take_at_once(lock), timeout, every=0.02):
         owner = os.pread(lock, 32, 0).decode() or "unknown"
         raise ToolkitMisuse(
             f"{what} is being made by process {owner} for more than {timeout:g} s. "

@@ -104,7 +104,7 @@ def build_environment(
         post_install.hide_credentials(directory)
         build.show_worker_packages()
         libraries = post_install.copy_libraries(spec.libraries, directory)
-        pins = build.finish(is_durable=is_durable)
+        pins = build.check(is_durable=is_durable)
         if spec.lock_file is not None:
             refuse_stale_lock(spec, pins)
         recorded = RecordedInstaller(name=installer.name, reason=installer.reason)
@@ -236,7 +236,7 @@ class _Build:
         for target in post_install.site_packages(self.directory)[:1]:
             (target / _WORKER_PACKAGES).write_text("".join(lines), encoding="utf-8")
 
-    def finish(self, *, is_durable: bool) -> dict[str, str]:
+    def check(self, *, is_durable: bool) -> dict[str, str]:
         """Check that every file is there and that the command of the spec's check succeeds.
 
         :param is_durable: whether all of it is on the disk at the end.
@@ -245,7 +245,7 @@ class _Build:
         # uv copies the mode of a file too, and its cache may have been filled without a umask.
         shut_out_others(self.directory)
         self.report("Trying out what was installed.")
-        disk = post_install.written_out(
+        disk = post_install.flushed_to_disk(
             self.directory, cancellation=self.cancellation, report=self.report, keep_open=self.keep_open
         )
         with disk if is_durable else nullcontext():  # the disk takes what is installed while it is tried out

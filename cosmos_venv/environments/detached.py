@@ -1,7 +1,7 @@
 """A build that outlives the process that asked for it: Airflow cuts the import of a DAG file after 30 s.
 
-``build_detached`` is the asking side. ``build`` runs in the builder, which holds the lock and its record in its own
-name. The request may hold credentials: it travels by a pipe and is never written down.
+``build_detached`` runs in the process that asks. ``build`` runs in the builder process, which holds the lock and writes
+its own PID into the record. The request may hold credentials: it travels by a pipe and is never written down.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ def build_detached(
     :param request: the environment.
     :param wait: seconds to wait at most; None: until the builder has ended.
     :param report: gets lines for the log.
-    :param remote: environments of other machines; None: none.
-    :param variables: environment variables for the builder, which may hold credentials; its installer gets none. None:
-        none.
+    :param remote: the store with environments of other machines; None: there is no store.
+    :param variables: environment variables for the builder, which may hold credentials. Its installer does not get
+        them. None: there are none.
     :raises VirtualenvBeingBuilt: when the time is over. The builder goes on.
     :raises VirtualenvBuildError: with the builder's message, when it failed now or less than a minute ago.
     :raises CosmosValueError: when ``virtualenv_dir`` is a file.
@@ -53,8 +53,8 @@ def build_detached(
     store, spec = request.store, request.spec
     if store.holds(spec):
         return
-    _ = spec.digest  # it goes along: should a file that the spec names change, the parse would wait for another one
-    with store.naming_the_directory():
+    _ = spec.digest  # sent with the request: if a file of the spec changes, builder and parse keep the same digest
+    with store.errors_name_the_directory():
         store.make(store.root / DETACHED)
         builder = DetachedWork(folder=store.root / DETACHED, key=spec.digest)
         log = f"log file {builder.log}"

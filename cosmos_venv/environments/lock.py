@@ -2,9 +2,10 @@
 
 - The kernel ends a lock with its process, so a lock is never left behind. ``cosmos_virtualenv.lock`` holds the PID of
   the owner as decimal text, as other implementations read and write it: they see our owner, and we wait for theirs.
-- The owner of the kernel lock judges the PID file. A record of cosmos-venv is stale then: its writer would still have
-  the kernel lock. The kernel lock file says which record is ours: a PID does not, since each container has a process 7.
-- A record is put in place by ``link`` of a finished file, and is taken away by a rename that is looked at once more.
+- The owner of the kernel lock judges the PID file. A record that cosmos-venv wrote is stale then: a living
+  writer would still have the kernel lock. The kernel lock file says which record is ours: a PID does not, since
+  each container has a process 7.
+- A record is published by ``link`` of a finished file. It is removed by a rename, after which the file is read again.
   Both leave a record alone that another implementation has written in the meantime.
 - A thread that holds the lock and asks again goes on under its own lock.
 """
@@ -211,7 +212,7 @@ class VirtualenvLock:
             yield
 
     def is_available(self, *, report: Callable[[str], None]) -> bool:
-        """Return whether nobody holds the lock now who must be respected. No file is made, changed or removed.
+        """Return whether the lock is free, or its record is stale. No file is made, changed or removed.
 
         :param report: gets one line on the owner, where there is a record.
         """
@@ -290,7 +291,7 @@ class VirtualenvLock:
         return True
 
     def _remove(self, judged: LockRecord) -> bool:
-        """Remove the record that was judged. Put a record back that has taken its place, or was written over it.
+        """Remove the record that was judged. Put back a record that has replaced it or was written over it.
 
         Another implementation writes its PID into the file that it finds, and truncates the file first: an inode alone
         does not tell that a record is another one.

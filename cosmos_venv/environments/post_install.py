@@ -54,7 +54,7 @@ _NOT_AS_PROMISED = (".pyc", ".dist-info/RECORD")
 
 
 @contextmanager
-def written_out(
+def flushed_to_disk(
     directory: Path, *, cancellation: Cancellation, report: Callable[[str], None], keep_open: Sequence[int] = ()
 ) -> Iterator[None]:
     """Flush the file system of a directory to the disk while the block runs, and wait for the flush at its end.

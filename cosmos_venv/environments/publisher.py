@@ -105,7 +105,7 @@ def _is_outdated(record: BuildRecord, upgrade_after: float, pause: float) -> boo
 
 @dataclass(kw_only=True)
 class Publisher:
-    """The process by which one environment of a store becomes ready.
+    """The steps by which one environment of a store becomes ready.
 
     :param request: the environment.
     :param cancellation: ends waiting and building.
@@ -130,7 +130,7 @@ class Publisher:
 
         :returns: the environment, leased to the caller, who closes it. Errors are those of ``open_environment``.
         """
-        with self.store.naming_the_directory():
+        with self.store.errors_name_the_directory():
             self.store.make_directory()
             with self._locked(self.request.max_tries) as took_lock:
                 # Another builder may have published it while this one waited for the lock.
@@ -152,7 +152,7 @@ class Publisher:
             self.report(f"{self.store.root} cannot be written: --upgrade does nothing there.")
             return old
         try:
-            with self.store.naming_the_directory(), self._locked(max_tries=0) as took_lock:
+            with self.store.errors_name_the_directory(), self._locked(max_tries=0) as took_lock:
                 newer = self._newer_than(old, pause, sweeps=took_lock)
             newer = self._pushed(newer)
         except VirtualenvLockTimeout:

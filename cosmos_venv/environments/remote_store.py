@@ -199,7 +199,7 @@ class RemoteEnvironment:
                 create_empty(directory, self.interpreter, cancellation=self.cancellation)
                 unpack(archive, directory, on_file=on_file)
             # That dbt can be imported was checked by the builder, on the same platform.
-            with post_install.written_out(directory, cancellation=self.cancellation, report=self.report):
+            with post_install.flushed_to_disk(directory, cancellation=self.cancellation, report=self.report):
                 pass
         except CommandKilled:
             raise

@@ -328,7 +328,7 @@ class EnvironmentStore:
         # The pytest plugin watches this event, to know which directories a test has used.
         if not self.is_read_only:
             sys.audit(LOOKED_FOR, str(self._given), self.parameter)
-        with self.naming_the_directory():
+        with self.errors_name_the_directory():
             if not self.judge():
                 return None
             deadline = time.monotonic() + _LONGEST_RETIRING
@@ -417,7 +417,7 @@ class EnvironmentStore:
         return found
 
     @contextmanager
-    def naming_the_directory(self) -> Iterator[None]:
+    def errors_name_the_directory(self) -> Iterator[None]:
         """Turn errors of the file system within this block into errors that name ``virtualenv_dir`` and the way out."""
         try:
             yield

@@ -5,9 +5,8 @@ and the name of the directory is wrong for a temporary folder that is full. Inst
 which one, and never what to do.
 
 Whether a file system can hold environments is tried out before anything is built, never on the path of a task that
-finds its environment. An installation on a ``noexec`` mount succeeds and is of no use: its Python is a link to
-elsewhere, so even that runs. Object stores that are mounted as file systems know no links, and some of them no
-permissions.
+finds its environment. An installation on a ``noexec`` mount succeeds, but its commands cannot run. Its Python does run,
+since that is a link to a program elsewhere. Mounted object stores have no links, and some of them no permissions.
 """
 
 from __future__ import annotations
@@ -73,7 +72,7 @@ class FreeSpace:
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Let an error without a file name carry this one: a disk that is full while a file is written names none.
+    """Add this path to an error without a file name: an error of a full disk while a file is written has none.
 
     :param path: of the file that the block works on.
     """
@@ -112,7 +111,7 @@ def reason_of(error: OSError, way_out: str = "") -> str:
     """Return the reason of an error and the way out, for the end of a sentence.
 
     :param error: as the system call raised it.
-    :param way_out: a sentence for where nothing has run out; empty: none.
+    :param way_out: a sentence to add where no disk or limit is exhausted; empty: none.
     """
     return shortage(error) or f"{error.strerror or error}. {way_out}".strip()
 
@@ -165,8 +164,8 @@ def full_disk_message(directory: Path, environ: Mapping[str, str]) -> str:
 
 
 def refuse_unfit(directory: Path, *, parameter: str = "virtualenv_dir") -> None:
-    """Try in an existing directory what an environment needs. Nothing stays: whoever holds the directory's lock next
-    removes what a kill leaves.
+    """Try in an existing directory what an environment needs. The trial is removed; after a kill, the next holder of
+    the directory's lock removes it.
 
     :param directory: an existing directory.
     :param parameter: what the user would change; begins the message.

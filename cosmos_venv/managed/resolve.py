@@ -156,7 +156,7 @@ def holding_the_lock(directory: Path, *, cancellation: Cancellation, report: Rep
     from cosmos_venv.environments.lock import VirtualenvLock
 
     store = environment_store(directory)
-    with store.naming_the_directory():
+    with store.errors_name_the_directory():
         store.make_directory()
         held = VirtualenvLock(store.directory).acquire(
             max_tries=settings.virtualenv_max_retries_lock,

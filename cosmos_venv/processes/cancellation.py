@@ -1,7 +1,7 @@
-"""``Cancellation``: how a kill reaches whatever a task is doing.
+"""``Cancellation``: how a kill reaches the work of a task.
 
-Airflow 3 calls ``on_kill()`` from a SIGTERM handler that returns into the middle of anything, Airflow 2 raises from it:
-so asking takes no lock, and every wait looks. It carries the request; ``guard.py`` sends the signals to the processes.
+Airflow 3 calls ``on_kill()`` from a SIGTERM handler, which returns to the interrupted code. Airflow 2 raises from the
+handler. So a request takes no lock, and every wait checks for it. ``guard.py`` sends the signals to the processes.
 """
 
 from __future__ import annotations

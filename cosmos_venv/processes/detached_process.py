@@ -39,8 +39,8 @@ _PRIVATE = 0o600
 _LAST_BYTES = 4096
 _LAST_LINES = 15  # a traceback and its exception
 
-# Not -m: that looks for modules in the working directory first, where a user's random.py may lie. This package may be
-# importable by sys.path alone; its folder comes last, for it may hold anything.
+# Not -m: that looks for modules in the working directory first, where a user's random.py may lie. The package may be
+# found by sys.path only, not installed. The folder that holds it comes last, because any other file may lie there too.
 _START = (
     "import sys; sys.path[:] = [*filter(None, sys.path), sys.argv[1]]; "
     "from cosmos_venv.processes.detached_process import main; main(*sys.argv[2:])"
@@ -106,14 +106,14 @@ class DetachedWork:
         :param work: ``module:function`` of this package. The function takes ``request`` and a ``Cancellation``, which
             SIGTERM requests, and returns what went wrong, or an empty text.
         :param request: what the process is told. It travels by a pipe and is never written down: it may hold secrets.
-        :param is_done: whether there is what was asked for. The last word, also after the process has ended.
+        :param is_done: whether the result exists. This counts, not the exit of the process.
         :param wait: seconds to wait at most; None: until the process has ended.
         :param on_start: called when this call has started the process.
-        :param on_wait: without a limit called every ten seconds, with how long it has taken and the log's last line.
+        :param on_wait: called every ten seconds if ``wait`` is None, with the time so far and the log's last line.
         :param keep_open: descriptors that the process holds open, under the same numbers.
         :raises DetachedAtWork: when the time is over. The process goes on.
         :raises DetachedFailure: when the work has failed, now or less than a minute ago, or no process can be started;
-            when the process has died since somebody last asked: the next call starts another.
+            or when the process has died and left no message: the next call starts a new process.
         :raises OSError: when the files cannot be written.
         """
         began = time.monotonic()
@@ -212,7 +212,7 @@ class DetachedWork:
                 text = file.read().decode("utf-8", errors="replace")
         except OSError:
             return []
-        # Of a password that the cut goes through, the rest would not be known as one.
+        # Drop the first line, which may be cut: half of a password would not be recognised and masked.
         whole = text.partition("\n")[2] if begin else text
         return [line.rstrip() for line in credentials.mask(whole).split("\n") if line.strip()]
 
@@ -236,7 +236,7 @@ class DetachedWork:
         finally:
             os.close(log)
         assert starter.stdin is not None  # noqa: S101 - for the type checker: PIPE was asked for
-        # Where it has ended already, the next look finds nothing done, and its log.
+        # If the process has ended already, the next turn of the loop in ensure_done reports its log.
         with starter, suppress(BrokenPipeError), starter.stdin as pipe:
             pipe.write(request)
 
@@ -254,9 +254,9 @@ def works_in(folder: Path) -> list[DetachedWork]:
 def main(folder: str, key: str, claim: str, work: str) -> None:
     """Become the process that works, and do what standard input asks for.
 
-    The process that was started leaves another one behind and is collected at once. The process that works is nobody's
-    child: it becomes no zombie of a DAG processor that lives on, and nothing that ends a DAG processor's children finds
-    it.
+    The process that was started forks the process that works, and exits once that has written its PID: the caller reaps
+    it at once. The process that works has no parent in the caller: it becomes no zombie of a DAG processor that lives
+    on, and nothing that ends the children of a DAG processor finds it.
 
     :param folder: of the files of the work.
     :param key: of the work.
@@ -277,7 +277,7 @@ def main(folder: str, key: str, claim: str, work: str) -> None:
     cancellation = Cancellation()
     signal.signal(signal.SIGTERM, lambda *_: cancellation.request())
     request = sys.stdin.buffer.read()
-    if request:  # else whoever asked was gone before it had said what to do
+    if request:  # else the caller has died before it wrote the request
         module, _, function = work.partition(":")
         if message := getattr(import_module(module), function)(request, cancellation):
             detached.leave_message(message)

@@ -11,7 +11,7 @@ from cosmos_venv.profiles.base import BaseProfileMapping, extras
 
 # Airflow 2.2 and older wrote the extra of a Snowflake connection with this prefix; such connections live on.
 _OLD = "extra__snowflake__"
-# The region that an account without one is in: Snowflake does not know such an account with it.
+# The default region: Snowflake knows an account there only by its name without the region.
 _DEFAULT_REGION = "us-west-2"
 _REQUIRED = ("account", "user", "database", "warehouse", "schema")
 _PLACE: Mapping[str, str] = {

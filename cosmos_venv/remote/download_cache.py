@@ -59,7 +59,7 @@ class Copy:
 
     @classmethod
     def unpacked(cls, packed: bytes) -> Copy | None:
-        """The copy of a text of ``packed``; None where it was cut short.
+        """Read the output of ``packed``; None where it was cut short.
 
         :param packed: the text.
         """
@@ -73,8 +73,8 @@ def within(seconds: float, work: Callable[[], T], *, on_wait: Callable[[], None]
 
     :param seconds: seconds to wait for it.
     :param work: called in a thread of its own.
-    :param on_wait: called before, and several times a second meanwhile; what it raises ends the waiting. None: nothing
-        is.
+    :param on_wait: called before the work begins, and then several times a second. An exception of it ends the wait.
+        None: nothing is called.
     :raises RemoteError: when it takes longer. Exceptions of the work are raised here.
     """
     if seconds <= 0:

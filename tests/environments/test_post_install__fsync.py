@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cosmos_venv.environments import post_install
-from cosmos_venv.environments.post_install import written_out
+from cosmos_venv.environments.post_install import flushed_to_disk
 from cosmos_venv.exceptions import CommandKilled
 from cosmos_venv.processes.cancellation import Cancellation
 from tests.environments.unwritten import is_unwritten, require_delayed_allocation
@@ -44,7 +44,7 @@ def test_a_disk_that_takes_too_long_is_reported_and_waited_for_no_longer(
     monkeypatch.setattr(post_install, "_LONGEST_WAIT", 0.0)
     lines: list[str] = []
 
-    with written_out(tmp_path, cancellation=Cancellation(), report=lines.append):
+    with flushed_to_disk(tmp_path, cancellation=Cancellation(), report=lines.append):
         pass
 
     assert lines == [f"The disk of {tmp_path} is busy: what was installed is not yet safe from a power cut."]
@@ -54,5 +54,5 @@ def test_who_is_told_to_end_waits_for_no_disk(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(post_install, "_WRITE_OUT", never_ending(tmp_path))
     cancellation = Cancellation()
 
-    with pytest.raises(CommandKilled), written_out(tmp_path, cancellation=cancellation, report=print):
+    with pytest.raises(CommandKilled), flushed_to_disk(tmp_path, cancellation=cancellation, report=print):
         cancellation.request()

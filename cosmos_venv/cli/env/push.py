@@ -74,7 +74,7 @@ def _ready_builds(directory: Path, name: str | None) -> list[StoredBuild]:
     if not ready:
         which = f" {name}" if name else ""
         raise CosmosValueError(f"{directory} holds no ready environment{which}: see cosmos-venv env list.")
-    with store.naming_the_directory():
+    with store.errors_name_the_directory():
         store.judge()
     return ready
 

@@ -1,9 +1,9 @@
 """The settings of pip on this machine, by its files and by its ``PIP_*`` variables, told to pip or to uv.
 
 The files are read here and not by ``pip config list``: a worker that installs with uv need not have pip, and the digest
-of an environment asks for constraints wherever a DAG file is parsed. pip itself reads no file then: variables tell it
-what its files say, without the settings that would lead an installation somewhere else.
-uv is told pip's settings by words and variables of its own; what uv cannot be told is named.
+of an environment asks for constraints wherever a DAG file is parsed. pip itself then reads no file: it gets the
+settings as variables, without those that would lead an installation somewhere else. uv gets pip's settings as its own
+flags and variables; a setting that uv does not have is named.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ _IN_FILES = frozenset({
     "--no-binary", "--only-binary", "--hash",
 })  # fmt: skip
 
-# What says nothing of what is installed, or what a new environment makes void.
+# Options that do not change what is installed, or that have no effect in a new environment.
 _OF_NO_CONCERN = frozenset({
     "--no-input", "--progress-bar", "--no-color", "--quiet", "--verbose", "--log", "--debug", "--format",
     "--disable-pip-version-check", "--no-python-version-warning", "--no-warn-script-location", "--no-warn-conflicts",
@@ -124,7 +124,9 @@ def configured_constraints(environ: Mapping[str, str]) -> Iterator[str]:
 
 
 def _files(environ: Mapping[str, str]) -> list[Path]:
-    """Return pip's configuration files, later ones win. ``pip --python`` reads none of a virtual environment."""
+    """Return pip's configuration files; later ones win. A virtual environment's own file is not among them, since
+    ``pip --python`` does not read it.
+    """
     named = environ.get("PIP_CONFIG_FILE", "")
     if named == os.devnull:
         return []
@@ -164,7 +166,7 @@ def _unreadable(file: Path) -> CosmosValueError:
 
 
 def unknown_to_uv(configured: Iterable[InstallOption], given: Iterable[InstallOption]) -> Iterator[str]:
-    """Yield the settings that uv cannot be told, each with what names it.
+    """Yield the settings that uv does not have, as texts that name each setting and its origin.
 
     :param configured: what pip is configured with.
     :param given: the options of an installation, and those in its requirements files.
@@ -183,7 +185,7 @@ def unknown_to_uv(configured: Iterable[InstallOption], given: Iterable[InstallOp
 
 
 def uv_configuration(environ: Mapping[str, str]) -> Iterator[InstallOption]:
-    """Yield pip's settings that variables of uv say.
+    """Yield the settings of ``UV_*`` variables, as the options of pip that mean the same.
 
     :param environ: the variables that uv would read.
     """
@@ -195,7 +197,7 @@ def uv_configuration(environ: Mapping[str, str]) -> Iterator[InstallOption]:
 
 
 def for_uv(settings: Iterable[InstallOption], environ: Mapping[str, str]) -> tuple[tuple[str, ...], dict[str, str]]:
-    """Return words and variables by which uv is told pip's settings.
+    """Return the flags and variables of uv for pip's settings.
 
     :param settings: the settings; later ones of a kind take the place of earlier ones, or are added where pip takes a
         list.

@@ -93,7 +93,7 @@ def read_inventory(store: EnvironmentStore) -> list[StoredBuild]:
     :raises VirtualenvError: when the directory cannot be read.
     :raises CosmosValueError: when ``virtualenv_dir`` is a file, or is not there.
     """
-    with store.naming_the_directory():
+    with store.errors_name_the_directory():
         if not os.path.lexists(store.directory):
             raise CosmosValueError(f"virtualenv_dir: there is no directory {store.directory}. Give the path of one.")
         try:
@@ -126,7 +126,7 @@ def select(builds: Iterable[StoredBuild], text: str) -> list[StoredBuild]:
 
 
 def _stored(store: EnvironmentStore, build: Path, record: BuildRecord | None) -> StoredBuild:
-    # Only of a folder: a builder that has not yet made its own may be taking its lease at this instant.
+    # Only where the folder exists: a builder that has not made it yet may be taking its lease at this instant.
     in_use = is_in_use(build) if build.is_dir() else False
     record_file = store.record_file(digest_of(build))
     state: BuildState = "leftover"
@@ -149,7 +149,7 @@ def _stored(store: EnvironmentStore, build: Path, record: BuildRecord | None) ->
 
 
 def _last_use(*paths: Path) -> float | None:
-    """Return when the first path that is there was written, unless that lies in a future that no clock explains."""
+    """Return the modification time of the first path that exists; a time more than a day ahead does not count."""
     for path in paths:
         try:
             modified = path.lstat().st_mtime
@@ -185,7 +185,7 @@ class Verified:
 def verify(stored: StoredBuild, *, check: str | None = None, content: bool = False) -> Verified:
     """Hold a ready build against its record, and let its own Python run a check.
 
-    The build is in use for as long as that takes, and counts as no more used than before. A build that another user
+    The build is in use for as long as that takes, but its last use is not changed. A build that another user
     than this one and root could have written to is not run.
 
     :param stored: the build, which is ready.
@@ -246,7 +246,7 @@ def _byte_code_faults(build: Path) -> list[str]:
             [str(build / "bin" / "python"), "-I", "-S", "-B", "-c", _BYTE_CODE_CHECK, str(build)], cwd="/"
         )
     except OSError:
-        return []  # the check of the environment tells
+        return []  # a Python that cannot be started is reported elsewhere (_check_faults, _link_faults)
     return done.lines if done.returncode == 0 else []
 
 
@@ -273,10 +273,10 @@ def _pin_faults(recorded: Mapping[str, str], installed: Mapping[str, str]) -> It
 
 @contextmanager
 def kept(build: Path) -> Iterator[bool]:
-    """Keep anybody from removing a build within this block, which counts as no use of it.
+    """Keep anybody from removing a build within this block. This is not noted as a use of the build.
 
     :param build: its directory.
-    :returns: False when somebody removes it just now, or has done so.
+    :returns: False when the build is being removed, or is gone.
     """
     try:
         lease = Lease.shared(build, make=False)

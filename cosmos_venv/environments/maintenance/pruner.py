@@ -104,7 +104,7 @@ def prune(
     expected = look()
     if all(each.obstacle for each in expected):
         return expected  # no lock is wanted where nothing is written
-    with store.naming_the_directory(), ExitStack() as after_release:
+    with store.errors_name_the_directory(), ExitStack() as after_release:
         lock = VirtualenvLock(store.directory)
         with lock.acquire(max_tries=max_tries, cancellation=cancellation, report=report):
             # Looked at once more: while this process waited for the lock, tasks may have begun to use what it had
@@ -190,7 +190,7 @@ def retire_chosen(store: EnvironmentStore, going: Removal, after_release: ExitSt
 
 
 def _trusted_inventory(store: EnvironmentStore) -> list[StoredBuild]:
-    with store.naming_the_directory():
+    with store.errors_name_the_directory():
         store.judge()  # what is deleted is found by names in there
     return read_inventory(store)
 
@@ -257,7 +257,7 @@ def retire_damaged(
     :raises VirtualenvError: when the record cannot be removed.
     :raises CommandKilled: when ``cancellation`` was requested.
     """
-    with store.naming_the_directory():
+    with store.errors_name_the_directory():
         record = store.published(digest_of(build))
         if record is None or record.build != build.name:
             return
