@@ -2,9 +2,9 @@
 
     DBT_WITH_BIGQUERY=path/to/dbt .cache/envs/providers/bin/python -m benchmarks.airflow_async [--rounds 5]
 
-The Python is one that has Google's provider, the dbt one that has dbt-bigquery. Both send their queries to the local
-server of the toolkit, where each takes its seconds. A task is a process that forks from one that has imported Airflow,
-as with Airflow's workers, whose own work comes on top in each mode and is left out.
+The Python has Google's provider, and the dbt has dbt-bigquery. Both send their queries to the local server of the
+toolkit, where each query takes ``SECONDS``. A task is a fork of a process that has imported Airflow, as in Airflow's
+workers. The work of the workers themselves comes on top in each mode, and is left out.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Cost:
 
 
 class Ti:
-    """What a task needs of Airflow."""
+    """The part of Airflow's task instance that a task needs."""
 
     dag_id, task_id, run_id, try_number, map_index = "shop", "model", "one", 1, -1
 
@@ -60,7 +60,7 @@ class Ti:
 
 @contextlib.contextmanager
 def watched(dbt: Path) -> Iterator[Callable[[], float]]:
-    """Within this block the CPU seconds of all processes of a dbt are looked at; gives what they have used in it."""
+    """Watch the CPU seconds of all processes of a dbt; yields a function that returns those used in the block."""
     seen: dict[tuple[int, float], float] = {}
     is_over = threading.Event()
     folder = str(dbt.parent.parent)
@@ -110,7 +110,7 @@ def context_of(task: Any) -> dict[str, Any]:
 
 
 def query(task: Any, model: CompiledModel) -> Cost:
-    """A model as a query: the process that sends it, and the one that goes on when it has ended."""
+    """A model as a query: the process that sends the query, and the process that goes on when the query has ended."""
 
     def send() -> None:
         with contextlib.suppress(TaskDeferred):
@@ -172,7 +172,7 @@ def models(bench: Bench) -> list[Row]:
         for each in compiled_ones
     ]
     for how, warm in (("dbt run, LOCAL, warm", "auto"), ("dbt run, LOCAL, not warm", "off")):
-        # The first one of a server imports dbt.
+        # The first command of a server imports dbt.
         for name in names[: bench.rounds + 1]:
             task = DbtRunLocalOperator(task_id="m", select=name, warm_dbt=warm, **of_dbt)
             costs.setdefault(how, []).append(by_dbt(task, dbt))

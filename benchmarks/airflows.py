@@ -70,8 +70,8 @@ def makespan(instances: Sequence[TaskInstance]) -> float:
 class ControlGroup:
     """A control group of the kernel (version 2), which counts the CPU time of the processes in it.
 
-    It counts those that have ended too, and what dbt is forked from. Counting processes by their environment missed the
-    workers: Airflow gives them titles, which are written over it.
+    The count includes processes that have ended, and the process that dbt is forked from. A count by the environment of
+    processes missed the workers: Airflow writes their titles over it.
 
     :param folder: of the group.
     """
@@ -264,7 +264,8 @@ def running_airflow(
             stack.enter_context(airflow.server("api-server"))
             # A task that cannot reach the API server when it begins has lost one of its tries.
             _wait_until(lambda: accepts(airflow.port), "the API server answers", seconds=LONGEST_START)
-            # It serves no logs: that server would listen on every address. Its tasks have sessions of their own.
+            # The scheduler serves no logs: its log server would listen on every address. Its tasks have sessions of
+            # their own.
             scheduler = stack.enter_context(airflow.server("scheduler", "--skip-serve-logs"))
             stack.enter_context(ending_what_it_started(scheduler))
             if has_triggerer:

@@ -22,7 +22,7 @@ WAYS = {
     "batches by wave": Way(mode="VIRTUALENV", render=', batch_by="wave"'),
     "batches by chain": Way(mode="VIRTUALENV", render=', batch_by="chain"'),
     "one batch": Way(mode="VIRTUALENV", render=', batch_by="all"'),
-    # None of the bounds is about those that are slow, and 300 tasks take minutes.
+    # The slow ways have no bounds, and 300 tasks take minutes.
     "a task a node": Way(mode="VIRTUALENV", is_slow=True),
     SHARE: Way(bash_tasks=WAVES),
     SLOW_COSMOS: Way(root=COSMOS, mode="LOCAL", is_slow=True),

@@ -2,7 +2,8 @@
 
     .venv/bin/python -m benchmarks.conformance [--rounds 3]
 
-Most of a check is making environments: what is judged is in how many bare environments' time one process makes a check.
+A check spends most of its time on making environments. So its time in one process is judged as a multiple of the time
+that a bare environment takes.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from conformance.harness.harness import install_commands
 from pytest_cosmos_venv.environments.wheelhouse import Wheelhouse, build_wheelhouse
 
 BOUNDS = {"uv": 9.8, "pip": 0.3}
-"""Bare environments in whose time one process may make a check, by the installer.
+"""The most that a check may take in one process, in times of a bare environment, by the installer.
 
 That is 90 and 180 s for 218 checks where a bare environment takes 0.084 and 5.6 s. As a ratio: a machine on which uv
 takes 0.112 s needs 121 s.

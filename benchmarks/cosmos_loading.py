@@ -2,7 +2,7 @@
 
     python cosmos_loading.py MANIFEST PROJECT [SELECTION...]
 
-Prints JSON: the CPU seconds of loading without a selection, and of each selection what loading takes beyond.
+Prints JSON: the CPU seconds of loading without a selection, and the seconds that each selection adds.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ def main(argv: list[str]) -> None:
 def build(what: str, project: str, manifest: str, rounds: str, small: str) -> dict[str, Any]:
     """CPU seconds of building one DAG, the least of the rounds; tasks, groups, edges; the most memory beyond the start.
 
-    Memory is that of one build in a process of its own, which has imported everything for a small one.
+    Memory is that of one build in a process of its own, which has built a small DAG before, with all its imports.
 
     :param small: manifest of a project of a few models.
     """
@@ -168,7 +168,8 @@ def plain_dag(shape: Shape, *, draws_directly: bool) -> Callable[[], Any]:
 def parse(dag_file: str, plain_file: str, dag_id: str, task_id: str, rounds: str) -> dict[str, Any]:
     """Seconds that a worker takes to parse a DAG file for one task: from a process that Airflow has made ready.
 
-    Each round is a fork of it, as each task is. A plain file with a DAG of the same id takes its turn with the other.
+    Each round is a fork of that process, as each task is. A plain file with a DAG of the same id is parsed in turns
+    with the DAG file.
     """
     from airflow.dag_processing.dagbag import DagBag
     from airflow.sdk.execution_time import task_runner
@@ -177,8 +178,8 @@ def parse(dag_file: str, plain_file: str, dag_id: str, task_id: str, rounds: str
     os.environ["_AIRFLOW_PARSING_CONTEXT_TASK_ID"] = task_id
     task_runner.SUPERVISOR_COMMS = object()  # type: ignore[assignment] # in such a process there is one
 
-    # LocalExecutor and Celery's executor freeze what they have imported before they fork. Else a collection of all of
-    # Airflow, 185 ms, falls into a parse or not, by how many objects came before.
+    # LocalExecutor and Celery's executor freeze what they have imported before they fork. Without that, a collection of
+    # all of Airflow (185 ms) falls into a parse or not, depending on the number of objects made before.
     gc.freeze()
 
     def one_round(file: str) -> dict[str, float]:

@@ -2,9 +2,9 @@
 
     .venv/bin/python -m benchmarks.dags [--only build] [--rounds 4]
 
-Beside it a plain Airflow DAG of empty operators with as many tasks, groups and edges, written with ``>>`` and once more
-with its edges written directly into the tasks, and astronomer-cosmos as a black box in an environment of its own. Each
-figure is CPU seconds, the least of the rounds, of a process of its own.
+It is compared with a plain Airflow DAG of empty operators with as many tasks, groups and edges: once with ``>>``, and
+once with edges that are written directly into the tasks. astronomer-cosmos is measured too, as a black box in an
+environment of its own. Each figure is CPU seconds, the least of the rounds, of a process of its own.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SIDE = Path(__file__).with_name("dag_side.py")
 SIZES = (100, 1000, 5000, 20000)
 REAL = 0  # in place of a size
 SMALL = 5
-# The times of the plain DAG with `>>`, by size; that of the plain DAG whose edges are written directly, for all.
+# Multiples of the time of the plain DAG: with `>>` by size; with edges that are written directly, one for all sizes.
 BOUNDS = {1000: 1.25, 5000: 0.75}
 DIRECT_BOUND = 1.6
 GROWTH_BOUND = 1.10
@@ -119,7 +119,7 @@ def project_of(folder: Path, size: int) -> LargeProject:
     :param size: number of models.
     """
     made = with_two_tests(folder, size) if size else as_in_real_life(folder)
-    # What is looked at of a project that is loaded from its manifest.
+    # The files that are checked even when a project is loaded from its manifest.
     (made.folder / "models").mkdir(parents=True, exist_ok=True)
     (made.folder / "dbt_project.yml").write_text("name: large\nprofile: large\n")
     (made.folder / "profiles.yml").write_text("large: {target: dev, outputs: {dev: {type: duckdb}}}\n")
@@ -184,7 +184,7 @@ def parses(bench: Bench) -> list[Row]:
     """The DAG file for one task in a worker: over a plain file, flat, and over the other implementation."""
     rows, taken = [], {}
     for size in (*SIZES, REAL):
-        parse(bench, "cosmos_venv", size)  # the first one makes and keeps the plan
+        parse(bench, "cosmos_venv", size)  # the first parse makes and keeps the plan
         ours = taken[size] = parse(bench, "cosmos_venv", size)
         if ours["made"] != 1:
             raise SystemExit(f"{ours['made']} tasks were made of {_called(size)}")

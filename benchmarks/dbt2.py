@@ -2,8 +2,8 @@
 
     .venv/bin/python -m benchmarks.dbt2 [--only warm] [--rounds 20]
 
-dbt 2 takes a fifth of the time of dbt 1, so what a task itself costs is most of what can be lost. Wall time, so the
-machine should have nothing else to do; both sides are measured in turns.
+dbt 2 takes a fifth of the time of dbt 1, so the task's own time is most of what can be lost. The figures are wall time,
+so the machine should have nothing else to do; both sides are measured in turns.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Tasks:
 
 
 def warm(bench: Bench) -> list[Row]:
-    """A task whose environment stands: what it takes beyond dbt itself."""
+    """A task whose environment is ready: its time beyond dbt itself."""
     tasks = Tasks(bench)
     directory = tasks.directory()
     arguments = tasks.arguments(directory)

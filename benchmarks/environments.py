@@ -67,7 +67,7 @@ class Tasks:
 
 
 def warm(bench: Bench) -> list[Row]:
-    """A task whose environment stands: what it takes beyond dbt itself."""
+    """A task whose environment is ready: its time beyond dbt itself."""
     tasks, runs = Tasks(bench), dict[str, list[TaskRun]]()
     for root, installer in (("cosmos_venv", "uv"), ("cosmos", "uv"), ("cosmos", "pip")):
         directory = tasks.directory()

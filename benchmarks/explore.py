@@ -20,7 +20,7 @@ from pytest_cosmos_venv.races.contender import Contender
 
 
 def publish(contender: Contender) -> None:
-    """Nineteen steps and the end, most of them on names that the other one looks at too."""
+    """Nineteen steps and the end, most of them on names that the other contender looks at too."""
     for number in range(3):
         draft = contender.folder / f"draft-{contender.index}-{number}"
         draft.write_text("all of it")

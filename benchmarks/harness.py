@@ -85,7 +85,7 @@ def main(
 ) -> int:
     """Measure as the command line says, print the table, and store it; ``--only`` stores nothing.
 
-    :param name: of the stored files, without what they end in.
+    :param name: of the stored files, without their suffixes.
     :param title: of the table.
     :param measurements: by their names on the command line.
     :param rounds: how often each figure is taken where the command line does not say it.

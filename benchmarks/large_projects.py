@@ -15,8 +15,8 @@ from pytest_cosmos_venv.projects.project import DbtProject, make_project
 TAG = "t"
 _MODELS_OF_A_TAG = 20
 _PARENTS = 3
-# Among so many models before it a model finds its parents, as projects grow in layers. Cosmos takes ten seconds for
-# `@x` of 5,000 models then; with parents among all of them it takes 2, among the last hundred 50.
+# The parents of a model are among so many models before it, as projects grow in layers. Cosmos then takes 10 s for `@x`
+# of 5,000 models. With parents among all models before it takes 2 s, with parents among the last hundred 50 s.
 _NEAR = 1_500
 _SUBJECTS = ("billing", "crew", "finance", "fleet", "freight", "harbor", "marketing", "passengers", "safety", "weather")
 _SENTENCE = "What came in during the day, cleaned of what was sent twice, as agreed with the people of that desk. "
@@ -26,10 +26,10 @@ _LINES = 44
 
 @dataclass(frozen=True, kw_only=True)
 class LargeProject:
-    """A project as far as loading it looks at it.
+    """The part of a project that loading looks at.
 
     :param models: how many it has.
-    :param some_model: name of one that nearly all others come after.
+    :param some_model: name of a model that nearly all others come after.
     """
 
     name: str
@@ -94,7 +94,7 @@ def _written(project: DbtProject, models: int, change: Callable[[dict[str, Any]]
 
 
 def _as_compiled(data: dict[str, Any]) -> dict[str, Any]:
-    """The manifest with what a compiled and documented project has beyond: columns, descriptions and code."""
+    """The manifest with the further parts of a compiled and documented project: columns, descriptions and code."""
     for entry in data["nodes"].values():
         if entry["resource_type"] == "model":
             column = entry["columns"]["id"]

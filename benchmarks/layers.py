@@ -193,7 +193,7 @@ def take_turns(
     :param after: called after each run that counts, with the name, the Airflow, the DAG's id, and the run's id.
     """
     with ExitStack() as stack:
-        # Before the servers that dbt is forked from, which are in them to their end.
+        # Made before the servers that dbt is forked from: these are in the groups to their end.
         roots = {way.root for way in ways.values()}
         groups = {root: stack.enter_context(ControlGroup.made()) for root in {BARE, *roots}}
         stack.enter_context(own_servers())

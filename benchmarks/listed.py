@@ -26,7 +26,7 @@ class Listed:
         self._dbt = folder / "dbt"
         self._dbt.write_text(f'#!/bin/sh\necho "$1" >> "{self._calls}"\nexec "{DBT}" "$@"\n', encoding="utf-8")
         self._dbt.chmod(0o755)
-        # A file may change again within its clock's last tick; one of some minutes ago will not.
+        # A file may change again within one tick of the clock. Files that look some minutes old count as settled.
         for path in self.project.folder.rglob("*"):
             os.utime(path, (path.stat().st_atime, path.stat().st_mtime - 600))
 
@@ -36,7 +36,7 @@ class Listed:
         return self._calls.read_text().split() if self._calls.exists() else []
 
     def forget(self) -> None:
-        """Begin to note anew."""
+        """Forget the commands so far."""
         self._calls.unlink(missing_ok=True)
 
     def load(self) -> DbtGraph:

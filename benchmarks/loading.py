@@ -5,9 +5,9 @@
 CPU seconds of a process that has imported everything and does nothing else, the least of the rounds; what is compared
 takes turns. No Airflow object is made. It takes some seven minutes.
 
-Each model has two tests and three parents among the 1,500 models before it, every twentieth has the tag ``t``, and
-``x`` is one that nearly all others come after: the shape of which astronomer-cosmos 1.15 was seen to take ten seconds
-each for ``@x`` and ``tag:t+1`` of 5,000 models.
+Each model has two tests and three parents among the 1,500 models before it, and every twentieth model has the tag
+``t``. ``x`` is a model that nearly all others come after. For this shape, astronomer-cosmos 1.15 was seen to take ten
+seconds each for ``@x`` and ``tag:t+1`` of 5,000 models.
 """
 
 from __future__ import annotations
@@ -164,11 +164,12 @@ def _growth_row(name: str, small: float, large: float, few: int, many: int) -> R
 def second_parse(bench: Bench) -> list[Row]:
     """Rows of a second parse by dbt ls of a project that nobody has changed: dbt does not run.
 
-    What is made of the answer is the DAG's building, as with a manifest; the whole of loading stands beside it.
+    Making nodes of the answer is a part of building the DAG, as with a manifest. The time of the whole loading stands
+    beside the judged time.
     """
     listed = Listed(bench.folder / "listed", SIZES[1])
     os.environ["AIRFLOW__COSMOS_VENV__CACHE_DIR"] = str(bench.folder / "listed" / "cache")
-    # What is imported for it is imported once in a process, and counts as a part of a parse in ``benchmarks.dags``.
+    # The imports are made once in a process, and count as a part of a parse in ``benchmarks.dags``.
     Listed(bench.folder / "another", SIZES[0]).load()
     first = float(in_a_fork(partial(wall_seconds, listed.load)))
     nodes = int(in_a_fork(lambda: len(listed.load().nodes)))

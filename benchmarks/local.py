@@ -82,7 +82,7 @@ class Contestant:
 
 
 def tasks(bench: Bench) -> list[Row]:
-    """A task over its dbt alone: ours is promised, the other one's stands beside it."""
+    """A task over its dbt alone: ours has a bound, and that of the other implementation stands beside it."""
     project = example(bench.folder)
     contestants = [Contestant(root=root, mode=mode) for mode in MODES for root in ("cosmos_venv", "cosmos")]
     runs = in_turns({each.name: partial(each.task, bench, project) for each in contestants}, bench.rounds)

@@ -52,8 +52,8 @@ READING = (
 
 
 def beyond_share(ours: float, other: float, shares: Sequence[float]) -> float:
-    """Ours over the other one's, both without Airflow's own share, in the way that suits ours least; infinite where
-    nothing is left of one of them, so that no such measurement counts as a promise that was kept.
+    """Our makespan over the other one, both without Airflow's own share, taken in the way that suits ours least.
+    Infinite where nothing is left of one of them: such a measurement must not count as a bound that is kept.
 
     :param shares: seconds that Airflow took for the same DAG without dbt, measured in several ways.
     """

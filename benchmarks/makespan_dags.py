@@ -1,8 +1,8 @@
 """The DAGs of the example project that ``benchmarks.makespan`` runs: files that either Airflow reads.
 
 The project runs on PostgreSQL: a DuckDB file takes one writing process at a time, and two tasks would wait for each
-other. For that a copy says three things in PostgreSQL's way, and all of it runs on one dbt: the snapshot of the example
-has another one, which LOCAL tasks could not give it.
+other. So a copy of the project replaces what DuckDB alone understands. All of the copy runs on one dbt: the snapshot of
+the example has a dbt of its own, which LOCAL tasks could not give it.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class Harbor:
 
     @classmethod
     def make(cls, folder: Path, postgres: Postgres) -> Harbor:
-        """A copy, with what it reads in the database, and parsed."""
+        """A copy of the example, parsed, with the tables that it reads in the database."""
         made = cls(
             project=folder / "harbor",
             manifest=folder / "manifest.json",
@@ -136,7 +136,7 @@ def _output(postgres: Postgres) -> dict[str, Any]:
 class Contestant:
     """One DAG.
 
-    :param root: what renders it; the Airflow of its environment runs it.
+    :param root: the implementation that renders it; the Airflow in the environment of that implementation runs it.
     :param mode: ``virtualenv``, a way of LOCAL to start dbt, ``nothing``: LOCAL with a program that ends at once,
         or ``plain``: bash tasks of the same shape, rendered by nobody.
     """

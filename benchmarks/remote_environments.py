@@ -35,7 +35,7 @@ LOOPBACK = "127.0.0.1"
 BUCKET = "environments"
 REMOTE_BOUNDS = {"warm": 0.35, "empty": 0.15, "bare": 1.2}
 
-# A process that has imported everything. It reads orders, one a line, and answers with seconds: all, and of processors.
+# A process that has imported everything. It reads orders, one a line, and answers each with its wall and CPU seconds.
 WORKER = f"""
 import json, os, subprocess, sys, time
 from pathlib import Path
@@ -164,7 +164,7 @@ def connection_to(endpoint: str) -> str:
 
 @contextmanager
 def worker(folder: Path, endpoint: str, options: Sequence[str]) -> Iterator[Callable[[str, Path], Taken]]:
-    """A worker process; called with what it is to do, and in which folder, it answers with what that has taken."""
+    """Start a worker process. Yields a function of a piece of work and a folder, which returns what it has taken."""
     variables = {
         "AIRFLOW_HOME": str(folder / "airflow"),
         "AIRFLOW_CONN_AWS_DEFAULT": connection_to(endpoint),
@@ -220,8 +220,8 @@ def build_bare(where: Path, options: Sequence[str], environ: Mapping[str, str]) 
 
 
 def measure(bench: Bench) -> dict[str, list[Taken]]:
-    """Measure everything in turns. Nothing is deleted meanwhile: ext4 looks for inodes that were not in use a minute
-    ago.
+    """Measure everything in turns. Nothing is deleted meanwhile: ext4 passes over inodes that were freed less than a
+    minute ago, which takes time.
     """
     folder, places = bench.folder, count()
     (folder / "index").mkdir()

@@ -56,7 +56,7 @@ def run_suite(
 
     :param python: of the environment in which the implementation, pytest and Airflow are installed.
     :param implementation: as ``--cosmos-implementation`` takes it.
-    :param options: of pytest and of the suite, beside or instead of two processes and little talk.
+    :param options: of pytest and of the suite; they come after ``-n`` and ``-q``, and win over them.
     :param keep: file that the report is copied to, with the folders around it.
     :param variables: of the environment, beside those of this process.
     :raises SystemExit: it left no report; with the end of what it printed.

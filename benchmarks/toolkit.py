@@ -2,8 +2,8 @@
 
     .venv/bin/python -m benchmarks.toolkit
 
-CPU seconds, but for the last line; each figure and its floor are measured turn by turn in one run, so that a busy
-machine is busy for both, and the least of the rounds counts.
+The figures are CPU seconds; the last line is wall time. Each figure and its floor take turns in one run, so that a busy
+machine is busy for both. The least of the rounds counts.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ AFTER_THE_FIRST = (
 def beside(
     what: str, beneath: str, ours: Sequence[float], floor: Sequence[float], bound: float, *, is_added: bool = False
 ) -> Row:
-    """One line of the table: the least of all rounds, as timeit has it. The rest is what others did meanwhile.
+    """One line of the table: the least of all rounds, as timeit does it. Other processes took the rest of the time.
 
     :param what: what was measured.
     :param beneath: the plain work beneath, in words.
@@ -63,8 +63,8 @@ def compared(
     return found["ours"], found["floor"]
 
 
-# Each line it prints: CPU seconds with the plugin, and without. It has imported pytest and forks for each round, as
-# that is the same on both sides, takes twenty times as long as what is measured, and differs by more from run to run.
+# Each line that it prints: CPU seconds with the plugin, and without. It imports pytest once and forks for each round:
+# the import is the same on both sides, takes twenty times as long as what is measured, and varies by more.
 FORKING = """
 import os, resource, sys, pytest
 
@@ -84,8 +84,8 @@ for _ in range(int(sys.argv[1])):
 def loading_the_plugin(bench: Bench) -> list[Row]:
     """An empty folder, collected, by pytest with this plugin and by pytest alone.
 
-    Other plugins that happen to be installed are left out on both sides: they take many times as long, and whether
-    their garbage is collected on this side or on that one is chance.
+    Other plugins that happen to be installed are left out on both sides. They take many times as long, and it is chance
+    on which side their garbage is collected.
     """
     others = [entry.name for entry in entry_points(group="pytest11") if entry.name != "cosmos_venv"]
     without_them = [option for name in others for option in ("-p", f"no:{name}")]
@@ -183,7 +183,7 @@ def testing_a_dag(bench: Bench) -> list[Row]:
     floor: list[float] = []
     with throwaway_folder("cosmos-benchmark-") as store:
         wheelhouse = build_wheelhouse(store / "wheelhouse")
-        # Without them the fake of dbt refuses to run, as it does outside of tests.
+        # Without these variables the fake of dbt refuses to run, as it does outside of tests.
         variables = {**os.environ, **wheelhouse.variables}
         for number in range(max(2, bench.rounds // 5)):
             report = store / f"{number}.xml"

@@ -42,7 +42,7 @@ LONGEST_PREPARATION = 120.0
 LOOK_AGAIN = 0.2
 COMMANDS = 1000
 NAMES = ("wall", "processor")
-# A dbt that has imported its entry point and adapters, and one that has also what its commands import as they run.
+# A dbt that has imported its entry point and adapters, and a dbt that has also imported all that its commands import.
 IMPORTED = "import dbt.cli.main, dbt.adapters.duckdb, dbt.adapters.postgres; print(flush=True); input()"
 IMPORTED_ALL = """
 import importlib, sys
@@ -91,14 +91,14 @@ def _bare_seconds(words: Sequence[str], cwd: Path) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class Taken:
-    """Seconds that one command has taken: all, and of processors."""
+    """The wall and the CPU seconds of one command."""
 
     wall: float
     processor: float
 
 
 def _warm_taken(words: Sequence[str], cwd: Path) -> Taken:
-    """By a command of the server. Its processor time is that of all that the server has forked."""
+    """What a warm command takes. Its CPU time is that of all processes that the server has forked."""
     before = _processor_seconds()
     wall = _seconds(words, cwd, start=_warm())
     return Taken(wall=wall, processor=_processor_seconds() - before)
@@ -113,7 +113,7 @@ def _bare_taken(words: Sequence[str], cwd: Path) -> Taken:
 def _compared(what: str, words: Sequence[str], cwd: Path, rounds: int, bound: float) -> list[Row]:
     """Warm and bare, in the same turns.
 
-    :param bound: of the warm command, in bare ones.
+    :param bound: the most that the warm command may take, as a multiple of the bare one.
     """
     _seconds(words, cwd, start=_warm())
     _bare_seconds(words, cwd)
@@ -124,7 +124,7 @@ def _compared(what: str, words: Sequence[str], cwd: Path, rounds: int, bound: fl
 
 
 def _row(what: str, ours: Sequence[Taken], bare: Sequence[Taken], bound: float) -> Row:
-    """Beside the bare dbt of the same rounds."""
+    """The row of warm commands beside the bare dbt of the same rounds."""
     walls, processors = ([[getattr(each, name) for each in taken] for taken in (ours, bare)] for name in NAMES)
     figures = (
         f"{median(walls[0]):.2f} s, processor {median(processors[0]):.2f} s; bare dbt {median(walls[1]):.2f} s, "
@@ -134,20 +134,20 @@ def _row(what: str, ours: Sequence[Taken], bare: Sequence[Taken], bound: float) 
 
 
 def _processor_seconds() -> float:
-    """CPU seconds of all that the server has forked, when nothing of it is left."""
+    """CPU seconds of all processes that the server has forked, once all of them have ended."""
     times = _alone(_server()).cpu_times()
     return float(times.children_user + times.children_system)
 
 
 def _alone(server: psutil.Process) -> psutil.Process:
-    """It, when nothing that it has forked is left: pages that it shares with one are not counted as its own."""
+    """The server, once all its forks have ended: pages that it shares with a fork do not count as its own."""
     while server.children():
         time.sleep(LOOK_AGAIN)
     return server
 
 
 def _server() -> psutil.Process:
-    """The server, as soon as it has made what it makes between commands."""
+    """The server, once it has finished its preparation between two commands."""
     deadline = time.monotonic() + LONGEST_PREPARATION
     while time.monotonic() < deadline:
         (place,) = live_servers()
@@ -196,7 +196,7 @@ def large_project(project: Path) -> Path:
 def memory(bench: Bench) -> list[Row]:
     """Memory of an idle server, and of a dbt that has imported the same; pages of its own alone (USS).
 
-    One after the other: pages of libraries are nobody's own while two have loaded them.
+    They are measured one after the other: a page of a library counts for neither while both have loaded it.
     """
     same, less = _imported(IMPORTED_ALL, *DBT_MODULES), _imported(IMPORTED)
     _seconds(["--help"], bench.folder, start=_warm())

@@ -5,9 +5,9 @@
 The project of ``benchmarks.layers``; Airflow has a triggerer. A task a node, which takes minutes, runs once, and only
 with up to ``SMALL`` nodes: ``benchmarks.batches`` has it for more. A makespan goes from the first task's begin to the
 last one's end. Airflow's own share is that of a DAG of one bash task; of 1,000 nodes also that of 1,000 bash tasks. The
-way of a state goes from the line of the journal that says how a node has ended to the end of its task, as Airflow's
-database has it; it is taken in a run in which dbt sleeps before the first node until all triggers are up. A thousand
-nodes run once, without Cosmos.
+delay of a state goes from the line of the journal that says how a node has ended, to the end of the node's task in
+Airflow's database. The delay is taken in a run in which dbt sleeps before the first node until all triggers are up. A
+thousand nodes run once, without Cosmos.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ OVER_BARE, OVER_AS_MANY, STATE_BOUND, CPU_BOUND = 1.15, 1.3, 2.0, 0.5
 SMALL = 100
 LARGE = 1000
 MORE_SECONDS = {60: 5.0, 300: 20.0}
-"""What waits behind the last node: triggers that begin while dbt runs, and Airflow's rounds."""
+"""Seconds that are allowed after the last node, by size: triggers begin while dbt runs, and Airflow works in rounds."""
 _LATE_BY_NODE = 0.25  # seconds: 300 triggers took up to 50 s to begin
 
 

@@ -77,7 +77,7 @@ def main(root: str, answers: int) -> None:
 
 
 def run_task(operators: dict[str, Any], profile_config: Any, order: dict[str, Any]) -> dict[str, Any]:
-    """One task, and then dbt alone with as many words.
+    """One task, and then dbt alone with the same selection.
 
     :param order: ``mode``, ``project`` and ``arguments`` of the operator, whose dbt command is ``run``; ``alone``: the
         dbt to run alone, if any.

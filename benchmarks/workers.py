@@ -18,7 +18,7 @@ WORKER = Path(__file__).with_name("worker.py")
 OURS = Path(sys.executable)
 COSMOS = ROOT / ".cache" / "envs" / "cosmos" / "bin" / "python"
 PYTHONS = {"cosmos_venv": OURS, "cosmos": COSMOS}
-"""By what is imported."""
+"""Import root -> the Python of its environment."""
 PROJECT = {
     "dbt_project.yml": "name: harbor\nversion: '1.0'\nprofile: harbor\n",
     "models/piers.sql": "select 1 as id\n",
@@ -49,7 +49,7 @@ class TaskRun:
     """One task; times in seconds since the epoch.
 
     :param cpu: seconds that the task and all below it computed.
-    :param alone, cpu_alone: what dbt took alone, right after.
+    :param alone, cpu_alone: the same of a dbt that ran alone right after the task.
     :param installers: processes of installers that the task's own process started.
     """
 
@@ -94,7 +94,7 @@ class Worker:
         self._answers = os.fdopen(reading)
 
     def wait_until_ready(self) -> None:
-        """Everything is imported."""
+        """Wait until the process has imported everything."""
         self._answer()
 
     def start(

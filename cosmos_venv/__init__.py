@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-# Before whatever needs it: "No module named 'fcntl'" tells nobody what to do.
+# Checked before the imports that need POSIX: "No module named 'fcntl'" tells nobody what to do.
 if sys.platform in ("win32", "cygwin"):
     raise ImportError(
         "cosmos-venv runs on Linux, and on macOS as far as possible: it needs locks, signals and process groups of "

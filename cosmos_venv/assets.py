@@ -17,11 +17,11 @@ import msgspec
 from cosmos_venv.exceptions import CosmosValueError
 
 Field = Callable[[str], Any]
-"""A field of the profile's target by its name; None where it has none."""
+"""A field of the profile's target by its name; None where the target has no such field."""
 
 _BUILT = ("model.", "seed.", "snapshot.")
 _READ = (*_BUILT, "source.")
-# What a host, or the path of a database elsewhere, may have before it: credentials.
+# The credentials that may stand before a host, or before the path of a remote database.
 _USER = re.compile(r"(?<=://)[^/@]*@")
 _SPARK_PORTS = {"http": 443, "odbc": 443, "thrift": 10001}
 
@@ -38,7 +38,7 @@ PLAIN_NAMESPACES = {
     "trino": "trino://{host}:{port|8080}",
     "watsonx_presto": "presto://{host}:{port|8080}",
 }
-"""By adapter. In braces stands a field of the profile, behind a bar what the adapter takes where it has none."""
+"""The namespace of each adapter. Braces hold a field of the profile; behind a bar follows the adapter's default."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +82,7 @@ class _Node(msgspec.Struct):
 
     @property
     def table(self) -> str:
-        """The name of a source's table, as the database has it and whoever writes it."""
+        """The name of a source's table in the database, which its ``identifier`` may give."""
         return self._in_schema(self.identifier or self.name)
 
     def _in_schema(self, name: str) -> str:
@@ -118,7 +118,7 @@ def lineage(run_results: str, manifest: str, updated_before: Iterable[str] = ())
     :param manifest: text of ``manifest.json``.
     :param updated_before: unique ids of nodes that earlier tries of the task have updated; those that the manifest does
         not know are left out.
-    :raises msgspec.DecodeError: when a text is none of these artifacts.
+    :raises msgspec.DecodeError: when a text is no such artifact.
     :raises CosmosValueError: when the manifest lacks a node that ran.
     """
     results = msgspec.json.decode(run_results, type=_RunResults).results
@@ -134,7 +134,7 @@ def lineage(run_results: str, manifest: str, updated_before: Iterable[str] = ())
 
 
 def tables(sources: Iterable[str], manifest: str) -> list[str]:
-    """Return the names of the relations of sources, as those have them that write them: ``identifier`` counts.
+    """Return the names of the tables of sources in the database, which ``identifier`` may give.
 
     :param sources: their unique ids.
     :param manifest: text of ``manifest.json``.
@@ -163,10 +163,10 @@ def asset_uri(namespace: str, relation: str, *, has_slashes: bool) -> str:
 
 
 def namespace(field: Field) -> str | None:
-    """Return where the relations of a profile are, as OpenLineage names it; None for an adapter that it does not know.
+    """Return where the relations of a profile are, as OpenLineage names it; None where OpenLineage lacks the adapter.
 
     :param field: returns the value of a field of the profile; None where it has none.
-    :raises CosmosValueError: when the profile lacks a field that is part of it.
+    :raises CosmosValueError: when the profile lacks a field that the name needs.
     """
     adapter = str(field("type")).lower()
     if adapter in _SPECIAL_NAMESPACES:
@@ -204,7 +204,7 @@ def _snowflake(field: Field) -> str:
 
 def _duckdb(field: Field) -> str | None:
     if "=" in str(field("path") or "").partition("?")[0]:
-        return None  # a catalog elsewhere, told by its connection, with its password perhaps
+        return None  # the path is the connection string of a remote catalog, perhaps with a password
     # What follows the question mark of a MotherDuck path may be its token.
     return f"duckdb://{_required(field, 'path', ':memory:').partition('?')[0]}"
 
@@ -224,7 +224,7 @@ def _fabric(field: Field) -> str:
 
 def _spark(field: Field) -> str | None:
     default = _SPARK_PORTS.get(str(field("method")))
-    # A session of its own has no address.
+    # The method ``session`` runs Spark in the process of dbt, so it has no address.
     return None if default is None else f"spark://{_required(field, 'host')}:{field('port') or default}"
 
 

@@ -1,8 +1,8 @@
 """Credentials in the addresses of a text, so that they are shown to nobody and are no part of a digest.
 
 They stand in four places: user and password (``https://user:secret@host``), a token in place of a user
-(``git+https://token@host``), a query (``token=…``, a signature), and a password that is not escaped and has ``/`` or
-``@`` in it, which no tool takes but each one prints.
+(``git+https://token@host``), a query (``token=…``, a signature), and a password with an unescaped ``/`` or ``@``. No
+tool takes such a password, but each one prints it.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ MASK = "****"
 # Compiled where it is used, and then kept by ``re``: every worker imports this, and few need it.
 #
 # What is masked may be a blob of megabytes that a database printed. So no pattern here is tried at each character, and
-# none looks ahead without an end: the former ones took 76 s for 100 kB of hexadecimal digits.
+# none looks ahead without an end: earlier patterns took 76 s for 100 kB of hexadecimal digits.
 _PORT = r"\d{0,5}"
-# Behind the "@" of a password with an unescaped "/" stands what must be a host: with a port, or a top-level domain.
+# A password with an unescaped "/" ends at an "@" that a host follows: with a port, or a top-level domain.
 _BEFORE_A_HOST = r"@(?=[\w.-]+(?:\.[A-Za-z]{2,}|:\d+)(?:[/\s\"']|$))"
 _END_OF_ADDRESS = r"[\"'<>]"
-# Without a scheme, as in --proxy, only what has both a user and a password can be told from a name.
+# Without a scheme, as in --proxy, only a text with both user and password can be told from a name.
 _BARE = r"(?P<bare>[^\s/:@=]+:(?:[^\s/@]+|(?!//)[^\s\"'<>]+(?=@[\w.-]+:\d)))@(?=[\w\[])"
 _LONGEST_BARE = 4_096
 _MOST_OPTIONS = 20  # in one word, each behind a "="
@@ -32,7 +32,7 @@ _NAMED = r"(?P<name>[\w.~%\-\[\]]*)=(?P<value>[^&;\s]*)"
 _TELLING_NAME = (
     r"(?i)token|secret|passw|pwd|auth|credential|signature$|^sig$|api[-_]?key|access[-_]?key|accesskeyid|accessid|^key$"
 )
-# No secret, but part of what is signed and new with each signature.
+# These values are no secret, but they are part of a signature and new with each signature.
 _SIGNED_NAME = r"(?i)^x-(amz|goog|ms|oss)-|^expires$|^policy$|^key-pair-id$"
 _SIGNED_WITH_SIG = r"^(s[veprts]|spr|sip|srt|sk[a-z]+)$"
 _SHORTEST_SECRET = 4
@@ -52,7 +52,7 @@ def mask(text: str) -> str:
 
 
 def remove(text: str) -> str:
-    """Return a text without user, password and whatever a query has to prove who asks.
+    """Return a text without user, password and the parts of a query that log in.
 
     So two texts for one address are equal. The rest of a query stays, for it may say what is asked for.
 
@@ -71,7 +71,7 @@ def found_in(text: str) -> list[str]:
 
 
 def secrets_in(text: str) -> set[str]:
-    """Return every secret of a text in each form in which a tool may say it again: alone, escaped, not escaped.
+    """Return every secret of a text in each form in which a tool may print it: alone, escaped, not escaped.
 
     :param text: an option or requirement, with addresses in it.
     """
@@ -79,7 +79,7 @@ def secrets_in(text: str) -> set[str]:
     for begin, end in _user_infos(text):
         user_info = text[begin:end]
         user, _, password = user_info.partition(":")
-        if password or not text.endswith("ssh://", 0, begin):  # "git" is none
+        if password or not text.endswith("ssh://", 0, begin):  # "git" in ssh://git@host is no secret
             secrets |= {user_info, password or user}
     for query in re.finditer(_QUERY, text):
         secrets |= {each["value"] for each in re.finditer(_NAMED, query["query"]) if _is_secret(each)}
@@ -103,7 +103,7 @@ def _user_infos(text: str, *, with_guesses: bool = False) -> list[tuple[int, int
 
 
 def _user_infos_of(word: str, *, with_guesses: bool) -> list[tuple[int, int]]:
-    """Return the same of a text without blanks."""
+    """Return the user infos of a text without blanks, as ``_user_infos``."""
     found: list[tuple[int, int]] = []
     ats, before_hosts, ends = (_places(pattern, word) for pattern in ("@", _BEFORE_A_HOST, _END_OF_ADDRESS))
     for begin in (each + len("://") for each in _places("://", word)):
@@ -156,7 +156,7 @@ def _replaced(text: str, user_infos: list[tuple[int, int]], by: str) -> str:
 
 
 def _without_bare_queries(word: re.Match[str]) -> str:
-    """Return a text without blanks, in whose addresses a query that is one word is hidden: it may be a signature."""
+    """Hide each query of one word in the addresses of a text without blanks: such a query may be a signature."""
     text = word.group()
     begin = text.find("://")
     if begin < 0:

@@ -1,13 +1,13 @@
 """The errors that users meet by name.
 
-They know no Airflow: what a task raises as an ``AirflowException`` stands in ``cosmos_venv.operators``.
+This module does not import Airflow. Errors that are an ``AirflowException`` are in ``cosmos_venv.operators``.
 """
 
 from __future__ import annotations
 
 
 class CosmosValueError(ValueError):
-    """A parameter, or two together, cannot be what they are. The text names parameter, value and way out."""
+    """A parameter, or a combination of two, has a wrong value. The text names parameter, value and way out."""
 
 
 class CosmosConfigException(Exception):
@@ -31,7 +31,7 @@ class CommandKilled(Exception):
 
 
 class NotWarm(Exception):
-    """A command cannot be forked from a process that has imported its program. Nothing of it has run.
+    """A command cannot be forked from a process that has imported its program. No part of the command has run.
 
     :ivar reason: one word, for metrics.
 

@@ -1,8 +1,8 @@
 """The lookup of names in public modules: the name, or the error that says what the module has.
 
-Someone who moves a DAG here by changing one word is told what is not there, instead of "cannot import name". The
-price: ``hasattr`` and ``getattr`` with a default raise ImportError for a name such as ``DbtRunDockerOperator``: nothing
-else survives an import.
+A user who moves a DAG here by changing one word is told what is missing, instead of "cannot import name". The price:
+``hasattr`` and ``getattr`` with a default raise ImportError for a name such as ``DbtRunDockerOperator``. Python's
+``from ... import`` keeps the text of no other error.
 """
 
 from __future__ import annotations
@@ -75,8 +75,8 @@ def name_lookup(module: str, homes: Mapping[str, str] | None = None) -> Callable
     """Return the ``__getattr__`` of a public module (PEP 562). Hide it from type checkers, for which every name would
     exist.
 
-    It raises ImportError for a name that begins with ``Dbt``, and for one that has something else in its place;
-    AttributeError for any other.
+    It raises ImportError for a name that begins with ``Dbt``, or that has something else in its place. For any other
+    name it raises AttributeError.
 
     :param module: its ``__name__``.
     :param homes: names that are imported when they are first asked for, each with its ``module:attribute``, or with

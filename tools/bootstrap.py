@@ -1,7 +1,8 @@
 """Making the environments of `make demo` and `make test`, from a bare Python.
 
 Standard library only, for the Python it is started with (3.10 or later). Everything that needs a package registry
-happens here and is kept: what is up to date is left alone, so a second run takes a moment and works offline.
+happens here, and the results are kept. What is up to date is left alone, so a second run takes a moment and works
+offline.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ ROOT = Path(__file__).resolve().parent.parent
 TAG = f"{sys.version_info.major}.{sys.version_info.minor}"
 STAMP = "cosmos-venv.stamp"
 STARTED = time.monotonic()
-# What a reader wants to see of an installer; the rest is kept for the case that it fails.
+# The lines of an installer that are shown as they come. Its last lines are shown when it fails.
 TELLING = ("Resolved ", "Downloading ", "Building ", "Built ", "Prepared ", "Installed ", "Successfully ")
 LAST_LINES = 25
 
@@ -51,7 +52,7 @@ class Environment:
     :param projects: folders of the checkout that are installed editable.
     :param since: the first Python that it exists for.
     :param below: the first later one that it does not exist for.
-    :param as_pinned: install the pins and nothing that they ask for beside them.
+    :param as_pinned: install the pins without their dependencies (``--no-deps``).
     """
 
     path: str
@@ -87,10 +88,10 @@ TOOLS = Environment(path=f".cache/tools/{TAG}", pins=("bootstrap",))
 DEMO = Environment(path=f".demo/{TAG}/venv", pins=("demo",), projects=(".",))
 TESTS = Environment(path=".venv", pins=("test",), projects=(".", "pytest_cosmos_venv"))
 TOOLKIT = ("pytest_cosmos_venv",)
-# What tests run in a process of its own: plain Airflows, the toolkit beside another implementation and beside other
-# people's plugins, Airflow with its OpenLineage provider, both Airflows with Celery and its broker, older releases of
-# Airflow 3, on which tasks cannot begin in the triggerer, the real dbts that the fake is compared with, the programs of
-# a PostgreSQL server, and the providers of the clouds with what stands in for the clouds.
+# Environments for what tests run in a process of its own: plain Airflows, the toolkit beside another implementation and
+# beside other people's plugins, Airflow with its OpenLineage provider, both Airflows with Celery and its broker, older
+# releases of Airflow 3, on which tasks cannot begin in the triggerer, the real dbts that the fake is compared with, the
+# programs of a PostgreSQL server, and the providers of the clouds with the servers that stand in for the clouds.
 OTHERS = (
     Environment(path=".cache/envs/airflow3", pins=("airflow3",)),
     Environment(path=".cache/envs/airflow2", pins=("airflow2",), below=(3, 13)),
@@ -109,22 +110,22 @@ OTHERS = (
     Environment(path=".cache/envs/postgres", pins=("postgres",)),
     Environment(path=".cache/envs/providers", pins=("providers",), projects=TOOLKIT, as_pinned=True),
 )
-# What builds the site: Sphinx, and the code from which the reference is written.
+# The environment that builds the site: Sphinx, and the code from which the reference is written.
 DOCS = Environment(path=".cache/envs/docs", pins=("docs",), projects=(".", "pytest_cosmos_venv"), since=(3, 11))
-# What builds and checks the distributions of `make release`.
+# The environment that builds and checks the distributions of `make release`.
 RELEASE = Environment(path=".cache/envs/release", pins=("release",))
-# What `make judge` compares beside what tests need.
+# The environments that `make judge` needs beside those of the tests.
 PEERS = (Environment(path=".cache/envs/cosmos116", pins=("cosmos116",), projects=TOOLKIT),)
 WHEELHOUSE = ROOT / ".cache" / "wheelhouse"
-# A file, a download: they may pin different versions of one name.
+# One download for each file: the files may pin different versions of one name.
 WHEELHOUSE_PINS = ("wheelhouse", "dbt", "dbt110")
-# In folders of their own: what asks for "dbt-core" alone must not find them. Each with the first Python that it has no
-# release for.
+# Their wheels are in folders of their own: a test that asks for "dbt-core" without a version must not find them. The
+# value is the first Python that a dbt has no release for.
 OTHER_DBTS = {"dbt15": (3, 12), "dbt17": (3, 13), "dbt112": (4, 0)}
-# The database driver of dbt 2, which comes by npm: where dbt looks for one, and what holds it.
+# The database driver of dbt 2, which comes by npm: the file, and the package that holds it.
 DRIVER = ROOT / ".cache" / "drivers" / "libduckdb.so"
 DRIVER_PACKAGE = "@duckdb/node-bindings-linux-x64@1.5.6-r.1"
-# Scripts of the site, by npm too: what draws diagrams, and what its tests find barriers with. Package -> file.
+# Scripts of the site, by npm too: Mermaid draws diagrams, axe-core finds barriers in the tests. Package -> its file.
 SCRIPTS = {"mermaid@12.3.0": "dist/mermaid.min.js", "axe-core@4.14.1": "axe.min.js"}
 DBT_2 = Environment(path=".cache/envs/dbt2", pins=("dbt2",))
 NPM = Environment(path=f".cache/tools/npm-{TAG}", pins=("npm",))
@@ -158,7 +159,7 @@ def say(subject: str, text: str) -> None:
 
 
 def run(subject: str, command: Sequence[str | Path]) -> None:
-    """Run an installer, show the telling part of what it says as it comes.
+    """Run an installer, and show its telling lines as they come.
 
     :raises BootstrapError: when it cannot be started or fails.
     """
@@ -219,7 +220,7 @@ def make_with_venv(environment: Environment) -> None:
 
 
 def make(environment: Environment) -> None:
-    """The environment as its pins say, made anew unless it is that already."""
+    """Make an environment from its pins, unless it is up to date."""
     if not environment.since <= sys.version_info[:2] < environment.below:
         say(environment.path, f"skipped: {environment.pins[0]} has no release for Python {TAG}")
         return
@@ -243,8 +244,8 @@ def make_with_uv(uv: Path, environment: Environment) -> None:
     say(environment.path, f"installing {', '.join(f'requirements/{name}.txt' for name in environment.pins)} with uv")
     # --seed: pip belongs into it, the product builds with the worker's pip where uv would install something else.
     run(environment.path, [uv, "venv", "--seed", "--clear", "--python", sys.executable, environment.folder])
-    # As pip does: tests start Airflow a hundred times, in places where no byte code is written, and without any each
-    # start takes three times as long.
+    # Compiled as pip does: tests start Airflow a hundred times, in places where no byte code is written. Without byte
+    # code each start takes three times as long.
     options = ["--python", str(environment.python), "--compile-bytecode"]
     run(environment.path, [uv, "pip", "install", *options, *environment.arguments])
 
@@ -259,8 +260,8 @@ def fill_wheelhouse(pins: str, wheelhouse: Path | None = None) -> None:
         return
     say(subject, f"fetching the wheels of requirements/{pins}.txt with pip")
     wheelhouse.mkdir(parents=True, exist_ok=True)
-    # In a folder of its own: of two steps at once, the pip that saw the other's half of duckdb's wheel found a bad hash
-    # and removed it, and the other failed.
+    # In a folder of its own: when two steps shared a folder, one pip saw the half-written wheel of duckdb, found a bad
+    # hash and removed it, and the other pip failed.
     with TemporaryDirectory(dir=wheelhouse, prefix=".") as fetched:
         options = ["--no-deps", "--progress-bar", "off", "--wheel-dir", fetched, "-r", str(pins_file(pins))]
         run(subject, [TOOLS.python, "-m", "pip", "wheel", *options])
@@ -313,7 +314,7 @@ def fetch_from_npm(subject: str, package: str, member: str, file: Path) -> None:
 
 
 def make_docs() -> None:
-    """The environment of the site, and in it the scripts, which go with it where it is made anew."""
+    """Make the environment of the site, and put the scripts into it. A new environment gets them again."""
     make(DOCS)
     if sys.version_info[:2] < DOCS.since:
         return
@@ -358,7 +359,7 @@ def wheel_steps() -> Iterator[Callable[[], None]]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Make what the target needs; 1 with the failed command's last lines when that cannot be."""
+    """Make what the target needs; 1 with the failed command's last lines when a step fails."""
     parser = argparse.ArgumentParser(description="Make the environments of this project, from a bare Python.")
     parser.add_argument("target", choices=["demo", "test", "judge", "docs", "release", "tools", "wheelhouse"])
     target = parser.parse_args(arguments).target

@@ -28,12 +28,12 @@ def is_there() -> bool:
 
 @contextmanager
 def started(profile: Path, *, width: int = 1200, height: int = 1000, scale: float = 1.0) -> Iterator[WebDriver]:
-    """A Chromium that keeps its log of requests and of complaints.
+    """Start a Chromium that logs requests and the messages of the console.
 
     :param profile: folder for what it keeps.
     :param width: of its window in CSS pixels; ``height`` likewise.
-    :param scale: pixels of a picture for each of them.
-    :raises FileNotFoundError: there is none; ``is_there`` says so before.
+    :param scale: pixels of a picture for each CSS pixel.
+    :raises FileNotFoundError: there is no browser; ``is_there`` says so before.
     """
     from selenium import webdriver
 
@@ -62,7 +62,7 @@ def wait_until(has_come: Callable[[], bool], what: str, *, seconds: float) -> No
     """Wait for something that a page shows.
 
     :param has_come: whether it is there.
-    :param what: it is, in words.
+    :param what: the thing that is waited for, in words.
     :param seconds: to wait at most.
     :raises TimeoutError: it has not come by then.
     """
@@ -74,7 +74,7 @@ def wait_until(has_come: Callable[[], bool], what: str, *, seconds: float) -> No
 
 
 def main() -> int:
-    """Install one. Always 0: who has no browser and cannot install one is told so by the tests that need it."""
+    """Install a browser. Always 0: where there is none and none can be installed, the tests that need it say so."""
     if (is_there() and shutil.which("dot")) or shutil.which("apt-get") is None or os.geteuid() != 0:
         return 0
     print(f"Installing {', '.join(PACKAGES)} by apt-get", flush=True)

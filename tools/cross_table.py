@@ -1,4 +1,4 @@
-"""The requirements that each faulty implementation fails, of all there are. A few at a time, for hours.
+"""Judge each faulty implementation (mutant) by all requirements, a few mutants at a time. It takes hours.
 
     .venv/bin/python -m tools.cross_table [--again] [--most 20]
 
@@ -28,20 +28,20 @@ from tools.mutants import TOLD, VARIABLES, roomy_folder
 
 KEPT = ROOT / "docs" / "reference" / "conformance" / "mutants.json"
 TOGETHER = 10
-"""So many in one run: its start and its smoke check are paid once."""
+"""Number of mutants in one run: the start of a run and its smoke check are paid once."""
 DEADLINE = 30
 """Seconds for one task: a fault that lets tasks hang does so in each of a hundred checks."""
 
 _SPECIFICATION = read_specification()
 ORDINARY = [name for name, cls in MUTANTS.items() if not _SPECIFICATION[cls.kills].has_servers]
-"""Those of the ordinary run: in the run with servers of Airflow nothing but its own areas is judged."""
+"""The mutants of the ordinary run: the run with servers of Airflow judges only its own areas."""
 
 Known = dict[str, dict[str, Any]]
 """Name of a mutant -> its row, as the plugin writes it, and the day on which it was judged."""
 
 
 def judge(names: Sequence[str]) -> Known:
-    """Let these meet all requirements.
+    """Judge these mutants by all requirements.
 
     :raises SystemExit: when the run has left nothing.
     """
@@ -56,7 +56,7 @@ def judge(names: Sequence[str]) -> Known:
 
 
 def keep(known: Known) -> None:
-    """Write the file, at once or not at all."""
+    """Write the file atomically."""
     new = KEPT.with_name(f".{KEPT.name}.new")
     new.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     new.replace(KEPT)
@@ -69,7 +69,7 @@ def _chunks(names: Iterable[str]) -> Iterator[list[str]]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Judge those that are not known yet."""
+    """Judge the mutants that have no result yet."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--again", action="store_true", help="forget what is known")
     parser.add_argument("--most", type=int, default=len(ORDINARY), help="end after so many mutants")

@@ -107,9 +107,9 @@ def load(place: Place) -> DAG:
 
 @contextmanager
 def warming_up() -> Iterator[None]:
-    """Meanwhile make ready the API server that dag.test() runs in this process: its first request takes seconds.
+    """Warm up the API server that dag.test() runs in this process, beside the block: its first request takes seconds.
 
-    What it needs is imported before the block; in its thread it only computes, while the block waits for dbt ls.
+    The imports are done before the block. The thread of the server only computes, while the block waits for dbt ls.
     """
     from airflow.sdk.api.client import Client
     from airflow.sdk.execution_time.supervisor import in_process_api_server
@@ -117,7 +117,7 @@ def warming_up() -> Iterator[None]:
     server = in_process_api_server()
 
     def ask() -> None:
-        # The client of Airflow's tasks: it asks for the version of the API that has to be put together.
+        # The client of Airflow's tasks: its version of the API is the one that the server has to build.
         Client(base_url="http://in-process.invalid./", token="", transport=server.transport).get("health")
 
     thread = threading.Thread(target=ask)
@@ -129,7 +129,7 @@ def warming_up() -> Iterator[None]:
 
 
 def run(dag: DAG, display: Display) -> tuple[list[TaskOutcome], dict[str, str]]:
-    """Every task to its end, in this process. Returns what came of them, and why tasks failed."""
+    """Run every task to its end, in this process. Returns the outcomes, and why tasks failed."""
     reasons: dict[str, str] = {}
 
     def begins(context: Any) -> None:

@@ -18,7 +18,7 @@ READY_AFTER = re.compile(r"is ready after (?P<seconds>[\d.]+) s\.$")
 
 @contextmanager
 def showing_builds(display: Display) -> Iterator[None]:
-    """Within this block the display says what cosmos-venv and its builder are at; seconds of a build are set apart."""
+    """Show in the display what cosmos-venv and its builder do in this block, and note the seconds of a build."""
     stop = threading.Event()
     follower: list[threading.Thread] = []
 

@@ -41,7 +41,7 @@ class TaskOutcome:
 class Display:
     """The terminal. Everything else that this process and its children print goes to ``log_file``.
 
-    :param log_file: is made anew; Airflow's and dbt's own words end there.
+    :param log_file: is made anew; it gets the output of Airflow and dbt.
     :param record: keep what is shown, for :meth:`save_svg`.
     """
 
@@ -83,7 +83,7 @@ class Display:
     def doing(self, text: str, *, is_step: bool = True) -> None:
         """Say what the current stage is at.
 
-        :param is_step: also for a log, where lines stay; a terminal replaces each by the next.
+        :param is_step: whether a log gets the line too; on a terminal each line replaces the one before.
         """
         line = Text(text, overflow="ellipsis", no_wrap=True)
         if self.console.is_terminal and self._status is not None:

@@ -3,7 +3,7 @@
     .venv/bin/python -m tools.figures
 
 Writes the table of README between its two marks; a test fails where the table is not that of the results. A page says
-{measured}`NAME`, and the build of the site puts the figure there. Nobody types one.
+{measured}`NAME`, and the build of the site puts the figure there. No figure is typed by hand.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ class Row:
     """One line of the table.
 
     :param label: what was measured, in words for a reader.
-    :param result: the stored result, without what its name ends in.
+    :param result: the file of the stored result, without its suffix.
     :param what: the row of that result.
     :param ours, theirs: the words before the figures of cosmos-venv and of Cosmos; empty: the row's first figure.
-    :param floor: the words before the figure of the bare work beneath, and what a reader is told that it is; empty: the
-        row has none.
+    :param floor: the words before the figure of the bare work, and its name for a reader; empty: the row has no such
+        figure.
     """
 
     label: str
@@ -105,9 +105,10 @@ ROWS = (
 class Measured:
     """A figure in a sentence of a page.
 
-    :param result: the stored result, without what its name ends in.
+    :param result: the file of the stored result, without its suffix.
     :param what: the row of that result.
-    :param behind: the words before the figure; empty: the row's first one. None: what the row was judged by, a ratio.
+    :param behind: the words before the figure; empty: the row's first figure. None: the ratio by which the row was
+        judged.
     :param over: the row by whose figure this one is divided; empty: none.
     """
 
@@ -180,7 +181,7 @@ def seconds_of(figures: str, words: str) -> float:
 
 
 def in_words(seconds: float) -> str:
-    """Two or three digits, with the unit that needs no more of them."""
+    """The figure with two or three digits, in ms below one second, else in s."""
     if seconds < 1:
         return f"{seconds * 1000:.0f} ms"
     return f"{seconds:.1f} s" if seconds < 100 else f"{seconds:.0f} s"

@@ -98,7 +98,7 @@ RUNS = (
 
 
 def judge(run: Judged, runs: int = 1) -> bool:
-    """Judge one, and print what came of it. Returns whether all runs have the same verdicts.
+    """Judge one implementation, and print the result. Returns whether all runs have the same verdicts.
 
     :param runs: how often; the last report is kept.
     """
@@ -132,7 +132,7 @@ def machine() -> str:
 
 
 def write_readme(folder: Path, about: str, *, machine: str) -> None:
-    """Write how the reports of a folder are made again, from what they say themselves."""
+    """Write a README with the commands that reproduce the reports of a folder; its facts are those of the reports."""
     files = [folder / name for name in (REPORT, SERVERS_REPORT) if (folder / name).exists()]
     reports = [read_report(file) for file in files]
     one = reports[0]

@@ -114,7 +114,7 @@ def run(part: Part, seconds: float | None) -> Proof | None:
     """Run the long tests of a part, and keep their durations in tests/durations.json.
 
     :param seconds: the time that it may take; None: no limit.
-    :returns: None where the time was over before the tests were.
+    :returns: None when the time ended before the tests did.
     """
     began, tree = time.monotonic(), digest_of(part)
     report = ROOT / "build" / "long-tests" / f"{part.name.replace('/', '.')}.xml"
@@ -142,7 +142,7 @@ def failures_of(words: Sequence[str], report: Path, seconds: float | None) -> tu
     :param words: arguments of pytest.
     :param report: where pytest writes its report.
     :param seconds: the time that pytest may take; None: no limit.
-    :returns: None where the time was over before the tests were. pytest is interrupted then, and ends what it started.
+    :returns: None when the time ended before the tests did. pytest is interrupted then, and ends what it started.
     """
     report.unlink(missing_ok=True)
     command = [sys.executable, "-m", "pytest", *words, f"--junitxml={report}"]

@@ -21,16 +21,16 @@ _ROOM = 4 << 30
 VARIABLES = {
     # Where ``mutants.plugin`` and the suite are imported from.
     "PYTHONPATH": os.pathsep.join([str(ROOT / "tests" / "conformance"), str(ROOT)]),
-    # Empty is unset: without bytecode each of the thousands of fake dbt that it starts would be compiled.
+    # Empty counts as unset: without byte code, each of the thousands of fake dbts would be compiled at its start.
     "PYTHONDONTWRITEBYTECODE": "",
 }
-"""Of each run that judges mutants."""
+"""The environment variables of each run that judges mutants."""
 TOLD = ("--cosmos-installer=uv", "-p", "mutants.plugin", "-n", "4")
-"""Options of the same. More processes than processors: many checks wait for seconds to pass."""
+"""The options of each such run. More processes than processors: many checks wait for seconds to pass."""
 
 
 def roomy_folder() -> Path | None:
-    """A file system in memory, for thousands of environments that live for a second; None where none will do."""
+    """A file system in memory, for thousands of environments that live for a second; None where there is no fit one."""
     try:
         system = os.statvfs(_IN_MEMORY)
     except OSError:
@@ -41,7 +41,7 @@ def roomy_folder() -> Path | None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run all; what pytest returns."""
+    """Judge all mutants; returns what pytest returns."""
     suite = [sys.executable, "-m", "pytest", "--cosmos-conformance", "--cosmos-implementation=cosmos_venv"]
     given = sys.argv[1:] if argv is None else argv
     with throwaway_folder("mutants-", within=roomy_folder()) as folder:

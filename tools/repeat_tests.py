@@ -96,7 +96,7 @@ def run(file: str, seconds: float) -> Repetition | None:
     """Run the long tests of a file.
 
     :param seconds: the time that the run may take.
-    :returns: None where the time was over before the tests were.
+    :returns: None when the time ended before the tests did.
     """
     report = ROOT / "build" / "long-tests" / "repetitions.xml"
     began = time.monotonic()

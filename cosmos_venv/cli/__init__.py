@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = _result_of(options).print(as_json=options.json)
         sys.stdout.flush()
     except BrokenPipeError:
-        # What is left in the buffer would be tried once more when Python ends.
+        # Python would try to write the rest of the buffer once more at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return NO_READER
     except KeyboardInterrupt:

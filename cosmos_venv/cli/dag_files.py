@@ -32,7 +32,7 @@ class WantedEnvironment:
 
     :param directory: where it is kept.
     :param arguments: what is installed in it, and how.
-    :param file: the DAG file of the task, which does not tell it from others; None: there is no DAG file.
+    :param file: the DAG file of the task; it is not compared. None: there is no DAG file.
     """
 
     directory: Path
@@ -83,7 +83,7 @@ def why_passed_over(content: bytes) -> str:
 def import_dag_file(path: Path) -> list[DAG]:
     """Return the DAGs that a file makes, by id.
 
-    The file is imported as Airflow imports it, by its path, with its folder importable. What the file raises passes,
+    The file is imported as Airflow imports it, by its path, with its folder importable. Its exceptions are passed on,
     ``SystemExit`` included.
 
     :param path: of the DAG file.
@@ -94,10 +94,10 @@ def import_dag_file(path: Path) -> list[DAG]:
 def read_dag_files(files: Sequence[Path], *, directory: Path | None = None, begin: Callable[[str], object]) -> DagFiles:
     """Import files as Airflow does, and return what the tasks of their DAGs need.
 
-    A file without a DAG is only mentioned where others make one.
+    If other files make a DAG, a file without a DAG is only mentioned.
 
     :param files: the DAG files.
-    :param directory: stands for every directory that a task names; None: each task's own.
+    :param directory: takes the place of every directory that a task names; None: each task's own directory counts.
     :param begin: is told what begins.
     """
     found, empty = DagFiles(), []
@@ -107,13 +107,13 @@ def read_dag_files(files: Sequence[Path], *, directory: Path | None = None, begi
             dags = import_dag_file(file)
             for problem in _add_environments(found, file, dags, directory):
                 found.failures += [problem] if problem not in found.failures else []
-        # What these say is a whole sentence, which lines of this package's code would bury.
+        # The texts of these errors are whole sentences, which a traceback of this package's code would bury.
         except (CosmosConfigException, CosmosLoadDbtException, CosmosValueError, VirtualenvError) as error:
             found.failures.append(mask(f"{file}{_line_in(file, error)} cannot be imported: {error}"))
             continue
         # A DAG file may raise anything, and may end the interpreter; the other files are still to be done.
         except (Exception, SystemExit):  # noqa: BLE001
-            # A traceback shows the lines of the file, and with them what is written there.
+            # A traceback shows lines of the file, in which a password may stand.
             found.failures.append(mask(f"{file} cannot be imported:\n{traceback.format_exc()}"))
             continue
         found.dags += len(dags)
@@ -127,7 +127,7 @@ def read_dag_files(files: Sequence[Path], *, directory: Path | None = None, begi
 
 
 def _add_environments(found: DagFiles, file: Path, dags: Sequence[DAG], directory: Path | None) -> Iterator[str]:
-    """Add the environments of tasks, and give sentences on those that cannot be known before their task runs."""
+    """Add the environments of tasks. Yield a sentence for each environment that is known only when its task runs."""
     for dag in dags:
         for task in dag.tasks:
             try:
@@ -147,7 +147,7 @@ def _new_module(path: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location(f"cosmos_venv_dagfile_{path.stem}", path)
     if spec is None:
         raise CosmosValueError(f"{path} is no Python file.")
-    # Airflow puts its DAGs folder there; a file of another place may import what lies beside it.
+    # Airflow puts its DAGs folder on sys.path. A file elsewhere may import the modules of its own folder.
     for folder in (path.parent, dags_folder()):
         if path.is_relative_to(folder) and str(folder) not in sys.path:
             sys.path.insert(0, str(folder))
@@ -188,13 +188,13 @@ def _arguments_of(task: Any) -> Mapping[str, Any] | None:
             f"task {task.task_id!r} is mapped over {', '.join(mapped)}, so its environments are known only when it "
             "runs. Give what decides about the environment to partial()."
         )
-    # Airflow lays default_args under these only when the task is about to run.
+    # Airflow merges default_args into the arguments of a mapped task only when the task is about to run.
     of_group = task.task_group.default_args if task.task_group else {}
     return {**task.dag.default_args, **of_group, **task.partial_kwargs}
 
 
 def _mapped_names(value: object) -> set[str]:
-    """The parameters of ``expand`` or of ``expand_kwargs``; what another task hands over names none yet."""
+    """The parameters of ``expand`` or of ``expand_kwargs``; the output of another task names no parameters yet."""
     if isinstance(value, Mapping):
         return set(value)
     return {name for each in value if isinstance(each, Mapping) for name in each} if isinstance(value, list) else set()

@@ -73,7 +73,7 @@ class Finding(NamedTuple):
     """The finding of a check about one subject.
 
     :param subject: a file, a folder, an option or a program.
-    :param outcome: a warning is no failure: something works in another way than it could.
+    :param outcome: a warning is no failure: cosmos-venv works, but perhaps not as intended.
     :param text: a sentence.
     :param way_out: a sentence that says what to do; empty where all is well.
     """
@@ -143,7 +143,7 @@ def _examined(options: argparse.Namespace) -> Examined:
 
 
 def check_airflow(_: Examined) -> Iterator[Finding]:
-    """Yield the releases. Where Airflow is too old, importing it here says so."""
+    """Yield the releases. The import here fails, with the reason, where Airflow is too old."""
     from cosmos_venv.compat import AIRFLOW_VERSION
     from cosmos_venv.version import __version__
 
@@ -236,7 +236,7 @@ def _existing(directory: Path, is_searched: bool) -> Iterator[Finding]:
     faults = [fault] if (fault := _why_untrusted(store)) else []
     pythons = Counter(record.spec.interpreter.executable for record in ready)
     for python, count in pythons.items():
-        # A python of a build is a link, which need not be followed.
+        # The record names this interpreter, so bin/python of the build, which is a link to it, need not be followed.
         if not os.path.exists(python):  # noqa: PTH110
             text = f"{count} of {len(ready)} environments are made of {python}, which is not here."
             way_out = "Use an image that has this Python, or build them here."
@@ -301,7 +301,7 @@ def _temporary_folder() -> Finding:
 def _fault_of_locks(directory: Path) -> str:
     """What is wrong with the kernel's locks in a directory; empty where nothing is."""
     try:
-        # Such a lock belongs to the open file: a second one of the same process is kept out like another process.
+        # The kernel gives the lock to an open file: another open file is kept out, whichever process has it.
         with tempfile.NamedTemporaryFile(prefix=".cosmos-venv-doctor-", dir=directory) as first:
             fcntl.flock(first, fcntl.LOCK_EX | fcntl.LOCK_NB)
             with Path(first.name).open("rb+") as second:
@@ -405,7 +405,7 @@ def check_remote(_: Examined) -> Iterator[Finding]:
 
 
 def _try_remote(store: RemoteStore) -> Finding:
-    """What came of writing, reading and removing a small file; of reading alone where tasks put nothing there."""
+    """Write, read and remove a small file, and return the outcome. Where tasks put nothing there, only read."""
     from cosmos_venv.files.read_limits import Limit
 
     folder, seconds = store.folder, _LONGEST_ANSWER

@@ -99,7 +99,7 @@ def counted(number: int, name: str) -> str:
 
 
 def tell(text: str, style: str = "red") -> None:
-    """Write to standard error what is wrong, or how it goes.
+    """Write a failure, or a report of progress, to standard error.
 
     :param text: one or more lines.
     :param style: a color of rich, such as ``red``.
@@ -109,7 +109,7 @@ def tell(text: str, style: str = "red") -> None:
 
 @contextmanager
 def only_the_result_on_stdout() -> Iterator[None]:
-    """Within this block what is written to stdout goes to stderr: Airflow 3 logs there, and a DAG file may print."""
+    """Send stdout to stderr within this block: Airflow 3 logs to stdout, and a DAG file may print."""
     sys.stdout.flush()
     stdout = os.dup(1)
     os.dup2(2, 1)
@@ -143,7 +143,7 @@ class Steps:
     def mention(self, line: str) -> None:
         """Show a line beside the step; without a spinner nobody sees it.
 
-        :param line: worth no more than a look.
+        :param line: a line of little importance.
         """
         self._spinner.update(text=Text(f"{self._step}: {line}", no_wrap=True, overflow="ellipsis"))
 

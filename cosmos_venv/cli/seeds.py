@@ -79,7 +79,7 @@ def _seeds_of(dag_id: str) -> list[Seed]:
         raise CosmosValueError(f"Airflow's Variables cannot be read: {type(error).__name__}: {error}") from error
     found = []
     for key, text in stored.items():
-        # The value of a person may say nothing of a DAG; then the key begins with its id.
+        # A value that a person has written may name no DAG; then the key begins with the DAG's id.
         fields = {"dag_id": dag_id if key.startswith(f"{readable(dag_id)}.") else None, **fields_of(text or "")}
         if fields["dag_id"] == dag_id:
             found.append(_seed(key, text))
@@ -87,7 +87,7 @@ def _seeds_of(dag_id: str) -> list[Seed]:
 
 
 def _seed(key: str, text: str | None) -> Seed:
-    """The seed of a Variable. None stands for what the value does not say; without checksum the next run loads it."""
+    """The seed of a Variable. A field that the value lacks is None. Without checksum the next run loads it."""
     from cosmos_venv.operators.seeds.seed_state import decoded, fields_of
 
     fields, remembered = fields_of(text or ""), decoded(text)

@@ -74,7 +74,7 @@ def server_stop(options: argparse.Namespace) -> Result:
     """Let warm servers end. The result is wrong when one has not ended.
 
     :param options: the command line.
-    :raises CosmosValueError: for a name that fits none.
+    :raises CosmosValueError: for a name that fits no server.
     """
     from cosmos_venv.dbt.warm.status import end, running_servers
 
@@ -121,7 +121,7 @@ def _outcome(server: WarmServer, has_ended: bool) -> str:
 
 
 def _environment(server: WarmServer) -> str:
-    """A managed one by its digest, as ``env list`` has it."""
+    """The environment of a server; a managed environment by its digest, as in ``env list``."""
     digest, dash, suffix = Path(server.environment).name.partition("-")
     return f"{digest[:_SHORT]}-{suffix}" if dash and len(digest) > _SHORT else server.environment
 

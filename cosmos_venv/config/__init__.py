@@ -1,8 +1,8 @@
 """The configurations that users write: where the project is, how dbt reaches the warehouse, how dbt runs, how the DAG
 is drawn.
 
-Parameters, their order and their defaults are Cosmos's, and so are the enums that can be imported from here. A value
-that cannot be is refused when the object is made, with a ``CosmosValueError`` that names it and the way out.
+Parameters, their order and their defaults are Cosmos's, and so are the enums that can be imported from here. A wrong
+value is refused when the object is made, with a ``CosmosValueError`` that names the value and the way out.
 """
 
 from __future__ import annotations

@@ -17,10 +17,10 @@ logger = logging.getLogger(__name__)
 OFFERED = (ExecutionMode.LOCAL, ExecutionMode.VIRTUALENV, ExecutionMode.WATCHER, ExecutionMode.AIRFLOW_ASYNC)
 """The modes in which dbt runs here."""
 
-# In which each node has a dbt command of its own, so that a single seed can be skipped.
+# The modes in which each node has a dbt command of its own, so that a single seed can be skipped.
 _WITHOUT_PRODUCER = (ExecutionMode.LOCAL, ExecutionMode.VIRTUALENV, ExecutionMode.AIRFLOW_ASYNC)
 
-# In which dbt runs as in LOCAL or as in VIRTUALENV, by what else is given.
+# The modes in which dbt runs as in LOCAL or as in VIRTUALENV, depending on other arguments.
 _WITH_EITHER_DBT = (ExecutionMode.WATCHER, ExecutionMode.AIRFLOW_ASYNC)
 
 _INSTEAD = (
@@ -29,7 +29,7 @@ _INSTEAD = (
 
 
 def refuse_mode(mode: ExecutionMode, seed_rendering_behavior: SeedRenderingBehavior) -> None:
-    """Refuse a mode in which nothing can run here. What contradicts itself in any case is said first.
+    """Refuse a mode in which nothing can run here. A mode that does not go with the seeds' behavior is reported first.
 
     :param mode: ``ExecutionConfig.execution_mode``.
     :param seed_rendering_behavior: ``RenderConfig.seed_rendering_behavior``, which some modes do not go with.
@@ -51,23 +51,24 @@ def refuse_mode(mode: ExecutionMode, seed_rendering_behavior: SeedRenderingBehav
 class ExecutionConfig(NamedArguments):
     """The way in which dbt runs, and the place.
 
-    :param execution_mode: LOCAL (a dbt that is there), VIRTUALENV (an environment that is made and kept), WATCHER
-        (one dbt build for all nodes, in an environment where ``py_requirements`` or ``virtualenv_dir`` is given, else
-        by a dbt that is there) or AIRFLOW_ASYNC (each model is a query of BigQuery that no worker waits for). The
-        others are taken here and refused when a DAG is built.
-    :param invocation_mode: how dbt is started: as a process, or (LOCAL) in the worker's own; None: as the mode's
-        operators do.
+    :param execution_mode: LOCAL (an installed dbt), VIRTUALENV (an environment that is made and kept), WATCHER (one dbt
+        build for all nodes, in an environment where ``py_requirements`` or ``virtualenv_dir`` is given, else by an
+        installed dbt) or AIRFLOW_ASYNC (each model is a query of BigQuery that no worker waits for). Cosmos's other
+        modes are accepted here, and refused when a DAG is built.
+    :param invocation_mode: how dbt is started: as a process of its own, or (LOCAL) in the worker's process; None: the
+        default of the mode's operators.
     :param test_indirect_selection: dbt's ``--indirect-selection`` of test and build tasks.
     :param dbt_executable_path: the dbt of LOCAL mode, and of WATCHER without an environment.
     :param install_dbt_deps: whether tasks run ``dbt deps``; may be a Jinja template; None: as in ProjectConfig.
-    :param dbt_project_path: the project as tasks see it, where that differs; kept as ``project_path``.
+    :param dbt_project_path: the project's folder for tasks, where it is not that of ProjectConfig; kept as
+        ``project_path``.
     :param virtualenv_dir: VIRTUALENV, WATCHER and AIRFLOW_ASYNC: where environments are kept; None: each task makes a
-        temporary one, while ``dbt ls`` runs in one that is kept below ``[cosmos_venv] cache_dir``.
+        temporary environment, and ``dbt ls`` runs in an environment that is kept below ``[cosmos_venv] cache_dir``.
     :ivar project_path: ``dbt_project_path``; None: it was not given.
     :param async_py_requirements: AIRFLOW_ASYNC: pip requirements of the environment in which dbt compiles the models
         and runs everything else, such as ``["dbt-core~=1.11.0", "dbt-bigquery"]``; ``[]``: the dbt of
-        ``dbt_executable_path`` does. It must be given there where a task compiles models.
-    :param setup_operator_args: WATCHER: arguments of the producer alone, which go over ``operator_args``; among them
+        ``dbt_executable_path`` does that. The parameter is required where a task compiles models.
+    :param setup_operator_args: WATCHER: arguments of the producer alone, which override ``operator_args``; among them
         ``freshness_callback``, which may leave nodes out of the build.
     :raises CosmosValueError: for a mode or combination that cannot be.
     """
@@ -139,7 +140,7 @@ class ExecutionConfig(NamedArguments):
     def producer_dbt_mode(self, operator_args: Mapping[str, object]) -> ExecutionMode:
         """The mode in which the producer of WATCHER runs dbt: LOCAL or VIRTUALENV.
 
-        :param operator_args: arguments of all tasks, which ``setup_operator_args`` go over.
+        :param operator_args: arguments of all tasks; ``setup_operator_args`` override them.
         """
         return self.dbt_mode({**operator_args, **(self.setup_operator_args or {})})
 

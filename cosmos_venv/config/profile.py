@@ -35,7 +35,7 @@ class ProfileMapping(Protocol):
 
         :param profile_name: the profile in it.
         :param target_name: the target (output) in that profile.
-        :param use_mock_values: whether values stand in it that are good for parsing only.
+        :param use_mock_values: whether it gets invented values, which are good for parsing only.
         """
 
 
@@ -45,8 +45,8 @@ class ProfileConfig(NamedArguments):
 
     :param profile_name: the profile in ``profiles.yml``.
     :param target_name: the target (output) in that profile.
-    :param profiles_yml_filepath: the user's own file; exactly one of this and the next. A relative path is one of the
-        working directory of the process that runs dbt: better give the whole path.
+    :param profiles_yml_filepath: the user's own file. Exactly one of this and ``profile_mapping`` is given. A relative
+        path counts from the working directory of the process that runs dbt: better give the whole path.
     :param profile_mapping: an object of ``cosmos_venv.profiles``.
     :raises CosmosValueError: when neither source is given, or both are.
     """
@@ -101,7 +101,7 @@ class ProfileConfig(NamedArguments):
         return str(value)
 
     def advice_about(self, failure: str) -> str:
-        """A line about what the user's own file lacks, where dbt has failed for want of a profile or target; else
+        """A line about what the user's own file lacks, when dbt has failed because of a missing profile or target; else
         empty.
 
         dbt names neither the file nor the profiles in it.
@@ -135,7 +135,7 @@ class ProfileConfig(NamedArguments):
         :raises CosmosValueError: when the user's own file is not there; when the connection does not exist or lacks
             what dbt needs.
         """
-        from cosmos_venv.processes.scratch import scratch_folder  # a DAG file needs none
+        from cosmos_venv.processes.scratch import scratch_folder  # not needed by a DAG file
 
         mapping, own = self.profile_mapping, Path(str(self.profiles_yml_filepath)).absolute()  # dbt runs elsewhere
         if mapping is None:

@@ -44,12 +44,13 @@ class RenderConfig(NamedArguments):
         profile.
     :param invocation_mode: accepted for Cosmos's sake; ``dbt ls`` always runs as a process of its own here.
     :param select: dbt selection texts, a list; empty: all nodes.
-    :param exclude: dbt selection texts of what is left out of these.
+    :param exclude: dbt selection texts of the nodes that are left out of ``select``.
     :param selector: name of a selector in ``selectors.yml``; where given, dbt ignores ``select`` and ``exclude``.
     :param dbt_deps: whether ``dbt deps`` runs before ``dbt ls``; None: as in ProjectConfig.
     :param env_vars: environment variables of ``dbt ls``, text to text; None: those of ProjectConfig.
-    :param dbt_executable_path: the dbt that parses; None: the one that runs, of ExecutionConfig or of the environment.
-    :param dbt_project_path: the project as the DAG processor sees it, where that differs; kept as ``project_path``.
+    :param dbt_executable_path: the dbt that parses; None: the dbt that runs, of ExecutionConfig or of the environment.
+    :param dbt_project_path: the project's folder for the DAG processor, where it is not that of ProjectConfig; kept as
+        ``project_path``.
     :ivar project_path: ``dbt_project_path``; None: it was not given.
     :param dbt_ls_path: for DBT_LS_FILE: a file with the output of ``dbt ls --output json``.
     :param enable_mock_profile: parse with mock credentials: the connection is not looked up.
@@ -57,15 +58,16 @@ class RenderConfig(NamedArguments):
         again.
     :param airflow_vars_to_purge_dbt_yaml_selectors_cache: accepted for Cosmos's sake; no selectors are kept.
     :param group_nodes_by_folder: make a task group of each folder, around the tasks of the nodes in it.
-    :param source_rendering_behavior: whether sources become tasks: a look at their freshness where they declare one,
-        else a placeholder (ALL) or, where they have tests, the same look, which finds nothing to do.
+    :param source_rendering_behavior: whether sources become tasks. With ALL and WITH_TESTS_OR_FRESHNESS, a source that
+        declares a freshness gets a task that looks at it. Any other source gets a placeholder with ALL. With
+        WITH_TESTS_OR_FRESHNESS it gets a task only when it has tests, and that task has no effect.
     :param wait_for_sources: let the task of a source with a freshness wait until the source is fresh, where it would
         fail.
     :param source_pruning: leave out sources that no selected node or test reads.
-    :param seed_rendering_behavior: whether seeds become tasks. WHEN_SEED_CHANGES tells the task so in its context
-        (``should_run_if_seed_changed``), which then loads only content that it has not loaded last.
-    :param node_converters: callables, by resource type, that make the tasks of the nodes of this type: each returns a
-        task, a task group or None (docs/reference/rendering.md has the keywords that they are called with).
+    :param seed_rendering_behavior: whether seeds become tasks. With WHEN_SEED_CHANGES a task, which is told so in its
+        context (``should_run_if_seed_changed``), loads a seed only when its content has changed since the last load.
+    :param node_converters: callables, by resource type, that make the tasks of the nodes of this type. Each returns a
+        task, a task group or None (docs/reference/rendering.md has the keywords that it is called with).
     :param node_conversion_by_task_group: whether a converter replaces the whole group of a node with tests, or its
         first task only.
     :param normalize_task_id: called with the node; gives the id of a task that stands in no group of its node.
@@ -78,7 +80,7 @@ class RenderConfig(NamedArguments):
         (whose parents are in earlier waves) or ``chain`` (each the only child of its only parent), or ``all``. Or a
         callable, which is called with the nodes by unique id and returns names of batches by unique id. None: a task a
         node.
-    :param run_summary: whether a last task, ``dbt_run_summary``, has a table of what became of all nodes. It does not
+    :param run_summary: whether a last task, ``dbt_run_summary``, has a table with the results of all nodes. It does not
         count for the state of the DAG run.
     :param run_artifacts: whether a run leaves one ``run_results.json`` and one ``manifest.json`` below
         ``[cosmos] remote_target_path``, as one ``dbt build`` does. It gives the table of ``run_summary`` too.
@@ -86,7 +88,7 @@ class RenderConfig(NamedArguments):
         nodes of its owner that have failed or warned. The key ``*`` is for nodes of each other owner, and of none.
     :param allow_empty_selection: whether a selection without nodes, or nodes that all have no task, make an empty DAG,
         with a warning. Otherwise they are an error: an empty DAG is green.
-    :raises CosmosValueError: for a value or combination that cannot be, and for what is not offered yet.
+    :raises CosmosValueError: for a value or combination that is wrong, or that is not supported.
     """
 
     emit_datasets: bool | str = True

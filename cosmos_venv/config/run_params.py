@@ -12,12 +12,12 @@ _Name = Annotated[str, msgspec.Meta(pattern=r"\S")]
 
 
 class RunParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The names of the DAG's params by which each run is told what to run; None for one that the DAG does not have.
+    """The names of the DAG's params by which each run is told what to run; None for a param that the DAG does not have.
 
-    :param select: of dbt's selection text of the nodes that run.
-    :param exclude: of dbt's selection text of what is left out of these.
-    :param full_refresh: of the boolean by which dbt gets ``--full-refresh``.
-    :param vars: of the object that goes over the project's ``dbt_vars``.
+    :param select: the name of the param with dbt's selection text of the nodes that run.
+    :param exclude: the name of the param with dbt's selection text of the nodes that are left out.
+    :param full_refresh: the name of the param with the boolean by which dbt gets ``--full-refresh``.
+    :param vars: the name of the param with the object that overrides the project's ``dbt_vars``.
     """
 
     select: _Name | None = "select"

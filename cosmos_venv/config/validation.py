@@ -61,15 +61,15 @@ class NamedArguments:
 
 
 def is_template(value: object) -> bool:
-    """Return whether only a running task knows what a text will be.
+    """Return whether a value is a Jinja template, which only a running task renders.
 
-    :param value: an argument of an operator; what is no text is looked at as ``str`` shows it.
+    :param value: an argument of an operator; of a value that is no text, its ``str`` counts.
     """
     return any(mark in str(value) for mark in ("{{", "{%"))
 
 
 def is_of_another_task(value: object) -> bool:
-    """Return whether a value is what another task gives (``XComArg``).
+    """Return whether a value is the output of another task (``XComArg``).
 
     :param value: what the user has given.
     """
@@ -132,7 +132,7 @@ def local_or_remote(value: str | Path | None, parameter: str) -> Path | str | No
 
     :param value: a path, a URL, or a ``file://`` URL, which becomes a path.
     :param parameter: the name that errors give it: ``RenderConfig.select``.
-    :raises CosmosValueError: for a URL that a ``Path`` was made of.
+    :raises CosmosValueError: for a ``Path`` that was made of a URL.
     """
     if not value:
         return None

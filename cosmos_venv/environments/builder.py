@@ -49,7 +49,7 @@ WAY_OUT_OF_AN_OPEN_TMPDIR = "Set TMPDIR to a folder where they cannot, or give t
 
 
 class ToolLine(str):
-    """A line that an installer, or another tool of a build, has written: of hundreds, most say nothing to a user."""
+    """A line that an installer, or another tool of a build, has written. Most of the hundreds are useless to a user."""
 
     __slots__ = ()
 
@@ -81,7 +81,7 @@ def build_environment(
     :raises CommandKilled: when ``cancellation`` was requested; nothing that was started runs any more.
     """
     began = time.monotonic()
-    # What its tools leave goes with it: a pip that is killed leaves all that it downloaded.
+    # What the tools leave goes with the folder: a killed pip leaves all that it has downloaded.
     with scratch_folder("cosmos-venv-build-") as scratch:
         build = _Build(
             spec=spec,
@@ -93,14 +93,14 @@ def build_environment(
             on_tick=on_tick,
             keep_open=(*keep_open, *descriptors_of(scratch)),
         )
-        # Nobody knows how it installs, so nothing of uv and pip is done for it; what it made is checked like any other
-        # build.
+        # How a handed-down installer works is not known, so no step of uv and pip is done for it. The environment that
+        # it made is checked like any other build.
         if installer.command:
             build.hand_over()
         else:
             build.create()
             build.install()
-        # At the latest now: what is published is never changed, and everybody may read it.
+        # Before publishing: what is published is never changed, and everybody may read it.
         post_install.hide_credentials(directory)
         build.show_worker_packages()
         libraries = post_install.copy_libraries(spec.libraries, directory)
@@ -123,8 +123,8 @@ def temporary_environment(
     """Make a new environment in a temporary directory, which is gone after the block. Nobody shares it, so there is no
     lock.
 
-    The name of the directory begins with ``cosmos-venv``. It goes on every way out; what a SIGKILL leaves is removed by
-    the next process that makes one.
+    The name of the directory begins with ``cosmos-venv``. The directory is removed on every way out. After a SIGKILL
+    the next process that makes such a directory removes it.
 
     :param spec: what it must hold.
     :param preference: which installer builds it.
@@ -156,7 +156,7 @@ def temporary_environment(
         if not is_trusted_way(path):
             report(f"Other users can replace what stands in {path.parent}. {WAY_OUT_OF_AN_OPEN_TMPDIR}")
         record = build_environment(spec, path, installer, cancellation=cancellation, report=report, keep_open=keep_open)
-        # In place of a lease: with these open no sweep of the temporary folder takes it for abandoned.
+        # In place of a lease: while these descriptors are open, no sweep takes the folder for abandoned.
         yield Environment(path=path, record=record, was_built=True, is_temporary=True, held_by=keep_open)
 
 
@@ -226,12 +226,12 @@ class _Build:
         self._run_with_requirements(list(self.installer.command), more={ORDER_VARIABLE: json.dumps(order)})
 
     def show_worker_packages(self) -> None:
-        """Put the worker's own packages behind the environment's: last, or pip would take them for its own."""
+        """Put the worker's own packages behind the environment's; called last, or pip would count them among these."""
         folders = self.spec.worker_site_packages
         if not folders:
             return
         # addsitedir and not plain paths: .pth files in the worker's folders count too, as they do for the worker.
-        # In ASCII: before Python 3.13 it is read in the encoding of whatever locale the environment is used in.
+        # In ASCII: before Python 3.13 a .pth file is read in the encoding of the current locale.
         lines = [f"import site; site.addsitedir({folder!a})\n" for folder in folders]
         for target in post_install.site_packages(self.directory)[:1]:
             (target / _WORKER_PACKAGES).write_text("".join(lines), encoding="utf-8")
@@ -248,7 +248,7 @@ class _Build:
         disk = post_install.flushed_to_disk(
             self.directory, cancellation=self.cancellation, report=self.report, keep_open=self.keep_open
         )
-        with disk if is_durable else nullcontext():  # the disk takes what is installed while it is tried out
+        with disk if is_durable else nullcontext():  # the flush and the check run at the same time
             if self.spec.check:
                 command = [self.python, "-I", "-B", "-c", self.spec.check]
                 self._run(command, failure=f"{self.spec} was installed but does not work", on_line=self._hear_check)
@@ -258,7 +258,7 @@ class _Build:
     def _refuse_damage(self) -> None:
         if faults := post_install.faults(self.directory):
             message = f"The installation of {self.spec} is damaged: {', '.join(list(faults)[:5])}."
-            if self.installer.name != "pip":  # which unpacks a wheel whose checksums fit
+            if self.installer.name != "pip":  # pip checks the checksums of a wheel when it unpacks it
                 names = shlex.join(sorted(set(faults.values())))
                 message += f" uv copies files from its cache unchecked: 'uv cache clean {names}' removes damaged ones."
             raise VirtualenvBuildError(message)
@@ -343,7 +343,7 @@ class _Build:
 
 
 def refuse_stale_lock(spec: EnvironmentSpec, pins: Mapping[str, str]) -> None:
-    """Refuse an installed lock file that does not hold what stands beside it by name.
+    """Refuse an installed lock file that does not satisfy the requirements named beside it.
 
     :param spec: of the environment.
     :param pins: version of each installed distribution.

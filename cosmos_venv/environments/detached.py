@@ -94,5 +94,5 @@ def build(order: bytes, cancellation: Cancellation) -> str:
         return credentials.mask(str(error))
     except CommandKilled:
         return ""  # the process that ended it may start another at once
-    except Exception as error:  # noqa: BLE001 - whatever it is, who asked must learn of it
+    except Exception as error:  # noqa: BLE001 - the process that asked must learn of any error
         return credentials.mask(f"{type(error).__name__}: {error}")

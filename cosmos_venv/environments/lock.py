@@ -1,13 +1,13 @@
-"""The lock of one ``virtualenv_dir``: a kernel lock decides between our processes, a PID file is its public face.
+"""The lock of one ``virtualenv_dir``: a kernel lock between our own processes, and a PID file that others read too.
 
-- The kernel ends a lock with its process, so a lock is never left behind. ``cosmos_virtualenv.lock`` holds the PID of
-  the owner as decimal text, as other implementations read and write it: they see our owner, and we wait for theirs.
+- The kernel releases a lock when its process ends, so no lock is left behind. ``cosmos_virtualenv.lock`` holds the PID
+  of the owner as decimal text, as other implementations read and write it: they see our owner, and we wait for theirs.
 - The owner of the kernel lock judges the PID file. A record that cosmos-venv wrote is stale then: a living
   writer would still have the kernel lock. The kernel lock file says which record is ours: a PID does not, since
   each container has a process 7.
 - A record is published by ``link`` of a finished file. It is removed by a rename, after which the file is read again.
-  Both leave a record alone that another implementation has written in the meantime.
-- A thread that holds the lock and asks again goes on under its own lock.
+  Neither step destroys a record that another implementation has written in the meantime.
+- The lock is reentrant: a thread that holds it and acquires it again goes on at once.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _CLOCK_SLACK = 1.0
 _LONGEST_RECORD = 64
 
 _holders: dict[tuple[int, int], tuple[int, int]] = {}
-"""Device and inode of a locked file -> PID and thread of its holder. A child that was forked has the entries too."""
+"""Device and inode of a locked file -> PID and thread of its holder. A forked child has the entries too."""
 _ANY_THREAD = 0
 
 
@@ -94,7 +94,7 @@ class LockRecord:
         return f"{self.text} {self.written_ns}"
 
     def why_stale(self, *, last_of_ours: str) -> str | None:
-        """Tell why a record binds nobody; the caller holds the kernel lock.
+        """Return why this record is stale; the caller holds the kernel lock.
 
         :param last_of_ours: the mark of the last record that cosmos-venv has put in place.
         :returns: a clause; None where the owner may live.
@@ -106,7 +106,7 @@ class LockRecord:
             return None if 0 <= time.time() - written_at < _UNFINISHED_GRACE else "it holds no process id"
         if self.pid == os.getpid():
             return "it was left by an earlier process with our own id"
-        import psutil  # imported here: most looks find no record
+        import psutil  # imported here: mostly there is no record
 
         try:
             process = psutil.Process(self.pid)
@@ -125,7 +125,8 @@ class VirtualenvLock:
     """The lock of one ``virtualenv_dir``.
 
     :param directory: an existing directory.
-    :param progress: returns a value that changes while the owner's build gets on; tries do not count then.
+    :param progress: returns a value that changes while the owner's build makes progress. A second with progress is not
+        counted as a try.
     """
 
     def __init__(self, directory: Path, *, progress: Callable[[], object] = lambda: None) -> None:
@@ -160,8 +161,8 @@ class VirtualenvLock:
         turns = self.turns(max_tries=max_tries, cancellation=cancellation, report=report)
         # An outer block of this thread has its own descriptor: closing this one leaves the outer block's lock.
         with closing(FileToLock(self.kernel_file, lock=self._try_kernel_lock)) as file:
-            # A subclass of an operator may have taken the lock (_acquire_venv_lock) before the operator builds: it
-            # would wait for itself.
+            # A subclass of an operator may have taken the lock (_acquire_venv_lock) before the operator builds: the
+            # operator would wait for itself.
             if _is_held_here(file.descriptor):
                 yield False
                 return
@@ -182,10 +183,10 @@ class VirtualenvLock:
         """Wait for the lock: each turn takes 10 ms, and a try is a second in which the owner makes no progress.
 
         :param max_tries: as for ``acquire``.
-        :param cancellation: as there.
-        :param report: as there.
-        :raises VirtualenvLockTimeout: as there.
-        :raises CommandKilled: as there.
+        :param cancellation: as for ``acquire``.
+        :param report: as for ``acquire``.
+        :raises VirtualenvLockTimeout: as for ``acquire``.
+        :raises CommandKilled: as for ``acquire``.
         """
         began = time.monotonic()
         next_try, tries, seen = began + TRY_SECONDS, 0, self.progress()
@@ -274,7 +275,7 @@ class VirtualenvLock:
         finished = self._name_apart()
         write_new(finished, str(os.getpid()))
         try:
-            # Before the link: an error that a signal handler raises just after it must find what to release.
+            # Set before the link: when a signal handler raises just after the link, _release must know the record.
             self._own = record = LockRecord.of(os.getpid(), finished.stat())
             with suppress(OSError):  # another user's file, open for reading: the PID alone is judged then
                 os.pwrite(descriptor, record.mark.ljust(_LONGEST_RECORD).encode("ascii"), 0)
@@ -287,14 +288,14 @@ class VirtualenvLock:
                 raise self._unfit("hard links", error) from error
             raise
         finally:
-            finished.unlink(missing_ok=True)  # another host sweeps too
+            finished.unlink(missing_ok=True)  # a sweep on another host may have removed it
         return True
 
     def _remove(self, judged: LockRecord) -> bool:
         """Remove the record that was judged. Put back a record that has replaced it or was written over it.
 
-        Another implementation writes its PID into the file that it finds, and truncates the file first: an inode alone
-        does not tell that a record is another one.
+        Another implementation writes its PID into the file that it finds, and truncates the file first: the inode alone
+        does not tell two records apart.
 
         :returns: whether the judged record is gone.
         """

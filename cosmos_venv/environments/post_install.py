@@ -3,7 +3,7 @@
 - What was installed is on the disk before a record names it, so it survives a power cut.
 - Shared libraries are put into ``lib/``, where a native program looks for them: dbt 2 loads its driver for DuckDB from
   there, by name.
-- What is installed, and what of it is missing, is read from metadata. Nothing that was installed runs for that.
+- Installed distributions and missing files are found by their metadata. No installed code runs for that.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _LONGEST_WAIT = 10.0  # a disk that others keep busy is no reason to fail, nor t
 _LONGEST_END = 1.5
 _TURN = 0.1
 
-# One call for all files: one for each of 6,000 took 20 s where this took 0.1 s. Off Linux all file systems are asked.
+# One call for all files took 0.1 s; one for each of 6,000 files took 20 s. Off Linux all file systems are flushed.
 _WRITE_OUT = """
 import ctypes, os, sys
 getattr(ctypes.CDLL(None), "syncfs", lambda _: os.sync())(os.open(sys.argv[1], os.O_RDONLY))
@@ -78,7 +78,7 @@ def flushed_to_disk(
                 report(f"The disk of {directory} is busy: what was installed is not yet safe from a power cut.")
                 break
     finally:
-        # Nothing ends a process that waits for a disk, and it changes nothing.
+        # A process that waits for a disk cannot be killed. It changes nothing, so it may be left alone.
         process.close(within=_LONGEST_END)
 
 
@@ -134,7 +134,7 @@ def hide_credentials(environment: Path) -> None:
 
 
 def _with_row(record: str, name: str, content: bytes) -> str:
-    """Return the text of a RECORD with hash and size of a file as it is now; as it was, where it does not name it."""
+    """Return the text of a RECORD with the new hash and size of a file; unchanged where no row names the file."""
     row = f"{name},{_hash('sha256', content)},{len(content)}"
     return re.sub(rf"(?m)^{re.escape(name)},[^\n\r]*", lambda _: row, record)
 
@@ -149,19 +149,20 @@ def _pin(distribution: Distribution) -> tuple[str, str] | None:
     """Return name and version; None where the METADATA of a distribution is lost or damaged."""
     try:
         name, version = distribution.metadata["Name"], distribution.metadata["Version"]
-    except (TypeError, KeyError, AttributeError, ValueError, OSError, ImportError):  # as this Python has it
+    except (TypeError, KeyError, AttributeError, ValueError, OSError, ImportError):  # differs between Pythons
         return None
     return (name, version) if name and version else None
 
 
 def faults(environment: Path, *, content: bool = False) -> dict[str, str]:
-    """Return what is missing or changed of the files that were installed, one clause each, and whose files they are.
+    """Return the faults of the installed files, missing or changed, one clause each, with the distribution of each.
 
-    All files that a RECORD names are looked at. Byte code and the RECORD files themselves are promised by nobody (uv
-    adds its own files to a RECORD and repeats what the wheel's said of its size). The size of a command in ``bin``
-    counts only as part of its content: some installers write the size that it had before they wrote it anew. A file
-    that several distributions bring is as any one of them has it: dbt-core, dbt-adapters and each adapter all bring a
-    ``dbt/__init__.py``, and the one installed last has overwritten the others'.
+    All files that a RECORD names are looked at, except byte code and the RECORD files themselves: their rows need not
+    be right (uv adds its own files to a RECORD and keeps the size of the wheel's RECORD). The size of a command in
+    ``bin`` is not compared, as some installers rewrite the command and record the size before; with ``content`` its
+    hash is. A file that several distributions bring must fit the RECORD of any one of them: dbt-core, dbt-adapters and
+    each adapter all bring a ``dbt/__init__.py``, and the distribution installed last has overwritten those of the
+    others.
 
     :param environment: directory of a virtual environment.
     :param content: whether each file is read, and its hash compared with that in the RECORD.

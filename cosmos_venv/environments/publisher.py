@@ -1,8 +1,9 @@
-"""The opening of a kept environment: found, else built under the lock of its directory and published.
+"""The opening of a kept environment: it is found, or else built under the lock of its directory and published.
 
-A build is made in a folder of its own, and published by one rename of a record. Until a record names it, it is rubbish
-for the next builder: a kill at any moment costs a rebuild and nothing else. Builds that are retired under the lock are
-deleted after its release, so that no task waits for the deletion; before a fetch they go at once, as it needs the name.
+A build is made in a folder of its own, and published by one rename of a record. Until then the folder is a leftover for
+the next builder: a kill at any moment costs a rebuild and nothing else. Builds that are retired under the lock are
+deleted after its release, so that no task waits for the deletion. Before a fetch they are deleted at once: the fetched
+build may need the name of their folder.
 """
 
 from __future__ import annotations
@@ -74,13 +75,13 @@ def open_environment(
     """Open the environment, built first when it is not there yet, and keep it for as long as the block runs.
 
     :param request: the environment.
-    :param upgrade_after: age in seconds at which a spec that asks for ``--upgrade`` is resolved anew, by one task at a
-        time; the others use what is ready. None: never. When that fails, what is ready is used, and the next attempt
-        waits for as long, at most an hour.
+    :param upgrade_after: age in seconds after which an environment whose spec asks for ``--upgrade`` is built anew, by
+        one task at a time; the other tasks use the ready environment. None: never. When the upgrade fails, the ready
+        environment is used, and the next attempt is made after the same time, at most an hour.
     :param cancellation: ends waiting and building.
     :param report: gets lines for the task's log.
     :param warn: gets lines that somebody should act on; None: ``report`` does.
-    :param remote: called where it is missing here; gives the environments of other machines, or None.
+    :param remote: called when the environment is to be built or upgraded; returns the remote store, or None.
     :raises CosmosValueError: when ``virtualenv_dir`` is a file.
     :raises VirtualenvBuildError: when it cannot be built.
     :raises VirtualenvLockTimeout: when another builder holds the lock for too long.
@@ -111,7 +112,8 @@ class Publisher:
     :param cancellation: ends waiting and building.
     :param report: gets lines for the task's log.
     :param warn: gets lines that somebody should act on.
-    :param remote: environments of other machines, where it is looked for first and put afterwards; None: none.
+    :param remote: the remote store. The environment is looked for there before a build, and put there after it. None:
+        there is no remote store.
     """
 
     request: BuildRequest
@@ -140,9 +142,9 @@ class Publisher:
     def upgrade(self, old: Environment, *, pause: float) -> Environment:
         """Return a newer build, published over an old one.
 
-        The old one itself is returned while somebody else is building (nobody waits), and when the newer one cannot be
-        built: with a warning, and no task tries again for a while. It is closed unless it is what is returned. Errors
-        are those of ``open_environment``.
+        The old build is returned while another process holds the lock: nobody waits for an upgrade. The old build is
+        also returned, with a warning, when the newer one cannot be built; no task tries again for ``pause`` seconds
+        then. The old build is closed unless it is returned. Errors are those of ``open_environment``.
 
         :param old: the environment that is ready, leased to the caller.
         :param pause: seconds for which no task tries again after a failure.
@@ -171,8 +173,8 @@ class Publisher:
                 return old
         try:
             return self._build(newer_than=old.record.built_at, sweeps=sweeps)
-        # A new release that cannot be built must not stop tasks that have something ready. Without the note each of
-        # them would try again, one after the other under the lock.
+        # A new release that cannot be built must not stop tasks that have a ready build. Without the recorded failure
+        # each task would try again, one after the other under the lock.
         except (VirtualenvBuildError, OSError) as error:
             self.warn(
                 f"The virtualenv for {self.spec} could not be upgraded: {old.path} is used as it is, and the next "
@@ -207,15 +209,16 @@ class Publisher:
             sweep(self.store, self._after_release, self.report)
         offer = self._offer(newer_than)
         build = self.store.new_build(self.spec.digest) if offer is None else self.store.root / offer.build.build
-        # Before anything stands in the folder: without a locked lease it counts as left over.
+        # Locked before anything is in the folder: a folder without a locked lease counts as left over.
         lease = Lease.shared(build)
         if lease is None:
             raise VirtualenvError(f"{lease_path(build)} is locked by another process. The next try builds anew.")
         began = time.monotonic()
         try:
             record = self._fetched(offer, build) or self._installed(build, installer or self._installer(), lease)
-            # Before publishing: a kill between the two leaves bin/dbt on a build that the next build replaces. After
-            # publishing it would leave bin/dbt on the old build for ever, as a warm task links nothing.
+            # Linked before publishing: a kill between the two leaves bin/dbt on a build that the next build replaces.
+            # In the other order a kill would leave bin/dbt on the old build for ever: a task that finds a ready build
+            # links nothing.
             link_dbt(self.store, build, self.report)
             self.store.publish(record)
             seconds = time.monotonic() - began
@@ -250,7 +253,7 @@ class Publisher:
             elsewhere.pass_over(what, self.report)
             return None
         self._elsewhere = elsewhere
-        # It is unpacked where it was built: a retired build of that name goes first.
+        # A fetched environment is unpacked at the path where it was built: a retired build of that name goes first.
         self._after_release.close()
         return elsewhere.find(newer_than=newer_than)
 
@@ -276,7 +279,7 @@ class Publisher:
         )
 
     def _prune(self) -> None:
-        """Prune the store. Whatever goes wrong with other environments is a line: the task has what it asked for."""
+        """Prune the store. An error is only a line in the log: the task has its environment."""
         if self.request.limits is None:
             return
         try:
@@ -286,7 +289,7 @@ class Publisher:
             self.report(f"{self.store.root} is not pruned: {error}")
 
     def _pushed(self, environment: Environment) -> Environment:
-        """Put what was built here into the remote store, for other machines. The lock is not held meanwhile."""
+        """Put an environment built here into the remote store, for other machines. The lock is not held meanwhile."""
         record = environment.record
         if self._elsewhere is None or not environment.was_built or record.fetched_from:
             return environment
@@ -297,7 +300,7 @@ class Publisher:
             raise
 
     def _clean_up(self, build: Path) -> None:
-        """Retire a build that has failed. Its own error is told, not that of the removal."""
+        """Retire a build that has failed. The error of the build is raised; an error of the removal is only logged."""
         with reporting_failed_removal(build, self.report):
             record = self.store.published(self.spec.digest)
             # A signal handler may raise after the publishing too: then others use the build already.
@@ -305,7 +308,7 @@ class Publisher:
                 retire(self.store, build, self._after_release, self.report)
 
     def _progress(self) -> object:
-        """Return what is visible of a build under way: when its builder last saw its installer at work."""
+        """Return the visible progress of a build: when its builder last saw its installer at work."""
         try:
             leases = [lease_path(build) for build in unpublished(self.store)]
             return [(lease.name, lease.stat().st_mtime_ns) for lease in leases if lease.exists()]
@@ -322,7 +325,8 @@ def _show_progress(build: Path) -> None:
 def link_dbt(store: EnvironmentStore, build: Path, report: Callable[[str], None]) -> None:
     """Let ``bin/dbt`` of a directory lead to the dbt of a build, for people at a terminal.
 
-    A file of somebody else stays, and a virtual environment that another implementation keeps there.
+    A plain file in the place of the link stays. Nothing is linked either where another implementation keeps a virtual
+    environment in the directory.
 
     :param store: of the directory.
     :param build: its folder.

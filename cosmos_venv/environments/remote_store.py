@@ -1,11 +1,13 @@
 """Environments in a remote store: one machine builds an environment, and all others fetch it.
 
-``<platform>/<digest>-<place>.json`` is the record, which the store's folder signs; ``<place>`` stands for the path at
-which the environment was built, and where alone it is fetched. The record names the SHA-256 of the archive,
-``<platform>/<digest>-<place>-<sha256>.tar.zst``. An archive is there before its record. Two machines may build the same
-environment: the record that is written last counts. The archive of an earlier record stays, for a rule of the storage.
+``<platform>/<digest>-<place>.json`` is the record, which the store's folder signs. ``<place>`` is a digest of the path
+of the folder of builds: an environment is fetched only into the path at which it was built. The record names the
+SHA-256 of the archive, ``<platform>/<digest>-<place>-<sha256>.tar.zst``. The archive is written before its record. When
+two machines build the same environment, the record that is written last counts. The archive of the earlier record stays
+until a retention rule of the storage removes it.
 
-Nothing that goes wrong with the store fails a task: it builds as without, and its log says why in one line.
+Unless the store is required, no fault of the store fails a task: the task builds the environment itself, and its log
+says why in one line.
 """
 
 from __future__ import annotations
@@ -41,9 +43,10 @@ _MEGABYTE = 1e6
 class Folder(Protocol):
     """A folder that all machines reach. What ``write`` has written there is signed.
 
-    A file is made or replaced in one step, and ``download`` tells whether it is there and has its size. ``read`` raises
-    a ``ValueError`` where nobody with the key has written the file, and each call an ``OSError`` when it cannot be done
-    within its seconds. ``on_wait`` is called several times a second; what it raises ends the call.
+    A file is made or replaced atomically. ``download`` returns whether the file exists with the given size. ``read``
+    raises a ``ValueError`` when the file is not signed with the key. Each call raises an ``OSError`` when it fails or
+    takes longer than ``seconds``. ``on_wait`` is called several times a second; an exception that it raises ends the
+    call.
     """
 
     def read(  # noqa: D102 - as the class says
@@ -77,19 +80,19 @@ def platform_key(interpreter: Interpreter) -> str:
     from packaging.tags import platform_tags  # few tasks fetch
 
     tags = list(platform_tags())
-    # Some releases of packaging begin with one that names no C library.
+    # Some releases of packaging begin with a tag that names no C library.
     tag = next((tag for tag in tags if not tag.startswith("linux_")), tags[0])
     return "-".join([interpreter.implementation, interpreter.version, tag, LAYOUT])
 
 
 @dataclass(frozen=True, kw_only=True)
 class RemoteStore:
-    """Environments of all machines.
+    """The environments that all machines share.
 
-    :param folder: where they are kept; its text names it, without credentials.
-    :param seconds: that an archive may take at most to come or go.
-    :param may_push: whether what is built here is put there.
-    :param is_required: whether it is an error when it does not give an environment: nothing is to be built here.
+    :param folder: the folder that holds them; its text names it, without credentials.
+    :param seconds: longest duration of the download or upload of an archive.
+    :param may_push: whether environments that are built here are uploaded.
+    :param is_required: whether it is an error when the store cannot provide an environment; nothing is built here then.
     """
 
     folder: Folder
@@ -100,7 +103,7 @@ class RemoteStore:
 
 @dataclass(frozen=True, kw_only=True)
 class ArchiveRecord:
-    """What a remote store says of one environment.
+    """The record of one environment in a remote store.
 
     :param sha256: of its archive, 64 hexadecimal digits.
     :param size: bytes of its archive.
@@ -133,7 +136,7 @@ class RemoteEnvironment:
     report: Callable[[str], None] = lambda _: None
     warn: Callable[[str], None] = lambda _: None
     is_answering: bool = field(default=True, init=False)
-    """False: what does not answer now is not waited for once more."""
+    """False after the store has failed to answer: nothing is pushed to it then."""
 
     def __post_init__(self) -> None:
         self.platform = platform_key(self.interpreter)
@@ -148,14 +151,14 @@ class RemoteEnvironment:
         :raises VirtualenvError: when there is none, and the store is the only source.
         """
         try:
-            zstd()  # without it nothing can be done there
+            zstd()  # without zstandard no archive can be packed or unpacked
             name, seconds = f"{self._stem}.json", min(_LONGEST_QUESTION, self.store.seconds)
             on_wait = self.cancellation.raise_if_requested
             content = self.store.folder.read(name, seconds=seconds, limit=_RECORD_LIMIT, on_wait=on_wait)
             record = None if content is None else parsed(content, ArchiveRecord)
         except CommandKilled:
             raise
-        except Exception as error:  # noqa: BLE001 - no memory, no thread more: a reason to build, and none to fail
+        except Exception as error:  # noqa: BLE001 - such as no memory or no free thread: it is built here instead
             self._give_up(error)
             return None
         if record is None:
@@ -175,7 +178,7 @@ class RemoteEnvironment:
 
         :param record: of ``find``.
         :param directory: the folder that the record names; does not exist yet or is empty.
-        :param on_tick: called for each file.
+        :param on_tick: called for each file, and several times a second during the download.
         :returns: the record of its build.
         :raises CommandKilled: when ``cancellation`` was requested.
         :raises VirtualenvError: when it cannot be fetched, and the store is the only source.
@@ -192,13 +195,13 @@ class RemoteEnvironment:
                 archive = scratch / "archive"
                 folder, name, seconds = self.store.folder, self._archive(record), self.store.seconds
                 if not folder.download(name, archive, size=record.size, seconds=seconds, on_wait=on_file):
-                    # A rule of the storage may have removed it before its record. What is built takes its place.
+                    # A retention rule may have removed the archive before its record. The build here is pushed instead.
                     raise BadArchive("its archive is gone, or has another size than its record says")
                 if sha256_of_file(archive) != record.sha256:
                     raise BadArchive("its SHA-256 is not that of its record")
                 create_empty(directory, self.interpreter, cancellation=self.cancellation)
                 unpack(archive, directory, on_file=on_file)
-            # That dbt can be imported was checked by the builder, on the same platform.
+            # The builder has checked on the same platform that dbt can be imported.
             with post_install.flushed_to_disk(directory, cancellation=self.cancellation, report=self.report):
                 pass
         except CommandKilled:
@@ -237,7 +240,7 @@ class RemoteEnvironment:
         return size
 
     def push(self, environment: Path, build: BuildRecord) -> bool:
-        """Put what was built here into the store, where that is wanted. Whatever goes wrong is a line in the log.
+        """Put an environment that was built here into the store, if ``may_push``. An error is only a line in the log.
 
         :param environment: its directory.
         :param build: the record of its build.
@@ -251,7 +254,7 @@ class RemoteEnvironment:
             size = self.put(environment, build)
         except CommandKilled:
             raise
-        except Exception as error:  # noqa: BLE001 - such as no memory for zstandard; the task has what it asked for
+        except Exception as error:  # noqa: BLE001 - such as no memory for zstandard; the task has its environment
             self.warn(f"The virtualenv could not be put into {self.store.folder}: {error}.")
             return False
         self.report(f"Put {_size(size)} into {self.store.folder} in {time.monotonic() - began:.1f} s.")
@@ -269,7 +272,7 @@ class RemoteEnvironment:
         (tell or self.warn)(f"{reason}. It is built here.")
 
     def _give_up(self, error: Exception) -> None:
-        # What is damaged or not signed gets another one in its place.
+        # With a damaged or unsigned archive the store does answer: the new build is pushed in its place.
         self.is_answering = isinstance(error, ValueError | BadArchive)
         self.pass_over(f"The virtualenv of {self.store.folder} is not used: {error}")
 

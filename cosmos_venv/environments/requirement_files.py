@@ -2,9 +2,10 @@
 
 - A requirement is a path when pip takes it as one, in a list and in a file alike.
 - A file or folder that a requirement names counts with its content: a changed file asks for another environment.
-- A lock file counts with its content alone. Nothing else of it is read here: that takes what only a build imports.
+- A lock file counts with its content alone. It is not parsed here: parsing takes modules that only a build imports.
 - An option that is not understood counts as it is written.
-- A DAG file is parsed for all this: a file that has no end, or keeps its reader waiting, is not read.
+- This runs while a DAG file is parsed, so a file without an end (a device), or one that blocks its reader (a FIFO), is
+  not read.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ _LONG_NAMES = {
     "--default-timeout": "--timeout",
 }
 
-# Any other option takes the next word as its value, unless that is an option too.
+# Any other option takes the next word as its value, unless the next word is an option too.
 WITHOUT_VALUE = frozenset({
     "--no-index", "--no-deps", "--require-hashes", "--upgrade", "--pre", "--quiet", "--verbose", "--no-cache-dir",
     "--prefer-binary", "--force-reinstall", "--ignore-installed", "--no-build-isolation", "--isolated", "--user",
@@ -49,8 +50,8 @@ _NAMES_A_FILE = {"--requirement", "--constraint"}
 NEEDS_A_VALUE = {*_NAMES_A_FILE, "--editable"}
 _LOCK_FILE = r"pylock(\.[^.]+)?\.toml"
 
-# Folders that never become part of a package; and what installers and people leave at the top of a source tree, where
-# alone these names have that meaning.
+# Folders that never become part of a package. The names of the second set have that meaning only at the top of a source
+# tree, where installers and people leave such folders.
 _NOT_CONTENT = {"__pycache__", ".git", ".hg", ".svn", ".venv", ".tox", ".nox", ".mypy_cache"}
 _NOT_CONTENT_AT_THE_TOP = {"build", "dist", "venv"}
 _NOT_CONTENT_SUFFIXES = (".egg-info", ".pyc", ".pyo")
@@ -59,7 +60,7 @@ _COMMENT = re.compile(r"(^|\s)#.*$")
 
 
 def refuse_anything_but_strings(name: str, given: object) -> None:
-    """Refuse an argument that is no list of strings. Lists made of configuration files are not always that.
+    """Refuse an argument that is no list of strings. Lists read from configuration files may hold other values.
 
     A string in place of a list would be taken for its letters.
 
@@ -254,9 +255,9 @@ def canonical(text: str, folder: Path | None = None) -> Iterator[str]:
         address, _, marker = behind.partition(" ")
         parts = urlsplit(scheme + address)
         path, rest = unquote(parts.path), f"{before} {parts.fragment} {marker}"
-    # pip reads a local path relative to its working directory; beside the file is what people mean, so both count.
+    # pip reads a local path relative to its working directory. People mean a path beside the file, so both count.
     places = [Path(path)] if folder is None else list(dict.fromkeys([folder / path, Path.cwd() / path]))
-    # One that is missing may have variables of pip's in it.
+    # A missing path may contain a variable that pip expands, such as ${HOME}.
     found = [digest_of_path(place) for place in places if folder is None or place.exists()]
     yield from [f"content {digest} {rest}" for digest in found] or [credentials.remove(text)]
 
@@ -265,7 +266,8 @@ def canonical_options(options: Iterable[InstallOption], folder: Path | None = No
     """Give options as they count in a digest.
 
     :param options: the options.
-    :param folder: as for ``canonical``. A file that a requirements file names counts with the lines of that file.
+    :param folder: as for ``canonical``. With a folder, ``-r FILE`` and ``-c FILE`` add nothing: the caller reads the
+        lines of these files too.
     :raises CosmosValueError: naming what cannot be read.
     """
     for option in options:
@@ -279,8 +281,8 @@ def canonical_options(options: Iterable[InstallOption], folder: Path | None = No
 
 
 def canonical_requirements_file(path: Path) -> list[str]:
-    """Return the lines of a ``-r`` or ``-c`` file without credentials. Files named in it are replaced by what they
-    hold. A lock file is the digest of what it holds.
+    """Return the lines of a ``-r`` or ``-c`` file without credentials. A file that it names is replaced by the lines of
+    that file, a lock file by the digest of its text.
 
     :param path: of the file.
     :raises CosmosValueError: naming the file, when it cannot be read or includes itself.
@@ -299,7 +301,7 @@ def canonical_requirements_file(path: Path) -> list[str]:
 def options_in_file(path: Path) -> Iterator[InstallOption]:
     """Give the options of a ``-r`` or ``-c`` file and of the files that it names, in the order in which pip obeys them.
 
-    Those that belong to one requirement alone, such as ``--hash``, are among them. Addresses are not followed.
+    Options of a single requirement, such as ``--hash``, are among them. Files at a URL are not read.
 
     :param path: of the file. A lock file has no options.
     :raises CosmosValueError: naming the file, when it cannot be read or includes itself.
@@ -319,7 +321,7 @@ def _options_of(line: str) -> list[str]:
 
 
 def _lines_of(path: Path, above: tuple[Path, ...] = ()) -> Iterator[tuple[Path, str]]:
-    """Yield each line of a file without its comment, and behind it those of the files that it names."""
+    """Yield each line of a file without its comment, followed by the lines of the files that the line names."""
     file = Path(os.path.realpath(path))  # Path.resolve raises a RuntimeError for a link to itself
     if file in above:
         raise CosmosValueError(f"pip_install_options: the requirements file {file} includes itself. Remove the cycle.")
@@ -342,7 +344,7 @@ def _digest_of_tree(root: Path) -> str:
     digest = hashlib.sha256()
     for file in _files_below(root):
         try:
-            # An installer may never look at a socket that lies in the folder: it counts as what it is.
+            # An installer may never look at a socket in the folder: a special file counts by its kind.
             content = endless_kind_of(file.stat().st_mode) or sha256_of_file(file)
         except FileNotFoundError:  # a link that leads nowhere, such as an editor's lock file
             continue

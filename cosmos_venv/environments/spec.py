@@ -3,8 +3,8 @@
 - The digest is the name of an environment in every store: a change of the canonical form leaves all existing
   environments behind (raise ``_FORM`` then, and only then).
 - Credentials are no part of the digest. The content of local files is.
-- Constraints that pip or uv is configured with are part of it: a new security constraint asks for another environment.
-  Indexes that they are configured with are not.
+- Constraints that pip or uv is configured with are part of the digest: a new security constraint asks for another
+  environment. Configured indexes are not part of it.
 """
 
 from __future__ import annotations
@@ -77,8 +77,8 @@ class Interpreter:
     def of(cls, executable: str | None = None, *, cancellation: Cancellation | None = None) -> Interpreter:
         """Return the interpreter of a name or path.
 
-        :param executable: a name on ``PATH``, or a path; None: the one that runs this process, of which no other is
-            started.
+        :param executable: a name on ``PATH``, or a path; None: the interpreter of this process, without starting
+            another process.
         :param cancellation: ends the waiting for its answer; None: nothing does within 30 s.
         :raises CosmosValueError: when there is no such interpreter or it does not answer.
         :raises VirtualenvError: when this process may open no more files or start no more processes.
@@ -101,7 +101,7 @@ class Interpreter:
 def _own() -> Interpreter:
     """Return the interpreter of this process."""
     return Interpreter(
-        # The base and not the worker's own virtual environment: an environment that is made of it must outlive that.
+        # The base and not the worker's own virtual environment: the new environment must outlive the worker's.
         executable=os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable),
         version=platform.python_version(),
         implementation=sys.implementation.name + sys.abiflags,
@@ -120,7 +120,7 @@ def _ask(name: str, search_path: str, cancellation: Cancellation | None) -> Inte
         completed = _answer(found, _QUESTION, cancellation)
         if completed.returncode:
             raise ValueError(completed.lines[0] if completed.lines else f"exit status {completed.returncode}")
-        # Whatever else it or a shim before it says comes first.
+        # Other output, of the interpreter or of a shim that starts it, comes before this line.
         executable, version, implementation, its_platform = json.loads(completed.lines[-1] if completed.lines else "")
     except (OSError, ValueError) as error:
         if isinstance(error, OSError) and (words := os_errors.shortage(error)):
@@ -162,7 +162,7 @@ class Library:
 
 
 def library_name(path: str | Path) -> str:
-    """The name of a library in ``lib/``: its own. dbt 2 looks for the driver for DuckDB alone without ``adbc_driver_``.
+    """The name of a library in ``lib/``: its file name; for DuckDB without ``adbc_driver_``, as dbt 2 looks for it.
 
     :param path: of the file, such as ``adbc_driver_duckdb/libadbc_driver_duckdb.so``.
     """
@@ -178,11 +178,11 @@ class EnvironmentSpec:
     :param interpreter: the Python to make it of.
     :param system_site_packages: whether packages of the worker are visible in it.
     :param check: Python source that the finished build's own interpreter runs; a non-zero exit means broken. A line
-        ``{"provides": {…}}`` of its output, JSON with texts by name, goes into the record. It says nothing about what
-        is built, so it is no part of the digest.
+        ``{"provides": {…}}`` of its output, JSON with texts by name, goes into the record. The check does not change
+        what is built, so it is no part of the digest.
     :param libraries: shared libraries that are put into its ``lib/``.
-    :raises CosmosValueError: naming ``py_requirements`` and the string that is no requirement, or the argument that is
-        a string in place of several, or what cannot stand beside a lock file.
+    :raises CosmosValueError: naming the parameter, for a text that is no requirement, a string in place of a list, or
+        ``--upgrade`` beside a lock file.
     """
 
     requirements: tuple[str, ...]
@@ -258,7 +258,7 @@ class EnvironmentSpec:
 
     @property
     def asks_for_upgrade(self) -> bool:
-        """Whether ``--upgrade`` (``-U``) is among the options: the newest versions are wanted, now and then anew."""
+        """Whether ``--upgrade`` (``-U``) is among the options: newest versions are wanted again from time to time."""
         return any(option.name == "--upgrade" for option in self.all_options)
 
     @property
@@ -278,7 +278,7 @@ class EnvironmentSpec:
 
 
 def _configured_constraints() -> Iterator[list[str]]:
-    """Yield what each constraint of this machine says. One that is not there has a name alone: the installer fails."""
+    """Yield the lines of each configured constraints file. A missing file, or an address, counts by its name alone."""
     for named in configured_constraints(os.environ):
         file = Path(named)
         yield canonical_requirements_file(file) if file.is_file() else [credentials.remove(named)]

@@ -1,8 +1,8 @@
 """The store of environments in one ``virtualenv_dir``, their records, and the stores of a search path.
 
 - ``envs-v2/<digest>.json`` is record and pointer at once: it names the folder ``envs-v2/<digest>-<suffix>``. Publishing
-  is one rename, retiring is one unlink. A folder that no record names is a build at work, one that tasks still use, or
-  rubbish for the next builder. No suffix is used twice.
+  is one rename, retiring is one unlink. A folder that no record names is a build in progress, a replaced build that
+  tasks still use, or a leftover that the next builder removes. No suffix is used twice.
 - An environment is found without a lock: read the record, take a shared lease, read the record again.
 - The caller of ``publish`` holds the lock of the directory. ``maintenance.pruner`` takes builds out of sight and
   deletes them.
@@ -43,7 +43,7 @@ PARAMETER = "virtualenv_search_path"
 
 _NAME = re.compile(r"(?P<digest>[0-9a-f]{64})(-[0-9a-f]{8}(?:\.lease)?|\.json)")
 _TURN = 0.005
-# Taking a build out of sight is a matter of milliseconds; a pruner that hangs in the middle blocks a task no longer.
+# Retiring a build takes milliseconds; a pruner that hangs meanwhile blocks a task no longer than this.
 _LONGEST_RETIRING = 5.0
 _OF_A_DISK = {*os_errors.FULL, errno.EROFS}
 
@@ -104,8 +104,8 @@ class BuildRecord:
     :param built_by: the process that built.
     :param built_at: ISO 8601, in UTC.
     :param seconds: that the building took.
-    :param sources: hosts of the indexes, and folders, that the installer was told to take them from.
-    :param provides: facts that the check of the spec has found out, by name: of dbt its engine and version.
+    :param sources: hosts of the indexes, and folders, from which the installer was told to take the distributions.
+    :param provides: facts that the check of the spec has printed, by name, such as the engine and version of dbt.
     :param libraries: size in bytes of each file that was copied into ``lib/``, by its name.
     :param fetched_from: the remote store that it came from, without credentials; empty where it was built here.
     :param upgrade_failed_at: when the last upgrade failed that was to replace this build, as ISO 8601; empty: none did.
@@ -135,7 +135,7 @@ class BuildRecord:
         installer: RecordedInstaller,
         seconds: float,
     ) -> BuildRecord:
-        """Return the record of what this process has built now. Whatever could hold a credential is masked.
+        """Return the record of a build that this process has just made. Texts that could hold credentials are masked.
 
         :param spec: the spec that was asked for.
         :param build: the folder.
@@ -167,8 +167,8 @@ def now() -> str:
 def is_within(instant: str, seconds: float) -> bool:
     """Return whether an instant lies in the past and is no older than some seconds.
 
-    :param instant: a time of a record. No time, and a time that lies ahead, are within nothing: with a clock that was
-        set back nobody would upgrade for years.
+    :param instant: a time of a record. An empty time, and a time that lies ahead, give False: after a clock was set
+        back nobody would upgrade for years.
     :param seconds: the age in question.
     """
     # By the record and not by the time of a file, which a copy of the store or a restored backup would change.
@@ -188,7 +188,7 @@ class Environment:
     :param was_built: whether it was made for this caller; False: it stood there.
     :param lease: what keeps it from being removed; None where none is needed or the mount knows no locks.
     :param is_temporary: whether it is this caller's alone, and gone after use.
-    :param held_by: further descriptors that keep it, which are not ours to close.
+    :param held_by: further descriptors that keep it from being removed; ``close`` leaves them open.
     :param was_pushed: whether it was put into the remote store for this caller.
     :param seconds: duration of its build or download for this caller, without the wait for a lock; 0 where it stood
         there.
@@ -232,7 +232,7 @@ class Environment:
 
     def close(self) -> None:
         """Give up the lease. May be called again."""
-        # The path stays valid for what was started in it: the guard holds descriptors of its own.
+        # The path stays valid for processes that were started in it: the guard holds descriptors of its own.
         if self.lease is not None:
             self.lease.close()
 
@@ -255,10 +255,10 @@ class EnvironmentStore:
     may_be_open: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
-        # Not resolved: a link on the way as the user wrote it can be replaced by another user, and is judged too.
+        # Not resolved: another user may be able to replace a link in the path as it was written, so links are judged.
         self._given = Path.cwd() / self.directory
-        # Resolved once: a link above that is turned to another place later changes nothing. Not by Path.resolve, which
-        # raises a RuntimeError for a link to itself.
+        # Resolved once: a parent link that is pointed to another place later changes nothing. Not by Path.resolve,
+        # which raises a RuntimeError for a link to itself.
         self.directory = Path(os.path.realpath(self.directory))
         self.root = self.directory / LAYOUT
 
@@ -297,7 +297,7 @@ class EnvironmentStore:
         :raises OSError: when a directory on the way cannot be looked at.
         """
         try:
-            # As it was given, for a link on that way counts too; then as it is used from here on.
+            # The path as the user wrote it, since its links count too; then the resolved path, which is used later.
             places = (self._given, self.root, *more)
             judge(*places, parameter=self.parameter, is_open_allowed=self.may_be_open)
         except FileNotFoundError:
@@ -344,7 +344,7 @@ class EnvironmentStore:
                     continue
                 # Between reading the record and locking the lease the build may have been retired or replaced.
                 if lease is None or self.published(spec.digest) == record:
-                    if self.is_read_only:  # one of a search path counts as used only when an environment is found
+                    if self.is_read_only:  # a store of a search path counts as used only when it has the environment
                         sys.audit(LOOKED_FOR, str(self._given), self.parameter)
                     return Environment(path=build, record=record, was_built=False, lease=lease)
                 lease.close()
@@ -380,22 +380,22 @@ class EnvironmentStore:
         except OSError as error:
             if not self.is_read_only and error.errno not in NOBODY_LOCKS:
                 raise
-            # Nobody prunes a mount that is read-only or knows no locks. A store of another user keeps its leases for
-            # that user alone: what is used there is protected by the age at which its pruner begins.
+            # Nobody prunes a mount that is read-only or knows no locks. In another user's store only that user can open
+            # the leases: the least age at which its pruner removes a build protects the environments in use.
             return None
         if lease is None:
             raise BlockingIOError
         return lease
 
     def new_build(self, digest: str) -> Path:
-        """Return a folder for a build, which nobody else has or will have.
+        """Return a folder for a new build; no other build ever has this name.
 
         :param digest: 64 hexadecimal digits.
         """
         return self.root / f"{digest}-{os.urandom(4).hex()}"
 
     def publish(self, record: BuildRecord) -> None:
-        """Let the record of a digest name a build. No task ever sees half a record, or none in between.
+        """Let the record of a digest name a build. This is atomic: a task sees the old record or the new one.
 
         :param record: of a build that is whole, and stands in its folder.
         :raises OSError: when it cannot be written.
@@ -431,7 +431,7 @@ class EnvironmentStore:
                 "should. Give the path of a directory."
             )
         place = os_errors.place_of(error)
-        # A directory below the temporary folder is named all the same: it can be chosen.
+        # Below the temporary folder the directory is named too: the user can choose another one.
         is_ours = error.errno in _OF_A_DISK and (place is None or place.is_relative_to(self.directory))
         if not is_ours and (words := os_errors.shortage(error)):
             return VirtualenvError(words)

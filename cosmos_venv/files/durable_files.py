@@ -1,8 +1,8 @@
 """Files of ours in folders that others may reach: opened only as the plain files they are, made with known permissions.
 
 Something else in their place (a link, a directory, or a named pipe, on which an ordinary open waits for ever) is an
-error. Where others read meanwhile, a new file is made under a name apart and takes its place in one step
-(``in_one_step``); what a kill leaves of that, ``sweep_abandoned`` removes.
+error. Where others read meanwhile, a new file is written under a temporary name ("a name apart") and renamed, which is
+atomic (``in_one_step``). ``sweep_abandoned`` removes what a killed process has left under such a name.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from cosmos_venv.files.permissions import NOT_FOR_OTHERS, is_trusted_way, make_d
 _FOR_ALL_TO_READ = 0o644
 _OF_ANOTHER_KIND = {errno.ELOOP, errno.EMLINK, errno.ENXIO, errno.EISDIR, errno.ENODEV, errno.ENOTDIR}
 ABANDONED_SECONDS = 3_600.0
-"""Seconds after which what stands under a name apart belongs to a process that is gone: nothing takes that long."""
+"""Age in seconds at which a file under a name apart counts as left by a killed process: no writer takes that long."""
 
 _APART = r"\.[0-9a-f]{32}"  # compiled on first use: each parse for a task imports this file
-_CLOCKS_DIFFER = 86_400.0  # between hosts that share a folder; by no more than that
+_CLOCKS_DIFFER = 86_400.0  # the clocks of hosts that share a folder differ by no more than this
 
 
 class OddFile(OSError):
-    """The name of a file of ours belongs to something that is no plain file."""
+    """Something that is no plain file has the name of a file of ours."""
 
 
 def open_own(path: Path, flags: int, mode: int = _FOR_ALL_TO_READ) -> int:
-    """Open a plain file. No link is followed in the last place, and no named pipe is waited for.
+    """Open a plain file. The last part of the path is not followed when it is a link; no named pipe is waited for.
 
     :param path: where the file stands, or is made.
     :param flags: as for ``os.open``.
@@ -55,12 +55,12 @@ def open_own(path: Path, flags: int, mode: int = _FOR_ALL_TO_READ) -> int:
 
 
 def write_new(path: Path, content: str | bytes, mode: int = _FOR_ALL_TO_READ) -> None:
-    """Make a file. Nothing is left of one that could not be written.
+    """Make a file. After an error no part of the file is left.
 
     :param path: where the file is made.
     :param content: text (written as UTF-8) or bytes.
     :param mode: permission bits of the file; the umask can only take some away.
-    :raises FileExistsError: when anything stands there, a link that leads nowhere included.
+    :raises FileExistsError: when anything stands there, a dangling link included.
     :raises OSError: when it cannot be made.
     """
     descriptor = open_own(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
@@ -74,10 +74,10 @@ def write_new(path: Path, content: str | bytes, mode: int = _FOR_ALL_TO_READ) ->
 
 @contextmanager
 def in_one_step(path: Path) -> Iterator[Path]:
-    """Give a free name beside ``path``; what the block makes under it takes the place of ``path`` after the block.
+    """Yield a free name beside ``path``; after the block, what was made under that name replaces ``path`` atomically.
 
-    It may be a file or a link, or a directory where nothing stands yet. Readers see the old one or the new one, never a
-    half. After an error in the block the old one stands there, and nothing is left of the new one.
+    The block may make a file or a link, or a directory where ``path`` does not exist. Readers see the old or the new
+    content, never half of it. After an error in the block ``path`` is unchanged, and nothing new is left.
 
     :param path: of what is replaced, or made.
     :raises OSError: when it cannot be put in its place.
@@ -89,9 +89,9 @@ def in_one_step(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def name_apart(folder: Path) -> Iterator[Path]:
-    """Give a free name in a folder; what stands under it after the block is removed.
+    """Yield a free name in a folder; what stands under that name after the block is removed.
 
-    For what gets its own name as late as in the block, which renames it; otherwise ``in_one_step``.
+    For a caller that renames the new file within the block. Other callers take ``in_one_step``.
 
     :param folder: in which something is made.
     """
@@ -119,8 +119,8 @@ def abandoned(folder: Path, *, seconds: float = ABANDONED_SECONDS) -> list[Path]
     """Return what killed processes have left in a folder under names apart; none where there is no such folder.
 
     :param folder: in which ``in_one_step`` makes its names.
-    :param seconds: age at which a name counts; 0 for a caller whose lock keeps every other process from making one:
-        every name counts then, also one whose time lies ahead, as the clock of an NFS server may have it.
+    :param seconds: age at which a name counts. 0: every name counts, also a name with a time in the future, as the
+        clock of an NFS server may be ahead. Only for a caller whose lock keeps other processes from making such names.
     :raises OSError: when the folder cannot be read.
     """
     try:
@@ -153,9 +153,9 @@ def age(modified: float) -> float:
 
 
 def make_private(folder: Path) -> None:
-    """Make a folder of this user alone, and the one above it; those above that are made as others may use them.
+    """Make a folder and its parent for this user alone. Folders above the parent get the usual permissions.
 
-    :param folder: of the files of ours.
+    :param folder: the folder of our files.
     """
     make_directory(folder.parent.parent)
     folder.parent.mkdir(mode=0o700, exist_ok=True)
@@ -165,7 +165,7 @@ def make_private(folder: Path) -> None:
 def is_private(folder: Path) -> bool:
     """Whether nobody else can put a file into the folder, or replace it: what is read there decides which SQL runs.
 
-    :param folder: of the files of ours.
+    :param folder: the folder of our files.
     """
     try:
         found = [path.lstat() for path in (folder.parent, folder)]
@@ -177,7 +177,7 @@ def is_private(folder: Path) -> bool:
 
 
 def shut_out_others(folder: Path) -> None:
-    """Take from others what they could write in a folder.
+    """Remove the write permission of others from everything below a folder.
 
     :param folder: an existing directory of this user.
     :raises OSError: when that cannot be done.

@@ -22,17 +22,17 @@ from cosmos_venv.files.kernel_lock import FileToLock, is_locked_or_lockless
 from cosmos_venv.files.read_limits import ANY_SIZE, refuse_unfit_file, sha256_of_file
 
 SETTLED_SECONDS = 2.0
-"""A file may change again within its clock's last tick, and look the same."""
+"""A file may change again within one tick of the file system's clock, and keep its time."""
 
 _HEX_DIGITS = 64
-_REFRESHED_SECONDS = 300.0  # what is used must look newer than what nobody uses, and a parse must not write
+_REFRESHED_SECONDS = 300.0  # a file in use must look newer than an unused one, but a parse should seldom write
 _TURN = 0.05
-_LOCK_DIGITS = 3  # of the digest: there are never more files of turns than 4,096, and nobody sweeps them
+_LOCK_DIGITS = 3  # of the digest: at most 4,096 lock files are made, and nobody sweeps them
 _PRIVATE = 0o600
 
 
 class Elsewhere(Protocol):
-    """A place that other machines reach too. What goes wrong there is never an error: then nothing is there."""
+    """A place that other machines reach too. A failure there is no error: ``read`` returns None then."""
 
     def read(self, name: str) -> tuple[bytes, float] | None:
         """Return the content of a file, and when it was written, in seconds since the epoch; None when there is none.
@@ -53,7 +53,7 @@ class FileCache(msgspec.Struct, frozen=True, kw_only=True):
 
     :param folder: of the files. It and the folder above it must be this user's alone, or nothing is read.
     :param suffix: of the files' names, such as ``.msgpack``.
-    :param most: number of files that are kept: those written last or, where no age counts, read last.
+    :param most: number of files that are kept: the last written or, where reads have no ``max_age``, the last read.
     :param seconds: how long a file is kept that nobody uses.
     :param elsewhere: files of other machines, for ``fetch`` and ``share``; None: there are none.
     """
@@ -75,7 +75,7 @@ class FileCache(msgspec.Struct, frozen=True, kw_only=True):
         """Return the content kept under a digest; None when there is none.
 
         :param digest: the name under which it was written.
-        :param max_age: seconds since it was written after which it does not count; None: however old.
+        :param max_age: seconds; a file that was written earlier counts as missing. None: any age counts.
         """
         file = self.opened(digest, max_age=max_age)
         if file is None:
@@ -117,17 +117,18 @@ class FileCache(msgspec.Struct, frozen=True, kw_only=True):
         return None
 
     def write(self, digest: str, content: bytes | Iterable[bytes]) -> None:
-        """Keep a content under a digest, in one step: other processes may read or write the same one now.
+        """Keep a content under a digest. This is atomic: other processes may read or write the same file now.
 
         :param digest: the name under which it is kept.
-        :param content: in one piece or in several; what making them raises passes, and nothing is kept.
+        :param content: in one piece or in several. An error of the iterator other than an ``OSError`` is passed on, and
+            nothing is kept.
         """
         with suppress(OSError):
             make_private(self.folder)
             if is_private(self.folder):
                 with in_one_step(self.path(digest)) as apart:
-                    # The values of variables that a project asks for stand in a parse file; the folder may be open to
-                    # readers.
+                    # A parse file holds the values of variables that a project asks for; others may be able to read the
+                    # folder.
                     descriptor = os.open(apart, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, _PRIVATE)
                     with os.fdopen(descriptor, "wb") as file:
                         file.writelines([content] if isinstance(content, bytes) else content)
@@ -147,7 +148,7 @@ class FileCache(msgspec.Struct, frozen=True, kw_only=True):
         return removed
 
     def fetch(self, digest: str) -> None:
-        """Keep here what another machine has kept under a digest, with its time, where nothing is kept here.
+        """Copy the file of a digest from other machines, with its time, where this folder has none.
 
         :param digest: the name under which it is kept.
         """
@@ -160,7 +161,7 @@ class FileCache(msgspec.Struct, frozen=True, kw_only=True):
                 os.utime(self.path(digest), (written, written))
 
     def share(self, digest: str) -> None:
-        """Keep for other machines what is kept here under a digest.
+        """Copy the file of a digest from this folder to other machines.
 
         :param digest: the name under which it is kept.
         """
@@ -169,7 +170,7 @@ class FileCache(msgspec.Struct, frozen=True, kw_only=True):
 
     @contextmanager
     def turn(self, digest: str, *, report: Callable[[], object]) -> Iterator[None]:
-        """Within this block nobody else makes what is to be kept under the digest, or under one that begins alike.
+        """Let no other process make the file of a digest within this block. Digests that begin alike share one lock.
 
         :param digest: the name under which something is to be kept.
         :param report: called once when somebody else has the turn.
@@ -190,7 +191,7 @@ class FileCache(msgspec.Struct, frozen=True, kw_only=True):
         return None
 
     def _sweep(self) -> None:
-        """Keep the newest only: variables such as a date make a new one every day."""
+        """Keep only the newest files: variables such as a date make a new file every day."""
         sweep_abandoned(self.folder)
         kept = sorted((age(path.lstat().st_mtime), path) for path in self.folder.glob(f"*{self.suffix}"))
         for number, (seconds, path) in enumerate(kept):

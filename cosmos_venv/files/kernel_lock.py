@@ -1,7 +1,7 @@
 """Kernel locks (``fcntl.flock``): opening a file to lock it, locking it, and whether it is still the file of its name.
 
-Always a file, never a directory: on NFS the lock of a directory is one host's own. A user who may read a file may lock
-it, and keep all others from it: so users who may not write to its folder may not read it.
+A lock is always on a file, never on a directory: on NFS the lock of a directory counts on one host only. A user who may
+read a file may lock it for ever. So users who may not write to the folder of a lock file may not read the file.
 
 A lease is a shared lock on ``<directory>.lease`` for as long as a process uses the directory. Builds of environments
 have one.
@@ -24,7 +24,7 @@ _FOR_A_GROUP = 0o660
 _NOT_OURS_TO_WRITE = {errno.EACCES, errno.EPERM, errno.EROFS}
 _GONE = {errno.ENOENT, errno.ESTALE}
 NOBODY_LOCKS = _NOT_OURS_TO_WRITE | {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL}
-"""What a mount answers that cannot be written to, or knows no locks: there nobody removes anything, either."""
+"""Errors of a mount that this user cannot write to, or that knows no locks: nobody removes anything there either."""
 
 _NOTE_AGAIN_AFTER = 60.0  # seconds: a use is noted to the minute, not once per task on a slow mount
 
@@ -51,7 +51,7 @@ def open_for_locking(path: Path, *, make: bool = True) -> int:
 
 
 def mode_beside(path: Path) -> int:
-    """Return the permission bits for a file that is to be locked: the group has some where it may write to the folder.
+    """Return the permission bits for a lock file: a group that may write to the folder may read and write the file.
 
     The umask can take them away.
 
@@ -82,7 +82,7 @@ class FileToLock:
     that has the name now is opened and tried.
 
     :ivar descriptor: of the file that was opened last.
-    :ivar is_inherited: set by the one who starts a process that inherits the descriptor, and is to keep the lock.
+    :ivar is_inherited: set by a caller that starts a process which inherits the descriptor and is to keep the lock.
     :param path: the name of the file.
     :param make: as for ``open_for_locking``.
     :param lock: locks the file of a descriptor without waiting; False while another process has it.
@@ -128,8 +128,8 @@ def is_locked_or_lockless(descriptor: int) -> bool:
 def unlock(descriptor: int) -> None:
     """Give the lock back.
 
-    Closing alone frees it late: a process that was started meanwhile has closed its copy some time after the call that
-    starts it has returned.
+    Closing alone frees the lock late: a process that was started meanwhile has a copy of the descriptor, and closes it
+    some time later.
 
     :param descriptor: of the file.
     """
@@ -198,7 +198,7 @@ class Lease:
             descriptor = open_own(path, os.O_RDONLY | os.O_CREAT, mode_beside(path))
         lease = cls._locked(descriptor, fcntl.LOCK_SH)
         if lease is not None and make and abs(age(os.fstat(descriptor).st_mtime)) > _NOTE_AGAIN_AFTER:
-            with suppress(OSError):  # another user's store: who prunes there sees only what its owner used
+            with suppress(OSError):  # in another user's store only the uses of its owner are noted
                 os.utime(descriptor)
         return lease
 
@@ -232,7 +232,7 @@ class Lease:
     def last_use(self) -> float:
         """The time of the build's last use, in seconds since the epoch: the file's time of modification.
 
-        0 where that lies in a future that no clock explains.
+        0 where that time lies more than a day ahead.
         """
         assert self._descriptor is not None  # noqa: S101 - a closed lease says nothing
         modified = os.fstat(self._descriptor).st_mtime
@@ -244,14 +244,14 @@ class Lease:
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is None:
             return
-        # A guard keeps the lease until the last process of its command is gone: one lock is held by all copies.
+        # All copies of a descriptor share one lock: unlocking would take the lease from a guard whose command runs.
         (os.close if self._is_handed_on else unlock_and_close)(descriptor)
 
 
 def is_in_use(build: Path) -> bool | None:
     """Return whether a process uses the build now; None when this one cannot know. Makes no file.
 
-    A process that takes a lease in the instant of the question is turned away as by a removal, and looks again.
+    A process that takes a lease at that instant fails as during a removal, and tries again.
 
     :param build: the directory.
     """

@@ -1,8 +1,8 @@
 """Messages for a machine that has run out of disk space, open files or its temporary folder, or has an unfit mount.
 
-The advice for a directory that cannot be used ("make it writable") is wrong for a process that may open no more files,
-and the name of the directory is wrong for a temporary folder that is full. Installers say that a disk is full, seldom
-which one, and never what to do.
+The advice for a directory that cannot be used ("make it writable") is wrong for a process that may open no more files.
+The name of the directory is wrong for a temporary folder that is full. Installers say that a disk is full, seldom which
+disk, and never what to do.
 
 Whether a file system can hold environments is tried out before anything is built, never on the path of a task that
 finds its environment. An installation on a ``noexec`` mount succeeds, but its commands cannot run. Its Python does run,
@@ -127,7 +127,7 @@ def is_about_a_full_disk(lines: Iterable[str]) -> bool:
 def temporary_folder() -> Path:
     """Return the folder for temporary files.
 
-    ``tempfile.gettempdir`` tries to write and finds no place at all where everything is full; this does not.
+    ``tempfile.gettempdir`` writes a file, and finds no folder where all are full. This function writes nothing.
     """
     named = (os.environ.get(name) for name in ("TMPDIR", "TEMP", "TMP"))
     return Path(os.path.realpath(tempfile.tempdir or next(filter(None, named), "/tmp")))  # noqa: S108 - as tempfile has it

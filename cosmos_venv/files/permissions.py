@@ -1,15 +1,16 @@
 """Permissions: whether what stands in a directory may be run, and making directories that may be trusted.
 
-Code is run only from where nobody else can have put it, as ssh judges its files. Every directory on the way is judged,
-from the root directory down, links included. So nobody else can put another directory in the place of a judged one:
-that takes writing to a directory that was judged before it. The rules (``docs/explanation/security.md``):
+Code is run only from places where nobody else can have put it, as ssh judges its files. Every directory on the way is
+judged, from the root directory down, links included. So nobody else can replace a judged directory: that needs write
+permission on a directory that was judged before. The rules (``docs/explanation/security.md``):
 
 * The owner is this user, root, or the owner of the code that runs here.
-* Everybody may not write. A group may: group 0, the user's own (its number is the user's), and one of this process's
-  groups to which the setgid bit gives a directory, as the kubelet prepares a volume for a pod's ``fsGroup``.
-* A directory above may also be writable with the sticky bit, as ``/tmp``, and belong to the owner of ``/`` (in a user
-  namespace root has another number) or, where group 0 may write to it, to anybody (``/opt/airflow`` of Airflow's
-  image): only root and members of group 0 can have given that group to it.
+* The place is not writable for everybody. A group may write: group 0, the user's own (its number is the user's), and
+  one of this process's groups to which the setgid bit gives a directory, as the kubelet prepares a volume for a pod's
+  ``fsGroup``.
+* A directory above may also be writable for everybody with the sticky bit, as ``/tmp``. It may belong to the owner of
+  ``/`` (in a user namespace root has another number). Where group 0 may write to it, it may belong to anybody, as
+  ``/opt/airflow`` of Airflow's image: only root and members of group 0 can have given that group to it.
 * On a mount that forces mode 0777 a setting lets owners alone count.
 """
 
@@ -31,7 +32,7 @@ _FOR_A_GROUP = 0o775
 def trusted_owners() -> frozenset[int]:
     """Return the user ids whose files may be run: this user, root, and the owner of the code that runs here.
 
-    An image may be built as one user and run as another, and whoever can write this file can do all that we can.
+    An image may be built as one user and run as another. A user who can write this file can do all that we can.
     """
     return frozenset({os.geteuid(), 0, os.stat(__file__).st_uid})  # noqa: PTH116 - each file of a package comes by here
 
@@ -54,7 +55,7 @@ def judge(*paths: Path, parameter: str = "virtualenv_dir", is_open_allowed: bool
     :param parameter: the name under which the user gave the first path.
     :param is_open_allowed: whether owners alone count, and not who else may write.
     :raises VirtualenvError: naming the first directory that somebody else can write to, its owner and mode.
-    :raises FileNotFoundError: when something is missing. What stands above it is judged.
+    :raises FileNotFoundError: when something is missing. The directories above it have been judged then.
     :raises OSError: when something cannot be looked at.
     """
     for path in paths:
@@ -84,8 +85,7 @@ def is_trusted_way(path: Path) -> bool:
 
 
 def writable_by_others(folder: Path) -> Iterator[tuple[Path, os.stat_result, str]]:
-    """Yield what others can write in and below a folder: path, status and who they are, as ``why_untrusted`` returns
-    it.
+    """Yield each file and directory below a folder that others can write: path, status and clause of ``why_untrusted``.
 
     :param folder: an existing directory.
     :raises OSError: when something cannot be looked at.
@@ -106,7 +106,7 @@ def directory_mode(text: str) -> int | None:
     """Return the permissions for new directories that a setting gives; None for an empty text.
 
     :param text: octal digits, such as ``0775``.
-    :raises CosmosValueError: naming ``virtualenv_dir_mode``, when it is none.
+    :raises CosmosValueError: naming ``virtualenv_dir_mode``, when the text is no such number.
     """
     if not text.strip():
         return None
@@ -124,7 +124,7 @@ def make_directory(path: Path, mode: str = "") -> None:
     :param path: of the directory; it may exist.
     :param mode: permissions of each directory that is made, as ``[cosmos_venv] virtualenv_dir_mode`` has them; empty:
         the group may write where it may in the parent.
-    :raises CosmosValueError: when it is no mode, or a group might write by it that is not trusted.
+    :raises CosmosValueError: when ``mode`` is no mode, or would let a group write that is not trusted.
     :raises OSError: when it cannot be made, or a file stands there.
     """
     bits = directory_mode(mode)
@@ -166,7 +166,7 @@ def _may_be_passed(step: str, status: os.stat_result) -> bool:
     """Return whether nobody else can replace an entry of a directory that is only passed through."""
     mode = status.st_mode
     if status.st_uid not in trusted_owners():
-        # In a directory such as /tmp everybody can make what then belongs to this owner or group.
+        # In a directory such as /tmp everybody can make an entry with this owner or group.
         if _who_else_may_write(os.stat(os.path.dirname(step))) is not None:  # noqa: PTH116, PTH120 - as above
             return False
         if status.st_uid != os.stat("/").st_uid:  # noqa: PTH116 - as above

@@ -34,7 +34,7 @@ class Limit:
     """The number of bytes that are read of one text.
 
     :param most: bytes; 0: any number.
-    :param setting: the name in ``[cosmos_venv]`` that says so; empty where nothing can be set.
+    :param setting: the name of the setting in ``[cosmos_venv]`` that gives the limit; empty where there is none.
     """
 
     most: int
@@ -74,7 +74,7 @@ def open_file(path: Path | str, limit: Limit) -> BinaryIO:
 
     :param path: of the file, or of a link to it.
     :param limit: number of bytes that it may have.
-    :raises UnfitFileError: when it is none, such as a named pipe, a device or a socket, or is longer than the limit.
+    :raises UnfitFileError: when it is no regular file, such as a named pipe, or is longer than the limit.
     :raises OSError: when it cannot be read; IsADirectoryError for a directory.
     """
     # Looked at first: opening a device may already do something.
@@ -172,7 +172,7 @@ def read_pieces(read: Callable[[int], bytes], *, expected: int, limit: Limit, wh
 
 
 def refuse_unfit_file(path: Path | str, limit: Limit = CONFIGURATION_FILE) -> None:
-    """Look at a file that is read later, by dbt too, and do not open it.
+    """Check kind and size of a file that is read later, perhaps by dbt, without opening it.
 
     :param path: of the file, or of a link to it.
     :param limit: number of bytes that it may have.

@@ -1,7 +1,8 @@
 """The one reader of files and texts that somebody else may have written, or a full disk has cut short.
 
-Records, notes of locks, journals, XComs, Variables and kept answers come by here. What such a text may cost is bounded,
-its shape is checked, and anything else is None: a text that says nothing is as good as a text that is not there.
+Records, notes of locks, journals, XComs, Variables and cached answers are read here. The bytes that such a text may
+cost are limited, and its shape is checked. ``content_of``, ``value_of`` and ``unpacked`` return None for a bad text: it
+is as good as no text.
 """
 
 from __future__ import annotations
@@ -47,8 +48,8 @@ def read_plain(path: Path, limit: Limit = SMALL) -> bytes:
 def whole_lines(path: Path, start: int = 0, limit: Limit = SMALL) -> tuple[list[bytes], int]:
     """Return the next lines of a plain file, and where the lines after them begin, in bytes.
 
-    A file may have any number of lines: ask again until none come. The place is ``start`` where none come: a line that
-    is being written has no end yet, and behind a line that is longer than the limit nothing is read.
+    Call again until no lines come; the place is ``start`` then. A line that is still being written has no end yet.
+    Nothing is read behind a line that is longer than the limit.
 
     :param path: as for ``content_of``.
     :param start: where the first line begins, in bytes.
@@ -64,7 +65,7 @@ def whole_lines(path: Path, start: int = 0, limit: Limit = SMALL) -> tuple[list[
 
 
 def value_of(text: object, kind: type[T], limit: Limit = SMALL) -> T | None:
-    """Return what a text of JSON says; None when it is no such text, or says anything but a value of this kind.
+    """Return the value of a JSON text; None when it is no JSON, or no value of this kind.
 
     :param text: a text, bytes, or the plain data that Airflow has made of such a text (an XCom).
     :param kind: such as ``dict[str, Any]``, a dataclass or a msgspec Struct. Fields that it does not have are left out.
@@ -77,14 +78,14 @@ def value_of(text: object, kind: type[T], limit: Limit = SMALL) -> T | None:
 
 
 def parsed(text: object, kind: type[T], limit: Limit = SMALL) -> T:
-    """Return what a text of JSON says, as ``value_of`` does.
+    """Return the value of a JSON text, as ``value_of`` does.
 
     :param text: as for ``value_of``.
     :param kind: as for ``value_of``.
     :param limit: as for ``value_of``.
     :raises ValueError: saying what is wrong with it.
     """
-    import msgspec  # a task that finds no lock and no other record reads no such text
+    import msgspec  # not needed by a task that finds no lock and no other record
 
     if not isinstance(text, str | bytes):
         return decoded(text, lambda data: msgspec.convert(data, kind))
@@ -102,16 +103,16 @@ def packed(content: bytes) -> str:
 
 
 def unpacked(text: object, limit: Limit = SMALL) -> bytes | None:
-    """Return the bytes that ``packed`` has made a text of; None for any other text, and for too many bytes.
+    """Return the bytes of a text that ``packed`` has made; None for any other text, and for too many bytes.
 
-    :param text: the text; anything else says nothing.
+    :param text: the text; any other type gives None.
     :param limit: number of bytes, packed and unpacked.
     """
     if not isinstance(text, str) or limit.is_exceeded_by(len(text)):
         return None
     stream = zlib.decompressobj()
     try:
-        # A text of zlib can be a thousandth of what it unpacks to.
+        # A packed text can unpack to a thousand times its size.
         content = stream.decompress(base64.b64decode(text, validate=True), limit.most)
     except (ValueError, zlib.error):
         return None

@@ -9,7 +9,7 @@ def load_yaml(text: str) -> Any:
     """Return what a YAML text says, as plain data.
 
     :param text: of a whole file, with one document.
-    :raises yaml.YAMLError: when it is none.
+    :raises yaml.YAMLError: when the text is no YAML.
     """
     import yaml
 

@@ -1,7 +1,7 @@
 """Airflow's own ``prepare_virtualenv`` as an installer of managed environments, used when it is asked for by name.
 
-It runs in a process of its own, so that the guard ends it with all it started: nothing does that for a function which
-Airflow calls in the task itself. What it makes is checked and published like any other build.
+The function runs in a process of its own, so that the guard ends it with all that it started: nothing would end a
+function that Airflow calls in the task itself. Its environment is checked and published like any other build.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from cosmos_venv.environments.installers.installer import ORDER_VARIABLE, Instal
 
 _PACKAGE_ROOT = str(Path(__file__).resolve().parents[2])
 
-# PYTHONPATH would divert what is installed, so it is not there: the path of the process that orders is in the order.
+# PYTHONPATH would divert the installation, so it is not set: the order has the sys.path of the ordering process.
 _START = f"""
 import json, os, sys
 sys.path[:] = [*json.loads(os.environ[{ORDER_VARIABLE!r}])["sys_path"], {_PACKAGE_ROOT!r}]
@@ -32,7 +32,7 @@ AIRFLOW_INSTALLER = Installer(name="airflow", command=(sys.executable, "-I", "-c
 def main() -> int:
     """Make the environment that ``ORDER_VARIABLE`` orders.
 
-    :returns: exit status: that of what failed, else 0.
+    :returns: exit status of the command that failed, else 0.
     """
     from cosmos_venv.compat import prepare_virtualenv
 

@@ -41,7 +41,7 @@ class VirtualenvArguments(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, arguments: Mapping[str, Any]) -> VirtualenvArguments:
-        """Return those of all arguments of an operator. The others are ignored.
+        """Pick these arguments from all arguments of an operator. The others are ignored.
 
         :param arguments: ``operator_args``, or an operator's attributes.
         :raises CosmosValueError: for anything but lists of texts, paths and numbers.
@@ -63,13 +63,13 @@ class VirtualenvArguments(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def spec(self, *, cancellation: Cancellation | None = None) -> EnvironmentSpec:
-        """Return what the environment must be.
+        """Return the spec of the environment.
 
-        :param cancellation: ends the question to another Python what it is; None: nothing does.
-        :raises CosmosValueError: when there are no requirements, or one is none.
-        :raises CommandKilled: when ``cancellation`` was requested while another Python was asked what it is.
+        :param cancellation: ends the wait for the answer of another Python; None: nothing does.
+        :raises CosmosValueError: when there are no requirements, or a text is no requirement.
+        :raises CommandKilled: when ``cancellation`` was requested while another Python was asked for its version.
         """
-        # Not while a DAG is built of thousands of tasks that name their environments and make none.
+        # Imported here: a DAG of thousands of tasks names their environments and makes none.
         from cosmos_venv.dbt.installation import DBT_CHECK
         from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
 
@@ -121,7 +121,7 @@ def _library(path: Path) -> Library:
     from cosmos_venv.managed import caches
 
     try:
-        # Kept, by size and times: a driver has 70 MB, and each task asks for its digest.
+        # The digest is cached by size and times: a driver has 70 MB, and each task needs its digest.
         digest = digest_of_file(path, known=caches.kept_fingerprints())
     except OSError as error:
         raise CosmosValueError(

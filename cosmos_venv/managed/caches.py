@@ -1,6 +1,6 @@
 """The caches of this machine's user, as they are configured: where they lie, and how much each keeps.
 
-Each is a folder of files under digests of all that their content depends on.
+Each cache is a folder of files. The name of a file is a digest of all that its content depends on.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from cosmos_venv.files.os_errors import temporary_folder
 if TYPE_CHECKING:
     from cosmos_venv.remote.object_store import RemoteFolder, SignedFolder
 
-# More than a deployment has: of fewer, files that are parsed one after another would push each other out for ever.
+# More than a deployment has: with a lower limit, DAG files that are parsed in turn would evict each other for ever.
 _MOST_DAGS = 500
-_MOST_LISTINGS = 2 * _MOST_DAGS  # of an answer, and whether it is shared
-_MOST_FINGERPRINTS = 4_000  # of projects, manifests and all that they once were
+_MOST_LISTINGS = 2 * _MOST_DAGS  # one file for an answer, and one for whether it is shared
+_MOST_FINGERPRINTS = 4_000  # of projects and manifests, with all their older versions
 
 
 def cache_dir() -> Path:
@@ -33,7 +33,7 @@ def cache_dir() -> Path:
         return Path(settings.cache_dir)
     try:
         folder = tempfile.gettempdir()
-    except FileNotFoundError:  # all are full: nothing is kept then, and a worker that has room for its task runs it
+    except FileNotFoundError:  # all are full: nothing is cached then, but the worker may have room for its task
         folder = str(temporary_folder())
     return Path(f"{folder}/cosmos-venv-{os.getuid()}")
 
@@ -41,8 +41,8 @@ def cache_dir() -> Path:
 def environments_for_parsing() -> Path:
     """Return the ``virtualenv_dir`` in which ``dbt ls`` runs for tasks that keep no environment."""
     folder = cache_dir() / "environments"
-    with suppress(OSError):  # whoever builds there says so
-        make_private(folder)  # a builder would let others look into all caches
+    with suppress(OSError):  # the builder that uses the folder reports it
+        make_private(folder)  # made by a builder, it would let others look into all caches
     return folder
 
 
@@ -54,8 +54,8 @@ def kept_listings() -> FileCache | None:
 
 
 def remote_listings() -> RemoteFolder | None:
-    """Return the folder of the answers of other machines, signed where there is a key; None where nothing is to be
-    kept, or nowhere else.
+    """Return the folder of the answers of other machines, signed where there is a key; None without a cache, or without
+    a ``remote_cache_dir``.
     """
     if kept_listings() is None or not settings.remote_cache_dir:
         return None
@@ -63,9 +63,9 @@ def remote_listings() -> RemoteFolder | None:
 
 
 def remote_journals() -> RemoteFolder | None:
-    """Return the folder of what tasks of several nodes have done, each file signed; None where Airflow keeps it.
+    """Return the folder of the journals of tasks of several nodes, each file signed; None where Airflow keeps them.
 
-    Without a key whoever can write to the storage could make tasks green whose nodes are not built.
+    Without a key, anybody who can write to the storage could make tasks green whose nodes are not built.
     """
     return _remote_folder("journals-v1") if _has_key() and settings.remote_cache_dir else None
 
@@ -83,7 +83,7 @@ def _remote_folder(name: str) -> RemoteFolder:
 def remote_cache(kind: Literal["packages", "parse_files", "plans"]) -> SignedFolder | None:
     """Return the files of one kind that machines share; None where the setting ``remote_cache_<kind>`` is off.
 
-    Nothing is asked, and no key is read, before the first file is wanted.
+    The storage is not asked, and no key is read, before the first file is wanted.
 
     :param kind: of the files.
     :raises CosmosValueError: where the setting is on, and the folder or the key is missing.
@@ -119,7 +119,7 @@ def _key() -> bytes:
     return _kept_key(settings.remote_key_conn_id, settings.remote_key_file)
 
 
-@cache  # a connection is a question to Airflow, and the triggerer reads every few seconds
+@cache  # reading a connection asks Airflow, and the triggerer reads every few seconds
 def _kept_key(*_: str) -> bytes:
     from cosmos_venv.managed.signing_key import signing_key
 

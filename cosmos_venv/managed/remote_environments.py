@@ -15,7 +15,7 @@ from cosmos_venv.remote.download_cache import RemoteError
 from cosmos_venv.remote.object_store import RemoteFolder, connection_of
 
 FOLDER = "environments-v1"
-"""Its name below ``remote_environment_dir``. The layout's version is in it."""
+"""The name of the store's folder below ``remote_environment_dir``. It holds the version of the layout."""
 
 _PATIENCE = 600
 
@@ -23,7 +23,7 @@ _PATIENCE = 600
 def remote_store(warn: Callable[[str], None]) -> RemoteStore | None:
     """Return the store for a task; None where none is configured, or its key cannot be had now.
 
-    :param warn: gets a line in the latter case.
+    :param warn: gets a line when the key cannot be had.
     :raises CosmosValueError: naming the setting that is wrong or missing.
     """
     if not settings.remote_environment_dir:
@@ -75,11 +75,11 @@ def store_of_command(*, only_fetches: bool) -> RemoteStore:
 
 
 def variables_of_the_connection() -> dict[str, str]:
-    """Return the variable by which a process that Airflow answers no questions reaches the store."""
+    """Return the variable with the connection of the store, for a builder process that cannot ask Airflow."""
     conn_id = connection_of(settings.remote_environment_dir, settings.remote_environment_dir_conn_id or None)
     if not conn_id:
         return {}
     try:
         return {f"AIRFLOW_CONN_{conn_id.upper()}": get_connection(conn_id).get_uri()}
-    except Exception:  # noqa: BLE001 - the builder finds out, says so and builds
+    except Exception:  # noqa: BLE001 - the builder reports that it cannot reach the store, and builds
         return {}

@@ -106,14 +106,14 @@ def without_worker_python(env: Mapping[str, str]) -> dict[str, str]:
 
 @dataclass(frozen=True, kw_only=True)
 class Foreground:
-    """What holds for the DAG files that are imported within ``building_in_foreground``, and what was made there.
+    """The rules for DAG files that are imported within ``building_in_foreground``, and the environments made there.
 
-    :param directory: where to build, whatever ``virtualenv_dir`` says; the search path does not count then. None: where
-        each task looks.
-    :param report: gets what is said of builds, in place of the log; None: the log gets it.
+    :param directory: the directory to build in, in place of ``virtualenv_dir``; the search path does not count then.
+        None: the directory in which each task looks.
+    :param report: gets the lines on builds, in place of the log; None: the log gets them.
     :param before: is called with the arguments of an environment before an import looks for it; None: nothing is.
-    :param source: where all that is missing must come from (``cosmos-venv env fetch``); None: it is fetched from the
-        remote store of the settings, where there is one, or built.
+    :param source: the store that must provide every missing environment (``cosmos-venv env fetch``); None: the remote
+        store of the settings, where there is one, or a build provides it.
     :param is_on: whether builds are wanted in the foreground at all.
     :param made: the environments that were built or fetched, by their paths.
     """
@@ -134,7 +134,7 @@ foreground_builds: ContextVar[Foreground] = ContextVar("foreground_builds", defa
 def building_in_foreground(foreground: Foreground) -> Iterator[None]:
     """Let DAG files that are imported within this block build their environments themselves (``cosmos-venv env warm``).
 
-    :param foreground: how they are built. What was made comes there while the block runs.
+    :param foreground: how they are built. Its ``made`` gets each new environment while the block runs.
     """
     token = foreground_builds.set(foreground)
     try:
@@ -185,7 +185,7 @@ def managed_environment(
     :param report: gets lines for the task's log.
     :param warn: gets lines that somebody should act on; None: ``report`` does.
     :raises VirtualenvError: when it cannot be had.
-    :raises CosmosValueError: when an argument cannot be what it is.
+    :raises CosmosValueError: when an argument has a wrong value.
     """
     spec = arguments.spec(cancellation=cancellation)
     with ExitStack() as opened:
@@ -221,7 +221,7 @@ def environment_for_parsing(
 ) -> Iterator[Environment]:
     """Open the environment for ``dbt ls`` while a DAG file is imported, which Airflow cuts after 30 s.
 
-    Where it is missing, a detached builder makes it; this parse waits for no more than half of what is left.
+    A detached builder makes a missing environment; this parse waits for at most half of the time that is left.
 
     :param arguments: of the operator.
     :param directory: where it is kept.
@@ -235,7 +235,7 @@ def environment_for_parsing(
     spec = arguments.spec()
     if not (foreground.is_on or is_ready(spec, directory)):
         _refuse_to_build(spec, directory)
-        # Only here: a parse that finds its environment has no use for it, and no setting about building fails it.
+        # Imported here: a parse that finds its environment needs no builder, and no wrong setting of building fails it.
         from cosmos_venv.environments.detached import build_detached
         from cosmos_venv.managed import remote_environments
 
@@ -304,7 +304,7 @@ def _kept_environment(
 
 def _stores(directory: Path) -> list[EnvironmentStore]:
     """Return the stores in which a task looks for its environment, that of ``directory`` last."""
-    # A wrong setting about building fails only a builder: nothing of that is read here.
+    # No setting about building is read here: a wrong one must fail only a builder.
     searched = [] if foreground_builds.get().directory is not None else search_path()
     return [*searched, environment_store(directory)]
 
@@ -322,7 +322,7 @@ def is_ready(spec: EnvironmentSpec, directory: Path) -> bool:
 def damage_of(
     environment: Environment, directory: Path, *, content: bool, cancellation: Cancellation, report: Report
 ) -> str:
-    """Return what an environment has lost since it was built, as sentences; empty when nothing, or a moment ago.
+    """Return the damage of an environment, as sentences; empty when there is none, or it was built for this caller.
 
     A damaged environment is retired, so that the next try builds another one.
 
@@ -336,7 +336,7 @@ def damage_of(
     """
     if environment.was_built:
         return ""
-    # For a task that has failed.
+    # Imported here: only a task that has failed comes so far.
     from cosmos_venv.environments.maintenance.inventory import damage
     from cosmos_venv.environments.maintenance.pruner import retire_damaged
 
@@ -364,7 +364,7 @@ def damage_of(
 
 
 def why_not_started(environment: Environment, error: OSError) -> str:
-    """Return what a user reads where the dbt of an environment that has all its files cannot be started.
+    """Return the message for a dbt that cannot be started, although its environment has all its files.
 
     :param environment: whose ``dbt`` was to be started.
     :param error: that of the operating system.

@@ -45,7 +45,7 @@ def signing_key() -> bytes:
 def _password(conn_id: str) -> str:
     try:
         return get_connection(conn_id).password or ""
-    except Exception as error:  # each Airflow and each secrets backend has another one
+    except Exception as error:  # each Airflow and each secrets backend raises another type
         raise RemoteError(
             f"Airflow does not give the connection {conn_id!r}, whose password is the key ({type(error).__name__})",
             has_answered=True,
@@ -54,7 +54,7 @@ def _password(conn_id: str) -> str:
 
 def _content(file: Path) -> bytes:
     try:
-        # Kubernetes mounts a Secret as links. A pipe is not waited for.
+        # Links are followed: Kubernetes mounts a Secret as links. No writer of a named pipe is waited for.
         with open_file(file, _LIMIT) as opened:
             status = os.fstat(opened.fileno())
             content = opened.read().strip()

@@ -29,9 +29,9 @@ from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.processes.inherited_environment import inherited_environment
 
 RETRY_AFTER = 60.0
-"""Seconds during which work that has failed is not tried again: those who ask learn what went wrong."""
+"""Seconds during which failed work is not tried again; callers get the error of the last try."""
 
-_KEPT_SECONDS = 14 * 86_400.0  # for whoever wants to read why it failed
+_KEPT_SECONDS = 14 * 86_400.0  # so that a user can read why the work failed
 _FILE = re.compile(r"\.?([0-9a-f]{64})\.(flock|pid|failed|log)(\.\d+)?")
 _TURN = 0.02
 _WORD_EVERY = 10.0
@@ -52,7 +52,7 @@ class DetachedFailure(Exception):
 
 
 class DetachedAtWork(Exception):
-    """The process is still at work, and whoever asked may wait no longer.
+    """The process is still at work, and the caller's time to wait is over.
 
     The text says since when and by which process: "for 12 s by process 4711".
     """
@@ -112,8 +112,8 @@ class DetachedWork:
         :param on_wait: called every ten seconds if ``wait`` is None, with the time so far and the log's last line.
         :param keep_open: descriptors that the process holds open, under the same numbers.
         :raises DetachedAtWork: when the time is over. The process goes on.
-        :raises DetachedFailure: when the work has failed, now or less than a minute ago, or no process can be started;
-            or when the process has died and left no message: the next call starts a new process.
+        :raises DetachedFailure: when the work has failed, now or less than a minute ago, or no process can be started.
+            Also when the process has died and left no message: then the next call starts a new process.
         :raises OSError: when the files cannot be written.
         """
         began = time.monotonic()
@@ -144,12 +144,12 @@ class DetachedWork:
 
     @contextmanager
     def claim(self) -> Iterator[FileToLock | None]:
-        """Give the right to start the process, which inherits the lock; None while one is at work."""
+        """Yield the locked claim file, which a new process inherits; None while a process is at work."""
         with closing(FileToLock(self.claim_file)) as file:
             yield file if file.try_lock() else None
 
     def recent_failure(self) -> str | None:
-        """Return what the last process said went wrong, and when; None where nothing did, or long ago."""
+        """Return the error of the last process, with its age; None where there is none, or it is too old to count."""
         try:
             seconds = time.time() - self.failure.lstat().st_mtime
             message = read_plain(self.failure).decode(errors="replace")
@@ -160,7 +160,7 @@ class DetachedWork:
         return f"{message}\n(Tried {seconds:.0f} s ago, again in {RETRY_AFTER - seconds:.0f} s.)"
 
     def clear(self) -> None:
-        """Remove what earlier processes left: a file of another user could not be written anew."""
+        """Remove the files of earlier processes: a file of another user could not be overwritten."""
         for file in (self.pid_file, self.failure, self.log):
             file.unlink(missing_ok=True)
         durable_files.sweep_abandoned(self.folder)
@@ -188,10 +188,11 @@ class DetachedWork:
             if not left or min(age(path.lstat().st_mtime) for path in left) < _KEPT_SECONDS:
                 return
         except FileNotFoundError:
-            return  # another one sweeps too, or the work has begun anew
+            return  # another process sweeps too, or the work has begun again
         with self.claim() as claim:
             if claim is not None:
-                # The claim goes last, and locked: whoever has opened it meanwhile sees that it is gone.
+                # The claim file is removed last, and while it is locked: a process that has opened it meanwhile sees
+                # that its name is gone.
                 for path in [*(path for path in left if path != self.claim_file), self.claim_file]:
                     path.unlink(missing_ok=True)
 
@@ -242,7 +243,7 @@ class DetachedWork:
 
 
 def works_in(folder: Path) -> list[DetachedWork]:
-    """Return all works of which a file is left in the folder. Makes nothing.
+    """Return the works that have a file in the folder. No file is made.
 
     :param folder: of their files.
     """
@@ -254,9 +255,9 @@ def works_in(folder: Path) -> list[DetachedWork]:
 def main(folder: str, key: str, claim: str, work: str) -> None:
     """Become the process that works, and do what standard input asks for.
 
-    The process that was started forks the process that works, and exits once that has written its PID: the caller reaps
-    it at once. The process that works has no parent in the caller: it becomes no zombie of a DAG processor that lives
-    on, and nothing that ends the children of a DAG processor finds it.
+    The started process forks the process that works, and exits once the latter has written its PID: the caller reaps it
+    at once. The process that works is no child of the caller: it becomes no zombie of a DAG processor that lives on,
+    and nothing finds it that kills the children of a DAG processor.
 
     :param folder: of the files of the work.
     :param key: of the work.
@@ -282,4 +283,4 @@ def main(folder: str, key: str, claim: str, work: str) -> None:
         if message := getattr(import_module(module), function)(request, cancellation):
             detached.leave_message(message)
             print(message, flush=True)  # last: its log may be on a full disk
-    detached.pid_file.unlink(missing_ok=True)  # it has not died
+    detached.pid_file.unlink(missing_ok=True)  # a PID file without a lock says that the process has died

@@ -1,7 +1,7 @@
 """A small process that stands between a worker and one command, and lets nothing of it outlive the worker.
 
-A Python without site-packages imports this file alone and calls ``main``, in a session of its own: the standard library
-only, for every Python, and as little of it as will do, because each dbt command pays for its start.
+A Python without site-packages imports this file alone, in a session of its own, and calls ``main``. The file uses only
+the standard library, for every Python, and as little of it as possible: each dbt command pays for its start.
 
 What it does, and why a signal handler or a parent-death signal in the command itself is not enough:
 
@@ -10,13 +10,13 @@ What it does, and why a signal handler or a parent-death signal in the command i
   it ends every descendant: SIGINT (on which dbt cancels its queries), SIGTERM after 1 s, SIGKILL after 3 s;
 * it keeps the descriptors that it was given open (leases on environments) until the last descendant is gone.
 
-What to run it is told on the control socket, once: eight bytes of length, then by ``marshal`` the words of the command,
-the environment, the working directory, whether an end begins with SIGINT or with SIGTERM at once, and bits that its
-umask has at least; beside the first byte come the descriptors to keep. It may wait for that: a worker starts it while
-it prepares what the command needs.
+The worker sends the order on the control socket, once: eight bytes of length, then by ``marshal`` the words of the
+command, the environment, the working directory, whether an end begins with SIGINT or with SIGTERM at once, and bits
+that its umask has at least. The descriptors to keep come beside the first byte. The guard may wait for the order: a
+worker starts it early, while it prepares what the command needs.
 
-On the control socket it says ``pid N`` once the command runs, then ``exit N`` (negative: ended by that signal), or
-``error ERRNO`` when the command could not be started at all (``error ERRNO cwd``: not there).
+On the control socket the guard says ``pid N`` once the command runs, then ``exit N`` (negative: ended by that signal).
+It says ``error ERRNO`` when the command could not be started at all (``error ERRNO cwd``: no working directory).
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ STOP = b"k"
 LOOK_AGAIN = 0.05
 PARENT_CHECK = 1.0
 LENGTH_BYTES = 8
-MOST_DESCRIPTORS = 253  # that Linux hands over in one go
+MOST_DESCRIPTORS = 253  # that Linux passes in one message
 DESCRIPTOR_BYTES = 4
 
 PR_SET_PDEATHSIG = 1
@@ -158,7 +158,7 @@ class Order:
     """
 
     def __init__(self, text: bytes) -> None:
-        # Whoever orders runs on the same Python, and nobody else has the connection.
+        # The worker runs on the same Python, and nobody else has the connection.
         self.command, self.env, self.cwd, interrupts, self.umask = marshal.loads(text)  # noqa: S302
         self.first_step = INTERRUPT_AT if interrupts else TERMINATE_AT
 
@@ -201,7 +201,7 @@ def receive(control: int) -> tuple[bytes | None, list[int]]:
 
 
 def read_exactly(descriptor: int, missing: int, text: bytes = b"") -> bytes | None:
-    """Return ``text`` and so many bytes of what follows on the descriptor; None when it ends before.
+    """Return ``text`` and the missing bytes, read from the descriptor; None when it ends before.
 
     :param descriptor: open for reading.
     :param missing: number of bytes to read.
@@ -282,7 +282,7 @@ def watch(child: int, control: int, wakeup: int, *, is_worker_gone: Callable[[],
         anything_left, status = reap(child)
         if status is not None:
             tell(control, f"exit {status}\n")
-            ladder.begin()  # what the command left behind is not wanted either
+            ladder.begin()  # processes that the command left behind are ended too
         if not anything_left:
             return
         ladder.climb()
@@ -320,7 +320,7 @@ def tell(control: int, text: str) -> None:
     try:
         os.write(control, text.encode())
     except OSError:
-        pass  # the worker is dead; the work here is to end the command all the same
+        pass  # the worker is dead; the command is ended all the same
 
 
 def hear(control: int) -> bool:
@@ -335,7 +335,7 @@ def hear(control: int) -> bool:
 
 
 def stand_guard() -> tuple[int, int]:
-    """Become the parent of all that is left behind below, deaf to signals.
+    """Become the subreaper of all processes below, and ignore the signals that would end this process.
 
     :returns: the two ends of a pipe that tells of each child's end, the reading one first.
     """

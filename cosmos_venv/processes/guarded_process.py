@@ -23,7 +23,7 @@ from cosmos_venv.processes.inherited_environment import inherited_environment
 from cosmos_venv.processes.orphans import Session
 
 GUARD_FOLDER = str(Path(guard.__file__).parent)
-"""The folder that a guard imports its module from. An import takes the byte code, where that is current."""
+"""The folder that a guard imports its module from. The import uses the cached byte code where it is current."""
 _START = (
     "import os, sys; sys.path.insert(0, sys.argv[1]); import guard; del sys.path[0]; os._exit(guard.main(sys.argv[2:]))"
 )
@@ -34,7 +34,7 @@ _ahead: ContextVar[list[StartedGuard] | None] = ContextVar("cosmos_venv_guard_ah
 
 
 class StartedGuard:
-    """A guard that waits for its command. It ends when this process does, or lets go of it.
+    """A guard that waits for its command. It ends when this process ends, or closes it.
 
     ``control`` is the connection to it, ``output`` the pipe that its command will write to.
 
@@ -64,7 +64,7 @@ class StartedGuard:
         self.output = self.process.stdout
 
     def order(self, text: bytes, keep_open: Sequence[int]) -> None:
-        """Hand over the command. A guard that has died says nothing here.
+        """Send the command to the guard. No error is raised when the guard has died.
 
         :param text: of ``order_text``.
         :param keep_open: descriptors that the guard holds until the last descendant is gone.
@@ -86,7 +86,7 @@ class StartedGuard:
 def order_text(
     argv: Sequence[str], env: Mapping[str, str] | None, cwd: str | Path | None, *, interrupts: bool, umask: int
 ) -> bytes:
-    """Return a command as a guard is told it.
+    """Return the order for a command, in the format that ``guard.Order`` reads.
 
     :param argv: the command and its words.
     :param env: the whole environment of the command; None: ``inherited_environment``.
@@ -107,7 +107,7 @@ def order_text(
 
 @contextmanager
 def started_ahead(is_wanted: bool = True) -> Iterator[None]:
-    """Within this block the first command finds its guard started; one that got no command ends with the block.
+    """Start a guard before the first command of this block asks for it. A guard without a command ends with the block.
 
     A guard takes some 20 ms until it listens: meanwhile the caller prepares what the command needs.
 
@@ -117,7 +117,7 @@ def started_ahead(is_wanted: bool = True) -> Iterator[None]:
     token = _ahead.set(waiting)
     try:
         if is_wanted:
-            with suppress(OSError):  # told when the command wants one
+            with suppress(OSError):  # the command starts a guard itself then, and gets the error
                 waiting.append(StartedGuard())
         yield
     finally:
@@ -139,7 +139,7 @@ class CompletedCommand:
 
 
 class WatchedProcess:
-    """One command that runs below a process which watches over it, as the worker sees it.
+    """The worker's view of one command, which runs below a process that watches it.
 
     :param name: of the command, for messages.
     :param leader: PID of the process that watches; it leads the command's session.
@@ -172,8 +172,8 @@ class WatchedProcess:
     def lines(self, on_tick: Callable[[], None] | None = None, tick: float = 1.0) -> Iterator[bytearray]:
         """Yield the lines of the output as they come, until its end or until nobody watches over the command any more.
 
-        A child that the command leaves may keep the output open for ever: where the process that watches was killed,
-        its session is ended here. A line is the caller's own: many megabytes are cleared as soon as they are decoded.
+        A child that the command leaves may keep the output open for ever. So when the process that watches was killed,
+        its session is ended here. The caller owns each line and may clear it: a line can have many megabytes.
 
         :param on_tick: called between the lines, and while none comes.
         :param tick: seconds between two calls of ``on_tick``.
@@ -213,14 +213,14 @@ class WatchedProcess:
             if ready:
                 self._listen()
             return None
-        # Nothing that the guard watched over lives any more. Whoever else has got the output is not waited for.
+        # The processes of the guard have ended. Another process that has the output open is not waited for.
         return os.read(output, _CHUNK) if guard.readable([output], 0) else b""
 
     def wait(self) -> int:
         """Return the command's exit status, as subprocess gives it.
 
         :raises OSError: when the command could not be started.
-        :raises CommandKilled: when the process that watches was killed, so that nobody knows.
+        :raises CommandKilled: when the process that watches was killed, so that the status is not known.
         """
         while not self._has_ended:
             if not self._is_watched:
@@ -233,15 +233,15 @@ class WatchedProcess:
 
     @property
     def _has_ended(self) -> bool:
-        """Whether the process that watches has told the command's end."""
+        """Whether the process that watches has reported the end of the command."""
         return self._status is not None or self._error is not None
 
     def _listen(self) -> None:
-        """Take what the process that watches says next. Where it says nothing more and has told no end, it was killed:
-        then what it has left behind is ended."""
+        """Read the next message of the process that watches. When the connection ends without a report of the command's
+        end, the process was killed: then its session is ended."""
         try:
             more = self._control.recv(4096)
-        except ConnectionResetError:  # it died with a word of ours unread
+        except ConnectionResetError:  # it died before it read our message
             more = b""
         *lines, self._heard = (self._heard + more).split(b"\n")
         for line in lines:
@@ -257,7 +257,7 @@ class WatchedProcess:
                 self._session.end(output=self.output.fileno())
 
     def close(self, *, within: float = _END_DEADLINE) -> None:
-        """Let go: what still runs is ended, and waited for.
+        """End what still runs, wait for its end, and close the connection.
 
         :param within: seconds to wait at most; the ladder's whole length, or less for a command that does no harm while
             it still runs.
@@ -273,7 +273,7 @@ class WatchedProcess:
         """Called when the process that watches has ended."""
 
     def _guard_ends(self, *, within: float) -> bool:
-        """Whether its end of the connection closes in time. Popen.wait with a timeout would look for it in naps."""
+        """Whether the guard's end of the connection closes in time. Popen.wait with a timeout would poll and sleep."""
         deadline = time.monotonic() + within
         try:
             while (left := deadline - time.monotonic()) > 0:
@@ -282,7 +282,7 @@ class WatchedProcess:
                     return True
         except TimeoutError:
             return False
-        except OSError:  # closed before, or it died with a word of ours unread
+        except OSError:  # closed before, or it died before it read our message
             return True
         return False
 
@@ -295,7 +295,7 @@ class GuardedProcess(WatchedProcess):
     :param cwd: its working directory.
     :param keep_open: descriptors that the guard holds until the last descendant is gone (leases).
     :param interrupts: whether ``stop`` begins with SIGINT, or with SIGTERM at once.
-    :param umask: bits that are added to the umask, which is a process's: for the command alone.
+    :param umask: bits that are added to the umask of the command; the umask of this process stays as it is.
     :raises OSError: when the command cannot be started, with its name and the reason.
     """
 

@@ -1,9 +1,9 @@
 """The environment variables that a process started from code which Airflow runs inherits.
 
 Airflow's DAG processor, workers and triggerer set variables for their own process before they run user code. A child
-that inherits these variables is no such process: with the forbidden database address ``import airflow`` fails in it on
-every Airflow 3 ("Could not parse SQLAlchemy URL"). In 0.2.0 no DAG file that asked dbt for its nodes was imported by a
-real DAG processor for that reason.
+that inherits these variables is no such process. On every Airflow 3 ``import airflow`` fails in it with the forbidden
+database address ("Could not parse SQLAlchemy URL"). For that reason a real DAG processor imported no DAG file that
+asked dbt for its nodes in 0.2.0.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from collections.abc import Collection, Iterable, Mapping
 _DATABASE = frozenset({"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", "AIRFLOW__CORE__SQL_ALCHEMY_CONN"})
 # Airflow 3 in block_orm_access of its supervisor, Airflow 2 with [core] database_access_isolation.
 _FORBIDDEN = frozenset({"airflow-db-not-allowed:///", "none://"})
-# The side of Airflow that its process is on, the DAG and task that it parses a file for, the channel to its supervisor,
-# and under run_as_user the whole order to the task. A child would take them for its own.
+# These give the side of Airflow that its process is on, the DAG and task that it parses a file for, and the channel to
+# its supervisor. Under run_as_user one holds the whole order to the task. A child would take them for its own.
 _OF_ONE_PROCESS = frozenset(
     {
         "_AIRFLOW_PROCESS_CONTEXT",
@@ -42,7 +42,8 @@ def inherited_environment(environ: Mapping[str, str] = os.environ) -> dict[str, 
 def without_user_code(environ: Mapping[str, str], folders: Collection[str]) -> dict[str, str]:
     """Return the variables for a dbt: without the folders of DAG files on ``PYTHONPATH``.
 
-    dbt imports each top-level module whose name begins with ``dbt_`` as a plugin. A DAG file ``dbt_orders.py`` is none.
+    dbt imports each top-level module whose name begins with ``dbt_`` as a plugin. A DAG file ``dbt_orders.py`` is no
+    plugin.
 
     :param environ: the variables.
     :param folders: as for ``outside_of``.

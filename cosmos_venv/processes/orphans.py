@@ -1,8 +1,8 @@
 """The processes that a guard leaves behind when it is killed: those of its session, found and ended.
 
-A guard leads a session of its own, so each process below it is of that session unless it has made another one. The
-kernel gives a number that names a session to no new process while a process of that session lives. So where a process
-with the leader's number started at another time, nothing of the session is left.
+A guard leads a session of its own, so each process below it is of that session unless it has made another one. While a
+process of a session lives, the kernel gives the PID of its leader to no new process. So when a process with that PID
+has another start time, nothing of the session is left.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from cosmos_venv.files.kernel_lock import lease_path
 
-# Killed processes are gone after some milliseconds, but for one that waits for a disk: nobody waits for that.
+# Killed processes are gone after some milliseconds. One that waits for a disk may need longer: nobody waits for that.
 _LONGEST_END = 2.0
 _LOOK_AGAIN = 0.005
 _DEAD = (b"Z", b"X")
@@ -47,9 +47,9 @@ class Session:
     def end(self, *, output: int | None = None) -> None:
         """Kill what is left of the command, and wait until it is gone, at most two seconds.
 
-        This process is the parent of the leader, or has just lost its connection to it: the number is the leader's.
+        This process is the parent of the leader, or has just lost its connection to it: the PID is still the leader's.
 
-        :param output: a pipe of this process, from which it reads. Whatever else has it open ends too.
+        :param output: a pipe from which this process reads. Other processes that have it open are killed too.
         """
         deadline = time.monotonic() + _LONGEST_END
         while self.kill(output=output) and time.monotonic() < deadline:
@@ -73,7 +73,7 @@ class Session:
             found = {pid for pid, process in processes.items() if process.session == self.leader}
         if output is not None:
             pipe = os.fstat(output)
-            # What this process itself has forked may have got that pipe.
+            # A process that this one has forked may have inherited the pipe.
             others = processes.keys() - found - _with_all_below({os.getpid()}, processes)
             found |= {pid for pid in others if _has_open(pid, pipe)}
         # A zombie keeps its number until its parent has collected it; nothing of it can be killed any more.

@@ -1,8 +1,8 @@
-"""Temporary folders that are gone after a kill too: the next one who makes a folder removes what the dead left.
+"""Temporary folders that are gone after a kill too: a process that makes one first removes those of killed processes.
 
-Beside each folder stands a lease, ``<folder>.lease``, locked for as long as the process that made the folder lives, or
-anything that it handed the lease to (``descriptors_of``: for ``keep_open`` of a guarded command). The lease is also the
-mark by which a folder is known to be ours: another implementation makes ``cosmos-venv…`` folders too, without any.
+Beside each folder stands a lease, ``<folder>.lease``. It is locked for as long as the process that made the folder
+lives, or a process that got the lease (``descriptors_of``: for ``keep_open`` of a guarded command). The lease is also
+the mark of our folders: another implementation makes ``cosmos-venv…`` folders too, without a lease.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from cosmos_venv.files.os_errors import naming
 PREFIX = "cosmos-venv"
 """What the names of all these folders begin with."""
 
-# tempfile's names end in 8 characters: none of them looks like one of these.
+# No name that tempfile makes fits: it ends in 8 random characters.
 _LEASE_NAME = rf"{PREFIX}(?:-[a-z-]+-)?[0-9a-f]{{16}}\.lease"
 _PRIVATE_FOLDER, _PRIVATE_FILE = 0o700, 0o600
 
@@ -34,7 +34,7 @@ _held: dict[Path, int] = {}
 def scratch_folder(prefix: str = PREFIX) -> Iterator[Path]:
     """Make a new, empty folder of this user alone below the temporary folder; it is gone after the block.
 
-    What killed processes left of theirs is removed first. The path is the real one, without links.
+    Folders of killed processes are removed first. The path is the real one, without links.
 
     :param prefix: what its name begins with: ``cosmos-venv``, or ``cosmos-venv-<letters>-``.
     :raises OSError: when it cannot be made, or the mount knows no locks.
@@ -64,7 +64,7 @@ def descriptors_of(folder: Path) -> tuple[int, ...]:
 
 
 def remove(folder: Path) -> None:
-    """Delete a folder and then its lease. What cannot be deleted stays, and its lease says so to the next one.
+    """Delete a folder and then its lease. A folder that cannot be deleted keeps its lease, for the next process.
 
     :param folder: a scratch folder.
     """
@@ -74,7 +74,7 @@ def remove(folder: Path) -> None:
 
 
 def _make(parent: Path, prefix: str) -> tuple[Path, int]:
-    """The lease comes first: a folder of ours without one would never be found again."""
+    """Make the lease, then the folder: a folder without a lease would never be found again."""
     while True:
         folder = parent / f"{prefix}{secrets.token_hex(8)}"
         path = lease_path(folder)
@@ -82,7 +82,7 @@ def _make(parent: Path, prefix: str) -> tuple[Path, int]:
         try:
             with naming(path):
                 is_held = flock_at_once(descriptor) and is_still(descriptor, path)
-            if is_held:  # else somebody who looked for leavings took it in between
+            if is_held:  # else a process that removes left folders has locked it in between
                 folder.mkdir(mode=_PRIVATE_FOLDER)
                 return folder, descriptor
         except BaseException:
@@ -93,7 +93,7 @@ def _make(parent: Path, prefix: str) -> tuple[Path, int]:
 
 
 def _remove_leavings(parent: Path) -> None:
-    """Remove the folders of dead processes of this user. Never an error: they may be tried again by the next one."""
+    """Remove the folders of dead processes of this user. Errors are ignored: the next process tries again."""
     with suppress(OSError):
         for name in os.listdir(parent):  # noqa: PTH208 - thousands of entries
             lease = parent / name

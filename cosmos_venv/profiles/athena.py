@@ -1,4 +1,4 @@
-"""Athena: who may log in is asked of Airflow's AWS hook, which knows roles and temporary credentials too."""
+"""Athena: the credentials come from Airflow's AWS hook, which knows roles and temporary credentials too."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.profiles.base import BaseProfileMapping, find_connection
 from cosmos_venv.public_names import PROFILE_MAPPINGS
 
-#: In the order in which they are tried; Cosmos's.
+#: In the order in which they are tried, which is that of Cosmos.
 profile_mappings: list[type[BaseProfileMapping]] = [
     getattr(import_module(f"cosmos_venv.profiles.{path.partition('.')[0]}"), name)
     for path, name in PROFILE_MAPPINGS.items()
@@ -22,9 +22,9 @@ def get_automatic_profile_mapping(conn_id: str, profile_args: Mapping[str, Any] 
 
     :param conn_id: id of the Airflow Connection.
     :param profile_args: dbt fields as the mapping takes them; ``type`` and ``method`` among them narrow the choice.
-        None: none.
-    :raises CosmosValueError: when there is no such Connection, none claims it (with each one's reason), or the key
-        in it is broken: the next class would log in as somebody else.
+        None: there are none.
+    :raises CosmosValueError: when there is no such Connection, no mapping claims it (with the reason of each), or the
+        key in it is broken: the next class would log in as somebody else.
     """
     conn = find_connection(conn_id, asker="get_automatic_profile_mapping", conn_type="...")
     reasons = []

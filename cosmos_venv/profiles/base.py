@@ -1,8 +1,8 @@
 """The base class that makes a dbt profile of an Airflow Connection; secrets stand only in environment variables.
 
 A mapping class is a table: which Airflow field feeds which dbt field, which are required, which are secret. This engine
-reads the table; a warehouse that needs more overrides a method. Beside it stand dbt's own settings in a profiles.yml,
-the values of a Connection's fields, and the other names that dbt's adapters take for a field.
+reads the table; a warehouse that needs more overrides a method. This file also has dbt's own settings for a
+profiles.yml, the names of a Connection's fields, and the other names that dbt's adapters take for a field.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ _LOG_FORMATS = ("text", "json", "default")
 class DbtProfileConfigVars:
     """dbt's global settings for the commands that use a profile. None leaves a setting to dbt.
 
-    They stand in the profile's ``config:`` block, where Cosmos has them, and in environment variables: dbt reads no
-    such block there (only one beside the profiles, which it refuses where dbt_project.yml has ``flags``).
+    They are written into the profile's ``config:`` block, as in Cosmos, and into environment variables: dbt does not
+    read a block in a profile. It reads a block beside the profiles, but refuses it where dbt_project.yml has ``flags``.
 
     :param send_anonymous_usage_stats: whether dbt reports its use to its makers.
     :param partial_parse: whether dbt reads a parse file.
@@ -38,7 +38,7 @@ class DbtProfileConfigVars:
     :param printer_width: characters of a line of output.
     :param write_json: whether dbt writes its artifacts.
     :param warn_error: whether each warning is an error.
-    :param warn_error_options: which are, as dbt's mapping of ``error``, ``warn`` and ``silence``.
+    :param warn_error_options: which warnings are errors, as dbt's mapping of ``error``, ``warn`` and ``silence``.
     :param log_format: ``text``, ``json`` or ``default``.
     :param debug: whether dbt logs at level DEBUG.
     :param version_check: whether dbt refuses a project that requires another version.
@@ -76,7 +76,7 @@ class DbtProfileConfigVars:
         """Return the settings that were given, as environment variables for dbt."""
         given = self.as_dict()
         if "warn_error_options" in given:
-            given.pop("warn_error", None)  # dbt takes one of the two, be the other False
+            given.pop("warn_error", None)  # dbt refuses both together, even where one is False
         return {f"DBT_{name}".upper(): _text(value) for name, value in given.items()}
 
 
@@ -161,11 +161,11 @@ class BaseProfileMapping:
     secret_fields: ClassVar[Sequence[str]] = ()
     #: dbt field -> Airflow fields, tried in order: an attribute of the Connection, or ``extra.KEY`` of its JSON.
     airflow_param_mapping: ClassVar[Mapping[str, str | Sequence[str]]] = {}
-    #: dbt field -> what stands there when neither the arguments nor the Connection say anything.
+    #: dbt field -> its value when neither the arguments nor the Connection have one.
     default_values: ClassVar[Mapping[str, Any]] = {}
-    #: dbt field -> what stands there whatever they say.
+    #: dbt field -> its value, whatever the arguments and the Connection say.
     fixed_values: ClassVar[Mapping[str, Any]] = {}
-    #: dbt field -> what the profile for parsing has there; None: the defaults.
+    #: dbt field -> its value in the profile for parsing; None: the defaults.
     mock_values: ClassVar[Mapping[str, Any] | None] = None
     #: arguments that parsing needs too: dbt works out where a model will stand.
     kept_in_mock: ClassVar[Sequence[str]] = ()
@@ -206,7 +206,7 @@ class BaseProfileMapping:
     @classmethod
     def _checked(cls, profile_args: Mapping[str, Any] | None) -> dict[str, Any]:
         if profile_args is not None and not isinstance(profile_args, Mapping):
-            # Its value may be a secret.
+            # The error does not show the value, which may be a secret.
             raise CosmosValueError(f"{cls.__name__}: profile_args must be a dict, not {type(profile_args).__name__}.")
         given = dict(profile_args or {})
         for key in cls.contradicted_by(given):
@@ -281,7 +281,7 @@ class BaseProfileMapping:
                 raise CosmosValueError(self._missing(name) + way_out)
         variables = {name: str(value) for name, value in self._sealed()[1].items()}
         for secret in variables.values():
-            # Airflow knows the Connection's password, but neither arguments nor a path's token.
+            # Airflow masks the Connection's password itself, but neither an argument nor a token in a path.
             from cosmos_venv.compat import mask_in_logs  # which imports Airflow: a profile without secrets needs none
 
             mask_in_logs(secret)
@@ -300,7 +300,7 @@ class BaseProfileMapping:
         return fields | defaults
 
     def secrets(self) -> dict[str, Any]:
-        """The values of the secret fields, None for one that has none.
+        """The values of the secret fields, None for a field without a value.
 
         An empty text in the arguments counts only here, and only when the Connection has no value: it says that the
         database wants no password.
@@ -416,8 +416,9 @@ class BaseProfileMapping:
     def _airflow_value(self, airflow_field: str) -> Any:
         """The value of one field of the Connection; None when it has none.
 
-        The field is ``extra.KEY`` or ``extra__KEY`` (then the whole is the key) of the Connection's JSON, in which
-        False and 0 are values; else an attribute of the Connection, of which 0 and the empty text are none.
+        A field ``extra.KEY`` is read from the Connection's JSON, with ``KEY`` as the key; a field ``extra__KEY`` too,
+        with its whole name as the key. False and 0 are values there. Any other field is an attribute of the Connection:
+        0 and the empty text are no values there.
         """
         if not airflow_field.startswith(("extra.", "extra__")):
             return getattr(self.conn, airflow_field, None) or None

@@ -37,7 +37,7 @@ class GoogleCloudServiceAccountDictProfileMapping(_Google):
 
     dbt_profile_method = "service-account-json"
     required_fields = ("project", "dataset", "keyfile_json")
-    #: of the key; the rest of it says whose it is.
+    #: The secret parts of the key; its other parts name the account.
     secret_fields = ("private_key_id", "private_key")
     airflow_param_mapping = {
         **_PLACE,
@@ -49,7 +49,7 @@ class GoogleCloudServiceAccountDictProfileMapping(_Google):
         """Return the value of a dbt field as the base does; the key is given as an object.
 
         :param name: of the dbt field.
-        :raises CosmosValueError: for a key that is none.
+        :raises CosmosValueError: for a text that is no key.
         """
         value = super().get_dbt_value(name)
         return self._key(value) if name == "keyfile_json" and value is not None else value
@@ -66,7 +66,7 @@ class GoogleCloudServiceAccountDictProfileMapping(_Google):
         try:
             key = decoded(value, json.loads) if isinstance(value, str) else value
         except ValueError:
-            key = None  # and not its text into an error
+            key = None  # its text must not get into an error
         if not isinstance(key, Mapping):
             raise self._refusal("is no JSON object")
         absent = [name for name in self.secret_fields if not key.get(name)]
@@ -87,5 +87,5 @@ class GoogleCloudOauthProfileMapping(_Google):
 
     dbt_profile_method = "oauth"
     required_fields = ("project", "dataset")
-    optional_in_dbt = ("project",)  # then it is the default one of whoever the worker is
+    optional_in_dbt = ("project",)  # without it the default project of the worker's account counts
     airflow_param_mapping = _PLACE

@@ -1,4 +1,4 @@
-"""ClickHouse: Airflow has no type of connection for it, so a ``generic`` one says in its extra that it is one."""
+"""ClickHouse: Airflow has no type of connection for it, so a ``generic`` connection is marked in its extra."""
 
 from __future__ import annotations
 

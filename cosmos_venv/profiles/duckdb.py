@@ -8,7 +8,7 @@ from pathlib import Path
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.profiles.base import BaseProfileMapping
 
-# In memory, a URL or a service such as MotherDuck, or what dbt itself fills in.
+# A database in memory, a URL, a service such as MotherDuck, or a Jinja expression that dbt renders.
 _ELSEWHERE = re.compile(r":memory:|[\w+.-]+:|.*\{[{%]")
 
 
@@ -27,7 +27,7 @@ class DuckDBUserPasswordProfileMapping(BaseProfileMapping):
     def validate(self) -> None:
         """Refuse what the base refuses, and a relative path.
 
-        :raises CosmosValueError: also for a relative path: it would lie in the folder of the run, and go with it.
+        :raises CosmosValueError: also for a relative path: the file would lie in the run's folder, and go with it.
         """
         super().validate()
         path = str(self.profile["path"])

@@ -1,8 +1,8 @@
 """The secrets among the values of a profile, and the profile written without them.
 
-A mapping class declares its secrets. What users add in ``profile_args``, or a Connection in a field that no class
-declares, is known by its key (``oauth_access_token``, ``secrets: [{secret: ...}]``) or by how it looks
-(``md:harbor?motherduck_token=...``): a needless ``env_var()`` call does no harm, a password in a file does.
+A mapping class declares its secrets. Further secrets come by ``profile_args``, or by a field of a Connection that no
+class declares. They are recognised by the key (``oauth_access_token``, ``secrets: [{secret: ...}]``) or by the text
+(``md:harbor?motherduck_token=...``). A needless ``env_var()`` call does no harm, a password in a file does.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ def seal(
     """Return the fields with ``env_var()`` calls for the secrets, and the secrets by the names of their variables.
 
     :param fields: dbt field -> value, nested ones too.
-    :param secret_fields: names that are secrets wherever they stand; at the top also when they are None, to be missed
-        later.
-    :param variable_of: returns the variable of a field; of one inside another field, of both names with ``_`` between.
+    :param secret_fields: names that are secrets wherever they stand. A secret at the top that is None gets a call too,
+        so that its absence is noticed later.
+    :param variable_of: returns the variable of a field. For a field inside another one, the names are joined by ``_``.
     """
     sealer = _Sealer(secret_fields, variable_of)
     return {name: sealer.sealed(value, (name,)) for name, value in fields.items()}, sealer.variables

@@ -1,4 +1,4 @@
-"""Oracle: a schema is a user, and ``login[owner]`` logs in as one for the other."""
+"""Oracle: a schema is a user, and ``login[owner]`` logs in as ``login`` for the schema of ``owner``."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class OracleUserPasswordProfileMapping(BaseProfileMapping):
 
     @property
     def env_vars(self) -> dict[str, str]:
-        """The environment variables of the base; with ``thick_mode`` in the Connection's extra also what makes the
-        driver use it.
+        """The environment variables of the base; with ``thick_mode`` in the Connection's extra also the one that makes
+        the driver use it.
         """
         thick = {"ORA_PYTHON_DRIVER_TYPE": "thick"} if self._airflow_value("extra.thick_mode") else {}
         return super().env_vars | thick

@@ -8,7 +8,7 @@ from cosmos_venv.profiles.base import BaseProfileMapping, login
 class StarrocksUserPasswordProfileMapping(BaseProfileMapping):
     """StarRocks by user and password, from a ``mysql`` Connection with a port.
 
-    The automatic choice takes such a Connection for MySQL, unless ``profile_args={"type": "starrocks"}`` says more.
+    The automatic choice takes such a Connection for MySQL, unless ``profile_args`` has ``"type": "starrocks"``.
     """
 
     airflow_connection_type = "mysql"

@@ -59,5 +59,5 @@ class TrinoJWTProfileMapping(TrinoBaseProfileMapping):
     airflow_param_mapping = {**_PLACE, "jwt_token": "extra.jwt__token"}
 
     def clear_profile(self) -> dict[str, Any]:
-        """Without ``jwt``, which dbt does not read: somebody put a token there."""
+        """Without ``jwt``, which dbt does not read: a user may have put a token there."""
         return {name: value for name, value in super().clear_profile().items() if name != "jwt"}

@@ -1,4 +1,4 @@
 """Files that lie elsewhere: on a web server, or in an object store of Airflow's.
 
-What is slow to import is imported where it is used.
+Modules that are slow to import are imported where they are used.
 """

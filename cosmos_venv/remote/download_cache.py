@@ -1,4 +1,4 @@
-"""A copy of a file that lies elsewhere, and the error where there is none."""
+"""A copy of a remote file, and the error when no copy can be had."""
 
 from __future__ import annotations
 
@@ -69,7 +69,8 @@ class Copy:
 
 
 def within(seconds: float, work: Callable[[], T], *, on_wait: Callable[[], None] | None = None) -> T:
-    """The result of some work, which is left to itself when it takes longer: clients of object stores wait for minutes.
+    """The result of some work. Work that takes longer goes on alone in its thread: clients of object stores wait for
+    minutes.
 
     :param seconds: seconds to wait for it.
     :param work: called in a thread of its own.
@@ -84,7 +85,7 @@ def within(seconds: float, work: Callable[[], T], *, on_wait: Callable[[], None]
     def run() -> None:
         try:
             answer.set_result(work())
-        except BaseException as error:  # noqa: BLE001 - it is raised where it belongs
+        except BaseException as error:  # noqa: BLE001 - raised again in the thread that waits
             answer.set_exception(error)
 
     if on_wait is not None:

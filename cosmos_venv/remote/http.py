@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _RETRIES = 2
 _MOST_CONNECTING = 3.0
-_PIECE = 16 * 1024  # of what is packed with gzip, as a bomb: 16 MiB of what it unpacks to
+_PIECE = 16 * 1024  # bytes as packed: so many of a gzip bomb unpack to 16 MiB
 _REDIRECTS = 5
 # A server that says one of these may well have the file.
 _BUSY = (429, 500, 502, 503, 504)
@@ -34,8 +34,8 @@ _OBJECT = re.compile(r"<[^<>]*>: ?|\w*Connection(Pool)?\(host='[^']*', port=\w+\
 
 
 def exists(url: str, conn_id: str | None, *, seconds: float) -> bool:
-    """Whether a server has a file. It is asked for the file itself, and its answer is not read: a URL may be signed for
-    this request alone.
+    """Whether a server has a file. The request is a GET whose body is not read: a URL may be signed for this request
+    alone.
 
     :param url: the URL of the file.
     :param conn_id: id of an Airflow connection with login, password and headers; None: there is none.
@@ -52,14 +52,14 @@ def exists(url: str, conn_id: str | None, *, seconds: float) -> bool:
                 return True
             return False
 
-    # A server that sends a byte now and then, of its headers too, keeps every time-out of a single read.
+    # A time-out of a single read never ends a request whose server sends a byte now and then, of its headers too.
     return within(seconds, ask)
 
 
 def read(
     url: str, conn_id: str | None, *, known: Mapping[str, str] | None, seconds: float, limit: Limit, stays: bool = False
 ) -> Copy | None:
-    """A copy of a file; None where the server says that the known version is its own.
+    """A copy of a file; None where the server says that the file has not changed since the known version.
 
     :param url: the URL of the file.
     :param conn_id: id of an Airflow connection with login, password and headers; None: there is none.
@@ -90,7 +90,7 @@ def read(
 def _content(response: requests.Response, *, end: float, limit: Limit) -> bytes:
     """The body, unpacked.
 
-    The thread that reads ends with its time, too: it is not ended by the parse that has gone on without it.
+    The thread that reads checks the time itself: the parse that has gone on without it does not end it.
     """
     length = response.headers.get("Content-Length", "")
     declared = int(length) if length.isdecimal() else 0
@@ -121,7 +121,7 @@ def _timeout(seconds: float) -> tuple[float, float]:
 
 @contextmanager
 def _session(conn_id: str | None, url: str, *, stays: bool = False) -> Iterator[requests.Session]:
-    """A session with tries of its own; what goes wrong within this block becomes a RemoteError."""
+    """A session that retries; an error of requests or urllib3 within this block becomes a RemoteError."""
     import requests
     from requests.adapters import HTTPAdapter
     from urllib3.exceptions import HTTPError
@@ -143,7 +143,7 @@ def _session(conn_id: str | None, url: str, *, stays: bool = False) -> Iterator[
         try:
             yield session
         except (requests.RequestException, UnicodeError, HTTPError) as error:
-            # A ValueError is about the URL itself; requests lets a host through that is none.
+            # A ValueError is about the URL itself; requests does not refuse every wrong host name.
             has_answered = isinstance(error, ValueError) or not isinstance(error, requests.RequestException)
             raise RemoteError(_reason(error, url), has_answered=has_answered) from None
 
@@ -171,9 +171,9 @@ def _authorise(session: requests.Session, conn_id: str | None) -> Iterable[str]:
 
 
 def _keep_at_home(session: requests.Session, names: Iterable[str], *, stays: bool) -> None:
-    """Send these headers to the host that the connection is for: not to another one to which it redirects.
+    """Send these headers only to the host of the connection, not to a host that it redirects to.
 
-    :param stays: whether no other host is followed to at all; from http to https is the same host.
+    :param stays: whether a redirection to another host is an error; from http to https of one host is none.
     """
     own: Any = session
     rebuild = own.rebuild_auth
@@ -201,7 +201,7 @@ def _reason(error: Exception, url: str) -> str:
 
 @contextmanager
 def _no_word_of_urllib3() -> Iterator[None]:
-    """Keep the log of urllib3 silent: it names whole addresses, of which the query may be a signature."""
+    """Keep the log of urllib3 silent: it names whole URLs, and a query may be a signature."""
     thread = threading.get_ident()
 
     def is_of_another(record: logging.LogRecord) -> bool:

@@ -24,12 +24,11 @@ WEB = ("http", "https")
 
 
 def url_of(value: str | Path, parameter: str) -> str | None:
-    """A value as a URL; None for a path on this machine, which ``file://`` leads to also.
+    """A value as a URL; None for a path on this machine, also as a ``file://`` URL.
 
     :param value: what the user has given.
     :param parameter: the name that errors give it.
-    :raises CosmosValueError: for what is no URL but begins like one, and for a URL that was made a ``Path`` of, which
-        drops a slash.
+    :raises CosmosValueError: for a wrong URL, and for a ``Path`` that was made of a URL, which drops a slash.
     """
     text = str(value)
     if isinstance(value, Path) and re.match(_SPOILT, text):
@@ -37,7 +36,7 @@ def url_of(value: str | Path, parameter: str) -> str | None:
     if not re.match(_URL, text) or text.lower().startswith("file://"):
         return None
     try:
-        urlsplit(text).port  # noqa: B018 - as far as a URL is checked here
+        urlsplit(text).port  # noqa: B018 - raises for a wrong port; no more is checked here
     except ValueError as error:
         raise CosmosValueError(f"{parameter}={mask(text)!r} is no URL: {error}. Correct it.") from None
     return text

@@ -63,7 +63,7 @@ def _option(setting: Setting) -> dict[str, Any]:
 
 
 def limit(name: str) -> Limit:
-    """Return how many bytes are read of a file of others.
+    """Return the limit on the bytes that are read of one file.
 
     :param name: of the setting, such as ``artifact_max_bytes``.
     """

@@ -34,9 +34,9 @@ def own(default: T, meaning: str, *, choices: tuple[str, ...] = (), least: int |
     """Return a setting of ``[cosmos_venv]`` alone; to a type checker, its value.
 
     :param default: as for ``Setting``.
-    :param meaning: as there.
-    :param choices: as there.
-    :param least: as there.
+    :param meaning: as for ``Setting``.
+    :param choices: as for ``Setting``.
+    :param least: as for ``Setting``.
     """
     return cast(T, Setting(default=default, meaning=meaning, is_also_cosmos=False, choices=choices, least=least))
 
@@ -45,8 +45,8 @@ def of_cosmos(default: T, meaning: str, *, older_name: str = "") -> T:
     """Return a setting that Cosmos has too; to a type checker, its value.
 
     :param default: as for ``Setting``.
-    :param meaning: as there.
-    :param older_name: as there.
+    :param meaning: as for ``Setting``.
+    :param older_name: as for ``Setting``.
     """
     return cast(T, Setting(default=default, meaning=meaning, is_also_cosmos=True, older_name=older_name))
 

@@ -19,7 +19,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECTS = (".", "pytest_cosmos_venv")
-# Of ten. The two that are lacking are for a home page and an address of the authors, which there are none of yet.
+# Of ten. Two points are missing, for a home page and for an address of the authors: there are none yet.
 PYROMA_MARK = "8"
 SUMS, NOTES, STATEMENT = "SHA256SUMS", "RELEASE-NOTES.md", "provenance.json"
 
@@ -50,7 +50,7 @@ def released_commit(checkout: Path = ROOT) -> Commit:
     """The commit that is checked out.
 
     :param checkout: the folder of the repository.
-    :raises ReleaseError: when files differ from it, which would be missing in the release.
+    :raises ReleaseError: when files are not committed, as they would be missing in the release.
     """
     changed = output(["git", "status", "--porcelain"], cwd=checkout)
     if changed:
@@ -120,7 +120,7 @@ def write_lists(folder: Path, files: Sequence[Path], *, commit: Commit, trials: 
     """Write the checksums, the notes and the provenance beside the files.
 
     :param folder: where the files lie.
-    :param trials: where the files were tried, and what came of it.
+    :param trials: where the files were tried, and with what results.
     :raises ReleaseError: when ``CHANGELOG.md`` has no section of this version.
     """
     version = version_of(files)

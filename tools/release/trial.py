@@ -14,7 +14,7 @@ from tools.release.artifacts import ROOT, ReleaseError, output
 
 EXAMPLES = ROOT / "examples"
 DEMO_DAG = "harbor"
-# What the conformance suite judges of cosmos-venv needs both; the demo and the example need the first.
+# The conformance suite needs both extras of cosmos-venv; the demo and the example need ``uv`` alone.
 EXTRAS = {"cosmos-venv": "[uv,remote]"}
 
 

@@ -1,4 +1,4 @@
-"""What the site has beside the pages in ``docs/``: a Sphinx extension, which ``docs/conf.py`` names.
+"""The Sphinx extension of the site, which ``docs/conf.py`` names.
 
 Parts of the reference are written by the build, from the code that they describe. Each function that writes one returns
 Markdown, needs no Sphinx, and raises ``Undocumented`` for what has no entry. That is a warning of the build, and

@@ -36,7 +36,7 @@ _NOT_GIVEN = inspect.Parameter.empty
 def classes_text(classes: Sequence[type] | None = None) -> str:
     """Return a section for each class that a DAG file is written with, and for each enum of their parameters.
 
-    :param classes: others than these.
+    :param classes: the classes to describe in place of ``CLASSES``; None: ``CLASSES``, and the enums too.
     :raises Undocumented: a class, or a parameter of one, has no sentence.
     """
     taken = [getattr(cosmos_venv, name) for name in CLASSES] if classes is None else classes
@@ -60,7 +60,7 @@ def operators_text() -> str:
 
     :raises Undocumented: an operator, or a parameter of one, has no sentence.
     """
-    # Those with constructors of their own; all others declare their parameters.
+    # These have constructors of their own; all other operators declare their parameters.
     whole = (DbtLocalBaseOperator, DbtVirtualenvBaseOperator, DbtRunAirflowAsyncOperator, TeardownAsyncOperator)
     lines = [line for each in whole for line in _called(each, None)]
     for module in (local, virtualenv, watcher, airflow_async):
@@ -83,7 +83,7 @@ def _import_of(found: Callable[..., Any]) -> str:
 
 
 def _called(of: Any, written: str | None) -> Iterator[str]:
-    """A section of something that is called."""
+    """The section of a class or a function."""
     told = read_docstring(of)
     signature = inspect.signature(vars(of)["__init__"] if written is None else of)
     taken = {name: each for name, each in signature.parameters.items() if name != "self"}

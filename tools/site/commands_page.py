@@ -75,7 +75,7 @@ def _sub_commands(parser: argparse.ArgumentParser) -> Iterator[tuple[str, argpar
 
 
 class _Command:
-    """A command that runs, not one that only has others below it.
+    """A command that runs something, and not only groups other commands.
 
     :param parser: its parser.
     :param others: its other names.

@@ -29,7 +29,7 @@ class Docstring:
 
 
 def read_docstring(of: object) -> Docstring:
-    """Read the docstring that something has itself, not by its base.
+    """Read the docstring of a class or function itself, not that of a base class.
 
     :param of: a class or function.
     """

@@ -99,7 +99,7 @@ def raised_in(tree: ast.Module, helpers: Mapping[str, Sequence[str]] | None = No
 
 
 def _constants(tree: ast.Module) -> dict[str, ast.expr]:
-    """The texts that a file gives names to."""
+    """The texts that a file assigns to names."""
     return {
         target.id: node.value
         for node in tree.body
@@ -110,7 +110,7 @@ def _constants(tree: ast.Module) -> dict[str, ast.expr]:
 
 
 def _text(node: ast.expr, constants: Mapping[str, ast.expr]) -> str:
-    """The text of an expression. A name in angle brackets stands for what is known only then."""
+    """The text of an expression. A name in angle brackets stands for a value that is known only at run time."""
     if isinstance(node, ast.Constant):
         return str(node.value)
     if isinstance(node, ast.JoinedStr):

@@ -1,6 +1,6 @@
 """The directive ``{generated}``, which puts a part of the reference into a page: ```` ```{generated} settings ````.
 
-The words in it go to the function that writes the part: the names of the settings of ``settings-table``.
+The words in the directive are the arguments of the function that writes the part, such as names of settings.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ def unmet_table(version: str, *implementations: str, reports: Path = REPORTS) ->
 
 
 def faults_table(file: Path = FAULTS) -> str:
-    """Return the table of the seeded faults: what each does, what has to catch it, and what else fails for it.
+    """Return the table of the seeded faults: each fault, the requirement that has to catch it, and others that fail.
 
     :param file: what ``make mutants-full`` has written.
     :raises OSError: there is no such file.

@@ -1,7 +1,7 @@
 """Links of pages to files of the repository that are no pages of the site, such as ``../benchmarks/results/dags.md``.
 
-In the repository they lead to the file. On the site they lead to where the repository is published, where
-``repository_url`` of ``docs/conf.py`` says so; without it the path stands behind the words of the link.
+In the repository they lead to the file. On the site they lead into the published repository, when ``repository_url`` of
+``docs/conf.py`` has its URL. Otherwise the path stands behind the words of the link.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def with_repository_links(text: str, page: Path, docs: Path, url: str, is_page: 
 
 
 def add_to(app: Sphinx) -> None:
-    """Have a build lead the links of its pages.
+    """Have a build rewrite the links of its pages.
 
     :param app: the build.
     """

@@ -41,7 +41,7 @@ def fixtures_text(files: Sequence[Path] = FILES) -> str:
 
 
 def _scope(function: ast.FunctionDef) -> str | None:
-    """How long a fixture lives; None for a function that is none."""
+    """How long a fixture lives; None for a function that is no fixture."""
     for decorator in function.decorator_list:
         call = decorator if isinstance(decorator, ast.Call) else None
         if ast.unparse(call.func if call else decorator) == "pytest.fixture":
@@ -64,7 +64,7 @@ def _fixture(function: ast.FunctionDef, scope: str) -> Iterator[str]:
 
 
 class Recorder:
-    """What the plugin tells pytest, kept: it stands for a parser of options, its group, plugins, and a configuration.
+    """A recorder of what the plugin tells pytest, in place of a parser of options, its group, plugins, and a config.
 
     :ivar options: word on the command line -> its words in the help.
     :ivar settings: name in the ini file -> its words in the help.
@@ -118,8 +118,8 @@ def marks_text(modules: Sequence[ModuleType] | None = None) -> str:
 def options_text(recorder: Recorder | None = None) -> str:
     """Return the options of the command line, and the settings of the ini file.
 
-    :param recorder: has them; None: those of the toolkit.
-    :raises Undocumented: one has no words in the help.
+    :param recorder: the recorder with the options; None: the options of the toolkit.
+    :raises Undocumented: an option has no words in the help.
     """
     if recorder is None:
         recorder = Recorder()

@@ -38,7 +38,7 @@ class WrittenLock:
     :param path: of the file.
     :param requirements: pip requirement strings that it was resolved for.
     :param packages: how many it holds for the Python of the environment; 0 after an error.
-    :param was_changed: whether its content is another one than before.
+    :param was_changed: whether its content differs from that before.
     :param is_named: whether the requirements name it already.
     :param error: why it was not written, in words; None: it stands there.
     """
@@ -63,7 +63,7 @@ def env_lock(options: argparse.Namespace) -> Result:
     with steps("reading") as step:
         files = [file for source in options.sources for file in dag_files_of(source)]
         locks = _Locks(is_universal=options.universal, step=step)
-        # An import that runs dbt ls builds its environment, and builds it of the lock file that it names.
+        # An import that runs dbt ls builds its environment from the lock file that it names, which is renewed before.
         foreground = resolve.Foreground(report=reporter(step, is_verbose=False), before=locks.renew_what_is_named)
         with resolve.building_in_foreground(foreground):
             read = read_dag_files(files, begin=step.begin)
@@ -105,7 +105,7 @@ class _Locks:
 
         :param target: path of the lock file.
         :param arguments: of an operator.
-        :returns: what became of it.
+        :returns: the result, of this call or of an earlier one.
         """
         if target not in self.written:
             self.step.begin(f"resolving {_shown(arguments)}")
@@ -191,7 +191,7 @@ def _targets(wanted: Iterable[WantedEnvironment], output: Path | None) -> dict[P
 
 
 def _labels(environments: Mapping[VirtualenvArguments, Path | None]) -> dict[VirtualenvArguments, str]:
-    """Names of lock files, by what tells the environments of a folder apart: the packages that not all of them want."""
+    """Names of lock files. Each name is made of the packages that not all environments of the folder want."""
     different = dict.fromkeys(map(without_lock_file, environments))
     if len(different) == 1:
         return dict.fromkeys(environments, _DEFAULT)

@@ -21,8 +21,8 @@ def env_prune(options: argparse.Namespace) -> Result:
     removed, or the named environment is in use.
 
     :param options: the command line.
-    :raises VirtualenvError: when the directory cannot be read, or its lock is not to be had.
-    :raises CosmosValueError: when it is none, or the digest fits nothing.
+    :raises VirtualenvError: when the directory cannot be read, or another process keeps its lock.
+    :raises CosmosValueError: when it is no directory, or the digest fits nothing.
     """
     given = _limits(options)
     if options.digest is not None and given:

@@ -28,10 +28,10 @@ class PushedEnvironment:
 
     :param name: its name on the command line.
     :param path: its directory, the one place where it can be fetched.
-    :param platform: key of the machines that can use it; None: it is not there.
+    :param platform: key of the machines that can use it; None: it is not in the store.
     :param bytes: of its archive.
     :param seconds: that the pushing took.
-    :param error: why it is not there, in words; None: it is.
+    :param error: why it is not in the store, in words; None: it is.
     """
 
     name: str
@@ -47,7 +47,7 @@ def env_push(options: argparse.Namespace) -> Result:
 
     :param options: the command line.
     :raises VirtualenvError: when the directory cannot be read, others can have written there, or the key cannot be had.
-    :raises CosmosValueError: when it is none, nothing there is ready, or a setting is wrong or missing.
+    :raises CosmosValueError: when it is no directory, nothing there is ready, or a setting is wrong or missing.
     """
     from cosmos_venv.managed import remote_environments
 
@@ -89,7 +89,7 @@ def _push(stored: StoredBuild, remote: RemoteStore, step: Steps) -> PushedEnviro
             if faults := verify(stored).faults:
                 raise VirtualenvError(f"it is damaged: {'; '.join(faults[:_SHOWN_FAULTS])}")
             return _put(stored, remote, result)
-    except (VirtualenvError, OSError, ValueError) as error:  # a path of no encoding cannot be written down
+    except (VirtualenvError, OSError, ValueError) as error:  # ValueError: a path that is not UTF-8, among others
         return replace(result, error=str(error))
 
 

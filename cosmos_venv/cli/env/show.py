@@ -29,7 +29,7 @@ from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvError
 from cosmos_venv.processes.orphans import users_of
 
-SHORT = 12  # characters of a digest that people are shown; as many tell environments apart
+SHORT = 12  # characters of a digest that people see: enough to tell environments apart
 
 _WIDE = 10_000  # columns of YAML: no text is wrapped
 _IN_USE = {True: "in use", False: "", None: "use unknown"}
@@ -74,7 +74,7 @@ def env_verify(options: argparse.Namespace) -> Result:
 
     :param options: the command line.
     :raises VirtualenvError: when the directory cannot be read.
-    :raises CosmosValueError: when it is none, or the name fits nothing that was finished.
+    :raises CosmosValueError: when it is no directory, or the name fits no build that is ready.
     """
     from cosmos_venv.managed.resolve import environment_store
 
@@ -125,7 +125,7 @@ def _described(stored: StoredBuild) -> dict[str, Any]:
 
 
 def identity(stored: StoredBuild) -> dict[str, Any]:
-    """Return the part of a build's JSON by which it is known.
+    """Return the fields of a build's JSON that identify the build.
 
     :param stored: the build.
     """
@@ -197,7 +197,7 @@ def _all_of(stored: StoredBuild) -> dict[str, Any]:
 
 
 def _users(stored: StoredBuild) -> list[dict[str, Any]]:
-    """The processes that use it now. What they were started with stays unsaid: there may be a secret in it."""
+    """The processes that use the build now. Their command lines are left out: a secret may stand there."""
     import psutil
 
     found = []
@@ -217,7 +217,7 @@ def _instant(seconds: float | None) -> str | None:
 
 
 def _has_dbt(stored: StoredBuild) -> bool:
-    """Whether it was built to have one of its own: then it must import it."""
+    """Whether the environment was built with a dbt of its own, so that it must be able to import dbt."""
     record = stored.record
     return record is not None and bool(record.provides or not record.pins.keys().isdisjoint(DBT_DISTRIBUTIONS))
 
@@ -242,7 +242,7 @@ def _verified(stored: StoredBuild, verified: Verified, *, was_read: bool) -> dic
 
 
 def _state_of_lock(store: EnvironmentStore) -> tuple[str, str]:
-    """``free``, ``held``, or ``unknown``; and what is to be said of its owner."""
+    """The state of the lock, ``free``, ``held`` or ``unknown``; and a text about its owner."""
     lines: list[str] = []
     try:
         is_free = VirtualenvLock(store.directory).is_available(report=lines.append)

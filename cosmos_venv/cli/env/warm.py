@@ -1,8 +1,10 @@
-"""The commands ``cosmos-venv env warm`` and ``env fetch``: they make the environments ready that their words mean.
+"""The commands ``cosmos-venv env warm`` and ``env fetch``: they make environments ready before tasks need them.
 
-``env fetch`` takes them from the remote store alone; ``env warm`` builds what is not there, and puts it there.
+``env fetch`` takes them only from the remote store. ``env warm`` builds those that the store does not have, and puts
+them there.
 
-The words are DAG files, folders of such, requirements files, dbt projects with one, or requirements.
+The command line names DAG files, folders of DAG files, requirements files, dbt projects with a requirements file, or
+requirements.
 """
 
 from __future__ import annotations
@@ -65,8 +67,8 @@ def env_warm(options: argparse.Namespace) -> Result:
 
     :param options: the command line; with ``only_fetches`` an environment that the remote store does not have is a
         failure, else it is built.
-    :raises CosmosValueError: when a source says nothing of an environment, or not where it should be, or a setting of
-        the remote store is wrong or missing.
+    :raises CosmosValueError: when a source describes no environment, or not its directory, or a setting of the remote
+        store is wrong or missing.
     :raises VirtualenvError: when the key of the remote store cannot be had.
     """
     from cosmos_venv.cli.dag_files import read_dag_files
@@ -81,7 +83,7 @@ def env_warm(options: argparse.Namespace) -> Result:
         foreground = resolve.Foreground(directory=options.dir, report=report, source=source)
         with resolve.building_in_foreground(foreground):
             read = read_dag_files(dag_files, directory=options.dir, begin=step.begin)
-            # What dbt ls needed was made while the file was read.
+            # The environments for dbt ls were built while the files were read.
             built = _build_all(list(dict.fromkeys([*read.wanted, *wanted])), step, foreground.made, report)
     failures = [*read.failures, *(f"{one.virtualenv_dir}: {one.error}" for one in built if one.error)]
     for one in built:
@@ -95,10 +97,10 @@ def env_warm(options: argparse.Namespace) -> Result:
 
 
 def reporter(step: Steps, *, is_verbose: bool) -> Callable[[str], None]:
-    """Return what shows lines about builds. An installer's hundreds stand beside the bar, unless all are wanted.
+    """Return a function that shows lines about builds. An installer's lines stand beside the spinner, one at a time.
 
     :param step: shows them.
-    :param is_verbose: whether all are wanted.
+    :param is_verbose: whether an installer's lines are printed, too.
     """
     from cosmos_venv.environments.builder import ToolLine
 
@@ -128,7 +130,7 @@ def _build_all(
                 resolve.holding_the_lock(directory, cancellation=cancellation, report=report),
                 ThreadPoolExecutor(_MOST_AT_ONCE) as workers,
             ):
-                # A thread begins with an empty context, and the order to build in the foreground stands there.
+                # A thread begins with an empty context: only the copy has foreground_builds.
                 ends = [workers.submit(copy_context().run, build, one) for one in missing]
                 try:
                     built.update(zip(missing, [end.result() for end in ends], strict=True))
@@ -146,7 +148,7 @@ def _is_missing(wanted: WantedEnvironment) -> bool:
     try:
         return not resolve.is_ready(wanted.arguments.spec(), wanted.directory)
     except (VirtualenvError, CosmosValueError):
-        return False  # told when it is to be built
+        return False  # the build reports it
 
 
 def _begun(wanted: WantedEnvironment) -> BuiltEnvironment:
@@ -166,14 +168,14 @@ def _build(
             wanted.arguments,
             wanted.directory,
             cancellation=cancellation,
-            # The reporter of ``building_in_foreground`` gets all lines; those dropped here stand in the summary.
+            # The reporter of building_in_foreground gets all lines. The lines of this function are in the summary.
             report=lambda _: None,
         ) as environment:
             result = replace(result, path=str(environment.path), warning=_driver_warning(environment))
             if (new := made.get(environment.path)) is None:
                 return result
             was_fetched = bool(environment.record.fetched_from)
-            # The record of what was fetched tells how long its builder has built.
+            # The record of a fetched environment has the seconds of its build on another machine.
             seconds = new.seconds if was_fetched else environment.record.seconds
             return replace(
                 result,
@@ -207,8 +209,8 @@ def _became(one: BuiltEnvironment) -> str:
 def _sources_of(options: argparse.Namespace) -> tuple[list[Path], list[WantedEnvironment]]:
     """Return the DAG files of the command line, and the environments that its options describe without a DAG file.
 
-    :raises CosmosValueError: when a source says nothing of an environment, or not where it should be, or when the
-        command line has options that none of the sources takes.
+    :raises CosmosValueError: when a source describes no environment, or not its directory, or when the command line
+        has options that none of the sources takes.
     """
     from cosmos_venv.cli.dag_files import WantedEnvironment, dag_files_of
     from cosmos_venv.managed.arguments import VirtualenvArguments
@@ -244,7 +246,7 @@ def _refuse_without_effect(given: VirtualenvArguments) -> None:
 
 
 def _requirements_of(source: Path) -> Path | None:
-    """The requirements file that a source is or has; None where it is one of DAGs."""
+    """The requirements file that a source is or has; None for a DAG file or a folder of DAG files."""
     if source.is_dir():
         if not (source / _PROJECT_FILE).is_file():
             return None

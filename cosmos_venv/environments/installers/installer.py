@@ -38,15 +38,15 @@ from cosmos_venv.processes.inherited_environment import inherited_environment
 
 ORDER_VARIABLE = "COSMOS_VENV_ORDER"
 
-# Each would lead the installation somewhere else. What pip is configured with comes by ``InstallArguments``.
+# Each of these variables would lead the installation somewhere else. ``InstallArguments`` adds pip's configuration.
 _DIVERTING = frozenset({
     "PYTHONHOME", "PYTHONPATH", "PYTHONPYCACHEPREFIX", "VIRTUAL_ENV", "CONDA_PREFIX", "__PYVENV_LAUNCHER__",
     "UV_PYTHON", "UV_SYSTEM_PYTHON", "UV_BREAK_SYSTEM_PACKAGES", "UV_WORKING_DIR",
 })  # fmt: skip
 _OF_PIP = "PIP_"
 
-# Connections, Variables and settings of Airflow, such as its database and the key of its secrets. Nothing that pip, uv
-# or git read begins so.
+# Connections, Variables and settings of Airflow, such as its database and the key of its secrets. No variable that pip,
+# uv or git reads has these prefixes.
 _SECRET = ("AIRFLOW_CONN_", "AIRFLOW_VAR_")
 _SETTINGS = "AIRFLOW__"
 
@@ -64,7 +64,7 @@ _ALWAYS = {
 }
 _UNLESS_CONFIGURED = {
     "UV_INDEX_STRATEGY": "unsafe-best-match",  # the best version of all indexes, as pip ranks
-    "UV_PREVIEW_FEATURES": "pylock",  # else each build of a lock file is told that this is new
+    "UV_PREVIEW_FEATURES": "pylock",  # else uv warns at each build from a lock file that this is a preview
 }
 _PIP_WAY_OUT = "or choose pip, which takes no lock file ([cosmos_venv] virtualenv_installer = pip)"
 
@@ -74,7 +74,7 @@ _ADDRESSES = {"--index-url", "--extra-index-url", "--find-links", "--proxy"}
 # uv takes no constraints and overrides beside a lock file, which was made under them.
 _BESIDE_A_LOCK_FILE = {"UV_CONSTRAINT": "", "UV_OVERRIDE": ""}
 _GIT = r"git\+(?=https?://)"
-_ISOLATED = "--isolated"  # pip reads no variable then: what it is configured with is left out instead
+_ISOLATED = "--isolated"  # with it pip would not read our variables either: its configuration is left out instead
 _DEFAULT_INDEX = "the default index"  # of both tools: the same one
 
 
@@ -82,11 +82,11 @@ _DEFAULT_INDEX = "the default index"  # of both tools: the same one
 class Installer:
     """The tool that installs.
 
-    One that is handed down as a ``preference`` is a command that makes an environment and installs into it, as a
-    process of its own under the guard. It finds its order as JSON in the environment variable ``ORDER_VARIABLE``
-    (credentials may be in it: it removes the variable first): ``directory``, ``python`` (executable to make it of),
-    ``system_site_packages``, ``requirements`` (words for ``pip install``, options among them) and ``sys_path`` (of the
-    process that orders).
+    An installer that is handed down as a ``preference`` is a command that makes an environment and installs into it. It
+    runs as a process of its own under the guard. It finds its order as JSON in the environment variable
+    ``ORDER_VARIABLE`` (credentials may be in it: it removes the variable first): ``directory``, ``python`` (executable
+    to make it of), ``system_site_packages``, ``requirements`` (words for ``pip install``, options among them) and
+    ``sys_path`` (of the process that gives the order).
 
     :param name: ``uv``, ``pip``, or the name of an installer that is handed down.
     :param uv: path of the uv executable; empty for any other.
@@ -130,7 +130,7 @@ def choose_installer(preference: InstallerPreference, spec: EnvironmentSpec, env
     if not uv:
         what = "uv was asked for" if preference == "uv" else f"uv installs the lock file {spec.lock_file}"
         raise VirtualenvBuildError(f"{what}, and it is not on PATH. Install it (cosmos-venv[uv]), {_PIP_WAY_OUT}.")
-    # uv installed other versions beside those of the base Python, where pip would have been content with them.
+    # Beside packages of the base Python uv installs other versions, where pip keeps the versions that are there.
     if spec.system_site_packages and not takes_uv:
         return Installer(name="pip", reason="packages of the base Python count for it, which uv does not look at")
     # A lock file was made under constraints, and takes no others.
@@ -173,13 +173,13 @@ def installer_environment(environ: Mapping[str, str], scratch: Path, *, is_airfl
     :param environ: the worker's variables.
     :param scratch: folder that gets what is written for the installer, and its temporary files.
     :param is_airflow: whether it runs code of Airflow, and so gets Airflow's settings.
-    :raises OSError: when that cannot be written.
+    :raises OSError: when the folder cannot be written.
     """
     dropped = (_OF_PIP, *_SECRET) if is_airflow else (_OF_PIP, *_SECRET, _SETTINGS)
     inherited = inherited_environment(environ)
     kept = {name: value for name, value in inherited.items() if not (name in _DIVERTING or name.startswith(dropped))}
-    # uv looks upwards from its project's folder for these, and ends at the first: else one of the folder in which the
-    # worker happens to run would count.
+    # uv looks for these files upwards from its project's folder, and stops at the first. Without them, files above that
+    # folder, or of the worker's working directory, would count.
     for name in ("uv.toml", "pyproject.toml"):
         (scratch / name).touch()
     in_scratch = {"UV_PROJECT": str(scratch), "TMPDIR": str(scratch), **_home_variables(kept, scratch)}
@@ -187,7 +187,7 @@ def installer_environment(environ: Mapping[str, str], scratch: Path, *, is_airfl
 
 
 def _home_variables(environ: Mapping[str, str], scratch: Path) -> dict[str, str]:
-    """Return a home for a user without one, and a cache where that of the home cannot be written: uv fails then."""
+    """Return a home for a user without one, and a cache where that of the home cannot be written: uv would fail."""
     home = environ.get("HOME") or os.path.expanduser("~")  # noqa: PTH111 - Path.home raises where there is none
     added = {} if Path(home).is_absolute() else {"HOME": str(scratch)}
     cache = Path(environ.get("XDG_CACHE_HOME") or Path(added.get("HOME", home), ".cache"), "uv")
@@ -204,8 +204,8 @@ class InstallArguments:
     :param variables: environment variables, which may hold credentials.
     :param file_lines: lines for a requirements file of its own.
     :param secrets: texts that must not appear in any output.
-    :param sources: where packages may come from: hosts, and folders of this machine. No credentials. Nobody knows where
-        an installer that was handed down looks: then there are none.
+    :param sources: where packages may come from: hosts, and folders of this machine. No credentials. Empty for an
+        installer that was handed down: nobody knows where it looks.
     :param asks_for_packages: whether there is anything to install.
     """
 
@@ -220,9 +220,9 @@ class InstallArguments:
     def of(cls, spec: EnvironmentSpec, installer: Installer, environ: Mapping[str, str]) -> InstallArguments:
         """Return the arguments for one tool.
 
-        :param spec: the packages and options that are wanted. Of a lock file it is those that the file holds.
+        :param spec: the packages and options that are wanted. With a lock file the packages are those of the file.
         :param installer: the tool.
-        :param environ: the worker's variables. They may configure pip, and variables for pip must not replace that.
+        :param environ: the worker's variables, which may configure pip: that configuration is kept.
         :raises CosmosValueError: naming ``pip_install_options``: a credential could only stand on the command line; or
             a requirements file or configuration file that cannot be read.
         """
@@ -270,25 +270,25 @@ class InstallArguments:
 
 
 def _configuration(spec: EnvironmentSpec, installer: Installer, environ: Mapping[str, str]) -> list[InstallOption]:
-    """Return the settings of pip's that an installer is configured with on this machine."""
+    """Return the settings, as options of pip, that an installer is configured with on this machine."""
     if any(option.name == _ISOLATED for option in spec.all_options):
         return []
     configured = pip_configuration(environ)
     if installer.name != "uv":
         return configured
     own = list(uv_configuration(environ))
-    # Whoever sets a variable that uv alone reads means uv. What pip is told about its cache is about its own.
+    # A variable that uv alone reads wins over pip's setting. pip's settings of a cache are about pip's own cache.
     of_uv = {"--cache-dir", "--no-cache-dir", *(each.name for each in own)}
     return [*(each for each in configured if each.name not in of_uv), *own]
 
 
 def _file_line(option: InstallOption) -> str | None:
-    """Return an option or requirement as a line of a requirements file; None for one that can only be a word."""
+    """Return an option or requirement as a line of a requirements file; None where it must be on the command line."""
     value = option.value
     if option.requirements_file:
         return None
     if local := local_path(value):
-        # One that is relative pip and uv take from elsewhere when it stands in a file.
+        # In a requirements file, pip and uv resolve a relative path against another folder.
         path = str(Path(local.path).absolute())
         if re.search(r"[\s#]", path):
             return None
@@ -339,8 +339,8 @@ def _host(address: str) -> str:
 def _git_apart(lines: Iterable[str], environ: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
     """Return variables with which git logs in, and the lines without user and password.
 
-    git writes the address on its own command line, and a header of its configuration never. git reads its configuration
-    from variables since 2.31; an older one finds no login.
+    git puts the address on a command line of its own, but never a header of its configuration. git reads its
+    configuration from variables since 2.31; an older git finds no login.
     """
     headers: dict[str, str] = {}
     apart = []

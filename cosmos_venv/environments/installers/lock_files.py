@@ -1,9 +1,9 @@
 """Lock files (PEP 751, ``pylock.toml``): resolved by uv, installed by uv.
 
-- The index has the hashes; an environment that is installed has none. uv refuses a file that has another one.
-- No credential gets into a lock file: whoever may read DAG files may read it.
-- A lock file says for which Python and platform it was resolved, so that another one refuses it instead of lacking
-  what only it needs.
+- The hashes come from the index; an installed environment has none. uv refuses a file with another hash.
+- No credential gets into a lock file: everybody who may read DAG files may read the lock file.
+- A lock file says for which Python and platform it was resolved. Elsewhere the installation is refused: it might lack
+  packages that are needed only there.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def _words(arguments: InstallArguments, scratch: Path) -> list[str]:
     for option in requirement_files.parse(arguments.words):
         if option.name == "--requirement":
             words.append(option.value)
-        elif option.name in ("", "--editable"):  # a path with blanks: a word would be a file of requirements
+        elif option.name in ("", "--editable"):  # a path with blanks: on the command line it means a requirements file
             is_address = option.value.startswith("file:")
             lines.append(option.value if is_address else Path(option.value).absolute().as_uri())
         elif option.name not in _ONLY_FOR_INSTALLING:

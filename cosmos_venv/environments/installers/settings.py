@@ -1,7 +1,7 @@
 """The settings of pip on this machine, by its files and by its ``PIP_*`` variables, told to pip or to uv.
 
-The files are read here and not by ``pip config list``: a worker that installs with uv need not have pip, and the digest
-of an environment asks for constraints wherever a DAG file is parsed. pip itself then reads no file: it gets the
+The files are read here and not by ``pip config list``: a worker that installs with uv need not have pip. The digest of
+an environment needs the constraints too, wherever a DAG file is parsed. pip itself then reads no file: it gets the
 settings as variables, without those that would lead an installation somewhere else. uv gets pip's settings as its own
 flags and variables; a setting that uv does not have is named.
 """
@@ -19,11 +19,11 @@ from cosmos_venv.exceptions import CosmosValueError
 if TYPE_CHECKING:
     from configparser import RawConfigParser
 
-_SECTIONS = ("global", "install")  # what the second says wins, whichever file says it
+_SECTIONS = ("global", "install")  # the second section wins, in whichever file it is
 _OFF = frozenset({"0", "f", "false", "n", "no", "off"})
 
 LISTS = frozenset({"--extra-index-url", "--find-links", "--trusted-host", "--constraint"})
-"""Options of which pip takes several values at once, parted by blanks or lines."""
+"""Options that take several values at once in pip's configuration, separated by blanks or lines."""
 
 # Each would lead the installation somewhere else, make it an installation of something else, or leave out byte code.
 _DIVERTING = frozenset({
@@ -56,7 +56,7 @@ _WORDS = {
 }
 _CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "UV_SYSTEM_CERTS", "UV_NATIVE_TLS")
 
-# What uv obeys in a requirements file, which it reads itself. It passes over all else, such as --pre.
+# Options that uv obeys in a requirements file, which uv reads itself. It ignores all others, such as --pre.
 _IN_FILES = frozenset({
     "--index-url", "--extra-index-url", "--no-index", "--find-links", "--constraint", "--requirement", "--editable",
     "--no-binary", "--only-binary", "--hash",
@@ -101,7 +101,7 @@ def pip_configuration(environ: Mapping[str, str]) -> list[InstallOption]:
 
 
 def pip_variables(settings: Iterable[InstallOption]) -> dict[str, str]:
-    """Return variables by which pip is told settings, and nothing else: it reads no configuration file then.
+    """Return the variables that tell pip these settings and no others: pip reads no configuration file then.
 
     :param settings: the settings; later ones take the place of earlier ones, or are added where pip takes a list.
     """
@@ -142,7 +142,7 @@ def _files(environ: Mapping[str, str]) -> list[Path]:
 
 
 def _parsed(file: Path) -> RawConfigParser | None:
-    """Return what a file says; None where pip passes over it, too: it is not there, or not for this user to read."""
+    """Return the settings of a file; None where pip passes over it too: it is missing, or this user may not read it."""
     try:
         text = file.read_text(encoding="utf-8")
     except OSError:
@@ -221,6 +221,6 @@ def for_uv(settings: Iterable[InstallOption], environ: Mapping[str, str]) -> tup
             told = ("," if name == "--find-links" else " ").join(found) if name in LISTS else found[-1]
             variables.update(dict.fromkeys(variables_of, told))
     if not any(name in {*environ, *variables} for name in _CERTIFICATES):
-        # pip trusts the certificates of the system too. The second is the name that an older uv knows.
+        # pip trusts the certificates of the system too. An older uv knows the second name only.
         variables |= {"UV_SYSTEM_CERTS": "true", "UV_NATIVE_TLS": "true"}
     return tuple(dict.fromkeys(words)), variables

@@ -1,1 +1,1 @@
-"""The maintenance of a store: its inventory, removal of what is too much or left over, the commands in its ``bin``."""
+"""The maintenance of a store: its inventory, and the removal of builds that are too many, damaged or left over."""

@@ -24,11 +24,11 @@ from cosmos_venv.files.kernel_lock import Lease, is_in_use, lease_path
 from cosmos_venv.files.permissions import judge, writable_by_others
 from cosmos_venv.processes.guarded_process import run_guarded
 
-# ready: a record names it; old: a newer build is ready, and tasks still use this one; building: a builder is at work;
-# leftover: of a process that has ended.
+# ready: a record names it. old: a newer build is ready, and tasks still use this one. building: a builder is at work.
+# leftover: it belongs to a process that has ended.
 BuildState = Literal["ready", "old", "building", "leftover"]
 
-# A RECORD has no hash of byte code. Python fails at the import of byte code that is cut behind its head of 16 bytes.
+# A RECORD has no hash of byte code. Python fails at the import of byte code that is cut behind its 16-byte header.
 _BYTE_CODE_CHECK = """
 import importlib.util, marshal, pathlib, sys
 
@@ -41,7 +41,7 @@ for file in pathlib.Path(sys.argv[1]).rglob(f"*.{sys.implementation.cache_tag}.p
         print(f"{file.relative_to(sys.argv[1])} cannot be read: {error}")
 """
 
-_BLOCK = 512  # what st_blocks counts, whatever the file system's own blocks are
+_BLOCK = 512  # the unit of st_blocks on every file system
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +133,7 @@ def _stored(store: EnvironmentStore, build: Path, record: BuildRecord | None) ->
     if record is not None and record.build == build.name:
         state = "ready"
     elif in_use:
-        # A folder's own time is that of the beginning of its build.
+        # The modification time of a folder is about the time at which its build began.
         began, was_published = _last_use(build), _last_use(record_file)
         state = "old" if began and was_published and began < was_published else "building"
     is_ready = state == "ready"
@@ -185,8 +185,8 @@ class Verified:
 def verify(stored: StoredBuild, *, check: str | None = None, content: bool = False) -> Verified:
     """Hold a ready build against its record, and let its own Python run a check.
 
-    The build is in use for as long as that takes, but its last use is not changed. A build that another user
-    than this one and root could have written to is not run.
+    The build is in use for as long as that takes, but its last use is not changed. Where another user than this one and
+    root can replace the folder of the build or write to it, its Python is not run.
 
     :param stored: the build, which is ready.
     :param check: Python source, which ends with an error where something does not work; None: nothing is run.
@@ -231,7 +231,7 @@ def _faults(build: Path, record: BuildRecord, *, content: bool) -> list[str]:
 
 
 def _link_faults(build: Path) -> Iterator[str]:
-    """Give links that lead nowhere, that to the interpreter among them, and what is wrong with ``pyvenv.cfg``."""
+    """Yield the dangling links, such as that to the interpreter, and the fault of ``pyvenv.cfg``."""
     for path in sorted([*build.glob("bin/*"), *build.glob("lib*")]):
         if path.is_symlink() and not path.exists():
             yield f"{path.relative_to(build)} leads to {path.readlink()}, which is missing"
@@ -253,9 +253,9 @@ def _byte_code_faults(build: Path) -> list[str]:
 def _check_faults(build: Path, check: str) -> Iterator[str]:
     python = build / "bin" / "python"
     if not python.exists():
-        return  # told already
+        return  # _link_faults reports it
     try:
-        # It may not write byte code: who verifies changes nothing.
+        # -B: a check must not write byte code, as verifying changes nothing.
         done = run_guarded([str(python), "-I", "-B", "-c", check], cwd="/")
     except OSError as error:
         yield f"its Python cannot be started: {error}"
@@ -281,7 +281,7 @@ def kept(build: Path) -> Iterator[bool]:
     try:
         lease = Lease.shared(build, make=False)
     except OSError as error:
-        # Without its file, or on a mount without locks, it is looked at as it is.
+        # Without a lease file, or on a mount without locks, the build is looked at unprotected.
         yield error.errno != errno.ENOENT or build.is_dir()
         return
     with nullcontext() if lease is None else closing(lease):

@@ -87,7 +87,7 @@ def prune(
     cancellation: Cancellation,
     report: Report,
 ) -> list[Removal]:
-    """Remove what is to go. Tasks go on meanwhile; builders wait while it is decided.
+    """Remove the builds that are to go. Tasks go on meanwhile; builders wait only until the builds are retired.
 
     Killed at any moment, this leaves what the next builder or pruner removes.
 
@@ -107,7 +107,7 @@ def prune(
     with store.errors_name_the_directory(), ExitStack() as after_release:
         lock = VirtualenvLock(store.directory)
         with lock.acquire(max_tries=max_tries, cancellation=cancellation, report=report):
-            # Looked at once more: while this process waited for the lock, tasks may have begun to use what it had
+            # Chosen again: while this process waited for the lock, tasks may have begun to use the builds that it had
             # chosen.
             removals = [retire_chosen(store, each, after_release, report) for each in look()]
             sweep(store, after_release, report)
@@ -115,7 +115,7 @@ def prune(
 
 
 def surplus(store: EnvironmentStore, limits: PruneLimits, *, now: float) -> list[Removal]:
-    """Return what is more than the limits allow. Nothing is written.
+    """Return the builds beyond the limits. Nothing is written.
 
     :param store: the directory that is looked at.
     :param limits: of what it may hold.
@@ -141,7 +141,7 @@ def named(store: EnvironmentStore, digest: str) -> list[Removal]:
 
 
 def choose(builds: Sequence[StoredBuild], limits: PruneLimits, *, now: float) -> list[Removal]:
-    """Return what is more than the limits allow: first what nobody can find any more, then what was used longest ago.
+    """Return the builds beyond the limits: first those that nobody can find any more, then those used longest ago.
 
     :param builds: all of a store.
     :param limits: of what it may hold.
@@ -170,7 +170,7 @@ def choose(builds: Sequence[StoredBuild], limits: PruneLimits, *, now: float) ->
 
 
 def retire_chosen(store: EnvironmentStore, going: Removal, after_release: ExitStack, report: Report) -> Removal:
-    """Take a build that is to go out of everybody's sight. The caller holds the directory's lock.
+    """Retire a build that is to go. The caller holds the directory's lock.
 
     :param store: the directory.
     :param going: of ``surplus`` or ``named``.
@@ -191,7 +191,7 @@ def retire_chosen(store: EnvironmentStore, going: Removal, after_release: ExitSt
 
 def _trusted_inventory(store: EnvironmentStore) -> list[StoredBuild]:
     with store.errors_name_the_directory():
-        store.judge()  # what is deleted is found by names in there
+        store.judge()  # builds to delete are found by their names in this directory
     return read_inventory(store)
 
 
@@ -206,7 +206,7 @@ def _last_used(stored: StoredBuild) -> float:
 def retire(
     store: EnvironmentStore, build: Path, after_release: ExitStack, report: Report, *, used_until: float | None = None
 ) -> bool:
-    """Take a build out of everybody's sight, unless somebody uses it. The caller holds the directory's lock.
+    """Retire a build, unless somebody uses it: no task finds it any more. The caller holds the directory's lock.
 
     :param store: where it stands.
     :param build: its folder, which may be gone already.
@@ -217,7 +217,7 @@ def retire(
     :returns: False when the build stays.
     :raises OSError: when that is not permitted.
     """
-    # Out of sight it would help nobody where this user could not delete it.
+    # A build that this user could not delete would only lose its record, and free no space.
     if os.path.lexists(build) and os.geteuid() not in (0, owner := build.lstat().st_uid):
         raise PermissionError(errno.EPERM, f"it belongs to user id {owner}: only that user or root may remove it")
     lease = Lease.exclusive(build)
@@ -276,7 +276,7 @@ def _delete(build: Path, lease: Lease, report: Report) -> None:
 
 
 def sweep(store: EnvironmentStore, after_release: ExitStack, report: Report) -> None:
-    """Take the remains of dead builders and pruners away. What cannot be removed stays, with a line.
+    """Remove the leftovers of dead builders and pruners. A leftover that cannot be removed stays, with a line.
 
     A build in use stays: its killed installer has not ended yet, or tasks still run in a build that was replaced. The
     caller holds the directory's lock.
