@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tools.demo_display import Display
 
-BUILDER_LOG = re.compile(r"being built .* its log is (?P<log>/.+)\.$")
+BUILDER_LOG = re.compile(r"being built .* log file (?P<log>/.+)\.$")
 BUILDER_STEPS = ("Creating ", "Resolved ", "Prepared ", "Installing ", "Installed ", "Successfully ", "The virtualenv ")
 READY_AFTER = re.compile(r"is ready after (?P<seconds>[\d.]+) s\.$")
 

@@ -310,7 +310,7 @@ def _fault_of_locks(directory: Path) -> str:
         return ""
     except OSError as error:
         return f"it has no kernel locks ({error.strerror})"
-    return "a second one gets the lock that the first one holds"
+    return "a second open file gets the lock that the first one holds"
 
 
 def check_index(_: Examined) -> Iterator[Finding]:
@@ -424,7 +424,8 @@ def _try_remote(store: RemoteStore) -> Finding:
             "Tasks build for themselves. See the connection of remote_environment_dir_conn_id, and what it may do "
             "below this folder: read, write and remove (with remote_environment_push off, read)."
         )
-        return Finding(str(folder), "failed", f"A small file cannot be written, read and removed: {error}.", way_out)
+        tried = "written, read or removed" if store.may_push else "looked for"
+        return Finding(str(folder), "failed", f"A small file cannot be {tried}: {error}.", way_out)
     done = "read, written and removed" if store.may_push else "read; remote_environment_push is off"
     return Finding(str(folder), "ok", f"Files can be {done}.")
 

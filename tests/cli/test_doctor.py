@@ -156,7 +156,7 @@ def test_environments_of_a_python_that_is_not_here_are_a_warning(
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        pytest.param(None, "a second one gets the lock that the first one holds", id="no-effect"),
+        pytest.param(None, "a second open file gets the lock that the first one holds", id="no-effect"),
         pytest.param(errno.ENOLCK, "it has no kernel locks (No locks available)", id="no-locks"),
     ],
 )

@@ -54,7 +54,7 @@ def test_a_remote_that_takes_nothing_has_failed(remote: Path, key_file: Path, co
     (result,) = found()
 
     assert (result.outcome, result.subject) == ("failed", f"file://{remote}")
-    assert re.match(r"A small file cannot be written, read and removed: \w+Error: .*\.$", result.text)
+    assert re.match(r"A small file cannot be written, read or removed: \w+Error: .*\.$", result.text)
     assert "remote_environment_dir_conn_id" in result.way_out
 
 

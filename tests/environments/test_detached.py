@@ -18,6 +18,7 @@ from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.exceptions import VirtualenvBeingBuilt, VirtualenvBuildError
 from tests.kit import MakeSpec, StartPython, WaitForBackend, WaitUntil, as_words
+from tools.demo_builds import BUILDER_LOG
 
 PARSE = """
 import json, sys, pickle
@@ -98,6 +99,7 @@ def test_a_caller_that_lives_on_gets_no_zombie_and_ends_without_a_complaint(
     wait_for_backend()
 
     assert output.splitlines()[1:] == ["VirtualenvBeingBuilt", "children: []"]
+    assert BUILDER_LOG.search(output.splitlines()[0]), "make demo follows the log file"
 
 
 def test_modules_in_the_working_directory_are_not_the_builder_s(

@@ -44,7 +44,7 @@ _LOCK = (
     "anew, whatever the file held before. A DAG file that runs dbt ls builds its environment when it is imported. Exit "
     "code 1: a file cannot be imported, an environment cannot be resolved, or a package can have no hash."
 )
-_LIST = "Lists every build of a virtualenv_dir: ready, old, building, left over or failed. Writes nothing."
+_LIST = "Lists every build of a virtualenv_dir: ready, old, building or leftover. Writes nothing."
 _SHOW = (
     "Shows everything that is known of an environment: the installed packages, the spec from which it was made, who "
     "made it and when, the processes that use it now, and its warm servers. Writes nothing."

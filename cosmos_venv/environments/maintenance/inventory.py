@@ -186,7 +186,7 @@ def verify(stored: StoredBuild, *, check: str | None = None, content: bool = Fal
     """Hold a ready build against its record, and let its own Python run a check.
 
     The build is in use for as long as that takes, but its last use is not changed. Where another user than this one and
-    root can replace the folder of the build or write to it, its Python is not run.
+    root can replace the folder of the build, or write to it or to a file in it, its Python does not run the check.
 
     :param stored: the build, which is ready.
     :param check: Python source, which ends with an error where something does not work; None: nothing is run.
@@ -199,11 +199,12 @@ def verify(stored: StoredBuild, *, check: str | None = None, content: bool = Fal
             # Its own Python would run with the rights of the caller, and with what others have put into site-packages.
             judge(stored.path.parent, stored.path, is_open_allowed=stored.may_be_open)
             faults = _faults(stored.path, stored.record, content=content)
-            open_to_others = () if stored.may_be_open else writable_by_others(stored.path)
-            faults += [f"{path.relative_to(stored.path)}: {reason}" for path, _, reason in open_to_others]
+            found = () if stored.may_be_open else writable_by_others(stored.path)
+            open_to_others = [f"{path.relative_to(stored.path)}: {reason}" for path, _, reason in found]
         except (VirtualenvError, OSError, ValueError) as error:
             return Verified(faults=[f"it cannot be used: {error}"])
-        if check is None:
+        faults += open_to_others
+        if check is None or open_to_others:
             return Verified(faults=faults)
         return Verified(faults=[*faults, *_check_faults(stored.path, check)], has_run=True)
 

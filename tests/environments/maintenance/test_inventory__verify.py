@@ -32,10 +32,13 @@ def site_packages(environment: Environment) -> Path:
 def test_what_others_can_write_is_told_and_not_run(tmp_path: Path, built: Environment) -> None:
     next(built.path.glob("lib/*/site-packages/hello")).chmod(0o777)
     (told,) = faults(tmp_path)
+    (stored,) = read_inventory(EnvironmentStore(tmp_path))
+    has_run = verify(stored, check="raise SystemExit('it was run')").has_run
     built.path.chmod(0o777)
     (fault,) = faults(tmp_path)
 
     assert told.endswith("hello: everybody may write to it")
+    assert not has_run
     assert "is not used because everybody may write to it" in fault
     assert f"'chmod o-w {built.path}'" in fault
 
