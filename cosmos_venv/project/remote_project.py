@@ -103,7 +103,7 @@ class _RemoteProject:
         self.digest = hashlib.sha256(json.dumps([remove(address.url), address.conn_id]).encode()).hexdigest()
         self.variable = f"cosmos_venv_project_{self.digest[:32]}"
 
-    def path(self, version: str) -> Path:
+    def _path(self, version: str) -> Path:
         """Where the copy of a version stands, or would stand."""
         return self.root / f"{version}-{self.address.name}"
 
@@ -124,7 +124,7 @@ class _RemoteProject:
             raise self._error(
                 f"it cannot be fetched: {mask(str(error))}. Correct it, or dbt_project_conn_id={self.address.conn_id!r}"
             ) from None
-        copy = self.path(version)
+        copy = self._path(version)
         if age(copy.stat().st_mtime) > _REFRESHED:
             os.utime(copy)
         return copy / self.address.name / self.address.subdirectory
@@ -133,7 +133,7 @@ class _RemoteProject:
         return CosmosLoadDbtException(f"ProjectConfig.dbt_project_path {self.address}: {reason}.")
 
     def _fetch_only(self, wanted: str) -> None:
-        if self.path(wanted).is_dir():
+        if self._path(wanted).is_dir():
             return
         if self._fetch(_NONE, lambda version: version == wanted).version != wanted:
             raise self._error(
@@ -175,9 +175,9 @@ class _RemoteProject:
         kept = FileCache(folder=self.root, suffix=".json", most=1_000)
         # With an age that counts, reading does not touch the time: it says when the version was last known to be right.
         last = value_of(kept.read(self.digest, max_age=math.inf), Found) or _NONE
-        known = last if self.path(last.version).is_dir() else _NONE
+        known = last if self._path(last.version).is_dir() else _NONE
         try:
-            found = self._fetch(known, lambda version: not self.path(version).is_dir())
+            found = self._fetch(known, lambda version: not self._path(version).is_dir())
         except RemoteError as error:
             if known is _NONE or error.has_answered:
                 raise
@@ -197,7 +197,7 @@ class _RemoteProject:
             fetch = {"archive": self._fetch_archive, "folder": self._fetch_folder, "git": self._fetch_commit}
             found = fetch[self.address.kind](known, takes, unpacked, resolve.seconds_for_a_parse() or _PATIENCE)
             if takes(found.version):
-                self._publish(apart, self.path(found.version))
+                self._publish(apart, self._path(found.version))
         return found
 
     def _publish(self, apart: Path, copy: Path) -> None:
