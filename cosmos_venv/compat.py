@@ -462,12 +462,13 @@ def run_began() -> float | None:
         return None
     order: Any = frame.f_locals[name]
     if IS_AIRFLOW_3:
-        run = order.ti_context.dag_run
+        runs = [order.ti_context.dag_run]
     else:
-        (run,) = import_module("airflow.models.dagrun").DagRun.find(
+        runs = import_module("airflow.models.dagrun").DagRun.find(
             dag_id=order.dag_id, run_id=order.execution_date_or_run_id
         )
-    return None if run.start_date is None else float(run.start_date.timestamp())
+    began: list[datetime] = [run.start_date for run in runs if run.start_date is not None]
+    return began[0].timestamp() if began else None
 
 
 @contextmanager
