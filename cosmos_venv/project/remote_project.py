@@ -166,8 +166,8 @@ class _RemoteProject:
             if not history or history[-1][1] != version:
                 newest = [*history, (time.time(), version)][-_MOST_VERSIONS:]
                 compat.set_variable(self.variable, json.dumps(newest), _DESCRIPTION)
-        except Exception as error:  # noqa: BLE001 - a script that imports a DAG file may have no Airflow around it
-            said = "No task will find the version of %s: the Airflow Variable %s cannot be written: %s"
+        except Exception as error:  # noqa: BLE001 - a command of Airflow 3 or a script cannot write Variables
+            said = "A task in another process does not find the version of %s: Airflow Variable %s is not written: %s"
             logger.warning(said, self.address, self.variable, mask(str(error)))
 
     def _newest(self) -> str:

@@ -508,13 +508,13 @@ def test_a_worker_does_not_choose_a_version_itself(
     assert dict(cosmos_airflow.variables.values) == {name: "[]"}, "a worker notes nothing"
 
 
-def test_a_parse_without_airflows_variables_says_that_no_task_will_find_its_version(
+def test_a_parse_that_cannot_write_variables_says_that_no_worker_finds_its_version(
     shop: Path, cosmos_airflow: CosmosAirflow, log: pytest.LogCaptureFixture
 ) -> None:
     with cosmos_airflow.variables.outage():
         assert fetched(f"file://{packed(shop)}").is_dir()
 
-    assert "No task will find the version" in log.text
+    assert "A task in another process does not find the version" in log.text
 
 
 def test_a_password_in_an_address_is_no_part_of_what_is_noted_or_said(
