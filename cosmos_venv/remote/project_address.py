@@ -61,6 +61,8 @@ class ProjectAddress(msgspec.Struct, frozen=True, kw_only=True):
     def __str__(self) -> str:
         return mask(self.url)
 
+    __repr__ = __str__  # a traceback may show it
+
     @property
     def name(self) -> str:
         """The name of the archive, folder or repository, without its suffix: a name for a folder on this machine."""

@@ -79,6 +79,13 @@ def test_a_configuration_keeps_the_address_and_gets_its_folder_later(tmp_path: P
     assert ProjectConfig(tmp_path).address is None
 
 
+def test_an_address_is_shown_without_its_credentials() -> None:
+    found = ProjectAddress.of("https://mary:secret@h/shop.zip?token=secret", None)
+
+    assert "h/shop.zip" in repr(found)
+    assert "secret" not in f"{found!r}{found}"
+
+
 def test_a_path_that_was_made_of_an_address_is_refused() -> None:
     with pytest.raises(CosmosValueError, match="is a URL of which Path has dropped a slash"):
         ProjectConfig(Path("s3://b/shop.tar.gz"))
