@@ -370,6 +370,30 @@ def test_a_process_that_is_killed_while_it_unpacks_leaves_nothing_that_is_used(s
     assert not left.exists()
 
 
+@pytest.mark.long
+def test_a_process_that_is_killed_at_any_step_publishes_all_or_nothing(shop: Path, cache: Path) -> None:
+    archive, kills = packed(shop), 0
+    whole = ["dbt_project.yml", "models", "models/orders.sql"]
+    for last in range(1, 200):
+        steps = iter(range(last))
+
+        def kill(event: str, given: tuple[Any, ...]) -> None:
+            is_step = event in ("open", "os.mkdir", "os.rename") and str(cache) in str(given[0])
+            if is_step and next(steps, None) is None:  # noqa: B023 - it is called in this turn
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        status = in_a_process(f"file://{archive}", kill)
+
+        for copy in cache.glob("*-shop"):
+            assert sorted(str(each.relative_to(copy / "shop")) for each in (copy / "shop").rglob("*")) == whole
+        if status == 0:
+            break
+        assert status == -signal.SIGKILL
+        kills += 1
+        shutil.rmtree(cache, ignore_errors=True)
+    assert kills > 5
+
+
 def test_a_process_that_was_slower_takes_the_copy_of_the_other(shop: Path, cache: Path) -> None:
     archive = packed(shop)
 
