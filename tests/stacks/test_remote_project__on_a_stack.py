@@ -34,8 +34,8 @@ def group(name):
     )
 
 @task
-def gate(run_id):
-    while not Path({gates!r}, run_id).exists():
+def gate(name):
+    while not Path({gates!r}, name).exists():
         time.sleep(0.1)
 
 with DAG("elsewhere", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=timezone.utc)):
