@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tarfile
+from functools import partial
 from pathlib import Path
 
 from tests.stacks.stack import AIRFLOW_2, AIRFLOW_3, ON_A_STACK, Stack, on
@@ -80,8 +81,8 @@ class Elsewhere:
     def begin(self, run_id: str) -> None:
         """Begin a run, and wait until it stands before its second half."""
         self.stack.trigger("elsewhere", run_id)
-        is_there = "running"
-        self.stack.wait_until(lambda: self.stack.states("elsewhere", run_id).get("gate") == is_there, "it is halfway")
+        states = partial(self.stack.states, "elsewhere", run_id)
+        self.stack.wait_until(lambda: states().get("gate") == "running", "it is halfway")
 
     def go_on(self, run_id: str) -> dict[str, str]:
         """Let a run go on to its end, and return the states of its tasks."""
