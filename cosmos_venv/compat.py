@@ -447,6 +447,30 @@ def dag_to_run() -> str | None:
     return found or next(iter(sys.argv[3:4] if sys.argv[1:3] == ["tasks", "run"] else ()), None)
 
 
+def run_began() -> float | None:
+    """When the run of the task began for which this process imports a DAG file, in seconds since the epoch.
+
+    Airflow sets it anew when a run that has ended is cleared. None: this process imports no file for a task, or Airflow
+    does not say.
+    """
+    frame: FrameType | None = sys._getframe(1)
+    # Private, seen in 2.11 and 3.0 to 3.4.
+    place, name = (FRAME_NAMES.runner, "what") if IS_AIRFLOW_3 else ("airflow.cli.commands.task_command", "args")
+    while frame is not None and not (frame.f_globals.get("__name__") == place and name in frame.f_locals):
+        frame = frame.f_back
+    if frame is None:
+        return None
+    order: Any = frame.f_locals[name]
+    if IS_AIRFLOW_3:
+        runs = [order.ti_context.dag_run]
+    else:
+        runs = import_module("airflow.models.dagrun").DagRun.find(
+            dag_id=order.dag_id, run_id=order.execution_date_or_run_id
+        )
+    began: list[datetime] = [run.start_date for run in runs if run.start_date is not None]
+    return began[0].timestamp() if began else None
+
+
 @contextmanager
 def import_time_out_paused() -> Iterator[None]:
     """Within this block Airflow's time-out of the import of a DAG file stands still; then the rest of it runs.

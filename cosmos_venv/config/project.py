@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cosmos_venv.config.validation import (
     NamedArguments,
@@ -19,6 +20,12 @@ from cosmos_venv.config.validation import (
     require,
 )
 from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
+from cosmos_venv.remote.remote_file import url_of
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from cosmos_venv.remote.project_address import ProjectAddress
 
 _SECONDS = 10.0  # for an answer about a manifest that lies elsewhere
 
@@ -26,13 +33,16 @@ _SECONDS = 10.0  # for an answer about a manifest that lies elsewhere
 class ProjectConfig(NamedArguments):
     """The place of the dbt project, and what dbt gets both when it is parsed and when it runs.
 
-    :param dbt_project_path: folder that holds ``dbt_project.yml``.
+    :param dbt_project_path: folder that holds ``dbt_project.yml``, or where the project lies elsewhere: the URL of an
+        archive (``.tar.gz``, ``.tar.zst``, ``.zip``) or of a folder of object storage, or a commit of git
+        (``git+https://host/repo.git@<40 hex digits>#subdirectory=shop``). It is kept as ``address`` then.
     :param install_dbt_deps: run ``dbt deps`` before parsing and running.
     :param copy_dbt_packages: copy the packages folder for each command instead of linking to it, where ``dbt deps``
         does not run; None: as ``[cosmos] default_copy_dbt_packages`` says.
     :param models_relative_path, seeds_relative_path, snapshots_relative_path: deprecated, each for the list below.
     :param manifest_path: a ``manifest.json`` on this machine, or its URL: ``https://``, ``s3://``, ``gs://``,
-        ``abfs://``, or of another storage that Airflow knows.
+        ``abfs://``, or of another storage that Airflow knows. A relative path counts from the top of a project that
+        lies elsewhere.
     :param manifest_conn_id: id of the Airflow connection for a manifest that lies elsewhere; None: the default one of
         its storage.
     :param project_name: its name; None: the folder's name, up to a dot.
@@ -47,7 +57,10 @@ class ProjectConfig(NamedArguments):
     :param seeds_relative_paths: folders of the seeds, likewise kept; dbt itself goes by its ``dbt_project.yml``. None:
         ``seeds``.
     :param snapshots_relative_paths: folders of the snapshots, likewise kept. None: ``snapshots``.
-    :raises CosmosValueError: for a manifest without project path or name, and for a name without either.
+    :param dbt_project_conn_id: id of the Airflow connection for a project that lies elsewhere; None: the default one of
+        its storage.
+    :raises CosmosValueError: for a manifest without project path or name, for a name without either, and for an address
+        that is none.
     """
 
     def __init__(
@@ -68,6 +81,7 @@ class ProjectConfig(NamedArguments):
         models_relative_paths: str | Path | Sequence[str | Path] | None = None,
         seeds_relative_paths: str | Path | Sequence[str | Path] | None = None,
         snapshots_relative_paths: str | Path | Sequence[str | Path] | None = None,
+        dbt_project_conn_id: str | None = None,
     ) -> None:
         if not dbt_project_path and bool(manifest_path) != bool(project_name):
             given, lacking = ("manifest_path", "project_name") if manifest_path else ("project_name", "manifest_path")
@@ -82,23 +96,31 @@ class ProjectConfig(NamedArguments):
         booleans = {"copy_dbt_packages": copy_dbt_packages, "partial_parse": partial_parse}
         for name, value in booleans.items():
             refuse_text_for_boolean(f"ProjectConfig.{name}", value)
-        self.dbt_project_path = as_path(dbt_project_path)
+        self.address = _address(dbt_project_path, dbt_project_conn_id)
         self.install_dbt_deps = install_dbt_deps
         self.copy_dbt_packages = copy_dbt_packages
         self.models_relative_paths = _relative_paths("models", models_relative_paths, models_relative_path)
         self.seeds_relative_paths = _relative_paths("seeds", seeds_relative_paths, seeds_relative_path)
         self.snapshots_relative_paths = _relative_paths("snapshots", snapshots_relative_paths, snapshots_relative_path)
-        self.models_paths = self._in_project(self.models_relative_paths)
-        self.seeds_paths = self._in_project(self.seeds_relative_paths)
-        self.snapshots_paths = self._in_project(self.snapshots_relative_paths)
-        folders = (self.models_paths, self.seeds_paths, self.snapshots_paths)
-        self.models_path, self.seeds_path, self.snapshots_path = (next(iter(each), None) for each in folders)
+        self._stand_in(None if self.address else as_path(dbt_project_path))
         self.manifest_path = local_or_remote(manifest_path, "ProjectConfig.manifest_path")
         self.manifest_conn_id = manifest_conn_id
-        self.project_name = project_name or (folder_name(self.dbt_project_path) if self.dbt_project_path else "")
+        place = Path(self.address.subdirectory or self.address.name) if self.address else self.dbt_project_path
+        self.project_name = project_name or (folder_name(place) if place else "")
         self.env_vars = env_vars
         self.dbt_vars = dbt_vars
         self.partial_parse = partial_parse
+
+    def at(self, folder: Path) -> Self:
+        """The same configuration with a copy of the project on this machine.
+
+        :param folder: of the copy.
+        """
+        other = copy.copy(self)
+        other._stand_in(folder)
+        if isinstance(self.manifest_path, Path):
+            other.manifest_path = folder / self.manifest_path
+        return other
 
     def validate_project(self) -> None:
         """Refuse paths that are not there; a manifest that lies elsewhere is not looked for.
@@ -129,8 +151,26 @@ class ProjectConfig(NamedArguments):
         except RemoteError as error:
             raise CosmosLoadDbtException(f"ProjectConfig.manifest_path {file}: {error}.") from None
 
+    def _stand_in(self, folder: Path | None) -> None:
+        self.dbt_project_path = folder
+        self.models_paths = self._in_project(self.models_relative_paths)
+        self.seeds_paths = self._in_project(self.seeds_relative_paths)
+        self.snapshots_paths = self._in_project(self.snapshots_relative_paths)
+        folders = (self.models_paths, self.seeds_paths, self.snapshots_paths)
+        self.models_path, self.seeds_path, self.snapshots_path = (next(iter(each), None) for each in folders)
+
     def _in_project(self, relative: Sequence[Path]) -> list[Path]:
         return [self.dbt_project_path / each for each in relative] if self.dbt_project_path else []
+
+
+def _address(given: str | Path | None, conn_id: str | None) -> ProjectAddress | None:
+    """The address of a project that lies elsewhere; None for a folder of this machine."""
+    text = str(given or "")
+    if url_of(given or "", "ProjectConfig.dbt_project_path") is None and not text.startswith("file://"):
+        return None
+    from cosmos_venv.remote.project_address import ProjectAddress
+
+    return ProjectAddress.of(text, conn_id)
 
 
 def _relative_paths(kind: str, several: str | Path | Sequence[str | Path] | None, one: str | Path | None) -> list[Path]:

@@ -43,7 +43,7 @@ def zstd() -> Any:
             return import_module(name)
         except ImportError:
             continue
-    raise VirtualenvError("environments are packed with zstandard, which is missing: install cosmos-venv[remote]")
+    raise VirtualenvError("it is packed with zstandard, which is missing: install cosmos-venv[remote]")
 
 
 def pack(environment: Path, archive: Path, *, on_file: Callable[[], None]) -> None:

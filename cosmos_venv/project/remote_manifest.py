@@ -10,6 +10,7 @@ import os
 import time
 from contextlib import suppress
 from datetime import timedelta
+from pathlib import Path
 
 from cosmos_venv import settings
 from cosmos_venv.exceptions import CosmosLoadDbtException
@@ -49,13 +50,7 @@ def open_remote(file: RemoteFile, kept: FileCache | None) -> Manifest:
                 f"ProjectConfig.manifest_path {file} cannot be read: {error}. Correct it, or manifest_conn_id="
                 f"{file.conn_id!r}; or deploy the manifest beside the project and name that file."
             ) from None
-        seconds = time.time() - kept.path(digest).stat().st_mtime
-        logger.warning(
-            "ProjectConfig.manifest_path %s cannot be read now: %s. Its copy of %s ago is taken.",
-            file,
-            error,
-            timedelta(minutes=seconds // 60),
-        )
+        warn_of_copy(f"ProjectConfig.manifest_path {file}", error, kept.path(digest))
         return Manifest(str(file), known.content)
     if copy is None:
         assert kept is not None and known is not None  # noqa: S101, PT018 - nothing else can be unchanged
@@ -66,3 +61,14 @@ def open_remote(file: RemoteFile, kept: FileCache | None) -> Manifest:
     if kept is not None:  # only what is a manifest: an error page would be asked for no more
         kept.write(digest, copy.packed())
     return manifest
+
+
+def warn_of_copy(what: str, error: RemoteError, note: Path) -> None:
+    """Say that nobody has answered, and how old the copy is that is taken.
+
+    :param what: the parameter and the address.
+    :param error: what has come in place of an answer.
+    :param note: the file whose time says when the copy was last known to be right.
+    """
+    passed = timedelta(minutes=(time.time() - note.stat().st_mtime) // 60)
+    logger.warning("%s cannot be read now: %s. Its copy of %s ago is taken.", what, error, passed)

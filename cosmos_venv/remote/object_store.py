@@ -10,7 +10,7 @@ import hmac
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -294,6 +294,51 @@ class RemoteFolder:
         self._asked(
             lambda folder: _put(folder, name, lambda place: place.fs.put_file(str(file), place.path)), seconds, on_wait
         )
+
+    def files(self, *, seconds: float, limit: Limit) -> dict[str, str]:
+        """All files below the folder by their paths in it, each with a text that differs when the file changes.
+
+        :param seconds: seconds within which an answer must come.
+        :param limit: the largest size of all files together.
+        :raises RemoteError: when they cannot be listed or are larger, when the storage does not say when one changes,
+            when a path leads out of the folder, and when there are none.
+        """
+
+        def look(folder: Any) -> dict[str, str]:
+            folder.fs.invalidate_cache()
+            top = f"{folder.path.rstrip('/')}/"
+            found = {path.removeprefix(top): info for path, info in folder.fs.find(folder.path, detail=True).items()}
+            size = sum(info.get("size") or 0 for info in found.values())
+            if limit.is_exceeded_by(size):
+                raise RemoteError(f"all its files together: {limit.refusal(size)}", has_answered=True)
+            # A name with a slash at its end stands for a folder.
+            versions = {name: _version(info).get("version") for name, info in found.items() if name[-1:] not in "/"}
+            known = {name: text for name, text in versions.items() if text and not {"", ".."} & {*name.split("/")}}
+            if not known or known != versions:
+                odd = next((name for name in versions if name not in known), None)
+                reason = f"its file {odd!r} leads out of it, or has neither a checksum nor a time"
+                raise RemoteError("there are no files" if odd is None else reason, has_answered=True)
+            return known
+
+        return self._asked(look, seconds)
+
+    def copy(self, names: Iterable[str], target: Path, *, seconds: float) -> None:
+        """Copy files to this machine.
+
+        :param names: of ``files``.
+        :param target: the folder in which they are made.
+        :param seconds: seconds within which all must be here.
+        :raises RemoteError: when one of them does not come within that time.
+        """
+        files = {name: target / name for name in names}
+        for each in {file.parent for file in files.values()}:
+            each.mkdir(parents=True, exist_ok=True)
+
+        def get(folder: Any) -> None:
+            # In one call: the clients of object stores copy many files at once.
+            folder.fs.get([(folder / name).path for name in files], list(map(str, files.values())))
+
+        self._asked(get, seconds)
 
     def remove(self, name: str, *, seconds: float) -> None:
         """Remove a file. One that is gone is no error.

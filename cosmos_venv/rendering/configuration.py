@@ -94,6 +94,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
         :param on_warning_callback: for the tasks that run tests or look at the freshness of sources.
         :param run_params: as ``RunParams.of`` takes it.
         :raises CosmosValueError: for parameters that contradict each other or are missing, with their names.
+        :raises CosmosLoadDbtException: when a project that lies elsewhere cannot be fetched.
         """
         execution, render = execution_config or ExecutionConfig(), render_config or RenderConfig()
         refuse_mode(execution.execution_mode, render.seed_rendering_behavior)
@@ -102,6 +103,10 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
                 f"profile_config is missing, and {execution.execution_mode} needs it: dbt runs with a profile. "
                 "Give ProfileConfig(profile_name=..., target_name=..., profile_mapping=...)."
             )
+        if project_config.address is not None:
+            from cosmos_venv.project.remote_project import copy_of  # few projects lie elsewhere
+
+            project_config = project_config.at(copy_of(project_config.address))
         arguments = dict(operator_args or {})
         if execution.execution_mode is ExecutionMode.AIRFLOW_ASYNC and execution.async_py_requirements:
             if arguments.get("py_requirements", execution.async_py_requirements) != execution.async_py_requirements:

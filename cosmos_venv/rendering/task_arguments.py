@@ -113,12 +113,14 @@ def is_airflow_id(text: str) -> bool:
 def project_name(render: RenderConfig, execution: ExecutionConfig, project: ProjectConfig) -> str:
     """The name of a project's folder where the parser sees one, whatever ``project_name`` says: so it is in Cosmos.
 
+    A project that lies elsewhere has its ``project_name``: the name of an archive may change with each version.
+
     :param render: names the folder as the parser sees it.
     :param execution: names it as tasks see it, which counts where nothing else names the project.
     :param project: names it for both, or gives the name.
     """
     parsed = render.project_path or project.dbt_project_path
-    if parsed is not None:
+    if parsed is not None and project.address is None:
         return folder_name(parsed)
     return project.project_name or (folder_name(execution.project_path) if execution.project_path else "dbt")
 

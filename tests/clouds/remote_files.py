@@ -1,11 +1,13 @@
-"""Manifests are read from S3, and answers of dbt ls kept there, through Airflow's own provider.
+"""Manifests and projects are read from S3, and answers of dbt ls kept there, through Airflow's own provider.
 
 Run by ``test_uploads.py`` in the environment that has it.
 """
 
 from __future__ import annotations
 
+import io
 import json
+import zipfile
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -17,6 +19,7 @@ from cosmos_venv.config import ProjectConfig, RenderConfig
 from cosmos_venv.constants import LoadMode
 from cosmos_venv.exceptions import CosmosLoadDbtException
 from cosmos_venv.project.graph import DbtGraph
+from cosmos_venv.project.remote_project import copy_of
 from tests.clouds import pretended
 from tests.clouds.pretended import BUCKET, S3
 from tests.project.ls_place import DATA, Place
@@ -114,3 +117,50 @@ def test_what_dbt_ls_has_said_is_kept_there(cloud: S3, tmp_path: Path, monkeypat
     assert second.load_method is LoadMode.DBT_LS_CACHE
     assert second.nodes == first.nodes
     assert [key.rpartition("/")[0] for key in cloud.objects] == ["cosmos/dbt-ls-v1"]
+
+
+def put_project(cloud: S3, **more: bytes) -> None:
+    files = {"dbt_project.yml": b"name: harbor", "models/ports.sql": b"select 1", "models/": b"", **more}
+    for name, content in files.items():
+        cloud._client.put_object(Bucket=BUCKET, Key=f"projects/harbor/{name}", Body=content)
+
+
+def fetched(address: str, conn_id: str | None = None) -> Path:
+    config = ProjectConfig(address, dbt_project_conn_id=conn_id)
+    assert config.address is not None
+    return copy_of(config.address)
+
+
+@pytest.mark.parametrize("conn_id", [None, "store"])
+def test_the_folder_of_a_project_is_copied_once_until_a_file_changes(
+    cloud: S3, asked: list[str], conn_id: str | None
+) -> None:
+    put_project(cloud)
+    folders = {fetched(f"s3://{BUCKET}/projects/harbor", conn_id) for _ in range(2)}
+    assert asked.count("GetObject") == 2
+    put_project(cloud, **{"models/ports.sql": b"select 22"})
+
+    second = fetched(f"s3://{BUCKET}/projects/harbor", conn_id)
+
+    (first,) = folders
+    assert [(each / "models" / "ports.sql").read_text() for each in (first, second)] == ["select 1", "select 22"]
+
+
+@pytest.mark.parametrize("name", ["/etc/harbor", "models/../../escaped"])
+def test_a_file_whose_key_leads_out_of_the_folder_is_refused(cloud: S3, name: str) -> None:
+    put_project(cloud, **{name: b"x"})
+
+    with pytest.raises(CosmosLoadDbtException, match=rf"its file '{name}' leads out of it"):
+        fetched(f"s3://{BUCKET}/projects/harbor")
+
+
+def test_the_archive_of_a_project_is_read_once(cloud: S3, asked: list[str]) -> None:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        archive.writestr("harbor/dbt_project.yml", "name: harbor")
+    cloud._client.put_object(Bucket=BUCKET, Key="harbor.zip", Body=content.getvalue())
+
+    folders = {fetched(f"s3://{BUCKET}/harbor.zip") for _ in range(2)}
+
+    assert [(each / "dbt_project.yml").read_text() for each in folders] == ["name: harbor"]
+    assert asked.count("GetObject") == 1

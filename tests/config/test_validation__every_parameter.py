@@ -20,6 +20,7 @@ PARAMETERS = {f"{config.__name__}.{name}" for config in CONFIGS for name in insp
 # Where the attribute is not called like the parameter.
 KEPT_AS = {
     "ExecutionConfig.dbt_project_path": "project_path",
+    "ProjectConfig.dbt_project_conn_id": "address",
     "RenderConfig.dbt_project_path": "project_path",
 }
 # Each is documented at its class or in README.

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cosmos_venv.config import RenderConfig
+from cosmos_venv.config import ExecutionConfig, ProjectConfig, RenderConfig
 from cosmos_venv.constants import TestBehavior
 from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
+from cosmos_venv.rendering.task_arguments import project_name
 from tests.rendering.made import node, planned
 
 A, B = node("model.shop.a"), node("model.shop.b", materialized="ephemeral")
@@ -89,3 +91,19 @@ def test_an_id_that_cannot_be_is_refused_with_hook_and_node(answer: object, word
 def test_one_id_for_two_nodes_is_refused_with_both() -> None:
     with pytest.raises(CosmosLoadDbtException, match=r"model\.shop\.a and model\.shop\.b would both become 'same'"):
         names(RenderConfig(normalize_task_id=lambda _: "same"), A, B)
+
+
+@pytest.mark.parametrize(
+    ("project", "expected"),
+    [
+        pytest.param(ProjectConfig("/dbt/harbor", project_name="shop"), "harbor", id="folder"),
+        pytest.param(ProjectConfig("s3://b/harbor.zip"), "harbor", id="archive"),
+        pytest.param(ProjectConfig("s3://b/harbor-2.4.zip", project_name="harbor"), "harbor", id="named"),
+    ],
+)
+def test_only_a_project_that_lies_elsewhere_is_named_by_its_configuration(
+    project: ProjectConfig, expected: str
+) -> None:
+    copy = project if project.address is None else project.at(Path("/cache/harbor-2.4"))
+
+    assert project_name(RenderConfig(), ExecutionConfig(), copy) == expected

@@ -235,7 +235,7 @@ class InstallArguments:
         elif installer.name == "uv":
             required += [each for each in configured if each.name == "--constraint"]
         lines = {option: _file_line(option) for option in sorted(required, key=lambda each: each.name == "--editable")}
-        git, in_file = _git_apart(filter(None, lines.values()), environ)
+        git, in_file = git_apart(filter(None, lines.values()), environ)
         words: Iterable[str]
         if installer.name == "uv":
             # As soon as one requirement has a hash, pip demands a hash for each.
@@ -336,11 +336,14 @@ def _host(address: str) -> str:
     return parts.netloc or unquote(parts.path) if parts.scheme else credentials.mask(address)
 
 
-def _git_apart(lines: Iterable[str], environ: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
+def git_apart(lines: Iterable[str], environ: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
     """Return variables with which git logs in, and the lines without user and password.
 
     git puts the address on a command line of its own, but never a header of its configuration. git reads its
     configuration from variables since 2.31; an older git finds no login.
+
+    :param lines: requirements or options, some with an address that begins with ``git+https://``.
+    :param environ: the variables that git would get without.
     """
     headers: dict[str, str] = {}
     apart = []
