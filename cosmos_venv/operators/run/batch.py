@@ -6,7 +6,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from cosmos_venv.compat import AirflowException, AirflowFailException, AirflowSkipException, LastingFailure
+from cosmos_venv.compat import (
+    AirflowException,
+    AirflowFailException,
+    AirflowSkipException,
+    LastingFailure,
+    task_state,
+)
 from cosmos_venv.constants import NODES_XCOM, SOURCE_IDS, InvocationMode
 from cosmos_venv.dbt.command import narrowing_flags, refuse_narrowing, without_flag
 from cosmos_venv.dbt.log_lines import DONE_STATUSES, FAILED, FAILED_STATUSES, SKIPPED, SUCCESS, WARNED, NodeOutcome
@@ -49,7 +55,8 @@ def run_batch(run: DbtRun, leave_out: LeaveOut | None = None) -> DbtResult:
     # RenderConfig.exclude stands in the command where dbt chooses the tests (test_indirect_selection).
     flags = [flag for flag in narrowing_flags(run.command) if flag.partition("=")[0] != "--exclude"]
     refuse_narrowing([f"{flag} in the parameters of the operator" for flag in flags])
-    journal = Journal(*present_try(run.context), task.log, _push_xcom(run) if task.is_watched else None)
+    push_xcom = _push_xcom(run) if task.is_watched else None
+    journal = Journal(*present_try(run.context), task.log, push_xcom, task_state(run.context))
     before = done_before(task, journal.earlier())
     journal.begin(before)
 
