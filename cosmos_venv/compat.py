@@ -235,6 +235,16 @@ def forget_variable(name: str) -> None:
     _first("Variable", "airflow.sdk", "airflow.models").delete(name)
 
 
+def task_state(context: Context | Mapping[str, Any]) -> Any:
+    """Airflow's store of what a running task keeps for its later tries (3.3 and later); None where there is none.
+
+    It has ``get``, ``set`` and ``delete``. Airflow deletes it with the run, and lets no other task read it.
+
+    :param context: the task's context.
+    """
+    return context.get("task_state_store")
+
+
 def stored_variables(prefix: str) -> dict[str, str | None]:
     """The Variables of Airflow's own store by name; None for a text that cannot be decrypted.
 

@@ -126,11 +126,19 @@ def upload_compiled_sql(
     :param report: takes lines for the task's log.
     :raises CosmosValueError: when it is not set.
     """
-    root = _remote_target() / "/".join([_identifier(context), str(context["run_id"]), *map_index(context)])
+    root = _remote_target() / folder_of_sql(context)
     for path in artifacts.sql("compiled"):
         place = root / path.relative_to(artifacts.target).as_posix()
         report("Uploading %s to %s", path.relative_to(artifacts.target), place)
         write_to(place, path.read_bytes())
+
+
+def folder_of_sql(context: Mapping[str, Any] | Any) -> str:
+    """Return the folder of ``upload_compiled_sql``, relative to ``[cosmos] remote_target_path``.
+
+    :param context: of the running task.
+    """
+    return "/".join([_identifier(context), str(context["run_id"]), *map_index(context)])
 
 
 def optional_hook(module: str, name: str, package: str) -> Any:

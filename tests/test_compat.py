@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import datetime, timezone
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -26,6 +27,7 @@ from tests.operators.whole_airflow import DEADLINE, WholeAirflow
 from tests.project.ls_place import writing
 
 AIRFLOWS = {"3": Path(sys.executable), "2": AIRFLOW_2}
+RELEASE = tuple(map(int, compat.AIRFLOW_VERSION.split(".")[:2]))
 MODULE = str(Path(airflow.__file__).with_name("__main__.py"))
 
 
@@ -188,6 +190,17 @@ def test_a_typed_command_and_a_task_wait_although_airflow_ends_imports_sooner(
     assert "mart_run" in done.stdout
     assert "Traceback" not in output
     assert f"PARSED {whole.dag_file}" in output
+
+
+@pytest.mark.skipif(RELEASE < (3, 3), reason="this Airflow has no task state store")
+def test_airflow_shows_a_task_s_state_to_no_other_task_and_to_no_triggerer() -> None:
+    """Else tasks that watch a producer could read its state, as docs/explanation/decisions.md says that they cannot."""
+    triggerer: Any = import_module("airflow.jobs.triggerer_job_runner")
+    api: Any = import_module("airflow.api_fastapi.execution_api.routes.task_state_store")
+
+    assert "GetTaskStates" in str(triggerer.ToTriggerSupervisor)
+    assert "GetTaskStateStore" not in str(triggerer.ToTriggerSupervisor)
+    assert [each.scopes for each in api.router.dependencies] == [["ti:self"]]
 
 
 def test_the_time_at_which_a_try_was_asked_for_is_in_the_id_of_the_task_instance() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
@@ -161,12 +161,14 @@ class Artifacts:
     :param log_begins_at: how many bytes of it were there before.
     :param before: the artifacts that were there before, as ``stamps_of`` gives them. Times are compared with each
         other and never with this machine's clock, from which that of a file server differs.
+    :param are_kept: whether they stay when the workspace goes: the user has named another target folder.
     """
 
     target: Path
     log_file: Path | None = None
     log_begins_at: int = 0
     before: Stamps = field(default_factory=dict)
+    are_kept: bool = False
 
     def text(self, name: str) -> str | None:
         """The content of an artifact; None when there is none, or it is no text.
@@ -196,7 +198,7 @@ class Artifacts:
         failed = [each for each in failed if each.message != output.NOTHING_RAN]
         if not failed:
             return []
-        compiled = {(path.relative_to(self.target).parts[1], path.stem): path for path in self.sql("compiled")}
+        compiled = self._compiled_files()
         shown = failed[:MOST_FAILURES]
         parts = self._failed_parts() if any(result.batch_results for result in shown) else {}
         texts = [
@@ -205,6 +207,18 @@ class Artifacts:
         ]
         rest = len(failed) - MOST_FAILURES
         return [*texts, *([f"... and {rest} more nodes failed."] if rest > 0 else [])]
+
+    def compiled(self, nodes: Iterable[str]) -> dict[str, Path]:
+        """The compiled SQL of nodes, by unique id, as far as this run has written it.
+
+        :param nodes: their unique ids.
+        """
+        files = self._compiled_files()
+        return {each: file for each in nodes if (file := _compiled(each, files)) is not None}
+
+    def _compiled_files(self) -> dict[tuple[str, str], Path]:
+        """The files of compiled SQL, by package and name."""
+        return {(path.relative_to(self.target).parts[1], path.stem): path for path in self.sql("compiled")}
 
     def _failed_parts(self) -> dict[str, list[_MicrobatchPart]]:
         """The parts that failed, by their model: what the database said of each stands in the log file alone."""
@@ -462,9 +476,9 @@ def _age(source: SourceFreshness) -> str:
     return f"max_loaded_at {source.max_loaded_at}" + (f", warn_after {limit.count} {limit.period}" if limit else "")
 
 
-def _compiled(result: _Result, files: Mapping[tuple[str, str], Path]) -> Path | None:
+def _compiled(unique_id: str, files: Mapping[tuple[str, str], Path]) -> Path | None:
     """The file of a node; a version of a model is ``name_v2`` or ``name.v2``, as its file is called."""
-    _, package, name, *version = [*result.unique_id.split("."), "", ""][:4]
+    _, package, name, *version = [*unique_id.split("."), "", ""][:4]
     names = [name, *(f"{name}{mark}{each}" for each in version if each for mark in ("_", "."))]
     return next((files[package, each] for each in reversed(names) if (package, each) in files), None)
 
@@ -473,7 +487,7 @@ def _reason(result: _Result, compiled: Mapping[tuple[str, str], Path], parts: Se
     message = _shortened(without_colour(_said(result)).replace("\r\n", "\n").strip())
     if result.batch_results is not None and _NO_MESSAGE.fullmatch(message):
         return _parts_text(result, result.batch_results, compiled, parts)
-    return _with_path(message, _compiled(result, compiled))
+    return _with_path(message, _compiled(result.unique_id, compiled))
 
 
 def _parts_text(

@@ -98,6 +98,7 @@ class Outputs:
             log_file=log_file,
             log_begins_at=log_file.stat().st_size if log_file.exists() else 0,
             before=stamps_of(self.target),
+            are_kept=self.place not in self.target.parents,
         )
 
 

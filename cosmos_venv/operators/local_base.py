@@ -235,13 +235,13 @@ class DbtLocalBaseOperator(AbstractDbtBase):
 
             warm_start.warm_choice(warm_dbt)
         refuse_no_callbacks("on_warning_callback", own.get("on_warning_callback"))
-        retries: dict[str, Any] = {}
+        kinds: tuple[str, ...] = ()
+        policy: dict[str, Any] = {}
         if retry_on or settings.retry_on:
-            from cosmos_venv.operators.run.retries import retry_arguments
+            from cosmos_venv.operators.run.retries import kinds_and_policy
 
-            retries = retry_arguments(type(self), retry_on, settings.retry_on, rest)
-        kinds = retries.pop("retry_on", ())
-        super().__init__(task_id=task_id, **{**rest, **retries})
+            kinds, policy = kinds_and_policy(type(self), retry_on, settings.retry_on, rest)
+        super().__init__(task_id=task_id, **{**rest, **policy})
         if ignored:
             warn_of_ignored(self, ignored)
         kept = {

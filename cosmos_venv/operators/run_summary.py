@@ -30,6 +30,8 @@ _FAILED = FAILED_STATUSES | {"failed", "upstream_failed", "missing"}
 _STATUSES = {"failed": "error", "missing": "error", "upstream_failed": "skipped", "none": "skipped"}
 """Airflow's states, and ours, as statuses of dbt."""
 _NOT_RUN = frozenset({None, "upstream_failed", "removed"})
+_SAID = ("message", "compiled_path")
+"""Of a row of a task's XCom, for owners alone; empty where the task has not said it."""
 _ASKED_AT_ONCE = 100  # Airflow 3 puts the ids into a URL
 
 
@@ -82,7 +84,7 @@ class DbtRunSummaryOperator(BaseOperator):
     :param owners: unique ids of nodes to their owners.
     :param notify_owners: notifiers of Airflow, or functions, by owner; ``*``: for all others. Each is called with
         Airflow's context, in which ``dbt_owner`` is the owner and ``dbt_nodes`` a list of rows: ``node``, ``state``,
-        ``task``, ``message``, ``rows`` and ``seconds``.
+        ``task``, ``message``, ``compiled_path``, ``rows`` and ``seconds``.
     :param **kwargs: of Airflow's operators.
     """
 
@@ -128,8 +130,11 @@ class DbtRunSummaryOperator(BaseOperator):
         rows = rows_of_run(self.task_nodes, states, pushed)
         summary = shortened(rows)
         self.log.info("%s", "\n".join(table(summary)))
-        messages = {(task, row["node"]): row.get("message", "") for task, each in pushed.items() for row in each}
-        told = [{**msgspec.to_builtins(row), "message": messages.get((row.task, row.node), "")} for row in rows]
+        said = {(task, row["node"]): row for task, each in pushed.items() for row in each}
+        told = [
+            {**msgspec.to_builtins(row), **{key: said.get((row.task, row.node), {}).get(key, "") for key in _SAID}}
+            for row in rows
+        ]
         errors = [*self._join_artifacts(context, told), *self._notify(context, told)]
         result: dict[str, Any] = msgspec.to_builtins(summary)
         if errors:

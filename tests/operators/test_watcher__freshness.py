@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -57,6 +57,7 @@ def made(
     *,
     retries: int = 0,
     sources: SourceRenderingBehavior = SourceRenderingBehavior.ALL,
+    producer: Mapping[str, Any] | None = None,
 ) -> DbtDag:
     """The DAG of the project, whose producer asks the callback."""
     return DbtDag(
@@ -70,7 +71,7 @@ def made(
             ExecutionMode.WATCHER,
             dbt_executable_path=dbt.dbt,
             invocation_mode=InvocationMode.SUBPROCESS,
-            setup_operator_args={"freshness_callback": callback},
+            setup_operator_args={"freshness_callback": callback, **(producer or {})},
         ),
         render_config=RenderConfig(load_method=LoadMode.DBT_MANIFEST, source_rendering_behavior=sources),
     )
@@ -175,6 +176,19 @@ def test_a_node_that_the_callback_calls_failed_fails_its_task_and_the_producer(
     assert states(outcome) == {**GREEN, PRODUCER: "failed", DONE: "upstream_failed", "crews_now": "failed"}
     assert "crews_now failed, 3 of 4 nodes done" in outcome.tasks[PRODUCER].log
     assert "freshness_callback says 'failed'" in outcome.tasks["crews_now_run"].log
+
+
+def test_a_later_try_builds_no_node_that_the_callback_calls_failed(
+    dbt: FakeVenv, project: DbtProject, cosmos_airflow: CosmosAirflow
+) -> None:
+    """A task with more retries than the producer ran dbt for its node alone."""
+    dag = made(dbt, project, answering([(CREWS_NOW, "failed")]), retries=1, producer={"retries": 0})
+
+    outcome = cosmos_airflow.run(dag, raise_on_failure=False)
+
+    assert (outcome.tasks["crews_now_run"].state, outcome.tasks["crews_now_run"].tries) == ("failed", 2)
+    assert [command for command, _ in commands(dbt)] == ["source freshness", "build"]
+    assert "clear the producer" in outcome.tasks["crews_now_run"].log
 
 
 @pytest.mark.long

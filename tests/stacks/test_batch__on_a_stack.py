@@ -76,8 +76,10 @@ class Batched:
         return {row["node"].rpartition(".")[2]: row for row in found}
 
     def recorded(self) -> list[list[str]]:
-        """What other hosts can read of what is done."""
-        return self.stack.ask("select key from variable where key like 'cosmos_venv_journal%'")
+        """What other hosts can read of what is done: the task state store has it where there is one."""
+        if self.stack.kind.is_2:
+            return self.stack.ask("select key from variable where key like 'cosmos_venv_journal%'")
+        return self.stack.ask("select key from task_state_store where key like 'cosmos_venv_journal%'")
 
     def has_ended(self) -> bool:
         # The run too: on a busy machine Airflow 3.3 ended a run that had been cleared the moment before.

@@ -6,7 +6,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from cosmos_venv.compat import AirflowException, AirflowFailException, AirflowSkipException, LastingFailure
+from cosmos_venv.compat import (
+    AirflowException,
+    AirflowFailException,
+    AirflowSkipException,
+    LastingFailure,
+    task_state,
+)
 from cosmos_venv.constants import NODES_XCOM, SOURCE_IDS, InvocationMode
 from cosmos_venv.dbt.command import narrowing_flags, refuse_narrowing, without_flag
 from cosmos_venv.dbt.log_lines import DONE_STATUSES, FAILED, FAILED_STATUSES, SKIPPED, SUCCESS, WARNED, NodeOutcome
@@ -15,7 +21,8 @@ from cosmos_venv.dbt.selection_texts import selected_with
 from cosmos_venv.exceptions import CosmosDbtRunError
 from cosmos_venv.operators.run.dbt_run import DbtResult, DbtRun
 from cosmos_venv.operators.run.journal import Journal, PushXCom, present_try
-from cosmos_venv.operators.run.journal_record import TryRecord, rows_of
+from cosmos_venv.operators.run.journal_record import TryRecord
+from cosmos_venv.operators.run.post_run import rows_with_sql
 from cosmos_venv.operators.run.run_steps import Look, run_in_workspace
 
 MISSING = NodeOutcome("missing")
@@ -49,7 +56,8 @@ def run_batch(run: DbtRun, leave_out: LeaveOut | None = None) -> DbtResult:
     # RenderConfig.exclude stands in the command where dbt chooses the tests (test_indirect_selection).
     flags = [flag for flag in narrowing_flags(run.command) if flag.partition("=")[0] != "--exclude"]
     refuse_narrowing([f"{flag} in the parameters of the operator" for flag in flags])
-    journal = Journal(*present_try(run.context), task.log, _push_xcom(run) if task.is_watched else None)
+    push_xcom = _push_xcom(run) if task.is_watched else None
+    journal = Journal(*present_try(run.context), task.log, push_xcom, task_state(run.context))
     before = done_before(task, journal.earlier())
     journal.begin(before)
 
@@ -80,7 +88,7 @@ def run_batch(run: DbtRun, leave_out: LeaveOut | None = None) -> DbtResult:
         if task.nodes.keys() & journal.record.outcomes.keys() - before:  # else dbt did not come to its nodes
             ended.update({**own, **others})
         task.log.info("%s", "\n".join(["Nodes of this batch:", *_table({**own, **others}, before)]))
-        _push_rows(run, {**own, **others})
+        _push_rows(run, {**own, **others}, artifacts)
         _refuse_failed(own, others, before, lambda: task._judge(result, artifacts))
 
     is_over, end, why = False, FAILED, ""
@@ -180,24 +188,25 @@ def _refuse_failed(own: Outcomes, others: Outcomes, before: Outcomes, judge: Cal
         raise AirflowException(f"{headline}\ndbt has ended without an error.")
 
 
-def _push_rows(run: DbtRun, outcomes: Outcomes) -> None:
+def _push_rows(run: DbtRun, outcomes: Outcomes, artifacts: Artifacts) -> None:
     if (push := _push_xcom(run)) is None:
         return
-    rows = told_rows(outcomes, started=run.how_started if run.push_node_rows else None)
+    found = rows_with_sql(run, outcomes, artifacts)
+    rows = told_rows(found, started=run.how_started if run.push_node_rows else None)
     try:
         push(NODES_XCOM, rows)
     except Exception as error:  # noqa: BLE001 - whatever Airflow's store raises; dbt has done its work
         run.task.log.warning("The table of nodes cannot be pushed as XCom: %s", error)
 
 
-def told_rows(outcomes: Outcomes, *, started: str | None) -> list[dict[str, Any]]:
+def told_rows(found: Iterable[dict[str, Any]], *, started: str | None) -> list[dict[str, Any]]:
     """The rows of the table as an XCom, failures first.
 
-    :param outcomes: of all nodes.
+    :param found: the rows of all nodes.
     :param started: how dbt was started, where all rows are told, for the table of the whole run; None: the first
         ``_MOST_ROWS`` are.
     """
-    rows = sorted(rows_of(outcomes), key=lambda row: row["status"] in DONE_STATUSES)
+    rows = sorted(found, key=lambda row: row["status"] in DONE_STATUSES)
     return rows[:_MOST_ROWS] if started is None else [{**row, "started": started} for row in rows]
 
 

@@ -5,9 +5,10 @@ killed. Copies tell other hosts, at most once a second: the next try of the task
 removed when the task is over, but for those of a task that others watch.
 
 Both are told in object storage where ``[cosmos] remote_cache_dir`` and a key are set, in a signed file: whoever could
-write it there without the key could make tasks green whose nodes are not built. Else the next try is told in an Airflow
-Variable, since Airflow deletes the XComs of a task when its next try begins, and tasks that watch it in an XCom.
-What goes wrong with a copy is one warning, since dbt does its work all the same.
+write it there without the key could make tasks green whose nodes are not built. Else the next try is told in Airflow's
+task state store (3.3 and later) or in a Variable, since Airflow deletes the XComs of a task when its next try begins.
+Tasks that watch it are told in an XCom, since they cannot read another task's state. What goes wrong with a copy is one
+warning, since dbt does its work all the same.
 
 A task that somebody has cleared runs everything: Airflow gives it another number of tries, by which the tries that
 belong together are told. One that is cleared while it runs keeps its number, and goes on as after a retry. A DAG run
@@ -53,7 +54,7 @@ XCOM = "dbt_journal"
 
 PushXCom = Callable[[str, Any], object]
 
-_VARIABLE = "cosmos_venv_journal__"
+_NAME = "cosmos_venv_journal__"
 _DESCRIPTION = "cosmos-venv: the dbt nodes that a task has done, for its next try. It is removed when the task is over."
 _BETWEEN_WRITES = 1.0
 # A slow store must not hold up dbt: writing takes a sixth of the time at most.
@@ -75,17 +76,20 @@ class Journal:
     :param log: the task's logger: a journal that cannot be kept is a warning.
     :param push_xcom: pushes an XCom of the task, where other tasks watch it. None: nobody does, and the journal is
         removed when the task is over.
+    :param state: of ``compat.task_state``.
     :ivar record: of the present try.
     """
 
-    def __init__(self, key: str, record: TryRecord, log: Any, push_xcom: PushXCom | None = None) -> None:
+    def __init__(
+        self, key: str, record: TryRecord, log: Any, push_xcom: PushXCom | None = None, state: Any = None
+    ) -> None:
         self.record = record
         self._key = key
         self._log = log
         self._lock = RLock()
         self._file: int | None = None
         self._is_watched = push_xcom is not None
-        self._copies = copies_of(key, log, push_xcom)
+        self._copies = copies_of(key, log, push_xcom, state)
         self._folder = folder_of(key)
         self._news = 0
 
@@ -220,16 +224,23 @@ class _Store:
     remove: Callable[[], object]
 
 
-def _store_of(key: str) -> _Store:
+def _store_of(key: str, state: Any = None) -> _Store:
     """The place where the next try of a task finds its journal."""
     folder = caches.remote_journals()
-    if folder is None:
-        variable = f"{_VARIABLE}{key}"
+    name = f"{_NAME}{key}"
+    if folder is None and state is not None:
         return _Store(
-            name=f"the Variable {variable}",
-            read=lambda: compat.variable(variable) or "",
-            write=lambda text: compat.set_variable(variable, text, _DESCRIPTION),
-            remove=lambda: compat.forget_variable(variable),
+            name=f"the task state {name}",
+            read=lambda: state.get(name) or "",
+            write=lambda text: state.set(name, text),
+            remove=lambda: state.delete(name),
+        )
+    if folder is None:
+        return _Store(
+            name=f"the Variable {name}",
+            read=lambda: compat.variable(name) or "",
+            write=lambda text: compat.set_variable(name, text, _DESCRIPTION),
+            remove=lambda: compat.forget_variable(name),
         )
     file = f"{key}.jsonl"
 
@@ -320,14 +331,15 @@ class Copy:
             self._log.warning("What this task has done cannot be %s in %s: %s.%s", done, name, error, consequence)
 
 
-def copies_of(key: str, log: Any, push_xcom: PushXCom | None) -> list[Copy]:
+def copies_of(key: str, log: Any, push_xcom: PushXCom | None, state: Any = None) -> list[Copy]:
     """The copies of a journal, that for the next try first.
 
     :param key: of the journal.
     :param log: the task's logger.
     :param push_xcom: pushes an XCom of the task, where others watch it; None: nobody does.
+    :param state: of ``compat.task_state``.
     """
-    store = _store_of(key)
+    store = _store_of(key, state)
     if push_xcom is None or caches.remote_journals() is not None:
         return [Copy(store, log, is_watched=push_xcom is not None)]
     # Airflow deletes the XCom when a try begins, and with the run.

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from cosmos_venv import assets, compat, settings
 from cosmos_venv.config.validation import is_template
 from cosmos_venv.constants import NODES_XCOM
+from cosmos_venv.dbt.log_lines import NodeOutcome
 from cosmos_venv.dbt.project_files import profile_fields
 from cosmos_venv.dbt.results import Artifacts
 from cosmos_venv.exceptions import AirflowCompatibilityError, CosmosValueError
@@ -168,9 +169,33 @@ def _push_run_results(run: DbtRun, artifacts: Artifacts) -> None:
 
 
 def _push_node_rows(run: DbtRun, artifacts: Artifacts) -> None:
-    rows = [{**row, "started": run.how_started} for row in rows_of(artifacts.outcomes())]
+    rows = [{**row, "started": run.how_started} for row in rows_with_sql(run, artifacts.outcomes(), artifacts)]
     if rows:
         run.context["ti"].xcom_push(key=NODES_XCOM, value=rows)
+
+
+def rows_with_sql(run: DbtRun, outcomes: Mapping[str, NodeOutcome], artifacts: Artifacts) -> list[dict[str, Any]]:
+    """What became of nodes as an XCom, with ``compiled_path`` where a node has failed or warned and its SQL is there.
+
+    It is the URL of the upload, or the file in a target folder of the user; else the file is gone with the workspace,
+    and the path is dbt's own, which begins with ``target``.
+
+    :param run: the run.
+    :param outcomes: by unique id.
+    :param artifacts: what dbt has left.
+    """
+    rows = rows_of(outcomes)
+    news = [each for each, found in outcomes.items() if found.has_news]
+    files = artifacts.compiled(news) if news else {}
+    if not files:
+        return rows
+    folder = str(artifacts.target) if artifacts.are_kept else artifacts.target.name
+    if _uploads(run.task):
+        from cosmos_venv.io import folder_of_sql
+
+        folder = f"{settings.remote_target_path.rstrip('/')}/{folder_of_sql(run.context)}"
+    paths = {each: f"{folder}/{file.relative_to(artifacts.target).as_posix()}" for each, file in files.items()}
+    return [{**row, "compiled_path": paths[row["node"]]} if row["node"] in paths else row for row in rows]
 
 
 def _call(run: DbtRun, place: Path, given: Callable[..., object] | str | None) -> None:

@@ -39,10 +39,10 @@ def judged(error: Exception, retry_on: Collection[str], kinds: Collection[Failur
     return LastingFailure(f"{error}\nNo other try: the failure is one of {which}, and {given} has not that kind.")
 
 
-def retry_arguments(
+def kinds_and_policy(
     cls: type, given: str | Collection[str] | None, setting: str, others: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Return the attribute ``retry_on`` of an operator and, where it is Airflow's, the argument ``retry_policy``.
+) -> tuple[tuple[str, ...], dict[str, Any]]:
+    """Return the kinds of ``retry_on`` and, where Airflow has policies, the argument ``retry_policy`` for Airflow.
 
     A policy of the user decides alone. A sensor has no kinds: with ``soft_fail`` Airflow before 3.3 skips a sensor with
     a failure that is not tried again.
@@ -58,8 +58,8 @@ def retry_arguments(
     if given is not None:
         kinds = _kinds("retry_on", [given] if isinstance(given, str) else given)
     if has_policy or not kinds or issubclass(cls, BaseSensorOperator):
-        return {}
-    return {"retry_on": kinds, **({"retry_policy": policy_against(LastingFailure)} if HAS_RETRY_POLICIES else {})}
+        return (), {}
+    return kinds, {"retry_policy": policy_against(LastingFailure)} if HAS_RETRY_POLICIES else {}
 
 
 def _kinds(name: str, given: object) -> tuple[str, ...]:

@@ -56,7 +56,7 @@ def run_in_workspace(
     :param run: what is run.
     :param judge: raises where the command has not done what it was to do.
     :param choose: gives the command line that is run in the place of ``run.command``; None: that one is run.
-    :param outcomes: what became of the nodes where ``judge`` has raised, by unique id; None: the artifacts say it.
+    :param outcomes: what became of the nodes, by unique id, which ``judge`` may fill in; None: the artifacts say it.
     :returns: what came of the command.
     """
     task = run.task
@@ -110,7 +110,7 @@ def run_in_workspace(
                     parsed.keep(command.artifacts)
                 judge(result, command.artifacts)
                 refuse_unreported(run, command.artifacts, getattr(result, "full_output", ()))
-                _tell_what_was_not_built(run, command.artifacts)
+                _tell_what_was_not_built(run, outcomes or command.artifacts.outcomes())
             except CommandKilled:
                 raise
             except Exception as error:
@@ -247,9 +247,9 @@ def refuse_unreported(run: DbtRun, artifacts: Artifacts, lines: Sequence[str]) -
     log.warning(f"{message} {_SETTING} = fail makes such tasks fail.")
 
 
-def _tell_what_was_not_built(run: DbtRun, artifacts: Artifacts) -> None:
+def _tell_what_was_not_built(run: DbtRun, outcomes: Mapping[str, NodeOutcome]) -> None:
     """Log the nodes that dbt counts as done without having built them: their tasks succeed."""
-    found = [f"{each} ({end.status})" for each, end in artifacts.outcomes().items() if end.status in NOT_BUILT_STATUSES]
+    found = [f"{each} ({end.status})" for each, end in outcomes.items() if end.status in NOT_BUILT_STATUSES]
     if found:
         more = f" and {len(found) - _MOST_NAMED} more" if len(found) > _MOST_NAMED else ""
         run.task.log.info("Not built, and done as dbt says: %s%s.", ", ".join(found[:_MOST_NAMED]), more)

@@ -20,7 +20,7 @@ from cosmos_venv.io import project_group
 from cosmos_venv.operators.parameters import callables
 from cosmos_venv.operators.run.run_steps import Look
 from cosmos_venv.operators.run.source_freshness import line_of
-from cosmos_venv.operators.watch.verdict import LEFT_OUT
+from cosmos_venv.operators.watch.verdict import LEFT_OUT, SAYS
 
 _NAME = "freshness_callback"
 _COMMAND = ("source", "freshness")
@@ -73,7 +73,7 @@ def _outcome(state: str) -> NodeOutcome:
     if state == SKIPPED:
         return NodeOutcome(state, message=LEFT_OUT)
     has_failed = NodeOutcome(state).state == FAILED
-    return NodeOutcome("error" if has_failed else state, message=f"{_NAME} says {state!r}")
+    return NodeOutcome("error" if has_failed else state, message=f"{SAYS}{state!r}")
 
 
 def _pairs(answer: Any) -> Iterator[tuple[str, str]]:

@@ -91,12 +91,7 @@ class DbtNodeTrigger(BaseTrigger):
             return
         producer = self._producer(ti)
         async with watching(producer) as feed:
-            task = Watch(
-                nodes=self.node_ids,
-                is_first=ti.try_number == 1,
-                parents=self.parents,
-                wants_reasons=bool(self.retry_on),
-            )
+            task = _watch(self, ti, self.parents)
             if not task.is_first:
                 task = msgspec.structs.replace(task, told=await self._what_was_told(ti, feed, producer.key))
             shown: dict[str, int] = {}
@@ -202,6 +197,16 @@ def xcoms_of(outcomes: Mapping[str, NodeOutcome], journal: JournalFiles, key: st
     return {NODE_XCOM: rows_of(outcomes), TOLD_XCOM: told, **({SQL_XCOM: sql} if sql else {})}
 
 
+def _watch(task: Any, ti: Any, parents: Sequence[str]) -> Watch:
+    """The try of a task, which may have been told nothing yet.
+
+    :param task: the sensor or its trigger: both have ``node_ids`` and ``retry_on``.
+    :param ti: Airflow's task instance.
+    :param parents: ids of the tasks that come right before it, the producer apart.
+    """
+    return Watch(nodes=task.node_ids, is_first=ti.try_number == 1, parents=parents, wants_reasons=bool(task.retry_on))
+
+
 def wait_for_nodes(
     task: Any,
     context: Mapping[str, Any],
@@ -225,13 +230,7 @@ def wait_for_nodes(
     place = {"dag_id": ti.dag_id, "run_id": ti.run_id, "map_index": ti.map_index}
     state, journal, record = look(Producer(key=key, task_id=task.producer_task_id, place=place))
     before = _told_before(context, task, record) if told is None else Told(**told)
-    watch = Watch(
-        nodes=task.node_ids,
-        is_first=ti.try_number == 1,
-        told=before,
-        parents=parents,
-        wants_reasons=bool(task.retry_on),
-    )
+    watch = msgspec.structs.replace(_watch(task, ti, parents), told=before)
     found = verdict(watch, record, state)
     if found.asks_parents:
         found = verdict(watch, record, state, compat.task_states(parents, **place))

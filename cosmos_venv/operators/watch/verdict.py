@@ -21,6 +21,9 @@ OVER = frozenset({SUCCESS, FAILED, SKIPPED, "upstream_failed", "removed"})
 LEFT_OUT = "freshness_callback has left it out of the build"
 """The message of a node that dbt was not told to build."""
 
+SAYS = "freshness_callback says "
+"""The beginning of the message of a node or source whose state the callback gives, other than ``skipped``."""
+
 # A task before the producer has failed, or was skipped: nothing may be built behind it.
 _NOT_BEGUN = frozenset({SKIPPED, "upstream_failed"})
 _RANKS = (FAILED, SKIPPED, SUCCESS)  # of several nodes the worst counts
@@ -164,6 +167,12 @@ def _alone(
     task: Watch, record: TryRecord | None, producer_state: str | None, parents: Mapping[str, str | None] | None
 ) -> Verdict:
     """dbt runs for the nodes alone, once the tasks before are over, which may have been cleared with this one."""
+    known = {node: record.outcomes[node] for node in task.nodes if node in record.outcomes} if record else {}
+    refused = {node: each for node, each in known.items() if each.state == FAILED and each.message.startswith(SAYS)}
+    if refused:
+        (why, *_) = (each.message for each in refused.values())
+        reason = f"{_listed(refused)}: {why}. dbt does not run in this task: clear the producer, which asks again."
+        return Verdict(action=Action.FAIL, reason=reason, outcomes=refused)
     if task.parents and (parents is None or any(state not in OVER for state in parents.values())):
         return Verdict(action=Action.WAIT, asks_parents=True)
     unfit = [f"{task_id} ({state})" for task_id, state in (parents or {}).items() if state != SUCCESS]
@@ -172,12 +181,7 @@ def _alone(
             action=Action.FAIL, reason=f"dbt does not run in this task: before it stands {', '.join(unfit)}."
         )
     reason = f"The producer is over ({producer_state}) and has said nothing new for this try: dbt runs in this task."
-    known = {} if record is None else record.outcomes
-    done = {
-        each
-        for each in task.nodes
-        if (found := known.get(each)) is not None and found.state == SUCCESS and not task.told.leaves_out(found)
-    }
+    done = {node for node, each in known.items() if each.state == SUCCESS and not task.told.leaves_out(each)}
     return Verdict(action=Action.RUN_ALONE, reason=reason, done=frozenset(done))
 
 

@@ -16,7 +16,7 @@ from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.operators.local import DbtBatchLocalOperator
 from cosmos_venv.operators.run import journal
 from cosmos_venv.operators.run.batch import told_rows
-from cosmos_venv.operators.run.journal_record import unpacked
+from cosmos_venv.operators.run.journal_record import rows_of, unpacked
 from pytest_cosmos_venv import CosmosAirflow, FakeVenv
 from tests.installed import DBT, needs_dbt
 from tests.kit import operator_arguments
@@ -206,8 +206,9 @@ def test_everything_runs_again_after_a_kill_behind_the_last_node(
 @pytest.mark.parametrize(("started", "number"), [(None, 500), ("warm", 600)])
 def test_of_many_nodes_the_xcom_has_the_first_rows_and_failures_before_others(started: str | None, number: int) -> None:
     outcomes = {f"model.p.m{each}": NodeOutcome("success", message="SELECT 1") for each in range(599)}
+    outcomes["model.p.bad"] = NodeOutcome("error", message="no column x")
 
-    told = told_rows({**outcomes, "model.p.bad": NodeOutcome("error", message="no column x")}, started=started)
+    told = told_rows(rows_of(outcomes), started=started)
 
     assert len(told) == number
     assert (told[0]["node"], told[0]["message"]) == ("model.p.bad", "no column x")

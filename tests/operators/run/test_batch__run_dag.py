@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 from datetime import datetime, timezone
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cosmos_venv import DbtDag, ExecutionConfig, ProjectConfig, RenderConfig
+from cosmos_venv.compat import AIRFLOW_VERSION
 from cosmos_venv.constants import InvocationMode, LoadMode
 from pytest_cosmos_venv import CosmosAirflow, FakeVenv
 from tests.kit import harbor_profile
 
 NODES = ("staging", "mart", "report")
 PLACES = [{where: node} for node in NODES for where in ("at", "after")]
+HAS_TASK_STATE = tuple(map(int, AIRFLOW_VERSION.split(".")[:2])) >= (3, 3)
 
 
 @pytest.fixture(params=["1.10.0", pytest.param("2.0.0a4", marks=[pytest.mark.long])])
@@ -94,6 +98,31 @@ def test_a_kill_at_any_event_leaves_the_next_try_what_is_not_done(
     assert {asset.uri.rpartition("/")[2] for asset in outcome.tasks["all_batch"].assets} == {*NODES}
     assert not [name for name in cosmos_airflow.variables.values if "journal" in name]
     assert not [*(tmp_path / "cache").glob("journals-v1/*")]
+
+
+def test_a_try_on_another_host_learns_what_is_done_from_airflow(
+    harbor: DbtDag, dbt: FakeVenv, cosmos_airflow: CosmosAirflow, tmp_path: Path
+) -> None:
+    """By the task state store where there is one: what a run that was deleted has left there is gone with the run."""
+    dbt.script("build", nth=1, nodes={"mart": "error"})
+    harbor.get_task("all_batch").on_retry_callback = [lambda _: shutil.rmtree(tmp_path / "cache")]
+
+    outcome = cosmos_airflow.run(harbor)
+
+    assert outcome.states == {"all_batch": "success"}
+    second = [call for call in dbt.calls if call.command == "build"][1]
+    assert set(second.nodes) == {"model.harbor.mart", "model.harbor.report"}
+    assert any("journal" in write.key for write in cosmos_airflow.variables.writes) is not HAS_TASK_STATE
+    assert not [name for name in [*task_states(), *cosmos_airflow.variables.values] if "journal" in name]
+
+
+def task_states() -> list[str]:
+    """The names of what is in Airflow's task state store."""
+    if not HAS_TASK_STATE:
+        return []
+    model: Any = import_module("airflow.models.task_state_store").TaskStateStoreModel
+    with import_module("airflow.utils.session").create_session() as session:
+        return [key for (key,) in session.query(model.key)]
 
 
 FILES = {

@@ -56,9 +56,11 @@ def run(
     *,
     mode: ExecutionMode = ExecutionMode.LOCAL,
     retries: int = 0,
+    operator_args: dict[str, Any] | None = None,
     **render: Any,
 ) -> DagOutcome:
-    runs: dict[str, Any] = {"dbt_executable_path": dbt.dbt, "invocation_mode": InvocationMode.SUBPROCESS}
+    executable = writing_sql(dbt, project.parent / "dbt")
+    runs: dict[str, Any] = {"dbt_executable_path": executable, "invocation_mode": InvocationMode.SUBPROCESS}
     dag = DbtDag(
         dag_id="harbor",
         schedule=None,
@@ -67,9 +69,20 @@ def run(
         project_config=ProjectConfig(project, install_dbt_deps=False),
         profile_config=harbor_profile(project),
         execution_config=ExecutionConfig(mode, **runs),
+        operator_args=operator_args,
         render_config=RenderConfig(load_method=LoadMode.DBT_LS, **render, **runs),
     )
     return cosmos_airflow.run(dag, run_id="one", raise_on_failure=False)
+
+
+def writing_sql(dbt: FakeVenv, file: Path) -> Path:
+    """A program that runs the fake dbt, and writes the compiled SQL of a model, which the fake does not."""
+    file.write_text(
+        f'#!/bin/sh\n{dbt.dbt} "$@"\ncode=$?\nfolder="$DBT_TARGET_PATH/compiled/harbor/models"\n'
+        'mkdir -p "$folder" && echo "-- of staging" > "$folder/mart.sql"\nexit $code\n'
+    )
+    file.chmod(0o755)
+    return file
 
 
 def statuses(target: Path) -> dict[str, str]:
@@ -151,17 +164,49 @@ def test_the_place_is_wanted_when_the_dag_is_made(
 def test_the_owner_of_a_node_that_fails_is_told_once(
     how: dict[str, Any], cosmos_airflow: CosmosAirflow, cosmos_fake_venv: FakeVenv, project: Path, target: Path
 ) -> None:
-    told: list[tuple[str, list[tuple[str, str, str]]]] = []
+    told: list[tuple[str, list[tuple[str, str, str, str]]]] = []
 
     def tell(context: dict[str, Any]) -> None:
-        rows = [(row["node"], row["state"], row["message"]) for row in context["dbt_nodes"]]
+        rows = [(row["node"], row["state"], row["message"], row["compiled_path"]) for row in context["dbt_nodes"]]
         told.append((context["dbt_owner"], rows))
 
     cosmos_fake_venv.script(nodes={"mart": NodeOutcome(status="error", message="no such table")})
 
     run(cosmos_airflow, cosmos_fake_venv, project, notify_owners={"finance": tell}, **how)
 
-    assert told == [("finance", [("model.harbor.mart", "error", "no such table")])]
+    sql = "target/compiled/harbor/models/mart.sql"
+    assert told == [("finance", [("model.harbor.mart", "error", "no such table", sql)])]
+
+
+@pytest.mark.parametrize("how", MODES)
+@pytest.mark.parametrize("kept", ["uploaded", "in-a-folder"])
+def test_an_owner_is_told_where_the_compiled_sql_can_be_read(
+    kept: str,
+    how: dict[str, Any],
+    cosmos_airflow: CosmosAirflow,
+    cosmos_fake_venv: FakeVenv,
+    project: Path,
+    target: Path,
+) -> None:
+    told: list[dict[str, Any]] = []
+    cosmos_fake_venv.script(nodes={"mart": "error"})
+    keeps: dict[str, dict[str, Any]] = {
+        "uploaded": {"should_upload_compiled_sql": True},
+        "in-a-folder": {"env": {"DBT_TARGET_PATH": str(target)}},
+    }
+
+    run(
+        cosmos_airflow,
+        cosmos_fake_venv,
+        project,
+        operator_args=keeps[kept],
+        notify_owners={"*": lambda context: told.extend(context["dbt_nodes"])},
+        **how,
+    )
+
+    (path,) = [row["compiled_path"].removeprefix("file://") for row in told]
+    assert Path(path).parts[-4:] == ("compiled", "harbor", "models", "mart.sql")
+    assert "staging" in Path(path).read_text()
 
 
 def test_the_others_are_told_by_a_star_and_an_error_of_a_notifier_stops_no_other(

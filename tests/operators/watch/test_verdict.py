@@ -9,7 +9,7 @@ import pytest
 
 from cosmos_venv.dbt.log_lines import NodeOutcome
 from cosmos_venv.operators.run.journal_record import TryRecord
-from cosmos_venv.operators.watch.verdict import OVER, Action, Told, Watch, told_by, verdict
+from cosmos_venv.operators.watch.verdict import OVER, SAYS, Action, Told, Watch, told_by, verdict
 
 NODE, OTHER = "model.shop.orders", "model.shop.lines"
 RUNNING = (None, "scheduled", "queued", "running", "up_for_retry", "deferred", "restarting")
@@ -220,6 +220,18 @@ def test_a_later_try_runs_those_of_several_nodes_that_are_not_built() -> None:
     assert (killed.action, killed.done) == (Action.RUN_ALONE, frozenset({NODE}))
     assert (failed.action, failed.done) == (Action.RUN_ALONE, frozenset({NODE}))
     assert (cleared.action, cleared.done) == (Action.RUN_ALONE, frozenset())
+
+
+@pytest.mark.parametrize("told", [Told(failures=1), Told(number=1)], ids=["retry", "cleared-alone"])
+def test_no_later_try_builds_a_node_that_the_freshness_callback_calls_failed(told: Told) -> None:
+    record = a_try(lines="success")
+    record.outcomes[NODE] = NodeOutcome("error", message=f"{SAYS}'failed'")
+
+    found = verdict(Watch(nodes=[NODE, OTHER], is_first=False, told=told), record, "failed")
+
+    assert found.action is Action.FAIL
+    assert "freshness_callback says 'failed'" in found.reason
+    assert found.outcomes.keys() == {NODE}
 
 
 def test_a_producer_that_is_cleared_meanwhile_keeps_nodes_from_running_alone() -> None:
