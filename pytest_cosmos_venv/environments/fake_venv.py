@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import tempfile
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cache, cached_property
@@ -76,7 +76,7 @@ class FakeVenv(ScriptedDbt):
             versions in ``VERIFIED_DBT_VERSIONS``.
         :raises ToolkitMisuse: there can be no such place, version or name.
         """
-        _check(dbt_version, () if adapters is None else adapters, strict)
+        _check(dbt_version, strict)
         # Absolute: its scripts name it, wherever they are started.
         beside = self._place.absolute()
         # A name of its own, also where contenders ask for one at the same moment.
@@ -146,17 +146,13 @@ def require_dbt_version(dbt_version: str) -> None:
         raise ToolkitMisuse(f"dbt_version={dbt_version!r} is no version of dbt: give one such as {DBT_VERSION}.")
 
 
-def _check(dbt_version: str, adapters: tuple[str, ...], strict: bool) -> None:
+def _check(dbt_version: str, strict: bool) -> None:
     require_dbt_version(dbt_version)
     if strict and not dbt_version.startswith(tuple(f"{known}." for known in VERIFIED_DBT_VERSIONS)):
         raise ToolkitMisuse(
             f"strict=True with dbt_version={dbt_version!r}: the options of dbt {' and '.join(VERIFIED_DBT_VERSIONS)} "
             "are known; give one of these versions, or leave out strict."
         )
-    given: object = adapters  # a str is a sequence of names to the type checker too
-    names: Collection[object] = given if isinstance(given, (tuple, list)) else [None]
-    if not all(isinstance(name, str) and re.fullmatch(r"[a-z][a-z0-9_]*", name) for name in names):
-        raise ToolkitMisuse(f"adapters={adapters!r}: give a tuple of names without 'dbt-', such as ('duckdb',).")
 
 
 @cache

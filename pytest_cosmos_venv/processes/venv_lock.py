@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from pytest_cosmos_venv import real_time
-from pytest_cosmos_venv.errors import RecordTuple, ToolkitMisuse, require, require_seconds, require_text
+from pytest_cosmos_venv.errors import RecordTuple, ToolkitMisuse
 from pytest_cosmos_venv.processes.lock_history import KERNEL_LOCK_FILE, LOCK_FILE, LockHistory, LockOwner, read_owner
 from pytest_cosmos_venv.processes.pids import Pids
 from pytest_cosmos_venv.throwaway import remove_entry
@@ -67,11 +67,7 @@ class VenvLock:
 
         :param pid: such as one of ``cosmos_lock.pids``.
         :param age: seconds since the file was written.
-        :raises ToolkitMisuse: that is no PID.
         """
-        given: object = pid
-        if not isinstance(given, int) or isinstance(given, bool) or given < 0:
-            raise ToolkitMisuse(f"held_by({pid!r}): give a PID, or write any text with garbage(text).")
         self._write(str(pid), age)
 
     def stale(self, *, age: float = _LONG_AGO) -> int:
@@ -96,7 +92,6 @@ class VenvLock:
         :param text: what the file is to hold.
         :param age: seconds since the file was written.
         """
-        require_text(text, "text")
         self._write(text, age)
 
     def other_host(self) -> int:
@@ -139,7 +134,6 @@ class VenvLock:
 
         :param seconds: seconds from now.
         """
-        require_seconds(seconds, "seconds")
         timer = threading.Timer(seconds, self.release)
         timer.daemon = True  # a test that has failed does not wait for it
         self._timers.append(timer)
@@ -185,7 +179,6 @@ class VenvLock:
             os.close(descriptor)
 
     def _write(self, text: str, age: float) -> None:
-        require(age, "age", (int, float), "seconds")
         if self.file.is_dir():
             self.release()
         self._unlock()
@@ -209,8 +202,6 @@ class CosmosLock:
         :param virtualenv_dir: made when missing.
         :raises ToolkitMisuse: it is no directory, or none can be made there.
         """
-        if not isinstance(virtualenv_dir, (str, os.PathLike)):
-            raise ToolkitMisuse(f"cosmos_lock({virtualenv_dir!r}): give the virtualenv_dir, a path.")
         directory = Path(virtualenv_dir)
         if directory not in self._locks:
             self._locks[directory] = VenvLock(directory, self.pids)
