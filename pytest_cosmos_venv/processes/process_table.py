@@ -86,14 +86,6 @@ class SimulatedPids:
         self._put_in_place()
         return 0
 
-    def beyond_limit(self, *, digits: int | None = None) -> int:
-        """A PID that this kernel never gives out.
-
-        :param digits: length of the number; with 13 and more it does not fit any C type for PIDs. None: the limit and
-            one.
-        """
-        return _pid_limit() + 1 if digits is None else int("9" * digits)
-
     def close(self) -> None:
         """Let the simulated processes be gone."""
         self._patch.undo()

@@ -11,7 +11,6 @@ from errno import EEXIST, ENOTDIR
 from pathlib import Path
 from typing import Literal
 
-from pytest_cosmos_venv import real_time
 from pytest_cosmos_venv.errors import RecordTuple, ToolkitMisuse
 from pytest_cosmos_venv.processes.lock_history import KERNEL_LOCK_FILE, LOCK_FILE, LockHistory, LockOwner, read_owner
 from pytest_cosmos_venv.processes.pids import Pids
@@ -138,29 +137,6 @@ class VenvLock:
         timer.daemon = True  # a test that has failed does not wait for it
         self._timers.append(timer)
         timer.start()
-
-    def wait_until_taken(self, *, timeout: float = TIMEOUT) -> int:
-        """The PID of the owner, as soon as the lock has one.
-
-        :param timeout: seconds to wait for it.
-        :raises ToolkitMisuse: the lock has no owner by then.
-        """
-        end = real_time.monotonic() + timeout
-        while (owner := self.owner) is None:
-            if real_time.monotonic() > end:
-                raise ToolkitMisuse(f"{self.file} was not taken within {timeout:g} s.")
-            real_time.sleep(_LOOK_AGAIN)
-        self._history.catch_up()  # an owner that was read here is no unknown one there
-        return owner
-
-    def wait_until_free(self, *, timeout: float = TIMEOUT) -> None:
-        """Return as soon as nothing is in the place of the lock file.
-
-        :param timeout: seconds to wait for it.
-        :raises ToolkitMisuse: the lock is still held by then.
-        """
-        if not real_time.comes_true(lambda: not os.path.lexists(self.file), timeout, every=_LOOK_AGAIN):
-            raise ToolkitMisuse(f"{self.file} is still held by {self.owner} after {timeout:g} s.")
 
     def close(self) -> None:
         """Stop the timers and the watching. What is in the directory stays."""

@@ -23,7 +23,6 @@ MISUSES: dict[str, list[tuple[str, str]]] = {
     "cosmos_dbt": [
         ("it.add_dbt(1.9)", "version=1.9 of dbt-core is none that an installer understands: write it as 1.9.0."),
         ("it.add_adapter('duck db')", "'dbt-duck db' is no name that an installer understands: write it as *"),
-        ("it.add_broken('melted')", "breakage='melted' is unknown: take one of no-console-script, import-error, *"),
         ("it.add_adapter('harbor', dbt='dbt core >>')", "dbt: 'dbt core >>' is no requirement: write it as *"),
         ("it.add_sdist().builds[0]", "builds[0]: nobody has built dbt_core-99.0.tar.gz."),
         (

@@ -43,15 +43,7 @@ def test_a_vanishing_one_is_gone_at_the_second_look(cosmos_lock: CosmosLock) -> 
         os.kill(pid, 0)
 
 
-def test_numbers_of_no_process(cosmos_lock: CosmosLock) -> None:
-    for pid in (
-        cosmos_lock.pids.beyond_limit(),
-        cosmos_lock.pids.beyond_limit(digits=20),
-    ):
-        with pytest.raises(psutil.NoSuchProcess):
-            Process(pid)
-    with pytest.raises(OverflowError):
-        os.kill(cosmos_lock.pids.beyond_limit(digits=20), 0)
+def test_pid_0_is_no_process(cosmos_lock: CosmosLock) -> None:
     with pytest.raises(psutil.NoSuchProcess):
         Process(cosmos_lock.pids.zero())
 
