@@ -111,28 +111,16 @@ def fake_venv(place: Path, family: list[FakeVenv], files: dict[str, str] | None 
 def fake_venvs() -> Iterator[Callable[[Path, str | None], FakeVenv]]:
     """Within the block, make fake environments. At its end each of them is closed, however it ends.
 
-    An error of the block stays the error that is raised: what closing tells of is a note of it, from Python 3.11 on.
-
     :returns: a function of the directory and the version of dbt, None: the usual one.
     :raises ToolkitMisuse: at the end, when a script named what cannot be.
     """
     family: list[FakeVenv] = []
-    try:
-        yield lambda place, version: fake_venv(place, family, environment_files(version or DBT_VERSION))
-    except BaseException as error:
-        try:
-            _close(family)
-        except (Exception, ToolkitMisuse) as another:  # noqa: BLE001 - the first error is what a reader needs
-            if hasattr(error, "add_note"):
-                error.add_note(str(another))
-        raise
-    _close(family)
-
-
-def _close(family: list[FakeVenv]) -> None:
     with ExitStack() as stack:  # closes each, even if closing another one raises because of its script
-        for each in family:
-            stack.callback(each.close)
+        try:
+            yield lambda place, version: fake_venv(place, family, environment_files(version or DBT_VERSION))
+        finally:
+            for each in family:
+                stack.callback(each.close)
 
 
 def require_dbt_version(dbt_version: str) -> None:

@@ -187,7 +187,7 @@ class SeedRun:
     def must_store_checksum(self, checksum: str, *, meaning: str) -> SeedRun:
         """Fail with the whole trace unless a Variable that the run set holds a checksum; return this run.
 
-        :param checksum: the checksum in hexadecimal digits; the Variable may have it in Base64 too.
+        :param checksum: the checksum, in hexadecimal digits.
         :param meaning: the meaning of the checksum in words, for the failure.
         """
         __tracebackhide__ = True
