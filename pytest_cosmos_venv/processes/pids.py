@@ -49,7 +49,7 @@ class Pids(SimulatedPids):
     """Makes processes and gives their PIDs. Each call makes another process."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(self.live)
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
         self._keepers: list[_Keeper] = []
 
@@ -111,6 +111,7 @@ class Pids(SimulatedPids):
             raise ToolkitMisuse(
                 f"cosmos_lock.pids.kill({pid}): that is none of the running processes of cosmos_lock.pids."
             )
+        self._table.pop(pid, None)  # else the signal would not reach it
         _end(process)
 
     def close(self) -> None:

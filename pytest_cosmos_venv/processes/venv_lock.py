@@ -16,7 +16,6 @@ from pytest_cosmos_venv.processes.lock_history import KERNEL_LOCK_FILE, LOCK_FIL
 from pytest_cosmos_venv.processes.pids import Pids
 from pytest_cosmos_venv.throwaway import remove_entry
 
-TIMEOUT = 30.0
 _LOOK_AGAIN = 0.002
 _LONG_AGO = 300.0
 
