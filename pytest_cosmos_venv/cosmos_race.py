@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypedDict
 
-from pytest_cosmos_venv.errors import ToolkitMisuse, require_count, require_path, require_seconds
+from pytest_cosmos_venv.errors import ToolkitMisuse, require_count, require_seconds
 from pytest_cosmos_venv.explore.explorer import Exploration, explore, replay
 from pytest_cosmos_venv.explore.reduction import Cost
 from pytest_cosmos_venv.explore.schedule import Plan as ExplorationPlan
@@ -156,8 +156,6 @@ class CosmosRace:
         if isinstance(prepare, str):
             raise ToolkitMisuse(f"prepare={prepare!r}: give a list of the names of modules, such as ['json'].")
         directory = options.get("virtualenv_dir")
-        if directory is not None:
-            require_path(directory, "virtualenv_dir")
         plan = Plan(
             kill_at=options.get("kill_at"),
             stop_at=options.get("stop_at"),

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import traceback
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import pytest
 
@@ -148,54 +147,19 @@ class UnfinishedExplorationWarning(pytest.PytestWarning):
     """An exploration has stopped at its bound of schedules or seconds: there are orders that it has not seen."""
 
 
-def require(value: object, parameter: str, kinds: type | tuple[type, ...], words: str) -> None:
-    """Refuse a value of another kind.
-
-    :param value: the value.
-    :param parameter: the name of the parameter, for the error.
-    :param kinds: the kinds that it may be of; True and False are no numbers.
-    :param words: the kinds in words: ``a text``.
-    :raises ToolkitMisuse: it is of another kind.
-    """
-    is_of_kind = isinstance(value, kinds) and (not isinstance(value, bool) or kinds is bool)
-    if not is_of_kind:
-        raise ToolkitMisuse(f"{parameter}={value!r}: give {words}.")
-
-
-def require_text(value: object, parameter: str) -> None:
-    """Refuse what is no text.
-
-    :param value: the value.
-    :param parameter: the name of the parameter, for the error.
-    :raises ToolkitMisuse: it is no text.
-    """
-    require(value, parameter, str, "a text")
-
-
-def require_path(value: object, parameter: str) -> None:
-    """Refuse what is no path.
-
-    :param value: the value.
-    :param parameter: the name of the parameter, for the error.
-    :raises ToolkitMisuse: it is no path.
-    """
-    require(value, parameter, (str, os.PathLike), "a path")
-
-
-def require_count(value: object, parameter: str, *, least: int = 1) -> None:
-    """Refuse what is no whole number, or too small a one.
+def require_count(value: int, parameter: str, *, least: int = 1) -> None:
+    """Refuse a number that is too small.
 
     :param value: the value.
     :param parameter: the name of the parameter, for the error.
     :param least: the smallest number that is allowed.
-    :raises ToolkitMisuse: it is no whole number, or one below ``least``.
+    :raises ToolkitMisuse: it is below ``least``.
     """
-    require(value, parameter, int, "a whole number")
-    if cast("int", value) < least:
+    if value < least:
         raise ToolkitMisuse(f"{parameter}={value}: give {least} or more.")
 
 
-def require_seconds(value: object, parameter: str, *, is_positive: bool = False) -> None:
+def require_seconds(value: float, parameter: str, *, is_positive: bool = False) -> None:
     """Refuse what is no length of time.
 
     :param value: the value, in seconds.
@@ -203,8 +167,7 @@ def require_seconds(value: object, parameter: str, *, is_positive: bool = False)
     :param is_positive: whether 0 is refused.
     :raises ToolkitMisuse: it is no length of time.
     """
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not is_number or not (value > 0 if is_positive else value >= 0):  # type: ignore[operator] # a number
+    if not (value > 0 if is_positive else value >= 0):
         raise ToolkitMisuse(f"{parameter}={value!r}: give seconds, {'more than 0' if is_positive else '0 or more'}.")
 
 

@@ -157,7 +157,7 @@ _OPTIONS = (
         "Check each file below the given paths that names DbtDag or DbtTaskGroup, without network.",
         is_kept=True,
     ),
-    _Option("cosmos-update-snapshots", "DAG checks", "DAG checks: store the task ids as they are now."),
+    _Option("cosmos-update-snapshots", "DAG checks", "DAG checks: store the shapes of the DAGs as they are now."),
 )
 _SETTINGS = (
     _Setting(

@@ -14,6 +14,7 @@ from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
 from cosmos_venv.project import loaders
 from cosmos_venv.project.load_request import Loaded, LoadRequest
 from pytest_cosmos_venv import CosmosProject, DbtProject
+from tests.dbt_packages import add_package
 from tests.kit import harbor_profile
 
 START = datetime(2026, 1, 1, tzinfo=timezone.utc)
@@ -224,11 +225,17 @@ def test_a_run_that_builds_none_of_the_nodes_that_are_read_starts_no_other_dag(s
     assert split()["staging"].get_task("ready_for_marts").trigger_rule == "all_success"
 
 
+def configure(shop: DbtProject, *folders: str) -> None:
+    """Configure folders of models in ``dbt_project.yml``."""
+    with (shop.path / "dbt_project.yml").open("a", encoding="utf-8") as file:
+        file.write(f"models: {{shop: {{{', '.join(folders)}}}}}\n")
+
+
 def test_domains_are_tags_groups_or_what_a_function_says(split: Split, shop: DbtProject) -> None:
-    shop.group("money", owner="me")
-    shop.configure("models/staging", tags=["first step"])
-    shop.configure("models/finance", tags=["last"], group="money")
-    shop.configure("models/marts", tags=["last"])
+    shop.write("models/money.yml", "groups: [{name: money, owner: {name: me}}]\n")
+    configure(
+        shop, "staging: {+tags: [first step]}", "finance: {+tags: [last], +group: money}", "marts: {+tags: [last]}"
+    )
 
     by_tag = split(split_by="tag", schedules={"first_step": "@daily"})
     assert [dag.dag_id for dag in by_tag.values()] == ["shop_first_step", "shop_last"]
@@ -245,7 +252,7 @@ def test_domains_are_tags_groups_or_what_a_function_says(split: Split, shop: Dbt
 
 
 def test_a_package_is_one_domain(split: Split, shop: DbtProject) -> None:
-    package = shop.package("taxes")
+    package = add_package(shop, "taxes")
     package.model("staging/rates", "select 1 as id")
     package.model("marts/rules", "select * from {{ ref('rates') }}")
 
@@ -271,7 +278,7 @@ def test_refused(split: Split, arguments: dict[str, Any], words: str) -> None:
 
 
 def test_a_node_of_two_tags_is_refused(split: Split, shop: DbtProject) -> None:
-    shop.configure("models/finance", tags=["one", "two"])
+    configure(shop, "finance: {+tags: [one, two]}")
 
     with pytest.raises(CosmosValueError, match=r"model\.shop\.revenue has the tags one, two"):
         split(split_by="tag")

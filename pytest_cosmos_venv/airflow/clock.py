@@ -1,22 +1,19 @@
 """The time that the code under test sees, frozen or moved, in this process only; ``time.sleep`` moves it on.
 
-time-machine shows it where the project has installed that, else freezegun, never both. Airflow does its own work in
-real time: under freezegun's classes pydantic, on which Airflow 3 is built, cannot make its models.
+freezegun shows it. Airflow does its own work in real time: under freezegun's classes pydantic, on which Airflow 3 is
+built, cannot make its models.
 """
 
 from __future__ import annotations
 
 import functools
-import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta, timezone
-from importlib import import_module
-from importlib.util import find_spec
 from types import ModuleType
-from typing import Any, Protocol
+from typing import Any
 from unittest import mock
 
 from pytest_cosmos_venv import real_time
@@ -39,41 +36,9 @@ def instant_of(when: datetime | date | str, *, parameter: str) -> datetime:
             raise ToolkitMisuse(
                 f"{parameter}={when!r} is no date and no time: write it as 2026-01-01 or 2026-01-01T12:00:00+00:00."
             ) from None
-    if not isinstance(when, date):
-        raise ToolkitMisuse(f"{parameter}={when!r} is no date and no time: write it as '2026-01-01'.")
     if not isinstance(when, datetime):
         when = datetime.combine(when, time())
     return (when if when.tzinfo else when.replace(tzinfo=timezone.utc)).astimezone(timezone.utc)
-
-
-class Engine(Protocol):
-    """A library that shows this process another time between ``start`` and ``stop``.
-
-    ``keeps_monotonic`` says whether it replaces ``time.monotonic`` by itself.
-    """
-
-    keeps_monotonic: bool
-
-    def start(self, seconds: float, *, stands: bool) -> None:
-        """Show this time from now on.
-
-        :param seconds: the moment, in seconds since the epoch.
-        :param stands: whether the time stands still; else it runs on.
-        """
-
-    def move_to(self, seconds: float) -> None:
-        """Show another time from now on, standing or running as before.
-
-        :param seconds: the moment, in seconds since the epoch.
-        """
-
-    def stop(self) -> None:
-        """Show the real time."""
-
-
-def installed_engine() -> Engine:
-    """Return a new engine: time-machine where it is installed, else freezegun."""
-    return _TimeMachine() if find_spec("time_machine") else _Freezegun()
 
 
 def utc(seconds: float) -> datetime:
@@ -85,19 +50,15 @@ def utc(seconds: float) -> datetime:
 
 
 @contextmanager
-def replaced(name: str, substitute: Callable[..., Any]) -> Iterator[Callable[..., Any]]:
-    """Replace a function of ``time`` in every module for the length of the block, whatever its name is there.
+def _sleep_replaced(substitute: Callable[[float], None]) -> Iterator[None]:
+    """Replace ``time.sleep`` in every module for the length of the block, whatever its name is there.
 
-    The block gets the real function. Modules that are imported within the block and take it by name keep the substitute
-    no longer than that either.
-
-    :param name: the name in ``time``, such as ``sleep``.
-    :param substitute: the function in its place.
+    Modules that are imported within the block and take it by name keep the substitute no longer than that either.
     """
-    real = getattr(sys.modules["time"], name)
+    real = sys.modules["time"].sleep
     _swap(real, substitute)
     try:
-        yield real
+        yield
     finally:
         _swap(substitute, real)
 
@@ -109,43 +70,6 @@ def _swap(old: object, new: object) -> None:
             continue
         for name in [name for name, value in list(names.items()) if value is old]:
             names[name] = new
-
-
-class _TimeMachine:
-    keeps_monotonic = False
-
-    def __init__(self) -> None:
-        self._time_machine: Any = import_module("time_machine")
-
-    def start(self, seconds: float, *, stands: bool) -> None:
-        self._travel = self._time_machine.travel(seconds, tick=not stands)
-        self._traveller = self._travel.start()
-
-    def move_to(self, seconds: float) -> None:
-        self._traveller.move_to(seconds)
-
-    def stop(self) -> None:
-        self._travel.stop()
-
-
-class _Freezegun:
-    keeps_monotonic = True
-
-    def __init__(self) -> None:
-        import freezegun.api
-
-        self._api: Any = freezegun.api
-
-    def start(self, seconds: float, *, stands: bool) -> None:
-        self._freezer = self._api.freeze_time(utc(seconds), tick=not stands, real_asyncio=True)
-        with _durations_kept():
-            self._factory = self._freezer.start()
-
-    def move_to(self, seconds: float) -> None:
-        self._factory.move_to(utc(seconds))
-
-    def stop(self) -> None:
-        self._freezer.stop()
 
 
 @contextmanager
@@ -178,20 +102,20 @@ class Clock:
     """The clock of a test. It shows the real time until ``freeze`` or ``move`` is called, and again after the test."""
 
     def __init__(self) -> None:
-        self._engine = installed_engine()
+        self._freezer: Any = None
+        self._factory: Any = None
         self._replacements = ExitStack()
         # The moment at which it stands; None while it runs on, so many seconds ahead of the real time.
         self._instant: float | None = None
         self._ahead = 0.0
         self._moved = 0.0
-        # Whether the engine shows it standing or running; None while it shows the real time.
+        # Whether freezegun shows it standing or running; None while it shows the real time.
         self._shown_standing: bool | None = None
-        self._real_monotonic: Callable[[], float] = real_time.monotonic
 
     @property
     def now(self) -> datetime:
         """The moment that the clock shows, in UTC."""
-        # As the process sees it: an engine may cut a microsecond off the time that it was given.
+        # As the process sees it: freezegun may cut a microsecond off the time that it was given.
         return utc(self._seconds()) if self._shown_standing is None else datetime.now(timezone.utc)
 
     def freeze(self, when: datetime | date | str | None = None) -> None:
@@ -210,11 +134,8 @@ class Clock:
         """Go on by some time, or back where it is negative. A frozen clock stands there; another one runs on.
 
         :param by: seconds, or a ``timedelta``.
-        :raises ToolkitMisuse: it is no number of seconds.
         """
         seconds = by.total_seconds() if isinstance(by, timedelta) else by
-        if not _is_finite_number(seconds):
-            raise ToolkitMisuse(f"cosmos_airflow.clock.move({by!r}): give seconds, or a timedelta.")
         if self._instant is None:
             self._ahead += seconds
         else:
@@ -249,39 +170,32 @@ class Clock:
         """Show the time of this clock to this process from now on."""
         standing = self._instant is not None
         if self._shown_standing is standing:
-            self._engine.move_to(self._seconds())
+            self._factory.move_to(utc(self._seconds()))
             return
         self._hide()
-        self._engine.start(self._seconds(), stands=standing)
+        import freezegun.api
+
+        api: Any = freezegun.api
+        self._freezer = api.freeze_time(utc(self._seconds()), tick=not standing, real_asyncio=True)
+        with _durations_kept():
+            self._factory = self._freezer.start()
         self._shown_standing = standing
 
     def _hide(self) -> None:
         """Show the real time to this process from now on."""
         if self._shown_standing is not None:
-            self._engine.stop()
+            self._freezer.stop()
             self._shown_standing = None
 
     def _seconds(self) -> float:
         return real_time.now() + self._ahead if self._instant is None else self._instant
 
-    def _monotonic(self) -> float:
-        """Return a time that moves with the clock and never back; it is not frozen, or what waits for an event would
-        wait for ever.
-        """
-        return self._real_monotonic() + self._moved
-
     def _activate(self) -> None:
         if _PROCESS.active is not self:
             _PROCESS.active = self
-            self._replacements.enter_context(replaced("sleep", self.sleep))
-            if not self._engine.keeps_monotonic:
-                self._real_monotonic = self._replacements.enter_context(replaced("monotonic", self._monotonic))
+            self._replacements.enter_context(_sleep_replaced(self.sleep))
         if not _PROCESS.is_paused:
             self._show()
-
-
-def _is_finite_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 @contextmanager

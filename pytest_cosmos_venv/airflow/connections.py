@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from difflib import get_close_matches
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +12,12 @@ from pytest_cosmos_venv.airflow.home_setup import set_variable
 from pytest_cosmos_venv.errors import ToolkitMisuse
 
 PREFIX = "AIRFLOW_CONN_"
-FIELDS = ("conn_type", "description", "host", "login", "password", "schema", "port", "extra")
 _MADE_UP = "made-up"
 _KEY_FILE = {
     "type": "service_account",
     "client_email": "made@up",
     **dict.fromkeys(("project_id", "private_key_id", "private_key"), _MADE_UP),
 }
-# Names that warehouses have for these fields, which people write by mistake.
-_OTHER_NAMES = {"user": "login", "username": "login", "database": "schema", "dbname": "schema", "pass": "password"}
 
 
 class Connections:
@@ -29,16 +26,43 @@ class Connections:
     def __init__(self) -> None:
         self._before: dict[str, str | None] = {}
 
-    def add(self, conn_id: str, **fields: Any) -> str:
+    def add(
+        self,
+        conn_id: str,
+        *,
+        conn_type: str,
+        description: str | None = None,
+        host: str | None = None,
+        login: str | None = None,
+        password: str | None = None,
+        schema: str | None = None,
+        port: int | None = None,
+        extra: Mapping[str, Any] | None = None,
+    ) -> str:
         """Make a Connection known to Airflow until the test ends.
 
         :param conn_id: any id without ``=``. Airflow does not tell upper case from lower case here.
-        :param **fields: ``conn_type`` (any text: no provider is needed), ``host``, ``login``, ``password``, ``schema``,
-            ``port``, ``extra`` (a dictionary), ``description``.
+        :param conn_type: any text: no provider is needed.
+        :param description: the description.
+        :param host: the host.
+        :param login: the user.
+        :param password: the password.
+        :param schema: the schema; for many warehouses that is the database.
+        :param port: the port.
+        :param extra: the fields that only this kind of connection has.
         :returns: the id.
-        :raises ToolkitMisuse: a Connection has no such field, the id is taken, or there is no ``conn_type``.
+        :raises ToolkitMisuse: the id is taken.
         """
-        _check(conn_id, fields)
+        fields = {
+            "conn_type": conn_type,
+            "description": description,
+            "host": host,
+            "login": login,
+            "password": password,
+            "schema": schema,
+            "port": port,
+            "extra": extra,
+        }
         name = _variable(conn_id)
         if name in self._before:
             raise ToolkitMisuse(
@@ -98,22 +122,3 @@ def made_up(mapping: Any, folder: Path) -> dict[str, Any]:
 
 def _variable(conn_id: str) -> str:
     return f"{PREFIX}{conn_id.upper()}"
-
-
-def _check(conn_id: object, fields: dict[str, Any]) -> None:
-    call = f"cosmos_airflow.connections.add({conn_id!r})"
-    if not isinstance(conn_id, str) or not conn_id or "=" in conn_id or "\0" in conn_id:
-        raise ToolkitMisuse(f"{call}: no environment variable can be named after this id; leave out '='.")
-    for name in fields:
-        if name not in FIELDS:
-            meant = _OTHER_NAMES.get(name) or next(iter(get_close_matches(name, FIELDS, n=1)), None)
-            hint = (
-                f"did you mean {meant}?" if meant else "what only this kind of connection has belongs into extra={...}."
-            )
-            raise ToolkitMisuse(f"{call}: a Connection has no {name!r}; {hint}")
-    if not fields.get("conn_type"):
-        raise ToolkitMisuse(f"{call}: say of which kind it is: conn_type='postgres'.")
-    try:
-        json.dumps(fields)
-    except TypeError as error:
-        raise ToolkitMisuse(f"{call}: Airflow reads it as JSON, and it is none: {error}.") from None

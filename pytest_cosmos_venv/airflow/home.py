@@ -34,7 +34,7 @@ from pytest_cosmos_venv.airflow.home_setup import (
 )
 from pytest_cosmos_venv.airflow.versions import this_airflow
 from pytest_cosmos_venv.airflow_release import installed_airflow
-from pytest_cosmos_venv.errors import AlreadyTaken, ToolkitMisuse, require_text
+from pytest_cosmos_venv.errors import AlreadyTaken, ToolkitMisuse
 from pytest_cosmos_venv.throwaway import throwaway_folder
 
 if TYPE_CHECKING:
@@ -244,8 +244,6 @@ class AirflowHome:
         :param text: its Python source; indentation that all lines share is taken off.
         :raises ToolkitMisuse: the name is no plain Python file name, or the folder has such a file already.
         """
-        require_text(name, "name")
-        require_text(text, "text")
         file = self.dags_folder / name
         if file.name != name or file.suffix != ".py":
             raise ToolkitMisuse(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
-from pytest_cosmos_venv.errors import RecordDict, RecordTuple, ToolkitMisuse, require_text
+from pytest_cosmos_venv.errors import RecordDict, RecordTuple, ToolkitMisuse
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,14 +121,8 @@ class Variables:
         """Prepare a Variable; not counted among ``writes``.
 
         :param key: the key of the Variable.
-        :param value: the text.
-        :raises ToolkitMisuse: the value is no text; ``json.dumps`` makes one for ``deserialize_json=True``.
+        :param value: the text; ``json.dumps`` makes one for ``deserialize_json=True``.
         """
-        require_text(key, "key")
-        if not isinstance(value, str):
-            raise ToolkitMisuse(
-                f"cosmos_airflow.variables.put({key!r}, {value!r}): Airflow keeps texts; give json.dumps(...) of it."
-            )
         self._store.values[key] = value
 
     def remove(self, key: str) -> None:

@@ -9,13 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from pytest_cosmos_venv.dag_checks import task_ids
 from pytest_cosmos_venv.dag_checks.nodes import node_faults, test_faults, tests_of
 from pytest_cosmos_venv.dag_checks.record import DagRecord
 from pytest_cosmos_venv.dag_checks.store import SEEDS
 from pytest_cosmos_venv.dags.side_effects import THROUGH
 
+SNAPSHOTS = "cosmos-snapshots"
+"""The folder of snapshots beside the DAG files."""
+UPDATE = "--cosmos-update-snapshots"
 _SHOWN_LINES = 40
+_IF_MEANT = f"If it is meant so: {UPDATE}"
 _OF_A_PROJECT = ("nodes", "tests", "profile")
 _HAS_SOURCE = re.compile(r": a test of (?:.*, )?source\.")
 
@@ -45,7 +48,7 @@ class Question:
     :param record: returns the record of a seed of Python's hashes.
     :param others: returns the records of all DAG files of the run but this one, by their names.
     :param budget: seconds that the import may take; None: Airflow's own limit.
-    :param written: returns the record whose task ids become the snapshot; None: no snapshot is written in this run.
+    :param written: returns the record whose shape becomes the snapshot; None: no snapshot is written in this run.
     """
 
     file: Path
@@ -77,8 +80,8 @@ def answer(check: str, question: Question) -> Answer:
 
 def _needs_no_dag(check: str, file: Path) -> bool:
     """Whether a check has something to look at in a file without DAGs."""
-    if check == "task_ids":
-        return task_ids.snapshot_file(file).is_file()
+    if check == "shape":
+        return snapshot_file(file).is_file()
     return check in ("imports", "no_side_effects")
 
 
@@ -120,26 +123,32 @@ def _tests(_: Question, record: DagRecord) -> Answer:
     return _failure(f"{len(found)} of {count} tests are run by no task:", found, way_out)
 
 
-def _task_ids(question: Question, record: DagRecord) -> Answer:
-    now = task_ids.ids_of(record)
+def snapshot_file(dag_file: Path) -> Path:
+    """Return the file in which the shape of a DAG file is stored.
+
+    :param dag_file: the DAG file.
+    """
+    return dag_file.parent / SNAPSHOTS / f"{dag_file.stem}.shape.txt"
+
+
+def _shape(question: Question, record: DagRecord) -> Answer:
+    file = snapshot_file(question.file)
     if question.written is not None:
-        return _write_snapshot(question.file, question.written(), now)
-    stored = task_ids.read_snapshot(question.file)
-    file = task_ids.snapshot_file(question.file)
-    if stored is None:
-        return NotChecked(reason=f"no snapshot in {file}: write it with {task_ids.UPDATE}, and commit it", is_gap=True)
-    found = task_ids.differences(stored, now)
-    return _failure(f"The task ids are not those of {file}:", found, f"If it is meant so: {task_ids.UPDATE}")
+        return _write_snapshot(file, question.written(), record)
+    if not file.is_file():
+        return NotChecked(reason=f"no snapshot in {file}: write it with {UPDATE}, and commit it", is_gap=True)
+    found = _diff(file.read_text(encoding="utf-8"), record.shape, f"{file} (stored)", f"{question.name} (now)")
+    return _failure("A task that gets another id loses its history. The shape has changed:", found, _IF_MEANT)
 
 
-def _write_snapshot(file: Path, first: DagRecord, now: task_ids.Ids) -> Answer:
-    """Write the ids of the first release of dbt, with which those of the others are compared."""
+def _write_snapshot(file: Path, first: DagRecord, now: DagRecord) -> Answer:
+    """Write the shape with the first release of dbt, with which those of the others are compared."""
     if first.error is not None:
         return NotChecked(reason="no snapshot is written: the file cannot be imported with the first release of dbt")
-    ids = task_ids.ids_of(first)
-    task_ids.write_snapshot(file, ids)
-    found = task_ids.differences(ids, now)
-    return _failure("The task ids are not those of the first release of dbt:", found)
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(first.shape, encoding="utf-8")
+    found = _diff(first.shape, now.shape, "the first release of dbt", "this one")
+    return _failure("The shape is not that with the first release of dbt:", found)
 
 
 def _assets(question: Question, record: DagRecord) -> Answer:
@@ -195,15 +204,17 @@ def _same_dag(question: Question, record: DagRecord) -> Answer:
 
 
 def _difference(first: Mapping[str, str], second: Mapping[str, str]) -> list[str]:
-    found: list[str] = []
-    for dag in sorted({*first, *second}):
-        one, other = first.get(dag, ""), second.get(dag, "")
-        if one != other:
-            lines = difflib.unified_diff(
-                one.splitlines(), other.splitlines(), f"{dag} (first)", f"{dag} (then)", n=2, lineterm=""
-            )
-            found.extend(lines)
-    return found
+    dags = sorted({*first, *second})
+    return [
+        line
+        for dag in dags
+        for line in _diff(first.get(dag, ""), second.get(dag, ""), f"{dag} (first)", f"{dag} (then)")
+    ]
+
+
+def _diff(one: str, other: str, before: str, after: str) -> list[str]:
+    lines = difflib.unified_diff(one.splitlines(), other.splitlines(), before, after, n=2, lineterm="")
+    return list(lines)
 
 
 def _failure(head: str, lines: list[str], tail: str = "") -> str | None:
@@ -220,7 +231,7 @@ CHECKS: Mapping[str, Callable[[Question, DagRecord], Answer]] = {
     "no_side_effects": _no_side_effects,
     "nodes": _nodes,
     "tests": _tests,
-    "task_ids": _task_ids,
+    "shape": _shape,
     "assets": _assets,
     "profile": _profile,
     "same_dag": _same_dag,

@@ -181,6 +181,7 @@ def _described(dags: Sequence[Any], projects: ProjectsOfFile) -> DagRecord:
     return DagRecord(
         tasks={dag.dag_id: {name: _task(task) for name, task in dag.task_dict.items()} for dag in dags},
         projects=projects.described(dags),
+        shape="\n".join(dag_shape(dag).text for dag in sorted(dags, key=lambda dag: str(dag.dag_id))),
         forms=_forms(dags),
         again={},
     )

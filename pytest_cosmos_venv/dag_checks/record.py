@@ -109,6 +109,7 @@ class DagRecord:
     :param effects: the side effects.
     :param tasks: DAG id -> task id -> task.
     :param projects: the dbt projects in it.
+    :param shape: the shapes of its DAGs as text, in the order of their ids.
     :param forms: DAG id -> the DAG as text, in which nothing changes by itself.
     :param again: the same, when the file was imported once more in the same process.
     """
@@ -121,6 +122,7 @@ class DagRecord:
     effects: tuple[Effect, ...] = ()
     tasks: Mapping[str, Mapping[str, Task]]
     projects: tuple[Project, ...] = ()
+    shape: str = ""
     forms: Mapping[str, str]
     again: Mapping[str, str]
 

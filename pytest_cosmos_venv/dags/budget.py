@@ -183,10 +183,6 @@ def _builder(build: _Build | Path | str) -> AbstractContextManager[_Build]:
         if not file.is_file():
             raise ToolkitMisuse(f"cosmos_airflow.budget({str(build)!r}): there is no such DAG file.")
         return file_builder(file)
-    if not callable(build):
-        raise ToolkitMisuse(
-            f"cosmos_airflow.budget({build!r}): give what builds the DAG, not the DAG: budget(lambda: …)."
-        )
     return nullcontext(build)
 
 

@@ -22,14 +22,7 @@ from packaging.version import Version
 
 from pytest_cosmos_venv.airflow_release import installed_airflow
 from pytest_cosmos_venv.errors import ToolkitMisuse
-from pytest_cosmos_venv.throwaway import throwaway_folder
 
-# These win over the user's own airflow.cfg; variables that the user has set win over these.
-_DEFAULTS = {
-    "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-    # Otherwise Airflow logs its work between the lines of the diff.
-    "AIRFLOW__LOGGING__LOGGING_LEVEL": "ERROR",
-}
 NAME_OF_DAG_FILE = "cosmos_dag_file"
 """``__name__`` of a file that ``file_builder`` builds."""
 NO_DAG = "builds no DAG that Airflow would find"
@@ -88,21 +81,6 @@ def as_in_the_processor() -> Iterator[None]:
         for name in variables:
             os.environ.pop(name, None)
         os.environ.update(before)
-
-
-@contextmanager
-def own_airflow_home(dags_folder: Path) -> Iterator[None]:
-    """Point Airflow, which must not be imported yet, at an empty home that is gone afterwards.
-
-    :param dags_folder: the folder from which DAG files import each other.
-    """
-    with throwaway_folder("cosmos-dag-shape-") as home:
-        os.environ["AIRFLOW_HOME"] = str(home)
-        os.environ["AIRFLOW__CORE__DAGS_FOLDER"] = str(dags_folder)
-        for name, value in _DEFAULTS.items():
-            os.environ.setdefault(name, value)
-        sys.path.insert(0, str(dags_folder))
-        yield
 
 
 def built(build: Callable[[], list[Any]]) -> tuple[list[Any], str | None]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from pytest_cosmos_venv.environments.package_index import PackageIndex
 from pytest_cosmos_venv.environments.wheel import ADAPTERS
 from pytest_cosmos_venv.environments.wheelhouse import Wheelhouse
-from pytest_cosmos_venv.errors import ToolkitMisuse, require_text
+from pytest_cosmos_venv.errors import ToolkitMisuse
 from pytest_cosmos_venv.fake_dbt import is_native
 from pytest_cosmos_venv.recordings.recorder import write_recording_dbt
 
@@ -47,7 +47,6 @@ class CosmosDbt(Wheelhouse):
         :param *releases: such as ``"1.11"`` or ``"2.0.0a4"``.
         """
         for release in releases:
-            require_text(release, "releases")
             version = f"{release}.0" if release.count(".") == 1 else release
             self.add_dbt(version)
             for adapter in () if is_native(version) else ADAPTERS:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import tempfile
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cache, cached_property
@@ -76,7 +76,7 @@ class FakeVenv(ScriptedDbt):
             versions in ``VERIFIED_DBT_VERSIONS``.
         :raises ToolkitMisuse: there can be no such place, version or name.
         """
-        _check(dbt_version, () if adapters is None else adapters, strict)
+        _check(dbt_version, strict)
         # Absolute: its scripts name it, wherever they are started.
         beside = self._place.absolute()
         # A name of its own, also where contenders ask for one at the same moment.
@@ -111,28 +111,16 @@ def fake_venv(place: Path, family: list[FakeVenv], files: dict[str, str] | None 
 def fake_venvs() -> Iterator[Callable[[Path, str | None], FakeVenv]]:
     """Within the block, make fake environments. At its end each of them is closed, however it ends.
 
-    An error of the block stays the error that is raised: what closing tells of is a note of it, from Python 3.11 on.
-
     :returns: a function of the directory and the version of dbt, None: the usual one.
     :raises ToolkitMisuse: at the end, when a script named what cannot be.
     """
     family: list[FakeVenv] = []
-    try:
-        yield lambda place, version: fake_venv(place, family, environment_files(version or DBT_VERSION))
-    except BaseException as error:
-        try:
-            _close(family)
-        except (Exception, ToolkitMisuse) as another:  # noqa: BLE001 - the first error is what a reader needs
-            if hasattr(error, "add_note"):
-                error.add_note(str(another))
-        raise
-    _close(family)
-
-
-def _close(family: list[FakeVenv]) -> None:
     with ExitStack() as stack:  # closes each, even if closing another one raises because of its script
-        for each in family:
-            stack.callback(each.close)
+        try:
+            yield lambda place, version: fake_venv(place, family, environment_files(version or DBT_VERSION))
+        finally:
+            for each in family:
+                stack.callback(each.close)
 
 
 def require_dbt_version(dbt_version: str) -> None:
@@ -146,17 +134,13 @@ def require_dbt_version(dbt_version: str) -> None:
         raise ToolkitMisuse(f"dbt_version={dbt_version!r} is no version of dbt: give one such as {DBT_VERSION}.")
 
 
-def _check(dbt_version: str, adapters: tuple[str, ...], strict: bool) -> None:
+def _check(dbt_version: str, strict: bool) -> None:
     require_dbt_version(dbt_version)
     if strict and not dbt_version.startswith(tuple(f"{known}." for known in VERIFIED_DBT_VERSIONS)):
         raise ToolkitMisuse(
             f"strict=True with dbt_version={dbt_version!r}: the options of dbt {' and '.join(VERIFIED_DBT_VERSIONS)} "
             "are known; give one of these versions, or leave out strict."
         )
-    given: object = adapters  # a str is a sequence of names to the type checker too
-    names: Collection[object] = given if isinstance(given, (tuple, list)) else [None]
-    if not all(isinstance(name, str) and re.fullmatch(r"[a-z][a-z0-9_]*", name) for name in names):
-        raise ToolkitMisuse(f"adapters={adapters!r}: give a tuple of names without 'dbt-', such as ('duckdb',).")
 
 
 @cache

@@ -11,21 +11,15 @@ import io
 import re
 import stat
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from pytest_cosmos_venv.errors import ToolkitMisuse
 from pytest_cosmos_venv.fake_dbt import fake_dbt_files, is_native, native_dbt_files
 
 # Zip knows no time before 1980; a fixed one makes equal wheels equal bytes.
 _TIMESTAMP = (1980, 1, 1, 0, 0, 0)
 _WHEEL_FILE = "Wheel-Version: 1.0\nGenerator: pytest-cosmos-venv\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-PINNED_TWICE = "cosmos-pinned-twice"
-"""The package on whose version a wheel with conflicting pins cannot agree with itself."""
-_UNIMPORTABLE = 'raise ImportError("this fake of {name} was made to fail when it is imported")\n'
-# Other distributions put their folders below these.
-_SHARED = frozenset({"dbt/__init__.py", "dbt/cli/__init__.py", "dbt/adapters/__init__.py"})
 _SCRIPTS = ".data/scripts/"
 DBT_VERSION = "1.10.0"
 ADAPTERS = (
@@ -127,16 +121,15 @@ def write_wheel(wheel: Wheel, folder: Path) -> Path:
     return path
 
 
-def wheel_bytes(wheel: Wheel, *, record: str | None = None) -> bytes:
+def wheel_bytes(wheel: Wheel) -> bytes:
     """Return the content of a wheel's file; equal wheels are equal bytes.
 
     :param wheel: the wheel.
-    :param record: the text of another ``RECORD`` than its own; None: its own.
     """
     packed = io.BytesIO()
-    path, own = wheel.record
+    path, record = wheel.record
     with zipfile.ZipFile(packed, "w", compression=zipfile.ZIP_DEFLATED) as archive:
-        for name, text in {**wheel.contents, path: own if record is None else record}.items():
+        for name, text in {**wheel.contents, path: record}.items():
             entry = zipfile.ZipInfo(name, date_time=_TIMESTAMP)
             # uv makes every script executable, and pip only regular files that are so in the wheel.
             mode = stat.S_IFREG | 0o755 if _SCRIPTS in name else 0o644
@@ -149,53 +142,6 @@ def _record_row(name: str, text: str) -> str:
     content = text.encode()
     digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
     return f"{name},sha256={digest},{len(content)}"
-
-
-def broken_wheel(wheel: Wheel, breakage: str) -> bytes:
-    """Return the content of a wheel's file, broken.
-
-    :param wheel: a sound wheel.
-    :param breakage: a key of ``BREAKAGES``.
-    :raises ToolkitMisuse: there is no such breakage.
-    """
-    if breakage not in BREAKAGES:
-        raise ToolkitMisuse(f"breakage={breakage!r} is unknown: take one of {', '.join(BREAKAGES)}.")
-    return BREAKAGES[breakage](wheel)
-
-
-def _no_console_script(wheel: Wheel) -> bytes:
-    files = {path: text for path, text in wheel.files.items() if _SCRIPTS not in path}
-    return wheel_bytes(replace(wheel, files=files, console_scripts={}))
-
-
-def _import_error(wheel: Wheel) -> bytes:
-    text = _UNIMPORTABLE.format(name=wheel.name)
-    broken = [path for path in wheel.files if path not in _SHARED and _SCRIPTS not in path]
-    return wheel_bytes(replace(wheel, files={**wheel.files, **dict.fromkeys(broken, text)}))
-
-
-def _conflicting_pins(wheel: Wheel) -> bytes:
-    return wheel_bytes(replace(wheel, requires=(*wheel.requires, f"{PINNED_TWICE}==1.0", f"{PINNED_TWICE}==2.0")))
-
-
-def _truncated(wheel: Wheel) -> bytes:
-    content = wheel_bytes(wheel)
-    return content[: len(content) // 2]
-
-
-def _wrong_record(wheel: Wheel) -> bytes:
-    # Still of the form of a SHA-256, so that only a comparison finds it.
-    _, record = wheel.record
-    return wheel_bytes(wheel, record=re.sub(r"(?<=,sha256=)[^,]+", "A" * 43, record))
-
-
-BREAKAGES: dict[str, Callable[[Wheel], bytes]] = {
-    "no-console-script": _no_console_script,
-    "import-error": _import_error,
-    "conflicting-pins": _conflicting_pins,
-    "truncated": _truncated,
-    "wrong-record": _wrong_record,
-}
 
 
 def dbt_wheel(version: str, *, strict: bool = False) -> Wheel:

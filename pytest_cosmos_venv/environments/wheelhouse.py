@@ -22,10 +22,8 @@ from pytest_cosmos_venv.environments.sdist import HOLD_TIMEOUT, Sdist, write_sdi
 from pytest_cosmos_venv.environments.wheel import (
     ADAPTERS,
     DBT_VERSION,
-    PINNED_TWICE,
     Wheel,
     adapter_wheel,
-    broken_wheel,
     dbt_wheel,
     fake_dbt_wheel,
     wheel_bytes,
@@ -106,24 +104,15 @@ class Wheelhouse(ScriptedDbt):
         :raises ToolkitMisuse: another distribution of this name and version is there; or it is no wheel.
         """
         wheel = replace(wheel, version=_normal_version(wheel.name, wheel.version))
-        return self._write_wheel(wheel, wheel_bytes(wheel))
-
-    def add_broken(self, breakage: str, name: str = "dbt-core", version: str = NEWEST) -> Path:
-        """Add a fake that is broken, and return the path of its wheel.
-
-        :param breakage: ``no-console-script``; ``import-error`` (its console script fails as well);
-            ``conflicting-pins`` (nothing can satisfy what it requires); ``truncated`` (half a file); ``wrong-record``
-            (the hashes in its RECORD are not those of its files: installers do not compare them, a check of an
-            environment may).
-        :param name: ``dbt-core``, an adapter such as ``dbt-duckdb``, or any other.
-        :param version: the version. Default: the newest, so that a requirement without a version takes it.
-        :raises ToolkitMisuse: as for ``add``; or there is no such breakage.
-        """
-        if breakage == "conflicting-pins":
-            for number in ("1.0", "2.0"):
-                self.add(Wheel(name=PINNED_TWICE, version=number, files={}))
-        wheel = fake_dbt_wheel(name, _normal_version(name, version))
-        return self._write_wheel(wheel, broken_wheel(wheel, breakage))
+        content = wheel_bytes(wheel)
+        self._refuse_taken(wheel, unless=content)
+        for folder in self.folders:
+            path = folder / wheel.filename
+            if path.is_file():
+                return path
+        path = self.additions / wheel.filename
+        write_whole(path, content)  # contenders share this wheelhouse
+        return path
 
     def add_sdist(
         self,
@@ -174,16 +163,6 @@ class Wheelhouse(ScriptedDbt):
     @property
     def _builds(self) -> Path:
         return self.folder.with_name(_BUILDS)
-
-    def _write_wheel(self, wheel: Wheel, content: bytes) -> Path:
-        self._refuse_taken(wheel, unless=content)
-        for folder in self.folders:
-            path = folder / wheel.filename
-            if path.is_file():
-                return path
-        path = self.additions / wheel.filename
-        write_whole(path, content)  # contenders share this wheelhouse
-        return path
 
     def _refuse_taken(self, wheel: Wheel, *, unless: bytes | None = None) -> None:
         if not _NAME.fullmatch(wheel.name):

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_cosmos_venv.errors import ToolkitMisuse, require, require_text
+from pytest_cosmos_venv.errors import ToolkitMisuse
 from pytest_cosmos_venv.faults import MARK, Fault
 from pytest_cosmos_venv.faults.attempts import Attempts
 from pytest_cosmos_venv.faults.full_disk import why_no_disk_can_be_full
@@ -43,10 +43,8 @@ class Faults:
         """Let faults happen from now on, as if they stood in a mark of the test.
 
         :param *faults: the faults, such as ``worker_killed(after="ports")``.
-        :raises ToolkitMisuse: it is no fault.
         """
         for fault in faults:
-            require(fault, "add", Fault, "a fault, such as worker_killed(after=3) of pytest_cosmos_venv.faults")
             if fault.what == "disk_full" and (reason := why_no_disk_can_be_full(self._new_folder())):
                 self._skip(f"{MARK}: this machine cannot show a full disk ({reason})")
             self._ledger.faults.append(fault)
@@ -75,10 +73,7 @@ class Faults:
 
         :param host: the host of the warehouse.
         :param port: the port of the warehouse.
-        :raises ToolkitMisuse: it is no host or no port.
         """
-        require_text(host, "host")
-        require(port, "port", int, "a port number")
         outages = [self._outage(fault, "connection") for fault in self._of_kind("warehouse_down")]
         proxy = WarehouseProxy((host, port), outages, drops_of(self._ledger))
         self._proxies.append(proxy)

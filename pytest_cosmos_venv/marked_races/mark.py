@@ -56,6 +56,9 @@ def read_mark(mark: pytest.Mark) -> RaceMark:
         given = f", and not {', '.join(unknown)}" if unknown else ""
         raise ToolkitMisuse(f"cosmos_race takes {', '.join(known)}{given}: write cosmos_race(contenders=3).")
     race = RaceMark(**mark.kwargs)
+    for name, value in mark.kwargs.items():  # mypy knows no types of a mark's arguments
+        if not isinstance(value, (int, float)):
+            raise ToolkitMisuse(f"{name}={value!r}: give a number.")
     require_count(race.contenders, "contenders", least=2)
     require_seconds(race.timeout, "timeout", is_positive=True)
     return race

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from pytest_cosmos_venv import real_time
-from pytest_cosmos_venv.errors import ToolkitMisuse, require_path
+from pytest_cosmos_venv.errors import ToolkitMisuse
 from pytest_cosmos_venv.processes.process_table import SimulatedPids
 
 _TIMEOUT = 10.0
@@ -49,7 +49,7 @@ class Pids(SimulatedPids):
     """Makes processes and gives their PIDs. Each call makes another process."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(self.live)
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
         self._keepers: list[_Keeper] = []
 
@@ -79,18 +79,11 @@ class Pids(SimulatedPids):
         process.
 
         :param lock_file: file that gets this PID as its content, and a time an hour before the process began.
-        :raises ToolkitMisuse: the file cannot be written.
         """
-        require_path(lock_file, "lock_file")
         pid = self.live()
         lock_file = Path(lock_file)
-        try:
-            lock_file.parent.mkdir(parents=True, exist_ok=True)
-            lock_file.write_text(str(pid), encoding="ascii")
-        except OSError as error:
-            raise ToolkitMisuse(
-                f"cosmos_lock.pids.reused({str(lock_file)!r}): give the lock file's path ({error})."
-            ) from None
+        lock_file.parent.mkdir(parents=True, exist_ok=True)
+        lock_file.write_text(str(pid), encoding="ascii")
         written_at = real_time.now() - _AN_HOUR
         os.utime(lock_file, (written_at, written_at))
         return pid
@@ -118,6 +111,7 @@ class Pids(SimulatedPids):
             raise ToolkitMisuse(
                 f"cosmos_lock.pids.kill({pid}): that is none of the running processes of cosmos_lock.pids."
             )
+        self._table.pop(pid, None)  # else the signal would not reach it
         _end(process)
 
     def close(self) -> None:

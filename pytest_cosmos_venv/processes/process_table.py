@@ -1,4 +1,4 @@
-"""Simulated processes that no test can make. psutil and ``os.kill`` know them; other PIDs are of real processes.
+"""Processes about which psutil and ``os.kill`` tell what no real one shows: access is denied, or they vanish.
 
 psutil's own classes and functions stay as they are, so code that has imported from psutil earlier sees them too.
 What is replaced lies below them, in the module that psutil keeps for this platform.
@@ -7,38 +7,19 @@ What is replaced lies below them, in the module that psutil keeps for this platf
 from __future__ import annotations
 
 import os
-import time
-from collections import namedtuple
 from collections.abc import Callable
-from copy import copy
-from dataclasses import dataclass, field
-from itertools import count
-from pathlib import Path
-from typing import Any, NoReturn
+from dataclasses import dataclass
+from typing import Any
 
 import psutil
 import pytest
 
-from pytest_cosmos_venv.errors import ToolkitMisuse, require_count
-
-_BOOT_LONG_AGO = 3600.0
-_Uids = namedtuple("_Uids", "real effective saved")
-_ANSWERS: dict[str, Any] = {
-    "status": psutil.STATUS_SLEEPING,
-    "name": "python",
-    "cmdline": ["python"],
-    "exe": "",
-    "ppid": 1,
-    "uids": _Uids(*[os.getuid()] * 3),
-}
-"""What each simulated process answers that is not denied."""
-
 
 @dataclass
-class SimulatedProcess:
-    """A process that is not there.
+class Simulation:
+    """What is simulated of a process that a test holds in its hand.
 
-    :param pid: a number that no real process has.
+    :param pid: its PID.
     :param is_denied: whether every question about it, and every signal, is denied.
     :param looks: number of looks that find it before it is gone; None: it stays.
     """
@@ -46,7 +27,6 @@ class SimulatedProcess:
     pid: int
     is_denied: bool = False
     looks: int | None = None
-    started_at: float = field(default_factory=lambda: time.time() - _BOOT_LONG_AGO)
 
     def look(self) -> None:
         """Count one question about this process.
@@ -59,12 +39,26 @@ class SimulatedProcess:
             raise psutil.NoSuchProcess(self.pid)
         self.looks -= 1
 
+    def is_found(self) -> bool:
+        """Whether one more look finds it."""
+        try:
+            self.look()
+        except psutil.NoSuchProcess:
+            return False
+        return True
+
 
 class SimulatedPids:
-    """PIDs of simulated processes, which psutil and ``os.kill`` know from the first one on. No signal is delivered."""
+    """PIDs of processes that are simulated in this process, for psutil and ``os.kill``, from the first one on.
 
-    def __init__(self) -> None:
-        self._table: dict[int, SimulatedProcess] = {}
+    No signal is delivered to them.
+
+    :param make: starts a process, and returns its PID.
+    """
+
+    def __init__(self, make: Callable[[], int]) -> None:
+        self._make = make
+        self._table: dict[int, Simulation] = {}
         self._patch = pytest.MonkeyPatch()
 
     def denied(self) -> int:
@@ -79,7 +73,6 @@ class SimulatedPids:
 
         :param looks: number of looks that find it, 0 or more.
         """
-        require_count(looks, "looks", least=0)
         return self._add(looks=looks)
 
     def zero(self) -> int:
@@ -89,30 +82,15 @@ class SimulatedPids:
         self._put_in_place()
         return 0
 
-    def beyond_limit(self, *, digits: int | None = None) -> int:
-        """A PID that this kernel never gives out.
-
-        :param digits: length of the number; with 13 and more it does not fit any C type for PIDs. None: the limit and
-            one.
-        :raises ToolkitMisuse: a number of that length may be given out.
-        """
-        limit = _pid_limit()
-        if digits is None:
-            return limit + 1
-        if digits < len(str(limit)) or int("9" * digits) <= limit:
-            raise ToolkitMisuse(f"beyond_limit(digits={digits!r}): PIDs go up to {limit} here; give more digits.")
-        return int("9" * digits)
-
     def close(self) -> None:
-        """Let the simulated processes be gone."""
+        """Simulate nothing any more."""
         self._patch.undo()
         self._table.clear()
 
     def _add(self, **facts: Any) -> int:
         self._put_in_place()
-        # From the top: the kernel gives these numbers out last, so that hardly one becomes a process during the test.
-        pid = next(pid for pid in _NUMBERS if not psutil.pid_exists(pid))
-        self._table[pid] = SimulatedProcess(pid=pid, **facts)
+        pid = self._make()
+        self._table[pid] = Simulation(pid, **facts)
         return pid
 
     def _put_in_place(self) -> None:
@@ -122,70 +100,64 @@ class SimulatedPids:
 
 
 class _SimulatedPlatformProcess:
-    """A simulated process that psutil's ``Process`` asks, in place of the class of this name in its platform module.
+    """What psutil's ``Process`` asks, in place of an object of the class of this name in its platform module.
 
-    :param process: the line of the table that answers.
+    :param simulation: what is simulated of it.
+    :param real: the object that answers what is not denied.
     """
 
-    def __init__(self, process: SimulatedProcess) -> None:
-        self.pid = process.pid
+    def __init__(self, simulation: Simulation, real: Any) -> None:
+        self.pid = simulation.pid
         self._name: str | None = None
         self._ppid: int | None = None
-        self._process = process
+        self._simulation = simulation
+        self._real = real
         self._is_new = True
-        process.look()
+        self.oneshot_enter, self.oneshot_exit = real.oneshot_enter, real.oneshot_exit
+        simulation.look()
 
-    def create_time(self, **_: object) -> float:
-        if self._is_new:  # psutil's own question while it makes its Process: the same look
-            self._is_new = False
-            return self._process.started_at
-        return float(self._answer(self._process.started_at))
+    def create_time(self, **options: Any) -> float:
+        if not self._is_new:
+            self._ask()
+        self._is_new = False  # psutil's own question while it makes its Process: the same look
+        return float(self._real.create_time(**options))
 
-    def oneshot_enter(self) -> None:
-        """Nothing is kept between questions."""
-
-    def oneshot_exit(self) -> None:
-        """Nothing is kept here either."""
-
-    def _answer(self, value: Any) -> Any:
-        self._process.look()
-        if self._process.is_denied:
+    def _ask(self) -> None:
+        self._simulation.look()
+        if self._simulation.is_denied:
             raise psutil.AccessDenied(self.pid)
-        return value
 
     def __getattr__(self, question: str) -> Callable[..., Any]:
-        if question in _ANSWERS:
-            return lambda **_: self._answer(copy(_ANSWERS[question]))  # a test may change its answer
+        answer = getattr(self._real, question)
 
-        def refuse(*_: object, **__: object) -> NoReturn:
-            self._process.look()
-            raise psutil.AccessDenied(self.pid, msg=f"a simulated process has no {question}")
+        def asked(*arguments: Any, **options: Any) -> Any:
+            self._ask()
+            return answer(*arguments, **options)
 
-        return refuse
+        return asked
 
 
-def _replace(patch: pytest.MonkeyPatch, table: dict[int, SimulatedProcess]) -> None:
+def _replace(patch: pytest.MonkeyPatch, table: dict[int, Simulation]) -> None:
     platform = psutil._psplatform  # type: ignore[attr-defined]
     real_process, real_exists, real_pids, real_kill = platform.Process, platform.pid_exists, platform.pids, os.kill
 
     class Process(real_process):  # type: ignore[misc, valid-type] # psutil asks this class what it can do
         def __new__(cls, pid: int) -> Any:
-            return _SimulatedPlatformProcess(table[pid]) if pid in table else real_process(pid)
+            real = real_process(pid)
+            return _SimulatedPlatformProcess(table[pid], real) if pid in table else real
 
     def pid_exists(pid: int) -> bool:
-        if pid not in table:
-            return bool(real_exists(pid))
-        return _is_found(table[pid])
+        return table[pid].is_found() if pid in table else bool(real_exists(pid))
 
     def pids() -> list[int]:
-        return [*real_pids(), *(pid for pid, process in table.items() if process.looks != 0)]
+        return [pid for pid in real_pids() if pid not in table or table[pid].looks != 0]
 
     def kill(pid: int, number: int) -> None:
         if pid not in table and pid != 0:
             return real_kill(pid, number)
         if pid == 0:
             return None
-        if not _is_found(table[pid]):
+        if not table[pid].is_found():
             raise ProcessLookupError(3, "No such process")
         if table[pid].is_denied:
             raise PermissionError(1, "Operation not permitted")
@@ -195,22 +167,3 @@ def _replace(patch: pytest.MonkeyPatch, table: dict[int, SimulatedProcess]) -> N
     patch.setattr(platform, "pid_exists", pid_exists)
     patch.setattr(platform, "pids", pids)
     patch.setattr(os, "kill", kill)
-
-
-def _is_found(process: SimulatedProcess) -> bool:
-    try:
-        process.look()
-    except psutil.NoSuchProcess:
-        return False
-    return True
-
-
-def _pid_limit() -> int:
-    try:
-        return int(Path("/proc/sys/kernel/pid_max").read_text(encoding="ascii"))
-    except OSError:  # no Linux: macOS gives out no more than this
-        return 99999
-
-
-# One for all tests of this process: psutil's process_iter keeps what it has found, and would know it again.
-_NUMBERS = count(_pid_limit() - 1, -1)

@@ -11,13 +11,11 @@ from errno import EEXIST, ENOTDIR
 from pathlib import Path
 from typing import Literal
 
-from pytest_cosmos_venv import real_time
-from pytest_cosmos_venv.errors import RecordTuple, ToolkitMisuse, require, require_seconds, require_text
+from pytest_cosmos_venv.errors import RecordTuple, ToolkitMisuse
 from pytest_cosmos_venv.processes.lock_history import KERNEL_LOCK_FILE, LOCK_FILE, LockHistory, LockOwner, read_owner
 from pytest_cosmos_venv.processes.pids import Pids
 from pytest_cosmos_venv.throwaway import remove_entry
 
-TIMEOUT = 30.0
 _LOOK_AGAIN = 0.002
 _LONG_AGO = 300.0
 
@@ -67,11 +65,7 @@ class VenvLock:
 
         :param pid: such as one of ``cosmos_lock.pids``.
         :param age: seconds since the file was written.
-        :raises ToolkitMisuse: that is no PID.
         """
-        given: object = pid
-        if not isinstance(given, int) or isinstance(given, bool) or given < 0:
-            raise ToolkitMisuse(f"held_by({pid!r}): give a PID, or write any text with garbage(text).")
         self._write(str(pid), age)
 
     def stale(self, *, age: float = _LONG_AGO) -> int:
@@ -96,7 +90,6 @@ class VenvLock:
         :param text: what the file is to hold.
         :param age: seconds since the file was written.
         """
-        require_text(text, "text")
         self._write(text, age)
 
     def other_host(self) -> int:
@@ -139,34 +132,10 @@ class VenvLock:
 
         :param seconds: seconds from now.
         """
-        require_seconds(seconds, "seconds")
         timer = threading.Timer(seconds, self.release)
         timer.daemon = True  # a test that has failed does not wait for it
         self._timers.append(timer)
         timer.start()
-
-    def wait_until_taken(self, *, timeout: float = TIMEOUT) -> int:
-        """The PID of the owner, as soon as the lock has one.
-
-        :param timeout: seconds to wait for it.
-        :raises ToolkitMisuse: the lock has no owner by then.
-        """
-        end = real_time.monotonic() + timeout
-        while (owner := self.owner) is None:
-            if real_time.monotonic() > end:
-                raise ToolkitMisuse(f"{self.file} was not taken within {timeout:g} s.")
-            real_time.sleep(_LOOK_AGAIN)
-        self._history.catch_up()  # an owner that was read here is no unknown one there
-        return owner
-
-    def wait_until_free(self, *, timeout: float = TIMEOUT) -> None:
-        """Return as soon as nothing is in the place of the lock file.
-
-        :param timeout: seconds to wait for it.
-        :raises ToolkitMisuse: the lock is still held by then.
-        """
-        if not real_time.comes_true(lambda: not os.path.lexists(self.file), timeout, every=_LOOK_AGAIN):
-            raise ToolkitMisuse(f"{self.file} is still held by {self.owner} after {timeout:g} s.")
 
     def close(self) -> None:
         """Stop the timers and the watching. What is in the directory stays."""
@@ -185,7 +154,6 @@ class VenvLock:
             os.close(descriptor)
 
     def _write(self, text: str, age: float) -> None:
-        require(age, "age", (int, float), "seconds")
         if self.file.is_dir():
             self.release()
         self._unlock()
@@ -209,8 +177,6 @@ class CosmosLock:
         :param virtualenv_dir: made when missing.
         :raises ToolkitMisuse: it is no directory, or none can be made there.
         """
-        if not isinstance(virtualenv_dir, (str, os.PathLike)):
-            raise ToolkitMisuse(f"cosmos_lock({virtualenv_dir!r}): give the virtualenv_dir, a path.")
         directory = Path(virtualenv_dir)
         if directory not in self._locks:
             self._locks[directory] = VenvLock(directory, self.pids)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import difflib
 import gc
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,6 @@ from pytest_cosmos_venv.fake_dbt.artifacts import SCHEMAS, manifest_document
 from pytest_cosmos_venv.fake_dbt.files import Files, checksum
 from pytest_cosmos_venv.fake_dbt.project_files import REFABLE, ProjectFiles, Reads
 from pytest_cosmos_venv.projects.profile import Profile
-from pytest_cosmos_venv.projects.resources import FOLDERS, ProjectStore, yaml_document
 
 VERIFIED_AGAINST = ("1.10", "1.11")
 """The versions of dbt whose own manifests ours was compared with."""
@@ -30,29 +29,25 @@ _TIME = "2026-01-01T00:00:00.000000Z"
 _INVOCATION = "00000000-0000-4000-8000-000000000000"
 
 
-def manifest_of(
-    project: ProjectStore, profile: Profile, variables: Mapping[str, Any], packages: Sequence[ProjectStore]
-) -> dict[str, Any]:
+def manifest_of(name: str, path: Path, profile: Profile, variables: Mapping[str, Any], source: Files) -> dict[str, Any]:
     """Return the manifest of a project as plain data.
 
-    :param project: the resources of the project that is run.
-    :param profile: the target in which its tables lie.
-    :param variables: the ``vars`` of ``dbt_project.yml``.
-    :param packages: the resources of its packages.
-    :raises ToolkitMisuse: a file reads something that is not there, or cannot be read.
+    :param name: the name of the project.
+    :param path: the folder of the project.
+    :param profile: its profile.
+    :param variables: its ``vars``.
+    :param source: its files.
+    :raises ToolkitMisuse: dbt would refuse the project, or only dbt could tell what a text depends on.
     """
-    # As dbt deps installs them, and dbt reads them.
-    folders = {each.project: project.path / "dbt_packages" / each.project for each in packages}
-    folders[project.project] = project.path
     with _garbage_collection_paused():
-        source = Files() if project.is_on_disk else _FilesInMemory((project, *packages), folders)
-        files = ProjectFiles(project.path, variables, profile.variable, source)
+        files = ProjectFiles(path, variables, profile.variable, source)
         _refuse_what_dbt_would(files)
         for entry in files.entries.values():
             if entry["resource_type"] == "seed":
-                file = folders[entry["package_name"]] / entry["original_file_path"]
-                entry["checksum"] = checksum(source.text(file))
-        return manifest_document(_metadata(project.project, profile), files.entries)
+                package = entry["package_name"]
+                folder = path if package == name else path / "dbt_packages" / package
+                entry["checksum"] = checksum(source.text(folder / entry["original_file_path"]))
+        return manifest_document(_metadata(name, profile), files.entries)
 
 
 def _refuse_what_dbt_would(files: ProjectFiles) -> None:
@@ -111,38 +106,6 @@ def _metadata(project: str, profile: Profile) -> dict[str, Any]:
         "project_id": hashlib.md5(project.encode(), usedforsecurity=False).hexdigest(),
         "adapter_type": profile.adapter,
     }
-
-
-class _FilesInMemory(Files):
-    """The files of a project that does not lie on the disk.
-
-    :param stores: the resources of the project and of its packages.
-    :param folders: name of each -> the folder in which dbt finds it.
-    """
-
-    def __init__(self, stores: Sequence[ProjectStore], folders: Mapping[str, Path]) -> None:
-        super().__init__()
-        self._texts: dict[Path, str] = {}
-        self._documents: dict[Path, dict[str, Any]] = {}
-        for store in stores:
-            folder = folders[store.project]
-            for resource in store.resources:
-                if resource.kind in FOLDERS:
-                    self._texts[folder / resource.file] = resource.text
-                if resource.properties_file is not None:
-                    self._documents[folder / resource.properties_file] = yaml_document(resource)
-        for file in sorted([*self._texts, *self._documents]):
-            for folder in file.parents:
-                self._below.setdefault(folder, []).append(file)
-
-    def below(self, folder: Path) -> list[Path]:
-        return self._below.get(folder, [])
-
-    def text(self, file: Path) -> str:
-        return self._texts[file]
-
-    def document(self, file: Path) -> Any:
-        return self._documents[file]
 
 
 @contextmanager

@@ -68,8 +68,6 @@ def make_profile(name: str, folder: Path, given: Mapping[str, Any] | None) -> Pr
     :param given: keys of the target, over the defaults of its ``type`` (duckdb where none is given).
     :raises ToolkitMisuse: the type has no defaults, and the keys that say where tables lie are missing.
     """
-    if not isinstance(given, (Mapping, type(None))):
-        raise ToolkitMisuse(f"profile={given!r}: give the keys of its target, such as {{'type': 'postgres'}}.")
     given = dict(given or {})
     adapter = given.setdefault("type", "duckdb")
     profile = Profile(name=name, output={**_defaults(adapter, name, folder), **given})

@@ -15,7 +15,6 @@ from pytest_cosmos_venv.errors import ToolkitMisuse
 from pytest_cosmos_venv.projects.http_manifest import HttpManifest, body_of
 from pytest_cosmos_venv.projects.profile import make_profile
 from pytest_cosmos_venv.projects.project import DbtProject, make_project
-from pytest_cosmos_venv.projects.resources import check_name
 
 SMALLEST = 10
 _SUBJECTS = ("billing", "crew", "finance", "fleet", "freight", "harbor", "marketing", "passengers", "safety", "weather")
@@ -123,7 +122,6 @@ class CosmosProject:
         :param variables: the ``vars`` of ``dbt_project.yml``.
         :raises ToolkitMisuse: the name is taken, or no name.
         """
-        check_name("project", name)
         folder = self.folder / name
         return make_project(name, folder, profile=make_profile(name, folder, profile), variables=variables)
 
@@ -140,7 +138,6 @@ class CosmosProject:
         :raises ToolkitMisuse: fewer than 10 models, or the name is taken.
         """
         check_size(models)
-        check_name("project", name)
         folder = self.folder / name
         project = make_project(name, folder, profile=make_profile(name, folder, None), is_on_disk=files)
         fill_large_project(project, models)

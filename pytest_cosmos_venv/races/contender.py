@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from pytest_cosmos_venv.environments.virtualenv_dirs import foreign_directories_refused
-from pytest_cosmos_venv.errors import ToolkitMisuse, require_seconds, require_text
+from pytest_cosmos_venv.errors import ToolkitMisuse
 from pytest_cosmos_venv.fake_dbt.whole_writes import write_whole
 from pytest_cosmos_venv.races.meeting import Meeting, contender_name
 from pytest_cosmos_venv.races.spans import ACTOR_VARIABLE, EventLog
@@ -92,8 +92,6 @@ class Contender:
             after ``timeout``.
         """
         __tracebackhide__ = True
-        require_text(name, "name")
-        require_seconds(timeout, "timeout")
         visit = self._visits[name]
         self._visits[name] += 1
         with self.span(f"barrier {name}"):

@@ -18,12 +18,9 @@ def functions_of(given: Function | Sequence[Function], contenders: int | None) -
 
     :param given: a function for all of them, or one for each.
     :param contenders: number of contenders; None: 2, or one for each function.
-    :raises ToolkitMisuse: it is no function, or the number does not fit.
+    :raises ToolkitMisuse: there is no function, or the number does not fit.
     """
     several: list[Any] = list(given) if isinstance(given, (list, tuple)) else [given]
-    for each in several:
-        if not callable(each):
-            raise ToolkitMisuse(f"cosmos_race({each!r}): give the function that is to race, not its name.")
     if callable(given):
         count = 2 if contenders is None else contenders
         require_count(count, "contenders")

@@ -18,7 +18,7 @@ from urllib.parse import quote
 import pytest
 
 from pytest_cosmos_venv import real_time
-from pytest_cosmos_venv.errors import ToolkitMisuse, require_seconds, require_text
+from pytest_cosmos_venv.errors import ToolkitMisuse
 from pytest_cosmos_venv.fake_dbt.whole_writes import write_whole
 from pytest_cosmos_venv.shared_folders import SharedFolders
 
@@ -163,8 +163,6 @@ class Meeting:
         :param timeout: seconds to wait while another contender is making it.
         :raises ToolkitMisuse: it is no value that another process can be given, or not made in time.
         """
-        require_text(name, "name")
-        require_seconds(timeout, "timeout")
 
         def make(folder: Path) -> None:
             write_whole(folder / "value.json", json.dumps(_packed(name, factory())))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_cosmos_venv import real_time
 from pytest_cosmos_venv.environments.sdist import SourceBuild
-from pytest_cosmos_venv.errors import RecordDict, ToolkitMisuse, require, require_seconds
+from pytest_cosmos_venv.errors import RecordDict, ToolkitMisuse, require_seconds
 from pytest_cosmos_venv.races.contender import RUNTIME_VARIABLE, WHERE, WHERE_ARE_YOU, RaceOrder
 from pytest_cosmos_venv.races.points import (
     NEEDS,
@@ -68,7 +68,6 @@ class Plan:
             "running": self.fakes.records or None,
         }
         for parameter, point in (("kill_at", self.kill_at), ("stop_at", self.stop_at)):
-            require(point, parameter, (str, Point, type(None)), "the name of a point, or a Point")
             if isinstance(point, str) and point in NEEDS and can_see[point] is None:
                 raise ToolkitMisuse(f"{parameter}={point!r} is seen from outside and needs {NEEDS[point]}.")
         if self.kill_at is not None and self.stop_at is not None and name_of(self.kill_at) == name_of(self.stop_at):
@@ -179,7 +178,6 @@ class RunningRace:
         :raises RaceFailure: when it is not reached by then, or all contenders have ended without it.
         """
         __tracebackhide__ = True
-        require(point, "point", (str, Point), "the name of a point, or a Point")
         name = name_of(point)
         self._watch(point, self._watched.get(name, lambda _: None))
         self._wait(

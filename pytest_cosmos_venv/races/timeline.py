@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -23,26 +22,6 @@ _WHY_NO_INSTALL = (
     ". Only the build of an sdist is seen of an installation: before the race, let the installer build one with "
     "cosmos_dbt.add_sdist()"
 )
-
-
-@dataclass(frozen=True)
-class Overlap:
-    """Two spans that went on at one moment.
-
-    :param first: the span that began first.
-    :param second: the other one.
-    """
-
-    first: Span
-    second: Span
-
-    @property
-    def seconds(self) -> float:
-        """The time in which both went on, in seconds; infinity when neither was seen to end."""
-        return min(self.first.end, self.second.end) - self.second.started_at
-
-    def __str__(self) -> str:
-        return f"{self.first} and {self.second}"
 
 
 class Timeline:
@@ -106,20 +85,6 @@ class Timeline:
         """
         return self._record("order", name, (span.actor for span in self.spans(name)))
 
-    def overlap(self, name: str, other: str | None = None) -> tuple[Overlap, ...]:
-        """Every two spans that went on at one moment: empty, so false, when there are none.
-
-        :param name: the name of both, ``overlap("dbt")``, or of one of them.
-        :param other: ``overlap("install", "dbt")``: an install of one actor and a dbt of another one.
-        """
-        if other is None:
-            found = self.spans(name)
-            pairs = [(first, second) for at, first in enumerate(found) for second in found[at + 1 :]]
-        else:
-            pairs = [(a, b) for a in self.spans(name) for b in self.spans(other) if a.actor != b.actor]
-        ordered = [sorted(pair, key=lambda span: span.started_at) for pair in pairs if pair[0].overlaps(pair[1])]
-        return self._record("overlap", name, (Overlap(first, second) for first, second in ordered))
-
     def max_concurrent(self, name: str) -> int:
         """The largest number of spans of that name at the same moment; a span whose end was not seen goes on.
 
@@ -143,21 +108,6 @@ class Timeline:
         :param width: the width in columns, at least 60.
         """
         return draw([(actor, self.spans(actor=actor)) for actor in self.actors], width=width)
-
-    def assert_no_overlap(self, name: str, other: str | None = None) -> None:
-        """Assert that no two such spans went on at one moment.
-
-        :param name: the name, as for ``overlap``.
-        :param other: the name of the other spans, as for ``overlap``.
-        :raises AssertionError: with the chart, as all assertions here; also for a name that was not seen at all, for
-            which no assertion holds.
-        """
-        __tracebackhide__ = True
-        self._require_seen(name, other)
-        found = self.overlap(name, other)
-        if found:
-            more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
-            self._fail(f"{_pair(name, other)} must not overlap; seen at once: {found[0]}{more}")
 
     def assert_max_concurrent(self, name: str, at_most: int) -> None:
         """Assert that no more than so many spans of that name went on at one moment.
@@ -224,10 +174,6 @@ def _going_on_with(span: Span, spans: Iterable[Span]) -> int:
 def _span_of_call(call: DbtCall) -> Span:
     actor = call.env.get(ACTOR_VARIABLE) or f"dbt {call.pid}"
     return Span(actor, f"dbt {call.command or ''}".strip(), call.started_at, call.ended_at, call.pid)
-
-
-def _pair(name: str, other: str | None) -> str:
-    return f"two {name}" if other is None else f"{name} and {other} of different actors"
 
 
 def _natural(text: str) -> list[tuple[int, str]]:

@@ -26,7 +26,6 @@ _LOG = "dbt.log"
 _DRAFT = ".draft-"
 _NUMBERED = re.compile(r"(\d+)-")
 _LEFT_OUT_OF_A_MANIFEST = ("macros", "docs", "disabled")
-_VERSION_IN_TEXT = re.compile(r"Running with dbt(?:-core)?=(\S+)|dbt-core (\d\S+)|- installed:\s+(\S+)")
 _PRERELEASE = {"-alpha.": "a", "-beta.": "b", "-rc.": "rc"}
 
 
@@ -268,10 +267,6 @@ def _version(files: Mapping[str, str]) -> dict[str, str]:
     for name in (_RESULTS, f"{recorded.ARTIFACTS_FOLDER}/{recorded.MANIFEST}"):
         with suppress(KeyError, ValueError, TypeError):
             version = version or json.loads(files[name])["metadata"]["dbt_version"]
-    if version is None:
-        texts = (files.get(recorded.EVENTS, ""), files[recorded.STDOUT])
-        found = next((match for match in map(_VERSION_IN_TEXT.search, texts) if match), None)
-        version = next(filter(None, found.groups())).rstrip('",') if found else None
     if version is None:
         return {}
     for long, short in _PRERELEASE.items():

@@ -40,7 +40,7 @@ from pytest_cosmos_venv.airflow.task_context import context_without_airflow, dag
 from pytest_cosmos_venv.airflow.task_log import TaskLog, collecting, handlers_kept
 from pytest_cosmos_venv.airflow.versions import Airflow, this_airflow
 from pytest_cosmos_venv.environments.virtualenv_dirs import refuse_foreign_directories
-from pytest_cosmos_venv.errors import AlreadyTaken, RecordDict, ToolkitMisuse, require_text
+from pytest_cosmos_venv.errors import AlreadyTaken, RecordDict, ToolkitMisuse
 from pytest_cosmos_venv.runs.turns import Waiting, functions_replaced, in_turns
 
 _TURN = 0
@@ -176,14 +176,10 @@ def _run(
     conf: Mapping[str, Any] | None,
 ) -> DagOutcome:
     """Run all tasks of a DAG, or only the one of an id: the others count as successful then."""
-    if conf is not None and not isinstance(conf, Mapping):
-        raise ToolkitMisuse(f"conf={conf!r}: give a dictionary, as dag_run.conf is one.")
     airflow = this_airflow()
     when = clock.now() if logical_date is None else instant_of(logical_date, parameter="logical_date")
     _refuse_an_empty_run(dag, when)
     refuse_foreign_directories(task for task in dag.tasks if only in {None, task.task_id})
-    if run_id is not None:
-        require_text(run_id, "run_id")
     prepare_this_process()
     arguments = airflow.test_arguments(when, conf)
     others = [task_id for task_id in dag.task_ids if task_id != only]

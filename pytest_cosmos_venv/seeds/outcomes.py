@@ -184,21 +184,10 @@ class SeedRun:
             self._trace.fail(f"dbt {command} is called", f"{called or 'no call of dbt'}; {self.dag.states}")
         return self
 
-    def must_store(self, text: str, *, meaning: str) -> SeedRun:
-        """Fail with the whole trace unless a Variable that the run set holds a text; return this run.
-
-        :param text: the text, in upper or lower case.
-        :param meaning: the meaning of the text in words, for the failure.
-        """
-        __tracebackhide__ = True
-        if not any(text.lower() in value.lower() for value in self.variables.values()):
-            self._trace.fail(f"a Variable holds {meaning}: {text}", str(dict(self.variables) or "none was set"))
-        return self
-
     def must_store_checksum(self, checksum: str, *, meaning: str) -> SeedRun:
         """Fail with the whole trace unless a Variable that the run set holds a checksum; return this run.
 
-        :param checksum: the checksum in hexadecimal digits; the Variable may have it in Base64 too.
+        :param checksum: the checksum, in hexadecimal digits.
         :param meaning: the meaning of the checksum in words, for the failure.
         """
         __tracebackhide__ = True

@@ -7,7 +7,6 @@ a run itself has set are touched.
 from __future__ import annotations
 
 import re
-from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -21,17 +20,14 @@ if TYPE_CHECKING:
 # MD5 has 32 digits, SHA-512 has 128. The key of an object of JSON is no checksum.
 _DIGEST = re.compile(r'(?<![0-9A-Fa-f])[0-9A-Fa-f]{32,128}(?![0-9A-Fa-f]|"\s*:)')
 
-# 32 bytes, as SHA-256 has them.
-_BASE64 = re.compile(r'(?<![A-Za-z0-9+/=])[A-Za-z0-9+/]{43}=?(?![A-Za-z0-9+/=]|"\s*:)')
-
 
 def holds_checksum(text: str, checksum: str) -> bool:
-    """Whether a checksum stands in the text of a Variable: in hexadecimal digits of either case, or in Base64.
+    """Whether a checksum stands in the text of a Variable, in hexadecimal digits of either case.
 
     :param text: the text of the Variable.
     :param checksum: the checksum, in hexadecimal digits.
     """
-    return checksum.lower() in text.lower() or _in_base64(checksum) in text
+    return checksum.lower() in text.lower()
 
 
 def with_checksum(text: str, checksum: str) -> str | None:
@@ -40,7 +36,7 @@ def with_checksum(text: str, checksum: str) -> str | None:
     :param text: the text of the Variable.
     :param checksum: the new checksum, in hexadecimal digits.
     """
-    changed = _exchanged(text, checksum)
+    changed = _DIGEST.sub(lambda found: checksum.upper() if found[0].isupper() else checksum, text)
     return changed if changed != text or holds_checksum(text, checksum) else None
 
 
@@ -50,17 +46,6 @@ def damaged(text: str) -> str:
     :param text: the text of a Variable.
     """
     return text[: len(text) // 2]
-
-
-def _exchanged(text: str, checksum: str) -> str:
-    """Put a checksum in the place of one, written in the same way."""
-    if _DIGEST.search(text):
-        return _DIGEST.sub(lambda found: checksum.upper() if found[0].isupper() else checksum, text)
-    return _BASE64.sub(lambda found: _in_base64(checksum) + "=" * found[0].endswith("="), text)
-
-
-def _in_base64(checksum: str) -> str:
-    return b64encode(bytes.fromhex(checksum)).decode().rstrip("=")
 
 
 class RememberedVariables:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from pytest_cosmos_venv.dag_checks import task_ids
 from pytest_cosmos_venv.dag_checks.record import DagRecord
 from pytest_cosmos_venv.warehouse.dbt_result import DbtResult
 
@@ -71,7 +70,7 @@ def parsed(names: Iterable[str]) -> Command:
 
 
 def import_of(record: DagRecord, check: str) -> Command:
-    """Return what a check of a DAG file says of its import: ``nodes`` and ``task_ids`` what they are named for.
+    """Return what a check of a DAG file says of its import: ``nodes`` its nodes, ``shape`` its tasks.
 
     :param record: what was seen when the file was imported.
     :param check: the name of the check.
@@ -79,8 +78,9 @@ def import_of(record: DagRecord, check: str) -> Command:
     facts: Facts = {}
     if check == "nodes":
         facts = {NODES: {name: THERE for project in record.projects for name in sorted(project.nodes)}}
-    elif check == "task_ids":
-        ids = [(dag, name) for dag, names in task_ids.ids_of(record).items() for name in names]
-        before = {f"{dag}.{name}": sorted(record.tasks[dag][name].upstream) for dag, name in ids}
+    elif check == "shape":
+        before = {
+            f"{dag}.{name}": tasks[name].upstream for dag, tasks in record.tasks.items() for name in sorted(tasks)
+        }
         facts = {TASKS: {name: f"after {', '.join(above) or 'no task'}" for name, above in before.items()}}
     return "import", facts

@@ -85,8 +85,7 @@ def test_the_toolkit_registers_its_command_and_its_plugin_with_pytest(toolkit: D
     entry_points = text_of(toolkit.wheel, "entry_points.txt")
 
     assert entry_points.strip() == (
-        "[console_scripts]\ncosmos-conformance = pytest_cosmos_venv.conformance.command:main\n"
-        "cosmos-dag-shape = pytest_cosmos_venv.dags.command:main\n\n"
+        "[console_scripts]\ncosmos-conformance = pytest_cosmos_venv.conformance.command:main\n\n"
         "[pytest11]\ncosmos_venv = pytest_cosmos_venv.plugin"
     )
 

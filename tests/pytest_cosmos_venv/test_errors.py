@@ -17,7 +17,7 @@ def test_it_names_the_line_that_used_the_toolkit_wrongly(pytester: pytest.Pytest
     pytester.makepyfile(
         helpers="""
         def slow(venv):
-            venv.script("run", delay=-1)
+            venv.script("run", nth=0)
         """,
         test_harbor="""
         from helpers import slow
@@ -29,7 +29,7 @@ def test_it_names_the_line_that_used_the_toolkit_wrongly(pytester: pytest.Pytest
 
     output = pytester.runpytest_subprocess("-p", "no:cacheprovider").stdout
 
-    output.fnmatch_lines(["*cosmos: used wrongly here*", 'helpers.py:2: venv.script("run", delay=-1)'])
+    output.fnmatch_lines(["*cosmos: used wrongly here*", 'helpers.py:2: venv.script("run", nth=0)'])
     output.no_fnmatch_line("*scripted_dbt.py*")
 
 

@@ -15,7 +15,6 @@ MISUSES: dict[str, list[tuple[str, str]]] = {
     "cosmos_implementation": [("it", "--cosmos-implementation=no_such: no package no_such can be imported here; *")],
     "cosmos_fake_venv": [
         ("it(dbt_version=1.10)", "dbt_version=1.1 is no version of dbt: give one such as 1.10.0."),
-        ("it(adapters='duckdb')", "adapters='duckdb': give a tuple of names without 'dbt-', such as ('duckdb',)."),
         ("it.wait_for_call('run', timeout=0.01)", "dbt run (number 1) has not begun within 0.01 s. Calls on *none."),
         ("it.wait_for_call('rn')", "command='rn' is unknown to dbt: give one of *"),
         ("it.calls[0]", "calls[0]: dbt was not called."),
@@ -24,7 +23,6 @@ MISUSES: dict[str, list[tuple[str, str]]] = {
     "cosmos_dbt": [
         ("it.add_dbt(1.9)", "version=1.9 of dbt-core is none that an installer understands: write it as 1.9.0."),
         ("it.add_adapter('duck db')", "'dbt-duck db' is no name that an installer understands: write it as *"),
-        ("it.add_broken('melted')", "breakage='melted' is unknown: take one of no-console-script, import-error, *"),
         ("it.add_adapter('harbor', dbt='dbt core >>')", "dbt: 'dbt core >>' is no requirement: write it as *"),
         ("it.add_sdist().builds[0]", "builds[0]: nobody has built dbt_core-99.0.tar.gz."),
         (
@@ -36,9 +34,6 @@ MISUSES: dict[str, list[tuple[str, str]]] = {
     ],
     "cosmos_lock": [
         ("it.pids.kill(1)", "cosmos_lock.pids.kill(1): that is none of the running processes of cosmos_lock.pids."),
-        ("it.pids.reused(tmp_path)", "cosmos_lock.pids.reused(*): give the lock file's path (*)."),
-        ("it(tmp_path).held_by('me')", "held_by('me'): give a PID, or write any text with garbage(text)."),
-        ("it(None)", "cosmos_lock(None): give the virtualenv_dir, a path."),
         ("it(__file__).stale()", "cosmos_lock(*): * is no directory; give the virtualenv_dir, a directory, *"),
         (
             "it(tmp_path / 'cosmos_virtualenv.lock')",
@@ -53,33 +48,18 @@ MISUSES: dict[str, list[tuple[str, str]]] = {
         ("it(work).sightings['never']", "'never' is no point that this race waited for; there are none."),
         ("it(work).timeline.spans('dbt')[0]", "spans[0]: nothing of the name 'dbt'; the timeline has task."),
         ("it.barrier('start')", "cosmos_race.barrier: this test is no contender. Mark it @pytest.mark.cosmos_race(*"),
-        ("it.explore('work')", "cosmos_race('work'): give the function that is to race, not its name."),
         ("it.explore(work, contenders=9)", "cosmos_race.explore: 9 contenders; at most 8 can be explored."),
         ("it.explore(work, at_most=0)", "at_most=0: give 1 or more."),
         ("it.replay('a12 nine', work)", "seed='a12 nine': 'nine' is no part of a schedule, such as *"),
     ],
     "cosmos_project": [
-        ("it('h', profile='postgres')", "profile='postgres': give the keys of its target, such as *"),
         ("it('h').model('m', 'select 1', materialised='view')", "*materialised*did you mean *materialized*"),
         ("p = it('h'); p.model('m', \"{{ ref('x') }}\"); p.manifest()", "*'x'*"),
         ("it('h'); it('h')", "There is a project 'h' already (*): give this one another name."),
-        (
-            "it.serve(tmp_path / 'manifest.json')",
-            "cosmos_project.serve(PosixPath(*)): give a project of cosmos_project, *",
-        ),
-        ("it.serve({'a': object()})", "cosmos_project.serve: this is no manifest, since JSON cannot hold it (*)."),
         ("it.serve({}).requests[0]", "requests[0]: nobody has asked for the manifest."),
     ],
     "cosmos_airflow": [
-        (
-            "it.connections.add('w', conn_type='postgres', user='x')",
-            "*connections.add('w'): *'user'; did you mean login?",
-        ),
-        ("it.connections.add('w')", "*connections.add('w'): say of which kind it is: conn_type='postgres'."),
-        ("it.connections.add(5)", "*connections.add(5): no environment variable can be named after this id; *"),
         ("it.at('soon')", "when='soon' is no date and no time: write it as 2026-01-01 or *"),
-        ("it.clock.move('1h')", "cosmos_airflow.clock.move('1h'): give seconds, or a timedelta."),
-        ("it.variables.put('k', 1)", "cosmos_airflow.variables.put('k', 1): Airflow keeps texts; give json.dumps(*"),
         ("it.variables.values['k']", "'k' is no Variable; there are none."),
         ("it.variables.writes[0]", "writes[0]: the code under test has changed no Variable."),
         ("it.home.add_dag_file('../x.py', '')", "add_dag_file('../x.py'): give the name of a Python *"),

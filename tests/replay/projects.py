@@ -41,7 +41,17 @@ def make_harbor(projects: CosmosProject) -> DbtProject:
         tags=["nightly"],
     )
     project.model("marts/report", "select * from {{ ref('fct_crossings') }}", meta={"owner": "navigation"})
-    project.snapshot("piers_history", "select * from {{ ref('stg_piers') }}", unique_key="id")
+    project.write(
+        "snapshots/piers_history.sql",
+        "{% snapshot piers_history %}\nselect * from {{ ref('stg_piers') }}\n{% endsnapshot %}\n",
+    )
+    project.write(
+        "snapshots/piers_history.yml",
+        "snapshots: [{name: piers_history, config: {unique_key: id, strategy: check, check_cols: all}}]\n",
+    )
     project.test("no_crossing_is_lost", "select 1 from {{ ref('fct_crossings') }} where false")
-    project.exposure("board", depends_on=["ref('report')"])
+    project.write(
+        "models/_board__exposure.yml",
+        "exposures: [{name: board, type: dashboard, owner: {name: Owner}, depends_on: [ref('report')]}]\n",
+    )
     return project

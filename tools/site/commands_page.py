@@ -8,13 +8,11 @@ from unittest.mock import patch
 
 from conformance import command as conformance_command
 from cosmos_venv import cli
-from pytest_cosmos_venv.dags import command as shape_command
 from tools.site.undocumented import refuse
 
 Main = Callable[[Sequence[str]], int]
 MAINS: Mapping[str, Main] = {
     "cosmos-venv": cli.main,
-    "cosmos-dag-shape": shape_command.main,
     "cosmos-conformance": conformance_command.main,
 }
 """Command -> the function that it calls. Each makes its parser first."""

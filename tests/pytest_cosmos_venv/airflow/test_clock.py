@@ -1,4 +1,4 @@
-"""Time stands, moves and sleeps as the test says, in the test and in a task: with freezegun and with time-machine."""
+"""Time stands, moves and sleeps as the test says, in the test and in a task."""
 
 from __future__ import annotations
 
@@ -109,10 +109,3 @@ def test_the_duration_that_pytest_tells_is_real(cosmos_airflow: CosmosAirflow) -
     cosmos_airflow.at(NEW_YEAR)
 
     assert 0 <= timing.perf_counter() - began < 60
-
-
-def test_one_library_keeps_the_time_and_not_the_other(cosmos_airflow: CosmosAirflow) -> None:
-    cosmos_airflow.at(NEW_YEAR)
-
-    by_freezegun = datetime.__name__ == "FakeDatetime"
-    assert by_freezegun is ("time_machine" not in sys.modules)

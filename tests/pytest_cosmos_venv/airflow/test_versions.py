@@ -84,7 +84,7 @@ def test_beside_airflow_in_a_box_its_home_is_used(order: str, tmp_path: Path) ->
         "import airflow\ndef test_home(cosmos_airflow):\n    assert 'in-a-box' in str(cosmos_airflow.home.path)\n",
         encoding="utf-8",
     )
-    # Some of the files as they are, here with time-machine. Once: the first run of a process takes seconds.
+    # Some of the files as they are. Once: the first run of a process takes seconds.
     for name in BESIDE_IN_A_BOX if order == "ours-first" else ():
         file = HERE.parent / name
         (tmp_path / file.name).write_text(file.read_text(encoding="utf-8"), encoding="utf-8")

@@ -15,7 +15,7 @@ SOUND = {
     "no_side_effects": "passed",
     "nodes": "passed",
     "tests": "passed",
-    "task_ids": "passed",
+    "shape": "passed",
     "assets": "passed",
     "profile": "passed",
     "same_dag": "passed",
@@ -48,7 +48,7 @@ def test_a_file_that_cannot_be_imported_fails_by_that_alone(project: CheckedProj
 
 def test_a_file_whose_dags_are_gone_is_compared_with_its_snapshot(project: CheckedProject) -> None:
     project.add(daily="dag = make()")
-    project.run("-k", "task_ids", "--cosmos-update-snapshots")
+    project.run("-k", "shape", "--cosmos-update-snapshots")
     project.add(
         daily="""
         from airflow.sdk import Variable
@@ -65,13 +65,36 @@ def test_a_file_whose_dags_are_gone_is_compared_with_its_snapshot(project: Check
     found = here.verdicts("dags/daily.py")
     assert found.pop("imports") == "passed"
     assert found.pop("no_side_effects") == "failed"
-    assert found.pop("task_ids") == "failed"
+    assert found.pop("shape") == "failed"
     assert set(found.values()) == {"not checked"}
     assert "asked Airflow for Variable 'quay'" in here.text("dags/daily.py", "no_side_effects")
-    assert "DAG gone: harbor" in here.text("dags/daily.py", "task_ids")
-    assert "builds no DAG that Airflow would find" in unbound.text("dags/unbound.py", "task_ids")
+    assert "-dag harbor" in here.text("dags/daily.py", "shape")
+    assert "builds no DAG that Airflow would find" in unbound.text("dags/unbound.py", "shape")
     # Whoever updates the snapshots of all files has not said that this one is to have none.
-    assert not (project.folder / "dags" / "cosmos-snapshots" / "unbound.task_ids.json").exists()
+    assert not (project.folder / "dags" / "cosmos-snapshots" / "unbound.shape.txt").exists()
+
+
+def test_a_renamed_task_fails_until_the_shape_is_stored_anew(project: CheckedProject) -> None:
+    project.add(daily="dag = make(render={'test_behavior': TestBehavior.NONE})")
+    without = project.run("-k", "shape")
+    in_ci = project.run("-k", "shape", variables={"CI": "true"})
+    project.run("-k", "shape", "--cosmos-update-snapshots")
+    stored = (project.folder / "dags" / "cosmos-snapshots" / "daily.shape.txt").read_text("utf-8")
+    project.add(daily="dag = make()")
+
+    renamed = project.run("-k", "shape")
+    project.run("-k", "shape", "--cosmos-update-snapshots")
+    updated = project.run("-k", "shape")
+
+    assert without.verdicts("dags/daily.py") == {"shape": "not checked"}
+    assert "write it with --cosmos-update-snapshots" in without.text("dags/daily.py", "shape")
+    assert in_ci.verdicts("dags/daily.py") == {"shape": "failed"}
+    assert "\n  ships_run (DbtRun" in stored
+    told = renamed.text("dags/daily.py", "shape")
+    assert "loses its history" in told
+    assert "-  ships_run (DbtRun" in told
+    assert "+    ships.test (DbtTest" in told
+    assert updated.verdicts("dags/daily.py") == {"shape": "passed"}
 
 
 def test_an_import_over_its_budget_fails(project: CheckedProject) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from tests.pytest_cosmos_venv.dag_checks.checked_project import CheckedProject
 
-NAMES = ["imports", "no_side_effects", "nodes", "tests", "task_ids", "assets", "profile", "same_dag"]
+NAMES = ["imports", "no_side_effects", "nodes", "tests", "shape", "assets", "profile", "same_dag"]
 
 
 def collected(output: str) -> list[str]:
@@ -59,10 +59,10 @@ def test_the_ini_file_switches_the_checks_on_and_the_run_ends_with_a_table(proje
     assert table[1].split() == ["DAG", "file", "tasks", "import", "passed", "failed", "not", "checked"]
     assert table[2].startswith("dags/broken.py      0  ")
     assert table[3].startswith("dags/daily.py       5  ")
-    assert table[3].endswith(" s       7  -        task_ids")
-    assert table[4].endswith("nodes, tests, task_ids, assets, profile, same_dag")
+    assert table[3].endswith(" s       7  -        shape")
+    assert table[4].endswith("nodes, tests, shape, assets, profile, same_dag")
     reasons = table[table.index("not checked, and why:") + 1 :]
-    unneeded = "no_side_effects, nodes, tests, task_ids, assets, profile, same_dag of dags/broken.py"
+    unneeded = "no_side_effects, nodes, tests, shape, assets, profile, same_dag of dags/broken.py"
     assert f"  {unneeded}: the file cannot be imported: see ::imports" in reasons
     assert {*(project.folder / "dags").rglob("*")} == before
     junit = (project.folder / "told" / "junit.xml").read_text("utf-8")

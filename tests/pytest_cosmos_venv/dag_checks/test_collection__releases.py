@@ -32,13 +32,13 @@ dag = cosmos.DbtDag(
 def test_a_dbt_that_cannot_be_had_is_told(project: CheckedProject) -> None:
     project.ini("cosmos_dbt_drivers = nowhere.so")
     project.add(daily="dag = make()", listing=LISTING)
-    which = "(daily and (imports or task_ids)) or imports[dbt-2]"
+    which = "(daily and (imports or shape)) or imports[dbt-2]"
 
     checked = project.run("--cosmos-dbt=1.11,2", "--cosmos-update-snapshots", "-k", which)
 
     print(checked.output)
     for release in ("1.11", "2"):
-        assert checked.verdicts("dags/daily.py", release) == {"imports": "passed", "task_ids": "passed"}
+        assert checked.verdicts("dags/daily.py", release) == {"imports": "passed", "shape": "passed"}
     assert checked.verdicts("dags/listing.py", "2") == {"imports": "failed"}
     assert "There is no driver" in checked.text("dags/listing.py", "imports", "2")
     assert "dags/daily.py (dbt 2)" in checked.output
@@ -49,7 +49,7 @@ def test_a_dbt_that_cannot_be_had_is_told(project: CheckedProject) -> None:
 @pytest.mark.parametrize(
     ("environment", "root", "which"),
     [
-        pytest.param(None, "cosmos_venv", "imports or nodes or task_ids", id="cosmos_venv"),
+        pytest.param(None, "cosmos_venv", "imports or nodes or shape", id="cosmos_venv"),
         pytest.param("cosmos", "cosmos", "imports and 2.0", id="cosmos"),
     ],
 )
@@ -81,11 +81,11 @@ def test_a_file_that_loads_by_dbt_ls_is_listed_by_each_release(
     assert checked.verdicts("dags/listing.py", "2.0")["imports"] == "passed"
     if environment is None:
         assert set(checked.verdicts("dags/listing.py", "1.11").values()) == {"passed"}
-        assert checked.text("dags/listing.py", "task_ids", "2.0") == (
-            "The task ids are not those of the first release of dbt:\n  gone: former_run (model.harbor.former run)"
-        )
-        told = [line.split() for line in checked.output.splitlines()]
-        assert ["differs", "of", "1.11", "2.0"] in told
-        assert ["outcome", "dags/listing.py::task_ids", "passed", "failed"] in told
-        assert ["nodes", "model.harbor.former", "there", "-"] in told
-        assert ["tasks", "listing.former_run", "after", "ships.test", "-"] in told
+        told = checked.text("dags/listing.py", "shape", "2.0")
+        assert told.startswith("The shape is not that with the first release of dbt:\n")
+        assert "-  former_run (DbtRun" in told
+        rows = [line.split() for line in checked.output.splitlines()]
+        assert ["differs", "of", "1.11", "2.0"] in rows
+        assert ["outcome", "dags/listing.py::shape", "passed", "failed"] in rows
+        assert ["nodes", "model.harbor.former", "there", "-"] in rows
+        assert ["tasks", "listing.former_run", "after", "ships.test", "-"] in rows

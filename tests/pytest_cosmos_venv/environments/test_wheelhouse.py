@@ -92,19 +92,6 @@ def test_dbt_2_is_installed_as_a_program_with_script_and_record(
     assert (run.exit_code, run.prefix, run.argv[0]) == (1, environment.folder, str(environment.folder / "bin" / "dbt"))
 
 
-@pytest.mark.parametrize(
-    ("breakage", "words"),
-    [("no-console-script", "No such file"), ("import-error", "this fake of dbt-core was made to")],
-)
-def test_dbt_2_can_be_broken(breakage: str, words: str, cosmos_dbt: CosmosDbt, environment: Environment) -> None:
-    cosmos_dbt.add_broken(breakage, version="2.0.0a5")
-    environment.install(cosmos_dbt.pip_install_options, "dbt-core==2.0.0a5")
-
-    said = run(["sh", "-c", f"{environment.folder}/bin/dbt --version || ls {environment.folder}/bin/dbt"]).stdout
-
-    assert words in said
-
-
 def test_a_wheelhouse_of_ones_own_has_what_was_asked_for(tmp_path: Path) -> None:
     wheelhouse = build_wheelhouse(tmp_path / "mine", dbt_versions=["1.9.3", "2.0.0b1"], adapters=["harbor"])
 

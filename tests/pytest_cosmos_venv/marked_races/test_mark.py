@@ -20,7 +20,7 @@ def test_what_is_not_said_has_a_default() -> None:
     ("given", "sentence"),
     [
         pytest.param(mark(contenders=1), r"contenders=1: give 2 or more", id="one"),
-        pytest.param(mark(contenders="3"), r"contenders='3': give a whole number", id="text"),
+        pytest.param(mark(contenders="3"), r"contenders='3': give a number", id="text"),
         pytest.param(mark(), r"takes contenders, timeout: write cosmos_race\(contenders=3\)", id="nothing"),
         pytest.param(mark(3), r"takes contenders, timeout, and not 3: write", id="no-name"),
         pytest.param(mark(contenders=2, worker=4), "takes contenders, timeout, and not worker: write", id="unknown"),

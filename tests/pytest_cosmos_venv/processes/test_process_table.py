@@ -10,7 +10,7 @@ import pytest
 from psutil import Process, pid_exists, process_iter  # noqa: TID251 - on purpose: before any table is in place
 
 from pytest_cosmos_venv import CosmosLock
-from pytest_cosmos_venv.processes.process_table import SimulatedPids
+from pytest_cosmos_venv.processes.pids import Pids
 
 
 def test_a_denied_one_is_there_and_tells_nothing(cosmos_lock: CosmosLock) -> None:
@@ -33,7 +33,7 @@ def test_a_vanishing_one_is_gone_at_the_second_look(cosmos_lock: CosmosLock) -> 
     assert not process.is_running()
 
     pid = cosmos_lock.pids.vanishing(looks=2)
-    assert Process(pid).status() == "sleeping"
+    assert Process(pid).cmdline() == ["cat"]
     with pytest.raises(psutil.NoSuchProcess):
         Process(pid)
 
@@ -43,25 +43,17 @@ def test_a_vanishing_one_is_gone_at_the_second_look(cosmos_lock: CosmosLock) -> 
         os.kill(pid, 0)
 
 
-def test_numbers_of_no_process(cosmos_lock: CosmosLock) -> None:
-    for pid in (
-        cosmos_lock.pids.beyond_limit(),
-        cosmos_lock.pids.beyond_limit(digits=20),
-    ):
-        with pytest.raises(psutil.NoSuchProcess):
-            Process(pid)
-    with pytest.raises(OverflowError):
-        os.kill(cosmos_lock.pids.beyond_limit(digits=20), 0)
+def test_pid_0_is_no_process(cosmos_lock: CosmosLock) -> None:
     with pytest.raises(psutil.NoSuchProcess):
         Process(cosmos_lock.pids.zero())
 
 
 def test_all_is_undone() -> None:
     real = (psutil._psplatform.Process, psutil._psplatform.pid_exists, psutil._psplatform.pids, os.kill)  # type: ignore[attr-defined]
-    simulated = SimulatedPids()
-    pid = simulated.denied()
+    pids = Pids()
+    pid = pids.denied()
     assert psutil.pid_exists(pid)
-    simulated.close()
+    pids.close()
 
     assert not psutil.pid_exists(pid)
     assert real == (
@@ -80,6 +72,8 @@ def test_no_signal_reaches_anybody(cosmos_lock: CosmosLock) -> None:
 
     assert pid in psutil.pids()
     assert pid in {process.pid for process in process_iter()}
+    cosmos_lock.pids.kill(pid)
+    assert not pid_exists(pid)
 
 
 def test_an_answer_that_somebody_changes_stays_as_it_is_for_others(cosmos_lock: CosmosLock) -> None:
@@ -87,4 +81,4 @@ def test_an_answer_that_somebody_changes_stays_as_it_is_for_others(cosmos_lock: 
 
     Process(pid).cmdline().append("--changed")
 
-    assert Process(pid).cmdline() == ["python"]
+    assert Process(pid).cmdline() == ["cat"]

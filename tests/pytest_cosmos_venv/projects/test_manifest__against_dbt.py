@@ -18,6 +18,7 @@ import pytest
 
 from pytest_cosmos_venv import DbtProject
 from pytest_cosmos_venv.projects.projects import CosmosProject
+from tests.dbt_packages import add_package
 from tests.pytest_cosmos_venv.inner_run import python_of
 
 pytestmark = pytest.mark.long
@@ -62,23 +63,61 @@ class Comparison:
     answer: Mapping[str, Any]
 
 
+SETTINGS = """
+models:
+  harbor:
+    +tags: [all]
+    staging: {+materialized: view, +tags: [daily], +meta: {layer: staging}}
+seeds: {harbor: {+schema: raw}}
+"""
+MACROS = """
+{% macro cents(column) %}{{ round_to(column) }} * 100{% endmacro %}
+{% macro round_to(column) %}round({{ column }}){% endmacro %}
+{% test positive(model, column_name, floor=0) %}
+select * from {{ model }} where {{ column_name }} < {{ floor }}{% endtest %}
+"""
+YAML = """
+models:
+  - name: dim
+    config: {tags: [dim]}
+    latest_version: 2
+    versions: [{v: 1}, {v: 2}]
+    columns: [{name: id, data_tests: [unique, {positive: {}}]}]
+  - {name: pinned, latest_version: 3, versions: [{v: 3}, {v: 10}]}
+snapshots:
+  - name: piers_then
+    config: {unique_key: id, strategy: check, check_cols: all, target_schema: history}
+    columns: [{name: id, data_tests: [not_null]}]
+  - {name: ships_then, config: {unique_key: [id, name], strategy: timestamp, updated_at: at, tags: [history]}}
+groups: [{name: port, owner: {name: Port Authority}}]
+exposures:
+  - name: board
+    type: dashboard
+    owner: {name: Port}
+    url: http://b
+    depends_on: [ref('fct_crossings'), "source('raw', 'ships')"]
+unit_tests:
+  - name: adds_up
+    model: fct_crossings
+    config: {tags: [fast]}
+    given:
+      - {input: ref('stg_piers'), rows: [{id: 1}]}
+      - {input: ref('stg_ships'), rows: [{id: 1}]}
+      - {input: "ref('tides', 'high_water')", rows: [{id: 3}]}
+    expect: {rows: [{id: 1}]}
+"""
+SNAPSHOT = "{{% snapshot {name} %}}\n{sql}\n{{% endsnapshot %}}\n"
+
+
 def everything(folder: Path) -> DbtProject:
     project = CosmosProject(folder=folder)("harbor", variables={"region": "north"})
-    project.configure("models", tags=["all"])
-    project.configure("models/staging", materialized="view", tags=["daily"], meta={"layer": "staging"})
-    project.configure("seeds", schema="raw")
-    project.macro(
-        "money",
-        "{% macro cents(column) %}{{ round_to(column) }} * 100{% endmacro %}\n"
-        "{% macro round_to(column) %}round({{ column }}){% endmacro %}",
-    )
-    project.macro(
-        "positive",
-        "{% test positive(model, column_name, floor=0) %}"
-        "select * from {{ model }} where {{ column_name }} < {{ floor }}{% endtest %}",
-    )
-    tides = project.package("tides", variables={"unit": "m"})
-    tides.macro("levels", "{% macro level(column) %}{{ column }}{% endmacro %}")
+    with (project.path / "dbt_project.yml").open("a", encoding="utf-8") as file:
+        file.write(SETTINGS)
+    project.write("macros/money.sql", MACROS)
+    tides = add_package(project, "tides")
+    with (tides.path / "dbt_project.yml").open("a", encoding="utf-8") as file:
+        file.write("vars: {unit: m}\n")
+    tides.write("macros/levels.sql", "{% macro level(column) %}{{ column }}{% endmacro %}")
     tides.seed("gauges", "id,level\n1,2.5\n", tests={"id": ["unique"]})
     tides.model("hourly/high_water", "select {{ level('id') }} as id from {{ ref('gauges') }} -- {{ var('unit') }}")
     tides.model("shared", "select 1 as id", materialized="table")
@@ -126,13 +165,11 @@ def _add_nodes(project: DbtProject) -> None:
         access="public",
         meta={"layer": "marts"},
     )
-    project.model(
-        "marts/dim",
-        versions={1: "select 1 as id", 2: "select 2 as id from {{ ref('shared') }}"},
-        tests={"id": ["unique", {"positive": {}}]},
-        tags=["dim"],
-    )
-    project.model("marts/pinned", versions={3: "select 3 as id", 10: "select 4"}, latest_version=3)
+    project.write("models/marts/more.yml", YAML)
+    project.write("models/marts/dim_v1.sql", "select 1 as id")
+    project.write("models/marts/dim_v2.sql", "select 2 as id from {{ ref('shared') }}")
+    project.write("models/marts/pinned_v3.sql", "select 3 as id")
+    project.write("models/marts/pinned_v10.sql", "select 4")
     project.model(
         "marts/uses",
         "select * from {{ ref('dim', v=1) }} join {{ ref('dim') }} on 1 = 1 join {{ ref('pinned', version=10) }}"
@@ -142,30 +179,18 @@ def _add_nodes(project: DbtProject) -> None:
     project.model(
         "switched_off", "{{ config(enabled=false) }}select * from {{ ref('nothing') }}", tests={"id": ["unique"]}
     )
-    project.model(
-        "staging/in_python",
+    project.write(
+        "models/staging/in_python.py",
         'def model(dbt, session):\n    dbt.config(materialized="table", tags=["python"])\n'
         '    ships = dbt.source("raw", "ships")\n    return dbt.ref("stg_piers")\n',
-        language="python",
     )
     project.model(
         "marts/twice", "select * from {{ ref('dim') }} join {{ ref('dim') }} join {{ source('raw', 'ships') }}"
     )
-    project.snapshot(
-        "piers_then",
-        "select * from {{ ref('piers') }}",
-        unique_key="id",
-        target_schema="history",
-        tests={"id": ["not_null"]},
-    )
-    project.snapshot(
-        "old/ships_then",
-        "select * from {{ source('raw', 'ships') }}",
-        unique_key=["id", "name"],
-        strategy="timestamp",
-        updated_at="at",
-        tags=["history"],
-    )
+    sql = "select * from {{ ref('piers') }}"
+    project.write("snapshots/piers_then.sql", SNAPSHOT.format(name="piers_then", sql=sql))
+    sql = "select * from {{ source('raw', 'ships') }}"
+    project.write("snapshots/old/ships_then.sql", SNAPSHOT.format(name="ships_then", sql=sql))
 
 
 def _add_the_rest(project: DbtProject) -> None:
@@ -183,22 +208,7 @@ def _add_the_rest(project: DbtProject) -> None:
     project.test(
         "no_ghost_ships", "{{ config(severity='warn', tags=['x']) }}select * from {{ source('raw', 'ships') }}"
     )
-    project.analysis("look", "select * from {{ ref('fct_crossings') }}")
-    project.group("port", owner="Port Authority")
-    project.exposure(
-        "board", depends_on=["ref('fct_crossings')", "source('raw', 'ships')"], owner="Port", url="http://b"
-    )
-    project.unit_test(
-        "adds_up",
-        model="fct_crossings",
-        given={
-            "stg_piers": [{"id": 1}],
-            "stg_ships": [{"id": 1}],
-            "ref('tides', 'high_water')": [{"id": 3}],
-        },
-        expect=[{"id": 1}],
-        tags=["fast"],
-    )
+    project.write("analyses/look.sql", "select * from {{ ref('fct_crossings') }}")
 
 
 @pytest.fixture(scope="module", params=["dbt110", "dbt111"])

@@ -67,9 +67,6 @@ def test_what_a_test_writes_itself_counts(harbor: DbtProject) -> None:
 
 
 def test_what_is_deleted_is_gone_from_disk_and_manifest(harbor: DbtProject) -> None:
-    harbor.model("dim", versions={1: "select 1", 2: "select 2"}, description="All versions.")
-
-    harbor.delete("dim")
     harbor.delete("stg_piers")
 
     assert [file for file in (harbor.path / "models").rglob("*") if file.is_file()] == []
@@ -95,28 +92,19 @@ def test_every_misuse_of_the_builder_is_one_sentence_that_names_the_way_out(
     harbor: DbtProject, projects: CosmosProject
 ) -> None:
     source: dict[str, Any] = {"tables": "ships"}
-    no_mapping: Any = {"a": 1}
     for make, words in [
         (
             lambda: harbor.model("marts/piers", "select 1"),
-            "There is a seed 'piers' in project 'harbor' already (seeds/piers.csv): edit('piers', ",
+            "There is a node 'piers' in project 'harbor' already: edit('piers', ",
         ),
         (lambda: harbor.model("1st", "select 1"), "'1st' is no name for a model: letters, digits"),
         (lambda: harbor.model("marts//dim", "select 1"), "'' is no name for a model"),
-        (lambda: harbor.model("dim"), "model('dim') takes either its SQL or versions="),
-        (lambda: harbor.model("dim", "x", language="R"), "language='R' of model 'dim': it is sql or python."),
         (
             lambda: harbor.model("dim", "x", tests={"id": "unique"}),
-            "tests= of dim maps a column to 'unique': give a list",
-        ),
-        (
-            lambda: harbor.model("dim", "x", tests={"id": [no_mapping]}),
-            "tests= of dim holds {'a': 1}: a test is a name,",
+            "tests= of dim: 'unique' stands alone; give a list: ['unique']",
         ),
         (lambda: harbor.model("dim", "x", tag=["a"]), "dim has no configuration tag: did you mean tags?"),
         (lambda: harbor.source("raw", **source), "tables='ships' of source 'raw': give a list, such as ['ships']."),
-        (lambda: harbor.snapshot("s", "x", unique_key="id", strategy="timestamp"), "say which column with updated_at="),
-        (lambda: harbor.configure("marts", tags=["a"]), "configure('marts'): the folder begins with models, seeds or"),
         (lambda: harbor.edit("stg_pier", "x"), "There is no 'stg_pier' in project 'harbor': there is piers, stg_piers"),
         (lambda: harbor.delete("ships"), "There is no 'ships' in project 'harbor': there is piers"),
         (lambda: projects("har-bor"), "'har-bor' is no name for a project"),
@@ -161,7 +149,7 @@ def test_what_dbt_would_refuse_is_refused_by_the_manifest(harbor: DbtProject, sq
     ],
 )
 def test_a_python_model_that_cannot_be_read_is_refused(harbor: DbtProject, python: str, words: str) -> None:
-    harbor.model("dim", python, language="python")
+    harbor.write("models/dim.py", python)
 
     assert words in _misuse(harbor.manifest)
 

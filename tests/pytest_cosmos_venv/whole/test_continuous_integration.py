@@ -39,9 +39,10 @@ def test_what_the_steps_run_runs(tmp_path: Path) -> None:
     """The project has one test and one DAG. Nothing is installed: pip is asked whether it understands the step."""
     (tmp_path / "dags").mkdir()
     (tmp_path / "dags" / "harbor.py").write_text(
-        "from airflow import DAG\ndag = DAG('harbor', schedule=None)\n", "utf-8"
+        "from airflow import DAG\ndag = DAG('harbor', schedule=None)  # DbtDag\n", "utf-8"
     )
-    (tmp_path / "dags" / "harbor.shape.txt").write_text("dag harbor\n", encoding="utf-8")
+    (tmp_path / "dags" / "cosmos-snapshots").mkdir()
+    (tmp_path / "dags" / "cosmos-snapshots" / "harbor.shape.txt").write_text("dag harbor\n", encoding="utf-8")
     (tmp_path / "requirements.txt").touch()
     (tmp_path / "test_it.py").write_text("def test_it(cosmos_dbt): pass\n", encoding="utf-8")
     replaced = {"matrix.requirements": "requirements.txt"}

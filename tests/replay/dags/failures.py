@@ -10,6 +10,7 @@ from airflow.sdk import DAG
 from cosmos_venv import InvocationMode, ProfileConfig
 from cosmos_venv.operators import local
 from pytest_cosmos_venv import NodeOutcome
+from tests.dbt_packages import add_package
 from tests.replay.projects import START
 from tests.replay.recorder import Bench
 
@@ -74,7 +75,7 @@ def _run(bench: Bench, task_id: str, **given: Any) -> None:
 
 def packages_fail(bench: Bench) -> None:
     """``dbt deps`` fails."""
-    bench.harbor.package("tools").model("tool", "select 1 as id")
+    add_package(bench.harbor, "tools").model("tool", "select 1 as id")
     bench.harbor.manifest()
     bench.fake.script("deps", exit_code=2)
     bench.run(bench.dag(project={"install_dbt_deps": True}, select=["stg_ships"]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from tests.dbt_packages import add_package
 from tests.replay.recorder import Bench
 
 SELECTOR = {"name": "nightly", "definition": {"method": "tag", "value": "nightly", "parents": True}}
@@ -24,7 +25,7 @@ def load_dbt_ls(bench: Bench) -> None:
 def load_dbt_ls_variables(bench: Bench) -> None:
     """Variables, a selector and packages reach ``dbt ls``."""
     (bench.harbor.path / "selectors.yml").write_text(json.dumps({"selectors": [SELECTOR]}))
-    bench.harbor.package("tools").model("tool", "select 1 as id")
+    add_package(bench.harbor, "tools").model("tool", "select 1 as id")
     project = {"dbt_vars": {"port": "east"}, "env_vars": {"PIER": "1"}, "install_dbt_deps": True}
     bench.dag(load_method="dbt_ls", project=project, selector="nightly")
 

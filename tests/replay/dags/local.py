@@ -14,6 +14,7 @@ from airflow.sdk import DAG
 from cosmos_venv import DbtTaskGroup, InvocationMode, ProfileConfig, profiles
 from cosmos_venv.operators import local
 from cosmos_venv.profiles import PostgresUserPasswordProfileMapping, SnowflakeUserPasswordProfileMapping
+from tests.dbt_packages import add_package
 from tests.replay.projects import START
 from tests.replay.recorder import Bench
 
@@ -221,7 +222,7 @@ def local_variables_of_project(bench: Bench) -> None:
 
 def local_packages(bench: Bench) -> None:
     """A project with packages: ``dbt deps`` runs once for all tasks."""
-    package = bench.harbor.package("tools")
+    package = add_package(bench.harbor, "tools")
     package.model("tool", "select 1 as id")
     bench.harbor.manifest()
     bench.run(bench.dag(project={"install_dbt_deps": True}, select=[*SMALL, "tool"]))
