@@ -32,17 +32,17 @@ from pytest_cosmos_venv.throwaway import remove_folder
 TIMEOUT = 180.0
 """Seconds that one folder may take to make, on a slow machine."""
 RUN_FOLDER = pytest.StashKey[Path]()
-"""The folder in which all tests of the run have theirs, in the configuration of a process with another base."""
+"""The folder of all tests of the run, in the stash of a process whose base temporary folder is another one."""
 RUN_PLUGIN = "cosmos_folder_of_workers"
 """The name under which pytest knows ``FolderOfWorkers``."""
 UNUSED = 30 * 24 * 3600.0
-"""Seconds after whose end a folder that no run has used is removed: a newer Airflow, dbt or toolkit has another one."""
+"""Seconds without use after which a folder is removed: a newer Airflow, dbt or toolkit uses another folder."""
 _COMPLETE = ".cosmos-venv-complete"
 
 
 @dataclass(frozen=True, kw_only=True)
 class SharedFolders:
-    """The folders that all workers of a run share, and, where the place is kept, all runs.
+    """The folders that all workers of a run share; all runs share them if ``root`` is kept between runs.
 
     :param root: the folder in which they lie; made when missing.
     """
@@ -50,7 +50,7 @@ class SharedFolders:
     root: Path
 
     def get(self, name: str, key: str, make: Callable[[Path], object], *, timeout: float = TIMEOUT) -> Path:
-        """Return a folder, made when it is not there yet. It is made where it stays, as it may hold its own path.
+        """Return a folder, made when it is not there yet. It is made at its final path, which its files may contain.
 
         :param name: the name for people: ``wheelhouse``.
         :param key: a key of its sources, fit for a file name: equal keys, equal content.
@@ -65,13 +65,13 @@ class SharedFolders:
                 if not (folder / _COMPLETE).exists():
                     _make(folder, make)
                     self._forget_unused()
-        with suppress(OSError):  # in a place that cannot be written to nothing is forgotten either
+        with suppress(OSError):  # the folder is read-only: then old folders are not removed either
             os.utime(self.root / f"{folder.name}.lock")
         return folder
 
     @contextmanager
     def free_place(self, name: str, key: str) -> Iterator[Path]:
-        """Yield a folder that nobody else uses during the block. Its content is that of the block before.
+        """Yield a folder that nobody else uses during the block. It still has the files of the last block that used it.
 
         Each process that comes takes the first one that is free, so equal work finds equal paths again and again.
 

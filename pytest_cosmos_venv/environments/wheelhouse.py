@@ -32,7 +32,7 @@ from pytest_cosmos_venv.errors import AlreadyTaken, ToolkitMisuse, require_secon
 from pytest_cosmos_venv.fake_dbt.whole_writes import write_whole
 
 NEWEST = "99.0"
-"""The version of broken things: a requirement without a version takes it, ``dbt-core==1.10.0`` still the sound one."""
+"""The version of broken packages: a requirement without a version takes it; ``dbt-core==1.10.0`` takes the good one."""
 
 _UV_CONFIG = "uv.toml"
 _NAME = re.compile(r"[A-Za-z0-9]([\w.-]*[A-Za-z0-9])?", re.ASCII)
@@ -131,8 +131,8 @@ class Wheelhouse(ScriptedDbt):
         :param version: the version. Default: the newest, so that a requirement without a version takes it.
         :param requires: requirement strings in place of those that the real one would have.
         :param fails_with: the words of a build that fails; None lets it succeed.
-        :param downloads: an address that each build asks for, as one of dbt-core-experimental-parser does; the build
-            fails where that does not answer. None: it asks nobody.
+        :param downloads: an address that each build requests, as builds of dbt-core-experimental-parser do; the build
+            fails where the address does not answer. None: a build requests nothing.
         :param hold: whether each build waits for ``release()`` of the returned sdist: an installation that hangs.
         :param timeout: seconds after which a held build fails by itself.
         :raises ToolkitMisuse: as for ``add``; or the time-out is no length of time.
@@ -154,7 +154,7 @@ class Wheelhouse(ScriptedDbt):
 
     def close(self) -> None:
         """End the builds and the calls of ``dbt`` that still run."""
-        # One that cannot be ended keeps no other one running.
+        # An error while one of them is ended must not keep the others running.
         with ExitStack() as stack:
             stack.callback(super().close)
             for builds in self._builds.glob("*"):
@@ -197,7 +197,7 @@ def build_wheelhouse(
     for name in adapters:
         wheelhouse.add_adapter(name)
     _add_seed_packages(wheelhouse)
-    # uv has no variable for it.
+    # uv has no environment variable for --no-index.
     (folder / _UV_CONFIG).write_text("no-index = true\n", encoding="utf-8")
     return wheelhouse
 
@@ -205,7 +205,7 @@ def build_wheelhouse(
 def wheelhouse_key() -> str:
     """Return a digest of what ``build_wheelhouse`` would put into a folder, fit for a file name."""
     wheels = [dbt_wheel(DBT_VERSION), *(adapter_wheel(name, DBT_VERSION, "dbt-core") for name in ADAPTERS)]
-    # By name: a wheel of pip has two megabytes, and its version stands there.
+    # By file name, which has the version: the content of pip's wheel has two megabytes.
     seeds = [wheel.name for wheel in _bundled_wheels()]
     digest = hashlib.sha256(b"".join(map(wheel_bytes, wheels)) + repr(seeds).encode())
     return f"{sys.implementation.cache_tag}-{digest.hexdigest()[:16]}"

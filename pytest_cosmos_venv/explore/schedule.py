@@ -56,8 +56,10 @@ Work = Callable[[Contender], object]
 Choice = tuple[int, str]
 """A contender, and what is done with it: ``go``, ``kill``, or the name of an error."""
 READY, ASLEEP, DUE, WAITING, OVER = "a", "s", "d", "b", "e"
-"""How a contender stands before a step, as a letter: it can go on; it sleeps; it sleeps, and its time comes first of
-those that all sleep; it waits for a lock; it has ended.
+"""The state of a contender before a step, as a letter.
+
+In this order: it can go on; it sleeps; it sleeps and is the next to wake, since no contender can go on; it waits for a
+lock, or for all others; it has ended.
 """
 _LONGEST_STEP = 30.0  # seconds of real time from one step to the next
 _NO_LIMIT = 1_000_000_000
@@ -124,7 +126,7 @@ class _Process:
     had_error: bool = False
 
     def kill(self) -> None:
-        """End the process; what leads to it stays open."""
+        """Kill the process. Its channel stays open."""
         os.kill(self.pid, signal.SIGKILL)
         os.waitpid(self.pid, 0)
 
@@ -138,13 +140,13 @@ class Bench:
 
     :param plan: what is explored.
     :param folder: an empty folder for the files of the schedules.
-    :param own: a descriptor that contenders do not keep: their children would keep it open.
+    :param own: descriptor of this process's channel. Contenders close it, or their children would keep it open.
     """
 
     def __init__(self, plan: Plan, folder: Path, *, own: int) -> None:
         self._plan = plan
         self._own = own
-        # The same name for each schedule, on which names that are made of it could depend.
+        # The folder has the same name in each schedule: code may derive names from its path.
         self._root = folder / "explored"
         # It lives as long as this process.
         self._output = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
@@ -156,8 +158,9 @@ class Bench:
     def run(self, choices: Sequence[Choice], *, names: Mapping[int, str], with_run: bool = False) -> Trace:
         """Run one schedule.
 
-        :param choices: what is chosen, step by step; then whoever goes on goes on, and whoever can.
-        :param names: after so many choices, the name of the step that the last of them has led to.
+        :param choices: the choices, step by step. After them the last contender goes on while it can, then the first
+            one that can.
+        :param names: number of choices -> the step before which the last chosen contender must then stand.
         :param with_run: whether the whole run is handed back.
         """
         os.ftruncate(self._output.fileno(), 0)
@@ -200,7 +203,7 @@ class _Running:
 
     :param plan: what is explored.
     :param root: the explored folder.
-    :param own: a descriptor that contenders do not keep.
+    :param own: descriptor that contenders close.
     """
 
     def __init__(self, plan: Plan, root: str, own: int) -> None:
@@ -331,7 +334,7 @@ class _Running:
         return len(made)
 
     def _letters_within(self, index: int) -> str:
-        """How all stood within a stretch of steps of one contender: itself, it could go on."""
+        """Return the letters between two steps of one contender, which itself can go on."""
         process = self._processes[index]
         how, outcome, process.how = process.how, process.outcome, AT
         process.outcome = None
@@ -340,7 +343,8 @@ class _Running:
         return letters
 
     def _wake(self, process: _Process) -> None:
-        # A sleep may take longer than it was asked to. One that polls for an hour would else make thousands of steps.
+        # A sleep may take longer than asked for. Otherwise a contender that polls for an hour would make thousands of
+        # steps.
         self._idle_wakes = 0 if any(is_change(step.footprint) for step in self.steps[-20:]) else self._idle_wakes + 1
         self._clock = max(self._clock, float(process.until))
         if self._idle_wakes > 5:
@@ -364,7 +368,7 @@ class _Running:
         self.standing.append(standing)
 
     def _time_in_words(self, found: re.Match[str]) -> str:
-        """A time in the name of a file, which is another one in each schedule."""
+        """Return words for a time in the name of a file: the time itself differs in each schedule."""
         seconds = int(found[0]) / 10.0 ** (len(found[0]) - _DIGITS_OF_A_SECOND) - self._started
         if abs(seconds) > self._clock + _LONGEST_STEP:
             return found[0]

@@ -1,6 +1,6 @@
 """The nodes of a dbt project as its SQL, CSV, Python and YAML files give them, and as ``dbt ls`` lists them.
 
-Nothing is rendered and no dbt is asked. What cannot be read so stands in ``ProjectFiles.unread``.
+Nothing is rendered and no dbt is asked. ``ProjectFiles.unread`` lists what cannot be read in this way.
 """
 
 from __future__ import annotations
@@ -76,12 +76,12 @@ class _Tested(NamedTuple):
 class ProjectFiles:
     """The project in a folder.
 
-    ``entries`` are its enabled nodes by unique id, ``all`` the others too, ``name`` is the name of the project, and
-    ``missing`` the unique ids of nodes with what each of them reads that is not there.
+    ``entries`` are its enabled nodes by unique id, and ``all`` are all nodes. ``name`` is the name of the project.
+    ``missing`` are pairs: the unique id of a node, and a ``ref()`` or ``source()`` of it that is not there.
 
     :param folder: the folder of the project, with its ``dbt_project.yml``.
     :param variables: the values of ``--vars``.
-    :param target: what ``target`` is in its texts; of what is not given there are defaults.
+    :param target: values of ``target`` in the texts of the project; missing keys have defaults.
     :param files: the files; None: those on the disk.
     """
 
@@ -209,7 +209,7 @@ class ProjectFiles:
         reading = Reading(package.scope, macros)
         reading = reading.read_python(text) if is_python else reading.read(text)
         below = () if version is None else (f"v{version}",)
-        # Its configurations are those of models.
+        # An analysis is configured by the section of models.
         own_folder, section = (("analysis",), "models") if kind == "analysis" else ((), f"{kind}s")
         fqn = [package.name, *own_folder, *folders, name, *below]
         unique_id = ".".join((kind, package.name, name, *below))
@@ -259,7 +259,7 @@ class ProjectFiles:
         return {"database": config["database"] or self._target["database"], "schema": schema}
 
     def _of_folders(self, package: _Package, section: str, fqn: list[str]) -> Iterator[dict[str, Any]]:
-        """Yield what ``dbt_project.yml`` says of a node, the farthest first; the project itself goes over a package."""
+        """Yield what ``dbt_project.yml`` says of a node, the least specific first; the root project wins."""
         root = self._packages[0]
         for owner in [package] if package is root else [package, root]:
             names = ("data_tests", "tests") if section == "tests" else (section,)

@@ -104,7 +104,7 @@ class Script:
                 signal.signal(number, self._receive)
 
     def start_child(self) -> None:
-        """Fork a child that stays, with this process's output in its hands."""
+        """Fork a child that stays, and keeps the output of this process open."""
         if not self._rule.get("child"):
             return
         child = os.fork()
@@ -136,7 +136,7 @@ class Script:
             self._record.add("unread", parts=parts)
 
     def pauses_in(self, unique_id: str) -> bool:
-        """Whether ``pause`` belongs to the work on this node: on the one that ``at`` names, else on the first.
+        """Whether the call pauses while it works on this node: the node that ``at`` names, else the first one.
 
         :param unique_id: the unique id of the node, which is not skipped.
         """
@@ -153,9 +153,7 @@ class Script:
         return self._is_rule_due or self._faults.are_due
 
     def pause(self) -> None:
-        """Let the faults strike that are due, and spend the time that the scripted work takes; die in it where that is
-        scripted.
-        """
+        """Trigger the faults that are due, then wait as long as the rule says, and die where the rule says so."""
         self._faults.strike()
         if not self._is_rule_due:
             return
@@ -187,7 +185,8 @@ class Script:
 class FaultOrders:
     """The part of a test's faults that happens in dbt calls, as the file beside the script says.
 
-    Each order names a node, by its name or by its place among all that end in one try of a task, in however many calls.
+    Each order names a node: by its name, or by its number among the nodes that end in one try of a task. A try may have
+    several calls of dbt.
 
     :param record: the record of the call.
     """
@@ -340,8 +339,8 @@ def read_script(record: Record, invocation: Invocation | None) -> Script:
     :param invocation: the command line; None where dbt would refuse it.
     """
     found, recording = Script(record, None, 0), None
-    # Rules for the same calls share one count: with one each, two calls at the same instant could both be the first
-    # for one rule and the second for the other, and fit none.
+    # Rules for the same calls share one counter. With a counter for each rule, two calls at the same instant could each
+    # be first for one rule and second for the other: then neither call would fit a rule.
     places: dict[str, int] = {}
     for number, rule in enumerate(record.rules()):
         if not fits(rule, invocation):
@@ -381,7 +380,7 @@ def _names(name: str, unique_id: str) -> bool:
 
 
 def fits(rule: dict[str, Any], invocation: Invocation | None) -> bool:
-    """Whether a rule is for such calls, whatever their number.
+    """Whether a rule is for calls like this one, whatever ``nth`` says.
 
     :param rule: the rule, as the fake reads it.
     :param invocation: the command line; None where dbt would refuse it.

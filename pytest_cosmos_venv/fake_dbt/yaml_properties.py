@@ -62,12 +62,12 @@ def test_and_arguments(test: str | dict[str, Any]) -> tuple[str, dict[str, Any]]
     if "test_name" in test:
         return str(test["test_name"]), test
     name, given = next(iter(test.items()))
-    # Its own keys may stand beside the name, not below it.
+    # Keys of the test itself may stand beside its name, not below it.
     return str(name), {**(given or {}), **{key: test[key] for key in test if key != name}}
 
 
 def versions_of(known: Mapping[str, Described]) -> Iterator[tuple[str, tuple[str, Any, Described]]]:
-    """Yield for each version of a model the stem of its file, and name, version and properties with its own.
+    """Yield for each version of a model: the stem of its file, and its name, version and merged properties.
 
     :param known: name -> properties of each model.
     """
@@ -118,9 +118,9 @@ def tests_of_version(properties: Mapping[str, Any], version: Mapping[str, Any] |
 
 
 def freshness_of(said: Iterable[Mapping[str, Any]]) -> dict[str, Any] | None:
-    """Return the limits of a source, of which the nearer ones replace the farther; None where they are taken back.
+    """Return the limits of a source: nearer ones replace farther ones; None where ``freshness`` is null.
 
-    :param said: the places that may say some, the farthest first.
+    :param said: the mappings that may have ``freshness``, the farthest first.
     """
     unset = {"count": None, "period": None}
     merged: dict[str, Any] | None = {"warn_after": unset, "error_after": unset, "filter": None}

@@ -57,7 +57,7 @@ def _mount_overlays(places: Sequence[Path], *, keep: Sequence[Path], disk: Path)
     """Return upper layer and real folder of each place; both stay reachable under what is mounted over them."""
     begin_own_mounts()
     mount("tmpfs", str(disk), "tmpfs", 0, f"size={_SIZE},mode=755")
-    # Names of what will lie hidden.
+    # These file descriptors still reach the folders after something is mounted over them.
     kept = [(_handle(each), each) for each in keep]
     layers = []
     for number, place in enumerate(places):

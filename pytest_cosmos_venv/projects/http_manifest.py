@@ -136,7 +136,7 @@ class HttpManifest:
 
     @contextmanager
     def responses(self, url: str) -> Iterator[RequestsMock]:
-        """The same script without a server, for code that uses ``requests``: with ``responses``, at any address.
+        """Answer from the same script without a server, for code that uses ``requests``, through ``responses``.
 
         :param url: the address, such as ``https://artifacts.example/manifest.json``.
         """
@@ -176,7 +176,7 @@ class HttpManifest:
         return Reply(status=int(status), headers=sent, body=body, after=answer.after, is_truncated=is_truncated)
 
     def _next(self) -> Answer:
-        """Return the next answer of the script; requests from before it do not count, and its last answer stays."""
+        """Return the next answer of the script. Requests before the first ``answer`` do not count. The last stays."""
         if not self._answers:
             return Answer(status=HTTPStatus.OK)
         answer = self._answers[min(self._given, len(self._answers) - 1)]

@@ -33,7 +33,7 @@ def draw(actors: Sequence[tuple[str, Sequence[Span]]], *, width: int) -> str:
     """Return the chart as text.
 
     :param actors: pairs of an actor and its spans, the earliest first, in the order in which they are to be shown.
-    :param width: the width in columns, the most that a line may take; at least 60 are taken.
+    :param width: the most columns that a line may take; 60 if it is less.
     """
     rows: dict[str, list[Span]] = {}
     for actor, of_actor in actors:

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 OPTION = "cosmos_services"
 """The option of the ini file that declares services."""
-# What the test's process says, and what it is told; each a tuple that begins with one of these.
+# First words of messages, which are tuples: GO, SIGNAL and FINISH come from the test's process, the others go to it.
 GO, SIGNAL, FINISH = "go", "signal", "finish"
 FORKED, READY, BEGUN, ENDED, FINISHED = "forked", "ready", "begun", "ended", "finished"
 _LOOK_AGAIN = 0.005
@@ -53,7 +53,7 @@ START_SERVER = (
     "from pytest_cosmos_venv.races.supervisor import serve; serve(int(sys.argv[1]))"
 )
 Body = Callable[[int, int, int], object]
-"""The life of a contender: its index, a descriptor that it closes when it is ready, and one that ends at the start."""
+"""Runs a contender: its index, a descriptor that it closes when it is ready, and one that reaches EOF at the start."""
 
 
 class Supervisor:
@@ -109,7 +109,7 @@ class Supervisor:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             os.setsid()  # Ctrl-C in the terminal is for the test, which then ends its races
             die_with_parent()
-            if os.getppid() != supervisor:  # it died before that was said
+            if os.getppid() != supervisor:  # the supervisor died before die_with_parent()
                 os._exit(_COULD_NOT_BEGIN)
             self._connection.close()
             for descriptor in (self._hold, self._ready, self._bell, self._ring):
@@ -143,7 +143,7 @@ class Supervisor:
                     self._signal(*rest)
 
     def _reap(self) -> bool:
-        """Tell which contenders have ended; returns whether anything of any of them is left."""
+        """Tell which contenders have ended. Return whether any child process is left."""
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -176,7 +176,7 @@ class Supervisor:
         """End what still runs when the grace is over, and tell of it. Services are not waited for."""
         end = real_time.monotonic() + grace
         while self._reap() and real_time.monotonic() < end:
-            # All processes of the machine are looked through for it, so only where it can make a difference.
+            # Only with services: _remains() looks at all processes of the machine.
             if self._services and not self._remains()[0]:
                 break
             real_time.sleep(_LOOK_AGAIN)
@@ -209,7 +209,7 @@ def sort_out(processes: Sequence[psutil.Process], services: Sequence[str]) -> tu
         except psutil.Error:
             name, words = "", []
         command = " ".join(words)
-        # A name that a process has given itself is told: by that it can be declared.
+        # A process may have set its own name. Show this name too, so that a service can be declared by it.
         is_own_name = bool(name) and not (words and Path(words[0]).name.startswith(name))
         is_service = any(fnmatchcase(text, pattern) for pattern in services for text in (name, command))
         told = f"{name}: {command}" if command and is_own_name else command or name
@@ -245,7 +245,7 @@ def serve(descriptor: int) -> None:
             order: RaceOrder = connection.recv()
             _fork_supervisor(connection, recv_handle(connection), order)
     except (EOFError, ConnectionError):
-        # Without what the imports have registered for the end: Airflow takes two seconds over it.
+        # Without exit handlers of the imported modules: those of Airflow take two seconds.
         os._exit(0)
 
 

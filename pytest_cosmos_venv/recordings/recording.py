@@ -41,12 +41,12 @@ class RecordedCommand:
 
     @property
     def stdout(self) -> str:
-        """What it printed."""
+        """The text that it wrote to stdout."""
         return self.files.get(recorded.STDOUT, "")
 
     @property
     def stderr(self) -> str:
-        """What it printed there."""
+        """The text that it wrote to stderr."""
         return self.files.get(recorded.STDERR, "")
 
     @property

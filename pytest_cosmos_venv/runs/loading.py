@@ -1,4 +1,4 @@
-"""What a DAG file gets in a test in place of what it names: folders for its environments, and made-up Connections."""
+"""Substitutes for what a DAG file names, in a test: other folders for environments, and made-up Connections."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ class Substitutes:
         if path in self._directories.values():
             return path
         if path not in self._directories:
-            # Two files may name directories of one name.
+            # Two files may use virtualenv_dirs with the same last part.
             number = len(self._directories)
             self._directories[path] = self.folder / (f"{path.name}-{number + 1}" if number else path.name)
         return self._directories[path]
 
     @contextmanager
     def in_force(self, implementation: Implementation) -> Iterator[dict[str, str]]:
-        """Put the substitutes into the configurations that are made within the block.
+        """Use the substitutes in all configurations that are made within the block.
 
         :param implementation: the implementation, whose ``config`` has ``ExecutionConfig`` and ``ProfileConfig``.
         :returns: id -> type of each Connection that profiles need and the test has not given; they are made up for the
@@ -74,7 +74,7 @@ class Substitutes:
             yield missing
 
     def lead_tasks(self, dag: Any) -> None:
-        """Lead tasks there that name a ``virtualenv_dir`` of their own.
+        """Replace each ``virtualenv_dir`` that a task itself names by the folder of the test.
 
         :param dag: the DAG; it is changed.
         """
@@ -89,7 +89,7 @@ class Substitutes:
 @contextmanager
 def _arguments_seen(kind: type, change: Callable[[_Arguments], None]) -> Iterator[None]:
     """Hand the arguments of a class's constructor to a function, which may change them, within the block."""
-    construct: Callable[..., None] = getattr(kind, "__init__")  # noqa: B009 - mypy knows none of a class in a variable
+    construct: Callable[..., None] = getattr(kind, "__init__")  # noqa: B009 - mypy refuses kind.__init__
     signature = inspect.signature(construct)
 
     @functools.wraps(construct)

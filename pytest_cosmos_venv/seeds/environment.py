@@ -49,7 +49,8 @@ class SeedEnvironment:
     :param fake_venv: makes a fake environment in a folder, with a dbt of a version; None: of the usual one.
     :param wheelhouse: builds the wheelhouse, or gives the one that is there.
     :param run_dag: runs a DAG to its end, and returns its outcome.
-    :param virtualenv_dir: the folder in which tasks of virtualenv mode keep their environments; None: one a scenario.
+    :param virtualenv_dir: the folder in which tasks of virtualenv mode keep their environments; None: each scenario has
+        its own.
     :param under_airflow: whether tasks find Airflow around them, to which they report assets and rendered fields.
     """
 

@@ -237,7 +237,7 @@ def _unchanged_is_skipped_in_virtualenv_mode(harbor: SeedScenario) -> None:
 
 @_CHANGES.scenario(BEST_EFFORT)
 def _a_missing_file_runs_dbt(harbor: SeedScenario) -> None:
-    # Where there is no file to compute it from, the checksum of the manifest would do as well.
+    # Without the file, an implementation might use the checksum of the manifest instead, so there is none.
     harbor.set_manifest_checksum(None)
     harbor.run().must("ran")
     harbor.delete()

@@ -15,7 +15,7 @@ COMMANDS = frozenset(
 )
 COMMAND_GROUPS = {"docs": frozenset({"generate", "serve"}), "source": frozenset({"freshness"})}
 
-# After every command and before it. Some stand in no help, and are taken nevertheless, as dbt 1 took them.
+# Options before or after any command. Some stand in no help; dbt 2 still takes them because dbt 1 did.
 EVERYWHERE = frozenset(
     """
     --cache-selected-only --compute --debug --defer --defer-state --dirty --empty --event-time-end
