@@ -39,14 +39,15 @@ _UUID_WITH_TIME, _BITS_AFTER_TIME = 7, 80
 _BEFORE_THE_BEGIN = 60.0
 _COPIED = frozenset({dict, list, set})
 _MOST_EVENTS = 100
-# Where the value comes from, behind the option's name. Compiled on first use: each parse for a task imports this file.
+# The suffix of an option that says where its value comes from. Compiled on first use: each parse for a task imports
+# this file.
 _SOURCE_OF_OPTION = "_(?:cmd|secret)$"
 IS_AIRFLOW_3 = not AIRFLOW_VERSION.startswith("2.")
 ASSET_URIS_HAVE_SLASHES = IS_AIRFLOW_3
 ASSETS_NEED_AN_ALIAS = IS_AIRFLOW_3
-"""Whether a running task can give assets through an alias only, which Airflow then learns from the task itself."""
+"""Whether a running task can emit assets only through an alias, which Airflow learns from the task itself."""
 DAGS_HAVE_VERSIONS = IS_AIRFLOW_3
-"""Whether Airflow keeps what a DAG was before, and shows a version for each."""
+"""Whether Airflow keeps the former states of a DAG, and shows a version for each."""
 
 
 def _first(name: str, *modules: str) -> Any:
@@ -91,7 +92,7 @@ else:
     DuplicateTaskIdFound = _first("DuplicateTaskIdFound", "airflow.sdk.exceptions", "airflow.exceptions")
     TaskDeferred = _first("TaskDeferred", "airflow.sdk.exceptions", "airflow.exceptions")
 
-# Airflow's own names, which others take from here.
+# Airflow's own names, which other modules import from here.
 __all__ = [
     "DAG",
     "AirflowException",
@@ -114,7 +115,7 @@ __all__ = [
 
 
 HAS_RETRY_POLICIES = _RELEASE >= (3, 3)
-"""Whether Airflow asks a policy of the task if it tries the task again."""
+"""Whether Airflow asks a retry policy of the task before it tries the task again."""
 _Final: Any = AirflowException if HAS_RETRY_POLICIES else AirflowFailException
 
 
@@ -135,8 +136,9 @@ def policy_against(error: type[BaseException]) -> Any:
 class FrameNames(NamedTuple):
     """Modules and functions of one Airflow release that look into a DAG, by the names that their frames have.
 
-    A worker makes one task of a DAG, and the rest when somebody looks for it (``rendering/one_task/partial.py``).
-    Airflow's own looking does not count where it has been seen to need only the tasks that are there.
+    A worker makes one task of a DAG, and the other tasks as soon as code looks for them
+    (``rendering/one_task/partial.py``). A look of Airflow itself does not count where Airflow is known to need only the
+    tasks that exist.
 
     :param definitions: packages of DAGs, groups and tasks; the first frame outside of them is the one that looks.
     :param adding: functions that look for a task only to see whether its id is free.
@@ -274,15 +276,15 @@ def count(metric: str, tags: Mapping[str, str]) -> None:
     :param metric: its name, without the prefix that Airflow gives to all.
     :param tags: names and values that the metric carries.
     """
-    with suppress(Exception):  # whatever a backend raises: a count is worth no task
+    with suppress(Exception):  # whatever a backend raises: a metric must fail no task
         _first("Stats", "airflow.sdk.observability.stats", "airflow.stats").incr(metric, tags=dict(tags))
 
 
 def mask_in_logs(secret: str) -> None:
     """Have Airflow show ``***`` in place of a text in the task's log, as for a Connection's password.
 
-    :param secret: the text; one of fewer than five letters is left, since Airflow masks none and would say so each
-        time.
+    :param secret: the text; a text of fewer than five letters is left out, since Airflow does not mask it and would say
+        so each time.
     """
     if len(secret) < _SHORTEST_MASKED:
         return
@@ -292,7 +294,7 @@ def mask_in_logs(secret: str) -> None:
 def masked(text: str) -> str:
     """A text as Airflow shows it in the log of this task: without the secrets that it knows.
 
-    :param text: of dbt.
+    :param text: a text of dbt.
     """
     return str(_first("redact", *_MASKERS)(text)) if text else ""
 
@@ -311,8 +313,8 @@ def context_variables(context: Context | Mapping[str, Any]) -> dict[str, str]:
 def let_map(cls: type[BaseOperator], names: Iterable[str]) -> None:
     """Let ``partial`` and ``expand`` take parameters of an operator that no constructor has in its signature.
 
-    A class without a wrapper of Airflow's own shares the one of its first base; then that one's ``partial`` takes them
-    too, and its constructor refuses them.
+    A class without a constructor of its own shares the wrapper that Airflow made for its first base. Then ``partial``
+    of the base takes the parameters too, and its constructor refuses them.
 
     :param cls: the class of the operator.
     :param names: the parameters.
@@ -322,11 +324,11 @@ def let_map(cls: type[BaseOperator], names: Iterable[str]) -> None:
 
 
 def running_task() -> tuple[str, str] | None:
-    """Id of the DAG and of the task in it that Airflow wants to run now, for which it parses a DAG file; else None.
+    """The ids of the DAG and of the task for which Airflow parses a DAG file in this process; None where it does not.
 
-    Airflow says so in environment variables, which it leaves there, also for processes that the task starts. So they
-    count only in a process that Airflow's supervisor has started for a task. Not on Airflow 2, where that process
-    itself looks at the states of the tasks before.
+    Airflow gives the ids in environment variables, which stay there, also for processes that the task starts. So they
+    count only in a process that Airflow's supervisor has started for a task. None on Airflow 2, where the process of a
+    task itself looks at the states of the tasks before.
     """
     if not IS_AIRFLOW_3:
         return None
@@ -339,7 +341,7 @@ def running_task() -> tuple[str, str] | None:
 
 
 def task_states(task_ids: Sequence[str], *, dag_id: str, run_id: str, map_index: int) -> dict[str, str | None]:
-    """Airflow's states of tasks of a run; None for one that has none yet.
+    """Airflow's states of tasks of a run; None for a task that has no state yet.
 
     It can be asked on a worker and, in a thread of its own, in the triggerer.
 
@@ -368,7 +370,7 @@ def _states_in_database(task_ids: Sequence[str], *, dag_id: str, run_id: str, ma
 
 
 def skip_tasks(task_ids: Sequence[str], context: Mapping[str, Any]) -> None:
-    """Let Airflow skip tasks of the run that have not begun, without a worker. It ends the task that calls it.
+    """Let Airflow skip tasks of the run that have not begun, without a worker. On Airflow 3 this ends the calling task.
 
     :param task_ids: the tasks, which are not mapped.
     :param context: Airflow's context of the task that calls it.
@@ -386,8 +388,8 @@ def skip_tasks(task_ids: Sequence[str], context: Mapping[str, Any]) -> None:
 
 
 def asked_at(context: Mapping[str, Any]) -> float:
-    """When the present try of a task was asked for, in seconds since 1970: when the run was made, the try before it
-    failed, or somebody cleared the task.
+    """When the present try of a task was asked for, in seconds since 1970. That is the time at which the run was made,
+    the try before failed, or somebody cleared the task.
 
     It is earlier than the try's begin, by a minute where many triggers start at once. Airflow 3 gives each try an id,
     a UUID of version 7, which holds its time. Airflow 2 knows when it has begun: a minute before that counts.
@@ -423,7 +425,7 @@ def xcom(key: str, *, dag_id: str, run_id: str, task_id: str, map_index: int) ->
 
 
 def time_trigger(seconds: float) -> Any:
-    """Airflow's own trigger for a time that is so many seconds away.
+    """Airflow's own trigger for a time in the future.
 
     :param seconds: until then.
     """
@@ -435,8 +437,8 @@ def is_typed_command() -> bool:
     """Whether this process is a command such as ``airflow dags test DAG``, which a user has typed and waits for.
 
     These are the commands ``airflow dags`` and ``airflow tasks``, which import DAG files in their own process, under
-    the same time-out as the DAG processor. Airflow 2 starts tasks with ``airflow tasks run``, which is no such command;
-    nor are those that serve (``scheduler``, ``dag-processor``, ``celery worker``).
+    the same time-out as the DAG processor. ``airflow tasks run``, with which Airflow 2 starts tasks, does not count.
+    Nor do commands that serve (``scheduler``, ``dag-processor``, ``celery worker``).
     """
     program, *words = sys.argv or [""]
     name = Path(program)
@@ -445,10 +447,10 @@ def is_typed_command() -> bool:
 
 
 def dag_to_run() -> str | None:
-    """Id of the DAG for a task of which this process imports a DAG file; None where it imports none for a task.
+    """Id of the DAG for whose task this process imports a DAG file; None where it imports none for a task.
 
-    For Airflow 3 see ``running_task``. An executor of Airflow 2 runs ``airflow tasks run`` in a process of its own, or
-    in a fork with the id of the DAG in an environment variable (LocalExecutor, Celery).
+    For Airflow 3 see ``running_task``. An executor of Airflow 2 runs ``airflow tasks run`` in a process of its own.
+    LocalExecutor and Celery run it in a fork, with the id of the DAG in an environment variable.
     """
     if IS_AIRFLOW_3:
         running = running_task()
@@ -508,9 +510,9 @@ def parsed_file() -> Path | None:
 
 
 def shared_by_import() -> dict[Any, Any] | None:
-    """A place for what the DAGs and groups of one DAG file share; None where Airflow imports none now.
+    """A dict for values that the DAGs and groups of one DAG file share; None while Airflow imports no DAG file.
 
-    Each import of a file has a place of its own, which is there until another file is imported, or the module is gone.
+    Each import of a file has a dict of its own. It is kept until another file is imported, or the module is gone.
     """
     frame = _frame_of_a_dag_file()
     module = None if frame is None else sys.modules.get(str(frame.f_globals["__name__"]))
@@ -579,10 +581,10 @@ def is_mapped(task_group: TaskGroup | None) -> bool:
 
 
 def can_be_copied(task: BaseOperator) -> bool:
-    """Whether ``copy_task`` makes of this task, in the place where it was made, what its constructor would make.
+    """Whether ``copy_task``, in the place where this task was made, makes the same as a constructor would.
 
-    Not on Airflow 2, where its outlets hold its own id; not where making it has drawn edges: for an ``XComArg`` among
-    its arguments, or within the block of a setup task.
+    False on Airflow 2, where the outlets of a task hold its own id. False where making the task has drawn edges: for an
+    ``XComArg`` among its arguments, or within the block of a setup task.
 
     :param task: a task that was made by its constructor.
     """
@@ -606,9 +608,9 @@ def copy_task(task: BaseOperator, label: str, task_group: TaskGroup | None, chan
     """
     copy: BaseOperator = object.__new__(type(task))
     kind, state = type(task), vars(copy)
-    # Each constructor keeps copies of what it is given: tasks are changed one by one.
+    # Containers are copied, as a constructor does: later each task may be changed alone.
     for name, value in vars(task).items():
-        # What the class says itself takes half of the memory of a task.
+        # Values of the class itself are left out: they take half of the memory of a task.
         if getattr(kind, name, _COPIED) is not value:
             state[name] = value.copy() if type(value) in _COPIED else value
     dag = state.pop("_dag")  # private, seen in 2.11 to 3.4; as the arguments of the constructor, below
@@ -662,7 +664,7 @@ _WITH_KEYS = {"CronPartitionTimetable", "PartitionedAssetTimetable", "Partitione
 
 
 def asset_schedule(uris: Iterable[str], *, is_partitioned: bool) -> Any:
-    """The schedule of a DAG that runs when each of some assets has been given anew.
+    """The schedule of a DAG that runs when each of some assets has been updated.
 
     :param uris: of the assets, at least one.
     :param is_partitioned: whether the runs that give them have partition keys: then one run follows for each key that
@@ -676,12 +678,12 @@ def asset_schedule(uris: Iterable[str], *, is_partitioned: bool) -> Any:
 
 
 def is_partitioned(schedule: object) -> bool:
-    """Whether the runs of a schedule have partition keys (Airflow 3.2 and later): the assets that they give start no
-    DAG whose schedule does not go by keys.
+    """Whether the runs of a schedule have partition keys (Airflow 3.2 and later). Assets of such runs start only DAGs
+    whose schedules use the keys, too.
 
     :param schedule: as a DAG takes it.
     """
-    # Those of the Task SDK have no attribute that says so.
+    # The timetables of the Task SDK have no attribute that says so.
     names = {each.__name__ for each in type(schedule).__mro__}
     return bool(_WITH_KEYS & names) or bool(getattr(schedule, "partitioned", False))
 
@@ -727,9 +729,9 @@ def asset_events(context: Context | Mapping[str, Any], alias: Any) -> Any:
 
 
 def newest_event_extras(asset: Any) -> list[Mapping[str, Any]]:
-    """What the newest events of an asset carry as ``extra``, the last event first. For a running task.
+    """The ``extra`` of the newest events of an asset, the last event first. For a running task.
 
-    :param asset: the asset; none that Airflow knows: there are no events.
+    :param asset: the asset; an asset that Airflow does not know has no events.
     """
     if not IS_AIRFLOW_3:
         models = import_module("airflow.models.dataset")
@@ -747,7 +749,7 @@ def newest_event_extras(asset: Any) -> list[Mapping[str, Any]]:
 
 
 def _store_alias(name: str) -> None:
-    """Airflow 2 fails a task whose alias it does not know: it knows those of parsed DAGs, and no mapped task's."""
+    """Store an alias. Airflow 2 fails a task whose alias it does not know, and stores no alias of a mapped task."""
     model = import_module("airflow.models.dataset").DatasetAliasModel
     try:
         with import_module("airflow.utils.session").create_session() as session:
@@ -802,7 +804,7 @@ def folders_of_user_code(dag: object) -> list[str]:
     """The folders that Airflow puts on ``sys.path`` for DAG files: of DAGs, plugins and configuration, and the bundle
     of a DAG.
 
-    :param dag: the DAG that runs, by whose file the folder of its bundle is known; None: none does.
+    :param dag: the DAG that runs; its file tells the folder of its bundle. None: there is no such DAG.
     """
     from airflow.configuration import AIRFLOW_HOME, conf
 
@@ -831,7 +833,7 @@ def configured_options(section: str) -> list[str]:
     """
     from airflow.configuration import conf
 
-    # A section that no file and no provider names is nothing to Airflow, although it reads its variables.
+    # Airflow returns nothing for a section that no file and no provider names, although it reads its variables.
     prefix = f"AIRFLOW__{section.upper()}__"
     by_variables = [name[len(prefix) :].lower() for name in os.environ if name.startswith(prefix)]
     return [re.sub(_SOURCE_OF_OPTION, "", name) for name in (*(conf.getsection(section) or {}), *by_variables)]
@@ -873,9 +875,10 @@ def prepare_virtualenv(directory: str, *, python: str, system_site_packages: boo
 def dags_made_by(module: ModuleType) -> list[DAG]:
     """Execute a module, and return the DAGs that it makes, by id, as Airflow's importer collects them.
 
-    They are the module's globals, and what a ``with DAG(...)`` or the call of an ``@dag`` function registers.
+    They are the DAGs among the module's globals, and those that a ``with DAG(...)`` or the call of an ``@dag`` function
+    registers.
 
-    What the module raises passes.
+    Exceptions of the module are passed on.
 
     :param module: stands in ``sys.modules``, and is not executed yet.
     """

@@ -107,7 +107,7 @@ def upload_to_cloud_storage(project_dir: str, source_subpath: str = DEFAULT_TARG
     :param project_dir: the folder in which dbt ran.
     :param source_subpath: the folder, relative to the one in which dbt ran.
     :param **kwargs: ``context``, the one of the running task.
-    :raises CosmosValueError: when it is not set.
+    :raises CosmosValueError: when that setting is empty.
     """
     root = _remote_target()
     for key, file in _objects(project_dir, source_subpath, kwargs["context"], use_tarball=False):
@@ -124,7 +124,7 @@ def upload_compiled_sql(
     :param artifacts: of the finished run.
     :param context: of the running task.
     :param report: takes lines for the task's log.
-    :raises CosmosValueError: when it is not set.
+    :raises CosmosValueError: when that setting is empty.
     """
     root = _remote_target() / folder_of_sql(context)
     for path in artifacts.sql("compiled"):

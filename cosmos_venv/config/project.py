@@ -39,24 +39,24 @@ class ProjectConfig(NamedArguments):
     :param install_dbt_deps: run ``dbt deps`` before parsing and running.
     :param copy_dbt_packages: copy the packages folder for each command instead of linking to it, where ``dbt deps``
         does not run; None: as ``[cosmos] default_copy_dbt_packages`` says.
-    :param models_relative_path, seeds_relative_path, snapshots_relative_path: deprecated, each for the list below.
+    :param models_relative_path, seeds_relative_path, snapshots_relative_path: deprecated: use the lists below.
     :param manifest_path: a ``manifest.json`` on this machine, or its URL: ``https://``, ``s3://``, ``gs://``,
         ``abfs://``, or of another storage that Airflow knows. A relative path counts from the top of a project that
         lies elsewhere.
     :param manifest_conn_id: id of the Airflow connection for a manifest that lies elsewhere; None: the default one of
         its storage.
     :param project_name: its name; None: the folder's name, up to a dot.
-    :param env_vars: environment variables of every dbt command, text to text. A value may be a template, or come from
-        another task (``XComArg``), as may the whole dict. ``dbt ls`` gets the text of the template for such a value,
-        and nothing of such a dict.
-    :param dbt_vars: dbt's ``--vars``, by name; likewise.
+    :param env_vars: environment variables of every dbt command, text to text. A value, or the whole dict, may be a
+        template or the output of another task (``XComArg``). ``dbt ls`` gets the text of the template as such a value,
+        and no variables of such a dict.
+    :param dbt_vars: dbt's ``--vars``, by name, with templates and outputs as in ``env_vars``.
     :param partial_parse: False adds ``--no-partial-parse``.
-    :param models_relative_paths: folders of the models, relative to the project, a list or one path; each must be
-        there. None: ``models``. Kept as a list of paths; with the project's folder before them as ``models_paths``, the
-        first as ``models_path``.
-    :param seeds_relative_paths: folders of the seeds, likewise kept; dbt itself goes by its ``dbt_project.yml``. None:
-        ``seeds``.
-    :param snapshots_relative_paths: folders of the snapshots, likewise kept. None: ``snapshots``.
+    :param models_relative_paths: folders of the models, relative to the project, a list or one path; each must exist.
+        None: ``models``. The attribute is a list of paths. ``models_paths`` has these paths below the project's folder,
+        and ``models_path`` is the first of them.
+    :param seeds_relative_paths: folders of the seeds, with attributes of the same kinds; dbt itself reads them from its
+        ``dbt_project.yml``. None: ``seeds``.
+    :param snapshots_relative_paths: folders of the snapshots, with attributes of the same kinds. None: ``snapshots``.
     :param dbt_project_conn_id: id of the Airflow connection for a project that lies elsewhere; None: the default one of
         its storage.
     :raises CosmosValueError: for a manifest without project path or name, for a name without either, and for an address
@@ -136,9 +136,9 @@ class ProjectConfig(NamedArguments):
             require(self.is_manifest_available(), "ProjectConfig.manifest_path", self.manifest_path, "manifest")
 
     def is_manifest_available(self) -> bool:
-        """Whether a manifest was given and is there. One that lies elsewhere is looked for, but not read.
+        """Whether a manifest was given and is there. A remote manifest is looked for, but not read.
 
-        :raises CosmosLoadDbtException: when nobody can say whether it is there.
+        :raises CosmosLoadDbtException: when its server or storage does not say whether it is there.
         """
         if not isinstance(self.manifest_path, str):
             return self.manifest_path is not None and self.manifest_path.is_file()

@@ -71,7 +71,7 @@ def pack(environment: Path, archive: Path, *, on_file: Callable[[], None]) -> No
 
     parameters = zstd().CompressionParameter
     options = {parameters.compression_level: _LEVEL, parameters.nb_workers: _THREADS}
-    # In the format of POSIX each file with a fraction of a second in its time takes two blocks more.
+    # The POSIX format takes two more blocks for each file whose time has a fraction of a second.
     with (
         zstd().ZstdFile(archive, "w", options=options) as compressed,
         tarfile.open(fileobj=compressed, mode="w", format=tarfile.GNU_FORMAT) as tar,

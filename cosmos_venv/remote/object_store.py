@@ -27,7 +27,7 @@ from cosmos_venv.remote.download_cache import Copy, NotSigned, RemoteError, with
 
 T = TypeVar("T")
 
-# The connection that Airflow's hook of that storage takes unless told, and what must be installed.
+# For each storage: the connection that Airflow's hook takes by default, and the package to install.
 _AMAZON = ("aws_default", "apache-airflow-providers-amazon[s3fs]")
 _GOOGLE = ("google_cloud_default", "apache-airflow-providers-google")
 _MICROSOFT = ("wasb_default", "apache-airflow-providers-microsoft-azure")
@@ -36,13 +36,13 @@ _STORAGES = {
     **dict.fromkeys(("gs", "gcs"), _GOOGLE),
     **dict.fromkeys(("adl", "abfs", "abfss"), _MICROSOFT),
 }
-# What each of them calls it.
+# The names by which these storages give a version, and the time of the last change.
 _VERSIONS = ("ETag", "etag", "md5Hash", "content_md5")
 _TIMES = ("LastModified", "last_modified", "updated", "mtime")
 
 _PIECE = 4 << 20
 _SIGNATURE = hashlib.sha256().digest_size
-_PAUSE_SECONDS = 60.0  # for which what has not answered is not asked: a task and a parse wait for it once
+_PAUSE_SECONDS = 60.0  # without requests after a failure: a task or a parse waits for it once
 _TIME = 16  # digits of the time at which it was written, in microseconds
 
 logger = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ def exists(url: str, conn_id: str | None, *, seconds: float) -> bool:
 def read(
     url: str, conn_id: str | None, *, known: Mapping[str, str] | None, seconds: float, limit: Limit
 ) -> Copy | None:
-    """A copy of a file; None where the store says that the known version is its own.
+    """A copy of a file; None where the store says that the file has not changed since the known version.
 
     :param url: the URL of the file.
     :param conn_id: id of an Airflow connection; None: the default one of the storage, where there is any.
@@ -73,7 +73,7 @@ def read(
     """
 
     def copy_of(place: Any) -> Copy | None:
-        place.fs.invalidate_cache()  # of what was seen when another DAG file was parsed
+        place.fs.invalidate_cache()  # it may be from the parse of another DAG file
         info = place.fs.info(place.path)
         version = _version(info)
         if version and version == known:
@@ -108,7 +108,7 @@ def place_of(url: str, conn_id: str | None) -> Any:
     _, package = _STORAGES.get(scheme, (None, None))
     try:
         place = object_storage_path(url, connection_of(url, conn_id))
-        place.fs  # noqa: B018 - here a provider that is not installed shows
+        place.fs  # noqa: B018 - raises when the provider is not installed
     except (ImportError, ValueError) as error:
         way_out = f"Install {package}" if package else "Install the Airflow provider of that storage"
         raise RemoteError(
@@ -130,7 +130,7 @@ def connection_of(url: str, conn_id: str | None) -> str | None:
         return conn_id
     try:
         get_connection(default)
-    except Exception:  # noqa: BLE001 - each Airflow has another word for it; the storage's own credentials count then
+    except Exception:  # noqa: BLE001 - each Airflow raises another error; the storage's own credentials count then
         return None
     return default
 
@@ -142,7 +142,7 @@ def _asked(
     seconds: float,
     on_wait: Callable[[], None] | None = None,
 ) -> T:
-    # The connection is looked up here: Airflow answers to the thread that parses.
+    # The connection is looked up here and not in the new thread: Airflow answers only the thread that parses.
     place = place_of(url, conn_id)
     try:
         return within(seconds, lambda: question(place), on_wait=on_wait)
@@ -217,10 +217,10 @@ class RemoteFolder:
     ) -> tuple[bytes, float] | None:
         """Return the content of a file, and when it was signed, in seconds since the epoch; otherwise as ``read``.
 
-        :param name: as there.
-        :param seconds: as there.
-        :param limit: as there.
-        :param on_wait: as there.
+        :param name: as for ``read``.
+        :param seconds: as for ``read``.
+        :param limit: as for ``read``.
+        :param on_wait: as for ``read``.
         :returns: None when there is no file; the time is 0 where files are not signed.
         """
 
@@ -238,7 +238,7 @@ class RemoteFolder:
         return verified(found, name=name, key=key)
 
     def write(self, name: str, content: bytes, *, seconds: float, on_wait: Callable[[], None] | None = None) -> None:
-        """Keep a file. A reader must be able to tell a part of it from the whole.
+        """Write a file, atomically for its readers.
 
         :param name: the name of the file.
         :param content: its bytes.
@@ -270,7 +270,7 @@ class RemoteFolder:
                 if folder.fs.info(path).get("size") != size:
                     return False
                 with folder.fs.open(path, "rb") as source, file.open("wb") as target:
-                    # The thread that copies ends with its time, and fills no disk with a file that is gone.
+                    # Without this check the thread would go on after its time, and fill the disk with a removed file.
                     while not is_given_up.is_set() and (piece := source.read(_PIECE)):
                         target.write(piece)
             except FileNotFoundError:
@@ -283,7 +283,7 @@ class RemoteFolder:
             is_given_up.set()
 
     def upload(self, file: Path, name: str, *, seconds: float, on_wait: Callable[[], None] | None = None) -> None:
-        """Copy a file of this machine into the folder. Readers see none of it before they see all of it.
+        """Copy a file of this machine into the folder, atomically for its readers.
 
         :param file: where it stands.
         :param name: the name that it gets.
@@ -341,7 +341,7 @@ class RemoteFolder:
         self._asked(get, seconds)
 
     def remove(self, name: str, *, seconds: float) -> None:
-        """Remove a file. One that is gone is no error.
+        """Remove a file. A missing file is no error.
 
         :param name: the name of the file.
         :param seconds: seconds within which it must be done.
@@ -356,11 +356,11 @@ class RemoteFolder:
         self._asked(unlink, seconds)
 
     def remove_older(self, age: float, *, seconds: float) -> int:
-        """Remove the files that were written before some time, and return how many were removed.
+        """Remove the files that are older than ``age``, and return how many were removed.
 
         A file stays if its storage does not say when it was written.
 
-        :param age: the time, in seconds.
+        :param age: in seconds.
         :param seconds: seconds within which it must be done.
         :raises RemoteError: when it could not be done within that time.
         """
@@ -385,13 +385,13 @@ class RemoteFolder:
 
 
 def _put(folder: Any, name: str, write: Callable[[Any], object]) -> None:
-    """Make a file of a folder, in one step for its readers."""
+    """Write a file of a folder, atomically for its readers."""
     from fsspec.implementations.local import LocalFileSystem  # type: ignore[import-untyped] # it has no types
 
     place = folder / name
     place.parent.mkdir(parents=True, exist_ok=True)
     if isinstance(folder.fs, LocalFileSystem):
-        # An object store shows a file when it is whole; a folder that hosts share would show a half one.
+        # An object store shows only complete files; a folder that hosts share would show half a file.
         aside = place.parent / f"{place.name}.{uuid4().hex}"  # a kill may leave it
         try:
             write(aside)
@@ -409,7 +409,7 @@ def signed(content: bytes, *, name: str, key: bytes) -> bytes:
     """Return a file with its signature: the signature (HMAC with SHA-256 over name, time and content), time, content.
 
     :param content: of the file.
-    :param name: under which it is kept. Under another name it does not count.
+    :param name: under which it is kept. Under another name the signature is wrong.
     :param key: that all machines share.
     """
     dated = b"%0*d" % (_TIME, time.time_ns() // 1000) + content
@@ -422,7 +422,7 @@ def verified(file: bytes, *, name: str, key: bytes) -> tuple[bytes, float]:
     :param file: as it was found.
     :param name: under which it was found.
     :param key: that all machines share.
-    :raises NotSigned: when it is no such file.
+    :raises NotSigned: when the signature is wrong.
     """
     signature, dated = file[:_SIGNATURE], file[_SIGNATURE:]
     if not hmac.compare_digest(signature, _signature(name, dated, key)):
@@ -436,7 +436,7 @@ def _signature(name: str, dated: bytes, key: bytes) -> bytes:
 
 @dataclass(kw_only=True)
 class SignedFolder:
-    """A folder of an object store. What goes wrong is one warning in the log, and then nothing is there.
+    """A folder of an object store. A failure is one warning in the log; ``read`` returns None for a while then.
 
     :param folder: where the files are kept, with a key.
     :param seconds: seconds within which each answer must come.
