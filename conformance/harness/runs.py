@@ -311,28 +311,14 @@ def require(harness: Harness, *scenarios: str, mode: str = LOCAL) -> None:
     """
     __tracebackhide__ = True
     played = scenarios[:1] if harness.is_glance else scenarios
-    failures = harness.ask("unfulfilled_seed_scenarios", scenarios=played, mode=mode, **_stage(harness))
+    failures = harness.ask(
+        "play",
+        scenarios=played,
+        mode=mode,
+        folder=harness.folder / "seeds",
+        wheelhouse=harness.wheelhouse,
+        virtualenv_dir=harness.shared_directory,
+        dbt_version=harness.versions[0] if harness.has_native_dbt else None,
+    )
     if failures:
         raise AssertionError("\n\n".join(failures.values()))
-
-
-def memory_for_a_large_seed(harness: Harness, size: int) -> int:
-    """Bytes that a run with a seed of ``size`` bytes needs more than one with a small seed.
-
-    :param harness: the harness of the test.
-    :param size: bytes of the large seed.
-    :raises AssertionError: one of the runs does not do what is required.
-    """
-    __tracebackhide__ = True
-    answer: int | str = harness.ask("memory_for_a_large_seed", size=size, **_stage(harness))
-    assert isinstance(answer, int), answer
-    return answer
-
-
-def _stage(harness: Harness) -> dict[str, object]:
-    return {
-        "folder": harness.folder / "seeds",
-        "wheelhouse": harness.wheelhouse,
-        "virtualenv_dir": harness.shared_directory,
-        "dbt_version": harness.versions[0] if harness.has_native_dbt else None,
-    }
