@@ -21,14 +21,7 @@ _REFUSED = [f"refused-with-{mode}" for mode in OTHER_MODES]
 @pytest.mark.parametrize(
     "scenarios",
     [
-        case(
-            "SEED-001",
-            [
-                "the-default-runs-each-time",
-                "always-runs-each-time",
-                "always-runs-each-time-in-a-group",
-            ],
-        ),
+        case("SEED-001", ["the-default-runs-each-time", "always-runs-each-time", "always-runs-each-time-in-a-group"]),
         case("SEED-001", ["always-runs-each-time-under-build"], needs=COMMANDS["build"]),
         case("SEED-002", ["render-only-leaves-an-empty-operator", "render-only-leaves-an-empty-operator-in-a-group"]),
         case("SEED-003", ["none-leaves-no-task", "none-leaves-no-task-in-a-group"]),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import re
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from packaging.version import Version
 
 from pytest_cosmos_venv import SEED_SCENARIOS
 from pytest_cosmos_venv.airflow_release import installed_airflow
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 
 SCENARIOS: Mapping[str, SeedStory] = {scenario.id: scenario for scenario in (*SEED_SCENARIOS, *STORIES)}
-_HANDS_ON = (1, 2, 2)
+_HANDS_ON = Version("1.2.2")
 LOCAL, VIRTUALENV = "local", "virtualenv"
 UNDER_AIRFLOW = frozenset(
     {
@@ -47,22 +48,14 @@ def why_no_read_fails() -> str | None:
     Airflow 2, and the task SDK before 1.2.2, take each failure of a secrets backend for a missing Variable; the SDK of
     Airflow 3.0 asks no backend for what the API server has. Later ones hand on that a read is denied.
     """
-    sdk, airflow = release_of("apache-airflow-task-sdk"), installed_airflow()
-    if airflow is None or airflow.startswith("3.0.") or (sdk is not None and sdk >= _HANDS_ON):
+    try:
+        sdk = Version(metadata.version("apache-airflow-task-sdk"))
+    except metadata.PackageNotFoundError:
+        sdk = Version("0")
+    airflow = installed_airflow() or "0"
+    if airflow.startswith("3.0.") or sdk >= _HANDS_ON:
         return None
     return f"Airflow {airflow} takes a Variable that cannot be read for one that is not there"
-
-
-def release_of(distribution: str) -> tuple[int, ...] | None:
-    """The numbers of an installed release; None where it is not installed.
-
-    :param distribution: the name of the distribution.
-    """
-    try:
-        text = metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return None
-    return tuple(int(number) for number in re.findall(r"\d+", text)[:3])
 
 
 def play(
