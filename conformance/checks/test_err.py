@@ -26,12 +26,12 @@ def _listing(harbor: Harbor) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if "wheelhouse" not in str(path)}
 
 
-def _require_error(harbor: Harbor, what: str, seen_after: Callable[[], Shape | Outcome], *words: str) -> None:
+def _require_error(harbor: Harbor, what: str, act: Callable[[], Shape | Outcome], *words: str) -> None:
     """Building the DAG, or running the task, must fail with these words, and leave nothing outside its environment."""
     __tracebackhide__ = True
     before, own = _listing(harbor), harbor.harness.virtualenv_dir.name
 
-    seen = seen_after()
+    seen = act()
 
     assert seen.exception is not None, f"{what} must be an error; seen: {seen}"
     for word in words:

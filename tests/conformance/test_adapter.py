@@ -12,8 +12,6 @@ import pytest
 
 from conformance.adapter import Adapter, Outcome, Task
 from conformance.cosmos_layout import CosmosLayout, CosmosVenvAdapter
-from cosmos_venv.managed.remote_environments import configured_store
-from cosmos_venv.remote.object_store import RemoteFolder
 
 
 @pytest.fixture
@@ -24,25 +22,6 @@ def adapter() -> CosmosVenvAdapter:
 def test_the_processes_that_stay_are_those_that_the_implementation_declares(adapter: CosmosVenvAdapter) -> None:
     assert adapter.services == ()
     assert adapter.all_services == ("dbt-warm-server",)
-
-
-def test_its_settings_of_a_remote_store_make_one(
-    adapter: CosmosVenvAdapter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    key_file = tmp_path / "key"
-    key_file.write_text("the key of all machines", encoding="ascii")
-    key_file.chmod(0o600)
-    variables = adapter.remote_environments(tmp_path / "store", key_file, seconds=7.0)
-    assert not isinstance(variables, str)
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
-
-    store = configured_store()
-
-    assert str(store.folder).startswith(f"file://{tmp_path}/store/")
-    assert isinstance(store.folder, RemoteFolder)
-    assert store.folder.key is not None
-    assert (store.seconds, store.folder.key()) == (7.0, b"the key of all machines")
 
 
 class OfAnotherShape(Adapter):

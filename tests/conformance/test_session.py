@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import signal
 import subprocess
@@ -96,26 +95,6 @@ def test_a_run_says_why_it_gives_no_verdict(
     ]
 
     assert gap(judge(specification, seen), left_out, Level.SHOULD) == expected
-
-
-@pytest.mark.long
-def test_the_smoke_checks_pass_for_this_projects_implementation(pytester: pytest.Pytester) -> None:
-    require_airflow()
-
-    arguments = ["--cosmos-implementation=cosmos_venv", "-k", "test_smoke"]
-
-    result = pytester.runpytest_subprocess("--cosmos-conformance", *arguments)
-
-    assert result.parseoutcomes()["passed"] == 3
-    assert result.ret == 11
-    result.stdout.fnmatch_lines(
-        [
-            "implementation: cosmos_venv *",
-            "environment: Airflow *, Python *, installer *",
-            f"conformance: specification {SPECIFICATION_VERSION}, suite *, profiles core, *, 25 rounds",
-            "order and names are drawn: --cosmos-seed=* draws them again",
-        ]
-    )
 
 
 @pytest.mark.long
@@ -303,11 +282,6 @@ def test_the_specification_carries_the_versions_that_a_run_prints() -> None:
     text = (Path(__file__).resolve().parents[2] / "conformance" / "SPEC.md").read_text(encoding="utf-8")
 
     assert f"Specification {SPECIFICATION_VERSION}, suite {SUITE_VERSION}." in text
-
-
-def require_airflow() -> None:
-    if importlib.util.find_spec("airflow") is None:
-        pytest.skip("Airflow is not installed in the environment that runs the tests")
 
 
 def wait_for_text(file: Path) -> str:

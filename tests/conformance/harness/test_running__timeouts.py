@@ -1,9 +1,7 @@
-"""Tests of the time that the suite gives a task, and of the wait before it says that one rests."""
+"""Tests of the time that the suite gives a task."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,10 +10,6 @@ from typing import Any
 import pytest
 
 from conformance.harness import running as task_runs
-from conformance.harness.runs import RESTS, what_it_comes_to
-
-BUSY = "while True: pass"
-IDLE = "import signal; signal.pause()"
 
 
 def config(*, asked: str | None = None, requirement: str | None = None, **more: Any) -> Any:
@@ -66,22 +60,6 @@ def test_time_is_given_as_the_machine_needs_it(
         smoke,
         slack,
     )
-
-
-@pytest.mark.parametrize(
-    ("code", "expected"),
-    [pytest.param(BUSY, "it is at work, for 1 s by now", id="busy"), pytest.param(IDLE, RESTS, id="idle")],
-)
-def test_a_task_that_is_at_work_until_the_deadline_does_not_rest(code: str, expected: str) -> None:
-    with subprocess.Popen([sys.executable, "-S", "-c", code]) as process:
-        harness: Any = SimpleNamespace(timeout=1.0 if code == BUSY else 60.0)
-        running: Any = SimpleNamespace(pids=[process.pid], running=(0,))
-        try:
-            said = what_it_comes_to(harness, running, SimpleNamespace(builds=[]))  # type: ignore[arg-type] # is asked
-        finally:
-            process.kill()
-
-    assert said == expected
 
 
 @pytest.mark.parametrize(

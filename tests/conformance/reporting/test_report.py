@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import os
 import re
@@ -15,7 +14,7 @@ from typing import Any
 import pytest
 
 from conformance import SPECIFICATION_VERSION
-from conformance.command import main, table
+from conformance.command import main
 from conformance.declaration import Declaration
 from conformance.reporting.html_page import page
 from conformance.reporting.report import badge, read_report, redacted, report, summary, write_report
@@ -202,15 +201,6 @@ def test_a_badge_a_summary_and_a_page_name_what_was_judged_and_what_stays_by_des
     assert all("when tasks have ended: pier-server" in text for text in (summary(found), page([found])))
 
 
-def test_a_report_of_before_there_were_profiles_is_read(tmp_path: Path) -> None:
-    found = reported(*SOUND)
-    del found["profiles"]
-
-    write_report(tmp_path, found)
-
-    assert f"<title>conformance {SPECIFICATION_VERSION}: MUST" in badge(read_report(tmp_path))
-
-
 def test_the_command_writes_a_page_of_several_reports(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("cosmos_venv", "cosmos"):
         write_report(tmp_path / name, reported(*SOUND, name=name))
@@ -226,16 +216,6 @@ def test_the_command_writes_a_page_of_several_reports(tmp_path: Path, capsys: py
 def test_the_command_says_which_file_is_no_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["compare", str(tmp_path / "missing.json")]) == 2
     assert "missing.json cannot be read: No such file" in capsys.readouterr().err
-
-
-def test_what_was_not_run_everywhere_is_counted_with_what_is_alike() -> None:
-    part = copy.deepcopy(reported(*SOUND))
-    for record in part["requirements"][1:]:
-        record["verdict"] = "not run"
-
-    (*_, counted) = table([reported(*SOUND), part])
-
-    assert counted == "(3 requirements with one verdict in all reports that have judged them; --all shows them)"
 
 
 def test_what_the_suite_failed_to_judge_and_what_is_otherwise_on_purpose_is_neither_kept_nor_not_kept() -> None:
