@@ -120,13 +120,7 @@ class Adapter:
         """
         return {f"AIRFLOW__COSMOS__{name.upper()}": str(value)}
 
-    def remote_environments(
-        self,
-        folder: Path,  # noqa: ARG002 - for those who override it
-        key_file: Path,  # noqa: ARG002
-        *,
-        seconds: float,  # noqa: ARG002
-    ) -> Mapping[str, str] | str:
+    def remote_environments(self, folder: Path, key_file: Path, *, seconds: float) -> Mapping[str, str] | str:  # noqa: ARG002
         """Environment variables with which tasks fetch environments from a folder, and put there what they build.
 
         They are set in the process of a task before ``begin``.

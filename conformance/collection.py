@@ -13,7 +13,7 @@ from .declaration import Declaration
 from .fixtures import declaration_of, learn_declarations
 from .options import NATIVE, asked_dbt_kind, drawn, wanted_patterns
 from .reporting.known_failures import KnownFailures
-from .reporting.verdicts import LEVEL, REASON, REQUIREMENT, SMOKE_FILE, VERDICT, Verdict
+from .reporting.verdicts import LEVEL, REQUIREMENT, SMOKE_FILE, VERDICT, Verdict
 from .requirements import MARK, NEEDS_MARK, PYTHON_DBT, Requirement
 
 JUDGED = (AssertionError, pytest.fail.Exception)
@@ -136,7 +136,7 @@ def named_adapter(item: pytest.Item) -> str | None:
 
 
 def _leave_out(item: pytest.Item, verdict: Verdict, reasons: Sequence[str]) -> None:
-    item.user_properties += [(VERDICT, verdict.value), *((REASON, each) for each in reasons)]
+    item.user_properties.append((VERDICT, verdict.value))
     item.add_marker(pytest.mark.skip(reason=f"{verdict.value}: {', '.join(reasons)}"))
 
 

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pytest_cosmos_venv.text_table import table_lines
+
 from .reporting.comparison import labels, rows
 from .reporting.html_page import page
 from .reporting.implementations import implementations_page
@@ -41,13 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     compare.add_argument("--all", action="store_true", help="also what is the same in all of them")
     compare.set_defaults(run=_compare)
     validate = commands.add_parser("validate", help="what keeps reports from being accepted: a sentence for each fault")
-    validate.add_argument(
-        "folders",
-        metavar="DIR",
-        nargs="+",
-        type=Path,
-        help="folder of an implementation, or one that holds such folders",
-    )
+    words = "folder of an implementation, or one that holds such folders"
+    validate.add_argument("folders", metavar="DIR", nargs="+", type=Path, help=words)
     validate.set_defaults(run=_validate)
     listing = commands.add_parser("implementations", help="a page of all implementations of which reports are kept")
     listing.add_argument("folder", metavar="DIR", type=Path, help="the folder of all kept reports")
@@ -116,8 +113,7 @@ def table(reports: Sequence[Mapping[str, Any]], *, shows_all: bool = False) -> l
     found = rows(reports)
     shown = [row for row in found if shows_all or not row.is_alike]
     lines = [["", "", *labels(reports)], *([row.id, row.level.value, *row.words] for row in shown)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    told = ["  ".join(f"{word:<{width}}" for word, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+    told = table_lines(lines)
     left_out = len(found) - len(shown)
     more = f"({left_out} requirements with one verdict in all reports that have judged them; --all shows them)"
     return [*told, more] if left_out else told

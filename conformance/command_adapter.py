@@ -27,8 +27,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import IO, Any, ClassVar
 
+from pytest_cosmos_venv.real_time import comes_true
+
 from .adapter import Adapter
-from .harness.processes import comes_true
 from .tasks import AdapterError, Outcome, Task, plain
 
 PROTOCOL = 1

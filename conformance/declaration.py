@@ -121,15 +121,11 @@ def _answer(named: str | None) -> dict[str, Any]:
         found = find_implementation(named)
         own = found.adapter_class is not None
         adapter = require_adapter(found.adapter()) if own else open_adapter(found.import_root)
+        return told_by(adapter, found.version)
     except (ImplementationError, AdapterError) as error:
         return {"refused": str(error)}
-    try:
-        return told_by(adapter, found.version)
-    except AdapterError as error:
-        return {"refused": str(error)}
     except Exception as error:  # noqa: BLE001 - of any kind: the author of the adapter needs the sentence
-        words = f"{type(adapter).__name__} cannot be asked what it declares: {type(error).__name__}: {error}"
-        return {"refused": words}
+        return {"refused": f"{named} cannot be asked what it declares: {type(error).__name__}: {error}"}
 
 
 def ask_for_declarations(names: Sequence[str | None]) -> list[Any]:
@@ -148,17 +144,10 @@ def ask_for_declarations(names: Sequence[str | None]) -> list[Any]:
     if isinstance(answers, list) and len(answers) == len(names):
         return answers
     asked = ", ".join(f"--cosmos-implementation={name}" for name in names if name) or "The installed implementation"
-    raise AdapterError(f"{asked}: {_early_end(finished.exit_code)}.{_last_words(finished.output)}")
-
-
-def _early_end(exit_code: int | None) -> str:
-    if exit_code is None:
-        return f"the process that imports it did not answer within {processes.TIMEOUT:.0f} s"
-    return f"the process that imports it ended by itself with {exit_code} before it answered"
-
-
-def _last_words(output: str) -> str:
-    return f" It wrote:\n{output[-_SHOWN:]}" if output.strip() else ""
+    code, words = finished.exit_code, finished.output.strip()[-_SHOWN:]
+    ended = f"ended by itself with {code} before it answered"
+    end = ended if code is not None else f"did not answer within {processes.TIMEOUT:.0f} s"
+    raise AdapterError(f"{asked}: the process that imports it {end}. It wrote:\n{words or 'nothing'}")
 
 
 def read_declaration(answer: Any, requirements: Collection[str]) -> Declaration:
@@ -173,25 +162,22 @@ def read_declaration(answer: Any, requirements: Collection[str]) -> Declaration:
         raise AdapterError(f"The process that imports the adapter has answered nonsense: {str(answer)[:_SHOWN]}")
     if "refused" in answer:
         raise AdapterError(str(answer["refused"]))
-    kind = str(answer.get("kind"))
-    differs = answer.get("differs")
+    texts = {name: str(answer.get(name)) for name in ("kind", "named", "import_root", "version")}
+    kind, differs = texts["kind"], answer.get("differs")
+    for attribute, text in texts.items():
+        if not text.isprintable():
+            raise AdapterError(f"{kind}.{attribute} is {text!r}: give one line.")
     if not isinstance(differs, dict):
         raise AdapterError(f"{kind}.differs is no mapping: give ids of requirements, each with its reason.")
-    import_root, version = str(answer.get("import_root")), str(answer.get("version"))
-    for attribute, declared in (("import_root", import_root), ("version", version)):
-        if not _is_one_line(declared):
-            raise AdapterError(f"{kind}.{attribute} is {declared!r}: give one line.")
+    lists = {name: _texts(answer, name) for name in ("profiles", "has", "beyond", "services", "modules")}
     found = Declaration(
-        named=str(answer.get("named")),
-        kind=kind,
-        import_root=import_root,
-        version=version,
-        profiles=frozenset({CORE, *_texts(answer, "profiles")}),
-        has=frozenset(_texts(answer, "has")),
+        **texts,
+        profiles=frozenset({CORE, *lists["profiles"]}),
+        has=frozenset(lists["has"]),
         differs={str(name): str(reason) for name, reason in differs.items()},
-        beyond=frozenset(_texts(answer, "beyond")),
-        services=tuple(_texts(answer, "services")),
-        modules=tuple(_texts(answer, "modules")),
+        beyond=frozenset(lists["beyond"]),
+        services=tuple(lists["services"]),
+        modules=tuple(lists["modules"]),
     )
     _refuse_the_unknown(found, requirements)
     if not answer.get("has_layout") and (unmade := [name for name in _OF_LAYOUT if name in found.profiles]):
@@ -203,19 +189,12 @@ def read_declaration(answer: Any, requirements: Collection[str]) -> Declaration:
     return found
 
 
-def _is_one_line(declared: Any) -> bool:
-    """Whether it is a text that may stand in the header of a run: another line there would look like the judge's."""
-    return isinstance(declared, str) and declared.isprintable()
-
-
 def _texts(answer: Mapping[str, Any], name: str) -> list[str]:
     declared = answer.get(name)
     place = f"{answer.get('kind')}.{name}"
-    if isinstance(declared, str):
-        raise AdapterError(f"{place} is the text {declared!r}: give a set, frozenset({{{declared!r}}}).")
-    if not isinstance(declared, list) or not all(map(_is_one_line, declared)):
-        raise AdapterError(f"{place} is {declared!r}: give a set of texts.")
-    return declared
+    if isinstance(declared, list) and all(isinstance(each, str) and each.isprintable() for each in declared):
+        return declared
+    raise AdapterError(f"{place} is {declared!r}: give a set of texts, such as frozenset({{'deps'}}).")
 
 
 def _refuse_the_unknown(found: Declaration, requirements: Collection[str]) -> None:

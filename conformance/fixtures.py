@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from html import escape
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import pytest
 
-from pytest_cosmos_venv import CosmosAirflow, CosmosLock, CosmosRace, Timeline, VenvLock
+from pytest_cosmos_venv import CosmosAirflow, CosmosLock, CosmosProject, CosmosRace, Timeline, VenvLock
 from pytest_cosmos_venv.environments.sdist import Sdist
 from pytest_cosmos_venv.environments.wheelhouse import Wheelhouse
 from pytest_cosmos_venv.throwaway import remove_folder
@@ -18,11 +18,10 @@ from .declaration import Declaration, ask_for_declarations, read_declaration
 from .harness.harness import Harness
 from .harness.running import slack, task_timeout
 from .options import GLANCE, NATIVE, asked_dbt_kind, asked_rounds, drawn
-from .reporting.verdicts import EVIDENCE, PICTURE, REASON, VERDICT, Verdict
+from .reporting.verdicts import EVIDENCE, PICTURE
 from .requirements import read_specification
 
 Picture = Callable[[Timeline, str], None]
-DoesNotApply = Callable[[str], NoReturn]
 ANSWERS = pytest.StashKey[dict[str | None, Any]]()
 """Name of an implementation, None for the one that this run judges -> what its process has answered."""
 
@@ -132,6 +131,18 @@ def harness(
 
 
 @pytest.fixture
+def project(cosmos_project: CosmosProject) -> Path:
+    """The folder of a project with a model and a manifest.
+
+    :param cosmos_project: makes the project.
+    """
+    made = cosmos_project("harbor")
+    made.model("orders", "select 1 as id")
+    made.manifest()
+    return made.path
+
+
+@pytest.fixture
 def lock(harness: Harness, cosmos_lock: CosmosLock) -> VenvLock:
     """The lock of the harness's ``virtualenv_dir``.
 
@@ -180,18 +191,3 @@ def _picture(title: str, chart: str) -> str:
         f'font-family="monospace" font-size="14" aria-label="{escape(title)}">'
         f'<rect width="860" height="100%" fill="#fff"/>{"".join(texts)}</svg>'
     )
-
-
-@pytest.fixture
-def does_not_apply(record_property: Callable[[str, object], None]) -> DoesNotApply:
-    """Ends a test that has no case for this implementation: ``does_not_apply("it has no local mode")``.
-
-    :param record_property: the ``record_property`` of the test.
-    """
-
-    def leave(reason: str) -> NoReturn:
-        record_property(VERDICT, Verdict.NOT_APPLICABLE.value)
-        record_property(REASON, reason)
-        pytest.skip(f"{Verdict.NOT_APPLICABLE.value}: {reason}")
-
-    return leave

@@ -86,11 +86,6 @@ def refuse_wrong_options(config: pytest.Config) -> None:
         raise pytest.UsageError("--cosmos-servers has a Python dbt alone: leave out --cosmos-dbt-kind.")
     if config.getoption("cosmos_requirement") is not None and not wanted_patterns(config):
         raise pytest.UsageError("--cosmos-requirement= names none: give ids such as LOCK-003 or LOCK-*.")
-    if named := [each for each in config.getoption("tx", None) or () if "python=" in each]:
-        raise pytest.UsageError(
-            f"--tx={named[0]}: all processes judge by the Python of this run, since another one may pass over "
-            "assertions (-O): leave out python=."
-        )
     # Processes of pytest-xdist would have an Airflow each. A worker of it is told of the others by another option.
     if has_servers(config) and config.getoption("numprocesses", None):
         raise pytest.UsageError("--cosmos-servers starts one Airflow, which all of its checks share: leave out -n.")
@@ -117,18 +112,13 @@ def refuse_where_none_is_judged(
             raise pytest.UsageError(
                 f"--cosmos-requirement={pattern}: no requirement is called so. Give ids such as LOCK-003, or LOCK-*."
             )
-        if not judged.isdisjoint(one.id for one in named):
-            continue
-        if all(one.since not in asked_versions(config, specification) for one in named):
+        if judged.isdisjoint(one.id for one in named):
+            one = named[0]
+            run = f"judged with{'' if one.has_servers else 'out'} --cosmos-servers"
             raise pytest.UsageError(
-                f"--cosmos-requirement={pattern} came with {named[0].since}: leave out --cosmos-spec."
+                f"--cosmos-requirement={pattern}: {one.id} came with specification {one.since}, is of the profile "
+                f"{one.profile}, and is {run}: this run judges others."
             )
-        if all(one.has_servers is not has_servers(config) for one in named):
-            way = "not with servers of Airflow: leave out" if has_servers(config) else "with servers of Airflow: add"
-            raise pytest.UsageError(f"--cosmos-requirement={pattern} is judged {way} --cosmos-servers.")
-        of = list(dict.fromkeys(one.profile for one in named))
-        words = f"the profiles {', '.join(of)}, which are" if len(of) > 1 else f"the profile {of[0]}, which is"
-        raise pytest.UsageError(f"--cosmos-requirement={pattern} is of {words} not judged.")
 
 
 def has_servers(config: pytest.Config) -> bool:

@@ -23,72 +23,24 @@ import pytest
 from pytest_cosmos_venv.airflow_release import installed_airflow
 from pytest_cosmos_venv.suite import CLOSING_OPTION, SuiteExit
 
-from . import SPECIFICATION_VERSION, SUITE_VERSION
-from .collection import (
-    JUDGED,
-    KNOWN,
-    SPECIFICATION,
-    draw_order,
-    keep_to_the_run,
-    leave_out_what_is_not_wanted,
-    requirement_of,
-    tell_requirements,
-)
-from .fixtures import (
-    ANSWERS,
-    declaration_of,
-)
+from . import SPECIFICATION_VERSION, SUITE_VERSION, collection, options
+from .collection import JUDGED, KNOWN, SPECIFICATION
+from .fixtures import ANSWERS, declaration_of
 from .harness.running import TaskTimer
-from .options import (
-    ROUNDS,
-    InstallerError,
-    asked_installer,
-    asked_level,
-    asked_profiles,
-    asked_rounds,
-    asked_versions,
-    draw_seed,
-    has_servers,
-    installer_in_words,
-    installer_variables,
-    known_failures,
-    refuse_where_none_is_judged,
-    refuse_wrong_options,
-)
-from .reporting.comparison import version_in_words
+from .options import InstallerError, asked_level, has_servers
+from .reporting import verdicts
+from .reporting.comparison import Report, version_in_words
 from .reporting.known_failures import KnownFailuresError, Update, update_known_failures
 from .reporting.report import remove_report, report, write_report
 from .reporting.terminal import print_judgements, print_smoke_failure
-from .reporting.verdicts import (
-    DECIDED,
-    FAILED_SMOKE_CHECKS,
-    SEEN,
-    SMOKE_FILE,
-    VERDICT,
-    Judgement,
-    Results,
-    Verdict,
-    counts_against,
-    is_of_level,
-    judge,
-)
+from .reporting.verdicts import FAILED_SMOKE_CHECKS, SEEN, SMOKE_FILE, Judgement, Verdict
 from .requirements import PROFILES, Level, Requirement, read_specification
 from .tasks import AdapterError
 
 pytest_plugins = (f"{__package__}.fixtures", f"{__package__}.harness.sample_project")
 _TOLD = (
-    "level",
-    "rounds",
-    "profiles",
-    "spec",
-    "installer",
-    "timeout",
-    "requirement",
-    "known_failures",
-    "strict",
-    "servers",
-    "seed",
-    "dbt_kind",
+    *("level", "rounds", "profiles", "spec", "installer", "timeout", "requirement"),
+    *("known_failures", "strict", "servers", "seed", "dbt_kind"),
 )
 """Options that a report names."""
 _ANSWER = "cosmos_declaration"
@@ -103,12 +55,14 @@ GAP = pytest.StashKey["str | None"]()
 """Why the run gives no verdict; None where it gives one, or a plugin has judged something else by the checks."""
 _LEFT_OUT = pytest.StashKey[set[str]]()
 """Ids of requirements of which the options leave tests out, or all; and ``SMOKE_FILE`` for a smoke check."""
-_REPORT = pytest.StashKey[str]()
+_REPORT = pytest.StashKey[Report]()
+_DIGEST = pytest.StashKey[str]()
 """SHA-256 of the report that was written."""
 _OF_THE_OTHER_RUN = pytest.StashKey[list[Requirement]]()
 """The requirements of the other run: with servers, or without."""
 _PROFILES = pytest.StashKey[list[str]]()
 """The profiles by which the implementation is judged."""
+_JUDGED = pytest.StashKey[list[Judgement]]()
 _STARTED = pytest.StashKey[datetime]()
 _UPDATE = pytest.StashKey[Update]()
 
@@ -137,7 +91,7 @@ def gap(found: Sequence[Judgement], left_out: set[str], level: Level = Level.MUS
     # A requirement that cannot be judged on this machine has a result with a reason, so it is no gap.
     if not all(each.seen for each in found):
         return "The run ended before all was judged"
-    if not any(each.verdict in DECIDED for each in found if is_of_level(each, level)):
+    if not any(each.verdict in verdicts.DECIDED for each in found if verdicts.is_of_level(each, level)):
         return f"No requirement of the level {level.value} was judged: none applies, or all differ on purpose"
     return None
 
@@ -189,7 +143,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """
     _interrupt_once()
     _hold_closing(config)
-    draw_seed(config, getattr(config, "workerinput", {}).get(_SEED))
+    options.draw_seed(config, getattr(config, "workerinput", {}).get(_SEED))
     config.stash[ANSWERS] = {}
     config.stash[FAILED_SMOKE_CHECKS] = []
     config.stash[_LEFT_OUT] = set()
@@ -197,9 +151,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_STARTED] = datetime.now(timezone.utc)
     specification = read_specification()
     try:
-        config.stash[KNOWN] = known_failures(config, specification)
-        refuse_wrong_options(config)
-        os.environ.update(installer_variables(asked_installer(config), os.environ.get("PATH")))
+        config.stash[KNOWN] = options.known_failures(config, specification)
+        options.refuse_wrong_options(config)
+        os.environ.update(options.installer_variables(options.asked_installer(config), os.environ.get("PATH")))
         workerinput: dict[str, Any] | None = getattr(config, "workerinput", None)
         if workerinput is not None:
             config.stash[ANSWERS][None] = json.loads(workerinput[_ANSWER])
@@ -213,14 +167,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _choose_requirements(config: pytest.Config, specification: Mapping[str, Requirement]) -> None:
-    profiles = asked_profiles(config, declaration_of(config).profiles)
+    profiles = options.asked_profiles(config, declaration_of(config).profiles)
     config.stash[_PROFILES] = profiles
-    asked = asked_versions(config, specification)
+    asked = options.asked_versions(config, specification)
     chosen = {name: one for name, one in specification.items() if one.profile in profiles and one.since in asked}
     judged = {name: one for name, one in chosen.items() if one.has_servers is has_servers(config)}
     config.stash[SPECIFICATION] = judged
     config.stash[_OF_THE_OTHER_RUN] = [one for name, one in chosen.items() if name not in judged]
-    refuse_where_none_is_judged(config, specification, judged.keys())
+    options.refuse_where_none_is_judged(config, specification, judged.keys())
 
 
 def _interrupt_once() -> None:
@@ -278,12 +232,13 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     :param config: the configuration of the run.
     """
     implementation = declaration_of(config)
-    installer = installer_in_words(asked_installer(config))
+    installer = options.installer_in_words(options.asked_installer(config))
+    airflow, profiles = installed_airflow() or "not installed", config.stash[_PROFILES]
     header = [
         f"implementation: {implementation.import_root} {implementation.version}",
-        f"environment: Airflow {_airflow_version()}, Python {platform.python_version()}, installer {installer}",
+        f"environment: Airflow {airflow}, Python {platform.python_version()}, installer {installer}",
         f"conformance: specification {version_in_words(SPECIFICATION_VERSION, _told(config))}, suite {SUITE_VERSION}, "
-        f"profiles {', '.join(_judged_profiles(config))}, {ROUNDS[asked_rounds(config)]} rounds",
+        f"profiles {', '.join(profiles)}, {options.ROUNDS[options.asked_rounds(config)]} rounds",
         f"order and names are drawn: --cosmos-seed={config.getoption('cosmos_seed')} draws them again",
     ]
     if implementation.services:
@@ -303,12 +258,8 @@ def _words_on_servers(config: pytest.Config) -> list[str]:
     return [f"not in this run: the {len(others)} requirements of {areas}, which --cosmos-servers judges"]
 
 
-def _judged_profiles(config: pytest.Config) -> list[str]:
-    return config.stash[_PROFILES]
-
-
 def _words_on_profiles(config: pytest.Config) -> list[str]:
-    judged = _judged_profiles(config)
+    judged = config.stash[_PROFILES]
     if others := [name for name in PROFILES if name not in judged]:
         level = asked_level(config).value
         return [f"partial run: judged by {', '.join(judged)} at level {level}; not judged: {', '.join(others)}"]
@@ -322,11 +273,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     :param config: the configuration of the run.
     :param items: all that was collected.
     """
-    keep_to_the_run(config, items)
+    collection.keep_to_the_run(config, items)
     yield
-    draw_order(config, items)
-    leave_out_what_is_not_wanted(config, items)
-    tell_requirements(config, items)
+    collection.draw_order(config, items)
+    collection.leave_out_what_is_not_wanted(config, items)
+    collection.tell_requirements(config, items)
 
 
 def pytest_deselected(items: list[pytest.Item]) -> None:
@@ -335,7 +286,7 @@ def pytest_deselected(items: list[pytest.Item]) -> None:
     :param items: the tests that were left out.
     """
     if items:
-        ones = map(requirement_of, items)
+        ones = map(collection.requirement_of, items)
         items[0].config.stash[_LEFT_OUT] |= {SMOKE_FILE if one is None else one.id for one in ones}
 
 
@@ -352,7 +303,7 @@ def pytest_runtest_makereport(
     report = yield
     error = call.excinfo
     if error is not None and report.failed and (call.when != "call" or not error.errisinstance(JUDGED)):
-        report.user_properties.append((VERDICT, Verdict.HARNESS_ERROR.value))
+        report.user_properties.append((verdicts.VERDICT, Verdict.HARNESS_ERROR.value))
     return report
 
 
@@ -361,8 +312,8 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
     :param session: the session of the run.
     """
-    session.config.pluginmanager.register(Results(session))
-    session.config.pluginmanager.register(TaskTimer(session.config))
+    session.config.pluginmanager.register(verdicts.Results(session))
+    session.config.pluginmanager.register(TaskTimer(session.config, len(session.config.stash[SPECIFICATION])))
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -377,24 +328,42 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         left_out = session.config.stash[_LEFT_OUT]
         workeroutput["cosmos_left_out"] = sorted(left_out)
         return
-    config, found = session.config, judgements(session.config)
+    config = session.config
+    specification, seen, profiles = config.stash[SPECIFICATION], config.stash[SEEN], config.stash[_PROFILES]
+    found = verdicts.judge(specification, seen)
     level, strict, known = asked_level(config), bool(config.getoption("cosmos_strict")), config.stash[KNOWN]
-    beyond = declaration_of(config).beyond
-    config.stash[GAP] = _gap(config, found)
+    implementation = declaration_of(config)
+    beyond = implementation.beyond
+    # A list of the checks is asked for no verdict, so it lacks none.
+    config.stash[GAP] = None if config.option.collectonly else gap(found, config.stash[_LEFT_OUT], level)
     session.exitstatus = suite_exit_code(
         exitstatus,
         smoke_failed=bool(config.stash[FAILED_SMOKE_CHECKS]),
-        failed=any(counts_against(each, level=level, beyond=beyond, strict=strict, known=known) for each in found),
+        failed=any(
+            verdicts.counts_against(each, level=level, beyond=beyond, strict=strict, known=known) for each in found
+        ),
         has_gap=config.stash[GAP] is not None,
     )
     config.stash[EXIT_CODE] = int(session.exitstatus)
-    smoke_checks_say_why = all(failure.said for failure in config.stash[FAILED_SMOKE_CHECKS])
-    if config.option.tbstyle == "auto" and smoke_checks_say_why:
+    config.stash[_JUDGED] = found
+    config.stash[_REPORT] = report(
+        found,
+        implementation=implementation,
+        profiles=profiles,
+        installer=options.installer_in_words(options.asked_installer(config)),
+        options=_told(config),
+        started=config.stash[_STARTED],
+        is_complete=session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
+        and gap(found, config.stash[_LEFT_OUT], level) is None,
+        exit_code=int(session.exitstatus),
+    )
+    if config.option.tbstyle == "auto":
         # Each failure is told with its requirement; ``--tb`` shows where in the suite too.
         config.option.tbstyle = "no"
         _leave_out_the_short_summary(config)
-    if config.getoption("cosmos_report"):
-        _leave_report(config, found, exit_code=int(session.exitstatus))
+    if folder := config.getoption("cosmos_report"):
+        first, *_ = write_report(Path(folder), config.stash[_REPORT])
+        config.stash[_DIGEST] = hashlib.sha256(first.read_bytes()).hexdigest()
     if config.getoption("cosmos_update_known_failures") and not config.stash[FAILED_SMOKE_CHECKS]:
         was_cut_off = session.shouldstop or session.shouldfail or exitstatus == pytest.ExitCode.INTERRUPTED
         in_part = {*config.stash[SPECIFICATION]} if was_cut_off else config.stash[_LEFT_OUT]
@@ -409,27 +378,6 @@ def _leave_out_the_short_summary(config: pytest.Config) -> None:
         terminal.reportchars = terminal.reportchars.replace("f", "").replace("E", "")
 
 
-def _leave_report(config: pytest.Config, found: list[Judgement], *, exit_code: int) -> None:
-    implementation = declaration_of(config)
-    written = report(
-        found,
-        implementation=implementation.import_root,
-        named=implementation.named,
-        version=implementation.version,
-        services=implementation.services,
-        profiles=_judged_profiles(config),
-        airflow=_airflow_version(),
-        installer=installer_in_words(asked_installer(config)),
-        options=_told(config),
-        started=config.stash[_STARTED],
-        is_complete=exit_code in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
-        and gap(found, config.stash[_LEFT_OUT], asked_level(config)) is None,
-        exit_code=exit_code,
-    )
-    first, *_ = write_report(Path(config.getoption("cosmos_report")), written)
-    config.stash[_REPORT] = hashlib.sha256(first.read_bytes()).hexdigest()
-
-
 @pytest.hookimpl(trylast=True)
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Write the closing record, without which the process that has started this one takes no verdict.
@@ -437,21 +385,12 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     :param config: the configuration of the run.
     """
     if (descriptor := config.stash.get(_CLOSING, None)) is not None and EXIT_CODE in config.stash:
-        record = {"exit_code": config.stash[EXIT_CODE], "report": config.stash.get(_REPORT, None)}
+        record = {"exit_code": config.stash[EXIT_CODE], "report": config.stash.get(_DIGEST, None)}
         os.write(descriptor, json.dumps(record).encode())
 
 
 def _told(config: pytest.Config) -> dict[str, object]:
     return {name: config.getoption(f"cosmos_{name}") for name in _TOLD}
-
-
-def judgements(config: pytest.Config) -> list[Judgement]:
-    """The judgements of the run so far.
-
-    :param config: the configuration of the run.
-    """
-    specification, seen = config.stash[SPECIFICATION], config.stash[SEEN]
-    return judge(specification, seen)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -489,23 +428,16 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 def _print_verdicts(terminalreporter: pytest.TerminalReporter) -> None:
     config = terminalreporter.config
-    found = judgements(config)
-    options = {**_told(config), "update_known_failures": config.getoption("cosmos_update_known_failures")}
-    named, known = declaration_of(config).named, config.stash[KNOWN]
-    print_judgements(terminalreporter, found, implementation=named, options=options, known=known)
+    found, named, known = config.stash[_JUDGED], declaration_of(config).named, config.stash[KNOWN]
+    update = config.stash.get(_UPDATE, None)
+    options_of_run = {**_told(config), "update_known_failures": update is not None}
+    written = config.stash[_REPORT]
+    told = {**written, "options": options_of_run}
+    print_judgements(terminalreporter, found, implementation=named, report=told, known=known)
     for line in [] if config.option.collectonly else [*_words_on_servers(config), *_words_on_profiles(config)]:
         terminalreporter.line(line)
-    if (update := config.stash.get(_UPDATE, None)) is not None:
+    if update is not None:
         terminalreporter.line(f"{config.getoption('cosmos_known_failures')}: {update}.")
     if reason := config.stash.get(GAP, None):
         terminalreporter.section("conformance: incomplete", red=is_broken(found), yellow=not is_broken(found))
         terminalreporter.line(ending(reason, config.stash[EXIT_CODE]))
-
-
-def _gap(config: pytest.Config, found: Sequence[Judgement]) -> str | None:
-    """A list of the checks (``--collect-only``) is asked for no verdict, so it lacks none."""
-    return None if config.option.collectonly else gap(found, config.stash[_LEFT_OUT], asked_level(config))
-
-
-def _airflow_version() -> str:
-    return installed_airflow() or "not installed"

@@ -186,12 +186,12 @@ class RenderedTask:
 
     :param operator: name of its class; where it runs dbt, that of ``OPERATOR_CLASSES`` or the same of another mode.
     :param group: id of the group that it stands in, or None.
-    :param downstream: ids of the tasks right after it, in order.
+    :param upstream: ids of the tasks right before it, in order.
     """
 
     operator: str
     group: str | None = None
-    downstream: tuple[str, ...] = ()
+    upstream: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,28 +210,19 @@ class Shape:
         """The shape that a process of the implementation has told.
 
         :param told: as ``plain`` makes it of a shape.
-        :raises AdapterError: it is none.
         """
-        try:
-            tasks = {
-                str(name): RenderedTask(
-                    operator=str(each["operator"]),
-                    group=None if each["group"] is None else str(each["group"]),
-                    downstream=tuple(map(str, each["downstream"])),
-                )
-                for name, each in told["tasks"].items()
-            }
-            return cls(tasks=tasks, exception=None if told["exception"] is None else str(told["exception"]))
-        except (AttributeError, KeyError, TypeError):
-            raise AdapterError(f"The process that built a DAG has told what is no shape: {str(told)[:1000]}") from None
+        tasks = {
+            name: RenderedTask(**{**each, "upstream": tuple(each["upstream"])}) for name, each in told["tasks"].items()
+        }
+        return cls(tasks=tasks, exception=told["exception"])
 
     @property
     def edges(self) -> frozenset[tuple[str, str]]:
         """Every pair of a task and one right after it."""
-        return frozenset((name, after) for name, task in self.tasks.items() for after in task.downstream)
+        return frozenset((before, name) for name, task in self.tasks.items() for before in task.upstream)
 
     def __str__(self) -> str:
         if self.exception is not None:
             return self.exception
-        told = (f"{name} ({task.operator}) before {list(task.downstream)}" for name, task in self.tasks.items())
+        told = (f"{name} ({task.operator}) after {list(task.upstream)}" for name, task in self.tasks.items())
         return f"{len(self.tasks)} tasks: {', '.join(told)}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,6 @@ OF_EPHEMERAL = {"geo_cells_run": "run", "geo_cells_model_build": "build"}
 """Task of the ephemeral model, which leaves nothing in the warehouse -> the command that it may run as well as none."""
 LS = "dbt_ls"
 WITH_TESTS = [pytest.param(behavior, marks=needing(COMMANDS["test"])) for behavior in ("after_each", "after_all")]
-WithoutDbt = Callable[[Path], dict[str, Shape]]
 
 
 def _require_all_models(shape: Shape, *, how: str) -> None:
@@ -45,7 +44,7 @@ def test_a_manifest_is_loaded_without_dbt(harbor: Harbor) -> None:
 @requirement("LOAD-002")
 @pytest.mark.parametrize("mode", ["local", "virtualenv"])
 def test_dbt_ls_is_asked_where_dbt_is_there(harbor: Harbor, cosmos_fake_venv: FakeVenv, mode: str) -> None:
-    seen = harbor.render(load=LS, **_told(cosmos_fake_venv, mode))
+    seen = harbor.render(load=LS, **_told(cosmos_fake_venv.dbt, mode))
 
     _require_all_models(seen, how=f"by dbt ls in {mode} mode")
     _require_asked(cosmos_fake_venv, seen)
@@ -58,9 +57,9 @@ def _require_asked(dbt: FakeVenv, seen: Shape) -> None:
     )
 
 
-def _told(environment: FakeVenv, mode: str) -> dict[str, dict[str, str]]:
+def _told(executable: Path | str, mode: str) -> dict[str, dict[str, str]]:
     """The parts of a plan that name the dbt which is asked."""
-    dbt = {"dbt_executable_path": str(environment.dbt), "invocation_mode": "subprocess"}
+    dbt = {"dbt_executable_path": str(executable), "invocation_mode": "subprocess"}
     return {"render": dbt, "execution": {"execution_mode": mode, **(dbt if mode == "local" else {})}}
 
 
@@ -73,7 +72,7 @@ def test_what_dbt_ls_has_loaded_appears_in_airflow(
     modes = ("virtualenv", "local")
     plans = {
         f"harbor_{mode}": harness.dag_plan(
-            harbor.project.path, load=LS, dag={"dag_id": f"harbor_{mode}"}, **_told(cosmos_fake_venv, mode)
+            harbor.project.path, load=LS, dag={"dag_id": f"harbor_{mode}"}, **_told(cosmos_fake_venv.dbt, mode)
         )
         for mode in modes
     }
@@ -108,44 +107,21 @@ def test_dbt_ls_is_asked_where_no_way_is_named(harbor: Harbor, cosmos_fake_venv:
     _require_asked(cosmos_fake_venv, seen)
 
 
-@pytest.fixture
-def without_dbt(harbor: Harbor, adapter: Declaration) -> WithoutDbt:
-    """A function that builds the DAG with a dbt that is not there: mode -> its shape.
+@pytest.mark.parametrize("question", [case("LOAD-003", "does it raise"), case("LOAD-005", "what does it say")])
+def test_dbt_ls_without_dbt_raises_and_says_what_needs_none(
+    harbor: Harbor, adapter: Declaration, tmp_path: Path, question: str
+) -> None:
+    missing = str(tmp_path / "nowhere" / "dbt")
+    for mode in ("local", *(() if "dbt_ls_managed" in adapter.has else ("virtualenv",))):
+        seen = harbor.render(load=LS, **_told(missing, mode))
 
-    :param harbor: the project.
-    :param adapter: says whether dbt ls brings a dbt of its own in virtualenv mode.
-    """
-    modes = ["local", *([] if "dbt_ls_managed" in adapter.has else ["virtualenv"])]
-
-    def render(missing: Path) -> dict[str, Shape]:
-        dbt = {"dbt_executable_path": str(missing)}
-        return {
-            mode: harbor.render(
-                load=LS,
-                render={**dbt, "invocation_mode": "subprocess"},
-                execution={"execution_mode": mode, **(dbt if mode == "local" else {})},
-            )
-            for mode in modes
-        }
-
-    return render
-
-
-@requirement("LOAD-003")
-def test_dbt_ls_without_dbt_raises(without_dbt: WithoutDbt, tmp_path: Path) -> None:
-    for mode, seen in without_dbt(tmp_path / "nowhere" / "dbt").items():
-        assert seen.exception is not None, (
-            f"LoadMode.DBT_LS in {mode} mode without dbt must raise while the DAG is built; seen: {seen}"
-        )
-
-
-@requirement("LOAD-005")
-def test_it_says_what_is_missing_and_what_needs_none(without_dbt: WithoutDbt, tmp_path: Path) -> None:
-    missing = tmp_path / "nowhere" / "dbt"
-    for mode, seen in without_dbt(missing).items():
-        said = seen.exception or ""
-        assert str(missing) in said, f"The error in {mode} mode must name the missing executable; seen: {seen}"
-        assert "manifest" in said.lower(), f"The error in {mode} mode must name a way without dbt; seen: {seen}"
+        if question == "does it raise":
+            required = f"LoadMode.DBT_LS in {mode} mode without dbt must raise while the DAG is built"
+            assert seen.exception is not None, f"{required}; seen: {seen}"
+        else:
+            said = seen.exception or ""
+            assert missing in said, f"The error in {mode} mode must name the missing executable; seen: {seen}"
+            assert "manifest" in said.lower(), f"The error in {mode} mode must name a way without dbt; seen: {seen}"
 
 
 @requirement("LOAD-004")

@@ -14,10 +14,11 @@ import pytest
 
 from pytest_cosmos_venv import CosmosDbt
 from pytest_cosmos_venv.environments.wheel import Wheel, write_wheel
+from pytest_cosmos_venv.real_time import comes_true
 
 from ..harness import processes
 from ..harness.harness import NATIVE_DBT, TEMPORARY_PLACES, Harness
-from ..harness.processes import comes_true, watch_until_rest
+from ..harness.processes import watch_until_rest
 from ..harness.runs import (
     damage,
     dbt_running,
@@ -27,11 +28,11 @@ from ..harness.runs import (
     is_below,
     prefixed_folders,
     ran,
+    require_kept,
     run_begins,
     seen_installers,
     temporary_home,
     unpacked,
-    unpacked_anew,
     unpacking_begins,
 )
 from ..requirements import case, requirement
@@ -55,43 +56,32 @@ def _two_tasks(harness: Harness) -> list[Task]:
     return [harness.kept_task(py_requirements=harness.requirements(version)) for version in harness.versions]
 
 
-@requirement("ENV-001")
 @each_temporary_place
-def test_a_temporary_environment_is_used_and_gone_after_success(harness: Harness, place: str) -> None:
-    with dbt_running(harness, harness.temporary_task(place), **harness.own_temporary) as call:
+@pytest.mark.parametrize(
+    "end",
+    [case("ENV-001", "dbt has succeeded"), case("ENV-002", "dbt has failed"), case("ENV-003", "a kill while dbt runs")],
+)
+def test_a_temporary_environment_is_used_and_gone(harness: Harness, end: str, place: str) -> None:
+    is_killed = "kill" in end
+    script = harness.wheelhouse.script("run", hold=True, exit_code=int("failed" in end))
+
+    with harness.start(harness.temporary_task(place), variables=harness.own_temporary) as running:
+        running.race.wait_for(run_begins(harness))
+        call = harness.calls("run")[0]
         home, there = temporary_home(call), sorted(installed(call.prefix))
+        told_at = time.monotonic()
+        if is_killed:
+            running.terminate()
+        else:
+            script.release()
+            running.finish()
+        left = told_at + SOON + harness.slack - time.monotonic()
+        is_gone = comes_true(lambda: not home.exists(), timeout=left if is_killed else 0)
 
     for name in harness.distributions:
         assert any(each.startswith(name) for each in there), f"it must hold {name}, which is required; seen: {there}"
-    assert not home.exists(), f"the temporary directory must be gone after the task; seen: {home} is there"
-
-
-@requirement("ENV-002")
-@each_temporary_place
-def test_a_temporary_environment_is_gone_after_failure(harness: Harness, place: str) -> None:
-    harness.wheelhouse.script("run", exit_code=1)
-
-    outcome = harness.run(harness.temporary_task(place), variables=harness.own_temporary)
-
-    calls = harness.calls("run")
-    assert calls, f"the task must run dbt; seen: {outcome}"
-    home = temporary_home(calls[0])
-    assert not home.exists(), f"the temporary directory must be gone after a failing dbt; seen: {home} is there"
-
-
-@requirement("ENV-003")
-@each_temporary_place
-def test_a_temporary_environment_is_gone_after_a_kill(harness: Harness, place: str) -> None:
-    harness.wheelhouse.script("run", hold=True)
-
-    with harness.start(harness.temporary_task(place), variables=harness.own_temporary) as running:
-        running.wait_for(run_begins(harness))
-        home = temporary_home(harness.calls("run")[0])
-        told_at = time.monotonic()
-        running.terminate()
-        is_gone = comes_true(lambda: not home.exists(), timeout=told_at + SOON + harness.slack - time.monotonic())
-
-    assert is_gone, f"the temporary directory must be gone {SOON:.0f} s after a kill while dbt runs; seen: {home} stays"
+    within = f"{SOON:.0f} s after " if is_killed else "after "
+    assert is_gone, f"the temporary directory must be gone {within}{end}; seen: {home} stays"
 
 
 @requirement("ENV-029")
@@ -113,9 +103,7 @@ def test_a_kept_environment_serves_the_next_task(harness: Harness, cosmos_dbt: C
     second = ran(harness, task, index.environment)
 
     assert is_below(first.prefix, harness.virtualenv_dir), f"dbt must run from virtualenv_dir; seen: {first.prefix}"
-    assert second.prefix == first.prefix, f"both tasks must use one environment; seen: {first.prefix}, {second.prefix}"
-    now = unpacked(second.prefix)
-    assert now == before, f"the second task must unpack nothing that is there; seen: {unpacked_anew(before, now)}"
+    require_kept("the second task must use the environment that is there", first.prefix, before, second)
     fetched = [request.path for request in index.requests[asked:] if "dbt_" in request.path]
     assert not fetched, f"the second task must fetch no distribution that is there; seen: {fetched}"
 
@@ -167,7 +155,7 @@ def test_what_stood_in_a_temporary_directory_before_still_stands(harness: Harnes
         harness.error_of(task, "on_kill")
     else:
         with harness.start(task) as running:
-            running.wait_for("installing")
+            running.race.wait_for("installing")
             running.terminate()
             running.finish()
 
@@ -283,10 +271,7 @@ def test_sets_of_requirements_live_in_one_directory(harness: Harness) -> None:
 
     again = ran(harness, older)
 
-    now = unpacked(again.prefix)
-    assert (again.dbt_version, now) == (harness.versions[0], before), (
-        f"a set of requirements must stay installed beside another one; seen: {unpacked_anew(before, now)}"
-    )
+    require_kept("a set of requirements must stay installed beside another one", first.prefix, before, again)
 
 
 @requirement("ENV-018")
@@ -299,10 +284,7 @@ def test_order_and_spelling_of_requirements_do_not_count(harness: Harness) -> No
     others = [] if harness.has_native_dbt else ["dbt_DuckDB"]
     second = ran(harness, harness.kept_task(py_requirements=["Harbor_Lamp", *others, f"dbt.core == {version}"]))
 
-    now = unpacked(second.prefix)
-    assert (second.prefix, now) == (first.prefix, before), (
-        f"requirements in other words must lead to {first.prefix}; seen: {second.prefix}, {unpacked_anew(before, now)}"
-    )
+    require_kept("requirements in other words must lead to the environment that is there", first.prefix, before, second)
 
 
 @requirement("ENV-019")
@@ -470,12 +452,11 @@ def test_a_directory_that_takes_nothing_is_named(harness: Harness, kind: str) ->
 @requirement("ENV-024")
 def test_a_ready_environment_is_used_where_it_is_read_only(harness: Harness) -> None:
     ready = ran(harness, harness.kept_task())
+    before = unpacked(ready.prefix)
 
     call = ran(harness, harness.kept_task(place={"read-only": str(harness.virtualenv_dir)}))
 
-    assert call.prefix == ready.prefix, (
-        f"a ready environment on a read-only file system must be used, {ready.prefix}; seen: dbt in {call.prefix}"
-    )
+    require_kept("a ready environment on a read-only file system must be used", ready.prefix, before, call)
 
 
 @requirement("ENV-027")
@@ -494,8 +475,4 @@ def test_an_environment_with_a_native_dbt_is_kept(harness: Harness) -> None:
 
     second = ran(harness, harness.native_task())
 
-    assert second.prefix == first.prefix, (
-        f"the next task must use the environment that is there, {first.prefix}; seen: dbt in {second.prefix}"
-    )
-    now = unpacked(second.prefix)
-    assert now == before, f"the next task must unpack nothing anew; seen: {unpacked_anew(before, now)}"
+    require_kept("the next task must use the environment that is there", first.prefix, before, second)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 
 from ..harness.sample_project import MODELS, Harbor, tasks_of
 from ..requirements import case, requirement
-from ..tasks import Task
+from ..tasks import Outcome, Shape
 
 LOCK = "cosmos_virtualenv.lock"
 BAD_REQUIREMENT = "dbt-core=>1.10"
@@ -25,17 +26,17 @@ def _listing(harbor: Harbor) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if "wheelhouse" not in str(path)}
 
 
-def _require_refused(harbor: Harbor, what: str, *words: str, **parts: Any) -> None:
-    """Building the DAG must raise an error with these words, and leave the folder as it is."""
+def _require_error(harbor: Harbor, what: str, act: Callable[[], Shape | Outcome], *words: str) -> None:
+    """Building the DAG, or running the task, must fail with these words, and leave nothing outside its environment."""
     __tracebackhide__ = True
-    before = _listing(harbor)
+    before, own = _listing(harbor), harbor.harness.virtualenv_dir.name
 
-    seen = harbor.render(**parts)
+    seen = act()
 
-    assert seen.exception is not None, f"{what} must be an error while the DAG is built; seen: {seen}"
+    assert seen.exception is not None, f"{what} must be an error; seen: {seen}"
     for word in words:
         assert word in seen.exception, f"{what} must be an error that names {word}; seen: {seen}"
-    more = _listing(harbor) - before
+    more = {name for name in _listing(harbor) - before if not name.startswith(own) or name.endswith(LOCK)}
     assert not more, f"{what} must leave nothing behind; seen: {sorted(more)}; {seen}"
 
 
@@ -44,7 +45,8 @@ def _require_refused(harbor: Harbor, what: str, *words: str, **parts: Any) -> No
 def test_a_project_that_does_not_exist(harbor: Harbor, load: str) -> None:
     missing = str(harbor.harness.folder / "no-such-project")
 
-    _require_refused(harbor, "A project that does not exist", missing, load=load, project={"dbt_project_path": missing})
+    render = partial(harbor.render, load=load, project={"dbt_project_path": missing})
+    _require_error(harbor, "A project that does not exist", render, missing)
 
 
 def _without_nodes(text: str) -> str:
@@ -62,7 +64,7 @@ def _without_nodes(text: str) -> str:
 def test_a_manifest_that_is_none(harbor: Harbor, what: str, change: Callable[[str], str]) -> None:
     harbor.manifest.write_text(change(harbor.manifest.read_text(encoding="utf-8")), encoding="utf-8")
 
-    _require_refused(harbor, what, harbor.manifest.name)
+    _require_error(harbor, what, harbor.render, harbor.manifest.name)
 
 
 @requirement("ERR-008")
@@ -125,35 +127,20 @@ def test_a_group_with_a_render_config_alone(harbor: Harbor) -> None:
     )
 
 
-def _require_failing(harbor: Harbor, what: str, task: Task, *words: str) -> None:
-    """Running the task must fail with these words, and leave nothing outside of its environment."""
-    __tracebackhide__ = True
-    harness, own = harbor.harness, harbor.harness.virtualenv_dir.name
-    before = _listing(harbor)
-
-    seen = harness.run(task)
-
-    assert not seen.succeeded, f"{what} must fail the task; seen: {seen}"
-    for word in words:
-        assert word in (seen.exception or ""), f"{what} must be an error that names {word}; seen: {seen}"
-    more = {name for name in _listing(harbor) - before if not name.startswith(own) or name.endswith(LOCK)}
-    assert not more, f"{what} must leave nothing behind; seen: {sorted(more)}; {seen}"
-
-
 @requirement("ERR-005")
 def test_a_connection_that_does_not_exist(harbor: Harbor) -> None:
     mapping = ("PostgresUserPasswordProfileMapping", {"conn_id": NO_CONNECTION, "profile_args": {"schema": "public"}})
     profile = {"profile_name": "shop", "target_name": "dev", "profile_mapping": mapping}
     task = harbor.harness.kept_task(profile=profile, under_airflow=True)
 
-    _require_failing(harbor, "A connection that does not exist", task, NO_CONNECTION)
+    _require_error(harbor, "A connection that does not exist", lambda: harbor.harness.run(task), NO_CONNECTION)
 
 
 @requirement("ERR-006")
 def test_a_requirement_that_is_none(harbor: Harbor) -> None:
     task = harbor.harness.kept_task(py_requirements=[BAD_REQUIREMENT])
 
-    _require_failing(harbor, "A requirement that is none", task, BAD_REQUIREMENT)
+    _require_error(harbor, "A requirement that is none", lambda: harbor.harness.run(task), BAD_REQUIREMENT)
 
 
 @requirement("ERR-007")
@@ -161,7 +148,8 @@ def test_a_virtualenv_dir_that_is_a_file(harbor: Harbor) -> None:
     place: Path = harbor.harness.virtualenv_dir
     place.write_text("somebody's\n", encoding="utf-8")
 
-    _require_failing(harbor, "A virtualenv_dir that is a file", harbor.harness.kept_task(), str(place))
+    run = partial(harbor.harness.run, harbor.harness.kept_task())
+    _require_error(harbor, "A virtualenv_dir that is a file", run, str(place))
 
     assert place.is_file() and place.read_text(encoding="utf-8") == "somebody's\n", (  # noqa: PT018 - one thing
         f"A file where virtualenv_dir should be must be left alone; seen: {place} is changed"

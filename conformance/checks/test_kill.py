@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_cosmos_venv import CosmosLock, DbtCall
+from pytest_cosmos_venv.real_time import comes_true
 
 from ..harness.harness import Harness
-from ..harness.processes import comes_true, environment_of_build, lives, watch_until_rest
+from ..harness.processes import installer_of_build, lives, watch_until_rest
 from ..harness.running import HarnessError, RunningTasks
 from ..requirements import case, requirement
 
@@ -32,7 +33,7 @@ STUBBORN = 5.0
 def _running_dbt(harness: Harness, task: Task | None = None) -> Iterator[tuple[RunningTasks, DbtCall]]:
     """A task whose dbt is in the middle of its work, as its script says; None: in a temporary environment."""
     with harness.start(task or harness.task()) as running:
-        running.wait_for("running")
+        running.race.wait_for("running")
         yield running, harness.wheelhouse.wait_for_call("run", held=True)
 
 
@@ -44,6 +45,13 @@ def _still_alive(harness: Harness, *pids: int, since: float, within: float = POL
         return comes_true(lambda: not lives(pid), timeout=max(left, 0.0))
 
     return [pid for pid in pids if not is_gone(pid)]
+
+
+def _end(running: RunningTasks, end: str) -> None:
+    if end == "told to end":
+        running.terminate()
+    else:
+        running.kill()
 
 
 def _child_of(dbt: DbtCall) -> int:
@@ -68,10 +76,7 @@ def test_dbt_ends_with_its_task(harness: Harness, what: str, script: dict[str, A
     with _running_dbt(harness, harness.native_task() if "native" in what else None) as (running, dbt):
         pids = [*([] if what == "a child of dbt" else [dbt.pid]), *([_child_of(dbt)] if "child" in script else [])]
         at = time.monotonic()
-        if end == "told to end":
-            running.terminate()
-        else:
-            running.kill()
+        _end(running, end)
         alive = _still_alive(harness, *pids, since=at, within=within)
 
     names = " and ".join("dbt" if pid == dbt.pid else "its child" for pid in alive)
@@ -95,43 +100,27 @@ def test_a_task_that_waits_for_the_lock_ends_when_it_is_told_to(harness: Harness
     assert not outcome.succeeded, f"{said}, and fail; seen: {outcome}"
 
 
-@requirement("KILL-006")
-def test_an_installation_ends_when_its_task_is_told_to(harness: Harness) -> None:
+@pytest.mark.parametrize(
+    "end",
+    [case("KILL-006", "told to end"), case("KILL-007", "killed by SIGKILL with its worker")],
+)
+def test_an_installer_ends_with_its_task(harness: Harness, end: str) -> None:
     held = harness.add_sdist(hold=True)
 
     with harness.start(harness.kept_task()) as running:
-        running.wait_for("installing")
-        pids = _installation(held.builds[0].pid)
-        told_at = time.monotonic()
-        running.terminate()
-        alive = _still_alive(harness, *pids, since=told_at)
+        running.race.wait_for("installing")
+        build = held.builds[0].pid
+        pids = [build, *filter(None, [installer_of_build(build)])]
+        at = time.monotonic()
+        _end(running, end)
+        alive = _still_alive(harness, *pids, since=at)
     held.release()
-    next_one = harness.run(harness.kept_task())
 
-    said = f"an installer must end within {POLITE:g} s when its task is told to end"
+    said = f"an installer must have ended {POLITE:g} s after its task was {end}"
     assert not alive, f"{said}; seen: process {alive[0]} runs on"
-    assert next_one.succeeded, f"{said}, and leave nothing that makes the next task fail; seen: {next_one}"
-
-
-@requirement("KILL-007")
-def test_an_installer_does_not_outlive_a_worker_that_is_killed(harness: Harness) -> None:
-    held = harness.add_sdist(hold=True)
-
-    with harness.start(harness.kept_task()) as running:
-        running.wait_for("installing")
-        pids = _installation(held.builds[0].pid)
-        killed_at = time.monotonic()
-        running.kill()
-        alive = _still_alive(harness, *pids, since=killed_at)
-
-    said = f"an installer must have ended {POLITE:g} s after its worker was killed by SIGKILL"
-    assert not alive, f"{said}; seen: process {alive[0]} runs on"
-
-
-def _installation(build: int) -> list[int]:
-    """PIDs of the process that builds a package, and of the installer for which it does."""
-    found = environment_of_build(build)
-    return [build] if found is None else [build, found[0]]
+    if end == "told to end":
+        next_one = harness.run(harness.kept_task())
+        assert next_one.succeeded, f"{said}, and leave nothing that makes the next task fail; seen: {next_one}"
 
 
 @requirement("KILL-008")

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from pathlib import Path
 
 import psutil
 import pytest
 
 from pytest_cosmos_venv import CosmosLock, VenvLock
 from pytest_cosmos_venv.environments.sdist import Sdist
-from pytest_cosmos_venv.processes.lock_history import LockOwner
+from pytest_cosmos_venv.processes.lock_history import LockOwner, pid_in, read_text
 from pytest_cosmos_venv.processes.pids import Pids
+from pytest_cosmos_venv.real_time import comes_true
 
 from ..harness.harness import TEMPORARY_PLACES, Harness
-from ..harness.processes import comes_true, lives, watch_until_rest
+from ..harness.processes import lives, watch_until_rest
 from ..harness.running import RunningTasks
 from ..harness.runs import RESTS, run_begins, what_it_comes_to
 from ..requirements import case, requirement
@@ -30,23 +30,9 @@ REST = 3.0
 """Seconds for which a task does nothing that waits. None that installs or runs dbt does nothing for so long."""
 
 
-def _text_of(file: Path) -> str | None:
-    """The text of a lock file; None where there is none."""
-    try:
-        return file.read_text(encoding="ascii", errors="replace")
-    except FileNotFoundError:
-        return None
-
-
-def _pid_in(text: str | None) -> int | None:
-    """The number that a lock file holds, if it does."""
-    return int(text) if text is not None and text.isascii() and text.strip().isdigit() else None
-
-
-def _names_live(text: str | None) -> bool:
-    """Whether a lock file names a process that lives."""
-    pid = _pid_in(text)
-    return pid is not None and lives(pid)
+def _names_live(lock: VenvLock) -> bool:
+    """Whether the lock file names a process that lives."""
+    return lock.owner is not None and lives(lock.owner)
 
 
 def _family_of(pid: int) -> set[int]:
@@ -65,7 +51,7 @@ def test_the_lock_file_names_the_task_that_installs(harness: Harness, lock: Venv
     with harness.start(harness.kept_task(py_requirements=[*harness.requirements(), "harbor-lamp"])) as running:
         # In which order they are built is the installer's affair.
         comes_true(lambda: held.builds or lamp.builds or not running.running, timeout=harness.timeout)
-        text, family = _text_of(lock.file), _family_of(running.pids[0])
+        text, family = read_text(lock.file), _family_of(running.pids[0])
         held.release()
         comes_true(lambda: lamp.builds or not running.running, timeout=harness.timeout)
         family |= _family_of(running.pids[0])
@@ -73,7 +59,7 @@ def test_the_lock_file_names_the_task_that_installs(harness: Harness, lock: Venv
         outcome = running.finish().outcomes[0]
 
     said = f"while an installer builds a package, {lock.file} must hold the PID of a live process of the task as text"
-    pid = _pid_in(text)
+    pid = pid_in(text)
     assert pid in family, f"{said}, so one of {sorted(family)}; seen: {'no file' if text is None else repr(text)}"
     builds = [*held.builds, *lamp.builds]
     assert lamp.builds, f"each required package must be installed; seen: no build of harbor-lamp. {outcome}"
@@ -112,7 +98,7 @@ def test_the_lock_is_free_after_a_task_though_its_process_lives(
 
     with harness.start([first, then], contenders=1) as running:
         comes_true(lambda: keeps_alive.builds or not running.running, timeout=harness.timeout)
-        text, is_named = _text_of(lock.file), _names_live(_text_of(lock.file))
+        text, is_named = read_text(lock.file), _names_live(lock)
         goes_on = bool(keeps_alive.builds)
         running.kill()
         outcome = running.finish().outcomes[0]
@@ -131,10 +117,10 @@ def test_the_lock_is_free_after_a_kill(harness: Harness, lock: VenvLock, point: 
     script = harness.wheelhouse.script("run", hold=point == "running")
 
     with harness.start(harness.kept_task()) as running:
-        running.wait_for(point)
+        running.race.wait_for(point)
         running.terminate()
-        is_free = comes_true(lambda: not _names_live(_text_of(lock.file)), timeout=UNTIL_FREE + harness.slack)
-        text = _text_of(lock.file)
+        is_free = comes_true(lambda: not _names_live(lock), timeout=UNTIL_FREE + harness.slack)
+        text = read_text(lock.file)
         killed = running.finish().outcomes[0]
 
     said = f"after a task was killed at the point {point!r}"
@@ -164,12 +150,12 @@ def test_a_task_leaves_alone_a_lock_that_went_to_another_process(harness: Harnes
     held = harness.add_sdist(hold=True)
 
     with harness.start(harness.kept_task()) as running:
-        running.wait_for("installing")
+        running.race.wait_for("installing")
         lock.held_by(LIVE)
         held.release()
         outcome = running.finish().outcomes[0]
 
-    text = _text_of(lock.file)
+    text = read_text(lock.file)
     assert text == str(LIVE), (
         f"a task that releases its lock must leave a lock file alone that names another live process ({LIVE}); "
         f"seen: {'no file' if text is None else repr(text)}. {outcome}"
@@ -180,12 +166,12 @@ def test_a_task_leaves_alone_a_lock_that_went_to_another_process(harness: Harnes
 @pytest.mark.parametrize("place", TEMPORARY_PLACES)
 def test_no_lock_is_taken_in_a_temporary_environment(harness: Harness, held: Sdist, place: str) -> None:
     with harness.start(harness.temporary_task(place)) as running:
-        running.wait_for("installing")
+        running.race.wait_for("installing")
         found = [*harness.virtualenv_dir.rglob(LOCK_FILE)]
         waits = [_beside(harness, place)]
         begins, script = run_begins(harness), harness.wheelhouse.script("run", hold=True)
         held.release()
-        running.wait_for(begins)
+        running.race.wait_for(begins)
         script.take_back()
         found += harness.virtualenv_dir.rglob(LOCK_FILE)
         waits.append(_beside(harness, place))
@@ -244,7 +230,7 @@ def test_a_record_of_ones_own_number_is_overridden(harness: Harness, cosmos_lock
     elsewhere = harness.task(virtualenv_dir=str(harness.folder / "elsewhere"), py_requirements=["dbt-harbor"])
 
     with harness.start([elsewhere, harness.kept_task()], contenders=1) as running:
-        running.wait_for("installing")
+        running.race.wait_for("installing")
         lock.held_by(running.pids[0])
         first.release()  # the first operator's installation fails, and the second operator begins
         did = what_it_comes_to(harness, running, held, seconds=REST)

@@ -2,40 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 
 from pytest_cosmos_venv.seeds.ready_made import OTHER_MODES
 
 from ..adapter import COMMANDS
 from ..harness.harness import Harness
-from ..harness.runs import memory_for_a_large_seed, require
+from ..harness.runs import require
 from ..harness.seed_scenarios import VIRTUALENV, why_no_read_fails
+from ..harness.seed_stories import LARGE
 from ..options import asked_rounds
 from ..requirements import case, requirement
 
 BEHAVIORS = ["always", "when_seed_changes", "render_only", "none"]
-MIB = 2**20
-LARGE = {"full": 2**30}
-"""Bytes of a large seed, by ``--cosmos-rounds``."""
-LARGE_UNLESS_FULL = 2**28
-
-
 _REFUSED = [f"refused-with-{mode}" for mode in OTHER_MODES]
 
 
 @pytest.mark.parametrize(
     "scenarios",
     [
-        case(
-            "SEED-001",
-            [
-                "the-default-runs-each-time",
-                "always-runs-each-time",
-                "always-runs-each-time-in-a-group",
-            ],
-        ),
+        case("SEED-001", ["the-default-runs-each-time", "always-runs-each-time", "always-runs-each-time-in-a-group"]),
         case("SEED-001", ["always-runs-each-time-under-build"], needs=COMMANDS["build"]),
         case("SEED-002", ["render-only-leaves-an-empty-operator", "render-only-leaves-an-empty-operator-in-a-group"]),
         case("SEED-003", ["none-leaves-no-task", "none-leaves-no-task-in-a-group"]),
@@ -144,15 +130,5 @@ def test_a_variable_that_cannot_be_read_runs_dbt(harness: Harness) -> None:
 
 
 @requirement("SEED-025")
-def test_a_large_seed_is_hashed_in_constant_memory(
-    harness: Harness, pytestconfig: pytest.Config, evidence: Callable[[str], None]
-) -> None:
-    size = LARGE.get(asked_rounds(pytestconfig), LARGE_UNLESS_FULL)
-
-    more = memory_for_a_large_seed(harness, size)
-
-    evidence(f"{more // MIB} MiB more for a seed of {size // MIB} MiB")
-    assert more < 64 * MIB, (
-        f"a seed of {size // MIB} MiB must need less than 64 MiB of memory more than a small one; "
-        f"seen: {more // MIB} MiB more"
-    )
+def test_a_large_seed_is_hashed_in_constant_memory(harness: Harness, pytestconfig: pytest.Config) -> None:
+    require(harness, LARGE[1024 if asked_rounds(pytestconfig) == "full" else 256])

@@ -16,7 +16,7 @@ from pytest_cosmos_venv.environments.wheelhouse import Wheelhouse
 
 from ..declaration import Declaration
 from ..tasks import DagPlan, Outcome, Shape, Task
-from .probes import ask
+from . import probes
 from .running import SLACK, TIMEOUT, RunningTasks
 from .task_process import work
 
@@ -318,7 +318,7 @@ class Harness:
         """
         __tracebackhide__ = True
         race = self.race(
-            ask,
+            probes.ask,
             self.adapter.named,
             probe,
             arguments,
@@ -359,7 +359,7 @@ class Harness:
     @property
     def _prepared(self) -> list[str]:
         """Modules for the process that tasks are forked from; the same each time, so that one process is enough."""
-        return [*self.adapter.modules, f"{__package__.rpartition('.')[0]}.prepared_airflow"]
+        return [*self.adapter.modules, "pytest_cosmos_venv.prepared_airflow", probes.__name__]
 
     def calls(self, command: str | None = None) -> list[DbtCall]:
         """The calls of installed fakes of dbt, in order; version questions apart.

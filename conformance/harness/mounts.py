@@ -30,7 +30,6 @@ from pytest_cosmos_venv.processes.mounts import (
 )
 
 _CLOSED_UNCHANGED = 0x10  # IN_CLOSE_NOWRITE
-KINDS = ("read-only", "full")
 _LOCKED = 2 | 4 | 8
 """nosuid, nodev, noexec: in a namespace of users these flags cannot be taken from a mounted file system."""
 _A_PAGE = 4096
@@ -126,13 +125,10 @@ def make_places(places: Mapping[str, str]) -> None:
 
     A mount stays until the process ends.
 
-    :param places: one of ``KINDS`` -> an existing directory.
+    :param places: ``read-only`` or ``full`` -> an existing directory.
     :raises MountError: this machine does not let this process mount.
-    :raises ValueError: there is no such kind.
     """
     for kind, path in places.items():
-        if kind not in KINDS:
-            raise ValueError(f"There is no place {kind!r}: give one of {', '.join(KINDS)}.")
         if refusal := refusal_of(partial(_mount_place, kind, path)):
             raise MountError(f"a directory that is {kind} cannot be had here: {refusal}.")
         _mount_place(kind, path)

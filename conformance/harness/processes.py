@@ -94,23 +94,12 @@ def two_into_one(installers: Iterable[Installer]) -> tuple[Installer, Installer]
     return None
 
 
-def environment_of_build(pid: int) -> tuple[int, Path] | None:
-    """The PID of the installer for which a build hook runs, and the environment that it fills.
+def installer_of_build(pid: int) -> int | None:
+    """The PID of the installer for which a build hook runs; None where it is known for none.
 
     :param pid: the PID of the process in which the build hook runs.
-    :returns: None where neither the installer's command line nor its variables name an environment.
     """
-    for process in _and_parents(pid):
-        command = _command(process)
-        if not _is_installer(command):
-            continue
-        # The program last: an installer may stand in an environment itself, the worker's.
-        program, *words = command
-        for word in (*words, *_targets_of(process, command), program):
-            target = _environment_around(Path(word.partition("=")[2] or word))
-            if target is not None:
-                return process.pid, target
-    return None
+    return next((each.pid for each in _and_parents(pid) if _is_installer(_command(each))), None)
 
 
 def _installer(process: psutil.Process, directory: Path, tasks: Sequence[int]) -> Iterator[Installer]:
@@ -227,7 +216,14 @@ def run(
             )
         except OSError as error:  # what an implementation should have left there, say
             return FinishedCommand(command=command, exit_code=_NOT_STARTED, output=str(error))
-        exit_code = _wait(process, timeout)
+        exit_code = None
+        try:
+            with suppress(subprocess.TimeoutExpired):
+                exit_code = process.wait(timeout=timeout)
+        finally:  # also when the user interrupts the suite, whose terminal does not reach this session
+            with suppress(ProcessLookupError):  # nothing is left, as it should be
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
         output.seek(0)
         text = output.read().decode(errors="backslashreplace")
     return FinishedCommand(command=command, exit_code=exit_code, output=text)
@@ -241,32 +237,6 @@ def said_by_python(prefix: Path, code: str, *, cwd: Path) -> FinishedCommand:
     :param cwd: its current directory.
     """
     return run([str(prefix / "bin" / "python"), "-I", "-c", code], cwd=cwd)
-
-
-def _wait(process: subprocess.Popen[bytes], timeout: float) -> int | None:
-    try:
-        return process.wait(timeout=timeout)
-    except subprocess.TimeoutExpired:
-        return None
-    finally:  # also when the user interrupts the suite, whose terminal does not reach this session
-        with suppress(ProcessLookupError):  # nothing is left, as it should be
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
-def comes_true(is_so: Callable[[], object], *, timeout: float, pause: float = _LOOK_AGAIN) -> bool:
-    """Whether a condition comes true in time: of other processes, files and databases, none of which tells of it.
-
-    :param is_so: asked again and again.
-    :param timeout: seconds from now.
-    :param pause: seconds between two looks.
-    """
-    end = time.monotonic() + timeout
-    while not is_so():
-        if time.monotonic() > end:
-            return False
-        time.sleep(pause)
-    return True
 
 
 def lives(pid: int) -> bool:
@@ -336,7 +306,7 @@ def _look(pids: Sequence[int], at: float, *, with_children: bool) -> _Look:
             seconds = sum(sum(each.cpu_times()) + _seconds_in_the_queue(each.pid) for each in family)
             if any(map(_wants_to_work, family)):
                 wanting.add(pid)
-        except psutil.NoSuchProcess:
+        except (psutil.NoSuchProcess, FileNotFoundError):  # the latter of /proc/PID/task
             # It is there itself, so something below it has ended just now: it was at work.
             if psutil.pid_exists(pid):
                 wanting.add(pid)

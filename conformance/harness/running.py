@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from dataclasses import replace as with_changes
@@ -20,12 +20,11 @@ import pytest
 
 from pytest_cosmos_venv import Timeline
 from pytest_cosmos_venv.processes.mounts import MountError
-from pytest_cosmos_venv.races.points import Point, Sighting
+from pytest_cosmos_venv.real_time import comes_true
 
 from ..options import asked_timeout
 from ..tasks import Outcome
 from .mounts import why_not_mounted
-from .processes import comes_true
 
 if TYPE_CHECKING:
     from pytest_cosmos_venv.races.running import RunningRace
@@ -39,8 +38,8 @@ SLACK = 2.0
 """Seconds that a process may need at the least, beyond what is required, to end and to be seen at it."""
 _TIMES = 40
 """Any other task may take so many times what the smoke check took."""
-_SHARE = 0.4
-"""An average check takes 0.4 of the smoke task's time, as many reuse a running process."""
+_SHARE = 0.8
+"""An average requirement takes 0.8 of the smoke task's time: it has two checks, and many reuse a running process."""
 TASK_SECONDS = "cosmos_task_seconds"
 """Name of the property under which the smoke check says what its task has taken."""
 GRACE = 5.0
@@ -85,27 +84,12 @@ class TaskTimer:
     """Plugin that keeps how long the smoke check's task has taken, and says how long a whole run will take.
 
     :param config: the configuration of the run.
+    :param requirements: number of requirements of the run.
     """
 
-    def __init__(self, config: pytest.Config) -> None:
+    def __init__(self, config: pytest.Config, requirements: int) -> None:
         self._config = config
-        self._checks = 0
-
-    def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Count the checks, in one process.
-
-        :param session: the session, with all that was collected.
-        """
-        self._checks = len(session.items)
-
-    @pytest.hookimpl(optionalhook=True)
-    def pytest_xdist_node_collection_finished(self, node: Any, ids: Sequence[str]) -> None:  # noqa: ARG002 - xdist's
-        """Count the checks, under pytest-xdist.
-
-        :param node: the worker that has collected.
-        :param ids: the ids of what it has collected.
-        """
-        self._checks = len(ids)
+        self._requirements = requirements
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Keep what the smoke check's task has taken.
@@ -126,12 +110,14 @@ class TaskTimer:
         # The share is that of a whole run: some requirements take many times as long as others.
         if terminal is not None and not self._config.getoption("cosmos_requirement", None):
             workers = self._config.getoption("numprocesses", None) or 1
-            minutes = self._checks * seconds * _SHARE / workers / 60
+            minutes = self._requirements * seconds * _SHARE / workers / 60
             about = f"{minutes:.0f} minutes" if minutes >= 1.5 else "a minute" if minutes > 0.5 else "half a minute"
             terminal.ensure_newline()
             if terminal.currentfspath is None:  # dots of workers belong to no file, and it sees no line begun
                 terminal.write("\n")
-            terminal.write_line(f"One task took {seconds:.1f} s: {self._checks} checks will take about {about}.")
+            terminal.write_line(
+                f"One task took {seconds:.1f} s: {self._requirements} requirements will take about {about}."
+            )
 
 
 class HarnessError(Exception):
@@ -145,62 +131,36 @@ class FinishedTasks:
     :param outcomes: the outcomes, in the order of the contenders; of one that was killed the state is ``failed``.
     :param timeline: what each contender did, and when.
     :param left_behind: processes that were there seconds after the last task had ended, in words.
-    :param services: the processes that the adapter declares to stay, in words; they are none of ``left_behind``.
     """
 
     outcomes: tuple[Outcome, ...]
     timeline: Timeline
     left_behind: tuple[str, ...]
-    services: tuple[str, ...]
 
 
 class RunningTasks:
     """Tasks that run, each in a process of its own.
 
-    :param race: whose contenders they are.
+    The point ``waiting`` of a race is known by words of Cosmos's log: ``watch_until_rest`` sees tasks that wait in
+    silence.
+
+    :param race: whose contenders they are: it stops them, lets them go on, and waits for their points.
     :param places: what they find at paths: see ``mounts.make_places``.
     """
 
     def __init__(self, race: RunningRace, places: Mapping[str, str]) -> None:
-        self._race = race
+        self.race = race
         self._places = places
 
     @property
     def pids(self) -> tuple[int, ...]:
         """PIDs of the tasks' processes, in the order of the contenders."""
-        return self._race.pids
+        return self.race.pids
 
     @property
     def running(self) -> tuple[int, ...]:
         """Indexes of those that have not ended."""
-        return self._race.running
-
-    def wait_for(self, point: str | Point, *, timeout: float | None = None) -> Sighting:
-        """Wait until one of them has reached a point.
-
-        ``waiting`` is not among the points, since it is known by words of Cosmos's log: ``watch_until_rest`` sees tasks
-        that wait in silence.
-
-        :param point: ``creating``, ``locked``, ``installing``, ``running``, or a Point.
-        :param timeout: seconds; None: those that the race has left.
-        :raises RaceFailure: none of them comes there in time.
-        """
-        __tracebackhide__ = True
-        return self._race.wait_for(point, timeout=timeout)
-
-    def stop(self, index: int = 0) -> None:
-        """Let one stand still, with all that it started, until ``resume``.
-
-        :param index: the index of the contender, from 0.
-        """
-        self._race.stop(index)
-
-    def resume(self, index: int = 0) -> None:
-        """Let one that stands still go on.
-
-        :param index: the index of the contender, from 0.
-        """
-        self._race.resume(index)
+        return self.race.running
 
     def terminate(self, index: int = 0, *, slack: float = 0.0) -> bool:
         """End one as Airflow does: SIGTERM, and SIGKILL for the task's process where it has not ended 5 s later.
@@ -210,38 +170,33 @@ class RunningTasks:
         :returns: whether SIGKILL was not needed.
         """
         # One that has ended gets no signal: its number may be another's by now.
-        if index in self._race.running:
+        if index in self.race.running:
             with suppress(ProcessLookupError):
-                os.kill(self._race.pids[index], signal.SIGTERM)
-        if comes_true(lambda: index not in self._race.running, timeout=GRACE + slack):
+                os.kill(self.race.pids[index], signal.SIGTERM)
+        if comes_true(lambda: index not in self.race.running, timeout=GRACE + slack):
             return True
-        self._race.kill(index)
+        self.race.kill(index)
         return False
 
-    def kill(self, index: int = 0, *, tree: bool = False) -> None:
-        """End one's process alone by SIGKILL, as the kernel does it that is short of memory.
-
-        :param index: the index of the contender, from 0.
-        :param tree: whether all that it started is killed too, as when its container is taken away.
-        """
-        self._race.kill(index, tree=tree)
+    def kill(self) -> None:
+        """End the first one's process alone by SIGKILL, as the kernel does it that is short of memory."""
+        self.race.kill(0)
 
     def end(self) -> FinishedTasks:
         """End all that run by SIGKILL, and wait for what they have left."""
         __tracebackhide__ = True
         for index in self.running:
-            self.kill(index)
+            self.race.kill(index)
         return self.finish()
 
     def finish(self) -> FinishedTasks:
         """Wait until all have ended, and for what they have left."""
         __tracebackhide__ = True
-        race = self._race.finish(check=False)
+        race = self.race.finish(check=False)
         return FinishedTasks(
             outcomes=tuple(self._outcome(each) for each in race.outcomes),
             timeline=race.timeline,
             left_behind=race.left_behind,
-            services=race.services,
         )
 
     def _outcome(self, contender: Any) -> Outcome:

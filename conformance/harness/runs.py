@@ -18,7 +18,7 @@ from pytest_cosmos_venv import DbtCall
 from pytest_cosmos_venv.environments.cosmos_dbt import FOLDER as FOLDER_OF_THE_FAKE
 from pytest_cosmos_venv.races.points import Point, Sighting
 
-from ..tasks import Task
+from ..tasks import Outcome, Task
 from .harness import Harness
 from .processes import REST, installers_below, watch_until_rest
 from .seed_scenarios import LOCAL
@@ -60,7 +60,7 @@ def dbt_running(harness: Harness, task: Task, **variables: str) -> Iterator[DbtC
     before = len(harness.calls("run"))
     held = harness.wheelhouse.script("run", hold=True)
     with harness.start(task, variables=variables) as running:
-        running.wait_for(run_begins(harness))
+        running.race.wait_for(run_begins(harness))
         held.take_back()
         yield harness.calls("run")[before]
         held.release()
@@ -129,15 +129,20 @@ def unpacked(prefix: Path) -> dict[str, tuple[int, int]]:
     return {name: (file.stat().st_ino, file.stat().st_mtime_ns) for name, file in installed(prefix).items()}
 
 
-def unpacked_anew(before: Mapping[str, tuple[int, int]], now: Mapping[str, tuple[int, int]]) -> str:
-    """The distributions that were unpacked anew, or are gone, in words.
+def require_kept(said: str, prefix: Path, before: Mapping[str, tuple[int, int]], call: DbtCall) -> None:
+    """Fail unless dbt runs in an environment of before, in which nothing was unpacked anew.
 
-    :param before: as ``unpacked`` gives it.
-    :param now: the same, later.
+    :param said: what is required.
+    :param prefix: the folder of the environment.
+    :param before: as ``unpacked`` gave it of that environment.
+    :param call: the call of dbt.
     """
+    __tracebackhide__ = True
+    now = unpacked(call.prefix)
     anew = sorted(name for name, record in now.items() if before.get(name) != record)
     gone = sorted(before.keys() - now.keys())
-    return f"unpacked anew: {', '.join(anew) or 'none'}; gone: {', '.join(gone) or 'none'}"
+    seen = f"dbt in {call.prefix}, unpacked anew: {', '.join(anew) or 'none'}, gone: {', '.join(gone) or 'none'}"
+    assert (call.prefix, now) == (prefix, before), f"{said}, {prefix}; seen: {seen}"
 
 
 def unpacking_begins(virtualenv_dir: Path, start: str) -> Point:
@@ -245,6 +250,22 @@ def files_with(secret: str, roots: Iterable[Path]) -> list[Path]:
     return [file for root in roots for file in _files(root) if _has(file, secret.encode())]
 
 
+def require_hidden(secret: str, what: str, outcome: Outcome, files: Sequence[Path] = ()) -> None:
+    """Fail where a secret stands in a file that is left, in the log or the error of a task, or in a rendered field.
+
+    :param secret: what must not be read.
+    :param what: the secret in words.
+    :param outcome: the outcome of a task that knows the secret.
+    :param files: those in which it was found.
+    """
+    __tracebackhide__ = True
+    fields = [name for name, value in outcome.fields.items() if secret in value]
+    texts = {"log": outcome.log.splitlines(), "error": [str(outcome.exception)]}
+    found = {kind: [line.replace(secret, "***") for line in lines if secret in line] for kind, lines in texts.items()}
+    for kind, seen in {**found, "rendered field": fields, "file": files}.items():
+        assert not seen, f"no {kind} must hold {what}; seen: {seen[0]}"
+
+
 def readable_by_others(file: Path, roots: Sequence[Path]) -> bool:
     """Whether another user could read a file, were the root above it open to all.
 
@@ -311,28 +332,14 @@ def require(harness: Harness, *scenarios: str, mode: str = LOCAL) -> None:
     """
     __tracebackhide__ = True
     played = scenarios[:1] if harness.is_glance else scenarios
-    failures = harness.ask("unfulfilled_seed_scenarios", scenarios=played, mode=mode, **_stage(harness))
+    failures = harness.ask(
+        "play",
+        scenarios=played,
+        mode=mode,
+        folder=harness.folder / "seeds",
+        wheelhouse=harness.wheelhouse,
+        virtualenv_dir=harness.shared_directory,
+        dbt_version=harness.versions[0] if harness.has_native_dbt else None,
+    )
     if failures:
         raise AssertionError("\n\n".join(failures.values()))
-
-
-def memory_for_a_large_seed(harness: Harness, size: int) -> int:
-    """Bytes that a run with a seed of ``size`` bytes needs more than one with a small seed.
-
-    :param harness: the harness of the test.
-    :param size: bytes of the large seed.
-    :raises AssertionError: one of the runs does not do what is required.
-    """
-    __tracebackhide__ = True
-    answer: int | str = harness.ask("memory_for_a_large_seed", size=size, **_stage(harness))
-    assert isinstance(answer, int), answer
-    return answer
-
-
-def _stage(harness: Harness) -> dict[str, object]:
-    return {
-        "folder": harness.folder / "seeds",
-        "wheelhouse": harness.wheelhouse,
-        "virtualenv_dir": harness.shared_directory,
-        "dbt_version": harness.versions[0] if harness.has_native_dbt else None,
-    }

@@ -95,12 +95,12 @@ def comes_before(shape: Shape, first: str, then: str) -> bool:
     :param first: id of a task.
     :param then: id of the other task.
     """
-    reached, to_look_at = set[str](), [first]
+    reached, to_look_at = set[str](), [then]
     while to_look_at:
-        new = set(shape.tasks[to_look_at.pop()].downstream) - reached
+        new = set(shape.tasks[to_look_at.pop()].upstream) - reached
         reached |= new
         to_look_at.extend(new)
-    return then in reached
+    return first in reached
 
 
 def packed(value: object) -> bytes:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import re
-import resource
-import sys
 import traceback
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib import metadata
-from operator import methodcaller
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from packaging.version import Version
 
 from pytest_cosmos_venv import SEED_SCENARIOS
 from pytest_cosmos_venv.airflow_release import installed_airflow
@@ -20,18 +17,17 @@ from pytest_cosmos_venv.errors import ToolkitMisuse
 from pytest_cosmos_venv.implementation import find_implementation
 from pytest_cosmos_venv.seeds.scenarios import seed_scenarios
 
-from .seed_refusals import REFUSALS
+from .seed_stories import STORIES
 
 if TYPE_CHECKING:
-    from pytest_cosmos_venv import CosmosSeeds
     from pytest_cosmos_venv.environments.wheelhouse import Wheelhouse
     from pytest_cosmos_venv.seeds.scenario_model import SeedStory
 
     from ..adapter import Adapter
 
 
-SCENARIOS: Mapping[str, SeedStory] = {scenario.id: scenario for scenario in (*SEED_SCENARIOS, *REFUSALS)}
-_HANDS_ON = (1, 2, 2)
+SCENARIOS: Mapping[str, SeedStory] = {scenario.id: scenario for scenario in (*SEED_SCENARIOS, *STORIES)}
+_HANDS_ON = Version("1.2.2")
 LOCAL, VIRTUALENV = "local", "virtualenv"
 UNDER_AIRFLOW = frozenset(
     {
@@ -52,22 +48,14 @@ def why_no_read_fails() -> str | None:
     Airflow 2, and the task SDK before 1.2.2, take each failure of a secrets backend for a missing Variable; the SDK of
     Airflow 3.0 asks no backend for what the API server has. Later ones hand on that a read is denied.
     """
-    sdk, airflow = release_of("apache-airflow-task-sdk"), installed_airflow()
-    if airflow is None or airflow.startswith("3.0.") or (sdk is not None and sdk >= _HANDS_ON):
+    try:
+        sdk = Version(metadata.version("apache-airflow-task-sdk"))
+    except metadata.PackageNotFoundError:
+        sdk = Version("0")
+    airflow = installed_airflow() or "0"
+    if airflow.startswith("3.0.") or sdk >= _HANDS_ON:
         return None
     return f"Airflow {airflow} takes a Variable that cannot be read for one that is not there"
-
-
-def release_of(distribution: str) -> tuple[int, ...] | None:
-    """The numbers of an installed release; None where it is not installed.
-
-    :param distribution: the name of the distribution.
-    """
-    try:
-        text = metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return None
-    return tuple(int(number) for number in re.findall(r"\d+", text)[:3])
 
 
 def play(
@@ -96,77 +84,24 @@ def play(
     modes = {mode.value for mode in implementation.module("constants").ExecutionMode}
     for number, name in enumerate(scenarios):
         scenario = replace(SCENARIOS[name], options={"execution_mode": mode, **SCENARIOS[name].options})
-        if scenario.options["execution_mode"] in modes:
-            # The name would tell an implementation what it is looked at for.
-            place = folder / str(number)
-            stage = seed_scenarios(
-                implementation,
-                place,
-                wheelhouse=lambda: wheelhouse,
-                virtualenv_dir=virtualenv_dir,
-                under_airflow=name in UNDER_AIRFLOW,
-            )
-            text = _seen_instead(stage, place, methodcaller("play", scenario, dbt_version=dbt_version), said=name)
-            failures |= {name: text} if text else {}
+        if scenario.options["execution_mode"] not in modes:
+            continue
+        # The name would tell an implementation what it is looked at for.
+        place = folder / str(number)
+        place.mkdir(parents=True)
+        with seed_scenarios(
+            implementation,
+            place,
+            wheelhouse=lambda: wheelhouse,
+            virtualenv_dir=virtualenv_dir,
+            under_airflow=name in UNDER_AIRFLOW,
+        ) as stage:
+            try:
+                stage.play(scenario, dbt_version=dbt_version)
+            except AssertionError as error:
+                failures[name] = str(error)
+            except ToolkitMisuse as error:  # the implementation has no word for what the scenario asks for
+                failures[name] = f"{name} must come to its end; seen: {error}"
+            except Exception:  # noqa: BLE001 - what an implementation raises, or leaves out so that none can go on
+                failures[name] = f"{name} must come to its end; seen:\n{traceback.format_exc(-_SHOWN_FRAMES)}"
     return failures
-
-
-def measure_large(
-    adapter: Adapter,
-    *,
-    size: int,
-    folder: Path,
-    wheelhouse: Wheelhouse,
-    virtualenv_dir: Path,
-    dbt_version: str | None,
-) -> int | str:
-    """Measure, in this process, how much more memory a run with a large seed needs than one with a small seed.
-
-    :param adapter: the adapter of the implementation.
-    :param size: bytes of the large seed.
-    :param folder: the path of a folder that does not exist.
-    :param wheelhouse: the wheelhouse from which environments are installed.
-    :param virtualenv_dir: directory of its environment.
-    :param dbt_version: the version of the fake dbt; None: the usual one.
-    :returns: bytes; a text where something else was seen than required.
-    """
-    peaks: list[int] = []
-
-    def grow(stage: CosmosSeeds) -> None:
-        harbor = stage(behavior="when_seed_changes", model=None, execution_mode=LOCAL, dbt_version=dbt_version)
-        harbor.run().must("ran")
-        peaks.append(_peak())
-        harbor.grow(size=size)
-        harbor.run().must("ran")
-        peaks.append(_peak())
-
-    stage = seed_scenarios(
-        find_implementation(adapter.named),
-        folder,
-        wheelhouse=lambda: wheelhouse,
-        virtualenv_dir=virtualenv_dir,
-        under_airflow=False,
-    )
-    text = _seen_instead(stage, folder, grow, said="a large seed")
-    return text or peaks[1] - peaks[0]
-
-
-def _peak() -> int:
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-
-
-def _seen_instead(
-    opened: AbstractContextManager[CosmosSeeds], folder: Path, act: Callable[[CosmosSeeds], object], *, said: str
-) -> str | None:
-    folder.mkdir(parents=True)
-    with opened as stage:
-        try:
-            act(stage)
-        except AssertionError as error:
-            return str(error)
-        except ToolkitMisuse as error:  # the implementation has no word for what the scenario asks for
-            return f"{said} must come to its end; seen: {error}"
-        except Exception:  # noqa: BLE001 - what an implementation raises, or leaves out so that a scenario cannot go on
-            return f"{said} must come to its end; seen:\n{traceback.format_exc(-_SHOWN_FRAMES)}"
-    return None

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -31,9 +30,9 @@ from pytest_cosmos_venv.airflow_servers import (
     running_server,
     server_variables,
 )
+from pytest_cosmos_venv.real_time import comes_true
 
 from ..tasks import DagPlan
-from .processes import comes_true
 
 PARALLELISM = 12
 """How many tasks run at once: more than there are producers that a check holds in the middle of their work."""
@@ -117,20 +116,12 @@ class ServedAirflow:
         self._port = port
         self._scheduler = scheduler
 
-    def ask(self, statement: str, *values: object) -> list[Any]:
-        """The rows that Airflow's database answers with.
-
-        :param statement: a statement of SQL.
-        :param *values: the values of its parameters.
-        """
-        return ask(self.home, statement, *values)
-
     def state(self, dag_id: str) -> str | None:
         """The state of the only run of a DAG; None: there is no run.
 
         :param dag_id: the id of the DAG.
         """
-        rows = self.ask("select state from dag_run where dag_id = ?", dag_id)
+        rows = ask(self.home, "select state from dag_run where dag_id = ?", dag_id)
         return rows[0][0] if rows else None
 
     def tasks(self, dag_id: str) -> dict[str, TaskInstance]:
@@ -139,7 +130,9 @@ class ServedAirflow:
         :param dag_id: the id of the DAG.
         """
         asked = "select task_id, operator, state, try_number from task_instance where dag_id = ?"
-        rows = (TaskInstance(task_id=a, operator=b or "", state=c, tries=d) for a, b, c, d in self.ask(asked, dag_id))
+        rows = (
+            TaskInstance(task_id=a, operator=b or "", state=c, tries=d) for a, b, c, d in ask(self.home, asked, dag_id)
+        )
         return {each.task_id: each for each in rows}
 
     def import_error(self, dag_id: str) -> str:
@@ -147,7 +140,7 @@ class ServedAirflow:
 
         :param dag_id: the id of the DAG.
         """
-        rows = self.ask("select stacktrace from import_error where filename like ?", f"%{dag_id}.py")
+        rows = ask(self.home, "select stacktrace from import_error where filename like ?", f"%{dag_id}.py")
         return str(rows[0][0]) if rows else ""
 
     def wait(self, is_so: Callable[[], object]) -> bool:
@@ -166,11 +159,11 @@ class ServedAirflow:
                 seen, changed = states, now
             return holds or now - changed > self._timeout
 
-        comes_true(is_over, timeout=_MANY * self._timeout, pause=_POLL)
+        comes_true(is_over, timeout=_MANY * self._timeout, every=_POLL)
         return holds
 
     def _all_states(self) -> list[Any]:
-        return self.ask("select dag_id, task_id, state, try_number from task_instance order by 1, 2")
+        return ask(self.home, "select dag_id, task_id, state, try_number from task_instance order by 1, 2")
 
     def clear(self, dag_id: str, task_id: str) -> None:
         """Clear one task of the run of a DAG, without those before and behind it, as people do it in the UI.
@@ -199,7 +192,7 @@ class ServedAirflow:
             raise ServerError(f"{method} {path}: {error}: {error.read().decode()}\n{logs(self.home)}") from error
 
     def _run_id(self, dag_id: str) -> str:
-        return str(self.ask("select run_id from dag_run where dag_id = ?", dag_id)[0][0])
+        return str(ask(self.home, "select run_id from dag_run where dag_id = ?", dag_id)[0][0])
 
     def task_process(self, pid: int) -> psutil.Process:
         """The process of the task that has started another process: a child of a worker of the executor.
@@ -340,9 +333,10 @@ def served_airflow(
         # Both take seconds: the DAG files are read while the API server starts.
         reading = stack.enter_context(server("dags", "reserialize"))
         stack.enter_context(server("api-server"))
-        _wait_for_end(reading, home)
+        if code := reading.wait(_LONGEST_START):
+            raise ServerError(f"Airflow does not read its DAG files (exit code {code}).\n{logs(home)}")
         # A task that cannot reach it when it begins has lost one of its tries.
-        if not comes_true(lambda: accepts(port), timeout=_LONGEST_START, pause=_POLL):
+        if not comes_true(lambda: accepts(port), timeout=_LONGEST_START, every=_POLL):
             raise ServerError(f"The API server does not answer within {_LONGEST_START:.0f} s.\n{logs(home)}")
         # Neither serves logs: that server would listen on every address.
         stack.enter_context(server("triggerer", "--skip-serve-logs"))
@@ -367,9 +361,7 @@ class ParsedFile:
     def __str__(self) -> str:
         if self.dag is not None:
             return f"it has appeared after {len(self.errors)} parses that failed"
-        if not self.errors:
-            return f"neither a DAG nor an import error; the processor's logs:\n{self.log}"
-        last = "\n".join(self.errors[-1].splitlines()[-_MOST_LINES:])
+        last = "\n".join("".join(self.errors[-1:]).splitlines()[-_MOST_LINES:]) or f"no import error\n{self.log}"
         return f"{len(self.errors)} parses have failed, the last one with:\n{last}"
 
 
@@ -420,7 +412,7 @@ def parsed_files(
                 raise ServerError(f"Airflow's DAG processor has ended with {processor.returncode}.\n{logs(home)}")
             return is_all_there
 
-        comes_true(is_over, timeout=max(timeout, PARSES * _LONGEST_PARSE), pause=_POLL)
+        comes_true(is_over, timeout=max(timeout, PARSES * _LONGEST_PARSE), every=_POLL)
     log = "" if dags.keys() >= plans.keys() else logs(home)
     return {
         dag_id: ParsedFile(dag=dags.get(dag_id), errors=tuple(found.values()), log=log)
@@ -431,12 +423,3 @@ def parsed_files(
 def _copy(database: Path, copy: Path) -> None:
     with closing(sqlite3.connect(database)) as source, closing(sqlite3.connect(copy)) as target:
         source.backup(target)
-
-
-def _wait_for_end(reading: subprocess.Popen[bytes], home: Path) -> None:
-    try:
-        code = reading.wait(_LONGEST_START)
-    except subprocess.TimeoutExpired:
-        code = None
-    if code != 0:
-        raise ServerError(f"Airflow does not read its DAG files (exit code {code}).\n{logs(home)}")

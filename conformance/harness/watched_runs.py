@@ -21,10 +21,11 @@ from pytest_cosmos_venv import CosmosProject, DbtCall, DbtProject
 from pytest_cosmos_venv.environments.fake_venv import fake_venv
 from pytest_cosmos_venv.environments.scripted_dbt import ScriptedDbt
 from pytest_cosmos_venv.environments.wheelhouse import Wheelhouse, build_wheelhouse
+from pytest_cosmos_venv.real_time import comes_true
 
 from ..tasks import DagPlan
 from .harness import Harness
-from .processes import comes_true, lives
+from .processes import lives
 from .served_airflow import ServedAirflow, TaskInstance, served_airflow
 
 MODELS = ("staging", "mart", "report")

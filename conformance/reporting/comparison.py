@@ -51,7 +51,7 @@ class Row:
     @property
     def area(self) -> str:
         """The requirement's area, such as ``LOCK``."""
-        return self.id.partition("-")[0]
+        return area_of(self.record)
 
     @property
     def level(self) -> Level:
@@ -150,15 +150,23 @@ def version_in_words(specification: str, options: Mapping[str, Any]) -> str:
     return f"{specification}, requirements of {asked}" if asked else specification
 
 
+def area_of(record: Record) -> str:
+    """The area of a requirement, such as ``LOCK``.
+
+    :param record: the requirement in a report.
+    """
+    return str(record["id"]).partition("-")[0]
+
+
 def seconds_by_area(report: Report) -> dict[str, float]:
-    """Area -> seconds that its checks took; several of them run at the same time.
+    """Area of which something was run -> seconds that its checks took; several of them run at the same time.
 
     :param report: the content of a ``report.json``.
     """
     found: dict[str, float] = {}
     for one in report["requirements"]:
-        area = one["id"].partition("-")[0]
-        found[area] = found.get(area, 0.0) + sum(test["seconds"] for test in one["tests"])
+        if one["tests"]:
+            found[area_of(one)] = found.get(area_of(one), 0.0) + sum(test["seconds"] for test in one["tests"])
     return found
 
 

@@ -6,24 +6,18 @@ import base64
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..requirements import read_areas
-from .comparison import DIFFERS, NOT_IN_IT, Record, Report, Row, Tally, labels, rows, seconds_by_area, tallies
+from .comparison import DIFFERS, NOT_IN_IT, Record, Report, Row, labels, rows, seconds_by_area, tallies
 from .verdicts import KEPT, Verdict
 
 if TYPE_CHECKING:
     from markupsafe import Markup
 
 _TEMPLATE = Path(__file__).with_name("report.html.jinja")
-_HEAD_LINES = 4
-"""Lines of evidence that are seen at once; what follows is most often the end of a log."""
-_LOG = "the end of its log:"
-"""Last words of a line after which nothing but a log comes."""
-_PASSING = re.compile(r"cosmos-conformance-\w+|popen-gw\d+|tmp\w{8}|cosmos-venv\w{8}|\d+")
-"""Words that differ between runs: temporary names, times, numbers of processes."""
 
 
 @dataclass(frozen=True)
@@ -55,48 +49,20 @@ LOOKS: Mapping[str, Look] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Section:
-    """Requirements that belong together for a reader.
-
-    :param title: above them.
-    :param rows: the requirements.
-    """
-
-    title: str
-    rows: Sequence[Row]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Evidence:
-    """One thing that tests have seen.
-
-    :param head: its first lines.
-    :param rest: the other lines.
-    :param lines: number of the other lines.
-    :param count: how many tests have seen the same.
-    """
-
-    head: str
-    rest: str
-    lines: int
-    count: int
-
-
-@dataclass(frozen=True, kw_only=True)
 class Finding:
-    """A finding on one requirement in one report, or in several that say the same.
+    """A finding on one requirement in one report.
 
-    :param names: labels of the reports.
+    :param name: label of the report.
     :param word: the verdict, as in ``Row.words``.
-    :param record: the record of the first of these reports.
-    :param evidence: what was seen.
+    :param record: the record of the requirement.
+    :param evidence: what tests have seen -> how many of them have.
     :param images: pictures of what happened, as addresses.
     """
 
-    names: Sequence[str]
+    name: str
     word: str
     record: Record
-    evidence: Sequence[Evidence]
+    evidence: Mapping[str, int]
     images: Sequence[str]
 
 
@@ -116,12 +82,12 @@ def page(reports: Sequence[Report]) -> str:
         reports=reports,
         names=names,
         is_comparison=len(reports) > 1,
-        sections=[each for each in _sections(found, is_comparison=len(reports) > 1) if each.rows],
+        sections=_sections(found, is_comparison=len(reports) > 1),
         unlike=sum(not row.is_alike for row in found),
         count=len(found),
         findings={row.id: _findings(row, names) for row in found},
         by_level=tallies(found, len(reports), by=lambda row: row.level.value),
-        by_area=_in_order(tallies(found, len(reports), by=lambda row: row.area)),
+        by_area=dict(sorted(tallies(found, len(reports), by=lambda row: row.area).items())),
         areas=read_areas(),
         seconds=seconds_by_area(reports[0]) if len(reports) == 1 else {},
         levels=list(dict.fromkeys(row.level.value for row in found)),
@@ -130,7 +96,7 @@ def page(reports: Sequence[Report]) -> str:
     )
 
 
-def _sections(found: Sequence[Row], *, is_comparison: bool) -> list[Section]:
+def _sections(found: Sequence[Row], *, is_comparison: bool) -> dict[str, list[Row]]:
     """The sections, in the order in which readers look for them."""
     apart = {Verdict.HARNESS_ERROR.value: "The suite itself failed", Verdict.DIFFERS.value: "Different on purpose"}
     titles = ("Kept by none", "Judged in none", "Kept by all") if is_comparison else ("Not kept", "Not judged", "Kept")
@@ -146,46 +112,24 @@ def _sections(found: Sequence[Row], *, is_comparison: bool) -> list[Section]:
     groups: dict[str, list[Row]] = {title: [] for title in (unlike, ill, *apart.values(), other, kept)}
     for row in found:
         groups[title_of(row)].append(row)
-    return [Section(title=title, rows=each) for title, each in groups.items()]
-
-
-def _in_order(found: Mapping[str, Sequence[Tally]]) -> dict[str, Sequence[Tally]]:
-    """Areas as the specification has them, then those that it does not know."""
-    known = [area for area in read_areas() if area in found]
-    return {area: found[area] for area in (*known, *(each for each in found if each not in known))}
+    return {title: each for title, each in groups.items() if each}
 
 
 def _findings(row: Row, names: Sequence[str]) -> list[Finding]:
-    """Findings on a requirement from the reports that have more to say than their verdict.
-
-    Reports that say the same, but for logs, are told once.
-    """
-    found: dict[object, Finding] = {}
-    for name, word, cell in zip(names, row.words, row.cells, strict=True):
-        if cell is None or not (cell["evidence"] or cell["pictures"] or LOOKS[word].tone in ("bad", "odd")):
-            continue
-        evidence = _evidence(cell["evidence"])
-        # What passed may say how much: there a number matters.
-        heads = (_PASSING.sub("…", each.head) if cell["verdict"] == "failed" else each.head for each in evidence)
-        key = (word, cell["root"], tuple(sorted(heads)), tuple(cell["pictures"]))
-        same = found.get(key)
-        images = [_image(svg) for svg in cell["pictures"]]
-        one = same or Finding(names=[], word=word, record=cell, evidence=evidence, images=images)
-        found[key] = replace(one, names=[*one.names, name])
-    return list(found.values())
-
-
-def _evidence(texts: Sequence[str]) -> list[Evidence]:
-    counts = Counter(text.removeprefix("AssertionError: ").removeprefix("Skipped: ").strip() for text in texts)
-    found = []
-    for text, count in counts.items():
-        lines = text.splitlines()
-        log = next((at for at, line in enumerate(lines[:_HEAD_LINES], start=1) if line.endswith(_LOG)), None)
-        # A rest of one line takes no more room than the word that there is one.
-        short = len(lines) if len(lines) <= _HEAD_LINES + 1 else _HEAD_LINES
-        head, rest = lines[: log or short], lines[log or short :]
-        found.append(Evidence(head="\n".join(head), rest="\n".join(rest), lines=len(rest), count=count))
-    return found
+    """Findings on a requirement from the reports that have more to say than their verdict."""
+    return [
+        Finding(
+            name=name,
+            word=word,
+            record=cell,
+            evidence=Counter(
+                text.removeprefix("AssertionError: ").removeprefix("Skipped: ").strip() for text in cell["evidence"]
+            ),
+            images=[_image(svg) for svg in cell["pictures"]],
+        )
+        for name, word, cell in zip(names, row.words, row.cells, strict=True)
+        if cell is not None and (cell["evidence"] or cell["pictures"] or LOOKS[word].tone in ("bad", "odd"))
+    ]
 
 
 def _with_code(text: str) -> Markup:

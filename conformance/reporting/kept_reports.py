@@ -2,27 +2,25 @@
 
 A folder holds ``report.json``, that of the run with servers if there is one, a README.md with the way to make both
 again, and the list of known failures if the run had one. A maintainer makes a report again by this README: ``faults``
-names what would prevent that, and what nobody should publish.
+names what would prevent that.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 from .. import SPECIFICATION_VERSION
-from ..requirements import FIRST, read_specification
+from ..requirements import read_specification
 from .comparison import Report
-from .report import counts, read_report, without_credentials
-from .terminal import a_few
+from .overview import a_few
+from .report import read_report
 
 REPORT, SERVERS_REPORT, README, KNOWN_FAILURES = "report.json", "report-servers.json", "README.md", "known-failures.txt"
 _FILES = (REPORT, SERVERS_REPORT, README, KNOWN_FAILURES)
 UNKNOWN = "unknown"
-_HOME = re.compile(r"(?<![\w.~/-])(?:/(?:home|Users)/[^/\s]+|/root\b)|\b[A-Za-z]:\\+Users\\")
 
 
 def kept_folders(folder: Path) -> list[Path]:
@@ -39,8 +37,7 @@ def versions(kept: Path) -> list[Path]:
 
     :param kept: the folder of all kept reports.
     """
-    found = [each for each in kept.iterdir() if each.is_dir() and _version(each.name) is not None]
-    return sorted(found, key=lambda each: Version(each.name), reverse=True)
+    return sorted((each for each in kept.iterdir() if each.is_dir()), key=lambda each: Version(each.name), reverse=True)
 
 
 def faults(folder: Path) -> list[str]:
@@ -62,8 +59,6 @@ def faults(folder: Path) -> list[str]:
             of_report = _of_report(report, folder, has_servers=name == SERVERS_REPORT)
             found += [f"{folder / name} {fault}" for fault in of_report]
             found += _of_readme(folder / README, report)
-    for name in sorted(present.intersection(_FILES)):
-        found += _of_secrets(folder / name)
     return found
 
 
@@ -78,9 +73,6 @@ def _of_report(report: Report, folder: Path, *, has_servers: bool) -> Iterator[s
             yield f"is of a run with --cosmos-{option}: judge all {what}."
     if not closing["is_complete"] or closing["exit_code"] not in (0, 1):
         yield f"is of a run without a verdict (exit code {closing['exit_code']}): judge all requirements, to the end."
-    # 1.0 counted its drafts apart.
-    if version != FIRST and closing["counts"] != counts(report["requirements"]):
-        yield "counts other verdicts than its requirements have: hand it in as the run has written it."
     if report["options"].get("known_failures") and not (folder / KNOWN_FAILURES).exists():
         yield f"is of a run with a list of known failures: hand in the list too, as {KNOWN_FAILURES}."
     judged = {each["id"] for each in report["requirements"]}
@@ -107,20 +99,3 @@ def reproducing_words(report: Report) -> Sequence[str]:
     """
     again = next((str(each["again"]) for each in report["requirements"]), "pytest --cosmos-conformance")
     return [word for word in again.split() if not word.startswith("--cosmos-requirement=")]
-
-
-def _of_secrets(file: Path) -> Iterator[str]:
-    text = file.read_text(encoding="utf-8", errors="replace")
-    if homes := sorted({found[0] for found in _HOME.finditer(text)}):
-        yield f"{file} names a home directory ({a_few(homes)}): write ~ instead."
-    if without_credentials(text) != text:
-        words = zip(text.split(), without_credentials(text).split(), strict=False)
-        place = next((hidden for shown, hidden in words if shown != hidden), "")
-        yield f"{file} has what looks like a credential ({place}): take it out."
-
-
-def _version(text: str) -> Version | None:
-    try:
-        return Version(text)
-    except InvalidVersion:
-        return None

@@ -73,14 +73,11 @@ def _first_words(text: str) -> list[str]:
 def _text_of(file: Path) -> str:
     """The file's text without the mark that some editors put at the beginning."""
     try:
-        return file.read_bytes().decode("utf-8-sig")
+        return file.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise KnownFailuresError(f"--cosmos-known-failures={file} cannot be read: {error.strerror or error}.") from None
     except UnicodeDecodeError as error:
-        number = error.object.count(b"\n", 0, error.start) + 1
-        raise KnownFailuresError(
-            f"{file}, line {number}: byte 0x{error.object[error.start]:02x} is no UTF-8. Save the file as UTF-8."
-        ) from None
+        raise KnownFailuresError(f"{file} is no UTF-8 ({error}). Save the file as UTF-8.") from None
 
 
 def _line(where: str, text: str) -> KnownFailure:

@@ -17,16 +17,21 @@ from datetime import datetime, timezone
 from html import escape
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest_cosmos_venv
+from pytest_cosmos_venv.airflow_release import installed_airflow
 from pytest_cosmos_venv.suite import REPORT_FILES, RUN_FOLDER
 
 from .. import SPECIFICATION_VERSION, SUITE_VERSION
 from ..requirements import COMPATIBILITIES, PROFILES, Level
-from .comparison import profiles_not_judged, seconds_by_area, version_in_words
+from .comparison import profiles_not_judged, version_in_words
+from .overview import remarks, table_rows
 from .terminal import again
 from .verdicts import Judgement, Verdict
+
+if TYPE_CHECKING:
+    from ..declaration import Declaration
 
 _FINE = {Verdict.PASSED.value, Verdict.NOT_APPLICABLE.value, Verdict.UNEXPECTED_PASS.value}
 _LETTER = 6.6
@@ -39,7 +44,7 @@ _RUN = re.compile(rf"(?:/[\w.+@-]+)*/{RUN_FOLDER}\w+")
 """The folder of a run, in whatever text."""
 _CREDENTIALS = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)[^/\s]*@")
 _SECRETS = re.compile(
-    r"(?i)(?P<name>[\w-]*(?:token|password|secret|api[_-]?key)[\w-]*['\"]?\s*[=:]\s*['\"]?)[^\s'\"]{4,}"
+    r"(?i)(?P<name>(?<![\w-])[\w-]*(?:token|password|secret|api[_-]?key)[\w-]*['\"]?\s*[=:]\s*['\"]?)[^\s'\"]{4,}"
 )
 
 
@@ -104,6 +109,7 @@ def summary(report: Mapping[str, Any]) -> str:
     """
     one, where = report["implementation"], report["environment"]
     services = one.get("services")
+    head, *body = table_rows(report)
     lines = [
         f"## Conformance of {one['name']} {one['version']}",
         "",
@@ -114,43 +120,20 @@ def summary(report: Mapping[str, Any]) -> str:
         *([f"Partial, not judged: {', '.join(others)}"] if (others := profiles_not_judged(report)) else []),
         *([f"Declared to stay when tasks have ended: {', '.join(services)}"] if services else []),
         "",
-        f"| | {' | '.join(verdict.value for verdict in Verdict)} |",
-        f"|---|{'---:|' * len(Verdict)}",
+        *(f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *body)),
+        "",
+        *(f"- {line}" if not line.startswith("  ") else f"  - {line.strip()}" for line in remarks(report)),
     ]
-    for group, found in counts(report["requirements"]).items():
-        lines.append(f"| {group} | {' | '.join(str(found.get(verdict.value, '')) for verdict in Verdict)} |")
-    took = [f"{area} {seconds:.0f} s" for area, seconds in seconds_by_area(report).items() if seconds]
-    lines += ["", f"Time of checks: {', '.join(took)}"] if took else []
     failed = [each for each in report["requirements"] if each["verdict"] in _ILL]
-    if failed:
-        lines += ["", *(f"- **{each['id']}** {each['level']}: {_sentence(each)}" for each in failed)]
-    if here := [each for each in report["requirements"] if each["verdict"] == Verdict.NOT_RUN.value and each["tests"]]:
-        lines += ["", f"{len(here)} that cannot be judged here:", ""]
-        lines += [f"- {each['id']} {each['level']}: {_reasons(each['evidence'])}" for each in here]
-    surprising = [each["id"] for each in report["requirements"] if each["verdict"] == Verdict.UNEXPECTED_PASS.value]
-    if surprising:
-        lines += ["", f"On the list of known failures, and passed: {', '.join(surprising)}"]
+    lines += [f"- **{each['id']}** {each['level']}, {each['verdict']}: {each['sentence']}" for each in failed]
     return "\n".join(lines) + "\n"
-
-
-def _sentence(record: Mapping[str, Any]) -> str:
-    is_ours = record["verdict"] == Verdict.HARNESS_ERROR.value
-    return f"{'harness error, which says nothing about: ' if is_ours else ''}{record['sentence']}"
-
-
-def _reasons(evidence: Iterable[str]) -> str:
-    return "; ".join(dict.fromkeys(each.removeprefix("Skipped: ").rstrip(".") for each in evidence))
 
 
 def report(
     judgements: Sequence[Judgement],
     *,
-    implementation: str,
-    named: str,
-    version: str,
-    services: Sequence[str],
+    implementation: Declaration,
     profiles: Sequence[str],
-    airflow: str,
     installer: str,
     options: Mapping[str, object],
     started: datetime,
@@ -160,12 +143,8 @@ def report(
     """The report of a run, JSON-like; ``report.schema.json`` says what stands in it.
 
     :param judgements: the judgements of the run.
-    :param implementation: its import root.
-    :param named: the same or its adapter, as ``--cosmos-implementation`` takes it.
-    :param version: the version of the implementation.
-    :param services: processes that it declares to stay when its tasks have ended.
+    :param implementation: the declaration of the implementation.
     :param profiles: those by which it was judged.
-    :param airflow: version of Airflow.
     :param installer: what environments were installed with, in words.
     :param options: the options that decide what was judged, and how hard.
     :param started: the time at which the run began.
@@ -174,14 +153,15 @@ def report(
     :param exit_code: the exit code of the run.
     """
     now = datetime.now(timezone.utc)
-    records = [_record(each, named, options) for each in judgements]
+    records = [_record(each, implementation.named, options) for each in judgements]
+    one = {"name": implementation.import_root, "version": implementation.version}
     return {
         "format": FORMAT,
         "specification": SPECIFICATION_VERSION,
         "suite": SUITE_VERSION,
-        "implementation": {"name": implementation, "version": version, "services": list(services)},
+        "implementation": {**one, "services": list(implementation.services)},
         "environment": {
-            "airflow": airflow,
+            "airflow": installed_airflow() or "not installed",
             "python": platform.python_version(),
             "platform": f"{platform.system()} {platform.machine()}",
             "installer": installer,
@@ -224,7 +204,8 @@ def _record(judgement: Judgement, named: str, options: Mapping[str, object]) -> 
         "sentence": one.sentence,
         "sources": list(one.sources),
         "verdict": judgement.verdict.value,
-        "evidence": [redacted(text)[-_LONGEST_EVIDENCE:] for text in judgement.evidence],
+        # First to twice the length: a secret at the cut must not lose the words by which it is known.
+        "evidence": [redacted(text[-2 * _LONGEST_EVIDENCE :])[-_LONGEST_EVIDENCE:] for text in judgement.evidence],
         "pictures": [redacted(picture) for each in judgement.seen for picture in each.pictures],
         "root": judgement.root,
         "depends_on": list(one.depends_on),
@@ -245,7 +226,8 @@ def redacted(text: str) -> str:
     text = _RUN.sub("RUN", text)
     for folder, word in _folders_of_this_machine():
         text = re.sub(rf"{re.escape(folder)}(?![\w-])", word, text)
-    return without_credentials(text)
+    text = _CREDENTIALS.sub(r"\g<scheme>****@", text)
+    return _SECRETS.sub(r"\g<name>****", text)
 
 
 def _folders_of_this_machine() -> list[tuple[str, str]]:
@@ -257,15 +239,6 @@ def _folders_of_this_machine() -> list[tuple[str, str]]:
     # The home of some users of containers is /, and a system's Python lies in /usr: both say nothing.
     told = {folder: word for folder, word in words.items() if folder not in ("", "/", "/usr", "/usr/local")}
     return sorted(told.items(), key=lambda each: len(each[0]), reverse=True)
-
-
-def without_credentials(text: str) -> str:
-    """The text without credentials, as far as they can be told.
-
-    :param text: any text.
-    """
-    text = _CREDENTIALS.sub(r"\g<scheme>****@", text)
-    return _SECRETS.sub(r"\g<name>****", text)
 
 
 def read_report(file: Path) -> dict[str, Any]:

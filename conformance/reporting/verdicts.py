@@ -24,8 +24,6 @@ VERDICT = "cosmos_verdict"
 """Name of the property under which a verdict stands that pytest has no word for."""
 EVIDENCE = "evidence"
 """Name of the property under which a test tells what it has seen, for JUnit's XML too."""
-REASON = "cosmos_reason"
-"""Name of the property of a reason why a test was left out: one for each capability that is lacking."""
 PICTURE = "cosmos_picture"
 """Name of the property of a picture of what happened, an SVG."""
 
@@ -71,7 +69,6 @@ class Seen:
     :param evidence: what was required and what was seen, or why it was not judged.
     :param seconds: the time that it took.
     :param pictures: pictures of what happened, each an SVG.
-    :param reasons: why it was left out, a sentence for each capability that is lacking.
     """
 
     test: str
@@ -80,7 +77,6 @@ class Seen:
     evidence: str = ""
     seconds: float = 0.0
     pictures: tuple[str, ...] = ()
-    reasons: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,11 +93,6 @@ class Judgement:
     verdict: Verdict
     seen: tuple[Seen, ...] = ()
     root: str | None = None
-
-    @property
-    def cannot_be_judged_here(self) -> bool:
-        """Whether its tests ran and were all skipped because this machine lacks what they need."""
-        return self.verdict is Verdict.NOT_RUN and bool(self.seen)
 
     @property
     def evidence(self) -> tuple[str, ...]:
@@ -201,7 +192,7 @@ class SmokeFailure:
     """A smoke check that failed.
 
     :param check: its node id.
-    :param said: what it found; empty where the suite itself failed, whose traceback tells it.
+    :param said: what it found.
     """
 
     check: str
@@ -227,20 +218,13 @@ class Results:
         """
         stash = self._session.config.stash
         if report.failed and f"/{SMOKE_FILE}::" in f"/{report.nodeid}":
-            stash[FAILED_SMOKE_CHECKS].append(SmokeFailure(check=report.nodeid, said=_said_by_smoke(report)))
+            stash[FAILED_SMOKE_CHECKS].append(
+                SmokeFailure(check=report.nodeid, said=_evidence(report).removeprefix("AssertionError: "))
+            )
             self._session.shouldstop = "a smoke check failed"
         seen = _seen(report)
         if seen is not None:
             stash[SEEN].append(seen)
-
-
-def _said_by_smoke(report: pytest.TestReport) -> str:
-    said = _evidence(report)
-    if VERDICT not in dict(report.user_properties):
-        return said.removeprefix("AssertionError: ")
-    # An adapter's fault is told by a sentence and its own traceback; of a fault in the suite pytest shows the place.
-    _, mark, rest = said.partition("HarnessError: AdapterError: ")
-    return rest if mark else ""
 
 
 def _seen(report: pytest.TestReport) -> Seen | None:
@@ -256,7 +240,6 @@ def _seen(report: pytest.TestReport) -> Seen | None:
         evidence=_evidence(report),
         seconds=report.duration,
         pictures=_told(report, PICTURE),
-        reasons=_told(report, REASON),
     )
 
 

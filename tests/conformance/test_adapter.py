@@ -6,17 +6,12 @@ import os
 import re
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
-import conformance
 from conformance.adapter import Adapter, Outcome, Task
 from conformance.cosmos_layout import CosmosLayout, CosmosVenvAdapter
-from cosmos_venv.managed.remote_environments import configured_store
-from cosmos_venv.remote.object_store import RemoteFolder
-from pytest_cosmos_venv.airflow_release import installed_airflow
 
 
 @pytest.fixture
@@ -24,45 +19,9 @@ def adapter() -> CosmosVenvAdapter:
     return CosmosVenvAdapter("cosmos_venv")
 
 
-def test_each_module_that_is_prepared_with_airflow_is_there() -> None:
-    # Read, not imported: it builds Airflow's API at once.
-    text = (Path(conformance.__file__).parent / "prepared_airflow.py").read_text(encoding="utf-8")
-    own = [f"conformance{name}" for name in re.findall(r'f"\{__package__\}([\w.]+)"', text)]
-    toolkit = re.findall(r'"(pytest_cosmos_venv\.[\w.]+)"', text)
-    airflow = re.findall(r'^    "(a2wsgi|airflow\.[\w.]+)",$', text, re.MULTILINE)
-    names = [*own, *toolkit, *(airflow if str(installed_airflow()) >= "3" else [])]
-
-    assert own
-    assert toolkit
-    assert [name for name in names if find_spec(name) is None] == []
-
-
 def test_the_processes_that_stay_are_those_that_the_implementation_declares(adapter: CosmosVenvAdapter) -> None:
     assert adapter.services == ()
     assert adapter.all_services == ("dbt-warm-server",)
-
-
-def test_its_settings_of_a_remote_store_make_one(
-    adapter: CosmosVenvAdapter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    key_file = tmp_path / "key"
-    key_file.write_text("the key of all machines", encoding="ascii")
-    key_file.chmod(0o600)
-    variables = adapter.remote_environments(tmp_path / "store", key_file, seconds=7.0)
-    assert not isinstance(variables, str)
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
-
-    store = configured_store()
-
-    assert str(store.folder).startswith(f"file://{tmp_path}/store/")
-    assert isinstance(store.folder, RemoteFolder)
-    assert store.folder.key is not None
-    assert (store.seconds, store.folder.key()) == (7.0, b"the key of all machines")
-
-
-def test_an_implementation_that_says_nothing_of_remote_environments_has_no_variables(tmp_path: Path) -> None:
-    assert Adapter("another").remote_environments(tmp_path, tmp_path / "key", seconds=1.0) == {}
 
 
 class OfAnotherShape(Adapter):
@@ -96,5 +55,5 @@ def test_what_needs_a_package_that_is_not_installed_is_not_judged_and_the_way_ou
     )
 
     assert "1 that cannot be judged here:" in done.stdout
-    assert re.search(r"REMOTE-001: No module named zstd: .* pip install 'cosmos-venv\[remote\]'\n", done.stdout)
+    assert re.search(r"No module named zstd: .* pip install 'cosmos-venv\[remote\]': REMOTE-001\n", done.stdout)
     assert "failed" not in done.stdout

@@ -81,13 +81,7 @@ def test_the_message_of_a_task_has_its_command_profile_and_arguments() -> None:
         ),
         pytest.param(answering("ahoy"), r"describe was answered by .*: b'ahoy\\n'. Let the program write", id="words"),
         pytest.param(answering("{}\n{}"), "describe was answered by what is no line with a JSON object", id="two"),
-        pytest.param(answering("[1]"), "describe was answered by what is no line with a JSON object", id="list"),
         pytest.param(answering("{}"), 'describe was answered by {}: give {"protocol": 1, "name": ', id="empty"),
-        pytest.param(
-            answering(DESCRIPTION.replace("1", "2", 1)),
-            'describe was answered by {"protocol": 2, .*: give {"p',
-            id="protocol",
-        ),
     ],
 )
 def test_a_program_that_does_not_describe_itself_is_refused(program: CommandAdapter, words: str) -> None:
@@ -135,7 +129,7 @@ def test_a_task_without_an_answer_has_failed(program: CommandAdapter, words: str
 
 @pytest.mark.parametrize(
     "answer",
-    ["{}", '{"state": "done"}', '{"state": "success", "exeption": "none"}', '{"state": "failed", "exception": 3}'],
+    ['{"state": "done"}', '{"state": "success", "exeption": "none"}', '{"state": "failed", "exception": 3}'],
 )
 def test_an_answer_that_is_no_outcome_is_refused(answer: str) -> None:
     with pytest.raises(AdapterError, match=r'the message run was answered by {.*}: give {"state": "success"}, or'):

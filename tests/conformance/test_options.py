@@ -46,19 +46,13 @@ def _tiny_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
         ),
         pytest.param(
             ["--cosmos-requirement=WATCH-003"],
-            "*--cosmos-requirement=WATCH-003 is judged with servers of Airflow: add --cosmos-servers.",
-            id="without-servers",
-        ),
-        pytest.param(
-            ["--cosmos-servers", "--cosmos-requirement=LOCK-*"],
-            "*--cosmos-requirement=LOCK-[*] is judged not with servers of Airflow: leave out --cosmos-servers.",
-            id="with-servers",
+            "*--cosmos-requirement=WATCH-003: WATCH-003 came with specification 1.*, *profile watcher*",
+            id="of-another-run",
         ),
         pytest.param(["--cosmos-servers", "-n", "2"], "*--cosmos-servers starts one Airflow*leave out -n.", id="crowd"),
         pytest.param(["--cosmos-requirement="], "*--cosmos-requirement= names none: give ids*", id="no-id"),
         pytest.param(["--cosmos-strict"], "*--cosmos-strict needs --cosmos-known-failures=FILE*", id="strict-of-what"),
         pytest.param(["--cosmos-timeout=1m"], "*--cosmos-timeout=1m: give seconds, such as 300.", id="deadline"),
-        pytest.param(["--cosmos-timeout=nan"], "*--cosmos-timeout=nan: give seconds, such as 300.", id="no-number"),
         pytest.param(
             ["--cosmos-dbt-kind=rust"], "*--cosmos-dbt-kind=rust: give one of python|native.", id="kind-of-dbt"
         ),
@@ -77,26 +71,6 @@ def _tiny_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
         ),
         pytest.param(["--cosmos-profiles="], "*--cosmos-profiles= names none: give names of core.", id="no-profile"),
         pytest.param(["--cosmos-spec=2"], "*--cosmos-spec=2: give one of 1.2|1.1|1.0.", id="specification"),
-        pytest.param(
-            ["--cosmos-spec=1.0", "--cosmos-requirement=CMD-001,CMD-025"],
-            "*--cosmos-requirement=CMD-025 came with 1.1: leave out --cosmos-spec.",
-            id="of-a-later-specification",
-        ),
-        pytest.param(
-            ["--cosmos-requirement=SEED-001"],
-            "*--cosmos-requirement=SEED-001 is of the profile seeds, which is not judged.",
-            id="of-another-profile",
-        ),
-        pytest.param(
-            ["--cosmos-requirement=SEED-001,*-004", "--cosmos-level=MUST"],
-            "*--cosmos-requirement=SEED-001 is of the profile seeds, which is not judged.",
-            id="level-in-capitals",
-        ),
-        pytest.param(
-            ["--cosmos-requirement=[LR]*-009"],
-            "*--cosmos-requirement=* is of the profiles locks, dags, which are not judged.",
-            id="of-other-profiles",
-        ),
         pytest.param(
             ["--cosmos-report=wrong.txt"], "*--cosmos-report=wrong.txt: no report can be written there*", id="report"
         ),
@@ -152,59 +126,28 @@ def test_options_of_the_suite_may_stand_in_the_ini_file_and_the_command_line_win
 
 
 @pytest.mark.parametrize(
-    ("declared", "message"),
+    ("body", "message"),
     [
-        pytest.param('has = frozenset({"depths"})', "*Mine.has names depths, which there is not*", id="has"),
         pytest.param(
-            'profiles = frozenset({"lock"})',
-            "*Mine.profiles names lock, which there is not: give names of core, dags, *",
-            id="profiles",
+            "(TinyAdapter): has = frozenset({'depths'})", "*Mine.has names depths, which there is not*", id="has"
         ),
-        pytest.param('has = "deps"', "*Mine.has is the text 'deps': give a set*", id="text"),
+        pytest.param("(TinyAdapter): has = 'deps'", "*Mine.has is 'deps': give a set of texts*", id="text"),
+        pytest.param("(TinyAdapter): services = ('p*',)", "*Mine.services, or *names 'p[*]', which*", id="services"),
         pytest.param(
-            'differs = {"LOCK-999": "why"}', "*Mine.differs names LOCK-999, which there is not*", id="differs"
-        ),
-        pytest.param(
-            'beyond = frozenset({"LOKC-017"})', "*Mine.beyond names LOKC-017, which there is not*", id="beyond"
-        ),
-        pytest.param(
-            'beyond = frozenset({"renders_as_cosmos"})',
-            "*Mine.beyond names renders_as_cosmos, which there is not*",
-            id="compatibility",
-        ),
-        pytest.param(
-            'services = ("p*",)',
-            "*Mine.services, or *names 'p[*]', which fits 'python' too*",
-            id="services",
+            ": import_root = 'tiny'", "*my_adapter:Mine is no adapter: derive the class from Adapter*", id="none"
         ),
     ],
 )
 def test_an_adapter_that_declares_what_there_is_not_is_refused_before_anything_runs(
-    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, declared: str, message: str
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, body: str, message: str
 ) -> None:
-    pytester.makepyfile(my_adapter=f"from tiny.adapter import TinyAdapter\nclass Mine(TinyAdapter): {declared}\n")
+    pytester.makepyfile(my_adapter=f"from tiny.adapter import TinyAdapter\nclass Mine{body}\n")
     monkeypatch.setenv("PYTHONPATH", str(pytester.path), prepend=":")
 
     done = run_suite_itself(folder=pytester.path, implementation="my_adapter:Mine")
 
     assert done.returncode == pytest.ExitCode.USAGE_ERROR
     assert_told(message, done)
-
-
-def test_an_adapter_that_derives_from_nothing_is_refused_with_the_way_out(
-    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pytester.makepyfile(my_adapter="class Mine: import_root = 'tiny'\n")
-    monkeypatch.setenv("PYTHONPATH", str(pytester.path), prepend=":")
-
-    done = run_suite_itself(folder=pytester.path, implementation="my_adapter:Mine")
-
-    assert done.returncode == pytest.ExitCode.USAGE_ERROR
-    assert_told(
-        "*my_adapter:Mine is no adapter: derive the class from Adapter, *"
-        "(from pytest_cosmos_venv.conformance.adapter import Adapter).",
-        done,
-    )
 
 
 @pytest.mark.parametrize(

@@ -61,8 +61,6 @@ def rude(tmp_path: Path) -> Rude:
     ("named", "code"),
     [
         pytest.param("tests.conformance.rude.leaving_adapter:Mine", 4, id="adapter-leaves"),
-        pytest.param("tests.conformance.rude.exiting_adapter:Mine", 4, id="adapter-exits"),
-        pytest.param("tests.conformance.rude.adapter_of_leaving:OfLeaving", 4, id="imports-a-package-that-leaves"),
         pytest.param("tests.conformance.rude.adapters:OfLeaving", 10, id="its-package-leaves", marks=pytest.mark.long),
     ],
 )
@@ -184,21 +182,3 @@ def test_a_python_that_passes_over_assertions_passes_over_none(rude: Rude, worke
 
     assert done.returncode == 1, done.stdout
     assert rude.found("CMD-015")["verdict"] == "failed"
-
-
-@pytest.mark.long
-@pytest.mark.timeout(600)
-def test_what_a_task_prints_does_not_fill_the_terminal(rude: Rude) -> None:
-    done = rude.judge("tiny.rude:RudeAdapter", "--cosmos-requirement=CMD-002", "--cosmos-timeout=90")
-
-    assert done.returncode == 1
-    assert len(done.stdout) + len(done.stderr) < 20_000
-
-
-def test_workers_of_another_python_are_refused(rude: Rude) -> None:
-    python = f"popen//python={sys.executable} -O"
-
-    done = rude.judge("tiny.adapter:TinyAdapter", "--tx", python, "--dist=load", "--cosmos-requirement=CMD-015")
-
-    assert done.returncode == 4, done.stdout
-    assert "leave out python=" in done.stdout + done.stderr

@@ -16,12 +16,12 @@ from urllib.error import HTTPError
 import psutil
 import pytest
 
-from conformance.harness.processes import comes_true
 from pytest_cosmos_venv.airflow_servers import (
     call_api,
     ending_what_it_started,
     running_server,
 )
+from pytest_cosmos_venv.real_time import comes_true
 from tests.http_server import served
 
 CLEAR = "dags/harbor/clearTaskInstances"

@@ -17,7 +17,18 @@ from pytest_cosmos_venv.environments.wheel import Wheel
 from pytest_cosmos_venv.races.points import Point, Sighting
 
 from ...harness.harness import Harness
-from ...harness.runs import damage, files_with, installed, is_below, places, ran, unpacked, unpacking_begins
+from ...harness.runs import (
+    damage,
+    files_with,
+    installed,
+    is_below,
+    places,
+    ran,
+    require_hidden,
+    require_kept,
+    unpacked,
+    unpacking_begins,
+)
 from ...requirements import requirement
 from ...tasks import Task
 
@@ -42,14 +53,12 @@ class Machine:
     :param name: what its own files stand under.
     :param folder: all machines reach it.
     :param key: the secret of the machines that trust each other.
-    :param asked: seconds that its tasks wait -> the variables that say so, once the implementation was asked for them.
     """
 
     harness: Harness
     name: str
     folder: Path
     key: str = field(repr=False)
-    asked: dict[float, dict[str, str]] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def virtualenv_dir(self) -> Path:
@@ -84,14 +93,9 @@ class Machine:
         self.key_file.chmod(0o600)
         temporary = self._own / "temporary"
         temporary.mkdir(exist_ok=True)
-        if seconds not in self.asked:
-            answer = self.harness.ask(
-                "remote_environments", folder=self.folder, key_file=self.key_file, seconds=seconds
-            )
-            if isinstance(answer, str):
-                pytest.skip(answer)
-            self.asked[seconds] = answer
-        variables = self.asked[seconds]
+        variables = self.harness.ask("remote_environments", folder=self.folder, key_file=self.key_file, seconds=seconds)
+        if isinstance(variables, str):
+            pytest.skip(variables)
         assert variables, (
             "an implementation that fetches environments must say how that is set: override "
             "Adapter.remote_environments, or leave the profile machines out; seen: no variable"
@@ -240,9 +244,7 @@ def test_a_task_that_has_its_environment_needs_no_folder(machine: MakeMachine) -
 
     call = first.ran()
 
-    assert (call.prefix, unpacked(call.prefix)) == (ready.prefix, before), (
-        f"a task must use the environment that it has, {ready.prefix}; seen: {call.prefix}, perhaps unpacked anew"
-    )
+    require_kept("a task must use the environment that it has", ready.prefix, before, call)
     assert not first.folder.exists(), (
         f"a task that has its environment must make nothing in the folder, which is gone; seen: {first.folder} is there"
     )
@@ -297,10 +299,7 @@ def test_the_key_is_nowhere_to_be_read(machine: MakeMachine) -> None:
     assert not failed, f"both tasks must succeed; seen: {failed[0]}"
     own = {each.key_file for each in (first, second)}
     left = [file for file in files_with(key, places(harness)) if file not in own]
-    lines = [line.replace(key, "***") for outcome in outcomes for line in outcome.log.splitlines() if key in line]
-    fields = [name for outcome in outcomes for name, value in outcome.fields.items() if key in value]
     given = [name for call in harness.calls("run") for name, value in call.env.items() if key in value]
-    assert not left, f"no file but its own must hold the key, none of the folder either; seen: {left[0]}"
-    assert not lines, f"no log must hold the key; seen: {lines[0]}"
-    assert not fields, f"no rendered field must hold the key; seen: {fields[0]}"
+    for outcome in outcomes:
+        require_hidden(key, "the key", outcome, left)
     assert not given, f"dbt must not get the key; seen: it is in its variable {given[0]}"

@@ -81,10 +81,3 @@ def test_an_ordinary_user_mounts_read_only_what_is_mounted_without_devices(every
 def test_a_machine_that_lets_nobody_mount_says_what_the_kernel_refused(tmp_path: Path, kind: str) -> None:
     with pytest.raises(MountError, match=f"is {kind} cannot be had here: unshare: Operation not permitted"):
         make_places({kind: str(tmp_path)})
-
-
-def test_a_place_that_there_is_not_is_no_reason_to_judge_nothing(tmp_path: Path) -> None:
-    given = {"wet": str(tmp_path)}
-
-    with pytest.raises(ValueError, match="give one of read-only, full"):
-        make_places(given)

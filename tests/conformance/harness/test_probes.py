@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pytest_cosmos_venv.conformance.adapter import DagPlan, Task
+from pytest_cosmos_venv.conformance.adapter import DagPlan
 from pytest_cosmos_venv.conformance.cosmos_layout import CosmosLayout, plain_dag
 from pytest_cosmos_venv.conformance.harness.probes import dag_facts, error_of, render, traces_of
 from pytest_cosmos_venv.dags.dag_files import processor_variables
@@ -50,23 +50,3 @@ def test_a_judged_dag_gets_no_task_that_it_has_not_and_an_ordinary_one_does() ->
 
     assert dag_facts(Telling(), ordinary) == {**seen, "a task's owner": "harbor"}
     assert "a task's owner" not in seen
-
-
-class Refusing(CosmosLayout):
-    """Makes no operator."""
-
-    import_root = "refusing"
-
-    def make_task(self, task: Task, **arguments: Any) -> Any:  # noqa: ARG002 - as the base has it
-        raise ValueError("no pier")
-
-
-def test_the_error_of_making_an_operator_answers_no_question_about_its_methods() -> None:
-    task = Task(command="run", profile={}, arguments={})
-
-    seen = error_of(Refusing(), task, calls=(), variables={})
-
-    assert seen is not None
-    assert seen["text"] == "ValueError: no pier"
-    with pytest.raises(ValueError, match="no pier"):
-        error_of(Refusing(), task, calls=["on_kill"], variables={})

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from time import sleep  # noqa: TID251 - the time in which nobody looks is what is tested
 
+import pytest
+
 from conformance.harness import processes
 from tests.waiting import wait_until
 
@@ -73,6 +75,15 @@ def test_time_in_which_nobody_looked_is_no_rest() -> None:
 def test_a_process_that_has_ended_does_not_rest() -> None:
     with python("pass") as pid:
         assert not processes.watch_until_rest([pid], lambda: False, timeout=60.0)
+
+
+def test_a_process_that_vanishes_while_it_is_looked_at_was_at_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    def vanish(_: object) -> bool:
+        raise FileNotFoundError("/proc/16717/task")  # as Path.glob does, once among 700 waits for rest
+
+    monkeypatch.setattr(processes, "_wants_to_work", vanish)
+    with python("import signal; signal.pause()") as pid:
+        assert not processes.watch_until_rest([pid], lambda: False, timeout=0.3, seconds=0.1)
 
 
 def test_a_thread_in_the_queue_for_a_processor_is_at_work() -> None:

@@ -11,7 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from conformance.harness.processes import Installer, comes_true, environment_of_build, installers_below, two_into_one
+from conformance.harness.processes import Installer, installers_below, two_into_one
+from pytest_cosmos_venv.real_time import comes_true
 
 _LINGERS = "import sys; print(flush=True); sys.stdin.read()"
 _STARTS_ANOTHER = f"import subprocess, sys; subprocess.run([*sys.argv[1:]], check=True); {_LINGERS}"
@@ -85,25 +86,6 @@ def test_an_installer_is_told_by_what_it_does_and_where(
 
     found = [(each.pid, each.target) for each in installers_below(environment.parent, [])]
     assert found == ([(pid, environment)] if expected else [])
-
-
-@pytest.mark.parametrize("module", ["pip", "uv"])
-def test_only_uv_fills_the_environment_of_an_activated_shell(environment: Path, tmp_path: Path, module: str) -> None:
-    activated = tmp_path / "worker"
-    activated.mkdir()
-    (activated / "pyvenv.cfg").touch()
-    (tmp_path / f"{module}.py").write_text(_LINGERS, encoding="utf-8")
-    python = environment / "bin" / "python"
-    python.symlink_to(sys.executable)
-    variables = {"PYTHONPATH": str(tmp_path), "VIRTUAL_ENV": str(activated)}
-
-    command = [str(python), "-m", module, "install"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=variables) as installer:
-        assert installer.stdout is not None
-        installer.stdout.readline()  # the kernel shows no variables of a process that has just been started
-        found = environment_of_build(installer.pid)
-
-    assert found == (installer.pid, environment if module == "pip" else activated)
 
 
 def test_what_an_installer_has_started_belongs_to_it_whoever_has_started_that(environment: Path, start: Start) -> None:

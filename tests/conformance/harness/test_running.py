@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -48,15 +47,6 @@ def test_a_task_that_has_ended_is_told_nothing(monkeypatch: pytest.MonkeyPatch, 
     assert told == [ended.pid] * known_after
 
 
-def test_a_task_that_runs_is_told_to_end() -> None:
-    with subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"]) as runs:
-        race: Any = RaceOfOneThatHasEnded(runs.pid, known_after=1)
-
-        assert RunningTasks(race, {}).terminate()
-
-        assert runs.wait() == -signal.SIGTERM
-
-
 @pytest.mark.parametrize(
     ("places", "ending"),
     [
@@ -68,7 +58,7 @@ def test_a_refused_mount_is_believed_where_the_judge_may_not_mount_either(
     tmp_path: Path, places: Mapping[str, str], ending: type[BaseException]
 ) -> None:
     told = SimpleNamespace(value=None, exception="MountError: it cannot be had here", in_words="it", traceback="")
-    ended = SimpleNamespace(outcomes=[told], timeline=None, left_behind=(), services=())
+    ended = SimpleNamespace(outcomes=[told], timeline=None, left_behind=())
     race: Any = SimpleNamespace(finish=lambda check: None if check else ended)
 
     # Of any kind: a skip where none is due would pass for a skipped test.

@@ -1,9 +1,7 @@
-"""Tests of the time that the suite gives a task, and of the wait before it says that one rests."""
+"""Tests of the time that the suite gives a task."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,10 +10,6 @@ from typing import Any
 import pytest
 
 from conformance.harness import running as task_runs
-from conformance.harness.runs import RESTS, what_it_comes_to
-
-BUSY = "while True: pass"
-IDLE = "import signal; signal.pause()"
 
 
 def config(*, asked: str | None = None, requirement: str | None = None, **more: Any) -> Any:
@@ -32,7 +26,7 @@ def config(*, asked: str | None = None, requirement: str | None = None, **more: 
 def tell(of_run: Any, took: float) -> None:
     """The smoke check's task has taken so many seconds."""
     report: Any = SimpleNamespace(when="call", user_properties=[(task_runs.TASK_SECONDS, took)])
-    task_runs.TaskTimer(of_run).pytest_runtest_logreport(report)
+    task_runs.TaskTimer(of_run, 2).pytest_runtest_logreport(report)
 
 
 @pytest.fixture(autouse=True)
@@ -68,37 +62,9 @@ def test_time_is_given_as_the_machine_needs_it(
     )
 
 
-def test_all_workers_of_a_run_know_what_one_has_found_out_and_another_run_does_not(
-    manager: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    tell(config(pluginmanager=manager), 20.0)
-
-    assert task_runs.slack() == 10.0
-
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "of another run"))
-
-    assert task_runs.slack() == 2.0
-
-
-@pytest.mark.parametrize(
-    ("code", "expected"),
-    [pytest.param(BUSY, "it is at work, for 1 s by now", id="busy"), pytest.param(IDLE, RESTS, id="idle")],
-)
-def test_a_task_that_is_at_work_until_the_deadline_does_not_rest(code: str, expected: str) -> None:
-    with subprocess.Popen([sys.executable, "-S", "-c", code]) as process:
-        harness: Any = SimpleNamespace(timeout=1.0 if code == BUSY else 60.0)
-        running: Any = SimpleNamespace(pids=[process.pid], running=(0,))
-        try:
-            said = what_it_comes_to(harness, running, SimpleNamespace(builds=[]))  # type: ignore[arg-type] # is asked
-        finally:
-            process.kill()
-
-    assert said == expected
-
-
 @pytest.mark.parametrize(
     ("requirement", "said"),
-    [(None, "...\nOne task took 10.3 s: 0 checks will take about half a minute.\n"), ("LOCK-*", "...")],
+    [(None, "...\nOne task took 10.3 s: 2 requirements will take about half a minute.\n"), ("LOCK-*", "...")],
     ids=["whole-run", "some-requirements"],
 )
 def test_how_long_a_whole_run_will_take_is_told_on_a_line_of_its_own_also_among_the_dots_of_workers(

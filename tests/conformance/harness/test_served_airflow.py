@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import io
 import os
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import psutil
 import pytest
 
-from pytest_cosmos_venv import CosmosAirflow, airflow_servers
+from pytest_cosmos_venv import CosmosAirflow
 from pytest_cosmos_venv.conformance.harness import served_airflow
 from pytest_cosmos_venv.conformance.harness.served_airflow import (
     ServedAirflow,
@@ -33,18 +29,6 @@ PLAN = DagPlan(
     profile={"profile_name": "harbor"},
     dag={"dag_id": "plain", "default_args": {"retries": 1, "retry_delay": timedelta(seconds=1)}},
 )
-
-
-def test_a_dag_file_says_what_the_plan_says(tmp_path: Path) -> None:
-    write_home(tmp_path, named="mine:Mine", plans={"plain": PLAN})
-
-    text = (tmp_path / "dags" / "plain.py").read_text()
-    seen: list[object] = []
-    names = {"open_adapter": lambda named: type("Mine", (), {"make_dag": lambda _, plan: seen.append((named, plan))})()}
-    lines = [line for line in text.splitlines() if not line.startswith("from pytest")]
-    exec("\n".join(lines), {**names, "DagPlan": DagPlan})  # noqa: S102 - we have written it
-    assert seen == [("mine:Mine", PLAN)]
-    assert "airflow" in text.lower(), "Airflow passes over files in which its name does not stand"
 
 
 def test_each_process_of_airflow_lets_the_adapter_begin(tmp_path: Path) -> None:
@@ -127,46 +111,6 @@ def test_a_run_that_goes_on_while_nothing_changes_is_not_waited_for(airflow: Ser
     assert not airflow.wait(lambda: airflow.state("plain") == "failed")
 
 
-def test_what_comes_true_is_waited_for(airflow: ServedAirflow) -> None:
-    looks = iter([False, False, True])
-
-    assert airflow.wait(lambda: next(looks))
-
-
-def test_an_answer_of_the_api_is_waited_for_longer_than_its_server_waits_for_the_database(
-    airflow: ServedAirflow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    waits: list[float] = []
-
-    @contextmanager
-    def answer(_: object, *, timeout: float) -> Iterator[io.BytesIO]:
-        waits.append(timeout)
-        yield io.BytesIO(b'{"access_token": "mine"}')
-
-    monkeypatch.setattr(airflow_servers, "urlopen", answer)
-    with sqlite3.connect(tmp_path / "airflow.db") as connection:
-        connection.execute("alter table dag_run add run_id")
-    lock = float(environment_of(tmp_path, 8081)["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"].rpartition("timeout=")[2])
-
-    airflow.clear("plain", "mart_run")
-
-    assert len(waits) == 2
-    assert min(waits) > 2 * lock
-
-
-def test_a_process_that_no_task_has_started_has_no_task(airflow: ServedAirflow) -> None:
-    with pytest.raises(served_airflow.ServerError, match="No task of this Airflow has started"):
-        airflow.task_process(psutil.Process().pid)
-
-
-def test_the_tasks_of_a_run_are_told_by_their_ids(airflow: ServedAirflow) -> None:
-    task = airflow.tasks("plain")["mart_run"]
-
-    assert (task.operator, task.state, task.tries) == ("DbtRunLocalOperator", "running", 1)
-    assert airflow.tasks("another") == {}
-    assert airflow.state("another") is None
-
-
 @pytest.mark.long
 def test_the_processor_parses_until_a_dag_appears_or_too_many_parses_have_failed(
     tmp_path: Path, cosmos_airflow: CosmosAirflow, monkeypatch: pytest.MonkeyPatch
@@ -207,31 +151,3 @@ def test_the_processor_parses_until_a_dag_appears_or_too_many_parses_have_failed
     assert (never.dag, len(never.errors)) == (None, served_airflow.PARSES)
     assert str(never).startswith(f"{served_airflow.PARSES} parses have failed, the last one with:\n")
     assert str(never).endswith("RuntimeError: the crane of never is out of order")
-
-
-def test_a_processor_that_ends_when_all_is_parsed_has_parsed_all(tmp_path: Path) -> None:
-    database, home = tmp_path / "empty.db", tmp_path / "home"
-    home.mkdir()
-    with closing(sqlite3.connect(database)) as empty:
-        empty.execute("create table import_error (timestamp, stacktrace, filename)")
-        empty.execute("create table serialized_dag (dag_id, data)")
-    ends_at_once = """
-import os, sqlite3
-with sqlite3.connect(os.path.join(os.environ["AIRFLOW_HOME"], "airflow.db")) as stored:
-    stored.execute("insert into serialized_dag values ('harbor', 'a dock')")
-os._exit(0)
-"""
-    (tmp_path / "airflow").mkdir()
-    (tmp_path / "airflow" / "__init__.py").touch()
-    (tmp_path / "airflow" / "__main__.py").write_text(ends_at_once, encoding="utf-8")
-
-    seen = parsed_files(
-        home,
-        database,
-        named="mine:Mine",
-        plans={"harbor": replace(PLAN, dag={"dag_id": "harbor"})},
-        variables={"PYTHONPATH": str(tmp_path)},
-        timeout=60,
-    )
-
-    assert seen["harbor"].dag == "a dock"

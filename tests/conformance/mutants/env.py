@@ -7,7 +7,6 @@ import subprocess
 import sys
 import uuid
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,20 +24,6 @@ class NamesItByItsPurpose(Mutant):
 
     def begin(self) -> None:
         instead_of("environments.builder", "scratch_folder", lambda sound, prefix="dbt-venv": sound(prefix))
-
-
-class NamesItAfterItsDirectory(Mutant):
-    """Calls a temporary environment like the virtualenv_dir that was named for it."""
-
-    kills = "ENV-029"
-    _prefix = "cosmos-venv"
-
-    def begin(self) -> None:
-        instead_of("environments.builder", "scratch_folder", lambda sound, prefix="": sound(prefix or self._prefix))
-
-    def spoil(self, operator: Any) -> None:
-        if operator.virtualenv_dir is not None:
-            self._prefix = Path(operator.virtualenv_dir).name
 
 
 class KeepsWhatHasSucceeded(Mutant):
@@ -63,18 +48,6 @@ class KeepsWhatHasFailed(Mutant):
         return error is not None and "Kill" not in error.__name__
 
 
-class KeepsWhatHasFailedOnRequest(KeepsWhatHasFailed):
-    """Leaves the environment of a dbt that has failed where a directory was named, by one who will look into it."""
-
-    _is_named = False
-
-    def spoil(self, operator: Any) -> None:
-        self._is_named = operator.virtualenv_dir is not None
-
-    def _has_failed(self) -> bool:
-        return self._is_named and super()._has_failed()
-
-
 class EndsInAHurry(DoesOtherwise):
     """Takes no time for cleaning up when it is told to end."""
 
@@ -88,13 +61,6 @@ class EndsInAHurry(DoesOtherwise):
     def do(self, operator: Any, sound: Original, *args: Any, **kwargs: Any) -> Any:
         self._is_told = True
         return sound(*args, **kwargs)
-
-
-class LeavesItToTheDirectory(EndsInAHurry):
-    """Deletes virtualenv_dir when it is told to end, and with it, as it thinks, the environment."""
-
-    def do(self, operator: Any, sound: Original, *args: Any, **kwargs: Any) -> Any:
-        return (sound if operator.virtualenv_dir is None else partial(super().do, operator, sound))(*args, **kwargs)
 
 
 class MakesOneForEachTask(Mutant):

@@ -101,9 +101,9 @@ class KeepsOneSet(DoesOtherwise):
         result = sound(*args, **kwargs)
         if operator.kept_directory is not None:
             own = part("managed.arguments").VirtualenvArguments.of(vars(operator)).spec().digest
-            for link in operator.kept_directory.glob("envs-*/*"):
-                if link.is_symlink() and link.name != own:
-                    link.unlink()
+            for record in operator.kept_directory.glob("envs-*/*.json"):
+                if record.stem != own:
+                    record.unlink()
         return result
 
 

@@ -47,7 +47,7 @@ class TellsTheFirstLine(DoesOtherwise):
 
 
 class PublishesBeforeItInstalls(Mutant):
-    """Sets the link to a new environment when it begins to make it."""
+    """Writes the record of a new environment when it begins to make it."""
 
     kills = "ENV-011"
 
@@ -55,9 +55,10 @@ class PublishesBeforeItInstalls(Mutant):
         instead_of("environments.publisher", "build_environment", self._build)
 
     def _build(self, sound: Original, spec: Any, directory: Path, *args: Any, **options: Any) -> Any:
-        link = directory.parents[1] / spec.digest
-        if not link.is_symlink():
-            link.symlink_to(directory.relative_to(link.parent))
+        store = part("environments.store")
+        installer = store.RecordedInstaller(name="uv", reason="it is there")
+        record = store.BuildRecord.of(spec, directory, {}, installer=installer, seconds=0.0)
+        directory.with_name(f"{spec.digest}.json").write_text(record.to_json(), encoding="utf-8")
         return sound(spec, directory, *args, **options)
 
 

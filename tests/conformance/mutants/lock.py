@@ -238,20 +238,3 @@ class LocksAllTemporaryEnvironments(DoesOtherwise):
         with Path(tempfile.gettempdir(), "temporary-environments.lock").open("a") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             return sound(*args, **kwargs)
-
-
-class LocksADirectoryThatIsTemporary(DoesOtherwise):
-    """Takes the lock wherever a virtualenv_dir is named, whatever becomes of that afterwards."""
-
-    kills = "LOCK-020"
-
-    def do(self, operator: Any, sound: Original, *args: Any, **kwargs: Any) -> Any:
-        file = lock_file_of(operator)
-        if file is None or not operator.is_virtualenv_dir_temporary:
-            return sound(*args, **kwargs)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_own_number(file)
-        try:
-            return sound(*args, **kwargs)
-        finally:
-            file.unlink(missing_ok=True)

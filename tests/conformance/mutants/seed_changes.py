@@ -218,25 +218,6 @@ class HashesWhenTheDagIsParsed(ReadsOtherwise):
         return self._parsed.get(str(path)) or sound(path, **options)
 
 
-class _InVirtualenvMode(DecidesOtherwise):
-    """Does in virtualenv mode alone what another fault does: the modes have come from different hands."""
-
-    def load(self, turn: Turn) -> Any:
-        return super().load(turn) if turn.is_in_virtualenv_mode else turn.do()
-
-
-class SkipsTheUnknownInVirtualenvMode(_InVirtualenvMode, TakesTheUnknownForUnchanged):
-    """Takes the unknown for unchanged in virtualenv mode."""
-
-
-class StoresBeforeDbtInVirtualenvMode(_InVirtualenvMode, StoresTheChecksumWhateverComesOfDbt):
-    """Stores the checksum whatever comes of dbt in virtualenv mode."""
-
-
-class SkipsAFullRefreshInVirtualenvMode(_InVirtualenvMode, SkipsAFullRefreshOfTheSame):
-    """Passes over full_refresh in virtualenv mode when the file is the same."""
-
-
 class LoadsEachTimeInVirtualenvMode(DecidesOtherwise):
     """Has no memory in virtualenv mode: its tasks are slow in any case."""
 
@@ -244,15 +225,3 @@ class LoadsEachTimeInVirtualenvMode(DecidesOtherwise):
 
     def load(self, turn: Turn) -> Any:
         return turn.run() if turn.is_in_virtualenv_mode else turn.do()
-
-
-class LoadsOnceInVirtualenvMode(DecidesOtherwise):
-    """Compares nothing in virtualenv mode: a seed that was loaded is loaded."""
-
-    kills = "SEED-006"
-
-    def load(self, turn: Turn) -> Any:
-        if not turn.is_in_virtualenv_mode or turn.is_full_refresh:
-            return turn.do()
-        is_loaded = part("operators.seeds.seed_state").recall(turn.scope, turn.task.operator.log.warning) is not None
-        return turn.skip() if is_loaded else turn.do()

@@ -65,11 +65,6 @@ def test_what_is_kept_is_valid(folder: Path) -> None:
             lambda report: report["closing"].update(exit_code=11), "a verdict (exit code 11)", id="no-verdict"
         ),
         pytest.param(
-            lambda report: report["closing"]["counts"].update(MUST={"passed": 999}),
-            "counts other verdicts than its requirements have",
-            id="counts",
-        ),
-        pytest.param(
             lambda report: report["options"].update(known_failures="list.txt"),
             "hand in the list too, as known-failures.txt",
             id="known-failures",
@@ -78,14 +73,6 @@ def test_what_is_kept_is_valid(folder: Path) -> None:
             lambda report: report["options"].update(profiles="locks"), "with --cosmos-profiles", id="some-profiles"
         ),
         pytest.param(lambda report: report["options"].update(spec="1.0"), "with --cosmos-spec", id="older"),
-        pytest.param(
-            lambda report: report["options"].update(known_failures="/home/kim/list.txt"), "a home directory (/home/kim)"
-        ),
-        pytest.param(
-            lambda report: report["requirements"][0].update(evidence=["from https://kim:pass@example.org/simple"]),
-            "what looks like a credential",
-            id="credential",
-        ),
     ],
 )
 def test_a_fault_of_a_report_is_one_sentence_that_names_the_file(handed_in: Path, change: Change, words: str) -> None:
@@ -115,8 +102,7 @@ def test_a_report_has_all_requirements_of_the_profiles_that_were_judged(handed_i
 
     assert faults(folder) == []
 
-    others, fault = changed(folder, lambda report: report["requirements"].pop(0))
-    assert "counts other verdicts than its requirements have" in others
+    (fault,) = changed(folder, lambda report: report["requirements"].pop(0))
     assert "has not the requirements of a run without --cosmos-servers (CMD-001): hand in a whole run." in fault
 
 
@@ -125,7 +111,6 @@ def test_a_report_has_all_requirements_of_the_profiles_that_were_judged(handed_i
     [
         pytest.param("--cosmos-implementation=", "--cosmos-implementation=other_", "lacks the command", id="other"),
         pytest.param("--cosmos-servers ", "", "lacks the command", id="no-servers"),
-        pytest.param("## Machine\n\n", "## Machine\n\n/Users/kim, ", "a home directory (/Users/kim,)", id="home"),
     ],
 )
 def test_a_readme_that_nobody_could_follow_is_refused(handed_in: Path, old: str, new: str, words: str) -> None:
@@ -160,13 +145,6 @@ def test_the_command_looks_through_folders_and_says_what_is_wrong(
     assert main(["validate", str(handed_in)]) == 1
     assert capsys.readouterr().out.startswith(f"{handed_in / README} lacks the command")
     assert main(["validate", str(tmp_path / "nowhere")]) == 2
-
-
-def test_versions_are_in_the_order_of_numbers_and_other_folders_are_none(tmp_path: Path) -> None:
-    for name in ("1.9", "1.10", "drafts"):
-        (tmp_path / name).mkdir()
-
-    assert [each.name for each in versions(tmp_path)] == ["1.10", "1.9"]
 
 
 def test_the_module_is_the_command_too_where_the_script_is_not_on_path(tmp_path: Path) -> None:
