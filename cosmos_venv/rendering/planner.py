@@ -15,6 +15,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from cosmos_venv.constants import (
     METRIC_VIEWS,
     NODE_CONFIG,
@@ -310,7 +312,7 @@ def plan(request: PlanRequest) -> Plan:
 def _with_metric_views(nodes: Mapping[str, DbtNode]) -> dict[str, DbtNode]:
     """The nodes, of which views of metrics have the type that Cosmos gives them."""
     return {
-        unique_id: dataclasses.replace(node, resource_type=DbtResourceType.SEMANTIC_METRIC_VIEW)
+        unique_id: msgspec.structs.replace(node, resource_type=DbtResourceType.SEMANTIC_METRIC_VIEW)
         if node.resource_type is DbtResourceType.MODEL and str(node.config.get("materialized")).lower() in METRIC_VIEWS
         else node
         for unique_id, node in nodes.items()
