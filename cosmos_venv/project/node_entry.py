@@ -6,7 +6,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
-from operator import attrgetter, methodcaller
 from pathlib import Path
 from sys import intern
 from typing import Any
@@ -121,17 +120,6 @@ class NodeEntry(msgspec.Struct, gc=False, omit_defaults=True):
         if text not in shared:
             shared[text] = decoded(text, _CONFIG.decode)
         self.config = shared[text]
-
-
-def without_disabled(entries: dict[str, NodeEntry]) -> dict[str, NodeEntry]:
-    """The entries that are not disabled: nearly always all, since dbt keeps the disabled ones apart.
-
-    :param entries: all entries by unique id; returned as they are where none is disabled.
-    """
-    configs = filter(None, map(attrgetter("config"), entries.values()))
-    if False not in map(methodcaller("get", "enabled"), configs):
-        return entries
-    return {each: entry for each, entry in entries.items() if (entry.config or {}).get("enabled") is not False}
 
 
 @dataclass(frozen=True, kw_only=True)
