@@ -86,7 +86,7 @@ class TaskMaker(msgspec.Struct, frozen=True, kw_only=True):
         key = _key(cls, own)
         mould = None if key is None else self._moulds.get(key)
         if mould is not None:
-            return mould.copy(label, task_group, {name: own[name] for name in _OWN & own.keys()})
+            return mould.copy(label, task_group, {name: own[name] for name in _OWN if name in own})
         shared = {name: value for name, value in self.shared.items() if name in accepted}
         task = cls(**{**shared, **own}, task_id=label, task_group=task_group, dag=self.dag)
         if key is not None and can_be_copied(task):
@@ -142,7 +142,7 @@ def draw(edges: Iterable[tuple[BaseOperator, BaseOperator]]) -> None:
         after.upstream_task_ids.add(before.task_id)
 
 
-def draw_outer(edges: Iterable[tuple[TaskOrGroup, TaskOrGroup]]) -> None:
+def draw_outer(edges: Iterable[tuple[Any, Any]]) -> None:
     """Let groups know what is before and after them, which the graph view shows as one edge.
 
     It is what ``>>`` does beside the edges among the tasks, which have to be drawn before.
@@ -151,20 +151,16 @@ def draw_outer(edges: Iterable[tuple[TaskOrGroup, TaskOrGroup]]) -> None:
     """
     leaves: dict[int, set[str]] = {}
     for before, after in edges:
-        if isinstance(before, TaskGroup):
-            _ids(before, "downstream", after).add(after.node_id)
-        if isinstance(after, TaskGroup):
-            _ids(after, "upstream", before).add(before.node_id)
-            if isinstance(before, TaskGroup):
-                # Airflow puts the leaves of one group before the other; it does not put the roots after the first.
-                if id(before) not in leaves:
-                    leaves[id(before)] = {task.task_id for task in before.get_leaves()}
-                after.upstream_task_ids |= leaves[id(before)]
-
-
-def _ids(group: TaskGroup, direction: str, other: TaskOrGroup) -> set[Any]:
-    ids: set[Any] = getattr(group, f"{direction}_{'group' if isinstance(other, TaskGroup) else 'task'}_ids")
-    return ids
+        are_groups = isinstance(before, TaskGroup), isinstance(after, TaskGroup)
+        if are_groups[0]:
+            (before.downstream_group_ids if are_groups[1] else before.downstream_task_ids).add(after.node_id)
+        if are_groups[1]:
+            (after.upstream_group_ids if are_groups[0] else after.upstream_task_ids).add(before.node_id)
+        if all(are_groups):
+            # Airflow puts the leaves of one group before the other; it does not put the roots after the first.
+            if id(before) not in leaves:
+                leaves[id(before)] = {task.task_id for task in before.get_leaves()}
+            after.upstream_task_ids |= leaves[id(before)]
 
 
 def make_tasks(
@@ -195,18 +191,26 @@ def make_tasks(
         tasks[task.task_id] = there[task.task_id] if is_there else _make(task, maker, groups=groups)
         if is_there:  # the running task was made first: move it to its place in the plan
             _put_last(tasks[task.task_id], dag)
-    outer: dict[str, TaskOrGroup] = {**tasks, **{key: each for key, each in groups.items() if key and each}}
-    draw((tasks[before], tasks[after]) for before, after in plan.edges)
-    draw_outer((outer[before], outer[after]) for before, after in plan.outer_edges)
+    made: dict[str, TaskOrGroup] = {**tasks, **{key: each for key, each in groups.items() if key and each}}
+    outer = plan.outer
+    inner_edges, outer_edges, converted = [], set(), []
+    for before, after in plan.edges:
+        pair = outer[before], outer[after]
+        if before in tasks and after in tasks:
+            inner_edges.append((tasks[before], tasks[after]))
+            outer_edges.add(pair)
+        else:  # within a group first: its first and last tasks are known only then
+            converted.append((pair[0] != pair[1], *(pair if pair[0] != pair[1] else (before, after))))
+    draw(inner_edges)
+    draw_outer((made[before], made[after]) for before, after in sorted(outer_edges) if before != after)
     for planned in plan.conversions:
-        made = converters.convert(planned, dag=dag, task_group=groups[planned.group])
-        if made is not None:
-            outer[planned.key] = made
+        if (result := converters.convert(planned, dag=dag, task_group=groups[planned.group])) is not None:
+            made[planned.key] = result
     # Airflow's own way: what a converter has made may be a group, whose first and last tasks only Airflow knows.
-    for before, after in plan.converted_edges:
-        if before in outer and after in outer:  # a converter may have made nothing
-            outer[before] >> outer[after]
-    return {node_id: outer[key] for node_id, key in plan.tasks_map.items() if key in outer}
+    for _, before, after in sorted({*converted}):
+        if before in made and after in made:  # a converter may have made nothing
+            made[before] >> made[after]
+    return {node_id: made[key] for node_id, key in plan.tasks_map.items() if key in made}
 
 
 def make_one_task(

@@ -63,7 +63,8 @@ def exact_selectors(chosen: Iterable[DbtNode], known: Iterable[DbtNode], *, may_
         if node.resource_type is DbtResourceType.SOURCE:
             text, others = _exact_source(node, sources)
         else:
-            others = _others(node, taken.get(texts[node.unique_id], {}).values(), ids)
+            alike = taken.get(texts[node.unique_id])
+            others = _others(node, alike.values(), ids) if alike else []
             text, others = _exact_selector(node, others, may_hide=may_hide)
         exact[node.unique_id] = text
         if others or may_hide:
