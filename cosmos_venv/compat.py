@@ -581,7 +581,7 @@ def is_mapped(task_group: TaskGroup | None) -> bool:
 
 
 def can_be_copied(task: BaseOperator) -> bool:
-    """Whether ``copy_task``, in the place where this task was made, makes the same as a constructor would.
+    """Whether a ``TaskMould`` makes of this task, in the place where it was made, what its constructor would make.
 
     False on Airflow 2, where the outlets of a task hold its own id. False where making the task has drawn edges: for an
     ``XComArg`` among its arguments, or within the block of a setup task.
@@ -597,32 +597,45 @@ def can_be_copied(task: BaseOperator) -> bool:
     return not setup.active
 
 
-def copy_task(task: BaseOperator, label: str, task_group: TaskGroup | None, changes: Mapping[str, Any]) -> BaseOperator:
-    """The task once more, under another id, in the same DAG. No constructor runs, and no edge comes along.
+class TaskMould:
+    """Makes copies of a task, under other ids, in the same DAG. No constructor runs, and no edge comes along.
 
-    :param task: the task that is copied.
-    :param label: the id of the copy within its group.
-    :param task_group: the group of the copy; None: the DAG itself.
-    :param changes: attributes that differ, each an argument of the same name.
-    :raises Exception: those of Airflow for an id that it does not take, or that there is already.
+    :param task: the task that is copied, as its constructor has made it.
     """
-    copy: BaseOperator = object.__new__(type(task))
-    kind, state = type(task), vars(copy)
-    # Containers are copied, as a constructor does: later each task may be changed alone.
-    for name, value in vars(task).items():
-        # Values of the class itself are left out: they take half of the memory of a task.
-        if getattr(kind, name, _COPIED) is not value:
-            state[name] = value.copy() if type(value) in _COPIED else value
-    dag = state.pop("_dag")  # private, seen in 2.11 to 3.4; as the arguments of the constructor, below
-    group = task_group or dag.task_group
-    state["_BaseOperator__init_kwargs"].update(changes, task_id=label, task_group=group)
-    state.update(changes, task_id=group.child_id(label), params=shallow_copy(task.params), task_group=None)
-    # Private, seen in 3.0 to 3.4.
-    import_module("airflow.sdk.definitions._internal.node").validate_key(copy.task_id)
-    group.add(copy)
-    state["task_group"] = group  # the group gives its tasks a weak reference, the constructor keeps a whole one
-    copy.dag = dag
-    return copy
+
+    def __init__(self, task: BaseOperator) -> None:
+        self._kind = type(task)
+        # What the class says itself takes half of the memory of a task.
+        state = {name: value for name, value in vars(task).items() if getattr(self._kind, name, _COPIED) is not value}
+        self._dag: DAG = state["_dag"]  # private, seen in 2.11 to 3.4; as the arguments of the constructor, below
+        # Each constructor keeps copies of what it is given: tasks are changed one by one.
+        self._own = [(name, value.copy().copy) for name, value in state.items() if type(value) in _COPIED]
+        self._shared = {name: value for name, value in state.items() if type(value) not in _COPIED}
+        self._params = task.params
+        # Private, seen in 3.0 to 3.4.
+        self._validate = import_module("airflow.sdk.definitions._internal.node").validate_key
+
+    def copy(self, label: str, task_group: TaskGroup | None, changes: Mapping[str, Any]) -> BaseOperator:
+        """The task once more.
+
+        :param label: the id of the copy within its group.
+        :param task_group: the group of the copy; None: the DAG itself.
+        :param changes: attributes that differ, each an argument of the same name.
+        :raises Exception: those of Airflow for an id that it does not take, or that there is already.
+        """
+        copy: BaseOperator = object.__new__(self._kind)
+        state, group = vars(copy), task_group or self._dag.task_group
+        state.update(self._shared)
+        for name, fresh in self._own:
+            state[name] = fresh()
+        state["_BaseOperator__init_kwargs"].update(changes, task_id=label, task_group=group)
+        task_id = group.child_id(label)  # type: ignore[no-untyped-call]
+        state.update(changes, task_id=task_id, params=shallow_copy(self._params), task_group=None)
+        self._validate(task_id)
+        group.add(copy)
+        state["task_group"] = group  # the group gives its tasks a weak reference, the constructor keeps a whole one
+        self._dag.add_task(copy)
+        return copy
 
 
 def show_rendered_fields(operator: BaseOperator, context: Context | Mapping[str, Any]) -> None:

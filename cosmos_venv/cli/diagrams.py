@@ -12,7 +12,6 @@ from cosmos_venv.rendering.model import (
     PlannedConversion,
     PlannedGroup,
     PlannedTask,
-    edges_of,
     kind_of,
     outline,
 )
@@ -41,7 +40,7 @@ def to_mermaid(plan: Plan) -> str:
         return f'{ids[entry.key]}{begin}"{_for_mermaid(_text_of(entry))}"{end}'
 
     lines = [*_nested(outline(plan), opened, drawn, closed="end")]
-    lines += [f"{_INDENT}{ids[before]} --> {ids[after]}" for before, after in edges_of(plan)]
+    lines += [f"{_INDENT}{ids[before]} --> {ids[after]}" for before, after in plan.edges]
     return "\n".join(["flowchart LR", *lines])
 
 
@@ -67,7 +66,7 @@ def to_dot(plan: Plan, name: str = "dag") -> str:
     lines = [f"digraph {_for_dot(name)} {{", f"{_INDENT}rankdir=LR;", f"{_INDENT}compound=true;"]
     lines += [f"{_INDENT}node [shape=box];", *_nested(outline(plan), opened, drawn, closed="}")]
     groups = {group.group_id for group in plan.groups}
-    lines += [f"{_INDENT}{_dot_edge(before, after, groups)};" for before, after in edges_of(plan)]
+    lines += [f"{_INDENT}{_dot_edge(before, after, groups)};" for before, after in plan.edges]
     return "\n".join([*lines, "}"])
 
 

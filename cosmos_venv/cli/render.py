@@ -196,10 +196,10 @@ def _plans_of(dag: object) -> list[RenderedPlan]:
 
 
 def _tree(shown: RenderedPlan) -> Tree:
-    from cosmos_venv.rendering.model import edges_of, outline, upstream_of
+    from cosmos_venv.rendering.model import outline, upstream_of
 
     plan = shown.plan
-    counts = {"task": len(plan.tasks) + len(plan.conversions), "group": len(plan.groups), "edge": len(edges_of(plan))}
+    counts = {"task": len(plan.tasks) + len(plan.conversions), "group": len(plan.groups), "edge": len(plan.edges)}
     whole = ", ".join(counted(count, name) for name, count in counts.items())
     root = Tree(f"[bold]{escape(shown.name)}[/]  {whole}")
     _grow(root, outline(plan), upstream_of(plan))

@@ -10,7 +10,7 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -41,8 +41,6 @@ from cosmos_venv.project.fingerprint import DbtInstallation, LsQuestion, Tree, f
 from cosmos_venv.project.load_request import LoadRequest
 
 logger = logging.getLogger(__name__)
-
-Report = Callable[[str], None]
 
 OTHER_WAY = "A manifest needs no dbt: LoadMode.DBT_MANIFEST."
 """The way out that ends messages about a dbt that takes too long."""
@@ -176,18 +174,10 @@ class Said:
     names: frozenset[str]
 
 
-def run_dbt_ls(
-    question: LsQuestion,
-    *,
-    profiles_yml: Path,
-    report: Report,
-    cancellation: Cancellation | None = None,
-) -> Said:
+def run_dbt_ls(question: LsQuestion, cancellation: Cancellation | None = None) -> Said:
     """The answer of dbt, which runs now, for an hour at most.
 
-    :param question: what ``prepared`` gives.
-    :param profiles_yml: the file of the profile, which must be there until dbt has ended.
-    :param report: gets lines about packages that are installed.
+    :param question: what ``prepared`` gives; the file of its profile must be there until dbt has ended.
     :param cancellation: ends dbt when it is requested; None: it never is.
     :raises CommandKilled: when ``cancellation`` was requested.
     :raises CosmosLoadDbtException: when dbt fails, with its own last lines, and when it was ended.
@@ -201,7 +191,8 @@ def run_dbt_ls(
     env = {**question.env, **question.secrets}
     cancellation = cancellation or Cancellation()
     with started_ahead(), workspace(project_dir, install_deps=has_deps, parsed=parsed, environment=env) as place:
-        flags = ["--project-dir", str(place), "--profiles-dir", str(profiles_yml.parent), *question.profile_flags]
+        profile = ["--profiles-dir", str(question.profiles_yml.parent), *question.profile_flags]
+        flags = ["--project-dir", str(place), *profile]
         # The manifest is read in a folder of this run alone: another run may write its own into a folder that the user
         # has named. A selection may compare with the sources.json there.
         outputs = Outputs.of(place, question.folders if question.is_selection else {})
@@ -213,7 +204,7 @@ def run_dbt_ls(
                 place,
                 install=lambda: run(deps, downloading_in_place(place, env), outputs.artifacts()),
                 cancellation=cancellation,
-                report=report,
+                report=logger.info,
             )
         artifacts = outputs.artifacts()
         lines = run([*question.arguments, *flags], env, artifacts)

@@ -408,46 +408,28 @@ def _is_excluded(name: str, patterns: Sequence[str]) -> bool:
 
 
 def _of_package(tree: Tree, folder: Path, prefix: str) -> Iterator[_File]:
-    roots = _roots(tree, folder, is_project=not prefix)
-    if roots != ["."]:
-        with suppress(OSError):
-            for path in folder.iterdir():
-                if path.name.endswith(_READ_AT_THE_TOP) and path.name != _OF_THE_USER:
-                    yield _file(folder, path.name, prefix)
-    # dbt reads a folder "target" or "logs" like any other, where it is not the one that dbt writes.
-    written = _written(tree, folder) if roots == ["."] else frozenset()
-    for root in roots:
-        yield from _below(tree, folder, root, prefix, written)
+    """The files of a package that count, of the folders that dbt reads; of all folders where only dbt can tell which.
 
-
-def _roots(tree: Tree, folder: Path, *, is_project: bool) -> list[str]:
-    """The folders of a package that dbt reads, none within another; all of it where only dbt can tell.
-
-    Those outside of it are trees of their own.
+    Folders outside of the package are trees of their own.
     """
-    named = None
+    project_file = DbtProjectFile(paths=None)
     if tree.environment is not None:
         with suppress(CosmosLoadDbtException):
-            named = read_dbt_project(folder, environment=tree.environment).paths
-    if named is None:
-        return ["."]
-    left_out = {os.path.normpath(each) for each in tree.left_out} if is_project else set()
-    paths = {PurePath(os.path.normpath(each)) for each in named}
-    return sorted(
-        str(path)
-        for path in paths
-        if path.parts[:1] != ("..",) and paths.isdisjoint(path.parents) and str(path) not in left_out
-    )
-
-
-def _written(tree: Tree, folder: Path) -> frozenset[str]:
-    """The folders below a package in which dbt writes; none where the tree is no package."""
-    if tree.environment is None:
-        return frozenset()
-    project_file = DbtProjectFile()
-    with suppress(CosmosLoadDbtException):
-        project_file = read_dbt_project(folder, environment=tree.environment)
-    return frozenset(map(os.path.normpath, project_file.written_folders))
+            project_file = read_dbt_project(folder, environment=tree.environment)
+    paths = {PurePath(os.path.normpath(each)) for each in project_file.paths or (".",)}
+    if PurePath() in paths:
+        # dbt reads a folder "target" or "logs" like any other, where it is not the one that dbt writes.
+        written = [] if tree.environment is None else project_file.written_folders
+        yield from _below(tree, folder, ".", prefix, {*map(os.path.normpath, written)})
+        return
+    with suppress(OSError):
+        for path in folder.iterdir():
+            if path.name.endswith(_READ_AT_THE_TOP) and path.name != _OF_THE_USER:
+                yield _file(folder, path.name, prefix)
+    left_out = set() if prefix else {os.path.normpath(each) for each in tree.left_out}
+    for root in sorted(paths):
+        if root.parts[:1] != ("..",) and paths.isdisjoint(root.parents) and str(root) not in left_out:
+            yield from _below(tree, folder, str(root), prefix, ())
 
 
 def _below(tree: Tree, folder: Path, root: str, prefix: str, written: Collection[str]) -> Iterator[_File]:

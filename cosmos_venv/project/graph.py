@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
 
 from cosmos_venv.config import ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
 from cosmos_venv.constants import TESTS, DbtResourceType, LoadMode
@@ -147,24 +148,19 @@ def link(selected: Mapping[str, DbtNode], *, detaching: bool = False) -> Selecti
     tests_per_model = {parent: ids for parent, ids in found.items() if parent in selected}
     own_tests = _with_own_tests([node for _, node in tests]) if detaching else tests_per_model
 
-    @cache  # most renderings need none
-    def downstream() -> dict[str, list[str]]:
-        return readers_of_each(each for each in selected.items() if each[1].resource_type not in TESTS)
-
-    def downstream_of(unique_id: str) -> list[str]:
-        return downstream().get(unique_id, [])
-
-    nodes = {}
-    for unique_id, node in selected.items():
-        # Most nodes are tests, and nothing depends on these.
-        if node.resource_type in TESTS:
-            nodes[unique_id] = node
-            continue
-        nodes[unique_id] = node.related(
+    downstream = readers_of_each(each for each in selected.items() if each[1].resource_type not in TESTS)
+    # Most nodes are tests, and nothing depends on these.
+    nodes = {
+        unique_id: node
+        if node.resource_type in TESTS
+        else msgspec.structs.replace(
+            node,
             has_test=unique_id in tests_per_model,
             has_non_detached_test=unique_id in own_tests,
-            downstream_of=downstream_of,
+            downstream=downstream.get(unique_id, []),
         )
+        for unique_id, node in selected.items()
+    }
     return Selection(nodes=nodes, tests_per_model=tests_per_model)
 
 

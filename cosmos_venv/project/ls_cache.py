@@ -15,11 +15,12 @@ import logging
 import os
 import pickle
 import shutil
+import sys
 import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,7 +35,7 @@ from cosmos_venv.files.os_errors import reason_of
 from cosmos_venv.files.untrusted import packed, unpacked, value_of
 from cosmos_venv.managed import caches, resolve
 from cosmos_venv.processes.scratch import scratch_folder
-from cosmos_venv.project.dbt_ls_runner import OTHER_WAY, Report, Said, run_dbt_ls
+from cosmos_venv.project.dbt_ls_runner import OTHER_WAY, Said, run_dbt_ls
 from cosmos_venv.project.fingerprint import Basis, LsQuestion
 from cosmos_venv.remote.download_cache import NotSigned, RemoteError
 
@@ -260,14 +261,14 @@ def ask(question: LsQuestion, kept: KeptAnswer | None, reason: str) -> Answer:
     """
     if kept is None:
         _report_unkept(question.project_dir, reason, is_meant=caches.kept_listings() is None)
-        said = run_dbt_ls(question, profiles_yml=question.profiles_yml, report=logger.info)
+        said = run_dbt_ls(question)
         return Answer(content=said.content, was_kept=False)
     wait = resolve.seconds_for_a_parse()
     # A dbt that is not there is an error at once, not one of a process that nobody waits for.
     if wait is not None and shutil.which(question.dbt.executable, path=question.env.get("PATH")):
         return _ask_detached(question, kept, wait)
     logger.info("dbt ls of %s runs: no answer is kept for the project as it is.", question.project_dir)
-    return _ask_in_turn(question, kept, profiles_yml=question.profiles_yml, report=logger.info)
+    return _ask_in_turn(question, kept)
 
 
 @cache  # one line for all DAGs of a project
@@ -315,28 +316,21 @@ def _ask_detached(question: LsQuestion, kept: KeptAnswer, wait: float) -> Answer
     return replace(answer, was_kept=False)
 
 
-def _ask_in_turn(
-    question: LsQuestion,
-    kept: KeptAnswer,
-    *,
-    profiles_yml: Path,
-    report: Report,
-    cancellation: Cancellation | None = None,
-) -> Answer:
+def _ask_in_turn(question: LsQuestion, kept: KeptAnswer, cancellation: Cancellation | None = None) -> Answer:
     """The answer. Of several processes that ask the same, one starts dbt and the others wait for its answer, which is
     kept.
 
     :raises CosmosLoadDbtException: when dbt fails, with its own last lines.
     :raises CosmosConfigException: when the dbt executable cannot be started.
     """
-    with kept.files.turn(kept.basis.digest, report=lambda: report(_WAITING)):
+    with kept.files.turn(kept.basis.digest, report=lambda: logger.info(_WAITING)):
         if (answer := kept.find()) is not None:
             return answer
-        said = run_dbt_ls(question, profiles_yml=profiles_yml, report=report, cancellation=cancellation)
-        is_same_profile = _text_of(profiles_yml) == question.profile
+        said = run_dbt_ls(question, cancellation)
+        is_same_profile = _text_of(question.profiles_yml) == question.profile
         if is_same_profile and question.basis().digest == kept.basis.digest:
             return kept.write(said)
-        report(_CHANGED)
+        logger.info(_CHANGED)
         return Answer(content=said.content, was_kept=False)
 
 
@@ -372,15 +366,14 @@ def list_detached(request: bytes, cancellation: Cancellation) -> str:
     """
     question, kept, configured = pickle.loads(request)  # noqa: S301 - by a pipe, from this user's process with this code
     settings.take_configured(configured)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     try:
         with scratch_folder("cosmos-venv-profile-") as folder:
             # The file of the parse may go before dbt has read it.
             profiles_yml = folder / "profiles.yml"
             profiles_yml.touch(mode=0o600)
             profiles_yml.write_text(question.profile, encoding="utf-8")
-            answer = _ask_in_turn(
-                question, kept, profiles_yml=profiles_yml, report=partial(print, flush=True), cancellation=cancellation
-            )
+            answer = _ask_in_turn(replace(question, profiles_yml=profiles_yml), kept, cancellation)
         return "" if answer.version else _CHANGED
     except CommandKilled:
         return ""  # the parse that has ended it may start another at once

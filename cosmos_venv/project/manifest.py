@@ -6,7 +6,7 @@ The typed reader ignores what it does not need, and names file, entry and fault 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
@@ -24,7 +24,7 @@ from cosmos_venv.files.read_limits import decoded, read_file, utf_8
 from cosmos_venv.files.yaml_files import load_yaml
 from cosmos_venv.project.gc_pause import no_collection
 from cosmos_venv.project.node import DbtNode
-from cosmos_venv.project.node_entry import Folders, NodeEntry, to_node, without_disabled
+from cosmos_venv.project.node_entry import Folders, NodeEntry, to_node
 from cosmos_venv.project.selection import Definitions, SelectionGraph, evaluate, from_lists
 from cosmos_venv.project.selection.evaluate import Part
 
@@ -55,29 +55,26 @@ class _Metadata(msgspec.Struct, omit_defaults=True):
 
 
 _RENDERED = ("nodes", "sources", "exposures", "unit_tests", "functions")
+_OTHERS = ("metrics", "semantic_models", "saved_queries")
+"""The sections of which no task is made, but selections lead to and through their entries."""
+
+_Section = dict[str, NodeEntry]
 
 
 class _Manifest(msgspec.Struct, omit_defaults=True):
-    nodes: dict[str, NodeEntry]
+    nodes: _Section
     metadata: _Metadata = msgspec.field(default_factory=_Metadata)
-    sources: dict[str, NodeEntry] | None = None
-    exposures: dict[str, NodeEntry] | None = None
-    unit_tests: dict[str, NodeEntry] | None = None
-    functions: dict[str, NodeEntry] | None = None
-    # These as they are written: where nothing is selected, nothing of them is of interest.
-    metrics: dict[str, msgspec.Raw] | None = None
-    semantic_models: dict[str, msgspec.Raw] | None = None
-    saved_queries: dict[str, msgspec.Raw] | None = None
+    sources: _Section | None = None
+    exposures: _Section | None = None
+    unit_tests: _Section | None = None
+    functions: _Section | None = None
+    metrics: _Section | None = None
+    semantic_models: _Section | None = None
+    saved_queries: _Section | None = None
     selectors: dict[str, Any] | None = None
 
-    def rendered(self) -> dict[str, NodeEntry]:
-        sections: list[dict[str, NodeEntry] | None] = [getattr(self, name) for name in _RENDERED]
-        return {unique_id: entry for section in sections for unique_id, entry in (section or {}).items()}
-
-    def others(self) -> dict[str, msgspec.Raw]:
-        """The entries that no task is made of, but selections lead to and through."""
-        sections = (self.metrics, self.semantic_models, self.saved_queries)
-        return {unique_id: raw for section in sections for unique_id, raw in (section or {}).items()}
+    def entries(self, sections: Iterable[str]) -> _Section:
+        return {each: entry for name in sections for each, entry in (getattr(self, name) or {}).items()}
 
 
 _MANIFEST = msgspec.json.Decoder(_Manifest)
@@ -111,8 +108,8 @@ class Manifest:
         self._selectors = self._content.selectors
 
     @cached_property
-    def _entries(self) -> dict[str, NodeEntry]:
-        return without_disabled(_with_configs(self.path, self._content.rendered()))
+    def _entries(self) -> _Section:
+        return self._enabled(_RENDERED)
 
     @no_collection()
     def nodes(self, *, project_path: Path, packages_folder: str = DEFAULT_PACKAGES_FOLDER) -> dict[str, DbtNode]:
@@ -198,10 +195,21 @@ class Manifest:
 
     @cached_property
     def _graph(self) -> SelectionGraph:
-        entries = self._entries
-        if others := self._content.others():
-            entries = {**entries, **without_disabled(_decoded_entries(self.path, others))}
+        entries = {**self._entries, **self._enabled(_OTHERS)}
         return SelectionGraph(entries, project_name=self._content.metadata.project_name)
+
+    def _enabled(self, sections: Iterable[str]) -> _Section:
+        """The entries that are not disabled, with their configurations read. dbt keeps most disabled ones apart."""
+        entries = self._content.entries(sections)
+        shared: dict[bytes, dict[str, Any] | None] = {}
+        for unique_id, entry in entries.items():
+            try:
+                entry.read_config(shared)
+            except ValueError as error:
+                raise _blaming(self.path, unique_id, error, at="$.config") from None
+        if all((config or {}).get("enabled") is not False for config in shared.values()):
+            return entries
+        return {each: entry for each, entry in entries.items() if (entry.config or {}).get("enabled") is not False}
 
     def _named(self, selector: str, indirect_selection: TestIndirectSelection) -> Part:
         entries = self._selectors or {}
@@ -249,32 +257,15 @@ def _blame_an_entry(path: Path | str, content: bytes) -> None:
     try:
         sections = decoded(content, _SECTIONS.decode)
         metadata = msgspec.json.decode(sections.get("metadata", b"{}"), type=_Metadata)
-        entries = [_ENTRIES.decode(sections.get(name, b"null")) for name in _RENDERED]
+        entries = [_ENTRIES.decode(sections.get(name, b"null")) for name in (*_RENDERED, *_OTHERS)]
     except msgspec.ValidationError:
         return
     _refuse_old_schema(path, metadata.dbt_schema_version)
-    for section in entries:
-        _decoded_entries(path, section or {})
-
-
-def _decoded_entries(path: Path | str, raw_entries: Mapping[str, msgspec.Raw]) -> dict[str, NodeEntry]:
-    entries: dict[str, NodeEntry] = {}
-    for unique_id, raw in raw_entries.items():
+    for unique_id, raw in ((each, raw) for section in entries for each, raw in (section or {}).items()):
         try:
-            entries[unique_id] = decoded(raw, _ENTRY.decode)
+            decoded(raw, _ENTRY.decode)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise _blaming(path, unique_id, error) from None
-    return _with_configs(path, entries)
-
-
-def _with_configs(path: Path | str, entries: Mapping[str, NodeEntry]) -> dict[str, NodeEntry]:
-    shared: dict[bytes, dict[str, Any] | None] = {}
-    for unique_id, entry in entries.items():
-        try:
-            entry.read_config(shared)
-        except ValueError as error:
-            raise _blaming(path, unique_id, error, at="$.config") from None
-    return {**entries}
 
 
 def _blaming(path: Path | str, unique_id: str, error: Exception, *, at: str = "") -> CosmosLoadDbtException:

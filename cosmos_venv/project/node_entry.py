@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
-from operator import attrgetter, methodcaller
+from functools import cache, lru_cache
 from pathlib import Path
 from sys import intern
 from typing import Any
@@ -26,6 +25,7 @@ _NULL = msgspec.Raw(b"null")
 _NOTHING = (b"null", b"{}", b'""')
 _ID = re.compile(r"[^.]+\.[^.]+\.(?s:.)")
 _resource_type = cache(DbtResourceType)
+_path = lru_cache(1_000)(Path)
 
 
 # Without gc: nothing that comes out of JSON leads back to where it is kept, so there is nothing to collect.
@@ -122,17 +122,6 @@ class NodeEntry(msgspec.Struct, gc=False, omit_defaults=True):
         self.config = shared[text]
 
 
-def without_disabled(entries: dict[str, NodeEntry]) -> dict[str, NodeEntry]:
-    """The entries that are not disabled: nearly always all, since dbt keeps the disabled ones apart.
-
-    :param entries: all entries by unique id; returned as they are where none is disabled.
-    """
-    configs = filter(None, map(attrgetter("config"), entries.values()))
-    if False not in map(methodcaller("get", "enabled"), configs):
-        return entries
-    return {each: entry for each, entry in entries.items() if (entry.config or {}).get("enabled") is not False}
-
-
 @dataclass(frozen=True, kw_only=True)
 class Folders:
     """The folders in which the files of a project and of its packages lie.
@@ -181,7 +170,7 @@ def to_node(entry: NodeEntry, *, unique_id: str, folders: Folders) -> DbtNode | 
         [*map(intern, (entry.depends_on and entry.depends_on.nodes) or ())],
         folders.of(package),
         # dbt on Windows writes backslashes, and manifests travel.
-        intern(entry.original_file_path.replace("\\", "/")),
+        _path(entry.original_file_path.replace("\\", "/")),
         package,
         _tags(config) if entry.tags is None else [*map(intern, entry.tags)],
         config,
@@ -191,7 +180,6 @@ def to_node(entry: NodeEntry, *, unique_id: str, folders: Folders) -> DbtNode | 
         columns=_columns(entry.columns),
         # A test has no page of its own.
         compiled_sql="" if resource_type in TESTS else _compiled_sql(entry.compiled_code),
-        shares_config=True,
     )
 
 

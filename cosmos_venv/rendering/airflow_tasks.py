@@ -28,8 +28,8 @@ from cosmos_venv.compat import (
     BaseOperator,
     EmptyOperator,
     TaskGroup,
+    TaskMould,
     can_be_copied,
-    copy_task,
 )
 from cosmos_venv.config import ProfileConfig
 from cosmos_venv.constants import DBT_SETUP_ASYNC_TASK_ID, DBT_TEARDOWN_ASYNC_TASK_ID, PRODUCER_WATCHER_TASK_ID
@@ -63,11 +63,13 @@ class TaskMaker(msgspec.Struct, frozen=True, kw_only=True):
 
     :param shared: the arguments of all of them; each operator gets those that it takes.
     :param dag: the DAG that they stand in.
+    :param default_args: Airflow's ``default_args`` of these tasks, which the groups of the project do not change.
     """
 
     shared: Mapping[str, Any]
     dag: DAG
-    _made: dict[Hashable, BaseOperator] = msgspec.field(default_factory=dict)
+    default_args: Mapping[str, Any] = MappingProxyType({})
+    _moulds: dict[Hashable, TaskMould] = msgspec.field(default_factory=dict)
 
     def make(
         self, cls: type[BaseOperator], label: str, task_group: TaskGroup | None, arguments: Mapping[str, Any]
@@ -82,21 +84,21 @@ class TaskMaker(msgspec.Struct, frozen=True, kw_only=True):
         accepted = parameters(cls)
         own = {name: value for name, value in arguments.items() if name in accepted}
         key = _key(cls, own)
-        model = None if key is None else self._made.get(key)
-        if model is not None:
-            return copy_task(model, label, task_group, {name: own[name] for name in _OWN & own.keys()})
+        mould = None if key is None else self._moulds.get(key)
+        if mould is not None:
+            return mould.copy(label, task_group, {name: own[name] for name in _OWN if name in own})
         shared = {name: value for name, value in self.shared.items() if name in accepted}
         task = cls(**{**shared, **own}, task_id=label, task_group=task_group, dag=self.dag)
         if key is not None and can_be_copied(task):
-            self._made[key] = task
+            self._moulds[key] = TaskMould(task)
         return task
 
 
 def _key(cls: type[BaseOperator], arguments: Mapping[str, Any]) -> Hashable | None:
     """The facts that tasks have in common which can be copies of each other; None where they cannot be known."""
+    common = [value for name, value in arguments.items() if name not in _OWN]
     # The names of what differs, too: an argument that is not given may come from default_args.
-    common = ((name, None, None) if name in _OWN else (name, type(value), value) for name, value in arguments.items())
-    key = (cls, *common)
+    key = (cls, *arguments, *common, *map(type, common))
     try:
         hash(key)
     except TypeError:
@@ -111,17 +113,22 @@ def refuse_unknown_arguments(where: str, names: Iterable[str]) -> None:
     :param names: names of arguments.
     :raises CosmosValueError: for the first such name, with the nearest one that an operator takes.
     """
+    known = _of_any_operator()
+    for unknown in names:
+        if unknown in known:
+            continue
+        import difflib
+
+        near = difflib.get_close_matches(unknown, sorted(known), n=1)
+        advice = f"Did you mean {near[0]!r}?" if near else "Drop it, or correct its name."
+        raise CosmosValueError(f"{where}: no dbt operator takes {unknown!r}. {advice}")
+
+
+@functools.cache
+def _of_any_operator() -> frozenset[str]:
     from cosmos_venv.operators.local_base import DbtLocalBaseOperator  # not needed to import cosmos_venv
 
-    of_all = parameters(DbtLocalBaseOperator)
-    unknown = next((name for name in names if name not in of_all and name not in OF_SOME_OPERATORS), None)
-    if unknown is None:
-        return
-    import difflib
-
-    near = difflib.get_close_matches(unknown, sorted(of_all | OF_SOME_OPERATORS), n=1)
-    advice = f"Did you mean {near[0]!r}?" if near else "Drop it, or correct its name."
-    raise CosmosValueError(f"{where}: no dbt operator takes {unknown!r}. {advice}")
+    return parameters(DbtLocalBaseOperator) | OF_SOME_OPERATORS
 
 
 def draw(edges: Iterable[tuple[BaseOperator, BaseOperator]]) -> None:
@@ -135,7 +142,7 @@ def draw(edges: Iterable[tuple[BaseOperator, BaseOperator]]) -> None:
         after.upstream_task_ids.add(before.task_id)
 
 
-def draw_outer(edges: Iterable[tuple[TaskOrGroup, TaskOrGroup]]) -> None:
+def draw_outer(edges: Iterable[tuple[Any, Any]]) -> None:
     """Let groups know what is before and after them, which the graph view shows as one edge.
 
     It is what ``>>`` does beside the edges among the tasks, which have to be drawn before.
@@ -144,20 +151,16 @@ def draw_outer(edges: Iterable[tuple[TaskOrGroup, TaskOrGroup]]) -> None:
     """
     leaves: dict[int, set[str]] = {}
     for before, after in edges:
-        if isinstance(before, TaskGroup):
-            _ids(before, "downstream", after).add(after.node_id)
-        if isinstance(after, TaskGroup):
-            _ids(after, "upstream", before).add(before.node_id)
-            if isinstance(before, TaskGroup):
-                # Airflow puts the leaves of one group before the other; it does not put the roots after the first.
-                if id(before) not in leaves:
-                    leaves[id(before)] = {task.task_id for task in before.get_leaves()}
-                after.upstream_task_ids |= leaves[id(before)]
-
-
-def _ids(group: TaskGroup, direction: str, other: TaskOrGroup) -> set[Any]:
-    ids: set[Any] = getattr(group, f"{direction}_{'group' if isinstance(other, TaskGroup) else 'task'}_ids")
-    return ids
+        are_groups = isinstance(before, TaskGroup), isinstance(after, TaskGroup)
+        if are_groups[0]:
+            (before.downstream_group_ids if are_groups[1] else before.downstream_task_ids).add(after.node_id)
+        if are_groups[1]:
+            (after.upstream_group_ids if are_groups[0] else after.upstream_task_ids).add(before.node_id)
+        if all(are_groups):
+            # Airflow puts the leaves of one group before the other; it does not put the roots after the first.
+            if id(before) not in leaves:
+                leaves[id(before)] = {task.task_id for task in before.get_leaves()}
+            after.upstream_task_ids |= leaves[id(before)]
 
 
 def make_tasks(
@@ -181,25 +184,33 @@ def make_tasks(
     :raises CosmosValueError: for an argument of a node that no operator takes, and for what a converter cannot make.
     """
     groups = _make_groups(plan.groups, dag, task_group, there)
-    maker = TaskMaker(shared=shared, dag=dag)
+    maker = TaskMaker(shared=shared, dag=dag, default_args=_default_args(dag, task_group))
     tasks: dict[str, Any] = {}
     for task in plan.tasks:
         is_there = task.task_id in there
         tasks[task.task_id] = there[task.task_id] if is_there else _make(task, maker, groups=groups)
         if is_there:  # the running task was made first: move it to its place in the plan
             _put_last(tasks[task.task_id], dag)
-    outer: dict[str, TaskOrGroup] = {**tasks, **{key: each for key, each in groups.items() if key and each}}
-    draw((tasks[before], tasks[after]) for before, after in plan.edges)
-    draw_outer((outer[before], outer[after]) for before, after in plan.outer_edges)
+    made: dict[str, TaskOrGroup] = {**tasks, **{key: each for key, each in groups.items() if key and each}}
+    outer = plan.outer
+    inner_edges, outer_edges, converted = [], set(), []
+    for before, after in plan.edges:
+        pair = outer[before], outer[after]
+        if before in tasks and after in tasks:
+            inner_edges.append((tasks[before], tasks[after]))
+            outer_edges.add(pair)
+        else:  # within a group first: its first and last tasks are known only then
+            converted.append((pair[0] != pair[1], *(pair if pair[0] != pair[1] else (before, after))))
+    draw(inner_edges)
+    draw_outer((made[before], made[after]) for before, after in sorted(outer_edges) if before != after)
     for planned in plan.conversions:
-        made = converters.convert(planned, dag=dag, task_group=groups[planned.group])
-        if made is not None:
-            outer[planned.key] = made
+        if (result := converters.convert(planned, dag=dag, task_group=groups[planned.group])) is not None:
+            made[planned.key] = result
     # Airflow's own way: what a converter has made may be a group, whose first and last tasks only Airflow knows.
-    for before, after in plan.converted_edges:
-        if before in outer and after in outer:  # a converter may have made nothing
-            outer[before] >> outer[after]
-    return {node_id: outer[key] for node_id, key in plan.tasks_map.items() if key in outer}
+    for _, before, after in sorted({*converted}):
+        if before in made and after in made:  # a converter may have made nothing
+            made[before] >> made[after]
+    return {node_id: made[key] for node_id, key in plan.tasks_map.items() if key in made}
 
 
 def make_one_task(
@@ -218,7 +229,8 @@ def make_one_task(
     """
     groups = _make_groups(kept.groups, dag, task_group, {})
     task = kept.task
-    made = _make(task, TaskMaker(shared=shared, dag=dag), groups=groups)
+    maker = TaskMaker(shared=shared, dag=dag, default_args=_default_args(dag, task_group))
+    made = _make(task, maker, groups=groups)
     made.upstream_task_ids |= {f"{prefix}{task_id}" for task_id in kept.upstream}
     made.downstream_task_ids |= {f"{prefix}{task_id}" for task_id in kept.downstream}
     return {task.task_id: made, **{key: group for key, group in groups.items() if key and group}}
@@ -250,10 +262,10 @@ def _make(task: PlannedTask, maker: TaskMaker, *, groups: Mapping[str | None, Ta
     """The task of a plan, in its group."""
     # The group of the node's folder, or of the whole project, in which the task's own group stands.
     task_group, host = groups[task.group], groups[task.folder]
-    default_args = _default_args(maker.dag, task_group)
-    arguments = {**_defaults(task, maker.shared, default_args), **task.arguments}
+    default_args = maker.default_args
+    arguments = {**_defaults(task, maker), **task.arguments}
     if task.is_placeholder:
-        docs = _document(task, {**arguments, **default_args})
+        docs = _document(task, arguments, default_args)
         return EmptyOperator(task_id=task.label, task_group=task_group, dag=maker.dag, **arguments, **docs)
     _refuse_arguments(task)
     if producer := arguments.get(_PRODUCER):
@@ -268,7 +280,7 @@ def _make(task: PlannedTask, maker: TaskMaker, *, groups: Mapping[str | None, Ta
         **(task.arguments.get("extra_context") or {}),
         **_with_identifier(task.context, maker.dag, host),
     }
-    arguments |= _document(task, {**maker.shared, **arguments, **default_args})
+    arguments |= _document(task, maker.shared, arguments, default_args)
     if task.profile:
         arguments["profile_config"] = _with_changes(maker.shared["profile_config"], task.profile, task.node_id)
     try:
@@ -303,17 +315,20 @@ def _placed_around_all(made: BaseOperator, task: PlannedTask) -> BaseOperator:
     return made
 
 
-def _defaults(task: PlannedTask, shared: Mapping[str, Any], default_args: Mapping[str, Any]) -> dict[str, Any]:
+def _defaults(task: PlannedTask, maker: TaskMaker) -> dict[str, Any]:
     """The task's defaults that nothing which all tasks share replaces."""
-    given = set() if task.is_placeholder else {*shared}
-    if _RULE in {*given, *default_args, *task.arguments}:  # a user's own rule is left as it is, wherever he gives it
+    if not task.defaults:
+        return {}
+    given = set() if task.is_placeholder else {*maker.shared}
+    # A user's own rule is left as it is, wherever he gives it.
+    if _RULE in {*given, *maker.default_args, *task.arguments}:
         given |= {_RULE, _SKIPPED_WITH}
     return {name: each for name, each in task.defaults.items() if name not in given}
 
 
-def _document(task: PlannedTask, given: Mapping[str, Any]) -> dict[str, Any]:
+def _document(task: PlannedTask, *given: Mapping[str, Any]) -> dict[str, Any]:
     """The page of a task, where the user does not document it himself."""
-    return {"doc_md": task.document} if task.document and not DOCUMENTS & given.keys() else {}
+    return {"doc_md": task.document} if task.document and all(map(DOCUMENTS.isdisjoint, given)) else {}
 
 
 def _with_identifier(context: Mapping[str, Any], dag: DAG, host: TaskGroup | None) -> dict[str, Any]:

@@ -155,10 +155,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     :param tasks: in topological order.
     :param groups: sorted by id, so that each comes after its parent.
     :param conversions: what converters make, in topological order.
-    :param edges: upstream and downstream task, sorted: every edge there is between ``tasks``.
-    :param converted_edges: the edges for which no task ids are known, since a converter has a hand in one of the ends:
-        keys of conversions, task ids and group ids. Those within groups come first: which tasks of a group are its
-        first and last ones is known only when these are drawn.
+    :param edges: upstream and downstream task or conversion, sorted: task ids, and keys of conversions.
     :param tasks_map: unique id of each node that has tasks to its group's id, else to its task's or to the key of its
         conversion; beside them the one test task of AFTER_ALL under its default id.
     """
@@ -167,16 +164,14 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     groups: tuple[PlannedGroup, ...]
     conversions: tuple[PlannedConversion, ...] = ()
     edges: tuple[Edge, ...]
-    converted_edges: tuple[Edge, ...] = ()
     tasks_map: dict[str, str]
 
     @property
-    def outer_edges(self) -> list[Edge]:
-        """The edges that join two nodes, a node with a group of its own counting as one, sorted."""
+    def outer(self) -> dict[str, str]:
+        """The group of the node of each task and conversion, by its key; where the node has none, the key itself."""
         own_groups = {*self.tasks_map.values()}
-        outer = {task.task_id: task.group if task.group in own_groups else task.task_id for task in self.tasks}
-        pairs = {(outer[before] or before, outer[after] or after) for before, after in self.edges}
-        return sorted((before, after) for before, after in pairs if before != after)
+        entries: tuple[Entry, ...] = (*self.tasks, *self.conversions)
+        return {each.key: each.group if each.group and each.group in own_groups else each.key for each in entries}
 
     def between(self, first: PlannedTask | None, last: PlannedTask | None) -> Plan:
         """The plan with a task before all of its tasks, and a task behind all of them.
@@ -184,34 +179,27 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         :param first: also before what converters make; None: the plan gets none.
         :param last: also behind what converters make; None: the plan gets none.
         """
-        edges, converted = {*self.edges}, [*self.converted_edges]
+        edges = {*self.edges}
         if first is not None:
             edges |= {(first.task_id, each) for each in self._without_edge(1)}
-            converted += [(first.task_id, each) for each in self._converted_without_edge(1)]
         if last is not None:
             edges |= {(each, last.task_id) for each in self._without_edge(0)}
-            converted += [(each, last.task_id) for each in self._converted_without_edge(0)]
         if first is not None and last is not None:
             edges.add((first.task_id, last.task_id))
         return msgspec.structs.replace(
             self,
             tasks=(*([first] if first else []), *self.tasks, *([last] if last else [])),
             edges=tuple(sorted(edges)),
-            converted_edges=tuple(converted),
         )
 
     def _without_edge(self, end: int) -> list[str]:
-        """The ids of the tasks at no edge's end: 0, the upstream one, or 1, the downstream one.
+        """The keys at no edge's end: 0, the upstream one, or 1, the downstream one.
 
-        The edges of what converters make do not count: a converter may make nothing.
+        An edge to a conversion does not count for a task: a converter may make nothing.
         """
-        joined = {edge[end] for edge in self.edges}
-        return [task.task_id for task in self.tasks if task.task_id not in joined]
-
-    def _converted_without_edge(self, end: int) -> list[str]:
-        """The keys of the conversions at no edge's end, nor their groups."""
-        joined = {edge[end] for edge in self.converted_edges}
-        return [each.key for each in self.conversions if each.key not in joined and each.group not in joined]
+        converted = {each.key for each in self.conversions}
+        joined = {edge[end] for edge in self.edges if edge[1 - end] not in converted or edge[end] in converted}
+        return [each for each in (*(task.task_id for task in self.tasks), *converted) if each not in joined]
 
     def to_dict(self) -> dict[str, Any]:
         """The plan as JSON-like data."""
@@ -265,21 +253,13 @@ def outline(plan: Plan) -> list[Member]:
     return [member for _, member in sorted(inside.get(None, []), key=itemgetter(0))]
 
 
-def edges_of(plan: Plan) -> list[Edge]:
-    """Every edge of a plan, those of conversions among them, as pairs of task ids, keys of conversions and group ids.
-
-    :param plan: the plan.
-    """
-    return [*plan.edges, *plan.converted_edges]
-
-
 def upstream_of(plan: Plan) -> dict[str, list[str]]:
-    """The keys of what comes right before each task, conversion or group that has any such, as in ``edges_of``.
+    """The keys of what comes right before each task or conversion that has any such.
 
     :param plan: the plan.
     """
     found: dict[str, list[str]] = {}
-    for before, after in edges_of(plan):
+    for before, after in plan.edges:
         found.setdefault(after, []).append(before)
     return found
 
@@ -358,16 +338,16 @@ class ReadyTask(NamedTuple):
 class PlannedNode(msgspec.Struct, frozen=True, kw_only=True):
     """The tasks that one node became, or the nodes of a batch.
 
-    :param node: the node; None for the one test task of AFTER_ALL, and for a batch.
-    :param members: the nodes of a batch; empty for anything else.
+    :param owner: what errors call it: the unique id of the node, or words.
+    :param depends_on: unique ids of the nodes that it reads.
     :param entries: the tasks in a row, or what a converter makes of them: edges enter at the first one and leave at the
         last one.
     :param group: id of the node's own group; None: it has none.
     :param folder: id of the folder's group around that; None: it stands at the root.
     """
 
-    node: DbtNode | None
-    members: tuple[DbtNode, ...] = ()
+    owner: str
+    depends_on: Iterable[str] = ()
     entries: tuple[Entry, ...]
     group: str | None = None
     folder: str | None = None
@@ -376,19 +356,6 @@ class PlannedNode(msgspec.Struct, frozen=True, kw_only=True):
     def outer(self) -> str:
         """The node's group, else its first task."""
         return self.group or self.entries[0].key
-
-    @property
-    def depends_on(self) -> Iterable[str]:
-        """Unique ids of the nodes that the node reads, each once."""
-        nodes = self.members if self.node is None else (self.node,)
-        return dict.fromkeys(parent for node in nodes for parent in node.depends_on)
-
-    @property
-    def owner(self) -> str:
-        """What errors call it."""
-        if self.node is not None:
-            return self.node.unique_id
-        return f"the batch {self.outer}" if self.members else "the test task of AFTER_ALL"
 
     @property
     def ids(self) -> Iterator[str]:

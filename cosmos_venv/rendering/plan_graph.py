@@ -18,7 +18,6 @@ from cosmos_venv.rendering.model import (
     EMPTY,
     READY,
     Edge,
-    Entry,
     Plan,
     PlannedConversion,
     PlannedGroup,
@@ -111,9 +110,6 @@ class Assembly:
         self._end = end
         self._folders = folders
         self._edges: set[Edge] = set()
-        self._converted: set[Edge] = set()
-        self._inner: set[Edge] = set()
-        self._outer: set[Edge] = set()
 
     def plan(self) -> Plan:
         """The plan.
@@ -124,7 +120,7 @@ class Assembly:
         self._refuse_bad_ids()
         self._join_all()
         entries = {entry.key: entry for each in self._everything for entry in each.entries}
-        ordered = [entries[each] for each in in_order(entries, self._edges | self._converted)]
+        ordered = [entries[each] for each in in_order(entries, self._edges)]
         outers = {unique_id: each.outer for unique_id, each in self._drawn.items()}
         if self._end is not None:
             outers[self._end.outer] = self._end.outer
@@ -133,7 +129,6 @@ class Assembly:
             groups=self._groups(),
             conversions=tuple(each for each in ordered if isinstance(each, PlannedConversion)),
             edges=tuple(sorted(self._edges)),
-            converted_edges=(*sorted(self._inner), *sorted(self._outer)),
             tasks_map=dict(sorted(outers.items())),
         )
 
@@ -143,8 +138,8 @@ class Assembly:
         ready = [each for each in self._each_once if _is_ready(each)]
         for child in self._each_once:
             for before, after in pairwise(child.entries):
-                self._join(before, after, (before.key, after.key), self._inner)
-            for parent in child.depends_on:
+                self._edges.add((before.key, after.key))
+            for parent in dict.fromkeys(child.depends_on):
                 if parent in self._drawn:
                     parents |= set() if child in ready else {parent}
                     self._join_nodes(self._drawn[parent], child)
@@ -162,16 +157,7 @@ class Assembly:
         if _is_ready(child) and any(isinstance(each, PlannedTask) and each.is_passage for each in parent.entries):
             # What reads the node in another domain does not run where the node has failed.
             lasts = tuple(each for each in parent.entries if not (isinstance(each, PlannedTask) and each.is_passage))
-        for last in lasts:
-            self._join(last, child.entries[0], (parent.group or last.key, child.outer), self._outer)
-
-    def _join(self, before: Entry, after: Entry, drawn: Edge, converted: set[Edge]) -> None:
-        """Put one entry before another; where a converter makes one of the two, ``drawn`` is what Airflow draws."""
-        if isinstance(before, PlannedTask) and isinstance(after, PlannedTask):
-            self._edges.add((before.key, after.key))
-        else:
-            self._converted.add((before.key, after.key))
-            converted.add(drawn)
+        self._edges |= {(last.key, child.entries[0].key) for last in lasts}
 
     def _groups(self) -> tuple[PlannedGroup, ...]:
         parents = dict(self._folders.parents) if self._folders is not None else {}

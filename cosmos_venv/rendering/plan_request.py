@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
+
+import msgspec
 
 from cosmos_venv.config import ExecutionConfig, ProjectConfig, RenderConfig
 from cosmos_venv.constants import (
@@ -270,7 +272,7 @@ def _joined(tests: list[DbtNode]) -> DbtNode:
     """The first test that has arguments of its own, else the first one, as one that reads what all of them read."""
     first = next(filter(has_own_arguments, tests), tests[0])
     reads = list(dict.fromkeys(each for test in tests for each in test.depends_on))
-    return first if len(tests) == 1 else replace(first, depends_on=reads)
+    return first if len(tests) == 1 else msgspec.structs.replace(first, depends_on=reads)
 
 
 def _is_detachable(node: DbtNode) -> bool:

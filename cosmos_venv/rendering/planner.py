@@ -12,8 +12,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from cosmos_venv.constants import (
     METRIC_VIEWS,
@@ -113,7 +114,7 @@ class NodePlanner:
             place = _Place(folder=folder, group=f"{folder}.{node.name}" if folder else node.name)
             return self._draw_group(node, place, visibility)
         entry = self._single(node, _Place(folder=folder, group=folder), visibility)
-        return PlannedNode(node=node, entries=self._with_passage(node, entry))
+        return _planned(node, *self._with_passage(node, entry))
 
     def draw_detached(self) -> dict[str, PlannedNode]:
         """The tests that run apart, by unique id. Names that are too long are counted, in this order."""
@@ -124,7 +125,7 @@ class NodePlanner:
             if len(place.id_of(label)) >= LONGEST_ID:
                 label, shortened = f"detached_{shortened}_test", shortened + 1
             entry = self._tests(test, place, label, self._arguments.of_one_fqn(test))
-            drawn[test.unique_id] = PlannedNode(node=test, entries=(entry,))
+            drawn[test.unique_id] = _planned(test, entry)
         return drawn
 
     def draw_batches(self) -> dict[str, PlannedNode]:
@@ -133,7 +134,9 @@ class NodePlanner:
         for batch in self._batches:
             members = tuple(self._nodes[each] for each in batch.members)
             entry = self._batch(batch, members)
-            drawn |= dict.fromkeys(batch.members, PlannedNode(node=None, members=members, entries=(entry,)))
+            read = [parent for each in members for parent in each.depends_on]
+            planned = PlannedNode(owner=f"the batch {entry.task_id}", depends_on=read, entries=(entry,))
+            drawn |= dict.fromkeys(batch.members, planned)
         return drawn
 
     def _batch(self, batch: Batch, members: tuple[DbtNode, ...]) -> PlannedTask:
@@ -165,8 +168,7 @@ class NodePlanner:
         for task_id, uri, nodes in self._request.ready_tasks or ():
             task = PlannedTask(task_id=task_id, operator=READY, arguments={"asset_uri": uri, "trigger_rule": rule})
             tests = [each for each in drawn_tests if not {*nodes}.isdisjoint(self._nodes[each].depends_on)]
-            behind = DbtNode(task_id, DbtResourceType.OPERATION, [*nodes, *tests], Path(), Path())
-            drawn[task_id] = PlannedNode(node=behind, entries=(task,))
+            drawn[task_id] = PlannedNode(owner=task_id, depends_on=[*nodes, *tests], entries=(task,))
         return drawn
 
     def draw_test_after_all(self) -> PlannedNode:
@@ -185,7 +187,7 @@ class NodePlanner:
                 arguments=self._arguments.of_all_tests(tests),
                 context={TASK_TESTS: tests if is_known else []},
             )
-        return PlannedNode(node=None, entries=(entry,))
+        return PlannedNode(owner="the test task of AFTER_ALL", entries=(entry,))
 
     def _folder_of(self, node: DbtNode) -> str | None:
         return self.folders.group_of(node.original_file_path.parent) if self.folders else None
@@ -194,8 +196,7 @@ class NodePlanner:
         """The result of a converter, which may make a task of what would have none."""
         kind = node.resource_type
         if kind in self._request.converted:
-            entry = conversion_of(node, kind, self._folder_of(node), f"{node.name}_{kind.value}")
-            return PlannedNode(node=node, entries=(entry,))
+            return _planned(node, conversion_of(node, kind, self._folder_of(node), f"{node.name}_{kind.value}"))
         if kind not in VERBS and kind not in TESTS:  # tests run with the nodes that they read
             self.left_out[kind] += 1
         return None
@@ -203,11 +204,10 @@ class NodePlanner:
     def _draw_group(self, node: DbtNode, place: _Place, visibility: Visibility) -> PlannedNode:
         verb, is_converted = VERBS[node.resource_type][1], node.resource_type in self._request.converted
         if is_converted and self._render.node_conversion_by_task_group:
-            entry = conversion_of(node, node.resource_type, place.folder, verb)
-            return PlannedNode(node=node, entries=(entry,))
+            return _planned(node, conversion_of(node, node.resource_type, place.folder, verb))
         first = self._with_passage(node, self._entry(node, place, visibility, verb))
         last = self._tests(node, place, "test", self._arguments.tests_of(node))
-        return PlannedNode(node=node, entries=(*first, last), group=place.group, folder=place.folder)
+        return _planned(node, *first, last, group=place.group, folder=place.folder)
 
     def _has_test_task(self, node: DbtNode) -> bool:
         """Whether the tests of a node are a task behind it.
@@ -276,6 +276,10 @@ class NodePlanner:
         )
 
 
+def _planned(node: DbtNode, *entries: Entry, group: str | None = None, folder: str | None = None) -> PlannedNode:
+    return PlannedNode(owner=node.unique_id, depends_on=node.depends_on, entries=entries, group=group, folder=folder)
+
+
 def plan(request: PlanRequest) -> Plan:
     """The tasks of the selected nodes.
 
@@ -310,7 +314,7 @@ def plan(request: PlanRequest) -> Plan:
 def _with_metric_views(nodes: Mapping[str, DbtNode]) -> dict[str, DbtNode]:
     """The nodes, of which views of metrics have the type that Cosmos gives them."""
     return {
-        unique_id: dataclasses.replace(node, resource_type=DbtResourceType.SEMANTIC_METRIC_VIEW)
+        unique_id: msgspec.structs.replace(node, resource_type=DbtResourceType.SEMANTIC_METRIC_VIEW)
         if node.resource_type is DbtResourceType.MODEL and str(node.config.get("materialized")).lower() in METRIC_VIEWS
         else node
         for unique_id, node in nodes.items()

@@ -29,7 +29,7 @@ from cosmos_venv.managed import caches
 from cosmos_venv.project.gc_pause import give_back, no_collection
 from cosmos_venv.rendering.airflow_tasks import TaskOrGroup, make_tasks, refuse_unknown_arguments
 from cosmos_venv.rendering.configuration import Configuration
-from cosmos_venv.rendering.one_task.partial import PartialProject, is_put_in_order
+from cosmos_venv.rendering.one_task.partial import PartialProject, ProjectInDag, is_put_in_order
 from cosmos_venv.rendering.one_task.plan_cache import keep, plan_key
 
 if TYPE_CHECKING:
@@ -71,17 +71,10 @@ class RenderedProject:
         rendering = _Rendering(configuration=configuration, dag=dag, task_group=task_group, part=part)
         self._whole = None
         self._part = PartialProject.of_running_task(
-            configuration,
-            lambda: rendering.graph,
-            lambda made: self._make_whole(rendering, made),
-            dag=dag,
-            task_group=task_group,
-            prefix=rendering.prefix,
+            rendering, lambda: rendering.graph, lambda made: self._make_whole(rendering, made), self._make_all
         )
         if self._part is None:
             self._make_whole(rendering, {})
-        else:
-            self._part.watch(dag, task_group, rendering.prefix, self._make_all)
 
     def _make_whole(self, rendering: _Rendering, made: Mapping[str, TaskOrGroup]) -> None:
         self._whole = rendering.make(made)
@@ -127,22 +120,11 @@ class RenderedProject:
 
 
 @dataclass(kw_only=True, eq=False, repr=False)  # to be imported faster, for each task
-class _Rendering:
+class _Rendering(ProjectInDag):
     """One project on its way into one DAG, or into one group of it."""
 
-    configuration: Configuration
-    dag: DAG
-    task_group: TaskGroup | None
     part: DomainGraph | None
     """The nodes of one domain; None: the whole project is shown."""
-
-    @cached_property
-    def prefix(self) -> str:
-        """The beginning of the ids of all its tasks."""
-        if self.task_group is None:
-            return ""
-        prefix: str = self.task_group.child_id("")  # type: ignore[no-untyped-call]
-        return prefix
 
     def make(self, there: Mapping[str, TaskOrGroup]) -> tuple[DbtGraph, Plan, dict[str, TaskOrGroup]]:
         """Load the project, plan it and make its tasks.

@@ -175,6 +175,8 @@ def arguments_of(node: DbtNode) -> dict[str, Any]:
     :raises CosmosLoadDbtException: when it is no mapping, or sets what a node cannot.
     """
     arguments = node.operator_kwargs_to_override
+    if not arguments:  # as of most nodes
+        return arguments
     for name in OF_THE_PLAN & arguments.keys():
         raise CosmosLoadDbtException(
             f"{node.unique_id}: config.meta.cosmos.operator_kwargs sets {name}, which is decided for each task by the "

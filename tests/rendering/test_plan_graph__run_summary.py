@@ -45,7 +45,7 @@ def test_it_stands_behind_what_has_nothing_behind_it(render: dict[str, Any], bef
 
     assert plan.tasks[-1].task_id == SUMMARY
     assert {first for first, second in plan.edges if second == SUMMARY} == before
-    assert {first for first, second in plan.outer_edges if second == SUMMARY} == outer
+    assert {plan.outer[first] for first, second in plan.edges if second == SUMMARY} == outer
 
 
 def test_it_knows_what_each_task_runs_and_no_placeholder() -> None:
@@ -61,9 +61,10 @@ def test_it_knows_what_each_task_runs_and_no_placeholder() -> None:
 def test_it_stands_behind_what_converters_make() -> None:
     plan = with_summary(node_converters={DbtResourceType.MODEL: lambda **_: None}, test_behavior=TestBehavior.NONE)
 
-    assert ("model.shop.report", SUMMARY) in plan.converted_edges
+    assert ("model.shop.report", SUMMARY) in plan.edges
     # A converter may make nothing: the seed before a converted model then has nothing behind it.
-    assert {first for first, second in plan.edges if second == SUMMARY} == {"raw_seed"}
+    made = {each.key for each in plan.conversions}
+    assert {first for first, second in plan.edges if second == SUMMARY} - made == {"raw_seed"}
 
 
 def test_it_is_not_there_unless_it_is_asked_for() -> None:

@@ -42,7 +42,9 @@ def test_an_edge_from_a_group_leaves_its_test_and_one_to_a_group_enters_its_firs
     made = planned(RAW, ORDERS, ORDERS_TEST, REPORT)
 
     assert made.edges == (("orders.run", "orders.test"), ("orders.test", "report_run"), ("raw_seed", "orders.run"))
-    assert made.outer_edges == [("orders", "report_run"), ("raw_seed", "orders")]
+    assert [made.outer[each] for each in ("raw_seed", "orders.run", "orders.test", "report_run")] == [
+        *("raw_seed", "orders", "orders", "report_run")
+    ]
     assert made.groups == (PlannedGroup(group_id="orders", label="orders", parent=None),)
 
 

@@ -86,7 +86,7 @@ def test_what_a_converter_makes_of_a_child_stands_behind_the_passage() -> None:
 
     plan = made(DAILY, REPORT, board, node_converters={DbtResourceType.EXPOSURE: lambda **_: None})
 
-    assert ("daily_run_on_error", board.unique_id) in plan.converted_edges
+    assert ("daily_run_on_error", board.unique_id) in plan.edges
 
 
 def test_where_a_run_may_choose_each_task_asks_what_became_of_those_before_the_passage() -> None:

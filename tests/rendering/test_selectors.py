@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from cosmos_venv.config import RenderConfig
@@ -65,7 +65,7 @@ def test_a_version_is_told_from_the_model_whose_folder_and_name_dbt_takes_for_it
         made("model.fleet.stg_orders.v2", ["fleet", "deep", "stg_orders", "v2"], "models/deep/stg_orders_v2.sql"),
     ]
 
-    nodes = [dataclasses.replace(each, resource_type=kind) for each in nodes]
+    nodes = [msgspec.structs.replace(each, resource_type=kind) for each in nodes]
 
     texts, ambiguous = exact_selectors(nodes, nodes, may_hide=False)
 

@@ -100,6 +100,7 @@ def watched_plan(plan: Plan, request: PlanRequest) -> Plan:
         (task_id, done.task_id) for task_id, node_ids in ids_of.items() if not sources.keys().isdisjoint(node_ids)
     }
     looks = [each.key for each in plan.conversions if each.resource_type == DbtResourceType.SOURCE]
+    edges |= {(each, producer.task_id) for each in looks}
     return msgspec.structs.replace(
         ended,
         tasks=(
@@ -108,7 +109,6 @@ def watched_plan(plan: Plan, request: PlanRequest) -> Plan:
             *(task for task in ended.tasks if task.task_id not in before),
         ),
         edges=tuple(sorted({*ended.edges, *edges, (producer.task_id, done.task_id)})),
-        converted_edges=(*ended.converted_edges, *((each, producer.task_id) for each in looks)),
     )
 
 

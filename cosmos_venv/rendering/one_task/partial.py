@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cosmos_venv.compat import ARE_FRAME_NAMES_SEEN, DAG, FRAME_NAMES, TaskGroup, is_mapped, running_task
@@ -26,22 +27,44 @@ if TYPE_CHECKING:
 
 
 @dataclass(kw_only=True, eq=False, repr=False)  # to be imported faster, for each task
+class ProjectInDag:
+    """A project in its DAG.
+
+    :param configuration: what the user says about the project.
+    :param dag: the DAG.
+    :param task_group: the group of its tasks; None: they stand in the DAG itself.
+    """
+
+    configuration: Configuration
+    dag: DAG
+    task_group: TaskGroup | None
+
+    @cached_property
+    def prefix(self) -> str:
+        """The beginning of the ids of all its tasks."""
+        if self.task_group is None:
+            return ""
+        prefix: str = self.task_group.child_id("")  # type: ignore[no-untyped-call]
+        return prefix
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
 class PartialProject:
     """A project in a DAG, of which as much is made as the running task needs.
 
     :param running: id of that task; empty in another DAG of its file.
-    :param made: the task and its groups, by planned id; empty for a task that is none of the project's.
-    :param first: the task, if no task of the project comes before it; else empty.
-    :param last: the task, if no task of the project comes after it; else empty.
     :param make_rest: makes the rest; gets what is made already, by planned id.
+    :ivar made: the task and its groups, by planned id; empty for a task that is none of the project's.
+    :ivar first: the task, if no task of the project comes before it; else empty.
+    :ivar last: the task, if no task of the project comes after it; else empty.
     :ivar is_making: whether the rest is being made; a look at the DAG finds what is there then.
     """
 
     running: str
-    made: Mapping[str, TaskOrGroup] = field(default_factory=dict)
-    first: tuple[BaseOperator, ...] = ()
-    last: tuple[BaseOperator, ...] = ()
     make_rest: Callable[[Mapping[str, TaskOrGroup]], object]
+    made: Mapping[str, TaskOrGroup] = field(init=False, default_factory=dict)
+    first: tuple[BaseOperator, ...] = field(init=False, default=())
+    last: tuple[BaseOperator, ...] = field(init=False, default=())
     is_making: bool = field(init=False, default=False)
     _places: list[tuple[LazyTaskDict, int]] = field(init=False, default_factory=list)
     _postponed: list[Callable[[], object]] = field(init=False, default_factory=list)
@@ -49,64 +72,52 @@ class PartialProject:
     @classmethod
     def of_running_task(
         cls,
-        configuration: Configuration,
+        project: ProjectInDag,
         graph: Callable[[], DbtGraph],
         make_rest: Callable[[Mapping[str, TaskOrGroup]], object],
-        *,
-        dag: DAG,
-        task_group: TaskGroup | None,
-        prefix: str,
+        make_all: Callable[[], object],
     ) -> PartialProject | None:
         """The part of a project that the task of this process needs, made; None where all of it must be made.
 
-        :param configuration: what the user says about the project.
-        :param graph: gives its graph, not loaded yet.
+        The rest is made when more of the DAG or of the group is looked for than is there.
+
+        :param project: the project in its DAG, whose dict of tasks is replaced.
+        :param graph: gives the graph of the project, not loaded yet.
         :param make_rest: makes the rest; gets what is made already, by planned id.
-        :param dag: the DAG that the project stands in.
-        :param task_group: the group of its tasks; None: they stand in the DAG itself.
-        :param prefix: with which the ids of all its tasks begin.
+        :param make_all: called when more is looked for; it ends with ``complete``.
         """
         running = running_task() if ARE_FRAME_NAMES_SEEN else None
-        if running is None or is_mapped(task_group) or caches.kept_plans() is None:
+        if running is None or is_mapped(project.task_group) or caches.kept_plans() is None:
             return None
         dag_id, task_id = running
-        if dag_id != dag.dag_id:
-            return cls(running="", make_rest=make_rest)
-        if not task_id.startswith(prefix):
-            # The running task belongs to another dbt group or to the user. This project is then made only when Airflow
-            # looks through the DAG.
-            return cls(running=task_id, make_rest=make_rest)
-        found = _find(configuration, graph(), task_id.removeprefix(prefix))
-        if found is None:
-            return None
-        shared = configuration.shared_arguments(prefix)
-        made = make_one_task(found, shared, dag=dag, task_group=task_group, prefix=prefix)
-        task: Any = made[found.task.task_id]
+        # Of another dbt group or of the user: this project is then made only when Airflow looks through the DAG.
+        part = cls(running=task_id if dag_id == project.dag.dag_id else "", make_rest=make_rest)
+        if part.running and task_id.startswith(project.prefix):
+            found = _find(project.configuration, graph(), task_id.removeprefix(project.prefix))
+            if found is None:
+                return None
+            part._make_task(found, project)
+        part._watch(project, make_all)
+        return part
+
+    def _make_task(self, found: KeptTask, project: ProjectInDag) -> None:
+        shared = project.configuration.shared_arguments(project.prefix)
+        self.made = make_one_task(found, shared, dag=project.dag, task_group=project.task_group, prefix=project.prefix)
+        task: Any = self.made[found.task.task_id]
         # The table of a run is a teardown: what stands behind a group goes by the tasks before it.
         is_last = not {*found.downstream} - {RUN_SUMMARY_TASK_ID} and found.task.task_id != RUN_SUMMARY_TASK_ID
-        return cls(
-            running=task_id,
-            made=made,
-            first=() if found.upstream else (task,),
-            last=(task,) if is_last else (),
-            make_rest=make_rest,
-        )
+        self.first = () if found.upstream else (task,)
+        self.last = (task,) if is_last else ()
 
-    def watch(self, dag: DAG, task_group: TaskGroup | None, prefix: str, make_all: Callable[[], object]) -> None:
-        """Have the rest made when more of the DAG or of the group is looked for than is there.
-
-        :param dag: the DAG; its dict of tasks is replaced.
-        :param task_group: the group of the project; None: its tasks stand in the DAG itself.
-        :param prefix: with which the ids of all tasks of the project begin.
-        :param make_all: called then; it ends with ``complete``.
-        """
+    def _watch(self, project: ProjectInDag, make_all: Callable[[], object]) -> None:
+        dag = project.dag
         # A DAG may hold several groups of dbt, each of which is missing in the one dict of the DAG.
         if not isinstance(dag.task_dict, LazyTaskDict):
             dag.task_dict = LazyTaskDict(dag.task_dict, self.running, FRAME_NAMES.ordering)
-        host = task_group or dag.task_group
+        host = project.task_group or dag.task_group
         host.children = LazyTaskDict(host.children, self.running)
         for tasks in (dag.task_dict, host.children):
-            self._places.append((tasks, tasks.add_missing(prefix, make_all, claims=bool(self.made))))
+            self._places.append((tasks, tasks.add_missing(project.prefix, make_all, claims=bool(self.made))))
 
     def complete(self) -> None:
         """Make the rest. The order of the tasks is then the order in a process that makes all."""

@@ -23,7 +23,7 @@ from cosmos_venv.constants import NODE_CONFIG
 from cosmos_venv.files.file_cache import FileCache
 from cosmos_venv.files.untrusted import value_of
 from cosmos_venv.rendering.configuration import Configuration
-from cosmos_venv.rendering.model import Plan, PlannedGroup, PlannedTask
+from cosmos_venv.rendering.model import Plan, PlannedGroup, PlannedTask, upstream_of
 from cosmos_venv.rendering.task_arguments import project_name
 from cosmos_venv.version import __version__
 
@@ -134,10 +134,9 @@ def keep(kept: FileCache, key: str, plan: Plan, project_dir: Path) -> None:
     :param project_dir: folder of the project that was planned; paths below it are kept without it: the next worker may
         have it elsewhere.
     """
-    upstream: dict[str, list[str]] = {}
+    upstream = upstream_of(plan)
     downstream: dict[str, list[str]] = {}
     for before, after in plan.edges:
-        upstream.setdefault(after, []).append(before)
         downstream.setdefault(before, []).append(after)
     groups = {group.group_id: group for group in plan.groups}
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from cosmos_venv.constants import SELECT_DONE_TASK_ID, SELECT_TASK_ID, TASK_TESTS, TESTS, TestIndirectSelection
-from cosmos_venv.rendering.model import EMPTY, Plan, PlannedTask
+from cosmos_venv.rendering.model import EMPTY, Plan, PlannedTask, upstream_of
 
 if TYPE_CHECKING:
     from cosmos_venv.project.node import DbtNode
@@ -41,9 +41,7 @@ def choosable_plan(plan: Plan, request: PlanRequest) -> Plan:
     """
     if not plan.tasks:
         return plan
-    after: dict[str, list[str]] = {}
-    for before, task_id in plan.edges:
-        after.setdefault(task_id, []).append(before)
+    after = upstream_of(plan)
     contents = _contents(plan, request.nodes)
     for passage in (task.task_id for task in plan.tasks if task.is_passage):
         contents[after[passage][0]]["may_fail"] = True

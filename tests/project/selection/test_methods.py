@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cosmos_venv.exceptions import CosmosValueError
-from cosmos_venv.project.node_entry import DependsOn, NodeEntry, without_disabled
+from cosmos_venv.project.node_entry import DependsOn, NodeEntry
 from cosmos_venv.project.selection import SelectionGraph, evaluate, from_lists
 
 
@@ -24,7 +24,6 @@ def entry(resource_type: str, name: str, *parents: str, package: str = "shop", *
 
 ENTRIES = {
     "model.shop.orders": entry("model", "orders", original_file_path="models\\core\\orders.sql"),
-    "model.shop.off": entry("model", "off", config={"enabled": False}),
     "model.shop.texts.vb": entry("model", "texts", version="b", latest_version="c", fqn=["shop", "texts", "vb"]),
     "semantic_model.shop.orders": entry("semantic_model", "orders", "model.shop.orders"),
     "metric.shop.revenue": entry(
@@ -47,7 +46,7 @@ ENTRIES = {
 
 
 def selected(*items: str) -> list[str]:
-    return sorted(evaluate(SelectionGraph(without_disabled(ENTRIES), project_name="shop"), from_lists(items, [])))
+    return sorted(evaluate(SelectionGraph(ENTRIES, project_name="shop"), from_lists(items, [])))
 
 
 @pytest.mark.parametrize(

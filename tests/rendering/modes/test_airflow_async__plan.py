@@ -116,7 +116,7 @@ def test_an_ephemeral_model_is_no_query_of_its_own() -> None:
 def test_a_model_that_one_query_cannot_build_is_refused_with_the_way_out(
     config: dict[str, Any], file: str, reason: str
 ) -> None:
-    model = DbtNode("model.shop.orders", DbtResourceType.MODEL, [], Path(), file, config=config)
+    model = DbtNode("model.shop.orders", DbtResourceType.MODEL, [], Path(), Path(file), config=config)
 
     words = rf"model\.shop\.orders does not go with .*: {reason}, .*ExecutionMode\.WATCHER, or LOCAL .*batch_by"
     with pytest.raises(CosmosValueError, match=words):

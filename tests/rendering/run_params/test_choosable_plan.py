@@ -61,7 +61,7 @@ def test_a_first_task_stands_before_all_and_a_last_one_behind() -> None:
     assert {before for before, after in made.edges if after == "dbt_select_done"} == {
         *("report.test", "other_run", "dbt_select")
     }
-    assert ("report", "dbt_select_done") in made.outer_edges
+    assert made.outer["report.test"] == "report"
 
 
 def test_a_project_without_tasks_has_neither() -> None:
