@@ -341,13 +341,6 @@ class ProjectPackages:
                 report(f"The dbt packages are not kept for other tasks: {error}.")
         self._share(digest, began)
 
-    def find(self) -> KeptPackages | None:
-        """The packages that a command gets without installing when it begins now; None: it would install."""
-        folder = Path(read_dbt_project(self.project_dir, environment=self.environment).packages_folder)
-        if self.digest is None or folder.is_absolute():
-            return None
-        return self._find(self.digest, time.time())
-
     def _has_copied(self, kept: KeptPackages | None, place: Path, folder: Path, report: Callable[[str], None]) -> bool:
         """Whether kept packages are in the folder now. Another task may have removed them meanwhile."""
         if kept is None:

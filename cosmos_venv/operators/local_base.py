@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
     from cosmos_venv.config import ProfileConfig
     from cosmos_venv.dbt.command import FullOutputSubprocessResult
-    from cosmos_venv.dbt.packages import ProjectPackages
     from cosmos_venv.dbt.results import Artifacts
     from cosmos_venv.operators.run.dbt_run import DbtCommand, DbtResult, DbtRun
     from cosmos_venv.operators.run.warm_start import Served
@@ -453,16 +452,6 @@ class DbtLocalBaseOperator(AbstractDbtBase):
         cancellation: Cancellation = vars(self).setdefault("_requested_end", Cancellation())
         return cancellation
 
-    def packages_before_dbt(self, executable: str, env: Mapping[str, str]) -> ProjectPackages | None:
-        """The packages that a command gets which is about to begin; None where its dbt is not known yet.
-
-        :param executable: the dbt that the command names.
-        :param env: the environment variables as dbt will get them, but for what its profile adds.
-        """
-        run = self._dbt_run([executable], env, {})
-        which_dbt = self._which_dbt_will_run(run)
-        return None if which_dbt is None else run.packages(env, which_dbt)
-
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
         """The inputs, outputs and facets of all nodes that ran. Called by Airflow's OpenLineage provider alone.
 
@@ -478,12 +467,6 @@ class DbtLocalBaseOperator(AbstractDbtBase):
         from cosmos_venv.dbt.invocation import which_dbt
 
         yield which_dbt(run.executable, run.mode)
-
-    def _which_dbt_will_run(self, run: DbtRun) -> str | None:
-        """The text that ``_dbt_ready`` gives, before it is ready; None where only a process could tell."""
-        from cosmos_venv.dbt.invocation import which_dbt
-
-        return which_dbt(run.executable, run.mode)
 
     def _served(self, executable: str) -> Served:
         """The dbt that a server for this command would import."""

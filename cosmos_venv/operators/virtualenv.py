@@ -285,10 +285,6 @@ class DbtVirtualenvBaseOperator(local.DbtLocalBaseOperator):
 
             scratch.remove(left)
 
-    def _which_dbt_will_run(self, run: DbtRun) -> str | None:
-        # Another Python would have to be asked what it is.
-        return None if self.py_executable else VirtualenvArguments.of(vars(self)).spec().digest
-
     @contextmanager
     def _failing_as_a_task(self) -> Iterator[None]:
         try:
