@@ -324,29 +324,18 @@ class DbtLocalBaseOperator(AbstractDbtBase):
         run = self._dbt_run(cmd, env, context, **kwargs)
         return cast("FullOutputSubprocessResult", run_in_workspace(run, self._judge))
 
+    @property
+    def kept_directory(self) -> Path | None:
+        """The directory where the task's environment is kept, with packages; None where it has none of its own."""
+        return None
+
     def _dbt_run(
         self, cmd: Sequence[str], env: Mapping[str, str], context: Context | Mapping[str, Any], **kwargs: Any
     ) -> DbtRun:
-        """The run, by the operator's attributes as they are now: interceptors and templates have changed them."""
-        from cosmos_venv.dbt import invocation
-        from cosmos_venv.operators.run import warm_start
         from cosmos_venv.operators.run.dbt_run import DbtRun
 
-        executable = invocation.found_executable(cmd[0])
-        mode = invocation.chosen_mode(self.invocation_mode, executable)
-        warm_choice = warm_start.warm_choice(self.warm_dbt, setting=self.warm_setting)
-        return DbtRun(
-            task=self,
-            context=context,
-            command=cmd,
-            env=env,
-            executable=executable,
-            mode=mode,
-            warm_choice=warm_choice,
-            starts_guard_ahead=mode is InvocationMode.SUBPROCESS and warm_choice == "off",
-            push_run_results=self.push_run_results_to_xcom or bool(kwargs.get("push_run_results_to_xcom")),
-            push_node_rows=self.push_node_rows,
-        )
+        pushes_results = self.push_run_results_to_xcom or bool(kwargs.get("push_run_results_to_xcom"))
+        return DbtRun(task=self, context=context, command=cmd, env=env, push_run_results=pushes_results)
 
     def _start(self, run: DbtRun, command: DbtCommand) -> DbtResult:
         """Start one command of a run, and wait for its end.
@@ -371,17 +360,7 @@ class DbtLocalBaseOperator(AbstractDbtBase):
         """
         from cosmos_venv.operators.run.dbt_run import run_process
 
-        return run_process(
-            command,
-            log=self.log,
-            why_not_started=self._why_not_started,
-            env=env,
-            cwd=Path(cwd),
-            cancellation=self._cancellation,
-            encoding=self.output_encoding,
-            cancels_queries=self.cancel_query_on_kill,
-            **self._launch,
-        )
+        return run_process(self, command, env, cwd, **self._launch)
 
     def run_dbt_runner(self, command: list[str], env: dict[str, str], cwd: str, **kwargs: Any) -> DbtResult:
         """Run one dbt command in this process.
@@ -401,7 +380,8 @@ class DbtLocalBaseOperator(AbstractDbtBase):
             env=env,
             cwd=Path(cwd),
             user_code=self._folders_of_user_code(),
-            callbacks=[*(self.dbt_runner_callbacks or ()), *invocation.node_callbacks(self._launch.get("on_node"))],
+            callbacks=self.dbt_runner_callbacks or (),
+            on_node=self._launch.get("on_node"),
             cancellation=self._cancellation,
         )
 
@@ -425,10 +405,9 @@ class DbtLocalBaseOperator(AbstractDbtBase):
         :raises AirflowException: when it failed.
         :raises AirflowSkipException: when it ended with ``skip_exit_code``.
         """
-        from cosmos_venv.operators.run.dbt_run import left_by, refuse_failure
+        from cosmos_venv.operators.run.dbt_run import refuse_failure
 
-        skips = self.skip_exit_code
-        refuse_failure(result, left_by(self), skip_exit_code=skips, profile_config=self.profile_config)
+        refuse_failure(self, result)
 
     def handle_exception_dbt_runner(self, result: DbtResult) -> None:
         """Raise where a dbt in this process failed.

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -158,14 +158,6 @@ class DbtVirtualenvBaseOperator(local.DbtLocalBaseOperator):
     def kept_directory(self) -> Path | None:
         """The directory where this task's environment is kept; None when it gets a temporary one."""
         return kept_directory(self.virtualenv_dir, self.is_virtualenv_dir_temporary)
-
-    def _dbt_run(
-        self, cmd: Sequence[str], env: Mapping[str, str], context: Context | Mapping[str, Any], **kwargs: Any
-    ) -> DbtRun:
-        run = super()._dbt_run(cmd, env, context, **kwargs)
-        kept = self.kept_directory
-        # A temporary environment never starts warm: no other command runs there.
-        return replace(run, packages_directory=kept, starts_guard_ahead=run.starts_guard_ahead or kept is None)
 
     @contextmanager
     def _dbt_ready(self, run: DbtRun) -> Iterator[str]:

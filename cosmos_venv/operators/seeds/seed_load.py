@@ -131,7 +131,7 @@ def _file(task: SeedTask) -> Path | None:
             operator.log.info("dbt deps installs the package %s, so its seeds are loaded each time.", package)
             return None
         folder = project / found.packages_folder / package
-    return folder / task.node["original_file_path"]
+    return Path(folder, task.node["original_file_path"])
 
 
 def _checksum(task: SeedTask, file: Path | None) -> str | None:
