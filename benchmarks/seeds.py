@@ -18,11 +18,11 @@ MEBIBYTES = 1024
 MEMORY = """
 import re, sys
 from pathlib import Path
-from cosmos_venv.operators.seeds.seed_checksum import read_content
+from cosmos_venv.files.read_limits import sha256_of_file
 def most() -> int:  # of this program; what getrusage says begins with what its parent had
     return int(re.search(r"VmHWM:\\s*(\\d+)", Path("/proc/self/status").read_text())[1])
 before = most()
-read_content(Path(sys.argv[1]))
+sha256_of_file(Path(sys.argv[1]))
 print(most() - before)
 """
 FIRST_SKIP = """
@@ -39,14 +39,14 @@ print("SECONDS", cpu_seconds(lambda: operator.execute({})))
 
 def hashing(bench: Bench) -> list[Row]:
     """The hash of one file that lies in the page cache."""
-    from cosmos_venv.operators.seeds.seed_checksum import read_content
+    from cosmos_venv.files.read_limits import sha256_of_file
 
     path = bench.folder / "large.csv"
     with path.open("wb") as file:
         for _ in range(MEBIBYTES):
             file.write(os.urandom(2**20))
     ways = {
-        "ours": lambda: cpu_seconds(lambda: read_content(path)),
+        "ours": lambda: cpu_seconds(lambda: sha256_of_file(path)),
         "hashlib": lambda: cpu_seconds(lambda: digest_of_hashlib(path)),
         "sha256sum": lambda: cpu_seconds(lambda: subprocess.run(["sha256sum", path], check=True, capture_output=True)),
     }
@@ -96,8 +96,8 @@ def unchanged_seed(folder: Path) -> Any:
     os.environ["AIRFLOW_HOME"] = str(folder / "airflow")
     os.environ["AIRFLOW__LOGGING__LOGGING_LEVEL"] = "WARNING"
     from cosmos_venv.config import ProfileConfig
+    from cosmos_venv.files.read_limits import sha256_of_file
     from cosmos_venv.operators.local import DbtSeedLocalOperator
-    from cosmos_venv.operators.seeds.seed_checksum import read_content
     from cosmos_venv.operators.seeds.seed_state import Scope
 
     (folder / "seeds").mkdir(exist_ok=True)
@@ -116,7 +116,7 @@ def unchanged_seed(folder: Path) -> Any:
         },
     )
     key = Scope.of(operator.dag_id, operator.task_group, {}, "seed.harbor.piers").key
-    os.environ[f"AIRFLOW_VAR_{key.upper()}"] = read_content(folder / "seeds" / "piers.csv").checksum
+    os.environ[f"AIRFLOW_VAR_{key.upper()}"] = sha256_of_file(folder / "seeds" / "piers.csv")
     return operator
 
 

@@ -19,7 +19,11 @@ _MONTH = timedelta(days=30)
 _SECONDS = 300.0  # a folder has some hundred files
 
 
-def delete_unused_dbt_ls_cache(max_age_last_usage: timedelta = _MONTH, session: object = None) -> int:  # noqa: ARG001
+def delete_unused_dbt_ls_cache(
+    max_age_last_usage: timedelta = _MONTH,
+    session: object = None,  # noqa: ARG001
+    cache_type: str = "cosmos",  # noqa: ARG001
+) -> int:
     """Delete the answers on this machine that no parse has used for some time, and return how many there were.
 
     Other machines keep theirs. Airflow Variables that share answers stay: one Variable holds the latest answer to a
@@ -27,6 +31,7 @@ def delete_unused_dbt_ls_cache(max_age_last_usage: timedelta = _MONTH, session: 
 
     :param max_age_last_usage: how long ago a parse must have used an answer that is kept.
     :param session: nothing reads it; it exists because Cosmos has it.
+    :param cache_type: likewise: there is no cache of another type.
     """
     files = caches.kept_listings()
     return 0 if files is None else files.remove_unused(max_age_last_usage.total_seconds())
@@ -35,6 +40,7 @@ def delete_unused_dbt_ls_cache(max_age_last_usage: timedelta = _MONTH, session: 
 def delete_unused_dbt_ls_remote_cache_files(
     max_age_last_usage: timedelta = _MONTH,
     session: object = None,  # noqa: ARG001
+    cache_type: str = "cosmos",  # noqa: ARG001
 ) -> int:
     """Delete the answers in ``[cosmos] remote_cache_dir`` that are older than some time, and return their number.
 
@@ -42,38 +48,11 @@ def delete_unused_dbt_ls_remote_cache_files(
 
     :param max_age_last_usage: the age of the oldest answer that is kept: a storage does not note who reads a file.
     :param session: nothing reads it; it exists because Cosmos has it.
+    :param cache_type: likewise: there is no cache of another type.
     :raises RemoteError: when the storage does not answer.
     """
     files = caches.remote_listings()
     return 0 if files is None else files.remove_older(max_age_last_usage.total_seconds(), seconds=_SECONDS)
-
-
-def delete_unused_dbt_cache(
-    max_age_last_usage: timedelta = _MONTH,
-    session: object = None,
-    cache_type: str = "cosmos",  # noqa: ARG001
-) -> int:
-    """Do what ``delete_unused_dbt_ls_cache`` does: there is no cache of another type.
-
-    :param max_age_last_usage: as there.
-    :param session: as there.
-    :param cache_type: nothing reads it; it exists because Cosmos has it.
-    """
-    return delete_unused_dbt_ls_cache(max_age_last_usage, session)
-
-
-def delete_unused_dbt_remote_cache_files(
-    max_age_last_usage: timedelta = _MONTH,
-    session: object = None,
-    cache_type: str = "cosmos",  # noqa: ARG001
-) -> int:
-    """Do what ``delete_unused_dbt_ls_remote_cache_files`` does: there is no cache of another type.
-
-    :param max_age_last_usage: as there.
-    :param session: as there.
-    :param cache_type: nothing reads it; it exists because Cosmos has it.
-    """
-    return delete_unused_dbt_ls_remote_cache_files(max_age_last_usage, session)
 
 
 def delete_unused_dbt_yaml_selectors_cache(
@@ -89,3 +68,5 @@ def delete_unused_dbt_yaml_selectors_cache(
 
 
 delete_unused_dbt_yaml_selectors_remote_cache_files = delete_unused_dbt_yaml_selectors_cache
+delete_unused_dbt_cache = delete_unused_dbt_ls_cache
+delete_unused_dbt_remote_cache_files = delete_unused_dbt_ls_remote_cache_files

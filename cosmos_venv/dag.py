@@ -123,11 +123,15 @@ class DbtTaskGroup(RenderedGroup):
 
 def _refuse_misspelt(cls: type, base: type, arguments: Mapping[str, Any]) -> None:
     """Refuse a keyword that neither the class nor its base in Airflow takes; the error lists similar keywords."""
-    refuse_unknown_names(cls.__name__, arguments, {*_keywords(cls), *_keywords(base), _OLD_SCHEDULE})
+    refuse_unknown_names(cls.__name__, arguments, {*keywords(cls), *keywords(base), _OLD_SCHEDULE})
 
 
 @functools.cache  # a DAG file may make hundreds
-def _keywords(cls: type) -> frozenset[str]:
+def keywords(cls: type) -> frozenset[str]:
+    """The names of the parameters of a class.
+
+    :param cls: the class.
+    """
     return frozenset(inspect.signature(cls.__init__).parameters) - {"self", "args", "kwargs"}  # type: ignore[misc]
 
 

@@ -75,6 +75,7 @@ def project_packages(
         project_dir=project_dir,
         environment=env,
         digest=files.digest(variables=vars_text(variables) or "", env=env, which_dbt=which_dbt),
+        local=files.local,
         stores=_package_stores(virtualenv_dir),
         max_age=settings.packages_max_age,
         max_wait=settings.virtualenv_max_retries_lock,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,7 @@ from urllib.parse import quote
 
 from cosmos_venv.compat import DAG, asset_schedule, awaited_uris, is_partitioned, running_task
 from cosmos_venv.config.validation import refuse_unknown_names
-from cosmos_venv.dag import DbtDag
+from cosmos_venv.dag import DbtDag, keywords
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.rendering.airflow_tasks import refuse_unknown_arguments
 from cosmos_venv.rendering.configuration import Configuration
@@ -64,7 +63,8 @@ class DbtProjectDags(dict[str, DbtDag]):
         run_params: bool | Mapping[str, str | None] = False,
         **kwargs: Any,
     ) -> None:
-        refuse_unknown_names("DbtProjectDags", kwargs, _keywords())
+        taken = {*keywords(DbtProjectDags), *keywords(DAG)} - {"schedule", "schedule_interval"}  # of each domain
+        refuse_unknown_names("DbtProjectDags", kwargs, taken)
         configuration = Configuration.of(
             project_config,
             profile_config,
@@ -102,11 +102,6 @@ class _DomainDag(DbtDag):
         with self:  # Airflow takes note of it, while there are no tasks to look at
             pass
         self._render(split.configuration, dag=self, task_group=None, part=DomainGraph(split, domain))
-
-
-def _keywords() -> set[str]:
-    names = {*inspect.signature(DbtProjectDags.__init__).parameters, *inspect.signature(DAG.__init__).parameters}
-    return names - {"self", "kwargs", "args", "schedule", "schedule_interval"}
 
 
 def _schedules(split: ProjectSplit, given: Mapping[str, Any]) -> dict[str, Any]:

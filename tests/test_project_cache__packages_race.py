@@ -42,7 +42,7 @@ def test_tasks_in_one_directory_install_the_packages_once(
 
     race.timeline.assert_count("dbt deps", 1)
     race.timeline.assert_count("dbt run", 4)
-    assert len(list((tmp_path / "environments" / "packages-v1").glob("*.*[0-9]"))) == 1
+    assert len(list((tmp_path / "environments" / "packages-v1").glob("*.tar.gz"))) == 1
 
 
 @pytest.mark.long

@@ -48,46 +48,21 @@ def run_dbt(
     command: Sequence[str],
     *,
     env: Mapping[str, str],
-    cwd: Path,
-    keep_open: Sequence[int] = (),
-    on_line: Callable[[str], None] | None = None,
-    on_tick: Callable[[], None] | None = None,
-    cancellation: Cancellation | None = None,
-    encoding: str = "utf-8",
-    cancels_queries: bool = True,
     start: Callable[..., WatchedProcess] | None = None,
+    **how: Any,
 ) -> FullOutputSubprocessResult:
     """Run dbt to its end, whatever its exit code.
 
     :param command: the command line.
     :param env: all environment variables of the process.
-    :param cwd: the folder in which it runs.
-    :param keep_open: descriptors of leases, held until the last process of the command is gone.
-    :param on_line: gets each line when it comes; None: lines are only collected. Of 16 million characters and more the
-        result has the last ones.
-    :param on_tick: called every second while dbt runs. What it raises ends dbt.
-    :param cancellation: ends dbt when it is requested; None: dbt runs to its end.
-    :param encoding: of dbt's output; what does not decode becomes backslash escapes.
-    :param cancels_queries: whether a kill begins with SIGINT, on which dbt cancels its queries, or with SIGTERM.
     :param start: what starts it; None: a guard.
+    :param **how: of ``run_guarded``. Of 16 million characters of output and more the result has the last ones.
     :raises CosmosValueError: for a variable or a word, or all of them, that Linux does not take. A warm dbt takes them.
     :raises OSError: when it cannot be started.
     :raises CommandKilled: when ``cancellation`` was requested; dbt and its children are gone by then.
     """
     try:
-        done = run_guarded(
-            command,
-            env=env,
-            cwd=cwd,
-            keep_open=keep_open,
-            on_line=on_line,
-            on_tick=on_tick,
-            cancellation=cancellation,
-            encoding=encoding,
-            interrupts=cancels_queries,
-            start=start or GuardedProcess,
-            most_kept=_MOST_KEPT,
-        )
+        done = run_guarded(command, env=env, start=start or GuardedProcess, most_kept=_MOST_KEPT, **how)
     except OSError as error:
         if error.errno != errno.E2BIG:
             raise
@@ -180,6 +155,7 @@ def run_in_process(
     user_code: Collection[str],
     callbacks: Sequence[Callable[[Any], object]],
     cancellation: Cancellation,
+    on_node: Callable[[NodeEvent], None] | None = None,
 ) -> DbtRunnerResult:
     """Run one dbt command by its ``dbtRunner``, whatever comes of it.
 
@@ -189,14 +165,21 @@ def run_in_process(
     :param user_code: folders on ``sys.path`` in which dbt finds no plugin, as Airflow's folders of DAG files.
     :param callbacks: get dbt's events.
     :param cancellation: ends dbt when it is requested.
+    :param on_node: gets what dbt says of each node; None: nobody asks.
     :raises CosmosDbtRunError: when dbt cannot be imported.
     :raises CommandKilled: when ``cancellation`` was requested.
     """
     cancellation.raise_if_requested()
+
+    def call_back(event: Any) -> None:
+        if on_node is not None and (found := event_of_runner(event)) is not None:
+            on_node(found)
+
+    heard = [*callbacks, *([] if on_node is None else [call_back])]
     with _search_path_without(user_code):
         dbtRunner = _dbt_runner()  # noqa: N806 - dbt's own name
         with _environment(env), _working_directory(cwd), _interruptible(cancellation):
-            result = dbtRunner(callbacks=list(callbacks)).invoke([*arguments, *_FURTHER_FLAGS])
+            result = dbtRunner(callbacks=heard).invoke([*arguments, *_FURTHER_FLAGS])
     cancellation.raise_if_requested()
     # dbt catches everything: what was meant for the task, such as its time-out or its end, goes on here.
     if result.exception is not None and not isinstance(result.exception, Exception):
@@ -214,22 +197,6 @@ def _dbt_runner() -> Any:
             "InvocationMode.SUBPROCESS or ExecutionMode.VIRTUALENV."
         ) from error
     return dbtRunner
-
-
-def node_callbacks(on_node: Callable[[NodeEvent], None] | None) -> list[Callable[[Any], object]]:
-    """The callbacks of a ``dbtRunner`` that pass on what it says of nodes.
-
-    :param on_node: gets it; None: nobody asks.
-    """
-    if on_node is None:
-        return []
-
-    def call_back(event: Any) -> None:
-        found = event_of_runner(event)
-        if found is not None:
-            on_node(found)
-
-    return [call_back]
 
 
 def raise_for(result: DbtRunnerResult, artifacts: Artifacts) -> None:
@@ -307,19 +274,13 @@ def _set_environment(env: Mapping[str, str]) -> None:
 @contextmanager
 def _working_directory(cwd: Path) -> Iterator[None]:
     # A descriptor, as a path may lead elsewhere by then. O_PATH reads nothing, and so needs no permission to.
-    flags = getattr(os, "O_PATH", os.O_RDONLY)
-    try:
-        before = os.open(".", flags)
-    except OSError:  # this user may not enter it
-        before = os.open("/", flags)
+    before = os.open(".", getattr(os, "O_PATH", os.O_RDONLY))
     try:
         os.chdir(cwd)
         yield
     finally:
-        try:
-            os.fchdir(before)
-        finally:
-            os.close(before)
+        os.fchdir(before)
+        os.close(before)
 
 
 @contextmanager

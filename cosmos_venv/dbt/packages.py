@@ -1,8 +1,8 @@
 """Installed dbt packages: where they are kept, how they get into the folder that dbt runs in, and which of them go.
 
-``<folder>/<digest>.<nanoseconds>/`` is one installation, published whole by one rename and never changed; the newest of
-a digest counts. A task copies the installation into the folder that dbt runs in, so an installation can be removed at
-any time: a task whose copy is not whole installs for itself.
+``<folder>/<digest>.tar.gz`` is one installation: the lock file, then the packages but for local ones. It is written in
+one step, and a newer one takes its place. A task unpacks it into the folder that dbt runs in, so it can be removed at
+any time. Its time of change says when it was installed, and its time of access when it was last used.
 
 ``package-lock.yml`` pins: with one that dbt takes, an installation is used for ever. Without, versions and branches may
 move on, so it is used for ``max_age`` only, and the tasks of one run get the same packages.
@@ -11,126 +11,115 @@ move on, so it is used for ``max_age`` only, and the tasks of one run get the sa
 from __future__ import annotations
 
 import io
-import json
 import os
 import shutil
-import stat
 import tarfile
 import time
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePath
+from typing import BinaryIO
 
-from cosmos_venv.dbt.project_files import LOCK_FILE, local_package, read_dbt_project, read_package_files
+from cosmos_venv.dbt.project_files import LOCK_FILE, local_package, read_dbt_project
 from cosmos_venv.exceptions import VirtualenvError
-from cosmos_venv.files.durable_files import (
-    age,
-    name_apart,
-    shut_out_others,
-    sweep_abandoned,
-    write_new,
-)
+from cosmos_venv.files.durable_files import age, in_one_step, sweep_abandoned, write_new
 from cosmos_venv.files.file_cache import Elsewhere
 from cosmos_venv.files.kernel_lock import FileToLock, is_locked_or_lockless, unlock
 from cosmos_venv.files.permissions import judge
 from cosmos_venv.files.read_limits import read_file
-from cosmos_venv.files.untrusted import content_of, value_of
 from cosmos_venv.processes.cancellation import Cancellation
 
 LAYOUT = "packages-v1"
 _PACKAGES = "packages"
-_SIZES = "sizes.json"
 _ARCHIVE = ".tar.gz"
 _TURN = 0.01
-_KEPT_COUNT = 50
 _KEPT_SECONDS = 30 * 86_400.0
+_UNREADABLE = (OSError, EOFError, tarfile.TarError, zlib.error)
+"""The errors of an archive that is gone, cut short, or none."""
 
 
-def sweep(folder: Path) -> None:
-    """Remove what was left half, what a newer one stands for, and what has not been used for long.
+def archive_of(installed: Path, lock_file: Path, left_out: Collection[str]) -> bytes:
+    """The content of an archive of an installation.
 
-    :param folder: of the installations.
+    :param installed: the packages folder as ``dbt deps`` has left it.
+    :param lock_file: ``package-lock.yml`` as ``dbt deps`` has left it; it need not be there.
+    :param left_out: the names of packages that are not put into it.
+    :raises OSError: when a file cannot be read.
+    """
+    written = io.BytesIO()
+    with tarfile.open(fileobj=written, mode="w:gz") as tar:
+        if lock_file.is_file():
+            tar.add(lock_file, LOCK_FILE, filter=_member)
+        for package in sorted(installed.iterdir()):
+            if package.name not in left_out:
+                tar.add(package, f"{_PACKAGES}/{package.name}", filter=_member)
+    return written.getvalue()
+
+
+def _member(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
+    # A clone's own folder names the URL it came from, with its password.
+    if PurePath(member.name).name == ".git":
+        return None
+    member.uid = member.gid = 0
+    member.uname = member.gname = ""
+    member.mode = member.mode & ~0o022 | 0o200  # whatever the umask, this user may write there and no other
+    return member
+
+
+def _lock_in(file: BinaryIO) -> bytes | None:
+    """The lock file in an archive; None where there is none."""
+    with tarfile.open(fileobj=file, mode="r:gz") as tar:
+        first = tar.next()
+        content = tar.extractfile(first) if first is not None and first.name == LOCK_FILE else None
+        return None if content is None else content.read()
+
+
+def _refuse_unsafe(archive: bytes, folder: Path) -> None:
+    """Read an archive of another machine to its end.
+
+    :raises tarfile.TarError: when a file in it would stand elsewhere.
+    :raises AttributeError: before Python 3.10.12 and 3.11.4, which cannot tell that.
+    """
+    with tarfile.open(fileobj=io.BytesIO(archive), mode="r:gz") as tar:
+        for member in tar:
+            is_relative = ".." not in PurePath(member.name).parts
+            if not is_relative or tarfile.data_filter(member, str(folder)).name != member.name:
+                raise tarfile.AbsolutePathError(member)
+
+
+def unpack(kept: Path, place: Path, folder: Path) -> None:
+    """Make of a folder what ``dbt deps`` would make of it, but for local packages.
+
+    :param kept: the archive of an installation. Another task may remove it at any time.
+    :param place: the folder in which dbt runs, which gets the lock file.
+    :param folder: the packages folder; it is made.
+    :raises OSError: when the archive cannot be read, or a file cannot be made. Likewise other errors of archives.
+    """
+    with suppress(OSError):  # of a read-only mount, or of another user
+        os.utime(kept, (time.time(), kept.stat().st_mtime))
+    folder.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(kept, mode="r:gz") as tar:
+        # Files of ours, or looked at when they came: to look at each path again would take as long as all the rest.
+        tar.extraction_filter = lambda member, _: member
+        for member in tar:
+            is_lock = member.name == LOCK_FILE
+            member.name = member.name.removeprefix(f"{_PACKAGES}/")
+            tar.extract(member, place if is_lock else folder)
+
+
+def is_pinned(project_dir: Path, lock: bytes | None) -> bool:
+    """Whether dbt has taken the project's lock file as it is. One that does not fit packages.yml it writes anew.
+
+    :param project_dir: the folder of the dbt project.
+    :param lock: the content of the lock file as ``dbt deps`` has left it; None: it has left none.
     """
     try:
-        sweep_abandoned(folder)
-        ages = {path: age(path.lstat().st_mtime) for path in folder.iterdir() if not path.name.startswith(".")}
+        return read_file(project_dir / LOCK_FILE) == lock
     except OSError:
-        return  # another one sweeps
-    kept = sorted((path for path in ages if path.is_dir()), key=ages.__getitem__)
-    newest = {path.stem: path for path in sorted(kept)}
-    for number, path in enumerate(kept):
-        if newest[path.stem] != path or number >= _KEPT_COUNT:
-            _remove(path)
-    for path, seconds in ages.items():
-        if seconds > _KEPT_SECONDS:
-            _remove(path)
-
-
-def _remove(path: Path) -> None:
-    """Remove an installation or a lock where this user may. No task sees a half of it."""
-    with suppress(OSError), name_apart(path.parent) as rubbish:
-        path.rename(rubbish)
-
-
-@dataclass(frozen=True, kw_only=True)
-class KeptPackages:
-    """One installation. Another task may remove it at any time.
-
-    :param path: its folder, whose time says when it was last used.
-    """
-
-    path: Path
-
-    @property
-    def published_at(self) -> float:
-        """Seconds since the epoch."""
-        return int(self.path.suffix[1:]) / 1e9
-
-    @property
-    def packages(self) -> Path:
-        """The folder of the packages, each under its name. A local one is a link that leads nowhere."""
-        return self.path / _PACKAGES
-
-    @property
-    def lock_file(self) -> Path:
-        """``package-lock.yml`` as ``dbt deps`` left it; an older dbt leaves none."""
-        return self.path / LOCK_FILE
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether every file has its size: cleaners of temporary folders remove files one by one."""
-        return self._sizes == _sizes(self.packages)
-
-    def copy_into(self, place: Path, folder: Path, local_package: Callable[[str], Path]) -> None:
-        """Make of a folder what ``dbt deps`` would make of it. Local packages are links.
-
-        :param place: the folder in which dbt runs, which gets the lock file.
-        :param folder: the packages folder; it is made.
-        :param local_package: gives where the local package of that path stands now.
-        :raises OSError: when it has been removed, in part or whole. Then there is no packages folder.
-        """
-        with suppress(OSError):  # of a read-only mount
-            os.utime(self.path)
-        try:
-            shutil.copytree(self.packages, folder, symlinks=True)
-            if _sizes(folder) != self._sizes:
-                raise FileNotFoundError(f"{self.path} has been removed")
-            for package in [each for each in folder.iterdir() if each.is_symlink()]:
-                target = local_package(os.readlink(package))  # noqa: PTH115 - a Path would lose "./"
-                package.unlink()
-                package.symlink_to(target)
-            if self.lock_file.is_file():
-                shutil.copyfile(self.lock_file, place / LOCK_FILE)
-        except OSError:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
-
-    @property
-    def _sizes(self) -> dict[str, int] | None:
-        return value_of(content_of(self.path / _SIZES), dict[str, int])
+        return False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,18 +137,16 @@ class PackageStore:
     make_directory: Callable[[Path], None]
     is_read_only: bool = False
 
-    def find(self, digest: str, is_current: Callable[[KeptPackages], bool]) -> KeptPackages | None:
-        """The newest whole installation that is current; None when there is none.
+    def find(self, digest: str, is_current: Callable[[Path], bool]) -> Path | None:
+        """The archive of the installation, if it is current; None when there is none.
 
         :param digest: of what ``dbt deps`` would install.
         :param is_current: whether an installation may still be used.
         """
-        for path in sorted(self.folder.glob(f"{digest}.*[0-9]"), reverse=True):
-            kept = KeptPackages(path=path)
-            with suppress(VirtualenvError, OSError, ValueError):
-                judge(self.folder.parent, self.folder, path)
-                if is_current(kept) and kept.is_whole:
-                    return kept
+        kept = self.folder / f"{digest}{_ARCHIVE}"
+        with suppress(VirtualenvError, *_UNREADABLE):
+            judge(self.folder.parent, self.folder, kept)
+            return kept if is_current(kept) else None
         return None
 
     def is_usable(self) -> bool:
@@ -173,51 +160,22 @@ class PackageStore:
         except (VirtualenvError, OSError):
             return False
 
-    def take(self, digest: str, archive: bytes) -> None:
-        """Keep an installation of another machine.
+    def publish(self, digest: str, archive: bytes) -> None:
+        """Keep an installation.
 
         :param digest: of what ``dbt deps`` would install.
-        :param archive: as ``archive_of`` has made it there.
-        :raises OSError: when it cannot be kept. Then no task sees anything of it.
-        :raises tarfile.TarError: when it is no archive, or a file in it would stand elsewhere.
-        """
-        with name_apart(self.folder) as apart:
-            self.make_directory(apart)
-            with tarfile.open(fileobj=io.BytesIO(archive), mode="r:gz") as tar:
-                tar.extractall(apart, filter="data")
-            self._publish(digest, apart)
-
-    def publish(self, digest: str, installed: Path, lock_file: Path, local: Mapping[str, str]) -> None:
-        """Keep a copy of what was installed.
-
-        :param digest: of what ``dbt deps`` would install.
-        :param installed: the packages folder as ``dbt deps`` has left it.
-        :param lock_file: ``package-lock.yml`` as ``dbt deps`` has left it; it need not be there.
-        :param local: name of each local package -> its path as it is written. It is looked up by the task that uses the
-            installation: the folder that dbt linked it to may be gone by then.
+        :param archive: the installation, as ``archive_of`` has made it here or on another machine.
         :raises OSError: when it cannot be kept. Then no task sees anything of it.
         """
-        with name_apart(self.folder) as apart:
-            self.make_directory(apart / _PACKAGES)  # whatever the umask, no other user may write there
-            for package in installed.iterdir():
-                copy = apart / _PACKAGES / package.name
-                if package.name in local:
-                    copy.symlink_to(local[package.name])
-                else:
-                    # A clone's own folder names the URL it came from, with its password.
-                    shutil.copytree(package, copy, symlinks=True, ignore=shutil.ignore_patterns(".git"))
-            if lock_file.is_file():
-                shutil.copyfile(lock_file, apart / LOCK_FILE)
-            write_new(apart / _SIZES, json.dumps(_sizes(apart / _PACKAGES)))
-            self._publish(digest, apart)
-
-    def _publish(self, digest: str, apart: Path) -> None:
-        # A copy has the permissions of what dbt has made, under whatever umask.
-        shut_out_others(apart)
-        # Named after the copy: a task that began to wait meanwhile shares what is no older than its wait.
-        target = self.folder / f"{digest}.{time.time_ns()}"
-        apart.rename(target)
-        sweep(self.folder)
+        with in_one_step(self.folder / f"{digest}{_ARCHIVE}") as apart:
+            write_new(apart, archive)
+            # By this machine's clock, with which a task compares: the clock of a file server differs.
+            os.utime(apart, (now := time.time(), now))
+        with suppress(OSError):  # another task sweeps, or another user's file stays
+            sweep_abandoned(self.folder)
+            for path in self.folder.iterdir():
+                if age(path.lstat().st_atime) > _KEPT_SECONDS:
+                    path.unlink()
 
     @contextmanager
     def turn(
@@ -250,32 +208,6 @@ class PackageStore:
             yield
 
 
-def archive_of(kept: KeptPackages) -> bytes | None:
-    """Return an installation as one text of bytes; None where it has a local package, which is a link of this machine.
-
-    :param kept: the installation.
-    :raises OSError: when a file cannot be read.
-    """
-    if any(package.is_symlink() for package in kept.packages.iterdir()):
-        return None
-    written = io.BytesIO()
-    with tarfile.open(fileobj=written, mode="w:gz") as tar:
-        for path in sorted(kept.path.iterdir()):
-            tar.add(path, path.name)
-    return written.getvalue()
-
-
-def _sizes(folder: Path) -> dict[str, int]:
-    """The size of each file below the folder."""
-    found = {}
-    for place, folders, files in os.walk(folder):
-        for name in (*folders, *files):
-            status = os.lstat(os.path.join(place, name))  # noqa: PTH118 - a task pays for this each time
-            if not stat.S_ISDIR(status.st_mode):
-                found[os.path.relpath(os.path.join(place, name), folder)] = status.st_size  # noqa: PTH118 - as above
-    return found
-
-
 @dataclass(frozen=True, kw_only=True)
 class ProjectPackages:
     """The packages of one project for one dbt.
@@ -283,6 +215,7 @@ class ProjectPackages:
     :param project_dir: the folder of the dbt project.
     :param environment: what ``env_var()`` in ``dbt_project.yml`` sees; None: this process's environment.
     :param digest: equal where ``dbt deps`` would install the same; None: nothing is kept.
+    :param local: the paths of local packages, as they are written.
     :param stores: where installations are looked for, in this order; the first that can be used gets new ones.
     :param max_age: seconds for which an installation without a ``package-lock.yml`` is used.
     :param max_wait: seconds to wait for another task that installs the same.
@@ -293,6 +226,7 @@ class ProjectPackages:
     project_dir: Path
     environment: Mapping[str, str] | None = None
     digest: str | None = None
+    local: tuple[str, ...] = ()
     stores: tuple[PackageStore, ...] = ()
     max_age: float = 0.0
     max_wait: float = 0.0
@@ -341,28 +275,28 @@ class ProjectPackages:
                 report(f"The dbt packages are not kept for other tasks: {error}.")
         self._share(digest, began)
 
-    def find(self) -> KeptPackages | None:
-        """The packages that a command gets without installing when it begins now; None: it would install."""
-        folder = Path(read_dbt_project(self.project_dir, environment=self.environment).packages_folder)
-        if self.digest is None or folder.is_absolute():
-            return None
-        return self._find(self.digest, time.time())
-
-    def _has_copied(self, kept: KeptPackages | None, place: Path, folder: Path, report: Callable[[str], None]) -> bool:
+    def _has_copied(self, kept: Path | None, place: Path, folder: Path, report: Callable[[str], None]) -> bool:
         """Whether kept packages are in the folder now. Another task may have removed them meanwhile."""
         if kept is None:
             return False
         try:
-            kept.copy_into(place, folder, partial(local_package, self.project_dir))
-        except OSError as error:
-            # copytree lists source, target and reason of each file that it could not copy.
-            reason = error.args[0][0][-1] if isinstance(error, shutil.Error) else error
-            report(f"The kept dbt packages of {kept.path} are not used: {reason}.")
+            installed = time.time() - kept.stat().st_mtime
+            unpack(kept, place, folder)
+            for name, target in self._local_packages(self.project_dir).items():
+                (folder / name).symlink_to(target)
+        except _UNREADABLE as error:
+            shutil.rmtree(folder, ignore_errors=True)
+            report(f"The kept dbt packages of {kept} are not used: {error}.")
             return False
-        report(f"The dbt packages are there, installed {time.time() - kept.published_at:.0f} s ago.")
+        report(f"The dbt packages are there, installed {installed:.0f} s ago.")
         return True
 
-    def _fetched(self, digest: str, store: PackageStore, report: Callable[[str], None]) -> KeptPackages | None:
+    def _local_packages(self, root: Path) -> dict[str, Path]:
+        """The folders of local packages by name, for a project that stands in ``root``."""
+        found = {path: read_dbt_project(local_package(self.project_dir, path)).name for path in self.local}
+        return {str(name): local_package(root, path) for path, name in found.items()}
+
+    def _fetched(self, digest: str, store: PackageStore, report: Callable[[str], None]) -> Path | None:
         """The installation of another machine, as far as the project's lock file pins it."""
         if self.elsewhere is None or not (self.project_dir / LOCK_FILE).is_file():
             return None
@@ -370,45 +304,38 @@ class ProjectPackages:
         if found is None:
             return None
         try:
-            store.take(digest, found[0])
-        # TypeError: before Python 3.10.12 and 3.11.4 nothing can be unpacked safely.
-        except (OSError, tarfile.TarError, EOFError, zlib.error, TypeError) as error:
+            _refuse_unsafe(found[0], store.folder)
+            if not is_pinned(self.project_dir, _lock_in(io.BytesIO(found[0]))):
+                return None
+            store.publish(digest, found[0])
+        except (AttributeError, *_UNREADABLE) as error:
             report(f"The dbt packages of another machine are not used: {error}.")
             return None
         report("The dbt packages are those that another machine has installed.")
-        return store.find(digest, lambda kept: is_pinned(self.project_dir, kept.lock_file))
+        return store.find(digest, lambda _: True)
 
     def _share(self, digest: str, began: float) -> None:
         if self.elsewhere is None or (kept := self._find(digest, began)) is None:
             return
-        with suppress(OSError, MemoryError):  # they are installed, whoever else needs them
-            if is_pinned(self.project_dir, kept.lock_file) and (archive := archive_of(kept)):
-                self.elsewhere.write(f"{digest}{_ARCHIVE}", archive)
+        with suppress(MemoryError, *_UNREADABLE):  # they are installed, whoever else needs them
+            if self._is_pinned(kept):
+                self.elsewhere.write(kept.name, kept.read_bytes())
 
-    def _find(self, digest: str, began: float) -> KeptPackages | None:
+    def _find(self, digest: str, began: float) -> Path | None:
         found = (store.find(digest, partial(self._is_current, began)) for store in self.stores)
         return next((kept for kept in found if kept is not None), None)
 
-    def _is_current(self, began: float, kept: KeptPackages) -> bool:
+    def _is_current(self, began: float, kept: Path) -> bool:
         """Whether it is pinned, young, or was installed while we waited: ours would be no newer then."""
-        age = time.time() - kept.published_at
-        return abs(age) < self.max_age or kept.published_at >= began or is_pinned(self.project_dir, kept.lock_file)
+        published_at = kept.stat().st_mtime
+        return abs(time.time() - published_at) < self.max_age or published_at >= began or self._is_pinned(kept)
+
+    def _is_pinned(self, kept: Path) -> bool:
+        with kept.open("rb") as file:
+            return is_pinned(self.project_dir, _lock_in(file))
 
     def _publish(self, digest: str, store: PackageStore, place: Path, folder: Path) -> None:
-        paths = {local_package(place, path): path for path in read_package_files(self.project_dir).local}
+        local = self._local_packages(place)
         links = {package.name: Path(os.readlink(package)) for package in folder.iterdir() if package.is_symlink()}  # noqa: PTH115 - text first
-        if set(links.values()) != set(paths):
-            return  # dbt has done something with local packages that we do not know
-        store.publish(digest, folder, place / LOCK_FILE, {name: paths[target] for name, target in links.items()})
-
-
-def is_pinned(project_dir: Path, lock_file: Path) -> bool:
-    """Whether dbt has taken the project's lock file as it is. One that does not fit packages.yml it writes anew.
-
-    :param project_dir: the folder of the dbt project.
-    :param lock_file: as ``dbt deps`` has left it where it ran.
-    """
-    try:
-        return read_file(project_dir / LOCK_FILE) == read_file(lock_file)
-    except OSError:
-        return False
+        if links == local:  # else dbt has done something with local packages that we do not know
+            store.publish(digest, archive_of(folder, place / LOCK_FILE, local))

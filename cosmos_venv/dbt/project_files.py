@@ -292,7 +292,6 @@ def _rendered(what: str, template: str, environment: Mapping[str, str]) -> str:
 
 
 DEFAULT_PACKAGES_FOLDER = "dbt_packages"
-DEFAULT_SEED_PATHS = ("seeds",)
 DEFAULT_WRITTEN_FOLDERS = {"target-path": "target", "log-path": "logs"}
 DEFAULT_PATHS = ("analyses", "functions", "macros", "models", "seeds", "snapshots", "tests")
 
@@ -303,7 +302,6 @@ class DbtProjectFile:
 
     :param name: of the project; None where the file names none.
     :param packages_folder: where ``dbt deps`` installs, relative to the project or not.
-    :param seed_paths: the folders in which dbt looks for seeds, relative to the project; None where only dbt can tell.
     :param paths: all folders in which dbt looks for files (``macro-paths`` and so on), those of dbt's defaults among
         them, whether they are there or not; None where only dbt can tell.
     :param paths_outside: those that lead out of the project, as written.
@@ -312,7 +310,6 @@ class DbtProjectFile:
 
     name: str | None = None
     packages_folder: str = DEFAULT_PACKAGES_FOLDER
-    seed_paths: tuple[str, ...] | None = DEFAULT_SEED_PATHS
     paths: tuple[str, ...] | None = DEFAULT_PATHS
     paths_outside: tuple[str, ...] = ()
     written_folders: tuple[str, ...] = tuple(DEFAULT_WRITTEN_FOLDERS.values())
@@ -343,7 +340,6 @@ def read_dbt_project(project_path: Path, *, environment: Mapping[str, str] | Non
         packages_folder=_render(path, "packages-install-path", str(packages), environment)
         if packages
         else DEFAULT_PACKAGES_FOLDER,
-        seed_paths=_seed_paths(content.get("seed-paths")),
         paths=tuple(dict.fromkeys((*DEFAULT_PATHS, *known))) if len(known) == len(paths) else None,
         paths_outside=tuple(each for each in known if PurePath(os.path.normpath(each)).parts[:1] == ("..",)),
         written_folders=tuple(_written_folders(path, content, environment)),
@@ -354,15 +350,6 @@ def _written_folders(path: Path, content: Mapping[str, object], environment: Map
     for key, default in DEFAULT_WRITTEN_FOLDERS.items():
         with suppress(CosmosLoadDbtException):  # Jinja that asks for more than env_var()
             yield _render(path, key, str(content.get(key) or default), environment)
-
-
-def _seed_paths(given: object) -> tuple[str, ...] | None:
-    """Jinja in them may ask for ``var()``, which is known to dbt alone; and whatever is no list is dbt's to refuse."""
-    if given is None:
-        return DEFAULT_SEED_PATHS
-    if not isinstance(given, list) or any("{" in str(each) for each in given):
-        return None
-    return tuple(str(each) for each in given)
 
 
 def _paths(path: Path, content: Mapping[str, object], environment: Mapping[str, str] | None) -> list[str | None]:

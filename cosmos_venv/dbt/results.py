@@ -425,7 +425,7 @@ def failure_text(artifacts: Artifacts, *, lines: Sequence[str]) -> str:
     reasons = "\n".join(artifacts.failures() or artifacts.errors())
     spoken = (said for line in reversed(lines) if not is_unasked(line) and without_time(said := message(line)))
     spoken = (said for said in spoken if not output.is_stack(said))
-    tail = [line for line in list(islice(spoken, TAIL_LINES))[::-1] if not _is_said(line, reasons)]
+    tail = [line for line in list(islice(spoken, TAIL_LINES))[::-1] if not reasons or not _is_said(line, reasons)]
     told = [*([reasons] if reasons else []), *(["dbt's last lines:", *tail] if tail else [])] or ["dbt wrote nothing."]
     # The log file may be switched off.
     said = "\n".join([reasons, *(message(line) for line in lines if _NO_DRIVER in line)])
@@ -448,14 +448,9 @@ def adapter_advice(lines: Sequence[str]) -> str:
     )
 
 
-def _is_said(line: str, text: str) -> bool:
-    """Whether a line of the text says it, behind the name of a node perhaps, or names the same file."""
-    words = without_time(output.without_code(line))
-    _, is_path, path = words.partition(_COMPILED)
-    said = [without_time(each) for each in text.splitlines()]
-    if is_path:
-        return any(each.startswith(_COMPILED) and path.endswith(each.removeprefix(_COMPILED)) for each in said)
-    return any(each == words or each.endswith(f": {words}") for each in said)
+def _is_said(line: str, reasons: str) -> bool:
+    """Whether the reasons say it too, behind the name of a node perhaps, or name the compiled file of each node."""
+    return _COMPILED in line or without_time(output.without_code(line)) in reasons
 
 
 def _name(unique_id: str) -> str:

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
     from cosmos_venv.config import ProfileConfig
     from cosmos_venv.dbt.command import FullOutputSubprocessResult
-    from cosmos_venv.dbt.packages import ProjectPackages
     from cosmos_venv.dbt.results import Artifacts
     from cosmos_venv.operators.run.dbt_run import DbtCommand, DbtResult, DbtRun
     from cosmos_venv.operators.run.warm_start import Served
@@ -325,29 +324,18 @@ class DbtLocalBaseOperator(AbstractDbtBase):
         run = self._dbt_run(cmd, env, context, **kwargs)
         return cast("FullOutputSubprocessResult", run_in_workspace(run, self._judge))
 
+    @property
+    def kept_directory(self) -> Path | None:
+        """The directory where the task's environment is kept, with packages; None where it has none of its own."""
+        return None
+
     def _dbt_run(
         self, cmd: Sequence[str], env: Mapping[str, str], context: Context | Mapping[str, Any], **kwargs: Any
     ) -> DbtRun:
-        """The run, by the operator's attributes as they are now: interceptors and templates have changed them."""
-        from cosmos_venv.dbt import invocation
-        from cosmos_venv.operators.run import warm_start
         from cosmos_venv.operators.run.dbt_run import DbtRun
 
-        executable = invocation.found_executable(cmd[0])
-        mode = invocation.chosen_mode(self.invocation_mode, executable)
-        warm_choice = warm_start.warm_choice(self.warm_dbt, setting=self.warm_setting)
-        return DbtRun(
-            task=self,
-            context=context,
-            command=cmd,
-            env=env,
-            executable=executable,
-            mode=mode,
-            warm_choice=warm_choice,
-            starts_guard_ahead=mode is InvocationMode.SUBPROCESS and warm_choice == "off",
-            push_run_results=self.push_run_results_to_xcom or bool(kwargs.get("push_run_results_to_xcom")),
-            push_node_rows=self.push_node_rows,
-        )
+        pushes_results = self.push_run_results_to_xcom or bool(kwargs.get("push_run_results_to_xcom"))
+        return DbtRun(task=self, context=context, command=cmd, env=env, push_run_results=pushes_results)
 
     def _start(self, run: DbtRun, command: DbtCommand) -> DbtResult:
         """Start one command of a run, and wait for its end.
@@ -372,17 +360,7 @@ class DbtLocalBaseOperator(AbstractDbtBase):
         """
         from cosmos_venv.operators.run.dbt_run import run_process
 
-        return run_process(
-            command,
-            log=self.log,
-            why_not_started=self._why_not_started,
-            env=env,
-            cwd=Path(cwd),
-            cancellation=self._cancellation,
-            encoding=self.output_encoding,
-            cancels_queries=self.cancel_query_on_kill,
-            **self._launch,
-        )
+        return run_process(self, command, env, cwd, **self._launch)
 
     def run_dbt_runner(self, command: list[str], env: dict[str, str], cwd: str, **kwargs: Any) -> DbtResult:
         """Run one dbt command in this process.
@@ -402,7 +380,8 @@ class DbtLocalBaseOperator(AbstractDbtBase):
             env=env,
             cwd=Path(cwd),
             user_code=self._folders_of_user_code(),
-            callbacks=[*(self.dbt_runner_callbacks or ()), *invocation.node_callbacks(self._launch.get("on_node"))],
+            callbacks=self.dbt_runner_callbacks or (),
+            on_node=self._launch.get("on_node"),
             cancellation=self._cancellation,
         )
 
@@ -426,10 +405,9 @@ class DbtLocalBaseOperator(AbstractDbtBase):
         :raises AirflowException: when it failed.
         :raises AirflowSkipException: when it ended with ``skip_exit_code``.
         """
-        from cosmos_venv.operators.run.dbt_run import left_by, refuse_failure
+        from cosmos_venv.operators.run.dbt_run import refuse_failure
 
-        skips = self.skip_exit_code
-        refuse_failure(result, left_by(self), skip_exit_code=skips, profile_config=self.profile_config)
+        refuse_failure(self, result)
 
     def handle_exception_dbt_runner(self, result: DbtResult) -> None:
         """Raise where a dbt in this process failed.
@@ -453,16 +431,6 @@ class DbtLocalBaseOperator(AbstractDbtBase):
         cancellation: Cancellation = vars(self).setdefault("_requested_end", Cancellation())
         return cancellation
 
-    def packages_before_dbt(self, executable: str, env: Mapping[str, str]) -> ProjectPackages | None:
-        """The packages that a command gets which is about to begin; None where its dbt is not known yet.
-
-        :param executable: the dbt that the command names.
-        :param env: the environment variables as dbt will get them, but for what its profile adds.
-        """
-        run = self._dbt_run([executable], env, {})
-        which_dbt = self._which_dbt_will_run(run)
-        return None if which_dbt is None else run.packages(env, which_dbt)
-
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
         """The inputs, outputs and facets of all nodes that ran. Called by Airflow's OpenLineage provider alone.
 
@@ -478,12 +446,6 @@ class DbtLocalBaseOperator(AbstractDbtBase):
         from cosmos_venv.dbt.invocation import which_dbt
 
         yield which_dbt(run.executable, run.mode)
-
-    def _which_dbt_will_run(self, run: DbtRun) -> str | None:
-        """The text that ``_dbt_ready`` gives, before it is ready; None where only a process could tell."""
-        from cosmos_venv.dbt.invocation import which_dbt
-
-        return which_dbt(run.executable, run.mode)
 
     def _served(self, executable: str) -> Served:
         """The dbt that a server for this command would import."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -159,14 +159,6 @@ class DbtVirtualenvBaseOperator(local.DbtLocalBaseOperator):
         """The directory where this task's environment is kept; None when it gets a temporary one."""
         return kept_directory(self.virtualenv_dir, self.is_virtualenv_dir_temporary)
 
-    def _dbt_run(
-        self, cmd: Sequence[str], env: Mapping[str, str], context: Context | Mapping[str, Any], **kwargs: Any
-    ) -> DbtRun:
-        run = super()._dbt_run(cmd, env, context, **kwargs)
-        kept = self.kept_directory
-        # A temporary environment never starts warm: no other command runs there.
-        return replace(run, packages_directory=kept, starts_guard_ahead=run.starts_guard_ahead or kept is None)
-
     @contextmanager
     def _dbt_ready(self, run: DbtRun) -> Iterator[str]:
         """Open the environment and keep it for ``run_subprocess``, which starts its dbt; yield its digest."""
@@ -284,10 +276,6 @@ class DbtVirtualenvBaseOperator(local.DbtLocalBaseOperator):
             from cosmos_venv.processes import scratch
 
             scratch.remove(left)
-
-    def _which_dbt_will_run(self, run: DbtRun) -> str | None:
-        # Another Python would have to be asked what it is.
-        return None if self.py_executable else VirtualenvArguments.of(vars(self)).spec().digest
 
     @contextmanager
     def _failing_as_a_task(self) -> Iterator[None]:

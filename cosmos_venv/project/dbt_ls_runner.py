@@ -32,6 +32,7 @@ from cosmos_venv.dbt.project_files import (
 from cosmos_venv.dbt.results import Artifacts, failure_text, may_lack_files, tells_of_broken_file
 from cosmos_venv.dbt.workspace import Outputs, descriptors_of, downloading_in_place, named_folders, workspace
 from cosmos_venv.exceptions import CosmosConfigException, CosmosLoadDbtException, VirtualenvError
+from cosmos_venv.files.untrusted import content_of
 from cosmos_venv.managed import caches, resolve
 from cosmos_venv.managed.arguments import VirtualenvArguments, kept_directory
 from cosmos_venv.processes.cancellation import Cancellation
@@ -211,9 +212,10 @@ def run_dbt_ls(question: LsQuestion, cancellation: Cancellation | None = None) -
         of_packages = _asked_by_packages(project_dir, place, env) if has_deps else EnvVars()
         if parsed is not None:
             parsed.keep(artifacts)
+        lock = content_of(place / LOCK_FILE)
         return Said(
             content=_content(question, lines, artifacts),
-            is_pinned=not has_deps or (is_pinned(project_dir, place / LOCK_FILE) and not of_packages.computed),
+            is_pinned=not has_deps or (is_pinned(project_dir, lock) and not of_packages.computed),
             names=of_packages.names,
         )
 

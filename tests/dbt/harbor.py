@@ -53,6 +53,7 @@ class Project:
         packages = ProjectPackages(
             project_dir=self.path,
             digest=self.digest(),
+            local=read_package_files(self.path).local,
             stores=tuple(stores or [make_store(self.root / "store")]),
             max_age=max_age,
             max_wait=DEADLINE,
@@ -80,4 +81,4 @@ class Project:
 
     @property
     def kept(self) -> list[Path]:
-        return sorted((self.root / "store").glob("*.*[0-9]"))
+        return sorted((self.root / "store").glob("*.tar.gz"))

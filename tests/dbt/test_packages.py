@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import re
 
 import pytest
 
@@ -53,30 +51,17 @@ def test_without_a_lock_file_an_installation_is_used_for_a_while_and_with_one_fo
     assert project.installations == installations
 
 
-def test_a_file_that_a_cleaner_took_away_is_noticed(project: Project) -> None:
-    with project.installed():
-        pass
-    (project.kept[0] / "packages" / "cranes" / "macros.sql").unlink()
-
-    with project.installed() as packages:
-        assert (packages / "cranes" / "macros.sql").read_text() == "installation 2"
-
-
-def test_what_cannot_be_copied_is_installed_anew_and_the_log_says_why(project: Project) -> None:
+def test_what_cannot_be_unpacked_is_installed_anew_and_the_log_says_why(project: Project) -> None:
     with project.installed():
         pass
     (kept,) = project.kept
-    (kept / "packages" / "cranes" / "macros.sql").unlink()
-    os.mkfifo(kept / "packages" / "cranes" / "macros.sql")
-    sizes = json.loads((kept / "sizes.json").read_text())
-    (kept / "sizes.json").write_text(json.dumps(sizes | {"cranes/macros.sql": 0}))
+    os.truncate(kept, kept.stat().st_size // 2)
 
-    with project.installed() as packages:
-        assert (packages / "cranes" / "macros.sql").read_text() == "installation 2"
+    for _ in range(2):
+        with project.installed() as packages:
+            assert (packages / "cranes" / "macros.sql").read_text() == "installation 2"
 
-    assert re.search(
-        rf"kept dbt packages of {kept} are not used: .*macros\.sql` is a named pipe", "".join(project.lines)
-    )
+    assert f"The kept dbt packages of {kept} are not used: " in "".join(project.lines)
 
 
 @pytest.mark.parametrize("reason", ["untrusted", "unwritable"])
@@ -119,4 +104,4 @@ def test_a_store_that_comes_with_the_image_is_looked_at_first_and_never_written_
         pass
 
     assert len(project.kept) == 1
-    assert len(list((project.root / "image").glob("*.*[0-9]"))) == 1
+    assert len(list((project.root / "image").glob("*.tar.gz"))) == 1

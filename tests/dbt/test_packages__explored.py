@@ -7,15 +7,15 @@ same, one installs and the others take what it has made; where it was killed, an
 from __future__ import annotations
 
 import re
-import shutil
-import time
+import tarfile
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import pytest
 
-from cosmos_venv.dbt.packages import KeptPackages, PackageStore, ProjectPackages
+from cosmos_venv.dbt import packages
+from cosmos_venv.dbt.packages import PackageStore, ProjectPackages, archive_of
 from cosmos_venv.processes.cancellation import Cancellation
 from pytest_cosmos_venv import Contender, CosmosRace
 from pytest_cosmos_venv.explore.explorer import FailingSchedule
@@ -26,7 +26,7 @@ from tests.explored import FURTHER, PROOF, SECONDS
 DIGEST = "d" * 64
 FILES = ("cranes/dbt_project.yml", "cranes/macros.sql")
 AN_HOUR = 3600.0
-KNOWN = re.compile(rf"{DIGEST}\.(\d+|flock)")
+KNOWN = re.compile(rf"{DIGEST}\.(tar\.gz|flock)")
 APART = re.compile(r"\.[0-9a-f]{32}")
 
 
@@ -80,7 +80,7 @@ class Tasks:
         for name in FILES:
             (installed / name).parent.mkdir(parents=True, exist_ok=True)
             (installed / name).touch()
-        store.publish(DIGEST, installed, folder / "package-lock.yml", {})
+        store.publish(DIGEST, archive_of(installed, folder / "package-lock.yml", ()))
 
     def _packages(self, folder: Path) -> ProjectPackages:
         return ProjectPackages(
@@ -144,25 +144,20 @@ def test_two_tasks_at_once(cosmos_race: CosmosRace, project: Path, works: list[s
 
 
 # Faults, put back in: what the store would do without one of its precautions.
-def uses_half_a_copy(monkeypatch: pytest.MonkeyPatch) -> None:
-    def copy_into(self: KeptPackages, place: Path, folder: Path, *_: object) -> None:
-        with suppress(OSError):
-            shutil.copytree(self.packages, folder)
+def uses_what_is_published_in_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    def publish(self: PackageStore, digest: str, archive: bytes) -> None:
+        with (self.folder / f"{digest}.tar.gz").open("wb") as file:
+            for begin in range(0, len(archive), 100):
+                file.write(archive[begin : begin + 100])
+                file.flush()
 
-    monkeypatch.setattr(KeptPackages, "copy_into", copy_into)
+    def unpack(*places: Path) -> None:
+        with suppress(OSError, EOFError, tarfile.TarError):
+            sound(*places)
 
-
-def publishes_before_it_is_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    def publish(self: PackageStore, digest: str, installed: Path, *_: object) -> None:
-        target = self.folder / f"{digest}.{time.time_ns()}"
-        (target / "packages").mkdir(parents=True)
-        (target / "sizes.json").write_text("{}")
-        for package in installed.iterdir():
-            shutil.copytree(package, target / "packages" / package.name)
-
+    sound = packages.unpack
     monkeypatch.setattr(PackageStore, "publish", publish)
-    monkeypatch.setattr(KeptPackages, "is_whole", True)
-    uses_half_a_copy(monkeypatch)
+    monkeypatch.setattr(packages, "unpack", unpack)
 
 
 def takes_no_turns(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,8 +168,7 @@ def takes_no_turns(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("fault", "works", "told"),
     [
-        (uses_half_a_copy, ["use", "renew"], "contender-0 raised|not whole"),
-        (publishes_before_it_is_whole, ["use", "use"], "contender-1 raised|not whole"),
+        (uses_what_is_published_in_part, ["use", "use"], "contender-1 raised|not whole"),
         (takes_no_turns, ["use", "use"], r"installed by \(True, True\)"),
     ],
     ids=lambda value: getattr(value, "__name__", None),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from cosmos_venv.dbt import packages
 from cosmos_venv.dbt.packages import PackageStore
 from cosmos_venv.files.permissions import make_directory
 from tests.dbt.harbor import DEADLINE, Project
@@ -28,34 +28,6 @@ def test_what_a_newer_one_stands_for_is_removed_and_a_task_that_uses_it_keeps_it
         assert (used / "cranes" / "macros.sql").read_text() == "installation 1"
 
     assert len(project.kept) == 1
-
-
-def test_what_is_removed_while_a_task_copies_it_is_installed(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    with project.installed():
-        pass
-    copytree = shutil.copytree
-
-    def copy(source: Path, *arguments: Any, **how: Any) -> Any:
-        if source == project.kept[0] / "packages" and project.installations == 1:
-            (source / "cranes" / "macros.sql").unlink(missing_ok=True)
-        return copytree(source, *arguments, **how)
-
-    monkeypatch.setattr(shutil, "copytree", copy)
-    with project.installed() as packages:
-        assert (packages / "cranes" / "macros.sql").read_text() == "installation 2"
-
-
-def test_half_an_installation_is_not_used_and_goes_in_time(project: Project) -> None:
-    """A kill in the middle of keeping leaves such a folder."""
-    half = project.root / "store" / f".{'0123' * 8}"
-    (half / "packages" / "cranes").mkdir(parents=True)
-    os.utime(half, (time.time() - 7200,) * 2)
-
-    with project.installed():
-        pass
-
-    assert project.installations == 1
-    assert not half.exists()
 
 
 def is_open_to_others(folder: Path) -> bool:
@@ -75,11 +47,11 @@ def test_nothing_of_what_is_kept_is_open_to_others_whatever_the_umask(project: P
     assert (project.installations, is_open_to_others(store.folder)) == (1, False)
 
 
-@pytest.mark.parametrize("name", [".", "..", "../.."])
-def test_what_others_could_have_written_or_replaced_is_not_used(project: Project, name: str) -> None:
+@pytest.mark.parametrize("above", range(3))
+def test_what_others_could_have_written_or_replaced_is_not_used(project: Project, above: int) -> None:
     with project.installed():
         pass
-    path = project.kept[0] / name
+    path = [project.kept[0], *project.kept[0].parents][above]
     before = path.stat().st_mode
     path.chmod(0o777)
 
@@ -89,6 +61,21 @@ def test_what_others_could_have_written_or_replaced_is_not_used(project: Project
         path.chmod(before)
 
     assert project.installations == 2
+
+
+def test_what_nobody_has_used_for_long_is_removed(project: Project) -> None:
+    with project.installed():
+        pass
+    (kept,) = project.kept
+    other, used = (kept.with_name(f"{name}.tar.gz") for name in ("other", "used"))
+    for path, seconds in ((other, 31 * 86_400.0), (used, 1.0)):
+        path.write_bytes(kept.read_bytes())
+        os.utime(path, (time.time() - seconds, 0.0))
+
+    with project.installed(max_age=0):
+        pass
+
+    assert project.kept == [kept, used]
 
 
 TAKE_TURN = """
@@ -141,7 +128,9 @@ def test_who_waits_for_an_installer_that_is_killed_goes_on_itself(
     assert project.installations == 1
 
 
-def test_a_task_that_begins_while_packages_are_copied_shares_them(project: Project) -> None:
+def test_a_task_that_begins_while_packages_are_kept_shares_them(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
     waits, others = Event(), list[Future[bytes]]()
 
     class Telling(list[str]):
@@ -151,18 +140,17 @@ def test_a_task_that_begins_while_packages_are_copied_shares_them(project: Proje
                 waits.set()
 
     def install_too() -> bytes:
-        with project.installed(max_age=0, stores=[store]) as packages:
+        with project.installed(max_age=0) as packages:
             return (packages / "cranes" / "macros.sql").read_bytes()
 
-    def make_directory(path: Path) -> None:
-        path.mkdir(parents=True, exist_ok=True)
-        if path.name == "packages" and not others:  # the copy begins
-            others.append(pool.submit(install_too))
-            assert waits.wait(DEADLINE)
+    def archive_of(*arguments: Any) -> bytes:
+        others.append(pool.submit(install_too))
+        assert waits.wait(DEADLINE)
+        return sound(*arguments)
 
-    project.lines = Telling()
-    store = PackageStore(folder=project.root / "store", make_directory=make_directory)
-    with ThreadPoolExecutor() as pool, project.installed(max_age=0, stores=[store]):
+    project.lines, sound = Telling(), packages.archive_of
+    monkeypatch.setattr(packages, "archive_of", archive_of)
+    with ThreadPoolExecutor() as pool, project.installed(max_age=0):
         found = others[0].result(DEADLINE)
 
     assert found == b"installation 1"

@@ -170,10 +170,10 @@ class WarmStart:
         try:
             with self.cancellation.stopping(lambda: _hang_up(connection)):
                 word = _line(connection)
-        except TimeoutError:
-            raise _silence(connection, note) from None
-        except BaseException:
+        except BaseException as error:
             connection.close()
+            if isinstance(error, TimeoutError):
+                raise _silence(note) from None
             raise
         if not word:
             connection.close()
@@ -225,17 +225,13 @@ def _go(connection: socket.socket, process: WatchedProcess) -> None:
         raise
 
 
-def _silence(connection: socket.socket, note: Mapping[str, Any]) -> NotWarm:
-    """The error for a server that has said nothing; one that will not speak any more is ended.
+def _silence(note: Mapping[str, Any]) -> NotWarm:
+    """The error for a server that has said nothing.
 
     :param note: as it was before: by now it may have become ready.
     """
-    is_importing = note.get("is_ready") is False
-    age = time.time() - note.get("started", 0.0)
-    if note.get("is_ready") or (is_importing and age > servers.LONGEST_START):
-        servers.end_hung(connection, note.get("pid"))
-    connection.close()
-    if is_importing:
+    if note.get("is_ready") is False:
+        age = time.time() - note.get("started", 0.0)
         return NotWarm("importing", f"its server, started {age:.0f} s ago, still imports it")
     return NotWarm("hung", "its server does not answer in time")
 

@@ -10,10 +10,8 @@ import hashlib
 import json
 import os
 import re
-import signal
 import socket
 import stat
-import struct
 import subprocess
 import tempfile
 import time
@@ -32,8 +30,6 @@ from cosmos_venv.files.untrusted import content_of, value_of
 from cosmos_venv.processes import guard
 from cosmos_venv.version import __version__
 
-# Counted up where a server that stands from before must not be found any more.
-_LAYOUT = "2"
 # Linux has 108 bytes for it, the last of which is zero.
 _LONGEST_SOCKET_PATH = 107
 _LONGEST_REFUSAL = 3_600.0  # seconds; then it is tried once more, for what was in the way may be gone
@@ -152,7 +148,7 @@ def paths_of(program: Program, env: Mapping[str, str]) -> tuple[ServerPaths, lis
     except OSError as error:
         raise NotWarm("files", f"{error.filename} cannot be looked at: {error.strerror}") from None
     user, variables = [os.getresuid(), os.getresgid()], fork_conditions.startup_variables(env)
-    parts = [_LAYOUT, __version__, code, asdict(program), identity, variables, user]
+    parts = [__version__, code, asdict(program), identity, variables, user]
     text = json.dumps(parts, default=str, sort_keys=True)
     key = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:_KEY_LENGTH]
     return ServerPaths(folder=folder_for(key), key=key), identity
@@ -223,7 +219,6 @@ LONGEST_IMPORT = 5.0  # for whom a plain process would do: about what that one w
 LONGEST_WORD = 5.0
 # python, -c, the program, the folder of this package, the configuration.
 _WORDS = 5
-_CREDENTIALS = struct.Struct("iII")
 # Its folder never enters sys.path, and no byte code of another Python is written into ours.
 _BOOTSTRAP = """
 import sys, types
@@ -241,25 +236,16 @@ def connect(place: ServerPaths, *, within: float) -> socket.socket | None:
 
     :param place: the server.
     :param within: seconds that each word on it may take.
-    :raises NotWarm: when another user's process is there, or it takes no more connections.
+    :raises OSError: when it takes no more connections.
     """
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         connection.settimeout(within)
         connection.connect(str(place.socket))
-        _, uid = _peer(connection)
-        # The process there is sent the environment variables of a command, secrets among them.
-        if uid != os.geteuid():
-            raise NotWarm("peer", f"{place.socket} is served by user id {uid}")
-    except (FileNotFoundError, ConnectionRefusedError):
+    except BaseException as error:
         connection.close()
-        return None
-    # The queue of its socket is full.
-    except BlockingIOError:
-        connection.close()
-        raise NotWarm("hung", "its server takes no more connections") from None
-    except BaseException:
-        connection.close()
+        if isinstance(error, FileNotFoundError | ConnectionRefusedError):
+            return None
         raise
     return connection
 
@@ -330,24 +316,6 @@ def _last_line(log: Path) -> str:
         lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         return lines[-1] if lines else "it said nothing"
     return "it said nothing"
-
-
-def _peer(connection: socket.socket) -> tuple[int, int]:
-    pid, uid, _ = _CREDENTIALS.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
-    return pid, uid
-
-
-def end_hung(connection: socket.socket, server: object) -> None:
-    """Kill the server that listens at the other end: it has not answered. What it has forked lives on.
-
-    :param connection: to that process.
-    :param server: PID of the server, by its note. Any process of this user may have taken its socket.
-    """
-    pid, _ = _peer(connection)
-    # While the connection stands that number is the listener's: it has not ended, so no other process has it.
-    if pid == server and not guard.readable([connection.fileno()], 0):
-        with suppress(OSError):  # it has ended by itself
-            os.kill(pid, signal.SIGKILL)
 
 
 def state_of(place: ServerPaths) -> dict[str, Any] | None:

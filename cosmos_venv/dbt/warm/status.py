@@ -103,8 +103,10 @@ def end(server: WarmServer) -> bool:
         socket = Path(server.socket)
         if ServerPaths(folder=socket.parent, key=socket.stem).note().get("pid") != server.pid:
             return True  # its number may be another process's by now
+        # It ends between two commands on the first; one that hangs never comes to that.
+        number = signal.SIGKILL if server.state == "hung" else signal.SIGTERM
         with suppress(ProcessLookupError):
-            signal.pidfd_send_signal(process, signal.SIGTERM)  # on which it ends between two commands
+            signal.pidfd_send_signal(process, number)
         return bool(guard.readable([process], LONGEST_END))
     finally:
         os.close(process)

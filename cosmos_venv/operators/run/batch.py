@@ -75,7 +75,6 @@ def run_batch(run: DbtRun, leave_out: LeaveOut | None = None) -> DbtResult:
     whole = replace(
         run,
         command=command_for(each for each in task.nodes if each not in before),
-        push_node_rows=False,  # the table has more
         on_node=journal.note,
         on_tick=journal.write_copies,
         updated_before=[each for each, done in before.items() if done.status == SUCCESS],
@@ -192,7 +191,7 @@ def _push_rows(run: DbtRun, outcomes: Outcomes, artifacts: Artifacts) -> None:
     if (push := _push_xcom(run)) is None:
         return
     found = rows_with_sql(run, outcomes, artifacts)
-    rows = told_rows(found, started=run.how_started if run.push_node_rows else None)
+    rows = told_rows(found, started=run.how_started if run.task.push_node_rows else None)
     try:
         push(NODES_XCOM, rows)
     except Exception as error:  # noqa: BLE001 - whatever Airflow's store raises; dbt has done its work

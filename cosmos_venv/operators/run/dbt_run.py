@@ -13,6 +13,7 @@ import os
 import shlex
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +35,6 @@ from cosmos_venv.operators.run import warm_start
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from cosmos_venv.config import ProfileConfig
     from cosmos_venv.dbt.packages import ProjectPackages
 
 DbtResult = FullOutputSubprocessResult | DbtRunnerResult
@@ -55,14 +55,7 @@ class DbtRun:
     :param command: the command line without the flags of the place where dbt runs. The first word is the executable as
         it was given; ``executable`` is where the worker finds it.
     :param env: the environment variables for dbt, without those of the profile.
-    :param executable: the worker's dbt, as a whole path where the worker finds one. An operator with an environment
-        starts the dbt of the environment instead (``DbtVirtualenvBaseOperator.run_subprocess``).
-    :param mode: how dbt is started.
-    :param warm_choice: ``auto``, ``off`` or ``require``.
-    :param starts_guard_ahead: whether a guard is started while everything else is prepared.
     :param push_run_results: whether ``run_results.json`` becomes an XCom.
-    :param push_node_rows: whether what became of each node does, in short.
-    :param packages_directory: where installed packages are kept; None: below the cache folder.
     :param on_node: gets what dbt says of each node when it says it, and dbt's target folder. A dbt that is a process
         writes JSON for it, and the log has text all the same. None: nobody asks.
     :param on_tick: called every second while a dbt that is a process runs; None: nothing is.
@@ -76,17 +69,28 @@ class DbtRun:
     context: Context | Mapping[str, Any]
     command: Sequence[str]
     env: Mapping[str, str] = field(repr=False)  # secrets may be in it
-    executable: str
-    mode: InvocationMode
-    warm_choice: str
-    starts_guard_ahead: bool
     push_run_results: bool = False
-    push_node_rows: bool = False
-    packages_directory: Path | None = None
     on_node: Callable[[NodeEvent, Path], None] | None = None
     on_tick: Callable[[], None] | None = None
     updated_before: Collection[str] = ()
     starts: list[str] = field(default_factory=list)
+
+    @cached_property
+    def executable(self) -> str:
+        """The worker's dbt, as a whole path where the worker finds one. An operator with an environment starts the dbt
+        of the environment instead (``DbtVirtualenvBaseOperator.run_subprocess``).
+        """
+        return invocation.found_executable(self.command[0])
+
+    @cached_property
+    def mode(self) -> InvocationMode:
+        """How dbt is started."""
+        return invocation.chosen_mode(self.task.invocation_mode, self.executable)
+
+    @cached_property
+    def warm_choice(self) -> str:
+        """``auto``, ``off`` or ``require``."""
+        return warm_start.warm_choice(self.task.warm_dbt, setting=self.task.warm_setting)
 
     @property
     def how_started(self) -> str:
@@ -108,7 +112,7 @@ class DbtRun:
         """
         project, variables = Path(self.task.project_dir), self.task.vars
         return project_cache.project_packages(
-            project, self.packages_directory, variables=variables, env=env, which_dbt=which_dbt
+            project, self.task.kept_directory, variables=variables, env=env, which_dbt=which_dbt
         )
 
     def count_start(self, how: str) -> None:
@@ -257,24 +261,27 @@ def _launcher(run: DbtRun, served: warm_start.Served) -> dict[str, Any]:
 
 
 def run_process(
+    task: Any,
     command: list[str],
+    env: Mapping[str, str],
+    cwd: str,
     *,
-    log: Any,
-    why_not_started: Callable[[str, OSError], str],
     on_node: Callable[[NodeEvent], None] | None = None,
-    **how: Any,
+    **launch: Any,
 ) -> FullOutputSubprocessResult:
     """Run one dbt command as a process to its end, its lines streaming into the task's log.
 
+    :param task: the operator.
     :param command: the command line.
-    :param log: the task's logger.
-    :param why_not_started: gives the text of the error for an executable that cannot be started.
+    :param env: all environment variables of the process.
+    :param cwd: the folder in which it runs.
     :param on_node: gets what a dbt that writes JSON says of each node; the log gets text. None: lines are logged as
         they come.
-    :param **how: of ``invocation.run_dbt``.
+    :param **launch: of ``invocation.run_dbt``.
     :raises DbtNotStarted: when the executable cannot be started.
     """
-    with_debug = asks_for_debug(command, how.get("env", {}))
+    log = task.log
+    with_debug = asks_for_debug(command, env)
 
     def log_line(line: str) -> None:
         if on_node is not None:
@@ -290,38 +297,39 @@ def run_process(
     log.info("Running %s", shown_command(command))
     log.debug("The whole command: %s", shlex.join(command))
     try:
-        result = invocation.run_dbt(command, on_line=log_line, **how)
+        result = invocation.run_dbt(
+            command,
+            env=env,
+            cwd=Path(cwd),
+            on_line=log_line,
+            cancellation=task._cancellation,
+            encoding=task.output_encoding,
+            interrupts=task.cancel_query_on_kill,
+            **launch,
+        )
     except OSError as error:
         if error.filename != command[0]:  # of the guard, the worker or the folder
             raise
-        raise DbtNotStarted(why_not_started(command[0], error)) from error
+        raise DbtNotStarted(task._why_not_started(command[0], error)) from error
     log.info("Command exited with return code %s", result.exit_code)
     return result
 
 
-def refuse_failure(
-    result: FullOutputSubprocessResult,
-    artifacts: Artifacts,
-    *,
-    skip_exit_code: int | None,
-    profile_config: ProfileConfig,
-) -> None:
+def refuse_failure(task: Any, result: FullOutputSubprocessResult) -> None:
     """Raise where a dbt process failed.
 
+    :param task: the operator, whose last command it was.
     :param result: what came of the process.
-    :param artifacts: they say which nodes failed, and why.
-    :param skip_exit_code: the exit code that skips the task; None: none does.
-    :param profile_config: knows advice about failures to connect.
-    :raises AirflowException: when it failed.
+    :raises AirflowException: when it failed, with the nodes that failed, and why.
     :raises AirflowSkipException: when it ended with ``skip_exit_code``.
     """
-    if skip_exit_code is not None and result.exit_code == skip_exit_code:
-        raise AirflowSkipException(f"dbt command returned exit code {skip_exit_code}. Skipping.")
+    if task.skip_exit_code is not None and result.exit_code == task.skip_exit_code:
+        raise AirflowSkipException(f"dbt command returned exit code {task.skip_exit_code}. Skipping.")
     if result.exit_code:
         lines = getattr(result, "full_output", ())  # a class of a user may return what it likes
         # dbt names the addresses of repositories, some with a password.
-        reason = credentials.mask(failure_text(artifacts, lines=lines))
-        reason += profile_config.advice_about(reason)
+        reason = credentials.mask(failure_text(left_by(task), lines=lines))
+        reason += task.profile_config.advice_about(reason)
         if advice := advice_about_option(lines):
             reason += f"\n{advice}"
         raise AirflowException(

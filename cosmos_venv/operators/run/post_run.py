@@ -120,7 +120,7 @@ def _steps(run: DbtRun, command: DbtCommand) -> Iterator[Callable[[], None]]:
         yield partial(_push_run_results, run, command.artifacts)
     if task.run_artifacts is not None:
         yield partial(_keep_part, run, command.artifacts)
-    if run.push_node_rows:
+    if task.push_node_rows and run.on_node is None:  # the table of a batch has more
         yield partial(_push_node_rows, run, command.artifacts)
     # Last of the steps: what the user does there may take long, or fail.
     given: Any = task.callback

@@ -10,7 +10,7 @@ from typing import Any
 
 from cosmos_venv import project_cache, settings
 from cosmos_venv.compat import AirflowException, to_boolean
-from cosmos_venv.constants import LAST_SUCCESS, NODE_CONFIG, ONLY_TESTS, TASK_TESTS
+from cosmos_venv.constants import LAST_SUCCESS, NODE_CONFIG, ONLY_TESTS, TASK_TESTS, InvocationMode
 from cosmos_venv.dbt.command import NOTHING_TO_DO, selection_in_file, vars_flags
 from cosmos_venv.dbt.failure_kinds import kinds_of
 from cosmos_venv.dbt.log_lines import NOT_BUILT_STATUSES, NodeOutcome
@@ -66,7 +66,7 @@ def run_in_workspace(
     wants_deps = to_boolean(task.install_deps) and has_packages(project)
     with (
         # A guard takes some milliseconds to start: meanwhile the profile is written and the environment found.
-        started_ahead(run.starts_guard_ahead),
+        started_ahead(run.mode is InvocationMode.SUBPROCESS and run.warm_choice == "off"),
         config.ensure_profile() as (profile, secrets),
         task._dbt_ready(run) as which_dbt,
     ):

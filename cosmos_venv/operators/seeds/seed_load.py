@@ -1,6 +1,6 @@
 """Loading a seed only if it has changed: the task looks at the file, recalls what was loaded last, and runs dbt or not.
 
-The file is hashed when the task runs, and what dbt has loaded is remembered only if the file is still that one then.
+The file is hashed when the task runs, and what dbt has loaded is remembered only if the file has the same content then.
 Whatever is not known means that dbt runs.
 """
 
@@ -9,21 +9,19 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
 from cosmos_venv.compat import count, to_boolean
 from cosmos_venv.constants import NODE_CONFIG
-from cosmos_venv.dbt.command import FullOutputSubprocessResult
-from cosmos_venv.dbt.project_files import has_packages
-from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
-from cosmos_venv.files.read_limits import ANY_SIZE, UnfitFileError, refuse_unfit_file
-from cosmos_venv.operators.seeds.seed_checksum import SeedContent, find_seed, read_content, wants_full_refresh
+from cosmos_venv.dbt.command import NOTHING_TO_DO, FullOutputSubprocessResult
+from cosmos_venv.dbt.project_files import has_packages, read_dbt_project
+from cosmos_venv.exceptions import CosmosLoadDbtException
+from cosmos_venv.files.read_limits import sha256_of_file
 from cosmos_venv.operators.seeds.seed_state import Remembered, Scope, begin_load, end_load, recall
 
-if TYPE_CHECKING:
-    from cosmos_venv.dbt.packages import ProjectPackages
+_FULL_REFRESH = frozenset({"--full-refresh", "-f"})
 
 
 class SeedTask(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,12 +45,6 @@ class SeedTask(msgspec.Struct, frozen=True, kw_only=True):
         """The node of the seed, as the task's context has it."""
         return self.context.get(NODE_CONFIG) or {}
 
-    @property
-    def run_id(self) -> str:
-        """Id of the DAG run; a random one where Airflow does not run the task."""
-        found = self.context.get("run_id") or getattr(self.context.get("dag_run"), "run_id", None)
-        return str(found or uuid.uuid4())
-
     def count(self, what: str) -> None:
         """Count in Airflow's metrics.
 
@@ -67,124 +59,85 @@ def run_if_changed(task: SeedTask, run_dbt: Callable[[], FullOutputSubprocessRes
     :param task: the task of the seed.
     :param run_dbt: runs dbt; what it raises passes, and nothing is remembered then.
     :returns: of a seed that is not loaded: exit code 0, no output.
-    :raises CosmosValueError: when the seed's file is a pipe, a socket or a device.
     """
     operator, log = task.operator, task.operator.log
     scope = Scope.of(operator.dag_id, operator.task_group, task.context, str(task.node.get("unique_id")))
     if wants_full_refresh(task.command, task.env):
-        _refuse_endless(task)
         log.info("dbt loads %s, whatever is remembered of it: this is a full refresh.", scope.seed)
         result = run_dbt()
         task.count("run")
         return result
-    content = _content(task)
+    file = _file(task)
+    checksum = _checksum(task, file)
     seen = recall(scope, log.warning)
-    log.info("%s", _sentence(scope.seed, content, seen))
-    if content is not None and seen is not None and seen.checksum == content.checksum:
+    log.info("%s", _sentence(scope.seed, file, checksum, seen))
+    if seen is not None and seen.checksum == checksum:
         task.count("skipped")
-        return FullOutputSubprocessResult(0, "", [])
-    return _loaded(task, scope, content, seen, run_dbt)
-
-
-def _loaded(
-    task: SeedTask,
-    scope: Scope,
-    content: SeedContent | None,
-    seen: Remembered | None,
-    run_dbt: Callable[[], FullOutputSubprocessResult],
-) -> FullOutputSubprocessResult:
-    run_id, warn = task.run_id, task.operator.log.warning
-    begin_load(scope, run_id, seen, warn)
+        return NOTHING_TO_DO
+    run_id = str(task.context.get("run_id") or uuid.uuid4())  # Airflow may not run the task
+    loaded = None
+    begin_load(scope, run_id, seen, log.warning)
     try:
         result = run_dbt()
-    except BaseException:
-        end_load(scope, None, run_id, warn)
-        raise
+        loaded = checksum if checksum and checksum == _checksum(task, file) else None
+    finally:
+        is_alone = end_load(scope, run_id, loaded, log.warning)
     task.count("run")
-    doubt = None if content is None else _doubt(task, content)
-    is_alone = end_load(scope, content.checksum if content is not None and doubt is None else None, run_id, warn)
-    if not is_alone:
-        doubt = f"Another run has loaded {scope.seed} meanwhile, or was killed while it did"
-    if doubt is not None:
-        task.operator.log.info("%s: the next run loads it again.", doubt)
+    if loaded != checksum:
+        log.info("%s was changed while dbt ran: the next run loads it again.", file)
+    elif not is_alone:
+        doubt = "Another run has loaded %s meanwhile, or was killed while it did: the next run loads it again."
+        log.info(doubt, scope.seed)
     return result
 
 
-def _sentence(seed: str, content: SeedContent | None, seen: Remembered | None) -> str:
+def wants_full_refresh(command: Sequence[str], env: Mapping[str, str]) -> bool:
+    """Whether this command is a full refresh to dbt: by a flag, or by dbt's variable for it.
+
+    :param command: the whole command line.
+    :param env: the environment variables of the process; dbt 1.11 knows the longer name, and prefers it.
+    """
+    said = env.get("DBT_ENGINE_FULL_REFRESH") or env.get("DBT_FULL_REFRESH")
+    return to_boolean(said) or not _FULL_REFRESH.isdisjoint(command)
+
+
+def _sentence(seed: str, file: Path | None, checksum: str | None, seen: Remembered | None) -> str:
     """Whether dbt runs, and why."""
-    if content is None:
+    if checksum is None:
         return f"dbt runs: whether {seed} has changed is not known."
-    has = f"{content.path} has the SHA-256 {content.checksum}"
+    has = f"{file} has the SHA-256 {checksum}"
     if seen is None:
         return f"dbt runs: {has}, and no earlier one is remembered."
-    if seen.checksum == content.checksum:
+    if seen.checksum == checksum:
         return f"dbt does not run: {has}, unchanged {seen.since}."
     return f"dbt runs: {has}, and had {seen.checksum} {seen.since}."
 
 
-def _doubt(task: SeedTask, content: SeedContent) -> str | None:
-    """Why it is not certain that dbt has loaded this content; None: it is."""
-    if not content.is_still_there():
-        return f"{content.path} was changed while dbt ran"
-    if _path(task) != content.path:
-        return f"The installed packages that have {content.path} were replaced or got too old while dbt ran"
-    return None
+def _file(task: SeedTask) -> Path | None:
+    """The file that dbt loads. None where it is not known before ``dbt deps`` has run.
 
-
-def _content(task: SeedTask) -> SeedContent | None:
-    """The content of the file that dbt is about to load; None where that cannot be known."""
-    path = _path(task)
-    if path is None:
-        return None
+    It is told by the project's files as they are now: a manifest may be older than they are.
+    """
+    operator = task.operator
+    project, package = Path(operator.project_dir).absolute(), task.context.get("package_name")
     try:
-        content = read_content(path)
-    except UnfitFileError as error:
-        raise _refusal(error) from None
+        found = read_dbt_project(project, environment=task.env)
+    except CosmosLoadDbtException as error:
+        operator.log.warning("%s", error)
+        return None
+    folder = project
+    if package is not None and found.name not in (None, package):
+        if to_boolean(operator.install_deps) and has_packages(project):
+            operator.log.info("dbt deps installs the package %s, so its seeds are loaded each time.", package)
+            return None
+        folder = project / found.packages_folder / package
+    return Path(folder, task.node["original_file_path"])
+
+
+def _checksum(task: SeedTask, file: Path | None) -> str | None:
+    """The SHA-256 of the file's bytes, 64 hex digits; None where it cannot be read."""
+    try:
+        return None if file is None else sha256_of_file(file)
     except OSError as error:
-        task.operator.log.warning("The seed %s cannot be read: %s", path, error)
+        task.operator.log.warning("The seed %s cannot be read: %s", file, error)
         return None
-    task.operator._cancellation.raise_if_requested()
-    return content
-
-
-def _refuse_endless(task: SeedTask) -> None:
-    """Refuse a pipe, a socket or a device. A file of an installed package, or one that is not found, is left to dbt."""
-    try:
-        refuse_unfit_file(_found(task, lambda: None), ANY_SIZE)
-    except UnfitFileError as error:
-        raise _refusal(error) from None
-    except (CosmosLoadDbtException, KeyError, OSError):
-        return
-
-
-def _refusal(error: UnfitFileError) -> CosmosValueError:
-    """The error for a file that dbt would wait for."""
-    return CosmosValueError(f"The seed {error.filename} cannot be loaded: {error.strerror}. Put a CSV file there.")
-
-
-def _path(task: SeedTask) -> Path | None:
-    """The path of the seed's file; None where it is not known."""
-    operator = task.operator
-
-    def installed() -> Path | None:
-        packages: ProjectPackages | None = operator.packages_before_dbt(task.command[0], task.env)
-        kept = None if packages is None else packages.find()
-        return None if kept is None else kept.packages
-
-    try:
-        return _found(task, installed)
-    except (CosmosLoadDbtException, KeyError, OSError) as error:
-        operator.log.warning("The file of %s is not known before dbt runs: %s", task.node.get("unique_id"), error)
-        return None
-
-
-def _found(task: SeedTask, installed: Callable[[], Path | None]) -> Path:
-    operator = task.operator
-    return find_seed(
-        Path(operator.project_dir).absolute(),
-        str(task.node["original_file_path"]),
-        package=task.context.get("package_name"),
-        installs_packages=to_boolean(operator.install_deps) and has_packages(Path(operator.project_dir)),
-        installed=installed,
-        environment=task.env,
-    )

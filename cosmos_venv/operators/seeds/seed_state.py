@@ -1,9 +1,9 @@
 """The memory of seeds: an Airflow Variable for each DbtDag or DbtTaskGroup and seed, which says what was loaded last.
 
 It is best effort: Variables may stand behind any store, which may raise anything; then the seed is loaded once more.
-While dbt loads a seed there is no Variable, and a file in the cache folder has the ids of the runs that load it. A load
-counts only where no other load was under way until it ended, and a killed load never ends: so a checksum is never that
-of half a table.
+While dbt loads a seed there is no Variable, and a file in the cache folder has the id of the run that loads it. A load
+counts only where the file has still this id when the load ends, and a load that begins beside another one, or after a
+killed one, never counts: so a checksum is never that of half a table.
 
 A Variable cannot be changed in one step, so tasks of one machine take turns. Between tasks of several machines some
 milliseconds are left, and a killed load is not known on another machine. Where no file can be made, as in a folder that
@@ -17,8 +17,8 @@ import json
 import os
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -28,7 +28,7 @@ import msgspec
 
 from cosmos_venv.compat import forget_variable, set_variable, variable
 from cosmos_venv.files.durable_files import make_private
-from cosmos_venv.files.kernel_lock import is_locked_or_lockless, open_for_locking, unlock
+from cosmos_venv.files.kernel_lock import FileToLock, is_locked_or_lockless
 from cosmos_venv.files.untrusted import content_of, value_of
 from cosmos_venv.io import map_index, project_group
 from cosmos_venv.managed import caches
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 PREFIX = "cosmos_venv_seed__"
 
 _LAYOUT = "seeds-v1"
+_SEVERAL = "\n"  # in place of the id of a run, where another load has begun before
 _MAX_WAIT = 10.0  # seconds: two calls of Airflow's API are waited for, and no task for ever
 _TURN = 0.005
 _DIGITS = 32
@@ -153,15 +154,9 @@ def recall(scope: Scope, warn: Warn) -> Remembered | None:
     :param scope: what the seed is remembered for.
     :param warn: of a logger.
     """
-    try:
-        text = variable(scope.key)
-        found = decoded(text)
-    except Exception as error:  # noqa: BLE001 - whatever a store raises
-        warn("The Variable %s cannot be read: %s: %s", scope.key, type(error).__name__, error)
-        return None
-    if found is None and text is not None:
-        warn("The Variable %s holds no checksum. It is written anew after the seed is loaded.", scope.key)
-    return found
+    with _warning(scope, "read", warn):
+        return decoded(variable(scope.key))
+    return None
 
 
 def remember(scope: Scope, checksum: str, run_id: str | None, warn: Warn) -> None:
@@ -177,10 +172,8 @@ def remember(scope: Scope, checksum: str, run_id: str | None, warn: Warn) -> Non
     description = (
         f"cosmos-venv: what {scope.seed} held when {scope.place} loaded it last. Without it, it is loaded anew."
     )
-    try:
+    with _warning(scope, "written", warn):
         set_variable(scope.key, value, description)
-    except Exception as error:  # noqa: BLE001 - whatever a store raises
-        warn("The Variable %s cannot be written: %s: %s", scope.key, type(error).__name__, error)
 
 
 def begin_load(scope: Scope, run_id: str, seen: Remembered | None, warn: Warn) -> None:
@@ -191,33 +184,38 @@ def begin_load(scope: Scope, run_id: str, seen: Remembered | None, warn: Warn) -
     :param seen: what was remembered when the task looked; None: nothing.
     :param warn: of a logger.
     """
-    with _own_turn(scope.key) as loads:
-        loads.write([*(each for each in loads.read() or () if each != run_id), run_id])
+    with _own_turn(scope.key) as file:
+        if file is not None:
+            before = _loading(file)
+            with suppress(OSError):  # the disk is full
+                file.write_text(run_id if before in ("", run_id) else _SEVERAL, encoding="utf-8")
         # Another run may have loaded the seed after this one has looked: the exploration of two runs found it.
         if seen is not None or recall(scope, warn) is not None:
             forget(scope, warn)
 
 
-def end_load(scope: Scope, checksum: str | None, run_id: str, warn: Warn) -> bool:
+def end_load(scope: Scope, run_id: str, checksum: str | None, warn: Warn) -> bool:
     """Note that a load has ended, and remember what it has left in the table where that is certain.
 
     Of several loads that were under way at once each one may have written the table last: then nothing is certain, also
     for those that still go on.
 
     :param scope: what the seed is remembered for.
-    :param checksum: SHA-256 of the content; None: it is not known what is in the table.
     :param run_id: as in ``begin_load``.
+    :param checksum: SHA-256 of the content; None: it is not known what is in the table.
     :param warn: of a logger.
     :returns: whether no other load was under way, as far as is known.
     """
-    with _own_turn(scope.key) as loads:
+    with _own_turn(scope.key) as file:
         meanwhile = recall(scope, warn)
-        is_alone = loads.read() in (None, [run_id]) and meanwhile is None
-        loads.write([])
+        is_alone = meanwhile is None and (file is None or _loading(file) == run_id)
         if is_alone and checksum is not None:
             remember(scope, checksum, run_id, warn)
         elif meanwhile is not None:
             forget(scope, warn)
+        if file is not None:
+            with suppress(OSError):
+                file.unlink()  # last: the lock counts only on the file that has the name
     return is_alone
 
 
@@ -227,62 +225,41 @@ def forget(scope: Scope, warn: Warn) -> None:
     :param scope: what the seed is remembered for.
     :param warn: of a logger.
     """
-    try:
+    with _warning(scope, "deleted", warn):
         forget_variable(scope.key)
-    except Exception as error:  # noqa: BLE001 - whatever a store raises
-        warn("The Variable %s cannot be deleted: %s: %s", scope.key, type(error).__name__, error)
 
 
-@dataclass(frozen=True)
-class _Loads:
-    """The ids of the runs whose load of a seed has begun and not ended, in a file.
-
-    :param file: gone where there is no such load; None: no file can be made.
-    """
-
-    file: Path | None
-
-    def read(self) -> list[str] | None:
-        """The ids, the oldest first; None: they are not known."""
-        if self.file is None:
-            return None
-        return value_of(content_of(self.file), list[str]) or []
-
-    def write(self, run_ids: Sequence[str]) -> None:
-        """Write them in place of those before.
-
-        :param run_ids: the ids.
-        """
-        if self.file is None:
-            return
-        with suppress(OSError):
-            if run_ids:
-                self.file.write_text(json.dumps(run_ids), encoding="utf-8")
-            else:
-                self.file.unlink(missing_ok=True)
+def _loading(file: Path) -> str:
+    """The id of the run that loads the seed; empty where no load is under way."""
+    return (content_of(file) or b"").decode(errors="replace")
 
 
 @contextmanager
-def _own_turn(key: str) -> Iterator[_Loads]:
-    """Within this block no other task of this machine is in one with this key. Where nothing can be locked, it may be.
+def _warning(scope: Scope, done: str, warn: Warn) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - whatever a store raises
+        warn("The Variable %s cannot be %s: %s: %s", scope.key, done, type(error).__name__, error)
 
-    :param key: of the Variable. Its last digits name one of 256 files, however many seeds come and go.
+
+@contextmanager
+def _own_turn(key: str) -> Iterator[Path | None]:
+    """Within this block no other task of this machine is in one with this key; gives the file of the load under way.
+
+    Where no file can be made or locked, it gives None, and others may be in such a block.
+
+    :param key: of the Variable.
     """
-    folder = caches.cache_dir() / _LAYOUT
     # Another Airflow of this user has Variables of its own.
-    whose = f"{os.environ.get('AIRFLOW_HOME', '')}\0{key}"
-    file = folder / f"{hashlib.sha256(whose.encode(errors='surrogateescape')).hexdigest()[:_DIGITS]}.json"
-    try:
-        make_private(folder)
-        descriptor = open_for_locking(folder / f"{key[-2:]}.flock")
-    except OSError:
-        yield _Loads(None)
-        return
-    try:
-        until = time.monotonic() + _MAX_WAIT
-        while not is_locked_or_lockless(descriptor) and time.monotonic() < until:
-            time.sleep(_TURN)
-        yield _Loads(file)
-    finally:
-        unlock(descriptor)
-        os.close(descriptor)
+    whose = f"{os.environ.get('AIRFLOW_HOME', '')}\0{key}".encode(errors="surrogateescape")
+    folder, file = caches.cache_dir() / _LAYOUT, None
+    with ExitStack() as held:
+        with suppress(OSError):
+            make_private(folder)
+            name = f"{hashlib.sha256(whose).hexdigest()[:_DIGITS]}.load"
+            locked = held.enter_context(closing(FileToLock(folder / name, lock=is_locked_or_lockless)))
+            until = time.monotonic() + _MAX_WAIT
+            while not locked.try_lock() and time.monotonic() < until:
+                time.sleep(_TURN)
+            file = locked.path
+        yield file

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,11 +51,11 @@ class LooksAtSizeAndTime(ReadsOtherwise):
         super().begin()
         self._known = {}
 
-    def read(self, sound: Original, path: Path, **options: Any) -> Any:
+    def read(self, sound: Original, path: Path) -> Any:
         status = path.stat()
         key = (path, status.st_size, status.st_mtime_ns)
         if key not in self._known:
-            self._known[key] = sound(path, **options)
+            self._known[key] = sound(path)
         return self._known[key]
 
 
@@ -86,12 +85,12 @@ class TakesAMissingFileForAnEmptyOne(ReadsOtherwise):
 
     kills = "SEED-013"
 
-    def read(self, sound: Original, path: Path, **options: Any) -> Any:
+    def read(self, sound: Original, path: Path) -> Any:
         if path.is_file():
-            return sound(path, **options)
+            return sound(path)
         nothing = path.with_name(".nothing")
         nothing.touch()
-        return sound(nothing, **options)
+        return sound(nothing)
 
 
 class SkipsAFullRefreshOfTheSame(DecidesOtherwise):
@@ -162,8 +161,8 @@ class ReadsAFileAtOnce(ReadsOtherwise):
 
     kills = "SEED-025"
 
-    def read(self, sound: Original, path: Path, **options: Any) -> Any:
-        return replace(sound(path, **options), checksum=hashlib.sha256(path.read_bytes()).hexdigest())
+    def read(self, sound: Original, path: Path) -> Any:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 class HashesWhenDbtIsDone(DecidesOtherwise):
@@ -189,12 +188,12 @@ class HashesTextAndNotBytes(ReadsOtherwise):
 
     kills = "SEED-030"
 
-    def read(self, sound: Original, path: Path, **options: Any) -> Any:
-        content, digest = sound(path, **options), hashlib.sha256()
+    def read(self, sound: Original, path: Path) -> Any:
+        digest = hashlib.sha256()
         with path.open("rb") as file:
             while piece := file.read(2**20):
                 digest.update(piece.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n"))
-        return replace(content, checksum=digest.hexdigest())
+        return digest.hexdigest()
 
 
 class HashesWhenTheDagIsParsed(ReadsOtherwise):
@@ -211,11 +210,11 @@ class HashesWhenTheDagIsParsed(ReadsOtherwise):
         self._parsed = {}
         for file in Path(path).rglob("*.csv"):
             with suppress(OSError):
-                self._parsed[str(file)] = part("operators.seeds.seed_checksum").read_content(file)
+                self._parsed[str(file)] = part("files.read_limits").sha256_of_file(file)
         return sound(path, **given)
 
-    def read(self, sound: Original, path: Path, **options: Any) -> Any:
-        return self._parsed.get(str(path)) or sound(path, **options)
+    def read(self, sound: Original, path: Path) -> Any:
+        return self._parsed.get(str(path)) or sound(path)
 
 
 class LoadsEachTimeInVirtualenvMode(DecidesOtherwise):

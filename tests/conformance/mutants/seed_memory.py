@@ -19,12 +19,12 @@ class TakesAFasterHash(ReadsOtherwise):
 
     kills = "SEED-008"
 
-    def read(self, sound: Original, path: Path, **options: Any) -> Any:
+    def read(self, sound: Original, path: Path) -> Any:
         digest = hashlib.blake2s()
         with path.open("rb") as file:
             while piece := file.read(2**20):
                 digest.update(piece)
-        return replace(sound(path, **options), checksum=digest.hexdigest())
+        return digest.hexdigest()
 
 
 class RemembersInAFile(DecidesOtherwise):
@@ -38,13 +38,15 @@ class RemembersInAFile(DecidesOtherwise):
         kept: dict[tuple[str, str], Any] = {}
         memory = part("operators.seeds.seed_state")
 
-        def remember(_: Any, scope: Any, checksum: str, *__: Any) -> None:
-            kept[self._project, scope.key] = memory.Remembered(checksum=checksum)
+        def end_load(_: Any, scope: Any, __: str, checksum: str | None, ___: Any) -> bool:
+            if checksum is not None:
+                kept[self._project, scope.key] = memory.Remembered(checksum=checksum)
+            return True
 
-        for module in ("operators.seeds.seed_load", "operators.seeds.seed_state"):
-            instead_of(module, "recall", lambda _, scope, __: kept.get((self._project, scope.key)))
-        instead_of("operators.seeds.seed_state", "remember", remember)
-        instead_of("operators.seeds.seed_state", "forget", lambda _, scope, __: kept.pop((self._project, scope.key), 0))
+        task = "operators.seeds.seed_load"
+        instead_of(task, "recall", lambda _, scope, __: kept.get((self._project, scope.key)))
+        instead_of(task, "begin_load", lambda _, scope, *__: kept.pop((self._project, scope.key), 0))
+        instead_of(task, "end_load", end_load)
 
     def load(self, turn: Turn) -> Any:
         self._project = str(turn.task.operator.project_dir)

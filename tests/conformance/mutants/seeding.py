@@ -94,10 +94,10 @@ class ReadsOtherwise(Mutant):
     """Finds something else in the file of a seed."""
 
     def begin(self) -> None:
-        instead_of("operators.seeds.seed_load", "read_content", self.read)
+        instead_of("operators.seeds.seed_load", "sha256_of_file", self.read)
 
-    def read(self, sound: Original, path: Path, **options: Any) -> Any:
-        """Return what is in the file.
+    def read(self, sound: Original, path: Path) -> Any:
+        """Return the checksum of what is in the file.
 
         :raises OSError: it cannot be read.
         """

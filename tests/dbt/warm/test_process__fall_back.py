@@ -5,13 +5,10 @@ from __future__ import annotations
 import os
 import resource
 import signal
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-import psutil
 import pytest
 
 from cosmos_venv.dbt.warm import servers
@@ -138,47 +135,17 @@ def test_a_worker_with_other_limits_is_refused(tool: Tool) -> None:
     assert "resource limits" in tool.told[0]
 
 
-def test_a_hung_server_is_given_up_and_the_next_command_has_a_new_one(
-    tool: Tool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_hung_server_is_given_up(tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(servers, "LONGEST_WORD", 0.5)
     tool.run("importer")
     hung = tool.server()
     hung.suspend()
 
     done = tool.run("exit", "3", options=AT_ONCE)
-    psutil.wait_procs([hung], timeout=DEADLINE)
-    monkeypatch.setattr(servers, "LONGEST_WORD", 5.0)
-    tool.run("importer")
-
-    assert done.returncode == 3
-    assert tool.starts == ["warm", "hung", "warm"]
-    assert tool.server().pid != hung.pid
-
-
-def test_a_process_that_listens_in_place_of_a_server_is_not_killed(tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(servers, "LONGEST_WORD", 0.5)
-    tool.run("importer")
-    server = tool.server()
-    server.suspend()  # it would end: its socket is gone
-    (place,) = live_servers()
-    place.socket.unlink()
-    source = (
-        "import socket, sys; s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen(); print(flush=True); "
-    )
-    stranger = subprocess.Popen(
-        [sys.executable, "-c", source + "input()", str(place.socket)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
-    assert stranger.stdout is not None
-    stranger.stdout.readline()
-
-    done = tool.run("exit", "3", options=AT_ONCE)
-    stranger.communicate(b"\n", timeout=DEADLINE)
-    server.kill()
+    hung.kill()
 
     assert done.returncode == 3
     assert tool.starts == ["warm", "hung"]
-    assert stranger.returncode == 0
 
 
 IMPORTS_FOR_EVER = "\nif 'cosmos_venv' in sys.argv[1]: time.sleep(600)\n"
@@ -194,18 +161,6 @@ def test_a_server_that_imports_for_long_is_left_to_it(tool: Tool, monkeypatch: p
     assert tool.starts == ["importing"] * 3
     assert "still imports" in tool.told[0]
     assert tool.server().is_running()
-
-
-def test_a_server_that_imports_for_ever_is_ended(tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(servers, "LONGEST_IMPORT", 0.3)
-    tool.write(TOOL + IMPORTS_FOR_EVER)
-    tool.run("exit", "3", options=AT_ONCE)
-    monkeypatch.setattr(servers, "LONGEST_START", 0.5)
-
-    with pytest.raises(NotWarm, match="still imports"):
-        tool.run("exit", "3")
-
-    wait_until(lambda: not live_servers(), seconds=DEADLINE)
 
 
 @pytest.mark.timeout(60)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from importlib import import_module
 from pathlib import Path
@@ -106,20 +105,6 @@ def test_what_dbt_did_not_load_is_not_remembered(
         load()
 
     assert not cosmos_airflow.variables.values
-
-
-@pytest.mark.timeout(60)
-@pytest.mark.parametrize("full_refresh", [False, True])
-def test_dbt_is_not_started_on_a_named_pipe(
-    full_refresh: bool, load: Load, dbt_project: Path, cosmos_fake_venv: FakeVenv
-) -> None:
-    (dbt_project / "seeds" / "piers.csv").unlink()
-    os.mkfifo(dbt_project / "seeds" / "piers.csv")
-
-    with pytest.raises(AirflowException, match=r"piers\.csv cannot be loaded: it is a named pipe, .*\. Put a CSV"):
-        load(full_refresh=full_refresh)
-
-    assert not cosmos_fake_venv.calls
 
 
 def test_a_full_refresh_does_not_read_the_seed(

@@ -10,14 +10,15 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from cosmos_venv.dbt.command import FullOutputSubprocessResult
 from cosmos_venv.managed import caches
-from cosmos_venv.operators.seeds import seed_state
+from cosmos_venv.operators.seeds import seed_load
 from cosmos_venv.operators.seeds.seed_load import SeedTask, run_if_changed
-from cosmos_venv.processes.cancellation import Cancellation
+from cosmos_venv.operators.seeds.seed_state import Scope, remember
 from pytest_cosmos_venv import Contender, CosmosRace
 from pytest_cosmos_venv.explore.explorer import FailingSchedule
 from pytest_cosmos_venv.explore.run import Schedule
@@ -56,7 +57,6 @@ def load(contender: Contender, *, dag: str = "harbor", fails: bool = False) -> b
         task_id="piers_seed",
         task_group=None,
         log=Log(),
-        _cancellation=Cancellation(),
         project_dir=folder / "harbor",
         install_deps=False,
     )
@@ -144,16 +144,21 @@ def test_no_task_passes_over_a_table_of_which_it_is_not_known_what_it_holds(
 
 
 # A fault, put back in: what the task would do without one of its precautions.
-def forgets_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(seed_state, "forget", lambda *_: None)
+def remembers_each_load(monkeypatch: pytest.MonkeyPatch) -> None:
+    def end_load(scope: Scope, run_id: str, checksum: str | None, warn: Any) -> bool:
+        if checksum is not None:
+            remember(scope, checksum, run_id, warn)
+        return True
+
+    monkeypatch.setattr(seed_load, "end_load", end_load)
 
 
 @pytest.mark.long  # 8 s of CPU
 @pytest.mark.proof
-def test_loads_that_forget_nothing_before_they_begin_are_found(
+def test_loads_that_are_remembered_beside_others_are_found(
     cosmos_race: CosmosRace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    forgets_nothing(monkeypatch)
+    remembers_each_load(monkeypatch)
 
     with pytest.raises(FailingSchedule, match=r"\A.*the table holds") as failure:
         cosmos_race.explore(

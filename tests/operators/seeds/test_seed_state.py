@@ -145,7 +145,7 @@ def test_a_load_is_remembered_where_no_other_one_may_have_written_the_table_last
         if what == "begin":
             begin_load(scope("x"), run_id, recall(scope("x"), WARN), WARN)
         else:
-            end_load(scope("x"), ZEROS if what == "end" else None, run_id, WARN)
+            end_load(scope("x"), run_id, ZEROS if what == "end" else None, WARN)
 
     found = recall(scope("x"), WARN)
     assert (found is not None and found.checksum == ZEROS) is is_remembered

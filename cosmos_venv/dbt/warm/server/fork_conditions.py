@@ -72,8 +72,6 @@ def difference(one: Mapping[str, str], other: Mapping[str, str]) -> str | None:
 def identity(environment: str, script: str) -> list[list[int]]:
     """A value that changes when the files of an environment do: folder, configuration, packages, the script.
 
-    Packages of the Python it was made from count too, where it sees them.
-
     :param environment: folder of the environment.
     :param script: the path of the program that is run.
     :returns: device, inode, time in nanoseconds and size of each file.
@@ -81,22 +79,8 @@ def identity(environment: str, script: str) -> list[list[int]]:
     """
     folder = Path(environment)
     paths = [folder, Path(script), *sorted(folder.glob("lib/python3*/site-packages")), *folder.glob("pyvenv.cfg")]
-    paths += _packages_beside(folder / "pyvenv.cfg")
     states = [path.stat() for path in paths]
     return [[each.st_dev, each.st_ino, each.st_mtime_ns, each.st_size] for each in states]
-
-
-def _packages_beside(config: Path) -> list[Path]:
-    """Folders with packages of the Python below an environment that sees them (PEP 405)."""
-    if not config.is_file():  # a named pipe would keep its reader waiting
-        return []
-    lines = [line.partition("=") for line in _read(str(config)).splitlines()]
-    said = {name.strip().lower(): value.strip() for name, _, value in lines}
-    if said.get("include-system-site-packages", "").lower() != "true" or "home" not in said:
-        return []
-    prefix = Path(said["home"]).parent
-    prefixes = [prefix, prefix / "local"]  # the second is Debian's, as is dist-packages
-    return sorted(path for each in prefixes for path in each.glob("lib/python3*/*-packages"))
 
 
 def _read(path: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cosmos_venv.operators.seeds.seed_checksum import wants_full_refresh
+from cosmos_venv.operators.seeds.seed_load import wants_full_refresh
 
 
 @pytest.mark.parametrize(
@@ -13,7 +13,6 @@ from cosmos_venv.operators.seeds.seed_checksum import wants_full_refresh
         pytest.param(["seed"], {}, False, id="plain"),
         pytest.param(["seed", "--full-refresh"], {}, True, id="long"),
         pytest.param(["seed", "-f"], {}, True, id="short"),
-        pytest.param(["seed", "-xf"], {}, True, id="short-ones-together"),
         pytest.param(["seed", "--select", "off", "--fail-fast", "-x"], {}, False, id="others"),
         pytest.param(["seed"], {"DBT_FULL_REFRESH": "true"}, True, id="variable"),
         pytest.param(["seed"], {"DBT_FULL_REFRESH": "0"}, False, id="variable-says-no"),
