@@ -19,7 +19,7 @@ from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.operators.local import DbtRunLocalOperator
 from cosmos_venv.operators.run import state
 from pytest_cosmos_venv import CosmosAirflow, DbtCall, FakeVenv
-from tests.kit import MakeTask, operator_arguments
+from tests.kit import MakeTask
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
@@ -41,18 +41,11 @@ class Looking(DbtRunLocalOperator):
 
 
 @pytest.fixture
-def make(
-    dbt_project: Path,
-    cosmos_fake_venv: FakeVenv,
-    cosmos_airflow: CosmosAirflow,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> MakeTask:
+def make(make_here: MakeTask, cosmos_airflow: CosmosAirflow, own_cache: Path) -> MakeTask:
     assert not cosmos_airflow.variables.values
-    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / "cache"))
 
-    def make(cls: type[DbtRunLocalOperator] = DbtRunLocalOperator, **arguments: Any) -> Any:
-        operator = cls(**operator_arguments(dbt_project, dbt_executable_path=cosmos_fake_venv.dbt) | arguments)
+    def make(of: Any = "Run", **arguments: Any) -> Any:
+        operator = make_here(of, **arguments)
         if isinstance(operator, Looking):
             vars(operator)["seen"] = []
         return operator
