@@ -65,6 +65,17 @@ def test_a_model_is_told_without_those_in_a_folder_of_its_name() -> None:
     }
 
 
+def test_a_model_is_told_without_one_of_a_package_whose_name_is_a_folder_here() -> None:
+    # dbt takes an fqn without its package too.
+    theirs = declared("model.crm.orders", fqn="crm.orders", file="models/orders.sql")
+    ours = declared("model.shop.orders", fqn="shop.crm.orders", file="models/crm/orders.sql")
+
+    assert told(in_batches(theirs, ours)) == {
+        "model.crm.orders": "fqn:crm.orders,package:crm",
+        "model.shop.orders": "fqn:shop.crm.orders",
+    }
+
+
 def test_nodes_that_are_not_selected_are_not_taken_either() -> None:
     found = told(in_batches(ORDERS, known=[LINES], exclude=["lines"]))
 

@@ -277,20 +277,12 @@ def test_half_a_file_is_as_good_as_none(make: MakeTask, tmp_path: Path, monkeypa
     assert operator.seen[-1]["manifest.json"]["nodes"] == {}
 
 
-def test_a_command_that_writes_no_manifest_keeps_nothing_and_says_so(
-    make: MakeTask, cosmos_fake_venv: FakeVenv, capfd: pytest.CaptureFixture[str]
-) -> None:
-    cosmos_fake_venv.script("run", artifacts={"manifest.json": None})
-    operator = make(state=LAST_SUCCESS)
-
-    operator.execute({})
-
-    assert not kept_place(operator, {}).exists()
-    assert "this success is not kept for the next run" in "".join(capfd.readouterr())
-
-
 def test_after_a_success_without_a_manifest_no_older_one_is_the_last(
-    make: MakeTask, tmp_path: Path, cosmos_fake_venv: FakeVenv, monkeypatch: pytest.MonkeyPatch
+    make: MakeTask,
+    tmp_path: Path,
+    cosmos_fake_venv: FakeVenv,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("AIRFLOW__COSMOS_VENV__STATE_PATH", str(tmp_path / "shared"))
     operator = make(Looking, state=LAST_SUCCESS)
@@ -300,6 +292,7 @@ def test_after_a_success_without_a_manifest_no_older_one_is_the_last(
     operator.execute({})
 
     assert [len(each["manifest.json"]["nodes"]) > 0 for each in operator.seen] == [False, True, False]
+    assert "this success is not kept for the next run" in "".join(capfd.readouterr())
 
 
 def test_whether_to_defer_may_be_a_template(
