@@ -45,6 +45,17 @@ def test_sources_that_differ_in_a_dot_alone_are_named(caplog: pytest.LogCaptureF
     ]
 
 
+def test_sources_of_two_packages_are_told_apart(caplog: pytest.LogCaptureFixture) -> None:
+    assert not warnings_of(caplog, source("crm.v2", "accounts"), source("crm_v2", "accounts", package="fleet"))
+
+
+def test_models_that_differ_in_a_space_alone_are_named(caplog: pytest.LogCaptureFixture) -> None:
+    (told,) = warnings_of(caplog, node("model.shop.my model"), node("model.shop.my-model"))
+
+    assert "dbt cannot select model.shop.my model alone" in told
+    assert "also selects model.shop.my-model" in told
+
+
 @pytest.mark.parametrize("kind", [DbtResourceType.MODEL, DbtResourceType.SEMANTIC_METRIC_VIEW])
 def test_a_version_is_told_from_the_model_whose_folder_and_name_dbt_takes_for_it(kind: DbtResourceType) -> None:
     """dbt takes the last two parts of a text for a version's, joined by a dot or an underscore, in any package."""

@@ -86,6 +86,16 @@ def test_two_tests_of_one_name_are_refused_with_both() -> None:
         planned(A, B, BOTH, node("test.pack.rel_a_b.9a", "model.shop.a", "model.shop.b"), render=detaching())
 
 
+def test_tests_of_one_name_are_told_apart_by_the_node_that_they_read() -> None:
+    """dbt cannot tell them apart by their fqn: the task of one node would run the test of the other."""
+    of_a, of_b = node("test.shop.is_key.0a", "model.shop.a"), node("test.shop.is_key.0b", "model.shop.b")
+
+    given = arguments(planned(A, B, of_a, of_b, known=[node("test.shop.far.0a", "model.shop.a")]))
+
+    assert given["a.test"]["select"] == "fqn:shop.is_key,fqn:shop.a+1"
+    assert given["b.test"]["select"] == "fqn:shop.b"
+
+
 def test_a_test_of_the_name_of_a_detached_one_runs_with_it() -> None:
     """dbt cannot be told one without the other: each task would leave out or run the test of the other."""
     both = node("test.shop.is_key.0a", "model.shop.a", "model.shop.b")
@@ -97,6 +107,18 @@ def test_a_test_of_the_name_of_a_detached_one_runs_with_it() -> None:
     assert task.arguments["select"] == "fqn:shop.is_key"
     assert task.context["dbt_tests"] == ["test.shop.is_key.0a", "test.shop.is_key.0c"]
     assert made.edges == (("a_run", "is_key_test"), ("b_run", "is_key_test"), ("c_run", "is_key_test"))
+
+
+def test_a_test_is_told_apart_from_one_of_its_name_that_is_not_selected() -> None:
+    file = "models/schema.yml"
+    of_a = node("test.shop.is_key.0a", "model.shop.a", file=file)
+    of_b = node("test.shop.is_key.0b", "model.shop.b", file=file)
+
+    given = arguments(planned(A, B, of_a, known=[of_b]))
+
+    assert given["a.test"]["select"] == "fqn:shop.a"
+    given = arguments(planned(A, B, of_a, known=[of_b, node("test.shop.far.0a", "model.shop.a")]))
+    assert given["a.test"]["select"] == "fqn:shop.is_key,fqn:shop.a+1"
 
 
 def test_unit_tests_of_a_node_without_other_tests_are_not_run() -> None:
@@ -127,3 +149,44 @@ def test_a_test_that_the_selection_left_out_does_not_come_with_its_node(choice: 
     assert task.context["dbt_tests"] == tests
     assert task.arguments["indirect_selection"] == "empty"
     assert task.arguments["select"] == ("fqn:shop.unique_a" if tests else "fqn:shop.a")
+
+
+@pytest.mark.parametrize("choice", ["cautious", "buildable"])
+@pytest.mark.parametrize(
+    ("behavior", "task_id"), [(TestBehavior.AFTER_EACH, "a.test"), (TestBehavior.BUILD, "a_model_build")]
+)
+def test_tests_of_one_fqn_run_together_where_dbt_is_told_one_of_them_by_name(
+    behavior: TestBehavior, task_id: str, choice: str
+) -> None:
+    of_a, both = (
+        node("test.shop.is_key.0a", "model.shop.a"),
+        node("test.shop.is_key.0b", "model.shop.a", "model.shop.b"),
+    )
+    left_out = node("test.shop.not_null_a.0d", "model.shop.a")
+
+    made = planned(
+        A,
+        B,
+        of_a,
+        both,
+        known=[left_out],
+        render=RenderConfig(test_behavior=behavior),
+        execution={"test_indirect_selection": choice},
+    )
+
+    (task,) = [each for each in made.tasks if each.task_id == task_id]
+    assert task.context["dbt_tests"] == [of_a.unique_id, both.unique_id]
+    assert str(task.arguments["select"]).endswith("fqn:shop.is_key,fqn:shop.a+1")
+
+
+def test_a_test_of_one_fqn_runs_alone_where_dbt_chooses_it() -> None:
+    of_a, both = (
+        node("test.shop.is_key.0a", "model.shop.a"),
+        node("test.shop.is_key.0b", "model.shop.a", "model.shop.b"),
+    )
+
+    made = planned(A, B, of_a, both, execution={"test_indirect_selection": "cautious"})
+
+    (task,) = [each for each in made.tasks if each.task_id == "a.test"]
+    assert task.context["dbt_tests"] == [of_a.unique_id]
+    assert task.arguments["indirect_selection"] == "cautious"
