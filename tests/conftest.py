@@ -7,20 +7,17 @@ import json
 import os
 import shutil
 import signal
-import sqlite3
 import subprocess
 import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_cosmos_venv import CosmosAirflow, CosmosDbt
-from pytest_cosmos_venv.airflow.home import AirflowHome
+from pytest_cosmos_venv import CosmosDbt
 from pytest_cosmos_venv.airflow.home_setup import MARKER
 from pytest_cosmos_venv.environments.wheelhouse import Wheelhouse
 from pytest_cosmos_venv.throwaway import throwaway_folder
@@ -222,38 +219,19 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
         yield server
 
 
-class HomeApart(AirflowHome):
-    """One that no variable of this process leads to."""
-
-    @property
-    def environment(self) -> dict[str, str]:
-        return {
-            **super().environment,
-            "AIRFLOW__CORE__DAGS_FOLDER": str(self.dags_folder),
-            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self.database}",
-        }
-
-
-@pytest.fixture
-def airflow_apart(cosmos_airflow: CosmosAirflow, tmp_path: Path) -> AirflowHome:
-    """A home for a process of its own. Two processes at one SQLite file, of which one puts it back, have spoilt it."""
-    home = tmp_path / "airflow-apart"
-    (home / "dags").mkdir(parents=True)
-    apart = HomeApart(path=home, dags_folder=home / "dags", database=home / "airflow.db")
-    with (
-        closing(sqlite3.connect(cosmos_airflow.home.database)) as there,
-        closing(sqlite3.connect(apart.database)) as own,
-    ):
-        there.backup(own)
-    return apart
-
-
 @pytest.fixture
 def temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """``tmp_path`` as the folder for temporary files, for this process and for those that it starts."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     return tmp_path
+
+
+@pytest.fixture
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of this test alone for all that is kept between parses and tasks."""
+    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / "cache"))
+    return tmp_path / "cache"
 
 
 @pytest.fixture

@@ -9,8 +9,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-import psutil
-
 from cosmos_venv.config import ProfileConfig
 from cosmos_venv.environments.maintenance.pruner import PruneLimits
 from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter, Library
@@ -18,11 +16,9 @@ from cosmos_venv.environments.store import Environment
 from pytest_cosmos_venv import DbtCall
 
 if TYPE_CHECKING:  # they would bring Airflow to tests that know none
-    from cosmos_venv.operators.local import DbtRunLocalOperator
     from cosmos_venv.operators.virtualenv import DbtRunVirtualenvOperator
 
 DbtCalls = Callable[[], list[DbtCall]]
-DbtProcesses = Callable[[], list[psutil.Process]]
 AreGone = Callable[[Sequence[int]], bool]
 SetAge = Callable[[Path, float], None]
 SetUmask = Callable[[int], object]
@@ -84,22 +80,10 @@ class MakeOperator(Protocol):
     def __call__(self, **arguments: Any) -> DbtRunVirtualenvOperator: ...
 
 
-class MakeLocal(Protocol):
-    """Make a local operator that runs the dbt of the tests of the file."""
-
-    def __call__(self, **arguments: Any) -> DbtRunLocalOperator: ...
-
-
-class MakeNamed(Protocol):
-    """Make an operator by the part of its name that tells it from others, such as ``Run``."""
-
-    def __call__(self, name: str, **arguments: Any) -> Any: ...
-
-
 class MakeTask(Protocol):
-    """Make an operator of a class, by default of the one that the tests of the file are about."""
+    """Make a local operator of a class, or of the part of its name that tells it from others, such as ``Run``."""
 
-    def __call__(self, cls: Any = ..., **arguments: Any) -> Any: ...
+    def __call__(self, of: Any = ..., **arguments: Any) -> Any: ...
 
 
 def written_manifest(project: Path) -> Path:

@@ -13,6 +13,7 @@ from cosmos_venv import cache
 from cosmos_venv.cache import delete_unused_dbt_ls_cache, delete_unused_dbt_ls_remote_cache_files
 
 DAY = 86_400.0
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 def of_age(file: Path, days: float) -> Path:
@@ -34,7 +35,6 @@ def of_age(file: Path, days: float) -> Path:
 def test_answers_that_nobody_has_used_are_deleted(
     delete: type, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setenv("AIRFLOW__COSMOS__REMOTE_CACHE_DIR", f"file://{tmp_path}/remote")
     old, young = (of_age(tmp_path / name / "dbt-ls-v1" / f"{days}.answer", days) for days in (31, 5))
     plan = of_age(tmp_path / name / "plans-v1" / "a.jsonl", 31)
@@ -45,9 +45,7 @@ def test_answers_that_nobody_has_used_are_deleted(
     assert (young.exists(), plan.exists()) == (False, True)
 
 
-def test_without_a_cache_nothing_is_deleted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / "cache"))
-
+def test_without_a_cache_nothing_is_deleted() -> None:
     assert (delete_unused_dbt_ls_cache(), delete_unused_dbt_ls_remote_cache_files()) == (0, 0)
 
 

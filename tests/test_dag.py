@@ -10,7 +10,6 @@ import pytest
 
 from cosmos_venv import (
     DbtDag,
-    DbtTaskGroup,
     ExecutionConfig,
     ExecutionMode,
     InvocationMode,
@@ -19,8 +18,8 @@ from cosmos_venv import (
     ProjectConfig,
     RenderConfig,
 )
-from cosmos_venv.compat import DAG, EmptyOperator
-from cosmos_venv.exceptions import CosmosConfigException, CosmosLoadDbtException, CosmosValueError
+from cosmos_venv.compat import EmptyOperator
+from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
 from cosmos_venv.operators.local import DbtRunLocalOperator
 from cosmos_venv.operators.virtualenv import DbtRunVirtualenvOperator, DbtTestVirtualenvOperator
 from cosmos_venv.profiles import PostgresUserPasswordProfileMapping
@@ -75,19 +74,6 @@ def test_a_dag_has_the_tasks_of_the_manifest_in_dbts_order(from_manifest: dict[s
     assert Path(dag.fileloc) == Path(__file__)
 
 
-def test_a_group_stands_between_other_tasks(from_manifest: dict[str, Any]) -> None:
-    with DAG("outer", schedule=None, start_date=START) as dag:
-        before, after = EmptyOperator(task_id="before"), EmptyOperator(task_id="after")
-        group = DbtTaskGroup("harbor", **from_manifest)
-        other = DbtTaskGroup("again", **from_manifest)
-        before >> group >> other >> after
-
-    assert "harbor.raw_vessels_seed" in before.downstream_task_ids
-    assert dag.get_task("harbor.port_calls.run").downstream_task_ids == {"harbor.port_calls.test"}
-    assert "again.raw_vessels_seed" in dag.get_task("harbor.voyages_v1.test").downstream_task_ids
-    assert all(task_id.startswith("again.") for task_id in after.upstream_task_ids)
-
-
 def test_a_dag_from_a_manifest_touches_no_directory_and_starts_no_process(
     from_manifest: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -110,13 +96,6 @@ def test_dbt_ls_runs_in_the_managed_environment(
     assert dag.dbt_graph.load_method is LoadMode.DBT_LS
 
 
-def test_dbt_ls_without_a_dbt_says_what_to_set_and_the_ways_out(by_dbt_ls: dict[str, Any]) -> None:
-    by_dbt_ls["execution_config"] = ExecutionConfig(dbt_executable_path="/no/such/dbt")
-
-    with pytest.raises(CosmosConfigException, match=r"'/no/such/dbt' cannot be started.*LoadMode\.DBT_MANIFEST"):
-        made(by_dbt_ls)
-
-
 def test_what_dbt_ls_needs_and_cannot_be_installed_is_told_while_parsing(
     by_dbt_ls: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -124,13 +103,6 @@ def test_what_dbt_ls_needs_and_cannot_be_installed_is_told_while_parsing(
 
     with pytest.raises(CosmosLoadDbtException, match="dbt-nosuchwarehouse"):
         made(by_dbt_ls)
-
-
-def test_a_project_that_does_not_exist_is_named(from_manifest: dict[str, Any], tmp_path: Path) -> None:
-    from_manifest["project_config"] = ProjectConfig(tmp_path / "nowhere")
-
-    with pytest.raises(CosmosValueError, match=r"dbt_project_path.*nowhere"):
-        made(from_manifest)
 
 
 def test_empty_requirements_are_an_error_in_the_log_and_leave_the_dag_standing(
@@ -149,8 +121,6 @@ def test_empty_requirements_are_an_error_in_the_log_and_leave_the_dag_standing(
     [
         pytest.param("py_requirments", r"no dbt operator takes 'py_requirments'\. Did you mean 'py_requ", id="unknown"),
         pytest.param("task_id", r"operator_args\['task_id'\] is decided for each task", id="task-id"),
-        pytest.param("dag", r"operator_args\['dag'\] is decided for each task", id="dag"),
-        pytest.param("task_group", r"operator_args\['task_group'\] is decided for each task", id="task-group"),
     ],
 )
 def test_an_operator_argument_that_no_task_can_be_given_is_refused_by_name(
@@ -171,14 +141,6 @@ def test_arguments_of_another_mode_are_left_out(from_manifest: dict[str, Any]) -
     assert isinstance(task, DbtRunLocalOperator)
     assert not hasattr(task, "py_requirements")
     assert task.dbt_executable_path == "/opt/dbt/bin/dbt"
-
-
-def test_one_configuration_serves_two_dags(from_manifest: dict[str, Any]) -> None:
-    one = DbtDag(dag_id="one", schedule=None, start_date=START, **from_manifest)
-    two = DbtDag(dag_id="two", schedule=None, start_date=START, **from_manifest)
-
-    assert one.task_ids == two.task_ids
-    assert from_manifest["operator_args"] == {"py_requirements": ["dbt-duckdb"]}
 
 
 def test_the_old_name_of_the_schedule_is_taken_with_a_warning(from_manifest: dict[str, Any]) -> None:
@@ -243,15 +205,3 @@ def test_a_schema_among_operator_args_is_that_of_the_profile(from_manifest: dict
     task: Any = dag.get_task("stg_ports.run")
     assert task.profile_config.profile_mapping.profile_args == {"schema": "of_tasks", "threads": 4}
     assert mapping.profile_args == {"schema": "public", "threads": 4}
-
-
-def test_flags_of_a_command_that_dbt_does_not_have_are_refused_in_a_group_too(
-    from_manifest: dict[str, Any],
-) -> None:
-    from_manifest["operator_args"]["dbt_cmd_flags"] = {"runs": ["--empty"]}
-
-    with (
-        DAG("harbor", schedule=None, start_date=START),
-        pytest.raises(CosmosValueError, match=r"dbt_cmd_flags names the command 'runs'. It can be build, "),
-    ):
-        DbtTaskGroup(group_id="dbt", **from_manifest)

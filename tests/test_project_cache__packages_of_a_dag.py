@@ -46,50 +46,36 @@ def test_parsing_installs_and_tasks_and_later_parses_use_it(
     assert [call.command for call in cosmos_dbt.calls] == ["deps", "ls", "seed", "run", "run"]
 
 
-@pytest.mark.parametrize(
-    ("setting", "value", "installations"),
-    [("ENABLE_CACHE", "False", 2), ("PACKAGES_MAX_AGE", "0", 2)],
-)
+@pytest.mark.parametrize(("setting", "value"), [("ENABLE_CACHE", "False"), ("PACKAGES_MAX_AGE", "0")])
+@pytest.mark.usefixtures("own_cache")
 def test_the_settings_decide_how_long_packages_are_used(
-    harbor: Path,
-    cosmos_fake_venv: FakeVenv,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    setting: str,
-    value: str,
-    installations: int,
+    harbor: Path, cosmos_fake_venv: FakeVenv, monkeypatch: pytest.MonkeyPatch, setting: str, value: str
 ) -> None:
-    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setenv(f"AIRFLOW__COSMOS_VENV__{setting}", value)
 
     for _ in range(2):
         DbtRunLocalOperator(**operator_arguments(harbor, dbt_executable_path=cosmos_fake_venv.dbt)).execute({})
 
-    assert [call.command for call in cosmos_fake_venv.calls].count("deps") == installations
+    assert [call.command for call in cosmos_fake_venv.calls].count("deps") == 2
 
 
 def test_the_cache_folder_is_this_users_alone_whoever_makes_it(
-    harbor: Path,
-    cosmos_fake_venv: FakeVenv,
-    tmp_path: Path,
-    set_umask: SetUmask,
-    monkeypatch: pytest.MonkeyPatch,
+    harbor: Path, cosmos_fake_venv: FakeVenv, own_cache: Path, set_umask: SetUmask
 ) -> None:
     """The kept files of a parse are not read where others can write."""
-    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / "cache"))
     set_umask(0o002)
 
     DbtRunLocalOperator(**operator_arguments(harbor, dbt_executable_path=cosmos_fake_venv.dbt)).execute({})
 
-    made = [tmp_path / "cache", *(tmp_path / "cache").glob("*")]
+    made = [own_cache, *own_cache.glob("*")]
     assert len(made) == 2
     assert [path for path in made if path.stat().st_mode & 0o077] == []
 
 
+@pytest.mark.usefixtures("own_cache")
 def test_packages_are_looked_for_where_environments_are_and_built_where_they_are_built(
     harbor: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setenv("AIRFLOW__COSMOS_VENV__VIRTUALENV_SEARCH_PATH", str(tmp_path / "image"))
 
     def folders(virtualenv_dir: Path | None) -> list[str]:
@@ -109,14 +95,10 @@ def test_packages_are_looked_for_where_environments_are_and_built_where_they_are
 @pytest.mark.parametrize(
     "flags", [{}, {"partial_parse": False, "dbt_cmd_global_flags": ["--no-use-colors"]}], ids=["plain", "global-flags"]
 )
+@pytest.mark.usefixtures("own_cache")
 def test_a_task_of_dbt_deps_installs_for_the_tasks_behind_it(
-    flags: dict[str, Any],
-    harbor: Path,
-    cosmos_fake_venv: FakeVenv,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    flags: dict[str, Any], harbor: Path, cosmos_fake_venv: FakeVenv
 ) -> None:
-    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / "cache"))
     arguments = operator_arguments(harbor, dbt_executable_path=cosmos_fake_venv.dbt)
 
     for _ in range(2):

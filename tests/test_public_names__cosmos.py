@@ -30,12 +30,9 @@ OFFERED: dict[str, set[str]] = {
     "airflow.dag": {"DbtDag"},
     "airflow.task_group": {"DbtTaskGroup"},
     "cache": {
-        "delete_unused_dbt_cache",
-        "delete_unused_dbt_remote_cache_files",
-        "delete_unused_dbt_ls_cache",
-        "delete_unused_dbt_ls_remote_cache_files",
-        "delete_unused_dbt_yaml_selectors_cache",
-        "delete_unused_dbt_yaml_selectors_remote_cache_files",
+        f"delete_unused_dbt_{kind}{place}"
+        for kind in ("", "ls_", "yaml_selectors_")
+        for place in ("cache", "remote_cache_files")
     },
     "config": {
         *("CosmosConfigException", "ExecutionConfig", "ProfileConfig", "ProjectConfig", "RenderConfig"),
@@ -85,19 +82,11 @@ REFUSING = ["", "converter", "profiles", *(f"operators{each}" for each in ("", "
 
 def test_the_names_at_the_top_are_pinned() -> None:
     assert set(cosmos_venv.__all__) == {
-        "DbtBuildLocalOperator",
-        "DbtCloneLocalOperator",
+        *operators_of("LocalOperator", "Clone", "Deps"),
         "DbtDag",
-        "DbtDepsLocalOperator",
-        "DbtLSLocalOperator",
         "DbtProjectDags",
         "DbtResourceType",
-        "DbtRunLocalOperator",
-        "DbtRunOperationLocalOperator",
-        "DbtSeedLocalOperator",
-        "DbtSnapshotLocalOperator",
         "DbtTaskGroup",
-        "DbtTestLocalOperator",
         "ExecutionConfig",
         "ExecutionMode",
         "InvocationMode",

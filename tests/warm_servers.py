@@ -25,7 +25,10 @@ def stop(place: ServerPaths) -> None:
 
 
 def stop_servers(folder: str) -> None:
-    """End the servers of warm dbts that have their files below this folder."""
+    """End the servers of warm dbts that have their files below this folder, which its caller removes.
+
+    A server without a note still imports dbt, as on a busy machine; it ends with its files.
+    """
     for place in live_servers():
-        if place.folder.is_relative_to(folder):
+        if place.folder.is_relative_to(folder) and place.note():
             stop(place)

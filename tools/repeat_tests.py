@@ -38,7 +38,6 @@ SUSPECTED = (
     "tests/conformance/test_session__interrupted.py",
     "tests/dbt/warm/test_process__killed.py",
     "tests/dbt/warm/test_process__same_as_plain.py",
-    "tests/environments/maintenance/test_pruner__killed.py",
     "tests/environments/test_lock__explored.py",
     "tests/environments/test_remote_store__",
     "tests/operators/test_watcher__",

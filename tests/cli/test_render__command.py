@@ -171,7 +171,6 @@ def test_a_file_that_airflow_passes_over_is_rendered_with_a_warning(
 @pytest.mark.parametrize(
     ("source", "said"),
     [
-        pytest.param("raise SystemExit(3)", "cannot be imported: SystemExit: 3", id="ends"),
         pytest.param("x = 1", "makes no DbtDag and no DbtTaskGroup", id="none"),
         pytest.param(
             DAGFILE + WHOLE.replace("port_calls", "tagg:x"), "CosmosValueError: RenderConfig.select", id="selection"

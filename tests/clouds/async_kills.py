@@ -160,20 +160,6 @@ def test_a_query_goes_on_without_its_sql(
     assert done == server.jobs[0].job_id
 
 
-def test_a_deferred_task_that_is_killed_cancels_its_query(
-    sent: Any, server: BigQueryServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    server.when(".", is_held=True)
-    with pytest.raises(TaskDeferred) as deferred:
-        sent().start()
-    # Airflow's trigger cancels by another library of Google's, which puts the scheme before it itself.
-    monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", server.address)
-
-    asyncio.run(deferred.value.trigger.on_kill())
-
-    assert server.jobs[0].is_cancelled
-
-
 def test_a_task_that_is_killed_before_it_is_deferred_cancels_its_query(sent: Any, server: BigQueryServer) -> None:
     query = sent()
     server.when(".", is_held=True)

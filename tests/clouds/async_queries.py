@@ -27,7 +27,6 @@ from cosmos_venv.compat import (
     TaskDeferred,
     object_storage_path,
 )
-from cosmos_venv.constants import SeedRenderingBehavior, TestBehavior
 from cosmos_venv.operators.airflow_async import DbtRunAirflowAsyncOperator
 from cosmos_venv.operators.queries import sql_store
 from cosmos_venv.operators.queries.query_trigger import DbtQueryTrigger
@@ -260,26 +259,6 @@ def test_what_bigquery_does_not_replace_is_dropped_as_dbt_drops_it(sent: Any, se
     assert not [job.sql for job in server.jobs if "drop" in job.sql]
 
 
-@pytest.mark.parametrize("name", ["by_day", "by_hour", "by_range", "orders"])
-def test_a_second_run_drops_nothing(name: str, sent: Any, server: BigQueryServer) -> None:
-    for _ in range(2):
-        sent().start(name)
-
-    assert server.tables[f"marts.{name}"]["type"] == "TABLE"
-    assert "DELETE" not in {method for method, _ in server.requests}
-
-
-def test_a_table_becomes_a_view_by_a_full_refresh_alone(sent: Any, server: BigQueryServer) -> None:
-    server.add_table("marts.stg_orders")
-
-    with pytest.raises(AirflowFailException, match="run the DAG with full_refresh"):
-        sent().start()
-    sent().start(full_refresh=True)
-
-    assert [method for method, _ in server.requests if method == "DELETE"] == ["DELETE"]
-    assert server.tables["marts.stg_orders"]["type"] == "VIEW"
-
-
 @pytest.fixture(scope="module")
 def bucket() -> Iterator[S3]:
     """Airflow keeps the client of a connection: there is one bucket for all tests."""
@@ -287,12 +266,11 @@ def bucket() -> Iterator[S3]:
         yield made
 
 
-@pytest.fixture(params=["folder", "file", "s3"])
+@pytest.fixture(params=["file", "s3"])
 def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Where the setting leads: the folder itself, its URL, or a bucket; as a path of Airflow's."""
+    """Where the setting leads: the URL of a folder, or a bucket; as a path of Airflow's."""
     monkeypatch.setenv("AIRFLOW__COSMOS__UPLOAD_SQL_TO_XCOM", "False")
-    shared = tmp_path / "shared"
-    url = {"folder": str(shared), "file": shared.as_uri(), "s3": f"s3://{BUCKET}/dbt"}[request.param]
+    url = {"file": (tmp_path / "shared").as_uri(), "s3": f"s3://{BUCKET}/dbt"}[request.param]
     monkeypatch.setenv("AIRFLOW__COSMOS__REMOTE_TARGET_PATH", url)
     if request.param != "s3":
         return object_storage_path(url, None)
@@ -307,26 +285,11 @@ def files_below(folder: Any) -> list[str]:
     return sorted(str(each).removeprefix(f"{folder}/") for each in folder.rglob("*") if each.is_file())
 
 
-def test_sql_goes_by_files_where_the_setting_says_so_and_the_teardown_deletes_them(
-    made: Any, server: BigQueryServer, cosmos_airflow: CosmosAirflow, store: Any
-) -> None:
+def test_what_is_compiled_again_replaces_the_files_and_what_is_gone_is_named(store: Any) -> None:
     others = ["shop/one/compiled/mine.sql", "shop/two/run/model.shop.orders.json"]
     for other in others:
         (store / other).parent.mkdir(parents=True, exist_ok=True)
         (store / other).write_text("select 1")
-
-    outcome = cosmos_airflow.run(made("stg_orders", "orders"), run_id="one")
-
-    assert outcome.succeeded, outcome
-    assert len(server.jobs) == 2
-    assert not outcome.tasks[SETUP].xcoms
-    assert "Deleted the SQL of 2 models" in outcome.tasks[TEARDOWN].log
-    assert files_below(store) == others
-    assert not (store / "shop" / "one" / "run").exists()
-
-
-@pytest.mark.parametrize("store", ["file", "s3"], indirect=True)
-def test_what_is_compiled_again_replaces_the_files_and_what_is_gone_is_named(store: Any) -> None:
     context = {"ti": SetupTi()}
     for dataset in ("old", "new"):
         sql_store.store([model("stg_orders", dataset=dataset)], context)
@@ -338,7 +301,7 @@ def test_what_is_compiled_again_replaces_the_files_and_what_is_gone_is_named(sto
     assert deleted == [1, 0]
     with pytest.raises(LookupError, match=r"no SQL of model\.shop\.stg_orders in this run\. Clear the task"):
         sql_store.fetch("model.shop.stg_orders", context, SETUP)
-    assert not files_below(store)
+    assert files_below(store) == others
 
 
 def test_in_a_group_what_comes_behind_waits_for_the_models(
@@ -392,21 +355,6 @@ def test_in_a_mapped_group_each_index_runs_what_was_compiled_for_it(
     assert sorted(name for name in server.tables if "stg_orders" in name) == [f"{each}.stg_orders" for each in regions]
     assert len(server.jobs) == len(regions)
     assert not shared.exists() or not files_below(shared)
-
-
-def test_tests_and_seeds_run_dbt_and_a_seed_that_is_loaded_is_left_alone(
-    made: Any, dbt: FakeVenv, cosmos_airflow: CosmosAirflow
-) -> None:
-    render = {
-        "test_behavior": TestBehavior.AFTER_EACH,
-        "seed_rendering_behavior": SeedRenderingBehavior.WHEN_SEED_CHANGES,
-    }
-    dag = made("raw_orders", "orders", render=render)
-
-    outcomes = [cosmos_airflow.run(dag, run_id=name) for name in ("one", "two")]
-
-    assert all(outcome.succeeded for outcome in outcomes)
-    assert [call.command for call in dbt.calls] == ["compile", "seed", "test", "compile", "test"]
 
 
 def test_the_page_shows_a_dag_that_can_be_and_names_parameters_of_the_task(

@@ -138,24 +138,6 @@ def test_no_module_of_the_users_folders_is_a_plugin_of_a_dbt_in_the_worker(
     assert done["path_is_as_it_was"]
 
 
-@pytest.mark.long
-@pytest.mark.skipif(site_packages_of(DBT_111) is None, reason="no dbt 1.11 of this Python at .cache/envs/dbt111")
-def test_a_real_dbt_in_the_worker_takes_no_module_of_the_users_folders_for_a_plugin(
-    dbt_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (dbt_project / "models" / "staging.sql").write_text("select 1 as id\n")
-    monkeypatch.setenv("AIRFLOW__CORE__DAGS_FOLDER", str(tmp_path / "dags"))
-    monkeypatch.setenv("AIRFLOW__CORE__PLUGINS_FOLDER", str(tmp_path / "plugins"))
-    monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path))
-    packages = site_packages_of(DBT_111)
-    assert packages is not None
-
-    done = run_child(dbt_project, packages, "finds_plugins")["finds_plugins"]
-
-    assert done["said"] == ""
-    assert set(done["late"]) == {"imported_late"}
-
-
 def test_the_last_line_names_the_adapter_that_is_missing(tmp_path: Path) -> None:
     error = RuntimeError(
         'Runtime Error\n  Credentials in profile "harbor" invalid\n    Could not find adapter type trino!'

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -17,8 +15,10 @@ import pytest
 
 from cosmos_venv.dbt import packages
 from cosmos_venv.dbt.packages import PackageStore
+from cosmos_venv.exceptions import CommandKilled
 from cosmos_venv.files.permissions import make_directory
-from tests.dbt.harbor import DEADLINE, Project
+from cosmos_venv.processes.cancellation import Cancellation
+from tests.dbt.harbor import DEADLINE, Project, make_store
 
 
 def test_what_a_newer_one_stands_for_is_removed_and_a_task_that_uses_it_keeps_its_copy(project: Project) -> None:
@@ -78,54 +78,19 @@ def test_what_nobody_has_used_for_long_is_removed(project: Project) -> None:
     assert project.kept == [kept, used]
 
 
-TAKE_TURN = """
-import sys, time
-from pathlib import Path
-from cosmos_venv.dbt.packages import PackageStore
-from cosmos_venv.processes.cancellation import Cancellation
-store = PackageStore(folder=Path(sys.argv[1]), make_directory=lambda path: path.mkdir(exist_ok=True))
-assert store.is_usable()
-with store.turn(sys.argv[2], max_wait=30, cancellation=Cancellation(), report=lambda line: None):
-    print("in", flush=True)
-    time.sleep(600)
-"""
+def test_a_task_that_waits_for_anothers_installation_can_be_killed(project: Project) -> None:
+    store, cancellation = make_store(project.root / "store"), Cancellation()
+    assert store.is_usable()
+    turn = partial(store.turn, "d" * 64, max_wait=DEADLINE, cancellation=cancellation)
 
+    with (
+        turn(report=project.lines.append),
+        pytest.raises(CommandKilled),
+        turn(report=lambda _: cancellation.request()),
+    ):
+        pytest.fail("it was not this task's turn")
 
-@pytest.fixture
-def somebody_installs(project: Project) -> Iterator[Callable[[], subprocess.Popen[str]]]:
-    """A process that has its turn, for the project's packages."""
-    started: list[subprocess.Popen[str]] = []
-
-    def start() -> subprocess.Popen[str]:
-        command = [sys.executable, "-c", TAKE_TURN, str(project.root / "store"), str(project.digest())]
-        started.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
-        assert started[-1].stdout is not None
-        assert started[-1].stdout.readline() == "in\n"
-        return started[-1]
-
-    yield start
-    for process in started:
-        process.kill()
-        process.communicate()
-
-
-def test_who_waits_for_an_installer_that_is_killed_goes_on_itself(
-    project: Project, somebody_installs: Callable[[], subprocess.Popen[str]]
-) -> None:
-    installer = somebody_installs()
-    waiting = project.lines
-
-    class Killing(list[str]):
-        def append(self, line: str) -> None:
-            super().append(line)
-            installer.kill()
-
-    project.lines = Killing(waiting)
-    with project.installed() as packages:
-        assert packages.is_dir()
-
-    assert "Another task installs the same dbt packages" in project.lines[0]
-    assert project.installations == 1
+    assert project.lines == []
 
 
 def test_a_task_that_begins_while_packages_are_kept_shares_them(

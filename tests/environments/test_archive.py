@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from cosmos_venv.environments import archive as subject
 from cosmos_venv.environments.archive import BadArchive, NotPortable, pack, unpack, zstd
 from cosmos_venv.environments.remote_store import create_empty
 from cosmos_venv.environments.spec import Interpreter
@@ -87,16 +86,6 @@ def test_what_is_unpacked_is_what_was_packed_and_for_all_to_read(
     assert state_of(environment) == before
     modes = {oct(stat.S_IMODE(path.stat().st_mode)) for path in environment.rglob("*") if not path.is_symlink()}
     assert modes == {"0o644", "0o755"}
-
-
-def test_links_to_the_interpreter_stay_out(environment: Path, tmp_path: Path) -> None:
-    (environment / "bin" / "𝜋thon").symlink_to("python")
-
-    pack(environment, tmp_path / "archive", on_file=nothing)
-
-    with zstd().ZstdFile(tmp_path / "archive") as packed, tarfile.open(fileobj=packed, mode="r|") as tar:
-        links = [member.name for member in tar if member.issym()]
-    assert [name for name in links if name.startswith("./bin/")] == []
 
 
 def a_link_out(environment: Path) -> None:
@@ -202,13 +191,3 @@ def test_an_old_tarfile_unpacks_nothing(environment: Path, tmp_path: Path, monke
 
     with pytest.raises(VirtualenvError, match=r"has no filters: update it to 3\.10\.12"):
         unpack(tmp_path / "archive", environment, on_file=nothing)
-
-
-def test_a_missing_zstandard_is_told_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(name: str) -> None:
-        raise ImportError(name)
-
-    monkeypatch.setattr(subject, "import_module", missing)
-
-    with pytest.raises(VirtualenvError, match=r"install cosmos-venv\[remote\]"):
-        zstd()

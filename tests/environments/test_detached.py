@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -150,20 +149,6 @@ def test_a_failure_is_shown_to_who_waits_and_to_the_next_who_does_not_try_again_
     # Each builder begins a new log.
     assert os.path.samestat(log.stat(), after_the_first)
     assert log.stat().st_mtime_ns == after_the_first.st_mtime_ns
-
-
-def test_a_failure_that_is_a_minute_old_is_tried_again(tmp_path: Path, make_spec: MakeSpec) -> None:
-    spec = make_spec("hello==9.0")
-    with pytest.raises(VirtualenvBuildError, match="could not install"):
-        ask(tmp_path, spec, wait=None)
-    failure = next((tmp_path / "envs-v2" / "detached").glob("*.failed"))
-    then = time.time() - 61
-    os.utime(failure, (then, then))
-
-    with pytest.raises(VirtualenvBuildError, match=r"could not install(?s:.)*Tried \d+ s ago"):
-        ask(tmp_path, spec, wait=None)
-
-    assert failure.stat().st_mtime > then + 60
 
 
 def test_a_builder_that_is_told_to_end_leaves_nothing_and_no_message(

@@ -114,28 +114,6 @@ def test_a_living_owner_is_waited_for_named_and_left_alone(tmp_path: Path, livin
     assert [f"try {number} of 2" in line for number, line in enumerate(lines, start=1)] == [True, True]
 
 
-def test_waiting_ends_when_the_other_removes_its_record(tmp_path: Path, living_pid: int) -> None:
-    file = tmp_path / LOCK_FILENAME
-    file.write_text(str(living_pid))
-    lines: list[str] = []
-
-    def owner_goes_after_the_first_try(line: str) -> None:
-        lines.append(line)
-        if line.startswith("Waiting"):
-            file.unlink()
-
-    with VirtualenvLock(tmp_path).acquire(
-        max_tries=3, cancellation=Cancellation(), report=owner_goes_after_the_first_try
-    ):
-        assert file.read_text() == str(os.getpid())
-
-    assert [line.split(":")[0] for line in lines] == [
-        "Waiting for virtualenv lock to be released",
-        f"Acquiring lock at {file} with pid {os.getpid()}",
-        "Releasing virtualenv lock",
-    ]
-
-
 def test_tries_do_not_count_while_the_owner_gets_on(tmp_path: Path, living_pid: int) -> None:
     (tmp_path / LOCK_FILENAME).write_text(str(living_pid))
     steps = iter([0, 1, 2])
@@ -281,14 +259,6 @@ def test_a_record_of_ours_binds_nobody_without_the_kernel_lock_though_a_process_
     lines = acquire_and_release(tmp_path)
 
     assert lines[0].startswith(f"Process {living_pid}, which wrote it, no longer holds the kernel lock. Lock ")
-
-
-def test_the_mark_of_our_record_is_in_the_kernel_lock_file(tmp_path: Path) -> None:
-    with taken(tmp_path):
-        found = LockRecord.read(tmp_path / LOCK_FILENAME)
-        assert found is not None
-        assert (tmp_path / KERNEL_LOCK_FILENAME).read_text().rstrip() == found.mark
-        assert not VirtualenvLock(tmp_path).is_available(report=print)
 
 
 # Another user may not be able to read this Python's files: all that is needed is imported before.

@@ -11,7 +11,7 @@ from cosmos_venv.environments.publisher import BuildRequest, open_environment
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import EnvironmentStore
 from cosmos_venv.processes.cancellation import Cancellation
-from tests.kit import MakeSpec, StartPython, WaitForBackend, WaitUntil, as_words, published_build
+from tests.kit import MakeSpec, StartPython, as_words
 
 CONTENDER = """
 import json, sys, pickle
@@ -30,11 +30,6 @@ def report(line):
         print("AT THE POINT", flush=True)
         sys.stdin.read()
 
-def look_at_each_step(event, arguments):
-    if event == "os.rename" and str(arguments[1]).endswith(f"{spec.digest}.json"):
-        report("before publishing")
-
-sys.addaudithook(look_at_each_step)
 print("STARTED", flush=True)
 sys.stdin.readline()
 request = BuildRequest(store=EnvironmentStore(Path(directory)), spec=spec, preference="uv", max_tries=120)
@@ -118,56 +113,3 @@ def test_the_task_after_a_killed_builder_succeeds(
     was_built, _ = use_afterwards(tmp_path, spec)
 
     assert was_built is must_be_rebuilt
-
-
-def test_the_task_after_a_builder_killed_while_checking_succeeds(
-    tmp_path: Path, make_spec: MakeSpec, start_python: StartPython, wait_until: WaitUntil
-) -> None:
-    gate = tmp_path / "gate"
-    waiting_check = f"import pathlib, time\npathlib.Path({str(gate)!r}).touch()\ntime.sleep(60)"
-    order = as_words(make_spec(check=waiting_check))
-    builder = start_python(CONTENDER, tmp_path / "store", order, "")
-    say_go(builder)
-    wait_until(gate.exists)
-
-    builder.kill()
-    builder.wait()
-
-    assert use_afterwards(tmp_path / "store", make_spec())[0] is True
-
-
-def test_the_task_after_a_builder_killed_before_publishing_succeeds(
-    tmp_path: Path, make_spec: MakeSpec, start_python: StartPython
-) -> None:
-    builder = start_python(CONTENDER, tmp_path, as_words(make_spec()), "before publishing")
-    say_go(builder)
-    read_until(builder, "AT THE POINT")
-    unpublished = build_directories(tmp_path)
-
-    builder.kill()
-    builder.wait()
-    was_built, _ = use_afterwards(tmp_path, make_spec())
-
-    assert was_built
-    assert len(unpublished) == 1
-    assert build_directories(tmp_path) == [published_build(tmp_path)] != unpublished
-
-
-def test_nothing_that_a_killed_builder_started_lives_on(
-    tmp_path: Path,
-    make_spec: MakeSpec,
-    slow_spec: EnvironmentSpec,
-    start_python: StartPython,
-    wait_for_backend: WaitForBackend,
-    wait_until: WaitUntil,
-) -> None:
-    builder = start_python(CONTENDER, tmp_path / "store", as_words(slow_spec), "")
-    say_go(builder)
-    backend = wait_for_backend()
-
-    builder.kill()
-    builder.wait()
-    was_built, _ = use_afterwards(tmp_path / "store", make_spec())
-    wait_until(lambda: not Path("/proc", str(backend)).exists())
-
-    assert was_built

@@ -52,10 +52,6 @@ def big_spec(tmp_path: Path, make_spec: MakeSpec) -> EnvironmentSpec:
     return make_spec("hello==3.0", options=("--find-links", str(folder)))
 
 
-def as_json(spec: EnvironmentSpec) -> str:
-    return as_words(spec)
-
-
 @pytest.mark.parametrize(
     ("name", "installer"),
     [
@@ -100,7 +96,7 @@ def test_a_full_disk_is_told_leaves_nothing_and_does_not_bind_the_next_task(
     place = within(setup=tmpfs(mount_point, limit))
     make_room = remounted(mount_point, "size=200m" if "size" in limit else "nr_inodes=10000")
 
-    full, with_room = uses_of(start_python(USE, mount_point, installer, as_json(big_spec), make_room, within=place))
+    full, with_room = uses_of(start_python(USE, mount_point, installer, as_words(big_spec), make_room, within=place))
 
     assert full.error.startswith("VirtualenvBuildError: ")
     assert re.search(
@@ -113,40 +109,6 @@ def test_a_full_disk_is_told_leaves_nothing_and_does_not_bind_the_next_task(
     assert (with_room.said, with_room.error) == (["hello 3.0"], "")
 
 
-def test_a_disk_without_room_for_the_lock_is_told_too(
-    mount_point: Path, make_spec: MakeSpec, start_python: StartPython
-) -> None:
-    place = within(setup=f"{tmpfs(mount_point, 'size=1m')}\nhead -c 2000000 /dev/zero > {mount_point}/filler || true")
-    make_room = f"rm {mount_point}/filler; {remounted(mount_point, 'size=200m')}"
-
-    full, with_room = uses_of(start_python(USE, mount_point, "uv", as_json(make_spec()), make_room, within=place))
-
-    assert re.search(
-        rf"VirtualenvError: virtualenv_dir {mount_point} cannot be used: No space left on device.*Make room there",
-        full.error,
-    )
-    assert full.left == ["cosmos_virtualenv.flock", "filler"]
-    assert (with_room.said, with_room.error) == (["hello 2.0"], "")
-
-
-def test_a_mount_without_programs_is_refused_before_anything_is_installed(
-    mount_point: Path, make_spec: MakeSpec, start_python: StartPython
-) -> None:
-    place = within(setup=tmpfs(mount_point, "noexec"))
-    allow = remounted(mount_point, "exec")
-
-    refused, allowed = uses_of(start_python(USE, mount_point, "uv", as_json(make_spec()), allow, within=place))
-
-    assert re.match(
-        rf"VirtualenvError: virtualenv_dir {mount_point}: its file system is mounted noexec: no program in it can be "
-        r"started\. Use a directory on a local disk or .*NFS.*mounted with exec",
-        refused.error,
-    )
-    assert [line.split()[0] for line in refused.lines] == ["Acquiring", "Releasing"]
-    assert refused.left == ["cosmos_virtualenv.flock"]
-    assert (allowed.said, allowed.error) == (["hello 2.0"], "")
-
-
 @INSTALLERS
 def test_a_python_that_nobody_can_write_to_makes_environments(
     tmp_path: Path, make_spec: MakeSpec, start_python: StartPython, installer: str
@@ -156,7 +118,7 @@ def test_a_python_that_nobody_can_write_to_makes_environments(
         setup=f"mount --bind {prefix} {prefix}\nmount -o remount,ro,bind {prefix}\n! touch {prefix}/x 2>/dev/null"
     )
 
-    (used,) = uses_of(start_python(USE, tmp_path / "store", installer, as_json(make_spec()), within=place))
+    (used,) = uses_of(start_python(USE, tmp_path / "store", installer, as_words(make_spec()), within=place))
 
     assert (used.said, used.error) == (["hello 2.0"], "")
 
@@ -190,7 +152,7 @@ def test_a_user_without_name_home_and_cache_builds_and_leaves_what_others_left(
         user=SOMEBODY,
     )
 
-    first, second = uses_of(start_python(USE, store, installer, as_json(spec), "true", within=place))
+    first, second = uses_of(start_python(USE, store, installer, as_words(spec), "true", within=place))
 
     assert (first.said, first.error) == (["hello 2.0"], "")
     assert any(str(rubbish) in line and "cannot be removed" in line for line in first.lines)

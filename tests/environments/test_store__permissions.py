@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -14,9 +13,6 @@ from cosmos_venv.environments.maintenance.inventory import read_inventory, verif
 from cosmos_venv.environments.store import Environment, EnvironmentStore
 from cosmos_venv.exceptions import VirtualenvError
 from tests.kit import MakeReady, MakeSpec, SetUmask
-
-ME, SOMEBODY, IMAGE, MY_GROUP = 1000, 1001, 50000, 100
-DIRECTORY, LINK = stat.S_IFDIR, stat.S_IFLNK
 
 
 def parts_of(directory: Path, environment: Environment) -> dict[str, Path]:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from tests.dbt.warm.conftest import short_folder
-from tests.operators.conftest import dbt_calls, dbt_processes, make_operator, misbehaving_wheelhouse
+from tests.operators.conftest import dbt_calls, make_operator, misbehaving_wheelhouse
 from tests.remote_settings import configure, key_file, remote
 
 __all__ = [
     "configure",
     "dbt_calls",
-    "dbt_processes",
     "key_file",
     "make_operator",
     "misbehaving_wheelhouse",

@@ -4,27 +4,25 @@ from __future__ import annotations
 
 import os
 import textwrap
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
+from cosmos_venv.operators import local
 from cosmos_venv.operators.virtualenv import DbtRunVirtualenvOperator
+from pytest_cosmos_venv import FakeVenv
 from pytest_cosmos_venv.environments.scripted_dbt import read_dbt_calls
 from pytest_cosmos_venv.environments.wheel import Wheel, write_wheel
 from pytest_cosmos_venv.environments.wheelhouse import Wheelhouse, build_wheelhouse
 from pytest_cosmos_venv.fake_dbt import RECORD_VARIABLE
 from tests.dbt.warm.conftest import short_folder
-from tests.kit import DbtCalls, DbtProcesses, MakeOperator, operator_arguments
+from tests.kit import DbtCalls, MakeOperator, MakeTask, operator_arguments
 
 __all__ = ["short_folder"]
 
 
-PIDS_VARIABLE = "DBT_TELL_PIDS"
 MEETING_VARIABLE = "DBT_MEETING"
-BEGUN_VARIABLE = "DBT_HAS_BEGUN"
 
 # The dbt-core of these versions does this instead of what dbt does.
 MISBEHAVIOUR = {
@@ -32,18 +30,6 @@ MISBEHAVIOUR = {
         print("Compilation Error in model mart")
         print("  column yesterdya does not exist")
         raise SystemExit(2)
-    """,
-    # Tells its PID and that of a child in a session of its own through a FIFO; both ignore whoever asks politely.
-    "9.2": f"""
-        import os, pathlib, signal, time
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)
-        child = os.fork()
-        if child:
-            pathlib.Path(os.environ["{PIDS_VARIABLE}"]).write_text(f"{{os.getpid()}} {{child}}")
-        else:
-            os.setsid()
-        time.sleep(600)
     """,
     # Ends when two of its kind run at the same time; fails when the other does not come.
     "9.4": f"""
@@ -55,13 +41,6 @@ MISBEHAVIOUR = {
             if time.monotonic() > deadline:
                 raise SystemExit("waited alone")
             time.sleep(0.01)
-    """,
-    # Does something, and imports what it needs for the rest afterwards.
-    "9.5": f"""
-        import os, pathlib
-        with pathlib.Path(os.environ["{BEGUN_VARIABLE}"]).open("a") as note:
-            note.write("begun ")
-        import dbt.later
     """,
     "9.6": "pass",
 }
@@ -79,7 +58,6 @@ def misbehaving_wheelhouse(tmp_path_factory: pytest.TempPathFactory) -> Wheelhou
             "dbt/cli/__init__.py": "",
             "dbt/cli/main.py": f"def cli():\n{body}\n",
             "dbt/adapters/__init__.py": "",
-            "dbt/later.py": "",
         }
         scripts = {} if version == WITHOUT_A_COMMAND else {"dbt": "dbt.cli.main:cli"}
         write_wheel(Wheel(name="dbt-core", version=version, files=files, console_scripts=scripts), wheelhouse.path)
@@ -111,23 +89,14 @@ def make_operator(
 
 
 @pytest.fixture
-def dbt_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[DbtProcesses]:
-    """Waits for the stubborn dbt to run, and gives it and its child; kills what a failing test leaves of them."""
-    fifo = tmp_path / "pids"
-    os.mkfifo(fifo)
-    monkeypatch.setenv(PIDS_VARIABLE, str(fifo))
-    found: list[psutil.Process] = []
+def make_here(cosmos_fake_venv: FakeVenv, dbt_project: Path) -> MakeTask:
+    """A local operator on the small project, whose dbt is the fake."""
 
-    def wait() -> list[psutil.Process]:
-        found.extend(psutil.Process(int(word)) for word in fifo.read_text().split())
-        return found
+    def make(of: Any = "Run", **arguments: Any) -> Any:
+        cls = getattr(local, f"Dbt{of}LocalOperator") if isinstance(of, str) else of
+        return cls(**operator_arguments(dbt_project, dbt_executable_path=cosmos_fake_venv.dbt) | arguments)
 
-    yield wait
-    for process in found:
-        try:
-            process.kill()
-        except psutil.NoSuchProcess:
-            continue
+    return make
 
 
 @pytest.fixture

@@ -117,6 +117,7 @@ def test_the_files_of_a_run_go_with_its_teardown_and_nothing_else(
     outcome = cosmos_airflow.run(dag, run_id="one")
 
     assert outcome.succeeded, outcome
+    assert not outcome.tasks[SETUP].xcoms
     assert "Deleted the SQL of 1 models" in outcome.tasks["dbt_teardown_async"].log
     assert [path for path in shared.rglob("*") if path.is_file()] == [other]
 

@@ -9,8 +9,6 @@ from typing import Any
 import pytest
 
 from cosmos_venv.compat import DAG
-from cosmos_venv.operators import virtualenv
-from cosmos_venv.operators.base import REQUIRED
 from cosmos_venv.operators.virtualenv import DbtRunVirtualenvOperator
 from cosmos_venv.rendering.airflow_tasks import TaskMaker
 from tests.kit import operator_arguments
@@ -23,7 +21,6 @@ EMPTY: dict[str, Any] = {
     "interceptors": [],
     "pip_install_options": [],
 }
-OPERATORS = [each for each in virtualenv.__all__ if each.startswith("Dbt") and each != "DbtVirtualenvBaseOperator"]
 
 
 @pytest.fixture
@@ -50,14 +47,3 @@ def test_each_task_has_its_own(name: str, given: dict[str, Any]) -> None:
     assert getattr(second, name) is own
     assert getattr(copy.deepcopy(second), name) == own != EMPTY[name]
     assert [getattr(each, name) for each in (first, third)] == [EMPTY[name], EMPTY[name]]
-
-
-@pytest.mark.parametrize("name", OPERATORS)
-def test_each_operator_can_be_made(name: str, given: dict[str, Any]) -> None:
-    cls = getattr(virtualenv, name)
-    node = {"model.harbor.tugs": "fqn:harbor.tugs"}
-    needed = {each: node for each, default in cls.own_parameters.items() if default is REQUIRED}
-
-    made = cls(**{**given, "state": "state", **needed})
-
-    assert (made.py_requirements, made.pip_install_options) == (["dbt-duckdb"], [])

@@ -25,71 +25,40 @@ def interval(start: datetime | None, end: datetime | None) -> dict[str, Any]:
     return {"data_interval_start": start, "data_interval_end": end}
 
 
+def key(text: str) -> dict[str, Any]:
+    return {"partition_key": text, "partition_date": None}
+
+
+OF_A_WEEK = SimpleNamespace(partition_key="2026-01-26")
+
+
 @pytest.mark.parametrize(
-    ("event_time", "context", "start", "end"),
+    ("event_time", "context", "times"),
     [
-        pytest.param(
-            "data_interval",
-            interval(utc(2026, 1, 1), utc(2026, 1, 2)),
-            "2026-01-01T00:00:00",
-            "2026-01-02T00:00:00",
-            id="interval",
-        ),
+        pytest.param("data_interval", interval(utc(2026, 1, 1), utc(2026, 1, 2)), "01-01T00 01-02T00", id="interval"),
         pytest.param(
             "data_interval",
             interval(datetime(2026, 1, 1, 8, tzinfo=TAIPEI), datetime(2026, 1, 1, 9, tzinfo=TAIPEI)),
-            "2026-01-01T00:00:00",
-            "2026-01-01T01:00:00",
+            "01-01T00 01-01T01",
             id="interval-of-another-zone",
         ),
         pytest.param(
             "daily_partition",
             {"partition_date": utc(2026, 1, 31), "partition_key": "January's last"},
-            "2026-01-31T00:00:00",
-            "2026-02-01T00:00:00",
+            "01-31T00 02-01T00",
             id="date",
         ),
+        pytest.param("hourly_partition", key("2026-01-31T23:00:00"), "01-31T23 02-01T00", id="key"),
+        pytest.param("weekly_partition", {"dag_run": OF_A_WEEK}, "01-26T00 02-02T00", id="key-of-airflow-3.2"),
+        pytest.param("monthly_partition", key("2026-01"), "01-01T00 02-01T00", id="month"),
+        pytest.param("weekly_partition", key("2026-01-26 (W05)"), "01-26T00 02-02T00", id="week-of-airflow's-mapper"),
         pytest.param(
-            "hourly_partition",
-            {"partition_key": "2026-01-31T23:00:00", "partition_date": None},
-            "2026-01-31T23:00:00",
-            "2026-02-01T00:00:00",
-            id="key",
-        ),
-        pytest.param(
-            "weekly_partition",
-            {"dag_run": SimpleNamespace(partition_key="2026-01-26")},
-            "2026-01-26T00:00:00",
-            "2026-02-02T00:00:00",
-            id="key-of-airflow-3.2",
-        ),
-        pytest.param(
-            "monthly_partition",
-            {"partition_key": "2026-12"},
-            "2026-12-01T00:00:00",
-            "2027-01-01T00:00:00",
-            id="month",
-        ),
-        pytest.param(
-            "weekly_partition",
-            {"partition_key": "2026-01-26 (W05)"},
-            "2026-01-26T00:00:00",
-            "2026-02-02T00:00:00",
-            id="week-of-airflow's-mapper",
-        ),
-        pytest.param(
-            "hourly_partition",
-            {"partition_key": "2026-01-31T06:00:00Z"},
-            "2026-01-31T06:00:00",
-            "2026-01-31T07:00:00",
-            id="z-which-python-3.10-does-not-read",
-        ),
-        pytest.param(
-            "yearly_partition", {"partition_key": "2026"}, "2026-01-01T00:00:00", "2027-01-01T00:00:00", id="year"
+            "hourly_partition", key("2026-01-31T06:00:00Z"), "01-31T06 01-31T07", id="z-unknown-to-python-3.10"
         ),
     ],
 )
-def test_the_times_of_a_run_are_flags_in_utc(event_time: str, context: dict[str, Any], start: str, end: str) -> None:
+def test_the_times_of_a_run_are_flags_in_utc(event_time: str, context: dict[str, Any], times: str) -> None:
+    start, end = (f"2026-{each}:00:00" for each in times.split())
     assert event_time_flags(event_time, context) == ["--event-time-start", start, "--event-time-end", end]
 
 

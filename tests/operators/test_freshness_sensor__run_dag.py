@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cosmos_venv import DbtDag
-from cosmos_venv.config import ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
-from cosmos_venv.constants import ExecutionMode, InvocationMode, LoadMode, SourceRenderingBehavior
-from pytest_cosmos_venv import CosmosAirflow, CosmosDbt, CosmosProject, DagOutcome, DbtProject, FakeVenv
+from cosmos_venv.config import ExecutionConfig
+from cosmos_venv.constants import ExecutionMode, SourceRenderingBehavior
+from pytest_cosmos_venv import CosmosAirflow, CosmosDbt, CosmosProject, DbtProject, FakeVenv
+from tests.fake_dags import fake_dag, states
 
-START = datetime(2026, 1, 1, tzinfo=timezone.utc)
 PRODUCER, DONE = "dbt_producer_watcher", "dbt_producer_watcher_done"
 SHIPS, CREWS = "source.harbor.raw.ships", "source.harbor.raw.crews"
 WAITS = [
@@ -29,12 +28,9 @@ def dbt(cosmos_fake_venv: FakeVenv) -> FakeVenv:
 
 
 @pytest.fixture
-def project(
-    cosmos_project: CosmosProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cosmos_airflow: CosmosAirflow
-) -> DbtProject:
+def project(cosmos_project: CosmosProject, own_cache: Path, cosmos_airflow: CosmosAirflow) -> DbtProject:
     """Two sources, and a model of each."""
     assert not cosmos_airflow.variables.values
-    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / "cache"))
     project = cosmos_project("harbor")
     stale = {"error_after": {"count": 2, "period": "day"}}
     project.source("raw", tables=["ships", "crews"], freshness=stale, loaded_at_field="at")
@@ -43,33 +39,11 @@ def project(
     return project
 
 
-def made(
-    project: DbtProject, execution: ExecutionConfig, operator_args: dict[str, Any], *, run_params: bool = False
-) -> DbtDag:
+def made(dbt: FakeVenv, project: DbtProject, operator_args: dict[str, Any], **given: Any) -> DbtDag:
     """The DAG of the project, whose sources are waited for."""
-    return DbtDag(
-        dag_id="harbor",
-        schedule=None,
-        start_date=START,
-        project_config=ProjectConfig(project.path, manifest_path=project.manifest(), install_dbt_deps=False),
-        profile_config=ProfileConfig("harbor", "dev", profiles_yml_filepath=project.profiles_yml),
-        execution_config=execution,
-        render_config=RenderConfig(
-            load_method=LoadMode.DBT_MANIFEST,
-            source_rendering_behavior=SourceRenderingBehavior.ALL,
-            wait_for_sources=True,
-        ),
-        operator_args=operator_args,
-        run_params=run_params,
-    )
-
-
-def beside_airflow(dbt: FakeVenv, mode: ExecutionMode) -> ExecutionConfig:
-    return ExecutionConfig(mode, dbt_executable_path=dbt.dbt, invocation_mode=InvocationMode.SUBPROCESS)
-
-
-def states(outcome: DagOutcome) -> dict[str, str]:
-    return {task_id: each.state for task_id, each in outcome.tasks.items()}
+    dag = {"operator_args": operator_args, **given.pop("dag", {})}
+    waits: dict[str, Any] = {"source_rendering_behavior": SourceRenderingBehavior.ALL, "wait_for_sources": True}
+    return fake_dag(dbt, project.path, manifest=project.manifest(), dag=dag, **waits, **given)
 
 
 def commands(dbt: FakeVenv) -> list[str | None]:
@@ -83,10 +57,10 @@ def test_the_producer_builds_when_all_sources_are_fresh(
     dbt.script("source freshness", nodes={SHIPS: "pass", CREWS: "pass"})
     dbt.script("source freshness", nth=1, nodes={SHIPS: "error", CREWS: "error"})
 
-    outcome = cosmos_airflow.run(made(project, beside_airflow(dbt, ExecutionMode.WATCHER), waits))
+    outcome = cosmos_airflow.run(made(dbt, project, waits, mode=ExecutionMode.WATCHER))
 
     assert states(outcome) == dict.fromkeys(
-        ("raw_ships_source", "raw_crews_source", PRODUCER, DONE, "ships_now_run", "crews_now_run"), "success"
+        ("raw_ships_source", "raw_crews_source", PRODUCER, DONE, "ships_now", "crews_now"), "success"
     )
     assert commands(dbt) == ["source freshness"] * 3 + ["build"]
 
@@ -98,7 +72,7 @@ def test_nothing_is_built_where_a_source_stays_stale(
     dbt.script("source freshness", nodes={SHIPS: "error", CREWS: "error"})
 
     outcome = cosmos_airflow.run(
-        made(project, beside_airflow(dbt, ExecutionMode.WATCHER), {"timeout": 0, "soft_fail": soft_fail}),
+        made(dbt, project, {"timeout": 0, "soft_fail": soft_fail}, mode=ExecutionMode.WATCHER),
         raise_on_failure=False,
     )
 
@@ -106,7 +80,7 @@ def test_nothing_is_built_where_a_source_stays_stale(
     assert states(outcome) == {
         **dict.fromkeys(("raw_ships_source", "raw_crews_source"), state),
         **dict.fromkeys((PRODUCER, DONE), producer),
-        **dict.fromkeys(("ships_now_run", "crews_now_run"), state),
+        **dict.fromkeys(("ships_now", "crews_now"), state),
     }
     assert commands(dbt) == ["source freshness"] * 2
 
@@ -116,15 +90,12 @@ def test_a_run_waits_for_the_sources_that_it_has_chosen(
 ) -> None:
     dbt.script("source freshness", nodes={SHIPS: "pass"})
     dbt.script("source freshness", nth=1, nodes={SHIPS: "error"})
-    execution = beside_airflow(dbt, ExecutionMode.LOCAL)
-    dag = made(project, execution, {"poke_interval": 0.01, "deferrable": True}, run_params=True)
+    dag = made(dbt, project, {"poke_interval": 0.01, "deferrable": True}, dag={"run_params": True})
 
     outcome = cosmos_airflow.run(dag, conf={"select": "ships_now crews_now source:raw.ships"})
 
     assert states(outcome) == {
-        **dict.fromkeys(
-            ("dbt_select", "dbt_select_done", "raw_ships_source", "ships_now_run", "crews_now_run"), "success"
-        ),
+        **dict.fromkeys(("dbt_select", "dbt_select_done", "raw_ships_source", "ships_now", "crews_now"), "success"),
         "raw_crews_source": "skipped",
     }
     assert sorted(map(str, commands(dbt))) == ["run", "run", "source freshness", "source freshness"]
@@ -132,6 +103,7 @@ def test_a_run_waits_for_the_sources_that_it_has_chosen(
 
 @pytest.mark.parametrize("waits", [pytest.param(*WAITS[0].values, id="rescheduled", marks=pytest.mark.long), WAITS[1]])
 def test_a_run_waits_with_the_dbt_of_a_managed_environment(
+    dbt: FakeVenv,
     cosmos_dbt: CosmosDbt,
     project: DbtProject,
     tmp_path: Path,
@@ -146,12 +118,12 @@ def test_a_run_waits_with_the_dbt_of_a_managed_environment(
     }
     execution = ExecutionConfig(ExecutionMode.VIRTUALENV, virtualenv_dir=tmp_path / "kept")
 
-    dag = made(project, execution, environment | waits, run_params=True)
+    dag = made(dbt, project, environment | waits, dag={"execution_config": execution, "run_params": True})
     outcome = cosmos_airflow.run(dag, conf={"select": "ships_now source:raw.ships"})
 
     assert states(outcome) == {
-        **dict.fromkeys(("dbt_select", "dbt_select_done", "raw_ships_source", "ships_now_run"), "success"),
-        **dict.fromkeys(("raw_crews_source", "crews_now_run"), "skipped"),
+        **dict.fromkeys(("dbt_select", "dbt_select_done", "raw_ships_source", "ships_now"), "success"),
+        **dict.fromkeys(("raw_crews_source", "crews_now"), "skipped"),
     }
     assert [call.command for call in cosmos_dbt.calls] == ["ls", "source freshness", "source freshness", "run"]
     returned = outcome.tasks["raw_ships_source"].returned

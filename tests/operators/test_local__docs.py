@@ -13,17 +13,17 @@ from cosmos_venv.dbt.command import FullOutputSubprocessResult
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.operators import local
 from pytest_cosmos_venv import FakeVenv
-from tests.kit import MakeNamed, operator_arguments
+from tests.kit import MakeTask, operator_arguments
 
 pytestmark = pytest.mark.filterwarnings("ignore:DbtDocs.* cannot be called outside")
 
 
 @pytest.fixture
-def make(dbt_project: Path, cosmos_fake_venv: FakeVenv) -> MakeNamed:
-    def make(name: str, **arguments: Any) -> Any:
-        given: dict[str, Any] = {"connection_id": "cloud", "bucket_name": "docs"} if name else {}
+def make(dbt_project: Path, cosmos_fake_venv: FakeVenv) -> MakeTask:
+    def make(of: str = "", **arguments: Any) -> Any:
+        given: dict[str, Any] = {"connection_id": "cloud", "bucket_name": "docs"} if of else {}
         given = {"dbt_executable_path": cosmos_fake_venv.dbt, **given, **arguments}
-        return getattr(local, f"DbtDocs{name}LocalOperator")(
+        return getattr(local, f"DbtDocs{of}LocalOperator")(
             **operator_arguments(dbt_project),
             **{name: value for name, value in given.items() if value is not ...},
         )
@@ -39,7 +39,7 @@ def uploaded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return keys
 
 
-def test_a_static_page_is_all_there_is(make: MakeNamed, monkeypatch: pytest.MonkeyPatch, uploaded: list[str]) -> None:
+def test_a_static_page_is_all_there_is(make: MakeTask, monkeypatch: pytest.MonkeyPatch, uploaded: list[str]) -> None:
     def run_and_write(self: Any, command: list[str], env: dict[str, str], cwd: str, **kwargs: Any) -> Any:
         result = local.DbtLocalBaseOperator.run_subprocess(self, command, env, cwd, **kwargs)
         if "--static" in command:  # as dbt does; the fake writes no such page
@@ -53,36 +53,19 @@ def test_a_static_page_is_all_there_is(make: MakeNamed, monkeypatch: pytest.Monk
     assert uploaded == ["static_index.html"]
 
 
-def test_the_files_that_are_asked_for_are_uploaded(make: MakeNamed, uploaded: list[str]) -> None:
+def test_the_files_that_are_asked_for_are_uploaded(make: MakeTask, uploaded: list[str]) -> None:
     make("S3", required_files=["catalog.json", "manifest.json"], folder_dir="docs").execute({})
 
     assert uploaded == ["docs/catalog.json", "docs/manifest.json"]
 
 
 @pytest.mark.parametrize("wrong", ["catalog.json", [], [5], {"catalog.json": True}])
-def test_the_files_are_a_list_of_names(make: MakeNamed, wrong: object) -> None:
+def test_the_files_are_a_list_of_names(make: MakeTask, wrong: object) -> None:
     with pytest.raises(CosmosValueError, match=r"required_files=.*: give a list of file names"):
         make("S3", required_files=wrong)
 
 
-def test_a_class_of_a_user_may_say_the_files(dbt_project: Path, cosmos_fake_venv: FakeVenv) -> None:
-    keys: list[str] = []
-
-    class Catalog(local.DbtDocsS3LocalOperator):
-        required_files = ["catalog.json"]  # noqa: RUF012
-
-        def upload(self, file: Path, key: str) -> None:
-            keys.append(f"{file.name} as {key}")
-
-    operator = Catalog(
-        **operator_arguments(dbt_project, dbt_executable_path=cosmos_fake_venv.dbt), connection_id="c", bucket_name="b"
-    )
-    operator.execute({})
-
-    assert keys == ["catalog.json as catalog.json"]
-
-
-def test_nothing_is_uploaded_where_a_file_is_missing(make: MakeNamed, uploaded: list[str]) -> None:
+def test_nothing_is_uploaded_where_a_file_is_missing(make: MakeTask, uploaded: list[str]) -> None:
     with pytest.raises(
         AirflowException, match=r"has left no graph\.gpickle in its target folder; nothing was uploaded"
     ):
@@ -92,7 +75,7 @@ def test_nothing_is_uploaded_where_a_file_is_missing(make: MakeNamed, uploaded: 
 
 
 def test_dbt_2_makes_no_page_and_the_error_says_what_can_be_uploaded(
-    make: MakeNamed, monkeypatch: pytest.MonkeyPatch, uploaded: list[str]
+    make: MakeTask, monkeypatch: pytest.MonkeyPatch, uploaded: list[str]
 ) -> None:
     def write(self: Any, command: list[str], env: dict[str, str], cwd: str, **kwargs: Any) -> Any:
         assert "compile --write-catalog" in " ".join(command)
@@ -127,24 +110,19 @@ def test_dbt_2_makes_no_page_and_the_error_says_what_can_be_uploaded(
         ("AzureStorage", "container_name", "bucket_name"),
     ],
 )
-def test_old_names_are_taken_with_a_warning(make: MakeNamed, cloud: str, old: str, new: str) -> None:
+def test_old_names_are_taken_with_a_warning(make: MakeTask, cloud: str, old: str, new: str) -> None:
     with pytest.warns(DeprecationWarning, match=rf"{old} of DbtDocs{cloud}LocalOperator is called {new} now"):
         operator = make(cloud, **{new: ..., old: "mine"})
 
     assert getattr(operator, new) == "mine"
 
 
-def test_where_to_has_to_be_said(make: MakeNamed) -> None:
+def test_where_to_has_to_be_said(make: MakeTask) -> None:
     with pytest.raises(CosmosValueError, match=r"DbtDocsS3LocalOperator needs bucket_name"):
         make("S3", bucket_name=...)
 
 
-def test_where_to_can_stand_among_the_default_arguments(make: MakeNamed) -> None:
+def test_where_to_can_stand_among_the_default_arguments(make: MakeTask) -> None:
     operator = make("GCS", bucket_name=..., default_args={"bucket_name": "of-all"})
 
     assert operator.bucket_name == "of-all"
-
-
-def test_a_provider_that_is_not_installed_is_named(make: MakeNamed) -> None:
-    with pytest.raises(AirflowException, match=r"GCSHook is needed.*Install apache-airflow-providers-google"):
-        make("GCS").execute({})

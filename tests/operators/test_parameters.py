@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 from datetime import datetime, timezone
 from pathlib import Path
@@ -17,7 +18,7 @@ from cosmos_venv.operators import airflow_async, domain_ready, local, run_summar
 from cosmos_venv.operators.local_base import DbtLocalBaseOperator
 from cosmos_venv.operators.parameters import OF_SOME_OPERATORS, parameters
 from pytest_cosmos_venv import CosmosAirflow, FakeVenv
-from tests.kit import MakeNamed, operator_arguments
+from tests.kit import MakeTask, operator_arguments
 
 COMMANDS: dict[str, list[str]] = {
     "Build": ["build"],
@@ -98,12 +99,6 @@ def make(dbt_project: Path) -> Make:
     return make
 
 
-@pytest.fixture
-def make_here(make: Make, cosmos_fake_venv: FakeVenv) -> MakeNamed:
-    """A local operator whose dbt is the fake."""
-    return lambda name, **arguments: make("Local", name, **{"dbt_executable_path": cosmos_fake_venv.dbt, **arguments})
-
-
 OPERATORS = [
     (mode, name) for mode in ("Local", "Virtualenv") for name in COMMANDS if (mode, name) != ("Virtualenv", "Compile")
 ]
@@ -123,35 +118,11 @@ def test_all_flags_together_are_in_order(make: Make) -> None:
     }
     arguments |= {"full_refresh": True, "log_format": "json"}
 
-    assert make("Local", "Build", **arguments).build_cmd({})[0] == [
-        "dbt",
-        "--log-level",
-        "debug",
-        "--no-partial-parse",
-        "build",
-        "--indirect-selection",
-        "cautious",
-        "--select",
-        "tag:a b+",
-        "--exclude",
-        "c",
-        "--selector",
-        "nightly",
-        "--vars",
-        "{a: 2}",
-        "--models",
-        "m",
-        "--no-version-check",
-        "--cache-selected-only",
-        "--fail-fast",
-        "--quiet",
-        "--warn-error",
-        "--full-refresh",
-        "--log-format",
-        "json",
-        "--threads",
-        "4",
-    ]
+    assert shlex.join(make("Local", "Build", **arguments).build_cmd({})[0]) == (
+        "dbt --log-level debug --no-partial-parse build --indirect-selection cautious --select 'tag:a b+' --exclude c "
+        "--selector nightly --vars '{a: 2}' --models m --no-version-check --cache-selected-only --fail-fast --quiet "
+        "--warn-error --full-refresh --log-format json --threads 4"
+    )
 
 
 @pytest.mark.parametrize(("mode", "name"), OPERATORS)
@@ -255,7 +226,7 @@ def test_operators_share_nothing_that_an_interceptor_may_change(make: Make) -> N
     assert other.dbt_cmd_flags == shared["dbt_cmd_flags"] == ["--empty"]
 
 
-def test_interceptors_change_what_dbt_is_told(make_here: MakeNamed, cosmos_fake_venv: FakeVenv) -> None:
+def test_interceptors_change_what_dbt_is_told(make_here: MakeTask, cosmos_fake_venv: FakeVenv) -> None:
     def interceptor(context: dict[str, Any], operator: Any) -> None:
         operator.vars = {"day": context["day"]}
         operator.env["DBT_DAY"] = context["day"]
@@ -268,7 +239,7 @@ def test_interceptors_change_what_dbt_is_told(make_here: MakeNamed, cosmos_fake_
 
 
 @pytest.mark.parametrize("name", ["Build", "Source", "Test"])
-def test_the_extra_context_is_merged_for_every_operator(make_here: MakeNamed, name: str) -> None:
+def test_the_extra_context_is_merged_for_every_operator(make_here: MakeTask, name: str) -> None:
     context: dict[str, Any] = {}
 
     make_here(name, extra_context={"team": "harbor"}).execute(context)
@@ -277,7 +248,7 @@ def test_the_extra_context_is_merged_for_every_operator(make_here: MakeNamed, na
 
 
 def test_the_manifest_is_there_when_dbt_begins_and_is_not_written_to(
-    make_here: MakeNamed, cosmos_fake_venv: FakeVenv, tmp_path: Path
+    make_here: MakeTask, cosmos_fake_venv: FakeVenv, tmp_path: Path
 ) -> None:
     manifest = tmp_path / "manifest.json"
     manifest.write_text('{"it": "is mine"}')
@@ -293,7 +264,7 @@ def test_the_manifest_is_there_when_dbt_begins_and_is_not_written_to(
     assert manifest.read_text() == seen[0]
 
 
-def test_a_manifest_that_is_not_there_is_named(make_here: MakeNamed, cosmos_fake_venv: FakeVenv) -> None:
+def test_a_manifest_that_is_not_there_is_named(make_here: MakeTask, cosmos_fake_venv: FakeVenv) -> None:
     with pytest.raises(AirflowException, match=r"manifest_filepath '/nowhere/manifest.json' cannot be read"):
         make_here("Run", manifest_filepath="/nowhere/manifest.json").execute({})
 
@@ -302,7 +273,7 @@ def test_a_manifest_that_is_not_there_is_named(make_here: MakeNamed, cosmos_fake
 
 @pytest.mark.parametrize(("given", "setting", "is_link"), [(None, "", True), (None, "True", False), (True, "", False)])
 def test_packages_are_copied_where_that_is_wanted(
-    make_here: MakeNamed,
+    make_here: MakeTask,
     dbt_project: Path,
     monkeypatch: pytest.MonkeyPatch,
     given: bool | None,
@@ -329,7 +300,7 @@ def test_packages_are_copied_where_that_is_wanted(
 @pytest.mark.long
 @pytest.mark.parametrize(("cancels", "expected"), [(True, "SIGINT"), (False, "SIGTERM")])
 def test_a_kill_begins_with_the_signal_that_was_asked_for(
-    make_here: MakeNamed, cosmos_fake_venv: FakeVenv, cancels: bool, expected: str
+    make_here: MakeTask, cosmos_fake_venv: FakeVenv, cancels: bool, expected: str
 ) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
@@ -348,7 +319,7 @@ def test_a_kill_begins_with_the_signal_that_was_asked_for(
 
 @pytest.mark.parametrize("starts", ["execute", "run_command"])
 def test_a_kill_reaches_dbt_however_it_was_started(
-    make_here: MakeNamed, cosmos_fake_venv: FakeVenv, starts: str
+    make_here: MakeTask, cosmos_fake_venv: FakeVenv, starts: str
 ) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
@@ -368,7 +339,7 @@ def test_a_kill_reaches_dbt_however_it_was_started(
 
 
 def test_the_environment_of_dbt(
-    make_here: MakeNamed, cosmos_fake_venv: FakeVenv, monkeypatch: pytest.MonkeyPatch
+    make_here: MakeTask, cosmos_fake_venv: FakeVenv, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OF_THE_WORKER", "yes")
 
@@ -385,7 +356,7 @@ def test_the_environment_of_dbt(
     ("deps", "expected"), [(" False ", ["run"]), ("true", ["deps", "run"]), (False, ["run"]), (True, ["deps", "run"])]
 )
 def test_dependencies_are_installed_where_a_template_says_so(
-    make_here: MakeNamed, cosmos_fake_venv: FakeVenv, dbt_project: Path, deps: object, expected: list[str]
+    make_here: MakeTask, cosmos_fake_venv: FakeVenv, dbt_project: Path, deps: object, expected: list[str]
 ) -> None:
     (dbt_project / "packages.yml").write_text("packages: [{package: dbt-labs/dbt_utils, version: 1.3.0}]\n")
     operator = make_here("Run", install_deps="{{ params.deps }}")
@@ -397,7 +368,7 @@ def test_dependencies_are_installed_where_a_template_says_so(
 
 
 def test_a_task_of_airflow_renders_and_runs_it(
-    make_here: MakeNamed, cosmos_fake_venv: FakeVenv, cosmos_airflow: CosmosAirflow
+    make_here: MakeTask, cosmos_fake_venv: FakeVenv, cosmos_airflow: CosmosAirflow
 ) -> None:
     params = {"seed": "piers", "full": 1}
     operator = make_here("Seed", select="{{ params.seed }}", full_refresh="{{ params.full }}", params=params)

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import pytest
 
-from cosmos_venv import DbtDag, ExecutionConfig, ExecutionMode, LoadMode, ProjectConfig, RenderConfig
-from cosmos_venv.constants import BatchBy, InvocationMode
+from cosmos_venv import ExecutionMode
+from cosmos_venv.constants import BatchBy
 from cosmos_venv.operators import run_summary
 from cosmos_venv.operators.run_summary import Summary, rows_of_run, shortened, table
-from pytest_cosmos_venv import CosmosAirflow, DagOutcome, FakeVenv
-from tests.kit import harbor_profile
+from pytest_cosmos_venv import CosmosAirflow, FakeVenv
+from tests.fake_dags import fake_dag, states
 
-START = datetime(2026, 1, 1, tzinfo=timezone.utc)
 SUMMARY = "dbt_run_summary"
 
 
@@ -90,47 +88,6 @@ def test_a_long_table_is_cut_and_says_so(monkeypatch: pytest.MonkeyPatch) -> Non
     assert (summary.left_out, list(table(summary))[-1]) == (3, "and 3 more")
 
 
-class MakeArguments(Protocol):
-    """Make the arguments of a DAG or a group that has a table."""
-
-    def __call__(self, mode: ExecutionMode = ..., *, batch_by: BatchBy | None = None) -> dict[str, Any]: ...
-
-
-@pytest.fixture
-def arguments(
-    dbt_project: Path,
-    cosmos_fake_venv: FakeVenv,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    cosmos_airflow: CosmosAirflow,
-) -> MakeArguments:
-    """The arguments of a project with a seed and two models, with a table."""
-    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / "cache"))
-    assert cosmos_airflow is not None
-
-    def make(mode: ExecutionMode = ExecutionMode.LOCAL, *, batch_by: BatchBy | None = None) -> dict[str, Any]:
-        return {
-            "project_config": ProjectConfig(dbt_project, install_dbt_deps=False),
-            "profile_config": harbor_profile(dbt_project),
-            "execution_config": ExecutionConfig(
-                mode, dbt_executable_path=cosmos_fake_venv.dbt, invocation_mode=InvocationMode.SUBPROCESS
-            ),
-            "render_config": RenderConfig(
-                load_method=LoadMode.DBT_LS,
-                dbt_executable_path=cosmos_fake_venv.dbt,
-                invocation_mode=InvocationMode.SUBPROCESS,
-                run_summary=True,
-                batch_by=batch_by,
-            ),
-        }
-
-    return make
-
-
-def states(outcome: DagOutcome) -> dict[str, str | None]:
-    return {task_id: task.state for task_id, task in outcome.tasks.items()}
-
-
 MODES = [
     pytest.param({}, id="local"),
     pytest.param({"batch_by": BatchBy.ALL}, id="batches"),
@@ -138,11 +95,12 @@ MODES = [
 ]
 
 
+@pytest.mark.usefixtures("own_cache")
 @pytest.mark.parametrize("how", MODES)
 def test_a_run_that_succeeds_has_a_table(
-    arguments: MakeArguments, cosmos_airflow: CosmosAirflow, how: dict[str, Any]
+    dbt_project: Path, cosmos_fake_venv: FakeVenv, cosmos_airflow: CosmosAirflow, how: dict[str, Any]
 ) -> None:
-    outcome = cosmos_airflow.run(DbtDag(dag_id="harbor", schedule=None, start_date=START, **arguments(**how)))
+    outcome = cosmos_airflow.run(fake_dag(cosmos_fake_venv, dbt_project, run_summary=True, **how))
 
     assert outcome.succeeded, states(outcome)
     found = outcome.tasks[SUMMARY].xcoms["return_value"]

@@ -17,7 +17,7 @@ from cosmos_venv.constants import InvocationMode
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.operators.local import DbtRunLocalOperator
 from cosmos_venv.operators.virtualenv import DbtRunVirtualenvOperator, DbtVirtualenvBaseOperator
-from cosmos_venv.profiles import DuckDBUserPasswordProfileMapping, PostgresUserPasswordProfileMapping
+from cosmos_venv.profiles import PostgresUserPasswordProfileMapping
 from pytest_cosmos_venv.environments.wheelhouse import Wheelhouse
 from tests.kit import DbtCalls, MakeOperator, operator_arguments
 
@@ -153,41 +153,6 @@ def test_the_workers_python_path_does_not_reach_dbt(
     assert call.env["DBT_PIER"] == 'a "b"\nc é'
 
 
-def test_a_failing_dbt_fails_the_task_with_its_last_lines(make_operator: MakeOperator) -> None:
-    operator = make_operator(py_requirements=["dbt-core==9.1"])
-
-    with pytest.raises(AirflowException, match=r"(?s)exit code 2.*column yesterdya does not exist"):
-        operator.execute({})
-
-
-def test_a_requirement_that_cannot_be_installed_fails_with_the_installers_message(
-    make_operator: MakeOperator, kept_directory: Path
-) -> None:
-    operator = make_operator(py_requirements=["dbt-core==1.10.0", "dbt-nosuchwarehouse"])
-
-    with pytest.raises(AirflowException, match=r"(?s)dbt-nosuchwarehouse.*(No matching distribution|not found)"):
-        operator.execute({})
-
-    assert not (kept_directory / "cosmos_virtualenv.lock").exists()
-
-
-def test_a_set_of_requirements_without_dbt_is_said_to_lack_it(make_operator: MakeOperator) -> None:
-    with pytest.raises(AirflowException, match="dbt is not installed: name dbt-core"):
-        make_operator(py_requirements=["setuptools"]).execute({})
-
-
-def test_a_connection_that_lacks_what_dbt_needs_fails_instead_of_running_on_memory(
-    make_operator: MakeOperator, monkeypatch: pytest.MonkeyPatch, dbt_calls: DbtCalls
-) -> None:
-    monkeypatch.setenv("AIRFLOW_CONN_HARBOR", "duckdb:////data/harbor.duckdb")
-    profile = ProfileConfig("harbor", "dev", profile_mapping=DuckDBUserPasswordProfileMapping("harbor"))
-
-    with pytest.raises(AirflowException, match="has no value for path"):
-        make_operator(profile_config=profile).execute({})
-
-    assert not dbt_calls()
-
-
 def test_where_building_is_forbidden_the_error_names_the_command_that_builds(
     make_operator: MakeOperator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -249,16 +214,3 @@ def test_what_is_wrong_beside_the_environment_is_told_before_one_is_built(
         make_operator(profile_config=profile, virtualenv_dir=tmp_path / "new").execute({})
 
     assert not (tmp_path / "new").exists()
-
-
-def test_what_a_dbt_run_owes_its_user_is_inherited(make_operator: MakeOperator, dbt_project: Path) -> None:
-    called: list[str] = []
-
-    def look(project_dir: str, **kwargs: object) -> None:
-        called.append(str((Path(project_dir) / "target" / "run_results.json").exists()))
-
-    with pytest.raises(AirflowException, match="exit code 2"):
-        make_operator(py_requirements=["dbt-core==9.1"], callback=look).execute({})
-    make_operator(callback=look, dbt_cmd_flags={"run": ["--threads", "2"], "test": ["--quiet"]}).execute({})
-
-    assert called == ["False", "True"]

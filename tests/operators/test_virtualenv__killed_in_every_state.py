@@ -177,16 +177,3 @@ def test_a_task_that_is_killed_leaves_nothing_and_the_next_one_succeeds(
     assert after.left_behind == ()
     assert not (stage.directory / "cosmos_virtualenv.lock").exists()
     assert list(temporary.iterdir()) == []
-
-
-@pytest.mark.long
-def test_the_first_signal_that_dbt_gets_is_the_one_on_which_it_cancels_its_queries(
-    stage: Stage, cosmos_race: CosmosRace
-) -> None:
-    wait_until_there, _ = stage.set_up("run, stubborn")
-    with cosmos_race.start(run_task, "returns", stage.project, stage.directory, contenders=1) as race:
-        wait_until_there(race)
-        os.kill(race.pids[0], signal.SIGTERM)
-        race.finish(check=False)
-
-    assert [call.signals for call in stage.wheelhouse.calls if call.command == "run"] == [("SIGINT", "SIGTERM")]

@@ -65,16 +65,6 @@ def test_a_living_owner_keeps_it(operator: Any, lock: VenvLock, cosmos_lock: Cos
     assert lock.owner == pid
 
 
-def test_a_dead_owner_binds_nobody(operator: Any, lock: VenvLock) -> None:
-    lock.stale()
-
-    assert operator._is_lock_available()
-    operator._acquire_venv_lock()
-
-    assert lock.owner == os.getpid()
-    operator._release_venv_lock()
-
-
 def test_it_is_not_taken_twice(operator: Any) -> None:
     operator._acquire_venv_lock()
 

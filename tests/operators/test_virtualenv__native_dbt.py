@@ -86,21 +86,8 @@ def test_a_command_that_dbt_has_not_done_fails_the_task(make_native: MakeNative)
 @pytest.mark.parametrize(
     ("dbt_version", "arguments", "advice"),
     [
-        (
-            "1.11.0",
-            {"select": ["staging"]},
-            "no option --select. It may come from",
-        ),
-        (
-            "1.11.0",
-            {"dbt_cmd_flags": ["--no-such"]},
-            "no option --no-such. It may come from",
-        ),
-        (
-            "2.0.0a4",
-            {"dbt_cmd_flags": ["--static"]},
-            "no option --static. It may come from",
-        ),
+        ("1.11.0", {"dbt_cmd_flags": ["--no-such"]}, "no option --no-such. It may come from"),
+        ("2.0.0a4", {"dbt_cmd_flags": ["--static"]}, "no option --static. It may come from"),
     ],
 )
 def test_an_option_that_dbt_does_not_have_is_told_with_what_it_may_come_from(

@@ -11,33 +11,15 @@ import pytest
 
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.operators import local, virtualenv
-from cosmos_venv.operators.local import DbtLocalBaseOperator
 from cosmos_venv.operators.virtualenv import DbtVirtualenvBaseOperator
-from tests.kit import DbtCalls, MakeNamed, MakeOperator, operator_arguments
+from tests.kit import MakeTask, operator_arguments
 
-COMMANDS: dict[str, tuple[dict[str, Any], list[str]]] = {
-    "Build": ({"full_refresh": True}, ["build", "--full-refresh"]),
-    "Clone": ({"full_refresh": "True"}, ["clone", "--full-refresh"]),
-    "Docs": ({}, ["docs", "generate"]),
-    "LS": ({"select": ["tag:daily"]}, ["ls", "--select", "tag:daily"]),
-    "Run": ({"full_refresh": "False"}, ["run"]),
-    "RunOperation": (
-        {"macro_name": "grant", "args": {"role": "reader"}},
-        ["run-operation", "grant", "--args", "role: reader\n"],
-    ),
-    "Seed": ({"full_refresh": True}, ["seed", "--full-refresh"]),
-    "SemanticMetricView": ({"full_refresh": True}, ["run", "--full-refresh"]),
-    "Snapshot": ({}, ["snapshot"]),
-    "Source": ({"select": "source:sea"}, ["source", "freshness", "--select", "source:sea"]),
-    "Test": ({"exclude": "mart"}, ["test", "--exclude", "mart"]),
-}
-"""Operator -> arguments of its own, and the command line after ``dbt``."""
-
+NAMES = "Build Clone Docs LS Run RunOperation Seed SemanticMetricView Snapshot Source Test".split()
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", NAMES)
 def test_each_operator_is_the_virtualenv_base_and_its_local_operator(name: str) -> None:
     cls = getattr(virtualenv, f"Dbt{name}VirtualenvOperator")
     parent = getattr(local, f"Dbt{name}LocalOperator")
@@ -65,31 +47,16 @@ def test_a_dag_file_imports_nothing_that_only_a_run_needs() -> None:
     } & set(modules)
 
 
-def test_the_template_fields_of_the_base_are_those_of_its_local_base_and_two_more() -> None:
-    assert DbtVirtualenvBaseOperator.template_fields == (
-        *DbtLocalBaseOperator.template_fields,
-        "virtualenv_dir",
-        "is_virtualenv_dir_temporary",
-    )
-
-
 @pytest.fixture
-def make(dbt_project: Path) -> MakeNamed:
+def make(dbt_project: Path) -> MakeTask:
     """One of the ten, by its name."""
 
-    def make(name: str, **arguments: Any) -> Any:
-        return getattr(virtualenv, f"Dbt{name}VirtualenvOperator")(
+    def make(of: str = "Run", **arguments: Any) -> Any:
+        return getattr(virtualenv, f"Dbt{of}VirtualenvOperator")(
             **operator_arguments(dbt_project, py_requirements=["dbt-duckdb"], **arguments)
         )
 
     return make
-
-
-@pytest.mark.parametrize("name", COMMANDS)
-def test_each_operator_is_its_dbt_command(name: str, make: MakeNamed) -> None:
-    arguments, words = COMMANDS[name]
-
-    assert make(name, **arguments).build_cmd({})[0] == ["dbt", *words]
 
 
 @pytest.mark.parametrize(
@@ -100,7 +67,7 @@ def test_each_operator_is_its_dbt_command(name: str, make: MakeNamed) -> None:
     ],
 )
 def test_what_a_command_knows_of_its_own_can_be_a_template(
-    name: str, arguments: dict[str, Any], make: MakeNamed
+    name: str, arguments: dict[str, Any], make: MakeTask
 ) -> None:
     operator = make(name, **arguments)
 
@@ -119,33 +86,12 @@ def test_what_a_command_knows_of_its_own_can_be_a_template(
         pytest.param({"b": [1, 2], "a": "é"}, ["--args", "a: é\nb:\n- 1\n- 2\n"], id="nested"),
     ],
 )
-def test_arguments_of_a_macro_are_yaml(args: Any, text: list[str], make: MakeNamed) -> None:
+def test_arguments_of_a_macro_are_yaml(args: Any, text: list[str], make: MakeTask) -> None:
     words = make("RunOperation", macro_name="grant", args=args).build_cmd({})[0]
 
     assert words == ["dbt", "run-operation", "grant", *text]
 
 
-def test_a_macro_has_to_be_named(make: MakeNamed) -> None:
+def test_a_macro_has_to_be_named(make: MakeTask) -> None:
     with pytest.raises(CosmosValueError, match=r"DbtRunOperationVirtualenvOperator needs macro_name: give it"):
         make("RunOperation", args={"role": "reader"})
-
-
-@pytest.mark.parametrize("name", ["Source", "RunOperation", "Docs", "Clone"])
-def test_the_look_alike_is_told_so(name: str, make_operator: MakeOperator, dbt_calls: DbtCalls) -> None:
-    run = make_operator()
-    own = {"macro_name": "grant"} if name == "RunOperation" else {}
-    operator = getattr(virtualenv, f"Dbt{name}VirtualenvOperator")(
-        task_id="t",
-        project_dir=run.project_dir,
-        profile_config=run.profile_config,
-        py_requirements=run.py_requirements,
-        pip_install_options=run.pip_install_options,
-        virtualenv_dir=run.virtualenv_dir,
-        **own,
-    )
-
-    operator.execute({})
-
-    (call,) = dbt_calls()
-    assert call.exit_code == 0
-    assert list(call.arguments[:2])[: len(operator.base_cmd)] == list(operator.base_cmd)

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cosmos_venv import DbtDag
-from cosmos_venv.config import ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
-from cosmos_venv.constants import ExecutionMode, InvocationMode, LoadMode, SourceRenderingBehavior
-from pytest_cosmos_venv import CosmosAirflow, CosmosProject, DagOutcome, DbtProject, FakeVenv
+from cosmos_venv.constants import ExecutionMode, SourceRenderingBehavior
+from pytest_cosmos_venv import CosmosAirflow, CosmosProject, DbtProject, FakeVenv
+from tests.fake_dags import fake_dag, states
 
-START = datetime(2026, 1, 1, tzinfo=timezone.utc)
 PRODUCER, DONE = "dbt_producer_watcher", "dbt_producer_watcher_done"
 SHIPS, CREWS = "source.harbor.raw.ships", "source.harbor.raw.crews"
 SHIPS_NOW, CREWS_NOW, REPORT = (f"model.harbor.{name}" for name in ("ships_now", "crews_now", "report"))
@@ -35,12 +33,9 @@ def dbt(cosmos_fake_venv: FakeVenv) -> FakeVenv:
 
 
 @pytest.fixture
-def project(
-    cosmos_project: CosmosProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cosmos_airflow: CosmosAirflow
-) -> DbtProject:
+def project(cosmos_project: CosmosProject, own_cache: Path, cosmos_airflow: CosmosAirflow) -> DbtProject:
     """Two sources, a model of each, a test of one of them, and a report that reads that one."""
     assert not cosmos_airflow.variables.values
-    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / "cache"))
     project = cosmos_project("harbor")
     stale = {"error_after": {"count": 2, "period": "day"}}
     project.source("raw", tables=["ships", "crews"], freshness=stale, loaded_at_field="at")
@@ -51,40 +46,18 @@ def project(
 
 
 def made(
-    dbt: FakeVenv,
-    project: DbtProject,
-    callback: object,
-    *,
-    retries: int = 0,
-    sources: SourceRenderingBehavior = SourceRenderingBehavior.ALL,
-    producer: Mapping[str, Any] | None = None,
+    dbt: FakeVenv, project: DbtProject, callback: object, producer: Mapping[str, Any] | None = None, **given: Any
 ) -> DbtDag:
     """The DAG of the project, whose producer asks the callback."""
-    return DbtDag(
-        dag_id="harbor",
-        schedule=None,
-        start_date=START,
-        default_args={"retries": retries},
-        project_config=ProjectConfig(project.path, manifest_path=project.manifest(), install_dbt_deps=False),
-        profile_config=ProfileConfig("harbor", "dev", profiles_yml_filepath=project.profiles_yml),
-        execution_config=ExecutionConfig(
-            ExecutionMode.WATCHER,
-            dbt_executable_path=dbt.dbt,
-            invocation_mode=InvocationMode.SUBPROCESS,
-            setup_operator_args={"freshness_callback": callback, **(producer or {})},
-        ),
-        render_config=RenderConfig(load_method=LoadMode.DBT_MANIFEST, source_rendering_behavior=sources),
-    )
+    shown = {"source_rendering_behavior": SourceRenderingBehavior.ALL, "manifest": project.manifest(), **given}
+    setup = {"freshness_callback": callback, **(producer or {})}
+    return fake_dag(dbt, project.path, mode=ExecutionMode.WATCHER, setup=setup, **shown)
 
 
 def answering(*answers: Answer) -> Callable[..., Answer]:
     """A callback that gives one answer after the other."""
     left = iter(answers)
     return lambda *_: next(left)
-
-
-def states(outcome: DagOutcome) -> dict[str, str]:
-    return {task_id.removesuffix("_run"): each.state for task_id, each in outcome.tasks.items()}
 
 
 def commands(dbt: FakeVenv) -> list[tuple[str, set[str]]]:
@@ -150,22 +123,6 @@ def test_a_run_of_which_everything_is_left_out_builds_nothing_and_succeeds(
 
     assert states(outcome) == {**dict.fromkeys(GREEN, "skipped"), PRODUCER: "success", DONE: "success"}
     assert commands(dbt) == [("source freshness", set())]
-
-
-def test_dbt_builds_a_node_that_the_callback_calls_a_success(
-    dbt: FakeVenv, project: DbtProject, cosmos_airflow: CosmosAirflow
-) -> None:
-    dbt.script("build", nodes={"ships_now": "error"})
-
-    outcome = cosmos_airflow.run(made(dbt, project, answering([(SHIPS_NOW, "success")])), raise_on_failure=False)
-
-    assert states(outcome) == {
-        **GREEN,
-        PRODUCER: "failed",
-        DONE: "upstream_failed",
-        "ships_now.run": "failed",
-        **dict.fromkeys(("ships_now.test", "report"), "skipped"),
-    }
 
 
 def test_a_node_that_the_callback_calls_failed_fails_its_task_and_the_producer(
@@ -287,7 +244,7 @@ def test_the_callback_is_asked_without_dbt_where_no_source_has_an_age(
 def test_the_callback_does_not_count_where_the_dag_shows_no_sources(
     dbt: FakeVenv, project: DbtProject, cosmos_airflow: CosmosAirflow, caplog: pytest.LogCaptureFixture
 ) -> None:
-    dag = made(dbt, project, answering(), sources=SourceRenderingBehavior.NONE)
+    dag = made(dbt, project, answering(), source_rendering_behavior=SourceRenderingBehavior.NONE)
 
     outcome = cosmos_airflow.run(dag)
 

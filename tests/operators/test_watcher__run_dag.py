@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import signal
-from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from cosmos_venv import DbtDag
-from cosmos_venv.config import ExecutionConfig, ProjectConfig, RenderConfig
-from cosmos_venv.constants import BatchBy, ExecutionMode, InvocationMode, LoadMode
-from pytest_cosmos_venv import CosmosAirflow, DagOutcome, FakeVenv
-from tests.kit import harbor_profile
+from cosmos_venv.constants import BatchBy, ExecutionMode
+from pytest_cosmos_venv import CosmosAirflow, FakeVenv
+from tests.fake_dags import CHAIN, fake_dag, states, write_models
 
 PRODUCER, DONE = "dbt_producer_watcher", "dbt_producer_watcher_done"
-START = datetime(2026, 1, 1, tzinfo=timezone.utc)
-MODELS = ("staging", "mart", "report")
+MODELS = (*CHAIN,)
 ALL_GREEN = dict.fromkeys((PRODUCER, DONE, *MODELS), "success")
 
 
@@ -28,40 +24,13 @@ def dbt(request: pytest.FixtureRequest, cosmos_fake_venv: FakeVenv) -> FakeVenv:
 
 
 @pytest.fixture
-def project(dbt_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cosmos_airflow: CosmosAirflow) -> Path:
+def project(dbt_project: Path, own_cache: Path, cosmos_airflow: CosmosAirflow) -> Path:
     """Three models of which each reads the one before."""
     assert not cosmos_airflow.variables.values
-    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / "cache"))
-    for file in (*(dbt_project / "models").rglob("*.sql"), *(dbt_project / "seeds").iterdir()):
-        file.unlink()
-    for name, text in zip(MODELS, ("1 as id", "* from {{ ref('staging') }}", "* from {{ ref('mart') }}"), strict=True):
-        (dbt_project / "models" / f"{name}.sql").write_text(f"select {text}")
-    return dbt_project
+    return write_models(dbt_project, CHAIN)
 
 
-def arguments(
-    dbt: FakeVenv, project: Path, *, setup: dict[str, Any] | None = None, batch_by: BatchBy | None = None
-) -> dict[str, Any]:
-    """The configuration of a project that is watched."""
-    runs: dict[str, Any] = {"dbt_executable_path": dbt.dbt, "invocation_mode": InvocationMode.SUBPROCESS}
-    return {
-        "project_config": ProjectConfig(project, install_dbt_deps=False),
-        "profile_config": harbor_profile(project),
-        "execution_config": ExecutionConfig(ExecutionMode.WATCHER, setup_operator_args=setup, **runs),
-        "render_config": RenderConfig(load_method=LoadMode.DBT_LS, batch_by=batch_by, **runs),
-    }
-
-
-def watched(
-    dbt: FakeVenv, project: Path, *, retries: int = 0, of_producer: int | None = None, batch_by: BatchBy | None = None
-) -> DbtDag:
-    setup = None if of_producer is None else {"retries": of_producer}
-    given = arguments(dbt, project, setup=setup, batch_by=batch_by)
-    return DbtDag(dag_id="harbor", schedule=None, start_date=START, default_args={"retries": retries}, **given)
-
-
-def states(outcome: DagOutcome) -> dict[str, str]:
-    return {task_id.removesuffix("_run"): each.state for task_id, each in outcome.tasks.items()}
+watched = partial(fake_dag, mode=ExecutionMode.WATCHER)
 
 
 def commands(dbt: FakeVenv) -> list[tuple[str, set[str]]]:
@@ -84,15 +53,6 @@ def test_a_failed_node_fails_the_run_although_its_leaf_is_skipped(
         "mart": "failed",
         "report": "skipped",
     }
-
-
-def test_the_log_of_a_failed_producer_tells_of_the_failure_once(
-    dbt: FakeVenv, project: Path, cosmos_airflow: CosmosAirflow
-) -> None:
-    dbt.script("build", nodes={"mart": "error"})
-
-    outcome = cosmos_airflow.run(watched(dbt, project), raise_on_failure=False)
-
     log = outcome.tasks[PRODUCER].log
     assert log.count("mart failed, 1 skipped, 1 of 3 nodes done.") == 1
     assert log.count("dbt's last lines:") == 1
@@ -116,7 +76,7 @@ def test_a_task_of_several_nodes_runs_alone_what_the_producer_has_not_built(
     dbt.script("build", nth=1, nodes={"mart": "error"})
 
     outcome = cosmos_airflow.run(
-        watched(dbt, project, retries=1, of_producer=0, batch_by=BatchBy.ALL), raise_on_failure=False
+        watched(dbt, project, retries=1, setup={"retries": 0}, batch_by=BatchBy.ALL), raise_on_failure=False
     )
 
     assert states(outcome) == {PRODUCER: "failed", DONE: "upstream_failed", "all_batch": "success"}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import tracemalloc
 from pathlib import Path
@@ -19,10 +18,7 @@ from tests.installed import environment_of, needs_dbt
 from tests.plugin.docs_folder import CATALOG, MANIFEST
 from tests.plugin.docs_server import serving
 
-
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / "cache"))
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 def project(folder: Path | str, index: str = "index.html", **changes: Any) -> DocsProject:
@@ -48,12 +44,6 @@ def test_the_data_are_put_into_the_page_and_cannot_end_its_script(docs_folder: P
 
     assert data_in(page) == [MANIFEST, CATALOG]
     assert page.count(b"<") == 4, "the tags of the page itself"
-
-
-def test_docs_without_a_catalog_are_shown(docs_folder: Path) -> None:
-    (docs_folder / "catalog.json").unlink()
-
-    assert data_in(shown(project(docs_folder))) == [MANIFEST, {"nodes": {}, "sources": {}}]
 
 
 def test_a_static_page_needs_no_other_file(tmp_path: Path) -> None:
@@ -93,14 +83,6 @@ def test_a_link_is_not_followed(docs_folder: Path, tmp_path: Path, name: str) ->
         shown(project(docs_folder))
 
 
-def test_a_named_pipe_is_not_waited_for(docs_folder: Path) -> None:
-    (docs_folder / "manifest.json").unlink()
-    os.mkfifo(docs_folder / "manifest.json")
-
-    with pytest.raises(DocsUnreadable, match=r"manifest\.json of the shop cannot be read .* named pipe"):
-        shown(project(docs_folder))
-
-
 @pytest.mark.parametrize("name", ["index.html", "manifest.json"])
 def test_a_missing_file_is_a_sentence(docs_folder: Path, name: str) -> None:
     (docs_folder / name).unlink()
@@ -136,14 +118,6 @@ def test_docs_of_a_web_server_are_read_with_their_connection(
         f"/docs/{name}?signature=s" for name in ("index.html", "manifest.json", "catalog.json")
     }
     assert {asked.key for asked in server.asked} == {"k"}
-
-
-def test_a_catalog_that_a_web_server_has_not_is_an_empty_one(docs_folder: Path) -> None:
-    (docs_folder / "catalog.json").unlink()
-    with serving(docs_folder) as server:
-        page = shown(project(f"{server.address}/docs/"))
-
-    assert data_in(page)[1] == {"nodes": {}, "sources": {}}
 
 
 def test_what_a_web_server_says_is_a_sentence_without_credentials(tmp_path: Path) -> None:

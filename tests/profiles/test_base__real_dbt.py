@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,14 +31,6 @@ def run_dbt(command: str, mapping: BaseProfileMapping, project: Path, *flags: st
             text=True,
             check=False,
         )
-
-
-@pytest.fixture
-def closed_port() -> Iterator[int]:
-    """A port that this test holds, and at which nobody listens."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        yield int(taken.getsockname()[1])
 
 
 @pytest.mark.long
@@ -89,33 +79,6 @@ def test_dbt_goes_by_its_settings_of_the_mapping_beside_those_of_the_project(
     assert {json.loads(line)["info"]["level"] for line in parsed.stdout.splitlines()} <= {"info", "warn"}
     assert not (dbt_project / "target" / "manifest.json").exists()
     assert refused.returncode != 0
-
-
-@pytest.mark.long
-def test_dbt_takes_the_postgres_of_a_connection_and_goes_where_it_says(
-    dbt_project: Path, closed_port: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    connect(
-        monkeypatch,
-        conn_type="postgres",
-        host="127.0.0.1",
-        login="crane",
-        password="s3cret-word",
-        port=closed_port,
-        schema="port",
-        extra={"sslmode": "prefer", "keepalives_idle": 0},
-    )
-    mapping = profiles.PostgresUserPasswordProfileMapping("sample", {"schema": "fleet", "threads": 2})
-
-    parsed = run_dbt("parse", mapping, dbt_project)
-    debugged = run_dbt("debug", mapping, dbt_project)
-
-    assert parsed.returncode == 0, parsed.stdout
-    assert "profiles.yml file [OK found and valid]" in debugged.stdout
-    for line in (f"port: {closed_port}", "user: crane", "database: port", "schema: fleet", "sslmode: prefer"):
-        assert line in debugged.stdout
-    assert "Connection refused" in debugged.stdout
-    assert "s3cret-word" not in parsed.stdout + debugged.stdout
 
 
 @pytest.mark.long

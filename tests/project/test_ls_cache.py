@@ -279,18 +279,3 @@ def test_of_many_processes_one_asks_dbt_and_the_others_wait_for_its_answer(place
 
     assert ["nodes: 32" in output for output in outputs] == [True] * 8
     assert place.calls == 1
-
-
-@pytest.mark.long
-def test_the_death_of_who_asks_is_the_next_ones_turn(place: Place, tmp_path: Path) -> None:
-    gate = tmp_path / "gate"
-    os.mkfifo(gate)
-    place.let_dbt(f"cat '{gate}' > /dev/null; {SAY}")
-    first = loading(place)
-    with dbt_before(gate, first):
-        second = loading(place)
-        until(second, "Another process is running dbt ls for the same project")
-        first.kill()
-        first.communicate(timeout=DEADLINE)
-        place.let_dbt(SAY)
-    assert "nodes: 32" in second.communicate(timeout=DEADLINE)[0]

@@ -39,12 +39,6 @@ def test_a_pruned_manifest_has_the_same_nodes_and_selections_and_no_sql() -> Non
     assert len(kept) < len(content)
 
 
-def test_unit_tests_and_analyses_are_read() -> None:
-    types = {node.resource_type for node in Manifest(PROJECT / "manifest.json").nodes(project_path=PROJECT).values()}
-
-    assert {DbtResourceType.UNIT_TEST, DbtResourceType.ANALYSIS} <= types
-
-
 def test_functions_are_read(tmp_path: Path) -> None:
     orders = entry(depends_on={"nodes": ["function.shop.tax"]})
     path = write_manifest(

@@ -41,6 +41,7 @@ def planned(
     settings: PlanningSettings | None = None,
     known: Iterable[DbtNode] = (),
     execution: dict[str, Any] | None = None,
+    mode: ExecutionMode = ExecutionMode.VIRTUALENV,
     may_hide: bool = False,
 ) -> Plan:
     """Return the plan of nodes.
@@ -57,7 +58,7 @@ def planned(
             nodes=selection.nodes,
             may_hide=may_hide,
             render=render or RenderConfig(),
-            execution=ExecutionConfig(ExecutionMode.VIRTUALENV, **(execution or {})),
+            execution=ExecutionConfig(mode, **(execution or {})),
             project=ProjectConfig("shop"),
             operator_args=operator_args or {},
             settings=settings or PlanningSettings(),

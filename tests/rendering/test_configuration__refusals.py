@@ -20,9 +20,7 @@ NODE = "model.harbor_ops.stg_vessels"
 @pytest.mark.parametrize(
     ("cosmos", "words"),
     [
-        ({"operator_kwargs": {"task_id": "x"}}, "sets task_id, which is decided"),
         ({"operator_kwargs": {"dag": "x"}}, "sets dag, which is decided"),
-        ({"operator_kwargs": {"task_group": "x"}}, "sets task_group, which is decided"),
         ({"operator_kwargs": {"profile_config": {}}}, "config.meta.cosmos.profile_config"),
         ({"operator_kwargs": {"extra_context": "x"}}, "extra_context='x' must be a mapping"),
         (
@@ -129,17 +127,6 @@ def test_a_project_folder_that_cannot_be_a_task_id_is_named(tmp_path: Path) -> N
 
     with pytest.raises(CosmosValueError, match=r"'my project_test'.*the project's folder"):
         dag_of(project, render={"test_behavior": TestBehavior.AFTER_ALL})
-
-
-def test_a_name_that_is_too_long_for_airflow_is_refused_with_its_node(project: Path) -> None:
-    text = (project / "manifest.json").read_text()
-    long = "port_calls".ljust(260, "x")
-    (project / "manifest.json").write_text(text.replace('harbor_ops.port_calls"', f'harbor_ops.{long}"'))
-
-    with pytest.raises(CosmosValueError, match="an id of") as refused:
-        dag_of(project)
-
-    assert long in str(refused.value)
 
 
 def outside_of_the_dag(**given: Any) -> EmptyOperator:

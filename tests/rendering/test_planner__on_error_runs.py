@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cosmos_venv import DbtDag
-from cosmos_venv.config import ExecutionConfig, ProjectConfig, RenderConfig
-from cosmos_venv.constants import BatchBy, ExecutionMode, InvocationMode, LoadMode
+from cosmos_venv.constants import BatchBy, ExecutionMode
 from cosmos_venv.exceptions import CosmosValueError
 from pytest_cosmos_venv import CosmosAirflow, FakeVenv
-from tests.kit import harbor_profile
+from tests import fake_dags
+from tests.fake_dags import fake_dag, write_models
 
-START = datetime(2026, 1, 1, tzinfo=timezone.utc)
 DONE = "dbt_on_error_done"
 MODELS = {
     "raw": "select 1 as id",
@@ -33,43 +30,20 @@ def dbt(cosmos_fake_venv: FakeVenv) -> FakeVenv:
 
 
 @pytest.fixture
-def project(dbt_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cosmos_airflow: CosmosAirflow) -> Path:
+def project(dbt_project: Path, own_cache: Path, cosmos_airflow: CosmosAirflow) -> Path:
     """Five models: ``daily`` reads ``raw``, ``report`` reads ``daily``, ``both`` reads ``daily`` and ``other``."""
     assert not cosmos_airflow.variables.values
-    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / "cache"))
-    for file in (*(dbt_project / "models").rglob("*.sql"), *(dbt_project / "seeds").iterdir()):
-        file.unlink()
-    for name, text in MODELS.items():
-        (dbt_project / "models" / f"{name}.sql").write_text(text)
-    return dbt_project
+    return write_models(dbt_project, MODELS)
 
 
 def states(
-    dbt: FakeVenv,
-    project: Path,
-    airflow: CosmosAirflow,
-    *,
-    mode: ExecutionMode = ExecutionMode.LOCAL,
-    batch_by: BatchBy | None = None,
-    conf: dict[str, Any] | None = None,
-    retries: int = 0,
+    dbt: FakeVenv, project: Path, airflow: CosmosAirflow, *, conf: dict[str, Any] | None = None, **given: Any
 ) -> dict[str, str]:
     """Run the DAG, which must fail, and return what became of each task."""
-    runs: dict[str, Any] = {"dbt_executable_path": dbt.dbt, "invocation_mode": InvocationMode.SUBPROCESS}
-    dag = DbtDag(
-        dag_id="harbor",
-        schedule=None,
-        start_date=START,
-        default_args={"retries": retries},
-        project_config=ProjectConfig(project, install_dbt_deps=False),
-        profile_config=harbor_profile(project),
-        execution_config=ExecutionConfig(mode, **runs),
-        render_config=RenderConfig(load_method=LoadMode.DBT_LS, batch_by=batch_by, **runs),
-        run_params=conf is not None,
-    )
+    dag = fake_dag(dbt, project, dag={"run_params": conf is not None}, **given)
     outcome = airflow.run(dag, conf=conf, raise_on_failure=False)
     assert outcome.state == "failed"
-    return {task_id.removesuffix("_run"): each.state for task_id, each in outcome.tasks.items()}
+    return fake_dags.states(outcome)
 
 
 def test_children_run_behind_the_failed_model_and_the_run_is_red(
@@ -168,15 +142,5 @@ def test_the_next_try_builds_what_was_built_of_former_rows(
 def test_a_trigger_rule_of_the_user_is_refused_beside_it(
     rule: str, dbt: FakeVenv, project: Path, cosmos_airflow: CosmosAirflow
 ) -> None:
-    runs: dict[str, Any] = {"dbt_executable_path": dbt.dbt, "invocation_mode": InvocationMode.SUBPROCESS}
-
     with pytest.raises(CosmosValueError, match=f"trigger_rule='{rule}' does not go with on_error: continue of a model"):
-        DbtDag(
-            dag_id="harbor",
-            start_date=START,
-            default_args={"trigger_rule": rule},
-            project_config=ProjectConfig(project, install_dbt_deps=False),
-            profile_config=harbor_profile(project),
-            execution_config=ExecutionConfig(**runs),
-            render_config=RenderConfig(load_method=LoadMode.DBT_LS, **runs),
-        )
+        fake_dag(dbt, project, dag={"default_args": {"trigger_rule": rule}})

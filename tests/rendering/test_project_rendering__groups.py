@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from cosmos_venv import DbtTaskGroup, ExecutionConfig, TestBehavior
-from cosmos_venv.compat import DAG, DuplicateTaskIdFound, EmptyOperator, TaskGroup
+from cosmos_venv.compat import DAG, EmptyOperator, TaskGroup
 from pytest_cosmos_venv import CosmosAirflow, FakeVenv
 from tests.rendering.recorded_project import START, dag_of, edges_of, manifest_arguments
 
@@ -72,14 +72,6 @@ def test_a_group_may_add_nothing_to_the_ids(project: Path) -> None:
         DbtTaskGroup("harbor", prefix_group_id=False, **selecting(project, "stg_ports", "stg_pings"))
 
     assert sorted(dag.task_ids) == ["stg_pings_run", "stg_ports.run", "stg_ports.test"]
-
-
-def test_two_groups_that_add_nothing_to_the_ids_collide_in_airflows_words(project: Path) -> None:
-    with new_dag():
-        DbtTaskGroup("north", prefix_group_id=False, **selecting(project, "stg_pings"))
-
-        with pytest.raises(DuplicateTaskIdFound, match=r"'stg_pings_run' has already been added"):
-            DbtTaskGroup("south", prefix_group_id=False, **selecting(project, "stg_pings"))
 
 
 @pytest.mark.parametrize("test_behavior", TestBehavior)

@@ -9,20 +9,13 @@ import pytest
 import yaml
 
 from cosmos_venv import (
-    DbtDag,
     DbtTaskGroup,
-    ExecutionConfig,
-    LoadMode,
     ProfileConfig,
-    ProjectConfig,
-    RenderConfig,
     TestBehavior,
 )
 from cosmos_venv.compat import DAG, TaskGroup
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.profiles import PostgresUserPasswordProfileMapping
-from pytest_cosmos_venv import CosmosAirflow, FakeVenv
-from tests.kit import harbor_profile
 from tests.rendering.recorded_project import START, dag_of, edit_node, manifest_arguments
 
 STG_PORTS = "model.harbor_ops.stg_ports"
@@ -81,25 +74,6 @@ def test_the_place_of_a_group_is_its_dag_and_the_whole_id_of_the_group(project: 
     assert places == {"my.dag__outer.inner", None}
 
 
-def test_the_docs_of_a_task_are_what_the_project_says_of_the_node(project: Path) -> None:
-    edit_node(project, STG_PORTS, description="Every port, *once*.\n")
-
-    tasks = tasks_of(project)
-
-    assert tasks["stg_ports.run"].doc_md == (
-        "Every port, *once*.\n\n"
-        f"- dbt node: `{STG_PORTS}`\n"
-        "- file: `models/staging/stg_ports.sql`\n"
-        "- materialized: `view`\n"
-        "- tags: `staging`\n"
-        "- reads: `raw_ports`\n"
-        "- read by: `geo_cells_run`, `port_calls`\n"
-        "- tests: `assert_calls_have_known_port`, `not_null_stg_ports_port_id`, "
-        "`relationships_port_calls_port_id__port_id__ref_stg_ports_`, `unique_stg_ports_port_id`"
-    )
-    assert tasks["stg_ports.test"].doc_md is None
-
-
 @pytest.mark.parametrize(
     "given",
     [
@@ -111,31 +85,6 @@ def test_docs_of_the_users_own_stay_alone(project: Path, given: dict[str, Any]) 
     task = tasks_of(project, **given)["stg_ports.run"]
 
     assert (task.doc, task.doc_md) == ("mine", None)
-
-
-def note(project_dir: str, context: dict[str, Any], into: str) -> None:
-    """A callback that writes what the task's context says."""
-    node = context["dbt_node_config"]["unique_id"]
-    Path(into).write_text(f"{context['dbt_dag_task_group_identifier']}: {node} of {context['package_name']}")
-
-
-def test_a_callback_finds_the_node_in_the_context(
-    dbt_project: Path, cosmos_fake_venv: FakeVenv, cosmos_airflow: CosmosAirflow, tmp_path: Path
-) -> None:
-    dag = DbtDag(
-        dag_id="harbor",
-        schedule=None,
-        start_date=START,
-        project_config=ProjectConfig(dbt_project),
-        profile_config=harbor_profile(dbt_project),
-        execution_config=ExecutionConfig(dbt_executable_path=cosmos_fake_venv.dbt),
-        render_config=RenderConfig(load_method=LoadMode.DBT_LS, select=["piers"]),
-        operator_args={"callback": note, "callback_args": {"into": str(tmp_path / "said")}},
-    )
-
-    assert cosmos_airflow.run(dag).succeeded
-
-    assert (tmp_path / "said").read_text() == "harbor: seed.harbor.piers of harbor"
 
 
 @pytest.mark.parametrize(

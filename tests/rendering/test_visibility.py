@@ -51,12 +51,6 @@ def drawn(render: RenderConfig) -> dict[str, str]:
         pytest.param(
             SOME, TestBehavior.NONE, {"raw_fresh_source": SOURCE, "raw_tested_source": SOURCE}, id="tests-or-freshness"
         ),
-        pytest.param(
-            ALL,
-            TestBehavior.BUILD,
-            {"raw_fresh_source": SOURCE, "raw_plain_source": EMPTY, "raw_tested_source": EMPTY},
-            id="all-build",
-        ),
     ],
 )
 def test_sources_look_as_their_freshness_and_tests_want_it(

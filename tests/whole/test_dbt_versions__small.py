@@ -13,7 +13,7 @@ from yaml import safe_load
 from cosmos_venv.config import ProfileConfig
 from cosmos_venv.operators.virtualenv import DbtBuildVirtualenvOperator, DbtLSVirtualenvOperator
 from pytest_cosmos_venv import CosmosAirflow
-from tests.engines import DBT_2, ENGINES, Engine
+from tests.engines import DBT_1, DBT_2, ENGINES, Engine
 from tests.installed import ROOT
 
 EXAMPLES = ROOT / "examples"
@@ -65,12 +65,12 @@ def test_dbt_2_parses_each_example_though_it_is_strict(project: Path, kept_direc
 
 
 @pytest.mark.timeout(280)
-def test_dbt_2_builds_what_has_changed_since_the_last_success_of_the_task(
-    dbt_project: Path, kept_directory: Path, tmp_path: Path, cosmos_airflow: CosmosAirflow
+@pytest.mark.parametrize("engine", [pytest.param(DBT_1, marks=pytest.mark.long), DBT_2], ids=lambda engine: engine.name)
+def test_dbt_builds_what_has_changed_since_the_last_success_of_the_task(
+    engine: Engine, dbt_project: Path, kept_directory: Path, tmp_path: Path, cosmos_airflow: CosmosAirflow
 ) -> None:
-    """The first time there is no success, which dbt 2 takes for a state too; each run has a folder of its own."""
+    """The first time there is no success, which dbt takes for a state too; each run has a folder of its own."""
     assert not cosmos_airflow.variables.values
-    engine = DBT_2
     engine.require()
     target = f"{{type: duckdb, path: '{tmp_path}/harbor.duckdb'}}"
     (dbt_project / "profiles.yml").write_text(f"harbor: {{target: dev, outputs: {{dev: {target}}}}}\n")

@@ -322,11 +322,6 @@ def test_each_run_builds_the_batches_of_its_interval(
     assert shop.dates == ["2026-01-01", "2026-01-02"]
 
 
-def test_a_run_without_an_interval_fails_with_the_way_out(shop: Shop) -> None:
-    with pytest.raises(AirflowException, match="event_time='data_interval' needs a data interval"):
-        shop.operator("Run", event_time="data_interval").execute({})
-
-
 def test_dbt_retry_builds_the_batch_that_failed_alone(shop: Shop) -> None:
     names: dict[str, Any] = {"SHARED": str(shop.folder), "shutil": shutil}
     for name in ("Build", "Retry"):

@@ -7,13 +7,10 @@ from typing import Any
 
 import pytest
 
-from cosmos_venv import DbtDag
-from cosmos_venv.config import ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
-from cosmos_venv.constants import BatchBy, ExecutionMode, LoadMode
+from cosmos_venv.constants import BatchBy, ExecutionMode
 from pytest_cosmos_venv import CosmosAirflow
 from tests.engines import ENGINES
-from tests.rendering.recorded_project import START
-from tests.whole.test_real_batches import write_profile
+from tests.whole.real_dags import real_dag, write_project
 
 ON_ERROR = "{{ config(on_error='continue') }} "
 BROKEN = "select * from nowhere"
@@ -44,25 +41,11 @@ def test_the_same_models_are_built_in_each_mode(
 ) -> None:
     (engine,) = (each for each in ENGINES if each.name == "1.12")
     engine.require()
-    project = tmp_path / "harbor"
-    (project / "models").mkdir(parents=True)
-    (project / "dbt_project.yml").write_text("name: harbor\nversion: '1.0'\nprofile: harbor\n")
-    write_profile(project)
-    for name, text in MODELS.items():
-        (project / "models" / f"{name}.sql").write_text(text)
-    (project / "models" / "tests.yml").write_text(TESTS)
+    files = {**{f"{name}.sql": text for name, text in MODELS.items()}, "tests.yml": TESTS}
+    project = write_project(tmp_path / "harbor", files)
 
     def built(mode: ExecutionMode, batch_by: BatchBy | None) -> set[str]:
-        dag = DbtDag(
-            dag_id="harbor",
-            schedule=None,
-            start_date=START,
-            project_config=ProjectConfig(project, install_dbt_deps=False),
-            profile_config=ProfileConfig("harbor", "dev", profiles_yml_filepath=project / "profiles.yml"),
-            execution_config=ExecutionConfig(execution_mode=mode, virtualenv_dir=kept_directory),
-            render_config=RenderConfig(load_method=LoadMode.DBT_LS, batch_by=batch_by, run_summary=True),
-            operator_args=engine.arguments,
-        )
+        dag = real_dag(project, kept_directory, engine.arguments, mode=mode, batch_by=batch_by, run_summary=True)
         outcome = cosmos_airflow.run(dag, raise_on_failure=False)
         assert outcome.state == "failed"
         rows: list[dict[str, Any]] = [

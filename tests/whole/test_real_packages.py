@@ -13,12 +13,9 @@ from typing import Any
 import pytest
 
 from cosmos_venv.compat import AirflowException
-from cosmos_venv.config import ProjectConfig, RenderConfig
-from cosmos_venv.constants import InvocationMode, LoadMode
 from cosmos_venv.operators.local import DbtRunLocalOperator
-from cosmos_venv.project.graph import DbtGraph
 from tests.installed import DBT, needs_dbt
-from tests.kit import MakeLocal, harbor_profile, operator_arguments
+from tests.kit import MakeTask, harbor_profile, operator_arguments
 
 Output = Callable[[DbtRunLocalOperator], str]
 
@@ -63,13 +60,13 @@ def harbor(dbt_project: Path, cranes: Path) -> Path:
 
 
 @pytest.fixture
-def make_run(harbor: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> MakeLocal:
+def make_run(harbor: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> MakeTask:
     """Operators that run the model; each test has a cache of its own."""
     monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setenv("DBT_SEND_ANONYMOUS_USAGE_STATS", "false")
 
-    def make(**arguments: Any) -> DbtRunLocalOperator:
-        return DbtRunLocalOperator(**operator_arguments(harbor, dbt_executable_path=DBT, select="uses") | arguments)
+    def make(of: Any = DbtRunLocalOperator, **arguments: Any) -> Any:
+        return of(**operator_arguments(harbor, dbt_executable_path=DBT, select="uses") | arguments)
 
     return make
 
@@ -92,7 +89,7 @@ def kept(tmp_path: Path) -> list[Path]:
 
 @pytest.mark.long
 def test_the_second_task_installs_nothing_and_a_local_package_is_used_as_it_is_now(
-    make_run: MakeLocal, output: Output, tmp_path: Path, harbor: Path
+    make_run: MakeTask, output: Output, tmp_path: Path, harbor: Path
 ) -> None:
     """The project wants its packages elsewhere, and has moved, as Airflow 3's bundles do."""
     with (harbor / "dbt_project.yml").open("a") as file:
@@ -117,7 +114,7 @@ def test_the_second_task_installs_nothing_and_a_local_package_is_used_as_it_is_n
 
 @pytest.mark.long
 def test_a_branch_is_followed_once_the_installation_is_too_old_and_a_lock_file_pins_it(
-    make_run: MakeLocal,
+    make_run: MakeTask,
     output: Output,
     cranes: Path,
     harbor: Path,
@@ -148,7 +145,7 @@ def test_a_branch_is_followed_once_the_installation_is_too_old_and_a_lock_file_p
 
 @pytest.mark.long
 def test_a_project_inside_a_package_uses_the_package_around_it_and_folders_beside_it(
-    make_run: MakeLocal, output: Output, cranes: Path
+    make_run: MakeTask, output: Output, cranes: Path
 ) -> None:
     """The ``integration_tests`` of published packages do so."""
     inside = cranes / "integration_tests"
@@ -169,41 +166,3 @@ def test_a_project_inside_a_package_uses_the_package_around_it_and_folders_besid
     assert "The dbt packages are there" in second
     assert all("PASS=3" in log for log in (first, second))
     assert sorted(cranes.parent.rglob("*")) == before
-
-
-@pytest.mark.long
-def test_no_answer_is_kept_where_a_macro_of_a_package_reads_a_variable_under_a_name_that_it_makes_up(
-    cranes: Path, dbt_project: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setenv("DBT_SEND_ANONYMOUS_USAGE_STATS", "false")
-    for name, what in (("height", "TAG"), ("own", "MORE")):
-        macros = (cranes if name == "height" else dbt_project) / "macros"
-        macros.mkdir(exist_ok=True)
-        (macros / f"{name}.sql").write_text(
-            f"{{% macro {name}(kind) %}}{{{{ return(env_var('{what}_' ~ kind, 'no {what}')) }}}}{{% endmacro %}}"
-        )
-    git(cranes, "commit", "-q", "-a", "-m", "reads a variable")
-    (dbt_project / "packages.yml").write_text(f"packages:\n  - git: file://{cranes}\n    revision: main\n")
-    model = "{{ config(tags=[cranes.height('MODEL'), own('MODEL')]) }} select 1 as id\n"
-    (dbt_project / "models" / "uses.sql").write_text(model)
-
-    def load() -> tuple[LoadMode, list[str]]:
-        graph = DbtGraph(
-            project=ProjectConfig(dbt_project),
-            render_config=RenderConfig(dbt_executable_path=DBT, invocation_mode=InvocationMode.SUBPROCESS),
-            profile_config=harbor_profile(dbt_project),
-        )
-        graph.load()
-        return graph.load_method, sorted(graph.nodes["model.harbor.uses"].tags)
-
-    asked = LoadMode.DBT_LS
-    assert load() == (asked, ["no MORE", "no TAG"])
-    monkeypatch.setenv("TAG_OTHER", "north")
-    assert load() == (asked, ["no MORE", "no TAG"])
-    monkeypatch.setenv("TAG_MODEL", "north")
-    monkeypatch.setenv("MORE_MODEL", "south")
-    assert load() == (asked, ["north", "south"])
-    monkeypatch.delenv("TAG_MODEL")
-    monkeypatch.delenv("MORE_MODEL")
-    assert load() == (asked, ["no MORE", "no TAG"])

@@ -7,14 +7,11 @@ from typing import Any
 
 import pytest
 
-from cosmos_venv import DbtDag
-from cosmos_venv.config import ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
-from cosmos_venv.constants import ExecutionMode, LoadMode
+from cosmos_venv.constants import ExecutionMode
 from pytest_cosmos_venv import CosmosAirflow
 from pytest_cosmos_venv.environments.wheel import Wheel, write_wheel
 from tests.engines import ENGINES
-from tests.rendering.recorded_project import START
-from tests.whole.test_real_batches import write_profile
+from tests.whole.real_dags import real_dag, write_project
 
 # dbt imports each module dbt_…. The plugin of dbt-loom adds nodes; that of dbt State has nodes reused.
 PLUGIN = """
@@ -46,8 +43,8 @@ class Plugin(dbtPlugin):
 plugins = [Plugin]
 """
 MODELS = {
-    "orders": "select 1 as id -- {{ ref('other', 'prices') }}",
-    "report": "select * from {{ ref('orders') }} -- {{ ref('other', 'prices') }}",
+    "orders.sql": "select 1 as id -- {{ ref('other', 'prices') }}",
+    "report.sql": "select * from {{ ref('orders') }} -- {{ ref('other', 'prices') }}",
 }
 
 
@@ -70,25 +67,11 @@ def test_nodes_of_another_project_have_no_task_and_reused_ones_are_green(
     monkeypatch.setenv("AIRFLOW__COSMOS_VENV__VIRTUALENV_WARM_DBT", warm)
     plugin = Wheel(name="dbt-harbor-plugin", version="1.0", files={"dbt_harbor_plugin.py": PLUGIN})
     write_wheel(plugin, tmp_path)
-    project = tmp_path / "harbor"
-    (project / "models").mkdir(parents=True)
-    (project / "dbt_project.yml").write_text("name: harbor\nversion: '1.0'\nprofile: harbor\n")
-    write_profile(project)
-    for name, text in MODELS.items():
-        (project / "models" / f"{name}.sql").write_text(text)
+    project = write_project(tmp_path / "harbor", MODELS)
     arguments = engine.arguments
     arguments["py_requirements"].append("dbt-harbor-plugin")
     arguments["pip_install_options"] += ["--find-links", str(tmp_path)]
-    dag = DbtDag(
-        dag_id="harbor",
-        schedule=None,
-        start_date=START,
-        project_config=ProjectConfig(project, install_dbt_deps=False),
-        profile_config=ProfileConfig("harbor", "dev", profiles_yml_filepath=project / "profiles.yml"),
-        execution_config=ExecutionConfig(execution_mode=mode, virtualenv_dir=kept_directory),
-        render_config=RenderConfig(load_method=LoadMode.DBT_LS),
-        operator_args=arguments,
-    )
+    dag = real_dag(project, kept_directory, arguments, mode=mode)
 
     outcome = cosmos_airflow.run(dag)
 

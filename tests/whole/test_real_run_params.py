@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -10,23 +9,22 @@ import duckdb
 import pytest
 
 from cosmos_venv import DbtDag
-from cosmos_venv.config import ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
-from cosmos_venv.constants import ExecutionMode, LoadMode
 from pytest_cosmos_venv import CosmosAirflow, DagOutcome
 from tests.engines import DBT_1, DBT_2, Engine
+from tests.whole.real_dags import real_dag, write_project
 
-FILES = {
-    "dbt_project.yml": """
+PROJECT = """
 name: shop
 version: '1.0'
-profile: shop
+profile: harbor
 # A test of orders reads it before it is built.
 on-run-start: create table if not exists {{ target.schema }}.report as select 1 as id
-""",
-    "models/orders.sql": "{{ config(materialized='table') }} select {{ var('number', 1) }} as id",
-    "models/report.sql": "{{ config(materialized='table') }} select * from {{ ref('orders') }}",
-    "models/apart.sql": "{{ config(materialized='table', tags=['nightly']) }} select 1 as id",
-    "models/schema.yml": """
+"""
+MODELS = {
+    "orders.sql": "{{ config(materialized='table') }} select {{ var('number', 1) }} as id",
+    "report.sql": "{{ config(materialized='table') }} select * from {{ ref('orders') }}",
+    "apart.sql": "{{ config(materialized='table', tags=['nightly']) }} select 1 as id",
+    "schema.yml": """
 models:
   - {name: orders, columns: [{name: id, data_tests: [unique, not_null]}]}
   - {name: report, columns: [{name: id, data_tests: [{relationships: {arguments: {to: ref('orders'), field: id}}}]}]}
@@ -37,24 +35,9 @@ unit_tests:
 
 
 def made(engine: Engine, folder: Path, directory: Path) -> DbtDag:
-    for name, text in FILES.items():
-        (folder / "shop" / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / "shop" / name).write_text(text)
-    profile = folder / "profiles.yml"
-    profile.write_text(
-        f"shop: {{target: dev, outputs: {{dev: {{type: duckdb, path: '{folder / 'store.duckdb'}', schema: shop}}}}}}\n"
-    )
-    return DbtDag(
-        dag_id="shop",
-        schedule=None,
-        start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),
-        project_config=ProjectConfig(folder / "shop", install_dbt_deps=False),
-        profile_config=ProfileConfig("shop", "dev", profiles_yml_filepath=profile),
-        execution_config=ExecutionConfig(execution_mode=ExecutionMode.VIRTUALENV, virtualenv_dir=directory),
-        render_config=RenderConfig(load_method=LoadMode.DBT_LS),
-        operator_args=engine.arguments,
-        run_params=True,
-    )
+    project = write_project(folder / "shop", MODELS)
+    (project / "dbt_project.yml").write_text(PROJECT)
+    return real_dag(project, directory, engine.arguments, run_params=True)
 
 
 def ran(outcome: DagOutcome) -> set[str]:
@@ -79,9 +62,9 @@ def test_dbt_selects_and_each_task_runs_what_is_chosen(
     assert ran(cosmos_airflow.run(dag)) == {"orders.run", "orders.test", "report.run", "report.test", "apart_run"}
     conf: dict[str, Any] = {"select": "orders", "exclude": "test_name:relationships", "vars": {"number": 5}}
     assert ran(cosmos_airflow.run(dag, conf=conf)) == {"orders.run", "orders.test"}
-    with duckdb.connect(str(tmp_path / "store.duckdb")) as database:
-        assert database.sql("select id from shop.orders").fetchall() == [(5,)]
-        assert database.sql("select id from shop.report").fetchall() == [(1,)]
+    with duckdb.connect(str(tmp_path / "shop" / "harbor.duckdb")) as database:
+        assert database.sql("select id from main.orders").fetchall() == [(5,)]
+        assert database.sql("select id from main.report").fetchall() == [(1,)]
     everything: dict[str, Any] = {"select": None, "exclude": None, "vars": None}
     conf = {**everything, "exclude": "tag:nightly test_name:relationships", "vars": {"number": 1}}
     assert ran(cosmos_airflow.run(dag, conf=conf)) == {"orders.run", "orders.test", "report.run"}

@@ -40,15 +40,6 @@ def test_a_seed_is_loaded_when_its_content_has_changed_and_only_then(harbor: Har
     assert not harbor.run()
 
 
-def test_a_full_refresh_loads_each_time_and_the_next_run_skips_what_was_remembered_before(harbor: Harbor) -> None:
-    assert harbor.run()
-    assert harbor.run(full_refresh=True)
-    assert harbor.run(full_refresh="{{ 1 == 1 }}")
-    assert harbor.run(dbt_cmd_flags=["-f"])
-    assert not harbor.run()
-    assert not harbor.run(full_refresh="{{ 1 == 2 }}")
-
-
 def test_all_ways_of_loading_agree_and_folders_do_not_count(harbor: Harbor) -> None:
     assert harbor.run(group="north")
 

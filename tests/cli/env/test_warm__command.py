@@ -62,19 +62,6 @@ def test_a_failed_build_is_told_in_sentences_with_the_line_of_the_dag_file(
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.long
-def test_what_cannot_be_built_is_said_with_exit_code_1(
-    tmp_path: Path, dbt_project: Path, fake_dbt_wheels: Wheelhouse
-) -> None:
-    source = harbor_source(dbt_project, tmp_path / "environments", fake_dbt_wheels, ["dbt-nosuchwarehouse"])
-    dagfile = write_dag_file(tmp_path, source)
-
-    done = cosmos_venv("env", "warm", str(dagfile), "--json")
-
-    assert done.returncode == 1
-    assert "dbt-nosuchwarehouse" in json.loads(done.stdout)["failures"][0]
-
-
 def test_one_that_fails_keeps_no_other_from_being_built(tmp_path: Path, fake_dbt_wheels: Wheelhouse) -> None:
     (tmp_path / "good.txt").write_text("dbt-core==1.10.0\n")
     (tmp_path / "bad.txt").write_text("dbt-missing\n")

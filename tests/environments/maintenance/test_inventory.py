@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -23,19 +21,6 @@ MEBIBYTE = 1 << 20
 
 def inventory(directory: Path) -> list[StoredBuild]:
     return read_inventory(EnvironmentStore(directory))
-
-
-def test_a_ready_build_is_told_with_its_record(tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady) -> None:
-    environment = make_ready(tmp_path, make_spec("hello==1.0"))
-
-    (stored,) = inventory(tmp_path)
-
-    assert (stored.path, stored.name, stored.digest) == (environment.path, environment.path.name, environment.digest)
-    assert (stored.state, stored.is_in_use) == ("ready", False)
-    assert stored.record is not None
-    assert stored.record.spec.requirements == ("hello==1.0",)
-    assert stored.record.pins == {"hello": "1.0"}
-    assert stored.record.built_by.uid == os.getuid()
 
 
 def test_a_build_in_use_is_told_so_and_again_when_it_is_not(
@@ -149,26 +134,3 @@ def test_another_user_may_look_and_is_told_what_he_may_not_remove(
 
     assert [each[:2] for each in looked] == [["ready", None]] * 2
     assert "cannot be used: Permission denied" in told
-
-
-def test_a_store_on_a_read_only_mount_can_be_looked_at(
-    tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady
-) -> None:
-    for version in ("1.0", "2.0"):
-        make_ready(tmp_path / "store", make_spec(f"hello=={version}"))
-    mounted = 'mount --bind "$1" "$1" && mount -o remount,bind,ro "$1"'
-    if subprocess.run(["unshare", "-m", "sh", "-c", mounted, "sh", tmp_path], check=False).returncode:
-        pytest.skip("this user may not mount")
-
-    look = ["unshare", "-m", "sh", "-c", f'{mounted} && exec "$2" -c "$3" "$4" 0']
-    done = subprocess.run(
-        [*look, "sh", tmp_path, sys.executable, LOOK, tmp_path / "store"],
-        capture_output=True,
-        text=True,
-        check=True,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[3])},
-    )
-
-    looked, told = json.loads(done.stdout)
-    assert looked == [["ready", False, []]] * 2
-    assert "cannot be used: Read-only file system" in told

@@ -14,10 +14,10 @@ from cosmos_venv.dbt.log_lines import NodeOutcome
 from cosmos_venv.dbt.results import Artifacts
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.operators.local import DbtBatchLocalOperator
-from cosmos_venv.operators.run import journal
 from cosmos_venv.operators.run.batch import told_rows
 from cosmos_venv.operators.run.journal_record import rows_of, unpacked
 from pytest_cosmos_venv import CosmosAirflow, FakeVenv
+from tests.fake_dags import CHAIN, write_models
 from tests.installed import DBT, needs_dbt
 from tests.kit import operator_arguments
 
@@ -44,21 +44,12 @@ def dbt(request: pytest.FixtureRequest, cosmos_fake_venv: FakeVenv) -> FakeVenv:
 
 @pytest.fixture
 def project(dbt_project: Path) -> Path:
-    models = dbt_project / "models"
-    for file in models.rglob("*.sql"):
-        file.unlink()
-    (models / "staging.sql").write_text("select 1 as id")
-    (models / "mart.sql").write_text("select * from {{ ref('staging') }}")
-    (models / "report.sql").write_text("select * from {{ ref('mart') }}")
-    return dbt_project
+    return write_models(dbt_project, CHAIN)
 
 
 @pytest.fixture
-def run_try(
-    project: Path, dbt: FakeVenv, cosmos_airflow: CosmosAirflow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> RunTry:
+def run_try(project: Path, dbt: FakeVenv, cosmos_airflow: CosmosAirflow, own_cache: Path) -> RunTry:
     assert not cosmos_airflow.variables.values
-    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / "cache"))
 
     def run_try(number: int = 1, *, last: int = 2, run_id: str = "night", **arguments: Any) -> list[dict[str, Any]]:
         pushed: dict[str, Any] = {}
@@ -152,35 +143,6 @@ def test_a_failed_node_is_named_first_and_the_next_try_runs_what_is_not_done(
     assert cosmos_airflow.variables.values == {}, "it is removed when the task is over"
 
 
-@pytest.mark.parametrize("lost", ["file", "variable"])
-def test_either_record_is_enough(
-    run_try: RunTry, dbt: FakeVenv, cosmos_airflow: CosmosAirflow, tmp_path: Path, lost: str
-) -> None:
-    dbt.script("build", nth=1, nodes={"report": "error"})
-    with pytest.raises(AirflowException):
-        run_try(1)
-    if lost == "variable":
-        for key in list(cosmos_airflow.variables.values):
-            cosmos_airflow.variables.remove(key)
-    else:  # the next try runs on another host
-        for file in (tmp_path / "cache").rglob("*.jsonl"):
-            file.unlink()
-
-    run_try(2)
-
-    assert selected(dbt)[1] == ["report"]
-
-
-def test_a_cleared_task_runs_everything(run_try: RunTry, dbt: FakeVenv) -> None:
-    dbt.script("build", nth=1, nodes={"report": "error"})
-    with pytest.raises(AirflowException):
-        run_try(1, last=2)
-
-    run_try(2, last=3)  # Airflow allows one more for each try that was cleared
-
-    assert len(selected(dbt)[1]) == 3
-
-
 def test_another_run_of_the_dag_runs_everything(run_try: RunTry, dbt: FakeVenv) -> None:
     dbt.script("build", nth=1, nodes={"report": "error"})
     with pytest.raises(AirflowException):
@@ -189,18 +151,6 @@ def test_another_run_of_the_dag_runs_everything(run_try: RunTry, dbt: FakeVenv) 
     run_try(1, run_id="another night")
 
     assert len(selected(dbt)[1]) == 3
-
-
-def test_everything_runs_again_after_a_kill_behind_the_last_node(
-    run_try: RunTry, dbt: FakeVenv, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with monkeypatch.context() as patched:
-        patched.setattr(journal.Journal, "close", lambda *_, **__: None)  # as after SIGKILL
-        run_try(1)
-
-    run_try(2)
-
-    assert selected(dbt) == [[*NODES.values()]] * 2
 
 
 @pytest.mark.parametrize(("started", "number"), [(None, 500), ("warm", 600)])
@@ -229,20 +179,6 @@ def test_a_task_of_no_nodes_is_refused_when_it_is_made(run_try: RunTry, dbt: Fak
         run_try(nodes=nodes)
 
     assert not dbt.calls
-
-
-def test_assets_of_nodes_that_an_earlier_try_has_done_are_given(
-    run_try: RunTry, dbt: FakeVenv, capfd: pytest.CaptureFixture[str]
-) -> None:
-    dbt.script("build", nth=1, nodes={"mart": "error"})
-    with pytest.raises(AirflowException):
-        run_try(1)
-    capfd.readouterr()
-
-    run_try(2)
-
-    (outlets,) = (line for line in "".join(capfd.readouterr()).splitlines() if "Outlets: " in line)
-    assert all(f"/{name}'" in outlets for name in NODES.values())
 
 
 def test_a_test_that_warned_runs_again_where_somebody_is_to_hear_of_it(
@@ -289,47 +225,6 @@ def test_a_node_of_which_dbt_says_nothing_has_failed(run_try: RunTry, dbt: FakeV
         run_try(nodes=nodes)
 
     assert str(failed.value).startswith("dbt has said nothing of ghost, 3 of 4 nodes done.")
-
-
-def test_a_dbt_that_fails_before_its_nodes_says_why(run_try: RunTry, dbt: FakeVenv) -> None:
-    dbt.script("build", exit_code=2, stderr=["the profile is wrong"], stdout=[])
-
-    with pytest.raises(AirflowException) as failed:
-        run_try()
-
-    assert "the profile is wrong" in str(failed.value)
-
-
-def test_a_try_that_was_killed_leaves_what_it_has_done(
-    run_try: RunTry, dbt: FakeVenv, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    kept = journal.Journal.note
-
-    def die_after(self: journal.Journal, event: Any, target: Path) -> None:
-        kept(self, event, target)
-        if event.is_end and event.unique_id == "model.harbor.mart":
-            raise SystemExit  # as a worker that is killed: nothing is closed
-
-    with monkeypatch.context() as patched:
-        patched.setattr(journal.Journal, "note", die_after)
-        patched.setattr(journal.Journal, "close", lambda *_, **__: None)
-        with pytest.raises(SystemExit):
-            run_try(1)
-
-    run_try(2)
-
-    assert selected(dbt)[-1] == ["report"]
-
-
-def test_a_journal_that_cannot_be_kept_is_a_warning(
-    run_try: RunTry, dbt: FakeVenv, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "cache").write_text("no folder")
-
-    rows = run_try(1)
-
-    assert len(rows) == 3
-    assert "The journal of this task cannot be written" in "".join(capfd.readouterr())
 
 
 def test_everything_runs_again_where_a_callback_failed(

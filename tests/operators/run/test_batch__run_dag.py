@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import shutil
 import signal
-from datetime import datetime, timezone
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cosmos_venv import DbtDag, ExecutionConfig, ProjectConfig, RenderConfig
+from cosmos_venv import DbtDag
 from cosmos_venv.compat import AIRFLOW_VERSION
-from cosmos_venv.constants import InvocationMode, LoadMode
 from pytest_cosmos_venv import CosmosAirflow, FakeVenv
-from tests.kit import harbor_profile
+from tests.fake_dags import CHAIN, fake_dag, write_models
 
-NODES = ("staging", "mart", "report")
+NODES = (*CHAIN,)
 PLACES = [{where: node} for node in NODES for where in ("at", "after")]
 HAS_TASK_STATE = tuple(map(int, AIRFLOW_VERSION.split(".")[:2])) >= (3, 3)
 
@@ -29,56 +27,16 @@ def dbt(request: pytest.FixtureRequest, cosmos_fake_venv: FakeVenv) -> FakeVenv:
 
 
 @pytest.fixture
-def harbor(
-    dbt: FakeVenv,
-    dbt_project: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    cosmos_airflow: CosmosAirflow,
-) -> DbtDag:
+def harbor(dbt: FakeVenv, dbt_project: Path, own_cache: Path, cosmos_airflow: CosmosAirflow) -> DbtDag:
     """A DAG of one batch of three models, each of which reads the one before; one retry."""
     assert not cosmos_airflow.variables.values
-    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / "cache"))
-    files = {
-        "staging.sql": "select 1 as id",
-        "mart.sql": "select * from {{ ref('staging') }}",
-        "report.sql": "select * from {{ ref('mart') }}",
-    }
-    return harbor_of(files, dbt, dbt_project, batch_by=lambda nodes: dict.fromkeys(nodes, "all"))
-
-
-def harbor_of(files: dict[str, str], dbt: FakeVenv, project: Path, **render: Any) -> DbtDag:
-    """A DAG of the project with these models alone, of which each task has one retry."""
-    models = project / "models"
-    for file in (*models.rglob("*.sql"), *(project / "seeds").iterdir()):
-        file.unlink()
-    for name, text in files.items():
-        (models / name).parent.mkdir(exist_ok=True)
-        (models / name).write_text(text)
-    return DbtDag(
-        dag_id="harbor",
-        schedule=None,
-        start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),
-        default_args={"retries": 1},
-        project_config=ProjectConfig(project, install_dbt_deps=False),
-        profile_config=harbor_profile(project),
-        execution_config=ExecutionConfig(dbt_executable_path=dbt.dbt, invocation_mode=InvocationMode.SUBPROCESS),
-        render_config=RenderConfig(
-            load_method=LoadMode.DBT_LS,
-            dbt_executable_path=dbt.dbt,
-            invocation_mode=InvocationMode.SUBPROCESS,
-            **render,
-        ),
-    )
+    models = write_models(dbt_project, CHAIN)
+    return fake_dag(dbt, models, retries=1, batch_by=lambda nodes: dict.fromkeys(nodes, "all"))
 
 
 @pytest.mark.parametrize("place", PLACES, ids=lambda place: "-".join(*place.items()))
 def test_a_kill_at_any_event_leaves_the_next_try_what_is_not_done(
-    place: dict[str, Any],
-    harbor: DbtDag,
-    dbt: FakeVenv,
-    cosmos_airflow: CosmosAirflow,
-    tmp_path: Path,
+    place: dict[str, Any], harbor: DbtDag, dbt: FakeVenv, cosmos_airflow: CosmosAirflow, own_cache: Path
 ) -> None:
     dbt.script("build", nth=1, crash=signal.SIGKILL, **place)
 
@@ -97,15 +55,15 @@ def test_a_kill_at_any_event_leaves_the_next_try_what_is_not_done(
     }
     assert {asset.uri.rpartition("/")[2] for asset in outcome.tasks["all_batch"].assets} == {*NODES}
     assert not [name for name in cosmos_airflow.variables.values if "journal" in name]
-    assert not [*(tmp_path / "cache").glob("journals-v1/*")]
+    assert not [*own_cache.glob("journals-v1/*")]
 
 
 def test_a_try_on_another_host_learns_what_is_done_from_airflow(
-    harbor: DbtDag, dbt: FakeVenv, cosmos_airflow: CosmosAirflow, tmp_path: Path
+    harbor: DbtDag, dbt: FakeVenv, cosmos_airflow: CosmosAirflow, own_cache: Path
 ) -> None:
     """By the task state store where there is one: what a run that was deleted has left there is gone with the run."""
     dbt.script("build", nth=1, nodes={"mart": "error"})
-    harbor.get_task("all_batch").on_retry_callback = [lambda _: shutil.rmtree(tmp_path / "cache")]
+    harbor.get_task("all_batch").on_retry_callback = [lambda _: shutil.rmtree(own_cache)]
 
     outcome = cosmos_airflow.run(harbor)
 
@@ -126,15 +84,16 @@ def task_states() -> list[str]:
 
 
 FILES = {
-    "orders.sql": "{{ config(tags=['nightly']) }} select 1 as id",
-    "orders/lines.sql": "{{ config(tags=['nightly']) }} select * from {{ ref('orders') }}",
-    "orders/report.sql": "select * from {{ ref('lines') }}",
-    "piers.sql": "{{ config(tags=['hourly']) }} select 1 as id",
-    "../tests/no_orders.sql": "select * from {{ ref('orders') }}",
+    "orders": "{{ config(tags=['nightly']) }} select 1 as id",
+    "orders/lines": "{{ config(tags=['nightly']) }} select * from {{ ref('orders') }}",
+    "orders/report": "select * from {{ ref('lines') }}",
+    "piers": "{{ config(tags=['hourly']) }} select 1 as id",
+    "../tests/no_orders": "select * from {{ ref('orders') }}",
 }
 
 
 @pytest.mark.long
+@pytest.mark.usefixtures("own_cache")
 @pytest.mark.parametrize("behavior", ["after_each", "build"])
 @pytest.mark.parametrize(
     ("batch_by", "tasks"),
@@ -151,12 +110,10 @@ def test_batches_of_each_kind_build_their_nodes(
     dbt: FakeVenv,
     dbt_project: Path,
     cosmos_airflow: CosmosAirflow,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / "cache"))
+    models = write_models(dbt_project, FILES)
 
-    outcome = cosmos_airflow.run(harbor_of(FILES, dbt, dbt_project, batch_by=batch_by, test_behavior=behavior))
+    outcome = cosmos_airflow.run(fake_dag(dbt, models, batch_by=batch_by, test_behavior=behavior))
 
     assert outcome.succeeded
     found = {

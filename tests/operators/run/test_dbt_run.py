@@ -21,7 +21,7 @@ from cosmos_venv.dbt.invocation import which_dbt
 from cosmos_venv.operators.local import DbtRunLocalOperator
 from cosmos_venv.operators.memory_tracking import XCOM_KEY, memory_tracked
 from pytest_cosmos_venv import CosmosAirflow, FakeVenv
-from tests.kit import MakeTask, operator_arguments
+from tests.kit import MakeTask
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
@@ -36,22 +36,14 @@ class ParsingRun(DbtRunLocalOperator):
         return result
 
 
-@pytest.fixture
-def make(dbt_project: Path, cosmos_fake_venv: FakeVenv) -> MakeTask:
-    def make(cls: type[DbtRunLocalOperator] = DbtRunLocalOperator, **arguments: Any) -> Any:
-        return cls(**operator_arguments(dbt_project, dbt_executable_path=cosmos_fake_venv.dbt) | arguments)
-
-    return make
-
-
 @pytest.mark.parametrize("exit_code", [0, 1], ids=["success", "failure"])
 def test_the_parse_file_is_kept_where_it_is_said_after_a_failure_too(
-    make: MakeTask, cosmos_fake_venv: FakeVenv, tmp_path: Path, exit_code: int
+    make_here: MakeTask, cosmos_fake_venv: FakeVenv, tmp_path: Path, exit_code: int
 ) -> None:
     """A failing test or model has been parsed like any other."""
     if exit_code:
         cosmos_fake_venv.script("run", exit_code=exit_code)
-    operator = make(ParsingRun, cache_dir=tmp_path / "cache")
+    operator = make_here(ParsingRun, cache_dir=tmp_path / "cache")
 
     with pytest.raises(AirflowException, match="exit code 1") if exit_code else nullcontext():
         operator.execute({})
@@ -61,19 +53,19 @@ def test_the_parse_file_is_kept_where_it_is_said_after_a_failure_too(
 
 
 def test_another_dbt_at_the_same_path_has_a_parse_file_of_its_own(
-    make: MakeTask, cosmos_fake_venv: FakeVenv, tmp_path: Path
+    make_here: MakeTask, cosmos_fake_venv: FakeVenv, tmp_path: Path
 ) -> None:
     """An upgrade in place makes such a dbt."""
-    make(ParsingRun, cache_dir=tmp_path / "cache").execute({})
+    make_here(ParsingRun, cache_dir=tmp_path / "cache").execute({})
     (core,) = cosmos_fake_venv.dbt.parents[1].glob("lib/python3*/site-packages/dbt_core-*.dist-info")
     core.rename(core.with_name("dbt_core-99.0.dist-info"))
-    make(ParsingRun, cache_dir=tmp_path / "cache").execute({})
+    make_here(ParsingRun, cache_dir=tmp_path / "cache").execute({})
 
     assert len(list((tmp_path / "cache").rglob("*.msgpack"))) == 2
 
 
 def test_a_dbt_in_the_worker_is_told_from_one_that_stands_elsewhere(
-    make: MakeTask, cosmos_fake_venv: FakeVenv, monkeypatch: pytest.MonkeyPatch
+    make_here: MakeTask, cosmos_fake_venv: FakeVenv, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Though one path may have been given for both: what is kept of the one is no use to the other."""
     elsewhere = str(cosmos_fake_venv.dbt)
@@ -87,7 +79,7 @@ def test_a_dbt_in_the_worker_is_told_from_one_that_stands_elsewhere(
 
 @pytest.mark.parametrize("by", ["env", "variable", "flag"])
 def test_artifacts_are_found_where_the_user_has_dbt_write_them(
-    make: MakeTask, cosmos_fake_venv: FakeVenv, tmp_path: Path, by: str
+    make_here: MakeTask, cosmos_fake_venv: FakeVenv, tmp_path: Path, by: str
 ) -> None:
     cosmos_fake_venv.script("run", nodes={"mart": "error"})
     mine = tmp_path / "mine"
@@ -98,27 +90,27 @@ def test_artifacts_are_found_where_the_user_has_dbt_write_them(
     }
 
     with pytest.raises(AirflowException, match=r"model\.harbor\.mart: error"):
-        make(**ways[by]).execute({})
+        make_here(**ways[by]).execute({})
 
     assert (mine / "run_results.json").exists()
 
 
 @pytest.mark.parametrize("executable", [None, "dbt", "bin/dbt"])
 def test_dbt_is_the_one_that_the_worker_finds_although_its_path_is_not_handed_on(
-    make: MakeTask, cosmos_fake_venv: FakeVenv, monkeypatch: pytest.MonkeyPatch, executable: str | None
+    make_here: MakeTask, cosmos_fake_venv: FakeVenv, monkeypatch: pytest.MonkeyPatch, executable: str | None
 ) -> None:
     folder = cosmos_fake_venv.dbt.parent
     monkeypatch.setenv("PATH", str(folder))
     monkeypatch.chdir(folder.parent)
 
-    make(dbt_executable_path=executable, append_env=False).execute({})
+    make_here(dbt_executable_path=executable, append_env=False).execute({})
 
     (call,) = cosmos_fake_venv.calls
     assert "PATH" not in call.env
 
 
 def test_callbacks_are_called_when_dbt_deps_has_failed(
-    make: MakeTask, cosmos_fake_venv: FakeVenv, dbt_project: Path
+    make_here: MakeTask, cosmos_fake_venv: FakeVenv, dbt_project: Path
 ) -> None:
     """It is a failure like any other: who notifies somebody of one wants this told too."""
     (dbt_project / "packages.yml").write_text("packages: [{package: dbt-labs/dbt_utils, version: 1.3.0}]\n")
@@ -126,13 +118,13 @@ def test_callbacks_are_called_when_dbt_deps_has_failed(
     called: list[str] = []
 
     with pytest.raises(AirflowException, match=r"(?s)exit code 2.*Could not resolve host"):
-        make(callback=lambda project_dir, **_: called.append(project_dir)).execute({})
+        make_here(callback=lambda project_dir, **_: called.append(project_dir)).execute({})
 
     assert len(called) == 1
     assert [call.command for call in cosmos_fake_venv.calls] == ["deps"]
 
 
-def test_the_most_that_the_task_and_all_below_it_took_counts_also_when_it_is_given_back(make: MakeTask) -> None:
+def test_the_most_that_the_task_and_all_below_it_took_counts_also_when_it_is_given_back(make_here: MakeTask) -> None:
     pushed: dict[str, float] = {}
     ti = SimpleNamespace(xcom_push=lambda key, value: pushed.update({key: value}))
     hungry = "import sys; block = b'x' * 200_000_000; sys.stdin.read()"
@@ -140,7 +132,7 @@ def test_the_most_that_the_task_and_all_below_it_took_counts_also_when_it_is_giv
     deadline = time.monotonic() + 60
 
     with (
-        memory_tracked(make().log, {"ti": ti}, interval=0.01) as most,
+        memory_tracked(make_here().log, {"ti": ti}, interval=0.01) as most,
         subprocess.Popen([sys.executable, "-c", hungry], stdin=subprocess.PIPE) as process,
     ):
         while most() < before + 180 and time.monotonic() < deadline:
@@ -153,7 +145,7 @@ def test_the_most_that_the_task_and_all_below_it_took_counts_also_when_it_is_giv
 
 @pytest.mark.parametrize("exit_code", [0, 1], ids=["success", "failure"])
 def test_the_memory_of_a_task_is_told_where_the_debug_mode_asks(
-    make: MakeTask,
+    make_here: MakeTask,
     cosmos_fake_venv: FakeVenv,
     cosmos_airflow: CosmosAirflow,
     monkeypatch: pytest.MonkeyPatch,
@@ -161,11 +153,11 @@ def test_the_memory_of_a_task_is_told_where_the_debug_mode_asks(
 ) -> None:
     if exit_code:
         cosmos_fake_venv.script("run", exit_code=exit_code)
-    assert XCOM_KEY not in cosmos_airflow.run(make()).xcoms
+    assert XCOM_KEY not in cosmos_airflow.run(make_here()).xcoms
     monkeypatch.setenv("AIRFLOW__COSMOS__ENABLE_DEBUG_MODE", "True")
     monkeypatch.setenv("AIRFLOW__COSMOS__DEBUG_MEMORY_POLL_INTERVAL_SECONDS", "0.01")
 
-    ran = cosmos_airflow.run(make())
+    ran = cosmos_airflow.run(make_here())
 
     assert ran.xcoms[XCOM_KEY] > 10
     assert f"Max memory usage (RSS, incl. children): {ran.xcoms[XCOM_KEY]:.2f} MB" in ran.log

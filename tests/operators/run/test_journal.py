@@ -75,15 +75,6 @@ def lose_files(cache: Path) -> None:
         file.unlink()
 
 
-def test_an_end_is_in_the_file_at_once(open_journal: OpenJournal, cache: Path) -> None:
-    journal = open_journal()
-    journal.note(event("a", "started"))
-    journal.note(event("a"))
-
-    (file,) = cache.rglob("0001.jsonl")
-    assert [json.loads(line).get("status") for line in file.read_text().splitlines()] == [None, "started", "success"]
-
-
 def test_a_variable_is_written_once_a_second_at_most(
     open_journal: OpenJournal, cosmos_airflow: CosmosAirflow, clock: list[float]
 ) -> None:

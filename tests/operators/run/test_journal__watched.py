@@ -52,28 +52,6 @@ def test_it_stays_when_the_task_is_over_and_says_how_it_has_ended() -> None:
     assert told[-1] == record
 
 
-def test_the_journal_of_a_killed_try_has_no_end() -> None:
-    journal, _ = watched()
-    journal.note(event("success"))
-
-    record = record_in(folder_of(KEY))
-    assert record is not None
-    assert record.end == ""
-    assert record.outcomes[NODE].state == "success"
-
-
-def test_other_hosts_are_told_at_most_once_a_second() -> None:
-    """And when the task ends."""
-    journal, told = watched()
-    for number in range(100):
-        journal.note(event("success", f"model.harbor.m{number}"))
-    assert told == []
-
-    journal.close(is_over=True, end="success")
-
-    assert [len(each.outcomes) for each in told if each] == [100]
-
-
 def test_other_hosts_are_told_of_a_try_before_its_first_node_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     """Until then object storage says what was before the task was cleared."""
     journal, told = watched()

@@ -76,10 +76,6 @@ def key_file(folder: Path, key: str) -> Path:
     return file
 
 
-def files(storage: Path) -> list[str]:
-    return [path.name for path in storage.rglob("*") if path.is_file()]
-
-
 def test_it_is_told_in_an_xcom(airflow: Airflow) -> None:
     airflow.tell(airflow.text())
     assert airflow.published() == ""
@@ -116,13 +112,3 @@ def test_a_text_in_the_storage_that_no_worker_has_signed_makes_no_task_green(
 
     with pytest.raises(ValueError, match="it is not signed with the key of this deployment"):
         airflow.published()
-
-
-def test_without_a_key_it_is_told_by_airflow_alone(
-    airflow: Airflow, storage: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("AIRFLOW__COSMOS_VENV__REMOTE_KEY_FILE")
-    airflow.tell(airflow.text())
-
-    assert files(storage) == []
-    assert airflow.published() == ""

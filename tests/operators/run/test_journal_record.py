@@ -79,11 +79,6 @@ def test_a_line_of_somebody_else_says_nothing(name: str, value: str) -> None:
     assert line_of(f'{{"id": "{NODE}", "is_end": true, "status": "success", "{name}": {value}}}') == Line()
 
 
-@pytest.mark.parametrize("text", ["", "{", "[1]", "7"])
-def test_a_broken_line_says_nothing(text: str) -> None:
-    assert line_of(text) == Line()
-
-
 def test_the_newest_try_counts_whoever_tells_of_it() -> None:
     """The files of a host end where a try has gone on on another one."""
     first, second = TryRecord(number=1, last=1, written=9.0, outcomes=DONE), TryRecord(number=2, last=1, written=6.0)

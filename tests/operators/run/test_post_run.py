@@ -8,7 +8,7 @@ import zlib
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Protocol
+from typing import Any
 
 import pytest
 
@@ -16,7 +16,7 @@ from cosmos_venv.compat import AirflowException, AirflowSkipException
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.operators import local
 from pytest_cosmos_venv import CosmosAirflow, FakeVenv, NodeOutcome
-from tests.kit import MakeNamed, operator_arguments, texts_below
+from tests.kit import MakeTask, texts_below
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
@@ -33,7 +33,7 @@ def break_down(project_dir: str, **kwargs: Any) -> None:
 
 
 @pytest.fixture
-def make(dbt_project: Path, cosmos_fake_venv: FakeVenv) -> MakeNamed:
+def make(make_here: MakeTask, dbt_project: Path) -> MakeTask:
     """A local operator by name, such as ``Run``, whose dbt is the fake."""
     CALLED.clear()
     (dbt_project / "models" / "schema.yml").write_text(
@@ -41,13 +41,7 @@ def make(dbt_project: Path, cosmos_fake_venv: FakeVenv) -> MakeNamed:
         "sources: [{name: raw, tables: [{name: ships, loaded_at_field: at,"
         " freshness: {warn_after: {count: 1, period: day}}}]}]\n"
     )
-
-    def make(name: str, **arguments: Any) -> Any:
-        return getattr(local, f"Dbt{name}LocalOperator")(
-            **operator_arguments(dbt_project, dbt_executable_path=cosmos_fake_venv.dbt) | arguments
-        )
-
-    return make
+    return make_here
 
 
 def write_compiled_sql(project_dir: str, **kwargs: Any) -> None:
@@ -78,20 +72,8 @@ class WritingBatch(WritingRun, local.DbtBatchLocalOperator):
     base_cmd = ["build"]  # noqa: RUF012
 
 
-class Writing(Protocol):
-    def __call__(self, cls: type[WritingRun] = WritingRun, **arguments: Any) -> WritingRun: ...
-
-
-@pytest.fixture
-def writing(dbt_project: Path, cosmos_fake_venv: FakeVenv) -> Writing:
-    def make_writing(cls: type[WritingRun] = WritingRun, **arguments: Any) -> WritingRun:
-        return cls(**operator_arguments(dbt_project, dbt_executable_path=cosmos_fake_venv.dbt, **arguments))
-
-    return make_writing
-
-
-def test_compiled_sql_is_shown_among_the_rendered_fields(writing: Writing, cosmos_airflow: CosmosAirflow) -> None:
-    outcome = cosmos_airflow.run(writing())
+def test_compiled_sql_is_shown_among_the_rendered_fields(make_here: MakeTask, cosmos_airflow: CosmosAirflow) -> None:
+    outcome = cosmos_airflow.run(make_here(WritingRun))
 
     assert outcome.state == "success"
     assert rendered_fields() == ("-- compiled/harbor/mart.sql\nselect 1", "")
@@ -99,28 +81,17 @@ def test_compiled_sql_is_shown_among_the_rendered_fields(writing: Writing, cosmo
 
 @pytest.mark.parametrize("has_failed", [False, True])
 def test_compiled_sql_of_a_batch_is_shown_too(
-    writing: Writing, cosmos_fake_venv: FakeVenv, cosmos_airflow: CosmosAirflow, has_failed: bool
+    make_here: MakeTask, cosmos_fake_venv: FakeVenv, cosmos_airflow: CosmosAirflow, has_failed: bool
 ) -> None:
     cosmos_fake_venv.script("build", nodes={"mart": "error" if has_failed else "success"})
 
-    outcome = cosmos_airflow.run(writing(WritingBatch, nodes={"model.harbor.mart": "fqn:harbor.mart"}))
+    outcome = cosmos_airflow.run(make_here(WritingBatch, nodes={"model.harbor.mart": "fqn:harbor.mart"}))
 
     assert outcome.state == ("failed" if has_failed else "success")
     assert rendered_fields() == ("-- compiled/harbor/mart.sql\nselect 1", "")
 
 
-def test_compiled_sql_is_shown_for_a_failed_dbt_too(
-    writing: Writing, cosmos_fake_venv: FakeVenv, cosmos_airflow: CosmosAirflow
-) -> None:
-    cosmos_fake_venv.script("run", exit_code=1)
-
-    outcome = cosmos_airflow.run(writing())
-
-    assert outcome.state == "failed"
-    assert "select 1" in rendered_fields()[0]
-
-
-def test_freshness_is_shown(make: MakeNamed, cosmos_fake_venv: FakeVenv, cosmos_airflow: CosmosAirflow) -> None:
+def test_freshness_is_shown(make: MakeTask, cosmos_fake_venv: FakeVenv, cosmos_airflow: CosmosAirflow) -> None:
     cosmos_fake_venv.script("source freshness", nodes={"source.harbor.raw.ships": "pass"})
 
     outcome = cosmos_airflow.run(make("Source"))
@@ -143,7 +114,7 @@ def rendered_fields() -> tuple[Any, Any]:
     return fields["compiled_sql"], fields["freshness"]
 
 
-def test_run_results_are_pushed_only_when_they_are_asked_for(make: MakeNamed, cosmos_airflow: CosmosAirflow) -> None:
+def test_run_results_are_pushed_only_when_they_are_asked_for(make: MakeTask, cosmos_airflow: CosmosAirflow) -> None:
     assert "run_results" not in cosmos_airflow.run(make("Run")).xcoms
     pushed = cosmos_airflow.run(make("Run", push_run_results_to_xcom=True)).xcoms["run_results"]
 
@@ -153,7 +124,7 @@ def test_run_results_are_pushed_only_when_they_are_asked_for(make: MakeNamed, co
 
 @pytest.mark.parametrize("exit_code", [0, 1])
 def test_callbacks_are_called_in_their_order_after_success_and_failure(
-    make: MakeNamed, cosmos_fake_venv: FakeVenv, exit_code: int
+    make: MakeTask, cosmos_fake_venv: FakeVenv, exit_code: int
 ) -> None:
     if exit_code:
         cosmos_fake_venv.script("run", exit_code=exit_code)
@@ -174,13 +145,8 @@ def test_callbacks_are_called_in_their_order_after_success_and_failure(
     assert called["project_dir"] == cosmos_fake_venv.calls[0].arguments[2]
 
 
-def test_an_error_in_a_callback_fails_the_task(make: MakeNamed) -> None:
-    with pytest.raises(LookupError, match="the pier is closed"):
-        make("Run", callback=break_down).execute({})
-
-
 def test_an_error_in_a_callback_hides_nothing_and_stops_no_other_one(
-    make: MakeNamed, cosmos_fake_venv: FakeVenv, capfd: pytest.CaptureFixture[str]
+    make: MakeTask, cosmos_fake_venv: FakeVenv, capfd: pytest.CaptureFixture[str]
 ) -> None:
     cosmos_fake_venv.script("run", nodes={"mart": "error"})
 
@@ -193,7 +159,7 @@ def test_an_error_in_a_callback_hides_nothing_and_stops_no_other_one(
     assert len(CALLED) == 1
 
 
-def test_a_skipped_task_calls_its_callbacks_too(make: MakeNamed, cosmos_fake_venv: FakeVenv) -> None:
+def test_a_skipped_task_calls_its_callbacks_too(make: MakeTask, cosmos_fake_venv: FakeVenv) -> None:
     cosmos_fake_venv.script("run", exit_code=2)
 
     with pytest.raises(AirflowSkipException, match="exit code 2"):
@@ -202,7 +168,7 @@ def test_a_skipped_task_calls_its_callbacks_too(make: MakeNamed, cosmos_fake_ven
     assert len(CALLED) == 1
 
 
-def test_a_test_that_warns_is_told_with_its_message(make: MakeNamed, cosmos_fake_venv: FakeVenv) -> None:
+def test_a_test_that_warns_is_told_with_its_message(make: MakeTask, cosmos_fake_venv: FakeVenv) -> None:
     warned = {"test.harbor.unique_staging_id.1a2b": NodeOutcome(status="warn", failures=3)}
     cosmos_fake_venv.script("test", nodes=warned)
     told: list[dict[str, Any]] = []
@@ -216,7 +182,7 @@ def test_a_test_that_warns_is_told_with_its_message(make: MakeNamed, cosmos_fake
 
 
 def test_without_artifacts_no_warning_is_known_and_the_log_says_so(
-    make: MakeNamed, cosmos_fake_venv: FakeVenv, capfd: pytest.CaptureFixture[str]
+    make: MakeTask, cosmos_fake_venv: FakeVenv, capfd: pytest.CaptureFixture[str]
 ) -> None:
     cosmos_fake_venv.script(
         "test", stdout=["18:05:01  Warning in test not_null_id"], artifacts={"run_results.json": None}
@@ -229,16 +195,7 @@ def test_without_artifacts_no_warning_is_known_and_the_log_says_so(
     assert "Drop --no-write-json" in "".join(capfd.readouterr())
 
 
-def test_a_stale_source_is_told(make: MakeNamed, cosmos_fake_venv: FakeVenv) -> None:
-    cosmos_fake_venv.script("source freshness", nodes={"source.harbor.raw.ships": "warn"})
-    told: list[dict[str, Any]] = []
-
-    make("Source", on_warning_callback=told.append).execute({})
-
-    assert told[0]["test_names"] == ["raw.ships"]
-
-
-def test_after_a_failed_dbt_nobody_is_told_of_warnings(make: MakeNamed, cosmos_fake_venv: FakeVenv) -> None:
+def test_after_a_failed_dbt_nobody_is_told_of_warnings(make: MakeTask, cosmos_fake_venv: FakeVenv) -> None:
     cosmos_fake_venv.script("test", exit_code=1)
     told: list[dict[str, Any]] = []
 
@@ -249,7 +206,7 @@ def test_after_a_failed_dbt_nobody_is_told_of_warnings(make: MakeNamed, cosmos_f
 
 
 def test_the_address_of_a_package_is_told_without_its_token(
-    make: MakeNamed, cosmos_fake_venv: FakeVenv, dbt_project: Path, caplog: pytest.LogCaptureFixture
+    make: MakeTask, cosmos_fake_venv: FakeVenv, dbt_project: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (dbt_project / "packages.yml").write_text("packages: [{git: 'https://s3cret@host/a.git', revision: main}]\n")
     said = "Error checking out spec='main' for repo https://s3cret@host/a.git and https://host/a?token=s3cret"
@@ -274,14 +231,12 @@ def context() -> dict[str, Any]:
     [
         (WritingRun, None, False),
         (WritingRun, True, True),
-        (WritingBatch, None, False),
         (WritingBatch, True, True),
         (WritingCompile, None, True),
-        (WritingCompile, False, False),
     ],
 )
 def test_compiled_sql_is_uploaded_where_that_is_wanted(
-    writing: Writing,
+    make_here: MakeTask,
     context: dict[str, Any],
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
@@ -291,22 +246,22 @@ def test_compiled_sql_is_uploaded_where_that_is_wanted(
 ) -> None:
     monkeypatch.setenv("AIRFLOW__COSMOS__REMOTE_TARGET_PATH", f"file://{tmp_path}/remote")
     of_batch = {"nodes": {"model.harbor.mart": "fqn:harbor.mart"}} if cls is WritingBatch else {}
-    operator = writing(cls, should_upload_compiled_sql=wanted, **of_batch)
+    operator = make_here(cls, should_upload_compiled_sql=wanted, **of_batch)
     monkeypatch.setattr(operator, "get_env", lambda _: {})  # this context is none of Airflow's
 
-    operator.execute(context)  # type: ignore[arg-type]
+    operator.execute(context)
 
     path = "harbor__pier/run-1/compiled/harbor/mart.sql"
     assert texts_below(tmp_path / "remote") == ({path: "select 1\n"} if expected else {})
 
 
 def test_uploading_without_a_place_is_an_error_before_dbt_runs_but_not_for_compile_itself(
-    writing: Writing, cosmos_fake_venv: FakeVenv
+    make_here: MakeTask, cosmos_fake_venv: FakeVenv
 ) -> None:
-    writing(WritingCompile).execute({})
+    make_here(WritingCompile).execute({})
 
     with pytest.raises(AirflowException, match=r"\[cosmos\] remote_target_path is not set"):
-        writing(should_upload_compiled_sql=True).execute({})
+        make_here(WritingRun, should_upload_compiled_sql=True).execute({})
 
     assert [call.command for call in cosmos_fake_venv.calls] == ["compile"]
 

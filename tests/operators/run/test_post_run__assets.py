@@ -15,7 +15,7 @@ from cosmos_venv.exceptions import AirflowCompatibilityError
 from cosmos_venv.operators import local
 from cosmos_venv.operators.run.post_run import alias_name, gives_assets
 from pytest_cosmos_venv import CosmosAirflow, FakeVenv
-from tests.kit import MakeNamed, harbor_profile, operator_arguments
+from tests.kit import MakeTask, harbor_profile
 
 START = datetime(2026, 1, 1, tzinfo=timezone.utc)
 PROFILE = """
@@ -30,20 +30,18 @@ PIERS = f"postgres://db.example:5433/{SEPARATOR.join(['dev', 'main', 'piers'])}"
 
 
 @pytest.fixture
-def make(dbt_project: Path, cosmos_fake_venv: FakeVenv) -> MakeNamed:
-    """A local operator by name, such as ``Run``, whose dbt is the fake."""
+def make(make_here: MakeTask, dbt_project: Path) -> MakeTask:
     (dbt_project / "profiles.yml").write_text(PROFILE)
 
-    def make(name: str, **arguments: Any) -> Any:
-        arguments["profile_config"] = harbor_profile(dbt_project, arguments.pop("target", "dev"))
-        given = operator_arguments(dbt_project, dbt_executable_path=cosmos_fake_venv.dbt, env={"PG_HOST": "db.example"})
-        return getattr(local, f"Dbt{name}LocalOperator")(**given | arguments)
+    def make(of: Any = "Run", *, target: str = "dev", **arguments: Any) -> Any:
+        profile = harbor_profile(dbt_project, target)
+        return make_here(of, profile_config=profile, env={"PG_HOST": "db.example"}, **arguments)
 
     return make
 
 
 @pytest.mark.parametrize("name", ["Build", "Run", "Seed", "Snapshot"])
-def test_commands_that_update_relations_give_assets_unless_that_is_not_wanted(make: MakeNamed, name: str) -> None:
+def test_commands_that_update_relations_give_assets_unless_that_is_not_wanted(make: MakeTask, name: str) -> None:
     assert gives_assets(make(name))
     assert not gives_assets(make(name, emit_datasets=False))
     assert not gives_assets(make(name, emit_datasets="False"))
@@ -51,19 +49,19 @@ def test_commands_that_update_relations_give_assets_unless_that_is_not_wanted(ma
 
 
 @pytest.mark.parametrize("name", ["Test", "Source", "LS", "Compile", "Docs", "Clone", "RunOperation"])
-def test_other_commands_give_none(make: MakeNamed, name: str) -> None:
+def test_other_commands_give_none(make: MakeTask, name: str) -> None:
     operator = make(name, **({"macro_name": "grant"} if name == "RunOperation" else {}))
 
     assert not gives_assets(operator)
 
 
-def test_a_look_at_sources_gives_assets_where_that_is_asked_for(make: MakeNamed) -> None:
+def test_a_look_at_sources_gives_assets_where_that_is_asked_for(make: MakeTask) -> None:
     assert gives_assets(make("Source", emit_source_assets=True))
     assert not gives_assets(make("Source", emit_source_assets=True, emit_datasets=False))
 
 
 def test_assets_of_sources_without_aliases_are_refused_before_dbt_runs(
-    make: MakeNamed, cosmos_fake_venv: FakeVenv, monkeypatch: pytest.MonkeyPatch
+    make: MakeTask, cosmos_fake_venv: FakeVenv, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRFLOW__COSMOS__ENABLE_DATASET_ALIAS", "False")
 
@@ -73,7 +71,7 @@ def test_assets_of_sources_without_aliases_are_refused_before_dbt_runs(
     assert cosmos_fake_venv.calls == []
 
 
-def test_an_outlet_is_added_once_and_not_to_the_list_that_other_tasks_have(make: MakeNamed) -> None:
+def test_an_outlet_is_added_once_and_not_to_the_list_that_other_tasks_have(make: MakeTask) -> None:
     """Airflow 2 gives all tasks of a DAG the list that stands in its default_args."""
     shared = [asset("x://own/data")]
     operator = make("Seed")
@@ -86,7 +84,7 @@ def test_an_outlet_is_added_once_and_not_to_the_list_that_other_tasks_have(make:
     assert shared == [asset("x://own/data")]
 
 
-def test_a_mapped_task_has_no_outlets_before_it_runs(make: MakeNamed) -> None:
+def test_a_mapped_task_has_no_outlets_before_it_runs(make: MakeTask) -> None:
     """Airflow would take None for a list, were another class than an operator first among the bases of ours."""
     like = make("Seed")
     with DAG("harbor", schedule=None, start_date=START):
@@ -98,7 +96,7 @@ def test_a_mapped_task_has_no_outlets_before_it_runs(make: MakeNamed) -> None:
 
 
 def test_a_task_gives_the_assets_of_its_nodes_beside_its_own_outlets(
-    make: MakeNamed, cosmos_airflow: CosmosAirflow
+    make: MakeTask, cosmos_airflow: CosmosAirflow
 ) -> None:
     shared = [asset("x://own/data")]
     seed = make("Seed", outlets=shared)
@@ -114,7 +112,7 @@ def test_a_task_gives_the_assets_of_its_nodes_beside_its_own_outlets(
     assert dict(os.environ) == before
 
 
-def test_each_node_of_a_build_gives_its_asset(make: MakeNamed, cosmos_airflow: CosmosAirflow) -> None:
+def test_each_node_of_a_build_gives_its_asset(make: MakeTask, cosmos_airflow: CosmosAirflow) -> None:
     done = cosmos_airflow.run(make("Build"))
 
     assert sorted(each.name.rpartition(SEPARATOR)[2] for each in done.assets) == ["mart", "piers", "staging"]
@@ -122,7 +120,7 @@ def test_each_node_of_a_build_gives_its_asset(make: MakeNamed, cosmos_airflow: C
 
 
 def test_a_task_that_fails_gives_nothing(
-    make: MakeNamed, cosmos_fake_venv: FakeVenv, cosmos_airflow: CosmosAirflow, monkeypatch: pytest.MonkeyPatch
+    make: MakeTask, cosmos_fake_venv: FakeVenv, cosmos_airflow: CosmosAirflow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRFLOW__COSMOS__ENABLE_URI_XCOM", "True")
     cosmos_fake_venv.script("build", nodes={"model.harbor.mart": "error"})
@@ -135,7 +133,7 @@ def test_a_task_that_fails_gives_nothing(
 
 
 def test_uris_are_pushed_where_that_is_wanted(
-    make: MakeNamed, cosmos_airflow: CosmosAirflow, monkeypatch: pytest.MonkeyPatch
+    make: MakeTask, cosmos_airflow: CosmosAirflow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRFLOW__COSMOS__ENABLE_URI_XCOM", "True")
 
@@ -143,7 +141,7 @@ def test_uris_are_pushed_where_that_is_wanted(
 
 
 def test_an_adapter_that_openlineage_does_not_know_gives_no_assets(
-    make: MakeNamed, cosmos_airflow: CosmosAirflow
+    make: MakeTask, cosmos_airflow: CosmosAirflow
 ) -> None:
     done = cosmos_airflow.run(make("Seed", target="other"))
 
@@ -153,7 +151,7 @@ def test_an_adapter_that_openlineage_does_not_know_gives_no_assets(
 
 @pytest.mark.skipif(not compat.ASSETS_NEED_AN_ALIAS, reason="Airflow 2 takes assets without an alias, too")
 def test_aliases_turned_off_are_refused_before_dbt_runs(
-    make: MakeNamed, cosmos_fake_venv: FakeVenv, monkeypatch: pytest.MonkeyPatch
+    make: MakeTask, cosmos_fake_venv: FakeVenv, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRFLOW__COSMOS__ENABLE_DATASET_ALIAS", "False")
     make("Seed", emit_datasets=False).execute({})
@@ -169,7 +167,7 @@ def alias_of(operator: Any) -> str:
     return name
 
 
-def test_an_alias_is_named_after_the_dag_the_innermost_group_and_the_task(make: MakeNamed) -> None:
+def test_an_alias_is_named_after_the_dag_the_innermost_group_and_the_task(make: MakeTask) -> None:
     with DAG("d.x", schedule=None, start_date=START):
         alone = make("Run", task_id="stg_pings_run")
         with TaskGroup("outer"), TaskGroup("abc"):

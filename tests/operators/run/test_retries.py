@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from cosmos_venv import DbtDag
 from cosmos_venv.compat import HAS_RETRY_POLICIES, LastingFailure
-from cosmos_venv.config import ExecutionConfig, ProjectConfig, RenderConfig
-from cosmos_venv.constants import BatchBy, ExecutionMode, InvocationMode, LoadMode
+from cosmos_venv.constants import BatchBy, ExecutionMode
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.operators.local import DbtRunLocalOperator
 from cosmos_venv.operators.watcher import DbtRunWatcherOperator
 from pytest_cosmos_venv import CosmosAirflow, DagOutcome, FakeVenv, NodeOutcome
-from tests.kit import harbor_profile, operator_arguments
+from tests.fake_dags import fake_dag, write_models
+from tests.kit import operator_arguments
 
-START = datetime(2026, 1, 1, tzinfo=timezone.utc)
+WATCHER = {"mode": ExecutionMode.WATCHER}
 MISSING = NodeOutcome(
     status="error", message="Runtime Error in model mart\n  Catalog Error: Table with name x does not exist!"
 )
@@ -27,38 +25,17 @@ LOST = NodeOutcome(status="error", message="Database Error in model mart\n  serv
 
 
 @pytest.fixture
-def project(dbt_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def project(dbt_project: Path, own_cache: Path) -> Path:
     """Two models that read nothing."""
-    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / "cache"))
-    for file in (*(dbt_project / "models").rglob("*.*"), *(dbt_project / "seeds").iterdir()):
-        file.unlink()
-    for name in ("mart", "quay"):
-        (dbt_project / "models" / f"{name}.sql").write_text("select 1 as id")
-    return dbt_project
+    return write_models(dbt_project, dict.fromkeys(("mart", "quay"), "select 1 as id"))
 
 
-def run(
-    cosmos_airflow: CosmosAirflow,
-    dbt: FakeVenv,
-    project: Path,
-    *,
-    mode: ExecutionMode = ExecutionMode.LOCAL,
-    batch_by: BatchBy | None = None,
-    **arguments: Any,
-) -> DagOutcome:
-    runs: dict[str, Any] = {"dbt_executable_path": dbt.dbt, "invocation_mode": InvocationMode.SUBPROCESS}
-    dag = DbtDag(
-        dag_id="harbor",
-        schedule=None,
-        start_date=START,
-        default_args={"retries": 2, "retry_delay": timedelta(0)},
-        project_config=ProjectConfig(project, install_dbt_deps=False),
-        profile_config=harbor_profile(project),
-        execution_config=ExecutionConfig(mode, **runs),
-        render_config=RenderConfig(load_method=LoadMode.DBT_LS, batch_by=batch_by, **runs),
-        operator_args=arguments,
-    )
-    return cosmos_airflow.run(dag, raise_on_failure=False)
+def run(airflow: CosmosAirflow, dbt: FakeVenv, project: Path, *, given: Any = (), **arguments: Any) -> DagOutcome:
+    """:param given: further arguments of the DAG's configurations.
+    :param arguments: of all tasks, each of which has three tries.
+    """
+    dag = fake_dag(dbt, project, retries=2, dag={"operator_args": arguments}, **dict(given))
+    return airflow.run(dag, raise_on_failure=False)
 
 
 def tries(dbt: FakeVenv) -> int:
@@ -132,7 +109,7 @@ def test_a_batch_is_tried_again_where_one_of_its_failures_may_heal(
 ) -> None:
     cosmos_fake_venv.script("build", nodes={"mart": MISSING, "quay": quay})
 
-    run(cosmos_airflow, cosmos_fake_venv, project, batch_by=BatchBy.ALL, retry_on="warehouse")
+    run(cosmos_airflow, cosmos_fake_venv, project, given={"batch_by": BatchBy.ALL}, retry_on="warehouse")
 
     assert tries(cosmos_fake_venv) == expected
 
@@ -147,7 +124,7 @@ def test_watched_nodes_follow_it_too(
 ) -> None:
     cosmos_fake_venv.script(nodes={"mart": mart})
 
-    outcome = run(cosmos_airflow, cosmos_fake_venv, project, mode=ExecutionMode.WATCHER, retry_on="warehouse")
+    outcome = run(cosmos_airflow, cosmos_fake_venv, project, given=WATCHER, retry_on="warehouse")
 
     calls = [call.command for call in cosmos_fake_venv.calls if call.command != "ls"]
     assert [each for each in calls if each == "build"] == expected
@@ -178,7 +155,7 @@ def test_watching_tasks_do_not_run_dbt_for_a_project_that_cannot_be_compiled(
     lines = ["Encountered an error:", "Compilation Error", "  Model 'model.harbor.mart' depends on a node named 'x'"]
     cosmos_fake_venv.script("build", exit_code=2, stdout=lines)
 
-    run(cosmos_airflow, cosmos_fake_venv, project, mode=ExecutionMode.WATCHER, retry_on="warehouse")
+    run(cosmos_airflow, cosmos_fake_venv, project, given=WATCHER, retry_on="warehouse")
 
     assert [call.command for call in cosmos_fake_venv.calls if call.command != "ls"] == ["build"]
 
@@ -199,19 +176,11 @@ def test_a_policy_of_the_user_decides_and_a_mapped_task_has_ours(project: Path) 
     assert (one.retry_on, one.retry_policy is not None) == (("warehouse",), True)
 
 
-def test_a_misspelt_setting_is_named(monkeypatch: pytest.MonkeyPatch, project: Path) -> None:
+def test_an_unknown_kind_of_an_operator_or_the_setting_is_named(monkeypatch: pytest.MonkeyPatch, project: Path) -> None:
+    words = r"retry_on=\['network'\]: 'network' is no kind of failure. Known are: \["
+    with pytest.raises(CosmosValueError, match=words):
+        DbtRunLocalOperator(**operator_arguments(project, retry_on="network"))
     monkeypatch.setenv("AIRFLOW__COSMOS_VENV__RETRY_ON", "network")
 
-    with pytest.raises(
-        CosmosValueError, match=r"\[cosmos_venv\] retry_on=\['network'\]: 'network' is no kind of failure"
-    ):
+    with pytest.raises(CosmosValueError, match=rf"\[cosmos_venv\] {words}"):
         DbtRunLocalOperator(**operator_arguments(project))
-
-
-def test_an_unknown_kind_is_refused_when_the_dag_is_made(
-    cosmos_airflow: CosmosAirflow, cosmos_fake_venv: FakeVenv, project: Path
-) -> None:
-    with pytest.raises(
-        CosmosValueError, match=r"retry_on=\['network'\]: 'network' is no kind of failure. Known are: \["
-    ):
-        run(cosmos_airflow, cosmos_fake_venv, project, retry_on="network")

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
 from airflow.sdk import BaseNotifier
 
-from cosmos_venv import DbtDag
-from cosmos_venv.config import ExecutionConfig, ProjectConfig, RenderConfig
-from cosmos_venv.constants import BatchBy, ExecutionMode, InvocationMode, LoadMode
+from cosmos_venv.config import RenderConfig
+from cosmos_venv.constants import BatchBy, ExecutionMode
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.operators.run import run_artifacts
 from cosmos_venv.operators.run.run_artifacts import join_parts
 from cosmos_venv.remote.download_cache import RemoteError
 from cosmos_venv.remote.object_store import RemoteFolder
 from pytest_cosmos_venv import CosmosAirflow, DagOutcome, FakeVenv, NodeOutcome
-from tests.kit import harbor_profile
+from tests.fake_dags import CHAIN, fake_dag, write_models
 
-START = datetime(2026, 1, 1, tzinfo=timezone.utc)
 MODES = [
     pytest.param({}, id="local"),
     pytest.param({"batch_by": BatchBy.ALL}, id="batches"),
@@ -30,49 +27,29 @@ MODES = [
 
 
 @pytest.fixture
-def target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def target(tmp_path: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of ``remote_target_path``."""
-    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setenv("AIRFLOW__COSMOS__REMOTE_TARGET_PATH", (tmp_path / "runs").as_uri())
     return tmp_path / "runs"
 
 
 @pytest.fixture
 def project(dbt_project: Path) -> Path:
-    """Three models of which each reads the one before; two have an owner."""
-    for file in (*(dbt_project / "models").rglob("*.*"), *(dbt_project / "seeds").iterdir()):
-        file.unlink()
-    for name, text in {"staging": "1 as id", "mart": "* from {{ ref('staging') }}"}.items():
-        owner = "{{ config(meta={'owner': 'finance'}) }}" if name == "mart" else ""
-        (dbt_project / "models" / f"{name}.sql").write_text(f"{owner} select {text}")
-    (dbt_project / "models" / "report.sql").write_text("select * from {{ ref('mart') }}")
-    return dbt_project
+    """Three models of which each reads the one before; the second has an owner."""
+    return write_models(dbt_project, {**CHAIN, "mart": "{{ config(meta={'owner': 'finance'}) }} " + CHAIN["mart"]})
 
 
 def run(
-    cosmos_airflow: CosmosAirflow,
+    airflow: CosmosAirflow,
     dbt: FakeVenv,
     project: Path,
     *,
-    mode: ExecutionMode = ExecutionMode.LOCAL,
-    retries: int = 0,
     operator_args: dict[str, Any] | None = None,
-    **render: Any,
+    **given: Any,
 ) -> DagOutcome:
-    executable = writing_sql(dbt, project.parent / "dbt")
-    runs: dict[str, Any] = {"dbt_executable_path": executable, "invocation_mode": InvocationMode.SUBPROCESS}
-    dag = DbtDag(
-        dag_id="harbor",
-        schedule=None,
-        start_date=START,
-        default_args={"retries": retries, "retry_delay": timedelta(0)},
-        project_config=ProjectConfig(project, install_dbt_deps=False),
-        profile_config=harbor_profile(project),
-        execution_config=ExecutionConfig(mode, **runs),
-        operator_args=operator_args,
-        render_config=RenderConfig(load_method=LoadMode.DBT_LS, **render, **runs),
-    )
-    return cosmos_airflow.run(dag, run_id="one", raise_on_failure=False)
+    program = writing_sql(dbt, project.parent / "dbt")
+    dag = fake_dag(dbt, project, program=program, dag={"operator_args": operator_args}, **given)
+    return airflow.run(dag, run_id="one", raise_on_failure=False)
 
 
 def writing_sql(dbt: FakeVenv, file: Path) -> Path:

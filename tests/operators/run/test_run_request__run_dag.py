@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +10,12 @@ import pytest
 
 from cosmos_venv import DbtDag, DbtTaskGroup
 from cosmos_venv.compat import DAG
-from cosmos_venv.config import ExecutionConfig, ProjectConfig, RenderConfig
-from cosmos_venv.constants import BatchBy, ExecutionMode, InvocationMode, LoadMode, TestBehavior
-from pytest_cosmos_venv import CosmosAirflow, DagOutcome, FakeVenv
-from tests.kit import harbor_profile
+from cosmos_venv.constants import BatchBy
+from pytest_cosmos_venv import CosmosAirflow, FakeVenv
+from tests.fake_dags import CHAIN, START, dag_arguments, fake_dag, states, write_models
 
-START = datetime(2026, 1, 1, tzinfo=timezone.utc)
 SELECT, DONE = "dbt_select", "dbt_select_done"
-MODELS = ("staging", "mart", "report", "other")
+MODELS = (*CHAIN, "other")
 
 
 @pytest.fixture
@@ -28,36 +25,23 @@ def dbt(cosmos_fake_venv: FakeVenv) -> FakeVenv:
 
 
 @pytest.fixture
-def project(dbt_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cosmos_airflow: CosmosAirflow) -> Path:
+def project(dbt_project: Path, own_cache: Path, cosmos_airflow: CosmosAirflow) -> Path:
     """Three models of which each reads the one before, and one that stands alone."""
     assert not cosmos_airflow.variables.values
-    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / "cache"))
-    for file in (*(dbt_project / "models").rglob("*.sql"), *(dbt_project / "seeds").iterdir()):
-        file.unlink()
-    texts = ("1 as id", "* from {{ ref('staging') }}", "* from {{ ref('mart') }}", "2 as id")
-    for name, text in zip(MODELS, texts, strict=True):
-        (dbt_project / "models" / f"{name}.sql").write_text(f"select {text}")
-    return dbt_project
+    return write_models(dbt_project, {**CHAIN, "other": "select 2 as id"})
 
 
-def arguments(dbt: FakeVenv, project: Path, **render: Any) -> dict[str, Any]:
-    """The configuration of a project whose runs may choose."""
-    runs: dict[str, Any] = {"dbt_executable_path": dbt.dbt, "invocation_mode": InvocationMode.SUBPROCESS}
-    return {
-        "project_config": ProjectConfig(project, install_dbt_deps=False, dbt_vars={"day": "1", "unit": "t"}),
-        "profile_config": harbor_profile(project),
-        "execution_config": ExecutionConfig(ExecutionMode.LOCAL, **runs),
-        "render_config": RenderConfig(load_method=LoadMode.DBT_LS, **runs, **render),
-        "run_params": True,
-    }
+VARS = {"day": "1", "unit": "t"}
 
 
-def made(dbt: FakeVenv, project: Path, **render: Any) -> DbtDag:
-    return DbtDag(dag_id="harbor", schedule=None, start_date=START, **arguments(dbt, project, **render))
+def made(dbt: FakeVenv, project: Path, *, dag: dict[str, Any] | None = None, **render: Any) -> DbtDag:
+    """A DAG whose runs may choose."""
+    return fake_dag(dbt, project, dbt_vars=VARS, dag={"run_params": True, **(dag or {})}, **render)
 
 
-def states(outcome: DagOutcome) -> dict[str, str]:
-    return {task_id.removesuffix("_run"): each.state for task_id, each in outcome.tasks.items()}
+def group(group_id: str, dbt: FakeVenv, project: Path, **render: Any) -> None:
+    """A group whose runs may choose."""
+    DbtTaskGroup(group_id, run_params=True, **dag_arguments(dbt, project, dbt_vars=VARS, **render))
 
 
 def test_what_is_not_chosen_is_skipped_and_starts_no_dbt(
@@ -127,9 +111,7 @@ def test_a_node_behind_a_failed_one_does_not_run_and_the_run_fails_although_its_
 def test_a_selection_of_nothing_fails_the_first_task_and_is_not_tried_again(
     dbt: FakeVenv, project: Path, cosmos_airflow: CosmosAirflow
 ) -> None:
-    dag = made(dbt, project, exclude=["other"])
-    for task in dag.tasks:
-        task.retries = 2
+    dag = made(dbt, project, retries=2, exclude=["other"])
     before = len(dbt.calls)
 
     nothing = cosmos_airflow.run(dag, conf={"select": "nobody"})
@@ -170,9 +152,8 @@ def test_a_rule_of_the_users_stays_though_it_is_the_one_that_is_ours(
     dbt: FakeVenv, project: Path, cosmos_airflow: CosmosAirflow
 ) -> None:
     dbt.script("run", select="staging", exit_code=99)
-    given = {**arguments(dbt, project), "operator_args": {"trigger_rule": "none_failed"}}
 
-    outcome = cosmos_airflow.run(DbtDag(dag_id="harbor", schedule=None, start_date=START, **given))
+    outcome = cosmos_airflow.run(made(dbt, project, dag={"operator_args": {"trigger_rule": "none_failed"}}))
 
     assert states(outcome) == {**dict.fromkeys((SELECT, DONE, *MODELS), "success"), "staging": "skipped"}
 
@@ -183,7 +164,7 @@ def test_a_group_of_which_nothing_is_chosen_is_skipped_where_another_shares_the_
 ) -> None:
     with DAG("harbor", schedule=None, start_date=START) as dag:
         for group_id, name in (("one", "staging"), ("two", "other")):
-            DbtTaskGroup(group_id, **arguments(dbt, project, select=[name]))
+            group(group_id, dbt, project, select=[name])
 
     outcome = cosmos_airflow.run(dag, conf={"select": "staging"}, raise_on_failure=True)
 
@@ -212,21 +193,6 @@ def give_two_tests(project: Path) -> None:
 
 
 @pytest.mark.long
-def test_a_build_of_which_only_a_test_is_chosen_succeeds_without_its_model(
-    dbt: FakeVenv, project: Path, cosmos_airflow: CosmosAirflow
-) -> None:
-    give_two_tests(project)
-    dag = made(dbt, project, select=["other"], test_behavior=TestBehavior.BUILD)
-    before = len(dbt.calls)
-
-    outcome = cosmos_airflow.run(dag, conf={"select": "unique_other_id"}, raise_on_failure=True)
-
-    assert outcome.tasks["other_model_build"].state == "success"
-    (call,) = (call for call in dbt.calls[before:] if call.command == "build")
-    assert option(call.arguments, "--select") == "fqn:harbor.unique_other_id"
-
-
-@pytest.mark.long
 def test_only_the_chosen_tests_of_a_node_run(dbt: FakeVenv, project: Path, cosmos_airflow: CosmosAirflow) -> None:
     give_two_tests(project)
     dag = made(dbt, project, select=["other"])
@@ -250,7 +216,7 @@ def test_each_of_a_mapped_group_runs_what_is_chosen(
 
         @task_group
         def per_region(region: str) -> None:
-            DbtTaskGroup("dbt", **arguments(dbt, project))
+            group("dbt", dbt, project)
 
         per_region.expand(region=["north", "south"])
     before = len(dbt.calls)

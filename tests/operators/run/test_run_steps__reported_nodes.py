@@ -9,20 +9,7 @@ import pytest
 
 from cosmos_venv.compat import AirflowException
 from cosmos_venv.operators import local
-from pytest_cosmos_venv import FakeVenv
-from tests.kit import MakeNamed, operator_arguments
-
-
-@pytest.fixture
-def make(dbt_project: Path, cosmos_fake_venv: FakeVenv) -> MakeNamed:
-    """A local operator by name, such as ``Run``, whose dbt is the fake."""
-
-    def make(name: str, **arguments: Any) -> Any:
-        return getattr(local, f"Dbt{name}LocalOperator")(
-            **operator_arguments(dbt_project, dbt_executable_path=cosmos_fake_venv.dbt) | arguments
-        )
-
-    return make
+from tests.kit import MakeTask
 
 
 def of(unique_id: str, **config: Any) -> dict[str, Any]:
@@ -42,11 +29,11 @@ def of(unique_id: str, **config: Any) -> dict[str, Any]:
     ],
 )
 def test_a_node_that_the_project_has_no_longer_fails_its_task(
-    name: str, unique_id: str, said: str, make: MakeNamed
+    name: str, unique_id: str, said: str, make_here: MakeTask
 ) -> None:
     tests = [unique_id if unique_id.startswith("test.") else "test.harbor.gone"] if name == "Test" else []
     context = {**(of(unique_id) if unique_id else {}), "dbt_tests": tests}
-    task = make(name, task_id="renamed", select="fqn:harbor.renamed", extra_context=context)
+    task = make_here(name, task_id="renamed", select="fqn:harbor.renamed", extra_context=context)
 
     with pytest.raises(AirflowException, match=r"renamed, removed or disabled.* unreported_nodes = warn") as failure:
         task.execute({})
@@ -54,28 +41,28 @@ def test_a_node_that_the_project_has_no_longer_fails_its_task(
     assert said in str(failure.value)
 
 
-def test_a_build_of_tests_alone_fails_where_dbt_has_reported_none_of_them(make: MakeNamed) -> None:
+def test_a_build_of_tests_alone_fails_where_dbt_has_reported_none_of_them(make_here: MakeTask) -> None:
     context = {**of("model.harbor.staging"), "dbt_tests": ["test.harbor.gone.0a"], "dbt_runs_only_tests": True}
-    task = make("Build", task_id="gone", select="fqn:harbor.gone", extra_context=context)
+    task = make_here("Build", task_id="gone", select="fqn:harbor.gone", extra_context=context)
 
     with pytest.raises(AirflowException, match=r"has run no test of model\.harbor\.staging\."):
         task.execute({})
 
 
-def test_a_source_whose_age_was_not_looked_at_fails_its_task(make: MakeNamed) -> None:
+def test_a_source_whose_age_was_not_looked_at_fails_its_task(make_here: MakeTask) -> None:
     freshness = {"warn_after": {"count": 1, "period": "day"}}
     context = of("source.harbor.raw.renamed", freshness=freshness)
-    task = make("Source", task_id="renamed", select="source:harbor.raw.renamed", extra_context=context)
+    task = make_here("Source", task_id="renamed", select="source:harbor.raw.renamed", extra_context=context)
 
     with pytest.raises(AirflowException, match=r"has not run source\.harbor\.raw\.renamed\."):
         task.execute({})
 
 
 @pytest.mark.parametrize("flags", [["--quiet"], ["--log-level", "none"]])
-def test_a_dbt_that_logs_nothing_is_judged_by_its_results(flags: list[str], make: MakeNamed) -> None:
+def test_a_dbt_that_logs_nothing_is_judged_by_its_results(flags: list[str], make_here: MakeTask) -> None:
     given = {"dbt_cmd_global_flags": flags}
-    built = make("Run", task_id="built", select="staging", extra_context=of("model.harbor.staging"), **given)
-    renamed = make("Run", task_id="renamed", select="renamed", extra_context=of("model.harbor.renamed"), **given)
+    built = make_here("Run", task_id="built", select="staging", extra_context=of("model.harbor.staging"), **given)
+    renamed = make_here("Run", task_id="renamed", select="renamed", extra_context=of("model.harbor.renamed"), **given)
 
     built.execute({})
 
@@ -93,33 +80,33 @@ def test_a_dbt_that_logs_nothing_is_judged_by_its_results(flags: list[str], make
         pytest.param("Run", {}, id="no-node"),
     ],
 )
-def test_a_task_that_need_not_run_a_node_succeeds(name: str, context: dict[str, Any], make: MakeNamed) -> None:
-    make(name, task_id="gone", select="gone", extra_context=context).execute({})
+def test_a_task_that_need_not_run_a_node_succeeds(name: str, context: dict[str, Any], make_here: MakeTask) -> None:
+    make_here(name, task_id="gone", select="gone", extra_context=context).execute({})
 
 
 def test_the_setting_makes_it_a_warning_in_the_log(
-    make: MakeNamed, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    make_here: MakeTask, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("AIRFLOW__COSMOS_VENV__UNREPORTED_NODES", "warn")
 
-    make("Run", task_id="gone", select="gone", extra_context=of("model.harbor.gone")).execute({})
+    make_here("Run", task_id="gone", select="gone", extra_context=of("model.harbor.gone")).execute({})
 
     assert "has not run model.harbor.gone" in "".join(capfd.readouterr())
 
 
 def test_tests_that_dbt_has_not_reported_beside_others_are_named_in_a_warning(
-    make: MakeNamed, capfd: pytest.CaptureFixture[str]
+    make_here: MakeTask, capfd: pytest.CaptureFixture[str]
 ) -> None:
     context = {**of("model.harbor.staging"), "dbt_tests": ["test.harbor.edited.0a"]}
 
-    make("Build", task_id="built", select="staging", extra_context=context).execute({})
+    make_here("Build", task_id="built", select="staging", extra_context=context).execute({})
 
     assert "has not reported 1 of 1 tests of this task: test.harbor.edited.0a." in "".join(capfd.readouterr())
 
 
 @pytest.mark.parametrize("status", ["reused", "no-op"])
 def test_a_node_that_dbt_has_not_built_and_counts_as_done_is_green_and_the_log_says_so(
-    status: str, dbt_project: Path, cosmos_fake_venv: FakeVenv, capfd: pytest.CaptureFixture[str]
+    status: str, make_here: MakeTask, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """As with dbt State and similar plugins."""
 
@@ -130,10 +117,6 @@ def test_a_node_that_dbt_has_not_built_and_counts_as_done_is_green_and_the_log_s
             results.write_text(results.read_text().replace('"success"', f'"{status}"'))
             return done
 
-    ReusingOperator(
-        **operator_arguments(dbt_project, dbt_executable_path=cosmos_fake_venv.dbt, task_id="reused"),
-        select="staging",
-        extra_context=of("model.harbor.staging"),
-    ).execute({})
+    make_here(ReusingOperator, select="staging", extra_context=of("model.harbor.staging")).execute({})
 
     assert f"Not built, and done as dbt says: model.harbor.staging ({status})." in "".join(capfd.readouterr())

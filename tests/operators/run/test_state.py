@@ -19,7 +19,7 @@ from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.operators.local import DbtRunLocalOperator
 from cosmos_venv.operators.run import state
 from pytest_cosmos_venv import CosmosAirflow, DbtCall, FakeVenv
-from tests.kit import MakeTask, operator_arguments
+from tests.kit import MakeTask
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
@@ -41,18 +41,11 @@ class Looking(DbtRunLocalOperator):
 
 
 @pytest.fixture
-def make(
-    dbt_project: Path,
-    cosmos_fake_venv: FakeVenv,
-    cosmos_airflow: CosmosAirflow,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> MakeTask:
+def make(make_here: MakeTask, cosmos_airflow: CosmosAirflow, own_cache: Path) -> MakeTask:
     assert not cosmos_airflow.variables.values
-    monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / "cache"))
 
-    def make(cls: type[DbtRunLocalOperator] = DbtRunLocalOperator, **arguments: Any) -> Any:
-        operator = cls(**operator_arguments(dbt_project, dbt_executable_path=cosmos_fake_venv.dbt) | arguments)
+    def make(of: Any = "Run", **arguments: Any) -> Any:
+        operator = make_here(of, **arguments)
         if isinstance(operator, Looking):
             vars(operator)["seen"] = []
         return operator
@@ -284,20 +277,12 @@ def test_half_a_file_is_as_good_as_none(make: MakeTask, tmp_path: Path, monkeypa
     assert operator.seen[-1]["manifest.json"]["nodes"] == {}
 
 
-def test_a_command_that_writes_no_manifest_keeps_nothing_and_says_so(
-    make: MakeTask, cosmos_fake_venv: FakeVenv, capfd: pytest.CaptureFixture[str]
-) -> None:
-    cosmos_fake_venv.script("run", artifacts={"manifest.json": None})
-    operator = make(state=LAST_SUCCESS)
-
-    operator.execute({})
-
-    assert not kept_place(operator, {}).exists()
-    assert "this success is not kept for the next run" in "".join(capfd.readouterr())
-
-
 def test_after_a_success_without_a_manifest_no_older_one_is_the_last(
-    make: MakeTask, tmp_path: Path, cosmos_fake_venv: FakeVenv, monkeypatch: pytest.MonkeyPatch
+    make: MakeTask,
+    tmp_path: Path,
+    cosmos_fake_venv: FakeVenv,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("AIRFLOW__COSMOS_VENV__STATE_PATH", str(tmp_path / "shared"))
     operator = make(Looking, state=LAST_SUCCESS)
@@ -307,6 +292,7 @@ def test_after_a_success_without_a_manifest_no_older_one_is_the_last(
     operator.execute({})
 
     assert [len(each["manifest.json"]["nodes"]) > 0 for each in operator.seen] == [False, True, False]
+    assert "this success is not kept for the next run" in "".join(capfd.readouterr())
 
 
 def test_whether_to_defer_may_be_a_template(

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import threading
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from cosmos_venv.compat import AirflowException
 from cosmos_venv.dbt.warm import servers
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.operators.run import dbt_run, warm_start
-from tests.kit import DbtCalls, DbtProcesses, MakeOperator
+from tests.kit import DbtCalls, MakeOperator
 from tests.warm_servers import live_servers
 
 pytestmark = pytest.mark.usefixtures("short_folder")
@@ -32,14 +29,6 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Counted:
 
 def started(counted: Counted) -> list[str]:
     return [tags.get("reason", "warm") for _, tags in counted]
-
-
-def test_a_task_that_wants_none_starts_no_server(make_operator: MakeOperator, counted: Counted) -> None:
-    for _ in range(2):
-        make_operator(warm_dbt="off").execute({})
-
-    assert live_servers() == []
-    assert counted == []
 
 
 def test_the_second_task_starts_a_server_by_itself_and_all_later_ones_use_it(
@@ -143,36 +132,3 @@ def test_where_nobody_would_profit_dbt_starts_as_ever(
     assert started(counted) == [reason] * 3
     assert len(dbt_calls()) == 2
     assert live_servers() == []
-
-
-@pytest.mark.long
-def test_on_kill_ends_a_warm_dbt_that_ignores_signals_and_its_child(
-    make_operator: MakeOperator, dbt_processes: DbtProcesses
-) -> None:
-    operator = make_operator(py_requirements=["dbt-core==9.2"], warm_dbt="require")
-    running: list[psutil.Process] = []
-
-    def kill_once_it_runs() -> None:
-        running.extend(dbt_processes())
-        operator.on_kill()
-
-    killer = threading.Thread(target=kill_once_it_runs, daemon=True)
-    killer.start()
-    with pytest.raises(AirflowException, match="Task run was killed"):
-        operator.execute({})
-    killer.join()
-
-    assert len(running) == 2
-    assert not [process for process in running if process.is_running()]
-    assert len(live_servers()) == 1
-
-
-def test_a_password_of_the_profile_is_not_in_the_server(make_operator: MakeOperator) -> None:
-    make_operator(warm_dbt="require", env={"PASSWORD": "s3cret-word"}).execute({})
-
-    (place,) = live_servers()
-    variables = Path(f"/proc/{place.note()['pid']}/environ").read_bytes()
-    assert b"s3cret-word" not in variables
-    assert not {name.encode() for name in os.environ if name.startswith("AIRFLOW")} & {
-        each.partition(b"=")[0] for each in variables.split(b"\0")
-    }

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from cosmos_venv.compat import AirflowException
 from cosmos_venv.constants import InvocationMode
-from cosmos_venv.operators.local import DbtRunLocalOperator
 from cosmos_venv.operators.run import dbt_run
 from pytest_cosmos_venv import FakeVenv
-from tests.kit import MakeLocal, operator_arguments
+from tests.kit import MakeTask
 from tests.warm_servers import live_servers
 
 pytestmark = pytest.mark.usefixtures("short_folder")
@@ -27,80 +25,46 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return seen
 
 
-@pytest.fixture
-def make_operator(cosmos_fake_venv: FakeVenv, dbt_project: Path) -> MakeLocal:
-    def make(**arguments: Any) -> DbtRunLocalOperator:
-        return DbtRunLocalOperator(
-            **operator_arguments(dbt_project, dbt_executable_path=cosmos_fake_venv.dbt) | arguments
-        )
-
-    return make
-
-
-def test_dbt_starts_as_ever_where_nobody_asks_for_more(make_operator: MakeLocal, counted: list[str]) -> None:
+def test_dbt_starts_as_ever_where_nobody_asks_for_more(make_here: MakeTask, counted: list[str]) -> None:
     for _ in range(2):
-        make_operator().execute({})
+        make_here().execute({})
 
     assert counted == []
     assert live_servers() == []
 
 
 def test_the_second_task_starts_a_server_where_the_setting_says_so(
-    make_operator: MakeLocal, cosmos_fake_venv: FakeVenv, counted: list[str], monkeypatch: pytest.MonkeyPatch
+    make_here: MakeTask, cosmos_fake_venv: FakeVenv, counted: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRFLOW__COSMOS_VENV__LOCAL_WARM_DBT", "auto")
 
     for _ in range(3):
-        make_operator().execute({})
-    make_operator(warm_dbt="off").execute({})
+        make_here().execute({})
+    make_here(warm_dbt="off").execute({})
 
     assert counted == ["first", "warm", "warm"]
     assert [call.command for call in cosmos_fake_venv.calls] == ["run"] * 4
     assert [place.note()["environment"] for place in live_servers()] == [str(cosmos_fake_venv.path)]
 
 
-def test_a_link_leads_to_the_environment_of_the_dbt(
-    make_operator: MakeLocal, cosmos_fake_venv: FakeVenv, counted: list[str], tmp_path: Path
-) -> None:
-    (tmp_path / "dbt").symlink_to(cosmos_fake_venv.dbt)
-
-    make_operator(dbt_executable_path=tmp_path / "dbt", warm_dbt="require").execute({})
-
-    assert counted == ["warm"]
-
-
-def test_after_an_installation_the_new_dbt_is_imported(
-    make_operator: MakeLocal, cosmos_fake_venv: FakeVenv, counted: list[str]
-) -> None:
-    make_operator(warm_dbt="require").execute({})
-    (before,) = live_servers()
-    (site_packages,) = cosmos_fake_venv.path.glob("lib/python3*/site-packages")
-    (site_packages / "installed_since.py").touch()
-
-    make_operator(warm_dbt="require").execute({})
-
-    assert counted == ["warm", "warm"]
-    assert {place.key for place in live_servers()} - {before.key}
-
-
 def test_a_dbt_in_no_virtual_environment_is_not_served(
-    make_operator: MakeLocal, cosmos_fake_venv: FakeVenv, counted: list[str], tmp_path: Path
+    make_here: MakeTask, cosmos_fake_venv: FakeVenv, counted: list[str], tmp_path: Path
 ) -> None:
     shutil.copytree(cosmos_fake_venv.path, tmp_path / "prefix", symlinks=True)
     (tmp_path / "prefix" / "pyvenv.cfg").unlink()
     executable = tmp_path / "prefix" / "bin" / "dbt"
 
-    make_operator(dbt_executable_path=executable, warm_dbt="auto").execute({})
+    make_here(dbt_executable_path=executable, warm_dbt="auto").execute({})
     with pytest.raises(
         AirflowException, match=r"stands in no virtual environment, and warm_dbt or .* local_warm_dbt is"
     ):
-        make_operator(dbt_executable_path=executable, warm_dbt="require").execute({})
+        make_here(dbt_executable_path=executable, warm_dbt="require").execute({})
 
     assert counted == ["place", "place"]
 
 
-def test_a_dbt_that_the_task_imports_itself_does_not_start_warm(make_operator: MakeLocal, counted: list[str]) -> None:
+def test_a_dbt_that_the_task_imports_itself_does_not_start_warm(make_here: MakeTask, counted: list[str]) -> None:
     with pytest.raises(AirflowException, match="with DBT_RUNNER the task imports dbt itself; SUBPROCESS can"):
-        make_operator(invocation_mode=InvocationMode.DBT_RUNNER, warm_dbt="require").execute({})
+        make_here(invocation_mode=InvocationMode.DBT_RUNNER, warm_dbt="require").execute({})
 
     assert counted == ["runner"]

@@ -12,11 +12,10 @@ import pytest
 
 from cosmos_venv.compat import AirflowException
 from cosmos_venv.operators.local import DbtSeedLocalOperator
-from cosmos_venv.operators.seeds.seed_state import Scope, begin_load, recall
 from cosmos_venv.operators.virtualenv import DbtSeedVirtualenvOperator
 from pytest_cosmos_venv import CosmosAirflow, FakeVenv
 from tests.kit import MakeTask
-from tests.operators.seeds.seed_task import SEED, seed_arguments
+from tests.operators.seeds.seed_task import seed_arguments
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
@@ -33,9 +32,9 @@ def make_task(dbt_project: Path, cosmos_fake_venv: FakeVenv, cosmos_airflow: Cos
 
     assert not cosmos_airflow.variables.values
 
-    def make_task(cls: type[Any] = DbtSeedLocalOperator, **arguments: Any) -> Any:
-        own = {} if cls is DbtSeedVirtualenvOperator else {"dbt_executable_path": cosmos_fake_venv.dbt}
-        return cls(**seed_arguments(dbt_project, **own) | arguments)
+    def make_task(of: Any = DbtSeedLocalOperator, **arguments: Any) -> Any:
+        own = {} if of is DbtSeedVirtualenvOperator else {"dbt_executable_path": cosmos_fake_venv.dbt}
+        return of(**seed_arguments(dbt_project, **own) | arguments)
 
     return make_task
 
@@ -144,22 +143,6 @@ def test_after_a_change_in_the_middle_of_dbt_any_content_is_loaded(
     load("third")
     load("fourth")
 
-    assert len(cosmos_fake_venv.calls) == 3
-
-
-def test_a_load_that_broke_off_is_why_dbt_runs(
-    load: Load, make_task: MakeTask, cosmos_fake_venv: FakeVenv, capsys: pytest.CaptureFixture[str]
-) -> None:
-    load("first")
-    operator = make_task()
-    scope = Scope.of(operator.dag_id, operator.task_group, {}, SEED)
-    begin_load(scope, "killed", recall(scope, print), print)
-
-    for run_id in ("second", "third", "fourth"):
-        load(run_id)
-
-    said = capsys.readouterr().out
-    assert f"Another run has loaded {SEED} meanwhile, or was killed while it did: the next run loads it again." in said
     assert len(cosmos_fake_venv.calls) == 3
 
 

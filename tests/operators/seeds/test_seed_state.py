@@ -73,17 +73,10 @@ def test_a_key_fits_into_airflows_table_and_says_whose_it_is() -> None:
                 [
                     "",
                     "junk",
-                    "x" * 5000,
-                    "0" * 63,
                     "0" * 65,
-                    "null",
                     "[]",
-                    "17",
-                    '{"checksum": null}',
-                    '{"algorithm": "sha256"}',
                     f'{{"algorithm": "md5", "checksum": "{ZEROS}"}}',
                     '{"algorithm": "sha256", "checksum": 17}',
-                    '{"algorithm": "sha256", "checksum": ["a"]}',
                 ]
             )
         ),

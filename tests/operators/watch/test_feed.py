@@ -145,16 +145,6 @@ def test_a_run_that_is_made_again_begins_with_nothing(folder: Path) -> None:
     assert outcomes_in(files.record) == {}
 
 
-def test_a_folder_in_which_others_can_write_says_nothing(folder: Path) -> None:
-    write(folder, FIRST_LINE, ended("success"))
-    folder.chmod(0o777)
-
-    files = JournalFiles(folder)
-
-    assert files.read() is False
-    assert files.record is None
-
-
 def test_a_task_is_told_what_comes_while_it_watches(airflow: Airflow, folder: Path) -> None:
     async def watch() -> None:
         async with watching(PRODUCER) as found:
@@ -249,12 +239,3 @@ def test_an_xcom_that_cannot_be_read_holds_a_task_up_for_a_while_only(
             assert found.problem == "RuntimeError: no such bucket"
 
     run(watch())
-
-
-def test_a_line_of_somebody_else_is_passed_over(folder: Path) -> None:
-    write(folder, FIRST_LINE, {"id": NODE, "is_end": True, "status": "success", "seconds": "many"}, ended("success"))
-
-    files = JournalFiles(folder)
-    files.read()
-
-    assert outcomes_in(files.record)[NODE].status == "success"

@@ -13,14 +13,12 @@ from cosmos_venv.compat import DAG
 from cosmos_venv.config import ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
 from cosmos_venv.constants import BatchBy, DbtResourceType, ExecutionMode, TestBehavior
 from cosmos_venv.exceptions import CosmosValueError
-from cosmos_venv.project.graph import link
 from cosmos_venv.project.node import DbtNode
 from cosmos_venv.rendering.airflow_tasks import make_tasks
 from cosmos_venv.rendering.configuration import Configuration
 from cosmos_venv.rendering.model import Plan
-from cosmos_venv.rendering.plan_request import PlanRequest
-from cosmos_venv.rendering.planner import plan
 from cosmos_venv.rendering.task_arguments import PlanningSettings
+from tests.rendering import made as of_nodes
 from tests.rendering.made import node
 from tests.rendering.recorded import PROJECT
 
@@ -40,21 +38,14 @@ def provider(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def planned(*nodes: DbtNode, requirements: list[str] | None = None, **given: Any) -> Plan:
-    selection = link({each.unique_id: each for each in nodes}, detaching=False)
-    settings = {
-        name: given.pop(name)
-        for name in ("query_adapter", "has_setup", "has_teardown", "has_sql_store")
-        if name in given
-    }
-    return plan(
-        PlanRequest(
-            nodes=selection.nodes,
-            render=RenderConfig(**given),
-            execution=ExecutionConfig(ExecutionMode.AIRFLOW_ASYNC, async_py_requirements=requirements or []),
-            project=ProjectConfig("shop"),
-            operator_args={},
-            settings=PlanningSettings(**{"query_adapter": "bigquery", **settings}),
-        )
+    names = ("query_adapter", "has_setup", "has_teardown", "has_sql_store")
+    settings = {name: given.pop(name) for name in names if name in given}
+    return of_nodes.planned(
+        *nodes,
+        render=RenderConfig(**given),
+        mode=ExecutionMode.AIRFLOW_ASYNC,
+        execution={"async_py_requirements": requirements or []},
+        settings=PlanningSettings(**{"query_adapter": "bigquery", **settings}),
     )
 
 

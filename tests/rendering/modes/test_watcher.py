@@ -21,14 +21,12 @@ from cosmos_venv.constants import (
 )
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.operators.watcher import DbtRunWatcherOperator
-from cosmos_venv.project.graph import link
 from cosmos_venv.project.node import DbtNode
 from cosmos_venv.rendering.configuration import Configuration
 from cosmos_venv.rendering.model import Plan
 from cosmos_venv.rendering.one_task.plan_cache import plan_key
-from cosmos_venv.rendering.plan_request import PlanRequest
-from cosmos_venv.rendering.planner import plan
 from cosmos_venv.rendering.task_arguments import PlanningSettings
+from tests.rendering import made as of_nodes
 from tests.rendering.made import node
 from tests.rendering.recorded import PROJECT
 
@@ -42,17 +40,8 @@ OF_ORDERS = node("test.shop.unique_orders.1", ORDERS.unique_id)
 
 
 def planned(*nodes: DbtNode, most: int = 0, asks_freshness: bool = False, **render: Any) -> Plan:
-    selection = link({each.unique_id: each for each in nodes}, detaching=False)
-    return plan(
-        PlanRequest(
-            nodes=selection.nodes,
-            render=RenderConfig(**render),
-            execution=ExecutionConfig(ExecutionMode.WATCHER),
-            project=ProjectConfig("shop"),
-            operator_args={},
-            settings=PlanningSettings(most_watching=most, asks_freshness=asks_freshness),
-        )
-    )
+    settings = PlanningSettings(most_watching=most, asks_freshness=asks_freshness)
+    return of_nodes.planned(*nodes, render=RenderConfig(**render), mode=ExecutionMode.WATCHER, settings=settings)
 
 
 def operators(made: Plan) -> dict[str, str]:

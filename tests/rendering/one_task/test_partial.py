@@ -351,7 +351,7 @@ dag = DbtDag(
     project_config=ProjectConfig(FOLDER),
     profile_config=ProfileConfig("harbor", "dev", profiles_yml_filepath=FOLDER + "/profiles.yml"),
     execution_config=ExecutionConfig(dbt_executable_path={dbt!r}),
-    render_config=RenderConfig(load_method=LoadMode.{mode}, dbt_ls_path={ls_path!r}),
+    render_config=RenderConfig(load_method=LoadMode.DBT_LS),
 )
 """
 
@@ -359,7 +359,7 @@ dag = DbtDag(
 def test_what_dbt_ls_has_said_is_enough_for_the_task_that_runs(
     dag_file: DagFile, dbt_project: Path, cosmos_fake_venv: FakeVenv, in_worker: InWorker
 ) -> None:
-    file = dag_file(BY_DBT_LS.format(dbt=str(cosmos_fake_venv.dbt), mode="DBT_LS", ls_path=None), dbt_project)
+    file = dag_file(BY_DBT_LS.format(dbt=str(cosmos_fake_venv.dbt)), dbt_project)
     whole = parsed(file)
 
     dag = in_worker(file, "staging_run")
