@@ -73,9 +73,9 @@ def digest_of_hashlib(path: Path) -> str:
 
 
 def skipping(bench: Bench) -> list[Row]:
-    """``execute`` of a small seed that is unchanged, the store of Variables apart.
+    """``execute`` of a small seed that is unchanged, without the store of Variables.
 
-    The first one of a process imports what only such a task needs.
+    The first such call of a process also imports what only such a task needs.
     """
     command = [sys.executable, "-c", FIRST_SKIP, str(bench.folder)]
     firsts = [
@@ -92,7 +92,7 @@ def skipping(bench: Bench) -> list[Row]:
 
 
 def unchanged_seed(folder: Path) -> Any:
-    """The task of a seed of which this process remembers that it was loaded as it is."""
+    """The task of a seed whose remembered checksum is that of its file."""
     os.environ["AIRFLOW_HOME"] = str(folder / "airflow")
     os.environ["AIRFLOW__LOGGING__LOGGING_LEVEL"] = "WARNING"
     from cosmos_venv.config import ProfileConfig

@@ -24,7 +24,7 @@ def delete_unused_dbt_ls_cache(
     session: object = None,  # noqa: ARG001
     cache_type: str = "cosmos",  # noqa: ARG001
 ) -> int:
-    """Delete the answers on this machine that no parse has used for some time, and return how many there were.
+    """Delete the answers on this machine that no parse has used for ``max_age_last_usage``, and return their number.
 
     Other machines keep theirs. Airflow Variables that share answers stay: one Variable holds the latest answer to a
     question.
@@ -42,9 +42,9 @@ def delete_unused_dbt_ls_remote_cache_files(
     session: object = None,  # noqa: ARG001
     cache_type: str = "cosmos",  # noqa: ARG001
 ) -> int:
-    """Delete the answers in ``[cosmos] remote_cache_dir`` that are older than some time, and return their number.
+    """Delete the answers in ``[cosmos] remote_cache_dir`` that are older than the limit, and return their number.
 
-    A machine that has fetched an answer keeps its copy; another one asks dbt again and writes the answer anew.
+    A machine that has fetched an answer keeps its copy; another machine asks dbt again and writes the answer anew.
 
     :param max_age_last_usage: the age of the oldest answer that is kept: a storage does not note who reads a file.
     :param session: nothing reads it; it exists because Cosmos has it.

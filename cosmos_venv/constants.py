@@ -15,27 +15,27 @@ PRODUCER_WATCHER_DONE_TASK_ID = "dbt_producer_watcher_done"
 DBT_SETUP_ASYNC_TASK_ID = "dbt_setup_async"
 """Id of the task that compiles the models of ExecutionMode.AIRFLOW_ASYNC, below the group of its project."""
 DBT_TEARDOWN_ASYNC_TASK_ID = "dbt_teardown_async"
-"""Id of the task that deletes what it has stored."""
+"""Id of the task that deletes the SQL that ``dbt_setup_async`` has stored."""
 SELECT_TASK_ID = "dbt_select"
 """Id of the task that evaluates the selection of a run, below the group of its project."""
 SELECT_DONE_TASK_ID = "dbt_select_done"
 """Id of the task behind all that a run may choose, which runs nothing."""
 ON_ERROR_DONE_TASK_ID = "dbt_on_error_done"
-"""Id of the task behind all others where a model has ``on_error: continue``, which runs nothing: the run of the DAG
+"""Id of the task behind all others where a model has ``on_error: continue``. It runs nothing. By it the run of the DAG
 fails where such a model has failed and its children have succeeded."""
 RUN_SUMMARY_TASK_ID = "dbt_run_summary"
-"""Id of the task with the table of what became of all nodes, below the group of its project."""
+"""Id of the task with the table of the results of all nodes, below the group of its project."""
 NODES_XCOM = "dbt_nodes"
-"""Key of the XCom in which a task that ran dbt says what became of its nodes."""
+"""Key of the XCom with the results of the nodes of a task that ran dbt."""
 BATCH_CONFIG = "dbt_batch"
-"""In the context of the task of several nodes: its name and the unique ids of what it runs."""
+"""In the context of the task of several nodes: its name and the unique ids of the nodes that it runs."""
 
 NODE_CONFIG = "dbt_node_config"
 """In the context of a task: its dbt node as plain data."""
 TASK_TESTS = "dbt_tests"
 """In the context of a task that tests: the unique ids of the tests that the plan shows for it."""
 ONLY_TESTS = "dbt_runs_only_tests"
-"""In the context of a task of which the run has chosen some tests and not the node: True."""
+"""True in the context of a task when the run has chosen some of its tests and not its node."""
 ONLY_IF_CHANGED = "should_run_if_seed_changed"
 """In the context of a seed's task with SeedRenderingBehavior.WHEN_SEED_CHANGES, as in Cosmos."""
 
@@ -94,8 +94,8 @@ class TestBehavior(Enum):
 class TestIndirectSelection(Enum):
     """Which tests dbt adds to selected nodes (dbt's ``--indirect-selection``).
 
-    Of a selected node with ``EAGER`` every test; with ``CAUTIOUS`` those whose parents are all selected; with
-    ``BUILDABLE`` those whose parents are selected or come before what is; with ``EMPTY`` none.
+    ``EAGER`` adds every test of a selected node, and ``EMPTY`` none. ``CAUTIOUS`` adds those tests whose parents are
+    all selected. ``BUILDABLE`` adds those tests whose parents are selected or come before a selected node.
     """
 
     __test__ = False  # the name begins with "Test": pytest must not collect it

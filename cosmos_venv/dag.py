@@ -26,7 +26,7 @@ _OLD_SCHEDULE = "schedule_interval"
 class DbtDag(DAG, RenderedProject):
     """A dbt project as a DAG of its own.
 
-    :param *args: of Airflow's DAG: its ``dag_id``, where it is given by place.
+    :param *args: positional arguments of Airflow's DAG: its ``dag_id``.
     :param project_config: where the project is.
     :param profile_config: how dbt reaches the warehouse.
     :param execution_config: how and where dbt runs.
@@ -35,10 +35,10 @@ class DbtDag(DAG, RenderedProject):
         ``{"py_requirements": ["dbt-core~=1.11.0", "dbt-duckdb~=1.11.0"]}``.
     :param on_warning_callback: for the tasks that run tests or look at the freshness of sources.
     :param run_params: whether the DAG has params by which each run chooses nodes (``select``, ``exclude``) and how
-        they run (``full_refresh``, ``vars``). A dict gives other names to some of the four, or None to one that is not
-        wanted.
+        they run (``full_refresh``, ``vars``). A dict gives other names to some of the four, or None to a param that is
+        not wanted.
     :param **kwargs: of Airflow's DAG: ``dag_id``, ``schedule``, ``start_date``, ``catchup``, ``default_args`` ...
-    :raises CosmosValueError: when the configuration cannot be.
+    :raises CosmosValueError: when the configuration is wrong.
     :raises CosmosLoadDbtException: when the project cannot be loaded.
     """
 
@@ -90,7 +90,7 @@ class DbtTaskGroup(RenderedGroup):
     :param on_warning_callback: for the tasks that run tests or look at the freshness of sources.
     :param run_params: as for :class:`DbtDag`; the params are those of the DAG around the group.
     :param **kwargs: of Airflow's TaskGroup.
-    :raises CosmosValueError: when the configuration cannot be.
+    :raises CosmosValueError: when the configuration is wrong.
     :raises CosmosLoadDbtException: when the project cannot be loaded.
     """
 

@@ -42,7 +42,7 @@ def parsed_project(
     """
     if not (settings.enable_cache and settings.enable_cache_partial_parse):
         return ParsedProject(project_dir=project_dir)
-    # The project's name and not its path: Airflow 3 gives each version of a bundle another one.
+    # The project's name and not its path: on Airflow 3 each version of a bundle has another path.
     project_name = read_dbt_project(project_dir, environment=env).name or project_dir.name
     profile = profiles_yml.read_text(encoding="utf-8", errors="replace") if profiles_yml.is_file() else ""
     key = [project_name, profile, target_name, vars_text(variables) or "", which_dbt]
@@ -61,8 +61,8 @@ def project_packages(
     """Return the packages that ``dbt deps`` installs for a project, or has installed for another command.
 
     :param project_dir: folder with the ``dbt_project.yml``.
-    :param virtualenv_dir: where they are kept; below the cache folder when it is None, or nothing can be written there
-        (then what an image has brought along is found there all the same).
+    :param virtualenv_dir: where they are kept. They are kept below the cache folder if this is None, or cannot be
+        written to; packages in a ``virtualenv_dir`` of an image are found nevertheless.
     :param variables: dbt's ``--vars``, as a mapping or as a text of YAML; None: there are none.
     :param env: the environment variables of the dbt command.
     :param which_dbt: a text that differs where the dbt may be another one.

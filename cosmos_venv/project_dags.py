@@ -33,8 +33,8 @@ class DbtProjectDags(dict[str, DbtDag]):
     :param split_by: what a domain is: the first ``folder`` below ``models``, ``seeds`` or ``snapshots`` (all nodes of
         an installed package are one domain), the one ``tag`` of a node, dbt's ``group``, or a function that is called
         with a node and returns the name of its domain. What Airflow does not take in an id becomes ``_``.
-    :param schedules: by domain Airflow's ``schedule``. A domain that reads no other must be here, with None where
-        nothing but a user starts it; a domain that is here does not wait for others.
+    :param schedules: Airflow's ``schedule`` by domain. A domain that reads no other domain must be named here, with
+        None where only a user starts it. A domain that is named here does not wait for other domains.
     :param dag_id: the beginning of the DAGs' ids, before ``_`` and the domain; None: the project's name.
     :param profile_config: how dbt reaches the warehouse.
     :param execution_config: how and where dbt runs.
@@ -43,8 +43,8 @@ class DbtProjectDags(dict[str, DbtDag]):
     :param on_warning_callback: for the tasks that run tests or look at the freshness of sources.
     :param run_params: as for :class:`DbtDag`.
     :param **kwargs: of Airflow's DAG, for all DAGs: ``start_date``, ``default_args`` ...
-    :raises CosmosValueError: when the configuration cannot be; when domains read each other in a circle, with the nodes
-        that do; when a DAG would wait for what no other one gives.
+    :raises CosmosValueError: when the configuration is wrong; when domains read each other in a circle, naming the
+        nodes; when a DAG would wait for an asset that no other DAG updates.
     :raises CosmosLoadDbtException: when the project cannot be loaded.
     """
 
@@ -99,7 +99,7 @@ class _DomainDag(DbtDag):
     def __init__(self, split: ProjectSplit, domain: str, file: str, **kwargs: Any) -> None:
         DAG.__init__(self, split.dag_id(domain), **kwargs)
         self.fileloc = file
-        with self:  # Airflow takes note of it, while there are no tasks to look at
+        with self:  # Airflow registers the DAG here, while it has no tasks to look at
             pass
         self._render(split.configuration, dag=self, task_group=None, part=DomainGraph(split, domain))
 
@@ -133,8 +133,8 @@ def _schedules(split: ProjectSplit, given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _refuse_dead_waits(dags: Mapping[str, DbtDag]) -> None:
-    """Refuse a DAG that waits for an asset between domains which no task of the others gives: a schedule of the user's
-    may name a domain that has gone, or no longer reads the other one.
+    """Refuse a DAG that waits for an asset of another domain which no task updates: a schedule of the user may name a
+    domain that is gone, or that no longer reads the other one.
     """
     given = {task.arguments.get("asset_uri") for dag in dags.values() for task in dag.plan.tasks}
     own = {quote(dag.dag_id) for dag in dags.values()}

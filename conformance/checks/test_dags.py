@@ -25,7 +25,7 @@ FOLDER = "rendering-project"
 """Folder of the project that was recorded: the one task of AFTER_ALL is named after it."""
 EMPTY = "empty"
 OF_EPHEMERAL = {"geo_cells_run": "run", "geo_cells_model_build": "build"}
-"""Task of the ephemeral model, which leaves nothing in the warehouse -> the command that it may run as well as none."""
+"""Task of the ephemeral model, which dbt does not build -> the command that it may run. It may also run none."""
 LS = "dbt_ls"
 WITH_TESTS = [pytest.param(behavior, marks=needing(COMMANDS["test"])) for behavior in ("after_each", "after_all")]
 
@@ -82,7 +82,7 @@ def test_what_dbt_ls_has_loaded_appears_in_airflow(
         cosmos_airflow.home.database,
         named=adapter.named,
         plans=plans,
-        # An empty folder for what is temporary, too: an implementation may keep there what dbt has said.
+        # TMPDIR is an empty folder too: an implementation may keep answers of dbt there.
         variables={**harness.wheelhouse.environment, **harness.own_temporary, "PATH": path_without_dbt()},
         timeout=harness.timeout,
     )
@@ -274,7 +274,7 @@ def _require_equal(seen: Mapping[Any, object], required: Mapping[Any, object], w
 
 
 def _as_recorded(name: str, operator: str) -> str:
-    """The operator, with the one for an ephemeral model made as recorded.
+    """The operator; for a task of an ephemeral model, the operator of the recording.
 
     Whether dbt is run for an ephemeral model differs between releases of Cosmos, and no page says it.
     """

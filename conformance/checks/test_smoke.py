@@ -18,7 +18,7 @@ from ..options import asked_installer, command_of_uv
 
 def test_the_implementation_imports(adapter: Declaration, tmp_path: Path) -> None:
     modules, answer = ", ".join(adapter.modules), secrets.token_hex()
-    # The answer stands nowhere before all is imported.
+    # The code holds the answer reversed: only a process that has imported everything can print it.
     code = f"import {modules}; print('{answer}'[::-1])"
 
     finished = processes.run([sys.executable, "-c", code], cwd=tmp_path)

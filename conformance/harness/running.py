@@ -35,7 +35,7 @@ TIMEOUT = 60.0
 SMOKE_TIMEOUT = 180.0
 """Seconds that the smoke check's own task may take: nothing tells yet how fast this machine is."""
 SLACK = 2.0
-"""Seconds that a process may need at the least, beyond what is required, to end and to be seen at it."""
+"""Seconds, at the least, that a process may take beyond a required limit until its end is seen."""
 _TIMES = 40
 """Any other task may take so many times what the smoke check took."""
 _SHARE = 0.8
@@ -98,7 +98,7 @@ class TaskTimer:
         """
         took = dict(report.user_properties).get(TASK_SECONDS)
         if report.when == "call" and isinstance(took, float):
-            # In one piece: a worker may look at any moment.
+            # Atomic: a worker may read the file at any moment.
             file = _kept()
             beside = file.with_name(f"{file.name}.{os.getpid()}")
             beside.write_text(str(took), encoding="ascii")
@@ -113,7 +113,7 @@ class TaskTimer:
             minutes = self._requirements * seconds * _SHARE / workers / 60
             about = f"{minutes:.0f} minutes" if minutes >= 1.5 else "a minute" if minutes > 0.5 else "half a minute"
             terminal.ensure_newline()
-            if terminal.currentfspath is None:  # dots of workers belong to no file, and it sees no line begun
+            if terminal.currentfspath is None:  # under pytest-xdist the reporter does not know that dots begin a line
                 terminal.write("\n")
             terminal.write_line(
                 f"One task took {seconds:.1f} s: {self._requirements} requirements will take about {about}."
@@ -204,8 +204,8 @@ class RunningTasks:
             told = Outcome.from_plain(contender.value)
             return with_changes(told, log=max(told.log, contender.output, key=len))
         if contender.exception is not None:
-            # A task may raise what it likes under this name: what its process says is believed of a machine alone on
-            # which the judge may not mount either.
+            # A task may raise an exception of this name itself. So the check is skipped only where this process may not
+            # mount either.
             if contender.exception.startswith(MountError.__name__) and why_not_mounted(self._places):
                 pytest.skip(contender.exception.removeprefix(f"{MountError.__name__}: "))
             raise HarnessError(f"{contender.in_words}\n{contender.traceback}")

@@ -16,9 +16,9 @@ from ..requirements import Level, Requirement
 
 SMOKE_FILE = "test_smoke.py"
 REQUIREMENT, LEVEL = "requirement", "level"
-"""Names of the properties under which a test says what it judges, and what is said of it beforehand.
+"""Names of the properties with the id and the level of the requirement that a test judges.
 
-Those without a prefix are for others, who read them in JUnit's XML.
+They have no prefix, since others read them in JUnit's XML.
 """
 VERDICT = "cosmos_verdict"
 """Name of the property under which a verdict stands that pytest has no word for."""
@@ -150,7 +150,7 @@ def is_of_level(judgement: Judgement, level: Level) -> bool:
 
 
 def is_undone_promise(judgement: Judgement, known: Collection[str]) -> bool:
-    """Whether it is a MUST that differs on purpose, while no list of known failures owns up to it.
+    """Whether the requirement is a MUST that differs on purpose and is not on the list of known failures.
 
     :param judgement: on one requirement.
     :param known: ids on the list of known failures.
@@ -230,7 +230,7 @@ class Results:
 def _seen(report: pytest.TestReport) -> Seen | None:
     properties = dict(report.user_properties)
     one = properties.get(REQUIREMENT)
-    # A test is over with its call, or with whatever comes before or after it and goes wrong.
+    # The result of a test is its call, or a setup or teardown that fails.
     if one is None or (report.when != "call" and report.passed):
         return None
     return Seen(

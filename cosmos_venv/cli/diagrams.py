@@ -22,7 +22,7 @@ _INDENT = "    "
 def to_mermaid(plan: Plan) -> str:
     """A plan as a Mermaid flowchart, groups as subgraphs, conversions as hexagons.
 
-    Ids are made of numbers, as Mermaid has words of its own and takes few characters; what people read is in labels.
+    Ids are made of numbers: Mermaid has reserved words and allows few characters. Labels hold the text for people.
 
     :param plan: the plan.
     """
@@ -54,7 +54,7 @@ def to_dot(plan: Plan, name: str = "dag") -> str:
     """
 
     def opened(group: PlannedGroup) -> str:
-        # Only what is called cluster... gets a frame. An edge of the group ends at a point in it, cut at the frame.
+        # Only a subgraph named cluster... gets a frame. An edge of the group ends at a point in it, cut at the frame.
         name, point = _for_dot(_cluster(group.group_id)), _for_dot(group.group_id)
         return f"subgraph {name} {{ label={_for_dot(group.label)}; {point} [shape=point, style=invis];"
 
@@ -108,7 +108,7 @@ def _nested(
 
 
 def _for_mermaid(text: str) -> str:
-    """Without what ends a label, begins an entity, a tag or Markdown."""
+    """Escape the characters that end a label, or begin an entity, a tag or Markdown."""
     kept = " .-_"
     return "".join(each if each.isalnum() or each in kept else f"#{ord(each)};" for each in text)
 

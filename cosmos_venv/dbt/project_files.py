@@ -1,9 +1,8 @@
 """The content of dbt_project.yml, packages.yml and profiles.yml, and the environment variables that files of a project
 ask for.
 
-All of it is told without dbt, from the files alone: what only dbt can tell is said to be unknown, and then nothing is
-shared between commands. A field of a profile is rendered when it is asked for: most hold nothing that anybody but dbt
-may see.
+Everything is read from the files alone, without dbt. Where only dbt can know a value, it is marked as unknown, and then
+commands share nothing. A field of a profile is rendered on first use: most fields are for dbt alone.
 
 A name of an environment variable that is written out is found in the text. One that Jinja computes
 (``env_var('PORT_' ~ target.name)``) is known to dbt alone. dbt notes in its parse file which variables it has read
@@ -113,7 +112,7 @@ class PackageFiles:
 
     :param contents: path below the project -> text.
     :param local: the paths of local packages, as they are written.
-    :param unknown: why there may be more of them, in words: where only dbt can tell.
+    :param unknown: why the list may be incomplete, in words, such as a path that Jinja computes; empty: it is complete.
     """
 
     contents: Mapping[str, str]
@@ -268,7 +267,7 @@ def profile_fields(
 
 
 def _rendered(what: str, template: str, environment: Mapping[str, str]) -> str:
-    """A text in which each ``{{ env_var('NAME', 'default') }}`` is replaced: whatever else Jinja does is dbt's.
+    """A text in which each ``{{ env_var('NAME', 'default') }}`` is replaced. Other Jinja is refused: it needs dbt.
 
     :param what: the place of the text, for errors.
     :raises CosmosValueError: for other Jinja, and for a variable that is not set.
@@ -316,7 +315,7 @@ class DbtProjectFile:
 
 
 def read_dbt_project(project_path: Path, *, environment: Mapping[str, str] | None = None) -> DbtProjectFile:
-    """The project file of that folder; all defaults when there is none (a manifest can be drawn without it).
+    """The project file of that folder; all defaults when there is none (a DAG can be made from a manifest without it).
 
     :param project_path: the folder of the dbt project.
     :param environment: what ``env_var()`` in the file sees; None: this process's environment.

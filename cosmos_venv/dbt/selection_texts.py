@@ -1,4 +1,4 @@
-"""The texts by which dbt is told single nodes: criteria with commas between them, the fqn or name first."""
+"""The texts that select single nodes in a dbt command: the fqn or name, then more criteria, parted by commas."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ def _is_of_cosmos(item: str) -> bool:
 
 
 def selected_with(chosen: Iterable[str], texts: Mapping[str, str]) -> list[str]:
-    """Return the nodes that dbt runs where it is told some of them, in the order of ``texts``.
+    """Return the nodes that dbt runs when the texts of the chosen nodes are selected, in the order of ``texts``.
 
     dbt runs all nodes that one text selects, such as tests of one fqn. A text with fewer criteria also selects the
     nodes whose texts have these criteria and more.
 
-    :param chosen: unique ids of the nodes that dbt is told, all of them in ``texts``.
-    :param texts: the text by the unique id of each node that may come along.
+    :param chosen: unique ids of the nodes whose texts are given to dbt; all of them are in ``texts``.
+    :param texts: unique id of each node that may be selected with them -> its text.
     """
     told: defaultdict[str, set[frozenset[str]]] = defaultdict(set)
     for unique_id in chosen:

@@ -32,11 +32,11 @@ _NOT_LINKED = ("logs", "target", LOCK_FILE, "profiles.yml")
 
 
 def named_folders(env: Mapping[str, str], given: Mapping[str, object]) -> dict[str, str]:
-    """The folders that the user wants dbt to write to. What merely the worker says would mix the artifacts of its
-    commands.
+    """The folders that the user wants dbt to write to. Variables of the worker alone do not count: with them all
+    commands of the worker would write to one folder.
 
     :param env: the variables for dbt, the worker's own among them.
-    :param given: those that the user has given for it.
+    :param given: the variables that the user has set for dbt.
     :returns: the variables that name folders.
     """
     named = {name: env[name] for name in FOLDER_VARIABLES if name in env}
@@ -81,9 +81,10 @@ class Outputs:
         return {"DBT_LOG_FORMAT_FILE": "json", **self._parse_variables(), **others, **named}
 
     def _parse_variables(self) -> dict[str, str]:
-        """Variables by which a dbt with another target folder reads the workspace's parse file, or none.
+        """Variables by which a dbt with another target folder reads the parse file of the workspace, or parses anew.
 
-        The parse file that it has left there names the folder of another run, which is gone.
+        Without them it would read the parse file that an earlier run has left in the target folder. That file names the
+        workspace of the earlier run, which is gone.
         """
         offered = self.place / "target" / PARTIAL_PARSE_FILE
         if self.target == offered.parent:
@@ -151,7 +152,7 @@ def workspace(
     """
     require_project(project_dir)
     left_out = {PurePath(name) for name in _NOT_LINKED}
-    # Most projects keep to their folder, and most commands have their packages: these need no YAML.
+    # Most projects have no ".." in the file, and most commands neither install nor copy packages: no YAML is needed.
     is_simple = not (install_deps or copies_packages) and b".." not in read_file(project_dir / "dbt_project.yml")
     project_file = DbtProjectFile() if is_simple else read_dbt_project(project_dir, environment=environment)
     beside = project_file.paths_outside
@@ -162,7 +163,7 @@ def workspace(
         beside = (*beside, *read_package_files(project_dir).local, packages_folder)
     neighbours = outside(beside)
     with scratch_folder("cosmos-venv-run-") as folder:
-        with naming(folder):  # a copy that does not fit names no file, or the one that it was made of
+        with naming(folder):  # when the disk is full, an error names no file, or the source of the copy
             place = _place(folder, project_dir, neighbours)
             _link(project_dir, place, PurePath(), left_out)
             _link_neighbours(place, project_dir, neighbours, left_out)
@@ -204,7 +205,7 @@ def _copy_packages(packages: Path, copies: Path) -> None:
 
 
 def _copy_manifest(manifest: Path, target: Path) -> None:
-    """A copy, as old as the file is: dbt writes its own over it, whose time is another."""
+    """Copy the manifest with its modification time: so a manifest that dbt writes over it can be told from it."""
     target.mkdir(exist_ok=True)
     try:
         refuse_unfit_file(manifest, ANY_SIZE)
@@ -247,7 +248,7 @@ def _link_neighbours(place: Path, project_dir: Path, neighbours: list[Path], lef
 
 
 def descriptors_of(place: Path) -> tuple[int, ...]:
-    """The descriptors by which no process takes a workspace for a dead process's: for ``keep_open`` of a command in it.
+    """The descriptors of a workspace's lease, for ``keep_open`` of a command: until it ends, the workspace stays.
 
     :param place: the workspace.
     """

@@ -35,11 +35,12 @@ OF_SOME_OPERATORS = frozenset(
 )
 """The parameters of dbt operators of all modes beyond those of ``DbtLocalBaseOperator``.
 
-They are a table since the modules of these operators import this one; ``test_parameters`` compares them.
+This is a table because the modules of these operators import this module. ``test_parameters`` compares the table with
+the operators.
 """
 
 _WARNED_OF: set[tuple[str, str]] = set()
-"""Ids of DAGs, each with the name of an argument of which its log has a warning."""
+"""Pairs of a DAG's id and the name of an ignored argument: the log has a warning about each pair already."""
 
 _CALLABLES = ("interceptors", "dbt_runner_callbacks")
 
@@ -62,7 +63,7 @@ def split_arguments(cls: type[BaseOperator], given: Mapping[str, Any]) -> tuple[
 
     :param cls: the operator's class, below ``DbtLocalBaseOperator``.
     :param given: the keywords that are left when its own parameters are taken.
-    :raises CosmosValueError: naming the first one that no dbt operator takes, with those that are spelt like it.
+    :raises CosmosValueError: naming the first keyword that no dbt operator takes, and similar parameters.
     """
     taken = parameters(cls)
     others = [name for name in given if name not in taken]
@@ -132,9 +133,9 @@ def refuse_no_callbacks(parameter: str, value: object) -> None:
 
 
 def flags_as_texts(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The flags of an operator in its own hands, a text for each path and number: Airflow renders and shows texts.
+    """Return the flags of an operator as its own copy, each path and number as a text: Airflow renders and shows texts.
 
-    What only a running task knows stays as it is: a template, or what another task returns.
+    A value that is known only when the task runs stays as it is: a template, or the result of another task.
 
     :param given: the arguments of the operator, by name.
     :returns: ``dbt_cmd_flags`` and ``dbt_cmd_global_flags``.

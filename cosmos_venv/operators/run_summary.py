@@ -1,8 +1,8 @@
 """The last task of a project in a DAG run: a table of what became of its nodes, artifacts, and words to owners.
 
-It is a teardown for Airflow: it runs when all tasks are over, whatever became of them, and neither the state of the DAG
-run nor a task behind the group of the project depends on it. What dbt has said of nodes comes from XComs of the tasks
-that ran it; where there is none, the state of the task counts.
+Airflow treats the task as a teardown. It runs when all tasks are over, whatever their states. Neither the state of the
+DAG run nor a task behind the group of the project depends on it. The results of nodes come from XComs of the tasks that
+ran dbt; for a task without such an XCom, the state of the task counts.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 MOST_ROWS = 500
-"""Rows of the table. It is an XCom, and a line of the log each."""
+"""Number of rows in the table at the most: the table is an XCom, and each row is a line of the log."""
 
 _SUCCESS = "success"
 _FAILED = FAILED_STATUSES | {"failed", "upstream_failed", "missing"}
@@ -38,8 +38,8 @@ _ASKED_AT_ONCE = 100  # Airflow 3 puts the ids into a URL
 class SummaryRow(msgspec.Struct, frozen=True, kw_only=True):
     """What became of a node.
 
-    :param node: unique id; of a task of which dbt has said nothing, what it runs.
-    :param task: id of the task that has said it, below the group of the project.
+    :param node: unique id. For a task of which dbt has said nothing: the task's text in ``task_nodes``.
+    :param task: id of the task that the row comes from, below the group of the project.
     :param state: by dbt; by Airflow, where dbt has said nothing or the task has ended otherwise.
     :param seconds: that dbt took; None where it has not said it.
     :param rows: that it changed, or found as a test; None where dbt has not said it.
@@ -79,8 +79,8 @@ class DbtRunSummaryOperator(BaseOperator):
     """The task with the table.
 
     :param task_nodes: id of each task, below the group of the project, to what it runs: a unique id, or some words.
-    :param run_artifacts: the id of the group that the project makes up (empty: it is the DAG), whose tasks have kept
-        dbt's results for the artifacts of the run; None: they have kept none.
+    :param run_artifacts: id of the project's group; empty where the project is the whole DAG. Its tasks have kept
+        dbt's results for the artifacts of the run. None: they have kept none.
     :param owners: unique ids of nodes to their owners.
     :param notify_owners: notifiers of Airflow, or functions, by owner; ``*``: for all others. Each is called with
         Airflow's context, in which ``dbt_owner`` is the owner and ``dbt_nodes`` a list of rows: ``node``, ``state``,
@@ -172,7 +172,7 @@ class DbtRunSummaryOperator(BaseOperator):
             if row["state"] in _FAILED - {"upstream_failed"} or row["state"] == WARNED:
                 of_owner[self.owners.get(row["node"].removeprefix("tests of "), "")].append(row)
         for owner, rows in of_owner.items():
-            # A notifier of Airflow renders its templates once for all, and may be that of several owners.
+            # A copy: a notifier of Airflow renders its templates in place, and several owners may share a notifier.
             notifier = copy.deepcopy(self.notify_owners.get(owner, self.notify_owners.get("*")))
             try:
                 if notifier is not None:
@@ -196,7 +196,7 @@ def rows_of_run(
     by_watching = {row["node"] for task, rows in pushed.items() for row in rows if task != PRODUCER_WATCHER_TASK_ID}
     found: list[SummaryRow] = []
     for task, rows in pushed.items():
-        # A task that watches the producer has run dbt for its node alone since.
+        # A row of any other task is newer: that task ran dbt for its node alone, after the producer.
         is_newest = task != PRODUCER_WATCHER_TASK_ID
         found += [_row(task, row) for row in rows if is_newest or row["node"] not in by_watching]
     done: set[str] = set()

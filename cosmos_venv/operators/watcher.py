@@ -55,7 +55,7 @@ class _Producer:
     :ivar freshness_callback: called before the build, after ``dbt source freshness``, as ``callback(context, dag,
         task_group, nodes, sources_json)``; gives pairs of a unique id and the state in which the node's task ends
         without a build: a callable, or its import path. None: all nodes are built.
-    :ivar sources: unique id of each source at which dbt looks for it to the text by which dbt selects the source.
+    :ivar sources: the text by which dbt selects a source, by the source's unique id, for each source that dbt checks.
     """
 
     is_watched: ClassVar[bool] = True
@@ -67,8 +67,9 @@ class _Producer:
     def take_own_parameters(cls, arguments: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         """This command's own parameters, and the rest.
 
-        With ``depends_on_past`` it waits for all tasks of the run before, by the last one, which comes right behind the
-        producer: the next build would begin beside a task of that run that runs dbt for its node alone.
+        With ``depends_on_past`` the producer waits until all tasks of the previous run have ended. It waits for the
+        last task of that run, which is right behind the producer. Otherwise the build could begin while a task of that
+        run still runs dbt for its own node.
 
         :param arguments: those that no constructor has taken, by name.
         :returns: as ``AbstractDbtBase`` does.
@@ -102,7 +103,7 @@ class DbtProducerWatcherVirtualenvOperator(_Producer, virtualenv.DbtBatchVirtual
 
 
 class _OfTask:
-    """An attribute that each task works out. Airflow asks the class for those of a mapped task, which has none yet.
+    """An attribute with a value for each task. For a mapped task Airflow asks the class, before there is a task.
 
     :param work_out: called with the task.
     :param of_class: its value for the class.
@@ -147,7 +148,7 @@ class DbtConsumerWatcherSensor:
     if not TYPE_CHECKING:  # Airflow has attributes; these depend on the task's place in the DAG
         start_from_trigger = _OfTask(lambda task: task.deferrable and TASKS_START_AS_TRIGGERS, of_class=False)
         start_trigger_args = _OfTask(lambda task: task._trigger() if task.start_from_trigger else None, of_class=None)
-        # Private, seen in 3.0 to 3.4. Before 3.2 a scheduler queues a task that is rescheduled and no sensor at once.
+        # Private, seen in 3.0 to 3.4. Without it a scheduler before 3.2 queues a rescheduled task again at once.
         _is_sensor = True
         reschedule = _OfTask(lambda task: not task.deferrable, of_class=False)
         if hasattr(BaseSensorOperator, "deps"):  # Airflow 2
@@ -208,7 +209,7 @@ class DbtConsumerWatcherSensor:
         return self._execute(context, told=event["told"])
 
     def _run_only(self, nodes: Sequence[str]) -> None:
-        """Take note that dbt runs for some of its nodes alone. Where they have one command, it runs all of them.
+        """Limit dbt to some of the nodes. A task with one command for all of its nodes runs all of them anyway.
 
         :param nodes: unique ids.
         """
@@ -228,69 +229,69 @@ class _JoinedSensor(DbtConsumerWatcherSensor):
 
 
 class DbtBuildWatcherOperator(DbtConsumerWatcherSensor, local.DbtBuildLocalOperator):
-    """A function that the producer makes; alone by ``dbt build`` on the worker."""
+    """A function that the producer makes; a later try runs ``dbt build`` on the worker."""
 
 
 class DbtRunWatcherOperator(DbtConsumerWatcherSensor, local.DbtRunLocalOperator):
-    """A model that the producer builds; alone by ``dbt run`` on the worker."""
+    """A model that the producer builds; a later try runs ``dbt run`` on the worker."""
 
 
 class DbtSeedWatcherOperator(DbtConsumerWatcherSensor, local.DbtSeedLocalOperator):
-    """A seed that the producer loads; alone by ``dbt seed`` on the worker."""
+    """A seed that the producer loads; a later try runs ``dbt seed`` on the worker."""
 
 
 class DbtSnapshotWatcherOperator(DbtConsumerWatcherSensor, local.DbtSnapshotLocalOperator):
-    """A snapshot that the producer makes; alone by ``dbt snapshot`` on the worker."""
+    """A snapshot that the producer makes; a later try runs ``dbt snapshot`` on the worker."""
 
 
 class DbtSemanticMetricViewWatcherOperator(DbtConsumerWatcherSensor, local.DbtSemanticMetricViewLocalOperator):
-    """A view of metrics that the producer builds; alone by ``dbt run`` on the worker."""
+    """A view of metrics that the producer builds; a later try runs ``dbt run`` on the worker."""
 
 
 class DbtSourceWatcherOperator(DbtConsumerWatcherSensor, local.DbtSourceLocalOperator):
-    """A source at which the producer looks; alone by ``dbt source freshness`` on the worker."""
+    """A source at which the producer looks; a later try runs ``dbt source freshness`` on the worker."""
 
 
 class DbtTestWatcherOperator(DbtConsumerWatcherSensor, local.DbtTestLocalOperator):
-    """The tests of a node, which the producer runs; alone by ``dbt test`` on the worker."""
+    """The tests of a node, which the producer runs; a later try runs ``dbt test`` on the worker."""
 
 
 class DbtBatchWatcherOperator(_JoinedSensor, local.DbtBatchLocalOperator):
-    """Nodes that one task shows; what the producer has not built of them, by ``dbt build`` on the worker."""
+    """A batch that the producer builds; nodes that it has not built, by ``dbt build`` on the worker."""
 
 
 class DbtBuildWatcherVirtualenvOperator(DbtConsumerWatcherSensor, virtualenv.DbtBuildVirtualenvOperator):
-    """A function that the producer makes; alone by ``dbt build`` in a managed virtual environment."""
+    """A function that the producer makes; a later try runs ``dbt build`` in a managed virtual environment."""
 
 
 class DbtRunWatcherVirtualenvOperator(DbtConsumerWatcherSensor, virtualenv.DbtRunVirtualenvOperator):
-    """A model that the producer builds; alone by ``dbt run`` in a managed virtual environment."""
+    """A model that the producer builds; a later try runs ``dbt run`` in a managed virtual environment."""
 
 
 class DbtSeedWatcherVirtualenvOperator(DbtConsumerWatcherSensor, virtualenv.DbtSeedVirtualenvOperator):
-    """A seed that the producer loads; alone by ``dbt seed`` in a managed virtual environment."""
+    """A seed that the producer loads; a later try runs ``dbt seed`` in a managed virtual environment."""
 
 
 class DbtSnapshotWatcherVirtualenvOperator(DbtConsumerWatcherSensor, virtualenv.DbtSnapshotVirtualenvOperator):
-    """A snapshot that the producer makes; alone by ``dbt snapshot`` in a managed virtual environment."""
+    """A snapshot that the producer makes; a later try runs ``dbt snapshot`` in a managed virtual environment."""
 
 
 class DbtSemanticMetricViewWatcherVirtualenvOperator(
     DbtConsumerWatcherSensor, virtualenv.DbtSemanticMetricViewVirtualenvOperator
 ):
-    """A view of metrics that the producer builds; alone by ``dbt run`` in a managed virtual environment."""
+    """A view of metrics that the producer builds; a later try runs ``dbt run`` in a managed virtual environment."""
 
 
 class DbtSourceWatcherVirtualenvOperator(DbtConsumerWatcherSensor, virtualenv.DbtSourceVirtualenvOperator):
-    """A source at which the producer looks; alone by ``dbt source freshness`` in a managed virtual environment."""
+    """A source at which the producer looks; a later try runs ``dbt source freshness`` in a managed environment."""
 
 
 class DbtTestWatcherVirtualenvOperator(DbtConsumerWatcherSensor, virtualenv.DbtTestVirtualenvOperator):
-    """The tests of a node, which the producer runs; alone by ``dbt test`` in a managed virtual environment."""
+    """The tests of a node, which the producer runs; a later try runs ``dbt test`` in a managed virtual environment."""
 
 
 class DbtBatchWatcherVirtualenvOperator(_JoinedSensor, virtualenv.DbtBatchVirtualenvOperator):
-    """Nodes that one task shows; what the producer has not built of them, in a managed virtual environment."""
+    """A batch that the producer builds; nodes that it has not built, by ``dbt build`` in a managed environment."""
 
 
 base.let_map_operators(globals())

@@ -1,7 +1,7 @@
-"""What Airflow finds by the entry point ``airflow.plugins``.
+"""The plugin of Airflow that the entry point ``airflow.plugins`` names.
 
-Airflow loads plugins in every process, tasks included, and looks at what they show in its web server alone: so
-everything here is made when it is looked at, and nothing where no dbt docs are configured.
+Airflow loads plugins in every process, tasks included, but uses their pages and menus in its web server only. So
+everything here is made when Airflow reads it, and nothing is made where no dbt docs are configured.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class DocsApp:
         """Answer a request.
 
         :param scope: the request, as ASGI describes it.
-        :param receive: gives what else comes of it.
+        :param receive: gives further events of the request.
         :param send: takes the answer.
         """
         from cosmos_venv.plugin.fastapi_docs import app
@@ -36,7 +36,7 @@ class DocsApp:
 class CosmosVenvPlugin(AirflowPlugin):
     """dbt docs in Airflow's UI.
 
-    Airflow 3.0 shows none: it has no views of plugins, and a browser cannot show it who asks for a plugin's page.
+    Airflow 3.0 shows none: it has no views of plugins, and a browser cannot tell a plugin's page which user asks.
     """
 
     name = "cosmos_venv"
@@ -97,7 +97,7 @@ def _views() -> list[dict[str, Any]]:
         ("dbt Docs" if is_one else f"dbt Docs: {each.title}", docs_path(each.name), f"-{each.name}")
         for each in docs.projects.values()
     ]
-    entries = entries or [("dbt Docs", f"{PREFIX}/", "")]  # where it is said what is wrong with the settings
+    entries = entries or [("dbt Docs", f"{PREFIX}/", "")]  # this page shows the error in the settings
     return [
         {
             "name": name,

@@ -1,8 +1,8 @@
 """What the pages of dbt docs answer, for any web framework.
 
-dbt's page is written by whoever writes the dbt project, so it is a stranger in Airflow's UI. It stands in a sandboxed
-frame without an origin of its own, and says so itself, should it be opened apart: it reaches neither Airflow's cookies
-nor its storage, and may make no request at all.
+dbt's page is written by the authors of the dbt project, so it is not trusted. It stands in a sandboxed frame without an
+origin. Its own headers set the same sandbox, in case it is opened outside the frame. It cannot reach Airflow's cookies
+or storage, and may make no request.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ _OURS = {
 }
 _THEIRS = {
     **_FOR_ALL,
-    # It is asked for each time, so nothing is shown to whoever may not see it any more.
+    # The browser asks each time, so that a user who has lost access does not see a cached page.
     "Cache-Control": "private, no-cache",
     "Content-Security-Policy": f"sandbox allow-scripts; {_NOTHING}; script-src 'unsafe-inline' 'unsafe-eval'; "
     "style-src 'unsafe-inline'; img-src data: blob:; font-src data:",
@@ -85,7 +85,7 @@ class Answer:
     page: Page | None = None
 
     def pieces(self) -> Iterator[bytes]:
-        """Give what is sent in pieces, so that no page is in memory while a slow browser reads it."""
+        """Yield the body in pieces, so that no whole page is in memory while a slow browser reads it."""
         return iter([self.body] if self.body else []) if self.page is None else self.page.pieces()
 
 

@@ -62,8 +62,8 @@ class DocsBusy(Exception):
 class Page:
     """dbt's page with its data, as it is kept on disk.
 
-    :param version: 64 hexadecimal digits, others where a file of the page has changed.
-    :param file: which is read from its present place on. ``pieces`` closes it.
+    :param version: 64 hexadecimal digits, which change when a file of the page changes.
+    :param file: the kept file, open behind its first line. ``pieces`` reads it from there, and closes it.
     :param size: bytes of the page.
     """
 
@@ -79,7 +79,7 @@ class Page:
 
 
 _known: dict[DocsProject, tuple[str, dict[str, Mapping[str, str]]]] = {}
-"""The version of a page, and those of its files as disk, server or store name them; as many as settings name."""
+"""By project: the version of its page, and the version of each of its files. At most the projects of the settings."""
 
 
 def page_of(project: DocsProject) -> Page:
@@ -112,12 +112,12 @@ def _kept_page(project: DocsProject, version: str) -> Page | None:
 
 
 def _is_still(project: DocsProject, versions: Mapping[str, Mapping[str, str]]) -> bool:
-    """Whether all files are of these versions. A server does not send a file that is; one without versions has none."""
+    """Return whether all files still have these versions. A file without a version counts as changed."""
     try:
         if _MANIFEST in versions and _CATALOG not in versions and _is_there(project, _CATALOG):
             return False
         return all(known and _copy_unless(project, name, known) is None for name, known in versions.items())
-    except DocsUnreadable:  # such as a catalog that is gone: reading all of them says what it means
+    except DocsUnreadable:  # such as a catalog that is gone: ``_made`` reads all files again, and reports it
         return False
 
 
@@ -159,7 +159,7 @@ def _page(project: DocsProject, copies: Mapping[str, Copy]) -> Iterator[bytes]:
         yield rest  # dbt docs generate --static has put the data in
         return
     for place in sorted(_PLACES, key=rest.index):
-        before, _, rest = rest.partition(place)  # a page that names a place again shows that name
+        before, _, rest = rest.partition(place)  # only the first one is filled: a second one stays as text
         yield before
         name = _PLACES[place]
         # Without a catalog the page shows no types of columns.

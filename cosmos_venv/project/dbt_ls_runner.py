@@ -1,7 +1,7 @@
 """One question to ``dbt ls``, from the request of a load to what dbt has said.
 
-Nothing here imports Airflow at module level: a process that outlives a parse runs dbt with this module and does not pay
-for it. What only a dbt that runs needs is imported when one runs: most parses find an answer that is kept.
+Nothing here imports Airflow at module level: a process that outlives a parse runs dbt with this module, and the import
+of Airflow takes long. Modules that only a run of dbt needs are imported at that run: most parses find a kept answer.
 """
 
 from __future__ import annotations
@@ -47,16 +47,16 @@ OTHER_WAY = "A manifest needs no dbt: LoadMode.DBT_MANIFEST."
 """The way out that ends messages about a dbt that takes too long."""
 
 _DID_NOTHING = "has ended without a word and has done nothing"
-_LONGEST = 3_600.0  # a dbt that hangs: no parse waits for it any more, or a task waits for it
+_LONGEST = 3_600.0  # seconds after which dbt is ended, since it hangs; perhaps no parse waits for it any more
 
 
 @contextmanager
 def open_question(request: LoadRequest, *, is_selection: bool = False) -> Iterator[LsQuestion]:
-    """The question that a load puts to ``dbt ls``. Within this block its dbt and its profile are there.
+    """The question that a load puts to ``dbt ls``. Within this block dbt can be run, and the profile's file exists.
 
     :param request: what is loaded; it has a profile.
     :param is_selection: whether dbt is to evaluate the selection; else it is asked for the manifest.
-    :raises CosmosLoadDbtException: when the environment of its dbt is not ready yet.
+    :raises CosmosLoadDbtException: when the environment of dbt is not ready yet.
     """
     # The process that outlives a parse imports this module and does not pay for Airflow.
     from cosmos_venv.compat import variable
@@ -120,7 +120,7 @@ def _installation(request: LoadRequest) -> Iterator[DbtInstallation]:
 
 
 def _kept_directory(request: LoadRequest) -> Path:
-    """The directory of the tasks, or one of the parser's own where only a running task knows or makes it."""
+    """The directory of the tasks; a directory of the parser's own where that is a template, temporary or not given."""
     arguments: Mapping[str, Any] = request.operator_args
     given = request.execution.virtualenv_dir or arguments.get("virtualenv_dir")
     is_temporary = arguments.get("is_virtualenv_dir_temporary") or False
@@ -130,13 +130,13 @@ def _kept_directory(request: LoadRequest) -> Path:
 
 
 def prepared(request: LoadRequest, question: LsQuestion) -> LsQuestion:
-    """Return the question with the packages and, where the dbt keeps a parse file, that file: only dbt reads them.
+    """Return the question with what only a run of dbt needs: the packages and, where dbt keeps one, the parse file.
 
     :param request: what is loaded.
     :param question: what ``open_question`` gives for it.
     :raises CosmosLoadDbtException: when ``dbt_project.yml`` cannot be read.
     """
-    # A process that outlives a parse is given these.
+    # Imported here: a process that outlives a parse is given the prepared question.
     from cosmos_venv import project_cache
 
     assert request.profile is not None  # noqa: S101 - as above
@@ -165,9 +165,9 @@ class Said:
     """The answer of a dbt that has run.
 
     :param content: the pruned manifest, or the lines of ``dbt ls`` with a selection.
-    :param is_pinned: whether it would say so tomorrow too: no packages were installed but those that a lock file pins,
-        and none of them computes the name of an environment variable.
-    :param names: the environment variables that the packages which were installed ask for.
+    :param is_pinned: whether dbt would give the same answer tomorrow: a lock file pins all installed packages, and none
+        of these packages computes the name of an environment variable.
+    :param names: the environment variables that the installed packages ask for.
     """
 
     content: bytes
@@ -194,8 +194,8 @@ def run_dbt_ls(question: LsQuestion, cancellation: Cancellation | None = None) -
     with started_ahead(), workspace(project_dir, install_deps=has_deps, parsed=parsed, environment=env) as place:
         profile = ["--profiles-dir", str(question.profiles_yml.parent), *question.profile_flags]
         flags = ["--project-dir", str(place), *profile]
-        # The manifest is read in a folder of this run alone: another run may write its own into a folder that the user
-        # has named. A selection may compare with the sources.json there.
+        # The manifest goes to a folder of this run alone: other runs may write to a folder that the user has named. A
+        # selection uses the named folder, since it may compare with the sources.json there.
         outputs = Outputs.of(place, question.folders if question.is_selection else {})
         env = outputs.variables(env)
         run = partial(_run, question, place, cancellation)
@@ -261,7 +261,7 @@ def _run(
     :param place: the folder in which it runs.
     :param arguments: those after ``dbt``.
     :param env: its environment variables.
-    :param artifacts: where it leaves what a failure is read from.
+    :param artifacts: the folder with the log and the results that tell why the command failed.
     :raises CosmosLoadDbtException: when the command fails, or does not end.
     :raises CosmosConfigException: when the executable cannot be started.
     """
@@ -303,17 +303,17 @@ def _run(
 
 
 def damage_behind(question: LsQuestion, error: Exception) -> str:
-    """Return the damage of the environment of dbt, where that may be why dbt failed; empty where it has lost nothing.
+    """Return what dbt's environment has lost, where that may be why dbt failed; empty where nothing is lost.
 
-    :param question: what dbt was asked.
-    :param error: the exception of ``run_dbt_ls``, or of what waits for it.
+    :param question: the question that dbt was asked.
+    :param error: the exception of ``run_dbt_ls``, or of the wait for a process that runs it.
     :returns: sentences. The environment is retired, so that a later parse finds another one.
-    :raises CosmosConfigException: when it has lost nothing and its dbt cannot be started; with the way out.
+    :raises CosmosConfigException: when nothing is lost and dbt cannot be started; it says what to do.
     """
     from cosmos_venv.processes.detached_process import DetachedAtWork  # most parses start no process
 
     dbt, cause, text = question.dbt, error.__cause__, str(error)
-    # A process that outlives this parse still waits for a dbt that has not failed.
+    # With DetachedAtWork dbt has not failed: another process still runs it.
     if dbt.environment is None or dbt.virtualenv_dir is None or isinstance(error.__context__, DetachedAtWork):
         return ""
     is_broken = _DID_NOTHING in text or tells_of_broken_file(1, lines=[*text.splitlines(), str(cause)])

@@ -1,8 +1,8 @@
 """``LsQuestion``, which is put to ``dbt ls``, and fingerprints of the files that its answer depends on.
 
-Whatever dbt reads of a project counts, and nothing else.
-A package may be the root of a repository, with an environment of thousands of files beside its models, and a change of
-them changes no answer of dbt. A file is read once, and known by its size, times and numbers from then on.
+Only the files that dbt reads of a project count.
+A package may be the root of a repository, with a virtual environment of thousands of files beside its models. A change
+of these files changes no answer of dbt. A file is read once; after that its size, times and inode number identify it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from cosmos_venv.dbt.project_files import (
 )
 from cosmos_venv.exceptions import CosmosLoadDbtException
 from cosmos_venv.files.file_cache import SETTLED_SECONDS, FileCache, digest_of_file
-from cosmos_venv.files.read_limits import UnfitFileError, read_file, walk
+from cosmos_venv.files.read_limits import read_file, walk
 from cosmos_venv.files.untrusted import value_of
 from cosmos_venv.managed import caches
 from cosmos_venv.version import __version__
@@ -45,11 +45,11 @@ if TYPE_CHECKING:
     from cosmos_venv.dbt.partial_parse import ParsedProject
     from cosmos_venv.environments.store import Environment
 
-# What dbt reads in its folders; anything else, a database that lies there for instance, may change as it likes.
+# Files that dbt reads in its folders. Any other file there, such as a database, may change.
 _READ = (".sql", ".py", ".yml", ".yaml", ".md")
-# And beside them: dbt_project.yml, packages.yml, selectors.yml and their like.
+# Files that dbt reads in the root folder: dbt_project.yml, packages.yml, selectors.yml and the like.
 _READ_AT_THE_TOP = (".yml", ".yaml", ".dbtignore")
-# dbt ls says only that these are there: no CSV is read while a DAG is parsed.
+# Only the names of these count: dbt ls does not read a CSV file.
 _NAMED = (".csv",)
 _NEVER_READ = {".git", "__pycache__", "node_modules"}
 
@@ -57,7 +57,7 @@ _OF_AN_ENVIRONMENT = "pyvenv.cfg"
 _OF_THE_USER = ".user.yml"  # which dbt writes beside profiles.yml the first time
 
 _PROFILE = "profiles.yml"
-# Files that the tree of a project does not answer for: the profile in use is looked at by itself.
+# Computed names of variables in these files do not count: the text of the profile in use is searched by itself.
 _APART = (_PROFILE, *PACKAGE_FILES)
 _SHOWN_DIGITS = 32  # of the hash by which Airflow tells versions of a DAG
 
@@ -81,15 +81,14 @@ class Fingerprint:
 
 @dataclass(frozen=True, kw_only=True)
 class Tree:
-    """A folder, and what of it counts.
+    """A folder, and which of its files count.
 
-    :param folder: of a dbt project or package, or one of which everything counts.
-    :param environment: what ``env_var()`` in ``dbt_project.yml`` sees, which names the folders that dbt reads; None:
-        dbt reads all of them.
-    :param packages_folder: of installed packages that count too, below the project; empty: there is none.
-    :param left_out: paths below it that do not count.
-    :param excluded: patterns of files and folders that do not count, by name or by path below it, as the shell has
-        them.
+    :param folder: of a dbt project or package, or a folder in which everything counts.
+    :param environment: variables for ``env_var()`` in ``dbt_project.yml``, which names the folders that dbt reads.
+        None: everything in the folder counts.
+    :param packages_folder: folder of installed packages that count too, relative to the project; empty: there is none.
+    :param left_out: paths below the folder that do not count.
+    :param excluded: shell patterns of files and folders that do not count, by name or by path below the folder.
     """
 
     folder: Path
@@ -99,10 +98,7 @@ class Tree:
     excluded: Sequence[str] = ()
 
     def seeds(self) -> list[Path]:
-        """The CSV files that count.
-
-        :raises CosmosLoadDbtException: as ``fingerprint``.
-        """
+        """The CSV files that count."""
         return sorted(Path(file.path) for file in _files(self) if file.name.endswith(_NAMED))
 
 
@@ -111,10 +107,9 @@ def fingerprint(tree: Tree, *, known: FileCache | None = None) -> Fingerprint:
 
     :param tree: the tree.
     :param known: keeps fingerprints: files that look untouched are not read again; None: they are read.
-    :raises CosmosLoadDbtException: when there are more files than anybody has written.
     """
     files = sorted(_files(tree), key=attrgetter("name"))
-    # The times and numbers of files are good for this machine; the digest has nothing of them.
+    # Times and inode numbers differ between machines: they are in the key of the cache, not in the digest.
     look = hashlib.sha256(json.dumps([str(tree.folder), [file.look for file in files]]).encode()).hexdigest()
     is_settled = max((file.changed for file in files), default=0.0) < time.time() - SETTLED_SECONDS
     kept = known.read(look) if known is not None and is_settled else None
@@ -189,7 +184,8 @@ class LsQuestion:
     :param profiles_yml: the file of the profile, which is there until the block of ``open_question`` ends.
     :param profile_flags: the arguments that tell dbt profile and target.
     :param env: environment variables for dbt.
-    :param secrets: environment variables of the profile. They do not count: another password lists the same nodes.
+    :param secrets: environment variables of the profile. They do not change the answer: with another password dbt
+        lists the same nodes.
     :param given: names of those variables that the user has given, which count in any case.
     :param folders: names and values of those variables that say where dbt writes.
     :param arguments: the arguments of ``dbt ls``, without folders, profile and target.
@@ -221,9 +217,9 @@ class LsQuestion:
     def basis(self, seen: dict[Any, Any] | None = None) -> Basis:
         """The basis of an answer that dbt would give now.
 
-        :param seen: the fingerprints of this import of a DAG file, to which new ones are added: the groups of a file
-            look at their project once; None: the files are looked at anew.
-        :raises CosmosLoadDbtException: as ``trees_of`` and ``fingerprint``.
+        :param seen: the fingerprints of this import of a DAG file. New ones are added, so that all groups of the file
+            share them. None: all files are looked at again.
+        :raises CosmosLoadDbtException: as ``trees_of``.
         """
         packages = read_package_files(self.project_dir)
         trees = trees_of(self.project_dir, self.env, has_deps=self.has_deps)
@@ -255,10 +251,10 @@ class LsQuestion:
         )
 
     def _state(self, trees: Sequence[Tree]) -> list[str]:
-        """Digests of what ``state:`` and ``result:`` compare: a variable of the environment tells dbt the folder of the
-        other run.
+        """Digests of the files that the methods ``state:`` and ``result:`` compare with.
 
-        It compares the content of seeds then, and what was found of sources last, both of which nothing else asks for.
+        A variable names the folder of the other run. dbt then also compares the content of seeds and the last
+        ``sources.json``, which count for nothing else.
         """
         from cosmos_venv.dbt.state import NAMES  # few projects are compared
 
@@ -275,12 +271,12 @@ class LsQuestion:
 def trees_of(
     project_dir: Path, environment: Mapping[str, str], *, has_deps: bool, excluded: Sequence[str] = ()
 ) -> list[Tree]:
-    """The folders that a project consists of: its own, then its local packages and those that it names elsewhere.
+    """The folders of a project: its own folder, its local packages, and folders outside that ``dbt_project.yml`` names.
 
     :param project_dir: absolute folder of the project.
     :param environment: environment variables for dbt.
-    :param has_deps: whether ``dbt deps`` installs packages first: they follow from the project's files, but for local
-        ones.
+    :param has_deps: whether ``dbt deps`` installs packages first. Then only local packages are trees: the others follow
+        from the project's files.
     :param excluded: as for ``Tree``.
     :raises CosmosLoadDbtException: when ``dbt_project.yml`` or a file of packages cannot be read.
     """
@@ -324,8 +320,8 @@ def project_hash(
         has them.
     :param known: keeps fingerprints: files that look untouched are not read again; None: they are read.
     :param seen: as for ``LsQuestion.basis``.
-    :returns: 32 hex digits; None where the folder holds no project, or one that cannot be read, as a line of the log
-        tells.
+    :returns: 32 hex digits; None where the folder holds no project, or a project that cannot be read. A warning in the
+        log says why.
     """
     if not (project_dir / "dbt_project.yml").is_file():  # a manifest was loaded where the project is not
         return None
@@ -385,18 +381,12 @@ def _of_content(files: list[_File]) -> Fingerprint:
 
 
 def _files(tree: Tree) -> list[_File]:
-    try:
-        found = list(_of_package(tree, tree.folder, ""))
-        packages = tree.folder / tree.packages_folder
-        if tree.packages_folder and packages.is_dir():
-            # dbt deps makes links of local packages: each of them may be the root of a repository.
-            for package in packages.iterdir():
-                found += _of_package(tree, package, f"{tree.packages_folder}/{package.name}/")
-    except UnfitFileError as error:
-        raise CosmosLoadDbtException(
-            f"{error.filename}, of a dbt project, is not read: {error.strerror}. Remove links to folders, or load a "
-            "manifest."
-        ) from None
+    found = list(_of_package(tree, tree.folder, ""))
+    packages = tree.folder / tree.packages_folder
+    if tree.packages_folder and packages.is_dir():
+        # dbt deps makes links of local packages: each of them may be the root of a repository.
+        for package in packages.iterdir():
+            found += _of_package(tree, package, f"{tree.packages_folder}/{package.name}/")
     return [file for file in found if not _is_excluded(file.name, tree.excluded)] if tree.excluded else found
 
 
@@ -418,7 +408,7 @@ def _of_package(tree: Tree, folder: Path, prefix: str) -> Iterator[_File]:
             project_file = read_dbt_project(folder, environment=tree.environment)
     paths = {PurePath(os.path.normpath(each)) for each in project_file.paths or (".",)}
     if PurePath() in paths:
-        # dbt reads a folder "target" or "logs" like any other, where it is not the one that dbt writes.
+        # Inside the folders that dbt reads, dbt reads a folder named "target" or "logs" too.
         written = [] if tree.environment is None else project_file.written_folders
         yield from _below(tree, folder, ".", prefix, {*map(os.path.normpath, written)})
         return

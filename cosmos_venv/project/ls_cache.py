@@ -1,8 +1,8 @@
-"""Answers of dbt: those kept on this machine or, where a setting says so, where other machines find them too.
+"""Answers of dbt, kept on this machine, and for other machines where a setting says so.
 
 An answer is the pruned manifest of a project, or the lines of ``dbt ls`` with a selection. It is kept under the digest
-of all that is known before dbt runs. The variables that installed packages ask for are known afterwards: their names
-and values stand in its first line, and with other values it does not count.
+of all that is known before dbt runs. Which variables the installed packages ask for is known only after that run. Their
+names and values are in the first line of the answer; if a value has changed, the answer does not count.
 
 Of several processes that need the same answer, one runs dbt and the others wait. Where Airflow limits the time of an
 import, dbt is run by a process that outlives it, and the next import finds the answer.
@@ -52,7 +52,7 @@ _SUFFIX = ".answer"
 _DETACHED = f"{__name__}:list_detached"  # what DetachedWork calls, with a request that _as_request has made
 _CHANGED = "The project has changed while dbt ls ran, and nobody knows which of the two dbt has read. Parse again."
 _WAITING = "Another process is running dbt ls for the same project; waiting for its answer."
-_SHORTEST_AGE = 60.0  # a later parse may begin so many seconds after this one has ended
+_SHORTEST_AGE = 60.0  # seconds that an answer lives at the least, so that a later parse finds it
 
 
 def _patience() -> float:
@@ -63,10 +63,10 @@ def _patience() -> float:
 class _Head(msgspec.Struct, omit_defaults=True):
     """The first line of a kept answer. The rest is its content, compressed.
 
-    :param until: when the answer ends to count, in seconds since the epoch, since nothing pins the packages that it
-        depends on; None: it counts however old it is.
+    :param until: the end of the answer's life, in seconds since the epoch, where nothing pins the packages that it
+        depends on. None: it does not expire.
     :param names: the environment variables that installed packages ask for.
-    :param values: the values that they had, veiled: with others the answer does not count.
+    :param values: a digest of their values at that time. With other values the answer does not count.
     """
 
     until: float | None = None
@@ -79,9 +79,9 @@ class Answer:
     """The answer of dbt to one question.
 
     :param content: the pruned manifest, or the lines of ``dbt ls`` with a selection.
-    :param was_kept: whether dbt had said so before, and was not started.
-    :param version: a text that differs where the content may; None where that cannot be known.
-    :param ages: whether it counts for a limited time.
+    :param was_kept: whether the answer was found, so that dbt was not started.
+    :param version: a text that differs where the content may differ; None where that cannot be known.
+    :param ages: whether the answer expires.
     """
 
     content: bytes
@@ -92,12 +92,12 @@ class Answer:
 
 @dataclass(kw_only=True)
 class KeptAnswer:
-    """The answer that is kept to one question.
+    """The place where the answer to one question is kept.
 
-    :param basis: what the answer depends on.
+    :param basis: the facts that the answer depends on.
     :param env: the environment variables that dbt is given.
     :param files: the files in which answers are kept on this machine.
-    :param remote: keeps answers for other machines, but none that ages; None: there are no other machines.
+    :param remote: keeps answers that do not expire for other machines. None: there are no other machines.
     """
 
     basis: Basis
@@ -160,7 +160,7 @@ class KeptAnswer:
         return f"{self.basis.digest}{_SUFFIX}"
 
     def _head_of(self, line: bytes) -> _Head | None:
-        """The head of an answer; None where the answer counts no more, or is none."""
+        """The head of an answer; None where the answer has expired, or the line is no head."""
         head = value_of(line, _Head)
         if head is None or (head.until is not None and head.until < time.time()):
             return None
@@ -170,7 +170,7 @@ class KeptAnswer:
         return f"{self.basis.digest}-{head.until}-{head.values}"
 
     def _answer_in(self, text: bytes) -> Answer | None:
-        """The answer; None where it counts no more, was cut short, or unpacks to more than an artifact may have."""
+        """The answer; None where it has expired, was cut short, or unpacks to more bytes than an artifact may have."""
         line, _, rest = text.partition(b"\n")
         head = self._head_of(line)
         if head is None:
@@ -197,7 +197,7 @@ class KeptAnswer:
             return
         try:
             self.remote.write(self._name, text, seconds=_patience())
-            # Afterwards: a parse that Airflow ends while it shares has not shared.
+            # Only after the write: if Airflow ends the parse during the write, the next parse shares the answer.
             self._note_as_shared(answer)
         except RemoteError as error:
             self._warn(error)
@@ -222,9 +222,9 @@ def kept_answer(question: LsQuestion) -> tuple[KeptAnswer | None, str]:
         make_private(files.folder)
     if not is_private(files.folder):
         return None, (
-            f"{files.folder} cannot be made, or others may write there, or in a folder above, or it is another user's "
-            "(take their right away by chmod go-w; above, chmod +t will do; or set [cosmos_venv] cache_dir to a folder "
-            "of the user who runs Airflow alone)"
+            f"{files.folder} cannot be made, or belongs to another user, or others may write to it or a folder above "
+            "(use chmod go-w, for a folder above also chmod +t; or set [cosmos_venv] cache_dir to a folder of the user "
+            "who runs Airflow alone)"
         )
     from cosmos_venv.compat import shared_by_import  # a process that outlives a parse does not pay for Airflow
 
@@ -250,8 +250,7 @@ def _variable_of(question: LsQuestion) -> VariableAnswers | None:
 
 
 def ask(question: LsQuestion, kept: KeptAnswer | None, reason: str) -> Answer:
-    """The answer of a dbt that is run, which is kept where that can be: by this parse, or by a process that outlives
-    it.
+    """Run dbt, in this parse or in a process that outlives it, and return its answer. The answer is kept if possible.
 
     :param question: what ``prepared`` gives.
     :param kept: where the answer is kept; None: nowhere.
@@ -264,7 +263,7 @@ def ask(question: LsQuestion, kept: KeptAnswer | None, reason: str) -> Answer:
         said = run_dbt_ls(question)
         return Answer(content=said.content, was_kept=False)
     wait = resolve.seconds_for_a_parse()
-    # A dbt that is not there is an error at once, not one of a process that nobody waits for.
+    # A missing dbt is reported at once, not by a process that nobody waits for.
     if wait is not None and shutil.which(question.dbt.executable, path=question.env.get("PATH")):
         return _ask_detached(question, kept, wait)
     logger.info("dbt ls of %s runs: no answer is kept for the project as it is.", question.project_dir)
@@ -317,8 +316,7 @@ def _ask_detached(question: LsQuestion, kept: KeptAnswer, wait: float) -> Answer
 
 
 def _ask_in_turn(question: LsQuestion, kept: KeptAnswer, cancellation: Cancellation | None = None) -> Answer:
-    """The answer. Of several processes that ask the same, one starts dbt and the others wait for its answer, which is
-    kept.
+    """The answer. If several processes ask the same, one of them runs dbt and keeps the answer, and the others wait.
 
     :raises CosmosLoadDbtException: when dbt fails, with its own last lines.
     :raises CosmosConfigException: when the dbt executable cannot be started.
@@ -351,7 +349,7 @@ def _sweep(folder: Path) -> None:
 
 def _as_request(question: LsQuestion, kept: KeptAnswer) -> bytes:
     """The question for a process that outlives this one. It holds the environment of dbt, and with it secrets."""
-    # Its lease is held by a descriptor that the process inherits.
+    # The process inherits the descriptor of the environment's lease, so it needs no Environment.
     question = replace(question, dbt=replace(question.dbt, environment=None))
     # Without Airflow that process cannot reach other machines.
     return pickle.dumps((question, replace(kept, remote=None), settings.configured()))
@@ -369,7 +367,7 @@ def list_detached(request: bytes, cancellation: Cancellation) -> str:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     try:
         with scratch_folder("cosmos-venv-profile-") as folder:
-            # The file of the parse may go before dbt has read it.
+            # The parse may remove its own profiles.yml before dbt has read it.
             profiles_yml = folder / "profiles.yml"
             profiles_yml.touch(mode=0o600)
             profiles_yml.write_text(question.profile, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""``DbtNode``: what is known of one dbt node, whichever way the project was loaded."""
+"""``DbtNode``: the facts about one dbt node, the same for every load mode."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class DbtNode(msgspec.Struct, frozen=True, dict=True):
     :param tags: dbt's tags of it.
     :param config: dbt's configuration of the node, as dbt writes it. Nodes that are configured alike share it: copy it
         before you change it.
-    :param has_freshness: for a source: whether some age is warned of or refused.
+    :param has_freshness: for a source: whether it has a ``warn_after`` or an ``error_after``.
     :param has_test: whether a test of the selection depends on this node; set after selection.
     :param has_non_detached_test: whether such a test runs in the node's own test task; set after selection.
     :param downstream: unique ids of the selected nodes, tests apart, that depend on this one; set after selection.
@@ -150,14 +150,14 @@ class DbtNode(msgspec.Struct, frozen=True, dict=True):
 
     @property
     def has_ephemeral_materialization(self) -> bool:
-        """Whether dbt makes nothing of the model but a part of other queries."""
+        """Whether the model is ephemeral: dbt only puts its SQL into other queries."""
         return self.materialized.lower() == "ephemeral"
 
     @property
     def continues_on_error(self) -> bool:
         """Whether dbt runs the children of the node where it has failed: ``on_error: continue`` of a model (dbt 1.12).
 
-        Of seeds and snapshots dbt takes the configuration and does not follow it.
+        dbt accepts this configuration for seeds and snapshots too, and ignores it there.
         """
         return self.config.get("on_error") == "continue" and self.unique_id.startswith("model.")
 

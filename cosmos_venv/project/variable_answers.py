@@ -37,8 +37,8 @@ class VariableAnswers:
     def name(self) -> str:
         """The name of the Variable.
 
-        The question can hold a password, so the name takes milliseconds: a parse that finds its answer here asks for
-        no Variable, and does not pay for it.
+        The question can hold a password, so the hash in the name takes milliseconds on purpose. A parse that finds its
+        answer on this machine reads no Variable and does not compute the name.
         """
         return f"cosmos_venv_answer_{veiled({'question': self.question}, ['question'])[:32]}"
 

@@ -145,8 +145,8 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
 
         :param dag: the DAG.
         :param passes_failures: whether a model has ``on_error: continue``, which is known once the project is loaded.
-        :raises CosmosValueError: where it fails fast, for which Airflow wants the trigger rule ``all_success``, and
-            tasks need another one; where the user gives a rule, and tasks need their own.
+        :raises CosmosValueError: where the DAG fails fast, but its tasks need a trigger rule other than
+            ``all_success``; or where the user gives a trigger rule, but the tasks need their own.
         """
         rules = (self.operator_args.get("trigger_rule"), (getattr(dag, "default_args", None) or {}).get("trigger_rule"))
         rule = next(filter(None, rules), None)
@@ -173,7 +173,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def planning_settings(self) -> PlanningSettings:
-        """The settings of Airflow's configuration for a plan, as they are now, and of the DAG."""
+        """The settings that a plan depends on: those of Airflow's configuration now, and those of the DAG."""
         return PlanningSettings(
             groups_by_path=settings.enable_hierarchical_naming_for_group_nodes_by_folder,
             most_watching=settings.watcher_max_tasks,
@@ -233,12 +233,12 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def _asks_freshness(self) -> bool:
-        """Whether a producer has a callback that counts: as in Cosmos, where the DAG shows sources."""
+        """Whether the producer calls its ``freshness_callback``: as in Cosmos, only where the DAG shows sources."""
         has_callback = (self.execution.setup_operator_args or {}).get(_FRESHNESS) is not None
         return has_callback and self.render.source_rendering_behavior is not SourceRenderingBehavior.NONE
 
     def _arguments_of_watcher(self) -> dict[str, Any]:
-        """Those that all tasks of ExecutionMode.WATCHER get."""
+        """The arguments that all tasks of ExecutionMode.WATCHER get."""
         if self.execution.execution_mode is not ExecutionMode.WATCHER:
             return {}
         own: dict[str, Any] = {}
@@ -252,7 +252,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
         return {**own, SETUP_OPERATOR_ARGS: of_producer} if of_producer else own
 
     def _profile(self) -> ProfileConfig:
-        """The profile; with ``operator_args["schema"]``, that is the schema of a mapping's profile, as in Cosmos."""
+        """The profile. As in Cosmos, ``operator_args["schema"]`` replaces the schema of a profile mapping."""
         schema, mapping = self.operator_args.get("schema"), self.profile.profile_mapping
         if schema is None or mapping is None:
             return self.profile
@@ -345,7 +345,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
             )
 
     def _refuse_beside_async(self) -> None:
-        """Refuse what a query of a single model cannot do, and a task that compiles without a dbt."""
+        """Refuse what a query of a single model cannot do. Refuse a missing ``async_py_requirements`` too."""
         render, rule = self.render, self.operator_args.get("trigger_rule", "all_success")
         refusals = {
             f"RenderConfig.test_behavior {render.test_behavior}: a query runs no tests. Use AFTER_EACH, AFTER_ALL or "
@@ -378,7 +378,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
             )
 
     def _refuse_beside_run_params(self) -> None:
-        """Refuse what runs whether a run has chosen it or not."""
+        """Refuse modes and tasks that would run even if the run has not chosen their nodes."""
         refusals = {
             "ExecutionMode.WATCHER: its tasks wait for one dbt build of all nodes from the beginning of the run. Use "
             "ExecutionMode.LOCAL or VIRTUALENV": self.execution.execution_mode is ExecutionMode.WATCHER,
@@ -388,7 +388,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
         _refuse("run_params", refusals)
 
     def _refuse_narrowing(self) -> None:
-        # With the first batches alone: it brings the reader of YAML along.
+        # Imported here: it imports the reader of YAML, which most DAGs do not need.
         from cosmos_venv.dbt.command import narrowing_flags, refuse_narrowing
 
         found = [f"operator_args[{name!r}]" for name in _SELECTING if self.operator_args.get(name)]

@@ -35,11 +35,11 @@ from ...tasks import Task
 LEFT_IN_PEACE = 60.0
 """Seconds that a task may wait for the folder, or for another machine, where nothing is in its way."""
 IMPATIENT = 2.0
-"""The same where it waits for somebody who was killed."""
+"""Seconds that a task may wait for a machine that was killed."""
 _LARGE = 200_000
-"""Bytes that a file of the folder has only where an environment is in it."""
+"""Bytes: a file of this size in the folder shows that an environment was put there."""
 LAMP = Wheel(name="harbor-lamp", version="1.0", files={"harbor_lamp.py": ""})
-# As much as takes a while to pack and to unpack. Random digits do not become few bytes.
+# Large enough that packing and unpacking take a while: random digits do not compress well.
 HEAVY_LAMP = replace(
     LAMP, version="1.1", files={f"harbor_lamp/beam_{number}.txt": secrets.token_hex(2_000) for number in range(300)}
 )
@@ -83,7 +83,7 @@ class Machine:
         return self.harness.task(virtualenv_dir=str(self.virtualenv_dir), py_requirements=requirements, **arguments)
 
     def variables(self, *, seconds: float = LEFT_IN_PEACE) -> dict[str, str]:
-        """Variables of its tasks, which run next: its own ``virtualenv_dir`` stands there from now on.
+        """Variables for the next tasks of this machine. The machine's own ``virtualenv_dir`` is put in place first.
 
         :param seconds: that a task waits at most for the folder, or for another machine.
         """
@@ -115,7 +115,7 @@ class Machine:
     def ran(
         self, task: Task | None = None, *, others: Mapping[str, str] | None = None, seconds: float = LEFT_IN_PEACE
     ) -> DbtCall:
-        """The one ``dbt run`` of a task that has to succeed there, in a whole environment of this machine.
+        """The one ``dbt run`` of a task, which must succeed and run from an undamaged environment of this machine.
 
         :param task: what to run; None: the usual.
         :param others: variables beside the usual ones.
@@ -132,7 +132,7 @@ class Machine:
 
 
 class MakeMachine(Protocol):
-    """Makes a machine; with another folder or key than those that all machines of a test share where it is told one."""
+    """Makes a machine. By default all machines of a test share one folder and one key."""
 
     def __call__(self, name: str, *, folder: str = ..., key: str = ...) -> Machine:
         """The machine of a name.
@@ -164,7 +164,7 @@ def _stored(folder: Path) -> list[Path]:
 
 
 def _put(folder: Path) -> list[Path]:
-    """The same of a folder into which a task must have put an environment: without one, nothing could be seen."""
+    """The files of a folder, in order, which must not be empty: a task has put an environment there."""
     files = _stored(folder)
     assert files, "a task that has built an environment must put it into the folder; seen: no file in it"
     return files
@@ -195,7 +195,7 @@ def test_what_somebody_without_the_key_has_put_there_never_runs(machine: MakeMac
     assert canary.exists(), "each Python of the stranger's environment must leave a file, or this test shows nothing"
     ours, theirs = _put(sound.folder), _put(stranger.folder)
 
-    # As many files of the same kinds, in the same order: an archive takes the place of an archive.
+    # Both folders have the same kinds of files in the same order, so an archive replaces an archive.
     attacks = [dict([pair]) for pair in zip(ours, theirs, strict=False)] if changed == "each file in turn" else [None]
     for number, attack in enumerate(attacks):
         victim = machine(f"victim-{number}", folder=f"store-{number}")

@@ -1,8 +1,8 @@
 """The query of one model, by Airflow's own operator of BigQuery, without dbt.
 
-Google's provider is imported by the process that starts a query, and by one that a query has failed: importing it takes
-seconds, with pandas and pyarrow in it, which neither the DAG processor nor a task that ends well has to pay for. So
-Airflow's operator is not a base of ours: ours makes one when it runs.
+A task imports Google's provider only where a query is sent, cancelled, or has failed: the import takes seconds, with
+pandas and pyarrow. The DAG processor and a task that ends well after the trigger do not pay for it. So our operator
+does not inherit from Airflow's operator, and makes one when it runs.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ JOB_XCOM = "bigquery_job"
 RESUMES = "execute_complete"
 """The method of the task that goes on behind the trigger."""
 
-# BigQuery advises to try these again; jobs that end with any other reason would end so again.
+# Reasons after which BigQuery advises another try. A job with any other reason would fail again.
 _TRANSIENT = frozenset(
     {"backendError", "internalError", "jobBackendError", "jobInternalError", "jobRateLimitExceeded"}
     | {"rateLimitExceeded", "tableUnavailable", "timeout"}
@@ -63,7 +63,7 @@ def kept_job(context: Context | Mapping[str, Any]) -> dict[str, Any] | None:
     """The query that the task has sent; None: it has sent none.
 
     It has ``job_id``, ``project_id`` and ``location`` of the job, how often it was ``retried``, and the ``table`` that
-    it makes: what the task has to know when it goes on, and not from the setup task, which may run again.
+    it makes. The resumed task reads these here, not from the setup task, which may run again.
 
     :param context: Airflow's context of the task.
     """
@@ -131,8 +131,8 @@ class ModelQuery:
             execution_timeout=self._task.execution_timeout,
             deferrable=True,
         )
-        # It stands in no DAG, and takes that of the task for its own. Airflow wraps its execute() to warn where anybody
-        # else calls it, and keeps the method itself.
+        # The operator is in no DAG, so it gets the DAG of the task. Airflow wraps execute() to warn about a call from
+        # outside of a task, so the unwrapped method is called.
         vars(operator)["_dag"] = self._task.get_dag()
         self._operator = operator
         try:
@@ -145,7 +145,7 @@ class ModelQuery:
             # The job has ended already, and not well; or the answer to the first request that sent it was lost.
             return self.ended(self._sent(model, retried), str(error), lambda: model)
         except Exception as error:
-            # Perhaps the query was sent, and what came then has failed: another try would send a second one beside it.
+            # Perhaps the query was sent and a later step failed. Another try would run a second query beside it.
             if operator.job_id is not None:
                 self._cancel(_reference(vars(operator)))
             raise self._as_airflow_error(error) from error
@@ -159,7 +159,7 @@ class ModelQuery:
         :param job: the query, as ``kept_job`` gives it.
         :param why: what they say.
         :param model: gives the model, with its statement.
-        :returns: the id of the job, where it was the look at it that failed.
+        :returns: the id of the job, where the job has ended well and only the check of the job had failed.
         :raises TaskDeferred: while the query runs, or was sent again.
         :raises AirflowException: for what may go well in another try.
         :raises AirflowFailException: for what would go wrong again.
@@ -188,7 +188,7 @@ class ModelQuery:
         return self.start(model(), retried=job["retried"] + 1)
 
     def cancel(self) -> None:
-        """Cancel the query, where the task has sent one, and is to cancel it when it is killed. It raises nothing."""
+        """Cancel the query that the task has sent, unless ``cancel_on_kill`` is False. Raises nothing."""
         job = self._job
         if self._operator is not None and self._operator.job_id is not None:
             job = _reference(vars(self._operator))
@@ -210,10 +210,10 @@ class ModelQuery:
             self._task.log.info("Job %s of %s is cancelled.", job["job_id"], job["project_id"])
 
     def _deferral(self, job: Mapping[str, Any]) -> TaskDeferred:
-        """What lets the triggerer wait for a query, which is kept for the task that goes on."""
+        """The deferral that makes the triggerer wait for a query. The query is kept in an XCom for the resumed task."""
         from cosmos_venv.operators.queries.query_trigger import DbtQueryTrigger
 
-        # Not in the arguments of the method that goes on: dag.test() loses them.
+        # Not in the arguments of the method that resumes the task: dag.test() loses these.
         try:
             self._context["ti"].xcom_push(key=JOB_XCOM, value=dict(job))
         except Exception:
@@ -289,7 +289,7 @@ class ModelQuery:
         return found
 
     def _as_airflow_error(self, error: Exception, before: str = "") -> Exception:
-        """The error of Google's API as Airflow should take it: one of the request would come back in each try."""
+        """The error of Google's API as an Airflow exception. An error of the request itself is not tried again."""
         is_of_request = isinstance(error, import_module("google.api_core.exceptions").ClientError)
         reasons = {str(each.get("reason")) for each in getattr(error, "errors", ()) if isinstance(each, Mapping)}
         parts = (self._task.model_unique_id, before, f"{type(error).__name__}: {error}")
@@ -309,7 +309,7 @@ class ModelQuery:
             raise AirflowFailException(f"{self._task.model_unique_id}: {where}: {error}") from None
 
     def _limits_of(self, config: ProfileConfig) -> _Limits:
-        refuse_no_mapping("env", self._task.env)  # what another task has given may be anything
+        refuse_no_mapping("env", self._task.env)  # an XCom of another task may hold anything
         given = {str(name): str(value) for name, value in self._task.env.items()}
         with config.ensure_profile() as (path, secrets):
             field = profile_fields(

@@ -1,4 +1,4 @@
-"""One ``dbt build`` of several nodes as a task: only what is not done, and the truth about each node."""
+"""A task that runs one ``dbt build`` of several nodes: it builds nodes that are not done, and reports on each node."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ _MOST_NAMES = 10
 _MOST_ROWS = 500  # of an XCom that nobody has asked for
 _LOG_FORMAT = "--log-format"
 _NOTHING_TO_RUN = NodeOutcome("no-op", message="It has no SQL.")
-# Others may take more than a text, so that none can be made with another one.
+# The constructors of these take only a text. Other exceptions may need more, so no new one can be made of them.
 _WITH_A_TEXT = (AirflowException, AirflowFailException, CosmosDbtRunError)
 
 Outcomes = Mapping[str, NodeOutcome]
 """By unique id of the node."""
 
 LeaveOut = Callable[[Look], Outcomes]
-"""Gives the outcomes of nodes that dbt is not to build, and of sources; another dbt command may run before."""
+"""Returns outcomes of nodes that dbt must not build, and of sources. It may run another dbt command first."""
 
 
 def run_batch(run: DbtRun, leave_out: LeaveOut | None = None) -> DbtResult:
@@ -115,13 +115,13 @@ def done_before(task: Any, earlier: TryRecord | None) -> dict[str, NodeOutcome]:
     known = {each: found for each, found in outcomes.items() if not each.startswith(SOURCE_IDS)}
     done = {each: known[each] for each in nodes if each in known and known[each].state == SUCCESS}
     if len(done) == len(nodes) or any(each.state == FAILED for node, each in known.items() if node not in nodes):
-        # Of the others that run with the nodes, such as hooks of the project, none runs by itself.
+        # Hooks and other tests that run with the nodes cannot run alone.
         task.log.info("Earlier tries have failed after their nodes, or in a hook or another test: all nodes run again.")
         return {}
     if any(each in known and known[each].state == FAILED for each in task.continuing):
         task.log.info("A model with on_error: continue has failed in an earlier try: all nodes run again.")
         return {}
-    # The callback gets what this try's dbt says.
+    # on_warning_callback sees only this try, so nodes with warnings run again.
     hears_of_warnings = task.on_warning_callback is not None
     again = {each for each, found in done.items() if hears_of_warnings and found.status == WARNED}
     run = {*selected_with((each for each in nodes if each in again or each not in done), nodes)}
@@ -134,10 +134,10 @@ def done_before(task: Any, earlier: TryRecord | None) -> dict[str, NodeOutcome]:
 def _without(
     left_out: Outcomes, nodes: Mapping[str, str], journal: Journal, before: dict[str, NodeOutcome]
 ) -> list[str]:
-    """The nodes that dbt builds where some are left out, whose outcomes are noted in the journal and in ``before``."""
+    """Return the nodes that dbt builds. Outcomes of nodes that are left out go into the journal and into ``before``."""
     wanted = [each for each in nodes if each not in left_out]
     found = [each for each in wanted if each not in before]
-    is_failed = any(each.state == FAILED for each in left_out.values())  # by the callback: a build would heal nothing
+    is_failed = any(each.state == FAILED for each in left_out.values())  # set by the callback: a build changes nothing
     if before and not found and not is_failed:  # an earlier try has failed after its nodes
         found = wanted
         before.clear()
@@ -181,7 +181,7 @@ def _refuse_failed(own: Outcomes, others: Outcomes, before: Outcomes, judge: Cal
         has_begun = len(missing) < len(own) - len(before)
         if type(error) not in _WITH_A_TEXT or not has_begun:
             raise
-        # Its text holds that of the other: the log would show all of dbt's last lines twice.
+        # The new text contains the text of ``error``; with both in the log, dbt's last lines would be there twice.
         raise type(error)(f"{headline}\n{error}") from None
     if failed or missing:
         raise AirflowException(f"{headline}\ndbt has ended without an error.")
@@ -202,8 +202,8 @@ def told_rows(found: Iterable[dict[str, Any]], *, started: str | None) -> list[d
     """The rows of the table as an XCom, failures first.
 
     :param found: the rows of all nodes.
-    :param started: how dbt was started, where all rows are told, for the table of the whole run; None: the first
-        ``_MOST_ROWS`` are.
+    :param started: how dbt was started. It is added to each row, for the table of the whole run. None: it is not added,
+        and only the first ``_MOST_ROWS`` rows are returned.
     """
     rows = sorted(found, key=lambda row: row["status"] in DONE_STATUSES)
     return rows[:_MOST_ROWS] if started is None else [{**row, "started": started} for row in rows]

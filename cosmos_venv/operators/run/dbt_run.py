@@ -56,11 +56,11 @@ class DbtRun:
         it was given; ``executable`` is where the worker finds it.
     :param env: the environment variables for dbt, without those of the profile.
     :param push_run_results: whether ``run_results.json`` becomes an XCom.
-    :param on_node: gets what dbt says of each node when it says it, and dbt's target folder. A dbt that is a process
-        writes JSON for it, and the log has text all the same. None: nobody asks.
+    :param on_node: called with each event of a node, as soon as dbt reports it, and with dbt's target folder. dbt as a
+        process then writes JSON, and the log still shows text. None: nothing is called.
     :param on_tick: called every second while a dbt that is a process runs; None: nothing is.
-    :param updated_before: unique ids of the nodes that earlier tries of the task have updated: a try that fails gives
-        no assets.
+    :param updated_before: unique ids of the nodes that earlier tries of the task have updated: a try that fails emits
+        no assets, so a later try emits theirs.
     :param starts: how its commands were started, each noted when it starts: ``warm``, ``runner`` (in this process),
         ``process``, or the reason why a process did not start warm.
     """
@@ -228,7 +228,7 @@ def refuse_undone(command: DbtCommand, result: DbtResult, *, is_native: bool) ->
         return
     leaves = LEAVES.get(command.base_cmd[0]) if is_native else None
     lacks = leaves if leaves and command.artifacts.text(leaves) is None else None
-    # Of any dbt: one behind a script is not known for native.
+    # Also where ``is_native`` is False: a dbt 2 that a script starts is not recognised as native.
     message = undone(command.base_cmd, getattr(result, "full_output", ()), lacks=lacks)
     if message:
         raise AirflowException(message)

@@ -1,8 +1,8 @@
 """The wishes of a run of the DAG: which dbt nodes it runs, and how, as its params say.
 
-One task of a project evaluates the selection and pushes which tasks are skipped and which run in part; the others look
-there. A task of which nothing is chosen is skipped. So is one behind a task that was skipped though it was chosen, as
-without a selection: those that are not chosen, and placeholders, are passed on the way to it.
+One task of a project evaluates the selection and pushes which tasks are skipped and which run in part; the others read
+this XCom. A task is skipped if none of its nodes is chosen. A chosen task is also skipped if a chosen task before it
+was skipped, as in a run without a selection. Unchosen tasks and placeholders between the two change nothing.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ def selection_for(operator: Any, request: RunRequest, context: Mapping[str, Any]
         before = _before({*operator.upstream_task_ids, *further}, found.get(_PASSED, {})) - unchosen
         states = compat.task_states(sorted(before), **place) if before else {}
         stopping = {each for each, state in states.items() if state in _STOPPED}
-        if pushed:  # behind on_error: continue of a node that is not chosen, Airflow does not stop for a failed one
+        if pushed:  # behind an unchosen node with on_error: continue, the trigger rule lets a task run after a failure
             stopping |= {each for each, state in states.items() if state == "failed"} - {*pushed.get(_MAY_FAIL, ())}
         if stopped := sorted(stopping):
             raise _skip(operator, f"Skipped as {', '.join(stopped)} before it.")
@@ -153,7 +153,7 @@ def selection_for(operator: Any, request: RunRequest, context: Mapping[str, Any]
 
 
 def _before(task_ids: Iterable[str], passed: Mapping[str, Sequence[str]]) -> set[str]:
-    """The tasks, and those before each that is passed."""
+    """Return the tasks. For each one in ``passed``, also return the tasks before it, as far as the chain goes."""
     found: set[str] = set()
     left = [*task_ids]
     while left:
@@ -195,9 +195,9 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
     """What a selection comes to.
 
     :param skipped: ids of the tasks of which nothing is chosen.
-    :param at_once: those of them that no chosen task comes before: whatever happens, they are skipped.
-    :param passed: by id of each other task that is not chosen or a placeholder those right before it, as far as they
-        are chosen or behind one that is.
+    :param at_once: the skipped tasks without a chosen task anywhere before them: they are skipped in any case.
+    :param passed: by the id of a task without a chosen node (an unchosen task or a placeholder), the tasks right before
+        it that are chosen, or have a chosen task before them. A task without such predecessors is left out.
     :param partial: by task id the nodes that run, where only some of a task's nodes are chosen.
     :param number: how many tasks run.
     """
@@ -212,11 +212,11 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
 def choose(tasks: Mapping[str, Mapping[str, Any]], chosen: Collection[str], texts: Mapping[str, str]) -> Choice:
     """The tasks that run, and which of their nodes.
 
-    A test runs with the nodes that it reads, as far as these are chosen; where none of them is, in the tasks of all.
-    dbt runs all nodes of one text, which are tests of one name in one folder.
+    A test runs in the tasks of the chosen nodes that it reads. If no node that it reads is chosen, it runs in every
+    task that has it. dbt runs all nodes of one selection text, such as tests of one name in one folder.
 
-    :param tasks: by id, in topological order: ``nodes`` that it runs, ``tested``, the node whose tests are among these,
-        and ``after``, the tasks right before it. One without nodes runs nothing.
+    :param tasks: by id, in topological order: ``nodes``, the nodes that it runs; ``tested``, the node whose tests are
+        among them; ``after``, the tasks right before it. A task without nodes runs nothing.
     :param chosen: unique ids of nodes and tests.
     :param texts: by unique id the text by which dbt selects a node of these tasks.
     """
@@ -284,7 +284,7 @@ def push_choice(operator: Any, request: RunRequest, chosen: Collection[str], con
         len(choice.partial),
         len(choice.skipped),
     )
-    # Those of a mapped group are skipped by themselves.
+    # In a mapped group each task skips itself when it starts.
     if choice.at_once and ti.map_index < 0:
         compat.skip_tasks([f"{prefix}{each}" for each in choice.at_once[:_MOST_AT_ONCE]], context)
 

@@ -1,4 +1,4 @@
-"""The plan of ExecutionMode.AIRFLOW_ASYNC: that of a task a node, in which each model is a query of BigQuery.
+"""The plan of ExecutionMode.AIRFLOW_ASYNC: one task per node, and the task of a model is a query of BigQuery.
 
 A setup task, which compiles the models, stands before all others; behind them a teardown task, which deletes what was
 stored. A model that one query cannot build is refused here, before any run.
@@ -53,17 +53,19 @@ def async_plan(plan: Plan, request: PlanRequest) -> Plan:
     compiled = sorted(str(task.node_id) for task in queries)
     ids = {task.task_id for task in queries}
     tasks = [_of_node(task, is_query=task.task_id in ids, has_setup=settings.has_setup) for task in plan.tasks]
-    # Without a setup task Airflow takes the two for no pair, and clears the first alone.
     setup = _setup(request.render, request.operator, compiled) if settings.has_setup else None
     teardown = _teardown() if settings.has_teardown else None
     own = {task.task_id: task.task_id for task in (setup, teardown) if task is not None}
     made = msgspec.structs.replace(plan, tasks=tuple(tasks), tasks_map={**plan.tasks_map, **own})
+    # ``between`` adds the edge from setup to teardown too: without it Airflow takes them for no pair, and clears the
+    # setup task alone.
     return made.between(setup, teardown)
 
 
 def _setup(render: RenderConfig, operator: str, compiled: list[str]) -> PlannedTask:
     suffix = "Virtualenv" if operator.startswith("operators.virtualenv.") else ""
-    # Without an item that dbt does not know it compiles more models than have tasks.
+    # With a word of Cosmos among the items, which dbt does not know, dbt gets no --select: it then compiles more
+    # models than have tasks.
     select = render.select if known_to_dbt(render.select) == render.select else []
     return PlannedTask(
         task_id=DBT_SETUP_ASYNC_TASK_ID,

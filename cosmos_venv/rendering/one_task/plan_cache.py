@@ -1,7 +1,7 @@
-"""Plans that are kept for workers, so that each finds the one task that it runs, however large the plan is.
+"""Cached plans, in which a worker finds the one task that it runs, however large the plan is.
 
-A plan is kept as lines that are sorted by task id, each with all that is needed to make that task: a worker finds its
-line by halving the file.
+A plan is cached as lines that are sorted by task id. A line holds all that is needed to make its task. A worker finds
+the line by binary search.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _ONLY_FOR_LOADING = frozenset(
         "notify_owners",
     }
 )
-"""What RenderConfig says beside how the plan looks."""
+"""Fields of RenderConfig that do not change the plan, or that ``plan_key`` adds by itself."""
 
 
 class KeptTask(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
@@ -65,16 +65,16 @@ class KeptTask(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 
 
 def plan_key(configuration: Configuration, version: str | None) -> str | None:
-    """The key of a plan: 64 hex digits that differ where the plan may; None where that cannot be known.
+    """The key of a plan: 64 hex digits that differ where the plan may differ; None where that cannot be known.
 
-    Every worker with the same wheel and every version of a bundle finds the same.
+    All workers with the same wheel and the same project get the same key, whatever the version of the bundle.
 
     :param configuration: the configuration of the plan.
     :param version: ``DbtGraph.version()``; None: it cannot be known.
     """
     render, execution = configuration.render, configuration.execution
     hooks = (render.node_converters, render.normalize_task_id, render.normalize_task_display_name)
-    if version is None or any(hooks):  # what code of the user's answers can change without any sign
+    if version is None or any(hooks):  # the user's functions may return something else without a change of the key
         return None
     drawing = {
         field.name: getattr(render, field.name) for field in fields(render) if field.name not in _ONLY_FOR_LOADING
@@ -103,10 +103,11 @@ def plan_key(configuration: Configuration, version: str | None) -> str | None:
 
 @cache
 def _code() -> str:
-    """A text that differs where the code that loads and plans may: an editable install changes without its version.
+    """A text that differs where the code that loads and plans may differ. An editable install changes without a new
+    version.
 
-    Reading all of the code took 2 ms of each parse for a task. A wheel brings the hashes of its files, which are the
-    same on every machine. Of an editable install sizes and times are compared.
+    To read all of the code took 2 ms of each parse for a task. A wheel has the hashes of its files in ``RECORD``, the
+    same on every machine. For an editable install, sizes and times of the files are compared.
     """
     package = Path(__file__).parents[2]
     record = package.with_name(f"{package.name}-{__version__}.dist-info") / "RECORD"
@@ -131,8 +132,8 @@ def keep(kept: FileCache, key: str, plan: Plan, project_dir: Path) -> None:
     :param kept: the files of plans.
     :param key: of ``plan_key``.
     :param plan: the plan.
-    :param project_dir: folder of the project that was planned; paths below it are kept without it: the next worker may
-        have it elsewhere.
+    :param project_dir: folder of the project that was planned. It is cut off from paths below it, since another worker
+        may have the project in another folder.
     """
     upstream = upstream_of(plan)
     downstream: dict[str, list[str]] = {}
@@ -151,7 +152,7 @@ def keep(kept: FileCache, key: str, plan: Plan, project_dir: Path) -> None:
         )
         return b"%b\t%b\n" % (task.task_id.encode(), msgspec.json.encode(entry))
 
-    # One after the other: all of them are as much text as the manifest.
+    # Written line by line: together the lines are as large as the manifest.
     kept.write(key, map(line, sorted(plan.tasks, key=lambda task: task.task_id.encode())))
 
 
@@ -177,7 +178,7 @@ def find(kept: FileCache, key: str, task_id: str, project_dir: Path) -> KeptTask
     :param kept: the files of plans.
     :param key: of ``plan_key``.
     :param task_id: as the plan has it, below the root.
-    :param project_dir: folder of the project as it is here.
+    :param project_dir: folder of the project on this machine.
     """
     lines = kept.mapped(key)
     if lines is None:
