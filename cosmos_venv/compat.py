@@ -387,7 +387,7 @@ def skip_tasks(task_ids: Sequence[str], context: Mapping[str, Any]) -> None:
         ).update({"state": "skipped", "start_date": now, "end_date": now}, synchronize_session=False)
 
 
-def asked_at(context: Mapping[str, Any]) -> float:
+def try_requested_at(context: Mapping[str, Any]) -> float:
     """When the present try of a task was asked for, in seconds since 1970. That is the time at which the run was made,
     the try before failed, or somebody cleared the task.
 
@@ -581,7 +581,7 @@ def is_mapped(task_group: TaskGroup | None) -> bool:
 
 
 def can_be_copied(task: BaseOperator) -> bool:
-    """Whether a ``TaskMould`` makes of this task, in the place where it was made, what its constructor would make.
+    """Whether a ``TaskCopier`` makes of this task, in the place where it was made, what its constructor would make.
 
     False on Airflow 2, where the outlets of a task hold its own id. False where making the task has drawn edges: for an
     ``XComArg`` among its arguments, or within the block of a setup task.
@@ -597,7 +597,7 @@ def can_be_copied(task: BaseOperator) -> bool:
     return not setup.active
 
 
-class TaskMould:
+class TaskCopier:
     """Makes copies of a task, under other ids, in the same DAG. No constructor runs, and no edge comes along.
 
     :param task: the task that is copied, as its constructor has made it.
@@ -835,7 +835,7 @@ def dag_files_below(folder: Path) -> list[Path]:
     """
     # Airflow 2 adds its examples unless it is told.
     more = {} if IS_AIRFLOW_3 else {"include_examples": False}
-    listed = import_module("airflow.utils.file").list_py_file_paths(str(folder), safe_mode=looks_for_words(), **more)
+    listed = import_module("airflow.utils.file").list_py_file_paths(str(folder), safe_mode=is_safe_mode(), **more)
     return sorted(map(Path, listed))
 
 
@@ -852,7 +852,7 @@ def configured_options(section: str) -> list[str]:
     return [re.sub(_SOURCE_OF_OPTION, "", name) for name in (*(conf.getsection(section) or {}), *by_variables)]
 
 
-def looks_for_words() -> bool:
+def is_safe_mode() -> bool:
     """Whether Airflow looks only into files in which certain words occur: ``[core] dag_discovery_safe_mode``."""
     from airflow.configuration import conf
 

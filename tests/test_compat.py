@@ -207,12 +207,12 @@ def test_the_time_at_which_a_try_was_asked_for_is_in_the_id_of_the_task_instance
     # As Airflow 3.3.2 has made it for a task that was cleared at 01:00:21.585, and whose trigger has begun at 01:00:23.
     ti = SimpleNamespace(id=UUID("01a21037-c951-7370-b2a6-fc925a75f9cc"))
 
-    assert compat.asked_at({"ti": ti}) == pytest.approx(1795568421.2, abs=0.5)
-    assert compat.asked_at({"ti": SimpleNamespace(id=str(ti.id))}) == compat.asked_at({"ti": ti})
+    assert compat.try_requested_at({"ti": ti}) == pytest.approx(1795568421.2, abs=0.5)
+    assert compat.try_requested_at({"ti": SimpleNamespace(id=str(ti.id))}) == compat.try_requested_at({"ti": ti})
 
 
 @pytest.mark.parametrize("found", [None, "", 5, UUID("0b2e0c44-8a5f-4a86-9a6e-6b1a1c1d1e1f")])
 def test_an_id_without_a_time_leaves_a_minute_before_the_begin(found: object) -> None:
     begun = datetime(2026, 1, 1, tzinfo=timezone.utc)
 
-    assert compat.asked_at({"ti": SimpleNamespace(id=found, start_date=begun)}) == begun.timestamp() - 60
+    assert compat.try_requested_at({"ti": SimpleNamespace(id=found, start_date=begun)}) == begun.timestamp() - 60

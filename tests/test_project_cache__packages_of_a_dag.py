@@ -84,7 +84,7 @@ def test_packages_are_looked_for_where_environments_are_and_built_where_they_are
 
     assert folders(None) == ["cache"]
     assert folders(tmp_path / "mine") == ["mine", "cache"]
-    with resolve.building_in_foreground(resolve.Foreground(directory=tmp_path / "image")):
+    with resolve.foreground_imports(resolve.Foreground(directory=tmp_path / "image")):
         assert folders(tmp_path / "mine") == ["image", "cache"]
     searched = project_cache.project_packages(harbor, tmp_path / "mine", variables=None, env={}, which_dbt="1").stores[
         0

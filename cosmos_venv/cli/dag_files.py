@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from cosmos_venv.cli.output import tell
-from cosmos_venv.compat import DAG, dag_files_below, dags_folder, dags_made_by, looks_for_words
+from cosmos_venv.compat import DAG, dag_files_below, dags_folder, dags_made_by, is_safe_mode
 from cosmos_venv.config.validation import is_template
 from cosmos_venv.credentials import mask
 from cosmos_venv.exceptions import CosmosConfigException, CosmosLoadDbtException, CosmosValueError, VirtualenvError
@@ -73,7 +73,7 @@ def why_passed_over(content: bytes) -> str:
 
     :param content: of the file.
     """
-    if not looks_for_words():
+    if not is_safe_mode():
         return ""
     lowered = content.lower()
     missing = [repr(word) for word in _WORDS if word.encode() not in lowered]

@@ -285,14 +285,14 @@ def _temporary_folder() -> Finding:
     """Whether the temporary folder can hold the environment of a task that keeps none."""
     from cosmos_venv.environments.builder import WAY_OUT_OF_AN_OPEN_TMPDIR
     from cosmos_venv.files.os_errors import FreeSpace, refuse_unfit
-    from cosmos_venv.files.permissions import is_trusted_way
+    from cosmos_venv.files.permissions import is_trusted_path
 
     folder = Path(tempfile.gettempdir())
     try:
         refuse_unfit(folder, parameter="TMPDIR")
     except (VirtualenvError, OSError) as error:
         return Finding(str(folder), "warning", str(error), "Set TMPDIR, or give every task a virtualenv_dir.")
-    if not is_trusted_way(folder / "of-a-task"):
+    if not is_trusted_path(folder / "of-a-task"):
         text = f"Other users can replace what tasks make in {folder}, temporary environments among it."
         return Finding(str(folder), "warning", text, WAY_OUT_OF_AN_OPEN_TMPDIR)
     return Finding(str(folder), "ok", f"Temporary environments can stand here; {FreeSpace.at(folder)} free.")

@@ -25,9 +25,9 @@ from typing import BinaryIO
 
 from cosmos_venv.dbt.project_files import LOCK_FILE, local_package, read_dbt_project
 from cosmos_venv.exceptions import VirtualenvError
-from cosmos_venv.files.durable_files import age, in_one_step, sweep_abandoned, write_new
+from cosmos_venv.files.durable_files import age, replace_atomically, sweep_abandoned, write_new
 from cosmos_venv.files.file_cache import Elsewhere
-from cosmos_venv.files.kernel_lock import FileToLock, is_locked_or_lockless, unlock
+from cosmos_venv.files.kernel_lock import FileToLock, try_lock_if_supported, unlock
 from cosmos_venv.files.permissions import judge
 from cosmos_venv.files.read_limits import read_file
 from cosmos_venv.processes.cancellation import Cancellation
@@ -167,7 +167,7 @@ class PackageStore:
         :param archive: the installation, as ``archive_of`` has made it here or on another machine.
         :raises OSError: when it cannot be kept. Then no task sees anything of it.
         """
-        with in_one_step(self.folder / f"{digest}{_ARCHIVE}") as apart:
+        with replace_atomically(self.folder / f"{digest}{_ARCHIVE}") as apart:
             write_new(apart, archive)
             # By this machine's clock, with which a task compares: the clock of a file server differs.
             os.utime(apart, (now := time.time(), now))
@@ -193,7 +193,7 @@ class PackageStore:
         :raises CommandKilled: when ``cancellation`` was requested while waiting.
         """
         try:
-            file = FileToLock(self.folder / f"{digest}.flock", lock=is_locked_or_lockless)
+            file = FileToLock(self.folder / f"{digest}.flock", lock=try_lock_if_supported)
         except OSError:  # this one installs, whoever else does
             yield
             return

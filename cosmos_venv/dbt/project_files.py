@@ -84,7 +84,7 @@ def env_vars_in(content: bytes, file: str) -> EnvVars:
     return EnvVars(names, tuple(f"{file}, line {line}" for line in lines))
 
 
-def veiled(env: Mapping[str, str], names: Iterable[str]) -> str:
+def digest_of_values(env: Mapping[str, str], names: Iterable[str]) -> str:
     """A text that differs where the values of these variables do; empty where none of them is set.
 
     Passwords may be among them, and the text becomes part of the name of a file that others may see. So it takes

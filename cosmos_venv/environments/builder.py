@@ -35,7 +35,7 @@ from cosmos_venv.environments.store import BuildRecord, Environment, RecordedIns
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvBuildError, VirtualenvError
 from cosmos_venv.files import os_errors
 from cosmos_venv.files.durable_files import shut_out_others, write_new
-from cosmos_venv.files.permissions import is_trusted_way
+from cosmos_venv.files.permissions import is_trusted_path
 from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.processes.guarded_process import CompletedCommand, GuardedProcess, run_guarded
 from cosmos_venv.processes.scratch import descriptors_of, scratch_folder
@@ -153,7 +153,7 @@ def temporary_environment(
         # that still runs.
         keep_open = descriptors_of(path)
         report(f"Creating a temporary virtualenv {path} with {installer.name} ({installer.reason}).")
-        if not is_trusted_way(path):
+        if not is_trusted_path(path):
             report(f"Other users can replace what stands in {path.parent}. {WAY_OUT_OF_AN_OPEN_TMPDIR}")
         record = build_environment(spec, path, installer, cancellation=cancellation, report=report, keep_open=keep_open)
         # In place of a lease: while these descriptors are open, no sweep takes the folder for abandoned.

@@ -23,7 +23,7 @@ from cosmos_venv.exceptions import (
     VirtualenvError,
 )
 from cosmos_venv.processes.cancellation import Cancellation
-from cosmos_venv.processes.detached_process import DetachedAtWork, DetachedFailure, DetachedWork
+from cosmos_venv.processes.detached_process import DetachedFailure, DetachedStillRunning, DetachedWork
 
 if TYPE_CHECKING:
     from cosmos_venv.environments.remote_store import RemoteStore
@@ -67,7 +67,7 @@ def build_detached(
                 on_start=lambda: report(f"The virtualenv for {spec} is being built by a process of its own; {log}."),
                 on_wait=lambda progress: report(f"The virtualenv for {spec} is being built {progress}"),
             )
-        except DetachedAtWork as at_work:
+        except DetachedStillRunning as at_work:
             raise VirtualenvBeingBuilt(
                 f"The virtualenv for {spec} is being built {at_work}, {log}; the next parse will find it."
             ) from None

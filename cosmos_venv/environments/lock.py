@@ -23,7 +23,7 @@ from pathlib import Path
 
 from cosmos_venv.exceptions import VirtualenvError, VirtualenvLockTimeout
 from cosmos_venv.files.durable_files import open_own, write_new
-from cosmos_venv.files.kernel_lock import FileToLock, flock_at_once, is_locked_or_lockless
+from cosmos_venv.files.kernel_lock import FileToLock, flock_at_once, try_lock_if_supported
 from cosmos_venv.files.os_errors import UNSUPPORTED, unfit
 from cosmos_venv.processes.cancellation import Cancellation
 
@@ -232,7 +232,7 @@ class VirtualenvLock:
         """The mark of the last record that cosmos-venv has put in place; None while a process has the kernel lock."""
         try:
             with closing(FileToLock(self.kernel_file, make=False)) as file:
-                return _mark_in(file.descriptor) if is_locked_or_lockless(file.descriptor) else None
+                return _mark_in(file.descriptor) if try_lock_if_supported(file.descriptor) else None
         except OSError:
             return ""
 

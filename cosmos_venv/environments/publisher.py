@@ -32,7 +32,7 @@ from cosmos_venv.environments.maintenance.pruner import (
 from cosmos_venv.environments.spec import EnvironmentSpec
 from cosmos_venv.environments.store import BuildRecord, Environment, EnvironmentStore, is_within, now
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvBuildError, VirtualenvError, VirtualenvLockTimeout
-from cosmos_venv.files.durable_files import in_one_step
+from cosmos_venv.files.durable_files import replace_atomically
 from cosmos_venv.files.kernel_lock import Lease, lease_path
 from cosmos_venv.files.os_errors import refuse_unfit, refuse_unfit_path
 from cosmos_venv.processes.cancellation import Cancellation
@@ -250,7 +250,7 @@ class Publisher:
         )
         if self.spec.system_site_packages:
             what = "The virtualenv sees packages of this worker (py_system_site_packages), so no other machine has it"
-            elsewhere.pass_over(what, self.report)
+            elsewhere.build_here_instead(what, self.report)
             return None
         self._elsewhere = elsewhere
         # A fetched environment is unpacked at the path where it was built: a retired build of that name goes first.
@@ -338,7 +338,7 @@ def link_dbt(store: EnvironmentStore, build: Path, report: Callable[[str], None]
         return
     try:
         store.make(link.parent)
-        with in_one_step(link) as apart:
+        with replace_atomically(link) as apart:
             apart.symlink_to(os.path.relpath(build / "bin" / "dbt", link.parent))
     except (OSError, VirtualenvError) as error:
         report(f"{link} does not lead to the new environment: {error}.")

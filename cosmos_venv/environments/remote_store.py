@@ -135,7 +135,7 @@ class RemoteEnvironment:
     cancellation: Cancellation
     report: Callable[[str], None] = lambda _: None
     warn: Callable[[str], None] = lambda _: None
-    is_answering: bool = field(default=True, init=False)
+    may_still_push: bool = field(default=True, init=False)
     """False after the store has failed to answer: nothing is pushed to it then."""
 
     def __post_init__(self) -> None:
@@ -163,13 +163,13 @@ class RemoteEnvironment:
             return None
         if record is None:
             wanted = f"environment {self.digest[:12]} for {self.platform} at {self.root.parent}"
-            self.pass_over(f"{self.store.folder} holds no {wanted}", self.report)
+            self.build_here_instead(f"{self.store.folder} holds no {wanted}", self.report)
             return None
         path = self.root / record.build.build
         if record.build.built_at <= newer_than:
             return None
         if os.path.lexists(path):
-            self.pass_over(f"The virtualenv of {self.store.folder} was built at {path}, which is taken")
+            self.build_here_instead(f"The virtualenv of {self.store.folder} was built at {path}, which is taken")
             return None
         return record
 
@@ -247,7 +247,7 @@ class RemoteEnvironment:
         :returns: whether it stands there now.
         :raises CommandKilled: when ``cancellation`` was requested.
         """
-        if not (self.store.may_push and self.is_answering):
+        if not (self.store.may_push and self.may_still_push):
             return False
         began = time.monotonic()
         try:
@@ -260,7 +260,7 @@ class RemoteEnvironment:
         self.report(f"Put {_size(size)} into {self.store.folder} in {time.monotonic() - began:.1f} s.")
         return True
 
-    def pass_over(self, reason: str, tell: Callable[[str], None] | None = None) -> None:
+    def build_here_instead(self, reason: str, tell: Callable[[str], None] | None = None) -> None:
         """Tell why the environment is built here.
 
         :param reason: a sentence without its full stop.
@@ -273,8 +273,8 @@ class RemoteEnvironment:
 
     def _give_up(self, error: Exception) -> None:
         # With a damaged or unsigned archive the store does answer: the new build is pushed in its place.
-        self.is_answering = isinstance(error, ValueError | BadArchive)
-        self.pass_over(f"The virtualenv of {self.store.folder} is not used: {error}")
+        self.may_still_push = isinstance(error, ValueError | BadArchive)
+        self.build_here_instead(f"The virtualenv of {self.store.folder} is not used: {error}")
 
     def _archive(self, record: ArchiveRecord) -> str:
         return f"{self._stem}-{record.sha256[:16]}.tar.zst"

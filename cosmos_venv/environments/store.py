@@ -28,7 +28,7 @@ from pathlib import Path
 from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter, Library
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvError
 from cosmos_venv.files import durable_files, os_errors
-from cosmos_venv.files.kernel_lock import NOBODY_LOCKS, Lease
+from cosmos_venv.files.kernel_lock import LOCK_NOT_POSSIBLE, Lease
 from cosmos_venv.files.permissions import judge, make_directory
 from cosmos_venv.files.untrusted import parsed, read_plain
 from cosmos_venv.processes.cancellation import Cancellation
@@ -378,7 +378,7 @@ class EnvironmentStore:
         try:
             lease = Lease.shared(build, make=not self.is_read_only)
         except OSError as error:
-            if not self.is_read_only and error.errno not in NOBODY_LOCKS:
+            if not self.is_read_only and error.errno not in LOCK_NOT_POSSIBLE:
                 raise
             # Nobody prunes a mount that is read-only or knows no locks. In another user's store only that user can open
             # the leases: the least age at which its pruner removes a build protects the environments in use.
@@ -400,7 +400,7 @@ class EnvironmentStore:
         :param record: of a build that is whole, and stands in its folder.
         :raises OSError: when it cannot be written.
         """
-        with durable_files.in_one_step(self.record_file(record.digest)) as apart:
+        with durable_files.replace_atomically(self.record_file(record.digest)) as apart:
             durable_files.write_new(apart, record.to_json())
 
     def names(self) -> dict[str, set[str]]:

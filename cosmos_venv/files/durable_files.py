@@ -2,7 +2,7 @@
 
 Something else in their place (a link, a directory, or a named pipe, on which an ordinary open waits for ever) is an
 error. Where others read meanwhile, a new file is written under a temporary name ("a name apart") and renamed, which is
-atomic (``in_one_step``). ``sweep_abandoned`` removes what a killed process has left under such a name.
+atomic (``replace_atomically``). ``sweep_abandoned`` removes what a killed process has left under such a name.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from cosmos_venv.files.permissions import NOT_FOR_OTHERS, is_trusted_way, make_directory, writable_by_others
+from cosmos_venv.files.permissions import NOT_FOR_OTHERS, is_trusted_path, make_directory, writable_by_others
 
 _FOR_ALL_TO_READ = 0o644
 _OF_ANOTHER_KIND = {errno.ELOOP, errno.EMLINK, errno.ENXIO, errno.EISDIR, errno.ENODEV, errno.ENOTDIR}
@@ -73,7 +73,7 @@ def write_new(path: Path, content: str | bytes, mode: int = _FOR_ALL_TO_READ) ->
 
 
 @contextmanager
-def in_one_step(path: Path) -> Iterator[Path]:
+def replace_atomically(path: Path) -> Iterator[Path]:
     """Yield a free name beside ``path``; after the block, what was made under that name replaces ``path`` atomically.
 
     The block may make a file or a link, or a directory where ``path`` does not exist. Readers see the old or the new
@@ -82,16 +82,16 @@ def in_one_step(path: Path) -> Iterator[Path]:
     :param path: of what is replaced, or made.
     :raises OSError: when it cannot be put in its place.
     """
-    with name_apart(path.parent) as apart:
+    with temporary_name(path.parent) as apart:
         yield apart
         apart.replace(path)
 
 
 @contextmanager
-def name_apart(folder: Path) -> Iterator[Path]:
+def temporary_name(folder: Path) -> Iterator[Path]:
     """Yield a free name in a folder; what stands under that name after the block is removed.
 
-    For a caller that renames the new file within the block. Other callers take ``in_one_step``.
+    For a caller that renames the new file within the block. Other callers take ``replace_atomically``.
 
     :param folder: in which something is made.
     """
@@ -99,10 +99,10 @@ def name_apart(folder: Path) -> Iterator[Path]:
     try:
         yield apart
     finally:
-        remove_apart(apart)
+        remove_temporary(apart)
 
 
-def remove_apart(path: Path) -> None:
+def remove_temporary(path: Path) -> None:
     """Remove what stands under a name apart, if anything does. An error is ignored: a sweep tries again later.
 
     :param path: of a file, a link or a directory.
@@ -118,7 +118,7 @@ def remove_apart(path: Path) -> None:
 def abandoned(folder: Path, *, seconds: float = ABANDONED_SECONDS) -> list[Path]:
     """Return what killed processes have left in a folder under names apart; none where there is no such folder.
 
-    :param folder: in which ``in_one_step`` makes its names.
+    :param folder: in which ``replace_atomically`` makes its names.
     :param seconds: age at which a name counts. 0: every name counts, also a name with a time in the future, as the
         clock of an NFS server may be ahead. Only for a caller whose lock keeps other processes from making such names.
     :raises OSError: when the folder cannot be read.
@@ -133,11 +133,11 @@ def abandoned(folder: Path, *, seconds: float = ABANDONED_SECONDS) -> list[Path]
 def sweep_abandoned(folder: Path) -> None:
     """Remove from a folder what killed processes have left under names apart for more than an hour.
 
-    :param folder: in which ``in_one_step`` makes its names.
+    :param folder: in which ``replace_atomically`` makes its names.
     :raises OSError: when the folder cannot be read.
     """
     for path in abandoned(folder):
-        remove_apart(path)
+        remove_temporary(path)
 
 
 def age(modified: float) -> float:
@@ -173,7 +173,7 @@ def is_private(folder: Path) -> bool:
         return False
     return all(
         stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and not status.st_mode & 0o022 for status in found
-    ) and is_trusted_way(folder.parent)
+    ) and is_trusted_path(folder.parent)
 
 
 def shut_out_others(folder: Path) -> None:

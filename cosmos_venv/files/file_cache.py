@@ -17,8 +17,8 @@ from typing import BinaryIO, Protocol
 
 import msgspec
 
-from cosmos_venv.files.durable_files import age, in_one_step, is_private, make_private, open_own, sweep_abandoned
-from cosmos_venv.files.kernel_lock import FileToLock, is_locked_or_lockless
+from cosmos_venv.files.durable_files import age, is_private, make_private, open_own, replace_atomically, sweep_abandoned
+from cosmos_venv.files.kernel_lock import FileToLock, try_lock_if_supported
 from cosmos_venv.files.read_limits import ANY_SIZE, refuse_unfit_file, sha256_of_file
 
 SETTLED_SECONDS = 2.0
@@ -126,7 +126,7 @@ class FileCache(msgspec.Struct, frozen=True, kw_only=True):
         with suppress(OSError):
             make_private(self.folder)
             if is_private(self.folder):
-                with in_one_step(self.path(digest)) as apart:
+                with replace_atomically(self.path(digest)) as apart:
                     # A parse file holds the values of variables that a project asks for; others may be able to read the
                     # folder.
                     descriptor = os.open(apart, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, _PRIVATE)
@@ -187,7 +187,7 @@ class FileCache(msgspec.Struct, frozen=True, kw_only=True):
         with suppress(OSError):  # no cache: then each process makes its own
             make_private(self.folder)
             if is_private(self.folder):
-                return FileToLock(self.folder / f"{digest[:_LOCK_DIGITS]}.lock", lock=is_locked_or_lockless)
+                return FileToLock(self.folder / f"{digest[:_LOCK_DIGITS]}.lock", lock=try_lock_if_supported)
         return None
 
     def _sweep(self) -> None:

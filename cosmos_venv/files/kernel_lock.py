@@ -23,7 +23,7 @@ _FOR_THE_OWNER = 0o600
 _FOR_A_GROUP = 0o660
 _NOT_OURS_TO_WRITE = {errno.EACCES, errno.EPERM, errno.EROFS}
 _GONE = {errno.ENOENT, errno.ESTALE}
-NOBODY_LOCKS = _NOT_OURS_TO_WRITE | {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL}
+LOCK_NOT_POSSIBLE = _NOT_OURS_TO_WRITE | {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL}
 """Errors of a mount that this user cannot write to, or that knows no locks: nobody removes anything there either."""
 
 _NOTE_AGAIN_AFTER = 60.0  # seconds: a use is noted to the minute, not once per task on a slow mount
@@ -113,7 +113,7 @@ class FileToLock:
         (os.close if self.is_inherited else unlock_and_close)(self.descriptor)
 
 
-def is_locked_or_lockless(descriptor: int) -> bool:
+def try_lock_if_supported(descriptor: int) -> bool:
     """Lock an open file for this process alone, without waiting; also True where the mount knows no locks: then nobody
     waits.
 

@@ -67,19 +67,19 @@ def judge(*paths: Path, parameter: str = "virtualenv_dir", is_open_allowed: bool
             reason = why_untrusted(status)
             if reason is None or (is_open_allowed and status.st_uid in trusted_owners()):
                 continue
-            if not (is_above and _may_be_passed(step, status)):
+            if not (is_above and _is_safe_to_traverse(step, status)):
                 target = paths[0] if is_above else Path(step)
                 raise VirtualenvError(_refusal(target, step, status, reason, parameter))
 
 
-def is_trusted_way(path: Path) -> bool:
+def is_trusted_path(path: Path) -> bool:
     """Return whether nobody else can put another directory in the place of ``path``, which itself is not judged.
 
     :param path: of a directory that need not exist.
     """
     try:
         steps = [(step, os.lstat(step)) for step in _steps(os.fspath(Path.cwd() / path.parent), set())]
-        return all(why_untrusted(status) is None or _may_be_passed(step, status) for step, status in steps)
+        return all(why_untrusted(status) is None or _is_safe_to_traverse(step, status) for step, status in steps)
     except OSError:
         return False
 
@@ -162,7 +162,7 @@ def _steps(path: str, seen: set[str]) -> Iterator[str]:
         yield from _steps(os.path.join(above, os.readlink(path)), seen)  # noqa: PTH115, PTH118 - text: ".." counts
 
 
-def _may_be_passed(step: str, status: os.stat_result) -> bool:
+def _is_safe_to_traverse(step: str, status: os.stat_result) -> bool:
     """Return whether nobody else can replace an entry of a directory that is only passed through."""
     mode = status.st_mode
     if status.st_uid not in trusted_owners():

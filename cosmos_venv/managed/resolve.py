@@ -106,7 +106,7 @@ def without_worker_python(env: Mapping[str, str]) -> dict[str, str]:
 
 @dataclass(frozen=True, kw_only=True)
 class Foreground:
-    """The rules for DAG files that are imported within ``building_in_foreground``, and the environments made there.
+    """The rules for DAG files that are imported within ``foreground_imports``, and the environments made there.
 
     :param directory: the directory to build in, in place of ``virtualenv_dir``; the search path does not count then.
         None: the directory in which each task looks.
@@ -131,7 +131,7 @@ foreground_builds: ContextVar[Foreground] = ContextVar("foreground_builds", defa
 
 
 @contextmanager
-def building_in_foreground(foreground: Foreground) -> Iterator[None]:
+def foreground_imports(foreground: Foreground) -> Iterator[None]:
     """Let DAG files that are imported within this block build their environments themselves (``cosmos-venv env warm``).
 
     :param foreground: how they are built. Its ``made`` gets each new environment while the block runs.

@@ -51,7 +51,7 @@ class DetachedFailure(Exception):
     """The work has failed, now or less than a minute ago. The text is what its process said."""
 
 
-class DetachedAtWork(Exception):
+class DetachedStillRunning(Exception):
     """The process is still at work, and the caller's time to wait is over.
 
     The text says since when and by which process: "for 12 s by process 4711".
@@ -111,7 +111,7 @@ class DetachedWork:
         :param on_start: called when this call has started the process.
         :param on_wait: called every ten seconds if ``wait`` is None, with the time so far and the log's last line.
         :param keep_open: descriptors that the process holds open, under the same numbers.
-        :raises DetachedAtWork: when the time is over. The process goes on.
+        :raises DetachedStillRunning: when the time is over. The process goes on.
         :raises DetachedFailure: when the work has failed, now or less than a minute ago, or no process can be started.
             Also when the process has died and left no message: then the next call starts a new process.
         :raises OSError: when the files cannot be written.
@@ -135,7 +135,7 @@ class DetachedWork:
                     on_start()
             now = time.monotonic()
             if now >= began + (math.inf if wait is None else wait):
-                raise DetachedAtWork(self.progress())
+                raise DetachedStillRunning(self.progress())
             if now >= next_word:
                 next_word += _WORD_EVERY
                 if wait is None and on_wait is not None:
@@ -170,7 +170,7 @@ class DetachedWork:
 
         :param message: the sentence.
         """
-        with durable_files.in_one_step(self.failure) as apart:
+        with durable_files.replace_atomically(self.failure) as apart:
             durable_files.write_new(apart, message)
 
     def progress(self) -> str:
@@ -242,7 +242,7 @@ class DetachedWork:
             pipe.write(request)
 
 
-def works_in(folder: Path) -> list[DetachedWork]:
+def detached_works_in(folder: Path) -> list[DetachedWork]:
     """Return the works that have a file in the folder. No file is made.
 
     :param folder: of their files.

@@ -106,7 +106,7 @@ def order_text(
 
 
 @contextmanager
-def started_ahead(is_wanted: bool = True) -> Iterator[None]:
+def prestarted_guard(is_wanted: bool = True) -> Iterator[None]:
     """Start a guard before the first command of this block asks for it. A guard without a command ends with the block.
 
     A guard takes some 20 ms until it listens: meanwhile the caller prepares what the command needs.

@@ -36,7 +36,7 @@ from cosmos_venv.files.untrusted import content_of
 from cosmos_venv.managed import caches, resolve
 from cosmos_venv.managed.arguments import VirtualenvArguments, kept_directory
 from cosmos_venv.processes.cancellation import Cancellation
-from cosmos_venv.processes.guarded_process import started_ahead
+from cosmos_venv.processes.guarded_process import prestarted_guard
 from cosmos_venv.project.dbt_ls import ls_arguments
 from cosmos_venv.project.fingerprint import DbtInstallation, LsQuestion, Tree, fingerprint
 from cosmos_venv.project.load_request import LoadRequest
@@ -191,7 +191,7 @@ def run_dbt_ls(question: LsQuestion, cancellation: Cancellation | None = None) -
     assert packages is not None  # noqa: S101 - the question is prepared
     env = {**question.env, **question.secrets}
     cancellation = cancellation or Cancellation()
-    with started_ahead(), workspace(project_dir, install_deps=has_deps, parsed=parsed, environment=env) as place:
+    with prestarted_guard(), workspace(project_dir, install_deps=has_deps, parsed=parsed, environment=env) as place:
         profile = ["--profiles-dir", str(question.profiles_yml.parent), *question.profile_flags]
         flags = ["--project-dir", str(place), *profile]
         # The manifest goes to a folder of this run alone: other runs may write to a folder that the user has named. A
@@ -310,11 +310,11 @@ def damage_behind(question: LsQuestion, error: Exception) -> str:
     :returns: sentences. The environment is retired, so that a later parse finds another one.
     :raises CosmosConfigException: when nothing is lost and dbt cannot be started; it says what to do.
     """
-    from cosmos_venv.processes.detached_process import DetachedAtWork  # most parses start no process
+    from cosmos_venv.processes.detached_process import DetachedStillRunning  # most parses start no process
 
     dbt, cause, text = question.dbt, error.__cause__, str(error)
-    # With DetachedAtWork dbt has not failed: another process still runs it.
-    if dbt.environment is None or dbt.virtualenv_dir is None or isinstance(error.__context__, DetachedAtWork):
+    # With DetachedStillRunning dbt has not failed: another process still runs it.
+    if dbt.environment is None or dbt.virtualenv_dir is None or isinstance(error.__context__, DetachedStillRunning):
         return ""
     is_broken = _DID_NOTHING in text or tells_of_broken_file(1, lines=[*text.splitlines(), str(cause)])
     damage = resolve.damage_of(

@@ -27,11 +27,11 @@ from cosmos_venv.dbt.project_files import (
     PACKAGE_FILES,
     DbtProjectFile,
     EnvVars,
+    digest_of_values,
     env_vars_in,
     local_package,
     read_dbt_project,
     read_package_files,
-    veiled,
 )
 from cosmos_venv.exceptions import CosmosLoadDbtException
 from cosmos_venv.files.file_cache import SETTLED_SECONDS, FileCache, digest_of_file
@@ -235,7 +235,7 @@ class LsQuestion:
             self.profile_flags,
             self.arguments,
             self.has_deps,
-            veiled(self.env, names),
+            digest_of_values(self.env, names),
             self.airflow_variables,
             self._state(trees),
         ]

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from cosmos_venv import settings
-from cosmos_venv.dbt.project_files import veiled
+from cosmos_venv.dbt.project_files import digest_of_values
 from cosmos_venv.exceptions import CommandKilled, CosmosConfigException, CosmosLoadDbtException
 from cosmos_venv.files.durable_files import is_private, make_private
 from cosmos_venv.files.file_cache import FileCache
@@ -148,7 +148,7 @@ class KeptAnswer:
         """
         others = tuple(sorted(said.names - self.basis.names))
         until = None if said.is_pinned else time.time() + max(settings.packages_max_age, _SHORTEST_AGE)
-        head = _Head(until=until, names=others, values=veiled(self.env, others))
+        head = _Head(until=until, names=others, values=digest_of_values(self.env, others))
         text = b"\n".join([msgspec.json.encode(head), packed(said.content).encode()])
         self.files.write(self.basis.digest, text)
         answer = Answer(content=said.content, was_kept=False, version=self._version_of(head), ages=until is not None)
@@ -164,7 +164,7 @@ class KeptAnswer:
         head = value_of(line, _Head)
         if head is None or (head.until is not None and head.until < time.time()):
             return None
-        return head if veiled(self.env, head.names) == head.values else None
+        return head if digest_of_values(self.env, head.names) == head.values else None
 
     def _version_of(self, head: _Head) -> str:
         return f"{self.basis.digest}-{head.until}-{head.values}"
@@ -278,7 +278,7 @@ def _report_unkept(project_dir: Path, reason: str, *, is_meant: bool) -> None:
 
 def _ask_detached(question: LsQuestion, kept: KeptAnswer, wait: float) -> Answer:
     """The answer of a process that outlives this parse."""
-    from cosmos_venv.processes.detached_process import DetachedAtWork, DetachedFailure, DetachedWork
+    from cosmos_venv.processes.detached_process import DetachedFailure, DetachedStillRunning, DetachedWork
 
     project_dir, folder = question.project_dir, caches.cache_dir() / "dbt-ls-detached-v1"
     work = DetachedWork(folder=folder, key=kept.basis.digest)
@@ -297,7 +297,7 @@ def _ask_detached(question: LsQuestion, kept: KeptAnswer, wait: float) -> Answer
             on_start=report_start,
             keep_open=question.dbt.keep_open,
         )
-    except DetachedAtWork as at_work:
+    except DetachedStillRunning as at_work:
         raise CosmosLoadDbtException(
             f"dbt ls of {project_dir} has been running {at_work}, log file {work.log}; the next parse will find its "
             f"answer. {OTHER_WAY}"
@@ -340,10 +340,10 @@ def _text_of(profiles_yml: Path) -> str | None:
 
 def _sweep(folder: Path) -> None:
     """Remove the files of processes that ended weeks ago."""
-    from cosmos_venv.processes.detached_process import works_in
+    from cosmos_venv.processes.detached_process import detached_works_in
 
     with suppress(OSError):
-        for work in works_in(folder):
+        for work in detached_works_in(folder):
             work.sweep()
 
 

@@ -27,7 +27,7 @@ from cosmos_venv import compat, settings
 from cosmos_venv.credentials import mask, remove
 from cosmos_venv.environments.archive import BadArchive, zstd
 from cosmos_venv.exceptions import CosmosLoadDbtException, VirtualenvError
-from cosmos_venv.files.durable_files import age, is_private, make_private, name_apart
+from cosmos_venv.files.durable_files import age, is_private, make_private, temporary_name
 from cosmos_venv.files.file_cache import FileCache
 from cosmos_venv.files.untrusted import value_of
 from cosmos_venv.managed import caches, resolve
@@ -191,7 +191,7 @@ class _RemoteProject:
         make_private(self.root)
         if not is_private(self.root):
             raise BadArchive(f"others may write to {self.root}: chmod go-w it, or set another [cosmos_venv] cache_dir")
-        with name_apart(self.root) as apart:
+        with temporary_name(self.root) as apart:
             unpacked = apart / "unpacked"
             unpacked.mkdir(parents=True)
             fetch = {"archive": self._fetch_archive, "folder": self._fetch_folder, "git": self._fetch_commit}
@@ -220,7 +220,7 @@ class _RemoteProject:
         for other in self.root.glob("[0-9a-f]*-*"):
             with suppress(OSError):  # another process removes it, too
                 if age(other.stat().st_mtime) > _KEPT:
-                    with name_apart(self.root) as rubbish:
+                    with temporary_name(self.root) as rubbish:
                         other.rename(rubbish)
 
     def _fetch_archive(self, known: Found, takes: Takes, unpacked: Path, seconds: float) -> Found:

@@ -13,7 +13,7 @@ from functools import cached_property
 
 from cosmos_venv.compat import set_variable, variable
 from cosmos_venv.credentials import mask
-from cosmos_venv.dbt.project_files import veiled
+from cosmos_venv.dbt.project_files import digest_of_values
 from cosmos_venv.files.read_limits import MEBIBYTE, Limit
 from cosmos_venv.files.untrusted import value_of
 from cosmos_venv.remote.download_cache import RemoteError
@@ -40,7 +40,7 @@ class VariableAnswers:
         The question can hold a password, so the hash in the name takes milliseconds on purpose. A parse that finds its
         answer on this machine reads no Variable and does not compute the name.
         """
-        return f"cosmos_venv_answer_{veiled({'question': self.question}, ['question'])[:32]}"
+        return f"cosmos_venv_answer_{digest_of_values({'question': self.question}, ['question'])[:32]}"
 
     def __str__(self) -> str:
         return f"[cosmos_venv] share_answers_in_variables: the Airflow Variable {self.name}"

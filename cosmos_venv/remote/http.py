@@ -139,7 +139,7 @@ def _session(conn_id: str | None, url: str, *, stays: bool = False) -> Iterator[
         session.headers["Accept-Encoding"] = "gzip"
         for scheme in ("http://", "https://"):
             session.mount(scheme, HTTPAdapter(max_retries=retry))
-        _keep_at_home(session, _authorise(session, conn_id), stays=stays)
+        _strip_headers_on_redirect(session, _authorise(session, conn_id), stays=stays)
         try:
             yield session
         except (requests.RequestException, UnicodeError, HTTPError) as error:
@@ -170,7 +170,7 @@ def _authorise(session: requests.Session, conn_id: str | None) -> Iterable[str]:
     return headers
 
 
-def _keep_at_home(session: requests.Session, names: Iterable[str], *, stays: bool) -> None:
+def _strip_headers_on_redirect(session: requests.Session, names: Iterable[str], *, stays: bool) -> None:
     """Send these headers only to the host of the connection, not to a host that it redirects to.
 
     :param stays: whether a redirection to another host is an error; from http to https of one host is none.

@@ -27,8 +27,8 @@ from cosmos_venv.compat import (
     TASKS_START_AS_TRIGGERS,
     BaseOperator,
     EmptyOperator,
+    TaskCopier,
     TaskGroup,
-    TaskMould,
     can_be_copied,
 )
 from cosmos_venv.config import ProfileConfig
@@ -69,7 +69,7 @@ class TaskMaker(msgspec.Struct, frozen=True, kw_only=True):
     shared: Mapping[str, Any]
     dag: DAG
     default_args: Mapping[str, Any] = MappingProxyType({})
-    _moulds: dict[Hashable, TaskMould] = msgspec.field(default_factory=dict)
+    _moulds: dict[Hashable, TaskCopier] = msgspec.field(default_factory=dict)
 
     def make(
         self, cls: type[BaseOperator], label: str, task_group: TaskGroup | None, arguments: Mapping[str, Any]
@@ -90,7 +90,7 @@ class TaskMaker(msgspec.Struct, frozen=True, kw_only=True):
         shared = {name: value for name, value in self.shared.items() if name in accepted}
         task = cls(**{**shared, **own}, task_id=label, task_group=task_group, dag=self.dag)
         if key is not None and can_be_copied(task):
-            self._moulds[key] = TaskMould(task)
+            self._moulds[key] = TaskCopier(task)
         return task
 
 

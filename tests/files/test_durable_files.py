@@ -62,7 +62,7 @@ def test_a_file_dated_far_ahead_is_older_than_any(
 def test_what_is_made_apart_takes_its_place_in_one_step(file: Path) -> None:
     file.write_text("old")
 
-    with durable_files.in_one_step(file) as apart:
+    with durable_files.replace_atomically(file) as apart:
         apart.write_text("new")
         seen = file.read_text()
 
@@ -74,7 +74,7 @@ def test_an_error_leaves_the_old_one_and_nothing_else(file: Path, make: Callable
     file.write_text("old")
 
     def be_interrupted() -> None:
-        with durable_files.in_one_step(file) as apart:
+        with durable_files.replace_atomically(file) as apart:
             make(apart)
             raise KeyboardInterrupt
 

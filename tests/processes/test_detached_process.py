@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cosmos_venv.processes.cancellation import Cancellation
-from cosmos_venv.processes.detached_process import DetachedAtWork, DetachedFailure, DetachedWork
+from cosmos_venv.processes.detached_process import DetachedFailure, DetachedStillRunning, DetachedWork
 from tests.waiting import wait_until
 
 HERE = "tests.processes.test_detached_process"
@@ -89,14 +89,14 @@ def test_a_process_that_dies_after_its_caller_stopped_waiting_is_told_to_the_nex
     folder = tmp_path / "works"
     folder.mkdir()
     request = str(gate).encode()
-    with pytest.raises(DetachedAtWork, match=r"for \d+ s by process \d+"):
+    with pytest.raises(DetachedStillRunning, match=r"for \d+ s by process \d+"):
         ask(folder, dies_when_told.__name__, request, wait=0)
     with gate.open("w"):
         wait_until(lambda: not is_at_work(folder), "the process did not die")
 
     with pytest.raises(DetachedFailure, match=r"\.log:\nthe linker was ended$"):
         ask(folder, waits_when_told.__name__, request, wait=0)
-    with pytest.raises(DetachedAtWork):
+    with pytest.raises(DetachedStillRunning):
         ask(folder, waits_when_told.__name__, request, wait=0)
     with gate.open("w"):
         wait_until(lambda: not is_at_work(folder), "the process did not end")

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from cosmos_venv.exceptions import CommandKilled
 from cosmos_venv.processes import guard
 from cosmos_venv.processes.cancellation import Cancellation
-from cosmos_venv.processes.guarded_process import StartedGuard, order_text, run_guarded, started_ahead
+from cosmos_venv.processes.guarded_process import StartedGuard, order_text, prestarted_guard, run_guarded
 from tests.waiting import DEADLINE
 
 
@@ -27,12 +27,12 @@ def children() -> set[int]:
 
 def test_the_first_command_finds_its_guard_started_and_one_that_is_not_used_ends() -> None:
     before = children()
-    with started_ahead():
+    with prestarted_guard():
         waiting = children() - before
         used = [int(run_guarded(["sh", "-c", "echo $PPID"]).lines[0]) for _ in range(2)]
-    with started_ahead():
+    with prestarted_guard():
         pass
-    with started_ahead(False):
+    with prestarted_guard(False):
         not_started = children()
 
     assert len(waiting) == 1
@@ -65,7 +65,7 @@ def test_a_guard_reads_the_command_that_it_is_told(
 def test_a_command_gets_the_variables_of_the_moment_at_which_it_is_ordered(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with started_ahead():
+    with prestarted_guard():
         monkeypatch.setenv("PIER", "set after the guard was started")
         done = run_guarded(["sh", "-c", 'echo "$PIER"; pwd'], cwd=tmp_path)
 
@@ -83,8 +83,8 @@ def test_a_word_that_no_command_can_hold_is_refused_and_nothing_stays() -> None:
 
 WAITING = """
 import os, sys, psutil
-from cosmos_venv.processes.guarded_process import started_ahead
-with started_ahead():
+from cosmos_venv.processes.guarded_process import prestarted_guard
+with prestarted_guard():
     print(*(child.pid for child in psutil.Process().children()), flush=True)
     if os.fork() == 0:  # it inherits the connection to the guard, and outlives the worker
         sys.stdin.read()

@@ -20,7 +20,7 @@ from cosmos_venv.cli.output import Result, Steps, steps
 from cosmos_venv.environments import requirement_files
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvError
 from cosmos_venv.files import os_errors
-from cosmos_venv.files.durable_files import in_one_step, write_new
+from cosmos_venv.files.durable_files import replace_atomically, write_new
 from cosmos_venv.processes.cancellation import Cancellation
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def env_lock(options: argparse.Namespace) -> Result:
         locks = _Locks(is_universal=options.universal, step=step)
         # An import that runs dbt ls builds its environment from the lock file that it names, which is renewed before.
         foreground = resolve.Foreground(report=reporter(step, is_verbose=False), before=locks.renew_what_is_named)
-        with resolve.building_in_foreground(foreground):
+        with resolve.foreground_imports(foreground):
             read = read_dag_files(files, begin=step.begin)
         for target, arguments in _targets(read.wanted, options.output).items():
             locks.write(target, arguments)
@@ -134,7 +134,7 @@ class _Locks:
             before = target.read_bytes() if target.is_file() else None
             content = resolution.text.encode()
             if content != before:
-                with in_one_step(target) as apart:
+                with replace_atomically(target) as apart:
                     write_new(apart, content)
         except (VirtualenvError, CosmosValueError) as error:
             return replace(lock, error=credentials.mask(str(error)))

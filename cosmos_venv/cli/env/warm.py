@@ -81,7 +81,7 @@ def env_warm(options: argparse.Namespace) -> Result:
     with steps("reading") as step:
         report = reporter(step, is_verbose=options.verbose)
         foreground = resolve.Foreground(directory=options.dir, report=report, source=source)
-        with resolve.building_in_foreground(foreground):
+        with resolve.foreground_imports(foreground):
             read = read_dag_files(dag_files, directory=options.dir, begin=step.begin)
             # The environments for dbt ls were built while the files were read.
             built = _build_all(list(dict.fromkeys([*read.wanted, *wanted])), step, foreground.made, report)
@@ -168,7 +168,7 @@ def _build(
             wanted.arguments,
             wanted.directory,
             cancellation=cancellation,
-            # The reporter of building_in_foreground gets all lines. The lines of this function are in the summary.
+            # The reporter of foreground_imports gets all lines. The lines of this function are in the summary.
             report=lambda _: None,
         ) as environment:
             result = replace(result, path=str(environment.path), warning=_driver_warning(environment))

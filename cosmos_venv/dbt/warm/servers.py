@@ -24,7 +24,7 @@ from typing import Any
 from cosmos_venv.dbt.warm.server import fork_conditions
 from cosmos_venv.exceptions import NotWarm
 from cosmos_venv.files.durable_files import open_own
-from cosmos_venv.files.permissions import is_trusted_way
+from cosmos_venv.files.permissions import is_trusted_path
 from cosmos_venv.files.read_limits import ANY_SIZE, UnfitFileError, open_file
 from cosmos_venv.files.untrusted import content_of, value_of
 from cosmos_venv.processes import guard
@@ -178,7 +178,7 @@ def folder_for(key: str) -> Path:
         except OSError as error:
             problem = f"{folder} cannot be made: {error.strerror}"
             continue
-        if is_private(status) and os.access(folder, os.W_OK | os.X_OK) and is_trusted_way(folder):
+        if is_private(status) and os.access(folder, os.W_OK | os.X_OK) and is_trusted_path(folder):
             return folder
         problem = f"{folder} is not this user's alone, can be replaced by others, or cannot be written to"
     raise NotWarm("folder", problem)

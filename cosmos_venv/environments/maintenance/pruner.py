@@ -24,7 +24,7 @@ from cosmos_venv.files import durable_files
 from cosmos_venv.files.kernel_lock import Lease, lease_path
 from cosmos_venv.files.os_errors import TRIAL_PREFIX
 from cosmos_venv.processes.cancellation import Cancellation
-from cosmos_venv.processes.detached_process import works_in
+from cosmos_venv.processes.detached_process import detached_works_in
 
 Report = Callable[[str], None]
 DAY = 86_400
@@ -290,8 +290,8 @@ def sweep(store: EnvironmentStore, after_release: ExitStack, report: Report) -> 
             retire(store, build, after_release, report)
     for left in (*_left_apart(store, report), *store.directory.glob(f"{TRIAL_PREFIX}*")):
         with reporting_failed_removal(left, report):
-            durable_files.remove_apart(left)
-    for work in works_in(store.root / DETACHED):
+            durable_files.remove_temporary(left)
+    for work in detached_works_in(store.root / DETACHED):
         with reporting_failed_removal(work.claim_file, report):
             work.sweep()
 

@@ -29,7 +29,7 @@ from cosmos_venv.operators.run import post_run, state
 from cosmos_venv.operators.run.dbt_run import DbtCommand, DbtResult, DbtRun, Judge
 from cosmos_venv.operators.run.retries import judged
 from cosmos_venv.processes import scratch
-from cosmos_venv.processes.guarded_process import started_ahead
+from cosmos_venv.processes.guarded_process import prestarted_guard
 
 Look = Callable[[tuple[str, ...], Sequence[str]], tuple[DbtResult, Artifacts]]
 """Runs another dbt command in the workspace: its sub-command and all words behind the executable in, its result out."""
@@ -66,7 +66,7 @@ def run_in_workspace(
     wants_deps = to_boolean(task.install_deps) and has_packages(project)
     with (
         # A guard takes some milliseconds to start: meanwhile the profile is written and the environment found.
-        started_ahead(run.mode is InvocationMode.SUBPROCESS and run.warm_choice == "off"),
+        prestarted_guard(run.mode is InvocationMode.SUBPROCESS and run.warm_choice == "off"),
         config.ensure_profile() as (profile, secrets),
         task._dbt_ready(run) as which_dbt,
     ):

@@ -25,7 +25,7 @@ from cosmos_venv.credentials import mask
 from cosmos_venv.dbt import state
 from cosmos_venv.dbt.results import Artifacts
 from cosmos_venv.exceptions import CosmosValueError
-from cosmos_venv.files.durable_files import in_one_step, is_private, make_private, sweep_abandoned
+from cosmos_venv.files.durable_files import is_private, make_private, replace_atomically, sweep_abandoned
 from cosmos_venv.files.read_limits import Limit, UnfitFileError, read_file
 from cosmos_venv.io import write_to
 from cosmos_venv.managed import caches
@@ -186,7 +186,7 @@ def _publish(kept: Any, content: bytes) -> None:
             raise PermissionError(f"{folder} can be written by others")
     kept.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     sweep_abandoned(kept.parent)
-    with in_one_step(kept) as apart:  # another task may read the file at this moment
+    with replace_atomically(kept) as apart:  # another task may read the file at this moment
         apart.write_bytes(content)
 
 

@@ -28,7 +28,7 @@ import msgspec
 
 from cosmos_venv.compat import forget_variable, set_variable, variable
 from cosmos_venv.files.durable_files import make_private
-from cosmos_venv.files.kernel_lock import FileToLock, is_locked_or_lockless
+from cosmos_venv.files.kernel_lock import FileToLock, try_lock_if_supported
 from cosmos_venv.files.untrusted import content_of, value_of
 from cosmos_venv.io import map_index, project_group
 from cosmos_venv.managed import caches
@@ -257,7 +257,7 @@ def _own_turn(key: str) -> Iterator[Path | None]:
         with suppress(OSError):
             make_private(folder)
             name = f"{hashlib.sha256(whose).hexdigest()[:_DIGITS]}.load"
-            locked = held.enter_context(closing(FileToLock(folder / name, lock=is_locked_or_lockless)))
+            locked = held.enter_context(closing(FileToLock(folder / name, lock=try_lock_if_supported)))
             until = time.monotonic() + _MAX_WAIT
             while not locked.try_lock() and time.monotonic() < until:
                 time.sleep(_TURN)

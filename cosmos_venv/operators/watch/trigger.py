@@ -147,7 +147,7 @@ class DbtNodeTrigger(BaseTrigger):
             left = await ask(compat.xcom, TOLD_XCOM, **place)
         except Exception as error:  # noqa: BLE001 - whatever Airflow raises
             self.log.warning("What earlier tries of this task were told is not known: %s", error)
-            return told_by(self.node_ids, feed.record, cleared_at=compat.asked_at({"ti": ti}))
+            return told_by(self.node_ids, feed.record, cleared_at=compat.try_requested_at({"ti": ti}))
         # An XCom of a trigger comes back as a text of JSON (Airflow 3.3.2).
         found = value_of(left, _ToldXCom)
         return msgspec.structs.replace(may_be, number=found.number) if found and found.key == key else may_be
@@ -275,4 +275,4 @@ def _told_before(context: Mapping[str, Any], task: Any, record: TryRecord | None
         return Told()
     # Clearing a task gives it as many tries more: the first of these is no retry.
     is_cleared = ti.try_number == ti.max_tries - (task.retries or 0) + 1
-    return told_by(task.node_ids, record, cleared_at=compat.asked_at(context) if is_cleared else None)
+    return told_by(task.node_ids, record, cleared_at=compat.try_requested_at(context) if is_cleared else None)
