@@ -35,7 +35,6 @@ SUSPECTED = (
     # CI was once red by them.
     "tests/cli/env/test_lock__command.py",
     "tests/conformance/test_session.py",
-    "tests/conformance/test_session__interrupted.py",
     "tests/dbt/warm/test_process__killed.py",
     "tests/dbt/warm/test_process__same_as_plain.py",
     "tests/environments/test_lock__explored.py",

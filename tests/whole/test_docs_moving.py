@@ -54,7 +54,7 @@ watcher_dbt_retry_queue
 def test_the_page_names_each_setting_of_cosmos_that_has_no_effect() -> None:
     read = {name for key, each in SETTINGS.items() if each.is_also_cosmos for name in (key, each.older_name)}
 
-    table = PAGE.partition("have no effect:")[2].partition("Operators for containers")[0]
+    table = PAGE.partition("have no effect:")[2].partition("There are no operators for containers")[0]
     assert {*re.findall(r"`(\w+)`", table)} == {*SETTINGS_OF_COSMOS} - read
 
 

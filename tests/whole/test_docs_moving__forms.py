@@ -33,7 +33,15 @@ output_encoding partial_parse pip_install_options project_dir py_requirements py
 select selector should_store_compiled_sql should_upload_compiled_sql skip_exit_code vars virtualenv_dir warn_error
 """.split()
 # Arguments that Cosmos does not have.
-BEYOND = {"allow_empty_selection", "batch_by", "notify_owners", "run_artifacts", "run_summary", "wait_for_sources"}
+BEYOND = {
+    "allow_empty_selection",
+    "batch_by",
+    "dbt_project_conn_id",
+    "notify_owners",
+    "run_artifacts",
+    "run_summary",
+    "wait_for_sources",
+}
 
 
 def rows() -> dict[tuple[str, ...], str]:
