@@ -117,7 +117,7 @@ def upload_to_cloud_storage(project_dir: str, source_subpath: str = DEFAULT_TARG
 def upload_compiled_sql(
     artifacts: Artifacts, context: Mapping[str, Any] | Any, *, report: Callable[..., object]
 ) -> None:
-    """Copy compiled SQL to ``[cosmos] remote_target_path``, below the DAG (and group), the run and ``compiled``.
+    """Copy compiled SQL to ``[cosmos] remote_target_path``, in folders for the DAG (and group), the run, ``compiled``.
 
     A mapped task has its index behind the run: it compiles the same models as its siblings, to other SQL.
 
@@ -158,7 +158,7 @@ def optional_hook(module: str, name: str, package: str) -> Any:
 def _identifier(context: Mapping[str, Any]) -> str:
     """Return the ids of the DAG and of the group that holds the dbt project: several groups may run one project.
 
-    An operator outside of such a group counts with the innermost group around it.
+    For an operator outside of such a group, the innermost group around the operator counts.
     """
     if told := context.get("dbt_dag_task_group_identifier"):
         return str(told)

@@ -32,7 +32,7 @@ from pytest_cosmos_venv.throwaway import remove_folder
 TIMEOUT = 180.0
 """Seconds that one folder may take to make, on a slow machine."""
 RUN_FOLDER = pytest.StashKey[Path]()
-"""The folder of all tests of the run, in the stash of a process whose base temporary folder is another one."""
+"""The folder that all tests of the run share, in the stash of a process that has another base temporary folder."""
 RUN_PLUGIN = "cosmos_folder_of_workers"
 """The name under which pytest knows ``FolderOfWorkers``."""
 UNUSED = 30 * 24 * 3600.0
@@ -181,7 +181,7 @@ class FolderOfWorkers:
 
 
 def cache_key() -> str:
-    """Return all on which the content of the kept folders depends, fit for the key of a CI cache.
+    """Return a text for all that the content of the kept folders depends on, fit for the key of a CI cache.
 
     It names the plugin, Python and Airflow with their versions, and the platform.
     """

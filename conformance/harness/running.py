@@ -1,7 +1,7 @@
 """Tasks that run, each in a process of its own, and how long they may take on this machine.
 
-The smoke check's own task tells how fast the machine is; from it come the timeouts of all others and the forecast of
-the run's length. Its seconds lie in a file that all workers of a run share.
+The smoke check's own task tells how fast the machine is. Its seconds give the timeouts of all other tasks and the
+forecast of the run's length. They lie in a file that all workers of a run share.
 """
 
 from __future__ import annotations
@@ -141,8 +141,8 @@ class FinishedTasks:
 class RunningTasks:
     """Tasks that run, each in a process of its own.
 
-    The point ``waiting`` of a race is known by words of Cosmos's log: ``watch_until_rest`` sees tasks that wait in
-    silence.
+    A race knows the point ``waiting`` by words of Cosmos's log. Tasks that wait in silence are seen by
+    ``watch_until_rest``.
 
     :param race: whose contenders they are: it stops them, lets them go on, and waits for their points.
     :param places: what they find at paths: see ``mounts.make_places``.
@@ -166,7 +166,7 @@ class RunningTasks:
         """End one as Airflow does: SIGTERM, and SIGKILL for the task's process where it has not ended 5 s later.
 
         :param index: the index of the contender, from 0.
-        :param slack: seconds beyond those, where SIGTERM has to be enough and the machine may be busy.
+        :param slack: seconds beyond these 5 s, where SIGTERM has to be enough and the machine may be busy.
         :returns: whether SIGKILL was not needed.
         """
         # One that has ended gets no signal: its number may be another's by now.
@@ -179,7 +179,7 @@ class RunningTasks:
         return False
 
     def kill(self) -> None:
-        """End the first one's process alone by SIGKILL, as the kernel does it that is short of memory."""
+        """End the first task's process alone by SIGKILL, as a kernel that is short of memory does."""
         self.race.kill(0)
 
     def end(self) -> FinishedTasks:

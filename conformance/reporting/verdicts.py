@@ -21,7 +21,7 @@ REQUIREMENT, LEVEL = "requirement", "level"
 They have no prefix, since others read them in JUnit's XML.
 """
 VERDICT = "cosmos_verdict"
-"""Name of the property under which a verdict stands that pytest has no word for."""
+"""Name of the property with a verdict for which pytest has no word."""
 EVIDENCE = "evidence"
 """Name of the property under which a test tells what it has seen, for JUnit's XML too."""
 PICTURE = "cosmos_picture"
@@ -45,8 +45,8 @@ DECIDED = (Verdict.PASSED, Verdict.UNEXPECTED_PASS, Verdict.FAILED, Verdict.KNOW
 """Verdicts that say whether a sentence is true of the implementation."""
 KEPT = (Verdict.PASSED, Verdict.UNEXPECTED_PASS)
 COUNTED = (*DECIDED, Verdict.DIFFERS)
-"""The verdicts that the second number of each "2 of 3" counts, in the terminal, on pages and in lists; the first one
-counts ``KEPT``. What differs on purpose applies and is not kept, so it is in the second number alone."""
+"""In each "2 of 3", in the terminal, on pages and in lists, the first number counts ``KEPT``, and the second one counts
+these verdicts. What differs on purpose applies and is not kept, so it is in the second number alone."""
 _WORST_FIRST = (
     Verdict.HARNESS_ERROR,
     Verdict.FAILED,
@@ -96,9 +96,9 @@ class Judgement:
 
     @property
     def evidence(self) -> tuple[str, ...]:
-        """The evidence of the tests that led to the verdict, then that of the others where they passed.
+        """The evidence of the tests that led to the verdict, then that of passing tests.
 
-        For a failure, evidence of passing tests follows (how many free rounds were won). For "not run" it is left out.
+        Passing tests may say how many free rounds were won. For the verdict "not run" their evidence is left out.
         """
         leading = [each for each in self.seen if each.verdict is self.verdict]
         beside = () if self.verdict in (Verdict.PASSED, Verdict.NOT_RUN) else (Verdict.PASSED,)

@@ -1,7 +1,7 @@
-"""The folder dbt runs in, a folder of links to the project, and where one dbt command writes its artifacts and its log.
+"""The folder in which dbt runs, made of links to the project, and the folders to which one dbt command writes.
 
-The project is never written to. Where dbt writes is told by a flag, by a variable, or by nothing: then it is the
-workspace.
+The project is never written to. A flag or a variable says where dbt writes its artifacts and its log; without both, dbt
+writes to the workspace.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Outputs:
         return cls(place=place, target=place / target, logs=place / logs)
 
     def variables(self, env: Mapping[str, str]) -> dict[str, str]:
-        """The variables by which dbt writes there, whatever dbt_project.yml says.
+        """The variables that make dbt write to these folders, whatever dbt_project.yml says.
 
         Its log file is in JSON, unless ``env`` says otherwise, so that errors can be told from the rest.
 
@@ -104,7 +104,7 @@ class Outputs:
 
 
 def downloading_in_place(place: Path, env: Mapping[str, str]) -> dict[str, str]:
-    """The environment variables for ``dbt deps``: what it downloads goes with ``place``, also when it is killed.
+    """The environment variables for ``dbt deps``: its downloads are removed with ``place``, even when it is killed.
 
     :param place: the workspace.
     :param env: the variables for dbt.
@@ -142,8 +142,9 @@ def workspace(
     """A folder that is the project for one invocation, gone afterwards.
 
     :param project_dir: the folder of the dbt project.
-    :param install_deps: ``dbt deps`` will run, so the packages folder is dbt's own instead of a link.
-    :param copies_packages: where it will not, the packages folder is a copy and no link; local packages stay links.
+    :param install_deps: whether ``dbt deps`` will run. Then dbt makes the packages folder, which is no link.
+    :param copies_packages: whether the packages folder is copied and not linked, where ``dbt deps`` does not run. Local
+        packages stay links.
     :param manifest: a file that dbt finds as ``target/manifest.json``.
     :param parsed: the parse file to offer dbt; None: dbt parses everything.
     :param environment: what ``env_var()`` in ``dbt_project.yml`` sees; None: this process's environment.
@@ -231,8 +232,9 @@ def _place(folder: Path, project_dir: Path, neighbours: list[Path]) -> Path:
 def _link_neighbours(place: Path, project_dir: Path, neighbours: list[Path], left_out: set[PurePath]) -> None:
     """Link what the project names beside itself, so that the same relative paths lead there.
 
-    A neighbour that holds the project, such as the package whose ``integration_tests`` it is, is made of links around
-    ``place``. A link to the whole would show dbt the project a second time, and its ``logs`` and ``target``.
+    A neighbour may hold the project, such as a package whose ``integration_tests`` are the project. It becomes a folder
+    of links around ``place``. A link to the whole neighbour would show dbt the project a second time, with its ``logs``
+    and ``target``.
     """
     project_dir = project_dir.resolve()
     paths = {Path(os.path.normpath(place / path)): path for path in neighbours if PurePath(path) not in left_out}

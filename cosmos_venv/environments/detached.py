@@ -37,7 +37,7 @@ def build_detached(
     remote: RemoteStore | None = None,
     variables: Mapping[str, str] | None = None,
 ) -> None:
-    """Return once the environment is ready, and see to it that a builder process of its own is at work until then.
+    """Wait until the environment is ready. A separate builder process is started unless one is at work already.
 
     :param request: the environment.
     :param wait: seconds to wait at most; None: until the builder has ended.
@@ -93,6 +93,6 @@ def build(order: bytes, cancellation: Cancellation) -> str:
         # It is kept in a file until the next parse, and shown among Airflow's import errors.
         return credentials.mask(str(error))
     except CommandKilled:
-        return ""  # the process that ended it may start another at once
+        return ""  # whoever has cancelled this builder may start another one at once
     except Exception as error:  # noqa: BLE001 - the process that asked must learn of any error
         return credentials.mask(f"{type(error).__name__}: {error}")

@@ -1,10 +1,10 @@
 """The lock of one ``virtualenv_dir``: a kernel lock between our own processes, and a PID file that others read too.
 
 - The kernel releases a lock when its process ends, so no lock is left behind. ``cosmos_virtualenv.lock`` holds the PID
-  of the owner as decimal text, as other implementations read and write it: they see our owner, and we wait for theirs.
-- The owner of the kernel lock judges the PID file. A record that cosmos-venv wrote is stale then: a living
-  writer would still have the kernel lock. The kernel lock file says which record is ours: a PID does not, since
-  each container has a process 7.
+  of the owner as decimal text, as other implementations read and write it. They see our owner, and we wait for theirs.
+- The owner of the kernel lock judges the PID file. A record that cosmos-venv wrote is stale in this case: a living
+  writer would still have the kernel lock. The kernel lock file says which record is ours. The PID cannot say this: two
+  containers may both have a process 7.
 - A record is published by ``link`` of a finished file. It is removed by a rename, after which the file is read again.
   Neither step destroys a record that another implementation has written in the meantime.
 - The lock is reentrant: a thread that holds it and acquires it again goes on at once.
@@ -161,8 +161,8 @@ class VirtualenvLock:
         turns = self.turns(max_tries=max_tries, cancellation=cancellation, report=report)
         # An outer block of this thread has its own descriptor: closing this one leaves the outer block's lock.
         with closing(FileToLock(self.kernel_file, lock=self._try_kernel_lock)) as file:
-            # A subclass of an operator may have taken the lock (_acquire_venv_lock) before the operator builds: the
-            # operator would wait for itself.
+            # A subclass of an operator may have taken the lock (_acquire_venv_lock) before the operator builds. Without
+            # this check the operator would wait for its own lock.
             if _is_held_here(file.descriptor):
                 yield False
                 return

@@ -1,8 +1,8 @@
 """Messages for a machine that has run out of disk space, open files or its temporary folder, or has an unfit mount.
 
 The advice for a directory that cannot be used ("make it writable") is wrong for a process that may open no more files.
-The name of the directory is wrong for a temporary folder that is full. Installers say that a disk is full, seldom which
-disk, and never what to do.
+If the temporary folder is full, an error that names this directory misleads. Installers say that a disk is full, seldom
+which disk, and never what to do.
 
 Whether a file system can hold environments is tried out before anything is built, never on the path of a task that
 finds its environment. An installation on a ``noexec`` mount succeeds, but its commands cannot run. Its Python does run,
@@ -44,7 +44,7 @@ class FreeSpace:
     """The space that is left for this user on one file system.
 
     :param megabytes: free space, in MB of 1,000,000 bytes.
-    :param files: number of files that can still be made, where that is what is scarce; None: enough.
+    :param files: number of files that can still be made, where few are left; None: enough are left.
     """
 
     megabytes: float
@@ -189,7 +189,7 @@ def refuse_unfit(directory: Path, *, parameter: str = "virtualenv_dir") -> None:
 
 
 def refuse_unfit_path(build: Path) -> None:
-    """Refuse a path in which a shell would run something: installers write it into the first lines of each command.
+    """Refuse a path with a character that a shell acts on: installers write the path into the first lines of commands.
 
     :param build: directory of the environment.
     :raises VirtualenvError: names ``virtualenv_dir`` and the character.

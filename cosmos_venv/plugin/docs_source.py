@@ -1,12 +1,12 @@
 """dbt's page of one project, with its data in it.
 
-The page of ``dbt docs generate`` fetches manifest.json and catalog.json. In a frame without an origin it cannot: so
-both are put into the page, in the two places that dbt itself fills for ``dbt docs generate --static``. It then needs no
-request, and is allowed none.
+The page of ``dbt docs generate`` fetches manifest.json and catalog.json. In a frame without an origin it cannot fetch
+them. So both are put into the page, in the two places that dbt itself fills for ``dbt docs generate --static``. The
+page then needs no request, and is allowed none.
 
 A page is made once for each version of its files, and kept on disk, from which all requests read it piece by piece. One
-thread at a time makes a page, and the others do not wait for it: so a web server has the files of one page in memory,
-and Airflow loses one thread, however many ask.
+thread at a time makes a page, and no other thread waits for it. So a web server has the files of one page in memory at
+most, and only one thread of Airflow is busy, however many requests come.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ _known: dict[DocsProject, tuple[str, dict[str, Mapping[str, str]]]] = {}
 
 
 def page_of(project: DocsProject) -> Page:
-    """Return dbt's page with its data, which is made where its files have changed.
+    """Return dbt's page with its data. The page is made anew where its files have changed.
 
     :param project: whose page it is.
     :raises DocsBusy: when another thread is making a page.

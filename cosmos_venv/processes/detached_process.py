@@ -1,7 +1,7 @@
 """Work in a process of its own, which outlives its caller: Airflow cuts the import of a DAG file after 30 s.
 
 The callers and the process that works know of each other by files in one folder, each named after the key of the work.
-The claim is a kernel lock that the process inherits, so it ends with the process, however that ends.
+The claim is a kernel lock that the process inherits. The lock ends with the process, in whatever way the process ends.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ _PRIVATE = 0o600
 _LAST_BYTES = 4096
 _LAST_LINES = 15  # a traceback and its exception
 
-# Not -m: that looks for modules in the working directory first, where a user's random.py may lie. The package may be
-# found by sys.path only, not installed. The folder that holds it comes last, because any other file may lie there too.
+# Not -m: that looks for modules in the working directory first, where a user's random.py may lie. The package may not
+# be installed, but only found by sys.path. The folder that holds it comes last: any other file may lie there too.
 _START = (
     "import sys; sys.path[:] = [*filter(None, sys.path), sys.argv[1]]; "
     "from cosmos_venv.processes.detached_process import main; main(*sys.argv[2:])"
@@ -62,8 +62,8 @@ class DetachedStillRunning(Exception):
 class DetachedWork:
     """One piece of work that a process of its own does, known by a key.
 
-    :param folder: of the files through which the callers and the process know of each other. It must be there, and
-        nobody may write to it whom this user does not trust.
+    :param folder: of the files through which the callers and the process know of each other. It must exist, and only
+        users whom this user trusts may write to it.
     :param key: 64 hexadecimal digits; equal for callers that ask for the same.
     """
 
@@ -101,7 +101,7 @@ class DetachedWork:
         on_wait: Callable[[str], object] | None = None,
         keep_open: Sequence[int] = (),
     ) -> None:
-        """Return once the work is done; see to it that a process of its own is at work until then.
+        """Wait until the work is done. A separate process is started unless one is at work already.
 
         :param work: ``module:function`` of this package. The function takes ``request`` and a ``Cancellation``, which
             SIGTERM requests, and returns what went wrong, or an empty text.
@@ -255,9 +255,9 @@ def detached_works_in(folder: Path) -> list[DetachedWork]:
 def main(folder: str, key: str, claim: str, work: str) -> None:
     """Become the process that works, and do what standard input asks for.
 
-    The started process forks the process that works, and exits once the latter has written its PID: the caller reaps it
-    at once. The process that works is no child of the caller: it becomes no zombie of a DAG processor that lives on,
-    and nothing finds it that kills the children of a DAG processor.
+    The started process forks the process that works, and exits once the forked process has written its PID. The caller
+    reaps the started process at once. The process that works is no child of the caller: a DAG processor that lives on
+    gets no zombie. Nor is the process found by code that kills the children of a DAG processor.
 
     :param folder: of the files of the work.
     :param key: of the work.
@@ -273,7 +273,7 @@ def main(folder: str, key: str, claim: str, work: str) -> None:
     os.setsid()
     durable_files.write_new(detached.pid_file, str(os.getpid()))
     os.close(noting)
-    # Inherited, it would make a command that is still dying look like a process at work.
+    # If commands inherited the claim, a command that is still dying would look like a process at work.
     os.set_inheritable(int(claim), False)
     cancellation = Cancellation()
     signal.signal(signal.SIGTERM, lambda *_: cancellation.request())

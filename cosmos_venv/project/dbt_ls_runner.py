@@ -58,7 +58,7 @@ def open_question(request: LoadRequest, *, is_selection: bool = False) -> Iterat
     :param is_selection: whether dbt is to evaluate the selection; else it is asked for the manifest.
     :raises CosmosLoadDbtException: when the environment of dbt is not ready yet.
     """
-    # The process that outlives a parse imports this module and does not pay for Airflow.
+    # Imported here: the process that outlives a parse imports this module, and must not import Airflow.
     from cosmos_venv.compat import variable
 
     config, render = request.profile, request.render
@@ -165,8 +165,8 @@ class Said:
     """The answer of a dbt that has run.
 
     :param content: the pruned manifest, or the lines of ``dbt ls`` with a selection.
-    :param is_pinned: whether dbt would give the same answer tomorrow: a lock file pins all installed packages, and none
-        of these packages computes the name of an environment variable.
+    :param is_pinned: whether dbt would give the same answer tomorrow. That is so if a lock file pins all installed
+        packages, and none of these packages computes the name of an environment variable.
     :param names: the environment variables that the installed packages ask for.
     """
 

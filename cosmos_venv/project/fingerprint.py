@@ -57,7 +57,8 @@ _OF_AN_ENVIRONMENT = "pyvenv.cfg"
 _OF_THE_USER = ".user.yml"  # which dbt writes beside profiles.yml the first time
 
 _PROFILE = "profiles.yml"
-# Computed names of variables in these files do not count: the text of the profile in use is searched by itself.
+# If these files compute the name of a variable, that does not count here. ``basis`` looks at the text of the profile in
+# use, and at the files of packages, by itself.
 _APART = (_PROFILE, *PACKAGE_FILES)
 _SHOWN_DIGITS = 32  # of the hash by which Airflow tells versions of a DAG
 
@@ -186,10 +187,10 @@ class LsQuestion:
     :param env: environment variables for dbt.
     :param secrets: environment variables of the profile. They do not change the answer: with another password dbt
         lists the same nodes.
-    :param given: names of those variables that the user has given, which count in any case.
-    :param folders: names and values of those variables that say where dbt writes.
+    :param given: names of the variables in ``env`` that the user has given. They count in any case.
+    :param folders: names and values of the variables that say where dbt writes.
     :param arguments: the arguments of ``dbt ls``, without folders, profile and target.
-    :param is_selection: whether the answer are the lines of a selection; else it is the manifest.
+    :param is_selection: whether the answer consists of the lines of a selection; else it is the manifest.
     :param variables: the value of ``--vars``; None: there is none.
     :param has_deps: whether ``dbt deps`` installs packages first.
     :param airflow_variables: names and values of Airflow's Variables that count.
@@ -398,7 +399,7 @@ def _is_excluded(name: str, patterns: Sequence[str]) -> bool:
 
 
 def _of_package(tree: Tree, folder: Path, prefix: str) -> Iterator[_File]:
-    """The files of a package that count, of the folders that dbt reads; of all folders where only dbt can tell which.
+    """The files of a package that count: those in the folders that dbt reads, or in all folders where dbt alone knows.
 
     Folders outside of the package are trees of their own.
     """

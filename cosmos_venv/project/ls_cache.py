@@ -2,7 +2,7 @@
 
 An answer is the pruned manifest of a project, or the lines of ``dbt ls`` with a selection. It is kept under the digest
 of all that is known before dbt runs. Which variables the installed packages ask for is known only after that run. Their
-names and values are in the first line of the answer; if a value has changed, the answer does not count.
+names and a digest of their values are in the first line of the answer, which does not count with other values.
 
 Of several processes that need the same answer, one runs dbt and the others wait. Where Airflow limits the time of an
 import, dbt is run by a process that outlives it, and the next import finds the answer.
@@ -97,7 +97,7 @@ class KeptAnswer:
     :param basis: the facts that the answer depends on.
     :param env: the environment variables that dbt is given.
     :param files: the files in which answers are kept on this machine.
-    :param remote: keeps answers that do not expire for other machines. None: there are no other machines.
+    :param remote: where answers that do not expire are kept for other machines. None: there are no other machines.
     """
 
     basis: Basis
@@ -107,7 +107,7 @@ class KeptAnswer:
 
     @property
     def version(self) -> str | None:
-        """A text that differs where the answer may; None where none is kept that counts."""
+        """A text that differs where the answer may differ; None where no valid answer is kept."""
         file = self.files.opened(self.basis.digest)
         if file is None:
             return None
@@ -142,7 +142,7 @@ class KeptAnswer:
         return found
 
     def write(self, said: Said) -> Answer:
-        """Keep an answer, which is returned. Anything that goes wrong is at most one warning.
+        """Keep an answer and return it. Whatever goes wrong, there is at most one warning.
 
         :param said: the answer of dbt.
         """
@@ -211,7 +211,7 @@ class KeptAnswer:
 
 
 def kept_answer(question: LsQuestion) -> tuple[KeptAnswer | None, str]:
-    """The answer that is kept to a question, and an empty text; or None, and why none can be kept, in words.
+    """Return the place of the answer to a question, with an empty text; or None, with the reason why none can be kept.
 
     :param question: the question.
     """
@@ -374,7 +374,7 @@ def list_detached(request: bytes, cancellation: Cancellation) -> str:
             answer = _ask_in_turn(replace(question, profiles_yml=profiles_yml), kept, cancellation)
         return "" if answer.version else _CHANGED
     except CommandKilled:
-        return ""  # the parse that has ended it may start another at once
+        return ""  # the parse that has cancelled this process may start another one at once
     except (CosmosLoadDbtException, CosmosConfigException) as error:
         return _without(question.secrets, str(error))
     except Exception as error:  # noqa: BLE001 - whatever it is, the parse must learn of it

@@ -23,7 +23,7 @@ _NOT_IN_AN_ID = re.compile(r"[^\w-]")
 class DbtNode(msgspec.Struct, frozen=True, dict=True):
     """One node of a dbt project. The order of the parameters is Cosmos's, for code that builds nodes itself.
 
-    :param unique_id: dbt's id: type, package and name, parted by dots.
+    :param unique_id: dbt's id: type, package and name, separated by dots.
     :param resource_type: the kind of node: model, seed, test ...
     :param depends_on: unique ids of the nodes that this one reads, in dbt's order.
     :param path_base: folder of the project or package that the node belongs to.
@@ -38,8 +38,8 @@ class DbtNode(msgspec.Struct, frozen=True, dict=True):
     :param downstream: unique ids of the selected nodes, tests apart, that depend on this one; set after selection.
     :param fqn: dbt's fully qualified name in parts; empty or None where dbt gave none.
     :param description: what the project says of the node, in Markdown.
-    :param columns: what it says of each column, by name; None: it names none, or that is not known.
-    :param compiled_sql: the beginning of the SQL that dbt has compiled; empty where it has not, or that is not known.
+    :param columns: the description of each column, by name; None: the project describes no column, or that is unknown.
+    :param compiled_sql: the beginning of the SQL that dbt has compiled; empty: dbt has compiled none, or it is unknown.
     """
 
     unique_id: str
@@ -92,8 +92,8 @@ class DbtNode(msgspec.Struct, frozen=True, dict=True):
 
     @property
     def name(self) -> str:
-        """The text that task and group ids are made of: the resource name with underscores for dots, spaces and what
-        else Airflow does not take in an id.
+        """The resource name as a part of task and group ids. Dots, spaces and other characters that Airflow does not
+        take in an id are replaced by underscores.
         """
         return as_id(self.resource_name)
 
@@ -186,7 +186,7 @@ def as_id(name: str) -> str:
 
 
 def readers_of_each(nodes: Iterable[tuple[str, DbtNode]]) -> dict[str, list[str]]:
-    """The unique ids of the nodes that read each node, each once, by the unique id of what is read.
+    """For each node that is read, by its unique id: the unique ids of the nodes that read it, each once.
 
     :param nodes: unique ids and nodes.
     """

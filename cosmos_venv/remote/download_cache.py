@@ -45,8 +45,8 @@ class Copy:
     """A copy of a file.
 
     :param content: its bytes, unpacked.
-    :param version: names and values by which the server or store can tell whether it has changed; empty where it gives
-        none.
+    :param version: names and values by which the server or store tells whether the file has changed; empty where it
+        gives no such values.
     """
 
     content: bytes
@@ -69,8 +69,8 @@ class Copy:
 
 
 def within(seconds: float, work: Callable[[], T], *, on_wait: Callable[[], None] | None = None) -> T:
-    """The result of some work. Work that takes longer goes on alone in its thread: clients of object stores wait for
-    minutes.
+    """Return the result of some work. After the given seconds nobody waits any more, and the work goes on alone in its
+    thread: clients of object stores wait for minutes.
 
     :param seconds: seconds to wait for it.
     :param work: called in a thread of its own.

@@ -47,7 +47,7 @@ _OF_THE_PRODUCER = {
     "project_dir": "builds the project of all tasks. Give ProjectConfig(dbt_project_path=...)",
     "profile_config": "builds with the profile of all tasks. Give profile_config to the DAG",
 }
-"""Arguments that no user gives to the producer, each with what it does instead, and the way out."""
+"""Arguments that no user gives to the producer, each with what the producer does instead, and what to do."""
 _NARROWING = frozenset({*_SELECTING, "indirect_selection"})
 _OF_AN_ENVIRONMENT = frozenset({"pip_install_options", "virtualenv_dir", "py_executable"})
 _FLAGS = ("dbt_cmd_flags", "dbt_cmd_global_flags")
@@ -146,7 +146,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
         :param dag: the DAG.
         :param passes_failures: whether a model has ``on_error: continue``, which is known once the project is loaded.
         :raises CosmosValueError: where the DAG fails fast, but its tasks need a trigger rule other than
-            ``all_success``; or where the user gives a trigger rule, but the tasks need their own.
+            ``all_success``. Also where the user gives a trigger rule, but the tasks need their own.
         """
         rules = (self.operator_args.get("trigger_rule"), (getattr(dag, "default_args", None) or {}).get("trigger_rule"))
         rule = next(filter(None, rules), None)

@@ -56,10 +56,13 @@ Work = Callable[[Contender], object]
 Choice = tuple[int, str]
 """A contender, and what is done with it: ``go``, ``kill``, or the name of an error."""
 READY, ASLEEP, DUE, WAITING, OVER = "a", "s", "d", "b", "e"
-"""The state of a contender before a step, as a letter.
+"""The state of a contender before a step, as a letter. In this order:
 
-In this order: it can go on; it sleeps; it sleeps and is the next to wake, since no contender can go on; it waits for a
-lock, or for all others; it has ended.
+- it can go on;
+- it sleeps;
+- it sleeps and wakes next, since no contender can go on;
+- it waits for a lock, or for all others;
+- it has ended.
 """
 _LONGEST_STEP = 30.0  # seconds of real time from one step to the next
 _NO_LIMIT = 1_000_000_000
@@ -160,7 +163,7 @@ class Bench:
 
         :param choices: the choices, step by step. After them the last contender goes on while it can, then the first
             one that can.
-        :param names: number of choices -> the step before which the last chosen contender must then stand.
+        :param names: by the number of choices made: the step that the contender chosen last must then be about to make.
         :param with_run: whether the whole run is handed back.
         """
         os.ftruncate(self._output.fileno(), 0)
@@ -187,7 +190,7 @@ class Bench:
         try:
             if self._plan.check is not None:
                 self._plan.check(run)
-        except BaseException as error:  # noqa: BLE001 - a failure of pytest's own kind is none of Exception
+        except BaseException as error:  # noqa: BLE001 - what pytest.fail() raises is no Exception
             return words_of(error)
         return ""
 

@@ -18,7 +18,7 @@ from .whole_writes import append_line
 
 LOOK_AGAIN = 0.005
 LIFETIME = 600.0
-"""Seconds after which a call or a child ends by itself that was never released or killed."""
+"""Seconds after which a call or a child that was never released or killed ends by itself."""
 
 _NOT_RUN = ("skipped", "no-op")
 LOST_CONNECTION = (
@@ -339,8 +339,8 @@ def read_script(record: Record, invocation: Invocation | None) -> Script:
     :param invocation: the command line; None where dbt would refuse it.
     """
     found, recording = Script(record, None, 0), None
-    # Rules for the same calls share one counter. With a counter for each rule, two calls at the same instant could each
-    # be first for one rule and second for the other: then neither call would fit a rule.
+    # Rules for the same calls share one counter. Otherwise two calls at the same instant could each be first for one
+    # rule and second for the other: then neither call would fit a rule.
     places: dict[str, int] = {}
     for number, rule in enumerate(record.rules()):
         if not fits(rule, invocation):

@@ -1,12 +1,12 @@
 """The processes that stand between a test and the contenders of its races.
 
-A supervisor forks the contenders of one race, tells of their ends, and leaves no descendant of theirs behind, also when
-the test's process is killed. It is their subreaper, so that whatever a contender leaves behind becomes its child, in
-whatever session that is.
+A supervisor forks the contenders of one race, and tells of their ends. It leaves none of their descendants behind, even
+when the test's process is killed. It is their subreaper: a process that a contender leaves behind becomes a child of
+the supervisor, in whatever session that process is.
 
 The server has imported what contenders need and done nothing else: it has no thread, which no fork survives. For each
-race of functions it forks a supervisor. ``multiprocessing``'s fork server cannot stand in: it settles on environment
-and standard streams at its start, passes over a failing import, and cannot end what its children leave behind. A race
+race of functions it forks a supervisor. ``multiprocessing``'s fork server cannot do this. It fixes environment and
+standard streams at its start, ignores a failing import, and cannot end what its children leave behind. A race
 of copies of one test has a supervisor that is forked from the test's own process.
 """
 
@@ -122,7 +122,7 @@ class Supervisor:
             os._exit(_COULD_NOT_BEGIN)
 
     def _serve(self) -> float:
-        """Until the test's process wants the race to be finished; returns the seconds of grace."""
+        """Serve the test's process until it wants the race to be finished; returns the seconds of grace."""
         is_ready = False
         while True:
             stirred = wait([self._connection, self._bell, *([] if is_ready else [self._ready])])
@@ -161,7 +161,7 @@ class Supervisor:
                 self._connection.send((ENDED, index, code, real_time.now()))
 
     def _signal(self, index: int, number: int, tree: int) -> None:
-        """Send the signal from here, not from the test's process: a PID that is not reaped yet cannot be another's."""
+        """Send the signal from here, where contenders are reaped: until then no other process can have the PID."""
         import psutil
 
         for pid in [pid for pid, running in self._running.items() if running == index]:

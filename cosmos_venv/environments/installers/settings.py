@@ -1,4 +1,4 @@
-"""The settings of pip on this machine, by its files and by its ``PIP_*`` variables, told to pip or to uv.
+"""The settings of pip on this machine, from its files and its ``PIP_*`` variables, passed on to pip or to uv.
 
 The files are read here and not by ``pip config list``: a worker that installs with uv need not have pip. The digest of
 an environment needs the constraints too, wherever a DAG file is parsed. pip itself then reads no file: it gets the
@@ -73,7 +73,7 @@ _KNOWN = _OF_NO_CONCERN | _VARIABLES.keys() | _WORDS.keys() | {"--constraint"}
 
 
 def pip_configuration(environ: Mapping[str, str]) -> list[InstallOption]:
-    """Return what pip is configured with; nothing that is empty or switched off, or would divert an installation.
+    """Return the settings of pip, without those that are empty, switched off, or would divert an installation.
 
     :param environ: whose ``PIP_*`` variables, home and configuration folders count.
     :raises CosmosValueError: naming a configuration file that pip cannot read either.
@@ -209,10 +209,10 @@ def for_uv(settings: Iterable[InstallOption], environ: Mapping[str, str]) -> tup
         if setting.name in _WORDS:
             words.append(_WORDS[setting.name].format(setting.value))
         values.setdefault(setting.name, []).append(setting.value)
-    # Of equal versions pip takes the last index's, and uv the first one's.
+    # If several indexes have the same version, pip takes it from the last index, and uv from the first one.
     values["--extra-index-url"] = values.get("--extra-index-url", [])[::-1]
     values["--proxy"] = [each if "://" in each else f"http://{each}" for each in values.get("--proxy", ())]
-    # pip reads these before --cert, and uv reads none of them.
+    # pip prefers these variables to --cert. uv reads none of them.
     bundles = [environ[name] for name in ("CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE") if environ.get(name)]
     values["--cert"] = [*values.get("--cert", ()), *bundles]
     variables = {}

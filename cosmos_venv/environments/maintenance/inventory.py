@@ -77,7 +77,7 @@ class StoredBuild:
 
     @property
     def engine(self) -> str:
-        """The kind of its dbt, by its record: ``python`` or ``native``; empty where there is none that says so."""
+        """The kind of its dbt, by its record: ``python`` or ``native``; empty where no record says it."""
         return self.record.provides.get("engine", "") if self.record else ""
 
     @cached_property
@@ -107,7 +107,7 @@ def read_inventory(store: EnvironmentStore) -> list[StoredBuild]:
 
 
 def select(builds: Iterable[StoredBuild], text: str) -> list[StoredBuild]:
-    """Return the builds of one digest, or one of them.
+    """Return the builds of one digest, or a single build.
 
     :param builds: those among which is chosen.
     :param text: a digest, the first characters of one, or ``<digest>-<suffix>``.
@@ -175,7 +175,7 @@ class Verified:
     """The answer of ``verify``.
 
     :param faults: what is wrong, one clause each; empty when the build is as it was made.
-    :param has_run: whether the check was run that was asked for.
+    :param has_run: whether the check that was asked for was run.
     """
 
     faults: list[str]
@@ -183,10 +183,10 @@ class Verified:
 
 
 def verify(stored: StoredBuild, *, check: str | None = None, content: bool = False) -> Verified:
-    """Hold a ready build against its record, and let its own Python run a check.
+    """Compare a ready build with its record, and let its own Python run a check.
 
-    The build is in use for as long as that takes, but its last use is not changed. Where another user than this one and
-    root can replace the folder of the build, or write to it or to a file in it, its Python does not run the check.
+    The build is in use for as long as that takes, but its last use is not changed. Its Python does not run the check
+    where a user other than this one and root can replace the folder of the build, or write to it or to a file in it.
 
     :param stored: the build, which is ready.
     :param check: Python source, which ends with an error where something does not work; None: nothing is run.

@@ -1,8 +1,8 @@
 """The query of one model, by Airflow's own operator of BigQuery, without dbt.
 
 A task imports Google's provider only where a query is sent, cancelled, or has failed: the import takes seconds, with
-pandas and pyarrow. The DAG processor and a task that ends well after the trigger do not pay for it. So our operator
-does not inherit from Airflow's operator, and makes one when it runs.
+pandas and pyarrow. Neither the DAG processor nor a task that resumes after a successful query imports it. So our
+operator does not inherit from Airflow's operator, and makes one when it runs.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ JOB_XCOM = "bigquery_job"
 """Key of the XCom of a task, with the query that it has sent."""
 
 RESUMES = "execute_complete"
-"""The method of the task that goes on behind the trigger."""
+"""The method with which the task resumes after the trigger."""
 
 # Reasons after which BigQuery advises another try. A job with any other reason would fail again.
 _TRANSIENT = frozenset(
@@ -243,7 +243,7 @@ class ModelQuery:
     def _prepare_target(self, model: CompiledModel) -> str | None:
         """Make the dataset where it is missing, and drop what BigQuery would not replace, both as dbt does.
 
-        Gives the location of the dataset: without it, jobs outside of US and EU cannot be asked for.
+        Returns the location of the dataset: without it, jobs outside of US and EU cannot be looked up.
         """
         bigquery = import_module("google.cloud.bigquery")
         client = self._hook().get_client(self._limits.project or model.project, self._limits.location)

@@ -152,7 +152,8 @@ def outcomes_of(
 ) -> tuple[dict[str, NodeOutcome], dict[str, NodeOutcome]]:
     """What became of the nodes of a batch; and of others that dbt has run with them, such as hooks.
 
-    A dbt that was ended has written no results, and dbt 2 leaves some failed nodes out of them: then its events count.
+    A dbt that was ended has written no results, and dbt 2 leaves some failed nodes out of them. In both cases dbt's
+    events count.
 
     :param nodes: the nodes.
     :param journal: has the events. What the artifacts say is written down there.

@@ -59,10 +59,10 @@ class DbtRun:
     :param on_node: called with each event of a node, as soon as dbt reports it, and with dbt's target folder. dbt as a
         process then writes JSON, and the log still shows text. None: nothing is called.
     :param on_tick: called every second while a dbt that is a process runs; None: nothing is.
-    :param updated_before: unique ids of the nodes that earlier tries of the task have updated: a try that fails emits
-        no assets, so a later try emits theirs.
-    :param starts: how its commands were started, each noted when it starts: ``warm``, ``runner`` (in this process),
-        ``process``, or the reason why a process did not start warm.
+    :param updated_before: unique ids of the nodes that earlier tries of the task have updated. A try that fails emits
+        no assets, so a later try emits them.
+    :param starts: how its commands were started, each noted when it starts. Each is ``warm``, ``runner`` (in this
+        process), ``process``, or the reason why a process did not start warm.
     """
 
     task: Any
@@ -194,12 +194,12 @@ def start(run: DbtRun, command: DbtCommand) -> DbtResult:
 def _call(
     method: Callable[..., DbtResult], run: DbtRun, command: DbtCommand, words: list[str], launch: Mapping[str, Any]
 ) -> DbtResult:
-    """Call a method of the operator with the keywords that Cosmos uses: a class of a user may have one of its own.
+    """Call a method of the operator with the keywords that Cosmos uses: a user's class may replace the method.
 
     :param launch: the keyword arguments of ``run_process`` that such a method need not know of.
     """
     attributes = vars(run.task)
-    before = attributes.get("_launch")  # where the user's method runs another command of the operator
+    before = attributes.get("_launch")  # set where a user's method is at work and runs another command of the operator
     attributes["_launch"] = launch
     try:
         return method(command=words, env=command.env, cwd=str(command.place), context=run.context)

@@ -28,7 +28,7 @@ _SKIPPED = "skipped"
 _STOPPED = (_SKIPPED, "upstream_failed")
 _MAY_FAIL = "may_fail"
 _PASSED = "passed"
-# Airflow 3 turns each into two parameters of an SQL statement, Airflow 2 into one; SQLite takes 32,766.
+# Airflow 3 turns each task id into two parameters of an SQL statement, Airflow 2 into one; SQLite takes 32,766.
 _MOST_AT_ONCE = 10_000
 _MOST_SAID = 200  # letters
 _MOST_NAMES = 5
@@ -40,7 +40,7 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
     :param select: dbt's selection text; empty: all nodes.
     :param exclude: dbt's selection text of what is left out; empty: nothing.
     :param full_refresh: whether dbt gets ``--full-refresh``.
-    :param variables: variables that go over those of the operator.
+    :param variables: variables that replace those of the operator with the same names.
     """
 
     select: str
@@ -72,7 +72,7 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
         return bool(self.select or self.exclude)
 
     def changes(self, operator: Any) -> dict[str, Any]:
-        """The attributes of an operator that the run wants otherwise, beside what it selects.
+        """The attributes of an operator that the run changes, apart from its selection.
 
         :param operator: a dbt operator, with its templates rendered.
         :raises CosmosValueError: when variables cannot go over those of the operator.
@@ -106,13 +106,12 @@ def _mapping(variables: Any) -> Mapping[str, Any]:
 
 
 def selection_for(operator: Any, request: RunRequest, context: Mapping[str, Any]) -> dict[str, Any]:
-    """The attributes of an operator that the selection of the run wants otherwise.
+    """The attributes of an operator that the selection of the run changes.
 
     :param operator: a dbt operator.
     :param request: the wishes of the run.
     :param context: Airflow's context of the task.
-    :raises AirflowSkipException: when nothing of it is chosen, or it stands behind a task that was skipped though
-        chosen.
+    :raises AirflowSkipException: when no node of the task is chosen, or a chosen task before it was skipped.
     :raises AirflowException: when nobody has evaluated the selection.
     """
     ti: Any = context["ti"]
@@ -196,8 +195,9 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
 
     :param skipped: ids of the tasks of which nothing is chosen.
     :param at_once: the skipped tasks without a chosen task anywhere before them: they are skipped in any case.
-    :param passed: by the id of a task without a chosen node (an unchosen task or a placeholder), the tasks right before
-        it that are chosen, or have a chosen task before them. A task without such predecessors is left out.
+    :param passed: the tasks without a chosen node (unchosen tasks and placeholders), by id. Each has a list: those of
+        the tasks right before it that are chosen, or have a chosen task before them. A task with an empty list is left
+        out.
     :param partial: by task id the nodes that run, where only some of a task's nodes are chosen.
     :param number: how many tasks run.
     """
@@ -213,10 +213,11 @@ def choose(tasks: Mapping[str, Mapping[str, Any]], chosen: Collection[str], text
     """The tasks that run, and which of their nodes.
 
     A test runs in the tasks of the chosen nodes that it reads. If no node that it reads is chosen, it runs in every
-    task that has it. dbt runs all nodes of one selection text, such as tests of one name in one folder.
+    task that has it. If several nodes have the same selection text, as tests of one name in one folder, dbt runs them
+    all.
 
-    :param tasks: by id, in topological order: ``nodes``, the nodes that it runs; ``tested``, the node whose tests are
-        among them; ``after``, the tasks right before it. A task without nodes runs nothing.
+    :param tasks: by id, in topological order. ``nodes`` are the nodes that the task runs, ``tested`` is the node whose
+        tests are among them, and ``after`` are the tasks right before it. A task without nodes runs nothing.
     :param chosen: unique ids of nodes and tests.
     :param texts: by unique id the text by which dbt selects a node of these tasks.
     """
@@ -290,7 +291,7 @@ def push_choice(operator: Any, request: RunRequest, chosen: Collection[str], con
 
 
 def _shares(operator: Any) -> bool:
-    """Whether another project of the DAG is asked by the same params what it runs."""
+    """Whether another project of the DAG takes its selection from the same params."""
     own = operator.run_params
     others = (getattr(task, "run_params", None) or own for task in operator.dag.tasks)
     asked = ("select", "exclude")

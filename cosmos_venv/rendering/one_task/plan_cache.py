@@ -177,7 +177,7 @@ def find(kept: FileCache, key: str, task_id: str, project_dir: Path) -> KeptTask
 
     :param kept: the files of plans.
     :param key: of ``plan_key``.
-    :param task_id: as the plan has it, below the root.
+    :param task_id: the id in the plan, without the id of the ``DbtTaskGroup`` around the project.
     :param project_dir: folder of the project on this machine.
     """
     lines = kept.mapped(key)
