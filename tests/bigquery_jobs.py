@@ -1,4 +1,4 @@
-"""The jobs of a pretended BigQuery: what a test says of them, and what it sees of them. No SQL is run."""
+"""The jobs of the fake BigQuery: rules that script their outcome, and the jobs as a test sees them. No SQL is run."""
 
 from __future__ import annotations
 
@@ -42,15 +42,15 @@ HTTP_STATUS = {
 
 @dataclass(kw_only=True)
 class QueryRule:
-    """What becomes of the queries whose SQL a pattern is found in.
+    """The scripted outcome of queries whose SQL matches a pattern.
 
-    :param pattern: a regular expression, looked for in the SQL without regard to case and line ends.
-    :param seconds: how long such a query runs.
-    :param error: the message with which it ends; None: it succeeds.
-    :param reason: BigQuery's word for that error: ``invalidQuery``, ``backendError``, ``rateLimitExceeded`` ...
-    :param times: how many queries it is for, after which it counts no more; None: for all.
+    :param pattern: a regular expression, searched in the SQL without regard to case; ``.`` matches line ends.
+    :param seconds: the running time of such a query.
+    :param error: the message of its error; None: it succeeds.
+    :param reason: BigQuery's reason of that error: ``invalidQuery``, ``backendError``, ``rateLimitExceeded`` ...
+    :param times: the number of queries to which the rule applies; None: all.
     :param is_held: whether such a query runs until it is released or cancelled.
-    :param billed: bytes that it would bill: more than its ``maximumBytesBilled`` is refused.
+    :param billed: the bytes billed; a query with a lower ``maximumBytesBilled`` is refused.
     """
 
     pattern: str
@@ -62,7 +62,7 @@ class QueryRule:
     billed: int = 0
 
     def takes(self, sql: str) -> bool:
-        """Whether it is for a query, which is then counted.
+        """Whether the rule applies to a query; if so, count the query.
 
         :param sql: the text of the query.
         """
@@ -77,11 +77,11 @@ class QueryRule:
 class QueryJob:
     """A query that was sent to the server.
 
-    :param job_id: the id that the client gave it.
-    :param project: the project that pays for it.
-    :param location: where it runs.
+    :param job_id: the id that the client has chosen.
+    :param project: the billed project.
+    :param location: the location of the job.
     :param configuration: ``JobConfiguration`` as the client sent it.
-    :param rule: what the test says of it.
+    :param rule: the scripted outcome of the query.
     :ivar is_cancelled: whether the client has cancelled it.
     :ivar began: seconds of ``time.monotonic`` when it was inserted.
     """
@@ -127,7 +127,7 @@ class QueryJob:
         return {"reason": self.rule.reason, "message": self.rule.error} if self.rule.error is not None else None
 
     def release(self) -> None:
-        """Let a query end that is held."""
+        """End the wait of a held query."""
         self._released.set()
 
     def cancel(self) -> None:
@@ -136,7 +136,7 @@ class QueryJob:
             self.is_cancelled = True
 
     def made(self) -> list[tuple[str, str, str]]:
-        """What its SQL makes or drops: verb, kind and name, as ``("create", "table", "marts.orders")``."""
+        """The objects that the SQL creates or drops, each as ``("create", "table", "marts.orders")``."""
         found = []
         for each in _MADE.finditer(self.sql):
             kind, parts = each["kind"].lower(), each["name"].replace("`", "").split(".")

@@ -1,7 +1,7 @@
 """A server on 127.0.0.1 that speaks as much of BigQuery's REST API as Google's client library, Airflow and dbt use.
 
-It takes queries, answers for their states, and keeps what it was asked. It runs no SQL: a table is there once a
-``create table`` or ``create view`` that names it has ended well.
+The server accepts queries, reports their states, and records all requests. It runs no SQL: a table exists once a
+``create table`` or ``create view`` for it has succeeded.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ _Answer = tuple[int, dict[str, Any]]
 
 
 class ApiError(Exception):
-    """An error that BigQuery's API answers with.
+    """An error in an answer of BigQuery's API.
 
-    :param reason: its word for it.
-    :param message: what it says.
-    :param status: of HTTP; None: the usual one of the reason.
+    :param reason: BigQuery's reason, such as ``notFound``.
+    :param message: the message.
+    :param status: the HTTP status; None: the usual status for the reason.
     """
 
     def __init__(self, reason: str, message: str, status: int | None = None) -> None:
@@ -40,10 +40,10 @@ class ApiError(Exception):
 class BigQueryServer:
     """The server, as a test sees it.
 
-    :param project: the project of Google Cloud that it plays.
-    :ivar jobs: every query that was sent, in the order in which they came.
+    :param project: the Google Cloud project that the server serves.
+    :ivar jobs: all queries that were sent, in the order of their arrival.
     :ivar requests: method and path of every request, without the host.
-    :ivar datasets: name of each dataset to its resource.
+    :ivar datasets: name -> resource of each dataset.
     """
 
     def __init__(self, project: str = "test-project") -> None:
@@ -66,13 +66,13 @@ class BigQueryServer:
     def close(self) -> None:
         """End the server.
 
-        :raises Exception: the first error of its own.
+        :raises Exception: the first exception in the server's own code.
         """
         self._http.close()
 
     @property
     def tables(self) -> dict[str, dict[str, Any]]:
-        """``dataset.table`` of each table and view to its resource: those that queries have made, and given ones."""
+        """``dataset.table`` -> resource of each table and view, made by a query or by ``add_table``."""
         with self._lock:
             self._note_tables()
             return {**self._tables}
@@ -101,8 +101,8 @@ class BigQueryServer:
     def profile(self, dataset: str = "marts", **fields: Any) -> dict[str, Any]:
         """An output of ``profiles.yml`` by which dbt-bigquery reaches the server.
 
-        :param dataset: where dbt builds.
-        :param **fields: further ones of the profile, over these.
+        :param dataset: the dataset in which dbt builds.
+        :param **fields: further fields of the profile; they replace the defaults.
         """
         own = {
             "type": "bigquery",
@@ -116,10 +116,10 @@ class BigQueryServer:
         return own | fields
 
     def when(self, pattern: str, **how: Any) -> QueryRule:
-        """Say what becomes of queries; the newest rule that fits a query counts.
+        """Script the outcome of queries; the newest rule that matches a query applies.
 
-        :param pattern: a regular expression, looked for in the SQL without regard to case.
-        :param **how: ``seconds``, ``error``, ``reason``, ``times``, ``is_held``, ``billed``, as of ``QueryRule``.
+        :param pattern: a regular expression, searched in the SQL without regard to case.
+        :param **how: ``seconds``, ``error``, ``reason``, ``times``, ``is_held``, ``billed`` of ``QueryRule``.
         """
         rule = QueryRule(pattern=pattern, **how)
         with self._lock:
@@ -129,20 +129,20 @@ class BigQueryServer:
     def refuse(self, path: str, *, reason: str = "backendError", times: int = 1, status: int | None = None) -> None:
         """Answer the next requests with an error.
 
-        :param path: a regular expression, looked for in ``METHOD path``.
-        :param reason: BigQuery's word for the error.
-        :param times: how many requests.
-        :param status: of HTTP; None: the usual one of the reason.
+        :param path: a regular expression, searched in ``METHOD path``.
+        :param reason: BigQuery's reason of the error.
+        :param times: the number of requests.
+        :param status: the HTTP status; None: the usual status for the reason.
         """
         with self._lock:
             error = ApiError(reason, f"{reason}, as the test wants it", status)
             self._refusals += [(re.compile(path), error)] * times
 
     def lose(self, path: str, *, times: int = 1) -> None:
-        """Do what the next requests ask for, and answer them with an error all the same, as where a line breaks.
+        """Process the next requests and answer them with an error, as when a connection breaks before the answer.
 
-        :param path: a regular expression, looked for in ``METHOD path``.
-        :param times: how many requests.
+        :param path: a regular expression, searched in ``METHOD path``.
+        :param times: the number of requests.
         """
         with self._lock:
             self._losses += [re.compile(path)] * times
@@ -150,11 +150,11 @@ class BigQueryServer:
     def answer(self, method: str, path: str, body: Mapping[str, Any], location: str | None = None) -> _Answer:
         """The answer to one request: status and resource.
 
-        :param method: of HTTP.
-        :param path: without the query behind it.
-        :param body: what was sent, decoded.
-        :param location: where the job is that is asked for, as the request says; None: it does not say.
-        :raises ApiError: what BigQuery would refuse it with.
+        :param method: the HTTP method.
+        :param path: the path without the query string.
+        :param body: the decoded JSON body.
+        :param location: the location of the requested job in the request; None: the request names none.
+        :raises ApiError: the error that BigQuery would return.
         """
         with self._lock:
             self.requests.append((method, path))
@@ -205,7 +205,7 @@ class BigQueryServer:
         if not names:
             return 200, {"kind": "bigquery#datasetList", "datasets": [*self.datasets.values()]}
         dataset, *rest = names
-        if dataset == ANONYMOUS and rest:  # where BigQuery keeps the rows of a query that names no table
+        if dataset == ANONYMOUS and rest:  # BigQuery keeps the rows of a query without a destination there
             return 200, _table(project, dataset, rest[1])
         if dataset not in self.datasets:
             raise ApiError("notFound", f"Not found: Dataset {project}:{dataset}")
@@ -242,10 +242,10 @@ class BigQueryServer:
         return 204, {}
 
     def add_table(self, name: str, **fields: Any) -> dict[str, Any]:
-        """Have a table, and its dataset.
+        """Add a table and its dataset, and return the table's resource.
 
         :param name: ``dataset.table``.
-        :param **fields: of its resource: ``type`` (TABLE or VIEW), ``timePartitioning``, ``clustering`` ...
+        :param **fields: fields of the resource: ``type`` (TABLE or VIEW), ``timePartitioning``, ``clustering`` ...
         """
         dataset, _, table = name.partition(".")
         location = self.add_dataset(dataset)["location"]
@@ -253,10 +253,10 @@ class BigQueryServer:
         return self._tables[name]
 
     def add_dataset(self, name: str, location: str = "US") -> dict[str, Any]:
-        """Have a dataset, and give its resource; one that is there stays as it is.
+        """Add a dataset, and return its resource; an existing dataset is not changed.
 
-        :param name: the dataset.
-        :param location: where it is: ``EU``, ``europe-west1`` ...
+        :param name: the name of the dataset.
+        :param location: the location of the dataset: ``EU``, ``europe-west1`` ...
         """
         own = {"kind": "bigquery#dataset", "id": f"{self.project}:{name}", "location": location}
         reference = {"projectId": self.project, "datasetId": name}
@@ -278,7 +278,7 @@ class BigQueryServer:
         return job
 
     def _require_location(self, job: QueryJob, location: str | None) -> None:
-        """BigQuery looks for a job where the request says, else in US and EU alone."""
+        """Refuse a request for a job in another location. Without a location, BigQuery searches only US and EU."""
         is_there = (
             job.location.upper() in _FOUND_ANYWHERE if location is None else location.upper() == job.location.upper()
         )
@@ -286,7 +286,7 @@ class BigQueryServer:
             raise ApiError("notFound", f"Not found: Job {job.project}:{location or 'US'}.{job.job_id}")
 
     def _location_of(self, job: QueryJob) -> str:
-        """The location of the dataset that a query writes: BigQuery chooses it where the request says none."""
+        """The location of the dataset that a query writes, which BigQuery takes when the request names no location."""
         datasets = [name.partition(".")[0] for _, kind, name in job.made() if kind != "schema"]
         return next((str(self.datasets[name]["location"]) for name in datasets if name in self.datasets), "US")
 
@@ -305,7 +305,7 @@ class BigQueryServer:
         return {**found, "jobComplete": True, "schema": {"fields": []}, "totalRows": "0", "totalBytesProcessed": "0"}
 
     def _note_tables(self) -> None:
-        """Have the tables of the queries that have ended well since the last request."""
+        """Add or drop the tables of queries that have succeeded since the last call."""
         for job in self.jobs:
             if job.job_id in self._noted or job.state != "DONE":
                 continue

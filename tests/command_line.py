@@ -1,4 +1,4 @@
-"""Calls of ``cosmos-venv`` in tests, and DAG files that they name."""
+"""Calls of the command ``cosmos-venv`` in tests, and DAG files for its arguments."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ dag = DbtDag(
 def cosmos_venv(*arguments: object) -> subprocess.CompletedProcess[str]:
     """``cosmos-venv`` with these arguments, run to its end in a process of its own."""
     words = [str(each) for each in arguments]
-    # Airflow reads some of its settings when it is imported; ours are read when they are needed.
+    # The prepared process has read Airflow's settings at import; cosmos-venv reads its settings later.
     if _of_airflow(os.environ) == _AT_FIRST:
         return _PREPARED.run(words)
     command = [sys.executable, "-W", "ignore", "-m", "cosmos_venv.cli", *words]
@@ -63,7 +63,7 @@ _AT_FIRST = _of_airflow(os.environ)
 
 
 def write_dag_file(folder: Path, source: str) -> Path:
-    """``dag.py`` in this folder."""
+    """Write ``dag.py`` into a folder, and return its path."""
     path = folder / "dag.py"
     path.write_text(source)
     return path

@@ -1,4 +1,4 @@
-"""The fixtures that all tests share: an Airflow of their own, and a small dbt project."""
+"""The fixtures that all tests share, such as a throwaway AIRFLOW_HOME and a small dbt project."""
 
 from __future__ import annotations
 
@@ -31,32 +31,34 @@ if TYPE_CHECKING:
     from selenium.webdriver.chrome.webdriver import WebDriver
 
 DURATIONS = ROOT / "tests" / "durations.json"
-"""Seconds of the long tests of each file; ``pytest --store-durations`` writes it anew."""
+"""Seconds of the long tests of each file; ``pytest --store-durations`` updates it."""
 
-# Before anything imports Airflow, which settles on its home then. One for each xdist worker.
+# Airflow reads AIRFLOW_HOME when it is imported, so it is set before any import. Each xdist worker has its own home.
 _airflow_home = tempfile.mkdtemp(prefix="cosmos-venv-tests-airflow-")
 Path(_airflow_home, MARKER).touch()
 os.environ["AIRFLOW_HOME"] = _airflow_home
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
-# As the toolkit's own homes say: Airflow 3.1 would not know for 30 seconds that a test has changed its DAG.
+# As in the toolkit's own homes: otherwise Airflow 3.1 ignores a changed DAG of a test for 30 seconds.
 os.environ["AIRFLOW__CORE__MIN_SERIALIZED_DAG_UPDATE_INTERVAL"] = "0"
 for name in [name for name in os.environ if name.startswith(("AIRFLOW__COSMOS", "AIRFLOW_CONN_"))]:
     del os.environ[name]
 os.environ["AIRFLOW__COSMOS_VENV__CACHE_DIR"] = str(Path(_airflow_home, "cache"))
-# Servers of warm dbts are of this process's tests alone, and end with them.
+# Warm dbt servers serve only the tests of this process, and end with them.
 os.environ["XDG_RUNTIME_DIR"] = _airflow_home
-# Where both are there, uv: a tenth of the time. Builds with pip have tests of their own.
+# Where pip and uv are available, tests use uv, which takes a tenth of the time. Builds with pip have their own tests.
 os.environ.setdefault("AIRFLOW__STANDARD__VENV_INSTALL_METHOD", "uv")
 
-# A shell ignores it for what it starts in the background, and so would every child that a test interrupts.
+# A shell starts background jobs with SIGINT ignored. Children would inherit this, and tests could not interrupt them.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
-    """Run no garbage collection while pytest collects tests: each scans all imported modules, a quarter of a second,
-    a seventh of that time in all. Afterwards freeze these objects, which stay to the end.
+    """Switch garbage collection off while pytest collects tests, and freeze the collected objects afterwards.
+
+    Each garbage collection scans all imported modules for a quarter of a second, together a seventh of the time of the
+    collection. The objects stay until the end of the run.
     """
     gc.disable()
     try:
@@ -71,14 +73,17 @@ def pytest_collection() -> Generator[None, object, object]:
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish() -> None:
     """Stop the servers here: workers of pytest-xdist are ended before exit, and before pytest is unconfigured."""
-    gc.unfreeze()  # else libraries in C tell, as Python ends, of what they take for leaks
+    gc.unfreeze()  # otherwise C libraries report frozen objects as leaks when Python ends
     stop_servers(_airflow_home)
     shutil.rmtree(_airflow_home, ignore_errors=True)
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Each worker of pytest-xdist begins with its share of the long tests: nobody waits for one that came last."""
+    """Let each worker of pytest-xdist begin with its share of the long tests, so that no long test runs last.
+
+    Tests in quarantine are deselected.
+    """
     alone = [item.nodeid for item in items if item.get_closest_marker("proof") and not _is_long(item)]
     if alone:
         raise pytest.UsageError(f"{alone[0]} is marked proof and not long, so make test runs it: mark it long too.")
@@ -115,7 +120,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 class Durations:
-    """Keep the seconds of the long tests of each file, by which `long_ones_first` deals them to workers."""
+    """Store the seconds of the long tests of each file; `long_ones_first` distributes tests by these times."""
 
     def __init__(self) -> None:
         self._seconds: defaultdict[str, float] = defaultdict(float)
@@ -132,29 +137,29 @@ class Durations:
 
 @pytest.fixture(autouse=True)
 def _leaves_the_environment_as_it_was() -> Iterator[None]:
-    """A variable that one test leaves behind makes another one fail, in one order of a hundred."""
+    """Fail a test that changes environment variables: the change could make another test fail, in rare test orders."""
     before = dict(os.environ)
     yield
     if os.getpid() != _PROCESS:
-        return  # a copy of a marked test: its process, which has an Airflow home of its own, ends with it
+        return  # a forked copy of a marked test: its process ends with it, so the changes do not matter
     changed = {name for name, _ in before.items() ^ os.environ.items()} - {"PYTEST_CURRENT_TEST"}
     assert not changed, f"the test has left environment variables changed: {', '.join(sorted(changed))}"
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _inner_pytest_has_its_own_temproot(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """A pytest that a test starts makes its temporary folders apart from those of this one.
+    """Give every pytest that a test starts another root for temporary folders than this pytest.
 
-    Otherwise the inner pytest removes, at its end, the folders of all but the last three runs: those of ``make test``
-    before ``make test-long``, hundreds of thousands of files. One test waited 280 seconds for that in CI.
+    Otherwise the inner pytest removes, at its end, all folders but those of the last three runs. In CI these were
+    hundreds of thousands of files of ``make test``, and one test waited 280 seconds for the removal.
     """
-    tmp_path_factory.getbasetemp()  # this run's own is made before
+    tmp_path_factory.getbasetemp()  # makes this run's own folder before the root changes
     os.environ["PYTEST_DEBUG_TEMPROOT"] = _airflow_home
 
 
 @pytest.fixture(scope="session")
 def kept_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A ``virtualenv_dir`` that the tests of one worker share: what is built once is ready for all."""
+    """A ``virtualenv_dir`` that the tests of one worker share, so that each environment is built once."""
     return tmp_path_factory.mktemp("kept") / "environments"
 
 
@@ -166,7 +171,7 @@ def other_python() -> str:
     named = [shutil.which(f"python3.{minor}") for minor in minors]
     installed = [str(path) for minor in minors for path in pyenv.glob(f"versions/3.{minor}.*/bin/python3.{minor}")]
     for python in [*installed, *filter(None, named)]:
-        # A shim of pyenv may stand for a version that is not selected.
+        # A pyenv shim exists even for a version that is not selected, and then fails.
         if not subprocess.run([python, "-c", "import ensurepip, venv"], capture_output=True, check=False).returncode:
             return python
     pytest.skip("no second Python (3.10 to 3.13) on PATH or in pyenv")
@@ -174,11 +179,11 @@ def other_python() -> str:
 
 @pytest.fixture
 def no_other_servers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """This test has no warm dbt beside its own.
+    """Give the test its own folders for warm dbt servers, so that it sees no other server.
 
-    The tests of a worker share one folder for servers. A fifth environment gets none there, which fails a task that
-    says ``require`` (seen once in CI). The folder for temporary files, where servers also stand, is that of all
-    workers.
+    The tests of a worker share one folder for servers, and a user may have four servers on a host. With a fifth
+    environment a task with ``require`` fails (seen once in CI). The folder for temporary files, which may hold servers
+    too, is shared by all workers.
     """
     with tempfile.TemporaryDirectory(prefix="cv-", dir="/tmp", ignore_cleanup_errors=True) as folder:
         monkeypatch.setenv("XDG_RUNTIME_DIR", folder)
@@ -192,7 +197,7 @@ def no_other_servers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 def fake_dbt_wheels(cosmos_dbt: CosmosDbt) -> Wheelhouse:
-    """The wheelhouse, and nothing else to install from: `make test` offers a real dbt to tests that want one."""
+    """The wheelhouse of fakes as the only source of packages: `make test` offers wheels of a real dbt otherwise."""
     return cosmos_dbt
 
 
@@ -214,14 +219,14 @@ def dbt_project(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
-    """A real PostgreSQL on loopback, with an empty database; it ends with the tests."""
+    """A real PostgreSQL on loopback with an empty database; the server ends with the tests."""
     with started_postgres(tmp_path_factory.mktemp("postgres") / "log") as server:
         yield server
 
 
 @pytest.fixture
 def temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """``tmp_path`` as the folder for temporary files, for this process and for those that it starts."""
+    """``tmp_path`` as the folder for temporary files, for this process and its children."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     return tmp_path
@@ -229,14 +234,14 @@ def temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of this test alone for all that is kept between parses and tasks."""
+    """A cache directory of this test alone."""
     monkeypatch.setenv("AIRFLOW__COSMOS_VENV__CACHE_DIR", str(tmp_path / "cache"))
     return tmp_path / "cache"
 
 
 @pytest.fixture
 def set_umask() -> Iterator[Callable[[int], object]]:
-    """Set the umask of this process, which gets its own back at the end."""
+    """Return a function that sets the umask of this process; the umask is restored after the test."""
     before = os.umask(0o022)
     os.umask(before)
     yield os.umask
@@ -245,7 +250,7 @@ def set_umask() -> Iterator[Callable[[int], object]]:
 
 @pytest.fixture
 def everybodys_directory() -> Iterator[Path]:
-    """A directory that every user may reach and write to; those of pytest are their owner's alone."""
+    """A directory that every user may enter and write to; directories of pytest are private to their owner."""
     with throwaway_folder("cosmos-venv-tests-") as path:
         path.chmod(0o777)
         yield path
@@ -253,6 +258,6 @@ def everybodys_directory() -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebDriver]:
-    """A Chromium without a screen, for the tests of a module."""
+    """A headless Chromium, for the tests of a module."""
     with a_browser(tmp_path_factory.mktemp("browser")) as found:
         yield found

@@ -19,11 +19,11 @@ DRIVER = ROOT / ".cache" / "drivers" / "libduckdb.so"
 class Engine:
     """One release of dbt.
 
-    :param name: in docs, such as ``1.12``.
-    :param requirements: what a user writes.
-    :param wheels: the folder that ``make test`` has fetched them into.
-    :param drivers: database drivers that it needs beside itself.
-    :param below: the first Python that it has no release for.
+    :param name: the name of the release in the docs, such as ``1.12``.
+    :param requirements: the requirements that a user writes.
+    :param wheels: the folder with the wheels that ``make test`` has fetched.
+    :param drivers: the database drivers that the release needs.
+    :param below: the first version of Python that the release does not support.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Engine:
         }
 
     def require(self) -> None:
-        """Skip a test where it cannot be fetched, or was not; in CI the latter is a failure."""
+        """Skip a test where this Python has no such release, or it was not fetched; in CI all must be fetched."""
         python = sys.version_info[:2]
         if python >= self.below:
             pytest.skip(f"dbt {self.name} has no release for Python {python[0]}.{python[1]}")
@@ -84,7 +84,7 @@ ENGINES = (
 )
 
 DBT_1, DBT_2 = ENGINES[1], ENGINES[-1]
-"""Those that stand for all of dbt 1 and of dbt 2; most tests install this dbt 1 anyway."""
+"""One release each for dbt 1 and dbt 2, for tests that do not need all releases; most tests install this dbt 1."""
 
 EACH_ENGINE = [pytest.param(engine, id=engine.name) for engine in ENGINES]
 """The releases as parameters of a long test."""

@@ -1,4 +1,4 @@
-"""Bounds of explorations in tests, and the marks of those that go further than others."""
+"""Bounds and marks of explorations in tests."""
 
 from __future__ import annotations
 
@@ -9,4 +9,4 @@ SECONDS = 240.0
 PROOF = [pytest.mark.long, pytest.mark.proof]
 """The marks of an exploration that .ci/run always does."""
 FURTHER = [pytest.mark.long]
-"""The marks of an exploration that does with more interruptions what another one does with fewer."""
+"""The marks of an exploration that repeats another exploration with more interruptions."""

@@ -1,4 +1,4 @@
-"""DAGs of the small project whose dbt is the fake: its models, the DAG, and what became of each task."""
+"""DAGs of the small project that run the fake dbt: models, DAG, and the states of its tasks."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ CHAIN = {
     "mart": "select * from {{ ref('staging') }}",
     "report": "select * from {{ ref('mart') }}",
 }
-"""Three models of which each reads the one before."""
+"""A chain of three models: each model reads the previous model."""
 
 
 def write_models(project: Path, models: Mapping[str, str]) -> Path:
-    """Give the small project these models in place of its own and of its seed, and return its folder.
+    """Replace the models and the seed of the small project by these models, and return its folder.
 
     :param models: path below the folder of models, without its ending -> SQL.
     """
@@ -49,10 +49,10 @@ def dag_arguments(
 ) -> dict[str, Any]:
     """Return the configurations of a DAG or a group of the small project, which the fake dbt lists and runs.
 
-    :param setup: ``setup_operator_args``.
-    :param manifest: by which the project is loaded in place of dbt ls.
-    :param program: runs the fake dbt; None: the fake dbt itself.
-    :param render: of RenderConfig.
+    :param setup: the ``setup_operator_args``.
+    :param manifest: the manifest from which the project is loaded; None: dbt ls lists the project.
+    :param program: a program that runs the fake dbt; None: the fake dbt itself.
+    :param render: arguments of RenderConfig.
     """
     runs: dict[str, Any] = {"dbt_executable_path": program or dbt.dbt, "invocation_mode": InvocationMode.SUBPROCESS}
     load_method = LoadMode.DBT_MANIFEST if manifest else LoadMode.DBT_LS
@@ -67,10 +67,10 @@ def dag_arguments(
 def fake_dag(
     dbt: FakeVenv, project: Path, *, retries: int = 0, dag: Mapping[str, Any] | None = None, **configured: Any
 ) -> DbtDag:
-    """Return the DAG ``harbor`` of these configurations, whose tasks are tried again at once.
+    """Return the DAG ``harbor`` of these configurations; its tasks are retried without delay.
 
     :param dag: further arguments of the DAG.
-    :param configured: of `dag_arguments`.
+    :param configured: arguments of `dag_arguments`.
     """
     again = {"retries": retries, "retry_delay": timedelta(0)}
     given = {**dag_arguments(dbt, project, **configured), "default_args": again, **(dag or {})}

@@ -47,9 +47,9 @@ FRESHNESS = """\
 class Harbor:
     """The example project with one release of dbt, and its database.
 
-    :param engine: the release.
-    :param folder: of project, database and environments.
-    :param profile: how dbt reaches the database.
+    :param engine: the release of dbt.
+    :param folder: the folder of project, database and environments.
+    :param profile: the profile with the database.
     """
 
     engine: Engine
@@ -84,15 +84,15 @@ class Harbor:
 
     @property
     def program(self) -> Path:
-        """The dbt of that environment."""
+        """The dbt executable of the environment that a virtualenv operator has built."""
         return next(self.folder.glob("environments/envs-v2/*/bin/dbt"))
 
     def of_target(self, target: str) -> ProfileConfig:
-        """Another target of the profile: the schema of that name in the same database."""
+        """The profile with another target, whose schema has the target's name, in the same database."""
         return ProfileConfig("harbor", target, profiles_yml_filepath=self.project / "profiles.yml")
 
     def output(self, command: str, **given: Any) -> list[str]:
-        """Every line of a command."""
+        """Run a command, and return all lines of its output."""
         operator = self.operator(command, **given)
         lines: list[str] = operator.run_command(*operator.build_cmd({}), {}).full_output
         return lines
@@ -104,11 +104,11 @@ class Harbor:
     def has(self, table: str) -> bool:
         """Whether dbt has made a table of this name for the first target."""
         found = f"select 1 from information_schema.tables where table_schema = 'main' and table_name = '{table}'"  # noqa: S608 - a table's name
-        # This process would make the file, in a format that dbt's older DuckDB cannot read.
+        # Connecting would create a missing file, in a format that the older DuckDB of dbt cannot read.
         return (self.folder / "harbor.duckdb").exists() and bool(self.rows(found))
 
     def graph(self, method: LoadMode, manifest: Path | None = None, **given: Any) -> DbtGraph:
-        """The project, loaded."""
+        """Load the project, and return its graph."""
         graph = DbtGraph(
             project=ProjectConfig(self.project, manifest_path=manifest, install_dbt_deps=False),
             render_config=RenderConfig(load_method=method, **given),
@@ -145,15 +145,15 @@ def make_harbor(engine: Engine, folder: Path) -> Harbor:
 
 
 def forget_other_dbt(project: Path) -> None:
-    """Let the snapshot, which names another dbt for itself, run with that of the others."""
+    """Remove the snapshot's own requirement of another dbt, so that it runs with the same dbt as all nodes."""
     snapshot = project / "snapshots" / "vessels_history.yml"
     snapshot.write_text(re.sub(r"      meta:\n.*", "", snapshot.read_text(), flags=re.DOTALL))
 
 
 def cells(table: str) -> dict[str, dict[str, str]]:
-    """A table of the page: row -> engine -> cell.
+    """Return a table of the page: row -> engine -> cell.
 
-    :param table: the first word of its heading, such as ``on DuckDB``.
+    :param table: the first cell of its header, such as ``on DuckDB``.
     """
     lines = [line.strip("| ").split(" | ") for line in PAGE.read_text(encoding="utf-8").splitlines()]
     start = next(number for number, line in enumerate(lines) if line[0] == table)

@@ -10,7 +10,7 @@ from socketserver import BaseRequestHandler
 
 
 class QuietFiles(SimpleHTTPRequestHandler):
-    """The files of a folder. No request is logged: its line would stand between those of pytest."""
+    """Serves the files of a folder without logging requests: log lines would mix with pytest's output."""
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name of the base class
         pass
@@ -18,9 +18,9 @@ class QuietFiles(SimpleHTTPRequestHandler):
 
 @contextmanager
 def served(handler: Callable[..., BaseRequestHandler]) -> Iterator[int]:
-    """Within this block requests are answered; gives the port of loopback.
+    """Serve HTTP on loopback within the block, and yield the port.
 
-    :param handler: makes what answers one request, such as a class.
+    :param handler: makes the handler of one request, such as a handler class.
     """
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()

@@ -1,6 +1,6 @@
 """The environments and wheels that ``make test`` fetches, marks for tests that need them, and the example project.
 
-In CI nothing may be missing: there such a test runs, and fails.
+In CI nothing may be missing: a test whose environment is missing is not skipped and fails.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ IS_CI = os.environ.get("CI") == "true"
 
 
 def is_missing(program: Path) -> bool:
-    """Whether a test has to go without it. In CI none has: there its absence is a failure."""
+    """Whether a test must be skipped because a program is missing. In CI no test is skipped, so that it fails."""
     return not program.exists() and not IS_CI
 
 
@@ -56,9 +56,9 @@ needs_dbt_wheels = pytest.mark.skipif(
 
 @contextmanager
 def a_browser(profile: Path) -> Iterator[WebDriver]:
-    """A Chromium without a screen. The test is skipped where there is none; in CI it fails.
+    """Yield a headless Chromium. Without Chromium the test is skipped; in CI it fails.
 
-    :param profile: folder for what it keeps.
+    :param profile: the folder of Chromium's profile.
     """
     if not browser.is_there() and not IS_CI:
         pytest.skip("no chromium and chromedriver here, and make test could not install them by apt-get")
@@ -74,7 +74,7 @@ def install_from_wheels(patch: pytest.MonkeyPatch) -> None:
 
 
 def site_packages_of(environment: Path) -> Path | None:
-    """Return the packages of an environment; None where it has another Python than this one."""
+    """Return the site-packages of an environment; None where its Python has another minor version than this Python."""
     minor = f"python{sys.version_info.major}.{sys.version_info.minor}"
     found = environment / "lib" / minor / "site-packages"
     return found if found.is_dir() else None
@@ -88,5 +88,5 @@ def environment_of(release: str) -> Path:
 
 
 def copy_of_example(folder: Path, *left_out: str) -> Path:
-    """Copy the example project without what dbt has written there, and without these folders."""
+    """Copy the example project, without the folders ``target``, ``logs`` and ``left_out``."""
     return Path(shutil.copytree(EXAMPLE, folder, ignore=shutil.ignore_patterns("target", "logs", *left_out)))

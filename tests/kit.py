@@ -1,4 +1,4 @@
-"""Types of the factories that fixtures of several test files give, and the profile of the small project."""
+"""Types of factories that fixtures return, helpers of several test files, and the profile of the small project."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter, Library
 from cosmos_venv.environments.store import Environment
 from pytest_cosmos_venv import DbtCall
 
-if TYPE_CHECKING:  # they would bring Airflow to tests that know none
+if TYPE_CHECKING:  # the operators would import Airflow in tests that run without it
     from cosmos_venv.operators.virtualenv import DbtRunVirtualenvOperator
 
 DbtCalls = Callable[[], list[DbtCall]]
@@ -32,7 +32,7 @@ def as_words(spec: EnvironmentSpec) -> str:
 
 
 class MakeSpec(Protocol):
-    """Make a spec of requirements (none: ``hello``) that are installed from the wheelhouse of the tests."""
+    """Make a spec of requirements, by default ``hello``, that are installed from the wheelhouse of the tests."""
 
     def __call__(
         self,
@@ -46,9 +46,9 @@ class MakeSpec(Protocol):
 
 
 class MakeReady(Protocol):
-    """Build the environment of a spec in a store, or find it there, and give up its lease.
+    """Build or find the environment of a spec in a store, and release its lease.
 
-    ``lines`` gets what is reported; ``limits`` prune the store.
+    ``lines`` gets the reported lines; ``limits`` prune the store.
     """
 
     def __call__(
@@ -81,7 +81,7 @@ class MakeOperator(Protocol):
 
 
 class MakeTask(Protocol):
-    """Make a local operator of a class, or of the part of its name that tells it from others, such as ``Run``."""
+    """Make a local operator of a class, or of the distinctive part of its name, such as ``Run``."""
 
     def __call__(self, of: Any = ..., **arguments: Any) -> Any: ...
 
@@ -109,16 +109,16 @@ def harbor_profile(project: Path, target: str = "dev") -> ProfileConfig:
 
 
 def operator_arguments(project: Path, **more: Any) -> dict[str, Any]:
-    """Return the arguments of an operator on the small project, with ``more`` beside or instead of them."""
+    """Return the arguments of an operator on the small project; ``more`` adds or replaces arguments."""
     return {"task_id": "task", "project_dir": project, "profile_config": harbor_profile(project), **more}
 
 
 def texts_below(folder: Path) -> dict[str, str]:
-    """Return the texts of all files below a folder, by their paths from there."""
+    """Return relative path -> text of all files below a folder."""
     return {path.relative_to(folder).as_posix(): path.read_text() for path in folder.rglob("*") if path.is_file()}
 
 
 def published_build(virtualenv_dir: Path) -> Path:
-    """The one managed environment that is published there."""
+    """The folder of the only managed environment in a ``virtualenv_dir``."""
     (record,) = (virtualenv_dir / "envs-v2").glob("*.json")
     return (record.parent / str(json.loads(record.read_text())["build"])).resolve()

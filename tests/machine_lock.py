@@ -1,4 +1,4 @@
-"""One real Airflow at a time on this machine: each takes both cores."""
+"""A lock for tests with a real Airflow: only one of them runs at a time, because each needs both cores."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _held_by: list[int] = []
 def only_airflow() -> Iterator[None]:
     """Wait until no other test of this checkout runs a real Airflow; then none starts before the block ends.
 
-    For a fixture of a test whose time limit counts the test alone (``func_only``). A process that holds the lock
-    already goes on: a test beside the Airflow of its module waited ten minutes for itself.
+    Use it in a fixture of a test whose time limit excludes fixtures (``func_only``). A process that holds the
+    lock goes on: without this, a test that used the Airflow of its module waited ten minutes for its own lock.
     """
     if os.getpid() in _held_by:
         yield

@@ -1,4 +1,4 @@
-"""The things that may stand under the name of a file of ours, by the hand of somebody else or of a file system."""
+"""Things that other users or file systems may put in the place of a file of cosmos-venv."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ KINDS = ("fifo", "link-to-itself", "link-to-nowhere", "link-to-a-file", "directo
 
 
 def plant(path: Path, kind: str) -> None:
-    """Put it there, in the place of whatever stands there."""
+    """Put a thing of this kind at a path; an existing entry is replaced."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     path.unlink(missing_ok=True)
@@ -32,7 +32,7 @@ def plant(path: Path, kind: str) -> None:
 
 
 def _plant_socket(path: Path) -> None:
-    """By way of its folder's descriptor: the address of a socket is short."""
+    """Make a socket by the file descriptor of its folder, because the path of a socket may have only 108 bytes."""
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         with socket.socket(socket.AF_UNIX) as listening:

@@ -1,4 +1,4 @@
-"""The order of tests: as they stand in their files, but for long ones, with which every worker begins."""
+"""The order of tests: every worker begins with long tests; the other tests keep the order of their files."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def long_ones_first(
 ) -> list[Item]:
     """The same items in another order.
 
-    :param workers: ``--dist worksteal`` hands the first one as many as its part, the next one those that follow, ...
-    :param file_of: the file of an item. The long ones of a file go to one worker: what they share, such as an
-        environment with a real dbt, is made once and not by each worker.
-    :param seconds: the time of the long tests of each file, by `file_of`; a file without one counts a minute.
+    :param workers: the number of workers; ``--dist worksteal`` gives each worker one contiguous share of the items.
+    :param file_of: the file of an item. The long tests of a file go to one worker, so that what they share, such as an
+        environment with a real dbt, is made once.
+    :param seconds: file -> time of its long tests; a file without a time counts as a minute.
     """
     short = [item for item in items if not is_long(item)]
     ordered: list[Item] = []
@@ -36,7 +36,7 @@ def long_ones_first(
 def _dealt(
     items: Sequence[Item], workers: int, file_of: Callable[[Item], str], seconds: Mapping[str, float]
 ) -> list[list[Item]]:
-    """The items of each worker: whole files, the longest first, each to the worker that has the least time."""
+    """The long tests of each worker: files are assigned whole, the longest first, to the worker with the least time."""
     files: defaultdict[str, list[Item]] = defaultdict(list)
     for item in items:
         files[file_of(item)].append(item)

@@ -1,4 +1,4 @@
-"""A real PostgreSQL for tests: started by them, on loopback, and gone with them."""
+"""A real PostgreSQL on loopback, which the tests start and stop."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DATABASE = "postgres"
 
 @dataclass(frozen=True)
 class Postgres:
-    """A running server with one user, who needs the password."""
+    """A running server with one user, who must log in with the password."""
 
     port: int
     password: str = field(repr=False)
@@ -45,7 +45,7 @@ class Postgres:
     def apart(self, name: str) -> Postgres:
         """A new, empty database on the same server.
 
-        :param name: what its name begins with; two tests may ask for the same one.
+        :param name: the beginning of the database's name, which need not be unique.
         """
         database = f"{name}_{secrets.token_hex(4)}"
         self.rows(f"create database {database}")
@@ -70,9 +70,9 @@ class Postgres:
 
 @contextmanager
 def started_postgres(log: Path) -> Iterator[Postgres]:
-    """A server with an empty database.
+    """Start a server with an empty database, and yield it.
 
-    :param log: what the server says.
+    :param log: the file for the server's log.
     """
     password = secrets.token_hex(16)
     with (
@@ -83,7 +83,7 @@ def started_postgres(log: Path) -> Iterator[Postgres]:
             stdout=subprocess.PIPE,
             stderr=said,
             text=True,
-            start_new_session=True,  # a Ctrl-C is for the tests, which then end it
+            start_new_session=True,  # Ctrl-C must reach pytest only, which then ends the server
         ) as process,
     ):
         assert process.stdin is not None

@@ -2,9 +2,9 @@
 
     python postgres_server.py PACKAGES < the password, and then silence
 
-`PACKAGES` is the folder in which the wheel with the programs is installed. Prints the port when the server takes
-connections; what the server says goes to standard error. However the one who started it ends, standard input does, and
-server and files are gone. Standard library only.
+`PACKAGES` is the folder in which the wheel with the programs is installed. The script prints the port when the server
+accepts connections; the server's log goes to standard error. When the starting process ends in any way, standard input
+is closed, and the script ends the server and removes its files. It uses the standard library only.
 """
 
 from __future__ import annotations
@@ -42,9 +42,10 @@ def main(packages: Path) -> None:
 
 
 def readable_programs(packages: Path, folder: Path) -> tuple[Path, dict[str, Any]]:
-    """The folder of programs, and as whom they are to be started.
+    """The folder of the programs, and the user for ``subprocess``.
 
-    PostgreSQL refuses root, so there it is ``nobody``, who may not see the checkout: that one gets a copy.
+    PostgreSQL refuses to run as root, so root starts it as ``nobody``. This user may be unable to read the checkout and
+    gets a copy of the programs.
     """
     if os.geteuid() != 0:
         return packages / WHEEL / "pginstall" / "bin", {}
@@ -58,7 +59,7 @@ def readable_programs(packages: Path, folder: Path) -> tuple[Path, dict[str, Any
 
 
 def make_database(programs: Path, folder: Path, password: str, who: dict[str, Any]) -> None:
-    """A new cluster, which takes no connection without the password."""
+    """Make a new cluster, which refuses connections without the password."""
     file = folder / "password"
     file.touch(mode=0o600)
     if who:
@@ -72,9 +73,9 @@ def make_database(programs: Path, folder: Path, password: str, who: dict[str, An
 
 @contextmanager
 def running(programs: Path, folder: Path, who: dict[str, Any]) -> Iterator[int]:
-    """The server, on a port of its own on loopback."""
+    """Run the server within the block on a free port of loopback, and yield the port."""
     for _ in range(TRIES):
-        port = free_port()  # somebody else may take it before the server does
+        port = free_port()  # another process may bind the port first, hence several tries
         settings = {"listen_addresses": "127.0.0.1", "port": port, "unix_socket_directories": "", "fsync": "off"}
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         with subprocess.Popen(
@@ -109,7 +110,7 @@ def is_ready(server: subprocess.Popen[str]) -> bool:
 
 
 def repeat(server: subprocess.Popen[str]) -> None:
-    """Read on: a server that nobody reads stands still."""
+    """Read the rest of the log: with a full pipe the server would block."""
     for _ in said_by(server):
         pass
 

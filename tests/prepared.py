@@ -58,10 +58,11 @@ os._exit(1 if isinstance(code, str) else code or 0)
 
 
 class PreparedPython:
-    """A process that is started at the first call, and ends with this one, however that ends: its standard input is a
-    pipe from here.
+    """A process that starts at the first call and ends with this process.
 
-    :param name: of the command, as in ``sys.argv[0]``.
+    Its standard input is a pipe from this process, so it also ends when this process is killed.
+
+    :param name: the name of the command, as in ``sys.argv[0]``.
     :param imports: statements that import what the command needs.
     :param call: the expression whose value is the exit code of the command.
     """
@@ -81,12 +82,12 @@ class PreparedPython:
     ) -> subprocess.CompletedProcess[str]:
         """Run the command to its end in a process of its own.
 
-        :param words: its arguments.
-        :param environment: all of its variables; None: those of this process. What the imports have read is as it was
-            when the process was started.
-        :param directory: its current directory; None: that of this process.
-        :param is_on_path: whether the command finds modules there, as with ``python -m``.
-        :raises subprocess.TimeoutExpired: it has not ended in ``LONGEST`` seconds.
+        :param words: the arguments of the command.
+        :param environment: all its environment variables; None: the variables of this process. Variables that the
+            imports read have their values from the start of the prepared process.
+        :param directory: its current directory; None: the directory of this process.
+        :param is_on_path: whether the command can import modules from its directory, as with ``python -m``.
+        :raises subprocess.TimeoutExpired: the command has not ended in ``LONGEST`` seconds.
         """
         with tempfile.NamedTemporaryFile() as output, tempfile.NamedTemporaryFile() as errors:
             asked = {
@@ -98,7 +99,7 @@ class PreparedPython:
             }
             try:
                 code = self._answer(asked)
-            except BaseException:  # a test's own timeout too: the next call would read the answer to this one
+            except BaseException:  # also a test's timeout: the next call would read the answer to this call
                 self._end()
                 raise
             told = [Path(each.name).read_text(encoding="utf-8") for each in (output, errors)]
@@ -114,7 +115,7 @@ class PreparedPython:
         return int(self._line(process))
 
     def _started(self) -> subprocess.Popen[str]:
-        # A group of its own: where a command hangs, both are ended.
+        # A new process group, so that _end kills a hanging command together with the prepared process.
         process = subprocess.Popen(
             [sys.executable, "-W", "ignore", "-c", self._source],
             stdin=subprocess.PIPE,
@@ -127,9 +128,9 @@ class PreparedPython:
         return process
 
     def _line(self, process: subprocess.Popen[str]) -> str:
-        """The next line of the process.
+        """Return the next line of the process.
 
-        :raises RuntimeError: it has ended.
+        :raises RuntimeError: the process has ended.
         """
         assert process.stdout is not None
         if not select([process.stdout], [], [], LONGEST)[0]:

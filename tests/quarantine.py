@@ -1,9 +1,9 @@
-"""Tests that fail by chance: left out for three days, while the cause is looked for.
+"""Quarantine of flaky tests: they are deselected for at most three days, until the cause is found.
 
     @pytest.mark.quarantined(since="2026-11-28", reason="the port is taken now and then", instead="test_lock__explored")
 
-``make check`` is red where a mark is older, where there are more than three, and where a mark names no other test that
-shows the same (`instead`). ``python -m tests.quarantine`` is that check.
+``make check`` fails when a mark is older, when there are more than three marks, or when ``instead`` names no test. That
+test must check the same behaviour. ``make check`` runs ``python -m tests.quarantine``.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ def take_out_quarantined(config: pytest.Config, items: list[pytest.Item]) -> Non
 
 
 def complaints(folder: Path, today: date) -> list[str]:
-    """What is wrong with the marks in a folder of tests.
+    """Return the errors in the marks of a folder of tests.
 
-    :param today: the day that their age is counted to.
+    :param today: the present day, for the age of the marks.
     """
     found = list(_marks(folder))
     said = [f"{len(found)} tests are quarantined, at most {MOST} may be"] if len(found) > MOST else []

@@ -1,6 +1,7 @@
-"""A project on DuckDB whose seed a real dbt loads or does not: what stands in the table afterwards proves which.
+"""A project on DuckDB with a seed and a real dbt; the rows of the table prove whether dbt has loaded the seed.
 
-Before each run a row is written into the table behind dbt's back. If it is still there afterwards, dbt did not load.
+Before each run the test inserts a row into the table. If the row is still there after the run, dbt has not loaded the
+seed.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ _PROFILE = "harbor: {{target: dev, outputs: {{dev: {{type: duckdb, path: '{path}
 class Harbor:
     """A project, its DAG, and the tables of its seed and its models.
 
-    :param airflow: None: it is run by somebody else.
+    :param airflow: runs the DAG; None: the test runs the DAG in another way.
     """
 
     def __init__(self, project: Path, airflow: CosmosAirflow | None = None) -> None:
@@ -53,23 +54,23 @@ class Harbor:
         (project / "profiles.yml").write_text(_PROFILE.format(path=self.database))
 
     def run(self, dag_id: str = "harbor", group: str | None = None, **given: Any) -> bool:
-        """One run of the whole DAG, which succeeds. Whether it loaded the seed."""
+        """Run the whole DAG, which must succeed; return whether the run loaded the seed."""
         assert self.outcome(dag_id, group, **given).succeeded
         return not self.marks("piers")
 
     def outcome(self, dag_id: str = "harbor", group: str | None = None, **given: Any) -> DagOutcome:
-        """The result of one run of the whole DAG."""
+        """Run the whole DAG, and return the outcome."""
         assert self._airflow is not None
         self._mark()
         return self._airflow.run(self._dag(dag_id, group, given))
 
     def marks(self, table: str) -> int:
-        """The number of rows that dbt knows nothing of: one for each run since the seed was loaded."""
+        """The number of inserted marks in a table: one for each run since the seed was loaded."""
         with duckdb.connect(str(self.database)) as database:
             return database.execute(f"select id from {table}").fetchall().count((MARK,))  # noqa: S608 - a table's name
 
     def make_manifest(self) -> Path:
-        """The project's manifest, by dbt itself."""
+        """Write the project's manifest with the real dbt, and return its path."""
         words = ["parse", "--no-partial-parse", "--profiles-dir", ".", "--target-path", "parsed"]
         subprocess.run([DBT, *words], cwd=self.project, check=True, capture_output=True)
         return self.project / "parsed" / "manifest.json"

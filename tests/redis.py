@@ -1,4 +1,4 @@
-"""A real Redis for tests: started by them, behind a socket in a folder of theirs, and gone with them."""
+"""A real Redis, which the tests start and stop, on a Unix socket in a folder of the test."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ DEADLINE = 60.0
 
 @contextmanager
 def started_redis(programs: Path, folder: Path) -> Iterator[str]:
-    """The address of an empty server that keeps nothing, as Celery reads it.
+    """Start an empty Redis without persistence, and yield its address for Celery.
 
     :param programs: the folder of ``redis-server``.
-    :param folder: where its socket and its log are to be. The path has to be short.
+    :param folder: the folder for its socket and its log. The path must be short, as the path of a socket is limited.
     """
     address = folder / "redis.sock"
     options = {"port": "0", "unixsocket": str(address), "unixsocketperm": "700", "save": "", "dir": str(folder)}

@@ -1,4 +1,4 @@
-"""A remote store of environments in a folder of the test, by its settings."""
+"""Fixtures that configure a remote store of environments in a folder of the test."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ KEY = "the key of all workers"
 
 
 class Configure(Protocol):
-    """Set names of ``[cosmos_venv]``."""
+    """Set options of the section ``[cosmos_venv]``."""
 
     def __call__(self, **settings: object) -> None: ...
 
 
 @pytest.fixture
 def configure(monkeypatch: pytest.MonkeyPatch) -> Configure:
-    """Factory of settings."""
+    """Return a function that sets options of ``[cosmos_venv]`` for the test."""
 
     def configure(**settings: object) -> None:
         for name, value in settings.items():
@@ -31,7 +31,7 @@ def configure(monkeypatch: pytest.MonkeyPatch) -> Configure:
 
 @pytest.fixture
 def remote(tmp_path: Path, configure: Configure) -> Path:
-    """The folder of a remote store that is configured, but for a key."""
+    """The folder of a configured remote store; the key is not configured yet."""
     configure(remote_environment_dir=f"file://{tmp_path}/remote")
     return tmp_path / "remote" / FOLDER
 

@@ -1,4 +1,4 @@
-"""Waiting for what another process or thread does: one deadline for all tests, longer on a busy machine."""
+"""Waiting for events of other processes and threads, with one deadline for all tests, longer on a slow machine."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _Found = TypeVar("_Found")
 _POLL = 0.005
 _VARIABLE = "COSMOS_VENV_TESTS_SLOWNESS"
 _QUIET = 0.15
-"""Seconds that a Python takes to start with these modules on two quiet cores."""
+"""Seconds that Python takes to start and import the modules of ``_slowness`` on two idle cores."""
 
 
 def _slowness() -> float:
-    """How many times longer than on a quiet machine a process takes: 1 to 3, measured once for all workers."""
+    """The start time of a process relative to an idle machine, from 1 to 3, measured once for all workers."""
     if _VARIABLE not in os.environ:
         began = time.monotonic()
         for _ in range(3):
@@ -37,12 +37,12 @@ def wait_until(
     seconds: float = DEADLINE,
     pause: float = _POLL,
 ) -> _Found:
-    """Wait for an event, and return what shows it.
+    """Wait for an event, and return the true value of ``happened``.
 
     :param happened: returns a true value once the event has come; it may raise an error that ends the wait.
-    :param otherwise: the message of the failure, or what returns the message.
+    :param otherwise: the message of the failure, or a function that returns the message.
     :param seconds: the time that the event may take.
-    :param pause: seconds between two looks; more than a moment where each look takes a process.
+    :param pause: seconds between two calls of ``happened``; use a longer pause where each call starts a process.
     :raises AssertionError: the event has not come in time.
     """
     deadline = time.monotonic() + seconds

@@ -20,14 +20,14 @@ def live_servers() -> list[ServerPaths]:
 
 
 def stop(place: ServerPaths) -> None:
-    """Tell a server to end; its commands run on."""
+    """Send SIGTERM to a server; its running commands go on."""
     os.kill(place.note()["pid"], signal.SIGTERM)
 
 
 def stop_servers(folder: str) -> None:
-    """End the servers of warm dbts that have their files below this folder, which its caller removes.
+    """End the warm dbt servers whose files lie below a folder; the caller then removes the folder.
 
-    A server without a note still imports dbt, as on a busy machine; it ends with its files.
+    A server without a note is still importing dbt, for example on a busy machine; it ends when its files are removed.
     """
     for place in live_servers():
         if place.folder.is_relative_to(folder) and place.note():

@@ -1,4 +1,4 @@
-"""A DAG file as a worker parses it, for one task: in this process, with what Airflow's supervisor leaves in it."""
+"""Parsing a DAG file as a worker does for one task, in this process, with the worker's variables set."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _CONTEXT = "_AIRFLOW_PARSING_CONTEXT_{}_ID"
 
 
 def parse_in_worker(monkeypatch: pytest.MonkeyPatch, dag_file: Path, dag_id: str, task_id: str) -> Any:
-    """The DAG as the worker has it when it takes its task out of it."""
+    """Parse a DAG file as a worker does for a task, and return the DAG after the worker has looked the task up."""
     from airflow.sdk.execution_time import task_runner
 
     with monkeypatch.context() as patch:
@@ -21,7 +21,7 @@ def parse_in_worker(monkeypatch: pytest.MonkeyPatch, dag_file: Path, dag_id: str
         patch.setenv(_CONTEXT.format("DAG"), dag_id)
         patch.setenv(_CONTEXT.format("TASK"), task_id)
         dag = parse(dag_file, dag_id)
-        # As that module does it: who looks counts.
+        # The lookup must come from task_runner.parse: cosmos-venv checks the calling module.
         code = compile("def parse():\n    return dag.task_dict[task_id]\n", task_runner.__file__, "exec")
         exec(code, names := {**vars(task_runner), "dag": dag, "task_id": task_id})  # noqa: S102
         names["parse"]()
@@ -29,7 +29,7 @@ def parse_in_worker(monkeypatch: pytest.MonkeyPatch, dag_file: Path, dag_id: str
 
 
 def parse(dag_file: Path, dag_id: str) -> Any:
-    """The DAG as Airflow's processor of DAG files has it."""
+    """Parse a DAG file as Airflow's DAG processor does, and return the DAG."""
     try:
         from airflow.dag_processing.dagbag import DagBag
     except ImportError:  # before Airflow 3.2
@@ -40,5 +40,5 @@ def parse(dag_file: Path, dag_id: str) -> Any:
 
 
 def made_of(dag: DAG) -> set[str]:
-    """Ids of the tasks that are made, without having more made by asking."""
+    """Ids of the tasks that exist already; the lookup does not create further tasks."""
     return {task.task_id for task in dict.values(dag.task_dict)}

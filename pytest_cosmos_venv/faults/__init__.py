@@ -1,4 +1,4 @@
-"""The faults that a test can ask for: one function for each, whose keywords say where, how often and how long.
+"""The faults that a test can ask for: one function for each kind. Its keywords say where, how often and how long.
 
 ``from pytest_cosmos_venv.faults import worker_killed`` and ``@pytest.mark.cosmos_fault(worker_killed(after="ports"))``.
 """
@@ -22,18 +22,18 @@ MARK = "cosmos_fault"
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """One fault of a test, as one of the functions of this module returns it.
+    """One fault of a test, made by one of the functions of this module.
 
     :param what: the name of the function, such as ``worker_killed``.
-    :param at: ``start`` or ``end`` of a task; None: it does not depend on a task.
-    :param after: the dbt node after whose end it happens: its name, or its number among the nodes that dbt ends in the
-        run, from 1; None: it does not depend on a node.
-    :param number: the number of the first request, statement or connection that it meets, from 1.
-    :param count: how many requests or connections it lasts; None: it does not count them.
-    :param seconds: how long it lasts, in seconds; None: to the end of the test.
-    :param in_task: the id of the only task in which it happens; None: the first that comes to that place.
-    :param times: how often it happens; None: every time. Another time is another try of the same task.
-    :param may_not_happen: whether the test may pass without it.
+    :param at: ``start`` or ``end`` of a task; None: the fault is not tied to the start or end of a task.
+    :param after: the dbt node after whose end the fault happens: the node's name, or its number among the nodes that
+        dbt finishes in the run, from 1; None: the fault is not tied to a node.
+    :param number: the number of the first request, statement or connection that the fault hits, from 1.
+    :param count: the number of requests or connections that the fault hits; None: no limit.
+    :param seconds: how long the fault lasts, in seconds; None: to the end of the test.
+    :param in_task: the id of the only task in which the fault happens; None: the first task that reaches the place.
+    :param times: how often the fault happens, at most once in each try of one task; None: in every try.
+    :param may_not_happen: whether the test may pass although the fault has not happened.
     """
 
     what: str
@@ -63,14 +63,14 @@ class Fault:
         return self.what in ("worker_killed", "pod_killed", "disk_full")
 
     def missing(self, struck: int) -> int:
-        """Return how often it has still to happen for the test to be as it says.
+        """Return how often the fault still has to happen before the test may pass.
 
-        :param struck: how often it has happened.
+        :param struck: how often the fault has happened.
         """
         return 0 if self.may_not_happen else max((self.times or 1) - struck, 0)
 
     def __str__(self) -> str:
-        """The fault as it is written, without what is as by default."""
+        """The call that makes the fault, without keywords that have their default values."""
         given = {each.name: getattr(self, each.name) for each in fields(self)[1:]}
         usual = {each.name: each.default for each in fields(self)}
         return f"{self.what}({', '.join(f'{name}={given[name]!r}' for name in given if given[name] != usual[name])})"
@@ -79,9 +79,9 @@ class Fault:
 class Often(TypedDict, total=False):
     """Keywords of every fault in the work of a task.
 
-    ``in_task`` is the id of the only task in which it happens; without it, it is the first task that comes to that
-    place. ``times`` says how often it happens, once by default, and with None in every try of the task. With
-    ``may_not_happen=True`` the test may pass without it.
+    ``in_task`` is the id of the only task in which the fault happens; without ``in_task``, the fault happens in the
+    first task that reaches the place. ``times`` says how often the fault happens: once by default, with None in every
+    try of the task. With ``may_not_happen=True`` the test may pass although the fault has not happened.
     """
 
     in_task: str | None
@@ -90,12 +90,12 @@ class Often(TypedDict, total=False):
 
 
 def worker_killed(*, at: Place | None = None, after: int | str | None = None, **often: Unpack[Often]) -> Fault:
-    """SIGKILL ends the process of the task. What the task has started, such as dbt, goes on.
+    """SIGKILL ends the process of the task. Child processes of the task, such as dbt, go on.
 
-    :param at: ``start``: before the task executes, the default; ``end``: after the task has executed, and before
-        Airflow knows that.
-    :param after: the dbt node after whose end it happens, in place of ``at``: its name, or its number among the nodes
-        that dbt ends in the run, from 1.
+    :param at: ``start`` (the default): before the task executes; ``end``: after the task has executed and before
+        Airflow stores its result.
+    :param after: the dbt node after whose end the kill happens, in place of ``at``: the node's name, or its number
+        among the nodes that dbt finishes in the run, from 1.
     :param **often: the keywords of ``Often``.
     """
     return _of_worker("worker_killed", at, after, often)
@@ -130,10 +130,10 @@ def dbt_killed(*, after: int | str = 1, **often: Unpack[Often]) -> Fault:
 
 
 def dbt_hangs(*, after: int | str = 1, seconds: float | None = None, **often: Unpack[Often]) -> Fault:
-    """dbt goes no further.
+    """dbt hangs.
 
-    :param after: the dbt node after whose end it happens, by name or number.
-    :param seconds: how long, in seconds; None: until somebody ends it.
+    :param after: the dbt node after whose end dbt hangs, by name or number.
+    :param seconds: how long dbt hangs, in seconds; None: until somebody ends dbt.
     :param **often: the keywords of ``Often``.
     """
     return Fault(what="dbt_hangs", after=after, seconds=seconds, **often)
@@ -144,10 +144,10 @@ def index_down(
 ) -> Fault:
     """``cosmos_dbt.index`` ends each connection without an answer.
 
-    :param request: the number of the first request that it meets, from 1.
-    :param requests: how many requests it lasts; None: it does not count them.
-    :param seconds: how long it lasts, in seconds of the code under test; None: to the end of the test.
-    :param may_not_happen: whether the test may pass without it.
+    :param request: the number of the first request without an answer, from 1.
+    :param requests: the number of requests without an answer; None: no limit.
+    :param seconds: how long the outage lasts, by the clock of the code under test; None: to the end of the test.
+    :param may_not_happen: whether the test may pass without the outage.
     """
     return Fault(what="index_down", number=request, count=requests, seconds=seconds, may_not_happen=may_not_happen)
 
@@ -157,18 +157,18 @@ def warehouse_down(
 ) -> Fault:
     """The warehouse behind ``cosmos_faults.warehouse(…)`` resets each new connection.
 
-    :param connections: how many connections it lasts; None: it does not count them.
-    :param seconds: how long it lasts, in seconds of the code under test; None: to the end of the test.
-    :param may_not_happen: whether the test may pass without it.
+    :param connections: the number of connections that are reset; None: no limit.
+    :param seconds: how long the outage lasts, by the clock of the code under test; None: to the end of the test.
+    :param may_not_happen: whether the test may pass without the outage.
     """
     return Fault(what="warehouse_down", count=connections, seconds=seconds, may_not_happen=may_not_happen)
 
 
 def warehouse_drops_connection(*, statement: int = 1, node: int | str | None = None, **often: Unpack[Often]) -> Fault:
-    """A connection to the warehouse is reset: the warehouse has the statement, the client has no answer.
+    """A connection to the warehouse is reset after the warehouse got a statement and before the client got an answer.
 
-    :param statement: the number of the statement at ``cosmos_faults.warehouse(…)``, from 1.
-    :param node: the dbt node that fails so, in place of ``statement``: its name, or its number in the run, from 1.
+    :param statement: the number of the statement that passes ``cosmos_faults.warehouse(…)``, from 1.
+    :param node: the dbt node that loses its connection, in place of ``statement``: its name or number, from 1.
     :param **often: the keywords of ``Often``.
     """
     return Fault(what="warehouse_drops_connection", after=node, number=statement, **often)

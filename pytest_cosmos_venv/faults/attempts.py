@@ -37,16 +37,16 @@ _DONE_BY_DBT = {
     "warehouse_drops_connection": "lose",
     "disk_full": "fill disk",
 }
-"""What the fake dbt does for a kind of fault."""
+"""Kind of fault -> the order to the fake dbt."""
 
 
 @dataclass
 class _Progress:
-    """How far one fault has come.
+    """Where one fault has happened so far.
 
-    :param passed: the number of nodes that have ended in tries in which it could strike and did not.
-    :param task: the task in which it struck first; it strikes again only there.
-    :param node: the place of the node after which it struck among those of its try.
+    :param passed: the number of dbt nodes that have ended in tries in which the fault could happen and did not.
+    :param task: the task in which the fault happened first; the fault happens again in this task only.
+    :param node: the number, within its try, of the node after which the fault happened.
     """
 
     passed: int = 0
@@ -72,7 +72,7 @@ class _Current:
 
 @dataclass
 class Attempts:
-    """The interface ``running.Attempts``: what a run of a DAG asks of the faults of its test.
+    """The implementation of ``running.Attempts``: a run of a DAG calls it, and the faults of the test happen in it.
 
     :param ledger: the record of the test, with its faults.
     :param fakes: returns the fake dbts that the test has.
@@ -92,7 +92,7 @@ class Attempts:
 
     @contextmanager
     def around(self, dag: Any) -> Iterator[None]:
-        """Let tries run in child processes within the block where a fault asks for it, and record calls of callbacks.
+        """Within the block, run tries in child processes where a fault needs one, and record calls of callbacks.
 
         :param dag: the DAG that runs within the block.
         """
@@ -174,7 +174,7 @@ class Attempts:
 
     @contextmanager
     def _points_within_execution(self) -> Iterator[None]:
-        """Let faults strike where the task begins and where it has ended, before Airflow learns that it has."""
+        """Let faults happen before the task executes, and after it, before Airflow stores the result."""
         module, name = this_airflow().execution()
         execute = getattr(module, name)
 
@@ -250,7 +250,7 @@ class Attempts:
 
     @contextmanager
     def _callbacks_recorded(self, owner: Any, task_id: str | None) -> Iterator[None]:
-        """Record the calls of the callbacks of a DAG or of a task, in whichever process they are made."""
+        """Record the calls of the callbacks of a DAG or of a task, in every process that calls them."""
         values = owner.partial_kwargs if hasattr(owner, "partial_kwargs") else None
         with ExitStack() as stack:
             for name in CALLBACKS:
@@ -285,7 +285,7 @@ def _seconds(task: Any) -> float:
 
 
 def _outermost(folders: Sequence[Path]) -> list[Path]:
-    """Leave out folders that lie in another one of them."""
+    """Return the folders without those that lie inside another folder of the list."""
     found: list[Path] = []
     for folder in sorted({each.resolve() for each in folders}):
         if not any(folder.is_relative_to(each) for each in found):

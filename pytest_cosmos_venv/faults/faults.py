@@ -1,4 +1,4 @@
-"""The faults of one test, and what a test can ask of them: the value of the fixture ``cosmos_faults``."""
+"""The value of the fixture ``cosmos_faults``: the faults of one test and their record."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Faults:
-    """The faults of a test: those of its marks, and those that it adds."""
+    """The faults of a test: the faults of its marks, and the faults that the test adds while it runs."""
 
     _ledger: Ledger
     _attempts: Attempts
@@ -36,7 +36,7 @@ class Faults:
 
     @property
     def faults(self) -> Sequence[Fault]:
-        """The faults, in the order of the marks, and behind them those that were added."""
+        """The faults of the marks in their order, then the faults that the test has added."""
         return tuple(self._ledger.faults)
 
     def add(self, *faults: Fault) -> None:
@@ -56,20 +56,21 @@ class Faults:
 
     @property
     def alerts(self) -> list[Alert]:
-        """The calls so far of ``on_failure_callback``, ``on_retry_callback`` and ``on_success_callback`` of the DAGs
-        that ``cosmos_airflow.run`` has run, and of their tasks.
+        """The calls of callbacks so far, of the DAGs that ``cosmos_airflow.run`` has run and of their tasks.
+
+        The callbacks are ``on_failure_callback``, ``on_retry_callback`` and ``on_success_callback``.
         """
         return self._ledger.alerts()
 
     @property
     def attempts(self) -> Attempts:
-        """The part that ``cosmos_airflow.run`` asks."""
+        """The object by which faults happen in runs of ``cosmos_airflow.run``."""
         return self._attempts
 
     def warehouse(self, host: str, port: int) -> WarehouseAddress:
         """Return an address on loopback that leads to a warehouse, and on which the faults of the warehouse happen.
 
-        The warehouse speaks PostgreSQL's protocol, without encryption on this way.
+        The warehouse speaks PostgreSQL's protocol. The connection through this address is not encrypted.
 
         :param host: the host of the warehouse.
         :param port: the port of the warehouse.
@@ -85,9 +86,9 @@ class Faults:
         return bool(self._of_kind("index_down"))
 
     def strike_index(self, index: PackageIndex) -> None:
-        """Let the faults of the package index happen on one.
+        """Let the faults ``index_down`` of the test happen in a package index.
 
-        :param index: the index.
+        :param index: the package index.
         """
         outages: dict[int, Outage] = {}
 

@@ -1,8 +1,8 @@
-"""A disk that is full for one process and what it starts: its writes end with ENOSPC, by the kernel.
+"""A disk that is full for one process and its children: the kernel fails their writes with ENOSPC.
 
-The process gets mounts of its own. Over each folder that it may write to lies an overlay whose upper layer is a small
-file system in memory; a ballast file fills that. Afterwards the files that it could write go into the real folders,
-because a task that runs out of space leaves its half behind for the next try.
+The process gets a mount namespace of its own. An overlay lies over each folder that the process may write to. Its upper
+layer is a small tmpfs, which a ballast file fills. Afterwards the files that were written are copied to the real
+folders, because a task that runs out of space leaves half-written files for the next try.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ def why_no_disk_can_be_full(folder: Path) -> str | None:
 def full_disk(places: Sequence[Path], *, keep: Sequence[Path], disk: Path, is_full: bool) -> Iterator[None]:
     """Let the disk be full for this process within the block. The mounts stay until the process ends.
 
-    :param places: the folders that are on that disk.
-    :param keep: folders below them that are not.
-    :param disk: an existing empty folder below one of ``keep``, on which the upper layers lie; ``fill(disk)`` fills
-        the disk later.
-    :param is_full: whether it is full at once.
+    :param places: the folders that are on the full disk.
+    :param keep: folders below ``places`` that stay writable.
+    :param disk: an existing empty folder below one of ``keep``, for the upper layers; ``fill(disk)`` fills the disk
+        later.
+    :param is_full: whether the disk is full at the start of the block.
     :raises MountError: this machine does not let this process mount.
     """
     layers = _mount_overlays(places, keep=keep, disk=disk)
@@ -54,7 +54,7 @@ def full_disk(places: Sequence[Path], *, keep: Sequence[Path], disk: Path, is_fu
 
 
 def _mount_overlays(places: Sequence[Path], *, keep: Sequence[Path], disk: Path) -> list[tuple[Path, Path]]:
-    """Return upper layer and real folder of each place; both stay reachable under what is mounted over them."""
+    """Return upper layer and real folder of each place, as paths that the mounts do not hide."""
     begin_own_mounts()
     mount("tmpfs", str(disk), "tmpfs", 0, f"size={_SIZE},mode=755")
     # These file descriptors still reach the folders after something is mounted over them.
@@ -78,10 +78,10 @@ def _handle(folder: Path) -> Path:
 
 
 def _put_into(real: Path, upper: Path) -> None:
-    """Repeat in a folder what an upper layer has changed in it."""
+    """Apply the changes in an upper layer to the real folder."""
     for entry in list(upper.iterdir()):
         target, status = real / entry.name, entry.lstat()
-        if stat.S_ISCHR(status.st_mode) and status.st_rdev == 0:  # the mark of what was removed
+        if stat.S_ISCHR(status.st_mode) and status.st_rdev == 0:  # a whiteout: the file was removed
             remove_entry(target)
         elif stat.S_ISDIR(status.st_mode):
             if _hides_what_is_below(entry) or not target.is_dir() or target.is_symlink():
@@ -101,7 +101,7 @@ def _put_into(real: Path, upper: Path) -> None:
 
 
 def _hides_what_is_below(folder: Path) -> bool:
-    """Whether an upper layer has a new folder in place of one that was removed."""
+    """Whether a folder of an upper layer is opaque: it replaces a removed folder and hides its content."""
     for name in ("trusted.overlay.opaque", "user.overlay.opaque"):
         try:
             if os.getxattr(folder, name) == b"y":

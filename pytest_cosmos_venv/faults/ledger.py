@@ -1,6 +1,6 @@
 """The record of what has happened in a test: faults that struck, tries of tasks, and calls of callbacks.
 
-Several processes write it, some of them in their last moment, so it is a folder of files of JSON lines.
+Several processes write the record, some of them just before they are killed. So it is a folder of files of JSON lines.
 """
 
 from __future__ import annotations
@@ -54,13 +54,14 @@ class HappenedFault:
 
 @dataclass(frozen=True, kw_only=True)
 class Alert:
-    """A call of a callback of a DAG or of one of its tasks, in whichever process it was made.
+    """A call of a callback of a DAG or of one of its tasks, in any process.
 
     :param callback: the name of the argument: ``on_failure_callback``, ``on_retry_callback``, ``on_success_callback``.
     :param function: the name of the function that was called, or of the class of a notifier.
-    :param task_id: the id of the task; None: it is a callback of the DAG.
-    :param error: what it raised, which Airflow only logs, such as ``ConnectionError: refused``; None: it returned.
-    :param time: the moment at which it began, in UTC.
+    :param task_id: the id of the task; None: the callback belongs to the DAG.
+    :param error: the exception of the callback, such as ``ConnectionError: refused``, which Airflow only logs; None:
+        the callback returned.
+    :param time: the time at which the call began, in UTC.
     """
 
     callback: str
@@ -131,7 +132,7 @@ class Ledger:
         return self.tries[-1]
 
     def tell(self, fault: Fault, place: str) -> None:
-        """Write that a fault strikes which no process of a task makes happen.
+        """Record a fault that happens outside the processes of tasks: in the package index or the warehouse.
 
         :param fault: the fault.
         :param place: the place where it strikes.
@@ -142,11 +143,11 @@ class Ledger:
 
     @contextmanager
     def alert(self, callback: str, function: str, task_id: str | None) -> Iterator[None]:
-        """Write that a callback was called, which is what the block does.
+        """Record the call of a callback; the block makes the call.
 
-        :param callback: the name of the argument.
-        :param function: the name of what is called.
-        :param task_id: the id of the task; None: it is the DAG's.
+        :param callback: the name of the argument, such as ``on_failure_callback``.
+        :param function: the name of the function that is called.
+        :param task_id: the id of the task; None: the callback belongs to the DAG.
         """
         line = {"callback": callback, "function": function, "task_id": task_id, "error": None, "time": real_time.now()}
         try:

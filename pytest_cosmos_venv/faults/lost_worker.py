@@ -1,8 +1,7 @@
-"""Tries of tasks in child processes, which can be killed for real, and what Airflow's scheduler does with a task whose
-worker died.
+"""Tries of tasks in child processes, which can be killed for real, and the scheduler's work after a worker has died.
 
-The scheduler misses the heartbeat, fails the try, which may be retried, and has the callback called in another process
-than the task's. ``dag.test()`` has no scheduler, so that is done here with Airflow's own functions.
+The scheduler misses the heartbeat and fails the try, which may be retried. The callback is then called in another
+process than the task's. ``dag.test()`` has no scheduler, so this module calls the same functions of Airflow.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from pytest_cosmos_venv.fake_dbt.whole_writes import write_whole
 _Value = TypeVar("_Value")
 RunInChild = Callable[[Callable[[], Any]], Any]
 _RETRY_CALLBACK_SINCE = (3, 3)
-"""Earlier releases of Airflow 3 call ``on_failure_callback`` for each lost worker, also where a retry follows."""
+"""Earlier releases of Airflow 3 call ``on_failure_callback`` for each lost worker, even if a retry follows."""
 
 _NOT_BEGUN = ("scheduled", "queued")
 
@@ -38,8 +37,8 @@ _NOT_BEGUN = ("scheduled", "queued")
 def tries_carried_by(carrier: Callable[[], RunInChild | None]) -> Iterator[None]:
     """Let tries of tasks run in child processes within the block.
 
-    :param carrier: called before each try; it returns the function that runs the try in a child process, None where the
-        try runs in this process.
+    :param carrier: called before each try; it returns the function that runs the try in a child process, or None to
+        run the try in this process.
     """
     if (installed_airflow() or "").startswith("2."):
         with _tries_of_airflow_2(carrier):
@@ -103,7 +102,7 @@ def _settle_airflow_3(ti: Any, task: Any, error: str) -> Any:
 
 
 def _scheduler_operator(task: Any) -> Any:
-    """Return the form of an operator that the scheduler has; on Airflow 3.0 there is one form."""
+    """Return the scheduler's form of an operator; Airflow 3.0 has only one form of operators."""
     from airflow.serialization import serialized_objects
 
     make = getattr(serialized_objects, "create_scheduler_operator", None)
@@ -152,7 +151,7 @@ def _tries_of_airflow_2(carrier: Callable[[], RunInChild | None]) -> Iterator[No
         if run_in_child is None:
             return real(ti, *arguments, session=session, **options)
         run_key, key, task = {"dag_id": ti.dag_id, "run_id": ti.run_id}, (ti.task_id, ti.map_index), ti.task
-        # A row that is saved names the table of users, which this provider maps. Once, and not in each child.
+        # Saving a row needs the table of users, which this provider maps. Import it here, once for all children.
         if find_spec("airflow.providers.fab") is not None:
             import_module("airflow.providers.fab.auth_manager.models")
         # What this process has not committed would keep the database locked to the child.
@@ -160,7 +159,7 @@ def _tries_of_airflow_2(carrier: Callable[[], RunInChild | None]) -> Iterator[No
 
         def work() -> Any:
             with create_session() as own:
-                # By the way of dag.test() itself: another row would bring rows of tables that are not mapped.
+                # The same query as in dag.test(): other queries would load rows of tables that are not mapped.
                 rows = own.query(run_model).filter_by(**run_key).one().get_task_instances(session=own)
                 row = next(each for each in rows if (each.task_id, each.map_index) == key)
                 row.task = task
@@ -176,7 +175,7 @@ def _tries_of_airflow_2(carrier: Callable[[], RunInChild | None]) -> Iterator[No
             session.commit()
             raise
         except Exception:
-            # dag.test() would run for ever a task that stays scheduled.
+            # dag.test() would run a task that stays scheduled again and again, for ever.
             session.expire_all()
             ti.refresh_from_db(session=session)
             if str(ti.state) in _NOT_BEGUN:
@@ -193,22 +192,22 @@ def _tries_of_airflow_2(carrier: Callable[[], RunInChild | None]) -> Iterator[No
 
 
 class WorkerLost(Exception):
-    """The process of a task was killed: no code of the task could notice it.
+    """The process of a task was killed, so no code of the task could handle it.
 
-    Airflow learns of it by a missing heartbeat.
+    Airflow learns of the kill by the missing heartbeat.
     """
 
 
 class WorkerFailed(WorkerLost):
-    """The process of a task ended by itself, and handed back nothing that its parent can read."""
+    """The process of a task ended by itself and left no result that its parent can read."""
 
 
 def run_in_child(
     work: Callable[[], _Value], *, folder: Path, log: TaskLog, surroundings: AbstractContextManager[object]
 ) -> _Value:
-    """Run a function in a child process to its end; return what it returns, or raise what it raises.
+    """Run a function in a child process; return its value or raise its exception.
 
-    :param work: the function. It returns what can be pickled.
+    :param work: the function. Its value must be picklable.
     :param folder: a folder for the child's output.
     :param log: the log of the try, which gets what the child logs, even if it is killed.
     :param surroundings: entered in the child, around the function.
@@ -249,7 +248,7 @@ def _work_as_child(
     log: TaskLog,
     surroundings: AbstractContextManager[object],
 ) -> NoReturn:
-    """Work, write down the end, and leave: what pytest has open in this process belongs to its parent."""
+    """Do the work, write the result and call ``os._exit``: pytest's exit handlers belong to the parent."""
     try:
         prepare_this_process()
         with text.open("a", encoding="utf-8") as stream:
@@ -268,7 +267,7 @@ def _work_as_child(
 
 
 def _pickled(found: tuple[bool, object]) -> bytes:
-    """Return the end of the work as bytes that the parent can read."""
+    """Return the result of the work as bytes that the parent can unpickle."""
     try:
         data = pickle.dumps(found)
         pickle.loads(data)  # noqa: S301 - made here

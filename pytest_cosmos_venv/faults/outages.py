@@ -1,7 +1,7 @@
-"""Outages: how long one lasts, what has met it, and a proxy on loopback before a warehouse, which drops connections.
+"""Outages of the package index and the warehouse, and the proxy before a warehouse that drops connections.
 
-The time of an outage is the time of the code under test: ``cosmos_airflow.clock`` moves it, and ``retry_delay``, which
-runs of the toolkit do not wait for, counts as if it had passed.
+The time of an outage is the time of the code under test. ``cosmos_airflow.clock`` moves it. Runs of the toolkit do not
+wait for ``retry_delay``, so it is added to the time of an outage.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ _RESET = struct.pack("ii", 1, 0)
 
 @dataclass
 class SkippedTime:
-    """The seconds that a test has not waited for.
+    """The time that a test has not waited for, such as ``retry_delay``.
 
-    :param seconds: their sum.
+    :param seconds: the sum in seconds.
     """
 
     seconds: float = 0.0
 
     def now(self) -> float:
-        """Return the seconds that have passed for the code under test, from any moment on."""
+        """Return the monotonic time of the code under test, in seconds."""
         return real_time.monotonic() + clock.moved() + self.seconds
 
 
@@ -47,8 +47,8 @@ class Outage:
 
     :param fault: the fault.
     :param skipped: the time that the test has not waited for.
-    :param tell: called once, when something meets the outage, with the fault and the place.
-    :param word: the word for what meets it: ``request`` or ``connection``.
+    :param tell: called with the fault and the place when the first request or connection meets the outage.
+    :param word: ``request`` or ``connection``, for the place.
     """
 
     fault: Fault
@@ -109,7 +109,7 @@ class Statements:
         while (length := self._length()) and len(self._rest) >= length:
             message, self._rest = self._rest[:length], self._rest[length:]
             if not self._has_begun and struct.unpack("!i", message[4:8])[0] in _ASKS_FOR_ENCRYPTION:
-                answer += b"N"  # what is encrypted could not be counted
+                answer += b"N"  # encryption is refused: statements in an encrypted stream could not be counted
                 continue
             statements += self._has_begun and message[0] in _STATEMENTS
             self._has_begun = True
@@ -117,7 +117,7 @@ class Statements:
         return passed, answer, statements
 
     def _length(self) -> int:
-        """Return the length of the message that begins what is left; 0 while that is not known."""
+        """Return the length of the first message in the buffer; 0 while its header is incomplete."""
         head = 1 if self._has_begun else 0
         if len(self._rest) < head + 4 or (not head and len(self._rest) < 8):
             return 0
@@ -128,8 +128,8 @@ class WarehouseProxy:
     """Passes connections on to a warehouse, and drops them as the faults of the test say.
 
     :param target: host and port of the warehouse.
-    :param outages: faults that are met by connections.
-    :param drops: returns whether the statement of this number, counted over all connections, loses its connection.
+    :param outages: the outages that reset new connections.
+    :param drops: takes the number of a statement, counted over all connections; returns whether to drop its connection.
     """
 
     def __init__(self, target: tuple[str, int], outages: Sequence[Outage], drops: Callable[[int], bool]) -> None:
@@ -187,7 +187,7 @@ class WarehouseProxy:
             while data := client.recv(_CHUNK):
                 passed, answer, count = statements.feed(data)
                 client.sendall(answer)
-                # The warehouse gets the statement and may do all of it; the client does not learn so.
+                # The warehouse gets the statement and may execute it; the client does not get the answer.
                 is_dropped = self._count(count)
                 if is_dropped:
                     _reset(client)
@@ -234,7 +234,7 @@ def drops_of(ledger: Ledger) -> Callable[[int], bool]:
 
 
 def _reset(connection: socket.socket) -> None:
-    """End a connection as the network does it: with a reset, in the middle of whatever it carries."""
+    """End a connection with a TCP reset, as a network failure does, even in the middle of a message."""
     with suppress(OSError):
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
     with suppress(OSError):

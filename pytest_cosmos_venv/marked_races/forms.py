@@ -1,12 +1,12 @@
-"""Where the copies of a marked test run: in the workers of pytest-xdist, or in processes forked from one.
+"""Where the copies of a marked test run: in the workers of pytest-xdist, or in processes forked from pytest's process.
 
-Each copy is a test of its own. Where there are not enough workers one of these tests runs all copies, in processes that
-are forked from it, and the others are deselected.
+Each copy is a test. Where there are not enough workers, one of these tests runs all copies in forked processes, and the
+other tests are deselected.
 
-Forked copies part before fixtures of the test's own scope are set up: each sets up and tears down its own, as in a
-worker. The process that runs the tests waits for its copies and reports one test. Between them stands a supervisor,
-which leaves nothing of what the copies have started. The standard streams of a copy and its log go into a file of its
-own, which outlives its death.
+The fork happens before function-scoped fixtures are set up: each copy sets up and tears down its own fixtures, as in a
+worker. The process that runs the tests waits for its copies and reports one test. A supervisor stands between that
+process and the copies and ends every process that the copies have started. The standard streams and the log of a copy
+go into a file of this copy, which remains when the copy is killed.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from pytest_cosmos_venv.shared_folders import RUN_FOLDER
 
 _LOG_FORMAT = "%(levelname)-8s %(name)s:%(filename)s:%(lineno)d %(message)s"
 _BEFORE_FORKS = "_cosmos_airflow_for_runs"
-"""The fixture that makes ready what each forked copy would make for itself, at the cost of seconds."""
+"""The fixture that prepares Airflow before the fork; each forked copy would spend seconds on it."""
 
 _ACROSS = pytest.StashKey[Meeting]()
 _FORKED = pytest.StashKey[Meeting]()
@@ -55,7 +55,7 @@ _FIXTURES = pytest.StashKey[list[str]]()
 
 
 def settle(session: pytest.Session) -> None:
-    """Run the races that this run has enough workers for; of each other race keep one test, which runs all copies.
+    """Run the races for which there are enough workers; keep one test of every other race, which runs all copies.
 
     :param session: the session, with all that was collected.
     """
@@ -80,7 +80,7 @@ def settle(session: pytest.Session) -> None:
 
 
 def _races_of(session: pytest.Session) -> dict[str, dict[int, pytest.Item]]:
-    """Name -> index -> copy of all races that are to be run."""
+    """The races that are to be run: name of the race -> index of the copy -> copy."""
     races: dict[str, dict[int, pytest.Item]] = defaultdict(dict)
     option = session.config.option
     if option.collectonly or (session.testsfailed and not option.continue_on_collection_errors):
@@ -98,7 +98,7 @@ def _give_meeting(item: pytest.Item, meeting: Meeting) -> float:
 
 
 def has_raced(item: pytest.Item) -> bool:
-    """Return whether a copy has raced across workers, so that it is passed over when its turn comes.
+    """Return whether a copy has raced across workers. pytest-xdist hands out such a copy again; it is then skipped.
 
     :param item: any test.
     """
@@ -106,19 +106,19 @@ def has_raced(item: pytest.Item) -> bool:
 
 
 def tear_down_before(item: pytest.Item, nextitem: pytest.Item | None) -> None:
-    """Tear down what the next test does not need. The test before a copy has left fixtures of the file for the copy.
+    """Tear down fixtures that the next test does not need: the test before the copy has kept them for the copy.
 
-    :param item: a copy that is passed over.
+    :param item: a copy that is skipped because it has raced.
     :param nextitem: the next test; None: there is none.
     """
-    # Not by the hooks of a teardown: plugins expect the test of such a hook to have been set up.
+    # The teardown hooks are not called: plugins expect that the test of such a hook has been set up.
     call = pytest.CallInfo.from_call(lambda: item.session._setupstate.teardown_exact(nextitem), when="teardown")
     if call.excinfo is not None:
         item.ihook.pytest_runtest_logreport(report=pytest.TestReport.from_item_and_call(item, call))
 
 
 def leave_fixtures_to_copies(item: pytest.Function) -> None:
-    """Have forked copies set up their own fixtures, as they would in a worker; those of a wider scope are shared.
+    """Let forked copies set up their own function-scoped fixtures, as in a worker; wider fixtures are shared.
 
     :param item: a marked test, before its fixtures are set up.
     """
@@ -128,14 +128,14 @@ def leave_fixtures_to_copies(item: pytest.Function) -> None:
 
 
 def _is_shared(item: pytest.Function, name: str) -> bool:
-    """Whether all copies have one such fixture."""
+    """Whether all copies share a fixture."""
     found = item._fixtureinfo.name2fixturedefs.get(name)
     return name == _BEFORE_FORKS or (found is not None and len(found) > 0 and found[-1].scope != "function")
 
 
 @contextmanager
 def entering(item: pytest.Item) -> Iterator[Contender]:
-    """Yield the contender that this process is for one run of a test.
+    """Yield the contender of this process, for one run of a test.
 
     :param item: a marked test, or a copy of one.
     """
@@ -154,9 +154,9 @@ def entering(item: pytest.Item) -> Iterator[Contender]:
 
 
 def call(item: pytest.Function) -> bool | None:
-    """Start the race before the body of the test is run; True when the body was run by copies, else None.
+    """Start the race before the body of the test runs; return True when forked copies ran the body, else None.
 
-    It does so only the first time, for copies come by here too.
+    Forked copies call this function too; then it returns None, and pytest runs the body.
 
     :param item: a marked test.
     """
@@ -192,7 +192,8 @@ def complete(item: pytest.Item, report: pytest.TestReport) -> None:
         where = " in its setup" if report.when == "setup" else ""
         verb = "was skipped" if report.skipped else report.outcome
         across.end(index, Ending(outcome=report.outcome, how=verb + where))
-        # Plugins run a failed test again, in the same worker; its siblings have gone on, and it runs all copies.
+        # Plugins run a failed test again in the same worker. The copies of other workers do not race again, so the
+        # repeated test runs all copies itself.
         del item.stash[_ACROSS]
 
 
@@ -226,16 +227,16 @@ def _why_not(size: int, present: set[int], workers: int) -> str:
 
 
 def run_copies(item: pytest.Function, meeting: Meeting, fixtures: list[str], *, timeout: float) -> list[Ending]:
-    """Run the copies of a test; returns how each ended. No process is left, also when this raises.
+    """Run the copies of a test and return the end of each copy. No process is left, even when this function raises.
 
-    :param item: the test, with the fixtures set up that all copies share.
+    :param item: the test, whose shared fixtures are set up.
     :param meeting: where the copies meet.
-    :param fixtures: names of all fixtures of the test: each copy sets up those that are missing.
+    :param fixtures: names of all fixtures of the test; each copy sets up the fixtures that are missing.
     :param timeout: seconds that the copies may take.
     """
     is_captured = item.config.getoption("capture") != "no"
     outputs = [meeting.folder / "output" / contender_name(index) for index in range(meeting.count)]
-    flush()  # what is still in the buffers would be written by every child again
+    flush()  # otherwise every child would write the content of the buffers again
 
     def body(index: int, _ready: int, _start: int) -> None:
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
@@ -249,7 +250,7 @@ def run_copies(item: pytest.Function, meeting: Meeting, fixtures: list[str], *, 
     if pid == 0:
         try:
             own.close()
-            os.setsid()  # what the terminal sends to the tests, as for Ctrl-C, is not for this process
+            os.setsid()  # signals of the terminal, such as SIGINT for Ctrl-C, must not reach this process
             Supervisor(other, meeting, body).run()
         except BaseException:  # noqa: BLE001 - nothing may get back into the process that runs the tests
             traceback.print_exc()
@@ -289,7 +290,7 @@ def _lead_output_into(file: Path) -> None:
 
 @dataclass
 class _Copy:
-    """One copy, in a process of its own that ends with it: nothing that is changed here is put back."""
+    """One copy of the test, in its own process. The process ends with the copy, so changes are not undone."""
 
     item: pytest.Function
     meeting: Meeting
@@ -297,10 +298,10 @@ class _Copy:
     timeout: float
 
     def run(self, fixtures: list[str]) -> Ending:
-        """Set up fixtures, run the body and tear the fixtures down, as the test that this copy is in a worker.
+        """Set up fixtures, run the body and tear the fixtures down, as a worker does for this copy.
 
         :param fixtures: names of all fixtures of the test.
-        :returns: how it ended.
+        :returns: how the copy ended.
         """
         self._become_that_test()
         self.item.fixturenames = fixtures
@@ -308,7 +309,7 @@ class _Copy:
         if ending.outcome == "passed":
             ending = self._ending_of(self._body)
         if ending.outcome != "passed":
-            self.meeting.end(self.index, ending)  # no other one shall wait while fixtures are torn down
+            self.meeting.end(self.index, ending)  # before the teardown, so that other copies do not wait for it
         torn_down = self._ending_of(self._tear_down, phase="in its teardown")
         return torn_down if ending.outcome == "passed" else ending
 
@@ -317,11 +318,11 @@ class _Copy:
         self.item.ihook.pytest_pyfunc_call(pyfuncitem=self.item)
 
     def _tear_down(self) -> None:
-        # What the hook of this name calls. Plugins behind that hook have set up nothing here.
+        # The body of pytest's own pytest_runtest_teardown. Hooks of other plugins are not called: they set up nothing.
         self.item.session._setupstate.teardown_exact(self.item.parent)  # type: ignore[arg-type]
 
     def _become_that_test(self) -> None:
-        """Take the name, the parameter and the folder for temporary files that the copy's test would have."""
+        """Take over the name, the parameter and the temporary folder that this copy has in a worker."""
         item, count = self.item, self.meeting.count
         parameters: dict[str, Any] = item.callspec.params
         former = copy_id(parameters[INDEX], count)
@@ -338,7 +339,7 @@ class _Copy:
         if factory is not None:
             base = factory.getbasetemp()
             item.config.stash[RUN_FOLDER] = base.parent if hasattr(item.config, "workerinput") else base
-            # Its tmp_path then lies in a folder of its own, as in a worker.
+            # The tmp_path of the copy then lies in a folder that no other copy uses, as in a worker.
             factory._basetemp = factory.mktemp(own)
 
     def _ending_of(self, work: Callable[[], None], *, phase: str = "") -> Ending:
@@ -359,9 +360,9 @@ class _Copy:
 
 
 def conclude(meeting: Meeting, endings: list[Ending]) -> None:
-    """Let the one test that is reported end as its copies did.
+    """Give the one test that is reported the outcome of its copies.
 
-    One that failed makes it fail, else one that passed makes it pass.
+    The test fails when a copy failed; otherwise it passes when a copy passed.
 
     :param meeting: where the copies have met, which names them.
     :param endings: how each copy ended, by index.
@@ -372,7 +373,7 @@ def conclude(meeting: Meeting, endings: list[Ending]) -> None:
     if "exit" in by_outcome:
         pytest.exit(by_outcome["exit"].text)
     if failed:
-        # Causes first: the others only say that they waited for those.
+        # Causes first: the other failures only say that a copy waited for a failed copy.
         failed.sort(key=lambda one: one[1].is_consequence)
         texts = [f"{meeting.who(index)} {ending.how}.\n{ending.text}".rstrip() for index, ending in failed]
         # The first line is all that the summary at the end of the run shows.
@@ -388,6 +389,6 @@ def conclude(meeting: Meeting, endings: list[Ending]) -> None:
 
 def _fork() -> int:
     with warnings.catch_warnings():
-        # Python 3.12 warns of threads, and pytest-xdist has one. The child never waits for a lock of theirs.
+        # Python 3.12 warns of forks beside threads, and pytest-xdist has a thread. The child never takes its locks.
         warnings.simplefilter("ignore", DeprecationWarning)
         return os.fork()

@@ -1,4 +1,4 @@
-"""The mark ``cosmos_race``, and the ids that say to every process of a run alike which tests are the copies of one."""
+"""The mark ``cosmos_race``, and the test ids from which every process of a run finds the copies of a race."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 from pytest_cosmos_venv.errors import ToolkitMisuse, require_count, require_seconds
 
 MARK = "cosmos_race"
-"""Name of the mark, of the fixture, and of the property of a report that says why a test left the workers."""
+"""Name of the mark, of the fixture, and of the report's property that says why a race did not run across workers."""
 INDEX = "_cosmos_contender_index"
 """The fixture whose parameter is the index of the copy."""
 TIMEOUT = 300.0
@@ -27,8 +27,8 @@ class RaceMark:
     """The arguments of the mark.
 
     :param contenders: number of copies of the test that run at once.
-    :param timeout: seconds: copies in processes of their own are killed when they have not ended by then, and no copy
-        waits longer for the others to be set up.
+    :param timeout: seconds after which forked copies are killed, and after which a copy no longer waits for the setup
+        of the other copies.
     """
 
     contenders: int
@@ -36,10 +36,10 @@ class RaceMark:
 
 
 def race_of(item: pytest.Item) -> RaceMark:
-    """Return the arguments of the mark that a test has, checked.
+    """Return the arguments of a test's mark, checked.
 
     :param item: a test with the mark.
-    :raises ToolkitMisuse: with what was given and what can be.
+    :raises ToolkitMisuse: an argument is unknown, missing or has a wrong value.
     """
     return read_mark(cast("pytest.Mark", item.get_closest_marker(MARK)))
 
@@ -48,7 +48,7 @@ def read_mark(mark: pytest.Mark) -> RaceMark:
     """Return the arguments of a mark, checked.
 
     :param mark: the mark as a test has it.
-    :raises ToolkitMisuse: with what was given and what can be.
+    :raises ToolkitMisuse: an argument is unknown, missing or has a wrong value.
     """
     known = [field.name for field in fields(RaceMark)]
     unknown = [*map(repr, mark.args), *(name for name in mark.kwargs if name not in known)]
@@ -85,10 +85,10 @@ def check_race(item: pytest.Item) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class CollectedRace:
-    """One race all of whose copies were collected.
+    """One race with all its copies collected.
 
-    :param name: equal for all of them, and for no other race.
-    :param positions: the positions of copy 0, 1, … in the list of what was collected.
+    :param name: the name of the race, equal for all copies and unique among races.
+    :param positions: the positions of copy 0, 1, … among the collected tests.
     """
 
     name: str
@@ -113,9 +113,9 @@ def race_name(nodeid: str) -> str:
 
 
 def find_races(ids: Sequence[str], *, workers: int) -> list[CollectedRace]:
-    """Return the races that so many workers can run: complete, in the order of their first copies.
+    """Return the complete races for which there are enough workers, in the order in which they were collected.
 
-    :param ids: the ids of everything that was collected, in that order.
+    :param ids: the ids of all collected tests, in the order of collection.
     :param workers: number of workers.
     """
     found: dict[str, dict[int, int]] = {}
@@ -126,7 +126,7 @@ def find_races(ids: Sequence[str], *, workers: int) -> list[CollectedRace]:
             name = race_name(nodeid)
             sizes[name] = int(copy[2])
             found.setdefault(name, {})[int(copy[1])] = position
-    # pytest --keep-duplicates: which of two equal ids is meant cannot be told.
+    # pytest --keep-duplicates gives two tests the same id, and an id must name one test.
     twice = {race_name(nodeid) for nodeid, count in Counter(ids).items() if count > 1}
     return [
         CollectedRace(name=name, positions=tuple(copies[index] for index in range(sizes[name])))

@@ -1,9 +1,10 @@
 """Races across the workers of pytest-xdist: each worker runs the copies that it has claimed, before all other tests.
 
-A worker does so when it has collected and has not told the process that hands out the tests. So all workers are free,
-no scheduler has a part in it, and all workers take the races in one order, which excludes deadlock. Of each race a
-worker claims the first copy that nobody has claimed, by a file that is made in one step; a worker that comes for one
-that has crashed takes part in the later races. Afterwards the scheduler hands out all tests, and a copy is passed over.
+A worker runs its copies after its collection and before it reports the collection to the scheduler of pytest-xdist. So
+all workers are free, and the scheduler is not involved. All workers take the races in the same order, which excludes
+deadlocks. Of each race a worker claims the first unclaimed copy, by an atomic hard link. A worker that replaces a
+crashed worker takes part in the later races. Afterwards the scheduler hands out all tests, and copies that have raced
+are skipped.
 """
 
 from __future__ import annotations
@@ -24,11 +25,11 @@ from pytest_cosmos_venv.races.meeting import LOOK_AGAIN, Ending, Meeting
 
 _OFFER = "cosmos_races"
 """Key in the input of a worker where races can be run: ``{"folder": …, "workers": …}``."""
-_AFTER_A_MISS = 1.0  # seconds: where workers have not come once, the next races do not wait for them as long
+_AFTER_A_MISS = 1.0  # seconds to wait for workers in later races, once workers have been missing in one race
 
 
 def offer(node: Any) -> None:
-    """Say in the input of a worker where copies meet; nothing where they cannot.
+    """Write into the input of a worker where copies meet, if races can run across workers.
 
     :param node: the worker of pytest-xdist that is about to start.
     """
@@ -47,7 +48,7 @@ def offered(config: pytest.Config) -> tuple[Path, int]:
 
 
 def _root(config: pytest.Config) -> Path | None:
-    """The folder where copies in several workers meet; None: each worker runs all tests, or is elsewhere."""
+    """The folder where copies in several workers meet; None: each worker runs all tests, or runs on another machine."""
     factory: pytest.TempPathFactory | None = getattr(config, "_tmp_path_factory", None)
     if factory is None or config.getoption("dist") == "each" or not all("popen" in spec for spec in _specs(config)):
         return None
@@ -72,7 +73,7 @@ def run_races(
     :param session: the session of this worker, with all that was collected.
     :param races: the races, in the order of all workers.
     :param root: the folder of all races of the run.
-    :param run: gives a copy its meeting; returns the seconds for which it waits for the others.
+    :param run: gives a copy its meeting, and returns the seconds for which the copy waits for other workers.
     :raises session.Failed: the run is to stop, as with ``-x``.
     """
     interactor = next(each for each in session.config.pluginmanager.get_plugins() if hasattr(each, "torun"))
@@ -88,8 +89,8 @@ def run_races(
         has_missed = not _all_have_come(root, folder, count, _AFTER_A_MISS if has_missed else timeout)
         if _is_stopped(root):
             continue
-        interactor.item_index = race.positions[index]  # it tells with each report where the test stands
-        # The session in place of the next test: what belongs to the session stays, all else is torn down.
+        interactor.item_index = race.positions[index]  # xdist's worker sends this index with each report
+        # With the session as next test, pytest keeps session fixtures and tears down all other fixtures.
         item.config.hook.pytest_runtest_protocol(item=item, nextitem=cast("pytest.Item", session))
         (folder / "claims" / f"{index}.done").touch()
         if session.shouldfail or session.shouldstop:
@@ -99,10 +100,10 @@ def run_races(
 
 
 def report_lost(node: Any, error: object | None) -> None:
-    """Report the copy that a worker has died of, and tell the other copies.
+    """Report the copy that a worker was running when it crashed, and tell the other copies.
 
     :param node: the worker.
-    :param error: why it crashed; None: it was stopped.
+    :param error: why the worker crashed; None: the worker was stopped.
     """
     root, worker = _root(node.config), node.gateway.id
     for claim in [] if root is None or error is None else sorted(root.glob("*/claims/*.json")):
@@ -132,7 +133,7 @@ def _race_folder(root: Path, name: str) -> Path:
 
 
 def _claim(folder: Path, nodeids: Sequence[str], config: pytest.Config) -> int | None:
-    """The first copy that no worker has claimed, now claimed; None: all are."""
+    """Claim the first unclaimed copy and return its index; None when all copies are claimed."""
     claims = folder / "claims"
     claims.mkdir(parents=True, exist_ok=True)
     worker: str = config.workerinput["workerid"]  # type: ignore[attr-defined] # of pytest-xdist

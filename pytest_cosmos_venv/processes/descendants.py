@@ -55,14 +55,14 @@ def send(process: psutil.Process, number: int) -> None:
 
 
 def stop_tree(process: psutil.Process) -> None:
-    """Stop a process and all that it has started by SIGSTOP; one that does not stop in five seconds is left.
+    """Stop a process and all its descendants by SIGSTOP. A process that does not stop in five seconds is skipped.
 
     :param process: the process at the top, which is stopped first.
     """
     import psutil
 
-    # Before its children: a process that starts a program (vfork, posix_spawn) waits in the kernel until the child runs
-    # that program. A child that was stopped first never does, and then its parent cannot be stopped.
+    # The parent is stopped before its children: after vfork or posix_spawn it waits in the kernel until the child calls
+    # exec. A child that was stopped first never calls exec, and then its parent cannot be stopped.
     send(process, signal.SIGSTOP)
     end = real_time.monotonic() + _LONGEST_STOP
     try:
@@ -78,7 +78,7 @@ def stop_tree(process: psutil.Process) -> None:
 def end_descendants() -> None:
     """Kill and reap every descendant of this process. A process that outlives SIGKILL by ten seconds is given up."""
     end = real_time.monotonic() + _LONGEST_END
-    # Again and again: between two looks one of them may have forked, and orphans arrive as their parents die.
+    # In a loop: between two passes a descendant may have forked, and orphans are reparented as their parents die.
     while real_time.monotonic() < end:
         for process in descendants(os.getpid()):
             send(process, signal.SIGKILL)
@@ -91,12 +91,12 @@ def end_descendants() -> None:
 
 
 def adopt_orphans() -> None:
-    """Become the parent of every descendant whose own parent ends, also of one in another session."""
+    """Make this process the subreaper of its descendants: orphans in any session become its children."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
 def die_with_parent() -> None:
-    """Have the kernel send SIGKILL to this process when its parent ends from now on, whatever ends it.
+    """Make the kernel send SIGKILL to this process when its parent ends for any reason.
 
     The parent may have ended before the call: compare ``os.getppid()`` afterwards.
     """

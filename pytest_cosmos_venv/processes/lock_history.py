@@ -1,8 +1,8 @@
-"""The owners of a lock file, one after the other, as a thread sees them while a test goes on.
+"""The successive owners of a lock file, recorded by a thread during a test.
 
-On Linux inotify tells every change of a name in order, so no owner is lost. The PID of an owner that let the lock go
-before the file could be read (well under a millisecond) is unknown. On other systems, and on Linux once the folder
-itself was removed or moved, the file is read every millisecond.
+On Linux inotify reports every change of a name in order, so no owner is missed. The PID of an owner that released the
+lock before the file could be read (well under a millisecond) is unknown. On other systems, and on Linux after the
+folder was removed or moved, the thread reads the file every millisecond.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ _HEADER = struct.Struct("iIII")
 LOCK_FILE = "cosmos_virtualenv.lock"
 KERNEL_LOCK_FILE = "cosmos_virtualenv.flock"
 """The file that cosmos-venv locks in the kernel; Cosmos has no such file."""
-_TURN = 0.02  # seconds after which the thread looks whether it is to end
-_LOOK_AGAIN = 0.001  # seconds between two looks where the kernel does not tell
+_TURN = 0.02  # seconds after which the thread checks whether it must end
+_LOOK_AGAIN = 0.001  # seconds between two reads of the file where inotify is not available
 
 
 @dataclass
@@ -37,7 +37,8 @@ class FolderEvents:
     """The changes of one name in a folder, from the moment this object is made.
 
     :param name: the name of the file in that folder.
-    :param has_lost_it: whether the folder is no longer in its place, or more has happened than the kernel keeps.
+    :param has_lost_it: whether events are no longer complete: the folder was removed or moved, or the kernel's queue
+        was full.
     """
 
     _descriptor: int
@@ -46,7 +47,7 @@ class FolderEvents:
 
     @classmethod
     def of(cls, folder: Path, name: str) -> FolderEvents | None:
-        """Watch a folder; None where the system does not tell of changes.
+        """Watch a folder; return None where inotify is not available.
 
         :param folder: an existing directory.
         :param name: the file in it whose changes count.
@@ -55,7 +56,7 @@ class FolderEvents:
             return None
         libc = ctypes.CDLL(None, use_errno=True)
         descriptor = libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK)
-        if descriptor < 0:  # a user may have only so many
+        if descriptor < 0:  # the kernel limits the number of inotify instances of a user
             return None
         if libc.inotify_add_watch(descriptor, os.fsencode(folder), _ALL) < 0:
             os.close(descriptor)
@@ -63,11 +64,11 @@ class FolderEvents:
         return cls(descriptor, name)
 
     def wait(self, seconds: float) -> bool:
-        """Whether something has happened that was not read yet.
+        """Whether there are unread events.
 
-        :param seconds: the longest wait for it, in seconds.
+        :param seconds: the longest wait for an event, in seconds.
         """
-        poll = select.poll()  # not select.select, which knows no descriptor beyond 1023
+        poll = select.poll()  # select.select fails with descriptors above 1023
         poll.register(self._descriptor, select.POLLIN)
         return bool(poll.poll(seconds * 1000))
 
@@ -89,21 +90,21 @@ class FolderEvents:
             name = data[at + _HEADER.size : at + _HEADER.size + length].rstrip(b"\0")
             at += _HEADER.size + length
             if mask & (_MOVED_AWAY | _OVERFLOWN | _IGNORED):
-                # The kernel tells no more of this name: the folder is gone, or its queue was full.
+                # Events are no longer complete: the folder is gone, or the kernel's queue was full.
                 self.has_lost_it = True
             elif os.fsdecode(name) == self.name:
                 yield _word(mask)
 
 
 def _word(mask: int) -> str:
-    # A lock may be published by a rename, so a file that was moved here is as new as one that was created.
+    # A lock may be published by a rename, so a file that was moved here counts as created.
     if mask & (_CREATE | _MOVED_TO):
         return APPEARED
     return VANISHED if mask & (_DELETE | _MOVED_FROM) else CHANGED
 
 
 def read_text(file: Path) -> str | None:
-    """The text of a lock file without blanks around it; None when there is no file, or none that can be read.
+    """The text of a lock file, stripped; None when the file is missing or cannot be read.
 
     :param file: the lock file.
     """
@@ -114,7 +115,7 @@ def read_text(file: Path) -> str | None:
 
 
 def pid_in(text: str | None) -> int | None:
-    """The number that a text is; None when the text is no number.
+    """The text as a number; None when the text is no number.
 
     :param text: what a lock file holds; None where there is no file.
     """
@@ -133,11 +134,11 @@ def read_owner(file: Path) -> int | None:
 class LockOwner:
     """One holder of the lock.
 
-    :param pid: what the file said; None when it held no number, or was gone before it could be read.
-    :param text: what the file said, as text.
+    :param pid: the PID in the file; None when the file held no number, or was gone before it could be read.
+    :param text: the text in the file.
     :param since: the time at which this owner was seen first, in seconds since the epoch.
-    :param until: the time at which its record was gone or another's, in seconds since the epoch; None while it is
-        there.
+    :param until: the time at which the file was gone or named another owner, in seconds since the epoch; None while
+        the file names this owner.
     """
 
     pid: int | None
@@ -149,7 +150,7 @@ class LockOwner:
 class LockHistory:
     """The owners of a lock file, from the moment this object is made.
 
-    :param file: the lock file, whose folder exists; what it holds by now is the first owner.
+    :param file: the lock file, whose folder exists; the owner that the file names now is the first owner.
     """
 
     def __init__(self, file: Path) -> None:
@@ -157,7 +158,7 @@ class LockHistory:
         self._owners: list[LockOwner] = []
         self._guard = threading.Lock()
         self._is_over = threading.Event()
-        # A file can be read a moment before the kernel tells that it has appeared.
+        # Whether the file of the current owner was read before the kernel reported that the file had appeared.
         self._is_ahead = False
         self._events = FolderEvents.of(file.parent, file.name)
         self._take_in(read_text(file))
@@ -186,7 +187,7 @@ class LockHistory:
             self.catch_up()
 
     def catch_up(self) -> None:
-        """Take in what has happened up to now."""
+        """Record all changes up to now."""
         with self._guard:
             if self._events is None or self._events.has_lost_it:
                 self._take_in(read_text(self._file))
@@ -195,7 +196,7 @@ class LockHistory:
                 for event in self._events.read():
                     self._note(event)
                 text = read_text(self._file)
-                # What has changed meanwhile may be what was read: it could be a later owner's word.
+                # With unread events the text may already be a later owner's: read the events first, in order.
                 if not self._events.wait(0.0):
                     known = len(self._owners)
                     self._take_in(text)
@@ -218,7 +219,7 @@ class LockHistory:
         elif current is not None and not current.text:
             self._owners[-1] = replace(current, pid=pid_in(text), text=text)
         elif current is None or text not in {"", current.text}:
-            # Nothing at all is no other owner: it is truncated before it is written.
+            # An empty file does not mean another owner: a writer truncates the file before it writes.
             self._close()
             self._owners.append(LockOwner(pid=pid_in(text), text=text, since=real_time.now()))
 

@@ -1,4 +1,4 @@
-"""Mounts of a process's own: they hold for it and for what it starts, and are gone with these."""
+"""Mounts in a namespace of one process: the process and its children see them, and they end with these processes."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ class MountError(Exception):
 
 
 def refusal_of(work: Callable[[], object]) -> str | None:
-    """Return why a process of this machine may not mount so; None where it may.
+    """Return why the mounts of a function fail on this machine; None where they succeed.
 
-    :param work: mounts. It is done in another process: some systems let one get half of the way, from where there is
-        no way back.
+    :param work: makes the mounts. It runs in a forked process: on some systems only a part of the mounts succeeds, and
+        a process cannot leave its mount namespace.
     """
     reading, writing = os.pipe()
     if (pid := os.fork()) == 0:
         try:
             work()
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is told
+        except Exception as error:  # noqa: BLE001 - every error is returned as a reason
             os.write(writing, str(error).encode())
         finally:
             os._exit(0)
@@ -39,20 +39,20 @@ def refusal_of(work: Callable[[], object]) -> str | None:
 
 
 def begin_own_mounts() -> None:
-    """Give this process mounts of its own. There is no way back.
+    """Give this process a mount namespace of its own. This cannot be undone.
 
-    :raises MountError: this machine does not let it.
+    :raises MountError: this machine does not allow it.
     """
     user, group = os.getuid(), os.getgid()
     if user == 0:
         _call("unshare", _NEW_MOUNTS)
     else:
         _call("unshare", _NEW_MOUNTS | _NEW_USER)
-        # First: an ordinary user may map groups only where setgroups is denied (user_namespaces(7)).
+        # An ordinary user may map groups only after setgroups was denied (user_namespaces(7)).
         Path("/proc/self/setgroups").write_text("deny", encoding="ascii")
         Path("/proc/self/uid_map").write_text(f"{user} {user} 1", encoding="ascii")
         Path("/proc/self/gid_map").write_text(f"{group} {group} 1", encoding="ascii")
-    # Else what is mounted here may appear in the mounts of the whole machine.
+    # With shared propagation, mounts made here would appear on the whole machine.
     mount("none", "/", "", _PRIVATE | RECURSIVE)
 
 
@@ -64,7 +64,7 @@ def mount(source: str, target: str, kind: str, flags: int, data: str = "") -> No
     :param kind: the kind of file system, such as ``tmpfs``; empty where the flags say all.
     :param flags: the flags.
     :param data: options of the file system.
-    :raises MountError: this machine does not let this process.
+    :raises MountError: this machine does not let this process mount.
     """
     _call("mount", source.encode(), target.encode(), kind.encode(), flags, data.encode())
 

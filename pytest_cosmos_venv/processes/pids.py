@@ -41,7 +41,7 @@ class _Keeper:
         return cls(pid, leash)
 
     def close(self) -> None:
-        os.close(self._leash)  # which ends it
+        os.close(self._leash)  # cat reads the end of its input and ends
         os.waitpid(self.pid, 0)
 
 
@@ -62,8 +62,8 @@ class Pids(SimulatedPids):
         ended.
         """
         leader = os.posix_spawnp("true", ["true"], os.environ, setpgroup=0)
-        # The kernel gives no process the number of a group that has a member. As a zombie the leader is still one, so
-        # the keeper can join; it then holds the number after the leader was reaped.
+        # The kernel does not reuse a PID while a process group of this number has a member. The zombie leader is still
+        # a member, so the keeper can join the group. The keeper then holds the number after the leader was reaped.
         self._keepers.append(_Keeper.in_group(leader))
         os.waitpid(leader, 0)
         return leader
@@ -127,7 +127,7 @@ class Pids(SimulatedPids):
     def _start(self, command: list[str], user: int | None = None) -> subprocess.Popen[bytes]:
         process = subprocess.Popen(
             command,
-            stdin=subprocess.PIPE,  # held open: `cat` ends with the test's process, whatever happens to that
+            stdin=subprocess.PIPE,  # held open: `cat` reads the end of its input when the test's process dies
             stdout=subprocess.DEVNULL,
             cwd="/",
             user=user,

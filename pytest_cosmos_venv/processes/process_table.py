@@ -1,7 +1,7 @@
-"""Processes about which psutil and ``os.kill`` tell what no real one shows: access is denied, or they vanish.
+"""Simulated processes for psutil and ``os.kill``: access to them is denied, or they vanish at a chosen call.
 
-psutil's own classes and functions stay as they are, so code that has imported from psutil earlier sees them too.
-What is replaced lies below them, in the module that psutil keeps for this platform.
+Functions and the class ``Process`` of psutil's platform module are replaced. psutil's public classes and functions stay
+as they are, so code that has imported them earlier sees the simulated processes too.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ import pytest
 
 @dataclass
 class Simulation:
-    """What is simulated of a process that a test holds in its hand.
+    """The simulated behaviour of one process.
 
-    :param pid: its PID.
-    :param is_denied: whether every question about it, and every signal, is denied.
-    :param looks: number of looks that find it before it is gone; None: it stays.
+    :param pid: the PID of the process.
+    :param is_denied: whether access is denied for every query and every signal.
+    :param looks: number of looks that find the process before it is gone; None: the process stays.
     """
 
     pid: int
@@ -49,9 +49,9 @@ class Simulation:
 
 
 class SimulatedPids:
-    """PIDs of processes that are simulated in this process, for psutil and ``os.kill``, from the first one on.
+    """PIDs of processes that are simulated in this process, for psutil and ``os.kill``.
 
-    No signal is delivered to them.
+    psutil and ``os.kill`` are patched when the first PID is made. No signal reaches a simulated process.
 
     :param make: starts a process, and returns its PID.
     """
@@ -76,8 +76,9 @@ class SimulatedPids:
         return self._add(looks=looks)
 
     def zero(self) -> int:
-        """PID 0, which a half-written lock file may name: in ``os.kill`` it stands for the asker's own group, which
-        gets no signal meanwhile.
+        """PID 0, which a half-written lock file may name.
+
+        ``os.kill`` sends to the caller's process group for PID 0; until ``close`` it sends nothing.
         """
         self._put_in_place()
         return 0
@@ -100,10 +101,10 @@ class SimulatedPids:
 
 
 class _SimulatedPlatformProcess:
-    """What psutil's ``Process`` asks, in place of an object of the class of this name in its platform module.
+    """The simulated counterpart of ``Process`` in psutil's platform module, which psutil's public ``Process`` queries.
 
-    :param simulation: what is simulated of it.
-    :param real: the object that answers what is not denied.
+    :param simulation: the simulated behaviour.
+    :param real: the real platform object, for queries that are not denied.
     """
 
     def __init__(self, simulation: Simulation, real: Any) -> None:
@@ -119,7 +120,7 @@ class _SimulatedPlatformProcess:
     def create_time(self, **options: Any) -> float:
         if not self._is_new:
             self._ask()
-        self._is_new = False  # psutil's own question while it makes its Process: the same look
+        self._is_new = False  # psutil.Process(pid) itself queries the creation time: together they are one look
         return float(self._real.create_time(**options))
 
     def _ask(self) -> None:

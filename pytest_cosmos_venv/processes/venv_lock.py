@@ -50,8 +50,8 @@ class VenvLock:
     def history(self) -> tuple[LockOwner, ...]:
         """All owners since this object was made, whoever wrote the file; the earliest first.
 
-        On Linux no owner is missing, however short; the PID of one that held it for less than a millisecond may be
-        None. On other systems, and once the directory itself was removed or moved, the file is read every millisecond.
+        On Linux no owner is missing. The PID of an owner that held the lock for less than a millisecond may be None.
+        On other systems, and once the directory itself was removed or moved, the file is read every millisecond.
         """
         return RecordTuple(
             self._history.owners,
@@ -63,7 +63,7 @@ class VenvLock:
     def held_by(self, pid: int, *, age: float = 0.0) -> None:
         """Let a process hold the lock.
 
-        :param pid: such as one of ``cosmos_lock.pids``.
+        :param pid: the PID, such as one of ``cosmos_lock.pids``.
         :param age: seconds since the file was written.
         """
         self._write(str(pid), age)
@@ -95,10 +95,10 @@ class VenvLock:
     def other_host(self) -> int:
         """Let a process of another host hold the lock; returns its PID, which no process has here.
 
-        The file that cosmos-venv locks in the kernel is locked, as it is on a file system whose locks reach all hosts.
-        An implementation that asks the processes of this host alone sees no difference to ``stale(age=0)``.
+        The kernel lock of cosmos-venv is held too, as on a file system that shares kernel locks among hosts. An
+        implementation that only looks at processes of this host sees the same as after ``stale(age=0)``.
         """
-        # A dead PID: a task that asked this host alone would take the lock for stale.
+        # A dead PID: an implementation that only looks at processes of this host takes the lock for stale.
         pid = self._pids.dead()
         if self._kernel_lock is None:
             self._kernel_lock = os.open(self.directory / KERNEL_LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o600)
@@ -108,7 +108,7 @@ class VenvLock:
         return pid
 
     def unreadable(self, how: Literal["directory", "dangling-link"] = "directory") -> None:
-        """Put something in the place of the file that can be seen and not be read, by root neither.
+        """Put a directory or a dangling link in the place of the file, so that not even root can read the file.
 
         :param how: ``directory``: a directory in its place; ``dangling-link``: a link to nothing.
         :raises ToolkitMisuse: another word was given.
@@ -122,7 +122,7 @@ class VenvLock:
             raise ToolkitMisuse(f"unreadable({how!r}): say 'directory' or 'dangling-link'.")
 
     def release(self) -> None:
-        """Free the lock: nothing is in its place."""
+        """Free the lock: the lock file is removed."""
         remove_entry(self.file)
         self._unlock()
         self._history.catch_up()
@@ -149,7 +149,7 @@ class VenvLock:
         descriptor, self._kernel_lock = self._kernel_lock, None
         if descriptor is not None:
             # Closing alone is not enough: posix_spawn returns before the new process has closed its copy of the
-            # descriptor, and a copy keeps the lock. A test went red by this.
+            # descriptor, and a copy keeps the lock. A test failed for this reason.
             fcntl.flock(descriptor, fcntl.LOCK_UN)
             os.close(descriptor)
 
@@ -175,7 +175,7 @@ class CosmosLock:
         """The lock of a directory, watched from now on; the same object each time.
 
         :param virtualenv_dir: made when missing.
-        :raises ToolkitMisuse: it is no directory, or none can be made there.
+        :raises ToolkitMisuse: the path is no directory, and none can be made there.
         """
         directory = Path(virtualenv_dir)
         if directory not in self._locks:
@@ -200,7 +200,7 @@ def _make_directory(directory: Path) -> None:
 
 
 def _publish(file: Path, text: str, age: float) -> None:
-    # Written aside and renamed: no reader sees a half of it, or the time of its writing.
+    # Written to a draft and renamed: no reader sees a partial text, or the modification time before os.utime.
     draft = file.with_name(f".{file.name}.{os.getpid()}.draft")
     draft.write_text(text, encoding="utf-8")
     written_at = time.time() - age

@@ -1,7 +1,7 @@
-"""A manifest that is handed out over HTTP, with the faults that a test wants to see handled.
+"""A manifest that is served over HTTP, with faults such as errors, delays and truncated bodies.
 
-A script says what each request gets. Either a server on loopback carries the answers, or ``responses`` does, for code
-that uses ``requests``.
+A script sets the answer to each request. A server on loopback sends the answers, or the library ``responses`` returns
+them to code that uses ``requests``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from responses import RequestsMock
 
 PATH = "/manifest.json"
-"""The path of the manifest; every other path is 404 and no part of the script."""
+"""The path of the manifest. Requests for other paths get 404 and do not count as requests of the script."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,7 @@ class Answer:
 
 @dataclass(frozen=True, kw_only=True)
 class ManifestRequest:
-    """One request, and what it got.
+    """One request and the status of its answer.
 
     :param method: ``GET`` or ``HEAD``.
     :param path: the path of the request, with its query.
@@ -62,7 +62,7 @@ class Reply:
 
     :param status: the HTTP status.
     :param headers: the headers of the answer.
-    :param body: the whole body; the sender ends in the middle where it is to be truncated.
+    :param body: the whole body, even where the connection ends in the middle of it.
     :param after: seconds that the answer takes.
     :param is_truncated: whether the connection ends in the middle of the body.
     """
@@ -76,7 +76,7 @@ class Reply:
 
 @dataclass(kw_only=True)
 class HttpManifest:
-    """A manifest behind a URL, and a script of what the requests for it get.
+    """A manifest behind a URL, and the script of the answers to its requests.
 
     :param body: the manifest, as it goes over the wire.
     """
@@ -90,15 +90,15 @@ class HttpManifest:
     _is_closing: threading.Event = field(default_factory=threading.Event)
 
     def answer(self, status: int = 200, *, after: float = 0.0, truncated: bool = False) -> HttpManifest:
-        """Say what the next request gets, then the one after it: ``.answer(500).answer(200)``.
+        """Add the answer to the next request: ``.answer(500).answer(200)`` scripts two requests.
 
-        The last answer holds for all further requests. Where nothing was said, all get the manifest. A client that
-        sends the manifest's ETag back as ``If-None-Match`` gets 304 in place of 200.
+        The last answer holds for all further requests. Without a script every request gets the manifest. A client that
+        sends the manifest's ETag as ``If-None-Match`` gets 304 in place of 200.
 
         :param status: the HTTP status.
         :param after: seconds that the answer takes; it ends with the test at the latest.
         :param truncated: whether the connection ends in the middle of the manifest.
-        :raises ToolkitMisuse: the status is no HTTP status, or ``truncated`` stands with another one than 200.
+        :raises ToolkitMisuse: the status is no HTTP status, or ``truncated`` is given with a status other than 200.
         """
         if status not in {each.value for each in HTTPStatus}:
             raise ToolkitMisuse(f"answer({status!r}): that is no HTTP status, such as 200, 404 or 503.")
@@ -109,15 +109,15 @@ class HttpManifest:
         return self
 
     def publish(self, manifest: DbtProject | Mapping[str, Any]) -> None:
-        """Replace the manifest by another one, with another ETag: that of a project after an edit, for example.
+        """Replace the manifest and its ETag, for example after an edit of the project.
 
-        :param manifest: its content, or a project, whose manifest as it is now is taken.
+        :param manifest: the content of a manifest, or a project, whose present manifest is taken.
         """
         self.body = body_of(manifest)
 
     @property
     def url(self) -> str:
-        """The address of the manifest; the server on 127.0.0.1 starts when this is asked for."""
+        """The address of the manifest; reading this property starts the server on 127.0.0.1."""
         if self._server is None:
             self._server = _Server(_Handler)
             self._server.manifest = self
@@ -148,7 +148,7 @@ class HttpManifest:
             yield mock
 
     def close(self) -> None:
-        """End the server and all answers that still take their time."""
+        """End the server and all delayed answers."""
         self._is_closing.set()
         if self._server is not None:
             self._server.close()
@@ -176,7 +176,7 @@ class HttpManifest:
         return Reply(status=int(status), headers=sent, body=body, after=answer.after, is_truncated=is_truncated)
 
     def _next(self) -> Answer:
-        """Return the next answer of the script. Requests before the first ``answer`` do not count. The last stays."""
+        """Return the next answer of the script. Requests before the first ``answer`` do not count."""
         if not self._answers:
             return Answer(status=HTTPStatus.OK)
         answer = self._answers[min(self._given, len(self._answers) - 1)]
@@ -193,7 +193,7 @@ class HttpManifest:
             raise ReadTimeout(f"Read timed out. (read timeout={patience})")
         if reply.after:
             self._is_closing.wait(reply.after)
-        if request.method == "HEAD":  # has no body that could end too early
+        if request.method == "HEAD":  # an answer to HEAD has no body to truncate
             return reply.status, reply.headers, b""
         if reply.is_truncated:  # in the words of ``requests`` itself
             sent = len(reply.body) // 2
@@ -203,9 +203,9 @@ class HttpManifest:
 
 
 def body_of(manifest: DbtProject | Mapping[str, Any]) -> bytes:
-    """Return a manifest as it goes over the wire.
+    """Return a manifest as the body of an answer.
 
-    :param manifest: its content, or a project, whose manifest as it is now is taken.
+    :param manifest: the content of a manifest, or a project, whose present manifest is taken.
     """
     content = manifest.manifest_data() if isinstance(manifest, DbtProject) else manifest
     return json.dumps(content).encode()

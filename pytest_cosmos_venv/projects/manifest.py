@@ -1,8 +1,8 @@
 """The manifest that dbt would write for a project, worked out without dbt.
 
-The nodes are those that the fake dbt reads in the project's files (``fake_dbt.project_files``). It has what readers of
-a manifest ask for, such as edges, tags and tables, and all that dbt's schema wants. Nothing in it changes from run to
-run: equal projects have equal manifests. Tests compare it with the manifests of the dbt versions in
+The fake dbt reads the nodes from the project's files (``fake_dbt.project_files``). The manifest has the keys that its
+readers use, such as edges, tags and tables, and all keys that dbt's schema requires. Equal projects have equal
+manifests, because nothing changes from run to run. Tests compare the manifest with those of the dbt versions in
 ``VERIFIED_AGAINST``.
 """
 
@@ -23,7 +23,7 @@ from pytest_cosmos_venv.fake_dbt.project_files import REFABLE, ProjectFiles, Rea
 from pytest_cosmos_venv.projects.profile import Profile
 
 VERIFIED_AGAINST = ("1.10", "1.11")
-"""The versions of dbt whose own manifests ours was compared with."""
+"""The versions of dbt with whose manifests tests compare this manifest."""
 # Fixed, so that equal projects have equal manifests.
 _TIME = "2026-01-01T00:00:00.000000Z"
 _INVOCATION = "00000000-0000-4000-8000-000000000000"
@@ -75,7 +75,7 @@ def _reader(files: ProjectFiles, unique_id: str) -> str:
 
 
 def _call(reads: Reads) -> str:
-    """Return what a text has called: ``ref('tides', 'gauges', v=2)``."""
+    """Return the Jinja call that made a dependency: ``ref('tides', 'gauges', v=2)``."""
     if len(reads) == 2:
         return f"source('{reads[0]}', '{reads[1]}')"
     package, name, version = reads
@@ -110,7 +110,7 @@ def _metadata(project: str, profile: Profile) -> dict[str, Any]:
 
 @contextmanager
 def _garbage_collection_paused() -> Iterator[None]:
-    # All that is made here is kept; with a large project the garbage collector takes half of the time to see that.
+    # No object made here becomes garbage; with a large project the garbage collector takes half of the time.
     was_enabled = gc.isenabled()
     gc.disable()
     try:

@@ -1,4 +1,4 @@
-"""The YAML properties that a test author's few words become."""
+"""The YAML properties of nodes, made from the arguments of ``DbtProject``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DataTests: TypeAlias = "Mapping[str | None, Sequence[DataTest]]"
 """Column -> its tests; those of the whole table under None."""
 # Keys that stand beside the arguments of a test, not among them.
 BESIDE_ARGUMENTS = ("config", "description", "name")
-# From this likeness on two words mean the same: "tag" and "tags" do, "partition_by" and any of dbt's do not.
+# Two words of at least this similarity count as a misspelling: "tag" is taken for "tags"; "partition_by" for none.
 _MISSPELT = 0.85
 
 
@@ -26,8 +26,8 @@ def properties_of(name: str, tests: DataTests | None, description: str, config: 
     :param tests: column -> its data tests; None: none.
     :param description: the description; may be empty.
     :param config: dbt's configurations.
-    :raises ToolkitMisuse: as ``with_tests``; or a configuration looks like one of dbt's, misspelt. Adapters have
-        configurations of their own, so that others are taken.
+    :raises ToolkitMisuse: as ``with_tests``; or a configuration looks like a misspelt configuration of dbt. Other
+        unknown configurations are accepted, because adapters have configurations of their own.
     """
     properties: dict[str, Any] = {"description": description} if description else {}
     for key in sorted(config.keys() - CONFIGURATIONS - {"pre_hook", "post_hook"}):
@@ -49,7 +49,7 @@ def with_tests(properties: dict[str, Any], tests: DataTests | None, *, owner: st
     """
     properties = dict(properties)
     for column, column_tests in (tests or {}).items():
-        # To the type checker a text is a sequence of names.
+        # The type checker accepts a string here, because a str is a Sequence[str].
         if isinstance(column_tests, str):
             raise ToolkitMisuse(f"tests= of {owner}: {column_tests!r} stands alone; give a list: [{column_tests!r}].")
         written = [_written(test) for test in column_tests]

@@ -22,12 +22,12 @@ _NAMED = 20
 
 @dataclass(kw_only=True)
 class DbtProject:
-    """A dbt project whose files are written as soon as it is told what is in it.
+    """A dbt project; each method writes the files of the node that it adds.
 
-    Names may have folders before them (``"marts/core/fct_crossings"``). Keyword arguments that are not described are
-    dbt's configurations (``schema=``, ``alias=``, ``unique_key=``, …) and are written as such.
+    Names may have folders before them (``"marts/core/fct_crossings"``). Other keyword arguments are written as dbt's
+    configurations (``schema=``, ``alias=``, ``unique_key=``, …).
 
-    :param name: the name of the project; its profile has the same.
+    :param name: the name of the project and of its profile.
     :param path: the folder of the project.
     :param profile: the profile.
     :param variables: the ``vars`` of ``dbt_project.yml``.
@@ -58,7 +58,7 @@ class DbtProject:
             self.in_memory.put(path, text)
         else:
             path.parent.mkdir(parents=True, exist_ok=True)
-            # Not as text, which would change the line endings that the test chose.
+            # write_text would change the line endings that the test chose.
             path.write_bytes(text.encode("utf-8"))
         return path
 
@@ -105,7 +105,7 @@ class DbtProject:
         :param name: the name of the source.
         :param tables: the names of its tables; or table -> the data tests of its columns.
         :param **properties: dbt's properties, such as ``schema="raw"``, ``freshness={...}``, ``tags=[...]``.
-        :raises ToolkitMisuse: it is no name, or ``tables`` is one text.
+        :raises ToolkitMisuse: the name is not valid, or ``tables`` is one text.
         """
         check_name("source", name)
         if isinstance(tables, str):
@@ -175,7 +175,7 @@ class DbtProject:
 
     @property
     def _files(self) -> Files:
-        # What lies on the disk is looked at anew each time: a test may write there too.
+        # Files on the disk are read again each time: a test may change them.
         return Files() if self.in_memory is None else self.in_memory
 
     def _add(self, kind: str, name: str, text: str, ending: str, properties: Mapping[str, Any]) -> None:
@@ -209,8 +209,8 @@ def make_project(
     :param path: the folder; made here.
     :param profile: the profile.
     :param variables: the ``vars`` of ``dbt_project.yml``.
-    :param is_on_disk: whether its other files are written to the disk too.
-    :raises AlreadyTaken: there is such a folder.
+    :param is_on_disk: whether the files of nodes are written to the disk too.
+    :raises AlreadyTaken: the folder exists.
     """
     check_name("project", name)
     path.parent.mkdir(parents=True, exist_ok=True)

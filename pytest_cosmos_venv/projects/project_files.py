@@ -24,7 +24,7 @@ class FilesInMemory(Files):
         """Keep a file.
 
         :param file: its path.
-        :param content: its text; of a YAML file what it holds.
+        :param content: the text of the file, or the parsed content of a YAML file.
         """
         self._contents[file] = content
         self._below.clear()
@@ -102,11 +102,11 @@ def plain(value: Any) -> Any:
 
 
 def check_name(kind: str, name: str) -> None:
-    """Refuse a name that dbt would not take, or that the readers of its artifacts would not understand.
+    """Refuse a name that dbt would refuse, or that readers of its artifacts could not parse.
 
-    :param kind: what it is the name of.
+    :param kind: the kind of the named thing, such as ``model``.
     :param name: the name.
-    :raises ToolkitMisuse: it is none.
+    :raises ToolkitMisuse: the name is not valid.
     """
     if not _NAME.fullmatch(name):
         raise ToolkitMisuse(

@@ -1,6 +1,6 @@
-"""The projects of one test: as many as it wants, each in a folder of its own, small or large.
+"""The projects of one test: any number of them, small or large, each in a folder of its own.
 
-A large project looks like a real one: layers, folders by subject, tests and tags; it is the same each time.
+A large project has layers, folders by subject, tests and tags, like a real project. It is the same in every run.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def fill_large_project(project: DbtProject, models: int) -> None:
     :param project: an empty project.
     :param models: the number of models, at least ``SMALLEST``.
     """
-    # No secret: the seed makes the numbers equal each time.
+    # Not for cryptography: the seed makes the numbers equal in every run.
     chosen = random.Random(models)  # noqa: S311
     staging = _staging(project, models // 2)
     intermediate = _layer(project, chosen, "int", models // 5, staging)
@@ -71,7 +71,7 @@ def _layer(project: DbtProject, chosen: random.Random, prefix: str, count: int, 
 
 
 def _add(project: DbtProject, name: str, number: int, layer: str, reads: Sequence[str], materialized: str) -> None:
-    # All names in it are made here.
+    # No injection: all names in the SQL are made in this module.
     sql = "select * from " + "\nnatural join ".join(f"{{{{ {read} }}}}" for read in reads) + "\n"  # noqa: S608
     subject = _SUBJECTS[number % len(_SUBJECTS)]
     tags = [subject, "hourly" if number % 10 == 0 else "daily"]
@@ -95,9 +95,9 @@ class CosmosProject:
     _served: list[HttpManifest] = field(default_factory=list, repr=False)
 
     def serve(self, manifest: DbtProject | Mapping[str, Any]) -> HttpManifest:
-        """Return a manifest over HTTP on loopback: ``.url``, ``.answer(500).answer(200)``, ``.requests``.
+        """Serve a manifest over HTTP on loopback: ``.url``, ``.answer(500).answer(200)``, ``.requests``.
 
-        :param manifest: a project, whose manifest as it is now is taken, or the manifest's content.
+        :param manifest: a project, whose present manifest is taken, or the content of a manifest.
         """
         self._served.append(HttpManifest(body=body_of(manifest)))
         return self._served[-1]
@@ -133,8 +133,7 @@ class CosmosProject:
 
         :param models: the number of models.
         :param name: the name of the project, of its folder and of its profile.
-        :param files: whether the models lie on the disk too; a test that only wants ``.manifest()`` need not wait for
-            that.
+        :param files: whether the models are written to the disk too; ``.manifest()`` does not need the files.
         :raises ToolkitMisuse: fewer than 10 models, or the name is taken.
         """
         check_size(models)

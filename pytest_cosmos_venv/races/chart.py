@@ -16,13 +16,13 @@ _MOST_ROWS = 60
 
 @dataclass(frozen=True)
 class _Clock:
-    """Translates times of a race into shares of the chart's width, from the first moment to the last that is known."""
+    """Maps the times of a race, from the first to the last known one, to fractions of the chart's width."""
 
     start: float
     end: float
 
     def share(self, time: float | None) -> float:
-        """Return the position of a moment: 0 for the first, 1 for the last; also 1 for an end that was not seen.
+        """Return the position of a moment: 0 for the first, 1 for the last. An end that was not seen is at 1.
 
         :param time: seconds since the epoch; None: the end was not seen.
         """
@@ -33,7 +33,7 @@ def draw(actors: Sequence[tuple[str, Sequence[Span]]], *, width: int) -> str:
     """Return the chart as text.
 
     :param actors: pairs of an actor and its spans, the earliest first, in the order in which they are to be shown.
-    :param width: the most columns that a line may take; 60 if it is less.
+    :param width: the most columns that a line may take; values below 60 count as 60.
     """
     rows: dict[str, list[Span]] = {}
     for actor, of_actor in actors:
@@ -58,7 +58,7 @@ def _line(name: str, spans: Sequence[Span], clock: _Clock, label: int, bars: int
     cells = [" "] * bars
     for span in spans:
         first = min(round(clock.share(span.started_at) * bars), bars - 1)
-        # A bar fills the columns up to the one in which it ends, so that what follows on it does not seem to overlap.
+        # A bar stops before the column of its end, so that a span that begins there does not seem to overlap.
         stop = first + 1 if span.is_point else max(first + 1, round(clock.share(span.ended_at) * bars))
         cells[first:stop] = [_POINT if span.is_point else _BAR] * (stop - first)
         if span.ended_at is None:

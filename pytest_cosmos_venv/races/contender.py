@@ -1,4 +1,4 @@
-"""A contender as its own function sees it, and the whole life of one that ``cosmos_race(function)`` starts."""
+"""A contender as its function sees it, and the process of a contender that ``cosmos_race(function)`` starts."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ RUNTIME_VARIABLE = "XDG_RUNTIME_DIR"
 """Names the folder in which services of a user keep their sockets."""
 WHERE_ARE_YOU = signal.SIGQUIT
 WHERE = "(most recent call first)"
-"""Stands in what a contender answers."""
+"""A part of the stack that a contender prints after the signal ``WHERE_ARE_YOU``."""
 TASK = "task"
 """Name of the span from a contender's start to its end."""
 BARRIER_TIMEOUT = 30.0
@@ -37,14 +37,14 @@ ONCE_TIMEOUT = 120.0
 
 
 class Contender:
-    """One of those that race, each a process of its own: the first argument of every function that races.
+    """One contender, a process of its own: the first argument of every function that races.
 
     In a test marked ``cosmos_race`` it is the fixture ``cosmos_race``.
 
     :param index: 0 for the first contender.
     :param count: number of contenders.
     :param folder: the folder that all contenders share.
-    :param meeting: where they meet; None: they are explored, and meet nowhere.
+    :param meeting: where the contenders meet; None in an exploration, where contenders do not meet.
     :param log: has ``span`` and ``point``; None: the events of the meeting, if there is one.
     """
 
@@ -76,7 +76,7 @@ class Contender:
             yield
 
     def point(self, name: str) -> None:
-        """Let an event appear in the timeline. Where the race says ``kill_at`` or ``stop_at`` this name, it is there.
+        """Add an event to the timeline. A race with this name as ``kill_at`` or ``stop_at`` kills or stops here.
 
         :param name: the name of the event.
         """
@@ -99,19 +99,19 @@ class Contender:
             self._met.wait_for_all(place, self.index, what=f"barrier {name!r}", timeout=timeout)
 
     def once(self, name: str, factory: Callable[[], Any], *, timeout: float = ONCE_TIMEOUT) -> Any:
-        """Return the value that ``factory()`` returned in the contender that came first; no other one calls it.
+        """Return the value of ``factory()``, which only the first contender here calls.
 
-        When that contender dies or the factory raises, the next one calls it: write it so that it can begin again.
+        When this contender dies or the factory raises, the next contender calls the factory: make it restartable.
 
-        :param name: the name of the value; another name is another value.
-        :param factory: returns a path, or what JSON can hold.
-        :param timeout: seconds to wait while another contender is making it.
+        :param name: the unique name of the value.
+        :param factory: returns a path or a value that JSON can hold.
+        :param timeout: seconds to wait while another contender makes the value.
         """
         return self._met.once(name, factory, timeout=timeout)
 
     @property
     def timeline(self) -> Timeline:
-        """All that the contenders have written so far. After a barrier that is all that happened before it."""
+        """All events of the contenders so far. After a barrier, all events before the barrier are in the timeline."""
         return Timeline.read(self._met.events)
 
     @property
@@ -171,7 +171,7 @@ class RaceOrder:
     :param work: the functions, one for each contender, and their arguments, pickled.
     :param acts: name of a contender's own point -> the signal that the first one there sends itself.
     :param services: patterns of processes that stay by design.
-    :param plain: whether of what contenders return plain data alone is taken in.
+    :param plain: whether only plain data is accepted as the values of contenders.
     """
 
     meeting: Meeting
@@ -212,11 +212,11 @@ class RaceOrder:
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """The result of a contender's function, which it leaves when it comes to its end.
+    """The result of a contender's function, which the contender writes when the function has ended.
 
-    :param value: what the function returned, pickled.
-    :param error: type and text of what it raised, or None.
-    :param traceback: the same at length.
+    :param value: the value that the function returned, pickled; None: it returned none.
+    :param error: type and text of the exception, or None.
+    :param traceback: the traceback of the exception, or None.
     """
 
     value: bytes | None = None
@@ -241,7 +241,7 @@ class _Racing(Contender):
             os.kill(os.getpid(), self._order.acts[name])
 
     def _is_first_at(self, name: str) -> bool:
-        """Whether this contender is the first at the point. Only one is stopped or killed, and only once."""
+        """Whether this contender is the first at the point: only the first one is stopped or killed, once."""
         try:
             with self._order.claim_of(name).open("x", encoding="utf-8") as claim:
                 claim.write(self.name)
@@ -251,12 +251,12 @@ class _Racing(Contender):
 
 
 def compete(order: RaceOrder, index: int, ready: int, start: int) -> NoReturn:
-    """Live the whole life of a contender, from the fork on.
+    """Run a contender from the fork to its exit.
 
     :param order: the race.
     :param index: 0 for the first contender.
-    :param ready: descriptor that is closed when the contender is ready to start.
-    :param start: descriptor that is at its end when the race begins.
+    :param ready: file descriptor that the contender closes when it is ready to start.
+    :param start: file descriptor that reaches EOF when the race begins.
     """
     code = 1
     try:
@@ -271,18 +271,18 @@ def compete(order: RaceOrder, index: int, ready: int, start: int) -> NoReturn:
 
 
 def _take_place(order: RaceOrder, index: int) -> None:
-    """Look, from here on, like a process that the test itself has just started."""
+    """Set up streams, environment and current directory as in a process that the test itself has just started."""
     file = os.open(order.output_of(index), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     for source, target in ((os.open(os.devnull, os.O_RDONLY), 0), (file, 1), (file, 2)):
         os.dup2(source, target)
     for stream in (sys.stdout, sys.stderr):
-        # What a contender says before it is killed is to be read.
+        # Line buffering keeps the output of a contender that is killed.
         stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     os.environ.clear()
     os.environ.update({**order.variables, ACTOR_VARIABLE: contender_name(index)})
     os.chdir(order.directory)
     tempfile.tempdir = None
-    # When its time is over the race asks with this signal where a contender is.
+    # When the time of the race is over, this signal makes the contender print its stack.
     faulthandler.register(WHERE_ARE_YOU)
 
 
@@ -298,8 +298,8 @@ def _work(order: RaceOrder, index: int, ready: int, start: int) -> int:
         with contender.span(TASK):
             value = functions[index](contender, *arguments)
         _leave(order, index, Result(value=_pickled(value)))
-    except BaseException as error:  # noqa: BLE001 - whatever it is, it is the contender's outcome
-        # Our own frame at the top of the traceback tells nothing.
+    except BaseException as error:  # noqa: BLE001 - every exception is the contender's outcome
+        # The frame of this function at the top of the traceback is of no use to the reader.
         own = error.__traceback__.tb_next if error.__traceback__ is not None else None
         lines = traceback.format_exception(type(error), error, own)
         _leave(order, index, Result(error=f"{type(error).__name__}: {error}", traceback="".join(lines)))
@@ -328,7 +328,7 @@ def _exit_code(error: BaseException) -> int:
 
 
 def flush() -> None:
-    """Write out what the standard streams still hold, whatever the function has put in their place."""
+    """Flush the standard streams, even when the function has replaced them by other objects."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()

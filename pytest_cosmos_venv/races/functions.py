@@ -1,4 +1,4 @@
-"""The functions that race: what a test hands over, checked, and how another process finds it by its name."""
+"""The functions of a race: their checks, and the names by which another process finds them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def module_of(function: Function) -> ModuleAt:
     """Return the module in which another process finds a function.
 
     :param function: the function, or a ``functools.partial`` of it.
-    :raises ToolkitMisuse: it is made inside another function.
+    :raises ToolkitMisuse: the function is defined inside another function.
     """
     plain = getattr(function, "func", function)  # of a functools.partial
     name = getattr(plain, "__qualname__", type(plain).__qualname__)
@@ -53,7 +53,7 @@ def module_of(function: Function) -> ModuleAt:
 
 
 def pickled_work(functions: Sequence[Function], arguments: Sequence[object]) -> bytes:
-    """Return functions and arguments as another process takes them in.
+    """Return functions and arguments as one pickle.
 
     :param functions: one for each contender.
     :param arguments: the same for all contenders.

@@ -1,7 +1,7 @@
-"""The place where contenders of one race meet: barriers, values that one makes for all, and how each has ended.
+"""What the contenders of a race share: barriers, values that are made once, and the end of each contender.
 
-All of it are files in one folder, because contenders may be children of one process or workers of pytest-xdist that
-know nothing of each other. Each file is written in one step, so a process that dies leaves no half file.
+All of this is kept in files of one folder, because contenders may be children of one process or separate workers of
+pytest-xdist. Each file is written atomically, so a killed process leaves no partial file.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ def contender_name(index: int) -> str:
     return f"contender-{index}"
 
 
-# pytest gives the class of its own failures no other public name, and types know it under none.
+# pytest.fail.Exception is the only public name of pytest's failures, and the type checker does not know it.
 class BarrierNotMet(pytest.fail.Exception):  # type: ignore[name-defined, misc]
     """A contender did not come to a barrier. It is never the cause of a failed race, always its consequence.
 
     :param message: which contender is missing, and why.
     """
 
-    # As pytest has it for its own, whose names it prints before the text in the summary of a run.
+    # Like pytest's own Failed: otherwise the summary of a run prints the module of this class before the text.
     __module__ = "builtins"
 
     def __init__(self, message: str) -> None:
@@ -96,7 +96,7 @@ class Meeting:
         self._publish("who", index, {"pid": os.getpid(), "worker": worker})
 
     def end(self, index: int, ending: Ending) -> None:
-        """Write down how a contender ended. The first word counts: one that watches says less than the contender.
+        """Record how a contender ended. Only the first call counts: the contender knows more than its supervisor.
 
         :param index: the index of the contender, from 0.
         :param ending: how it ended.
@@ -126,9 +126,9 @@ class Meeting:
     def wait_for_all(self, place: str, index: int, *, what: str, timeout: float) -> None:
         """Come to a place and stay until all contenders are there.
 
-        :param place: another place has another text.
+        :param place: the unique name of the place.
         :param index: the index of the contender that waits.
-        :param what: the place in words.
+        :param what: the place in words, for messages.
         :param timeout: seconds from now.
         :raises BarrierNotMet: as soon as one of the missing has ended, or when the time is over.
         """
@@ -137,7 +137,7 @@ class Meeting:
         (here / str(index)).touch()
         parent, end = os.getppid(), real_time.monotonic() + timeout
         while True:
-            # In this order: a contender that comes and then ends, between two looks, has come.
+            # The ends are read first: a contender that ends between the two reads has been at the place before.
             ended = {other: self.ending(other) for other in range(self.count)}
             missing = sorted(set(range(self.count)) - {int(name) for name in os.listdir(here)})  # noqa: PTH208 - hot
             if not missing:
@@ -158,10 +158,10 @@ class Meeting:
     def once(self, name: str, factory: Callable[[], Any], *, timeout: float) -> Any:
         """Return the value that ``factory`` returned in the one process that called it to the end.
 
-        :param name: the name of the value; another name is another value.
-        :param factory: returns a path, or what JSON can hold.
-        :param timeout: seconds to wait while another contender is making it.
-        :raises ToolkitMisuse: it is no value that another process can be given, or not made in time.
+        :param name: the unique name of the value.
+        :param factory: returns a path or a value that JSON can hold.
+        :param timeout: seconds to wait while another contender makes the value.
+        :raises ToolkitMisuse: the value cannot be passed to another process, or is not made in time.
         """
 
         def make(folder: Path) -> None:

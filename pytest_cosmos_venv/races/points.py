@@ -1,7 +1,7 @@
-"""Points of a race that are seen from outside: what a contender leaves in files, whatever implementation it runs.
+"""Points of a race that are seen from outside, in files, with any implementation.
 
-A point is known by calls of the fake dbt, builds of sdists, the lock file, or a line of a log. It is asked again and
-again and answers once it is reached. What was there when the point was made does not count.
+A point is recognised by calls of the fake dbt, builds of sdists, the lock file or a line of a log. It is polled until
+it is reached. Calls, builds and files from before the point was made do not count.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ NEEDS = {
 }
 """Name of a point -> what it needs in order to be seen. ``waiting`` needs nothing."""
 _WAITING_LINE = "Waiting for virtualenv lock"
-"""Cosmos and implementations that follow it log this while a task waits for another one's lock."""
+"""Cosmos and implementations that follow it log this line while a task waits for the lock of another task."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sighting:
-    """A point was reached.
+    """The observation that a point was reached.
 
-    :param at: the time at which that was seen, in seconds since the epoch.
-    :param pid: the PID of the process that was there, where the point tells.
-    :param actor: the contender that was there, where the point tells.
+    :param at: the time of the observation, in seconds since the epoch.
+    :param pid: the PID of the process that reached the point; None: not known.
+    :param actor: the contender that reached the point; None: not known.
     :param what: the file or the call that was seen, in words.
     """
 
@@ -56,7 +56,7 @@ class Point:
     """A moment in the life of a task that others can see.
 
     :param name: the name in timelines and in messages.
-    :param look: returns None as long as the point is not reached. It may be asked a thousand times a second.
+    :param look: returns None as long as the point is not reached. It may be called a thousand times a second.
     """
 
     name: str
@@ -65,10 +65,10 @@ class Point:
 
 @dataclass(frozen=True)
 class FakeDbtBuilds:
-    """The fakes of a test that report while it races.
+    """The fakes of a test, and their records of dbt's calls and of builds of sdists.
 
-    :param wheelhouse: the wheelhouse of the test, whose sdists tell when they are built; None where the test has none.
-    :param fake_venvs: the fake environments of the test, whose dbt writes down its calls.
+    :param wheelhouse: the wheelhouse of the test, whose sdists record their builds; None where the test has none.
+    :param fake_venvs: the fake environments of the test, whose dbt records its calls.
     """
 
     wheelhouse: Wheelhouse | None = None
@@ -92,7 +92,7 @@ class FakeDbtBuilds:
 
 
 def seen_points(order: RaceOrder, fakes: FakeDbtBuilds, virtualenv_dir: Path | None) -> dict[str, Point]:
-    """Return all points that can be seen from outside in a race, by name. What is there by now does not count.
+    """Return all points that can be seen from outside in a race, by name. Earlier files and calls do not count.
 
     :param order: the race, whose outputs are looked through.
     :param fakes: the fakes of the test, for ``installing`` and ``running``.
@@ -109,7 +109,7 @@ def seen_points(order: RaceOrder, fakes: FakeDbtBuilds, virtualenv_dir: Path | N
 
 
 def first_file_under(folder: Path) -> Point:
-    """Return the point ``creating``: any new file is in a folder, at any depth; lock files do not count.
+    """Return the point ``creating``: a new file below a folder, at any depth. Lock files do not count.
 
     :param folder: the folder; it may be missing.
     """
@@ -147,7 +147,9 @@ def lock_owner(virtualenv_dir: Path) -> int | None:
 
 
 def own_point(order: RaceOrder, name: str) -> Point:
-    """Return a point that contenders tell of: the first of them, or the one that was stopped or killed there.
+    """Return a point that contenders report by ``contender.point(name)``.
+
+    The sighting names the first contender there; at a point of ``kill_at`` or ``stop_at``, the contender that was hit.
 
     :param order: the race.
     :param name: the name that contenders give to ``contender.point(name)``.
@@ -158,7 +160,7 @@ def own_point(order: RaceOrder, name: str) -> Point:
         if name in order.acts:
             claim = order.claim_of(name)
             claimed = claim.read_text(encoding="utf-8") if claim.exists() else None
-            # A contender claims before it stops: one that was let go on in between would stop afterwards.
+            # A contender writes its claim before it stops: a SIGCONT in between would be lost, and it would stop later.
             told = tuple(span for span in told if span.actor == claimed and has_acted(span.pid, order.acts[name]))
         return Sighting(at=told[0].started_at, pid=told[0].pid, actor=told[0].actor, what=name) if told else None
 
@@ -166,7 +168,7 @@ def own_point(order: RaceOrder, name: str) -> Point:
 
 
 def has_acted(pid: int | None, number: int) -> bool:
-    """Return whether a signal has done what it does: a stopped process stands still.
+    """Return whether a signal has taken effect: after SIGSTOP the process must be stopped.
 
     :param pid: the PID of the process.
     :param number: the number of the signal.
@@ -213,7 +215,7 @@ def _waiting(order: RaceOrder) -> Sighting | None:
 
 
 def _files_under(folder: str) -> Iterator[str]:
-    """Paths of the files in a folder. ``os.walk`` is no help: the first is wanted at once, and folders may vanish."""
+    """Paths of the files below a folder, found lazily: callers stop at the first new file, and folders may vanish."""
     try:
         entries = list(os.scandir(folder))
     except OSError:

@@ -1,6 +1,6 @@
 """The test's side of a race's supervisor, and the prepared processes from which supervisors and contenders are forked.
 
-There is one prepared process for each set of imports and Airflow settings; the last two are kept.
+There is one prepared process for each set of imports and Airflow settings; the last two processes are kept.
 """
 
 from __future__ import annotations
@@ -63,13 +63,13 @@ class SupervisorLink:
 
     def is_over(self) -> bool:
         """Return whether nothing of the race runs any more."""
-        # A method: of an attribute mypy would take for granted that ``listen`` leaves it as it was.
+        # A method, because mypy assumes that ``listen`` does not change an attribute.
         return self._is_over
 
     def listen(self, seconds: float) -> None:
-        """Take in what the supervisor tells; waits for its first word only.
+        """Process the messages of the supervisor; wait for the first message only.
 
-        :param seconds: the longest wait for that word.
+        :param seconds: the longest wait for the first message.
         :raises ToolkitMisuse: when the supervisor is gone.
         """
         try:
@@ -83,7 +83,7 @@ class SupervisorLink:
                 raise ToolkitMisuse(_GONE) from None
 
     def go(self) -> None:
-        """Start the race; it ``has_begun`` when the supervisor, which may have to wait for a processor, has obeyed."""
+        """Tell the supervisor to start the race. ``has_begun`` becomes true when the supervisor has done so."""
         self._say(supervisor.GO)
 
     def signal(self, index: int, number: signal.Signals, *, tree: bool) -> None:
@@ -91,7 +91,7 @@ class SupervisorLink:
 
         :param index: the index of the contender, from 0.
         :param number: the signal.
-        :param tree: whether all that it has started gets the signal, too.
+        :param tree: whether all descendants of the contender get the signal too.
         :raises ToolkitMisuse: there is no such contender, or the race is over.
         """
         if index not in range(self._count):
@@ -99,10 +99,10 @@ class SupervisorLink:
         self._say(supervisor.SIGNAL, index, int(number), int(tree))
 
     def finish(self, *, grace: float) -> None:
-        """End what is left after ``grace`` seconds, and wait until it is gone. Does nothing the second time.
+        """End all processes that are left after ``grace`` seconds and wait for their end. A second call does nothing.
 
-        :param grace: seconds for what contenders have left running to end by itself.
-        :raises ToolkitMisuse: when the supervisor is gone, or cannot end it.
+        :param grace: seconds in which processes that contenders have left running may end by themselves.
+        :raises ToolkitMisuse: when the supervisor is gone, or cannot end the processes.
         """
         if self.is_over():
             return
@@ -145,9 +145,9 @@ class PreparedProcess:
     """A process that has imported ``modules`` and forks a supervisor for each race.
 
     :param modules: the modules to import.
-    :param log: file for what it and its supervisors write.
-    :param variables: all of its environment.
-    :raises ToolkitMisuse: the modules cannot be imported in time, or nothing can be forked after it.
+    :param log: file for the output of the process and of its supervisors.
+    :param variables: all environment variables of the process.
+    :raises ToolkitMisuse: the modules cannot be imported in time, or their import makes a fork unsafe.
     """
 
     def __init__(self, modules: tuple[ModuleAt, ...], log: Path, variables: Mapping[str, str]) -> None:
@@ -221,9 +221,9 @@ class PreparedProcess:
 class PreparedProcesses:
     """The prepared processes that were used last: an Airflow costs seconds to import and much memory to keep.
 
-    :param folder: an existing one for logs.
-    :param changes: asked before each race: variables that differ from this process's environment; None: the variable is
-        unset.
+    :param folder: an existing folder for logs.
+    :param changes: called before each race; returns the variables that differ from this process's environment, None for
+        a variable that is unset.
     """
 
     folder: Path
@@ -236,7 +236,7 @@ class PreparedProcesses:
 
         :param modules: the modules that the contenders need.
         """
-        # Airflow settles on its home and its database when it is imported.
+        # Airflow reads its home and its database settings when it is imported.
         variables = self.variables()
         settings = tuple(sorted((name, value) for name, value in variables.items() if name.startswith("AIRFLOW")))
         written_at = tuple(Path(module.file).stat().st_mtime_ns for module in modules if module.file is not None)
@@ -246,7 +246,7 @@ class PreparedProcesses:
             kept.close()
             kept = None
         if kept is None:
-            # Tests with a setting of their own are few and stand among others: those find theirs again.
+            # Two are kept: a test with its own settings does not evict the process of the tests around it.
             while len(self._kept) >= _MOST:
                 self._kept.pop(next(iter(self._kept))).close()
             self._count += 1

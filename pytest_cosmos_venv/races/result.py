@@ -15,7 +15,7 @@ from pytest_cosmos_venv.races.points import Sighting
 from pytest_cosmos_venv.races.timeline import Timeline
 
 _SHOWN_LINES = 30
-# Of a contender that was asked where it is.
+# Frames of the toolkit in a contender's stack, which failures do not show.
 _OUR_FRAMES = (str(Path(__file__).parent), 'File "<string>"')
 
 
@@ -27,16 +27,16 @@ class RaceFailure(AssertionError):
 class Outcome:
     """The outcome of one contender.
 
-    :param actor: its name: ``contender-0``.
+    :param actor: the name of the contender: ``contender-0``.
     :param pid: the PID of its process.
-    :param value: what its function returned.
-    :param exception: type and text of what it raised, or None.
-    :param traceback: the same at length.
-    :param exit_code: the exit code of its process; None when a signal ended it, or the race when its time was over.
+    :param value: the value that its function returned.
+    :param exception: type and text of the exception of its function, or None.
+    :param traceback: the traceback of this exception, or None.
+    :param exit_code: the exit code of its process; None when a signal ended the process, or it had not ended in time.
     :param signal: the signal that ended its process, or None.
-    :param output: all that it and its children wrote to their standard streams.
-    :param has_returned: whether its function came to its end, whatever the exit code.
-    :param end: the end of an explored contender in words where it neither returned, raised nor was killed: ``never
+    :param output: the output of the contender and its children on their standard streams.
+    :param has_returned: whether its function returned, whatever the exit code.
+    :param end: for an explored contender that neither returned, raised nor was killed, the end in words: ``never
         ends``, ``died``, ``waits: flock lock``; else empty.
     """
 
@@ -85,10 +85,10 @@ class Race:
     :param outcomes: the outcomes of the contenders, in their order.
     :param timeline: their tasks, spans and points, points seen from outside, and the calls of a fake dbt.
     :param sightings: name of a point the race waited for -> when it was reached, and by which contender.
-    :param left_behind: processes that the contenders had left running and that did not end by themselves in the time of
-        grace, in words. They were killed.
+    :param left_behind: processes that the contenders had left running and that did not end within the grace period, in
+        words. They were killed.
     :param services: processes that stay by design, in words: declared by the implementation, by ``cosmos_services`` in
-        the ini file, or by ``services=...``. They were not waited for, and were killed too.
+        the ini file, or by ``services=...``. The race did not wait for them; they were killed too.
     """
 
     outcomes: tuple[Outcome, ...]
@@ -109,7 +109,7 @@ class Race:
 
     @property
     def losers(self) -> tuple[Outcome, ...]:
-        """The outcomes of those that raised, left or were killed."""
+        """The outcomes of contenders that raised, exited with another code than 0, or were killed."""
         return tuple(outcome for outcome in self.outcomes if not outcome.succeeded)
 
 
@@ -149,11 +149,11 @@ def failure_message(sentence: str, outcomes: Sequence[Outcome], timeline: Timeli
 
 
 def unpickled(data: bytes, *classes: Any) -> Any:
-    """Return the object of a pickle from a process that is not trusted: plain data, and objects of these classes.
+    """Return the object of a pickle from an untrusted process: plain data, and objects of these classes.
 
     :param data: the pickle.
-    :param *classes: what may be made beside plain data.
-    :raises pickle.UnpicklingError: it names something else, which is not imported; or it is no pickle.
+    :param *classes: the classes that the pickle may use.
+    :raises pickle.UnpicklingError: the pickle uses another class, which is not imported; or it is no pickle.
     """
     return _OnlyThese(data, classes).load()
 

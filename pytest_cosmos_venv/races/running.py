@@ -1,4 +1,4 @@
-"""A race that runs, led from the test's process: it watches for points, sends signals, and waits with a time limit."""
+"""A running race, controlled from the test's process: watching for points, sending signals, waiting with a timeout."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _OUTSIDE = "seen from outside"
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """The plan of a race: what is to happen beside the work, at which points, and how long all may take.
+    """The plan of a race: the points at which a contender is killed or stopped, and the time limits.
 
     :param kill_at: point at which a contender is killed: a name or a point.
     :param stop_at: point at which a contender is stopped.
@@ -57,9 +57,9 @@ class Plan:
     grace: float
 
     def check(self) -> None:
-        """Refuse what means nothing here.
+        """Refuse points that cannot be seen in this test, and invalid limits.
 
-        :raises ToolkitMisuse: with what is missing.
+        :raises ToolkitMisuse: the text names what is missing or wrong.
         """
         can_see = {
             "creating": self.virtualenv_dir,
@@ -83,7 +83,7 @@ class Plan:
 
 
 def is_own(point: str | Point) -> bool:
-    """Return whether contenders tell this point of themselves, by ``contender.point(name)``.
+    """Return whether contenders report a point themselves, by ``contender.point(name)``.
 
     :param point: a point or its name.
     """
@@ -104,7 +104,7 @@ class RunningRace:
     :param link: the link to the supervisor of its contenders.
     :param order: the race, as its contenders know it.
     :param plan: what is to happen at which point.
-    :param keep: called with each value that a contender has returned; it keeps outcomes, to be shown if the test fails.
+    :param keep: called with each value that a contender has returned; it keeps DAG runs for the report of a failure.
     """
 
     def __init__(self, link: SupervisorLink, order: RaceOrder, plan: Plan, keep: Callable[[Any], None]) -> None:
@@ -165,17 +165,17 @@ class RunningRace:
     def timeline(self) -> Timeline:
         """The timeline up to now."""
         told = [self._closed_by_death(span) for span in Timeline.read(self._order.meeting.events)]
-        # A test's record may hold calls of dbt that others made.
+        # The record of a test may hold calls of dbt that no contender has made.
         calls = [call for call in self._plan.fakes.calls() if call.env.get(ACTOR_VARIABLE) in self._order.names]
         return Timeline([*told, *self._spans_from_outside()]).with_calls(calls)
 
     def wait_for(self, point: str | Point, *, timeout: float | None = None) -> Sighting:
         """Return the sighting of a point, as soon as one contender has reached it.
 
-        :param point: a point; or ``creating``, ``locked``, ``waiting``, ``installing``, ``running``; or the name of one
-            that contenders tell of by ``contender.point(name)``.
-        :param timeout: seconds; None: those that the race has left.
-        :raises RaceFailure: when it is not reached by then, or all contenders have ended without it.
+        :param point: a point; or ``creating``, ``locked``, ``waiting``, ``installing``, ``running``; or a name that
+            contenders report by ``contender.point(name)``.
+        :param timeout: seconds; None: the remaining time of the race.
+        :raises RaceFailure: the point is not reached in time, or all contenders have ended without reaching it.
         """
         __tracebackhide__ = True
         name = name_of(point)
@@ -183,7 +183,7 @@ class RunningRace:
         self._wait(
             lambda: name in self._sightings or not self._link.running, f"have not reached {name!r}", within=timeout
         )
-        self._look()  # the last time after the last contender has ended
+        self._look()  # once more, because the last contender may have reached the point just before its end
         if name not in self._sightings:
             raise self._failure(f"All contenders have ended, and none has reached {name!r}{self._others()}.")
         return self._sightings[name]
@@ -192,7 +192,7 @@ class RunningRace:
         """End a contender by SIGKILL; it is dead when this returns.
 
         :param index: the index of the contender, from 0.
-        :param tree: whether all that it started is meant too; otherwise its own process alone is, as when a worker is
+        :param tree: whether its descendants are killed too; False kills its own process only, as when a worker is
             killed.
         """
         __tracebackhide__ = True
@@ -201,10 +201,10 @@ class RunningRace:
         self._wait(lambda: index not in self._link.running, "have not died")
 
     def stop(self, index: int, *, tree: bool = True) -> None:
-        """Stop a contender where it is, until ``resume``; it stands still when this returns.
+        """Stop a contender by SIGSTOP until ``resume``; its process is stopped when this method returns.
 
         :param index: the index of the contender, from 0.
-        :param tree: whether all that it started is meant too, as when its machine stands still.
+        :param tree: whether its descendants are stopped too, as when its machine hangs.
         """
         __tracebackhide__ = True
         self._signal_stop(index, tree=tree)
@@ -214,7 +214,7 @@ class RunningRace:
         )
 
     def resume(self, index: int) -> None:
-        """Let a contender that was stopped go on, with all that it started.
+        """Continue a stopped contender and its descendants by SIGCONT.
 
         :param index: the index of the contender, from 0.
         """
@@ -225,7 +225,7 @@ class RunningRace:
     def finish(self, *, check: bool = True) -> Race:
         """Wait for the end of all contenders, and of what they have left running.
 
-        :param check: whether to raise when a contender has failed that the race did not kill.
+        :param check: whether to raise for a failed contender; a contender that the race has killed does not count.
         :raises RaceFailure: a contender failed, a point was not reached, or the time was over.
         """
         __tracebackhide__ = True
@@ -253,7 +253,7 @@ class RunningRace:
         try:
             self._link.finish(grace=0.0)
         except ToolkitMisuse:
-            if not self._link.is_gone and not self._link.is_closed:  # its contenders have died with it
+            if not self._link.is_gone and not self._link.is_closed:  # the contenders die with their supervisor
                 raise
         finally:
             self._link.close()
@@ -284,11 +284,11 @@ class RunningRace:
     def _kill_who_is_there(self, sighting: Sighting) -> None:
         index = self._who(sighting)
         self._killed.add(index)
-        if self._plan.kill_at is not None and not is_own(self._plan.kill_at):  # there it has done it itself
+        if self._plan.kill_at is not None and not is_own(self._plan.kill_at):  # at its own point it kills itself
             self._link.signal(index, signal.SIGKILL, tree=False)
 
     def _stop_who_is_there(self, sighting: Sighting) -> None:
-        # At a point of its own it has stopped itself, and alone; here what it started is stopped.
+        # At its own point a contender has stopped its own process only; its descendants are stopped here.
         self._signal_stop(self._who(sighting), tree=True)
 
     def _signal_stop(self, index: int, *, tree: bool) -> None:
@@ -332,7 +332,7 @@ class RunningRace:
                 raise self._failure(f"{running} {what} within {end - began:g} s{self._others()}.")
 
     def _ask_where(self) -> None:
-        """Let the contenders that still run write where they are into their output."""
+        """Make the contenders that still run print their stacks into their output."""
         asked = set(self._link.running) - self._stopped()
         for index in asked:
             self._link.signal(index, WHERE_ARE_YOU, tree=False)
@@ -354,7 +354,7 @@ class RunningRace:
             )
 
     def _others(self) -> str:
-        """The names it might have been, in words."""
+        """The points that contenders have reported and that can be seen from outside, in words."""
         told = {span.name for span in Timeline.read(self._order.meeting.events) if span.is_point}
         own = ", ".join(sorted(told - self._sightings.keys())) or "nothing"
         return f" (told of: {own}; seen from outside: {', '.join(sorted(self._points))})"
@@ -377,7 +377,7 @@ class RunningRace:
         return span if death is None else replace(span, ended_at=death[1])
 
     def _spans_from_outside(self) -> Iterator[Span]:
-        """Points, builds, stops and deaths, of which contenders do not tell themselves."""
+        """Spans that contenders do not record themselves: points seen from outside, builds, stops and deaths."""
         known = {seen.pid: seen.actor for seen in self._sightings.values() if seen.actor}
         for name, seen in self._sightings.items():
             if name in self._points or name == "timeout":
@@ -398,7 +398,7 @@ def _key(build: SourceBuild) -> tuple[int, float]:
 
 
 def _contender_of(pid: int, pids: Sequence[int], names: Sequence[str]) -> int | None:
-    """The contender to which a process belongs, by its environment, which tells of orphans too, or by its parents."""
+    """The contender to which a process belongs: by its environment, which orphans keep, or by its parents."""
     import psutil
 
     if pid in pids:

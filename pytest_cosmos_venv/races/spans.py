@@ -25,7 +25,7 @@ class EventLog:
     """Writes down what this process does. It may be made before a fork: each process writes a file of its own.
 
     :param folder: the folder in which the files lie; made when missing.
-    :param actor: name of who acts. None: the contender that this process is or was started by, else ``pid N``.
+    :param actor: the name of the actor. None: the contender of this process or of its ancestors, else ``pid N``.
     """
 
     def __init__(self, folder: Path, *, actor: str | None = None) -> None:
@@ -43,7 +43,7 @@ class EventLog:
 
         :param name: the name of the span.
         """
-        # Random: other logs of this process, and an earlier process that had its PID, write into the same file.
+        # Random, because other logs of this process and an earlier process with this PID write into the same file.
         key = os.urandom(8).hex()
         self._write({"event": "begin", "key": key, "actor": self.actor, "name": name, "at": real_time.now()})
         try:
@@ -94,10 +94,10 @@ class Span:
     """One thing that one actor did.
 
     :param actor: name of the actor: ``contender-0``.
-    :param name: what it did: ``install``, ``dbt run``. A question about ``dbt`` is also one about ``dbt run``.
+    :param name: what the actor did: ``install``, ``dbt run``. A query for ``dbt`` also finds ``dbt run``.
     :param started_at: seconds since the epoch, as ``time.time()`` gives them.
-    :param ended_at: the same; equal to ``started_at`` for an event that takes no time; None when the end was not seen:
-        the process was killed, or it was still going on.
+    :param ended_at: seconds since the epoch; equal to ``started_at`` for an event that takes no time; None when the end
+        was not seen: the process was killed, or the span was still going on.
     :param pid: PID of the process that did it; None where that is not known.
     """
 
@@ -123,7 +123,7 @@ class Span:
         return inf if self.ended_at is None else self.ended_at
 
     def overlaps(self, other: Span) -> bool:
-        """Whether there is a moment inside of both. What begins when the other ends does not overlap it.
+        """Whether both spans have a moment in common. A span that begins when the other ends does not overlap it.
 
         :param other: a span of any actor.
         """

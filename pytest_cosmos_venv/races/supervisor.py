@@ -53,7 +53,7 @@ START_SERVER = (
     "from pytest_cosmos_venv.races.supervisor import serve; serve(int(sys.argv[1]))"
 )
 Body = Callable[[int, int, int], object]
-"""Runs a contender: its index, a descriptor that it closes when it is ready, and one that reaches EOF at the start."""
+"""Runs a contender. Takes its index, a descriptor to close when it is ready, and a descriptor with EOF at the start."""
 
 
 class Supervisor:
@@ -71,10 +71,10 @@ class Supervisor:
         self._body = body
         self._services = services
         self._running: dict[int, int] = {}  # PID -> index
-        # The start is held back by a pipe without a writer: closing it wakes all contenders at once. In the same
-        # way each contender says that it is ready, or dead.
+        # Contenders wait for EOF on the pipe _start: closing its writer _hold wakes them all at once. In the other
+        # direction _ready reaches EOF when each contender has closed _unready, because it is ready or dead.
         (self._start, self._hold), (self._ready, self._unready) = os.pipe(), os.pipe()
-        # A signal handler that does nothing, and a pipe that tells the selector that it has been called.
+        # The handler of SIGCHLD does nothing; the wakeup pipe makes wait() return when the signal arrives.
         self._bell, self._ring = os.pipe()
         for descriptor in (self._bell, self._ring):
             os.set_blocking(descriptor, False)
@@ -82,14 +82,14 @@ class Supervisor:
         signal.set_wakeup_fd(self._ring, warn_on_full_buffer=False)
 
     def run(self) -> None:
-        """Run the whole race; returns when it is over and all is tidied up."""
+        """Run the whole race; return when it is over and no descendant is left."""
         adopt_orphans()
         try:
             self._begin()
             grace = self._serve()
             self._connection.send((FINISHED, *self._tidy_up(grace=grace)))
         except (EOFError, ConnectionError):
-            # The test's process is gone, and no other is to be told.
+            # The test's process is gone, so there is nobody to report to.
             end_descendants()
 
     def _begin(self) -> None:
@@ -143,7 +143,7 @@ class Supervisor:
                     self._signal(*rest)
 
     def _reap(self) -> bool:
-        """Tell which contenders have ended. Return whether any child process is left."""
+        """Reap ended children and report contenders among them; return whether any child process is left."""
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -166,14 +166,17 @@ class Supervisor:
 
         for pid in [pid for pid, running in self._running.items() if running == index]:
             if tree and number != signal.SIGCONT:
-                # Before its children are looked up: a dead process has none any more, a running one gets others.
+                # Stopped before its children are looked up: a running process may start new children meanwhile.
                 stop_tree(psutil.Process(pid))
             for process in descendants(pid) if tree else []:
                 send(process, number)
             os.kill(pid, number)
 
     def _tidy_up(self, *, grace: float) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """End what still runs when the grace is over, and tell of it. Services are not waited for."""
+        """End all descendants that still run after the grace period, and return them in words.
+
+        Services are not waited for.
+        """
         end = real_time.monotonic() + grace
         while self._reap() and real_time.monotonic() < end:
             # Only with services: _remains() looks at all processes of the machine.
@@ -190,11 +193,11 @@ class Supervisor:
 
 
 def sort_out(processes: Sequence[psutil.Process], services: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Sort the processes that run on into those that were left behind and services, both in words.
+    """Split running processes into processes that were left behind and services, both in words.
 
-    Each is judged by itself: what a service has started counts as one only if it is named too.
+    A child process of a service is a service only if a pattern matches it too.
 
-    :param processes: the processes that run on.
+    :param processes: the processes that still run.
     :param services: patterns as for file names (``*``, ``?``, ``[...]``), of a process's name or its command line.
     """
     import psutil
@@ -209,7 +212,7 @@ def sort_out(processes: Sequence[psutil.Process], services: Sequence[str]) -> tu
         except psutil.Error:
             name, words = "", []
         command = " ".join(words)
-        # A process may have set its own name. Show this name too, so that a service can be declared by it.
+        # A process may have changed its name. The message shows the name too, so that a pattern can match it.
         is_own_name = bool(name) and not (words and Path(words[0]).name.startswith(name))
         is_service = any(fnmatchcase(text, pattern) for pattern in services for text in (name, command))
         told = f"{name}: {command}" if command and is_own_name else command or name
@@ -220,9 +223,9 @@ def sort_out(processes: Sequence[psutil.Process], services: Sequence[str]) -> tu
 def require_patterns(services: Sequence[str], of: str) -> tuple[str, ...]:
     """Return the patterns of services, checked.
 
-    :param services: the services, as for ``sort_out``.
-    :param of: the option that names them, for the message.
-    :raises ToolkitMisuse: it is no list of patterns, or one of them fits every process.
+    :param services: the patterns, as for ``sort_out``.
+    :param of: the option that holds the patterns, for the message.
+    :raises ToolkitMisuse: the value is no list of patterns, or a pattern fits every process.
     """
     if not isinstance(services, (list, tuple)) or not all(isinstance(each, str) for each in services):
         raise ToolkitMisuse(f"{of}={services!r}: give a list of process names or command lines: ['dbt-server*'].")
@@ -240,17 +243,17 @@ def serve(descriptor: int) -> None:
     connection = Connection(descriptor)
     try:
         connection.send(_prepare(connection.recv()))
-        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # a supervisor is not waited for: its connection tells its end
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps supervisors; their connections show their end
         while True:
             order: RaceOrder = connection.recv()
             _fork_supervisor(connection, recv_handle(connection), order)
     except (EOFError, ConnectionError):
-        # Without exit handlers of the imported modules: those of Airflow take two seconds.
+        # os._exit skips exit handlers of the imported modules: those of Airflow take two seconds.
         os._exit(0)
 
 
 def _prepare(modules: Sequence[ModuleAt]) -> str | None:
-    """Import them; returns what is wrong with this process now, in words."""
+    """Import the modules; return why this process cannot fork contenders, or None."""
     for module in modules:
         try:
             module.load()
@@ -282,7 +285,10 @@ def _fork_supervisor(connection: Connection, handle: int, order: RaceOrder) -> N
 
 
 def _forbids_fork() -> str | None:
-    """Threads do not survive a fork, and what they had locked stays locked."""
+    """Return why this process must not fork; None where it may.
+
+    Threads do not survive a fork, and locks that they held stay locked.
+    """
     threads = Path("/proc/self/task")
     if threads.is_dir() and len(list(threads.iterdir())) > 1:
         return "the imports have started a thread, which no fork survives"

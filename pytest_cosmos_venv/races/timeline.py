@@ -1,4 +1,4 @@
-"""The timeline of a race: spans of several processes on one clock, questions about them, assertions that draw them."""
+"""The timeline of a race: spans of several processes on one clock, with queries and assertions."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class Timeline:
         return len(self.spans(name))
 
     def order(self, name: str) -> tuple[str, ...]:
-        """The actors in the order in which they began it; an actor that did it twice stands there twice.
+        """The actors of the spans of that name, in the order in which these began; an actor may occur several times.
 
         :param name: the name, as for ``spans``.
         """
@@ -113,7 +113,7 @@ class Timeline:
         """Assert that no more than so many spans of that name went on at one moment.
 
         :param name: the name, as for ``spans``.
-        :param at_most: number of spans; 0 says that there was none.
+        :param at_most: the largest allowed number of spans; 0: there must be none.
         """
         __tracebackhide__ = True
         if at_most:
@@ -126,7 +126,7 @@ class Timeline:
         """Assert that exactly so many spans have that name.
 
         :param name: the name, as for ``spans``.
-        :param expected: number of spans; 0 says that there was none.
+        :param expected: the required number of spans; 0: there must be none.
         """
         __tracebackhide__ = True
         if expected:
@@ -154,7 +154,7 @@ class Timeline:
         return ", ".join(sorted({span.name for span in self})) or "nothing"
 
     def _require_seen(self, *names: str | None) -> None:
-        """A misspelt name would let each limit hold."""
+        """Fail where no span has a name: a misspelt name would meet every limit."""
         __tracebackhide__ = True
         for name in names:
             if name is not None and not self.spans(name):

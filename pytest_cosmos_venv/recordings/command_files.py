@@ -1,4 +1,4 @@
-"""The files of one recorded command: found beside dbt when it has ended, redacted, and put into the recording."""
+"""The files of one recorded command: collected when dbt has ended, redacted, and written into the recording."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ _PRERELEASE = {"-alpha.": "a", "-beta.": "b", "-rc.": "rc"}
 
 @dataclass(frozen=True, kw_only=True)
 class Surroundings:
-    """What stands around one command of dbt before it runs.
+    """The settings and the files of one dbt command, seen before the command runs.
 
     :param command: the command line, with the executable.
-    :param variables: the environment variables that dbt gets, with those that make it log its events.
-    :param folder: the folder in which it runs.
+    :param variables: the environment variables of dbt, including the variables that switch on its event log.
+    :param folder: the current directory of the command.
     :param project: the folder of its project.
     :param target: the folder of its artifacts.
-    :param log: the file that dbt writes its events into.
-    :param log_began: the size of that file before.
+    :param log: the file of dbt's event log.
+    :param log_began: the size of the event log before the command, in bytes.
     :param profiles: the folders in which dbt looks for profiles.
-    :param secrets: the values that are to be in no file.
+    :param secrets: the values that no file of the recording may contain.
     :param artifacts: file -> its state before the command.
-    :param log_format: ``json``, or ``text``: the form of the output that was asked for.
+    :param log_format: the requested format of the output: ``json`` or ``text``.
     :param began_at: seconds since the epoch.
     """
 
@@ -62,10 +62,10 @@ class Surroundings:
 
     @classmethod
     def of(cls, command: Sequence[str], *, logs: Path) -> Surroundings:
-        """Look at a command that is about to begin, with the environment variables of this process.
+        """Return the surroundings of a command that is about to start in the environment of this process.
 
         :param command: the command line, with the executable.
-        :param logs: a folder of its own for the log of the events.
+        :param logs: an empty folder for the event log.
         """
         line = _read(command[1:])
         folder = Path(os.path.abspath("."))  # noqa: PTH100 - dbt's own view, not resolved
@@ -107,12 +107,12 @@ class Surroundings:
         ]
         executable = Path(shutil.which(self.command[0]) or self.command[0])
         places += [(recorded.ENVIRONMENT, executable.parent.parent)] if executable.is_absolute() else []
-        places.append((recorded.PROJECT, self.project))  # the last one counts where two are one
+        places.append((recorded.PROJECT, self.project))  # last, because the last word for a path wins
         found: dict[str, str] = {}
         for word, place in places:
             for path in (str(place), str(place.resolve())):
                 found[path] = word
-        # Below the project it is told by the project's word, as the file system has it.
+        # A target folder below the project needs no word: its path begins with the word of the project.
         return {
             path: word
             for path, word in found.items()
@@ -123,17 +123,17 @@ class Surroundings:
 def keep_command(recording: Path, surroundings: Surroundings, end: ProcessEnd) -> Path:
     """Put one command into a recording, and return the folder of its files.
 
-    Commands that end at the same moment are put there one after another.
+    A lock serializes commands that end at the same moment.
 
     :param recording: the folder of the recording; made when it is missing.
-    :param surroundings: what was seen before the command.
-    :param end: how it ended.
+    :param surroundings: the surroundings of the command, from before its start.
+    :param end: how the command ended.
     """
     redaction = Redaction(surroundings.secrets, surroundings.paths)
     files = _files_of(surroundings, end, redaction)
     recording.mkdir(parents=True, exist_ok=True)
     with alone_in(recording):
-        # Whoever writes one holds the lock: these are of recorders that were killed.
+        # A recorder writes drafts only while it holds the lock, so these drafts are from recorders that were killed.
         for left in (*recording.glob(f"{_DRAFT}*"), *recording.glob(f".{recorded.INDEX}-*")):
             remove_entry(left)
         index = read_index(recording)
@@ -170,7 +170,7 @@ def read_index(recording: Path) -> dict[str, Any]:
 def index_text(index: Mapping[str, Any]) -> str:
     """Return the text of ``recording.json``.
 
-    :param index: what it holds.
+    :param index: the content of ``recording.json``.
     """
     return json.dumps(index, indent=2, ensure_ascii=False) + "\n"
 
@@ -179,7 +179,7 @@ _RESULTS = f"{recorded.ARTIFACTS_FOLDER}/{recorded.RESULTS}"
 
 
 def _next_number(recording: Path, index: Mapping[str, Any]) -> int:
-    """The number behind the highest: a person may have taken commands out, and a killed recorder left a folder."""
+    """The highest number plus one: users may remove commands, and a killed recorder may have left a folder."""
     names = [*(each.name for each in recording.iterdir()), *(str(each["folder"]) for each in index["commands"])]
     numbers = (match.group(1) for match in map(_NUMBERED.match, names) if match)
     return max(map(int, numbers), default=0) + 1
@@ -207,7 +207,7 @@ def _files_of(surroundings: Surroundings, end: ProcessEnd, redaction: Redaction)
     if events:
         files[recorded.EVENTS] = redaction.lines("\n".join(events) + "\n")
     for file, state in _states(surroundings.target).items():
-        if surroundings.artifacts.get(file) == state:  # of an earlier command
+        if surroundings.artifacts.get(file) == state:  # unchanged, so an earlier command has written it
             continue
         text = file.read_text(encoding="utf-8", errors="replace")
         if file.name == recorded.MANIFEST:
@@ -262,7 +262,7 @@ def _readable(text: str, *, is_long: bool) -> str:
 
 
 def _version(files: Mapping[str, str]) -> dict[str, str]:
-    """The version and the engine of the dbt that has said so; nothing where it has not."""
+    """The version of dbt from its artifacts; empty where no artifact names a version."""
     version = None
     for name in (_RESULTS, f"{recorded.ARTIFACTS_FOLDER}/{recorded.MANIFEST}"):
         with suppress(KeyError, ValueError, TypeError):

@@ -1,4 +1,4 @@
-"""One process, watched to its end: its output is passed on and kept, signals and its end stay what they would be."""
+"""One observed child process: its output is passed on and kept, signals are forwarded, and its exit is repeated."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from typing import NoReturn
 _CHUNK = 65536
 _LOOK_AGAIN = 0.02
 _PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
-# Of these the kernel refuses even the default.
+# The kernel refuses to set even the default handler of these signals.
 _NEVER_HANDLED = (signal.SIGKILL, signal.SIGSTOP)
 _PR_SET_PDEATHSIG = 1
 STDOUT, STDERR = 1, 2
@@ -25,11 +25,11 @@ STDOUT, STDERR = 1, 2
 
 @dataclass(frozen=True)
 class ProcessEnd:
-    """What a process has said, and how it ended.
+    """The output and the exit of a process.
 
-    :param exit_code: the exit code; negative: the number of the signal that ended it.
+    :param exit_code: the exit code; negative: the number of the signal that ended the process.
     :param seconds: seconds from its start to its end.
-    :param output: stream (1 or 2) -> all its bytes; where both went to one place, all stand under 1.
+    :param output: stream (1 or 2) -> all its bytes; where both streams are the same file, all output is under 1.
     """
 
     exit_code: int
@@ -38,14 +38,14 @@ class ProcessEnd:
 
 
 def run_observed(command: Sequence[str], environment: Mapping[str, str]) -> ProcessEnd:
-    """Run a command with this process's input and output, and return what it said.
+    """Run a command with this process's input and output, and return its output and exit.
 
-    The command has a process group of its own, and this process passes on each signal that it gets: so a signal reaches
-    the command once, whether it was sent to this process or to its group.
+    The command runs in a process group of its own, and this process forwards each signal. So a signal reaches the
+    command once, whether it was sent to this process or to its group.
 
     :param command: the command line.
-    :param environment: all its environment variables.
-    :raises OSError: it cannot be started.
+    :param environment: all environment variables of the command.
+    :raises OSError: the command cannot be started.
     """
     began = time.monotonic()
     process = subprocess.Popen(
@@ -57,7 +57,7 @@ def run_observed(command: Sequence[str], environment: Mapping[str, str]) -> Proc
         # Descriptors that the caller hands to dbt go on to dbt.
         close_fds=False,
         start_new_session=True,
-        # This process has one thread.
+        # preexec_fn is unsafe beside other threads; this process has only one.
         preexec_fn=_die_with_the_parent,  # noqa: PLW1509
     )
     for number in _PASSED_ON:
@@ -68,7 +68,7 @@ def run_observed(command: Sequence[str], environment: Mapping[str, str]) -> Proc
 
 
 def end_like(exit_code: int) -> NoReturn:
-    """End this process as another one ended.
+    """End this process with the exit code or the signal of the observed process.
 
     :param exit_code: as in ``ProcessEnd``.
     """
@@ -87,7 +87,7 @@ def end_like(exit_code: int) -> NoReturn:
 
 
 def _pass_on_until_the_end(process: subprocess.Popen[bytes]) -> dict[int, bytearray]:
-    """Pass on what a process says until it ends, and return it. What its children say later is theirs.
+    """Pass on the output of a process until the process ends, and return it. Later output of its children is ignored.
 
     :param process: the process, with pipes.
     """
@@ -97,14 +97,15 @@ def _pass_on_until_the_end(process: subprocess.Popen[bytes]) -> dict[int, bytear
             if pipe is not None:
                 selector.register(pipe, EVENT_READ, stream)
         while True:
-            # Asked before each look: what the process has said is in the pipes by then, which a child may keep open.
+            # Polled before select: once the process has ended, all its output is in the pipes. EOF is no sign of the
+            # end, because a child may keep the pipes open.
             has_ended = process.poll() is not None
             ready = selector.select(0 if has_ended else _LOOK_AGAIN)
             for key, _ in ready:
                 chunk = os.read(key.fd, _CHUNK)
                 output[key.data] += chunk
                 if not (chunk and _is_written(key.data, chunk)):
-                    # Closed, so that dbt meets a closed pipe itself where nobody reads it any more.
+                    # Where our reader is gone, the pipe is closed, so that dbt itself gets EPIPE.
                     selector.unregister(key.fileobj)
                     key.fileobj.close()  # type: ignore[union-attr]
             if has_ended and not ready:
@@ -122,7 +123,7 @@ def _is_written(stream: int, chunk: bytes) -> bool:
 
 
 def _die_with_the_parent() -> None:
-    """Where this process's parent is killed, let it be killed too (Linux)."""
+    """Let the kernel kill this process when its parent dies (Linux)."""
     if sys.platform.startswith("linux"):
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 

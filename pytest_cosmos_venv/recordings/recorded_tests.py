@@ -1,9 +1,9 @@
-"""``--cosmos-record``: every dbt that a test starts is a recording one.
+"""``--cosmos-record``: every dbt that a test starts is recorded.
 
-It is put in front of dbt at two places. One is ``subprocess.Popen`` of the test's own process, for tests and for
-implementations that start dbt there. The other is ``run_subprocess`` of the base class of all operators in Cosmos's
-import layout, which gets the command line of the dbt that runs, that of a new virtual environment too: an
-implementation may have another process start it.
+The recorder replaces dbt in command lines at two places. One is ``subprocess.Popen`` in the test's own process, for
+tests and implementations that start dbt there. The other is ``run_subprocess`` of the base class of all operators in
+Cosmos's import layout, because an implementation may start dbt in another process. Its command line also holds the dbt
+of a new virtual environment.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ _IN_THE_TASK = (
     "InvocationMode.SUBPROCESS in a run that is recorded."
 )
 _OPERATORS = re.compile(r"\w+\.operators\.local")
-# Two of these differ in more than what becomes a dash.
+# Ids of this form stay distinct when other characters than letters, digits, "_" and "." become dashes.
 _PLAIN_ID = re.compile(r"[\w.]+(/[\w.]+)*(::[\w.]+)*(\[[\w.]+(-[\w.]+)*\])?")
 _LONGEST_NAME = 255
-"""Bytes that file systems take."""
+"""The longest file name on common file systems, in bytes."""
 _DIGITS_OF_A_DIGEST = 8
-# A server that has imported dbt starts no process that could be recorded: implementations name the switch.
+# A warm dbt server starts no process that could be recorded. These variables switch the servers off.
 _SERVERS_OFF = ("AIRFLOW__COSMOS_VENV__LOCAL_WARM_DBT", "AIRFLOW__COSMOS_VENV__VIRTUALENV_WARM_DBT")
 
 
@@ -61,7 +61,7 @@ class RecordedTests:
         self._finder = _OperatorsFinder(self._put_in_front_of_operators)
 
     def start(self) -> None:
-        """Put the recorder in front of every dbt from now on."""
+        """Record every dbt from now on."""
         start = subprocess.Popen.__init__
 
         @functools.wraps(start)
@@ -90,16 +90,16 @@ class RecordedTests:
             self._current = self._folder / _OUTSIDE
 
     def pytest_unconfigure(self) -> None:
-        """Take everything back."""
+        """Undo all patches and remove the scripts."""
         if self._finder in sys.meta_path:
             sys.meta_path.remove(self._finder)
         self._patch.undo()
         shutil.rmtree(self._scripts, ignore_errors=True)
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Say what is recorded, and what could not be.
+        """Print the number of recorded commands and recordings.
 
-        :param terminalreporter: what prints it.
+        :param terminalreporter: pytest's reporter.
         """
         places = sorted(each.parent for each in self._folder.glob(f"*/{INDEX}"))
         number = sum(len(read_index(place)["commands"]) for place in places)
@@ -121,7 +121,7 @@ class RecordedTests:
 
     def _script_for(self, program: str) -> str:
         if self._is_new and (self._current / INDEX).is_file():
-            # Of an earlier run, and kept where this one starts no dbt: a test may be skipped.
+            # The recording of an earlier run is removed only when this run starts dbt: a test may be skipped.
             shutil.rmtree(self._current)
         self._is_new = False
         place = self._scripts / f"{abs(hash((program, self._current))):x}" / "bin" / Path(program).name
@@ -157,8 +157,8 @@ class RecordedTests:
 def recording_name(nodeid: str) -> str:
     """Return the name of the folder in which a test is recorded: ``test_night.py-test_it_loads``.
 
-    Where other letters than those between the parts of an id are replaced, or where it would be too long, a digest of
-    the id stands at its end: ``test_it[<]`` and ``test_it[>]`` have two names.
+    A digest of the id is appended where the name alone would be too long or not unique: ``test_it[<]`` and
+    ``test_it[>]`` have different names.
 
     :param nodeid: the id of the test, as pytest has it.
     """
@@ -171,9 +171,9 @@ def recording_name(nodeid: str) -> str:
 
 
 class _OperatorsFinder(MetaPathFinder):
-    """Finds nothing of its own: the module of the operators is told of when it has been imported.
+    """Calls a function with the module of the operators after its import; other finders find the module.
 
-    :param tell: is told.
+    :param tell: called with the imported module.
     """
 
     def __init__(self, tell: Callable[[ModuleType], None]) -> None:

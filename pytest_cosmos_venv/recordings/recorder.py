@@ -1,4 +1,4 @@
-"""The program in front of a real dbt: it runs it with its own input and output, and keeps what came of it.
+"""The recorder: runs a real dbt with the recorder's own input and output, and adds the command to a recording.
 
 ``python -m pytest_cosmos_venv.recordings FOLDER -- /path/to/dbt build --select orders`` records one command.
 """
@@ -21,10 +21,11 @@ _CODE = "import sys; sys.path.insert(0, {root!r}); from pytest_cosmos_venv.recor
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run a dbt, keep its command in a recording, and end as it ended.
+    """Run dbt, add the command to a recording, and exit as dbt did.
 
-    :param arguments: the folder of the recording, ``--``, and the command line of dbt; None: those of this process.
-    :raises SystemExit: the arguments are no such line, or dbt cannot be started.
+    :param arguments: the folder of the recording, ``--``, and the command line of dbt; None: the arguments of this
+        process.
+    :raises SystemExit: the arguments have another form, or dbt cannot be started.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     if len(words) < 3 or words[1] != "--":
@@ -41,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         try:
             keep_command(folder, surroundings, end)
         except OSError as error:
-            # dbt has run: its caller is to learn how that ended, not how the recording did.
+            # dbt has run, so the exit code must be dbt's, even though the recording failed.
             print(f"cosmos: {folder}: this command was not recorded: {error}", file=sys.stderr)
     finally:
         shutil.rmtree(logs, ignore_errors=True)
@@ -51,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def write_recording_dbt(dbt: Path | str, recording: Path, place: Path) -> Path:
     """Write a script that records each of its calls, and return its path.
 
-    :param dbt: the executable of the real dbt: an absolute path, or a name that is looked for when it is called.
+    :param dbt: the executable of the real dbt: an absolute path, or a name that each call looks up on PATH.
     :param recording: the folder of the recording, which may be missing.
     :param place: the path of the script, whose folder may be missing; a file there is replaced.
     """
@@ -61,6 +62,6 @@ def write_recording_dbt(dbt: Path | str, recording: Path, place: Path) -> Path:
     draft = place.with_name(f".{place.name}-draft")
     draft.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n', encoding="utf-8")
     draft.chmod(0o755)
-    # In one step: a script that is replaced may be running.
+    # Replaced atomically, because the old script may be running.
     draft.replace(place)
     return place

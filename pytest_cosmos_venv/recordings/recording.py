@@ -21,9 +21,9 @@ class RecordedCommand:
     """One command of a recording.
 
     :param arguments: its command line without the executable; words such as ``<project>`` stand for paths.
-    :param exit_code: the exit code; negative: the number of the signal that ended it.
+    :param exit_code: the exit code; negative: the number of the signal that ended the command.
     :param seconds: seconds from its start to its end.
-    :param dbt_version: the version that it said; None where it said none.
+    :param dbt_version: the version of dbt in its artifacts; None where they name none.
     :param files: name -> text of each of its files, such as ``stdout.txt`` and ``artifacts/run_results.json``.
     """
 
@@ -56,10 +56,10 @@ class RecordedCommand:
         return [_loaded(f"{recorded.EVENTS}, line {at}", line) for at, line in enumerate(lines, start=1) if line]
 
     def artifact(self, name: str) -> Any:
-        """Return what an artifact holds; None where the command wrote none of that name.
+        """Return the content of an artifact; None where the command did not write the artifact.
 
         :param name: the name, such as ``run_results.json``.
-        :raises ToolkitMisuse: it is no JSON.
+        :raises ToolkitMisuse: the artifact is no JSON.
         """
         path = f"{recorded.ARTIFACTS_FOLDER}/{name}"
         text = self.files.get(path)
@@ -74,9 +74,9 @@ class RecordedCommand:
 
 @dataclass(frozen=True)
 class Recording:
-    """What the commands of one run did.
+    """The recorded commands of one run.
 
-    :param path: the folder that it was read from.
+    :param path: the folder of the recording.
     :param files: path inside the folder -> text of every file.
     """
 
@@ -105,12 +105,12 @@ class Recording:
 
     @property
     def dbt_version(self) -> str:
-        """The version of the first command that has said one; ``1.11.0`` where none has."""
+        """The version of dbt in the first command that names one; ``1.11.0`` where no command does."""
         return next((each.dbt_version for each in self.commands if each.dbt_version), _UNKNOWN_VERSION)
 
     @property
     def nodes(self) -> dict[str, str]:
-        """Unique id -> status of each node that ran; of one that ran several times, the last."""
+        """Unique id -> status of each node that ran; a node that ran several times has its last status."""
         return {name: status for each in self.commands for name, status in each.nodes.items()}
 
     def _files_below(self, folder: str) -> dict[str, str]:
@@ -122,7 +122,7 @@ def read_recording(path: Path | str) -> Recording:
     """Return the recording in a folder.
 
     :param path: the folder, with its ``recording.json``.
-    :raises ToolkitMisuse: it is no such folder, of another format, or a file in it cannot be read.
+    :raises ToolkitMisuse: the folder has no recording or one of another format, or a file in it cannot be read.
     """
     folder = Path(path)
     if not (folder / recorded.INDEX).is_file():

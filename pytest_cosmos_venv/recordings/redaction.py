@@ -1,6 +1,6 @@
-"""The secrets of a run of dbt, and the absolute paths of the machine: found, and replaced in all that is recorded.
+"""Redaction of a recording: secrets of the dbt run and absolute paths of the machine are found and replaced.
 
-Names and addresses that tell a secret are those of ``fake_dbt.secret_names``, by which the records of calls go too.
+``fake_dbt.secret_names`` has the names and the addresses that count as secret; records of calls use it too.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from pytest_cosmos_venv.fake_dbt.secret_names import (
 
 STARS = "*****"
 _SHORT = 4
-"""Values of fewer letters are replaced as whole words only: each text has them by chance."""
+"""Shorter values are replaced as whole words only, because they occur in any text by chance."""
 _SHORTEST_RUN = 8
 _SHORTEST_NUMBER = 8
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
@@ -45,7 +45,7 @@ _BEARER = re.compile(r"(?i)(?<=\bbearer )[A-Za-z0-9._~+/=-]{8,}")
 _END_OF_A_PATH = r"(?![\w.-]*[\w-])"
 
 _PARTS_OF_CONNECTION = ("password", "extra", "__extra__")
-"""Host, login and schema of a connection stand in every log, and are no secrets."""
+"""The secret fields of a connection. Host, login and schema are in every log and are not secret."""
 _IN_EVERY_TEXT = re.compile(r"\s*(\d{1,3}|true|false|yes|no|on|off|none|null|~|\{\}|\[\]|)\s*", re.IGNORECASE)
 _VARIABLE = re.compile(r"""env_var\(\s*['"]([^'"]+)['"]\s*(?:,\s*['"]([^'"]*)['"]\s*)?\)""")
 _OPTION = re.compile(r"^--?[\w-]+=")
@@ -53,18 +53,18 @@ _JINJA = re.compile(r"{[{%]")
 _LINE_OF_A_PEM = re.compile(r"-----(BEGIN|END) ")
 _SHORTEST_LINE = 12
 _SHORTEST_TOKEN = 16
-"""A shorter user in a web address is a name, such as git, which other texts have too."""
+"""A shorter user in a URL counts as a name, such as git, and not as a token: names occur in other texts too."""
 _MOST_BYTES = 65536
 
 
 def secrets_of(
     environment: Mapping[str, str], arguments: Sequence[str] = (), profiles: Iterable[Path] = ()
 ) -> frozenset[str]:
-    """Return all values that may stand in no file of a recording.
+    """Return all values that no file of a recording may contain.
 
     :param environment: the environment variables of dbt.
-    :param arguments: its command line.
-    :param profiles: the files that may be its profiles; those that are not there are passed over.
+    :param arguments: the command line of dbt.
+    :param profiles: the files that may be dbt's profiles; missing files are skipped.
     """
     found = _Secrets(environment)
     for name, value in environment.items():
@@ -76,7 +76,7 @@ def secrets_of(
         found.take_tree(_as_json(value))
     for word in arguments:
         found.take_text(word)
-        # --vars={...} is no YAML, what stands behind its sign is.
+        # In --vars={...} only the text behind the equals sign is YAML.
         found.take_tree(_as_yaml(_OPTION.sub("", word)))
     for file in profiles:
         found.take_profiles(file)
@@ -94,7 +94,7 @@ class _Secrets:
         self._environment = environment
 
     def take(self, value: str) -> None:
-        """Take a secret, in the forms in which others read it: a key line by line, JSON value by value.
+        """Add a secret and its parts: the lines of a key, and the values in JSON.
 
         :param value: the secret.
         """
@@ -107,7 +107,7 @@ class _Secrets:
         self.take_text(value)
 
     def take_connection(self, value: str) -> None:
-        """Take the secrets out of a connection: JSON, an address, or else the whole of it.
+        """Add the secrets of a connection: JSON or a URL; any other text is a secret as a whole.
 
         :param value: the connection.
         """
@@ -118,11 +118,11 @@ class _Secrets:
             part = parts.get(name)
             self.take_tree(_as_json(part) if isinstance(part, str) else part)
             if isinstance(part, str):
-                # The text as it stands; what JSON in it has under plain names is no secret.
+                # The text as a whole is a secret. Values in its JSON are secret only under secret names.
                 self.values |= {part, unquote(part), unquote_plus(part)}
 
     def take_text(self, text: str) -> None:
-        """Take the passwords and the tokens out of the addresses in a text.
+        """Add the passwords and tokens of the URLs in a text.
 
         :param text: the text.
         """
@@ -135,7 +135,7 @@ class _Secrets:
             self.values |= {each, unquote(each), unquote_plus(each)}
 
     def take_profiles(self, file: Path) -> None:
-        """Take the secrets out of a file of profiles.
+        """Add the secrets of a profiles file.
 
         :param file: the file, which may be missing.
         """
@@ -143,16 +143,16 @@ class _Secrets:
         value = _as_yaml(text)
         self.take_tree(value)
         if value is None:
-            # Jinja outside of quotes is no YAML; line by line it still has its names.
+            # A file with Jinja outside of quotes is no YAML; single lines still have a name and a value.
             for line in text.splitlines():
                 name, colon, rest = line.strip(" -{").partition(":")
                 self.take_tree(rest.strip().strip("'\",}") if colon else None, name.strip(" '\""))
 
     def take_tree(self, value: Any, name: str = "") -> None:
-        """Take the secrets out of what YAML or JSON has held.
+        """Add the secrets of a value from YAML or JSON.
 
         :param value: the value.
-        :param name: the name that it goes by; of what lies below a secret name everything is a secret.
+        :param name: the key of the value; everything below a secret key is a secret.
         """
         if isinstance(value, dict):
             for key, below in value.items():
@@ -190,7 +190,7 @@ def _text_of(file: Path) -> str:
 
 
 def _as_yaml(text: str) -> Any:
-    """Return what a text of YAML holds; None where it is no mapping and no list."""
+    """Return the mapping or list in a YAML text; None where the text holds neither."""
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError:
@@ -199,7 +199,7 @@ def _as_yaml(text: str) -> Any:
 
 
 def _as_json(text: str) -> Any:
-    """Return the object that a text of JSON holds; None where it is none."""
+    """Return the object in a JSON text; None where the text holds no object."""
     try:
         value = json.loads(text) if text.lstrip().startswith("{") else None
     except ValueError:
@@ -208,9 +208,9 @@ def _as_json(text: str) -> Any:
 
 
 def pattern_of(secret: str) -> str:
-    """Return a regular expression for a secret as other texts have it: escaped, quoted, percent-encoded, as entities.
+    """Return a regular expression for a secret in any encoding: escaped, quoted, percent-encoded, as HTML entities.
 
-    Each letter may be in a form of its own, so that every mixture is met, and forms inside forms.
+    Each letter may be encoded differently or several times, so the expression finds mixed and nested encodings.
 
     :param secret: the secret.
     """
@@ -238,9 +238,10 @@ def _letter(letter: str) -> str:
 
 
 def base64_runs(secret: str) -> frozenset[str]:
-    """Return what is in a Base64 text whatever stands before and behind the secret in what was encoded.
+    """Return the parts that any Base64 text has in common when the encoded text contains the secret.
 
-    ``user:secret`` of an HTTP header is such a text.
+    An example is ``user:secret`` in an HTTP header. Base64 encodes three bytes at a time, so there are three such
+    parts, for the three possible offsets of the secret.
 
     :param secret: the secret.
     """
@@ -258,7 +259,7 @@ def base64_runs(secret: str) -> frozenset[str]:
 
 
 class Redaction:
-    """What is replaced in the files of one command.
+    """The replacement of secrets and paths in the files of one command.
 
     :param secrets: the values that are replaced by ``*****`` in every form.
     :param paths: absolute path -> the word that stands for it.
@@ -293,10 +294,10 @@ class Redaction:
         return text
 
     def value(self, value: Any, name: str = "") -> Any:
-        """Return what JSON has held without secrets and absolute paths.
+        """Return a JSON value without secrets and absolute paths.
 
         :param value: the value.
-        :param name: the key that it stands under; a text under the name of a secret is one.
+        :param name: the key of the value; a text under a secret key is a secret.
         """
         if isinstance(value, dict):
             return {self.text(key): self.value(below, key) for key, below in value.items()}
@@ -306,7 +307,7 @@ class Redaction:
             return STARS if value and is_secret_name(name) else self.text(value)
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             number = json.dumps(value)
-            # A short one is a count of rows, or a second, more often than a secret.
+            # A short number is more often a row count or a duration than a secret.
             if number in self._whole and (len(number) >= _SHORTEST_NUMBER or is_secret_name(name)):
                 return STARS
         return value
@@ -320,8 +321,8 @@ class Redaction:
             value = json.loads(text)
         except ValueError:
             return self.text(text)
-        # Once more as a text: an escape inside an escape is no form that values have.
-        # Not outside of quotes: there are numbers, and JSON would not stay JSON.
+        # The written text is redacted again, because it has escapes inside escapes that the values do not have. Only
+        # quoted parts are redacted: a replaced number would make the JSON invalid.
         written = json.dumps(self.value(value), ensure_ascii=False, separators=(",", ":"))
         return _QUOTED.sub(lambda found: f'"{self.text(found.group(1))}"', written)
 
@@ -332,6 +333,6 @@ class Redaction:
         """
         if "\n{" not in f"\n{text}":
             return self.text(text)
-        # Not by splitlines: JSON may hold other ends of a line as they are.
+        # splitlines would also split at characters such as U+2028, which JSON may hold unescaped.
         parts = (self.document(line) if line.startswith("{") else self.text(line) for line in text.split("\n"))
         return "\n".join(parts)

@@ -1,4 +1,4 @@
-"""Substitutes for what a DAG file names, in a test: other folders for environments, and made-up Connections."""
+"""Substitutes for a DAG file in a test: folders of the test for environments, and made-up Connections."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _Arguments = dict[str, Any]
 class Substitutes:
     """The substitutes of one test.
 
-    :param folder: the folder below which the environments of loaded files go.
+    :param folder: the folder for the environments of loaded files.
     :param connections: the Connections of the test.
     """
 
@@ -74,7 +74,7 @@ class Substitutes:
             yield missing
 
     def lead_tasks(self, dag: Any) -> None:
-        """Replace each ``virtualenv_dir`` that a task itself names by the folder of the test.
+        """Replace each ``virtualenv_dir`` of a task by a folder of the test.
 
         :param dag: the DAG; it is changed.
         """
@@ -88,7 +88,7 @@ class Substitutes:
 
 @contextmanager
 def _arguments_seen(kind: type, change: Callable[[_Arguments], None]) -> Iterator[None]:
-    """Hand the arguments of a class's constructor to a function, which may change them, within the block."""
+    """Within the block, pass the arguments of a class's constructor to a function that may change them."""
     construct: Callable[..., None] = getattr(kind, "__init__")  # noqa: B009 - mypy refuses kind.__init__
     signature = inspect.signature(construct)
 
@@ -97,7 +97,7 @@ def _arguments_seen(kind: type, change: Callable[[_Arguments], None]) -> Iterato
         try:
             bound = signature.bind(*arguments, **options)
         except TypeError:
-            construct(*arguments, **options)  # which says it in its own words
+            construct(*arguments, **options)  # raises the TypeError of the class itself
             return
         change(bound.arguments)
         construct(*bound.args, **bound.kwargs)

@@ -1,11 +1,11 @@
 """Running a DAG or one operator to its end, in this process, with and without Airflow around it.
 
-With Airflow it is ``dag.test()``, task by task. Several processes may run DAGs at once in one database, as contenders
-of a race do: each holds kernel locks on bytes of a file beside the database, which end with the process.
+With Airflow, ``dag.test()`` runs the tasks one by one. Several processes, such as the contenders of a race, may run
+DAGs in one database at once. Each process holds kernel locks on bytes of a file beside the database; the locks end with
+the process.
 
-Without Airflow each task is executed after those before it, which takes a tenth of the time. Then there are no rendered
-templates, XComs, assets and retries; of the states there are those that follow from how the tasks end, as with the rule
-``all_success``.
+Without Airflow, the tasks are executed in topological order, which takes a tenth of the time. There are no rendered
+templates, XComs, assets and retries. States follow the trigger rule ``all_success``.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _NUMBERS = itertools.count(1)
 
 
 class Attempts(Protocol):
-    """The tries of the tasks of a run, where a test has faults that strike in them."""
+    """The interface by which the faults of a test happen in the tries of a run."""
 
     def around(self, dag: Any) -> AbstractContextManager[None]:
         """Surround a run.
@@ -70,15 +70,15 @@ class Attempts(Protocol):
 
 @contextmanager
 def run_beside_others(database: Path, dag_id: str, when: datetime | None) -> Iterator[Callable[[], None]]:
-    """Run a DAG within the block; wait until no other process is beginning a run.
+    """Wait until no other process is starting a run, then run a DAG within the block.
 
-    Two processes that make the same DAG known at once both insert its row, and one of them fails with IntegrityError.
+    Two processes that register the same DAG at once both insert its row, and one of them fails with IntegrityError.
 
     :param database: the SQLite file of Airflow's database.
     :param dag_id: the id of the DAG.
-    :param when: the logical date of the run; None where Airflow takes the moment at which it begins.
-    :returns: a function to call when the run has begun: then others may begin theirs.
-    :raises ToolkitMisuse: another process is running this DAG for this date: ``dag.test()`` would delete that run.
+    :param when: the logical date of the run; None: Airflow takes the present time.
+    :returns: a function to call when the run has begun, so that other processes may start runs.
+    :raises ToolkitMisuse: another process runs this DAG for this date: ``dag.test()`` would delete the other run.
     """
     descriptor = os.open(runs_file(database), os.O_RDWR | os.O_CREAT, 0o600)
     try:
@@ -103,7 +103,7 @@ def _claim(descriptor: int, dag_id: str, when: datetime) -> None:
 
 @dataclass
 class _Try:
-    """The end, the text and the time of one task, over all its tries."""
+    """The last error, the logs, the duration and the number of tries of one task."""
 
     error: BaseException | None = None
     texts: list[str] = field(default_factory=list)
@@ -123,10 +123,10 @@ def run_dag(
 
     :param dag: a DAG.
     :param attempts: the faults of the test; None: it has none.
-    :param logical_date: a moment, or a string such as ``2026-01-01``, in UTC unless it says so; None: the present.
+    :param logical_date: a datetime or a string such as ``2026-01-01``, in UTC unless it names an offset; None: now.
     :param run_id: the id of the run; None: Airflow makes one up.
     :param conf: the configuration of the run; ``params`` take their values from it.
-    :raises ToolkitMisuse: it is no DAG, the run would have no tasks, or another run has that id or date.
+    :raises ToolkitMisuse: ``dag`` is no DAG, the run would have no tasks, or another run has this id or date.
     """
     if not hasattr(dag, "test") or not hasattr(dag, "tasks"):
         raise ToolkitMisuse(
@@ -146,12 +146,12 @@ def run_task(
 ) -> TaskOutcome:
     """Run one operator to its end. An operator without a DAG gets one.
 
-    :param operator: an operator; of a DAG with other tasks only this one runs.
+    :param operator: an operator; other tasks of its DAG do not run.
     :param attempts: the faults of the test; None: it has none.
     :param logical_date: as for ``run_dag``.
-    :param run_id: as there.
-    :param conf: as there.
-    :raises ToolkitMisuse: it is no operator, or one that becomes several tasks; or as for ``run_dag``.
+    :param run_id: as for ``run_dag``.
+    :param conf: as for ``run_dag``.
+    :raises ToolkitMisuse: ``operator`` is no operator or a mapped one; or as for ``run_dag``.
     """
     if not hasattr(operator, "task_id") or not hasattr(operator, "has_dag"):
         raise ToolkitMisuse(
@@ -175,7 +175,7 @@ def _run(
     run_id: str | None,
     conf: Mapping[str, Any] | None,
 ) -> DagOutcome:
-    """Run all tasks of a DAG, or only the one of an id: the others count as successful then."""
+    """Run all tasks of a DAG, or only the task with an id; the other tasks are then marked as successful."""
     airflow = this_airflow()
     when = clock.now() if logical_date is None else instant_of(logical_date, parameter="logical_date")
     _refuse_an_empty_run(dag, when)
@@ -191,7 +191,7 @@ def _run(
         _surroundings(dag, run_id),
         airflow.shared_by_tasks(),
         run_beside_others(home.sqlite_file(), dag.dag_id, when) as begun,
-        # When its first task begins, the run has inserted all rows that another run would insert too.
+        # Other processes wait until the first task begins: by then this run has inserted the rows that all runs share.
         _watching(dag, airflow, begun, attempts) as tries,
         in_turns(dag, stuck=lambda task_id, index, error: setattr(tries[TaskKey(task_id, index)], "error", error)),
     ):
@@ -235,7 +235,7 @@ def _refuse_a_second_run(dag_id: str, run_id: str) -> None:
 
 @contextmanager
 def _surroundings(dag: Any, run_id: str | None) -> Iterator[None]:
-    """Put back at the end of the block what a run changes in this process and in its DAG."""
+    """Restore at the end of the block everything that a run changes in this process and in its DAG."""
     with ExitStack() as stack:
         # Airflow does its own work, such as making pydantic models and waiting, in real time.
         stack.enter_context(clock.paused())
@@ -250,9 +250,9 @@ def _surroundings(dag: Any, run_id: str | None) -> Iterator[None]:
 
 @contextmanager
 def variables_kept() -> Iterator[None]:
-    """Put back at the end of the block what a task puts into its environment: a task's own process would end with it.
+    """Restore the environment variables at the end of the block; in production they end with the task's process.
 
-    Among it are ``AIRFLOW_CTX_*``, and the password that Cosmos hands to dbt, which the next test must not find there.
+    Tasks set ``AIRFLOW_CTX_*`` and the password that Cosmos hands to dbt, which the next test must not find.
     """
     before = dict(os.environ)
     try:
@@ -282,13 +282,13 @@ def _retried_at_once(dag: Any) -> Iterator[None]:
 def _watching(
     dag: Any, airflow: Airflow, begun: Callable[[], None], attempts: Attempts | None
 ) -> Iterator[dict[TaskKey, _Try]]:
-    """Collect what tasks say and how they end, and let the test's clock go on inside them, for the length of the block.
+    """Within the block, collect logs and errors of tasks, and apply the test's clock inside tasks.
 
     :param begun: called before each task.
     :param attempts: the faults of the test; None: it has none.
     """
     tries: dict[TaskKey, _Try] = {}
-    # dag.test() calls the function of this name beside it, in whichever module this Airflow has both.
+    # dag.test() calls _run_task of its own module; the module differs between releases of Airflow.
     beside: dict[str, Any] = inspect.unwrap(type(dag).test).__globals__
     run_one = beside["_run_task"]
 
@@ -308,11 +308,11 @@ def _watching(
                 returned = run_one(*arguments, ti=ti, **options)
             seen.error = airflow.error_of(returned) or log.logged_exception
         except Waiting:
-            seen.count -= 1  # the same try begins anew in its next turn
+            seen.count -= 1  # the same try starts again in the next turn
             raise
         except BaseException as error:
             seen.error = error
-            # On Airflow 2 it is no Exception, and dag.test() would end by it; the task has its state already.
+            # On Airflow 2 AirflowTaskTimeout is no Exception and would end dag.test(); the task has its state already.
             if type(error).__name__ == "AirflowTaskTimeout":
                 return None
             raise
@@ -387,7 +387,7 @@ def _execute(task: Any, run_id: str) -> TaskOutcome:
         export(context)
         try:
             task.execute(context)
-        except Exception as raised:  # noqa: BLE001 - whatever a task raises is what came of it
+        except Exception as raised:  # noqa: BLE001 - every exception of a task is its outcome
             error = raised
     is_skipped = error is not None and type(error).__name__ == "AirflowSkipException"
     return TaskOutcome(

@@ -1,10 +1,10 @@
-"""Turns of the tasks of a DAG in ``dag.test()``, which has no scheduler and no triggerer beside it.
+"""Turns of the tasks of a DAG in ``dag.test()``, which has no scheduler and no triggerer.
 
-``dag.test()`` takes tasks in the order of a set, and runs a trigger in place until it gives an event. A trigger that
-watches another task of the same run then waits for ever, as in ExecutionMode.WATCHER. In turns, each task that can run
-does so once a round, the one of the highest priority first, as a scheduler begins them. A task that watches a producer
-gives up its turn where it has to wait, and begins anew in the next round; no time passes for it. The triggers of all
-other tasks run in place, as without turns.
+``dag.test()`` takes tasks in the order of a set, and runs a trigger in place until the trigger yields an event. A
+trigger that watches another task of the same run then waits for ever, as in ExecutionMode.WATCHER. With turns, each
+scheduled task runs once in each round, in the order of priority, as a scheduler starts tasks. A task that watches a
+producer gives up its turn where it has to wait, and starts again in the next round; the sleeps of its trigger are
+skipped. The triggers of all other tasks run in place, as without turns.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from unittest import mock
 PRODUCER = "dbt_producer_watcher"
 """The id of the task that runs dbt in ExecutionMode.WATCHER, below the ids of its groups."""
 
-# Sleeps of a trigger after which it has surely looked: some sleep before their first look.
+# After this many sleeps a trigger has surely polled: some triggers sleep before their first poll.
 _SLEEPS = 3
 # Turns without any progress in the run after which a task waits for ever.
 _VAIN_TURNS = 3
-_PAUSE = 0.1  # seconds, while a task that has waited in vain lets those go on that look again later
+_PAUSE = 0.1  # seconds that a task without progress waits for other tasks, such as sensors between two pokes
 _GOING_ON = ("scheduled", "queued", "running", "up_for_retry", "up_for_reschedule", "deferred")
 
 
 class Waiting(BaseException):
-    """The trigger of a task has nothing to tell yet. No Exception, since Airflow would fail the task by it."""
+    """The trigger of a task has no event yet. This is no Exception, because Airflow would fail the task with it."""
 
 
 class WaitsForEver(Exception):
-    """A task waits, and nothing that other tasks of the run do can end that. It is failed then."""
+    """A task waits, and no other task of the run can end its waiting, so the task is failed."""
 
 
 def is_producer(task_id: str) -> bool:
@@ -47,18 +47,18 @@ def is_producer(task_id: str) -> bool:
 
 
 def _watches(task: Any) -> bool:
-    """Whether a task shows what a producer does. Both implementations name the producer in an attribute of it."""
+    """Whether a task watches a producer. Both implementations name the producer in an attribute of the task."""
     return bool(getattr(task, "producer_task_id", None))
 
 
 @contextmanager
 def functions_replaced(names: MutableMapping[str, Any], **functions: Callable[..., Any]) -> Iterator[None]:
-    """Put functions in the place of those of a module for the length of the block.
+    """Replace functions of a module within the block.
 
-    ``mock.patch.dict`` clears the module at the end, for a moment in which other threads find none of its names.
+    ``mock.patch.dict`` does not fit: at its end it clears the module for a moment, and other threads find no names.
 
-    :param names: the names of the module, which has all of the functions.
-    :param **functions: by name.
+    :param names: the namespace of the module, which has all these functions.
+    :param **functions: the new functions, by name.
     """
     before = {name: names[name] for name in functions}
     names.update(functions)
@@ -70,9 +70,9 @@ def functions_replaced(names: MutableMapping[str, Any], **functions: Callable[..
 
 @contextmanager
 def in_turns(dag: Any, *, stuck: Callable[[str, int, WaitsForEver], object]) -> Iterator[None]:
-    """Let the tasks of a DAG take turns within the block, where it has a producer; other DAGs stay as they are.
+    """Let the tasks of a DAG with a producer take turns within the block; without a producer nothing changes.
 
-    :param dag: the DAG, of which ``dag.test()`` is called within the block.
+    :param dag: the DAG whose ``dag.test()`` is called within the block.
     :param stuck: called with the id and the map index of a task that waits for ever, and with the error.
     """
     producers = {task_id for task_id in dag.task_ids if is_producer(task_id)}
@@ -103,12 +103,12 @@ class _Turns:
     now: Any = None  # the task instance whose turn it is
 
     def run_next(self, *arguments: Any, ti: Any, **options: Any) -> Any:
-        """Run the task whose turn it is: Airflow calls it once for each that is scheduled, in an order of its own.
+        """Run the next task of the round. Airflow calls this once for each scheduled task, in its own order.
 
-        :param *arguments: Airflow's.
-        :param ti: the task instance that Airflow has chosen; another one may be run for it.
-        :param **options: Airflow's.
-        :returns: what Airflow's own function returns.
+        :param *arguments: further arguments of Airflow's function.
+        :param ti: the task instance that Airflow has chosen; another task instance may run instead.
+        :param **options: further options of Airflow's function.
+        :returns: the value that Airflow's own function returns.
         """
         if not self.round:
             self.round = self._new_round(ti)
@@ -128,7 +128,7 @@ class _Turns:
         except Waiting:
             is_waiting = True
         finally:
-            # Airflow 2 hands one session on, which would keep the database locked to another one.
+            # Airflow 2 passes one session on; uncommitted, it would lock the database for other sessions.
             if "session" in options:
                 options["session"].commit()
         state = self._state_of(own)
@@ -136,25 +136,25 @@ class _Turns:
             is_waiting = True
         if is_waiting:
             self._give_up_turn(own)
-        # Airflow 3.0 resumes a task in another turn than that of its trigger: nothing has moved by then.
+        # Airflow 3.0 resumes a task in a later turn than the turn of its trigger: that is no progress of the run.
         elif state not in ("up_for_reschedule", "scheduled"):
             self.vain.clear()
         return returned
 
     def run_trigger_once(self, *arguments: Any, **options: Any) -> Any:
-        """Run a trigger in place until it gives an event.
+        """Run a trigger in place until it yields an event.
 
-        :param *arguments: Airflow's.
-        :param **options: Airflow's.
+        :param *arguments: the arguments of Airflow's function.
+        :param **options: the options of Airflow's function.
         :returns: the event.
-        :raises Waiting: it goes on waiting, and is of a task that watches a producer.
+        :raises Waiting: the trigger belongs to a task that watches a producer, and has no event yet.
         """
         if self.now.task_id not in self.watching:
             return self.run_trigger(*arguments, **options)
         thread, sleeps, sleep = threading.get_ident(), [0], asyncio.sleep
 
         async def pass_by(delay: float, *more: Any, **named: Any) -> Any:
-            # The API, which answers in a thread of this process, sleeps too.
+            # Airflow's API server runs in a thread of this process and must sleep as before.
             if threading.get_ident() != thread or not delay:
                 return await sleep(delay, *more, **named)
             sleeps[0] += 1
@@ -174,7 +174,7 @@ class _Turns:
         if session is not None:
             session.expire_all()
             rows = _of_run(session, ti)
-        else:  # Airflow 2 runs objects of no session
+        else:  # on Airflow 2 the task instances are detached from any session
             model: Any = DagRun
             with create_session() as session:
                 rows = list(model.fetch_task_instances(ti.dag_id, ti.run_id, session=session))
@@ -190,7 +190,7 @@ class _Turns:
             return str(_row(session, own).state)
 
     def _give_up_turn(self, own: Any) -> None:
-        """Let a task begin anew in the next round; where nothing can end its waiting, it has failed."""
+        """Schedule a task again for the next round; fail it where nothing can end its waiting."""
         from airflow.utils.session import create_session
 
         key = own.task_id, own.map_index
@@ -206,7 +206,7 @@ class _Turns:
             self.vain.clear()
 
     def _all_wait_in_vain(self, own: Any) -> bool:
-        """Whether each task of the run that could go on has waited several times since anything has moved."""
+        """Whether each unfinished task of the run has waited several times without progress of the run."""
         from airflow.utils.session import create_session
 
         with create_session() as session:

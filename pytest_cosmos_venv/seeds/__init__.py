@@ -1,1 +1,1 @@
-"""Seeds that change or do not: a project and the state that earlier runs left."""
+"""Scenarios of seeds: a dbt project whose seeds change between DAG runs, and the Variables that runs have set."""

@@ -1,6 +1,7 @@
-"""The DAG file of a scenario: the places of the project in Airflow, the author's choices, and the DAG that they make.
+"""The DAG file of a scenario: the places where the project is rendered, the author's choices, and the resulting DAG.
 
-A project stands as a DbtDag or as DbtTaskGroups, of any implementation. The choices are words of Cosmos's enums.
+The project is rendered as a DbtDag or as DbtTaskGroups of any implementation. The choices are names of members of
+Cosmos's enums.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ class Place:
     """One rendering of the project.
 
     :param dag_id: the id of the DAG.
-    :param groups: ids from the outermost group to that of the project; none: the DAG is the project's own.
+    :param groups: the ids of the groups, from the outermost group to the project's; empty: the DAG is a DbtDag.
     """
 
     dag_id: str
@@ -49,7 +50,7 @@ def read_places(texts: Iterable[str]) -> tuple[Place, ...]:
     """Return the places of texts such as ``("harbor", "port/north")``: a DbtDag, and a DbtTaskGroup in a DAG.
 
     :param texts: the texts; one text alone is one place.
-    :raises ToolkitMisuse: there is none, one is empty or stands twice, or a DAG would be a DbtDag and hold groups.
+    :raises ToolkitMisuse: there is no text, a text is empty or given twice, or a DAG would be a DbtDag and hold groups.
     """
     texts = (texts,) if isinstance(texts, str) else tuple(texts)
     places = tuple(_read_place(text) for text in texts)
@@ -69,9 +70,9 @@ def read_places(texts: Iterable[str]) -> tuple[Place, ...]:
 def find_place(places: Sequence[Place], text: str | None) -> Place:
     """Return the place of a text.
 
-    :param places: the places that there are, at least one.
+    :param places: the existing places, at least one.
     :param text: the text; None: the first place.
-    :raises ToolkitMisuse: there is none.
+    :raises ToolkitMisuse: no place has this text.
     """
     found = next((place for place in places if text in (None, str(place))), None)
     if found is None:
@@ -108,10 +109,10 @@ class Setup:
             raise ToolkitMisuse(f"load={self.load!r}: give one of {', '.join(LOADS)}.")
 
     def check(self, implementation: Implementation) -> None:
-        """Refuse a choice for which the implementation has no word.
+        """Refuse a choice that the enums of the implementation do not have.
 
         :param implementation: the implementation under test.
-        :raises ToolkitMisuse: it has none; the text names the parameter and the words that there are.
+        :raises ToolkitMisuse: an enum has no such member; the text names the parameter and the existing members.
         """
         for enum, parameter in _ENUMS.items():
             text = getattr(self, parameter)
@@ -132,7 +133,7 @@ def member(implementation: Implementation, enum: str, text: str, *, parameter: s
     :param enum: the name of the enum.
     :param text: the name or the value of the member, in upper or lower case.
     :param parameter: the parameter of the fixture, for the error.
-    :raises ToolkitMisuse: the implementation has none of that name.
+    :raises ToolkitMisuse: the implementation has no such enum or member.
     """
     members: type[Enum] | None = getattr(implementation.module("constants"), enum, None)
     if members is None:
@@ -205,7 +206,7 @@ class DagFile:
         given = {"execution_mode": self._member("ExecutionMode", mode, "execution_mode"), **self.dbt.execution}
         if self.dbt.executable is not None:
             given["dbt_executable_path"] = str(self.dbt.executable)
-        # Otherwise a dbt that can be imported would be run inside this process: the real one.
+        # With InvocationMode.DBT_RUNNER, an installed real dbt would run inside this process instead of the fake.
         if mode.lower() in _MODES_WITH_INVOCATION:
             given["invocation_mode"] = self._member("InvocationMode", "subprocess", "invocation_mode")
         return given

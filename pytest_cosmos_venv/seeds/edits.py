@@ -1,4 +1,4 @@
-"""What can happen to the CSV of a seed between two runs."""
+"""Changes of the CSV file of a seed between two runs."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _CHUNK = 1 << 20
 class SeedEdits:
     """A dbt project whose seeds change.
 
-    A method that takes the name of a seed means the first seed where none is given. Each refuses, with
-    ``ToolkitMisuse``, a file that is gone.
+    Methods with the parameter ``seed`` take the first seed by default. They raise ``ToolkitMisuse`` when the file is
+    gone.
 
     :param project: the project on the disk.
     :param trace: the steps so far.
@@ -84,7 +84,7 @@ class SeedEdits:
         self._tell("edit, with the same size and times,", seed)
 
     def change_last_byte(self, seed: str | None = None) -> None:
-        """Write another byte over the last one of the CSV, and nothing else.
+        """Replace the last byte of the CSV by another byte.
 
         :param seed: the name of the seed.
         """
@@ -114,7 +114,7 @@ class SeedEdits:
         self._tell("delete", seed)
 
     def restore(self, seed: str | None = None) -> None:
-        """Bring the CSV back, in a new file, that was deleted, made unreadable or replaced by a link.
+        """Restore a CSV that was deleted, made unreadable or replaced by a link, as a new file.
 
         :param seed: the name of the seed.
         """
@@ -128,7 +128,7 @@ class SeedEdits:
         self._tell("restore", seed)
 
     def replace_line_endings(self, seed: str | None = None, ending: str = "\r\n") -> None:
-        """End each line of the CSV in another way.
+        """Replace the line endings of the CSV.
 
         :param seed: the name of the seed.
         :param ending: the new end of a line, in ASCII.
@@ -148,11 +148,11 @@ class SeedEdits:
         self._tell("add a byte order mark to", seed)
 
     def make_unreadable(self, seed: str | None = None, by: Obstacle = "dangling link") -> None:
-        """Put something in the CSV's place that not even root can read; ``restore`` undoes it.
+        """Replace the CSV by something that not even root can read; ``restore`` brings the CSV back.
 
         :param seed: the name of the seed.
-        :param by: ``dangling link``, ``directory``, or ``fifo`` (nobody writes there: a process that opens it waits for
-            ever).
+        :param by: ``dangling link``, ``directory``, or ``fifo`` (nothing is ever written into the FIFO, so a process
+            that opens it for reading blocks for ever).
         """
         makers: dict[Obstacle, Callable[[Path], None]] = {
             "dangling link": lambda path: path.symlink_to(self.project.attic / "gone.csv"),
@@ -174,7 +174,7 @@ class SeedEdits:
         self._tell("put a link to the same content in the place of", seed)
 
     def grow(self, seed: str | None = None, *, size: int) -> None:
-        """Make the CSV larger with zeros, which take no space on the disk, and are no CSV to a real dbt.
+        """Extend the CSV with zero bytes, as a sparse file. A real dbt could not parse such a file.
 
         :param seed: the name of the seed.
         :param size: the new size in bytes.
@@ -188,7 +188,7 @@ class SeedEdits:
     def set_manifest_checksum(self, checksum: str | None) -> None:
         """Write a checksum of every seed into ``manifest.json``.
 
-        :param checksum: the checksum; None: none is known.
+        :param checksum: the checksum; None removes the checksums.
         """
         self.project.set_manifest_checksum(checksum)
         self.trace.add(f"write the checksum {checksum} into the manifest")
@@ -200,7 +200,7 @@ class SeedEdits:
         return file
 
     def _put_away(self, seed: str | None) -> Path:
-        """Remove the file, of which a copy is kept, and return its path."""
+        """Copy the file into the attic, remove it, and return its path."""
         file = self._there(seed)
         if not file.is_symlink():
             shutil.copyfile(file, self.project.attic / file.name)

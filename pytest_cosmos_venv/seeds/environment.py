@@ -26,9 +26,9 @@ class Dbt:
     """The dbt of an execution mode.
 
     :param scripted: the script and the record of its calls.
-    :param executable: the path of dbt, for modes that run one that is there; None: each task installs its own.
-    :param execution: arguments of ``ExecutionConfig`` that it takes beside the mode.
-    :param render: arguments of ``RenderConfig`` that it takes.
+    :param executable: the path of dbt, for modes that run an installed dbt; None: each task installs its own dbt.
+    :param execution: further arguments of ``ExecutionConfig`` beside the mode.
+    :param render: further arguments of ``RenderConfig``.
     :param operator_args: arguments of each operator.
     """
 
@@ -46,12 +46,12 @@ class SeedEnvironment:
     :param folder: an existing folder for projects and environments.
     :param implementation: the implementation under test.
     :param variables: Airflow's Variables, in memory.
-    :param fake_venv: makes a fake environment in a folder, with a dbt of a version; None: of the usual one.
-    :param wheelhouse: builds the wheelhouse, or gives the one that is there.
+    :param fake_venv: makes a fake environment in a folder, with a version of dbt; None: the default version.
+    :param wheelhouse: builds the wheelhouse, or returns the existing one.
     :param run_dag: runs a DAG to its end, and returns its outcome.
     :param virtualenv_dir: the folder in which tasks of virtualenv mode keep their environments; None: each scenario has
         its own.
-    :param under_airflow: whether tasks find Airflow around them, to which they report assets and rendered fields.
+    :param under_airflow: whether Airflow runs the tasks, so that they can report assets and rendered fields.
     """
 
     folder: Path
@@ -80,7 +80,7 @@ class SeedEnvironment:
             fake = self.fake_venv(folder / "venv", version)
             return Dbt(scripted=fake, executable=fake.dbt)
         if execution_mode.lower() == "airflow_async":
-            # Its models are for a warehouse that a test has not: the DAG is built of the seeds alone.
+            # Models of this mode need a cloud warehouse, which a test does not have: only seeds are rendered.
             return Dbt(
                 scripted=self.fake_venv(folder / "venv", version),
                 execution={"async_py_requirements": _requirements(version)},
@@ -103,6 +103,6 @@ class SeedEnvironment:
 
 
 def _requirements(version: str | None) -> list[str]:
-    """The requirements that bring dbt and, where there is one to install, its adapter."""
+    """The requirements of dbt and its adapter; a native dbt has no adapter package."""
     adapters = [] if version is not None and is_native(version) else [f"dbt-{ADAPTER}"]
     return ["dbt-core" if version is None else f"dbt-core=={version}", *adapters]

@@ -1,6 +1,7 @@
 """The outcome of each seed: in a run, and in a DAG that was only built.
 
-It is put together from Airflow's state of the seed's task and from dbt's own record of its calls, never from a log.
+An outcome is derived from Airflow's state of the seed's task and from the fake dbt's record of its calls, never from a
+log.
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ if TYPE_CHECKING:
 
 
 Verdict = Literal["ran", "skipped", "failed", "empty", "absent", "left out"]
-"""``skipped``: the state is success, and dbt was not called. ``empty``: the same, by an EmptyOperator. ``absent``: the
-seed has no task. ``left out``: its task ends in another state, such as Airflow's own ``skipped``."""
+"""``skipped``: the state is success, and dbt was not called. ``empty``: as ``skipped``, and the task is an
+EmptyOperator. ``absent``: the seed has no task. ``left out``: its task ends in another state, such as Airflow's own
+``skipped``."""
 
 _MEANINGS: dict[Verdict, str] = {
     "ran": "its task succeeds, and dbt loads it",
@@ -51,7 +53,7 @@ class SeedOutcome:
     :param task_id: the id of its task; None where there is none.
     :param is_empty: whether its task is an EmptyOperator.
     :param state: the state of the task, as Airflow names it; None without a task.
-    :param calls: the calls of dbt that loaded it, or tried to.
+    :param calls: the calls of dbt that loaded the seed or failed to load it.
     :param assets: the assets that its task updated.
     :param downstream: the states of the tasks right after its task, by task id.
     :param log: the log of its task.
@@ -80,7 +82,7 @@ class SeedOutcome:
 
     @property
     def ran(self) -> bool:
-        """Whether dbt loaded it and the task succeeded."""
+        """Whether dbt loaded the seed and the task did not fail."""
         return self.verdict == "ran"
 
     @property
@@ -104,8 +106,8 @@ class SeedOutcome:
 class SeedRun:
     """The outcome of a run of one DAG.
 
-    :param dag: Airflow's side of it: states, logs, XComs and assets of all tasks.
-    :param seeds: each seed in each place of this DAG.
+    :param dag: the outcome in Airflow: states, logs, XComs and assets of all tasks.
+    :param seeds: the outcome of each seed in each place of this DAG.
     :param calls: the calls of dbt in this run, the earliest first.
     :param variables: the Variables that the run set, with their values.
     """
@@ -145,9 +147,9 @@ class SeedRun:
         asset: bool | None = None,
         full_refresh: bool | None = None,
     ) -> SeedRun:
-        """Fail with the whole trace unless the seed ended so; return this run.
+        """Fail with the whole trace unless the seed has this verdict; return this run.
 
-        In a run in which nothing fails, the tasks after the seed have to succeed: a skip does not hold up its models.
+        Where no seed of the run has failed, the tasks after the seed must succeed too: a skip must not stop its models.
 
         :param verdict: ``ran``, ``skipped``, ``failed``, ``empty``, ``absent`` or ``left out``.
         :param seed: the name of the seed. Default: the first one.
@@ -211,7 +213,7 @@ class SeedRun:
 
 
 def _told(call: DbtCall) -> str:
-    """Return what matters of a command line: all but the folders."""
+    """Return a command line in words for messages, without the folders."""
     words = [word for word in call.arguments if "/" not in word and word not in ("--project-dir", "--profiles-dir")]
     return f"dbt {' '.join(words)} (exit code {call.exit_code})"
 
@@ -232,7 +234,7 @@ class SeedRendering:
 
     @property
     def edges(self) -> frozenset[tuple[str, str]]:
-        """Every pair of a task and one that comes right after it, by their ids."""
+        """The edges of the DAG: pairs of the id of a task and the id of a task right after it."""
         return frozenset((task.task_id, after) for task in self.dag.tasks for after in task.downstream_task_ids)
 
     def task(self, seed: str | None = None, *, place: str | None = None) -> Any:
@@ -256,7 +258,7 @@ class SeedRendering:
         return "absent" if task is None else "empty" if is_empty(task) else "task"
 
     def must(self, form: Form, *, seed: str | None = None, place: str | None = None) -> SeedRendering:
-        """Fail with the whole trace unless the seed is rendered so; return this rendering.
+        """Fail with the whole trace unless the seed is rendered in this form; return this rendering.
 
         :param form: ``task``, ``empty`` or ``absent``.
         :param seed: the name of the seed. Default: the first one.
@@ -280,12 +282,12 @@ def seed_task(dag: Any, place: Place, seed: str) -> Any:
     """
     pattern = re.compile(re.escape(place.prefix) + _TASK_ID.format(seed=re.escape(seed)))
     found = [task for task in dag.tasks if pattern.fullmatch(task.task_id)]
-    # A group within this one may be a place of its own.
+    # A group inside this place may be another place with the same seed; its task ids are longer.
     return min(found, key=lambda task: len(task.task_id), default=None)
 
 
 def is_empty(task: Any) -> bool:
-    """Whether a task is an EmptyOperator, which has another module in each Airflow.
+    """Whether a task is an EmptyOperator; the module of the class differs between releases of Airflow.
 
     :param task: an operator.
     """
@@ -321,7 +323,7 @@ def seed_outcome(dag: Any, outcome: DagOutcome, place: Place, seed: str, calls: 
 
 
 def loads(call: DbtCall, seed: str) -> bool:
-    """Whether a call loads a seed, as far as its selection names nodes.
+    """Whether a call loads a seed. Only selections of node names are understood.
 
     :param call: a call of dbt.
     :param seed: the name of the seed.
@@ -334,8 +336,6 @@ def loads(call: DbtCall, seed: str) -> bool:
 
 
 def _is_of(call: DbtCall, task_id: str | None) -> bool:
-    """Whether a call is of a task: where the same seed stands in two places, the call's variables tell which task it
-    was.
-    """
+    """Whether a task has made a call, by the call's environment. The same seed may have a task in two places."""
     named = call.env.get(_TASK_VARIABLE)
     return task_id is None or named in (None, task_id)

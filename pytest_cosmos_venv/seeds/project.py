@@ -1,4 +1,4 @@
-"""The dbt project of a scenario: it is made up, or a copy of the author's own."""
+"""The dbt project of a scenario: a made-up project, or a copy of the test author's project."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class SeedProject:
     """A dbt project on disk.
 
     :param path: the folder of the project.
-    :param profile: name and target of its profile, and the file that both stand in.
-    :param manifest: the path of its manifest; it may not exist.
-    :param attic: an existing folder beside it, for originals that are away.
-    :param files: name of a seed -> its CSV, in the order in which the author named them.
+    :param profile: the name of its profile, the target, and the file with the profile.
+    :param manifest: the path of its manifest; the file may be missing.
+    :param attic: an existing folder beside the project, for the originals of removed files.
+    :param files: name of a seed -> its CSV; the seeds that the author has named come first, in their order.
     """
 
     path: Path
@@ -57,7 +57,7 @@ class SeedProject:
     def set_manifest_checksum(self, checksum: str | None) -> None:
         """Write a checksum of every seed into the manifest.
 
-        :param checksum: the checksum; None takes it out, as dbt does for files over 1 MiB.
+        :param checksum: the checksum; None removes it, as dbt does for files over 1 MiB.
         """
         document = json.loads(self.manifest.read_text(encoding="utf-8"))
         for node in document["nodes"].values():
@@ -94,7 +94,7 @@ def use_project(project: DbtProject, folder: Path, order: Sequence[str] = ()) ->
     :param order: names of seeds that come first.
     """
     profile = (project.profile.name, TARGET, project.profiles_yml)
-    # Not in the project's target folder, where every dbt that runs there writes its own.
+    # The manifest lies outside the project's target folder, in which every run of dbt writes its own manifest.
     return _with_seeds(project.path, profile, project.manifest(folder / MANIFEST), folder, order)
 
 

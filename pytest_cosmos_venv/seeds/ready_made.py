@@ -1,7 +1,8 @@
 """All ready-made scenarios: every sentence of Cosmos's page "Managing seeds", chapter by chapter.
 
-The chapters of memory (where, as what and for whom something is remembered, and what happens if it is lost) and of
-rendering (the four behaviors, and what is refused) stand here; the chapter of changes has a module of its own.
+This module has the chapter of memory (how Variables store checksums, and what happens when they are lost or damaged)
+and the chapter of rendering (the four behaviors, and the refused combinations). The chapter of changes is
+``scenarios_of_changes``.
 """
 
 from __future__ import annotations
@@ -89,7 +90,7 @@ def _json_of_another_shape_runs_dbt(harbor: SeedScenario) -> None:
 @_MEMORY.scenario(BEST_EFFORT)
 def _a_variable_that_cannot_be_read_runs_dbt(harbor: SeedScenario) -> None:
     harbor.run().must("ran")
-    for denied in (False, True):  # of all failures of a read, Airflow 3.2 and later hand on only that it is denied
+    for denied in (False, True):  # from Airflow 3.2 on, a failed read raises in the task only when access is denied
         with harbor.variables_down(writing=False, denied=denied):
             harbor.run().must("ran")
     harbor.run().must("skipped")
@@ -250,7 +251,7 @@ def _accepted_in_its_mode(harbor: SeedScenario) -> None:
 
 
 def _rendered_by_watcher(harbor: SeedScenario) -> None:
-    """Build the DAG without a run: no test here can show what the watcher's one dbt build loads."""
+    """Build the DAG without running it: the fake dbt cannot show which seeds the watcher's single dbt build loads."""
     form = {"always": "task", "render_only": "empty", "none": "absent"}
     rendering = harbor.build().must(form[str(harbor.setup.behavior)])  # type: ignore[arg-type]
     models = [task_id for task_id in rendering.dag.task_ids if MODEL in task_id]
@@ -275,4 +276,4 @@ SEED_SCENARIOS: tuple[SeedStory, ...] = (
     *scenarios_of_changes.CHANGE_SCENARIOS,
     *MEMORY_SCENARIOS,
 )
-"""All of them, for ``@pytest.mark.parametrize("scenario", SEED_SCENARIOS, ids=str)``; ``.play(scenario)`` plays one."""
+"""All ready-made scenarios, for ``@pytest.mark.parametrize("scenario", SEED_SCENARIOS, ids=str)`` and ``.play``."""

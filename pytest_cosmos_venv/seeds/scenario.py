@@ -1,8 +1,7 @@
-"""The scenario that a test plays with seeds: change their files and what is remembered of them, and run their DAG
-again.
+"""The scenario of a test with seeds: it changes seed files and stored checksums, and runs the DAG again.
 
-Each change and each run becomes a step of the scenario's trace. A change can also be made while dbt is loading a seed:
-the fake dbt waits in the middle of the load until it is done.
+Each change and each run becomes a step of the scenario's trace. A change can also happen while dbt loads a seed: the
+fake dbt waits in the middle of the load until the change is done.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ class WhileDbtRuns:
 
     @contextmanager
     def beside(self) -> Iterator[None]:
-        """Wait for the length of the block; an exception of the action comes out at its end."""
+        """Let the action run beside the block; the end of the block raises an exception of the action."""
         before = len(self._dbt.calls)
         held = self._dbt.script("seed", hold=True)
         watch = threading.Thread(target=self._watch, args=(before, held.release), daemon=True)
@@ -80,8 +79,8 @@ class WhileDbtRuns:
 class SeedScenario(SeedEdits):
     """A dbt project with seeds, the DAGs it is rendered in, and what earlier runs left behind.
 
-    A method that takes the name of a seed means the first seed where none is given. All steps become a trace, which the
-    failure of a requirement shows.
+    Methods with the parameter ``seed`` take the first seed by default. All steps are kept in a trace, which is shown
+    when a requirement fails.
 
     :param environment: the Variables, the dbts and the run of a DAG.
     :param project: the project on the disk.
@@ -125,7 +124,7 @@ class SeedScenario(SeedEdits):
 
     @property
     def operator_args(self) -> dict[str, Any]:
-        """The ``operator_args`` for a DAG of the author's own, with what ``run(full_refresh=True)`` asks for."""
+        """The ``operator_args`` for the author's own DAG, with ``full_refresh`` during ``run(full_refresh=True)``."""
         return dict(self._operator_args)
 
     @property
@@ -157,10 +156,10 @@ class SeedScenario(SeedEdits):
         self.trace.add(f"change the DAG file: {self.setup}")
 
     def remember(self, checksum: str) -> None:
-        """Put a checksum into the Variables that earlier runs set; JSON keeps its shape.
+        """Replace the checksums in the Variables that earlier runs have set; JSON keeps its keys.
 
-        :param checksum: the checksum, in hexadecimal digits.
-        :raises ToolkitMisuse: no run has set one, or no checksum can be recognised in it.
+        :param checksum: the new checksum, in hexadecimal digits.
+        :raises ToolkitMisuse: no run has set a Variable, or a Variable holds no checksum.
         """
         self._remembered.replace_checksums(checksum)
         self.trace.add(f"remember the checksum {checksum}")
@@ -168,8 +167,8 @@ class SeedScenario(SeedEdits):
     def corrupt_variable(self, text: str | None = None) -> None:
         """Damage the Variables that earlier runs set.
 
-        :param text: the text to write into them; None: each is cut in half.
-        :raises ToolkitMisuse: no run has set one.
+        :param text: the new text of each Variable; None: each text is cut in half.
+        :raises ToolkitMisuse: no run has set a Variable.
         """
         self._remembered.damage(text)
         self.trace.add(f"corrupt what is remembered: {'cut in half' if text is None else repr(text[:40])}")
@@ -181,11 +180,11 @@ class SeedScenario(SeedEdits):
 
     @contextmanager
     def variables_down(self, *, reading: bool = True, writing: bool = True, denied: bool = False) -> Iterator[None]:
-        """Let Variables fail for the length of the block where Airflow's own store fails.
+        """Let Variables fail within the block, at the same calls at which Airflow's own store fails.
 
         :param reading: whether reading fails.
         :param writing: whether setting and deleting fail.
-        :param denied: whether reading fails since Airflow does not permit it.
+        :param denied: whether reads fail because Airflow denies access.
         """
         what = " and ".join(word for word, wanted in (("reading", reading), ("writing", writing)) if wanted)
         self.trace.add(f"Variables are {'denied' if denied else 'down'} for {what}")
@@ -214,7 +213,7 @@ class SeedScenario(SeedEdits):
         except self._refusal as error:
             if not all(word.lower() in str(error).lower() for word in words):
                 self.trace.fail(required, f"{type(error).__name__}: {error}")
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is what was seen
+        except Exception as error:  # noqa: BLE001 - every other exception is shown as what was seen
             self.trace.fail(required, f"{type(error).__name__}: {error}")
         else:
             self.trace.fail(required, "the DAG was built")
@@ -222,7 +221,7 @@ class SeedScenario(SeedEdits):
     def must_be_accepted(self) -> None:
         """Fail with the whole trace when building the first DAG raises ``CosmosValueError``.
 
-        A library that the execution mode needs and that is not installed here counts as no refusal.
+        An ImportError is no refusal: the library of an execution mode may not be installed here.
         """
         __tracebackhide__ = True
         try:
@@ -233,7 +232,7 @@ class SeedScenario(SeedEdits):
             self.trace.add(f"build the DAG: this far, {error}")
 
     def require(self, is_so: bool, required: str, seen: str) -> None:
-        """Fail with the whole trace unless something is so; for requirements without a method of their own.
+        """Fail with the whole trace unless a requirement is met; for requirements without their own method.
 
         :param is_so: whether the requirement is met.
         :param required: the requirement in words.
@@ -252,11 +251,11 @@ class SeedScenario(SeedEdits):
         after_parsing: Callable[[], object] | None = None,
         while_dbt_runs: Callable[[], object] | None = None,
     ) -> SeedRun:
-        """Build a DAG anew, as Airflow does before each run, and run it to its end.
+        """Build a DAG again, as Airflow does before each run, and run it to its end.
 
         :param dag: the id of the DAG. Default: the first one.
         :param full_refresh: the operator argument of this name.
-        :param dbt_fails: whether dbt fails to load the seeds; or the name of the one seed that it fails to load.
+        :param dbt_fails: True: dbt fails to load all seeds; or the name of a seed that dbt fails to load.
         :param after_parsing: called between building the DAG and its run.
         :param while_dbt_runs: called while dbt is in the middle of its first ``dbt seed``.
         """

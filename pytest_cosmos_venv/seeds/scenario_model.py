@@ -1,7 +1,6 @@
-"""The model of ready-made scenarios: ``SeedStory``, chapters of them, and the sentences of Cosmos's page "Managing
-seeds".
+"""The model of ready-made scenarios: ``SeedStory``, ``Chapter``, and the sentences of Cosmos's page "Managing seeds".
 
-The sentences stand here word for word, each under a name.
+Each constant quotes one sentence word for word.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
 
 
 Level = Literal["must", "should"]
-"""``should``: it follows from the sentence in a case that the sentence does not name."""
+"""``should``: the requirement is our reading of the sentence, for a case that the sentence does not name."""
 Steps = Callable[["SeedScenario"], object]
 DEFAULT = "By default, Cosmos renders every dbt seed and runs dbt seed on each DAG run."
 ALWAYS = "always (default): Cosmos renders the seed and runs dbt seed on every execution."
@@ -68,10 +67,10 @@ WATCHER = (
 class SeedStory:
     """One ready-made scenario; ``cosmos_seeds.play(scenario)`` plays it, and ``str(scenario)`` is its id.
 
-    :param id: the id, which is for ever: never renumbered or reused.
-    :param sentence: the sentence of Cosmos's page "Managing seeds" that requires it, as it stands there.
-    :param steps: a function that plays the scenario and requires what must be seen after each step.
-    :param level: ``must``, or ``should`` where it follows from the sentence in a case that the sentence does not name.
+    :param id: the permanent id: never renumbered or reused.
+    :param sentence: the sentence of Cosmos's page "Managing seeds" that requires this scenario, word for word.
+    :param steps: a function that plays the scenario and checks the outcome after each step.
+    :param level: ``must``, or ``should`` for a case that the sentence does not name.
     :param options: the keyword arguments of ``cosmos_seeds(...)``.
     """
 
@@ -88,7 +87,7 @@ class SeedStory:
 class Chapter:
     """The scenarios of one module, collected by a decorator.
 
-    :param **options: the options of every scenario, unless it gives its own.
+    :param **options: the default options of all scenarios.
     """
 
     def __init__(self, **options: Any) -> None:

@@ -1,4 +1,4 @@
-"""The maker of scenarios, which the fixture ``cosmos_seeds`` gives, and the Variables and dbts around it."""
+"""The value of the fixture ``cosmos_seeds``, which makes scenarios, and the Variables and dbts that they use."""
 
 from __future__ import annotations
 
@@ -51,25 +51,25 @@ class CosmosSeeds:
         make_dag: Callable[[SeedScenario], Any] | None = None,
         sentence: str = "",
     ) -> SeedScenario:
-        """Make a scenario: a project with seeds, and nothing that was run yet.
+        """Make a scenario: a project with seeds and no earlier run.
 
         :param behavior: ``always``, ``when_seed_changes``, ``render_only`` or ``none``; None leaves it to the
             implementation.
         :param seeds: the names of the seeds.
-        :param model: the name of a model that reads all seeds; None: there is none, and a run takes half the time.
+        :param model: the name of a model that reads all seeds; None: no model, and a run takes half the time.
         :param places: ``"harbor"`` is a DbtDag, ``"port/north"`` a DbtTaskGroup ``north`` in a DAG ``port``.
         :param load: ``manifest``, or ``dbt_ls`` (which the fake answers).
         :param test_behavior: ``none``, ``after_each``, ``after_all``, ``build``; None leaves it to the implementation.
-        :param execution_mode: ``local``; ``virtualenv``, installed from a wheelhouse; for others a DAG can only be
+        :param execution_mode: ``local``; ``virtualenv``, installed from a wheelhouse; DAGs of other modes can only be
             built.
-        :param dbt_version: the version of the fake dbt, such as ``2.0.0a4``, a program without a Python package; None:
-            the usual one, a dbt 1.
-        :param project: a project of ``cosmos_project``; or, with ``make_dag``, the folder of your own, which is
+        :param dbt_version: the version of the fake dbt; dbt 2, such as ``2.0.0a4``, is a program without a Python
+            package. None: the default version, a dbt 1.
+        :param project: a project of ``cosmos_project``; or, with ``make_dag``, the folder of your own project, which is
             copied.
-        :param make_dag: builds your own DAG: it is given this scenario, whose ``project.path``, ``project.manifest``,
+        :param make_dag: builds your own DAG from this scenario, whose ``project.path``, ``project.manifest``,
             ``dbt_executable`` and ``operator_args`` go into its configuration.
-        :param sentence: the sentence that requires what the test is about; failures show it.
-        :raises ToolkitMisuse: the implementation has no such name, the project has no seeds, or there is no such
+        :param sentence: the sentence of a specification that the test checks; failures show it.
+        :raises ToolkitMisuse: the implementation has no such enum member, the project has no seeds, or dbt has no such
             version.
         """
         setup = Setup(
@@ -99,7 +99,7 @@ class CosmosSeeds:
         """Play one of ``SEED_SCENARIOS`` on the implementation under test.
 
         :param scenario: a ready-made scenario.
-        :param dbt_version: the version of the fake dbt; None: the usual one, a dbt 1.
+        :param dbt_version: the version of the fake dbt; None: the default version, a dbt 1.
         :raises AssertionError: the implementation does not do what the scenario requires; the text is the trace.
         """
         __tracebackhide__ = True
@@ -118,7 +118,7 @@ def _check(seeds: object, project: object, make_dag: object) -> None:
 def _project_in(
     folder: Path, project: DbtProject | Path | str | None, seeds: Sequence[str], model: str | None, *, with_tests: bool
 ) -> SeedProject:
-    """Return the project of a scenario: made up, taken as it is, or a copy of the author's own."""
+    """Return the project of a scenario: made up, given by the test, or a copy of the author's own project."""
     if project is None:
         return make_seed_project(folder, seeds, model=model, with_tests=with_tests)
     if isinstance(project, DbtProject):
@@ -135,17 +135,16 @@ def seed_scenarios(
     virtualenv_dir: Path | None = None,
     under_airflow: bool = True,
 ) -> Iterator[CosmosSeeds]:
-    """The maker of scenarios without a test around it, such as in a contender of a race.
+    """Yield the maker of scenarios without the fixture, for example in a contender of a race.
 
-    Airflow's home is the one that this process has; what the runs write into its database stays there.
+    Runs use the Airflow home of this process; their rows stay in its database.
 
     :param implementation: the implementation under test.
     :param folder: an empty folder for projects and environments.
     :param wheelhouse: returns a wheelhouse; a scenario that installs a real environment calls it.
-    :param virtualenv_dir: the folder in which scenarios of virtualenv mode keep their environments; None: one a
-        scenario.
-    :param under_airflow: False: tasks are executed with nothing of Airflow around them, in a tenth of the time; then
-        there are no assets.
+    :param virtualenv_dir: the folder in which scenarios of virtualenv mode keep their environments; None: a folder for
+        each scenario.
+    :param under_airflow: False: tasks are executed without Airflow, in a tenth of the time and without assets.
     """
     from pytest_cosmos_venv.airflow.variables import Variables, VariableStore
     from pytest_cosmos_venv.airflow.versions import this_airflow
@@ -156,7 +155,7 @@ def seed_scenarios(
     store = VariableStore()
     with (
         fake_venvs() as make_venv,
-        # Implementations that tell their makers about each run are asked not to; a test has no network.
+        # No telemetry of the implementation: a test has no network.
         mock.patch.dict(os.environ, {"DO_NOT_TRACK": "true"}),
         this_airflow().variables_in(store),
     ):

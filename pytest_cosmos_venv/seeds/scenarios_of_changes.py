@@ -1,4 +1,4 @@
-"""The ready-made scenarios of ``when_seed_changes``: what is a change, and what is none."""
+"""The ready-made scenarios of ``when_seed_changes``: which edits count as changes of a seed."""
 
 from __future__ import annotations
 
@@ -241,7 +241,7 @@ def _a_missing_file_runs_dbt(harbor: SeedScenario) -> None:
     harbor.set_manifest_checksum(None)
     harbor.run().must("ran")
     harbor.delete()
-    # dbt itself finds no seed then, and whether such a task succeeds is another question.
+    # dbt finds no seed without its file. The sentence does not say whether such a task succeeds.
     harbor.run().must_call("seed")
     harbor.run().must_call("seed")
 

@@ -1,4 +1,4 @@
-"""The trace of a scenario: each step, and what was seen after it, in a line for the reader of a failure."""
+"""The trace of a scenario: one line for each step and its outcome, shown when a requirement fails."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NoReturn
 
 
 class RequirementNotMet(AssertionError):
-    """An implementation did something else than was required. The text is the whole trace."""
+    """An implementation does not meet a requirement. The text is the whole trace."""
 
 
 @dataclass(kw_only=True)

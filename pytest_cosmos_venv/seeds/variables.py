@@ -1,7 +1,7 @@
-"""The Variables that earlier runs of a scenario have set, and changing what they remember.
+"""The Variables that earlier runs of a scenario have set, and changes of the checksums in them.
 
-Their form is the implementation's own: in the text only what is surely a checksum is replaced, and only Variables that
-a run itself has set are touched.
+The format of a Variable belongs to the implementation. So only hexadecimal digests in the text are replaced, and only
+Variables that a run has set are changed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pytest_cosmos_venv.airflow.variables import Variables
 
 
-# MD5 has 32 digits, SHA-512 has 128. The key of an object of JSON is no checksum.
+# MD5 has 32 digits, SHA-512 has 128. A JSON key of this form is no checksum.
 _DIGEST = re.compile(r'(?<![0-9A-Fa-f])[0-9A-Fa-f]{32,128}(?![0-9A-Fa-f]|"\s*:)')
 
 
@@ -31,7 +31,7 @@ def holds_checksum(text: str, checksum: str) -> bool:
 
 
 def with_checksum(text: str, checksum: str) -> str | None:
-    """Return the text of a Variable with another checksum in it; JSON keeps its shape. None where it holds no checksum.
+    """Return the text of a Variable with another checksum; None where the text holds no checksum.
 
     :param text: the text of the Variable.
     :param checksum: the new checksum, in hexadecimal digits.
@@ -41,7 +41,7 @@ def with_checksum(text: str, checksum: str) -> str | None:
 
 
 def damaged(text: str) -> str:
-    """Return the first half: what a write that was cut off would have left.
+    """Return the first half of a text, as after an interrupted write.
 
     :param text: the text of a Variable.
     """
@@ -60,14 +60,14 @@ class RememberedVariables:
 
     @property
     def values(self) -> Mapping[str, str]:
-        """The texts of those that are still there, by key."""
+        """Key -> text of each Variable that still exists."""
         return {key: value for key, value in self._variables.values.items() if key in self._keys}
 
     @contextmanager
     def recorded(self) -> Iterator[dict[str, str]]:
-        """Collect the Variables that are set within the block, in a dictionary that is filled at its end.
+        """Yield a dictionary that holds the Variables set within the block after the block has ended.
 
-        Nothing is collected while a DAG is built: caches of dbt ls may be Variables too.
+        Use it for runs, not for building a DAG: caches of dbt ls may be Variables too.
         """
         before = len(self._variables.writes)
         written: dict[str, str] = {}
@@ -79,7 +79,7 @@ class RememberedVariables:
             self._keys |= written.keys()
 
     def replace_checksums(self, checksum: str) -> None:
-        """Put a checksum into all of them, as ``SeedScenario.remember`` says.
+        """Replace the checksums in all these Variables, as ``SeedScenario.remember`` describes.
 
         :param checksum: the checksum, in hexadecimal digits.
         """
@@ -92,15 +92,15 @@ class RememberedVariables:
         self._rewrite(lambda key, _: str(values[key]))
 
     def damage(self, text: str | None) -> None:
-        """Damage all of them, as ``SeedScenario.corrupt_variable`` says.
+        """Damage all these Variables, as ``SeedScenario.corrupt_variable`` describes.
 
-        :param text: the text to write into them; None: each is cut in half.
+        :param text: the new text of each Variable; None: each text is cut in half.
         """
         self._known("corrupt_variable")
         self._rewrite(lambda _, value: damaged(value) if text is None else text)
 
     def forget(self) -> None:
-        """Delete all of them, as ``SeedScenario.forget`` says."""
+        """Delete all these Variables, as ``SeedScenario.forget`` describes."""
         for key in self._known("forget"):
             self._variables.remove(key)
 

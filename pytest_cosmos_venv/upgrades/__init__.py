@@ -1,1 +1,1 @@
-"""Releases of dbt side by side: projects as test items, and what differs between the releases."""
+"""Comparison of dbt releases: projects as test items, and a table of the differences between releases."""

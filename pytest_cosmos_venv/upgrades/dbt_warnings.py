@@ -1,4 +1,4 @@
-"""dbt's own warnings, such as deprecations, read from the log that it has written."""
+"""dbt's own warnings, such as deprecations, read from dbt's log file."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ ENVIRONMENT: Mapping[str, str] = MappingProxyType(
     {
         "DBT_LOG_FORMAT_FILE": "json",
         "DBT_LOG_LEVEL_FILE": "warn",
-        # Most deprecations are found by parsing: dbt 1 says nothing of a file that it has parsed before.
+        # Most deprecations are found by parsing, and with partial parsing dbt 1 reports them only once for a file.
         "DBT_PARTIAL_PARSE": "false",
     }
 )
-"""The variables with which dbt writes what is read here."""
-# What they tell is the state of a node, or was told by a warning before.
+"""The environment variables that make dbt write the log that this module reads."""
+# These events repeat the status of a node or an earlier warning.
 _OTHERWISE_TOLD = frozenset(
     {"DeprecationsSummary", "LogFreshnessResult", "LogTestResult", "RunResultWarning", "RunResultWarningMessage"}
 )
 _OF_THE_PROJECT = frozenset({"JinjaLogWarning", "JinjaWarn"})
-"""What ``exceptions.warn`` in a macro or a model makes: all of them have one name, and the words of the project."""
+"""The events of ``exceptions.warn`` in a macro or a model: all have the same name, and texts of the project."""
 _BEGINNING = re.compile(r"^\d\d:\d\d:\d\d\.\d+ \[(\w+) *\]: ", re.MULTILINE)
-"""The beginning of an event where dbt writes no JSON: dbt 2.0.0a4 knows the setting and does not heed it."""
+"""The beginning of an event in a text log: dbt 2.0.0a4 accepts the setting for JSON and ignores it."""
 _BEFORE = re.compile(r"\A\[WARNING\](\[\w+\])?: *")
 _CODED = re.compile(r"\[(?P<name>\w+) \(dbt\d+\)\]: ")
 _PLACE = re.compile(r"\s*-->.*", re.DOTALL)
 
 
 def warnings_of(log: Path) -> dict[str, str]:
-    """Return the warnings of a log, each once: what tells it from others -> dbt's words.
+    """Return the distinct warnings of a log: key -> dbt's text.
 
-    Releases word their warnings differently, so a warning is told by its name, and one of ``exceptions.warn`` by its
-    words.
+    The key is the name of the warning, because releases word their warnings differently. For a warning of
+    ``exceptions.warn``, the key is its text without the place.
 
     :param log: the file ``dbt.log``.
     """

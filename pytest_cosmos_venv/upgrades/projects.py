@@ -1,4 +1,4 @@
-"""dbt projects as test items: each is compiled and built on DuckDB with each release of dbt that the run names."""
+"""dbt projects as test items: each project is compiled and built on DuckDB with each release of dbt of the run."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from pytest_cosmos_venv.warehouse.warehouses import CosmosDuckDB
 COMPILE, BUILD = "compile", "build"
 SOURCES_OPTION = "cosmos_dbt_sources"
 COMMANDS = pytest.StashKey[tuple[Command, ...]]()
-"""What dbt did in an item."""
+"""The records of the dbt commands of an item."""
 _LINE = re.compile(r"(?P<source>\S+?\.\S+?)\s*:\s*(?P<file>\S.*)")
 _PARSED = ("nodes", "sources", "exposures", "metrics", "macros", "unit_tests")
 
@@ -34,7 +34,7 @@ def read_sources(lines: Sequence[str], *, root: Path) -> dict[str, Path]:
 
     :param lines: the lines of ``cosmos_dbt_sources`` in the ini file: ``raw.ships: tests/ships.csv``.
     :param root: the folder that paths are relative to.
-    :raises ToolkitMisuse: a line cannot be understood, or there is no such file.
+    :raises ToolkitMisuse: a line has another form, or its file does not exist.
     """
     found = {}
     for line in lines:
@@ -115,7 +115,7 @@ class ProjectItem(pytest.Item):
             contents: dict[str, str] = {}
             known: tuple[Command, ...] = ()
             log = warehouse.place / "logs" / "dbt.log"
-            log.unlink(missing_ok=True)  # of another test, or of an earlier run
+            log.unlink(missing_ok=True)  # the log may be from another test or an earlier run
             try:
                 if self.step == COMPILE:
                     warehouse.run_dbt("compile")
@@ -143,7 +143,7 @@ class ProjectItem(pytest.Item):
             raise DbtFailed(str(result))
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
-        """Return dbt's own words where dbt failed: the lines of this file tell nobody anything.
+        """Return dbt's own messages where dbt failed: a Python traceback of this module would not help.
 
         :param excinfo: the error.
         :param style: the style that pytest asks for.
@@ -162,21 +162,21 @@ def _reads_a_file(source: Mapping[str, Any]) -> bool:
 
 
 def _parsed(warehouse: DuckDBWarehouse) -> Command:
-    """Return what dbt has parsed of the project itself: on these nodes task ids and tests depend."""
+    """Return the record of the nodes of the project itself, on which task ids and tests depend."""
     manifest = warehouse.manifest
     own = f".{manifest['metadata']['project_name']}."
     return parsed(name for kind in _PARSED for name in manifest.get(kind, {}) if own in name)
 
 
 def _contents(warehouse: DuckDBWarehouse, result: DbtResult) -> dict[str, str]:
-    """Return unique id -> number of rows and their digest, of each table and view that dbt has built."""
+    """Return unique id -> number and digest of the rows, for each table and view that dbt has built."""
     relations = warehouse.relations()
     queries = [
         _content_query(warehouse, node.unique_id, relations[node.unique_id])
         for node in result.nodes.values()
         if node.status == "success" and node.unique_id in relations
     ]
-    # One query for all: each starts a process.
+    # One query for all nodes, because each query starts a process.
     rows = warehouse.query(" union all ".join(queries)) if queries else []
     return {row["node"]: f"{row['rows']} rows, {str(row['digest'])[:8]}" for row in rows}
 

@@ -1,4 +1,4 @@
-"""What differs between releases of dbt, as one table: records of a test are compared with that of the first release."""
+"""The table of differences between releases of dbt: each record of a test is compared with the first release's."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _Found = tuple[str, str, str, str]
 
 
 def table(records: Iterable[ReleaseRecord], releases: Sequence[str]) -> list[str]:
-    """Return the lines of a table: one row for each thing that differs, one column for each release.
+    """Return the lines of a table: one row for each difference, one column for each release.
 
-    A warning that several steps of a project give has one row, and so has any other thing that differs alike.
+    Differences of the same kind and subject share a row, such as a warning in several steps of a project.
 
     :param records: the records of a run, in any order.
-    :param releases: the releases of the run, the one to compare with first.
+    :param releases: the releases of the run; the others are compared with the first.
     """
     base, *others = releases
     by_test: dict[str, dict[str, ReleaseRecord]] = {}
@@ -52,16 +52,16 @@ def table(records: Iterable[ReleaseRecord], releases: Sequence[str]) -> list[str
 
 
 def differences(first: ReleaseRecord, other: ReleaseRecord) -> Iterator[_Found]:
-    """Yield what differs between two records of a test; the subject of its outcome is empty.
+    """Yield the differences between two records of a test; a difference of outcomes has an empty subject.
 
-    :param first: the record with the release to compare with.
+    :param first: the record with the first release.
     :param other: the record with another release.
     """
     if first.outcome != other.outcome:
         yield OUTCOME, "", first.outcome, other.outcome
     for (command, one), (another, two) in zip(first.commands, other.commands, strict=False):
         if command != another:
-            # From here on the test itself has done something else: what follows compares unlike things.
+            # The test itself ran another command, so later commands cannot be compared.
             yield OUTCOME, command, command, another
             return
         if one and two:
@@ -71,7 +71,7 @@ def differences(first: ReleaseRecord, other: ReleaseRecord) -> Iterator[_Found]:
 def _of_facts(one: Facts, two: Facts) -> Iterator[_Found]:
     for kind in one:
         before, after = one[kind], two.get(kind, {})
-        # What has failed as a whole has none; its outcome tells it.
+        # A command that has failed as a whole has no facts of this kind; the outcome shows the failure.
         if kind != WARNINGS and not (before and after):
             continue
         for subject in dict.fromkeys((*before, *after)):

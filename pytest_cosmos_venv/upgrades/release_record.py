@@ -1,4 +1,4 @@
-"""The record of one test with one release of dbt: what dbt did in it, in a form that workers of xdist can send."""
+"""The record of one test with one release of dbt: its dbt commands, in a form that workers of xdist can send."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ THERE = "there"
 Facts = dict[str, dict[str, str]]
 """Kind, such as ``state`` -> subject, such as the unique id of a node -> value, such as ``success``."""
 Command = tuple[str, Facts]
-"""What dbt was told, or ``import`` for a DAG file; and its facts, none where it has failed as a whole."""
+"""The command line of dbt, or ``import`` for a DAG file; and the facts of the command, empty where it has failed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +27,7 @@ class ReleaseRecord:
     :param test: the id of the test without the release.
     :param release: the release, as ``--cosmos-dbt`` names it.
     :param outcome: ``passed``, ``failed`` or ``skipped``.
-    :param commands: what dbt did, in order.
+    :param commands: the commands of dbt, in order.
     """
 
     test: str
@@ -42,8 +42,8 @@ def commands_of(
     """Return the records of commands.
 
     :param results: the commands, in order.
-    :param contents: unique id -> digest of the rows of its table after the last command; empty where nobody has looked.
-    :param warnings: what tells each of dbt's own warnings in all of them from others.
+    :param contents: unique id -> digest of the rows of its table after the last command; empty where it was not read.
+    :param warnings: the keys of dbt's own warnings in all commands, as in ``warnings_of``.
     """
     return tuple((" ".join(each.arguments), _facts_of(each, contents, warnings)) for each in results)
 
@@ -62,17 +62,17 @@ def _facts_of(result: DbtResult, contents: Mapping[str, str], warnings: Iterable
 
 
 def parsed(names: Iterable[str]) -> Command:
-    """Return what dbt has parsed, as a command of its own.
+    """Return the nodes that dbt has parsed, as a command ``parse``.
 
-    :param names: the unique ids of its nodes.
+    :param names: the unique ids of the nodes.
     """
     return "parse", {NODES: dict.fromkeys(names, THERE)}
 
 
 def import_of(record: DagRecord, check: str) -> Command:
-    """Return what a check of a DAG file says of its import: ``nodes`` its nodes, ``shape`` its tasks.
+    """Return the facts of the import of a DAG file: nodes for the check ``nodes``, tasks for the check ``shape``.
 
-    :param record: what was seen when the file was imported.
+    :param record: the record of the import.
     :param check: the name of the check.
     """
     facts: Facts = {}

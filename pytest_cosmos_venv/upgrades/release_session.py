@@ -1,4 +1,4 @@
-"""The plugin of a run with several releases of dbt: it collects projects, gathers records and tells what differs."""
+"""The plugin of a run with several releases of dbt: collects projects, gathers records and prints the differences."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ class ReleaseSession:
         self._records: list[ReleaseRecord] = []
 
     def pytest_ignore_collect(self, collection_path: Path) -> bool | None:
-        """Leave out installed packages: ``dbt deps`` links a local one, and pytest would follow it in circles.
+        """Leave out installed packages: ``dbt deps`` links local packages, and the links may form a cycle.
 
         :param collection_path: the file or folder.
         """
         return True if collection_path.name in _PACKAGES else None
 
     def pytest_collect_file(self, file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
-        """Make a collector of a dbt project, unless it is none of the user's.
+        """Make a collector for a dbt project; installed packages and build folders are left out.
 
         :param file_path: the file.
         :param parent: the collector of its folder.
@@ -60,7 +60,7 @@ class ReleaseSession:
     def pytest_runtest_makereport(
         self, item: pytest.Item, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        """Give the report the record of what dbt did, which a worker of pytest-xdist sends with it.
+        """Attach the record of dbt's commands to the report, so that workers of pytest-xdist send it too.
 
         :param item: the test.
         :param call: the phase of the test that has ended.
@@ -88,7 +88,7 @@ class ReleaseSession:
             self._records.append(ReleaseRecord(**document))
 
     def pytest_terminal_summary(self, terminalreporter: Any, config: pytest.Config) -> None:
-        """Tell what differs. In a worker of pytest-xdist there is nothing to tell.
+        """Print the table of differences, except in a worker of pytest-xdist.
 
         :param terminalreporter: pytest's terminal.
         :param config: the configuration of the run.
@@ -102,7 +102,7 @@ class ReleaseSession:
 
 
 def _commands_of(item: pytest.Item) -> tuple[Command, ...] | None:
-    """Return what dbt did in a test; None where it needs no dbt, or could not begin."""
+    """Return the records of dbt's commands in a test; None where the test needs no dbt or has not reached it."""
     if COMMANDS in item.stash:
         return item.stash[COMMANDS]
     if isinstance(item, DagCheck) and RECORD in item.stash:
@@ -121,7 +121,7 @@ def _release_of(item: pytest.Item) -> str | None:
 
 
 def _name_without(release: str, item: pytest.Item) -> str:
-    """Return the id of a test without its release: by it the records of one test are found."""
+    """Return the id of a test without its release, equal for the records of the test with all releases."""
     name, _, parameters = item.name.partition("[")
     part = f"dbt-{release}"
     rest = parameters.removesuffix("]")

@@ -1,4 +1,4 @@
-"""A command of dbt that has ended: its exit code, what dbt says, and the state of each node."""
+"""The result of a dbt command: its exit code, its output, and the status of each node."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 _GOOD = frozenset({"success", "pass", "warn", "skipped", "partial success", "no-op"})
-# What DuckDB says of SQL that another database understands.
+# DuckDB's errors for SQL of another database's dialect.
 _DIALECT = re.compile(
     r"Parser Error|syntax error at or near"
     r"|Catalog Error: (\w+ )*(Function|Type|Macro) with name|(function|type) [\w.]+ does not exist"
@@ -22,21 +22,21 @@ _WAY_OUT = (
     "DuckDB does not understand this SQL of another database. A macro in the project can write it for both "
     "(adapter.dispatch), or the test gives the rows of this node (cosmos_duckdb's give) and leaves it out of build."
 )
-# dbt 2 prints the frames of its own program behind each error, none of which has a name, and what it loads.
+# Behind each error, dbt 2 prints the unnamed stack frames of its own program and the profile that it loads.
 _NOISE = re.compile(r"\s+(\d+: \S+|at \S+:\d+:\d+|Loading \S+profiles\.yml)\s*")
 _SHOWN_LINES = 30
 
 
 @dataclass(frozen=True, kw_only=True)
 class NodeState:
-    """What dbt says of one node.
+    """The result of one node in dbt's ``run_results.json``.
 
     :param unique_id: its id, such as ``model.harbor.ships``.
-    :param status: dbt's word: ``success``, ``error``, ``skipped``, ``pass``, ``fail``, ``warn``.
+    :param status: dbt's status: ``success``, ``error``, ``skipped``, ``pass``, ``fail``, ``warn``.
     :param message: dbt's message; empty where there is none.
-    :param failures: how many rows a test has found; None for other nodes.
-    :param seconds: how long it took.
-    :param compiled: its SQL as dbt has compiled it; empty where dbt tells none.
+    :param failures: the number of rows that a test has found; None for other nodes.
+    :param seconds: the duration in seconds.
+    :param compiled: its compiled SQL; empty where dbt reports none.
     """
 
     unique_id: str
@@ -48,13 +48,13 @@ class NodeState:
 
     @property
     def name(self) -> str:
-        """The name of the node: that of a test without dbt's digest."""
+        """The name of the node; the name of a test has no digest."""
         parts = self.unique_id.split(".")
         return ".".join(parts[2:3] if parts[0] == "test" else parts[2:])
 
     @property
     def is_good(self) -> bool:
-        """Whether it neither failed nor broke. A skipped node is good: it tells of another one."""
+        """Whether the node has no failure of its own. A skipped node is good: another node has failed."""
         return self.status in _GOOD
 
     @property
@@ -68,18 +68,18 @@ class NodeState:
 
 
 class DbtFailed(AssertionError):
-    """dbt has failed: a node, a test, or the command itself. The text says which, in dbt's own words."""
+    """A dbt command has failed. The text has dbt's messages for each failed node and test, or for the command."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DbtResult:
     """A command of dbt that has ended.
 
-    :param arguments: what dbt was told, without the places of profile and target.
+    :param arguments: the arguments of dbt, without the options that the toolkit adds.
     :param exit_code: dbt's exit code.
-    :param log: what dbt has printed.
-    :param seconds: how long the command took.
-    :param nodes: unique id -> what dbt says of it, in dbt's order.
+    :param log: dbt's output.
+    :param seconds: the duration of the command.
+    :param nodes: unique id -> result of the node, in dbt's order.
     """
 
     arguments: tuple[str, ...]
@@ -105,7 +105,7 @@ class DbtResult:
 
     def __str__(self) -> str:
         ill = [node for node in self.nodes.values() if not node.is_good]
-        # dbt 2 gives "Compilation Error" as the message of a node, and the reason in its log alone.
+        # In dbt 2 the message of a node is only "Compilation Error"; the reason is in the log.
         is_all = bool(ill) and all("\n" in node.message for node in ill)
         lines = [line for line in self.log.splitlines() if line.strip() and not _NOISE.fullmatch(line)]
         log = [] if self.succeeded or is_all else lines[-_SHOWN_LINES:]
@@ -117,7 +117,7 @@ def _is_test(node: NodeState) -> bool:
 
 
 def nodes_of(run_results: Path, manifest: Path) -> dict[str, NodeState]:
-    """Return what dbt says of each node, in its order; empty where dbt has written nothing.
+    """Return the results of all nodes, in dbt's order; empty where dbt has written no ``run_results.json``.
 
     :param run_results: the file ``run_results.json``.
     :param manifest: the file ``manifest.json`` of the same command.
@@ -127,7 +127,7 @@ def nodes_of(run_results: Path, manifest: Path) -> dict[str, NodeState]:
     except FileNotFoundError:
         return {}
     compiled: Mapping[str, Any] = {}
-    if any("compiled_code" not in each for each in results) and manifest.exists():  # dbt 2 writes it there alone
+    if any("compiled_code" not in each for each in results) and manifest.exists():  # of dbt 2, in the manifest only
         compiled = json.loads(manifest.read_text(encoding="utf-8"))["nodes"]
     return {
         each["unique_id"]: NodeState(

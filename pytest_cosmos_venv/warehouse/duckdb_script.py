@@ -1,10 +1,10 @@
 """The program that reads and writes a DuckDB file, run by the Python of the environment in which dbt is installed.
 
-The Python of the tests need not have ``duckdb``. It imports nothing but that and the standard library. Standard input
-and output are JSON. ``{"path": FILE, "attached": {NAME: FILE}, "replaced": [DATABASE, SCHEMA, NAME] or null,
-"statements": [[SQL, ROWS or null], …]}`` comes in. ``{"columns": [[NAME, TYPE], …], "rows": [[VALUE, …], …]}`` of the
-last statement, or ``{"error": TEXT, "sql": SQL}``, goes out. A view that is replaced is dropped first. Values that JSON
-does not have come as ``{"type": TYPE, "text": TEXT}``.
+So the Python of the tests need not have ``duckdb``. The program imports only ``duckdb`` and the standard library.
+Standard input and output are JSON. The request is ``{"path": FILE, "attached": {NAME: FILE}, "replaced": [DATABASE,
+SCHEMA, NAME] or null, "statements": [[SQL, ROWS or null], …]}``. The answer is ``{"columns": [[NAME, TYPE], …],
+"rows": [[VALUE, …], …]}`` of the last statement, or ``{"error": TEXT, "sql": SQL}``. A view named by ``replaced`` is
+dropped first. Values that JSON does not have are written as ``{"type": TYPE, "text": TEXT}``.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ _NAMED: tuple[tuple[type, str], ...] = ((datetime, "datetime"), (date, "date"), 
 
 
 def encode(value: Any) -> Any:
-    """Return a value of DuckDB as JSON takes it.
+    """Return a value of DuckDB in a form that JSON can hold.
 
-    :param value: the value, as DuckDB's Python interface gives it.
+    :param value: the value, as DuckDB's Python interface returns it.
     """
     if isinstance(value, _PLAIN):
         return value
@@ -35,13 +35,13 @@ def encode(value: Any) -> Any:
             return {"type": name, "text": value.isoformat() if hasattr(value, "isoformat") else str(value)}
     if isinstance(value, (bytes, bytearray)):
         return {"type": "bytes", "text": bytes(value).hex()}
-    return str(value)  # UUID, INTERVAL and the like, as a query shows them
+    return str(value)  # UUID, INTERVAL and other types
 
 
 def answer(request: dict[str, Any]) -> dict[str, Any]:
-    """Run the statements of a request; return columns and rows of the last one, or the error of the one that failed.
+    """Run the statements of a request; return columns and rows of the last statement, or the first error.
 
-    :param request: the request, as the module describes it.
+    :param request: the request, as described at the top of this module.
     """
     import duckdb
 
@@ -76,7 +76,7 @@ def _settings(version: str) -> dict[str, Any]:
     """Return settings with which the DuckDB inside any dbt can read the file.
 
     DuckDB 2.0 writes files that the driver of dbt 2.0.0a4 refuses ("version number 69, but we can only read versions
-    between 64 and 68"). Releases before 1.2 have no such setting and write the old form.
+    between 64 and 68"). Releases before 1.2 have no such setting and write the older format.
     """
     is_old = tuple(map(int, version.split(".")[:2])) < (1, 2)
     return {} if is_old else {"storage_compatibility_version": "v1.0.0"}

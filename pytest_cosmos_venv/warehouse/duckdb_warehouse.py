@@ -1,7 +1,7 @@
 """A real dbt on a DuckDB file: nothing is written into the project of the user, and the file belongs to one test.
 
-dbt takes the project as it was parsed before when profile, variables and paths are the same, so all of these are the
-same for each test: a place in the cache holds the profile and dbt's target folder, and leads to the test's own file.
+dbt reuses the parsed project only when profile, variables and paths are the same. So they are the same in each test: a
+place in the cache holds the profile, dbt's target folder, and a link to the test's own folder.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _NOT_OF_THE_PROJECT = frozenset({"target", "logs", ".git", ".venv", "venv", "__p
 
 @dataclass(frozen=True, kw_only=True)
 class ProjectSettings:
-    """How dbt is to see the project of a test.
+    """The settings with which dbt runs a project.
 
     :param path: the folder of the project, with ``dbt_project.yml``.
     :param target: the name of the target, which the project sees as ``target.name``.
@@ -62,7 +62,7 @@ class ProjectSettings:
 
     @property
     def key(self) -> str:
-        """A key of all that dbt's parsing depends on, fit for a file name."""
+        """A digest of all settings on which dbt's parsing depends, usable as a file name."""
         parts = [str(self.path), self.target, self.schema, self.threads, dict(self.variables), dict(self.environment)]
         text = json.dumps([*parts, dict(self.settings)], sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -72,7 +72,7 @@ class ProjectSettings:
 class DuckDBWarehouse:
     """The DuckDB file of a test, and the real dbt that builds the user's project in it.
 
-    :param project: how dbt is to see the project.
+    :param project: the project and its settings.
     :param dbt: the environment in which dbt is installed.
     :param place: the folder with profile and target folder, whose content outlives the test.
     :param folder: the test's own folder, in which the file lies.
@@ -87,7 +87,7 @@ class DuckDBWarehouse:
 
     @property
     def path(self) -> Path:
-        """The DuckDB file. It is there when something was given or built, and stays in the test's folder."""
+        """The DuckDB file. It exists once a table was given or built, and stays in the test's folder."""
         return self.folder / f"{PROFILE}.duckdb"
 
     @property
@@ -97,7 +97,7 @@ class DuckDBWarehouse:
 
     @property
     def manifest(self) -> dict[str, Any]:
-        """The manifest of the project as it is now. dbt parses the project first where that was not done yet."""
+        """The manifest of the project as it is now. dbt parses the project first, unless it is parsed already."""
         if self._parsed.get("project") != self._project_digest():
             result = self._run("parse")
             if not result.succeeded:
@@ -105,10 +105,11 @@ class DuckDBWarehouse:
         return json.loads((self._target / "manifest.json").read_text(encoding="utf-8"))  # type: ignore[no-any-return]
 
     def give(self, name: str, content: Path | str | Sequence[Row]) -> None:
-        """Make a table of the project with some content, as if it had been loaded or built before. The columns have the
-        types that the project declares (``data_type``), else those of the values.
+        """Make a table of the project with some content, as if it had been loaded or built before.
 
-        :param name: a source, ``raw.ships``; or a model, seed or snapshot, which build is then not to select.
+        The columns have the types that the project declares (``data_type``), else the types of the values.
+
+        :param name: a source, ``raw.ships``; or a model, seed or snapshot, which ``build`` must then not select.
         :param content: rows, each a mapping of column -> value; or a CSV, Parquet or JSON file. A path is relative to
             the current directory.
         :raises ToolkitMisuse: the project has no such source or node, or the content cannot be made a table.
@@ -130,9 +131,9 @@ class DuckDBWarehouse:
     ) -> DbtResult:
         """Run ``dbt build`` in the test's file, and return its result.
 
-        :param select: what to build, as dbt takes it: ``+fct_crossings`` builds what it needs as well. Default: all.
-        :param exclude: what to leave out.
-        :param full_refresh: whether incremental models and seeds are made anew.
+        :param select: dbt's selection: ``+fct_crossings`` also builds the model's parents. Default: all nodes.
+        :param exclude: dbt's exclusion.
+        :param full_refresh: whether incremental models and seeds are rebuilt from scratch.
         :param check: whether a failure of dbt, of a node or of a test fails the test.
         :raises DbtFailed: dbt failed, and ``check`` is set.
         """
@@ -192,7 +193,7 @@ class DuckDBWarehouse:
         return result
 
     def _project_for(self, command: str) -> Path:
-        """Return the project, or a folder of links to it where it lists packages: there dbt installs them.
+        """Return the project; if it lists packages, a folder of links to it, into which dbt installs the packages.
 
         :raises DbtFailed: dbt cannot install the packages.
         """
@@ -220,7 +221,7 @@ class DuckDBWarehouse:
         return folder
 
     def _link_into(self, folder: Path, left_out: set[str]) -> None:
-        """Make the folder's links those to all that lies in the project now, with some names left out."""
+        """Replace the links of the folder by links to the present entries of the project, without some names."""
         for link in folder.iterdir():
             if link.is_symlink():
                 link.unlink()
@@ -235,13 +236,13 @@ class DuckDBWarehouse:
         return str(settings.get("packages-install-path") or "dbt_packages")
 
     def _with_absolute_paths(self, name: str) -> str:
-        """Return a list of packages, in which the path of a local package does not depend on the list's folder."""
+        """Return the text of a package list with absolute paths of local packages."""
         text = (self.project.path / name).read_text(encoding="utf-8")
         pattern = re.compile(r"^(\s*-?\s*local:\s*)(['\"]?)([^'\"#\n]+?)\2(\s*(?:#.*)?)$", re.MULTILINE)
         return pattern.sub(lambda found: f"{found[1]}{json.dumps(str((self.project.path / found[3]).resolve()))}", text)
 
     def rows(self, name: str) -> list[dict[str, Any]]:
-        """Return the rows of a source or node, each as column -> value, in order of the first column, and so on.
+        """Return the rows of a source or node, each as column -> value, sorted by their columns.
 
         :param name: a model, seed or snapshot, or a source as ``raw.ships``.
         :raises ToolkitMisuse: the project has no such node, or there is no such table yet.
@@ -249,7 +250,7 @@ class DuckDBWarehouse:
         return in_order(self.query(f"from {self._relation(name)}"))
 
     def columns(self, name: str) -> dict[str, str]:
-        """Return the columns of a source or node with their types, as DuckDB names these: ``{"id": "INTEGER"}``.
+        """Return the columns of a source or node with DuckDB's types: ``{"id": "INTEGER"}``.
 
         :param name: a model, seed or snapshot, or a source as ``raw.ships``.
         :raises ToolkitMisuse: the project has no such node, or there is no such table yet.
@@ -257,7 +258,7 @@ class DuckDBWarehouse:
         return dict(self._ask([(f"from {self._relation(name)} limit 0", None)])["columns"])
 
     def query(self, sql: str) -> list[dict[str, Any]]:
-        """Return what a query in the test's file finds, each row as column -> value.
+        """Return the rows of a query in the test's file, each as column -> value.
 
         :param sql: the query.
         :raises ToolkitMisuse: DuckDB refuses it.
@@ -267,7 +268,7 @@ class DuckDBWarehouse:
         return [dict(zip(names, map(decoded, row), strict=True)) for row in found["rows"]]
 
     def relations(self) -> dict[str, Relation]:
-        """Return unique id -> place of the table or view, of each node that has one. An ephemeral model has none."""
+        """Return unique id -> table or view of each source, model, seed and snapshot, without ephemeral models."""
         return {
             unique_id: _relation_of(node)
             for unique_id, node in self._nodes.items()
@@ -287,13 +288,13 @@ class DuckDBWarehouse:
 
     def _variables(self) -> dict[str, str]:
         quiet = {"DBT_SEND_ANONYMOUS_USAGE_STATS": "false", "DBT_USE_COLORS": "false", "NO_COLOR": "1"}
-        # deps and debug have no options for these.
+        # deps and debug have no options for the log path and the target path.
         quiet |= {"DBT_LOG_PATH": str(self.place / "logs"), "DBT_TARGET_PATH": str(self._target)}
-        # pytest's own coverage or warnings settings are for the test's process.
+        # A PYTHONWARNINGS of the test run must not affect dbt.
         return {**quiet, "PYTHONWARNINGS": "", **self.project.environment}
 
     def write_profile(self) -> None:
-        """Write the file of the profile, where it is not there already in the same words."""
+        """Write the profile file, unless the file has this content already."""
         import yaml
 
         data = self.place / _DATA
@@ -309,13 +310,13 @@ class DuckDBWarehouse:
             output["attach"] = [*output.get("attach", ()), *files]
         document = {PROFILE: {"target": self.project.target, "outputs": {self.project.target: output}}}
         text = yaml.safe_dump(document, sort_keys=False)
-        # dbt parses everything anew where this file is another one.
+        # dbt parses the whole project again when the profile has changed.
         if not self.profiles_yml.exists() or self.profiles_yml.read_text(encoding="utf-8") != text:
             self.profiles_yml.write_text(text, encoding="utf-8")
 
     @property
     def _parsed(self) -> dict[str, Any]:
-        """What is known of the last parsing: the digest of the project, and the databases that are attached."""
+        """The state after the last parsing: the digest of the project, and the attached databases."""
         try:
             return json.loads((self.place / _STATE).read_text(encoding="utf-8"))  # type: ignore[no-any-return]
         except (FileNotFoundError, ValueError):
@@ -365,7 +366,7 @@ class DuckDBWarehouse:
         }
         done = subprocess.run(
             [self.dbt.python, "-I", duckdb_script.__file__],
-            cwd=self.project.path,  # views that dbt-duckdb makes of files name these as the project does
+            cwd=self.project.path,  # views on files hold the paths of the project, which may be relative to it
             input=json.dumps(request),
             capture_output=True,
             text=True,
@@ -390,7 +391,7 @@ def _relation_of(node: Mapping[str, Any]) -> Relation:
 
 
 def _names_of(node: Mapping[str, Any]) -> list[str]:
-    """Return the names by which a test may call a source or node; none for those without a table."""
+    """Return the names of a source or node in tests; empty for nodes without a table, such as tests."""
     kind = node["resource_type"]
     if kind == "source":
         return [f"{node['source_name']}.{node['name']}"]
@@ -408,11 +409,11 @@ def _time_of(file: Path) -> int | None:
 
 
 def open_warehouse(project: ProjectSettings, dbt: KeptDbt, *, place: Path, folder: Path) -> DuckDBWarehouse:
-    """Return the warehouse of a test, empty, in a place that other tests had before it.
+    """Return the empty warehouse of a test, in a place of the cache that earlier tests have used.
 
-    :param project: how dbt is to see the project.
+    :param project: the project and its settings.
     :param dbt: the environment in which dbt is installed.
-    :param place: the folder whose content outlives the test; nobody else uses it now.
+    :param place: the folder whose content outlives the test; no other test uses it at the same time.
     :param folder: the test's own folder; made when missing.
     """
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Rows and files that a test gives as the content of a table, and rows that come back: values, types and SQL."""
+"""Rows and files that a test gives as the content of a table, and rows that queries return: values, types and SQL."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pytest_cosmos_venv.errors import ToolkitMisuse
 
 Row = Mapping[str, Any]
 _READERS = {".csv": "read_csv", ".tsv": "read_csv", ".parquet": "read_parquet", ".json": "read_json"}
-# The first that fits a value: a bool is an int, and a datetime a date.
+# The first type that fits a value counts: a bool is also an int, and a datetime is also a date.
 _TYPES: tuple[tuple[type, str], ...] = (
     (bool, "BOOLEAN"),
     (int, "BIGINT"),
@@ -38,7 +38,7 @@ class Relation:
     :param database: the name of the attached file.
     :param schema: the schema in it.
     :param identifier: the name of the table or view.
-    :param types: column -> type, as the project declares them (``data_type``); columns without one are not in it.
+    :param types: column -> type that the project declares (``data_type``); columns without a type are left out.
     """
 
     database: str
@@ -51,7 +51,7 @@ class Relation:
 
 
 def quoted(name: str) -> str:
-    """Return a name as SQL takes it in double quotes.
+    """Return a name as a quoted identifier of SQL.
 
     :param name: the name of a column, table, schema or database.
     """
@@ -61,11 +61,11 @@ def quoted(name: str) -> str:
 def statements_for(relation: Relation, content: Path | str | Sequence[Row], *, name: str) -> list[tuple[str, Any]]:
     """Return the statements that make a table with some content, each with its rows of parameters or None.
 
-    :param relation: the table. A view or table of that name is replaced.
-    :param content: rows as mappings of column -> value, or a CSV, Parquet or JSON file. Types are those that the
-        project declares, else those of the values; DuckDB reads those of files.
-    :param name: what the test calls the table, for messages.
-    :raises ToolkitMisuse: the content cannot be made a table.
+    :param relation: the table. An existing view or table of this name is replaced.
+    :param content: rows as mappings of column -> value, or a CSV, Parquet or JSON file. The columns have the types that
+        the project declares, else the types of the values; for a file, DuckDB detects the types.
+    :param name: the name of the table in the test, for messages.
+    :raises ToolkitMisuse: no table can be made of the content.
     """
     place = f"{quoted(relation.database)}.{quoted(relation.schema)}"
     prepared: list[tuple[str, Any]] = [(f"create schema if not exists {place}", None)]
@@ -111,7 +111,7 @@ def _of_rows(relation: Relation, rows: Sequence[Row], name: str) -> list[tuple[s
     }
     declared = ", ".join(f"{quoted(column)} {kind}" for column, kind in types.items())
     nested = {column for column in columns if any(isinstance(row[column], _NESTED) for row in rows)}
-    # DuckDB's cast of a text to a list knows no escapes: by way of JSON it does.
+    # DuckDB's cast of a text to a list does not handle escapes; a cast to JSON before it does.
     casts = ", ".join(
         f"cast({'cast(? as JSON)' if column in nested else '?'} as {kind})" for column, kind in types.items()
     )
@@ -167,9 +167,9 @@ def _text(value: Any) -> str | None:
 
 
 def decoded(value: Any) -> Any:
-    """Return a value of DuckDB that came as JSON, as the program ``duckdb_script.py`` writes it.
+    """Return a value of DuckDB from the JSON that the program ``duckdb_script.py`` writes.
 
-    :param value: the value, as JSON gives it.
+    :param value: the JSON value.
     """
     if isinstance(value, list):
         return [decoded(each) for each in value]
@@ -189,7 +189,7 @@ def decoded(value: Any) -> Any:
 
 
 def in_order(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return rows sorted by their columns, the first column first and NULL before values: a query has no order.
+    """Return rows sorted by their columns, the first column first and NULL before values, for a stable order.
 
     :param rows: the rows.
     """
@@ -197,5 +197,6 @@ def in_order(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _comparable(value: Any) -> tuple[Any, ...]:
-    # Numbers of several types compare, and other values of one column have one type, which may have no order (dict).
+    # Numbers of different types can be compared. Other values of a column have one type; dicts and lists are compared
+    # as text, because dicts have no order.
     return (value,) if isinstance(value, (int, float, Decimal, str, date, time, bytes)) else (str(value),)

@@ -1,4 +1,4 @@
-"""The dbt tasks of a user's DAG, led to the DuckDB file of a test for its length."""
+"""Redirection of the dbt tasks of a user's DAG to the DuckDB file of a test."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ _SUBPROCESS = "subprocess"
 
 @contextmanager
 def redirected(work: Any, warehouse: DuckDBWarehouse, *, virtualenv_dir: Path) -> Iterator[None]:
-    """Lead the dbt tasks of a DAG, or one dbt operator, to a warehouse during the block.
+    """Make the dbt tasks of a DAG, or one dbt operator, use a warehouse within the block.
 
-    They get its profile, and its dbt in place of their own. A task that makes a virtual environment installs the
-    warehouse's requirements instead of its dbt packages.
+    The tasks get the warehouse's profile and dbt in place of their own. A task that makes a virtual environment
+    installs the warehouse's requirements instead of its dbt packages.
 
-    :param work: the DAG, or the operator. It is changed, and is as before after the block.
+    :param work: the DAG or the operator; it is changed, and restored at the end of the block.
     :param warehouse: the warehouse.
     :param virtualenv_dir: the folder in which virtual environments are made and kept.
-    :raises ToolkitMisuse: it has no dbt task.
+    :raises ToolkitMisuse: the DAG has no dbt task.
     """
     tasks = [task for task in getattr(work, "tasks", [work]) if getattr(task, "profile_config", None) is not None]
     if not tasks:
@@ -43,7 +43,7 @@ def redirected(work: Any, warehouse: DuckDBWarehouse, *, virtualenv_dir: Path) -
 
 def _changes(task: Any, warehouse: DuckDBWarehouse, virtualenv_dir: Path) -> Mapping[str, Any]:
     changes: dict[str, Any] = {
-        # The class of the implementation that made the task.
+        # The ProfileConfig of the implementation that made the task.
         "profile_config": type(task.profile_config)(
             profile_name=PROFILE,
             target_name=warehouse.project.target,
@@ -58,5 +58,5 @@ def _changes(task: Any, warehouse: DuckDBWarehouse, virtualenv_dir: Path) -> Map
         changes["dbt_executable_path"] = str(warehouse.dbt.dbt)
         mode = getattr(task, "invocation_mode", None)
         if mode is not None:
-            changes["invocation_mode"] = type(mode)(_SUBPROCESS)  # else the dbt of Airflow's own environment runs
+            changes["invocation_mode"] = type(mode)(_SUBPROCESS)  # DBT_RUNNER would run the dbt beside Airflow
     return changes

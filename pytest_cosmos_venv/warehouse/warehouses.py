@@ -20,14 +20,14 @@ from pytest_cosmos_venv.warehouse.redirected import redirected
 RELEASE_FIXTURE = "_cosmos_dbt_release"
 """The fixture whose parameter is the name of the release."""
 RESULTS = pytest.StashKey[list[DuckDBWarehouse]]()
-"""The warehouses that a test has had."""
+"""The warehouses that a test has made."""
 _DUCKDB = "duckdb"
 _OWN_SETTINGS = ("type", "path", "schema", "threads")
 _Work = TypeVar("_Work")
 
 
 class CosmosDuckDB:
-    """Real dbts on DuckDB files, for one test. ``made`` are the files so far.
+    """The maker of DuckDB files, each with a real dbt, for one test. ``made`` holds the warehouses so far.
 
     :param folders: the folders of the cache.
     :param folder: the folder of the test.
@@ -60,8 +60,8 @@ class CosmosDuckDB:
     ) -> DuckDBWarehouse:
         """Return an empty DuckDB file with a real dbt that builds a project in it.
 
-        The project stays where it is. dbt writes nothing into it: target folder and log stand in the cache. The first
-        call installs dbt into an environment that is kept there.
+        dbt writes nothing into the project: target folder and log are in the cache. The first call installs dbt into an
+        environment, which is kept in the cache.
 
         :param project: the folder with ``dbt_project.yml``; relative to the current directory.
         :param sources: source -> content, as for ``give``: ``{"raw.ships": [{"id": 1}]}`` or a file.
@@ -97,23 +97,23 @@ class CosmosDuckDB:
         return warehouse
 
     def redirect(self, work: _Work, warehouse: DuckDBWarehouse) -> _Work:
-        """Lead the dbt tasks of a DAG, or one dbt operator, to a warehouse until the test ends; return it.
+        """Make the dbt tasks of a DAG, or one dbt operator, use a warehouse until the test ends; return ``work``.
 
-        They get the warehouse's profile and dbt; their arguments, retries and callbacks stay. A task that makes a
-        virtual environment makes it for real, in a folder of the cache that later runs find again, with the warehouse's
-        dbt and DuckDB in place of its own adapter.
+        The tasks get the warehouse's profile and dbt; their arguments, retries and callbacks stay. A task that makes a
+        virtual environment makes a real one, with the warehouse's dbt and DuckDB in place of its own adapter. Its
+        folder is in the cache, so later runs reuse it.
 
         :param work: the DAG or the operator.
-        :param warehouse: the warehouse that this fixture made.
-        :raises ToolkitMisuse: it has no dbt task.
+        :param warehouse: a warehouse that this fixture has made.
+        :raises ToolkitMisuse: the DAG has no dbt task.
         """
         kept = self._folders.root / f"virtualenvs-{warehouse.dbt.path.name}" / type(work).__module__.partition(".")[0]
-        kept.parent.mkdir(parents=True, exist_ok=True)  # astronomer-cosmos makes the last folder alone
+        kept.parent.mkdir(parents=True, exist_ok=True)  # astronomer-cosmos makes only the last folder of the path
         self._stack.enter_context(redirected(work, warehouse, virtualenv_dir=kept))
         return work
 
     def close(self) -> None:
-        """Give the DAGs back their own profiles, and the places of the cache to other tests."""
+        """Restore the profiles of redirected DAGs, and release the places of the cache for other tests."""
         self._stack.close()
 
 
