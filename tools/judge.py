@@ -167,7 +167,8 @@ def write_pages() -> None:
     folders = kept_folders(versions(KEPT)[0])
     for page, name in (("compare.html", REPORT), ("compare-servers.html", SERVERS_REPORT)):
         files = [str(folder / name) for folder in folders if (folder / name).exists()]
-        command.main(["compare", *files, "--html", str(PAGES / page)])
+        if files:
+            command.main(["compare", *files, "--html", str(PAGES / page)])
     command.main(["implementations", str(KEPT), str(PAGES / "implementations.md")])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -50,7 +51,8 @@ class ReleaseSession:
         :param file_path: the file.
         :param parent: the collector of its folder.
         """
-        if file_path.name != _PROJECT_FILE or _NOT_OF_THE_USER.intersection(file_path.parts):
+        inside = Path(os.path.relpath(file_path, parent.config.rootpath))  # the checkout may lie below such a folder
+        if file_path.name != _PROJECT_FILE or _NOT_OF_THE_USER.intersection(inside.parts):
             return None
         return ProjectFile.from_parent(
             parent, path=file_path, releases=self._releases, sources=self._sources, kept=self._kept

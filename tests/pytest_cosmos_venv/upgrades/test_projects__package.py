@@ -76,3 +76,14 @@ def test_what_dbt_deps_has_linked_is_not_collected_again(pytester: pytest.Pytest
         *(f"integration_tests/dbt_project.yml::{name}" for name in names),
         "test_package.py::test_it",
     ]
+
+
+def test_a_checkout_below_a_folder_named_target_is_collected(pytester: pytest.Pytester) -> None:
+    checkout = pytester.mkdir("target")
+    shutil.copytree(PACKAGE / "integration_tests", checkout / "tides")
+
+    options = ("--cosmos-dbt=1.11,2", "--collect-only", "-q", "-p", "no:cacheprovider", f"--rootdir={checkout}")
+    result = pytester.runpytest_subprocess(*options, str(checkout))
+
+    found = [line for line in result.outlines if "::" in line]
+    assert len(found) == 4
