@@ -1,6 +1,6 @@
 """The servers of an Airflow 3 on loopback, as processes of a test: API server, scheduler, triggerer; and their API.
 
-Whoever starts them says in which home and on which database: nothing here knows it.
+The caller names Airflow's home and database in the environment variables of each process.
 """
 
 from __future__ import annotations
@@ -32,10 +32,9 @@ _PAUSE = 0.25
 
 
 def free_port() -> int:
-    """Return a port of loopback on which nobody listens at this moment.
+    """Return a loopback port on which no process listens at this moment.
 
-    The port lies below those that the kernel gives to connections: until the server listens, no connection of another
-    process takes it.
+    The port lies below the kernel's ephemeral range, so no outgoing connection takes it before the server listens.
     """
     while True:
         port = random.randrange(16_384, 32_768)  # noqa: S311 - no secret
@@ -45,7 +44,7 @@ def free_port() -> int:
 
 
 def accepts(port: int) -> bool:
-    """Whether somebody listens on a port of loopback.
+    """Whether a process listens on a loopback port.
 
     :param port: the number of the port.
     """
@@ -110,10 +109,10 @@ def running_server(
 
 @contextmanager
 def ending_what_it_started(process: subprocess.Popen[bytes], *, grace: float = _LONGEST_END) -> Iterator[None]:
-    """End a scheduler with the block, and all tasks that it has started: these have sessions of their own.
+    """End a scheduler and its tasks at the end of the block; each task has a session of its own.
 
     :param process: the process of the scheduler.
-    :param grace: seconds that the tasks have to end by themselves when the scheduler is told to.
+    :param grace: seconds that the tasks get to end by themselves after the scheduler got SIGTERM.
     """
     try:
         yield
@@ -132,14 +131,14 @@ def call_api(
 ) -> Any:
     """Ask the API of Airflow 3, as its UI does, and return the answer.
 
-    All who ask must be administrators: ``AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS``.
+    Every client must be an administrator: set ``AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS``.
 
     :param port: the port of the API server.
     :param method: the method of HTTP.
     :param path: the path below ``/api/v2/``.
     :param body: the body of the request; None: it has none.
-    :param is_repeatable: whether Airflow is asked up to five times where it has an error of its own (500). On a busy
-        machine with SQLite it had one when a task was cleared, once in hundreds of runs.
+    :param is_repeatable: whether the request is sent up to five times while Airflow answers 500. On a busy machine with
+        SQLite, clearing a task got a 500 once in hundreds of runs.
     :raises urllib.error.HTTPError: Airflow refuses, or has an error.
     """
     for _ in range(_TRIES - 1 if is_repeatable else 0):

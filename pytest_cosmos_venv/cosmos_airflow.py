@@ -46,7 +46,7 @@ class _Operator(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Surroundings:
-    """What a loaded file meets: each part is made when a file is loaded.
+    """The test's parts that loading a DAG file uses. The functions are called when a file is loaded.
 
     :param root: the folder to which paths of DAG files are relative.
     :param folder: the folder of the test.
@@ -68,7 +68,8 @@ class CosmosAirflow:
     :param home: the AIRFLOW_HOME of this process.
     :param outcomes: the list to which the outcome of each run is added.
     :param attempts: the faults of the test; None: it has none.
-    :param surroundings: what a loaded file meets; None in a contender of a race, which loads none.
+    :param surroundings: the test's parts that loading a DAG file uses; None in a contender of a race, which cannot load
+        a file.
     """
 
     prepares = ("pytest_cosmos_venv.prepared_airflow",)
@@ -89,7 +90,7 @@ class CosmosAirflow:
         self._stack = ExitStack()
 
     def __reduce__(self) -> tuple[object, ...]:
-        # A contender of a race gets it without the outcomes, and hands back its own.
+        # A contender of a race gets this object without the test's outcomes, and starts a list of its own.
         return CosmosAirflow, (self.home,)
 
     @cached_property
@@ -101,7 +102,7 @@ class CosmosAirflow:
 
     @cached_property
     def variables(self) -> Variables:
-        """Airflow Variables in memory, for all code of this process from the first time that a test asks for them."""
+        """Airflow Variables in memory. All code of this process uses them after the first access to this property."""
         store = VariableStore()
         self._stack.enter_context(this_airflow().variables_in(store))
         return Variables(store)
@@ -112,9 +113,9 @@ class CosmosAirflow:
         return self._stack.enter_context(clock_of_a_test())
 
     def at(self, moment: datetime | date | str) -> Clock:
-        """Show another time from now on, which stands until ``.move`` of what is returned, or ``time.sleep``, moves it.
+        """Freeze the clock at another time. ``time.sleep`` and ``.move`` of the returned clock move it on.
 
-        :param moment: a moment such as ``"2026-01-01"``, in UTC unless it says so.
+        :param moment: a moment such as ``"2026-01-01"``, in UTC unless it names a time zone.
         """
         self.clock.freeze(moment)
         return self.clock
@@ -123,7 +124,7 @@ class CosmosAirflow:
         """Return the shape of a DAG: ``.data`` is plain data, ``.text`` a tree. They are equal on Airflow 2 and 3.
 
         :param dag: a DAG.
-        :param fields: arguments of operators that count too, such as ``("select",)``.
+        :param fields: arguments of operators that the shape includes, such as ``("select",)``.
         """
         return dag_shape(_dag_of(dag), fields=fields)
 
@@ -137,14 +138,14 @@ class CosmosAirflow:
     ) -> LoadedDag:
         """Import a DAG file as Airflow's processor does, and return its DAG.
 
-        Environments go into a folder of the test, whatever ``virtualenv_dir`` the file names. Its tasks install a fake
-        dbt, unless the test takes ``cosmos_duckdb``.
+        Environments go into a folder of the test, whatever ``virtualenv_dir`` the file names. The DAG's tasks install a
+        fake dbt, unless the test takes ``cosmos_duckdb``.
 
         :param file: the file, relative to the root directory of the tests.
         :param dag_id: the id of the DAG, where the file builds several.
-        :param connections: ``"made up"`` gives profiles the Connections that the test has not given.
+        :param connections: ``"made up"`` makes up the Connections that profiles need and the test has not added.
         :param dags_folder: the folder from which DAG files import each other, relative to the root directory. Default:
-            that of the file.
+            the folder of the file.
         :raises ToolkitMisuse: there is no such file or DAG, or a profile needs a Connection that the test has not
             given.
         """
@@ -215,10 +216,12 @@ class CosmosAirflow:
 
         :param work: a DAG, or an operator; of an operator's DAG only this task runs.
         :param raise_on_failure: whether a run that fails raises ``AssertionError`` with the table.
-        :param logical_date: a moment, or a string such as ``2026-01-01``, in UTC unless it says so; None: the present.
+        :param logical_date: a moment, or a string such as ``2026-01-01``, in UTC unless it names a time zone; None: the
+            present.
         :param run_id: the id of the run; None: Airflow makes one up.
         :param conf: the configuration of the run; ``params`` take their values from it.
-        :raises ToolkitMisuse: it is neither, the run would have no tasks, or another run has that id or date.
+        :raises ToolkitMisuse: ``work`` is neither a DAG nor an operator, the run would have no tasks, or another run
+            has that id or date.
         """
         work = _dag_of(work)
         run = run_task if hasattr(work, "task_id") else run_dag
@@ -241,7 +244,7 @@ class CosmosAirflow:
         """Run a DAG once for each data interval of its schedule, each with the clock standing at the moment at which a
         scheduler would begin that run.
 
-        A clock that shows another time than the real one stands at the last of these moments afterwards.
+        If the test has frozen or moved the clock, it stands at the last of these moments afterwards.
 
         :param dag: a DAG with a schedule.
         :param until: no run begins after this moment; a moment or a string such as ``2026-04-01``. No data interval
@@ -323,7 +326,7 @@ class LoadedDag:
 
     @property
     def calls(self) -> list[DbtCall]:
-        """The calls of the fake dbt so far, those while the file was loaded too."""
+        """The calls of the fake dbt so far, including calls from loading the file."""
         return self._fake().calls
 
     def model(self, name: str) -> ScriptedNode:
@@ -351,7 +354,7 @@ class LoadedDag:
     def virtualenv_dir(self) -> Path:
         """The folder of the test in which the environments of the tasks are kept.
 
-        :raises ToolkitMisuse: the tasks keep none, or in several folders.
+        :raises ToolkitMisuse: the tasks have no ``virtualenv_dir``, or several.
         """
         found = {str(path) for task in self.dag.tasks if (path := getattr(task, "virtualenv_dir", None))}
         if len(found) != 1:
@@ -380,7 +383,7 @@ class LoadedDag:
             found += [f"the log of {task.task_id}" for task in tasks if secret in task.log]
         for folder in (self._around.folder, self.airflow.home.path):
             for file in sorted(each for each in folder.rglob("*") if each.is_file() and not each.is_symlink()):
-                # The fake's own record is the test's, not the product's.
+                # The record of the fake dbt belongs to the test, not to the implementation.
                 if (record is None or not file.is_relative_to(record)) and secret.encode() in file.read_bytes():
                     found.append(str(file))
         return found
@@ -402,10 +405,10 @@ class LoadedDag:
 
 @dataclass(frozen=True, kw_only=True)
 class ScriptedNode:
-    """A node of the dbt project, whose end a test says.
+    """A node of the dbt project whose result a test sets.
 
-    :param failure: the status of a node of this type that fails.
-    :param end: lets it end with an outcome from now on.
+    :param failure: the status of a failed node of this type.
+    :param end: sets the outcome of the node from now on.
     """
 
     failure: str
@@ -430,7 +433,7 @@ def _dag_of(work: Any) -> Any:
 def _refuse_missing(
     file: str, missing: Mapping[str, str], wish: str | None, given: Connections, error: Exception | None
 ) -> None:
-    """Refuse a file whose profiles need Connections that the test has not given, and take back those made up."""
+    """Refuse a file whose profiles need Connections that the test has not added, and remove the made-up Connections."""
     if not missing or wish == MADE_UP:
         return
     for name in missing:
@@ -494,7 +497,7 @@ def _intervals_between(dag: Any, since: datetime | None, until: datetime) -> lis
 def _end_of(dag: Any) -> datetime | None:
     """Return the moment after which no data interval of a DAG begins, as a scheduler takes it; None: there is none.
 
-    The latest end of all tasks counts, or the end of the DAG where a task has none.
+    It is the latest end date of the DAG and its tasks, or that of the DAG alone where a task has no end date.
     """
     ends = [task.end_date for task in dag.tasks]
     found: datetime | None = dag.end_date

@@ -1,4 +1,5 @@
-"""The fixture ``cosmos_race`` of a test that is no race itself: it runs functions in processes of their own.
+"""The value of the fixture ``cosmos_race`` in a test without the race mark: it runs functions in processes of their
+own.
 
 A race starts them at one instant, an exploration runs them in every order of their steps.
 """
@@ -48,18 +49,19 @@ class RaceOptions(TypedDict, total=False):
     """The options of a race.
 
     :param contenders: number of contenders; None: 2, or one for each function.
-    :param prepare: modules to import once, before the contenders fork; none: the file that the function stands in.
+    :param prepare: modules to import once, before the contenders fork; none: the file of the function.
     :param kill_at: kill the first contender that comes to this point: a point; or ``creating``, ``locked``,
-        ``waiting``, ``installing``, ``running``; or what contenders say by ``contender.point(name)``.
-    :param stop_at: stop that contender there, with all that it started, until all others have ended.
+        ``waiting``, ``installing``, ``running``; or a name that contenders pass to ``contender.point(name)``.
+    :param stop_at: stop the first contender at this point, with its child processes, until all other contenders have
+        ended.
     :param virtualenv_dir: the directory that they share, for ``creating`` and ``locked``.
     :param timeout: seconds for all of it.
     :param grace: seconds for processes that the contenders leave behind to end by themselves.
-    :param services: processes that stay by design, as patterns of names or command lines (``dbt-server*``): told in
-        ``race.services`` instead of ``left_behind``. They come on top of those that the implementation declares and of
-        ``cosmos_services`` in the ini file; an empty list means that none of all these counts.
-    :param plain: whether of what contenders return plain data alone is taken in (None, numbers, texts, bytes, lists,
-        tuples, sets, dictionaries): nothing that they return can then run code in the test's process.
+    :param services: patterns of names or command lines (``dbt-server*``) of processes that stay by design:
+        ``race.services`` lists them, not ``left_behind``. The patterns are added to those of the implementation and of
+        ``cosmos_services`` in the ini file; an empty list switches all patterns off.
+    :param plain: whether contenders may return plain data only (None, numbers, texts, bytes, lists, tuples, sets,
+        dictionaries). Then no returned object can run code in the test's process.
     """
 
     contenders: int | None
@@ -74,15 +76,16 @@ class RaceOptions(TypedDict, total=False):
 
 
 class ExploreOptions(TypedDict, total=False):
-    """What an exploration and the repetition of one schedule are told alike.
+    """The options that ``explore`` and ``replay`` share.
 
     :param contenders: number of contenders; None: 2, or one for each function.
-    :param check: gets each schedule that was run, a ``Schedule``, and raises an error where something is wrong. It runs
-        in another process than the test: what it changes in memory, the test does not see.
-    :param fresh: puts into the new folder what is to be there before the contenders begin.
+    :param check: gets each ``Schedule`` that was run, and raises an error where something is wrong. It runs in another
+        process, so the test does not see its changes in memory.
+    :param fresh: fills the new folder before the contenders begin.
     :param after: the function of one more contender, which begins when all others have ended or were killed.
-    :param may_raise: exceptions with which a contender may end. One whose step was made to fail may end with any.
-    :param most_steps: number of steps of one contender after which it counts as one that never ends.
+    :param may_raise: exceptions with which a contender may end. A contender with a step that was made to fail may end
+        with any exception.
+    :param most_steps: number of steps after which a contender counts as endless.
     """
 
     contenders: int | None
@@ -108,7 +111,7 @@ class CosmosRace:
     def __repr__(self) -> str:
         return "<cosmos_race>"
 
-    if not TYPE_CHECKING:  # types know that there is none
+    if not TYPE_CHECKING:  # for mypy these attributes do not exist
 
         def __getattr__(self, name: str) -> NoReturn:
             if name in _OF_A_COPY:
@@ -130,9 +133,9 @@ class CosmosRace:
         :param function: a function at the top of a file, called as ``function(contender, *arguments)`` in each process;
             or a list with one function for each contender.
         :param *arguments: plain data, paths, ``cosmos_implementation``: whatever can be pickled.
-        :param check: whether to raise when a contender has failed that the race did not kill.
+        :param check: whether to raise when a contender has failed without being killed by the race.
         :param **options: see ``RaceOptions``.
-        :raises RaceFailure: a contender failed, none came to a point, or the time was over.
+        :raises RaceFailure: a contender failed, no contender came to the point, or the time was over.
         :raises ToolkitMisuse: a race that cannot be run.
         """
         __tracebackhide__ = True
@@ -175,11 +178,12 @@ class CosmosRace:
             services=self._services_of(options.get("services")),
             plain=options.get("plain", False),
         )
-        # An argument may name what its use imports: `prepares`.
+        # An argument may name modules to prepare, in its attribute `prepares`.
         prepare = [*prepare, *(name for argument in arguments for name in getattr(argument, "prepares", ()))]
         named = tuple(ModuleAt(name=name, file=None) for name in dict.fromkeys(prepare))
-        # Before contenders are forked: the named modules, or else the modules of the functions. Test files that name
-        # the same modules share one process, and each Airflow that is not started saves eight seconds of CPU.
+        # One process imports the named modules, or else the modules of the functions, and forks the contenders. Test
+        # files that name the same modules share this process: each Airflow that need not be imported saves eight
+        # seconds of CPU.
         link = self._prepared().get(named or order.modules).fork_supervisor(order)
         self._started.append(RunningRace(link, order, plan, self._keep))
         return self._started[-1]
@@ -201,16 +205,16 @@ class CosmosRace:
         :param function: called as ``function(contender, *arguments)``; or a list with one function for each contender.
             It need not be at the top of a file.
         :param *arguments: any objects.
-        :param preemptions: switches away from a contender that could go on, at most, in one schedule.
-        :param kills: contenders that are killed, at most, in one schedule.
-        :param errors: steps that fail, with ENOSPC, EIO or EINTR, at most, in one schedule.
-        :param at_most: number of schedules after which it stops, and warns of it.
-        :param seconds: time after which it stops, and warns of it.
-        :param reduction: whether to leave out schedules that come to the same as others.
+        :param preemptions: the most switches away from a contender that could go on, in one schedule.
+        :param kills: the most contenders that are killed in one schedule.
+        :param errors: the most steps that fail in one schedule, with ENOSPC, EIO or EINTR.
+        :param at_most: number of schedules after which the exploration stops with a warning.
+        :param seconds: time after which the exploration stops with a warning.
+        :param reduction: whether to leave out schedules that are equivalent to others.
         :param **options: see ``ExploreOptions``.
         :returns: what was seen.
-        :raises FailingSchedule: in a schedule something is wrong. It is the one with the fewest preemptions, then kills
-            and errors, then steps, that was found.
+        :raises FailingSchedule: a schedule failed. Of the failing schedules it has the fewest preemptions, then kills
+            and errors, then steps.
         :raises ToolkitMisuse: it is called in a way that cannot work.
         """
         __tracebackhide__ = True
@@ -227,8 +231,8 @@ class CosmosRace:
     ) -> Schedule:
         """Run one schedule again: the one that an exploration has found.
 
-        Where the code has changed so that the schedule cannot be followed, it goes on as it can, and ``divergence`` of
-        the schedule says where.
+        If changed code cannot follow the schedule, the replay goes on as far as it can. ``divergence`` of the returned
+        schedule says where it left the seed.
 
         :param seed: the schedule, as the failure has named it.
         :param function: as for the exploration.
@@ -236,14 +240,15 @@ class CosmosRace:
         :param **options: see ``ExploreOptions``.
         :returns: the schedule as it went.
         :raises FailingSchedule: something is wrong in it.
-        :raises ToolkitMisuse: the seed is none.
+        :raises ToolkitMisuse: the seed is no schedule.
         """
         __tracebackhide__ = True
         return replay(seed, _exploration(function, arguments, options), self._new_folder)
 
     def _close(self) -> None:
-        """End what was started and not left: a race whose ``with`` was forgotten."""
-        # A race that cannot be ended keeps no other one running. The stack unwinds from its end: races before folders.
+        """End the races whose ``with`` was forgotten, and remove their folders."""
+        # An error while one race ends must not keep another race running. The stack unwinds from its end: races end
+        # before their folders go.
         with ExitStack() as stack:
             for folder in self._sockets:
                 stack.callback(remove_folder, folder)
@@ -253,8 +258,8 @@ class CosmosRace:
     def _folder_for_sockets(self) -> Path:
         """Return a folder that no running race uses.
 
-        Later races use it again, so a task finds files of an earlier one. Its path is short, as a socket's path has at
-        most 107 bytes.
+        Later races reuse the folder, so a task may find files of an earlier race. The folder's path is short, because a
+        socket's path has at most 107 bytes.
         """
         in_use = {race.folder_for_sockets for race in self._started if not race.is_over}
         free = next((folder for folder in self._sockets if folder not in in_use), None)

@@ -1,4 +1,4 @@
-"""The errors of the toolkit: it says in a sentence that it was used wrongly, without a traceback of its own insides."""
+"""The errors of the toolkit: a misuse fails the test with one sentence, without a traceback through the toolkit."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _Entry = TypeVar("_Entry")
 _SHOWN_ENTRIES = 10
 
 
-# pytest gives the class of its own failures no other public name, and types know it under none.
+# pytest has no other public name for the class of its failures, and mypy does not know this name.
 class ToolkitMisuse(pytest.fail.Exception):  # type: ignore[name-defined, misc]
     """A fixture, a mark or an option of the toolkit was used in a way that cannot work.
 
@@ -25,14 +25,14 @@ class ToolkitMisuse(pytest.fail.Exception):  # type: ignore[name-defined, misc]
     :param message: what was given, and how it works.
     """
 
-    # As with pytest's own failures: it prints the module of others before the text in the summary of a run.
+    # As pytest does for its own failures: in the summary it prints the module of any other class before the text.
     __module__ = "builtins"
 
     def __init__(self, message: str) -> None:
         super().__init__(message, pytrace=False)
 
     def __reduce__(self) -> tuple[Callable[[str], ToolkitMisuse], tuple[str]]:
-        # Raised in a process of a race or a pool it has to come back, and pickle would not find its class in builtins.
+        # An error in a process of a race or a pool comes back by pickle, which would not find the class in builtins.
         return _misuse, (str(self.msg),)
 
 
@@ -49,11 +49,11 @@ class NoSuchEntry(ToolkitMisuse, IndexError):
 
 
 class _Record:
-    """The common part of ``RecordList`` and ``RecordTuple``: an index beyond their end is told with what they hold."""
+    """The common part of ``RecordList`` and ``RecordTuple``: an error for an index beyond the end lists the entries."""
 
     _told: tuple[str, str, Callable[[Any], object]]
 
-    if not TYPE_CHECKING:  # what an index gives, list and tuple say
+    if not TYPE_CHECKING:  # for mypy the types of list and tuple hold
 
         def __getitem__(self, index: object) -> object:
             """Return an entry, or a part of the record.
@@ -68,7 +68,7 @@ class _Record:
 
 
 class RecordList(_Record, list[_Entry]):
-    """A list of what was seen, the earliest first, which says what it holds where an index is beyond its end.
+    """A list of records, the earliest first; an error for an index beyond its end lists the entries.
 
     :param entries: the entries.
     :param of: the attribute that gives the list, for the message: ``calls``.
@@ -87,7 +87,7 @@ class RecordList(_Record, list[_Entry]):
 
 
 class RecordTuple(_Record, tuple[_Entry, ...]):
-    """A tuple of what was seen, which says what it holds where an index is beyond its end."""
+    """A tuple of records; an error for an index beyond its end lists the entries."""
 
     def __new__(
         cls, entries: Iterable[_Entry] = (), *, of: str, none: str, word: Callable[[_Entry], object] = str
@@ -122,7 +122,7 @@ class NoSuchName(ToolkitMisuse, KeyError):
 
 
 class RecordDict(dict[str, _Entry]):
-    """A dictionary of what was seen, which says which names it has where another one is asked for.
+    """A dictionary of records; an error for a missing name lists the names.
 
     :param entries: the entries, by name.
     :param what: an entry in words, for the message: ``task of this run``.
@@ -140,11 +140,11 @@ class RecordDict(dict[str, _Entry]):
 
 
 class UnusedFaultWarning(pytest.PytestWarning):
-    """A test has asked for a fault that no request has met: a sound index may give the same result."""
+    """No request has met a fault that the test asked for: the test might pass without the fault."""
 
 
 class UnfinishedExplorationWarning(pytest.PytestWarning):
-    """An exploration has stopped at its bound of schedules or seconds: there are orders that it has not seen."""
+    """An exploration has stopped at its bound of schedules or seconds: some schedules did not run."""
 
 
 def require_count(value: int, parameter: str, *, least: int = 1) -> None:
@@ -160,7 +160,7 @@ def require_count(value: int, parameter: str, *, least: int = 1) -> None:
 
 
 def require_seconds(value: float, parameter: str, *, is_positive: bool = False) -> None:
-    """Refuse what is no length of time.
+    """Refuse a value that is no length of time.
 
     :param value: the value, in seconds.
     :param parameter: the name of the parameter, for the error.
@@ -179,7 +179,7 @@ def blamed_line(trace: TracebackType | None, project: Path) -> str | None:
     """Return the line of the project that called the toolkit last, ``path:number: source``; None where there is none.
 
     :param trace: the traceback of the error.
-    :param project: the folder of the project; environments inside are none of it.
+    :param project: the folder of the project; environments inside it do not count.
     """
     for frame in reversed(traceback.extract_tb(trace)):
         file = Path(frame.filename)

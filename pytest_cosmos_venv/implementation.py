@@ -28,7 +28,8 @@ class Implementation:
     """An installed implementation with Cosmos's import layout.
 
     :param import_root: the package, such as ``cosmos`` or ``cosmos_venv``.
-    :param version: the one that its adapter gives, else that of its distribution; ``unknown`` where it belongs to none.
+    :param version: the version that its adapter gives, else the version of its distribution; ``unknown`` without a
+        distribution.
     :param adapter_class: the class that ``module:Adapter`` names; None where an import root was named.
     """
 
@@ -46,7 +47,7 @@ class Implementation:
     def adapter(self) -> Any:
         """Return a new adapter, through which the conformance suite uses the implementation.
 
-        :raises ImplementationError: none was named, or making one fails.
+        :raises ImplementationError: no adapter was named, or creating the adapter fails.
         """
         if self.adapter_class is None:
             raise ImplementationError(
@@ -60,11 +61,12 @@ class Implementation:
 
 
 def find_implementation(named: str | None) -> Implementation:
-    """Return the implementation to use. Nothing of it is imported; of ``module:Adapter`` the module is.
+    """Return the implementation to use without importing it; only the module of ``module:Adapter`` is imported.
 
-    :param named: an import root or ``module:Adapter``, as given by ``--cosmos-implementation``; None takes the one that
-        is installed.
-    :raises ImplementationError: the named one is not there, or none was named and none or several are there.
+    :param named: an import root or ``module:Adapter``, as given by ``--cosmos-implementation``; None takes the only
+        installed implementation.
+    :raises ImplementationError: the named implementation is not installed; or none was named, and none or several are
+        installed.
     """
     if named is None:
         import_root = only_one(_installed())
@@ -76,8 +78,9 @@ def find_implementation(named: str | None) -> Implementation:
 
 
 def describe_choice(named: str | None) -> str | None:
-    """Return the choice for a header, ``cosmos 1.15.1``; None where there is none yet. Nothing is imported, and it is
-    quick.
+    """Return the choice for a header, such as ``cosmos 1.15.1``; None where no choice can be told.
+
+    The function imports nothing, and is quick.
 
     :param named: the name of the implementation, as for ``find_implementation``.
     """
@@ -90,7 +93,7 @@ def describe_choice(named: str | None) -> str | None:
 
 
 def declared_services(named: str | None) -> tuple[str, ...]:
-    """Return the processes that an implementation leaves running by design, as it declares them itself.
+    """Return patterns of the processes that an implementation leaves running by design, as it declares them itself.
 
     It declares them with entry points of the group ``cosmos_services``. Each leads to an object of the implementation's
     own package: a pattern of process names or command lines, or a list of such patterns. Only the module of that object
@@ -99,7 +102,8 @@ def declared_services(named: str | None) -> tuple[str, ...]:
     :param named: the name of the implementation, as for ``find_implementation``; None takes every installed
         distribution that declares something.
     :returns: patterns as for file names, each once.
-    :raises ImplementationError: a declaration cannot be loaded, or is no pattern; or ``module:Adapter`` cannot be had.
+    :raises ImplementationError: a declaration cannot be loaded, or is no pattern; or ``module:Adapter`` cannot be
+        loaded.
     """
     adapter = None if named is None or ":" not in named else _adapted(named)
     root = named if adapter is None else adapter.import_root

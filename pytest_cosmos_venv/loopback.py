@@ -1,4 +1,4 @@
-"""A server on 127.0.0.1 with a thread for each request, of which nothing is left after the test."""
+"""A server on 127.0.0.1 with a thread for each request; closing it leaves no thread and no socket."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class LoopbackHandler(BaseHTTPRequestHandler):
 class LoopbackServer(ThreadingHTTPServer):
     """A server on a free port, which answers from ``start`` until ``close``.
 
-    :param handler: answers the requests; where that takes time it waits for ``is_closing`` meanwhile.
+    :param handler: answers the requests; while an answer takes time, the handler waits for ``is_closing``.
     """
 
     # Closing waits for the threads of the requests.
@@ -56,7 +56,7 @@ class LoopbackServer(ThreadingHTTPServer):
     def close(self) -> None:
         """End the server, even in the middle of an answer; no thread and no socket remain.
 
-        :raises Exception: the first error of a handler, which its client has seen as an answer that never came.
+        :raises Exception: the first error of a handler, whose client got no answer.
         """
         self.is_closing.set()
         self.shutdown()
@@ -71,7 +71,7 @@ class LoopbackServer(ThreadingHTTPServer):
             raise self._errors[0]
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Remember the connection: a client that says nothing would hold its thread.
+        """Remember the connection, so that ``close`` can shut it down: a silent client would block its thread.
 
         :param request: the socket of the connection.
         :param client_address: host and port of the client.

@@ -1,4 +1,4 @@
-"""The options of the plugin, on the command line and in the ini file, and what is refused of them.
+"""The options of the plugin, on the command line and in the ini file, and the checks that refuse options.
 
 Every project that has this distribution installed imports this file in each test run.
 """
@@ -20,7 +20,7 @@ _Owner = Literal["any run", "a project's tests", "the suite", "DAG checks"]
 
 
 class _Option(NamedTuple):
-    """An option of the command line. One with a value may stand in the ini file too, under its name with underscores.
+    """An option of the command line. An option with a value may stand in the ini file too, named with underscores.
 
     :param name: the name without dashes before it.
     :param owner: the kind of run that it is for.
@@ -210,7 +210,7 @@ def add_options(parser: pytest.Parser) -> None:
 
 
 def refuse_options_of_the_suite(config: pytest.Config) -> None:
-    """Refuse options of the suite in another run: they would do nothing there, and the user would wait for a report.
+    """Refuse options of the suite in a run without the suite, where the user would wait for a report in vain.
 
     :param config: the configuration of the run.
     :raises pytest.UsageError: such an option is given.
@@ -232,7 +232,7 @@ def refuse_options_of_dag_checks(config: pytest.Config) -> None:
 
 
 def refuse_beside_the_suite(arguments: Sequence[str]) -> None:
-    """Refuse options that the suite does nothing with. In the ini file they may stand: they are for other runs.
+    """Refuse options that have no effect in the suite. In the ini file they are allowed, for other runs.
 
     :param arguments: the command line of the run.
     :raises pytest.UsageError: such an option is given.
@@ -247,8 +247,9 @@ def refuse_beside_the_suite(arguments: Sequence[str]) -> None:
 
 
 def options_of_the_suite(config: pytest.Config) -> list[str]:
-    """Return the suite's options from the ini file that the command line does not name: the suite reads its own ini
-    file.
+    """Return the suite's options that stand in the project's ini file and not on the command line.
+
+    The suite reads an ini file of its own, so these options have to be passed on.
 
     :param config: the configuration of the run.
     """

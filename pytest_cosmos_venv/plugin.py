@@ -31,18 +31,18 @@ FIXTURES = (
     "pytest_cosmos_venv.fixtures.faults",
     "pytest_cosmos_venv.fixtures.marked_races",
 )
-"""The plugins of fixtures: that of most rooms, and those that have hooks of their own."""
+"""The plugins of fixtures: one for most fixtures, and two that have hooks of their own."""
 
 
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
     """Add the options and the fixtures, and watch from here on for the first import of Airflow.
 
-    It is the earliest moment of a run: other plugins and conftest.py files that import Airflow come later.
+    No hook runs earlier: other plugins and conftest.py files that import Airflow come later.
 
     :param parser: pytest's parser of options.
     :param pluginmanager: pytest's plugins.
     """
-    # Not by pytest_plugins: pytest looks through the metadata of all distributions for each name that stands there.
+    # Not by pytest_plugins: for each name there, pytest searches the metadata of all distributions.
     for name in FIXTURES:
         pluginmanager.import_plugin(name)
     _watch_for_airflow(parser, pluginmanager)
@@ -51,7 +51,7 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
-    """Keep conftest.py files out of a run of the suite, which goes on whatever they do or break.
+    """Load no conftest.py file in a run of the suite: a broken file must not stop the run.
 
     :param early_config: the configuration of the run.
     """
@@ -95,7 +95,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Do what an option asks for: collect DAG files, compare releases of dbt, put the recorder in front of dbt.
 
     :param config: the configuration of the run.
-    :raises pytest.UsageError: an option cannot be understood, or is given without the one that it belongs to.
+    :raises pytest.UsageError: an option is not valid, or is given without the option that it belongs to.
     """
     from pytest_cosmos_venv.fixtures.session import named_option
 
@@ -129,11 +129,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_report_header(config: pytest.Config) -> str | None:
-    """Name the implementation that is used, where that can be told without looking for it.
+    """Name the implementation that is used, where installed metadata alone tells it.
 
     :param config: the configuration of the run.
     """
-    if config.pluginmanager.hasplugin(SUITE):  # which says it itself
+    if config.pluginmanager.hasplugin(SUITE):  # the suite has a header of its own
         return None
     from pytest_cosmos_venv.fixtures.session import named_option
     from pytest_cosmos_venv.implementation import describe_choice

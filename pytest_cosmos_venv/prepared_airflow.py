@@ -1,6 +1,7 @@
-"""The preparation of the process that contenders fork from: importing this module makes a DAG run ready, once for all.
+"""Importing this module prepares Airflow for DAG runs, in the process from which contenders fork.
 
-Each contender would take some eight seconds of CPU for it on Airflow 3, and they would hardly run at one time.
+On Airflow 3 the preparation takes some eight seconds of CPU. Contenders that prepared themselves would hardly run at
+the same time.
 """
 
 from __future__ import annotations

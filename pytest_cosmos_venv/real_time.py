@@ -14,7 +14,8 @@ from collections.abc import Callable
 FUNCTIONS = {
     name: getattr(time, name) for name in ("sleep", "time", "time_ns", "monotonic", "monotonic_ns", "clock_gettime")
 }
-"""The functions of ``time`` by name, as they were before a test replaced them: they are only looked for in modules."""
+"""The functions of ``time`` by name, as they were before a test replaced them. Modules are searched for these objects.
+"""
 
 
 def monotonic() -> float:
@@ -24,7 +25,7 @@ def monotonic() -> float:
 
 def now() -> float:
     """Return the seconds since the epoch."""
-    # freezegun leaves this function alone; time-machine does not, and says how to get past it.
+    # freezegun does not replace clock_gettime; time-machine does, and offers an escape hatch.
     time_machine = sys.modules.get("time_machine")
     hatch = time_machine.escape_hatch if time_machine is not None else None
     if hatch is not None and hatch.is_travelling():
@@ -41,11 +42,11 @@ def sleep(seconds: float) -> None:
 
 
 def comes_true(is_so: Callable[[], object], timeout: float, *, every: float = 0.005) -> bool:
-    """Wait until something is so, and return whether it has become so in time.
+    """Wait until a condition is true, and return whether it became true in time.
 
-    :param is_so: the question, which is asked at least once.
+    :param is_so: the condition, which is checked at least once.
     :param timeout: seconds to wait.
-    :param every: seconds between two questions.
+    :param every: seconds between two checks.
     """
     end = monotonic() + timeout
     while not is_so():

@@ -1,7 +1,7 @@
 """Folders that are slow to fill: one xdist worker makes each once, and the others and the next runs find it ready.
 
-A folder carries a mark when it is complete, so nobody ever takes a half of one. The process that makes it holds a
-kernel lock, which ends with the process: when a worker dies while making, another one goes on.
+A complete folder has a marker file, so no process uses an incomplete folder. The process that fills a folder holds a
+kernel lock, which ends with the process: if a worker dies meanwhile, another worker fills the folder anew.
 """
 
 from __future__ import annotations
@@ -54,10 +54,10 @@ class SharedFolders:
 
         :param name: the name for people: ``wheelhouse``.
         :param key: a key of its sources, fit for a file name: equal keys, equal content.
-        :param make: fills the existing empty folder it is given. When it raises, the error comes out, and nothing is
-            left.
+        :param make: fills the empty folder that it gets. If it raises, the folder is removed, and the error is raised
+            here.
         :param timeout: seconds to wait for another process that is making it.
-        :raises ToolkitMisuse: that process is not done by then, or ``root`` cannot be written to.
+        :raises ToolkitMisuse: another process does not finish in time, or ``root`` cannot be written to.
         """
         folder = self.root / f"{name}-{key}"
         if not (folder / _COMPLETE).exists():
@@ -71,9 +71,10 @@ class SharedFolders:
 
     @contextmanager
     def free_place(self, name: str, key: str) -> Iterator[Path]:
-        """Yield a folder that nobody else uses during the block. It still has the files of the last block that used it.
+        """Yield a folder that no other process uses during the block. It still has the files of the last block that
+        used it.
 
-        Each process that comes takes the first one that is free, so equal work finds equal paths again and again.
+        Each process takes the free folder with the lowest number, so equal work gets equal paths.
 
         :param name: the name for people: ``duckdb``.
         :param key: a key of the work, fit for a file name.
@@ -93,7 +94,9 @@ class SharedFolders:
                 os.close(lock)
 
     def _forget_unused(self) -> None:
-        """Remove the folders that no run has used for long; what has no lock file beside it is not ours."""
+        """Remove the folders that no run has used for ``UNUSED`` seconds. A folder without a lock file belongs to
+        others.
+        """
         for file in self.root.glob("*.lock"):
             if file.stat().st_mtime < time.time() - UNUSED:
                 lock = self._open_lock(file.name)
@@ -113,7 +116,7 @@ class SharedFolders:
 
 
 def _make(folder: Path, make: Callable[[Path], object]) -> None:
-    shutil.rmtree(folder, ignore_errors=True)  # of a maker that was killed: we hold the lock
+    shutil.rmtree(folder, ignore_errors=True)  # left by a killed process: this process holds the lock
     folder.mkdir()
     try:
         make(folder)
@@ -175,7 +178,7 @@ class FolderOfWorkers:
         node.workerinput[RUN_PLUGIN] = str(self.path)
 
     def pytest_unconfigure(self) -> None:
-        """Remove the folder; a worker, and a child that a test has forked, leave it to the process that made it."""
+        """Remove the folder in the process that made it: not in a worker, nor in a forked child."""
         if self._owner == os.getpid():
             remove_folder(self.path)
 

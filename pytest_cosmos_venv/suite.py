@@ -1,7 +1,7 @@
 """The run of the conformance suite: a pytest process of its own, which the project's configuration cannot reach.
 
-``addopts`` and ``conftest.py`` are read before a plugin can object, so the plugin starts this second process and hands
-on what was named on the command line.
+``addopts`` and ``conftest.py`` are read before a plugin can object, so the plugin starts this second process, and
+passes on the options of the command line.
 """
 
 from __future__ import annotations
@@ -29,9 +29,6 @@ SUITE = Path(__file__).parent / "conformance"
 """The suite beside the plugin's own file: ``import conformance`` could find a user's folder of that name."""
 # ``python -m pytest`` puts the current directory on the path; the suite judges what is installed.
 _START = "import sys; sys.path[:] = [entry for entry in sys.path if entry]; import pytest; sys.exit(pytest.main())"
-# PYTEST_*: additions of the project to each run. AIRFLOW*, DBT_*: its database, connections and settings are not the
-# suite's. PIP_*, UV_*: the suite installs from a folder; a configured index would only take part in error cases.
-# PYTHONOPTIMIZE: a Python that passes over assertions passes every check.
 CLOSING_OPTION = "--cosmos-closing"
 """The option with the descriptor to which the suite writes its closing record."""
 REPORT_FILES = ("report.json", "report.html", "summary.md", "badge.svg")
@@ -40,8 +37,11 @@ RUN_FOLDER = "cosmos-conformance-"
 """The beginning of the name of the folder for everything that a run writes."""
 _PLUGINS = ("pytest_cosmos_venv.plugin", "xdist.plugin")
 _LONGEST_RECORD = 4096
-# A run that ends so claims nothing: it was interrupted, has failed itself, or could not begin.
+# pytest's exit codes without a verdict: interrupted, internal error, usage error.
 _CLAIM_NOTHING = (2, 3, 4)
+# PYTEST_*: additions of the project to each run. AIRFLOW*, DBT_*: the suite has a database, connections and settings
+# of its own. PIP_*, UV_*: the suite installs from a folder; a configured index would take part in error cases only.
+# PYTHONOPTIMIZE: a Python that skips assertions would pass every check.
 _PREFIXES_LEFT_BEHIND = ("AIRFLOW", "DBT_", "PIP_", "PYTEST_", "PYTHONOPTIMIZE", "UV_")
 
 
@@ -99,8 +99,8 @@ class SuiteRun:
 
     @property
     def _cache(self) -> list[str]:
-        """The folder of pytest's cache as an option; none where the user has turned the cache off, and nobody knows the
-        setting.
+        """The folder of pytest's cache as an option; none where the user has turned the cache plugin off, since pytest
+        then does not know the setting.
         """
         is_off = any("no:cacheprovider" in option for option in self.options)
         return [] if is_off else [f"--override-ini=cache_dir={self.root / 'cache'}"]
@@ -112,10 +112,10 @@ class SuiteRun:
         """
         kept = {name: value for name, value in outer.items() if not name.startswith(_PREFIXES_LEFT_BEHIND)}
         if path := kept.get("PYTHONPATH"):
-            # Tasks start in folders of their own, where a relative one would be another.
+            # Tasks start in folders of their own, where a relative path would name another folder.
             kept["PYTHONPATH"] = os.pathsep.join(str(Path(each).absolute()) for each in path.split(os.pathsep) if each)
-        # No plugin that happens to be installed, such as one of the implementation, runs in the judge; and workers of
-        # pytest-xdist load these before they read the ini file.
+        # No other installed plugin, such as a plugin of the implementation, may run in the suite. Workers of
+        # pytest-xdist load these plugins before they read the ini file.
         there = [name for name in _PLUGINS if importlib.util.find_spec(name.partition(".")[0]) is not None]
         judge = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_PLUGINS": ",".join(there)}
         own = {"AIRFLOW_HOME": "airflow", "TMPDIR": "tmp", "PIP_CACHE_DIR": "pip", "UV_CACHE_DIR": "uv"}
@@ -137,8 +137,9 @@ def why_not_on(platform: str) -> str | None:
 
 
 def suite_files(*, has_servers: bool = False) -> list[Path]:
-    """Return the files of a run of the suite, the smoke check first: one by one, since a user's ``python_files`` hides
-    a directory.
+    """Return the files of a run of the suite, the smoke check first.
+
+    They are named one by one, since pytest would filter a directory by the user's ``python_files``.
 
     :param has_servers: whether the run judges what needs servers of Airflow, and nothing else.
     """
@@ -158,8 +159,8 @@ def run_suite(
 ) -> int:
     """Run the suite to its end in a directory that is gone afterwards, and return its exit code.
 
-    The exit code is that of its pytest where the closing record of the suite says so. Without such a record it is 11,
-    and a report is removed for which none vouches. SIGTERM interrupts the run, as Ctrl-C does.
+    The suite's exit code is returned if the closing record has the same code; codes 2 to 4 claim nothing, and need no
+    record. Otherwise the code is 11, and the report is removed. SIGTERM interrupts the run, as Ctrl-C does.
 
     :param options: the options, as for ``SuiteRun``.
     :param implementation: the implementation, as for ``SuiteRun``.
@@ -182,7 +183,7 @@ def run_suite(
             closing=closing.writing,
         )
         (run.root / "tmp").mkdir()
-        # The descriptor is inherited by this one process, which hands it on to none.
+        # Only this process inherits the descriptor, and it passes the descriptor to no other process.
         with subprocess.Popen(run.command, env=run.environment(os.environ), pass_fds=[closing.writing]) as process:
             interruption.aim_at(process)
             code = _wait(process)
@@ -197,7 +198,7 @@ def run_suite(
 
 
 class _Closing:
-    """The pipe on which the suite says with what it has closed, so that nobody else can end the run with a verdict."""
+    """The pipe for the suite's closing record, without which no exit code is a verdict: no other code can forge one."""
 
     def __init__(self) -> None:
         self._reading, self.writing = os.pipe()
@@ -208,7 +209,8 @@ class _Closing:
             os.close(descriptor)
 
     def why_not(self, code: int, report: Path | None) -> str | None:
-        """Return why an exit code is no verdict; None where it is what the closing record says, or claims nothing.
+        """Return why an exit code is no verdict; None where the closing record has this code, or the code claims
+        nothing.
 
         :param code: the exit code of the suite's process; negative: a signal has ended it.
         :param report: the folder of the report; None: there is none.
@@ -242,9 +244,9 @@ def _digest(file: Path) -> str | None:
 
 @dataclass
 class _Interruption:
-    """SIGTERM, which a supervisor sends to this process alone, on its way to the process that was started.
+    """Passes SIGTERM on to the suite's process, as SIGINT: a supervisor signals the starting process alone.
 
-    The handler raises nothing: an error in the middle of ``Popen`` would leave a process that nobody holds.
+    The signal handler raises nothing: an error inside ``Popen`` would leave an orphaned process.
     """
 
     process: subprocess.Popen[bytes] | None = None
@@ -253,7 +255,7 @@ class _Interruption:
     @contextmanager
     def at_sigterm(self) -> Iterator[None]:
         """Let SIGTERM interrupt the process, within the block."""
-        if threading.current_thread() is not threading.main_thread():  # which alone may ask for signals
+        if threading.current_thread() is not threading.main_thread():  # only the main thread may set signal handlers
             yield
             return
         before = signal.signal(signal.SIGTERM, self._interrupt)
@@ -283,5 +285,5 @@ def _wait(process: subprocess.Popen[bytes]) -> int:
         try:
             return process.wait()
         except KeyboardInterrupt:
-            # The terminal has sent it to the suite as well, which tidies up and says so.
+            # The terminal has sent SIGINT to the suite as well, which cleans up and reports it.
             continue

@@ -9,7 +9,7 @@ def table_lines(rows: Sequence[Sequence[str]], *, right: Collection[int] = ()) -
     """Return each row as a line, with the cells of a column below each other.
 
     :param rows: the rows, which have equally many cells.
-    :param right: the numbers of the columns that end below each other, such as those of numbers.
+    :param right: the indexes of right-aligned columns, such as columns of numbers.
     """
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ["  ".join(_cell(row[at], width, at in right) for at, width in enumerate(widths)).rstrip() for row in rows]

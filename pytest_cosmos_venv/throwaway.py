@@ -1,4 +1,4 @@
-"""Folders of tests: those that are gone afterwards, removed without a step through a link, and their locks."""
+"""Temporary folders of tests, removed without following links, and locks on folders."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from pathlib import Path
 
 @contextmanager
 def throwaway_folder(prefix: str, *, within: Path | str | None = None) -> Iterator[Path]:
-    """A new folder, removed at the end with all below it, folders included that nobody may write to.
+    """Yield a new folder, and remove it at the end with everything below it, including read-only folders.
 
-    Not ``tempfile.TemporaryDirectory``: before Python 3.10.14, 3.11.8 and 3.12.1 (CVE-2023-6597) that one makes what it
-    may not delete mode 0700, through links too. In an environment that is closed to writing, that is ``bin/python``,
-    and so the Python of the user, which nobody else can start from then on.
+    Not ``tempfile.TemporaryDirectory``: before Python 3.10.14, 3.11.8 and 3.12.1 (CVE-2023-6597) it sets mode 0700 on
+    entries that it cannot delete, and follows links. In a read-only environment the link ``bin/python`` leads to the
+    user's Python, which no other user could start any more.
 
     :param prefix: the beginning of its name.
-    :param within: the folder in which it is made; None: that of ``tempfile``.
+    :param within: the folder in which it is made; None: the default of ``tempfile``.
     :raises OSError: it cannot be made. Files that cannot be removed are left.
     """
     folder = Path(tempfile.mkdtemp(prefix=prefix, dir=within))
@@ -32,7 +32,7 @@ def throwaway_folder(prefix: str, *, within: Path | str | None = None) -> Iterat
 
 
 def remove_folder(folder: Path) -> None:
-    """Delete a folder and all below it that this user may delete, folders included that nobody may write to.
+    """Delete a folder with everything below it that this user may delete, including read-only folders.
 
     :param folder: the folder; it may be gone already.
     """
@@ -41,7 +41,7 @@ def remove_folder(folder: Path) -> None:
 
 
 def remove_entry(path: Path) -> None:
-    """Delete a folder with all below it, or whatever else stands there; a link alone goes, and nothing may be there.
+    """Delete a folder with everything below it, a file, or a link without its target; a missing path is no error.
 
     :param path: the path.
     """
@@ -52,7 +52,7 @@ def remove_entry(path: Path) -> None:
 
 
 def _open(folder: Path) -> None:
-    """Let the user write to each folder of its own. Each is opened before it is listed: top-down, past links."""
+    """Let the user write to each folder below, before the walk lists it: top-down, without following links."""
     for place, names, _ in os.walk(folder):
         for below in (Path(place, name) for name in names):
             try:
@@ -60,12 +60,12 @@ def _open(folder: Path) -> None:
                 if stat.S_ISDIR(mode) and mode & stat.S_IRWXU != stat.S_IRWXU:
                     below.chmod(stat.S_IMODE(mode) | stat.S_IRWXU)
             except OSError:
-                continue  # somebody else's, or gone: removing it says the same
+                continue  # another user's folder, or already removed
 
 
 @contextmanager
 def alone_in(folder: Path) -> Iterator[None]:
-    """Keep every other process of the test, such as a contender, out of such a block for the same folder.
+    """Hold an exclusive lock on a folder, for which other processes of the test, such as contenders, wait.
 
     :param folder: an existing folder.
     """

@@ -95,7 +95,9 @@ class Airflow2:
         return instance, instance.dag_run
 
     def termination(self) -> type[BaseException] | None:
-        """Return an exception that no ``except Exception`` catches, but in the releases that have no class for it."""
+        """Return ``AirflowTaskTerminated``, which no ``except Exception`` catches; ``AirflowException`` in releases
+        without it.
+        """
         from airflow import exceptions
 
         errors: Any = exceptions
@@ -132,7 +134,7 @@ class Airflow2:
 
         model: Any = XCom
         with create_session() as session:
-            # Columns, since a whole row would be deserialised when it is loaded, without asking a custom backend.
+            # Select columns: loading a whole row would deserialise the value without asking a custom XCom backend.
             query = session.query(model.dag_id, model.run_id, model.task_id, model.map_index, model.key, model.value)
             rows = query.filter_by(dag_id=dag_id, run_id=run_id).all()
             return [(TaskKey(row.task_id, row.map_index), row.key, model.deserialize_value(row)) for row in rows]

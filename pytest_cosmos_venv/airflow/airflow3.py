@@ -35,10 +35,10 @@ class Airflow3:
     """The interface ``versions.Airflow`` on Airflow 3."""
 
     def prepare_runs(self) -> None:
-        """Import the modules of a run, and make the API that answers tasks with its first answer: these take most of
-        the time.
+        """Import the modules of a run, create the in-process API server, and send it a first request.
 
-        The API is asked in this thread; the one that usually answers would not survive a fork.
+        These steps take most of the time. The request runs in this thread, since the server's own thread would not
+        survive a fork.
         """
         import asyncio
         from importlib import import_module
@@ -55,16 +55,16 @@ class Airflow3:
         api = supervisor.in_process_api_server()
 
         async def ask() -> None:
-            # A path that is not there: the function behind a real one would be called in a thread.
+            # The path does not exist: the server would call the function of an existing path in a thread.
             async with httpx.AsyncClient(transport=api.atransport, base_url="http://in-process/") as client:
                 await client.get("nowhere")
 
         asyncio.run(ask())
 
     def renew_after_fork(self) -> None:
-        """Make the API anew where it is kept with its thread, from Airflow 3.3 on.
+        """Create the API server anew from Airflow 3.3 on, where Airflow keeps it with its thread.
 
-        Before that, ``shared_by_tasks`` keeps it for one run.
+        Before 3.3, ``shared_by_tasks`` keeps the server for one run.
         """
         from airflow.sdk.execution_time import supervisor
 
@@ -72,16 +72,16 @@ class Airflow3:
         if not hasattr(server, "cache_info") or not server.cache_info().currsize:
             return
         former = server()
-        # Kept, because it would wait for its thread, which the fork has not copied, when Python frees it.
+        # Kept alive: when Python freed the server, it would wait for its thread, which the fork has not copied.
         _OF_THE_PARENT.append(former)
         server.cache_clear()
         server()._app = former.app
 
     @contextmanager
     def shared_by_tasks(self) -> Iterator[None]:
-        """Let all tasks of a run share one API and one model that checks template fields, for the length of the block.
+        """Let all tasks of a run share one API server and one model that checks template fields, during the block.
 
-        Airflow 3.3 keeps its API by itself; earlier releases make one for each task, which takes seconds, and each
+        Airflow 3.3 keeps its API server by itself. Earlier releases make a server for each task: it takes seconds, and
         leaves a thread.
         """
         from airflow.sdk.execution_time import supervisor, task_runner
@@ -130,7 +130,7 @@ class Airflow3:
     def error_of(self, returned: Any) -> BaseException | None:
         """Return the exception that ended a task; None where it succeeded.
 
-        :param returned: the value that Airflow's function returned which ran the task.
+        :param returned: the return value of Airflow's function that ran the task.
         """
         error: BaseException | None = getattr(returned, "error", None)
         return error
@@ -152,7 +152,7 @@ class Airflow3:
         import structlog
 
         def tee(_: Any, level: str, event: Any) -> Any:
-            # Airflow's API, which answers in this process, writes its own log with the request's number.
+            # Skip the log of Airflow's API server, which runs in this process: its events have a correlation id.
             if "correlation_id" not in event:
                 take(level, dict(event))
             return event
@@ -166,7 +166,7 @@ class Airflow3:
                 processors.remove(tee)
 
     def instance_without_airflow(self, task: Any, run_id: str, when: datetime) -> tuple[Any, Any]:
-        """Return stand-ins for task instance and DAG run, which only the task runner has.
+        """Return stand-ins for task instance and DAG run: only the task runner has real ones.
 
         :param task: the operator.
         :param run_id: the id of the run.
@@ -210,7 +210,7 @@ class Airflow3:
         """
         try:
             from airflow.serialization.encoders import coerce_to_core_timetable
-        except ImportError:  # up to 3.1 there is one kind of them
+        except ImportError:  # up to 3.1 there is one kind of timetable
             return dag.timetable
         return coerce_to_core_timetable(dag.timetable)
 
@@ -251,7 +251,7 @@ class Airflow3:
     def variables_in(self, store: VariableStore) -> Iterator[None]:
         """Keep Variables in a store of the test, for the length of the block.
 
-        A task asks its supervisor, over a channel; so does the test itself for the length of the block.
+        A task asks its supervisor for Variables, over a channel. During the block the test has such a channel too.
 
         :param store: the store.
         """
@@ -295,7 +295,7 @@ class _Channel:
         return self._answers[type(msg).__name__](msg)
 
     def send(self, msg: Any) -> Any:
-        # Outside of a task there is nothing but Variables, and nobody has a log in which to mask a secret.
+        # Outside of a task only Variables are answered, and there is no log in which to mask a secret.
         if self.knows(msg):
             return self.answer(msg)
         return None if type(msg).__name__ == "MaskSecret" else self._error("GENERIC_ERROR", {"message": "no task runs"})

@@ -1,7 +1,7 @@
 """The time that the code under test sees, frozen or moved, in this process only; ``time.sleep`` moves it on.
 
-freezegun shows it. Airflow does its own work in real time: under freezegun's classes pydantic, on which Airflow 3 is
-built, cannot make its models.
+freezegun replaces Python's clock. Airflow's own work runs in real time: pydantic, on which Airflow 3 is built, cannot
+create models with freezegun's classes.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ _UNTOUCHED = ("_pytest", "pluggy", "xdist", "execnet", "pytest_", "threading", "
 
 
 def instant_of(when: datetime | date | str, *, parameter: str) -> datetime:
-    """Return a moment in UTC. A date is its midnight, and what has no time zone is in UTC.
+    """Return a moment in UTC. A date means its midnight, and a value without a time zone is in UTC.
 
     :param when: a date or time, or a string in ISO format, such as ``2026-01-01`` or ``2026-01-01T12:00:00+02:00``.
     :param parameter: the name of the parameter, for the error.
-    :raises ToolkitMisuse: it is no moment.
+    :raises ToolkitMisuse: the string is no date and no time.
     """
     if isinstance(when, str):
         try:
@@ -53,7 +53,7 @@ def utc(seconds: float) -> datetime:
 def _sleep_replaced(substitute: Callable[[float], None]) -> Iterator[None]:
     """Replace ``time.sleep`` in every module for the length of the block, whatever its name is there.
 
-    Modules that are imported within the block and take it by name keep the substitute no longer than that either.
+    A module that is imported within the block, with ``from time import sleep``, gets the real function back too.
     """
     real = sys.modules["time"].sleep
     _swap(real, substitute)
@@ -85,10 +85,10 @@ def _durations_kept() -> Iterator[None]:
 
 @dataclass
 class _Process:
-    """The state of the whole process: time is shown to all of it.
+    """The state of the whole process: all its code sees the same time.
 
-    :param active: the clock that shows another time than the real one.
-    :param is_paused: whether Airflow is at work, which sees the real time.
+    :param active: the clock that was frozen or moved; None: the time is real.
+    :param is_paused: whether the real time is shown, because Airflow is at work.
     """
 
     active: Clock | None = None
@@ -105,11 +105,11 @@ class Clock:
         self._freezer: Any = None
         self._factory: Any = None
         self._replacements = ExitStack()
-        # The moment at which it stands; None while it runs on, so many seconds ahead of the real time.
+        # The moment at which the clock stands; None while it runs, ``_ahead`` seconds ahead of the real time.
         self._instant: float | None = None
         self._ahead = 0.0
         self._moved = 0.0
-        # Whether freezegun shows it standing or running; None while it shows the real time.
+        # Whether freezegun shows a standing clock, not a running one; None while it shows the real time.
         self._shown_standing: bool | None = None
 
     @property
@@ -131,7 +131,7 @@ class Clock:
         self._activate()
 
     def move(self, by: float | timedelta) -> None:
-        """Go on by some time, or back where it is negative. A frozen clock stands there; another one runs on.
+        """Move the clock forward, or back by a negative time. A frozen clock stays frozen; a running clock runs on.
 
         :param by: seconds, or a ``timedelta``.
         """
@@ -144,9 +144,9 @@ class Clock:
         self._activate()
 
     def sleep(self, seconds: float) -> None:
-        """Move the clock, and wait for nothing: ``time.sleep`` is this function while the clock shows another time.
+        """Move the clock without waiting: it replaces ``time.sleep`` while the clock is frozen or moved.
 
-        While Airflow does its own work it waits in real time.
+        While Airflow does its own work, this function waits in real time.
 
         :param seconds: seconds, not negative.
         """
@@ -156,7 +156,7 @@ class Clock:
         if seconds < 0:
             raise ValueError("sleep length must be non-negative")
         self.move(seconds)
-        # Another thread may do what the sleeper waits for.
+        # Let other threads run: the sleeping code may wait for one of them.
         real_time.sleep(0)
 
     def _release(self) -> None:
@@ -210,9 +210,7 @@ def clock_of_a_test() -> Iterator[Clock]:
 
 @contextmanager
 def clock_of_runs() -> Iterator[Clock]:
-    """The clock of the running test for the length of the block, where it shows another time; else one of the block's
-    own, after which the time is real.
-    """
+    """Yield the clock of the running test if it is frozen or moved; else a new clock, which ends with the block."""
     if _PROCESS.active is not None:
         yield _PROCESS.active
     else:
@@ -241,8 +239,8 @@ def paused() -> Iterator[None]:
 def resumed_during(module: ModuleType, name: str) -> Iterator[None]:
     """Show the test's time while one function of Airflow executes a task, within a block of ``paused``.
 
-    It is not shown all the time, because under freezegun's classes pydantic, on which Airflow 3 is built, cannot make
-    its models.
+    The rest of Airflow sees the real time: pydantic, on which Airflow 3 is built, cannot create models with freezegun's
+    classes.
 
     :param module: the module of that function.
     :param name: the name of the function in the module.

@@ -1,4 +1,4 @@
-"""Airflow's Connections in a test: they stand in its environment variables, as JSON."""
+"""Airflow's Connections in a test, kept in environment variables as JSON."""
 
 from __future__ import annotations
 
@@ -80,10 +80,10 @@ class Connections:
         return _variable(conn_id) in os.environ
 
     def remove(self, conn_id: str) -> None:
-        """Take back a Connection that was added.
+        """Remove a Connection that the test has added.
 
         :param conn_id: the id under which it was added.
-        :raises ToolkitMisuse: none of this id was added.
+        :raises ToolkitMisuse: the test has added no Connection of this id.
         """
         name = _variable(str(conn_id))
         if name not in self._before:

@@ -1,8 +1,8 @@
 """Airflow's throw-away home in a test, and its database.
 
 Importing this module imports no Airflow. The database is migrated once and copied. Several processes may use it at
-once, and it is put back after each test. After a fork Airflow gets connections of its own: its connections and the
-threads that answer its tasks are those of the other process, and a run would wait for ever.
+once, and it is restored after each test. After a fork Airflow gets new connections and API threads: with those of the
+parent process a run would wait for ever.
 """
 
 from __future__ import annotations
@@ -47,17 +47,17 @@ if TYPE_CHECKING:
 _LONGEST_WAIT = 30.0
 _LOCKED = (5, 6)  # SQLITE_BUSY and SQLITE_LOCKED, which have names from Python 3.11 on
 _OF_THE_PARENT: list[object] = []
-"""Connections of the process before a fork: they are kept, because Python would close what nobody holds."""
+"""Connections of the parent process, kept after a fork: Python would close connections without a reference."""
 DATABASE = "airflow.db"
 TIMEOUT = 600.0
 """Seconds that making the database may take."""
 _MARGIN = 30.0
-"""Seconds that a process waits beyond those for another one that makes it: that one tells first what is wrong."""
+"""Seconds that a process waits beyond ``TIMEOUT`` for the process that makes the database, which then reports first."""
 _PROVIDERS_WITH_TABLES = ("apache-airflow-providers-fab", "apache-airflow-providers-edge3")
 
 
 def runs_file(database: Path) -> Path:
-    """Return the file that DAG runs of several processes lock; it is there while a test makes runs.
+    """Return the lock file of DAG runs in several processes; it exists while a test makes runs.
 
     :param database: the SQLite file of Airflow's database.
     """
@@ -83,7 +83,7 @@ def dags_folder() -> Path:
 def sqlite_file() -> Path:
     """Return the file of Airflow's database.
 
-    :raises ToolkitMisuse: the database is none of SQLite.
+    :raises ToolkitMisuse: the database is not SQLite.
     """
     from airflow import settings
 
@@ -109,15 +109,15 @@ def has_tables(file: Path) -> bool:
 
 
 def make_tables() -> None:
-    """Make Airflow's tables in its own way, which takes seconds."""
+    """Create Airflow's tables with Airflow's ``initdb``, which takes seconds."""
     from airflow.utils.db import initdb
 
     initdb()
 
 
 def reconnect() -> None:
-    """Give this process connections of its own, after a fork: two processes must not use one of SQLite's, nor close
-    it.
+    """Give this process connections of its own after a fork: two processes must not share an SQLite connection, nor
+    close a shared one.
     """
     from airflow import settings
 
@@ -138,22 +138,22 @@ def copy(file: Path, to: Path) -> None:
 
 @contextmanager
 def _turn_at(file: Path) -> Iterator[None]:
-    """Wait until no other process will put the database back.
+    """Hold a lock on the database, so that no other process restores it during the block.
 
-    pytest-airflow-in-a-box has one database for all workers of pytest-xdist: a test would take the rows of a test in
-    another worker away.
+    pytest-airflow-in-a-box has one database for all workers of pytest-xdist: restoring it would remove rows of a test
+    in another worker.
     """
     with file.with_name(f"{file.name}.turn").open("wb") as turn:
         fcntl.flock(turn, fcntl.LOCK_EX)
         try:
             yield
         finally:
-            fcntl.flock(turn, fcntl.LOCK_UN)  # a process that was forked meanwhile has the file open, too
+            fcntl.flock(turn, fcntl.LOCK_UN)  # a process that was forked meanwhile shares the open file
 
 
 @contextmanager
 def restored(file: Path) -> Iterator[None]:
-    """Put the database back at the end of the block; within it tests may change the database as they like.
+    """Restore the database at the end of the block; within the block tests may change it as they like.
 
     :param file: an SQLite file.
     :raises TimeoutError: a connection that the test has left open keeps it locked.
@@ -167,7 +167,7 @@ def restored(file: Path) -> Iterator[None]:
             yield
         finally:
             session: Any = settings.Session
-            # What a session of this thread has not committed would keep the file locked.
+            # An uncommitted session of this thread would keep the file locked.
             session.remove()
             deadline = real_time.monotonic() + _LONGEST_WAIT
 
@@ -183,7 +183,7 @@ def restored(file: Path) -> Iterator[None]:
 
 @dataclass
 class _Worker:
-    """The process in which Airflow was at work last; None: it has not been at work."""
+    """The last process in which Airflow worked; None: it has not worked yet."""
 
     pid: int | None = None
 
@@ -192,9 +192,7 @@ _LAST = _Worker()
 
 
 def prepare_this_process() -> None:
-    """Prepare this process for Airflow's work: after a fork, make anew the things that it has from the process before
-    it.
-    """
+    """Prepare this process for Airflow's work: after a fork, renew connections and threads."""
     if _LAST.pid not in {None, os.getpid()}:
         reconnect()
         this_airflow().renew_after_fork()
@@ -202,7 +200,7 @@ def prepare_this_process() -> None:
 
 
 def move_to(home: Path) -> None:
-    """Have Airflow use another home from now on, in this forked process; its variables lead there already.
+    """Have Airflow use another home from now on, in this forked process. The environment variables name it already.
 
     :param home: the folder of the new home.
     """
@@ -233,7 +231,7 @@ class AirflowHome:
 
     @property
     def environment(self) -> Mapping[str, str]:
-        """The variables that lead a child process here; it inherits them unless it is given others."""
+        """The variables that give this home to a child process, which inherits them unless it gets others."""
         names = (HOME_VARIABLE, CONFIG_VARIABLE)
         return {HOME_VARIABLE: str(self.path), **{name: os.environ[name] for name in names if name in os.environ}}
 
@@ -258,10 +256,10 @@ class AirflowHome:
         return file
 
     def of_this_process(self, new_folder: Callable[[], Path]) -> AirflowHome:
-        """Return this home; in a process that was forked later, a copy of it for that process alone, to which Airflow
-        moves.
+        """Return this home; in a process that was forked later, move Airflow to a copy of the home, and return the
+        copy.
 
-        Copies of a marked test, which set up fixtures of their own, need it: in workers each has a home of its own.
+        The copies of a test with a race mark need homes of their own, because each copy sets up its own fixtures.
 
         :param new_folder: makes an empty folder.
         """
@@ -299,13 +297,13 @@ class AirflowHome:
 
 
 def set_up_home(setup: AirflowHomeSetup, config: pytest.Config, shared: SharedFolders) -> AirflowHome:
-    """Import Airflow on its home, see that it has a database, and return the home.
+    """Import Airflow with its throw-away home, create a missing database, and return the home.
 
     :param setup: the plugin that watches for the first import of Airflow.
     :param config: the configuration of the run.
     :param shared: the folders that all workers of the run share.
-    :raises ToolkitMisuse: Airflow is not there, its home or the folder of its database is no throw-away home, or it
-        keeps its tables elsewhere than in SQLite.
+    :raises ToolkitMisuse: Airflow is not installed, its home or the folder of its database is no throw-away home, or
+        its database is not SQLite.
     """
     key = airflow_key()
     setup.point_unless_taken(config)
@@ -329,7 +327,7 @@ def migrated_database(shared: SharedFolders, key: str) -> Path:
 
     :param shared: the folders that all workers of the run share.
     :param key: the key of all that the tables depend on.
-    :raises ToolkitMisuse: Airflow cannot make it, or another process is not done with it in time.
+    :raises ToolkitMisuse: Airflow cannot make the database, or another process does not finish it in time.
     """
     return shared.get("airflow-home", key, migrate, timeout=TIMEOUT + _MARGIN) / DATABASE
 
@@ -351,7 +349,7 @@ def airflow_key() -> str:
         try:
             versions.append(f"{provider.rpartition('-')[2]}{metadata.version(provider)}")
         except metadata.PackageNotFoundError:
-            pass  # none of its tables then
+            pass  # then the tables of this provider are missing too
     return "-".join([*versions, f"py{sys.version_info.major}.{sys.version_info.minor}"])
 
 
@@ -359,7 +357,7 @@ def migrate(folder: Path) -> None:
     """Put a migrated database into a folder, which takes seconds.
 
     :param folder: an existing empty folder.
-    :raises ToolkitMisuse: Airflow cannot do it; with the end of its output.
+    :raises ToolkitMisuse: the migration fails; the text has the end of Airflow's output.
     """
     outer = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
     with throwaway_folder("cosmos-airflow-") as home:
@@ -385,9 +383,9 @@ def migrate(folder: Path) -> None:
 
 
 def publish(source: Path, file: Path) -> None:
-    """Copy the database to its place in one step, unless another worker was first.
+    """Copy the database to its path atomically, unless another worker was first.
 
-    The workers of another plugin may share one home: nobody sees half a database, and the first one stays.
+    Workers may share one home of another plugin: no worker sees an incomplete database, and the first copy stays.
 
     :param source: an SQLite file that nobody writes to.
     :param file: its place, in a folder that exists.

@@ -1,8 +1,8 @@
-"""The choice of AIRFLOW_HOME for a test run, made when something first imports Airflow: later it cannot be moved.
+"""The choice of AIRFLOW_HOME for a test run, made at the first import of Airflow, which fixes the home.
 
-Test modules import Airflow while they are collected, before any fixture runs. So the setup watches for the import, and
-in a run that uses the fixtures which need the throw-away home, it points ``AIRFLOW_HOME`` there first. Any other run is
-left alone. Every test run of every project loads this module: it imports next to nothing.
+Test modules import Airflow while they are collected, before any fixture runs. So the setup watches for the import. If
+the run uses a fixture that needs the throw-away home, the setup first points ``AIRFLOW_HOME`` there; any other run is
+left alone. Every test run of every project loads this module, so it imports next to nothing.
 """
 
 from __future__ import annotations
@@ -23,18 +23,21 @@ NAME = "cosmos_venv_airflow_home"
 OPTION = "cosmos_airflow_home"
 """The option in the ini file."""
 MARKER = "cosmos-throwaway-home"
-"""The file by which a home says that tests may put its database back; each home of the toolkit has it."""
+"""The marker file of a home whose database tests may restore; each home of the toolkit has it."""
 HOME_VARIABLE = "AIRFLOW_HOME"
 PATIENCE = 60
-"""Seconds that a process waits for another one's write to the throw-away home's database. Python's own default is 5."""
+"""Seconds that a process waits while another process writes to the throw-away home's database. Python's own default is
+5.
+"""
 CONFIG_VARIABLE = "AIRFLOW_CONFIG"
 RUNTIME_VARIABLE = "XDG_RUNTIME_DIR"
 _INHERITED = "_COSMOS_AIRFLOW_HOME_AT_START"
-"""The home from before the run, for workers of pytest-xdist: they inherit what a conftest.py has set since."""
+"""The AIRFLOW_HOME from before the run, for workers of pytest-xdist: a conftest.py may have set the one they inherit.
+"""
 _FOLDER = "_COSMOS_AIRFLOW_HOMES"
 """The folder of all homes of a run, for workers of pytest-xdist. The controlling process makes and removes it."""
 
-# The throw-away home says where Airflow keeps things; all else that the shell configures may stay.
+# The throw-away home replaces the variables that say where Airflow keeps things; other variables stay.
 _ELSEWHERE = (
     CONFIG_VARIABLE,
     *(f"AIRFLOW__{section}__" for section in ("DATABASE", "SECRETS", "LOGGING", "DAG_PROCESSOR")),
@@ -43,14 +46,14 @@ _ELSEWHERE = (
 )
 _NEIGHBOURS = ("pytest_airflow_in_a_box", "pytest_airflow_in_a_box.plugin")
 _HOMES_OF_NEIGHBOUR = "pytest-airflow-in-a-box-"
-"""How the names of the homes begin that pytest-airflow-in-a-box makes for one run and removes."""
+"""The prefix of the homes that pytest-airflow-in-a-box makes for one run and removes."""
 NEED_HOME = ("cosmos_airflow", "cosmos_seeds", "cosmos_race")
 """The public fixtures for which Airflow needs the throw-away home."""
 _NEEDS_HOME = re.compile(rf"\b({'|'.join(NEED_HOME)})\b".encode())
 
 
 class AirflowHomeSetup:
-    """A watch for the first import of Airflow: a plugin of the run, and a finder of imports that finds nothing.
+    """Watches for the first import of Airflow: a plugin of the run, and an import finder that finds nothing.
 
     ``importer`` is the file that imported Airflow first, and ``home`` the throw-away home; None while there is none.
     ``at_start`` is the AIRFLOW_HOME from before the run.
@@ -79,16 +82,15 @@ class AirflowHomeSetup:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_setupnodes(self) -> None:
-        """Tell workers, also those that replace others, the variables from before a conftest.py of this process set
-        them.
+        """Tell all workers, including replacements, the folder of homes and the AIRFLOW_HOME from before any
+        conftest.py.
         """
         self._set(_FOLDER, str(self.folder))
         self._set(_INHERITED, str(self.home or self.at_start or ""))
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Close in a worker of pytest-xdist: it is killed once it has said that it is done, and may never be
-        unconfigured.
+        """Close in a worker of pytest-xdist: the controller may kill a finished worker before ``pytest_unconfigure``.
 
         :param session: the session that ends.
         """
@@ -100,15 +102,15 @@ class AirflowHomeSetup:
         self.close()
 
     def close(self) -> None:
-        """Give back the variables, and remove the folders that this process has made."""
+        """Restore the variables, and remove the folders that this process has made."""
         if self in sys.meta_path:
             sys.meta_path.remove(self)
         for name, value in self._before.items():
             set_variable(name, value)
         self._before.clear()
-        # With the folder go homes of workers that crashed.
+        # The folder also holds homes of crashed workers.
         made = [folder for folder in (self.home, self._made) if folder is not None]
-        if made and os.getpid() == self._process:  # no child that a test has forked, and that ends as pytest does
+        if made and os.getpid() == self._process:  # not in a forked child that runs pytest's end too
             from pytest_cosmos_venv.throwaway import remove_folder
 
             for folder in made:
@@ -128,9 +130,9 @@ class AirflowHomeSetup:
                 self.point_unless_taken(self._config)
 
     def point_unless_taken(self, config: pytest.Config) -> None:
-        """Point Airflow at a home of this run, unless it is imported already or has another home.
+        """Point Airflow at a home of this run, unless Airflow is imported already or the run has set another home.
 
-        Then all that import Airflow from now on, here or in child processes, use a home of this run.
+        Every later import of Airflow, here or in child processes, then uses a home of this run.
 
         :param config: the configuration of the run.
         """
@@ -140,7 +142,7 @@ class AirflowHomeSetup:
     def variables_for_children(self, config: pytest.Config) -> dict[str, str | None]:
         """Return the variables (None: to unset) for child processes that import Airflow though this process has not.
 
-        They use this run's home, without a database; nothing changes here.
+        The children use this run's home, without a database; this process keeps its variables.
 
         :param config: the configuration of the run.
         """
@@ -186,7 +188,7 @@ class AirflowHomeSetup:
             **dict.fromkeys(variables_of_places()),
             HOME_VARIABLE: str(home),
             CONFIG_VARIABLE: str(home / "airflow.cfg"),
-            # Servers that tasks keep running for each other belong to this run alone: their socket goes with its end.
+            # Tasks share servers through sockets in this folder: no server outlives the run or serves another run.
             RUNTIME_VARIABLE: str(home),
         }
 
@@ -258,8 +260,8 @@ def _test_files(config: pytest.Config) -> Iterator[Path]:
 
 
 def _fits(folder: str, file: str, patterns: Sequence[str]) -> bool:
-    """Whether a file fits patterns as in pytest's ``python_files``: one without a slash is for names, others for
-    paths.
+    """Whether a file fits patterns as in pytest's ``python_files``: a pattern without a slash matches names, others
+    match paths.
     """
     return file.endswith(".py") and any(
         fnmatch(f"{folder}/{file}", f"*/{pattern}") if "/" in pattern else fnmatch(file, pattern)

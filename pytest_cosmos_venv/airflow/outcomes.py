@@ -47,16 +47,16 @@ class EmittedAsset:
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class TaskOutcome:
-    """The state, the log, the XComs and the rest that came of one task.
+    """The outcome of one task: its state, log, XComs, assets and exception.
 
     :param task_id: the id, with the index behind it where the task is mapped: ``load[0]``.
     :param state: the state as Airflow names it: ``success``, ``failed``, ``skipped``, ``upstream_failed``, ...
-    :param exception: what ended the last try, where the task failed. Handed to another process, one that cannot be
-        pickled is an ``Exception`` of the same name and text.
-    :param log: the text that the task, and Airflow about it, logged and printed, of all tries.
+    :param exception: the exception that ended the last try of a failed task. If it cannot be pickled, another process
+        gets an ``Exception`` of the same name and text.
+    :param log: the text that the task and Airflow logged and printed, in all tries.
     :param xcoms: the values of its XComs, by key.
     :param assets: the assets that it has updated.
-    :param tries: how often it began; 0 where it never did.
+    :param tries: the number of tries that began.
     :param duration: seconds, of all tries.
     """
 
@@ -92,7 +92,7 @@ class TaskOutcome:
 
 
 class TaskRecord(RecordDict[_Entry]):
-    """What was seen of the tasks of one run, by task id.
+    """The records of the tasks of one run, by task id.
 
     :param entries: the entries, by task id.
     """

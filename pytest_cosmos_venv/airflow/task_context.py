@@ -1,7 +1,7 @@
 """The context of a task that runs with nothing of Airflow around it.
 
-The names are those of Airflow's "Templates reference" that need no database: the ones of earlier runs are not among
-them, nor are Variables, connections, and the consumers of assets. XComs stay with the task instance.
+The names are those of Airflow's "Templates reference" that need no database: names about earlier runs, Variables,
+connections and consumers of assets are missing. XComs stay with the task instance.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def dag_around(operator: Any) -> None:
 
 
 def context_without_airflow(operator: Any, run_id: str) -> dict[str, Any]:
-    """Return the context of the first try of a task, in a run that somebody has started now.
+    """Return the context of the first try of a task, in a manual run that starts now.
 
     :param operator: an operator; one without a DAG gets one.
     :param run_id: the id of the run.
@@ -107,7 +107,8 @@ class TaskXComs:
         default: Any = None,
         **__: Any,
     ) -> Any:
-        """Return an own value; for other tasks, which have not run, None, or a list of them where several are named.
+        """Return a value of this task, or ``default`` for another task, which has not run; a list where several are
+        named.
 
         :param task_ids: one id or several; None: the task itself.
         :param dag_id: has no effect, since there is one DAG.

@@ -53,8 +53,8 @@ class TaskLog(logging.Handler):
             self._parts.append(text)
 
     def stream_to(self, stream: TextIO) -> None:
-        """Write to a stream from now on, each part at once, and forget what was collected: a process that may be killed
-        leaves its text there.
+        """Write each part to a stream at once from now on, and drop the collected text: a killed process then leaves
+        its log.
 
         :param stream: the stream.
         """
@@ -102,7 +102,7 @@ def collecting(log: TaskLog) -> Iterator[None]:
 
 @contextmanager
 def handlers_kept() -> Iterator[None]:
-    """Take away the handlers that Airflow 2's ``dag.test()`` adds: they write to the captured output of one test."""
+    """Remove the handlers that Airflow 2's ``dag.test()`` adds: they write to the captured output of one test."""
     logger = logging.getLogger("airflow.task")
     before = list(logger.handlers)
     try:
@@ -118,7 +118,7 @@ def _closed_loggers() -> list[logging.Logger]:
 
 
 class _Tee(io.TextIOBase):
-    """A stream that writes to the real output, and to the log what no log handler writes.
+    """A stream that writes to the real output, and copies text that is no log record to the log.
 
     :param real: the real output.
     :param log: the log of the task.
@@ -129,14 +129,14 @@ class _Tee(io.TextIOBase):
         self._log = log
 
     def write(self, text: str) -> int:
-        # Text that comes from a logging module is a record on its way out, and the record itself has been taken.
+        # A logging module writes records, which the log has taken already.
         if not sys._getframe(1).f_globals.get("__name__", "").startswith(_LOGGING):
             self._log.print(text)
         return self._real.write(text)
 
     def flush(self) -> None:
-        # A thread keeps the stderr that it was made under, often to the end of the process: Python closes this stream
-        # then, and flushes it, when pytest has long closed the real one.
+        # A thread often keeps its stderr to the end of the process. Python then closes and flushes this stream, though
+        # pytest has closed the real stream before.
         if not self._real.closed:
             self._real.flush()
 

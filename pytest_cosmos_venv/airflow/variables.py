@@ -29,7 +29,7 @@ class VariableStore:
     """The store that Airflow reads and writes in place of its database.
 
     ``values`` are the texts by key, ``writes`` the changes made through Airflow; ``reads_fail`` and ``writes_fail`` say
-    whether there is an outage, ``reads_are_denied`` whether the failing reads are those that Airflow does not permit.
+    whether there is an outage, ``reads_are_denied`` whether failing reads fail because Airflow denies them.
     """
 
     def __init__(self) -> None:
@@ -144,13 +144,13 @@ class Variables:
 
         On Airflow 2 that is the metadata table (``sqlalchemy.exc.OperationalError``), on Airflow 3 the channel to the
         supervisor (``AirflowRuntimeError``). The rest is up to Airflow: a failed ``Variable.get`` looks like a missing
-        Variable, or gives its default; a failed ``Variable.set`` raises. A read that is denied raises where Airflow
-        hands that on: ``AirflowSecretsBackendAccessDenied`` of the task SDK from 1.2.2 on.
+        Variable, or gives its default; a failed ``Variable.set`` raises. A denied read raises
+        ``AirflowSecretsBackendAccessDenied`` with a task SDK from 1.2.2 on.
 
         :param reads: whether reading fails.
         :param writes: whether setting and deleting fail.
-        :param denied: whether reads fail since Airflow 3 does not permit them; on Airflow 2 they fail as others do.
-        :raises ToolkitMisuse: neither is to fail, or reads are denied that do not fail.
+        :param denied: whether reads fail because Airflow 3 denies them; on Airflow 2 they fail as in any outage.
+        :raises ToolkitMisuse: ``reads`` and ``writes`` are both false, or ``denied`` is given without ``reads``.
         """
         if not (reads or writes):
             raise ToolkitMisuse(

@@ -1,6 +1,6 @@
 """The interface to an Airflow of either major version, and the one that is installed.
 
-No other module of this folder asks which Airflow this is; ``airflow2`` and ``airflow3`` are the two answers.
+No other module of this folder asks for the version: ``airflow2`` and ``airflow3`` implement the interface.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ class Airflow(Protocol):
     """The parts of Airflow that differ between its major versions, as far as the fixtures need them."""
 
     def prepare_runs(self) -> None:
-        """Import and make the things that every run needs, without a thread or a connection, for processes that fork
-        later.
+        """Import modules and create objects that every run needs, without threads or connections, before processes
+        fork.
         """
 
     def renew_after_fork(self) -> None:
-        """Make anew the things that run in threads, which a fork has not copied."""
+        """Recreate the objects with threads of their own, because a fork copies no threads."""
 
     def shared_by_tasks(self) -> AbstractContextManager[None]:
-        """Let all tasks of a run share what Airflow would make for each: its API, and models of pydantic."""
+        """Let all tasks of a run share the API server and the pydantic models that Airflow would make for each task."""
 
     def make_known(self, dag: Any) -> None:
-        """Write the DAG into the database, which a run of it takes for granted.
+        """Write the DAG into the database, where a run of the DAG expects it.
 
         :param dag: a DAG.
         """
@@ -49,7 +49,7 @@ class Airflow(Protocol):
     def error_of(self, returned: Any) -> BaseException | None:
         """Return the exception that ended a task; None where the task succeeded or the exception was raised.
 
-        :param returned: the value that Airflow's function returned which ran the task.
+        :param returned: the return value of Airflow's function that ran the task.
         """
 
     def execution(self) -> tuple[ModuleType, str]:

@@ -1,4 +1,4 @@
-"""The checks: each is a function of a file's record, and has a name that stands in the ids of its items."""
+"""The checks: each is a function of a DAG file's record, and its name stands in the test ids."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class NotChecked:
     """The answer of a check that could not be made.
 
     :param reason: why, with the way out.
-    :param is_gap: whether a run in CI fails for it: somebody has to do something before it can be made.
+    :param is_gap: whether a run in CI fails for it, because somebody has to make the check possible first.
     """
 
     reason: str
@@ -41,7 +41,7 @@ Answer: TypeAlias = "str | NotChecked | None"
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """What a check may look at.
+    """The input of a check.
 
     :param file: the DAG file.
     :param name: the file as the run names it, relative to the root directory.
@@ -142,7 +142,7 @@ def _shape(question: Question, record: DagRecord) -> Answer:
 
 
 def _write_snapshot(file: Path, first: DagRecord, now: DagRecord) -> Answer:
-    """Write the shape with the first release of dbt, with which those of the others are compared."""
+    """Write the shape with the first release of dbt, and compare the current release's shape with it."""
     if first.error is not None:
         return NotChecked(reason="no snapshot is written: the file cannot be imported with the first release of dbt")
     file.parent.mkdir(exist_ok=True)
@@ -168,7 +168,7 @@ def _assets(question: Question, record: DagRecord) -> Answer:
 
 
 def _assets_of(record: DagRecord) -> dict[str, list[str]]:
-    """Return the assets that are known at parse time, and relations for which a task will add one: -> tasks."""
+    """Return tasks by asset URI, or by relation where a task adds the asset when it runs."""
     found: dict[str, list[str]] = {}
     for dag, tasks in record.tasks.items():
         for name, task in tasks.items():

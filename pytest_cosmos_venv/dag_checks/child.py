@@ -1,8 +1,7 @@
 """The process that imports one DAG file, in an Airflow home of its own and without network, and writes its record.
 
-It stays apart from pytest: a DAG file may do anything to the process that imports it, and the seed of Python's hashes
-is that of a whole process. Neither Airflow nor an implementation is imported before the variables are set, which the
-starting process has done.
+It is no pytest process: a DAG file may change the process that imports it, and Python's hash seed holds for a whole
+process. The starting process sets the environment variables, since Airflow and implementations read them on import.
 """
 
 from __future__ import annotations
@@ -51,7 +50,7 @@ _FIELDS = (
     "retries",
     "pool",
 )
-# Nothing listens at that port: what asks a proxy is refused at once.
+# No process listens on this port: a client that uses the proxy is refused at once.
 _NOWHERE = "http://127.0.0.1:9"
 _OFFLINE = {
     "PIP_NO_INDEX": "1",
@@ -74,7 +73,7 @@ def main(arguments: Sequence[str]) -> None:
     except (Exception, SystemExit, ToolkitMisuse):  # noqa: BLE001 - the record tells it
         record = failed_record(f"The check itself failed:\n{traceback.format_exc()}")
     Path(request["output"]).write_text(to_json(record), encoding="utf-8")
-    # What the file has started, threads included, is not waited for.
+    # Do not wait for threads and processes that the file has started.
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)
@@ -85,15 +84,16 @@ def record_of(file: Path, *, roots: Sequence[str], dbt: str | None) -> DagRecord
 
     :param file: the DAG file.
     :param roots: import roots of the implementations that it may use.
-    :param dbt: the dbt that lists nodes, on DuckDB; empty: the import ends where one would; None: the file's own does.
+    :param dbt: the dbt that lists nodes, on DuckDB; empty: the import ends before nodes are listed; None: the file's
+        own dbt lists them.
     """
     build_one_plain_dag()
-    # After Airflow, which imports it itself: it is its secrets backend.
+    # Imported after Airflow, which imports this module itself, as its secrets backend.
     from pytest_cosmos_venv.dag_checks.fake_connections import ASKED
 
     projects = ProjectsOfFile()
     os.environ.update(_OFFLINE)
-    # The hook that refuses comes after the one that watches: what a hook refuses, those behind it do not see.
+    # The audit hook that refuses is added after the hook that watches: later hooks do not see refused events.
     profiles = Path(os.environ[HOME_VARIABLE], "profiles")
     with (
         file_builder(file) as build,
@@ -141,11 +141,13 @@ def _no_network() -> Iterator[None]:
     try:
         yield
     finally:
-        is_on.clear()  # a hook cannot be taken out
+        is_on.clear()  # an audit hook cannot be removed
 
 
 def _effects(watch: side_effects.Watch, asked: Sequence[Effect], projects: ProjectsOfFile) -> tuple[Effect, ...]:
-    """Return what the file did. What ``dbt ls`` needs belongs to the way of loading that the file has chosen."""
+    """Return the side effects of the file. Processes and Variables of ``dbt ls`` do not count: the load method needs
+    them.
+    """
     known = {id(each) for each in projects.of_dbt_ls}
     found = [each for each in asked if id(each) not in known]
     for effect in watch.side_effects:
@@ -157,14 +159,14 @@ def _effects(watch: side_effects.Watch, asked: Sequence[Effect], projects: Proje
 
 
 def _needs(error: str, watch: side_effects.Watch, projects: ProjectsOfFile) -> str | None:
-    """Return what a file needs whose import has failed before dbt could list its nodes; None for any other failure."""
+    """Return what is missing if an import failed before dbt could list nodes; None for any other failure."""
     name = projects.failed_in_dbt_ls
     if name is None:
         return None
     started = [effect.what for effect in watch.side_effects if effect.kind == side_effects.PROCESS]
     has_installed = any(re.search(r"\b(pip|uv|venv)\b", each) for each in started)
     has_listed = any(re.search(r"\bdbt\b.*\b(ls|deps)\b", each) for each in started)
-    # A failed installation may be remembered, and then no installer is started.
+    # An implementation may remember a failed installation, and then starts no installer.
     is_missing = has_installed or "install" in error
     if (is_missing and not has_listed) or _NO_DBT.search(error):
         return f"{name} loads by dbt ls, and no dbt is there to list its nodes"
@@ -217,7 +219,7 @@ def _uri(outlet: Any) -> str | None:
 
 
 def _forms(dags: Sequence[Any]) -> dict[str, str]:
-    """Return each DAG as text: its shape, and what Airflow would store of it, by which it tells versions apart."""
+    """Return each DAG as text: its shape and its serialized form, by which Airflow tells versions apart."""
     return {dag.dag_id: "\n".join([_shape(dag), *_stored(dag)]) for dag in dags}
 
 
@@ -239,9 +241,9 @@ def _stored(dag: Any) -> list[str]:
 
 
 def _in_order(value: Any) -> Any:
-    """Return stored data with tasks and plain lists of texts in one order, as Airflow compares them."""
+    """Return serialized data with tasks and sets in one order, and without file locations."""
     if isinstance(value, dict):
-        # Where the file lies is told by the innermost call, which is that of a wrapper the first time.
+        # Leave out file locations: Airflow takes them from the innermost call, which the first time is a wrapper's.
         return {name: _in_order(each) for name, each in value.items() if name not in _PLACES}
     if isinstance(value, (list, tuple)):
         items = [_in_order(each) for each in value]

@@ -1,4 +1,4 @@
-"""Collection of DAG files: each that names ``DbtDag`` or ``DbtTaskGroup`` has an item for each check."""
+"""Collection of DAG files: a file that names ``DbtDag`` or ``DbtTaskGroup`` has an item for each check."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pytest_cosmos_venv.environments.dbt_releases import DbtRelease
 NAME = "cosmos_dag_checks"
 """The name under which pytest knows this plugin."""
 RECORD = pytest.StashKey[DagRecord]()
-"""What was seen when the file of a check was imported."""
+"""The stash key of the record of a check's DAG file."""
 _HOLDS_DBT = re.compile(rb"\b(?:DbtDag|DbtTaskGroup)\b")
 
 
@@ -28,7 +28,7 @@ def budget_of(config: pytest.Config) -> float | None:
     """Return the seconds that an import may take; None: Airflow's own limit.
 
     :param config: the configuration of the run.
-    :raises pytest.UsageError: the ini file names no such number.
+    :raises pytest.UsageError: the ini file's value is no positive number.
     """
     budget = config.getini("cosmos_dags_budget")
     try:
@@ -50,7 +50,8 @@ class DagChecks:
     :param run: the folder of the records, which all workers share.
     :param kept: the folder of environments, which all workers share.
     :param implementation: the implementation that was named; None: none was.
-    :param releases: the releases of dbt, with each of which the checks are made; empty: the dbt of each file lists.
+    :param releases: the releases of dbt, with each of which the checks are made; empty: each file's own dbt lists
+        nodes.
     """
 
     def __init__(
@@ -99,7 +100,7 @@ class DagChecks:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        """Name the DAG file with a check that was not made, in the place of a line of pytest's own.
+        """Show the DAG file as the place of a skipped check, instead of a line in this module.
 
         :param item: the check.
         """
@@ -109,7 +110,7 @@ class DagChecks:
         return report
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Take what a check has come to; reports of workers come here too.
+        """Collect the result of a check; reports of workers come here too.
 
         :param report: the report.
         """
@@ -201,7 +202,8 @@ class DagCheck(pytest.Item):
                 record=lambda seed: record if seed == SEEDS[0] else store.record(self.path, seed),
                 others=self._others,
                 budget=checks.budget,
-                # With several releases the snapshot is that of the first one, with which all are compared.
+                # With several releases the snapshot holds the shape of the first release, with which the others are
+                # compared.
                 written=self._first_record if checks.is_update else None,
             ),
         )
@@ -215,7 +217,7 @@ class DagCheck(pytest.Item):
             pytest.fail(found, pytrace=False)
 
     def _tell(self, record: DagRecord) -> None:
-        """Put into reports and JUnit files what the summary is made of."""
+        """Add the data of the summary to reports and JUnit files."""
         self.user_properties.append(("cosmos_dags_file", self.parent.nodeid))
         if self.release is not None:
             self.user_properties.append(("cosmos_dags_release", self.release.name))

@@ -1,4 +1,4 @@
-"""Airflow's secrets while a DAG file is checked: fake Connections as the profile mappings ask for, and a log of asking.
+"""Airflow's secrets backend while a DAG file is checked: fake Connections for profile mappings, and a log of requests.
 
 Airflow asks this backend before any other. A Variable is noted and left to the next backend, which reads
 ``AIRFLOW_VAR_…``.
@@ -19,13 +19,13 @@ from pytest_cosmos_venv.dags.side_effects import caller
 BACKEND = f"{__name__}.FakeSecrets"
 """The name of the class, for Airflow's setting."""
 ASKED: list[Effect] = []
-"""What Airflow was asked for, in order."""
+"""The requests for Connections and Variables, in order."""
 _CONNECTIONS: dict[str, dict[str, Any]] = {}
 _FOLDER = Path("/made-up")
 
 
 class FakeSecrets(BaseSecretsBackend):
-    """The secrets backend: it knows the fake Connections and no Variable, and notes each question."""
+    """The secrets backend: it knows the fake Connections and no Variable, and records each request."""
 
     def get_conn_value(self, conn_id: str, *_: Any, **__: Any) -> str | None:
         """Return a fake Connection as JSON; None where no mapping has asked for it.
@@ -37,7 +37,7 @@ class FakeSecrets(BaseSecretsBackend):
         return None if found is None else json.dumps(found)
 
     def get_variable(self, key: str, *_: Any, **__: Any) -> None:
-        """Note the question, and leave the answer to the next backend.
+        """Record the request, and leave the answer to the next backend.
 
         :param key: the name of the Variable.
         """

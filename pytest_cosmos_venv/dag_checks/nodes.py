@@ -16,7 +16,7 @@ _Tasks = Mapping[str, Task]
 
 
 def node_faults(project: Project, tasks: _Tasks) -> list[str]:
-    """Return a line for each node that has no task or several, and for each edge that is not that of the project.
+    """Return a line for each node with no task or several, and for each edge that differs from the project's edges.
 
     :param project: the project.
     :param tasks: the tasks of its DAG.
@@ -35,7 +35,7 @@ def test_faults(project: Project, tasks: _Tasks) -> list[str]:
         (name, tasks[name]) for name in project.tasks if name in tasks and tasks[name].command in (_TEST, _BUILD)
     ]
     nodes_of = _nodes_of_tasks(project, tasks)
-    # A large project has as many tests as tasks: each is compared with the few tasks that may run it.
+    # A large project has as many tests as tasks, so each test is compared only with the few tasks that may run it.
     wholes = [task for name, task in running if not nodes_of.get(name) and not task.nodes]
     by_node: dict[str, list[tuple[set[str], Task]]] = {}
     for name, task in running:
@@ -45,7 +45,7 @@ def test_faults(project: Project, tasks: _Tasks) -> list[str]:
     lost = []
     for test in tests_of(project):
         near = [each for name in (test, *project.nodes[test].depends_on) for each in by_node.get(name, ())]
-        # The producer of WATCHER leaves tests to their own tasks where it says "empty".
+        # The producer of WATCHER leaves tests to their own tasks where its indirect selection is "empty".
         is_run = any(task.indirect_selection != "empty" and _may_run(project, test, task) for task in wholes)
         if not is_run and not any(_runs(project, test, own, task, ancestors) for own, task in near):
             parents = ", ".join(project.nodes[test].depends_on) or "no node"
@@ -62,7 +62,7 @@ def tests_of(project: Project) -> list[str]:
         return [name for name, node in project.nodes.items() if node.kind in TESTS]
     selected = {*project.selected}
     found = [name for name in project.selected if name in project.nodes and project.nodes[name].kind in TESTS]
-    # Where nodes are left out by name, their tests may stay among those that are selected.
+    # Excluding nodes by name may leave their tests selected.
     parents = {name: project.nodes[name].depends_on for name in found}
     return [name for name in found if not parents[name] or selected.intersection(parents[name])]
 
@@ -148,7 +148,7 @@ def _edges_too_many(
 
 
 def _nearest(task: str, tasks: _Tasks, own: frozenset[str], of_task: Mapping[str, object]) -> set[str]:
-    """Return the tasks of nodes that a task waits for, directly or behind tests and the like of the same project."""
+    """Return the node tasks that a task waits for, directly or through other tasks of the project, such as tests."""
     found, seen, todo = set(), {task}, list(tasks[task].upstream)
     while todo:
         name = todo.pop()
@@ -171,7 +171,7 @@ def _main(project: Project, name: str, tasks: _Tasks) -> str | None:
 
 
 def _nodes_of_tasks(project: Project, tasks: _Tasks) -> dict[str, set[str]]:
-    """Return the nodes that each task is for, those with one alone included."""
+    """Return the nodes of each task, including tasks of a single node."""
     found: dict[str, set[str]] = {}
     for name, ids in project.tasks_of.items():
         for task_id in ids if name in project.nodes else ():
@@ -188,7 +188,7 @@ def _parents_in(project: Project) -> Callable[[str], Sequence[str]]:
 
 
 def _ancestors(parents_of: Callable[[str], Sequence[str]]) -> Callable[[str], frozenset[str]]:
-    """Return a function that gives all that is above a name, without recursion: a project may be deep."""
+    """Return a function that returns all ancestors of a name, without recursion: a project may be deep."""
 
     @cache
     def above(name: str) -> frozenset[str]:

@@ -1,7 +1,7 @@
 """The dbt projects of a DAG file: each ``DbtDag`` and ``DbtTaskGroup`` is noted when the file makes it.
 
-Both implementations offer the same on these objects and on their arguments: ``dbt_graph`` with ``nodes`` and
-``filtered_nodes``, ``tasks_map``, and the configurations. Nothing else of them is used.
+These objects and their arguments are alike in both implementations: ``dbt_graph`` with ``nodes`` and
+``filtered_nodes``, ``tasks_map``, and the configurations. No other attribute is used.
 """
 
 from __future__ import annotations
@@ -49,10 +49,9 @@ class _Made:
 class ProjectsOfFile:
     """The projects that a file makes, noted while it is imported.
 
-    ``failed_in_dbt_ls`` is the name of the project whose making failed and that loads by ``dbt ls``; None: there is
-    none. ``load_by_dbt_ls`` is whether dbt lists the nodes of one of them when the file is parsed. ``of_dbt_ls`` are
-    the processes that such a project has started and the Variables that it has asked for, which belong to its way of
-    loading.
+    ``failed_in_dbt_ls`` is the name of the project that loads by ``dbt ls`` and whose constructor failed; None: none
+    failed. ``load_by_dbt_ls`` is whether any project loads by ``dbt ls``. ``of_dbt_ls`` are the processes that such
+    projects started and the Variables that they read, which their load method needs.
     """
 
     def __init__(self) -> None:
@@ -63,7 +62,7 @@ class ProjectsOfFile:
 
     @contextmanager
     def noted(self, roots: Sequence[str], watch: Watch, asked: Sequence[Effect]) -> Iterator[None]:
-        """Note what is made within the block.
+        """Record the projects that are made within the block.
 
         :param roots: import roots of implementations.
         :param watch: the side effects so far.
@@ -111,11 +110,11 @@ class ProjectsOfFile:
 
 @contextmanager
 def listed_by(dbt: str | None, roots: Sequence[str], *, folder: Path) -> Iterator[None]:
-    """Let a dbt that is given list the nodes of projects that are made within the block and load by ``dbt ls``.
+    """Use a given dbt to list the nodes of projects that are made within the block and load by ``dbt ls``.
 
-    The project sees a profile of DuckDB in the place of its own: the adapter of its warehouse is not installed there.
+    The project gets a DuckDB profile in place of its own: that dbt lacks the adapter of its warehouse.
 
-    :param dbt: the executable; empty: the import ends where one would list nodes; None: the file's own does.
+    :param dbt: the executable; empty: the import ends before nodes are listed; None: the file's own dbt lists them.
     :param roots: import roots of implementations.
     :param folder: the folder of profiles; made when missing.
     """
@@ -138,7 +137,7 @@ def _listing(kind: Any, dbt: str, root: str, folder: Path) -> AbstractContextMan
 
 
 def _led_to(dbt: str, arguments: Mapping[str, Any], *, root: str, folder: Path) -> Mapping[str, Any]:
-    """Return the arguments of a project with which a dbt lists its nodes."""
+    """Return the arguments of a project, changed so that a given dbt lists its nodes."""
     if not dbt:
         raise ToolkitMisuse("No dbt lists nodes in this import.")
     modes = importlib.import_module(f"{root}.constants").InvocationMode
@@ -156,7 +155,9 @@ def _led_to(dbt: str, arguments: Mapping[str, Any], *, root: str, folder: Path) 
 
 
 def _profiles_yml(folder: Path, profile: str, target: str) -> Path:
-    """Return a file with a profile of DuckDB. It stands where it stood before: what is kept of a listing is found."""
+    """Return a file with a profile of DuckDB. Its path stays the same, so that an implementation finds its kept
+    listing.
+    """
     text = json.dumps({profile: {"target": target, "outputs": {target: _DUCKDB}}})
     file = folder / hashlib.sha256(text.encode()).hexdigest()[:16] / "profiles.yml"
     if not file.is_file() or file.read_text(encoding="utf-8") != text:
@@ -176,7 +177,7 @@ def _after(kind: Any, call: Callable[[Any], object]) -> AbstractContextManager[N
 
 
 def _with_init(kind: Any, init: _Init) -> AbstractContextManager[Any]:
-    """Let a class have another constructor within the block, which gets its own before all else."""
+    """Replace the constructor of a class within the block; the new one gets the original as its first argument."""
     original = kind.__init__
 
     @functools.wraps(original)

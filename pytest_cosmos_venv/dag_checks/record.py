@@ -1,4 +1,4 @@
-"""The record of one DAG file: what a process that imports the file has seen, as JSON and as a frozen value."""
+"""The record of one DAG file: the results of the process that imports the file, as JSON and as a frozen value."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class Task:
 
     :param kind: the name of its operator's class.
     :param upstream: ids of the tasks that it waits for.
-    :param node: unique id of the dbt node that it is for; None where it is for none, or for several.
-    :param nodes: unique ids of the nodes that it is for, where it says so of several; its dbt builds no others.
+    :param node: unique id of its dbt node; None without a node, or with several.
+    :param nodes: unique ids of its nodes, where the operator lists several; its dbt builds no other nodes.
     :param command: the command of dbt that it runs, such as ``run``; None where it runs none.
     :param exclude: names that its dbt leaves out.
     :param indirect_selection: dbt's flag of that name; None: dbt's default, ``eager``.
@@ -78,7 +78,7 @@ class Project:
     :param selected: unique ids of the nodes that are selected.
     :param tasks_of: unique id of a node -> ids of its tasks.
     :param is_whole: whether nothing is left out by a selection.
-    :param converted: resource types that the file makes tasks of in its own way.
+    :param converted: resource types for which the file has node converters.
     :param hidden: resource types that are not shown as tasks, by a setting.
     :param test_behavior: the value of that setting, such as ``after_each``.
     :param profile_error: why its profile does not render; None where it does.
@@ -99,19 +99,19 @@ class Project:
 
 @dataclass(frozen=True, kw_only=True)
 class DagRecord:
-    """What was seen when a file was imported.
+    """The results of importing a DAG file.
 
     :param error: why it cannot be imported; None where it can.
     :param loads_by_dbt_ls: whether dbt lists the nodes of one of its projects when it is imported.
-    :param needs: what has to be there for a file that loads by ``dbt ls``, in words; None where nothing is missing.
+    :param needs: what is missing for loading by ``dbt ls``, in words; None where nothing is missing.
     :param seconds: how long the import took.
     :param limit: seconds after which Airflow gives up.
     :param effects: the side effects.
     :param tasks: DAG id -> task id -> task.
     :param projects: the dbt projects in it.
     :param shape: the shapes of its DAGs as text, in the order of their ids.
-    :param forms: DAG id -> the DAG as text, in which nothing changes by itself.
-    :param again: the same, when the file was imported once more in the same process.
+    :param forms: DAG id -> the DAG as text, equal for equal DAGs.
+    :param again: ``forms`` of a second import in the same process.
     """
 
     error: str | None = None

@@ -30,7 +30,7 @@ class FileVerdicts:
     checks: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     def names(self, verdict: str) -> list[str]:
-        """Return the checks with a verdict, in the order of the checks; workers send them in another one.
+        """Return the checks with a verdict, in the order of the checks: workers send them in any order.
 
         :param verdict: the verdict.
         """
@@ -42,7 +42,7 @@ Found = dict[str, FileVerdicts]
 
 
 def take(found: Found, report: Any) -> None:
-    """Add what a report of pytest says, if it is that of a check.
+    """Add the verdict of a report of pytest, if the report is that of a check.
 
     :param found: what was found so far; it is changed.
     :param report: the report.
@@ -55,7 +55,7 @@ def take(found: Found, report: Any) -> None:
     name = file if release is None else f"{file} (dbt {release})"
     tasks, seconds = told[f"{_PROPERTIES}tasks"], told[f"{_PROPERTIES}seconds"]
     one = found.setdefault(name, FileVerdicts(tasks=tasks, seconds=seconds))
-    # The release stands behind the name, and so does the group that a form of distribution of pytest-xdist writes.
+    # The release stands behind the name, and so does the group that pytest-xdist adds with --dist=loadgroup.
     check = report.nodeid.rpartition("::")[2].partition("@")[0].partition("[")[0]
     one.checks[check] = _verdict(report)
 

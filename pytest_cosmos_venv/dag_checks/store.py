@@ -42,7 +42,9 @@ _PATIENCE = TIMEOUT + LONGEST_INSTALLATION
 _NOT_INHERITED = ("AIRFLOW_CONN_", "AIRFLOW__WORKERS__SECRETS", "PYTEST_", "COV_")
 _LAST_LINES = 30
 _OWN, _NOBODY = "own", "nobody"
-"""Who lists nodes: the file's own dbt, or nobody, and the import ends there; else a release, by its name."""
+"""Values of ``lister``: the file's own dbt, or no dbt, so that the import ends before nodes are listed; else the name
+of a release.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +54,7 @@ class RecordStore:
     :param run: the folder of the run, which its workers share.
     :param kept: the folder in which environments and Airflow's database are kept between runs.
     :param dags_folder: the folder from which DAG files import each other; None: the folder of each file.
-    :param python_path: more folders from which they import.
+    :param python_path: more folders from which DAG files import.
     :param implementation: the import root that was named; None: those that the file imports, or the installed one.
     :param release: the release of dbt that lists nodes; None: the file's own dbt does.
     """
@@ -86,7 +88,7 @@ class RecordStore:
         return from_json((made / _FILE).read_text(encoding="utf-8"))
 
     def _made(self, folder: Path, file: Path, seed: str, lister: str) -> DagRecord:
-        """Import a file in a process of its own, and return what that has seen."""
+        """Import a file in a process of its own, and return the record of that process."""
         try:
             roots, dbt = self._roots(file), self._dbt(lister)
         except (ImplementationError, ToolkitMisuse) as error:
@@ -94,9 +96,9 @@ class RecordStore:
         output = folder / "seen.json"
         request = {"file": str(file), "output": str(output), "roots": roots, "dbt": dbt}
         (folder / "request.json").write_text(json.dumps(request), encoding="utf-8")
-        # It is made empty; the import fills it, and the next one finds what that has kept.
+        # The home starts empty: an import keeps data there, which the next import finds.
         home = SharedFolders(root=self.kept).get("dag-home", self._key(file, lister), lambda _: None)
-        # Short: sockets lie in it, whose paths may have a hundred characters.
+        # A short path: sockets lie in it, and the path of a socket has at most 107 bytes.
         with throwaway_folder("cosmos-dag-") as scratch:
             environment = {**self._environment(file, home, scratch, seed), **_without_database(roots)}
             told = self._run(folder / "request.json", environment, folder / "output.txt")
@@ -104,7 +106,7 @@ class RecordStore:
             return failed_record(told)
         record = from_json(output.read_text(encoding="utf-8"))
         if record.needs is not None:
-            # An implementation may remember for a while that it could not install, also when there is a network.
+            # An implementation may remember a failed installation for a while, even when the network is back.
             remove_folder(home)
         return record
 
@@ -124,7 +126,7 @@ class RecordStore:
         return named or [find_implementation(None).import_root]
 
     def _run(self, request: Path, environment: Mapping[str, str], output: Path) -> str:
-        """Run the process to its end, and return what there is to say where it has left no record."""
+        """Run the process to its end, and return the error text for a process that has left no record."""
         with output.open("wb") as stream:
             command = [sys.executable, "-W", "ignore", "-m", _CHILD, str(request)]
             process = subprocess.Popen(
@@ -147,7 +149,7 @@ class RecordStore:
         write_config(scratch)
         (scratch / "tmp").mkdir()
         if (installed_airflow() or "").startswith("2."):
-            # There a DAG file may write to the database, as operators of astronomer-cosmos do.
+            # On Airflow 2 a DAG file may write to the database, as operators of astronomer-cosmos do.
             shutil.copy(migrated_database(SharedFolders(root=self.kept), airflow_key()), scratch / DATABASE)
         folder = self.dags_folder or file.parent
         path = [str(folder), *self.python_path, *filter(None, [os.environ.get("PYTHONPATH")])]
@@ -170,12 +172,13 @@ class RecordStore:
 
 def _without_database(roots: Sequence[str]) -> dict[str, str]:
     """Return settings with which implementations need no database of Airflow when a file is imported."""
-    # Else astronomer-cosmos stores what dbt ls has said as a Variable. cosmos-venv has the setting too, and does not.
+    # Without it astronomer-cosmos stores the output of dbt ls in a Variable. cosmos-venv has the setting too, but
+    # stores none.
     return {"AIRFLOW__COSMOS__ENABLE_CACHE_DBT_LS": "False"} if "cosmos" in roots else {}
 
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:
-    """End what the process has started and left."""
+    """End the processes that a process has started and left behind."""
     for each in (signal.SIGTERM, signal.SIGKILL):
         try:
             os.killpg(process.pid, each)

@@ -1,4 +1,4 @@
-"""The budget for building a DAG: Airflow builds it again every few seconds, on a machine that does more."""
+"""The budget for building a DAG: Airflow builds each DAG again every few seconds, on a machine with other work."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Allowed:
     write: frozenset[str]
 
     def forbids(self, effect: SideEffect) -> bool:
-        """Whether a side effect is none of these.
+        """Whether a side effect is not allowed.
 
         :param effect: the side effect.
         """
@@ -90,18 +90,18 @@ class ParseBudget:
     ) -> ParseCost | AbstractContextManager[None]:
         """Fail when building a DAG starts a process, opens a connection, changes a file, or costs too much.
 
-        :param build: a function that returns the DAG, or a list of them; or the path of a DAG file. It is called under
-            watch, once more where it did what it may not and what only the first parse does, and then again for each
-            repeat. Without it this is a context manager that watches what is built inside.
-        :param times: the CPU time that it may take, as a multiple of that of an equal plain DAG (as many empty tasks,
-            edges and groups), built in turns with it; None for any.
-        :param milliseconds: the CPU time that it may take; None for any.
+        :param build: a function that returns the DAG, or a list of DAGs; or the path of a DAG file. It is called once
+            under watch. If that first parse had a forbidden side effect, a second one counts instead. Then it is called
+            for each repeat. Without it, the result is a context manager that watches its block.
+        :param times: the CPU time that building may take, as a multiple of the time for an equal plain DAG (as many
+            empty tasks, edges and groups), which is built in turns; None for any.
+        :param milliseconds: the CPU time that building may take; None for any.
         :param repeats: the number of repeats, of which the median counts.
         :param may_run: programs that it may start, such as ``["dbt"]``.
         :param may_connect: hosts, ``host:port``, and paths of sockets or SQLite databases.
         :param may_write: files, and folders with all below.
         :returns: the cost, with its ``.text``.
-        :raises OverBudget: it did what it may not, or cost more.
+        :raises OverBudget: building had a forbidden side effect, or cost more.
         :raises ToolkitMisuse: there is nothing to measure, or no number of repeats that gives a median.
         """
         __tracebackhide__ = True
@@ -112,7 +112,7 @@ class ParseBudget:
             return _watched(allowed)
         if repeats < _FEWEST_REPEATS:
             raise ToolkitMisuse(f"repeats={repeats}: the median of fewer than {_FEWEST_REPEATS} says nothing.")
-        builds = _builder(build)  # before an implementation is asked for: a missing file is the first thing to tell
+        builds = _builder(build)  # first: a missing file is reported before a missing implementation
         is_file = isinstance(build, (str, os.PathLike))
         with self._around_files() if is_file else nullcontext(), builds as builder:
             cost = _cost(builder, allowed, repeats)
@@ -135,7 +135,7 @@ def _cost(build: _Build, allowed: Allowed, repeats: int) -> ParseCost:
     with watching() as watch:
         result = build()
     if _forbidden(watch, allowed):
-        # A parse may keep something for the next ones: what counts is what each of them does again.
+        # The first parse may fill a cache: only side effects that a second parse has too count.
         with watching() as watch:
             result = build()
     _check_side_effects(watch, allowed)
@@ -157,8 +157,9 @@ def _check_side_effects(watch: Watch, allowed: Allowed) -> None:
 
 
 def _forbidden(watch: Watch, allowed: Allowed) -> list[SideEffect]:
-    """The side effects that are not allowed. Of files in the temporary folder that the build has made, those count that
-    are still there: a library's scratch leaves nothing for the next parse.
+    """Return the side effects that are not allowed.
+
+    A file that the build made in the temporary folder and removed again does not count: it is a library's scratch file.
     """
     temporary = os.path.realpath(tempfile.gettempdir())
     made: dict[str, bool] = {}

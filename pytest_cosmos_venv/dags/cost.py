@@ -1,6 +1,6 @@
-"""The cost of building a DAG beside that of an equal plain one, in the same process at the same time.
+"""The cost of building a DAG and of an equal plain DAG, in the same process at the same time.
 
-The plain DAG has as many empty tasks, edges and groups, so that nothing but Airflow has a part in it.
+The plain DAG has as many empty tasks, edges and groups, so its cost is Airflow's alone.
 """
 
 from __future__ import annotations
@@ -60,10 +60,10 @@ def plain_builder(dags: Sequence[Any]) -> tuple[Callable[[], list[Any]], Size]:
 
 
 def build_one_plain_dag() -> None:
-    """Have Airflow import what it imports with the first DAG of a process only.
+    """Build a plain DAG, so that Airflow imports the modules that it imports with the first DAG of a process.
 
-    Something in there starts a process each time that it is imported (croniter asks ``file`` what Python is built for),
-    and no DAG is to blame for that which happens to be the first. Without an Airflow nothing happens.
+    One of these imports starts a process (croniter asks ``file`` what Python is built for), which must not count for
+    the DAG that happens to be the first. Without Airflow nothing happens.
     """
     if find_spec("airflow") is not None:
         _build({"dag_id": "first", "groups": {}, "tasks": {"task": {"group": None, "upstream": []}}}, *_airflow())
@@ -104,12 +104,12 @@ def _airflow() -> tuple[Any, Any, Any]:
 
 @dataclass(frozen=True, kw_only=True)
 class ParseCost:
-    """The cost of building, again and again.
+    """The cost of building DAGs repeatedly.
 
     :param dags: the DAGs that were built.
     :param size: the size of the equal plain DAGs.
     :param built: milliseconds of CPU time of each repeat, child processes that it waited for included.
-    :param plain: the same of the plain DAGs, each right before the other.
+    :param plain: the same of the plain DAGs, each built right before the measured DAGs.
     """
 
     dags: Sequence[Any]
@@ -144,7 +144,7 @@ class ParseCost:
 def measure(
     build: Callable[[], object], plain: Callable[[], object], *, repeats: int
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return the milliseconds of CPU time of both, which take turns, so that a busy machine hits both alike.
+    """Return the milliseconds of CPU time of both functions. They take turns, so a busy machine affects both alike.
 
     :param build: builds the DAGs.
     :param plain: builds the equal plain ones.
@@ -175,7 +175,7 @@ def _older_objects_at_rest() -> Iterator[None]:
 def _milliseconds(build: Callable[[], object]) -> float:
     gc.collect()
     was_enabled = gc.isenabled()
-    # It is chance in which of the two a collection would fall.
+    # A garbage collection would fall into one of the two builds by chance.
     gc.disable()
     try:
         started = _cpu_seconds()

@@ -1,7 +1,7 @@
 """Building DAG files, again and again, in this process.
 
-``DagBag`` writes and connects itself: that would count as the file's own doing. So a file is run as Airflow does it,
-without what Airflow does besides.
+``DagBag`` itself writes files and opens connections, which would count as side effects of the DAG file. So a file is
+run as Airflow runs it, but without ``DagBag``.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from pytest_cosmos_venv.errors import ToolkitMisuse
 NAME_OF_DAG_FILE = "cosmos_dag_file"
 """``__name__`` of a file that ``file_builder`` builds."""
 NO_DAG = "builds no DAG that Airflow would find"
-# Of a traceback: the way to the DAG file, which is this tool's and Python's.
+# The frames of a traceback above the DAG file, which belong to this tool and to Python.
 _OWN_FRAMES = re.compile(
     r'  File "(?:<frozen runpy>|[^"]*pytest_cosmos_venv/dag(?:s|_checks)/[^"]*|[^"]*/runpy\.py)".*\n(?:    .*\n)*'
 )
@@ -37,7 +37,7 @@ def import_first(name: str, *modules: str) -> Any:
 
     :param name: the name of the class.
     :param *modules: the modules, the newest first.
-    :raises ToolkitMisuse: there is no Airflow, or none that has it.
+    :raises ToolkitMisuse: Airflow is not installed, or has no such class.
     """
     reasons = []
     for module in modules:
@@ -71,7 +71,8 @@ def as_in_the_processor() -> Iterator[None]:
     """Set ``processor_variables`` within this block: a process that starts in it inherits them, as in Airflow."""
     variables = processor_variables()
     if variables:
-        # The processor has imported it before: with the variables that fails, as in a child process that inherits them.
+        # The processor has imported Airflow before: with these variables its import fails, as in a child that inherits
+        # them.
         import_module("airflow")
     before = {name: os.environ[name] for name in variables if name in os.environ}
     os.environ.update(variables)
@@ -98,11 +99,11 @@ def built(build: Callable[[], list[Any]]) -> tuple[list[Any], str | None]:
 
 @contextmanager
 def file_builder(file: Path, dags_folder: Path | None = None) -> Iterator[Callable[[], list[Any]]]:
-    """A function that builds the DAGs of a file; for the length of the block the file can import what lies beside it.
+    """Yield a function that builds the DAGs of a file. During the block the file can import modules beside it.
 
     :param file: the DAG file.
     :param dags_folder: the folder from which it imports; None: its own.
-    :raises ToolkitMisuse: the file builds no DAG; when the function is called.
+    :raises ToolkitMisuse: when the function is called, and the file builds no DAG.
     """
     folder = str((dags_folder or file.parent).resolve())
     before = set(sys.modules)

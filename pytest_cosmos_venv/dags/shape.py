@@ -1,4 +1,4 @@
-"""The shape of a DAG as plain data: its tasks, groups and edges, without all that changes by itself."""
+"""The shape of a DAG as plain data: its tasks, groups and edges, without values that change between runs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _DEFAULT_RULE = "all_success"
 
 @dataclass(frozen=True, kw_only=True)
 class DagShape:
-    """A DAG to be compared with another, or with what is kept of it.
+    """The shape of a DAG, to be compared with another or a stored shape.
 
     :param data: ``dag_id``, ``groups`` (id -> id of the group around it, or None) and ``tasks`` (id -> ``type``,
         ``group``, ``upstream``, ``trigger_rule``, and the fields that were asked for); everything sorted.
@@ -27,7 +27,7 @@ class DagShape:
 
     @property
     def text(self) -> str:
-        """The shape as a tree, with a line for each fact, so that the diff of two says what is new."""
+        """The shape as a tree, with a line for each fact, so that a diff shows each change."""
         return "\n".join([f"dag {self.data['dag_id']}", *self._members(None, _STEP), ""])
 
     def __str__(self) -> str:
@@ -48,9 +48,9 @@ def dag_shape(dag: Any, *, fields: Sequence[str] = ()) -> DagShape:
     """Return the shape of a DAG, the same in every process and on Airflow 2 and 3.
 
     :param dag: a DAG, as a DAG file builds it.
-    :param fields: arguments of operators that count too, such as ``("select", "exclude")``; a task that has none of
-        that name goes without.
-    :raises ToolkitMisuse: it is no DAG, no task has such a field, or its value is no plain data.
+    :param fields: arguments of operators that the shape includes, such as ``("select", "exclude")``; a task may lack
+        them.
+    :raises ToolkitMisuse: ``dag`` is no DAG, no task has such a field, or a field's value is no plain data.
     """
     if not (hasattr(dag, "task_dict") and hasattr(dag, "dag_id")):
         raise ToolkitMisuse(f"The shape of a DAG was asked for, and what was given is {_kind(dag)}.")
@@ -107,7 +107,7 @@ def _has(task: Any, field: str) -> bool:
 
 
 def _value(task: Any, field: str) -> Any:
-    # A mapped task has what all its instances share in a mapping of its own.
+    # A mapped task keeps the arguments that its instances share in ``partial_kwargs``.
     shared = getattr(task, "partial_kwargs", {})
     return shared[field] if field in shared else getattr(task, field)
 

@@ -1,8 +1,8 @@
 """The side effects of a piece of code: processes it starts, connections it opens, files it changes, and by which line.
 
-Python tells its audit hooks. A hook cannot be taken out again, so there is one for the process, made on first use, and
-it does nothing while nobody watches. What a library does in C, without Python, is not seen; nor is what is done in an
-open folder by its descriptor (``dir_fd``), unless by ``shutil.rmtree``.
+Python's audit events report them. An audit hook cannot be removed, so the process has one hook, added on first use,
+which does nothing without a watch. Work of C libraries without audit events is not seen; nor are changes relative to an
+open folder (``dir_fd``), except by ``shutil.rmtree``.
 """
 
 from __future__ import annotations
@@ -29,17 +29,18 @@ _STANDARD = tuple({sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"
 _INSTALLED = tuple({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 LOOKUPS = ("socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr")
-"""The audit events of lookups, the host first; ``gethostbyname_ex`` has that of ``gethostbyname``."""
+"""The audit events of lookups, with the host as first argument; ``gethostbyname_ex`` raises that of ``gethostbyname``.
+"""
 SENDS = ("socket.connect", "socket.sendto", "socket.sendmsg")
-"""The audit events with a socket and the address that it goes to."""
+"""The audit events with a socket and the target address."""
 THROUGH = ", through "
-"""Between the lines that ``caller`` returns."""
+"""The separator between the lines that ``caller`` returns."""
 PROCESS, CONNECTION, FILE = "process", "connection", "file"
 _watches: list[Watch] = []
 
 
 def caller() -> str:
-    """Return the lines that are to blame: ``dags/daily.py:5, through library/module.py:12``.
+    """Return the lines that cause a side effect: ``dags/daily.py:5, through library/module.py:12``.
 
     The lines are the innermost one of the DAG file that is being built, the innermost outside all installed libraries,
     and the innermost outside Python's own. Files are relative to the current folder.
@@ -54,7 +55,7 @@ def caller() -> str:
 
 
 def is_called_from(module: str, function: str = "") -> bool:
-    """Whether the innermost code outside ours is in a file of a name, in a function whose name begins so.
+    """Whether the innermost frame outside the toolkit is in a given file, in a function with a given prefix.
 
     :param module: the name of the file without its folders.
     :param function: the beginning of the function's name.
@@ -78,7 +79,7 @@ def host_looked_up(event: str, host: Any) -> str | None:
         address = ipaddress.ip_address(name)
     except ValueError:
         return name
-    # Of an address only the name is asked for.
+    # For an address, only a reverse lookup needs a name server.
     return name if event == "socket.gethostbyaddr" and not address.is_loopback else None
 
 
@@ -103,10 +104,10 @@ def _line(frame: FrameType) -> str:
 
 @dataclass(frozen=True)
 class SideEffect:
-    """One thing that was done.
+    """One side effect.
 
     :param kind: ``process``, ``connection`` or ``file``.
-    :param what: the thing in words.
+    :param what: the side effect in words.
     :param names: names by any of which it can be allowed.
     :param where: file and line, as ``caller`` returns them when it is made.
     """
@@ -119,7 +120,7 @@ class SideEffect:
 
 @dataclass(kw_only=True, eq=False)
 class Watch:
-    """The side effects of a time, by the thread that watches and by those that it started.
+    """The side effects during a block, by the watching thread and by threads that start during the block.
 
     :param bystanders: ids of threads that were there before; their side effects do not count.
     :param side_effects: the side effects so far.
@@ -129,7 +130,7 @@ class Watch:
     side_effects: list[SideEffect] = field(default_factory=list)
 
     def see(self, event: str, arguments: tuple[Any, ...]) -> None:
-        """Take down an event of Python's, if it is one of ours.
+        """Record the side effect of an audit event, if it is one.
 
         :param event: the name of the audit event.
         :param arguments: the arguments of the event.
@@ -138,7 +139,7 @@ class Watch:
             return
         try:
             seen = _READERS[event](*arguments)
-        except Exception:  # noqa: BLE001 - it would be raised in the code that is watched, which did nothing wrong
+        except Exception:  # noqa: BLE001 - an error would be raised in the watched code
             seen = SideEffect(PROCESS, f"did {event} with {arguments!r}", (event,))
         if seen is not None:
             self.side_effects.append(seen)
@@ -162,7 +163,7 @@ def _install() -> None:
 
 
 def _hook(event: str, arguments: tuple[Any, ...]) -> None:
-    # Called for all that Python does until the process ends: the way out comes first.
+    # Python calls the hook for every audit event until the process ends: the cheap exit comes first.
     if _watches and event in _READERS:
         for watch in _watches:
             watch.see(event, arguments)
@@ -180,14 +181,14 @@ def _popen(executable: Any, arguments: Sequence[Any], *_: Any) -> SideEffect:
 
 
 def _called(words: list[str]) -> list[str]:
-    """Return the words that name the program, where a shell starts it too."""
+    """Return the words that name the program, also for a command of a shell (``-c``)."""
     if words[1:2] == ["-c"] and words[2:]:
         return [words[0], *words[2].split()[:1]]
     return words[:1]
 
 
 def _spawn(path: Any, arguments: Sequence[Any], *_: Any) -> SideEffect | None:
-    if is_called_from("subprocess.py"):  # which has told by then
+    if is_called_from("subprocess.py"):  # its own event was recorded before
         return None
     words = [os.fsdecode(word) for word in arguments]
     return _started(shlex.join(words), [os.fsdecode(path), *words[:1]])
@@ -207,7 +208,7 @@ def _started(text: str, called: Sequence[str]) -> SideEffect:
 
 
 def _connect(_: Any, address: Any) -> SideEffect | None:
-    if address is None:  # connected before, and told then
+    if address is None:  # recorded when the socket was connected
         return None
     if not isinstance(address, tuple):
         place = os.fsdecode(address)
@@ -243,7 +244,7 @@ def _mkdir(path: Any, *_: Any) -> SideEffect | None:
 
 
 def _remove(path: Any, *_: Any) -> SideEffect | None:
-    if is_called_from("shutil.py", "_rmtree"):  # which has told by then
+    if is_called_from("shutil.py", "_rmtree"):  # its own event was recorded before
         return None
     return _remove_tree(path)
 
@@ -266,7 +267,7 @@ def _attribute(verb: str) -> Callable[..., SideEffect | None]:
 
 
 def _changed(verb: str, path: Any) -> SideEffect | None:
-    if isinstance(path, int):  # opened before, and told then
+    if isinstance(path, int):  # recorded when the descriptor was opened
         return None
     place = os.path.realpath(os.fsdecode(path))
     # Devices are no files, and Python itself writes compiled modules at each first import.

@@ -1,8 +1,8 @@
-"""The build backend of a wheelhouse's sdist: it tells that it runs, waits, downloads or fails as ordered, and builds.
+"""The build backend of a wheelhouse's sdist: it records its run, waits, downloads or fails as ordered, and builds.
 
-It becomes part of each sdist word for word, with its orders and the wheel that it builds beside it. It imports the
-standard library only, so that a build needs nothing from an index, isolated or not, and little of that, since
-installers start a Python for each hook. The hooks are those of PEP 517.
+This file is copied into each sdist, beside its orders and the wheel that it builds. It imports the standard library
+only, so that a build needs nothing from an index. It imports few modules, since installers start a Python for each
+hook. The hooks are those of PEP 517.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def prepare_metadata_for_build_wheel(
     metadata_directory: str,
     config_settings: object = None,  # noqa: ARG001 - a frontend passes it
 ) -> str:
-    """Write the metadata, which no order keeps from being read, and return the name of its folder.
+    """Write the metadata, whatever the orders say, and return the name of its folder.
 
     :param metadata_directory: the folder for it.
     :param config_settings: has no effect; a frontend passes it.
@@ -42,7 +42,7 @@ def build_wheel(
     config_settings: object = None,  # noqa: ARG001 - as above
     metadata_directory: str | None = None,  # noqa: ARG001 - as above
 ) -> str:
-    """Build as ordered, on record from the first to the last moment, and return the name of the wheel.
+    """Build as ordered, record the whole build, and return the name of the wheel.
 
     :param wheel_directory: the folder for the wheel.
     :param config_settings: has no effect; a frontend passes it.
@@ -68,11 +68,11 @@ def _orders() -> dict[str, Any]:
 
 @contextmanager
 def _on_record(builds: Path) -> Iterator[None]:
-    """Keep one file for this build."""
+    """Record this build in a file of its own."""
     builds.mkdir(parents=True, exist_ok=True)
     # Without a buffer, so that each line is there at once and none is lost when this process is killed.
     with (builds / f"{time.time_ns()}-{os.getpid()}.jsonl").open("ab", buffering=0) as file:
-        # The kernel's lock ends with the process, however that ends: so a test sees whether the build still runs.
+        # The kernel frees the lock when the process ends, in any way, so a test sees whether the build still runs.
         fcntl.flock(file, fcntl.LOCK_EX)
         _tell(file, event="start", pid=os.getpid())
         try:
@@ -88,7 +88,7 @@ def _tell(file: Any, **event: object) -> None:
 
 
 def _download(address: str) -> None:
-    import urllib.request  # a third of the time of a build that asks nobody
+    import urllib.request  # a third of the time of a build without a download
 
     try:
         with urllib.request.urlopen(address) as answer:  # noqa: S310 - a test has said which
@@ -100,7 +100,7 @@ def _download(address: str) -> None:
 def _wait_for_release(builds: Path, timeout: float) -> None:
     installer, end = os.getppid(), time.monotonic() + timeout
     while not (builds / "released").exists():
-        # An orphan gets another parent: the installer was killed, and nobody would end this process.
+        # Another parent means that the installer was killed: nothing else would end this orphan.
         if os.getppid() != installer:
             sys.exit("The installer is gone, so there is nobody to build for.")
         if time.monotonic() > end:

@@ -1,4 +1,4 @@
-"""The value of ``cosmos_dbt``: a wheelhouse, an index that serves it when it is asked for, and a recorder."""
+"""The value of ``cosmos_dbt``: a wheelhouse, an index that serves it from its first use on, and a recorder."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pytest_cosmos_venv.fake_dbt import is_native
 from pytest_cosmos_venv.recordings.recorder import write_recording_dbt
 
 FOLDER = "cosmos-dbt"
-"""Name of the folder, below the test's own, in which the fake dbt keeps what it was told, secrets among it."""
+"""Name of the folder of the fake dbt's script and record, below the test's folder; they may hold secrets."""
 
 _NUMBERS = itertools.count(1)
 
@@ -34,10 +34,10 @@ class CosmosDbt(Wheelhouse):
 
     @cached_property
     def index(self) -> PackageIndex:
-        """The packages behind HTTP on loopback, where pip and uv ask for them from the first use on.
+        """The package index on loopback. From the first use on, pip and uv install from it.
 
         ``.pip_install_options`` makes any operator install from it; ``.require_login(...)``, ``.fault(...)`` and
-        ``.delay(...)`` make it difficult, ``.requests`` are the requests so far.
+        ``.delay(...)`` make requests fail or wait; ``.requests`` are the requests so far.
         """
         return self._serve()
 

@@ -31,7 +31,7 @@ class DbtRelease:
 
     @property
     def is_native(self) -> bool:
-        """Whether it is dbt 2, whose program needs no Python: its requirement says so, else its name."""
+        """Whether it is dbt 2, whose program needs no Python: the requirement of dbt-core decides, else the name."""
         found = next(filter(None, map(_CORE.match, self.requirements)), None)
         major = found["major"] if found else self.name.partition(".")[0]
         return major.isdecimal() and int(major) >= 2

@@ -27,10 +27,10 @@ _UP = "../../../"
 
 @dataclass(frozen=True)
 class FakeVenv(ScriptedDbt):
-    """A virtual environment that works, with a dbt that does as scripted and writes down its calls.
+    """A working virtual environment with a scripted dbt that records its calls.
 
-    Its ``dbt`` finds script and record beside itself, even where the environment variables are empty, and even beside a
-    wheelhouse whose installed ``dbt`` has others.
+    Its ``dbt`` finds script and record beside itself, even without environment variables. The ``dbt`` of a wheelhouse
+    in the same test has a script and record of its own.
     """
 
     _place: Path
@@ -70,16 +70,16 @@ class FakeVenv(ScriptedDbt):
 
         :param path: its directory; None: one beside the others. It may exist, but hold no environment.
         :param dbt_version: the version that its dbt says of itself.
-        :param adapters: the names of its adapters without ``dbt-``; None: duckdb and postgres, and for dbt 2, which has
-            none to install, none.
+        :param adapters: the names of its adapters without ``dbt-``; None: duckdb and postgres; for dbt 2, which has its
+            adapters inside, none.
         :param strict: whether to refuse commands, options and values that dbt does not have, as dbt does. Only for the
             versions in ``VERIFIED_DBT_VERSIONS``.
-        :raises ToolkitMisuse: there can be no such place, version or name.
+        :raises ToolkitMisuse: the directory, version or name is not valid.
         """
         _check(dbt_version, strict)
         # Absolute: its scripts name it, wherever they are started.
         beside = self._place.absolute()
-        # A name of its own, also where contenders ask for one at the same moment.
+        # mkdtemp: contenders that call at the same moment get different names.
         made = tempfile.mkdtemp(prefix=f"{beside.name}-", dir=beside.parent) if path is None else path
         place = Path(made).absolute()
         if (place / _LAST_FILE).exists() or (place / "bin" / "python").exists():
@@ -95,10 +95,10 @@ class FakeVenv(ScriptedDbt):
 
 
 def fake_venv(place: Path, family: list[FakeVenv], files: dict[str, str] | None = None) -> FakeVenv:
-    """Return a fake environment that is made when its path is asked for.
+    """Return a fake environment that is made on the first use of its path.
 
     :param place: its directory.
-    :param family: all that were made for one test; this one is added.
+    :param family: all environments of one test; the new environment is added.
     :param files: as ``environment_files`` gives them; None: those of the defaults.
     """
     files = environment_files() if files is None else files
@@ -112,7 +112,7 @@ def fake_venvs() -> Iterator[Callable[[Path, str | None], FakeVenv]]:
     """Within the block, make fake environments. At its end each of them is closed, however it ends.
 
     :returns: a function of the directory and the version of dbt, None: the usual one.
-    :raises ToolkitMisuse: at the end, when a script named what cannot be.
+    :raises ToolkitMisuse: at the end, when a script does not fit the project of a call.
     """
     family: list[FakeVenv] = []
     with ExitStack() as stack:  # closes each, even if closing another one raises because of its script
@@ -124,10 +124,10 @@ def fake_venvs() -> Iterator[Callable[[Path, str | None], FakeVenv]]:
 
 
 def require_dbt_version(dbt_version: str) -> None:
-    """Refuse what is no version of dbt.
+    """Refuse a value that is no version of dbt.
 
     :param dbt_version: the argument of this name.
-    :raises ToolkitMisuse: it is none.
+    :raises ToolkitMisuse: it is no version of dbt.
     """
     # 1.10 without quotes is the number 1.1.
     if not re.fullmatch(r"\d+\.\d+\.\d+\w*", str(dbt_version)):
@@ -164,7 +164,7 @@ def environment_files(
 
 
 def _installed(wheel: Wheel) -> list[tuple[str, str]]:
-    # Where an installer puts what a wheel has beside its modules, seen from site-packages.
+    # The paths, from site-packages, where an installer puts a wheel's scripts and data.
     scripts, data = f"{wheel.stem}.data/scripts/", f"{wheel.stem}.data/data/"
     return [(path.replace(scripts, f"{_UP}bin/").replace(data, _UP), text) for path, text in wheel.contents.items()]
 
@@ -173,7 +173,7 @@ def _build(place: Path, files: dict[str, str]) -> None:
     version = "{}.{}".format(*sys.version_info)
     site_packages = place / "lib" / f"python{version}" / "site-packages"
     (place / "bin").mkdir(parents=True, exist_ok=True)
-    # Outer ones first: a folder that lacks its parents costs two calls more.
+    # Outer folders first: a missing parent costs two more calls.
     for folder in sorted({"", *(path.rpartition("/")[0] for path in files)}):
         (site_packages / folder).mkdir(parents=True, exist_ok=True)
     for path, text in files.items():
@@ -184,7 +184,7 @@ def _build(place: Path, files: dict[str, str]) -> None:
     for name in ("python3", f"python{version}"):
         (place / "bin" / name).symlink_to("python")
     _write_scripts(place)
-    # Last: with this file it is an environment, whole.
+    # Written last: this file marks a complete environment.
     lines = [
         f"home = {base.parent}",
         "include-system-site-packages = false",
@@ -199,10 +199,10 @@ def _write_scripts(place: Path) -> None:
     python = str(place / "bin" / "python")
     first = f"#!{python}\n"
     if " " in python or len(first) > _LONGEST_SHEBANG:
-        # A shell takes the second line for a command, and Python for a text: so do the scripts that pip writes.
+        # A shell runs the second line as a command, and Python reads it as a string. pip writes the same.
         first = f"#!/bin/sh\n'''exec' \"{python}\" \"$0\" \"$@\"\n' '''\n"
     dbt = place / "bin" / "dbt"
-    if not dbt.exists():  # a native one is among the files
+    if not dbt.exists():  # a native dbt is among the files
         dbt.write_text(f"{first}import sys\nfrom dbt.cli.main import cli\nsys.exit(cli())\n", encoding="utf-8")
     dbt.chmod(0o755)
     activate = f'VIRTUAL_ENV="{place}"\nexport VIRTUAL_ENV\nPATH="$VIRTUAL_ENV/bin:$PATH"\nexport PATH\n'

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 _OF_AN_INSTALLER = re.compile(r"(PIP|UV)_")
-# Which interpreters there are and how files are put in place: nothing of what is installed.
+# Variables about interpreters and about copying files: they do not change which packages are installed.
 _HARMLESS = re.compile(r"UV_(PYTHON|MANAGED_PYTHON|NO_MANAGED_PYTHON|LINK_MODE|CONCURRENT_)")
 
 _ALONE = {
@@ -22,9 +22,9 @@ _ALONE = {
     **dict.fromkeys(("UV_DEFAULT_INDEX", "UV_INDEX"), ""),
     "PIP_CONFIG_FILE": os.devnull,
     "PIP_DISABLE_PIP_VERSION_CHECK": "1",
-    # Of builds that fail or wait none may be remembered.
+    # pip must not cache builds, since tests make builds fail or wait.
     "PIP_NO_CACHE_DIR": "1",
-    # Nobody sits there to be asked for a password.
+    # No user is there to answer a password prompt.
     "PIP_NO_INPUT": "1",
 }
 
@@ -66,7 +66,7 @@ def from_index(url: str, *, host: str) -> dict[str, str]:
 
 @contextmanager
 def set_only(variables: Mapping[str, str]) -> Iterator[None]:
-    """Give pip and uv these variables for the length of the block, and of the machine's own those that name a Python.
+    """Give pip and uv these variables during the block. Of the machine's own variables only harmless ones stay.
 
     :param variables: name -> value.
     """

@@ -50,8 +50,8 @@ class KeptDbt:
 def kept_dbt(folders: SharedFolders, requirements: Sequence[str], *, drivers: Sequence[Path] = ()) -> KeptDbt:
     """Return an environment in which some requirements are installed, made when none is kept yet.
 
-    It has the Python of this process. uv installs where it is there, and pip where it is not or where uv fails: pip may
-    be told of indexes that uv does not know. Both take their settings from the machine, as at a terminal.
+    It has the Python of this process. uv installs; pip does where uv is missing or fails, since pip may be configured
+    with indexes that uv does not know. Both use the machine's settings, as in a terminal.
 
     :param folders: the place where it is kept.
     :param requirements: the requirements, as pip takes them: ``dbt-core~=1.11.0``.
@@ -73,7 +73,8 @@ def kept_dbt(folders: SharedFolders, requirements: Sequence[str], *, drivers: Se
         for driver in drivers:
             shutil.copy2(driver, folder / "lib")
 
-    # Its scripts hold its path, so one that was moved with the cache, or seen by way of a link, counts for nothing.
+    # An environment's scripts hold its path, so an environment under another path (a moved cache, a link) cannot be
+    # used.
     place = SharedFolders(root=folders.root.resolve())
     folder = place.get("dbt", _key(requirements, drivers, place.root), make, timeout=LONGEST_INSTALLATION)
     return KeptDbt(path=folder, requirements=tuple(requirements))
@@ -86,7 +87,7 @@ def kept_release(folders: SharedFolders, release: DbtRelease) -> KeptDbt:
     :param release: the release.
     :raises ToolkitMisuse: as of ``kept_dbt``.
     """
-    # dbt 2 brings no Python module of DuckDB, and rows are read with it.
+    # dbt 2 brings no Python module of DuckDB, with which tests read rows.
     needed = [*release.requirements, *([_DUCKDB] if release.is_native else [])]
     return kept_dbt(folders, needed, drivers=release.drivers)
 
@@ -139,7 +140,7 @@ def uv_program() -> str | None:
 
 
 def _first_failure(commands: list[list[str]]) -> list[str] | None:
-    """Run commands one after the other; return what the first one said that failed, None when all succeeded."""
+    """Run commands one after the other; return the output of the first that failed, None when all succeeded."""
     for command in commands:
         try:
             done = subprocess.run(

@@ -51,7 +51,7 @@ class _Fault:
 
     :param kind: a status, a word of ``_FAULT_WORDS``, or ``delay``.
     :param call: the call that asked for it, as the test wrote it.
-    :param strict: whether it has to be met.
+    :param strict: whether a request has to meet it.
     :param seconds: the time by which an answer comes later.
     """
 
@@ -67,7 +67,7 @@ class _Fault:
     def strikes(self, method: str, path: str) -> bool:
         if not _fits(self.path, path):
             return False
-        # uv asks for the head of some files first, pip of none: what is counted is the same for both.
+        # Count GET only: uv sends HEAD first for some files, pip for none.
         self.met += method == "GET"
         strikes = self.nth is None or (method == "GET" and self.met in self.nth)
         self.has_struck = self.has_struck or strikes
@@ -96,7 +96,7 @@ class PackageIndex:
     _port: int
     _changed: Callable[[PackageIndex], None] | None
     _closed: threading.Event
-    # A port comes again in a later run; without a part of its own an installer's cache would answer for it.
+    # A later run may get the same port: without a token in the URL, an installer's cache would answer.
     _token: str = field(default_factory=lambda: secrets.token_hex(4))
     _login: tuple[str, str] | None = None
     _faults: list[_Fault] = field(default_factory=list)
@@ -111,7 +111,7 @@ class PackageIndex:
 
     @property
     def url_with_login(self) -> str:
-        """The address with the login that it wants; the same as ``url`` when it wants none."""
+        """The address with the required login; ``url`` where no login is required."""
         if self._login is None:
             return self.url
         return self.url.replace("://", f"://{self._login[0]}:{self._login[1]}@")
@@ -160,14 +160,14 @@ class PackageIndex:
     ) -> None:
         """Answer wrongly from now on.
 
-        :param kind: a status of HTTP from 400 on; ``truncated`` (half of what was promised, then the end of the
+        :param kind: a status of HTTP from 400 on; ``truncated`` (half of the promised bytes, then the end of the
             connection); ``wrong-hash`` (a file is listed with another's hash).
         :param path: the requests that are meant, as a pattern: a project (``dbt-core``, its page), a file
             (``dbt_core-*.whl``), or all.
-        :param nth: only these of the GET requests that fit, counted from 1 and from now. Default: all. A listing that
-            names the file counts for ``wrong-hash``.
-        :param strict: the fate of a test whose fault no request has met by its end: True fails it, False says nothing;
-            by default ``UnusedFaultWarning`` is given.
+        :param nth: only the GET requests with these numbers among those that match, counted from 1 and from now.
+            Default: all. For ``wrong-hash``, each listing that names the file counts.
+        :param strict: what happens if no request has met the fault by the end of the test: True fails the test, False
+            does nothing; the default is an ``UnusedFaultWarning``.
         :raises ToolkitMisuse: there is no such fault, or no such request.
         """
         if not (kind in _FAULT_WORDS or (isinstance(kind, int) and 400 <= kind <= 599)):
@@ -192,16 +192,16 @@ class PackageIndex:
         self._faults.append(_Fault("delay", path, _call("delay", seconds, path), strict, seconds=seconds))
 
     def fall_silent_while(self, is_silent: Callable[[], bool]) -> None:
-        """End connections without an answer, as a server does that is going down.
+        """End connections without an answer, as a server does that shuts down.
 
-        :param is_silent: asked once for each request, also by several threads at once.
+        :param is_silent: called once for each request, also by several threads at once.
         """
         self._is_silent = is_silent
 
     def tell_unused_faults(self) -> None:
-        """Tell of each fault and each delay that no request has met, once nobody asks the index any more.
+        """Report each fault and delay that no request has met, after the last request.
 
-        :raises ToolkitMisuse: for one that is strict; the others are warned of.
+        :raises ToolkitMisuse: a strict fault was not met; other faults give a warning.
         """
         asked = ", ".join(dict.fromkeys(request.path for request in self._requests)) or "nothing"
         unused = [each for each in self._faults if not each.has_struck and each.strict is not False]
@@ -225,7 +225,7 @@ class PackageIndex:
         """
         path = path.removeprefix(f"/{self._token}/")
         sent = {name.lower(): value for name, value in headers.items()}
-        # Not slept, so that the end of the test waits for no answer.
+        # An event instead of a sleep, so that the end of the test need not wait for answers.
         self._closed.wait(sum(each.seconds for each in self._striking("delay", method, path)))
         is_silent = self._is_silent is not None and self._is_silent()
         authorised = None if self._login is None else sent.get("authorization") == _basic(*self._login)
@@ -249,7 +249,7 @@ class PackageIndex:
         return answer
 
     def _find(self, method: str, path: str) -> _Answer:
-        # All of them count the request.
+        # Each kind of fault counts the request, whichever of them answers it.
         struck = self._striking(int, method, path)
         sent = 0.5 if self._striking("truncated", method, path) else 1.0
         if struck:
@@ -264,7 +264,7 @@ class PackageIndex:
         return _Answer(404, b"No such project or file.")
 
     def _striking(self, kind: str | type[int], method: str, path: str) -> list[_Fault]:
-        """Return the faults of a kind that strike a request; statuses go by ``int``."""
+        """Return the faults of a kind that strike a request; the kind ``int`` means all statuses."""
         of_kind = [each for each in self._faults if kind in (each.kind, type(each.kind))]
         return [each for each in of_kind if each.strikes(method, path)]
 
@@ -290,11 +290,10 @@ class PackageIndex:
 def serve_wheelhouse(
     wheelhouse: Wheelhouse, *, changed: Callable[[PackageIndex], None] | None = None
 ) -> Iterator[PackageIndex]:
-    """Serve a wheelhouse on a free port of 127.0.0.1 until the end of the block. Then faults that were not met are
-    told.
+    """Serve a wheelhouse on a free port of 127.0.0.1 until the end of the block. Then report unmet faults.
 
     :param wheelhouse: the packages.
-    :param changed: called when the index wants another login from now on; None: nothing is.
+    :param changed: called when the index requires another login from now on; None: nothing is called.
     """
     server = _Server(_Handler)
     index = server.index = PackageIndex(
@@ -321,9 +320,9 @@ class _Handler(LoopbackHandler):
             return
         self.send_response(answer.status)
         self.send_header("Content-Type", answer.content_type)
-        # The whole length, also where half of it is sent: a client has to notice what is missing.
+        # The full length, even where half the content is sent: a client has to notice the missing half.
         self.send_header("Content-Length", str(len(answer.content)))
-        # RFC 9110 wants it beside a 401.
+        # RFC 9110 requires this header with a 401.
         if answer.status == 401:
             self.send_header("WWW-Authenticate", _REALM)
         self.end_headers()
@@ -342,7 +341,7 @@ def _in_words(request: IndexRequest) -> str:
 
 
 def _fits(pattern: str, path: str) -> bool:
-    """Whether a request is meant by the pattern: by its whole path or by its last word."""
+    """Whether a pattern matches the whole path of a request, or the last part of the path."""
     last = path.rstrip("/").rpartition("/")[2]
     return fnmatchcase(path, pattern) or fnmatchcase(last, pattern)
 

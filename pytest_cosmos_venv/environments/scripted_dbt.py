@@ -37,8 +37,10 @@ _NO_COMMAND = ""
 
 @dataclass(frozen=True)
 class _Variables(Mapping[str, str]):
-    """The environment variables of a call. A value that is not on record is refused: a test for a password that is
-    nowhere would else be green over nothing.
+    """The environment variables of a call.
+
+    Reading a value that was not recorded raises: otherwise a test that looks for a leaked password would pass without
+    seeing any value.
     """
 
     _values: Mapping[str, str | None] = field(repr=False)
@@ -68,8 +70,8 @@ class DbtCall:
 
     :param argv: its command line; element 0 is the path of the console script.
     :param cwd: the directory in which it ran.
-    :param env: its environment variables. Of secrets, as their names tell them, only the names are on record:
-        ``keep_env`` keeps their values too. No value is shown in a failure's message.
+    :param env: its environment variables. Variables whose names look like secrets are recorded without values, unless
+        ``keep_env`` names them. Failure messages show no values.
     :param pid: the id of its process.
     :param prefix: the environment whose Python ran it.
     :param dbt_version: the version that the fake said of itself.
@@ -82,7 +84,7 @@ class DbtCall:
     :param signals: names of the signals that it received, in order: ``("SIGINT", "SIGTERM")``.
     :param held_at: seconds since the epoch when it began to wait for ``release()``; None where it did not.
     :param nodes: unique id -> status of every node that ended, in their order; those that ended before a kill too.
-    :param misuse: the part of its script that its project cannot do; such a call ends with 2, and fails its test.
+    :param misuse: the part of its script that does not fit its project; such a call ends with 2, and fails its test.
     :param unread: the parts of the project that the fake cannot read, such as metrics.
     """
 
@@ -192,7 +194,7 @@ class HeldCalls:
         self._flag.touch()
 
     def take_back(self) -> None:
-        """Let the rule fit no call that begins from now on; the rules before it count again."""
+        """Disable the rule for calls that begin from now on; earlier rules apply again."""
         self._take_back()
 
 
@@ -234,34 +236,34 @@ class ScriptedDbt:
         child: bool = False,
         crash: signal.Signals | None = None,
     ) -> HeldCalls:
-        """Say what the calls do that begin from now on. Where several scripts fit a call, the last one counts.
+        """Script the calls that begin from now on. Where several scripts match a call, the last one counts.
 
-        ``command``, ``nth`` and ``select`` say which calls are meant, the others what they do; whatever is left out is
-        done as by a dbt that succeeds.
+        ``command``, ``nth`` and ``select`` choose the calls; the other parameters say what these calls do. By default a
+        call does what a successful dbt does.
 
         :param command: the command as dbt spells it: ``run``, ``docs generate``, ``--version``. Default: every call.
-        :param nth: only the call of this number (from 1) among those that fit ``command`` and ``select``, counted from
-            the first script with ``nth`` for them on.
+        :param nth: only the call of this number (from 1) among the calls that match ``command`` and ``select``. The
+            count begins with the first script that has ``nth`` for them.
         :param select: only calls that select this node, by its name, or with these very words (``tag:daily``).
-        :param exit_code: 1 fails every node that nothing upstream has failed already; more ends as dbt does when it
-            cannot begin, without artifacts (dbt 2 with 1, where 2 is asked for).
+        :param exit_code: 1 fails every node whose upstream nodes have not failed. 2 or more: the call ends without
+            artifacts, like a dbt that cannot start (for 2, a dbt 2 ends with 1).
         :param stdout: lines to print instead of dbt's own.
-        :param stderr: lines to print there; dbt itself prints none.
+        :param stderr: lines to print to stderr; dbt itself prints none there.
         :param nodes: name or unique id -> status (``error``, ``fail``, ``warn``, ``skipped``, ...), or a
-            ``NodeOutcome`` with a message and a number of failures. An id that no file of the project gives is added: a
-            test, say.
+            ``NodeOutcome`` with a message and a number of failures. An id that the project's files do not define is
+            added, such as a test.
         :param artifacts: ``run_results.json``, ``manifest.json`` or ``sources.json`` -> content; text is written as it
             is, None leaves the file out.
-        :param at: name or unique id of the node in whose work ``delay``, ``hold`` or ``crash`` happens. Default: the
+        :param at: name or unique id of the node during which ``delay``, ``hold`` or ``crash`` happens. Default: the
             first node.
-        :param after: the same, after the end of this node and before the next one begins.
+        :param after: the same, but between the end of this node and the beginning of the next.
         :param delay: seconds to work on the node.
         :param hold: whether to work on the node until ``release()``.
-        :param ignore_signals: signals that are only put on record.
+        :param ignore_signals: signals that the call only records.
         :param child: whether to fork a child that stays until it is killed; its id is ``DbtCall.child_pid``.
         :param crash: the signal by which to die while working on the node.
         :returns: the calls that are held, for ``release()``.
-        :raises ToolkitMisuse: a script contradicts itself, or dbt has no word for it.
+        :raises ToolkitMisuse: the script contradicts itself, or has a word that dbt does not know.
         """
         rule = Rule(
             command=command,
@@ -285,12 +287,11 @@ class ScriptedDbt:
     def replay(self, recording: Recording | Path | str) -> None:
         """Answer the calls that begin from now on from a recording.
 
-        A command that was recorded is repeated, output, artifacts and exit code. A call for some of the nodes of a
-        recorded command gets what these nodes did. Any other call ends with 2 and fails its test, with a list of what
-        is recorded; ``deps``, ``debug``, ``clean`` and ``--version`` are answered all the same.
+        A recorded command is repeated with its output, artifacts and exit code. A call for some nodes of a recorded
+        command gets the recorded results of these nodes. Any other call ends with 2 and fails its test, with a list of
+        the recorded commands; ``deps``, ``debug``, ``clean`` and ``--version`` are always answered.
 
-        A script that comes later counts before the recording. One with ``nodes`` lets these end otherwise, and all
-        others as they were recorded.
+        A later script has priority over the recording. A script with ``nodes`` changes the results of these nodes only.
 
         :param recording: the recording, or its folder.
         :raises ToolkitMisuse: there is no such recording.
@@ -320,7 +321,7 @@ class ScriptedDbt:
         """Forget all calls; ``nth`` counts anew. The scripts stay."""
         for file in self.folder.glob("met-*"):
             file.unlink(missing_ok=True)
-        # Kept apart: what still runs of them has to end with the test.
+        # Moved, not deleted: calls that still run have to end with the test.
         self._forgotten.mkdir(parents=True, exist_ok=True)
         for file in self.folder.glob("*.jsonl"):
             file.replace(self._forgotten / file.name)
@@ -332,9 +333,9 @@ class ScriptedDbt:
 
         :param command: only calls of this command. Default: all.
         :param count: the number of calls to wait for; the last of these is returned.
-        :param held: whether to wait until it is held: all that it says before is out by then.
+        :param held: whether to wait until the call is held; by then its output so far is written.
         :param timeout: seconds to wait.
-        :raises ToolkitMisuse: it has not come by then, with the calls that have; or dbt has no such command.
+        :raises ToolkitMisuse: no such call has begun by then (the text lists the calls); or dbt has no such command.
         """
         what = "been held" if held else "begun"
         return self._wait(command, count, timeout, what, lambda call: not held or call.held_at is not None)
@@ -356,7 +357,7 @@ class ScriptedDbt:
 
         One warning names what the fake could not read in the projects of the calls.
 
-        :raises ToolkitMisuse: afterwards, when a script named what the project of a call does not have.
+        :raises ToolkitMisuse: afterwards, when a script named something that the project of a call lacks.
         """
         calls = [*read_dbt_calls(self._forgotten), *self.calls]
         for call in calls:
@@ -364,7 +365,7 @@ class ScriptedDbt:
                 process = _process(call, pid)
                 if process is not None:
                     _kill(process)
-        # Told at the end: the code under test may take the exit code 2 for the failure that it was to meet.
+        # Raised at the end: the code under test may take exit code 2 for the failure that it expects.
         misuses = [call.misuse for call in calls if call.misuse is not None]
         if misuses:
             raise ToolkitMisuse(f"dbt was scripted what cannot be: {misuses[0]}")
@@ -389,17 +390,17 @@ class ScriptedDbt:
 
     def _take_back(self, number: int) -> None:
         with self._changing_rules() as rules:
-            # It keeps its place, since the numbers of the others are in the hands of calls.
+            # The rule keeps its place, since calls refer to the other rules by number.
             rules[number] = {**rules[number], "command": _NO_COMMAND}
 
     @contextmanager
     def _changing_rules(self) -> Iterator[list[dict[str, Any]]]:
-        """Yield the rules, alone among all processes of the test; they are written when the block has ended."""
+        """Yield the rules under an exclusive lock, and write them at the end of the block."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with alone_in(self.folder):
             rules = self._rules()
             yield rules
-            # In one step: a call that begins now reads the old rules or the new ones.
+            # Atomically: a call that begins now reads the old rules or the new rules.
             write_whole(self.folder / _SCRIPT, json.dumps(rules))
 
     def _rules(self) -> list[dict[str, Any]]:
@@ -434,12 +435,12 @@ class ScriptedDbt:
 def _kill(process: psutil.Process) -> None:
     import psutil
 
-    # It may be gone before each of these looks at it.
+    # The process may end before each of these calls.
     with suppress(psutil.Error):
         process.kill()
         process.wait(_REAPED_SOON)
     with suppress(psutil.NoSuchProcess):
-        # Dead is enough: in a container it may be that nobody reaps an orphan.
+        # A zombie counts as ended: in a container, perhaps no process reaps orphans.
         if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
             process.wait(TIMEOUT)
 
@@ -452,8 +453,8 @@ def _process(call: DbtCall, pid: int | None) -> psutil.Process | None:
         return None
     try:
         process = psutil.Process(pid)
-        # The number may have gone to another process since. The words of the call are the end of the command line,
-        # behind the interpreter and its script; of a call without words the script itself is.
+        # The PID may belong to another process by now. The command line ends with the words of the call, behind the
+        # interpreter and its script; without words it ends with the script.
         script = native_script(call.prefix) if is_native(call.dbt_version) else call.argv[0]
         words = call.arguments or (script,)
         is_ours = tuple(process.cmdline()[-len(words) :]) == words

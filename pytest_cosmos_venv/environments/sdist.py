@@ -1,6 +1,6 @@
 """Real sdists, which have to be built before they are installed, with a build backend that does as the test says.
 
-The orders for it stand in the sdist itself: to wait, to download, to fail, or to build. Each build is on record.
+The sdist holds the orders for the backend: to wait, to download, to fail, or to build. Each build is recorded.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ HOLD_TIMEOUT = 120.0
 # Seconds that a released build has to end by itself before it is killed.
 _ENDS_SOON = 5.0
 _PACKAGE = "cosmos_build"
-# It requires nothing, since an isolated build would have an index asked for it.
+# No requirements: an isolated build would ask an index for them.
 _PYPROJECT = f"""\
 [build-system]
 requires = []
@@ -56,8 +56,8 @@ class SourceBuild:
         """Whether the process that builds is still there, at the moment of asking."""
         with self._record.open("rb") as file:
             try:
-                # The build holds it exclusively for as long as its process lives. A PID would not do: it may be another
-                # process by now.
+                # The build holds an exclusive lock while its process lives. A PID does not suffice: it may belong to
+                # another process by now.
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
                 return True
@@ -103,7 +103,7 @@ class Sdist:
 
     def release(self) -> None:
         """Let its held builds go on, those that come later too."""
-        # Before the first build, too, which would make the folder.
+        # The folder may be missing: the first build makes it.
         self._builds.mkdir(parents=True, exist_ok=True)
         (self._builds / "released").touch()
 
@@ -112,7 +112,7 @@ class Sdist:
         self.release()
         for build in self.builds:
             if not real_time.comes_true(build.has_ended, _ENDS_SOON):
-                with suppress(ProcessLookupError):  # it may end after the last look
+                with suppress(ProcessLookupError):  # it may have ended meanwhile
                     os.kill(build.pid, signal.SIGKILL)
 
 
@@ -132,7 +132,7 @@ def write_sdist(
     :param folder: an existing folder for the sdist.
     :param builds: the folder for the record of its builds; the first build makes it.
     :param fails_with: the last words of a build that fails; None: it succeeds.
-    :param downloads: an address that a build asks for, and fails where it does not answer; None: it asks nobody.
+    :param downloads: an address that each build requests; the build fails without an answer. None: no request.
     :param hold: whether a build waits for ``release()``.
     :param timeout: seconds after which a held build fails by itself.
     """

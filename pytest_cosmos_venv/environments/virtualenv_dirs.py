@@ -1,7 +1,7 @@
 """The directories in which environments may stand while a test installs fakes of dbt.
 
-In any other one a fake would stay for the user's own DAG, or a real dbt that stands there would be run. An
-environment variable names the directories, so that contenders judge as the test's own process does.
+In any other directory a fake dbt would remain for the user's own DAG, or a real dbt there would run. An environment
+variable names the directories, so that contenders check them like the test's own process.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 from pytest_cosmos_venv.errors import ToolkitMisuse
 
 PLACES_VARIABLE = "COSMOS_VIRTUALENV_PLACES"
-"""Beginnings of paths, separated as ``PATH`` is; unset while no test installs fakes."""
+"""Path prefixes, separated as in ``PATH``; unset while no test installs fakes."""
 EVENT = "cosmos_venv.virtualenv_dir"
 """The audit event by which an implementation says where it is about to look for an environment: the directory, and the
 parameter that names it."""
@@ -27,7 +27,7 @@ _TEMPLATE = ("{{", "{%")
 
 
 def refuse_foreign_directories(tasks: Iterable[Any], *, taken: str = "") -> None:
-    """Judge the attribute ``virtualenv_dir`` of each operator that has one, mapped ones included.
+    """Check the attribute ``virtualenv_dir`` of each operator that has one.
 
     :param tasks: operators, mapped ones included.
     :param taken: a folder below which every directory is accepted; empty: none.
@@ -43,10 +43,10 @@ def refuse_foreign_directories(tasks: Iterable[Any], *, taken: str = "") -> None
 
 @contextmanager
 def foreign_directories_refused() -> Iterator[None]:
-    """Judge every directory of environments for the length of the block.
+    """Check every directory of environments during the block.
 
-    It is judged where an implementation tells by the audit event where it looks, also while a DAG file is parsed. With
-    every implementation it is judged when an operator begins to install, or to run dbt, in Airflow's hands or a test's.
+    Where an implementation raises the audit event, the check runs then, also while a DAG file is parsed. With every
+    implementation it runs when an operator starts a process, to install or to run dbt.
     """
     # No audit hook: Python would keep it until the process ends. Both events come from Python code.
     audit = sys.audit
@@ -82,7 +82,7 @@ def _operators_at_work() -> Iterator[Any]:
     """Yield the operators whose methods are being called in this thread."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
-        # By what they have, since the classes are those of any implementation.
+        # Operators are recognised by their attributes, since their classes belong to any implementation.
         owner = frame.f_locals.get("self")
         if hasattr(type(owner), "execute") and hasattr(owner, "task_id"):
             yield owner

@@ -1,4 +1,4 @@
-"""Wheels that are written without a build backend: any, broken ones, and those of the fake dbt.
+"""Wheels that are written without a build backend: any wheel, even a broken one, and wheels of the fake dbt.
 
 A wheel is a zip file with four well-known texts in it; equal wheels are equal bytes.
 """
@@ -109,9 +109,9 @@ class Wheel:
 def write_wheel(wheel: Wheel, folder: Path) -> Path:
     """Write a wheel, and return its path; an older one of the name is replaced.
 
-    uv knows a wheel in a ``--find-links`` folder by the folder, the name and the version, and takes from its cache what
-    it has once installed by these: https://github.com/astral-sh/uv/issues/3518. ``cosmos_dbt`` gives each test a
-    cache of its own (``UV_CACHE_DIR``).
+    uv caches a wheel of a ``--find-links`` folder by folder, name and version, and later installs the cached wheel
+    whatever the file holds: https://github.com/astral-sh/uv/issues/3518. ``cosmos_dbt`` gives each test a cache of its
+    own (``UV_CACHE_DIR``).
 
     :param wheel: the wheel.
     :param folder: an existing folder.
@@ -131,7 +131,7 @@ def wheel_bytes(wheel: Wheel) -> bytes:
     with zipfile.ZipFile(packed, "w", compression=zipfile.ZIP_DEFLATED) as archive:
         for name, text in {**wheel.contents, path: record}.items():
             entry = zipfile.ZipInfo(name, date_time=_TIMESTAMP)
-            # uv makes every script executable, and pip only regular files that are so in the wheel.
+            # uv makes every script executable, and pip only regular files that are executable in the wheel.
             mode = stat.S_IFREG | 0o755 if _SCRIPTS in name else 0o644
             entry.external_attr = mode << 16
             archive.writestr(entry, text)
@@ -177,7 +177,7 @@ def fake_dbt_wheel(name: str, version: str, requires: tuple[str, ...] | None = N
 
     :param name: the name of the distribution.
     :param version: its version.
-    :param requires: its requirements; None: those of the real one, where an adapter needs dbt-core.
+    :param requires: its requirements; None: dbt-core for an adapter, and nothing for another distribution.
     """
     if name == "dbt-core":
         return replace(dbt_wheel(version), requires=requires or ())

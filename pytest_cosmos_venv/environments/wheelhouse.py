@@ -55,7 +55,7 @@ class Wheelhouse(ScriptedDbt):
     def pip_install_options(self) -> list[str]:
         """The options for an operator's argument of this name, or after ``pip install``.
 
-        Ask after the last ``add_…``: the folder of what was added is named from then on.
+        Read them after the last ``add_…``: the folder of additions is named only when it holds packages.
         """
         named = [folder for folder in self.folders if folder == self.path or _distributions(folder)]
         return ["--no-index", *(word for folder in named for word in ("--find-links", str(folder)))]
@@ -64,10 +64,10 @@ class Wheelhouse(ScriptedDbt):
     def environment(self) -> dict[str, str]:
         """The variables for the process that installs, so that it finds these packages and no others.
 
-        They are for installers whose options cannot be reached: ``uv venv --seed``, which Airflow's helper runs, asks
-        an index for pip (before Python 3.12 for setuptools and wheel too) whatever the pip options say. The machine's
-        own configuration of other sources does not count. The variable that leads the installed ``dbt`` to its script
-        and record is among them.
+        They are for installers that get no pip options: ``uv venv --seed``, which Airflow's helper runs, asks an index
+        for pip (before Python 3.12 for setuptools and wheel too) whatever the pip options say. The machine's own
+        configuration of other sources does not count. One variable leads the installed ``dbt`` to its script and
+        record.
         """
         return {**self.variables, **installer_variables.from_folders(self.folders, uv_config=self.path / _UV_CONFIG)}
 
@@ -98,7 +98,7 @@ class Wheelhouse(ScriptedDbt):
         return self.add(adapter_wheel(name, version, dbt))
 
     def add(self, wheel: Wheel) -> Path:
-        """Add any wheel, and return its path. One that is there already, byte for byte, is not added twice.
+        """Add any wheel, and return its path. A wheel with the same bytes is not added twice.
 
         :param wheel: the wheel.
         :raises ToolkitMisuse: another distribution of this name and version is there; or it is no wheel.
@@ -129,7 +129,7 @@ class Wheelhouse(ScriptedDbt):
 
         :param name: ``dbt-core``, an adapter such as ``dbt-duckdb``, or any other.
         :param version: the version. Default: the newest, so that a requirement without a version takes it.
-        :param requires: requirement strings in place of those that the real one would have.
+        :param requires: requirement strings in place of those of the real distribution.
         :param fails_with: the words of a build that fails; None lets it succeed.
         :param downloads: an address that each build requests, as builds of dbt-core-experimental-parser do; the build
             fails where the address does not answer. None: a build requests nothing.
@@ -205,7 +205,7 @@ def build_wheelhouse(
 def wheelhouse_key() -> str:
     """Return a digest of what ``build_wheelhouse`` would put into a folder, fit for a file name."""
     wheels = [dbt_wheel(DBT_VERSION), *(adapter_wheel(name, DBT_VERSION, "dbt-core") for name in ADAPTERS)]
-    # By file name, which has the version: the content of pip's wheel has two megabytes.
+    # Seed packages count by file name, which has the version: pip's wheel has two megabytes.
     seeds = [wheel.name for wheel in _bundled_wheels()]
     digest = hashlib.sha256(b"".join(map(wheel_bytes, wheels)) + repr(seeds).encode())
     return f"{sys.implementation.cache_tag}-{digest.hexdigest()[:16]}"
@@ -213,7 +213,7 @@ def wheelhouse_key() -> str:
 
 def _normal_version(name: str, version: str) -> str:
     try:
-        # As file names have it: installers pass over 2.0.0-b1 there, and take 2.0.0b1.
+        # Normalised as in file names: installers ignore a file of 2.0.0-b1, and take 2.0.0b1.
         return str(Version(version))
     except (InvalidVersion, TypeError):
         raise ToolkitMisuse(

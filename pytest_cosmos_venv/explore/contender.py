@@ -1,4 +1,4 @@
-"""The process of one contender of an exploration: its whole life, and how it ends."""
+"""The process of one contender of an exploration, from the fork to its end."""
 
 from __future__ import annotations
 
@@ -64,14 +64,14 @@ def compete(
     most_steps: int,
     may_raise: tuple[type[BaseException], ...],
 ) -> NoReturn:
-    """Live the whole life of a contender in one schedule, from the fork on.
+    """Run a contender in one schedule, from the fork to the end of its process.
 
     :param work: its function.
     :param index: 0 for the first.
     :param count: number of contenders.
     :param root: the explored folder.
     :param channel: leads to the process that directs it.
-    :param most_steps: the number of steps after which it counts as one that never ends.
+    :param most_steps: the number of steps after which it counts as endless.
     :param may_raise: the exceptions with which it may end.
     """
     code = 1
@@ -83,7 +83,7 @@ def compete(
         become(steps)
         outcome = _work(work, Contender(index, count, Path(root), log=StepLog()), may_raise)
         steps.report(ENDS, "end", "end", outcome)
-        receive(channel)  # it may end
+        receive(channel)  # the permission to end
         become(None)
         code = 0
     except GivenUp:
@@ -98,7 +98,7 @@ def compete(
 def _work(
     work: Callable[[Contender], object], contender: Contender, may_raise: tuple[type[BaseException], ...]
 ) -> bytes:
-    """What becomes of the work, pickled: value, exception, its traceback, and the end where it has neither."""
+    """Return the outcome of the work, pickled: value, exception, traceback, and how it ended without these."""
     try:
         value = work(contender)
     except TooManySteps:
@@ -116,7 +116,7 @@ def _work(
 
 
 def own_frames(error: BaseException) -> list[traceback.FrameSummary]:
-    """Return the frames of an error's traceback that are none of the toolkit's.
+    """Return the frames of an error's traceback outside the toolkit.
 
     :param error: the error.
     """

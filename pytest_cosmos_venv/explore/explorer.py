@@ -1,8 +1,8 @@
-"""An exploration: it keeps the schedules that are still to be run, and stops where one fails.
+"""An exploration: it keeps a queue of schedules, and stops soon after a schedule has failed.
 
-A schedule is repeated by a short text, its seed: ``a12(link) b30 a!``. A word is a stretch of steps of one contender:
-``a`` is ``contender-0``, the number counts its steps, and the name in brackets is that of the step before which it was
-stopped. ``a!`` kills it there, ``a:ENOSPC`` lets its next step fail.
+A short text, the seed, repeats a schedule: ``a12(link) b30 a!``. A word is a stretch of steps of one contender: ``a``
+is ``contender-0``, the number counts its steps, and the brackets name the next step, before which it was stopped.
+``a!`` kills the contender there, ``a:ENOSPC`` lets its next step fail.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _DID_NOT_FAIL_AGAIN = "The same schedule did not fail when it was run once more.
 
 @dataclass(frozen=True, kw_only=True)
 class Exploration:
-    """What an exploration has seen.
+    """The result of an exploration.
 
     :param schedules: number of schedules that were run.
     :param left: number of schedules that were found and not run, because a bound was hit. There may be more.
@@ -54,10 +54,10 @@ class Exploration:
 
     @property
     def is_complete(self) -> bool:
-        """Whether no schedule within the bounds is left that the reduction calls for.
+        """Whether every schedule within the bounds was run, except those that the reduction leaves out.
 
-        Those that the reduction leaves out are not run. That they come to the same is not proven: random small programs
-        are compared with and without reduction, and have the same orders. ``reduction=False`` runs every schedule.
+        The left-out schedules are equivalent to others. This is tested, not proven: random small programs have the same
+        orders with and without reduction. ``reduction=False`` runs every schedule.
         """
         return self.left == 0
 
@@ -104,10 +104,10 @@ def explore(
     :param plan: what is explored.
     :param most: the bounds of one schedule.
     :param new_folder: makes an empty folder.
-    :param at_most: number of schedules after which it stops, and warns of it.
-    :param seconds: time after which it stops, and warns of it.
+    :param at_most: number of schedules after which the exploration stops with a warning.
+    :param seconds: time after which the exploration stops with a warning.
     :param is_reduced: whether to leave out schedules that come to the same as others.
-    :raises FailingSchedule: in a schedule something is wrong.
+    :raises FailingSchedule: a schedule failed.
     """
     __tracebackhide__ = True
     search = _Search(plan, most, is_reduced=is_reduced)
@@ -128,7 +128,7 @@ def replay(seed: str, plan: Plan, new_folder: Callable[[], Path]) -> Schedule:
     :param plan: what is explored.
     :param new_folder: makes an empty folder.
     :raises FailingSchedule: something is wrong in it.
-    :raises ToolkitMisuse: the seed is none.
+    :raises ToolkitMisuse: the seed is no schedule.
     """
     __tracebackhide__ = True
     choices, names = choices_of(seed)
@@ -175,7 +175,7 @@ class _Search:
         self._at_work = 0
 
     def run(self, workers: Sequence[Worker], *, at_most: int, seconds: float) -> FailingSchedule | None:
-        """Run all schedules; returns the best one that has failed.
+        """Run all schedules; return the shortest one that has failed.
 
         :param workers: run them.
         :param at_most: number of schedules.
@@ -199,13 +199,13 @@ class _Search:
                 trace = _trace_of(worker)
                 self._at_work -= 1
                 self._schedules += 1
-                # The same texts again and again: each is kept once.
+                # The texts repeat, so each is interned.
                 texts = [sys.intern(step.text) for step in trace.steps]
                 if other := trace.divergence or _difference(told, texts[: max(len(choices) - 1, 0)]):
                     raise ToolkitMisuse(_not_repeatable(other))
                 cost = self._take(trace, choices, texts)
                 if trace.failure:
-                    # The last of it so that the same one is shown each time, whichever worker was the first to be done.
+                    # ``choices`` break ties, so that the same schedule is shown each time, whichever worker ends first.
                     rank = (cost.preemptions, cost.kills + cost.errors, len(trace.steps), choices)
                     if best is None:
                         last = min(at_most, self._schedules + _LOOKS_FOR_SHORTER)
@@ -230,7 +230,7 @@ class _Search:
         )
 
     def _take(self, trace: Trace, choices: Sequence[Choice], texts: list[str]) -> Cost:
-        """Put those schedules into the queue that follow from this one; returns what it has used."""
+        """Queue the schedules that follow from this one, and return its cost."""
         analysis = Analysis(trace.steps, trace.standing, 0 if self._plan.after is None else 1)
         start = max(len(choices) - 1, 0)
         taken = [(step.contender, step.action) for step in trace.steps]
@@ -254,7 +254,7 @@ class _Search:
         return analysis.used
 
     def _is_met(self, state: int, choice: Choice, cost: Cost) -> bool:
-        """Whether another schedule comes to the same state, goes on in the same way, and has not used more by then."""
+        """Whether a schedule of no higher cost has reached the same state and made the same choice there."""
         met = self._met.setdefault((state, choice), [])
         if any(other.within(cost) for other in met):
             return True
@@ -278,7 +278,7 @@ def _trace_of(worker: Worker) -> Trace:
 
 
 def _prefixes(items: Iterable[object]) -> list[int]:
-    """A number for each beginning of a sequence, from none to all of it; equal for equal ones."""
+    """Return a hash for each prefix of a sequence, from the empty prefix to the whole sequence."""
     found = [hash(())]
     for item in items:
         found.append(hash((found[-1], item)))
@@ -286,7 +286,7 @@ def _prefixes(items: Iterable[object]) -> list[int]:
 
 
 def _difference(told: Sequence[str], texts: Sequence[str]) -> str:
-    """The first step that was another one than before, in words; empty where there is none."""
+    """Return the first step that differs from before, in words; empty where no step differs."""
     pairs = enumerate(zip(told, texts, strict=False), start=1)
     return next((f"step {at} was {old} before, and {new} now" for at, (old, new) in pairs if old != new), "")
 
@@ -301,12 +301,12 @@ def _not_repeatable(other: str) -> str:
 
 @contextmanager
 def _fast_folder(new_folder: Callable[[], Path]) -> Iterator[Path]:
-    """An empty folder in memory where there is one: each schedule makes its files anew."""
+    """Yield an empty folder, in memory where possible: each schedule makes its files anew."""
     memory = Path("/dev/shm")  # noqa: S108 - a folder of its own is made in it
     if not os.access(memory, os.W_OK):
         yield new_folder()
         return
-    # Another container that shares this memory has process ids of its own.
+    # Containers that share this memory may use the same PIDs, so the name holds the PID namespace.
     prefix = f"cosmos-schedules-{Path('/proc/self/ns/pid').stat().st_ino}"
     for left in memory.glob(f"{prefix}-*"):  # a killed exploration leaves its folder
         if not Path("/proc", left.name.split("-")[3]).exists():
@@ -321,7 +321,7 @@ def _fast_folder(new_folder: Callable[[], Path]) -> Iterator[Path]:
 def seed_of(choices: Sequence[Choice], steps: Sequence[ExploredStep]) -> str:
     """Return the text of a schedule.
 
-    :param choices: what was chosen; after that whoever goes on goes on.
+    :param choices: the choices; after them the last contender goes on.
     :param steps: all of its steps.
     """
     words = []
@@ -346,10 +346,10 @@ def _name_of(step: ExploredStep) -> str:
 
 
 def choices_of(seed: str) -> tuple[list[Choice], dict[int, str]]:
-    """Return the choices of a text, and which step stands next for a contender after so many of them.
+    """Return the choices of a seed, and by number of choices the step that must come next for the contender.
 
     :param seed: the text.
-    :raises ToolkitMisuse: it is none of a schedule.
+    :raises ToolkitMisuse: the text is no seed.
     """
     choices: list[Choice] = []
     names: dict[int, str] = {}

@@ -1,9 +1,9 @@
-"""The schedules that follow from one that was run: which of its steps another contender must be tried before.
+"""The schedules that follow from a schedule that was run: before which steps another contender must be tried.
 
-Two steps race when they touch one resource, not both in a way that commutes, and nothing in between orders them. Only
-there another order can come to anything else, so only there the other contender is tried first: there, and where the
-stretch of steps begins in which the first one was made, since a switch there may cost no preemption (bounded partial
-order reduction: Coons, Musuvathi and McKinley, OOPSLA 2013).
+Two steps race when they touch one resource in modes that do not commute, and no step between orders them. Only another
+order of racing steps can change the result. So the other contender is tried before the first of two racing steps. It is
+also tried before the stretch of steps that holds this step, since a switch there may cost no preemption (bounded
+partial order reduction: Coons, Musuvathi and McKinley, OOPSLA 2013).
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ ERRORS = {
     "flock": ("EINTR",),
     "fcntl": ("EINTR",),
 }
-"""The errors with which a step can fail. Python repeats by itself all others that a signal interrupts (PEP 475)."""
+"""The errors with which a step can fail. Python itself repeats other calls that a signal interrupts (PEP 475)."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a schedule has used of its bounds.
+    """The cost of a schedule, which its bounds limit.
 
     :param preemptions: switches away from a contender that could go on.
     :param kills: number of contenders that were killed.
@@ -55,7 +55,7 @@ class Cost:
     errors: int = 0
 
     def within(self, most: Cost) -> bool:
-        """Return whether nothing is used beyond the bounds.
+        """Return whether the cost is within the bounds.
 
         :param most: the bounds.
         """
@@ -64,18 +64,18 @@ class Cost:
 
 @dataclass
 class Analysis:
-    """One schedule, looked at.
+    """The analysis of one schedule.
 
     :param steps: its steps.
-    :param standing: how all stood before each step.
-    :param faultless: number of contenders to which nothing is done: those of ``after``, which come last.
+    :param standing: the states of all contenders before each step, as letters.
+    :param faultless: number of contenders without kills and errors: that of ``after``, which comes last.
     """
 
     steps: Sequence[ExploredStep]
     standing: Sequence[str]
     faultless: int = 0
     signatures: list[int] = field(default_factory=list)
-    """After each step, a number that is equal for two schedules that have come to the same by then."""
+    """After each step, a hash that is equal for schedules that are equivalent up to this step."""
 
     def __post_init__(self) -> None:
         self._count = len(self.standing[0]) if self.standing else 0
@@ -83,29 +83,29 @@ class Analysis:
         self._costs, self._last = self._used()
 
     def cost(self, at: int, choice: Choice) -> Cost:
-        """Return what the schedule uses that begins like this one and goes on with another choice.
+        """Return the cost of a schedule that begins like this one and goes on with another choice.
 
         :param at: the number of steps that are kept.
-        :param choice: what comes then.
+        :param choice: the next choice.
         """
         return self._with(self._costs[at], at, choice, self._last[at])
 
     @property
     def used(self) -> Cost:
-        """What the whole schedule uses."""
+        """The cost of the whole schedule."""
         return self._costs[-1]
 
     def state(self, at: int) -> int:
-        """Return a number that is equal for schedules that have come to the same, and in which the same one went on.
+        """Return a hash that is equal for equivalent schedules in which the same contender ran last.
 
         :param at: the number of steps that were made.
         """
         return hash((self.signatures[at - 1] if at else 0, self._last[at]))
 
     def all_others(self, start: int) -> Iterator[tuple[int, Choice]]:
-        """Give each other contender that could have gone on, before each step.
+        """Yield each contender that could have gone on, before each step.
 
-        :param start: the first step of this schedule that no other one has shown.
+        :param start: the first step of this schedule that no earlier schedule has had.
         """
         for at in range(start, len(self.steps)):
             for index, letter in enumerate(self.standing[at]):
@@ -113,11 +113,11 @@ class Analysis:
                     yield at, (index, GO)
 
     def races(self, start: int) -> Iterator[tuple[int, Choice]]:
-        """Give the contenders that must be tried before a step with which a later step of theirs races.
+        """Yield the contenders that must be tried before a step that races with one of their later steps.
 
-        :param start: the first step of this schedule that no other one has shown.
+        :param start: the first step of this schedule that no earlier schedule has had.
         """
-        known = [[-1] * self._count for _ in range(self._count)]  # contender -> the last step of each that it follows
+        known = [[-1] * self._count for _ in range(self._count)]  # contender -> last step of each before its own
         known_at: list[list[int]] = []
         touched: dict[str, list[tuple[int, str]]] = {}
         signature = [0] * self._count
@@ -157,12 +157,12 @@ class Analysis:
         return list(last.values())
 
     def faults(self, start: int, *, with_others: bool = False) -> Iterator[tuple[int, Choice]]:
-        """Give the kills and errors that can be put in the place of a step.
+        """Yield the kills and errors that can replace a step.
 
-        A contender is not killed again before it has changed something: that would leave behind the same.
+        A contender is killed only after a step that changed something: another kill would leave the same state.
 
-        :param start: the first step of this schedule that no other one has shown.
-        :param with_others: whether those are killed too that do not make the step.
+        :param start: the first step of this schedule that no earlier schedule has had.
+        :param with_others: whether contenders that do not make the step are killed too.
         """
         has_changed = [False] * self._count
         for at, step in enumerate(self.steps):
@@ -180,7 +180,7 @@ class Analysis:
             has_changed[step.contender] = is_change(step.footprint)
 
     def _first(self, at: int, contender: int) -> Iterator[tuple[int, Choice]]:
-        """The choices before a step by which a contender gets on; where it cannot go on, those of all who can."""
+        """Yield the choice that lets a contender go on before a step; if it cannot, a choice for each that can."""
         if self.standing[at][contender] in {READY, ASLEEP, DUE}:
             following = self._next_of[at][contender]
             yield at, (contender, GO if following is None else self.steps[following].action)
@@ -190,7 +190,7 @@ class Analysis:
                 yield at, (index, GO)
 
     def _stretch_of(self, at: int) -> int:
-        """The step since which nobody else went on, and at which a switch would have cost nothing."""
+        """Return the start of the contender's stretch of steps up to ``at``, where a switch costs no preemption."""
         contender = self.steps[at].contender
         while at and self.steps[at - 1].contender == contender and self.standing[at][contender] == READY:
             at -= 1
@@ -224,5 +224,5 @@ class Analysis:
         standing = self.standing[at]
         if last is not None and last != index and standing[last] == READY:
             return True
-        # Time passes, although somebody could go on, or has not slept as long.
+        # Waking a sleeper early counts: another contender could go on, or would wake first.
         return standing[index] == ASLEEP

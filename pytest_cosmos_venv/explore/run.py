@@ -29,7 +29,7 @@ class Schedule:
     :param outcomes: what became of each contender.
     :param steps: all steps, in the order in which they were made.
     :param folder: the explored folder; it is there while ``check`` looks at it.
-    :param divergence: where a schedule that was to be repeated could not be followed; empty: nowhere.
+    :param divergence: where a repeated schedule could not be followed; empty: nowhere.
     """
 
     outcomes: tuple[Outcome, ...]
@@ -39,7 +39,7 @@ class Schedule:
 
     @property
     def values(self) -> tuple[Any, ...]:
-        """What the contenders' functions returned; None for one that did not."""
+        """The return values of the contenders' functions; None for a function that did not return."""
         return tuple(outcome.value for outcome in self.outcomes)
 
     @property
@@ -70,7 +70,7 @@ class Schedule:
     def table(self, *, most: int = 120) -> str:
         """Return the steps as a table with a column for each contender.
 
-        :param most: the number of steps that are shown; of more, the first and the last.
+        :param most: the largest number of steps that are shown; of more steps, the first and the last.
         """
         count = len(self.outcomes)
         cells = [(at, step.contender, step_text(step)) for at, step in enumerate(self.steps, start=1)]

@@ -1,4 +1,4 @@
-"""Running one schedule: forking its contenders, letting one go on at a time, and judging what came of it."""
+"""Running one schedule: forking its contenders, letting one go on at a time, and judging the result."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Plan:
     :param fresh: fills the folder of each schedule; None: it stays empty.
     :param check: judges each schedule by raising an error; None: nothing does.
     :param may_raise: exceptions with which a contender may end.
-    :param most_steps: the number of steps of one contender after which it counts as one that never ends.
+    :param most_steps: the number of steps after which a contender counts as endless.
     """
 
     contenders: tuple[Work, ...]
@@ -103,7 +103,7 @@ class Trace(NamedTuple):
     :param standing: before each step, a letter for each contender.
     :param failure: what was wrong, in words; empty: nothing.
     :param divergence: where the schedule could not be followed; empty: nowhere.
-    :param run: the ``Schedule``, pickled; empty where nobody has asked for it.
+    :param run: the ``Schedule``, pickled; empty where it was not requested.
     """
 
     steps: list[ExploredStep]
@@ -139,7 +139,7 @@ class Stuck(Exception):
 
 
 class Bench:
-    """The place where schedules are run, one after the other; in a process of its own.
+    """Runs schedules one after the other, in a process of its own.
 
     :param plan: what is explored.
     :param folder: an empty folder for the files of the schedules.
@@ -155,7 +155,7 @@ class Bench:
         self._output = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
         for descriptor in (1, 2):
             os.dup2(self._output.fileno(), descriptor)
-        # Line by line: a killed contender loses none.
+        # Line-buffered: a killed contender loses no line.
         sys.stdout = sys.stderr = open(1, "w", 1, closefd=False, encoding="utf-8", errors="replace")  # noqa: SIM115
 
     def run(self, choices: Sequence[Choice], *, names: Mapping[int, str], with_run: bool = False) -> Trace:
@@ -164,7 +164,7 @@ class Bench:
         :param choices: the choices, step by step. After them the last contender goes on while it can, then the first
             one that can.
         :param names: by the number of choices made: the step that the contender chosen last must then be about to make.
-        :param with_run: whether the whole run is handed back.
+        :param with_run: whether the trace holds the pickled ``Schedule``.
         """
         os.ftruncate(self._output.fileno(), 0)
         os.lseek(self._output.fileno(), 0, os.SEEK_SET)
@@ -226,7 +226,7 @@ class _Running:
         self._processes = self._begin()
         times = times_ahead()
         self._names = {str(process.pid): f"<pid of {contender_name(i)}>" for i, process in enumerate(self._processes)}
-        # Not the same digits within a digest.
+        # The same digits within a hex digest are no PID.
         self._pids = re.compile(rf"(?<![0-9a-f])({'|'.join(self._names)})(?![0-9a-f])")
         self._started = times[time.CLOCK_REALTIME]
         for process in self._processes:
@@ -283,7 +283,7 @@ class _Running:
                 self.divergence = f"after step {at}, {contender_name(index)} comes to {found}, not to {names[at]}"
 
     def _default(self) -> Any:
-        """The contender that goes on by itself; None when nobody can, or all have ended."""
+        """Return the contender that goes on without a choice; None when no contender can."""
         letters = self.letters()
         ready = [index for index, letter in enumerate(letters) if letter == READY]
         if self._last in ready:
@@ -296,7 +296,7 @@ class _Running:
         return found[0] if found else None
 
     def letters(self) -> str:
-        """How each contender stands, as letters."""
+        """Return the state of each contender, as letters."""
         found = []
         are_others_over = all(process.outcome is not None for process in self._processes[:-1])
         for index, process in enumerate(self._processes):
@@ -317,7 +317,7 @@ class _Running:
         return letter != OVER if action == KILL else letter in {READY, ASLEEP, DUE}
 
     def _choose(self, index: int, action: str, count: int) -> int:
-        """Let a contender make so many steps, or end it; returns the number of steps that were made."""
+        """Let a contender make ``count`` steps, or kill it; return the number of steps that were made."""
         process = self._processes[index]
         before = self.letters()
         if action == KILL:
@@ -405,7 +405,7 @@ class _Running:
         self._add(ExploredStep(index, GO, "end", text, "", self._death(index, process), self._clock), before)
 
     def _tell(self, process: _Process, order: Any) -> None:
-        """Give an order to a contender; where another one has ended it, ``_hear`` finds that out."""
+        """Send an order to a contender. If another contender has killed it, ``_hear`` notices."""
         with suppress(GivenUp):
             send(process.channel, order)
 
@@ -437,7 +437,7 @@ class _Running:
         end_others()
 
     def result(self, root: Path) -> Schedule:
-        """What came of it.
+        """Return the ``Schedule`` that was run.
 
         :param root: the explored folder.
         """
@@ -446,7 +446,7 @@ class _Running:
 
 
 def end_others() -> None:
-    """End what contenders have started and left behind."""
+    """End the processes that contenders have started and left behind."""
     if has_child():
         end_descendants()
 

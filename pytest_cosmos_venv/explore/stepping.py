@@ -1,7 +1,7 @@
-"""The side of one contender: before each visible step it waits until it may go on, and it tells what it has done.
+"""The side of one contender: before each visible step it waits for permission, and it reports its steps.
 
-A contender is told how many steps it may make. It writes down each, and hands over the list when it stops again: so a
-stretch in which nobody else moves costs one exchange, however many steps it has.
+A contender is told how many steps it may make. It notes each step, and sends the list when it stops again. So a stretch
+of steps of one contender costs one exchange of messages.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _getpid = os.getpid
 
 
 class TooManySteps(BaseException):
-    """A contender has made more steps than the exploration allows; no ``except Exception`` of its code gets it."""
+    """A contender has made more steps than the exploration allows; no ``except Exception`` of its code catches it."""
 
 
 class GivenUp(BaseException):
@@ -56,7 +56,7 @@ def receive(channel: Connection) -> Any:
 
 
 class Stepper:
-    """The stops of this process, which is a contender.
+    """The steps of this process, which is a contender and stops before each of them.
 
     :param index: of the contender.
     :param places: its files.
@@ -82,7 +82,7 @@ class Stepper:
 
     @property
     def is_here(self) -> bool:
-        """Whether what happens now is to be seen: in the contender's own process and main thread, not within a step."""
+        """Whether a call is visible now: in the contender's own process and main thread, not within a step."""
         return not self._is_at_work and threading.get_ident() == self._thread and _getpid() == self._pid
 
     def arrive(self, name: str, text: str, *, how: str = AT, until: float | str = "") -> None:
@@ -108,12 +108,12 @@ class Stepper:
             raise OSError(code, os.strerror(code), text)
 
     def report(self, how: str, name: str, text: str, until: float | str | bytes = "") -> None:
-        """Hand over what was done since the last time, and how this contender stands now.
+        """Send the steps since the last report, and the state of this contender.
 
         :param how: ``at``, ``sleeps``, ``blocked`` or ``ends``.
         :param name: of the next step.
         :param text: the next step in words.
-        :param until: for what it waits, or what came of it in the end.
+        :param until: the time or lock that it waits for, or its pickled outcome at the end.
         """
         send(self._channel, (self._made, how, name, text, until))
         self._made = []
@@ -140,7 +140,8 @@ class Stepper:
         :param name: of the call.
         :param text: the step in words.
         :param act: makes the call.
-        :param footprint: returns what the call touches when it succeeds, and when it fails. It is asked just before.
+        :param footprint: returns what the call touches when it succeeds, and when it fails. It is called just before
+            ``act``.
         """
         self.arrive(name, text)
         succeeded, failed = footprint()
@@ -161,21 +162,21 @@ current: Stepper | None = None
 
 
 def stepper() -> Stepper | None:
-    """Return the stops of this process where what happens now is to be seen; None elsewhere."""
+    """Return the stepper of this process where a call is visible now; None elsewhere."""
     return current if current is not None and current.is_here else None
 
 
 def become(contender: Stepper | None) -> None:
     """Make this process a contender.
 
-    :param contender: its stops; None: it is none any more.
+    :param contender: its stepper; None: this process is no contender any more.
     """
     global current  # noqa: PLW0603 - the replaced calls find it here
     current = contender
 
 
 def has_child() -> bool:
-    """Return whether this process has a child, be it one that has ended and was not waited for."""
+    """Return whether this process has a child, including an ended child that was not waited for."""
     try:
         os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:
@@ -184,7 +185,7 @@ def has_child() -> bool:
 
 
 def made_steps(contender: int, made: list[tuple[Any, ...]], clock: float, action: str) -> list[ExploredStep]:
-    """Return the steps that a contender has told of.
+    """Return the steps that a contender has reported.
 
     :param contender: its index.
     :param made: what it has sent.
@@ -200,6 +201,6 @@ def made_steps(contender: int, made: list[tuple[Any, ...]], clock: float, action
 def reading(*resources: str | None) -> Footprint:
     """Return the footprint of a step that reads these resources.
 
-    :param *resources: None stands for one that is not there.
+    :param *resources: None stands for a missing resource, and is left out.
     """
     return tuple((each, READ) for each in resources if each is not None)

@@ -1,4 +1,4 @@
-"""Steps of contenders, and the resources that each of them touches: two steps that share none may change places.
+"""Steps of contenders, and the resources that each of them touches: two steps without a common resource commute.
 
 A resource is a text: ``name:`` of a path below the explored folder (whether and what stands there), ``entries:`` of a
 folder, ``file:`` for the content and times of a file, ``lock:`` of a file, ``process:`` of a contender, ``span:`` of a
@@ -13,13 +13,13 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 READ, WRITE, ADD = "r", "w", "+"
-"""The modes in which a step touches a resource. Two that read commute, and two that add: all other pairs do not."""
+"""The modes in which a step touches a resource. Two reads commute, and two adds; no other pair does."""
 EVERYTHING = "everything"
 """The resource that each step reads; a step that may have changed anything writes it."""
 GO, KILL = "go", "kill"
-"""What a choice does with a contender; another word is the name of the error with which its step fails: ``ENOSPC``."""
+"""The actions of a choice. Any other action is the name of the error with which the step fails: ``ENOSPC``."""
 KILLED_BEFORE = "killed before: "
-"""Begins the text of a kill, which goes on with the step that was not made."""
+"""The prefix of the text of a kill; the step that was not made follows."""
 _LONGEST_CHAIN_OF_LINKS = 40
 
 Footprint = tuple[tuple[str, str], ...]
@@ -32,7 +32,7 @@ class ExploredStep(NamedTuple):
     :param action: ``go``, ``kill``, or the name of the error with which the step failed.
     :param name: of the call: ``link``.
     :param text: the step in words.
-    :param outcome: what came of it in words; empty where it did what it says.
+    :param outcome: the result in words; empty where the step succeeded.
     :param footprint: pairs of a resource and the mode in which it was touched.
     :param clock: seconds by which the virtual clock had been advanced.
     """
@@ -47,7 +47,7 @@ class ExploredStep(NamedTuple):
 
 
 def commute(first: str, second: str) -> bool:
-    """Return whether two steps may change places, by the modes in which they touch one resource.
+    """Return whether two steps commute, by the modes in which they touch one resource.
 
     :param first: the mode of one step.
     :param second: the mode of the other one.
@@ -82,12 +82,12 @@ class Places:
         """Return a path as an absolute text where it lies below the folder; None where it does not.
 
         :param path: what a call was given.
-        :param directory: descriptor of the directory to which a relative path counts.
+        :param directory: descriptor of the directory from which a relative path starts.
         """
         if isinstance(path, int):
             return self.opened.get(path)
         try:
-            text = os.fsdecode(path)  # type: ignore[arg-type] # what is no path, the call itself refuses
+            text = os.fsdecode(path)  # type: ignore[arg-type] # the call itself refuses other types
         except TypeError:
             return None
         if not text.startswith("/"):

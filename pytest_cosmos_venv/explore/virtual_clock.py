@@ -1,7 +1,8 @@
 """A clock that stands still while contenders work, and jumps when all of them wait.
 
-A contender that sleeps goes on when nobody else can, and then its time has come. The time of files that contenders
-write is that of this clock. Time stands while a contender has a child process: what that does takes real time.
+A sleeping contender goes on when no other contender can: then the clock jumps to the end of its sleep. Files that
+contenders write get the time of this clock. The clock stands while a contender has a child process, whose work takes
+real time.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from pytest_cosmos_venv.explore.stepping import SLEEPS, has_child, stepper
 
 _Function = Callable[..., Any]
 _real_select, _real_wait = select.select, threading.Event.wait
-# Not those of `time` now: this module may be imported while a test has replaced them. freezegun itself brings this
-# import, since it asks every module for all of its names.
+# Not the current functions of `time`: a test may have replaced them before this import. freezegun itself can cause the
+# import, since it reads all names of every module.
 _real = real_time.FUNCTIONS
 _urandom = os.urandom
 _BILLION = 1_000_000_000
@@ -30,7 +31,7 @@ _LOOK_AGAIN = 0.002
 _CLOCKS = [
     getattr(time, name) for name in ("CLOCK_REALTIME", "CLOCK_MONOTONIC", "CLOCK_BOOTTIME") if hasattr(time, name)
 ]
-_AHEAD = 1.0  # seconds: file systems and kernels round times, and nothing is to begin after it was written down
+_AHEAD = 1.0  # seconds: no rounded time of a kernel or a file system may lie after the clock's start
 # Seconds, the same in each schedule. A sum such as `began + 1.0` is rounded in another place once the time since the
 # start of the machine passes a power of two: a wait had 100 steps before, and 101 steps 1,024 s after the start.
 _MONOTONIC_START = float(2**20)
@@ -58,8 +59,8 @@ def replace_methods() -> None:
 
 
 def times_ahead() -> dict[int, float]:
-    """Return the times of a schedule's clocks, in whole seconds. All of its processes must have begun."""
-    # Were they no whole ones, the last digit of a sum would be rounded differently in each schedule.
+    """Return the times of a schedule's clocks, in whole seconds, after all of its processes have begun."""
+    # With fractions, the last digit of a sum would be rounded differently in each schedule.
     times = {clock: math.ceil(_real["clock_gettime"](clock)) + _AHEAD for clock in _CLOCKS}
     return {**times, time.CLOCK_MONOTONIC: _MONOTONIC_START}
 
@@ -89,7 +90,7 @@ def _clock_gettime(clock: int, /) -> float:
 
 
 def _nanoseconds(clock: int) -> int:
-    """Of which a time is made, as that of a file: of two that are noted at one moment, neither is the later one."""
+    """Return the clock's nanoseconds, from which calls and files get equal times at one moment."""
     here = stepper()
     return int(_started[clock]) * _BILLION + round((here.clock if here else 0.0) * _BILLION)
 

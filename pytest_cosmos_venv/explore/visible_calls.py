@@ -1,7 +1,7 @@
-"""The calls of ``os`` and ``fcntl`` that others can see, replaced by ones that stop before the real call.
+"""Replacements for calls of ``os`` and ``fcntl`` that other processes can see: each stops before the real call.
 
-They are replaced once, in the process from which contenders are forked, under every name that a module has for them. In
-a process that is no contender they only call the real function.
+The calls are replaced once, in the process from which contenders are forked, under every name that a module has for
+them. In a process that is no contender, a replacement only calls the real function.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def replaced_calls() -> dict[_Function, _Function]:
 
 
 def path_text(here: Stepper, path: str) -> str:
-    """Return a path as it is shown: as seen from the explored folder.
+    """Return a path as it is shown: relative to the explored folder.
 
     :param here: the contender.
     :param path: below the folder.
@@ -94,7 +94,7 @@ def parent(path: str) -> str:
     return path.rpartition("/")[0]
 
 
-# Rules: (contender, path, following links?) -> what the call touches when it succeeds, and when it fails.
+# Rules: (contender, path, following links?) -> the footprints of a success and of a failure.
 def _looks(here: Stepper, path: str, follow: bool) -> _Footprints:
     names = reading(*here.places.chain(path, follow=follow))
     return (*names, *reading(here.places.file(path, follow=follow))), names
@@ -117,7 +117,7 @@ def _writes_file(here: Stepper, path: str, follow: bool) -> _Footprints:
 
 
 def changes_name(here: Stepper, path: str, follow: bool = False) -> _Footprints:
-    """Return what a call touches that makes or removes a name, when it succeeds and when it fails.
+    """Return the footprints of a call that makes or removes a name: of a success and of a failure.
 
     :param here: the contender.
     :param path: the name.
@@ -306,10 +306,10 @@ def os_open(path: Any, flags: int, mode: int = 0o777, *, dir_fd: int | None = No
 
 
 def look_at_process(here: Stepper | None, process: int | None, act: Callable[[], Any]) -> Any:
-    """Make a call, as a step of its own where it asks for the state of another contender's process.
+    """Make a call; the call is a step if it reads the state of another contender's process.
 
-    :param here: the contender that asks; None: this process is none.
-    :param process: index of the contender that is asked for; None: it is no contender's process.
+    :param here: the contender that calls; None: this process is no contender.
+    :param process: index of the contender that the call reads; None: it is no contender's process.
     :param act: makes the call.
     """
     if here is None or process is None or process == here.index:
@@ -328,7 +328,7 @@ def _close(fd: int) -> None:
 
 
 def close_seen(here: Stepper, descriptor: int, act: Callable[[], None]) -> None:
-    """Close a file; that is a step only where a lock ends with it.
+    """Close a file; closing is a step only where it releases a lock.
 
     :param here: the contender.
     :param descriptor: of the file.
@@ -346,22 +346,22 @@ def close_seen(here: Stepper, descriptor: int, act: Callable[[], None]) -> None:
 
 
 def _ends_lock(descriptor: int) -> bool:
-    """Whether a lock of this process ends when a descriptor is closed; the kernel says who holds one.
+    """Whether closing a descriptor releases a lock of this process, by the kernel's ``fdinfo``.
 
-    It ends with the last duplicate of its descriptor.
+    A lock ends with the last duplicate of its descriptor.
     """
     inode = f":{_real_os['fstat'](descriptor).st_ino} "
     held: dict[int, str] = {}
     for name in _real_os["listdir"]("/proc/self/fdinfo"):
         try:
             info = _real_os["open"](f"/proc/self/fdinfo/{name}", os.O_RDONLY)
-        except OSError:  # that of the list itself
+        except OSError:  # the descriptor of the listing itself
             continue
         lines = _real_os["read"](info, 1 << 16).decode().splitlines()
         _real_os["close"](info)
         held[int(name)] = "".join(line for line in lines if line.startswith("lock:") and inode in line)
     own = held.pop(descriptor, "")
-    # A shared lock may be one of two files that were opened apart: then each ends by itself.
+    # Two files that were opened separately may each hold a shared lock: then each lock ends by itself.
     return bool(own) and (" READ " in own or not any(held.values()))
 
 
@@ -412,7 +412,7 @@ def _utime(path: Any, times: Any = None, **options: Any) -> None:
 
     def act() -> None:
         if times is None and options.get("ns") is None:
-            real(path, **options)  # whether it may
+            real(path, **options)  # raises where the real call is refused
             set_time(here, path if isinstance(path, int) else found)
             return
         real(path, times, **options)
@@ -426,7 +426,7 @@ def _flock(fd: Any, operation: int, /) -> None:
 
 
 def _fcntl(fd: Any, cmd: int, arg: Any = 0, /) -> Any:
-    """Locks are seen, and new descriptors are known; whatever else ``fcntl`` does is not."""
+    """Make locks visible and track duplicated descriptors; pass other commands of ``fcntl`` through."""
     here = stepper()
     if cmd in _DUPLICATES:
         return _known(fd if isinstance(fd, int) else fd.fileno(), int(_real_fcntl(fd, cmd, arg)))
@@ -440,7 +440,7 @@ def _fcntl(fd: Any, cmd: int, arg: Any = 0, /) -> Any:
 
 
 def _lock(fd: Any, operation: int, name: str, act: Callable[[int], Any]) -> Any:
-    """A lock that is waited for is tried, and tried again each time that somebody has released it."""
+    """Try a blocking lock without waiting, and again each time that a contender has released it."""
     here = stepper()
     descriptor = fd if isinstance(fd, int) else fd.fileno()
     path = None if here is None else here.places.opened.get(descriptor)

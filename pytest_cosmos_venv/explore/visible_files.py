@@ -1,4 +1,4 @@
-"""``open``, replaced by one whose files stop before each read and write. They are files of ``io``, as always."""
+"""The replacement for ``open``: its files are objects of ``io``, and stop before each read and write."""
 
 from __future__ import annotations
 

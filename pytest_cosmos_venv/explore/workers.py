@@ -37,7 +37,7 @@ class Worker:
     def __init__(self, plan: Plan, folder: Path) -> None:
         self.channel, theirs = Pipe()
         with warnings.catch_warnings():
-            # Threads of the test's process are none of the worker's, which uses nothing of theirs.
+            # A fork copies no threads, and the worker needs none of the test's process.
             warnings.simplefilter("ignore", DeprecationWarning)
             self._pid = os.fork()
         if self._pid == 0:
@@ -50,9 +50,9 @@ class Worker:
     def start(
         self, job: Any, choices: Sequence[Choice], names: Mapping[int, str] | None = None, *, with_run: bool = False
     ) -> None:
-        """Have a schedule run.
+        """Start to run a schedule.
 
-        :param job: what ``job`` is until the trace was taken.
+        :param job: the value of ``job`` until the trace is taken.
         :param choices: as for ``Bench.run``.
         :param names: as for ``Bench.run``.
         :param with_run: as for ``Bench.run``.
@@ -80,7 +80,7 @@ class Worker:
     def close(self) -> None:
         """End it, and all that it has started."""
         if self.job is None:
-            with suppress(GivenUp):  # it has ended: its error has been told
+            with suppress(GivenUp):  # the worker has ended: its error was raised before
                 send(self.channel, None)
         else:  # it is in the middle of a schedule: the test was interrupted
             _end_with_all_it_has_started(self._pid)
@@ -92,15 +92,15 @@ def _end_with_all_it_has_started(pid: int) -> None:
     import psutil
 
     process = psutil.Process(pid)
-    descendants.stop_tree(process)  # so that none of them starts another one in the meantime
+    descendants.stop_tree(process)  # so that no descendant starts another process meanwhile
     for each in [*descendants.descendants(pid), process]:
         descendants.send(each, signal.SIGKILL)
 
 
 def whoever_is_done(workers: Sequence[Worker]) -> list[Worker]:
-    """Return the workers whose schedules were run; wait for one.
+    """Wait until a worker has run its schedule, and return the workers that have.
 
-    :param workers: those that are at work.
+    :param workers: the busy workers.
     """
     found = wait([worker.channel for worker in workers])
     return [worker for worker in workers if worker.channel in found]
@@ -114,8 +114,8 @@ def _work(plan: Plan, folder: Path, channel: Connection) -> NoReturn:
         bench = Bench(plan, folder, own=channel.fileno())
         replace_methods()
         replace_everywhere({**replaced_calls(), **replaced_open(), **replaced_clock()})
-        # What is there stays, so that no collection in a contender copies its pages. No gc.collect() before it: that
-        # copies every page too, most of a second beside Airflow.
+        # Freeze all objects, so that no garbage collection in a contender copies their pages. No gc.collect() before:
+        # it copies every page too, which takes most of a second beside Airflow.
         gc.freeze()
         while (order := receive(channel)) is not None:
             send(channel, _answer(bench, *order))

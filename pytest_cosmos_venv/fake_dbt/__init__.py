@@ -1,9 +1,10 @@
-"""A fake ``dbt``: it takes dbt's command line, says what dbt says, does as a test scripted it, and records each call.
+"""A fake ``dbt``: it takes dbt's command line, prints what dbt prints, follows a test's script, and records each call.
 
-The modules of this folder named in ``SHIPPED`` are copied word for word into ``dbt/cli/`` of a wheel or of a fake
-environment; for dbt 2, which is a native program, with those in ``NATIVE`` to where no ``import`` finds them. So they
-import the standard library only, for every Python that an environment may have, and each other relatively. The modules
-of PyYAML that read are copied beside them: they are plain Python and import each other relatively too.
+The modules of this folder named in ``SHIPPED`` are copied unchanged into ``dbt/cli/`` of a wheel or of a fake
+environment. For dbt 2, which is a native program, they and the modules in ``NATIVE`` are copied to a folder that no
+``import`` finds. So they import the standard library only, for every Python that an environment may have, and each
+other relatively. The modules of PyYAML that read are copied beside them: they are plain Python and import each other
+relatively too.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ VERIFIED_DBT_VERSIONS = ("1.10", "1.11", "2.0")
 """The versions of dbt that the fake was compared with."""
 
 _FOLDER = Path(__file__).parent
-# What a test scripts is checked here, and copied as data.
+# Scripts are checked in the test's process, and reach the fake as data.
 _NOT_COPIED = ("__init__.py", "rules.py")
 SHIPPED = tuple(sorted(file.name for file in _FOLDER.glob("*.py") if file.name not in _NOT_COPIED))
 """The files that are copied."""
@@ -25,7 +26,7 @@ NATIVE = tuple(sorted(f"native/{file.name}" for file in _FOLDER.glob("native/*.p
 """The files that are copied for dbt 2 only."""
 _YAML = "composer constructor error events loader nodes parser reader resolver scanner tokens".split()
 _SHARE = "share/cosmos-fake-dbt"
-# The first line must not name Python: by that a dbt is told to be a native program.
+# The first line must not name Python: by its absence an implementation recognises a native program.
 _PROGRAM = f"""#!/bin/sh
 self=$(readlink -f "$0" || echo "$0")
 exec "${{self%/*}}/python" -I "${{self%/*}}/../{_SHARE}" "$@"
@@ -37,12 +38,12 @@ def is_native(dbt_version: str) -> bool:
 
     :param dbt_version: the version, such as ``1.10.0`` or ``2.0.0a4``.
     """
-    # 99 is the version of what a wheelhouse breaks on purpose, unless a test gives another: that stays a package.
+    # 99 is the default version of a wheelhouse's broken packages, which stay Python packages.
     return 2 <= int(dbt_version.partition(".")[0]) < 99
 
 
 def native_script(prefix: Path) -> str:
-    """Return what Python runs as the ``dbt`` that is a program, as its command line has it.
+    """Return the folder that Python runs as the native ``dbt``, as the command line shows it.
 
     :param prefix: the folder of the environment, as Python has it.
     """
@@ -65,7 +66,7 @@ def fake_dbt_files(*, strict: bool = False) -> dict[str, str]:
     """Return path below ``site-packages`` -> text, for everything that ``import dbt.cli.main`` needs.
 
     The ``__init__.py`` of ``dbt`` and ``dbt.adapters`` are among them, so that each file of an environment belongs to
-    one distribution and the adapters bring their own folder only.
+    one distribution, and an adapter brings its own folder only.
 
     :param strict: whether to refuse the commands, options and values that a dbt of this version refuses.
     """

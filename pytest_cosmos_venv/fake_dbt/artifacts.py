@@ -95,7 +95,7 @@ def manifest_document(metadata: Mapping[str, Any], entries: Mapping[str, dict[st
 
 
 class Artifacts:
-    """The artifacts of one call, in its target folder. ``scripted`` are those that are still to be written.
+    """The artifacts of one call, in its target folder. ``scripted`` are the scripted artifacts still to be written.
 
     :param target: the target folder; made when the first artifact is written.
     :param log: the log of the call, for its id and its beginning.
@@ -116,7 +116,7 @@ class Artifacts:
         self._wanted = wanted
 
     def write(self, name: str, content: dict[str, Any]) -> None:
-        """Write one artifact, or what the script says it is.
+        """Write one artifact, or the script's content for it.
 
         :param name: the name of the file.
         :param content: the content that dbt would write.
@@ -162,7 +162,7 @@ class Artifacts:
     def write_sources(self, results: Iterable[Result], seconds: float) -> None:
         """Write ``sources.json``.
 
-        :param results: the sources that were looked at.
+        :param results: the sources whose freshness was checked.
         :param seconds: seconds that the call has taken.
         """
         self.write(
@@ -200,7 +200,7 @@ class Artifacts:
 
     @staticmethod
     def facts(node: Node) -> dict[str, Any]:
-        """Return what dbt tells of a node in the manifest and in ``dbt ls``.
+        """Return the entry of a node in the manifest and in ``dbt ls``.
 
         :param node: the node.
         """
@@ -236,7 +236,7 @@ class NativeArtifacts(Artifacts):
 
     @staticmethod
     def facts(node: Node) -> dict[str, Any]:
-        """Return what dbt 2 tells of a node in the manifest and in ``dbt ls --output json``.
+        """Return dbt 2's entry of a node in the manifest and in ``dbt ls --output json``.
 
         :param node: the node.
         """
@@ -245,7 +245,7 @@ class NativeArtifacts(Artifacts):
             facts["config"] = {**facts["config"], "materialized": None}
         if node.kind != "unit_test":
             facts.setdefault("alias", node.name if node.kind == "source" else "")
-        if "test_metadata" in facts:  # its SQL is made of YAML
+        if "test_metadata" in facts:  # dbt 2 generates the SQL of such a test from YAML
             facts["original_file_path"] = f"target/generic_tests/{facts['path']}"
         macros = (facts.get("depends_on") or {}).get("macros", [])
         return {**facts, "depends_on": {"macros": macros, "nodes": list(node.depends_on)}}
@@ -270,11 +270,11 @@ class NativeArtifacts(Artifacts):
 
 
 def node_info(node: Node, status: str, relation: dict[str, str]) -> dict[str, Any]:
-    """Return what an event tells of a node.
+    """Return the ``node_info`` of an event.
 
     :param node: the node.
     :param status: its status at that time.
-    :param relation: what dbt tells of its relation.
+    :param relation: the event's facts about the node's relation.
     """
     return {
         "materialized": node.materialized,

@@ -1,4 +1,4 @@
-"""One call of the fake dbt: it says what dbt says of the command, lets its nodes end, and leaves the artifacts."""
+"""One call of the fake dbt: it prints dbt's output for the command, ends its nodes, and writes the artifacts."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ INTERRUPTED = 2
 
 
 class DbtRuntimeError(Exception):
-    """An error in dbt's words after which nothing of the work is done."""
+    """An error in dbt's words, before any node runs."""
 
 
 class BaseCall(ABC):
-    """One call: what dbt 1 and dbt 2 do alike.
+    """One call: the part that dbt 1 and dbt 2 have in common.
 
     :param invocation: the command line.
     :param script: the rule of the test for this call.
     :param installed: ``core`` and names of adapters -> their versions.
-    :param project: the recorded project; None: that of the folder.
+    :param project: the recorded project; None: the project of the folder.
     """
 
     _artifacts: Artifacts
@@ -52,7 +52,7 @@ class BaseCall(ABC):
         self._prepare()
 
     def run(self) -> int:
-        """Do everything, and return the exit code."""
+        """Run the call, and return the exit code."""
         for line in self._script.stdout or ():
             print(line, flush=True)
         for line in self._script.stderr:
@@ -71,7 +71,7 @@ class BaseCall(ABC):
 
     @abstractmethod
     def _prepare(self) -> None:
-        """Make the output and the artifacts of the call."""
+        """Create the objects for output and artifacts."""
 
     @abstractmethod
     def _do(self) -> int: ...
@@ -81,7 +81,7 @@ class BaseCall(ABC):
 
     @abstractmethod
     def _say_interrupted(self) -> int:
-        """Say that the call was interrupted, and return the exit code."""
+        """Print that the call was interrupted, and return the exit code."""
 
     def _read_nodes(self) -> Project:
         project = self._recorded or read_project(self._folder, self._script.nodes, self._invocation)
@@ -102,7 +102,7 @@ class BaseCall(ABC):
             }.get(form, node.selector)
 
     def _facts_of(self, node: Node) -> dict[str, Any]:
-        """Return what ``dbt ls --output json`` says of a node, with all keys."""
+        """Return the entry of a node in ``dbt ls --output json``, with all keys."""
         return {"fqn": list(node.fqn), **self._artifacts.facts(node)}
 
     @property

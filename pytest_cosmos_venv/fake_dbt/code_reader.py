@@ -1,7 +1,7 @@
 """The calls of ``ref``, ``source`` and ``config`` in the text of a node, read without Jinja and without dbt.
 
-Expressions of Jinja are near to those of Python and are evaluated as such; conditions, loops and the project's macros
-are followed. What cannot be (filters, macros of adapters, results of queries) stands in ``Reading.unread``.
+Expressions of Jinja resemble those of Python, and are evaluated as Python; conditions, loops and the project's macros
+are followed. ``Reading.unread`` lists what cannot be evaluated: filters, macros of adapters, results of queries.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Scope(dict[str, Any]):
         super().__init__(_CONSTANTS, **names, __builtins__={"range": range})
 
     def rendered(self, value: Any) -> Any:
-        """Return a value of YAML with its expressions evaluated; what has no value here stays as it is written.
+        """Return a value of YAML with its expressions evaluated; an expression without a value here stays as written.
 
         :param value: the value, with all below it.
         """
@@ -73,13 +73,13 @@ class Scope(dict[str, Any]):
 
 
 class Reading:
-    """What one text says. ``refs`` are package (None: any), name and version (None: none) of each ``ref``.
+    """The calls in one text. ``refs`` are package (None: any), name and version (None: none) of each ``ref``.
 
-    ``unread`` are the references and configurations that have no value here, in words, and what is no code.
+    ``unread`` are, in words, the references and configurations without a value here, and syntax errors.
 
     :param scope: the names that its expressions know.
-    :param macros: package -> name -> text of a macro, with its parameters; those of the text's own package go by ``""``
-        too.
+    :param macros: package -> name -> text of a macro, with its parameters; the macros of the text's own package stand
+        under ``""`` too.
     """
 
     def __init__(self, scope: Scope, macros: Mapping[str, Mapping[str, str]] | None = None) -> None:
@@ -96,7 +96,7 @@ class Reading:
         return {name: partial(self._call_macro, texts[name]) for name in texts}
 
     def _call_macro(self, macro: str, *arguments: Any, **keywords: Any) -> str:
-        """Read what a macro says when it is called so, with its own names over those of the text."""
+        """Read the body of a macro for one call; the macro's parameters hide names of the text."""
         head, _, body = macro.partition("%}")
         parameters = head.partition("(")[2].rpartition(")")[0]
         before = self._names
@@ -108,7 +108,7 @@ class Reading:
         return ""
 
     def _bound(self, parameters: str, /, *arguments: Any, **keywords: Any) -> dict[str, Any]:
-        """Return name -> value of parameters, as they are written."""
+        """Return name -> value of written parameters, bound to the arguments of a call."""
         bind = value_of(f"lambda {parameters}: locals()", {**self._names, "locals": locals})
         found: dict[str, Any] = bind(*arguments, **keywords)
         return found
@@ -148,7 +148,7 @@ class Reading:
         for branch in part.branches:
             try:
                 is_true = bool(value_of(branch.body, self._names)) if branch.word != "else" else True
-            except Exception:  # noqa: BLE001 - whatever Jinja and dbt know, and Python does not
+            except Exception:  # noqa: BLE001 - Python cannot evaluate everything of Jinja and dbt
                 is_certain = False
                 is_true = None
             if is_true is not False:
@@ -187,7 +187,7 @@ class Reading:
             self.unread.append(f"the condition or loop around {body}")
 
     def _pick_calls(self, body: str) -> None:
-        """Take the calls that stand in an expression which has no value here, such as one of a macro."""
+        """Read the calls inside an expression that has no value here, such as a call of an adapter's macro."""
         for called in _CALLED.finditer(body):
             if called[1] in _NOTED:
                 end = _end_of(body, called.end(), ")")
@@ -213,11 +213,11 @@ class Reading:
 
 
 class _Part(NamedTuple):
-    """A tag of Jinja with what stands between it and its end.
+    """A tag of Jinja with the tags up to its end tag.
 
     :param word: the word of a statement, such as ``if``; empty for an expression.
-    :param body: what stands behind the word.
-    :param parts: what stands in a loop or a branch.
+    :param body: the text behind the word.
+    :param parts: the tags in a loop or a branch.
     :param branches: the branches of an ``if``, the first with its condition.
     """
 
@@ -252,7 +252,7 @@ def _parts_of(text: str) -> list[_Part]:
 
 
 def tags_of(text: str) -> Iterator[tuple[str, str, str]]:
-    """Yield each tag of Jinja but comments: how it opens, what stands in it, and the whole.
+    """Yield each tag of Jinja except comments: its opening, its content, and the whole tag.
 
     :param text: the text.
     """
@@ -268,7 +268,7 @@ def tags_of(text: str) -> Iterator[tuple[str, str, str]]:
 
 
 def _end_of(text: str, position: int, close: str) -> int:
-    """Return where ``close`` stands, outside of brackets and quotes that open after a position; -1: nowhere."""
+    """Return the position of ``close`` outside of brackets and quotes that open after a position; -1: nowhere."""
     depth, quote = 0, ""
     while position < len(text):
         char = text[position]

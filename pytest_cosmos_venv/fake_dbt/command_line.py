@@ -1,4 +1,4 @@
-"""dbt's command line, read into a command, its words and its options; refused where dbt refuses it, in dbt's words."""
+"""The parser of dbt's command line: command, words and options. It refuses what dbt refuses, in dbt's words."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class UsageError(Exception):
     """A command line that dbt would refuse.
 
     :param message: the reason, as dbt 1 says it.
-    :param of: the command whose usage dbt shows; empty: its own.
-    :param is_unexpected: whether an option or a word is one too many.
+    :param of: the command whose usage dbt shows; empty: that of ``dbt`` itself.
+    :param is_unexpected: whether an option or a word is unexpected.
     """
 
     exit_code = 2
@@ -43,7 +43,7 @@ class UsageError(Exception):
 class Invocation:
     """One command line of dbt, read. ``words`` are neither options nor their values; ``options`` are name -> values.
 
-    The attributes of the class are the tables of dbt 1. A class for another dbt has others.
+    The attributes of the class are the tables of dbt 1. A subclass for another dbt has other tables.
 
     :param arguments: the command line without the executable.
     """
@@ -61,7 +61,7 @@ class Invocation:
     def __init__(self, arguments: list[str]) -> None:
         self.words: list[str] = []
         self.options: dict[str, list[str]] = {}
-        # Of each option: the number of words before it, its name as it is written, and its values.
+        # For each option: the number of words before it, its name as written, and its values.
         self.given: list[tuple[int, str, list[str]]] = []
         rest = list(arguments)
         while rest:
@@ -69,7 +69,7 @@ class Invocation:
 
     @property
     def command(self) -> str:
-        """The command: ``run``, ``docs generate``, ...; ``--version`` where that is asked for.
+        """The command: ``run``, ``docs generate``, ...; ``--version`` where that option is given.
 
         :raises UsageError: dbt has no such command.
         """
@@ -86,7 +86,7 @@ class Invocation:
 
     @property
     def asks_for_version(self) -> bool:
-        """Whether dbt says its version, and does nothing else."""
+        """Whether dbt only prints its version."""
         return bool({"--version", "-v", "-V"}.intersection(self.options))
 
     def last(self, *names: str, default: str) -> str:
@@ -113,7 +113,8 @@ class Invocation:
         return [word for value in self.all(*names) for word in value.split()]
 
     def known_options(self, position: int, dbt_version: str) -> tuple[frozenset[str], str]:
-        """Return the options that may stand in a place, and the command whose usage dbt shows where another one does.
+        """Return the options that are allowed in a position, and the command whose usage dbt shows for any other
+        option.
 
         :param position: the number of words before the option.
         :param dbt_version: the version, such as ``1.10.0``.
@@ -125,17 +126,17 @@ class Invocation:
         return options_of(self.command, dbt_version), self.command
 
     def choices_of(self, name: str) -> tuple[str, ...]:
-        """Return the values that an option may have; empty where that is any value.
+        """Return the values that an option may have; empty where any value is allowed.
 
         :param name: the option.
         """
         return CHOICES.get(name, ())
 
     def check(self, dbt_version: str) -> None:
-        """Refuse what a dbt of a version refuses, as it does.
+        """Refuse a command line as a version of dbt does.
 
         :param dbt_version: the version, such as ``1.10.0``.
-        :raises UsageError: an option or word that the command does not take, a value of another kind.
+        :raises UsageError: the command does not take an option or word, or a value has the wrong type.
         """
         for position, name, values in self.given:
             known, of = self.known_options(position, dbt_version)
@@ -152,9 +153,9 @@ class Invocation:
             raise self.error(told, of=command, is_unexpected=True)
 
     def check_values(self) -> None:
-        """Refuse the values, of options and of dbt's variables for them, that no dbt could make sense of.
+        """Refuse invalid values of options and of dbt's environment variables for options.
 
-        :raises UsageError: a value is none of those to choose from, or no number.
+        :raises UsageError: a value is no valid choice, or no number.
         """
         for name, values in self.options.items():
             for value in values:
@@ -193,7 +194,7 @@ class Invocation:
 
 
 def variable(name: str) -> str | None:
-    """Return the value of the environment variable that dbt has for an option; None where it is not set.
+    """Return the value of dbt's environment variable for an option; None where the variable is not set.
 
     :param name: the option without ``--``.
     """

@@ -1,7 +1,7 @@
 """dbt's configurations of nodes, and the names that it gives to generic tests.
 
-Of dbt's defaults there are those that a selection or a reader of nodes asks for. A generic test is named after its
-arguments; its unique id ends with a hash of everything that the test was given.
+The module has only the defaults that a selection or a reader of nodes uses. A generic test is named after its
+arguments, and its unique id ends with a hash of all its arguments.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _APPENDED = ("packages", "post-hook", "pre-hook", "tags")
 
 
 def node_config(kind: str) -> dict[str, Any]:
-    """Return the configuration of a node about which nothing was said, a new one for each caller.
+    """Return the default configuration of a node, a new dictionary for each caller.
 
     :param kind: ``model``, ``seed``, ``snapshot`` or ``analysis``.
     """
@@ -45,7 +45,7 @@ def node_config(kind: str) -> dict[str, Any]:
 
 
 def test_config() -> dict[str, Any]:
-    """Return the configuration of a data test about which nothing was said, a new one for each caller."""
+    """Return the default configuration of a data test, a new dictionary for each caller."""
     return {**_common_config("test"), "schema": "dbt_test__audit", "severity": "ERROR"}
 
 
@@ -55,10 +55,10 @@ def _common_config(materialized: str) -> dict[str, Any]:
 
 
 def merged_config(config: Mapping[str, Any], nearer: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a configuration with a nearer one over it, as dbt does it: some keys add up, all others are replaced.
+    """Return a configuration, overridden by a more specific one as in dbt: some keys add up, others are replaced.
 
-    :param config: the farther one.
-    :param nearer: the nearer one.
+    :param config: the less specific configuration.
+    :param nearer: the more specific configuration.
     """
     merged = {**config, **nearer}
     for key in _APPENDED & nearer.keys():
@@ -70,7 +70,7 @@ def merged_config(config: Mapping[str, Any], nearer: Mapping[str, Any]) -> dict[
 
 
 def synthesized_names(identifier: str, arguments: Mapping[str, Any]) -> tuple[str, str]:
-    """Return the short name (file, alias) and the full name (unique id) of a test that was given none.
+    """Return the short name (file, alias) and the full name (unique id) of a test without a name.
 
     :param identifier: test and tested thing: ``unique_stg_piers``.
     :param arguments: the arguments of the test with ``column_name``, without ``model``.

@@ -9,18 +9,18 @@ from typing import Any
 
 
 def load_yaml(text: str) -> Any:
-    """Return the content of a YAML file; None where it is none.
+    """Return the content of a YAML file; None where it is no valid YAML.
 
     :param text: the text of the file.
     """
     try:
         module = import_module(f"{__package__}.yaml.loader")
-    except ImportError:  # here, where it is not copied
+    except ImportError:  # in the test's process, where PyYAML is not copied
         module = import_module("yaml")
     loader = module.SafeLoader(text)
     try:
         return loader.get_single_data()
-    except Exception:  # noqa: BLE001 - the copy's errors are not those of yaml
+    except Exception:  # noqa: BLE001 - the copied PyYAML has error classes of its own
         return None
     finally:
         loader.dispose()
@@ -49,7 +49,7 @@ class Files:
         return file.read_bytes().decode("utf-8", "replace")
 
     def document(self, file: Path) -> Any:
-        """Return what a file of YAML holds; None where it holds none, ``""`` where it is empty.
+        """Return the content of a YAML file; None where it is no valid YAML, ``""`` where it is empty.
 
         :param file: the file.
         """

@@ -1,4 +1,4 @@
-"""The output of the fake dbt: text with a time before each line, or JSON; and that of dbt 2, which has no times."""
+"""The output of the fake dbt: text with a time before each line, or JSON. The text of dbt 2 has no times."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Log(_Output):
         :param message: the text; may be empty.
         :param name: dbt's name of the event.
         :param level: ``debug``, ``info``, ``warn`` or ``error``.
-        :param **data: the fields of the event in a JSON log; without any, the text alone.
+        :param **data: the fields of the event in a JSON log; by default the message alone.
         """
         if self._silent or _LEVELS.index(level) < _LEVELS.index(self._threshold):
             return
@@ -67,7 +67,7 @@ class Log(_Output):
             print(f"{time.strftime('%H:%M:%S')}  {message}", flush=True)
 
     def show(self, text: str, *, name: str) -> None:
-        """Print what a command was asked for, such as a line of ``dbt ls``: whatever the level, without a time.
+        """Print a result of the command, such as a line of ``dbt ls``, at any log level and without a time.
 
         :param text: the line.
         :param name: dbt's name of the event.
@@ -81,9 +81,9 @@ class Log(_Output):
 
 
 class Console(_Output):
-    """The output of dbt 2: JSON, or the texts of the events, of which errors and warnings go to standard error.
+    """The output of dbt 2: JSON, or the texts of the events; errors and warnings go to standard error.
 
-    ``errors`` and ``warnings`` count what the last event tells.
+    ``errors`` and ``warnings`` are the counts for the last event.
 
     :param invocation: the command line.
     :param silent: whether the test gave the lines, so that dbt's own are not printed.
@@ -103,7 +103,7 @@ class Console(_Output):
         return time.monotonic() - self._began
 
     def show(self, text: str) -> None:
-        """Print what a command was asked for, such as a line of ``dbt ls``; ``--quiet`` does not count.
+        """Print a result of the command, such as a line of ``dbt ls``, even with ``--quiet``.
 
         :param text: the line.
         """
@@ -118,10 +118,10 @@ class Console(_Output):
         self.event(name, text, msg=text)
 
     def trouble(self, text: str, node: str | None = None) -> None:
-        """Say an error or a warning.
+        """Print an error or a warning.
 
         :param text: the text, from ``[error]`` or ``[warning]`` on.
-        :param node: the unique id of the node that it is of, which is counted with the nodes.
+        :param node: the unique id of its node, whose error is counted with the nodes.
         """
         level = "error" if text.startswith("[error]") else "warn"
         self.errors += level == "error" and node is None
@@ -129,7 +129,7 @@ class Console(_Output):
         self.event("Generic", text, level, **({"node_info": {"unique_id": node}} if node else {}))
 
     def finish(self, command: str, sums: str = "") -> None:
-        """Say how the command went.
+        """Print the last line of the command.
 
         :param command: the command, as its last line names it.
         :param sums: the line that counts the nodes; empty: there are none.
@@ -144,7 +144,7 @@ class Console(_Output):
 
         :param name: dbt's name of the event.
         :param message: its text.
-        :param level: ``error``, ``warn``, ``info``, or ``debug``, which a JSON log shows without being asked for.
+        :param level: ``error``, ``warn``, ``info``, or ``debug``, which a JSON log shows at level ``info`` too.
         :param **data: its fields in a JSON log.
         """
         weight = _NATIVE_LEVELS.index("info" if level == "debug" else level)
@@ -183,7 +183,7 @@ def now() -> str:
 
 
 def setting(invocation: Invocation, *names: str, default: str) -> str:
-    """Return the value of an option, else that of the environment variable that dbt has for it.
+    """Return the value of an option, else the value of dbt's environment variable for it.
 
     :param invocation: the command line.
     :param *names: names of the option, the long one first.
@@ -193,7 +193,7 @@ def setting(invocation: Invocation, *names: str, default: str) -> str:
 
 
 def switch(invocation: Invocation, name: str) -> bool:
-    """Whether ``--name`` was given, or the variable that dbt has for it says so; ``--no-name`` takes it back.
+    """Whether ``--name`` or dbt's environment variable for it switches something on; ``--no-name`` switches it off.
 
     :param invocation: the command line.
     :param name: the option without ``--``.

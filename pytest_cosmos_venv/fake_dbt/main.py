@@ -1,6 +1,6 @@
 """The fake ``dbt``: a console script that takes dbt's command line and writes down each call.
 
-It becomes ``dbt/cli/main.py`` word for word: see the docstring of the folder.
+It is copied unchanged to ``dbt/cli/main.py``: see the docstring of the folder.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from .script import Interrupted, Script, ScriptError, read_script
 
 
 def installed_versions(site_packages: Path) -> dict[str, str]:
-    """Return ``core`` and names of adapters -> their versions, by the folders that installers leave beside dbt.
+    """Return ``core`` and names of adapters -> their versions, read from the ``.dist-info`` folders beside dbt.
 
-    ``importlib.metadata`` would say the same, and double the time that a call takes.
+    ``importlib.metadata`` would return the same, and double the time of a call.
 
-    :param site_packages: the folder that they stand in.
+    :param site_packages: the folder that holds them.
     """
     infos = sorted(path.name for path in site_packages.glob("dbt_*.dist-info"))
     found = dict(name[len("dbt_") : -len(".dist-info")].rsplit("-", 1) for name in infos)
@@ -32,7 +32,7 @@ def cli() -> None:
 
 
 def answer(installed: dict[str, str], read: type[Invocation], make_call: type[BaseCall]) -> None:
-    """Take the command line of this process, write it down, do as scripted, and end the process by SystemExit.
+    """Read and record the command line of this process, follow the script, and end the process by SystemExit.
 
     :param installed: ``core`` and names of adapters -> their versions.
     :param read: the class that reads a command line of this dbt.
@@ -40,7 +40,7 @@ def answer(installed: dict[str, str], read: type[Invocation], make_call: type[Ba
     """
     folder = record_folder()
     if folder is None:
-        # In a DAG that is no test it would say that all has succeeded.
+        # In a DAG outside of a test, the fake would report success without any work.
         print(_no_test_message(), file=sys.stderr)
         raise SystemExit(2)
     record = Record(folder)
@@ -71,7 +71,7 @@ def answer(installed: dict[str, str], read: type[Invocation], make_call: type[Ba
         print(error, file=sys.stderr)
         exit_code = error.exit_code
     except ScriptError as error:
-        # On record for the fixture: the code under test may take any failure for the one that it was to meet.
+        # Recorded for the fixture: the code under test may take any failure for the failure that it expects.
         record.add("misuse", message=str(error))
         print(f"This script for dbt cannot be: {error}", file=sys.stderr)
         exit_code = 2
@@ -90,7 +90,7 @@ def _run(
 ) -> int:
     if script.recording is None:
         return make_call(invocation, script, installed).run()
-    # Only a test that replays has to read it.
+    # Only a test that replays pays for this import.
     from .recorded import replay
 
     exit_code, project = replay(invocation, script, read)

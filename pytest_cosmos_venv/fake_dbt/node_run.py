@@ -1,5 +1,5 @@
-"""The work of a command on its nodes: one after another, each ending as scripted, or as follows from the nodes above
-it.
+"""The work of a command on its nodes, one after another: each ends as scripted, is skipped after a failed parent, or
+succeeds.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _RESULT_EVENTS = {
 
 
 class BaseRun(ABC):
-    """The work of one call: what dbt 1 and dbt 2 do alike. ``results`` are the nodes that have ended.
+    """The work of one call: the part that dbt 1 and dbt 2 have in common. ``results`` are the ends of nodes.
 
     :param nodes: the nodes in their order.
     :param script: the rule of the test for this call.
@@ -44,7 +44,7 @@ class BaseRun(ABC):
         return time.monotonic() - self._began
 
     def work(self) -> None:
-        """Work through every node. On SIGINT say what dbt says then.
+        """Work through every node. On SIGINT print what dbt prints then.
 
         :raises Interrupted: SIGINT has come.
         """
@@ -59,7 +59,7 @@ class BaseRun(ABC):
                 self._pause(position, None)
 
     def _outcome(self, node: Node) -> dict[str, Any]:
-        """Return how a node ends, with the message and the number of failures that dbt writes for such a status."""
+        """Return how a node ends: its status, with dbt's message and number of failures for this status."""
         is_lost = not self._lost.isdisjoint(node.depends_on)
         default = self._default_status(node, fails=self._script.exit_code == 1)
         scripted = self._script.end_of(node.unique_id, is_lost=is_lost, default=default)
@@ -91,19 +91,19 @@ class BaseRun(ABC):
     @staticmethod
     @abstractmethod
     def _message_of(node: Node, status: str, failures: int | None) -> str | None:
-        """Return dbt's message for the end of a node; None where it has none."""
+        """Return dbt's message for the end of a node; None without a message."""
 
     @abstractmethod
     def _start(self, position: int, node: Node, *, is_run: bool) -> None:
-        """Say that the work on a node begins; ``is_run`` is False for one that is skipped."""
+        """Print that the work on a node begins; ``is_run`` is False for a skipped node."""
 
     @abstractmethod
     def _end(self, position: int, node: Node, outcome: dict[str, Any]) -> None:
-        """Say how a node has ended, and add its result."""
+        """Print how a node has ended, and add its result."""
 
     @abstractmethod
     def _cancel(self, position: int, node: Node | None) -> None:
-        """Say that SIGINT has come, in the work on a node or between two (None)."""
+        """Print that SIGINT has come, during a node or between two nodes (None)."""
 
 
 class NodeRun(BaseRun):
@@ -137,7 +137,7 @@ class NodeRun(BaseRun):
         )
 
     def say_summary(self) -> None:
-        """Say how it went: the failures and warnings in full, and the line of sums."""
+        """Print the summary: failures and warnings in full, and the line of sums."""
         failed = [result for result in self.results if result.has_failed and result.status != PARTIAL]
         partial = [result for result in self.results if result.status == PARTIAL]
         warned = [result for result in self.results if result.status == "warn"]

@@ -1,6 +1,6 @@
-"""``dbt deps``: it links local packages, puts a stand-in where others would be, and writes the lock file.
+"""``dbt deps``: it links local packages, creates placeholders for other packages, and writes the lock file.
 
-Lists are read line by line, as people write them (``- local: ../shared``), without YAML and Jinja.
+Lists of packages are read line by line (``- local: ../shared``), without YAML and Jinja.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ class Package(NamedTuple):
 
 
 class Packages:
-    """The packages of one project; ``listed`` are those that it asks for.
+    """The packages of one project; ``listed`` are the packages that the project requires.
 
     :param folder: the folder of the project.
     """
 
     def __init__(self, folder: Path) -> None:
-        # As dbt takes it: a link to a local package holds no other link.
+        # Resolved as in dbt: the target of a link to a local package has no link in its path.
         self._folder = folder.resolve()
         found = _INSTALL_PATH.search(_text(folder / "dbt_project.yml"))
         self._place = found.group(1) if found else "dbt_packages"
@@ -96,13 +96,13 @@ class Packages:
             log.say(f"Installed from {version}", name="DepsInstallInfo", version_name=version)
 
     def clear(self) -> None:
-        """Leave an empty folder for packages."""
+        """Empty the folder for packages."""
         place = self._folder / self._place
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir(parents=True)
 
     def put(self, package: Package, *, is_relative: bool = False) -> str:
-        """Install one package, and return from where, in dbt's words.
+        """Install one package, and return its origin in dbt's words.
 
         :param package: a package that is listed.
         :param is_relative: whether a link to a local package is relative, as dbt 2 makes it.
@@ -136,7 +136,7 @@ class Packages:
         return found.group(1)
 
     def write_lock(self) -> bool:
-        """Write the lock file anew where it does not name what is listed; else it stays, as with dbt.
+        """Write the lock file if it differs from the listed packages, as dbt does.
 
         :returns: whether it was written.
         """

@@ -1,4 +1,4 @@
-"""The nodes on which a command works: those of the project's files that it selects, each after those that it reads."""
+"""The nodes on which a command works: the selected nodes of the project's files, each after its parents."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ _CRITERION = re.compile(r"(@?)((?:\d*\+)?)(.*?)((?:\+\d*)?)")
 
 
 class Node(NamedTuple):
-    """One node of the project: of a file, or one that the script adds.
+    """One node of the project, from a file or added by the script.
 
     :param kind: ``model``, ``seed``, ``snapshot``, ``test``, ``unit_test`` or ``source``.
     :param package: the name of the project.
@@ -73,7 +73,7 @@ class Node(NamedTuple):
     :param checksum: the checksum of its file.
     :param depends_on: unique ids of the nodes that it reads.
     :param schema: the schema of its table or view.
-    :param entry: what a manifest has of it.
+    :param entry: its entry in a manifest.
     """
 
     kind: str
@@ -122,7 +122,7 @@ class Node(NamedTuple):
 
 
 class Project:
-    """A dbt project. ``all_nodes`` are those of its files and those that only the script knows.
+    """A dbt project. ``all_nodes`` are the nodes of its files and the nodes that only the script knows.
 
     :param name: the name of the project.
     :param nodes: the nodes of its files.
@@ -141,7 +141,7 @@ class Project:
         """Return the nodes on which a command works, in their order.
 
         :param invocation: the command line.
-        :param with_added: whether nodes that the script has added belong to it, whatever is selected.
+        :param with_added: whether nodes that the script has added always belong to the result.
         """
         kinds = _kinds(invocation)
         chosen = self._chosen(invocation, always=self.added if with_added else ())
@@ -150,13 +150,13 @@ class Project:
             return [node for node in work if self._has_freshness(node)]
         if invocation.command in ("ls", "list"):
             return work
-        # dbt writes the code of an ephemeral model into its readers, and runs nothing.
+        # dbt does not run an ephemeral model: it writes the model's code into its readers.
         work = [node for node in work if node.materialized != "ephemeral"]
         return in_order(self.with_edges_of_tests(work)) if invocation.command == "build" else work
 
     def _has_freshness(self, node: Node) -> bool:
         limits = node.entry.get("freshness") or {}
-        # A source that the script adds has no other use.
+        # A script adds a source only to check its freshness.
         return node in self.added or any(
             (limits.get(name) or {}).get("count") for name in ("warn_after", "error_after")
         )
@@ -189,18 +189,18 @@ class Project:
         return answer
 
     def named(self, name: str) -> list[Node]:
-        """Return the nodes that a script means by a name.
+        """Return the nodes that a name in a script stands for.
 
         :param name: a name or unique id.
         """
         return [node for node in self.all_nodes if name in (node.unique_id, node.unique_id.split(".")[2])]
 
     def check_script(self, script: Script, refusal_of: Callable[[str, str, str], str | None]) -> None:
-        """Refuse a script that cannot be in this project.
+        """Refuse a script that does not fit this project.
 
         :param script: the rule of the test for this call.
-        :param refusal_of: name, kind and status of a node -> why it cannot end so; None where it can.
-        :raises ScriptError: it names what the project does not have, or gives a status that dbt does not.
+        :param refusal_of: name, kind and status of a node -> why it cannot end with this status; None where it can.
+        :raises ScriptError: it names something that the project lacks, or a status that dbt does not give.
         """
         for name, outcome in script.nodes.items():
             kinds = [node.kind for node in self.named(name) if node.kind in _SCRIPTED]
@@ -214,7 +214,7 @@ class Project:
                 raise ScriptError(self._unknown_name_message(f"{parameter}={place!r}"))
 
     def unmatched(self, invocation: Invocation) -> list[str]:
-        """Return the criteria of the selection that no node meets.
+        """Return the criteria of the selection that match no node.
 
         :param invocation: the command line.
         """
@@ -244,13 +244,13 @@ class Project:
         return direct
 
     def _is_covered(self, test: str, chosen: set[str], mode: str) -> bool:
-        """Whether a test reads nothing beyond the nodes that are chosen, in ``buildable`` mode also what they read."""
+        """Whether a test reads chosen nodes only; in ``buildable`` mode their ancestors count as chosen too."""
         parents = {node.unique_id: node.depends_on for node in self.all_nodes}
         above = self.reached(chosen, parents) if mode == "buildable" else set()
         return (chosen | above).issuperset(parents[test])
 
     def _matching(self, criterion: str, mode: str = "eager") -> tuple[set[str], set[str]]:
-        """Return the nodes of a criterion with their tests, and the tests that may come with the whole selection."""
+        """Return the nodes of a criterion with their tests, and the tests that only the whole selection may include."""
         direct, indirect = zip(*(self._matching_one(part, mode) for part in criterion.split(",")), strict=True)
         return direct[0].intersection(*direct[1:]), indirect[0].intersection(*indirect[1:])
 
@@ -280,7 +280,7 @@ class Project:
 
     @staticmethod
     def reached(start: set[str], edges: Mapping[str, Iterable[str]], steps: int = 0) -> set[str]:
-        """Return the nodes to which edges lead from some nodes.
+        """Return the nodes that edges reach from some nodes.
 
         :param start: unique ids.
         :param edges: unique id -> unique ids.
@@ -301,8 +301,8 @@ def read_project(folder: Path, scripted: Iterable[str] = (), invocation: Invocat
     """Return the project in a folder.
 
     :param folder: the folder of the project, with its ``dbt_project.yml``.
-    :param scripted: unique ids and names for which the script says something. An id that no file gives is added.
-    :param invocation: the command line, for its variables and its target; None: it has none.
+    :param scripted: unique ids and names of the script's nodes. A unique id that no file defines is added as a node.
+    :param invocation: the command line, for its variables and its target; None: defaults.
     """
     variables: dict[str, Any] = {}
     target = "dev"
@@ -311,7 +311,7 @@ def read_project(folder: Path, scripted: Iterable[str] = (), invocation: Invocat
         given = load_yaml(setting(invocation, "--vars", default="{}"))
         variables = given if isinstance(given, dict) else variables
     files = ProjectFiles(folder, variables, {"name": target, "target_name": target})
-    # dbt lists no analyses unless it is asked for them.
+    # dbt lists no analyses by default.
     entries = {name: each for name, each in files.entries.items() if each["resource_type"] != "analysis"}
     nodes = in_order([node_of(name, entry) for name, entry in entries.items()])
     known = {node.unique_id for node in nodes}
@@ -326,13 +326,13 @@ def _tested_by(unique_id: str, nodes: Iterable[Node]) -> Iterator[str]:
         return
     named = [node for node in nodes if node.kind not in _TESTS and f"_{node.name}_" in f"_{test}_"]
     for node in named:
-        # unique_stg_orders_id is of stg_orders, though there may be a model orders too.
+        # unique_stg_orders_id tests stg_orders, even if there is a model orders too.
         if not any(f"_{node.name}_" in f"_{other.name}_" for other in named if other is not node):
             yield node.unique_id
 
 
 def node_of(unique_id: str, entry: Entry) -> Node:
-    """Return a node of which there is an entry, such as that of a manifest.
+    """Return the node of an entry, such as an entry of a manifest.
 
     :param unique_id: the unique id of the node.
     :param entry: its entry.
@@ -356,7 +356,7 @@ def node_of(unique_id: str, entry: Entry) -> Node:
 
 
 def added_node(unique_id: str, depends_on: Iterable[str] = ()) -> Node:
-    """Return a node of which nothing but the unique id is known.
+    """Return a node of which only the unique id is known.
 
     :param unique_id: the unique id of the node.
     :param depends_on: unique ids of the nodes that it reads.
@@ -394,7 +394,7 @@ def is_unique_id(name: str) -> bool:
 
 
 def _kinds(invocation: Invocation) -> set[str]:
-    """The kinds of nodes that the command works on, as far as its options let it."""
+    """Return the kinds of nodes that the command works on, limited by its options."""
     kinds = set(_KINDS.get(invocation.command.replace("snapshot-", ""), _KINDS["build"]))
     wanted = set(invocation.words_of("--resource-type", "--resource-types"))
     if wanted and not wanted.intersection(("all", "default")):
@@ -403,7 +403,7 @@ def _kinds(invocation: Invocation) -> set[str]:
 
 
 def in_order(nodes: list[Node]) -> list[Node]:
-    """Sort each node after those on which it depends; among equals by unique id, as one thread of dbt takes them.
+    """Sort each node after its parents, and independent nodes by unique id, as dbt runs them with one thread.
 
     :param nodes: the nodes.
     """
@@ -411,7 +411,7 @@ def in_order(nodes: list[Node]) -> list[Node]:
     rest = sorted(nodes, key=lambda node: node.unique_id)
     while rest:
         waiting = {node.unique_id for node in rest}
-        ready = [node for node in rest if not waiting.intersection(node.depends_on)] or rest  # a circle: as they come
+        ready = [node for node in rest if not waiting.intersection(node.depends_on)] or rest  # a cycle: in any order
         done += ready
         rest = [node for node in rest if node not in ready]
     return done
@@ -478,7 +478,7 @@ def _test_types(node: Node) -> tuple[str, ...]:
 
 
 def _is_fqn(fqn: tuple[str, ...], value: str) -> bool:
-    """Whether a word names a node by its fully qualified name, or by the beginning of it, as dbt tells it."""
+    """Whether a word names a node by its fully qualified name or a prefix of it, as in dbt."""
     words = value.split(".")
     for names in (fqn, fqn[1:]):
         parts = ".".join(names).split(".")

@@ -1,6 +1,6 @@
-"""The nodes of a dbt project as its SQL, CSV, Python and YAML files give them, and as ``dbt ls`` lists them.
+"""The nodes of a dbt project, read from its SQL, CSV, Python and YAML files, as ``dbt ls`` lists them.
 
-Nothing is rendered and no dbt is asked. ``ProjectFiles.unread`` lists what cannot be read in this way.
+Neither Jinja nor dbt is used. ``ProjectFiles.unread`` lists the parts that cannot be read without them.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from .yaml_properties import (
 )
 
 Entry = dict[str, Any]
-"""What a manifest says of one node."""
+"""The entry of one node in a manifest."""
 Reads = tuple[Any, ...]
 """The words of a ``source()`` (group, table) or of a ``ref()`` (package, name, version)."""
 REFABLE = ("model", "seed", "snapshot")
@@ -52,7 +52,7 @@ _TARGET = {"name": "dev", "schema": "main", "database": "dev", "profile_name": "
 
 
 class _Package(NamedTuple):
-    """A folder with a ``dbt_project.yml``, and what stands in it."""
+    """A folder with a ``dbt_project.yml``, and the content of this file."""
 
     folder: Path
     name: str
@@ -61,10 +61,10 @@ class _Package(NamedTuple):
 
 
 class _Tested(NamedTuple):
-    """A thing that has generic tests.
+    """A node or source that has generic tests.
 
     :param label: its name in names of tests.
-    :param reference: the words by which its tests read it.
+    :param reference: the ``ref()`` or ``source()`` by which its tests read it.
     :param entry: its entry; None for a source.
     """
 
@@ -77,7 +77,7 @@ class ProjectFiles:
     """The project in a folder.
 
     ``entries`` are its enabled nodes by unique id, and ``all`` are all nodes. ``name`` is the name of the project.
-    ``missing`` are pairs: the unique id of a node, and a ``ref()`` or ``source()`` of it that is not there.
+    ``missing`` are pairs: the unique id of a node, and a ``ref()`` or ``source()`` of it without a target.
 
     :param folder: the folder of the project, with its ``dbt_project.yml``.
     :param variables: the values of ``--vars``.
@@ -122,7 +122,7 @@ class ProjectFiles:
         return all(each["config"].get("enabled", True) for each in (entry, *map(self.all.__getitem__, parents)))
 
     def _package(self, folder: Path) -> _Package:
-        settings = load_yaml((folder / "dbt_project.yml").read_text(encoding="utf-8"))  # on the disk in any case
+        settings = load_yaml((folder / "dbt_project.yml").read_text(encoding="utf-8"))  # always from the disk
         settings = settings if isinstance(settings, dict) else {}
         name = str(settings.get("name") or folder.name)
         given = settings.get("vars") or {}
@@ -204,7 +204,7 @@ class ProjectFiles:
         """Add the node of a file, or of a snapshot in YAML."""
         properties = described.properties if described else {}
         is_python = file.suffix == ".py"
-        # The macros of the project can be called from everywhere, and those of the package are nearer.
+        # Macros of the project can be called from everywhere; those of the package have priority.
         macros = {**self._macros, "": {**self._macros[self.name], **self._macros[package.name]}}
         reading = Reading(package.scope, macros)
         reading = reading.read_python(text) if is_python else reading.read(text)
@@ -254,12 +254,14 @@ class ProjectFiles:
                 self._named[package.name, name, ""] = unique_id
 
     def _place(self, config: Mapping[str, Any], alone: Any = None) -> Entry:
-        """Return database and schema; dbt puts a configured schema behind that of the target."""
+        """Return database and schema; dbt appends a configured schema to the target's schema."""
         schema = alone or "_".join(filter(None, (self._target["schema"], config["schema"])))
         return {"database": config["database"] or self._target["database"], "schema": schema}
 
     def _of_folders(self, package: _Package, section: str, fqn: list[str]) -> Iterator[dict[str, Any]]:
-        """Yield what ``dbt_project.yml`` says of a node, the least specific first; the root project wins."""
+        """Yield the configurations of a node in ``dbt_project.yml``, the least specific first, those of the root
+        project last.
+        """
         root = self._packages[0]
         for owner in [package] if package is root else [package, root]:
             names = ("data_tests", "tests") if section == "tests" else (section,)
@@ -450,7 +452,7 @@ class ProjectFiles:
                 "given": test.get("given") or [],
                 "expect": test.get("expect") or {},
                 "config": config,
-                # dbt gives it no tags of its own.
+                # dbt gives a unit test no tags of its own.
                 "depends_on": {"macros": [], "nodes": [model["unique_id"]]},
                 "schema": model["schema"],
                 "version": model["version"],
@@ -469,7 +471,8 @@ class ProjectFiles:
 
     def _find(self, name: str, version: Any, package: str | None, home: str) -> str | None:
         version = "" if version is None else str(version)
-        # The root project before the node's own package, until dbt's require_ref_searches_node_package_before_root.
+        # The root project comes before the node's own package, unless dbt's flag
+        # require_ref_searches_node_package_before_root is set.
         places = [package] if package else [self.name, home, *(each.name for each in self._packages)]
         return next(
             (self._named[key] for key in ((each, name, version) for each in places) if key in self._named), None

@@ -20,21 +20,21 @@ from .whole_writes import append_line
 RECORD_VARIABLE = "COSMOS_DBT_RECORD_DIR"
 """The variable that names the folder in which every call leaves one file of JSON lines, and finds its script."""
 FAULTS_FILE = "faults.json"
-"""The file beside the script that says which faults of the test strike in a call."""
+"""The file beside the script with the test's faults that happen in calls of dbt."""
 KEPT_VARIABLES_FILE = "kept-variables.txt"
 """The file beside the script with the names of variables whose values a test wants to see, one a line."""
 FOLDER_OF_ENVIRONMENT = "cosmos-dbt"
 _STDIN_LIMIT = 65536
 _SHORTEST_COPY = 8
-"""Letters of a secret of which copies in other variables are found; shorter texts stand there by chance."""
+"""The shortest secret, in characters, whose copies in other variables are hidden: shorter texts occur there by chance.
+"""
 
 
 def record_folder() -> Path | None:
-    """Return the folder of the environment, if it has one, else the folder that the variable names; None where neither
-    is.
+    """Return the record folder of the environment, else the folder that the variable names; None without both.
 
-    It is looked for in this order, because a wheelhouse sets the variable for a whole test, in which a fake environment
-    stays as it is.
+    The environment comes first: a wheelhouse sets the variable for a whole test, where a fake environment keeps its own
+    folder.
     """
     of_environment = Path(sys.prefix, FOLDER_OF_ENVIRONMENT)
     if of_environment.is_dir():
@@ -44,7 +44,7 @@ def record_folder() -> Path | None:
 
 
 class Record:
-    """The file in which this call is written down.
+    """The file in which this call is recorded.
 
     :param folder: the folder of records and of the script.
     """
@@ -54,7 +54,7 @@ class Record:
         self._file = folder / f"{time.time_ns()}-{os.getpid()}.jsonl"
 
     def begin(self, dbt_version: str) -> None:
-        """Write the line that stays when this process is killed.
+        """Write the first line, which remains even if this process is killed.
 
         :param dbt_version: the version that the fake says of itself.
         """
@@ -85,7 +85,7 @@ class Record:
         return rules
 
     def fault_orders(self) -> dict[str, Any]:
-        """Return what the faults of the test want of this call; empty where there are none."""
+        """Return the fault orders for this call; empty without faults."""
         orders: dict[str, Any] = json.loads(self._text_of(FAULTS_FILE) or "{}")
         return orders
 
@@ -96,12 +96,12 @@ class Record:
             return ""
 
     def count_call(self, calls: str) -> int:
-        """Return how many calls of a sort there were, this one included. Two at the same instant get two numbers.
+        """Return how many calls of a sort there were, including this one. Two simultaneous calls get different numbers.
 
         :param calls: a text that stands for the sort of calls.
         """
         words = calls.encode()
-        # A long one has a name of its own too: a file's name has its limits.
+        # A long text is cut and gets a checksum, since file names have a limited length.
         name = words.hex()[-180:] + (f"-{zlib.crc32(words):x}" if len(words) > 90 else "")
         number = 1
         while True:
@@ -120,7 +120,7 @@ class Record:
 
 
 def _without_secrets(environment: Mapping[str, str], kept: Iterable[str]) -> dict[str, str | None]:
-    """Return name -> value, and None in place of a secret or a text that holds one, unless its name fits a pattern."""
+    """Return name -> value; None in place of a secret or a text with a secret, unless its name matches a pattern."""
     secret = {
         name
         for name, value in environment.items()
@@ -136,7 +136,7 @@ def _without_secrets(environment: Mapping[str, str], kept: Iterable[str]) -> dic
 
 
 def _read_stdin() -> str | None:
-    """Return the text that can be read at once; never wait for more. None where it is a terminal or closed."""
+    """Return the text of stdin that can be read without waiting; None where stdin is a terminal or closed."""
     try:
         if os.isatty(0):
             return None

@@ -1,6 +1,6 @@
 """Recorded runs: their files, and the answer of a recording to one call of the fake dbt.
 
-A recorded command with the words of the call is repeated word for word. Any other call gets the recorded ends of the
+A recorded command with the same words as the call is repeated exactly. Any other call gets the recorded results of the
 nodes that it selects.
 """
 
@@ -23,7 +23,7 @@ from .whole_writes import write_whole
 FORMAT = 1
 """The number of the format. A reader refuses any other."""
 INDEX = "recording.json"
-"""Format, and the list of the commands in the order in which they began."""
+"""The file with the format, and with the commands in the order in which they began."""
 STDOUT = "stdout.txt"
 STDERR = "stderr.txt"
 EVENTS = "events.jsonl"
@@ -44,7 +44,7 @@ NODE_COMMANDS = ("run", "build", "seed", "snapshot", "test", "retry", "clone", "
 _FROM_A_MANIFEST = ("ls", "list", "parse", "compile", "show", "docs generate")
 _WITHOUT_NODES = ("--version", "deps", "clean", "debug")
 """Commands that the fake dbt answers by itself where none is recorded."""
-# Words that make two command lines two different ones.
+# The options by which two command lines differ.
 _COUNTED = (
     SELECTING,
     ("--exclude",),
@@ -61,15 +61,15 @@ _PARTS = ("nodes", "sources", "exposures", "unit_tests", "metrics", "saved_queri
 
 
 class RecordedProject(Project):
-    """The project of a recorded run: the nodes of the manifest, those that ran in the order in which they did.
+    """The project of a recorded run: the nodes of the manifest, first the nodes that ran, in their order.
 
     :param folder: the folder of the project in which the call runs.
-    :param manifest: what ``manifest.json`` has held; ``{}``: nothing but the nodes that ran is known.
+    :param manifest: the recorded ``manifest.json``; ``{}``: only the nodes that ran are known.
     :param ran: unique ids of the nodes that ran, in their order.
     """
 
     def __init__(self, folder: Path, manifest: dict[str, Any], ran: list[str]) -> None:
-        # Nothing is read from the folder: what was recorded counts.
+        # The recording counts: nothing is read from the folder.
         name = (manifest.get("metadata") or {}).get("project_name") or folder.name
         entries = {name: each for part in _PARTS for name, each in (manifest.get(part) or {}).items()}
         places = {name: place for place, name in enumerate(ran)}
@@ -79,14 +79,14 @@ class RecordedProject(Project):
         self._ran = frozenset(ran)
 
     def check_script(self, script: Script, refusal_of: Callable[[str, str, str], str | None]) -> None:
-        """Take what was recorded as it is: a real dbt has done it.
+        """Check nothing: a real dbt has recorded these results.
 
         :param script: the rule of the test for this call.
         :param refusal_of: as in ``Project``.
         """
 
     def edited(self, ends: dict[str, dict[str, Any]], chosen: set[str]) -> dict[str, dict[str, Any]]:
-        """Return unique id -> end of the chosen nodes that a script lets end otherwise.
+        """Return unique id -> end of the chosen nodes whose end a script changes.
 
         :param ends: name or unique id -> end.
         :param chosen: unique ids of the nodes of the call.
@@ -106,7 +106,7 @@ class _Command(NamedTuple):
     """One command of a recording.
 
     :param folder: the folder of its files.
-    :param entry: what ``recording.json`` says of it.
+    :param entry: its entry in ``recording.json``.
     :param line: its command line; None where this dbt would refuse it.
     """
 
@@ -119,7 +119,7 @@ class _Command(NamedTuple):
         return _command_of(self.line)
 
     def text(self, name: str) -> str | None:
-        """Return the text of one of its files; None where it has none of that name.
+        """Return the text of one of its files; None where it has no file of that name.
 
         :param name: the name of the file, such as ``stdout.txt``.
         """
@@ -129,7 +129,7 @@ class _Command(NamedTuple):
             return None
 
     def artifact(self, name: str) -> Any:
-        """Return what an artifact holds; None where the command wrote none, or dbt has left half a file.
+        """Return the content of an artifact; None where the command wrote none, or dbt left an incomplete file.
 
         :param name: the name of the artifact.
         """
@@ -148,11 +148,11 @@ class _Command(NamedTuple):
 
     @property
     def rows(self) -> dict[str, dict[str, Any]]:
-        """Unique id -> how the node ended, in the order in which they began."""
+        """Unique id -> how the node ended, in the order in which the nodes began."""
         found = (self.artifact(self.results_name) or {}).get("results", ())
         began, times = "", {}
         for row in found:
-            # dbt 1 gives no time to a node that was skipped, and lists it where it was.
+            # dbt 1 gives a skipped node no time: it takes the time of the node listed before it.
             began = next((each["started_at"] for each in row.get("timing") or () if each.get("started_at")), began)
             times[row["unique_id"]] = began
         return {row["unique_id"]: row for row in sorted(found, key=lambda row: times[row["unique_id"]])}
@@ -163,14 +163,14 @@ def replay(
 ) -> tuple[int | None, RecordedProject | None]:
     """Repeat a recorded command, and return its exit code; else the recorded project, whose nodes end as recorded.
 
-    Neither is returned for a command without nodes that was not recorded: the fake dbt answers it by itself.
+    For an unrecorded command without nodes both are None: the fake dbt answers it by itself.
 
     :param invocation: the command line of the call.
     :param script: the rule that names the recording; the recorded ends of nodes are put into it.
     :param read: reads a command line of this dbt.
     :raises ScriptError: no recorded command answers the call.
     """
-    assert script.recording is not None  # else it is no such call
+    assert script.recording is not None  # the caller checks it
     folder = Path(setting(invocation, "--project-dir", default="."))
     target = folder / setting(invocation, "--target-path", default="target")
     commands = list(_commands(script.recording, read))
@@ -192,7 +192,7 @@ def replay(
 def _exact(
     commands: list[_Command], invocation: Invocation, script: Script, folder: Path
 ) -> tuple[_Command, RecordedProject] | None:
-    """Return the command with the words of a call; of several, the first time the first one, then the next one."""
+    """Return the command with the words of a call. Of several, each call gets the next one."""
     wanted = _key(invocation)
     same = [each for each in commands if each.line is not None and _key(each.line) == wanted]
     if not same:
@@ -213,14 +213,16 @@ def _commands(folder: Path, read: Callable[[list[str]], Invocation]) -> Iterator
 
 
 def _manifest_of(command: _Command, commands: list[_Command]) -> dict[str, Any] | None:
-    """The manifest of a command; where it has none, the last one of the others."""
+    """Return the manifest of a command; if it has none, the latest manifest of the others."""
     found = (each.artifact(MANIFEST) for each in (command, *commands[::-1]))
     manifest: dict[str, Any] | None = next(filter(None, found), None)
     return manifest
 
 
 def _derived(commands: list[_Command], invocation: Invocation, folder: Path) -> tuple[_Command, RecordedProject] | None:
-    """Return a command that had all the nodes that a call selects, the latest of the same name first."""
+    """Return a command with results of all the nodes that a call selects: the latest of the same name, else of any
+    name.
+    """
     name = _command_of(invocation)
     places = sorted(range(len(commands)), key=lambda place: (commands[place].name != name, -place))
     for command in (commands[place] for place in places):
@@ -242,7 +244,7 @@ def _derived(commands: list[_Command], invocation: Invocation, folder: Path) -> 
 def _is_skipped_behind_another(
     name: str, wanted: set[str], rows: dict[str, dict[str, Any]], above: dict[str, tuple[str, ...]]
 ) -> bool:
-    """Whether a node was skipped behind a failed node outside of the call: what it would have done nobody has seen."""
+    """Whether a node was skipped because of a failed node outside of the call: its own result is unknown."""
     if rows[name]["status"] != "skipped":
         return False
     reached = Project.reached({name}, above)
@@ -251,7 +253,7 @@ def _is_skipped_behind_another(
 
 
 def _is_repeatable(command: _Command, invocation: Invocation) -> bool:
-    """Whether the recorded output is that of the call too, word for word."""
+    """Whether the recorded output fits the call unchanged."""
     if command.line is None or _key(command.line) != _key(invocation):
         return False
     is_json = setting(invocation, "--log-format", default="default").lower() == "json"
@@ -263,7 +265,7 @@ def _is_repeatable(command: _Command, invocation: Invocation) -> bool:
 
 
 def _play(command: _Command, script: Script, fill: Callable[[str, bool], str], target: Path) -> int:
-    """Repeat a command word for word, and return its exit code; die of the signal of which it died."""
+    """Repeat a command exactly, and return its exit code; if a signal ended it, end by the same signal."""
     for name, stream in ((STDOUT, sys.stdout), (STDERR, sys.stderr)):
         for line in (command.text(name) or "").splitlines(keepends=True):
             stream.write(fill(line, line.startswith("{")))
@@ -289,7 +291,7 @@ def _fill_script(
     chosen: set[str],
     edited: dict[str, dict[str, Any]],
 ) -> None:
-    """Let the nodes of a call end as they are recorded, but for those that are edited, and for their readers."""
+    """Let the nodes of a call end as recorded, except edited nodes and their descendants."""
     nodes = project.with_edges_of_tests(project.nodes) if command.name == "build" else project.nodes
     above = {node.unique_id: node.depends_on for node in nodes}
     readers = {name for name in above if edited and project.reached({name}, above).intersection(edited)}

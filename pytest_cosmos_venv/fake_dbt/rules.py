@@ -28,8 +28,8 @@ class NodeOutcome:
     :param status: ``success``, ``error``, ``skipped``, ... for models, seeds and snapshots; ``partial success`` for a
         microbatch model of which a batch fails; ``pass``, ``fail``, ``warn`` for tests.
     :param message: the message in dbt's log and in ``run_results.json`` (for a ``partial success`` in the log alone, as
-        with dbt); None writes what dbt writes for such a status.
-    :param failures: the number of rows that a test found; None: what dbt writes for such a status.
+        with dbt); None: dbt's message for such a status.
+    :param failures: the number of rows that a test found; None: dbt's number for such a status.
     """
 
     status: str
@@ -49,17 +49,17 @@ class Rule:
     :param command: the command of the calls; None: every command.
     :param nth: the number of the call among those that fit, from 1; None: every one.
     :param select: a node or the very words that the calls select; None: any.
-    :param exit_code: the exit code; None: what follows from the nodes.
+    :param exit_code: the exit code; None: by the ends of the nodes.
     :param stdout: the lines to print in place of dbt's own; None: dbt's own.
-    :param stderr: the lines to print there.
+    :param stderr: the lines to print to stderr.
     :param nodes: name or unique id -> status or outcome.
     :param artifacts: name of an artifact -> its content.
-    :param at: name or unique id of the node in whose work the call is delayed, held or dies; None: the first node.
-    :param after: name or unique id of the node after whose end, and before the next node, the call is delayed, held or
-        dies; None: it is in the work of a node.
+    :param at: name or unique id of the node during which the call is delayed, held or dies; None: the first node.
+    :param after: name or unique id of the node after which, before the next node, the call is delayed, held or dies;
+        None: this happens during a node.
     :param delay: seconds to work on the node; None: none.
     :param hold: whether to work on the node until the test releases the call.
-    :param ignore_signals: signals that are only put on record.
+    :param ignore_signals: signals that the call only records.
     :param child: whether to fork a child that stays.
     :param crash: the signal by which to die while working on the node; None: none.
     :param recording: the folder of the recording that answers the calls; None: there is none.
@@ -106,7 +106,7 @@ class Rule:
         }
 
     def _check_values(self) -> None:
-        # Another type would fit no call and no node: the rule would be there, and never act.
+        # A value of another type would match no call and no node, and the rule would never act.
         for name, value in (("select", self.select), ("at", self.at), ("after", self.after)):
             if not isinstance(value, (str, type(None))):
                 raise ToolkitMisuse(f"{name}={value!r}: give the name of one node, and a script() for each other node.")
@@ -160,7 +160,7 @@ def read_line(arguments: Sequence[str], dbt_version: str) -> Invocation | None:
 
 
 def check_command(command: str) -> str:
-    """Return a command of dbt under the name that the record of a call has for it.
+    """Return a command of dbt by its name in the record of a call.
 
     :param command: the command, such as ``run`` or ``docs generate``.
     :raises ToolkitMisuse: dbt has no such command.

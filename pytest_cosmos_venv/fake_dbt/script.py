@@ -25,7 +25,7 @@ LOST_CONNECTION = (
     "Database Error in {kind} {name}\n  server closed the connection unexpectedly\n"
     "  \tThis probably means the server terminated abnormally\n  \tbefore or while processing the request."
 )
-"""The message of a node whose warehouse drops the connection: that of libpq."""
+"""The message of a node whose warehouse drops the connection, as libpq words it."""
 
 SELECTING = ("--select", "-s", "--models", "--model", "-m")
 
@@ -35,11 +35,11 @@ class Interrupted(BaseException):
 
 
 class ScriptError(Exception):
-    """The test has scripted what cannot be in this project."""
+    """The script of the test does not fit this project."""
 
 
 class Script:
-    """The rule for this call; where none fits, dbt works as told and succeeds.
+    """The rule for this call; without a matching rule, the call succeeds.
 
     ``exit_code``, ``stdout``, ``stderr``, ``artifacts``, ``nodes``, ``at``, ``after`` and ``recording`` are as
     in ``rules.Rule``.
@@ -68,7 +68,9 @@ class Script:
 
     @property
     def names_its_selection(self) -> bool:
-        """Whether the rule is for calls that select a certain node: the nodes that it adds belong to that selection."""
+        """Whether the rule is for calls that select a certain node. Nodes that the rule adds then belong to the
+        selection.
+        """
         return self._rule.get("select") is not None
 
     def count_call(self, calls: str) -> int:
@@ -79,7 +81,7 @@ class Script:
         return self._record.count_call(f"{self._number} {calls}")
 
     def outcome(self, unique_id: str) -> dict[str, Any] | None:
-        """Return how a node ends; None where the script does not say.
+        """Return how a node ends; None where no script or fault names it.
 
         :param unique_id: the unique id of the node.
         """
@@ -98,7 +100,7 @@ class Script:
         return self.outcome(unique_id) or {"status": "skipped" if is_lost else default}
 
     def watch_signals(self) -> None:
-        """Put the signals that come on record. Those that are not ignored act as on dbt."""
+        """Record the signals that arrive. A signal that is not ignored acts as on dbt."""
         for number in {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, *self._rule.get("ignore_signals", ())}:
             if signal.getsignal(number) != signal.SIG_IGN:
                 signal.signal(number, self._receive)
@@ -118,7 +120,7 @@ class Script:
         os._exit(0)
 
     def record_end(self, unique_id: str, status: str) -> None:
-        """Put the end of a node on record.
+        """Record the end of a node.
 
         :param unique_id: the unique id of the node.
         :param status: its status.
@@ -128,7 +130,7 @@ class Script:
             self._faults.count(unique_id)
 
     def record_unread(self, parts: list[str]) -> None:
-        """Put on record what the fake cannot read in the project.
+        """Record the parts of the project that the fake cannot read.
 
         :param parts: the parts, in words.
         """
@@ -145,7 +147,7 @@ class Script:
         return self._is_rule_due
 
     def pauses_after(self, unique_id: str) -> bool:
-        """Whether ``pause`` follows the end of this node: the rule says so, or a fault of the test strikes here.
+        """Whether ``pause`` follows the end of this node, by the rule or by a fault of the test.
 
         :param unique_id: the unique id of the node.
         """
@@ -153,7 +155,7 @@ class Script:
         return self._is_rule_due or self._faults.are_due
 
     def pause(self) -> None:
-        """Trigger the faults that are due, then wait as long as the rule says, and die where the rule says so."""
+        """Trigger the faults that are due, then wait, and die, as the rule says."""
         self._faults.strike()
         if not self._is_rule_due:
             return
@@ -183,7 +185,7 @@ class Script:
 
 
 class FaultOrders:
-    """The part of a test's faults that happens in dbt calls, as the file beside the script says.
+    """The faults of a test that happen in dbt calls, from the file beside the script.
 
     Each order names a node: by its name, or by its number among the nodes that end in one try of a task. A try may have
     several calls of dbt.
@@ -213,7 +215,7 @@ class FaultOrders:
             self._due += [(order, unique_id) for order in self._claimed(unique_id, number) if order["do"] != "lose"]
 
     def loses_connection_at(self, unique_id: str) -> bool:
-        """Whether the warehouse drops the connection in the work on a node.
+        """Whether the warehouse drops the connection during a node.
 
         :param unique_id: the unique id of the node.
         """
@@ -226,9 +228,9 @@ class FaultOrders:
         return bool(struck)
 
     def strike(self) -> None:
-        """Let happen what is due."""
+        """Trigger the faults that are due."""
         due, self._due = self._due, []
-        # All are told first: this process may end by one of them.
+        # Record all of them first: one of them may end this process.
         for order, unique_id in due:
             self._tell(order, unique_id)
         for order, _ in due:
@@ -246,7 +248,7 @@ class FaultOrders:
             number += 1
 
     def _claimed(self, unique_id: str, number: int, orders: list[dict[str, Any]] | None = None) -> list[dict[str, Any]]:
-        """Return the orders for a node. Each strikes once in a try, in whichever call is the first."""
+        """Return the orders for a node that are not claimed yet: each order strikes once in a try."""
         meant = [
             order
             for order in (self._orders if orders is None else orders)
@@ -296,7 +298,7 @@ def _hang(seconds: float | None) -> None:
 
 
 def processes_below(worker: int) -> list[int]:
-    """Return the ids of all processes below one, as far as the kernel shows them as files.
+    """Return the PIDs of all descendants of a process, read from ``/proc``.
 
     :param worker: the id of the process.
     """
@@ -352,7 +354,7 @@ def read_script(record: Record, invocation: Invocation | None) -> Script:
             found = Script(record, rule, number)
             recording = found.recording or recording
     if found.nodes:
-        found.recording = recording  # whose other nodes end as they were recorded
+        found.recording = recording  # nodes that the rule does not name end as recorded
     return found
 
 

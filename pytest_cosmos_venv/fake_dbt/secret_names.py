@@ -1,4 +1,4 @@
-"""Names and addresses that tell a secret: passwords, tokens, keys, connections."""
+"""Patterns of names and URLs that show a secret: passwords, tokens, keys, connections."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ _NAME = re.compile(
     r"private_key|(api|access|account|encryption|fernet|shared|sas|ssh|gpg|auth)_?key|(^|_)conn(ection)?_?(str(ing)?|ur[il])$",
     re.IGNORECASE,
 )
-# The name says secret, and the value is none.
+# Names that look secret, with values that are not.
 _NO_SECRET = re.compile(r"token_(ur[il]|endpoint|type)$|primary_key|unique_key|foreign_key", re.IGNORECASE)
-# The name of an environment variable may say less.
+# For an environment variable, a vaguer name suffices.
 _NAME_OF_VARIABLE = re.compile(
     r"PASS|PWD|TOKEN|SECRET|CREDENTIAL|PRIVATE|COOKIE|DSN|(^|_)(KEYS?|AUTH|PAT)(_|$)", re.IGNORECASE
 )
@@ -25,7 +25,7 @@ URL_USER = re.compile(r"(?:(?<=http://)|(?<=https://))(?!@)([^\s/:@'\"?#]*)(?::[
 
 
 def is_secret_name(name: str) -> bool:
-    """Whether what goes by a name is taken for a secret: ``password``, ``DBT_ENV_SECRET_PAT``, ``private_key``.
+    """Whether a value with this name counts as a secret: ``password``, ``DBT_ENV_SECRET_PAT``, ``private_key``.
 
     :param name: the name of a variable, of a key in a profile, or of a key in JSON.
     """
@@ -33,7 +33,7 @@ def is_secret_name(name: str) -> bool:
 
 
 def is_secret_variable(name: str) -> bool:
-    """Whether the value of an environment variable is taken for a secret. Names of connections are apart.
+    """Whether the value of an environment variable counts as a secret. Connections are not judged here.
 
     :param name: the name of the variable.
     """

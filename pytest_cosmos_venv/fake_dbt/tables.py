@@ -31,7 +31,7 @@ MANY_VALUES = frozenset(
     --resource-type --resource-types --select -s
     """.split()
 )
-# Both as --this and as --no-this, before the command and after it.
+# Each exists as --name and as --no-name, before and after the command.
 SWITCHES = frozenset(
     """
     cache-selected-only debug defer fail-fast favor-state log-cache-events macro-debugging partial-parse

@@ -1,4 +1,4 @@
-"""Writes that no reader sees by half, whenever the writer is killed. It is copied with the fake dbt."""
+"""Atomic writes: a reader never sees half of one, even if the writer is killed. Copied with the fake dbt."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def append_line(file: Path, facts: Mapping[str, Any]) -> None:
     :param file: the file; made where it is missing.
     :param facts: the fields, as JSON can hold them.
     """
-    # One write of a whole line: its writer may be killed behind it, and others write at the same moment.
+    # One write call for the whole line: the process may be killed, and other processes append at the same moment.
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
         os.write(descriptor, f"{json.dumps(facts)}\n".encode())
@@ -24,7 +24,7 @@ def append_line(file: Path, facts: Mapping[str, Any]) -> None:
 
 
 def read_lines(file: Path) -> list[dict[str, Any]]:
-    """Return the whole lines of JSON of a file, without one that is still being written; none where there is no file.
+    """Return the complete JSON lines of a file, without an unfinished last line; none without a file.
 
     :param file: the file.
     """

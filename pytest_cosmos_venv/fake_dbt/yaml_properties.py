@@ -18,7 +18,7 @@ class Described(NamedTuple):
 
 
 def columns_of(properties: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return name -> facts of the columns that are described.
+    """Return name -> facts of the described columns.
 
     :param properties: the properties of a node or table.
     """
@@ -36,7 +36,7 @@ def at_top(properties: Mapping[str, Any], *keys: str) -> dict[str, Any]:
 
 
 def listed(value: Any) -> list[Any]:
-    """Return a value that may be a list or a single thing as a list.
+    """Return a list; a single value becomes a list of one.
 
     :param value: the value; None: there is nothing.
     """
@@ -53,7 +53,7 @@ def tests_of(properties: Mapping[str, Any]) -> list[Any]:
 
 
 def test_and_arguments(test: str | dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """Return the name of a test and what stands below it, in each of the ways to write one.
+    """Return the name of a test and its arguments, for each way to write a test.
 
     :param test: the test, as it is written.
     """
@@ -82,7 +82,7 @@ def versions_of(known: Mapping[str, Described]) -> Iterator[tuple[str, tuple[str
 
 
 def latest_version(properties: Mapping[str, Any]) -> Any:
-    """Return the version of a model that a ``ref()`` without one means; None where it has no versions.
+    """Return the version of a model for a ``ref()`` without a version; None where the model has no versions.
 
     :param properties: the properties of the model.
     """
@@ -92,7 +92,7 @@ def latest_version(properties: Mapping[str, Any]) -> Any:
 
 
 def tests_of_version(properties: Mapping[str, Any], version: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return tests and columns of one version where they are not those of all.
+    """Return the tests and columns of one version that differ from those of the model.
 
     :param properties: the properties of the model.
     :param version: the entry of the version; None: the model has no versions.
@@ -118,9 +118,9 @@ def tests_of_version(properties: Mapping[str, Any], version: Mapping[str, Any] |
 
 
 def freshness_of(said: Iterable[Mapping[str, Any]]) -> dict[str, Any] | None:
-    """Return the limits of a source: nearer ones replace farther ones; None where ``freshness`` is null.
+    """Return the freshness limits of a source; later mappings override earlier ones. None where ``freshness`` is null.
 
-    :param said: the mappings that may have ``freshness``, the farthest first.
+    :param said: the mappings that may have ``freshness``, the least specific first.
     """
     unset = {"count": None, "period": None}
     merged: dict[str, Any] | None = {"warn_after": unset, "error_after": unset, "filter": None}

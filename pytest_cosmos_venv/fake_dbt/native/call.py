@@ -1,4 +1,4 @@
-"""One call of the fake of dbt 2: its exit code, its JSON events and its artifacts are those of the real one."""
+"""One call of the fake of dbt 2: its exit code, its JSON events and its artifacts are those of the real dbt 2."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _DOCS = (
 
 
 def shown_version(version: str) -> str:
-    """Return a version as dbt 2 says it of itself: ``2.0.0-alpha.4`` for ``2.0.0a4``.
+    """Return a version as dbt 2 prints it: ``2.0.0-alpha.4`` for ``2.0.0a4``.
 
     :param version: the version, as an installer has it.
     """
@@ -71,7 +71,7 @@ class NativeCall(BaseCall):
         if (self._script.exit_code or 0) > 1:
             self._script.pause()
             return self._fail("InvalidConfig (dbt1005)", SCRIPTED_ERROR)
-        # dbt 2 installs packages that are listed and not there, without being asked.
+        # dbt 2 installs missing packages without ``dbt deps``.
         lacks = self._packages.count_installed() < len(self._packages.listed)
         if lacks and self._command not in ("clean", "debug") and self._install():
             return 1
@@ -93,7 +93,7 @@ class NativeCall(BaseCall):
         say("MainReportArgs", text, "debug", args=args)
 
     def _install(self) -> int:
-        """Install the packages that are listed; the exit code of a failure, else 0."""
+        """Install the listed packages; return the exit code of a failure, else 0."""
         if not self._packages.listed:
             return 0
         self._packages.clear()
@@ -154,7 +154,7 @@ class NativeCall(BaseCall):
             run.work()
         except Interrupted:
             self._write_manifest(project)
-            # As dbt 2 has it: every node that was selected, those that had succeeded too.
+            # As in dbt 2: every selected node, even a node that had succeeded.
             broken = [Result(each, "error", "Compilation Error", None, now(), 0.0) for each in nodes]
             self._artifacts.write_native_results(broken, self._name, 0.0)
             raise
@@ -180,7 +180,7 @@ class NativeCall(BaseCall):
     def _finish(self) -> int:
         self._console.finish(self._name, self._sums())
         code = self._script.exit_code
-        if code is not None and code != 2:  # 2 is an error, and 1 is dbt's code of it
+        if code is not None and code != 2:  # 2 stands for an error, for which dbt 2 ends with 1
             return code
         return int(self._console.errors > 0)
 

@@ -1,6 +1,6 @@
-"""The command line of dbt 2: its commands, options and values, and the exit code with which it refuses others.
+"""The command line of dbt 2: its commands, options and values, and its exit codes for a refusal.
 
-A test tries each of them on the real one.
+A test compares each of them with the real dbt 2.
 """
 
 from __future__ import annotations
@@ -127,11 +127,11 @@ _BY_VARIABLE = frozenset({"--compute", "--log-format", "--log-format-file", "--l
 
 
 class NativeUsageError(UsageError):
-    """A command line that dbt 2 refuses: with 1 for a word or an option too many, with 2 for everything else.
+    """A command line that dbt 2 refuses: with 1 for an unexpected word or option, with 2 for everything else.
 
     :param message: the reason.
     :param of: the command, which dbt 2 does not name.
-    :param is_unexpected: whether an option or a word is one too many.
+    :param is_unexpected: whether an option or a word is unexpected.
     """
 
     def __init__(self, message: str, of: str = "", *, is_unexpected: bool = False) -> None:
@@ -159,11 +159,11 @@ class NativeInvocation(Invocation):
 
     @property
     def asks_for_version(self) -> bool:
-        """Whether dbt says its version, and does nothing else."""
+        """Whether dbt only prints its version."""
         return any(before == 0 and name in ("--version", "-V") for before, name, _ in self.given)
 
     def known_options(self, position: int, dbt_version: str) -> tuple[frozenset[str], str]:  # noqa: ARG002 - dbt 1 asks
-        """Return the options that may stand in a place, and the command that has them.
+        """Return the options that are allowed in a position, and the command that has them.
 
         :param position: the number of words before the option.
         :param dbt_version: the version; all that are known take the same.
@@ -171,7 +171,7 @@ class NativeInvocation(Invocation):
         return EVERYWHERE | (_FIRST if position == 0 else options_of(self.command)), self.command
 
     def choices_of(self, name: str) -> tuple[str, ...]:
-        """Return the values that an option may have; empty where that is any value.
+        """Return the values that an option may have; empty where any value is allowed.
 
         :param name: the option.
         """
@@ -183,7 +183,7 @@ class NativeInvocation(Invocation):
         """Refuse what dbt 2 refuses.
 
         :param dbt_version: the version; all that are known take the same.
-        :raises NativeUsageError: an option or word that the command does not take, a value of another kind.
+        :raises NativeUsageError: the command does not take an option or word, or a value has the wrong type.
         """
         for before, name, values in self.given:
             if name in ONE_VALUE and values[0].startswith("-") and name != "--limit":
@@ -198,9 +198,9 @@ class NativeInvocation(Invocation):
             flags.add(flag)
 
     def check_values(self) -> None:
-        """Refuse the values, of options and of dbt's variables for them, that dbt 2 could make nothing of.
+        """Refuse values of options, and of dbt's environment variables for them, that dbt 2 refuses.
 
-        :raises NativeUsageError: a value is missing, is none of those to choose from, or is no number.
+        :raises NativeUsageError: a value is missing, is no valid choice, or is no number.
         """
         for name, values in self.options.items():
             if name in MANY_VALUES and not values and name not in ("--show", "--schema", "--pre-schema"):
@@ -209,7 +209,7 @@ class NativeInvocation(Invocation):
 
 
 def options_of(command: str) -> frozenset[str]:
-    """Return the options that a command has of its own, beside those that every command has.
+    """Return the options of a command, without those that every command has.
 
     :param command: the command, such as ``run`` or ``docs generate``.
     """

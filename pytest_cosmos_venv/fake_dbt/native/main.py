@@ -13,6 +13,6 @@ from .command_line import NativeInvocation
 def cli() -> None:
     """Run the program ``dbt``."""
     site_packages = next(Path(sys.prefix).glob("lib/python*/site-packages"))
-    # What the real program has there, in place of a script of Python's.
+    # The path of the program, as for the real dbt 2, in place of a Python script.
     sys.argv[0] = str(Path(sys.prefix, "bin", "dbt"))
     answer(installed_versions(site_packages), NativeInvocation, NativeCall)
