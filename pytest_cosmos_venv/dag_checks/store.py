@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -179,9 +180,6 @@ def _without_database(roots: Sequence[str]) -> dict[str, str]:
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:
     """End the processes that a process has started and left behind."""
-    for each in (signal.SIGTERM, signal.SIGKILL):
-        try:
-            os.killpg(process.pid, each)
-        except (ProcessLookupError, PermissionError):
-            break
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
     process.wait()
