@@ -1,9 +1,9 @@
-"""The names and services of Airflow, of 2.10 and later and of 3.x, and what differs between these releases.
+"""The names and services of Airflow 2.10 and later and of Airflow 3, and the differences between these releases.
 
 No other module asks which Airflow this is. Importing this module imports Airflow.
 
 Private names of Airflow stand here alone, each with the releases in which it was seen. A test looks for each of them in
-each release, and names what has moved: ``test_compat__private_names.py``.
+each release, and names the missing ones: ``test_compat__private_names.py``.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ DAGS_HAVE_VERSIONS = IS_AIRFLOW_3
 
 
 def _first(name: str, *modules: str) -> Any:
-    """The name from the first of these modules that has it: newest home first, so that no deprecated one is asked."""
+    """The name from the first module that has it. The newest module comes first: an old one may be deprecated."""
     for module in modules:
         try:
             return getattr(import_module(module), name)
@@ -124,7 +124,7 @@ class LastingFailure(_Final):  # type: ignore[misc] # it depends on the release
 
 
 def policy_against(error: type[BaseException]) -> Any:
-    """Airflow's retry policy by which a task that fails with an error is not tried again (3.3 and later).
+    """A retry policy of Airflow by which a task is not retried after an error of one class (3.3 and later).
 
     :param error: the class of the error.
     """
@@ -134,22 +134,22 @@ def policy_against(error: type[BaseException]) -> Any:
 
 
 class FrameNames(NamedTuple):
-    """Modules and functions of one Airflow release that look into a DAG, by the names that their frames have.
+    """Names of modules and functions of one Airflow release that look into a DAG, as stack frames show them.
 
-    A worker makes one task of a DAG, and the other tasks as soon as code looks for them
-    (``rendering/one_task/partial.py``). A look of Airflow itself does not count where Airflow is known to need only the
-    tasks that exist.
+    A worker makes one task of a DAG, and makes the other tasks as soon as code looks for them
+    (``rendering/one_task/partial.py``). A look by Airflow itself does not count where Airflow needs only the tasks that
+    exist.
 
-    :param definitions: packages of DAGs, groups and tasks; the first frame outside of them is the one that looks.
+    :param definitions: packages of DAGs, groups and tasks; the first frame outside of these packages does the look.
     :param adding: functions that look for a task only to see whether its id is free.
     :param naming: the function that gives the task of a decorated function a free id.
-    :param named: its local variable with that id, as far as it is known.
-    :param ordering: functions by which ``a >> b`` looks at all ids, to find out whether both stand in one DAG.
-    :param circles: the function that follows tasks to find circles, in ``definitions`` or ``importers``.
-    :param group_circles: the function that follows tasks to find circles of groups; empty: there is none.
-    :param importers: modules that look through each DAG that was imported.
+    :param named: the local variable with that id in the frame of ``naming``.
+    :param ordering: functions by which ``a >> b`` looks at all ids, to find out whether both tasks are in one DAG.
+    :param circles: the function that searches tasks for cycles, in ``definitions`` or ``importers``.
+    :param group_circles: the function that searches groups for cycles; empty: there is none.
+    :param importers: modules that look through each imported DAG.
     :param runner: the module that runs a task.
-    :param running: its functions that look through a DAG, on the way to the task that it runs or to mapped ones.
+    :param running: functions of ``runner`` that look through a DAG, to find the task to run or mapped tasks.
     """
 
     definitions: tuple[str, ...]
@@ -196,7 +196,7 @@ TASKS_START_AS_TRIGGERS = tuple(int(each) for each in re.findall(r"\d+", AIRFLOW
 ARE_FRAME_NAMES_SEEN = _RELEASE <= (3, 4)
 """Whether these names were seen in this release.
 
-A later release may use one of them for something else: a user's look at the DAG would then find one task.
+A later release may use one of the names for something else. Then a user's code that looks at the DAG finds one task.
 """
 
 
@@ -238,7 +238,7 @@ def forget_variable(name: str) -> None:
 
 
 def task_state(context: Context | Mapping[str, Any]) -> Any:
-    """Airflow's store of what a running task keeps for its later tries (3.3 and later); None where there is none.
+    """Airflow's store in which a running task keeps values for its later tries (3.3 and later); None: there is none.
 
     It has ``get``, ``set`` and ``delete``. Airflow deletes it with the run, and lets no other task read it.
 
@@ -302,7 +302,7 @@ def masked(text: str) -> str:
 def context_variables(context: Context | Mapping[str, Any]) -> dict[str, str]:
     """The variables that Airflow itself exports of a task's context (``AIRFLOW_CTX_DAG_ID`` and so on).
 
-    :param context: the task's context; empty: there are none.
+    :param context: the task's context; an empty context has no variables.
     """
     if not context:
         return {}
@@ -324,7 +324,7 @@ def let_map(cls: type[BaseOperator], names: Iterable[str]) -> None:
 
 
 def running_task() -> tuple[str, str] | None:
-    """The ids of the DAG and of the task for which Airflow parses a DAG file in this process; None where it does not.
+    """Ids of the DAG and of the task for which this process parses a DAG file; None when it parses none for a task.
 
     Airflow gives the ids in environment variables, which stay there, also for processes that the task starts. So they
     count only in a process that Airflow's supervisor has started for a task. None on Airflow 2, where the process of a
@@ -343,18 +343,18 @@ def running_task() -> tuple[str, str] | None:
 def task_states(task_ids: Sequence[str], *, dag_id: str, run_id: str, map_index: int) -> dict[str, str | None]:
     """Airflow's states of tasks of a run; None for a task that has no state yet.
 
-    It can be asked on a worker and, in a thread of its own, in the triggerer.
+    It can be called on a worker and, in a thread of its own, in the triggerer.
 
     :param task_ids: the tasks.
     :param dag_id: the DAG.
     :param run_id: the run.
-    :param map_index: of the tasks in a mapped group; -1: they are not mapped.
+    :param map_index: index of the tasks in a mapped group; -1: the tasks are not mapped.
     """
     if not IS_AIRFLOW_3:
         return _states_in_database(task_ids, dag_id=dag_id, run_id=run_id, map_index=map_index)
     runtime: Any = import_module("airflow.sdk.execution_time.task_runner").RuntimeTaskInstance
     found = runtime.get_task_states(dag_id=dag_id, task_ids=list(task_ids), run_ids=[run_id]).get(run_id) or {}
-    # A mapped task is there with its index behind its id.
+    # A mapped task is in the answer with its index after its id.
     states = {each: found.get(each, found.get(f"{each}_{map_index}")) for each in task_ids}
     return {each: None if state is None else str(getattr(state, "value", state)) for each, state in states.items()}
 
@@ -388,11 +388,11 @@ def skip_tasks(task_ids: Sequence[str], context: Mapping[str, Any]) -> None:
 
 
 def try_requested_at(context: Mapping[str, Any]) -> float:
-    """When the present try of a task was asked for, in seconds since 1970. That is the time at which the run was made,
-    the try before failed, or somebody cleared the task.
+    """When the present try of a task was requested, in seconds since 1970: the time at which the run was made, the try
+    before failed, or somebody cleared the task.
 
-    It is earlier than the try's begin, by a minute where many triggers start at once. Airflow 3 gives each try an id,
-    a UUID of version 7, which holds its time. Airflow 2 knows when it has begun: a minute before that counts.
+    The try begins later: a minute later where many triggers start at once. Airflow 3 gives each try an id, a UUID of
+    version 7, which holds the time of the request. Airflow 2 knows only the begin of a try: a minute earlier counts.
 
     :param context: Airflow's context of the task, of which ``ti`` is enough.
     """
@@ -403,7 +403,7 @@ def try_requested_at(context: Mapping[str, Any]) -> float:
         if each.version == _UUID_WITH_TIME:
             return (each.int >> _BITS_AFTER_TIME) / 1000
     begun = getattr(ti, "start_date", None)
-    with suppress(Exception):  # it may have been rescheduled since
+    with suppress(Exception):  # the task may have been rescheduled since
         rescheduled = import_module("airflow.models.taskreschedule").TaskReschedule
         with import_module("airflow.utils.session").create_session() as session:
             first = rescheduled.query_for_task_instance(ti, session=session).first()
@@ -412,13 +412,13 @@ def try_requested_at(context: Mapping[str, Any]) -> float:
 
 
 def xcom(key: str, *, dag_id: str, run_id: str, task_id: str, map_index: int) -> Any:
-    """An XCom of a task; None where there is none. It can be asked where ``task_states`` can.
+    """An XCom of a task; None where there is none. It can be called where ``task_states`` can.
 
     :param key: of the XCom.
     :param dag_id: the DAG.
     :param run_id: the run.
     :param task_id: the task that has pushed it.
-    :param map_index: of that task; -1: it is not mapped.
+    :param map_index: index of that task; -1: the task is not mapped.
     """
     model = _first("XCom", "airflow.sdk.execution_time.xcom", "airflow.models.xcom")
     return model.get_one(key=key, dag_id=dag_id, run_id=run_id, task_id=task_id, map_index=map_index)
@@ -447,7 +447,7 @@ def is_typed_command() -> bool:
 
 
 def dag_to_run() -> str | None:
-    """Id of the DAG for whose task this process imports a DAG file; None where it imports none for a task.
+    """Id of the DAG for whose task this process imports a DAG file; None when it imports no file for a task.
 
     For Airflow 3 see ``running_task``. An executor of Airflow 2 runs ``airflow tasks run`` in a process of its own.
     LocalExecutor and Celery run it in a fork, with the id of the DAG in an environment variable.
@@ -460,10 +460,10 @@ def dag_to_run() -> str | None:
 
 
 def run_began() -> float | None:
-    """When the run of the task began for which this process imports a DAG file, in seconds since the epoch.
+    """The start of the DAG run for whose task this process imports a DAG file, in seconds since 1970.
 
-    Airflow sets it anew when a run that has ended is cleared. None: this process imports no file for a task, or Airflow
-    does not say.
+    Airflow sets a new start when a run that has ended is cleared. None: this process imports no file for a task, or
+    Airflow does not know the start.
     """
     frame: FrameType | None = sys._getframe(1)
     # Private, seen in 2.11 and 3.0 to 3.4.
@@ -485,10 +485,10 @@ def run_began() -> float | None:
 
 @contextmanager
 def import_time_out_paused() -> Iterator[None]:
-    """Within this block Airflow's time-out of the import of a DAG file stands still; then the rest of it runs.
+    """Pause Airflow's time-out of a DAG file's import within this block. Afterwards the remaining seconds run.
 
-    The time-out is the process's one real timer, with a handler of Airflow's. Another handler's timer, such as that of
-    pytest-timeout, runs on.
+    The time-out is the only ``ITIMER_REAL`` timer of the process, with a signal handler of Airflow. A timer with
+    another handler, such as pytest-timeout's, is not paused.
     """
     handler = signal.getsignal(signal.SIGALRM)
     if not (getattr(handler, "__module__", None) or "").startswith("airflow."):
@@ -503,7 +503,7 @@ def import_time_out_paused() -> Iterator[None]:
 
 
 def parsed_file() -> Path | None:
-    """The DAG file that Airflow imports now; None where it imports none, and for one in a zip archive."""
+    """The DAG file that Airflow imports now; None when it imports no file, or a file in a zip archive."""
     frame = _frame_of_a_dag_file()
     file = None if frame is None else Path(frame.f_code.co_filename)
     return file if file is not None and file.is_file() else None
@@ -512,13 +512,13 @@ def parsed_file() -> Path | None:
 def shared_by_import() -> dict[Any, Any] | None:
     """A dict for values that the DAGs and groups of one DAG file share; None while Airflow imports no DAG file.
 
-    Each import of a file has a dict of its own. It is kept until another file is imported, or the module is gone.
+    Each import of a file has a dict of its own. The dict is kept until another file is imported, or the module is gone.
     """
     frame = _frame_of_a_dag_file()
     module = None if frame is None else sys.modules.get(str(frame.f_globals["__name__"]))
     if frame is None or module is None or vars(module) is not frame.f_globals:
         return None
-    if module not in _SHARED:  # a manifest may be in it: 75 MB at 15,000 nodes
+    if module not in _SHARED:  # the dict of another file may hold a manifest: 75 MB at 15,000 nodes
         _SHARED.clear()
     return _SHARED.setdefault(module, {})
 
@@ -531,7 +531,7 @@ def _frame_of_a_dag_file() -> FrameType | None:
 
 
 def is_task_or_group(value: object) -> bool:
-    """Whether a value can stand in a DAG: a task, mapped or not, a group, or what a decorated function gives.
+    """Whether a value can stand in a DAG: a task, mapped or not, a group, or the result of a decorated function.
 
     :param value: any object.
     """
@@ -551,7 +551,7 @@ def set_relatives(task: BaseOperator | TaskGroup, others: Any, *, upstream: bool
 
 
 def next_poke_interval(sensor: BaseSensorOperator, began: float) -> float:
-    """The seconds until a sensor looks again for the first time.
+    """The seconds until a sensor pokes for the second time.
 
     :param sensor: the sensor.
     :param began: when it has begun, in seconds since 1970.
@@ -563,7 +563,7 @@ def next_poke_interval(sensor: BaseSensorOperator, began: float) -> float:
 def dag_of(value: Any) -> DAG | None:
     """The DAG that a task or a group stands in; None where it stands in none.
 
-    :param value: what ``is_task_or_group`` takes.
+    :param value: a value that ``is_task_or_group`` accepts.
     """
     if isinstance(value, TaskGroup):
         return value.dag
@@ -573,7 +573,7 @@ def dag_of(value: Any) -> DAG | None:
 
 
 def is_mapped(task_group: TaskGroup | None) -> bool:
-    """Whether a group, or one around it, is mapped.
+    """Whether a group, or a group around it, is mapped.
 
     :param task_group: the group; None: the DAG itself, which is not mapped.
     """
@@ -581,10 +581,10 @@ def is_mapped(task_group: TaskGroup | None) -> bool:
 
 
 def can_be_copied(task: BaseOperator) -> bool:
-    """Whether a ``TaskCopier`` makes of this task, in the place where it was made, what its constructor would make.
+    """Whether ``TaskCopier`` can copy this task: a copy must equal what the constructor would make at the same place.
 
-    False on Airflow 2, where the outlets of a task hold its own id. False where making the task has drawn edges: for an
-    ``XComArg`` among its arguments, or within the block of a setup task.
+    False on Airflow 2, where the outlets of a task hold the task's own id. False where making the task has drawn edges:
+    for an ``XComArg`` among its arguments, or within the block of a setup task.
 
     :param task: a task that was made by its constructor.
     """
@@ -605,10 +605,10 @@ class TaskCopier:
 
     def __init__(self, task: BaseOperator) -> None:
         self._kind = type(task)
-        # What the class says itself takes half of the memory of a task.
+        # Values that the class has too are left out: they would take half of the memory of a task.
         state = {name: value for name, value in vars(task).items() if getattr(self._kind, name, _COPIED) is not value}
         self._dag: DAG = state["_dag"]  # private, seen in 2.11 to 3.4; as the arguments of the constructor, below
-        # Each constructor keeps copies of what it is given: tasks are changed one by one.
+        # As the constructor does, give each task its own lists, dicts and sets: a task may be changed alone.
         self._own = [(name, value.copy().copy) for name, value in state.items() if type(value) in _COPIED]
         self._shared = {name: value for name, value in state.items() if type(value) not in _COPIED}
         self._params = task.params
@@ -621,7 +621,7 @@ class TaskCopier:
         :param label: the id of the copy within its group.
         :param task_group: the group of the copy; None: the DAG itself.
         :param changes: attributes that differ, each an argument of the same name.
-        :raises Exception: those of Airflow for an id that it does not take, or that there is already.
+        :raises Exception: the errors of Airflow for an id that is invalid, or that the DAG has already.
         """
         copy: BaseOperator = object.__new__(self._kind)
         state, group = vars(copy), task_group or self._dag.task_group
@@ -633,7 +633,7 @@ class TaskCopier:
         state.update(changes, task_id=task_id, params=shallow_copy(self._params), task_group=None)
         self._validate(task_id)
         group.add(copy)
-        state["task_group"] = group  # the group gives its tasks a weak reference, the constructor keeps a whole one
+        state["task_group"] = group  # group.add has set a weak reference; the constructor keeps a strong one
         self._dag.add_task(copy)
         return copy
 
@@ -679,9 +679,9 @@ _WITH_KEYS = {"CronPartitionTimetable", "PartitionedAssetTimetable", "Partitione
 def asset_schedule(uris: Iterable[str], *, is_partitioned: bool) -> Any:
     """The schedule of a DAG that runs when each of some assets has been updated.
 
-    :param uris: of the assets, at least one.
-    :param is_partitioned: whether the runs that give them have partition keys: then one run follows for each key that
-        all assets have.
+    :param uris: URIs of the assets, at least one.
+    :param is_partitioned: whether the runs that update the assets have partition keys. Then the DAG runs once for each
+        key that all assets have.
     """
     assets = [asset(uri) for uri in uris]
     if not is_partitioned:
@@ -702,7 +702,7 @@ def is_partitioned(schedule: object) -> bool:
 
 
 def awaited_uris(dag: DAG) -> list[str]:
-    """The URIs of the assets that the schedule of a DAG names; those of aliases are not known.
+    """The URIs of the assets that the schedule of a DAG names, without the assets of aliases, which are not known.
 
     :param dag: the DAG.
     """
@@ -722,16 +722,16 @@ def add_outlets(operator: BaseOperator, outlets: Iterable[Any]) -> None:
     :param operator: the operator.
     :param outlets: assets and aliases.
     """
-    # A new list: tasks of a DAG may have been given the same one. Not by a set: Airflow 2 has entities without a hash.
+    # A new list, since tasks of a DAG may share the old one. No set: Airflow 2 has outlets that are not hashable.
     own = list(operator.outlets or [])
     operator.outlets = [*own, *(outlet for outlet in outlets if outlet not in own)]
 
 
 def asset_events(context: Context | Mapping[str, Any], alias: Any) -> Any:
-    """The place for assets that the running task has updated; None where Airflow gives none.
+    """Airflow's accessor of the running task for events of an alias; None where the context has none.
 
     :param context: the task's context.
-    :param alias: the alias through which Airflow learns of them.
+    :param alias: the alias through which Airflow learns of the updated assets.
     """
     events = context.get("outlet_events")
     if events is None:
@@ -797,7 +797,7 @@ def object_storage_path(url: str, conn_id: str | None) -> Any:
 def to_boolean(value: object) -> bool:
     """A boolean, or the text that a template rendered to, as Airflow reads it: true, t, yes, y, 1, on.
 
-    :param value: the boolean or the text; of anything else its truth counts.
+    :param value: the boolean or the text; for anything else its truth value counts.
     """
     if isinstance(value, str):
         from airflow.utils.strings import to_boolean as read
@@ -814,10 +814,10 @@ def dags_folder() -> Path:
 
 
 def folders_of_user_code(dag: object) -> list[str]:
-    """The folders that Airflow puts on ``sys.path`` for DAG files: of DAGs, plugins and configuration, and the bundle
+    """The folders that Airflow puts on ``sys.path`` for DAG files: for DAGs, plugins and configuration, and the bundle
     of a DAG.
 
-    :param dag: the DAG that runs; its file tells the folder of its bundle. None: there is no such DAG.
+    :param dag: the DAG that runs; the path of its file shows the folder of its bundle. None: there is no such DAG.
     """
     from airflow.configuration import AIRFLOW_HOME, conf
 
@@ -829,11 +829,11 @@ def folders_of_user_code(dag: object) -> list[str]:
 
 
 def dag_files_below(folder: Path) -> list[Path]:
-    """The files below a folder that Airflow would import: ``.airflowignore`` and safe mode count.
+    """The files below a folder that Airflow would import, by ``.airflowignore`` and safe mode.
 
     :param folder: the folder.
     """
-    # Airflow 2 adds its examples unless it is told.
+    # Airflow 2 adds its example DAGs by default.
     more = {} if IS_AIRFLOW_3 else {"include_examples": False}
     listed = import_module("airflow.utils.file").list_py_file_paths(str(folder), safe_mode=is_safe_mode(), **more)
     return sorted(map(Path, listed))
@@ -846,14 +846,15 @@ def configured_options(section: str) -> list[str]:
     """
     from airflow.configuration import conf
 
-    # Airflow returns nothing for a section that no file and no provider names, although it reads its variables.
+    # getsection() returns nothing for a section that no file and no provider names, although conf.get() reads the
+    # environment variables of the section.
     prefix = f"AIRFLOW__{section.upper()}__"
     by_variables = [name[len(prefix) :].lower() for name in os.environ if name.startswith(prefix)]
     return [re.sub(_SOURCE_OF_OPTION, "", name) for name in (*(conf.getsection(section) or {}), *by_variables)]
 
 
 def is_safe_mode() -> bool:
-    """Whether Airflow looks only into files in which certain words occur: ``[core] dag_discovery_safe_mode``."""
+    """Whether Airflow parses only files in which certain words occur: ``[core] dag_discovery_safe_mode``."""
     from airflow.configuration import conf
 
     return bool(conf.getboolean("core", "dag_discovery_safe_mode", fallback=True))
@@ -888,12 +889,12 @@ def prepare_virtualenv(directory: str, *, python: str, system_site_packages: boo
 def dags_made_by(module: ModuleType) -> list[DAG]:
     """Execute a module, and return the DAGs that it makes, by id, as Airflow's importer collects them.
 
-    They are the DAGs among the module's globals, and those that a ``with DAG(...)`` or the call of an ``@dag`` function
-    registers.
+    They are the DAGs among the module's globals, and the DAGs that a ``with DAG(...)`` block or a call of an ``@dag``
+    function registers.
 
     Exceptions of the module are passed on.
 
-    :param module: stands in ``sys.modules``, and is not executed yet.
+    :param module: the module, which is in ``sys.modules`` but not yet executed.
     """
     # Private, seen in 3.0 to 3.4. Airflow 2.11 has it beside its DAG.
     context = _first("DagContext", "airflow.sdk.definitions._internal.contextmanager", "airflow.models.dag")

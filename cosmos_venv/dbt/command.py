@@ -1,4 +1,4 @@
-"""The command line of one dbt invocation, and what comes of it. Pure: options in, argument list out."""
+"""The command line of one dbt invocation, and its result. Pure: options in, argument list out."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from cosmos_venv.exceptions import CosmosValueError
 
 Selection = str | Sequence[str | os.PathLike[str]] | None
 Flag = str | os.PathLike[str] | int | float | None
-"""One word of a command line, which gets its text; nothing for None or a blank text."""
+"""One word of a command line: a text, a path or a number. None and a blank text give no word."""
 Flags = Sequence[Flag]
 CommandFlags = Flags | Mapping[str, Flags] | None
 """Flags for every dbt command, or a list for each: ``{"run": ["--threads", 4]}``."""
@@ -119,9 +119,9 @@ class DbtOptions(msgspec.Struct, frozen=True, kw_only=True):
 def dbt_command(executable: str, base_cmd: Sequence[str], options: DbtOptions, *, own_flags: Flags = ()) -> list[str]:
     """The command line of one invocation, without the flags of its place.
 
-    :param executable: the dbt, as it is to stand there.
+    :param executable: the first word of the command line.
     :param base_cmd: such as ``["source", "freshness"]``.
-    :param options: what the operator's parameters say.
+    :param options: the operator's parameters.
     :param own_flags: of this sub-command only, such as ``["--full-refresh"]``.
     :raises CosmosValueError: for flags that ``flag_texts`` refuses.
     """
@@ -150,7 +150,7 @@ def _valued(options: DbtOptions) -> list[str]:
 
 
 def _words(flag: str, value: str) -> list[str]:
-    """The value of a flag; of a long selection each word apart, which dbt takes as well and Linux as one does not."""
+    """The value of a flag. A long selection becomes several words: dbt takes them too, and Linux limits each word."""
     is_long = flag in _NARROWING and len(value) > _LONGEST_WORD
     return value.split() if is_long else [value]
 
@@ -159,7 +159,7 @@ def selection_text(parameter: str, selection: Selection) -> str | None:
     """A selection as dbt takes it: names and paths joined by blanks (a union). None: no flag, as for an empty list.
 
     :param parameter: the name of the selection, for errors.
-    :param selection: what was given for it.
+    :param selection: the value that was given.
     :raises CosmosValueError: for anything but a text, or a list of texts and paths.
     """
     if selection is None or isinstance(selection, str):
@@ -226,9 +226,9 @@ def selection_in_file(words: list[str]) -> tuple[list[str], str]:
     """The words with ``--selector`` in place of a selection that is too long for a command line.
 
     :param words: of a command line.
-    :returns: the words, and the content of a ``selectors.yml``; the words as they are and no content where the
-        selection is short, or has a meaning that the file cannot have: dbt takes ``--exclude`` not beside it, and in a
-        file each name by itself counts for the tests that ``cautious`` and ``buildable`` choose.
+    :returns: the words, and the content of a ``selectors.yml``. The words are unchanged, and the content is empty, when
+        the selection is short, or when a selector would mean something else. dbt takes no ``--exclude`` beside a
+        selector. With ``cautious`` and ``buildable``, a selector's names choose tests one by one, not together.
     """
     indirect = words[words.index(_INDIRECT) + 1] if _INDIRECT in words else "eager"
     is_long = sum(map(len, words)) > _LONGEST_SELECTION
@@ -244,9 +244,9 @@ def selection_in_file(words: list[str]) -> tuple[list[str], str]:
 
 
 def refuse_narrowing(found: Sequence[str]) -> None:
-    """Refuse what would leave out nodes of one build of many: one of which dbt says nothing has failed.
+    """Refuse flags that would leave nodes out of one build of many: a node that dbt does not report has failed.
 
-    :param found: what was found, with the place where it stands.
+    :param found: the flags that were found, with the place where they stand.
     :raises CosmosValueError: when it is not empty.
     """
     if found:
@@ -275,7 +275,7 @@ def without_flag(words: Sequence[str], flag: str) -> list[str]:
 
 
 def asks_for_debug(words: Sequence[str], env: Mapping[str, str]) -> bool:
-    """Whether a command asks for events of level debug. What dbt_project.yml or the profile asks for does not count.
+    """Whether a command asks for events of level debug. Settings in dbt_project.yml or the profile do not count.
 
     :param words: the command line.
     :param env: the environment variables of dbt.
@@ -349,7 +349,7 @@ def flag_texts(parameter: str, flags: Flags | None) -> list[str | None]:
 def word_text(word: Any) -> Any:
     """The text of a path or a number as a word of a command line; anything else as it is, a boolean too.
 
-    :param word: what was given.
+    :param word: the value that was given.
     """
     if isinstance(word, os.PathLike):
         return os.fsdecode(word)

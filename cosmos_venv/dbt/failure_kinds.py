@@ -1,7 +1,7 @@
 """The kind of a failure of dbt: whether the next try of a task may succeed, or fails in the same way.
 
 The statuses and the prefixes of messages were read off dbt-core 1.11 and 2.0.0a4. The words of databases are those of
-their adapters' error classes. A failure of which nothing is known counts as one of the warehouse.
+their adapters' error classes. An unknown failure counts as a failure of the warehouse.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from cosmos_venv.dbt.log_lines import FAILED, NodeOutcome
 
 
 class FailureKind(str, Enum):
-    """What has failed. The value is the word in ``retry_on``."""
+    """The kind of a failure. The value is the word in ``retry_on``."""
 
     WAREHOUSE = "warehouse"
-    """The connection, a lock, a quota, a time limit, a kill; and whatever is not known."""
+    """The connection, a lock, a quota, a time limit, a kill; and every unknown failure."""
     TESTS = "tests"
     """A test or unit test has found something."""
     COMPILATION = "compilation"
@@ -59,15 +59,15 @@ _WORDS = {
 def kinds_of(outcomes: Mapping[str, NodeOutcome], text: str) -> set[FailureKind]:
     """Return the kinds of all failures of one command; at least one.
 
-    :param outcomes: what became of the nodes, by unique id; empty where dbt did not come to its nodes.
-    :param text: what is said of the failure, which counts where no node has failed.
+    :param outcomes: the outcomes of the nodes, by unique id; empty when dbt has run no node.
+    :param text: the message of the failure, which counts when no node has failed.
     """
     failed = {each: found for each, found in outcomes.items() if found.state == FAILED}
     return {_kind_of_node(each, found) for each, found in failed.items()} or {kind_of_text(text)}
 
 
 def kind_of_text(text: str) -> FailureKind:
-    """Return the kind of a failure by what is said of it.
+    """Return the kind of a failure by its message.
 
     :param text: a message of dbt, or the text of an error with such messages.
     """

@@ -1,7 +1,7 @@
 """The dbt that an environment has installed, and the check that an environment must pass before dbt tasks use it.
 
-Versions are read from the files of the environment. dbt is not started for this: that takes longer than most of what
-the answer is good for.
+Versions are read from the files of the environment. dbt is not started for this: a start takes longer than most of the
+work that needs the answer.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ PARTS_OF_DBT = (
     "dbt-protos",
     "dbt-semantic-interfaces",
 )
-"""Distributions that every dbt 1 has: whatever else is called ``dbt-…`` may be an adapter."""
+"""Distributions that every dbt 1 has. Any other distribution that is called ``dbt-…`` may be an adapter."""
 
 DBT_DISTRIBUTIONS = ("dbt-core", "dbt", "dbt-oss")
 """Distributions that bring the command ``dbt``."""
 
-# Of dbt, its adapters and its other parts: dbt-2.0.9.dist-info, dbt_core-1.11.2.dist-info.
+# The folders of dbt, its adapters and its other parts: dbt-2.0.9.dist-info, dbt_core-1.11.2.dist-info.
 _IS_OF_DBT = re.compile(r"dbt[-_].*\.dist-info").fullmatch
 
-# Run by the environment's own Python. dbt 1 is a Python package: its imports alone, as `dbt --version` would ask the
-# package index for news. dbt 2 is a native program, with or without packages beside it, and says its version offline.
-# The names are those of the folders: importlib.metadata would take as long as all the rest where dbt does not import
-# it itself.
+# Run by the environment's own Python. dbt 1 is a Python package: it is only imported, since `dbt --version` would ask
+# the package index for newer versions. dbt 2 is a native program, with or without packages beside it, and says its
+# version offline. Versions are read from the names of folders: importlib.metadata would take as long as all the rest
+# where dbt does not import it itself.
 DBT_CHECK = f"""
 import importlib, importlib.util, json, os, sys
 
@@ -100,13 +100,13 @@ print("\\n" + json.dumps({{"provides": found}}), flush=True)
 
 
 def identity_of(executable: str) -> str:
-    """A text that differs where the dbt behind this path may be another one: its place, and every dbt package there.
+    """A text that identifies the dbt behind a path: the path, and each dbt package in its environment.
 
-    Of a native dbt beside such packages it has the size too: an update need not be one of theirs. It has no time, as
-    machines that have installed the same share what is kept of it.
+    For a native dbt beside such packages it also has the size: an update of dbt need not change a package. It has no
+    time, since machines with equal installations share what is kept for them.
 
-    For a dbt whose packages are not found beside it, such as a script that starts one elsewhere, it is the script's
-    own time and size: dbt itself then looks whether a parse file is of its version.
+    For a dbt without packages beside it, such as a script that starts a dbt elsewhere, it has the time and size of the
+    script: dbt itself then checks whether a parse file is of its version.
 
     :param executable: the path of the dbt.
     """
@@ -141,7 +141,7 @@ def adapters_beside(executable: str | os.PathLike[str]) -> set[str]:
 
 
 def in_this_python() -> str:
-    """A text that differs where the dbt that this Python would import may be another one."""
+    """A text that identifies the dbt that this Python would import."""
     try:
         spec = importlib.util.find_spec("dbt")
     except (ImportError, ValueError):

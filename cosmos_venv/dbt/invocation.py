@@ -1,7 +1,7 @@
 """One dbt command as a process of its own under the guard, or inside the worker's process.
 
 As a process its lines stream into the task's log. Inside the worker it has its environment variables and folder for as
-long as it runs, for a dbt that is installed beside Airflow. What dbt needs is process-wide, so everything is put back
+long as it runs, for a dbt that is installed beside Airflow. These are process-wide, so everything is put back
 afterwards.
 """
 
@@ -55,9 +55,9 @@ def run_dbt(
 
     :param command: the command line.
     :param env: all environment variables of the process.
-    :param start: what starts it; None: a guard.
+    :param start: starts the process; None: a guard does.
     :param **how: of ``run_guarded``. Of 16 million characters of output and more the result has the last ones.
-    :raises CosmosValueError: for a variable or a word, or all of them, that Linux does not take. A warm dbt takes them.
+    :raises CosmosValueError: when a word, a variable, or all together are too long for Linux. A warm dbt has no limit.
     :raises OSError: when it cannot be started.
     :raises CommandKilled: when ``cancellation`` was requested; dbt and its children are gone by then.
     """
@@ -93,9 +93,9 @@ def is_importable() -> bool:
 
 
 def is_same_dbt(executable: str | None) -> bool:
-    """Whether the dbt in this Python is the one of that path, or the only one there is.
+    """Whether the dbt in this Python is the dbt of a path, or the only dbt that there is.
 
-    :param executable: None where no dbt is found.
+    :param executable: the path; None where no dbt is found.
     """
     if executable is None:
         return True
@@ -115,11 +115,11 @@ def found_executable(executable: str) -> str:
 
 
 def chosen_mode(given: InvocationMode | None, executable: str) -> InvocationMode:
-    """The way to start dbt: the given one, else one that does not change which dbt it is.
+    """The way to start dbt: the given mode, else a mode that starts the same dbt.
 
     :param given: the operator's parameter.
     :param executable: the dbt, as ``found_executable`` gives it.
-    :raises CosmosValueError: for DBT_RUNNER with a native dbt: what Python imports would be another dbt.
+    :raises CosmosValueError: for DBT_RUNNER with a native dbt: Python would import another dbt.
     """
     if given is InvocationMode.DBT_RUNNER and is_native(executable):
         raise CosmosValueError(
@@ -135,9 +135,9 @@ def chosen_mode(given: InvocationMode | None, executable: str) -> InvocationMode
 
 
 def which_dbt(executable: str, mode: InvocationMode) -> str:
-    """A text that differs where the dbt may be another one, without starting it.
+    """A text that identifies the dbt, without starting it: another dbt has another text.
 
-    The same for both ways to start one dbt: what ``dbt ls`` has kept while the DAG was parsed is the tasks' too.
+    Both ways to start one dbt have the same text: so tasks use what ``dbt ls`` has kept while the DAG was parsed.
 
     :param executable: the dbt, as ``found_executable`` gives it.
     :param mode: how it is started.
@@ -157,7 +157,7 @@ def run_in_process(
     cancellation: Cancellation,
     on_node: Callable[[NodeEvent], None] | None = None,
 ) -> DbtRunnerResult:
-    """Run one dbt command by its ``dbtRunner``, whatever comes of it.
+    """Run one dbt command by its ``dbtRunner``, and return its result, also after a failure.
 
     :param arguments: the command line without the executable.
     :param env: the whole environment that dbt sees; the worker's is as it was afterwards, like the working directory.
@@ -165,7 +165,7 @@ def run_in_process(
     :param user_code: folders on ``sys.path`` in which dbt finds no plugin, as Airflow's folders of DAG files.
     :param callbacks: get dbt's events.
     :param cancellation: ends dbt when it is requested.
-    :param on_node: gets what dbt says of each node; None: nobody asks.
+    :param on_node: gets each event of a node; None: no events are handed on.
     :raises CosmosDbtRunError: when dbt cannot be imported.
     :raises CommandKilled: when ``cancellation`` was requested.
     """
@@ -181,7 +181,7 @@ def run_in_process(
         with _environment(env), _working_directory(cwd), _interruptible(cancellation):
             result = dbtRunner(callbacks=heard).invoke([*arguments, *_FURTHER_FLAGS])
     cancellation.raise_if_requested()
-    # dbt catches everything: what was meant for the task, such as its time-out or its end, goes on here.
+    # dbt catches everything. Exceptions that are meant for the task, such as its time-out or its end, are raised here.
     if result.exception is not None and not isinstance(result.exception, Exception):
         raise result.exception
     return result
@@ -203,7 +203,7 @@ def raise_for(result: DbtRunnerResult, artifacts: Artifacts) -> None:
     """Raise where dbt has failed, with the nodes that failed and what dbt says about them.
 
     :param result: dbt's own ``dbtRunnerResult``.
-    :param artifacts: what the command has left.
+    :param artifacts: the artifacts that the command has left.
     :raises CosmosDbtRunError: where dbt has failed.
     """
     if result.success:
@@ -265,7 +265,7 @@ def _environment(env: Mapping[str, str]) -> Iterator[None]:
 
 
 def _set_environment(env: Mapping[str, str]) -> None:
-    """Set before anything is taken away: other threads of the worker must not see an empty one."""
+    """Set variables before others are deleted: other threads of the worker must not see an empty environment."""
     os.environ.update(env)
     for name in set(os.environ) - set(env):
         del os.environ[name]
@@ -273,7 +273,7 @@ def _set_environment(env: Mapping[str, str]) -> None:
 
 @contextmanager
 def _working_directory(cwd: Path) -> Iterator[None]:
-    # A descriptor, as a path may lead elsewhere by then. O_PATH reads nothing, and so needs no permission to.
+    # A file descriptor, since the path may lead elsewhere by then. O_PATH needs no permission to read.
     before = os.open(".", getattr(os, "O_PATH", os.O_RDONLY))
     try:
         os.chdir(cwd)
@@ -285,7 +285,7 @@ def _working_directory(cwd: Path) -> Iterator[None]:
 
 @contextmanager
 def _interruptible(cancellation: Cancellation) -> Iterator[None]:
-    """Within this block a kill interrupts dbt as Ctrl-C does, so that it cancels its queries.
+    """Let a kill within this block interrupt dbt as Ctrl-C does, so that dbt cancels its queries.
 
     Python delivers an interrupt to the main thread alone; elsewhere dbt runs to its end.
     """

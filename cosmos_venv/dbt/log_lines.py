@@ -1,7 +1,7 @@
-"""Lines of dbt's output or log: what they say, and of which node.
+"""Lines of dbt's output or log: their messages, and the nodes that they are about.
 
-A line says the same in dbt's text format and in its JSON format (``--log-format json``), in which dbt 1.5 to 2 name the
-node of each event in the same way.
+dbt's text format and its JSON format (``--log-format json``) have the same messages. In JSON, dbt 1.5 to 2 name
+the node of each event in the same way.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from cosmos_venv.dbt.native.output import without_stack
 from cosmos_venv.files.read_limits import decoded
 
 FAILED_STATUSES = frozenset({"error", "fail", "partial success", "runtime error"})
-"""What dbt says of a node that has failed."""
+"""dbt's statuses of a node that has failed."""
 WARNED = "warn"
-"""What dbt says of a test that has found something and does not fail."""
+"""dbt's status of a test that has found something and does not fail."""
 NOT_BUILT_STATUSES = frozenset({"no-op", "reused"})
-"""What dbt says of a node that it has not built, and that counts as done: ``reused`` comes from plugins such as dbt
+"""dbt's statuses of a node that it has not built, and that counts as done: ``reused`` comes from plugins such as dbt
 State."""
 DONE_STATUSES = frozenset({"success", "pass", WARNED}) | NOT_BUILT_STATUSES
-"""What dbt says of a node that need not run again."""
+"""dbt's statuses of a node that need not run again."""
 
 SUCCESS, FAILED, SKIPPED = "success", "failed", "skipped"
-"""Airflow's states of a task, and what the status of a node comes to."""
+"""Airflow's states of a task; the status of a node is mapped to one of them."""
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _TIME = re.compile(r"\d\d:\d\d:\d\d(\.\d+)?(?=\s|$)")
@@ -36,7 +36,7 @@ _BEGUN = frozenset({"started", "compiling", "executing"})
 _OF_A_PART = "LogBatchResult"  # of a microbatch model, which goes on
 _OF_A_RUNNER = "NodeFinished"  # of a node, and of each part of a microbatch model under the model's own id
 _THREAD_OF_DBT_2 = "tokio-rt-worker"
-_NO_STATUS = "none"  # of dbt 1, in lines that repeat what was said
+_NO_STATUS = "none"  # of dbt 1, in lines that repeat an earlier message
 
 
 class NodeOutcome(msgspec.Struct, frozen=True, array_like=True):
@@ -45,8 +45,8 @@ class NodeOutcome(msgspec.Struct, frozen=True, array_like=True):
     :param status: of the node by dbt.
     :param try_number: the try of the task that has run the node.
     :param message: of dbt; empty where it has none.
-    :param seconds: that the node took; 0 where dbt has not said it.
-    :param rows: that it changed, or found as a test; None where dbt has not said it.
+    :param seconds: how long the node took; 0: dbt has not reported it.
+    :param rows: number of rows that the node changed, or found as a test; None: dbt has not reported it.
     """
 
     status: str
@@ -75,7 +75,8 @@ class NodeEvent(msgspec.Struct, frozen=True, kw_only=True):
     :param thread: in which dbt ran the node, or this batch of it.
     :param unique_id: of the node.
     :param status: of the node by dbt, such as ``started`` or ``success``; empty where the event has none.
-    :param text: what dbt would have written in its text format, without colours; empty for what nobody has asked for.
+    :param text: what dbt would have written in its text format, without colours; empty for an event that the log level
+        hides.
     :param data: all that belongs to an event of this name.
     """
 
@@ -91,7 +92,7 @@ class NodeEvent(msgspec.Struct, frozen=True, kw_only=True):
         """Whether it says how the node has ended."""
         if not self.status or self.status in _BEGUN or self.name == _OF_A_PART:
             return False
-        # A model of which one part is done is not done. What is done has an event of its result as well.
+        # A microbatch model is not done when one part is done. A node that is done also has an event with its result.
         return self.name != _OF_A_RUNNER or self.status not in DONE_STATUSES
 
     @property
@@ -102,7 +103,7 @@ class NodeEvent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def message(line: str) -> str:
-    """The line as the text format has it, without colours: of an event in JSON its message.
+    """The line as in the text format, without colours. For an event in JSON this is its message.
 
     :param line: of dbt's output or log.
     """
@@ -113,7 +114,7 @@ def message(line: str) -> str:
 def logged_text(line: str, *, with_debug: bool = False) -> str | None:
     """The line as the text format would have shown it, with its time; None for an event that it does not show.
 
-    :param line: of the output of a dbt that writes JSON. What is no event (of another program) stays as it is.
+    :param line: of the output of a dbt that writes JSON. A line that is no event (of another program) is not changed.
     :param with_debug: whether events of level debug were asked for.
     """
     event = _event(line)
@@ -125,7 +126,7 @@ def logged_text(line: str, *, with_debug: bool = False) -> str | None:
 
 
 def is_unasked(line: str) -> bool:
-    """Whether the line is an event of level debug of dbt 2, which writes some of them whatever its log level.
+    """Whether the line is an event of level debug of dbt 2, which writes such events at any log level.
 
     :param line: of dbt's output.
     """
@@ -167,7 +168,7 @@ def node_event(line: str) -> NodeEvent | None:
 
 
 def event_of_runner(event: Any) -> NodeEvent | None:
-    """The same event as ``dbtRunner`` gives it to a callback; None for one that is of no node.
+    """The event of a node as ``dbtRunner`` gives it to a callback; None for an event of no node.
 
     :param event: ``EventMsg`` of dbt 1, a protobuf message.
     """
@@ -190,7 +191,7 @@ def event_of_runner(event: Any) -> NodeEvent | None:
 
 
 def without_time(line: str) -> str:
-    """The line without what differs where the same is said again: indentation and the time before it.
+    """The line without indentation and without its time, so that two lines with one message are equal.
 
     :param line: of dbt's output or log.
     """
@@ -206,7 +207,7 @@ def without_colour(text: str) -> str:
 
 
 def _is_unasked(event: Mapping[str, Any]) -> bool:
-    # dbt 1 writes what was asked for. In all else their events look the same: a thread of dbt 1 has a name of Python.
+    # dbt 1 writes only events that were asked for. The events of the two differ in the name of the thread alone.
     return (event["info"].get("level"), event["info"].get("thread")) == ("debug", _THREAD_OF_DBT_2)
 
 

@@ -1,11 +1,11 @@
-"""Installed dbt packages: where they are kept, how they get into the folder that dbt runs in, and which of them go.
+"""Installed dbt packages: where they are kept, how they get into the folder that dbt runs in, and when they go.
 
-``<folder>/<digest>.tar.gz`` is one installation: the lock file, then the packages but for local ones. It is written in
-one step, and a newer one takes its place. A task unpacks it into the folder that dbt runs in, so it can be removed at
-any time. Its time of change says when it was installed, and its time of access when it was last used.
+``<folder>/<digest>.tar.gz`` is one installation: the lock file, then the packages except local ones. It is written
+atomically, and a newer installation replaces it. A task unpacks it into the folder that dbt runs in, so it can be
+removed at any time. Its time of change says when it was installed, and its time of access when it was last used.
 
-``package-lock.yml`` pins: with one that dbt takes, an installation is used for ever. Without, versions and branches may
-move on, so it is used for ``max_age`` only, and the tasks of one run get the same packages.
+A ``package-lock.yml`` that dbt accepts pins the packages: such an installation is used for ever. Without it, versions
+and branches may move on. So the installation is used for ``max_age`` only, and tasks of one run get the same packages.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _ARCHIVE = ".tar.gz"
 _TURN = 0.01
 _KEPT_SECONDS = 30 * 86_400.0
 _UNREADABLE = (OSError, EOFError, tarfile.TarError, zlib.error)
-"""The errors of an archive that is gone, cut short, or none."""
+"""The errors of an archive that is missing or truncated, or of a file that is no archive."""
 
 
 def archive_of(installed: Path, lock_file: Path, left_out: Collection[str]) -> bytes:
@@ -78,10 +78,10 @@ def _lock_in(file: BinaryIO) -> bytes | None:
 
 
 def _refuse_unsafe(archive: bytes, folder: Path) -> None:
-    """Read an archive of another machine to its end.
+    """Check all members of an archive from another machine.
 
-    :raises tarfile.TarError: when a file in it would stand elsewhere.
-    :raises AttributeError: before Python 3.10.12 and 3.11.4, which cannot tell that.
+    :raises tarfile.TarError: when a member would be unpacked outside of the folder.
+    :raises AttributeError: before Python 3.10.12 and 3.11.4, which have no ``tarfile.data_filter``.
     """
     with tarfile.open(fileobj=io.BytesIO(archive), mode="r:gz") as tar:
         for member in tar:
@@ -91,18 +91,18 @@ def _refuse_unsafe(archive: bytes, folder: Path) -> None:
 
 
 def unpack(kept: Path, place: Path, folder: Path) -> None:
-    """Make of a folder what ``dbt deps`` would make of it, but for local packages.
+    """Unpack kept packages as ``dbt deps`` would install them, except local packages.
 
     :param kept: the archive of an installation. Another task may remove it at any time.
     :param place: the folder in which dbt runs, which gets the lock file.
     :param folder: the packages folder; it is made.
-    :raises OSError: when the archive cannot be read, or a file cannot be made. Likewise other errors of archives.
+    :raises OSError: when the archive cannot be read, or a file cannot be made. Other errors of archives are raised too.
     """
     with suppress(OSError):  # of a read-only mount, or of another user
         os.utime(kept, (time.time(), kept.stat().st_mtime))
     folder.mkdir(parents=True, exist_ok=True)
     with tarfile.open(kept, mode="r:gz") as tar:
-        # Files of ours, or looked at when they came: to look at each path again would take as long as all the rest.
+        # The archive is our own, or was checked after its download. To check each path again would double the time.
         tar.extraction_filter = lambda member, _: member
         for member in tar:
             is_lock = member.name == LOCK_FILE
@@ -111,7 +111,7 @@ def unpack(kept: Path, place: Path, folder: Path) -> None:
 
 
 def is_pinned(project_dir: Path, lock: bytes | None) -> bool:
-    """Whether dbt has taken the project's lock file as it is. One that does not fit packages.yml it writes anew.
+    """Whether dbt has taken the project's lock file as it is. dbt rewrites a lock file that does not fit packages.yml.
 
     :param project_dir: the folder of the dbt project.
     :param lock: the content of the lock file as ``dbt deps`` has left it; None: it has left none.
@@ -124,9 +124,9 @@ def is_pinned(project_dir: Path, lock: bytes | None) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class PackageStore:
-    """Installations below one folder. What cannot be used is passed over: then dbt installs for itself.
+    """Installations below one folder. An installation that cannot be used is ignored: then the task installs itself.
 
-    What others could write to is not used: it decides which SQL runs.
+    A folder or file that others could write to is not used: it decides which SQL runs.
 
     :param folder: of the installations.
     :param make_directory: how directories are made there, parents included.
@@ -140,7 +140,7 @@ class PackageStore:
     def find(self, digest: str, is_current: Callable[[Path], bool]) -> Path | None:
         """The archive of the installation, if it is current; None when there is none.
 
-        :param digest: of what ``dbt deps`` would install.
+        :param digest: digest of the packages that ``dbt deps`` would install.
         :param is_current: whether an installation may still be used.
         """
         kept = self.folder / f"{digest}{_ARCHIVE}"
@@ -163,7 +163,7 @@ class PackageStore:
     def publish(self, digest: str, archive: bytes) -> None:
         """Keep an installation.
 
-        :param digest: of what ``dbt deps`` would install.
+        :param digest: digest of the packages that ``dbt deps`` would install.
         :param archive: the installation, as ``archive_of`` has made it here or on another machine.
         :raises OSError: when it cannot be kept. Then no task sees anything of it.
         """
@@ -181,20 +181,20 @@ class PackageStore:
     def turn(
         self, digest: str, *, max_wait: float, cancellation: Cancellation, report: Callable[[str], None]
     ) -> Iterator[None]:
-        """Let the first of all tasks that enter this block for a digest go on at once, and the others when it has left.
+        """Let the first task that enters this block for a digest go on at once, and the others when it has left.
 
-        These then go on together, and do not wait for each other: had the first one failed, one by one would take as
-        many times as long. So this saves work, and decides nothing.
+        The others then go on together. In a queue, after a failure of the first task, they would take many times as
+        long. So this saves work, and excludes nobody.
 
         :param digest: of what ``dbt deps`` would install.
-        :param max_wait: seconds after which one goes on all the same.
+        :param max_wait: seconds after which a waiting task goes on all the same.
         :param cancellation: ends the wait when it is requested.
         :param report: gets lines for the task's log.
         :raises CommandKilled: when ``cancellation`` was requested while waiting.
         """
         try:
             file = FileToLock(self.folder / f"{digest}.flock", lock=try_lock_if_supported)
-        except OSError:  # this one installs, whoever else does
+        except OSError:  # without the lock file this task installs, whether others install or not
             yield
             return
         with closing(file):
@@ -244,7 +244,7 @@ class ProjectPackages:
         """Put the packages into the folder in which dbt will run.
 
         :param place: that folder.
-        :param install: runs ``dbt deps`` in ``place``; what it raises goes on, and nothing is kept then.
+        :param install: runs ``dbt deps`` in ``place``. Its errors are passed on, and nothing is kept then.
         :param cancellation: ends a wait for another task when it is requested.
         :param report: gets lines for the task's log.
         :raises CommandKilled: when ``cancellation`` was requested while another task installed.
@@ -276,7 +276,7 @@ class ProjectPackages:
         self._share(digest, began)
 
     def _has_copied(self, kept: Path | None, place: Path, folder: Path, report: Callable[[str], None]) -> bool:
-        """Whether kept packages are in the folder now. Another task may have removed them meanwhile."""
+        """Unpack kept packages into the folder. Returns whether it was done: another task may have removed them."""
         if kept is None:
             return False
         try:
@@ -297,7 +297,7 @@ class ProjectPackages:
         return {str(name): local_package(root, path) for path, name in found.items()}
 
     def _fetched(self, digest: str, store: PackageStore, report: Callable[[str], None]) -> Path | None:
-        """The installation of another machine, as far as the project's lock file pins it."""
+        """The installation of another machine, if the project's lock file pins it."""
         if self.elsewhere is None or not (self.project_dir / LOCK_FILE).is_file():
             return None
         found = self.elsewhere.read(f"{digest}{_ARCHIVE}")
@@ -317,7 +317,7 @@ class ProjectPackages:
     def _share(self, digest: str, began: float) -> None:
         if self.elsewhere is None or (kept := self._find(digest, began)) is None:
             return
-        with suppress(MemoryError, *_UNREADABLE):  # they are installed, whoever else needs them
+        with suppress(MemoryError, *_UNREADABLE):  # this task has its packages, whether others get them or not
             if self._is_pinned(kept):
                 self.elsewhere.write(kept.name, kept.read_bytes())
 
@@ -326,7 +326,7 @@ class ProjectPackages:
         return next((kept for kept in found if kept is not None), None)
 
     def _is_current(self, began: float, kept: Path) -> bool:
-        """Whether it is pinned, young, or was installed while we waited: ours would be no newer then."""
+        """Whether an installation is pinned, is young, or was made while we waited: a new one would be no newer."""
         published_at = kept.stat().st_mtime
         return abs(time.time() - published_at) < self.max_age or published_at >= began or self._is_pinned(kept)
 

@@ -1,14 +1,14 @@
-"""dbt's own parse file, of which a copy is kept, so that the next dbt command finds the project already parsed.
+"""dbt's own parse file. A copy is kept, so that the next dbt command finds the project already parsed.
 
-dbt itself decides whether a ``partial_parse.msgpack`` fits (version, profile, variables, files) and parses anew what
-does not; the key only keeps those apart that would not fit. Two things dbt does not look at:
+dbt itself decides whether a ``partial_parse.msgpack`` fits (version, profile, variables, files), and parses anew what
+does not fit. The key only separates files that would not fit each other. dbt does not check two things:
 
-- The file names the folder in which it was made, and dbt-duckdb loads a seed from there. What is offered therefore
-  names the folder of the command that will read it, whether the file was kept here or shipped with the project.
-- dbt (1.10 to 1.12, ``load_source_file``) reads no YAML file that has the time which the parse file notes. After a
+- The file names the folder in which it was made, and dbt-duckdb loads a seed from there. So the offered file names the
+  folder of the command that will read it, whether the file was kept here or shipped with the project.
+- dbt (1.10 to 1.12, ``load_source_file``) does not read a YAML file whose time is the time in the parse file. After a
   change it notes the new content beside the old time. Two folders of one project that take turns (versions of a bundle,
-  checkouts of branches) would each run with the other's properties. So the time of a file whose content is another one
-  than that which was noted is removed from what is offered: then dbt reads that file.
+  checkouts of branches) would each run with the other's properties. So the offered file has no time for a YAML file
+  whose content differs from the noted content: then dbt reads the YAML file.
 """
 
 from __future__ import annotations
@@ -103,20 +103,20 @@ class ParsedProject:
             (place / "target").mkdir(exist_ok=True)
             offered = place / "target" / PARTIAL_PARSE_FILE
             offered.write_bytes(content)
-            os.utime(offered, ns=(written, written))  # so that dbt's own can be told from it
-            # The time of what other machines share says whether it is to be shared anew.
+            os.utime(offered, ns=(written, written))  # so that a file which dbt writes has another time
+            # With other machines, the time of the kept file says when to share it again: it must not change here.
             if newest == self.kept and self.elsewhere is None and _is_old(written / 1e9):
                 os.utime(newest)
         except (OSError, ValueError):  # none there (max of nothing), gone meanwhile, or in no shape that we know
             return
 
     def keep(self, artifacts: Artifacts) -> None:
-        """Keep what dbt has written, in one step: other commands read or write the same copy now.
+        """Keep the parse file that dbt has written, atomically: other commands may read or write the copy right now.
 
-        Also of a command that failed: dbt writes the file as soon as it has parsed everything. One that was cut short
-        while it wrote is not kept, nor what was only offered.
+        The file of a failed command counts too: dbt writes it as soon as it has parsed everything. A truncated file is
+        not kept, nor is the file that was only offered.
 
-        :param artifacts: what the command has left.
+        :param artifacts: the artifacts that the command has left.
         """
         if self.kept is None:
             return
@@ -149,22 +149,22 @@ def _is_old(written: float) -> bool:
 
 def _is_whole(content: bytes) -> bool:
     try:
-        decoded(content, msgspec.msgpack.Decoder(msgspec.Raw).decode)  # looks at it all, and builds nothing
+        decoded(content, msgspec.msgpack.Decoder(msgspec.Raw).decode)  # checks all of it, and builds no objects
     except msgspec.DecodeError:
         return False
     return True
 
 
 def moved(content: bytes, root: str, place: Path) -> bytes:
-    """A parse file in which the project, and what lies below it, stands in ``place``.
+    """A parse file in which the project's folder is replaced by ``place``.
 
     :param content: of the parse file.
-    :param root: where it stands in ``content``.
+    :param root: the project's folder in ``content``.
     :param place: the folder in which dbt will run.
     :raises ValueError: when it is no parse file as dbt writes it.
     """
     if _OUR_FOLDER.search(root) and len(os.fsencode(root)) == len(os.fsencode(place)):
-        # A name like no other, and as long as the new one: nothing else has to be read or written anew.
+        # The old path is unique, and as long as the new path: nothing has to be decoded.
         return content.replace(os.fsencode(root), os.fsencode(place))
     if not root:
         raise ValueError("no parse file: it does not say where the project stands")
@@ -181,7 +181,7 @@ def moved(content: bytes, root: str, place: Path) -> bytes:
 
 
 def _changed_behind_their_time(head: _Head, root: str, place: Path) -> list[str]:
-    """The YAML files that have the time which dbt has noted, and another content.
+    """The YAML files that have the noted time, but not the noted content.
 
     :param head: of a parse file in which the project stands in ``root``; here it stands in ``place``.
     """
@@ -190,7 +190,7 @@ def _changed_behind_their_time(head: _Head, root: str, place: Path) -> list[str]
         if file.parse_file_type != "schema" or file.path is None:
             continue
         path = Path(_moved(file.path.project_root, root, place), file.path.searched_path, file.path.relative_path)
-        with suppress(FileNotFoundError):  # dbt looks which files there are
+        with suppress(FileNotFoundError):  # dbt itself finds out which files exist
             if path.stat().st_mtime == file.path.modification_time and _checksum(path) != file.checksum:
                 changed.append(name)
     return changed
@@ -214,7 +214,7 @@ def _without_times(content: bytes, names: Sequence[str]) -> bytes:
 
 
 def head_of(content: bytes) -> _Head:
-    """The part of a parse file that is looked at.
+    """The part of a parse file that is checked here.
 
     :param content: of the parse file.
     :raises ValueError: when it is no parse file as dbt writes it.
@@ -240,7 +240,7 @@ def kept_file(cache_dir: Path, key: Sequence[str]) -> Path:
     """The path at which the copy for this key is kept.
 
     :param cache_dir: the cache folder.
-    :param key: texts that must all be equal for two commands to share a copy. None of them is written down.
+    :param key: texts that must all be equal for two commands to share a copy. The texts are not written down.
     """
     digest = hashlib.sha256(json.dumps(list(key)).encode()).hexdigest()
     return cache_dir / _LAYOUT / f"{digest}.msgpack"

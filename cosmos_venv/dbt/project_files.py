@@ -4,10 +4,10 @@ ask for.
 Everything is read from the files alone, without dbt. Where only dbt can know a value, it is marked as unknown, and then
 commands share nothing. A field of a profile is rendered on first use: most fields are for dbt alone.
 
-A name of an environment variable that is written out is found in the text. One that Jinja computes
+The name of an environment variable is found in the text when it is a literal. A name that Jinja computes
 (``env_var('PORT_' ~ target.name)``) is known to dbt alone. dbt notes in its parse file which variables it has read
-while it parsed. As tried with dbt 1.10 and 1.11, it notes all but those of ``dbt_project.yml``, ``selectors.yml``, the
-profile, package files and descriptions.
+while it parsed. As tried with dbt 1.10 and 1.11, it does not note the variables of ``dbt_project.yml``,
+``selectors.yml``, the profile, package files and descriptions.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from cosmos_venv.files.os_errors import reason_of
 from cosmos_venv.files.read_limits import UnfitFileError, read_file
 from cosmos_venv.files.yaml_files import load_yaml
 
-# A call, with its name where that is written out. In YAML its quotes may be doubled, or stand behind a backslash.
+# A call, with the name of the variable when it is a literal. In YAML the quotes may be doubled or escaped.
 _CALL = re.compile(rb"""\benv_var\b(?:\s*\(\s*(?:''|\\?['"])(?P<name>[^'"\\]+)(?:''|\\?['"])\s*[,)])?""")
-# Comments and texts between them are not rendered. A block without an end is an error of dbt.
+# Comments and raw blocks are not rendered. A block without an end is an error of dbt.
 _JINJA = re.compile(
     rb"\{#.*?#\}|\{%-?\s*raw\b.*?\bendraw\s*-?%\}|(?P<rendered>\{\{.*?(?:\}\}|\Z)|\{%.*?(?:%\}|\Z))", re.DOTALL
 )
@@ -45,9 +45,9 @@ _ROUNDS = 5_000  # some milliseconds, which every parse pays
 
 @dataclass(frozen=True)
 class EnvVars:
-    """The variables of one text or of several.
+    """The environment variables that one or several texts ask for.
 
-    :param names: those that are written out, and perhaps some that are never read, such as one in a comment.
+    :param names: literal names; some may never be read, such as a name in a comment.
     :param computed: the calls whose name is known only when they run, as ``models/a.sql, line 3``.
     """
 
@@ -58,7 +58,7 @@ class EnvVars:
     def of_all(cls, found: Iterable[EnvVars]) -> EnvVars:
         """The variables of several texts together.
 
-        :param found: those of each text.
+        :param found: the variables of each text.
         """
         each = list(found)
         return cls(
@@ -70,7 +70,7 @@ class EnvVars:
 def env_vars_in(content: bytes, file: str) -> EnvVars:
     """The variables that a file asks for.
 
-    :param content: what stands in it.
+    :param content: the content of the file.
     :param file: its path below its project or package, for the calls whose name is computed.
     """
     found = list(_CALL.finditer(content))
@@ -85,13 +85,13 @@ def env_vars_in(content: bytes, file: str) -> EnvVars:
 
 
 def digest_of_values(env: Mapping[str, str], names: Iterable[str]) -> str:
-    """A text that differs where the values of these variables do; empty where none of them is set.
+    """A digest of the values of variables; empty when none of them is set.
 
-    Passwords may be among them, and the text becomes part of the name of a file that others may see. So it takes
-    long to try out values: thousands of times as long as by a plain digest.
+    Passwords may be among them, and the digest becomes part of the name of a file that others may see. So it is slow
+    (PBKDF2): to try out values takes thousands of times as long as with a plain digest.
 
     :param env: the environment variables.
-    :param names: those that count.
+    :param names: names of the variables that count.
     """
     values = {name: env[name] for name in sorted(names) if name in env}
     text = json.dumps(values).encode(errors="surrogateescape")
@@ -120,11 +120,11 @@ class PackageFiles:
     unknown: str = ""
 
     def digest(self, *, variables: str, env: Mapping[str, str], which_dbt: str) -> str | None:
-        """A digest that is equal where ``dbt deps`` installs the same; None when that cannot be told.
+        """A digest that is equal for equal packages of ``dbt deps``; None when only dbt can tell the packages.
 
         :param variables: the value of ``--vars``; counts only where the files have Jinja in them.
         :param env: what ``env_var()`` sees; the variables that the files name count, except dbt's secret ones.
-        :param which_dbt: a text that differs where the dbt may be another one.
+        :param which_dbt: a text that identifies dbt: another dbt has another text.
         """
         if self.why_unknown:
             return None
@@ -139,7 +139,7 @@ class PackageFiles:
 
     @property
     def why_unknown(self) -> str:
-        """Why only dbt can tell what ``dbt deps`` installs, in words; empty where the files tell it."""
+        """Why only dbt can tell which packages ``dbt deps`` installs; empty where the files tell it."""
         computed = next(iter(self._env_vars.computed), "")
         return self.unknown or (f"{computed} computes the name of an environment variable" if computed else "")
 
@@ -162,7 +162,7 @@ def has_packages(project_dir: Path) -> bool:
 
 
 def read_package_files(project_dir: Path) -> PackageFiles:
-    """The files of the project, of its local packages, and of theirs. dbt takes every path from the project.
+    """The package files of the project and of its local packages, to any depth. dbt resolves paths from the project.
 
     :param project_dir: the folder of the dbt project.
     """
@@ -238,7 +238,7 @@ def _has_jinja(text: str) -> bool:
 def profile_fields(
     profiles_yml: Path, *, profile: str, target: str, environment: Mapping[str, str]
 ) -> Callable[[str], Any]:
-    """A function that gives a field of that target by its name, None where there is none.
+    """A function that returns a field of a target by name; None for a field that is missing.
 
     :param profiles_yml: the file.
     :param profile: the name of the profile in it.
@@ -301,9 +301,9 @@ class DbtProjectFile:
 
     :param name: of the project; None where the file names none.
     :param packages_folder: where ``dbt deps`` installs, relative to the project or not.
-    :param paths: all folders in which dbt looks for files (``macro-paths`` and so on), those of dbt's defaults among
-        them, whether they are there or not; None where only dbt can tell.
-    :param paths_outside: those that lead out of the project, as written.
+    :param paths: all folders in which dbt looks for files (``macro-paths`` and so on), with dbt's defaults, whether the
+        folders exist or not; None where only dbt can tell.
+    :param paths_outside: the paths that lead out of the project, as written.
     :param written_folders: ``target-path`` and ``log-path``, where they can be told.
     """
 
@@ -315,7 +315,7 @@ class DbtProjectFile:
 
 
 def read_dbt_project(project_path: Path, *, environment: Mapping[str, str] | None = None) -> DbtProjectFile:
-    """The project file of that folder; all defaults when there is none (a DAG can be made from a manifest without it).
+    """The project file of a folder; the defaults when there is no file, since a DAG can be made from a manifest alone.
 
     :param project_path: the folder of the dbt project.
     :param environment: what ``env_var()`` in the file sees; None: this process's environment.

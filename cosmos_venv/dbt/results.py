@@ -41,12 +41,12 @@ _NO_ADAPTER = r"Could not find adapter type (?P<type>\w+)!"
 _NO_DRIVER = "driver from name"
 _OF_A_THREAD = "Exception on worker thread. "
 _BATCH = re.compile(r"batch (\S+) of ")
-# All that dbt has to say of a model of which batches failed.
+# The messages that dbt has for a model with failed batches; they give no reason.
 _NO_MESSAGE = re.compile(r"(ERROR|SKIPPED|PARTIAL SUCCESS.*)?")
 _SOURCE_BROKEN = re.compile(r"\bERROR freshness of (\S+)")
 _OF_A_SOURCE = " freshness of "
 _ALL = ("manifest.json", "run_results.json", "sources.json")
-# Python and the dynamic linker say so of a file that is there and cannot be read. One that is missing needs no reading.
+# Words of Python and the dynamic linker for a broken file. A missing file is found without reading any content.
 _BROKEN_FILE = re.compile(
     r"\b(SyntaxError|null bytes|marshal data|bad magic number|invalid ELF header|file too short|Exec format error)\b"
 )
@@ -97,7 +97,7 @@ class SourceFreshness(msgspec.Struct):
     :param max_loaded_at: when its newest row was loaded, in ISO format.
     :param snapshotted_at: when dbt looked, in ISO format.
     :param age: the seconds between the two.
-    :param criteria: the ages from which on it is warned of and stale.
+    :param criteria: the ages from which on dbt warns about the source, and calls it stale.
     """
 
     unique_id: str
@@ -133,7 +133,7 @@ class Warned:
     """A node that warned.
 
     :param name: as dbt's log has it.
-    :param message: what it said.
+    :param message: the node's message.
     """
 
     name: str
@@ -145,7 +145,7 @@ class _MicrobatchPart:
     """One part of a microbatch model, which dbt calls a batch.
 
     :param name: its beginning, as short as dbt writes it: ``2026-01-31``.
-    :param words: what dbt or the database said; empty where the batch was not run after another one had failed.
+    :param words: the message of dbt or the database; empty where the batch was not run after another one had failed.
     """
 
     name: str
@@ -154,13 +154,13 @@ class _MicrobatchPart:
 
 @dataclass(frozen=True, kw_only=True)
 class Artifacts:
-    """The files that one invocation has left. Those that lay there before are not looked at.
+    """The files that one invocation has left. Files from before are ignored.
 
     :param target: dbt's target folder.
     :param log_file: dbt's log file, in JSON; None: there is none.
     :param log_begins_at: how many bytes of it were there before.
     :param before: the artifacts that were there before, as ``stamps_of`` gives them. Times are compared with each
-        other and never with this machine's clock, from which that of a file server differs.
+        other, and never with this machine's clock, which differs from a file server's clock.
     :param are_kept: whether they stay when the workspace goes: the user has named another target folder.
     """
 
@@ -191,7 +191,7 @@ class Artifacts:
         return read_file(path, ANY_SIZE) if self._is_new(path) else None
 
     def failures(self) -> list[str]:
-        """The first nodes that failed, each with what dbt says about it and where its compiled SQL is."""
+        """The first failed nodes, each with dbt's message and the path of its compiled SQL."""
         results = self._decoded("run_results.json", _RunResults)
         failed = [each for each in results.results if each.status in FAILED_STATUSES] if results else []
         # dbt 2 gives all nodes this message where the project cannot be compiled. Its log has the reason.
@@ -209,7 +209,7 @@ class Artifacts:
         return [*texts, *([f"... and {rest} more nodes failed."] if rest > 0 else [])]
 
     def compiled(self, nodes: Iterable[str]) -> dict[str, Path]:
-        """The compiled SQL of nodes, by unique id, as far as this run has written it.
+        """The files of compiled SQL that this run has written for nodes, by unique id.
 
         :param nodes: their unique ids.
         """
@@ -221,7 +221,7 @@ class Artifacts:
         return {(path.relative_to(self.target).parts[1], path.stem): path for path in self.sql("compiled")}
 
     def _failed_parts(self) -> dict[str, list[_MicrobatchPart]]:
-        """The parts that failed, by their model: what the database said of each stands in the log file alone."""
+        """The failed parts of each microbatch model. Only the log file has the database's message for each part."""
         said: dict[tuple[str, str], str] = {}
         found: dict[str, list[_MicrobatchPart]] = {}
         for line in self._log_lines():
@@ -267,30 +267,30 @@ class Artifacts:
 
     @property
     def show_nodes(self) -> bool:
-        """Whether dbt came to the end of its nodes, and says what came of each."""
+        """Whether dbt has come to the end of its nodes, and has written their results."""
         return any(self._is_new(self.target / name) for name in ("run_results.json", "sources.json"))
 
     def outcomes(self) -> dict[str, NodeOutcome]:
-        """What came of each node that ran, by unique id; empty where ``run_results.json`` was not written."""
+        """The outcome of each node that ran, by unique id; empty where ``run_results.json`` was not written."""
         results = self._decoded("run_results.json", _RunResults)
         found = results.results if results else []
         return {each.unique_id: _outcome(each) for each in found if each.message != output.NOTHING_RAN}
 
     def sources(self) -> list[SourceFreshness]:
-        """The freshness of each source of which dbt knows it; empty where ``sources.json`` was not written."""
+        """The freshness of each source that dbt has checked; empty where ``sources.json`` was not written."""
         found = self._decoded("sources.json", _Sources)
         return found.results if found else []
 
     def has_broken_sources(self, lines: Sequence[str]) -> bool:
-        """Whether there is a source of which dbt could not find out how old it is. No artifact of dbt 1.10 names it.
+        """Whether dbt could not determine the age of a source. No artifact of dbt 1.10 names such a source.
 
-        :param lines: dbt's output. Where it names no source the log file counts, in which other runs may write, too.
+        :param lines: dbt's output. When it names no source, the log file counts, into which other runs may write too.
         """
         told = [line for line in lines if _OF_A_SOURCE in line] or self._log_lines()
         return any(_SOURCE_BROKEN.search(line) for line in told)
 
     def without_sql(self) -> frozenset[str]:
-        """The models whose file has no SQL, by unique id: dbt leaves them out without a word."""
+        """The models whose file has no SQL, by unique id: dbt leaves them out without a message."""
         manifest = self._decoded("manifest.json", _Manifest)
         nodes = manifest.nodes if manifest else {}
         return frozenset(each for each, node in nodes.items() if node.resource_type == "model" and node.is_empty)
@@ -355,7 +355,7 @@ def stamps_of(target: Path) -> Stamps:
 
     :param target: dbt's target folder, which need not be there.
     """
-    # All of them: dbt's parse file is there too, as it was offered.
+    # All files: the parse file that was offered to dbt is among them.
     paths = [*target.glob("*"), *_sql_files(target)]
     return {path: stamp for path in paths if (stamp := _stamp(path)) is not None}
 
@@ -389,11 +389,11 @@ def _outcome(result: _Result) -> NodeOutcome:
 def may_lack_files(exit_code: int, artifacts: Artifacts, *, lines: Sequence[str]) -> bool:
     """Whether a run may have failed because files of dbt's own installation are gone.
 
-    It ended before it had told what came of its nodes; or it has done nothing at all, without an error, as a program
-    does that was cut off behind its first line. The kernel kills (SIGKILL) where memory is short, whatever is there.
+    Such a run ends before it has written results of its nodes. Or it does nothing at all, without an error, as a
+    program does that was truncated after its first line. SIGKILL does not count: it means that memory is short.
 
     :param exit_code: of dbt.
-    :param artifacts: what the run has left.
+    :param artifacts: the artifacts that the run has left.
     :param lines: everything that dbt wrote.
     """
     if exit_code == 0:
@@ -402,11 +402,11 @@ def may_lack_files(exit_code: int, artifacts: Artifacts, *, lines: Sequence[str]
 
 
 def tells_of_broken_file(exit_code: int, *, lines: Sequence[str]) -> bool:
-    """Whether a run ended with the error of a file of its installation that is there and broken.
+    """Whether a run has failed by a file of its installation that exists and is broken.
 
-    Only then is the content of all its files read, which takes seconds.
+    Only then is the content of all its files checked, which takes seconds.
 
-    :param exit_code: of dbt; negative when a signal ended it. Exit code 0 is that of a command which was cut off.
+    :param exit_code: of dbt; negative when a signal ended it. A truncated program ends with exit code 0.
     :param lines: everything that dbt wrote, of which the last lines count.
     """
     if exit_code <= 0:
@@ -417,9 +417,9 @@ def tells_of_broken_file(exit_code: int, *, lines: Sequence[str]) -> bool:
 def failure_text(artifacts: Artifacts, *, lines: Sequence[str]) -> str:
     """Why dbt failed, in its own words: the nodes that failed, else the errors of its log, then its last lines.
 
-    Each line once, and without colours: an exception is shown where no terminal makes colours of them.
+    Each line stands there once, and without colours: an exception is shown where no terminal interprets them.
 
-    :param artifacts: what the run has left.
+    :param artifacts: the artifacts that the run has left.
     :param lines: everything that dbt wrote.
     """
     reasons = "\n".join(artifacts.failures() or artifacts.errors())
@@ -427,7 +427,7 @@ def failure_text(artifacts: Artifacts, *, lines: Sequence[str]) -> str:
     spoken = (said for said in spoken if not output.is_stack(said))
     tail = [line for line in list(islice(spoken, TAIL_LINES))[::-1] if not reasons or not _is_said(line, reasons)]
     told = [*([reasons] if reasons else []), *(["dbt's last lines:", *tail] if tail else [])] or ["dbt wrote nothing."]
-    # The log file may be switched off.
+    # The output counts too, since the log file may be switched off.
     said = "\n".join([reasons, *(message(line) for line in lines if _NO_DRIVER in line)])
     advice = output.advice(said) or adapter_advice(lines)
     return without_colour("\n".join([*told, *([advice] if advice else [])]))
@@ -449,7 +449,7 @@ def adapter_advice(lines: Sequence[str]) -> str:
 
 
 def _is_said(line: str, reasons: str) -> bool:
-    """Whether the reasons say it too, behind the name of a node perhaps, or name the compiled file of each node."""
+    """Whether a line repeats a reason, without the name of the node perhaps, or names the compiled file of a node."""
     return _COMPILED in line or without_time(output.without_code(line)) in reasons
 
 
@@ -460,7 +460,7 @@ def _name(unique_id: str) -> str:
 
 
 def _said(result: _Result) -> str:
-    """The message of a node. dbt 2 has no more than a word for a test that found rows, and their number beside it."""
+    """The message of a node. For a test that found rows, dbt 2 has only one word, and the number of rows beside it."""
     if (result.message or "") in output.NO_REASON and result.failures:
         return f"Got {result.failures:g} result{'' if result.failures == 1 else 's'}"
     return result.message or ""
@@ -472,7 +472,7 @@ def _age(source: SourceFreshness) -> str:
 
 
 def _compiled(unique_id: str, files: Mapping[tuple[str, str], Path]) -> Path | None:
-    """The file of a node; a version of a model is ``name_v2`` or ``name.v2``, as its file is called."""
+    """The compiled file of a node. The file of a model's version is called ``name_v2`` or ``name.v2``."""
     _, package, name, *version = [*unique_id.split("."), "", ""][:4]
     names = [name, *(f"{name}{mark}{each}" for each in version if each for mark in ("_", "."))]
     return next((files[package, each] for each in reversed(names) if (package, each) in files), None)
@@ -488,7 +488,7 @@ def _reason(result: _Result, compiled: Mapping[tuple[str, str], Path], parts: Se
 def _parts_text(
     result: _Result, told: _BatchResults, compiled: Mapping[tuple[str, str], Path], parts: Sequence[_MicrobatchPart]
 ) -> str:
-    """Lines with the number of failed parts of a model, and what is known of the first of them."""
+    """Lines with the number of failed parts of a model, and with the messages of the first failed parts."""
     lines = [f"{len(told.failed)} of {len(told.failed) + len(told.successful)} batches failed"]
     _, package, name, *_ = [*result.unique_id.split("."), "", ""]
     for part in parts[:MOST_BATCHES]:

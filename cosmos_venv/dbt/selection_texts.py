@@ -1,4 +1,4 @@
-"""The texts that select single nodes in a dbt command: the fqn or name, then more criteria, parted by commas."""
+"""The texts that select single nodes in a dbt command: the fqn or name, then more criteria, separated by commas."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _ONLY_OF_COSMOS = (f"{METHOD_OF_COSMOS}:", "resource_type:semantic_metric_view")
 
 
 def known_to_dbt(items: Iterable[str]) -> list[str]:
-    """Return the items of a selection that dbt takes: those without a method or a type that only Cosmos has.
+    """Return the items of a selection that dbt takes, without items that have a method or a type of Cosmos only.
 
     :param items: selection texts.
     """

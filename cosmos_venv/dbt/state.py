@@ -1,6 +1,6 @@
 """The artifacts of an earlier run as dbt reads them in a state folder, and as one file.
 
-One file, because it appears whole in a folder (by a rename) and in object storage (by its upload) alike.
+One file, because a file appears atomically: in a folder by a rename, in object storage by its upload.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from cosmos_venv.files.read_limits import Limit, UnfitFileError, read_pieces
 
 MANIFEST = "manifest.json"
 NAMES = (MANIFEST, "run_results.json", "sources.json")
-"""What dbt reads in a state folder: for ``state:`` and ``--defer``, for ``result:``, for ``source_status:``."""
+"""The artifacts that dbt reads in a state folder: for ``state:`` and ``--defer``, ``result:``, ``source_status:``."""
 
 PACKED_SUFFIX = ".zip"
-# Old enough for every dbt that knows these flags: a newer one reads it too, and dbt 2 whatever number stands there.
+# Old enough for every dbt with these flags: a newer dbt 1 reads old versions too, and dbt 2 reads any version.
 _EMPTY_VERSIONS = {MANIFEST: "manifest/v9", "run_results.json": "run-results/v4", "sources.json": "sources/v3"}
 _NO_NODES = (
     "nodes",
@@ -34,7 +34,7 @@ _NO_NODES = (
     "parent_map",
     "child_map",
     "group_map",
-    # dbt 2 reads no manifest without these; dbt 1.5 passes over them.
+    # dbt 2 reads no manifest without these; dbt 1.5 ignores them.
     "saved_queries",
     "semantic_models",
     "unit_tests",
@@ -44,7 +44,7 @@ _NO_NODES = (
 def packed(artifacts: Artifacts) -> bytes | None:
     """The artifacts of a run as one file; None where dbt has written no manifest.
 
-    :param artifacts: what the run has left.
+    :param artifacts: the artifacts that the run has left.
     """
     found = {name: content for name in NAMES if (content := artifacts.content(name)) is not None}
     if MANIFEST not in found:
@@ -57,12 +57,12 @@ def packed(artifacts: Artifacts) -> bytes | None:
 
 
 def unpack(content: bytes, folder: Path, limit: Limit) -> None:
-    """Write what was packed into the folder, which is made.
+    """Unpack artifacts into a folder, which is created.
 
     :param content: of the file.
     :param folder: the state folder.
     :param limit: of each artifact, unpacked.
-    :raises ValueError: when it is no such file, or only a part of one.
+    :raises ValueError: when the content is no such file, or is truncated.
     :raises UnfitFileError: when an artifact is longer than the limit.
     """
     try:
@@ -94,7 +94,7 @@ def write(contents: dict[str, bytes], folder: Path) -> None:
 
 
 def write_empty(folder: Path) -> None:
-    """Write the artifacts of a run of nothing: for dbt every node is new then, and there is none to defer to.
+    """Write the artifacts of an empty run: to dbt every node is new, and there is nothing to defer to.
 
     :param folder: the state folder, which is made.
     """

@@ -45,7 +45,7 @@ def named_folders(env: Mapping[str, str], given: Mapping[str, object]) -> dict[s
 
 @dataclass(frozen=True, kw_only=True)
 class Outputs:
-    """The folders that one dbt command writes to: those that its user has named, else those of its workspace.
+    """The folders that one dbt command writes to: the folders that the user has named, else those of its workspace.
 
     :param place: the workspace.
     :param target: of the artifacts.
@@ -119,7 +119,7 @@ def _variable(env: Mapping[str, str], name: str) -> str | None:
 
 
 def _flag(arguments: Sequence[str], flag: str) -> str | None:
-    """Its last value, given as a word of its own or behind an equals sign."""
+    """The last value of a flag, given as a word of its own or after an equals sign."""
     value = None
     for number, word in enumerate(arguments):
         if word == flag:
@@ -139,7 +139,7 @@ def workspace(
     parsed: ParsedProject | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> Iterator[Path]:
-    """A folder that is the project for one invocation, gone afterwards.
+    """Make a folder that stands for the project in one invocation, and remove it afterwards.
 
     :param project_dir: the folder of the dbt project.
     :param install_deps: whether ``dbt deps`` will run. Then dbt makes the packages folder, which is no link.
@@ -180,7 +180,7 @@ def workspace(
 
 
 def _link(project_dir: Path, place: Path, folder: PurePath, left_out: set[PurePath]) -> None:
-    """Link everything below ``folder`` but what is left out; a folder that holds such a thing is made, not linked."""
+    """Link everything below ``folder`` that is not left out. A folder with something left out is made, not linked."""
     (place / folder).mkdir(exist_ok=True)
     for child in (project_dir / folder).iterdir():
         inner = folder / child.name
@@ -230,7 +230,7 @@ def _place(folder: Path, project_dir: Path, neighbours: list[Path]) -> Path:
 
 
 def _link_neighbours(place: Path, project_dir: Path, neighbours: list[Path], left_out: set[PurePath]) -> None:
-    """Link what the project names beside itself, so that the same relative paths lead there.
+    """Link the neighbours of the project that its files name, so that the same relative paths lead there.
 
     A neighbour may hold the project, such as a package whose ``integration_tests`` are the project. It becomes a folder
     of links around ``place``. A link to the whole neighbour would show dbt the project a second time, with its ``logs``

@@ -1,6 +1,6 @@
-"""Airflow operators, one per dbt command and execution mode. The names without a mode are those of the local ones.
+"""Airflow operators, one per dbt command and execution mode. A name without a mode stands for the local operator.
 
-They are imported when they are first used, as those of the package itself are.
+The names are imported on first use, as the names of the package itself are.
 """
 
 from __future__ import annotations

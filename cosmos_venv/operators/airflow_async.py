@@ -1,7 +1,7 @@
 """Operators of ExecutionMode.AIRFLOW_ASYNC: a setup task that compiles all models, and a query of BigQuery for each.
 
-A model's task needs no dbt, and no worker while its query runs. Seeds, snapshots, tests and whatever else there is run
-dbt as in other modes: on the worker, or in the environment of ``ExecutionConfig.async_py_requirements``.
+A model's task needs no dbt, and no worker while its query runs. Seeds, snapshots, tests and all other nodes run dbt as
+in other modes: on the worker, or in the environment of ``ExecutionConfig.async_py_requirements``.
 """
 
 from __future__ import annotations
@@ -56,9 +56,9 @@ _FAILS = "__fail__"  # Airflow's name of the method of a task whose trigger has 
 
 
 class _AfterSetup:
-    """A task that runs dbt behind the setup task.
+    """A task that runs dbt after the setup task.
 
-    :ivar producer_task_id: id of that one; None: there is none.
+    :ivar producer_task_id: id of the setup task; None: there is none.
     """
 
     own_parameters: ClassVar[Mapping[str, Any]] = {"producer_task_id": None}
@@ -69,15 +69,15 @@ class _Setup(base.FullRefreshMixin):
     """The setup task: it compiles the models, and stores their SQL for the tasks that run it.
 
     :ivar compiled_nodes: unique ids of the models.
-    :ivar full_refresh: dbt's ``--full-refresh``: a boolean, or a template of one. A table that is to become a view is
-        dropped with it.
+    :ivar full_refresh: dbt's ``--full-refresh``: a boolean, or a template of one. With it, a table that is to become a
+        view is dropped.
     """
 
     own_parameters: ClassVar[Mapping[str, Any]] = {"compiled_nodes": ()}
     compiled_nodes: Sequence[str]
 
     def _execute(self, context: Context, **kwargs: Any) -> Any:
-        """Compile the models. Without any no dbt is started.
+        """Compile the models. Without models dbt is not started.
 
         :param context: Airflow's context of the task.
         :param **kwargs: of ``build_and_run_cmd``.
@@ -94,7 +94,7 @@ class _Setup(base.FullRefreshMixin):
         try:
             return super()._execute(context, **kwargs)  # type: ignore[misc]
         except BaseException:
-            # Airflow runs no teardown behind a setup task that has failed.
+            # Airflow runs no teardown after a failed setup task.
             with suppress(Exception):
                 delete(context, task.task_id)
             raise
@@ -110,7 +110,7 @@ class _Setup(base.FullRefreshMixin):
         is_full_refresh = compat.to_boolean(self.full_refresh)
         try:
             models = compiled_models(manifest, self.compiled_nodes, full_refresh=is_full_refresh)
-        except ValueError as error:  # of the project, which another try finds as it is
+        except ValueError as error:  # an error of the project: another try would fail in the same way
             raise AirflowFailException(str(error)) from None
         task: Any = self
         store(models, run.context)
@@ -159,7 +159,7 @@ class TeardownAsyncOperator(BaseOperator):
 
 
 class DbtRunAirflowAsyncOperator(BaseOperator):
-    """A model as a query of BigQuery, for which no worker waits. It runs no dbt.
+    """A model as a query of BigQuery. The task runs no dbt, and no worker waits for the query.
 
     The query is sent by Airflow's ``BigQueryInsertJobOperator``, and its trigger waits for it. Project, location and
     priority, ``maximum_bytes_billed``, ``job_execution_timeout_seconds``, ``job_retries`` and ``reservation`` are those
@@ -176,7 +176,7 @@ class DbtRunAirflowAsyncOperator(BaseOperator):
     :param impersonation_chain: service accounts to act as; None: as the profile says. May be a template.
     :param poll_interval: seconds between two looks of the triggerer at the query.
     :param cancel_on_kill: whether the query is cancelled when the task is killed, also while it is deferred.
-    :param job_labels: further labels of the job, beside those of DAG, task, run and node. May be a template.
+    :param job_labels: further labels of the job, beside the labels for DAG, task, run and node. May be a template.
     :param should_store_compiled_sql: whether the task shows its SQL, in its rendered fields and its log.
     :param **kwargs: of Airflow's ``BaseOperator``.
     """
@@ -220,7 +220,7 @@ class DbtRunAirflowAsyncOperator(BaseOperator):
         self.producer_task_id = producer_task_id
         self.extra_context = dict(extra_context or {})
         self.emit_datasets = emit_datasets
-        # It is kept as it is where another task gives it.
+        # The result of another task (XComArg) is kept as it is.
         given: Any = env
         self.env: Any = dict(given) if isinstance(given, Mapping) else given or {}
         self.gcp_conn_id = gcp_conn_id
@@ -232,7 +232,7 @@ class DbtRunAirflowAsyncOperator(BaseOperator):
         self.should_store_compiled_sql = should_store_compiled_sql
 
     def execute(self, context: Context) -> str:
-        """Send the query; the task goes on in ``execute_complete`` when it has ended.
+        """Send the query. When it has ended, the task goes on in ``execute_complete``.
 
         :param context: Airflow's context of the task.
         :returns: the id of the job.
@@ -242,14 +242,14 @@ class DbtRunAirflowAsyncOperator(BaseOperator):
         return self._done(job_id, model.table, model.sql, context)
 
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> str:
-        """Go on behind the trigger.
+        """Continue after the trigger.
 
         :param context: Airflow's context of the task.
-        :param event: of the trigger, with ``status`` and ``message``, and with ``bytes_billed`` and ``slot_ms`` where
-            the query has ended well and BigQuery could be asked.
+        :param event: of the trigger, with ``status`` and ``message``; after a successful query also with
+            ``bytes_billed`` and ``slot_ms``, where BigQuery could be asked.
         :returns: the id of the job.
-        :raises AirflowException: when the query has failed for a reason that may pass.
-        :raises AirflowFailException: when it has failed for one that stays.
+        :raises AirflowException: when the query has failed for a transient reason.
+        :raises AirflowFailException: when the query has failed for a lasting reason.
         """
         from cosmos_venv.operators.queries.model_query import kept_job, log_cost
 
@@ -263,14 +263,14 @@ class DbtRunAirflowAsyncOperator(BaseOperator):
         return self._done(job_id, job["table"], self._sql(context), context)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Go on where Airflow wants it; where the trigger has failed or timed out, cancel the query before.
+        """Resume in the method that Airflow names. When the trigger has failed or timed out, cancel the query first.
 
         The triggerer cancels nothing then, and another try sends another query.
 
-        :param next_method: the method that goes on, or Airflow's word for none.
+        :param next_method: the name of the method, or ``__fail__``.
         :param next_kwargs: its arguments.
         :param context: Airflow's context of the task.
-        :returns: what the method does.
+        :returns: the method's result.
         """
         from cosmos_venv.operators.queries.model_query import kept_job
 
@@ -279,7 +279,7 @@ class DbtRunAirflowAsyncOperator(BaseOperator):
         return super().resume_execution(next_method, next_kwargs, context)
 
     def on_kill(self) -> None:
-        """Cancel the query that this process has sent, or asks for. While the task is deferred the trigger does."""
+        """Cancel the query that this process has sent or checks. While the task is deferred, the trigger cancels it."""
         if self._query is not None:
             self._query.cancel()
 
@@ -298,7 +298,7 @@ class DbtRunAirflowAsyncOperator(BaseOperator):
         return self._query
 
     def _sql(self, context: Context) -> str:
-        """The SQL to show. It may be gone, or compiled anew just now, and the model is built all the same."""
+        """The SQL to show. It may be deleted, or be compiled anew just now; the model is built all the same."""
         from cosmos_venv.operators.queries.sql_store import fetch
 
         if not self.should_store_compiled_sql:
@@ -330,7 +330,7 @@ class DbtRunAirflowAsyncOperator(BaseOperator):
 
 
 class DbtBuildAirflowAsyncOperator(_AfterSetup, local.DbtBuildLocalOperator):
-    """``dbt build`` on the worker: of a function."""
+    """``dbt build`` of a function on the worker."""
 
 
 class DbtSeedAirflowAsyncOperator(_AfterSetup, local.DbtSeedLocalOperator):
@@ -374,7 +374,7 @@ class DbtCloneAirflowAsyncOperator(_AfterSetup, local.DbtCloneLocalOperator):
 
 
 class DbtBuildAirflowAsyncVirtualenvOperator(_AfterSetup, virtualenv.DbtBuildVirtualenvOperator):
-    """``dbt build`` in a managed virtual environment: of a function."""
+    """``dbt build`` of a function in a managed virtual environment."""
 
 
 class DbtSeedAirflowAsyncVirtualenvOperator(_AfterSetup, virtualenv.DbtSeedVirtualenvOperator):

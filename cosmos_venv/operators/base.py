@@ -45,13 +45,13 @@ _SHARED = (type(None), bool, int, str)
 
 
 class AbstractDbtBase(BaseOperator):
-    """A dbt command as an operator. It knows what to run; where to run it is the mode's part."""
+    """A dbt command as an operator. It knows which command to run; the mode knows where."""
 
-    #: parameters of this command only, with their defaults; one without a default has to be given.
+    #: parameters of this command only, with their defaults; a parameter with ``REQUIRED`` has to be given.
     own_parameters: ClassVar[Mapping[str, Any]] = {}
-    #: names that a parameter of this command had once, each with the one that it has now.
+    #: former names of this command's parameters, each with the present name.
     old_names: ClassVar[Mapping[str, str]] = {}
-    #: what this class adds to its bases' template fields.
+    #: the template fields that this class adds to those of its bases.
     own_template_fields: ClassVar[tuple[str, ...]] = (
         "env",
         "select",
@@ -62,7 +62,7 @@ class AbstractDbtBase(BaseOperator):
         "dbt_cmd_flags",
     )
 
-    #: what a class of a user says itself, by Airflow's own attribute.
+    #: the ``template_fields`` that the class itself declares, in Airflow's way; None: it declares none.
     declared_template_fields: ClassVar[Sequence[str] | None] = None
 
     #: whether ``on_warning_callback`` is called when nothing has warned, as in Cosmos.
@@ -75,7 +75,7 @@ class AbstractDbtBase(BaseOperator):
     interceptors: Sequence[Callable[[Any, Any], object]]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Give the class the template fields and parameters of all its bases: Python would take those of the first.
+        """Give the class the template fields and parameters of all its bases. Python would take only the first base's.
 
         :param **kwargs: of the class statement.
         """
@@ -89,7 +89,7 @@ class AbstractDbtBase(BaseOperator):
 
     @classmethod
     def _have_defaults(cls) -> None:
-        """The class itself has the default of each parameter, as far as it can be shared by all tasks.
+        """Set the default of each parameter on the class, where all tasks can share the value.
 
         Most of a task's 50 parameters are never given. A task with all of them would need half as much memory again.
         """
@@ -106,8 +106,8 @@ class AbstractDbtBase(BaseOperator):
                 setattr(cls, name, default)
 
     def _store(self, values: Mapping[str, Any]) -> None:
-        """Set these in ``__dict__``, but those that are the class's defaults: Airflow checks each attribute that is
-        assigned.
+        """Set these values, except defaults of the class. They go into ``__dict__``: Airflow checks each attribute that
+        is assigned.
         """
         cls = type(self)
         for name, value in values.items():
@@ -116,7 +116,7 @@ class AbstractDbtBase(BaseOperator):
 
     @classmethod
     def _all_template_fields(cls) -> tuple[str, ...]:
-        """The fields that the class or its nearest base declares in Airflow's way, else those of all bases."""
+        """The fields that the class or its nearest base declares in Airflow's way; else the own fields of all bases."""
         fields: list[str] = []
         for base in cls.__mro__:
             declared = vars(base).get("declared_template_fields")
@@ -142,15 +142,15 @@ class AbstractDbtBase(BaseOperator):
     @property
     @abstractmethod
     def base_cmd(self) -> list[str]:
-        """The dbt sub-command, in words. Most classes say it with an attribute."""
+        """The dbt sub-command, as words. Most classes set it as an attribute."""
 
     @classmethod
     def take_own_parameters(cls, arguments: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-        """This command's own parameters, and the rest; ``default_args`` count where an own one is not given.
+        """This command's own parameters, and the rest. ``default_args`` count where an own parameter is not given.
 
-        :param arguments: those that no constructor has taken, by name.
-        :returns: a value for each name in ``own_parameters``, and the arguments that are none of these.
-        :raises CosmosValueError: when one without a default is missing, or ``event_time`` is none that there is.
+        :param arguments: the arguments that no constructor has taken, by name.
+        :returns: a value for each name in ``own_parameters``, and all other arguments.
+        :raises CosmosValueError: when a parameter without a default is missing, or ``event_time`` is unknown.
         """
         rest = dict(arguments)
         for old, new in cls.old_names.items():
@@ -192,7 +192,7 @@ class AbstractDbtBase(BaseOperator):
         if event_time is None:
             return []
         if FULL_REFRESH in flags:
-            # dbt would make the table anew, of the batches in the interval alone.
+            # dbt would rebuild the table from the batches of the interval alone.
             self.log.info("A full refresh: dbt builds all batches, and event_time=%r does not count.", event_time)
             return []
         return event_time_flags(event_time, context)
@@ -202,7 +202,7 @@ class AbstractDbtBase(BaseOperator):
 
         :param context: Airflow's context of the task.
         """
-        refuse_no_mapping("env", self.env)  # what another task has given may be anything
+        refuse_no_mapping("env", self.env)  # the result of another task may be anything
         inherited = {}
         if self.append_env:
             inherited = without_user_code(inherited_environment(), self._folders_of_user_code())
@@ -240,12 +240,12 @@ class AbstractDbtBase(BaseOperator):
         self._run_dbt(context, **kwargs)
 
     def _run_dbt(self, context: Context, **kwargs: Any) -> FullOutputSubprocessResult:
-        # Nodes that are configured alike share their configuration while the DAG stands: here the task gets its own.
+        # Nodes that are configured alike share their configuration in the DAG; the task gets a copy of its own.
         node = copy.deepcopy({name: each for name, each in self.extra_context.items() if name == NODE_CONFIG})
         context.update({**self.extra_context, **node})  # type: ignore[typeddict-item]
         for interceptor in self.interceptors:
             interceptor(context, self)
-        # By the keywords that Cosmos uses: a class of a user may have a method of its own there.
+        # The keywords are Cosmos's: a user's class may override the method.
         run = partial(self.build_and_run_cmd, context=context, cmd_flags=self.add_cmd_flags(), **kwargs)
         if not settings.enable_debug_mode:
             return run()
@@ -257,14 +257,14 @@ class AbstractDbtBase(BaseOperator):
     def build_and_run_cmd(
         self, context: Context | Mapping[str, Any], cmd_flags: Flags | None = None, *_: object, **kwargs: Any
     ) -> FullOutputSubprocessResult:
-        """Build the command and run it, as ``execute`` does after the interceptors, which may change the operator.
+        """Build the command and run it. ``execute`` does so after the interceptors, which may change the operator.
 
         :param context: Airflow's context of the task.
         :param cmd_flags: instead of this command's own flags; None: its own.
         :param **kwargs: of ``run_command``.
         :returns: exit code and output of dbt.
         """
-        # *_ takes run_as_async and async_context, which classes of users hand on by position, as in Cosmos.
+        # *_ takes run_as_async and async_context, which users' classes pass by position, as in Cosmos.
         command, env = self.build_cmd(context=context, cmd_flags=cmd_flags)
         return self.run_command(cmd=command, env=env, context=context, **kwargs)
 
@@ -277,7 +277,7 @@ class AbstractDbtBase(BaseOperator):
         :param cmd: the command line, as ``build_cmd`` gives it.
         :param env: the environment variables for dbt.
         :param context: Airflow's context of the task.
-        :param **kwargs: further wishes, which each mode names.
+        :param **kwargs: further options, which each mode names.
         :returns: exit code and output of dbt.
         """
 
@@ -293,7 +293,7 @@ class FullRefreshMixin:
     full_refresh: bool | str
 
     def add_cmd_flags(self) -> list[str]:
-        """``--full-refresh`` where it is asked for; a text is what a template rendered to."""
+        """``--full-refresh`` where it is asked for. ``full_refresh`` may be the text that a template rendered to."""
         return [FULL_REFRESH] if to_boolean(self.full_refresh) else []
 
 
@@ -327,8 +327,8 @@ class DbtBatchMixin(DbtBuildMixin):
     A try of the task runs what its earlier tries have not done.
 
     :ivar nodes: unique id of each node and test of the batch to the text by which dbt selects it.
-    :ivar continuing: unique ids of the models with ``on_error: continue``. What reads one that has failed was built of
-        its former rows, so the next try runs all nodes.
+    :ivar continuing: unique ids of the models with ``on_error: continue``. When such a model fails, nodes that read it
+        are built from its former rows; so the next try runs all nodes.
     """
 
     own_parameters: ClassVar[Mapping[str, Any]] = {"nodes": REQUIRED, "continuing": ()}
@@ -344,9 +344,9 @@ class DbtLSMixin:
 
 
 class DbtSelectMixin(DbtLSMixin):
-    """``dbt ls`` of what a run selects, by which the other tasks of the project know whether they are chosen.
+    """``dbt ls`` of a run's selection. From the result, the other tasks of the project know whether they are chosen.
 
-    :ivar tasks: what each task of the project runs, by its id.
+    :ivar tasks: the nodes of each task of the project, by the task's id.
     :ivar selectors: unique id of each node and test to the text by which dbt selects it.
     """
 
@@ -474,7 +474,7 @@ class DbtDocsMixin:
 
 
 class DbtRetryMixin:
-    """``dbt retry``: what failed, or was skipped for it, in the run whose artifacts ``state`` names."""
+    """``dbt retry``: the nodes that failed, or were skipped for another, in the run with the artifacts at ``state``."""
 
     base_cmd: ClassVar[list[str]] = ["retry"]
     ui_color = "#8194E0"

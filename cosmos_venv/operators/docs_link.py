@@ -1,8 +1,8 @@
 """The link from a task to the page of its node in the published dbt docs.
 
-On Airflow 2 the web server makes it, of the class that the list of providers names. On Airflow 3 a worker leaves the
-URL in an XCom when the task ends; a task that ends in the triggerer leaves none, and has the link in its documentation
-alone.
+On Airflow 2 the web server makes the link from the class that the provider's metadata names. On Airflow 3 a worker
+stores the URL as an XCom when the task ends. A task that ends in the triggerer has no such XCom: then the link is only
+in the task's documentation.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ class DbtDomainReadyOperator(BaseOperator):
     """The task that gives an asset once the tasks before it have succeeded.
 
     :param asset_uri: URI of the asset, for which a DAG waits.
-    :param **kwargs: of Airflow's operators. ``outlets``, which all tasks share, are for tasks that run dbt.
+    :param **kwargs: of Airflow's operators. ``outlets`` are dropped: all tasks share them, for tasks that run dbt.
     """
 
     ui_color = "#DBCDF6"
@@ -24,7 +24,7 @@ class DbtDomainReadyOperator(BaseOperator):
         self.asset_uri = asset_uri
 
     def execute(self, context: Context) -> None:
-        """Do nothing: Airflow gives the asset of a task that has succeeded.
+        """Do nothing: Airflow itself updates the asset when the task has succeeded.
 
         :param context: Airflow's context of the task.
         """

@@ -1,4 +1,4 @@
-"""The event times that a run of the DAG is about, as flags for dbt, which chooses batches by them."""
+"""The interval of event times of a DAG run, as flags by which dbt chooses batches."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ _PARTITIONS = {
     "monthly_partition": (timedelta(days=31), {**_MIDNIGHT, "day": 1}),
     "yearly_partition": (timedelta(days=366), {**_MIDNIGHT, "day": 1, "month": 1}),
 }
-"""How long each is at most, and the parts of a time at which each begins."""
+"""The greatest length of each partition, and the fields of the time at which it begins."""
 EVENT_TIMES = (DATA_INTERVAL, *_PARTITIONS)
 """The values of the operators' ``event_time``."""
 
-# Of Airflow's own timetables and mappers, beside ISO 8601.
+# Formats of the partition keys of Airflow's own timetables and mappers, beside ISO 8601.
 _KEY_FORMATS = ("%Y-%m", "%Y")
 
 
 def refuse_unknown_event_time(event_time: object) -> None:
     """Refuse a value that is none of ``EVENT_TIMES``.
 
-    :param event_time: what was given; None: the task goes by no event time.
-    :raises CosmosValueError: with all that there are.
+    :param event_time: what was given; None: the task uses no event time.
+    :raises CosmosValueError: with all known values.
     """
     if event_time is not None and event_time not in EVENT_TIMES:
         choices = ", ".join(map(repr, EVENT_TIMES))
@@ -54,7 +54,7 @@ def event_time_flags(event_time: str, context: Mapping[str, Any]) -> list[str]:
         start = _in_utc(_partition_start(event_time, context))
         longest, begin = _PARTITIONS[event_time]
         if start.replace(**begin) != start:
-            # Neighbours would build one batch, and months have no length.
+            # Two neighbouring partitions would both build one batch, and months differ in length.
             raise CosmosValueError(
                 f"event_time={event_time!r}: the partition of this run begins at {_text(start)} in UTC, in which dbt "
                 "has its batches. Give the timetable timezone='UTC', or another event_time."

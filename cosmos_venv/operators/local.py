@@ -1,7 +1,7 @@
 """Local operators: dbt commands on the worker itself, and dbt's documentation uploaded to a cloud.
 
-Each is a command of ``base`` and the way to run it of ``local_base``. The provider of a cloud need not be installed
-where the DAG is parsed. Nothing is uploaded after a failed dbt.
+Each operator joins a command of ``base`` and the way to run it of ``local_base``. The provider of a cloud need not be
+installed where the DAG is parsed. Nothing is uploaded after a failed dbt.
 """
 
 from __future__ import annotations
@@ -65,17 +65,17 @@ class DbtBuildLocalOperator(base.DbtBuildMixin, DbtLocalBaseOperator):
 class DbtBatchLocalOperator(base.DbtBatchMixin, DbtLocalBaseOperator):
     """``dbt build`` of the nodes of a batch on the worker."""
 
-    #: Airflow 3.3.2 failed one of two runs that made the alias at once, although dbt had succeeded.
+    #: a race: when two runs made the alias at once, Airflow 3.3.2 failed one of them, although dbt had succeeded.
     declares_alias: ClassVar[bool] = True
-    #: whether other tasks watch this one, for which it says in an XCom what became of each node.
+    #: whether other tasks watch this task. Then it pushes the outcome of each node as an XCom.
     is_watched: ClassVar[bool] = False
 
     @classmethod
     def take_own_parameters(cls, arguments: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         """This command's own parameters, and the rest.
 
-        :param arguments: those that no constructor has taken, by name.
-        :returns: a value for each name in ``own_parameters``, and the arguments that are none of these.
+        :param arguments: the arguments that no constructor has taken, by name.
+        :returns: a value for each name in ``own_parameters``, and all other arguments.
         :raises CosmosValueError: when ``nodes`` is missing, or names no node.
         """
         own, rest = super().take_own_parameters(arguments)
@@ -104,7 +104,7 @@ class DbtBatchLocalOperator(base.DbtBatchMixin, DbtLocalBaseOperator):
         return cast("FullOutputSubprocessResult", run_batch(run, self._leave_out(context)))
 
     def _leave_out(self, context: Context | Mapping[str, Any]) -> LeaveOut | None:
-        """Says before the build which nodes stay as they are; None: all nodes are built."""
+        """A callable that tells, before the build, which nodes dbt must not build; None: dbt builds all nodes."""
         return None
 
 
@@ -113,7 +113,7 @@ class DbtLSLocalOperator(base.DbtLSMixin, DbtLocalBaseOperator):
 
 
 class DbtSelectLocalOperator(base.DbtSelectMixin, DbtLocalBaseOperator):
-    """The task that evaluates what a run selects, by ``dbt ls`` on the worker. Without a selection it starts no dbt."""
+    """The task that evaluates a run's selection, by ``dbt ls`` on the worker. Without a selection it starts no dbt."""
 
     def _changes_for_run(self, context: Context) -> dict[str, Any]:
         from cosmos_venv.operators.run.run_request import RunRequest
@@ -123,12 +123,12 @@ class DbtSelectLocalOperator(base.DbtSelectMixin, DbtLocalBaseOperator):
         # A list of flags is for the commands that build and test: dbt ls knows few of them.
         if not isinstance(self.dbt_cmd_flags, Mapping):
             changes["dbt_cmd_flags"] = []
-        if self.state == LAST_SUCCESS:  # each task has its own, and this one builds nothing
+        if self.state == LAST_SUCCESS:  # each task has its own last success, and this task builds nothing
             changes |= {"state": None, "defer_to_state": False, "favor_state": False}
         return changes
 
     def _execute(self, context: Context, **kwargs: Any) -> Any:
-        """Evaluate the selection and push what it comes to.
+        """Evaluate the selection, and push the chosen tasks and nodes.
 
         :param context: Airflow's context of the task.
         :param **kwargs: as for every local operator.
@@ -142,7 +142,7 @@ class DbtSelectLocalOperator(base.DbtSelectMixin, DbtLocalBaseOperator):
             self.log.info("This run selects and excludes nothing: all tasks run.")
             return
         result: Any = self._run_dbt(context, **kwargs)
-        # A dbt in this process gives its lines apart.
+        # dbt in this process (dbtRunner) returns its lines as ``result``.
         lines = getattr(result, "full_output", None) or getattr(result, "result", None) or ()
         push_choice(self, request, listed(lines), context)
 
@@ -150,19 +150,19 @@ class DbtSelectLocalOperator(base.DbtSelectMixin, DbtLocalBaseOperator):
 class DbtSeedLocalOperator(base.DbtSeedMixin, DbtLocalBaseOperator):
     """``dbt seed`` on the worker.
 
-    Rendered with SeedRenderingBehavior.WHEN_SEED_CHANGES, it runs dbt only for content that it has not loaded last.
+    Rendered with SeedRenderingBehavior.WHEN_SEED_CHANGES, it runs dbt only when the content differs from the last load.
     """
 
     def run_command(
         self, cmd: list[str], env: dict[str, str], context: Context | Mapping[str, Any], *_: object, **kwargs: Any
     ) -> FullOutputSubprocessResult:
-        """Run dbt, or where it is rendered with WHEN_SEED_CHANGES only for content that it has not loaded last.
+        """Run dbt. Rendered with WHEN_SEED_CHANGES, only when the content differs from what was loaded last.
 
         :param cmd: the command line, as ``build_cmd`` gives it.
         :param env: the environment variables for dbt.
         :param context: Airflow's context of the task.
         :param **kwargs: as for every local operator.
-        :returns: exit code and output of dbt; exit code 0 and no output of a seed that is not loaded.
+        :returns: exit code and output of dbt; for a seed that is not loaded, exit code 0 and no output.
         """
         run = partial(super().run_command, cmd, env, context, **kwargs)
         if not context.get(ONLY_IF_CHANGED):
@@ -181,10 +181,9 @@ class DbtSourceLocalOperator(base.DbtSourceMixin, DbtLocalBaseOperator):
 
 
 class DbtSourceFreshnessLocalSensor(DbtSourceFreshnessMixin, DbtSourceLocalOperator, BaseSensorOperator):
-    """Waits until sources are fresh: ``dbt source freshness`` on the worker, until none of those selected is stale.
+    """Waits until sources are fresh: runs ``dbt source freshness`` on the worker until no selected source is stale.
 
-    ``poke_interval``, ``timeout``, ``soft_fail`` and the like are those of Airflow's
-    sensors.
+    ``poke_interval``, ``timeout``, ``soft_fail`` and the like are those of Airflow's sensors.
     """
 
 
@@ -197,9 +196,10 @@ class DbtSemanticMetricViewLocalOperator(base.DbtSemanticMetricViewMixin, DbtLoc
 
 
 class DbtDepsLocalOperator(base.DbtDepsMixin, DbtLocalBaseOperator):
-    """``dbt deps`` on the worker, for the ``LOCAL`` tasks behind it with the same dbt on the same worker, which have
-    ``install_deps=True`` by default: they use the packages that are kept for the project. The project's folder is not
-    written to.
+    """``dbt deps`` on the worker, for ``LOCAL`` tasks after it on the same worker with the same dbt.
+
+    By their default ``install_deps=True``, these tasks use the packages that are kept for the project. The project's
+    folder is not written to.
     """
 
     def _store(self, values: Mapping[str, Any]) -> None:
@@ -215,7 +215,7 @@ class DbtDepsLocalOperator(base.DbtDepsMixin, DbtLocalBaseOperator):
         :param context: Airflow's context of the task.
         :param **kwargs: as for every local operator.
         :returns: exit code and output of dbt; exit code 0 and no output where there is nothing to install.
-        :raises AirflowException: when no packages are kept: the task would change nothing.
+        :raises AirflowException: when packages are not kept, so that the task would have no effect.
         """
         from cosmos_venv.dbt.project_files import has_packages
 
@@ -243,7 +243,7 @@ class DbtCompileLocalOperator(base.DbtCompileMixin, DbtLocalBaseOperator):
 
 
 class DbtRetryLocalOperator(base.DbtRetryMixin, DbtLocalBaseOperator):
-    """``dbt retry`` on the worker: what failed in the run whose artifacts are at ``state``, which must be given."""
+    """``dbt retry`` on the worker, of the nodes that failed in the run whose artifacts are at ``state`` (required)."""
 
 
 class DbtCloneLocalOperator(base.DbtCloneMixin, DbtLocalBaseOperator):
@@ -259,9 +259,9 @@ class DbtDocsLocalOperator(base.DbtDocsMixin, DbtLocalBaseOperator):
 
     @property
     def required_files(self) -> list[str]:
-        """The files that are uploaded: those that were given, else what makes up the documentation.
+        """The files that are uploaded: the given ones, else the files of the documentation.
 
-        That is one file, with the flag ``--static``.
+        With the flag ``--static`` the documentation is one file.
         """
         if (given := vars(self).get("required_files")) is not None:
             return list(given)
@@ -274,9 +274,9 @@ class DbtDocsCloudLocalOperator(DbtDocsLocalOperator):
 
     :ivar connection_id: the Airflow connection of the cloud.
     :ivar bucket_name: the bucket or container.
-    :ivar folder_dir: the text that the files' keys begin with; None: none.
+    :ivar folder_dir: prefix of the files' keys; None: no prefix.
     :ivar required_files: names of files in dbt's target folder, all of which are uploaded; None: ``index.html``,
-        ``manifest.json`` and ``catalog.json``, or the page of ``--static``. Where one is missing nothing is uploaded.
+        ``manifest.json`` and ``catalog.json``, or the page of ``--static``. If one is missing, nothing is uploaded.
     """
 
     own_parameters: ClassVar[Mapping[str, Any]] = {
@@ -285,14 +285,14 @@ class DbtDocsCloudLocalOperator(DbtDocsLocalOperator):
         "folder_dir": None,
         "required_files": None,
     }
-    #: what the keys of uploaded files are told to begin with in the log.
+    #: the scheme of the uploaded files' URLs in the log, such as ``s3``.
     scheme: ClassVar[str]
     connection_id: str
     bucket_name: str
     folder_dir: str | None
 
     def upload(self, file: Path, key: str) -> None:
-        """Put the file into the bucket, over one that is there.
+        """Put the file into the bucket; an existing file is replaced.
 
         :param file: one file of the documentation.
         :param key: its key in the bucket.
@@ -304,7 +304,7 @@ class DbtDocsCloudLocalOperator(DbtDocsLocalOperator):
         kept = dict(values)
         names = kept["required_files"]
         if names is None:
-            del kept["required_files"]  # a class of a user may say them
+            del kept["required_files"]  # a user's class may have an attribute of this name
         elif not isinstance(names, list | tuple) or not names or not all(isinstance(name, str) for name in names):
             raise CosmosValueError(
                 f"required_files={names!r}: give a list of file names, such as ['manifest.json', 'catalog.json']."
@@ -405,7 +405,7 @@ class DbtDocsGCSLocalOperator(DbtDocsCloudLocalOperator):
 
 
 def _content_type(file: Path) -> str:
-    """A browser shows a page only if it is told that it is one."""
+    """The content type of a file: a browser shows a page only with the type of a page."""
     return mimetypes.guess_type(file.name)[0] or "application/octet-stream"
 
 

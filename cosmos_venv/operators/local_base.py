@@ -1,8 +1,8 @@
-"""DbtLocalBaseOperator: the parameters of a local operator, and what users of Cosmos override of its run.
+"""DbtLocalBaseOperator: the parameters of a local operator, and the methods that users of Cosmos override.
 
-``run.run_steps`` has the run from its workspace to what follows dbt. It calls the methods here that a subclass may
-override. A DAG file is parsed far more often than a task runs, so what only a run needs is imported by the methods that
-run.
+``run.run_steps`` holds the steps of a run, from the workspace to what follows dbt. It calls the methods here that a
+subclass may override. A DAG file is parsed far more often than a task runs. So what only a run needs is imported by the
+methods that run.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ if TYPE_CHECKING:
 
 _NOT_STORED = frozenset({"self", "kwargs", "task_id", "__class__"})
 _BOOLEANS_OR_NONE = frozenset({"copy_dbt_packages", "should_upload_compiled_sql"})
-"""Parameters whose default tells nobody that they are booleans. A class of a user may render them."""
+"""Boolean parameters whose default is None, so that the default does not show their type. A user's class may make them
+template fields."""
 
 
 class DbtLocalBaseOperator(AbstractDbtBase):
@@ -55,9 +56,9 @@ class DbtLocalBaseOperator(AbstractDbtBase):
     :param no_version_check, cache_selected_only, fail_fast, quiet, warn_error: dbt's flag of that name.
     :param task_id: Airflow's id of the task.
     :param env: environment variables for dbt. May be a template.
-    :param append_env: whether dbt gets the worker's variables too. It always gets those of Airflow's context and of the
-        profile.
-    :param output_encoding: of dbt's output; what does not decode becomes backslash escapes.
+    :param append_env: whether dbt gets the worker's variables too. It always gets the variables of Airflow's context
+        and of the profile.
+    :param output_encoding: encoding of dbt's output; bytes that do not decode become backslash escapes.
     :param skip_exit_code: an exit code of dbt that skips the task; None: none does. With DBT_RUNNER there is no exit
         code.
     :param partial_parse: False adds ``--no-partial-parse``, and no parse file is kept.
@@ -73,7 +74,7 @@ class DbtLocalBaseOperator(AbstractDbtBase):
         run; None: as ``[cosmos] default_copy_dbt_packages`` says.
     :param manifest_filepath: a manifest that dbt finds in its target folder.
     :param invocation_mode: SUBPROCESS, or DBT_RUNNER for a dbt that is installed in Airflow's own environment; None:
-        DBT_RUNNER where that is the dbt of ``dbt_executable_path``, or there is no other.
+        DBT_RUNNER where ``dbt_executable_path`` is the dbt of that environment, or where there is no other dbt.
     :param dbt_runner_callbacks: for the dbtRunner of DBT_RUNNER; each gets dbt's events.
     :param cancel_query_on_kill: a kill begins with SIGINT, on which dbt cancels its queries; False: with SIGTERM.
     :param interceptors: called as ``interceptor(context, operator)`` before the command is built; they may change
@@ -94,23 +95,23 @@ class DbtLocalBaseOperator(AbstractDbtBase):
     :param state: artifacts of another run, for ``state:`` selectors and deferral: a folder (relative to the project), a
         URL of object storage, or ``"last_success"``, those of this task's own last success.
     :param state_conn_id: the Airflow connection for such a URL; None: the default one of that storage.
-    :param defer_to_state: ``--defer``: what is not selected is read where ``state`` has it; a boolean, or a template of
-        one.
-    :param favor_state: ``--favor-state``: also what is selected, where ``state`` has it; likewise.
+    :param defer_to_state: ``--defer``: a node that is not selected, and does not exist in the target, is read from the
+        relation in ``state``; a boolean, or a template of one.
+    :param favor_state: ``--favor-state``: ``--defer`` also for nodes that exist in the target; likewise.
     :param warm_dbt: whether dbt may be forked from a process that has imported it: ``auto``, ``off`` or ``require``;
         None: as ``[cosmos_venv] local_warm_dbt`` says. With DBT_RUNNER each task imports dbt itself.
-    :param run_params: the names of the DAG's params that a run may set, by what they are for (``full_refresh``,
-        ``vars``, ``select``, ``exclude``), and in ``task_id`` the task that evaluates what it selects; None: there are
-        none.
+    :param run_params: names of the DAG's params that a run may set, by their purpose (``full_refresh``, ``vars``,
+        ``select``, ``exclude``). Its ``task_id`` is the task that evaluates the selection. None: there are no such
+        params.
     :param retry_on: the kinds of failures after which Airflow may try the task again, a text or a list:
         ``warehouse`` (and whatever is not known), ``tests``, ``compilation``, ``contract`` or ``sql``; None: as
         ``[cosmos_venv] retry_on`` says. Not for sensors, and not beside a ``retry_policy`` of your own.
-    :param skipped_with: tasks of the project beside its parents with which this one is skipped, by their ids without
-        the group of the project; None: it goes by its trigger rule alone.
+    :param skipped_with: further tasks of the project: when one of them or a parent was skipped, this task is skipped.
+        Their ids stand without the group of the project. None: the trigger rule alone decides.
     :param emit_datasets: let Airflow know which assets the nodes that ran have updated (run, build, seed, snapshot);
         a boolean, or a template of one.
     :param conn_id, db_name, schema: nothing reads them; they exist because Cosmos has them.
-    :raises CosmosValueError: for an argument that the operator does not take, and for a value that cannot be.
+    :raises CosmosValueError: for an argument that no dbt operator takes, and for an invalid value.
     """
 
     own_template_fields: ClassVar[tuple[str, ...]] = (
@@ -125,16 +126,16 @@ class DbtLocalBaseOperator(AbstractDbtBase):
     template_fields_renderers: ClassVar[dict[str, str]] = {"compiled_sql": "sql", "freshness": "json"}
     #: the option of ``[cosmos_venv]`` that counts where ``warm_dbt`` is not given.
     warm_setting: ClassVar[str] = "local_warm_dbt"
-    #: whether Airflow 3 hears of the alias for the task's assets while the DAG is parsed, as Airflow 2 does for all.
+    #: whether the alias of the task's assets is an outlet while Airflow 3 parses the DAG; on Airflow 2 it always is.
     declares_alias: ClassVar[bool] = False
-    #: what dbt made of the selection, for Airflow's page of rendered fields; written by the task.
+    #: the compiled SQL of the selection, for Airflow's page of rendered fields; written by the task.
     compiled_sql = ""
     freshness = ""
     #: one event for each node that succeeded, by OpenLineage's processor; written by the task.
     openlineage_events_completes: Sequence[Any] = ()
-    #: what starts the present command and hears of its nodes; ``run_subprocess`` of a user's class need not know of it.
+    #: arguments of ``run_process`` for the present command: a user's ``run_subprocess`` need not know of them.
     _launch: Mapping[str, Any] = MappingProxyType({})
-    #: what the last command has left; ``handle_exception`` of a user's class need not know of it.
+    #: the artifacts of the last command: a user's ``handle_exception`` need not know of them.
     _artifacts: Artifacts | None = None
     _has_run = False
 
@@ -224,7 +225,7 @@ class DbtLocalBaseOperator(AbstractDbtBase):
         retry_on: str | Sequence[str] | None = None,
         **kwargs: Any,
     ) -> None:
-        # First of all: whatever stands in a local variable by then would be stored, and copied with each DAG.
+        # This must be the first line: any other local variable would be stored, and copied with each DAG.
         given = {name: value for name, value in locals().items() if name not in _NOT_STORED}
         own, rest = self.take_own_parameters(kwargs)
         rest, ignored = split_arguments(type(self), rest)
@@ -264,8 +265,8 @@ class DbtLocalBaseOperator(AbstractDbtBase):
                 compat.add_outlets(self, [compat.asset_alias(alias_name(self))])
 
     def pre_execute(self, context: Context) -> None:
-        """Read the booleans that templates have rendered to, and follow the wishes of the run, where the DAG has params
-        for them.
+        """Read the booleans that templates have rendered to, and apply the params of the run, where the DAG has params
+        for dbt.
 
         :param context: Airflow's context of the task.
         :raises AirflowSkipException: when nothing of this task is chosen.
@@ -284,7 +285,7 @@ class DbtLocalBaseOperator(AbstractDbtBase):
         super().pre_execute(context)
 
     def _changes_for_run(self, context: Context) -> dict[str, Any]:
-        """The attributes that the run wants otherwise."""
+        """The attributes that the params of the run change."""
         from cosmos_venv.operators.run.run_request import RunRequest, selection_for
 
         request = RunRequest.of(self.run_params or {}, context)
@@ -300,7 +301,7 @@ class DbtLocalBaseOperator(AbstractDbtBase):
         :param **kwargs: of ``run_command``.
         :returns: exit code and output of dbt.
         """
-        # A kill before the first run counts: Airflow may kill while it still renders templates. After one it is late.
+        # A kill before the first run counts: Airflow may kill while it renders templates. A kill after a run does not.
         if self._has_run:
             vars(self).pop("_requested_end", None)
         self._has_run = True
@@ -313,7 +314,7 @@ class DbtLocalBaseOperator(AbstractDbtBase):
         """Run the command in a workspace, with its profile; ``dbt deps`` first where that is wanted.
 
         :param cmd: the command line, as ``build_cmd`` gives it.
-        :param env: the environment variables for dbt; those of the profile are added.
+        :param env: the environment variables for dbt; the profile's variables are added.
         :param context: Airflow's context of the task.
         :param **kwargs: ``push_run_results_to_xcom``, as the parameter of the operator.
         :returns: exit code and output of dbt.
@@ -340,7 +341,7 @@ class DbtLocalBaseOperator(AbstractDbtBase):
     def _start(self, run: DbtRun, command: DbtCommand) -> DbtResult:
         """Start one command of a run, and wait for its end.
 
-        :raises DbtNotStarted: when no dbt could be started, or it has to start warm and cannot.
+        :raises DbtNotStarted: when no dbt could be started, or dbt must start warm and cannot.
         """
         from cosmos_venv.operators.run.dbt_run import start
 
@@ -386,7 +387,7 @@ class DbtLocalBaseOperator(AbstractDbtBase):
         )
 
     def handle_exception(self, result: DbtResult) -> None:
-        """Turn what came of dbt into what Airflow understands.
+        """Raise where dbt failed, as the kind of the result asks for.
 
         :param result: what ``run_subprocess`` or ``run_dbt_runner`` has returned.
         :raises AirflowException: when a dbt process failed.
@@ -426,8 +427,8 @@ class DbtLocalBaseOperator(AbstractDbtBase):
 
     @property
     def _cancellation(self) -> Cancellation:
-        """The one of the present run, or of the first one before it begins: ``on_kill`` requests it."""
-        # In one step, and by whoever asks first: on_kill may be a signal handler that interrupts this line.
+        """The cancellation of the present run, or of the first run before it begins: ``on_kill`` requests it."""
+        # setdefault is atomic: on_kill may be a signal handler that interrupts this line.
         cancellation: Cancellation = vars(self).setdefault("_requested_end", Cancellation())
         return cancellation
 
@@ -442,7 +443,7 @@ class DbtLocalBaseOperator(AbstractDbtBase):
 
     @contextmanager
     def _dbt_ready(self, run: DbtRun) -> Iterator[str]:
-        """Within this block there is a dbt to run; gives a text that differs where it may be another one."""
+        """Keep a dbt ready within this block. Yields a text that identifies the dbt: another dbt has another text."""
         from cosmos_venv.dbt.invocation import which_dbt
 
         yield which_dbt(run.executable, run.mode)
@@ -460,19 +461,19 @@ class DbtLocalBaseOperator(AbstractDbtBase):
         )
 
     def _judge(self, result: DbtResult, artifacts: Artifacts) -> None:
-        """Raise where the command has not done what it was to do.
+        """Raise where the command has failed.
 
-        :param result: what came of it.
-        :param artifacts: what it has left.
+        :param result: the result of the command.
+        :param artifacts: the artifacts that it has left.
         """
         self.handle_exception(result)
 
     def _after_success(self, run: DbtRun, command: DbtCommand) -> None:
-        """Do what else this command owes its user, while the folder in which dbt ran is still there."""
+        """Do further work of this command after dbt, while the folder in which dbt ran still exists."""
 
     @contextmanager
     def _failing_as_a_task(self) -> Iterator[None]:
-        """Within this block what goes wrong becomes the exception that Airflow shows."""
+        """Turn errors within this block into the exceptions that Airflow shows."""
         try:
             yield
         except CommandKilled as error:
@@ -487,7 +488,7 @@ class DbtLocalBaseOperator(AbstractDbtBase):
 
 
 def _copy(value: Any, empty: Any) -> Any:
-    """The value in the operator's own hands: interceptors change it, and tasks of a DAG are given the same one."""
+    """A copy for this operator alone: interceptors change the value, and tasks of a DAG may share the given one."""
     if isinstance(value, Mapping):
         return dict(value)
     return list(value) if isinstance(value, list | tuple) else value or empty

@@ -18,14 +18,14 @@ _MEGABYTE = 1024 * 1024
 
 @contextmanager
 def memory_tracked(log: Any, context: Context | Mapping[str, Any], *, interval: float) -> Iterator[Callable[[], float]]:
-    """Within this block the resident memory of this process and all below it is looked at.
+    """Sample the resident memory of this process and its child processes within this block.
 
-    The most that was seen, in megabytes, is written to the log and pushed as XCom, after a failure too; the block is
-    given a function that says it meanwhile.
+    The peak, in megabytes, is written to the log and pushed as an XCom, after a failure too. Yields a function that
+    returns the peak so far.
 
     :param log: the task's logger.
     :param context: Airflow's context of the task; without ``ti`` nothing is pushed.
-    :param interval: seconds between two looks.
+    :param interval: seconds between two samples.
     """
     seen = [_resident()]
     is_over = threading.Event()
@@ -60,6 +60,6 @@ def _resident() -> int:
         processes += this.children(recursive=True)
     found = 0
     for process in processes:
-        with suppress(psutil.Error):  # gone meanwhile
+        with suppress(psutil.Error):  # the process has ended meanwhile
             found += process.memory_info().rss
     return found

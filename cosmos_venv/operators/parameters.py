@@ -1,4 +1,4 @@
-"""What an operator is given: the parameters that it takes, and the checks while its DAG is built."""
+"""The parameters that an operator takes, and the checks of their values while its DAG is built."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ OF_SOME_OPERATORS = frozenset(
     virtualenv_dir warn_is_fresh
     """.split()
 )
-"""The parameters of dbt operators of all modes beyond those of ``DbtLocalBaseOperator``.
+"""The parameters of dbt operators of all modes, except the parameters of ``DbtLocalBaseOperator``.
 
 This is a table because the modules of these operators import this module. ``test_parameters`` compares the table with
 the operators.
@@ -59,7 +59,7 @@ def parameters(cls: type[BaseOperator]) -> frozenset[str]:
 
 
 def split_arguments(cls: type[BaseOperator], given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """The arguments that an operator takes, and the names of those that only other dbt operators take.
+    """The arguments that an operator takes, and the names of arguments that only other dbt operators take.
 
     :param cls: the operator's class, below ``DbtLocalBaseOperator``.
     :param given: the keywords that are left when its own parameters are taken.
@@ -76,7 +76,7 @@ def split_arguments(cls: type[BaseOperator], given: Mapping[str, Any]) -> tuple[
 
 
 def warn_of_ignored(operator: BaseOperator, names: Sequence[str]) -> None:
-    """Warn of arguments that an operator does not take, of each name once for a DAG.
+    """Warn of arguments that an operator does not take, once for each name and DAG.
 
     :param operator: the operator, which stands in its DAG.
     :param names: the names of the arguments.
@@ -94,7 +94,7 @@ def warn_of_ignored(operator: BaseOperator, names: Sequence[str]) -> None:
 
 
 def refuse_wrong_shapes(given: Mapping[str, Any]) -> None:
-    """Refuse what can be known to be wrong about the values while the DAG is built.
+    """Refuse values that can be known to be wrong while the DAG is built.
 
     :param given: the arguments of the operator, by name.
     :raises CosmosValueError: names the parameter and what it must be.
@@ -121,7 +121,7 @@ def refuse_no_callbacks(parameter: str, value: object) -> None:
     """Refuse anything but None, a callable, an import path, or a list of these.
 
     :param parameter: the name of the parameter, for the message.
-    :param value: what was given for it.
+    :param value: the value that was given.
     :raises CosmosValueError: naming the parameter and the value.
     """
     for each in value if isinstance(value, list | tuple) else [value]:
@@ -162,7 +162,7 @@ def callables(parameter: str, value: Any) -> list[Callable[..., object]]:
 
 def _names_of(function: Any) -> set[str]:
     """The names of a function's parameters."""
-    # As inspect.signature finds them, which takes 200 times as long: a worker pays for it with each task.
+    # The names that inspect.signature gives, which takes 200 times as long: a worker would pay for it with each task.
     code = getattr(inspect.unwrap(function), "__code__", None)
     return set(code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]) if code else set()
 

@@ -1,4 +1,4 @@
-"""The last task of a project in a DAG run: a table of what became of its nodes, artifacts, and words to owners.
+"""The last task of a project in a DAG run: a table of its nodes, the artifacts of the run, and messages to owners.
 
 Airflow treats the task as a teardown. It runs when all tasks are over, whatever their states. Neither the state of the
 DAG run nor a task behind the group of the project depends on it. The results of nodes come from XComs of the tasks that
@@ -31,19 +31,19 @@ _STATUSES = {"failed": "error", "missing": "error", "upstream_failed": "skipped"
 """Airflow's states, and ours, as statuses of dbt."""
 _NOT_RUN = frozenset({None, "upstream_failed", "removed"})
 _SAID = ("message", "compiled_path")
-"""Of a row of a task's XCom, for owners alone; empty where the task has not said it."""
+"""Fields of a row in a task's XCom that only owners get; empty where the task has not given them."""
 _ASKED_AT_ONCE = 100  # Airflow 3 puts the ids into a URL
 
 
 class SummaryRow(msgspec.Struct, frozen=True, kw_only=True):
     """What became of a node.
 
-    :param node: unique id. For a task of which dbt has said nothing: the task's text in ``task_nodes``.
+    :param node: unique id. For a task that dbt has not reported: the task's text in ``task_nodes``.
     :param task: id of the task that the row comes from, below the group of the project.
-    :param state: by dbt; by Airflow, where dbt has said nothing or the task has ended otherwise.
-    :param seconds: that dbt took; None where it has not said it.
-    :param rows: that it changed, or found as a test; None where dbt has not said it.
-    :param started: how dbt was started: ``warm``, ``runner``, ``process``, or this with the reason why not warm.
+    :param state: dbt's status. Airflow's state of the task, where dbt has said nothing or the task has ended otherwise.
+    :param seconds: how long dbt took; None: not known.
+    :param rows: number of rows that the node changed, or found as a test; None: not known.
+    :param started: how dbt was started: ``warm``, ``runner`` or ``process``, which may give the reason why not warm.
     """
 
     node: str
@@ -64,7 +64,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 
     :param nodes: how many nodes, without tests, are in each state.
     :param tests: how many tests are in each state.
-    :param rows: failures first, then warnings and what was skipped, then what took longest. Tests that have passed are
+    :param rows: failures first, then warnings and skipped nodes, then the slowest nodes. Tests that have passed are
         only counted.
     :param left_out: how many rows there would be beyond ``MOST_ROWS``.
     """
@@ -78,7 +78,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 class DbtRunSummaryOperator(BaseOperator):
     """The task with the table.
 
-    :param task_nodes: id of each task, below the group of the project, to what it runs: a unique id, or some words.
+    :param task_nodes: id of each task, below the group of the project, to the unique id of its node, or to some words.
     :param run_artifacts: id of the project's group; empty where the project is the whole DAG. Its tasks have kept
         dbt's results for the artifacts of the run. None: they have kept none.
     :param owners: unique ids of nodes to their owners.
@@ -99,7 +99,7 @@ class DbtRunSummaryOperator(BaseOperator):
         notify_owners: Mapping[str, Callable[..., object]] | None = None,
         **kwargs: Any,
     ) -> None:
-        # A later try would tell all owners once more.
+        # A retry would notify all owners once more.
         super().__init__(**{**kwargs, **({"retries": 0} if notify_owners else {})})
         self.task_nodes = dict(task_nodes)
         self.run_artifacts = run_artifacts
@@ -143,14 +143,14 @@ class DbtRunSummaryOperator(BaseOperator):
         return result
 
     def _join_artifacts(self, context: Context, told: Sequence[Mapping[str, Any]]) -> Iterator[Exception]:
-        """Make the artifacts of the run. Yields what has gone wrong."""
+        """Make the artifacts of the run. Yields the errors."""
         if self.run_artifacts is None:
             return
         from cosmos_venv.operators.run.run_artifacts import folder_of_run, join_parts
 
         known: dict[str, dict[str, Any]] = {}
         for row in told:
-            if " " not in row["node"]:  # the words for what a task runs
+            if " " not in row["node"]:  # with a space, it is no unique id but the words for what a task runs
                 status = _STATUSES.get(row["state"], row["state"])
                 seconds, message = row["seconds"] or 0.0, row["message"] or None
                 known.setdefault(row["node"], {"status": status, "execution_time": seconds, "message": message})
@@ -166,7 +166,7 @@ class DbtRunSummaryOperator(BaseOperator):
             yield AirflowException("The run has no artifacts: no task has results of dbt. Drop --no-write-json.")
 
     def _notify(self, context: Context, told: Sequence[Mapping[str, Any]]) -> Iterator[Exception]:
-        """Call the notifiers of the owners. Yields what has gone wrong."""
+        """Call the notifiers of the owners. Yields the errors."""
         of_owner: defaultdict[str, list[Mapping[str, Any]]] = defaultdict(list)
         for row in told:
             if row["state"] in _FAILED - {"upstream_failed"} or row["state"] == WARNED:
@@ -187,11 +187,11 @@ def rows_of_run(
     states: Mapping[str, str | None],
     pushed: Mapping[str, Sequence[Mapping[str, Any]]],
 ) -> list[SummaryRow]:
-    """What became of each node of a project, failures first.
+    """The rows of all nodes of a project, failures first.
 
     :param task_nodes: id of each task to what it runs.
     :param states: Airflow's states of the tasks; None: there is none yet.
-    :param pushed: what tasks that ran dbt say of their nodes.
+    :param pushed: the rows that tasks have pushed after they ran dbt.
     """
     by_watching = {row["node"] for task, rows in pushed.items() for row in rows if task != PRODUCER_WATCHER_TASK_ID}
     found: list[SummaryRow] = []
@@ -214,7 +214,7 @@ def rows_of_run(
 def shortened(found: Sequence[SummaryRow]) -> Summary:
     """The table of a run.
 
-    :param found: what became of each node, in order.
+    :param found: the rows of all nodes, in order.
     """
     shown = [row for row in found if not row.is_test or row.state not in DONE_STATUSES or row.state == WARNED]
     return Summary(

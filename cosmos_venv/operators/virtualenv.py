@@ -2,11 +2,11 @@
 
 A task runs through ``execute`` (``operators.base``), ``run_command`` (``operators.local_base``) and the steps of
 ``operators.run.run_steps``, which call ``_dbt_ready`` here for the environment: ``managed.resolve`` finds or builds it.
-docs/explanation/architecture.md has the whole walk.
+docs/explanation/architecture.md describes the whole path.
 
 The seed document "Implementation: Astronomer cosmos DbtVirtualenvBaseOperator" names the classes, parameters and
 methods. A task calls no lock method: ``cosmos_venv.environments`` takes the lock for a build, and dbt runs without it.
-The methods are for subclasses. A subclass that holds the lock may let the operator build in the same thread.
+The lock methods are for subclasses. A subclass that holds the lock may let the operator build in the same thread.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ __all__ = [
 ]
 
 PY_INTERPRETER = "python3"
-"""Name of Cosmos's module; the interpreter of an environment is ``py_executable`` here."""
+"""A name of Cosmos's module, not used here: ``py_executable`` chooses the interpreter of an environment."""
 
 _Result = TypeVar("_Result")
 
@@ -74,7 +74,7 @@ def depends_on_virtualenv_dir(method: Callable[..., _Result]) -> Callable[..., _
     """Decorate a method that has no meaning without ``virtualenv_dir``.
 
     :param method: a method of a virtualenv operator.
-    :raises CosmosValueError: from the method, where there is none.
+    :raises CosmosValueError: by the decorated method, when ``virtualenv_dir`` is None.
     """
 
     @functools.wraps(method)
@@ -90,7 +90,7 @@ class DbtVirtualenvBaseOperator(local.DbtLocalBaseOperator):
     """A dbt command in a managed virtual environment.
 
     :param py_requirements: pip requirement strings, such as ``["dbt-core~=1.11.0", "dbt-postgres~=1.11.0"]``.
-        Without any an error is logged, and the task will fail.
+        Without requirements an error is logged, and the task will fail.
     :param pip_install_options: further options of ``pip install``, such as ``["--no-cache-dir"]``.
     :param py_system_site_packages: whether the environment sees the packages of the worker's Python.
     :param virtualenv_dir: where environments are kept and shared; None: a temporary one for each run. May be a
@@ -98,9 +98,9 @@ class DbtVirtualenvBaseOperator(local.DbtLocalBaseOperator):
     :param is_virtualenv_dir_temporary: run in a temporary environment although ``virtualenv_dir`` is given; a
         boolean, or a template of one.
     :param py_executable: the Python of the environment, a name on PATH or a path; None: the worker's own.
-    :param adbc_drivers: database drivers that are put into the environment for dbt 2, so that it downloads none: paths
-        of shared libraries such as ``libduckdb.so`` or of folders of them, or requirements of distributions that hold
-        one; None: those of ``[cosmos_venv] virtualenv_adbc_drivers``.
+    :param adbc_drivers: database drivers for dbt 2, put into the environment so that dbt downloads none: paths of
+        shared libraries such as ``libduckdb.so``, paths of folders of libraries, or requirements of distributions that
+        hold a library; None: those of ``[cosmos_venv] virtualenv_adbc_drivers``.
     :param **kwargs: of the local operator. ``invocation_mode`` is always SUBPROCESS and ``dbt_executable_path`` the
         environment's own dbt, as in Cosmos: another value of the two gives a UserWarning. Where ``warm_dbt`` is None,
         ``[cosmos_venv] virtualenv_warm_dbt`` counts.
@@ -122,7 +122,7 @@ class DbtVirtualenvBaseOperator(local.DbtLocalBaseOperator):
 
     def __init__(
         self,
-        *,  # Airflow takes no others, and the class gets the defaults of these alone
+        *,  # Airflow allows only keyword arguments, and the class gets only their defaults
         py_requirements: list[str] | None = None,
         pip_install_options: list[str] | None = None,
         py_system_site_packages: bool = False,
@@ -179,9 +179,9 @@ class DbtVirtualenvBaseOperator(local.DbtLocalBaseOperator):
                 self._environment = None
 
     def _start(self, run: DbtRun, command: DbtCommand) -> DbtResult:
-        """Start one command. Where dbt fails for files that its environment has lost, the environment is retired.
+        """Start one command. The environment is retired when dbt fails because files of the environment are lost.
 
-        :raises VirtualenvError: when dbt could not be started, or did nothing, for such files.
+        :raises VirtualenvError: when dbt could not be started, or did nothing, because of lost files.
         """
         from cosmos_venv.dbt.results import may_lack_files, tells_of_broken_file
         from cosmos_venv.dbt.workspace import Outputs
@@ -200,7 +200,7 @@ class DbtVirtualenvBaseOperator(local.DbtLocalBaseOperator):
         if may_lack_files(code, artifacts, lines=lines) and (
             damage := self._damage(content=tells_of_broken_file(code, lines=lines))
         ):
-            if not code:  # Python has run what is left of a script that was cut, and all seems well
+            if not code:  # Python has run the rest of a truncated script, and ended with exit code 0
                 raise VirtualenvError(f"dbt has done nothing. {damage}")
             self.log.warning("%s", damage)
         return result
@@ -213,7 +213,7 @@ class DbtVirtualenvBaseOperator(local.DbtLocalBaseOperator):
         return self._environment
 
     def _damage(self, *, content: bool) -> str:
-        """Return what the environment has lost, as sentences; empty when nothing. It is retired then."""
+        """Retire the environment when it has lost files. Returns the loss as sentences; empty when nothing is lost."""
         directory = self.kept_directory
         if self._environment is None or directory is None:
             return ""
@@ -229,7 +229,7 @@ class DbtVirtualenvBaseOperator(local.DbtLocalBaseOperator):
         """Run one dbt command with the dbt of the environment, whatever dbt the command names.
 
         :param command: the command line; its first word is replaced.
-        :param env: all environment variables of the process; those that lead to the worker's packages are left out.
+        :param env: all environment variables of the process; variables that lead to the worker's packages are left out.
         :param cwd: the folder in which it runs.
         :param **kwargs: as for the local operator.
         :returns: exit code and output of dbt.
@@ -269,7 +269,7 @@ class DbtVirtualenvBaseOperator(local.DbtLocalBaseOperator):
             self.clean_dir_if_temporary()
 
     def clean_dir_if_temporary(self) -> None:
-        """Delete what is left of this operator's temporary environment. What stood anywhere before is not touched."""
+        """Delete what is left of this operator's temporary environment, and nothing else."""
         left, self._temporary = self._temporary, None
         if left is not None and left.exists():
             self.log.info("Deleting the Python virtualenv %s", left)
@@ -309,10 +309,10 @@ class DbtVirtualenvBaseOperator(local.DbtLocalBaseOperator):
     def _acquire_venv_lock(self) -> None:
         """Take the lock, and wait for it no longer than ``[cosmos] virtualenv_max_retries_lock`` seconds.
 
-        Until it is released, ``execute`` builds under it when it is called in the same thread.
+        Until the lock is released, ``execute`` in the same thread builds under it.
 
         :raises CosmosValueError: without ``virtualenv_dir``, or when the operator holds it already.
-        :raises CosmosVirtualenvLockTimeout: naming the owner, who keeps it.
+        :raises CosmosVirtualenvLockTimeout: when another process keeps the lock; the text names the owner.
         :raises AirflowException: when the directory cannot be used.
         """
         if self._held_lock is not None:
@@ -334,7 +334,7 @@ class DbtVirtualenvBaseOperator(local.DbtLocalBaseOperator):
 
     @depends_on_virtualenv_dir
     def _release_venv_lock(self) -> None:
-        """Release what ``_acquire_venv_lock`` took, and nothing else.
+        """Release the lock that ``_acquire_venv_lock`` took, and no other.
 
         :raises CosmosValueError: without ``virtualenv_dir``.
         """
@@ -385,7 +385,7 @@ class DbtSeedVirtualenvOperator(DbtVirtualenvBaseOperator, local.DbtSeedLocalOpe
 
 
 class DbtSelectVirtualenvOperator(DbtVirtualenvBaseOperator, local.DbtSelectLocalOperator):
-    """The task that evaluates what a run selects, by ``dbt ls`` in a managed environment."""
+    """The task that evaluates a run's selection, by ``dbt ls`` in a managed environment."""
 
 
 class DbtSnapshotVirtualenvOperator(DbtVirtualenvBaseOperator, local.DbtSnapshotLocalOperator):

@@ -52,9 +52,9 @@ _TRIGGER = "cosmos_venv.operators.watch.trigger.DbtNodeTrigger"
 class _Producer:
     """The task that runs dbt for all others.
 
-    :ivar freshness_callback: called before the build, after ``dbt source freshness``, as ``callback(context, dag,
-        task_group, nodes, sources_json)``; gives pairs of a unique id and the state in which the node's task ends
-        without a build: a callable, or its import path. None: all nodes are built.
+    :ivar freshness_callback: called as ``callback(context, dag, task_group, nodes, sources_json)``, after ``dbt source
+        freshness`` and before the build. It returns pairs of a unique id and a state. A node without a success is
+        not built, and its task ends in the given state. A callable, or its import path. None: all nodes are built.
     :ivar sources: the text by which dbt selects a source, by the source's unique id, for each source that dbt checks.
     """
 
@@ -68,10 +68,10 @@ class _Producer:
         """This command's own parameters, and the rest.
 
         With ``depends_on_past`` the producer waits until all tasks of the previous run have ended. It waits for the
-        last task of that run, which is right behind the producer. Otherwise the build could begin while a task of that
-        run still runs dbt for its own node.
+        last task of that run, which comes right after the producer. Otherwise the build could begin while a task of
+        that run still runs dbt for its own node.
 
-        :param arguments: those that no constructor has taken, by name.
+        :param arguments: the arguments that no constructor has taken, by name.
         :returns: as ``AbstractDbtBase`` does.
         :raises CosmosValueError: when ``freshness_callback`` can be no callback.
         """
@@ -103,7 +103,7 @@ class DbtProducerWatcherVirtualenvOperator(_Producer, virtualenv.DbtBatchVirtual
 
 
 class _OfTask:
-    """An attribute with a value for each task. For a mapped task Airflow asks the class, before there is a task.
+    """A descriptor with a value for each task. For a mapped task Airflow asks the class, before there is a task.
 
     :param work_out: called with the task.
     :param of_class: its value for the class.
@@ -118,9 +118,9 @@ class _OfTask:
 
 
 class DbtConsumerWatcherSensor:
-    """What the task of a node does while the producer runs dbt: it waits, and ends as dbt has ended the node.
+    """The task of a node while the producer runs dbt: it waits, and ends in the state that dbt gives the node.
 
-    Its other parameters are those of the same task in another mode, for the dbt that it runs itself in a later try.
+    Its other parameters are the same as in another mode: they are for the dbt that it runs itself in a later try.
 
     :ivar node_ids: unique ids of the nodes that it watches.
     :ivar model_unique_id: unique id of the node that it stands for.
@@ -136,12 +136,12 @@ class DbtConsumerWatcherSensor:
         "deferrable": True,
         "poke_interval": 10.0,
     }
-    #: the method that goes on behind the trigger.
+    #: the method that Airflow calls after the trigger.
     resumes: ClassVar[str] = "execute_complete"
     node_ids: Sequence[str] = ()  # Airflow asks for the trigger before the constructor has ended
     model_unique_id: str | None
     producer_task_id: str
-    retry_on: tuple[str, ...] = ()  # likewise
+    retry_on: tuple[str, ...] = ()  # as for node_ids
     deferrable: bool
     poke_interval: float
 
@@ -156,7 +156,7 @@ class DbtConsumerWatcherSensor:
 
     @classmethod
     def get_serialized_fields(cls) -> frozenset[str]:
-        """The fields by which the scheduler knows the task for a sensor, and those of any task."""
+        """The serialized fields of any task and of a sensor: by the latter the scheduler knows the task as a sensor."""
         sensor: Any = BaseSensorOperator
         return frozenset(super().get_serialized_fields() | sensor.get_serialized_fields())  # type: ignore[misc]
 
@@ -173,7 +173,7 @@ class DbtConsumerWatcherSensor:
         """Wait for the nodes, or end as they have, or run dbt for them.
 
         :param context: Airflow's context of the task.
-        :param told: what earlier tries were told; None: the journal says it.
+        :param told: what earlier tries were told; None: the journal tells it.
         :param **kwargs: of ``build_and_run_cmd``.
         """
         from cosmos_venv.operators.watch.trigger import wait_for_nodes
@@ -184,7 +184,7 @@ class DbtConsumerWatcherSensor:
         return None
 
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> Any:
-        """Go on behind the trigger.
+        """Continue after the trigger.
 
         :param context: Airflow's context of the task.
         :param event: of the trigger, with ``action``, ``reason``, ``told`` and ``try_number``.
@@ -205,7 +205,7 @@ class DbtConsumerWatcherSensor:
                 context["ti"].xcom_push(key=key, value=value)
             kinds = [FailureKind(each) for each in event.get("kinds", ())]
             raise judged(AirflowException(event["reason"]), self.retry_on, kinds)
-        # Once more: the producer may have been cleared since.
+        # Check once more: the producer may have been cleared since.
         return self._execute(context, told=event["told"])
 
     def _run_only(self, nodes: Sequence[str]) -> None:
@@ -257,7 +257,7 @@ class DbtTestWatcherOperator(DbtConsumerWatcherSensor, local.DbtTestLocalOperato
 
 
 class DbtBatchWatcherOperator(_JoinedSensor, local.DbtBatchLocalOperator):
-    """A batch that the producer builds; nodes that it has not built, by ``dbt build`` on the worker."""
+    """A batch that the producer builds; a later try runs ``dbt build`` of the nodes not built, on the worker."""
 
 
 class DbtBuildWatcherVirtualenvOperator(DbtConsumerWatcherSensor, virtualenv.DbtBuildVirtualenvOperator):
@@ -291,7 +291,7 @@ class DbtTestWatcherVirtualenvOperator(DbtConsumerWatcherSensor, virtualenv.DbtT
 
 
 class DbtBatchWatcherVirtualenvOperator(_JoinedSensor, virtualenv.DbtBatchVirtualenvOperator):
-    """A batch that the producer builds; nodes that it has not built, by ``dbt build`` in a managed environment."""
+    """A batch that the producer builds; a later try runs ``dbt build`` of nodes not built, in a managed environment."""
 
 
 base.let_map_operators(globals())

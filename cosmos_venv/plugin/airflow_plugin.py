@@ -36,7 +36,7 @@ class DocsApp:
 class CosmosVenvPlugin(AirflowPlugin):
     """dbt docs in Airflow's UI.
 
-    Airflow 3.0 shows none: it has no views of plugins, and a browser cannot tell a plugin's page which user asks.
+    Airflow 3.0 shows no docs: it has no views of plugins, and a plugin's page does not learn which user asks.
     """
 
     name = "cosmos_venv"

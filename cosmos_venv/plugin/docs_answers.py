@@ -1,4 +1,4 @@
-"""What the pages of dbt docs answer, for any web framework.
+"""The answers of the pages of dbt docs, for any web framework.
 
 dbt's page is written by the authors of the dbt project, so it is not trusted. It stands in a sandboxed frame without an
 origin. Its own headers set the same sandbox, in case it is opened outside the frame. It cannot reach Airflow's cookies
@@ -75,7 +75,7 @@ class Answer:
 
     :param status: its number.
     :param headers: by name.
-    :param body: a page of ours, or what is sent in place of dbt's page.
+    :param body: a page of ours, also in place of dbt's page.
     :param page: dbt's page, which is on disk; None: the body is all.
     """
 
@@ -90,11 +90,11 @@ class Answer:
 
 
 def answer(path: str, *, may_see: MaySee, known: str | None = None) -> Answer:
-    """Return what a user is shown.
+    """Return the answer for a user.
 
     :param path: behind ``/dbt-docs/``: empty for the list of projects, ``shop/`` for one, ``shop/page.html`` for dbt's
         page.
-    :param may_see: what Airflow says of the user, who is logged in.
+    :param may_see: whether Airflow lets the user, who is logged in, see a DAG.
     :param known: the header ``If-None-Match``.
     """
     docs = configured_docs()
@@ -102,7 +102,7 @@ def answer(path: str, *, may_see: MaySee, known: str | None = None) -> Answer:
         return _list(docs, may_see)
     name, slash, file = path.partition("/")
     project = docs.projects.get(name)
-    # Not even the name of a project is told to those who may not see it.
+    # A user who may not see a project does not even learn its name.
     if project is None or file not in ("", PAGE) or not may_see(project.dag_id):
         return _page(404, "dbt docs", "<p>There is no such page, or you are not allowed to see it.</p>")
     if not slash:

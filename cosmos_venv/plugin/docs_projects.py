@@ -51,7 +51,7 @@ class Docs:
     """All dbt docs.
 
     :param projects: by their names in URLs.
-    :param problem: a sentence about a setting that cannot be what it is; then there is no project. Empty: all can.
+    :param problem: a sentence about a setting that is invalid; then there is no project. Empty: all settings are valid.
     """
 
     projects: Mapping[str, DocsProject] = field(default_factory=dict)
@@ -69,7 +69,7 @@ def docs_path(project: str, unique_id: str = "") -> str:
 
 
 class _Entry(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """What a project of ``dbt_docs_projects`` may say, and what the settings of the only project say."""
+    """The keys of a project of ``dbt_docs_projects``, which the settings of the only project have too."""
 
     dir: str
     conn_id: str | None = None
@@ -79,10 +79,10 @@ class _Entry(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
 
 def configured_docs() -> Docs:
-    """Return what the settings say now. Nothing is raised: a web server starts whatever they say."""
+    """Return what the settings say now. Nothing is raised: a web server must start also with invalid settings."""
     try:
         return Docs(projects={name: _project(name, entry) for name, entry in _entries().items()})
-    except Exception as error:  # noqa: BLE001 - also of a command or secret that Airflow cannot have for a setting
+    except Exception as error:  # noqa: BLE001 - also when the command or secret of a setting fails
         return Docs(problem=f"The settings of dbt docs cannot be used: {mask(str(error))}")
 
 

@@ -37,7 +37,7 @@ from cosmos_venv.remote.download_cache import Copy, RemoteError
 from cosmos_venv.remote.remote_file import WEB, RemoteFile
 
 SECONDS = 30.0
-"""For each file that lies elsewhere."""
+"""The time limit for each file that is not on this machine."""
 
 _MANIFEST, _CATALOG = "manifest.json", "catalog.json"
 _PLACES = {b'"MANIFEST.JSON INLINE DATA"': _MANIFEST, b'"CATALOG.JSON INLINE DATA"': _CATALOG}
@@ -51,7 +51,7 @@ _turn = threading.Lock()
 
 
 class DocsUnreadable(Exception):
-    """The page cannot be shown. The text says which file, why, and what to do."""
+    """The page cannot be shown. The text names the file, the reason and the way out."""
 
 
 class DocsBusy(Exception):
@@ -63,7 +63,7 @@ class Page:
     """dbt's page with its data, as it is kept on disk.
 
     :param version: 64 hexadecimal digits, which change when a file of the page changes.
-    :param file: the kept file, open behind its first line. ``pieces`` reads it from there, and closes it.
+    :param file: the kept file, open after its first line. ``pieces`` reads it from there, and closes it.
     :param size: bytes of the page.
     """
 
@@ -87,7 +87,7 @@ def page_of(project: DocsProject) -> Page:
 
     :param project: whose page it is.
     :raises DocsBusy: when another thread is making a page.
-    :raises DocsUnreadable: when a file is missing, too large, or not what it should be, or the page cannot be kept.
+    :raises DocsUnreadable: when a file is missing, too large or invalid, or the page cannot be kept.
     """
     version, versions = _known.get(project, ("", {}))
     if version and _is_still(project, versions) and (page := _kept_page(project, version)):
@@ -186,7 +186,7 @@ def _data(project: DocsProject, name: str, content: bytes) -> Iterator[bytes]:
     except (CosmosLoadDbtException, ValueError) as error:
         raise DocsUnreadable(f"{name} of {project.title} is no JSON: {error}") from None
     for begin in range(0, len(content), _PIECE):
-        # A < stands inside of texts only. It could end the script, or begin a comment.
+        # In JSON a < stands only inside of texts. In HTML it could end the script, or begin a comment.
         yield content[begin : begin + _PIECE].replace(b"<", rb"\u003c")
 
 
@@ -223,7 +223,7 @@ def _copy_unless(project: DocsProject, name: str, known: Mapping[str, str]) -> C
         found = file.lstat()
         look = [found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_dev]
         version = {"look": " ".join(map(str, look))}
-        # A link could lead to any file that the web server may read: whoever writes dbt docs may not choose it.
+        # A link could lead to any file that the web server may read: the authors of dbt docs must not choose the file.
         return None if known == version else Copy(content=read_plain(file, limit), version=version)
 
 

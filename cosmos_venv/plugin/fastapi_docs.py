@@ -16,15 +16,15 @@ app = FastAPI(title="dbt docs", openapi_url=None, docs_url=None, redoc_url=None)
 
 @app.get("/{path:path}")
 def docs(request: Request, path: str, user: Any = Depends(get_user)) -> Response:  # noqa: B008 - FastAPI's way
-    """Answer a user that Airflow has recognised; it refuses all others.
+    """Answer a user that Airflow has recognised. Airflow refuses all others.
 
     :param request: the request.
-    :param path: behind the prefix of the pages.
+    :param path: the path after the prefix of the pages.
     :param user: as Airflow's auth manager knows it.
     """
 
     def may_see(dag_id: str | None) -> bool:
-        # What Airflow requires for no DAG takes the id of one from the query: the user could choose it.
+        # Without a DAG, requires_access_dag() takes the id of a DAG from the query: the user could choose it.
         if dag_id is None:
             return bool(get_auth_manager().is_authorized_dag(method="GET", user=user))
         try:

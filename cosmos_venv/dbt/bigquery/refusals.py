@@ -23,7 +23,7 @@ NO_SQL_STORE = (
     "[cosmos] upload_sql_to_xcom = False, and remote_target_path is not set: it says where compiled SQL goes, such as "
     "s3://bucket/dbt or a folder that all workers see. Set it, or leave upload_sql_to_xcom out."
 )
-"""The error for SQL that goes by files, and has no place to go to."""
+"""The error for SQL that is stored in files, when no folder is configured."""
 
 
 def hooks_among(unique_ids: Iterable[str]) -> list[str]:

@@ -1,6 +1,6 @@
 """The statement that makes a table or a view of a compiled dbt model in BigQuery, without dbt.
 
-``dbt compile`` gives the SELECT alone. The rest is what dbt-bigquery 1.12 makes of the configuration of a model; a test
+``dbt compile`` gives the SELECT alone. The rest follows from a model's configuration, as in dbt-bigquery 1.12; a test
 compares the two. A model that needs more than one statement is refused, by ``refusals``.
 """
 
@@ -77,7 +77,8 @@ def compiled_models(manifest: bytes, unique_ids: Sequence[str], *, full_refresh:
     :param manifest: dbt's ``manifest.json`` after ``dbt compile``.
     :param unique_ids: which models.
     :param full_refresh: whether dbt was told ``--full-refresh``.
-    :raises ValueError: for a model that the manifest lacks, has no SQL of, or that one query cannot build; it names it.
+    :raises ValueError: for a model that is not in the manifest, has no SQL, or cannot be built by one query; the text
+        names the model.
     """
     nodes = msgspec.json.decode(manifest, type=_Manifest).nodes
     found = []
@@ -181,11 +182,11 @@ def _options_of_table(config: Mapping[str, Any]) -> dict[str, str]:
 
 
 def must_be_dropped(model: CompiledModel, table: Mapping[str, Any]) -> bool:
-    """Whether what is there has to be dropped before the model is built, since BigQuery does not replace it.
+    """Whether an existing table or view must be dropped before the build, since BigQuery does not replace it.
 
     :param model: the model.
-    :param table: what is there under its name, as BigQuery's API shows it.
-    :raises ValueError: for a table where a view is to be, without ``--full-refresh``: so does dbt.
+    :param table: the existing table or view of the model's name, as BigQuery's API shows it.
+    :raises ValueError: when a table stands where the view must be, without ``--full-refresh``: dbt refuses that too.
     """
     there = str(table.get("type", "TABLE")).upper()
     if model.kind == "table":
@@ -199,7 +200,7 @@ def must_be_dropped(model: CompiledModel, table: Mapping[str, Any]) -> bool:
 
 
 def _is_alike(model: CompiledModel, table: Mapping[str, Any]) -> bool:
-    """Whether the partitions and clusters are those of the model: else BigQuery does not replace the table."""
+    """Whether table and model have equal partitions and clusters: else BigQuery does not replace the table."""
     clusters = (table.get("clustering") or {}).get("fields") or []
     if clusters != model.cluster_by:
         return False

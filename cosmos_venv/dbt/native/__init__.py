@@ -1,4 +1,4 @@
-"""dbt 2, a native program: what it can do, what it needs, and how it says what dbt 1 says in other words.
+"""dbt 2, a native program: its abilities and needs, and its messages where they differ from dbt 1.
 
 All of it was read off dbt-core 2.0.0a4.
 """

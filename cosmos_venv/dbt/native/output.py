@@ -11,10 +11,10 @@ NOTHING_RAN = "Compilation Error"
 """The message of every node in the run results where the project could not be compiled. The log has the reason."""
 
 NO_REASON = frozenset({"", "Error", "Fail", "Warn"})
-"""The messages of a test that found rows."""
+"""Messages without a reason, such as those of a test that found rows."""
 
 LEAVES = {"source": "sources.json"}
-"""What a command has left when it was done, by its first word: a log level may hide that dbt does not have it."""
+"""The file that a command must have left, by its first word: a log level may hide that dbt lacks the command."""
 
 # The log file is text. The lines of an error follow it, up to the next line with a time.
 _LOGGED_ERROR = re.compile(
@@ -23,7 +23,7 @@ _LOGGED_ERROR = re.compile(
 _STACK = re.compile(r"^ +(\d+: (<unknown>|start_thread|clone3?)|at \./(nptl|\.\./sysdeps)/\S+)$")
 _CODE = re.compile(r"^\[error\] (\[\w+ \(dbt\d+\)\]: )?")
 _NO_DRIVER = re.compile(r"Failed to load `(\w+)` driver from name, then failed")
-# Of two numbers: dbt has a warning of its own for `docs generate`, and one for whatever else it does not have.
+# Two warnings: dbt has its own warning for `docs generate`, and one for each other command that it lacks.
 _UNHANDLED = re.compile(
     r'\(dbt9002\)\]: (Unhandled command: [^"]+)'
     r'|\(dbt1705\)\]: (`dbt docs generate` is not supported.*?)(?:\. To |"|$)'
@@ -40,7 +40,7 @@ def logged_errors(lines: Sequence[str]) -> list[str]:
 
 
 def advice(said: str) -> str:
-    """A sentence on what to do about a database driver that was neither found nor downloaded; empty for anything else.
+    """Advice about a database driver that was neither found nor downloaded; empty for any other error.
 
     :param said: the errors of the log.
     """
@@ -72,7 +72,7 @@ def without_stack(text: str) -> str:
 
 
 def without_code(line: str) -> str:
-    """The line without the word and the number of an error before it: ``[error] [DbDriverFailed (dbt1308)]: ``.
+    """The line without the level and the number of an error before it: ``[error] [DbDriverFailed (dbt1308)]: ``.
 
     :param line: of the output.
     """
@@ -80,10 +80,10 @@ def without_code(line: str) -> str:
 
 
 def unhandled_command(lines: Sequence[str]) -> str | None:
-    """The words of a dbt that knows a command and does not have it; None for any other.
+    """The warning of a dbt that knows a command and does not support it; None without such a warning.
 
-    It warns then, does nothing and ends with exit code 0. A native dbt is not given ``docs generate``
-    (``dbt_2_command_line``); one behind a script is, as it is not known for native.
+    Such a dbt does nothing and ends with exit code 0. A native dbt is not given ``docs generate``
+    (``dbt_2_command_line``). A native dbt behind a script is given it, since only the script is seen.
 
     :param lines: everything that dbt wrote.
     """
@@ -96,7 +96,7 @@ def undone(command: Sequence[str], lines: Sequence[str], *, lacks: str | None = 
 
     :param command: its sub-command, such as ``("source", "freshness")``.
     :param lines: everything that it wrote.
-    :param lacks: the file of ``LEAVES`` that is not there; None: it is, or no file has to be.
+    :param lacks: the file of ``LEAVES`` that is missing; None: it is there, or no file is required.
     """
     why = unhandled_command(lines) or (f"it has left no {lacks}" if lacks else None)
     return why and (

@@ -15,7 +15,7 @@ DRIVER_ADVICE = (
     "Where there is no internet, name the driver: adbc_drivers=[PATH OR DISTRIBUTION] of the operator, or "
     "[cosmos_venv] virtualenv_adbc_drivers (docs/how-to/environments/dbt-versions.md tells where to get one)."
 )
-"""What to do about a database driver that dbt 2 would download: each place that misses one says it."""
+"""Advice about a database driver that dbt 2 would download. Each message about a missing driver has it."""
 
 
 def is_native(executable: str | Path, *, recorded: str = "") -> bool:
@@ -45,7 +45,7 @@ def has_driver(environment: Path) -> bool:
 
 
 def dbt_2_command_line(words: Sequence[str]) -> list[str]:
-    """A command line for dbt 2, which has another command for the docs and says so, doing nothing.
+    """A command line for dbt 2, which has ``compile --write-catalog`` in place of ``docs generate``.
 
     :param words: the command line, with the executable.
     """

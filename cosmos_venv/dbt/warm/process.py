@@ -33,7 +33,7 @@ GO = b"g"
 _LONGEST_LINE = 4096
 _TRIES = 2
 _ALIKE = "PATH, HOME, TZ, PYTHON… and locale variables"
-"""For people: what facts.startup_variables takes."""
+"""For people: the variables of ``fork_conditions.startup_variables``."""
 # The modules that dbt's commands import when they begin; a release that lacks one does without.
 _TASKS = ("run", "test", "seed", "build", "snapshot", "compile", "list", "freshness", "clone", "docs.generate")
 _LATER = (
@@ -51,7 +51,7 @@ _LATER = (
     "multiprocessing.synchronize",
 )
 DBT: dict[str, bool] = {"dbt.cli.main": True, **dict.fromkeys(_LATER, False)}
-"""What a server of dbt imports, with whether it must be there."""
+"""The modules that a server of dbt imports, with whether each must be there."""
 
 
 def dbt_program(environment: Path, script: Path) -> Program:
@@ -72,14 +72,14 @@ def dbt_program(environment: Path, script: Path) -> Program:
 class WarmStart:
     """Starts commands of one program as a server's children where it can, and else as processes of their own.
 
-    :param program: what is started.
-    :param idle: seconds after which a server ends that has no command. One is started only when another command came by
+    :param program: the program of the commands.
+    :param idle: seconds without a command after which a server ends. A server is started only when another command ran
         within this time before.
     :param most: servers that this user may have on this host.
     :param cancellation: ends a wait for the server when it is requested.
     :param report: gets one line for the task's log.
     :param count: gets ``warm``, or the reason why not.
-    :param refuses: why no server is to be used, a word and a text; None: one may.
+    :param refuses: why no server may be used, a word and a text; None: a server may be used.
     :param is_required: a command that cannot start warm fails; a server is started for the first one already.
     """
 
@@ -108,7 +108,7 @@ class WarmStart:
         :param cwd: the folder in which it runs; None: this process's.
         :param keep_open: descriptors that are held until the last process of the command is gone.
         :param interrupts: whether a kill begins with SIGINT, or with SIGTERM.
-        :raises NotWarm: where that is required and cannot be.
+        :raises NotWarm: when a warm start is required and not possible.
         :raises CommandKilled: when ``cancellation`` was requested.
         """
         order = {
@@ -145,14 +145,14 @@ class WarmStart:
         return process
 
     def _connected(self, place: ServerPaths, identity: object, env: Mapping[str, str]) -> tuple[socket.socket, str]:
-        """A connection to a keeper that awaits an order, and its first word."""
+        """A connection to a keeper that awaits an order, and the keeper's first line."""
         was_seen = place.was_seen(self.idle)
-        # The second time it is the server that the first one has started.
+        # The second try reaches the server that the first try has started.
         for _ in range(_TRIES):
             connection = servers.connect(place, within=servers.LONGEST_WORD)
             if connection is not None:
                 return connection, self._greeting(connection, place)
-            # To start it again would fail as before, and take seconds.
+            # Another start of the server would fail as before, and take seconds.
             if (refusal := place.refusal()) is not None:
                 raise refusal
             if not (was_seen or self.is_required):
@@ -163,7 +163,7 @@ class WarmStart:
         raise NotWarm("start", "its server ended at once")
 
     def _greeting(self, connection: socket.socket, place: ServerPaths) -> str:
-        """The first word of the keeper. A server that still imports is waited for."""
+        """The first line of the keeper. It may come only after the server's imports."""
         note = place.note()
         longest_import = servers.LONGEST_START if self.is_required else servers.LONGEST_IMPORT
         connection.settimeout(servers.LONGEST_WORD if note.get("is_ready") else longest_import)
@@ -184,7 +184,7 @@ class WarmStart:
     def _agreed(
         self, connection: socket.socket, word: str, order: Mapping[str, Any], keep_open: Sequence[int]
     ) -> WatchedProcess:
-        """The command is ready, and waits for the word."""
+        """Send the order. Returns the process, whose command is ready and waits for ``GO``."""
         try:
             keeper = int(word.removeprefix("hello "))
         except ValueError:
@@ -195,7 +195,7 @@ class WarmStart:
         try:
             try:
                 with self.cancellation.stopping(lambda: _hang_up(connection)):
-                    # It may have refused before it has read all: why stands in its word.
+                    # The keeper may have refused before it has read all. Its answer has the reason.
                     with suppress(BrokenPipeError, ConnectionResetError):
                         _send(connection, json.dumps(order).encode(), [write_end, *keep_open])
                     _refuse_refusal(_line(connection))
@@ -211,7 +211,7 @@ class WarmStart:
 
 
 def _go(connection: socket.socket, process: WatchedProcess) -> None:
-    """Say go. The command runs from here on, and is started anew only where the keeper has not heard it.
+    """Send ``GO``. From here on the command runs. It is started anew only where the keeper has not received ``GO``.
 
     A handler of signals can raise any error, an OSError too.
     """
@@ -228,7 +228,7 @@ def _go(connection: socket.socket, process: WatchedProcess) -> None:
 def _silence(note: Mapping[str, Any]) -> NotWarm:
     """The error for a server that has said nothing.
 
-    :param note: as it was before: by now it may have become ready.
+    :param note: the server's note from before the wait: by now the server may have become ready.
     """
     if note.get("is_ready") is False:
         age = time.time() - note.get("started", 0.0)
@@ -252,7 +252,7 @@ def _inherited() -> dict[str, Any]:
 
 
 def _umask() -> int:
-    """The umask as the kernel shows it: ``os.umask`` would set another one for a moment, for all threads."""
+    """The umask as the kernel shows it. ``os.umask`` would change the umask for a moment, for all threads: a race."""
     shown = Path("/proc/self/status").read_text(encoding="utf-8", errors="replace").partition("\nUmask:")[2]
     return int(shown.split(None, 1)[0], 8)
 
@@ -270,9 +270,9 @@ def _line(connection: socket.socket) -> str:
     line = b""
     while not line.endswith(b"\n") and len(line) < _LONGEST_LINE:
         try:
-            # Byte by byte: what follows the line is for the one who watches the process.
+            # Byte by byte: what follows the line is read by ``WatchedProcess``.
             byte = connection.recv(1)
-        except ConnectionResetError:  # it has ended before it took this connection
+        except ConnectionResetError:  # the server has ended before it accepted this connection
             byte = b""
         if not byte or time.monotonic() > deadline:
             return ""

@@ -1,7 +1,7 @@
 """The servers of a host: where their files stand, and how one is started, reached, asked and ended.
 
-The name of a server's files is a digest of all that it must be the same for, so what would need another server finds
-another one.
+The name of a server's files is a digest of all that its commands must have in common. So a command that needs another
+server finds other files.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ from cosmos_venv.files.untrusted import content_of, value_of
 from cosmos_venv.processes import guard
 from cosmos_venv.version import __version__
 
-# Linux has 108 bytes for it, the last of which is zero.
+# Linux has 108 bytes for the path, and the last byte is zero.
 _LONGEST_SOCKET_PATH = 107
-_LONGEST_REFUSAL = 3_600.0  # seconds; then it is tried once more, for what was in the way may be gone
+_LONGEST_REFUSAL = 3_600.0  # seconds; then a server is started once more, since the cause may be gone
 # Hex digits. The path of a socket is short, and a temporary folder may be deep.
 _KEY_LENGTH = 20
 _LONGEST_HEAD = 8192
 _LONGEST_ANSWER = 65_536  # characters
 
-# A path that is too long for the first line stands in the second, behind a shell's exec.
+# When the interpreter's path is too long for the first line, it stands in the second, in an exec of a shell.
 _INTERPRETER = re.compile(
     r"#!(?P<short>/\S*python[\d.]*)[ \t]*\n"
     r"|#!/bin/sh\n'''exec' (['\"]?)(?P<long>/[^\n]*python[\d.]*)\2 \"\$0\" \"\$@\""
@@ -52,7 +52,7 @@ class Program:
     :param environment: folder of the Python environment, its real path.
     :param script: the program that commands run, a Python script of that environment.
     :param modules: imported beforehand, by name, with whether each must be there.
-    :param packages: of whose inner packages each is imported that can be.
+    :param packages: packages whose sub-packages are imported, as far as they can be.
     """
 
     environment: Path
@@ -78,7 +78,7 @@ class Program:
 class ServerPaths:
     """The files of one server: ``<folder>/<key>.sock`` and its like.
 
-    :param folder: which is this user's alone.
+    :param folder: belongs to this user alone.
     :param key: the name of the server, a digest.
     """
 
@@ -97,7 +97,7 @@ class ServerPaths:
 
     @property
     def seen(self) -> Path:
-        """An empty file whose time says when a task has come by here."""
+        """An empty file whose time says when the last task looked for this server."""
         return self.folder / f"{self.key}.seen"
 
     def note(self) -> dict[str, Any]:
@@ -105,7 +105,7 @@ class ServerPaths:
         return note_in(self.folder / f"{self.key}.lock") or {}
 
     def refusal(self) -> NotWarm | None:
-        """Why this environment has had no server a while ago; None where nothing says it."""
+        """Why a server has refused this environment in the last hour; None where none has."""
         path = self.folder / f"{self.key}.refused"
         try:
             if time.time() - path.stat().st_mtime > _LONGEST_REFUSAL:
@@ -116,7 +116,7 @@ class ServerPaths:
         return NotWarm(said["word"], said["text"]) if {"word", "text"} <= said.keys() else None
 
     def was_seen(self, seconds: float) -> bool:
-        """Whether a task has come by here so many seconds ago or less; this one is noted.
+        """Whether another task looked for this server within so many seconds. The present look is noted.
 
         :param seconds: the time to look back.
         """
@@ -135,14 +135,14 @@ class ServerPaths:
 def paths_of(program: Program, env: Mapping[str, str]) -> tuple[ServerPaths, list[list[int]]]:
     """The files of the server of a program, for commands with these environment variables; and its identity.
 
-    :param program: what the server serves.
-    :param env: the variables; those that only a new interpreter obeys are part of the name.
-    :returns: the paths, and what changes when the files of the environment do.
-    :raises NotWarm: where there cannot be one.
+    :param program: the program that the server serves.
+    :param env: the variables; variables that count only when an interpreter starts are part of the name.
+    :returns: the paths, and the identity, which changes with the files of the environment.
+    :raises NotWarm: when no server is possible.
     """
     try:
         identity = fork_conditions.identity(str(program.environment), str(program.script))
-        # Of our own files too: a server of other code is another server.
+        # Our own files count too: a server of other code is another server.
         files = [Path(guard.__file__), *sorted(Path(__file__).with_name("server").glob("*.py"))]
         code = [(path.name, path.stat().st_mtime_ns, path.stat().st_size) for path in files]
     except OSError as error:
@@ -165,7 +165,7 @@ def folder_for(key: str) -> Path:
     """The folder for a server's files, made where it is missing.
 
     :param key: the name of the server.
-    :raises NotWarm: where there cannot be one.
+    :raises NotWarm: when no folder can be used.
     """
     problem = "there is no folder for its socket"
     for folder in folders():
@@ -185,9 +185,9 @@ def folder_for(key: str) -> Path:
 
 
 def is_private(status: os.stat_result, *, uid: int | None = None) -> bool:
-    """Whether it is a folder of one user alone.
+    """Whether a path is a folder of one user alone.
 
-    :param status: of the path itself, and not of what a link leads to.
+    :param status: of the path itself, not of the target of a link.
     :param uid: of that user; None: this one.
     """
     # Another user who can write there could listen in place of the server.
@@ -215,11 +215,11 @@ def note_in(lock: Path) -> dict[str, Any] | None:
 
 
 LONGEST_START = 60.0
-LONGEST_IMPORT = 5.0  # for whom a plain process would do: about what that one would import for itself
+LONGEST_IMPORT = 5.0  # where a plain process may take over, which would import for about as long
 LONGEST_WORD = 5.0
 # python, -c, the program, the folder of this package, the configuration.
 _WORDS = 5
-# Its folder never enters sys.path, and no byte code of another Python is written into ours.
+# Our folder never enters the server's sys.path, and another Python writes no byte code into it.
 _BOOTSTRAP = """
 import sys, types
 if sys.path[:1] == [""]: del sys.path[0]
@@ -235,8 +235,8 @@ def connect(place: ServerPaths, *, within: float) -> socket.socket | None:
     """A connection to the server; None when none is there.
 
     :param place: the server.
-    :param within: seconds that each word on it may take.
-    :raises OSError: when it takes no more connections.
+    :param within: seconds that each read or write may take.
+    :raises OSError: when the server accepts no more connections.
     """
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
@@ -255,10 +255,10 @@ def start(
 ) -> None:
     """Start a server; returns when it listens, while it still imports.
 
-    It gets none of this process's descriptors, and of its environment only what an interpreter obeys while it starts.
+    It gets no descriptors of this process, and only those variables that count when an interpreter starts.
 
     :param place: its files.
-    :param program: what it serves.
+    :param program: the program that it serves.
     :param identity: of the files of the environment, as ``paths_of`` gives it: the server ends when it changes.
     :param env: the variables of the command for which it is started.
     :param idle: seconds after which it ends without a command.
@@ -299,7 +299,7 @@ def is_command_of_a_server(words: Sequence[str]) -> bool:
 
 
 def _first_line(process: subprocess.Popen[bytes]) -> str:
-    """The one line that the server says before it lets go of us."""
+    """The one line that the server writes before it closes the pipe."""
     try:
         said = process.communicate(timeout=LONGEST_START)[0]
     except subprocess.TimeoutExpired:  # it hangs in its first import
@@ -319,7 +319,7 @@ def _last_line(log: Path) -> str:
 
 
 def state_of(place: ServerPaths) -> dict[str, Any] | None:
-    """The state of a server, by its own word; None when it does not answer.
+    """The state of a server, as the server reports it; None when it does not answer.
 
     :param place: the server.
     :returns: ``pid``, ``environment``, ``commands`` served, ``idle_seconds``, and whether it has made all that it makes

@@ -1,7 +1,7 @@
 """The servers that run on this host and what they do now. For people, never asked by a command.
 
-A server says how many commands it has served and since when it is idle; the rest the kernel knows. So a command pays
-nothing for being seen.
+A server itself reports only how many commands it has served and how long it is idle; the kernel knows the rest. So this
+costs a command nothing.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class RunningCommand:
     :param pid: of its process.
     :param name: such as ``dbt run``: the first words of it, no argument.
     :param seconds: since it began.
-    :param memory_bytes: resident, what it shares with the server included.
+    :param memory_bytes: resident memory, with the pages that it shares with the server.
     """
 
     pid: int
@@ -53,9 +53,9 @@ class WarmServer:
     The names are those of the JSON that ``cosmos-venv server status`` prints.
 
     :param pid: of its process.
-    :param user: to whom it belongs.
+    :param user: the owner of the process.
     :param environment: folder of the environment that it serves.
-    :param state: what it does.
+    :param state: the present state of the server.
     :param age_seconds: since it was started.
     :param idle_seconds: since a command began; None when it was not asked, or does not answer. Likewise ``commands``.
     :param commands: how many it has served.
@@ -79,7 +79,7 @@ class WarmServer:
 def running_servers(*, below: Path | None = None) -> list[WarmServer]:
     """The servers of this user, the oldest first; of all users when this one is root.
 
-    :param below: only those of this environment, or of those in this directory; None: all.
+    :param below: only servers of this environment, or of environments in this directory; None: all servers.
     """
     import psutil
 
@@ -99,11 +99,11 @@ def end(server: WarmServer) -> bool:
     except OSError:
         return True
     try:
-        # Looked at after the process is held: from here on the number can be no other one's.
+        # Checked after the pidfd was opened: from here on the PID cannot belong to another process.
         socket = Path(server.socket)
         if ServerPaths(folder=socket.parent, key=socket.stem).note().get("pid") != server.pid:
-            return True  # its number may be another process's by now
-        # It ends between two commands on the first; one that hangs never comes to that.
+            return True  # the PID may belong to another process by now
+        # SIGTERM ends a server between two commands; a hung server never comes to that point.
         number = signal.SIGKILL if server.state == "hung" else signal.SIGTERM
         with suppress(ProcessLookupError):
             signal.pidfd_send_signal(process, number)
@@ -113,17 +113,17 @@ def end(server: WarmServer) -> bool:
 
 
 def _seen(process: psutil.Process, below: Path | None) -> WarmServer | None:
-    """The server that a process is; None for any other process, and for a server that is not asked for."""
+    """The server that a process runs; None for any other process, and for a server outside of ``below``."""
     import psutil
 
     try:
         uid, words = process.uids().effective, process.cmdline()
-        # Root looks for all users; anybody else sees nothing of what others run.
+        # Root looks for servers of all users; any other user for its own servers.
         if os.geteuid() not in (0, uid) or not servers.is_command_of_a_server(words):
             return None
         config = decoded(words[-1], json.loads)
         environment = Path(config["environment"])
-        # Another user's process can say what it likes. All that a server forks has its command line, and is no server.
+        # Another user's process may have any command line. A fork of a server has the server's, and is no server.
         place = ServerPaths(folder=Path(config["folder"]), key=Path(config["key"]).name)
         if not is_private(place.folder.lstat(), uid=uid) or (note := place.note()).get("pid") != process.pid:
             return None
@@ -154,8 +154,8 @@ def _seen(process: psutil.Process, below: Path | None) -> WarmServer | None:
 
 
 def _running(server: psutil.Process) -> Iterator[RunningCommand]:
-    """The commands that run: a keeper below the server with a command below it. A keeper without one answers a
-    question, or has yet to hear it all.
+    """The commands that run: each is a child of a keeper, which is a child of the server. A keeper without a child
+    answers a query, or has not yet read its whole order.
     """
     import psutil
 

@@ -73,11 +73,11 @@ def kept_job(context: Context | Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def log_cost(log: Any, job_id: str, *, bytes_billed: int | None, slot_ms: int | None) -> None:
-    """Say in the log of a task what its query has cost.
+    """Log the cost of a task's query.
 
     :param log: the logger of the task.
     :param job_id: id of the query.
-    :param bytes_billed: what BigQuery bills for.
+    :param bytes_billed: the bytes that BigQuery bills for.
     :param slot_ms: milliseconds of its slots.
     """
     log.info("Job %s: %s bytes billed, %s ms of slots.", job_id, bytes_billed, slot_ms)
@@ -104,8 +104,8 @@ class ModelQuery:
         :param retried: how often the query was sent before in this try.
         :returns: the id of the job, where it ends at once.
         :raises TaskDeferred: while the query runs.
-        :raises AirflowException: for what may go well in another try.
-        :raises AirflowFailException: for what would go wrong again.
+        :raises AirflowException: for an error that another try may not have.
+        :raises AirflowFailException: for an error that another try would have too.
         """
         limits = self._limits
         try:
@@ -154,15 +154,15 @@ class ModelQuery:
         return job_id
 
     def ended(self, job: Mapping[str, Any], why: str, model: Callable[[], CompiledModel]) -> str:
-        """Go on where the triggerer, or Airflow's operator, says that something went wrong.
+        """Continue when the triggerer, or Airflow's operator, has reported a problem.
 
         :param job: the query, as ``kept_job`` gives it.
-        :param why: what they say.
+        :param why: the reported problem.
         :param model: gives the model, with its statement.
         :returns: the id of the job, where the job has ended well and only the check of the job had failed.
         :raises TaskDeferred: while the query runs, or was sent again.
-        :raises AirflowException: for what may go well in another try.
-        :raises AirflowFailException: for what would go wrong again.
+        :raises AirflowException: for an error that another try may not have.
+        :raises AirflowFailException: for an error that another try would have too.
         """
         try:
             found = self._hook().get_job(**_reference(job))
@@ -217,7 +217,7 @@ class ModelQuery:
         try:
             self._context["ti"].xcom_push(key=JOB_XCOM, value=dict(job))
         except Exception:
-            self._cancel(job)  # nobody would find it again, and another try sends another query
+            self._cancel(job)  # the resumed task would not find the job, and another try sends another query
             raise
         trigger = DbtQueryTrigger(
             **_reference(job),
@@ -341,12 +341,12 @@ class ModelQuery:
 
 
 def _reference(job: Mapping[str, Any]) -> dict[str, Any]:
-    """Where a job is found."""
+    """The keys by which BigQuery finds a job."""
     return {name: job[name] for name in ("job_id", "project_id", "location")}
 
 
 def _label(text: str) -> str:
-    """A text as BigQuery takes it in a label; the end of a long one tells it from others that begin so."""
+    """A text as a label of BigQuery. A long text is cut, and ends with a digest that tells it from similar texts."""
     label = re.sub(r"[^a-z0-9_-]", "-", text.lower())
     if len(label) <= _LABEL_LENGTH:
         return label

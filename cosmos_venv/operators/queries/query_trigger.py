@@ -1,4 +1,4 @@
-"""The trigger with which a model waits for its query: Airflow's own, and what the query has cost."""
+"""The trigger with which a model waits for its query: Airflow's own trigger, with the cost of the query added."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _LOOKING = 10.0  # seconds
 
 
 class DbtQueryTrigger(BaseTrigger):
-    """Waits by Airflow's ``BigQueryInsertJobTrigger``, and cancels as that does.
+    """Waits and cancels by Airflow's ``BigQueryInsertJobTrigger``.
 
-    Its event has ``bytes_billed`` and ``slot_ms`` too, where the query has ended well: the triggerer has Google's
-    library at hand, and the worker that goes on would have to import it for them.
+    After a successful query its event also has ``bytes_billed`` and ``slot_ms``. The triggerer has imported Google's
+    library anyway; the worker that resumes the task would have to import it for them.
 
     :param **arguments: of Airflow's trigger.
     """
@@ -29,7 +29,7 @@ class DbtQueryTrigger(BaseTrigger):
         return f"{__name__}.{type(self).__name__}", self.arguments
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Wait for the query. Gives one event, as the last thing."""
+        """Wait for the query. Yields one event, at the end."""
         async for event in self._airflow_trigger().run():
             payload = dict(event.payload)
             if payload["status"] == "success":
@@ -41,7 +41,7 @@ class DbtQueryTrigger(BaseTrigger):
         await self._airflow_trigger().on_kill()
 
     async def cost(self) -> dict[str, int]:
-        """``bytes_billed`` and ``slot_ms`` of a query that has ended; nothing where it cannot be asked for."""
+        """``bytes_billed`` and ``slot_ms`` of a query that has ended; empty where BigQuery cannot be asked."""
         cloud = import_module("airflow.providers.google.cloud.hooks.bigquery")
         in_thread = import_module("asgiref.sync").sync_to_async
         given = self.arguments
@@ -51,12 +51,12 @@ class DbtQueryTrigger(BaseTrigger):
 
             def look() -> Any:
                 where = {"project": given["project_id"], "location": given["location"]}
-                # Google's library would try for ten minutes, and a query that has ended well would wait for it.
+                # Google's library would retry for ten minutes, and the task of a successful query would wait.
                 retry = import_module("google.cloud.bigquery").DEFAULT_RETRY.with_timeout(_LOOKING)
                 client = google.get_client(project_id=given["project_id"], location=given["location"])
                 return client.get_job(given["job_id"], **where, retry=retry, timeout=_LOOKING)
 
-            # In a thread of its own: in the one that all triggers share it would hold up the others.
+            # In a thread of its own: in the thread that all triggers share, it would hold up the other triggers.
             job = await in_thread(look, thread_sensitive=False)()
         except Exception as error:  # noqa: BLE001 - whatever it is: BigQuery has done its work
             self.log.warning("What job %s has cost is not known: %s", given["job_id"], error)
@@ -66,6 +66,6 @@ class DbtQueryTrigger(BaseTrigger):
     def _airflow_trigger(self) -> Any:
         triggers = import_module("airflow.providers.google.cloud.triggers.bigquery")
         trigger = triggers.BigQueryInsertJobTrigger(**self.arguments)
-        # Before Airflow 3.3 it cancels where the state of the task says that somebody has ended it.
+        # Before Airflow 3.3 the trigger cancels the query where the task's state says that somebody has ended the task.
         trigger.task_instance = self.task_instance
         return trigger

@@ -1,7 +1,7 @@
 """The SQL of the models of one run, from the setup task, which compiles the models, to the tasks that run them.
 
-It goes by an XCom for each model, as base64 of zlib, or by a file for each below ``[cosmos] remote_target_path``: a
-folder that all workers see, or an object store.
+Each model's SQL is kept in an XCom, as base64 of zlib, or in a file below ``[cosmos] remote_target_path``: in a folder
+that all workers see, or in an object store.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _ENDING = ".json"
 
 
 def require_sql_store() -> None:
-    """Refuse files where nothing says where to, before dbt runs.
+    """Refuse storage in files, before dbt runs, where no folder is configured.
 
     :raises CosmosValueError: when ``remote_target_path`` is not set.
     """
@@ -40,7 +40,7 @@ def store(models: Iterable[CompiledModel], context: Context | Mapping[str, Any])
 
     :param models: the models.
     :param context: Airflow's context of the setup task.
-    :raises Exception: what the store says. Files that were written by then stay until ``delete``.
+    :raises Exception: whatever the store raises. Files that were written by then stay until ``delete``.
     """
     contents = {model.unique_id: msgspec.json.encode(model) for model in models}
     if settings.upload_sql_to_xcom:
@@ -58,7 +58,7 @@ def fetch(unique_id: str, context: Context | Mapping[str, Any], task_id: str) ->
     :param unique_id: dbt's id of the model.
     :param context: Airflow's context of the task that runs it.
     :param task_id: of the setup task.
-    :raises LookupError: when there is none.
+    :raises LookupError: when the run has no SQL of the model.
     """
     if settings.upload_sql_to_xcom:
         ti: Any = context["ti"]
@@ -84,11 +84,11 @@ def delete(context: Context | Mapping[str, Any], task_id: str) -> int:
     if settings.upload_sql_to_xcom:
         return 0
     folder = _folder(context, task_id)
-    # One by one, and only what is ours: the folder above holds what other tasks have uploaded.
+    # One by one, and only our files: the folder above holds uploads of other tasks.
     files = [each for each in entries_of(folder) if each.name.endswith(_ENDING)]
     for file in files:
         file.unlink()
-    # Airflow 2 deletes a folder with all that is in it.
+    # Only an empty folder: rmdir() of Airflow 2 deletes a folder with its content.
     if not entries_of(folder):
         with suppress(OSError):  # the store has no folders
             folder.rmdir()
@@ -96,7 +96,7 @@ def delete(context: Context | Mapping[str, Any], task_id: str) -> int:
 
 
 def _folder(context: Context | Mapping[str, Any], task_id: str) -> Any:
-    """The files of a run, below the DAG and the group of the project, in which the setup task stands.
+    """The folder for the files of a run, below the DAG and the group of the project, in which the setup task stands.
 
     Each index of a mapped group has a folder of its own.
     """

@@ -26,10 +26,10 @@ from cosmos_venv.operators.run.post_run import rows_with_sql
 from cosmos_venv.operators.run.run_steps import Look, run_in_workspace
 
 MISSING = NodeOutcome("missing")
-"""The outcome of a node that was in the command and of which dbt has said nothing."""
+"""The outcome of a node that was in the command, but that dbt has not reported."""
 
 _MOST_NAMES = 10
-_MOST_ROWS = 500  # of an XCom that nobody has asked for
+_MOST_ROWS = 500  # of an XCom that is pushed although nobody has asked for it
 _LOG_FORMAT = "--log-format"
 _NOTHING_TO_RUN = NodeOutcome("no-op", message="It has no SQL.")
 # The constructors of these take only a text. Other exceptions may need more, so no new one can be made of them.
@@ -46,8 +46,8 @@ def run_batch(run: DbtRun, leave_out: LeaveOut | None = None) -> DbtResult:
     """Build the nodes that no earlier try of the task has done.
 
     :param run: the run of the ``DbtBatchLocalOperator`` whose ``nodes`` are built, its command without a selection.
-    :param leave_out: asked before the build which nodes stay as they are; None: all are built.
-    :returns: what came of dbt.
+    :param leave_out: asked before the build which nodes dbt must not build; None: all are built.
+    :returns: dbt's result.
     :raises AirflowException: when a node has failed, or dbt has said nothing of it.
     :raises CosmosDbtRunError: likewise, where dbt ran in this process.
     :raises CosmosValueError: when a parameter of the operator cannot be followed, naming it.
@@ -84,7 +84,7 @@ def run_batch(run: DbtRun, leave_out: LeaveOut | None = None) -> DbtResult:
 
     def judge_nodes(result: DbtResult, artifacts: Artifacts) -> None:
         own, others = outcomes_of(task.nodes, journal, before, artifacts)
-        if task.nodes.keys() & journal.record.outcomes.keys() - before:  # else dbt did not come to its nodes
+        if task.nodes.keys() & journal.record.outcomes.keys() - before:  # else dbt has run none of its nodes
             ended.update({**own, **others})
         task.log.info("%s", "\n".join(["Nodes of this batch:", *_table({**own, **others}, before)]))
         _push_rows(run, {**own, **others}, artifacts)
@@ -110,7 +110,7 @@ def done_before(task: Any, earlier: TryRecord | None) -> dict[str, NodeOutcome]:
     :param earlier: the record of the try before; None: there is none.
     """
     nodes: Mapping[str, str] = task.nodes
-    # A source that was stale is looked at again, whatever becomes of the nodes.
+    # A stale source is checked again in each try, whatever the nodes' outcomes.
     outcomes = earlier.outcomes if earlier else {}
     known = {each: found for each, found in outcomes.items() if not each.startswith(SOURCE_IDS)}
     done = {each: known[each] for each in nodes if each in known and known[each].state == SUCCESS}
@@ -158,7 +158,7 @@ def outcomes_of(
     :param nodes: the nodes.
     :param journal: has the events. What the artifacts say is written down there.
     :param before: the nodes that earlier tries have done.
-    :param artifacts: what dbt has left.
+    :param artifacts: the artifacts that dbt has left.
     """
     results = {each: found for each, found in artifacts.outcomes().items() if each not in before}
     journal.record_results(results)
@@ -217,7 +217,7 @@ def _push_xcom(run: DbtRun) -> PushXCom | None:
 
 
 def _headline(own: Outcomes, failed: list[str], missing: list[str]) -> str:
-    """Which nodes have not done well, in a sentence."""
+    """A sentence that names the failed nodes and the nodes without an outcome."""
     skipped = sum(found.state == SKIPPED for found in own.values())
     done = sum(found.state == SUCCESS for found in own.values())
     parts = [f"{_joined(failed)} failed"] if failed else []

@@ -1,6 +1,6 @@
 """The values of one dbt run of a task, and the start of its commands.
 
-``DbtRun`` is what is known before the dbt is there, ``DbtCommand`` one command that is ready to be started. The order
+``DbtRun`` holds what is known before dbt is prepared, ``DbtCommand`` one command that is ready to be started. The order
 of events is ``run_steps.run_in_workspace``. A command is started by one of two launchers: a guard (``GuardedProcess``),
 or a warm server (``WarmStart``).
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 DbtResult = FullOutputSubprocessResult | DbtRunnerResult
 Judge = Callable[[DbtResult, Artifacts], object]
-"""Raises where a command has not done what it was to do, after it has ended."""
+"""Raises when an ended command has failed."""
 
 
 class DbtNotStarted(AirflowException):
@@ -48,7 +48,7 @@ class DbtNotStarted(AirflowException):
 
 @dataclass(frozen=True, kw_only=True)
 class DbtRun:
-    """One dbt run of a task, as far as it is known before its dbt is there.
+    """One dbt run of a task, with what is known before dbt is prepared.
 
     :param task: the operator.
     :param context: Airflow's context of the task.
@@ -94,7 +94,7 @@ class DbtRun:
 
     @property
     def how_started(self) -> str:
-        """How its last command was started, in a word or two; empty where none was."""
+        """How the last command was started, in a word or two; empty when none was started."""
         last = self.starts[-1] if self.starts else ""
         return last if last in ("", "warm", "runner", "process") else f"process ({last})"
 
@@ -108,7 +108,7 @@ class DbtRun:
         """The packages that ``dbt deps`` installs for the project.
 
         :param env: the environment variables of dbt, as far as they are known.
-        :param which_dbt: a text that differs where the dbt may be another one.
+        :param which_dbt: a text that identifies dbt: another dbt has another text.
         """
         project, variables = Path(self.task.project_dir), self.task.vars
         return project_cache.project_packages(
@@ -119,7 +119,7 @@ class DbtRun:
         """Note how a command starts, and count it in Airflow's metrics. The log has the reason of a cold start already.
 
         :param how: as in ``starts``.
-        :raises NotWarm: when dbt has to start warm, and runs in this process, where each task pays for the import.
+        :raises NotWarm: when dbt must start warm, but runs in this process, where each task has to import it.
         """
         self.starts.append(how)
         if self.warm_choice == "off":
@@ -142,8 +142,8 @@ class DbtCommand:
     :param place: the workspace, in which it runs.
     :param profiles_yml: the file of its profile.
     :param env: its environment variables, the profile's secrets among them.
-    :param keep_open: descriptors that it holds until its last process is gone.
-    :param artifacts: what it will leave.
+    :param keep_open: file descriptors that the command holds until its last process is gone.
+    :param artifacts: the artifacts that it will leave.
     :param base_cmd: its sub-command, such as ``("source", "freshness")``.
     """
 
@@ -160,8 +160,8 @@ def start(run: DbtRun, command: DbtCommand) -> DbtResult:
     """Start one command of a run, and wait for its end.
 
     :param run: the run that the command is a part of.
-    :param command: what is started, in the words of dbt 1.
-    :raises DbtNotStarted: when no dbt could be started, or it has to start warm and cannot.
+    :param command: the command to start, with the flags of dbt 1.
+    :raises DbtNotStarted: when no dbt could be started, or dbt must start warm and cannot.
     :raises AirflowException: when dbt has done nothing.
     """
     task = run.task
@@ -208,7 +208,7 @@ def _call(
 
 
 def left_by(task: Any) -> Artifacts:
-    """What the last command of a task has left; nothing where a class of a user has run it otherwise.
+    """The artifacts of the last command of a task; empty ones where a user's class has run dbt in its own way.
 
     :param task: the operator.
     """
@@ -219,12 +219,12 @@ def left_by(task: Any) -> Artifacts:
 def refuse_undone(command: DbtCommand, result: DbtResult, *, is_native: bool) -> None:
     """Raise where dbt has ended with exit code 0 and done nothing.
 
-    :param command: what was started.
-    :param result: what came of it.
+    :param command: the command that was started.
+    :param result: the result of the command.
     :param is_native: whether its dbt is dbt 2, which may end with exit code 0 for a command that it does not have.
-    :raises AirflowException: with what dbt has said.
+    :raises AirflowException: with dbt's own message.
     """
-    if getattr(result, "exit_code", 1):  # a class of a user may return what it likes
+    if getattr(result, "exit_code", 1):  # a user's class may return any object
         return
     leaves = LEAVES.get(command.base_cmd[0]) if is_native else None
     lacks = leaves if leaves and command.artifacts.text(leaves) is None else None
@@ -243,7 +243,7 @@ def _launcher(run: DbtRun, served: warm_start.Served) -> dict[str, Any]:
     if run.warm_choice == "off":
         run.count_start("process")
         return {}
-    if served.is_native:  # no server imports it, and it starts as fast without one
+    if served.is_native:  # no server can import it, and it starts as fast without a server
         run.count_start("native")
         return {}
     task = run.task
@@ -275,8 +275,8 @@ def run_process(
     :param command: the command line.
     :param env: all environment variables of the process.
     :param cwd: the folder in which it runs.
-    :param on_node: gets what a dbt that writes JSON says of each node; the log gets text. None: lines are logged as
-        they come.
+    :param on_node: gets each event of a node, where dbt writes JSON; the log gets text. None: lines are logged as they
+        come.
     :param **launch: of ``invocation.run_dbt``.
     :raises DbtNotStarted: when the executable cannot be started.
     """
@@ -291,7 +291,7 @@ def run_process(
             if text is None:
                 return
             line = text
-        # dbt deps names the addresses of packages; what other commands say may be data.
+        # dbt deps names the addresses of packages. The lines of other commands may be data, which must not change.
         log.info(credentials.mask(line) if "deps" in command else line)
 
     log.info("Running %s", shown_command(command))
@@ -308,7 +308,7 @@ def run_process(
             **launch,
         )
     except OSError as error:
-        if error.filename != command[0]:  # of the guard, the worker or the folder
+        if error.filename != command[0]:  # the error is about the guard, the worker or the folder
             raise
         raise DbtNotStarted(task._why_not_started(command[0], error)) from error
     log.info("Command exited with return code %s", result.exit_code)
@@ -319,14 +319,14 @@ def refuse_failure(task: Any, result: FullOutputSubprocessResult) -> None:
     """Raise where a dbt process failed.
 
     :param task: the operator, whose last command it was.
-    :param result: what came of the process.
+    :param result: the result of the process.
     :raises AirflowException: when it failed, with the nodes that failed, and why.
     :raises AirflowSkipException: when it ended with ``skip_exit_code``.
     """
     if task.skip_exit_code is not None and result.exit_code == task.skip_exit_code:
         raise AirflowSkipException(f"dbt command returned exit code {task.skip_exit_code}. Skipping.")
     if result.exit_code:
-        lines = getattr(result, "full_output", ())  # a class of a user may return what it likes
+        lines = getattr(result, "full_output", ())  # a user's class may return any object
         # dbt names the addresses of repositories, some with a password.
         reason = credentials.mask(failure_text(left_by(task), lines=lines))
         reason += task.profile_config.advice_about(reason)

@@ -1,18 +1,18 @@
-"""The journal of a task that runs several nodes: what became of each node, by the try of the task.
+"""The journal of a task that runs several nodes: the outcome of each node, for each try of the task.
 
 It is append-only. Each event is written to a file at once, so that nothing is lost on this host when the worker is
-killed. Copies tell other hosts, at most once a second: the next try of the task, and tasks that watch it. All are
-removed when the task is over, but for those of a task that others watch.
+killed. Copies, written at most once a second, tell other hosts: the next try of the task, and tasks that watch it. Both
+are removed when the task is over, except those that watching tasks read.
 
-Both are told in object storage where ``[cosmos] remote_cache_dir`` and a key are set, in a signed file: whoever could
-write it there without the key could make tasks green whose nodes are not built. Else the next try is told in Airflow's
-task state store (3.3 and later) or in a Variable, since Airflow deletes the XComs of a task when its next try begins.
-Tasks that watch it are told in an XCom, since they cannot read another task's state. What goes wrong with a copy is one
-warning, since dbt does its work all the same.
+Where ``[cosmos] remote_cache_dir`` and a key are set, one signed file in object storage is the copy for both readers.
+It is signed, since whoever could write there without the key could make tasks green whose nodes are not built.
+Otherwise, the copy for the next try is in Airflow's task state store (3.3 and later) or in a Variable: Airflow deletes
+the XComs of a task when its next try begins. The copy for tasks that watch it is an XCom, since they cannot
+read another task's state. An error with a copy is one warning, since dbt does its work all the same.
 
-A task that somebody has cleared runs everything: Airflow gives it another number of tries, by which the tries that
-belong together are told. One that is cleared while it runs keeps its number, and goes on as after a retry. A DAG run
-that was deleted and made again under its name has begun at another time.
+A task that somebody has cleared runs everything. Clearing changes Airflow's ``max_tries``, and only tries with the same
+``max_tries`` belong together. A task that is cleared while it runs keeps the number, and goes on as after a retry. A
+DAG run that was deleted and made again under its name has another start, which is part of the journal's key.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ _DESCRIPTION = "cosmos-venv: the dbt nodes that a task has done, for its next tr
 _BETWEEN_WRITES = 1.0
 # A slow store must not hold up dbt: writing takes a sixth of the time at most.
 _REST_AFTER_WRITE = 5.0
-# Each writing tells of all nodes. At one a second, what a large project tells would grow with nodes times time.
+# Each write has all nodes. At one write a second, a large project would write nodes times seconds.
 _CHARACTERS_PER_SECOND = 8_192
 _REMOTE_SECONDS = 10.0
 _WITH_SQL = frozenset({"model", "snapshot"})
@@ -69,14 +69,14 @@ _INSTANT = 1e-5  # seconds between two lines at least: of two records of one try
 
 
 class Journal:
-    """The journal of the present try, and what those before it have left. Threads of dbt may write it at once.
+    """The journal of the present try, and the record of earlier tries. Several threads of dbt may write to it.
 
     :param key: a text that only the tries of one task in one run have.
     :param record: the present try, without outcomes.
-    :param log: the task's logger: a journal that cannot be kept is a warning.
-    :param push_xcom: pushes an XCom of the task, where other tasks watch it. None: nobody does, and the journal is
-        removed when the task is over.
-    :param state: of ``compat.task_state``.
+    :param log: the task's logger: a journal that cannot be written is a warning.
+    :param push_xcom: pushes an XCom of the task, where other tasks watch it. None: no task watches it, and the journal
+        is removed when the task is over.
+    :param state: the store that ``compat.task_state`` returns.
     :ivar record: of the present try.
     """
 
@@ -94,17 +94,17 @@ class Journal:
         self._news = 0
 
     def earlier(self) -> TryRecord | None:
-        """The newest try before this one that has left something; None: there is none, or the task was cleared."""
+        """The record of the newest earlier try that has left one; None: there is none, or the task was cleared."""
         if self.record.number == 1:
             return None
-        # Of one try the file knows more than what is written once a second.
+        # The file has more of a try than the copy, which is written once a second.
         found = newest(record_in(self._folder), self._copies[0].read(self._key))
         return found if found is not None and found.last == self.record.last else None
 
     def begin(self, kept: Mapping[str, NodeOutcome]) -> None:
         """Open the journal.
 
-        :param kept: what this try takes over of earlier ones: the nodes that it need not run, by unique id.
+        :param kept: outcomes that this try takes over from earlier tries: nodes that need not run, by unique id.
         """
         begun = time.time()
         if self.record.number == 1:
@@ -118,7 +118,7 @@ class Journal:
         self._append(Line(begun=self.record.copy()))
 
     def note(self, event: NodeEvent, target: Path | None = None) -> None:
-        """Write down what dbt says of a node.
+        """Write down an event of a node.
 
         :param event: of dbt's output.
         :param target: dbt's target folder, for tasks that show the SQL of their node; None: it is not known.
@@ -138,7 +138,7 @@ class Journal:
             self.write_copies()
 
     def record_results(self, outcomes: Mapping[str, NodeOutcome]) -> None:
-        """Write down what dbt's artifacts say of nodes of this try: more than its events, which a log level hides.
+        """Write down the outcomes in dbt's artifacts. They say more than dbt's events, which a log level may hide.
 
         :param outcomes: by unique id.
         """
@@ -155,7 +155,7 @@ class Journal:
             )
 
     def write_copies(self) -> None:
-        """Write what is new where other hosts find it, unless that was done a moment ago."""
+        """Write each copy for other hosts that is due."""
         with self._lock:
             for copy in self._copies:
                 if copy.is_due(self._news) and (copy.is_watched or not self.record.is_last):
@@ -164,7 +164,7 @@ class Journal:
     def close(self, *, is_over: bool, end: str = FAILED, why: str = "") -> None:
         """End the journal.
 
-        :param is_over: whether no try follows that needs it: the task has succeeded, or the next try runs everything.
+        :param is_over: whether no later try needs the journal: the task has succeeded, or the next try runs everything.
         :param end: of the try: ``success`` or ``failed``.
         :param why: the words of the failure, for tasks of whose nodes dbt has said nothing.
         """
@@ -197,7 +197,7 @@ class Journal:
         with self._lock:
             line = msgspec.structs.replace(line, at=max(time.time(), self.record.written + _INSTANT))
             self.record.take(line)
-            # The begin too: copies in object storage still have what was before the task was cleared.
+            # The begin counts too: a copy in object storage still has the tries from before the task was cleared.
             self._news += line.is_end or bool(line.end) or line.begun is not None
             if self._file is None:
                 return
@@ -210,12 +210,12 @@ class Journal:
 
 @dataclass(frozen=True)
 class _Store:
-    """A place that workers on all hosts reach, with one text.
+    """A place for one text that workers on all hosts reach.
 
     :param name: of the place, for the log.
-    :param read: gives the text; empty: there is none.
-    :param write: writes it.
-    :param remove: removes it.
+    :param read: returns the text; empty: there is none.
+    :param write: writes the text.
+    :param remove: removes the text.
     """
 
     name: str
@@ -273,14 +273,14 @@ class Copy:
         self._has_warned = False
 
     def is_due(self, news: int) -> bool:
-        """Whether it is to be written: there is something new, and the last writing is long enough ago.
+        """Whether the copy is to be written: there is something new, and the last write is long enough ago.
 
         :param news: how many nodes have ended, as the journal counts them.
         """
         return news != self._news and time.monotonic() >= self._may_write_at
 
     def read(self, key: str) -> TryRecord | None:
-        """The record in it; None where there is none, or it cannot be read.
+        """The record in the copy; None where there is none, or it cannot be read.
 
         :param key: of the journal.
         """
@@ -297,7 +297,7 @@ class Copy:
         return found
 
     def write(self, text: str, news: int) -> None:
-        """Write it. What fails is tried again when it is due.
+        """Write the copy. A write that fails is tried again when the copy is due.
 
         :param text: of ``packed``.
         :param news: as for ``is_due``.
@@ -314,7 +314,7 @@ class Copy:
         self._may_write_at = ended + rest
 
     def remove(self) -> None:
-        """Remove it, where an earlier or the present try may have written it."""
+        """Remove the copy, where this try or an earlier one may have written it."""
         if self._may_be_there:
             try:
                 self._store.remove()
@@ -332,11 +332,11 @@ class Copy:
 
 
 def copies_of(key: str, log: Any, push_xcom: PushXCom | None, state: Any = None) -> list[Copy]:
-    """The copies of a journal, that for the next try first.
+    """The copies of a journal. The copy for the next try is the first.
 
     :param key: of the journal.
     :param log: the task's logger.
-    :param push_xcom: pushes an XCom of the task, where others watch it; None: nobody does.
+    :param push_xcom: pushes an XCom of the task, where other tasks watch it; None: no task watches it.
     :param state: of ``compat.task_state``.
     """
     store = _store_of(key, state)
@@ -348,19 +348,19 @@ def copies_of(key: str, log: Any, push_xcom: PushXCom | None, state: Any = None)
 
 
 def published(key: str, *, task_id: str, **place: Any) -> TryRecord | None:
-    """What a task that is watched has told of its newest try.
+    """The record of its newest try that a watched task has published for other hosts.
 
     :param key: of its journal.
     :param task_id: of the task.
     :param **place: ``dag_id``, ``run_id`` and ``map_index`` of the task.
-    :raises Exception: whatever the store raises where it cannot be read.
+    :raises Exception: whatever the store raises when it cannot be read.
     """
     is_remote = caches.remote_journals() is not None
     return unpacked(key, _store_of(key).read() if is_remote else compat.xcom(XCOM, task_id=task_id, **place))
 
 
 def present_try(context: Mapping[str, Any]) -> tuple[str, TryRecord]:
-    """The key of the journal of a running task, and its try; a single one where Airflow does not run the task.
+    """The key of the journal of a running task, and its try. Without Airflow: a random key, and a first and last try.
 
     :param context: Airflow's context of the task.
     """
@@ -373,9 +373,9 @@ def present_try(context: Mapping[str, Any]) -> tuple[str, TryRecord]:
 
 
 def journal_key(context: Mapping[str, Any], task_id: str | None) -> str | None:
-    """The key of the journal of a task, in the run of a context; None where Airflow does not run it.
+    """The key of the journal of a task, in the run of a context; None where Airflow does not run the task.
 
-    :param context: Airflow's context of the task, or of another one that is mapped with it.
+    :param context: Airflow's context of the task, or of another task in the same mapped group.
     :param task_id: of the task.
     """
     ti = context.get("ti") or context.get("task_instance")
@@ -396,9 +396,9 @@ def _compiled_sql(event: NodeEvent, target: Path | None) -> str:
     path = node.get("node_path") if isinstance(node, Mapping) else None
     if target is None or kind not in _WITH_SQL or not isinstance(path, str) or not path:
         return ""
-    with suppress(OSError, ValueError, NotImplementedError):  # a path that is none
+    with suppress(OSError, ValueError, NotImplementedError):  # the path is invalid
         folder = target / "compiled" / package
-        # dbt 2 says the path from the project on, dbt 1 from the folder of models on.
+        # The path is relative to the project in dbt 2, and to the folder of models in dbt 1.
         for file in (folder / path, *folder.glob(f"*/{path}")):
             if file.is_file():
                 return file.read_text(encoding="utf-8", errors="backslashreplace")[:LONGEST_TEXT]
@@ -406,19 +406,19 @@ def _compiled_sql(event: NodeEvent, target: Path | None) -> str:
 
 
 def _shown(text: str) -> str:
-    """The text as others may read it, who know no secret of this task. Half of a character is none for them."""
+    """The text for other tasks, which cannot mask this task's secrets: without these, and without lone surrogates."""
     return compat.masked(text[:LONGEST_TEXT]).encode(errors="replace").decode()
 
 
 def _sweep(folder: Path) -> None:
-    """Remove the journals of tasks that never came to their end, with their copies.
+    """Remove the journals of tasks that never ended, with their copies.
 
-    The first that cannot be removed ends it: the folder alone knows the name of the copy.
+    It stops at the first copy that cannot be removed: the folder must stay, since only its name leads to the copy.
     """
     if not is_private(folder):
         return
     oldest = time.time() - _MOST_DAYS * 86_400
-    with suppress(Exception):  # of another task: nobody waits for it
+    with suppress(Exception):  # these are journals of other tasks: no task waits for their removal
         for each in folder.iterdir():
             if each.stat().st_mtime < oldest:
                 _store_of(each.name).remove()

@@ -1,7 +1,8 @@
 """The record of one try of a task that runs several nodes, and the lines, files and text that it is read from.
 
-A try begins with what it takes over of the tries before, so the record of the newest try alone says what is done. What
-is older may say that a node is done which has to run again, such as a file on a host to which the task comes back.
+A try begins with the outcomes that it takes over from earlier tries. So the record of the newest try alone says which
+nodes are done. An older record, such as a file on a host to which the task comes back, may call a node done that has to
+run again.
 """
 
 from __future__ import annotations
@@ -25,19 +26,20 @@ LONGEST_TEXT = 65_536
 _LONGEST_MESSAGE = 1_000  # characters: a message is part of XComs
 _SHORT = 80  # characters of a message, where the messages of all nodes are too long
 _FOLDER = "journals-v1"
-_STILL = 10.0  # seconds without a line, after which the try may be one on another host
+_STILL = 10.0  # seconds without a new line; after that, the newest try may run on another host
 
 
 class TryRecord(msgspec.Struct, kw_only=True):
     """What the journal says of one try.
 
     :param number: of the try, from 1.
-    :param last: number of the last try that Airflow makes by itself. Clearing the task gives another one.
+    :param last: Airflow's ``max_tries``: a try with a greater number is the last that Airflow makes by itself. Clearing
+        the task changes it.
     :param begun: when the try has begun, in seconds since 1970; 0: it is not known.
     :param written: when its last line was written, in seconds since 1970; 0: it is not known.
     :param end: ``success`` or ``failed``; empty: it runs, or it was killed.
-    :param why: the words of its failure, where they are told.
-    :param outcomes: of the nodes that have ended in it or were done before it, by unique id.
+    :param why: the message of the failure, where it was given.
+    :param outcomes: of the nodes that have ended in this try or were done before it, by unique id.
     """
 
     number: int
@@ -54,7 +56,7 @@ class TryRecord(msgspec.Struct, kw_only=True):
         return self.number > self.last or self.end == SUCCESS
 
     def copy(self, *, longest: int = _LONGEST_MESSAGE) -> TryRecord:
-        """The record as it is now.
+        """A copy of the record, with messages that are cut.
 
         :param longest: characters of a message.
         """
@@ -66,7 +68,7 @@ class TryRecord(msgspec.Struct, kw_only=True):
     def take(self, line: Line) -> None:
         """Take note of a line of the try.
 
-        :param line: of the journal, behind the one with which the try has begun.
+        :param line: of the journal, after the first line of the try.
         """
         self.written = max(self.written, line.at)
         if line.begun is not None:  # the same try has begun once more
@@ -85,15 +87,15 @@ class TryRecord(msgspec.Struct, kw_only=True):
 class Line(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A line of a journal: a try begins, dbt says something of a node, or the try ends.
 
-    :param at: when it was written, in seconds since 1970. No two lines of a try have one time.
+    :param at: when it was written, in seconds since 1970. No two lines of a try have the same time.
     :param begun: the try that begins, with the outcomes of nodes that earlier tries have done.
-    :param id: unique id of the node of which dbt says something.
+    :param id: unique id of the node that the line is about.
     :param status: of that node by dbt.
     :param is_end: whether that node has ended.
     :param text: the words of dbt, for the logs of tasks that watch.
     :param message: of dbt's artifacts; where the try ends, the words of its failure.
-    :param seconds: that the node took; 0 where dbt has not said it.
-    :param rows: that it changed, or found as a test; None where dbt has not said it.
+    :param seconds: how long the node took; 0: dbt has not reported it.
+    :param rows: number of rows that the node changed, or found as a test; None: dbt has not reported it.
     :param sql: the SQL that dbt has compiled for it.
     :param end: of the try: ``success`` or ``failed``.
     """
@@ -112,7 +114,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def line_of(text: str | bytes) -> Line:
-    """A line of a journal. One of another kind says nothing: the disk may have been full.
+    """A line of a journal. An invalid line counts as an empty one: the disk may have been full.
 
     :param text: of the line.
     """
@@ -122,7 +124,7 @@ def line_of(text: str | bytes) -> Line:
 def packed(key: str, record: TryRecord) -> str:
     """The record as a short text.
 
-    :param key: of the journal, so that nobody takes it for the record of another one.
+    :param key: of the journal, so that the text does not pass for the record of another journal.
     :param record: of a try.
     """
     content = msgspec.json.encode((key, record))
@@ -132,7 +134,7 @@ def packed(key: str, record: TryRecord) -> str:
 
 
 def unpacked(key: str, text: object) -> TryRecord | None:
-    """The record in a text; None where it is not one that ``packed`` has made, or one of another journal.
+    """The record in a text; None for a text that ``packed`` has not made, or that is of another journal.
 
     :param key: of the journal.
     :param text: of an XCom, which anybody could have written.
@@ -142,11 +144,12 @@ def unpacked(key: str, text: object) -> TryRecord | None:
 
 
 def newest(*records: TryRecord | None) -> TryRecord | None:
-    """The record of the newest try; of one try the one that was written last, however little it says.
+    """The record of the newest try. Of several records of this try, the record that was written last counts.
 
-    The record that knows more can be older: a node that was done may have to run again.
+    A record with more outcomes can be older: a node that was done may have to run again.
 
-    :param *records: such as that of the files on this host, and what another one has published; None counts for none.
+    :param *records: such as the record of the files on this host, and the published record of another host. None is
+        ignored.
     """
     known = [each for each in records if each is not None]
     return max(known, key=lambda each: (each.number, each.written), default=None)
@@ -162,7 +165,7 @@ def folder_of(key: str) -> Path:
 
 @dataclass
 class JournalFiles:
-    """The files of one journal on this host, one for each try, of which each line is read once.
+    """The files of one journal on this host, one file for each try. Each line is read once.
 
     :param folder: in which they are.
     :ivar record: of the newest try that has begun in them; None: there is none.
@@ -180,10 +183,10 @@ class JournalFiles:
     _growing: TryRecord | None = None
 
     def read(self) -> bool:
-        """Read what is new; False: nothing is."""
-        # None where others could have written them.
+        """Read new lines. Returns False when there are none."""
+        # No file is read where other users could have written it.
         files = sorted(self.folder.glob("*.jsonl")) if is_private(self.folder) else []
-        if self._file not in files:  # a run that was deleted and made again begins anew
+        if self._file not in files:  # a run that was deleted and made again has new files
             self._file = self.record = None
         has_grown = False
         for file in files:
@@ -192,7 +195,7 @@ class JournalFiles:
             if file == self._file and self._read_file(file):
                 has_grown = True
                 self._grown_at = time.monotonic()
-                # A copy: it is read while the next lines are. A file without a first line says nothing of its try.
+                # A copy, since it is read while further lines are taken. Without a first line the former record stays.
                 self.record = self._growing.copy() if self._growing is not None else self.record
         return has_grown
 
@@ -231,7 +234,7 @@ def record_in(folder: Path) -> TryRecord | None:
 
 
 def rows_of(outcomes: Mapping[str, NodeOutcome]) -> list[dict[str, Any]]:
-    """What became of nodes as an XCom, in which messages of nodes that have simply been built are left out.
+    """The outcomes of nodes as the value of an XCom, without the messages of nodes that are simply built.
 
     :param outcomes: by unique id.
     """

@@ -1,11 +1,11 @@
 """All that follows a run of dbt: rendered fields, uploaded SQL, an XCom, the user's callbacks, assets, OpenLineage.
 
 All of it happens while the folder in which dbt ran is still there, after a failed dbt too. Assets and OpenLineage are
-best effort: dbt has done its work by then, so what goes wrong there is one warning. A task that fails gives no assets.
+best effort: dbt has done its work by then, so an error there is one warning. A task that fails gives no assets.
 OpenLineage is imported only where Airflow's provider for it is active: its own processor reads dbt's artifacts while
 they are there, and Airflow asks for the facets when the task ends.
 
-The attributes of the operator, ``run.task``, say what follows.
+The attributes of the operator, ``run.task``, decide which steps follow.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ PRODUCER = "urn:cosmos-venv"
 
 
 def require_place_for(task: Any) -> None:
-    """Refuse, before dbt runs, what could not be done after it.
+    """Refuse, before dbt runs, requests that could not be fulfilled after it.
 
     :param task: the operator.
     :raises CosmosValueError: when its SQL is to be uploaded and nothing says where to.
-    :raises AirflowCompatibilityError: when this Airflow cannot take assets as the settings want it.
+    :raises AirflowCompatibilityError: when this Airflow cannot take assets in the way that the settings say.
     """
     if task.should_upload_compiled_sql and not settings.remote_target_path:
         raise CosmosValueError(
@@ -70,7 +70,7 @@ def follow_up(run: DbtRun, command: DbtCommand, *, failed: bool) -> None:
 
     :param run: the run.
     :param command: its command, which has ended.
-    :param failed: whether dbt has failed: what goes wrong here is a warning then, and never hides dbt's own error.
+    :param failed: whether dbt has failed. Then an error here is a warning, and never hides dbt's own error.
     """
     # First: a callback of the user may remove or change the artifacts.
     _keep_events(run, command)
@@ -89,7 +89,7 @@ def call_back_about_warnings(run: DbtRun, artifacts: Artifacts) -> None:
     """Call the operator's ``on_warning_callback`` with the nodes that have warned.
 
     :param run: the run.
-    :param artifacts: what dbt has left.
+    :param artifacts: the artifacts that dbt has left.
     """
     task = run.task
     given = getattr(task, "on_warning_callback", None)  # only commands that look at data have it
@@ -122,7 +122,7 @@ def _steps(run: DbtRun, command: DbtCommand) -> Iterator[Callable[[], None]]:
         yield partial(_keep_part, run, command.artifacts)
     if task.push_node_rows and run.on_node is None:  # the table of a batch has more
         yield partial(_push_node_rows, run, command.artifacts)
-    # Last of the steps: what the user does there may take long, or fail.
+    # The last step: a user's callback may take long, or fail.
     given: Any = task.callback
     for callback in given if isinstance(given, list | tuple) else [given]:
         yield partial(_call, run, command.place, callback)
@@ -144,7 +144,7 @@ def _uploads(task: Any) -> bool:
     wanted: bool | None = task.should_upload_compiled_sql
     if wanted is not None:
         return wanted
-    # dbt compile is run for its SQL; without a place to go to it stays in the rendered fields.
+    # dbt compile is run for its SQL. Without a remote_target_path the SQL is only in the rendered fields.
     return tuple(task.base_cmd) == ("compile",) and bool(settings.remote_target_path)
 
 
@@ -160,7 +160,7 @@ def _keep_part(run: DbtRun, artifacts: Artifacts) -> None:
 
 def _push_run_results(run: DbtRun, artifacts: Artifacts) -> None:
     text = artifacts.text("run_results.json")
-    if text is None:  # dbt ls and source freshness never do, nor does any command with write_json=False
+    if text is None:  # dbt ls and source freshness never write it, nor does any command with write_json=False
         command = " ".join(run.task.base_cmd)
         run.task.log.info("dbt %s has written no run_results.json: nothing is pushed as XCom.", command)
         return
@@ -175,14 +175,14 @@ def _push_node_rows(run: DbtRun, artifacts: Artifacts) -> None:
 
 
 def rows_with_sql(run: DbtRun, outcomes: Mapping[str, NodeOutcome], artifacts: Artifacts) -> list[dict[str, Any]]:
-    """What became of nodes as an XCom, with ``compiled_path`` where a node has failed or warned and its SQL is there.
+    """The outcomes of nodes as the value of an XCom, with ``compiled_path`` for failed and warned nodes with SQL.
 
-    It is the URL of the upload, or the file in a target folder of the user; else the file is gone with the workspace,
-    and the path is dbt's own, which begins with ``target``.
+    The path is the URL of the upload, or the file in a target folder of the user. Else the file is deleted with the
+    workspace, and the path is dbt's own, which begins with ``target``.
 
     :param run: the run.
     :param outcomes: by unique id.
-    :param artifacts: what dbt has left.
+    :param artifacts: the artifacts that dbt has left.
     """
     rows = rows_of(outcomes)
     news = [each for each, found in outcomes.items() if found.has_news]
@@ -205,8 +205,9 @@ def _call(run: DbtRun, place: Path, given: Callable[..., object] | str | None) -
 
 
 def gives_assets(task: Any) -> bool:
-    """Whether a task gives the assets of the dbt nodes that it runs, or of the sources that it looks at; True too where
-    only the running task will know.
+    """Whether a task updates the assets of the dbt nodes that it runs, or of the sources that it checks.
+
+    True too for a template, which only the running task renders.
 
     :param task: the operator.
     """
@@ -228,7 +229,7 @@ def alias_name(task: Any) -> str:
 
 
 def _give_assets(run: DbtRun, command: DbtCommand) -> None:
-    """After dbt has succeeded: give Airflow the assets of every node that did, and of every source with new data."""
+    """Give Airflow the assets of each node that has succeeded, or of each source with new data."""
     task = run.task
     if not gives_assets(task):
         return
@@ -254,7 +255,7 @@ def _give_nodes(run: DbtRun, command: DbtCommand) -> None:
 
 
 def _give_sources(run: DbtRun, command: DbtCommand) -> None:
-    """Give the assets of the sources that were loaded since the last event of theirs, which Airflow itself keeps."""
+    """Give the assets of the sources that were loaded since their last asset event. Airflow keeps the events."""
     from cosmos_venv.operators.run.source_freshness import has_new_data, loaded_at, of_event
 
     task = run.task
@@ -319,9 +320,9 @@ def give(task: Any, context: Context | Mapping[str, Any], extras: Mapping[str, M
 
     :param task: the operator.
     :param context: Airflow's context of the task.
-    :param extras: URI of each asset to what its event carries.
+    :param extras: URI of each asset to the ``extra`` of its event.
     """
-    # Anything that may go wrong comes first, so that what the warning says is true: nothing was given.
+    # What may go wrong comes first, so that the warning of the caller is true: nothing was given.
     found = {uri: compat.asset(uri) for uri in extras}
     if not settings.enable_dataset_alias:
         _push_uris(context, found.values())
@@ -343,7 +344,7 @@ def _push_uris(context: Context | Mapping[str, Any], found: Iterable[Any]) -> No
 
 
 def _keep_events(run: DbtRun, command: DbtCommand) -> None:
-    """Keep what OpenLineage's processor says of this run, a failed one too, where Airflow's provider is active."""
+    """Keep the events of OpenLineage's processor, also of a failed run, where Airflow's provider is active."""
     try:
         namespace = compat.openlineage_namespace()
         if namespace is not None:
@@ -373,10 +374,10 @@ def _events(run: DbtRun, command: DbtCommand, namespace: str) -> list[Any]:
 
 
 def _processor_class(environment: Mapping[str, str], profiles_yml: Path) -> Callable[..., Any]:
-    """OpenLineage's processor, seeing dbt's variables and profile.
+    """OpenLineage's processor class, with dbt's variables and profile.
 
-    It would look for variables, passwords too, among the worker's own. The folder of the profile it takes from
-    ``run_results.json``; dbt 2 does not say it there, and another profile lies in the user's home.
+    Unchanged, it would read variables, passwords too, from the worker's environment. It takes the folder of the profile
+    from ``run_results.json``. dbt 2 does not write the folder there, and the profile in the user's home would count.
     """
     from openlineage.common.provider.dbt.local import DbtLocalArtifactProcessor
 

@@ -15,19 +15,19 @@ from cosmos_venv.compat import (
 from cosmos_venv.dbt.failure_kinds import FailureKind
 from cosmos_venv.exceptions import CosmosDbtRunError, CosmosValueError
 
-# Others are no failures of dbt, or have decided already.
+# Other exceptions are no failures of dbt, or have already decided about a retry.
 _FAILURES = (AirflowException, CosmosDbtRunError)
 
 
 def judged(error: Exception, retry_on: Collection[str], kinds: Collection[FailureKind]) -> Exception:
-    """Return the error with which a task fails: one that Airflow does not try again where ``retry_on`` says so.
+    """Return the error with which a task fails. Where ``retry_on`` says so, Airflow does not retry after this error.
 
-    Where several nodes have failed, one that may succeed is enough for another try.
+    When several nodes have failed, another try follows if one of them may succeed.
 
     :param error: with which the task would fail.
     :param retry_on: the kinds of failures for which there is another try; empty: Airflow's ``retries`` count alone.
-    :param kinds: the kinds of what has failed.
-    :returns: ``error`` or another one, whose last line gives the reason.
+    :param kinds: the kinds of the present failures.
+    :returns: ``error`` or a new error, whose last line gives the reason.
     """
     if not retry_on or type(error) not in _FAILURES:
         return error
@@ -44,14 +44,14 @@ def kinds_and_policy(
 ) -> tuple[tuple[str, ...], dict[str, Any]]:
     """Return the kinds of ``retry_on`` and, where Airflow has policies, the argument ``retry_policy`` for Airflow.
 
-    A policy of the user decides alone. A sensor has no kinds: with ``soft_fail`` Airflow before 3.3 skips a sensor with
-    a failure that is not tried again.
+    A policy of the user decides alone. A sensor has no kinds: with ``soft_fail``, Airflow before 3.3 skips a sensor
+    whose failure is not retried.
 
     :param cls: the class of the operator.
     :param given: the argument ``retry_on``: a kind, or several; None: the setting counts.
     :param setting: ``[cosmos_venv] retry_on``: kinds, separated by spaces or commas.
     :param others: the arguments for Airflow's own constructor.
-    :raises CosmosValueError: for a kind that there is not.
+    :raises CosmosValueError: for an unknown kind.
     """
     has_policy = any(each.get("retry_policy") for each in (others, others.get("default_args") or {}))
     kinds = _kinds("[cosmos_venv] retry_on", setting.replace(",", " ").split())

@@ -26,7 +26,7 @@ def folder_of_run(context: Mapping[str, Any], group_id: str) -> RemoteFolder:
     """Return the folder of the artifacts of a run.
 
     :param context: Airflow's context of a task of the project.
-    :param group_id: the group that the project makes up; empty: it is the DAG.
+    :param group_id: the id of the project's group; empty: the project is the DAG.
     """
     ti: Any = context["ti"]
     place = "/".join(filter(None, (ti.dag_id, group_id, str(ti.run_id), *map_index(context))))
@@ -35,17 +35,17 @@ def folder_of_run(context: Mapping[str, Any], group_id: str) -> RemoteFolder:
 
 
 def keep_part(context: Mapping[str, Any], group_id: str, artifacts: Artifacts) -> None:
-    """Keep the results of one command of dbt, and the manifest where the run has none yet, or is gone on with.
+    """Keep the results of one dbt command; the manifest too, in a later try or when the run has none yet.
 
     :param context: Airflow's context of the task.
     :param group_id: as for ``folder_of_run``.
-    :param artifacts: what dbt has left. A command that has written no results has no part.
+    :param artifacts: the artifacts that dbt has left. Without results nothing is kept.
     :raises RemoteError: when the storage does not take them.
     """
     if (results := artifacts.content(RESULTS)) is None:
         return
     folder, ti = folder_of_run(context, group_id), context["ti"]
-    # Each try has a part: a later try of a batch builds only what is not done. Ids may be as long as names of files.
+    # Each try has a part: a later try of a batch builds only what is not done. An id may be too long for a file name.
     name = hashlib.sha256(ti.task_id.encode()).hexdigest()[:16]
     folder.write(f"{_PARTS}/{name}-{ti.try_number}.json", results, seconds=_SECONDS)
     is_wanted = ti.try_number > 1 or not (place_of(folder.url, folder.conn_id) / MANIFEST).exists()
@@ -54,13 +54,13 @@ def keep_part(context: Mapping[str, Any], group_id: str, artifacts: Artifacts) -
 
 
 def join_parts(folder: RemoteFolder, told: Mapping[str, dict[str, Any]], warn: Callable[..., object]) -> int:
-    """Join the parts of a run into one ``run_results.json``, over an earlier one of the same run, and delete them.
+    """Join the parts of a run, and an earlier file of the run, into one ``run_results.json``, and delete the parts.
 
     :param folder: of the run.
-    :param told: what else is known of nodes, by unique id: keys of dbt's results. It counts where no part has the node,
-        and where it says that the node has not run.
+    :param told: further results of nodes, by unique id, with keys of dbt's results. Such a result counts where no part
+        has the node, and where its status is ``skipped``.
     :param warn: gets lines of the log.
-    :returns: the number of nodes in the file; 0 where nothing is known, and none is written.
+    :returns: the number of nodes in the file; 0 when no result is known, and then no file is written.
     :raises RemoteError: when the storage does not take it.
     """
     place = place_of(folder.url, folder.conn_id)
@@ -106,4 +106,4 @@ _NOTHING = {
     "compiled_code": None,
     "relation_name": None,
 }
-"""The keys of a result of dbt that a node has which did not run."""
+"""The keys of dbt's result for a node that did not run."""

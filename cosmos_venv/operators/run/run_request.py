@@ -1,4 +1,4 @@
-"""The wishes of a run of the DAG: which dbt nodes it runs, and how, as its params say.
+"""The request of a DAG run, by its params: which dbt nodes it runs, and how.
 
 One task of a project evaluates the selection and pushes which tasks are skipped and which run in part; the others read
 this XCom. A task is skipped if none of its nodes is chosen. A chosen task is also skipped if a chosen task before it
@@ -35,7 +35,7 @@ _MOST_NAMES = 5
 
 
 class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """The wishes of one run.
+    """What one run asks for, by its params.
 
     :param select: dbt's selection text; empty: all nodes.
     :param exclude: dbt's selection text of what is left out; empty: nothing.
@@ -50,11 +50,11 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, names: Mapping[str, str], context: Mapping[str, Any]) -> RunRequest:
-        """The wishes of the run of a context.
+        """The request of the run of a context.
 
-        :param names: of the params, by what they are for.
+        :param names: names of the params, by their purpose.
         :param context: Airflow's context of a task.
-        :raises CosmosValueError: where a word of a selection begins with a dash, or only Cosmos has it.
+        :raises CosmosValueError: where a word of a selection begins with a dash, or is known to Cosmos only.
         """
         params: Any = context.get("params") or {}
         values = {each: params[name] for each, name in names.items() if name in params}
@@ -75,7 +75,7 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
         """The attributes of an operator that the run changes, apart from its selection.
 
         :param operator: a dbt operator, with its templates rendered.
-        :raises CosmosValueError: when variables cannot go over those of the operator.
+        :raises CosmosValueError: when variables cannot override those of the operator.
         """
         found: dict[str, Any] = {}
         if self.full_refresh and "full_refresh" in operator.own_parameters:
@@ -87,7 +87,7 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 def _known_words(parameter: str, given: Any) -> str:
     text = str(given or "").strip()
-    # Each word of a long selection is one of the command line.
+    # dbt gets a long selection as separate words of the command line.
     for word in text.split():
         if word.startswith("-"):
             raise CosmosValueError(
@@ -122,14 +122,14 @@ def selection_for(operator: Any, request: RunRequest, context: Mapping[str, Any]
     unchosen = {*found.get(_SKIPPED, ())}
     if operator.task_id in unchosen:
         raise _skip(operator, f"Not chosen for this run: {_said(request)}.")
-    # With Airflow's own rule, all_success, a task behind one that is not chosen could not run.
+    # With Airflow's own rule, all_success, a task after an unchosen task could not run.
     if operator.skipped_with is not None:
         prefix = select_task_id.removesuffix(SELECT_TASK_ID)
         further = (f"{prefix}{each}" for each in operator.skipped_with)
         before = _before({*operator.upstream_task_ids, *further}, found.get(_PASSED, {})) - unchosen
         states = compat.task_states(sorted(before), **place) if before else {}
         stopping = {each for each, state in states.items() if state in _STOPPED}
-        if pushed:  # behind an unchosen node with on_error: continue, the trigger rule lets a task run after a failure
+        if pushed:  # after an unchosen node with on_error: continue, the trigger rule lets a task run after a failure
             stopping |= {each for each, state in states.items() if state == "failed"} - {*pushed.get(_MAY_FAIL, ())}
         if stopped := sorted(stopping):
             raise _skip(operator, f"Skipped as {', '.join(stopped)} before it.")
@@ -164,7 +164,7 @@ def _before(task_ids: Iterable[str], passed: Mapping[str, Sequence[str]]) -> set
 
 
 def _skip(operator: Any, reason: str) -> AirflowSkipException:
-    operator.log.info("%s", reason)  # Airflow 3 does not log what the exception says
+    operator.log.info("%s", reason)  # Airflow 3 does not log the text of the exception
     return AirflowSkipException(reason)
 
 
@@ -191,9 +191,9 @@ def listed(lines: Iterable[str]) -> set[str]:
 
 
 class Choice(msgspec.Struct, frozen=True, kw_only=True):
-    """What a selection comes to.
+    """The tasks and nodes that a selection chooses.
 
-    :param skipped: ids of the tasks of which nothing is chosen.
+    :param skipped: ids of the tasks without a chosen node.
     :param at_once: the skipped tasks without a chosen task anywhere before them: they are skipped in any case.
     :param passed: the tasks without a chosen node (unchosen tasks and placeholders), by id. Each has a list: those of
         the tasks right before it that are chosen, or have a chosen task before them. A task with an empty list is left
@@ -228,7 +228,7 @@ def choose(tasks: Mapping[str, Mapping[str, Any]], chosen: Collection[str], text
     skipped: list[str] = []
     at_once: list[str] = []
     passed: dict[str, list[str]] = {}
-    behind: set[str] = set()  # a chosen task, or behind one
+    behind: set[str] = set()  # chosen tasks, and tasks with a chosen task before them
     number = 0
     for task_id, task in tasks.items():
         nodes = [each for each in task["nodes"] if each in chosen]
@@ -252,11 +252,11 @@ def choose(tasks: Mapping[str, Mapping[str, Any]], chosen: Collection[str], text
 
 
 def push_choice(operator: Any, request: RunRequest, chosen: Collection[str], context: Mapping[str, Any]) -> None:
-    """Let the tasks of the project know what is chosen, and skip at once what can be.
+    """Push the chosen tasks and nodes for the other tasks of the project, and skip at once the tasks that can be.
 
     :param operator: the task that has evaluated the selection.
-    :param request: the wishes of the run.
-    :param chosen: unique ids of what dbt has selected.
+    :param request: the request of the run.
+    :param chosen: unique ids of the nodes that dbt has selected.
     :param context: Airflow's context of that task.
     :raises AirflowFailException: when no task of the project would run, and no other project shares the params.
     """

@@ -1,4 +1,4 @@
-"""The steps of one dbt run of a task: from its workspace, and the check that dbt has run the node, to what follows."""
+"""The steps of one dbt run of a task: from its workspace, and the check that dbt has run the node, to callbacks."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ from cosmos_venv.processes import scratch
 from cosmos_venv.processes.guarded_process import prestarted_guard
 
 Look = Callable[[tuple[str, ...], Sequence[str]], tuple[DbtResult, Artifacts]]
-"""Runs another dbt command in the workspace: its sub-command and all words behind the executable in, its result out."""
+"""Runs another dbt command in the workspace, given its sub-command and all words after the executable."""
 
 Choose = Callable[[Look], Sequence[str] | None]
-"""Gives the command line when dbt can run in the workspace; None where nothing is left to run."""
+"""Returns the command line, once dbt can run in the workspace; None when nothing is left to run."""
 
 _DEPS = ("deps",)
 _BUILDING = frozenset({"build", "run", "seed", "snapshot"})
@@ -51,13 +51,13 @@ _WHY = (
 def run_in_workspace(
     run: DbtRun, judge: Judge, choose: Choose | None = None, *, outcomes: Mapping[str, NodeOutcome] | None = None
 ) -> DbtResult:
-    """Run dbt in a workspace, with its profile, and do what follows; ``dbt deps`` first where that is wanted.
+    """Run dbt in a workspace, with its profile, and then the follow-up steps; ``dbt deps`` first where it is wanted.
 
-    :param run: what is run.
-    :param judge: raises where the command has not done what it was to do.
-    :param choose: gives the command line that is run in the place of ``run.command``; None: that one is run.
-    :param outcomes: what became of the nodes, by unique id, which ``judge`` may fill in; None: the artifacts say it.
-    :returns: what came of the command.
+    :param run: the run.
+    :param judge: raises when the command has failed.
+    :param choose: returns the command line to run instead of ``run.command``; None: ``run.command`` is run.
+    :param outcomes: the outcomes of the nodes, by unique id, which ``judge`` may fill in; None: those of the artifacts.
+    :returns: the result of the command.
     """
     task = run.task
     project, config = Path(task.project_dir), task.profile_config
@@ -105,7 +105,7 @@ def run_in_workspace(
                     command = _command_in(run, place, own_flags, profile, secrets)
                 is_done = wants_deps and command.base_cmd == _DEPS
                 result = NOTHING_TO_DO if is_done else task._start(run, command)
-                # Of a dbt that failed too, which has parsed the project like any other.
+                # Also after a failure: dbt has parsed the project all the same.
                 if parsed is not None:
                     parsed.keep(command.artifacts)
                 judge(result, command.artifacts)
@@ -142,7 +142,7 @@ def _command_in(
     """
     fitting, selectors = selection_in_file([*run.command[1:]])
     if selectors:
-        (place / "selectors.yml").unlink(missing_ok=True)  # the link to the project's: no other selector counts
+        (place / "selectors.yml").unlink(missing_ok=True)  # the link to the project's file: its selectors do not count
         (place / "selectors.yml").write_text(selectors, encoding="utf-8")
     words = [run.executable, *fitting, *flags]
     # Only variables of the operator may say where dbt writes: a DBT_TARGET_PATH of the worker would mix the artifacts
@@ -153,8 +153,8 @@ def _command_in(
         place=place,
         profiles_yml=profiles_yml,
         env=outputs.variables({**run.env, **secrets}),
-        # When the worker is killed, its guard still ends dbt: until then no other task may take these folders for
-        # rubbish.
+        # When the worker is killed, its guard still ends dbt. Until then no other task may sweep these folders as
+        # abandoned.
         keep_open=(*descriptors_of(place), *scratch.descriptors_of(profiles_yml.parent)),
         artifacts=outputs.artifacts(),
         base_cmd=tuple(run.task.base_cmd),
@@ -191,7 +191,7 @@ def _install_packages(run: DbtRun, command: DbtCommand, flags: Sequence[str], wh
         deps = replace(
             command,
             words=command.words if command.base_cmd == _DEPS else [run.executable, "deps", *flags],
-            # What it downloads goes with the workspace, also when it is killed.
+            # The downloads are deleted with the workspace, also after a kill.
             env=downloading_in_place(command.place, command.env),
             artifacts=Outputs.of(command.place, command.env).artifacts(),
             base_cmd=_DEPS,
@@ -205,16 +205,16 @@ def _install_packages(run: DbtRun, command: DbtCommand, flags: Sequence[str], wh
 def refuse_unreported(run: DbtRun, artifacts: Artifacts, lines: Sequence[str]) -> None:
     """Fail where dbt has not reported the node or any test of a task, or warn where the settings say so.
 
-    dbt says "Nothing to do" and ends with exit code 0 where a selection fits no node, such as that of a model which was
-    renamed after the manifest was made. dbt gives a generic test another id when one of its arguments is edited, so an
-    older manifest may have another id for a test that ran: where some tests are missing, they are named in a warning.
+    dbt says "Nothing to do" and ends with exit code 0 when a selection fits no node, such as a model that was renamed
+    after the manifest was made. dbt gives a generic test another id when one of its arguments is edited. So an older
+    manifest may have another id for a test that ran: where only some tests are missing, a warning names them.
 
-    Exempt are ephemeral models and models without SQL, which dbt does not report, sources without an age to look at,
-    tasks without nodes in their context, and tasks whose dbt has written no results (``--no-write-json``) and does not
-    say that there was nothing to do.
+    Exempt are ephemeral models and models without SQL, which dbt does not report; sources without a freshness; and
+    tasks without nodes in their context. Exempt is also a task whose dbt has written no results (``--no-write-json``)
+    and does not say that there was nothing to do.
 
     :param run: the run. Its context holds the node and the tests of a task that was rendered.
-    :param artifacts: what this run of dbt has left.
+    :param artifacts: the artifacts that this run of dbt has left.
     :param lines: dbt's output.
     :raises AirflowException: the node was not reported, or no test of a task that runs only tests, and the settings say
         ``fail``.
@@ -258,7 +258,7 @@ def _tell_what_was_not_built(run: DbtRun, outcomes: Mapping[str, NodeOutcome]) -
 def _is_reported(node: Mapping[str, Any], command: str, artifacts: Artifacts) -> bool:
     unique_id = node["unique_id"]
     config = node.get("config") or {}
-    if command == "source":  # dbt before 1.10 does not say in the configuration whether there is an age to look at
+    if command == "source":  # dbt before 1.10 has no freshness in the configuration: such a source counts as reported
         limits = [each for each in (config.get("freshness") or {}).values() if isinstance(each, dict)]
         has_age = any(each.get("count") for each in limits)
         return not has_age or any(each.unique_id == unique_id for each in artifacts.sources())

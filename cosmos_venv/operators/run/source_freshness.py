@@ -1,6 +1,7 @@
-"""The freshness of sources, as a run of ``dbt source freshness`` has found it: a gate, and what is new.
+"""The freshness of sources, by ``dbt source freshness``: whether all are fresh, and which have new data.
 
-dbt ends alike where a source is stale and where it could not look at one; the two are told apart here.
+dbt ends with the same exit code when a source is stale and when it could not check a source. This module tells the two
+apart.
 """
 
 from __future__ import annotations
@@ -22,17 +23,17 @@ _FIRST_YEAR = 1
 
 
 class SourcesAreStale(AirflowException):
-    """Sources are stale, and dbt has told so of each that was selected."""
+    """Sources are stale, and dbt has checked each selected source."""
 
 
 def judge(task: Any, result: object, artifacts: Artifacts) -> dict[str, Any]:
-    """What is known of each source, by its unique id, where all of them are fresh.
+    """Return what is known of each source, by unique id, when all sources are fresh.
 
     :param task: the ``DbtSourceFreshnessMixin``.
-    :param result: what came of dbt.
-    :param artifacts: what it has left.
-    :raises SourcesAreStale: when all that is wrong is the age of sources.
-    :raises AirflowFailException: when no source was selected whose age dbt looks at.
+    :param result: the result of dbt.
+    :param artifacts: the artifacts that dbt has left.
+    :raises SourcesAreStale: when nothing is wrong but the age of sources.
+    :raises AirflowFailException: when no selected source has a freshness that dbt checks.
     :raises AirflowException: when dbt has failed otherwise.
     """
     found = artifacts.sources()
@@ -73,7 +74,7 @@ def line_of(source: SourceFreshness) -> str:
 
 
 def of_source(source: SourceFreshness) -> dict[str, Any]:
-    """What is told of a source in an XCom.
+    """The result of a source, for an XCom.
 
     :param source: as dbt has found it.
     """
@@ -81,7 +82,7 @@ def of_source(source: SourceFreshness) -> dict[str, Any]:
 
 
 def of_event(source: SourceFreshness) -> dict[str, Any]:
-    """What the event of an asset carries as ``extra``.
+    """The ``extra`` of an asset's event.
 
     :param source: as dbt has found it.
     """
@@ -89,10 +90,10 @@ def of_event(source: SourceFreshness) -> dict[str, Any]:
 
 
 def has_new_data(source: SourceFreshness, extras: Iterable[Mapping[str, Any]]) -> bool:
-    """Whether a source was loaded since the last event that tells when it was.
+    """Whether a source was loaded since the last event with a time of loading.
 
     :param source: as dbt has found it.
-    :param extras: what the events of its asset carry, the last event first. Those of others have no such time.
+    :param extras: the ``extra`` of the events of its asset, the last event first. Events of others have no such time.
     """
     now = loaded_at(source)
     before = next((at for extra in extras if (at := _time(extra.get(_KEY)))), None)
@@ -100,7 +101,7 @@ def has_new_data(source: SourceFreshness, extras: Iterable[Mapping[str, Any]]) -
 
 
 def loaded_at(source: SourceFreshness) -> datetime | None:
-    """When the newest row of a source was loaded; None where there is none.
+    """When the newest row of a source was loaded; None for a source without rows.
 
     :param source: as dbt has found it.
     """
@@ -113,5 +114,5 @@ def _time(text: object) -> datetime | None:
         found = datetime.fromisoformat(str(text).replace("Z", "+00:00"))
     except ValueError:
         return None
-    # An empty table: dbt writes the first day that there is.
+    # For an empty table dbt writes a day of the year 1.
     return None if found.year == _FIRST_YEAR else found if found.tzinfo else found.replace(tzinfo=timezone.utc)

@@ -2,11 +2,11 @@
 task's own last success.
 
 The last success is the run of this very task (DAG, task, index of a mapped one, target of the profile) that succeeded
-and ended last. Its artifacts are kept when all is done, in one step: a reader finds those of one success or of another.
+and ended last. Its artifacts are published atomically when all is done: a reader never finds those of two runs mixed.
 
-An older success must never count as the last one: dbt would take for unmodified what the warehouse has otherwise. So
+An older success must never count as the last one: dbt would take nodes for unmodified that differ in the warehouse. So
 an Airflow Variable has the SHA-256 of the last success's file. A worker that finds no file with this digest builds
-everything, whether the file is older, cut, or written by somebody else.
+everything, whether the file is older, truncated, or written by somebody else.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from cosmos_venv.io import write_to
 from cosmos_venv.managed import caches
 from cosmos_venv.remote.object_store import content_of
 
-# Beside dbt's log, which nothing of ours reads by its name nor uploads.
+# Beside dbt's log: our code neither reads the folder by name nor uploads it.
 _FOLDER = PurePath("logs", "state")
 _LAYOUT = "last-success-v1"
 _VARIABLE = "cosmos_venv_last_success__"
@@ -42,7 +42,7 @@ _DIGITS = 32
 def state_folder(
     given: str, task_key: Sequence[str], place: Path, *, project_dir: Path, conn_id: str | None, log: Any
 ) -> Path:
-    """The folder in which dbt finds the artifacts, which are there then.
+    """The folder for dbt's ``--state``, filled with the artifacts.
 
     :param given: which artifacts the task asks for: its parameter ``state``.
     :param task_key: the names that tell the task from others: DAG, task, index of a mapped one, target of the profile.
@@ -50,7 +50,7 @@ def state_folder(
     :param project_dir: folder of the dbt project, from which a relative path counts.
     :param conn_id: the Airflow connection for a URL; None: the default one of that storage.
     :param log: the task's logger.
-    :raises CosmosValueError: when there are none where the task says, or they cannot be reached.
+    :raises CosmosValueError: when the given place has no artifacts, or cannot be reached.
     """
     folder = place / _FOLDER
     if given != LAST_SUCCESS:
@@ -63,7 +63,7 @@ def keep_success(task_key: Sequence[str], artifacts: Artifacts, *, log: Any) -> 
     """Keep the artifacts of a run that has succeeded, for the next run of a task with ``state="last_success"``.
 
     :param task_key: as in ``state_folder``.
-    :param artifacts: those of the run that has succeeded.
+    :param artifacts: the artifacts of the run that has succeeded.
     :param log: the task's logger.
     :raises CosmosValueError: when the Variable cannot be written, so that an older success would count as the last one.
     """
@@ -95,7 +95,7 @@ def _digest(content: bytes) -> str:
 
 
 def kept_place(task_key: Sequence[str]) -> Any:
-    """The place where the last success of a task is kept: a ``Path``, or one of an object store.
+    """The place where the last success of a task is kept: a ``Path``, or a path in an object store.
 
     :param task_key: the names that tell the task from others, as in ``state_folder``.
     """
@@ -108,13 +108,13 @@ def kept_place(task_key: Sequence[str]) -> Any:
 
 
 def _given_folder(given: str, folder: Path, *, project_dir: Path, conn_id: str | None) -> Path:
-    """The folder to name to dbt: the user's own, or the one given here, filled."""
+    """The folder for dbt's ``--state``: the user's own, or ``folder``, filled with the artifacts."""
     place: Any = given
     try:
         place = _place(given, conn_id)
         if isinstance(place, Path):
             own = place = project_dir.absolute() / place
-            # dbt reads it where it is; everything else is fetched, unpacked or made first.
+            # dbt reads such a folder where it is. Other artifacts are first downloaded, unpacked or copied.
             if (own / state.MANIFEST).is_file():
                 return own
         _fetch(place, folder)
@@ -158,7 +158,7 @@ def _fetch(place: Any, folder: Path) -> None:
         state.unpack(_content(place), folder, _limit())
         return
     found = {state.MANIFEST: _content(place / state.MANIFEST)}
-    # dbt does without the others, as long as no selector asks for them.
+    # dbt needs the other files only for some selectors.
     for name in state.NAMES[1:]:
         try:
             found[name] = _content(place / name)
@@ -191,7 +191,7 @@ def _publish(kept: Any, content: bytes) -> None:
 
 
 def _place(given: str, conn_id: str | None) -> Any:
-    """A ``Path`` for a folder of this machine, written as a URL or not."""
+    """A ``Path`` for a local folder, written as a URL or not; else a path in an object store."""
     scheme, separator, rest = given.partition("://")
     if not separator:
         return Path(given)

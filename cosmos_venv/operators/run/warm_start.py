@@ -27,7 +27,7 @@ class Served:
 
     :param program: the dbt, and the environment that it stands in.
     :param is_native: whether it is dbt 2, which no server imports.
-    :param refuses: why no server should, as a word for metrics and a text; None: one may.
+    :param refuses: why no server may import it, as a word for metrics and a text; None: a server may.
     """
 
     program: Program
@@ -54,7 +54,7 @@ class Served:
         :param executable: its path, which may be a link. A dbt that stands in no virtual environment is not served:
             nobody would see when the packages beside it change.
         """
-        # A link such as ~/.local/bin/dbt leads out of its environment, whose Python is the one to fork.
+        # A link such as ~/.local/bin/dbt stands outside of the environment whose Python must be forked.
         script = Path(os.path.realpath(executable))
         environment = script.parent.parent
         refuses = None
@@ -66,11 +66,11 @@ class Served:
 
 
 def warm_choice(given: object, *, setting: str = "virtualenv_warm_dbt") -> str:
-    """Return ``auto``, ``off`` or ``require``: the operator's word, else that of the settings.
+    """Return ``auto``, ``off`` or ``require``: the operator's value, else the value of the setting.
 
     :param given: the argument of the operator; None: the setting counts.
     :param setting: the name of the setting that counts then.
-    :raises CosmosValueError: for another word.
+    :raises CosmosValueError: for another value.
     """
     if given is None:
         return str(getattr(settings, setting))

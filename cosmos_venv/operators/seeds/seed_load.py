@@ -1,7 +1,7 @@
 """Loading a seed only if it has changed: the task looks at the file, recalls what was loaded last, and runs dbt or not.
 
-The file is hashed when the task runs, and what dbt has loaded is remembered only if the file has the same content then.
-Whatever is not known means that dbt runs.
+The file is hashed when the task runs. Its checksum is remembered only if the file is still the same after dbt. Where
+something is not known, dbt runs.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ _FULL_REFRESH = frozenset({"--full-refresh", "-f"})
 
 
 class SeedTask(msgspec.Struct, frozen=True, kw_only=True):
-    """The task of one seed, as far as it is known before its dbt is there.
+    """The task of one seed, with what is known before dbt is prepared.
 
-    Most such tasks start no dbt. So this is no ``DbtRun``, whose module takes 30 ms to import, and a skip 1 ms.
+    Most such tasks start no dbt. So this is no ``DbtRun``: its module takes 30 ms to import, and a skip 1 ms in all.
 
     :param operator: the ``DbtSeedLocalOperator``, with its templates rendered.
     :param context: Airflow's context of the task.
-    :param command: dbt's command line, as far as it decides what is loaded: interceptors have been called.
+    :param command: dbt's command line, after the interceptors: it decides what is loaded.
     :param env: the environment variables for dbt.
     """
 
@@ -48,17 +48,17 @@ class SeedTask(msgspec.Struct, frozen=True, kw_only=True):
     def count(self, what: str) -> None:
         """Count in Airflow's metrics.
 
-        :param what: ``run`` or ``skipped``; docs/reference/metrics.md says what that means.
+        :param what: ``run`` or ``skipped``, as docs/reference/metrics.md explains them.
         """
         count(f"cosmos_venv.seeds.{what}", {"dag_id": self.operator.dag_id, "task_id": self.operator.task_id})
 
 
 def run_if_changed(task: SeedTask, run_dbt: Callable[[], FullOutputSubprocessResult]) -> FullOutputSubprocessResult:
-    """Load the seed, unless it is known that its content is what was loaded last.
+    """Load the seed, unless its content is known to be what was loaded last.
 
     :param task: the task of the seed.
-    :param run_dbt: runs dbt; what it raises passes, and nothing is remembered then.
-    :returns: of a seed that is not loaded: exit code 0, no output.
+    :param run_dbt: runs dbt. Its errors are passed on, and nothing is remembered then.
+    :returns: dbt's result; for a seed that is not loaded, exit code 0 and no output.
     """
     operator, log = task.operator, task.operator.log
     scope = Scope.of(operator.dag_id, operator.task_group, task.context, str(task.node.get("unique_id")))
@@ -74,7 +74,7 @@ def run_if_changed(task: SeedTask, run_dbt: Callable[[], FullOutputSubprocessRes
     if seen is not None and seen.checksum == checksum:
         task.count("skipped")
         return NOTHING_TO_DO
-    run_id = str(task.context.get("run_id") or uuid.uuid4())  # Airflow may not run the task
+    run_id = str(task.context.get("run_id") or uuid.uuid4())  # without Airflow there is no id
     loaded = None
     begin_load(scope, run_id, seen, log.warning)
     try:
@@ -114,9 +114,9 @@ def _sentence(seed: str, file: Path | None, checksum: str | None, seen: Remember
 
 
 def _file(task: SeedTask) -> Path | None:
-    """The file that dbt loads. None where it is not known before ``dbt deps`` has run.
+    """The file that dbt loads. None where the file is not known before ``dbt deps`` has run.
 
-    It is told by the project's files as they are now: a manifest may be older than they are.
+    The project's files tell it as they are now: a manifest may be older.
     """
     operator = task.operator
     project, package = Path(operator.project_dir).absolute(), task.context.get("package_name")

@@ -1,13 +1,13 @@
 """The memory of seeds: an Airflow Variable for each DbtDag or DbtTaskGroup and seed, which says what was loaded last.
 
-It is best effort: Variables may stand behind any store, which may raise anything; then the seed is loaded once more.
-While dbt loads a seed there is no Variable, and a file in the cache folder has the id of the run that loads it. A load
-counts only where the file has still this id when the load ends, and a load that begins beside another one, or after a
-killed one, never counts: so a checksum is never that of half a table.
+Best effort: a secrets backend may hold the Variables, and may raise anything. Then the seed is loaded once more. While
+dbt loads a seed there is no Variable, and a file in the cache folder holds the id of the run that loads it. A load is
+remembered only where the file still holds this id when the load ends. A load that begins beside another one, or after a
+killed one, is never remembered: so no checksum stands for half a table.
 
-A Variable cannot be changed in one step, so tasks of one machine take turns. Between tasks of several machines some
-milliseconds are left, and a killed load is not known on another machine. Where no file can be made, as in a folder that
-is not there any more, every load counts as the only one.
+A Variable cannot be changed atomically, so tasks of one machine take turns. Tasks of several machines have a race of
+some milliseconds, and do not know of a load that was killed on another machine. Where no file can be made, every load
+counts as the only one.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 PREFIX = "cosmos_venv_seed__"
 
 _LAYOUT = "seeds-v1"
-_SEVERAL = "\n"  # in place of the id of a run, where another load has begun before
-_MAX_WAIT = 10.0  # seconds: two calls of Airflow's API are waited for, and no task for ever
+_SEVERAL = "\n"  # stands for the id of a run: another load had begun before
+_MAX_WAIT = 10.0  # seconds: enough for two calls of Airflow's API by another task; no task waits for ever
 _TURN = 0.005
 _DIGITS = 32
 _CHECKSUM = "[0-9a-f]{64}"
@@ -67,7 +67,7 @@ class Scope:
 
     @classmethod
     def of(cls, dag_id: str, task_group: Any, context: Context | Mapping[str, Any], seed: str) -> Scope:
-        """The scope of a running task. Groups in its DbtDag or DbtTaskGroup, such as those of folders, do not count.
+        """The scope of a running task. Groups inside of its DbtDag or DbtTaskGroup, such as of folders, do not count.
 
         :param dag_id: id of the task's DAG.
         :param task_group: Airflow's innermost group around the task; None: there is none.
@@ -81,7 +81,7 @@ class Scope:
 
     @property
     def key(self) -> str:
-        """The Variable's key, at most 240 characters: other scopes have others, and a person sees whose it is."""
+        """The Variable's key, at most 240 characters: unique by its digest, readable by its names."""
         parts = [self.dag_id, self.group_id, self.map_index, self.seed]
         digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:_DIGITS]
         return f"{readable(self.dag_id, self.group_id, self.map_index, self.seed.rpartition('.')[2])}__{digest}"
@@ -114,7 +114,7 @@ class Remembered(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def readable(*parts: object) -> str:
-    """The beginning of a key, which tells a person whose it is.
+    """The beginning of a key, which tells a person the DAG and the seed.
 
     :param *parts: ids and names, the outermost first; None is left out.
     """
@@ -132,7 +132,7 @@ def encoded(scope: Scope, remembered: Remembered) -> str:
 
 
 def decoded(text: str | None) -> Remembered | None:
-    """The content of a Variable, JSON or a bare checksum; None for anything else, which is as good as nothing.
+    """The content of a Variable, JSON or a bare checksum; None for any other text, which counts as no Variable.
 
     :param text: the Variable's value; None: there is none.
     """
@@ -160,7 +160,7 @@ def recall(scope: Scope, warn: Warn) -> Remembered | None:
 
 
 def remember(scope: Scope, checksum: str, run_id: str | None, warn: Warn) -> None:
-    """Write down what was loaded just now.
+    """Store the checksum of the content that was loaded just now.
 
     :param scope: what the seed is remembered for.
     :param checksum: SHA-256 of the content.
@@ -177,10 +177,10 @@ def remember(scope: Scope, checksum: str, run_id: str | None, warn: Warn) -> Non
 
 
 def begin_load(scope: Scope, run_id: str, seen: Remembered | None, warn: Warn) -> None:
-    """Note that a load begins, and forget what was loaded before: until it ends, the table may hold anything.
+    """Note that a load begins, and forget what was loaded before: the table may hold anything until the load ends.
 
     :param scope: what the seed is remembered for.
-    :param run_id: of the run that loads it. The try before this one in the same run has ended, whatever became of it.
+    :param run_id: of the run that loads it. An earlier try of this run has ended, so its load counts as no other one.
     :param seen: what was remembered when the task looked; None: nothing.
     :param warn: of a logger.
     """
@@ -189,20 +189,20 @@ def begin_load(scope: Scope, run_id: str, seen: Remembered | None, warn: Warn) -
             before = _loading(file)
             with suppress(OSError):  # the disk is full
                 file.write_text(run_id if before in ("", run_id) else _SEVERAL, encoding="utf-8")
-        # Another run may have loaded the seed after this one has looked: the exploration of two runs found it.
+        # A race: another run may have loaded the seed after this task looked (found by the exploration of two runs).
         if seen is not None or recall(scope, warn) is not None:
             forget(scope, warn)
 
 
 def end_load(scope: Scope, run_id: str, checksum: str | None, warn: Warn) -> bool:
-    """Note that a load has ended, and remember what it has left in the table where that is certain.
+    """Note that a load has ended, and remember its content where the content of the table is certain.
 
-    Of several loads that were under way at once each one may have written the table last: then nothing is certain, also
-    for those that still go on.
+    When several loads were under way at once, any of them may have written the table last. Then nothing is remembered,
+    and the loads that still go on remember nothing either.
 
     :param scope: what the seed is remembered for.
     :param run_id: as in ``begin_load``.
-    :param checksum: SHA-256 of the content; None: it is not known what is in the table.
+    :param checksum: SHA-256 of the content; None: the content of the table is not known.
     :param warn: of a logger.
     :returns: whether no other load was under way, as far as is known.
     """
@@ -215,12 +215,12 @@ def end_load(scope: Scope, run_id: str, checksum: str | None, warn: Warn) -> boo
             forget(scope, warn)
         if file is not None:
             with suppress(OSError):
-                file.unlink()  # last: the lock counts only on the file that has the name
+                file.unlink()  # last: the lock protects only the file that has the name
     return is_alone
 
 
 def forget(scope: Scope, warn: Warn) -> None:
-    """Take away what is remembered.
+    """Delete the Variable of a seed.
 
     :param scope: what the seed is remembered for.
     :param warn: of a logger.
@@ -244,9 +244,10 @@ def _warning(scope: Scope, done: str, warn: Warn) -> Iterator[None]:
 
 @contextmanager
 def _own_turn(key: str) -> Iterator[Path | None]:
-    """Within this block no other task of this machine is in one with this key; gives the file of the load under way.
+    """Lock a key among the tasks of this machine within this block. Yields the file of the load under way.
 
-    Where no file can be made or locked, it gives None, and others may be in such a block.
+    Without the lock it goes on too: yields None where no file can be made or locked, and the file when another task has
+    held the lock for ``_MAX_WAIT`` seconds.
 
     :param key: of the Variable.
     """

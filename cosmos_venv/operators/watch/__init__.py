@@ -1,1 +1,1 @@
-"""WATCHER: what the tasks of nodes do while the producer runs dbt for all of them."""
+"""WATCHER: how the tasks of nodes wait while the producer runs dbt for all of them."""

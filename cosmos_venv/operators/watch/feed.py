@@ -1,8 +1,8 @@
-"""What the producer of a run does, read once for all tasks of a process that watch it.
+"""The state of a run's producer, read once for all tasks of this process that watch it.
 
-The files of its journal are read twice a second where this host has them, else what it has published. Airflow's state
-of the producer is asked apart: a round trip can take 15 s where the triggerer is busy, and lines of the journal must
-not wait.
+The files of its journal are read twice a second where this host has them; else the published record is read. Airflow's
+state of the producer is asked in a loop of its own: a round trip can take 15 s where the triggerer is busy, and lines
+of the journal must not wait.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ _T = TypeVar("_T")
 _NOT_STARTED = (None, "scheduled", "queued")  # Airflow logs an error for an XCom that is not there yet
 _BETWEEN_READINGS = 0.5
 _BETWEEN_QUESTIONS = 3.0
-_MOST_FAILURES = 40  # two minutes: then what a producer that is over has published cannot be known
+_MOST_FAILURES = 40  # two minutes: then a producer that is over counts without its published record
 
 
 async def ask(question: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
-    """Ask Airflow something in the triggerer, without keeping others waiting.
+    """Ask Airflow something in the triggerer, without blocking its event loop.
 
-    The triggerer of Airflow 3.0 to 3.2.1 gives an answer to the thread that reads first, and dies where that has asked
-    something else ("Response read out of order", apache/airflow#64620): 3.1.8 did so with ``asyncio.to_thread``. In a
-    thread of asgiref, Airflow sends on the event loop, where questions take turns. A question that is cancelled goes on
-    alone until its answer is read, which would reach the next one otherwise.
+    A race in the triggerer of Airflow 3.0 to 3.2.1: an answer goes to the thread that reads first, and the triggerer
+    dies when that thread has asked something else ("Response read out of order", apache/airflow#64620). 3.1.8 did so
+    with ``asyncio.to_thread``. In a thread of asgiref, Airflow sends on the event loop, where questions take turns. A
+    cancelled question goes on alone until its answer is read: else the next question would get this answer.
 
     :param question: is called in a thread.
     :param *args: of the question.
@@ -43,9 +43,9 @@ async def ask(question: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -
     :raises Exception: what the question raises.
     """
     asked = asyncio.ensure_future(sync_to_async(question, thread_sensitive=False)(*args, **kwargs))
-    # Its error is nobody's where the question was cancelled: asyncio logs it unless somebody has asked for it.
+    # Take the exception of a cancelled question: asyncio logs an exception that nobody has taken.
     asked.add_done_callback(lambda it: it.cancelled() or it.exception())
-    await asyncio.wait({asked})  # as asyncio.shield, which tells of such an error itself from Python 3.14 on
+    await asyncio.wait({asked})  # as asyncio.shield, which itself logs such an exception from Python 3.14 on
     return asked.result()
 
 
@@ -62,22 +62,22 @@ class Producer(msgspec.Struct, frozen=True, kw_only=True):
     place: Mapping[str, Any]
 
     def state(self) -> str | None:
-        """Airflow's state of it."""
+        """Airflow's state of the producer's task."""
         return compat.task_states([self.task_id], **self.place)[self.task_id]
 
     def published(self) -> TryRecord | None:
-        """What it has told other hosts of its newest try."""
+        """The record of its newest try, as published for other hosts."""
         return published(self.key, task_id=self.task_id, **self.place)
 
 
 class Feed:
-    """What is known of one producer, kept up to date while somebody watches it.
+    """The present state of one producer, kept up to date while tasks watch it.
 
     :param producer: the producer.
-    :ivar record: of its newest try; None: none has begun.
-    :ivar state: Airflow's state of it, which was asked before the journal was read; None: it has none yet.
-    :ivar has_looked: whether both were read at all.
-    :ivar problem: why what it has published could not be read at the last time; empty: it could, or was not needed.
+    :ivar record: of the producer's newest try; None: no try has begun.
+    :ivar state: Airflow's state of the producer, which was asked before the journal was read; None: it has none yet.
+    :ivar has_looked: whether the state and the journal were read at all.
+    :ivar problem: why the published record could not be read at the last time; empty: no error, or not needed.
     """
 
     def __init__(self, producer: Producer) -> None:
@@ -97,7 +97,7 @@ class Feed:
     async def change(self) -> None:
         """Wait until something has changed.
 
-        :raises Exception: what has ended the reading, which no trigger can outlive.
+        :raises Exception: the error that has ended the reading: the trigger cannot go on.
         """
         await self._changed.wait()
         for loop in self._loops:
@@ -106,7 +106,7 @@ class Feed:
 
     def begin(self) -> None:
         """Begin to read."""
-        # In a context of its own: what is logged here would stand in the log of the task that came first.
+        # In an empty context: else lines that are logged here would go to the log of the task that came first.
         begin = contextvars.Context().run
         self._loops = [begin(asyncio.ensure_future, loop) for loop in (self._ask(), self._read())]
         for each in self._loops:
@@ -142,7 +142,7 @@ class Feed:
     async def _read(self) -> None:
         known: object = None
         while True:
-            # The answer first: a producer that was over by then has written all that it writes.
+            # Take the answer first: a producer that was over by then has already written its whole journal.
             answer = self._answer
             has_read = False
             with suppress(OSError):
@@ -161,7 +161,7 @@ _feeds: dict[tuple[asyncio.AbstractEventLoop, str], Feed] = {}
 
 @asynccontextmanager
 async def watching(producer: Producer) -> AsyncIterator[Feed]:
-    """Within this block a producer is watched, with all others that watch it in this process.
+    """Watch a producer within this block. All watchers of the producer in this process share one ``Feed``.
 
     :param producer: the producer.
     """
@@ -181,7 +181,7 @@ async def watching(producer: Producer) -> AsyncIterator[Feed]:
 
 
 def look(producer: Producer) -> tuple[str | None, JournalFiles, TryRecord | None]:
-    """What is known of a producer now: Airflow's state of it, its files on this host, and the record of its newest try.
+    """The present state of a producer: Airflow's state, its files on this host, and the record of its newest try.
 
     :param producer: the producer.
     :raises Exception: whatever Airflow raises.

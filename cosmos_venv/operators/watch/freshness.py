@@ -1,7 +1,7 @@
-"""The producer's look at sources before its build, after which ``freshness_callback`` says what is not built.
+"""The producer's check of sources before its build; then ``freshness_callback`` says which nodes are not built.
 
-dbt builds each node that the callback calls a success, and each of which it says nothing: a green task without a built
-node is the worst of all ends.
+dbt builds each node that the callback calls a success or does not name: a green task without a built node is the worst
+of all ends.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ _ALL_OPTIONS = ("vars", "no_version_check", "cache_selected_only", "fail_fast", 
 
 
 def left_out(task: Any, context: Mapping[str, Any], look: Look) -> dict[str, NodeOutcome]:
-    """The outcomes of the sources, and of the nodes that dbt is not to build.
+    """The outcomes of the sources, and of the nodes that dbt must not build.
 
     :param task: the producer.
     :param context: Airflow's context of it.
     :param look: runs a dbt command where the build will run.
-    :raises CosmosValueError: when the callback gives something else than pairs of texts.
+    :raises CosmosValueError: when the callback returns anything but pairs of texts.
     :raises AirflowException: when dbt cannot look at the sources.
     """
     sources_json, found = _looked_at(task, look)
@@ -52,11 +52,11 @@ def left_out(task: Any, context: Mapping[str, Any], look: Look) -> dict[str, Nod
 def outcomes_of(
     answers: Mapping[str, str], tests: Iterable[tuple[str, Sequence[str]]], nodes: Iterable[str]
 ) -> dict[str, NodeOutcome]:
-    """What the answers of a callback come to: a test of a node that is left out is left out too, as by dbt itself.
+    """The outcomes that a callback's answers mean. A test of a node that is left out is left out too, as dbt does it.
 
-    :param answers: state by unique id. Nothing builds a source, which has any state.
-    :param tests: unique id of each test, with those of the nodes that it reads.
-    :param nodes: unique ids of what the producer builds.
+    :param answers: state by unique id. A source may have any state, since nothing builds it.
+    :param tests: unique id of each test, with the unique ids of the nodes that it reads.
+    :param nodes: unique ids of the nodes that the producer builds.
     """
     built = {*nodes}
     found = {

@@ -1,4 +1,4 @@
-"""The wait of a task for its nodes, until it ends in the state that dbt gives them: by a trigger, and on a worker."""
+"""How a task waits for its nodes, by a trigger or on a worker, and ends in the state that dbt gives them."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from cosmos_venv.operators.watch.feed import Feed, Producer, ask, look, watching
 from cosmos_venv.operators.watch.verdict import Action, Told, Verdict, Watch, told_by, verdict
 
 NODE_XCOM = "dbt_node"
-"""Key of the XCom with what became of the nodes of a task."""
+"""Key of the XCom with the outcomes of a task's nodes."""
 
 SQL_XCOM = "compiled_sql"
 """Key of the XCom with the SQL that dbt has compiled for them."""
 
 TOLD_XCOM = "dbt_told"
-"""Key of the XCom by which a later try knows what this one was told: the producer's journal, and number of its try."""
+"""Key of the XCom from which a later try learns what this try was told: the producer's journal and try number."""
 
 _BETWEEN_LOOKS = 3.0
 _SOON = 1.0  # seconds until the next look in a run without a scheduler
@@ -43,16 +43,16 @@ class _ToldXCom(msgspec.Struct):
 
 
 class DbtNodeTrigger(BaseTrigger):
-    """Waits until the producer has said what became of some nodes.
+    """Waits until the producer has reported the outcome of some nodes.
 
-    It ends the task itself, without a worker. Where a worker is needed (dbt has to run for these nodes alone, Airflow
-    would not try a failed task again, or nothing else runs meanwhile), its event has ``action``, ``reason`` and what
-    else the worker needs.
+    It ends the task itself, without a worker. A worker is needed where dbt has to run for these nodes alone, where
+    Airflow would not retry the failed task, or where nothing else runs meanwhile. Then its event has ``action``,
+    ``reason`` and what else the worker needs.
 
     :param node_ids: unique ids of the nodes.
     :param producer_task_id: id of the task that runs dbt for them.
     :param parents: ids of the tasks that must be over before dbt runs for these nodes alone.
-    :param key: of the producer's journal; None: it follows from the run, which the trigger knows where it was begun
+    :param key: of the producer's journal; None: it follows from the run, which the trigger knows for a task that began
         without a worker.
     :param told: what earlier tries were told, as ``Told`` has it; None: the trigger finds it out.
     :param try_number: of the try that a worker has deferred; None: no worker has begun it.
@@ -84,7 +84,7 @@ class DbtNodeTrigger(BaseTrigger):
         return f"{__name__}.{type(self).__name__}", arguments
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Wait for the nodes. Gives one event, as the last thing."""
+        """Wait for the nodes. Yields one event, at the end."""
         ti: Any = self.task_instance
         if ti is None:  # dag.test() runs one trigger after the other, the producer perhaps after this one
             yield self._message(Verdict(action=Action.WAIT), Told())
@@ -110,7 +110,7 @@ class DbtNodeTrigger(BaseTrigger):
             yield _ENDS[found.action](xcoms=xcoms)
 
     def _message(self, found: Verdict, told: Told, xcoms: Mapping[str, Any] | None = None) -> TriggerEvent:
-        """What a worker goes on with."""
+        """The event for the worker that resumes the task."""
         failed: dict[str, Any] = {}
         if self.retry_on:
             failed = {"kinds": [each.value for each in kinds_of(found.outcomes, found.reason)], "xcoms": xcoms}
@@ -134,8 +134,8 @@ class DbtNodeTrigger(BaseTrigger):
     async def _what_was_told(self, ti: Any, feed: Feed, key: str) -> Told:
         """What tries before this one were told.
 
-        A try that has ended the task for good has left it in an XCom: somebody has cleared the task since. One that
-        Airflow tries again leaves none; whatever has failed by now may be what it was told.
+        A try that has ended the task for good has left this in an XCom: somebody has cleared the task since. A try that
+        Airflow retries leaves no XCom; any failure known by now may be what that try was told.
         """
         if self.told is not None:
             return Told(**self.told)
@@ -153,7 +153,7 @@ class DbtNodeTrigger(BaseTrigger):
         return msgspec.structs.replace(may_be, number=found.number) if found and found.key == key else may_be
 
     async def _look_again(self, ti: Any, feed: Feed, *, asks_parents: bool) -> dict[str, str | None] | None:
-        """Wait for news, and ask for the tasks before this one where they count."""
+        """Wait for news. Where the tasks before this one count, return their states."""
         if not asks_parents:
             await feed.change()
             return None
@@ -165,7 +165,7 @@ class DbtNodeTrigger(BaseTrigger):
         return None
 
     async def _show_log(self, feed: Feed, shown: dict[str, int]) -> None:
-        """Write what dbt has said of the nodes into the task's log, each line once."""
+        """Write dbt's lines about the nodes into the task's log, each line once."""
         for node in self.node_ids:
             texts = feed.journal.texts.get(node, [])[shown.get(node, 0) :]
             shown[node] = shown.get(node, 0) + len(texts)
@@ -174,31 +174,31 @@ class DbtNodeTrigger(BaseTrigger):
     async def _write(self, log: Callable[[str, str], object], texts: Sequence[str]) -> None:
         """Write lines into the task's log, in a thread.
 
-        The supervisor of Airflow 3's triggerer reads no log while it sends new triggers. Where the event loop waited
-        for a full log, neither of the two went on: 1,000 triggers of one run stood still for ever (3.3.2).
+        The supervisor of Airflow 3's triggerer reads no log while it sends new triggers. While the event loop waited
+        for the full log, both were in a deadlock: 1,000 triggers of one run stood still for ever (3.3.2).
         """
         if texts:
             await asyncio.to_thread(lambda: [log("%s", text) for text in texts])
 
 
 def xcoms_of(outcomes: Mapping[str, NodeOutcome], journal: JournalFiles, key: str) -> dict[str, Any]:
-    """What became of nodes, as the XComs of their task by key.
+    """The outcomes of nodes, as the XComs of their task by key.
 
-    :param outcomes: by unique id; none where the producer has said nothing.
-    :param journal: has the SQL of the nodes, where this host can read it.
+    :param outcomes: by unique id; empty where the producer has reported nothing.
+    :param journal: has the SQL of the nodes, where this host can read its files.
     :param key: of the journal.
     """
     if not outcomes:
         return {}
     told = {"key": key, "number": max(each.try_number for each in outcomes.values())}
     # Each model has one task that shows its SQL: it need not stay in memory.
-    # A task of a batch shows that of all its models, up to the length of one.
+    # A task of a batch shows the SQL of all its models, up to the length of one text.
     sql = "\n\n".join(journal.sql.pop(node).strip() for node in outcomes if node in journal.sql)[:LONGEST_TEXT]
     return {NODE_XCOM: rows_of(outcomes), TOLD_XCOM: told, **({SQL_XCOM: sql} if sql else {})}
 
 
 def _watch(task: Any, ti: Any, parents: Sequence[str]) -> Watch:
-    """The try of a task, which may have been told nothing yet.
+    """The present try of a task, without what earlier tries were told.
 
     :param task: the sensor or its trigger: both have ``node_ids`` and ``retry_on``.
     :param ti: Airflow's task instance.
@@ -214,12 +214,12 @@ def wait_for_nodes(
     parents: Sequence[str],
     told: Mapping[str, int] | None = None,
 ) -> list[str]:
-    """Wait, or end the task as dbt has ended its nodes: those for which dbt has to run in this task.
+    """Wait, or end the task as dbt has ended its nodes. Returns the nodes for which dbt has to run in this task.
 
     :param task: the ``DbtConsumerWatcherSensor``.
     :param context: Airflow's context of it.
     :param parents: ids of the tasks that come right before it, the producer apart.
-    :param told: what earlier tries were told, as ``Told`` has it; None: it is worked out of the journal.
+    :param told: what earlier tries were told, as ``Told`` has it; None: the journal tells it.
     :raises TaskDeferred: where it waits for the trigger.
     :raises AirflowRescheduleException: where it is rescheduled.
     :raises AirflowSkipException: when dbt has skipped its nodes.
@@ -237,8 +237,8 @@ def wait_for_nodes(
     if found.action is Action.WAIT:
         if not task.deferrable:
             raise reschedule(task.poke_interval)
-        # Airflow deletes what the producer has published when its next try begins, and the trigger may still know it:
-        # a retry that began in that moment failed by the failure that had ended its first try (Airflow 2.11).
+        # Airflow deletes the producer's published record when its next try begins, and the trigger may still have it.
+        # A retry that began in that moment failed by the failure that had ended its own first try (Airflow 2.11).
         is_unknown = told is None and record is None and ti.try_number > 1
         known = None if is_unknown else msgspec.to_builtins(before)
         kept = {"told": known, "try_number": ti.try_number, "retry_on": task.retry_on}
@@ -260,7 +260,7 @@ def wait_for_nodes(
 
 
 def reschedule(seconds: float = _SOON) -> AirflowRescheduleException:
-    """What lets Airflow start the task once more.
+    """The exception by which Airflow starts the task once more.
 
     :param seconds: until then.
     """
@@ -269,10 +269,10 @@ def reschedule(seconds: float = _SOON) -> AirflowRescheduleException:
 
 
 def _told_before(context: Mapping[str, Any], task: Any, record: TryRecord | None) -> Told:
-    """What earlier tries may have been told: the XCom that would say it is gone when a try begins on a worker."""
+    """What earlier tries may have been told. Airflow deletes the XCom that says it when a try begins on a worker."""
     ti: Any = context["ti"]
     if ti.try_number == 1:
         return Told()
-    # Clearing a task gives it as many tries more: the first of these is no retry.
+    # Clearing a task gives it a full number of further tries: the first of these is no retry.
     is_cleared = ti.try_number == ti.max_tries - (task.retries or 0) + 1
     return told_by(task.node_ids, record, cleared_at=compat.try_requested_at(context) if is_cleared else None)

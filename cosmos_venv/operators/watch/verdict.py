@@ -24,26 +24,27 @@ LEFT_OUT = "freshness_callback has left it out of the build"
 SAYS = "freshness_callback says "
 """The beginning of the message of a node or source whose state the callback gives, other than ``skipped``."""
 
-# A task before the producer has failed, or was skipped: nothing may be built behind it.
+# A task before the producer has failed or was skipped: no node may be built after it.
 _NOT_BEGUN = frozenset({SKIPPED, "upstream_failed"})
 _RANKS = (FAILED, SKIPPED, SUCCESS)  # of several nodes the worst counts
 _MOST_NAMES = 3
 
 
 class Told(msgspec.Struct, frozen=True, kw_only=True):
-    """What earlier tries of a task were told: it is owed something newer.
+    """What earlier tries of a task were told: the present try needs something newer.
 
-    Numbers of tries of two tasks are not compared: they may have been cleared apart.
+    Both numbers are the producer's. They are not compared with the task's own: the two may have been cleared apart.
 
-    :param number: the newest try of the producer whose outcomes ended the task; 0: none did.
-    :param failures: the newest try of the producer whose failures the task was told, or may have been; 0: none.
+    :param number: the newest try of the producer whose outcomes have ended the task; 0: none has.
+    :param failures: the newest try of the producer whose failures an earlier try of the task has seen, or may have
+        seen; 0: none.
     """
 
     number: int = 0
     failures: int = 0
 
     def leaves_out(self, outcome: NodeOutcome) -> bool:
-        """Whether an outcome is none that this try may take for its own.
+        """Whether this try must not count an outcome, since an earlier try was told it.
 
         :param outcome: of one of its nodes.
         """
@@ -58,8 +59,8 @@ class Watch(msgspec.Struct, frozen=True, kw_only=True):
     :param is_first: whether it is the task's first try.
     :param told: what the tries before it were told.
     :param parents: ids of the tasks that must be over before dbt runs for these nodes alone.
-    :param wants_reasons: whether it fails only when the producer's try is over: dbt 1 says at the end of a run why its
-        nodes have failed.
+    :param wants_reasons: whether the task fails only when the producer's try is over: dbt 1 says at the end of a run
+        why nodes have failed.
     """
 
     nodes: Sequence[str]
@@ -85,7 +86,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     :param action: what it does.
     :param reason: a sentence for its log; empty where it waits.
     :param outcomes: of its nodes, by unique id, where they decide.
-    :param done: those of its nodes that the producer has built for this try, where dbt runs for the others.
+    :param done: nodes that the producer has built for this try; dbt runs for the task's other nodes.
     :param asks_parents: whether it waits for the tasks before it, whose states were not given.
     """
 
@@ -131,18 +132,18 @@ def verdict(
 
 
 def _ends_of(nodes: Sequence[str], record: TryRecord | None) -> dict[str, NodeOutcome]:
-    """How these nodes have ended, by unique id; empty where that of any is not known."""
+    """The outcomes of these nodes, by unique id; empty where one of them is not known."""
     known = {} if record is None else record.outcomes
     return {each: known[each] for each in nodes} if all(each in known for each in nodes) else {}
 
 
 def told_by(nodes: Sequence[str], record: TryRecord | None, *, cleared_at: float | None) -> Told:
-    """What a task may have been told, where nobody has written it down: all failures that it finds when it begins.
+    """What a task may have been told, where no XCom says it: all failures that it finds when it begins.
 
     :param nodes: its nodes.
     :param record: of the producer's newest try; None: there is none.
-    :param cleared_at: when somebody has cleared the task, so that a node that was done by then is to run again, in
-        seconds since 1970; None: its last try has failed, so it was told no success.
+    :param cleared_at: when somebody has cleared the task, in seconds since 1970: nodes that were done by then have to
+        run again. None: its last try has failed, so it was told no success.
     """
     failures = max((each.try_number for each in _ends_of(nodes, record).values()), default=0)
     if record is None or cleared_at is None:
@@ -166,7 +167,7 @@ def _ended(worst: str, found: Mapping[str, NodeOutcome]) -> Verdict:
 def _alone(
     task: Watch, record: TryRecord | None, producer_state: str | None, parents: Mapping[str, str | None] | None
 ) -> Verdict:
-    """dbt runs for the nodes alone, once the tasks before are over, which may have been cleared with this one."""
+    """Run dbt for the nodes alone, once the tasks before are over: those may have been cleared with this task."""
     known = {node: record.outcomes[node] for node in task.nodes if node in record.outcomes} if record else {}
     refused = {node: each for node, each in known.items() if each.state == FAILED and each.message.startswith(SAYS)}
     if refused:
@@ -186,7 +187,7 @@ def _alone(
 
 
 def _unsaid(task: Watch, record: TryRecord | None, producer_state: str | None) -> Verdict:
-    """A task whose producer is over and has not said what became of all of its nodes."""
+    """The verdict for a task whose producer is over, without the outcome of each of the task's nodes."""
     if producer_state == SKIPPED:
         return Verdict(action=Action.SKIP, reason="The producer was skipped.")
     outcomes = {} if record is None else record.outcomes

@@ -1,11 +1,11 @@
-"""STDLIB ONLY, both sides. Everything in which a worker and a server must be alike for a command to be forked instead
-of started, and whether a server lives.
+"""STDLIB ONLY, both sides. The conditions of a fork: in what a worker and a server must be alike so that a command is
+forked instead of started, and whether a server lives.
 
-What a process can change for itself (umask, folder, signals) is no part of it: the child sets it.
+What a process can change for itself (umask, folder, signals) is no condition: the child sets it.
 
-A kernel lock says that a server lives, and is asked about without being taken. A look that took the lock for a moment
-would tell a server which begins just then that there is another one. Such a lock belongs to the open file
-(``F_OFD_SETLK``, Linux 3.15), so keepers, which close that file, give nothing up.
+A kernel lock shows that a server lives. It is queried and not taken: a query that took the lock for a moment would show
+a server that starts just then another server (a race). The lock belongs to the open file (``F_OFD_SETLK``, Linux 3.15),
+so a keeper that closes the file does not release the lock.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ import struct
 from collections.abc import Mapping
 from pathlib import Path
 
-# Only a new interpreter obeys them, or what it loads while it starts.
+# Variables that count only when an interpreter starts, for the interpreter or for the libraries that it loads then.
 STARTUP_NAMES = frozenset({"HOME", "PATH", "LANG", "LANGUAGE", "TZ", "TMPDIR", "TEMP", "TMP"})
 _OF_THE_LOADER = ("PYTHON", "LD_", "LC_", "MALLOC_", "GLIBC_", "OPENSSL_")
 _OF_LIBRARIES_IN_C = ("OMP_", "OPENBLAS_", "GOTO_", "MKL_", "KMP_", "BLIS_", "ARROW_", "GRPC_")
 STARTUP_PREFIXES = (
     *_OF_THE_LOADER,
     *_OF_LIBRARIES_IN_C,
-    # networkx looks for its own among all of them when it is imported, so it is not known what it has not found.
+    # On import networkx looks through all variables, so a variable that it did not find cannot be recorded.
     "NETWORKX_",
 )
 
@@ -75,7 +75,7 @@ def identity(environment: str, script: str) -> list[list[int]]:
     :param environment: folder of the environment.
     :param script: the path of the program that is run.
     :returns: device, inode, time in nanoseconds and size of each file.
-    :raises OSError: when one of them is gone.
+    :raises OSError: when one of the files is gone.
     """
     folder = Path(environment)
     paths = [folder, Path(script), *sorted(folder.glob("lib/python3*/site-packages")), *folder.glob("pyvenv.cfg")]
@@ -110,7 +110,7 @@ def claim(lock: int) -> bool:
 
 
 def is_claimed(lock: int) -> bool:
-    """Whether another open file holds it. Takes nothing.
+    """Whether another open file holds the lock. Takes nothing.
 
     :param lock: any descriptor of the file.
     """

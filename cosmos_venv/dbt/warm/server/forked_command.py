@@ -1,11 +1,11 @@
-"""STDLIB ONLY. From the fork to the end of one command: the keeper, which is the guard of a plain command, forked
-instead, and the child, which becomes dbt.
+"""STDLIB ONLY. From the fork to the end of one command: the keeper, which is forked in place of a plain command's
+guard, and the child, which becomes dbt.
 
-A child looks like a started process: it takes over all that a plain start inherits, runs the script as
-``python script …`` does, and ends as Python ends, except that an interrupt ends it with exit code 1.
+A child looks like a started process. It takes over all that a plain start inherits, and runs the script as
+``python script …`` does. It ends as Python ends, except that an interrupt ends it with exit code 1.
 
-To the worker a keeper says, line by line: ``hello PID``; after the order ``ready PID`` or ``refused WORD TEXT``; after
-the worker's ``g`` what a guard says. Until that ``g`` dbt's entry point is not called, and the worker may give up.
+A keeper tells the worker, line by line: ``hello PID``; after the order ``ready PID`` or ``refused WORD TEXT``; after
+the worker's ``g`` what a guard tells. Before that ``g`` dbt's entry point is not called, and the worker may give up.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ from cosmos_venv.processes import guard
 
 _COMM = 15
 _FLUSH_FAILED = 120  # Python's own exit code
-# A parsed project is hundreds of thousands of objects that all live to the end: looking through them for rubbish at
-# Python's own pace is a quarter of the time of a large one.
+# A parsed project has hundreds of thousands of objects that all live to the end. Garbage collection with Python's own
+# thresholds takes a quarter of the time of a large project.
 _COLLECT_AT = (50_000, 20, 100)
 # A guard puts these back for a plain command, and so does Python when it starts.
 _PUT_BACK = {
@@ -53,23 +53,23 @@ Handlers = Mapping[Any, Any]
 def become(order: Mapping[str, Any], *, output: int, handlers: Handlers) -> None:
     """Take over streams, environment variables, umask, signals and folder of a command.
 
-    :param order: what the worker has said.
+    :param order: the order of the worker.
     :param output: becomes standard output and standard error.
-    :param handlers: of signals, as they were when the imports were done and nothing else was.
+    :param handlers: signal handlers, as the imports have left them.
     :raises OSError: when the folder cannot be entered.
     """
     for stream in (1, 2):
         os.dup2(output, stream)
     if output > 2:
         os.close(output)
-    # The process in which Python counts semaphores, which dbt wants, is started before the command's variables are set.
-    # /proc/<pid>/environ shows what it was started with: by dbt, all that dbt has got, secrets too, as long as it runs.
+    # Python's resource tracker, a process that dbt needs, is started before the command's variables are set. Else its
+    # /proc/<pid>/environ would show all variables of dbt, secrets too, as long as it runs.
     tracker = sys.modules.get("multiprocessing.resource_tracker")
     if tracker is not None:
         tracker.ensure_running()
     os.environ.clear()
     os.environ.update(order["env"])
-    # The server has one of its own, for its own files.
+    # The server has set a umask of its own, for its own files.
     os.umask(order["umask"])
     _take_signals(order, handlers)
     os.chdir(order["cwd"])
@@ -93,7 +93,7 @@ def _take_signals(order: Mapping[str, Any], handlers: Handlers) -> None:
 
 
 def _reseed() -> None:
-    """Python's own generator does it after a fork; others would give every command the same numbers."""
+    """Seed random generators after a fork. Python's own does so itself; others would repeat their numbers."""
     random = sys.modules.get("numpy.random")
     if random is not None:
         random.seed()
@@ -105,7 +105,7 @@ def _reseed() -> None:
 def run(order: Mapping[str, Any], code: types.CodeType) -> NoReturn:
     """Run the script as the main program of this process, which ends with it.
 
-    :param order: what the worker has said.
+    :param order: the order of the worker.
     :param code: of the script.
     """
     script = order["argv"][0]
@@ -125,7 +125,7 @@ def run(order: Mapping[str, Any], code: types.CodeType) -> NoReturn:
 
 
 def take_name(name: str) -> None:
-    """Let a list of processes call this one so.
+    """Set the name of this process in lists of processes.
 
     :param name: of which the kernel keeps 15 bytes.
     """
@@ -134,7 +134,7 @@ def take_name(name: str) -> None:
 
 
 def _status_of(code: types.CodeType, main: types.ModuleType) -> int:
-    """The exit status of a main program. What the program raises is shown, as Python does it."""
+    """The exit status of a main program. An exception of the program is shown as Python shows it."""
     try:
         exec(code, main.__dict__)  # noqa: S102 - a script of the environment
     except SystemExit as request:
@@ -150,8 +150,8 @@ def _status_of(code: types.CodeType, main: types.ModuleType) -> int:
 
 
 def _finish(status: int) -> NoReturn:
-    """End as Python ends, with threads, handlers of exit and streams, but do not take modules apart."""
-    # Taking modules apart would write to every page that is shared with the server.
+    """End as Python ends, with threads, exit handlers and streams, but do not clear modules."""
+    # Clearing modules would write to every page that is shared with the server.
     threading._shutdown()  # type: ignore[attr-defined]  # as multiprocessing's own children do it
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
@@ -164,7 +164,7 @@ def _finish(status: int) -> NoReturn:
 
 
 NAME = "dbt-warm-keeper"
-"""Of its process until a command begins, whose name it has then."""
+"""The name of a keeper's process until its command begins; then it has the name of the command."""
 GO = b"g"
 _PREPARED = b"prepared"
 _LONGEST_REFUSAL = 4096
@@ -175,11 +175,11 @@ class ServerParts:
     """The parts of a server that each keeper needs.
 
     :param code: of the script.
-    :param handlers: of signals, as the imports have left them.
-    :param read: environment variables that the imports have looked at, with what they found.
+    :param handlers: signal handlers, as the imports have left them.
+    :param read: environment variables that the imports have read, with their values then.
     :param used: a pipe to the server: one byte for each command that begins.
-    :param tell: says the state of the server.
-    :param close: closes what is the server's alone.
+    :param tell: returns the state of the server.
+    :param close: closes the descriptors that only the server needs.
     """
 
     code: types.CodeType
@@ -194,7 +194,7 @@ def serve_worker(control: socket.socket, worker: int, parts: ServerParts) -> Non
     """Serve one worker; returns when nothing of its command is left. Called in a process that was forked for it.
 
     :param control: the connection to the worker.
-    :param worker: its PID, by the word of the kernel.
+    :param worker: the worker's PID, as the kernel gives it.
     :param parts: of the server.
     """
     parts.close()
@@ -233,10 +233,10 @@ def serve_worker(control: socket.socket, worker: int, parts: ServerParts) -> Non
 
 
 def why_not(order: Mapping[str, Any], read: Mapping[str, str | None]) -> str | None:
-    """A word and a sentence why the command must be started instead of forked; None when it need not.
+    """Why the command must not be forked, as a word and a sentence; None when it may be forked.
 
-    :param order: what the worker has said.
-    :param read: environment variables that the imports have looked at, with what they found.
+    :param order: the order of the worker.
+    :param read: environment variables that the imports have read, with their values then.
     """
     name = fork_conditions.difference(order["situation"], fork_conditions.situation())
     if name is not None:
@@ -249,9 +249,9 @@ def why_not(order: Mapping[str, Any], read: Mapping[str, str | None]) -> str | N
 
 def _become_dbt(step: socket.socket, keeper: int, order: Mapping[str, Any], output: int, parts: ServerParts) -> None:
     try:
-        # A keeper that is killed takes its dbt along; what dbt has started is found by the worker.
+        # A keeper that is killed takes its dbt along. The worker finds the processes that dbt has started.
         guard.prctl(guard.PR_SET_PDEATHSIG, signal.SIGKILL)
-        # It may have been killed before that call.
+        # The keeper may have been killed before that call.
         if os.getppid() != keeper:
             return
         become(order, output=output, handlers=parts.handlers)
@@ -287,9 +287,9 @@ def _run(
         guard.tell(parts.used, "u")
         step.sendall(GO)
         guard.tell(control.fileno(), f"pid {pid}\n")
-        # By this name lists of servers show what runs. The words that follow may be secret.
+        # Lists of servers show this name for the command. Further words of the command line may be secret.
         take_name(" ".join([Path(order["argv"][0]).name, *order["argv"][1:2]]))
-    step.close()  # without the word the process ends by itself
+    step.close()  # without GO the child ends by itself
     os.close(parts.used)
     first_step = guard.INTERRUPT_AT if order["interrupts"] else guard.TERMINATE_AT
     guard.watch(

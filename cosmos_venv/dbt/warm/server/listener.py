@@ -1,4 +1,4 @@
-"""STDLIB ONLY. The socket, the lock and the note of a server: tasks find it by these, and take nothing else for it."""
+"""STDLIB ONLY. The socket, the lock and the note of a server, by which tasks find the server."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cosmos_venv.dbt.warm.server import fork_conditions
 
 WAITING = 128
 _TURN, _LONGEST_TURN = 0.01, 2.0
-_FORGOTTEN = 86_400.0  # seconds after which it does not count any more whether a task was there
+_FORGOTTEN = 86_400.0  # seconds; then a file that notes a task's visit or a refusal is removed
 
 
 class Refused(Exception):
@@ -31,10 +31,11 @@ class Refused(Exception):
 
 
 class Listener:
-    """The files of one server. Its lock says that it lives, a note in the lock which process it is.
+    """The files of one server. Its lock shows that the server lives, and a note in the lock names the process.
 
-    :param config: ``folder`` and ``key`` say where, ``environment`` for whom, ``most`` beside how many others.
-    :raises Refused: when it is taken, or there are enough.
+    :param config: ``folder`` and ``key`` of the files, the ``environment`` that is served, and ``most``: how many
+        servers there may be.
+    :raises Refused: when another server has the lock, or there are enough servers.
     """
 
     def __init__(self, config: Mapping[str, Any]) -> None:
@@ -52,7 +53,7 @@ class Listener:
                 raise Refused(
                     "enough", f"there are {self._most} servers already, as many as virtualenv_warm_dbt_max allows"
                 )
-            # A server that was killed has left its socket, to which nothing could be bound.
+            # A killed server has left its socket file, to which no socket could be bound.
             remove(f"{self._path}.sock", f"{self._path}.refused")
             self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             # By the umask of this process its mode is 0600.
@@ -63,7 +64,7 @@ class Listener:
 
     @property
     def is_there(self) -> bool:
-        """Whether tasks can still find it."""
+        """Whether tasks can still find the server."""
         return Path(f"{self._path}.sock").exists()
 
     def note(self, *, is_ready: bool) -> None:
@@ -83,7 +84,7 @@ class Listener:
         os.ftruncate(self.lock, len(text))
 
     def drop_log(self) -> None:
-        """Remove the log, which was for what goes wrong at the start."""
+        """Remove the log, which was for errors at the start."""
         remove(f"{self._path}.log")
 
     def refuse(self, word: str, text: str) -> None:
@@ -96,7 +97,7 @@ class Listener:
         self.leave()
 
     def leave(self) -> None:
-        """Remove what leads here."""
+        """Remove the files by which tasks find the server."""
         with self._turn():
             # Another server may have its files there by now.
             if _is_still(self.lock, f"{self._path}.lock"):
@@ -104,9 +105,9 @@ class Listener:
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
-        """Within this block no other server makes or removes files in the folder.
+        """Lock the folder within this block: no other server makes or removes files there.
 
-        One that was stopped in it is waited for no longer than two seconds.
+        The wait for a server that was stopped within such a block ends after two seconds, without the lock.
         """
         turn = os.open(self._folder / "turn", os.O_RDWR | os.O_CREAT, 0o600)
         deadline = time.monotonic() + _LONGEST_TURN
@@ -139,7 +140,7 @@ def _is_alive(path: Path) -> bool:
     except OSError:
         return False
     try:
-        with suppress(OSError):  # of what is no file
+        with suppress(OSError):  # the name is no regular file
             if fork_conditions.is_claimed(descriptor):
                 return True
         remove(f"{path}.sock", f"{path}.lock", f"{path}.log")
@@ -156,7 +157,7 @@ def _is_still(descriptor: int, path: str) -> bool:
 
 
 def remove(*paths: str | Path) -> None:
-    """Unlink what is there of these files.
+    """Remove those of these files that exist.
 
     :param *paths: of the files.
     """

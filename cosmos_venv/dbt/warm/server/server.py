@@ -1,9 +1,9 @@
 """STDLIB ONLY. The server: one process for each environment, user and host that imports dbt once and forks for each
 command.
 
-Started by ``servers.start`` on the environment's own Python. It holds no connection, file or lock of a command: what it
-accepts it hands to a keeper that it forks, unread. It forks from its main thread, in a process without other threads
-than those that are proven harmless.
+Started by ``servers.start`` on the environment's own Python. It holds no connection, file or lock of a command: it
+hands each accepted connection, unread, to a keeper that it forks. It forks from its main thread, in a process without
+other threads than those that are proven harmless.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ _LOOK_AGAIN = 0.01
 
 
 def fork() -> int:
-    """Fork as os.fork does, without Python's warning of threads (3.12), which have been looked at."""
+    """Fork as os.fork does, without Python's warning about threads (3.12): the threads were checked."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         return os.fork()
 
 
 def unproven_threads() -> list[str]:
-    """The threads beside the main one that are not known to come to no harm by a fork; by name.
+    """Names of the threads, beside the main thread, that are not known to be harmless in a fork.
 
-    One that its library ends before a fork, to begin anew where there is work for it, shows it here. OpenBLAS does so
-    (``blas_thread_shutdown`` is its handler of pthread_atfork), which numpy and pandas load.
+    Some libraries end a thread before a fork, and start it again on demand. A test fork shows such threads. OpenBLAS,
+    which numpy and pandas load, has them (``blas_thread_shutdown`` is its handler of pthread_atfork).
     """
     if not _threads():
         return []
@@ -86,15 +86,15 @@ def _threads() -> list[str]:
 
 
 def freeze() -> None:
-    """Take what is there now for what will stay, and drop what is unused."""
+    """Collect garbage, and take all remaining objects out of later collections."""
     gc.unfreeze()
     gc.collect()
-    gc.freeze()  # or looking for rubbish would copy all pages of the imports into each child
+    gc.freeze()  # else garbage collection would copy all pages of the imports into each child
 
 
 NAME = "dbt-warm-server"
-"""Of its process, as ``ps -e`` shows it. What it forks has names of its own."""
-LOOK_AGAIN = 5.0  # seconds, within which a server ends whose environment or socket is gone
+"""The name of the server's process, as ``ps -e`` shows it. Forks of the server have other names."""
+LOOK_AGAIN = 5.0  # seconds within which a server ends when its environment or socket is gone
 _CREDENTIALS = struct.Struct("iII")
 
 
@@ -107,7 +107,7 @@ def main(text: str) -> None:
     if os.fork():
         return
     os.setsid()
-    # Its files are for this user alone, whatever umask the task has that starts it.
+    # Its files are for this user alone, whatever the umask of the task that starts it.
     os.umask(0o077)
     forked_command.take_name(NAME)
     # The thread that starts it may have blocked signals, and a new process inherits that.
@@ -156,7 +156,7 @@ class Server:
         self.steps: Iterator[warm_up.Step] | None = None
 
     def prepare(self) -> None:
-        """Import all that commands will want. Whatever is in the way of a fork ends this process, with a note."""
+        """Import all that commands need. An error, or a thread that prevents a fork, ends this process with a note."""
         try:
             self._prepare()
         except BaseException as error:  # a package may raise anything, SystemExit too
@@ -169,7 +169,7 @@ class Server:
         freeze()
         self.steps = warm_up.steps()
         self.listener.note(is_ready=True)
-        # Stderr was the log of the start, which goes when nothing went wrong.
+        # Stderr was the log of the start, which is removed when nothing went wrong.
         null = os.open(os.devnull, os.O_RDWR)
         os.dup2(null, 2)
         os.close(null)
@@ -186,7 +186,7 @@ class Server:
             sys.path.insert(0, str(Path(script).resolve().parent))
         with variables_read() as self.read:
             import_all(self.config["modules"], self.config["packages"])
-            # Asked for by dbt's packages: it starts a program, to which each command would hand its variables.
+            # dbt's packages call it, and it is cached: it starts a program, which would get a command's variables.
             platform.processor()
         warm_up.patch_json_encoder()
         _refuse_threads()
@@ -196,7 +196,7 @@ class Server:
         self.used, self.use = os.pipe()
         for descriptor in (self.wakeup, write_end, self.used, self.use):
             os.set_blocking(descriptor, False)
-        # A handler alone would not end the wait: Python goes on waiting after it (PEP 475).
+        # A handler alone would not end the wait: Python resumes the wait after a handler (PEP 475).
         signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
         # Any handler: without one the kernel drops the signal, and nothing comes through the pipe.
         signal.signal(signal.SIGCHLD, lambda *_: None)
@@ -216,7 +216,7 @@ class Server:
         self.is_asked_to_end = True
 
     def serve(self) -> None:
-        """Fork for each connection, until there is no more use for it."""
+        """Fork for each connection, until the server has to end."""
         while not self._has_served():
             pause = min(LOOK_AGAIN, self.last_used + self.config["idle"] - time.monotonic())
             pause = 0.0 if self._take_step() else max(pause, 0.0)
@@ -232,18 +232,18 @@ class Server:
             if self.listener.socket.fileno() in ready and not self._are_files_changed():
                 self._accept()
         self.listener.leave()
-        # A task that has connected meanwhile is told by the end of the connection.
+        # A task that has connected meanwhile sees the end of the connection.
         self.listener.socket.close()
 
     def _take_step(self) -> bool:
-        """Make a piece of what commands would make. Between commands: the first one, which waits, would pay for all."""
+        """Run one warm-up step. Steps run between commands: else the first command would wait for all of them."""
         if self.steps is None:
             return False
         with variables_read() as read:
             step = next(self.steps, None)
             if step is not None:
                 warm_up.run_step(step)
-        # Like what an import has looked at: a command in which such a variable differs is started.
+        # As for the imports: a command with another value of such a variable is started, not forked.
         self.read.update(read)
         self._end_for_threads()
         if step is None:
@@ -252,7 +252,7 @@ class Server:
         return step is not None
 
     def _end_for_threads(self) -> None:
-        """End, with a word, where what was made between commands has started a thread: no task would know why."""
+        """End the server, with a note, when a warm-up step has started a thread: else no task would know why."""
         try:
             _refuse_threads()
         except Refused as refused:
@@ -289,7 +289,7 @@ class Server:
         try:
             connection, _ = self.listener.socket.accept()
         except OSError:
-            return  # it has given up
+            return  # the worker has given up
         with connection:
             connection.setblocking(True)
             size = _CREDENTIALS.size
@@ -297,7 +297,7 @@ class Server:
             try:
                 child = fork()
             except OSError:
-                return  # told by the end of the connection
+                return  # the worker sees the end of the connection
             if child:
                 self.children.add(child)
                 return
@@ -312,7 +312,7 @@ class Server:
             os._exit(status)
 
     def _answer(self) -> str:
-        """The answer to a person who asks for the server's state. Runs in a keeper."""
+        """The server's state, for ``cosmos-venv server status``. Runs in a keeper."""
         answer = {
             "pid": self.pid,
             "environment": self.config["environment"],

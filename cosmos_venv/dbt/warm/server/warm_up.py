@@ -1,15 +1,14 @@
-"""STDLIB ONLY. Everything that is imported, and made of dbt's classes, before commands come; and the environment
-variables that this looks at.
+"""STDLIB ONLY. What a server imports and compiles before commands come, and the environment variables that this reads.
 
-dbt's classes read and write themselves by code that mashumaro writes for each when it is first called, and check what
-they read by a JSON schema: half of a small command. Both follow from the classes alone, the same in each process.
-Nothing of a project, a profile or an adapter is made here, and no method of dbt is called but ``json_schema``, which
-keeps its answer.
+dbt's classes are read and written by code that mashumaro generates on the first call, and checked by a JSON schema.
+Both take half of the time of a small command. Both follow from the classes alone, so they are the same in each process.
+Nothing of a project, a profile or an adapter is made here. The only method of dbt that is called is ``json_schema``,
+which caches its result.
 
-dbt calls ``json.dump``, which never uses Python's C code: it makes and writes each bracket and comma by itself, half a
-second of a project of a thousand models, whose ``manifest.json`` is written twice. ``patch_json_encoder`` makes the
-same text as ``json.dumps`` does (CPython, ``Lib/json/encoder.py``: ``_one_shot``), in as much more memory as the text
-is long.
+dbt calls ``json.dump``, which never uses Python's C encoder: it makes and writes each bracket and comma by itself. This
+takes half a second in a project of a thousand models, whose ``manifest.json`` is written twice. ``patch_json_encoder``
+makes the same text at once, as ``json.dumps`` does (CPython, ``Lib/json/encoder.py``: ``_one_shot``). It takes as much
+more memory as the text is long.
 """
 
 from __future__ import annotations
@@ -28,14 +27,14 @@ from typing import Any
 
 Step = Callable[[], object]
 
-# By these every command checks its project, its profile, its selectors. A release that lacks one does without.
+# With these every command checks its project, its profile, its selectors. A release may lack one of them.
 _CHECKED = {
     "dbt.contracts.project": ("Project", "Configuration", "PackageConfig", "ProfileConfig", "ProjectFlags"),
     "dbt.contracts.selection": ("SelectorFile",),
     "dbt.task.test": ("TestResultData",),
 }
 _CREDENTIALS = ("dbt.adapters.contracts.connection", "Credentials")
-# The parse file is the one thing that dbt keeps as MessagePack; what it holds is compiled with it.
+# dbt keeps only the parse file as MessagePack. The classes of its content are compiled with this class.
 _PACKED = "Manifest"
 
 
@@ -49,7 +48,7 @@ def steps() -> Iterator[Step]:
 
 
 def run_step(step: Step) -> None:
-    """Make one thing. What cannot be made here is made by the command, which then says what is wrong.
+    """Run one step. When a step fails, the command does the work itself, and reports what is wrong.
 
     :param step: one of ``steps``.
     """
@@ -58,7 +57,7 @@ def run_step(step: Step) -> None:
 
 
 def patch_json_encoder() -> None:
-    """Let dbt's encoder make a text in one piece from now on, where it is one as we know it."""
+    """Let dbt's JSON encoder make each text at once from now on, if it is the encoder that we know."""
     encoder: Any = getattr(sys.modules.get("dbt_common.utils.encoding"), "JSONEncoder", None)
     if getattr(encoder, "iterencode", None) is json.JSONEncoder.iterencode:
         encoder.iterencode = _in_one_piece
@@ -69,7 +68,7 @@ def _in_one_piece(self: json.JSONEncoder, o: Any, _one_shot: bool = False) -> It
 
 
 def _look_at_modules() -> None:
-    """dbt asks who has called it, for which inspect looks at the file of every module, once."""
+    """Fill a cache of ``inspect``: dbt looks up its caller, and inspect then reads the file of every module, once."""
     inspect.getmodule(sys._getframe())
 
 
@@ -103,7 +102,7 @@ def _compilations(cls: Any) -> Iterator[Step]:
 
 
 def _compile(cls: Any, method: str, options: dict[str, Any]) -> None:
-    """Do what the placeholder does that mashumaro leaves in the class."""
+    """Generate a method, as mashumaro's placeholder in the class would do on its first call."""
     builder = sys.modules["mashumaro.core.meta.code.builder"].CodeBuilder
     options["default_dialect"] = options.pop("dialect", None)
     getattr(builder(cls, allow_postponed_evaluation=False, **options), method)()
@@ -119,7 +118,7 @@ def _checked() -> Iterator[Any]:
 
 
 def _forget_builders() -> None:
-    """Caches of mashumaro that keep each builder alive for its class, though it has built."""
+    """Clear caches of mashumaro that keep a builder for each class, though the builder has done its work."""
     builder = sys.modules["mashumaro.core.meta.code.builder"].CodeBuilder
     for each in vars(builder).values():
         if isinstance(each, functools._lru_cache_wrapper):
@@ -127,18 +126,18 @@ def _forget_builders() -> None:
 
 
 def import_all(modules: Mapping[str, bool], packages: list[str]) -> None:
-    """Import modules, and each package inside of some packages.
+    """Import modules, and the sub-packages of some packages.
 
     :param modules: by name, whether it must be there.
-    :param packages: names of imported packages, of which each inner package is imported that can be.
-    :raises BaseException: whatever a module raises that must be there.
+    :param packages: names of imported packages. Their sub-packages are imported, as far as they can be.
+    :raises BaseException: whatever a required module raises.
     """
     for name, is_required in modules.items():
         _import(name, is_required=is_required)
     for name in packages:
         parent = sys.modules.get(name)
         for found in pkgutil.iter_modules(getattr(parent, "__path__", ())):
-            # An adapter is a package; a module beside them is imported by those that need it.
+            # An adapter is a sub-package. A plain module is imported by the packages that need it.
             if found.ispkg:
                 _import(f"{name}.{found.name}", is_required=False)
 
@@ -153,7 +152,7 @@ def _import(name: str, *, is_required: bool) -> None:
 
 @contextmanager
 def variables_read() -> Iterator[dict[str, str | None]]:
-    """The environment variables that are looked at within this block, each with its value then."""
+    """Record the environment variables that are read within this block, each with its value at that time."""
     kind: Any = type(os.environ)
     looked_at: dict[str, str | None] = {}
     before = kind.__getitem__
@@ -167,7 +166,7 @@ def variables_read() -> Iterator[dict[str, str | None]]:
         looked_at[os.fsdecode(name)] = os.fsdecode(value)
         return value
 
-    # In the class: Python looks up special methods nowhere else. get, getenv and "in" come by it too.
+    # In the class: Python looks up special methods nowhere else. get, getenv and "in" call it too.
     kind.__getitem__ = recording
     try:
         yield looked_at
