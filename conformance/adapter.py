@@ -1,7 +1,7 @@
-"""The interface between the suite and an implementation: an adapter says what it has, and how a task is performed.
+"""The interface between the suite and an implementation: an adapter declares capabilities and performs tasks.
 
-An implementation of any shape derives from ``Adapter`` and overrides ``perform``. One with Cosmos's import layout needs
-no adapter: ``cosmos_layout.CosmosLayout`` is its own.
+An adapter for an implementation of any shape derives from ``Adapter`` and overrides ``perform``. An implementation with
+Cosmos's import layout needs no adapter of its own: ``cosmos_layout.CosmosLayout`` is its adapter.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ CAPABILITIES: Mapping[str, str] = {
 class Adapter:
     """The hooks of an implementation.
 
-    :param import_root: such as ``cosmos_venv``; a class that ``--cosmos-implementation=module:Adapter`` names is made
-        without it and says it itself, as an attribute.
+    :param import_root: such as ``cosmos_venv``. A class that ``--cosmos-implementation=module:Adapter`` names is called
+        without this argument, and has ``import_root`` as an attribute.
     """
 
     import_root: str
@@ -68,7 +68,7 @@ class Adapter:
     differs: ClassVar[Mapping[str, str]] = {}
     """Requirement id -> why the implementation does otherwise on purpose."""
     beyond: ClassVar[frozenset[str]] = frozenset()
-    """Ids of BEYOND requirements, and names of ``COMPATIBILITIES``, that the implementation is held to as to a MUST."""
+    """Ids of BEYOND requirements, and names of ``COMPATIBILITIES``, that count as a MUST for the implementation."""
     kernel_lock_file: ClassVar[str] = ""
     """The file in ``virtualenv_dir`` that a task locks in the kernel (flock) while it has the lock; empty: none."""
     services: ClassVar[tuple[str, ...]] = ()
@@ -99,13 +99,12 @@ class Adapter:
         return [self.import_root]
 
     def begin(self) -> None:
-        """Called first in each process in which the implementation is to do something: for what it needs there."""
+        """Prepare a process. It is called first in each process in which the implementation works."""
 
     def perform(self, task: Task) -> Outcome:
         """Run a task to its end, in this process, which is the task's own.
 
-        The process is told to end as Airflow tells a task: by SIGTERM. What an implementation does about it is part of
-        the outcome.
+        SIGTERM tells the process to end, as from Airflow. How the implementation reacts is part of the outcome.
 
         :param task: what to run, and with which arguments.
         :raises NotImplementedError: an adapter has to say how a task is performed.
@@ -121,7 +120,7 @@ class Adapter:
         return {f"AIRFLOW__COSMOS__{name.upper()}": str(value)}
 
     def remote_environments(self, folder: Path, key_file: Path, *, seconds: float) -> Mapping[str, str] | str:  # noqa: ARG002
-        """Environment variables with which tasks fetch environments from a folder, and put there what they build.
+        """Environment variables with which tasks fetch environments from a folder, and put new environments there.
 
         They are set in the process of a task before ``begin``.
 
@@ -129,7 +128,7 @@ class Adapter:
         :param key_file: a file with the secret of the machines that trust each other, more than 30 letters; only its
             user may read it.
         :param seconds: that a task waits at most for the folder, or for another machine.
-        :returns: none where the implementation has no such settings; a sentence where this installation of it lacks a
-            package for it, with the way out: its requirements are not judged then.
+        :returns: an empty mapping where the implementation has no such settings. A sentence with the way out where a
+            package is missing: then these requirements are not judged.
         """
         return {}

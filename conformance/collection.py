@@ -1,4 +1,4 @@
-"""The selection and order of the checks, and what is said of each beforehand, by options and by declarations."""
+"""The selection and order of the checks, and the verdicts that options and declarations decide beforehand."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SPECIFICATION = pytest.StashKey[dict[str, Requirement]]()
 
 
 def smoke_first(items: list[pytest.Item]) -> None:
-    """Let the smoke checks go before the rest, however they were shuffled; the order is else as it was.
+    """Move the smoke checks before the rest; otherwise the order stays.
 
     :param items: all that was collected; sorted in place.
     """
@@ -31,7 +31,7 @@ def smoke_first(items: list[pytest.Item]) -> None:
 
 
 def draw_order(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Shuffle the checks by the seed of the run; those of one adapter stay together, and smoke checks as they are.
+    """Shuffle the checks by the seed of the run. Checks of one adapter stay together; smoke checks keep their order.
 
     :param config: the configuration of the run.
     :param items: the checks; sorted in place.
@@ -45,7 +45,7 @@ def draw_order(config: pytest.Config, items: list[pytest.Item]) -> None:
 
 
 def keep_to_the_run(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Drop the checks of requirements of other profiles than those of the run: they leave no gap.
+    """Drop the checks of requirements outside the profiles of the run. They do not count as deselected.
 
     :param config: the configuration of the run.
     :param items: all that was collected; changed in place.
@@ -88,12 +88,12 @@ def tell_requirements(config: pytest.Config, items: list[pytest.Item]) -> None:
         elif one.id in implementation.differs:
             _leave_out(item, Verdict.DIFFERS, [implementation.differs[one.id]])
         elif one.id in known:
-            # Not strict: whether a pass of what is on the list fails the run is for --cosmos-strict to say.
+            # Not strict: --cosmos-strict decides whether a known failure that passes fails the run.
             item.add_marker(pytest.mark.xfail(reason=known[one.id].reason, strict=False, raises=JUDGED))
 
 
 def why_it_does_not_apply(one: Requirement, implementation: Declaration, *, kind: str) -> list[str]:
-    """Why a requirement does not apply: a sentence for each capability that is lacking; none: it does.
+    """The reasons why a requirement does not apply, one for each missing capability; empty where it applies.
 
     :param one: the requirement.
     :param implementation: declares which capabilities and compatibilities it has.
@@ -126,8 +126,8 @@ def marked_id(item: pytest.Item) -> str | None:
 
 
 def named_adapter(item: pytest.Item) -> str | None:
-    """The adapter with which a plugin has parametrised the test, as ``--cosmos-implementation`` takes it;
-    None where none has.
+    """The name of the adapter with which a plugin has parametrised the test, as ``--cosmos-implementation`` takes it;
+    None where no plugin has.
 
     :param item: the check.
     """

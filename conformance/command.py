@@ -1,5 +1,5 @@
-"""The command ``cosmos-conformance``: it writes an adapter to begin with, compares reports, says what is wrong with
-those that are handed in, and lists the implementations of which reports are kept.
+"""The command ``cosmos-conformance``: it writes an adapter to begin with, compares reports, checks submitted reports,
+and lists the implementations with kept reports.
 """
 
 from __future__ import annotations
@@ -103,12 +103,13 @@ def _list_implementations(options: argparse.Namespace) -> int:
 
 
 def table(reports: Sequence[Mapping[str, Any]], *, shows_all: bool = False) -> list[str]:
-    """Lines of a table: a requirement a line, a report a column; what all say alike is left out and counted.
+    """The lines of a table: one line for each requirement, one column for each report. Requirements with the same
+    verdict in all reports are left out and counted.
 
-    What fails and was not promised "differs": a SHOULD or a BEYOND is not promised by any implementation.
+    Among several reports, a failed SHOULD or BEYOND "differs": no implementation promises these.
 
     :param reports: each as ``report.json`` has it.
-    :param shows_all: whether to show also what all say alike.
+    :param shows_all: whether to show requirements with the same verdict too.
     """
     found = rows(reports)
     shown = [row for row in found if shows_all or not row.is_alike]

@@ -38,7 +38,7 @@ RESULTS = '{"state": "success"}, or {"state": "failed", "exception": "ValueError
 SECONDS = 60.0
 """Seconds for the answer to ``describe``: a slow machine imports Airflow in 20."""
 _SHARE = 0.9
-"""Share of a task's time in which ``run`` is to be answered: the rest is left to say that it was not."""
+"""Share of a task's time for the answer to ``run``: in the rest the suite reports that there was no answer."""
 _SHOWN = 2000
 """Characters of an answer, or of the standard error, that an error shows."""
 
@@ -48,8 +48,8 @@ class _NoAnswerError(Exception):
 
 
 class CommandAdapter(Adapter):
-    """An adapter that starts a program for each message: a class derived from it has ``command``, and declares the rest
-    as any adapter does.
+    """An adapter that starts a program for each message. A class derived from it has ``command``, and declares the rest
+    like any adapter.
     """
 
     import_root = __name__
@@ -63,7 +63,7 @@ class CommandAdapter(Adapter):
     def describe(self) -> dict[str, str]:
         """The name and the version of the implementation, as the program tells them.
 
-        :raises AdapterError: it does not tell them; with what happened instead.
+        :raises AdapterError: the program does not tell them; the text says what happened instead.
         """
         with tempfile.TemporaryFile() as errors:
             try:
@@ -103,12 +103,12 @@ class CommandAdapter(Adapter):
     def _answer(
         self, message: str, *, seconds: float, errors: IO[bytes] | None = None, unread: str = "", **fields: object
     ) -> dict[str, Any]:
-        """The answer of a process of the program, which has ended then.
+        """The answer of the program, in a process of its own, which has ended when this returns.
 
         :param message: its name.
         :param seconds: for the answer, and the end of the process.
-        :param errors: the standard error of the process; None: that of this one.
-        :param unread: what stands on its standard input behind the message, where nothing is to read it.
+        :param errors: the standard error of the process; None: the standard error of this process.
+        :param unread: a text on its standard input behind the message, which nothing should read.
         :param **fields: what the message says beside its name.
         """
         asked = self._asked(message)
@@ -149,10 +149,10 @@ class CommandAdapter(Adapter):
 
 def _write(process: subprocess.Popen[bytes], request: str, unread: str, *, until: float) -> None:
     assert process.stdin is not None
-    with suppress(BrokenPipeError):  # it has ended: the missing answer says so
+    with suppress(BrokenPipeError):  # the program has ended: the missing answer says so
         process.stdin.write(request.encode())
         if unread:
-            # Behind an unread request it would be read with it, and no child of the program could be seen to read it.
+            # Wait until the request is read: else the program may read both, and no check could see that a child reads.
             pipe, none = process.stdin.fileno(), bytes(4)
             comes_true(
                 lambda: fcntl.ioctl(pipe, termios.FIONREAD, none) == none or process.poll() is not None,
@@ -162,7 +162,7 @@ def _write(process: subprocess.Popen[bytes], request: str, unread: str, *, until
 
 
 def _line(process: subprocess.Popen[bytes], *, until: float) -> bytes:
-    """What the process writes to standard output until a line or the output ends, or the time; its input ends then."""
+    """The output of the process up to the end of a line, of the output or of the time. Then its input is closed."""
     assert process.stdout is not None
     assert process.stdin is not None
     line = b""

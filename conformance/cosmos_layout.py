@@ -47,7 +47,7 @@ _ENUMS = {
 class CosmosLayout(Adapter):
     """An implementation with Cosmos's import layout, which is judged by all profiles.
 
-    Its classes are the public ones of ``import_root``.
+    It uses the public classes of ``import_root``.
     """
 
     profiles: ClassVar[frozenset[str]] = frozenset(PROFILES)
@@ -122,11 +122,11 @@ class CosmosLayout(Adapter):
         return dag
 
     def _configurations(self, plan: DagPlan) -> dict[str, Any]:
-        """The arguments of a DbtDag or DbtTaskGroup, its own configuration classes made of plain data."""
+        """The arguments of a DbtDag or DbtTaskGroup: the implementation's configuration classes, made of plain data."""
         root = import_module(self.import_root)
         named: dict[str, Any] = {}
         if project := self._typed(plan.project):
-            # By its place, as all examples have it: no page names the parameter.
+            # By position, as in all examples: no page names the parameter.
             named["project_config"] = root.ProjectConfig(project.pop("dbt_project_path"), **project)
         if plan.profile:
             named["profile_config"] = self.profile(plan.profile)
@@ -146,7 +146,7 @@ class CosmosLayout(Adapter):
         }
 
     def perform(self, task: Task) -> Outcome:
-        """Make the operator and run it, or all tasks of a DAG; SIGTERM meanwhile does what Airflow does with it.
+        """Make the operator and run it, or all tasks of a DAG. SIGTERM meanwhile has the same effect as under Airflow.
 
         :param task: what to run, and whether with Airflow around it.
         """
@@ -157,7 +157,7 @@ class CosmosLayout(Adapter):
         return _run_whole_dag(made) if isinstance(task, WholeDag) else _run_operator(made, task)
 
     def render(self, plan: DagPlan) -> Shape:
-        """Build a DAG as its file does, in this process; what that raises is part of the answer.
+        """Build a DAG as its file does, in this process. An exception of the build is part of the answer.
 
         :param plan: what the DAG file would say.
         """
@@ -183,7 +183,7 @@ class CosmosAdapter(CosmosLayout):
 
 
 class CosmosVenvAdapter(CosmosLayout):
-    """cosmos-venv, which is held to all that goes beyond."""
+    """cosmos-venv, which is held to all BEYOND requirements."""
 
     has: ClassVar[frozenset[str]] = frozenset(CAPABILITIES)
     kernel_lock_file: ClassVar[str] = "cosmos_virtualenv.flock"
@@ -192,11 +192,11 @@ class CosmosVenvAdapter(CosmosLayout):
     )
 
     def begin(self) -> None:
-        """Have excluded tests kept, as Cosmos does it: the recorded tasks of RENDER-004 are Cosmos's."""
+        """Keep excluded tests, as Cosmos does: the recorded tasks of RENDER-004 are Cosmos's."""
         os.environ.setdefault("AIRFLOW__COSMOS_VENV__KEEP_EXCLUDED_TESTS", "True")
 
     def remote_environments(self, folder: Path, key_file: Path, *, seconds: float) -> Mapping[str, str] | str:
-        """Its settings of a remote store.
+        """The settings of cosmos-venv for a remote store.
 
         :param folder: where the store lies.
         :param key_file: the file with the key.
@@ -214,7 +214,7 @@ class CosmosVenvAdapter(CosmosLayout):
 
 
 KNOWN_ADAPTERS: Mapping[str, type[CosmosLayout]] = {"cosmos": CosmosAdapter, "cosmos_venv": CosmosVenvAdapter}
-"""Import root -> what is declared of an implementation that needs no adapter of its own."""
+"""Import root -> the adapter of an implementation that has none of its own."""
 
 
 def open_adapter(named: str) -> Adapter:
@@ -232,7 +232,7 @@ def open_adapter(named: str) -> Adapter:
 def require_adapter(made: object) -> Adapter:
     """The same object, if it is an adapter.
 
-    :param made: what a class that ``module:Adapter`` names has made.
+    :param made: the object that the class of ``module:Adapter`` has made.
     :raises AdapterError: its class does not derive from ``Adapter``.
     """
     if isinstance(made, Adapter):
@@ -259,7 +259,7 @@ def empty_operator() -> Any:
 
 
 def _operator_class(module: str, name: str) -> Any:
-    # The latter is Airflow 2's.
+    # The second module is that of Airflow 2.
     return import_first(name, f"airflow.providers.standard.operators.{module}", f"airflow.operators.{module}")
 
 
@@ -299,10 +299,9 @@ def _fields(operator: Any) -> dict[str, str]:
 
 
 def context_of(operator: Any) -> dict[str, Any]:
-    """The context that an operator gets without Airflow around it: as much of itself and of its run as Airflow tells
-    it.
+    """The context of an operator without Airflow around it: the facts of the task and of its run that Airflow gives.
 
-    This process's environment tells it too.
+    They are put into the environment of this process too.
 
     :param operator: an Airflow operator.
     """
@@ -314,10 +313,11 @@ def context_of(operator: Any) -> dict[str, Any]:
 
 
 def obey(operator: Any) -> None:
-    """Let SIGTERM do to this process what it does to a task's: call ``on_kill`` in the middle of anything.
+    """Let SIGTERM have the same effect as in the process of a task: it calls ``on_kill`` at any moment.
 
-    Airflow 3 then goes on as if nothing had happened. Airflow 2 raises what no ``except Exception`` catches. A child
-    that the task has forked of itself has the same handler: there Airflow 3 does nothing, and Airflow 2 ends it.
+    The task then goes on under Airflow 3. Airflow 2 raises an exception that ``except Exception`` does not catch. A
+    forked child of the task has the same handler: under Airflow 3 it does nothing there, under Airflow 2 it ends the
+    child.
 
     :param operator: whose ``on_kill`` is called.
     """

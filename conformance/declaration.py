@@ -1,6 +1,6 @@
-"""What an adapter declares, asked in a process of the implementation: the judge imports nothing of what it judges.
+"""The declarations of an adapter, from a process of the implementation: the suite never imports the implementation.
 
-``tell`` runs in that process. What it has answered is plain data, and is checked before anybody acts on it.
+``tell`` runs in that process. Its answer is plain data, and is checked before it is used.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _NO_SERVICE = (
 )
 """Names and command lines of processes that no service pattern may match, or leaks would be hidden."""
 _OF_LAYOUT = ("dags", "seeds", "watcher", "async")
-"""Profiles that are judged by DAGs and operators, which an adapter has by ``CosmosLayout``."""
+"""Profiles that are judged by DAGs and operators: for these an adapter derives from ``CosmosLayout``."""
 _START = f"import sys; sys.path[:] = sys.argv[2:]; from {__name__} import tell; tell(sys.argv[1])"
 _ASKED, _ANSWERS = "asked.json", "answers.json"
 _SHOWN = 3000
@@ -67,7 +67,7 @@ class Declaration:
     modules: tuple[str, ...] = ()
 
     def advice(self, seen: str) -> str:
-        """A sentence that may help the author of an adapter; empty where nothing tells that it is needed.
+        """A hint for the author of an adapter; empty where ``seen`` gives no reason for one.
 
         :param seen: what a smoke check has seen.
         """
@@ -109,7 +109,7 @@ def _listed(declared: Any) -> Any:
 def tell(folder: str) -> None:
     """Answer what the judge has asked: the declarations of one implementation, or of several.
 
-    :param folder: there it stands which ones, each as ``--cosmos-implementation`` takes it, and the answers are put.
+    :param folder: holds the names of these, each as ``--cosmos-implementation`` takes it; gets the answers.
     """
     names = json.loads(Path(folder, _ASKED).read_text(encoding="utf-8"))
     answers = json.dumps([_answer(name) for name in names])
@@ -132,7 +132,7 @@ def ask_for_declarations(names: Sequence[str | None]) -> list[Any]:
     """The answers of implementations, in one process that imports them.
 
     :param names: each as ``--cosmos-implementation`` takes it; None: the one that is installed.
-    :raises AdapterError: the process has ended before it answered; with its last words.
+    :raises AdapterError: the process has not answered; the text has its last output.
     """
     with throwaway_folder("cosmos-declarations-") as folder:
         Path(folder, _ASKED).write_text(json.dumps(names), encoding="utf-8")
@@ -154,9 +154,9 @@ def read_declaration(answer: Any, requirements: Collection[str]) -> Declaration:
     """The declaration that an answer holds.
 
     :param answer: what ``tell`` has written for one implementation.
-    :param requirements: ids of all that there are.
-    :raises AdapterError: no implementation can be chosen; or it declares what there is not, what nothing would obey, or
-        what would hide leaks.
+    :param requirements: ids of all requirements.
+    :raises AdapterError: no implementation can be chosen. Or it declares unknown names, profiles that need
+        ``CosmosLayout``, or services that would hide leaks.
     """
     if not isinstance(answer, dict):
         raise AdapterError(f"The process that imports the adapter has answered nonsense: {str(answer)[:_SHOWN]}")

@@ -30,9 +30,8 @@ def declaration_of(config: pytest.Config, named: str | None = None) -> Declarati
     """What is known of an implementation without importing it.
 
     :param config: the configuration of a run whose implementation was chosen.
-    :param named: where a plugin has parametrised the tests with names of adapters, one of them; None: the one that is
-        judged.
-    :raises AdapterError: it declares what there is not.
+    :param named: name of an adapter with which a plugin has parametrised the tests; None: the adapter of the run.
+    :raises AdapterError: the declaration is not valid.
     """
     learn_declarations(config, [named])
     return read_declaration(config.stash[ANSWERS][named], read_specification())
@@ -54,7 +53,7 @@ def learn_declarations(config: pytest.Config, names: Iterable[str | None]) -> No
 
 @pytest.fixture(scope="session")
 def adapter(request: pytest.FixtureRequest) -> Declaration:
-    """The judged implementation; where a plugin has parametrised the tests with names of adapters, that one.
+    """The judged implementation; where a plugin has parametrised the tests with adapters, the one of the test.
 
     :param request: carries the name of an adapter, if any.
     """
@@ -63,7 +62,7 @@ def adapter(request: pytest.FixtureRequest) -> Declaration:
 
 @pytest.fixture(scope="session")
 def _cosmos_services() -> Callable[[], tuple[str, ...]]:
-    """The services of the toolkit's races: none, as those of the declaration are handed to each race.
+    """The services of the toolkit's races: none, since each race gets the services of the declaration.
 
     The toolkit's own fixture imports a module of the implementation.
     """
@@ -72,9 +71,9 @@ def _cosmos_services() -> Callable[[], tuple[str, ...]]:
 
 @pytest.fixture
 def tmp_path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder whose name is drawn: with pytest's own it would tell a task which requirement is looked at.
+    """A folder with a random name: pytest's own name would tell a task which requirement is judged.
 
-    It goes with its test, since environments have many files.
+    The folder is removed after its test, since environments have many files.
 
     :param request: knows the test.
     :param tmp_path_factory: makes the folder.
@@ -86,8 +85,7 @@ def tmp_path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 @pytest.fixture(scope="session")
 def shared_directory(adapter: Declaration, tmp_path_factory: pytest.TempPathFactory) -> Path:  # noqa: ARG001 - one for each
-    """A ``virtualenv_dir`` for all tests of an implementation to which it is no matter whose environments they find
-    there.
+    """A ``virtualenv_dir`` that all tests of an implementation share if they do not judge its content.
 
     :param adapter: there is one directory for each.
     :param tmp_path_factory: the maker of folders, in one of which the directory lies.
@@ -115,7 +113,7 @@ def harness(
     :param shared_directory: a ``virtualenv_dir`` for tests that judge nothing of it.
     :param tmp_path: the test's own folder.
     """
-    # Checks look for a password that the suite has made up, in whatever variable it may be.
+    # Checks look for a password of the suite's in all variables of dbt.
     cosmos_dbt.keep_env("*")
     return Harness(
         adapter=adapter,
@@ -154,7 +152,7 @@ def lock(harness: Harness, cosmos_lock: CosmosLock) -> VenvLock:
 
 @pytest.fixture
 def held(harness: Harness) -> Sdist:
-    """The package that each environment of a test needs built; the installer waits there until it is released.
+    """The package that must be built for each environment of a test. The build waits until it is released.
 
     :param harness: the harness of the test.
     """

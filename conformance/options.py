@@ -36,9 +36,9 @@ class InstallerError(Exception):
 
 
 def installer_variables(installer: str, path: str | None) -> dict[str, str]:
-    """Variables with which tasks install with what was asked for; none for ``auto``, which leaves the choice to them.
+    """Variables that make tasks use the installer that was asked for; none for ``auto``: tasks choose themselves.
 
-    uv is put on PATH, where only uv is asked for and it lies beside this Python.
+    If uv is asked for, its folder is appended to PATH.
 
     :param installer: one of ``INSTALLERS``.
     :param path: PATH of this process; None: it has none.
@@ -76,7 +76,7 @@ def refuse_wrong_options(config: pytest.Config) -> None:
     """Refuse options that cannot be obeyed, and make the folder of the report.
 
     :param config: the configuration of the run.
-    :raises pytest.UsageError: an option cannot be obeyed; with what can be given.
+    :raises pytest.UsageError: an option cannot be obeyed; the text says what can be given.
     """
     asked_level(config)
     asked_timeout(config)
@@ -86,7 +86,7 @@ def refuse_wrong_options(config: pytest.Config) -> None:
         raise pytest.UsageError("--cosmos-servers has a Python dbt alone: leave out --cosmos-dbt-kind.")
     if config.getoption("cosmos_requirement") is not None and not wanted_patterns(config):
         raise pytest.UsageError("--cosmos-requirement= names none: give ids such as LOCK-003 or LOCK-*.")
-    # Processes of pytest-xdist would have an Airflow each. A worker of it is told of the others by another option.
+    # Workers of pytest-xdist would have an Airflow each. In a worker itself another option names their number.
     if has_servers(config) and config.getoption("numprocesses", None):
         raise pytest.UsageError("--cosmos-servers starts one Airflow, which all of its checks share: leave out -n.")
     if config.getoption("cosmos_strict") and not config.getoption("cosmos_known_failures"):
@@ -103,8 +103,8 @@ def refuse_where_none_is_judged(
 
     :param config: the configuration of the run.
     :param specification: all requirements by id.
-    :param judged: ids of those of the run.
-    :raises pytest.UsageError: a pattern names none.
+    :param judged: ids of the requirements of the run.
+    :raises pytest.UsageError: a pattern names no requirement of the run.
     """
     for pattern in wanted_patterns(config):
         named = [one for unique, one in specification.items() if fnmatchcase(unique, pattern)]
@@ -122,7 +122,7 @@ def refuse_where_none_is_judged(
 
 
 def has_servers(config: pytest.Config) -> bool:
-    """Whether the run judges what needs servers of Airflow, and nothing else.
+    """Whether the run judges the requirements that need servers of Airflow, and no others.
 
     :param config: the configuration of the run.
     """
@@ -150,7 +150,7 @@ def draw_seed(config: pytest.Config, told: str | None) -> None:
     """Draw the seed of the run where none was given.
 
     :param config: the configuration of the run.
-    :param told: the seed that was drawn already, for a worker of pytest-xdist; None: this is none.
+    :param told: the seed that was drawn already, for a worker of pytest-xdist; None: this process is no worker.
     """
     if not config.getoption("cosmos_seed"):
         config.option.cosmos_seed = told or secrets.token_hex(4)
@@ -160,7 +160,7 @@ def drawn(config: pytest.Config, what: str) -> Random:
     """A source of random numbers, which gives the same ones for one seed.
 
     :param config: the configuration of the run.
-    :param what: they are drawn for this.
+    :param what: the purpose of the numbers.
     """
     return Random(f"{config.getoption('cosmos_seed')} {what}")  # noqa: S311 - to be repeated
 
@@ -168,7 +168,7 @@ def drawn(config: pytest.Config, what: str) -> Random:
 def _choice(config: pytest.Config, option: str, choices: Sequence[str]) -> str:
     """The value of an option, the first of its choices where it is not given.
 
-    :raises pytest.UsageError: it is none of them; with what can be given.
+    :raises pytest.UsageError: the value is none of the choices; the text names these.
     """
     named = str(config.getoption(f"cosmos_{option}") or choices[0])
     if named.lower() not in choices:
@@ -179,7 +179,7 @@ def _choice(config: pytest.Config, option: str, choices: Sequence[str]) -> str:
 def asked_rounds(config: pytest.Config) -> str:
     """How many free rounds races have, a key of ``ROUNDS``.
 
-    :param config: the configuration of the run; those for seeded faults alone are no user's to choose.
+    :param config: the configuration of the run; users cannot choose ``BRIEF`` and ``GLANCE``.
     :raises pytest.UsageError: there is no such number.
     """
     return _choice(config, "rounds", tuple(ROUNDS))
@@ -190,7 +190,7 @@ def asked_profiles(config: pytest.Config, declared: Collection[str]) -> list[str
 
     :param config: the configuration of the run.
     :param declared: the profiles into which the implementation has opted.
-    :raises pytest.UsageError: none is named, or one that there is not or that is not declared.
+    :raises pytest.UsageError: no profile is named, or a profile is unknown or not declared.
     """
     words, there = _words(config, "cosmos_profiles"), [name for name in PROFILES if name in declared]
     if config.getoption("cosmos_profiles") is not None and not words:
@@ -217,10 +217,10 @@ def asked_versions(config: pytest.Config, specification: Mapping[str, Requiremen
 
 
 def asked_timeout(config: pytest.Config) -> float | None:
-    """Seconds that one task may take; None: as the machine has it.
+    """Seconds that one task may take; None: the speed of the machine decides.
 
     :param config: the configuration of the run.
-    :raises pytest.UsageError: these are no seconds.
+    :raises pytest.UsageError: the value is no number of seconds.
     """
     named = config.getoption("cosmos_timeout")
     try:

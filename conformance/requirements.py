@@ -20,15 +20,15 @@ MARK, NEEDS_MARK = "cosmos_requirement", "cosmos_needs"
 _BLOCK = re.compile(
     r"^### (?P<id>[A-Z]+-\d{3}) \((?P<level>MUST|SHOULD|BEYOND)\)\n(?P<body>(?:(?!#).*\n)*)", re.MULTILINE
 )
-"""A requirement; one that is withdrawn has another level."""
+"""A requirement. A withdrawn requirement has another level, so it does not match."""
 _AREA = re.compile(r"^## (?P<name>[A-Z]+): (?P<title>.+)$", re.MULTILINE)
 _FACT = re.compile(r"^- (source|profile|needs|depends on|since|run): (.+(?:\n  .+)*)", re.MULTILINE)
 FIRST = "1.0"
-"""The version of the specification of which a requirement is that names none."""
+"""The version of the specification of a requirement that names none."""
 COMPATIBILITIES: Mapping[str, str] = {
     "renders_as_cosmos_1_15": "the ids, operators, groups and edges of tasks are those of astronomer-cosmos 1.15",
 }
-"""Compatibility -> what an implementation promises that declares it: its requirements apply to no other."""
+"""Compatibility -> the promise of an implementation that declares it. Its requirements apply to no other one."""
 CORE = "core"
 PROFILES: Mapping[str, str] = {
     CORE: "tasks run dbt in environments that they make themselves",
@@ -39,9 +39,9 @@ PROFILES: Mapping[str, str] = {
     "async": "these DAGs have the execution mode AIRFLOW_ASYNC",
     "machines": "a worker fetches environments that another one has built, from a folder that both reach",
 }
-"""Profile -> what an implementation has that opts into it; ``core`` is judged always."""
+"""Profile -> what an implementation that opts into it has; ``core`` is always judged."""
 PYTHON_DBT = "python_dbt"
-"""What a requirement needs of the fake dbt of a run, and of no implementation: that it is a Python package."""
+"""A need that concerns the fake dbt of a run and no implementation: the fake dbt is a Python package."""
 _WITH_SERVERS = "with servers"
 
 
@@ -62,7 +62,7 @@ class Level(str, Enum):
 class Requirement:
     """One numbered sentence that is true or false of an implementation.
 
-    :param id: such as ``LOCK-003``; it is for ever.
+    :param id: such as ``LOCK-003``; it never changes.
     :param level: how binding it is.
     :param sentence: what is required.
     :param sources: what it follows from, as Markdown, each with a quoted sentence.
@@ -90,7 +90,7 @@ class Requirement:
 
 
 def requirement(requirement_id: str) -> pytest.MarkDecorator:
-    """Mark a test as one that shows whether this requirement holds.
+    """Mark a test that shows whether this requirement holds.
 
     :param requirement_id: such as ``LOCK-003``.
     """
@@ -108,7 +108,7 @@ def needing(capability: str) -> pytest.MarkDecorator:
 
 
 def case(requirement_id: str, *values: Any, needs: str | None = None) -> ParameterSet:
-    """A case of a parametrised test, which shows whether this requirement holds; its id is the first text in it.
+    """A case of a parametrised test, which shows whether this requirement holds. The first text of the case is its id.
 
     :param requirement_id: such as ``LOCK-003``.
     :param *values: the parameters of the case.

@@ -1,7 +1,7 @@
 """The plugin of the suite's own pytest process: how a run begins and ends, its header, and its exit code.
 
 It is the process's only plugin of the suite; no conftest.py is read. This process is the judge: it imports nothing of
-the implementation, of its adapter, or of plugins that nobody has named.
+the implementation or its adapter, and no plugin that was not named.
 """
 
 from __future__ import annotations
@@ -50,11 +50,11 @@ _SEED = "cosmos_seed"
 _CLOSING = pytest.StashKey[int]()
 """The descriptor that the closing record is written to."""
 EXIT_CODE = pytest.StashKey[int]()
-"""What the suite closes with."""
+"""The exit code of the suite."""
 GAP = pytest.StashKey["str | None"]()
 """Why the run gives no verdict; None where it gives one, or a plugin has judged something else by the checks."""
 _LEFT_OUT = pytest.StashKey[set[str]]()
-"""Ids of requirements of which the options leave tests out, or all; and ``SMOKE_FILE`` for a smoke check."""
+"""Ids of requirements of which the options leave out some tests or all; and ``SMOKE_FILE`` for a smoke check."""
 _REPORT = pytest.StashKey[Report]()
 _DIGEST = pytest.StashKey[str]()
 """SHA-256 of the report that was written."""
@@ -80,7 +80,7 @@ def gap(found: Sequence[Judgement], left_out: set[str], level: Level = Level.MUS
 
     :param found: the judgements of a run.
     :param left_out: ids of requirements of which the user's options left out tests; ``SMOKE_FILE`` for a smoke check.
-    :param level: the one that was asked for.
+    :param level: the level that was asked for.
     """
     if is_broken(found):
         return "The suite itself failed"
@@ -127,7 +127,7 @@ def suite_exit_code(exitstatus: int, *, smoke_failed: bool, failed: bool = False
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add what the process that starts the suite tells it beside the user's options.
+    """Add the options that only the process that starts the suite gives.
 
     :param parser: the parser of the suite's own pytest process.
     """
@@ -159,7 +159,7 @@ def pytest_configure(config: pytest.Config) -> None:
             config.stash[ANSWERS][None] = json.loads(workerinput[_ANSWER])
             _say_nothing_to_ps(config)
         elif config.getoption("cosmos_report"):
-            # One of an earlier run must not be taken for this one's, wherever this one ends.
+            # The report of an earlier run must not be taken for the report of this run, wherever this run ends.
             remove_report(Path(config.getoption("cosmos_report")))
         _choose_requirements(config, specification)
     except (AdapterError, KnownFailuresError, InstallerError) as error:
@@ -178,9 +178,9 @@ def _choose_requirements(config: pytest.Config, specification: Mapping[str, Requ
 
 
 def _interrupt_once() -> None:
-    """Let the first SIGTERM or SIGINT end the run as Ctrl-C does: fixtures end what they have started, and it is told
-    how the run ended. Let no further signal cut that short: a supervisor tells each process, and the outer one passes
-    its signal on.
+    """Let the first SIGTERM or SIGINT end the run as Ctrl-C does: fixtures end their processes, and the end of the run
+    is reported. Ignore further signals, which would cut this short: a supervisor signals each process, and the outer
+    process passes its signal on.
     """
 
     def interrupt(*_: object) -> None:
@@ -188,7 +188,7 @@ def _interrupt_once() -> None:
             signal.signal(number, lambda *_: None)
         raise KeyboardInterrupt
 
-    if threading.current_thread() is threading.main_thread():  # which alone may ask for signals
+    if threading.current_thread() is threading.main_thread():  # only the main thread may set signal handlers
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, interrupt)
 
@@ -227,7 +227,7 @@ def _forget_pytest() -> None:
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
-    """The header: what is judged, with what, and what of the user's configuration has no say.
+    """The header: what is judged, with what, and which part of the user's configuration is set aside.
 
     :param config: the configuration of the run.
     """
@@ -268,7 +268,7 @@ def _words_on_profiles(config: pytest.Config) -> list[str]:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Generator[None, None, None]:
-    """Order and select the checks when all other plugins have had their say, those that shuffle too.
+    """Order and select the checks after all other plugins, also after those that shuffle.
 
     :param config: the configuration of the run.
     :param items: all that was collected.
@@ -295,7 +295,7 @@ def pytest_runtest_makereport(
     item: pytest.Item,  # noqa: ARG001 - pytest hands it over by this name
     call: pytest.CallInfo[None],
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Take an exception that is no failed assertion for the suite's own fault, not the implementation's.
+    """Count an exception that is no failed assertion as a failure of the suite, not of the implementation.
 
     :param item: the check.
     :param call: one of its phases.
@@ -308,7 +308,7 @@ def pytest_runtest_makereport(
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Watch the results from the first on.
+    """Register the plugins that take the results, before the first result.
 
     :param session: the session of the run.
     """
@@ -334,7 +334,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     level, strict, known = asked_level(config), bool(config.getoption("cosmos_strict")), config.stash[KNOWN]
     implementation = declaration_of(config)
     beyond = implementation.beyond
-    # A list of the checks is asked for no verdict, so it lacks none.
+    # With --collect-only no verdict is expected, so there is no gap.
     config.stash[GAP] = None if config.option.collectonly else gap(found, config.stash[_LEFT_OUT], level)
     session.exitstatus = suite_exit_code(
         exitstatus,
@@ -372,7 +372,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 
 
 def _leave_out_the_short_summary(config: pytest.Config) -> None:
-    """Keep pytest from printing the message of each failed test once more, whole where a job of a CI runs."""
+    """Keep pytest from printing the message of each failed test once more; in CI it would print it in full."""
     terminal: Any = config.pluginmanager.get_plugin("terminalreporter")
     if terminal is not None:
         terminal.reportchars = terminal.reportchars.replace("f", "").replace("E", "")
@@ -405,7 +405,7 @@ def pytest_configure_node(node: Any) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    """Take over what a worker of pytest-xdist has left out.
+    """Take over the ids of requirements of which a worker of pytest-xdist has left out tests.
 
     :param node: the worker.
     """
@@ -413,7 +413,7 @@ def pytest_testnodedown(node: Any) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print the verdicts, in words what the exit code says, and where the report is.
+    """Print the verdicts, the meaning of the exit code, and the place of the report.
 
     :param terminalreporter: the terminal to write to.
     """

@@ -1,4 +1,4 @@
-"""Tasks and DAGs as plain data, so that they are made in another process; and, as plain data too, what came of them."""
+"""Tasks and DAGs as plain data, so that another process can make them; and their outcomes, as plain data too."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ BEFORE, AFTER = "before", "after"
 
 
 class AdapterError(Exception):
-    """An adapter declares or returns what there is not. The text is one sentence for the user who started the suite."""
+    """An adapter declares or returns something invalid. The text is one sentence for the user who started the suite."""
 
 
 def plain(value: Any) -> Any:
-    """The same as plain data, which the judge takes in: of what is none, its text.
+    """A value as plain data, which the suite reads without the implementation. Any other object becomes its text.
 
     :param value: an answer of the implementation; of a dataclass its fields.
     """
@@ -56,8 +56,8 @@ class Task:
         Empty: the operator is given none.
     :param arguments: the operator's other arguments.
     :param under_airflow: run it as Airflow runs a task, with a database, templates, XComs and assets; otherwise the
-        operator is executed alone, which is enough for most, and many can at once.
-    :param standard_input: what the task's process could read there, from a pipe that stays open.
+        operator is executed alone, which is enough for most checks, and many tasks can run so at once.
+    :param standard_input: text on the standard input of the task's process, from a pipe that stays open.
     :param place: what the task finds at a path, such as ``{"read-only": folder}``: see ``harness.mounts``.
     """
 
@@ -83,8 +83,8 @@ class Outcome:
     :param state: one of ``STATES``.
     :param exception: type and text of what the operator raised, in one text (``ValueError: what``), or None.
     :param log: all that the task's process and its children wrote.
-    :param xcoms: name -> value, under Airflow alone.
-    :param assets: URIs of the assets that it told Airflow of, under Airflow alone.
+    :param xcoms: name -> value, only under Airflow.
+    :param assets: URIs of the assets that it has reported to Airflow, only under Airflow.
     :param fields: the operator's template fields after the run, as text: what Airflow shows as rendered.
     """
 
@@ -100,7 +100,7 @@ class Outcome:
         """The outcome that a process of the implementation has told, checked.
 
         :param told: as ``plain`` makes it of an outcome.
-        :raises AdapterError: it is none, or has a field that means nothing.
+        :raises AdapterError: ``told`` is no outcome, or has an invalid field.
         """
         known = told if isinstance(told, dict) else {}
         texts = [known.get("log"), *(known.get("assets") or ()), *(known.get("fields") or {}).values()]
@@ -131,7 +131,7 @@ class DagPlan:
     An argument that takes a member of an enum has the member's value, such as ``virtualenv``.
 
     :param project: arguments of ``ProjectConfig``, its first one as ``dbt_project_path``.
-    :param profile: the profile, as of a ``Task``; empty: the DAG file names none. So with ``project``.
+    :param profile: the profile, as for a ``Task``. Empty: the DAG file names none; the same holds for ``project``.
     :param execution: arguments of ``ExecutionConfig``.
     :param render: arguments of ``RenderConfig``.
     :param operator_args: arguments of all its operators.
@@ -184,7 +184,7 @@ class WholeDag(TaskOfDag):
 class RenderedTask:
     """One task of a DAG.
 
-    :param operator: name of its class; where it runs dbt, that of ``OPERATOR_CLASSES`` or the same of another mode.
+    :param operator: name of its class; for a dbt task, a name in ``OPERATOR_CLASSES``, or this name for another mode.
     :param group: id of the group that it stands in, or None.
     :param upstream: ids of the tasks right before it, in order.
     """
@@ -218,7 +218,7 @@ class Shape:
 
     @property
     def edges(self) -> frozenset[tuple[str, str]]:
-        """Every pair of a task and one right after it."""
+        """Every pair of a task and a task right after it."""
         return frozenset((before, name) for name, task in self.tasks.items() for before in task.upstream)
 
     def __str__(self) -> str:

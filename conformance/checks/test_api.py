@@ -77,7 +77,7 @@ def test_the_base_class_takes_the_documented_parameters(harness: Harness) -> Non
 
 
 @requirement("API-002")
-def test_a_directory_may_be_a_path(harness: Harness) -> None:  # a text it is everywhere else
+def test_a_directory_may_be_a_path(harness: Harness) -> None:  # in all other checks it is a text
     place = Path(harness.shared_directory)
 
     call = ran(harness, harness.task(virtualenv_dir=place))

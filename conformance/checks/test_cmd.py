@@ -49,9 +49,9 @@ PROFILE = {
 }
 """The same connection in dbt's words; the schema is an argument of the mapping."""
 ALSO_CALLED = {"password": "pass", "dbname": "database"}
-"""Other names that dbt's adapter takes for the same."""
+"""Other names that dbt's adapter takes for the same fields."""
 _FILTERS_OF_DBT = ("as_native", "as_bool", "as_number", "as_text")
-"""They change the type of a value, and no letter of it."""
+"""Filters that change the type of a value, but not its text."""
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_the_error_has_dbts_last_words(harness: Harness) -> None:
 @requirement("CMD-017")
 @pytest.mark.parametrize("install_deps", [True, False])
 def test_packages_are_installed_by_the_dbt_of_the_environment(harness: Harness, install_deps: bool) -> None:
-    # Of its own for each test: an implementation may keep what dbt deps has installed.
+    # Each test has a different list: an implementation may keep the packages that dbt deps has installed.
     listed = f"# {harness.folder}\npackages:\n- package: harbor/tides\n  version: 1.0.0\n"
     (harness.project / "packages.yml").write_text(listed, encoding="utf-8")
     if not install_deps:  # dbt refuses a project whose packages are not there
@@ -302,11 +302,11 @@ def test_the_error_names_the_node_that_a_native_dbt_has_failed(harness: Harness)
     "command", [case("CMD-023", command, needs=COMMANDS[command]) for command in ("source freshness", "docs generate")]
 )
 def test_what_a_native_dbt_has_not_done_is_no_success(harness: Harness, command: str) -> None:
-    ran(harness, harness.native_task())  # else a task that can run no such dbt would keep this too
+    ran(harness, harness.native_task())  # else an implementation without native dbt would pass, too
 
     outcome = harness.run(harness.native_task(command))
 
-    # Whoever asks dbt for something else instead may succeed.
+    # An implementation that calls another command of dbt instead may succeed.
     undone = [call.exit_code for call in harness.calls(command)]
     assert not (undone and outcome.succeeded), (
         f"a task whose dbt does not have {command}, warns and ends with 0, must not succeed; seen: {outcome}, after "

@@ -276,7 +276,7 @@ def _require_equal(seen: Mapping[Any, object], required: Mapping[Any, object], w
 def _as_recorded(name: str, operator: str) -> str:
     """The operator; for a task of an ephemeral model, the operator of the recording.
 
-    Whether dbt is run for an ephemeral model differs between releases of Cosmos, and no page says it.
+    Releases of Cosmos differ in whether dbt runs for an ephemeral model, and the documentation does not say.
     """
     command = OF_EPHEMERAL.get(name.rpartition(".")[2])
     return "EmptyOperator" if command and operator == OPERATOR_CLASSES[command] else operator

@@ -1,4 +1,4 @@
-"""ENV: where an environment is made, what is in it, how long it stays, and what becomes of one that fails."""
+"""ENV: where an environment is made, what is in it, how long it stays, and what a failed installation leaves."""
 
 from __future__ import annotations
 
@@ -41,17 +41,17 @@ from ..tasks import Task
 each_temporary_place = pytest.mark.parametrize("place", TEMPORARY_PLACES)
 SOON = 10.0
 """Seconds after a kill within which a temporary environment has to be gone."""
-# An environment has them before anything is installed, wherever they come from.
+# Packages that an environment may have before anything is installed.
 SEEDS = ("pip", "setuptools", "wheel")
 LAMP = Wheel(name="harbor-lamp", version="1.0", files={"harbor_lamp.py": ""})
 COMPLAINT = "pg_config: command not found"
-# No file of this name, and no option of an installer, which tells of such a file.
+# Not a file such as requirements.txt, and not an option of an installer that takes such a file.
 _PARAMETER = re.compile(r"(?<![\w-])\w*requirements\b(?!\.)")
 _ERROR = re.compile(r"\bERROR\b|\[error\s*\]")
 
 
 def _two_tasks(harness: Harness) -> list[Task]:
-    """Tasks in ``virtualenv_dir``, each of which needs a version of dbt-core of its own."""
+    """Two tasks in ``virtualenv_dir`` that need different versions of dbt-core."""
     harness.wheelhouse.add_dbt(harness.versions[1])
     return [harness.kept_task(py_requirements=harness.requirements(version)) for version in harness.versions]
 
@@ -186,7 +186,7 @@ def test_nothing_changes_under_a_running_dbt(harness: Harness) -> None:
     with dbt_running(harness, older) as call:
         before = files_in(call.prefix)
         with harness.start(newer) as other:
-            # It waits, in whatever words or in silence, and comes to rest; or it goes on beside it, and ends.
+            # The newer task waits and comes to rest, whatever it logs; or it runs beside the older task, and ends.
             watch_until_rest(other.pids, lambda: not other.running, timeout=harness.timeout)
             now = files_in(call.prefix) if call.prefix.exists() else {}
 
@@ -313,7 +313,7 @@ def test_two_tasks_run_two_versions(harness: Harness, place: str) -> None:
 def test_the_workers_python_does_not_reach_dbt(harness: Harness) -> None:
     folder = _module_path_with_a_broken_dbt(harness.folder / "path")
     variables = {
-        # The implementation itself may be there.
+        # The implementation itself may be on PYTHONPATH.
         "PYTHONPATH": os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])]),
         "PYTHONHOME": str(_home_in_which_no_dbt_starts(harness.folder / "home")),
     }
@@ -333,7 +333,7 @@ def _module_path_with_a_broken_dbt(folder: Path) -> Path:
 
 
 def _home_in_which_no_dbt_starts(folder: Path) -> Path:
-    """A folder for PYTHONHOME: all of this Python's library, and an end for whatever is called dbt."""
+    """A folder for PYTHONHOME: this Python's library, and a sitecustomize that ends each program called dbt."""
     library = Path(sysconfig.get_path("stdlib", vars={"installed_base": sys.base_prefix, "base": sys.base_prefix}))
     own = folder / "lib" / library.name
     own.mkdir(parents=True)
@@ -412,7 +412,7 @@ def test_a_failing_install_is_told_and_leaves_nothing(harness: Harness) -> None:
 @requirement("ENV-011")
 @pytest.mark.parametrize("point", ["creating", "installing", "unpacking", "finishing", "running"])
 def test_a_task_that_dies_leaves_nothing_that_harms_the_next(harness: Harness, point: str) -> None:
-    # A build that can be held costs more than a wheel.
+    # A build that can be held takes longer than a wheel.
     lamp = harness.wheelhouse.add_sdist("harbor-lamp", hold=True) if point == "installing" else None
     if lamp is None:
         harness.wheelhouse.add(LAMP)

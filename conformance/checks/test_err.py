@@ -21,7 +21,7 @@ NO_CONNECTION = "nobodys_connection"
 
 
 def _listing(harbor: Harbor) -> set[str]:
-    """The paths in the test's folder, but for what the installed fake writes."""
+    """The paths in the test's folder, without the files that the installed fake dbt writes."""
     folder = harbor.harness.folder
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if "wheelhouse" not in str(path)}
 
@@ -83,7 +83,7 @@ def test_an_old_manifest_is_read_whole_or_refused(harbor: Harbor) -> None:
 
 
 def _require_told(error: Mapping[str, Any] | None, what: str, *words: str) -> None:
-    """Fail unless there is no error, or one of a kind that says what was left out, with one of these words."""
+    """Fail if there is an error that does not say, with one of these words, which argument is missing."""
     __tracebackhide__ = True
     if error is None:
         return

@@ -26,12 +26,12 @@ RUDE = [signal.SIGINT, signal.SIGTERM]
 POLITE = 10.0
 """Seconds for a dbt that obeys signals."""
 STUBBORN = 5.0
-"""Seconds for one that does not: as many as Airflow gives the task's own process."""
+"""Seconds for a dbt that ignores signals: as many as Airflow gives the task's own process."""
 
 
 @contextmanager
 def _running_dbt(harness: Harness, task: Task | None = None) -> Iterator[tuple[RunningTasks, DbtCall]]:
-    """A task whose dbt is in the middle of its work, as its script says; None: in a temporary environment."""
+    """A task whose dbt is held in the middle of its work. ``task`` None: a task with a temporary environment."""
     with harness.start(task or harness.task()) as running:
         running.race.wait_for("running")
         yield running, harness.wheelhouse.wait_for_call("run", held=True)

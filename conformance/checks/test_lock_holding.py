@@ -23,11 +23,11 @@ from ..requirements import case, requirement
 LIVE = os.getpid()
 LOCK_FILE = "cosmos_virtualenv.lock"
 UNTIL_FREE = 5.0
-"""Seconds that a killed task's installer may need to end, should the lock file name that."""
+"""Seconds that a killed task's installer may need to end, if the lock file names the installer."""
 REWRITING = 0.05
-"""Seconds that it may take to write one record in the place of another."""
+"""Seconds that may pass while one record is replaced by another."""
 REST = 3.0
-"""Seconds for which a task does nothing that waits. None that installs or runs dbt does nothing for so long."""
+"""Seconds without work after which a task counts as waiting. A task that installs or runs dbt rests never so long."""
 
 
 def _names_live(lock: VenvLock) -> bool:
@@ -36,7 +36,7 @@ def _names_live(lock: VenvLock) -> bool:
 
 
 def _family_of(pid: int) -> set[int]:
-    """The PIDs of a process and of all below it."""
+    """The PIDs of a process and of its descendants."""
     try:
         return {pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))}
     except psutil.NoSuchProcess:
@@ -49,7 +49,7 @@ def test_the_lock_file_names_the_task_that_installs(harness: Harness, lock: Venv
     lamp = harness.wheelhouse.add_sdist("harbor-lamp", requires=(), hold=True)
 
     with harness.start(harness.kept_task(py_requirements=[*harness.requirements(), "harbor-lamp"])) as running:
-        # In which order they are built is the installer's affair.
+        # The installer may build the two packages in any order.
         comes_true(lambda: held.builds or lamp.builds or not running.running, timeout=harness.timeout)
         text, family = read_text(lock.file), _family_of(running.pids[0])
         held.release()
@@ -72,7 +72,7 @@ def test_the_lock_file_names_the_task_that_installs(harness: Harness, lock: Venv
 
 
 def _longest_gap(owners: Iterable[LockOwner], since: float, until: float) -> float:
-    """Seconds of the longest stretch between two times in which none of these had the lock."""
+    """Seconds of the longest time between ``since`` and ``until`` in which no owner had the lock."""
     longest, covered = 0.0, since
     for owner in sorted(owners, key=lambda owner: owner.since):
         longest = max(longest, min(owner.since, until) - covered)

@@ -28,7 +28,7 @@ SAID = "two tasks must not install into one environment at the same moment"
 REST_OF_TWO = 3.0
 """Seconds: a task that could go on would do so earlier."""
 REST_OF_MANY = 0.15
-"""Seconds: where eight tasks share few processors, a task with work to do is either at it or in the queue for it."""
+"""Seconds: with eight tasks on few processors, a task with work to do is running or waiting for a processor."""
 TRIES = 3
 AT_MOST_AFTER = 30.0
 """Seconds that a task may take to stop waiting, once its tries are over."""
@@ -59,7 +59,7 @@ class _Watch:
         self.offence: tuple[Installer, Installer] | None = None
 
     def look(self) -> bool:
-        """Whether two were seen, or all tasks have ended."""
+        """Whether two installers were seen at once, or all tasks have ended."""
         found = installers_below(self._directory, self._tasks)
         self.seen |= {each.task for each in found}
         self.offence = self.offence or two_into_one(found)
@@ -74,20 +74,20 @@ class _Watch:
         return f"{one} and {other}, both for {one.target}"
 
     def until_others_rest(self) -> None:
-        """Wait until one task installs, and those that do not have come to rest or to their ends."""
+        """Wait until one task installs, and the other tasks rest or have ended."""
         comes_true(lambda: self.look() or self.seen or len(self._held.builds) > self._begun, timeout=self.timeout)
         waiting = [pid for at, pid in enumerate(self._running.pids) if at in self._running.running]
         others = [pid for pid in waiting if pid not in self.seen]
         watch_until_rest(others, self.look, seconds=REST_OF_MANY, with_children=False, timeout=self.timeout)
 
     def require(self, said: str, *, seen: str = "seen") -> None:
-        """Fail where two were seen.
+        """Fail if two installers were seen at once.
 
-        Skips where not even one was: it does not follow that there were no two.
+        Skip if no installer was seen: two of them would not have been seen either.
 
         :param said: what was required.
         :param seen: the words before what was seen.
-        :raises AssertionError: two were seen.
+        :raises AssertionError: two installers were seen at once.
         """
         __tracebackhide__ = True
         assert self.offence is None, f"{said}; {seen}: {self.in_words}"
@@ -113,7 +113,7 @@ def test_two_tasks_that_both_find_a_stale_lock_do_not_both_install(
     ):
         watch = _Watch(running, harness.virtualenv_dir, held, timeout=harness.timeout)
         comes_true(lambda: halt.has_halted or held.builds or not running.running, timeout=harness.timeout)
-        # A task that writes into the record that it found is halted there. The other one gets time to come as far.
+        # A task that writes into the record that it found is halted there. The other gets time to reach this point.
         watch_until_rest(running.pids, lambda: held.builds or not running.running, timeout=harness.timeout)
         halt.end()
         watch.until_others_rest()
@@ -150,7 +150,7 @@ def test_no_two_of_eight_tasks_install_at_once(
 
 
 def _until_the_first(tasks: RunningTasks, is_there: Callable[[], object], *, timeout: float) -> None:
-    """Wait until the first of them is there, or waits itself, or has ended."""
+    """Wait until ``is_there`` is true of the first task, or the first task waits or has ended."""
     watch_until_rest(tasks.pids[:1], lambda: is_there() or 0 not in tasks.running, seconds=REST_OF_TWO, timeout=timeout)
 
 
@@ -159,8 +159,8 @@ def test_two_tasks_run_dbt_in_one_environment_at_once(harness: Harness, picture:
     script = harness.wheelhouse.script("run", hold=True)
 
     with harness.start(harness.kept_task(), contenders=2) as running:
-        # Two that begin together may get past a broken lock together, and prove nothing: so the second one stands still
-        # until the first has its dbt.
+        # Two tasks that begin together may pass a broken lock together, which proves nothing: so the second task is
+        # stopped until the first runs dbt.
         running.race.stop(1)
         _until_the_first(running, lambda: harness.calls("run"), timeout=harness.timeout)
         running.race.resume(1)
@@ -192,8 +192,8 @@ def test_a_killed_task_does_not_fail_the_others(harness: Harness, held: Sdist, p
         with harness.start(harness.kept_task(), contenders=2) as others:
             watch_until_rest(others.pids, lambda: not others.running, timeout=harness.timeout)
             begun = len(held.builds)
-            # What becomes of two that find the dead one's lock at once is left to chance here, and to none in LOCK-002
-            # and LOCK-021: so the second one stands still until the first has taken the lock, or has ended.
+            # Two tasks that find the dead task's lock at once would race here. LOCK-002 and LOCK-021 judge that race
+            # without chance: so the second task is stopped until the first has taken the lock, or has ended.
             others.race.stop(1)
             victim.race.kill(0, tree=True)
             _until_the_first(others, lambda: len(held.builds) > begun, timeout=harness.timeout)
@@ -220,7 +220,7 @@ def few_tries(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _stays_young(file: Path) -> bool:
-    """Let the file look as if it had been touched just now, as long as it is there."""
+    """Set the time of the file to now; False when the file is gone."""
     try:
         os.utime(file)
     except FileNotFoundError:
@@ -321,7 +321,7 @@ def test_a_task_survives_the_moment_in_which_the_lock_file_is_empty(harness: Har
     file.touch()
 
     with watch_readers(file) as was_read, harness.start(harness.kept_task()) as running:
-        # Its owner has truncated the file and not yet written: the number comes as soon as the task has looked.
+        # The owner has truncated the file and not written yet: its PID comes as soon as the task has read the file.
         watch_until_rest(
             running.pids,
             lambda: was_read() or not _stays_young(file) or not running.running,

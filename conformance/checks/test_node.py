@@ -17,7 +17,7 @@ ACROSS = "arrivals_have_left"
 
 
 def _run_models(harbor: Harbor, *, batch_by: str = "folder", retries: int = 0, tests: str = "none") -> Outcome:
-    """What comes of a DAG of the project's models; they lie in one folder."""
+    """The outcome of a DAG of the project's models, which lie in one folder."""
     __tracebackhide__ = True
     harness = harbor.harness
     plan = harness.dag_plan(
@@ -31,7 +31,7 @@ def _run_models(harbor: Harbor, *, batch_by: str = "folder", retries: int = 0, t
 
 
 def _statuses(harbor: Harbor) -> list[dict[str, str]]:
-    """What each ``dbt build`` has said of models and tests, by name, in their order."""
+    """The statuses of models and tests of each ``dbt build``, by name, in their order."""
     built = [call.nodes for call in harbor.harness.calls("build")]
     return [{_name(node): status for node, status in nodes.items()} for nodes in built]
 
@@ -64,7 +64,7 @@ def test_a_node_of_which_dbt_says_nothing_has_failed(harbor: Harbor, exit_code: 
 
 
 def _require_failure(outcome: Outcome, name: str) -> None:
-    """Fail unless the task has failed, and its error names this model before all that have done well."""
+    """Fail unless the task has failed, and its error names this model before all models that succeeded."""
     __tracebackhide__ = True
     assert outcome.state == "failed", f"the task must fail, as its node {name} has; seen: {outcome}"
     said = outcome.exception or ""
@@ -106,7 +106,7 @@ def test_a_retry_after_a_kill_runs_what_is_not_done(harbor: Harbor, place: dict[
 
 
 def _require_each_once(harbor: Harbor, outcome: Outcome) -> None:
-    """Fail unless two calls of dbt have done each model, and none of them twice."""
+    """Fail unless two calls of dbt have built each model once."""
     __tracebackhide__ = True
     built = _statuses(harbor)
     assert len(built) == 2, f"dbt build must be called twice, once by each try; seen: {built}, {outcome}"

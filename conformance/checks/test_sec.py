@@ -90,7 +90,7 @@ def _commands_below(pid: int) -> list[str]:
 def test_a_password_does_not_stay_in_the_environment_of_the_worker(
     harness: Harness, password: str, variables: Mapping[str, str]
 ) -> None:
-    # What the second task's dbt inherits is what the first task has left in the process.
+    # The dbt of the second task inherits the variables that the first task has left in the process.
     outcome = harness.run(_task_with_connection(harness), harness.kept_task(append_env=True), variables=variables)
 
     assert outcome.succeeded, f"both tasks must succeed; seen: {outcome}"
@@ -133,9 +133,9 @@ def test_directories_are_not_writable_by_others(harness: Harness, is_kept: bool)
 
 
 def _mode_if_open(directory: Path) -> int | None:
-    """The permissions of a directory where more may write to it than the umask lets; None where they may not.
+    """The mode of a directory to which more users may write than the umask allows; None where no more may.
 
-    What a parent shares with a group counts as closed.
+    A directory that a setgid parent shares with its group counts as closed to others.
     """
     try:
         mode, above = directory.stat().st_mode, directory.parent.stat().st_mode

@@ -27,14 +27,14 @@ TEMPORARY_PLACES = ("no virtualenv_dir", "is_virtualenv_dir_temporary")
 """Both ways to say that an environment is for one task alone."""
 START_DATE = datetime(2026, 1, 1, tzinfo=timezone.utc)
 _ALONE = {"emit_datasets": False, "should_store_compiled_sql": False}
-"""Arguments for an operator without Airflow around it: no assets can be told, no rendered fields be written."""
+"""Arguments for an operator without Airflow around it: it cannot report assets or write rendered fields."""
 _IN_A_HOME = {
     "XDG_CACHE_HOME": ".cache",
     "XDG_CONFIG_HOME": ".config",
     "XDG_DATA_HOME": ".local/share",
     "XDG_STATE_HOME": ".local/state",
 }
-"""Variables of folders that a user may have put elsewhere, and where they are without."""
+"""Variable for a folder in the home directory -> the folder's usual place there."""
 _PROJECT = {
     "dbt_project.yml": "name: shop\nversion: '1.0'\nprofile: shop\n",
     "profiles.yml": "shop: {target: dev, outputs: {dev: {type: duckdb, path: shop.duckdb}}}\n",
@@ -55,12 +55,12 @@ class Harness:
 
     :param adapter: the implementation, as far as it is known without importing it.
     :param folder: empty, for this test alone.
-    :param shared_directory: a ``virtualenv_dir`` for all tests of the implementation that judge nothing of it.
+    :param shared_directory: a ``virtualenv_dir`` for all tests of the implementation that do not judge its content.
     :param wheelhouse: the wheelhouse from which environments are installed, with the script and the record of its dbt.
     :param race: runs tasks in processes of their own.
     :param timeout: seconds that one task may take.
     :param slack: seconds that this machine may need beyond those that a requirement names.
-    :param is_glance: whether of several cases within one check the first is enough.
+    :param is_glance: whether the first of several cases within a check is enough.
     :param has_native_dbt: whether the fake dbt is a program of its own, and no Python package.
     """
 
@@ -96,7 +96,7 @@ class Harness:
 
     @property
     def distributions(self) -> set[str]:
-        """Names of what ``requirements`` brings, as files have them."""
+        """Names of the distributions that ``requirements`` brings, as in file names."""
         return {"dbt_core"} if self.has_native_dbt else {"dbt_core", f"dbt_{_ADAPTER}"}
 
     def add_sdist(self, **options: Any) -> Sdist:
@@ -126,9 +126,9 @@ class Harness:
 
     @property
     def own_temporary(self) -> dict[str, str]:
-        """Variables of tasks with a temporary directory for them alone; it is empty before the first of them.
+        """Variables that give tasks a temporary directory of their own, which is empty at first.
 
-        The next task in the same place may remove what one has left.
+        A later task in the same directory may remove files that an earlier task has left.
         """
         folder = self.folder / "temporary"
         folder.mkdir(exist_ok=True)
@@ -136,10 +136,10 @@ class Harness:
 
     @property
     def own_home(self) -> dict[str, str]:
-        """Variables of tasks with a home for them alone; it is empty before the first of them.
+        """Variables that give tasks a home directory of their own, which is empty at first.
 
-        Whatever they leave there is seen, and no other file of the user is touched. What installers keep lies
-        elsewhere: they are as fast as ever.
+        All files that tasks leave there are seen, and no file of the user is touched. Installers have their caches
+        elsewhere, so they are not slower.
         """
         folder = self.folder / "home"
         folder.mkdir(exist_ok=True)
@@ -167,11 +167,11 @@ class Harness:
         place: Mapping[str, str] | None = None,
         **arguments: Any,
     ) -> Task:
-        """A task with a sound project, profile and requirements; in a temporary environment unless it is told one.
+        """A task with a sound project, profile and requirements. Its environment is temporary by default.
 
         :param command: a key of ``OPERATOR_CLASSES``.
         :param under_airflow: whether it is run as Airflow runs a task.
-        :param standard_input: what the task's process could read there; None: nothing is offered.
+        :param standard_input: text on the standard input of the task's process; None: there is none.
         :param place: what the task finds at a path: see ``harness.mounts``; None: nothing is mounted.
         :param **arguments: of the operator, beside or instead of these; ``profile`` takes the place of the profile.
         """
@@ -192,7 +192,7 @@ class Harness:
         )
 
     def kept_task(self, command: str = "run", **arguments: Any) -> Task:
-        """The same in ``virtualenv_dir``.
+        """A task as of ``task``, with its environment in ``virtualenv_dir``.
 
         :param command: a key of ``OPERATOR_CLASSES``.
         :param **arguments: as for ``task``.
@@ -200,7 +200,7 @@ class Harness:
         return self.task(command, **{"virtualenv_dir": str(self.virtualenv_dir), **arguments})
 
     def native_task(self, command: str = "run") -> Task:
-        """The same with a dbt that is a program of its own.
+        """A task as of ``kept_task``, with a dbt that is a program of its own.
 
         :param command: a key of ``OPERATOR_CLASSES``.
         """
@@ -215,7 +215,7 @@ class Harness:
         return self.task() if place == TEMPORARY_PLACES[0] else self.kept_task(is_virtualenv_dir_temporary=True)
 
     def shared_task(self, command: str = "run", **arguments: Any) -> Task:
-        """The same in ``shared_directory``, where the first test that comes has the environment built.
+        """A task as of ``task``, with its environment in ``shared_directory``. The first test has it built.
 
         :param command: a key of ``OPERATOR_CLASSES``.
         :param **arguments: as for ``task``.
@@ -223,13 +223,13 @@ class Harness:
         return self.task(command, **{"virtualenv_dir": str(self.shared_directory), **arguments})
 
     def dag_plan(self, project: Path | None = None, /, *, load: str | None = "dbt_manifest", **parts: Any) -> DagPlan:
-        """A DAG of a project in virtualenv mode, without tests unless it is said otherwise.
+        """A DAG of a project in virtualenv mode, by default without tests.
 
         :param project: folder with a ``profiles.yml``, whose profile has the folder's name; None: the harness's own
             project.
         :param load: value of ``LoadMode``; a manifest is looked for in the project's ``target`` folder. None: the DAG
             file names none.
-        :param **parts: fields of ``DagPlan``; those that are mappings are added to what stands here.
+        :param **parts: fields of ``DagPlan``; mappings are merged into the defaults.
         """
         folder = project or self.project
         given: dict[str, Any] = self._plan_of(folder, load)
@@ -280,14 +280,14 @@ class Harness:
         prepares_airflow: bool = True,
         **options: Any,
     ) -> Iterator[RunningTasks]:
-        """Start tasks at the same instant, each in a process of its own; leaving the block ends what is left.
+        """Start tasks at the same instant, each in a process of its own. The end of the block ends the tasks left.
 
         :param tasks: one for each contender, or one for all.
-        :param contenders: number of processes, where not one for each task; one task is run by each of them.
+        :param contenders: number of processes; None: one for each task. A single task is run by each process.
         :param variables: variables of the processes' environment, beside those that lead installers to the wheelhouse.
         :param timeout: seconds for all of it; None: the harness's own.
-        :param prepares_airflow: whether the process that they are forked from has built what only tasks under Airflow
-            need. Where a test has settings of its own, that process is made for it alone, and this is most of its time.
+        :param prepares_airflow: whether the process that tasks are forked from prepares what only tasks under Airflow
+            need. A test with settings of its own has such a process for itself, and this takes most of its time.
         :param **options: of ``cosmos_race``: ``kill_at``, ``stop_at``, ``continue_at``, ``victim``, ``grace`` ...
         """
         __tracebackhide__ = True
@@ -362,7 +362,7 @@ class Harness:
         return [*self.adapter.modules, "pytest_cosmos_venv.prepared_airflow", probes.__name__]
 
     def calls(self, command: str | None = None) -> list[DbtCall]:
-        """The calls of installed fakes of dbt, in order; version questions apart.
+        """The calls of installed fakes of dbt, in order, without questions for the version.
 
         :param command: only calls of this command, such as ``run`` or ``docs generate``; None: all.
         """

@@ -1,10 +1,10 @@
 """Directories that are read-only or full for one process, and a lock file at which writers are halted.
 
-Directories become read-only or full by mounts of the process's own: one holds for it and what it starts, and is gone
-with them. Where a machine lets nobody mount, what needs such a directory is not judged.
+Directories become read-only or full by mounts of the process's own: a mount holds for the process and its children, and
+is gone with them. On a machine that allows no mounts, requirements that need such a directory are not judged.
 
-The kernel halts writers of a file by a lease, and tells of readers. That is Linux alone, and leases work only on some
-file systems; elsewhere nothing is ever halted or seen.
+The kernel halts writers of a file by a lease, and reports readers by inotify. Both exist on Linux only, and leases work
+only on some file systems; elsewhere nothing is ever halted or seen.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _A_PAGE = 4096
 class WriterHalt:
     """Halts a process that opens a file for writing, inside of that call; readers pass.
 
-    :param descriptor: the file descriptor of the leased file; None: no lease is to be had here, and nothing is halted.
+    :param descriptor: the file descriptor of the leased file; None: leases do not work here, and nothing is halted.
     """
 
     def __init__(self, descriptor: int | None) -> None:
@@ -80,7 +80,7 @@ def watch_readers(file: Path) -> Iterator[Callable[[], bool]]:
     """
     libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
     descriptor = -1 if libc is None else libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK)
-    if libc is None or descriptor < 0:  # a user may have only so many
+    if libc is None or descriptor < 0:  # the kernel limits the number for each user
         yield lambda: False
         return
     try:
@@ -102,7 +102,7 @@ def _leased(file: Path) -> int | None:
         return None
     descriptor = os.open(file, os.O_RDONLY)
     try:
-        # The kernel's word that somebody is there would end this process, were it the usual signal.
+        # The kernel reports a writer by a signal. Its default, SIGIO, would end this process.
         fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
         fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
     except OSError:
@@ -112,7 +112,7 @@ def _leased(file: Path) -> int | None:
 
 
 def why_not_mounted(places: Mapping[str, str]) -> str | None:
-    """Why nobody may mount these on this machine; None where all can be mounted.
+    """Why these directories cannot be mounted on this machine; None where all can be mounted.
 
     :param places: as for ``make_places``.
     """
@@ -137,7 +137,7 @@ def make_places(places: Mapping[str, str]) -> None:
 def _mount_place(kind: str, path: str) -> None:
     begin_own_mounts()
     if kind != "full":
-        # Two calls: the kernel passes over the flag in the one that binds.
+        # Two calls: the kernel ignores the read-only flag in the call that makes the bind mount.
         mount(path, path, "", BIND)
         mount(path, path, "", BIND | REMOUNT | READ_ONLY | os.statvfs(path).f_flag & _LOCKED)
     else:

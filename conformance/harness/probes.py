@@ -118,8 +118,8 @@ def error_of(
 
     :param adapter: the adapter of the implementation.
     :param make: what the operator is constructed with, or what the DAG file would say; arguments of an ordinary DAG.
-    :param calls: names of methods of the operator, called without arguments; ``execute`` gets a context. Where there
-        are any, an operator that cannot be made is no answer: its error is raised.
+    :param calls: names of methods of the operator, called without arguments; ``execute`` gets a context. With calls, an
+        error while the operator is made is raised and not returned.
     :param variables: environment variables of the process.
     """
     take_variables(variables)
@@ -165,13 +165,13 @@ def dag_facts(adapter: CosmosLayout, make: DagPlan | Mapping[str, Any]) -> dict[
 def traces_of(adapter: CosmosLayout, make: Task | DagPlan) -> list[str]:
     """Changes of files and starts of processes while an operator is constructed or a DAG is built.
 
-    The first time counts: Airflow parses each file in a process of its own, which has built nothing before. It is made
-    again, for what is done only then.
+    The first time counts: Airflow parses each file in a process of its own, which has built nothing before. The second
+    time counts too, for side effects that only a repetition has.
 
     :param adapter: the adapter of the implementation.
     :param make: what is constructed or built.
     """
-    # What Airflow itself does once, for a DAG of its own too.
+    # Airflow's own side effects with a first DAG are over before the watch begins.
     with plain_dag({"dag_id": "plain"}):
         empty_operator()(task_id="task")
     with watching() as watch:

@@ -1,6 +1,6 @@
 """Running a command, watching processes until they rest, and finding the installers that work on an environment.
 
-A command runs to its end or to a timeout, and nothing of it is left either way.
+A command runs to its end or to a timeout, and none of its processes is left either way.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ _MAKERS = {"venv", "virtualenv", "ensurepip"}
 _FILLERS = {"pip", "uv", "__pip-runner__.py"}
 """The last one is a part of pip, which ``pip --python`` starts on the Python of the environment."""
 _VERBS = {"install", "uninstall", "sync", "venv"}
-"""Commands of these that change an environment; one that lists packages changes nothing."""
+"""Commands of these programs that change an environment; a command that lists packages is not among them."""
 _IS_MODULE = re.compile("-[a-zA-Z]*m")
 _WITH_VALUE = {"-W", "-X"}
-"""Options of Python that another word belongs to."""
+"""Options of Python whose value is the next word."""
 _TARGETS = {
     "uv": ("VIRTUAL_ENV", "UV_PROJECT_ENVIRONMENT", "UV_PYTHON"),
     "pip": ("PIP_PYTHON", "PIP_PREFIX", "PIP_TARGET"),
@@ -35,20 +35,20 @@ _TARGETS = {
 """Variables that tell an installer which environment it is to fill. Every activated shell sets ``VIRTUAL_ENV``, which
 pip does not ask for."""
 TIMEOUT = 180.0
-"""Seconds that any single command may take: far more than a sound one needs on a slow machine."""
+"""Seconds that any single command may take: far more than a sound command needs on a slow machine."""
 _NOT_STARTED = 127
 """Exit code of a shell for a command that is not there."""
 REST = 0.6
-"""Seconds for which a task that waits does next to nothing: polling once a second or a hundred times is both rest."""
+"""Seconds of next to no work after which a task counts as waiting: one poll a second and a hundred are both rest."""
 _BUSY_SHARE = 0.15
-"""Share of the time that it is watched: a process that spends more of it at work does not wait."""
+"""A process that works for more than this share of the watched time does not wait."""
 _BUSY_LOOKS = 0.3
-"""Share of the looks at it: a process that wants to work at more of them is at work, or in the queue for it."""
+"""A process that can run at more than this share of the looks is at work, or waits for a processor."""
 _WANTS_TO_WORK = {psutil.STATUS_RUNNING, psutil.STATUS_DISK_SLEEP}
-_AT_WORK = {"R", "D"}  # the same, as the kernel writes them of each thread
+_AT_WORK = {"R", "D"}  # the same states, as /proc has them for each thread
 _LOOK_AGAIN = 0.02
 _LONGEST_GAP = 0.2
-"""Seconds of a gap between two looks that count: on a busy machine the judge may get no CPU for seconds."""
+"""Seconds of a gap between two looks that count at most: on a busy machine the suite may get no CPU for seconds."""
 _ENDED = {psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD}
 
 
@@ -57,8 +57,8 @@ class Installer:
     """A process that makes or fills an environment.
 
     :param pid: the PID of the process.
-    :param task: PID of the task that it works for; where none of those that are known has started it, of the first
-        installer that it comes from.
+    :param task: PID of the task that it works for; if no known task has started it, PID of the outermost installer that
+        has.
     :param target: the environment, which has its ``pyvenv.cfg``.
     :param command: its command line, at most 200 characters of it.
     """
@@ -95,7 +95,7 @@ def two_into_one(installers: Iterable[Installer]) -> tuple[Installer, Installer]
 
 
 def installer_of_build(pid: int) -> int | None:
-    """The PID of the installer for which a build hook runs; None where it is known for none.
+    """The PID of the installer for which a build hook runs; None where no installer is found.
 
     :param pid: the PID of the process in which the build hook runs.
     """
@@ -120,14 +120,14 @@ def _is_installer(command: Sequence[str]) -> bool:
 
 
 def _programs(command: Sequence[str]) -> set[str]:
-    """Names of what runs: the program, and where that is Python its script or its module."""
+    """Names of the program and, if the program is Python, of its script or module."""
     modules = [module for option, module in pairwise(command) if _IS_MODULE.fullmatch(option)]
     words = [word for option, word in pairwise(command) if not word.startswith("-") and option not in _WITH_VALUE]
     return {PurePath(word).name.rstrip("0123456789.") for word in (*command[:1], *words[:1], *modules)}
 
 
 def _targets_of(process: psutil.Process, command: Sequence[str]) -> list[str]:
-    """The environments that its variables name; they are another process's, and it may be gone."""
+    """The environments that the variables of an installer name; none where the process is gone."""
     try:
         variables = process.environ()
     except psutil.Error:
@@ -214,7 +214,7 @@ def run(
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # a group of its own, by which all of it can be killed
             )
-        except OSError as error:  # what an implementation should have left there, say
+        except OSError as error:  # such as a program that the implementation should have installed
             return FinishedCommand(command=command, exit_code=_NOT_STARTED, output=str(error))
         exit_code = None
         try:
@@ -230,7 +230,7 @@ def run(
 
 
 def said_by_python(prefix: Path, code: str, *, cwd: Path) -> FinishedCommand:
-    """The answer of an environment's Python, which gets none of this process's variables.
+    """The answer of an environment's Python, which ignores PYTHON variables (``-I``).
 
     :param prefix: the folder of the environment.
     :param code: what it runs.
@@ -258,14 +258,14 @@ def watch_until_rest(
     seconds: float = REST,
     with_children: bool = True,
 ) -> bool:
-    """Wait until these processes and all that they have started do next to nothing for a while, or it is over.
+    """Wait until these processes and their descendants do next to nothing for a while, or until ``is_over``.
 
     :param pids: the PIDs of the processes.
-    :param is_over: asked again and again; what it notices ends the wait.
+    :param is_over: asked again and again; a true answer ends the wait.
     :param timeout: seconds after which the wait is given up.
     :param seconds: the seconds for which they have to rest.
-    :param with_children: whether what they have started counts too.
-    :returns: whether they came to rest; False where it was over, all of these processes have ended, or the timeout was.
+    :param with_children: whether their descendants count too.
+    :returns: True: they came to rest. False: ``is_over`` was true, all processes have ended, or the time was up.
     """
     end = (last := time.monotonic()) + timeout
     looks, watched = [_look(pids, 0.0, with_children=with_children)], 0.0
@@ -285,11 +285,11 @@ def watch_until_rest(
 
 @dataclass(frozen=True)
 class _Look:
-    """The work that processes and all below them had done at one moment.
+    """The work that processes and their descendants had done up to one moment.
 
     :param at: seconds that they had been watched for.
     :param spent: PID -> seconds of processor, also of children that have ended, and seconds in the queue for it.
-    :param wanting: PIDs of those that wanted to work at this moment; also where something below had just ended.
+    :param wanting: PIDs of the processes that could run at this moment, or of which a descendant had just ended.
     """
 
     at: float
@@ -307,7 +307,7 @@ def _look(pids: Sequence[int], at: float, *, with_children: bool) -> _Look:
             if any(map(_wants_to_work, family)):
                 wanting.add(pid)
         except (psutil.NoSuchProcess, FileNotFoundError):  # the latter of /proc/PID/task
-            # It is there itself, so something below it has ended just now: it was at work.
+            # If the process itself exists, a descendant has ended just now: it was at work.
             if psutil.pid_exists(pid):
                 wanting.add(pid)
             continue
@@ -316,8 +316,8 @@ def _look(pids: Sequence[int], at: float, *, with_children: bool) -> _Look:
 
 
 def _wants_to_work(process: psutil.Process) -> bool:
-    # The state of a process is the one of its main thread, which may wait for a thread that gets no processor. And the
-    # kernel counts the seconds in the queue only once the thread runs.
+    # The state of a process is that of its main thread, which may wait for a thread that gets no processor. The kernel
+    # counts the seconds in the run queue only once the thread runs.
     for file in Path(f"/proc/{process.pid}/task").glob("*/stat"):
         with suppress(OSError):  # the thread has ended
             if file.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[0] in _AT_WORK:
@@ -335,7 +335,7 @@ def _seconds_in_the_queue(pid: int) -> float:
 
 
 def _is_busy(pid: int, looks: Sequence[_Look]) -> bool:
-    """Whether it did more than look now and then whether it may go on: a process that waits is seen at work, too."""
+    """Whether a process did more than poll now and then: a process that waits is sometimes seen at work, too."""
     spent = [look.spent[pid] for look in looks if pid in look.spent]
     worked = sum(max(after - before, 0.0) for before, after in pairwise(spent))
     wanted = sum(pid in look.wanting for look in looks)

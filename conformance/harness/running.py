@@ -31,17 +31,17 @@ if TYPE_CHECKING:
 
 
 TIMEOUT = 60.0
-"""Seconds that one task may take at the least; a sound one takes two on a slow machine."""
+"""Seconds that one task may take at the least; a sound task takes two on a slow machine."""
 SMOKE_TIMEOUT = 180.0
 """Seconds that the smoke check's own task may take: nothing tells yet how fast this machine is."""
 SLACK = 2.0
 """Seconds, at the least, that a process may take beyond a required limit until its end is seen."""
 _TIMES = 40
-"""Any other task may take so many times what the smoke check took."""
+"""Any other task may take so many times as long as the smoke check's task."""
 _SHARE = 0.8
 """An average requirement takes 0.8 of the smoke task's time: it has two checks, and many reuse a running process."""
 TASK_SECONDS = "cosmos_task_seconds"
-"""Name of the property under which the smoke check says what its task has taken."""
+"""Name of the property under which the smoke check reports the seconds of its task."""
 GRACE = 5.0
 """Seconds between SIGTERM and SIGKILL, as Airflow 3 has them."""
 
@@ -92,7 +92,7 @@ class TaskTimer:
         self._requirements = requirements
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Keep what the smoke check's task has taken.
+        """Keep the time of the smoke check's task.
 
         :param report: the report of any test.
         """
@@ -107,7 +107,7 @@ class TaskTimer:
 
     def _tell(self, seconds: float) -> None:
         terminal: Any = self._config.pluginmanager.get_plugin("terminalreporter")
-        # The share is that of a whole run: some requirements take many times as long as others.
+        # The share holds for a whole run only: some requirements take many times as long as others.
         if terminal is not None and not self._config.getoption("cosmos_requirement", None):
             workers = self._config.getoption("numprocesses", None) or 1
             minutes = self._requirements * seconds * _SHARE / workers / 60
@@ -128,7 +128,7 @@ class HarnessError(Exception):
 class FinishedTasks:
     """Tasks that have ended, each in a process of its own.
 
-    :param outcomes: the outcomes, in the order of the contenders; of one that was killed the state is ``failed``.
+    :param outcomes: the outcomes, in the order of the contenders; a killed task has the state ``failed``.
     :param timeline: what each contender did, and when.
     :param left_behind: processes that were there seconds after the last task had ended, in words.
     """
@@ -144,8 +144,8 @@ class RunningTasks:
     A race knows the point ``waiting`` by words of Cosmos's log. Tasks that wait in silence are seen by
     ``watch_until_rest``.
 
-    :param race: whose contenders they are: it stops them, lets them go on, and waits for their points.
-    :param places: what they find at paths: see ``mounts.make_places``.
+    :param race: the race with the tasks as contenders: it stops them, lets them go on, and waits for their points.
+    :param places: what the tasks find at paths: see ``mounts.make_places``.
     """
 
     def __init__(self, race: RunningRace, places: Mapping[str, str]) -> None:
@@ -159,17 +159,17 @@ class RunningTasks:
 
     @property
     def running(self) -> tuple[int, ...]:
-        """Indexes of those that have not ended."""
+        """Indexes of the tasks that have not ended."""
         return self.race.running
 
     def terminate(self, index: int = 0, *, slack: float = 0.0) -> bool:
-        """End one as Airflow does: SIGTERM, and SIGKILL for the task's process where it has not ended 5 s later.
+        """End a task as Airflow does: SIGTERM, and 5 s later SIGKILL for the task's process if it has not ended.
 
         :param index: the index of the contender, from 0.
         :param slack: seconds beyond these 5 s, where SIGTERM has to be enough and the machine may be busy.
         :returns: whether SIGKILL was not needed.
         """
-        # One that has ended gets no signal: its number may be another's by now.
+        # A task that has ended gets no signal: its PID may belong to another process by now.
         if index in self.race.running:
             with suppress(ProcessLookupError):
                 os.kill(self.race.pids[index], signal.SIGTERM)
@@ -183,14 +183,14 @@ class RunningTasks:
         self.race.kill(0)
 
     def end(self) -> FinishedTasks:
-        """End all that run by SIGKILL, and wait for what they have left."""
+        """End all running tasks by SIGKILL, and wait for the processes that they have left."""
         __tracebackhide__ = True
         for index in self.running:
             self.race.kill(index)
         return self.finish()
 
     def finish(self) -> FinishedTasks:
-        """Wait until all have ended, and for what they have left."""
+        """Wait until all tasks have ended, and for the processes that they have left."""
         __tracebackhide__ = True
         race = self.race.finish(check=False)
         return FinishedTasks(

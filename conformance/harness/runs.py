@@ -100,9 +100,9 @@ def prefixed_folders(call: DbtCall) -> list[Path]:
 
 
 def temporary_home(call: DbtCall) -> Path:
-    """The temporary directory that dbt ran in; where it has no name of its own, the environment.
+    """The temporary directory that dbt ran in; where no folder has the documented prefix, the environment.
 
-    :param call: likewise.
+    :param call: a call of dbt in a temporary environment.
     """
     return [call.prefix, *prefixed_folders(call)][-1]
 
@@ -110,7 +110,7 @@ def temporary_home(call: DbtCall) -> Path:
 def installed(prefix: Path) -> dict[str, Path]:
     """The RECORD of each distribution in an environment, by name and version as files have them: ``dbt_core-1.10.0``.
 
-    What environments are seeded with does not count.
+    The packages that a new environment has from the start do not count.
 
     :param prefix: the folder of the environment.
     """
@@ -130,11 +130,11 @@ def unpacked(prefix: Path) -> dict[str, tuple[int, int]]:
 
 
 def require_kept(said: str, prefix: Path, before: Mapping[str, tuple[int, int]], call: DbtCall) -> None:
-    """Fail unless dbt runs in an environment of before, in which nothing was unpacked anew.
+    """Fail unless dbt runs in an earlier environment, in which nothing was unpacked anew.
 
     :param said: what is required.
     :param prefix: the folder of the environment.
-    :param before: as ``unpacked`` gave it of that environment.
+    :param before: what ``unpacked`` has returned for that environment.
     :param call: the call of dbt.
     """
     __tracebackhide__ = True
@@ -162,8 +162,7 @@ def unpacking_begins(virtualenv_dir: Path, start: str) -> Point:
 def installing_ends(virtualenv_dir: Path, names: set[str]) -> Point:
     """The point at which all distributions stand in an environment, and no installer works on it any more.
 
-    An implementation that goes on at once may have started dbt by then, which is held: the point is never too late to
-    be seen.
+    dbt may have started by then. Since it is held, the point cannot be missed.
 
     :param virtualenv_dir: any environment below it counts.
     :param names: the names of the distributions, as files have them: ``dbt_core``.
@@ -180,7 +179,7 @@ def installing_ends(virtualenv_dir: Path, names: set[str]) -> Point:
 def seen_installers(folder: Path, calls: Path) -> dict[str, str]:
     """Variables with which each uv of PATH and each pip leaves a line in a file.
 
-    :param folder: an existing folder for what takes the place of uv.
+    :param folder: an existing folder for a script that takes the place of uv.
     :param calls: the file.
     """
     beside = str(Path(sys.executable).parent)
@@ -195,7 +194,7 @@ def seen_installers(folder: Path, calls: Path) -> dict[str, str]:
 
 
 def _unpacked_below(virtualenv_dir: Path) -> Iterator[str]:
-    """Names of folders with a RECORD; an installer may be at work there, and ``os.walk`` passes over what vanishes."""
+    """Names of folders with a RECORD; an installer may be at work there, and ``os.walk`` skips folders that vanish."""
     return (Path(folder).name for folder, _, files in os.walk(virtualenv_dir) if "RECORD" in files)
 
 
@@ -216,12 +215,12 @@ def damage(prefix: Path) -> list[str]:
 
 
 def files_in(folder: Path) -> dict[str, tuple[int, int, int]]:
-    """Inode, time (ns) and size of each file in a folder, byte code apart.
+    """Inode, time (ns) and size of each file in a folder, without byte code.
 
     :param folder: a folder in which others may be at work.
     """
     found = {}
-    # Others may be at work there: this passes over what vanishes meanwhile.
+    # Other processes may be at work there: os.walk skips folders that vanish meanwhile.
     for place, _, names in os.walk(folder):
         for file in (Path(place, name) for name in names if Path(place).name != "__pycache__"):
             with suppress(FileNotFoundError):
@@ -233,8 +232,8 @@ def files_in(folder: Path) -> dict[str, tuple[int, int, int]]:
 def places(harness: Harness) -> list[Path]:
     """The places where a task may leave something.
 
-    They are the test's folder, where a home for it may lie; the temporary directory, with the folder for sockets; and
-    Airflow's home.
+    They are the test's folder, which may hold the task's home; the temporary directory, with the folder for sockets;
+    and Airflow's home.
 
     :param harness: the harness of the test.
     """
@@ -242,7 +241,7 @@ def places(harness: Harness) -> list[Path]:
 
 
 def files_with(secret: str, roots: Iterable[Path]) -> list[Path]:
-    """Files in whose content the secret stands; those of the suite itself do not count.
+    """Files in whose content the secret stands; files of the suite itself do not count.
 
     :param secret: what is looked for.
     :param roots: folders to look through.
@@ -256,7 +255,7 @@ def require_hidden(secret: str, what: str, outcome: Outcome, files: Sequence[Pat
     :param secret: what must not be read.
     :param what: the secret in words.
     :param outcome: the outcome of a task that knows the secret.
-    :param files: those in which it was found.
+    :param files: the files in which the secret was found.
     """
     __tracebackhide__ = True
     fields = [name for name, value in outcome.fields.items() if secret in value]
@@ -304,13 +303,13 @@ def _has(file: Path, secret: bytes) -> bool:
 
 
 def what_it_comes_to(harness: Harness, running: RunningTasks, held: Sdist, *, seconds: float = REST) -> str:
-    """Wait until the only task rests, installs or has ended; returns in words which of these.
+    """Wait until the only task rests, installs or has ended, and return in words which of these.
 
-    A task that does none of it before the harness's timeout is said to be at work. It does not count as waiting.
+    A task that does none of these before the harness's timeout counts as at work and not as waiting.
 
     :param harness: the harness of the test.
     :param running: the only task.
-    :param held: what its environment needs built.
+    :param held: the package that must be built for its environment.
     :param seconds: the seconds for which it has to rest.
     """
     rests = watch_until_rest(
@@ -324,11 +323,11 @@ def what_it_comes_to(harness: Harness, running: RunningTasks, held: Sdist, *, se
 
 
 def require(harness: Harness, *scenarios: str, mode: str = LOCAL) -> None:
-    """Fail with all that was done and seen unless each of these scenarios comes out as it has to.
+    """Fail unless each of these scenarios comes out as required; the error has all that was done and seen.
 
     :param harness: the harness of the test.
     :param *scenarios: ids of ``SEED_SCENARIOS``.
-    :param mode: execution mode of those that name none.
+    :param mode: execution mode of scenarios that name none.
     """
     __tracebackhide__ = True
     played = scenarios[:1] if harness.is_glance else scenarios

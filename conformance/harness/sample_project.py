@@ -22,7 +22,7 @@ from .harness import Harness
 
 MODELS = ("arrivals", "berths", "crossings", "departures")
 PARENTS = {("arrivals", "crossings"), ("berths", "crossings"), ("crossings", "departures")}
-"""Pairs of a model and one that reads it."""
+"""Pairs of a model and a model that reads it."""
 _TESTS: dict[str | None, list[str]] = {"id": ["unique", "not_null"]}
 
 
@@ -31,8 +31,8 @@ class Harbor:
     """The project, and the harness that builds DAGs of it.
 
     :param harness: the harness of the test.
-    :param project: whose files may be changed.
-    :param manifest: its own, outside its folder.
+    :param project: the project; its files may be changed.
+    :param manifest: the project's manifest, outside the project's folder.
     """
 
     harness: Harness
@@ -40,7 +40,7 @@ class Harbor:
     manifest: Path
 
     def render(self, *, load: str | None = "dbt_manifest", **parts: Any) -> Shape:
-        """The shape of a DAG of it, in virtualenv mode, built where no dbt is on PATH.
+        """The shape of a DAG of the project, in virtualenv mode, built where no dbt is on PATH.
 
         :param load: value of ``LoadMode``; None: the DAG file names none.
         :param **parts: as of ``Harness.dag_plan``.
@@ -60,7 +60,7 @@ def harbor(harness: Harness, cosmos_project: CosmosProject) -> Harbor:
     :param cosmos_project: makes the project.
     """
     project = cosmos_project("harbor")
-    # An implementation without an operator for seeds could show none.
+    # An implementation without an operator for seeds cannot show a seed.
     has_seeds = COMMANDS["seed"] in harness.adapter.has
     if has_seeds:
         project.seed("piers", "id,name\n1,north\n")

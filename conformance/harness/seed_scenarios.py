@@ -37,16 +37,16 @@ UNDER_AIRFLOW = frozenset(
         "a-load-updates-the-asset",
     }
 )
-"""Scenarios of what Airflow makes of a task. In the others each task is executed alone, which is enough to see what it
-does, and costs a tenth."""
+"""Scenarios that need Airflow around a task. In the others each task is executed alone: that is enough to see what the
+task does, and costs a tenth of the time."""
 _SHOWN_FRAMES = 6
 
 
 def why_no_read_fails() -> str | None:
-    """Why no Variable can be had here whose reading fails; None where one can.
+    """Why no read of a Variable can fail here; None where a read can fail.
 
-    Airflow 2, and the task SDK before 1.2.2, take each failure of a secrets backend for a missing Variable; the SDK of
-    Airflow 3.0 asks no backend for what the API server has. Later ones hand on that a read is denied.
+    Airflow 2, and the task SDK before 1.2.2, take each failure of a secrets backend for a missing Variable. The SDK of
+    Airflow 3.0 asks no backend for a Variable that the API server has. Later SDKs pass on that a read is denied.
     """
     try:
         sdk = Version(metadata.version("apache-airflow-task-sdk"))
@@ -72,12 +72,12 @@ def play(
 
     :param adapter: the adapter of the implementation.
     :param scenarios: ids of ``SCENARIOS``.
-    :param mode: execution mode of those that name none.
+    :param mode: execution mode of scenarios that name none.
     :param folder: the path of a folder that does not exist.
     :param wheelhouse: the wheelhouse from which environments are installed.
-    :param virtualenv_dir: directory that all of them share.
+    :param virtualenv_dir: directory that all scenarios share.
     :param dbt_version: the version of the fake dbt; None: the usual one.
-    :returns: id -> what was required and what was seen, of those that did not come out so.
+    :returns: id of each scenario that failed -> what was required and what was seen.
     """
     implementation = find_implementation(adapter.named)
     failures: dict[str, str] = {}
@@ -86,7 +86,7 @@ def play(
         scenario = replace(SCENARIOS[name], options={"execution_mode": mode, **SCENARIOS[name].options})
         if scenario.options["execution_mode"] not in modes:
             continue
-        # The name would tell an implementation what it is looked at for.
+        # The name of the scenario would tell an implementation what is judged.
         place = folder / str(number)
         place.mkdir(parents=True)
         with seed_scenarios(

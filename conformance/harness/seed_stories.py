@@ -1,6 +1,6 @@
 """The suite's own seed scenarios: each refusal asked alone, and the memory that a large seed needs.
 
-The toolkit's own ask at once whether ``when_seed_changes`` is refused, in which words, and where a library is missing.
+The toolkit's scenarios ask at once whether ``when_seed_changes`` is refused, in which words, and without a library.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ STORIES = _CHAPTER.scenarios
 
 
 def _lacks_a_library(harbor: SeedScenario) -> bool:
-    """Whether the mode cannot be had here."""
+    """Whether a library of the mode is missing here."""
     with suppress(Exception):
         try:
             harbor.build()

@@ -1,7 +1,7 @@
-"""Airflow as people run it: one for a whole run of the suite, or its DAG processor alone for one check.
+"""Airflow as people run it: with servers for a whole run of the suite, or its DAG processor alone for one check.
 
-The former has API server, scheduler, triggerer, and tasks in processes. All of it is on loopback, on SQLite, in a home
-of its own. The adapter begins in each of its processes: Airflow imports ``airflow_local_settings`` in all of them.
+The servers are API server, scheduler and triggerer; tasks run in processes. All is on loopback, on SQLite, in a home of
+its own. ``Adapter.begin`` is called in each process, by the ``airflow_local_settings`` that Airflow imports there.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ from pytest_cosmos_venv.real_time import comes_true
 from ..tasks import DagPlan
 
 PARALLELISM = 12
-"""How many tasks run at once: more than there are producers that a check holds in the middle of their work."""
+"""How many tasks run at once: more than the producers that checks hold in the middle of their work."""
 _MANY = 7
 """A run may take so many times as long as one task."""
 PARSES = 10
-"""How often the DAG processor parses a file that fails, before nobody waits for its DAG any longer."""
+"""How often the DAG processor parses a file that fails before the suite gives up on its DAG."""
 _LONGEST_PARSE = 40.0  # Airflow ends one after 30 s
 _BETWEEN_PARSES = 2
 """Seconds from one parse of a file to the next."""
@@ -70,7 +70,7 @@ _PACKAGE = __package__.rpartition(".")[0]
 
 
 class ServerError(Exception):
-    """The servers of Airflow do not start; with the end of their logs."""
+    """The servers of Airflow do not start; the text has the end of their logs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,9 +144,9 @@ class ServedAirflow:
         return str(rows[0][0]) if rows else ""
 
     def wait(self, is_so: Callable[[], object]) -> bool:
-        """Wait until a condition comes true.
+        """Wait until a condition comes true, and return whether it has.
 
-        False: it has not, and no task of this Airflow has changed its state for as long as one task may take.
+        The wait ends, too, when no task of this Airflow has changed its state for as long as one task may take.
 
         :param is_so: asked again and again.
         """
@@ -197,7 +197,7 @@ class ServedAirflow:
     def task_process(self, pid: int) -> psutil.Process:
         """The process of the task that has started another process: a child of a worker of the executor.
 
-        :param pid: the PID of what it has started.
+        :param pid: the PID of the process that the task has started.
         :raises ServerError: no task of this Airflow has started it.
         """
         above = psutil.Process(pid).parents()
@@ -207,7 +207,7 @@ class ServedAirflow:
         return above[place - 2]
 
     def log(self, dag_id: str) -> str:
-        """What the tasks of a DAG have logged of level warning and above.
+        """The warnings and errors that the tasks of a DAG have logged.
 
         :param dag_id: the id of the DAG.
         """
@@ -230,9 +230,9 @@ def ask(home: Path, statement: str, *values: object) -> list[Any]:
 
 
 def troubles(log: str) -> list[str]:
-    """What stands in the log of a task with level warning and above, with the exceptions; no more than the last lines.
+    """The last warnings and errors in the log of a task, with their exceptions.
 
-    :param log: lines of JSON, as Airflow 3 writes them; others are passed over.
+    :param log: lines of JSON, as Airflow 3 writes them; other lines are skipped.
     """
     found = []
     for text in log.splitlines():
@@ -278,7 +278,7 @@ def environment_of(home: Path, port: int) -> dict[str, str]:
     return {
         **_environment_in(home),
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
-        # How soon a task hears that somebody has marked it.
+        # Seconds after which a task learns that a user has marked it.
         "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
         **server_variables(port, executor="LocalExecutor", parallelism=PARALLELISM),
     }
@@ -291,7 +291,7 @@ def _environment_in(home: Path) -> dict[str, str]:
         "AIRFLOW_HOME": str(home),
         "AIRFLOW__CORE__DAGS_FOLDER": str(home / "dags"),
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db?timeout={_LOCKED:.0f}",
-        # What the implementation keeps is this run's alone.
+        # Files that the implementation keeps are for this run alone.
         "HOME": str(home),
         "XDG_CACHE_HOME": str(home / ".cache"),
         "PYTHONWARNINGS": "ignore",
@@ -335,10 +335,10 @@ def served_airflow(
         stack.enter_context(server("api-server"))
         if code := reading.wait(_LONGEST_START):
             raise ServerError(f"Airflow does not read its DAG files (exit code {code}).\n{logs(home)}")
-        # A task that cannot reach it when it begins has lost one of its tries.
+        # A task that cannot reach the API server when it begins has lost one of its tries.
         if not comes_true(lambda: accepts(port), timeout=_LONGEST_START, every=_POLL):
             raise ServerError(f"The API server does not answer within {_LONGEST_START:.0f} s.\n{logs(home)}")
-        # Neither serves logs: that server would listen on every address.
+        # Neither process serves logs: a log server would listen on every address.
         stack.enter_context(server("triggerer", "--skip-serve-logs"))
         scheduler = stack.enter_context(server("scheduler", "--skip-serve-logs"))
         stack.enter_context(ending_what_it_started(scheduler, grace=_GRACE))
@@ -351,7 +351,7 @@ class ParsedFile:
 
     :param dag: the DAG as Airflow has stored it, as text; None: it has not appeared.
     :param errors: the import error of each parse that failed, in order.
-    :param log: the end of what the processor has logged, where there is neither.
+    :param log: the end of the processor's log, where not all DAGs have appeared.
     """
 
     dag: str | None
@@ -401,9 +401,9 @@ def parsed_files(
     ):
 
         def is_over() -> bool:
-            # Asked first: a DAG that appears meanwhile has no error any longer.
+            # Errors are read before DAGs: a DAG that appears meanwhile has no error any longer.
             for dag_id, found in errors.items():
-                # Each parse that fails writes the moment anew.
+                # Each parse that fails writes a new timestamp.
                 asked = "select timestamp, stacktrace from import_error where filename like ?"
                 found.update(ask(home, asked, f"%{dag_id}.py"))
             dags.update(ask(home, "select dag_id, data from serialized_dag"))

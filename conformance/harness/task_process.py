@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 OVERWRITTEN, OVERWRITING = "COSMOS_SUITE_OVERWRITTEN", "COSMOS_SUITE_OVERWRITING"
-"""Variables of a task: the file that another process writes over before the task changes it, and what it writes."""
+"""Variables of a task: the file that another process overwrites before the task changes it, and the text for it."""
 
 
 def work(
@@ -32,7 +32,7 @@ def work(
 
     :param contender: the contender of the race.
     :param adapter: the name of the adapter, as ``open_adapter`` takes it.
-    :param tasks: one for each contender; it runs them one after the other where there are more than contenders.
+    :param tasks: one for each contender. If there are more, a contender runs several of them, one after the other.
     :param variables: variables of the environment, for all of them.
     :param seconds: that a task may take.
     :returns: the first outcome that is no success, or the last, as plain data.
@@ -53,7 +53,7 @@ def _write_over(file: Path, text: str) -> None:
     """Write a text over a file just before this process removes, moves or truncates the file for the first time.
 
     :param file: the file.
-    :param text: what stands in it then.
+    :param text: the new content of the file.
     """
     left = [text]
 
@@ -71,14 +71,14 @@ def take_variables(variables: Mapping[str, str]) -> None:
     :param variables: name -> value.
     """
     os.environ.update(variables)
-    tempfile.tempdir = None  # a process that starts asks where it is, and this one asks again
+    tempfile.tempdir = None  # forget the temporary directory: tempfile looks for it again, as in a new process
 
 
 def performed(adapter: Adapter, task: Task) -> Outcome:
     """The outcome of a task, also under an adapter that performs tasks its own way.
 
     :param adapter: runs the task.
-    :param task: what to run; what it is to find at paths and on standard input is there.
+    :param task: what to run; its mounts and its standard input are prepared first.
     :raises AdapterError: ``perform`` raised, or returned no outcome.
     """
     if task.standard_input is not None:
@@ -98,7 +98,7 @@ def performed(adapter: Adapter, task: Task) -> Outcome:
 
 
 def _offer(text: str) -> None:
-    """Let it be read from standard input, which does not end: so is the channel to Airflow 3's supervisor."""
+    """Put a text on standard input, which does not end, like the channel to Airflow 3's supervisor."""
     reading, writing = os.pipe()
     os.write(writing, text.encode())
     os.dup2(reading, 0)

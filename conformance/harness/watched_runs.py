@@ -1,7 +1,7 @@
-"""Runs of DAGs in the execution mode WATCHER, all in one Airflow with servers: each is run once, and looked at often.
+"""Runs of DAGs in the execution mode WATCHER, all in one Airflow with servers: each DAG runs once, for many checks.
 
-Each DAG has a project and a fake dbt of its own, so that the runs go on side by side. What a check does to a run while
-it goes on (it kills a producer, say) is done once, when the first check asks for that run.
+Each DAG has a project and a fake dbt of its own, so that the runs go on side by side. An action on a run that goes on,
+such as the kill of its producer, is done once, when the first check asks for that run.
 """
 
 from __future__ import annotations
@@ -35,19 +35,19 @@ ENDED = ("success", "failed", "skipped", "upstream_failed", "removed")
 RUN_ENDED = ("success", "failed")
 """States of a run that is over."""
 _LONGEST_END = 30.0
-"""Seconds within which the processes of a dbt are gone whose task was killed."""
+"""Seconds within which the dbt processes of a killed task must be gone."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ended:
-    """What has become of a run.
+    """The result of a run.
 
     :param state: the state of the run; None: there is none.
     :param tasks: its tasks by their ids.
-    :param calls: the commands of dbt that it has run, version questions apart, in order.
+    :param calls: the commands of dbt that it has run, in order, without questions for the version.
     :param seen: what was seen while it went on.
-    :param problem: why there is no run, or what has not happened in time; empty: nothing of that.
-    :param log: what its tasks have logged of level warning and above.
+    :param problem: why there is no run, or what has not happened in time; empty: there is no problem.
+    :param log: the warnings and errors that its tasks have logged.
     :param virtualenv_dir: the folder of managed environments.
     """
 
@@ -90,7 +90,7 @@ def _runs(task: TaskInstance, name: str, operator: str) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class GoingOn:
-    """A run that goes on, with what a check does to it.
+    """A run that goes on, for the action of a check on it.
 
     :param dag_id: the id of its DAG.
     :param airflow: runs it.
@@ -104,7 +104,7 @@ class GoingOn:
     dag_ids: Mapping[str, str]
 
     def held_build(self) -> DbtCall | None:
-        """The ``dbt build`` of the run when it is held in the middle of its work; None: it does not come to that."""
+        """The ``dbt build`` of the run once it is held in the middle of its work; None: the run ends before."""
         found: list[DbtCall] = []
 
         def is_held() -> bool:
@@ -131,7 +131,7 @@ class GoingOn:
 
 
 Meddling = Callable[[GoingOn], Mapping[str, Any]]
-"""Does something to a run that goes on; returns what it has seen."""
+"""A function that acts on a run that goes on, and returns what it has seen."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,11 +141,11 @@ class Scenario:
     :param fill: changes the project, which has the models of ``MODELS``.
     :param script: says what dbt does.
     :param meddle: what is done to the run while it goes on.
-    :param after_manifest: changes the project when its manifest is written.
+    :param after_manifest: changes the project after its manifest is written.
     :param retries: how often each task is tried again.
-    :param retries_of_producer: the same of the task that runs dbt build; None: as the others.
+    :param retries_of_producer: the same for the task that runs dbt build; None: as for the other tasks.
     :param parts: further parts of the plan.
-    :param is_managed: whether dbt is that of a managed environment, and not one that is there already.
+    :param is_managed: whether dbt runs from a managed environment, and not from one that exists already.
     :param beside: ids of further DAGs without which this one cannot be judged.
     """
 
@@ -184,7 +184,7 @@ class WatchedRuns:
     :param dag_ids: name of each scenario -> the id of its DAG.
     :param dbts: name of each scenario -> its dbt.
     :param virtualenv_dir: the folder of managed environments.
-    :param ended: name of each scenario whose run is over -> what has become of it.
+    :param ended: name of each scenario whose run is over -> its result.
     """
 
     airflow: ServedAirflow
@@ -195,7 +195,7 @@ class WatchedRuns:
     ended: dict[str, Ended] = field(default_factory=dict)
 
     def __call__(self, name: str) -> Ended:
-        """What has become of the run of a scenario, when it is over, or when nothing more happens.
+        """The result of the run of a scenario, once the run is over or nothing more happens.
 
         :param name: the name of the scenario.
         """
@@ -230,14 +230,14 @@ class WatchedRuns:
 def watched_runs(
     folder: Path, database: Path, *, harness: Harness, scenarios: Mapping[str, Scenario]
 ) -> Iterator[WatchedRuns]:
-    """Within this block each scenario runs; what is left of their dbt is ended with it.
+    """Within this block each scenario runs; its end ends the dbt processes that are left.
 
     :param folder: an empty folder.
     :param database: a database of Airflow that is migrated and empty.
     :param harness: makes the plans, and names the adapter.
     :param scenarios: name -> what happens in the run of its DAG.
     """
-    # A name would tell an implementation what it is looked at for; the folder of a test is drawn by the seed.
+    # The name of a scenario would tell an implementation what is judged. The test's folder is drawn by the seed.
     draw = Random(harness.folder.name)  # noqa: S311 - to be repeated
     dag_ids = {name: f"harbor_{draw.getrandbits(32):08x}" for name in scenarios}
     wheelhouse, virtualenv_dir = build_wheelhouse(folder / "wheelhouse"), folder / "virtualenvs"
@@ -287,13 +287,13 @@ def kill_the_producer(run: GoingOn) -> Mapping[str, Any]:
     """Kill the process of the task that runs dbt, and nothing else, while dbt is held.
 
     :param run: a run whose dbt is held.
-    :returns: ``left``: the processes of dbt that live on; ``was_held``: whether it came to that; ``was_killed``: True.
+    :returns: ``left``: the processes of dbt that live on; ``was_held``: whether dbt was held; ``was_killed``: True.
     """
     return {**_end(run, lambda call: run.airflow.task_process(call.pid).kill()), "was_killed": True}
 
 
 def mark_the_producer_failed(run: GoingOn) -> Mapping[str, Any]:
-    """Let somebody mark the task that runs dbt as failed, while dbt is held: Airflow ends it.
+    """Mark the task that runs dbt as failed, while dbt is held. Airflow ends the task then.
 
     :param run: a run whose dbt is held.
     :returns: as ``kill_the_producer``, without ``was_killed``.
@@ -326,10 +326,10 @@ def _what_lives_of(processes: Sequence[psutil.Process]) -> list[str]:
 
 
 def look_while_dbt_is_held(run: GoingOn) -> Mapping[str, Any]:
-    """See the state of the first node's task while dbt is held in the second one, and let dbt go on.
+    """Read the state of the first node's task while dbt is held in the second node, and let dbt go on.
 
     :param run: a run whose dbt is held in its second node.
-    :returns: ``first``: that state, as soon as it is over, or when nothing more happens.
+    :returns: ``first``: the state, once the task is over or nothing more happens.
     """
     if run.held_build() is not None:
         run.airflow.wait(lambda: run.state_of(MODELS[0]) in ENDED)
@@ -339,14 +339,14 @@ def look_while_dbt_is_held(run: GoingOn) -> Mapping[str, Any]:
 
 
 def clear_while_dbt_is_held(run: GoingOn, calm: str) -> Mapping[str, Any]:
-    """Clear the first node's task while dbt is held in the second one, and let dbt go on later.
+    """Clear the first node's task while dbt is held in the second node, and let dbt go on later.
 
-    After it the same task of a run that is over is cleared. When that one has ended once more, the first one has had
-    all the time that it needs to begin whatever it begins.
+    Then the same task of a run that is over is cleared too. When this second task has ended again, the first task has
+    had all the time that it needs to start whatever it starts.
 
     :param run: a run whose dbt is held in its second node.
     :param calm: the name of a scenario in whose run nothing happens.
-    :returns: ``was_cleared``: whether it came to that.
+    :returns: ``was_cleared``: whether the tasks were cleared.
     """
     airflow = run.airflow
     over = replace(run, dag_id=run.dag_ids[calm])

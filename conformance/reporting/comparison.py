@@ -28,7 +28,7 @@ WORDS = (
     Verdict.NOT_APPLICABLE.value,
     NOT_IN_IT,
 )
-"""All that may be said of a requirement, the best first."""
+"""All words for the result of a requirement, the best first."""
 _COUNTED = (DIFFERS, *COUNTED)
 
 
@@ -37,7 +37,7 @@ class Row:
     """One requirement in all reports.
 
     :param record: the record of the first report that has it.
-    :param cells: its record in each report; None where that has no such requirement.
+    :param cells: its record in each report; None where a report has no such requirement.
     """
 
     record: Record
@@ -60,12 +60,12 @@ class Row:
 
     @property
     def words(self) -> tuple[str, ...]:
-        """The verdict of each report. Among several, a failure of what was not promised is a difference."""
+        """The verdict of each report. Among several reports, a failure of a SHOULD or a BEYOND is a difference."""
         return tuple(self._word(cell) for cell in self.cells)
 
     @property
     def is_alike(self) -> bool:
-        """Whether all reports say the same that say anything."""
+        """Whether all reports that have run the requirement have the same word for it."""
         return len(set(self._said)) == 1
 
     @property
@@ -95,17 +95,17 @@ class Tally:
 
     @property
     def kept(self) -> int:
-        """The number of those that are kept."""
+        """The number of requirements that are kept."""
         return sum(count for word, count in self.counts.items() if word in KEPT)
 
     @property
     def counted(self) -> int:
-        """The number of those that are kept or not: judged, or declared to differ."""
+        """The number of requirements that were judged or are declared to differ, whether they are kept or not."""
         return sum(count for word, count in self.counts.items() if word in _COUNTED)
 
     @property
     def applies_to_nothing(self) -> bool:
-        """Whether none of them applies."""
+        """Whether no requirement of the group applies."""
         return set(self.counts) <= {Verdict.NOT_APPLICABLE.value}
 
 
@@ -141,10 +141,10 @@ def _tally(found: Sequence[Row], index: int) -> Tally:
 
 
 def version_in_words(specification: str, options: Mapping[str, Any]) -> str:
-    """The version of the specification, and the one whose requirements alone were judged.
+    """The version of the specification, and the version up to which requirements were judged, if one was asked for.
 
-    :param specification: the version by whose sentences and levels was judged.
-    :param options: those of the run, as a report has them.
+    :param specification: the version whose sentences and levels counted.
+    :param options: the options of the run, as a report has them.
     """
     asked = options.get("spec")
     return f"{specification}, requirements of {asked}" if asked else specification
@@ -159,7 +159,7 @@ def area_of(record: Record) -> str:
 
 
 def seconds_by_area(report: Report) -> dict[str, float]:
-    """Area of which something was run -> seconds that its checks took; several of them run at the same time.
+    """Area with checks that were run -> seconds of these checks; several checks may run at the same time.
 
     :param report: the content of a ``report.json``.
     """
@@ -179,8 +179,8 @@ def profiles_not_judged(report: Report) -> list[str]:
 
 
 def labels(reports: Sequence[Report]) -> list[str]:
-    """A name for each report: implementation and version, whether it is partial, and how and when it was judged where
-    that alone tells two apart.
+    """A name for each report: implementation and version, and whether it is partial. If names are equal, Airflow and
+    installer are added, and then the time.
 
     :param reports: each as ``report.json`` has it.
     """

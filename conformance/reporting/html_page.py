@@ -1,4 +1,4 @@
-"""One HTML page of a report, or of several side by side, that asks no host for anything."""
+"""One HTML page of a report, or of several side by side, that loads nothing from any host."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _TEMPLATE = Path(__file__).with_name("report.html.jinja")
 
 @dataclass(frozen=True)
 class Look:
-    """The look of a verdict, which is never told by its color alone.
+    """The look of a verdict, which is never shown by its color alone.
 
     :param glyph: one character.
     :param tone: ``good``, ``bad``, ``odd`` or ``none``: the style sheet's classes.
@@ -55,7 +55,7 @@ class Finding:
     :param name: label of the report.
     :param word: the verdict, as in ``Row.words``.
     :param record: the record of the requirement.
-    :param evidence: what tests have seen -> how many of them have.
+    :param evidence: a text of what was seen -> the number of tests with this text.
     :param images: pictures of what happened, as addresses.
     """
 
@@ -133,7 +133,7 @@ def _findings(row: Row, names: Sequence[str]) -> list[Finding]:
 
 
 def _with_code(text: str) -> Markup:
-    """The text as HTML, with what stands in backticks as code."""
+    """The text as HTML, with text in backticks as code."""
     from markupsafe import Markup, escape
 
     return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped before
@@ -148,5 +148,5 @@ def _with_seen(text: str) -> Markup:
 
 
 def _image(svg: str) -> str:
-    """The picture as an image, which cannot run anything, whatever stands in it."""
+    """The picture as an image, in which no script can run."""
     return f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"

@@ -1,8 +1,8 @@
-"""Reports that are kept for others: ``<specification version>/<implementation>/``, and what is wrong with one.
+"""Reports that are kept for others, in ``<specification version>/<implementation>/``, and the faults of such a folder.
 
-A folder holds ``report.json``, that of the run with servers if there is one, a README.md with the way to make both
-again, and the list of known failures if the run had one. A maintainer makes a report again by this README: ``faults``
-names what would prevent that.
+A folder holds ``report.json``, the report of the run with servers if there is one, a README.md with the commands that
+make both again, and the list of known failures if the run had one. A maintainer makes a report again by this README:
+``faults`` names what would prevent that.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def versions(kept: Path) -> list[Path]:
 
 
 def faults(folder: Path) -> list[str]:
-    """What keeps a folder from being accepted, a sentence for each fault; none: it is valid.
+    """The faults that keep a folder from being accepted, a sentence for each; empty: the folder is valid.
 
     :param folder: of one implementation, in one of a specification version.
     """

@@ -1,4 +1,4 @@
-"""Known failures of an implementation: a text file of its own, a requirement a line.
+"""Known failures of an implementation: a text file of its own, with one requirement in each line.
 
 # id      | reason                      | link                    | until
 LOCK-017  | tasks queue behind dbt      | https://…/issues/12     | 2027-01-31
@@ -50,8 +50,8 @@ def read_known_failures(
     :param file: path of the file; None: there is none.
     :param specification: all requirements by id.
     :param today: the day on which lines are read; None: this day.
-    :raises KnownFailuresError: the file cannot be read, is no UTF-8, or a line of it names no requirement, one twice,
-        no reason, or a day that is over.
+    :raises KnownFailuresError: the file cannot be read or is no UTF-8. Or a line names no requirement, a requirement
+        that stands there already, no reason, or a day that is over.
     """
     if file is None:
         return {}
@@ -66,12 +66,12 @@ def read_known_failures(
 
 
 def _first_words(text: str) -> list[str]:
-    """Of each line what stands before the first |: an id, or a comment."""
+    """The text before the first | of each line: an id, or a comment."""
     return [line.partition("|")[0].strip() for line in text.splitlines()]
 
 
 def _text_of(file: Path) -> str:
-    """The file's text without the mark that some editors put at the beginning."""
+    """The file's text without the byte order mark that some editors put at the beginning."""
     try:
         return file.read_text(encoding="utf-8-sig")
     except OSError as error:
@@ -116,8 +116,8 @@ class Update:
     """The list as a run leaves it.
 
     :param text: the text of the file.
-    :param added: ids of what failed and was not on it; also of each MUST that differs on purpose.
-    :param dropped: ids of what was on it and passed.
+    :param added: ids of requirements that failed and were not on the list; also of each MUST that differs on purpose.
+    :param dropped: ids of requirements that were on the list and passed.
     """
 
     text: str
@@ -135,7 +135,7 @@ def updated(text: str, judgements: Iterable[Judgement], *, in_part: Collection[s
 
     :param text: the list before; empty where there is none.
     :param judgements: the judgements of the run.
-    :param in_part: ids of requirements of which not every test was run: that they passed is not known.
+    :param in_part: ids of requirements of which not every test was run: it is not known that these pass.
     """
     found = list(judgements)
     verdicts = {each.requirement.id: each.verdict for each in found}
@@ -157,11 +157,11 @@ def updated(text: str, judgements: Iterable[Judgement], *, in_part: Collection[s
 
 
 def update_known_failures(file: Path, judgements: Iterable[Judgement], *, in_part: Collection[str] = ()) -> Update:
-    """Bring the file up to date with a run, in one piece; made where it is not there.
+    """Bring the file up to date with a run, in one atomic step. A missing file is made.
 
     :param file: the list.
     :param judgements: the judgements of the run.
-    :param in_part: ids of requirements of which not every test was run: that they passed is not known.
+    :param in_part: ids of requirements of which not every test was run: it is not known that these pass.
     """
     update = updated(_text_of(file) if file.exists() else "", judgements, in_part=in_part)
     beside = file.with_name(f"{file.name}.new")

@@ -10,13 +10,13 @@ from .comparison import Record, Report, area_of, seconds_by_area
 from .verdicts import COUNTED, KEPT, Verdict
 
 _FEW = 5
-"""Names that are told of many."""
+"""How many names are shown of a long list."""
 
 
 def table_rows(report: Report) -> list[list[str]]:
     """Rows of a table: how many are kept of those that are ``COUNTED``, by area and level, and the time of checks.
 
-    An area of which nothing was run has no row. Processes check at the same time: a run is shorter than the sum.
+    An area without a check that was run has no row. Several processes check at once, so a run is shorter than the sum.
 
     :param report: the content of a ``report.json``.
     """
@@ -39,7 +39,7 @@ def _cells(records: Sequence[Record]) -> list[str]:
 
 
 def remarks(report: Report, known: Collection[str] = ()) -> list[str]:
-    """Lines on the verdicts that the table does not tell: what is listed, differs, does not apply, cannot be judged.
+    """Lines on verdicts that the table does not show: known failures, differences, not applicable, not to be judged.
 
     :param report: the content of a ``report.json``.
     :param known: ids on the list of known failures: a MUST that differs on purpose counts as failed unless it is there.

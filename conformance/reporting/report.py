@@ -41,7 +41,7 @@ FORMAT = 1
 _LONGEST_EVIDENCE = 8000
 _TOOLKIT = str(Path(pytest_cosmos_venv.__file__).parent)
 _RUN = re.compile(rf"(?:/[\w.+@-]+)*/{RUN_FOLDER}\w+")
-"""The folder of a run, in whatever text."""
+"""The folder of a run, in any text."""
 _CREDENTIALS = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)[^/\s]*@")
 _SECRETS = re.compile(
     r"(?i)(?P<name>(?<![\w-])[\w-]*(?:token|password|secret|api[_-]?key)[\w-]*['\"]?\s*[=:]\s*['\"]?)[^\s'\"]{4,}"
@@ -49,9 +49,9 @@ _SECRETS = re.compile(
 
 
 def badge(report: Mapping[str, Any]) -> str:
-    """An SVG: the highest level of which all holds, and the profiles and capabilities that were not judged.
+    """An SVG: the highest level whose requirements all hold, and the profiles and capabilities that were not judged.
 
-    That of a run with servers, which judges other requirements, says so.
+    The badge of a run with servers says so, since that run judges other requirements.
 
     :param report: the content of a ``report.json``.
     """
@@ -79,7 +79,7 @@ def _claim(report: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def reached_level(report: Mapping[str, Any]) -> Level | None:
-    """The highest level of which all holds, with those above it. None: not even MUST.
+    """The highest level whose requirements all hold, and those of the levels above. None: not even MUST.
 
     :param report: the content of a ``report.json``.
     """
@@ -92,9 +92,9 @@ def reached_level(report: Mapping[str, Any]) -> Level | None:
 
 
 def _absent(records: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Capabilities that are needed by requirements that do not apply, and by none that does.
+    """Capabilities that are needed by requirements that do not apply, and by no requirement that applies.
 
-    Who declares no compatibility lacks nothing.
+    Compatibilities that are not declared do not count.
     """
     needs: dict[bool, set[str]] = {True: set(), False: set()}
     for each in records:
@@ -148,8 +148,8 @@ def report(
     :param installer: what environments were installed with, in words.
     :param options: the options that decide what was judged, and how hard.
     :param started: the time at which the run began.
-    :param is_complete: whether nothing was left out or cut off, and the suite itself did not fail. What this machine
-        cannot judge leaves it so: it is *not run* with a test and a reason.
+    :param is_complete: whether nothing was left out or cut off, and the suite itself did not fail. Requirements that
+        this machine cannot judge are not left out: they are *not run*, with a test and a reason.
     :param exit_code: the exit code of the run.
     """
     now = datetime.now(timezone.utc)
@@ -204,7 +204,7 @@ def _record(judgement: Judgement, named: str, options: Mapping[str, object]) -> 
         "sentence": one.sentence,
         "sources": list(one.sources),
         "verdict": judgement.verdict.value,
-        # First to twice the length: a secret at the cut must not lose the words by which it is known.
+        # Cut to twice the length before redaction: a secret at the cut must not lose the name that it is known by.
         "evidence": [redacted(text[-2 * _LONGEST_EVIDENCE :])[-_LONGEST_EVIDENCE:] for text in judgement.evidence],
         "pictures": [redacted(picture) for each in judgement.seen for picture in each.pictures],
         "root": judgement.root,
@@ -219,7 +219,7 @@ def _record(judgement: Judgement, named: str, options: Mapping[str, object]) -> 
 
 
 def redacted(text: str) -> str:
-    """The text without folders of this machine, and without credentials as far as they can be told.
+    """The text without folders of this machine, and without credentials as far as they are recognised.
 
     :param text: evidence, a picture, or the value of an option.
     """
@@ -231,7 +231,7 @@ def redacted(text: str) -> str:
 
 
 def _folders_of_this_machine() -> list[tuple[str, str]]:
-    """Folders with the words that stand for them, those within others first."""
+    """Folders with the words that stand for them, inner folders before outer ones."""
     modules = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     folders = [(str(Path.home()), "~"), *((each.rstrip("/"), "PYTHONPATH") for each in modules)]
     folders += [(sys.base_prefix, "PYTHON"), (sys.prefix, "ENVIRONMENT"), (_TOOLKIT, Path(_TOOLKIT).name)]
@@ -245,7 +245,7 @@ def read_report(file: Path) -> dict[str, Any]:
     """A report that was written, checked against the schema.
 
     :param file: ``report.json``, or the folder in which it lies.
-    :raises ValueError: when it is none, or of a format that is not known; with the file and what is wrong.
+    :raises ValueError: when the file is no report, or of an unknown format; the text names the file and the fault.
     """
     import jsonschema
 

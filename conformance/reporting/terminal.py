@@ -15,14 +15,14 @@ from .overview import remarks, table_rows
 from .verdicts import Judgement, SmokeFailure, Verdict
 
 _CONDITIONS = ("installer", "rounds", "profiles", "timeout", "dbt_kind")
-"""Options under which a verdict may be another one."""
+"""Options that a verdict may depend on."""
 _SHOWN_LINES = 25
-"""Lines that are shown of what was seen of one requirement."""
+"""Lines of evidence that are shown for one requirement."""
 _SHOWN_IN_ALL = 40_000
-"""Characters that are shown of what was seen in a whole run; each failure beyond that has one line."""
+"""Characters of evidence that are shown in a whole run; each failure beyond has one line."""
 _WIDEST = 400
 """Characters that are shown of one line."""
-# A task may write what clears a terminal, or moves the cursor to where other words stand.
+# Escape sequences of terminals: a task may write one that clears the screen, or moves the cursor over other words.
 _SEQUENCE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?)|\x9b[0-?]*[ -/]*[@-~]")
 
 
@@ -79,7 +79,7 @@ def print_smoke_failure(terminal: pytest.TerminalReporter, failure: SmokeFailure
 def by_root(failed: Sequence[Judgement]) -> list[tuple[Judgement, list[Judgement]]]:
     """Group failures by root cause: (root, all failures that depend on it, directly or not).
 
-    A root that is no failure here (a known one) is told nowhere, so what depends on it is told for itself.
+    A root that is not in ``failed``, such as a known failure, is not shown. Failures that depend on it stand alone.
 
     :param failed: the judgements of all that failed.
     """
@@ -121,10 +121,10 @@ def _print_failure(
 
 
 def shown(evidence: Sequence[str], *, most: int = _SHOWN_LINES) -> list[str]:
-    """The lines of evidence that a terminal shows: none twice, no long one whole, and no more than a screen of them.
+    """The lines of evidence that a terminal shows: no line twice, long lines cut, and no more than a screen of lines.
 
     :param evidence: what the tests of a requirement have seen.
-    :param most: how many at the most.
+    :param most: how many lines at the most.
     """
     lines = list(dict.fromkeys(line for text in evidence for line in text.splitlines()))
     left_out = [f"({len(lines) - most} more lines; --cosmos-report=DIR keeps them)"] if len(lines) > most else []

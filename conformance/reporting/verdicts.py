@@ -85,7 +85,7 @@ class Judgement:
 
     :param requirement: the requirement.
     :param verdict: the worst of its tests; where some do not apply, the others decide.
-    :param seen: what its tests came to.
+    :param seen: the results of its tests.
     :param root: id of a requirement that it depends on and that failed too.
     """
 
@@ -110,7 +110,7 @@ def judge(specification: Mapping[str, Requirement], seen: Iterable[Seen]) -> lis
     """A judgement on each requirement, in the order of the specification.
 
     :param specification: all requirements by id.
-    :param seen: what the tests came to, in any order.
+    :param seen: the results of the tests, in any order.
     """
     by_id: dict[str, list[Seen]] = {}
     for each in seen:
@@ -128,7 +128,7 @@ def judge(specification: Mapping[str, Requirement], seen: Iterable[Seen]) -> lis
 
 
 def worst(found: Collection[Verdict]) -> Verdict:
-    """The verdict to which a requirement comes: the worst of its tests; where some do not apply, the others decide.
+    """The verdict on a requirement: the worst of its tests; where some do not apply, the others decide.
 
     :param found: the verdicts of its tests.
     """
@@ -144,7 +144,7 @@ def is_of_level(judgement: Judgement, level: Level) -> bool:
     """Whether a requirement has this level, or one above it.
 
     :param judgement: on one requirement.
-    :param level: the one that was asked for.
+    :param level: the level that was asked for.
     """
     return judgement.requirement.level.rank <= level.rank
 
@@ -170,7 +170,7 @@ def counts_against(
     """Whether the verdict makes the run fail.
 
     :param judgement: on one requirement.
-    :param level: the one that was asked for: failures of it and of those above it count.
+    :param level: the level that was asked for: its failures count, and failures of the levels above.
     :param beyond: ids of the BEYOND requirements, and names of compatibilities, that the implementation declares.
     :param strict: whether an unexpected pass counts as a failure.
     :param known: ids on the list of known failures: a MUST that differs on purpose counts as failed unless it is there.
@@ -203,7 +203,7 @@ FAILED_SMOKE_CHECKS = pytest.StashKey[list[SmokeFailure]]()
 
 
 class Results:
-    """Takes the results, under pytest-xdist in the process that gathers them; ends the run where smoke checks fail.
+    """Plugin that takes the results, under pytest-xdist in the controller, and ends the run if a smoke check fails.
 
     :param session: the session of the run.
     """

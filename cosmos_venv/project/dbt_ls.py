@@ -39,7 +39,7 @@ _WITHOUT_PARENTS = ("seed", "source")
 
 
 class _Listed(msgspec.Struct):
-    """The keys of a node that dbt has listed; lines of dbt's JSON log keep them further in."""
+    """The keys of a node that dbt has listed. In dbt's JSON log they stand inside the message of a line."""
 
     unique_id: str | None = None
     resource_type: str | None = None
@@ -63,7 +63,7 @@ def ls_arguments(
     if selection is not None:
         arguments = ["ls", "--output", "json", "--output-keys", "unique_id", "resource_type"]
         if selection.selector:
-            # Alone: dbt 1 does not count the others beside it, dbt 2 refuses --select and counts --exclude.
+            # --selector alone: beside it dbt 1 ignores --select and --exclude; dbt 2 refuses --select, uses --exclude.
             arguments += ["--selector", selection.selector]
         else:
             for flag, words in (("--exclude", selection.exclude), ("--select", selection.select)):
@@ -76,7 +76,7 @@ def ls_arguments(
 def listed_ids(lines: Iterable[str]) -> set[str]:
     """The unique ids of the nodes that dbt has listed. Lines of dbt's log are passed over.
 
-    With ``DBT_LOG_FORMAT=json`` a node is the message of such a line.
+    With ``DBT_LOG_FORMAT=json`` a node is the message of a log line.
 
     :param lines: the output of ``dbt ls --output json``, with or without line ends.
     """
@@ -85,12 +85,12 @@ def listed_ids(lines: Iterable[str]) -> set[str]:
 
 
 def nodes_of_file(path: Path, folders: Folders) -> dict[str, DbtNode]:
-    """Every node of a file that a user has let ``dbt ls --output json`` write, by unique id, in the order of the file.
+    """Every node of a file that ``dbt ls --output json`` has written, by unique id, in the order of the file.
 
     :param path: the file.
     :param folders: the folders of the project; no file in them is looked at.
-    :raises CosmosLoadDbtException: when the file cannot be read or holds no node, a line is one that cannot be read, or
-        no line says what its node depends on.
+    :raises CosmosLoadDbtException: when the file or a line cannot be read, the file holds no node, or no line says what
+        its node depends on.
     """
     text = read_text(path, "RenderConfig.dbt_ls_path", limit=settings.limit("artifact_max_bytes"), way_out=_WAY_OUT)
     nodes: dict[str, DbtNode] = {}
@@ -100,7 +100,7 @@ def nodes_of_file(path: Path, folders: Folders) -> dict[str, DbtNode]:
         if not said.lstrip().startswith("{"):
             continue
         try:
-            # A line that is cut off before its id would be a node less, and no fault.
+            # Every JSON line is decoded: else a node whose line ends before its id would be lost without an error.
             listed = decoded(said, _LISTED.decode)
             if listed.unique_id is None or listed.resource_type is None:
                 continue

@@ -47,7 +47,7 @@ OTHER_WAY = "A manifest needs no dbt: LoadMode.DBT_MANIFEST."
 """The way out that ends messages about a dbt that takes too long."""
 
 _DID_NOTHING = "has ended without a word and has done nothing"
-_LONGEST = 3_600.0  # seconds after which dbt is ended, since it hangs; perhaps no parse waits for it any more
+_LONGEST = 3_600.0  # seconds after which a dbt that hangs is ended: perhaps no parse waits for it any more
 
 
 @contextmanager
@@ -120,7 +120,7 @@ def _installation(request: LoadRequest) -> Iterator[DbtInstallation]:
 
 
 def _kept_directory(request: LoadRequest) -> Path:
-    """The directory of the tasks; a directory of the parser's own where that is a template, temporary or not given."""
+    """The ``virtualenv_dir`` of the tasks; where it is a template, temporary or not given, one of the parser's own."""
     arguments: Mapping[str, Any] = request.operator_args
     given = request.execution.virtualenv_dir or arguments.get("virtualenv_dir")
     is_temporary = arguments.get("is_virtualenv_dir_temporary") or False
@@ -130,7 +130,7 @@ def _kept_directory(request: LoadRequest) -> Path:
 
 
 def prepared(request: LoadRequest, question: LsQuestion) -> LsQuestion:
-    """Return the question with what only a run of dbt needs: the packages and, where dbt keeps one, the parse file.
+    """Return the question with the packages and the parse file, which only a run of dbt needs. dbt 2 has no parse file.
 
     :param request: what is loaded.
     :param question: what ``open_question`` gives for it.
@@ -223,7 +223,7 @@ def run_dbt_ls(question: LsQuestion, cancellation: Cancellation | None = None) -
 def _content(question: LsQuestion, lines: list[str], artifacts: Artifacts) -> bytes:
     if question.is_selection:
         return "\n".join(lines).encode(errors="surrogateescape")
-    from cosmos_venv.project.manifest import pruned  # a kept answer is read without it
+    from cosmos_venv.project.manifest import pruned  # reading a kept answer needs no such import
 
     manifest = artifacts.content("manifest.json")
     if manifest is None:
@@ -240,7 +240,7 @@ def _content(question: LsQuestion, lines: list[str], artifacts: Artifacts) -> by
 
 
 def _asked_by_packages(project_dir: Path, place: Path, env: Mapping[str, str]) -> EnvVars:
-    """The variables that packages of ``dbt deps`` ask for; local packages are looked at beforehand."""
+    """The environment variables that installed packages ask for, without local packages: the basis has these."""
     folder = place / read_dbt_project(place, environment=env).packages_folder
     packages = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
     local = {local_package(base, path) for base in (project_dir, place) for path in read_package_files(place).local}
@@ -259,7 +259,7 @@ def _run(
     """The lines of one command of dbt.
 
     :param place: the folder in which it runs.
-    :param arguments: those after ``dbt``.
+    :param arguments: the arguments after ``dbt``.
     :param env: its environment variables.
     :param artifacts: the folder with the log and the results that tell why the command failed.
     :raises CosmosLoadDbtException: when the command fails, or does not end.
@@ -287,7 +287,7 @@ def _run(
             cancellation=cancellation,
         )
     except OSError as error:
-        if error.filename != executable:  # of the guard, this process or the folder
+        if error.filename != executable:  # the error is about the guard, this process or the folder
             raise
         raise CosmosConfigException(
             f"The dbt executable {executable!r} cannot be started: {error.strerror}. Install dbt there, name "
@@ -308,7 +308,7 @@ def damage_behind(question: LsQuestion, error: Exception) -> str:
     :param question: the question that dbt was asked.
     :param error: the exception of ``run_dbt_ls``, or of the wait for a process that runs it.
     :returns: sentences. The environment is retired, so that a later parse finds another one.
-    :raises CosmosConfigException: when nothing is lost and dbt cannot be started; it says what to do.
+    :raises CosmosConfigException: when nothing is lost and dbt cannot be started; the text says what to do.
     """
     from cosmos_venv.processes.detached_process import DetachedStillRunning  # most parses start no process
 

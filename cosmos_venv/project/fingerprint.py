@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 _READ = (".sql", ".py", ".yml", ".yaml", ".md")
 # Files that dbt reads in the root folder: dbt_project.yml, packages.yml, selectors.yml and the like.
 _READ_AT_THE_TOP = (".yml", ".yaml", ".dbtignore")
-# Only the names of these count: dbt ls does not read a CSV file.
+# Only the names of these files count: dbt ls does not read a CSV file.
 _NAMED = (".csv",)
 _NEVER_READ = {".git", "__pycache__", "node_modules"}
 
@@ -60,11 +60,11 @@ _PROFILE = "profiles.yml"
 # If these files compute the name of a variable, that does not count here. ``basis`` looks at the text of the profile in
 # use, and at the files of packages, by itself.
 _APART = (_PROFILE, *PACKAGE_FILES)
-_SHOWN_DIGITS = 32  # of the hash by which Airflow tells versions of a DAG
+_SHOWN_DIGITS = 32  # digits of a project hash; in Airflow another hash makes another version of the DAG
 
 logger = logging.getLogger(__name__)
 
-# The folders of another run with which dbt compares.
+# The variables that name the folder of another run, with which dbt compares.
 _STATE = ("DBT_ENGINE_STATE", "DBT_STATE", "DBT_ENGINE_DEFER_STATE", "DBT_DEFER_STATE")
 
 
@@ -130,8 +130,8 @@ class DbtInstallation:
     :param keep_open: descriptors of the lease of its environment.
     :param identity: differs where the dbt may be another one.
     :param virtualenv_dir: where its environment is kept; None for a dbt that is not ours.
-    :param environment: its environment; None for a dbt that is not ours, and in another process than the one that has
-        opened it.
+    :param environment: its environment; None for a dbt that is not ours, and in any process but the one that has opened
+        the environment.
     """
 
     executable: str
@@ -142,7 +142,7 @@ class DbtInstallation:
 
     @property
     def is_managed(self) -> bool:
-        """Whether it is one of ours."""
+        """Whether this dbt is in a managed environment."""
         return self.virtualenv_dir is not None
 
     @property
@@ -165,9 +165,9 @@ class DbtInstallation:
 class Basis:
     """The facts that an answer depends on, as far as they are known before dbt has run.
 
-    :param digest: differs where one of these differs: 64 hex digits.
+    :param digest: differs where one of these facts differs: 64 hex digits.
     :param names: the environment variables whose values count in it.
-    :param unknown: why nobody can tell what the answer depends on, in words; empty where that is known.
+    :param unknown: why some of these facts cannot be known, in words; empty where all are known.
     """
 
     digest: str
@@ -194,7 +194,7 @@ class LsQuestion:
     :param variables: the value of ``--vars``; None: there is none.
     :param has_deps: whether ``dbt deps`` installs packages first.
     :param airflow_variables: names and values of Airflow's Variables that count.
-    :param packages: the packages that are kept of the project; None until dbt is to run.
+    :param packages: the installed packages that are kept for the project; None until dbt is to run.
     :param parsed: the parse file to offer dbt; None: dbt parses everything.
     """
 
@@ -324,7 +324,7 @@ def project_hash(
     :returns: 32 hex digits; None where the folder holds no project, or a project that cannot be read. A warning in the
         log says why.
     """
-    if not (project_dir / "dbt_project.yml").is_file():  # a manifest was loaded where the project is not
+    if not (project_dir / "dbt_project.yml").is_file():  # a manifest can be loaded on a machine without the project
         return None
     try:
         trees = trees_of(project_dir, environment, has_deps=has_deps, excluded=excluded)
@@ -373,7 +373,7 @@ def _of_content(files: list[_File]) -> Fingerprint:
         if file.is_read:
             try:
                 content = read_file(file.path)
-            except OSError:  # dangling, not ours to read, too large: dbt will say so, if it looks there
+            except OSError:  # a dangling link, no permission, too large: dbt reports it if it reads the file
                 content = repr((file.size, file.times_ns)).encode()
             variables.append(env_vars_in(content, file.name))
         digest.update(f"{file.name}\0{len(content)}\0".encode(errors="surrogateescape"))
@@ -392,7 +392,7 @@ def _files(tree: Tree) -> list[_File]:
 
 
 def _is_excluded(name: str, patterns: Sequence[str]) -> bool:
-    """Whether a file, or a folder above it, is named by a pattern: by its name, or by its path below the project."""
+    """Whether a pattern matches the name or path of a file or of a folder above it. Paths begin below the project."""
     path = PurePath(name)
     named = [(each.name, str(each)) for each in (path, *path.parents) if each.name]
     return any(fnmatchcase(text, pattern) for texts in named for text in texts for pattern in patterns)
@@ -424,7 +424,7 @@ def _of_package(tree: Tree, folder: Path, prefix: str) -> Iterator[_File]:
 
 
 def _below(tree: Tree, folder: Path, root: str, prefix: str, written: Collection[str]) -> Iterator[_File]:
-    """The files below a folder that count, without those of folders that are written by dbt."""
+    """The files below a folder that count. The folders that dbt writes to are left out."""
     for here, below, names in walk(folder / root):
         if _OF_AN_ENVIRONMENT in names:
             below.clear()

@@ -14,13 +14,13 @@ _MANY = 50_000
 def no_collection() -> Iterator[None]:
     """Within this block, or as a decorator within the function, the garbage collector does not start by itself.
 
-    Python looks through all that is there each time that some more has been made: of 20,000 models decoding alone takes
-    six times as long. Blocks may lie in each other. A collector that was switched off before stays so.
+    Python looks through all objects whenever some more have been made: with the collector, decoding 20,000 models takes
+    six times as long. Blocks may be nested. A collector that was disabled before stays disabled.
     """
     if not gc.isenabled():
         yield
         return
-    gc.disable()  # not freeze: Airflow freezes before it forks, and what it has frozen must stay so
+    gc.disable()  # not gc.freeze(): Airflow freezes objects before it forks, and those must stay frozen
     try:
         yield
     finally:
@@ -31,8 +31,7 @@ def no_collection() -> Iterator[None]:
 def give_back() -> None:
     """Give memory that nothing uses any more back to the system.
 
-    The C library keeps what it was once given, up to 32 MiB a piece: a manifest's text would stay while the DAG is
-    made.
+    The C library keeps freed blocks of up to 32 MiB: a manifest's text would stay in memory while the DAG is made.
     """
     import ctypes
 
@@ -44,10 +43,10 @@ def give_back() -> None:
 def _count_as_old() -> None:
     """Move the new objects into the oldest generation, so that the next collection does not look through all of them.
 
-    Freezing and thawing takes no time, whatever there is. What somebody else has frozen must stay so: Airflow freezes
-    objects before it forks the process that reads a DAG file. To count what is frozen is a walk along all of it, of an
-    imported Airflow 25 ms, twice what a small DAG takes: few objects are left to Python, which looks through them
-    sooner.
+    Freezing and unfreezing takes no time, however many objects there are. Objects that somebody else has frozen must
+    stay frozen: Airflow freezes objects before it forks the process that reads a DAG file. To count frozen objects,
+    Python walks along all of them: 25 ms after the import of Airflow, twice the time of a small DAG. So few new
+    objects are left alone: Python looks through them sooner.
     """
     if gc.get_count()[0] >= _MANY and gc.get_freeze_count() == 0:
         gc.freeze()

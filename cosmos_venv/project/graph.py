@@ -23,14 +23,13 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class DbtGraph:
-    """The nodes of one dbt project. Empty until ``load()``; loading again gives the same again.
+    """The nodes of one dbt project. Empty until ``load()``; each ``load()`` replaces the nodes of the one before.
 
     :param project: where the project is.
     :param render_config: how it is parsed, and which nodes are selected.
     :param execution_config: how and where its tasks run dbt.
     :param profile_config: how dbt reaches the warehouse; None: no dbt is asked.
-    :param operator_args: what the DAG gives to all its tasks: the managed environment that dbt ls runs in is
-        described there.
+    :param operator_args: arguments of all tasks, which describe the managed environment that dbt ls runs in.
     """
 
     project: ProjectConfig
@@ -42,17 +41,17 @@ class DbtGraph:
     nodes: dict[str, DbtNode] = field(init=False, default_factory=dict)
     """All nodes that were loaded, by unique id."""
     filtered_nodes: dict[str, DbtNode] = field(init=False, default_factory=dict)
-    """The selected ones, tests among them, as dbt selects. With ``[cosmos_venv] keep_excluded_tests`` all tests of the
-    others too, unless dbt ls or a YAML selector has selected: ``exclude`` is passed on to the commands that test.
+    """The selected nodes and tests, as dbt selects. With ``[cosmos_venv] keep_excluded_tests`` the excluded tests of
+    selected nodes too, unless dbt ls or a YAML selector has selected: commands that test get ``exclude`` anyway.
     """
     tests_per_model: dict[str, list[str]] = field(init=False, default_factory=dict)
     """Ids of the tests of each node that has any."""
     is_whole: bool = field(init=False, default=True)
     """Whether the project has no other nodes than those that were loaded."""
     load_method: LoadMode = field(init=False, default=LoadMode.AUTOMATIC)
-    """What ``load()`` came to."""
+    """The load mode that ``load()`` has used, or ``version()`` has chosen."""
     loaded_version: str | None = field(init=False, default=None)
-    """The ``version()`` of what was loaded; None where that cannot be known, or no plan is kept under it."""
+    """The ``version()`` of the loaded nodes; None where it cannot be known, so that no plan is kept."""
 
     @no_collection()
     def load(self) -> None:
@@ -61,7 +60,7 @@ class DbtGraph:
         :raises CosmosLoadDbtException: when the project cannot be loaded; the text says what is missing or broken.
         :raises CosmosValueError: when dbt would refuse the selection, with the item.
         """
-        # A worker that finds its task's plan loads nothing, and imports no loader but for the version.
+        # A worker that finds its task's plan loads nothing. It imports the loaders for the version only.
         from cosmos_venv.project.loaders import load
 
         request = self.request()
@@ -69,7 +68,7 @@ class DbtGraph:
         loaded = load(request)
         self.load_method, self.loaded_version, self.is_whole = loaded.method, loaded.version, loaded.is_whole
         selection = link(loaded.selected, detaching=self.render_config.should_detach_multiple_parents_tests)
-        # The selected ones know their tests and what comes after them.
+        # The selected nodes know their tests and the nodes downstream.
         self.nodes = {**loaded.nodes, **selection.nodes}
         self.filtered_nodes, self.tests_per_model = selection
         logger.info(
@@ -81,7 +80,7 @@ class DbtGraph:
         )
 
     def share(self, other: DbtGraph) -> None:
-        """Have what another graph of the same project and configuration has loaded.
+        """Copy the nodes that another graph of the same project and configuration has loaded.
 
         :param other: that graph.
         """
@@ -126,7 +125,7 @@ class DbtGraph:
 class Selection(NamedTuple):
     """The selected nodes, and the relations between them.
 
-    :param nodes: the selected nodes and tests by unique id, each knowing its tests and what comes after it.
+    :param nodes: the selected nodes and tests by unique id, each with its tests and the nodes downstream.
     :param tests_per_model: ids of the selected tests of each node that has any, in the project's order.
     """
 
@@ -165,8 +164,10 @@ def link(selected: Mapping[str, DbtNode], *, detaching: bool = False) -> Selecti
 
 
 def _with_own_tests(tests: Collection[DbtNode]) -> set[str]:
-    """The nodes that have a test which looks at nothing else, and has its name alone: dbt cannot be told tests of one
-    name one by one, so they run together, apart from their parents where one of them has several.
+    """The nodes with a test that has no other parent, and whose ``fqn`` no test of several parents has.
+
+    dbt cannot select one of several tests with one ``fqn``, so these run together. Where one of them has several
+    parents, all of them run apart from their parents.
     """
     apart = {tuple(test.fqn) for test in tests if test.fqn and len(set(test.depends_on)) > 1}
     return {

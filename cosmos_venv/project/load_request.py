@@ -1,7 +1,7 @@
 """The values of a load: ``LoadRequest`` and ``Loaded``.
 
 Both are frozen: a loader takes a request, returns what it has found and writes into nothing. Each parse of a DAG file
-imports this module, also in a worker that runs one task, so it imports nothing that a kept plan does without.
+imports this module, also in a worker that runs one task, so it imports nothing that only a load needs.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class LoadRequest:
     def given_env_vars(self) -> Mapping[str, str]:
         """The environment variables of the configuration; none where only a running task knows which there are."""
         given = self.render.env_vars or self.project.env_vars
-        # dbt does not render what env_var() gives: a template, or that of what another task gives, stays as it is.
+        # dbt does not render the values of env_var(): a template stays as it is, also that of an XComArg.
         return {name: str(value) for name, value in given.items()} if isinstance(given, Mapping) else {}
 
     @cached_property
@@ -100,8 +100,8 @@ class LoadRequest:
     def dbt_vars(self) -> Mapping[str, object] | None:
         """dbt's ``--vars``, as tasks get them: ``operator_args["vars"]``, a dict or YAML, before ``ProjectConfig``.
 
-        What only a running task knows stands there as its template without the marks of one. None: there are none, or
-        only a running task knows which.
+        A value that only a running task knows stands there as its template, without the braces. None: there are none,
+        or only a running task knows them.
         """
         given = self.operator_args.get("vars")
         if isinstance(given, str):
@@ -117,7 +117,7 @@ class LoadRequest:
         from cosmos_venv.dbt.project_files import has_packages
 
         given: object = self.project.install_dbt_deps if self.render.dbt_deps is None else self.render.dbt_deps
-        if isinstance(given, str):  # for tasks; a template of which only a running task knows what it is
+        if isinstance(given, str):  # a text for tasks; only a running task knows the value of a template
             from cosmos_venv.compat import to_boolean
 
             given = is_template(given) or to_boolean(given)
@@ -125,7 +125,7 @@ class LoadRequest:
 
     @property
     def parses_in_part(self) -> bool:
-        """Whether dbt may parse in part. Where it does, dbt 1 keeps the YAML selectors of the parse before."""
+        """Whether dbt may parse in part. Not with ``selectors.yml``: dbt 1 would keep selectors of the last parse."""
         return self.project.partial_parse and not (self.project_dir / SELECTORS_FILE).is_file()
 
     @cached_property
@@ -135,7 +135,7 @@ class LoadRequest:
             return LoadMode.DBT_LS, "LoadMode.CUSTOM means this"
         if method is not LoadMode.AUTOMATIC:
             return method, "RenderConfig.load_method says so"
-        if isinstance(manifest, str):  # no server is asked whether it is there: it is read in a moment
+        if isinstance(manifest, str):  # no server is asked whether the file exists: it is read in a moment
             return LoadMode.DBT_MANIFEST, f"ProjectConfig.manifest_path names {mask(manifest)}"
         if self.project.is_manifest_available():
             return LoadMode.DBT_MANIFEST, f"there is a manifest at {manifest}"
@@ -151,23 +151,23 @@ def _of_yaml(text: str) -> object:
     try:
         return load_yaml(text)
     except yaml.YAMLError:
-        if is_template(text):  # of all values together, which no YAML is before it is rendered
+        if is_template(text):  # one template for all values: before it is rendered, it is no YAML
             return None
         raise
 
 
 def _stand_in(value: object) -> object:
-    """A value as it is known while the file is parsed: a template, or what another task gives, is a text for itself.
+    """A value as it is known while the DAG file is parsed: a template or an XComArg becomes the text of its template.
 
-    dbt fails for want of a variable in a YAML file. It renders the values of variables with names of its own, so no
-    marks of a template are left.
+    dbt fails when a variable in a YAML file has no value. It renders the values of variables itself, so the text has no
+    braces.
     """
     if isinstance(value, Mapping):
         return {name: _stand_in(each) for name, each in value.items()}
     if isinstance(value, list | tuple):
         return [_stand_in(each) for each in value]
     if is_of_another_task(value) or is_template(value):
-        return re.sub(_MARKS, "", str(value)).strip()  # of what another task gives, str makes a template
+        return re.sub(_MARKS, "", str(value)).strip()  # str() makes a template of an XComArg
     return value
 
 
@@ -196,11 +196,11 @@ class Loaded(msgspec.Struct, frozen=True, kw_only=True):
     """The nodes that a loader has found.
 
     :param nodes: all nodes by unique id.
-    :param selected: the selected ones and their tests, by unique id.
+    :param selected: the selected nodes and tests, by unique id.
     :param method: the way in which they were loaded: ``DBT_LS_CACHE`` where dbt ls was not run.
     :param reason: why it was this way, in words for the log.
-    :param is_whole: whether the project has no other nodes: dbt has not selected before these were written down.
-    :param version: a text that differs where the nodes may; None where that cannot be known.
+    :param is_whole: whether these are all nodes of the project. A file of ``DBT_LS_FILE`` may hold a selection.
+    :param version: a text that differs where the nodes may differ; None where that cannot be known.
     """
 
     nodes: dict[str, DbtNode]

@@ -87,7 +87,7 @@ def _refuse_empty_selection(request: LoadRequest, nodes: _Nodes) -> None:
 
 
 def _nearest(items: Iterable[str], nodes: _Nodes) -> list[str]:
-    """The names, tags and sources of the project that look like parts of a selection, as a selection has them."""
+    """The names, paths, tags and sources that resemble a word of a selection, written as in a selection."""
     from difflib import get_close_matches
 
     known: set[str] = set()
@@ -138,11 +138,11 @@ def _selected(request: LoadRequest, manifest: Manifest, nodes: _Nodes) -> _Nodes
 def _read_manifest(
     request: LoadRequest, version: str | None, open_it: Callable[[], Manifest]
 ) -> tuple[Manifest, _Nodes]:
-    """The manifest and its nodes: once for all groups of a DAG file that select apart.
+    """The manifest and its nodes, read once for all groups of a DAG file that have selections of their own.
 
-    Nothing is kept where nothing is selected: it would be memory for the one DAG that most files have.
+    Without a selection nothing is shared: most files have one DAG, for which it would only take memory.
     """
-    from cosmos_venv.compat import shared_by_import  # it brings Airflow along, which no loader needs
+    from cosmos_venv.compat import shared_by_import  # it imports Airflow, which no loader needs
 
     config = request.render
     is_shared = version is not None and bool(config.select or config.exclude or config.selector)
@@ -172,10 +172,10 @@ def _open_manifest(request: LoadRequest) -> Manifest:
             "LoadMode.DBT_MANIFEST needs ProjectConfig.manifest_path. Give it, or use LoadMode.DBT_LS."
         )
     if not isinstance(path, str):
-        from cosmos_venv.project.manifest import Manifest  # where a plan is kept nothing is read
+        from cosmos_venv.project.manifest import Manifest  # with a kept plan no manifest is read
 
         return Manifest(path)
-    # What reads from elsewhere is imported only by those who have their manifest there.
+    # Imported only for a manifest at a URL.
     from cosmos_venv.project.remote_manifest import open_remote
     from cosmos_venv.remote.remote_file import RemoteFile
 
@@ -236,7 +236,7 @@ def _load_dbt_ls(request: LoadRequest) -> Loaded:
 
 
 def _can_select(request: LoadRequest, manifest: Manifest) -> bool:
-    """Whether the manifest says what the wanted YAML selector selects; also the default selector is wanted."""
+    """Whether the manifest is enough: no YAML selector is used, not even the default one, or it has all of them."""
     config = request.render
     items = [*config.select, *config.exclude]
     has_items = bool(items) and not config.selector and not any("selector:" in item for item in items)
@@ -250,7 +250,7 @@ def _listed(nodes: _Nodes, content: bytes) -> _Nodes:
 
     # Not splitlines(): that breaks at the line separators of Unicode, which JSON leaves as they are in a text.
     lines = content.decode(errors="replace").split("\n")
-    for line in lines:  # dbt 2 says nothing of it
+    for line in lines:  # dbt 2 writes no such warning
         if (found := _UNMATCHED.search(line)) is not None:
             logger.warning(FITS_NOTHING, found[1])
     ids = listed_ids(lines)
@@ -263,7 +263,7 @@ def answer_of(request: LoadRequest, *, is_selection: bool = False) -> Answer:
     :param request: what is loaded; it has a profile. With ``DBT_LS_CACHE`` dbt is never started.
     :param is_selection: whether dbt is to evaluate the selection; else it is asked for the manifest.
     :raises CosmosLoadDbtException: when dbt fails, with its own last lines; when the environment or the answer is not
-        ready yet; when nothing is kept that must be.
+        ready yet; when ``DBT_LS_CACHE`` finds no kept answer.
     :raises CosmosConfigException: when the dbt executable cannot be started.
     """
     from cosmos_venv.project.dbt_ls_runner import damage_behind, open_question, prepared
@@ -291,13 +291,13 @@ def version_of(request: LoadRequest, *, only_files: bool = False) -> str | None:
     """A text that differs where loading might give other nodes; None where that cannot be known.
 
     :param request: what would be loaded.
-    :param only_files: whether None is the answer, too, where dbt would be asked.
+    :param only_files: whether to return None, too, where dbt would be asked.
     :raises CosmosLoadDbtException: where dbt is asked, and its environment is not ready yet.
     """
     if request.method in (LoadMode.DBT_LS, LoadMode.DBT_LS_CACHE):
         return None if only_files else _version_of_listing(request)
     path = request.project.manifest_path if request.method is LoadMode.DBT_MANIFEST else request.render.dbt_ls_path
-    if not isinstance(path, Path):  # what lies elsewhere would have to be asked for
+    if not isinstance(path, Path):  # for a URL, the server would have to be asked
         return None
     project_file = _content(request.project_dir / _PROJECT_FILE)
     facts = [
@@ -327,12 +327,12 @@ def _version_of_listing(request: LoadRequest) -> str | None:
 def _content(path: Path) -> bytes:
     try:
         return read_file(path)
-    except OSError:  # as below
+    except OSError:  # loading reports it, where the file is needed
         return b""
 
 
 def _digest(path: Path) -> str:
     try:
         return digest_of_file(path, known=caches.kept_fingerprints())
-    except OSError:  # loading it will say so, where it is needed
+    except OSError:  # loading reports it, where the file is needed
         return ""

@@ -49,7 +49,7 @@ logger = logging.getLogger(__name__)
 
 _PATIENCE = 5.0  # seconds for the storage of other machines, which only saves time
 _SUFFIX = ".answer"
-_DETACHED = f"{__name__}:list_detached"  # what DetachedWork calls, with a request that _as_request has made
+_DETACHED = f"{__name__}:list_detached"  # the function that DetachedWork calls, with a request of _as_request
 _CHANGED = "The project has changed while dbt ls ran, and nobody knows which of the two dbt has read. Parse again."
 _WAITING = "Another process is running dbt ls for the same project; waiting for its answer."
 _SHORTEST_AGE = 60.0  # seconds that an answer lives at the least, so that a later parse finds it
@@ -116,7 +116,7 @@ class KeptAnswer:
         return None if head is None else self._version_of(head)
 
     def find(self) -> Answer | None:
-        """The answer, of this machine or of another one; None when there is none that counts."""
+        """The kept answer of this machine or of another one; None when there is no valid one."""
         text = self.files.read(self.basis.digest)
         found = None if text is None else self._answer_in(text)
         if text is not None and found is not None:
@@ -124,7 +124,7 @@ class KeptAnswer:
         return found or self._find_elsewhere()
 
     def _find_elsewhere(self) -> Answer | None:
-        """The answer that another machine has kept, which is kept here from now on."""
+        """The answer that another machine has shared. It is kept on this machine from now on."""
         if self.remote is None:
             return None
         try:
@@ -189,8 +189,8 @@ class KeptAnswer:
         self.files.write(self._shared_mark, str(answer.version).encode())
 
     def _share(self, text: bytes, answer: Answer) -> None:
-        """Let other machines have an answer, once. A process that outlives a parse cannot reach them: the next parse
-        shares what that process has kept.
+        """Share an answer with other machines, once. A process that outlives a parse cannot reach them: the next parse
+        shares the answer that this process has kept.
         """
         is_shared = answer.ages or self.files.read(self._shared_mark) == str(answer.version).encode()
         if self.remote is None or is_shared:

@@ -1,6 +1,6 @@
 """The nodes of a ``manifest.json`` and those that are selected.
 
-The typed reader ignores what it does not need, and names file, entry and fault where it cannot read what it needs.
+The typed reader ignores keys that it does not need. Its errors name the file, the entry and the fault.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class _Metadata(msgspec.Struct, omit_defaults=True):
 
 _RENDERED = ("nodes", "sources", "exposures", "unit_tests", "functions")
 _OTHERS = ("metrics", "semantic_models", "saved_queries")
-"""The sections of which no task is made, but selections lead to and through their entries."""
+"""The sections without tasks. Selections can name their entries, and reach other nodes through them."""
 
 _Section = dict[str, NodeEntry]
 
@@ -83,11 +83,11 @@ _ENTRIES = msgspec.json.Decoder(dict[str, msgspec.Raw] | None)
 
 
 def pruned(content: bytes, where: str) -> bytes:
-    """The part of a manifest that is read: without macros, docs and SQL, a tenth of it.
+    """The part of a manifest that is needed: without macros, docs and SQL it is a tenth as long.
 
     :param content: the manifest as dbt has written it.
-    :param where: what errors call it.
-    :raises CosmosLoadDbtException: when it cannot be read as one.
+    :param where: the name of the manifest in errors.
+    :raises CosmosLoadDbtException: when it cannot be read as a manifest.
     """
     return msgspec.json.encode(_decode(where, utf_8(content, where, way_out=_WAY_OUT)))
 
@@ -95,9 +95,9 @@ def pruned(content: bytes, where: str) -> bytes:
 class Manifest:
     """A ``manifest.json`` of dbt 1.5 or later.
 
-    :param path: the file; of a manifest that lies elsewhere, what errors call it.
-    :param content: the bytes of a manifest that lies elsewhere; None: the file is read.
-    :raises CosmosLoadDbtException: when the file cannot be read as one.
+    :param path: the file; with ``content``, the name of the manifest in errors.
+    :param content: the bytes of a manifest that is no file here; None: the file is read.
+    :raises CosmosLoadDbtException: when the file or the content cannot be read as a manifest.
     """
 
     def __init__(self, path: Path | str, content: bytes | None = None) -> None:
@@ -115,8 +115,8 @@ class Manifest:
     def nodes(self, *, project_path: Path, packages_folder: str = DEFAULT_PACKAGES_FOLDER) -> dict[str, DbtNode]:
         """Every node by unique id, in the manifest's order: nodes, sources, exposures, unit tests, functions.
 
-        Analyses are among them, which ``dbt ls`` leaves out: a node converter may make something of them. What is
-        disabled is left out, as ``dbt ls`` leaves it out.
+        Analyses are among them, though ``dbt ls`` leaves them out: a node converter may render them. Disabled nodes are
+        left out, as by ``dbt ls``.
 
         :param project_path: folder of the project that the manifest describes; no file in it is looked at.
         :param packages_folder: where dbt installs packages, relative to the project.
@@ -142,7 +142,7 @@ class Manifest:
 
     @property
     def has_whole_selectors(self) -> bool:
-        """Whether all of the YAML selectors is there.
+        """Whether the YAML selectors are complete.
 
         dbt 2 leaves out of its manifest which selector is the default one, which tests come with nodes, and which
         configuration ``config`` means.
@@ -150,7 +150,7 @@ class Manifest:
         return not self._content.metadata.is_of_dbt_2 or self._selectors is not self._content.selectors
 
     def use_selectors(self, content: bytes) -> None:
-        """Take the YAML selectors from the project's file; a file with Jinja in it is known to dbt alone.
+        """Take the YAML selectors from ``selectors.yml``. A file with Jinja is ignored: only dbt can render it.
 
         :param content: of ``selectors.yml``.
         """
@@ -158,7 +158,7 @@ class Manifest:
 
         if _JINJA.search(content):
             return
-        # dbt has refused another file, or the manifest was made of another one.
+        # A broken file is ignored: dbt would refuse it, so the manifest was made from another file.
         with suppress(yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError):
             written: Any = load_yaml(content.decode())
             self._selectors = {each["name"]: each for each in written["selectors"]}
@@ -178,7 +178,7 @@ class Manifest:
         *,
         indirect_selection: TestIndirectSelection = TestIndirectSelection.EAGER,
     ) -> set[str]:
-        """Ids of what dbt would select, of every kind that the manifest has.
+        """Unique ids of all that dbt would select, of every resource type in the manifest.
 
         :param select: dbt's selection texts; none: everything.
         :param exclude: dbt's selection texts of what is left out.
@@ -199,7 +199,7 @@ class Manifest:
         return SelectionGraph(entries, project_name=self._content.metadata.project_name)
 
     def _enabled(self, sections: Iterable[str]) -> _Section:
-        """The entries that are not disabled, with their configurations read. dbt keeps most disabled ones apart."""
+        """The enabled entries, with their configurations read. dbt writes most disabled ones into another section."""
         entries = self._content.entries(sections)
         shared: dict[bytes, dict[str, Any] | None] = {}
         for unique_id, entry in entries.items():
@@ -253,7 +253,7 @@ def _decode(path: Path | str, content: bytes) -> _Manifest:
 
 
 def _blame_an_entry(path: Path | str, content: bytes) -> None:
-    """Raises for the schema, if that is too old, or for the first entry that cannot be read, if it is an entry."""
+    """Raise for a schema that is too old, or for the first entry that cannot be read; return when there is neither."""
     try:
         sections = decoded(content, _SECTIONS.decode)
         metadata = msgspec.json.decode(sections.get("metadata", b"{}"), type=_Metadata)
@@ -283,7 +283,7 @@ def _read(path: Path) -> bytes:
 
 
 def _refuse_old_schema(path: Path | str, version: str) -> None:
-    """A manifest that names no version, as hand-made ones do, is taken as it is."""
+    """Raise for a manifest of an old schema. A manifest without a version, such as a hand-made one, is accepted."""
     found = _VERSION.search(version)
     if found and int(found.group(1)) < OLDEST_SCHEMA:
         raise CosmosLoadDbtException(

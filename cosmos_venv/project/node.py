@@ -109,7 +109,7 @@ class DbtNode(msgspec.Struct, frozen=True, dict=True):
 
     @property
     def meta(self) -> dict[str, Any]:
-        """``config.meta.cosmos``: the node's wishes for its task.
+        """``config.meta.cosmos``: the node's own settings for its task.
 
         :raises CosmosLoadDbtException: when it is no mapping.
         """

@@ -28,18 +28,18 @@ _resource_type = cache(DbtResourceType)
 _path = lru_cache(1_000)(Path)
 
 
-# Without gc: nothing that comes out of JSON leads back to where it is kept, so there is nothing to collect.
+# gc=False: values from JSON have no reference cycles, so the garbage collector need not track them.
 class DependsOn(msgspec.Struct, gc=False, omit_defaults=True):
     """The nodes that a node reads. Its macros are not of interest.
 
-    :param nodes: their unique ids; None where dbt says none.
+    :param nodes: their unique ids; None where dbt writes none.
     """
 
     nodes: list[str] | None = None
 
 
 class TestMetadata(msgspec.Struct, gc=False, omit_defaults=True):
-    """The keys that a generic test has beyond others.
+    """The keys that only a generic test has.
 
     :param name: name of the generic test, such as ``not_null``.
     """
@@ -65,8 +65,8 @@ _TEXT = msgspec.json.Decoder(str)
 class NodeEntry(msgspec.Struct, gc=False, omit_defaults=True):
     """The keys of an entry that are read; dbt writes many more, and each release some new ones.
 
-    Each key has dbt's name; None where dbt writes none. ``config`` is there once ``read_config`` has been called: its
-    30 keys are most of what a node takes, in memory and in time.
+    Each key has dbt's name; None where dbt does not write the key. ``config`` is there once ``read_config`` has been
+    called: its 30 keys take most of the memory and time of a node.
 
     :param resource_type: such as ``model``.
     :param unique_id: such as ``model.shop.orders``.
@@ -75,10 +75,10 @@ class NodeEntry(msgspec.Struct, gc=False, omit_defaults=True):
     :param depends_on: the nodes that it reads.
     :param tags: texts.
     :param freshness: of a source: how old its content may be.
-    :param fqn: the parts of its place: package, folders, name.
+    :param fqn: the parts of its fully qualified name: package, folders, name.
     :param description: a text for people.
-    :param columns: its columns by name, as they are written: dbt ls does not say them, and no task depends on them.
-    :param compiled_code: its SQL as the warehouse gets it, as it is written; only a manifest may say it.
+    :param columns: its columns by name, as JSON text. dbt ls does not write them, and no task depends on them.
+    :param compiled_code: its compiled SQL, as JSON text; only a manifest may have it.
     :param name: without package and folders.
     :param patch_path: the YAML file that describes it, as ``package://path``.
     :param source_name: of a source: the name above its tables.
@@ -98,7 +98,7 @@ class NodeEntry(msgspec.Struct, gc=False, omit_defaults=True):
     description: str | None = None
     columns: msgspec.Raw = _NULL
     compiled_code: msgspec.Raw = _NULL
-    # From here on what only a selection asks for, and only a manifest says.
+    # Only selections need the keys from here on, and only a manifest has them.
     name: str | None = None
     patch_path: str | None = None
     source_name: str | None = None
@@ -111,7 +111,7 @@ class NodeEntry(msgspec.Struct, gc=False, omit_defaults=True):
     config: dict[str, Any] | None = msgspec.field(default=None, name=" config")  # no key of dbt's
 
     def read_config(self, shared: dict[bytes, dict[str, Any] | None]) -> None:
-        """Read the configuration. Nodes that are configured alike, as most are, have one dict together.
+        """Read the configuration. Nodes with the same configuration, as most have, share one dict.
 
         :param shared: the configurations of a manifest that were read so far, by their text; this one is added.
         :raises ValueError: where it is no mapping.
@@ -163,7 +163,7 @@ def to_node(entry: NodeEntry, *, unique_id: str, folders: Folders) -> DbtNode | 
     config = entry.config or {}
     resource_type = _resource_type(entry.resource_type)
     package = intern(entry.package_name or unique_id.split(".", 2)[1])
-    # Once in memory each: the ids stand with all that read the node, the parts of a name in each name.
+    # Each text is in memory once (interned): an id stands in every child of its node, and names share their parts.
     return DbtNode(
         intern(unique_id),
         resource_type,
@@ -190,7 +190,7 @@ def _columns(written: msgspec.Raw) -> dict[str, str] | None:
     try:
         return {intern(name): each.description or "" for name, each in _COLUMNS.decode(text).items()}
     except msgspec.DecodeError:
-        return None  # it is only shown
+        return None  # columns are only shown
 
 
 def _compiled_sql(written: msgspec.Raw) -> str:

@@ -28,14 +28,14 @@ _PATIENCE = 60.0  # seconds, where Airflow sets no time-out
 def open_remote(file: RemoteFile, kept: FileCache | None) -> Manifest:
     """The manifest at a URL, copied only where it has changed since the last parse.
 
-    Where no answer comes, the copy that is kept is taken, with a warning.
+    When the server does not answer, the kept copy is used, with a warning.
 
     :param file: the manifest.
     :param kept: keeps copies; None: nothing is kept.
-    :raises CosmosLoadDbtException: when the manifest cannot be had, and when the server's answer says so.
+    :raises CosmosLoadDbtException: when the server refuses the manifest, or does not answer and no copy is kept.
     """
     digest = hashlib.sha256(json.dumps([file.url, file.conn_id]).encode()).hexdigest()
-    # With an age that counts, reading does not touch the time: it says when the copy was last known to be right.
+    # With max_age, a read does not touch the file: its time says when the copy was last known to be current.
     packed = None if kept is None else kept.read(digest, max_age=math.inf)
     known = None if packed is None else Copy.unpacked(packed)
     try:
@@ -53,22 +53,22 @@ def open_remote(file: RemoteFile, kept: FileCache | None) -> Manifest:
         warn_of_copy(f"ProjectConfig.manifest_path {file}", error, kept.path(digest))
         return Manifest(str(file), known.content)
     if copy is None:
-        assert kept is not None and known is not None  # noqa: S101, PT018 - nothing else can be unchanged
+        assert kept is not None and known is not None  # noqa: S101, PT018 - only a known copy can be unchanged
         with suppress(OSError):
             os.utime(kept.path(digest))
         return Manifest(str(file), known.content)
     manifest = Manifest(str(file), copy.content)
-    if kept is not None:  # only what is a manifest: an error page would be asked for no more
+    if kept is not None:  # only a valid manifest is kept: a kept error page would never be fetched anew
         kept.write(digest, copy.packed())
     return manifest
 
 
 def warn_of_copy(what: str, error: RemoteError, note: Path) -> None:
-    """Say that nobody has answered, and how old the copy is that is taken.
+    """Warn that there was no answer, and say how old the copy is that is used.
 
     :param what: the parameter and the address.
-    :param error: what has come in place of an answer.
-    :param note: the file whose time says when the copy was last known to be right.
+    :param error: the error in place of an answer.
+    :param note: the file whose time says when the copy was last known to be current.
     """
     passed = timedelta(minutes=(time.time() - note.stat().st_mtime) // 60)
     logger.warning("%s cannot be read now: %s. Its copy of %s ago is taken.", what, error, passed)

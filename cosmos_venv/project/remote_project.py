@@ -1,8 +1,8 @@
 """A dbt project that lies elsewhere: a copy of each version on this machine, in a folder of its own.
 
-A copy is made under a name apart and published by one rename, so it is whole or not there. The DAG processor asks for
-the newest version, and notes it in an Airflow Variable. A worker asks for the version that was the newest when its run
-began, and for no other one: all tasks of a run see one version.
+A copy is made under a temporary name and published by an atomic rename, so it is complete or absent. The DAG processor
+asks for the newest version, and notes it in an Airflow Variable. A worker asks only for the version that was the newest
+when its run began: all tasks of a run see one version.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ from cosmos_venv.remote.remote_file import RemoteFile
 logger = logging.getLogger(__name__)
 
 Takes = Callable[[str], bool]
-"""Whether the files of a version are wanted."""
+"""A function that says whether the files of a version are wanted."""
 
 _PATIENCE = 300.0  # seconds, where Airflow sets no time-out
 _KEPT = 30 * 86_400.0
-_REFRESHED = 300.0  # what is used must look newer than what nobody uses, and a parse must not write
+_REFRESHED = 300.0  # seconds: a copy in use must look newer than an unused one, but not each parse should write
 _MOST_VERSIONS = 50
 _ZIP, _ZSTANDARD = b"PK\x03\x04", b"\x28\xb5\x2f\xfd"
 _DESCRIPTION = "Versions of a dbt project that cosmos-venv has seen elsewhere. Runs of DAGs that go on need it."
@@ -56,7 +56,7 @@ class Found(msgspec.Struct, frozen=True):
     """A version of a project.
 
     :param version: hexadecimal digits: SHA-256 of an archive or of the list of a folder's files, or a commit.
-    :param facts: by which a server or store can tell whether an archive has changed; empty for another place.
+    :param facts: by which a server can tell whether an archive has changed; empty for a folder and a repository.
     """
 
     version: str
@@ -99,7 +99,7 @@ class _RemoteProject:
     def __init__(self, address: ProjectAddress) -> None:
         self.address = address
         self.root = caches.cache_dir() / "projects-v1"
-        # A new password makes no other project of it.
+        # The password is left out: with a new password it is the same project.
         self.digest = hashlib.sha256(json.dumps([remove(address.url), address.conn_id]).encode()).hexdigest()
         self.variable = f"cosmos_venv_project_{self.digest[:32]}"
 
@@ -171,9 +171,9 @@ class _RemoteProject:
             logger.warning(said, self.address, self.variable, mask(str(error)))
 
     def _newest(self) -> str:
-        """The version that is there now, fetched; the last one with a warning, where no answer comes."""
+        """The newest version, fetched; when there is no answer, the last known version, with a warning."""
         kept = FileCache(folder=self.root, suffix=".json", most=1_000)
-        # With an age that counts, reading does not touch the time: it says when the version was last known to be right.
+        # With max_age, a read does not touch the file: its time says when the version was last known to be current.
         last = value_of(kept.read(self.digest, max_age=math.inf), Found) or _NONE
         known = last if self._path(last.version).is_dir() else _NONE
         try:
@@ -187,7 +187,7 @@ class _RemoteProject:
         return found.version
 
     def _fetch(self, known: Found, takes: Takes) -> Found:
-        """Ask which version there is, and publish a copy of it where it is taken."""
+        """Ask for the current version, and publish a copy of it if ``takes`` says so."""
         make_private(self.root)
         if not is_private(self.root):
             raise BadArchive(f"others may write to {self.root}: chmod go-w it, or set another [cosmos_venv] cache_dir")
@@ -278,9 +278,9 @@ class _RemoteProject:
 
 
 def _unpack(content: bytes, folder: Path) -> None:
-    """Put the files of an archive into a folder: of tar, packed in any way that this Python knows, or of zip.
+    """Unpack a zip archive, or a tar archive with any compression that this Python knows.
 
-    :raises BadArchive: when it is damaged, or a member leads out of the folder.
+    :raises BadArchive: when the archive is damaged, or a member leads out of the folder.
     """
     file = io.BytesIO(content)
     try:

@@ -1,4 +1,4 @@
-"""Answers of dbt in Airflow Variables, for machines without a storage in common: one Variable for one question.
+"""Answers of dbt in Airflow Variables, for machines without common storage: one Variable for one question.
 
 A Variable holds the latest answer under its name. Whoever can write the Variable decides which tasks the DAGs of the
 project have.
@@ -49,8 +49,8 @@ class VariableAnswers:
         """The content of a file; None when the Variable has none of that name.
 
         :param name: of the file.
-        :param seconds: of no use: Airflow answers when it does.
-        :param limit: of no use: a Variable is smaller.
+        :param seconds: not used: a Variable is read without a time-out.
+        :param limit: not used: Variables have a smaller limit.
         :raises RemoteError: when the Variable cannot be read.
         """
         try:
@@ -61,11 +61,11 @@ class VariableAnswers:
         return None if answer is None else answer.encode()
 
     def write(self, name: str, content: bytes, *, seconds: float) -> None:  # noqa: ARG002 - as of a RemoteFolder
-        """Keep a file in place of the earlier answer. One that is too long is not kept, and the log says so.
+        """Keep a file in place of the earlier answer. A file that is too long is not kept, and the log says so.
 
         :param name: of the file.
         :param content: its bytes, which are ASCII.
-        :param seconds: of no use: Airflow answers when it does.
+        :param seconds: not used: a Variable is written without a time-out.
         :raises RemoteError: when the Variable cannot be written.
         """
         text = json.dumps({name: content.decode("ascii")})

@@ -1,11 +1,11 @@
 """Airflow's tasks, groups and edges, made of a plan.
 
-The first task of an operator is made by its constructor, the like ones as copies of it under other ids. Such tasks
-differ in what they select and in what they say of their node. Airflow wraps each constructor of an operator and checks
-each attribute, which is most of the time that a DAG of a dbt project takes.
+The constructor of an operator makes its first task. Similar tasks are copies of that task with other ids. They differ
+only in what they select and in what they say of their node. Airflow wraps each constructor of an operator and checks
+each attribute: that takes most of the time of a dbt project's DAG.
 
-Edges are left as Airflow's ``>>`` leaves them, but all are drawn at once, in linear time: ``a >> b`` hashes the DAG
-with all its task ids twice, to find out that both stand in the same one, which is known here.
+Edges are the same as after Airflow's ``>>``, but all are drawn at once, in linear time. ``a >> b`` hashes the DAG with
+all its task ids twice, to find out that both tasks stand in the same DAG, which is known here.
 """
 
 from __future__ import annotations
@@ -74,12 +74,12 @@ class TaskMaker(msgspec.Struct, frozen=True, kw_only=True):
     def make(
         self, cls: type[BaseOperator], label: str, task_group: TaskGroup | None, arguments: Mapping[str, Any]
     ) -> BaseOperator:
-        """A task of an operator: by its constructor, or as a copy of a like one.
+        """A task of an operator, made by its constructor or as a copy of a similar task.
 
         :param cls: the class of the operator.
         :param label: the id of the task within its group.
         :param task_group: the group; None: the DAG itself.
-        :param arguments: the arguments of this task, which go over those that all tasks share.
+        :param arguments: the arguments of this task, which replace shared ones of the same name.
         """
         accepted = parameters(cls)
         own = {name: value for name, value in arguments.items() if name in accepted}
@@ -95,9 +95,9 @@ class TaskMaker(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _key(cls: type[BaseOperator], arguments: Mapping[str, Any]) -> Hashable | None:
-    """The facts that tasks have in common which can be copies of each other; None where they cannot be known."""
+    """The facts that are equal in tasks that can be copies of each other; None where the facts cannot be compared."""
     common = [value for name, value in arguments.items() if name not in _OWN]
-    # The names of what differs, too: an argument that is not given may come from default_args.
+    # The names of all arguments count: an argument that is not given may come from default_args.
     key = (cls, *arguments, *common, *map(type, common))
     try:
         hash(key)
@@ -109,7 +109,7 @@ def _key(cls: type[BaseOperator], arguments: Mapping[str, Any]) -> Hashable | No
 def refuse_unknown_arguments(where: str, names: Iterable[str]) -> None:
     """Refuse a name that no operator of any mode takes: the arguments of one DAG may serve several modes.
 
-    :param where: what errors name as the place of the arguments: ``operator_args``.
+    :param where: the place of the arguments, for errors: ``operator_args``.
     :param names: names of arguments.
     :raises CosmosValueError: for the first such name, with the nearest one that an operator takes.
     """
@@ -136,16 +136,16 @@ def draw(edges: Iterable[tuple[BaseOperator, BaseOperator]]) -> None:
 
     :param edges: pairs of tasks, all in one DAG.
     """
-    # As >> leaves them: it would hash the whole DAG for each edge.
+    # The same as after >>, which would hash the whole DAG for each edge.
     for before, after in edges:
         before.downstream_task_ids.add(after.task_id)
         after.upstream_task_ids.add(before.task_id)
 
 
 def draw_outer(edges: Iterable[tuple[Any, Any]]) -> None:
-    """Let groups know what is before and after them, which the graph view shows as one edge.
+    """Write into groups what is before and after them, so that the graph view shows one edge.
 
-    It is what ``>>`` does beside the edges among the tasks, which have to be drawn before.
+    ``>>`` does this beside the edges between tasks. Those must be drawn before.
 
     :param edges: pairs of tasks or groups, the first before the second.
     """
@@ -157,7 +157,7 @@ def draw_outer(edges: Iterable[tuple[Any, Any]]) -> None:
         if are_groups[1]:
             (after.upstream_group_ids if are_groups[0] else after.upstream_task_ids).add(before.node_id)
         if all(are_groups):
-            # Airflow puts the leaves of one group before the other; it does not put the roots after the first.
+            # As in Airflow: the second group notes the leaves of the first. The first does not note the roots.
             if id(before) not in leaves:
                 leaves[id(before)] = {task.task_id for task in before.get_leaves()}
             after.upstream_task_ids |= leaves[id(before)]
@@ -178,7 +178,7 @@ def make_tasks(
     :param shared: arguments of every dbt task; the task's own go over them.
     :param dag: the DAG that they stand in.
     :param task_group: the group that they stand in; None: the DAG itself.
-    :param converters: asked for what the plan leaves to them.
+    :param converters: make the tasks and groups of the plan's conversions.
     :param there: what ``make_one_task`` has made of the same plan, by its id in the plan.
     :returns: the task or group of each node that is drawn, by its unique id.
     :raises CosmosValueError: for an argument of a node that no operator takes, and for what a converter cannot make.
@@ -199,14 +199,14 @@ def make_tasks(
         if before in tasks and after in tasks:
             inner_edges.append((tasks[before], tasks[after]))
             outer_edges.add(pair)
-        else:  # within a group first: its first and last tasks are known only then
+        else:  # edges within a group are drawn first: only then are its first and last tasks known
             converted.append((pair[0] != pair[1], *(pair if pair[0] != pair[1] else (before, after))))
     draw(inner_edges)
     draw_outer((made[before], made[after]) for before, after in sorted(outer_edges) if before != after)
     for planned in plan.conversions:
         if (result := converters.convert(planned, dag=dag, task_group=groups[planned.group])) is not None:
             made[planned.key] = result
-    # Airflow's own way: what a converter has made may be a group, whose first and last tasks only Airflow knows.
+    # By Airflow's >>: a converter may have made a group, whose first and last tasks only Airflow knows.
     for _, before, after in sorted({*converted}):
         if before in made and after in made:  # a converter may have made nothing
             made[before] >> made[after]
@@ -218,7 +218,7 @@ def make_one_task(
 ) -> dict[str, TaskOrGroup]:
     """Make one task of a plan and the groups that it stands in.
 
-    It knows the ids of the tasks before and after it, which are not there.
+    The task has the ids of the tasks right before and after it, although these are not made.
 
     :param kept: the task as the plan has it, with its groups and neighbours.
     :param shared: arguments of every dbt task; the task's own go over them.
@@ -239,7 +239,7 @@ def make_one_task(
 def _make_groups(
     planned: Iterable[PlannedGroup], dag: DAG, task_group: TaskGroup | None, there: Mapping[str, TaskOrGroup]
 ) -> dict[str | None, Any]:
-    """The groups by id; the group of the whole project, or None for the DAG itself, under None."""
+    """The groups by id. Under None stands the group of the whole project, or None for the DAG itself."""
     groups: dict[str | None, Any] = {None: task_group}
     for group in planned:  # each after its parent
         if group.group_id in there:
@@ -251,7 +251,7 @@ def _make_groups(
 
 
 def _put_last(made: Any, dag: DAG) -> None:
-    """Put a task or group behind all that is there in its DAG and its group."""
+    """Move a task or group to the end of its DAG and of the group around it."""
     parent = made.parent_group if isinstance(made, TaskGroup) else made.task_group
     for siblings in (dag.task_dict, parent.children if parent is not None else {}):
         if dict.__contains__(siblings, made.node_id):
@@ -260,7 +260,7 @@ def _put_last(made: Any, dag: DAG) -> None:
 
 def _make(task: PlannedTask, maker: TaskMaker, *, groups: Mapping[str | None, TaskGroup | None]) -> BaseOperator:
     """The task of a plan, in its group."""
-    # The group of the node's folder, or of the whole project, in which the task's own group stands.
+    # host: the group around the node's own group; it is that of a folder or of the whole project.
     task_group, host = groups[task.group], groups[task.folder]
     default_args = maker.default_args
     arguments = {**_defaults(task, maker), **task.arguments}
@@ -292,7 +292,7 @@ def _make(task: PlannedTask, maker: TaskMaker, *, groups: Mapping[str | None, Ta
 
 
 def _refuse_arguments(task: PlannedTask) -> None:
-    """Refuse what a node gives to its task and no operator takes; of a query, also what dbt alone takes."""
+    """Refuse an argument of a node that no operator takes; for a query, also an argument that only dbt tasks take."""
     refuse_unknown_arguments(f"operator_kwargs of {task.node_id}", task.arguments)
     if task.operator != _QUERY:
         return
@@ -304,9 +304,9 @@ def _refuse_arguments(task: PlannedTask) -> None:
 
 
 def _placed_around_all(made: BaseOperator, task: PlannedTask) -> BaseOperator:
-    """Tell Airflow of the first task of ExecutionMode.AIRFLOW_ASYNC, and of the last one.
+    """Make the first task of ExecutionMode.AIRFLOW_ASYNC a setup task, and the last task a teardown task.
 
-    It runs the first again with each task that is cleared, and judges a run without the last.
+    Airflow clears a setup task with each task behind it. The state of a run does not depend on a teardown task.
     """
     if task.task_id == DBT_SETUP_ASYNC_TASK_ID:
         made.as_setup()  # type: ignore[no-untyped-call]
@@ -316,11 +316,11 @@ def _placed_around_all(made: BaseOperator, task: PlannedTask) -> BaseOperator:
 
 
 def _defaults(task: PlannedTask, maker: TaskMaker) -> dict[str, Any]:
-    """The task's defaults that nothing which all tasks share replaces."""
+    """The task's defaults, without those that a shared argument replaces."""
     if not task.defaults:
         return {}
     given = set() if task.is_placeholder else {*maker.shared}
-    # A user's own rule is left as it is, wherever he gives it.
+    # The user's own trigger rule counts, wherever it is given.
     if _RULE in {*given, *maker.default_args, *task.arguments}:
         given |= {_RULE, _SKIPPED_WITH}
     return {name: each for name, each in task.defaults.items() if name not in given}
@@ -332,7 +332,7 @@ def _document(task: PlannedTask, *given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _with_identifier(context: Mapping[str, Any], dag: DAG, host: TaskGroup | None) -> dict[str, Any]:
-    """The context of a node's task, with the place that its project has in Airflow."""
+    """The context of a node's task, with the ids of the DAG and the group around the node."""
     if IDENTIFIER not in context:
         return dict(context)
     place = (dag.dag_id, host.group_id if host else None)
@@ -340,14 +340,14 @@ def _with_identifier(context: Mapping[str, Any], dag: DAG, host: TaskGroup | Non
 
 
 def _with_producer(arguments: Mapping[str, Any], *, project: TaskGroup | None) -> dict[str, Any]:
-    """The arguments of a task that lives on what another one does, with the id of that one in the DAG."""
+    """The arguments of a task that needs the producer, with the producer's id in the DAG."""
     if project is None:
         return {**arguments}
     return {**arguments, _PRODUCER: project.child_id(arguments[_PRODUCER])}  # type: ignore[no-untyped-call]
 
 
 def _watching_queue(*given: Mapping[str, Any]) -> str:
-    """The queue of the settings for a task that watches: it has one for all that workers do for it.
+    """The queue for a watching task, from the settings; a task has one queue for all its work on workers.
 
     ``deferrable`` may come from the node, from all tasks of the project, or from Airflow's ``default_args``.
     """
@@ -359,7 +359,7 @@ def _watching_queue(*given: Mapping[str, Any]) -> str:
 
 
 def _default_args(dag: DAG, task_group: TaskGroup | None) -> dict[str, Any]:
-    """Airflow's ``default_args`` of a task: those of an inner group go over those of an outer one."""
+    """Airflow's ``default_args`` of a task: an inner group's replace an outer group's."""
     found: dict[str, Any] = {}
     while task_group is not None:
         found = {**task_group.default_args, **found}
@@ -375,7 +375,7 @@ def _operator_class(path: str) -> type[BaseOperator]:
 
 
 def _with_changes(profile: ProfileConfig, changes: Mapping[str, Any], node_id: str | None) -> ProfileConfig:
-    """The profile configuration as a node's ``meta.cosmos.profile_config`` wants it for its own tasks."""
+    """The profile configuration for the tasks of a node, with the changes of its ``meta.cosmos.profile_config``."""
     fields = {name: value for name, value in changes.items() if name != "profile_mapping"}
     names = {field.name for field in dataclasses.fields(profile)}
     for name in fields:
@@ -394,9 +394,9 @@ def _with_changes(profile: ProfileConfig, changes: Mapping[str, Any], node_id: s
 def _with_mapping_changes(
     mapping: ProfileMapping | None, changes: object, node_id: str | None
 ) -> ProfileMapping | None:
-    """A copy with these attributes; any other name is a field of the profile, such as ``threads``.
+    """A copy of the mapping with the changes. A name that is no attribute is a profile field, such as ``threads``.
 
-    Cosmos makes an attribute of such a name too, which nothing reads, and does nothing where there is no mapping.
+    Cosmos makes an attribute of such a name, which nothing reads. Without a mapping it does nothing.
     """
     where = f"{node_id}: meta.cosmos.profile_config.profile_mapping"
     if not isinstance(changes, Mapping):
@@ -424,7 +424,7 @@ def _with_mapping_changes(
 
 
 def _config_vars(where: str, settings: Mapping[str, Any]) -> DbtProfileConfigVars:
-    from cosmos_venv.profiles import DbtProfileConfigVars  # hardly a node says anything of them
+    from cosmos_venv.profiles import DbtProfileConfigVars  # hardly any node sets them
 
     try:
         return DbtProfileConfigVars(**settings)

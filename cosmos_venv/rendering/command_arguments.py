@@ -22,7 +22,7 @@ class NodeTests(NamedTuple):
 
     :param ids: their unique ids.
     :param apart: the unique ids of the tests of the node that run in tasks of their own.
-    :param words: the texts by which dbt is told the tests; None where dbt itself takes the right ones with the node.
+    :param words: the selection texts of the tests; None where dbt itself selects the right tests with the node.
     """
 
     ids: list[str]
@@ -59,7 +59,7 @@ class TaskArguments:
         if node.resource_type is DbtResourceType.SOURCE:
             return self._with_own({"select": self._selectors[node.unique_id], **given}, node)
         if node.resource_type is DbtResourceType.FUNCTION:
-            # dbt build would run the tests that call it too.
+            # dbt build would also run the tests that call the function.
             given = {**NO_OTHER_TESTS, **given}
         return self._with_own({self._selecting: self._selectors[node.unique_id], **given}, node)
 
@@ -89,7 +89,7 @@ class TaskArguments:
             else set()
         )
         owner = {"owner": owners.pop()} if len(owners) == 1 else {}
-        # Also where they are None: what all tasks share must not select for this one.
+        # None, too, is given: shared arguments must not select for this task.
         shared: dict[str, Any] = {"select": None, "models": None, "selector": None}
         return {**shared, "nodes": nodes, **continuing(members), **NO_OTHER_TESTS, **owner}
 
@@ -122,9 +122,9 @@ class TaskArguments:
 
     @property
     def names_all_tests(self) -> bool:
-        """Whether the task of AFTER_ALL names each test: dbt would also run tests that are not known.
+        """Whether the task of AFTER_ALL names each test: else dbt would also run tests that the plan does not know.
 
-        Where a selection takes tests in another mode than EAGER, dbt decides which.
+        Where a selection has another indirect selection than EAGER, dbt decides which tests run.
         """
         selection = [*self._render.select, *self._render.exclude]
         if self._request.ready_tasks is not None:  # no text selects a domain
@@ -138,7 +138,7 @@ class TaskArguments:
 
         :param test_ids: unique ids of the selected tests.
         """
-        # Also where they are None: what all tasks share must not select for this one.
+        # None, too, is given: shared arguments must not select for this task.
         if self.names_all_tests:
             first = next(iter(self._request.nodes))  # an empty selection would be everything
             words = dict.fromkeys(self._selectors[each] for each in test_ids or (first,))
@@ -158,7 +158,7 @@ class TaskArguments:
         }
 
     def of_placeholder(self, node: DbtNode, given: Mapping[str, Any]) -> dict[str, Any]:
-        """The arguments of a task that runs nothing: of what the node says, only how it is shown is of use.
+        """The arguments of a task that runs nothing: of the node's arguments, only the display name and owner count.
 
         :param node: the node.
         :param given: further arguments of the task, which the node's own ones may replace.
@@ -169,7 +169,7 @@ class TaskArguments:
         return {**given, **shown, **owner}
 
     def owner_of(self, node: DbtNode) -> dict[str, str]:
-        """The node's owner as an argument of its task; empty where none counts.
+        """The node's owner as an argument of its task; empty where it has none, or owners are not inherited.
 
         :param node: the node.
         """
@@ -179,9 +179,9 @@ class TaskArguments:
     def tests_of(self, node: DbtNode) -> NodeTests:
         """The tests that run with a node.
 
-        dbt is told their names where it would run others: the selection has left some out, the project may have tests
-        that are not known, or a text has more than one criterion: dbt adds the tests to the nodes of each criterion
-        before it intersects them.
+        The command names them where dbt would run others: the selection has left some out, the project may have unknown
+        tests, or a text has more than one criterion. dbt adds tests to the nodes of each criterion before it intersects
+        the criteria.
 
         :param node: the node.
         """

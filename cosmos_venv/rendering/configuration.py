@@ -222,7 +222,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
             own["run_artifacts"] = prefix.rstrip(".")
         if self.on_warning_callback is not None:
             own["on_warning_callback"] = self.on_warning_callback
-        # The connection of a mapping is the one by which dbt reaches the warehouse, too.
+        # Queries use the connection of the profile mapping, as dbt does.
         conn_id = getattr(self.profile.profile_mapping, "conn_id", None)
         of_queries = {"gcp_conn_id": conn_id} if self._is_async and conn_id else {}
         return {**of_queries, **self.operator_args, **own, **self._arguments_of_watcher()}
@@ -256,7 +256,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
         schema, mapping = self.operator_args.get("schema"), self.profile.profile_mapping
         if schema is None or mapping is None:
             return self.profile
-        mapping = copy.copy(mapping)  # other DAGs may have the same one
+        mapping = copy.copy(mapping)  # other DAGs may share the mapping
         vars(mapping)["profile_args"] = {**(getattr(mapping, "profile_args", None) or {}), "schema": schema}
         return dataclasses.replace(self.profile, profile_mapping=mapping)
 
@@ -431,7 +431,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _refuse(what: str, refusals: Mapping[str, bool]) -> None:
-    """Refuse the first thing that is given and does not go with what is asked for."""
+    """Raise for the first refusal that applies."""
     for other, is_given in refusals.items():
         if is_given:
             raise CosmosValueError(f"{what} does not go with {other}.")

@@ -41,7 +41,7 @@ class Converters:
         :param planned: the conversion, as the plan has it.
         :param dag: the DAG to make it in.
         :param task_group: the group to make it in; None: the DAG itself.
-        :raises CosmosValueError: when the converter makes something else, or a task of an id that there is already.
+        :raises CosmosValueError: when the converter makes something else, or a task with an id that is taken.
         """
         converter = (self.configuration.render.node_converters or {})[DbtResourceType(planned.resource_type)]
         node = self.nodes[planned.node_id] if planned.node_id is not None else None
@@ -97,5 +97,5 @@ class Converters:
 
 
 def _name_of(converter: Callable[..., object]) -> str:
-    """Instances that can be called have no name of their own."""
+    """The name of a converter. A callable instance has only the name of its class."""
     return getattr(converter, "__name__", None) or type(converter).__name__

@@ -1,8 +1,8 @@
-"""The domains of a project: which DAG of ``DbtProjectDags`` shows which nodes, and what it reads of another one.
+"""The domains of a project: the nodes of each DAG of ``DbtProjectDags``, and the nodes that it reads of other DAGs.
 
 - A node that dbt builds belongs to one domain.
-- A test belongs to the last domain of what it reads, so that it is behind all of that.
-- Sources, ephemeral models and seeds that no task loads come along with each domain that reads them. Nobody waits for
+- A test belongs to the last of the domains that it reads, so that it runs after all of these.
+- Sources, ephemeral models and seeds that no task loads come along with each domain that reads them. No DAG waits for
   them: an ephemeral model is a part of its readers, which wait for its parents.
 
 Pure: nodes in, domains out, the same in every process.
@@ -32,7 +32,7 @@ Label = Callable[["DbtNode"], str]
 """Gives the name of a node's domain."""
 
 _Reads = dict[str, dict[str, dict[str, str]]]
-"""Domain to domain above it to each node that it reads there, with one of the nodes that read it."""
+"""By domain and by the domain that it reads: each node that is read there, with one of its readers."""
 
 _MOST_NAMED = 3
 
@@ -41,7 +41,7 @@ class Domain(msgspec.Struct, frozen=True, kw_only=True):
     """One part of a project.
 
     :param nodes: unique ids of its nodes and tests, and of what comes along with them.
-    :param reads: by name of another domain the unique ids of the nodes there that its nodes read.
+    :param reads: unique ids of the nodes that it reads in other domains, by the name of the other domain.
     """
 
     nodes: frozenset[str]
@@ -49,7 +49,7 @@ class Domain(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def domains_of(nodes: Mapping[str, DbtNode], render: RenderConfig, label: Label) -> dict[str, Domain]:
-    """The domains by name, each behind those that it reads.
+    """The domains by name, each behind the domains that it reads.
 
     :param nodes: the selected nodes by unique id, tests among them.
     :param render: which of them have tasks.
@@ -74,7 +74,7 @@ def domains_of(nodes: Mapping[str, DbtNode], render: RenderConfig, label: Label)
         if unique_id in homes or node.resource_type not in following:
             continue
         built, along = _above(node, nodes, homes)
-        # What reads only sources belongs to the first domain that reads one of them.
+        # A test that reads only sources belongs to the first domain that reads one of these sources.
         first = next((each for each in order if along & shown[each]), order[0])
         home = homes[unique_id] = max((homes[each] for each in built), key=order.index, default=first)
         shown[home] |= {unique_id, *along}
@@ -89,7 +89,7 @@ def domains_of(nodes: Mapping[str, DbtNode], render: RenderConfig, label: Label)
 
 
 def _has_home(node: DbtNode, render: RenderConfig) -> bool:
-    """Whether a task builds the node, as far as dbt builds it at all."""
+    """Whether dbt builds the node in a task."""
     if node.resource_type not in BUILT or node.has_ephemeral_materialization:
         return False
     is_converted = node.resource_type in (render.node_converters or {})
@@ -97,7 +97,7 @@ def _has_home(node: DbtNode, render: RenderConfig) -> bool:
 
 
 def _above(node: DbtNode, nodes: Mapping[str, DbtNode], homes: Mapping[str, str]) -> tuple[set[str], set[str]]:
-    """The nodes with a domain that a node reads, also through ephemeral models, and what comes along with it."""
+    """The nodes with a domain that a node reads, also through ephemeral models; and the nodes that come along."""
     built: set[str] = set()
     along: set[str] = set()
     left = [*node.depends_on]
@@ -121,7 +121,7 @@ def _reads(nodes: Mapping[str, DbtNode], homes: Mapping[str, str]) -> _Reads:
 
 
 def _in_order(reads: _Reads) -> list[str]:
-    """The domains, each behind those that it reads; the same order in every process."""
+    """The domains, each behind the domains that it reads; the same order in every process."""
     try:
         return [*TopologicalSorter({each: sorted(reads[each]) for each in sorted(reads)}).static_order()]
     except CycleError as error:
@@ -142,12 +142,12 @@ def _step(domain: str, above: str, pairs: Mapping[str, str]) -> str:
 def label_of(split_by: str | Callable[[DbtNode], object], project_dir: Path) -> Label:
     """The function that gives the name of a node's domain.
 
-    The name is an id of Airflow's: other characters become underscores.
+    Characters that an Airflow id cannot have become underscores.
 
     :param split_by: ``folder``, ``tag`` or ``group``, or a function of the user's.
     :param project_dir: folder of the project: the nodes of an installed package lie elsewhere, and are one domain with
         the package's name where folders count.
-    :raises CosmosValueError: for another text; the function raises it for a node without one name.
+    :raises CosmosValueError: for another text. The returned function raises it for a node with no name or with several.
     """
     known: dict[object, Callable[[DbtNode], object]] = {
         "folder": lambda node: _folder(node, project_dir),
@@ -164,7 +164,7 @@ def label_of(split_by: str | Callable[[DbtNode], object], project_dir: Path) -> 
 
 
 def _folder(node: DbtNode, project_dir: Path) -> str:
-    """The first folder below ``models``, ``seeds`` or ``snapshots``; one of these for a file that stands there."""
+    """The first folder below ``models``, ``seeds`` or ``snapshots``; for a file directly in one of these, its name."""
     folders = node.original_file_path.parent.parts
     if node.path_base != project_dir or not folders:
         return node.package_name or "dbt"

@@ -1,7 +1,7 @@
 """The plan of a DAG: its tasks, groups, conversions and edges, as plain data that can be printed, compared and kept.
 
-They are structs and not dataclasses: a worker makes these classes anew for each task, in a sixtieth of the time, and a
-plan of thousands of tasks is written and read as it is.
+They are structs and not dataclasses: a worker creates these classes anew for each task, in a sixtieth of the time. A
+plan of thousands of tasks is written and read without conversion.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from cosmos_venv.project.node import DbtNode
 
 EMPTY = "empty"
-"""The operator of a task that only holds a place in the drawing."""
+"""The operator of a task that runs nothing and only holds a place in the DAG."""
 
 READY = "operators.domain_ready.DbtDomainReadyOperator"
 """The operator of a task for which the DAG of another domain waits."""
 
 Edge = tuple[str, str]
-"""What comes before, and what comes after it."""
+"""The upstream key and the downstream key."""
 
 # Airflow skips a task with this rule where the one task before it was skipped, or is upstream_failed.
 _DONE_OR_FAILED = "one_done"
@@ -52,11 +52,11 @@ class PlannedTask(msgspec.Struct, frozen=True, kw_only=True):
         the group around it.
     :param node_id: dbt's unique id; None for the one test task of AFTER_ALL, and for a batch.
     :param operator: import path below the package, or ``empty``.
-    :param arguments: the operator's own arguments, JSON-like; they go over those that all tasks share.
-    :param defaults: likewise, but those that all tasks share go over them.
+    :param arguments: the operator's own arguments, JSON-like; they replace the arguments that all tasks share.
+    :param defaults: likewise, but the arguments that all tasks share replace these.
     :param profile: what the node changes of the profile configuration for this task.
     :param context: what the task's context says of the node, JSON-like.
-    :param document: what the task's docs say of it, where the user does not say something else there.
+    :param document: the text of the task's docs, unless the user writes docs for it.
     """
 
     task_id: str
@@ -72,12 +72,12 @@ class PlannedTask(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def key(self) -> str:
-        """The id that edges have for it."""
+        """The id of the task in edges."""
         return self.task_id
 
     @property
     def label(self) -> str:
-        """The id within the group, which is what Airflow wants of a task in a group."""
+        """The id within the group, as Airflow takes it for a task in a group."""
         return self.task_id[len(self.group) + 1 :] if self.group else self.task_id
 
     @property
@@ -87,15 +87,15 @@ class PlannedTask(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_passage(self) -> bool:
-        """Whether the task is that of ``passage_behind``."""
+        """Whether ``passage_behind`` has made the task."""
         return self.is_placeholder and self.arguments.get("trigger_rule") == _DONE_OR_FAILED
 
 
 def passage_behind(task: PlannedTask) -> PlannedTask:
-    """The task behind that of a node with ``on_error: continue``, before all that reads the node.
+    """The task between a node with ``on_error: continue`` and the children of the node.
 
-    It runs nothing, and succeeds where the node has succeeded or failed. So tasks with Airflow's own rule,
-    ``all_success``, wait for the node's parents and for their other parents, as in dbt.
+    It runs nothing, and succeeds where the node has succeeded or failed. So the children can have Airflow's rule
+    ``all_success``: as in dbt, they need the success of the node's parents and of their own other parents.
 
     :param task: the task that runs the node.
     """
@@ -111,12 +111,12 @@ def passage_behind(task: PlannedTask) -> PlannedTask:
 class PlannedConversion(msgspec.Struct, frozen=True, kw_only=True):
     """One task or group that a converter of the user's makes, under an id that only the converter knows.
 
-    :param key: what edges and ``tasks_map`` call it; no id of Airflow's.
+    :param key: its id in edges and in ``tasks_map``; no id of Airflow's.
     :param group: id of the group that it stands in, below the root; None: at the root.
-    :param node_id: dbt's unique id of the node to convert, for tests of a node that of the tested one; None for the one
-        test task of AFTER_ALL.
+    :param node_id: unique id of the node to convert, or of the node whose tests are converted; None for the one test
+        task of AFTER_ALL.
     :param resource_type: the key in ``RenderConfig.node_converters``.
-    :param task_id: what the converter is told as ``task_id``.
+    :param task_id: the ``task_id`` that the converter gets.
     """
 
     key: str
@@ -132,12 +132,12 @@ class PlannedConversion(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def conversion_of(node: DbtNode, kind: DbtResourceType, group: str | None, task_id: str) -> PlannedConversion:
-    """What a converter makes of a node, or of its tests.
+    """The conversion of a node, or of its tests.
 
     :param node: the node.
     :param kind: the type that the converter is for.
     :param group: id of the group that it stands in, below the root; None: at the root.
-    :param task_id: what the converter is told as ``task_id``.
+    :param task_id: the ``task_id`` that the converter gets.
     """
     is_test_of_another = kind is DbtResourceType.TEST and node.resource_type is not DbtResourceType.TEST
     return PlannedConversion(
@@ -150,14 +150,14 @@ def conversion_of(node: DbtNode, kind: DbtResourceType, group: str | None, task_
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """All tasks of a dbt project and what comes after what.
+    """All tasks of a dbt project and their order.
 
     :param tasks: in topological order.
     :param groups: sorted by id, so that each comes after its parent.
     :param conversions: what converters make, in topological order.
-    :param edges: upstream and downstream task or conversion, sorted: task ids, and keys of conversions.
-    :param tasks_map: unique id of each node that has tasks to its group's id, else to its task's or to the key of its
-        conversion; beside them the one test task of AFTER_ALL under its default id.
+    :param edges: pairs of upstream and downstream keys, sorted: task ids, and keys of conversions.
+    :param tasks_map: by the unique id of each node that has tasks: the id of its group, else of its task, else the key
+        of its conversion. The one test task of AFTER_ALL is there too, under its default id.
     """
 
     tasks: tuple[PlannedTask, ...]
@@ -168,7 +168,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def outer(self) -> dict[str, str]:
-        """The group of the node of each task and conversion, by its key; where the node has none, the key itself."""
+        """By the key of each task and conversion: the id of its node's own group, else the key itself."""
         own_groups = {*self.tasks_map.values()}
         entries: tuple[Entry, ...] = (*self.tasks, *self.conversions)
         return {each.key: each.group if each.group and each.group in own_groups else each.key for each in entries}
@@ -176,8 +176,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     def between(self, first: PlannedTask | None, last: PlannedTask | None) -> Plan:
         """The plan with a task before all of its tasks, and a task behind all of them.
 
-        :param first: also before what converters make; None: the plan gets none.
-        :param last: also behind what converters make; None: the plan gets none.
+        :param first: the task before all others, conversions too; None: no task is added there.
+        :param last: the task behind all others, conversions too; None: no task is added there.
         """
         edges = {*self.edges}
         if first is not None:
@@ -193,7 +193,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def _without_edge(self, end: int) -> list[str]:
-        """The keys at no edge's end: 0, the upstream one, or 1, the downstream one.
+        """The keys that stand at this end of no edge: 0 is the upstream end, 1 the downstream end.
 
         An edge to a conversion does not count for a task: a converter may make nothing.
         """
@@ -211,7 +211,7 @@ Entry = Union[PlannedTask, PlannedConversion]  # noqa: UP007 - as Member
 
 
 class Branch(msgspec.Struct, frozen=True, kw_only=True):
-    """A group with what stands in it.
+    """A group and its members.
 
     :param group: the group.
     :param members: tasks, conversions and branches, in the order of the plan.
@@ -222,7 +222,7 @@ class Branch(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def key(self) -> str:
-        """The id of the group, which edges of conversions have for it."""
+        """The id of the group, as in the edges of conversions."""
         return self.group.group_id
 
     @property
@@ -237,7 +237,7 @@ Member = Union[Branch, PlannedTask, PlannedConversion]  # noqa: UP007 - it is ma
 def outline(plan: Plan) -> list[Member]:
     """The root's tasks, conversions and branches, each where its first task stands.
 
-    Conversions come after the tasks beside them; groups without anything come last.
+    Conversions come after the tasks beside them; empty groups come last.
 
     :param plan: the plan.
     """
@@ -245,7 +245,7 @@ def outline(plan: Plan) -> list[Member]:
     inside: dict[str | None, list[tuple[int, Member]]] = {}
     for number, entry in enumerate(entries):
         inside.setdefault(entry.group, []).append((number, entry))
-    for group in reversed(plan.groups):  # whose members are known by now
+    for group in reversed(plan.groups):  # inner groups first, so the members of each group are known
         members = sorted(inside.pop(group.group_id, []), key=itemgetter(0))
         place = members[0][0] if members else len(entries)
         branch = Branch(group=group, members=tuple(member for _, member in members))
@@ -254,7 +254,7 @@ def outline(plan: Plan) -> list[Member]:
 
 
 def upstream_of(plan: Plan) -> dict[str, list[str]]:
-    """The keys of what comes right before each task or conversion that has any such.
+    """The keys of the direct upstream entries, by the key of each task or conversion that has any.
 
     :param plan: the plan.
     """
@@ -277,7 +277,7 @@ def kind_of(entry: Entry) -> str:
 class Batch(msgspec.Struct, frozen=True, kw_only=True):
     """Nodes that one command builds.
 
-    :param name: of which its task's id is made.
+    :param name: the text that the id of its task is made of.
     :param unit: its number among the units of the plan.
     :param members: unique ids in dbt's order.
     """
@@ -292,7 +292,7 @@ class Batches(msgspec.Struct, frozen=True, kw_only=True):
 
     :param batches: in the order of their first nodes.
     :param unit_of: unique id of each drawn node to the number of its unit: its batch, or the node alone.
-    :param before: of each unit a set of bits: the units from which a way leads to it.
+    :param before: for each unit a set of bits: all units upstream of it, direct or not.
     """
 
     batches: tuple[Batch, ...]
@@ -312,7 +312,7 @@ class Batches(msgspec.Struct, frozen=True, kw_only=True):
         return list(dict.fromkeys(self.unit_of[each] for each in unique_ids if each in self.unit_of))
 
     def last_of(self, units: Collection[int]) -> int | None:
-        """The unit that comes after all others; None where there is no such one.
+        """The unit that comes after all others; None where there is no such unit.
 
         :param units: numbers of units.
         """
@@ -323,11 +323,11 @@ class Batches(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReadyTask(NamedTuple):
-    """A task by which the DAG of another domain learns that nodes are there.
+    """A task that tells the DAG of another domain that nodes have been built.
 
     :param task_id: its id.
-    :param uri: of the asset that it gives.
-    :param nodes: unique ids of the nodes that have to be there.
+    :param uri: of the asset that it updates.
+    :param nodes: unique ids of the nodes that must have been built.
     """
 
     task_id: str
@@ -338,7 +338,7 @@ class ReadyTask(NamedTuple):
 class PlannedNode(msgspec.Struct, frozen=True, kw_only=True):
     """The tasks that one node became, or the nodes of a batch.
 
-    :param owner: what errors call it: the unique id of the node, or words.
+    :param owner: its name in errors: the unique id of the node, or words.
     :param depends_on: unique ids of the nodes that it reads.
     :param entries: the tasks in a row, or what a converter makes of them: edges enter at the first one and leave at the
         last one.

@@ -38,13 +38,13 @@ class Folders:
     """A group for each folder that a node's file lies in.
 
     :param folders: the folders, relative to the project or to their package.
-    :param by_path: whether a folder is known by its whole path; else by its bare name, as in Cosmos: of two folders of
-        one name the first one, in the order of their paths, takes in what is in the other.
+    :param by_path: whether a folder is identified by its whole path; else by its bare name, as in Cosmos. Then all
+        folders of one name share the group of the first of them, in the order of paths.
     """
 
     def __init__(self, folders: Iterable[Path], *, by_path: bool) -> None:
         self.parents: dict[str, str | None] = {}
-        """Each group's id below the root and that of the group around it, each after its parent."""
+        """By the id of each group: the id of the group around it. Each group comes after its parent."""
         self._by_path = by_path
         self._known: dict[str, str] = {}
         # In the order of paths and not of nodes: dbt writes the same project in more than one order.
@@ -70,11 +70,11 @@ class Folders:
 
 
 def in_order(ids: Iterable[str], edges: Iterable[tuple[str, str]]) -> list[str]:
-    """Ids in topological order, those that become free in one step by name.
+    """Ids in topological order. Ids that become free in the same step are sorted by name.
 
     :param ids: the ids, each once.
     :param edges: pairs of upstream and downstream id.
-    :raises CosmosLoadDbtException: when there is a circle, with its ids. dbt makes none, a hand-made manifest can.
+    :raises CosmosLoadDbtException: when there is a cycle; the text names its ids. A hand-made manifest may have one.
     """
     sorter: TopologicalSorter[str] = TopologicalSorter(dict.fromkeys(ids, ()))
     for before, after in edges:
@@ -104,7 +104,7 @@ class Assembly:
 
     def __init__(self, drawn: Mapping[str, PlannedNode], *, end: PlannedNode | None, folders: Folders | None) -> None:
         self._drawn = drawn
-        # The nodes of a batch have one value.
+        # All nodes of a batch share one PlannedNode.
         self._each_once = list({id(each): each for each in drawn.values()}.values())
         self._everything = [*self._each_once, *([end] if end is not None else [])]
         self._end = end
@@ -133,7 +133,7 @@ class Assembly:
         )
 
     def _join_all(self) -> None:
-        """Parents and children that both have tasks; a node without any bridges no gap."""
+        """Draw the edges between parents and children that both have tasks. A node without a task connects nothing."""
         parents = set()
         ready = [each for each in self._each_once if _is_ready(each)]
         for child in self._each_once:
@@ -155,7 +155,7 @@ class Assembly:
             return
         lasts = parent.entries[-1:]
         if _is_ready(child) and any(isinstance(each, PlannedTask) and each.is_passage for each in parent.entries):
-            # What reads the node in another domain does not run where the node has failed.
+            # Nodes of another domain that read this node do not run where it has failed.
             lasts = tuple(each for each in parent.entries if not (isinstance(each, PlannedTask) and each.is_passage))
         self._edges |= {(last.key, child.entries[0].key) for last in lasts}
 
@@ -174,7 +174,9 @@ class Assembly:
         )
 
     def _refuse_bad_ids(self) -> None:
-        """Airflow has one name space for tasks and groups; here it can still be said which nodes are meant."""
+        """Refuse equal ids, and ids that Airflow refuses: its tasks and groups have one name space. Here the error can
+        still name the nodes.
+        """
         owners = {group_id: f"the folder {group_id}" for group_id in (self._folders.parents if self._folders else ())}
         for each in self._everything:
             for used in each.ids:
@@ -197,7 +199,7 @@ def _is_ready(node: PlannedNode) -> bool:
 def with_end_of_failed(plan: Plan) -> Plan:
     """A plan with a task behind all others that fails the run where a node has failed and its children have succeeded.
 
-    :param plan: of nodes; one without ``on_error: continue`` stays as it is.
+    :param plan: of nodes; a plan without ``on_error: continue`` stays as it is.
     """
     passages = {task.task_id for task in plan.tasks if task.is_passage}
     if not passages:
@@ -211,11 +213,11 @@ def with_end_of_failed(plan: Plan) -> Plan:
 
 
 def with_run_summary(plan: Plan, nodes: Mapping[str, DbtNode], render: RenderConfig) -> Plan:
-    """A plan with the task behind all others that tells what became of the nodes.
+    """A plan with the task behind all others that reports the results of the nodes.
 
-    :param plan: a whole plan; one without tasks that run dbt stays as it is.
+    :param plan: a whole plan; a plan without tasks that run dbt stays as it is.
     :param nodes: the selected nodes by unique id, tests among them.
-    :param render: what the task tells.
+    :param render: whether the task notifies owners.
     """
     # Neither the task that evaluates the selection of a run, nor one for which another DAG waits, builds anything.
     own = [

@@ -34,7 +34,7 @@ AMBIGUOUS = (
     "dbt cannot select %s alone: %r also selects %s. Give one of them another name, without a dot or a space, or a "
     "file of another name."
 )
-"""The warning about a node, its text, and the nodes that no text of dbt leaves out."""
+"""The warning about a node that dbt cannot select alone: the node, its text, and the other nodes of that text."""
 
 _WITH_NODES = (TestBehavior.AFTER_EACH, TestBehavior.BUILD)
 
@@ -44,15 +44,15 @@ class PlanRequest:
     """Everything that decides the plan of a project.
 
     :param nodes: the selected nodes by unique id, tests among them: ``DbtGraph.filtered_nodes``.
-    :param known: all nodes of the project that are known, ``DbtGraph.nodes``: dbt must not take one of those that are
-        not selected for one that is. Empty: no others are known.
+    :param known: all known nodes of the project, ``DbtGraph.nodes``: the text for a selected node must not select one
+        of the others. Empty: only ``nodes`` are known.
     :param may_hide: whether the project may have nodes that are not known.
     :param render: how nodes and tests are shown.
     :param execution: which operators run them.
     :param project: names the project.
-    :param operator_args: what the user gives to all tasks; only its ``exclude`` is read, and which dbt it means.
+    :param operator_args: the user's arguments for all tasks. Only ``exclude`` and those that name the dbt are read.
     :param ready_tasks: the tasks for which DAGs of other domains wait; None: the nodes are no domain of a project.
-    :param settings: what Airflow's configuration says of it.
+    :param settings: the settings that the plan depends on.
     """
 
     nodes: Mapping[str, DbtNode]
@@ -99,7 +99,7 @@ class PlanRequest:
 
     @cached_property
     def selectors(self) -> Mapping[str, str]:
-        """The text by which dbt selects each node and test alone; a warning names the nodes that no text selects so."""
+        """The text by which dbt selects each node and test alone; a warning names nodes that no text selects alone."""
         texts, ambiguous = exact_selectors(self.nodes.values(), self.all_nodes.values(), may_hide=self.may_hide)
         for unique_id, others in ambiguous.items():
             logger.warning(AMBIGUOUS, unique_id, texts[unique_id], ", ".join(others))
@@ -109,9 +109,9 @@ class PlanRequest:
     def batches(self) -> Batches | None:
         """The nodes that run together; None: each has tasks of its own.
 
-        What needs a task of its own stays out of them: a node with arguments or a profile of its own, one that a
-        converter makes, a seed that is loaded when it has changed, a look at the freshness of a source, a node with
-        ``on_error: continue``: the task of a batch does not show which of its nodes has failed.
+        A node that needs a task of its own is in no batch: a node with its own arguments or profile, a converted node,
+        a seed that is loaded only when it has changed, a source. A node with ``on_error: continue`` is in none either:
+        the task of a batch does not show which node has failed.
         """
         if self.render.batch_by is None:
             return None
@@ -125,7 +125,7 @@ class PlanRequest:
             drawn[unique_id] = node
             is_built = shown is Visibility.TASK or node.has_ephemeral_materialization
             has_own_task = is_converted or has_own_arguments(node) or self.runs_only_changed(node)
-            # Where all nodes are one batch, dbt itself goes on.
+            # With one batch for all nodes, dbt itself runs the children of a failed node.
             has_own_task |= self.render.batch_by is not BatchBy.ALL and self.passes_failure(node)
             if is_built and node.resource_type in BUILT and not has_own_task:
                 together.add(unique_id)
@@ -147,7 +147,7 @@ class PlanRequest:
         return TestIndirectSelection.EAGER if self.is_watched else self.execution.test_indirect_selection
 
     def tests_with(self, members: Iterable[str], test_ids: Sequence[str]) -> list[str]:
-        """Those of some tests that run with nodes, as dbt adds them.
+        """The tests among ``test_ids`` that dbt runs with the nodes.
 
         :param members: unique ids of the nodes that one command selects.
         :param test_ids: unique ids of tests, each of which reads one of the nodes.
@@ -162,7 +162,7 @@ class PlanRequest:
         return [each for each in test_ids if within.issuperset(self.all_nodes[each].depends_on)]
 
     def runs_only_changed(self, node: DbtNode) -> bool:
-        """Whether a task is told to run only if its seed has changed.
+        """Whether the node is a seed that its task loads only if it has changed.
 
         :param node: the node.
         """
@@ -170,7 +170,7 @@ class PlanRequest:
         return only_changed and node.resource_type is DbtResourceType.SEED
 
     def passes_failure(self, node: DbtNode) -> bool:
-        """Whether what reads a node runs where the node itself has failed.
+        """Whether the children of a node run although the node has failed.
 
         :param node: a selected node.
         """
@@ -180,7 +180,7 @@ class PlanRequest:
         return node.resource_type not in self.converted and bool(node.downstream or has_tests)
 
     def _ancestors(self, members: Iterable[str]) -> set[str]:
-        """The nodes above some nodes, and all sources: dbt counts these as built."""
+        """The ancestors of some nodes, and all sources: dbt counts sources as built."""
         found = {each for each, node in self.all_nodes.items() if node.resource_type is DbtResourceType.SOURCE}
         left = [*members]
         while left:
@@ -202,9 +202,10 @@ def has_own_arguments(node: DbtNode) -> bool:
 class DetachedTests:
     """The tests that do not run with each node that they test.
 
-    Where RenderConfig wants that, each test with more than one parent has a task of its own. In a plan of batches a
-    test runs in the batch of its parents; where they lie in several, in the last one, or in a task of its own where
-    none of them is the last. Tests of one fqn count as one test: dbt cannot be told them one by one.
+    With ``should_detach_multiple_parents_tests`` each test of more than one parent has a task of its own. In a plan of
+    batches a test runs in the batch of its parents. If its parents are in several batches, it runs in the last of
+    these, or in a task of its own if none is the last. Tests of one fqn count as one test: dbt cannot select one of
+    them alone.
 
     :param nodes: the selected nodes; a test counts when one of its parents is among them.
     :param render: whether tests are wanted apart, and how tests run.
@@ -215,13 +216,13 @@ class DetachedTests:
         self.by_parent: dict[str, list[DbtNode]] = {}
         """The tests that a selected node's own test task must leave out, in the project's order."""
         self.tests: list[DbtNode] = []
-        """Those with a task of their own, sorted by unique id: one of each fqn, which reads what all of these read."""
+        """The tests with their own tasks, sorted by unique id: one for each fqn, with the parents of all its tests."""
         self.of_one_task: dict[str, list[str]] = {}
-        """The unique ids of all tests that run in the task of such a test, by its unique id."""
+        """By the unique id of each of these: the unique ids of all tests that run in its task."""
         self.of_unit: dict[int, list[DbtNode]] = {}
-        """Those that run in a batch, by its number."""
+        """The tests that run in a batch, by the number of the batch."""
         self.ids: set[str] = set()
-        """The unique ids of all of them."""
+        """The unique ids of all detached tests."""
         wants_apart = render.should_detach_multiple_parents_tests
         if render.test_behavior in _WITH_NODES and (wants_apart or batches):
             self._find(nodes, batches, wants_apart=wants_apart)
@@ -258,8 +259,8 @@ class DetachedTests:
 
 
 def _of_one_fqn(tests: Iterable[DbtNode]) -> Iterable[list[DbtNode]]:
-    """Tests that dbt cannot be told apart, together: generic ones of one ``name`` in one folder, and the unit tests of
-    the versions of a model.
+    """Lists of tests that dbt's selection cannot tell apart: generic tests of one ``name`` in one folder, and the unit
+    tests of the versions of a model.
     """
     found: dict[tuple[DbtResourceType, str], list[DbtNode]] = {}
     for test in tests:
@@ -269,7 +270,7 @@ def _of_one_fqn(tests: Iterable[DbtNode]) -> Iterable[list[DbtNode]]:
 
 
 def _joined(tests: list[DbtNode]) -> DbtNode:
-    """The first test that has arguments of its own, else the first one, as one that reads what all of them read."""
+    """The first test that has arguments of its own, else the first test, with the parents of all tests."""
     first = next(filter(has_own_arguments, tests), tests[0])
     reads = list(dict.fromkeys(each for test in tests for each in test.depends_on))
     return first if len(tests) == 1 else msgspec.structs.replace(first, depends_on=reads)

@@ -1,7 +1,7 @@
 """The plan of a project, made of its nodes and a configuration: a node becomes a task, a placeholder, or nothing.
 
-No Airflow is needed to make a plan, and it is the same in every process: tasks stand in topological order, those of one
-step by id. Ids are those of Cosmos.
+No Airflow is needed to make a plan, and the plan is the same in every process: tasks stand in topological order, and
+tasks of the same step are sorted by id. Ids are those of Cosmos.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class NodePlanner:
             self.folders = Folders(paths, by_path=request.settings.groups_by_path)
 
     def draw(self, node: DbtNode) -> PlannedNode | None:
-        """The tasks of a node; None when it has none of its own, as tests but for detached ones, and nodes of batches.
+        """The tasks of a node; None when it has none, and for tests and nodes of batches, which other methods draw.
 
         :param node: a selected node.
         """
@@ -117,7 +117,7 @@ class NodePlanner:
         return _planned(node, *self._with_passage(node, entry))
 
     def draw_detached(self) -> dict[str, PlannedNode]:
-        """The tests that run apart, by unique id. Names that are too long are counted, in this order."""
+        """The tests that run apart, by unique id. A name that is too long becomes a number, in this order."""
         drawn, shortened = {}, 0
         for test in self._request.detached.tests:
             place = _Place(folder=(folder := self._folder_of(test)), group=folder)
@@ -158,7 +158,7 @@ class NodePlanner:
         )
 
     def draw_ready(self, drawn_tests: Iterable[str]) -> dict[str, PlannedNode]:
-        """The tasks for which DAGs of other domains wait, by id. Each stands behind the nodes that are read there.
+        """The tasks for which DAGs of other domains wait, by id. Each stands behind the nodes that these DAGs read.
 
         :param drawn_tests: unique ids of the tests that have tasks of their own.
         """
@@ -179,7 +179,7 @@ class NodePlanner:
             entry: Entry = PlannedConversion(key=task_id, resource_type=DbtResourceType.TEST.value, task_id=task_id)
         else:
             tests = [each for each, node in self._nodes.items() if node.resource_type in TESTS]
-            # With another mode dbt decides which tests a selection takes.
+            # With another indirect selection dbt decides which tests run.
             is_known = request.indirect_selection is TestIndirectSelection.EAGER or self._arguments.names_all_tests
             entry = PlannedTask(
                 task_id=task_id,
@@ -193,7 +193,7 @@ class NodePlanner:
         return self.folders.group_of(node.original_file_path.parent) if self.folders else None
 
     def _draw_hidden(self, node: DbtNode) -> PlannedNode | None:
-        """The result of a converter, which may make a task of what would have none."""
+        """The conversion of a node that has no task; None where there is no converter for it."""
         kind = node.resource_type
         if kind in self._request.converted:
             return _planned(node, conversion_of(node, kind, self._folder_of(node), f"{node.name}_{kind.value}"))
@@ -210,9 +210,9 @@ class NodePlanner:
         return _planned(node, *first, last, group=place.group, folder=place.folder)
 
     def _has_test_task(self, node: DbtNode) -> bool:
-        """Whether the tests of a node are a task behind it.
+        """Whether the tests of a node run in a task behind it.
 
-        With BUILD they are where what follows runs behind a node that has failed, and not behind its failed tests.
+        With BUILD they do if the children run behind a failed node: they must not run behind failed tests.
         """
         behavior = self._render.test_behavior
         is_apart = behavior is TestBehavior.AFTER_EACH or (
@@ -221,7 +221,7 @@ class NodePlanner:
         return is_apart and node.has_non_detached_test
 
     def _with_passage(self, node: DbtNode, entry: Entry) -> tuple[Entry, ...]:
-        """The task of a node, and the one behind it where what reads the node runs when it has failed."""
+        """The task of a node, and the passage behind it if the children run although the node has failed."""
         if isinstance(entry, PlannedTask) and self._request.passes_failure(node):
             return entry, passage_behind(entry)
         return (entry,)
@@ -312,7 +312,7 @@ def plan(request: PlanRequest) -> Plan:
 
 
 def _with_metric_views(nodes: Mapping[str, DbtNode]) -> dict[str, DbtNode]:
-    """The nodes, of which views of metrics have the type that Cosmos gives them."""
+    """The nodes; metric views have the resource type that Cosmos gives them."""
     return {
         unique_id: msgspec.structs.replace(node, resource_type=DbtResourceType.SEMANTIC_METRIC_VIEW)
         if node.resource_type is DbtResourceType.MODEL and str(node.config.get("materialized")).lower() in METRIC_VIEWS
@@ -322,7 +322,7 @@ def _with_metric_views(nodes: Mapping[str, DbtNode]) -> dict[str, DbtNode]:
 
 
 def _tasks_of_nodes(request: PlanRequest) -> Plan:
-    """The plan of a task a node, or a batch of nodes."""
+    """The plan with one task for each node or batch, before the changes of a mode."""
     nodes, render, planner = request.nodes, request.render, NodePlanner(request)
     drawn = {node.unique_id: done for node in nodes.values() if (done := planner.draw(node)) is not None}
     drawn |= planner.draw_batches()
@@ -343,7 +343,7 @@ def _tasks_of_nodes(request: PlanRequest) -> Plan:
 
 
 def _log_left_out(counts: Mapping[DbtResourceType, int]) -> None:
-    """Say which selected nodes have no task since no task is made for their type; a warning where dbt may run them."""
+    """Log which selected nodes have no task because of their type; as a warning where dbt may run the type."""
     for level, is_run in ((logging.INFO, False), (logging.WARNING, True)):
         kinds = [f"{number} of type {kind.value}" for kind, number in counts.items() if (kind in NEVER_RUN) != is_run]
         if kinds:

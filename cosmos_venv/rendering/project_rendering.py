@@ -1,8 +1,8 @@
 """A dbt project as it comes into a DAG or a group: loaded, planned, and made as tasks.
 
-In a worker that parses a DAG file for one task only that task is made, until more is looked for (``partial``).
-``before >> group`` puts tasks before the first ones of the group. Where only the running task is made, it does so if
-that is one of them; and once more for all of them, if the others are made after all.
+A worker that parses a DAG file for one task makes only that task at first, and the rest on demand (``partial``).
+``before >> group`` puts tasks before the first tasks of the group. While only the running task is made, the edge is
+drawn if that task is one of the first. It is drawn again, to all first tasks, when the rest is made.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from cosmos_venv.rendering.project_split import DomainGraph
 
 
-_MANY_NODES = 2000  # from here on the text of the manifest is worth giving its memory back
+_MANY_NODES = 2000  # with more nodes it pays to give the memory of the manifest's text back
 
 
 class RenderedProject:
@@ -48,17 +48,17 @@ class RenderedProject:
     _part: PartialProject | None = None
     """What is made for the task that this process runs; None where the whole project is made."""
     _whole: tuple[DbtGraph, Plan, dict[str, TaskOrGroup]] | None = None
-    """The project, its plan and its tasks; None until the whole project is made. The attribute is in the instance from
-    the beginning: code that walks through the attributes of a DAG has the tasks made when it looks at them, and no
-    attribute may be added then (``copy.deepcopy`` failed with "dictionary changed size during iteration").
+    """The project, its plan and its tasks; None until the whole project is made. ``_render`` sets the attribute in the
+    instance at once: code that iterates over a DAG's attributes makes the tasks on the way. No attribute may be added
+    meanwhile (``copy.deepcopy`` failed with "dictionary changed size during iteration").
     """
 
-    # A worker is forked from a process that has imported all of Airflow: looking through that once takes 150 ms.
+    # A worker is forked from a process that has imported all of Airflow: one garbage collection there takes 150 ms.
     @no_collection()
     def _render(
         self, configuration: Configuration, *, dag: DAG, task_group: TaskGroup | None, part: DomainGraph | None = None
     ) -> None:
-        # Before dbt is asked: with a misspelt py_requirements it could not be.
+        # Before dbt runs: with a misspelt py_requirements it could not run.
         refuse_unknown_arguments("operator_args", configuration.operator_args)
         refuse_unknown_arguments(
             "ExecutionConfig.setup_operator_args", configuration.execution.setup_operator_args or ()
@@ -80,7 +80,7 @@ class RenderedProject:
         self._whole = rendering.make(made)
 
     def _make_all(self) -> None:
-        """Make what is not there yet. A look at it while it is made finds what there is."""
+        """Make the missing tasks. Code that looks at the tasks meanwhile finds those that exist already."""
         part = self._part
         if part is None or part.is_making:
             return
@@ -121,7 +121,7 @@ class RenderedProject:
 
 @dataclass(kw_only=True, eq=False, repr=False)  # to be imported faster, for each task
 class _Rendering(ProjectInDag):
-    """One project on its way into one DAG, or into one group of it."""
+    """The rendering of one project into one DAG, or into one group of a DAG."""
 
     part: DomainGraph | None
     """The nodes of one domain; None: the whole project is shown."""
@@ -129,7 +129,7 @@ class _Rendering(ProjectInDag):
     def make(self, there: Mapping[str, TaskOrGroup]) -> tuple[DbtGraph, Plan, dict[str, TaskOrGroup]]:
         """Load the project, plan it and make its tasks.
 
-        :param there: what is made already, by planned id.
+        :param there: the tasks and groups that are made already, by planned id.
         """
         with no_collection():
             plan = self._shared_plan()
@@ -140,7 +140,7 @@ class _Rendering(ProjectInDag):
             return self.graph, plan, self._tasks(plan, there)
 
     def _note_project_hash(self) -> None:
-        """End the DAG's documentation with the hash of the project: Airflow compares it with the one before."""
+        """Append the hash of the project to the DAG's documentation: another hash makes a new DAG version."""
         from cosmos_venv.project.fingerprint import project_hash
 
         try:
@@ -159,11 +159,11 @@ class _Rendering(ProjectInDag):
         if found is None:
             return
         line, said = f"**dbt project hash:** `{found}`", self.dag.doc_md
-        if line not in (said or ""):  # two groups of one project
+        if line not in (said or ""):  # another group of the same project may have added it
             self.dag.doc_md = f"{said}\n\n{line}" if said else line
 
     def _shared_plan(self) -> Plan:
-        """The plan, with the graph loaded: both are made once for groups of a DAG file that are configured alike."""
+        """The plan; the graph is then loaded. Groups of a DAG file with the same configuration share both."""
         shared = shared_by_import()
         if shared is None:
             return self._loaded_plan()
@@ -181,7 +181,7 @@ class _Rendering(ProjectInDag):
         try:
             with self._time_to_build():
                 return self.graph.version()
-        except (CosmosLoadDbtException, CosmosConfigException):  # loading says so
+        except (CosmosLoadDbtException, CosmosConfigException):  # load() will raise the same
             return None
 
     def _time_to_build(self) -> AbstractContextManager[None]:
@@ -194,8 +194,8 @@ class _Rendering(ProjectInDag):
         return import_time_out_paused() if waits else nullcontext()
 
     def _sharing_key(self, version: str | None) -> str | None:
-        """The key of the plan for groups of this DAG file, as text at once: configurations may be changed later on."""
-        # The key of a plan holds no path, and a group may be of a copy of the project.
+        """The key of the plan for groups of this DAG file. It is a text now: configurations may be changed later on."""
+        # plan_key holds no path, and another group may render a copy of the project from another folder.
         return version and plan_key(self.configuration, f"{self.graph.request().project_dir}\n{version}")
 
     def _loaded_plan(self) -> Plan:
@@ -249,13 +249,13 @@ class _Rendering(ProjectInDag):
 
 
 class RenderedGroup(RenderedProject, TaskGroup):
-    """A TaskGroup that may be there in part only. All methods are those of Airflow's TaskGroup."""
+    """A TaskGroup of which only a part may be made yet. All methods are those of Airflow's TaskGroup."""
 
     holds_dbt_project = True
-    """Tells this group, to the tasks in it, from the groups of folders and tests."""
+    """By this attribute tasks tell the group of their project from groups of folders and tests."""
 
     def _set_relatives(self, task_or_task_list: Any, upstream: bool = False, edge_modifier: Any = None) -> None:
-        """Take note of what comes before or after the group by its own methods."""
+        """Draw an edge that a method of the group was called for. Before the rest is made, the part gets it, too."""
         others = task_or_task_list if isinstance(task_or_task_list, Sequence) else [task_or_task_list]
         self._need_all_for_labels(edge_modifier, *others)
         relate = partial(super()._set_relatives, task_or_task_list, upstream=upstream, edge_modifier=edge_modifier)
@@ -267,11 +267,10 @@ class RenderedGroup(RenderedProject, TaskGroup):
             set_relatives(task, task_or_task_list, upstream=upstream)
 
     def update_relative(self, other: Any, upstream: bool = True, edge_modifier: Any = None) -> None:
-        """Take note of what comes before or after the group by the methods of the other side, which then asks for its
-        first or last tasks.
+        """Note an edge that a method of the other side was called for. It then asks for the first or last tasks.
 
         :param other: the task or group on the other side.
-        :param upstream: whether it comes before the group.
+        :param upstream: whether ``other`` comes before the group.
         :param edge_modifier: Airflow's label of the edge; None: there is none.
         """
         self._need_all_for_labels(edge_modifier, other)
@@ -280,14 +279,14 @@ class RenderedGroup(RenderedProject, TaskGroup):
         super().update_relative(other, upstream, edge_modifier=edge_modifier)
 
     def _need_all_for_labels(self, *edge_modifiers: Any) -> None:
-        """A label is for all the first or last tasks together, or for the groups that these stand in."""
+        """Make all tasks if an edge has a label: the label is for all first or last tasks, or for their groups."""
         if any(hasattr(each, "add_edge_info") for each in edge_modifiers):
             self._make_all()
 
     def get_roots(self) -> Generator[BaseOperator, None, None]:
-        """The tasks of the group that no other task of it comes before."""
+        """The tasks of the group that come after no other task of the group."""
         yield from self._part.first if self._part and is_put_in_order() else super().get_roots()
 
     def get_leaves(self) -> Generator[BaseOperator, None, None]:
-        """The tasks of the group that no other task of it comes after."""
+        """The tasks of the group that come before no other task of the group."""
         yield from self._part.last if self._part and is_put_in_order() else super().get_leaves()

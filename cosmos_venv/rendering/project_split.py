@@ -35,8 +35,8 @@ class ProjectSplit:
 
     :param configuration: of all its DAGs.
     :param split_by: how it is split.
-    :param dag_id: with which the ids of all its DAGs begin.
-    :ivar whole: the graph of the whole project; ``loaded`` is the same with its nodes.
+    :param dag_id: the text with which the ids of all its DAGs begin.
+    :ivar whole: the graph of the whole project; ``loaded`` is the same graph after ``load()``.
     """
 
     def __init__(self, configuration: Configuration, split_by: SplitBy, dag_id: str) -> None:
@@ -62,12 +62,12 @@ class ProjectSplit:
 
     @cached_property
     def above(self) -> Mapping[str, list[str]]:
-        """The domains by name, in order, each with the names of those that it reads.
+        """The names of the domains, in order, each with the names of the domains that it reads.
 
         :raises CosmosValueError: when the project cannot be split.
         :raises CosmosLoadDbtException: when it cannot be loaded.
         """
-        # Only a worker reads what is kept: a schedule must fit the plans that are made now.
+        # Only a worker reads kept names. In the DAG processor the schedules must fit the plans that are made now.
         kept = caches.kept_plans()
         if kept is not None and running_task() and (key := plan_key(self.configuration, self.version())):
             kept.fetch(key)
@@ -90,7 +90,7 @@ class ProjectSplit:
     @cached_property
     def loaded(self) -> DbtGraph:
         """The graph of the whole project, loaded."""
-        # As for one DAG: see the rendering of a project.
+        # As for one DAG: see _Rendering._time_to_build.
         waits = is_typed_command() or (dag_to_run() or "").startswith(f"{self._dag_id}_")
         with import_time_out_paused() if waits else nullcontext():
             self.whole.load()
@@ -100,7 +100,7 @@ class ProjectSplit:
         """A text that differs where another load might give other nodes.
 
         :param domain: name of the domain that is meant; empty: all of them.
-        :returns: None where that cannot be known: the answers of a function can change without any sign.
+        :returns: None where that cannot be known. A function as ``split_by`` may change its answers unnoticed.
         :raises CosmosLoadDbtException: where dbt would be asked, and its environment is not ready yet.
         """
         loaded = self.whole.loaded_version if self.whole.nodes else self._asked_version
@@ -124,7 +124,7 @@ class ProjectSplit:
 
 
 class DomainGraph(DbtGraph):
-    """The nodes of one domain, which knows all others of the project.
+    """The graph of one domain. Its ``nodes`` are all nodes of the project, its ``filtered_nodes`` those of the domain.
 
     :param split: the project.
     :param domain: the domain's name.
@@ -137,7 +137,7 @@ class DomainGraph(DbtGraph):
         self.ready_tasks: tuple[ReadyTask, ...] = ()
 
     def load(self) -> None:
-        """Take the nodes of the domain from the load that all domains share; raises as that does."""
+        """Take the nodes of the domain from the load that all domains share, and raise what that load raises."""
         members = self._split.domains[self._domain].nodes
         self.share(self._split.loaded)
         self.loaded_version = self.version()
@@ -149,7 +149,7 @@ class DomainGraph(DbtGraph):
         self.ready_tasks = self._split.ready_tasks(self._domain)
 
     def version(self) -> str | None:
-        """As of any graph, and of the domain's name."""
+        """As for any graph, but different for each domain."""
         version = self._split.version(self._domain)
         self.load_method = self._split.whole.load_method
         return version

@@ -1,9 +1,9 @@
 """The text by which dbt selects one node alone.
 
-dbt takes an fqn for a beginning, with its package or without: ``fqn:shop.orders`` is the model, each node in a folder
+dbt takes an fqn as a prefix, with or without the package: ``fqn:shop.orders`` selects the model, each node in a folder
 ``orders``, and the unit tests of the model. The last two parts of a text may also be the name and the version of a
-model in any folder and package, parted by a dot or an underscore: ``fqn:shop.stg.orders_v2`` is version 2 of
-``stg_orders`` too. dbt parts names at dots, and a selection at spaces and commas. Pure: nodes in, texts out, the same
+model in any folder and package, joined by a dot or an underscore: ``fqn:shop.stg.orders_v2`` selects version 2 of
+``stg_orders`` too. dbt splits names at dots, and a selection at spaces and commas. Pure: nodes in, texts out, the same
 in every process.
 """
 
@@ -21,7 +21,7 @@ from cosmos_venv.constants import TESTS, DbtResourceType
 if TYPE_CHECKING:
     from cosmos_venv.project.node import DbtNode
 
-# dbt parts a selection there, or reads a pattern.
+# Characters at which dbt splits a selection, or which it reads as a pattern.
 _NOT_IN_A_NAME = re.compile(r"[^\w-]")
 _NOT_IN_AN_FQN = re.compile(r"[^\w.-]")
 _HASH = re.compile(r"\.[0-9a-f]{10}$")  # dbt puts it behind the id of a generic test
@@ -41,9 +41,9 @@ class ExactSelectors(NamedTuple):
 def exact_selectors(chosen: Iterable[DbtNode], known: Iterable[DbtNode], *, may_hide: bool) -> ExactSelectors:
     """Return the text by which dbt selects each node alone: its fqn, with more where the fqn is not enough.
 
-    A node whose fqn is not known has its name instead, which is the beginning of others in the same way. Chosen tests
-    of one fqn are not told apart. A test is told by the nodes that it reads where its fqn is that of a test which is
-    not chosen, or the beginning of another test's fqn.
+    A node whose fqn is not known has its name instead, which dbt takes as a prefix too. Chosen tests of one fqn are
+    not told apart. If a test that is not chosen has the same fqn, or another test's fqn begins with it, the text also
+    names the nodes that the test reads.
 
     :param chosen: nodes and tests.
     :param known: all nodes of the project that are known, the chosen ones among them.
@@ -84,7 +84,7 @@ def exact_selectors(chosen: Iterable[DbtNode], known: Iterable[DbtNode], *, may_
 def _taken_beside(
     texts: Mapping[str, str], known: Collection[DbtNode], wanted: Collection[str]
 ) -> dict[str, dict[str, DbtNode]]:
-    """The nodes that dbt takes by each text beside the one node whose fqn or name the text is, by unique id.
+    """By each text: the nodes that dbt selects by it beside the node whose fqn or name it is, by unique id.
 
     :param texts: the fqn or the name of each node, by unique id.
     :param known: the nodes.
@@ -97,14 +97,14 @@ def _taken_beside(
         unique_id, fqn = node.unique_id, node.fqn
         whole = texts[unique_id]
         if fqn:
-            # The fqn without its package, its end, and the name, as the id has it: that of a test takes long to make.
+            # The fqn without its package, its last part, and the name in the id: the name of a test takes long to make.
             for text in (whole[len(fqn[0]) + 1 :], fqn[-1], unique_id.split(".", 2)[-1]):
                 if text in wanted:
                     taken[text][unique_id] = node
             folders[whole.rpartition(".")[0]].append(node)
         if numbers[whole] > 1:
             taken[whole][unique_id] = node
-    # Of folders and not of nodes: to cut the fqn of each node took 5 % of the time that a DAG takes.
+    # By folder and not by node: to cut the fqn of each node took 5 % of the time of a DAG.
     for folder, nodes in folders.items():
         for text in _beginnings(folder).intersection(wanted):
             taken[text].update((node.unique_id, node) for node in nodes)
@@ -138,7 +138,7 @@ def selector(node: DbtNode) -> str:
 
 
 def source_selector(node: DbtNode) -> str:
-    """The text by which dbt selects a source: a name has no dot there, so its dots are wildcards.
+    """The text by which dbt selects a source. A name cannot have a dot in this text, so dots become wildcards.
 
     :param node: the source.
     """
@@ -177,7 +177,7 @@ def _exact_source(node: DbtNode, sources: Mapping[str, list[DbtNode]]) -> tuple[
 
 
 def _matches(node: DbtNode, pattern: str) -> bool:
-    """Whether dbt takes a node by an fqn with wildcards: the pattern is the whole fqn, with its package or without."""
+    """Whether dbt selects a node by an fqn with wildcards: the whole fqn, with or without package, or its last part."""
     fqn = node.fqn or [node.resource_name]
     return any(fnmatchcase(".".join(parts), pattern) for parts in (fqn, fqn[1:], fqn[-1:]))
 
@@ -209,7 +209,7 @@ def _last_two(parts: Sequence[str]) -> str:
 
 def _is_version(node: DbtNode) -> bool:
     """Whether the node is a version of a model: its id ends with the name and the version, as the fqn does."""
-    # By the id: where Cosmos gives views of metrics a type of their own, they are models to dbt.
+    # By the id and not by the type: metric views, which have a type of their own in Cosmos, are models to dbt.
     return node.unique_id.startswith("model.") and node.resource_name == ".".join((node.fqn or ())[-2:])
 
 
@@ -227,7 +227,7 @@ def _exact_selector(node: DbtNode, others: Sequence[DbtNode], *, may_hide: bool)
     if not node.fqn:
         if node.resource_type in TESTS:
             return selector(node), []
-        may_hide = True  # in a folder of its name may be nodes whose fqns are not known either
+        may_hide = True  # a folder of the same name may hold nodes of unknown fqns
     if not others and not may_hide:
         return selector(node), []
     required = _required_criteria(node) if may_hide else frozenset()
@@ -250,13 +250,13 @@ def _are_of_one_fqn(one: DbtNode, other: DbtNode) -> bool:
 
 
 def _distinguishing_criteria(node: DbtNode) -> dict[str, str]:
-    """What tells a node from others of its fqn: method of dbt's selection to its value."""
+    """The criteria that tell a node from others of its fqn: the value by the method of dbt's selection."""
     found = {"resource_type": node.unique_id.partition(".")[0], "file": node.original_file_path.name}
     return {name: value for name, value in (*found.items(), ("package", node.package_name)) if value}
 
 
 def _required_criteria(node: DbtNode) -> frozenset[str]:
-    """What keeps nodes away that may be there and are not known."""
-    # The file of a snapshot or a test may be one of YAML, of which each engine has its own idea.
+    """The criteria that leave out nodes that may exist but are not known."""
+    # A snapshot or a test may be declared in a YAML file, and dbt's engines differ in the file that they name.
     has_file = node.resource_type not in (DbtResourceType.SNAPSHOT, *TESTS)
     return frozenset({"resource_type", "package", *(["file"] if has_file else [])})

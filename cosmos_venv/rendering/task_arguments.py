@@ -1,4 +1,4 @@
-"""The name and the context of the task of one node, and what a node and the user's settings say of it."""
+"""The name, the context and the arguments of the task of one node, and the settings for a plan."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 
 IDENTIFIER = "dbt_dag_task_group_identifier"
-"""In the context of a node's own task: the DAG, and the group in it that the project or the node's folder is. It is
-known when the task is made."""
+"""Key in the context of a node's own task: the ids of the DAG and of the project's or folder's group in it. The value
+is known when the task is made."""
 
 DOCUMENTS = frozenset({"doc", "doc_md", "doc_json", "doc_yaml", "doc_rst"})
 """Airflow's arguments with which a user documents a task himself."""
@@ -45,10 +45,10 @@ LONGEST_ID = 250
 _AIRFLOW_ID = r"[\w.-]+"
 
 SETUP_OPERATOR_ARGS = "setup_operator_args"
-"""Among what all tasks share: arguments of the producer of ExecutionMode.WATCHER, which go over all others."""
+"""The shared argument with the arguments of the producer of ExecutionMode.WATCHER, which replace all others."""
 
 NO_OTHER_TESTS = {"indirect_selection": TestIndirectSelection.EMPTY.value}
-"""dbt runs the tests that it is told, and none that come with nodes."""
+"""With this argument dbt runs only the tests that the selection names, and none that come with nodes."""
 
 OF_THE_PLAN = frozenset({"dag", "task_group", "task_id"})
 """Arguments of an operator that no user gives: they say where the task stands."""
@@ -111,9 +111,9 @@ def is_airflow_id(text: str) -> bool:
 
 
 def project_name(render: RenderConfig, execution: ExecutionConfig, project: ProjectConfig) -> str:
-    """The name of a project's folder where the parser sees one, whatever ``project_name`` says: so it is in Cosmos.
+    """The name of a project. As in Cosmos, it is the name of the folder that the parser sees, if there is one.
 
-    A project that lies elsewhere has its ``project_name``: the name of an archive may change with each version.
+    A project at a URL has its ``project_name`` instead: the name of an archive may change with each version.
 
     :param render: names the folder as the parser sees it.
     :param execution: names it as tasks see it, which counts where nothing else names the project.
@@ -126,7 +126,7 @@ def project_name(render: RenderConfig, execution: ExecutionConfig, project: Proj
 
 
 def continuing(nodes: Iterable[DbtNode]) -> dict[str, list[str]]:
-    """The argument ``continuing`` of a task that builds several nodes; nothing where there is no such model.
+    """The argument ``continuing`` of a task that builds several nodes; empty if no model has ``on_error: continue``.
 
     :param nodes: the nodes.
     """

@@ -14,10 +14,10 @@ VERBS = {
     DbtResourceType.SEED: ("Seed", "seed"),
     DbtResourceType.SNAPSHOT: ("Snapshot", "snapshot"),
     DbtResourceType.SOURCE: ("Source", "source"),
-    DbtResourceType.FUNCTION: ("Build", "function"),  # no other command of dbt makes one
+    DbtResourceType.FUNCTION: ("Build", "function"),  # only dbt build makes functions
     DbtResourceType.SEMANTIC_METRIC_VIEW: ("SemanticMetricView", "semantic_metric_run"),
 }
-"""What runs a node of each type that can have a task, and how its task's id ends."""
+"""By each type that can have a task: the verb in the name of its operator, and the end of the task's id."""
 
 NEVER_RUN = frozenset(
     {
@@ -29,7 +29,7 @@ NEVER_RUN = frozenset(
         DbtResourceType.SEMANTIC_MODEL,
     }
 )
-"""The types that describe, or that somebody runs by hand: dbt runs none of them. A type of a newer dbt may be run."""
+"""The types that only describe, or that users run by hand: dbt runs none of these. It may run an unknown newer type."""
 
 
 class Visibility(Enum):
@@ -70,5 +70,5 @@ def _of_source(node: DbtNode, render: RenderConfig, *, is_read: bool) -> Visibil
         return Visibility.TASK
     if behavior is SourceRenderingBehavior.ALL:
         return Visibility.PLACEHOLDER
-    # dbt has no age to look at there and the task succeeds: so it is in Cosmos, whose ids and classes count.
+    # Without freshness the task checks nothing and succeeds. So it is in Cosmos, whose ids and classes are kept.
     return Visibility.TASK if node.has_test else Visibility.NOTHING

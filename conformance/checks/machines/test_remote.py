@@ -47,10 +47,10 @@ HEAVY_LAMP = replace(
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """A machine whose tasks share nothing with those of another one but a folder.
+    """A machine whose tasks share only a folder with the tasks of other machines.
 
     :param harness: the harness of the test.
-    :param name: what its own files stand under.
+    :param name: the name of the folder with its own files.
     :param folder: all machines reach it.
     :param key: the secret of the machines that trust each other.
     """
@@ -67,7 +67,7 @@ class Machine:
 
     @property
     def key_file(self) -> Path:
-        """The file with its key."""
+        """The file with the key of this machine."""
         return self._own / "key"
 
     @property
@@ -75,7 +75,7 @@ class Machine:
         return self.harness.folder / self.name
 
     def task(self, **arguments: Any) -> Task:
-        """A task that runs there, whose environment holds the lamp too.
+        """A task of this machine, whose environment holds ``harbor-lamp`` too.
 
         :param **arguments: as for ``Harness.task``.
         """
@@ -103,7 +103,7 @@ class Machine:
         return {"TMPDIR": str(temporary), **variables}
 
     def _take_turn(self) -> None:
-        """Put away the ``virtualenv_dir`` of the machine that ran before, and put this one's in its place."""
+        """Move away the ``virtualenv_dir`` of the machine that ran before, and move this machine's to that place."""
         turn = self.harness.folder / "turn"
         before = turn.read_text(encoding="utf-8") if turn.exists() else self.name
         if before != self.name and self.virtualenv_dir.exists():
@@ -137,7 +137,7 @@ class MakeMachine(Protocol):
     def __call__(self, name: str, *, folder: str = ..., key: str = ...) -> Machine:
         """The machine of a name.
 
-        :param name: what its own files stand under.
+        :param name: the name of the folder with its own files.
         :param folder: name of the folder.
         :param key: the secret.
         """

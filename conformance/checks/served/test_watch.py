@@ -1,4 +1,4 @@
-"""WATCH: one dbt builds all nodes, and a task for each of them tells what became of it."""
+"""WATCH: one dbt builds all nodes, and the task of each node ends as dbt has ended the node."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from ...tasks import AFTER
 STAGING, MART, REPORT = MODELS
 APART = "apart"
 EAST, WEST = "east", "west"
-"""Models that read no other one, and that no other one reads: their tests hold up nothing."""
+"""Models without parents and children: their tests block no other model."""
 SEED = "piers"
 NOT_DONE = ("skipped", "upstream_failed")
 """States of a task whose node dbt has skipped."""
@@ -105,7 +105,7 @@ def start(
     :param tmp_path_factory: makes the folder.
     :param request: knows which checks there are.
     """
-    # The DAGs of others would only take time.
+    # DAGs for other implementations would only take time.
     mine = (item for item in request.session.items if named_adapter(item) in (None, adapter.named))
     asked = {name for name in map(_scenario_of, mine) if name is not None}
     wanted = asked.union(*(SCENARIOS[name].beside for name in asked))
@@ -135,7 +135,7 @@ def run(
     cosmos_airflow: CosmosAirflow,
     start: Callable[[Harness, Path], WatchedRuns],
 ) -> Ended:
-    """What has become of the run of the scenario that the test names.
+    """The ended run of the scenario that the test names.
 
     :param request: names the scenario.
     :param harness: makes plans.
@@ -200,7 +200,7 @@ def test_a_node_of_which_dbt_has_said_nothing_is_no_success(run: Ended) -> None:
     assert run.calls, f"dbt must be called; seen: {run}"
     unsaid = [name for name in MODELS if not run.built(name)]
     _require_no_success(run, *unsaid)
-    # An implementation may have built them by other commands, where the first one could not begin.
+    # An implementation may have built the nodes by other commands, where the first command could not begin.
     if unsaid:
         _require_run(run, "failed")
 

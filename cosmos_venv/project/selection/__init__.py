@@ -1,6 +1,6 @@
 """The nodes of a manifest that dbt selects: one engine for ``select``, ``exclude`` and YAML selectors.
 
-:source: dbt's own selection, compared case by case and by chance in the tests.
+:source: dbt's own selection. The tests compare both in fixed cases and in random ones.
 """
 
 from __future__ import annotations

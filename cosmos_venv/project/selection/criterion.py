@@ -27,9 +27,9 @@ class Criterion:
     :param method: dbt's name of it, such as ``tag``.
     :param arguments: the words after the method, parted by dots: ``meta`` and ``owner`` of ``config.meta.owner``.
     :param value: text; in YAML it may be a number or a bool too.
-    :param parents: how many steps to go up; None: as far as there is anything. 0: not at all.
-    :param children: how many steps to go down; None: as far as there is anything. 0: not at all.
-    :param childrens_parents: whether what builds all children comes along (``@``).
+    :param parents: how many steps to go up; None: all ancestors. 0: none.
+    :param children: how many steps to go down; None: all descendants. 0: none.
+    :param childrens_parents: whether all descendants and all their ancestors come along (``@``).
     :param indirect_selection: which tests come with their parents.
     :param raw: the item as it was written.
     """
@@ -125,7 +125,7 @@ def _steps(operator: str | None, depth: str | None) -> int | None:
 
 
 def _yaml_steps(mapping: Mapping[str, Any], direction: str) -> int | None:
-    """The steps; as in dbt any true value is a yes, and a depth of 0 is no depth at all."""
+    """The steps. As in dbt, any true value counts as yes, and a depth of 0 means no limit."""
     depth = mapping.get(f"{direction}_depth")
     try:
         steps = int(depth) if depth else None

@@ -1,4 +1,4 @@
-"""A selection as a tree of criteria, joined by union, intersection and difference, and the nodes that it comes to.
+"""A selection as a tree of criteria, joined by union, intersection and difference, and the nodes that it selects.
 
 Trees are made of lists of items or of YAML. Tests come with their parents as in dbt.
 """
@@ -36,7 +36,7 @@ class Operation(Enum):
     DIFFERENCE = "difference"
 
     def join(self, sets: Sequence[set[str]]) -> set[str]:
-        """The joined set, which may be one of those that are given; empty for no sets.
+        """The joined set, which may be one of the given sets and no copy; empty for no sets.
 
         :param sets: the sets of the parts.
         """
@@ -52,7 +52,7 @@ class Operation(Enum):
 
 @dataclass(frozen=True)
 class Group:
-    """Parts that are joined. Which tests come with their parents is worked out again for what the join has left.
+    """Parts that are joined. After the join it is decided again which tests come with their parents.
 
     :param operation: how the sets of the parts become one.
     :param parts: criteria and groups, at least one.
@@ -71,7 +71,7 @@ class Group:
 class Named:
     """The YAML selectors that a word of a selection names, such as ``selector:nightly+`` (dbt 1.12).
 
-    As in dbt the word reaches along the graph from all that they select, tests too, and no further tests come along.
+    As in dbt, the word's ``+`` and ``@`` start from all nodes and tests of the selectors. No further tests come along.
 
     :param criterion: the word.
     :param parts: the selections of the selectors.
@@ -90,8 +90,7 @@ def from_lists(
     indirect_selection: TestIndirectSelection = TestIndirectSelection.EAGER,
     definitions: Definitions | None = None,
 ) -> Part:
-    """The selection of ``--select`` and ``--exclude``: items are a union, and so are the words of one; commas
-    intersect.
+    """The selection of ``--select`` and ``--exclude``: items, and the words of an item, are a union; commas intersect.
 
     :param select: dbt's selection texts; none: everything.
     :param exclude: dbt's selection texts of what is left out.
@@ -101,7 +100,7 @@ def from_lists(
     """
     included = _union(list(select) or _EVERYTHING, indirect_selection, definitions)
     excluded = _union(exclude, indirect_selection, definitions)
-    # As in dbt: whatever is asked for, the difference itself brings no test back.
+    # As in dbt: the difference itself adds no tests, whatever indirect_selection is.
     return Group(Operation.DIFFERENCE, (included, excluded))
 
 
@@ -147,8 +146,8 @@ class Definitions:
     :param definitions: by name what stands below ``definition`` in ``selectors.yml`` or in the manifest.
     :param indirect_selection: which tests come with their parents, for items that say nothing of it.
     :param is_lax: whether wildcards leave out a selector whose definition cannot be used, with a warning.
-    :param is_of_dbt_2: whether dbt 2 has written them, in a form of its own: the exclude of a group is a mapping in an
-        intersection with the rest of the group, and beside a method it belongs to that item alone.
+    :param is_of_dbt_2: whether dbt 2 has written them. There the exclude of a group is a mapping, in an intersection
+        with the rest of the group. An exclude beside a method belongs to that item alone.
     """
 
     def __init__(
@@ -185,7 +184,7 @@ class Definitions:
 
         :param name: the name of the YAML selector.
         :param within: the names of the selectors that lead to it.
-        :raises CosmosValueError: when there is none, or dbt would refuse its definition; the text names it.
+        :raises CosmosValueError: when there is no such selector, or dbt would refuse its definition; the text names it.
         """
         if name not in self._definitions:
             known = ", ".join(sorted(self._definitions)) or "none"
@@ -253,7 +252,7 @@ class Definitions:
         return len(item) == 1 if self._is_of_dbt_2 else not self._is_reference(item)
 
     def _is_reference(self, definition: dict[str, Any]) -> bool:
-        """Whether another selector is meant: dbt writes its whole definition in its place."""
+        """Whether an item refers to another selector: dbt writes that selector's definition in place of its name."""
         return "method" in definition and definition in self._definitions.values()
 
     def _without(self, part: Part, definition: dict[str, Any], within: tuple[str, ...]) -> Part:
@@ -284,7 +283,7 @@ def evaluate(graph: SelectionGraph, tree: Part) -> set[str]:
 
 
 def _evaluate(graph: SelectionGraph, part: Part) -> tuple[set[str], set[str]]:
-    """The selected nodes, and the tests of which only some parents are selected: other parts may bring the rest."""
+    """The selected nodes, and a set with the tests of which only some parents are selected so far."""
     if isinstance(part, Criterion):
         return _with_tests(graph, _reached(graph, part, find(graph, part)), part.indirect_selection)
     if isinstance(part, Named):
@@ -292,7 +291,7 @@ def _evaluate(graph: SelectionGraph, part: Part) -> tuple[set[str], set[str]]:
         return _reached(graph, part.criterion, of_selectors), set()
     both = [_evaluate(graph, each) for each in part.parts]
     selected = part.operation.join([sure for sure, _ in both])
-    # Nearly always nothing waits, and sets of all nodes need not be joined twice.
+    # Nearly always no test waits for parents, and then the large sets are joined only once.
     has_waiting = any(waiting for _, waiting in both)
     perhaps = part.operation.join([sure | waiting for sure, waiting in both]) if has_waiting else selected
     if part.indirect_selection in (TestIndirectSelection.CAUTIOUS, TestIndirectSelection.BUILDABLE):

@@ -37,9 +37,9 @@ class Names:
         self._names: dict[str, list[str]] = {}
         self._by_end: defaultdict[str, list[str]] = defaultdict(list)
         self._versioned: defaultdict[str, list[str]] = defaultdict(list)
-        # What names begin with, with the package and without it: few values lead into a folder.
+        # The first two parts of each name: a value that begins with neither is not searched in all names.
         self._heads: set[str] = set()
-        # All in one go: the entries lie about in memory, and to come to them is most of the work.
+        # One loop for all: the entries are scattered in memory, and to reach them takes most of the time.
         for unique_id, entry in entries.items():
             if entry.resource_type == "source":
                 continue
@@ -58,7 +58,7 @@ class Names:
         :param value: a name, or a pattern.
         """
         yield from self._by_end.get(value, ())
-        # Of a versioned name the last two parts do, joined by a dot or an underscore, whatever comes before them.
+        # For a versioned model the last two parts are enough, joined by a dot or an underscore, whatever precedes them.
         yield from self._versioned.get("_".join(value.split(".")[-2:]), ())
         if is_wild(value):
             yield from self._fitting(value)
@@ -74,10 +74,10 @@ class Names:
                 yield unique_id
 
     def _fitting(self, pattern: str) -> Iterator[str]:
-        """The nodes that fit a pattern: from its first part with a wildcard on it is compared with all the rest of the
-        name.
+        """The nodes whose names fit a pattern.
 
-        A pattern without dots is compared with the name's end too.
+        The parts before the first wildcard must be equal. The other parts must fit all the rest of the name. A pattern
+        without dots is compared with the last part of the name too.
         """
         if "." not in pattern:
             fits_whole = re.compile(translate(pattern)).match
@@ -129,26 +129,26 @@ class Relations:
         return {test for test in self._tests if not nodes.isdisjoint(self._parents[test])}
 
     def has_all_parents(self, node: str, nodes: set[str]) -> bool:
-        """Whether all that a node reads, by what dbt says, is among some nodes.
+        """Whether all parents of a node are among ``nodes``; False when a parent is disabled or of another project.
 
-        :param node: the unique id of the one.
-        :param nodes: the unique ids of the others.
+        :param node: the unique id of the node.
+        :param nodes: unique ids.
         """
         return node not in self._lacking and nodes.issuperset(self._parents[node])
 
     def ancestors(self, nodes: Iterable[str], steps: int | None = None) -> set[str]:
-        """The nodes that come before some nodes; of these nodes themselves those that come before another.
+        """All ancestors of ``nodes``. A node of ``nodes`` is included only if it is an ancestor of another one.
 
-        :param nodes: their unique ids.
-        :param steps: how many steps to go up; None: as far as there is anything.
+        :param nodes: unique ids.
+        :param steps: how many steps to go up; None: no limit.
         """
         return _walk(self._parents, nodes, steps)
 
     def descendants(self, nodes: Iterable[str], steps: int | None = None) -> set[str]:
-        """The nodes that come after some nodes; of these nodes themselves those that come after another.
+        """All descendants of ``nodes``. A node of ``nodes`` is included only if it is a descendant of another one.
 
-        :param nodes: their unique ids.
-        :param steps: how many steps to go down; None: as far as there is anything.
+        :param nodes: unique ids.
+        :param steps: how many steps to go down; None: no limit.
         """
         return _walk(self._children, nodes, steps)
 
@@ -200,7 +200,7 @@ class SelectionGraph:
             for unique_id, entry in self.entries.items():
                 for label in labels(entry):
                     ids = index.setdefault(label, [])
-                    if not ids or ids[-1] is not unique_id:  # it may carry one twice
+                    if not ids or ids[-1] is not unique_id:  # a node may carry a label twice
                         ids.append(unique_id)
         return index
 
@@ -219,7 +219,7 @@ class SelectionGraph:
 
     @cached_property
     def relations(self) -> Relations:
-        """Their parents and children."""
+        """The parents and children of the nodes."""
         return Relations(self.entries)
 
 

@@ -1,6 +1,4 @@
-"""dbt's selector methods, paths among them: one function for each, over what a manifest says of the nodes. No file is
-read.
-"""
+"""dbt's selector methods, ``path:`` included: one function for each, on the entries of a manifest. No file is read."""
 
 from __future__ import annotations
 
@@ -27,9 +25,9 @@ _NOTHING = object()
 
 
 def _find_path(graph: SelectionGraph, criterion: Criterion) -> Iterable[str]:
-    """What is declared or described in a file or folder of the root project that a value means.
+    """The nodes that are declared or described in a file or folder of the root project.
 
-    dbt looks it up in the root project and compares relative paths: a file at the same place in a package counts too.
+    dbt looks for the path in the root project, but compares relative paths: the same path in a package counts too.
     """
     value = criterion.value
     pattern = PurePosixPath(value)
@@ -41,7 +39,7 @@ def _find_path(graph: SelectionGraph, criterion: Criterion) -> Iterable[str]:
     found = [str(pattern)]
     if is_wild(value):
         found = [path for path in index if _fits(path.split("/"), list(pattern.parts))]
-    if value.endswith("/") or pattern.name == "**":  # folders alone; what is below them counts anyway
+    if value.endswith("/") or pattern.name == "**":  # folders only: they label all nodes below them anyway
         files = graph.labelled(_files)
         found = [path for path in found if path not in files]
     root = graph.project_name
@@ -72,7 +70,7 @@ def _fits(parts: list[str], pattern: list[str]) -> bool:
 
 
 def find(graph: SelectionGraph, criterion: Criterion) -> set[str]:
-    """Ids of the nodes that a criterion names itself, without what it reaches along the graph.
+    """Ids of the nodes that a criterion names itself, without those that its graph operators add.
 
     :param graph: the nodes.
     :param criterion: the criterion.
@@ -87,7 +85,7 @@ def find(graph: SelectionGraph, criterion: Criterion) -> set[str]:
 
 
 def _by_label(labels: Labels) -> Callable[[SelectionGraph, Criterion], Iterable[str]]:
-    """A finder that compares the value, wildcards and all, with what ``labels`` gives of each node."""
+    """A finder that compares the value, which may have wildcards, with the labels of each node."""
 
     def find_labelled(graph: SelectionGraph, criterion: Criterion) -> Iterable[str]:
         return _labelled(graph, labels, criterion.value)
@@ -105,7 +103,7 @@ def _labelled(graph: SelectionGraph, labels: Labels, value: str) -> Iterable[str
 def _tags(entry: NodeEntry) -> Iterable[str]:
     if entry.tags is not None:
         return entry.tags
-    tags = (entry.config or {}).get("tags") or ()  # all that unit tests have
+    tags = (entry.config or {}).get("tags") or ()  # unit tests have tags only there
     return (tags,) if isinstance(tags, str) else tags
 
 
@@ -153,7 +151,7 @@ def _find_config(graph: SelectionGraph, criterion: Criterion) -> Iterable[str]:
 
 
 class _AnyCase(str):
-    """Text that equals what differs from it in case only."""
+    """A text that is compared without regard to case."""
 
     __slots__ = ()
     __hash__ = str.__hash__
@@ -220,7 +218,7 @@ def _find_source(graph: SelectionGraph, criterion: Criterion) -> Iterable[str]:
 
 
 def _by_name(resource_type: str) -> Callable[[SelectionGraph, Criterion], Iterable[str]]:
-    """A finder for kinds of nodes that have a name of their own, in a package."""
+    """A finder for a resource type whose nodes have a name within their package."""
 
     def find_named(graph: SelectionGraph, criterion: Criterion) -> Iterable[str]:
         package, _, name = criterion.value.rpartition(".")
@@ -305,4 +303,4 @@ FINDERS: dict[str, Callable[[SelectionGraph, Criterion], Iterable[str]]] = {
     "unit_test": _by_name("unit_test"),
     "version": _find_version,
 }
-"""What finds the nodes of each of dbt's methods but ``selector``, and of a method of Cosmos."""
+"""The function for each of dbt's methods but ``selector``, and for a method of Cosmos."""

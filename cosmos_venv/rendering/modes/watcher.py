@@ -1,9 +1,10 @@
-"""The plan of ExecutionMode.WATCHER: that of a task a node, whose tasks watch one producer that builds all nodes.
+"""The plan of ExecutionMode.WATCHER: one task per node, and each task watches one producer that builds all nodes.
 
-The tasks, groups and edges are those that the project has without it. A producer stands before them, and behind all a
-task that runs nothing, by which the run fails where a node has failed whose children were skipped. A look at the
-freshness of a source stays a task that runs dbt, before the producer, unless the producer looks at it itself; and so
-does a node with a profile or an environment of its own, behind the producer.
+The tasks, groups and edges are the same as in other modes. A producer stands before them. Behind all stands a task that
+runs nothing: through it the run fails where a node has failed and its children were skipped.
+
+Some tasks still run dbt themselves. The check of a source's freshness does, before the producer, unless the producer
+checks it. A node with a profile or an environment of its own does, behind the producer.
 """
 
 from __future__ import annotations
@@ -35,9 +36,9 @@ if TYPE_CHECKING:
 _NAME = "watcher"
 # Arguments of a node by which another dbt runs it.
 _OWN_DBT = frozenset({"py_requirements", "virtualenv_dir", "py_executable", "adbc_drivers", "dbt_executable_path"})
-# What all tasks share of an installed dbt, where the producer alone has an environment.
+# Replaces the shared arguments of an installed dbt, where only the producer has an environment.
 _NO_INSTALLED_DBT = {"dbt_executable_path": None, "invocation_mode": None}
-# Cosmos's numbers: the producer goes before whatever waits for it.
+# Cosmos's numbers: the producer has priority over the tasks that wait for it.
 _PRODUCER_FIRST = {"priority_weight": 20, "weight_rule": "absolute"}
 _AFTER_PRODUCER = {"priority_weight": 2, "weight_rule": "absolute"}
 _WATCHER_OF = {
@@ -56,7 +57,7 @@ def watched_plan(plan: Plan, request: PlanRequest) -> Plan:
 
     :param plan: of the same nodes as tasks of their own.
     :param request: what is planned.
-    :raises CosmosValueError: when other nodes read one that needs a profile or an environment of its own.
+    :raises CosmosValueError: when a node that needs its own profile or environment has no task, or other nodes read it.
     """
     nodes, has_tests = request.nodes, request.render.test_behavior is TestBehavior.AFTER_EACH
     built = {each: node for each, node in nodes.items() if _is_built(node, nodes, has_tests=has_tests)}
@@ -85,8 +86,8 @@ def watched_plan(plan: Plan, request: PlanRequest) -> Plan:
         context=context_of_batch(_NAME, told),
         document=document_of_batch(built.values(), request.settings.longest_page),
     )
-    # It is skipped where all is: a group that is skipped skips what stands behind it. It stands behind all tasks: else
-    # a skipped task would skip the tasks behind the group before the end task knows of a failure.
+    # The end task is skipped if all tasks are: a skipped group must skip the tasks behind it. It stands behind all
+    # tasks: else a skipped task would skip the tasks behind the group before the end task knows of a failure.
     done = PlannedTask(
         task_id=PRODUCER_WATCHER_DONE_TASK_ID,
         operator=EMPTY,
@@ -128,8 +129,8 @@ def _is_built(node: DbtNode, nodes: Mapping[str, DbtNode], *, has_tests: bool) -
 
 
 def _without_own_dbt(built: Mapping[str, DbtNode], plan: Plan) -> dict[str, DbtNode]:
-    """The nodes that one ``dbt build`` can have. One with a profile or an environment of its own runs dbt in its own
-    task, and so do its tests: it comes after the producer.
+    """The nodes that the producer's ``dbt build`` can build. A node with its own profile or environment runs dbt in
+    its own task, behind the producer, and so do its tests.
     """
     models = {each: node for each, node in built.items() if node.resource_type not in TESTS}
     apart = {each for each, node in models.items() if _has_own_dbt(node)}
@@ -192,14 +193,14 @@ def _watched_ids(
 
 
 def _watching(task: PlannedTask, node_ids: list[str]) -> PlannedTask:
-    if not node_ids:  # all tests of the node read one with a dbt of its own as well, behind which they run
+    if not node_ids:  # all tests of the node also read a node with its own dbt, and run behind that node
         return msgspec.structs.replace(task, operator=EMPTY, arguments={}, profile={}, context={}, document="")
     arguments: dict[str, Any] = {
         **task.arguments,
         "node_ids": sorted(node_ids),
         "model_unique_id": task.node_id,
         "producer_task_id": PRODUCER_WATCHER_TASK_ID,
-        # All wait from the beginning: a task that begins when the one before it has ended comes 3 to 7 s late.
+        # All tasks wait from the start of the run: a task that starts after the end of another one is 3 to 7 s late.
         "trigger_rule": "always",
     }
     return msgspec.structs.replace(
@@ -208,7 +209,7 @@ def _watching(task: PlannedTask, node_ids: list[str]) -> PlannedTask:
 
 
 def _neighbours(tasks: Collection[PlannedTask], edges: Iterable[tuple[str, str]]) -> tuple[list[str], list[str]]:
-    """Ids of the tasks right before the producer, which run dbt themselves and read no node, and right after it."""
+    """Ids of the tasks right before the producer, which check sources with a dbt of their own, and right after it."""
     watching = {task.task_id for task in tasks if task.operator.startswith("operators.watcher.")}
     sources = {task.task_id for task in tasks if ".DbtSource" in task.operator} - watching
     passages = {task.task_id for task in tasks if task.is_passage}  # behind tasks that watch

@@ -1,9 +1,9 @@
-"""A project of which one task is made: the one that this process runs. The rest is made when it is looked for.
+"""A project of which only the task that this process runs is made. The rest is made on demand.
 
-While a worker parses a DAG file for one task, the tasks of a DAG and of a dbt group stand in dicts that have the rest
-made when they are looked through, or asked for a task that is not there. Airflow's own looking does not count, as far
-as it has been seen to need only the tasks that are there (``compat.FRAME_NAMES``); nor does what happens while tasks
-are made and put in order.
+While a worker parses a DAG file for one task, the tasks of a DAG and of a dbt group stand in lazy dicts. Such a dict
+makes the rest when code iterates over it, or asks for a missing task. Accesses by Airflow do not count where Airflow is
+known to need only the tasks that are there (``compat.FRAME_NAMES``). Accesses while tasks are made and edges are drawn
+do not count either.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class PartialProject:
     :ivar made: the task and its groups, by planned id; empty for a task that is none of the project's.
     :ivar first: the task, if no task of the project comes before it; else empty.
     :ivar last: the task, if no task of the project comes after it; else empty.
-    :ivar is_making: whether the rest is being made; a look at the DAG finds what is there then.
+    :ivar is_making: whether the rest is being made; an access to the DAG then finds the tasks that exist already.
     """
 
     running: str
@@ -79,7 +79,7 @@ class PartialProject:
     ) -> PartialProject | None:
         """The part of a project that the task of this process needs, made; None where all of it must be made.
 
-        The rest is made when more of the DAG or of the group is looked for than is there.
+        The rest is made when code asks for tasks of the DAG or of the group that are not there.
 
         :param project: the project in its DAG, whose dict of tasks is replaced.
         :param graph: gives the graph of the project, not loaded yet.
@@ -90,7 +90,8 @@ class PartialProject:
         if running is None or is_mapped(project.task_group) or caches.kept_plans() is None:
             return None
         dag_id, task_id = running
-        # Of another dbt group or of the user: this project is then made only when Airflow looks through the DAG.
+        # The running task may be of another dbt group or of the user. Then this project is made only when Airflow
+        # iterates over the DAG.
         part = cls(running=task_id if dag_id == project.dag.dag_id else "", make_rest=make_rest)
         if part.running and task_id.startswith(project.prefix):
             found = _find(project.configuration, graph(), task_id.removeprefix(project.prefix))
@@ -104,14 +105,14 @@ class PartialProject:
         shared = project.configuration.shared_arguments(project.prefix)
         self.made = make_one_task(found, shared, dag=project.dag, task_group=project.task_group, prefix=project.prefix)
         task: Any = self.made[found.task.task_id]
-        # The table of a run is a teardown: what stands behind a group goes by the tasks before it.
+        # The summary of a run is a teardown task: tasks behind the group depend on the tasks before the summary.
         is_last = not {*found.downstream} - {RUN_SUMMARY_TASK_ID} and found.task.task_id != RUN_SUMMARY_TASK_ID
         self.first = () if found.upstream else (task,)
         self.last = (task,) if is_last else ()
 
     def _watch(self, project: ProjectInDag, make_all: Callable[[], object]) -> None:
         dag = project.dag
-        # A DAG may hold several groups of dbt, each of which is missing in the one dict of the DAG.
+        # A DAG may have several dbt groups, and its one dict lacks tasks of each of them.
         if not isinstance(dag.task_dict, LazyTaskDict):
             dag.task_dict = LazyTaskDict(dag.task_dict, self.running, FRAME_NAMES.ordering)
         host = project.task_group or dag.task_group
@@ -120,7 +121,7 @@ class PartialProject:
             self._places.append((tasks, tasks.add_missing(project.prefix, make_all, claims=bool(self.made))))
 
     def complete(self) -> None:
-        """Make the rest. The order of the tasks is then the order in a process that makes all."""
+        """Make the rest. The tasks then have the order that they have in a process that makes all at once."""
         self.is_making = True
         for tasks, place in self._places:
             tasks.note_places(place, self.made.values())
@@ -132,14 +133,14 @@ class PartialProject:
             self.is_making = False
 
     def postpone(self, relate: Callable[[], object]) -> None:
-        """Put a group in relation to other tasks when all of it is made.
+        """Draw an edge of a group later, when all tasks of the group are made.
 
-        :param relate: does it, by Airflow's own method.
+        :param relate: draws the edge, by Airflow's own method.
         """
         self._postponed.append(relate)
 
     def relate(self) -> None:
-        """Put the group in relation to all that was postponed; its own methods must take it as whole by now."""
+        """Draw the postponed edges. The group's ``_part`` must be None by now, or it would postpone again."""
         postponed, self._postponed = self._postponed, []
         for relate in postponed:
             relate()
@@ -155,7 +156,7 @@ def _find(configuration: Configuration, graph: DbtGraph, planned_id: str) -> Kep
 
 
 def is_put_in_order() -> bool:
-    """Whether what has called the calling method does so to draw an edge, for which the running task is enough."""
+    """Whether the calling method was called to draw an edge, for which the running task is enough."""
     return _who_looks(FRAME_NAMES.ordering) is None
 
 
@@ -177,21 +178,21 @@ class _Looker(NamedTuple):
 
 
 class NotMade:
-    """The value in place of a task that is not there, for a function that follows tasks to find circles."""
+    """The value in place of a missing task, for a function of Airflow that follows tasks to find cycles."""
 
     task_group = None
 
     def get_direct_relative_ids(self) -> set[str]:
-        """The ids of the tasks after it: none, so that no circle leads through it."""
+        """The ids of the tasks after it: none, so that it is part of no cycle."""
         return set()
 
 
 class LazyTaskDict(dict[str, Any]):
-    """A dict of tasks, or of tasks and groups, that lacks some and can have them made.
+    """A dict of tasks, or of tasks and groups, that makes missing tasks on demand.
 
     :param there: what is there, by id.
     :param running: id of the task that this process runs.
-    :param uncounted: further functions of Airflow whose look does not count.
+    :param uncounted: names of further functions of Airflow whose accesses do not count.
     """
 
     def __init__(self, there: dict[str, Any], running: str, uncounted: Collection[str] = ()) -> None:
@@ -205,12 +206,12 @@ class LazyTaskDict(dict[str, Any]):
         self._number_of_projects = 0
 
     def add_missing(self, prefix: str, make: Callable[[], object], *, claims: bool) -> int:
-        """Have further tasks made when they are looked for.
+        """Let further tasks be made on demand.
 
-        :param prefix: with which the ids of all these tasks begin.
-        :param make: makes them; a look while it runs finds what is there.
-        :param claims: whether the running task is one of these: of another project it needs nothing then, while a task
-            of the user's own may look at all that comes after it.
+        :param prefix: the text with which the ids of all these tasks begin.
+        :param make: makes these tasks; an access while it runs finds the tasks that exist already.
+        :param claims: whether the running task is one of these. Then it needs no task of other projects. A task of the
+            user's own may look at all tasks after it.
         :returns: the number of the project in this dict, from 0.
         """
         self._missing.append((prefix, make))
@@ -220,7 +221,7 @@ class LazyTaskDict(dict[str, Any]):
         return self._number_of_projects - 1
 
     def note_places(self, project: int, made: Iterable[TaskOrGroup]) -> None:
-        """Note where in the DAG file everything stands that is there, before the rest of a project is made.
+        """Note the place of each existing task in the DAG file, before the rest of a project is made.
 
         :param project: of ``add_missing``.
         :param made: what is made of the project.
@@ -229,7 +230,7 @@ class LazyTaskDict(dict[str, Any]):
         self._places.update({each.node_id: project + 0.5 for each in made if dict.__contains__(self, each.node_id)})
 
     def put_in_place(self, project: int) -> None:
-        """Put the tasks of a project, which were made last, between what stands before and after it in the DAG file.
+        """Move the tasks of a project, which were made last, to the place of the project in the DAG file.
 
         :param project: of ``add_missing``.
         """
@@ -243,7 +244,7 @@ class LazyTaskDict(dict[str, Any]):
             self._places.setdefault(key, place)
 
     def look_through(self, *_: object) -> None:
-        """Have all made, unless it is Airflow that looks and needs no more than the running task."""
+        """Make all missing tasks, unless Airflow iterates and needs no more than the running task."""
         if not self._missing or self._is_making:
             return
         looker = _who_looks(self._uncounted, self._may_be_taken)
@@ -251,7 +252,7 @@ class LazyTaskDict(dict[str, Any]):
             self._have_made()
 
     def look_for(self, key: object, *_: object) -> None:
-        """Have all made where this task is not there, or where who asks for it may look at all that comes after it.
+        """Make all missing tasks if this task is missing, or if the caller may look at all tasks after it.
 
         :param key: the id of the task.
         """
@@ -273,7 +274,7 @@ class LazyTaskDict(dict[str, Any]):
             for _, make in self._missing:
                 make()
             self._missing = []
-        finally:  # what has failed is tried once more
+        finally:  # after a failure the next access tries again
             self._is_making = False
 
     def __contains__(self, key: object) -> bool:
@@ -291,7 +292,7 @@ class LazyTaskDict(dict[str, Any]):
         self.look_for(key)
         return super().__getitem__(key)
 
-    def __ne__(self, other: object) -> bool:  # a dict's own does not ask __eq__
+    def __ne__(self, other: object) -> bool:  # dict.__ne__ does not call __eq__
         return not self == other
 
     __hash__ = None  # as of any dict
@@ -305,7 +306,7 @@ class LazyTaskDict(dict[str, Any]):
 
 
 def _after(look: Callable[..., None], name: str) -> Callable[..., Any]:
-    """A method of a dict that has more made first, where more is wanted."""
+    """A method of dict that first makes the missing tasks, if they are needed."""
     method = getattr(dict, name)
 
     def looking(self: LazyTaskDict, *arguments: Any) -> Any:
@@ -333,7 +334,7 @@ def _who_looks(uncounted: Collection[str], may_be_taken: Callable[[str], bool] =
         module, function = str(frame.f_globals.get("__name__", "")), frame.f_code.co_name
         if not _is_one_of(module, FRAME_NAMES.definitions):
             return _Looker(module, function)
-        # The dict's own __eq__ is called by whoever looks; Airflow's orders tasks.
+        # An __eq__ of this module belongs to the access itself; an __eq__ of Airflow puts tasks in order.
         if function in uncounted and module != __name__:
             return None
         if function == FRAME_NAMES.naming and not may_be_taken(str(frame.f_locals.get(FRAME_NAMES.named, ""))):

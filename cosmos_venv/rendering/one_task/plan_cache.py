@@ -127,13 +127,13 @@ def _as_text(value: object) -> Any:
 
 
 def keep(kept: FileCache, key: str, plan: Plan, project_dir: Path) -> None:
-    """Keep a plan. Best effort: what cannot be written is not kept.
+    """Keep a plan. Best effort: a plan that cannot be written is not kept.
 
     :param kept: the files of plans.
     :param key: of ``plan_key``.
     :param plan: the plan.
-    :param project_dir: folder of the project that was planned. It is cut off from paths below it, since another worker
-        may have the project in another folder.
+    :param project_dir: folder of the project that was planned. Paths below it are kept relative to it, since another
+        worker may have the project in another folder.
     """
     upstream = upstream_of(plan)
     downstream: dict[str, list[str]] = {}
@@ -189,7 +189,7 @@ def find(kept: FileCache, key: str, task_id: str, project_dir: Path) -> KeptTask
         return None
     try:
         return msgspec.structs.replace(found, task=_with_file(found.task, lambda path: str(project_dir / path)))
-    except (KeyError, TypeError):  # a node of another release
+    except (KeyError, TypeError):  # the plan of another release
         return None
 
 

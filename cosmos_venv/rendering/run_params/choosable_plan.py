@@ -1,10 +1,10 @@
 """The plan of a DAG whose runs may choose nodes: a first task evaluates the selection, and the last one runs nothing.
 
-A task whose parents were skipped runs where it is chosen, and none runs behind one that has failed (``none_failed``),
-but for models with ``on_error: continue``. It skips itself where one before it was skipped for another reason, also
-beyond placeholders, which Airflow runs by itself. The first tasks keep Airflow's own rule: what comes before them is
-nothing that a run may choose.
-The last task is there for what stands behind the project: it succeeds where all that was chosen has succeeded.
+The trigger rule of tasks is ``none_failed``: a chosen task runs although its parents were skipped, and no task runs
+behind a failed one, except behind a model with ``on_error: continue``. A task skips itself if a task before it was
+skipped for another reason. Tasks beyond placeholders count too, since Airflow runs placeholders by itself. The first
+tasks keep Airflow's own rule: a run cannot choose the tasks before them.
+The last task is for the tasks behind the project: it succeeds if all chosen tasks have succeeded.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _DOCUMENT = (
     "Evaluates the params of this run that select dbt nodes, once for all tasks. The tasks of other nodes are skipped. "
     "Where nothing is selected or excluded, it starts no dbt and all tasks run."
 )
-# What all tasks share and this one does without: it lists nodes.
+# Shared arguments that the first task does without: it only lists nodes.
 _NOTHING_ELSE: dict[str, Any] = {
     **dict.fromkeys(("select", "models", "exclude", "selector", "callback")),
     "push_run_results_to_xcom": False,
@@ -59,7 +59,7 @@ def choosable_plan(plan: Plan, request: PlanRequest) -> Plan:
         },
         document=_DOCUMENT,
     )
-    # It is skipped where the first task was, and so everything: what stands behind a group is skipped with it.
+    # It is skipped if the first task was, and so all tasks were: then the tasks behind the group are skipped too.
     done = PlannedTask(
         task_id=SELECT_DONE_TASK_ID, operator=EMPTY, arguments={"trigger_rule": "none_failed_min_one_success"}
     )
@@ -68,16 +68,16 @@ def choosable_plan(plan: Plan, request: PlanRequest) -> Plan:
 
 
 def _with_rules(plan: Plan, after: Mapping[str, Sequence[str]]) -> list[PlannedTask]:
-    """The tasks, and how each goes by those before it: what it is skipped with beside its parents."""
+    """The tasks with their trigger rules, and with the tasks, beside their parents, that they are skipped with."""
     running = {task.task_id for task in plan.tasks if not task.is_placeholder}
-    before: dict[str, set[str]] = {}  # the nearest that run something
+    before: dict[str, set[str]] = {}  # by task id: the nearest tasks before it that run something
     tasks = []
     for task in plan.tasks:
         parents = after.get(task.task_id, ())
         found = {each for parent in parents for each in ((parent,) if parent in running else before[parent])}
         before[task.task_id] = found
         own = {"skipped_with": sorted(found.difference(parents))} if task.task_id in running else {}
-        # What stands behind a passage asks for the states of the tasks before it.
+        # The tasks behind a passage look at the states of the tasks before the passage.
         arguments = {"trigger_rule": "all_done"} if task.is_passage else task.arguments
         defaults = {**task.defaults, **_RULE, **own} if found else task.defaults
         tasks.append(msgspec.structs.replace(task, arguments=arguments, defaults=defaults))
@@ -85,7 +85,7 @@ def _with_rules(plan: Plan, after: Mapping[str, Sequence[str]]) -> list[PlannedT
 
 
 def _contents(plan: Plan, nodes: Mapping[str, DbtNode]) -> dict[str, dict[str, Any]]:
-    """By task id the unique ids of the nodes and tests that it runs, and of a task that tests a node that node.
+    """By task id: the unique ids of the nodes and tests that the task runs, and the node that it tests, if any.
 
     A placeholder runs none.
     """

@@ -1,4 +1,4 @@
-"""The params of a DAG by which a run is told what to run. Airflow draws a form of them where somebody triggers it."""
+"""The params of a DAG by which a run chooses nodes and flags. Airflow shows a form of them when a run is triggered."""
 
 from __future__ import annotations
 

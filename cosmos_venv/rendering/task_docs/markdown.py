@@ -1,12 +1,12 @@
-"""Pieces of Markdown that hold a text of others: none of them becomes HTML, and none reaches beyond its own piece."""
+"""Pieces of Markdown with texts of users: no text becomes HTML, and no text changes the Markdown behind its piece."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 
-# The only beginnings of a tag, a comment or a declaration. As an entity, since a backslash before the text would turn
-# an escape by backslash around.
+# The only beginnings of a tag, a comment or a declaration. The "<" becomes an entity: a backslash would
+# not escape it where the user's text has a backslash before it already.
 _HTML = re.compile(r"<(?=[A-Za-z/!?])")
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})(.*)")
 _BACKTICKS = re.compile(r"`+")
@@ -20,7 +20,7 @@ def code(text: str) -> str:
     :param text: such as an id.
     """
     line = " ".join(text.split())
-    if "`" not in line:  # nearly always: a DAG of 1,000 models asks some 13,000 times
+    if "`" not in line:  # nearly always: a DAG of 1,000 models calls this some 13,000 times
         return f"`{line}`"
     mark = _longer_than_any_in(line, 1)
     space = " " if line.startswith("`") or line.endswith("`") else ""
@@ -47,7 +47,7 @@ def line(text: str, longest: int) -> str:
 
 
 def paragraphs(text: str, longest: int) -> str:
-    """A text of Markdown, behind which another one may stand.
+    """A text of Markdown, closed so that another text may follow.
 
     :param text: of a user.
     :param longest: characters, at least one; what is longer ends with an ellipsis.

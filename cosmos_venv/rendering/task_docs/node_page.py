@@ -1,8 +1,8 @@
 """The pages of the nodes of a plan: the documentation of their tasks, in Markdown.
 
-A page says what is known of its node: a manifest tells columns, and compiled SQL where dbt has compiled. Airflow stores
-the pages with the DAG, so each is bounded. There is no path and no time in them, and their lists are sorted: every host
-makes the same of one project.
+A page says what is known of its node. Only a manifest has columns, and compiled SQL where dbt has compiled. Airflow
+stores the pages with the DAG, so the length of each is bounded. They hold no absolute path and no time, and their lists
+are sorted: every host makes the same pages of one project.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ MOST_OF_A_DAG = 2_000_000
 
 _STEP, _LEAST = 100, 500
 _LONGEST_OF_A_COLUMN = 200
-_LEAST_SQL = 200  # less of it says nothing
+_LEAST_SQL = 200  # characters; a shorter piece of SQL is of no use
 
 
 def with_pages(plan: Plan, request: PlanRequest) -> Plan:
     """A plan whose tasks of nodes have their pages; test tasks have none.
 
     :param plan: of one task a node, or of batches.
-    :param request: what is planned. Where there are thousands of pages, each has less, so that all of them stay within
+    :param request: what is planned. With thousands of pages each page is shorter, so that all stay within
         ``MOST_OF_A_DAG``.
     """
     longest, number = request.settings.longest_page, sum(map(_has_page, plan.tasks))
@@ -77,7 +77,7 @@ class _Pages:
         self._tests = request.all_tests_of
         self._readers = readers_of_each(each for each in self._known.items() if each[1].resource_type not in TESTS)
         of_many = {task.task_id for task in plan.tasks if task.node_id is None}
-        # A batch is the task of many: there the node's own id tells more.
+        # A node in a batch goes by its own id: the task of the batch stands for many nodes.
         self._names = {each: task for each, task in plan.tasks_map.items() if task not in of_many}
 
     def documented(self, task: PlannedTask) -> PlannedTask:
