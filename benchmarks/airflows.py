@@ -21,10 +21,10 @@ from benchmarks.harness import ROOT
 from pytest_cosmos_venv.airflow_servers import (
     accepts,
     call_api,
-    ending_what_it_started,
     free_port,
     running_server,
     server_variables,
+    terminating_scheduler,
 )
 
 LONGEST_RUN = 1_800.0
@@ -267,7 +267,7 @@ def running_airflow(
             # The scheduler serves no logs: its log server would listen on every address. Its tasks have sessions of
             # their own.
             scheduler = stack.enter_context(airflow.server("scheduler", "--skip-serve-logs"))
-            stack.enter_context(ending_what_it_started(scheduler))
+            stack.enter_context(terminating_scheduler(scheduler))
             if has_triggerer:
                 stack.enter_context(airflow.server("triggerer", "--skip-serve-logs"))
         yield airflow

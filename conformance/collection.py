@@ -44,7 +44,7 @@ def draw_order(config: pytest.Config, items: list[pytest.Item]) -> None:
     items[smoke:] = sorted(items[smoke:], key=lambda item: keys[item])
 
 
-def keep_to_the_run(config: pytest.Config, items: list[pytest.Item]) -> None:
+def drop_other_profiles(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Drop the checks of requirements outside the profiles of the run. They do not count as deselected.
 
     :param config: the configuration of the run.
@@ -54,7 +54,7 @@ def keep_to_the_run(config: pytest.Config, items: list[pytest.Item]) -> None:
     items[:] = [item for item in items if (id_ := marked_id(item)) is None or id_ in judged]
 
 
-def leave_out_what_is_not_wanted(config: pytest.Config, items: list[pytest.Item]) -> None:
+def deselect_unwanted(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Deselect the checks that were not asked for.
 
     :param config: the configuration of the run.

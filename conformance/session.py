@@ -273,10 +273,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     :param config: the configuration of the run.
     :param items: all that was collected.
     """
-    collection.keep_to_the_run(config, items)
+    collection.drop_other_profiles(config, items)
     yield
     collection.draw_order(config, items)
-    collection.leave_out_what_is_not_wanted(config, items)
+    collection.deselect_unwanted(config, items)
     collection.tell_requirements(config, items)
 
 

@@ -310,7 +310,7 @@ def context_variables(context: Context | Mapping[str, Any]) -> dict[str, str]:
     return dict(export(context, in_env_var_format=True))
 
 
-def let_map(cls: type[BaseOperator], names: Iterable[str]) -> None:
+def allow_mapping_of(cls: type[BaseOperator], names: Iterable[str]) -> None:
     """Let ``partial`` and ``expand`` take parameters of an operator that no constructor has in its signature.
 
     A class without a constructor of its own shares the wrapper that Airflow made for its first base. Then ``partial``

@@ -108,7 +108,7 @@ def running_server(
 
 
 @contextmanager
-def ending_what_it_started(process: subprocess.Popen[bytes], *, grace: float = _LONGEST_END) -> Iterator[None]:
+def terminating_scheduler(process: subprocess.Popen[bytes], *, grace: float = _LONGEST_END) -> Iterator[None]:
     """End a scheduler and its tasks at the end of the block; each task has a session of its own.
 
     :param process: the process of the scheduler.

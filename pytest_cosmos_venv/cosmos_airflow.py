@@ -45,7 +45,7 @@ class _Operator(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Surroundings:
+class LoadContext:
     """The test's parts that loading a DAG file uses. The functions are called when a file is loaded.
 
     :param root: the folder to which paths of DAG files are relative.
@@ -80,7 +80,7 @@ class CosmosAirflow:
         home: AirflowHome,
         outcomes: list[DagOutcome | TaskOutcome] | None = None,
         attempts: Attempts | None = None,
-        surroundings: Surroundings | None = None,
+        surroundings: LoadContext | None = None,
     ) -> None:
         self.home = home
         self.budget = ParseBudget(self._substitutes_in_force)
@@ -288,7 +288,7 @@ class LoadedDag:
     dag: Any
     airflow: CosmosAirflow = field(repr=False)
     _dbt: ScriptedDbt | None = field(repr=False)
-    _around: Surroundings = field(repr=False)
+    _around: LoadContext = field(repr=False)
     _nodes: dict[str, NodeOutcome] = field(default_factory=dict, repr=False)
 
     def run(

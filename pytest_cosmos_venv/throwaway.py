@@ -64,7 +64,7 @@ def _open(folder: Path) -> None:
 
 
 @contextmanager
-def alone_in(folder: Path) -> Iterator[None]:
+def folder_lock(folder: Path) -> Iterator[None]:
     """Hold an exclusive lock on a folder, for which other processes of the test, such as contenders, wait.
 
     :param folder: an existing folder.

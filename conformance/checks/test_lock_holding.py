@@ -17,7 +17,7 @@ from pytest_cosmos_venv.real_time import comes_true
 from ..harness.harness import TEMPORARY_PLACES, Harness
 from ..harness.processes import lives, watch_until_rest
 from ..harness.running import RunningTasks
-from ..harness.runs import RESTS, run_begins, what_it_comes_to
+from ..harness.runs import RESTS, run_begins, wait_for_outcome
 from ..requirements import case, requirement
 
 LIVE = os.getpid()
@@ -215,7 +215,7 @@ def test_a_record_that_names_no_living_owner_is_overridden(
     text = lock.file.read_text(encoding="ascii")
 
     with harness.start(harness.kept_task()) as running:
-        did = what_it_comes_to(harness, running, held, seconds=REST)
+        did = wait_for_outcome(harness, running, held, seconds=REST)
         has_begun = bool(held.builds)
 
     assert has_begun, f"a task must override a lock file that holds {what} ({text!r}) and install; seen: {did}"
@@ -233,7 +233,7 @@ def test_a_record_of_ones_own_number_is_overridden(harness: Harness, cosmos_lock
         running.race.wait_for("installing")
         lock.held_by(running.pids[0])
         first.release()  # the first operator's installation fails, and the second operator begins
-        did = what_it_comes_to(harness, running, held, seconds=REST)
+        did = wait_for_outcome(harness, running, held, seconds=REST)
         has_begun, pid = bool(held.builds), running.pids[0]
 
     said = (

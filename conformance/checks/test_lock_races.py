@@ -18,7 +18,7 @@ from ..harness.harness import Harness
 from ..harness.mounts import halt_before_writing, watch_readers
 from ..harness.processes import Installer, installers_below, two_into_one, watch_until_rest
 from ..harness.running import RunningTasks
-from ..harness.runs import RESTS, what_it_comes_to
+from ..harness.runs import RESTS, wait_for_outcome
 from ..harness.task_process import OVERWRITING, OVERWRITTEN
 from ..options import ROUNDS, asked_rounds
 from ..requirements import case, requirement
@@ -233,7 +233,7 @@ def test_a_task_waits_for_the_live_process_in_the_lock_file(harness: Harness, lo
     lock.held_by(LIVE)
 
     with harness.start(harness.kept_task()) as running:
-        did, owner = what_it_comes_to(harness, running, held), lock.owner
+        did, owner = wait_for_outcome(harness, running, held), lock.owner
 
     assert did == RESTS, f"the task must wait for process {LIVE}, whose PID stands in {lock.file}; seen: {did}"
     assert owner == LIVE, f"the lock must go on naming process {LIVE} while a task waits; seen: {owner}"
@@ -244,7 +244,7 @@ def test_a_waiting_task_goes_on_when_the_lock_is_released(harness: Harness, lock
     lock.held_by(LIVE)
 
     with harness.start(harness.kept_task()) as running:
-        what_it_comes_to(harness, running, held)
+        wait_for_outcome(harness, running, held)
         lock.release()
         went_on = comes_true(lambda: held.builds or not running.running, timeout=harness.timeout)
         held.release()
@@ -292,7 +292,7 @@ def test_a_task_waits_for_the_live_task_of_another_host(harness: Harness, lock: 
     with (lock.directory / file).open("w") as locked:
         fcntl.flock(locked, fcntl.LOCK_EX)  # as the task of the other host has it
         with harness.start(harness.kept_task()) as running:
-            did = what_it_comes_to(harness, running, held)
+            did = wait_for_outcome(harness, running, held)
 
     said = "a task must wait for the owner on another host, whatever process has that PID here"
     assert did == RESTS, f"{said}; seen: {did}"
@@ -305,7 +305,7 @@ def test_a_pid_that_is_written_over_a_stale_one_keeps_the_lock(harness: Harness,
     variables = {OVERWRITTEN: str(lock.file), OVERWRITING: str(LIVE)}
 
     with harness.start(harness.kept_task(), variables=variables) as running:
-        did = what_it_comes_to(harness, running, held)
+        did = wait_for_outcome(harness, running, held)
 
     if LIVE not in [owner.pid for owner in lock.history]:
         pytest.skip("the task does not change the lock file itself, so nobody can come before it")
@@ -328,7 +328,7 @@ def test_a_task_survives_the_moment_in_which_the_lock_file_is_empty(harness: Har
             timeout=harness.timeout,
         )
         file.write_text(str(LIVE), encoding="ascii")
-        did = what_it_comes_to(harness, running, held)
+        did = wait_for_outcome(harness, running, held)
         file.unlink(missing_ok=True)
         held.release()
         outcome = running.finish().outcomes[0]

@@ -302,7 +302,7 @@ def _has(file: Path, secret: bytes) -> bool:
         return False
 
 
-def what_it_comes_to(harness: Harness, running: RunningTasks, held: Sdist, *, seconds: float = REST) -> str:
+def wait_for_outcome(harness: Harness, running: RunningTasks, held: Sdist, *, seconds: float = REST) -> str:
     """Wait until the only task rests, installs or has ended, and return in words which of these.
 
     A task that does none of these before the harness's timeout counts as at work and not as waiting.

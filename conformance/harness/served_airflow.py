@@ -25,10 +25,10 @@ from pytest_cosmos_venv.airflow_release import installed_airflow
 from pytest_cosmos_venv.airflow_servers import (
     accepts,
     call_api,
-    ending_what_it_started,
     free_port,
     running_server,
     server_variables,
+    terminating_scheduler,
 )
 from pytest_cosmos_venv.real_time import comes_true
 
@@ -341,7 +341,7 @@ def served_airflow(
         # Neither process serves logs: a log server would listen on every address.
         stack.enter_context(server("triggerer", "--skip-serve-logs"))
         scheduler = stack.enter_context(server("scheduler", "--skip-serve-logs"))
-        stack.enter_context(ending_what_it_started(scheduler, grace=_GRACE))
+        stack.enter_context(terminating_scheduler(scheduler, grace=_GRACE))
         yield ServedAirflow(home, port, psutil.Process(scheduler.pid), timeout)
 
 
@@ -397,7 +397,7 @@ def parsed_files(
     dags: dict[str, str] = {}
     with (
         running_server(command, environment=environment, log=home / "processor.log") as processor,
-        ending_what_it_started(processor, grace=_GRACE),
+        terminating_scheduler(processor, grace=_GRACE),
     ):
 
         def is_over() -> bool:

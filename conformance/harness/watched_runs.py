@@ -89,7 +89,7 @@ def _runs(task: TaskInstance, name: str, operator: str) -> bool:
 
 
 @dataclass(frozen=True, kw_only=True)
-class GoingOn:
+class RunInProgress:
     """A run that goes on, for the action of a check on it.
 
     :param dag_id: the id of its DAG.
@@ -130,7 +130,7 @@ class GoingOn:
         return None if task is None else task.state
 
 
-Meddling = Callable[[GoingOn], Mapping[str, Any]]
+RunAction = Callable[[RunInProgress], Mapping[str, Any]]
 """A function that acts on a run that goes on, and returns what it has seen."""
 
 
@@ -140,7 +140,7 @@ class Scenario:
 
     :param fill: changes the project, which has the models of ``MODELS``.
     :param script: says what dbt does.
-    :param meddle: what is done to the run while it goes on.
+    :param act: what is done to the run while it goes on.
     :param after_manifest: changes the project after its manifest is written.
     :param retries: how often each task is tried again.
     :param retries_of_producer: the same for the task that runs dbt build; None: as for the other tasks.
@@ -151,7 +151,7 @@ class Scenario:
 
     fill: Callable[[DbtProject], object] = lambda project: None  # noqa: ARG005 - nothing is changed
     script: Callable[[ScriptedDbt], object] = lambda dbt: None  # noqa: ARG005 - dbt does as it is told
-    meddle: Meddling = lambda run: {}  # noqa: ARG005 - nothing is done
+    act: RunAction = lambda run: {}  # noqa: ARG005 - nothing is done
     after_manifest: Callable[[DbtProject], object] = lambda project: None  # noqa: ARG005 - nothing is changed
     retries: int = 0
     retries_of_producer: int | None = None
@@ -209,8 +209,8 @@ class WatchedRuns:
         if error := airflow.import_error(dag_id):
             problem = f"the DAG cannot be built: {error}"
         else:
-            run = GoingOn(dag_id=dag_id, airflow=airflow, dbt=dbt, dag_ids=self.dag_ids)
-            seen = self.scenarios[name].meddle(run)
+            run = RunInProgress(dag_id=dag_id, airflow=airflow, dbt=dbt, dag_ids=self.dag_ids)
+            seen = self.scenarios[name].act(run)
             if not airflow.wait(lambda: airflow.state(dag_id) in RUN_ENDED):
                 problem = "the run does not end, and no task changes its state any more"
         with suppress(FileNotFoundError):
@@ -283,7 +283,7 @@ def _make_project(folder: Path) -> DbtProject:
     return project
 
 
-def kill_the_producer(run: GoingOn) -> Mapping[str, Any]:
+def kill_the_producer(run: RunInProgress) -> Mapping[str, Any]:
     """Kill the process of the task that runs dbt, and nothing else, while dbt is held.
 
     :param run: a run whose dbt is held.
@@ -292,7 +292,7 @@ def kill_the_producer(run: GoingOn) -> Mapping[str, Any]:
     return {**_end(run, lambda call: run.airflow.task_process(call.pid).kill()), "was_killed": True}
 
 
-def mark_the_producer_failed(run: GoingOn) -> Mapping[str, Any]:
+def mark_the_producer_failed(run: RunInProgress) -> Mapping[str, Any]:
     """Mark the task that runs dbt as failed, while dbt is held. Airflow ends the task then.
 
     :param run: a run whose dbt is held.
@@ -306,7 +306,7 @@ def mark_the_producer_failed(run: GoingOn) -> Mapping[str, Any]:
     return _end(run, mark)
 
 
-def _end(run: GoingOn, end: Callable[[DbtCall], object]) -> dict[str, Any]:
+def _end(run: RunInProgress, end: Callable[[DbtCall], object]) -> dict[str, Any]:
     call = run.held_build()
     if call is None:
         return {"was_held": False, "left": []}
@@ -325,7 +325,7 @@ def _what_lives_of(processes: Sequence[psutil.Process]) -> list[str]:
     return [str(each) for each in processes if lives(each.pid)]
 
 
-def look_while_dbt_is_held(run: GoingOn) -> Mapping[str, Any]:
+def look_while_dbt_is_held(run: RunInProgress) -> Mapping[str, Any]:
     """Read the state of the first node's task while dbt is held in the second node, and let dbt go on.
 
     :param run: a run whose dbt is held in its second node.
@@ -338,7 +338,7 @@ def look_while_dbt_is_held(run: GoingOn) -> Mapping[str, Any]:
     return {"first": first}
 
 
-def clear_while_dbt_is_held(run: GoingOn, calm: str) -> Mapping[str, Any]:
+def clear_while_dbt_is_held(run: RunInProgress, calm: str) -> Mapping[str, Any]:
     """Clear the first node's task while dbt is held in the second node, and let dbt go on later.
 
     Then the same task of a run that is over is cleared too. When this second task has ended again, the first task has

@@ -512,7 +512,7 @@ def let_map_operators(module: Mapping[str, Any]) -> None:
     """
     for cls in [*module.values()]:
         if isinstance(cls, type) and issubclass(cls, AbstractDbtBase) and cls.__module__ == module["__name__"]:
-            compat.let_map(cls, cls.own_parameters)
+            compat.allow_mapping_of(cls, cls.own_parameters)
 
 
 if not TYPE_CHECKING:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from cosmos_venv.dbt.command import FullOutputSubprocessResult
     from cosmos_venv.dbt.results import Artifacts
     from cosmos_venv.operators.run.dbt_run import DbtCommand, DbtResult, DbtRun
-    from cosmos_venv.operators.run.warm_start import Served
+    from cosmos_venv.operators.run.warm_start import WarmCandidate
 
 _NOT_STORED = frozenset({"self", "kwargs", "task_id", "__class__"})
 _BOOLEANS_OR_NONE = frozenset({"copy_dbt_packages", "should_upload_compiled_sql"})
@@ -448,11 +448,11 @@ class DbtLocalBaseOperator(AbstractDbtBase):
 
         yield which_dbt(run.executable, run.mode)
 
-    def _served(self, executable: str) -> Served:
+    def _served(self, executable: str) -> WarmCandidate:
         """The dbt that a server for this command would import."""
         from cosmos_venv.operators.run import warm_start
 
-        return warm_start.Served.of_executable(executable)
+        return warm_start.WarmCandidate.of_executable(executable)
 
     def _why_not_started(self, executable: str, error: OSError) -> str:
         return (

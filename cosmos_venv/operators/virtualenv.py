@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from cosmos_venv.environments.lock import LOCK_FILENAME, VirtualenvLock
     from cosmos_venv.environments.store import Environment
     from cosmos_venv.operators.run.dbt_run import DbtCommand, DbtResult, DbtRun
-    from cosmos_venv.operators.run.warm_start import Served
+    from cosmos_venv.operators.run.warm_start import WarmCandidate
 
 __all__ = [
     "LOCK_FILENAME",
@@ -251,10 +251,10 @@ class DbtVirtualenvBaseOperator(local.DbtLocalBaseOperator):
 
         return resolve.why_not_started(self._ready, error)
 
-    def _served(self, executable: str) -> Served:
+    def _served(self, executable: str) -> WarmCandidate:
         from cosmos_venv.operators.run import warm_start
 
-        return warm_start.Served.of_environment(self._ready)
+        return warm_start.WarmCandidate.of_environment(self._ready)
 
     def _execute(self, context: Context, **kwargs: Any) -> Any:
         """Run the command to its end; a temporary environment is gone then.

@@ -102,7 +102,7 @@ class DbtProducerWatcherVirtualenvOperator(_Producer, virtualenv.DbtBatchVirtual
     """One ``dbt build`` for all tasks that watch it, in a managed virtual environment."""
 
 
-class _OfTask:
+class _PerTaskAttribute:
     """A descriptor with a value for each task. For a mapped task Airflow asks the class, before there is a task.
 
     :param work_out: called with the task.
@@ -146,11 +146,13 @@ class DbtConsumerWatcherSensor:
     poke_interval: float
 
     if not TYPE_CHECKING:  # Airflow has attributes; these depend on the task's place in the DAG
-        start_from_trigger = _OfTask(lambda task: task.deferrable and TASKS_START_AS_TRIGGERS, of_class=False)
-        start_trigger_args = _OfTask(lambda task: task._trigger() if task.start_from_trigger else None, of_class=None)
+        start_from_trigger = _PerTaskAttribute(lambda task: task.deferrable and TASKS_START_AS_TRIGGERS, of_class=False)
+        start_trigger_args = _PerTaskAttribute(
+            lambda task: task._trigger() if task.start_from_trigger else None, of_class=None
+        )
         # Private, seen in 3.0 to 3.4. Without it a scheduler before 3.2 queues a rescheduled task again at once.
         _is_sensor = True
-        reschedule = _OfTask(lambda task: not task.deferrable, of_class=False)
+        reschedule = _PerTaskAttribute(lambda task: not task.deferrable, of_class=False)
         if hasattr(BaseSensorOperator, "deps"):  # Airflow 2
             deps = BaseSensorOperator.deps
 
@@ -219,7 +221,7 @@ class DbtConsumerWatcherSensor:
         return sorted(ids - {self.producer_task_id})
 
 
-class _JoinedSensor(DbtConsumerWatcherSensor):
+class _BatchConsumerSensor(DbtConsumerWatcherSensor):
     """A task that watches the nodes of a batch."""
 
     nodes: Mapping[str, str]
@@ -256,7 +258,7 @@ class DbtTestWatcherOperator(DbtConsumerWatcherSensor, local.DbtTestLocalOperato
     """The tests of a node, which the producer runs; a later try runs ``dbt test`` on the worker."""
 
 
-class DbtBatchWatcherOperator(_JoinedSensor, local.DbtBatchLocalOperator):
+class DbtBatchWatcherOperator(_BatchConsumerSensor, local.DbtBatchLocalOperator):
     """A batch that the producer builds; a later try runs ``dbt build`` of the nodes not built, on the worker."""
 
 
@@ -290,7 +292,7 @@ class DbtTestWatcherVirtualenvOperator(DbtConsumerWatcherSensor, virtualenv.DbtT
     """The tests of a node, which the producer runs; a later try runs ``dbt test`` in a managed virtual environment."""
 
 
-class DbtBatchWatcherVirtualenvOperator(_JoinedSensor, virtualenv.DbtBatchVirtualenvOperator):
+class DbtBatchWatcherVirtualenvOperator(_BatchConsumerSensor, virtualenv.DbtBatchVirtualenvOperator):
     """A batch that the producer builds; a later try runs ``dbt build`` of nodes not built, in a managed environment."""
 
 

@@ -161,7 +161,7 @@ def prepared(request: LoadRequest, question: LsQuestion) -> LsQuestion:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Said:
+class LsOutput:
     """The answer of a dbt that has run.
 
     :param content: the pruned manifest, or the lines of ``dbt ls`` with a selection.
@@ -175,7 +175,7 @@ class Said:
     names: frozenset[str]
 
 
-def run_dbt_ls(question: LsQuestion, cancellation: Cancellation | None = None) -> Said:
+def run_dbt_ls(question: LsQuestion, cancellation: Cancellation | None = None) -> LsOutput:
     """The answer of dbt, which runs now, for an hour at most.
 
     :param question: what ``prepared`` gives; the file of its profile must be there until dbt has ended.
@@ -213,7 +213,7 @@ def run_dbt_ls(question: LsQuestion, cancellation: Cancellation | None = None) -
         if parsed is not None:
             parsed.keep(artifacts)
         lock = content_of(place / LOCK_FILE)
-        return Said(
+        return LsOutput(
             content=_content(question, lines, artifacts),
             is_pinned=not has_deps or (is_pinned(project_dir, lock) and not of_packages.computed),
             names=of_packages.names,
@@ -302,7 +302,7 @@ def _run(
     return result.full_output
 
 
-def damage_behind(question: LsQuestion, error: Exception) -> str:
+def retire_if_damaged(question: LsQuestion, error: Exception) -> str:
     """Return what dbt's environment has lost, where that may be why dbt failed; empty where nothing is lost.
 
     :param question: the question that dbt was asked.

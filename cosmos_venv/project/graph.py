@@ -140,14 +140,14 @@ def link(selected: Mapping[str, DbtNode], *, detaching: bool = False) -> Selecti
     :param selected: the nodes, tests among them, in the project's order, which the result keeps.
     :param detaching: whether tests of more than one node run apart from their parents.
     """
-    from cosmos_venv.project.node import readers_of_each  # a worker that finds its task's plan links nothing
+    from cosmos_venv.project.node import children_by_parent  # a worker that finds its task's plan links nothing
 
     tests = [(each, node) for each, node in selected.items() if node.resource_type is DbtResourceType.TEST]
-    found = readers_of_each(tests)
+    found = children_by_parent(tests)
     tests_per_model = {parent: ids for parent, ids in found.items() if parent in selected}
     own_tests = _with_own_tests([node for _, node in tests]) if detaching else tests_per_model
 
-    downstream = readers_of_each(each for each in selected.items() if each[1].resource_type not in TESTS)
+    downstream = children_by_parent(each for each in selected.items() if each[1].resource_type not in TESTS)
     # Most nodes are tests, and nothing depends on these.
     nodes = {
         unique_id: node

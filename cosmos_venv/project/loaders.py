@@ -266,7 +266,7 @@ def answer_of(request: LoadRequest, *, is_selection: bool = False) -> Answer:
         ready yet; when ``DBT_LS_CACHE`` finds no kept answer.
     :raises CosmosConfigException: when the dbt executable cannot be started.
     """
-    from cosmos_venv.project.dbt_ls_runner import damage_behind, open_question, prepared
+    from cosmos_venv.project.dbt_ls_runner import open_question, prepared, retire_if_damaged
     from cosmos_venv.project.ls_cache import ask, kept_answer
 
     with open_question(request, is_selection=is_selection) as question:
@@ -277,7 +277,7 @@ def answer_of(request: LoadRequest, *, is_selection: bool = False) -> Answer:
             try:
                 return ask(prepared(request, question), kept, reason)
             except (CosmosLoadDbtException, CosmosConfigException) as error:
-                if damage := damage_behind(question, error):
+                if damage := retire_if_damaged(question, error):
                     raise CosmosLoadDbtException(f"{error} {damage}") from error
                 raise
     because = f"because {reason}" if reason else "for this content, dbt, profile, target and variables"

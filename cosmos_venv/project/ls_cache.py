@@ -35,7 +35,7 @@ from cosmos_venv.files.os_errors import reason_of
 from cosmos_venv.files.untrusted import packed, unpacked, value_of
 from cosmos_venv.managed import caches, resolve
 from cosmos_venv.processes.scratch import scratch_folder
-from cosmos_venv.project.dbt_ls_runner import OTHER_WAY, Said, run_dbt_ls
+from cosmos_venv.project.dbt_ls_runner import OTHER_WAY, LsOutput, run_dbt_ls
 from cosmos_venv.project.fingerprint import Basis, LsQuestion
 from cosmos_venv.remote.download_cache import NotSigned, RemoteError
 
@@ -141,7 +141,7 @@ class KeptAnswer:
             self._note_as_shared(found)
         return found
 
-    def write(self, said: Said) -> Answer:
+    def write(self, said: LsOutput) -> Answer:
         """Keep an answer and return it. Whatever goes wrong, there is at most one warning.
 
         :param said: the answer of dbt.

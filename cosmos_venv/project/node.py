@@ -185,7 +185,7 @@ def as_id(name: str) -> str:
     return _NOT_IN_AN_ID.sub("_", name)
 
 
-def readers_of_each(nodes: Iterable[tuple[str, DbtNode]]) -> dict[str, list[str]]:
+def children_by_parent(nodes: Iterable[tuple[str, DbtNode]]) -> dict[str, list[str]]:
     """For each node that is read, by its unique id: the unique ids of the nodes that read it, each once.
 
     :param nodes: unique ids and nodes.

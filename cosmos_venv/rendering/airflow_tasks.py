@@ -69,7 +69,7 @@ class TaskMaker(msgspec.Struct, frozen=True, kw_only=True):
     shared: Mapping[str, Any]
     dag: DAG
     default_args: Mapping[str, Any] = MappingProxyType({})
-    _moulds: dict[Hashable, TaskCopier] = msgspec.field(default_factory=dict)
+    _copiers: dict[Hashable, TaskCopier] = msgspec.field(default_factory=dict)
 
     def make(
         self, cls: type[BaseOperator], label: str, task_group: TaskGroup | None, arguments: Mapping[str, Any]
@@ -84,13 +84,13 @@ class TaskMaker(msgspec.Struct, frozen=True, kw_only=True):
         accepted = parameters(cls)
         own = {name: value for name, value in arguments.items() if name in accepted}
         key = _key(cls, own)
-        mould = None if key is None else self._moulds.get(key)
-        if mould is not None:
-            return mould.copy(label, task_group, {name: own[name] for name in _OWN if name in own})
+        copier = None if key is None else self._copiers.get(key)
+        if copier is not None:
+            return copier.copy(label, task_group, {name: own[name] for name in _OWN if name in own})
         shared = {name: value for name, value in self.shared.items() if name in accepted}
         task = cls(**{**shared, **own}, task_id=label, task_group=task_group, dag=self.dag)
         if key is not None and can_be_copied(task):
-            self._moulds[key] = TaskCopier(task)
+            self._copiers[key] = TaskCopier(task)
         return task
 
 

@@ -11,7 +11,7 @@ from cosmos_venv.constants import TESTS, DbtResourceType, TestIndirectSelection
 from cosmos_venv.dbt.selection_texts import known_to_dbt, selected_with
 from cosmos_venv.project.node import DbtNode
 from cosmos_venv.rendering.plan_request import PlanRequest
-from cosmos_venv.rendering.selectors import readers_of
+from cosmos_venv.rendering.selectors import selector_with_children
 from cosmos_venv.rendering.task_arguments import NO_OTHER_TESTS, arguments_of, continuing
 
 logger = logging.getLogger(__name__)
@@ -195,7 +195,7 @@ class TaskArguments:
                 return NodeTests(chosen, apart, None)
         ids = selected_with(chosen, {each: texts[each] for each in attached})
         # Tests of one text are told apart by the node that they read.
-        reads_node = readers_of(texts[node.unique_id])
+        reads_node = selector_with_children(texts[node.unique_id])
         words = dict.fromkeys(texts[each] for each in ids)
         return NodeTests(
             ids, apart, [f"{text},{reads_node}" if text in self._shared_by_tests else text for text in words]

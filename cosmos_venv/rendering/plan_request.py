@@ -22,7 +22,7 @@ from cosmos_venv.constants import (
     TestBehavior,
     TestIndirectSelection,
 )
-from cosmos_venv.project.node import DbtNode, readers_of_each
+from cosmos_venv.project.node import DbtNode, children_by_parent
 from cosmos_venv.rendering.model import Batches, ReadyTask
 from cosmos_venv.rendering.selectors import exact_selectors
 from cosmos_venv.rendering.task_arguments import BUILT, PlanningSettings, arguments_of
@@ -90,12 +90,12 @@ class PlanRequest:
     @cached_property
     def tests_of(self) -> Mapping[str, list[str]]:
         """The unique ids of the selected tests of each node that has any, unit tests among them."""
-        return readers_of_each(each for each in self.nodes.items() if each[1].resource_type in TESTS)
+        return children_by_parent(each for each in self.nodes.items() if each[1].resource_type in TESTS)
 
     @cached_property
     def all_tests_of(self) -> Mapping[str, list[str]]:
         """The unique ids of the tests of each node that has any, whether they are selected or not."""
-        return readers_of_each(each for each in self.all_nodes.items() if each[1].resource_type in TESTS)
+        return children_by_parent(each for each in self.all_nodes.items() if each[1].resource_type in TESTS)
 
     @cached_property
     def selectors(self) -> Mapping[str, str]:

@@ -73,7 +73,9 @@ def exact_selectors(chosen: Iterable[DbtNode], known: Iterable[DbtNode], *, may_
     for node, others in doubtful:
         if node.resource_type in TESTS:
             read = [each for each in node.depends_on if each in exact]
-            exact[node.unique_id] = ",".join((exact[node.unique_id], *(readers_of(exact[each]) for each in read)))
+            exact[node.unique_id] = ",".join(
+                (exact[node.unique_id], *(selector_with_children(exact[each]) for each in read))
+            )
         else:
             read = []
         if left := sorted(each.unique_id for each in others if {*read} <= {*each.depends_on}):
@@ -115,7 +117,7 @@ def _taken_beside(
     return taken
 
 
-def readers_of(text: str) -> str:
+def selector_with_children(text: str) -> str:
     """Return the text by which dbt selects the nodes that read a node, and the node itself.
 
     :param text: by which dbt selects the node alone.

@@ -16,7 +16,7 @@ from pytest_cosmos_venv.environments.wheel import DBT_VERSION, Wheel, adapter_wh
 from pytest_cosmos_venv.errors import AlreadyTaken, ToolkitMisuse
 from pytest_cosmos_venv.fake_dbt import VERIFIED_DBT_VERSIONS, is_native
 from pytest_cosmos_venv.fake_dbt.record import FOLDER_OF_ENVIRONMENT
-from pytest_cosmos_venv.throwaway import alone_in
+from pytest_cosmos_venv.throwaway import folder_lock
 
 DEFAULT_ADAPTERS = ("duckdb", "postgres")
 # Older kernels cut a longer first line of a script; pip keeps to the same.
@@ -42,7 +42,7 @@ class FakeVenv(ScriptedDbt):
         """The directory of the environment. The first use makes it, in any of the processes that share it."""
         self._place.parent.mkdir(parents=True, exist_ok=True)
         # Contenders that share the environment ask for it at the same moment.
-        with alone_in(self._place.parent):
+        with folder_lock(self._place.parent):
             if not (self._place / _LAST_FILE).exists():
                 _build(self._place, self._files)
         self.folder.mkdir(exist_ok=True)

@@ -22,7 +22,7 @@ from pytest_cosmos_venv.fake_dbt.record import KEPT_VARIABLES_FILE
 from pytest_cosmos_venv.fake_dbt.rules import Artifact, NodeOutcome, Rule, check_command, read_line
 from pytest_cosmos_venv.fake_dbt.whole_writes import read_lines, write_whole
 from pytest_cosmos_venv.recordings.recording import Recording, read_recording
-from pytest_cosmos_venv.throwaway import alone_in
+from pytest_cosmos_venv.throwaway import folder_lock
 
 if TYPE_CHECKING:
     import psutil
@@ -397,7 +397,7 @@ class ScriptedDbt:
     def _changing_rules(self) -> Iterator[list[dict[str, Any]]]:
         """Yield the rules under an exclusive lock, and write them at the end of the block."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        with alone_in(self.folder):
+        with folder_lock(self.folder):
             rules = self._rules()
             yield rules
             # Atomically: a call that begins now reads the old rules or the new rules.

@@ -27,7 +27,7 @@ from pytest_cosmos_venv.explore.reduction import Analysis, Cost
 from pytest_cosmos_venv.explore.run import Schedule
 from pytest_cosmos_venv.explore.schedule import Choice, Plan, Trace
 from pytest_cosmos_venv.explore.steps import GO, KILL, KILLED_BEFORE, ExploredStep
-from pytest_cosmos_venv.explore.workers import Worker, WorkerFailed, whoever_is_done
+from pytest_cosmos_venv.explore.workers import Worker, WorkerFailed, wait_for_workers
 
 _MOST_WORKERS = 2
 _LOOKS_FOR_SHORTER = 100  # schedules that are run after the first that has failed
@@ -194,7 +194,7 @@ class _Search:
             busy = [worker for worker in workers if worker.job is not None]
             if not busy:
                 break
-            for worker in whoever_is_done(busy):
+            for worker in wait_for_workers(busy):
                 told, choices = worker.job
                 trace = _trace_of(worker)
                 self._at_work -= 1

@@ -97,7 +97,7 @@ def _end_with_all_it_has_started(pid: int) -> None:
         descendants.send(each, signal.SIGKILL)
 
 
-def whoever_is_done(workers: Sequence[Worker]) -> list[Worker]:
+def wait_for_workers(workers: Sequence[Worker]) -> list[Worker]:
     """Wait until a worker has run its schedule, and return the workers that have.
 
     :param workers: the busy workers.

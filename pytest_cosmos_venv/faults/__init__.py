@@ -33,7 +33,7 @@ class Fault:
     :param seconds: how long the fault lasts, in seconds; None: to the end of the test.
     :param in_task: the id of the only task in which the fault happens; None: the first task that reaches the place.
     :param times: how often the fault happens, at most once in each try of one task; None: in every try.
-    :param may_not_happen: whether the test may pass although the fault has not happened.
+    :param is_optional: whether the test may pass although the fault has not happened.
     """
 
     what: str
@@ -44,7 +44,7 @@ class Fault:
     seconds: float | None = None
     in_task: str | None = None
     times: int | None = 1
-    may_not_happen: bool = False
+    is_optional: bool = False
 
     def __post_init__(self) -> None:
         if self.at not in (None, "start", "end"):
@@ -67,7 +67,7 @@ class Fault:
 
         :param struck: how often the fault has happened.
         """
-        return 0 if self.may_not_happen else max((self.times or 1) - struck, 0)
+        return 0 if self.is_optional else max((self.times or 1) - struck, 0)
 
     def __str__(self) -> str:
         """The call that makes the fault, without keywords that have their default values."""
@@ -81,12 +81,12 @@ class Often(TypedDict, total=False):
 
     ``in_task`` is the id of the only task in which the fault happens; without ``in_task``, the fault happens in the
     first task that reaches the place. ``times`` says how often the fault happens: once by default, with None in every
-    try of the task. With ``may_not_happen=True`` the test may pass although the fault has not happened.
+    try of the task. With ``is_optional=True`` the test may pass although the fault has not happened.
     """
 
     in_task: str | None
     times: int | None
-    may_not_happen: bool
+    is_optional: bool
 
 
 def worker_killed(*, at: Place | None = None, after: int | str | None = None, **often: Unpack[Often]) -> Fault:
@@ -140,28 +140,26 @@ def dbt_hangs(*, after: int | str = 1, seconds: float | None = None, **often: Un
 
 
 def index_down(
-    *, request: int = 1, requests: int | None = None, seconds: float | None = None, may_not_happen: bool = False
+    *, request: int = 1, requests: int | None = None, seconds: float | None = None, is_optional: bool = False
 ) -> Fault:
     """``cosmos_dbt.index`` ends each connection without an answer.
 
     :param request: the number of the first request without an answer, from 1.
     :param requests: the number of requests without an answer; None: no limit.
     :param seconds: how long the outage lasts, by the clock of the code under test; None: to the end of the test.
-    :param may_not_happen: whether the test may pass without the outage.
+    :param is_optional: whether the test may pass without the outage.
     """
-    return Fault(what="index_down", number=request, count=requests, seconds=seconds, may_not_happen=may_not_happen)
+    return Fault(what="index_down", number=request, count=requests, seconds=seconds, is_optional=is_optional)
 
 
-def warehouse_down(
-    *, connections: int | None = None, seconds: float | None = None, may_not_happen: bool = False
-) -> Fault:
+def warehouse_down(*, connections: int | None = None, seconds: float | None = None, is_optional: bool = False) -> Fault:
     """The warehouse behind ``cosmos_faults.warehouse(…)`` resets each new connection.
 
     :param connections: the number of connections that are reset; None: no limit.
     :param seconds: how long the outage lasts, by the clock of the code under test; None: to the end of the test.
-    :param may_not_happen: whether the test may pass without the outage.
+    :param is_optional: whether the test may pass without the outage.
     """
-    return Fault(what="warehouse_down", count=connections, seconds=seconds, may_not_happen=may_not_happen)
+    return Fault(what="warehouse_down", count=connections, seconds=seconds, is_optional=is_optional)
 
 
 def warehouse_drops_connection(*, statement: int = 1, node: int | str | None = None, **often: Unpack[Often]) -> Fault:

@@ -122,7 +122,7 @@ class Faults:
             for fault, count in missing
         )
         raise ToolkitMisuse(
-            f"{MARK}: {said}. {self._what_was_done()} A test that is to pass without it says may_not_happen=True."
+            f"{MARK}: {said}. {self._what_was_done()} A test that is to pass without it says is_optional=True."
         )
 
     def _what_was_done(self) -> str:

@@ -27,9 +27,9 @@ from pytest_cosmos_venv.races.timeline import Timeline
 
 RUNTIME_VARIABLE = "XDG_RUNTIME_DIR"
 """Names the folder in which services of a user keep their sockets."""
-WHERE_ARE_YOU = signal.SIGQUIT
+STACK_SIGNAL = signal.SIGQUIT
 WHERE = "(most recent call first)"
-"""A part of the stack that a contender prints after the signal ``WHERE_ARE_YOU``."""
+"""A part of the stack that a contender prints after the signal ``STACK_SIGNAL``."""
 TASK = "task"
 """Name of the span from a contender's start to its end."""
 BARRIER_TIMEOUT = 30.0
@@ -283,7 +283,7 @@ def _take_place(order: RaceOrder, index: int) -> None:
     os.chdir(order.directory)
     tempfile.tempdir = None
     # When the time of the race is over, this signal makes the contender print its stack.
-    faulthandler.register(WHERE_ARE_YOU)
+    faulthandler.register(STACK_SIGNAL)
 
 
 def _work(order: RaceOrder, index: int, ready: int, start: int) -> int:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_cosmos_venv import real_time
 from pytest_cosmos_venv.environments.sdist import SourceBuild
 from pytest_cosmos_venv.errors import RecordDict, ToolkitMisuse, require_seconds
-from pytest_cosmos_venv.races.contender import RUNTIME_VARIABLE, WHERE, WHERE_ARE_YOU, RaceOrder
+from pytest_cosmos_venv.races.contender import RUNTIME_VARIABLE, STACK_SIGNAL, WHERE, RaceOrder
 from pytest_cosmos_venv.races.points import (
     NEEDS,
     WAITING,
@@ -335,7 +335,7 @@ class RunningRace:
         """Make the contenders that still run print their stacks into their output."""
         asked = set(self._link.running) - self._stopped()
         for index in asked:
-            self._link.signal(index, WHERE_ARE_YOU, tree=False)
+            self._link.signal(index, STACK_SIGNAL, tree=False)
         end = real_time.monotonic() + _LONGEST_ANSWER
         outputs = [self._order.output_of(index) for index in asked]
         while real_time.monotonic() < end and not all(_says_where(output) for output in outputs):

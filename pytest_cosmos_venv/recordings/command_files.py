@@ -20,7 +20,7 @@ from pytest_cosmos_venv.fake_dbt.log import setting
 from pytest_cosmos_venv.fake_dbt.whole_writes import write_whole
 from pytest_cosmos_venv.recordings.observed_process import STDERR, STDOUT, ProcessEnd
 from pytest_cosmos_venv.recordings.redaction import Redaction, secrets_of
-from pytest_cosmos_venv.throwaway import alone_in, remove_entry
+from pytest_cosmos_venv.throwaway import folder_lock, remove_entry
 
 _LOG = "dbt.log"
 _DRAFT = ".draft-"
@@ -30,7 +30,7 @@ _PRERELEASE = {"-alpha.": "a", "-beta.": "b", "-rc.": "rc"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Surroundings:
+class LoadContext:
     """The settings and the files of one dbt command, seen before the command runs.
 
     :param command: the command line, with the executable.
@@ -61,7 +61,7 @@ class Surroundings:
     began_at: float
 
     @classmethod
-    def of(cls, command: Sequence[str], *, logs: Path) -> Surroundings:
+    def of(cls, command: Sequence[str], *, logs: Path) -> LoadContext:
         """Return the surroundings of a command that is about to start in the environment of this process.
 
         :param command: the command line, with the executable.
@@ -120,7 +120,7 @@ class Surroundings:
         }
 
 
-def keep_command(recording: Path, surroundings: Surroundings, end: ProcessEnd) -> Path:
+def keep_command(recording: Path, surroundings: LoadContext, end: ProcessEnd) -> Path:
     """Put one command into a recording, and return the folder of its files.
 
     A lock serializes commands that end at the same moment.
@@ -132,7 +132,7 @@ def keep_command(recording: Path, surroundings: Surroundings, end: ProcessEnd) -
     redaction = Redaction(surroundings.secrets, surroundings.paths)
     files = _files_of(surroundings, end, redaction)
     recording.mkdir(parents=True, exist_ok=True)
-    with alone_in(recording):
+    with folder_lock(recording):
         # A recorder writes drafts only while it holds the lock, so these drafts are from recorders that were killed.
         for left in (*recording.glob(f"{_DRAFT}*"), *recording.glob(f".{recorded.INDEX}-*")):
             remove_entry(left)
@@ -197,7 +197,7 @@ def _write_files(files: Mapping[str, str], place: Path) -> None:
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def _files_of(surroundings: Surroundings, end: ProcessEnd, redaction: Redaction) -> dict[str, str]:
+def _files_of(surroundings: LoadContext, end: ProcessEnd, redaction: Redaction) -> dict[str, str]:
     """Name inside the folder of the command -> text, redacted."""
     said = {stream: text.decode("utf-8", "replace") for stream, text in end.output.items()}
     files = {recorded.STDOUT: redaction.lines(said[STDOUT])}
@@ -217,7 +217,7 @@ def _files_of(surroundings: Surroundings, end: ProcessEnd, redaction: Redaction)
     return files
 
 
-def _events(surroundings: Surroundings) -> list[str]:
+def _events(surroundings: LoadContext) -> list[str]:
     try:
         with surroundings.log.open(encoding="utf-8", errors="replace", newline="\n") as file:
             file.seek(surroundings.log_began)

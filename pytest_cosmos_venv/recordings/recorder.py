@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from pytest_cosmos_venv.recordings.command_files import Surroundings, keep_command
+from pytest_cosmos_venv.recordings.command_files import LoadContext, keep_command
 from pytest_cosmos_venv.recordings.observed_process import end_like, run_observed
 
 _USAGE = "usage: python -m pytest_cosmos_venv.recordings FOLDER -- DBT [ARGUMENT ...]"
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     folder, command = Path(words[0]), words[2:]
     logs = Path(tempfile.mkdtemp(prefix="cosmos-record-"))
     try:
-        surroundings = Surroundings.of(command, logs=logs)
+        surroundings = LoadContext.of(command, logs=logs)
         try:
             end = run_observed(command, surroundings.variables)
         except OSError as error:

@@ -18,8 +18,8 @@ import pytest
 
 from pytest_cosmos_venv.airflow_servers import (
     call_api,
-    ending_what_it_started,
     running_server,
+    terminating_scheduler,
 )
 from pytest_cosmos_venv.real_time import comes_true
 from tests.http_server import served
@@ -52,7 +52,7 @@ def test_what_a_scheduler_has_started_ends_with_it(tmp_path: Path) -> None:
 
     with (
         running_server([sys.executable, "-c", STARTS_ANOTHER], environment=os.environ, log=log) as scheduler,
-        ending_what_it_started(scheduler, grace=0.1),
+        terminating_scheduler(scheduler, grace=0.1),
     ):
         assert comes_true(lambda: log.read_text().endswith("\n"), timeout=60)
         child = psutil.Process(int(log.read_text()))

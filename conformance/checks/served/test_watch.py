@@ -59,7 +59,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     "broken": Scenario(script=lambda dbt: dbt.script("build", exit_code=2)),
     "held": Scenario(
         script=lambda dbt: dbt.script("build", at=MART, hold=True),
-        meddle=look_while_dbt_is_held,
+        act=look_while_dbt_is_held,
     ),
     "alone": Scenario(
         script=lambda dbt: dbt.script("build", nth=1, nodes={MART: "error"}), retries=1, retries_of_producer=0
@@ -67,11 +67,11 @@ SCENARIOS: Mapping[str, Scenario] = {
     "retried": Scenario(script=lambda dbt: dbt.script("build", nth=1, nodes={MART: "error"}), retries=1),
     "killed": Scenario(
         script=lambda dbt: dbt.script("build", at=MART, hold=True, child=True),
-        meddle=kill_the_producer,
+        act=kill_the_producer,
     ),
     "marked": Scenario(
         script=lambda dbt: dbt.script("build", at=MART, hold=True, child=True),
-        meddle=mark_the_producer_failed,
+        act=mark_the_producer_failed,
     ),
     "tested": Scenario(
         fill=_give_tests,
@@ -83,7 +83,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     "calm": Scenario(),
     "cleared": Scenario(
         script=lambda dbt: dbt.script("build", at=MART, hold=True),
-        meddle=lambda run: clear_while_dbt_is_held(run, "calm"),
+        act=lambda run: clear_while_dbt_is_held(run, "calm"),
         beside=("calm",),
     ),
     "blocked": Scenario(parts={"groups": ("shop",), "before_fails": True}),

@@ -234,7 +234,7 @@ def refuse_undone(command: DbtCommand, result: DbtResult, *, is_native: bool) ->
         raise AirflowException(message)
 
 
-def _launcher(run: DbtRun, served: warm_start.Served) -> dict[str, Any]:
+def _launcher(run: DbtRun, served: warm_start.WarmCandidate) -> dict[str, Any]:
     """The argument ``start`` for ``run_subprocess``; nothing where commands are plain processes.
 
     :param run: the run that a command is a part of.

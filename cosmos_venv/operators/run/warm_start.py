@@ -22,7 +22,7 @@ _POD_OF_ONE_TASK = "AIRFLOW_IS_K8S_EXECUTOR_POD"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Served:
+class WarmCandidate:
     """The dbt that a server would import.
 
     :param program: the dbt, and the environment that it stands in.
@@ -35,7 +35,7 @@ class Served:
     refuses: tuple[str, str] | None = None
 
     @classmethod
-    def of_environment(cls, environment: Environment) -> Served:
+    def of_environment(cls, environment: Environment) -> WarmCandidate:
         """Return the dbt of an environment that we have made.
 
         :param environment: ready, and open for as long as its dbt runs.
@@ -48,7 +48,7 @@ class Served:
         return cls(program=program, is_native=native, refuses=refuses)
 
     @classmethod
-    def of_executable(cls, executable: str) -> Served:
+    def of_executable(cls, executable: str) -> WarmCandidate:
         """Return a dbt that somebody else has installed.
 
         :param executable: its path, which may be a link. A dbt that stands in no virtual environment is not served:
@@ -79,7 +79,7 @@ def warm_choice(given: object, *, setting: str = "virtualenv_warm_dbt") -> str:
     return given
 
 
-def why_not(served: Served, *, choice: str, runs_as_another: bool) -> tuple[str, str] | None:
+def why_not(served: WarmCandidate, *, choice: str, runs_as_another: bool) -> tuple[str, str] | None:
     """Return why the commands of a task must not start warm, as a word for metrics and a text; None: they may.
 
     :param served: the dbt that runs them.

@@ -157,7 +157,7 @@ def _find(configuration: Configuration, graph: DbtGraph, planned_id: str) -> Kep
 
 def is_put_in_order() -> bool:
     """Whether the calling method was called to draw an edge, for which the running task is enough."""
-    return _who_looks(FRAME_NAMES.ordering) is None
+    return _calling_function(FRAME_NAMES.ordering) is None
 
 
 _FOLLOWING = (*FRAME_NAMES.definitions, *FRAME_NAMES.importers)
@@ -243,15 +243,15 @@ class LazyTaskDict(dict[str, Any]):
         for key in dict.keys(self):
             self._places.setdefault(key, place)
 
-    def look_through(self, *_: object) -> None:
+    def make_for_iteration(self, *_: object) -> None:
         """Make all missing tasks, unless Airflow iterates and needs no more than the running task."""
         if not self._missing or self._is_making:
             return
-        looker = _who_looks(self._uncounted, self._may_be_taken)
+        looker = _calling_function(self._uncounted, self._may_be_taken)
         if looker is not None and not looker.only_looks:
-            self._have_made()
+            self._make_missing()
 
-    def look_for(self, key: object, *_: object) -> None:
+    def make_for_key(self, key: object, *_: object) -> None:
         """Make all missing tasks if this task is missing, or if the caller may look at all tasks after it.
 
         :param key: the id of the task.
@@ -261,14 +261,14 @@ class LazyTaskDict(dict[str, Any]):
         is_there = dict.__contains__(self, key)
         if is_there and (self.is_claimed or key != self.running):
             return
-        looker = _who_looks(self._uncounted, self._may_be_taken)
+        looker = _calling_function(self._uncounted, self._may_be_taken)
         if looker is not None and (not is_there or looker.module == FRAME_NAMES.runner):
-            self._have_made()
+            self._make_missing()
 
     def _may_be_taken(self, task_id: str) -> bool:
         return any(task_id.startswith(prefix) for prefix, _ in self._missing)
 
-    def _have_made(self) -> None:
+    def _make_missing(self) -> None:
         self._is_making = True
         try:
             for _, make in self._missing:
@@ -278,8 +278,8 @@ class LazyTaskDict(dict[str, Any]):
             self._is_making = False
 
     def __contains__(self, key: object) -> bool:
-        self.look_for(key)
-        return super().__contains__(key) or (bool(self._missing) and _who_looks(_LOOKING_FOR_CIRCLES) is None)
+        self.make_for_key(key)
+        return super().__contains__(key) or (bool(self._missing) and _calling_function(_LOOKING_FOR_CIRCLES) is None)
 
     def __getitem__(self, key: str) -> Any:
         if self._missing and not dict.__contains__(self, key):
@@ -287,9 +287,9 @@ class LazyTaskDict(dict[str, Any]):
             module = str(frame.f_globals.get("__name__", ""))
             if frame.f_code.co_name == FRAME_NAMES.circles and _is_one_of(module, _FOLLOWING):
                 return NotMade()
-            if _who_looks(_LOOKING_FOR_CIRCLES) is None:
+            if _calling_function(_LOOKING_FOR_CIRCLES) is None:
                 return NotMade()
-        self.look_for(key)
+        self.make_for_key(key)
         return super().__getitem__(key)
 
     def __ne__(self, other: object) -> bool:  # dict.__ne__ does not call __eq__
@@ -317,12 +317,12 @@ def _after(look: Callable[..., None], name: str) -> Callable[..., Any]:
 
 
 for _name in ("get", "setdefault", "pop"):
-    setattr(LazyTaskDict, _name, _after(LazyTaskDict.look_for, _name))
+    setattr(LazyTaskDict, _name, _after(LazyTaskDict.make_for_key, _name))
 for _name in ("__iter__", "__reversed__", "__len__", "__eq__", "keys", "values", "items", "popitem"):
-    setattr(LazyTaskDict, _name, _after(LazyTaskDict.look_through, _name))
+    setattr(LazyTaskDict, _name, _after(LazyTaskDict.make_for_iteration, _name))
 
 
-def _who_looks(uncounted: Collection[str], may_be_taken: Callable[[str], bool] = bool) -> _Looker | None:
+def _calling_function(uncounted: Collection[str], may_be_taken: Callable[[str], bool] = bool) -> _Looker | None:
     """The first function on the stack outside Airflow's definitions. None when the call passed through a function in
     ``uncounted``.
 

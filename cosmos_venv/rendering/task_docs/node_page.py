@@ -14,7 +14,7 @@ import msgspec
 
 from cosmos_venv.config.docs_site import docs_url
 from cosmos_venv.constants import TESTS
-from cosmos_venv.project.node import readers_of_each
+from cosmos_venv.project.node import children_by_parent
 from cosmos_venv.project.node_entry import LONGEST_SQL
 from cosmos_venv.rendering.selectors import test_name
 from cosmos_venv.rendering.task_docs import markdown
@@ -75,7 +75,7 @@ class _Pages:
         self._longest = longest
         self._has_sql, self._docs_base = request.settings.has_sql_pages, request.settings.docs_base
         self._tests = request.all_tests_of
-        self._readers = readers_of_each(each for each in self._known.items() if each[1].resource_type not in TESTS)
+        self._readers = children_by_parent(each for each in self._known.items() if each[1].resource_type not in TESTS)
         of_many = {task.task_id for task in plan.tasks if task.node_id is None}
         # A node in a batch goes by its own id: the task of the batch stands for many nodes.
         self._names = {each: task for each, task in plan.tasks_map.items() if task not in of_many}

@@ -85,7 +85,7 @@ def test_a_worker_that_dies_each_time_sends_one_alert_and_stops_what_follows(
     assert [each.try_number for each in cosmos_faults.happened] == [1, 2]
 
 
-@pytest.mark.cosmos_fault(worker_killed(after=3, may_not_happen=True))
+@pytest.mark.cosmos_fault(worker_killed(after=3, is_optional=True))
 def test_a_worker_that_leaves_by_itself_fails_its_task(cosmos_airflow: CosmosAirflow, cosmos_faults: Faults) -> None:
     outcome = cosmos_airflow.run(harbor(lambda: os._exit(7), retries=0))
 
@@ -190,7 +190,7 @@ def test_a_model_whose_warehouse_drops_the_connection_fails_as_with_dbt(
     assert cosmos_faults.happened[0].place == "model.harbor.pier_2"
 
 
-@pytest.mark.cosmos_fault(worker_killed(times=None, may_not_happen=True), dbt_killed(may_not_happen=True))
+@pytest.mark.cosmos_fault(worker_killed(times=None, is_optional=True), dbt_killed(is_optional=True))
 def test_a_mapped_task_and_a_callback_of_the_dag_take_part(
     cosmos_airflow: CosmosAirflow, cosmos_faults: Faults
 ) -> None:
