@@ -55,7 +55,9 @@ class Pids(SimulatedPids):
 
     def live(self) -> int:
         """The PID of a process that runs until the test ends or ``kill`` is called."""
-        return self._start(["cat"]).pid
+        process = self._start(["cat"])
+        _wait_until_started(process.pid)
+        return process.pid
 
     def dead(self) -> int:
         """The PID of a process that has ended and was reaped. No other process gets the number before the test has
@@ -149,6 +151,12 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     process.wait()  # without a timeout, which would be counted by a clock that the test may have frozen
     if process.stdin is not None:
         process.stdin.close()
+
+
+def _wait_until_started(pid: int) -> None:
+    # The kernel closes the pipe of Popen before it sets the command line: psutil found an empty one.
+    if not real_time.comes_true(lambda: psutil.Process(pid).cmdline() != [], _TIMEOUT, every=0.001):
+        raise ToolkitMisuse(f"cosmos_lock.pids.live(): process {pid} had not started after {_TIMEOUT:g} s.")
 
 
 def _wait_until_zombie(pid: int) -> None:

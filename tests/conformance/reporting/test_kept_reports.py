@@ -28,12 +28,14 @@ from tools.judge import KEPT
 
 Change = Callable[[dict[str, Any]], object]
 
-ORIGINAL = next(version / "cosmos-venv" for version in versions(KEPT) if (version / "cosmos-venv").exists())
+ORIGINAL = next(
+    each.parent for version in versions(KEPT) if (each := version / "cosmos-venv" / SERVERS_REPORT).exists()
+)
 
 
 @pytest.fixture
 def handed_in(tmp_path: Path) -> Path:
-    """A copy of the newest valid folder of cosmos-venv, in a folder of its version."""
+    """A copy of the newest folder of cosmos-venv that has both reports, in a folder of its version."""
     return Path(shutil.copytree(ORIGINAL, tmp_path / ORIGINAL.parent.name / ORIGINAL.name))
 
 
