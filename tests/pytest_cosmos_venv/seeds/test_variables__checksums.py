@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import json
 
 import pytest
 
@@ -14,6 +16,10 @@ OLD = hashlib.sha256(b"old").hexdigest()
 NEW = hashlib.sha256(b"new").hexdigest()
 
 
+def in_base64(digest: str) -> str:
+    return base64.b64encode(bytes.fromhex(digest)).decode()
+
+
 @pytest.mark.parametrize(
     ("stored", "expected"),
     [
@@ -23,6 +29,7 @@ NEW = hashlib.sha256(b"new").hexdigest()
         pytest.param(f'"{OLD}"', f'"{NEW}"', id="a-json-text"),
         pytest.param("1" * 32, NEW, id="digits-that-json-takes-for-a-number"),
         pytest.param(OLD.upper(), NEW.upper(), id="upper-case"),
+        pytest.param(f"sha256-{in_base64(OLD)}", f"sha256-{in_base64(NEW)}", id="base64"),
         pytest.param("no checksum", None, id="none"),
         pytest.param("f" * 200, None, id="too-long-for-any"),
     ],
@@ -31,7 +38,7 @@ def test_the_checksum_of_a_text_is_replaced(stored: str, expected: str | None) -
     assert with_checksum(stored, NEW) == expected
 
 
-@pytest.mark.parametrize("stored", [NEW, NEW.upper()])
+@pytest.mark.parametrize("stored", [NEW, NEW.upper(), in_base64(NEW), json.dumps({"of": in_base64(NEW)})])
 def test_a_checksum_is_found_in_whatever_way_it_is_written(stored: str) -> None:
     assert (holds_checksum(stored, NEW), holds_checksum(stored, OLD)) == (True, False)
 
