@@ -46,7 +46,7 @@ PLAIN_AIRFLOW_LACKS = {
     "KILL-002": "dbt must have ended 10 s",
     "KILL-003": "a child of dbt must have ended 10 s",
     "KILL-004": "must have ended 5 s after its task was told to end",
-    "KILL-006": "an installer must end within 10 s",
+    "KILL-006": "an installer must have ended 10 s after its task was told to end",
     "KILL-007": "was killed by SIGKILL",
     "KILL-008": "dbt must get SIGINT first",
     "KILL-010": "a native dbt and its child must have ended 10 s",
