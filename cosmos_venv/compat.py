@@ -13,7 +13,7 @@ import re
 import signal
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from copy import copy as shallow_copy
 from datetime import datetime, timedelta, timezone
@@ -465,11 +465,9 @@ def run_began() -> float | None:
     Airflow sets a new start when a run that has ended is cleared. None: this process imports no file for a task, or
     Airflow does not know the start.
     """
-    frame: FrameType | None = sys._getframe(1)
     # Private, seen in 2.11 and 3.0 to 3.4.
     place, name = (FRAME_NAMES.runner, "what") if IS_AIRFLOW_3 else ("airflow.cli.commands.task_command", "args")
-    while frame is not None and not (frame.f_globals.get("__name__") == place and name in frame.f_locals):
-        frame = frame.f_back
+    frame = _nearest_frame(lambda each: each.f_globals.get("__name__") == place and name in each.f_locals)
     if frame is None:
         return None
     order: Any = frame.f_locals[name]
@@ -524,8 +522,13 @@ def shared_by_import() -> dict[Any, Any] | None:
 
 
 def _frame_of_a_dag_file() -> FrameType | None:
+    return _nearest_frame(lambda each: str(each.f_globals.get("__name__", "")).startswith(_NAME_OF_A_DAG_FILE))
+
+
+def _nearest_frame(is_wanted: Callable[[FrameType], bool]) -> FrameType | None:
+    """Return the frame of the nearest caller that is wanted; None where no caller is."""
     frame: FrameType | None = sys._getframe(1)
-    while frame is not None and not str(frame.f_globals.get("__name__", "")).startswith(_NAME_OF_A_DAG_FILE):
+    while frame is not None and not is_wanted(frame):
         frame = frame.f_back
     return frame
 
