@@ -42,7 +42,7 @@ LONGEST_PREPARATION = 120.0
 LOOK_AGAIN = 0.2
 COMMANDS = 1000
 NAMES = ("wall", "processor")
-# A dbt that has imported its entry point and adapters, and a dbt that has also imported all that its commands import.
+# The first dbt has imported its entry point and adapters. The second dbt has imported the modules of all commands too.
 IMPORTED = "import dbt.cli.main, dbt.adapters.duckdb, dbt.adapters.postgres; print(flush=True); input()"
 IMPORTED_ALL = """
 import importlib, sys

@@ -68,8 +68,8 @@ class CosmosAirflow:
     :param home: the AIRFLOW_HOME of this process.
     :param outcomes: the list to which the outcome of each run is added.
     :param attempts: the faults of the test; None: it has none.
-    :param surroundings: the test's parts that loading a DAG file uses; None in a contender of a race, which cannot load
-        a file.
+    :param load_context: the parts of the test that load a DAG file; None in a contender of a race, which loads no
+        file.
     """
 
     prepares = ("pytest_cosmos_venv.prepared_airflow",)
@@ -80,13 +80,13 @@ class CosmosAirflow:
         home: AirflowHome,
         outcomes: list[DagOutcome | TaskOutcome] | None = None,
         attempts: Attempts | None = None,
-        surroundings: LoadContext | None = None,
+        load_context: LoadContext | None = None,
     ) -> None:
         self.home = home
         self.budget = ParseBudget(self._substitutes_in_force)
         self._outcomes = [] if outcomes is None else outcomes
         self._attempts = attempts
-        self._surroundings = surroundings
+        self._load_context = load_context
         self._stack = ExitStack()
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -149,13 +149,13 @@ class CosmosAirflow:
         :raises ToolkitMisuse: there is no such file or DAG, or a profile needs a Connection that the test has not
             given.
         """
-        if self._surroundings is None:
+        if self._load_context is None:
             raise ToolkitMisuse("cosmos_airflow.load: a contender loads no file; load it in the test, or import it.")
         if connections not in (None, MADE_UP):
             raise ToolkitMisuse(
                 f"load(connections={connections!r}): say {MADE_UP!r}, or use cosmos_airflow.connections."
             )
-        around = self._surroundings
+        around = self._load_context
         path = around.root / file
         if not path.is_file():
             raise ToolkitMisuse(f"cosmos_airflow.load({str(file)!r}): there is no file {path}.")
@@ -173,13 +173,13 @@ class CosmosAirflow:
         return LoadedDag(dag=dag, airflow=self, _dbt=dbt, _around=around)
 
     def _substitutes_in_force(self) -> AbstractContextManager[object]:
-        around = self._surroundings
+        around = self._load_context
         return nullcontext() if around is None else self._substitutes.in_force(around.implementation())
 
     @cached_property
     def _substitutes(self) -> Substitutes:
-        assert self._surroundings is not None
-        return Substitutes(folder=self._surroundings.folder / "environments", connections=self.connections)
+        assert self._load_context is not None
+        return Substitutes(folder=self._load_context.folder / "environments", connections=self.connections)
 
     @overload
     def run(

@@ -37,8 +37,7 @@ UNDER_AIRFLOW = frozenset(
         "a-load-updates-the-asset",
     }
 )
-"""Scenarios that need Airflow around a task. In the others each task is executed alone: that is enough to see what the
-task does, and costs a tenth of the time."""
+"""Scenarios that run their tasks under Airflow. Other scenarios execute each task alone, in a tenth of the time."""
 _SHOWN_FRAMES = 6
 
 

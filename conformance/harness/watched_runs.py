@@ -131,7 +131,7 @@ class RunInProgress:
 
 
 RunAction = Callable[[RunInProgress], Mapping[str, Any]]
-"""A function that acts on a run that goes on, and returns what it has seen."""
+"""Acts on a run in progress, and returns facts by name."""
 
 
 @dataclass(frozen=True, kw_only=True)

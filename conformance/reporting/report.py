@@ -92,7 +92,7 @@ def reached_level(report: Mapping[str, Any]) -> Level | None:
 
 
 def _absent(records: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Capabilities that are needed by requirements that do not apply, and by no requirement that applies.
+    """Capabilities for which requirements do not apply; no requirement that applies needs one of them.
 
     Compatibilities that are not declared do not count.
     """

@@ -244,7 +244,7 @@ def selection_in_file(words: list[str]) -> tuple[list[str], str]:
 
 
 def refuse_narrowing(found: Sequence[str]) -> None:
-    """Refuse flags that would leave nodes out of one build of many: a node that dbt does not report has failed.
+    """Refuse flags that leave nodes out of a build of several nodes: a node without a report has failed.
 
     :param found: the flags that were found, with the place where they stand.
     :raises CosmosValueError: when it is not empty.

@@ -45,7 +45,7 @@ def named_folders(env: Mapping[str, str], given: Mapping[str, object]) -> dict[s
 
 @dataclass(frozen=True, kw_only=True)
 class Outputs:
-    """The folders that one dbt command writes to: the folders that the user has named, else those of its workspace.
+    """The folders to which one dbt command writes: the user's folders, else folders of the workspace.
 
     :param place: the workspace.
     :param target: of the artifacts.

@@ -448,7 +448,7 @@ class DbtLocalBaseOperator(AbstractDbtBase):
 
         yield which_dbt(run.executable, run.mode)
 
-    def _served(self, executable: str) -> WarmCandidate:
+    def _warm_candidate(self, executable: str) -> WarmCandidate:
         """The dbt that a server for this command would import."""
         from cosmos_venv.operators.run import warm_start
 

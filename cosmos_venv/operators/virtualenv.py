@@ -251,7 +251,7 @@ class DbtVirtualenvBaseOperator(local.DbtLocalBaseOperator):
 
         return resolve.why_not_started(self._ready, error)
 
-    def _served(self, executable: str) -> WarmCandidate:
+    def _warm_candidate(self, executable: str) -> WarmCandidate:
         from cosmos_venv.operators.run import warm_start
 
         return warm_start.WarmCandidate.of_environment(self._ready)

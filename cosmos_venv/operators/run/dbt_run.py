@@ -176,18 +176,18 @@ def start(run: DbtRun, command: DbtCommand) -> DbtResult:
             run.count_start("runner")
             found = _call(task.run_dbt_runner, run, command, command.words, watch)
             return found
-        served = task._served(run.executable)  # once: it reads the record of the environment
+        candidate = task._warm_candidate(run.executable)  # once: it reads the record of the environment
         if watch and run.on_tick is not None:
             watch["on_tick"] = run.on_tick
-        words = dbt_2_command_line(command.words) if served.is_native else command.words
-        launch = {"keep_open": command.keep_open, **_launcher(run, served), **watch}
+        words = dbt_2_command_line(command.words) if candidate.is_native else command.words
+        launch = {"keep_open": command.keep_open, **_launcher(run, candidate), **watch}
         found = _call(task.run_subprocess, run, command, words, launch)
     except NotWarm as error:
         raise DbtNotStarted(
             f"dbt cannot start warm: {error}, and warm_dbt or [cosmos_venv] {task.warm_setting} is 'require'. With "
             "'auto' it starts as a plain process then."
         ) from None
-    refuse_undone(command, found, is_native=served.is_native)
+    refuse_undone(command, found, is_native=candidate.is_native)
     return found
 
 
@@ -234,27 +234,27 @@ def refuse_undone(command: DbtCommand, result: DbtResult, *, is_native: bool) ->
         raise AirflowException(message)
 
 
-def _launcher(run: DbtRun, served: warm_start.WarmCandidate) -> dict[str, Any]:
+def _launcher(run: DbtRun, candidate: warm_start.WarmCandidate) -> dict[str, Any]:
     """The argument ``start`` for ``run_subprocess``; nothing where commands are plain processes.
 
     :param run: the run that a command is a part of.
-    :param served: the dbt that a server would import.
+    :param candidate: the dbt that a server would import.
     """
     if run.warm_choice == "off":
         run.count_start("process")
         return {}
-    if served.is_native:  # no server can import it, and it starts as fast without a server
+    if candidate.is_native:  # no server can import it, and it starts as fast without a server
         run.count_start("native")
         return {}
     task = run.task
     warm = WarmStart(
-        program=served.program,
+        program=candidate.program,
         idle=settings.virtualenv_warm_dbt_idle,
         most=settings.virtualenv_warm_dbt_max,
         cancellation=task._cancellation,
         report=task.log.info,
         count=run.count_start,
-        refuses=warm_start.why_not(served, choice=run.warm_choice, runs_as_another=bool(task.run_as_user)),
+        refuses=warm_start.why_not(candidate, choice=run.warm_choice, runs_as_another=bool(task.run_as_user)),
         is_required=run.warm_choice == "require",
     )
     return {"start": warm}

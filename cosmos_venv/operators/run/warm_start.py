@@ -79,15 +79,15 @@ def warm_choice(given: object, *, setting: str = "virtualenv_warm_dbt") -> str:
     return given
 
 
-def why_not(served: WarmCandidate, *, choice: str, runs_as_another: bool) -> tuple[str, str] | None:
+def why_not(candidate: WarmCandidate, *, choice: str, runs_as_another: bool) -> tuple[str, str] | None:
     """Return why the commands of a task must not start warm, as a word for metrics and a text; None: they may.
 
-    :param served: the dbt that runs them.
+    :param candidate: the dbt that runs them.
     :param choice: ``auto`` or ``require``.
     :param runs_as_another: whether the task has a ``run_as_user``.
     """
-    if served.refuses is not None:
-        return served.refuses
+    if candidate.refuses is not None:
+        return candidate.refuses
     if runs_as_another:
         return "user", "the task has a run_as_user"
     # The server would die with the pod, and nobody else would have profited from it.
@@ -95,6 +95,6 @@ def why_not(served: WarmCandidate, *, choice: str, runs_as_another: bool) -> tup
         return "pod", "this pod runs no other task"
     if settings.enable_debug_mode:
         return "debug", "enable_debug_mode measures the processes below the task, and a warm dbt is none of them"
-    if choice == "auto" and (untried := sorted(adapters_beside(served.program.script) - TRIED_ADAPTERS)):
+    if choice == "auto" and (untried := sorted(adapters_beside(candidate.program.script) - TRIED_ADAPTERS)):
         return "adapter", f"{', '.join(untried)} was not tried in a fork; warm_dbt='require' starts dbt warm with it"
     return None

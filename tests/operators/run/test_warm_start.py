@@ -80,9 +80,9 @@ def test_an_adapter_that_nobody_tried_in_a_fork_starts_warm_on_request_alone(
     (tmp_path / "bin" / "dbt").write_text("#!/usr/bin/python3\n")
     (tmp_path / "pyvenv.cfg").touch()
 
-    served = warm_start.WarmCandidate.of_executable(str(tmp_path / "bin" / "dbt"))
+    candidate = warm_start.WarmCandidate.of_executable(str(tmp_path / "bin" / "dbt"))
 
-    refuses = warm_start.why_not(served, choice=choice, runs_as_another=False)
+    refuses = warm_start.why_not(candidate, choice=choice, runs_as_another=False)
 
     assert (refuses or (None,))[0] == reason
 
