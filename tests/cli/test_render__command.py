@@ -138,9 +138,10 @@ def test_folders_stand_in_folders_and_what_converters_make_is_shown_as_such(tmp_
 
     assert tree.returncode == 0, tree.stderr
     lines = tree.stdout.splitlines()
-    at = lines.index("│       ├── port_calls  <- models.staging.stg_ports, models.staging.stg_positions")
+    at = lines.index("│       ├── port_calls")
     assert lines[1] == "├── models"
     assert "│   └── marts" in lines[:at]
+    assert "  <- model.harbor_ops.stg_ports:test, model.harbor_ops.stg_positions:test" in lines[at + 1]
     assert lines[at + 2] == (
         "│       │   └── test  by the converter of test for model.harbor_ops.port_calls  <- models.marts.port_calls.run"
     )
