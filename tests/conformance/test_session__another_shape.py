@@ -83,6 +83,8 @@ def test_an_implementation_of_another_shape_fails_for_what_it_lacks_and_nothing_
 
     found = {each["id"]: each for each in run.report["requirements"]}
     evidence = {name: "\n".join(one["evidence"]) for name, one in found.items() if one["verdict"] == "failed"}
+    broken = {name: one["evidence"] for name, one in found.items() if one["verdict"] == "harness error"}
+    assert broken == {}
     assert sorted(evidence) == sorted(lacks), evidence
     assert [name for name, words in lacks.items() if words not in evidence[name]] == []
     verdicts = Counter(run.verdicts.values())
