@@ -82,7 +82,7 @@ def _of_report(report: Report, folder: Path, *, has_servers: bool) -> Iterator[s
     }
     if version == SPECIFICATION_VERSION and judged != run:
         way = "with --cosmos-servers" if has_servers else "without --cosmos-servers"
-        yield f"has not the requirements of a run {way} ({a_few(sorted(judged ^ run))}): hand in a whole run."
+        yield f"does not have the requirements of a run {way} ({a_few(sorted(judged ^ run))}): hand in a whole run."
 
 
 def _of_readme(file: Path, report: Report) -> Iterator[str]:

@@ -65,7 +65,7 @@ def outside_of(path: Iterable[str], folders: Iterable[str]) -> list[str]:
 
 
 def leave_airflows_process() -> None:
-    """Take the variables that Airflow has set for its own process out of this one, which a task of Airflow started."""
+    """Remove the variables that Airflow has set for its task process from this process, which the task has started."""
     for name, value in list(os.environ.items()):
         if _is_airflows_own(name, value):
             del os.environ[name]

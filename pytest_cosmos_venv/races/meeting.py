@@ -91,7 +91,7 @@ class Meeting:
         """Write down that this process is that contender.
 
         :param index: 0 for the first contender.
-        :param worker: name of the worker of pytest-xdist that it runs in; None: it runs in none of its own.
+        :param worker: name of the worker of pytest-xdist that runs the contender; None: it is a forked process.
         """
         self._publish("who", index, {"pid": os.getpid(), "worker": worker})
 
@@ -190,7 +190,7 @@ def _packed(name: str, value: Any) -> tuple[str, Any]:
         json.dumps(value)
     except (TypeError, ValueError):
         raise ToolkitMisuse(
-            f"once({name!r}): the factory returned {type(value).__name__}, which the other contenders, processes of "
-            "their own, cannot be given. Return a path, or what JSON can hold."
+            f"once({name!r}): the factory returned {type(value).__name__}, which cannot be passed to the processes of "
+            "the other contenders. Return a path, or a value that JSON can hold."
         ) from None
     return "value", value
