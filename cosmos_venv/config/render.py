@@ -76,7 +76,7 @@ class RenderConfig(NamedArguments):
         them, with TestBehavior.AFTER_EACH and BUILD.
     :param enable_owner_inheritance: whether ``config.meta.owner`` becomes the task's owner.
     :param ephemeral_models_as_empty_operator: draw ephemeral models, for which dbt does nothing, as placeholders.
-    :param batch_by: run many nodes in one ``dbt build``, with their tests: those of one ``folder``, ``tag``, ``wave``
+    :param batch_by: run many nodes in one ``dbt build``, with their tests: all of one ``folder``, ``tag``, ``wave``
         (whose parents are in earlier waves) or ``chain`` (each the only child of its only parent), or ``all``. Or a
         callable, which is called with the nodes by unique id and returns names of batches by unique id. None: a task a
         node.

@@ -73,8 +73,8 @@ class FullOutputSubprocessResult(NamedTuple):
 
     :ivar exit_code: negative when a signal ended it.
     :ivar output: the last line.
-    :ivar full_output: every line, stdout and stderr in the order in which they came; of more than 16 million
-        characters the last ones.
+    :ivar full_output: every line, stdout and stderr in the order in which they came, but at most the last 16 million
+        characters.
     """
 
     exit_code: int

@@ -56,7 +56,7 @@ def run_dbt(
     :param command: the command line.
     :param env: all environment variables of the process.
     :param start: starts the process; None: a guard does.
-    :param **how: of ``run_guarded``. Of 16 million characters of output and more the result has the last ones.
+    :param **how: arguments of ``run_guarded``. The result has at most the last 16 million characters of the output.
     :raises CosmosValueError: when a word, a variable, or all together are too long for Linux. A warm dbt has no limit.
     :raises OSError: when it cannot be started.
     :raises CommandKilled: when ``cancellation`` was requested; dbt and its children are gone by then.

@@ -297,7 +297,7 @@ class _Build:
         return self.scratch / "requirements.txt"
 
     def _requirements_file(self) -> list[str]:
-        """Write the requirements file. Return the words that name it; none where nothing stands in it."""
+        """Write the requirements file, and return the words that name it. Without lines there is no file."""
         lines = self.arguments.file_lines
         if not lines:
             return []
@@ -322,7 +322,7 @@ class _Build:
                 on_line=on_line or self._report,
                 on_tick=self.on_tick,
                 cancellation=self.cancellation,
-                # Whatever the umask of the worker is: others must not be able to write to what tasks will run.
+                # Others must not be able to write to files that tasks will run, whatever umask the worker has.
                 start=partial(GuardedProcess, umask=NOT_FOR_OTHERS_TO_WRITE),
             )
         except OSError as error:

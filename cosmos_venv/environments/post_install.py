@@ -237,8 +237,8 @@ def copy_libraries(libraries: Iterable[Library], environment: Path) -> dict[str,
 
     :param libraries: files, and distributions that are installed there; of two with one name the later one counts.
     :param environment: directory of a virtual environment.
-    :raises VirtualenvBuildError: where a file cannot be read, or is no longer that of its digest, or a distribution
-        has brought no library.
+    :raises VirtualenvBuildError: where a file cannot be read, or its content no longer fits its digest, or a
+        distribution has brought no library.
     """
     copied: dict[str, int] = {}
     for library in libraries:

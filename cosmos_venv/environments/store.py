@@ -70,7 +70,7 @@ class RecordedSpec:
 class RecordedInstaller:
     """The tool that installed.
 
-    :param name: ``uv``, ``pip``, or the name of one that was handed down.
+    :param name: ``uv``, ``pip``, or the name of a third installer.
     :param reason: why it was chosen, in words.
     """
 
@@ -431,7 +431,7 @@ class EnvironmentStore:
                 "should. Give the path of a directory."
             )
         place = os_errors.place_of(error)
-        # Below the temporary folder the directory is named too: the user can choose another one.
+        # Below the temporary folder, too, the error names the directory: the user can choose another directory.
         is_ours = error.errno in _OF_A_DISK and (place is None or place.is_relative_to(self.directory))
         if not is_ours and (words := os_errors.shortage(error)):
             return VirtualenvError(words)

@@ -3,17 +3,17 @@
 A Python without site-packages imports this file alone, in a session of its own, and calls ``main``. The file uses only
 the standard library, for every Python, and as little of it as possible: each dbt command pays for its start.
 
-What it does, and why a signal handler or a parent-death signal in the command itself is not enough:
+A signal handler or a parent-death signal in the command itself is not enough for the guard's tasks:
 
 * it is a *child subreaper* (Linux), so whatever the command leaves behind becomes its child and can be found;
 * it holds the other end of the worker's control socket. On a word, or when the socket closes because the worker died,
   it ends every descendant: SIGINT (on which dbt cancels its queries), SIGTERM after 1 s, SIGKILL after 3 s;
-* it keeps the descriptors that it was given open (leases on environments) until the last descendant is gone.
+* it keeps open the descriptors that it was given (leases on environments) until the last descendant is gone.
 
-The worker sends the order on the control socket, once: eight bytes of length, then by ``marshal`` the words of the
-command, the environment, the working directory, whether an end begins with SIGINT or with SIGTERM at once, and bits
-that its umask has at least. The descriptors to keep come beside the first byte. The guard may wait for the order: a
-worker starts it early, while it prepares what the command needs.
+The worker sends the order on the control socket, once: eight bytes of length, then the order in the format of
+``marshal``. The order has the words of the command, the environment, the working directory, whether an end begins with
+SIGINT or with SIGTERM at once, and the bits that the umask must have. The descriptors to keep come beside the first
+byte. The guard may wait for the order: a worker starts the guard early, and then prepares the command.
 
 On the control socket the guard says ``pid N`` once the command runs, then ``exit N`` (negative: ended by that signal).
 It says ``error ERRNO`` when the command could not be started at all (``error ERRNO cwd``: no working directory).

@@ -36,7 +36,7 @@ _MARKS = r"\{\{-?|-?\}\}|\{%-?|-?%\}"
 class LoadRequest:
     """Everything that decides which nodes a project has and which of them are selected.
 
-    What is read from files or from the process's environment is read once, when it is first needed.
+    Values from files or from the process's environment are read once, when they are first needed.
 
     :param project: where the project or its manifest is.
     :param render: how it is loaded, and the selection.

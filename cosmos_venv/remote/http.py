@@ -173,7 +173,7 @@ def _authorise(session: requests.Session, conn_id: str | None) -> Iterable[str]:
 def _strip_headers_on_redirect(session: requests.Session, names: Iterable[str], *, stays: bool) -> None:
     """Send these headers only to the host of the connection, not to a host that it redirects to.
 
-    :param stays: whether a redirection to another host is an error; from http to https of one host is none.
+    :param stays: whether a redirection to another host is an error. A redirection to https on the same host is allowed.
     """
     own: Any = session
     rebuild = own.rebuild_auth

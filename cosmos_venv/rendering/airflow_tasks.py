@@ -260,7 +260,7 @@ def _put_last(made: Any, dag: DAG) -> None:
 
 def _make(task: PlannedTask, maker: TaskMaker, *, groups: Mapping[str | None, TaskGroup | None]) -> BaseOperator:
     """The task of a plan, in its group."""
-    # host: the group around the node's own group; it is that of a folder or of the whole project.
+    # host: the group around the node's own group, which is the group of a folder or of the whole project.
     task_group, host = groups[task.group], groups[task.folder]
     default_args = maker.default_args
     arguments = {**_defaults(task, maker), **task.arguments}
@@ -316,7 +316,7 @@ def _placed_around_all(made: BaseOperator, task: PlannedTask) -> BaseOperator:
 
 
 def _defaults(task: PlannedTask, maker: TaskMaker) -> dict[str, Any]:
-    """The task's defaults, without those that a shared argument replaces."""
+    """The task's default arguments, except arguments that a shared argument replaces."""
     if not task.defaults:
         return {}
     given = set() if task.is_placeholder else {*maker.shared}

@@ -169,7 +169,7 @@ def without_lock_file(arguments: VirtualenvArguments) -> VirtualenvArguments:
 
 
 def _targets(wanted: Iterable[WantedEnvironment], output: Path | None) -> dict[Path, VirtualenvArguments]:
-    """The file to write for each environment: the one that it names, else one beside its DAG file.
+    """The file to write for each environment: the file that the environment names, else a file beside its DAG file.
 
     :raises CosmosValueError: when two environments would have one file.
     """

@@ -242,7 +242,7 @@ def _hang_up(connection: socket.socket) -> None:
 
 
 def _inherited() -> dict[str, Any]:
-    """All that a plain process would inherit from this one beside environment variables and folder."""
+    """All that a plain process would inherit from this process, except environment variables and folder."""
     return {
         "umask": _umask(),
         "ignored": sorted(n for n in signal.valid_signals() if signal.getsignal(n) == signal.SIG_IGN),

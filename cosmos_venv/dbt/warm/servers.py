@@ -267,7 +267,7 @@ def start(
     :raises OSError: when its log cannot be written.
     """
     config = {**asdict(place), **asdict(program), "identity": identity, "idle": idle, "most": most}
-    # The folder of this package, of which the server loads its own files and no others.
+    # The folder of this package. The server loads only its own files from it.
     root = str(Path(guard.__file__).parents[1])
     log = open_own(place.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:

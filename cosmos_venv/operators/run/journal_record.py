@@ -30,7 +30,7 @@ _STILL = 10.0  # seconds without a new line; after that, the newest try may run 
 
 
 class TryRecord(msgspec.Struct, kw_only=True):
-    """What the journal says of one try.
+    """The record of one try in the journal.
 
     :param number: of the try, from 1.
     :param last: Airflow's ``max_tries``: a try with a greater number is the last that Airflow makes by itself. Clearing
@@ -144,7 +144,7 @@ def unpacked(key: str, text: object) -> TryRecord | None:
 
 
 def newest(*records: TryRecord | None) -> TryRecord | None:
-    """The record of the newest try. Of several records of this try, the record that was written last counts.
+    """The record of the newest try. If this try has several records, the record that was written last is returned.
 
     A record with more outcomes can be older: a node that was done may have to run again.
 

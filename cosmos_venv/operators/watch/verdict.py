@@ -1,8 +1,8 @@
-"""What a task that watches nodes does next: wait, end in a state, or run its nodes alone.
+"""The next step of a task that watches nodes: wait, end in a state, or run its nodes alone.
 
-Pure: what the journal of the producer says of the nodes, Airflow's states of the producer and of the tasks before, and
-what the task was told in earlier tries in, a verdict out. A node of which nothing is said has failed: a green task
-without a built node is the worst of all ends.
+A pure function of three values: the producer's journal, Airflow's states of the producer and of the tasks before, and
+the outcomes that earlier tries of the task have seen. A node without an outcome counts as failed: a green task without
+a built node is the worst of all ends.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Watch(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Action(Enum):
-    """What the task does."""
+    """The next step of a task."""
 
     WAIT = "wait"
     SUCCEED = "succeed"
@@ -81,9 +81,9 @@ class Action(Enum):
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """What a task does, and why.
+    """The next step of a task, and its reason.
 
-    :param action: what it does.
+    :param action: the step.
     :param reason: a sentence for its log; empty where it waits.
     :param outcomes: of its nodes, by unique id, where they decide.
     :param done: nodes that the producer has built for this try; dbt runs for the task's other nodes.
@@ -106,7 +106,7 @@ def verdict(
     producer_state: str | None,
     parents: Mapping[str, str | None] | None = None,
 ) -> Verdict:
-    """What a task does now.
+    """The next step of a task.
 
     :param task: the task, in its present try.
     :param record: of the producer's newest try in this run; None: the journal has none.

@@ -79,7 +79,7 @@ class Criterion:
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any], indirect_selection: TestIndirectSelection) -> Criterion:
-        """The criterion of an item of a YAML selector: ``method`` and ``value`` and what else dbt knows beside them.
+        """The criterion of an item of a YAML selector: ``method``, ``value`` and the other keys that dbt knows.
 
         :param mapping: the item.
         :param indirect_selection: which tests come with their parents, where the mapping says nothing of it.

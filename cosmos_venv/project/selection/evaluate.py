@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 FITS_NOTHING = "%r in select or exclude fits no node of the project."
 """The warning about one word of a selection."""
 
-# What dbt selects where no selection is given: all there is.
+# dbt's selection when none is given: everything.
 _EVERYTHING = ("fqn:*", "source:*")
 
 

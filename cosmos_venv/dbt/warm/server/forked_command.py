@@ -127,7 +127,7 @@ def run(order: Mapping[str, Any], code: types.CodeType) -> NoReturn:
 def take_name(name: str) -> None:
     """Set the name of this process in lists of processes.
 
-    :param name: of which the kernel keeps 15 bytes.
+    :param name: the name. The kernel keeps its first 15 bytes.
     """
     with suppress(OSError):  # only for people who look at a list of processes
         Path("/proc/self/comm").write_text(name[:_COMM], encoding="utf-8")
