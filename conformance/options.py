@@ -264,7 +264,7 @@ def known_failures(config: pytest.Config, specification: Mapping[str, Requiremen
 
 
 def wanted_patterns(config: pytest.Config) -> list[str]:
-    """Patterns of the ids that are to be judged; none: all are.
+    """Patterns of the ids that are to be judged; empty: all ids.
 
     :param config: the configuration of the run.
     """

@@ -176,7 +176,7 @@ class ServedAirflow:
         self._change("POST", f"dags/{dag_id}/clearTaskInstances", body)
 
     def mark_failed(self, dag_id: str, task_id: str) -> None:
-        """Mark one task of the run of a DAG as failed, as people do it in the UI: where it runs, Airflow ends it.
+        """Mark one task of the run of a DAG as failed, as a user does in the UI. If the task runs, Airflow ends it.
 
         :param dag_id: the id of the DAG.
         :param task_id: the id of the task.

@@ -145,7 +145,7 @@ class Scenario:
     :param retries: how often each task is tried again.
     :param retries_of_producer: the same for the task that runs dbt build; None: as for the other tasks.
     :param parts: further parts of the plan.
-    :param is_managed: whether dbt runs from a managed environment, and not from one that exists already.
+    :param is_managed: whether dbt runs from a managed environment; False: from an existing environment.
     :param beside: ids of further DAGs without which this one cannot be judged.
     """
 
@@ -160,7 +160,7 @@ class Scenario:
     beside: tuple[str, ...] = ()
 
     def plan(self, dag_id: str, project: DbtProject, dbt: Mapping[str, Any], harness: Harness) -> DagPlan:
-        """What the DAG file says.
+        """The plan of the DAG.
 
         :param dag_id: the id of the DAG.
         :param project: the project.

@@ -24,7 +24,7 @@ UNKNOWN = "unknown"
 
 
 def kept_folders(folder: Path) -> list[Path]:
-    """The folders of implementations: the folder itself, or those below it that hold no other folder.
+    """The folders of implementations: the folders at or below a folder that hold no other folder.
 
     :param folder: an existing folder.
     """

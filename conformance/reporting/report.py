@@ -79,7 +79,7 @@ def _claim(report: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def reached_level(report: Mapping[str, Any]) -> Level | None:
-    """The highest level whose requirements all hold, and those of the levels above. None: not even MUST.
+    """The highest level that is reached: all requirements of it and of the levels above hold. None: not even MUST.
 
     :param report: the content of a ``report.json``.
     """

@@ -102,7 +102,7 @@ class Sdist:
         return self.builds[count - 1]
 
     def release(self) -> None:
-        """Let its held builds go on, those that come later too."""
+        """Let its held builds go on, and also builds that come later."""
         # The folder may be missing: the first build makes it.
         self._builds.mkdir(parents=True, exist_ok=True)
         (self._builds / "released").touch()

@@ -76,9 +76,9 @@ class FailingSchedule(AssertionError):
     :ivar run: the schedule as it went.
     :ivar exploration: what had been seen by then.
     :param failure: what is wrong, in words.
-    :param seed: as above.
-    :param run: as above.
-    :param exploration: as above; None for a schedule that was repeated.
+    :param seed: the value of the attribute.
+    :param run: the value of the attribute.
+    :param exploration: the value of the attribute; None for a schedule that was repeated.
     """
 
     def __init__(self, failure: str, seed: str, run: Schedule, exploration: Exploration | None) -> None:

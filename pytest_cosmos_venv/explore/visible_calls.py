@@ -162,7 +162,7 @@ _PATHS = {
 }
 _NEVER_FOLLOWS = {"lstat", "readlink", "mkdir", "unlink", "remove", "rmdir", "rename", "replace", "link", "symlink"}
 _MAKES = {"mkdir"}
-# What a call of a descriptor does with the content of its file; "" for nothing.
+# Call of a descriptor -> its effect on the content of the file; "": it has no effect.
 _OF_A_DESCRIPTOR = {
     "read": READ,
     "pread": READ,
