@@ -204,7 +204,7 @@ def _task_instance(context: Mapping[str, Any]) -> Any:
 def _objects(
     project_dir: str, subpath: str, context: Mapping[str, Any], *, use_tarball: bool
 ) -> Iterator[tuple[str, Path]]:
-    """The files to upload, each with its key. A tarball is there until the next one is asked for."""
+    """The files to upload, each with its key. A tarball exists until the next item is asked for."""
     ti = _task_instance(context)
     prefix = "/".join([context["dag"].dag_id, context["run_id"], ti.task_id, *map_index(context), str(ti.try_number)])
     folder = Path(project_dir) / subpath

@@ -158,7 +158,7 @@ def _new_module(path: Path) -> ModuleType:
 def _environment_of(task: object, file: Path, in_place: Path | None) -> WantedEnvironment | None:
     """The environment of a task; None for a task that keeps none.
 
-    :raises CosmosValueError: when it keeps one that cannot be known before it runs.
+    :raises CosmosValueError: when its environment cannot be known before the task runs.
     """
     arguments = _arguments_of(task)
     if arguments is None:

@@ -61,8 +61,8 @@ class RenderConfig(NamedArguments):
     :param source_rendering_behavior: whether sources become tasks. With ALL and WITH_TESTS_OR_FRESHNESS, a source that
         declares a freshness gets a task that looks at it. Any other source gets a placeholder with ALL. With
         WITH_TESTS_OR_FRESHNESS it gets a task only when it has tests, and that task has no effect.
-    :param wait_for_sources: let the task of a source with a freshness wait until the source is fresh, where it would
-        fail.
+    :param wait_for_sources: let the task of a source with a freshness wait until the source is fresh, instead of
+        failing.
     :param source_pruning: leave out sources that no selected node or test reads.
     :param seed_rendering_behavior: whether seeds become tasks. With WHEN_SEED_CHANGES a task, which is told so in its
         context (``should_run_if_seed_changed``), loads a seed only when its content has changed since the last load.
@@ -85,7 +85,8 @@ class RenderConfig(NamedArguments):
     :param run_artifacts: whether a run leaves one ``run_results.json`` and one ``manifest.json`` below
         ``[cosmos] remote_target_path``, as one ``dbt build`` does. It gives the table of ``run_summary`` too.
     :param notify_owners: notifiers of Airflow by ``config.meta.owner`` of nodes: each is called once a run with the
-        nodes of its owner that have failed or warned. The key ``*`` is for nodes of each other owner, and of none.
+        nodes of its owner that have failed or warned. The key ``*`` is for nodes of
+        all other owners, and for nodes without an owner.
     :param allow_empty_selection: whether a selection without nodes, or nodes that all have no task, make an empty DAG,
         with a warning. Otherwise they are an error: an empty DAG is green.
     :raises CosmosValueError: for a value or combination that is wrong, or that is not supported.

@@ -51,7 +51,7 @@ _BROKEN_FILE = re.compile(
     r"\b(SyntaxError|null bytes|marshal data|bad magic number|invalid ELF header|file too short|Exec format error)\b"
 )
 _BROKEN_MACHINE_CODE = frozenset({-signal.SIGBUS, -signal.SIGSEGV, -signal.SIGILL})
-# Characters, of each file and of all but the last: Airflow shows 4,096 of them ([core] max_templated_field_length).
+# Characters of one file; no file is added after so many. Airflow shows 4,096 ([core] max_templated_field_length).
 _MOST_SQL = 65_536
 
 Stamps = Mapping[Path, tuple[int, int, int]]
@@ -343,7 +343,7 @@ class Artifacts:
         try:
             return None if text is None else decoded(text, msgspec.json.Decoder(shape).decode)
         except msgspec.DecodeError:
-            return None  # in a shape we do not know: dbt's output has to do
+            return None  # of an unknown shape: dbt's output is used instead
 
     def _is_new(self, path: Path) -> bool:
         stamp = _stamp(path)

@@ -185,7 +185,7 @@ class Environment:
 
     :param path: its folder.
     :param record: the record of its build.
-    :param was_built: whether it was made for this caller; False: it stood there.
+    :param was_built: whether it was made for this caller; False: it was there already.
     :param lease: what keeps it from being removed; None where none is needed or the mount knows no locks.
     :param is_temporary: whether it is this caller's alone, and gone after use.
     :param held_by: further descriptors that keep it from being removed; ``close`` leaves them open.
@@ -245,7 +245,7 @@ class EnvironmentStore:
     :param directory_mode: permissions of directories that are made, as for ``files.permissions.make_directory``.
     :param parameter: the parameter or setting that the user gave the directory as, for messages.
     :param is_read_only: whether environments are only looked for; nothing is written then, not even a lease.
-    :param may_be_open: whether owners alone count in the directory, on a mount that lets everybody write.
+    :param may_be_open: whether only the owners are judged in the directory, on a mount that lets everybody write.
     """
 
     directory: Path

@@ -211,7 +211,7 @@ def decoded(content: C, decode: Callable[[C], T]) -> T:
     try:
         return decode(content)
     except RecursionError:
-        import msgspec  # of those who decode with json, few have it imported
+        import msgspec  # callers that decode with json have mostly not imported it
 
         raise msgspec.DecodeError("it is nested too deeply") from None
 

@@ -303,7 +303,7 @@ def _kept_environment(
 
 
 def _stores(directory: Path) -> list[EnvironmentStore]:
-    """Return the stores in which a task looks for its environment, that of ``directory`` last."""
+    """Return the stores in which a task looks for its environment, the store of ``directory`` last."""
     # No setting about building is read here: a wrong one must fail only a builder.
     searched = [] if foreground_builds.get().directory is not None else search_path()
     return [*searched, environment_store(directory)]

@@ -480,7 +480,8 @@ class DbtLocalBaseOperator(AbstractDbtBase):
         except CommandKilled as error:
             raise compat.AirflowException(f"Task {self.task_id} was killed; its dbt was ended.") from error
         except (CosmosValueError, CosmosLoadDbtException) as error:
-            raise compat.AirflowException(str(error)) from None  # the text says it all, and twice would bury it
+            # The text has all details. A traceback would repeat the text, and bury it.
+            raise compat.AirflowException(str(error)) from None
         except OSError as error:
             words = os_errors.shortage(error)
             if words is None:

@@ -79,7 +79,7 @@ class Page:
 
 
 _known: dict[DocsProject, tuple[str, dict[str, Mapping[str, str]]]] = {}
-"""By project: the version of its page, and the version of each of its files. At most the projects of the settings."""
+"""Project -> the version of its page, and the version of each of its files. Only projects of the settings are here."""
 
 
 def page_of(project: DocsProject) -> Page:

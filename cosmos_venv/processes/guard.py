@@ -103,7 +103,7 @@ def prctl(option: int, value: int) -> bool:
 
 
 def parents() -> dict[int, int]:
-    """Return the parent of every process that this one may see: PID -> PID (Linux; empty elsewhere)."""
+    """Return the parent of every process that this process may see: PID -> PID (Linux; empty elsewhere)."""
     found: dict[int, int] = {}
     try:
         entries = os.listdir("/proc")  # noqa: PTH208 - pathlib would double the guard's start
@@ -122,7 +122,7 @@ def parents() -> dict[int, int]:
 
 
 def descendants() -> list[int]:
-    """Return the PIDs of all living processes below this one, the nearest first."""
+    """Return the PIDs of all living processes below this process, the nearest first."""
     children: dict[int, list[int]] = {}
     for pid, parent in parents().items():
         children.setdefault(parent, []).append(pid)
@@ -136,8 +136,8 @@ def descendants() -> list[int]:
 
 
 def signal_descendants(number: int) -> None:
-    """Signal every process below this one; off Linux, where they cannot be listed, the whole group, which this process
-    leads.
+    """Signal every process below this process; off Linux, where they cannot be listed, the whole group that this
+    process leads.
 
     :param number: of the signal.
     """

@@ -1,9 +1,9 @@
-"""The environment variables that a process started from code which Airflow runs inherits.
+"""The environment variables that a child process inherits from code that Airflow runs.
 
 Airflow's DAG processor, workers and triggerer set variables for their own process before they run user code. A child
 that inherits these variables is no such process. On every Airflow 3 ``import airflow`` fails in it with the forbidden
-database address ("Could not parse SQLAlchemy URL"). For that reason a real DAG processor imported no DAG file that
-asked dbt for its nodes in 0.2.0.
+database address ("Could not parse SQLAlchemy URL"). So in 0.2.0 a real DAG processor could import no DAG file that
+asked dbt for its nodes.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def without_user_code(environ: Mapping[str, str], folders: Collection[str]) -> d
 
 
 def outside_of(path: Iterable[str], folders: Iterable[str]) -> list[str]:
-    """Return the entries of a search path that are none of the folders.
+    """Return the entries of a search path that are not among the folders.
 
     :param path: such as ``sys.path``.
     :param folders: folders of the user's code.

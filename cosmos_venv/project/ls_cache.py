@@ -116,7 +116,7 @@ class KeptAnswer:
         return None if head is None else self._version_of(head)
 
     def find(self) -> Answer | None:
-        """The kept answer of this machine or of another one; None when there is no valid one."""
+        """The kept answer of this machine or of another machine; None when there is no valid answer."""
         text = self.files.read(self.basis.digest)
         found = None if text is None else self._answer_in(text)
         if text is not None and found is not None:

@@ -181,7 +181,7 @@ class Manifest:
         """Unique ids of all that dbt would select, of every resource type in the manifest.
 
         :param select: dbt's selection texts; none: everything.
-        :param exclude: dbt's selection texts of what is left out.
+        :param exclude: dbt's selection texts of the nodes that are left out.
         :param selector: name of a YAML selector; where given, the other two do not count, as in dbt; None: there is
             none.
         :param indirect_selection: which tests come with their parents, where the selector says nothing of it.

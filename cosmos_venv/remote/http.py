@@ -27,7 +27,7 @@ _REDIRECTS = 5
 # A server that says one of these may well have the file.
 _BUSY = (429, 500, 502, 503, 504)
 _CONDITIONS = {"etag": "If-None-Match", "last_modified": "If-Modified-Since"}
-# What Airflow's HttpHook takes among the extras as options of requests, and as its own.
+# The extras that Airflow's HttpHook takes as options of requests, or as options of its own.
 _OPTIONS = frozenset({"verify", "cert", "proxies", "trust_env", "max_redirects"})
 _NO_HEADERS = frozenset({"timeout", "allow_redirects", "stream", "check_response"})
 _OBJECT = re.compile(r"<[^<>]*>: ?|\w*Connection(Pool)?\(host='[^']*', port=\w+\): ?")

@@ -175,7 +175,7 @@ def make_tasks(
     """Make the tasks and groups of a plan and put them in order.
 
     :param plan: the plan of the project.
-    :param shared: arguments of every dbt task; the task's own go over them.
+    :param shared: arguments of every dbt task; the task's own arguments replace them.
     :param dag: the DAG that they stand in.
     :param task_group: the group that they stand in; None: the DAG itself.
     :param converters: make the tasks and groups of the plan's conversions.
@@ -221,7 +221,7 @@ def make_one_task(
     The task has the ids of the tasks right before and after it, although these are not made.
 
     :param kept: the task as the plan has it, with its groups and neighbours.
-    :param shared: arguments of every dbt task; the task's own go over them.
+    :param shared: arguments of every dbt task; the task's own arguments replace them.
     :param dag: the DAG that it stands in.
     :param task_group: the group of the project; None: the DAG itself.
     :param prefix: with which the ids of all tasks of the plan begin.

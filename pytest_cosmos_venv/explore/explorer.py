@@ -106,7 +106,7 @@ def explore(
     :param new_folder: makes an empty folder.
     :param at_most: number of schedules after which the exploration stops with a warning.
     :param seconds: time after which the exploration stops with a warning.
-    :param is_reduced: whether to leave out schedules that come to the same as others.
+    :param is_reduced: whether to leave out schedules that are equivalent to others.
     :raises FailingSchedule: a schedule failed.
     """
     __tracebackhide__ = True
@@ -158,7 +158,7 @@ class _Search:
 
     :param plan: what is explored.
     :param most: the bounds.
-    :param is_reduced: whether to leave out schedules that come to the same as others.
+    :param is_reduced: whether to leave out schedules that are equivalent to others.
     """
 
     def __init__(self, plan: Plan, most: Cost, *, is_reduced: bool) -> None:
@@ -341,7 +341,7 @@ def seed_of(choices: Sequence[Choice], steps: Sequence[ExploredStep]) -> str:
 
 
 def _name_of(step: ExploredStep) -> str:
-    """The name of a step that was made, or of the one before which its contender was killed."""
+    """The name of a step that was made, or of the step before which its contender was killed."""
     return step.text.removeprefix(KILLED_BEFORE).partition(" ")[0] if step.action == KILL else step.name
 
 

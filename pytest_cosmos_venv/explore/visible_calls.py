@@ -178,7 +178,7 @@ _WRITES = {"write", "pwrite", "ftruncate", "truncate"}
 
 
 def _visible(name: str, rule: Callable[[Stepper, str, bool], _Footprints]) -> _Function:
-    """The visible form of a call whose first argument is a path, or of one with two paths."""
+    """The visible form of a call whose first argument is a path, or of a call with two paths."""
     real = _real_os[name]
 
     @functools.wraps(real)

@@ -63,7 +63,7 @@ def env_lock(options: argparse.Namespace) -> Result:
     with steps("reading") as step:
         files = [file for source in options.sources for file in dag_files_of(source)]
         locks = _Locks(is_universal=options.universal, step=step)
-        # An import that runs dbt ls builds its environment from the lock file that it names, which is renewed before.
+        # An import that runs dbt ls builds its environment from a lock file. So this file is renewed before the import.
         foreground = resolve.Foreground(report=reporter(step, is_verbose=False), before=locks.renew_what_is_named)
         with resolve.foreground_imports(foreground):
             read = read_dag_files(files, begin=step.begin)

@@ -215,7 +215,7 @@ def note_in(lock: Path) -> dict[str, Any] | None:
 
 
 LONGEST_START = 60.0
-LONGEST_IMPORT = 5.0  # where a plain process may take over, which would import for about as long
+LONGEST_IMPORT = 5.0  # seconds; then a plain process takes over: it would import for about as long
 LONGEST_WORD = 5.0
 # python, -c, the program, the folder of this package, the configuration.
 _WORDS = 5

@@ -57,8 +57,8 @@ class WarmServer:
     :param environment: folder of the environment that it serves.
     :param state: the present state of the server.
     :param age_seconds: since it was started.
-    :param idle_seconds: since a command began; None when it was not asked, or does not answer. Likewise ``commands``.
-    :param commands: how many it has served.
+    :param idle_seconds: since a command began; None when it was not asked, or does not answer.
+    :param commands: how many it has served; None when it was not asked, or does not answer.
     :param memory_bytes: resident.
     :param socket: on which it listens.
     :param running: the commands that run now.

@@ -104,7 +104,7 @@ def run_batch(run: DbtRun, leave_out: LeaveOut | None = None) -> DbtResult:
 
 
 def done_before(task: Any, earlier: TryRecord | None) -> dict[str, NodeOutcome]:
-    """The nodes that need not run, as earlier tries have left them.
+    """The nodes that need not run, with their outcomes in earlier tries.
 
     :param task: the ``DbtBatchLocalOperator``.
     :param earlier: the record of the try before; None: there is none.

@@ -1,8 +1,8 @@
 """The journal of a task that runs several nodes: the outcome of each node, for each try of the task.
 
 It is append-only. Each event is written to a file at once, so that nothing is lost on this host when the worker is
-killed. Copies, written at most once a second, tell other hosts: the next try of the task, and tasks that watch it. Both
-are removed when the task is over, except those that watching tasks read.
+killed. Copies, written at most once a second, tell other hosts: the next try of the task, and tasks that watch it. The
+files and copies are removed when the task is over, except files and copies that watching tasks read.
 
 Where ``[cosmos] remote_cache_dir`` and a key are set, one signed file in object storage is the copy for both readers.
 It is signed, since whoever could write there without the key could make tasks green whose nodes are not built.
@@ -166,7 +166,7 @@ class Journal:
 
         :param is_over: whether no later try needs the journal: the task has succeeded, or the next try runs everything.
         :param end: of the try: ``success`` or ``failed``.
-        :param why: the words of the failure, for tasks of whose nodes dbt has said nothing.
+        :param why: the words of the failure, for tasks whose nodes dbt has not reported.
         """
         self._append(Line(end=end, message=why))
         with self._lock:
@@ -348,7 +348,7 @@ def copies_of(key: str, log: Any, push_xcom: PushXCom | None, state: Any = None)
 
 
 def published(key: str, *, task_id: str, **place: Any) -> TryRecord | None:
-    """The record of its newest try that a watched task has published for other hosts.
+    """The record of the newest try that a watched task has published for other hosts.
 
     :param key: of its journal.
     :param task_id: of the task.

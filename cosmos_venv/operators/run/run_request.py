@@ -35,10 +35,10 @@ _MOST_NAMES = 5
 
 
 class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What one run asks for, by its params.
+    """The request of one run, by its params.
 
     :param select: dbt's selection text; empty: all nodes.
-    :param exclude: dbt's selection text of what is left out; empty: nothing.
+    :param exclude: dbt's selection text of the nodes that are left out; empty: no node.
     :param full_refresh: whether dbt gets ``--full-refresh``.
     :param variables: variables that replace those of the operator with the same names.
     """
@@ -152,7 +152,7 @@ def selection_for(operator: Any, request: RunRequest, context: Mapping[str, Any]
 
 
 def _before(task_ids: Iterable[str], passed: Mapping[str, Sequence[str]]) -> set[str]:
-    """Return the tasks. For each one in ``passed``, also return the tasks before it, as far as the chain goes."""
+    """Return the tasks. For each task in ``passed``, also return the tasks before it, as far as the chain goes."""
     found: set[str] = set()
     left = [*task_ids]
     while left:

@@ -31,7 +31,7 @@ _MOST_NAMES = 3
 
 
 class Told(msgspec.Struct, frozen=True, kw_only=True):
-    """What earlier tries of a task were told: the present try needs something newer.
+    """The outcomes that earlier tries of a task were told: the present try needs something newer.
 
     Both numbers are the producer's. They are not compared with the task's own: the two may have been cleared apart.
 
@@ -138,7 +138,7 @@ def _ends_of(nodes: Sequence[str], record: TryRecord | None) -> dict[str, NodeOu
 
 
 def told_by(nodes: Sequence[str], record: TryRecord | None, *, cleared_at: float | None) -> Told:
-    """What a task may have been told, where no XCom says it: all failures that it finds when it begins.
+    """The outcomes that earlier tries may have been told, if no XCom says it: all failures that the task finds first.
 
     :param nodes: its nodes.
     :param record: of the producer's newest try; None: there is none.

@@ -10,7 +10,7 @@ from typing import Any
 from cosmos_venv.constants import TestIndirectSelection
 from cosmos_venv.exceptions import CosmosValueError
 
-# What dbt takes for the three parts of an item. Anything else belongs to the value: "++x" asks for a node called "+x".
+# dbt's pattern for the three parts of an item. Anything else belongs to the value: "++x" asks for a node called "+x".
 _ITEM = re.compile(
     r"(?P<childrens_parents>@)?"
     r"(?:(?P<parents>(?P<parents_depth>\d*)\+))?"

@@ -186,7 +186,8 @@ class Server:
             sys.path.insert(0, str(Path(script).resolve().parent))
         with variables_read() as self.read:
             import_all(self.config["modules"], self.config["packages"])
-            # dbt's packages call it, and it is cached: it starts a program, which would get a command's variables.
+            # dbt's packages call this function. It starts a program, which would get a command's variables, and caches
+            # the result.
             platform.processor()
         warm_up.patch_json_encoder()
         _refuse_threads()
