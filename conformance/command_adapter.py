@@ -27,7 +27,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import IO, Any, ClassVar
 
-from pytest_cosmos_venv.real_time import comes_true
+from pytest_cosmos_venv.real_time import wait_until
 
 from .adapter import Adapter
 from .tasks import AdapterError, Outcome, Task, plain
@@ -154,7 +154,7 @@ def _write(process: subprocess.Popen[bytes], request: str, unread: str, *, until
         if unread:
             # Wait until the request is read: else the program may read both, and no check could see that a child reads.
             pipe, none = process.stdin.fileno(), bytes(4)
-            comes_true(
+            wait_until(
                 lambda: fcntl.ioctl(pipe, termios.FIONREAD, none) == none or process.poll() is not None,
                 timeout=until - time.monotonic(),
             )

@@ -21,7 +21,7 @@ from pytest_cosmos_venv import CosmosProject, DbtCall, DbtProject
 from pytest_cosmos_venv.environments.fake_venv import fake_venv
 from pytest_cosmos_venv.environments.scripted_dbt import ScriptedDbt
 from pytest_cosmos_venv.environments.wheelhouse import Wheelhouse, build_wheelhouse
-from pytest_cosmos_venv.real_time import comes_true
+from pytest_cosmos_venv.real_time import wait_until
 
 from ..tasks import DagPlan
 from .harness import Harness
@@ -321,7 +321,7 @@ def _processes_of(call: DbtCall) -> list[psutil.Process]:
 
 
 def _what_lives_of(processes: Sequence[psutil.Process]) -> list[str]:
-    comes_true(lambda: not any(lives(each.pid) for each in processes), timeout=_LONGEST_END)
+    wait_until(lambda: not any(lives(each.pid) for each in processes), timeout=_LONGEST_END)
     return [str(each) for each in processes if lives(each.pid)]
 
 

@@ -256,7 +256,7 @@ class _Build:
             return post_install.pins_in(self.directory)
 
     def _refuse_damage(self) -> None:
-        if faults := post_install.faults(self.directory):
+        if faults := post_install.file_faults(self.directory):
             message = f"The installation of {self.spec} is damaged: {', '.join(list(faults)[:5])}."
             if self.installer.name != "pip":  # pip checks the checksums of a wheel when it unpacks it
                 names = shlex.join(sorted(set(faults.values())))

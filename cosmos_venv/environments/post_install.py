@@ -154,7 +154,7 @@ def _pin(distribution: Distribution) -> tuple[str, str] | None:
     return (name, version) if name and version else None
 
 
-def faults(environment: Path, *, content: bool = False) -> dict[str, str]:
+def file_faults(environment: Path, *, content: bool = False) -> dict[str, str]:
     """Return the faults of the installed files, missing or changed, one clause each, with the distribution of each.
 
     All files that a RECORD names are looked at, except byte code and the RECORD files themselves: their rows need not

@@ -281,7 +281,7 @@ def watch(child: int, control: int, wakeup: int, *, is_worker_gone: Callable[[],
     while True:
         anything_left, status = reap(child)
         if status is not None:
-            tell(control, f"exit {status}\n")
+            send(control, f"exit {status}\n")
             ladder.begin()  # processes that the command left behind are ended too
         if not anything_left:
             return
@@ -291,7 +291,7 @@ def watch(child: int, control: int, wakeup: int, *, is_worker_gone: Callable[[],
         if wakeup in ready:
             os.read(wakeup, 4096)
         if control in ready:
-            if not hear(control):
+            if not read_word(control):
                 listening = []  # closed: readable for ever, and nothing more will come
             ladder.begin()
         if is_worker_gone():
@@ -311,7 +311,7 @@ def readable(descriptors: list[int], seconds: float | None) -> set[int]:
     return {descriptor for descriptor, _ in poll.poll(None if seconds is None else seconds * 1000)}
 
 
-def tell(control: int, text: str) -> None:
+def send(control: int, text: str) -> None:
     """Send a text to the worker, if it still listens.
 
     :param control: descriptor of the control socket.
@@ -323,8 +323,8 @@ def tell(control: int, text: str) -> None:
         pass  # the worker is dead; the command is ended all the same
 
 
-def hear(control: int) -> bool:
-    """Return whether the worker said something; False when it is gone.
+def read_word(control: int) -> bool:
+    """Read a word of the worker, and return whether there was one; False when the worker is gone.
 
     :param control: descriptor of the control socket.
     """
@@ -365,9 +365,9 @@ def main(arguments: list[str]) -> int:
     try:
         child = start(order, control)
     except OSError as error:  # no more processes: a container's pids limit, or the user's own
-        tell(control, f"error {error.errno}\n")
+        send(control, f"error {error.errno}\n")
         return 0
-    tell(control, f"pid {child}\n")
+    send(control, f"pid {child}\n")
     # Only the command may hold the pipe to the worker's log, or the worker would wait for the guard's end too.
     null = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):

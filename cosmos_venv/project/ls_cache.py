@@ -321,7 +321,7 @@ def _ask_in_turn(question: LsQuestion, kept: KeptAnswer, cancellation: Cancellat
     :raises CosmosLoadDbtException: when dbt fails, with its own last lines.
     :raises CosmosConfigException: when the dbt executable cannot be started.
     """
-    with kept.files.turn(kept.basis.digest, report=lambda: logger.info(_WAITING)):
+    with kept.files.exclusive(kept.basis.digest, report=lambda: logger.info(_WAITING)):
         if (answer := kept.find()) is not None:
             return answer
         said = run_dbt_ls(question, cancellation)

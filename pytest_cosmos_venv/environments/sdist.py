@@ -94,7 +94,7 @@ class Sdist:
         :raises ToolkitMisuse: it has not begun by then.
         """
         require_count(count, "count")
-        if not real_time.comes_true(lambda: len(self.builds) >= count, timeout):
+        if not real_time.wait_until(lambda: len(self.builds) >= count, timeout):
             raise ToolkitMisuse(
                 f"Nobody has begun to build {self.path.name} (number {count}) within {timeout:g} s: does what is "
                 "installed require it, at this version?"
@@ -111,7 +111,7 @@ class Sdist:
         """End the builds that still run."""
         self.release()
         for build in self.builds:
-            if not real_time.comes_true(build.has_ended, _ENDS_SOON):
+            if not real_time.wait_until(build.has_ended, _ENDS_SOON):
                 with suppress(ProcessLookupError):  # it may have ended meanwhile
                     os.kill(build.pid, signal.SIGKILL)
 

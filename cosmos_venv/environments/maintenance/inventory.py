@@ -225,7 +225,7 @@ def _faults(build: Path, record: BuildRecord, *, content: bool) -> list[str]:
     return [
         *_pin_faults(record.pins, post_install.pins_in(build)),
         *_link_faults(build),
-        *post_install.faults(build, content=content),
+        *post_install.file_faults(build, content=content),
         *library_faults(build, record.libraries, record.spec.libraries, content=content),
         *(_byte_code_faults(build) if content else ()),
     ]

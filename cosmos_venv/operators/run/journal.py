@@ -99,7 +99,7 @@ class Journal:
             return None
         # The file has more of a try than the copy, which is written once a second.
         found = newest(record_in(self._folder), self._copies[0].read(self._key))
-        return found if found is not None and found.last == self.record.last else None
+        return found if found is not None and found.max_tries == self.record.max_tries else None
 
     def begin(self, kept: Mapping[str, NodeOutcome]) -> None:
         """Open the journal.
@@ -365,11 +365,11 @@ def present_try(context: Mapping[str, Any]) -> tuple[str, TryRecord]:
     :param context: Airflow's context of the task.
     """
     ti = context.get("ti") or context.get("task_instance")
-    number, last = getattr(ti, "try_number", None), getattr(ti, "max_tries", None)
+    number, max_tries = getattr(ti, "try_number", None), getattr(ti, "max_tries", None)
     key = journal_key(context, getattr(ti, "task_id", None))
-    if key is None or not isinstance(number, int) or not isinstance(last, int):
-        return uuid.uuid4().hex, TryRecord(number=1, last=0)
-    return key, TryRecord(number=number, last=last)
+    if key is None or not isinstance(number, int) or not isinstance(max_tries, int):
+        return uuid.uuid4().hex, TryRecord(number=1, max_tries=0)
+    return key, TryRecord(number=number, max_tries=max_tries)
 
 
 def journal_key(context: Mapping[str, Any], task_id: str | None) -> str | None:

@@ -131,7 +131,7 @@ def main(text: str) -> None:
 
 def _tell_starter(text: str) -> None:
     """Say one line to the task that waits for it; nothing of that task is held afterwards."""
-    guard.tell(1, text + "\n")
+    guard.send(1, text + "\n")
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 1)
     os.close(null)
