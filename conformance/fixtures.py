@@ -53,7 +53,7 @@ def learn_declarations(config: pytest.Config, names: Iterable[str | None]) -> No
 
 @pytest.fixture(scope="session")
 def adapter(request: pytest.FixtureRequest) -> Declaration:
-    """The judged implementation; where a plugin has parametrised the tests with adapters, the one of the test.
+    """The judged implementation; where a plugin has parametrised the tests with adapters, the test's own.
 
     :param request: carries the name of an adapter, if any.
     """
@@ -110,7 +110,7 @@ def harness(
     :param cosmos_airflow: its database is there for tasks, and put back after them.
     :param cosmos_dbt: the wheelhouse from which environments are installed.
     :param cosmos_race: runs tasks in processes of their own.
-    :param shared_directory: a ``virtualenv_dir`` for tests that judge nothing of it.
+    :param shared_directory: a ``virtualenv_dir`` for tests that do not judge its content.
     :param tmp_path: the test's own folder.
     """
     # Checks look for a password of the suite's in all variables of dbt.

@@ -358,7 +358,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         exit_code=int(session.exitstatus),
     )
     if config.option.tbstyle == "auto":
-        # Each failure is told with its requirement; ``--tb`` shows where in the suite too.
+        # Each failure is reported with its requirement; ``--tb`` shows where in the suite too.
         config.option.tbstyle = "no"
         _leave_out_the_short_summary(config)
     if folder := config.getoption("cosmos_report"):
@@ -405,7 +405,7 @@ def pytest_configure_node(node: Any) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    """Take over the ids of requirements of which a worker of pytest-xdist has left out tests.
+    """Take over the ids of requirements for which a worker of pytest-xdist has left out tests.
 
     :param node: the worker.
     """

@@ -198,7 +198,10 @@ def run_suite(
 
 
 class _Closing:
-    """The pipe for the suite's closing record, without which no exit code is a verdict: no other code can forge one."""
+    """The pipe for the suite's closing record.
+
+    Without this record no exit code is a verdict; no other code can forge a record.
+    """
 
     def __init__(self) -> None:
         self._reading, self.writing = os.pipe()

@@ -166,7 +166,7 @@ class ServedAirflow:
         return ask(self.home, "select dag_id, task_id, state, try_number from task_instance order by 1, 2")
 
     def clear(self, dag_id: str, task_id: str) -> None:
-        """Clear one task of the run of a DAG, without those before and behind it, as people do it in the UI.
+        """Clear one task of the run of a DAG, without the tasks before and behind it, as a user does in the UI.
 
         :param dag_id: the id of the DAG.
         :param task_id: the id of the task.

@@ -43,7 +43,7 @@ def versions(kept: Path) -> list[Path]:
 def faults(folder: Path) -> list[str]:
     """The faults that keep a folder from being accepted, a sentence for each; empty: the folder is valid.
 
-    :param folder: of one implementation, in one of a specification version.
+    :param folder: of one implementation, in the folder of a specification version.
     """
     present = {each.name for each in folder.iterdir()}
     found = [

@@ -96,7 +96,7 @@ class Judgement:
 
     @property
     def evidence(self) -> tuple[str, ...]:
-        """The evidence of the tests that led to the verdict, then that of passing tests.
+        """The evidence of the tests that led to the verdict, then the evidence of passing tests.
 
         A passing test may say in how many rounds of a race it saw no fault. For the verdict "not run", the evidence of
         passing tests is left out.

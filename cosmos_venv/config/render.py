@@ -85,8 +85,8 @@ class RenderConfig(NamedArguments):
     :param run_artifacts: whether a run leaves one ``run_results.json`` and one ``manifest.json`` below
         ``[cosmos] remote_target_path``, as one ``dbt build`` does. It gives the table of ``run_summary`` too.
     :param notify_owners: notifiers of Airflow by ``config.meta.owner`` of nodes: each is called once a run with the
-        nodes of its owner that have failed or warned. The key ``*`` is for nodes of
-        all other owners, and for nodes without an owner.
+        nodes of its owner that have failed or warned. The key ``*`` is for nodes of all
+        other owners, and for nodes without an owner.
     :param allow_empty_selection: whether a selection without nodes, or nodes that all have no task, make an empty DAG,
         with a warning. Otherwise they are an error: an empty DAG is green.
     :raises CosmosValueError: for a value or combination that is wrong, or that is not supported.

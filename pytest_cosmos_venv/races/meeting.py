@@ -130,14 +130,14 @@ class Meeting:
         :param index: the index of the contender that waits.
         :param what: the place in words, for messages.
         :param timeout: seconds from now.
-        :raises BarrierNotMet: as soon as one of the missing has ended, or when the time is over.
+        :raises BarrierNotMet: as soon as a missing contender has ended, or when the time is over.
         """
         here = self.folder / "places" / quote(place, safe="")
         here.mkdir(parents=True, exist_ok=True)
         (here / str(index)).touch()
         parent, end = os.getppid(), real_time.monotonic() + timeout
         while True:
-            # The ends are read first: a contender that ends between the two reads has been at the place before.
+            # The ends are read first: a contender that ends between the two reads came to the place before.
             ended = {other: self.ending(other) for other in range(self.count)}
             missing = sorted(set(range(self.count)) - {int(name) for name in os.listdir(here)})  # noqa: PTH208 - hot
             if not missing:
