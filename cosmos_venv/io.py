@@ -117,7 +117,7 @@ def upload_to_cloud_storage(project_dir: str, source_subpath: str = DEFAULT_TARG
 def upload_compiled_sql(
     artifacts: Artifacts, context: Mapping[str, Any] | Any, *, report: Callable[..., object]
 ) -> None:
-    """Copy compiled SQL to ``[cosmos] remote_target_path``, in folders for the DAG (and group), the run, ``compiled``.
+    """Copy compiled SQL to ``[cosmos] remote_target_path``, below ``<ids of the DAG and its group>/<run>/compiled/``.
 
     A mapped task has its index behind the run: it compiles the same models as its siblings, to other SQL.
 

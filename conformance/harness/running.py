@@ -68,7 +68,7 @@ def slack() -> float:
 
 
 def _kept() -> Path:
-    """The file with the seconds of the smoke check's task: all workers of a run have its temporary directory."""
+    """The file with the seconds of the smoke check's task, in the temporary directory of all workers of a run."""
     return Path(tempfile.gettempdir(), "cosmos-task-seconds")
 
 

@@ -55,10 +55,10 @@ class DagFiles:
 
 
 def dag_files_of(source: Path) -> list[Path]:
-    """Return the DAG files that a source means.
+    """Return the DAG files at a path: the path itself, or the DAG files below a folder.
 
-    :param source: a DAG file, or a folder of such.
-    :raises CosmosValueError: when a folder holds none.
+    :param source: a DAG file, or a folder of DAG files.
+    :raises CosmosValueError: when a folder holds no DAG file.
     """
     found = dag_files_below(source) if source.is_dir() else [source]
     if not found:

@@ -70,8 +70,8 @@ class RenderConfig(NamedArguments):
         task, a task group or None (docs/reference/rendering.md has the keywords that it is called with).
     :param node_conversion_by_task_group: whether a converter replaces the whole group of a node with tests, or its
         first task only.
-    :param normalize_task_id: called with the node; gives the id of a task that stands in no group of its node.
-    :param normalize_task_display_name: called with the node; gives what Airflow shows instead of the id.
+    :param normalize_task_id: called with a node that has no group of its own; gives the id of its task.
+    :param normalize_task_display_name: called with the same nodes; gives the text that Airflow shows instead of the id.
     :param should_detach_multiple_parents_tests: run each test of more than one node in a task of its own, behind all of
         them, with TestBehavior.AFTER_EACH and BUILD.
     :param enable_owner_inheritance: whether ``config.meta.owner`` becomes the task's owner.

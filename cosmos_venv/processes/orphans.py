@@ -47,7 +47,8 @@ class Session:
     def end(self, *, output: int | None = None) -> None:
         """Kill what is left of the command, and wait until it is gone, at most two seconds.
 
-        This process is the parent of the leader, or has just lost its connection to it: the PID is still the leader's.
+        Call it only in the parent of the leader, or in a process that has just lost its connection to the leader: there
+        the PID is still the leader's.
 
         :param output: a pipe from which this process reads. Other processes that have it open are killed too.
         """

@@ -2,7 +2,8 @@
 
 An answer is the pruned manifest of a project, or the lines of ``dbt ls`` with a selection. It is kept under the digest
 of all that is known before dbt runs. Which variables the installed packages ask for is known only after that run. Their
-names and a digest of their values are in the first line of the answer, which does not count with other values.
+names and a digest of their values are in the first line of the answer. If a value has changed, the answer does not
+count.
 
 Of several processes that need the same answer, one runs dbt and the others wait. Where Airflow limits the time of an
 import, dbt is run by a process that outlives it, and the next import finds the answer.

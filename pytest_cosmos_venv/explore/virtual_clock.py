@@ -66,7 +66,7 @@ def times_ahead() -> dict[int, float]:
 
 
 def take_clock(times: dict[int, float]) -> float:
-    """Set the clocks of this contender; return the seconds since the epoch at which they stand.
+    """Set the clocks of this contender, and return the time at which they start, in seconds since the epoch.
 
     :param times: of the clocks of the kernel, by their numbers.
     """

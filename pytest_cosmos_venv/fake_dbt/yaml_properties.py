@@ -10,7 +10,7 @@ from .configs import merged_config
 
 
 class Described(NamedTuple):
-    """One thing in a YAML file: its properties, the file, and the folders between the kind's folder and the file."""
+    """One resource in a YAML file: its properties, the file, and the folders from ``models/`` (or such) to the file."""
 
     properties: dict[str, Any]
     file: str

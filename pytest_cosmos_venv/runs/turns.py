@@ -24,7 +24,7 @@ PRODUCER = "dbt_producer_watcher"
 
 # After this many sleeps a trigger has surely polled: some triggers sleep before their first poll.
 _SLEEPS = 3
-# Turns without any progress in the run after which a task waits for ever.
+# A task counts as waiting for ever after so many turns without any progress in the run.
 _MOST_IDLE_TURNS = 3
 _PAUSE = 0.1  # seconds that a task without progress waits for other tasks, such as sensors between two pokes
 _GOING_ON = ("scheduled", "queued", "running", "up_for_retry", "up_for_reschedule", "deferred")

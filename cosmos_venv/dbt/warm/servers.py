@@ -291,7 +291,9 @@ def start(
 
 
 def is_command_of_a_server(words: Sequence[str]) -> bool:
-    """Whether a process was started as ``start`` does it; so are all that it forks.
+    """Whether a process has the command line of a server that ``start`` has started.
+
+    The processes that a server forks have the same command line.
 
     :param words: the command line of the process; the last word is the server's configuration.
     """
@@ -322,8 +324,8 @@ def state_of(place: ServerPaths) -> dict[str, Any] | None:
     """The state of a server, as the server reports it; None when it does not answer.
 
     :param place: the server.
-    :returns: ``pid``, ``environment``, ``commands`` served, ``idle_seconds``, and whether it has made all that it makes
-        between commands (``is_prepared``).
+    :returns: ``pid``, ``environment``, ``commands`` served, ``idle_seconds``, and ``is_prepared``: whether all its
+        warm-up steps are done. It takes these steps between commands.
     """
     try:
         connection = connect(place, within=LONGEST_WORD)

@@ -22,7 +22,10 @@ LEFT_OUT = "freshness_callback has left it out of the build"
 """The message of a node that dbt was not told to build."""
 
 SAYS = "freshness_callback says "
-"""The beginning of the message of a node or source whose state the callback gives, other than ``skipped``."""
+"""The beginning of the message of a node or source whose state comes from the callback.
+
+The state ``skipped`` has the message ``LEFT_OUT`` instead.
+"""
 
 # A task before the producer has failed or was skipped: no node may be built after it.
 _NOT_BEGUN = frozenset({SKIPPED, "upstream_failed"})
@@ -138,7 +141,9 @@ def _ends_of(nodes: Sequence[str], record: TryRecord | None) -> dict[str, NodeOu
 
 
 def told_by(nodes: Sequence[str], record: TryRecord | None, *, cleared_at: float | None) -> Told:
-    """The outcomes that earlier tries may have been told, if no XCom says it: all failures that the task finds first.
+    """The outcomes that earlier tries may have been told, for a task without an XCom that says it.
+
+    Each failure that the record has now counts as told.
 
     :param nodes: its nodes.
     :param record: of the producer's newest try; None: there is none.
