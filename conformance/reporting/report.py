@@ -92,7 +92,7 @@ def reached_level(report: Mapping[str, Any]) -> Level | None:
 
 
 def _absent(records: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Capabilities for which requirements do not apply; no requirement that applies needs one of them.
+    """Capabilities that are needed only by requirements that do not apply.
 
     Compatibilities that are not declared do not count.
     """

@@ -301,7 +301,7 @@ def _temporary_folder() -> Finding:
 def _fault_of_locks(directory: Path) -> str:
     """What is wrong with the kernel's locks in a directory; empty where nothing is."""
     try:
-        # The kernel gives the lock to an open file: another open file is kept out, whichever process has it.
+        # A lock belongs to one opening of a file. The kernel refuses it to a second opening, also in the same process.
         with tempfile.NamedTemporaryFile(prefix=".cosmos-venv-doctor-", dir=directory) as first:
             fcntl.flock(first, fcntl.LOCK_EX | fcntl.LOCK_NB)
             with Path(first.name).open("rb+") as second:

@@ -131,7 +131,7 @@ def temporary_environment(
     :param cancellation: ends the building.
     :param report: gets lines for the task's log.
     :raises VirtualenvBuildError: when it cannot be built.
-    :raises VirtualenvError: when temporary files cannot be made, or no program among them can be started.
+    :raises VirtualenvError: when the temporary folder cannot be written, or no program in it can be started.
     :raises CommandKilled: when ``cancellation`` was requested.
     """
     installer = choose_installer(preference, spec, os.environ)
@@ -167,7 +167,7 @@ def creation_command(directory: Path, interpreter: Interpreter, *, system_site_p
     :param interpreter: the Python of the environment.
     :param system_site_packages: whether it sees the packages of the interpreter.
     """
-    # ensurepip would install a pip into each environment; one outside serves them all.
+    # ensurepip would install a pip into each environment; one pip outside serves all environments.
     command = [interpreter.executable, "-I", "-m", "venv", "--without-pip"]
     return [*command, *(["--system-site-packages"] if system_site_packages else []), str(directory)]
 

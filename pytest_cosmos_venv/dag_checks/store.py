@@ -173,8 +173,8 @@ class RecordStore:
 
 def _without_database(roots: Sequence[str]) -> dict[str, str]:
     """Return settings with which implementations need no database of Airflow when a file is imported."""
-    # Without it astronomer-cosmos stores the output of dbt ls in a Variable. cosmos-venv has the setting too, but
-    # stores none.
+    # By default astronomer-cosmos stores the output of dbt ls in an Airflow Variable. cosmos-venv goes on
+    # without Variables if they cannot be used, and so needs no setting.
     return {"AIRFLOW__COSMOS__ENABLE_CACHE_DBT_LS": "False"} if "cosmos" in roots else {}
 
 

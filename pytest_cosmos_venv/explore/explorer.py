@@ -346,7 +346,7 @@ def _name_of(step: ExploredStep) -> str:
 
 
 def choices_of(seed: str) -> tuple[list[Choice], dict[int, str]]:
-    """Return the choices of a seed, and by number of choices the step that must come next for the contender.
+    """Return the choices of a seed; and number of choices -> name of the step that the contender must make next.
 
     :param seed: the text.
     :raises ToolkitMisuse: the text is no seed.

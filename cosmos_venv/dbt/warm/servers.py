@@ -188,7 +188,7 @@ def is_private(status: os.stat_result, *, uid: int | None = None) -> bool:
     """Whether a path is a folder of one user alone.
 
     :param status: of the path itself, not of the target of a link.
-    :param uid: of that user; None: this one.
+    :param uid: of that user; None: the user of this process.
     """
     # Another user who can write there could listen in place of the server.
     owner = os.geteuid() if uid is None else uid

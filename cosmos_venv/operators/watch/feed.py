@@ -78,7 +78,7 @@ class Feed:
     :ivar record: of the producer's newest try; None: no try has begun.
     :ivar state: Airflow's state of the producer, which was asked before the journal was read; None: it has none yet.
     :ivar has_looked: whether the state and the journal were read at all.
-    :ivar problem: why the published record could not be read at the last time; empty: no error, or not needed.
+    :ivar problem: why the last attempt to read the published record failed; empty: no error, or not needed.
     """
 
     def __init__(self, producer: Producer) -> None:

@@ -172,7 +172,7 @@ def _ended(worst: str, found: Mapping[str, NodeOutcome]) -> Verdict:
 def _alone(
     task: Watch, record: TryRecord | None, producer_state: str | None, parents: Mapping[str, str | None] | None
 ) -> Verdict:
-    """Run dbt for the nodes alone, once the tasks before are over: those may have been cleared with this task."""
+    """Run dbt for the nodes alone, once the tasks before are over. Those tasks may have been cleared with this task."""
     known = {node: record.outcomes[node] for node in task.nodes if node in record.outcomes} if record else {}
     refused = {node: each for node, each in known.items() if each.state == FAILED and each.message.startswith(SAYS)}
     if refused:
