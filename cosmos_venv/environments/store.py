@@ -404,8 +404,8 @@ class EnvironmentStore:
             durable_files.write_new(apart, record.to_json())
 
     def names(self) -> dict[str, set[str]]:
-        """Return what stands in the store: by the name of each build ``""`` for its folder and ``.lease``; by digest
-        ``.json``.
+        """Return the entries of the store: name -> endings. A build has ``""`` (its folder) and ``.lease``, and a
+        digest has ``.json``.
 
         :raises OSError: when the store cannot be read.
         """

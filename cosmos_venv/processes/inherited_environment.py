@@ -15,7 +15,7 @@ _DATABASE = frozenset({"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", "AIRFLOW__CORE__SQ
 # Airflow 3 in block_orm_access of its supervisor, Airflow 2 with [core] database_access_isolation.
 _FORBIDDEN = frozenset({"airflow-db-not-allowed:///", "none://"})
 # These give the side of Airflow that its process is on, the DAG and task that it parses a file for, and the channel to
-# its supervisor. Under run_as_user one holds the whole order to the task. A child would take them for its own.
+# its supervisor. Under run_as_user one of them holds the whole order to the task. A child would take them for its own.
 _OF_ONE_PROCESS = frozenset(
     {
         "_AIRFLOW_PROCESS_CONTEXT",

@@ -145,7 +145,7 @@ def draw(edges: Iterable[tuple[BaseOperator, BaseOperator]]) -> None:
 def draw_outer(edges: Iterable[tuple[Any, Any]]) -> None:
     """Write into groups what is before and after them, so that the graph view shows one edge.
 
-    ``>>`` does this beside the edges between tasks. Those must be drawn before.
+    ``>>`` does this, and also draws the edges between tasks. Here the edges between tasks must be drawn before.
 
     :param edges: pairs of tasks or groups, the first before the second.
     """

@@ -193,7 +193,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def _without_edge(self, end: int) -> list[str]:
-        """The keys of tasks that no edge has at this end: 0 is the upstream end, 1 the downstream end.
+        """The keys of tasks that are the upstream end (0) or the downstream end (1) of no edge.
 
         An edge to a conversion does not count for a task: a converter may make nothing.
         """
