@@ -37,18 +37,18 @@ CAPABILITIES: Mapping[str, str] = {
     "batches": "a task can run several nodes of a project: RenderConfig(batch_by=...)",
     "dbt_ls_managed": "in virtualenv mode dbt ls needs no dbt beside Airflow",
     "deps": "tasks run dbt deps",
-    "foreign_hosts": "a task locks a file in the kernel, whose lock reaches the tasks of other hosts",
+    "foreign_hosts": "a task takes a kernel lock on a file, and tasks of other hosts see this lock",
     "lock_methods": "operators have the lock methods that the documentation names",
-    "native_dbt": "its environments may have a dbt that is a program of its own, as dbt 2 is",
+    "native_dbt": "its environments may have a dbt that is a native program and no Python package, as dbt 2 is",
     "partial_parse": "a task can keep dbt from parsing partially: its argument partial_parse",
     "profile_mappings": "profiles can be made of Airflow Connections",
     "system_site_packages": "an environment can see the packages of the system's Python: py_system_site_packages",
     "temporary_prefix": "temporary environments lie in a directory whose name begins with cosmos-venv",
     "vars": "a task hands variables on to dbt: its argument vars",
-    "watcher_managed": "in the mode WATCHER dbt can be the one of a managed environment",
+    "watcher_managed": "in the mode WATCHER tasks can run the dbt of a managed environment",
     **{capability: f"an operator runs dbt {command}" for command, capability in COMMANDS.items()},
 }
-"""Capability that an implementation has, if its adapter says so -> what it means to have it."""
+"""Name of a capability -> its meaning. An implementation has the capabilities that its adapter declares."""
 
 
 class Adapter:
@@ -60,9 +60,9 @@ class Adapter:
 
     import_root: str
     version: ClassVar[str | None] = None
-    """The version that reports name; None: that of the distribution to which ``import_root`` belongs."""
+    """The version of the implementation in reports; None: the version of the distribution that has ``import_root``."""
     profiles: ClassVar[frozenset[str]] = frozenset()
-    """Names of ``PROFILES`` by which it is judged, beside ``core``. Each counts whole."""
+    """Names of ``PROFILES`` by which it is judged, beside ``core``. All requirements of each profile are judged."""
     has: ClassVar[frozenset[str]] = frozenset()
     """Names of ``CAPABILITIES``: requirements that need another capability do not apply."""
     differs: ClassVar[Mapping[str, str]] = {}

@@ -1,14 +1,14 @@
 """An implementation in an environment of its own: a program that reads a line of JSON and writes a line of JSON.
 
-Its packages never meet those of pytest. A process of the program gets one message on its standard input, and answers it
-on its standard output:
+The program and pytest have different environments. A process of the program gets one message on its standard input, and
+answers it on its standard output:
 
 - ``{"message": "describe", "protocol": 1}``: ``{"protocol": 1, "name": "my-operators", "version": "2.1.0"}``;
 - ``{"message": "run", "protocol": 1, "command": "run", "profile": {...}, "arguments": {...}}``, with the values of a
   ``Task``: ``{"state": "success"}``, or ``{"state": "failed", "exception": "ValueError: what was wrong"}``.
 
-Standard input ends when the answer was read, or when the process of the task has died: then the program ends, with all
-that it has started. SIGTERM tells it to end a task. What it writes to standard error is the log of the task.
+Standard input ends when the answer was read, or when the process of the task has died: then the program has to end,
+with all processes that it has started. SIGTERM tells it to end a task. Its standard error is the log of the task.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import IO, Any, ClassVar
 
-from pytest_cosmos_venv.real_time import comes_true
+from pytest_cosmos_venv.real_time import wait_until
 
 from .adapter import Adapter
 from .tasks import AdapterError, Outcome, Task, plain
@@ -154,7 +154,7 @@ def _write(process: subprocess.Popen[bytes], request: str, unread: str, *, until
         if unread:
             # Wait until the request is read: else the program may read both, and no check could see that a child reads.
             pipe, none = process.stdin.fileno(), bytes(4)
-            comes_true(
+            wait_until(
                 lambda: fcntl.ioctl(pipe, termios.FIONREAD, none) == none or process.poll() is not None,
                 timeout=until - time.monotonic(),
             )

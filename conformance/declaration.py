@@ -41,13 +41,13 @@ _SHOWN = 3000
 
 @dataclass(frozen=True, kw_only=True)
 class Declaration:
-    """What is known of an implementation beforehand.
+    """The properties of an implementation that are known before a task runs.
 
     :param named: the text with which a process of the implementation gets its adapter: ``open_adapter(named)``.
     :param kind: the name of the adapter's class.
     :param import_root: such as ``cosmos_venv``; of a ``CommandAdapter`` the name that the program tells.
     :param version: the version of its distribution, or ``unknown``.
-    :param profiles: those by which it is judged.
+    :param profiles: the profiles by which it is judged.
     :param has: capabilities that it has.
     :param differs: id of a requirement -> why it does otherwise on purpose.
     :param beyond: ids of the BEYOND requirements that it is held to.

@@ -23,11 +23,11 @@ from .requirements import read_specification
 
 Picture = Callable[[Timeline, str], None]
 ANSWERS = pytest.StashKey[dict[str | None, Any]]()
-"""Name of an implementation, None for the one that this run judges -> what its process has answered."""
+"""Name of an implementation -> the answer of its process. The name None means the implementation that is judged."""
 
 
 def declaration_of(config: pytest.Config, named: str | None = None) -> Declaration:
-    """What is known of an implementation without importing it.
+    """The declaration of an implementation, which is not imported here.
 
     :param config: the configuration of a run whose implementation was chosen.
     :param named: name of an adapter with which a plugin has parametrised the tests; None: the adapter of the run.
@@ -53,7 +53,7 @@ def learn_declarations(config: pytest.Config, names: Iterable[str | None]) -> No
 
 @pytest.fixture(scope="session")
 def adapter(request: pytest.FixtureRequest) -> Declaration:
-    """The judged implementation; where a plugin has parametrised the tests with adapters, the one of the test.
+    """The judged implementation; where a plugin has parametrised the tests with adapters, the test's own.
 
     :param request: carries the name of an adapter, if any.
     """
@@ -87,8 +87,8 @@ def tmp_path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 def shared_directory(adapter: Declaration, tmp_path_factory: pytest.TempPathFactory) -> Path:  # noqa: ARG001 - one for each
     """A ``virtualenv_dir`` that all tests of an implementation share if they do not judge its content.
 
-    :param adapter: there is one directory for each.
-    :param tmp_path_factory: the maker of folders, in one of which the directory lies.
+    :param adapter: each implementation has its own directory.
+    :param tmp_path_factory: makes the folder of the directory.
     """
     return tmp_path_factory.mktemp("shared") / "virtualenvs"
 
@@ -110,7 +110,7 @@ def harness(
     :param cosmos_airflow: its database is there for tasks, and put back after them.
     :param cosmos_dbt: the wheelhouse from which environments are installed.
     :param cosmos_race: runs tasks in processes of their own.
-    :param shared_directory: a ``virtualenv_dir`` for tests that judge nothing of it.
+    :param shared_directory: a ``virtualenv_dir`` for tests that do not judge its content.
     :param tmp_path: the test's own folder.
     """
     # Checks look for a password of the suite's in all variables of dbt.

@@ -65,7 +65,7 @@ def installer_in_words(installer: str) -> str:
 
 
 def command_of_uv(installer: str) -> str | None:
-    """The uv with which the suite itself installs; None where it must not or there is none.
+    """The uv with which the suite itself installs; None where the suite must not use uv, or there is no uv.
 
     :param installer: one of ``INSTALLERS``.
     """
@@ -157,7 +157,7 @@ def draw_seed(config: pytest.Config, told: str | None) -> None:
 
 
 def drawn(config: pytest.Config, what: str) -> Random:
-    """A source of random numbers, which gives the same ones for one seed.
+    """A source of random numbers, which gives the same numbers for one seed.
 
     :param config: the configuration of the run.
     :param what: the purpose of the numbers.
@@ -206,7 +206,7 @@ def asked_profiles(config: pytest.Config, declared: Collection[str]) -> list[str
 
 
 def asked_versions(config: pytest.Config, specification: Mapping[str, Requirement]) -> list[str]:
-    """The versions of the specification whose requirements are judged: the one that was asked for and all before it.
+    """The versions of the specification whose requirements are judged: the asked version and all earlier versions.
 
     :param config: the configuration of the run.
     :param specification: all requirements by id.
@@ -264,7 +264,7 @@ def known_failures(config: pytest.Config, specification: Mapping[str, Requiremen
 
 
 def wanted_patterns(config: pytest.Config) -> list[str]:
-    """Patterns of the ids that are to be judged; none: all are.
+    """Patterns of the ids that are to be judged; empty: all ids.
 
     :param config: the configuration of the run.
     """

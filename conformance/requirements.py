@@ -28,7 +28,8 @@ FIRST = "1.0"
 COMPATIBILITIES: Mapping[str, str] = {
     "renders_as_cosmos_1_15": "the ids, operators, groups and edges of tasks are those of astronomer-cosmos 1.15",
 }
-"""Compatibility -> the promise of an implementation that declares it. Its requirements apply to no other one."""
+"""Compatibility -> the promise of an implementation that declares it. Its requirements apply to no other
+implementation."""
 CORE = "core"
 PROFILES: Mapping[str, str] = {
     CORE: "tasks run dbt in environments that they make themselves",

@@ -54,7 +54,7 @@ EXIT_CODE = pytest.StashKey[int]()
 GAP = pytest.StashKey["str | None"]()
 """Why the run gives no verdict; None where it gives one, or a plugin has judged something else by the checks."""
 _LEFT_OUT = pytest.StashKey[set[str]]()
-"""Ids of requirements of which the options leave out some tests or all; and ``SMOKE_FILE`` for a smoke check."""
+"""Ids of requirements for which the options leave out some or all tests; and ``SMOKE_FILE`` for a smoke check."""
 _REPORT = pytest.StashKey[Report]()
 _DIGEST = pytest.StashKey[str]()
 """SHA-256 of the report that was written."""
@@ -79,7 +79,7 @@ def gap(found: Sequence[Judgement], left_out: set[str], level: Level = Level.MUS
     """Why a run gives no verdict; None where it gives one.
 
     :param found: the judgements of a run.
-    :param left_out: ids of requirements of which the user's options left out tests; ``SMOKE_FILE`` for a smoke check.
+    :param left_out: ids of requirements for which the user's options left out tests; ``SMOKE_FILE`` for a smoke check.
     :param level: the level that was asked for.
     """
     if is_broken(found):
@@ -358,7 +358,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         exit_code=int(session.exitstatus),
     )
     if config.option.tbstyle == "auto":
-        # Each failure is told with its requirement; ``--tb`` shows where in the suite too.
+        # Each failure is reported with its requirement; ``--tb`` shows where in the suite too.
         config.option.tbstyle = "no"
         _leave_out_the_short_summary(config)
     if folder := config.getoption("cosmos_report"):
@@ -380,7 +380,7 @@ def _leave_out_the_short_summary(config: pytest.Config) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Write the closing record, without which the process that has started this one takes no verdict.
+    """Write the closing record. Without it, the process that has started this process accepts no verdict.
 
     :param config: the configuration of the run.
     """
@@ -405,7 +405,7 @@ def pytest_configure_node(node: Any) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    """Take over the ids of requirements of which a worker of pytest-xdist has left out tests.
+    """Take over the ids of requirements for which a worker of pytest-xdist has left out tests.
 
     :param node: the worker.
     """

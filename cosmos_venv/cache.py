@@ -31,7 +31,7 @@ def delete_unused_dbt_ls_cache(
 
     :param max_age_last_usage: how long ago a parse must have used an answer that is kept.
     :param session: nothing reads it; it exists because Cosmos has it.
-    :param cache_type: likewise: there is no cache of another type.
+    :param cache_type: nothing reads it: there is no cache of another type.
     """
     files = caches.kept_listings()
     return 0 if files is None else files.remove_unused(max_age_last_usage.total_seconds())
@@ -48,7 +48,7 @@ def delete_unused_dbt_ls_remote_cache_files(
 
     :param max_age_last_usage: the age of the oldest answer that is kept: a storage does not note who reads a file.
     :param session: nothing reads it; it exists because Cosmos has it.
-    :param cache_type: likewise: there is no cache of another type.
+    :param cache_type: nothing reads it: there is no cache of another type.
     :raises RemoteError: when the storage does not answer.
     """
     files = caches.remote_listings()
@@ -62,7 +62,7 @@ def delete_unused_dbt_yaml_selectors_cache(
     """Delete nothing and return 0: YAML selectors are read from the manifest, and there is no cache of them.
 
     :param max_age_last_usage: nothing reads it; it exists because Cosmos has it.
-    :param session: likewise.
+    :param session: nothing reads it; it exists because Cosmos has it.
     """
     return 0
 

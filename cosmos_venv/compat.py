@@ -182,7 +182,7 @@ if _RELEASE < (3, 2):  # seen in 3.0 and 3.1: the module that imports DAG files 
         definitions=("airflow.sdk.definitions", "airflow.sdk.bases", "airflow.models.dag", "cosmos_venv"),
         importers=("airflow.models.dagbag", *FRAME_NAMES.importers),
     )
-if _RELEASE >= (3, 4):  # seen in 3.4: a function that knows no DAG follows the ids, and check_cycle gives it a lambda
+if _RELEASE >= (3, 4):  # seen in 3.4: check_cycle gives detect_cycle a lambda, not the DAG. The lambda looks up a task.
     FRAME_NAMES = FRAME_NAMES._replace(
         definitions=("airflow.sdk._shared.dagnode", *FRAME_NAMES.definitions),
         circles="<lambda>",
@@ -388,8 +388,9 @@ def skip_tasks(task_ids: Sequence[str], context: Mapping[str, Any]) -> None:
 
 
 def try_requested_at(context: Mapping[str, Any]) -> float:
-    """When the present try of a task was requested, in seconds since 1970: the time at which the run was made, the try
-    before failed, or somebody cleared the task.
+    """When the present try of a task was requested, in seconds since 1970.
+
+    A try is requested when Airflow makes the run, when the previous try fails, or when somebody clears the task.
 
     The try begins later: a minute later where many triggers start at once. Airflow 3 gives each try an id, a UUID of
     version 7, which holds the time of the request. Airflow 2 knows only the begin of a try: a minute earlier counts.
@@ -610,7 +611,7 @@ class TaskCopier:
         self._kind = type(task)
         # Values that the class has too are left out: they would take half of the memory of a task.
         state = {name: value for name, value in vars(task).items() if getattr(self._kind, name, _COPIED) is not value}
-        self._dag: DAG = state["_dag"]  # private, seen in 2.11 to 3.4; as the arguments of the constructor, below
+        self._dag: DAG = state["_dag"]  # private, seen in 2.11 to 3.4; so is _BaseOperator__init_kwargs
         # As the constructor does, give each task its own lists, dicts and sets: a task may be changed alone.
         self._own = [(name, value.copy().copy) for name, value in state.items() if type(value) in _COPIED]
         self._shared = {name: value for name, value in state.items() if type(value) not in _COPIED}
@@ -789,7 +790,7 @@ def openlineage_namespace() -> str | None:
 
 
 def object_storage_path(url: str, conn_id: str | None) -> Any:
-    """A path in any storage that Airflow knows by a URL, a local path among them.
+    """A path in any storage that Airflow can reach by a URL. A local folder counts as a storage, too.
 
     :param url: the URL.
     :param conn_id: id of the connection; None: the default one of that storage.

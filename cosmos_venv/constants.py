@@ -11,7 +11,7 @@ LAST_SUCCESS = "last_success"
 PRODUCER_WATCHER_TASK_ID = "dbt_producer_watcher"
 """Id of the task that runs dbt in ExecutionMode.WATCHER, below the group of its project."""
 PRODUCER_WATCHER_DONE_TASK_ID = "dbt_producer_watcher_done"
-"""Id of the task behind it, which runs nothing: the run of the DAG fails where the producer has failed."""
+"""Id of the task behind the producer. It runs nothing: it fails the run of the DAG if the producer has failed."""
 DBT_SETUP_ASYNC_TASK_ID = "dbt_setup_async"
 """Id of the task that compiles the models of ExecutionMode.AIRFLOW_ASYNC, below the group of its project."""
 DBT_TEARDOWN_ASYNC_TASK_ID = "dbt_teardown_async"
@@ -21,8 +21,8 @@ SELECT_TASK_ID = "dbt_select"
 SELECT_DONE_TASK_ID = "dbt_select_done"
 """Id of the task behind all that a run may choose, which runs nothing."""
 ON_ERROR_DONE_TASK_ID = "dbt_on_error_done"
-"""Id of the task behind all others where a model has ``on_error: continue``. It runs nothing. By it the run of the DAG
-fails where such a model has failed and its children have succeeded."""
+"""Id of the task behind all others where a model has ``on_error: continue``. It runs nothing. It fails the run of the
+DAG if such a model has failed and its children have succeeded."""
 RUN_SUMMARY_TASK_ID = "dbt_run_summary"
 """Id of the task with the table of the results of all nodes, below the group of its project."""
 NODES_XCOM = "dbt_nodes"
@@ -151,7 +151,7 @@ class DbtResourceType(str, Enum):
     FUNCTION = "function"
     SEMANTIC_METRIC_VIEW = "semantic_metric_view"
 
-    # That of Enum is no built-in: a DAG of 5,000 models looks up types for 20 ms.
+    # __hash__ of Enum is written in Python: with it a DAG of 5,000 models looks up types for 20 ms.
     __hash__ = str.__hash__
 
     @classmethod

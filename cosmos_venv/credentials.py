@@ -15,8 +15,8 @@ MASK = "****"
 
 # Compiled where it is used, and then kept by ``re``: every worker imports this, and few need it.
 #
-# What is masked may be a blob of megabytes that a database printed. So no pattern here is tried at each character, and
-# none looks ahead without an end: earlier patterns took 76 s for 100 kB of hexadecimal digits.
+# The masked text may have megabytes that a database printed. So no pattern here is tried at each character, and no
+# pattern looks ahead without a limit: earlier patterns took 76 s for 100 kB of hexadecimal digits.
 _PORT = r"\d{0,5}"
 # A password with an unescaped "/" ends at an "@" that a host follows: with a port, or a top-level domain.
 _BEFORE_A_HOST = r"@(?=[\w.-]+(?:\.[A-Za-z]{2,}|:\d+)(?:[/\s\"']|$))"

@@ -65,7 +65,7 @@ class DbtDag(DAG, RenderedProject):
             run_params=run_params,
         )
         super().__init__(*args, **_as_airflow_takes(kwargs))
-        # Airflow takes the file of the caller of DAG's constructor, which is this one.
+        # Airflow takes the file that calls DAG's constructor, which is this file.
         self.fileloc = sys._getframe(1).f_code.co_filename
         self._render(configuration, dag=self, task_group=None)
 

@@ -39,9 +39,9 @@ def upload_to_aws_s3(
     :param project_dir: the folder in which dbt ran.
     :param bucket_name: of the bucket.
     :param aws_conn_id: Airflow Connection; None: the provider's default.
-    :param source_subpath: the folder, relative to the one in which dbt ran.
+    :param source_subpath: the folder, relative to ``project_dir``.
     :param use_tarball: one ``….tar.gz`` instead of each file.
-    :param **kwargs: ``context``, the one of the running task.
+    :param **kwargs: ``context``: Airflow's context of the running task.
     :raises AirflowException: when the provider is not installed.
     """
     s3_hook = optional_hook("airflow.providers.amazon.aws.hooks.s3", "S3Hook", "apache-airflow-providers-amazon")
@@ -63,9 +63,9 @@ def upload_to_gcp_gs(
     :param project_dir: the folder in which dbt ran.
     :param bucket_name: of the bucket.
     :param gcp_conn_id: Airflow Connection; None: the provider's default.
-    :param source_subpath: the folder, relative to the one in which dbt ran.
+    :param source_subpath: the folder, relative to ``project_dir``.
     :param use_tarball: one ``….tar.gz`` instead of each file.
-    :param **kwargs: ``context``, the one of the running task.
+    :param **kwargs: ``context``: Airflow's context of the running task.
     :raises AirflowException: when the provider is not installed.
     """
     gcs_hook = optional_hook("airflow.providers.google.cloud.hooks.gcs", "GCSHook", "apache-airflow-providers-google")
@@ -87,9 +87,9 @@ def upload_to_azure_wasb(
     :param project_dir: the folder in which dbt ran.
     :param container_name: of the container.
     :param azure_conn_id: Airflow Connection; None: the provider's default.
-    :param source_subpath: the folder, relative to the one in which dbt ran.
+    :param source_subpath: the folder, relative to ``project_dir``.
     :param use_tarball: one ``….tar.gz`` instead of each file.
-    :param **kwargs: ``context``, the one of the running task.
+    :param **kwargs: ``context``: Airflow's context of the running task.
     :raises AirflowException: when the provider is not installed.
     """
     wasb_hook = optional_hook(
@@ -105,8 +105,8 @@ def upload_to_cloud_storage(project_dir: str, source_subpath: str = DEFAULT_TARG
     to S3.
 
     :param project_dir: the folder in which dbt ran.
-    :param source_subpath: the folder, relative to the one in which dbt ran.
-    :param **kwargs: ``context``, the one of the running task.
+    :param source_subpath: the folder, relative to ``project_dir``.
+    :param **kwargs: ``context``: Airflow's context of the running task.
     :raises CosmosValueError: when that setting is empty.
     """
     root = _remote_target()
@@ -117,7 +117,7 @@ def upload_to_cloud_storage(project_dir: str, source_subpath: str = DEFAULT_TARG
 def upload_compiled_sql(
     artifacts: Artifacts, context: Mapping[str, Any] | Any, *, report: Callable[..., object]
 ) -> None:
-    """Copy compiled SQL to ``[cosmos] remote_target_path``, in folders for the DAG (and group), the run, ``compiled``.
+    """Copy compiled SQL to ``[cosmos] remote_target_path``, below ``<ids of the DAG and its group>/<run>/compiled/``.
 
     A mapped task has its index behind the run: it compiles the same models as its siblings, to other SQL.
 
@@ -204,7 +204,7 @@ def _task_instance(context: Mapping[str, Any]) -> Any:
 def _objects(
     project_dir: str, subpath: str, context: Mapping[str, Any], *, use_tarball: bool
 ) -> Iterator[tuple[str, Path]]:
-    """The files to upload, each with its key. A tarball is there until the next one is asked for."""
+    """The files to upload, each with its key. A tarball exists until the next item is asked for."""
     ti = _task_instance(context)
     prefix = "/".join([context["dag"].dag_id, context["run_id"], ti.task_id, *map_index(context), str(ti.try_number)])
     folder = Path(project_dir) / subpath

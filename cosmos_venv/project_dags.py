@@ -133,8 +133,9 @@ def _schedules(split: ProjectSplit, given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _refuse_dead_waits(dags: Mapping[str, DbtDag]) -> None:
-    """Refuse a DAG that waits for an asset of another domain which no task updates: a schedule of the user may name a
-    domain that is gone, or that no longer reads the other one.
+    """Refuse a DAG that waits for an asset of this project if no task updates the asset.
+
+    A schedule of the user may name a domain that is gone, or a domain that no longer reads the other domain.
     """
     given = {task.arguments.get("asset_uri") for dag in dags.values() for task in dag.plan.tasks}
     own = {quote(dag.dag_id) for dag in dags.values()}

@@ -67,7 +67,7 @@ class CosmosAirflow:
 
     :param home: the AIRFLOW_HOME of this process.
     :param outcomes: the list to which the outcome of each run is added.
-    :param attempts: the faults of the test; None: it has none.
+    :param attempts: lets the faults of the test happen in its runs; None: the test has no faults.
     :param load_context: the parts of the test that load a DAG file; None in a contender of a race, which loads no
         file.
     """
@@ -214,7 +214,7 @@ class CosmosAirflow:
     ) -> DagOutcome | TaskOutcome:
         """Run a DAG or one operator to its end in this process. Tries follow each other at once.
 
-        :param work: a DAG, or an operator; of an operator's DAG only this task runs.
+        :param work: a DAG, or an operator: then no other task of its DAG runs.
         :param raise_on_failure: whether a run that fails raises ``AssertionError`` with the table.
         :param logical_date: a moment, or a string such as ``2026-01-01``, in UTC unless it names a time zone; None: the
             present.
@@ -303,8 +303,8 @@ class LoadedDag:
 
         :param raise_on_failure: whether a run that fails raises ``AssertionError`` with the table.
         :param logical_date: as for ``cosmos_airflow.run``.
-        :param run_id: as there.
-        :param conf: as there.
+        :param run_id: as for ``cosmos_airflow.run``.
+        :param conf: as for ``cosmos_airflow.run``.
         """
         return self.airflow.run(
             self, raise_on_failure=raise_on_failure, logical_date=logical_date, run_id=run_id, conf=conf
@@ -360,7 +360,7 @@ class LoadedDag:
         if len(found) != 1:
             told = ", ".join(sorted(found)) or "none"
             raise ToolkitMisuse(
-                f"DAG {self.dag.dag_id!r}: its tasks have not one virtualenv_dir; they have: {told}. Use "
+                f"DAG {self.dag.dag_id!r}: all its tasks must have the same virtualenv_dir; they have: {told}. Use "
                 "cosmos_lock(virtualenv_dir)."
             )
         return Path(found.pop())
@@ -390,7 +390,7 @@ class LoadedDag:
 
     def _fake(self) -> ScriptedDbt:
         if self._dbt is None:
-            raise ToolkitMisuse("This test takes cosmos_duckdb: its dbt is a real one, and nothing can be said to it.")
+            raise ToolkitMisuse("This test takes cosmos_duckdb: its dbt is a real dbt, which a test cannot script.")
         return self._dbt
 
     def _node(self, name: str, failure: str) -> ScriptedNode:

@@ -213,8 +213,8 @@ class CosmosRace:
         :param reduction: whether to leave out schedules that are equivalent to others.
         :param **options: see ``ExploreOptions``.
         :returns: what was seen.
-        :raises FailingSchedule: a schedule failed. Of the failing schedules it has the fewest preemptions, then kills
-            and errors, then steps.
+        :raises FailingSchedule: a schedule failed. The error shows the failing schedule with the fewest preemptions,
+            then the fewest kills and errors, then the fewest steps.
         :raises ToolkitMisuse: it is called in a way that cannot work.
         """
         __tracebackhide__ = True

@@ -1,7 +1,7 @@
 """The plugin that pytest loads: the fixtures, what options ask for, and the switch to the suite.
 
-Every project that has this distribution installed imports this file, ``options.py`` and those of ``fixtures/`` in each
-test run: they import the standard library and pytest only; everything else is imported on first use.
+Every project that has this distribution installed imports this file, ``options.py`` and the files of ``fixtures/`` in
+each test run: they import the standard library and pytest only; everything else is imported on first use.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ def sleep(seconds: float) -> None:
     select.select([], [], [], seconds)
 
 
-def comes_true(is_so: Callable[[], object], timeout: float, *, every: float = 0.005) -> bool:
+def wait_until(is_so: Callable[[], object], timeout: float, *, every: float = 0.005) -> bool:
     """Wait until a condition is true, and return whether it became true in time.
 
     :param is_so: the condition, which is checked at least once.

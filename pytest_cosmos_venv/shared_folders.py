@@ -148,7 +148,7 @@ def _take_at_once(lock: int) -> bool:
 
 
 def _wait_for(lock: int, timeout: float, what: Path) -> None:
-    if not real_time.comes_true(lambda: _take_at_once(lock), timeout, every=0.02):
+    if not real_time.wait_until(lambda: _take_at_once(lock), timeout, every=0.02):
         owner = os.pread(lock, 32, 0).decode() or "unknown"
         raise ToolkitMisuse(
             f"{what} is being made by process {owner} for more than {timeout:g} s. "

@@ -99,8 +99,8 @@ class SuiteRun:
 
     @property
     def _cache(self) -> list[str]:
-        """The folder of pytest's cache as an option; none where the user has turned the cache plugin off, since pytest
-        then does not know the setting.
+        """The option that sets the folder of pytest's cache. Without the cache plugin pytest knows no such setting: if
+        the user has turned the plugin off, there is no option.
         """
         is_off = any("no:cacheprovider" in option for option in self.options)
         return [] if is_off else [f"--override-ini=cache_dir={self.root / 'cache'}"]
@@ -165,7 +165,7 @@ def run_suite(
     :param options: the options, as for ``SuiteRun``.
     :param implementation: the implementation, as for ``SuiteRun``.
     :param set_aside: the parts of the configuration that do not apply, as for ``SuiteRun``.
-    :param has_servers: likewise.
+    :param has_servers: as for ``SuiteRun``.
     :param report: the folder in which the suite leaves a report; None: it leaves none.
     """
     interruption = _Interruption()
@@ -198,7 +198,10 @@ def run_suite(
 
 
 class _Closing:
-    """The pipe for the suite's closing record, without which no exit code is a verdict: no other code can forge one."""
+    """The pipe for the suite's closing record.
+
+    Without this record no exit code is a verdict; no other code can forge a record.
+    """
 
     def __init__(self) -> None:
         self._reading, self.writing = os.pipe()

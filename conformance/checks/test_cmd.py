@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 LAST_WORDS = "Database Error: the harbor is closed"
 PARSED, PARSED_NODE = "partial_parse.msgpack", "models/orders.sql"
 _FALSE = ("0", "f", "false", "n", "no", "off")
-"""What dbt takes for false in a variable."""
+"""The values that dbt takes for false in a variable."""
 TRICKY = "two words, 'single' and \"double\" quotes, $HOME `tide` \\ %s {{ jinja }}\nsecond line: ünïcødé 港"
 CONNECTION = {
     "conn_type": "postgres",

@@ -14,7 +14,7 @@ import pytest
 
 from pytest_cosmos_venv import CosmosDbt
 from pytest_cosmos_venv.environments.wheel import Wheel, write_wheel
-from pytest_cosmos_venv.real_time import comes_true
+from pytest_cosmos_venv.real_time import wait_until
 
 from ..harness import processes
 from ..harness.harness import NATIVE_DBT, TEMPORARY_PLACES, Harness
@@ -76,7 +76,7 @@ def test_a_temporary_environment_is_used_and_gone(harness: Harness, end: str, pl
             script.release()
             running.finish()
         left = told_at + SOON + harness.slack - time.monotonic()
-        is_gone = comes_true(lambda: not home.exists(), timeout=left if is_killed else 0)
+        is_gone = wait_until(lambda: not home.exists(), timeout=left if is_killed else 0)
 
     for name in harness.distributions:
         assert any(each.startswith(name) for each in there), f"it must hold {name}, which is required; seen: {there}"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_cosmos_venv import CosmosLock, DbtCall
-from pytest_cosmos_venv.real_time import comes_true
+from pytest_cosmos_venv.real_time import wait_until
 
 from ..harness.harness import Harness
 from ..harness.processes import installer_of_build, lives, watch_until_rest
@@ -42,7 +42,7 @@ def _still_alive(harness: Harness, *pids: int, since: float, within: float = POL
 
     def is_gone(pid: int) -> bool:
         left = since + within + harness.slack - time.monotonic()
-        return comes_true(lambda: not lives(pid), timeout=max(left, 0.0))
+        return wait_until(lambda: not lives(pid), timeout=max(left, 0.0))
 
     return [pid for pid in pids if not is_gone(pid)]
 

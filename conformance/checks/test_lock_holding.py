@@ -12,7 +12,7 @@ from pytest_cosmos_venv import CosmosLock, VenvLock
 from pytest_cosmos_venv.environments.sdist import Sdist
 from pytest_cosmos_venv.processes.lock_history import LockOwner, pid_in, read_text
 from pytest_cosmos_venv.processes.pids import Pids
-from pytest_cosmos_venv.real_time import comes_true
+from pytest_cosmos_venv.real_time import wait_until
 
 from ..harness.harness import TEMPORARY_PLACES, Harness
 from ..harness.processes import lives, watch_until_rest
@@ -50,10 +50,10 @@ def test_the_lock_file_names_the_task_that_installs(harness: Harness, lock: Venv
 
     with harness.start(harness.kept_task(py_requirements=[*harness.requirements(), "harbor-lamp"])) as running:
         # The installer may build the two packages in any order.
-        comes_true(lambda: held.builds or lamp.builds or not running.running, timeout=harness.timeout)
+        wait_until(lambda: held.builds or lamp.builds or not running.running, timeout=harness.timeout)
         text, family = read_text(lock.file), _family_of(running.pids[0])
         held.release()
-        comes_true(lambda: lamp.builds or not running.running, timeout=harness.timeout)
+        wait_until(lambda: lamp.builds or not running.running, timeout=harness.timeout)
         family |= _family_of(running.pids[0])
         lamp.release()
         outcome = running.finish().outcomes[0]
@@ -97,7 +97,7 @@ def test_the_lock_is_free_after_a_task_though_its_process_lives(
     then = harness.task(virtualenv_dir=str(harness.folder / "elsewhere"), py_requirements=["dbt-harbor"])
 
     with harness.start([first, then], contenders=1) as running:
-        comes_true(lambda: keeps_alive.builds or not running.running, timeout=harness.timeout)
+        wait_until(lambda: keeps_alive.builds or not running.running, timeout=harness.timeout)
         text, is_named = read_text(lock.file), _names_live(lock)
         goes_on = bool(keeps_alive.builds)
         running.kill()
@@ -119,7 +119,7 @@ def test_the_lock_is_free_after_a_kill(harness: Harness, lock: VenvLock, point: 
     with harness.start(harness.kept_task()) as running:
         running.race.wait_for(point)
         running.terminate()
-        is_free = comes_true(lambda: not _names_live(lock), timeout=UNTIL_FREE + harness.slack)
+        is_free = wait_until(lambda: not _names_live(lock), timeout=UNTIL_FREE + harness.slack)
         text = read_text(lock.file)
         killed = running.finish().outcomes[0]
 

@@ -11,7 +11,7 @@ import pytest
 
 from pytest_cosmos_venv import CosmosLock, VenvLock
 from pytest_cosmos_venv.environments.sdist import Sdist
-from pytest_cosmos_venv.real_time import comes_true
+from pytest_cosmos_venv.real_time import wait_until
 
 from ..fixtures import Picture
 from ..harness.harness import Harness
@@ -75,7 +75,7 @@ class _Watch:
 
     def until_others_rest(self) -> None:
         """Wait until one task installs, and the other tasks rest or have ended."""
-        comes_true(lambda: self.look() or self.seen or len(self._held.builds) > self._begun, timeout=self.timeout)
+        wait_until(lambda: self.look() or self.seen or len(self._held.builds) > self._begun, timeout=self.timeout)
         waiting = [pid for at, pid in enumerate(self._running.pids) if at in self._running.running]
         others = [pid for pid in waiting if pid not in self.seen]
         watch_until_rest(others, self.look, seconds=REST_OF_MANY, with_children=False, timeout=self.timeout)
@@ -112,7 +112,7 @@ def test_two_tasks_that_both_find_a_stale_lock_do_not_both_install(
         harness.start(harness.kept_task(), contenders=2, timeout=waits * harness.timeout) as running,
     ):
         watch = _Watch(running, harness.virtualenv_dir, held, timeout=harness.timeout)
-        comes_true(lambda: halt.has_halted or held.builds or not running.running, timeout=harness.timeout)
+        wait_until(lambda: halt.has_halted or held.builds or not running.running, timeout=harness.timeout)
         # A task that writes into the record that it found is halted there. The other gets time to reach this point.
         watch_until_rest(running.pids, lambda: held.builds or not running.running, timeout=harness.timeout)
         halt.end()
@@ -246,7 +246,7 @@ def test_a_waiting_task_goes_on_when_the_lock_is_released(harness: Harness, lock
     with harness.start(harness.kept_task()) as running:
         wait_for_outcome(harness, running, held)
         lock.release()
-        went_on = comes_true(lambda: held.builds or not running.running, timeout=harness.timeout)
+        went_on = wait_until(lambda: held.builds or not running.running, timeout=harness.timeout)
         held.release()
         outcome = running.finish().outcomes[0]
 
@@ -263,7 +263,7 @@ def test_a_task_waits_as_many_seconds_as_tries_were_allowed(
     lock.held_by(LIVE)
 
     with harness.start(harness.kept_task(), prepares_airflow=False) as running:
-        stopped = comes_true(lambda: held.builds or not running.running, timeout=TRIES + AT_MOST_AFTER + harness.slack)
+        stopped = wait_until(lambda: held.builds or not running.running, timeout=TRIES + AT_MOST_AFTER + harness.slack)
         installed, owner = bool(held.builds), lock.owner
         held.release()
         finished = running.finish()

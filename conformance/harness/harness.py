@@ -208,7 +208,7 @@ class Harness:
         return self.kept_task(command, py_requirements=[f"dbt-core=={NATIVE_DBT}"])
 
     def temporary_task(self, place: str) -> Task:
-        """A task whose environment is for itself alone.
+        """A task with an environment that no other task uses.
 
         :param place: one of ``TEMPORARY_PLACES``.
         """

@@ -182,7 +182,7 @@ def traces_of(adapter: CosmosLayout, make: Task | DagPlan) -> list[str]:
 
 
 def enum_members(adapter: CosmosLayout, name: str) -> dict[str, str] | None:
-    """Name -> value of an enum of its ``constants``, aliases too; None where there is none of that name.
+    """Name -> value of an enum of its ``constants``, aliases too; None where there is no such enum.
 
     :param adapter: the adapter of the implementation.
     :param name: the name of the enum.

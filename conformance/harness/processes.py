@@ -39,7 +39,7 @@ TIMEOUT = 180.0
 _NOT_STARTED = 127
 """Exit code of a shell for a command that is not there."""
 REST = 0.6
-"""Seconds of next to no work after which a task counts as waiting: one poll a second and a hundred are both rest."""
+"""Seconds of next to no work after which a task counts as waiting. Such a task may poll, even 100 times a second."""
 _BUSY_SHARE = 0.15
 """A process that works for more than this share of the watched time does not wait."""
 _BUSY_LOOKS = 0.3

@@ -20,7 +20,7 @@ import pytest
 
 from pytest_cosmos_venv import Timeline
 from pytest_cosmos_venv.processes.mounts import MountError
-from pytest_cosmos_venv.real_time import comes_true
+from pytest_cosmos_venv.real_time import wait_until
 
 from ..options import asked_timeout
 from ..tasks import Outcome
@@ -68,7 +68,7 @@ def slack() -> float:
 
 
 def _kept() -> Path:
-    """The file with the seconds of the smoke check's task: all workers of a run have its temporary directory."""
+    """The file with the seconds of the smoke check's task, in the temporary directory of all workers of a run."""
     return Path(tempfile.gettempdir(), "cosmos-task-seconds")
 
 
@@ -173,7 +173,7 @@ class RunningTasks:
         if index in self.race.running:
             with suppress(ProcessLookupError):
                 os.kill(self.race.pids[index], signal.SIGTERM)
-        if comes_true(lambda: index not in self.race.running, timeout=GRACE + slack):
+        if wait_until(lambda: index not in self.race.running, timeout=GRACE + slack):
             return True
         self.race.kill(index)
         return False

@@ -106,7 +106,7 @@ def comes_before(shape: Shape, first: str, then: str) -> bool:
 def packed(value: object) -> bytes:
     """The bytes of a value in MessagePack.
 
-    :param value: a dictionary, a list, a text or a whole number from 0 on below 2**32.
+    :param value: a dictionary, a list, a text or a whole number from 0 to 2**32 - 1.
     :raises TypeError: anything else.
     """
     if isinstance(value, dict):

@@ -30,7 +30,7 @@ from pytest_cosmos_venv.airflow_servers import (
     server_variables,
     terminating_scheduler,
 )
-from pytest_cosmos_venv.real_time import comes_true
+from pytest_cosmos_venv.real_time import wait_until
 
 from ..tasks import DagPlan
 
@@ -159,14 +159,14 @@ class ServedAirflow:
                 seen, changed = states, now
             return holds or now - changed > self._timeout
 
-        comes_true(is_over, timeout=_MANY * self._timeout, every=_POLL)
+        wait_until(is_over, timeout=_MANY * self._timeout, every=_POLL)
         return holds
 
     def _all_states(self) -> list[Any]:
         return ask(self.home, "select dag_id, task_id, state, try_number from task_instance order by 1, 2")
 
     def clear(self, dag_id: str, task_id: str) -> None:
-        """Clear one task of the run of a DAG, without those before and behind it, as people do it in the UI.
+        """Clear one task of the run of a DAG, without the tasks before and behind it, as a user does in the UI.
 
         :param dag_id: the id of the DAG.
         :param task_id: the id of the task.
@@ -176,7 +176,7 @@ class ServedAirflow:
         self._change("POST", f"dags/{dag_id}/clearTaskInstances", body)
 
     def mark_failed(self, dag_id: str, task_id: str) -> None:
-        """Mark one task of the run of a DAG as failed, as people do it in the UI: where it runs, Airflow ends it.
+        """Mark one task of the run of a DAG as failed, as a user does in the UI. If the task runs, Airflow ends it.
 
         :param dag_id: the id of the DAG.
         :param task_id: the id of the task.
@@ -336,7 +336,7 @@ def served_airflow(
         if code := reading.wait(_LONGEST_START):
             raise ServerError(f"Airflow does not read its DAG files (exit code {code}).\n{logs(home)}")
         # A task that cannot reach the API server when it begins has lost one of its tries.
-        if not comes_true(lambda: accepts(port), timeout=_LONGEST_START, every=_POLL):
+        if not wait_until(lambda: accepts(port), timeout=_LONGEST_START, every=_POLL):
             raise ServerError(f"The API server does not answer within {_LONGEST_START:.0f} s.\n{logs(home)}")
         # Neither process serves logs: a log server would listen on every address.
         stack.enter_context(server("triggerer", "--skip-serve-logs"))
@@ -412,7 +412,7 @@ def parsed_files(
                 raise ServerError(f"Airflow's DAG processor has ended with {processor.returncode}.\n{logs(home)}")
             return is_all_there
 
-        comes_true(is_over, timeout=max(timeout, PARSES * _LONGEST_PARSE), every=_POLL)
+        wait_until(is_over, timeout=max(timeout, PARSES * _LONGEST_PARSE), every=_POLL)
     log = "" if dags.keys() >= plans.keys() else logs(home)
     return {
         dag_id: ParsedFile(dag=dags.get(dag_id), errors=tuple(found.values()), log=log)

@@ -21,7 +21,7 @@ from pytest_cosmos_venv import CosmosProject, DbtCall, DbtProject
 from pytest_cosmos_venv.environments.fake_venv import fake_venv
 from pytest_cosmos_venv.environments.scripted_dbt import ScriptedDbt
 from pytest_cosmos_venv.environments.wheelhouse import Wheelhouse, build_wheelhouse
-from pytest_cosmos_venv.real_time import comes_true
+from pytest_cosmos_venv.real_time import wait_until
 
 from ..tasks import DagPlan
 from .harness import Harness
@@ -145,7 +145,7 @@ class Scenario:
     :param retries: how often each task is tried again.
     :param retries_of_producer: the same for the task that runs dbt build; None: as for the other tasks.
     :param parts: further parts of the plan.
-    :param is_managed: whether dbt runs from a managed environment, and not from one that exists already.
+    :param is_managed: whether dbt runs from a managed environment; False: from an existing environment.
     :param beside: ids of further DAGs without which this one cannot be judged.
     """
 
@@ -160,7 +160,7 @@ class Scenario:
     beside: tuple[str, ...] = ()
 
     def plan(self, dag_id: str, project: DbtProject, dbt: Mapping[str, Any], harness: Harness) -> DagPlan:
-        """What the DAG file says.
+        """The plan of the DAG.
 
         :param dag_id: the id of the DAG.
         :param project: the project.
@@ -321,7 +321,7 @@ def _processes_of(call: DbtCall) -> list[psutil.Process]:
 
 
 def _what_lives_of(processes: Sequence[psutil.Process]) -> list[str]:
-    comes_true(lambda: not any(lives(each.pid) for each in processes), timeout=_LONGEST_END)
+    wait_until(lambda: not any(lives(each.pid) for each in processes), timeout=_LONGEST_END)
     return [str(each) for each in processes if lives(each.pid)]
 
 

@@ -173,7 +173,7 @@ def seconds_by_area(report: Report) -> dict[str, float]:
 def profiles_not_judged(report: Report) -> list[str]:
     """Names of the profiles by which the implementation was not judged.
 
-    :param report: the content of a ``report.json``; those before 1.2 know no profiles.
+    :param report: the content of a ``report.json``; reports before 1.2 know no profiles.
     """
     return list(report.get("profiles", {}).get("not_judged", ()))
 

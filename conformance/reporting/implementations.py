@@ -1,6 +1,7 @@
 """The page of all implementations whose reports are kept: the level that each reaches, and its numbers.
 
-It shows the two newest versions of the specification, as a reader compares an implementation with its last state.
+It shows the two newest versions of the specification, so that a reader can compare an implementation with its last
+state.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ _HEAD = """# Implementations, and what they meet
 
 An implementation has reached a level if it meets each applicable requirement of it, and of the levels to its left.
 In "8 of 9", 9 requirements were judged, or are declared to differ on purpose, and 8 of these are met.
-A requirement that needs a capability which the implementation has not is *n/a*. "With servers" is the [run with
+A requirement that needs a capability which the implementation lacks is *n/a*. "With servers" is the [run with
 servers](../../how-to/conformance.md#the-run-with-servers).
 """
 

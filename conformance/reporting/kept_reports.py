@@ -24,7 +24,7 @@ UNKNOWN = "unknown"
 
 
 def kept_folders(folder: Path) -> list[Path]:
-    """The folders of implementations: the folder itself, or those below it that hold no other folder.
+    """The folders of implementations: the folders at or below a folder that hold no other folder.
 
     :param folder: an existing folder.
     """
@@ -43,7 +43,7 @@ def versions(kept: Path) -> list[Path]:
 def faults(folder: Path) -> list[str]:
     """The faults that keep a folder from being accepted, a sentence for each; empty: the folder is valid.
 
-    :param folder: of one implementation, in one of a specification version.
+    :param folder: of one implementation, in the folder of a specification version.
     """
     present = {each.name for each in folder.iterdir()}
     found = [
@@ -82,7 +82,7 @@ def _of_report(report: Report, folder: Path, *, has_servers: bool) -> Iterator[s
     }
     if version == SPECIFICATION_VERSION and judged != run:
         way = "with --cosmos-servers" if has_servers else "without --cosmos-servers"
-        yield f"has not the requirements of a run {way} ({a_few(sorted(judged ^ run))}): hand in a whole run."
+        yield f"does not have the requirements of a run {way} ({a_few(sorted(judged ^ run))}): hand in a whole run."
 
 
 def _of_readme(file: Path, report: Report) -> Iterator[str]:

@@ -131,7 +131,7 @@ class Update:
 
 
 def updated(text: str, judgements: Iterable[Judgement], *, in_part: Collection[str] = ()) -> Update:
-    """The list after a run: a line goes only where its requirement passed; all others, comments too, stay as they are.
+    """The list after a run. A line is removed only if its requirement passed; other lines and comments stay unchanged.
 
     :param text: the list before; empty where there is none.
     :param judgements: the judgements of the run.

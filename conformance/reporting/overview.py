@@ -14,7 +14,7 @@ _FEW = 5
 
 
 def table_rows(report: Report) -> list[list[str]]:
-    """Rows of a table: how many are kept of those that are ``COUNTED``, by area and level, and the time of checks.
+    """Rows of a table by area and level: how many of the ``COUNTED`` requirements are kept, and the time of checks.
 
     An area without a check that was run has no row. Several processes check at once, so a run is shorter than the sum.
 

@@ -79,7 +79,7 @@ def _claim(report: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def reached_level(report: Mapping[str, Any]) -> Level | None:
-    """The highest level whose requirements all hold, and those of the levels above. None: not even MUST.
+    """The highest level that is reached: all requirements of it and of the levels above hold. None: not even MUST.
 
     :param report: the content of a ``report.json``.
     """
@@ -92,7 +92,7 @@ def reached_level(report: Mapping[str, Any]) -> Level | None:
 
 
 def _absent(records: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Capabilities for which requirements do not apply; no requirement that applies needs one of them.
+    """Capabilities that are needed only by requirements that do not apply.
 
     Compatibilities that are not declared do not count.
     """

@@ -63,7 +63,7 @@ def print_smoke_failure(terminal: pytest.TerminalReporter, failure: SmokeFailure
     :param failure: the first smoke check that failed.
     """
     terminal.section("conformance: nothing was judged", red=True)
-    # No report keeps the rest, so its end is shown too, where most programs say what went wrong.
+    # No report keeps this output, so its end is shown too: most programs say at the end what went wrong.
     lines = failure.said.splitlines()
     left_out = len(lines) - 2 * _SHOWN_LINES
     between = [f"({left_out} more lines)"] if left_out > 0 else []

@@ -46,7 +46,7 @@ DECIDED = (Verdict.PASSED, Verdict.UNEXPECTED_PASS, Verdict.FAILED, Verdict.KNOW
 KEPT = (Verdict.PASSED, Verdict.UNEXPECTED_PASS)
 COUNTED = (*DECIDED, Verdict.DIFFERS)
 """In each "2 of 3", in the terminal, on pages and in lists, the first number counts ``KEPT``, and the second one counts
-these verdicts. What differs on purpose applies and is not kept, so it is in the second number alone."""
+these verdicts. A requirement that differs on purpose applies and is not met, so only the second number counts it."""
 _WORST_FIRST = (
     Verdict.HARNESS_ERROR,
     Verdict.FAILED,
@@ -96,9 +96,10 @@ class Judgement:
 
     @property
     def evidence(self) -> tuple[str, ...]:
-        """The evidence of the tests that led to the verdict, then that of passing tests.
+        """The evidence of the tests that led to the verdict, then the evidence of passing tests.
 
-        Passing tests may say how many free rounds were won. For the verdict "not run" their evidence is left out.
+        A passing test may say in how many rounds of a race it saw no fault. For the verdict "not run", the evidence of
+        passing tests is left out.
         """
         leading = [each for each in self.seen if each.verdict is self.verdict]
         beside = () if self.verdict in (Verdict.PASSED, Verdict.NOT_RUN) else (Verdict.PASSED,)

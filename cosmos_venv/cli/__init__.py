@@ -25,7 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     :returns: the exit code.
     """
     options = _parser().parse_args(arguments)
-    leave_airflows_process()  # a BashOperator hands its variables on, and Airflow cannot be imported under them
+    # A BashOperator passes on the environment variables of Airflow's task process. They prevent an import of Airflow.
+    leave_airflows_process()
     try:
         code = _result_of(options).print(as_json=options.json)
         sys.stdout.flush()

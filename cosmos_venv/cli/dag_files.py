@@ -55,10 +55,10 @@ class DagFiles:
 
 
 def dag_files_of(source: Path) -> list[Path]:
-    """Return the DAG files that a source means.
+    """Return the DAG files at a path: the path itself, or the DAG files below a folder.
 
-    :param source: a DAG file, or a folder of such.
-    :raises CosmosValueError: when a folder holds none.
+    :param source: a DAG file, or a folder of DAG files.
+    :raises CosmosValueError: when a folder holds no DAG file.
     """
     found = dag_files_below(source) if source.is_dir() else [source]
     if not found:
@@ -158,7 +158,7 @@ def _new_module(path: Path) -> ModuleType:
 def _environment_of(task: object, file: Path, in_place: Path | None) -> WantedEnvironment | None:
     """The environment of a task; None for a task that keeps none.
 
-    :raises CosmosValueError: when it keeps one that cannot be known before it runs.
+    :raises CosmosValueError: when its environment cannot be known before the task runs.
     """
     arguments = _arguments_of(task)
     if arguments is None:

@@ -134,7 +134,7 @@ def _examined(options: argparse.Namespace) -> Examined:
     try:
         searched = [store.directory for store in search_path()]
     except CosmosValueError:
-        searched = []  # the check of the settings tells it
+        searched = []  # reported by the check of the settings
     return Examined(
         files=tuple(options.dagfiles),
         directories=tuple(dict.fromkeys([*options.dir, *searched])),
@@ -301,7 +301,7 @@ def _temporary_folder() -> Finding:
 def _fault_of_locks(directory: Path) -> str:
     """What is wrong with the kernel's locks in a directory; empty where nothing is."""
     try:
-        # The kernel gives the lock to an open file: another open file is kept out, whichever process has it.
+        # A lock belongs to one opening of a file. The kernel refuses it to a second opening, also in the same process.
         with tempfile.NamedTemporaryFile(prefix=".cosmos-venv-doctor-", dir=directory) as first:
             fcntl.flock(first, fcntl.LOCK_EX | fcntl.LOCK_NB)
             with Path(first.name).open("rb+") as second:
@@ -366,7 +366,7 @@ def check_sockets(_: Examined) -> Iterator[Finding]:
     try:
         choices = {str(settings.virtualenv_warm_dbt), str(settings.local_warm_dbt)}
     except CosmosValueError:
-        return  # the check of the settings tells it
+        return  # reported by the check of the settings
     outcome: Outcome = "failed" if "require" in choices else "warning" if "auto" in choices else "ok"
     if not (sys.platform.startswith("linux") and hasattr(os, "pidfd_open")):
         way_out = "Set virtualenv_warm_dbt and local_warm_dbt to off."
@@ -409,7 +409,7 @@ def _try_remote(store: RemoteStore) -> Finding:
     from cosmos_venv.files.read_limits import Limit
 
     folder, seconds = store.folder, _LONGEST_ANSWER
-    name = f"doctor/{os.urandom(8).hex()}"  # no environment has such a name, and no other doctor has this one
+    name = f"doctor/{os.urandom(8).hex()}"  # no environment has such a name; each run has another name
     content = b"written by cosmos-venv doctor" if store.may_push else None
     try:
         if content is not None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 OK, WRONG = 0, 1
 INTERRUPTED = 130  # what a shell makes of SIGINT
-NO_READER = 141  # likewise of SIGPIPE
+NO_READER = 141  # what a shell makes of SIGPIPE
 
 _WIDE = 10_000  # columns in a pipe: no line of a table is cut there
 

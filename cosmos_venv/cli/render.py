@@ -113,7 +113,7 @@ def render(options: argparse.Namespace) -> Result:
 
 
 def is_project(target: Path) -> bool:
-    """Return whether a path means a dbt project: a folder or a manifest, and no DAG file.
+    """Return whether a path is a dbt project (a folder or a manifest) and not a DAG file.
 
     :param target: the path.
     """

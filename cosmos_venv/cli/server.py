@@ -28,7 +28,7 @@ _STOP = (
     "server, as after an idle time. Exit code 1: no server has that name, or a server has not ended."
 )
 _HEADINGS = ("pid", "user", "environment", "state", "age", "idle", "served", "memory", "running")
-_SHORT, _FEWEST = 12, 4  # characters of a digest: those that are shown, and those that are enough
+_SHORT, _FEWEST = 12, 4  # characters of a digest: shown, and at least needed to name a server
 _MINUTE, _HOUR, _DAY = 60, 3_600, 86_400
 
 

@@ -59,8 +59,8 @@ class ProjectConfig(NamedArguments):
     :param snapshots_relative_paths: folders of the snapshots, with attributes of the same kinds. None: ``snapshots``.
     :param dbt_project_conn_id: id of the Airflow connection for a project that lies elsewhere; None: the default one of
         its storage.
-    :raises CosmosValueError: for a manifest without project path or name, for a name without either, and for an address
-        that is none.
+    :raises CosmosValueError: for a manifest without project path or name, for a name without manifest or project path,
+        and for an invalid address.
     """
 
     def __init__(

@@ -61,8 +61,8 @@ class RenderConfig(NamedArguments):
     :param source_rendering_behavior: whether sources become tasks. With ALL and WITH_TESTS_OR_FRESHNESS, a source that
         declares a freshness gets a task that looks at it. Any other source gets a placeholder with ALL. With
         WITH_TESTS_OR_FRESHNESS it gets a task only when it has tests, and that task has no effect.
-    :param wait_for_sources: let the task of a source with a freshness wait until the source is fresh, where it would
-        fail.
+    :param wait_for_sources: let the task of a source with a freshness wait until the source is fresh, instead of
+        failing.
     :param source_pruning: leave out sources that no selected node or test reads.
     :param seed_rendering_behavior: whether seeds become tasks. With WHEN_SEED_CHANGES a task, which is told so in its
         context (``should_run_if_seed_changed``), loads a seed only when its content has changed since the last load.
@@ -70,13 +70,13 @@ class RenderConfig(NamedArguments):
         task, a task group or None (docs/reference/rendering.md has the keywords that it is called with).
     :param node_conversion_by_task_group: whether a converter replaces the whole group of a node with tests, or its
         first task only.
-    :param normalize_task_id: called with the node; gives the id of a task that stands in no group of its node.
-    :param normalize_task_display_name: called with the node; gives what Airflow shows instead of the id.
+    :param normalize_task_id: called with a node that has no group of its own; gives the id of its task.
+    :param normalize_task_display_name: called with the same nodes; gives the text that Airflow shows instead of the id.
     :param should_detach_multiple_parents_tests: run each test of more than one node in a task of its own, behind all of
         them, with TestBehavior.AFTER_EACH and BUILD.
     :param enable_owner_inheritance: whether ``config.meta.owner`` becomes the task's owner.
     :param ephemeral_models_as_empty_operator: draw ephemeral models, for which dbt does nothing, as placeholders.
-    :param batch_by: run many nodes in one ``dbt build``, with their tests: those of one ``folder``, ``tag``, ``wave``
+    :param batch_by: run many nodes in one ``dbt build``, with their tests: all of one ``folder``, ``tag``, ``wave``
         (whose parents are in earlier waves) or ``chain`` (each the only child of its only parent), or ``all``. Or a
         callable, which is called with the nodes by unique id and returns names of batches by unique id. None: a task a
         node.
@@ -85,7 +85,8 @@ class RenderConfig(NamedArguments):
     :param run_artifacts: whether a run leaves one ``run_results.json`` and one ``manifest.json`` below
         ``[cosmos] remote_target_path``, as one ``dbt build`` does. It gives the table of ``run_summary`` too.
     :param notify_owners: notifiers of Airflow by ``config.meta.owner`` of nodes: each is called once a run with the
-        nodes of its owner that have failed or warned. The key ``*`` is for nodes of each other owner, and of none.
+        nodes of its owner that have failed or warned. The key ``*`` is for nodes of all
+        other owners, and for nodes without an owner.
     :param allow_empty_selection: whether a selection without nodes, or nodes that all have no task, make an empty DAG,
         with a warning. Otherwise they are an error: an empty DAG is green.
     :raises CosmosValueError: for a value or combination that is wrong, or that is not supported.

@@ -56,5 +56,5 @@ class RunParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         return bool(self.select or self.exclude)
 
     def names(self) -> dict[str, str]:
-        """The name of each param that the DAG has, by what it is for."""
+        """Purpose -> name of each param that the DAG has."""
         return {each: name for each, name in msgspec.structs.asdict(self).items() if name is not None}

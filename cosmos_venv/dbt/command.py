@@ -73,8 +73,8 @@ class FullOutputSubprocessResult(NamedTuple):
 
     :ivar exit_code: negative when a signal ended it.
     :ivar output: the last line.
-    :ivar full_output: every line, stdout and stderr in the order in which they came; of more than 16 million
-        characters the last ones.
+    :ivar full_output: every line, stdout and stderr in the order in which they came, but at most the last 16 million
+        characters.
     """
 
     exit_code: int
@@ -215,7 +215,7 @@ def vars_text(variables: Mapping[str, Any] | str | None) -> str | None:
 
 
 def narrowing_flags(words: Sequence[str]) -> list[str]:
-    """The flags among the words that select or leave out nodes, as they stand there.
+    """The flags that select or leave out nodes, as the words have them.
 
     :param words: of a command line.
     """
@@ -357,7 +357,7 @@ def word_text(word: Any) -> Any:
 
 
 def advice_about_option(lines: Sequence[str]) -> str:
-    """A sentence on where an option comes from that this dbt does not know; empty where it knows all of them.
+    """A sentence about an option that this dbt does not know, and its possible origin; empty if dbt knows all options.
 
     :param lines: everything that dbt wrote.
     """

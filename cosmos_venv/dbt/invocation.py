@@ -56,7 +56,7 @@ def run_dbt(
     :param command: the command line.
     :param env: all environment variables of the process.
     :param start: starts the process; None: a guard does.
-    :param **how: of ``run_guarded``. Of 16 million characters of output and more the result has the last ones.
+    :param **how: arguments of ``run_guarded``. The result has at most the last 16 million characters of the output.
     :raises CosmosValueError: when a word, a variable, or all together are too long for Linux. A warm dbt has no limit.
     :raises OSError: when it cannot be started.
     :raises CommandKilled: when ``cancellation`` was requested; dbt and its children are gone by then.
@@ -85,7 +85,7 @@ def _too_long(command: Sequence[str], env: Mapping[str, str]) -> str:
 
 
 def is_importable() -> bool:
-    """Whether dbt is installed in this Python. Imports nothing of it that takes time: ``dbt.cli`` imports it all."""
+    """Whether dbt is installed in this Python. ``dbt.cli`` is only looked for: its import takes long."""
     try:
         return importlib.util.find_spec("dbt.cli") is not None
     except ImportError:
@@ -160,7 +160,8 @@ def run_in_process(
     """Run one dbt command by its ``dbtRunner``, and return its result, also after a failure.
 
     :param arguments: the command line without the executable.
-    :param env: the whole environment that dbt sees; the worker's is as it was afterwards, like the working directory.
+    :param env: the whole environment that dbt sees. Afterwards the worker has its former environment and working
+        directory.
     :param cwd: the folder in which it runs.
     :param user_code: folders on ``sys.path`` in which dbt finds no plugin, as Airflow's folders of DAG files.
     :param callbacks: get dbt's events.

@@ -150,7 +150,7 @@ class PackageStore:
         return None
 
     def is_usable(self) -> bool:
-        """Whether installations can be kept here, and no other user can put any. Makes the folder."""
+        """Whether installations can be kept here, and no other user can put one here. Makes the folder."""
         if self.is_read_only:
             return False
         try:
@@ -220,7 +220,8 @@ class ProjectPackages:
     :param max_age: seconds for which an installation without a ``package-lock.yml`` is used.
     :param max_wait: seconds to wait for another task that installs the same.
     :param why_not_kept: why there is no digest, in words; empty where the log need not say it.
-    :param elsewhere: installations of other machines; None: there are none. Only pinned ones are taken and given.
+    :param elsewhere: installations of other machines; None: there are none. Only pinned installations
+        are fetched and shared.
     """
 
     project_dir: Path

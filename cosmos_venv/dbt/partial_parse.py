@@ -5,10 +5,10 @@ does not fit. The key only separates files that would not fit each other. dbt do
 
 - The file names the folder in which it was made, and dbt-duckdb loads a seed from there. So the offered file names the
   folder of the command that will read it, whether the file was kept here or shipped with the project.
-- dbt (1.10 to 1.12, ``load_source_file``) does not read a YAML file whose time is the time in the parse file. After a
-  change it notes the new content beside the old time. Two folders of one project that take turns (versions of a bundle,
-  checkouts of branches) would each run with the other's properties. So the offered file has no time for a YAML file
-  whose content differs from the noted content: then dbt reads the YAML file.
+- dbt (1.10 to 1.12, ``load_source_file``) does not read a YAML file whose time is the time in the parse file. When dbt
+  has read a changed YAML file, the parse file has the new content with the old time. Two folders of one project that
+  take turns (versions of a bundle, checkouts of branches) would each run with the other's properties. So the offered
+  file has no time for a YAML file whose content differs from the noted content: then dbt reads the YAML file.
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ _BROKEN_FILE = re.compile(
     r"\b(SyntaxError|null bytes|marshal data|bad magic number|invalid ELF header|file too short|Exec format error)\b"
 )
 _BROKEN_MACHINE_CODE = frozenset({-signal.SIGBUS, -signal.SIGSEGV, -signal.SIGILL})
-# Characters, of each file and of all but the last: Airflow shows 4,096 of them ([core] max_templated_field_length).
+# Characters of one file; no file is added after so many. Airflow shows 4,096 ([core] max_templated_field_length).
 _MOST_SQL = 65_536
 
 Stamps = Mapping[Path, tuple[int, int, int]]
@@ -306,7 +306,7 @@ class Artifacts:
     def compiled_sql(self) -> str:
         """The SQL that dbt has compiled and run, each file below a line with its path; empty when there is none.
 
-        Of a whole project these are the first files, and a line with the number of the others.
+        If there is too much SQL, the text has the first files, and a line with the number of the other files.
         """
         paths = self.sql()
         texts: list[str] = []
@@ -343,7 +343,7 @@ class Artifacts:
         try:
             return None if text is None else decoded(text, msgspec.json.Decoder(shape).decode)
         except msgspec.DecodeError:
-            return None  # in a shape we do not know: dbt's output has to do
+            return None  # of an unknown shape: dbt's output is used instead
 
     def _is_new(self, path: Path) -> bool:
         stamp = _stamp(path)
@@ -389,8 +389,8 @@ def _outcome(result: _Result) -> NodeOutcome:
 def may_lack_files(exit_code: int, artifacts: Artifacts, *, lines: Sequence[str]) -> bool:
     """Whether a run may have failed because files of dbt's own installation are gone.
 
-    Such a run ends before it has written results of its nodes. Or it does nothing at all, without an error, as a
-    program does that was truncated after its first line. SIGKILL does not count: it means that memory is short.
+    Such a run ends before it has written results of its nodes. Or it does nothing at all and gives no error: the
+    program was truncated after its first line. SIGKILL does not count: it means that memory is short.
 
     :param exit_code: of dbt.
     :param artifacts: the artifacts that the run has left.
@@ -407,7 +407,7 @@ def tells_of_broken_file(exit_code: int, *, lines: Sequence[str]) -> bool:
     Only then is the content of all its files checked, which takes seconds.
 
     :param exit_code: of dbt; negative when a signal ended it. A truncated program ends with exit code 0.
-    :param lines: everything that dbt wrote, of which the last lines count.
+    :param lines: everything that dbt wrote. Only the last lines are searched.
     """
     if exit_code <= 0:
         return exit_code == 0 or exit_code in _BROKEN_MACHINE_CODE
@@ -417,7 +417,7 @@ def tells_of_broken_file(exit_code: int, *, lines: Sequence[str]) -> bool:
 def failure_text(artifacts: Artifacts, *, lines: Sequence[str]) -> str:
     """Why dbt failed, in its own words: the nodes that failed, else the errors of its log, then its last lines.
 
-    Each line stands there once, and without colours: an exception is shown where no terminal interprets them.
+    The text has each line once, and no colours: no terminal interprets the text of an exception.
 
     :param artifacts: the artifacts that the run has left.
     :param lines: everything that dbt wrote.

@@ -91,7 +91,7 @@ def _is_editable(direct_url: Path) -> bool:
 def unpack(archive: Path, environment: Path, *, on_file: Callable[[], None]) -> None:
     """Put the files of an archive into the directory of the environment that was packed.
 
-    :param archive: of ``pack``; its SHA-256 is the one that its record names.
+    :param archive: an archive of ``pack``. The caller has compared its SHA-256 with its record.
     :param environment: directory of an empty environment of the same Python, at the same path.
     :param on_file: called before each file; what it raises ends the unpacking.
     :raises BadArchive: when the archive is damaged, or a member is refused.
@@ -103,7 +103,7 @@ def unpack(archive: Path, environment: Path, *, on_file: Callable[[], None]) -> 
 
     def judged(member: tarfile.TarInfo, path: str) -> tarfile.TarInfo:
         on_file()
-        # Whatever the umask of this process is: others may read an environment, and not write to it.
+        # Others may read an environment, and not write to it, whatever umask this process has.
         is_for_all = member.isdir() or member.mode & stat.S_IXUSR
         return tarfile.data_filter(member, path).replace(mode=_FOR_ALL if is_for_all else _FILE, deep=False)
 

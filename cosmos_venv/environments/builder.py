@@ -131,7 +131,7 @@ def temporary_environment(
     :param cancellation: ends the building.
     :param report: gets lines for the task's log.
     :raises VirtualenvBuildError: when it cannot be built.
-    :raises VirtualenvError: when temporary files cannot be made, or no program among them can be started.
+    :raises VirtualenvError: when the temporary folder cannot be written, or no program in it can be started.
     :raises CommandKilled: when ``cancellation`` was requested.
     """
     installer = choose_installer(preference, spec, os.environ)
@@ -167,7 +167,7 @@ def creation_command(directory: Path, interpreter: Interpreter, *, system_site_p
     :param interpreter: the Python of the environment.
     :param system_site_packages: whether it sees the packages of the interpreter.
     """
-    # ensurepip would install a pip into each environment; one outside serves them all.
+    # ensurepip would install a pip into each environment; one pip outside serves all environments.
     command = [interpreter.executable, "-I", "-m", "venv", "--without-pip"]
     return [*command, *(["--system-site-packages"] if system_site_packages else []), str(directory)]
 
@@ -256,7 +256,7 @@ class _Build:
             return post_install.pins_in(self.directory)
 
     def _refuse_damage(self) -> None:
-        if faults := post_install.faults(self.directory):
+        if faults := post_install.file_faults(self.directory):
             message = f"The installation of {self.spec} is damaged: {', '.join(list(faults)[:5])}."
             if self.installer.name != "pip":  # pip checks the checksums of a wheel when it unpacks it
                 names = shlex.join(sorted(set(faults.values())))
@@ -297,7 +297,7 @@ class _Build:
         return self.scratch / "requirements.txt"
 
     def _requirements_file(self) -> list[str]:
-        """Write the requirements file. Return the words that name it; none where nothing stands in it."""
+        """Write the requirements file, and return the words that name it. Without lines there is no file."""
         lines = self.arguments.file_lines
         if not lines:
             return []
@@ -322,7 +322,7 @@ class _Build:
                 on_line=on_line or self._report,
                 on_tick=self.on_tick,
                 cancellation=self.cancellation,
-                # Whatever the umask of the worker is: others must not be able to write to what tasks will run.
+                # Others must not be able to write to files that tasks will run, whatever umask the worker has.
                 start=partial(GuardedProcess, umask=NOT_FOR_OTHERS_TO_WRITE),
             )
         except OSError as error:

@@ -1,7 +1,8 @@
 """A build that outlives the process that asked for it: Airflow cuts the import of a DAG file after 30 s.
 
-``build_detached`` runs in the process that asks. ``build`` runs in the builder process, which holds the lock and writes
-its own PID into the record. The request may hold credentials: it travels by a pipe and is never written down.
+``build_detached`` runs in the process that asks. ``build`` runs in the builder process, which holds the lock of the
+directory: the PID file of the lock names the builder. The request may hold credentials: it travels by a pipe and is
+never written down.
 """
 
 from __future__ import annotations

@@ -151,7 +151,7 @@ class VirtualenvLock:
         :param max_tries: seconds to wait while the owner makes no progress; each is reported, with the owner.
         :param cancellation: ends the wait.
         :param report: gets lines for the task's log.
-        :param for_all_threads: whether all threads of this process go on at once while this block runs.
+        :param for_all_threads: whether the lock counts as held by all threads of this process while the block runs.
         :returns: whether this block has taken the lock; False where an outer block holds it.
         :raises VirtualenvLockTimeout: when the tries are over. The owner keeps the lock.
         :raises VirtualenvError: when the file system has no kernel locks or no hard links.

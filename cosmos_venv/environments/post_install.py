@@ -154,15 +154,15 @@ def _pin(distribution: Distribution) -> tuple[str, str] | None:
     return (name, version) if name and version else None
 
 
-def faults(environment: Path, *, content: bool = False) -> dict[str, str]:
+def file_faults(environment: Path, *, content: bool = False) -> dict[str, str]:
     """Return the faults of the installed files, missing or changed, one clause each, with the distribution of each.
 
     All files that a RECORD names are looked at, except byte code and the RECORD files themselves: their rows need not
     be right (uv adds its own files to a RECORD and keeps the size of the wheel's RECORD). The size of a command in
-    ``bin`` is not compared, as some installers rewrite the command and record the size before; with ``content`` its
-    hash is. A file that several distributions bring must fit the RECORD of any one of them: dbt-core, dbt-adapters and
-    each adapter all bring a ``dbt/__init__.py``, and the distribution installed last has overwritten those of the
-    others.
+    ``bin`` is not compared: some installers record the size and then rewrite the command. With ``content`` the hash of
+    a command is compared nevertheless. A file that several distributions bring must fit the RECORD of any one of them:
+    dbt-core, dbt-adapters and each adapter all bring a ``dbt/__init__.py``, and the distribution installed last has
+    overwritten those of the others.
 
     :param environment: directory of a virtual environment.
     :param content: whether each file is read, and its hash compared with that in the RECORD.
@@ -237,8 +237,8 @@ def copy_libraries(libraries: Iterable[Library], environment: Path) -> dict[str,
 
     :param libraries: files, and distributions that are installed there; of two with one name the later one counts.
     :param environment: directory of a virtual environment.
-    :raises VirtualenvBuildError: where a file cannot be read, or is no longer that of its digest, or a distribution
-        has brought no library.
+    :raises VirtualenvBuildError: where a file cannot be read, or its content no longer fits its digest, or a
+        distribution has brought no library.
     """
     copied: dict[str, int] = {}
     for library in libraries:

@@ -79,7 +79,7 @@ class Interpreter:
 
         :param executable: a name on ``PATH``, or a path; None: the interpreter of this process, without starting
             another process.
-        :param cancellation: ends the waiting for its answer; None: nothing does within 30 s.
+        :param cancellation: ends the waiting for its answer; None: only the limit of 30 s ends it.
         :raises CosmosValueError: when there is no such interpreter or it does not answer.
         :raises VirtualenvError: when this process may open no more files or start no more processes.
         :raises CommandKilled: when ``cancellation`` was requested before it had answered.

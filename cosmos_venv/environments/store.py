@@ -70,7 +70,7 @@ class RecordedSpec:
 class RecordedInstaller:
     """The tool that installed.
 
-    :param name: ``uv``, ``pip``, or the name of one that was handed down.
+    :param name: ``uv``, ``pip``, or the name of a third installer.
     :param reason: why it was chosen, in words.
     """
 
@@ -185,7 +185,7 @@ class Environment:
 
     :param path: its folder.
     :param record: the record of its build.
-    :param was_built: whether it was made for this caller; False: it stood there.
+    :param was_built: whether it was made for this caller; False: it was there already.
     :param lease: what keeps it from being removed; None where none is needed or the mount knows no locks.
     :param is_temporary: whether it is this caller's alone, and gone after use.
     :param held_by: further descriptors that keep it from being removed; ``close`` leaves them open.
@@ -245,7 +245,7 @@ class EnvironmentStore:
     :param directory_mode: permissions of directories that are made, as for ``files.permissions.make_directory``.
     :param parameter: the parameter or setting that the user gave the directory as, for messages.
     :param is_read_only: whether environments are only looked for; nothing is written then, not even a lease.
-    :param may_be_open: whether owners alone count in the directory, on a mount that lets everybody write.
+    :param may_be_open: whether only the owners are judged in the directory, on a mount that lets everybody write.
     """
 
     directory: Path
@@ -404,8 +404,8 @@ class EnvironmentStore:
             durable_files.write_new(apart, record.to_json())
 
     def names(self) -> dict[str, set[str]]:
-        """Return what stands in the store: by the name of each build ``""`` for its folder and ``.lease``; by digest
-        ``.json``.
+        """Return the entries of the store: name -> endings. A build has ``""`` (its folder) and ``.lease``, and a
+        digest has ``.json``.
 
         :raises OSError: when the store cannot be read.
         """
@@ -431,7 +431,7 @@ class EnvironmentStore:
                 "should. Give the path of a directory."
             )
         place = os_errors.place_of(error)
-        # Below the temporary folder the directory is named too: the user can choose another one.
+        # Below the temporary folder, too, the error names the directory: the user can choose another directory.
         is_ours = error.errno in _OF_A_DISK and (place is None or place.is_relative_to(self.directory))
         if not is_ours and (words := os_errors.shortage(error)):
             return VirtualenvError(words)

@@ -169,11 +169,11 @@ class FileCache(msgspec.Struct, frozen=True, kw_only=True):
             self.elsewhere.write(self.path(digest).name, content)
 
     @contextmanager
-    def turn(self, digest: str, *, report: Callable[[], object]) -> Iterator[None]:
+    def exclusive(self, digest: str, *, report: Callable[[], object]) -> Iterator[None]:
         """Let no other process make the file of a digest within this block. Digests that begin alike share one lock.
 
         :param digest: the name under which something is to be kept.
-        :param report: called once when somebody else has the turn.
+        :param report: called once when another process has the lock.
         """
         file = self._file_of_turns(digest)
         with nullcontext() if file is None else closing(file):

@@ -76,10 +76,10 @@ def flock_at_once(descriptor: int, kind: int = fcntl.LOCK_EX) -> bool:
 
 
 class FileToLock:
-    """The file of a name, open to be locked for this process alone.
+    """A file, opened by its name, for an exclusive lock of this process.
 
-    A file that nobody needs may be swept away. So a lock counts only on the file that still has the name; else the file
-    that has the name now is opened and tried.
+    A sweep may remove a file that nobody needs. So a lock counts only on the file that still has the name; else the
+    file that has the name now is opened and tried.
 
     :ivar descriptor: of the file that was opened last.
     :ivar is_inherited: set by a caller that starts a process which inherits the descriptor and is to keep the lock.
@@ -147,7 +147,7 @@ def unlock_and_close(descriptor: int) -> None:
 
 
 def is_still(descriptor: int, path: Path) -> bool:
-    """Return whether the open file still has its name: before it was locked, another one may have taken its place.
+    """Return whether the open file still has its name: another file may have taken the name before the lock was taken.
 
     :param descriptor: of the open file.
     :param path: the name.
@@ -209,7 +209,7 @@ class Lease:
         :param build: the directory to remove.
         :raises OSError: when the file cannot be had.
         """
-        # A task takes its shared lock for as long as it runs, so a build that cannot be had alone is in use.
+        # A task holds its shared lock for as long as it runs. So a build without a free exclusive lock is in use.
         return cls._locked(open_for_locking(lease_path(build)), fcntl.LOCK_EX)
 
     @classmethod
@@ -249,7 +249,7 @@ class Lease:
 
 
 def is_in_use(build: Path) -> bool | None:
-    """Return whether a process uses the build now; None when this one cannot know. Makes no file.
+    """Return whether a process uses the build now; None when this process cannot know. Makes no file.
 
     A process that takes a lease at that instant fails as during a removal, and tries again.
 

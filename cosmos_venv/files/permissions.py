@@ -1,17 +1,17 @@
-"""Permissions: whether what stands in a directory may be run, and making directories that may be trusted.
+"""Permissions: whether the files in a directory may be run, and making directories that may be trusted.
 
 Code is run only from places where nobody else can have put it, as ssh judges its files. Every directory on the way is
 judged, from the root directory down, links included. So nobody else can replace a judged directory: that needs write
 permission on a directory that was judged before. The rules (``docs/explanation/security.md``):
 
 * The owner is this user, root, or the owner of the code that runs here.
-* The place is not writable for everybody. A group may write: group 0, the user's own (its number is the user's), and
-  one of this process's groups to which the setgid bit gives a directory, as the kubelet prepares a volume for a pod's
-  ``fsGroup``.
+* The place is not writable for everybody. Three groups may write: group 0; the user's own group, which has the number
+  of the user; and a group of this process, if the directory has the setgid bit. The kubelet prepares a volume for a
+  pod's ``fsGroup`` with this bit.
 * A directory above may also be writable for everybody with the sticky bit, as ``/tmp``. It may belong to the owner of
-  ``/`` (in a user namespace root has another number). Where group 0 may write to it, it may belong to anybody, as
-  ``/opt/airflow`` of Airflow's image: only root and members of group 0 can have given that group to it.
-* On a mount that forces mode 0777 a setting lets owners alone count.
+  ``/`` (in a user namespace root has another number). If group 0 may write to a directory above, any user may own this
+  directory, as ``/opt/airflow`` in Airflow's image: only root and members of group 0 can have given it group 0.
+* ``[cosmos_venv] virtualenv_dir_may_be_open`` is for a mount that forces mode 0777: then only the owners are judged.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def why_untrusted(status: os.stat_result) -> str | None:
     """
     if status.st_uid not in trusted_owners():
         return f"it belongs to user id {status.st_uid}"
-    # A link has every permission bit; where it leads only its owner decides.
+    # Every link has mode 0777, which lets nobody change it: only the owner of a link is judged.
     return None if stat.S_ISLNK(status.st_mode) else _who_else_may_write(status)
 
 
@@ -53,7 +53,7 @@ def judge(*paths: Path, parameter: str = "virtualenv_dir", is_open_allowed: bool
 
     :param *paths: directories or files; relative ones begin at the working directory.
     :param parameter: the name under which the user gave the first path.
-    :param is_open_allowed: whether owners alone count, and not who else may write.
+    :param is_open_allowed: whether only the owners are judged, and not the permissions of others to write.
     :raises VirtualenvError: naming the first directory that somebody else can write to, its owner and mode.
     :raises FileNotFoundError: when something is missing. The directories above it have been judged then.
     :raises OSError: when something cannot be looked at.
@@ -73,7 +73,7 @@ def judge(*paths: Path, parameter: str = "virtualenv_dir", is_open_allowed: bool
 
 
 def is_trusted_path(path: Path) -> bool:
-    """Return whether nobody else can put another directory in the place of ``path``, which itself is not judged.
+    """Return whether nobody else can put another directory in the place of ``path``. ``path`` itself is not judged.
 
     :param path: of a directory that need not exist.
     """
@@ -95,7 +95,7 @@ def writable_by_others(folder: Path) -> Iterator[tuple[Path, os.stat_result, str
         with os.scandir(folders.pop()) as entries:
             for entry in entries:
                 status = entry.stat(follow_symlinks=False)
-                # The owner of a link is that of the folder, which nobody else can write to.
+                # A link is not judged: only a user who may write to its folder can have made it.
                 if not entry.is_symlink() and (reason := why_untrusted(status)):
                     yield Path(entry.path), status, reason
                 if stat.S_ISDIR(status.st_mode):
@@ -123,7 +123,7 @@ def make_directory(path: Path, mode: str = "") -> None:
 
     :param path: of the directory; it may exist.
     :param mode: permissions of each directory that is made, as ``[cosmos_venv] virtualenv_dir_mode`` has them; empty:
-        the group may write where it may in the parent.
+        the group may write if the group of the parent is the same and may write there.
     :raises CosmosValueError: when ``mode`` is no mode, or would let a group write that is not trusted.
     :raises OSError: when it cannot be made, or a file stands there.
     """

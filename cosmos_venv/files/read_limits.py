@@ -59,10 +59,10 @@ class Limit:
 
 
 CONFIGURATION_FILE = Limit(most=32 * MEBIBYTE)
-"""Of one ``dbt_project.yml``, ``packages.yml``, ``profiles.yml``. PyYAML takes half a minute for as much."""
+"""The limit of one ``dbt_project.yml``, ``packages.yml`` or ``profiles.yml``. PyYAML reads 32 MiB in half a minute."""
 
 ANY_SIZE = Limit(most=0)
-"""Of what our own dbt has just written."""
+"""No limit, for files that our own dbt has just written."""
 
 
 class UnfitFileError(OSError):
@@ -152,7 +152,7 @@ def sha256_of_file(path: Path | str) -> str:
 def read_pieces(read: Callable[[int], bytes], *, expected: int, limit: Limit, where: str) -> bytes:
     """Return everything that a stream gives, which may be more than it has promised.
 
-    :param read: takes a number of bytes and returns so many or fewer; none at the end.
+    :param read: takes a number of bytes, and returns at most so many; no bytes at the end.
     :param expected: number of bytes that the stream has promised; most often they come in one piece then.
     :param limit: number of bytes that it may have.
     :param where: name of the stream, for the error's ``filename``.
@@ -211,7 +211,7 @@ def decoded(content: C, decode: Callable[[C], T]) -> T:
     try:
         return decode(content)
     except RecursionError:
-        import msgspec  # of those who decode with json, few have it imported
+        import msgspec  # callers that decode with json have mostly not imported it
 
         raise msgspec.DecodeError("it is nested too deeply") from None
 

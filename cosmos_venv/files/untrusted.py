@@ -19,7 +19,7 @@ from cosmos_venv.files.read_limits import MEBIBYTE, Limit, decoded, read_pieces
 T = TypeVar("T")
 
 SMALL = Limit(most=8 * MEBIBYTE)
-"""Of one text. Python objects can take twenty times as much as the JSON that they come from."""
+"""The limit of one text. Python objects can take twenty times as much memory as the JSON that they come from."""
 
 
 def content_of(path: Path, limit: Limit = SMALL) -> bytes | None:

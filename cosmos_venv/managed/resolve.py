@@ -47,7 +47,7 @@ def prune_limits() -> PruneLimits:
 
 
 def installer() -> InstallerPreference:
-    """Return which installer builds: the one of ``[cosmos_venv] virtualenv_installer``, else that of Airflow."""
+    """Return the installer of ``[cosmos_venv] virtualenv_installer``; if that is empty, the installer of Airflow."""
     named = settings.virtualenv_installer
     # Few choose it, and its module is not needed by the others.
     if named == "airflow":
@@ -265,7 +265,7 @@ def _kept_environment(
     report: Report,
     warn: Report | None = None,
 ) -> Iterator[Environment]:
-    """Open the environment of the search path, else that of ``directory``, which is built first where that is allowed.
+    """Open the environment in the search path, else in ``directory``. There it is built first if builds are allowed.
 
     :param may_upgrade: whether there is time to install a newer build.
     """
@@ -303,7 +303,7 @@ def _kept_environment(
 
 
 def _stores(directory: Path) -> list[EnvironmentStore]:
-    """Return the stores in which a task looks for its environment, that of ``directory`` last."""
+    """Return the stores in which a task looks for its environment, the store of ``directory`` last."""
     # No setting about building is read here: a wrong one must fail only a builder.
     searched = [] if foreground_builds.get().directory is not None else search_path()
     return [*searched, environment_store(directory)]

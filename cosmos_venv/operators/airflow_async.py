@@ -403,7 +403,7 @@ class DbtTestAirflowAsyncVirtualenvOperator(_AfterSetup, virtualenv.DbtTestVirtu
     """``dbt test`` in a managed virtual environment."""
 
 
-base.let_map_operators(globals())
+base.make_own_parameters_mappable(globals())
 
 if not TYPE_CHECKING:
     __getattr__ = name_lookup(__name__)

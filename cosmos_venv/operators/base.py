@@ -505,7 +505,7 @@ class DbtCloneMixin(FullRefreshMixin):
     ui_color = "#83a300"
 
 
-def let_map_operators(module: Mapping[str, Any]) -> None:
+def make_own_parameters_mappable(module: Mapping[str, Any]) -> None:
     """Let ``partial`` and ``expand`` take the parameters in ``own_parameters`` of each operator of a module.
 
     :param module: the names of the module, which has defined all its operators.

@@ -69,7 +69,7 @@ class DbtSourceFreshnessMixin:
         :param **kwargs: not used.
         :returns: the result of each source, by unique id: ``max_loaded_at``, ``age_seconds`` and ``status``.
         :raises AirflowSensorTimeout: when a source is stale after ``timeout``.
-        :raises AirflowException: when dbt cannot tell how old a source is, with its own words.
+        :raises AirflowException: when dbt cannot tell how old a source is; the text is dbt's message.
         """
         return self._look(context, began=time.time())
 

@@ -409,7 +409,7 @@ def _content_type(file: Path) -> str:
     return mimetypes.guess_type(file.name)[0] or "application/octet-stream"
 
 
-base.let_map_operators(globals())
+base.make_own_parameters_mappable(globals())
 
 if not TYPE_CHECKING:
     __getattr__ = name_lookup(__name__)

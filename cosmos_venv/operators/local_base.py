@@ -97,7 +97,8 @@ class DbtLocalBaseOperator(AbstractDbtBase):
     :param state_conn_id: the Airflow connection for such a URL; None: the default one of that storage.
     :param defer_to_state: ``--defer``: a node that is not selected, and does not exist in the target, is read from the
         relation in ``state``; a boolean, or a template of one.
-    :param favor_state: ``--favor-state``: ``--defer`` also for nodes that exist in the target; likewise.
+    :param favor_state: ``--favor-state``: ``--defer`` also for nodes that exist in the target; a boolean, or a template
+        of one.
     :param warm_dbt: whether dbt may be forked from a process that has imported it: ``auto``, ``off`` or ``require``;
         None: as ``[cosmos_venv] local_warm_dbt`` says. With DBT_RUNNER each task imports dbt itself.
     :param run_params: names of the DAG's params that a run may set, by their purpose (``full_refresh``, ``vars``,
@@ -479,7 +480,8 @@ class DbtLocalBaseOperator(AbstractDbtBase):
         except CommandKilled as error:
             raise compat.AirflowException(f"Task {self.task_id} was killed; its dbt was ended.") from error
         except (CosmosValueError, CosmosLoadDbtException) as error:
-            raise compat.AirflowException(str(error)) from None  # the text says it all, and twice would bury it
+            # The text has all details. A traceback would repeat the text, and bury it.
+            raise compat.AirflowException(str(error)) from None
         except OSError as error:
             words = os_errors.shortage(error)
             if words is None:

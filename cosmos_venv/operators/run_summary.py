@@ -36,7 +36,7 @@ _ASKED_AT_ONCE = 100  # Airflow 3 puts the ids into a URL
 
 
 class SummaryRow(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of a node.
+    """The result of a node.
 
     :param node: unique id. For a task that dbt has not reported: the task's text in ``task_nodes``.
     :param task: id of the task that the row comes from, below the group of the project.
@@ -60,7 +60,7 @@ class SummaryRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of all nodes.
+    """The results of all nodes.
 
     :param nodes: how many nodes, without tests, are in each state.
     :param tests: how many tests are in each state.

@@ -296,7 +296,7 @@ class DbtBatchWatcherVirtualenvOperator(_BatchConsumerSensor, virtualenv.DbtBatc
     """A batch that the producer builds; a later try runs ``dbt build`` of nodes not built, in a managed environment."""
 
 
-base.let_map_operators(globals())
+base.make_own_parameters_mappable(globals())
 
 if not TYPE_CHECKING:
     __getattr__ = name_lookup(__name__)

@@ -79,7 +79,7 @@ class Page:
 
 
 _known: dict[DocsProject, tuple[str, dict[str, Mapping[str, str]]]] = {}
-"""By project: the version of its page, and the version of each of its files. At most the projects of the settings."""
+"""Project -> the version of its page, and the version of each of its files. Only projects of the settings are here."""
 
 
 def page_of(project: DocsProject) -> Page:
@@ -148,7 +148,7 @@ def _pieces(project: DocsProject, version: str, copies: Mapping[str, Copy]) -> I
         if limit.is_exceeded_by(size):
             raise DocsUnreadable(
                 f"The page of {project.title} has more than [cosmos_venv] {_SETTING} = {limit.most} bytes with its "
-                "data in it, of which each < takes six. Raise that if the docs are right."
+                "data in it (a < in the data takes six bytes). Raise the setting if the docs are right."
             )
         yield piece
 
@@ -173,7 +173,7 @@ def _has_places(page: bytes, project: DocsProject) -> bool:
     if _LOADS_FILES in page and _HAS_DATA not in page:
         raise DocsUnreadable(
             f"{project.index} of {project.title} is the page of a dbt before 1.7, which has no place for the data. "
-            "Replace it by the page of a later dbt, or name that by the setting for the index."
+            "Replace the file by the page of a later dbt, or set the name of another file as the index."
         )
     return False
 

@@ -3,17 +3,17 @@
 A Python without site-packages imports this file alone, in a session of its own, and calls ``main``. The file uses only
 the standard library, for every Python, and as little of it as possible: each dbt command pays for its start.
 
-What it does, and why a signal handler or a parent-death signal in the command itself is not enough:
+A signal handler or a parent-death signal in the command itself is not enough for the guard's tasks:
 
 * it is a *child subreaper* (Linux), so whatever the command leaves behind becomes its child and can be found;
 * it holds the other end of the worker's control socket. On a word, or when the socket closes because the worker died,
   it ends every descendant: SIGINT (on which dbt cancels its queries), SIGTERM after 1 s, SIGKILL after 3 s;
-* it keeps the descriptors that it was given open (leases on environments) until the last descendant is gone.
+* it keeps open the descriptors that it was given (leases on environments) until the last descendant is gone.
 
-The worker sends the order on the control socket, once: eight bytes of length, then by ``marshal`` the words of the
-command, the environment, the working directory, whether an end begins with SIGINT or with SIGTERM at once, and bits
-that its umask has at least. The descriptors to keep come beside the first byte. The guard may wait for the order: a
-worker starts it early, while it prepares what the command needs.
+The worker sends the order on the control socket, once: eight bytes of length, then the order in the format of
+``marshal``. The order has the words of the command, the environment, the working directory, whether an end begins with
+SIGINT or with SIGTERM at once, and the bits that the umask must have. The descriptors to keep come beside the first
+byte. The guard may wait for the order: a worker starts the guard early, and then prepares the command.
 
 On the control socket the guard says ``pid N`` once the command runs, then ``exit N`` (negative: ended by that signal).
 It says ``error ERRNO`` when the command could not be started at all (``error ERRNO cwd``: no working directory).
@@ -103,7 +103,7 @@ def prctl(option: int, value: int) -> bool:
 
 
 def parents() -> dict[int, int]:
-    """Return the parent of every process that this one may see: PID -> PID (Linux; empty elsewhere)."""
+    """Return the parent of every process that this process may see: PID -> PID (Linux; empty elsewhere)."""
     found: dict[int, int] = {}
     try:
         entries = os.listdir("/proc")  # noqa: PTH208 - pathlib would double the guard's start
@@ -122,7 +122,7 @@ def parents() -> dict[int, int]:
 
 
 def descendants() -> list[int]:
-    """Return the PIDs of all living processes below this one, the nearest first."""
+    """Return the PIDs of all living processes below this process, the nearest first."""
     children: dict[int, list[int]] = {}
     for pid, parent in parents().items():
         children.setdefault(parent, []).append(pid)
@@ -136,8 +136,8 @@ def descendants() -> list[int]:
 
 
 def signal_descendants(number: int) -> None:
-    """Signal every process below this one; off Linux, where they cannot be listed, the whole group, which this process
-    leads.
+    """Signal every process below this process; off Linux, where they cannot be listed, the whole group that this
+    process leads.
 
     :param number: of the signal.
     """
@@ -281,7 +281,7 @@ def watch(child: int, control: int, wakeup: int, *, is_worker_gone: Callable[[],
     while True:
         anything_left, status = reap(child)
         if status is not None:
-            tell(control, f"exit {status}\n")
+            send(control, f"exit {status}\n")
             ladder.begin()  # processes that the command left behind are ended too
         if not anything_left:
             return
@@ -291,7 +291,7 @@ def watch(child: int, control: int, wakeup: int, *, is_worker_gone: Callable[[],
         if wakeup in ready:
             os.read(wakeup, 4096)
         if control in ready:
-            if not hear(control):
+            if not read_word(control):
                 listening = []  # closed: readable for ever, and nothing more will come
             ladder.begin()
         if is_worker_gone():
@@ -311,7 +311,7 @@ def readable(descriptors: list[int], seconds: float | None) -> set[int]:
     return {descriptor for descriptor, _ in poll.poll(None if seconds is None else seconds * 1000)}
 
 
-def tell(control: int, text: str) -> None:
+def send(control: int, text: str) -> None:
     """Send a text to the worker, if it still listens.
 
     :param control: descriptor of the control socket.
@@ -323,8 +323,8 @@ def tell(control: int, text: str) -> None:
         pass  # the worker is dead; the command is ended all the same
 
 
-def hear(control: int) -> bool:
-    """Return whether the worker said something; False when it is gone.
+def read_word(control: int) -> bool:
+    """Read a word of the worker, and return whether there was one; False when the worker is gone.
 
     :param control: descriptor of the control socket.
     """
@@ -365,9 +365,9 @@ def main(arguments: list[str]) -> int:
     try:
         child = start(order, control)
     except OSError as error:  # no more processes: a container's pids limit, or the user's own
-        tell(control, f"error {error.errno}\n")
+        send(control, f"error {error.errno}\n")
         return 0
-    tell(control, f"pid {child}\n")
+    send(control, f"pid {child}\n")
     # Only the command may hold the pipe to the worker's log, or the worker would wait for the guard's end too.
     null = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):

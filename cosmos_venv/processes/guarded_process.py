@@ -355,8 +355,8 @@ def run_guarded(
     :param cwd: its working directory; None: that of this process.
     :param keep_open: descriptors that the guard holds until the last descendant is gone.
     :param on_line: takes a line without its end.
-    :param on_tick: called every ``tick`` seconds while the command runs, whether it says something or not. What it
-        raises ends the command.
+    :param on_tick: called every ``tick`` seconds while the command runs, whether it says something or not. An exception
+        of this function ends the command.
     :param tick: seconds between two calls of ``on_tick``.
     :param cancellation: a request ends the command.
     :param encoding: of the output; what does not decode becomes backslash escapes.

@@ -1,9 +1,9 @@
-"""The environment variables that a process started from code which Airflow runs inherits.
+"""The environment variables that a child process inherits from code that Airflow runs.
 
 Airflow's DAG processor, workers and triggerer set variables for their own process before they run user code. A child
 that inherits these variables is no such process. On every Airflow 3 ``import airflow`` fails in it with the forbidden
-database address ("Could not parse SQLAlchemy URL"). For that reason a real DAG processor imported no DAG file that
-asked dbt for its nodes in 0.2.0.
+database address ("Could not parse SQLAlchemy URL"). So in 0.2.0 a real DAG processor could import no DAG file that
+asked dbt for its nodes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _DATABASE = frozenset({"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", "AIRFLOW__CORE__SQ
 # Airflow 3 in block_orm_access of its supervisor, Airflow 2 with [core] database_access_isolation.
 _FORBIDDEN = frozenset({"airflow-db-not-allowed:///", "none://"})
 # These give the side of Airflow that its process is on, the DAG and task that it parses a file for, and the channel to
-# its supervisor. Under run_as_user one holds the whole order to the task. A child would take them for its own.
+# its supervisor. Under run_as_user one of them holds the whole order to the task. A child would take them for its own.
 _OF_ONE_PROCESS = frozenset(
     {
         "_AIRFLOW_PROCESS_CONTEXT",
@@ -55,7 +55,7 @@ def without_user_code(environ: Mapping[str, str], folders: Collection[str]) -> d
 
 
 def outside_of(path: Iterable[str], folders: Iterable[str]) -> list[str]:
-    """Return the entries of a search path that are none of the folders.
+    """Return the entries of a search path that are not among the folders.
 
     :param path: such as ``sys.path``.
     :param folders: folders of the user's code.
@@ -65,7 +65,7 @@ def outside_of(path: Iterable[str], folders: Iterable[str]) -> list[str]:
 
 
 def leave_airflows_process() -> None:
-    """Take the variables that Airflow has set for its own process out of this one, which a task of Airflow started."""
+    """Remove the variables that Airflow has set for its task process from this process, which the task has started."""
     for name, value in list(os.environ.items()):
         if _is_airflows_own(name, value):
             del os.environ[name]

@@ -1,8 +1,8 @@
 """The processes that a guard leaves behind when it is killed: those of its session, found and ended.
 
-A guard leads a session of its own, so each process below it is of that session unless it has made another one. While a
-process of a session lives, the kernel gives the PID of its leader to no new process. So when a process with that PID
-has another start time, nothing of the session is left.
+A guard leads a session of its own, so each process below it is of that session unless it has made a session of its own.
+While a process of a session lives, the kernel gives the PID of its leader to no new process. So when a process with
+that PID has another start time, nothing of the session is left.
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ class Session:
     def end(self, *, output: int | None = None) -> None:
         """Kill what is left of the command, and wait until it is gone, at most two seconds.
 
-        This process is the parent of the leader, or has just lost its connection to it: the PID is still the leader's.
+        Call it only in the parent of the leader, or in a process that has just lost its connection to the leader: there
+        the PID is still the leader's.
 
         :param output: a pipe from which this process reads. Other processes that have it open are killed too.
         """
@@ -94,7 +95,7 @@ class _Process(NamedTuple):
 
     @classmethod
     def of(cls, pid: int) -> _Process | None:
-        """Return a process; None when there is none that this one may see.
+        """Return a process; None when this process can see no process with this number.
 
         :param pid: of the process.
         """
@@ -107,7 +108,7 @@ class _Process(NamedTuple):
 
 
 def _processes() -> dict[int, _Process]:
-    """All processes that this one may see; none off Linux."""
+    """All processes that this process may see; on other systems than Linux, no process."""
     try:
         names = os.listdir("/proc")  # noqa: PTH208 - a path for each of some hundred entries costs more than the look
     except OSError:

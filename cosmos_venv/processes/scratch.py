@@ -1,4 +1,4 @@
-"""Temporary folders that are gone after a kill too: a process that makes one first removes those of killed processes.
+"""Temporary folders that are gone after a kill too: the next process that makes such a folder removes them.
 
 Beside each folder stands a lease, ``<folder>.lease``. It is locked for as long as the process that made the folder
 lives, or a process that got the lease (``descriptors_of``: for ``keep_open`` of a guarded command). The lease is also
@@ -21,7 +21,7 @@ from cosmos_venv.files.kernel_lock import FileToLock, flock_at_once, is_still, l
 from cosmos_venv.files.os_errors import naming
 
 PREFIX = "cosmos-venv"
-"""What the names of all these folders begin with."""
+"""The beginning of the names of all these folders."""
 
 # No name that tempfile makes fits: it ends in 8 random characters.
 _LEASE_NAME = rf"{PREFIX}(?:-[a-z-]+-)?[0-9a-f]{{16}}\.lease"
@@ -82,7 +82,7 @@ def _make(parent: Path, prefix: str) -> tuple[Path, int]:
         try:
             with naming(path):
                 is_held = flock_at_once(descriptor) and is_still(descriptor, path)
-            if is_held:  # else a process that removes left folders has locked it in between
+            if is_held:  # else a process that removes leftover folders has locked it in between
                 folder.mkdir(mode=_PRIVATE_FOLDER)
                 return folder, descriptor
         except BaseException:

@@ -57,5 +57,5 @@ class AthenaAccessKeyProfileMapping(BaseProfileMapping):
         return {name: value for name, value in found.items() if value}
 
     def clear_profile(self) -> dict[str, Any]:
-        """The fields with their real values, without those of the hook's credentials."""
+        """The fields with their real values; the secrets and the id of the access key come from Airflow's AWS hook."""
         return super().clear_profile() | {"aws_access_key_id": self.credentials.access_key}

@@ -282,7 +282,7 @@ class BaseProfileMapping:
         variables = {name: str(value) for name, value in self._sealed()[1].items()}
         for secret in variables.values():
             # Airflow masks the Connection's password itself, but neither an argument nor a token in a path.
-            from cosmos_venv.compat import mask_in_logs  # which imports Airflow: a profile without secrets needs none
+            from cosmos_venv.compat import mask_in_logs  # imports Airflow; a profile without secrets needs no Airflow
 
             mask_in_logs(secret)
         settings = self.dbt_config_vars.as_env() if self.dbt_config_vars else {}

@@ -97,7 +97,7 @@ def open_question(request: LoadRequest, *, is_selection: bool = False) -> Iterat
 
 @contextmanager
 def _installation(request: LoadRequest) -> Iterator[DbtInstallation]:
-    """The dbt that the tasks will use, or the one that was named for parsing."""
+    """The dbt that the tasks will use, or the dbt that was named for parsing."""
     render, execution = request.render, request.execution
     if render.has_own_executable or execution.dbt_mode(request.operator_args) is ExecutionMode.LOCAL:
         named = render.dbt_executable_path if render.has_own_executable else execution.dbt_executable_path
@@ -116,7 +116,8 @@ def _installation(request: LoadRequest) -> Iterator[DbtInstallation]:
                 environment=environment,
             )
     except VirtualenvError as error:
-        raise CosmosLoadDbtException(str(error)) from None  # the text says it all, and twice would bury it
+        # The text has all details. A traceback would repeat the text, and bury it.
+        raise CosmosLoadDbtException(str(error)) from None
 
 
 def _kept_directory(request: LoadRequest) -> Path:

@@ -255,7 +255,7 @@ class LsQuestion:
         """Digests of the files that the methods ``state:`` and ``result:`` compare with.
 
         A variable names the folder of the other run. dbt then also compares the content of seeds and the last
-        ``sources.json``, which count for nothing else.
+        ``sources.json``. Neither counts without such a variable.
         """
         from cosmos_venv.dbt.state import NAMES  # few projects are compared
 
@@ -399,7 +399,9 @@ def _is_excluded(name: str, patterns: Sequence[str]) -> bool:
 
 
 def _of_package(tree: Tree, folder: Path, prefix: str) -> Iterator[_File]:
-    """The files of a package that count: those in the folders that dbt reads, or in all folders where dbt alone knows.
+    """The files of a package that count: the files in the folders that dbt reads.
+
+    If only dbt knows which folders it reads, the files in all folders count.
 
     Folders outside of the package are trees of their own.
     """

@@ -164,10 +164,10 @@ def link(selected: Mapping[str, DbtNode], *, detaching: bool = False) -> Selecti
 
 
 def _with_own_tests(tests: Collection[DbtNode]) -> set[str]:
-    """The nodes with a test that has no other parent, and whose ``fqn`` no test of several parents has.
+    """The nodes that have a test of their own: it has no other parent, and no test of several parents has its ``fqn``.
 
-    dbt cannot select one of several tests with one ``fqn``, so these run together. Where one of them has several
-    parents, all of them run apart from their parents.
+    dbt cannot select one of several tests with one ``fqn``, so these tests run together. If one of these tests has
+    several parents, all of them run apart from their parents.
     """
     apart = {tuple(test.fqn) for test in tests if test.fqn and len(set(test.depends_on)) > 1}
     return {

@@ -36,7 +36,7 @@ _MARKS = r"\{\{-?|-?\}\}|\{%-?|-?%\}"
 class LoadRequest:
     """Everything that decides which nodes a project has and which of them are selected.
 
-    What is read from files or from the process's environment is read once, when it is first needed.
+    Values from files or from the process's environment are read once, when they are first needed.
 
     :param project: where the project or its manifest is.
     :param render: how it is loaded, and the selection.
@@ -58,7 +58,7 @@ class LoadRequest:
 
     @property
     def reason(self) -> str:
-        """Why it is this way, in words for the log."""
+        """The reason for this load method, in words for the log."""
         return self._decision[1]
 
     @property
@@ -198,7 +198,7 @@ class Loaded(msgspec.Struct, frozen=True, kw_only=True):
     :param nodes: all nodes by unique id.
     :param selected: the selected nodes and tests, by unique id.
     :param method: the way in which they were loaded: ``DBT_LS_CACHE`` where dbt ls was not run.
-    :param reason: why it was this way, in words for the log.
+    :param reason: the reason for this load method, in words for the log.
     :param is_whole: whether these are all nodes of the project. A file of ``DBT_LS_FILE`` may hold a selection.
     :param version: a text that differs where the nodes may differ; None where that cannot be known.
     """

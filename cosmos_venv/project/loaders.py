@@ -236,7 +236,7 @@ def _load_dbt_ls(request: LoadRequest) -> Loaded:
 
 
 def _can_select(request: LoadRequest, manifest: Manifest) -> bool:
-    """Whether the manifest is enough: no YAML selector is used, not even the default one, or it has all of them."""
+    """Whether the manifest is enough to select: it has all YAML selectors, or none is used, also no default one."""
     config = request.render
     items = [*config.select, *config.exclude]
     has_items = bool(items) and not config.selector and not any("selector:" in item for item in items)

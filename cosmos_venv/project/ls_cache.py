@@ -2,7 +2,8 @@
 
 An answer is the pruned manifest of a project, or the lines of ``dbt ls`` with a selection. It is kept under the digest
 of all that is known before dbt runs. Which variables the installed packages ask for is known only after that run. Their
-names and a digest of their values are in the first line of the answer, which does not count with other values.
+names and a digest of their values are in the first line of the answer. If a value has changed, the answer does not
+count.
 
 Of several processes that need the same answer, one runs dbt and the others wait. Where Airflow limits the time of an
 import, dbt is run by a process that outlives it, and the next import finds the answer.
@@ -116,7 +117,7 @@ class KeptAnswer:
         return None if head is None else self._version_of(head)
 
     def find(self) -> Answer | None:
-        """The kept answer of this machine or of another one; None when there is no valid one."""
+        """The kept answer of this machine or of another machine; None when there is no valid answer."""
         text = self.files.read(self.basis.digest)
         found = None if text is None else self._answer_in(text)
         if text is not None and found is not None:
@@ -321,7 +322,7 @@ def _ask_in_turn(question: LsQuestion, kept: KeptAnswer, cancellation: Cancellat
     :raises CosmosLoadDbtException: when dbt fails, with its own last lines.
     :raises CosmosConfigException: when the dbt executable cannot be started.
     """
-    with kept.files.turn(kept.basis.digest, report=lambda: logger.info(_WAITING)):
+    with kept.files.exclusive(kept.basis.digest, report=lambda: logger.info(_WAITING)):
         if (answer := kept.find()) is not None:
             return answer
         said = run_dbt_ls(question, cancellation)

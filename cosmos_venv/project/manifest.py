@@ -144,8 +144,8 @@ class Manifest:
     def has_whole_selectors(self) -> bool:
         """Whether the YAML selectors are complete.
 
-        dbt 2 leaves out of its manifest which selector is the default one, which tests come with nodes, and which
-        configuration ``config`` means.
+        The manifest of dbt 2 does not say which selector is the default, which tests come with nodes, and which
+        configuration the method ``config`` of a selector compares.
         """
         return not self._content.metadata.is_of_dbt_2 or self._selectors is not self._content.selectors
 
@@ -181,7 +181,7 @@ class Manifest:
         """Unique ids of all that dbt would select, of every resource type in the manifest.
 
         :param select: dbt's selection texts; none: everything.
-        :param exclude: dbt's selection texts of what is left out.
+        :param exclude: dbt's selection texts of the nodes that are left out.
         :param selector: name of a YAML selector; where given, the other two do not count, as in dbt; None: there is
             none.
         :param indirect_selection: which tests come with their parents, where the selector says nothing of it.
@@ -217,8 +217,8 @@ class Manifest:
             known = f"It has: {', '.join(sorted(entries))}." if entries else "It has none at all."
             raise CosmosLoadDbtException(
                 f"RenderConfig.selector={selector!r} is not in {self.path}. {known} Define it in selectors.yml and "
-                "write the manifest anew with `dbt parse --no-partial-parse`: dbt 1 leaves out of a partial parse what "
-                "was added to selectors.yml."
+                "write the manifest anew with `dbt parse --no-partial-parse`: a partial parse of dbt 1 leaves new "
+                "selectors out of the manifest."
             )
         entry = entries[selector]
         if not isinstance(entry, dict) or "definition" not in entry:

@@ -1,4 +1,4 @@
-"""A manifest at a URL, of which a copy is kept."""
+"""A manifest at a URL, and its copy on this machine."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Answers of dbt in Airflow Variables, for machines without common storage: one Variable for one question.
 
-A Variable holds the latest answer under its name. Whoever can write the Variable decides which tasks the DAGs of the
-project have.
+A Variable holds a JSON object with one file, the latest answer: name to content. A user who can write the Variable
+decides which tasks the DAGs of the project have.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class VariableAnswers:
         return f"[cosmos_venv] share_answers_in_variables: the Airflow Variable {self.name}"
 
     def read(self, name: str, *, seconds: float, limit: Limit) -> bytes | None:  # noqa: ARG002 - as of a RemoteFolder
-        """The content of a file; None when the Variable has none of that name.
+        """The content of a file; None when the Variable holds no file of that name.
 
         :param name: of the file.
         :param seconds: not used: a Variable is read without a time-out.

@@ -27,7 +27,7 @@ _REDIRECTS = 5
 # A server that says one of these may well have the file.
 _BUSY = (429, 500, 502, 503, 504)
 _CONDITIONS = {"etag": "If-None-Match", "last_modified": "If-Modified-Since"}
-# What Airflow's HttpHook takes among the extras as options of requests, and as its own.
+# The extras that Airflow's HttpHook takes as options of requests, or as options of its own.
 _OPTIONS = frozenset({"verify", "cert", "proxies", "trust_env", "max_redirects"})
 _NO_HEADERS = frozenset({"timeout", "allow_redirects", "stream", "check_response"})
 _OBJECT = re.compile(r"<[^<>]*>: ?|\w*Connection(Pool)?\(host='[^']*', port=\w+\): ?")
@@ -173,7 +173,7 @@ def _authorise(session: requests.Session, conn_id: str | None) -> Iterable[str]:
 def _strip_headers_on_redirect(session: requests.Session, names: Iterable[str], *, stays: bool) -> None:
     """Send these headers only to the host of the connection, not to a host that it redirects to.
 
-    :param stays: whether a redirection to another host is an error; from http to https of one host is none.
+    :param stays: whether a redirection to another host is an error. A redirection to https on the same host is allowed.
     """
     own: Any = session
     rebuild = own.rebuild_auth

@@ -300,8 +300,8 @@ class RemoteFolder:
 
         :param seconds: seconds within which an answer must come.
         :param limit: the largest size of all files together.
-        :raises RemoteError: when they cannot be listed or are larger, when the storage does not say when one changes,
-            when a path leads out of the folder, and when there are none.
+        :raises RemoteError: when the files cannot be listed or are too large, when the storage does not show changes of
+            a file, when a path leads out of the folder, and when there is no file.
         """
 
         def look(folder: Any) -> dict[str, str]:

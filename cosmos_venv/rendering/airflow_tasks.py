@@ -145,7 +145,7 @@ def draw(edges: Iterable[tuple[BaseOperator, BaseOperator]]) -> None:
 def draw_outer(edges: Iterable[tuple[Any, Any]]) -> None:
     """Write into groups what is before and after them, so that the graph view shows one edge.
 
-    ``>>`` does this beside the edges between tasks. Those must be drawn before.
+    ``>>`` does this, and also draws the edges between tasks. Here the edges between tasks must be drawn before.
 
     :param edges: pairs of tasks or groups, the first before the second.
     """
@@ -175,7 +175,7 @@ def make_tasks(
     """Make the tasks and groups of a plan and put them in order.
 
     :param plan: the plan of the project.
-    :param shared: arguments of every dbt task; the task's own go over them.
+    :param shared: arguments of every dbt task; the task's own arguments replace them.
     :param dag: the DAG that they stand in.
     :param task_group: the group that they stand in; None: the DAG itself.
     :param converters: make the tasks and groups of the plan's conversions.
@@ -221,7 +221,7 @@ def make_one_task(
     The task has the ids of the tasks right before and after it, although these are not made.
 
     :param kept: the task as the plan has it, with its groups and neighbours.
-    :param shared: arguments of every dbt task; the task's own go over them.
+    :param shared: arguments of every dbt task; the task's own arguments replace them.
     :param dag: the DAG that it stands in.
     :param task_group: the group of the project; None: the DAG itself.
     :param prefix: with which the ids of all tasks of the plan begin.
@@ -260,7 +260,7 @@ def _put_last(made: Any, dag: DAG) -> None:
 
 def _make(task: PlannedTask, maker: TaskMaker, *, groups: Mapping[str | None, TaskGroup | None]) -> BaseOperator:
     """The task of a plan, in its group."""
-    # host: the group around the node's own group; it is that of a folder or of the whole project.
+    # host: the group around the node's own group, which is the group of a folder or of the whole project.
     task_group, host = groups[task.group], groups[task.folder]
     default_args = maker.default_args
     arguments = {**_defaults(task, maker), **task.arguments}
@@ -316,7 +316,7 @@ def _placed_around_all(made: BaseOperator, task: PlannedTask) -> BaseOperator:
 
 
 def _defaults(task: PlannedTask, maker: TaskMaker) -> dict[str, Any]:
-    """The task's defaults, without those that a shared argument replaces."""
+    """The task's default arguments, except arguments that a shared argument replaces."""
     if not task.defaults:
         return {}
     given = set() if task.is_placeholder else {*maker.shared}

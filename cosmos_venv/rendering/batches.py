@@ -35,7 +35,7 @@ Labels = Callable[[Mapping[str, "DbtNode"]], Mapping[str, str]]
 
 
 class _Label(NamedTuple):
-    """What the nodes of a batch have in common.
+    """The label that all nodes of a batch have.
 
     :param key: differs from the key of each other label. Two folders, tags or first nodes may have one ``name``.
     :param name: the text that the name of the batch is made of.

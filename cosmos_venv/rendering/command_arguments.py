@@ -54,7 +54,7 @@ class TaskArguments:
         build`` of a function.
 
         :param node: the node.
-        :param given: further arguments of the task, which the node's own ones may replace.
+        :param given: further arguments of the task, which the node's own arguments may replace.
         """
         if node.resource_type is DbtResourceType.SOURCE:
             return self._with_own({"select": self._selectors[node.unique_id], **given}, node)
@@ -67,7 +67,7 @@ class TaskArguments:
         """The arguments of ``dbt build``.
 
         :param node: the node.
-        :param given: further arguments of the task, which the node's own ones may replace.
+        :param given: further arguments of the task, which the node's own arguments may replace.
         :param tests: the tests that run in this task.
         """
         text = self._selectors[node.unique_id]
@@ -161,7 +161,7 @@ class TaskArguments:
         """The arguments of a task that runs nothing: of the node's arguments, only the display name and owner count.
 
         :param node: the node.
-        :param given: further arguments of the task, which the node's own ones may replace.
+        :param given: further arguments of the task, which the node's own arguments may replace.
         """
         shown = {key: value for key, value in arguments_of(node).items() if key == "task_display_name"}
         # A source has no owner in Cosmos; other placeholders have.

@@ -47,7 +47,7 @@ _OF_THE_PRODUCER = {
     "project_dir": "builds the project of all tasks. Give ProjectConfig(dbt_project_path=...)",
     "profile_config": "builds with the profile of all tasks. Give profile_config to the DAG",
 }
-"""Arguments that no user gives to the producer, each with what the producer does instead, and what to do."""
+"""Arguments that a user must not give to the producer -> what the producer does instead, and the way out."""
 _NARROWING = frozenset({*_SELECTING, "indirect_selection"})
 _OF_AN_ENVIRONMENT = frozenset({"pip_install_options", "virtualenv_dir", "py_executable"})
 _FLAGS = ("dbt_cmd_flags", "dbt_cmd_global_flags")

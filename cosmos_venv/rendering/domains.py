@@ -32,7 +32,7 @@ Label = Callable[["DbtNode"], str]
 """Gives the name of a node's domain."""
 
 _Reads = dict[str, dict[str, dict[str, str]]]
-"""By domain and by the domain that it reads: each node that is read there, with one of its readers."""
+"""Domain -> another domain that it reads -> unique id of a node read there -> one of the readers of this node."""
 
 _MOST_NAMED = 3
 

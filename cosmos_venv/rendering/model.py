@@ -53,7 +53,7 @@ class PlannedTask(msgspec.Struct, frozen=True, kw_only=True):
     :param node_id: dbt's unique id; None for the one test task of AFTER_ALL, and for a batch.
     :param operator: import path below the package, or ``empty``.
     :param arguments: the operator's own arguments, JSON-like; they replace the arguments that all tasks share.
-    :param defaults: likewise, but the arguments that all tasks share replace these.
+    :param defaults: the operator's default arguments, JSON-like; the arguments that all tasks share replace them.
     :param profile: what the node changes of the profile configuration for this task.
     :param context: what the task's context says of the node, JSON-like.
     :param document: the text of the task's docs, unless the user writes docs for it.
@@ -193,7 +193,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def _without_edge(self, end: int) -> list[str]:
-        """The keys that stand at this end of no edge: 0 is the upstream end, 1 the downstream end.
+        """The keys of tasks that are the upstream end (0) or the downstream end (1) of no edge.
 
         An edge to a conversion does not count for a task: a converter may make nothing.
         """
@@ -291,7 +291,7 @@ class Batches(msgspec.Struct, frozen=True, kw_only=True):
     """All batches of a plan, and the order of everything that is drawn.
 
     :param batches: in the order of their first nodes.
-    :param unit_of: unique id of each drawn node to the number of its unit: its batch, or the node alone.
+    :param unit_of: unique id of each drawn node to the number of its unit. A unit is a batch, or a node in no batch.
     :param before: for each unit a set of bits: all units upstream of it, direct or not.
     """
 

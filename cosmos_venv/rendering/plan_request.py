@@ -50,7 +50,8 @@ class PlanRequest:
     :param render: how nodes and tests are shown.
     :param execution: which operators run them.
     :param project: names the project.
-    :param operator_args: the user's arguments for all tasks. Only ``exclude`` and those that name the dbt are read.
+    :param operator_args: the user's arguments for all tasks. Only ``exclude`` and arguments that
+        name the dbt are read.
     :param ready_tasks: the tasks for which DAGs of other domains wait; None: the nodes are no domain of a project.
     :param settings: the settings that the plan depends on.
     """
@@ -78,7 +79,7 @@ class PlanRequest:
 
     @cached_property
     def all_nodes(self) -> Mapping[str, DbtNode]:
-        """All nodes that are known by unique id; the selected ones know their tests."""
+        """All known nodes, by unique id; the selected nodes know their tests."""
         return {**self.known, **self.nodes}
 
     @cached_property
@@ -110,8 +111,8 @@ class PlanRequest:
         """The nodes that run together; None: each has tasks of its own.
 
         A node that needs a task of its own is in no batch: a node with its own arguments or profile, a converted node,
-        a seed that is loaded only when it has changed, a source. A node with ``on_error: continue`` is in none either:
-        the task of a batch does not show which node has failed.
+        a seed that is loaded only when it has changed, a source. A node with ``on_error: continue`` is in no batch
+        either: the task of a batch does not show which node has failed.
         """
         if self.render.batch_by is None:
             return None

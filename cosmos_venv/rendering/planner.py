@@ -212,7 +212,7 @@ class NodePlanner:
     def _has_test_task(self, node: DbtNode) -> bool:
         """Whether the tests of a node run in a task behind it.
 
-        With BUILD they do if the children run behind a failed node: they must not run behind failed tests.
+        With BUILD they do if the children run behind a failed node: the children must not run behind failed tests.
         """
         behavior = self._render.test_behavior
         is_apart = behavior is TestBehavior.AFTER_EACH or (

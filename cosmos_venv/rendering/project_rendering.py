@@ -46,7 +46,7 @@ class RenderedProject:
     """The base of DbtDag and DbtTaskGroup."""
 
     _part: PartialProject | None = None
-    """What is made for the task that this process runs; None where the whole project is made."""
+    """The part that is made for the task that this process runs; None where the whole project is made."""
     _whole: tuple[DbtGraph, Plan, dict[str, TaskOrGroup]] | None = None
     """The project, its plan and its tasks; None until the whole project is made. ``_render`` sets the attribute in the
     instance at once: code that iterates over a DAG's attributes makes the tasks on the way. No attribute may be added

@@ -86,7 +86,7 @@ def exact_selectors(chosen: Iterable[DbtNode], known: Iterable[DbtNode], *, may_
 def _taken_beside(
     texts: Mapping[str, str], known: Collection[DbtNode], wanted: Collection[str]
 ) -> dict[str, dict[str, DbtNode]]:
-    """By each text: the nodes that dbt selects by it beside the node whose fqn or name it is, by unique id.
+    """Text -> the other nodes that dbt selects by it, by unique id. Each text is the fqn or name of a node.
 
     :param texts: the fqn or the name of each node, by unique id.
     :param known: the nodes.

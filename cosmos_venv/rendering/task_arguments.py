@@ -45,7 +45,10 @@ LONGEST_ID = 250
 _AIRFLOW_ID = r"[\w.-]+"
 
 SETUP_OPERATOR_ARGS = "setup_operator_args"
-"""The shared argument with the arguments of the producer of ExecutionMode.WATCHER, which replace all others."""
+"""The shared argument that holds arguments for the producer of ExecutionMode.WATCHER alone.
+
+They override the producer's other arguments of the same names.
+"""
 
 NO_OTHER_TESTS = {"indirect_selection": TestIndirectSelection.EMPTY.value}
 """With this argument dbt runs only the tests that the selection names, and none that come with nodes."""

@@ -362,8 +362,8 @@ class StandInTaskInstance:
     :param hostname: the name of the host.
     :param state: the state, as Airflow names it.
     :param end_date: None: the task still runs.
-    :param xcom_push: a function as Airflow's method of this name.
-    :param xcom_pull: likewise.
+    :param xcom_push: a function with the arguments of Airflow's method of this name.
+    :param xcom_pull: a function with the arguments of Airflow's method of this name.
     :param get_template_context: a function that returns the context.
     """
 

@@ -1,8 +1,8 @@
 """Airflow's throw-away home in a test, and its database.
 
 Importing this module imports no Airflow. The database is migrated once and copied. Several processes may use it at
-once, and it is restored after each test. After a fork Airflow gets new connections and API threads: with those of the
-parent process a run would wait for ever.
+once, and it is restored after each test. After a fork Airflow gets new connections and API threads: a run with
+the connections and threads of the parent process would wait for ever.
 """
 
 from __future__ import annotations

@@ -143,7 +143,7 @@ class DagOutcome:
 
     @property
     def exception(self) -> BaseException | None:
-        """The exception of the first task that raised one; None where none did."""
+        """The exception of the first task that raised an exception; None where no task did."""
         return next((task.exception for task in self.tasks.values() if task.exception), None)
 
     @property

@@ -101,7 +101,7 @@ class Variables:
 
     @property
     def writes(self) -> tuple[VariableWrite, ...]:
-        """Every change that was made through Airflow, the earliest first; those that failed are not among them."""
+        """Every change that was made through Airflow, the earliest first; without failed changes."""
         return RecordTuple(
             self._store.writes,
             of="writes",

@@ -243,7 +243,7 @@ def _stored(dag: Any) -> list[str]:
 def _in_order(value: Any) -> Any:
     """Return serialized data with tasks and sets in one order, and without file locations."""
     if isinstance(value, dict):
-        # Leave out file locations: Airflow takes them from the innermost call, which the first time is a wrapper's.
+        # Leave out file locations: Airflow takes them from the innermost call, at the first import that of a wrapper.
         return {name: _in_order(each) for name, each in value.items() if name not in _PLACES}
     if isinstance(value, (list, tuple)):
         items = [_in_order(each) for each in value]

@@ -43,15 +43,14 @@ def budget_of(config: pytest.Config) -> float | None:
 class DagChecks:
     """The plugin of a run with ``--cosmos-dags``.
 
-    ``budget``, ``is_update`` (whether snapshots are written) and ``releases`` are those of the run, and ``files`` the
-    DAG files that it has collected, by name.
+    ``budget``, ``is_update`` (whether snapshots are written) and ``releases`` are values of the run. ``files`` are the
+    DAG files that the run has collected, by name.
 
     :param config: the configuration of the run.
     :param run: the folder of the records, which all workers share.
     :param kept: the folder of environments, which all workers share.
     :param implementation: the implementation that was named; None: none was.
-    :param releases: the releases of dbt, with each of which the checks are made; empty: each file's own dbt lists
-        nodes.
+    :param releases: the releases of dbt. All checks are made with each release; empty: each file's own dbt lists nodes.
     """
 
     def __init__(

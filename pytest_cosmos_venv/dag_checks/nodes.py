@@ -163,7 +163,7 @@ def _nearest(task: str, tasks: _Tasks, own: frozenset[str], of_task: Mapping[str
 
 
 def _main(project: Project, name: str, tasks: _Tasks) -> str | None:
-    """Return the task that builds a node; None where the node is a test, or has none."""
+    """Return the task that builds a node; None where the node is a test, or no task builds it."""
     if name not in project.nodes or project.nodes[name].kind in TESTS:
         return None
     found = [each for each in project.tasks_of[name] if each in tasks and tasks[each].command != _TEST]

@@ -112,7 +112,7 @@ class ProjectsOfFile:
 def listed_by(dbt: str | None, roots: Sequence[str], *, folder: Path) -> Iterator[None]:
     """Use a given dbt to list the nodes of projects that are made within the block and load by ``dbt ls``.
 
-    The project gets a DuckDB profile in place of its own: that dbt lacks the adapter of its warehouse.
+    The project gets a DuckDB profile in place of its own: the given dbt lacks the adapter of the project's warehouse.
 
     :param dbt: the executable; empty: the import ends before nodes are listed; None: the file's own dbt lists them.
     :param roots: import roots of implementations.

@@ -35,11 +35,11 @@ from pytest_cosmos_venv.throwaway import remove_folder, throwaway_folder
 TIMEOUT = 600.0
 """Seconds that importing one file may take."""
 SEEDS = ("0", "4242")
-"""The seeds of Python's hashes: that of the record, and another one."""
+"""The seeds of Python's hashes: the seed for the record, and a second seed."""
 _FILE = "record.json"
 _CHILD = "pytest_cosmos_venv.dag_checks.child"
 _PATIENCE = TIMEOUT + LONGEST_INSTALLATION
-# Of the user's own Airflow: the checks have Connections and secrets of their own.
+# Variables for the user's own Airflow: the checks have Connections and secrets of their own.
 _NOT_INHERITED = ("AIRFLOW_CONN_", "AIRFLOW__WORKERS__SECRETS", "PYTEST_", "COV_")
 _LAST_LINES = 30
 _OWN, _NOBODY = "own", "nobody"
@@ -173,8 +173,8 @@ class RecordStore:
 
 def _without_database(roots: Sequence[str]) -> dict[str, str]:
     """Return settings with which implementations need no database of Airflow when a file is imported."""
-    # Without it astronomer-cosmos stores the output of dbt ls in a Variable. cosmos-venv has the setting too, but
-    # stores none.
+    # By default astronomer-cosmos stores the output of dbt ls in an Airflow Variable. cosmos-venv goes on
+    # without Variables if they cannot be used, and so needs no setting.
     return {"AIRFLOW__COSMOS__ENABLE_CACHE_DBT_LS": "False"} if "cosmos" in roots else {}
 
 

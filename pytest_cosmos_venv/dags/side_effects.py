@@ -29,7 +29,7 @@ _STANDARD = tuple({sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"
 _INSTALLED = tuple({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 LOOKUPS = ("socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr")
-"""The audit events of lookups, with the host as first argument; ``gethostbyname_ex`` raises that of ``gethostbyname``.
+"""The audit events of lookups, first argument: the host. ``gethostbyname_ex`` has the event of ``gethostbyname``.
 """
 SENDS = ("socket.connect", "socket.sendto", "socket.sendmsg")
 """The audit events with a socket and the target address."""
@@ -108,7 +108,7 @@ class SideEffect:
 
     :param kind: ``process``, ``connection`` or ``file``.
     :param what: the side effect in words.
-    :param names: names by any of which it can be allowed.
+    :param names: names for a list of allowed side effects: each name allows this side effect.
     :param where: file and line, as ``caller`` returns them when it is made.
     """
 

@@ -151,7 +151,7 @@ def environment_files(
 
     :param dbt_version: the version that dbt says of itself.
     :param adapters: as for a call of ``FakeVenv``.
-    :param strict: likewise.
+    :param strict: as for a call of ``FakeVenv``.
     """
     if adapters is None:
         adapters = () if is_native(dbt_version) else DEFAULT_ADAPTERS

@@ -1,6 +1,6 @@
 """The environment variables of pip and uv during a test.
 
-They name one source of packages; of the machine's own variables only those that choose a Python stay.
+They name one source of packages. The machine's own variables are removed, except variables that choose a Python.
 """
 
 from __future__ import annotations
@@ -66,7 +66,8 @@ def from_index(url: str, *, host: str) -> dict[str, str]:
 
 @contextmanager
 def set_only(variables: Mapping[str, str]) -> Iterator[None]:
-    """Give pip and uv these variables during the block. Of the machine's own variables only harmless ones stay.
+    """Give pip and uv these variables during the block. The machine's own variables are removed, except
+    harmless variables.
 
     :param variables: name -> value.
     """

@@ -33,7 +33,7 @@ class IndexRequest:
     :param path: the path below the index: ``simple/dbt-core/`` or ``files/dbt_core-1.10.0-py3-none-any.whl``.
     :param status: the HTTP status, as it was sent; 0: the connection ended without an answer.
     :param user_agent: the client's own name; empty where it sent none.
-    :param authorised: whether it carried the login that was wanted; None where none was.
+    :param authorised: whether the request carried the required login; None when no login was required.
     :param at: seconds since the epoch.
     """
 
@@ -118,7 +118,7 @@ class PackageIndex:
 
     @property
     def pip_install_options(self) -> list[str]:
-        """The options for an operator's argument of this name, or after ``pip install``; with the login."""
+        """pip's options for this index with the login: for an operator's ``pip_install_options`` or ``pip install``."""
         return ["--index-url", self.url_with_login]
 
     @property

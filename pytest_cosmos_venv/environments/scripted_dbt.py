@@ -190,7 +190,7 @@ class HeldCalls:
     _take_back: Callable[[], None]
 
     def release(self) -> None:
-        """Let the held calls go on, those that come later too."""
+        """Let the held calls go on, and also calls that come later."""
         self._flag.touch()
 
     def take_back(self) -> None:
@@ -353,7 +353,7 @@ class ScriptedDbt:
         )
 
     def close(self) -> None:
-        """Kill the calls that still run, those that were forgotten too, and their children.
+        """Kill the calls that still run, including forgotten calls, and their children.
 
         One warning names what the fake could not read in the projects of the calls.
 

@@ -94,7 +94,7 @@ class Sdist:
         :raises ToolkitMisuse: it has not begun by then.
         """
         require_count(count, "count")
-        if not real_time.comes_true(lambda: len(self.builds) >= count, timeout):
+        if not real_time.wait_until(lambda: len(self.builds) >= count, timeout):
             raise ToolkitMisuse(
                 f"Nobody has begun to build {self.path.name} (number {count}) within {timeout:g} s: does what is "
                 "installed require it, at this version?"
@@ -102,7 +102,7 @@ class Sdist:
         return self.builds[count - 1]
 
     def release(self) -> None:
-        """Let its held builds go on, those that come later too."""
+        """Let its held builds go on, and also builds that come later."""
         # The folder may be missing: the first build makes it.
         self._builds.mkdir(parents=True, exist_ok=True)
         (self._builds / "released").touch()
@@ -111,7 +111,7 @@ class Sdist:
         """End the builds that still run."""
         self.release()
         for build in self.builds:
-            if not real_time.comes_true(build.has_ended, _ENDS_SOON):
+            if not real_time.wait_until(build.has_ended, _ENDS_SOON):
                 with suppress(ProcessLookupError):  # it may have ended meanwhile
                     os.kill(build.pid, signal.SIGKILL)
 

@@ -82,7 +82,7 @@ class Wheel:
 
     @property
     def record(self) -> tuple[str, str]:
-        """Path and text of ``RECORD``: each other file with its hash and size, and itself without."""
+        """Path and text of ``RECORD``: each other file with its hash and size, and ``RECORD`` without them."""
         path = f"{self.info_folder}/RECORD"
         rows = [_record_row(name, text) for name, text in self.contents.items()]
         return path, "\n".join([*rows, f"{path},,", ""])

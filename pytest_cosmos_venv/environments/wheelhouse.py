@@ -53,7 +53,7 @@ class Wheelhouse(ScriptedDbt):
 
     @property
     def pip_install_options(self) -> list[str]:
-        """The options for an operator's argument of this name, or after ``pip install``.
+        """pip's options for these packages: for an operator's ``pip_install_options`` or ``pip install``.
 
         Read them after the last ``add_…``: the folder of additions is named only when it holds packages.
         """

@@ -76,9 +76,9 @@ class FailingSchedule(AssertionError):
     :ivar run: the schedule as it went.
     :ivar exploration: what had been seen by then.
     :param failure: what is wrong, in words.
-    :param seed: as above.
-    :param run: as above.
-    :param exploration: as above; None for a schedule that was repeated.
+    :param seed: the value of the attribute.
+    :param run: the value of the attribute.
+    :param exploration: the value of the attribute; None for a schedule that was repeated.
     """
 
     def __init__(self, failure: str, seed: str, run: Schedule, exploration: Exploration | None) -> None:
@@ -106,7 +106,7 @@ def explore(
     :param new_folder: makes an empty folder.
     :param at_most: number of schedules after which the exploration stops with a warning.
     :param seconds: time after which the exploration stops with a warning.
-    :param is_reduced: whether to leave out schedules that come to the same as others.
+    :param is_reduced: whether to leave out schedules that are equivalent to others.
     :raises FailingSchedule: a schedule failed.
     """
     __tracebackhide__ = True
@@ -158,7 +158,7 @@ class _Search:
 
     :param plan: what is explored.
     :param most: the bounds.
-    :param is_reduced: whether to leave out schedules that come to the same as others.
+    :param is_reduced: whether to leave out schedules that are equivalent to others.
     """
 
     def __init__(self, plan: Plan, most: Cost, *, is_reduced: bool) -> None:
@@ -341,12 +341,12 @@ def seed_of(choices: Sequence[Choice], steps: Sequence[ExploredStep]) -> str:
 
 
 def _name_of(step: ExploredStep) -> str:
-    """The name of a step that was made, or of the one before which its contender was killed."""
+    """The name of a step that was made, or of the step before which its contender was killed."""
     return step.text.removeprefix(KILLED_BEFORE).partition(" ")[0] if step.action == KILL else step.name
 
 
 def choices_of(seed: str) -> tuple[list[Choice], dict[int, str]]:
-    """Return the choices of a seed, and by number of choices the step that must come next for the contender.
+    """Return the choices of a seed; and number of choices -> name of the step that the contender must make next.
 
     :param seed: the text.
     :raises ToolkitMisuse: the text is no seed.

@@ -1,9 +1,9 @@
 """The schedules that follow from a schedule that was run: before which steps another contender must be tried.
 
-Two steps race when they touch one resource in modes that do not commute, and no step between orders them. Only another
-order of racing steps can change the result. So the other contender is tried before the first of two racing steps. It is
-also tried before the stretch of steps that holds this step, since a switch there may cost no preemption (bounded
-partial order reduction: Coons, Musuvathi and McKinley, OOPSLA 2013).
+Two steps race when they touch one resource in modes that do not commute, and no other step puts them in order. Only
+another order of racing steps can change the result. So the other contender is tried before the first of two racing
+steps. It is also tried before the stretch of steps that holds this step, since a switch there may cost no preemption
+(bounded partial order reduction: Coons, Musuvathi and McKinley, OOPSLA 2013).
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Analysis:
 
     :param steps: its steps.
     :param standing: the states of all contenders before each step, as letters.
-    :param faultless: number of contenders without kills and errors: that of ``after``, which comes last.
+    :param faultless: how many contenders, the last ones, get no kills and errors: 1 if there is ``after``, else 0.
     """
 
     steps: Sequence[ExploredStep]
@@ -117,7 +117,8 @@ class Analysis:
 
         :param start: the first step of this schedule that no earlier schedule has had.
         """
-        known = [[-1] * self._count for _ in range(self._count)]  # contender -> last step of each before its own
+        # contender -> other contender -> the last step of the other that is known to precede the contender's next step
+        known = [[-1] * self._count for _ in range(self._count)]
         known_at: list[list[int]] = []
         touched: dict[str, list[tuple[int, str]]] = {}
         signature = [0] * self._count
@@ -148,7 +149,7 @@ class Analysis:
                     yield from self._first(self._stretch_of(earlier), step.contender)
 
     def _raced(self, dependent: Iterable[int], contender: int, known: Sequence[int]) -> list[int]:
-        """The last step of each other contender that nothing orders before the next step of this one."""
+        """The last step of each other contender that races with the next step of this contender."""
         last: dict[int, int] = {}
         for earlier in dependent:
             other = self.steps[earlier].contender
@@ -159,7 +160,7 @@ class Analysis:
     def faults(self, start: int, *, with_others: bool = False) -> Iterator[tuple[int, Choice]]:
         """Yield the kills and errors that can replace a step.
 
-        A contender is killed only after a step that changed something: another kill would leave the same state.
+        A contender is killed only right after a step that changed something: a later kill would leave the same state.
 
         :param start: the first step of this schedule that no earlier schedule has had.
         :param with_others: whether contenders that do not make the step are killed too.

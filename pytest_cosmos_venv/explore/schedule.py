@@ -163,7 +163,7 @@ class Bench:
 
         :param choices: the choices, step by step. After them the last contender goes on while it can, then the first
             one that can.
-        :param names: by the number of choices made: the step that the contender chosen last must then be about to make.
+        :param names: number of choices made -> name of the step that the last chosen contender must make next.
         :param with_run: whether the trace holds the pickled ``Schedule``.
         """
         os.ftruncate(self._output.fileno(), 0)

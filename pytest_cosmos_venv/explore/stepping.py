@@ -62,7 +62,7 @@ class Stepper:
     :param places: its files.
     :param channel: leads to the process that directs it.
     :param most_steps: the number of steps after which it counts as one that never ends.
-    :param started_at: seconds since the epoch at which the clock of the schedule stands.
+    :param started_at: the time at which the virtual clock starts, in seconds since the epoch.
     """
 
     def __init__(self, index: int, places: Places, channel: Connection, *, most_steps: int, started_at: float) -> None:

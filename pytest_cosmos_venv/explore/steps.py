@@ -99,7 +99,7 @@ class Places:
         return text if text == self.root or text.startswith(self.root + "/") else None
 
     def process_of(self, path: object) -> int | None:
-        """Return the contender about whose process a file of ``/proc`` tells; None for any other path.
+        """Return the contender whose process a file of ``/proc`` describes; None for any other path.
 
         :param path: what a call was given.
         """

@@ -32,8 +32,8 @@ _CLOCKS = [
     getattr(time, name) for name in ("CLOCK_REALTIME", "CLOCK_MONOTONIC", "CLOCK_BOOTTIME") if hasattr(time, name)
 ]
 _AHEAD = 1.0  # seconds: no rounded time of a kernel or a file system may lie after the clock's start
-# Seconds, the same in each schedule. A sum such as `began + 1.0` is rounded in another place once the time since the
-# start of the machine passes a power of two: a wait had 100 steps before, and 101 steps 1,024 s after the start.
+# Seconds, the same in each schedule. With the machine's own clock, the rounding of a sum such as `began + 1.0` changed
+# when the clock passed a power of two: a wait had 100 steps before 1,024 s, and 101 steps after.
 _MONOTONIC_START = float(2**20)
 _started: dict[int, float] = {}
 
@@ -59,14 +59,14 @@ def replace_methods() -> None:
 
 
 def times_ahead() -> dict[int, float]:
-    """Return the times of a schedule's clocks, in whole seconds, after all of its processes have begun."""
+    """Return the times at which a schedule's clocks start, in whole seconds: later than the start of its processes."""
     # With fractions, the last digit of a sum would be rounded differently in each schedule.
     times = {clock: math.ceil(_real["clock_gettime"](clock)) + _AHEAD for clock in _CLOCKS}
     return {**times, time.CLOCK_MONOTONIC: _MONOTONIC_START}
 
 
 def take_clock(times: dict[int, float]) -> float:
-    """Set the clocks of this contender; return the seconds since the epoch at which they stand.
+    """Set the clocks of this contender, and return the time at which they start, in seconds since the epoch.
 
     :param times: of the clocks of the kernel, by their numbers.
     """
@@ -90,7 +90,7 @@ def _clock_gettime(clock: int, /) -> float:
 
 
 def _nanoseconds(clock: int) -> int:
-    """Return the clock's nanoseconds, from which calls and files get equal times at one moment."""
+    """Return the clock's nanoseconds. Calls and files take their times from here, so both see the same time."""
     here = stepper()
     return int(_started[clock]) * _BILLION + round((here.clock if here else 0.0) * _BILLION)
 

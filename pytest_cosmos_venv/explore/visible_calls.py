@@ -162,7 +162,7 @@ _PATHS = {
 }
 _NEVER_FOLLOWS = {"lstat", "readlink", "mkdir", "unlink", "remove", "rmdir", "rename", "replace", "link", "symlink"}
 _MAKES = {"mkdir"}
-# What a call of a descriptor does with the content of its file; "" for nothing.
+# Call of a descriptor -> its effect on the content of the file; "": it has no effect.
 _OF_A_DESCRIPTOR = {
     "read": READ,
     "pread": READ,
@@ -178,7 +178,7 @@ _WRITES = {"write", "pwrite", "ftruncate", "truncate"}
 
 
 def _visible(name: str, rule: Callable[[Stepper, str, bool], _Footprints]) -> _Function:
-    """The visible form of a call whose first argument is a path, or of one with two paths."""
+    """The visible form of a call whose first argument is a path, or of a call with two paths."""
     real = _real_os[name]
 
     @functools.wraps(real)

@@ -45,7 +45,7 @@ class Worker:
             _work(plan, folder, theirs)
         theirs.close()
         self.job: Any = None
-        """What it is at work on; None: nothing."""
+        """The job that the worker runs; None: it runs no job."""
 
     def start(
         self, job: Any, choices: Sequence[Choice], names: Mapping[int, str] | None = None, *, with_run: bool = False

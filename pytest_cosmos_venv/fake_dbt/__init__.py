@@ -3,8 +3,8 @@
 The modules of this folder named in ``SHIPPED`` are copied unchanged into ``dbt/cli/`` of a wheel or of a fake
 environment. For dbt 2, which is a native program, they and the modules in ``NATIVE`` are copied to a folder that no
 ``import`` finds. So they import the standard library only, for every Python that an environment may have, and each
-other relatively. The modules of PyYAML that read are copied beside them: they are plain Python and import each other
-relatively too.
+other relatively. The modules with which PyYAML reads YAML are copied beside them: they are plain Python and import each
+other relatively too.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ NATIVE = tuple(sorted(f"native/{file.name}" for file in _FOLDER.glob("native/*.p
 """The files that are copied for dbt 2 only."""
 _YAML = "composer constructor error events loader nodes parser reader resolver scanner tokens".split()
 _SHARE = "share/cosmos-fake-dbt"
-# The first line must not name Python: by its absence an implementation recognises a native program.
+# The first line must not name Python: implementations take a dbt whose first line names no Python for a native program.
 _PROGRAM = f"""#!/bin/sh
 self=$(readlink -f "$0" || echo "$0")
 exec "${{self%/*}}/python" -I "${{self%/*}}/../{_SHARE}" "$@"

@@ -18,7 +18,7 @@ Runtime Error
   No dbt_project.yml found at expected path {file}
   Verify that each entry within packages.yml (and their transitive dependencies) contains a file named dbt_project.yml
   """
-"""What dbt says where a folder is no project, whether the project's own or a package's."""
+"""dbt's message about a folder without a project: the project's own folder, or a package's."""
 
 _LISTS = ("packages.yml", "dependencies.yml")
 _LOCK = "package-lock.yml"

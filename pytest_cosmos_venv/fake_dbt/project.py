@@ -51,7 +51,7 @@ LISTED = (
     "tags",
     "unique_id",
 )
-"""What ``dbt ls --output json`` shows of a node without ``--output-keys``."""
+"""The keys of a node that ``dbt ls --output json`` prints without ``--output-keys``."""
 _WITH_METHOD = ("source", "unit_test", "exposure", "metric", "saved_query", "semantic_model")
 """Kinds that dbt lists with their names in front, as a selection has them."""
 _TESTS = ("test", "unit_test")

@@ -192,7 +192,7 @@ def replay(
 def _exact(
     commands: list[_Command], invocation: Invocation, script: Script, folder: Path
 ) -> tuple[_Command, RecordedProject] | None:
-    """Return the command with the words of a call. Of several, each call gets the next one."""
+    """Return the command with the words of a call. If several commands have these words, each call gets the next."""
     wanted = _key(invocation)
     same = [each for each in commands if each.line is not None and _key(each.line) == wanted]
     if not same:

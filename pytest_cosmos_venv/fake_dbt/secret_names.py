@@ -17,7 +17,7 @@ _NAME_OF_VARIABLE = re.compile(
     r"PASS|PWD|TOKEN|SECRET|CREDENTIAL|PRIVATE|COOKIE|DSN|(^|_)(KEYS?|AUTH|PAT)(_|$)", re.IGNORECASE
 )
 _FOLDERS = ("PWD", "OLDPWD", "SSH_AUTH_SOCK")
-# A connection of Airflow: an address or JSON, of which parts are secret.
+# A connection of Airflow is an address or JSON, and parts of it are secret.
 NAME_OF_CONNECTION = re.compile(r"(^|_)CONN(_|$)", re.IGNORECASE)
 URL_PASSWORD = re.compile(r"(?<=://)([^\s/:@'\"]*):([^\s/@'\"]+)(?=@)")
 # The user in a web address may be a token: https://ghp_x@github.com/o/r.git.

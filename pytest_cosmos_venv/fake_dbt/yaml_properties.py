@@ -10,7 +10,7 @@ from .configs import merged_config
 
 
 class Described(NamedTuple):
-    """One thing in a YAML file: its properties, the file, and the folders between the kind's folder and the file."""
+    """One resource in a YAML file: its properties, the file, and the folders from ``models/`` (or such) to the file."""
 
     properties: dict[str, Any]
     file: str
@@ -92,7 +92,7 @@ def latest_version(properties: Mapping[str, Any]) -> Any:
 
 
 def tests_of_version(properties: Mapping[str, Any], version: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return the tests and columns of one version that differ from those of the model.
+    """Return the tests and columns that one version declares in place of those of the model.
 
     :param properties: the properties of the model.
     :param version: the entry of the version; None: the model has no versions.

@@ -24,7 +24,7 @@ MARK = "cosmos_fault"
 class Fault:
     """One fault of a test, made by one of the functions of this module.
 
-    :param what: the name of the function, such as ``worker_killed``.
+    :param kind: the name of the function, such as ``worker_killed``.
     :param at: ``start`` or ``end`` of a task; None: the fault is not tied to the start or end of a task.
     :param after: the dbt node after whose end the fault happens: the node's name, or its number among the nodes that
         dbt finishes in the run, from 1; None: the fault is not tied to a node.
@@ -36,7 +36,7 @@ class Fault:
     :param is_optional: whether the test may pass although the fault has not happened.
     """
 
-    what: str
+    kind: str
     at: Place | None = None
     after: int | str | None = None
     number: int = 1
@@ -48,7 +48,7 @@ class Fault:
 
     def __post_init__(self) -> None:
         if self.at not in (None, "start", "end"):
-            raise ToolkitMisuse(f"{self.what}(at={self.at!r}): give 'start' or 'end', or after= and a dbt node.")
+            raise ToolkitMisuse(f"{self.kind}(at={self.at!r}): give 'start' or 'end', or after= and a dbt node.")
         if isinstance(self.after, int):
             require_count(self.after, "after")
         for name in ("number", "count", "times"):
@@ -60,7 +60,7 @@ class Fault:
     @property
     def needs_child(self) -> bool:
         """Whether the task has to run in a process of its own."""
-        return self.what in ("worker_killed", "pod_killed", "disk_full")
+        return self.kind in ("worker_killed", "pod_killed", "disk_full")
 
     def missing(self, struck: int) -> int:
         """Return how often the fault still has to happen before the test may pass.
@@ -73,7 +73,7 @@ class Fault:
         """The call that makes the fault, without keywords that have their default values."""
         given = {each.name: getattr(self, each.name) for each in fields(self)[1:]}
         usual = {each.name: each.default for each in fields(self)}
-        return f"{self.what}({', '.join(f'{name}={given[name]!r}' for name in given if given[name] != usual[name])})"
+        return f"{self.kind}({', '.join(f'{name}={given[name]!r}' for name in given if given[name] != usual[name])})"
 
 
 class Often(TypedDict, total=False):
@@ -126,7 +126,7 @@ def dbt_killed(*, after: int | str = 1, **often: Unpack[Often]) -> Fault:
     :param after: the dbt node after whose end it happens, by name or number.
     :param **often: the keywords of ``Often``.
     """
-    return Fault(what="dbt_killed", after=after, **often)
+    return Fault(kind="dbt_killed", after=after, **often)
 
 
 def dbt_hangs(*, after: int | str = 1, seconds: float | None = None, **often: Unpack[Often]) -> Fault:
@@ -136,7 +136,7 @@ def dbt_hangs(*, after: int | str = 1, seconds: float | None = None, **often: Un
     :param seconds: how long dbt hangs, in seconds; None: until somebody ends dbt.
     :param **often: the keywords of ``Often``.
     """
-    return Fault(what="dbt_hangs", after=after, seconds=seconds, **often)
+    return Fault(kind="dbt_hangs", after=after, seconds=seconds, **often)
 
 
 def index_down(
@@ -149,7 +149,7 @@ def index_down(
     :param seconds: how long the outage lasts, by the clock of the code under test; None: to the end of the test.
     :param is_optional: whether the test may pass without the outage.
     """
-    return Fault(what="index_down", number=request, count=requests, seconds=seconds, is_optional=is_optional)
+    return Fault(kind="index_down", number=request, count=requests, seconds=seconds, is_optional=is_optional)
 
 
 def warehouse_down(*, connections: int | None = None, seconds: float | None = None, is_optional: bool = False) -> Fault:
@@ -159,7 +159,7 @@ def warehouse_down(*, connections: int | None = None, seconds: float | None = No
     :param seconds: how long the outage lasts, by the clock of the code under test; None: to the end of the test.
     :param is_optional: whether the test may pass without the outage.
     """
-    return Fault(what="warehouse_down", count=connections, seconds=seconds, is_optional=is_optional)
+    return Fault(kind="warehouse_down", count=connections, seconds=seconds, is_optional=is_optional)
 
 
 def warehouse_drops_connection(*, statement: int = 1, node: int | str | None = None, **often: Unpack[Often]) -> Fault:
@@ -169,7 +169,7 @@ def warehouse_drops_connection(*, statement: int = 1, node: int | str | None = N
     :param node: the dbt node that loses its connection, in place of ``statement``: its name or number, from 1.
     :param **often: the keywords of ``Often``.
     """
-    return Fault(what="warehouse_drops_connection", after=node, number=statement, **often)
+    return Fault(kind="warehouse_drops_connection", after=node, number=statement, **often)
 
 
 def lock_left_behind(**often: Unpack[Often]) -> Fault:
@@ -177,7 +177,7 @@ def lock_left_behind(**often: Unpack[Often]) -> Fault:
 
     :param **often: the keywords of ``Often``.
     """
-    return Fault(what="lock_left_behind", at="start", **often)
+    return Fault(kind="lock_left_behind", at="start", **often)
 
 
 def faults_of(marks: Iterable[pytest.Mark]) -> tuple[Fault, ...]:
@@ -216,7 +216,7 @@ KINDS = {
 """The functions of this module that return a fault, by name."""
 
 
-def _of_worker(what: str, at: Place | None, after: int | str | None, often: Often) -> Fault:
+def _of_worker(kind: str, at: Place | None, after: int | str | None, often: Often) -> Fault:
     if at is not None and after is not None:
-        raise ToolkitMisuse(f"{what}(at={at!r}, after={after!r}): it happens in one place; give one of them.")
-    return Fault(what=what, at=at or ("start" if after is None else None), after=after, **often)
+        raise ToolkitMisuse(f"{kind}(at={at!r}, after={after!r}): it happens in one place; give one of them.")
+    return Fault(kind=kind, at=at or ("start" if after is None else None), after=after, **often)

@@ -149,14 +149,14 @@ class Attempts:
 
     def _order(self, index: int, record: Try) -> dict[str, Any] | None:
         fault, progress = self.ledger.faults[index], self._progress[index]
-        if fault.after is None or fault.what not in _DONE_BY_DBT:
+        if fault.after is None or fault.kind not in _DONE_BY_DBT:
             return None
         node = fault.after
         if isinstance(node, int):
             node = progress.node if progress.task is not None else node - progress.passed
         return {
             "fault": index,
-            "do": _DONE_BY_DBT[fault.what],
+            "do": _DONE_BY_DBT[fault.kind],
             "node": node,
             "seconds": fault.seconds,
             "disk": str(record.folder / "disk"),
@@ -196,16 +196,16 @@ class Attempts:
             fault = self.ledger.faults[index]
             if fault.at != place or (current.record.folder / f"struck-{index}").exists():
                 continue
-            if fault.what == "lock_left_behind" and not getattr(current.task, "virtualenv_dir", None):
+            if fault.kind == "lock_left_behind" and not getattr(current.task, "virtualenv_dir", None):
                 continue
             (current.record.folder / f"struck-{index}").touch()
-            if fault.what == "lock_left_behind":
+            if fault.kind == "lock_left_behind":
                 self.locks()(Path(current.task.virtualenv_dir)).stale()
             current.record.tell(index, place)
-            if fault.what == "pod_killed":
+            if fault.kind == "pod_killed":
                 for pid in processes_below(os.getpid()):
                     os.kill(pid, signal.SIGKILL)
-            if fault.what in ("worker_killed", "pod_killed"):
+            if fault.kind in ("worker_killed", "pod_killed"):
                 os.kill(os.getpid(), signal.SIGKILL)
 
     def _carrier(self) -> RunInChild | None:
@@ -234,7 +234,7 @@ class Attempts:
             yield
 
     def _disk_of(self, current: _Current) -> AbstractContextManager[None]:
-        full = [index for index in current.live if self.ledger.faults[index].what == "disk_full"]
+        full = [index for index in current.live if self.ledger.faults[index].kind == "disk_full"]
         if not full:
             return nullcontext()
         disk = current.record.folder / "disk"

@@ -45,7 +45,7 @@ class Faults:
         :param *faults: the faults, such as ``worker_killed(after="ports")``.
         """
         for fault in faults:
-            if fault.what == "disk_full" and (reason := why_no_disk_can_be_full(self._new_folder())):
+            if fault.kind == "disk_full" and (reason := why_no_disk_can_be_full(self._new_folder())):
                 self._skip(f"{MARK}: this machine cannot show a full disk ({reason})")
             self._ledger.faults.append(fault)
 
@@ -136,8 +136,8 @@ class Faults:
             return "No task has run by cosmos_airflow.run."
         return f"The tries were: {', '.join(tries)}."
 
-    def _of_kind(self, what: str) -> list[Fault]:
-        return [fault for fault in self.faults if fault.what == what]
+    def _of_kind(self, kind: str) -> list[Fault]:
+        return [fault for fault in self.faults if fault.kind == kind]
 
     def _outage(self, fault: Fault, word: str) -> Outage:
         return Outage(fault=fault, skipped=self._skipped, tell=self._ledger.tell, word=word)

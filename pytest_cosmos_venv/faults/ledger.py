@@ -45,7 +45,7 @@ class HappenedFault:
     @property
     def what(self) -> str:
         """The name of the kind of fault, such as ``worker_killed``."""
-        return self.fault.what
+        return self.fault.kind
 
     def __str__(self) -> str:
         where = "" if self.task_id is None else f" in try {self.try_number} of {self.task_id}"

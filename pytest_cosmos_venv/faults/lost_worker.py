@@ -154,7 +154,7 @@ def _tries_of_airflow_2(carrier: Callable[[], RunInChild | None]) -> Iterator[No
         # Saving a row needs the table of users, which this provider maps. Import it here, once for all children.
         if find_spec("airflow.providers.fab") is not None:
             import_module("airflow.providers.fab.auth_manager.models")
-        # What this process has not committed would keep the database locked to the child.
+        # Uncommitted changes of this process would keep the database locked for the child.
         session.commit()
 
         def work() -> Any:

@@ -222,7 +222,7 @@ def drops_of(ledger: Ledger) -> Callable[[int], bool]:
     def drops(number: int) -> bool:
         found = False
         for fault in ledger.faults:
-            if fault.what != "warehouse_drops_connection" or fault.after is not None:
+            if fault.kind != "warehouse_drops_connection" or fault.after is not None:
                 continue
             struck = sum(1 for each in ledger.happened() if each.fault is fault)
             if number >= fault.number and (fault.times is None or struck < fault.times):

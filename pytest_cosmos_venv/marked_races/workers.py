@@ -2,7 +2,7 @@
 
 A worker runs its copies after its collection and before it reports the collection to the scheduler of pytest-xdist. So
 all workers are free, and the scheduler is not involved. All workers take the races in the same order, which excludes
-deadlocks. Of each race a worker claims the first unclaimed copy, by an atomic hard link. A worker that replaces a
+deadlocks. A worker claims the first unclaimed copy of each race, by an atomic hard link. A worker that replaces a
 crashed worker takes part in the later races. Afterwards the scheduler hands out all tests, and copies that have raced
 are skipped.
 """

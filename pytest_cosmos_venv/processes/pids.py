@@ -155,10 +155,10 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 def _wait_until_started(pid: int) -> None:
     # The kernel closes the pipe of Popen before it sets the command line: psutil found an empty one.
-    if not real_time.comes_true(lambda: psutil.Process(pid).cmdline() != [], _TIMEOUT, every=0.001):
+    if not real_time.wait_until(lambda: psutil.Process(pid).cmdline() != [], _TIMEOUT, every=0.001):
         raise ToolkitMisuse(f"cosmos_lock.pids.live(): process {pid} had not started after {_TIMEOUT:g} s.")
 
 
 def _wait_until_zombie(pid: int) -> None:
-    if not real_time.comes_true(lambda: psutil.Process(pid).status() == psutil.STATUS_ZOMBIE, _TIMEOUT, every=0.001):
+    if not real_time.wait_until(lambda: psutil.Process(pid).status() == psutil.STATUS_ZOMBIE, _TIMEOUT, every=0.001):
         raise ToolkitMisuse(f"cosmos_lock.pids.zombie(): process {pid} had not ended after {_TIMEOUT:g} s.")

@@ -138,7 +138,7 @@ class VenvLock:
         timer.start()
 
     def close(self) -> None:
-        """Stop the timers and the watching. What is in the directory stays."""
+        """Stop the timers and the watching. The files in the directory stay."""
         for timer in self._timers:
             timer.cancel()
             timer.join()

@@ -91,7 +91,7 @@ class Meeting:
         """Write down that this process is that contender.
 
         :param index: 0 for the first contender.
-        :param worker: name of the worker of pytest-xdist that it runs in; None: it runs in none of its own.
+        :param worker: name of the worker of pytest-xdist that runs the contender; None: it is a forked process.
         """
         self._publish("who", index, {"pid": os.getpid(), "worker": worker})
 
@@ -130,14 +130,14 @@ class Meeting:
         :param index: the index of the contender that waits.
         :param what: the place in words, for messages.
         :param timeout: seconds from now.
-        :raises BarrierNotMet: as soon as one of the missing has ended, or when the time is over.
+        :raises BarrierNotMet: as soon as a missing contender has ended, or when the time is over.
         """
         here = self.folder / "places" / quote(place, safe="")
         here.mkdir(parents=True, exist_ok=True)
         (here / str(index)).touch()
         parent, end = os.getppid(), real_time.monotonic() + timeout
         while True:
-            # The ends are read first: a contender that ends between the two reads has been at the place before.
+            # The ends are read first: a contender that ends between the two reads came to the place before.
             ended = {other: self.ending(other) for other in range(self.count)}
             missing = sorted(set(range(self.count)) - {int(name) for name in os.listdir(here)})  # noqa: PTH208 - hot
             if not missing:
@@ -190,7 +190,7 @@ def _packed(name: str, value: Any) -> tuple[str, Any]:
         json.dumps(value)
     except (TypeError, ValueError):
         raise ToolkitMisuse(
-            f"once({name!r}): the factory returned {type(value).__name__}, which the other contenders, processes of "
-            "their own, cannot be given. Return a path, or what JSON can hold."
+            f"once({name!r}): the factory returned {type(value).__name__}, which cannot be passed to the processes of "
+            "the other contenders. Return a path, or a value that JSON can hold."
         ) from None
     return "value", value

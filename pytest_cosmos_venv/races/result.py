@@ -99,7 +99,7 @@ class Race:
 
     @property
     def values(self) -> tuple[Any, ...]:
-        """The values that the functions returned, in the order of the contenders; None for one that was killed."""
+        """The values that the functions returned, in the order of the contenders; None for a killed contender."""
         return tuple(outcome.value for outcome in self.outcomes)
 
     @property

@@ -46,7 +46,7 @@ class Plan:
     :param virtualenv_dir: the directory that the contenders share, for ``creating`` and ``locked``.
     :param fakes: the fakes of the test, for ``installing`` and ``running``.
     :param timeout: seconds for the whole race.
-    :param grace: seconds for what contenders leave running to end by itself.
+    :param grace: seconds for processes that contenders leave running to end by themselves.
     """
 
     kill_at: str | Point | None
@@ -223,7 +223,7 @@ class RunningRace:
             self._stops[index] = (self._stops[index][0], real_time.now())
 
     def finish(self, *, check: bool = True) -> Race:
-        """Wait for the end of all contenders, and of what they have left running.
+        """Wait for the end of all contenders, and of the processes that they have left running.
 
         :param check: whether to raise for a failed contender; a contender that the race has killed does not count.
         :raises RaceFailure: a contender failed, a point was not reached, or the time was over.

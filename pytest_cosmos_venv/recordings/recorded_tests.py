@@ -2,8 +2,8 @@
 
 The recorder replaces dbt in command lines at two places. One is ``subprocess.Popen`` in the test's own process, for
 tests and implementations that start dbt there. The other is ``run_subprocess`` of the base class of all operators in
-Cosmos's import layout, because an implementation may start dbt in another process. Its command line also holds the dbt
-of a new virtual environment.
+Cosmos's import layout, because an implementation may start dbt in another process. The command line of
+``run_subprocess`` also holds the dbt of a new virtual environment.
 """
 
 from __future__ import annotations

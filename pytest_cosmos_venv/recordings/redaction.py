@@ -327,7 +327,7 @@ class Redaction:
         return _QUOTED.sub(lambda found: f'"{self.text(found.group(1))}"', written)
 
     def lines(self, text: str) -> str:
-        """Return a text of lines each of which may be JSON, as a JSON log is.
+        """Return a redacted text, such as a JSON log: each line may be JSON.
 
         :param text: the text.
         """

@@ -52,8 +52,8 @@ class Substitutes:
         """Use the substitutes in all configurations that are made within the block.
 
         :param implementation: the implementation, whose ``config`` has ``ExecutionConfig`` and ``ProfileConfig``.
-        :returns: id -> type of each Connection that profiles need and the test has not given; they are made up for the
-            length of the block.
+        :returns: id -> type of each Connection that profiles need and the test has not given. Such a Connection is
+            added with made-up fields, and stays until the test ends.
         """
         config = implementation.module("config")
         missing: dict[str, str] = {}

@@ -122,7 +122,7 @@ def run_dag(
     """Run a DAG to its end.
 
     :param dag: a DAG.
-    :param attempts: the faults of the test; None: it has none.
+    :param attempts: lets the faults of the test happen in its runs; None: the test has no faults.
     :param logical_date: a datetime or a string such as ``2026-01-01``, in UTC unless it names an offset; None: now.
     :param run_id: the id of the run; None: Airflow makes one up.
     :param conf: the configuration of the run; ``params`` take their values from it.
@@ -147,7 +147,7 @@ def run_task(
     """Run one operator to its end. An operator without a DAG gets one.
 
     :param operator: an operator; other tasks of its DAG do not run.
-    :param attempts: the faults of the test; None: it has none.
+    :param attempts: lets the faults of the test happen in its runs; None: the test has no faults.
     :param logical_date: as for ``run_dag``.
     :param run_id: as for ``run_dag``.
     :param conf: as for ``run_dag``.
@@ -285,7 +285,7 @@ def _watching(
     """Within the block, collect logs and errors of tasks, and apply the test's clock inside tasks.
 
     :param begun: called before each task.
-    :param attempts: the faults of the test; None: it has none.
+    :param attempts: lets the faults of the test happen in its runs; None: the test has no faults.
     """
     tries: dict[TaskKey, _Try] = {}
     # dag.test() calls _run_task of its own module; the module differs between releases of Airflow.

@@ -24,8 +24,8 @@ PRODUCER = "dbt_producer_watcher"
 
 # After this many sleeps a trigger has surely polled: some triggers sleep before their first poll.
 _SLEEPS = 3
-# Turns without any progress in the run after which a task waits for ever.
-_VAIN_TURNS = 3
+# A task counts as waiting for ever after so many turns without any progress in the run.
+_MOST_IDLE_TURNS = 3
 _PAUSE = 0.1  # seconds that a task without progress waits for other tasks, such as sensors between two pokes
 _GOING_ON = ("scheduled", "queued", "running", "up_for_retry", "up_for_reschedule", "deferred")
 
@@ -99,7 +99,7 @@ class _Turns:
     run_trigger: Any
     stuck: Callable[[str, int, WaitsForEver], object]
     round: list[Any] = field(default_factory=list)
-    vain: dict[tuple[str, int], int] = field(default_factory=dict)  # turns since anything in the run has moved
+    idle_turns: dict[tuple[str, int], int] = field(default_factory=dict)  # turns since anything in the run has moved
     now: Any = None  # the task instance whose turn it is
 
     def run_next(self, *arguments: Any, ti: Any, **options: Any) -> Any:
@@ -115,7 +115,7 @@ class _Turns:
         own = self.round.pop(0)
         task = self.dag.get_task(own.task_id)
         self.now = own
-        if self.vain.get((own.task_id, own.map_index), 0) >= _VAIN_TURNS and not self._all_wait_in_vain(own):
+        if self.idle_turns.get((own.task_id, own.map_index), 0) >= _MOST_IDLE_TURNS and not self._is_deadlock(own):
             time.sleep(_PAUSE)  # for a sensor, say, that looks again in a second
             return None
         if "task" in options:
@@ -138,7 +138,7 @@ class _Turns:
             self._give_up_turn(own)
         # Airflow 3.0 resumes a task in a later turn than the turn of its trigger: that is no progress of the run.
         elif state not in ("up_for_reschedule", "scheduled"):
-            self.vain.clear()
+            self.idle_turns.clear()
         return returned
 
     def run_trigger_once(self, *arguments: Any, **options: Any) -> Any:
@@ -194,8 +194,8 @@ class _Turns:
         from airflow.utils.session import create_session
 
         key = own.task_id, own.map_index
-        self.vain[key] = self.vain.get(key, 0) + 1
-        is_stuck = self._all_wait_in_vain(own)
+        self.idle_turns[key] = self.idle_turns.get(key, 0) + 1
+        is_stuck = self._is_deadlock(own)
         with create_session() as session:
             row = _row(session, own)
             row.state = "failed" if is_stuck else "scheduled"
@@ -203,16 +203,16 @@ class _Turns:
         if is_stuck:
             why = f"{own.task_id} waits, and no task of the run is left that could end that"
             self.stuck(*key, WaitsForEver(why))
-            self.vain.clear()
+            self.idle_turns.clear()
 
-    def _all_wait_in_vain(self, own: Any) -> bool:
+    def _is_deadlock(self, own: Any) -> bool:
         """Whether each unfinished task of the run has waited several times without progress of the run."""
         from airflow.utils.session import create_session
 
         with create_session() as session:
             rows = [(each.task_id, each.map_index, each.state) for each in _of_run(session, own)]
         going_on = [(task_id, index) for task_id, index, state in rows if state in _GOING_ON]
-        return all(self.vain.get(key, 0) >= _VAIN_TURNS for key in going_on)
+        return all(self.idle_turns.get(key, 0) >= _MOST_IDLE_TURNS for key in going_on)
 
 
 def _of_run(session: Any, ti: Any) -> list[Any]:

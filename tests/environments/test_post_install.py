@@ -25,7 +25,7 @@ def environment(tmp_path: Path) -> Path:
 
 
 def test_a_file_that_several_distributions_bring_may_be_of_any_of_them(environment: Path) -> None:
-    assert post_install.faults(environment) == {}
+    assert post_install.file_faults(environment) == {}
     assert post_install.pins_in(environment) == {"another": "1.0", "one": "1.0"}
 
 
@@ -34,7 +34,7 @@ def test_a_file_that_is_missing_or_cut_is_named(environment: Path) -> None:
     (packages / "shared" / "__init__.py").write_text("'cut")
     (packages / "shared" / "one.py").unlink()
 
-    faults = post_install.faults(environment)
+    faults = post_install.file_faults(environment)
 
     assert faults == {
         "shared/__init__.py has 4 bytes instead of 6 or 14": "one",
@@ -47,4 +47,4 @@ def test_the_size_that_a_record_gives_of_itself_does_not_count(environment: Path
 
     record.write_text(record.read_text() + "one-1.0.dist-info/RECORD,,10\n")
 
-    assert post_install.faults(environment) == {}
+    assert post_install.file_faults(environment) == {}

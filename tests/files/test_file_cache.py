@@ -67,7 +67,7 @@ def test_what_is_no_plain_file_is_not_there_and_is_never_an_error(kept: FileCach
         plant(path, kind)
 
     found = [kept.read("odd"), kept.mapped("odd")]
-    with kept.turn("odd", report=pytest.fail):
+    with kept.exclusive("odd", report=pytest.fail):
         kept.write("odd", b"ours")
 
     assert found == [None, None]

@@ -44,7 +44,7 @@ def read(contender: Contender) -> bytes | None:
 def make_in_turn(contender: Contender) -> bytes | None:
     """A process that needs what nobody has made: one makes it, and all have it."""
     files = cache(contender.folder)
-    with files.turn(DIGEST, report=lambda: None):
+    with files.exclusive(DIGEST, report=lambda: None):
         found = files.read(DIGEST)
         if found is None:
             with contender.span("made"):
@@ -55,7 +55,7 @@ def make_in_turn(contender: Contender) -> bytes | None:
 
 def kept_long_ago(folder: Path) -> None:
     """What was kept two hours ago, and the file of a turn that was then."""
-    with cache(folder).turn(DIGEST, report=lambda: None):
+    with cache(folder).exclusive(DIGEST, report=lambda: None):
         cache(folder).write(DIGEST, PARTS)
     for path in cache(folder).folder.iterdir():
         then = path.stat().st_mtime - OLD

@@ -21,7 +21,7 @@ from pytest_cosmos_venv.airflow_servers import (
     running_server,
     terminating_scheduler,
 )
-from pytest_cosmos_venv.real_time import comes_true
+from pytest_cosmos_venv.real_time import wait_until
 from tests.http_server import served
 
 CLEAR = "dags/harbor/clearTaskInstances"
@@ -54,7 +54,7 @@ def test_what_a_scheduler_has_started_ends_with_it(tmp_path: Path) -> None:
         running_server([sys.executable, "-c", STARTS_ANOTHER], environment=os.environ, log=log) as scheduler,
         terminating_scheduler(scheduler, grace=0.1),
     ):
-        assert comes_true(lambda: log.read_text().endswith("\n"), timeout=60)
+        assert wait_until(lambda: log.read_text().endswith("\n"), timeout=60)
         child = psutil.Process(int(log.read_text()))
         assert child.is_running()
 

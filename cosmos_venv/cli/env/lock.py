@@ -63,7 +63,7 @@ def env_lock(options: argparse.Namespace) -> Result:
     with steps("reading") as step:
         files = [file for source in options.sources for file in dag_files_of(source)]
         locks = _Locks(is_universal=options.universal, step=step)
-        # An import that runs dbt ls builds its environment from the lock file that it names, which is renewed before.
+        # An import that runs dbt ls builds its environment from a lock file. So this file is renewed before the import.
         foreground = resolve.Foreground(report=reporter(step, is_verbose=False), before=locks.renew_what_is_named)
         with resolve.foreground_imports(foreground):
             read = read_dag_files(files, begin=step.begin)
@@ -169,7 +169,7 @@ def without_lock_file(arguments: VirtualenvArguments) -> VirtualenvArguments:
 
 
 def _targets(wanted: Iterable[WantedEnvironment], output: Path | None) -> dict[Path, VirtualenvArguments]:
-    """The file to write for each environment: the one that it names, else one beside its DAG file.
+    """The file to write for each environment: the file that the environment names, else a file beside its DAG file.
 
     :raises CosmosValueError: when two environments would have one file.
     """

@@ -99,7 +99,7 @@ def _put(stored: StoredBuild, remote: RemoteStore, result: PushedEnvironment) ->
     from cosmos_venv.remote.download_cache import RemoteError
 
     record = stored.record
-    assert record is not None  # noqa: S101 - without one it has faults
+    assert record is not None  # noqa: S101 - a build without a record has faults
     if record.spec.system_site_packages:
         raise VirtualenvError("it works only where it was built: it sees packages of its worker")
     began = time.monotonic()

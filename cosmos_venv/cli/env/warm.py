@@ -1,7 +1,7 @@
 """The commands ``cosmos-venv env warm`` and ``env fetch``: they make environments ready before tasks need them.
 
-``env fetch`` takes them only from the remote store. ``env warm`` builds those that the store does not have, and puts
-them there.
+``env fetch`` takes them only from the remote store. ``env warm`` builds the environments that the remote store does not
+have, and uploads them.
 
 The command line names DAG files, folders of DAG files, requirements files, dbt projects with a requirements file, or
 requirements.

@@ -14,7 +14,10 @@ NO_REASON = frozenset({"", "Error", "Fail", "Warn"})
 """Messages without a reason, such as those of a test that found rows."""
 
 LEAVES = {"source": "sources.json"}
-"""The file that a command must have left, by its first word: a log level may hide that dbt lacks the command."""
+"""The file that a command must have left, by the first word of the command.
+
+Its output does not suffice: a log level may hide the warning that dbt lacks the command.
+"""
 
 # The log file is text. The lines of an error follow it, up to the next line with a time.
 _LOGGED_ERROR = re.compile(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
-# Of ELF (Linux) and of Mach-O (macOS, each byte order and both in one).
+# ELF (Linux), and Mach-O (macOS) in either byte order and for several processors in one file.
 MAGIC = (b"\x7fELF", b"\xcf\xfa\xed\xfe", b"\xfe\xed\xfa\xcf", b"\xca\xfe\xba\xbe")
 """The first bytes of a program."""
 LIBRARY_ENDINGS = (".so", ".dylib")

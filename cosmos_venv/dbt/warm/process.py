@@ -1,7 +1,7 @@
 """One command run by a server, else by a plain process, once.
 
 The worker finds the server or starts it, agrees with it, and says go. Before ``go`` everything may fail, and a plain
-process takes over. After it nothing does: no command runs twice.
+process takes over. After ``go`` no plain process takes over: no command runs twice.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ GO = b"g"
 _LONGEST_LINE = 4096
 _TRIES = 2
 _ALIKE = "PATH, HOME, TZ, PYTHON… and locale variables"
-"""For people: the variables of ``fork_conditions.startup_variables``."""
+"""The variables of ``fork_conditions.startup_variables``, in words for the task's log."""
 # The modules that dbt's commands import when they begin; a release that lacks one does without.
 _TASKS = ("run", "test", "seed", "build", "snapshot", "compile", "list", "freshness", "clone", "docs.generate")
 _LATER = (
@@ -242,7 +242,7 @@ def _hang_up(connection: socket.socket) -> None:
 
 
 def _inherited() -> dict[str, Any]:
-    """All that a plain process would inherit from this one beside environment variables and folder."""
+    """All that a plain process would inherit from this process, except environment variables and folder."""
     return {
         "umask": _umask(),
         "ignored": sorted(n for n in signal.valid_signals() if signal.getsignal(n) == signal.SIG_IGN),

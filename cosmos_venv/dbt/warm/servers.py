@@ -188,7 +188,7 @@ def is_private(status: os.stat_result, *, uid: int | None = None) -> bool:
     """Whether a path is a folder of one user alone.
 
     :param status: of the path itself, not of the target of a link.
-    :param uid: of that user; None: this one.
+    :param uid: of that user; None: the user of this process.
     """
     # Another user who can write there could listen in place of the server.
     owner = os.geteuid() if uid is None else uid
@@ -215,7 +215,7 @@ def note_in(lock: Path) -> dict[str, Any] | None:
 
 
 LONGEST_START = 60.0
-LONGEST_IMPORT = 5.0  # where a plain process may take over, which would import for about as long
+LONGEST_IMPORT = 5.0  # seconds; then a plain process takes over: it would import for about as long
 LONGEST_WORD = 5.0
 # python, -c, the program, the folder of this package, the configuration.
 _WORDS = 5
@@ -267,7 +267,7 @@ def start(
     :raises OSError: when its log cannot be written.
     """
     config = {**asdict(place), **asdict(program), "identity": identity, "idle": idle, "most": most}
-    # The folder of this package, of which the server loads its own files and no others.
+    # The folder of this package. The server loads only its own files from it.
     root = str(Path(guard.__file__).parents[1])
     log = open_own(place.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
@@ -291,7 +291,9 @@ def start(
 
 
 def is_command_of_a_server(words: Sequence[str]) -> bool:
-    """Whether a process was started as ``start`` does it; so are all that it forks.
+    """Whether a process has the command line of a server that ``start`` has started.
+
+    The processes that a server forks have the same command line.
 
     :param words: the command line of the process; the last word is the server's configuration.
     """
@@ -322,8 +324,8 @@ def state_of(place: ServerPaths) -> dict[str, Any] | None:
     """The state of a server, as the server reports it; None when it does not answer.
 
     :param place: the server.
-    :returns: ``pid``, ``environment``, ``commands`` served, ``idle_seconds``, and whether it has made all that it makes
-        between commands (``is_prepared``).
+    :returns: ``pid``, ``environment``, ``commands`` served, ``idle_seconds``, and ``is_prepared``: whether all its
+        warm-up steps are done. It takes these steps between commands.
     """
     try:
         connection = connect(place, within=LONGEST_WORD)

@@ -57,8 +57,8 @@ class WarmServer:
     :param environment: folder of the environment that it serves.
     :param state: the present state of the server.
     :param age_seconds: since it was started.
-    :param idle_seconds: since a command began; None when it was not asked, or does not answer. Likewise ``commands``.
-    :param commands: how many it has served.
+    :param idle_seconds: since a command began; None when it was not asked, or does not answer.
+    :param commands: how many it has served; None when it was not asked, or does not answer.
     :param memory_bytes: resident.
     :param socket: on which it listens.
     :param running: the commands that run now.
@@ -123,7 +123,8 @@ def _seen(process: psutil.Process, below: Path | None) -> WarmServer | None:
             return None
         config = decoded(words[-1], json.loads)
         environment = Path(config["environment"])
-        # Another user's process may have any command line. A fork of a server has the server's, and is no server.
+        # Another user's process may have any command line. A process that a server has forked has the server's
+        # command line, but is no server.
         place = ServerPaths(folder=Path(config["folder"]), key=Path(config["key"]).name)
         if not is_private(place.folder.lstat(), uid=uid) or (note := place.note()).get("pid") != process.pid:
             return None

@@ -74,8 +74,8 @@ _ADDRESSES = {"--index-url", "--extra-index-url", "--find-links", "--proxy"}
 # uv takes no constraints and overrides beside a lock file, which was made under them.
 _BESIDE_A_LOCK_FILE = {"UV_CONSTRAINT": "", "UV_OVERRIDE": ""}
 _GIT = r"git\+(?=https?://)"
-_ISOLATED = "--isolated"  # with it pip would not read our variables either: its configuration is left out instead
-_DEFAULT_INDEX = "the default index"  # of both tools: the same one
+_ISOLATED = "--isolated"  # pip would then ignore our variables too: so pip's configuration is left out instead
+_DEFAULT_INDEX = "the default index"  # pip and uv have the same
 
 
 @dataclass(frozen=True, kw_only=True)

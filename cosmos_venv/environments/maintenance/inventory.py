@@ -185,8 +185,8 @@ class Verified:
 def verify(stored: StoredBuild, *, check: str | None = None, content: bool = False) -> Verified:
     """Compare a ready build with its record, and let its own Python run a check.
 
-    The build is in use for as long as that takes, but its last use is not changed. Its Python does not run the check
-    where a user other than this one and root can replace the folder of the build, or write to it or to a file in it.
+    The build is in use for as long as that takes, but its last use is not changed. The check does not run if a user
+    other than this user and root can write to the build, or can replace its folder.
 
     :param stored: the build, which is ready.
     :param check: Python source, which ends with an error where something does not work; None: nothing is run.
@@ -225,7 +225,7 @@ def _faults(build: Path, record: BuildRecord, *, content: bool) -> list[str]:
     return [
         *_pin_faults(record.pins, post_install.pins_in(build)),
         *_link_faults(build),
-        *post_install.faults(build, content=content),
+        *post_install.file_faults(build, content=content),
         *library_faults(build, record.libraries, record.spec.libraries, content=content),
         *(_byte_code_faults(build) if content else ()),
     ]

@@ -49,7 +49,7 @@ def run_batch(run: DbtRun, leave_out: LeaveOut | None = None) -> DbtResult:
     :param leave_out: asked before the build which nodes dbt must not build; None: all are built.
     :returns: dbt's result.
     :raises AirflowException: when a node has failed, or dbt has said nothing of it.
-    :raises CosmosDbtRunError: likewise, where dbt ran in this process.
+    :raises CosmosDbtRunError: for the same reasons, where dbt ran in this process.
     :raises CosmosValueError: when a parameter of the operator cannot be followed, naming it.
     """
     task = run.task
@@ -104,7 +104,7 @@ def run_batch(run: DbtRun, leave_out: LeaveOut | None = None) -> DbtResult:
 
 
 def done_before(task: Any, earlier: TryRecord | None) -> dict[str, NodeOutcome]:
-    """The nodes that need not run, as earlier tries have left them.
+    """The nodes that need not run, with their outcomes in earlier tries.
 
     :param task: the ``DbtBatchLocalOperator``.
     :param earlier: the record of the try before; None: there is none.
@@ -150,13 +150,13 @@ def _without(
 def outcomes_of(
     nodes: Mapping[str, str], journal: Journal, before: Outcomes, artifacts: Artifacts
 ) -> tuple[dict[str, NodeOutcome], dict[str, NodeOutcome]]:
-    """What became of the nodes of a batch; and of others that dbt has run with them, such as hooks.
+    """The outcomes of the nodes of a batch, and of other nodes that dbt has run with them, such as hooks.
 
     A dbt that was ended has written no results, and dbt 2 leaves some failed nodes out of them. In both cases dbt's
     events count.
 
     :param nodes: the nodes.
-    :param journal: has the events. What the artifacts say is written down there.
+    :param journal: has dbt's events. The outcomes in the artifacts are added to it.
     :param before: the nodes that earlier tries have done.
     :param artifacts: the artifacts that dbt has left.
     """

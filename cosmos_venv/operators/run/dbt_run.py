@@ -100,7 +100,7 @@ class DbtRun:
 
     @property
     def task_key(self) -> tuple[str, ...]:
-        """The names that tell the task from others: DAG, task, index of a mapped one, target of the profile."""
+        """The names that tell the task from others: DAG, task, index of a mapped task, target of the profile."""
         task = self.task
         return (task.dag_id, task.task_id, *map_index(self.context), task.profile_config.target_name)
 
@@ -208,7 +208,7 @@ def _call(
 
 
 def left_by(task: Any) -> Artifacts:
-    """The artifacts of the last command of a task; empty ones where a user's class has run dbt in its own way.
+    """The artifacts of the last command of a task; empty artifacts if a user's class has run dbt in its own way.
 
     :param task: the operator.
     """

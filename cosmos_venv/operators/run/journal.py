@@ -1,8 +1,8 @@
 """The journal of a task that runs several nodes: the outcome of each node, for each try of the task.
 
 It is append-only. Each event is written to a file at once, so that nothing is lost on this host when the worker is
-killed. Copies, written at most once a second, tell other hosts: the next try of the task, and tasks that watch it. Both
-are removed when the task is over, except those that watching tasks read.
+killed. Copies, written at most once a second, tell other hosts: the next try of the task, and tasks that watch it. The
+files and copies are removed when the task is over, except files and copies that watching tasks read.
 
 Where ``[cosmos] remote_cache_dir`` and a key are set, one signed file in object storage is the copy for both readers.
 It is signed, since whoever could write there without the key could make tasks green whose nodes are not built.
@@ -99,7 +99,7 @@ class Journal:
             return None
         # The file has more of a try than the copy, which is written once a second.
         found = newest(record_in(self._folder), self._copies[0].read(self._key))
-        return found if found is not None and found.last == self.record.last else None
+        return found if found is not None and found.max_tries == self.record.max_tries else None
 
     def begin(self, kept: Mapping[str, NodeOutcome]) -> None:
         """Open the journal.
@@ -166,7 +166,7 @@ class Journal:
 
         :param is_over: whether no later try needs the journal: the task has succeeded, or the next try runs everything.
         :param end: of the try: ``success`` or ``failed``.
-        :param why: the words of the failure, for tasks of whose nodes dbt has said nothing.
+        :param why: the words of the failure, for tasks whose nodes dbt has not reported.
         """
         self._append(Line(end=end, message=why))
         with self._lock:
@@ -348,7 +348,7 @@ def copies_of(key: str, log: Any, push_xcom: PushXCom | None, state: Any = None)
 
 
 def published(key: str, *, task_id: str, **place: Any) -> TryRecord | None:
-    """The record of its newest try that a watched task has published for other hosts.
+    """The record of the newest try that a watched task has published for other hosts.
 
     :param key: of its journal.
     :param task_id: of the task.
@@ -365,11 +365,11 @@ def present_try(context: Mapping[str, Any]) -> tuple[str, TryRecord]:
     :param context: Airflow's context of the task.
     """
     ti = context.get("ti") or context.get("task_instance")
-    number, last = getattr(ti, "try_number", None), getattr(ti, "max_tries", None)
+    number, max_tries = getattr(ti, "try_number", None), getattr(ti, "max_tries", None)
     key = journal_key(context, getattr(ti, "task_id", None))
-    if key is None or not isinstance(number, int) or not isinstance(last, int):
-        return uuid.uuid4().hex, TryRecord(number=1, last=0)
-    return key, TryRecord(number=number, last=last)
+    if key is None or not isinstance(number, int) or not isinstance(max_tries, int):
+        return uuid.uuid4().hex, TryRecord(number=1, max_tries=0)
+    return key, TryRecord(number=number, max_tries=max_tries)
 
 
 def journal_key(context: Mapping[str, Any], task_id: str | None) -> str | None:

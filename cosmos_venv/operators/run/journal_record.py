@@ -30,11 +30,11 @@ _STILL = 10.0  # seconds without a new line; after that, the newest try may run 
 
 
 class TryRecord(msgspec.Struct, kw_only=True):
-    """What the journal says of one try.
+    """The record of one try in the journal.
 
     :param number: of the try, from 1.
-    :param last: Airflow's ``max_tries``: a try with a greater number is the last that Airflow makes by itself. Clearing
-        the task changes it.
+    :param max_tries: Airflow's ``max_tries``: a try with a greater number is the last that Airflow makes by itself.
+        Clearing the task changes it.
     :param begun: when the try has begun, in seconds since 1970; 0: it is not known.
     :param written: when its last line was written, in seconds since 1970; 0: it is not known.
     :param end: ``success`` or ``failed``; empty: it runs, or it was killed.
@@ -43,7 +43,7 @@ class TryRecord(msgspec.Struct, kw_only=True):
     """
 
     number: int
-    last: int
+    max_tries: int = msgspec.field(name="last")  # the key in journals, also of older releases
     begun: float = 0.0
     written: float = 0.0
     end: str = ""
@@ -53,7 +53,7 @@ class TryRecord(msgspec.Struct, kw_only=True):
     @property
     def is_last(self) -> bool:
         """Whether Airflow does not try the task again by itself."""
-        return self.number > self.last or self.end == SUCCESS
+        return self.number > self.max_tries or self.end == SUCCESS
 
     def copy(self, *, longest: int = _LONGEST_MESSAGE) -> TryRecord:
         """A copy of the record, with messages that are cut.
@@ -144,7 +144,7 @@ def unpacked(key: str, text: object) -> TryRecord | None:
 
 
 def newest(*records: TryRecord | None) -> TryRecord | None:
-    """The record of the newest try. Of several records of this try, the record that was written last counts.
+    """The record of the newest try. If this try has several records, the record that was written last is returned.
 
     A record with more outcomes can be older: a node that was done may have to run again.
 

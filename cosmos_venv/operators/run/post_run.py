@@ -322,7 +322,7 @@ def give(task: Any, context: Context | Mapping[str, Any], extras: Mapping[str, M
     :param context: Airflow's context of the task.
     :param extras: URI of each asset to the ``extra`` of its event.
     """
-    # What may go wrong comes first, so that the warning of the caller is true: nothing was given.
+    # The step that may fail comes first, so that the warning of the caller is true: no asset was given.
     found = {uri: compat.asset(uri) for uri in extras}
     if not settings.enable_dataset_alias:
         _push_uris(context, found.values())

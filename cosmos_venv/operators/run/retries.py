@@ -36,7 +36,7 @@ def judged(error: Exception, retry_on: Collection[str], kinds: Collection[Failur
     if again:
         return type(error)(f"{error}\nAnother try may succeed, where retries are left: {given} has {_joined(again)}.")
     which = _joined(sorted(kind.value for kind in kinds))
-    return LastingFailure(f"{error}\nNo other try: the failure is one of {which}, and {given} has not that kind.")
+    return LastingFailure(f"{error}\nNo other try: the kind of the failure is {which}, which {given} does not name.")
 
 
 def kinds_and_policy(

@@ -35,10 +35,10 @@ _MOST_NAMES = 5
 
 
 class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What one run asks for, by its params.
+    """The request of one run, by its params.
 
     :param select: dbt's selection text; empty: all nodes.
-    :param exclude: dbt's selection text of what is left out; empty: nothing.
+    :param exclude: dbt's selection text of the nodes that are left out; empty: no node.
     :param full_refresh: whether dbt gets ``--full-refresh``.
     :param variables: variables that replace those of the operator with the same names.
     """
@@ -152,7 +152,7 @@ def selection_for(operator: Any, request: RunRequest, context: Mapping[str, Any]
 
 
 def _before(task_ids: Iterable[str], passed: Mapping[str, Sequence[str]]) -> set[str]:
-    """Return the tasks. For each one in ``passed``, also return the tasks before it, as far as the chain goes."""
+    """Return the tasks. For each task in ``passed``, also return the tasks before it, as far as the chain goes."""
     found: set[str] = set()
     left = [*task_ids]
     while left:
@@ -195,9 +195,9 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
 
     :param skipped: ids of the tasks without a chosen node.
     :param at_once: the skipped tasks without a chosen task anywhere before them: they are skipped in any case.
-    :param passed: the tasks without a chosen node (unchosen tasks and placeholders), by id. Each has a list: those of
-        the tasks right before it that are chosen, or have a chosen task before them. A task with an empty list is left
-        out.
+    :param passed: the tasks without a chosen node (unchosen tasks and placeholders), by id. Each has a list of tasks
+        right before it: a task is in the list if it is chosen, or has a chosen task before it. A task with an empty
+        list is left out.
     :param partial: by task id the nodes that run, where only some of a task's nodes are chosen.
     :param number: how many tasks run.
     """
@@ -212,9 +212,9 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
 def choose(tasks: Mapping[str, Mapping[str, Any]], chosen: Collection[str], texts: Mapping[str, str]) -> Choice:
     """The tasks that run, and which of their nodes.
 
-    A test runs in the tasks of the chosen nodes that it reads. If no node that it reads is chosen, it runs in every
-    task that has it. If several nodes have the same selection text, as tests of one name in one folder, dbt runs them
-    all.
+    A test runs in the tasks of the chosen nodes that it reads. If none of these nodes is chosen, the test runs in every
+    task that has it. If several nodes have the same selection text, as tests of one name in one folder, dbt runs all
+    these nodes.
 
     :param tasks: by id, in topological order. ``nodes`` are the nodes that the task runs, ``tested`` is the node whose
         tests are among them, and ``after`` are the tasks right before it. A task without nodes runs nothing.

@@ -1,7 +1,7 @@
 """Artifacts of an earlier run that a dbt command compares with and defers to: of a folder, an object store, or the
 task's own last success.
 
-The last success is the run of this very task (DAG, task, index of a mapped one, target of the profile) that succeeded
+The last success is the run of this very task (DAG, task, index of a mapped task, target of the profile) that succeeded
 and ended last. Its artifacts are published atomically when all is done: a reader never finds those of two runs mixed.
 
 An older success must never count as the last one: dbt would take nodes for unmodified that differ in the warehouse. So
@@ -45,7 +45,7 @@ def state_folder(
     """The folder for dbt's ``--state``, filled with the artifacts.
 
     :param given: which artifacts the task asks for: its parameter ``state``.
-    :param task_key: the names that tell the task from others: DAG, task, index of a mapped one, target of the profile.
+    :param task_key: the names that tell the task from others: DAG, task, index of a mapped task, target of the profile.
     :param place: the folder in which dbt will run.
     :param project_dir: folder of the dbt project, from which a relative path counts.
     :param conn_id: the Airflow connection for a URL; None: the default one of that storage.

@@ -54,7 +54,7 @@ class SeedTask(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def run_if_changed(task: SeedTask, run_dbt: Callable[[], FullOutputSubprocessResult]) -> FullOutputSubprocessResult:
-    """Load the seed, unless its content is known to be what was loaded last.
+    """Load the seed, unless it is known that this content was loaded last.
 
     :param task: the task of the seed.
     :param run_dbt: runs dbt. Its errors are passed on, and nothing is remembered then.

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 PREFIX = "cosmos_venv_seed__"
 
 _LAYOUT = "seeds-v1"
-_SEVERAL = "\n"  # stands for the id of a run: another load had begun before
+_SEVERAL = "\n"  # in place of the id of a run: another load had begun before this load
 _MAX_WAIT = 10.0  # seconds: enough for two calls of Airflow's API by another task; no task waits for ever
 _TURN = 0.005
 _DIGITS = 32
@@ -180,7 +180,7 @@ def begin_load(scope: Scope, run_id: str, seen: Remembered | None, warn: Warn) -
     """Note that a load begins, and forget what was loaded before: the table may hold anything until the load ends.
 
     :param scope: what the seed is remembered for.
-    :param run_id: of the run that loads it. An earlier try of this run has ended, so its load counts as no other one.
+    :param run_id: of the run that loads it. An earlier try of this run has ended: its load is not another load.
     :param seen: what was remembered when the task looked; None: nothing.
     :param warn: of a logger.
     """
@@ -246,8 +246,8 @@ def _warning(scope: Scope, done: str, warn: Warn) -> Iterator[None]:
 def _own_turn(key: str) -> Iterator[Path | None]:
     """Lock a key among the tasks of this machine within this block. Yields the file of the load under way.
 
-    Without the lock it goes on too: yields None where no file can be made or locked, and the file when another task has
-    held the lock for ``_MAX_WAIT`` seconds.
+    The block also runs without the lock. Then it gets None if no file can be made or locked, and the file if another
+    task has held the lock for ``_MAX_WAIT`` seconds.
 
     :param key: of the Variable.
     """

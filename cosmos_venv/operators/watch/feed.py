@@ -26,16 +26,17 @@ _T = TypeVar("_T")
 _NOT_STARTED = (None, "scheduled", "queued")  # Airflow logs an error for an XCom that is not there yet
 _BETWEEN_READINGS = 0.5
 _BETWEEN_QUESTIONS = 3.0
-_MOST_FAILURES = 40  # two minutes: then a producer that is over counts without its published record
+# Two minutes. After these, the state of an ended producer counts even if its published record cannot be read.
+_MOST_FAILURES = 40
 
 
 async def ask(question: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
     """Ask Airflow something in the triggerer, without blocking its event loop.
 
     A race in the triggerer of Airflow 3.0 to 3.2.1: an answer goes to the thread that reads first, and the triggerer
-    dies when that thread has asked something else ("Response read out of order", apache/airflow#64620). 3.1.8 did so
-    with ``asyncio.to_thread``. In a thread of asgiref, Airflow sends on the event loop, where questions take turns. A
-    cancelled question goes on alone until its answer is read: else the next question would get this answer.
+    dies when that thread has asked something else ("Response read out of order", apache/airflow#64620). This was seen
+    with 3.1.8 and ``asyncio.to_thread``. In a thread of asgiref, Airflow sends its questions from the event loop, one
+    after the other. A cancelled question goes on until its answer is read: else the next question would get it.
 
     :param question: is called in a thread.
     :param *args: of the question.
@@ -77,7 +78,7 @@ class Feed:
     :ivar record: of the producer's newest try; None: no try has begun.
     :ivar state: Airflow's state of the producer, which was asked before the journal was read; None: it has none yet.
     :ivar has_looked: whether the state and the journal were read at all.
-    :ivar problem: why the published record could not be read at the last time; empty: no error, or not needed.
+    :ivar problem: why the last attempt to read the published record failed; empty: no error, or not needed.
     """
 
     def __init__(self, producer: Producer) -> None:
@@ -125,7 +126,7 @@ class Feed:
         while True:
             with suppress(Exception):  # whatever Airflow raises: it is asked again
                 state = await ask(self._producer.state)
-                # A later try on another host writes no file here, and can end as the try here did.
+                # The files here may be of an earlier try: a later try on another host writes no file on this host.
                 if state not in _NOT_STARTED and not (state == "running" and self.journal.is_growing):
                     await self._read_published()
                 if not self.problem or self._failures >= _MOST_FAILURES or state not in OVER:

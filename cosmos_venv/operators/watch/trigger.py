@@ -46,8 +46,8 @@ class DbtNodeTrigger(BaseTrigger):
     """Waits until the producer has reported the outcome of some nodes.
 
     It ends the task itself, without a worker. A worker is needed where dbt has to run for these nodes alone, where
-    Airflow would not retry the failed task, or where nothing else runs meanwhile. Then its event has ``action``,
-    ``reason`` and what else the worker needs.
+    Airflow would not retry the failed task, or where no other task runs while the trigger waits (``dag.test()``). Then
+    its event has ``action``, ``reason`` and other values that the worker needs.
 
     :param node_ids: unique ids of the nodes.
     :param producer_task_id: id of the task that runs dbt for them.
@@ -132,10 +132,10 @@ class DbtNodeTrigger(BaseTrigger):
         return Producer(key=str(key), task_id=self.producer_task_id, place=place)
 
     async def _what_was_told(self, ti: Any, feed: Feed, key: str) -> Told:
-        """What tries before this one were told.
+        """The outcomes that earlier tries were told.
 
         A try that has ended the task for good has left this in an XCom: somebody has cleared the task since. A try that
-        Airflow retries leaves no XCom; any failure known by now may be what that try was told.
+        Airflow retries leaves no XCom: it may have been told any failure that is known by now.
         """
         if self.told is not None:
             return Told(**self.told)
@@ -153,7 +153,7 @@ class DbtNodeTrigger(BaseTrigger):
         return msgspec.structs.replace(may_be, number=found.number) if found and found.key == key else may_be
 
     async def _look_again(self, ti: Any, feed: Feed, *, asks_parents: bool) -> dict[str, str | None] | None:
-        """Wait for news. Where the tasks before this one count, return their states."""
+        """Wait for news, and return the states of the tasks before this task if ``asks_parents``."""
         if not asks_parents:
             await feed.change()
             return None
@@ -237,8 +237,8 @@ def wait_for_nodes(
     if found.action is Action.WAIT:
         if not task.deferrable:
             raise reschedule(task.poke_interval)
-        # Airflow deletes the producer's published record when its next try begins, and the trigger may still have it.
-        # A retry that began in that moment failed by the failure that had ended its own first try (Airflow 2.11).
+        # Airflow deletes the producer's published record when the producer's next try begins. The trigger may still
+        # have the old record. A retry that began then failed again, by the failure of its first try (Airflow 2.11).
         is_unknown = told is None and record is None and ti.try_number > 1
         known = None if is_unknown else msgspec.to_builtins(before)
         kept = {"told": known, "try_number": ti.try_number, "retry_on": task.retry_on}

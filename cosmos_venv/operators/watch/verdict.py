@@ -1,8 +1,8 @@
-"""What a task that watches nodes does next: wait, end in a state, or run its nodes alone.
+"""The next step of a task that watches nodes: wait, end in a state, or run its nodes alone.
 
-Pure: what the journal of the producer says of the nodes, Airflow's states of the producer and of the tasks before, and
-what the task was told in earlier tries in, a verdict out. A node of which nothing is said has failed: a green task
-without a built node is the worst of all ends.
+A pure function of three values: the producer's journal, Airflow's states of the producer and of the tasks before, and
+the outcomes that earlier tries of the task have seen. A node without an outcome counts as failed: a green task without
+a built node is the worst of all ends.
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ LEFT_OUT = "freshness_callback has left it out of the build"
 """The message of a node that dbt was not told to build."""
 
 SAYS = "freshness_callback says "
-"""The beginning of the message of a node or source whose state the callback gives, other than ``skipped``."""
+"""The beginning of the message of a node or source whose state comes from the callback.
+
+The state ``skipped`` has the message ``LEFT_OUT`` instead.
+"""
 
 # A task before the producer has failed or was skipped: no node may be built after it.
 _NOT_BEGUN = frozenset({SKIPPED, "upstream_failed"})
@@ -31,7 +34,7 @@ _MOST_NAMES = 3
 
 
 class Told(msgspec.Struct, frozen=True, kw_only=True):
-    """What earlier tries of a task were told: the present try needs something newer.
+    """The outcomes that earlier tries of a task were told: the present try needs something newer.
 
     Both numbers are the producer's. They are not compared with the task's own: the two may have been cleared apart.
 
@@ -71,7 +74,7 @@ class Watch(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Action(Enum):
-    """What the task does."""
+    """The next step of a task."""
 
     WAIT = "wait"
     SUCCEED = "succeed"
@@ -81,9 +84,9 @@ class Action(Enum):
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """What a task does, and why.
+    """The next step of a task, and its reason.
 
-    :param action: what it does.
+    :param action: the step.
     :param reason: a sentence for its log; empty where it waits.
     :param outcomes: of its nodes, by unique id, where they decide.
     :param done: nodes that the producer has built for this try; dbt runs for the task's other nodes.
@@ -106,7 +109,7 @@ def verdict(
     producer_state: str | None,
     parents: Mapping[str, str | None] | None = None,
 ) -> Verdict:
-    """What a task does now.
+    """The next step of a task.
 
     :param task: the task, in its present try.
     :param record: of the producer's newest try in this run; None: the journal has none.
@@ -138,7 +141,9 @@ def _ends_of(nodes: Sequence[str], record: TryRecord | None) -> dict[str, NodeOu
 
 
 def told_by(nodes: Sequence[str], record: TryRecord | None, *, cleared_at: float | None) -> Told:
-    """What a task may have been told, where no XCom says it: all failures that it finds when it begins.
+    """The outcomes that earlier tries may have been told, for a task without an XCom that says it.
+
+    Each failure that the record has now counts as told.
 
     :param nodes: its nodes.
     :param record: of the producer's newest try; None: there is none.
@@ -167,7 +172,7 @@ def _ended(worst: str, found: Mapping[str, NodeOutcome]) -> Verdict:
 def _alone(
     task: Watch, record: TryRecord | None, producer_state: str | None, parents: Mapping[str, str | None] | None
 ) -> Verdict:
-    """Run dbt for the nodes alone, once the tasks before are over: those may have been cleared with this task."""
+    """Run dbt for the nodes alone, once the tasks before are over. Those tasks may have been cleared with this task."""
     known = {node: record.outcomes[node] for node in task.nodes if node in record.outcomes} if record else {}
     refused = {node: each for node, each in known.items() if each.state == FAILED and each.message.startswith(SAYS)}
     if refused:

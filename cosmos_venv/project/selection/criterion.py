@@ -10,7 +10,7 @@ from typing import Any
 from cosmos_venv.constants import TestIndirectSelection
 from cosmos_venv.exceptions import CosmosValueError
 
-# What dbt takes for the three parts of an item. Anything else belongs to the value: "++x" asks for a node called "+x".
+# dbt's pattern for the three parts of an item. Anything else belongs to the value: "++x" asks for a node called "+x".
 _ITEM = re.compile(
     r"(?P<childrens_parents>@)?"
     r"(?:(?P<parents>(?P<parents_depth>\d*)\+))?"
@@ -79,7 +79,7 @@ class Criterion:
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any], indirect_selection: TestIndirectSelection) -> Criterion:
-        """The criterion of an item of a YAML selector: ``method`` and ``value`` and what else dbt knows beside them.
+        """The criterion of an item of a YAML selector: ``method``, ``value`` and the other keys that dbt knows.
 
         :param mapping: the item.
         :param indirect_selection: which tests come with their parents, where the mapping says nothing of it.

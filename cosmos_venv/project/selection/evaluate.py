@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 FITS_NOTHING = "%r in select or exclude fits no node of the project."
 """The warning about one word of a selection."""
 
-# What dbt selects where no selection is given: all there is.
+# dbt's selection when none is given: everything.
 _EVERYTHING = ("fqn:*", "source:*")
 
 
@@ -93,7 +93,7 @@ def from_lists(
     """The selection of ``--select`` and ``--exclude``: items, and the words of an item, are a union; commas intersect.
 
     :param select: dbt's selection texts; none: everything.
-    :param exclude: dbt's selection texts of what is left out.
+    :param exclude: dbt's selection texts of the nodes that are left out.
     :param indirect_selection: which tests come with their parents.
     :param definitions: the YAML selectors that ``selector:`` may name; None: dbt has no such method.
     :raises CosmosValueError: when dbt would refuse an item.

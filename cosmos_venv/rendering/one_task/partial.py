@@ -50,11 +50,11 @@ class ProjectInDag:
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class PartialProject:
-    """A project in a DAG, of which as much is made as the running task needs.
+    """A project in a DAG. Only the part that the running task needs is made.
 
-    :param running: id of that task; empty in another DAG of its file.
+    :param running: id of the running task; empty if that task is in another DAG of the file.
     :param make_rest: makes the rest; gets what is made already, by planned id.
-    :ivar made: the task and its groups, by planned id; empty for a task that is none of the project's.
+    :ivar made: the task and its groups, by planned id; empty if the running task is not of this project.
     :ivar first: the task, if no task of the project comes before it; else empty.
     :ivar last: the task, if no task of the project comes after it; else empty.
     :ivar is_making: whether the rest is being made; an access to the DAG then finds the tasks that exist already.

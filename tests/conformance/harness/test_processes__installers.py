@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from conformance.harness.processes import Installer, installers_below, two_into_one
-from pytest_cosmos_venv.real_time import comes_true
+from pytest_cosmos_venv.real_time import wait_until
 
 _LINGERS = "import sys; print(flush=True); sys.stdin.read()"
 _STARTS_ANOTHER = f"import subprocess, sys; subprocess.run([*sys.argv[1:]], check=True); {_LINGERS}"
@@ -106,7 +106,7 @@ def test_what_an_installer_has_started_belongs_to_it_whoever_has_started_that(en
 def start_and_wait(start: Start, words: Sequence[str]) -> int:
     """Its PID, when what it starts runs too."""
     pid = start(words, {})
-    assert comes_true(lambda: psutil.Process(pid).children(), timeout=30)
+    assert wait_until(lambda: psutil.Process(pid).children(), timeout=30)
     return pid
 
 

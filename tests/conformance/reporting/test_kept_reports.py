@@ -105,7 +105,7 @@ def test_a_report_has_all_requirements_of_the_profiles_that_were_judged(handed_i
     assert faults(folder) == []
 
     (fault,) = changed(folder, lambda report: report["requirements"].pop(0))
-    assert "has not the requirements of a run without --cosmos-servers (CMD-001): hand in a whole run." in fault
+    assert "does not have the requirements of a run without --cosmos-servers (CMD-001): hand in a whole run." in fault
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ def open_journal(cosmos_airflow: CosmosAirflow) -> OpenJournal:
     assert not cosmos_airflow.variables.values
 
     def open_journal(number: int = 1, *, last: int = 2) -> Journal:
-        journal = Journal(KEY, TryRecord(number=number, last=last), logging.getLogger("task"))
+        journal = Journal(KEY, TryRecord(number=number, max_tries=last), logging.getLogger("task"))
         journal.begin(done_in(journal.earlier()))
         return journal
 
@@ -121,7 +121,7 @@ def test_a_file_of_an_older_try_on_this_host_does_not_revive_what_has_to_run_aga
     first.note(event("a"))
     first.close(is_over=False)
     kept = cache.rename(cache.with_name("first_host"))
-    second = Journal(KEY, TryRecord(number=2, last=2), logging.getLogger("task"))  # on another host
+    second = Journal(KEY, TryRecord(number=2, max_tries=2), logging.getLogger("task"))  # on another host
     second.begin({})
     second.close(is_over=False)
     shutil.rmtree(cache)
@@ -225,7 +225,7 @@ def test_a_record_in_object_storage_that_no_worker_has_signed_lets_no_try_skip_a
     first.close(is_over=False)
     lose_files(cache)
     (file,) = (path for path in remote.rglob("*") if path.is_file())
-    file.write_text(packed(KEY, TryRecord(last=2, number=1, outcomes=done("a", "b"))))
+    file.write_text(packed(KEY, TryRecord(max_tries=2, number=1, outcomes=done("a", "b"))))
 
     assert open_journal(2).record.outcomes == {}
     assert "it is not signed with the key of this deployment. A retry on another host runs all nodes." in caplog.text
@@ -309,7 +309,7 @@ def test_a_journal_whose_task_never_came_to_its_end_goes_with_its_copy(
     (folder,) = cache.rglob(KEY)
     os.utime(folder, (0, 0))
 
-    Journal("another", TryRecord(number=1, last=0), logging.getLogger("task")).begin({})
+    Journal("another", TryRecord(number=1, max_tries=0), logging.getLogger("task")).begin({})
 
     assert [each.name for each in folder.parent.iterdir()] == ["another"]
     assert [path for path in remote.rglob("*") if path.is_file()] == []

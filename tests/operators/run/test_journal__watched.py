@@ -28,7 +28,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def watched(number: int = 1, last: int = 1) -> tuple[Journal, list[TryRecord | None]]:
     """A journal that is open, and what it has told other hosts."""
     told: list[TryRecord | None] = []
-    tries = KEY, TryRecord(number=number, last=last)
+    tries = KEY, TryRecord(number=number, max_tries=last)
 
     journal = Journal(*tries, logging.getLogger("task"), lambda _, text: told.append(unpacked(KEY, text)))
     journal.begin({})
@@ -72,7 +72,7 @@ def test_what_other_hosts_are_told_grows_with_the_time_and_not_with_nodes_times_
     monkeypatch.setattr(time, "monotonic", lambda: now)
     sizes: list[int] = []
 
-    tries = KEY, TryRecord(number=1, last=0)
+    tries = KEY, TryRecord(number=1, max_tries=0)
     journal = Journal(*tries, logging.getLogger("task"), lambda _, text: sizes.append(len(text)))
     journal.begin({})
 

@@ -28,7 +28,7 @@ class Airflow:
     def text(self, *, end: str = "", number: int = 1) -> str:
         written = 2.0 if end else 1.0
         outcomes = {NODE: NodeOutcome("success", number)}
-        record = TryRecord(number=number, last=0, written=written, end=end, outcomes=outcomes)
+        record = TryRecord(number=number, max_tries=0, written=written, end=end, outcomes=outcomes)
         return packed(self.key, record)
 
     def published(self) -> str | None:

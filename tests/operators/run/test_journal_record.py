@@ -13,7 +13,7 @@ DONE = {NODE: NodeOutcome("success", 1)}
 
 
 def record(*lines: Line, done: dict[str, NodeOutcome] | None = None) -> TryRecord:
-    found = TryRecord(number=2, last=3, outcomes=dict(done or {}))
+    found = TryRecord(number=2, max_tries=3, outcomes=dict(done or {}))
     for line in lines:
         found.take(line)
     return found
@@ -31,14 +31,14 @@ def test_the_last_word_of_dbt_counts_and_its_artifacts_keep_the_text_of_the_even
 
 def test_what_an_earlier_try_has_done_and_runs_again_is_unknown_until_it_ends() -> None:
     """The same try has begun twice, and the second time it takes over less."""
-    again = Line(begun=TryRecord(number=2, last=3))
+    again = Line(begun=TryRecord(number=2, max_tries=3))
 
     assert record(Line(id=NODE, is_end=True, status="success"), again).outcomes == {}
     assert record(again, Line(id=NODE, is_end=True, status="success")).outcomes == {NODE: NodeOutcome("success", 2)}
 
 
 def test_the_end_of_a_try_is_its_own_line() -> None:
-    assert record(Line(end="failed"), done=DONE) == TryRecord(number=2, last=3, end="failed", outcomes=DONE)
+    assert record(Line(end="failed"), done=DONE) == TryRecord(number=2, max_tries=3, end="failed", outcomes=DONE)
     assert record().end == ""
 
 
@@ -47,7 +47,7 @@ def test_the_end_of_a_try_is_its_own_line() -> None:
     [(1, 0, "", True), (1, 1, "", False), (2, 1, "failed", True), (1, 1, "success", True), (1, 1, "failed", False)],
 )
 def test_a_try_is_the_last_where_airflow_makes_no_other(number: int, last: int, end: str, is_last: bool) -> None:
-    assert TryRecord(number=number, last=last, end=end).is_last is is_last
+    assert TryRecord(number=number, max_tries=last, end=end).is_last is is_last
 
 
 def test_a_record_comes_back_from_its_text() -> None:
@@ -65,7 +65,7 @@ def test_a_text_of_somebody_else_has_no_record(text: object) -> None:
 def test_messages_are_cut_where_they_would_be_too_long_to_be_read() -> None:
     messages = {f"{NODE}_{number}": NodeOutcome("error", 1, "why " * 1_000) for number in range(4_000)}
 
-    found = unpacked("one", packed("one", TryRecord(number=1, last=1, outcomes=messages)))
+    found = unpacked("one", packed("one", TryRecord(number=1, max_tries=1, outcomes=messages)))
 
     assert found is not None
     assert found.outcomes.keys() == messages.keys()
@@ -81,7 +81,10 @@ def test_a_line_of_somebody_else_says_nothing(name: str, value: str) -> None:
 
 def test_the_newest_try_counts_whoever_tells_of_it() -> None:
     """The files of a host end where a try has gone on on another one."""
-    first, second = TryRecord(number=1, last=1, written=9.0, outcomes=DONE), TryRecord(number=2, last=1, written=6.0)
+    first, second = (
+        TryRecord(number=1, max_tries=1, written=9.0, outcomes=DONE),
+        TryRecord(number=2, max_tries=1, written=6.0),
+    )
 
     assert newest(first, second) == newest(second, first) == second
     assert newest(None, first) == first
@@ -90,13 +93,13 @@ def test_the_newest_try_counts_whoever_tells_of_it() -> None:
 
 def test_of_one_try_the_newer_record_counts_however_little_it_says() -> None:
     """A copy that was published a second ago still says that a node is done which has to run again."""
-    published = TryRecord(number=2, last=3, written=6.0, outcomes=DONE)
-    of_this_host = TryRecord(number=2, last=3, written=7.0)
+    published = TryRecord(number=2, max_tries=3, written=6.0, outcomes=DONE)
+    of_this_host = TryRecord(number=2, max_tries=3, written=7.0)
 
     assert newest(of_this_host, published) == newest(published, of_this_host) == of_this_host
 
 
 def test_a_line_comes_back_from_its_text() -> None:
-    line = Line(at=1.0, begun=TryRecord(number=2, last=3, outcomes=DONE))
+    line = Line(at=1.0, begun=TryRecord(number=2, max_tries=3, outcomes=DONE))
 
     assert line_of(msgspec.json.encode(line)) == line

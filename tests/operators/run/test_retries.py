@@ -53,7 +53,7 @@ def test_a_failure_that_would_come_again_has_one_try(
     assert tries(cosmos_fake_venv) == 1
     assert outcome.tasks["mart_run"].state == "failed"
     assert (
-        "No other try: the failure is one of 'sql', and retry_on=['warehouse'] has not that kind."
+        "No other try: the kind of the failure is 'sql', which retry_on=['warehouse'] does not name."
         in outcome.tasks["mart_run"].log
     )
 

@@ -174,7 +174,7 @@ def test_the_state_is_older_than_the_journal_that_goes_with_it(airflow: Airflow,
 
 
 def test_a_host_without_the_files_asks_the_xcom(airflow: Airflow, folder: Path) -> None:
-    record = TryRecord(number=1, last=0, outcomes={NODE: NodeOutcome("success", 1)})
+    record = TryRecord(number=1, max_tries=0, outcomes={NODE: NodeOutcome("success", 1)})
     airflow.published = packed(PRODUCER.key, record)
 
     async def watch() -> None:
@@ -188,7 +188,7 @@ def test_a_host_without_the_files_asks_the_xcom(airflow: Airflow, folder: Path) 
 def test_a_producer_that_ended_elsewhere_as_its_try_here_did_is_read_there(airflow: Airflow, folder: Path) -> None:
     """The node was built by the second try, on another host; both tries failed by another node."""
     write(folder, FIRST_LINE, ended("skipped"), {"end": "failed"})
-    second = TryRecord(number=2, last=0, outcomes={NODE: NodeOutcome("success", 2)}, end="failed")
+    second = TryRecord(number=2, max_tries=0, outcomes={NODE: NodeOutcome("success", 2)}, end="failed")
     airflow.state, airflow.published = "failed", packed(PRODUCER.key, second)
 
     async def watch() -> None:
@@ -216,7 +216,7 @@ def test_the_next_try_on_another_host_is_seen_beside_the_files_of_the_one_before
     airflow: Airflow, folder: Path
 ) -> None:
     write(folder, FIRST_LINE, ended("error"), {"end": "failed"})
-    second = TryRecord(number=2, last=1, outcomes={NODE: NodeOutcome("success", 2)})
+    second = TryRecord(number=2, max_tries=1, outcomes={NODE: NodeOutcome("success", 2)})
     airflow.published = packed(PRODUCER.key, second)
 
     async def watch() -> None:

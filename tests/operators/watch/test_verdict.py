@@ -24,7 +24,7 @@ def a_try(number: int = 1, last: int = 1, end: str = "", origin: int | None = No
     outcomes = {
         names[name]: NodeOutcome(status, origin or number, f"said {status}") for name, status in statuses.items()
     }
-    return TryRecord(number=number, last=last, end=end, outcomes=outcomes)
+    return TryRecord(number=number, max_tries=last, end=end, outcomes=outcomes)
 
 
 def first(*nodes: str) -> Watch:

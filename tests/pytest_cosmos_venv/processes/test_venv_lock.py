@@ -119,7 +119,7 @@ def test_it_is_released_while_somebody_waits(lock: VenvLock, cosmos_lock: Cosmos
     lock.held_by(cosmos_lock.pids.live())
     lock.release_after(0.05)
 
-    assert real_time.comes_true(lambda: lock.owner is None, 10)
+    assert real_time.wait_until(lambda: lock.owner is None, 10)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells every change of a folder")

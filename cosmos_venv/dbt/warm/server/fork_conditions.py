@@ -1,11 +1,11 @@
-"""STDLIB ONLY, both sides. The conditions of a fork: in what a worker and a server must be alike so that a command is
-forked instead of started, and whether a server lives.
+"""STDLIB ONLY, both sides. The conditions of a fork, and whether a server lives.
 
-What a process can change for itself (umask, folder, signals) is no condition: the child sets it.
+A command is forked from a server only if the worker and the server have the same properties, such as rights and limits.
+The umask, the folder and the signals are no conditions: the child sets them itself.
 
-A kernel lock shows that a server lives. It is queried and not taken: a query that took the lock for a moment would show
-a server that starts just then another server (a race). The lock belongs to the open file (``F_OFD_SETLK``, Linux 3.15),
-so a keeper that closes the file does not release the lock.
+A kernel lock shows that a server lives. The lock is queried and not taken. A query that took the lock for a moment
+would make a server that starts at this moment see another server (a race). The lock belongs to the open file
+(``F_OFD_SETLK``, Linux 3.15), so a keeper that closes the file does not release the lock.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def difference(one: Mapping[str, str], other: Mapping[str, str]) -> str | None:
     """The first name under which the two differ; None when they are equal.
 
     :param one: the situation of one process.
-    :param other: the situation of another one.
+    :param other: the situation of another process.
     """
     return next((name for name in sorted({*one, *other}) if one.get(name) != other.get(name)), None)
 

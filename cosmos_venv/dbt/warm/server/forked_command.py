@@ -127,7 +127,7 @@ def run(order: Mapping[str, Any], code: types.CodeType) -> NoReturn:
 def take_name(name: str) -> None:
     """Set the name of this process in lists of processes.
 
-    :param name: of which the kernel keeps 15 bytes.
+    :param name: the name. The kernel keeps its first 15 bytes.
     """
     with suppress(OSError):  # only for people who look at a list of processes
         Path("/proc/self/comm").write_text(name[:_COMM], encoding="utf-8")
@@ -206,17 +206,17 @@ def serve_worker(control: socket.socket, worker: int, parts: ServerParts) -> Non
         alive = os.pidfd_open(worker)
     except OSError:
         return  # it is gone
-    guard.tell(control.fileno(), f"hello {os.getpid()}\n")
+    guard.send(control.fileno(), f"hello {os.getpid()}\n")
     text, handed_over = guard.receive(control.fileno())
     if text is None:
         return
     order = json.loads(text)
     if "ask" in order:
-        guard.tell(control.fileno(), parts.tell())
+        guard.send(control.fileno(), parts.tell())
         return
     reason = why_not(order, parts.read)
     if reason is not None:
-        guard.tell(control.fileno(), f"refused {reason}\n")
+        guard.send(control.fileno(), f"refused {reason}\n")
         return
     ours, theirs = socket.socketpair()
     pid = os.fork()
@@ -280,13 +280,13 @@ def _run(
     prepared = step.recv(_LONGEST_REFUSAL)
     if prepared != _PREPARED:
         words = prepared.decode("utf-8", "replace").replace("\n", " ") or "died the forked process ended at once"
-        guard.tell(control.fileno(), f"refused {words}\n")
+        guard.send(control.fileno(), f"refused {words}\n")
         return
-    guard.tell(control.fileno(), f"ready {pid}\n")
+    guard.send(control.fileno(), f"ready {pid}\n")
     if _is_told_to_go(control, alive):
-        guard.tell(parts.used, "u")
+        guard.send(parts.used, "u")
         step.sendall(GO)
-        guard.tell(control.fileno(), f"pid {pid}\n")
+        guard.send(control.fileno(), f"pid {pid}\n")
         # Lists of servers show this name for the command. Further words of the command line may be secret.
         take_name(" ".join([Path(order["argv"][0]).name, *order["argv"][1:2]]))
     step.close()  # without GO the child ends by itself

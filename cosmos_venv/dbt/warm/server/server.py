@@ -131,7 +131,7 @@ def main(text: str) -> None:
 
 def _tell_starter(text: str) -> None:
     """Say one line to the task that waits for it; nothing of that task is held afterwards."""
-    guard.tell(1, text + "\n")
+    guard.send(1, text + "\n")
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 1)
     os.close(null)
@@ -186,7 +186,8 @@ class Server:
             sys.path.insert(0, str(Path(script).resolve().parent))
         with variables_read() as self.read:
             import_all(self.config["modules"], self.config["packages"])
-            # dbt's packages call it, and it is cached: it starts a program, which would get a command's variables.
+            # dbt's packages call this function. It starts a program, which would get a command's variables, and caches
+            # the result.
             platform.processor()
         warm_up.patch_json_encoder()
         _refuse_threads()

@@ -1,14 +1,15 @@
-"""STDLIB ONLY. What a server imports and compiles before commands come, and the environment variables that this reads.
+"""STDLIB ONLY. The imports and compilations of a server before its first command, and the variables that they read.
 
-dbt's classes are read and written by code that mashumaro generates on the first call, and checked by a JSON schema.
-Both take half of the time of a small command. Both follow from the classes alone, so they are the same in each process.
+mashumaro generates code on the first call, which reads and writes dbt's classes, and JSON schemas check the classes.
+The code and the schemas take half of the time of a small command. Both depend only on the classes, so they are the same
+in each process.
 Nothing of a project, a profile or an adapter is made here. The only method of dbt that is called is ``json_schema``,
 which caches its result.
 
 dbt calls ``json.dump``, which never uses Python's C encoder: it makes and writes each bracket and comma by itself. This
 takes half a second in a project of a thousand models, whose ``manifest.json`` is written twice. ``patch_json_encoder``
-makes the same text at once, as ``json.dumps`` does (CPython, ``Lib/json/encoder.py``: ``_one_shot``). It takes as much
-more memory as the text is long.
+makes the same text at once, as ``json.dumps`` does (CPython, ``Lib/json/encoder.py``: ``_one_shot``). This needs
+additional memory of the size of the text.
 """
 
 from __future__ import annotations
