@@ -19,6 +19,8 @@ from cosmos_venv.project.graph import DbtGraph
 
 PROJECT = Path(__file__).parent.parent / "data" / "rendering-project"
 DEEP = '{"a":' * 100_000 + "1" + "}" * 100_000
+# Python 3.14 bounds the depth by the free stack. It is enough for these texts, and then their missing ends are the fault.
+OF_DEPTH = "nested too deeply" if sys.version_info < (3, 14) else "Input data was truncated"
 MANIFEST, LS_FILE = "manifest.json", "dbt_ls.jsonl"
 OF_PIPE, OF_DEVICE = "it is a named pipe, and no file that has an end", "it is a device, and no file that has an end"
 
@@ -70,8 +72,8 @@ def text(content: str) -> Callable[[Path], object]:
         (pipe, OF_PIPE),
         (device, OF_DEVICE),
         (text(" " * 200_000), "it has 200,000 bytes, more than [cosmos_venv] artifact_max_bytes = 150000 (raise that"),
-        (text(f'{{"unique_id": "model.a.b", "nodes": {DEEP[:140_000]}'), "it is nested too deeply"),
-        (text('{"unique_id": "model.a.b", "resource_type": "model", "config": ' + DEEP[:140_000]), "nested too deeply"),
+        (text(f'{{"unique_id": "model.a.b", "nodes": {DEEP[:140_000]}'), OF_DEPTH),
+        (text('{"unique_id": "model.a.b", "resource_type": "model", "config": ' + DEEP[:140_000]), OF_DEPTH),
     ],
 )
 def test_of_one_file_that_says_it_all(
