@@ -51,7 +51,9 @@ logger = logging.getLogger(__name__)
 _PATIENCE = 5.0  # seconds for the storage of other machines, which only saves time
 _SUFFIX = ".answer"
 _DETACHED = f"{__name__}:list_detached"  # the function that DetachedWork calls, with a request of _as_request
-_CHANGED = "The project has changed while dbt ls ran, and nobody knows which of the two dbt has read. Parse again."
+_CHANGED = (
+    "The project has changed while dbt ls ran, and nobody knows which state of the project dbt has read. Parse again."
+)
 _WAITING = "Another process is running dbt ls for the same project; waiting for its answer."
 _SHORTEST_AGE = 60.0  # seconds that an answer lives at the least, so that a later parse finds it
 

@@ -100,7 +100,7 @@ def _answer_of(hook: str, function: Callable[..., object], node: DbtNode) -> str
     if not isinstance(answer, str) or not answer.strip():
         raise CosmosValueError(
             f"RenderConfig.{hook} gave {answer!r} for {node.unique_id}. It must return a text that is not empty; "
-            "node.name is what ids are made of without it."
+            "without the hook, ids are made of node.name."
         )
     return answer
 

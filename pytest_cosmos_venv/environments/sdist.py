@@ -96,8 +96,8 @@ class Sdist:
         require_count(count, "count")
         if not real_time.wait_until(lambda: len(self.builds) >= count, timeout):
             raise ToolkitMisuse(
-                f"Nobody has begun to build {self.path.name} (number {count}) within {timeout:g} s: does what is "
-                "installed require it, at this version?"
+                f"Nobody has begun to build {self.path.name} (number {count}) within {timeout:g} s: does an "
+                "installed package require it, at this version?"
             )
         return self.builds[count - 1]
 
