@@ -128,7 +128,7 @@ class Journal:
             self._log.warning("The journal of this task cannot be written: %s", error)
         _sweep(self._folder.parent)
         self.record = msgspec.structs.replace(self.record, begun=begun, written=begun, outcomes=dict(kept))
-        self._append(Line(begun=self.record.copy()))
+        self._append(Line(begun=self.record))
 
     def note(self, event: NodeEvent, target: Path | None = None) -> None:
         """Write down an event of a node.
