@@ -257,11 +257,13 @@ class ProjectPackages:
             if self._has_copied(kept, place, folder, report):
                 return
             install()
+            pinned = None
             try:
-                self._publish(digest, store, place, folder)
+                pinned = self._publish(digest, store, place, folder)
             except OSError as error:
                 report(f"The dbt packages are not kept for other tasks: {error}.")
-        self._share(digest, began)
+        if pinned is not None and self.elsewhere is not None:
+            self.elsewhere.write(f"{digest}{_ARCHIVE}", pinned)
 
     def _has_copied(self, kept: Path | None, place: Path, folder: Path, report: Callable[[str], None]) -> bool:
         """Unpack kept packages into the folder. Returns whether it was done: another task may have removed them."""
@@ -301,13 +303,6 @@ class ProjectPackages:
         report("The dbt packages are those that another machine has installed.")
         return store.find(digest, lambda _: True)
 
-    def _share(self, digest: str, began: float) -> None:
-        if self.elsewhere is None or (kept := self._find(digest, began)) is None:
-            return
-        with suppress(MemoryError, *_UNREADABLE):  # this task has its packages, whether others get them or not
-            if self._is_pinned(kept):
-                self.elsewhere.write(kept.name, kept.read_bytes())
-
     def _find(self, digest: str, began: float) -> Path | None:
         found = (store.find(digest, partial(self._is_current, began)) for store in self.stores)
         return next((kept for kept in found if kept is not None), None)
@@ -321,8 +316,12 @@ class ProjectPackages:
         with kept.open("rb") as file:
             return is_pinned(self.project_dir, _lock_in(file))
 
-    def _publish(self, digest: str, store: PackageStore, place: Path, folder: Path) -> None:
+    def _publish(self, digest: str, store: PackageStore, place: Path, folder: Path) -> bytes | None:
+        """Keep the installation, and return its archive where the project's lock file pins it."""
         local = self._local_packages(place)
         links = {package.name: Path(os.readlink(package)) for package in folder.iterdir() if package.is_symlink()}  # noqa: PTH115 - text first
-        if links == local:  # else dbt has done something with local packages that we do not know
-            store.publish(digest, archive_of(folder, place / LOCK_FILE, local))
+        if links != local:  # dbt has done something with local packages that we do not know
+            return None
+        archive = archive_of(folder, place / LOCK_FILE, local)
+        store.publish(digest, archive)
+        return archive if is_pinned(self.project_dir, _lock_in(io.BytesIO(archive))) else None
