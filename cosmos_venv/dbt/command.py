@@ -7,7 +7,6 @@ import os
 import re
 import shlex
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -59,8 +58,9 @@ _LONGEST_WORD = 30_000  # letters of up to four bytes, of the 128 KiB that Linux
 _LONGEST_SELECTION = 500_000  # letters, of the 2 MB that Linux takes for all words and variables
 _SELECTION = "cosmos_venv_selection"
 _INDIRECT = "--indirect-selection"
-_DEBUG = frozenset({"--debug", "-d"})
-_DEBUG_LEVELS = frozenset({"debug", "trace"})  # the second of dbt 2
+_DEBUG = frozenset({"--debug", "-d", "debug", "trace"})  # the last is a level of dbt 2
+_LEVELS = ("DBT_LOG_LEVEL", "DBT_ENGINE_LOG_LEVEL")
+_DEBUG_VARIABLES = ("DBT_DEBUG", "DBT_ENGINE_DEBUG")
 _ON = frozenset({"1", "true", "t", "yes", "y", "on"})
 _SWITCHES = ("no_version_check", "cache_selected_only", "fail_fast", "quiet", "warn_error")
 # In the words of click, which dbt 1 uses, and of clap, which dbt 2 uses.
@@ -277,18 +277,13 @@ def without_flag(words: Sequence[str], flag: str) -> list[str]:
 def asks_for_debug(words: Sequence[str], env: Mapping[str, str]) -> bool:
     """Whether a command asks for events of level debug. Settings in dbt_project.yml or the profile do not count.
 
+    A word such as the name ``debug`` of a model counts too: then the log has more lines.
+
     :param words: the command line.
     :param env: the environment variables of dbt.
     """
-    pairs = [tuple(word.split("=", 1)) for word in words if "=" in word] + [*pairwise(words)]
-    levels = [level for flag, level in pairs if flag == "--log-level"]
-    levels += [env.get(name, "") for name in ("DBT_LOG_LEVEL", "DBT_ENGINE_LOG_LEVEL")]
-    switches = [env.get(name, "") for name in ("DBT_DEBUG", "DBT_ENGINE_DEBUG")]
-    return (
-        not _DEBUG.isdisjoint(words)
-        or not _DEBUG_LEVELS.isdisjoint(level.lower() for level in levels)
-        or not _ON.isdisjoint(switch.lower() for switch in switches)
-    )
+    levels = {word.lower().removeprefix("--log-level=") for word in [*words, *(env.get(name, "") for name in _LEVELS)]}
+    return not levels.isdisjoint(_DEBUG) or any(env.get(name, "").lower() in _ON for name in _DEBUG_VARIABLES)
 
 
 def vars_flags(variables: Mapping[str, Any] | str | None) -> list[str]:

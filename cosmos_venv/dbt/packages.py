@@ -77,33 +77,21 @@ def _lock_in(file: BinaryIO) -> bytes | None:
         return None if content is None else content.read()
 
 
-def _refuse_unsafe(archive: bytes, folder: Path) -> None:
-    """Check all members of an archive from another machine.
-
-    :raises tarfile.TarError: when a member would be unpacked outside of the folder.
-    :raises AttributeError: before Python 3.10.12 and 3.11.4, which have no ``tarfile.data_filter``.
-    """
-    with tarfile.open(fileobj=io.BytesIO(archive), mode="r:gz") as tar:
-        for member in tar:
-            is_relative = ".." not in PurePath(member.name).parts
-            if not is_relative or tarfile.data_filter(member, str(folder)).name != member.name:
-                raise tarfile.AbsolutePathError(member)
-
-
 def unpack(kept: Path, place: Path, folder: Path) -> None:
     """Unpack kept packages as ``dbt deps`` would install them, except local packages.
 
     :param kept: the archive of an installation. Another task may remove it at any time.
     :param place: the folder in which dbt runs, which gets the lock file.
     :param folder: the packages folder; it is made.
-    :raises OSError: when the archive cannot be read, or a file cannot be made. Other errors of archives are raised too.
+    :raises OSError: when the archive cannot be read, or a file cannot be made. Other errors of archives are raised too,
+        such as of a member that would lead out of the folder.
     """
     with suppress(OSError):  # of a read-only mount, or of another user
         os.utime(kept, (time.time(), kept.stat().st_mtime))
     folder.mkdir(parents=True, exist_ok=True)
     with tarfile.open(kept, mode="r:gz") as tar:
-        # The archive is our own, or was checked after its download. To check each path again would double the time.
-        tar.extraction_filter = lambda member, _: member
+        # Python before 3.10.12 and 3.11.4 has no filter. There the signature of another machine's archive is enough.
+        tar.extraction_filter = getattr(tarfile, "data_filter", None)
         for member in tar:
             is_lock = member.name == LOCK_FILE
             member.name = member.name.removeprefix(f"{_PACKAGES}/")
@@ -270,11 +258,13 @@ class ProjectPackages:
             if self._has_copied(kept, place, folder, report):
                 return
             install()
+            pinned = None
             try:
-                self._publish(digest, store, place, folder)
+                pinned = self._publish(digest, store, place, folder)
             except OSError as error:
                 report(f"The dbt packages are not kept for other tasks: {error}.")
-        self._share(digest, began)
+        if pinned is not None and self.elsewhere is not None:
+            self.elsewhere.write(f"{digest}{_ARCHIVE}", pinned)
 
     def _has_copied(self, kept: Path | None, place: Path, folder: Path, report: Callable[[str], None]) -> bool:
         """Unpack kept packages into the folder. Returns whether it was done: another task may have removed them."""
@@ -305,22 +295,14 @@ class ProjectPackages:
         if found is None:
             return None
         try:
-            _refuse_unsafe(found[0], store.folder)
             if not is_pinned(self.project_dir, _lock_in(io.BytesIO(found[0]))):
                 return None
             store.publish(digest, found[0])
-        except (AttributeError, *_UNREADABLE) as error:
+        except _UNREADABLE as error:
             report(f"The dbt packages of another machine are not used: {error}.")
             return None
         report("The dbt packages are those that another machine has installed.")
         return store.find(digest, lambda _: True)
-
-    def _share(self, digest: str, began: float) -> None:
-        if self.elsewhere is None or (kept := self._find(digest, began)) is None:
-            return
-        with suppress(MemoryError, *_UNREADABLE):  # this task has its packages, whether others get them or not
-            if self._is_pinned(kept):
-                self.elsewhere.write(kept.name, kept.read_bytes())
 
     def _find(self, digest: str, began: float) -> Path | None:
         found = (store.find(digest, partial(self._is_current, began)) for store in self.stores)
@@ -335,8 +317,12 @@ class ProjectPackages:
         with kept.open("rb") as file:
             return is_pinned(self.project_dir, _lock_in(file))
 
-    def _publish(self, digest: str, store: PackageStore, place: Path, folder: Path) -> None:
+    def _publish(self, digest: str, store: PackageStore, place: Path, folder: Path) -> bytes | None:
+        """Keep the installation, and return its archive where the project's lock file pins it."""
         local = self._local_packages(place)
         links = {package.name: Path(os.readlink(package)) for package in folder.iterdir() if package.is_symlink()}  # noqa: PTH115 - text first
-        if links == local:  # else dbt has done something with local packages that we do not know
-            store.publish(digest, archive_of(folder, place / LOCK_FILE, local))
+        if links != local:  # dbt has done something with local packages that we do not know
+            return None
+        archive = archive_of(folder, place / LOCK_FILE, local)
+        store.publish(digest, archive)
+        return archive if is_pinned(self.project_dir, _lock_in(io.BytesIO(archive))) else None

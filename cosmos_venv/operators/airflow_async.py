@@ -1,7 +1,8 @@
 """Operators of ExecutionMode.AIRFLOW_ASYNC: a setup task that compiles all models, and a query of BigQuery for each.
 
 A model's task needs no dbt, and no worker while its query runs. Seeds, snapshots, tests and all other nodes run dbt as
-in other modes: on the worker, or in the environment of ``ExecutionConfig.async_py_requirements``.
+in other modes: on the worker by the operators here, or by those of ``virtualenv`` in the environment of
+``ExecutionConfig.async_py_requirements``.
 """
 
 from __future__ import annotations
@@ -28,24 +29,17 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DbtBuildAirflowAsyncOperator",
-    "DbtBuildAirflowAsyncVirtualenvOperator",
     "DbtCloneAirflowAsyncOperator",
     "DbtCompileAirflowAsyncOperator",
     "DbtLSAirflowAsyncOperator",
     "DbtRunAirflowAsyncOperator",
     "DbtRunOperationAirflowAsyncOperator",
     "DbtSeedAirflowAsyncOperator",
-    "DbtSeedAirflowAsyncVirtualenvOperator",
     "DbtSemanticMetricViewAirflowAsyncOperator",
-    "DbtSemanticMetricViewAirflowAsyncVirtualenvOperator",
     "DbtSnapshotAirflowAsyncOperator",
-    "DbtSnapshotAirflowAsyncVirtualenvOperator",
     "DbtSourceAirflowAsyncOperator",
-    "DbtSourceAirflowAsyncVirtualenvOperator",
     "DbtSourceFreshnessAirflowAsyncSensor",
-    "DbtSourceFreshnessAirflowAsyncVirtualenvSensor",
     "DbtTestAirflowAsyncOperator",
-    "DbtTestAirflowAsyncVirtualenvOperator",
     "SetupAsyncOperator",
     "SetupAsyncVirtualenvOperator",
     "TeardownAsyncOperator",
@@ -371,36 +365,6 @@ class DbtCompileAirflowAsyncOperator(_AfterSetup, local.DbtCompileLocalOperator)
 
 class DbtCloneAirflowAsyncOperator(_AfterSetup, local.DbtCloneLocalOperator):
     """``dbt clone`` on the worker."""
-
-
-class DbtBuildAirflowAsyncVirtualenvOperator(_AfterSetup, virtualenv.DbtBuildVirtualenvOperator):
-    """``dbt build`` of a function in a managed virtual environment."""
-
-
-class DbtSeedAirflowAsyncVirtualenvOperator(_AfterSetup, virtualenv.DbtSeedVirtualenvOperator):
-    """``dbt seed`` in a managed virtual environment."""
-
-
-class DbtSnapshotAirflowAsyncVirtualenvOperator(_AfterSetup, virtualenv.DbtSnapshotVirtualenvOperator):
-    """``dbt snapshot`` in a managed virtual environment."""
-
-
-class DbtSourceAirflowAsyncVirtualenvOperator(_AfterSetup, virtualenv.DbtSourceVirtualenvOperator):
-    """``dbt source freshness`` in a managed virtual environment."""
-
-
-class DbtSourceFreshnessAirflowAsyncVirtualenvSensor(_AfterSetup, virtualenv.DbtSourceFreshnessVirtualenvSensor):
-    """Waits until sources are fresh: ``dbt source freshness`` in a managed virtual environment."""
-
-
-class DbtSemanticMetricViewAirflowAsyncVirtualenvOperator(
-    _AfterSetup, virtualenv.DbtSemanticMetricViewVirtualenvOperator
-):
-    """``dbt run`` of views of metrics in a managed virtual environment."""
-
-
-class DbtTestAirflowAsyncVirtualenvOperator(_AfterSetup, virtualenv.DbtTestVirtualenvOperator):
-    """``dbt test`` in a managed virtual environment."""
 
 
 base.make_own_parameters_mappable(globals())

@@ -156,7 +156,7 @@ def test_vars_come_out_as_they_went_in() -> None:
         pytest.param(["-d"], {}, True, id="-d"),
         pytest.param(["--log-level", "debug"], {}, True, id="--log-level"),
         pytest.param(["--log-level=trace"], {}, True, id="--log-level="),
-        pytest.param(["--log-level", "info", "--select", "debug"], {}, False, id="another-level"),
+        pytest.param(["--log-level", "info"], {}, False, id="another-level"),
         pytest.param(["--vars", "a=b=debug"], {}, False, id="another-value"),
         pytest.param([], {"DBT_DEBUG": "True"}, True, id="DBT_DEBUG"),
         pytest.param([], {"DBT_ENGINE_LOG_LEVEL": "debug"}, True, id="DBT_ENGINE_LOG_LEVEL"),

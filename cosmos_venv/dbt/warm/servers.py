@@ -36,7 +36,6 @@ _LONGEST_REFUSAL = 3_600.0  # seconds; then a server is started once more, since
 # Hex digits. The path of a socket is short, and a temporary folder may be deep.
 _KEY_LENGTH = 20
 _LONGEST_HEAD = 8192
-_LONGEST_ANSWER = 65_536  # characters
 
 # When the interpreter's path is too long for the first line, it stands in the second, in an exec of a shell.
 _INTERPRETER = re.compile(
@@ -321,21 +320,17 @@ def _last_line(log: Path) -> str:
 
 
 def state_of(place: ServerPaths) -> dict[str, Any] | None:
-    """The state of a server, as the server reports it; None when it does not answer.
+    """The note of a server that answers; None when it does not answer.
 
     :param place: the server.
-    :returns: ``pid``, ``environment``, ``commands`` served, ``idle_seconds``, and ``is_prepared``: whether all its
-        warm-up steps are done. It takes these steps between commands.
+    :returns: ``pid``, ``environment``, ``commands`` served, when it was ``last_used``, and ``is_prepared``: whether all
+        its warm-up steps are done. It takes these steps between commands.
     """
     try:
         connection = connect(place, within=LONGEST_WORD)
         if connection is None:
             return None
-        with closing(connection):
-            text = json.dumps({"ask": "state"}).encode()
-            connection.sendall(len(text).to_bytes(guard.LENGTH_BYTES, "big") + text)
-            with connection.makefile("r", encoding="utf-8") as lines:
-                lines.readline()  # its greeting
-                return value_of(lines.readline(_LONGEST_ANSWER), dict[str, Any])
-    except (OSError, ValueError, NotWarm):
+        with closing(connection), connection.makefile("rb") as greeting:
+            return place.note() if greeting.readline() else None
+    except OSError:
         return None

@@ -1,7 +1,6 @@
 """The servers that run on this host and what they do now. For people, never asked by a command.
 
-A server itself reports only how many commands it has served and how long it is idle; the kernel knows the rest. So this
-costs a command nothing.
+A server itself notes only how many commands it has served and when the last one began; the kernel knows the rest.
 """
 
 from __future__ import annotations
@@ -146,7 +145,7 @@ def _seen(process: psutil.Process, below: Path | None) -> WarmServer | None:
         environment=str(environment),
         state=state,
         age_seconds=round(age, 1),
-        idle_seconds=round(said["idle_seconds"], 1) if said else None,
+        idle_seconds=round(time.time() - said["last_used"], 1) if said else None,
         commands=said["commands"] if said else None,
         memory_bytes=memory,
         socket=str(place.socket),

@@ -24,8 +24,9 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from threading import RLock
 from typing import Any
@@ -89,17 +90,29 @@ class Journal:
         self._lock = RLock()
         self._file: int | None = None
         self._is_watched = push_xcom is not None
-        self._copies = copies_of(key, log, push_xcom, state)
+        self._stores = stores_of(key, push_xcom, state)
         self._folder = folder_of(key)
-        self._news = 0
+        self._news = self._written_news = 0  # how many lines of the journal matter to other hosts, and are told to them
+        self._may_write_at = time.monotonic() + _BETWEEN_WRITES  # a short task writes nothing
+        self._may_be_there = False
+        self._warned_of: set[str] = set()
 
     def earlier(self) -> TryRecord | None:
         """The record of the newest earlier try that has left one; None: there is none, or the task was cleared."""
         if self.record.number == 1:
             return None
         # The file has more of a try than the copy, which is written once a second.
-        found = newest(record_in(self._folder), self._copies[0].read(self._key))
+        found = newest(record_in(self._folder), self._copy())
         return found if found is not None and found.max_tries == self.record.max_tries else None
+
+    def _copy(self) -> TryRecord | None:
+        """The record that an earlier try has left for other hosts; None where there is none, or it cannot be read."""
+        text = self._ask(self._stores[0], "read", self._stores[0].read)
+        self._may_be_there = text != ""  # also where the store does not answer now
+        found = unpacked(self._key, text)
+        if text and found is None:
+            self._warn(self._stores[0], "read", "it is not what was written")
+        return found
 
     def begin(self, kept: Mapping[str, NodeOutcome]) -> None:
         """Open the journal.
@@ -115,7 +128,7 @@ class Journal:
             self._log.warning("The journal of this task cannot be written: %s", error)
         _sweep(self._folder.parent)
         self.record = msgspec.structs.replace(self.record, begun=begun, written=begun, outcomes=dict(kept))
-        self._append(Line(begun=self.record.copy()))
+        self._append(Line(begun=self.record))
 
     def note(self, event: NodeEvent, target: Path | None = None) -> None:
         """Write down an event of a node.
@@ -155,11 +168,41 @@ class Journal:
             )
 
     def write_copies(self) -> None:
-        """Write each copy for other hosts that is due."""
+        """Write the copies for other hosts when there is something new, and the last write is long enough ago."""
         with self._lock:
-            for copy in self._copies:
-                if copy.is_due(self._news) and (copy.is_watched or not self.record.is_last):
-                    copy.write(packed(self._key, self.record), self._news)
+            if self._news != self._written_news and time.monotonic() >= self._may_write_at:
+                self._write(is_for_next_try=not self.record.is_last)
+
+    def _write(self, *, is_for_next_try: bool) -> None:
+        """Write each copy that somebody may read."""
+        text = packed(self._key, self.record)
+        began = time.monotonic()
+        self._written_news = self._news
+        for store in self._stores:
+            if store.is_watched or is_for_next_try:
+                self._may_be_there = True
+                self._ask(store, "written", partial(store.write, text))
+        ended = time.monotonic()
+        rest = max(_BETWEEN_WRITES, _REST_AFTER_WRITE * (ended - began), len(text) / _CHARACTERS_PER_SECOND)
+        self._may_write_at = ended + rest
+
+    def _ask(self, store: _Store, done: str, ask: Callable[[], Any]) -> Any:
+        """Ask a store to do something; an error is a warning, since dbt does its work all the same."""
+        try:
+            return ask()
+        except Exception as error:  # noqa: BLE001 - whatever a store raises
+            self._written_news = -1  # a write that has failed is tried again when the copies are due
+            self._warn(store, done, error)
+
+    def _warn(self, store: _Store, done: str, error: object) -> None:
+        """Warn once of a copy that cannot be read, written or removed."""
+        if store.name in self._warned_of:
+            return
+        self._warned_of.add(store.name)
+        consequence = "" if done == "removed" else " A retry on another host runs all nodes."
+        if store.is_watched:
+            consequence = " Tasks on other hosts do not see what dbt does."
+        self._log.warning("What this task has done cannot be %s in %s: %s.%s", done, store.name, error, consequence)
 
     def close(self, *, is_over: bool, end: str = FAILED, why: str = "") -> None:
         """End the journal.
@@ -172,11 +215,10 @@ class Journal:
         with self._lock:
             self._close_file()
             is_needed = not (is_over or self.record.is_last)
-            for copy in self._copies:
-                if copy.is_watched or is_needed:
-                    copy.write(packed(self._key, self.record), self._news)
-                else:
-                    copy.remove()
+            self._write(is_for_next_try=is_needed)
+            store = self._stores[0]
+            if self._may_be_there and not (is_needed or store.is_watched):
+                self._ask(store, "removed", store.remove)
             if not (is_needed or self._is_watched):
                 shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -216,12 +258,14 @@ class _Store:
     :param read: returns the text; empty: there is none.
     :param write: writes the text.
     :param remove: removes the text.
+    :param is_watched: whether tasks on other hosts wait for it, so that it stays when the task is over.
     """
 
     name: str
     read: Callable[[], str]
     write: Callable[[str], object]
     remove: Callable[[], object]
+    is_watched: bool = False
 
 
 def _store_of(key: str, state: Any = None) -> _Store:
@@ -255,96 +299,21 @@ def _store_of(key: str, state: Any = None) -> _Store:
     )
 
 
-class Copy:
-    """One copy of a journal.
-
-    :param store: where it is.
-    :param log: the task's logger.
-    :param is_watched: whether tasks on other hosts wait for it, so that it stays when the task is over.
-    """
-
-    def __init__(self, store: _Store, log: Any, *, is_watched: bool) -> None:
-        self.is_watched = is_watched
-        self._store = store
-        self._log = log
-        self._may_write_at = time.monotonic() + _BETWEEN_WRITES  # a short task writes nothing
-        self._news = 0
-        self._may_be_there = False
-        self._has_warned = False
-
-    def is_due(self, news: int) -> bool:
-        """Whether the copy is to be written: there is something new, and the last write is long enough ago.
-
-        :param news: how many nodes have ended, as the journal counts them.
-        """
-        return news != self._news and time.monotonic() >= self._may_write_at
-
-    def read(self, key: str) -> TryRecord | None:
-        """The record in the copy; None where there is none, or it cannot be read.
-
-        :param key: of the journal.
-        """
-        self._may_be_there = True  # also where the store does not answer now
-        try:
-            text = self._store.read()
-        except Exception as error:  # noqa: BLE001 - whatever a store raises
-            self._warn("read", error)
-            return None
-        self._may_be_there = bool(text)
-        found = unpacked(key, text)
-        if text and found is None:
-            self._warn("read", "it is not what was written")
-        return found
-
-    def write(self, text: str, news: int) -> None:
-        """Write the copy. A write that fails is tried again when the copy is due.
-
-        :param text: of ``packed``.
-        :param news: as for ``is_due``.
-        """
-        self._may_be_there = True
-        began = time.monotonic()
-        try:
-            self._store.write(text)
-            self._news = news
-        except Exception as error:  # noqa: BLE001 - as above
-            self._warn("written", error)
-        ended = time.monotonic()
-        rest = max(_BETWEEN_WRITES, _REST_AFTER_WRITE * (ended - began), len(text) / _CHARACTERS_PER_SECOND)
-        self._may_write_at = ended + rest
-
-    def remove(self) -> None:
-        """Remove the copy, where this try or an earlier one may have written it."""
-        if self._may_be_there:
-            try:
-                self._store.remove()
-            except Exception as error:  # noqa: BLE001 - as above
-                self._warn("removed", error)
-
-    def _warn(self, done: str, error: object) -> None:
-        if not self._has_warned:
-            self._has_warned = True
-            consequence = "" if done == "removed" else " A retry on another host runs all nodes."
-            if self.is_watched:
-                consequence = " Tasks on other hosts do not see what dbt does."
-            name = self._store.name
-            self._log.warning("What this task has done cannot be %s in %s: %s.%s", done, name, error, consequence)
-
-
-def copies_of(key: str, log: Any, push_xcom: PushXCom | None, state: Any = None) -> list[Copy]:
-    """The copies of a journal. The copy for the next try is the first.
+def stores_of(key: str, push_xcom: PushXCom | None, state: Any = None) -> list[_Store]:
+    """The places of the copies of a journal. The copy for the next try is in the first.
 
     :param key: of the journal.
-    :param log: the task's logger.
     :param push_xcom: pushes an XCom of the task, where other tasks watch it; None: no task watches it.
     :param state: of ``compat.task_state``.
     """
     store = _store_of(key, state)
-    if push_xcom is None or caches.remote_journals() is not None:
-        return [Copy(store, log, is_watched=push_xcom is not None)]
+    if push_xcom is None:
+        return [store]
+    if caches.remote_journals() is not None:
+        return [replace(store, is_watched=True)]
     # Airflow deletes the XCom when a try begins, and with the run.
-    in_xcom = _Store(f"the XCom {XCOM}", read=str, write=lambda text: push_xcom(XCOM, text), remove=lambda: None)
-    return [Copy(store, log, is_watched=False), Copy(in_xcom, log, is_watched=True)]
+    write = partial(push_xcom, XCOM)
+    return [store, _Store(f"the XCom {XCOM}", read=str, write=write, remove=lambda: None, is_watched=True)]
 
 
 def published(key: str, *, task_id: str, **place: Any) -> TryRecord | None:

@@ -23,8 +23,7 @@ from cosmos_venv.managed import caches
 LONGEST_TEXT = 65_536
 """Characters of a text of dbt, and of compiled SQL: it becomes an XCom."""
 
-_LONGEST_MESSAGE = 1_000  # characters: a message is part of XComs
-_SHORT = 80  # characters of a message, where the messages of all nodes are too long
+_LONGEST_MESSAGE = 1_000  # characters: a message is part of XComs, of which 8 MiB are read: 7,000 such nodes
 _FOLDER = "journals-v1"
 _STILL = 10.0  # seconds without a new line; after that, the newest try may run on another host
 
@@ -54,16 +53,6 @@ class TryRecord(msgspec.Struct, kw_only=True):
     def is_last(self) -> bool:
         """Whether Airflow does not try the task again by itself."""
         return self.number > self.max_tries or self.end == SUCCESS
-
-    def copy(self, *, longest: int = _LONGEST_MESSAGE) -> TryRecord:
-        """A copy of the record, with messages that are cut.
-
-        :param longest: characters of a message.
-        """
-        outcomes = {
-            node: msgspec.structs.replace(each, message=each.message[:longest]) for node, each in self.outcomes.items()
-        }
-        return msgspec.structs.replace(self, outcomes=outcomes)
 
     def take(self, line: Line) -> None:
         """Take note of a line of the try.
@@ -127,10 +116,7 @@ def packed(key: str, record: TryRecord) -> str:
     :param key: of the journal, so that the text does not pass for the record of another journal.
     :param record: of a try.
     """
-    content = msgspec.json.encode((key, record))
-    if untrusted.SMALL.is_exceeded_by(len(content)):  # nobody would read it
-        content = msgspec.json.encode((key, record.copy(longest=_SHORT)))
-    return untrusted.packed(content)
+    return untrusted.packed(msgspec.json.encode((key, record)))
 
 
 def unpacked(key: str, text: object) -> TryRecord | None:
@@ -195,8 +181,9 @@ class JournalFiles:
             if file == self._file and self._read_file(file):
                 has_grown = True
                 self._grown_at = time.monotonic()
-                # A copy, since it is read while further lines are taken. Without a first line the former record stays.
-                self.record = self._growing.copy() if self._growing is not None else self.record
+                if (growing := self._growing) is not None:  # without a first line the former record stays
+                    # A copy, since it is read while further lines are taken.
+                    self.record = msgspec.structs.replace(growing, outcomes=dict(growing.outcomes))
         return has_grown
 
     @property

@@ -273,6 +273,7 @@ def _told_before(context: Mapping[str, Any], task: Any, record: TryRecord | None
     ti: Any = context["ti"]
     if ti.try_number == 1:
         return Told()
-    # Clearing a task gives it a full number of further tries: the first of these is no retry.
-    is_cleared = ti.try_number == ti.max_tries - (task.retries or 0) + 1
+    # Clearing a task gives it a full number of further tries. In each of these the node has to run again.
+    first = ti.max_tries - (task.retries or 0) + 1
+    is_cleared = 1 < first <= ti.try_number
     return told_by(task.node_ids, record, cleared_at=compat.try_requested_at(context) if is_cleared else None)

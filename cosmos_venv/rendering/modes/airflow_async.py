@@ -27,8 +27,7 @@ if TYPE_CHECKING:
 _MODULE = "operators.airflow_async"
 _VERBS = ("Build", "Seed", "SemanticMetricView", "Snapshot", "Source", "Test")
 _ASYNC_OF = {
-    f"operators.{module}.Dbt{verb}{mode}{kind}": f"{_MODULE}.Dbt{verb}AirflowAsync{suffix}{kind}"
-    for module, mode, suffix in (("local", "Local", ""), ("virtualenv", "Virtualenv", "Virtualenv"))
+    f"operators.local.Dbt{verb}Local{kind}": f"{_MODULE}.Dbt{verb}AirflowAsync{kind}"
     for verb, kind in (*((verb, "Operator") for verb in _VERBS), ("SourceFreshness", "Sensor"))
 }
 _MODELS = ("operators.local.DbtRunLocalOperator", "operators.virtualenv.DbtRunVirtualenvOperator")
@@ -101,7 +100,9 @@ def _of_node(task: PlannedTask, *, is_query: bool, has_setup: bool) -> PlannedTa
             "producer_task_id": DBT_SETUP_ASYNC_TASK_ID,
         }
         return msgspec.structs.replace(task, operator=f"{_MODULE}.DbtRunAirflowAsyncOperator", arguments=arguments)
-    if task.operator not in _ASYNC_OF:  # a placeholder, and dbt run for an ephemeral model, for which dbt does nothing
+    # No names of Cosmos: a placeholder, a task in a managed environment, and dbt run for an ephemeral model, for which
+    # dbt does nothing.
+    if task.operator not in _ASYNC_OF:
         return task
     arguments = {**task.arguments, **({"producer_task_id": DBT_SETUP_ASYNC_TASK_ID} if has_setup else {})}
     return msgspec.structs.replace(task, operator=_ASYNC_OF[task.operator], arguments=arguments)

@@ -17,7 +17,7 @@ import pytest
 
 from cosmos_venv import compat
 from cosmos_venv.dbt.log_lines import SUCCESS, NodeEvent, NodeOutcome
-from cosmos_venv.operators.run.journal import Copy, Journal, present_try
+from cosmos_venv.operators.run.journal import Journal, present_try
 from cosmos_venv.operators.run.journal_record import TryRecord, packed
 from pytest_cosmos_venv import CosmosAirflow
 from tests.odd_files import KINDS, plant
@@ -41,7 +41,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The seconds that the journal sees, as the only element."""
     now = [1_000.0]
-    monkeypatch.setattr(f"{Copy.__module__}.time", SimpleNamespace(monotonic=lambda: now[0], time=time.time))
+    monkeypatch.setattr(f"{Journal.__module__}.time", SimpleNamespace(monotonic=lambda: now[0], time=time.time))
     return now
 
 

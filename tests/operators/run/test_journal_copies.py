@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import time
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +9,7 @@ import pytest
 
 from cosmos_venv import compat
 from cosmos_venv.dbt.log_lines import NodeOutcome
-from cosmos_venv.operators.run.journal import copies_of, published
+from cosmos_venv.operators.run.journal import published, stores_of
 from cosmos_venv.operators.run.journal_record import TryRecord, packed
 
 NODE, PRODUCER = "model.shop.orders", "dbt_producer_watcher"
@@ -41,14 +39,11 @@ class Airflow:
             raise self.xcom
         return self.xcom
 
-    def tell(self, text: str, *, is_end: bool = False) -> None:
-        """Write the copies, as the journal does while it grows or at its end."""
-        for copy in copies_of(self.key, logging.getLogger("task"), self._push):
-            monotonic = time.monotonic() + 9.0
-            with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(time, "monotonic", lambda: monotonic)  # noqa: B023 - used at once
-                if copy.is_watched and (is_end or copy.is_due(1)):
-                    copy.write(text, 1)
+    def tell(self, text: str) -> None:
+        """Write the copies that tasks watch."""
+        for store in stores_of(self.key, self._push):
+            if store.is_watched:
+                store.write(text)
 
     def _push(self, _: str, text: str) -> None:
         self.xcom = text
@@ -79,14 +74,14 @@ def key_file(folder: Path, key: str) -> Path:
 def test_it_is_told_in_an_xcom(airflow: Airflow) -> None:
     airflow.tell(airflow.text())
     assert airflow.published() == ""
-    airflow.tell(airflow.text(end="success"), is_end=True)
+    airflow.tell(airflow.text(end="success"))
     assert airflow.published() == "success"
 
 
 def test_it_is_told_in_object_storage_in_place_of_an_xcom(airflow: Airflow, storage: Path) -> None:
     airflow.tell(airflow.text())
     assert airflow.published() == ""
-    airflow.tell(airflow.text(end="success"), is_end=True)
+    airflow.tell(airflow.text(end="success"))
 
     assert airflow.published() == "success"
     assert airflow.xcom is None

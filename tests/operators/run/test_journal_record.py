@@ -62,14 +62,12 @@ def test_a_text_of_somebody_else_has_no_record(text: object) -> None:
     assert unpacked("one", text) is None
 
 
-def test_messages_are_cut_where_they_would_be_too_long_to_be_read() -> None:
-    messages = {f"{NODE}_{number}": NodeOutcome("error", 1, "why " * 1_000) for number in range(4_000)}
+def test_a_message_is_cut() -> None:
+    found = record(
+        Line(id=NODE, is_end=True, status="error", message="why " * 1_000), Line(end="failed", message="w" * 2_000)
+    )
 
-    found = unpacked("one", packed("one", TryRecord(number=1, max_tries=1, outcomes=messages)))
-
-    assert found is not None
-    assert found.outcomes.keys() == messages.keys()
-    assert {each.message for each in found.outcomes.values()} == {"why " * 20}
+    assert (found.outcomes[NODE].message, found.why) == ("why " * 250, "w" * 1_000)
 
 
 @pytest.mark.parametrize("name", ["at", "seconds", "rows"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
@@ -260,7 +261,39 @@ def test_a_retry_that_begins_while_nothing_is_published_lets_the_trigger_find_ou
         deferred.append(trigger)
         raise Deferred
 
-    task = SimpleNamespace(
+    airflow.states[PRODUCER] = ["running"]
+
+    with pytest.raises(Deferred):
+        trigger.wait_for_nodes(sensor(defer), context_of(number=2, max_tries=1), parents=[])
+    write(line("error"))
+    (waiting,) = deferred
+    airflow.states[PRODUCER] = ["running", "running", "failed"]
+
+    assert waiting.told is None
+    assert event_of(waiting, task_instance(number=2)).payload["action"] == "run alone"
+
+
+@pytest.mark.parametrize(
+    ("number", "max_tries", "nodes"),
+    [
+        pytest.param(2, 1, [], id="retry"),
+        pytest.param(2, 2, [NODE], id="cleared"),
+        pytest.param(3, 2, [NODE], id="retry-of-a-cleared-task"),
+    ],
+)
+def test_a_task_that_was_cleared_runs_its_node_again_in_a_retry_too(
+    airflow: Airflow, write: WriteLines, number: int, max_tries: int, nodes: list[str]
+) -> None:
+    """On a worker, where Airflow has deleted the XCom that says what its tries before were told."""
+    airflow.states[PRODUCER] = ["success"]
+    write(line("success"))
+
+    assert trigger.wait_for_nodes(sensor(), context_of(number=number, max_tries=max_tries), parents=[]) == nodes
+
+
+def sensor(defer: Callable[..., None] | None = None) -> Any:
+    """A task that watches, with one retry."""
+    return SimpleNamespace(
         node_ids=[NODE],
         producer_task_id=PRODUCER,
         retry_on=(),
@@ -268,19 +301,15 @@ def test_a_retry_that_begins_while_nothing_is_published_lets_the_trigger_find_ou
         deferrable=True,
         resumes="go_on",
         defer=defer,
+        log=logging.getLogger("task"),
     )
-    ti = SimpleNamespace(**vars(task_instance(number=2)), max_tries=1, xcom_push=lambda **_: None)
-    context = {"ti": ti, "dag_run": SimpleNamespace(start_date=BEGUN)}
-    airflow.states[PRODUCER] = ["running"]
 
-    with pytest.raises(Deferred):
-        trigger.wait_for_nodes(task, context, parents=[])
-    write(line("error"))
-    (waiting,) = deferred
-    airflow.states[PRODUCER] = ["running", "running", "failed"]
 
-    assert waiting.told is None
-    assert event_of(waiting, task_instance(number=2)).payload["action"] == "run alone"
+def context_of(*, number: int, max_tries: int) -> dict[str, Any]:
+    """Airflow's context of the task on a worker."""
+    begun = datetime.now(timezone.utc)
+    more = {"max_tries": max_tries, "start_date": begun, "xcom_push": lambda **_: None}
+    return {"ti": SimpleNamespace(**vars(task_instance(number)), **more), "dag_run": SimpleNamespace(start_date=BEGUN)}
 
 
 class Deferred(Exception):

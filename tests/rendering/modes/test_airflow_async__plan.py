@@ -54,15 +54,19 @@ def operators(made: Plan) -> dict[str, str]:
 
 
 @pytest.mark.usefixtures("provider")
-@pytest.mark.parametrize(("requirements", "kind"), [([], ""), (["dbt-bigquery"], "Virtualenv")])
-def test_models_are_queries_and_all_else_runs_dbt_where_models_are_compiled(requirements: list[str], kind: str) -> None:
+@pytest.mark.parametrize(
+    ("requirements", "kind", "mode"), [([], "", "AirflowAsync"), (["dbt-bigquery"], "Virtualenv", "Virtualenv")]
+)
+def test_models_are_queries_and_all_else_runs_dbt_where_models_are_compiled(
+    requirements: list[str], kind: str, mode: str
+) -> None:
     made = planned(RAW, ORDERS, OF_ORDERS, requirements=requirements, select=["+orders"], exclude=["tag:x"])
 
     assert operators(made) == {
         SETUP: f"SetupAsync{kind}Operator",
-        "raw_seed": f"DbtSeedAirflowAsync{kind}Operator",
+        "raw_seed": f"DbtSeed{mode}Operator",
         "orders.run": "DbtRunAirflowAsyncOperator",
-        "orders.test": f"DbtTestAirflowAsync{kind}Operator",
+        "orders.test": f"DbtTest{mode}Operator",
         TEARDOWN: "TeardownAsyncOperator",
     }
     tasks = {task.task_id: task for task in made.tasks}

@@ -178,7 +178,6 @@ class ServerParts:
     :param handlers: signal handlers, as the imports have left them.
     :param read: environment variables that the imports have read, with their values then.
     :param used: a pipe to the server: one byte for each command that begins.
-    :param tell: returns the state of the server.
     :param close: closes the descriptors that only the server needs.
     """
 
@@ -186,7 +185,6 @@ class ServerParts:
     handlers: Handlers
     read: Mapping[str, str | None]
     used: int
-    tell: Callable[[], str]
     close: Callable[[], None]
 
 
@@ -211,9 +209,6 @@ def serve_worker(control: socket.socket, worker: int, parts: ServerParts) -> Non
     if text is None:
         return
     order = json.loads(text)
-    if "ask" in order:
-        guard.send(control.fileno(), parts.tell())
-        return
     reason = why_not(order, parts.read)
     if reason is not None:
         guard.send(control.fileno(), f"refused {reason}\n")

@@ -15,6 +15,7 @@ from cosmos_venv.dbt.warm.server import fork_conditions
 
 WAITING = 128
 _TURN, _LONGEST_TURN = 0.01, 2.0
+_LENGTH = 8192  # of a note, with the path of an environment
 _FORGOTTEN = 86_400.0  # seconds; then a file that notes a task's visit or a refusal is removed
 
 
@@ -67,21 +68,21 @@ class Listener:
         """Whether tasks can still find the server."""
         return Path(f"{self._path}.sock").exists()
 
-    def note(self, *, is_ready: bool) -> None:
+    def note(self, *, is_ready: bool, done: Mapping[str, object] | None = None) -> None:
         """Write into the lock which process this is, for lists of servers.
 
         :param is_ready: whether all imports are done.
+        :param done: further entries; None: there are none.
         """
         note = {
             "pid": os.getpid(),
             "environment": self._environment,
             "started": self.started,
             "is_ready": is_ready,
+            **(done or {}),
         }
-        text = json.dumps(note).encode()
-        # Written over and then cut, so that no reader finds an empty note.
-        os.pwrite(self.lock, text, 0)
-        os.ftruncate(self.lock, len(text))
+        # Each note has one length, so that no reader finds an empty note, or the end of the note before.
+        os.pwrite(self.lock, json.dumps(note).ljust(_LENGTH).encode(), 0)
 
     def drop_log(self) -> None:
         """Remove the log, which was for errors at the start."""

@@ -168,7 +168,7 @@ class Server:
         self._open_waiting_ends()
         freeze()
         self.steps = warm_up.steps()
-        self.listener.note(is_ready=True)
+        self._note()
         # Stderr was the log of the start, which is removed when nothing went wrong.
         null = os.open(os.devnull, os.O_RDWR)
         os.dup2(null, 2)
@@ -211,7 +211,7 @@ class Server:
                 os.close(descriptor)
             self.listener.socket.close()
 
-        self.parts = forked_command.ServerParts(self.code, self.handlers, self.read, self.use, self._answer, close)
+        self.parts = forked_command.ServerParts(self.code, self.handlers, self.read, self.use, close)
 
     def _on_terminate(self, *_: object) -> None:
         self.is_asked_to_end = True
@@ -229,6 +229,7 @@ class Server:
                 # One byte for each command that has begun.
                 self.commands += len(os.read(self.used, 4096))
                 self.last_used = time.monotonic()
+                self._note()
             # A task that connects after an installation must not get the dbt from before.
             if self.listener.socket.fileno() in ready and not self._are_files_changed():
                 self._accept()
@@ -250,6 +251,7 @@ class Server:
         if step is None:
             self.steps = None
             freeze()
+            self._note()
         return step is not None
 
     def _end_for_threads(self) -> None:
@@ -312,16 +314,11 @@ class Server:
         finally:
             os._exit(status)
 
-    def _answer(self) -> str:
-        """The server's state, for ``cosmos-venv server status``. Runs in a keeper."""
-        answer = {
-            "pid": self.pid,
-            "environment": self.config["environment"],
-            "commands": self.commands,
-            "idle_seconds": time.monotonic() - self.last_used,
-            "is_prepared": self.steps is None,
-        }
-        return json.dumps(answer) + "\n"
+    def _note(self) -> None:
+        """Note what this server has done, for ``cosmos-venv server status``."""
+        last_used = time.time() - (time.monotonic() - self.last_used)
+        done = {"commands": self.commands, "last_used": last_used, "is_prepared": self.steps is None}
+        self.listener.note(is_ready=True, done=done)
 
 
 def _refuse_threads() -> None:
