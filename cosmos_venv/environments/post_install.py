@@ -28,7 +28,7 @@ from cosmos_venv import credentials
 from cosmos_venv.environments.spec import Library, library_name
 from cosmos_venv.exceptions import VirtualenvBuildError
 from cosmos_venv.files import os_errors
-from cosmos_venv.files.read_limits import ANY_SIZE, read_file, sha256_of_file
+from cosmos_venv.files.read_limits import ANY_SIZE, read_file
 from cosmos_venv.processes import guard
 from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.processes.guarded_process import GuardedProcess
@@ -232,15 +232,15 @@ def _reason(error: Exception) -> str:
     return "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read: {error}"
 
 
-def copy_libraries(libraries: Iterable[Library], environment: Path) -> dict[str, int]:
-    """Copy libraries into an environment, and return the size in bytes of each by its name.
+def copy_libraries(libraries: Iterable[Library], environment: Path) -> dict[str, tuple[str, str]]:
+    """Copy libraries into an environment, and return the hash and size of each by its name, as a RECORD has them.
 
     :param libraries: files, and distributions that are installed there; of two with one name the later one counts.
     :param environment: directory of a virtual environment.
     :raises VirtualenvBuildError: where a file cannot be read, or is no longer that of its digest, or a distribution
         has brought no library.
     """
-    copied: dict[str, int] = {}
+    copied: dict[str, tuple[str, str]] = {}
     for library in libraries:
         for source in [Path(library.source)] if library.digest else _libraries_of(library.source, environment):
             name = library_name(source)
@@ -253,9 +253,10 @@ def copy_libraries(libraries: Iterable[Library], environment: Path) -> dict[str,
                 raise VirtualenvBuildError(
                     f"adbc_drivers: {source} cannot be put into {copy.parent}: {words}."
                 ) from error
-            if library.digest and sha256_of_file(copy) != library.digest:
+            content = copy.read_bytes()
+            if library.digest and hashlib.sha256(content).hexdigest() != library.digest:
                 raise VirtualenvBuildError(f"{source} was changed while the environment was built. Try again.")
-            copied[name] = copy.stat().st_size
+            copied[name] = _hash("sha256", content), str(len(content))
     return copied
 
 
@@ -278,26 +279,14 @@ def _libraries_of(distribution: str, environment: Path) -> list[Path]:
     return [Path(str(file.locate())) for file in files]
 
 
-def library_faults(
-    environment: Path, copied: Mapping[str, int], libraries: Iterable[Library], *, content: bool
-) -> Iterator[str]:
+def library_faults(environment: Path, copied: Mapping[str, tuple[str, str]], *, content: bool) -> Iterator[str]:
     """Yield what is missing or changed of the libraries of an environment, one clause each.
 
     :param environment: directory of a virtual environment.
     :param copied: as ``copy_libraries`` gave it back.
-    :param libraries: those of its spec.
-    :param content: whether each file is read and compared with its digest.
+    :param content: whether each file is read and compared with its hash.
     """
-    digests = {each.name: each.digest for each in libraries if each.digest}
-    for name, size in copied.items():
-        file = environment / "lib" / name
-        try:
-            found = file.stat().st_size
-            if found != size:
-                yield f"lib/{name} has {found} bytes instead of {size}"
-            elif content and name in digests and sha256_of_file(file) != digests[name]:
-                yield f"lib/{name} has another content than was installed"
-        except FileNotFoundError:
-            yield f"lib/{name} is missing"
-        except OSError as error:
-            yield f"lib/{name} cannot be read: {error.strerror}"
+    for name, (hash_, size) in copied.items():
+        promise = _Promise(distribution="", name=name, hash=hash_, size=size)
+        if fault := _fault(environment / "lib" / name, [promise], is_command=False, content=content):
+            yield f"lib/{name} {fault}"
