@@ -146,7 +146,7 @@ def temporary_environment(
                 path = opened.enter_context(scratch_folder())
                 # A noexec /tmp takes the whole installation and fails each dbt afterwards, with a message that names
                 # no mount.
-                os_errors.refuse_unfit(path, parameter="TMPDIR")
+                os_errors.refuse_noexec(path, parameter="TMPDIR")
         except OSError as error:
             place = error.filename or os_errors.temporary_folder()
             way_out = f"Let user id {os.geteuid()} write to {place}, or set TMPDIR to another folder."

@@ -34,7 +34,7 @@ from cosmos_venv.environments.store import BuildRecord, Environment, Environment
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvBuildError, VirtualenvError, VirtualenvLockTimeout
 from cosmos_venv.files.durable_files import replace_atomically
 from cosmos_venv.files.kernel_lock import Lease, lease_path
-from cosmos_venv.files.os_errors import refuse_unfit, refuse_unfit_path
+from cosmos_venv.files.os_errors import refuse_noexec, refuse_unfit_path
 from cosmos_venv.processes.cancellation import Cancellation
 
 if TYPE_CHECKING:
@@ -202,7 +202,7 @@ class Publisher:
     def _build(self, *, newer_than: str = "", sweeps: bool) -> Environment:
         # Without a remote store the installer is chosen before ``store.make``: a failure leaves no envs-v2 behind.
         installer = self._installer() if self.remote is None else None
-        refuse_unfit(self.store.directory)
+        refuse_noexec(self.store.directory)
         self.store.make()
         # Not below an outer block: other threads may be building, and the sweep would take their unfinished files.
         if sweeps:

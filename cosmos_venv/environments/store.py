@@ -418,8 +418,8 @@ class EnvironmentStore:
         if self.is_read_only:
             way_out = f"Make it readable for user id {os.getuid()}, or leave it out."
         elif error.errno in os_errors.FULL:
-            room = os_errors.FreeSpace.at(self.directory)
-            way_out = f"Make room there ({room} free; cosmos-venv env prune), or choose another directory."
+            room = os_errors.free_megabytes(self.directory)
+            way_out = f"Make room there ({room:.1f} MB free; cosmos-venv env prune), or choose another directory."
         elif error.errno == errno.EROFS:
             way_out = "Mount it writable; what is built into an image is found by virtualenv_search_path."
         where = f" ({error.filename})" if error.filename else ""

@@ -21,7 +21,6 @@ from typing import Any
 
 import pytest
 
-from cosmos_venv.environments import publisher
 from cosmos_venv.environments.maintenance.pruner import PruneLimits, prune, retire_damaged, surplus
 from cosmos_venv.environments.publisher import BuildRequest, Publisher, open_environment
 from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
@@ -49,8 +48,6 @@ def _installs_in_three_steps(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(Publisher, "_installed", install)
     monkeypatch.setattr(Publisher, "_installer", lambda *_: SimpleNamespace(name="uv", reason=""))
-    # It tries the file system out, in files of its own.
-    monkeypatch.setattr(publisher, "refuse_unfit", lambda _: None)
 
 
 def spec(name: str = "hello", *options: str) -> EnvironmentSpec:

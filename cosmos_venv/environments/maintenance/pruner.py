@@ -22,7 +22,6 @@ from cosmos_venv.environments.store import DETACHED, EnvironmentStore, digest_of
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvError
 from cosmos_venv.files import durable_files
 from cosmos_venv.files.kernel_lock import Lease, lease_path
-from cosmos_venv.files.os_errors import TRIAL_PREFIX
 from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.processes.detached_process import detached_works_in
 
@@ -288,7 +287,7 @@ def sweep(store: EnvironmentStore, after_release: ExitStack, report: Report) -> 
     for build in unpublished(store):
         with reporting_failed_removal(build, report):
             retire(store, build, after_release, report)
-    for left in (*_left_apart(store, report), *store.directory.glob(f"{TRIAL_PREFIX}*")):
+    for left in _left_apart(store, report):
         with reporting_failed_removal(left, report):
             durable_files.remove_temporary(left)
     for work in detached_works_in(store.root / DETACHED):
