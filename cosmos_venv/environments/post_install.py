@@ -50,7 +50,7 @@ _ADDRESS = "direct_url.json"
 _METADATA = (".dist-info", ".egg-info")
 _LIBRARY = re.compile(r"lib[^/]+\.(so|dylib)")
 _MODE = 0o644  # as installers write, whatever the umask of the worker is
-_NOT_AS_PROMISED = (".pyc", ".dist-info/RECORD")
+_NOT_AS_PROMISED = (".pyc", ".dist-info/RECORD", f".dist-info/{_ADDRESS}")
 
 
 @contextmanager
@@ -114,9 +114,10 @@ def pins_in(environment: Path) -> dict[str, str]:
 
 
 def hide_credentials(environment: Path) -> None:
-    """Take credentials out of the addresses that installers write down (``direct_url.json``), and correct the RECORDs.
+    """Take credentials out of the addresses that installers write down (``direct_url.json``).
 
-    pip and uv leave out user and password themselves, and write a query as it is.
+    pip and uv leave out user and password themselves, and write a query as it is. The row of a RECORD is not corrected,
+    since nothing compares it.
 
     :param environment: directory of a virtual environment that nobody uses yet.
     :raises OSError: when a file cannot be replaced.
@@ -126,17 +127,7 @@ def hide_credentials(environment: Path) -> None:
             text = file.read_text(encoding="utf-8")
             hidden = credentials.remove(text)
             if hidden != text:
-                record = file.with_name("RECORD")
-                promised = record.read_text(encoding="utf-8")
-                name = file.relative_to(folder).as_posix()
                 file.write_text(hidden, encoding="utf-8", newline="")
-                record.write_text(_with_row(promised, name, hidden.encode()), encoding="utf-8", newline="")
-
-
-def _with_row(record: str, name: str, content: bytes) -> str:
-    """Return the text of a RECORD with the new hash and size of a file; unchanged where no row names the file."""
-    row = f"{name},{_hash('sha256', content)},{len(content)}"
-    return re.sub(rf"(?m)^{re.escape(name)},[^\n\r]*", lambda _: row, record)
 
 
 def _hash(algorithm: str, content: bytes) -> str:
@@ -157,8 +148,9 @@ def _pin(distribution: Distribution) -> tuple[str, str] | None:
 def faults(environment: Path, *, content: bool = False) -> dict[str, str]:
     """Return the faults of the installed files, missing or changed, one clause each, with the distribution of each.
 
-    All files that a RECORD names are looked at, except byte code and the RECORD files themselves: their rows need not
-    be right (uv adds its own files to a RECORD and keeps the size of the wheel's RECORD). The size of a command in
+    All files that a RECORD names are looked at, except byte code, addresses (``hide_credentials``) and the RECORD files
+    themselves: their rows need not be right (uv adds its own files to a RECORD and keeps the size of the wheel's
+    RECORD). The size of a command in
     ``bin`` is not compared, as some installers rewrite the command and record the size before; with ``content`` its
     hash is. A file that several distributions bring must fit the RECORD of any one of them: dbt-core, dbt-adapters and
     each adapter all bring a ``dbt/__init__.py``, and the distribution installed last has overwritten those of the

@@ -215,7 +215,10 @@ class Publisher:
             raise VirtualenvError(f"{lease_path(build)} is locked by another process. The next try builds anew.")
         began = time.monotonic()
         try:
-            record = self._fetched(offer, build) or self._installed(build, installer or self._installer(), lease)
+            record = None
+            if offer is not None and self._elsewhere is not None:
+                record = self._elsewhere.fetch(offer, build, on_tick=partial(_show_progress, build))
+            record = record or self._installed(build, installer or self._installer(), lease)
             # Linked before publishing: a kill between the two leaves bin/dbt on a build that the next build replaces.
             # In the other order a kill would leave bin/dbt on the old build for ever: a task that finds a ready build
             # links nothing.
@@ -256,12 +259,6 @@ class Publisher:
         # A fetched environment is unpacked at the path where it was built: a retired build of that name goes first.
         self._after_release.close()
         return elsewhere.find(newer_than=newer_than)
-
-    def _fetched(self, offer: ArchiveRecord | None, build: Path) -> BuildRecord | None:
-        """Fetch the environment into its folder; None when it has to be installed there."""
-        if offer is None or self._elsewhere is None:
-            return None
-        return self._elsewhere.fetch(offer, build, on_tick=partial(_show_progress, build))
 
     def _installed(self, build: Path, installer: Installer, lease: Lease) -> BuildRecord:
         """Install the environment into its folder."""
