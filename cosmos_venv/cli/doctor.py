@@ -224,7 +224,7 @@ def _can_write(directory: Path) -> bool:
 
 def _existing(directory: Path, is_searched: bool) -> Iterator[Finding]:
     from cosmos_venv.environments.maintenance.inventory import read_inventory
-    from cosmos_venv.files.os_errors import FreeSpace
+    from cosmos_venv.files.os_errors import free_megabytes
     from cosmos_venv.managed.resolve import environment_store
 
     store, subject = environment_store(directory), str(directory)
@@ -244,24 +244,24 @@ def _existing(directory: Path, is_searched: bool) -> Iterator[Finding]:
     faults += _faults_of_mount(directory, is_searched)
     yield from faults
     if not any(each.outcome == "failed" for each in faults):
-        text = f"{counted(len(ready), 'ready environment')}, {FreeSpace.at(directory)} free."
+        text = f"{counted(len(ready), 'ready environment')}, {free_megabytes(directory):.1f} MB free."
         yield Finding(subject, "ok", text)
 
 
 def _faults_of_mount(directory: Path, is_searched: bool) -> Iterator[Finding]:
-    from cosmos_venv.files.os_errors import FreeSpace, refuse_unfit
+    from cosmos_venv.files.os_errors import free_megabytes, refuse_noexec
 
     subject = str(directory)
     if _can_write(directory):
         try:
-            refuse_unfit(directory)
+            refuse_noexec(directory)
         except (VirtualenvError, OSError) as error:
             yield Finding(subject, "failed", str(error), "Use another directory.")
         if fault := _fault_of_locks(directory):
             way_out = "Use a local disk or NFS 4, mounted without nolock and local_lock."
             yield Finding(subject, "failed", f"The file system will not do: {fault}.", way_out)
-        if FreeSpace.at(directory).megabytes < _ROOM:
-            text = f"Only {FreeSpace.at(directory)} are free, and an environment takes some {_ROOM:.0f} MB."
+        if (free := free_megabytes(directory)) < _ROOM:
+            text = f"Only {free:.1f} MB are free, and an environment takes some {_ROOM:.0f} MB."
             yield Finding(subject, "warning", text, "Make room: cosmos-venv env prune.")
     elif os.statvfs(directory).f_flag & os.ST_NOEXEC:
         text = "It is mounted noexec: no dbt there can be started, nor its libraries loaded."
@@ -284,18 +284,18 @@ def _why_untrusted(store: EnvironmentStore) -> Finding | None:
 def _temporary_folder() -> Finding:
     """Whether the temporary folder can hold the environment of a task that keeps none."""
     from cosmos_venv.environments.builder import WAY_OUT_OF_AN_OPEN_TMPDIR
-    from cosmos_venv.files.os_errors import FreeSpace, refuse_unfit
+    from cosmos_venv.files.os_errors import free_megabytes, refuse_noexec
     from cosmos_venv.files.permissions import is_trusted_path
 
     folder = Path(tempfile.gettempdir())
     try:
-        refuse_unfit(folder, parameter="TMPDIR")
+        refuse_noexec(folder, parameter="TMPDIR")
     except (VirtualenvError, OSError) as error:
         return Finding(str(folder), "warning", str(error), "Set TMPDIR, or give every task a virtualenv_dir.")
     if not is_trusted_path(folder / "of-a-task"):
         text = f"Other users can replace what tasks make in {folder}, temporary environments among it."
         return Finding(str(folder), "warning", text, WAY_OUT_OF_AN_OPEN_TMPDIR)
-    return Finding(str(folder), "ok", f"Temporary environments can stand here; {FreeSpace.at(folder)} free.")
+    return Finding(str(folder), "ok", f"Temporary environments can stand here; {free_megabytes(folder):.1f} MB free.")
 
 
 def _fault_of_locks(directory: Path) -> str:

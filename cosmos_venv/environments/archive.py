@@ -1,9 +1,8 @@
 """An environment as one file: tar, packed with zstandard.
 
-An archive is unpacked at the path at which its environment was built, so nothing in it is changed. Links that lead out
-of the environment, such as those to the interpreter, stay out: they are made anew where the archive is unpacked. Each
-member passes the ``data`` filter of ``tarfile``: no file stands outside of the directory or gets special permissions,
-and no link leads out.
+An archive is unpacked at the path at which its environment was built, beside the same interpreter, so nothing in it is
+changed. Its links to the interpreter lead there at once, without a chain. Each other member passes the ``data`` filter
+of ``tarfile``: no file stands outside of the directory or gets special permissions, and no link leads out.
 """
 
 from __future__ import annotations
@@ -46,11 +45,12 @@ def zstd() -> Any:
     raise VirtualenvError("it is packed with zstandard, which is missing: install cosmos-venv[remote]")
 
 
-def pack(environment: Path, archive: Path, *, on_file: Callable[[], None]) -> None:
+def pack(environment: Path, archive: Path, *, interpreter: str, on_file: Callable[[], None]) -> None:
     """Write an archive of an environment.
 
     :param environment: directory of a build, which nobody changes.
     :param archive: the file to be made.
+    :param interpreter: real path of the Python that the environment was made of.
     :param on_file: called before each file; what it raises ends the packing.
     :raises NotPortable: when a file works only on this machine.
     :raises VirtualenvError: when zstandard is missing.
@@ -60,9 +60,11 @@ def pack(environment: Path, archive: Path, *, on_file: Callable[[], None]) -> No
     def packed(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
         on_file()
         if member.issym() and _leads_out(environment, member):
-            if os.path.dirname(member.name) == "./bin":  # noqa: PTH120 - the name of a member
-                return None
-            raise NotPortable(f"{member.name[2:]} is a link that leads to {member.linkname}, out of the environment")
+            if os.path.realpath(environment / member.name) != interpreter or not _is_in_bin(member):
+                raise NotPortable(
+                    f"{member.name[2:]} is a link that leads to {member.linkname}, out of the environment"
+                )
+            member.linkname = interpreter
         if not (member.isreg() or member.isdir() or member.issym() or member.islnk()):
             raise NotPortable(f"{member.name[2:]} is neither a file nor a link")
         if member.name.endswith("/direct_url.json") and _is_editable(environment / member.name):
@@ -84,15 +86,20 @@ def _leads_out(environment: Path, link: tarfile.TarInfo) -> bool:
     return link.linkname.startswith("/") or not target.startswith(f"{os.path.realpath(environment)}/")
 
 
+def _is_in_bin(member: tarfile.TarInfo) -> bool:
+    return member.name.rpartition("/")[0] == "./bin"
+
+
 def _is_editable(direct_url: Path) -> bool:
     return bool(json.loads(direct_url.read_bytes()).get("dir_info", {}).get("editable"))
 
 
-def unpack(archive: Path, environment: Path, *, on_file: Callable[[], None]) -> None:
-    """Put the files of an archive into the directory of the environment that was packed.
+def unpack(archive: Path, environment: Path, *, interpreter: str, on_file: Callable[[], None]) -> None:
+    """Make the environment that was packed.
 
     :param archive: an archive of ``pack``. The caller has compared its SHA-256 with its record.
-    :param environment: directory of an empty environment of the same Python, at the same path.
+    :param environment: its directory, at the same path as when it was packed; it does not exist yet or is empty.
+    :param interpreter: as for ``pack``.
     :param on_file: called before each file; what it raises ends the unpacking.
     :raises BadArchive: when the archive is damaged, or a member is refused.
     :raises VirtualenvError: when zstandard is missing, or this Python's ``tarfile`` has no filters.
@@ -103,6 +110,8 @@ def unpack(archive: Path, environment: Path, *, on_file: Callable[[], None]) -> 
 
     def judged(member: tarfile.TarInfo, path: str) -> tarfile.TarInfo:
         on_file()
+        if member.issym() and member.linkname == interpreter and _is_in_bin(member):
+            return member
         # Others may read an environment, and not write to it, whatever umask this process has.
         is_for_all = member.isdir() or member.mode & stat.S_IXUSR
         return tarfile.data_filter(member, path).replace(mode=_FOR_ALL if is_for_all else _FILE, deep=False)

@@ -30,8 +30,8 @@ from cosmos_venv.environments.installers.installer import (
     choose_installer,
     installer_environment,
 )
-from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter, parsed_requirement
-from cosmos_venv.environments.store import BuildRecord, Environment, RecordedInstaller
+from cosmos_venv.environments.spec import EnvironmentSpec, parsed_requirement
+from cosmos_venv.environments.store import BuildRecord, Environment
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvBuildError, VirtualenvError
 from cosmos_venv.files import os_errors
 from cosmos_venv.files.durable_files import shut_out_others, write_new
@@ -41,8 +41,7 @@ from cosmos_venv.processes.guarded_process import CompletedCommand, GuardedProce
 from cosmos_venv.processes.scratch import descriptors_of, scratch_folder
 
 _LAST_LINES = 20
-NOT_FOR_OTHERS_TO_WRITE = 0o022
-"""Bits of the umask of an installer."""
+_NOT_FOR_OTHERS_TO_WRITE = 0o022  # bits of the umask of an installer
 _FACTS = '{"provides": '  # a line of a check, for the record
 _WORKER_PACKAGES = "cosmos_venv_worker_packages.pth"
 WAY_OUT_OF_AN_OPEN_TMPDIR = "Set TMPDIR to a folder where they cannot, or give this one the sticky bit (chmod +t)."
@@ -107,8 +106,14 @@ def build_environment(
         pins = build.check(is_durable=is_durable)
         if spec.lock_file is not None:
             refuse_stale_lock(spec, pins)
-        recorded = RecordedInstaller(name=installer.name, reason=installer.reason)
-        record = BuildRecord.of(spec, directory, pins, installer=recorded, seconds=time.monotonic() - began)
+        record = BuildRecord.of(
+            spec,
+            directory,
+            pins,
+            installer=installer.name,
+            installer_reason=installer.reason,
+            seconds=time.monotonic() - began,
+        )
         return replace(record, sources=build.arguments.sources, provides=build.provides, libraries=libraries)
 
 
@@ -141,7 +146,7 @@ def temporary_environment(
                 path = opened.enter_context(scratch_folder())
                 # A noexec /tmp takes the whole installation and fails each dbt afterwards, with a message that names
                 # no mount.
-                os_errors.refuse_unfit(path, parameter="TMPDIR")
+                os_errors.refuse_noexec(path, parameter="TMPDIR")
         except OSError as error:
             place = error.filename or os_errors.temporary_folder()
             way_out = f"Let user id {os.geteuid()} write to {place}, or set TMPDIR to another folder."
@@ -158,18 +163,6 @@ def temporary_environment(
         record = build_environment(spec, path, installer, cancellation=cancellation, report=report, keep_open=keep_open)
         # In place of a lease: while these descriptors are open, no sweep takes the folder for abandoned.
         yield Environment(path=path, record=record, was_built=True, is_temporary=True, held_by=keep_open)
-
-
-def creation_command(directory: Path, interpreter: Interpreter, *, system_site_packages: bool) -> list[str]:
-    """Return the command that makes an empty virtual environment.
-
-    :param directory: does not exist yet or is empty.
-    :param interpreter: the Python of the environment.
-    :param system_site_packages: whether it sees the packages of the interpreter.
-    """
-    # ensurepip would install a pip into each environment; one pip outside serves all environments.
-    command = [interpreter.executable, "-I", "-m", "venv", "--without-pip"]
-    return [*command, *(["--system-site-packages"] if system_site_packages else []), str(directory)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,9 +191,11 @@ class _Build:
 
     def create(self) -> None:
         """Make the empty virtual environment."""
-        interpreter, with_system = self.spec.interpreter, self.spec.system_site_packages
-        command = creation_command(self.directory, interpreter, system_site_packages=with_system)
-        self._run(command, failure=f"no virtual environment could be made of {interpreter.executable}")
+        python = self.spec.interpreter.executable
+        sees_others = ["--system-site-packages"] if self.spec.system_site_packages else []
+        # ensurepip would install a pip into each environment; one outside serves them all.
+        command = [python, "-I", "-m", "venv", "--without-pip", *sees_others, str(self.directory)]
+        self._run(command, failure=f"no virtual environment could be made of {python}")
 
     def install(self) -> None:
         """Install the requirements."""
@@ -323,7 +318,7 @@ class _Build:
                 on_tick=self.on_tick,
                 cancellation=self.cancellation,
                 # Others must not be able to write to files that tasks will run, whatever umask the worker has.
-                start=partial(GuardedProcess, umask=NOT_FOR_OTHERS_TO_WRITE),
+                start=partial(GuardedProcess, umask=_NOT_FOR_OTHERS_TO_WRITE),
             )
         except OSError as error:
             raise VirtualenvBuildError(f"{failure}: {command[0]} cannot be started ({error.strerror}).") from error

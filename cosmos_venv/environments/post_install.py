@@ -28,7 +28,7 @@ from cosmos_venv import credentials
 from cosmos_venv.environments.spec import Library, library_name
 from cosmos_venv.exceptions import VirtualenvBuildError
 from cosmos_venv.files import os_errors
-from cosmos_venv.files.read_limits import ANY_SIZE, read_file, sha256_of_file
+from cosmos_venv.files.read_limits import ANY_SIZE, read_file
 from cosmos_venv.processes import guard
 from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.processes.guarded_process import GuardedProcess
@@ -50,7 +50,7 @@ _ADDRESS = "direct_url.json"
 _METADATA = (".dist-info", ".egg-info")
 _LIBRARY = re.compile(r"lib[^/]+\.(so|dylib)")
 _MODE = 0o644  # as installers write, whatever the umask of the worker is
-_NOT_AS_PROMISED = (".pyc", ".dist-info/RECORD")
+_NOT_AS_PROMISED = (".pyc", ".dist-info/RECORD", f".dist-info/{_ADDRESS}")
 
 
 @contextmanager
@@ -114,9 +114,10 @@ def pins_in(environment: Path) -> dict[str, str]:
 
 
 def hide_credentials(environment: Path) -> None:
-    """Take credentials out of the addresses that installers write down (``direct_url.json``), and correct the RECORDs.
+    """Take credentials out of the addresses that installers write down (``direct_url.json``).
 
-    pip and uv leave out user and password themselves, and write a query as it is.
+    pip and uv leave out user and password themselves, and write a query as it is. The row of a RECORD is not corrected,
+    since nothing compares it.
 
     :param environment: directory of a virtual environment that nobody uses yet.
     :raises OSError: when a file cannot be replaced.
@@ -126,17 +127,7 @@ def hide_credentials(environment: Path) -> None:
             text = file.read_text(encoding="utf-8")
             hidden = credentials.remove(text)
             if hidden != text:
-                record = file.with_name("RECORD")
-                promised = record.read_text(encoding="utf-8")
-                name = file.relative_to(folder).as_posix()
                 file.write_text(hidden, encoding="utf-8", newline="")
-                record.write_text(_with_row(promised, name, hidden.encode()), encoding="utf-8", newline="")
-
-
-def _with_row(record: str, name: str, content: bytes) -> str:
-    """Return the text of a RECORD with the new hash and size of a file; unchanged where no row names the file."""
-    row = f"{name},{_hash('sha256', content)},{len(content)}"
-    return re.sub(rf"(?m)^{re.escape(name)},[^\n\r]*", lambda _: row, record)
 
 
 def _hash(algorithm: str, content: bytes) -> str:
@@ -157,12 +148,12 @@ def _pin(distribution: Distribution) -> tuple[str, str] | None:
 def file_faults(environment: Path, *, content: bool = False) -> dict[str, str]:
     """Return the faults of the installed files, missing or changed, one clause each, with the distribution of each.
 
-    All files that a RECORD names are looked at, except byte code and the RECORD files themselves: their rows need not
-    be right (uv adds its own files to a RECORD and keeps the size of the wheel's RECORD). The size of a command in
-    ``bin`` is not compared: some installers record the size and then rewrite the command. With ``content`` the hash of
-    a command is compared nevertheless. A file that several distributions bring must fit the RECORD of any one of them:
-    dbt-core, dbt-adapters and each adapter all bring a ``dbt/__init__.py``, and the distribution installed last has
-    overwritten those of the others.
+    All files that a RECORD names are looked at, except byte code, addresses (``hide_credentials``) and the RECORD files
+    themselves: their rows need not be right (uv adds its own files to a RECORD and keeps the size of the wheel's
+    RECORD). The size of a command in ``bin`` is not compared: some installers record the size and then rewrite the
+    command. With ``content`` the hash of a command is compared nevertheless. A file that several distributions bring
+    must fit the RECORD of any one of them: dbt-core, dbt-adapters and each adapter all bring a ``dbt/__init__.py``, and
+    the distribution installed last has overwritten those of the others.
 
     :param environment: directory of a virtual environment.
     :param content: whether each file is read, and its hash compared with that in the RECORD.
@@ -232,15 +223,15 @@ def _reason(error: Exception) -> str:
     return "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read: {error}"
 
 
-def copy_libraries(libraries: Iterable[Library], environment: Path) -> dict[str, int]:
-    """Copy libraries into an environment, and return the size in bytes of each by its name.
+def copy_libraries(libraries: Iterable[Library], environment: Path) -> dict[str, tuple[str, str]]:
+    """Copy libraries into an environment, and return the hash and size of each by its name, as a RECORD has them.
 
     :param libraries: files, and distributions that are installed there; of two with one name the later one counts.
     :param environment: directory of a virtual environment.
     :raises VirtualenvBuildError: where a file cannot be read, or its content no longer fits its digest, or a
         distribution has brought no library.
     """
-    copied: dict[str, int] = {}
+    copied: dict[str, tuple[str, str]] = {}
     for library in libraries:
         for source in [Path(library.source)] if library.digest else _libraries_of(library.source, environment):
             name = library_name(source)
@@ -253,9 +244,10 @@ def copy_libraries(libraries: Iterable[Library], environment: Path) -> dict[str,
                 raise VirtualenvBuildError(
                     f"adbc_drivers: {source} cannot be put into {copy.parent}: {words}."
                 ) from error
-            if library.digest and sha256_of_file(copy) != library.digest:
+            content = copy.read_bytes()
+            if library.digest and hashlib.sha256(content).hexdigest() != library.digest:
                 raise VirtualenvBuildError(f"{source} was changed while the environment was built. Try again.")
-            copied[name] = copy.stat().st_size
+            copied[name] = _hash("sha256", content), str(len(content))
     return copied
 
 
@@ -278,26 +270,14 @@ def _libraries_of(distribution: str, environment: Path) -> list[Path]:
     return [Path(str(file.locate())) for file in files]
 
 
-def library_faults(
-    environment: Path, copied: Mapping[str, int], libraries: Iterable[Library], *, content: bool
-) -> Iterator[str]:
+def library_faults(environment: Path, copied: Mapping[str, tuple[str, str]], *, content: bool) -> Iterator[str]:
     """Yield what is missing or changed of the libraries of an environment, one clause each.
 
     :param environment: directory of a virtual environment.
     :param copied: as ``copy_libraries`` gave it back.
-    :param libraries: those of its spec.
-    :param content: whether each file is read and compared with its digest.
+    :param content: whether each file is read and compared with its hash.
     """
-    digests = {each.name: each.digest for each in libraries if each.digest}
-    for name, size in copied.items():
-        file = environment / "lib" / name
-        try:
-            found = file.stat().st_size
-            if found != size:
-                yield f"lib/{name} has {found} bytes instead of {size}"
-            elif content and name in digests and sha256_of_file(file) != digests[name]:
-                yield f"lib/{name} has another content than was installed"
-        except FileNotFoundError:
-            yield f"lib/{name} is missing"
-        except OSError as error:
-            yield f"lib/{name} cannot be read: {error.strerror}"
+    for name, (hash_, size) in copied.items():
+        promise = _Promise(distribution="", name=name, hash=hash_, size=size)
+        if fault := _fault(environment / "lib" / name, [promise], is_command=False, content=content):
+            yield f"lib/{name} {fault}"

@@ -34,7 +34,7 @@ from cosmos_venv.environments.store import BuildRecord, Environment, Environment
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvBuildError, VirtualenvError, VirtualenvLockTimeout
 from cosmos_venv.files.durable_files import replace_atomically
 from cosmos_venv.files.kernel_lock import Lease, lease_path
-from cosmos_venv.files.os_errors import refuse_unfit, refuse_unfit_path
+from cosmos_venv.files.os_errors import refuse_noexec, refuse_unfit_path
 from cosmos_venv.processes.cancellation import Cancellation
 
 if TYPE_CHECKING:
@@ -202,7 +202,7 @@ class Publisher:
     def _build(self, *, newer_than: str = "", sweeps: bool) -> Environment:
         # Without a remote store the installer is chosen before ``store.make``: a failure leaves no envs-v2 behind.
         installer = self._installer() if self.remote is None else None
-        refuse_unfit(self.store.directory)
+        refuse_noexec(self.store.directory)
         self.store.make()
         # Not below an outer block: other threads may be building, and the sweep would take their unfinished files.
         if sweeps:
@@ -215,7 +215,10 @@ class Publisher:
             raise VirtualenvError(f"{lease_path(build)} is locked by another process. The next try builds anew.")
         began = time.monotonic()
         try:
-            record = self._fetched(offer, build) or self._installed(build, installer or self._installer(), lease)
+            record = None
+            if offer is not None and self._elsewhere is not None:
+                record = self._elsewhere.fetch(offer, build, on_tick=partial(_show_progress, build))
+            record = record or self._installed(build, installer or self._installer(), lease)
             # Linked before publishing: a kill between the two leaves bin/dbt on a build that the next build replaces.
             # In the other order a kill would leave bin/dbt on the old build for ever: a task that finds a ready build
             # links nothing.
@@ -256,12 +259,6 @@ class Publisher:
         # A fetched environment is unpacked at the path where it was built: a retired build of that name goes first.
         self._after_release.close()
         return elsewhere.find(newer_than=newer_than)
-
-    def _fetched(self, offer: ArchiveRecord | None, build: Path) -> BuildRecord | None:
-        """Fetch the environment into its folder; None when it has to be installed there."""
-        if offer is None or self._elsewhere is None:
-            return None
-        return self._elsewhere.fetch(offer, build, on_tick=partial(_show_progress, build))
 
     def _installed(self, build: Path, installer: Installer, lease: Lease) -> BuildRecord:
         """Install the environment into its folder."""

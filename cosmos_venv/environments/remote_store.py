@@ -19,20 +19,17 @@ import shutil
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 from cosmos_venv.environments import post_install
 from cosmos_venv.environments.archive import BadArchive, pack, unpack, zstd
-from cosmos_venv.environments.builder import NOT_FOR_OTHERS_TO_WRITE, creation_command
 from cosmos_venv.environments.spec import Interpreter
 from cosmos_venv.environments.store import LAYOUT, BuildRecord
 from cosmos_venv.exceptions import CommandKilled, VirtualenvError
 from cosmos_venv.files.read_limits import Limit, sha256_of_file
 from cosmos_venv.files.untrusted import parsed
 from cosmos_venv.processes.cancellation import Cancellation
-from cosmos_venv.processes.guarded_process import GuardedProcess, run_guarded
 from cosmos_venv.processes.scratch import scratch_folder
 
 _RECORD_LIMIT = Limit(most=4 << 20)
@@ -199,8 +196,7 @@ class RemoteEnvironment:
                     raise BadArchive("its archive is gone, or has another size than its record says")
                 if sha256_of_file(archive) != record.sha256:
                     raise BadArchive("its SHA-256 is not that of its record")
-                create_empty(directory, self.interpreter, cancellation=self.cancellation)
-                unpack(archive, directory, on_file=on_file)
+                unpack(archive, directory, interpreter=self.interpreter.executable, on_file=on_file)
             # The builder has checked on the same platform that dbt can be imported.
             with post_install.flushed_to_disk(directory, cancellation=self.cancellation, report=self.report):
                 pass
@@ -213,7 +209,7 @@ class RemoteEnvironment:
             return None
         self.report(
             f"Fetched {_size(record.size)} from {self.store.folder} in {time.monotonic() - began:.1f} s; "
-            f"built by {record.build.built_by.host} at {record.build.built_at}."
+            f"built by {record.build.built_by} at {record.build.built_at}."
         )
         return replace(record.build, fetched_from=str(self.store.folder))
 
@@ -230,7 +226,7 @@ class RemoteEnvironment:
         folder, seconds, on_wait = self.store.folder, self.store.seconds, self.cancellation.raise_if_requested
         with scratch_folder("cosmos-venv-push-") as scratch:
             archive = scratch / "archive"
-            pack(environment, archive, on_file=on_wait)
+            pack(environment, archive, interpreter=self.interpreter.executable, on_file=on_wait)
             size = archive.stat().st_size
             record = ArchiveRecord(sha256=sha256_of_file(archive), size=size, build=build)
             folder.upload(archive, self._archive(record), seconds=seconds, on_wait=on_wait)
@@ -278,25 +274,6 @@ class RemoteEnvironment:
 
     def _archive(self, record: ArchiveRecord) -> str:
         return f"{self._stem}-{record.sha256[:16]}.tar.zst"
-
-
-def create_empty(directory: Path, interpreter: Interpreter, *, cancellation: Cancellation) -> None:
-    """Make an empty environment that sees no packages of the worker, and that others can read.
-
-    :param directory: does not exist yet.
-    :param interpreter: the Python of the environment.
-    :param cancellation: ends the waiting.
-    :raises VirtualenvError: when the Python cannot make one.
-    :raises OSError: when the Python cannot be started.
-    :raises CommandKilled: when ``cancellation`` was requested.
-    """
-    completed = run_guarded(
-        creation_command(directory, interpreter, system_site_packages=False),
-        cancellation=cancellation,
-        start=partial(GuardedProcess, umask=NOT_FOR_OTHERS_TO_WRITE),
-    )
-    if completed.returncode:
-        raise VirtualenvError(f"no virtual environment could be made: {'; '.join(completed.lines[-3:])}")
 
 
 def _size(size: int) -> str:

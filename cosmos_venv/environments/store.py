@@ -67,32 +67,6 @@ class RecordedSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RecordedInstaller:
-    """The tool that installed.
-
-    :param name: ``uv``, ``pip``, or the name of a third installer.
-    :param reason: why it was chosen, in words.
-    """
-
-    name: str
-    reason: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class RecordedBuilder:
-    """The process that built.
-
-    :param pid: its process id.
-    :param uid: user id that it ran under.
-    :param host: name of its host.
-    """
-
-    pid: int
-    uid: int
-    host: str
-
-
-@dataclass(frozen=True, kw_only=True)
 class BuildRecord:
     """The record of one build.
 
@@ -100,13 +74,14 @@ class BuildRecord:
     :param build: name of its folder: ``<digest>-<8 hexadecimal digits>``.
     :param spec: the spec that was asked for.
     :param pins: version of each distribution that was installed.
-    :param installer: the tool that installed them.
-    :param built_by: the process that built.
+    :param installer: the tool that installed them: ``uv``, ``pip``, or the name of a tool that was handed down.
+    :param installer_reason: why it was chosen, in words.
+    :param built_by: name of the host that built.
     :param built_at: ISO 8601, in UTC.
     :param seconds: that the building took.
     :param sources: hosts of the indexes, and folders, from which the installer was told to take the distributions.
     :param provides: facts that the check of the spec has printed, by name, such as the engine and version of dbt.
-    :param libraries: size in bytes of each file that was copied into ``lib/``, by its name.
+    :param libraries: hash and size of each file that was copied into ``lib/``, as a RECORD has them, by its name.
     :param fetched_from: the remote store that it came from, without credentials; empty where it was built here.
     :param upgrade_failed_at: when the last upgrade failed that was to replace this build, as ISO 8601; empty: none did.
     """
@@ -115,13 +90,14 @@ class BuildRecord:
     build: str
     spec: RecordedSpec
     pins: dict[str, str]
-    installer: RecordedInstaller
-    built_by: RecordedBuilder
+    installer: str
+    installer_reason: str
+    built_by: str
     built_at: str
     seconds: float
     sources: tuple[str, ...] = ()
     provides: dict[str, str] = field(default_factory=dict)
-    libraries: dict[str, int] = field(default_factory=dict)
+    libraries: dict[str, tuple[str, str]] = field(default_factory=dict)
     fetched_from: str = ""
     upgrade_failed_at: str = ""
 
@@ -132,7 +108,8 @@ class BuildRecord:
         build: Path,
         pins: Mapping[str, str],
         *,
-        installer: RecordedInstaller,
+        installer: str,
+        installer_reason: str = "it was asked for",
         seconds: float,
     ) -> BuildRecord:
         """Return the record of a build that this process has just made. Texts that could hold credentials are masked.
@@ -140,7 +117,8 @@ class BuildRecord:
         :param spec: the spec that was asked for.
         :param build: the folder.
         :param pins: version of each installed distribution.
-        :param installer: the tool that installed them.
+        :param installer: name of the tool that installed them.
+        :param installer_reason: why it was chosen, in words.
         :param seconds: that the building took.
         """
         return cls(
@@ -149,7 +127,8 @@ class BuildRecord:
             spec=RecordedSpec(**{**spec.redacted, "interpreter": spec.interpreter, "libraries": spec.libraries}),
             pins=dict(pins),
             installer=installer,
-            built_by=RecordedBuilder(pid=os.getpid(), uid=os.getuid(), host=socket.gethostname()),
+            installer_reason=installer_reason,
+            built_by=socket.gethostname(),
             built_at=now(),
             seconds=round(seconds, 3),
         )
@@ -439,8 +418,8 @@ class EnvironmentStore:
         if self.is_read_only:
             way_out = f"Make it readable for user id {os.getuid()}, or leave it out."
         elif error.errno in os_errors.FULL:
-            room = os_errors.FreeSpace.at(self.directory)
-            way_out = f"Make room there ({room} free; cosmos-venv env prune), or choose another directory."
+            room = os_errors.free_megabytes(self.directory)
+            way_out = f"Make room there ({room:.1f} MB free; cosmos-venv env prune), or choose another directory."
         elif error.errno == errno.EROFS:
             way_out = "Mount it writable; what is built into an image is found by virtualenv_search_path."
         where = f" ({error.filename})" if error.filename else ""

@@ -4,9 +4,9 @@ The advice for a directory that cannot be used ("make it writable") is wrong for
 If the temporary folder is full, an error that names this directory misleads. Installers say that a disk is full, seldom
 which disk, and never what to do.
 
-Whether a file system can hold environments is tried out before anything is built, never on the path of a task that
-finds its environment. An installation on a ``noexec`` mount succeeds, but its commands cannot run. Its Python does run,
-since that is a link to a program elsewhere. Mounted object stores have no links, and some of them no permissions.
+An installation on a ``noexec`` mount succeeds, but its commands cannot run. Its Python does run, since that is a link
+to a program elsewhere. So such a mount is refused before anything is built. Mounted object stores, SMB and FAT have no
+hard links: the lock refuses them.
 """
 
 from __future__ import annotations
@@ -14,11 +14,9 @@ from __future__ import annotations
 import errno
 import os
 import re
-import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from cosmos_venv.exceptions import VirtualenvError
@@ -28,7 +26,6 @@ _TOO_MANY_FILES = frozenset({errno.EMFILE, errno.ENFILE})
 OF_THIS_PROCESS = _TOO_MANY_FILES | {errno.ENOMEM, errno.EAGAIN}
 """Errors that say nothing of the file in question."""
 
-TRIAL_PREFIX = ".cosmos-venv-trial-"
 _NOT_PERMITTED = {errno.EPERM, errno.EACCES, errno.EMLINK}
 UNSUPPORTED = _NOT_PERMITTED | {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL}
 """Errors of a file system without links or locks, in a writable directory. A full disk has other errors: ``FULL``."""
@@ -36,38 +33,17 @@ UNSUPPORTED = _NOT_PERMITTED | {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno
 _UNQUOTABLE = '\n"$`'
 _FULL_LINE = re.compile(r"No space left on device|Disk quota exceeded|os error (?:28|122)\b|Errno (?:28|122)\b")
 _MEGABYTE = 1_000_000
-_FEW_FILES = 1_000  # fewer than an environment with dbt has
 
 
-@dataclass(frozen=True, kw_only=True)
-class FreeSpace:
-    """The space that is left for this user on one file system.
+def free_megabytes(path: Path) -> float:
+    """Return the space that is left for this user on a file system, in MB of 1,000,000 bytes.
 
-    :param megabytes: free space, in MB of 1,000,000 bytes.
-    :param files: number of files that can still be made, where few are left; None: enough are left.
+    :param path: absolute; where nothing stands there, the nearest directory above it that exists counts.
     """
-
-    megabytes: float
-    files: int | None = None
-
-    def __str__(self) -> str:
-        return f"{self.megabytes:.1f} MB" if self.files is None else f"{self.files} more files"
-
-    @classmethod
-    def at(cls, path: Path) -> FreeSpace:
-        """Return what is left on the file system of a path, or of the nearest directory above it that exists.
-
-        :param path: absolute; nothing need stand there.
-        """
-        while not path.exists() and path != path.parent:
-            path = path.parent
-        status = os.statvfs(path)
-        # Some file systems count no files: 0 of 0 are left.
-        is_short_of_files = status.f_files > 0 and status.f_favail < _FEW_FILES
-        return cls(
-            megabytes=status.f_bavail * status.f_frsize / _MEGABYTE,
-            files=status.f_favail if is_short_of_files else None,
-        )
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    status = os.statvfs(path)
+    return status.f_bavail * status.f_frsize / _MEGABYTE
 
 
 @contextmanager
@@ -143,8 +119,8 @@ def place_of(error: OSError) -> Path | None:
 
 def _way_out(folder: Path) -> str:
     return (
-        f"Make room there ({FreeSpace.at(folder)} free in {folder}), or set TMPDIR in the worker's environment to a "
-        "folder on another disk."
+        f"Make room there ({free_megabytes(folder):.1f} MB free in {folder}), or set TMPDIR in the worker's "
+        "environment to a folder on another disk."
     )
 
 
@@ -157,35 +133,23 @@ def full_disk_message(directory: Path, environ: Mapping[str, str]) -> str:
     # Not tempfile.gettempdir, which tries to write and finds no place at all where everything is full.
     places = [directory, Path(environ.get("TMPDIR") or "/tmp")]  # noqa: S108
     places += [Path(environ["UV_CACHE_DIR"])] if environ.get("UV_CACHE_DIR") else []
+    free = ", ".join(f"{free_megabytes(path):.1f} MB in {path}" for path in places)
     return (
-        f"The disk is full. Free now: {', '.join(f'{FreeSpace.at(path)} in {path}' for path in places)}. Make room, or "
+        f"The disk is full. Free now: {free} (df -i shows free inodes). Make room, or "
         "name a directory on another disk (virtualenv_dir; TMPDIR and UV_CACHE_DIR in the worker's environment)."
     )
 
 
-def refuse_unfit(directory: Path, *, parameter: str = "virtualenv_dir") -> None:
-    """Try in an existing directory what an environment needs. The trial is removed; after a kill, the next holder of
-    the directory's lock removes it.
+def refuse_noexec(directory: Path, *, parameter: str = "virtualenv_dir") -> None:
+    """Refuse a directory whose file system starts no program.
 
     :param directory: an existing directory.
     :param parameter: what the user would change; begins the message.
-    :raises VirtualenvError: what its file system cannot do, and what to use instead.
-    :raises OSError: when it cannot be tried: the directory is not writable, the disk is full.
+    :raises VirtualenvError: when it is mounted noexec.
+    :raises OSError: when its file system cannot be asked.
     """
     if os.statvfs(directory).f_flag & getattr(os, "ST_NOEXEC", 0):
         raise unfit(directory, "is mounted noexec: no program in it can be started", parameter=parameter)
-    trial = Path(tempfile.mkdtemp(prefix=TRIAL_PREFIX, dir=directory))
-    what = "symbolic links"
-    try:
-        (trial / "link").symlink_to("first")
-        what = "permissions (chmod)"
-        trial.chmod(0o700)
-    except OSError as error:
-        if error.errno not in UNSUPPORTED:
-            raise
-        raise unfit(directory, f"does not support {what} ({error.strerror})", parameter=parameter) from error
-    finally:
-        shutil.rmtree(trial, ignore_errors=True)
 
 
 def refuse_unfit_path(build: Path) -> None:

@@ -37,15 +37,11 @@ def main() -> int:
     from cosmos_venv.compat import prepare_virtualenv
 
     order = json.loads(os.environ.pop(ORDER_VARIABLE))
+    del order["sys_path"]  # it has been set
     # Airflow has set up logging of its own; this output goes into a task's log, which has times and names already.
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout, force=True)
     try:
-        prepare_virtualenv(
-            order["directory"],
-            python=order["python"],
-            system_site_packages=order["system_site_packages"],
-            requirements=order["requirements"],
-        )
+        prepare_virtualenv(**order)
     except subprocess.CalledProcessError as error:
         return error.returncode or 1  # the tool has said why
     return 0

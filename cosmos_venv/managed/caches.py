@@ -6,7 +6,6 @@ Each cache is a folder of files. The name of a file is a digest of all that its 
 from __future__ import annotations
 
 import os
-import tempfile
 from contextlib import suppress
 from functools import cache, lru_cache
 from pathlib import Path
@@ -29,13 +28,8 @@ _MOST_FINGERPRINTS = 4_000  # of projects and manifests, with all their older ve
 
 def cache_dir() -> Path:
     """Return the folder of all caches: the setting's, else one of this user below the temporary folder."""
-    if settings.cache_dir:
-        return Path(settings.cache_dir)
-    try:
-        folder = tempfile.gettempdir()
-    except FileNotFoundError:  # all are full: nothing is cached then, but the worker may have room for its task
-        folder = str(temporary_folder())
-    return Path(f"{folder}/cosmos-venv-{os.getuid()}")
+    # Not tempfile.gettempdir, which raises where all folders are full: the worker may have room for its task.
+    return Path(settings.cache_dir or f"{temporary_folder()}/cosmos-venv-{os.getuid()}")
 
 
 def environments_for_parsing() -> Path:

@@ -20,7 +20,6 @@ from cosmos_venv.remote.download_cache import Copy, RemoteError, within
 if TYPE_CHECKING:
     import requests
 
-_RETRIES = 2
 _MOST_CONNECTING = 3.0
 _PIECE = 16 * 1024  # bytes as packed: so many of a gzip bomb unpack to 16 MiB
 _REDIRECTS = 5
@@ -114,31 +113,20 @@ def _refuse(response: requests.Response) -> None:
 
 
 def _timeout(seconds: float) -> tuple[float, float]:
-    """Seconds to connect, and between two pieces, so that all tries together take no longer than ``seconds``."""
-    each = seconds / (_RETRIES + 2)
-    return min(_MOST_CONNECTING, each), each
+    """Seconds to connect, and between two pieces."""
+    return min(_MOST_CONNECTING, seconds), seconds
 
 
 @contextmanager
 def _session(conn_id: str | None, url: str, *, stays: bool = False) -> Iterator[requests.Session]:
-    """A session that retries; an error of requests or urllib3 within this block becomes a RemoteError."""
+    """A session; an error of requests or urllib3 within this block becomes a RemoteError. Nothing is asked twice: the
+    next parse asks again."""
     import requests
-    from requests.adapters import HTTPAdapter
     from urllib3.exceptions import HTTPError
-    from urllib3.util.retry import Retry
 
-    retry = Retry(
-        total=_RETRIES,
-        backoff_factor=0.2,
-        status_forcelist=_BUSY,
-        raise_on_status=False,
-        respect_retry_after_header=False,  # it may be an hour
-    )
     with requests.Session() as session, _no_word_of_urllib3():
         session.max_redirects = _REDIRECTS
         session.headers["Accept-Encoding"] = "gzip"
-        for scheme in ("http://", "https://"):
-            session.mount(scheme, HTTPAdapter(max_retries=retry))
         _strip_headers_on_redirect(session, _authorise(session, conn_id), stays=stays)
         try:
             yield session
@@ -207,11 +195,9 @@ def _no_word_of_urllib3() -> Iterator[None]:
     def is_of_another(record: logging.LogRecord) -> bool:
         return record.thread != thread
 
-    loggers = [logging.getLogger(f"urllib3.{name}") for name in ("connectionpool", "util.retry")]
-    for logger in loggers:
-        logger.addFilter(is_of_another)
+    logger = logging.getLogger("urllib3.connectionpool")
+    logger.addFilter(is_of_another)
     try:
         yield
     finally:
-        for logger in loggers:
-            logger.removeFilter(is_of_another)
+        logger.removeFilter(is_of_another)

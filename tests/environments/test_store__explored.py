@@ -21,11 +21,10 @@ from typing import Any
 
 import pytest
 
-from cosmos_venv.environments import publisher
 from cosmos_venv.environments.maintenance.pruner import PruneLimits, prune, retire_damaged, surplus
 from cosmos_venv.environments.publisher import BuildRequest, Publisher, open_environment
 from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
-from cosmos_venv.environments.store import BuildRecord, EnvironmentStore, RecordedInstaller
+from cosmos_venv.environments.store import BuildRecord, EnvironmentStore
 from cosmos_venv.files.kernel_lock import Lease, lease_path
 from cosmos_venv.processes.cancellation import Cancellation
 from pytest_cosmos_venv import Contender, CosmosRace
@@ -45,13 +44,10 @@ def _installs_in_three_steps(monkeypatch: pytest.MonkeyPatch) -> None:
         (build / "bin" / "python").symlink_to(sys.executable)
         for name in FILES:
             (build / name).touch()
-        installer = RecordedInstaller(name="uv", reason="")
-        return BuildRecord.of(self.spec, build, {}, installer=installer, seconds=0.0)
+        return BuildRecord.of(self.spec, build, {}, installer="uv", seconds=0.0)
 
     monkeypatch.setattr(Publisher, "_installed", install)
     monkeypatch.setattr(Publisher, "_installer", lambda *_: SimpleNamespace(name="uv", reason=""))
-    # It tries the file system out, in files of its own.
-    monkeypatch.setattr(publisher, "refuse_unfit", lambda _: None)
 
 
 def spec(name: str = "hello", *options: str) -> EnvironmentSpec:
@@ -224,10 +220,9 @@ def publishes_before_it_is_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = Publisher._installed
 
     def install(self: Publisher, build: Path, *arguments: Any, **options: Any) -> BuildRecord:
-        installer = RecordedInstaller(name="uv", reason="")
         (build / "bin").mkdir(parents=True)
         (build / "bin" / "python").symlink_to(sys.executable)
-        self.store.publish(BuildRecord.of(self.spec, build, {}, installer=installer, seconds=0.0))
+        self.store.publish(BuildRecord.of(self.spec, build, {}, installer="uv", seconds=0.0))
         shutil.rmtree(build / "bin")
         return whole(self, build, *arguments, **options)
 

@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from cosmos_venv.files.os_errors import TRIAL_PREFIX
 from tests.environments.elsewhere import USE, tmpfs, uses_of, within
 from tests.environments.forbidden_calls import without
-from tests.kit import MakeReady, MakeSpec, StartPython, as_words
+from tests.kit import MakeSpec, StartPython, as_words
 
 LEFT_BY_THE_LOCK = ["cosmos_virtualenv.flock"]
 
@@ -20,10 +19,8 @@ LEFT_BY_THE_LOCK = ["cosmos_virtualenv.flock"]
 @pytest.mark.parametrize(
     ("call", "answer", "fault"),
     [
-        pytest.param("symlink", errno.ENOTSUP, "symbolic links", id="azure-files-has-no-symlinks"),
         pytest.param("link", errno.ENOSYS, "hard links", id="gcsfuse-has-no-hard-links"),
         pytest.param("flock", errno.ENOSYS, "kernel locks (flock)", id="no-flock"),
-        pytest.param("chmod", errno.EPERM, "permissions (chmod)", id="no-permissions"),
     ],
 )
 def test_a_mount_that_lacks_what_an_environment_needs_is_refused_before_anything_is_installed(
@@ -38,28 +35,6 @@ def test_a_mount_that_lacks_what_an_environment_needs_is_refused_before_anything
     assert "a mounted object store (S3, GCS, Azure Blob) is none" in used.error
     assert [line for line in used.lines if "Creating" in line] == []
     assert used.left == LEFT_BY_THE_LOCK
-
-
-def test_a_ready_environment_is_not_tried_out_again(
-    tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady, start_python: StartPython
-) -> None:
-    make_ready(tmp_path, make_spec())
-
-    process = start_python(USE, tmp_path, "uv", as_words(make_spec()), within=without("symlink"))
-
-    assert uses_of(process)[0].lines == []
-
-
-def test_trying_leaves_nothing_and_what_a_killed_one_left_is_removed(
-    tmp_path: Path, make_spec: MakeSpec, make_ready: MakeReady
-) -> None:
-    left = tmp_path / f"{TRIAL_PREFIX}left"
-    (left / "protected").mkdir(parents=True)
-    (left / "protected").chmod(0o555)
-
-    make_ready(tmp_path, make_spec())
-
-    assert list(tmp_path.glob(f"{TRIAL_PREFIX}*")) == []
 
 
 TEMPORARY = """
@@ -93,7 +68,7 @@ print("LEFT", os.listdir(tempfile.gettempdir()), "SAID", len(lines))
         # The number of files is the limit: few fit in, whatever their size.
         pytest.param(
             "nr_inodes=12",
-            r"The disk is full\. Free now: \d more files in {place}/cosmos-venv\w+, ",
+            r"The disk is full\. Free now: \d+\.\d MB in {place}/cosmos-venv\w+, ",
             "LEFT [] SAID ",
             id="full",
         ),

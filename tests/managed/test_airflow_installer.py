@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cosmos_venv.compat import AirflowException
-from cosmos_venv.environments.store import BuildRecord, EnvironmentStore, RecordedInstaller
+from cosmos_venv.environments.store import BuildRecord, EnvironmentStore
 from cosmos_venv.managed.arguments import VirtualenvArguments
 from cosmos_venv.operators.virtualenv import DbtRunVirtualenvOperator
 from tests.installed import AIRFLOW_2, ROOT, needs_airflow_2
@@ -53,7 +53,7 @@ def test_airflow_makes_the_environment_and_it_is_published_like_any_other(
 
     record = record_of(operator, tmp_path / "kept")
     logged = "".join(capfd.readouterr())
-    assert record.installer == RecordedInstaller(name="airflow", reason="it was asked for")
+    assert (record.installer, record.installer_reason) == ("airflow", "it was asked for")
     assert dbt_calls()[0].prefix.is_relative_to(tmp_path / "kept" / "envs-v2")
     assert "Executing cmd: " in logged
     assert " -m venv " in logged
@@ -90,7 +90,7 @@ from cosmos_venv.managed.resolve import managed_environment
 from cosmos_venv.processes.cancellation import Cancellation
 arguments = VirtualenvArguments.of(json.loads(sys.argv[2]))
 with managed_environment(arguments, Path(sys.argv[1]), cancellation=Cancellation(), report=print) as found:
-    print("MADE BY", found.record.installer.name)
+    print("MADE BY", found.record.installer)
 """
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from cosmos_venv.compat import AirflowException
 from cosmos_venv.environments.spec import EnvironmentSpec, Interpreter
-from cosmos_venv.environments.store import BuildRecord, Environment, RecordedInstaller
+from cosmos_venv.environments.store import BuildRecord, Environment
 from cosmos_venv.managed import resolve
 from cosmos_venv.operators.virtualenv import CosmosVirtualenvLockTimeout
 from tests.kit import DbtCalls, MakeOperator
@@ -133,7 +133,7 @@ def test_a_dbt_that_cannot_be_started_is_told_with_what_to_look_at(tmp_path: Pat
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "dbt").touch()
     spec = EnvironmentSpec(requirements=("dbt-core",), interpreter=Interpreter.of())
-    record = BuildRecord.of(spec, tmp_path, {}, installer=RecordedInstaller(name="uv", reason=""), seconds=0.0)
+    record = BuildRecord.of(spec, tmp_path, {}, installer="uv", seconds=0.0)
     environment = Environment(path=tmp_path, record=record, was_built=False)
 
     told = resolve.why_not_started(environment, OSError(errno.ENOEXEC, os.strerror(errno.ENOEXEC)))

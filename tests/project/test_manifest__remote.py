@@ -90,20 +90,14 @@ def test_one_that_has_changed_is_copied(served: HttpManifest) -> None:
     assert statuses(served) == [200, 200]
 
 
-@pytest.mark.parametrize(
-    "answers",
-    [
-        pytest.param([{"status": 500}], id="error"),
-        pytest.param([{"status": 503}, {"status": 429}], id="busy"),
-    ],
-)
-def test_a_server_that_stumbles_is_asked_again(served: HttpManifest, answers: list[dict[str, Any]]) -> None:
-    for answer in answers:
-        served.answer(**answer)
-    served.answer(200)
+def test_a_server_that_stumbles_is_asked_again_by_the_next_parse(served: HttpManifest) -> None:
+    served.answer(503).answer(200)
+
+    with pytest.raises(CosmosLoadDbtException, match="the server says 503"):
+        load(served.url)
 
     assert len(load(served.url).nodes) == 32
-    assert len(served.requests) == len(answers) + 1
+    assert statuses(served) == [503, 200]
 
 
 @pytest.mark.parametrize("answer", [{"status": 503}, {"truncated": True}])
@@ -162,7 +156,7 @@ def test_an_import_has_time_left_when_nobody_answers(
     served.answer(200, after=120)
     monkeypatch.setattr(signal, "getitimer", lambda _: (4.0, 0.0))
 
-    with pytest.raises(CosmosLoadDbtException, match=r"cannot be read: .*[Tt]imed out.*read timeout=0\.[0-5]"):
+    with pytest.raises(CosmosLoadDbtException, match=r"cannot be read: .*([Tt]imed out|no answer within 2 s)"):
         load(served.url)
 
 

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Literal
 
 from cosmos_venv.environments import post_install
-from cosmos_venv.environments.post_install import library_faults
 from cosmos_venv.environments.store import BuildRecord, Environment, EnvironmentStore, digest_of
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvError
 from cosmos_venv.files.durable_files import age
@@ -27,19 +26,6 @@ from cosmos_venv.processes.guarded_process import run_guarded
 # ready: a record names it. old: a newer build is ready, and tasks still use this one. building: a builder is at work.
 # leftover: it belongs to a process that has ended.
 BuildState = Literal["ready", "old", "building", "leftover"]
-
-# A RECORD has no hash of byte code. Python fails at the import of byte code that is cut behind its 16-byte header.
-_BYTE_CODE_CHECK = """
-import importlib.util, marshal, pathlib, sys
-
-for file in pathlib.Path(sys.argv[1]).rglob(f"*.{sys.implementation.cache_tag}.pyc"):
-    try:
-        content = file.read_bytes()
-        if content.startswith(importlib.util.MAGIC_NUMBER) and len(content) > 16:
-            marshal.loads(content[16:])
-    except Exception as error:
-        print(f"{file.relative_to(sys.argv[1])} cannot be read: {error}")
-"""
 
 _BLOCK = 512  # the unit of st_blocks on every file system
 
@@ -226,8 +212,7 @@ def _faults(build: Path, record: BuildRecord, *, content: bool) -> list[str]:
         *_pin_faults(record.pins, post_install.pins_in(build)),
         *_link_faults(build),
         *post_install.file_faults(build, content=content),
-        *library_faults(build, record.libraries, record.spec.libraries, content=content),
-        *(_byte_code_faults(build) if content else ()),
+        *post_install.library_faults(build, record.libraries, content=content),
     ]
 
 
@@ -239,16 +224,6 @@ def _link_faults(build: Path) -> Iterator[str]:
     config = build / "pyvenv.cfg"
     if not config.is_file() or not config.stat().st_size:
         yield f"{config.name} is missing or empty"
-
-
-def _byte_code_faults(build: Path) -> list[str]:
-    try:
-        done = run_guarded(
-            [str(build / "bin" / "python"), "-I", "-S", "-B", "-c", _BYTE_CODE_CHECK, str(build)], cwd="/"
-        )
-    except OSError:
-        return []  # a Python that cannot be started is reported elsewhere (_check_faults, _link_faults)
-    return done.lines if done.returncode == 0 else []
 
 
 def _check_faults(build: Path, check: str) -> Iterator[str]:

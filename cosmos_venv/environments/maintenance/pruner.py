@@ -22,16 +22,11 @@ from cosmos_venv.environments.store import DETACHED, EnvironmentStore, digest_of
 from cosmos_venv.exceptions import CosmosValueError, VirtualenvError
 from cosmos_venv.files import durable_files
 from cosmos_venv.files.kernel_lock import Lease, lease_path
-from cosmos_venv.files.os_errors import TRIAL_PREFIX
 from cosmos_venv.processes.cancellation import Cancellation
 from cosmos_venv.processes.detached_process import detached_works_in
 
 Report = Callable[[str], None]
 DAY = 86_400
-_UNREACHABLE = {
-    "old": "a later build is ready",
-    "leftover": "it was left by a process that has ended",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,19 +136,20 @@ def named(store: EnvironmentStore, digest: str) -> list[Removal]:
 
 
 def choose(builds: Sequence[StoredBuild], limits: PruneLimits, *, now: float) -> list[Removal]:
-    """Return the builds beyond the limits: first those that nobody can find any more, then those used longest ago.
+    """Return the builds beyond the limits: first the leftovers, then those used longest ago.
 
     :param builds: all of a store.
     :param limits: of what it may hold.
     :param now: seconds since the epoch.
     """
-    going = [Removal(stored=each, reason=_UNREACHABLE[each.state]) for each in builds if _is_unreachable(each)]
-    found = sorted((each for each in builds if not _is_unreachable(each)), key=_last_used)
-    count = sum(each.state == "ready" for each in found)
-    size = sum(each.bytes_on_disk for each in found) if limits.max_bytes else 0
-    for each in found:
+    left = [each for each in builds if each.state == "leftover"]
+    going = [Removal(stored=each, reason="no task can find it any more") for each in left]
+    ready = sorted((each for each in builds if each.state == "ready"), key=_last_used)
+    count = len(ready)
+    size = sum(each.bytes_on_disk for each in ready) if limits.max_bytes else 0
+    for each in ready:
         age = now - _last_used(each)
-        if each.state != "ready" or each.is_in_use or age < limits.min_age:
+        if each.is_in_use or age < limits.min_age:
             continue
         if limits.max_age and age > limits.max_age:
             reason = f"it was last used {age / DAY:.0f} days ago"
@@ -193,10 +189,6 @@ def _trusted_inventory(store: EnvironmentStore) -> list[StoredBuild]:
     with store.errors_name_the_directory():
         store.judge()  # builds to delete are found by their names in this directory
     return read_inventory(store)
-
-
-def _is_unreachable(stored: StoredBuild) -> bool:
-    return stored.state in _UNREACHABLE and not stored.is_in_use
 
 
 def _last_used(stored: StoredBuild) -> float:
@@ -288,7 +280,7 @@ def sweep(store: EnvironmentStore, after_release: ExitStack, report: Report) -> 
     for build in unpublished(store):
         with reporting_failed_removal(build, report):
             retire(store, build, after_release, report)
-    for left in (*_left_apart(store, report), *store.directory.glob(f"{TRIAL_PREFIX}*")):
+    for left in _left_apart(store, report):
         with reporting_failed_removal(left, report):
             durable_files.remove_temporary(left)
     for work in detached_works_in(store.root / DETACHED):

@@ -56,8 +56,7 @@ class PublishesBeforeItInstalls(Mutant):
 
     def _build(self, sound: Original, spec: Any, directory: Path, *args: Any, **options: Any) -> Any:
         store = part("environments.store")
-        installer = store.RecordedInstaller(name="uv", reason="it is there")
-        record = store.BuildRecord.of(spec, directory, {}, installer=installer, seconds=0.0)
+        record = store.BuildRecord.of(spec, directory, {}, installer="uv", seconds=0.0)
         directory.with_name(f"{spec.digest}.json").write_text(record.to_json(), encoding="utf-8")
         return sound(spec, directory, *args, **options)
 

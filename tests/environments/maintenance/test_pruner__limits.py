@@ -52,7 +52,6 @@ def chosen(builds: Sequence[StoredBuild], **limits: float) -> str:
             "a",
             id="age-helps-count",
         ),
-        pytest.param([build("b", 9), build("a", 0, "old")], {"max_count": 1}, "a", id="old-generation-at-once"),
         pytest.param([build("a", 0, "old", is_in_use=True)], {}, "", id="old-generation-in-use"),
         pytest.param([build("b", 9), build("a", 0, "leftover")], {"max_age": DAY}, "ab", id="leftovers-first"),
         pytest.param([build("a", 90, "building", is_in_use=True)], {"max_age": DAY}, "", id="building"),
