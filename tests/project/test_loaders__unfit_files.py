@@ -19,7 +19,7 @@ from cosmos_venv.project.graph import DbtGraph
 
 PROJECT = Path(__file__).parent.parent / "data" / "rendering-project"
 DEEP = '{"a":' * 100_000 + "1" + "}" * 100_000
-# Python 3.14 bounds the depth by the free stack. It is enough for these texts, and then their missing ends are the fault.
+# Python 3.14 bounds the depth by the free stack. These texts fit, and then their missing ends are the fault.
 OF_DEPTH = "nested too deeply" if sys.version_info < (3, 14) else "Input data was truncated"
 MANIFEST, LS_FILE = "manifest.json", "dbt_ls.jsonl"
 OF_PIPE, OF_DEVICE = "it is a named pipe, and no file that has an end", "it is a device, and no file that has an end"
