@@ -7,7 +7,6 @@ Variables that a run has set are changed.
 from __future__ import annotations
 
 import re
-from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -20,17 +19,15 @@ if TYPE_CHECKING:
 
 # MD5 has 32 digits, SHA-512 has 128. A JSON key of this form is no checksum.
 _DIGEST = re.compile(r'(?<![0-9A-Fa-f])[0-9A-Fa-f]{32,128}(?![0-9A-Fa-f]|"\s*:)')
-# Base64 of 32 bytes, the length of SHA-256.
-_BASE64 = re.compile(r'(?<![A-Za-z0-9+/=])[A-Za-z0-9+/]{43}=?(?![A-Za-z0-9+/=]|"\s*:)')
 
 
 def holds_checksum(text: str, checksum: str) -> bool:
-    """Whether a checksum stands in the text of a Variable: in hexadecimal digits of either case, or in Base64.
+    """Whether a checksum stands in the text of a Variable, in hexadecimal digits of either case.
 
     :param text: the text of the Variable.
     :param checksum: the checksum, in hexadecimal digits.
     """
-    return checksum.lower() in text.lower() or _in_base64(checksum) in text
+    return checksum.lower() in text.lower()
 
 
 def with_checksum(text: str, checksum: str) -> str | None:
@@ -39,11 +36,9 @@ def with_checksum(text: str, checksum: str) -> str | None:
     :param text: the text of the Variable.
     :param checksum: the new checksum, in hexadecimal digits.
     """
-    if _DIGEST.search(text):
-        changed = _DIGEST.sub(lambda found: checksum.upper() if found[0].isupper() else checksum, text)
-    else:
-        changed = _BASE64.sub(lambda found: _in_base64(checksum) + "=" * found[0].endswith("="), text)
-    return changed if changed != text or holds_checksum(text, checksum) else None
+    if not _DIGEST.search(text):
+        return None
+    return _DIGEST.sub(lambda found: checksum.upper() if found[0].isupper() else checksum, text)
 
 
 def damaged(text: str) -> str:
@@ -52,10 +47,6 @@ def damaged(text: str) -> str:
     :param text: the text of a Variable.
     """
     return text[: len(text) // 2]
-
-
-def _in_base64(checksum: str) -> str:
-    return b64encode(bytes.fromhex(checksum)).decode().rstrip("=")
 
 
 class RememberedVariables:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 
@@ -16,10 +15,6 @@ OLD = hashlib.sha256(b"old").hexdigest()
 NEW = hashlib.sha256(b"new").hexdigest()
 
 
-def in_base64(digest: str) -> str:
-    return base64.b64encode(bytes.fromhex(digest)).decode()
-
-
 @pytest.mark.parametrize(
     ("stored", "expected"),
     [
@@ -29,7 +24,6 @@ def in_base64(digest: str) -> str:
         pytest.param(f'"{OLD}"', f'"{NEW}"', id="a-json-text"),
         pytest.param("1" * 32, NEW, id="digits-that-json-takes-for-a-number"),
         pytest.param(OLD.upper(), NEW.upper(), id="upper-case"),
-        pytest.param(f"sha256-{in_base64(OLD)}", f"sha256-{in_base64(NEW)}", id="base64"),
         pytest.param("no checksum", None, id="none"),
         pytest.param("f" * 200, None, id="too-long-for-any"),
     ],
@@ -38,7 +32,7 @@ def test_the_checksum_of_a_text_is_replaced(stored: str, expected: str | None) -
     assert with_checksum(stored, NEW) == expected
 
 
-@pytest.mark.parametrize("stored", [NEW, NEW.upper(), in_base64(NEW), json.dumps({"of": in_base64(NEW)})])
+@pytest.mark.parametrize("stored", [NEW, NEW.upper(), json.dumps({"of": NEW})])
 def test_a_checksum_is_found_in_whatever_way_it_is_written(stored: str) -> None:
     assert (holds_checksum(stored, NEW), holds_checksum(stored, OLD)) == (True, False)
 
