@@ -25,9 +25,11 @@ from pytest_cosmos_venv.errors import RecordList, ToolkitMisuse
 from pytest_cosmos_venv.fake_dbt.rules import NodeOutcome
 from pytest_cosmos_venv.implementation import Implementation
 from pytest_cosmos_venv.runs.loading import MADE_UP, Substitutes
-from pytest_cosmos_venv.runs.running import Attempts, run_dag, run_task
+from pytest_cosmos_venv.runs.running import Attempts, RunOptions, run_dag, run_task
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from pytest_cosmos_venv.environments.scripted_dbt import DbtCall, ScriptedDbt
     from pytest_cosmos_venv.processes.venv_lock import VenvLock
 
@@ -183,49 +185,26 @@ class CosmosAirflow:
 
     @overload
     def run(
-        self,
-        work: _Dag | LoadedDag,
-        *,
-        raise_on_failure: bool = ...,
-        logical_date: datetime | str | None = ...,
-        run_id: str | None = ...,
-        conf: Mapping[str, Any] | None = ...,
+        self, work: _Dag | LoadedDag, *, raise_on_failure: bool = ..., **options: Unpack[RunOptions]
     ) -> DagOutcome: ...
 
     @overload
-    def run(
-        self,
-        work: _Operator,
-        *,
-        raise_on_failure: bool = ...,
-        logical_date: datetime | str | None = ...,
-        run_id: str | None = ...,
-        conf: Mapping[str, Any] | None = ...,
-    ) -> TaskOutcome: ...
+    def run(self, work: _Operator, *, raise_on_failure: bool = ..., **options: Unpack[RunOptions]) -> TaskOutcome: ...
 
     def run(
-        self,
-        work: Any,
-        *,
-        raise_on_failure: bool = False,
-        logical_date: datetime | str | None = None,
-        run_id: str | None = None,
-        conf: Mapping[str, Any] | None = None,
+        self, work: Any, *, raise_on_failure: bool = False, **options: Unpack[RunOptions]
     ) -> DagOutcome | TaskOutcome:
         """Run a DAG or one operator to its end in this process. Tries follow each other at once.
 
         :param work: a DAG, or an operator: then no other task of its DAG runs.
         :param raise_on_failure: whether a run that fails raises ``AssertionError`` with the table.
-        :param logical_date: a moment, or a string such as ``2026-01-01``, in UTC unless it names a time zone; None: the
-            present.
-        :param run_id: the id of the run; None: Airflow makes one up.
-        :param conf: the configuration of the run; ``params`` take their values from it.
+        :param **options: ``logical_date``, ``run_id`` and ``conf``, see ``RunOptions``.
         :raises ToolkitMisuse: ``work`` is neither a DAG nor an operator, the run would have no tasks, or another run
             has that id or date.
         """
         work = _dag_of(work)
         run = run_task if hasattr(work, "task_id") else run_dag
-        outcome = run(work, attempts=self._attempts, logical_date=logical_date, run_id=run_id, conf=conf)
+        outcome = run(work, attempts=self._attempts, **options)
         self._outcomes.append(outcome)
         if raise_on_failure and not outcome.succeeded:
             raise AssertionError(str(outcome)) from outcome.exception
@@ -244,7 +223,7 @@ class CosmosAirflow:
         """Run a DAG once for each data interval of its schedule, each with the clock standing at the moment at which a
         scheduler would begin that run.
 
-        If the test has frozen or moved the clock, it stands at the last of these moments afterwards.
+        If the test has frozen the clock, it stands at the last of these moments afterwards.
 
         :param dag: a DAG with a schedule.
         :param until: no run begins after this moment; a moment or a string such as ``2026-04-01``. No data interval
@@ -291,24 +270,13 @@ class LoadedDag:
     _around: LoadContext = field(repr=False)
     _nodes: dict[str, NodeOutcome] = field(default_factory=dict, repr=False)
 
-    def run(
-        self,
-        *,
-        raise_on_failure: bool = False,
-        logical_date: datetime | str | None = None,
-        run_id: str | None = None,
-        conf: Mapping[str, Any] | None = None,
-    ) -> DagOutcome:
+    def run(self, *, raise_on_failure: bool = False, **options: Unpack[RunOptions]) -> DagOutcome:
         """Run the DAG to its end.
 
         :param raise_on_failure: whether a run that fails raises ``AssertionError`` with the table.
-        :param logical_date: as for ``cosmos_airflow.run``.
-        :param run_id: as for ``cosmos_airflow.run``.
-        :param conf: as for ``cosmos_airflow.run``.
+        :param **options: as for ``cosmos_airflow.run``.
         """
-        return self.airflow.run(
-            self, raise_on_failure=raise_on_failure, logical_date=logical_date, run_id=run_id, conf=conf
-        )
+        return self.airflow.run(self, raise_on_failure=raise_on_failure, **options)
 
     def catch_up(self, **options: Any) -> list[DagOutcome]:
         """Run the DAG for each data interval of its schedule.

@@ -6,7 +6,7 @@ import traceback
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 import pytest
 
@@ -43,31 +43,12 @@ class AlreadyTaken(ToolkitMisuse):
 
 
 class NoSuchEntry(ToolkitMisuse, IndexError):
-    """An index is beyond the end of a record."""
+    """An index is beyond the end of a list of records."""
 
     __module__ = "builtins"
 
 
-class _Record:
-    """The common part of ``RecordList`` and ``RecordTuple``: an error for an index beyond the end lists the entries."""
-
-    _told: tuple[str, str, Callable[[Any], object]]
-
-    if not TYPE_CHECKING:  # for mypy the types of list and tuple hold
-
-        def __getitem__(self, index: object) -> object:
-            """Return an entry, or a part of the record.
-
-            :param index: an index or a slice.
-            :raises NoSuchEntry: the index is beyond the end; the text says what the record holds.
-            """
-            try:
-                return super().__getitem__(index)
-            except IndexError:
-                raise _absent(list(self), index, *self._told) from None
-
-
-class RecordList(_Record, list[_Entry]):
+class RecordList(list[_Entry]):
     """A list of records, the earliest first; an error for an index beyond its end lists the entries.
 
     :param entries: the entries.
@@ -82,29 +63,21 @@ class RecordList(_Record, list[_Entry]):
         super().__init__(entries)
         self._told = of, none, word
 
+    if not TYPE_CHECKING:  # for mypy the type of list holds
+
+        def __getitem__(self, index: object) -> object:
+            """Return an entry, or a part of the list.
+
+            :param index: an index or a slice.
+            :raises NoSuchEntry: the index is beyond the end; the text says what the list holds.
+            """
+            try:
+                return super().__getitem__(index)
+            except IndexError:
+                raise _absent(self, index, *self._told) from None
+
     def __reduce__(self) -> tuple[object, ...]:
         return list, (tuple(self),)
-
-
-class RecordTuple(_Record, tuple[_Entry, ...]):
-    """A tuple of records; an error for an index beyond its end lists the entries."""
-
-    def __new__(
-        cls, entries: Iterable[_Entry] = (), *, of: str, none: str, word: Callable[[_Entry], object] = str
-    ) -> RecordTuple[_Entry]:
-        """Return the tuple of some entries.
-
-        :param entries: the entries.
-        :param of: the attribute that gives the tuple, for the message: ``assets``.
-        :param none: the words for an empty tuple.
-        :param word: returns an entry in a few words.
-        """
-        made = super().__new__(cls, entries)
-        made._told = of, none, word
-        return made
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return tuple, (tuple(self),)
 
 
 def _absent(entries: list[_Entry], index: object, of: str, none: str, word: Callable[[_Entry], object]) -> NoSuchEntry:

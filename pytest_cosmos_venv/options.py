@@ -40,12 +40,12 @@ class _Setting(NamedTuple):
     """A setting of the ini file alone.
 
     :param name: its name.
-    :param kind: the type, as pytest names it; None: a text.
+    :param kind: the type, as pytest names it.
     :param text: its line in the help.
     """
 
     name: str
-    kind: Literal["linelist", "args", "bool"] | None
+    kind: Literal["linelist", "args"]
     text: str
 
 
@@ -182,11 +182,6 @@ _SETTINGS = (
         "linelist",
         "Files with the rows of sources, for projects that are built with several releases of --cosmos-dbt, one a "
         "line: raw.ships: tests/ships.csv.",
-    ),
-    _Setting(
-        "cosmos_dags_budget",
-        None,
-        "DAG checks: seconds that an import may take. Default: Airflow's dagbag_import_timeout.",
     ),
 )
 

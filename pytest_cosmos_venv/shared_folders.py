@@ -14,9 +14,8 @@ import shutil
 import sys
 import sysconfig
 import tempfile
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -35,8 +34,6 @@ RUN_FOLDER = pytest.StashKey[Path]()
 """The folder that all tests of the run share, in the stash of a process that has another base temporary folder."""
 RUN_PLUGIN = "cosmos_folder_of_workers"
 """The name under which pytest knows ``FolderOfWorkers``."""
-UNUSED = 30 * 24 * 3600.0
-"""Seconds without use after which a folder is removed: a newer Airflow, dbt or toolkit uses another folder."""
 _COMPLETE = ".cosmos-venv-complete"
 
 
@@ -64,9 +61,6 @@ class SharedFolders:
             with _locked(self._open_lock(f"{folder.name}.lock"), timeout, what=folder):
                 if not (folder / _COMPLETE).exists():
                     _make(folder, make)
-                    self._forget_unused()
-        with suppress(OSError):  # the folder is read-only: then old folders are not removed either
-            os.utime(self.root / f"{folder.name}.lock")
         return folder
 
     @contextmanager
@@ -87,21 +81,9 @@ class SharedFolders:
                 if not _take_at_once(lock):
                     continue
                 (self.root / place).mkdir(exist_ok=True)
-                os.utime(lock)
                 yield self.root / place
                 return
             finally:
-                os.close(lock)
-
-    def _forget_unused(self) -> None:
-        """Remove the folders that no run has used for ``UNUSED`` seconds. A folder without a lock file belongs to
-        others.
-        """
-        for file in self.root.glob("*.lock"):
-            if file.stat().st_mtime < time.time() - UNUSED:
-                lock = self._open_lock(file.name)
-                if _take_at_once(lock):
-                    remove_folder(file.with_suffix(""))
                 os.close(lock)
 
     def _open_lock(self, name: str) -> int:

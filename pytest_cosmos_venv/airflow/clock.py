@@ -1,4 +1,4 @@
-"""The time that the code under test sees, frozen or moved, in this process only; ``time.sleep`` moves it on.
+"""The time that the code under test sees, frozen, in this process only; ``time.sleep`` moves it on.
 
 freezegun replaces Python's clock. Airflow's own work runs in real time: pydantic, on which Airflow 3 is built, cannot
 create models with freezegun's classes.
@@ -87,7 +87,7 @@ def _durations_kept() -> Iterator[None]:
 class _Process:
     """The state of the whole process: all its code sees the same time.
 
-    :param active: the clock that was frozen or moved; None: the time is real.
+    :param active: the clock that was frozen; None: the time is real.
     :param is_paused: whether the real time is shown, because Airflow is at work.
     """
 
@@ -105,18 +105,15 @@ class Clock:
         self._freezer: Any = None
         self._factory: Any = None
         self._replacements = ExitStack()
-        # The moment at which the clock stands; None while it runs, ``_ahead`` seconds ahead of the real time.
+        # The moment at which the clock stands; None while it shows the real time.
         self._instant: float | None = None
-        self._ahead = 0.0
         self._moved = 0.0
-        # Whether freezegun shows a standing clock, not a running one; None while it shows the real time.
-        self._shown_standing: bool | None = None
 
     @property
     def now(self) -> datetime:
         """The moment that the clock shows, in UTC."""
         # As the process sees it: freezegun may cut a microsecond off the time that it was given.
-        return utc(self._seconds()) if self._shown_standing is None else datetime.now(timezone.utc)
+        return utc(self._seconds()) if self._factory is None else datetime.now(timezone.utc)
 
     def freeze(self, when: datetime | date | str | None = None) -> None:
         """Stand still until ``move`` or ``sleep``.
@@ -131,20 +128,17 @@ class Clock:
         self._activate()
 
     def move(self, by: float | timedelta) -> None:
-        """Move the clock forward, or back by a negative time. A frozen clock stays frozen; a running clock runs on.
+        """Move the clock forward, or back by a negative time; from then on it stands still.
 
         :param by: seconds, or a ``timedelta``.
         """
         seconds = by.total_seconds() if isinstance(by, timedelta) else by
-        if self._instant is None:
-            self._ahead += seconds
-        else:
-            self._instant += seconds
+        self._instant = self._seconds() + seconds
         self._moved += max(seconds, 0.0)
         self._activate()
 
     def sleep(self, seconds: float) -> None:
-        """Move the clock without waiting: it replaces ``time.sleep`` while the clock is frozen or moved.
+        """Move the clock without waiting: it replaces ``time.sleep`` while the clock is frozen.
 
         While Airflow does its own work, this function waits in real time.
 
@@ -164,31 +158,28 @@ class Clock:
         self._hide()
         self._replacements.close()
         _PROCESS.active = None
-        self._instant, self._ahead, self._moved = None, 0.0, 0.0
+        self._instant, self._moved = None, 0.0
 
     def _show(self) -> None:
         """Show the time of this clock to this process from now on."""
-        standing = self._instant is not None
-        if self._shown_standing is standing:
+        if self._factory is not None:
             self._factory.move_to(utc(self._seconds()))
             return
-        self._hide()
         import freezegun.api
 
         api: Any = freezegun.api
-        self._freezer = api.freeze_time(utc(self._seconds()), tick=not standing, real_asyncio=True)
+        self._freezer = api.freeze_time(utc(self._seconds()), real_asyncio=True)
         with _durations_kept():
             self._factory = self._freezer.start()
-        self._shown_standing = standing
 
     def _hide(self) -> None:
         """Show the real time to this process from now on."""
-        if self._shown_standing is not None:
+        if self._factory is not None:
             self._freezer.stop()
-            self._shown_standing = None
+            self._factory = None
 
     def _seconds(self) -> float:
-        return real_time.now() + self._ahead if self._instant is None else self._instant
+        return real_time.now() if self._instant is None else self._instant
 
     def _activate(self) -> None:
         if _PROCESS.active is not self:
@@ -210,7 +201,7 @@ def clock_of_a_test() -> Iterator[Clock]:
 
 @contextmanager
 def clock_of_runs() -> Iterator[Clock]:
-    """Yield the clock of the running test if it is frozen or moved; else a new clock, which ends with the block."""
+    """Yield the clock of the running test if it is frozen; else a new clock, which ends with the block."""
     if _PROCESS.active is not None:
         yield _PROCESS.active
     else:

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import pickle
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple, NoReturn, TypeVar
 
-from pytest_cosmos_venv.errors import NoSuchName, RecordDict, RecordTuple
+from pytest_cosmos_venv.errors import NoSuchName, RecordDict
 from pytest_cosmos_venv.text_table import table_lines
 
 _Entry = TypeVar("_Entry")
 
 LOG_LINES = 12
 """The number of lines of a failed task's log that are printed."""
-_FRAME_OF_AIRFLOW = re.compile(r'  File ".*[/\\](site|dist)-packages[/\\]airflow[/\\]')
 _WELL_ENDED = ("success", "skipped")
 
 
@@ -149,7 +147,7 @@ class DagOutcome:
     @property
     def assets(self) -> tuple[EmittedAsset, ...]:
         """The assets that all tasks have updated."""
-        return assets_record(asset for task in self.tasks.values() for asset in task.assets)
+        return tuple(asset for task in self.tasks.values() for asset in task.assets)
 
     def __repr__(self) -> str:
         """One line that fits into pytest's own introspection; ``str()`` is the table."""
@@ -184,14 +182,6 @@ def _named_exception(name: str, text: str) -> Exception:
     return error
 
 
-def assets_record(assets: Iterable[EmittedAsset]) -> tuple[EmittedAsset, ...]:
-    """Return the assets in the form that an outcome has them.
-
-    :param assets: the assets, in their order.
-    """
-    return RecordTuple(assets, of="assets", none="no asset was updated", word=lambda asset: asset.uri)
-
-
 def _table(tasks: Iterable[TaskOutcome]) -> str:
     tasks = list(tasks)
     rows = [(task.task_id, task.state, str(task.tries), f"{task.duration:.2f}", _error_text(task)) for task in tasks]
@@ -207,17 +197,7 @@ def _error_text(task: TaskOutcome) -> str:
 def _log_lines(task: TaskOutcome) -> list[str]:
     if task.state in _WELL_ENDED or not task.log:
         return []
-    lines = _without_frames_of_airflow(task.log.splitlines())
+    lines = task.log.splitlines()
     skipped = len(lines) - LOG_LINES
     head = f"--- the last lines of {task.task_id}'s log" + (f" ({skipped} more above)" if skipped > 0 else "")
     return ["", head, *lines[-LOG_LINES:]]
-
-
-def _without_frames_of_airflow(lines: Iterable[str]) -> list[str]:
-    """Leave out the frames of Airflow: a traceback through it is longer than the task's own message."""
-    kept, inside = [], False
-    for line in lines:
-        inside = _FRAME_OF_AIRFLOW.match(line) is not None or (inside and line.startswith("    "))
-        if not inside:
-            kept.append(line)
-    return kept

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
-from pytest_cosmos_venv.errors import RecordDict, RecordTuple, ToolkitMisuse
+from pytest_cosmos_venv.errors import RecordDict, ToolkitMisuse
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,12 +102,7 @@ class Variables:
     @property
     def writes(self) -> tuple[VariableWrite, ...]:
         """Every change that was made through Airflow, the earliest first; without failed changes."""
-        return RecordTuple(
-            self._store.writes,
-            of="writes",
-            none="the code under test has changed no Variable",
-            word=lambda write: f"{write.action} {write.key}",
-        )
+        return tuple(self._store.writes)
 
     def get(self, key: str, default: str | None = None) -> str | None:
         """The text of a Variable, also in an outage.

@@ -47,7 +47,6 @@ class Question:
     :param name: the file as the run names it, relative to the root directory.
     :param record: returns the record of a seed of Python's hashes.
     :param others: returns the records of all DAG files of the run but this one, by their names.
-    :param budget: seconds that the import may take; None: Airflow's own limit.
     :param written: returns the record whose shape becomes the snapshot; None: no snapshot is written in this run.
     """
 
@@ -55,7 +54,6 @@ class Question:
     name: str
     record: Callable[[str], DagRecord]
     others: Callable[[], Mapping[str, DagRecord]]
-    budget: float | None
     written: Callable[[], DagRecord] | None
 
 
@@ -88,12 +86,10 @@ def _needs_no_dag(check: str, file: Path) -> bool:
 def _imports(question: Question, record: DagRecord) -> Answer:
     if record.error is not None:
         return f"{question.name} cannot be imported:\n{record.error.rstrip()}"
-    budget = record.limit if question.budget is None else question.budget
-    if record.seconds <= budget:
+    if record.seconds <= record.limit:
         return None
-    said = "Airflow's dagbag_import_timeout" if question.budget is None else "cosmos_dags_budget"
     return (
-        f"The import took {record.seconds:.3f} s of {budget:g} s ({said}). "
+        f"The import took {record.seconds:.3f} s of {record.limit:g} s (Airflow's dagbag_import_timeout). "
         "Where the time went is told by: python -X importtime"
     )
 

@@ -130,7 +130,7 @@ def _no_network() -> Iterator[None]:
         if not is_on:
             return
         if event in side_effects.LOOKUPS:
-            name = side_effects.host_looked_up(event, arguments[0])
+            name = side_effects.host_looked_up(arguments[0])
             if name is not None:
                 raise socket.gaierror(socket.EAI_FAIL, f"pytest --cosmos-dags has no network: {name}")
         elif event in side_effects.SENDS and isinstance(arguments[1], tuple):

@@ -24,27 +24,11 @@ RECORD = pytest.StashKey[DagRecord]()
 _HOLDS_DBT = re.compile(rb"\b(?:DbtDag|DbtTaskGroup)\b")
 
 
-def budget_of(config: pytest.Config) -> float | None:
-    """Return the seconds that an import may take; None: Airflow's own limit.
-
-    :param config: the configuration of the run.
-    :raises pytest.UsageError: the ini file's value is no positive number.
-    """
-    budget = config.getini("cosmos_dags_budget")
-    try:
-        seconds = float(budget) if budget else None
-    except ValueError:
-        seconds = -1.0
-    if seconds is not None and not seconds > 0:
-        raise pytest.UsageError(f"cosmos_dags_budget = {budget} in the ini file: give seconds, more than 0.")
-    return seconds
-
-
 class DagChecks:
     """The plugin of a run with ``--cosmos-dags``.
 
-    ``budget``, ``is_update`` (whether snapshots are written) and ``releases`` are values of the run. ``files`` are the
-    DAG files that the run has collected, by name.
+    ``is_update`` (whether snapshots are written) and ``releases`` are values of the run. ``files`` are the DAG files
+    that the run has collected, by name.
 
     :param config: the configuration of the run.
     :param run: the folder of the records, which all workers share.
@@ -62,7 +46,6 @@ class DagChecks:
         implementation: str | None,
         releases: Sequence[DbtRelease],
     ) -> None:
-        self.budget = budget_of(config)
         self.is_update: bool = config.option.cosmos_update_snapshots
         self.releases = releases
         self.files: dict[str, Path] = {}
@@ -123,7 +106,7 @@ class DagChecks:
         if not self._found or hasattr(self._config, "workerinput"):
             return
         terminalreporter.write_sep("=", "DAG files")
-        for line in (*summary.table(self._found), *summary.reasons(self._found)):
+        for line in summary.table(self._found):
             terminalreporter.write_line(line)
 
     def store_of(self, file: Path, release: DbtRelease | None) -> RecordStore:
@@ -200,7 +183,6 @@ class DagCheck(pytest.Item):
                 name=self.parent.nodeid,
                 record=lambda seed: record if seed == SEEDS[0] else store.record(self.path, seed),
                 others=self._others,
-                budget=checks.budget,
                 # With several releases the snapshot holds the shape of the first release, with which the others are
                 # compared.
                 written=self._first_record if checks.is_update else None,

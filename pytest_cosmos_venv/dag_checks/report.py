@@ -1,4 +1,4 @@
-"""The summary of a run: a table in the terminal, and the reasons of checks that were not made."""
+"""The summary of a run: a table in the terminal."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ PASSED, FAILED, NOT_CHECKED = "passed", "failed", "not checked"
 _HEAD = ("DAG file", "tasks", "import", PASSED, FAILED, NOT_CHECKED)
 _NUMBERS = (1, 2, 3)
 _PROPERTIES = "cosmos_dags_"
-_SHOWN_FILES = 3
 
 
 @dataclass(kw_only=True)
@@ -22,19 +21,19 @@ class FileVerdicts:
 
     :param tasks: the number of its tasks.
     :param seconds: how long its import took.
-    :param checks: the name of each check that was made -> verdict, and why it was not checked.
+    :param checks: the name of each check -> verdict.
     """
 
     tasks: str
     seconds: str
-    checks: dict[str, tuple[str, str]] = field(default_factory=dict)
+    checks: dict[str, str] = field(default_factory=dict)
 
     def names(self, verdict: str) -> list[str]:
         """Return the checks with a verdict, in the order of the checks: workers send them in any order.
 
         :param verdict: the verdict.
         """
-        return [name for name in CHECKS if self.checks.get(name, ("", ""))[0] == verdict]
+        return [name for name in CHECKS if self.checks.get(name) == verdict]
 
 
 Found = dict[str, FileVerdicts]
@@ -57,14 +56,7 @@ def take(found: Found, report: Any) -> None:
     one = found.setdefault(name, FileVerdicts(tasks=tasks, seconds=seconds))
     # The release stands behind the name, and so does the group that pytest-xdist adds with --dist=loadgroup.
     check = report.nodeid.rpartition("::")[2].partition("@")[0].partition("[")[0]
-    one.checks[check] = _verdict(report)
-
-
-def _verdict(report: Any) -> tuple[str, str]:
-    if report.skipped:
-        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longreprtext
-        return NOT_CHECKED, str(reason).partition(": ")[2]
-    return PASSED if report.passed else FAILED, ""
+    one.checks[check] = NOT_CHECKED if report.skipped else PASSED if report.passed else FAILED
 
 
 def table(found: Found) -> list[str]:
@@ -73,29 +65,6 @@ def table(found: Found) -> list[str]:
     :param found: the verdicts.
     """
     return table_lines([_HEAD, *(_row(name, found[name]) for name in sorted(found))], right=_NUMBERS)
-
-
-def reasons(found: Found) -> list[str]:
-    """Return why checks were not made, a line for each reason; empty where all were made.
-
-    :param found: the verdicts.
-    """
-    files: dict[tuple[str, str], list[str]] = {}
-    for name, one in sorted(found.items()):
-        checks: dict[str, list[str]] = {}
-        for check in one.names(NOT_CHECKED):
-            checks.setdefault(one.checks[check][1], []).append(check)
-        for reason, names in checks.items():
-            files.setdefault((", ".join(names), reason), []).append(name)
-    if not files:
-        return []
-    lines = [f"  {checks} of {_some(names)}: {reason}" for (checks, reason), names in files.items()]
-    return ["not checked, and why:", *lines]
-
-
-def _some(names: list[str]) -> str:
-    rest = len(names) - _SHOWN_FILES
-    return ", ".join(names[:_SHOWN_FILES]) + (f" and {rest} more files" if rest > 0 else "")
 
 
 def _row(name: str, one: FileVerdicts) -> tuple[str, ...]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 from pytest_cosmos_venv.dags.cost import ParseCost, build_one_plain_dag, measure, plain_builder
 from pytest_cosmos_venv.dags.dag_files import file_builder, is_dag
@@ -54,7 +54,6 @@ class ParseBudget:
     def __init__(self, around_files: Callable[[], AbstractContextManager[object]] = nullcontext) -> None:
         self._around_files = around_files
 
-    @overload
     def __call__(
         self,
         build: _Build | Path | str,
@@ -65,34 +64,12 @@ class ParseBudget:
         may_run: Iterable[str] = (),
         may_connect: Iterable[str | Path] = (),
         may_write: Iterable[str | Path] = (),
-    ) -> ParseCost: ...
-
-    @overload
-    def __call__(
-        self,
-        build: None = None,
-        *,
-        may_run: Iterable[str] = (),
-        may_connect: Iterable[str | Path] = (),
-        may_write: Iterable[str | Path] = (),
-    ) -> AbstractContextManager[None]: ...
-
-    def __call__(
-        self,
-        build: _Build | Path | str | None = None,
-        *,
-        times: float | None = None,
-        milliseconds: float | None = None,
-        repeats: int = 7,
-        may_run: Iterable[str] = (),
-        may_connect: Iterable[str | Path] = (),
-        may_write: Iterable[str | Path] = (),
-    ) -> ParseCost | AbstractContextManager[None]:
+    ) -> ParseCost:
         """Fail when building a DAG starts a process, opens a connection, changes a file, or costs too much.
 
         :param build: a function that returns the DAG, or a list of DAGs; or the path of a DAG file. It is called once
             under watch. If that first parse had a forbidden side effect, a second one counts instead. Then it is called
-            for each repeat. Without it, the result is a context manager that watches its block.
+            for each repeat.
         :param times: the CPU time that building may take, as a multiple of the time for an equal plain DAG (as many
             empty tasks, edges and groups), which is built in turns; None for any.
         :param milliseconds: the CPU time that building may take; None for any.
@@ -102,14 +79,10 @@ class ParseBudget:
         :param may_write: files, and folders with all below.
         :returns: the cost, with its ``.text``.
         :raises OverBudget: building had a forbidden side effect, or cost more.
-        :raises ToolkitMisuse: there is nothing to measure, or no number of repeats that gives a median.
+        :raises ToolkitMisuse: no DAG is built, or there is no number of repeats that gives a median.
         """
         __tracebackhide__ = True
         allowed = Allowed(run=_names(may_run), connect=_names(may_connect), write=_names(may_write, paths=True))
-        if build is None:
-            if times is not None or milliseconds is not None:
-                raise ToolkitMisuse("A cost is measured by repeating: give cosmos_airflow.budget what builds the DAG.")
-            return _watched(allowed)
         if repeats < _FEWEST_REPEATS:
             raise ToolkitMisuse(f"repeats={repeats}: the median of fewer than {_FEWEST_REPEATS} says nothing.")
         builds = _builder(build)  # first: a missing file is reported before a missing implementation
@@ -118,15 +91,6 @@ class ParseBudget:
             cost = _cost(builder, allowed, repeats)
         _check(cost, times=times, milliseconds=milliseconds)
         return cost
-
-
-@contextmanager
-def _watched(allowed: Allowed) -> Iterator[None]:
-    __tracebackhide__ = True
-    build_one_plain_dag()
-    with watching() as watch:
-        yield
-    _check_side_effects(watch, allowed)
 
 
 def _cost(build: _Build, allowed: Allowed, repeats: int) -> ParseCost:
@@ -138,14 +102,20 @@ def _cost(build: _Build, allowed: Allowed, repeats: int) -> ParseCost:
         # The first parse may fill a cache: only side effects that a second parse has too count.
         with watching() as watch:
             result = build()
-    _check_side_effects(watch, allowed)
+    check_side_effects(watch, allowed)
     dags = _dags_of(result)
     plain, size = plain_builder(dags)
     built, reference = measure(build, plain, repeats=repeats)
     return ParseCost(dags=dags, size=size, built=built, plain=reference)
 
 
-def _check_side_effects(watch: Watch, allowed: Allowed) -> None:
+def check_side_effects(watch: Watch, allowed: Allowed) -> None:
+    """Refuse side effects that are not allowed.
+
+    :param watch: the side effects.
+    :param allowed: what is allowed.
+    :raises OverBudget: there is another side effect.
+    """
     __tracebackhide__ = True
     found = [f"{effect.what}\n    at {effect.where}" for effect in _forbidden(watch, allowed)]
     if found:

@@ -28,7 +28,7 @@ _OWN = (os.path.join(_TOOLKIT, "dags"), os.path.join(_TOOLKIT, "dag_checks"), os
 _STANDARD = tuple({sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"), os.path.dirname(os.__file__)})  # noqa: PTH120
 _INSTALLED = tuple({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-LOOKUPS = ("socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr")
+LOOKUPS = ("socket.getaddrinfo", "socket.gethostbyname")
 """The audit events of lookups, first argument: the host. ``gethostbyname_ex`` has the event of ``gethostbyname``.
 """
 SENDS = ("socket.connect", "socket.sendto", "socket.sendmsg")
@@ -54,33 +54,19 @@ def caller() -> str:
     return THROUGH.join(dict.fromkeys(_line(frame) for frame in to_blame if frame is not None))
 
 
-def is_called_from(module: str, function: str = "") -> bool:
-    """Whether the innermost frame outside the toolkit is in a given file, in a function with a given prefix.
-
-    :param module: the name of the file without its folders.
-    :param function: the beginning of the function's name.
-    """
-    frame = next((frame for frame in _frames() if not frame.f_code.co_filename.startswith(_OWN)), None)
-    if frame is None or os.path.basename(frame.f_code.co_filename) != module:  # noqa: PTH119
-        return False
-    return frame.f_code.co_name.startswith(function)
-
-
-def host_looked_up(event: str, host: Any) -> str | None:
+def host_looked_up(host: Any) -> str | None:
     """Return the host that a name server is asked about; None where a lookup needs none.
 
-    :param event: one of ``LOOKUPS``.
-    :param host: the first argument of the event.
+    :param host: the first argument of one of ``LOOKUPS``.
     """
     name = os.fsdecode(host) if isinstance(host, (str, bytes)) else ""
     if not name or name == "localhost":
         return None
     try:
-        address = ipaddress.ip_address(name)
+        ipaddress.ip_address(name)
     except ValueError:
         return name
-    # For an address, only a reverse lookup needs a name server.
-    return name if event == "socket.gethostbyaddr" and not address.is_loopback else None
+    return None
 
 
 def _frames() -> Iterator[FrameType]:
@@ -187,13 +173,6 @@ def _called(words: list[str]) -> list[str]:
     return words[:1]
 
 
-def _spawn(path: Any, arguments: Sequence[Any], *_: Any) -> SideEffect | None:
-    if is_called_from("subprocess.py"):  # its own event was recorded before
-        return None
-    words = [os.fsdecode(word) for word in arguments]
-    return _started(shlex.join(words), [os.fsdecode(path), *words[:1]])
-
-
 def _system(command: Any) -> SideEffect:
     text = os.fsdecode(command)
     return _started(text, text.split()[:1])
@@ -217,15 +196,12 @@ def _connect(_: Any, address: Any) -> SideEffect | None:
     return SideEffect(CONNECTION, f"opened a connection to {host}:{port}", (str(host), f"{host}:{port}"))
 
 
-def _lookup(event: str, asked: str) -> Callable[..., SideEffect | None]:
-    def read(host: Any, port: Any = None, *_: Any) -> SideEffect | None:
-        name = host_looked_up(event, host)
-        if name is None:
-            return None
-        names = (name,) if port is None else (name, f"{name}:{port}")
-        return SideEffect(CONNECTION, f"asked for the {asked} of {name}", names)
-
-    return read
+def _lookup(host: Any, port: Any = None, *_: Any) -> SideEffect | None:
+    name = host_looked_up(host)
+    if name is None:
+        return None
+    names = (name,) if port is None else (name, f"{name}:{port}")
+    return SideEffect(CONNECTION, f"asked for the address of {name}", names)
 
 
 def _sqlite(database: Any) -> SideEffect | None:
@@ -244,7 +220,8 @@ def _mkdir(path: Any, *_: Any) -> SideEffect | None:
 
 
 def _remove(path: Any, *_: Any) -> SideEffect | None:
-    if is_called_from("shutil.py", "_rmtree"):  # its own event was recorded before
+    frame = next((frame for frame in _frames() if not frame.f_code.co_filename.startswith(_OWN)), None)
+    if frame is not None and frame.f_code.co_name.startswith("_rmtree"):  # of shutil, whose own event came before
         return None
     return _remove_tree(path)
 
@@ -260,10 +237,6 @@ def _move(source: Any, target: Any, *_: Any) -> SideEffect | None:
 def _link(source: Any, target: Any, *_: Any) -> SideEffect | None:
     # The source of a symbolic link is relative to the link, not to the current directory.
     return _changed(f"linked {source} as", target)
-
-
-def _attribute(verb: str) -> Callable[..., SideEffect | None]:
-    return lambda path, *_: _changed(verb, path)
 
 
 def _changed(verb: str, path: Any) -> SideEffect | None:
@@ -285,14 +258,9 @@ def _folders(place: str) -> list[str]:
 
 
 _READERS: Mapping[str, Callable[..., SideEffect | None]] = {
-    "os.chmod": _attribute("changed the mode of"),
-    "os.chown": _attribute("changed the owner of"),
-    "os.exec": _spawn,
     "os.fork": _fork,
-    "os.forkpty": _fork,
     "os.link": _move,
     "os.mkdir": _mkdir,
-    "os.posix_spawn": _spawn,
     "os.remove": _remove,
     "os.rename": _move,
     "os.rmdir": _remove,
@@ -300,12 +268,10 @@ _READERS: Mapping[str, Callable[..., SideEffect | None]] = {
     "os.system": _system,
     "os.truncate": lambda path, *_: _changed("wrote", path),
     "open": _open,
-    "os.utime": _attribute("changed the times of"),
     "shutil.rmtree": _remove_tree,
     "socket.connect": _connect,
-    "socket.getaddrinfo": _lookup("socket.getaddrinfo", "address"),
-    "socket.gethostbyaddr": _lookup("socket.gethostbyaddr", "name"),
-    "socket.gethostbyname": _lookup("socket.gethostbyname", "address"),
+    "socket.getaddrinfo": _lookup,
+    "socket.gethostbyname": _lookup,
     "socket.sendmsg": _connect,
     "socket.sendto": _connect,
     "sqlite3.connect": _sqlite,

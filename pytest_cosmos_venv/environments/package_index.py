@@ -51,14 +51,12 @@ class _Fault:
 
     :param kind: a status, a word of ``_FAULT_WORDS``, or ``delay``.
     :param call: the call that asked for it, as the test wrote it.
-    :param strict: whether a request has to meet it.
     :param seconds: the time by which an answer comes later.
     """
 
     kind: int | str
     path: str
     call: str
-    strict: bool | None
     nth: Collection[int] | None = None
     seconds: float = 0.0
     met: int = 0
@@ -150,15 +148,8 @@ class PackageIndex:
         if self._changed is not None:
             self._changed(self)
 
-    def fault(
-        self,
-        kind: int | str,
-        path: str = "*",
-        *,
-        nth: int | Collection[int] | None = None,
-        strict: bool | None = None,
-    ) -> None:
-        """Answer wrongly from now on.
+    def fault(self, kind: int | str, path: str = "*", *, nth: int | Collection[int] | None = None) -> None:
+        """Answer wrongly from now on. A fault that no request has met by the end of the test is a warning.
 
         :param kind: a status of HTTP from 400 on; ``truncated`` (half of the promised bytes, then the end of the
             connection); ``wrong-hash`` (a file is listed with another's hash).
@@ -166,8 +157,6 @@ class PackageIndex:
             (``dbt_core-*.whl``), or all.
         :param nth: only the GET requests with these numbers among those that match, counted from 1 and from now.
             Default: all. For ``wrong-hash``, each listing that names the file counts.
-        :param strict: what happens if no request has met the fault by the end of the test: True fails the test, False
-            does nothing; the default is an ``UnusedFaultWarning``.
         :raises ToolkitMisuse: there is no such fault, or no such request.
         """
         if not (kind in _FAULT_WORDS or (isinstance(kind, int) and 400 <= kind <= 599)):
@@ -178,18 +167,17 @@ class PackageIndex:
         if numbers is not None and (not numbers or min(numbers) < 1):
             raise ToolkitMisuse(f"nth={nth!r} names no request: the first one is 1.")
         call = _call("fault", kind, path, *([] if nth is None else [f"nth={nth!r}"]))
-        self._faults.append(_Fault(kind, path, call, strict, nth=numbers))
+        self._faults.append(_Fault(kind, path, call, nth=numbers))
 
-    def delay(self, seconds: float, path: str = "*", *, strict: bool | None = None) -> None:
+    def delay(self, seconds: float, path: str = "*") -> None:
         """Answer later from now on.
 
         :param seconds: the time by which an answer comes later.
         :param path: the same as for ``fault``.
-        :param strict: the same as for ``fault``.
         :raises ToolkitMisuse: ``seconds`` is negative.
         """
         require_seconds(seconds, "seconds")
-        self._faults.append(_Fault("delay", path, _call("delay", seconds, path), strict, seconds=seconds))
+        self._faults.append(_Fault("delay", path, _call("delay", seconds, path), seconds=seconds))
 
     def fall_silent_while(self, is_silent: Callable[[], bool]) -> None:
         """End connections without an answer, as a server does that shuts down.
@@ -199,22 +187,12 @@ class PackageIndex:
         self._is_silent = is_silent
 
     def tell_unused_faults(self) -> None:
-        """Report each fault and delay that no request has met, after the last request.
-
-        :raises ToolkitMisuse: a strict fault was not met; other faults give a warning.
-        """
+        """Warn of each fault and delay that no request has met, after the last request."""
         asked = ", ".join(dict.fromkeys(request.path for request in self._requests)) or "nothing"
-        unused = [each for each in self._faults if not each.has_struck and each.strict is not False]
-        strict = [fault.call for fault in unused if fault.strict]
-        if strict:
-            raise ToolkitMisuse(f"{'; '.join(strict)}: no request has met it. The index was asked for: {asked}.")
-        for fault in unused:
-            warnings.warn(
-                f"{fault.call}: no request has met it. The index was asked for: {asked}. (With strict=True this fails "
-                "the test, with strict=False nothing is said.)",
-                UnusedFaultWarning,
-                stacklevel=1,
-            )
+        for fault in self._faults:
+            if not fault.has_struck:
+                told = f"{fault.call}: no request has met it. The index was asked for: {asked}."
+                warnings.warn(told, UnusedFaultWarning, stacklevel=1)
 
     def answer(self, method: str, path: str, headers: Mapping[str, str]) -> _Answer:
         """Return the answer to one request, and put the request on record.

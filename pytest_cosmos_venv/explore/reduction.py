@@ -14,29 +14,12 @@ from dataclasses import dataclass, field
 from pytest_cosmos_venv.explore.schedule import ASLEEP, DUE, OVER, READY, Choice
 from pytest_cosmos_venv.explore.steps import EVERYTHING, GO, KILL, READ, ExploredStep, commute, is_change
 
+_NEED_SPACE = "open write pwrite truncate ftruncate mkdir link symlink rename replace".split()
+_USE_THE_DISK = "unlink remove rmdir utime read pread fsync fdatasync listdir scandir".split()
 ERRORS = {
-    "open": ("ENOSPC", "EIO"),
-    "write": ("ENOSPC", "EIO"),
-    "pwrite": ("ENOSPC", "EIO"),
-    "truncate": ("ENOSPC", "EIO"),
-    "ftruncate": ("ENOSPC", "EIO"),
-    "mkdir": ("ENOSPC", "EIO"),
-    "link": ("ENOSPC", "EIO"),
-    "symlink": ("ENOSPC", "EIO"),
-    "rename": ("ENOSPC", "EIO"),
-    "replace": ("ENOSPC", "EIO"),
-    "unlink": ("EIO",),
-    "remove": ("EIO",),
-    "rmdir": ("EIO",),
-    "utime": ("EIO",),
-    "read": ("EIO",),
-    "pread": ("EIO",),
-    "fsync": ("EIO",),
-    "fdatasync": ("EIO",),
-    "listdir": ("EIO",),
-    "scandir": ("EIO",),
-    "flock": ("EINTR",),
-    "fcntl": ("EINTR",),
+    **dict.fromkeys(_NEED_SPACE, ("ENOSPC", "EIO")),
+    **dict.fromkeys(_USE_THE_DISK, ("EIO",)),
+    **dict.fromkeys(("flock", "fcntl"), ("EINTR",)),
 }
 """The errors with which a step can fail. Python itself repeats other calls that a signal interrupts (PEP 475)."""
 

@@ -10,9 +10,7 @@ from __future__ import annotations
 import math
 import os
 import random
-import select
 import tempfile
-import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -21,7 +19,6 @@ from pytest_cosmos_venv import real_time
 from pytest_cosmos_venv.explore.stepping import SLEEPS, has_child, stepper
 
 _Function = Callable[..., Any]
-_real_select, _real_wait = select.select, threading.Event.wait
 # Not the current functions of `time`: a test may have replaced them before this import. freezegun itself can cause the
 # import, since it reads all names of every module.
 _real = real_time.FUNCTIONS
@@ -47,14 +44,12 @@ def replaced_clock() -> dict[_Function, _Function]:
         _real["monotonic"]: _monotonic,
         _real["monotonic_ns"]: lambda: _nanoseconds(time.CLOCK_MONOTONIC) if stepper() else _real["monotonic_ns"](),
         _real["clock_gettime"]: _clock_gettime,
-        _real_select: _select,
         _urandom: _random_bytes,
     }
 
 
 def replace_methods() -> None:
-    """Replace what is no function of a module: waiting for an event, and the random names of ``tempfile``."""
-    threading.Event.wait = _wait  # type: ignore[method-assign, assignment]
+    """Replace what is no function of a module: the random names of ``tempfile``."""
     tempfile._RandomNameSequence.rng = property(lambda _: random)  # type: ignore[attr-defined]
 
 
@@ -116,23 +111,6 @@ def _sleep(seconds: float, /) -> None:
     text = f"sleep {seconds:g} s"
     here.arrive("sleep", text, how=SLEEPS, until=here.clock + seconds)
     here.note("sleep", text, ())
-
-
-def _select(read: Any, write: Any, other: Any, timeout: float | None = None, /) -> Any:
-    if timeout is None or timeout <= 0 or stepper() is None or has_child():
-        return _real_select(read, write, other, *(() if timeout is None else (timeout,)))
-    found = _real_select(read, write, other, 0)
-    if any(found):
-        return found
-    _sleep(timeout)
-    return _real_select(read, write, other, 0)
-
-
-def _wait(event: threading.Event, timeout: float | None = None) -> bool:
-    if timeout is None or event.is_set() or stepper() is None or threading.active_count() > 1:
-        return _real_wait(event, timeout)
-    _sleep(timeout)
-    return event.is_set()
 
 
 def _random_bytes(size: int, /) -> bytes:

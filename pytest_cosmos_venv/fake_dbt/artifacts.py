@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -221,11 +220,7 @@ class Artifacts:
             "generated_at": now(),
             "invocation_id": self._log.invocation_id,
             "invocation_started_at": self._log.started_at,
-            "env": {
-                name[len("DBT_ENV_CUSTOM_ENV_") :]: value
-                for name, value in os.environ.items()
-                if name.startswith("DBT_ENV_CUSTOM_ENV_")
-            },
+            "env": {},
         }
 
 

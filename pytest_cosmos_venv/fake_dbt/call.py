@@ -133,7 +133,7 @@ class Call(BaseCall):
         for name in ("--project-dir", "--profiles-dir"):
             place = setting(self._invocation, name, default=".")
             if not Path(place).exists():
-                raise UsageError(f"Invalid value for '{name}': Path '{place}' does not exist.", of=self._command)
+                raise UsageError(f"Invalid value for '{name}': Path '{place}' does not exist.")
         self._log = Log(self._invocation, silent=self._script.stdout is not None)
         self._artifacts = Artifacts(
             self._target, self._log, self._installed["core"], self._script.artifacts, wanted=self._writes_json

@@ -15,7 +15,6 @@ from .tables import (
     INTEGERS,
     MANY_VALUES,
     ONE_VALUE,
-    WITHOUT_VARIABLE,
     options_of,
 )
 
@@ -24,20 +23,12 @@ class UsageError(Exception):
     """A command line that dbt would refuse.
 
     :param message: the reason, as dbt 1 says it.
-    :param of: the command whose usage dbt shows; empty: that of ``dbt`` itself.
-    :param is_unexpected: whether an option or a word is unexpected.
+    :param exit_code: that of dbt.
     """
 
-    exit_code = 2
-
-    def __init__(self, message: str, of: str = "", *, is_unexpected: bool = False) -> None:  # noqa: ARG002 - dbt 2 asks
+    def __init__(self, message: str, exit_code: int = 2) -> None:
         super().__init__(message)
-        self.of = of
-
-    def __str__(self) -> str:
-        name = ("dbt " + self.of).strip()
-        takes = "[OPTIONS]" if self.of and self.of not in COMMAND_GROUPS else "[OPTIONS] [COMMAND] [ARGS]..."
-        return f"Usage: {name} {takes}\nTry '{name} --help' for help.\n\nError: {self.args[0]}"
+        self.exit_code = exit_code
 
 
 class Invocation:
@@ -48,7 +39,7 @@ class Invocation:
     :param arguments: the command line without the executable.
     """
 
-    error: type[UsageError] = UsageError
+    exit_code_of_unexpected = 2
     commands = COMMANDS
     command_groups: Mapping[str, frozenset[str]] = COMMAND_GROUPS
     one_value = ONE_VALUE
@@ -56,7 +47,6 @@ class Invocation:
     integers = INTEGERS
     number_of_words: Mapping[str, int] = ARGUMENTS
     choices_ignore_case = True
-    by_variable = frozenset({*CHOICES, *INTEGERS}) - WITHOUT_VARIABLE
 
     def __init__(self, arguments: list[str]) -> None:
         self.words: list[str] = []
@@ -80,9 +70,8 @@ class Invocation:
             return f"{first} {second}"
         if first in self.commands:
             return first
-        is_group = first in self.command_groups
-        of, name = (first, second) if is_group else ("", first)
-        raise self.error(f"No such command '{name}'." if name else "Missing command.", of=of)
+        name = second if first in self.command_groups else first
+        raise UsageError(f"No such command '{name}'." if name else "Missing command.")
 
     @property
     def asks_for_version(self) -> bool:
@@ -112,18 +101,17 @@ class Invocation:
         """
         return [word for value in self.all(*names) for word in value.split()]
 
-    def known_options(self, position: int, dbt_version: str) -> tuple[frozenset[str], str]:
-        """Return the options that are allowed in a position, and the command whose usage dbt shows for any other
-        option.
+    def known_options(self, position: int, dbt_version: str) -> frozenset[str]:
+        """Return the options that are allowed in a position.
 
         :param position: the number of words before the option.
         :param dbt_version: the version, such as ``1.10.0``.
         """
         if position == 0:
-            return BEFORE_THE_COMMAND, ""
+            return BEFORE_THE_COMMAND
         if position == 1 and self.words[0] in self.command_groups:
-            return EVERYWHERE, self.words[0]
-        return options_of(self.command, dbt_version), self.command
+            return EVERYWHERE
+        return options_of(self.command, dbt_version)
 
     def choices_of(self, name: str) -> tuple[str, ...]:
         """Return the values that an option may have; empty where any value is allowed.
@@ -139,39 +127,33 @@ class Invocation:
         :raises UsageError: the command does not take an option or word, or a value has the wrong type.
         """
         for position, name, values in self.given:
-            known, of = self.known_options(position, dbt_version)
-            if name not in known:
-                raise self.error(f"No such option '{name}'.", of=of, is_unexpected=True)
+            if name not in self.known_options(position, dbt_version):
+                raise UsageError(f"No such option '{name}'.", self.exit_code_of_unexpected)
             if values and name not in self.one_value | self.many_values:
-                raise self.error(f"Option '{name}' does not take a value.", of=of)
+                raise UsageError(f"Option '{name}' does not take a value.")
         self.check_values()
         command = self.command
         extra = self.words[len(command.split()) + self.number_of_words.get(command, 0) :]
         if extra and command != "--version":
             s = "s" if len(extra) > 1 else ""
-            told = f"Got unexpected extra argument{s} ({' '.join(extra)})"
-            raise self.error(told, of=command, is_unexpected=True)
+            raise UsageError(f"Got unexpected extra argument{s} ({' '.join(extra)})", self.exit_code_of_unexpected)
 
     def check_values(self) -> None:
-        """Refuse invalid values of options and of dbt's environment variables for options.
+        """Refuse invalid values of options.
 
         :raises UsageError: a value is no valid choice, or no number.
         """
         for name, values in self.options.items():
             for value in values:
-                self._check_value(name, value, of=self.command)
-        for name in self.by_variable:
-            told = variable(name[2:])
-            if told:
-                self._check_value(name, told, of="")
+                self._check_value(name, value)
 
-    def _check_value(self, name: str, value: str, of: str) -> None:
+    def _check_value(self, name: str, value: str) -> None:
         choices = self.choices_of(name)
         if choices and (value.lower() if self.choices_ignore_case else value) not in choices:
             listed = ", ".join(map(repr, choices))
-            raise self.error(f"Invalid value for '{name}': {value!r} is not one of {listed}.", of=of)
+            raise UsageError(f"Invalid value for '{name}': {value!r} is not one of {listed}.")
         if name in self.integers and not value.lstrip("+-").isdecimal():
-            raise self.error(f"Invalid value for '{name}': {value!r} is not a valid integer.", of=of)
+            raise UsageError(f"Invalid value for '{name}': {value!r} is not a valid integer.")
 
     def _take(self, rest: list[str]) -> None:
         word = rest.pop(0)
@@ -185,7 +167,7 @@ class Invocation:
             values.append(value)
         elif name in self.one_value:
             if not rest:
-                raise self.error(f"Option '{name}' requires an argument.", of=" ".join(self.words[:1]))
+                raise UsageError(f"Option '{name}' requires an argument.")
             values.append(rest.pop(0))
         elif name in self.many_values:
             while rest and not rest[0].startswith("-"):

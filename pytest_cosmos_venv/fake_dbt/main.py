@@ -68,7 +68,7 @@ def answer(installed: dict[str, str], read: type[Invocation], make_call: type[Ba
         else:
             exit_code = _run(invocation, script, installed, read, make_call)
     except UsageError as error:
-        print(error, file=sys.stderr)
+        print(f"Error: {error}", file=sys.stderr)
         exit_code = error.exit_code
     except ScriptError as error:
         # Recorded for the fixture: the code under test may take any failure for the failure that it expects.

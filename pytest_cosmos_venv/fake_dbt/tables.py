@@ -111,7 +111,6 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "--source": ("hub", "git", "local"),
 }
 INTEGERS = frozenset({"--limit", "--log-file-max-bytes", "--port", "--printer-width", "--threads"})
-WITHOUT_VARIABLE = frozenset({"--limit", "--port", "--source", "--threads"})
 
 
 def options_of(command: str, dbt_version: str) -> frozenset[str]:

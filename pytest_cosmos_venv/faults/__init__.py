@@ -28,7 +28,7 @@ class Fault:
     :param at: ``start`` or ``end`` of a task; None: the fault is not tied to the start or end of a task.
     :param after: the dbt node after whose end the fault happens: the node's name, or its number among the nodes that
         dbt finishes in the run, from 1; None: the fault is not tied to a node.
-    :param number: the number of the first request, statement or connection that the fault hits, from 1.
+    :param number: the number of the first request or connection that the fault hits, from 1.
     :param count: the number of requests or connections that the fault hits; None: no limit.
     :param seconds: how long the fault lasts, in seconds; None: to the end of the test.
     :param in_task: the id of the only task in which the fault happens; None: the first task that reaches the place.
@@ -162,14 +162,13 @@ def warehouse_down(*, connections: int | None = None, seconds: float | None = No
     return Fault(kind="warehouse_down", count=connections, seconds=seconds, is_optional=is_optional)
 
 
-def warehouse_drops_connection(*, statement: int = 1, node: int | str | None = None, **often: Unpack[Often]) -> Fault:
-    """A connection to the warehouse is reset after the warehouse got a statement and before the client got an answer.
+def warehouse_drops_connection(*, node: int | str = 1, **often: Unpack[Often]) -> Fault:
+    """A dbt node fails because the warehouse has dropped its connection.
 
-    :param statement: the number of the statement that passes ``cosmos_faults.warehouse(…)``, from 1.
-    :param node: the dbt node that loses its connection, in place of ``statement``: its name or number, from 1.
+    :param node: the dbt node: its name or number, from 1.
     :param **often: the keywords of ``Often``.
     """
-    return Fault(kind="warehouse_drops_connection", after=node, number=statement, **often)
+    return Fault(kind="warehouse_drops_connection", after=node, **often)
 
 
 def lock_left_behind(**often: Unpack[Often]) -> Fault:

@@ -14,7 +14,7 @@ from pytest_cosmos_venv.faults import MARK, Fault
 from pytest_cosmos_venv.faults.attempts import Attempts
 from pytest_cosmos_venv.faults.full_disk import why_no_disk_can_be_full
 from pytest_cosmos_venv.faults.ledger import Alert, HappenedFault, Ledger
-from pytest_cosmos_venv.faults.outages import Outage, SkippedTime, WarehouseAddress, WarehouseProxy, drops_of
+from pytest_cosmos_venv.faults.outages import Outage, SkippedTime, WarehouseAddress, WarehouseProxy
 from pytest_cosmos_venv.processes.venv_lock import CosmosLock
 
 if TYPE_CHECKING:
@@ -68,15 +68,13 @@ class Faults:
         return self._attempts
 
     def warehouse(self, host: str, port: int) -> WarehouseAddress:
-        """Return an address on loopback that leads to a warehouse, and on which the faults of the warehouse happen.
-
-        The warehouse speaks PostgreSQL's protocol. The connection through this address is not encrypted.
+        """Return an address on loopback that leads to a warehouse, and on which ``warehouse_down`` happens.
 
         :param host: the host of the warehouse.
         :param port: the port of the warehouse.
         """
         outages = [self._outage(fault, "connection") for fault in self._of_kind("warehouse_down")]
-        proxy = WarehouseProxy((host, port), outages, drops_of(self._ledger))
+        proxy = WarehouseProxy((host, port), outages)
         self._proxies.append(proxy)
         return proxy.address
 

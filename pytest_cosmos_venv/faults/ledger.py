@@ -28,7 +28,7 @@ class HappenedFault:
     """A fault that has happened.
 
     :param fault: the fault as the mark has it.
-    :param place: the place where it struck: a dbt node's unique id, ``start``, ``end``, ``request 2``, ``statement 1``.
+    :param place: the place where it struck: a node's unique id, ``start``, ``end``, ``request 2``, ``connection 1``.
     :param task_id: the id of the task in whose try it struck; None: no task ran.
     :param map_index: the index of the mapped task; -1 where it is not mapped.
     :param try_number: the number of the try, from 1; 0 where no task ran.

@@ -11,7 +11,7 @@ from errno import EEXIST, ENOTDIR
 from pathlib import Path
 from typing import Literal
 
-from pytest_cosmos_venv.errors import RecordTuple, ToolkitMisuse
+from pytest_cosmos_venv.errors import ToolkitMisuse
 from pytest_cosmos_venv.processes.lock_history import KERNEL_LOCK_FILE, LOCK_FILE, LockHistory, LockOwner, read_owner
 from pytest_cosmos_venv.processes.pids import Pids
 from pytest_cosmos_venv.throwaway import remove_entry
@@ -53,12 +53,7 @@ class VenvLock:
         On Linux no owner is missing. The PID of an owner that held the lock for less than a millisecond may be None.
         On other systems, and once the directory itself was removed or moved, the file is read every millisecond.
         """
-        return RecordTuple(
-            self._history.owners,
-            of="history",
-            none=f"nobody has held {self.file}",
-            word=lambda owner: f"PID {owner.pid}" if owner.pid is not None else repr(owner.text),
-        )
+        return self._history.owners
 
     def held_by(self, pid: int, *, age: float = 0.0) -> None:
         """Let a process hold the lock.

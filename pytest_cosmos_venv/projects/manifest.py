@@ -8,7 +8,6 @@ manifests, because nothing changes from run to run. Tests compare the manifest w
 
 from __future__ import annotations
 
-import difflib
 import gc
 import hashlib
 from collections.abc import Iterator, Mapping
@@ -19,7 +18,7 @@ from typing import Any
 from pytest_cosmos_venv.errors import ToolkitMisuse
 from pytest_cosmos_venv.fake_dbt.artifacts import SCHEMAS, manifest_document
 from pytest_cosmos_venv.fake_dbt.files import Files, checksum
-from pytest_cosmos_venv.fake_dbt.project_files import REFABLE, ProjectFiles, Reads
+from pytest_cosmos_venv.fake_dbt.project_files import ProjectFiles, Reads
 from pytest_cosmos_venv.projects.profile import Profile
 
 VERIFIED_AGAINST = ("1.10", "1.11")
@@ -57,7 +56,7 @@ def _refuse_what_dbt_would(files: ProjectFiles) -> None:
     for unique_id, reads in files.missing:
         if unique_id not in off:
             reader = _reader(files, unique_id)
-            raise ToolkitMisuse(f"{reader} reads {_call(reads)}, which is not there{_hint(files, reads)}.")
+            raise ToolkitMisuse(f"{reader} reads {_call(reads)}, which is not there.")
     for unique_id, entry in files.entries.items():
         lost = off.intersection((entry.get("depends_on") or {}).get("nodes", ()))
         if lost:
@@ -81,17 +80,6 @@ def _call(reads: Reads) -> str:
     package, name, version = reads
     words = [f"'{each}'" for each in (package, name) if each is not None]
     return f"ref({', '.join([*words, *([] if version is None else [f'v={version!r}'])])})"
-
-
-def _hint(files: ProjectFiles, reads: Reads) -> str:
-    if len(reads) == 2:
-        return f": source({reads[0]!r}, tables=[{reads[1]!r}]) adds it"
-    name = reads[1]
-    names = {each["name"] for each in files.all.values() if each["resource_type"] in REFABLE}
-    close = difflib.get_close_matches(name, names, n=1)
-    if name in names:
-        return ": a model of that name is, with other versions or in another package"
-    return f": did you mean {close[0]!r}" if close else ""
 
 
 def _metadata(project: str, profile: Profile) -> dict[str, Any]:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
-from pytest_cosmos_venv.errors import RecordTuple
 from pytest_cosmos_venv.races.chart import draw
 from pytest_cosmos_venv.races.spans import ACTOR_VARIABLE, Span, read_spans
 
@@ -15,7 +14,6 @@ if TYPE_CHECKING:
     from pytest_cosmos_venv.environments.scripted_dbt import DbtCall
 
 
-_Entry = TypeVar("_Entry")
 INSTALL = "install"
 """Name of the span in which an installer builds an sdist of the test's wheelhouse."""
 _WHY_NO_INSTALL = (
@@ -64,12 +62,11 @@ class Timeline:
         :param name: None takes all. ``dbt`` finds ``dbt`` and all that begins with ``dbt`` and a blank.
         :param actor: only spans of this actor; None takes all actors.
         """
-        found = (
+        return tuple(
             span
             for span in self
             if (name is None or span.name == name or span.name.startswith(f"{name} ")) and actor in {None, span.actor}
         )
-        return self._record("spans", name, found)
 
     def count(self, name: str) -> int:
         """The number of spans of that name.
@@ -83,7 +80,7 @@ class Timeline:
 
         :param name: the name, as for ``spans``.
         """
-        return self._record("order", name, (span.actor for span in self.spans(name)))
+        return tuple(span.actor for span in self.spans(name))
 
     def max_concurrent(self, name: str) -> int:
         """The largest number of spans of that name at the same moment; a span whose end was not seen goes on.
@@ -145,9 +142,6 @@ class Timeline:
         going_on = [span for span in self.spans(name) if span.ended_at is None]
         if going_on:
             self._fail(f"no end was seen of: {', '.join(f'{span.actor} {span.name}' for span in going_on)}")
-
-    def _record(self, of: str, name: str | None, entries: Iterable[_Entry]) -> tuple[_Entry, ...]:
-        return RecordTuple(entries, of=of, none=f"nothing of the name {name!r}; the timeline has {self._names}")
 
     @property
     def _names(self) -> str:

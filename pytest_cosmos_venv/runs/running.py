@@ -21,7 +21,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict
 from unittest import mock
 
 from pytest_cosmos_venv import real_time
@@ -34,7 +34,6 @@ from pytest_cosmos_venv.airflow.outcomes import (
     TaskKey,
     TaskOutcome,
     TaskRecord,
-    assets_record,
 )
 from pytest_cosmos_venv.airflow.task_context import context_without_airflow, dag_around, export
 from pytest_cosmos_venv.airflow.task_log import TaskLog, collecting, handlers_kept
@@ -43,10 +42,26 @@ from pytest_cosmos_venv.environments.virtualenv_dirs import refuse_foreign_direc
 from pytest_cosmos_venv.errors import AlreadyTaken, RecordDict, ToolkitMisuse
 from pytest_cosmos_venv.runs.turns import Waiting, functions_replaced, in_turns
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
 _TURN = 0
 _FIRST_RUN = 1
 _FAILED = ("failed", "up_for_retry")
 _NUMBERS = itertools.count(1)
+
+
+class RunOptions(TypedDict, total=False):
+    """The options of a run.
+
+    :param logical_date: a moment, or a string such as ``2026-01-01``, in UTC unless it names a time zone; None: now.
+    :param run_id: the id of the run; None: Airflow makes one up.
+    :param conf: the configuration of the run; ``params`` take their values from it.
+    """
+
+    logical_date: datetime | str | None
+    run_id: str | None
+    conf: Mapping[str, Any] | None
 
 
 class Attempts(Protocol):
@@ -111,21 +126,12 @@ class _Try:
     count: int = 0
 
 
-def run_dag(
-    dag: Any,
-    *,
-    attempts: Attempts | None = None,
-    logical_date: datetime | str | None = None,
-    run_id: str | None = None,
-    conf: Mapping[str, Any] | None = None,
-) -> DagOutcome:
+def run_dag(dag: Any, *, attempts: Attempts | None = None, **options: Unpack[RunOptions]) -> DagOutcome:
     """Run a DAG to its end.
 
     :param dag: a DAG.
     :param attempts: lets the faults of the test happen in its runs; None: the test has no faults.
-    :param logical_date: a datetime or a string such as ``2026-01-01``, in UTC unless it names an offset; None: now.
-    :param run_id: the id of the run; None: Airflow makes one up.
-    :param conf: the configuration of the run; ``params`` take their values from it.
+    :param **options: see ``RunOptions``.
     :raises ToolkitMisuse: ``dag`` is no DAG, the run would have no tasks, or another run has this id or date.
     """
     if not hasattr(dag, "test") or not hasattr(dag, "tasks"):
@@ -133,24 +139,15 @@ def run_dag(
             f"cosmos_airflow.run runs a DAG or an operator, and this is neither: {dag!r}. Of a DAG file: "
             "cosmos_airflow.load(file).run()."
         )
-    return _run(dag, None, attempts, logical_date, run_id, conf)
+    return _run(dag, None, attempts, **options)
 
 
-def run_task(
-    operator: Any,
-    *,
-    attempts: Attempts | None = None,
-    logical_date: datetime | str | None = None,
-    run_id: str | None = None,
-    conf: Mapping[str, Any] | None = None,
-) -> TaskOutcome:
+def run_task(operator: Any, *, attempts: Attempts | None = None, **options: Unpack[RunOptions]) -> TaskOutcome:
     """Run one operator to its end. An operator without a DAG gets one.
 
     :param operator: an operator; other tasks of its DAG do not run.
     :param attempts: lets the faults of the test happen in its runs; None: the test has no faults.
-    :param logical_date: as for ``run_dag``.
-    :param run_id: as for ``run_dag``.
-    :param conf: as for ``run_dag``.
+    :param **options: see ``RunOptions``.
     :raises ToolkitMisuse: ``operator`` is no operator or a mapped one; or as for ``run_dag``.
     """
     if not hasattr(operator, "task_id") or not hasattr(operator, "has_dag"):
@@ -163,7 +160,7 @@ def run_task(
         )
     if not operator.has_dag():
         dag_around(operator)
-    outcome = _run(operator.dag, operator.task_id, attempts, logical_date, run_id, conf)
+    outcome = _run(operator.dag, operator.task_id, attempts, **options)
     return outcome.tasks[operator.task_id]
 
 
@@ -171,9 +168,10 @@ def _run(
     dag: Any,
     only: str | None,
     attempts: Attempts | None,
-    logical_date: datetime | str | None,
-    run_id: str | None,
-    conf: Mapping[str, Any] | None,
+    *,
+    logical_date: datetime | str | None = None,
+    run_id: str | None = None,
+    conf: Mapping[str, Any] | None = None,
 ) -> DagOutcome:
     """Run all tasks of a DAG, or only the task with an id; the other tasks are then marked as successful."""
     airflow = this_airflow()
@@ -345,7 +343,7 @@ def _task_outcomes(airflow: Airflow, dag_run: Any, tries: Mapping[TaskKey, _Try]
             exception=seen.error if states[key] in _FAILED else None,
             log="".join(seen.texts),
             xcoms=RecordDict(xcoms.get(key, {}), what="XCom of this task"),
-            assets=assets_record(assets.get(key, ())),
+            assets=tuple(assets.get(key, ())),
             tries=seen.count,
             duration=seen.seconds,
         )

@@ -82,7 +82,8 @@ class Checkout:
             "UV_FIND_LINKS": str(WHEELS),
             "UV_NO_INDEX": "1",
             # How long dbt ls takes on a machine that is busy is not what is tested.
-            "PYTEST_ADDOPTS": f"--cosmos-cache-dir={self.cache} -o cosmos_dags_budget=250 -p no:cacheprovider",
+            "AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT": "250",
+            "PYTEST_ADDOPTS": f"--cosmos-cache-dir={self.cache} -p no:cacheprovider",
         }
         words = [f"{name}={value}" for name, value in variables.items()]
         return run(["env", *ours, *words, *shlex.split(command)], cwd=self.path)

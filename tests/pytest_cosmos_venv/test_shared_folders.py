@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import fcntl
 import multiprocessing
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from pytest_cosmos_venv.errors import ToolkitMisuse
-from pytest_cosmos_venv.shared_folders import UNUSED, SharedFolders
+from pytest_cosmos_venv.shared_folders import SharedFolders
 
 pytest_plugins = ["pytester"]
 
@@ -144,24 +142,3 @@ def test_a_free_place_is_nobody_elses_and_is_found_again(shared: SharedFolders) 
     with shared.free_place("work", "k1") as third:
         assert third == first
         assert (third / "word").exists()
-
-
-def test_a_folder_that_nobody_has_used_for_long_is_forgotten_when_another_one_is_made(shared: SharedFolders) -> None:
-    long_ago = time.time() - UNUSED - 60
-    for key in ("old", "used", "held"):
-        shared.get("thing", key, write_word(key))
-    for key in ("old", "used", "held"):
-        os.utime(shared.root / f"thing-{key}.lock", (long_ago, long_ago))
-    (shared.root / "notes").mkdir()
-    os.utime(shared.root / "notes", (long_ago, long_ago))
-    shared.get("thing", "used", write_word("never"))
-    held = os.open(shared.root / "thing-held.lock", os.O_RDWR)
-    fcntl.flock(held, fcntl.LOCK_EX)
-
-    with shared.free_place("other", "k1"):
-        shared.get("thing", "new", write_word("new"))
-    os.close(held)
-
-    left = {path.name for path in shared.root.iterdir() if path.is_dir()}
-    assert left == {"thing-used", "thing-held", "thing-new", "other-k1-0", "notes"}
-    assert (shared.get("thing", "old", write_word("anew")) / "word").read_text(encoding="utf-8") == "anew"

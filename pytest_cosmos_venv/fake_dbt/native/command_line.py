@@ -123,29 +123,12 @@ CHOICES: dict[str, tuple[str, ...]] = {
     # The last two stand in no help.
     "--static-analysis": ("off", "strict", "baseline", "on", "unsafe"),
 }
-_BY_VARIABLE = frozenset({"--compute", "--log-format", "--log-format-file", "--log-level", "--log-level-file"})
-
-
-class NativeUsageError(UsageError):
-    """A command line that dbt 2 refuses: with 1 for an unexpected word or option, with 2 for everything else.
-
-    :param message: the reason.
-    :param of: the command, which dbt 2 does not name.
-    :param is_unexpected: whether an option or a word is unexpected.
-    """
-
-    def __init__(self, message: str, of: str = "", *, is_unexpected: bool = False) -> None:
-        super().__init__(message, of)
-        self.exit_code = 1 if is_unexpected else 2
-
-    def __str__(self) -> str:
-        return f"error: {self.args[0]}"
 
 
 class NativeInvocation(Invocation):
     """One command line of dbt 2, read."""
 
-    error = NativeUsageError
+    exit_code_of_unexpected = 1
     commands = COMMANDS
     command_groups = COMMAND_GROUPS
     one_value = ONE_VALUE
@@ -155,20 +138,19 @@ class NativeInvocation(Invocation):
     )
     number_of_words = _WORDS
     choices_ignore_case = False
-    by_variable = _BY_VARIABLE
 
     @property
     def asks_for_version(self) -> bool:
         """Whether dbt only prints its version."""
         return any(before == 0 and name in ("--version", "-V") for before, name, _ in self.given)
 
-    def known_options(self, position: int, dbt_version: str) -> tuple[frozenset[str], str]:  # noqa: ARG002 - dbt 1 asks
-        """Return the options that are allowed in a position, and the command that has them.
+    def known_options(self, position: int, dbt_version: str) -> frozenset[str]:  # noqa: ARG002 - dbt 1 asks
+        """Return the options that are allowed in a position.
 
         :param position: the number of words before the option.
         :param dbt_version: the version; all that are known take the same.
         """
-        return EVERYWHERE | (_FIRST if position == 0 else options_of(self.command)), self.command
+        return EVERYWHERE | (_FIRST if position == 0 else options_of(self.command))
 
     def choices_of(self, name: str) -> tuple[str, ...]:
         """Return the values that an option may have; empty where any value is allowed.
@@ -183,28 +165,28 @@ class NativeInvocation(Invocation):
         """Refuse what dbt 2 refuses.
 
         :param dbt_version: the version; all that are known take the same.
-        :raises NativeUsageError: the command does not take an option or word, or a value has the wrong type.
+        :raises UsageError: the command does not take an option or word, or a value has the wrong type.
         """
         for before, name, values in self.given:
             if name in ONE_VALUE and values[0].startswith("-") and name != "--limit":
-                is_unexpected = values[0] not in self.known_options(before, dbt_version)[0]
-                raise NativeUsageError(f"'{name}' has no value before '{values[0]}'", is_unexpected=is_unexpected)
+                exit_code = 2 if values[0] in self.known_options(before, dbt_version) else 1
+                raise UsageError(f"'{name}' has no value before '{values[0]}'", exit_code)
         super().check(dbt_version)
         flags = set()
         for before, name, _ in self.given:
             flag = (before, _LONG.get(name, name))
             if flag in flags and name not in ONE_VALUE | MANY_VALUES:
-                raise NativeUsageError(f"the argument '{name}' cannot be used multiple times")
+                raise UsageError(f"the argument '{name}' cannot be used multiple times")
             flags.add(flag)
 
     def check_values(self) -> None:
-        """Refuse values of options, and of dbt's environment variables for them, that dbt 2 refuses.
+        """Refuse values of options that dbt 2 refuses.
 
-        :raises NativeUsageError: a value is missing, is no valid choice, or is no number.
+        :raises UsageError: a value is missing, is no valid choice, or is no number.
         """
         for name, values in self.options.items():
             if name in MANY_VALUES and not values and name not in ("--show", "--schema", "--pre-schema"):
-                raise NativeUsageError(f"a value is required for '{name}' but none was supplied")
+                raise UsageError(f"a value is required for '{name}' but none was supplied")
         super().check_values()
 
 

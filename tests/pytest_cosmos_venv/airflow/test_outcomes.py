@@ -30,7 +30,7 @@ def failed_outcome() -> DagOutcome:
     return DagOutcome(dag_id="harbor", run_id="r", logical_date=None, state="failed", tasks=tasks, duration=0.5)
 
 
-def test_an_outcome_prints_as_a_table_with_the_log_but_without_airflows_own_frames() -> None:
+def test_an_outcome_prints_as_a_table_with_the_log_of_what_failed() -> None:
     assert str(failed_outcome()).splitlines() == [
         "DAG harbor: failed in 0.50 s",
         "task  state            tries  seconds  exception",
@@ -40,6 +40,9 @@ def test_an_outcome_prints_as_a_table_with_the_log_but_without_airflows_own_fram
         "--- the last lines of look's log",
         "INFO - looking",
         "Traceback (most recent call last):",
+        '  File "/venv/lib/python3.11/site-packages/airflow/models/taskinstance.py", line 7, in run',
+        "    execute()",
+        "    ^^^^^^^^^",
         '  File "/home/me/airflow/dags/harbor.py", line 3, in look',
         '    raise LookupError("closed")',
         "LookupError: closed",

@@ -98,12 +98,12 @@ def test_a_renamed_task_fails_until_the_shape_is_stored_anew(project: CheckedPro
 
 
 def test_an_import_over_its_budget_fails(project: CheckedProject) -> None:
-    project.ini("cosmos_dags_budget = 0.001")
     project.add(daily="dag = make()")
+    limit = {"AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT": "0.001"}
 
-    text = project.run("-k", "imports").text("dags/daily.py", "imports")
+    text = project.run("-k", "imports", variables=limit).text("dags/daily.py", "imports")
 
-    assert "s of 0.001 s (cosmos_dags_budget)" in text
+    assert "s of 0.001 s (Airflow's dagbag_import_timeout)" in text
 
 
 def test_what_an_import_touches_is_named_with_its_line(project: CheckedProject) -> None:
@@ -125,9 +125,9 @@ def test_what_an_import_touches_is_named_with_its_line(project: CheckedProject) 
                 pass
             else:
                 raise RuntimeError("there is a network")
-            for look_up in (socket.gethostbyname, socket.gethostbyname_ex, socket.gethostbyaddr):
+            for look_up in (socket.gethostbyname, socket.gethostbyname_ex):
                 try:
-                    look_up("192.0.2.1" if look_up is socket.gethostbyaddr else "quay.invalid")
+                    look_up("quay.invalid")
                 except OSError as error:
                     assert "has no network" in str(error), error
             try:
@@ -151,7 +151,6 @@ def test_what_an_import_touches_is_named_with_its_line(project: CheckedProject) 
     assert "variable: asked Airflow for Variable 'quay'" in text
     assert f"network: opened a connection to 127.0.0.1:{place[1]}" in text
     assert "network: asked for the address of quay.invalid" in text
-    assert "network: asked for the name of 192.0.2.1" in text
     assert "network: opened a connection to 192.0.2.1:9" in text
     assert "process: started a process: true" in text
     # The author's own line comes first, then what it calls.
@@ -159,7 +158,7 @@ def test_what_an_import_touches_is_named_with_its_line(project: CheckedProject) 
     get = 1 + next(at for at, line in enumerate(lines) if line.startswith("Variable.get"))
     assert f"  dags/touching.py:{get}: variable: asked Airflow for Variable 'quay'\n    through " in text
     assert f"  dags/touching.py:{len(lines)}: process: started a process: true\n    through dags/parts.py:3" in text
-    assert text.count("\n  dags/touching.py:") == 8
+    assert text.count("\n  dags/touching.py:") == 7
     assert checked.verdicts("dags/touching.py") == {"imports": "passed", "no_side_effects": "failed"}
     assert checked.verdicts("dags/sound.py") == {"imports": "passed", "no_side_effects": "passed"}
 
