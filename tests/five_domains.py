@@ -12,6 +12,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
 
 from pytest_cosmos_venv import DbtProject, FakeVenv
@@ -192,16 +193,34 @@ def script_failures(folder: Path, failures: Mapping[str, set[str]]) -> None:
         ScriptedDbt(folder / hour).script("build", nodes=dict.fromkeys(failing, "error"))
 
 
+def early_models(folder: Path, models: Mapping[str, Model], hours: Iterable[str]) -> set[tuple[str, str]]:
+    """Return the hour and name of each model whose dbt began before the dbt of one of its parents had ended."""
+    found: set[tuple[str, str]] = set()
+    for hour in hours:
+        calls = [(call, {_name(each) for each in call.nodes}) for call in ScriptedDbt(folder / hour).calls]
+        ends = {name: call.ended_at for call, names in calls for name in names}
+        for call, names in calls:
+            for name in names:
+                before = {*models[name].parents} - names
+                if any((ends.get(parent) or inf) > call.started_at for parent in before):
+                    found.add((hour, name))
+    return found
+
+
 def built_models(folder: Path, hours: Iterable[str]) -> Built:
     """Return what the fake dbt has recorded."""
     return {
         hour: sorted(
-            (unique_id.rpartition(".")[2], status)
+            (_name(unique_id), status)
             for call in ScriptedDbt(folder / hour).calls
             for unique_id, status in call.nodes.items()
         )
         for hour in hours
     }
+
+
+def _name(unique_id: str) -> str:
+    return unique_id.rpartition(".")[2]
 
 
 def expected_models(runs: Runs, hours: Iterable[str]) -> Built:
@@ -213,5 +232,5 @@ def expected_models(runs: Runs, hours: Iterable[str]) -> Built:
 
 
 def tasks_of(runs: Runs) -> dict[tuple[str, str], dict[str, str]]:
-    """Return the states of tasks, by hour and domain."""
+    """Return the states of tasks, by hour and domain, in the order of the runs."""
     return {at: run.tasks for at, run in runs.items()}
