@@ -17,5 +17,5 @@ these modules beyond:
 
 from __future__ import annotations
 
-SPECIFICATION_VERSION = "1.2"
-SUITE_VERSION = "1.2"
+SPECIFICATION_VERSION = "1.3"
+SUITE_VERSION = "1.3"

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -52,7 +54,10 @@ class CosmosLayout(Adapter):
 
     profiles: ClassVar[frozenset[str]] = frozenset(PROFILES)
     has: ClassVar[frozenset[str]] = frozenset(CAPABILITIES).difference(
-        {"batches", "dbt_ls_managed", "foreign_hosts", "watcher_managed"}
+        {
+            *("batches", "dbt_ls_managed", "foreign_hosts", "watcher_managed"),
+            *("project_dags", "remote_projects", "retry_on", "run_artifacts"),
+        }
     )
 
     @property
@@ -121,6 +126,15 @@ class CosmosLayout(Adapter):
                 before >> group >> after
         return dag
 
+    def make_dags(self, plan: DagPlan) -> list[Any]:
+        """The Airflow DAGs of the folders of a project, built. Imports the implementation into this process.
+
+        :param plan: what the DAG file would say.
+        """
+        split = import_module(self.import_root).DbtProjectDags
+        dag = {name: value for name, value in plan.dag.items() if name != "schedule"}
+        return [*split(split_by="folder", schedules=plan.schedules, **self._configurations(plan), **dag).values()]
+
     def _configurations(self, plan: DagPlan) -> dict[str, Any]:
         """The arguments of a DbtDag or DbtTaskGroup: the implementation's configuration classes, made of plain data."""
         root = import_module(self.import_root)
@@ -165,15 +179,10 @@ class CosmosLayout(Adapter):
         if plan.folder is not None:
             os.chdir(plan.folder)
         try:
-            dag = self.make_dag(plan)
+            dags = [self.make_dag(plan)] if plan.schedules is None else self.make_dags(plan)
         except Exception as error:  # noqa: BLE001 - whatever an implementation raises is what is looked for
-            return Shape(exception=f"{type(error).__name__}: {error}")
-        return Shape(
-            tasks={
-                name: RenderedTask(operator=task["type"], group=task["group"], upstream=tuple(task["upstream"]))
-                for name, task in dag_shape(dag).data["tasks"].items()
-            }
-        )
+            return Shape(exception=in_words(error))
+        return Shape(tasks=_rendered(dags[0]) if plan.schedules is None else _joined(dags))
 
 
 class CosmosAdapter(CosmosLayout):
@@ -256,6 +265,42 @@ def plain_dag(arguments: Mapping[str, Any]) -> Any:
 def empty_operator() -> Any:
     """The class of Airflow's EmptyOperator, wherever this Airflow has it."""
     return _operator_class("empty", "EmptyOperator")
+
+
+def _rendered(dag: Any) -> dict[str, RenderedTask]:
+    return {
+        name: RenderedTask(operator=task["type"], group=task["group"], upstream=tuple(task["upstream"]))
+        for name, task in dag_shape(dag).data["tasks"].items()
+    }
+
+
+def _joined(dags: Sequence[Any]) -> dict[str, RenderedTask]:
+    """The tasks of several DAGs as one graph. A DAG that waits for an asset that no task gives is behind no task."""
+    givers: defaultdict[str, list[str]] = defaultdict(list)
+    for dag in dags:
+        for task in dag.tasks:
+            for outlet in task.outlets or ():
+                givers[_named(outlet)].append(f"{dag.dag_id}.{task.task_id}")
+    found: dict[str, RenderedTask] = {}
+    for dag in dags:
+        awaited = [givers[name] for name in _awaited(dag)]
+        before = [giver for each in awaited for giver in each] if all(awaited) else []
+        for name, task in _rendered(dag).items():
+            upstream = [f"{dag.dag_id}.{each}" for each in task.upstream] or before
+            found[f"{dag.dag_id}.{name}"] = replace(task, group=dag.dag_id, upstream=tuple(upstream))
+    return found
+
+
+def _awaited(dag: Any) -> list[str]:
+    """The assets for all of which a DAG waits; empty where one of several is enough."""
+    # The second attribute, and the class DatasetAll, are those of Airflow 2.
+    timetable = dag.timetable
+    condition: Any = getattr(timetable, "asset_condition", None) or getattr(timetable, "dataset_condition", None)
+    return [*map(_named, condition.objects)] if type(condition).__name__.endswith("All") else []
+
+
+def _named(asset: Any) -> str:
+    return getattr(asset, "uri", "") or str(asset.name)  # an alias has no URI
 
 
 def _operator_class(module: str, name: str) -> Any:

@@ -138,6 +138,8 @@ class DagPlan:
     :param groups: ids of DbtTaskGroups, each between two ordinary tasks ``before`` and ``after``; none: a DbtDag.
     :param before_fails: whether the task ``before`` fails where it is run.
     :param dag: arguments of the DAG, or of the DbtDag.
+    :param schedules: name of a folder of models -> the schedule of its DAG. There is a DAG for each folder, and those
+        that are not named wait for what they read. None: there is one DAG.
     :param variables: variables of the environment of the process that builds it.
     :param folder: the current directory of that process; None: it does not matter.
     """
@@ -150,6 +152,7 @@ class DagPlan:
     groups: tuple[str, ...] = ()
     before_fails: bool = False
     dag: Mapping[str, Any] = field(default_factory=dict)
+    schedules: Mapping[str, Any] | None = None
     variables: Mapping[str, str] = field(default_factory=dict)
     folder: str | None = None
 
@@ -198,7 +201,9 @@ class RenderedTask:
 class Shape:
     """The shape of the DAG that was built from a plan.
 
-    :param tasks: the tasks by their ids.
+    The DAGs of several folders are one graph: a DAG that waits for assets begins behind the tasks that give them.
+
+    :param tasks: the tasks by their ids; of several DAGs with the id of the DAG before, as ``port_staging.arrivals``.
     :param exception: type and text of what building the DAG raised, or None.
     """
 

@@ -10,7 +10,7 @@ import pytest
 
 from ..harness.sample_project import MODELS, Harbor
 from ..requirements import requirement
-from ..tasks import Outcome, WholeDag
+from ..tasks import Outcome
 
 ACROSS = "arrivals_have_left"
 """The data test whose parents are the first model and the last one."""
@@ -19,15 +19,8 @@ ACROSS = "arrivals_have_left"
 def _run_models(harbor: Harbor, *, batch_by: str = "folder", retries: int = 0, tests: str = "none") -> Outcome:
     """The outcome of a DAG of the project's models, which lie in one folder."""
     __tracebackhide__ = True
-    harness = harbor.harness
-    plan = harness.dag_plan(
-        harbor.project.path,
-        project={"manifest_path": str(harbor.manifest)},
-        render={"batch_by": batch_by, "test_behavior": tests, "exclude": ["piers"]},
-        execution={"virtualenv_dir": str(harness.shared_directory)},
-        dag={"default_args": {"retries": retries, "retry_delay": 0}},
-    )
-    return harness.run(WholeDag(plan=plan))
+    render = {"batch_by": batch_by, "test_behavior": tests, "exclude": ["piers"]}
+    return harbor.harness.run(harbor.whole_dag(retries=retries, render=render))
 
 
 def _statuses(harbor: Harbor) -> list[dict[str, str]]:

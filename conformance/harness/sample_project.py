@@ -17,7 +17,7 @@ import pytest
 from pytest_cosmos_venv import CosmosProject, DbtProject
 
 from ..adapter import COMMANDS
-from ..tasks import Shape
+from ..tasks import Shape, WholeDag
 from .harness import Harness
 
 MODELS = ("arrivals", "berths", "crossings", "departures")
@@ -51,6 +51,27 @@ class Harbor:
         parts["variables"] = {"PATH": path_without_dbt(), **parts.get("variables", {})}
         return self.harness.render(self.harness.dag_plan(self.project.path, load=load, **parts))
 
+    def whole_dag(self, *, retries: int = 0, **parts: Any) -> WholeDag:
+        """A DAG of the project, with its environment in a directory that is shared, to be run to its end.
+
+        :param retries: how often each task is tried again.
+        :param **parts: as of ``Harness.dag_plan``.
+        """
+        parts["project"] = {"manifest_path": str(self.manifest), **parts.get("project", {})}
+        environments = {"virtualenv_dir": str(self.harness.shared_directory)}
+        tries = {"default_args": {"retries": retries, "retry_delay": 0}}
+        return WholeDag(plan=self.harness.dag_plan(self.project.path, execution=environments, dag=tries, **parts))
+
+
+def harbor_of(harness: Harness, project: DbtProject) -> Harbor:
+    """A project, and the harness that builds DAGs of it.
+
+    :param harness: the harness of the test.
+    :param project: the project, whose manifest is written.
+    """
+    manifest = project.manifest(harness.folder / f"{project.path.name}-manifest.json")
+    return Harbor(harness=harness, project=project, manifest=manifest)
+
 
 @pytest.fixture
 def harbor(harness: Harness, cosmos_project: CosmosProject) -> Harbor:
@@ -68,7 +89,7 @@ def harbor(harness: Harness, cosmos_project: CosmosProject) -> Harbor:
     project.model("berths", "select 1 as id")
     project.model("crossings", "select id from {{ ref('arrivals') }} join {{ ref('berths') }} using (id)", tests=_TESTS)
     project.model("departures", "select * from {{ ref('crossings') }}")
-    return Harbor(harness=harness, project=project, manifest=project.manifest(harness.folder / "harbor-manifest.json"))
+    return harbor_of(harness, project)
 
 
 def path_without_dbt() -> str:

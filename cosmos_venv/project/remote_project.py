@@ -295,6 +295,9 @@ def _unpack(content: bytes, folder: Path) -> None:
             tarfile.open(fileobj=stream) as tar,
         ):
             tar.extractall(folder, filter=tarfile.data_filter)  # noqa: S202 - which judges each member
+            # tarfile takes a missing end for the end: an archive that is being written would be half a project.
+            if tar.fileobj.tell() < tar.offset + tarfile.BLOCKSIZE:
+                raise ValueError("its end is missing")
     except (OSError, VirtualenvError):
         raise
     except Exception as error:  # each of the formats has errors of its own

@@ -118,10 +118,10 @@ def test_the_requirements_of_a_version_of_the_specification_are_judged_alone(tmp
 
     done = run_suite_itself(*options, folder=tmp_path, implementation="cosmos_venv")
 
-    assert "conformance: specification 1.2, requirements of 1.1, suite" in done.stdout
+    assert "conformance: specification 1.3, requirements of 1.1, suite" in done.stdout
     report = read_report(tmp_path / "out")
     assert {each["since"] for each in report["requirements"]} == {"1.0", "1.1"}
-    assert (report["specification"], report["options"]["spec"]) == ("1.2", "1.1")
+    assert (report["specification"], report["options"]["spec"]) == ("1.3", "1.1")
 
 
 def _not_applicable(report: dict[str, str]) -> set[str]:

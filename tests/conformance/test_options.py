@@ -70,7 +70,7 @@ def _tiny_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
             ["--cosmos-profiles=seed"], "*--cosmos-profiles=seed: there is no such profile: give core.", id="misspelt"
         ),
         pytest.param(["--cosmos-profiles="], "*--cosmos-profiles= names none: give names of core.", id="no-profile"),
-        pytest.param(["--cosmos-spec=2"], "*--cosmos-spec=2: give one of 1.2|1.1|1.0.", id="specification"),
+        pytest.param(["--cosmos-spec=2"], "*--cosmos-spec=2: give one of 1.3|1.2|1.1|1.0.", id="specification"),
         pytest.param(
             ["--cosmos-report=wrong.txt"], "*--cosmos-report=wrong.txt: no report can be written there*", id="report"
         ),

@@ -176,6 +176,19 @@ def test_a_broken_archive_and_one_without_a_project_leave_nothing(shop: Path, ca
     assert copies(cache) == []
 
 
+@pytest.mark.parametrize("rest", [0, 100], ids=["between-members", "in-a-header"])
+def test_a_tar_archive_without_its_end_is_half_of_a_project(shop: Path, cache: Path, rest: int) -> None:
+    archive = packed(shop, name="shop.tar")
+    with tarfile.open(archive) as tar:
+        last = tar.getmembers()[-1]
+    archive.write_bytes(archive.read_bytes()[: last.offset + rest])
+
+    with pytest.raises(CosmosLoadDbtException, match=rf"{archive}: it cannot be fetched: .*its end is missing"):
+        fetched(f"file://{archive}")
+
+    assert copies(cache) == []
+
+
 class Server(QuietFiles):
     """Serves a folder, and notes what it has answered."""
 

@@ -18,6 +18,7 @@ from . import (  # noqa: F401
     nodes,
     remote,
     render,
+    runs,
     sec,
     seed,
     seed_changes,

@@ -35,7 +35,7 @@ FULL = "MUTANTS_MEET_ALL"
 CAUGHT = "caught"
 _OF_DAGS = ("seeds", "watcher", "async")
 """Profiles whose requirements look at DAGs, too."""
-_WHOLLY_BEYOND = ("NODE", "REMOTE")
+_WHOLLY_BEYOND = ("NODE", "REMOTE", "RUN")
 """Areas of what one implementation alone can meet."""
 _FOUND = pytest.StashKey[dict[str, dict[str, set[str]]]]()
 
