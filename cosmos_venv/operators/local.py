@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from cosmos_venv import settings
 from cosmos_venv.compat import AirflowException, BaseSensorOperator
-from cosmos_venv.constants import LAST_SUCCESS, ONLY_IF_CHANGED
+from cosmos_venv.constants import LAST_SUCCESS, ON_RUN_END, ONLY_IF_CHANGED
 from cosmos_venv.dbt.command import NOTHING_TO_DO, FullOutputSubprocessResult, flags_of_command
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.io import optional_hook
@@ -41,6 +41,7 @@ __all__ = [
     "DbtDocsGCSLocalOperator",
     "DbtDocsLocalOperator",
     "DbtDocsS3LocalOperator",
+    "DbtHooksLocalOperator",
     "DbtLSLocalOperator",
     "DbtLocalBaseOperator",
     "DbtRetryLocalOperator",
@@ -236,6 +237,31 @@ class DbtTestLocalOperator(base.DbtTestMixin, DbtLocalBaseOperator):
 
 class DbtRunOperationLocalOperator(base.DbtRunOperationMixin, DbtLocalBaseOperator):
     """``dbt run-operation`` on the worker."""
+
+
+class DbtHooksLocalOperator(base.DbtRunOperationMixin, DbtLocalBaseOperator):
+    """The task that runs the hooks ``on-run-start`` or ``on-run-end`` of a project once, by ``dbt run-operation``.
+
+    :ivar task_nodes: as of DbtRunSummaryOperator: ``on-run-end`` gets the results of these tasks; None: of no task.
+    """
+
+    own_parameters: ClassVar[Mapping[str, Any]] = {**base.DbtRunOperationMixin.own_parameters, "task_nodes": None}
+    task_nodes: Mapping[str, str] | None
+
+    def _changes_for_run(self, context: Context) -> dict[str, Any]:
+        from cosmos_venv.operators.run.run_request import RunRequest
+
+        # The hooks run whatever nodes the run chooses.
+        return RunRequest.of(self.run_params or {}, context).changes(self)
+
+    def _execute(self, context: Context, **kwargs: Any) -> Any:
+        if self.task_nodes is not None:
+            from cosmos_venv.operators.run.run_artifacts import results_of
+            from cosmos_venv.operators.run_summary import rows_told
+
+            results = results_of(rows_told(self.task_nodes, context, ON_RUN_END))
+            self.hook_results = [*results.values()]
+        self._run_dbt(context, **kwargs)
 
 
 class DbtCompileLocalOperator(base.DbtCompileMixin, DbtLocalBaseOperator):

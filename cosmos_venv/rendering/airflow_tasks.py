@@ -32,7 +32,13 @@ from cosmos_venv.compat import (
     can_be_copied,
 )
 from cosmos_venv.config import ProfileConfig
-from cosmos_venv.constants import DBT_SETUP_ASYNC_TASK_ID, DBT_TEARDOWN_ASYNC_TASK_ID, PRODUCER_WATCHER_TASK_ID
+from cosmos_venv.constants import (
+    DBT_SETUP_ASYNC_TASK_ID,
+    DBT_TEARDOWN_ASYNC_TASK_ID,
+    ON_RUN_END,
+    ON_RUN_START,
+    PRODUCER_WATCHER_TASK_ID,
+)
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.operators.parameters import OF_SOME_OPERATORS, parameters
 from cosmos_venv.rendering.model import Plan, PlannedGroup, PlannedTask
@@ -304,13 +310,13 @@ def _refuse_arguments(task: PlannedTask) -> None:
 
 
 def _placed_around_all(made: BaseOperator, task: PlannedTask) -> BaseOperator:
-    """Make the first task of ExecutionMode.AIRFLOW_ASYNC a setup task, and the last task a teardown task.
+    """Make the first task of ExecutionMode.AIRFLOW_ASYNC or of hooks a setup task, and the last task a teardown task.
 
     Airflow clears a setup task with each task behind it. The state of a run does not depend on a teardown task.
     """
-    if task.task_id == DBT_SETUP_ASYNC_TASK_ID:
+    if task.task_id in (DBT_SETUP_ASYNC_TASK_ID, ON_RUN_START):
         made.as_setup()  # type: ignore[no-untyped-call]
-    elif task.task_id == DBT_TEARDOWN_ASYNC_TASK_ID:
+    elif task.task_id in (DBT_TEARDOWN_ASYNC_TASK_ID, ON_RUN_END):
         made.as_teardown()
     return made
 
