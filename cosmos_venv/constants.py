@@ -29,8 +29,10 @@ ON_RUN_START = "dbt_on_run_start"
 """Id of the setup task that runs the hooks ``on-run-start`` once, below the group of its project; also its macro."""
 ON_RUN_END = "dbt_on_run_end"
 """Likewise for the teardown task and ``on-run-end``."""
-TEARDOWNS = frozenset({RUN_SUMMARY_TASK_ID, ON_RUN_END})
-"""The tasks behind a project on which no task behind the project's group depends."""
+SETUPS = frozenset({DBT_SETUP_ASYNC_TASK_ID, ON_RUN_START})
+"""The tasks that Airflow clears with each task behind them."""
+TEARDOWNS = frozenset({DBT_TEARDOWN_ASYNC_TASK_ID, ON_RUN_END, RUN_SUMMARY_TASK_ID})
+"""The tasks on which neither the state of a run nor a task behind the group of the project depends."""
 NODES_XCOM = "dbt_nodes"
 """Key of the XCom with the results of the nodes of a task that ran dbt."""
 BATCH_CONFIG = "dbt_batch"

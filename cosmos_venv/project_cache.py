@@ -27,7 +27,6 @@ def parsed_project(
     variables: Mapping[str, Any] | str | None,
     env: Mapping[str, str],
     which_dbt: str,
-    run_hooks_once: bool = False,
     folder: Path | None = None,
 ) -> ParsedProject:
     """Return the parse file that a command of a project is offered and leaves to the next one.
@@ -38,7 +37,6 @@ def parsed_project(
     :param variables: dbt's ``--vars``, as a mapping or as a text of YAML; None: there are none.
     :param env: the environment variables of the dbt command.
     :param which_dbt: a text that differs where the dbt may be another one.
-    :param run_hooks_once: whether the command finds the hooks of the project as macros.
     :param folder: where the file is kept; None: below the cache folder.
     :raises CosmosLoadDbtException: when the project's dbt_project.yml cannot be read.
     """
@@ -48,8 +46,6 @@ def parsed_project(
     project_name = read_dbt_project(project_dir, environment=env).name or project_dir.name
     profile = profiles_yml.read_text(encoding="utf-8", errors="replace") if profiles_yml.is_file() else ""
     key = [project_name, profile, target_name, vars_text(variables) or "", which_dbt]
-    if run_hooks_once:
-        key.append("run_hooks_once")
     kept = kept_file(folder or cache_dir(), key)
     return ParsedProject(project_dir=project_dir, kept=kept, elsewhere=remote_cache("parse_files"))
 

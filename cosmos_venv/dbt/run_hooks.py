@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from cosmos_venv.constants import ON_RUN_END, ON_RUN_START
-from cosmos_venv.dbt.project_files import read_mapping
+from cosmos_venv.dbt.project_files import mapping_in
 from cosmos_venv.exceptions import CosmosValueError
 
 _FOLDER = "cosmos_venv_run_hooks"
@@ -35,19 +35,18 @@ _START = """\
   {% endif %}
 """
 _END = """\
-  {% set results = [] %}{% set schemas = [] %}{% set database_schemas = [] %}
+  {% set results = [] %}{% set database_schemas = [] %}
   {% for result in fromjson(cosmos_venv_run_results()) %}
     {% set kind = result.unique_id.split(".")[0] %}
     {% set node = graph.nodes.get(result.unique_id, {"unique_id": result.unique_id, "resource_type": kind}) %}
     {% do results.append(dict(result, node=node)) %}
-    {% if kind in ("model", "seed", "snapshot") and result.status not in ("error", "skipped") and "schema" in node %}
-      {% set place = (node.database, node.schema) %}
-      {% if node.config.materialized != "ephemeral" and place not in database_schemas %}
-        {% do database_schemas.append(place) %}
-        {% if node.schema not in schemas %}{% do schemas.append(node.schema) %}{% endif %}
-      {% endif %}
+    {% set place = (node.database, node.schema) %}
+    {% if kind in ("model", "seed", "snapshot") and result.status not in ("error", "skipped") and node.schema
+          and place not in database_schemas and node.config.materialized != "ephemeral" %}
+      {% do database_schemas.append(place) %}
     {% endif %}
   {% endfor %}
+  {% set schemas = database_schemas | map(attribute=1) | unique | list %}
   {% if dbt_version.startswith("1.") %}
     {% do context.update({"results": results, "schemas": schemas, "database_schemas": database_schemas}) %}
   {% endif %}
@@ -69,7 +68,7 @@ def write_hooks_as_macros(place: Path, results: Sequence[Mapping[str, Any]] = ()
     import yaml
 
     path = place / "dbt_project.yml"
-    content = read_mapping(path)
+    content = mapping_in(path, path.read_text(encoding="utf-8"))
     macros = [_RUN, _macro(ON_RUN_START, "", _START, _hooks(content, "on-run-start"))]
     macros.append(_macro(ON_RUN_END, _GIVEN, _END, _hooks(content, "on-run-end")))
     content["macro-paths"] = [*(content.get("macro-paths") or ["macros"]), _FOLDER]

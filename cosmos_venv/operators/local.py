@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from cosmos_venv import settings
 from cosmos_venv.compat import AirflowException, BaseSensorOperator
-from cosmos_venv.constants import LAST_SUCCESS, ON_RUN_END, ONLY_IF_CHANGED
+from cosmos_venv.constants import LAST_SUCCESS, ONLY_IF_CHANGED
 from cosmos_venv.dbt.command import NOTHING_TO_DO, FullOutputSubprocessResult, flags_of_command
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.io import optional_hook
@@ -242,7 +242,7 @@ class DbtRunOperationLocalOperator(base.DbtRunOperationMixin, DbtLocalBaseOperat
 class DbtHooksLocalOperator(base.DbtRunOperationMixin, DbtLocalBaseOperator):
     """The task that runs the hooks ``on-run-start`` or ``on-run-end`` of a project once, by ``dbt run-operation``.
 
-    :ivar task_nodes: as of DbtRunSummaryOperator: ``on-run-end`` gets the results of these tasks; None: of no task.
+    :ivar task_nodes: as of DbtRunSummaryOperator: the tasks whose results ``on-run-end`` gets.
     """
 
     own_parameters: ClassVar[Mapping[str, Any]] = {**base.DbtRunOperationMixin.own_parameters, "task_nodes": None}
@@ -255,12 +255,10 @@ class DbtHooksLocalOperator(base.DbtRunOperationMixin, DbtLocalBaseOperator):
         return RunRequest.of(self.run_params or {}, context).changes(self)
 
     def _execute(self, context: Context, **kwargs: Any) -> Any:
-        if self.task_nodes is not None:
-            from cosmos_venv.operators.run.run_artifacts import results_of
-            from cosmos_venv.operators.run_summary import rows_told
+        from cosmos_venv.operators.run.run_artifacts import results_of
+        from cosmos_venv.operators.run_summary import rows_told
 
-            results = results_of(rows_told(self.task_nodes, context, ON_RUN_END))
-            self.hook_results = [*results.values()]
+        self.hook_results = [*results_of(rows_told(self.task_nodes or {}, context, self.macro_name)).values()]
         self._run_dbt(context, **kwargs)
 
 

@@ -32,13 +32,7 @@ from cosmos_venv.compat import (
     can_be_copied,
 )
 from cosmos_venv.config import ProfileConfig
-from cosmos_venv.constants import (
-    DBT_SETUP_ASYNC_TASK_ID,
-    DBT_TEARDOWN_ASYNC_TASK_ID,
-    ON_RUN_END,
-    ON_RUN_START,
-    PRODUCER_WATCHER_TASK_ID,
-)
+from cosmos_venv.constants import PRODUCER_WATCHER_TASK_ID, SETUPS, TEARDOWNS
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.operators.parameters import OF_SOME_OPERATORS, parameters
 from cosmos_venv.rendering.model import Plan, PlannedGroup, PlannedTask
@@ -310,13 +304,10 @@ def _refuse_arguments(task: PlannedTask) -> None:
 
 
 def _placed_around_all(made: BaseOperator, task: PlannedTask) -> BaseOperator:
-    """Make the first task of ExecutionMode.AIRFLOW_ASYNC or of hooks a setup task, and the last task a teardown task.
-
-    Airflow clears a setup task with each task behind it. The state of a run does not depend on a teardown task.
-    """
-    if task.task_id in (DBT_SETUP_ASYNC_TASK_ID, ON_RUN_START):
+    """Make the tasks around a project setup and teardown tasks."""
+    if task.task_id in SETUPS:
         made.as_setup()  # type: ignore[no-untyped-call]
-    elif task.task_id in (DBT_TEARDOWN_ASYNC_TASK_ID, ON_RUN_END):
+    elif task.task_id in TEARDOWNS:
         made.as_teardown()
     return made
 

@@ -155,11 +155,6 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
                 f"trigger_rule={str(rule)!r} does not go with on_error: continue of a model: tasks run behind one that "
                 "has failed, by rules of their own. Leave trigger_rule out, or drop on_error."
             )
-        if self.render.run_hooks_once and rule not in (None, "all_success"):
-            raise CosmosValueError(
-                f"trigger_rule={str(rule)!r} does not go with RenderConfig.run_hooks_once=True: Airflow wants "
-                "'all_success' behind a setup task. Leave one of the two out."
-            )
         name = next((name for name in ("fail_fast", "fail_stop") if getattr(dag, name, False)), None)
         if name is None:
             return
@@ -274,7 +269,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
         self._refuse_two_project_paths()
         self._refuse_two_environments()
         self._refuse_arguments_of_the_plan()
-        self._refuse_artifacts_without_place()
+        self._refuse_beside_tasks_of_run()
         if not isinstance(self.operator_args.get("extra_context") or {}, Mapping):
             raise CosmosValueError(
                 f"operator_args['extra_context']={self.operator_args['extra_context']!r} must be a mapping."
@@ -373,7 +368,14 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
                 "of dbt_executable_path."
             )
 
-    def _refuse_artifacts_without_place(self) -> None:
+    def _refuse_beside_tasks_of_run(self) -> None:
+        """Refuse artifacts without a place, and a trigger rule that Airflow refuses behind a setup task."""
+        rule = self.operator_args.get("trigger_rule", "all_success")
+        if self.render.run_hooks_once and rule != "all_success":
+            raise CosmosValueError(
+                f"RenderConfig.run_hooks_once=True does not go with operator_args['trigger_rule']={rule!r}: Airflow "
+                "wants 'all_success' behind a setup task. Leave one of the two out."
+            )
         if self.render.run_artifacts and not settings.remote_target_path:
             raise CosmosValueError(
                 "RenderConfig.run_artifacts=True, and [cosmos] remote_target_path is not set: it says where the "

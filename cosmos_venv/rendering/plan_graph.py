@@ -246,11 +246,9 @@ def with_tasks_of_run(plan: Plan, nodes: Mapping[str, DbtNode], render: RenderCo
     if render.run_hooks_once:
         hooks = [
             PlannedTask(
-                task_id=each,
-                operator=operator.format("Hooks"),
-                arguments={**_OF_HOOKS, "macro_name": each, "task_nodes": running if each == ON_RUN_END else None},
+                task_id=each, operator=operator.format("Hooks"), arguments={"macro_name": each, **_OF_HOOKS, **own}
             )
-            for each in (ON_RUN_START, ON_RUN_END)
+            for each, own in ((ON_RUN_START, {}), (ON_RUN_END, {"task_nodes": running}))
         ]
         plan = plan.between(*hooks)
     if not render.has_last_task:

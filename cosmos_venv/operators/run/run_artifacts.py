@@ -124,10 +124,6 @@ _NOTHING = {
     "thread_id": "",
     "execution_time": 0.0,
     "adapter_response": {},
-    "message": None,
-    "failures": None,
-    "compiled": None,
-    "compiled_code": None,
-    "relation_name": None,
+    **dict.fromkeys(("message", "failures", "compiled", "compiled_code", "relation_name")),
 }
 """The keys of dbt's result for a node that did not run."""

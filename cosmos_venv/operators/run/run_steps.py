@@ -133,8 +133,8 @@ def _parsed_project(run: DbtRun, profiles_yml: Path, which_dbt: str) -> ParsedPr
         target_name=task.profile_config.target_name,
         variables=task.vars,
         env=run.env,
-        which_dbt=which_dbt,
-        run_hooks_once=task.run_hooks_once,
+        # Without hooks it is another project: its parse file fits none of the other DAGs.
+        which_dbt=f"{which_dbt} without hooks" if task.run_hooks_once else which_dbt,
         folder=Path(task.cache_dir) if task.cache_dir else None,
     )
 
