@@ -30,7 +30,7 @@ ON_RUN_START = "dbt_on_run_start"
 ON_RUN_END = "dbt_on_run_end"
 """Likewise for the teardown task and ``on-run-end``."""
 SETUPS = frozenset({DBT_SETUP_ASYNC_TASK_ID, ON_RUN_START})
-"""The tasks that Airflow clears with each task behind them."""
+"""Setup tasks of Airflow."""
 TEARDOWNS = frozenset({DBT_TEARDOWN_ASYNC_TASK_ID, ON_RUN_END, RUN_SUMMARY_TASK_ID})
 """The tasks on which neither the state of a run nor a task behind the group of the project depends."""
 NODES_XCOM = "dbt_nodes"

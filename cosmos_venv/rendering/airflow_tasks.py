@@ -231,6 +231,8 @@ def make_one_task(
     task = kept.task
     maker = TaskMaker(shared=shared, dag=dag, default_args=_default_args(dag, task_group))
     made = _make(task, maker, groups=groups)
+    # Airflow's check of a DAG asks for all tasks behind a setup task, and no worker asks whether it is one.
+    made.is_setup = False
     made.upstream_task_ids |= {f"{prefix}{task_id}" for task_id in kept.upstream}
     made.downstream_task_ids |= {f"{prefix}{task_id}" for task_id in kept.downstream}
     return {task.task_id: made, **{key: group for key, group in groups.items() if key and group}}

@@ -105,7 +105,9 @@ def test_a_trigger_rule_that_airflow_refuses_behind_a_setup_task_is_refused(
 ) -> None:
     rule = {"operator_args": {"trigger_rule": "all_done"}}
 
-    with pytest.raises(CosmosValueError, match=r"run_hooks_once=True does not go with operator_args\['trigger_rule'\]='all_done'"):
+    with pytest.raises(
+        CosmosValueError, match=r"run_hooks_once=True does not go with operator_args\['trigger_rule'\]='all_done'"
+    ):
         run(cosmos_airflow, cosmos_fake_venv, project, dag=rule)
 
 
