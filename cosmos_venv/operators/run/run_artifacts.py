@@ -119,7 +119,7 @@ def _decoded(file: Any, warn: Callable[..., object]) -> dict[str, Any] | None:
     return found
 
 
-_NOTHING = {
+_NOTHING: dict[str, Any] = {
     "timing": [],
     "thread_id": "",
     "execution_time": 0.0,

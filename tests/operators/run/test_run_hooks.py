@@ -11,7 +11,7 @@ import duckdb
 import pytest
 
 from cosmos_venv import DbtDag, ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
-from cosmos_venv.constants import BatchBy, ExecutionMode
+from cosmos_venv.constants import BatchBy, ExecutionMode, LoadMode
 from cosmos_venv.exceptions import CosmosValueError
 from pytest_cosmos_venv import CosmosAirflow, DagOutcome, FakeVenv
 from tests.engines import DRIVER
@@ -172,7 +172,7 @@ def test_a_real_dbt_runs_the_hooks_once_a_run(release: str, cosmos_airflow: Cosm
             project_config=ProjectConfig(project, install_dbt_deps=False, env_vars=RELEASES[release]),
             profile_config=ProfileConfig("shop", "dev", profiles_yml_filepath=project / "profiles.yml"),
             execution_config=ExecutionConfig(ExecutionMode.LOCAL, **programs),
-            render_config=RenderConfig(load_method="dbt_ls", run_hooks_once=True, **programs),
+            render_config=RenderConfig(load_method=LoadMode.DBT_LS, run_hooks_once=True, **programs),
         )
         return cosmos_airflow.run(dag, raise_on_failure=False)
 
