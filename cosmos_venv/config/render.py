@@ -85,8 +85,11 @@ class RenderConfig(NamedArguments):
     :param run_artifacts: whether a run leaves one ``run_results.json`` and one ``manifest.json`` below
         ``[cosmos] remote_target_path``, as one ``dbt build`` does. It gives the table of ``run_summary`` too.
     :param notify_owners: notifiers of Airflow by ``config.meta.owner`` of nodes: each is called once a run with the
-        nodes of its owner that have failed or warned. The key ``*`` is for nodes of all
-        other owners, and for nodes without an owner.
+        nodes of its owner that have failed or warned. The key ``*`` is for nodes of all other owners, and for nodes
+        without an owner.
+    :param run_hooks_once: whether the hooks ``on-run-start`` and ``on-run-end`` of the project run once in a run of the
+        DAG: by the setup task ``dbt_on_run_start`` and the teardown task ``dbt_on_run_end``. Otherwise dbt runs them in
+        each command.
     :param allow_empty_selection: whether a selection without nodes, or nodes that all have no task, make an empty DAG,
         with a warning. Otherwise they are an error: an empty DAG is green.
     :raises CosmosValueError: for a value or combination that is wrong, or that is not supported.
@@ -124,6 +127,7 @@ class RenderConfig(NamedArguments):
     run_summary: bool = False
     run_artifacts: bool = False
     notify_owners: dict[str, Callable[..., Any]] | None = None
+    run_hooks_once: bool = False
     allow_empty_selection: bool = False
 
     def __post_init__(self, dbt_project_path: str | Path | None) -> None:

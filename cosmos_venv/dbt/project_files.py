@@ -330,7 +330,7 @@ def read_dbt_project(project_path: Path, *, environment: Mapping[str, str] | Non
         raise CosmosLoadDbtException(f"{path} cannot be read: {reason_of(error)}") from error
     except UnicodeDecodeError as error:
         raise CosmosLoadDbtException(f"{path} cannot be read: {error}") from None
-    content = _parse(path, text)
+    content = mapping_in(path, text)
     paths = _paths(path, content, environment)
     known = tuple(each for each in paths if each is not None)
     name, packages = content.get("name"), content.get("packages-install-path")
@@ -365,7 +365,13 @@ def _paths(path: Path, content: Mapping[str, object], environment: Mapping[str, 
     return found
 
 
-def _parse(path: Path, text: str) -> dict[str, object]:
+def mapping_in(path: Path, text: str) -> dict[str, Any]:
+    """The content of a ``dbt_project.yml``.
+
+    :param path: of the file, for errors.
+    :param text: its text.
+    :raises CosmosLoadDbtException: when it is no mapping in YAML.
+    """
     import yaml
 
     try:

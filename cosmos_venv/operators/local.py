@@ -41,6 +41,7 @@ __all__ = [
     "DbtDocsGCSLocalOperator",
     "DbtDocsLocalOperator",
     "DbtDocsS3LocalOperator",
+    "DbtHooksLocalOperator",
     "DbtLSLocalOperator",
     "DbtLocalBaseOperator",
     "DbtRetryLocalOperator",
@@ -236,6 +237,29 @@ class DbtTestLocalOperator(base.DbtTestMixin, DbtLocalBaseOperator):
 
 class DbtRunOperationLocalOperator(base.DbtRunOperationMixin, DbtLocalBaseOperator):
     """``dbt run-operation`` on the worker."""
+
+
+class DbtHooksLocalOperator(base.DbtRunOperationMixin, DbtLocalBaseOperator):
+    """The task that runs the hooks ``on-run-start`` or ``on-run-end`` of a project once, by ``dbt run-operation``.
+
+    :ivar task_nodes: as of DbtRunSummaryOperator: the tasks whose results ``on-run-end`` gets.
+    """
+
+    own_parameters: ClassVar[Mapping[str, Any]] = {**base.DbtRunOperationMixin.own_parameters, "task_nodes": None}
+    task_nodes: Mapping[str, str] | None
+
+    def _changes_for_run(self, context: Context) -> dict[str, Any]:
+        from cosmos_venv.operators.run.run_request import RunRequest
+
+        # The hooks run whatever nodes the run chooses.
+        return RunRequest.of(self.run_params or {}, context).changes(self)
+
+    def _execute(self, context: Context, **kwargs: Any) -> Any:
+        from cosmos_venv.operators.run.run_artifacts import results_of
+        from cosmos_venv.operators.run_summary import rows_told
+
+        self.hook_results = [*results_of(rows_told(self.task_nodes or {}, context, self.macro_name)).values()]
+        self._run_dbt(context, **kwargs)
 
 
 class DbtCompileLocalOperator(base.DbtCompileMixin, DbtLocalBaseOperator):

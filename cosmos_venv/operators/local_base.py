@@ -92,6 +92,8 @@ class DbtLocalBaseOperator(AbstractDbtBase):
         was started. ``RenderConfig.run_summary`` gives it.
     :param run_artifacts: keep dbt's results for the artifacts of the whole run: the id of the group that the project
         makes up, empty where it is the DAG; None: they are not kept. ``RenderConfig.run_artifacts`` gives it.
+    :param run_hooks_once: run dbt without the project's hooks ``on-run-start`` and ``on-run-end``, which two tasks of
+        the DAG run. ``RenderConfig.run_hooks_once`` gives it.
     :param state: artifacts of another run, for ``state:`` selectors and deferral: a folder (relative to the project), a
         URL of object storage, or ``"last_success"``, those of this task's own last success.
     :param state_conn_id: the Airflow connection for such a URL; None: the default one of that storage.
@@ -138,6 +140,8 @@ class DbtLocalBaseOperator(AbstractDbtBase):
     _launch: Mapping[str, Any] = MappingProxyType({})
     #: the artifacts of the last command: a user's ``handle_exception`` need not know of them.
     _artifacts: Artifacts | None = None
+    #: what ``on-run-end`` gets as ``results``; written by the task that runs it.
+    hook_results: Sequence[Mapping[str, Any]] = ()
     _has_run = False
 
     project_dir: str | Path
@@ -162,6 +166,7 @@ class DbtLocalBaseOperator(AbstractDbtBase):
     push_run_results_to_xcom: bool
     push_node_rows: bool
     run_artifacts: str | None
+    run_hooks_once: bool
     state: str | None
     state_conn_id: str | None
     defer_to_state: bool | str
@@ -216,6 +221,7 @@ class DbtLocalBaseOperator(AbstractDbtBase):
         push_run_results_to_xcom: bool = False,
         push_node_rows: bool = False,
         run_artifacts: str | None = None,
+        run_hooks_once: bool = False,
         state: str | Path | None = None,
         state_conn_id: str | None = None,
         defer_to_state: bool | str = False,

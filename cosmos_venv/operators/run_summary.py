@@ -27,8 +27,6 @@ MOST_ROWS = 500
 
 _SUCCESS = "success"
 _FAILED = FAILED_STATUSES | {"failed", "upstream_failed", "missing"}
-_STATUSES = {"failed": "error", "missing": "error", "upstream_failed": "skipped", "none": "skipped"}
-"""Airflow's states, and ours, as statuses of dbt."""
 _NOT_RUN = frozenset({None, "upstream_failed", "removed"})
 _SAID = ("message", "compiled_path")
 """Fields of a row in a task's XCom that only owners get; empty where the task has not given them."""
@@ -114,31 +112,13 @@ class DbtRunSummaryOperator(BaseOperator):
         :raises AirflowException: when the artifacts could not be made. The owners have been told all the same.
         :raises Exception: of a notifier, when the others have been called.
         """
-        ti: Any = context["ti"]
-        place = {"dag_id": ti.dag_id, "run_id": ti.run_id, "map_index": ti.map_index}
-        prefix = ti.task_id.removesuffix(RUN_SUMMARY_TASK_ID)
-        ids = [f"{prefix}{each}" for each in self.task_nodes]
-        states: dict[str, str | None] = {}
-        for first in range(0, len(ids), _ASKED_AT_ONCE):
-            found = compat.task_states(ids[first : first + _ASKED_AT_ONCE], **place)
-            states |= {each.removeprefix(prefix): state for each, state in found.items()}
-        pushed = {
-            each: compat.xcom(NODES_XCOM, task_id=f"{prefix}{each}", **place) or ()
-            for each in self.task_nodes
-            if states[each] not in _NOT_RUN
-        }
-        rows = rows_of_run(self.task_nodes, states, pushed)
-        summary = shortened(rows)
+        told = rows_told(self.task_nodes, context, RUN_SUMMARY_TASK_ID)
+        summary = shortened([msgspec.convert(row, SummaryRow) for row in told])
         self.log.info("%s", "\n".join(table(summary)))
-        said = {(task, row["node"]): row for task, each in pushed.items() for row in each}
-        told = [
-            {**msgspec.to_builtins(row), **{key: said.get((row.task, row.node), {}).get(key, "") for key in _SAID}}
-            for row in rows
-        ]
         errors = [*self._join_artifacts(context, told), *self._notify(context, told)]
         result: dict[str, Any] = msgspec.to_builtins(summary)
         if errors:
-            ti.xcom_push(key="return_value", value=result)
+            context["ti"].xcom_push(key="return_value", value=result)
             raise errors[0]
         return result
 
@@ -146,17 +126,11 @@ class DbtRunSummaryOperator(BaseOperator):
         """Make the artifacts of the run. Yields the errors."""
         if self.run_artifacts is None:
             return
-        from cosmos_venv.operators.run.run_artifacts import folder_of_run, join_parts
+        from cosmos_venv.operators.run.run_artifacts import folder_of_run, join_parts, results_of
 
-        known: dict[str, dict[str, Any]] = {}
-        for row in told:
-            if " " not in row["node"]:  # with a space, it is no unique id but the words for what a task runs
-                status = _STATUSES.get(row["state"], row["state"])
-                seconds, message = row["seconds"] or 0.0, row["message"] or None
-                known.setdefault(row["node"], {"status": status, "execution_time": seconds, "message": message})
         folder = folder_of_run(context, self.run_artifacts)
         try:
-            number = join_parts(folder, known, self.log.warning)
+            number = join_parts(folder, results_of(told), self.log.warning)
         except OSError as error:
             yield AirflowException(f"The artifacts of the run are not made: {folder}: {error}")
             return
@@ -180,6 +154,33 @@ class DbtRunSummaryOperator(BaseOperator):
             except Exception as error:
                 self.log.exception("The owner %r is not told of %d nodes", owner, len(rows))
                 yield error
+
+
+def rows_told(task_nodes: Mapping[str, str], context: Context, own_id: str) -> list[dict[str, Any]]:
+    """The rows of all nodes of a project, failures first: a ``SummaryRow``, ``message`` and ``compiled_path``.
+
+    :param task_nodes: id of each task, below the group of the project, to what it runs.
+    :param context: Airflow's context of a task behind these.
+    :param own_id: the id of that task, below the group of the project.
+    """
+    ti: Any = context["ti"]
+    place = {"dag_id": ti.dag_id, "run_id": ti.run_id, "map_index": ti.map_index}
+    prefix = ti.task_id.removesuffix(own_id)
+    ids = [f"{prefix}{each}" for each in task_nodes]
+    states: dict[str, str | None] = {}
+    for first in range(0, len(ids), _ASKED_AT_ONCE):
+        found = compat.task_states(ids[first : first + _ASKED_AT_ONCE], **place)
+        states |= {each.removeprefix(prefix): state for each, state in found.items()}
+    pushed = {
+        each: compat.xcom(NODES_XCOM, task_id=f"{prefix}{each}", **place) or ()
+        for each in task_nodes
+        if states[each] not in _NOT_RUN
+    }
+    said = {(task, row["node"]): row for task, each in pushed.items() for row in each}
+    return [
+        {**msgspec.to_builtins(row), **{key: said.get((row.task, row.node), {}).get(key, "") for key in _SAID}}
+        for row in rows_of_run(task_nodes, states, pushed)
+    ]
 
 
 def rows_of_run(

@@ -45,6 +45,7 @@ __all__ = [
     "DbtCloneVirtualenvOperator",
     "DbtCompileVirtualenvOperator",
     "DbtDocsVirtualenvOperator",
+    "DbtHooksVirtualenvOperator",
     "DbtLSVirtualenvOperator",
     "DbtRetryVirtualenvOperator",
     "DbtRunOperationVirtualenvOperator",
@@ -414,6 +415,10 @@ class DbtTestVirtualenvOperator(DbtVirtualenvBaseOperator, local.DbtTestLocalOpe
 
 class DbtRunOperationVirtualenvOperator(DbtVirtualenvBaseOperator, local.DbtRunOperationLocalOperator):
     """``dbt run-operation`` in a managed environment."""
+
+
+class DbtHooksVirtualenvOperator(DbtVirtualenvBaseOperator, local.DbtHooksLocalOperator):
+    """The task that runs the hooks of a project once, in a managed environment."""
 
 
 class DbtDocsVirtualenvOperator(DbtVirtualenvBaseOperator, local.DbtDocsLocalOperator):

@@ -32,7 +32,7 @@ from cosmos_venv.compat import (
     can_be_copied,
 )
 from cosmos_venv.config import ProfileConfig
-from cosmos_venv.constants import DBT_SETUP_ASYNC_TASK_ID, DBT_TEARDOWN_ASYNC_TASK_ID, PRODUCER_WATCHER_TASK_ID
+from cosmos_venv.constants import PRODUCER_WATCHER_TASK_ID, SETUPS, TEARDOWNS
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.operators.parameters import OF_SOME_OPERATORS, parameters
 from cosmos_venv.rendering.model import Plan, PlannedGroup, PlannedTask
@@ -231,6 +231,8 @@ def make_one_task(
     task = kept.task
     maker = TaskMaker(shared=shared, dag=dag, default_args=_default_args(dag, task_group))
     made = _make(task, maker, groups=groups)
+    # Airflow's check of a DAG asks for all tasks behind a setup task, and no worker asks whether it is one.
+    made.is_setup = False
     made.upstream_task_ids |= {f"{prefix}{task_id}" for task_id in kept.upstream}
     made.downstream_task_ids |= {f"{prefix}{task_id}" for task_id in kept.downstream}
     return {task.task_id: made, **{key: group for key, group in groups.items() if key and group}}
@@ -304,13 +306,10 @@ def _refuse_arguments(task: PlannedTask) -> None:
 
 
 def _placed_around_all(made: BaseOperator, task: PlannedTask) -> BaseOperator:
-    """Make the first task of ExecutionMode.AIRFLOW_ASYNC a setup task, and the last task a teardown task.
-
-    Airflow clears a setup task with each task behind it. The state of a run does not depend on a teardown task.
-    """
-    if task.task_id == DBT_SETUP_ASYNC_TASK_ID:
+    """Make the tasks around a project setup and teardown tasks."""
+    if task.task_id in SETUPS:
         made.as_setup()  # type: ignore[no-untyped-call]
-    elif task.task_id == DBT_TEARDOWN_ASYNC_TASK_ID:
+    elif task.task_id in TEARDOWNS:
         made.as_teardown()
     return made
 

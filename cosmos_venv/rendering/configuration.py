@@ -210,18 +210,17 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
                 own["invocation_mode"] = self.execution.invocation_mode
         elif self.execution.virtualenv_dir is not None:
             own["virtualenv_dir"] = self.execution.virtualenv_dir
-        if self.project.copy_dbt_packages is not None:
-            own["copy_dbt_packages"] = self.project.copy_dbt_packages
         if self.run_params is not None:
             own["run_params"] = {**self.run_params.names(), "task_id": f"{prefix}{SELECT_TASK_ID}"}
-        if self.render.has_last_task:
-            own["push_node_rows"] = True
-        if self.render.notify_owners:
-            own["notify_owners"] = self.render.notify_owners
-        if self.render.run_artifacts:
-            own["run_artifacts"] = prefix.rstrip(".")
-        if self.on_warning_callback is not None:
-            own["on_warning_callback"] = self.on_warning_callback
+        where_given = {
+            "copy_dbt_packages": self.project.copy_dbt_packages,
+            "push_node_rows": self.render.has_last_task or self.render.run_hooks_once or None,
+            "run_hooks_once": self.render.run_hooks_once or None,
+            "notify_owners": self.render.notify_owners or None,
+            "run_artifacts": prefix.rstrip(".") if self.render.run_artifacts else None,
+            "on_warning_callback": self.on_warning_callback,
+        }
+        own |= {name: value for name, value in where_given.items() if value is not None}
         # Queries use the connection of the profile mapping, as dbt does.
         conn_id = getattr(self.profile.profile_mapping, "conn_id", None)
         of_queries = {"gcp_conn_id": conn_id} if self._is_async and conn_id else {}
@@ -270,7 +269,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
         self._refuse_two_project_paths()
         self._refuse_two_environments()
         self._refuse_arguments_of_the_plan()
-        self._refuse_artifacts_without_place()
+        self._refuse_beside_tasks_of_run()
         if not isinstance(self.operator_args.get("extra_context") or {}, Mapping):
             raise CosmosValueError(
                 f"operator_args['extra_context']={self.operator_args['extra_context']!r} must be a mapping."
@@ -353,8 +352,8 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
             "RenderConfig.batch_by: a query builds one model. Leave it out, or use ExecutionMode.LOCAL or VIRTUALENV": (
                 render.batch_by is not None
             ),
-            "RenderConfig.run_summary, run_artifacts or notify_owners: a query says nothing of its rows to the last "
-            "task. Leave them out": render.has_last_task,
+            "RenderConfig.run_summary, run_artifacts, notify_owners or run_hooks_once: a query says nothing of its "
+            "rows to the last task. Leave them out": render.has_last_task or render.run_hooks_once,
             "run_params: the models are compiled before a run could choose among them. Leave it out, or use "
             "ExecutionMode.LOCAL or VIRTUALENV": self.run_params is not None,
             f"operator_args['trigger_rule']={rule!r}: Airflow wants 'all_success' behind a setup task. Leave it out": (
@@ -369,7 +368,14 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
                 "of dbt_executable_path."
             )
 
-    def _refuse_artifacts_without_place(self) -> None:
+    def _refuse_beside_tasks_of_run(self) -> None:
+        """Refuse artifacts without a place, and a trigger rule that Airflow refuses behind a setup task."""
+        rule = self.operator_args.get("trigger_rule", "all_success")
+        if self.render.run_hooks_once and rule != "all_success":
+            raise CosmosValueError(
+                f"RenderConfig.run_hooks_once=True does not go with operator_args['trigger_rule']={rule!r}: Airflow "
+                "wants 'all_success' behind a setup task. Leave one of the two out."
+            )
         if self.render.run_artifacts and not settings.remote_target_path:
             raise CosmosValueError(
                 "RenderConfig.run_artifacts=True, and [cosmos] remote_target_path is not set: it says where the "

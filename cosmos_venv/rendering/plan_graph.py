@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from cosmos_venv.config import RenderConfig
-from cosmos_venv.constants import ON_ERROR_DONE_TASK_ID, RUN_SUMMARY_TASK_ID, SELECT_TASK_ID, TESTS
+from cosmos_venv.constants import (
+    ON_ERROR_DONE_TASK_ID,
+    ON_RUN_END,
+    ON_RUN_START,
+    RUN_SUMMARY_TASK_ID,
+    SELECT_TASK_ID,
+    TESTS,
+)
 from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
 from cosmos_venv.project.node import as_id
 from cosmos_venv.rendering.model import (
@@ -24,7 +31,7 @@ from cosmos_venv.rendering.model import (
     PlannedNode,
     PlannedTask,
 )
-from cosmos_venv.rendering.task_arguments import LONGEST_ID, is_airflow_id
+from cosmos_venv.rendering.task_arguments import LONGEST_ID, NOTHING_ELSE, is_airflow_id
 
 if TYPE_CHECKING:
     from cosmos_venv.project.node import DbtNode
@@ -32,6 +39,13 @@ if TYPE_CHECKING:
 _NAMING = (
     "RenderConfig.normalize_task_id names the tasks of nodes without a group, and a callable batch_by names batches"
 )
+
+# dbt run-operation knows no flags of commands that run nodes.
+_OF_HOOKS = {
+    **NOTHING_ELSE,
+    **dict.fromkeys(("indirect_selection", "state", "dbt_cmd_flags", "run_artifacts")),
+    **dict.fromkeys(("defer_to_state", "favor_state", "push_node_rows"), False),
+}
 
 
 class Folders:
@@ -212,12 +226,13 @@ def with_end_of_failed(plan: Plan) -> Plan:
     return msgspec.structs.replace(ended, edges=tuple(sorted({*ended.edges, *edges})))
 
 
-def with_run_summary(plan: Plan, nodes: Mapping[str, DbtNode], render: RenderConfig) -> Plan:
-    """A plan with the task behind all others that reports the results of the nodes.
+def with_tasks_of_run(plan: Plan, nodes: Mapping[str, DbtNode], render: RenderConfig, operator: str) -> Plan:
+    """A plan with the tasks around all others: those that run hooks, and the task that reports the results of nodes.
 
     :param plan: a whole plan; a plan without tasks that run dbt stays as it is.
     :param nodes: the selected nodes by unique id, tests among them.
-    :param render: whether the task notifies owners.
+    :param render: which of these tasks there are, and whether owners are notified.
+    :param operator: as ``PlanRequest.operator``.
     """
     # Neither the task that evaluates the selection of a run, nor one for which another DAG waits, builds anything.
     own = [
@@ -228,12 +243,21 @@ def with_run_summary(plan: Plan, nodes: Mapping[str, DbtNode], render: RenderCon
     running = {task.task_id: _what_runs(task) for task in own}
     if not running:
         return plan
+    if render.run_hooks_once:
+        hooks = [
+            PlannedTask(
+                task_id=each, operator=operator.format("Hooks"), arguments={"macro_name": each, **_OF_HOOKS, **own}
+            )
+            for each, own in ((ON_RUN_START, {}), (ON_RUN_END, {"task_nodes": running}))
+        ]
+        plan = plan.between(*hooks)
+    if not render.has_last_task:
+        return plan
     arguments: dict[str, Any] = {"task_nodes": running}
     if render.notify_owners:
         arguments["owners"] = {each: owner for each in nodes if (owner := _owner_of(each, nodes))}
-    operator = "operators.run_summary.DbtRunSummaryOperator"
-    summary = PlannedTask(task_id=RUN_SUMMARY_TASK_ID, operator=operator, arguments=arguments)
-    return plan.between(None, summary)
+    reporting = "operators.run_summary.DbtRunSummaryOperator"
+    return plan.between(None, PlannedTask(task_id=RUN_SUMMARY_TASK_ID, operator=reporting, arguments=arguments))
 
 
 def _owner_of(unique_id: str, nodes: Mapping[str, DbtNode]) -> str:

@@ -42,7 +42,7 @@ from cosmos_venv.rendering.model import (
     conversion_of,
     passage_behind,
 )
-from cosmos_venv.rendering.plan_graph import Assembly, Folders, with_end_of_failed, with_run_summary
+from cosmos_venv.rendering.plan_graph import Assembly, Folders, with_end_of_failed, with_tasks_of_run
 from cosmos_venv.rendering.plan_request import PlanRequest
 from cosmos_venv.rendering.selectors import test_name
 from cosmos_venv.rendering.task_arguments import (
@@ -308,7 +308,7 @@ def plan(request: PlanRequest) -> Plan:
         if render.batch_by is None and 0 < request.settings.most_watching < number_of_watching(made):
             in_batches = dataclasses.replace(render, batch_by=BatchBy.FOLDER)
             return plan(dataclasses.replace(request, render=in_batches))
-    return with_run_summary(made, request.nodes, render) if render.has_last_task else made
+    return with_tasks_of_run(made, request.nodes, render, request.operator)
 
 
 def _with_metric_views(nodes: Mapping[str, DbtNode]) -> dict[str, DbtNode]:

@@ -53,6 +53,12 @@ They override the producer's other arguments of the same names.
 NO_OTHER_TESTS = {"indirect_selection": TestIndirectSelection.EMPTY.value}
 """With this argument dbt runs only the tests that the selection names, and none that come with nodes."""
 
+NOTHING_ELSE: dict[str, Any] = {
+    **dict.fromkeys(("select", "models", "exclude", "selector", "callback")),
+    "push_run_results_to_xcom": False,
+}
+"""The arguments of a task that runs no nodes, in place of those that all tasks share."""
+
 OF_THE_PLAN = frozenset({"dag", "task_group", "task_id"})
 """Arguments of an operator that no user gives: they say where the task stands."""
 

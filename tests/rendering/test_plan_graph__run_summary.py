@@ -48,6 +48,21 @@ def test_it_stands_behind_what_has_nothing_behind_it(render: dict[str, Any], bef
     assert {plan.outer[first] for first, second in plan.edges if second == SUMMARY} == outer
 
 
+def test_hooks_stand_around_all_nodes_and_before_it() -> None:
+    plan = with_summary(run_hooks_once=True)
+
+    first, last = plan.tasks[0], plan.tasks[-2]
+    assert [each.task_id for each in (first, last, plan.tasks[-1])] == ["dbt_on_run_start", "dbt_on_run_end", SUMMARY]
+    assert {before for before, after in plan.edges if after == last.task_id} == {
+        "dbt_on_run_start",
+        "report.test",
+        "part_run",
+    }
+    assert {after for before, after in plan.edges if before == first.task_id} >= {"raw_seed", "part_run", last.task_id}
+    assert plan.tasks[-1].arguments == {"task_nodes": last.arguments["task_nodes"]}
+    assert "task_nodes" not in first.arguments
+
+
 def test_it_knows_what_each_task_runs_and_no_placeholder() -> None:
     assert with_summary().tasks[-1].arguments["task_nodes"] == {
         "raw_seed": "seed.shop.raw",

@@ -1,4 +1,4 @@
-"""The table and the artifacts of a run, the link of a task and its page, as Airflow 3's API gives them."""
+"""The table, the artifacts and the hooks of a run, the link of a task and its page, as Airflow 3's API gives them."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ pytestmark = [*ON_A_STACK, on(AIRFLOW_3)]
 
 DOCS = "https://docs.example/harbor/"
 SUMMARY = "dbt_run_summary"
+HOOKS = ("dbt_on_run_start", "dbt_on_run_end")
 DAG_FILE = """
 from datetime import datetime, timezone
 from pathlib import Path
@@ -35,7 +36,9 @@ def harbor(mode):
         project_config=ProjectConfig(PROJECT, install_dbt_deps=False),
         profile_config=ProfileConfig("harbor", "dev", profiles_yml_filepath=PROJECT / "profiles.yml"),
         execution_config=ExecutionConfig(mode, **DBT),
-        render_config=RenderConfig(load_method="dbt_ls", run_artifacts=True, notify_owners={{"*": tell}}, **DBT),
+        render_config=RenderConfig(
+            load_method="dbt_ls", run_artifacts=True, notify_owners={{"*": tell}}, run_hooks_once=True, **DBT
+        ),
     )
 
 with DAG("summed_local", **ONCE) as summed_local:
@@ -66,11 +69,12 @@ def test_a_run_has_a_table_and_a_task_leads_to_the_docs(scene: Stack) -> None:
             "harbor.staging_run": "success",
             "harbor.mart_run": "failed",
             "harbor.report_run": "upstream_failed",
-            f"harbor.{SUMMARY}": "success",
+            **{f"harbor.{each}": "success" for each in (*HOOKS, SUMMARY)},
             "after": "upstream_failed",
         },
     ), stack.logs()
-    assert (watcher[0], watcher[1][SUMMARY]) == ("failed", "success"), stack.logs()
+    assert watcher[0] == "failed"
+    assert {watcher[1][each] for each in (*HOOKS, SUMMARY)} == {"success"}, stack.logs()
     assert {dag_id: states_in_table(stack, dag_id, task_id) for dag_id, task_id in TABLES.items()} == {
         "summed_local": {"staging": "success", "mart": "error", "report": "upstream_failed"},
         "summed_watcher": {"staging": "success", "mart": "error", "report": "skipped"},
@@ -97,6 +101,14 @@ def test_a_run_has_a_table_and_a_task_leads_to_the_docs(scene: Stack) -> None:
     }
     page = stack.call("GET", "dags/summed_local/tasks/harbor.staging_run")["doc_md"]
     assert f"[dbt docs](<{leads}staging>)" in page
+
+    (run_id,) = stack.run_ids("summed_local")
+    cleared = {"dry_run": False, "only_failed": False, "dag_run_id": run_id, "include_downstream": True}
+    stack.call("POST", "dags/summed_local/clearTaskInstances", {**cleared, "task_ids": ["harbor.staging_run"]})
+
+    assert stack.end("summed_local")[0] == "failed"
+    tries = {each: about(stack, "summed_local", f"harbor.{each}", "tries")["total_entries"] for each in HOOKS}
+    assert tries == dict(zip(HOOKS, (1, 2), strict=True))  # as of a setup and a teardown task
 
 
 TABLES = {"summed_local": f"harbor.{SUMMARY}", "summed_watcher": SUMMARY}

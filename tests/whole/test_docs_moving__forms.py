@@ -39,6 +39,7 @@ BEYOND = {
     "dbt_project_conn_id",
     "notify_owners",
     "run_artifacts",
+    "run_hooks_once",
     "run_summary",
     "wait_for_sources",
 }

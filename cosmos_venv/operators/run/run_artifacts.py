@@ -7,18 +7,21 @@ keeps its results there as a part. The last task of the project joins the parts.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
 
 from cosmos_venv import settings
+from cosmos_venv.constants import TEST_IDS
 from cosmos_venv.dbt.results import Artifacts
 from cosmos_venv.io import entries_of, map_index
 from cosmos_venv.remote.object_store import RemoteFolder, place_of
 
 RESULTS, MANIFEST = "run_results.json", "manifest.json"
 _PARTS = "parts"
+_STATUSES = {"failed": "error", "missing": "error", "upstream_failed": "skipped", "none": "skipped"}
+"""Airflow's states, and ours, as statuses of dbt."""
 _SECONDS = 60.0  # for one file
 
 
@@ -51,6 +54,27 @@ def keep_part(context: Mapping[str, Any], group_id: str, artifacts: Artifacts) -
     is_wanted = ti.try_number > 1 or not (place_of(folder.url, folder.conn_id) / MANIFEST).exists()
     if is_wanted and (manifest := artifacts.content(MANIFEST)) is not None:
         folder.write(MANIFEST, manifest, seconds=_SECONDS)
+
+
+def results_of(told: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The results of nodes by unique id, with the keys of dbt's results.
+
+    :param told: of ``rows_told``.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for row in told:
+        node = row["node"]
+        if " " not in node:  # with a space, it is no unique id but the words for what a task runs
+            result = {
+                **_NOTHING,
+                "unique_id": node,
+                "status": _STATUSES.get(row["state"], row["state"]),
+                "execution_time": row["seconds"] or 0.0,
+                "message": row["message"] or None,
+                "failures": row["rows"] if node.startswith(TEST_IDS) else None,
+            }
+            found.setdefault(node, result)
+    return found
 
 
 def join_parts(folder: RemoteFolder, told: Mapping[str, dict[str, Any]], warn: Callable[..., object]) -> int:
@@ -95,15 +119,11 @@ def _decoded(file: Any, warn: Callable[..., object]) -> dict[str, Any] | None:
     return found
 
 
-_NOTHING = {
+_NOTHING: dict[str, Any] = {
     "timing": [],
     "thread_id": "",
     "execution_time": 0.0,
     "adapter_response": {},
-    "message": None,
-    "failures": None,
-    "compiled": None,
-    "compiled_code": None,
-    "relation_name": None,
+    **dict.fromkeys(("message", "failures", "compiled", "compiled_code", "relation_name")),
 }
 """The keys of dbt's result for a node that did not run."""

@@ -14,6 +14,7 @@ from cosmos_venv.constants import LAST_SUCCESS, NODE_CONFIG, ONLY_TESTS, TASK_TE
 from cosmos_venv.dbt.command import NOTHING_TO_DO, selection_in_file, vars_flags
 from cosmos_venv.dbt.failure_kinds import kinds_of
 from cosmos_venv.dbt.log_lines import NOT_BUILT_STATUSES, NodeOutcome
+from cosmos_venv.dbt.partial_parse import ParsedProject
 from cosmos_venv.dbt.project_files import has_packages
 from cosmos_venv.dbt.results import Artifacts
 from cosmos_venv.dbt.workspace import (
@@ -70,17 +71,7 @@ def run_in_workspace(
         config.ensure_profile() as (profile, secrets),
         task._dbt_ready(run) as which_dbt,
     ):
-        parsed = None
-        if task.partial_parse:
-            parsed = project_cache.parsed_project(
-                project,
-                profile,
-                target_name=config.target_name,
-                variables=task.vars,
-                env=run.env,
-                which_dbt=which_dbt,
-                folder=Path(task.cache_dir) if task.cache_dir else None,
-            )
+        parsed = _parsed_project(run, profile, which_dbt) if task.partial_parse else None
         copies = task.copy_dbt_packages
         with workspace(
             project,
@@ -90,6 +81,10 @@ def run_in_workspace(
             parsed=parsed,
             environment=run.env,
         ) as place:
+            if task.run_hooks_once:
+                from cosmos_venv.dbt.run_hooks import write_hooks_as_macros  # few DAGs do
+
+                write_hooks_as_macros(place, task.hook_results)
             flags = ["--project-dir", str(place), *config.flags(profile)]
             own_flags = [*flags, *_state_flags(run, place)]
             command = _command_in(run, place, own_flags, profile, secrets)
@@ -106,7 +101,8 @@ def run_in_workspace(
                 is_done = wants_deps and command.base_cmd == _DEPS
                 result = NOTHING_TO_DO if is_done else task._start(run, command)
                 # Also after a failure: dbt has parsed the project all the same.
-                if parsed is not None:
+                # Results are of one run. The next run would find their macro changed.
+                if parsed is not None and not task.hook_results:
                     parsed.keep(command.artifacts)
                 judge(result, command.artifacts)
                 refuse_unreported(run, command.artifacts, getattr(result, "full_output", ()))
@@ -127,6 +123,20 @@ def run_in_workspace(
             if task.state == LAST_SUCCESS:
                 state.keep_success(run.task_key, command.artifacts, log=task.log)
     return result
+
+
+def _parsed_project(run: DbtRun, profiles_yml: Path, which_dbt: str) -> ParsedProject:
+    task = run.task
+    return project_cache.parsed_project(
+        Path(task.project_dir),
+        profiles_yml,
+        target_name=task.profile_config.target_name,
+        variables=task.vars,
+        env=run.env,
+        # Without hooks it is another project: its parse file fits none of the other DAGs.
+        which_dbt=f"{which_dbt} without hooks" if task.run_hooks_once else which_dbt,
+        folder=Path(task.cache_dir) if task.cache_dir else None,
+    )
 
 
 def _command_in(

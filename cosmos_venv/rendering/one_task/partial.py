@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cosmos_venv.compat import ARE_FRAME_NAMES_SEEN, DAG, FRAME_NAMES, TaskGroup, is_mapped, running_task
-from cosmos_venv.constants import RUN_SUMMARY_TASK_ID
+from cosmos_venv.constants import TEARDOWNS
 from cosmos_venv.managed import caches
 from cosmos_venv.rendering.airflow_tasks import TaskOrGroup, make_one_task
 from cosmos_venv.rendering.one_task.plan_cache import KeptTask, find, plan_key
@@ -105,8 +105,8 @@ class PartialProject:
         shared = project.configuration.shared_arguments(project.prefix)
         self.made = make_one_task(found, shared, dag=project.dag, task_group=project.task_group, prefix=project.prefix)
         task: Any = self.made[found.task.task_id]
-        # The summary of a run is a teardown task: tasks behind the group depend on the tasks before the summary.
-        is_last = not {*found.downstream} - {RUN_SUMMARY_TASK_ID} and found.task.task_id != RUN_SUMMARY_TASK_ID
+        # Tasks behind the group depend on the tasks before teardown tasks.
+        is_last = TEARDOWNS.issuperset(found.downstream) and found.task.task_id not in TEARDOWNS
         self.first = () if found.upstream else (task,)
         self.last = (task,) if is_last else ()
 

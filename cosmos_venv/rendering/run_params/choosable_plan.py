@@ -16,6 +16,7 @@ import msgspec
 
 from cosmos_venv.constants import SELECT_DONE_TASK_ID, SELECT_TASK_ID, TASK_TESTS, TESTS, TestIndirectSelection
 from cosmos_venv.rendering.model import EMPTY, Plan, PlannedTask, upstream_of
+from cosmos_venv.rendering.task_arguments import NOTHING_ELSE
 
 if TYPE_CHECKING:
     from cosmos_venv.project.node import DbtNode
@@ -26,11 +27,6 @@ _DOCUMENT = (
     "Evaluates the params of this run that select dbt nodes, once for all tasks. The tasks of other nodes are skipped. "
     "Where nothing is selected or excluded, it starts no dbt and all tasks run."
 )
-# Shared arguments that the first task does without: it only lists nodes.
-_NOTHING_ELSE: dict[str, Any] = {
-    **dict.fromkeys(("select", "models", "exclude", "selector", "callback")),
-    "push_run_results_to_xcom": False,
-}
 
 
 def choosable_plan(plan: Plan, request: PlanRequest) -> Plan:
@@ -52,7 +48,7 @@ def choosable_plan(plan: Plan, request: PlanRequest) -> Plan:
         task_id=SELECT_TASK_ID,
         operator=request.operator.format("Select"),
         arguments={
-            **_NOTHING_ELSE,
+            **NOTHING_ELSE,
             **indirect,
             "tasks": {each: {**content, "after": after.get(each, [])} for each, content in contents.items()},
             "selectors": {each: text for each, text in request.selectors.items() if each in known},

@@ -199,6 +199,10 @@ def test_two_environments_of_one_project_are_refused() -> None:
         ),
         ({"render_config": RenderConfig(batch_by=BatchBy.FOLDER)}, "RenderConfig.batch_by: a query builds one model"),
         ({"render_config": RenderConfig(run_summary=True)}, "RenderConfig.run_summary"),
+        (
+            {"render_config": RenderConfig(run_hooks_once=True)},
+            "RenderConfig.run_summary, run_artifacts, notify_owners or run_hooks_once",
+        ),
         ({"run_params": True}, "run_params: the models are compiled before"),
         ({"operator_args": {"trigger_rule": "none_failed"}}, r"operator_args\['trigger_rule'\]='none_failed'"),
     ],

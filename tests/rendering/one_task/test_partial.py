@@ -175,6 +175,25 @@ def test_of_several_groups_only_what_is_needed_is_made(dag_file: DagFile, in_wor
     assert facts(dag.task_dict[task_id]) == facts(whole.task_dict[task_id])
 
 
+@pytest.mark.parametrize("name", ["dbt_on_run_start", "dbt_on_run_end", "stg_vessels_run"])
+def test_a_task_that_runs_hooks_is_made_alone(dag_file: DagFile, in_worker: InWorker, name: str) -> None:
+    group = 'DbtTaskGroup("all", **dbt(run_hooks_once=True))'
+    file = dag_file(f"""
+        with DAG("harbor", schedule=None, start_date=START) as dag:
+            EmptyOperator(task_id="pre") >> {group} >> EmptyOperator(task_id="post")
+    """)
+    whole = parsed(file)
+
+    dag = in_worker(file, f"all.{name}")
+
+    assert made_of(dag) == {"pre", "post", f"all.{name}"}
+    task, expected = (each.task_dict[f"all.{name}"] for each in (dag, whole))
+    assert facts(task) == {**facts(expected), "is_setup": False}  # which no worker asks for
+    assert (expected.is_setup, expected.is_teardown) == (name == "dbt_on_run_start", name == "dbt_on_run_end")
+    for neighbours in ("upstream_task_ids", "downstream_task_ids"):
+        assert getattr(task, neighbours) == getattr(expected, neighbours)
+
+
 def test_for_a_task_of_the_users_own_everything_is_made(dag_file: DagFile, in_worker: InWorker) -> None:
     file = dag_file(BETWEEN)
     whole = parsed(file)
