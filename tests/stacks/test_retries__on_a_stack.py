@@ -61,7 +61,7 @@ def test_a_failure_that_would_come_again_has_one_try_and_another_has_two(
 
         assert tries["staging_run"][0] == "success", stack.logs()
         assert tries["mart_run"][0] == "failed", stack.logs()
-        assert "No other try: the failure is one of 'sql'" in stack.log_of(dag_id, "mart_run")
+        assert "No other try: the kind of the failure is 'sql'" in stack.log_of(dag_id, "mart_run")
         # The producer builds staging in its second try, and fails for good with mart.
         assert tries["mart_run"][1] == 1, (dag_id, tries)
         assert sum(str(each.command) == "run" for each in dbts[dag_id].calls if "mart" in str(each.arguments)) <= 1

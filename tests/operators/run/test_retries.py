@@ -143,7 +143,7 @@ def test_a_watching_task_that_goes_on_behind_its_trigger_follows_it_too(
     context: Any = {"ti": SimpleNamespace(try_number=1, xcom_push=lambda key, value: pushed.update({key: value}))}
     event["xcoms"] = {"dbt_node": [{"node": "model.harbor.mart"}]}
 
-    with pytest.raises(LastingFailure, match="No other try: the failure is one of 'sql'"):
+    with pytest.raises(LastingFailure, match="No other try: the kind of the failure is 'sql'"):
         watching.execute_complete(context, event)
 
     assert pushed == event["xcoms"]
