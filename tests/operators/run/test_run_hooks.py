@@ -13,7 +13,7 @@ import pytest
 from cosmos_venv import DbtDag, ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
 from cosmos_venv.constants import BatchBy, ExecutionMode, LoadMode
 from cosmos_venv.exceptions import CosmosValueError
-from pytest_cosmos_venv import CosmosAirflow, DagOutcome, FakeVenv
+from pytest_cosmos_venv import CosmosAirflow, CosmosDbt, DagOutcome, FakeVenv
 from tests.engines import DRIVER
 from tests.fake_dags import CHAIN, START, fake_dag, states, write_models
 from tests.installed import ENVIRONMENTS, is_missing
@@ -74,6 +74,19 @@ def test_two_tasks_run_the_hooks_and_no_other_task_does(
     # dbt ls lists the project as it is; none of the tasks has found a hook.
     assert (project.parent / "found").read_text().split() == ["ls"]
     assert results(project) == {"staging": "success", "mart": "success", "report": "success"}
+
+
+def test_a_managed_environment_runs_the_hooks(
+    cosmos_airflow: CosmosAirflow, cosmos_fake_venv: FakeVenv, cosmos_dbt: CosmosDbt, project: Path
+) -> None:
+    environment = {"py_requirements": ["dbt-core==1.10.0"], "pip_install_options": cosmos_dbt.pip_install_options}
+    kept = ExecutionConfig(ExecutionMode.VIRTUALENV, virtualenv_dir=project.parent / "kept")
+    given = {"execution_config": kept, "operator_args": environment}
+
+    cosmos_airflow.run(fake_dag(cosmos_fake_venv, project, run_hooks_once=True, dag=given))
+
+    assert [each.command for each in cosmos_dbt.calls] == ["run-operation", "run", "run", "run", "run-operation"]
+    assert [cosmos_dbt.calls[number].arguments[1] for number in (0, -1)] == [FIRST, LAST]
 
 
 def test_the_last_hooks_run_after_a_failure_and_know_it(
