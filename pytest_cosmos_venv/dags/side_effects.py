@@ -221,8 +221,9 @@ def _mkdir(path: Any, *_: Any) -> SideEffect | None:
 
 def _remove(path: Any, *_: Any) -> SideEffect | None:
     frame = next((frame for frame in _frames() if not frame.f_code.co_filename.startswith(_OWN)), None)
-    if frame is not None and frame.f_code.co_name.startswith("_rmtree"):  # of shutil, whose own event came before
-        return None
+    code = None if frame is None else frame.f_code
+    if code and code.co_filename.endswith("/shutil.py") and code.co_name.startswith("_rmtree"):
+        return None  # the own event of shutil.rmtree came before
     return _remove_tree(path)
 
 

@@ -46,6 +46,10 @@ def _send(address: Any) -> None:
         client.sendmsg([b"x"], [], 0, address)
 
 
+def _rmtree_by_hand(folder: Path) -> None:
+    os.unlink(folder / "old")  # noqa: PTH108 - not from a frame of pathlib
+
+
 def _look_up(ask: Callable[[str], object], host: str) -> None:
     with suppress(OSError):  # that there is no such host
         ask(host)
@@ -133,6 +137,11 @@ ACTS = {
     ),
     "remove": Act(
         do=lambda folder: (folder / "old").unlink(),
+        told="removed {folder}/old",
+        allowed={"may_write": ["{folder}"]},
+    ),
+    "remove-in-a-function-named-as-in-shutil": Act(
+        do=_rmtree_by_hand,
         told="removed {folder}/old",
         allowed={"may_write": ["{folder}"]},
     ),
