@@ -275,7 +275,7 @@ def _rendered(dag: Any) -> dict[str, RenderedTask]:
 
 
 def _joined(dags: Sequence[Any]) -> dict[str, RenderedTask]:
-    """The tasks of several DAGs as one graph. A DAG that waits for an asset that no task gives is behind no task."""
+    """The tasks of several DAGs as one graph. A DAG with an asset that no task updates is behind no task."""
     givers: defaultdict[str, list[str]] = defaultdict(list)
     for dag in dags:
         for task in dag.tasks:

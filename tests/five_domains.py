@@ -157,7 +157,7 @@ def expected_run(models: Mapping[str, Model], domain: str, failing: set[str]) ->
 
 
 def needed_models(models: Mapping[str, Model], domain: str, reader: str) -> set[str]:
-    """Return the models of a domain that must be built before a reader runs: those that it reads, and their parents."""
+    """Return the models of a domain that must be built before a reader runs: all that it reads, and their parents."""
     needed = {name for each in models.values() if each.domain == reader for name in each.parents}
     for each in reversed([*models.values()]):  # each one after its parents
         if each.name in needed:

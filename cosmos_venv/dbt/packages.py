@@ -258,13 +258,13 @@ class ProjectPackages:
             if self._has_copied(kept, place, folder, report):
                 return
             install()
-            pinned = None
+            archive = None
             try:
-                pinned = self._publish(digest, store, place, folder)
+                archive = self._publish(digest, store, place, folder)
             except OSError as error:
                 report(f"The dbt packages are not kept for other tasks: {error}.")
-        if pinned is not None and self.elsewhere is not None:
-            self.elsewhere.write(f"{digest}{_ARCHIVE}", pinned)
+        if self.elsewhere is not None and archive is not None and self._is_pinned(io.BytesIO(archive)):
+            self.elsewhere.write(f"{digest}{_ARCHIVE}", archive)
 
     def _has_copied(self, kept: Path | None, place: Path, folder: Path, report: Callable[[str], None]) -> bool:
         """Unpack kept packages into the folder. Returns whether it was done: another task may have removed them."""
@@ -295,7 +295,7 @@ class ProjectPackages:
         if found is None:
             return None
         try:
-            if not is_pinned(self.project_dir, _lock_in(io.BytesIO(found[0]))):
+            if not self._is_pinned(io.BytesIO(found[0])):
                 return None
             store.publish(digest, found[0])
         except _UNREADABLE as error:
@@ -311,18 +311,20 @@ class ProjectPackages:
     def _is_current(self, began: float, kept: Path) -> bool:
         """Whether an installation is pinned, is young, or was made while we waited: a new one would be no newer."""
         published_at = kept.stat().st_mtime
-        return abs(time.time() - published_at) < self.max_age or published_at >= began or self._is_pinned(kept)
-
-    def _is_pinned(self, kept: Path) -> bool:
+        if abs(time.time() - published_at) < self.max_age or published_at >= began:
+            return True
         with kept.open("rb") as file:
-            return is_pinned(self.project_dir, _lock_in(file))
+            return self._is_pinned(file)
+
+    def _is_pinned(self, archive: BinaryIO) -> bool:
+        return is_pinned(self.project_dir, _lock_in(archive))
 
     def _publish(self, digest: str, store: PackageStore, place: Path, folder: Path) -> bytes | None:
-        """Keep the installation, and return its archive where the project's lock file pins it."""
+        """Keep the installation, and return its archive; None where it is not kept."""
         local = self._local_packages(place)
         links = {package.name: Path(os.readlink(package)) for package in folder.iterdir() if package.is_symlink()}  # noqa: PTH115 - text first
         if links != local:  # dbt has done something with local packages that we do not know
             return None
         archive = archive_of(folder, place / LOCK_FILE, local)
         store.publish(digest, archive)
-        return archive if is_pinned(self.project_dir, _lock_in(io.BytesIO(archive))) else None
+        return archive

@@ -323,14 +323,9 @@ def read_dbt_project(project_path: Path, *, environment: Mapping[str, str] | Non
     """
     path = project_path / "dbt_project.yml"
     try:
-        text = read_file(path).decode()
+        content = content_of(path)
     except FileNotFoundError:
         return DbtProjectFile()
-    except OSError as error:
-        raise CosmosLoadDbtException(f"{path} cannot be read: {reason_of(error)}") from error
-    except UnicodeDecodeError as error:
-        raise CosmosLoadDbtException(f"{path} cannot be read: {error}") from None
-    content = mapping_in(path, text)
     paths = _paths(path, content, environment)
     known = tuple(each for each in paths if each is not None)
     name, packages = content.get("name"), content.get("packages-install-path")
@@ -365,15 +360,23 @@ def _paths(path: Path, content: Mapping[str, object], environment: Mapping[str, 
     return found
 
 
-def mapping_in(path: Path, text: str) -> dict[str, Any]:
+def content_of(path: Path) -> dict[str, Any]:
     """The content of a ``dbt_project.yml``.
 
-    :param path: of the file, for errors.
-    :param text: its text.
-    :raises CosmosLoadDbtException: when it is no mapping in YAML.
+    :param path: of the file.
+    :raises FileNotFoundError: when there is no file.
+    :raises CosmosLoadDbtException: when the file cannot be read, or is no mapping in YAML.
     """
     import yaml
 
+    try:
+        text = read_file(path).decode()
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise CosmosLoadDbtException(f"{path} cannot be read: {reason_of(error)}") from error
+    except UnicodeDecodeError as error:
+        raise CosmosLoadDbtException(f"{path} cannot be read: {error}") from None
     try:
         content = load_yaml(text)
     except yaml.YAMLError as error:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from cosmos_venv.constants import ON_RUN_END, ON_RUN_START
-from cosmos_venv.dbt.project_files import mapping_in
+from cosmos_venv.dbt.project_files import content_of
 from cosmos_venv.exceptions import CosmosValueError
 
 _FOLDER = "cosmos_venv_run_hooks"
@@ -68,7 +68,7 @@ def write_hooks_as_macros(place: Path, results: Sequence[Mapping[str, Any]] = ()
     import yaml
 
     path = place / "dbt_project.yml"
-    content = mapping_in(path, path.read_text(encoding="utf-8"))
+    content = content_of(path)
     macros = [_RUN, _macro(ON_RUN_START, "", _START, _hooks(content, "on-run-start"))]
     macros.append(_macro(ON_RUN_END, _GIVEN, _END, _hooks(content, "on-run-end")))
     content["macro-paths"] = [*(content.get("macro-paths") or ["macros"]), _FOLDER]

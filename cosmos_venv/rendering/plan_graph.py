@@ -227,7 +227,7 @@ def with_end_of_failed(plan: Plan) -> Plan:
 
 
 def with_tasks_of_run(plan: Plan, nodes: Mapping[str, DbtNode], render: RenderConfig, operator: str) -> Plan:
-    """A plan with the tasks around all others: those that run hooks, and the task that reports the results of nodes.
+    """A plan with the tasks around all other tasks: two that run hooks, and one that reports the results of nodes.
 
     :param plan: a whole plan; a plan without tasks that run dbt stays as it is.
     :param nodes: the selected nodes by unique id, tests among them.

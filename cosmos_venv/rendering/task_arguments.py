@@ -57,7 +57,7 @@ NOTHING_ELSE: dict[str, Any] = {
     **dict.fromkeys(("select", "models", "exclude", "selector", "callback")),
     "push_run_results_to_xcom": False,
 }
-"""The arguments of a task that runs no nodes, in place of those that all tasks share."""
+"""The arguments of a task that runs no nodes. They replace the arguments that all tasks share."""
 
 OF_THE_PLAN = frozenset({"dag", "task_group", "task_id"})
 """Arguments of an operator that no user gives: they say where the task stands."""

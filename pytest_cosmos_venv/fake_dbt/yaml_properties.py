@@ -92,7 +92,7 @@ def latest_version(properties: Mapping[str, Any]) -> Any:
 
 
 def tests_of_version(properties: Mapping[str, Any], version: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return the tests and columns that one version declares in place of those of the model.
+    """Return the tests and columns that one version declares. They replace the tests and columns of the model.
 
     :param properties: the properties of the model.
     :param version: the entry of the version; None: the model has no versions.

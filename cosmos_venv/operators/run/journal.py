@@ -175,13 +175,15 @@ class Journal:
 
     def _write(self, *, is_for_next_try: bool) -> None:
         """Write each copy that somebody may read."""
+        stores = [each for each in self._stores if each.is_watched or is_for_next_try]
+        if not stores:
+            return
         text = packed(self._key, self.record)
         began = time.monotonic()
         self._written_news = self._news
-        for store in self._stores:
-            if store.is_watched or is_for_next_try:
-                self._may_be_there = True
-                self._ask(store, "written", partial(store.write, text))
+        self._may_be_there = True
+        for store in stores:
+            self._ask(store, "written", partial(store.write, text))
         ended = time.monotonic()
         rest = max(_BETWEEN_WRITES, _REST_AFTER_WRITE * (ended - began), len(text) / _CHARACTERS_PER_SECOND)
         self._may_write_at = ended + rest

@@ -42,7 +42,7 @@ class TryRecord(msgspec.Struct, kw_only=True):
     """
 
     number: int
-    max_tries: int = msgspec.field(name="last")  # the key in journals, also of older releases
+    max_tries: int
     begun: float = 0.0
     written: float = 0.0
     end: str = ""

@@ -19,7 +19,7 @@ from cosmos_venv.operators.watch.feed import Feed, Producer, look, watching
 NODE = "model.shop.orders"
 PLACE = {"dag_id": "shop", "run_id": "one", "map_index": -1}
 PRODUCER = Producer(key="0" * 32, task_id="dbt_producer_watcher", place=PLACE)
-FIRST_LINE = {"begun": {"number": 1, "last": 1}}
+FIRST_LINE = {"begun": {"number": 1, "max_tries": 1}}
 
 
 def ended(status: str, at: float = 2.0, text: str = "1 of 1 OK") -> dict[str, Any]:
@@ -111,7 +111,7 @@ def test_the_newest_try_alone_counts(folder: Path, last: int) -> None:
     files = JournalFiles(folder)
     write(folder, FIRST_LINE, ended("success"), {"end": "failed"})
     files.read()
-    write(folder, {"begun": {"number": 2, "last": last}}, number=2)
+    write(folder, {"begun": {"number": 2, "max_tries": last}}, number=2)
 
     files.read()
 

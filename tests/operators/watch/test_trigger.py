@@ -24,7 +24,7 @@ from cosmos_venv.operators.watch.trigger import DbtNodeTrigger
 NODE = "model.shop.orders"
 PRODUCER = "dbt_producer_watcher"
 BEGUN = datetime(2026, 1, 1, tzinfo=timezone.utc)
-FIRST_LINE = {"begun": {"number": 1, "last": 0}}
+FIRST_LINE = {"begun": {"number": 1, "max_tries": 0}}
 
 
 class WriteLines(Protocol):
