@@ -29,6 +29,10 @@ ON_RUN_START = "dbt_on_run_start"
 """Id of the setup task that runs the hooks ``on-run-start`` once, below the group of its project; also its macro."""
 ON_RUN_END = "dbt_on_run_end"
 """Likewise for the teardown task and ``on-run-end``."""
+ON_RUN_END_DONE_TASK_ID = "dbt_on_run_end_done"
+"""Id of the task behind ``dbt_on_run_end`` and all others. It runs nothing. It fails the run of the DAG if a hook of
+``on-run-end`` has failed: Airflow does not count a teardown task, and with ``on_failure_fail_dagrun`` counts no task
+before it."""
 SETUPS = frozenset({DBT_SETUP_ASYNC_TASK_ID, ON_RUN_START})
 """Setup tasks of Airflow."""
 TEARDOWNS = frozenset({DBT_TEARDOWN_ASYNC_TASK_ID, ON_RUN_END, RUN_SUMMARY_TASK_ID})

@@ -14,6 +14,7 @@ from cosmos_venv.config import RenderConfig
 from cosmos_venv.constants import (
     ON_ERROR_DONE_TASK_ID,
     ON_RUN_END,
+    ON_RUN_END_DONE_TASK_ID,
     ON_RUN_START,
     RUN_SUMMARY_TASK_ID,
     SELECT_TASK_ID,
@@ -218,16 +219,19 @@ def with_end_of_failed(plan: Plan) -> Plan:
     passages = {task.task_id for task in plan.tasks if task.is_passage}
     if not passages:
         return plan
-    done = PlannedTask(
-        task_id=ON_ERROR_DONE_TASK_ID, operator=EMPTY, arguments={"trigger_rule": "none_failed_min_one_success"}
-    )
-    ended = plan.between(None, done)
-    edges = {(before, done.task_id) for before, after in plan.edges if after in passages}
-    return msgspec.structs.replace(ended, edges=tuple(sorted({*ended.edges, *edges})))
+    return _with_end(plan, ON_ERROR_DONE_TASK_ID, {before for before, after in plan.edges if after in passages})
+
+
+def _with_end(plan: Plan, task_id: str, also_behind: Iterable[str]) -> Plan:
+    """A plan with a task behind all others that runs nothing, and fails where a task right before it has failed."""
+    end = PlannedTask(task_id=task_id, operator=EMPTY, arguments={"trigger_rule": "none_failed_min_one_success"})
+    ended = plan.between(None, end)
+    edges = {*ended.edges, *((before, task_id) for before in also_behind)}
+    return msgspec.structs.replace(ended, edges=tuple(sorted(edges)))
 
 
 def with_tasks_of_run(plan: Plan, nodes: Mapping[str, DbtNode], render: RenderConfig, operator: str) -> Plan:
-    """A plan with the tasks around all other tasks: two that run hooks, and one that reports the results of nodes.
+    """A plan with the tasks around all other tasks: the tasks of hooks, and a task that reports the results.
 
     :param plan: a whole plan; a plan without tasks that run dbt stays as it is.
     :param nodes: the selected nodes by unique id, tests among them.
@@ -251,6 +255,9 @@ def with_tasks_of_run(plan: Plan, nodes: Mapping[str, DbtNode], render: RenderCo
             for each, own in ((ON_RUN_START, {}), (ON_RUN_END, {"task_nodes": running}))
         ]
         plan = plan.between(*hooks)
+        # Behind a setup task, Airflow takes no other trigger rule than all_success.
+        nodes_before = [before for before, after in plan.edges if after == ON_RUN_END and before != ON_RUN_START]
+        plan = _with_end(plan, ON_RUN_END_DONE_TASK_ID, nodes_before)
     if not render.has_last_task:
         return plan
     arguments: dict[str, Any] = {"task_nodes": running}

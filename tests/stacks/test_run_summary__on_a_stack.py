@@ -70,6 +70,7 @@ def test_a_run_has_a_table_and_a_task_leads_to_the_docs(scene: Stack) -> None:
             "harbor.mart_run": "failed",
             "harbor.report_run": "upstream_failed",
             **{f"harbor.{each}": "success" for each in (*HOOKS, SUMMARY)},
+            "harbor.dbt_on_run_end_done": "upstream_failed",
             "after": "upstream_failed",
         },
     ), stack.logs()

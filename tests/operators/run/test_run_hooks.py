@@ -34,7 +34,7 @@ grep -q on-run- dbt_project.yml && echo $1 >> {folder}/found
 test $1 = run-operation || exec {dbt} "$@"
 echo $2 >> {folder}/ran
 cp -r cosmos_venv_run_hooks {folder}/$2
-test ! -e {folder}/broken
+test ! -e {folder}/broken_$2
 """
 
 
@@ -103,7 +103,7 @@ def test_the_last_hooks_run_after_a_failure_and_know_it(
 def test_no_model_runs_behind_a_broken_hook(
     cosmos_airflow: CosmosAirflow, cosmos_fake_venv: FakeVenv, project: Path
 ) -> None:
-    (project.parent / "broken").touch()
+    (project.parent / f"broken_{FIRST}").touch()
 
     outcome = run(cosmos_airflow, cosmos_fake_venv, project)
 
@@ -111,6 +111,19 @@ def test_no_model_runs_behind_a_broken_hook(
     assert states(outcome)[FIRST] == "failed"
     assert {states(outcome)[each] for each in CHAIN} == {"upstream_failed"}
     assert (project.parent / "ran").read_text().split() == [FIRST]
+
+
+@pytest.mark.parametrize("how", MODES)
+def test_a_run_with_a_broken_last_hook_fails(
+    how: dict[str, Any], cosmos_airflow: CosmosAirflow, cosmos_fake_venv: FakeVenv, project: Path
+) -> None:
+    (project.parent / f"broken_{LAST}").touch()
+
+    outcome = run(cosmos_airflow, cosmos_fake_venv, project, **how)
+
+    assert outcome.state == "failed"
+    broken = {each: state for each, state in states(outcome).items() if state != "success"}
+    assert broken == {LAST: "failed", "dbt_on_run_end_done": "upstream_failed"}
 
 
 def test_a_trigger_rule_that_airflow_refuses_behind_a_setup_task_is_refused(
