@@ -80,7 +80,7 @@ def show_ways_on(place: Place, display: Display, table: str) -> None:
             f"make demo-ui PYTHON=python{platform.python_version().rpartition('.')[0]}",
         ),
         ("The tables", f"{python}\n  >>> {query}"),
-        ("The DAG file", shown(place.dags)),
+        ("The DAG files", shown(place.dags)),
         ("What dbt said in each task", shown(place.log)),
     ):
         display.console.print(Text.assemble((label, "bold"), f"\n  {way}"), soft_wrap=True)

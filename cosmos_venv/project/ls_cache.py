@@ -209,7 +209,7 @@ class KeptAnswer:
         if settings.remote_cache_dir:
             logger.warning("[cosmos] remote_cache_dir %s is of no use now: %s.", self.remote, error)
         else:  # no warning: nobody has asked for Variables, and a DAG file that is run by hand has none
-            logger.info("%s is of no use now: %s.", self.remote, error)
+            logger.info("%s is not used, as when a DAG file is run by hand: %s.", self.remote, error)
         self.remote = None
 
 
