@@ -95,7 +95,7 @@ class Feed:
         self._changed = asyncio.Event()
         self._loops: list[asyncio.Task[None]] = []
 
-    async def change(self) -> None:
+    async def wait_for_change(self) -> None:
         """Wait until something has changed.
 
         :raises Exception: the error that has ended the reading: the trigger cannot go on.

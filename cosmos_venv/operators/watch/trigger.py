@@ -140,7 +140,7 @@ class DbtNodeTrigger(BaseTrigger):
         if self.told is not None:
             return Told(**self.told)
         while not feed.has_looked:
-            await feed.change()
+            await feed.wait_for_change()
         place = {"dag_id": ti.dag_id, "run_id": ti.run_id, "task_id": ti.task_id, "map_index": ti.map_index}
         may_be = told_by(self.node_ids, feed.record, cleared_at=None)
         try:
@@ -155,10 +155,10 @@ class DbtNodeTrigger(BaseTrigger):
     async def _look_again(self, ti: Any, feed: Feed, *, asks_parents: bool) -> dict[str, str | None] | None:
         """Wait for news, and return the states of the tasks before this task if ``asks_parents``."""
         if not asks_parents:
-            await feed.change()
+            await feed.wait_for_change()
             return None
         with suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(feed.change(), _BETWEEN_LOOKS)
+            await asyncio.wait_for(feed.wait_for_change(), _BETWEEN_LOOKS)
         place = {"dag_id": ti.dag_id, "run_id": ti.run_id, "map_index": ti.map_index}
         with suppress(Exception):  # whatever Airflow raises: it is asked again
             return await ask(compat.task_states, self.parents, **place)

@@ -80,7 +80,7 @@ def outcomes_in(record: TryRecord | None) -> dict[str, NodeOutcome]:
 async def until(feed: Feed, has_come: Callable[[], bool]) -> None:
     async def wait() -> None:
         while not has_come():
-            await feed.change()
+            await feed.wait_for_change()
 
     await asyncio.wait_for(wait(), 20)
 
