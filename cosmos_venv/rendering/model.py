@@ -6,13 +6,14 @@ plan of thousands of tasks is written and read without conversion.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple, Union
 
 import msgspec
 
-from cosmos_venv.constants import DbtResourceType
+from cosmos_venv.constants import TEARDOWNS, DbtResourceType
 
 if TYPE_CHECKING:
     from cosmos_venv.project.node import DbtNode
@@ -176,6 +177,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     def between(self, first: PlannedTask | None, last: PlannedTask | None) -> Plan:
         """The plan with a task before all of its tasks, and a task behind all of them.
 
+        A teardown task begins when all tasks have ended. Each other task behind all begins, or fails, with the tasks
+        that are before no other task.
+
         :param first: the task before all others, conversions too; None: no task is added there.
         :param last: the task behind all others, conversions too; None: no task is added there.
         """
@@ -183,7 +187,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         if first is not None:
             edges |= {(first.task_id, each) for each in self._without_edge(1)}
         if last is not None:
-            edges |= {(each, last.task_id) for each in self._without_edge(0)}
+            befores = self._all_ends() if last.task_id in TEARDOWNS else self._without_edge(0)
+            edges |= {(each, last.task_id) for each in befores}
         if first is not None and last is not None:
             edges.add((first.task_id, last.task_id))
         return msgspec.structs.replace(
@@ -191,6 +196,17 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
             tasks=(*([first] if first else []), *self.tasks, *([last] if last else [])),
             edges=tuple(sorted(edges)),
         )
+
+    def _all_ends(self) -> list[str]:
+        """The keys of tasks whose ends together are the end of all tasks.
+
+        They are all but those with a child that has no other parent. A child with several parents ends too early:
+        Airflow marks it upstream_failed as soon as one parent has failed, while others run.
+        """
+        converted = {each.key for each in self.conversions}
+        parents = Counter(after for _, after in self.edges)
+        waited_for = {before for before, after in self.edges if parents[after] == 1 and after not in converted}
+        return [each for each in (*(task.task_id for task in self.tasks), *converted) if each not in waited_for]
 
     def _without_edge(self, end: int) -> list[str]:
         """The keys of tasks that are the upstream end (0) or the downstream end (1) of no edge.

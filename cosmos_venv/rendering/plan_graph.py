@@ -219,15 +219,15 @@ def with_end_of_failed(plan: Plan) -> Plan:
     passages = {task.task_id for task in plan.tasks if task.is_passage}
     if not passages:
         return plan
-    return _with_end(plan, ON_ERROR_DONE_TASK_ID, {before for before, after in plan.edges if after in passages})
+    done = _done(ON_ERROR_DONE_TASK_ID)
+    edges = {(before, done.task_id) for before, after in plan.edges if after in passages}
+    ended = plan.between(None, done)
+    return msgspec.structs.replace(ended, edges=tuple(sorted({*ended.edges, *edges})))
 
 
-def _with_end(plan: Plan, task_id: str, also_behind: Iterable[str]) -> Plan:
-    """A plan with a task behind all others that runs nothing, and fails where a task right before it has failed."""
-    end = PlannedTask(task_id=task_id, operator=EMPTY, arguments={"trigger_rule": "none_failed_min_one_success"})
-    ended = plan.between(None, end)
-    edges = {*ended.edges, *((before, task_id) for before in also_behind)}
-    return msgspec.structs.replace(ended, edges=tuple(sorted(edges)))
+def _done(task_id: str) -> PlannedTask:
+    """A task that runs nothing, and fails where a task right before it has failed."""
+    return PlannedTask(task_id=task_id, operator=EMPTY, arguments={"trigger_rule": "none_failed_min_one_success"})
 
 
 def with_tasks_of_run(plan: Plan, nodes: Mapping[str, DbtNode], render: RenderConfig, operator: str) -> Plan:
@@ -254,10 +254,12 @@ def with_tasks_of_run(plan: Plan, nodes: Mapping[str, DbtNode], render: RenderCo
             )
             for each, own in ((ON_RUN_START, {}), (ON_RUN_END, {"task_nodes": running}))
         ]
-        plan = plan.between(*hooks)
-        # Behind a setup task, Airflow takes no other trigger rule than all_success.
-        nodes_before = [before for before, after in plan.edges if after == ON_RUN_END and before != ON_RUN_START]
-        plan = _with_end(plan, ON_RUN_END_DONE_TASK_ID, nodes_before)
+        done = _done(ON_RUN_END_DONE_TASK_ID)
+        ended = plan.between(None, done)
+        edges = {*ended.edges, *plan.between(*hooks).edges, (ON_RUN_END, done.task_id)}
+        plan = msgspec.structs.replace(
+            ended, tasks=(hooks[0], *plan.tasks, hooks[1], done), edges=tuple(sorted(edges))
+        )
     if not render.has_last_task:
         return plan
     arguments: dict[str, Any] = {"task_nodes": running}

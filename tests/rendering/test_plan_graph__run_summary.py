@@ -30,7 +30,12 @@ def with_summary(**render: Any) -> Plan:
     ("render", "before", "outer"),
     [
         pytest.param({}, {"report.test", "part_run"}, {"report", "part_run"}, id="after-each"),
-        pytest.param({"test_behavior": TestBehavior.AFTER_ALL}, {"shop_test"}, {"shop_test"}, id="after-all"),
+        pytest.param(
+            {"test_behavior": TestBehavior.AFTER_ALL},
+            {"report_run", "part_run", "shop_test"},
+            {"report_run", "part_run", "shop_test"},
+            id="after-all",
+        ),
         pytest.param({"batch_by": "all"}, {"all_batch"}, {"all_batch"}, id="batch"),
         pytest.param(
             {"group_nodes_by_folder": True},
@@ -40,7 +45,9 @@ def with_summary(**render: Any) -> Plan:
         ),
     ],
 )
-def test_it_stands_behind_what_has_nothing_behind_it(render: dict[str, Any], before: set[str], outer: set[str]) -> None:
+def test_it_waits_for_each_task_but_those_with_a_child_of_their_own(
+    render: dict[str, Any], before: set[str], outer: set[str]
+) -> None:
     plan = with_summary(**render)
 
     assert plan.tasks[-1].task_id == SUMMARY

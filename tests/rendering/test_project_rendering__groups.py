@@ -51,6 +51,19 @@ def test_one_group_after_another_joins_last_tasks_to_first_ones(project: Path) -
     assert crossing == {(before, after) for before in lasts for after in firsts}
 
 
+@pytest.mark.parametrize("own", [{"run_summary": True}, {"run_hooks_once": True, "run_summary": True}], ids=str)
+def test_a_task_behind_a_group_comes_behind_no_teardown_task_and_no_task_in_the_middle(
+    project: Path, own: dict[str, Any]
+) -> None:
+    def before_the_last(**render: Any) -> set[str]:
+        with new_dag():
+            last = EmptyOperator(task_id="last")
+            DbtTaskGroup("harbor", **selecting(project, "tag:staging", "tag:marts", **render)) >> last
+        return last.upstream_task_ids
+
+    assert before_the_last(**own) == ({"harbor.dbt_on_run_end_done"} if "run_hooks_once" in own else before_the_last())
+
+
 def test_a_group_stands_in_groups_of_the_users_own(project: Path) -> None:
     with new_dag() as dag:
         before = EmptyOperator(task_id="before")
