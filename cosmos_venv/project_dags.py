@@ -118,15 +118,15 @@ def _schedules(split: ProjectSplit, given: Mapping[str, Any]) -> dict[str, Any]:
                 f"DbtProjectDags.schedules lacks {domain!r}, which reads no other domain: its DAG would never run. "
                 f"Give schedules={{{domain!r}: '@daily'}}, or None where a user starts it."
             )
-        has_keys[domain] = has_keys[above[0]]
-        if (unlike := next((each for each in above if has_keys[each] != has_keys[domain]), None)) is not None:
+        # A user starts a domain without a schedule now and then, and the others do not wait for that.
+        awaited = [each for each in above if found[each] is not None] or above
+        has_keys[domain] = has_keys[awaited[0]]
+        if (unlike := next((each for each in awaited if has_keys[each] != has_keys[domain]), None)) is not None:
             raise CosmosValueError(
-                f"The domain {domain!r} reads {above[0]!r} and {unlike!r}, and the runs of only one of these have "
+                f"The domain {domain!r} reads {awaited[0]!r} and {unlike!r}, and the runs of only one of these have "
                 "partition keys: Airflow would never start it. Give both a schedule of one kind, or give "
                 f"schedules[{domain!r}]."
             )
-        # A user starts a domain without a schedule now and then, and the others do not wait for that.
-        awaited = [each for each in above if found[each] is not None] or above
         uris = [split.asset_uri(each, domain) for each in awaited]
         found[domain] = asset_schedule(uris, is_partitioned=has_keys[domain])
     return found

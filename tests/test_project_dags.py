@@ -308,6 +308,10 @@ def test_where_the_runs_of_a_domain_have_partition_keys_those_behind_it_go_by_ke
     with pytest.raises(CosmosValueError, match=r"'marts' reads .* the runs of only one of these have partition keys"):
         split(schedules={"staging": hourly, "other": "@hourly"})
 
+    dags = split(schedules={"staging": hourly, "other": None})
+
+    assert waits(dags)["marts"] == {"shop_finance"}
+
 
 def test_the_project_is_loaded_once(split: Split, monkeypatch: pytest.MonkeyPatch) -> None:
     loads: list[object] = []

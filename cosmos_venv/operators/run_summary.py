@@ -83,7 +83,8 @@ class DbtRunSummaryOperator(BaseOperator):
     :param notify_owners: notifiers of Airflow, or functions, by owner; ``*``: for all others. Each is called with
         Airflow's context, in which ``dbt_owner`` is the owner and ``dbt_nodes`` a list of rows: ``node``, ``state``,
         ``task``, ``message``, ``compiled_path``, ``rows`` and ``seconds``.
-    :param **kwargs: of Airflow's operators.
+    :param **kwargs: of Airflow's operators. ``outlets``, ``depends_on_past`` and ``wait_for_downstream`` are dropped:
+        the task updates no table, and a failed table must not stop the runs that follow.
     """
 
     ui_color = "#DBCDF6"
@@ -97,8 +98,10 @@ class DbtRunSummaryOperator(BaseOperator):
         notify_owners: Mapping[str, Callable[..., object]] | None = None,
         **kwargs: Any,
     ) -> None:
-        # A retry would notify all owners once more.
-        super().__init__(**{**kwargs, **({"retries": 0} if notify_owners else {})})
+        own: dict[str, Any] = {"outlets": None, "depends_on_past": False, "wait_for_downstream": False}
+        if notify_owners:
+            own["retries"] = 0  # a retry would notify all owners once more
+        super().__init__(**{**kwargs, **own})
         self.task_nodes = dict(task_nodes)
         self.run_artifacts = run_artifacts
         self.owners = dict(owners or {})

@@ -41,10 +41,10 @@ _NAMING = (
     "RenderConfig.normalize_task_id names the tasks of nodes without a group, and a callable batch_by names batches"
 )
 
-# dbt run-operation knows no flags of commands that run nodes.
+# dbt run-operation knows no flags of commands that run nodes. A hook updates none of the assets of the shared outlets.
 _OF_HOOKS = {
     **NOTHING_ELSE,
-    **dict.fromkeys(("indirect_selection", "state", "dbt_cmd_flags", "run_artifacts")),
+    **dict.fromkeys(("indirect_selection", "state", "dbt_cmd_flags", "run_artifacts", "outlets")),
     **dict.fromkeys(("defer_to_state", "favor_state", "push_node_rows"), False),
 }
 
@@ -257,9 +257,7 @@ def with_tasks_of_run(plan: Plan, nodes: Mapping[str, DbtNode], render: RenderCo
         done = _done(ON_RUN_END_DONE_TASK_ID)
         ended = plan.between(None, done)
         edges = {*ended.edges, *plan.between(*hooks).edges, (ON_RUN_END, done.task_id)}
-        plan = msgspec.structs.replace(
-            ended, tasks=(hooks[0], *plan.tasks, hooks[1], done), edges=tuple(sorted(edges))
-        )
+        plan = msgspec.structs.replace(ended, tasks=(hooks[0], *plan.tasks, hooks[1], done), edges=tuple(sorted(edges)))
     if not render.has_last_task:
         return plan
     arguments: dict[str, Any] = {"task_nodes": running}

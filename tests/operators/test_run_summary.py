@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from cosmos_venv import ExecutionMode
+from cosmos_venv.compat import asset
 from cosmos_venv.constants import BatchBy
 from cosmos_venv.operators import run_summary
 from cosmos_venv.operators.run_summary import Summary, rows_of_run, shortened, table
@@ -52,6 +53,20 @@ def test_what_dbt_says_counts_and_failures_come_first() -> None:
         "model.x.b  success              2.00 s                process (auto)",
         "model.x.a  success              0.50 s        7 rows  warm",
     ]
+
+
+@pytest.mark.parametrize("argument", ["default_args", "operator_args"])
+def test_the_tasks_around_a_project_update_no_asset_and_the_table_waits_for_no_earlier_run(
+    argument: str, cosmos_fake_venv: FakeVenv, dbt_project: Path
+) -> None:
+    given = {argument: {"outlets": [asset("x://built")], "depends_on_past": True, "wait_for_downstream": True}}
+
+    dag = fake_dag(cosmos_fake_venv, dbt_project, dag=given, run_summary=True, run_hooks_once=True)
+
+    summary, *hooks = (dag.get_task(each) for each in (SUMMARY, "dbt_on_run_start", "dbt_on_run_end"))
+    assert [each.outlets for each in (summary, *hooks)] == [[], [], []]
+    # The task fails after a broken notifier. The next run would wait for it for ever, and would never end.
+    assert (summary.depends_on_past, summary.wait_for_downstream) == (False, False)
 
 
 def test_a_task_that_ended_otherwise_than_dbt_is_shown_too() -> None:
