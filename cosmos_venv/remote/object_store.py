@@ -232,7 +232,7 @@ class RemoteFolder:
                 return None
 
         key = self.key and self.key()
-        found = self._asked(content, seconds, on_wait)
+        found = self.ask(content, seconds, on_wait)
         if found is None or key is None:
             return None if found is None else (found, 0.0)
         return verified(found, name=name, key=key)
@@ -247,7 +247,7 @@ class RemoteFolder:
         :raises RemoteError: when it could not be done within that time.
         """
         file = content if self.key is None else signed(content, name=name, key=self.key())
-        self._asked(lambda folder: _put(folder, name, lambda place: place.write_bytes(file)), seconds, on_wait)
+        self.ask(lambda folder: _put(folder, name, lambda place: place.write_bytes(file)), seconds, on_wait)
 
     def download(
         self, name: str, file: Path, *, size: int, seconds: float, on_wait: Callable[[], None] | None = None
@@ -278,7 +278,7 @@ class RemoteFolder:
             return True
 
         try:
-            return self._asked(copy, seconds, on_wait)
+            return self.ask(copy, seconds, on_wait)
         finally:
             is_given_up.set()
 
@@ -291,7 +291,7 @@ class RemoteFolder:
         :param on_wait: called several times a second meanwhile; what it raises ends the waiting.
         :raises RemoteError: when it could not be done within that time.
         """
-        self._asked(
+        self.ask(
             lambda folder: _put(folder, name, lambda place: place.fs.put_file(str(file), place.path)), seconds, on_wait
         )
 
@@ -320,7 +320,7 @@ class RemoteFolder:
                 raise RemoteError("there are no files" if odd is None else reason, has_answered=True)
             return known
 
-        return self._asked(look, seconds)
+        return self.ask(look, seconds)
 
     def copy(self, names: Iterable[str], target: Path, *, seconds: float) -> None:
         """Copy files to this machine.
@@ -338,7 +338,7 @@ class RemoteFolder:
             # In one call: the clients of object stores copy many files at once.
             folder.fs.get([(folder / name).path for name in files], list(map(str, files.values())))
 
-        self._asked(get, seconds)
+        self.ask(get, seconds)
 
     def remove(self, name: str, *, seconds: float) -> None:
         """Remove a file. A missing file is no error.
@@ -353,7 +353,7 @@ class RemoteFolder:
                 (folder / name).unlink()
             folder.fs.invalidate_cache()
 
-        self._asked(unlink, seconds)
+        self.ask(unlink, seconds)
 
     def remove_older(self, age: float, *, seconds: float) -> int:
         """Remove the files that are older than ``age``, and return how many were removed.
@@ -378,9 +378,16 @@ class RemoteFolder:
             folder.fs.invalidate_cache()
             return removed
 
-        return self._asked(unlink, seconds)
+        return self.ask(unlink, seconds)
 
-    def _asked(self, question: Callable[[Any], T], seconds: float, on_wait: Callable[[], None] | None = None) -> T:
+    def ask(self, question: Callable[[Any], T], seconds: float, on_wait: Callable[[], None] | None = None) -> T:
+        """Return what a function returns that reads or changes the folder.
+
+        :param question: the function; it gets the folder as ObjectStoragePath, and runs in a thread of its own.
+        :param seconds: seconds within which it must have returned.
+        :param on_wait: called several times a second meanwhile; what it raises ends the waiting.
+        :raises RemoteError: when it has not returned by then, and in place of each error of the storage.
+        """
         return _asked(question, self.url, self.conn_id, seconds, on_wait)
 
 

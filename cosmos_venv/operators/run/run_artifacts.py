@@ -14,9 +14,11 @@ import msgspec
 
 from cosmos_venv import settings
 from cosmos_venv.constants import TEST_IDS
+from cosmos_venv.dbt.log_lines import NodeOutcome
 from cosmos_venv.dbt.results import Artifacts
+from cosmos_venv.files.read_limits import ANY_SIZE
 from cosmos_venv.io import entries_of, map_index
-from cosmos_venv.remote.object_store import RemoteFolder, place_of
+from cosmos_venv.remote.object_store import RemoteFolder
 
 RESULTS, MANIFEST = "run_results.json", "manifest.json"
 _PARTS = "parts"
@@ -51,7 +53,7 @@ def keep_part(context: Mapping[str, Any], group_id: str, artifacts: Artifacts) -
     # Each try has a part: a later try of a batch builds only what is not done. An id may be too long for a file name.
     name = hashlib.sha256(ti.task_id.encode()).hexdigest()[:16]
     folder.write(f"{_PARTS}/{name}-{ti.try_number}.json", results, seconds=_SECONDS)
-    is_wanted = ti.try_number > 1 or not (place_of(folder.url, folder.conn_id) / MANIFEST).exists()
+    is_wanted = ti.try_number > 1 or not folder.ask(lambda place: bool((place / MANIFEST).exists()), _SECONDS)
     if is_wanted and (manifest := artifacts.content(MANIFEST)) is not None:
         folder.write(MANIFEST, manifest, seconds=_SECONDS)
 
@@ -81,21 +83,23 @@ def join_parts(folder: RemoteFolder, told: Mapping[str, dict[str, Any]], warn: C
     """Join the parts of a run, and an earlier file of the run, into one ``run_results.json``, and delete the parts.
 
     :param folder: of the run.
-    :param told: further results of nodes, by unique id, with keys of dbt's results. Such a result counts where no part
-        has the node, and where its status is ``skipped``.
+    :param told: the results of all nodes that are known now, by unique id, with keys of dbt's results. Such a result
+        counts where no part has the node, and where the part has another of the states success, failed and skipped: a
+        task that was cleared and killed has no part of its new try. Of the earlier file, only told nodes count.
     :param warn: gets lines of the log.
     :returns: the number of nodes in the file; 0 when no result is known, and then no file is written.
-    :raises RemoteError: when the storage does not take it.
+    :raises RemoteError: when the storage does not answer, or does not take the file.
     """
-    place = place_of(folder.url, folder.conn_id)
-    files = [each for each in entries_of(place / _PARTS) if each.name.endswith(".json")]
-    found = [part for file in files if (part := _decoded(file, warn)) is not None]
+    names = folder.ask(lambda place: [each.name for each in entries_of(place / _PARTS)], _SECONDS)
+    files = [f"{_PARTS}/{name}" for name in names if name.endswith(".json")]
+    found = [part for file in files if (part := _decoded(folder, file, warn)) is not None]
     parts = sorted(found, key=lambda part: str(part["metadata"].get("generated_at")))
-    earlier = _decoded(place / RESULTS, warn) if (place / RESULTS).exists() else None
-    parts = [*([earlier] if earlier else []), *parts]
     results = {result["unique_id"]: result for part in parts for result in part["results"]}
+    if (earlier := _decoded(folder, RESULTS, warn)) is not None:
+        parts = [earlier, *parts]
+        results = {each["unique_id"]: each for each in earlier["results"] if each["unique_id"] in told} | results
     for unique_id, known in told.items():
-        if unique_id not in results or known["status"] == "skipped":
+        if unique_id not in results or _state(known) != _state(results[unique_id]):
             results[unique_id] = {**_NOTHING, **known, "unique_id": unique_id}
     if not results:
         return 0
@@ -106,13 +110,20 @@ def join_parts(folder: RemoteFolder, told: Mapping[str, dict[str, Any]], warn: C
     joined = {**newest, "results": [*results.values()], "elapsed_time": seconds, "args": arguments}
     folder.write(RESULTS, msgspec.json.encode(joined), seconds=_SECONDS)
     for file in files:
-        file.unlink()
+        folder.remove(file, seconds=_SECONDS)
     return len(results)
 
 
-def _decoded(file: Any, warn: Callable[..., object]) -> dict[str, Any] | None:
+def _state(result: Mapping[str, Any]) -> str:
+    return NodeOutcome(result["status"]).state
+
+
+def _decoded(folder: RemoteFolder, file: str, warn: Callable[..., object]) -> dict[str, Any] | None:
+    content = folder.read(file, seconds=_SECONDS, limit=ANY_SIZE)
+    if content is None:
+        return None
     try:
-        found: dict[str, Any] = msgspec.json.decode(file.read_bytes())
+        found: dict[str, Any] = msgspec.json.decode(content)
     except msgspec.DecodeError as error:
         warn("%s is left out of the artifacts of the run: %s", file, error)
         return None

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from airflow.sdk import BaseNotifier
+from fsspec.implementations.local import LocalFileSystem  # type: ignore[import-untyped] # it has no types
 
 from cosmos_venv.config import RenderConfig
 from cosmos_venv.constants import BatchBy, ExecutionMode
@@ -110,24 +111,31 @@ def test_a_task_that_was_cleared_changes_its_nodes_alone(tmp_path: Path) -> None
         content = {"metadata": {"generated_at": at}, "results": results, "elapsed_time": 1.5, "args": {"threads": 4}}
         (tmp_path / "parts" / name).write_text(json.dumps(content))
 
-    part("a-1.json", "2026-01-01T00:00:01Z", a="success", b="error")
+    def told(**statuses: str) -> dict[str, dict[str, str]]:
+        return {f"model.x.{each}": {"status": status} for each, status in statuses.items()}
+
+    part("a-1.json", "2026-01-01T00:00:01Z", a="success", b="error", killed="success", renamed="success")
     folder = RemoteFolder(url=tmp_path.as_uri())
-    assert join_parts(folder, {"model.x.c": {"status": "skipped"}}, print) == 3
+    ended = {"a": "success", "killed": "success"}
+    assert join_parts(folder, told(**ended, b="error", c="skipped", renamed="success"), print) == 5
     part("b-2.json", "2026-01-01T00:00:03Z", b="success")
     part("c-1.json", "2026-01-01T00:00:02Z", b="error", c="success")
     (tmp_path / "parts" / "half.json").write_text('{"met')
-    told: list[str] = []
-    assert join_parts(folder, {}, lambda text, *words: told.append(text % words)) == 3
+    warned: list[str] = []
+    # The worker of a model was killed before dbt could say anything. Another model is gone from the project.
+    now = told(a="success", b="success", c="success", killed="error")
+    assert join_parts(folder, now, lambda text, *words: warned.append(text % words)) == 4
 
     found = json.loads((tmp_path / "run_results.json").read_text())
     assert {each["unique_id"]: each["status"] for each in found["results"]} == {
         "model.x.a": "success",
         "model.x.b": "success",
         "model.x.c": "success",
+        "model.x.killed": "error",
     }
     assert (found["elapsed_time"], found["args"]["threads"]) == (4.5, 4)
     assert not [*(tmp_path / "parts").iterdir()]
-    assert "half.json is left out" in told[0]
+    assert "half.json is left out" in warned[0]
 
 
 def test_the_place_is_wanted_when_the_dag_is_made(
@@ -246,6 +254,21 @@ def test_a_task_whose_results_cannot_be_kept_is_green_and_its_nodes_are_in_the_r
     assert outcome.succeeded
     assert "not kept for the artifacts of the run: the bucket is closed" in outcome.tasks["mart_run"].log
     assert statuses(target) == {"staging": "success", "mart": "success", "report": "success"}
+
+
+def test_an_error_of_an_object_store_is_a_remote_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    class ClientError(Exception):
+        """As of botocore, which is no OSError."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise ClientError("SlowDown")
+
+    monkeypatch.setattr(LocalFileSystem, "ls", refuse)
+    (tmp_path / "parts").mkdir()
+
+    # The last task catches it, and tells the owners all the same.
+    with pytest.raises(RemoteError, match="ClientError: SlowDown"):
+        join_parts(RemoteFolder(url=tmp_path.as_uri()), {}, print)
 
 
 def test_a_notifier_that_cannot_be_called_is_refused() -> None:
