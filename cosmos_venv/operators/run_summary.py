@@ -149,11 +149,11 @@ class DbtRunSummaryOperator(BaseOperator):
             if row["state"] in _FAILED - {"upstream_failed"} or row["state"] == WARNED:
                 of_owner[self.owners.get(row["node"].removeprefix("tests of "), "")].append(row)
         for owner, rows in of_owner.items():
-            # A copy: a notifier of Airflow renders its templates in place, and several owners may share a notifier.
-            notifier = copy.deepcopy(self.notify_owners.get(owner, self.notify_owners.get("*")))
+            notifier = self.notify_owners.get(owner, self.notify_owners.get("*"))
             try:
                 if notifier is not None:
-                    notifier({**context, "dbt_owner": owner, "dbt_nodes": rows})
+                    # A copy: a notifier of Airflow renders its templates in place, and several owners may share it.
+                    copy.deepcopy(notifier)({**context, "dbt_owner": owner, "dbt_nodes": rows})
             except Exception as error:
                 self.log.exception("The owner %r is not told of %d nodes", owner, len(rows))
                 yield error

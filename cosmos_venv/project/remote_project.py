@@ -18,7 +18,7 @@ import time
 import zipfile
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from urllib.parse import quote
 
 import msgspec
@@ -105,7 +105,8 @@ class _RemoteProject:
 
     def _path(self, version: str) -> Path:
         """Where the copy of a version stands, or would stand."""
-        return self.root / f"{version}-{self.address.name}"
+        # Each folder of an archive has a copy: only with its name is the folder around everything left out.
+        return self.root / "-".join((version, self.address.name, *PurePosixPath(self.address.subdirectory).parts))
 
     def folder(self) -> Path:
         """The folder with the project of the version that this process needs."""
@@ -119,7 +120,6 @@ class _RemoteProject:
                     self._fetch_only(version)
                 else:
                     version = self._newest()
-                    self._note(version)
         except (OSError, VirtualenvError) as error:
             raise self._error(
                 f"it cannot be fetched: {mask(str(error))}. Correct it, or dbt_project_conn_id={self.address.conn_id!r}"
@@ -159,11 +159,12 @@ class _RemoteProject:
     def _history(self) -> list[tuple[float, str]]:
         return value_of(compat.variable(self.variable), list[tuple[float, str]]) or []
 
-    def _note(self, version: str) -> None:
-        """Note what the DAG processor has seen, for tasks on all machines."""
+    def _note(self, version: str, asked: float) -> None:
+        """Note the answer that the DAG processor got to a question at a time, for tasks on all machines."""
         try:
             history = self._history()
-            if not history or history[-1][1] != version:
+            # A process that has asked later may have noted a newer version already.
+            if not history or (history[-1][1] != version and history[-1][0] < asked):
                 newest = [*history, (time.time(), version)][-_MOST_VERSIONS:]
                 compat.set_variable(self.variable, json.dumps(newest), _DESCRIPTION)
         except Exception as error:  # noqa: BLE001 - a command of Airflow 3 or a script cannot write Variables
@@ -176,6 +177,7 @@ class _RemoteProject:
         # With max_age, a read does not touch the file: its time says when the version was last known to be current.
         last = value_of(kept.read(self.digest, max_age=math.inf), Found) or _NONE
         known = last if self._path(last.version).is_dir() else _NONE
+        asked = time.time()
         try:
             found = self._fetch(known, lambda version: not self._path(version).is_dir())
         except RemoteError as error:
@@ -184,6 +186,7 @@ class _RemoteProject:
             warn_of_copy(f"ProjectConfig.dbt_project_path {self.address}", error, kept.path(self.digest))
             return known.version
         kept.write(self.digest, msgspec.json.encode(found))
+        self._note(found.version, asked)
         return found.version
 
     def _fetch(self, known: Found, takes: Takes) -> Found:

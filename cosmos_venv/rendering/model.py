@@ -6,7 +6,6 @@ plan of thousands of tasks is written and read without conversion.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple, Union
@@ -177,8 +176,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     def between(self, first: PlannedTask | None, last: PlannedTask | None) -> Plan:
         """The plan with a task before all of its tasks, and a task behind all of them.
 
-        A teardown task begins when all tasks have ended. Each other task behind all begins, or fails, with the tasks
-        that are before no other task.
+        A teardown task begins when all tasks have ended, so it comes right behind each task: Airflow marks a task
+        upstream_failed as soon as one task before it has failed, while others run.
 
         :param first: the task before all others, conversions too; None: no task is added there.
         :param last: the task behind all others, conversions too; None: no task is added there.
@@ -187,7 +186,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         if first is not None:
             edges |= {(first.task_id, each) for each in self._without_edge(1)}
         if last is not None:
-            befores = self._all_ends() if last.task_id in TEARDOWNS else self._without_edge(0)
+            befores = self._keys() if last.task_id in TEARDOWNS else self._without_edge(0)
             edges |= {(each, last.task_id) for each in befores}
         if first is not None and last is not None:
             edges.add((first.task_id, last.task_id))
@@ -197,16 +196,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
             edges=tuple(sorted(edges)),
         )
 
-    def _all_ends(self) -> list[str]:
-        """The keys of tasks whose ends together are the end of all tasks.
-
-        They are all but those with a child that has no other parent. A child with several parents ends too early:
-        Airflow marks it upstream_failed as soon as one parent has failed, while others run.
-        """
-        converted = {each.key for each in self.conversions}
-        parents = Counter(after for _, after in self.edges)
-        waited_for = {before for before, after in self.edges if parents[after] == 1 and after not in converted}
-        return [each for each in (*(task.task_id for task in self.tasks), *converted) if each not in waited_for]
+    def _keys(self) -> list[str]:
+        return [each.key for each in (*self.tasks, *self.conversions)]
 
     def _without_edge(self, end: int) -> list[str]:
         """The keys of tasks that are the upstream end (0) or the downstream end (1) of no edge.
@@ -215,7 +206,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         """
         converted = {each.key for each in self.conversions}
         joined = {edge[end] for edge in self.edges if edge[1 - end] not in converted or edge[end] in converted}
-        return [each for each in (*(task.task_id for task in self.tasks), *converted) if each not in joined]
+        return [each for each in self._keys() if each not in joined]
 
     def to_dict(self) -> dict[str, Any]:
         """The plan as JSON-like data."""

@@ -6,6 +6,7 @@ import base64
 import gzip
 import hashlib
 import io
+import json
 import os
 import shutil
 import signal
@@ -118,7 +119,17 @@ def test_the_project_is_the_only_folder_of_an_archive_or_the_subdirectory(shop: 
     archive = packed(shop, inside="shop-1.4")
 
     assert (fetched(f"file://{archive}") / "dbt_project.yml").read_text() == FILES["dbt_project.yml"]
-    assert fetched(f"file://{archive}#subdirectory=dbt/sales") == fetched(f"file://{archive}") / "dbt" / "sales"
+    assert (fetched(f"file://{archive}#subdirectory=dbt/sales") / "dbt_project.yml").read_text() == "name: sales"
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_two_folders_of_one_archive_are_found_with_and_without_the_folder_around_all(shop: Path, order: int) -> None:
+    write(shop, {"north/dbt_project.yml": "name: north", "south/dbt_project.yml": "name: south"})
+    archive = packed(shop, inside="shop-1.4")
+
+    for name in ["north", "shop-1.4/south"][::order]:
+        found = fetched(f"file://{archive}#subdirectory={name}")
+        assert (found / "dbt_project.yml").read_text() == f"name: {name.rpartition('/')[2]}"
 
 
 def test_a_named_sha256_is_asked_for_once_and_checked(shop: Path, cache: Path) -> None:
@@ -312,10 +323,11 @@ def test_a_commit_of_git_is_fetched_once_whatever_comes_after_it(shop: Path, cac
     folder = fetched(f"git+file://{shop}@{commit}")
 
     assert (folder / "models" / "orders.sql").read_text() == "select 1 as id"
+    below = fetched(f"git+file://{shop}@{commit}#subdirectory=dbt/sales")
+    assert (below / "dbt_project.yml").read_text() == "name: sales"
     shutil.rmtree(shop)
     assert fetched(f"git+file://{shop}@{commit}") == folder
-    assert fetched(f"git+file://{shop}@{commit}#subdirectory=dbt/sales") == folder / "dbt" / "sales"
-    assert copies(cache) == [f"{commit}-shop"]
+    assert copies(cache) == [f"{commit}-shop", f"{commit}-shop-dbt-sales"]
 
 
 def test_a_commit_that_is_not_there_is_an_error_in_the_words_of_git(shop: Path, cache: Path) -> None:
@@ -543,6 +555,33 @@ def test_a_worker_does_not_choose_a_version_itself(
     with pytest.raises(CosmosLoadDbtException, match=f"{archive}: the Airflow Variable {name}, .*is empty or cannot"):
         in_a_worker(f"file://{archive}", monkeypatch, began=time.time())
     assert dict(cosmos_airflow.variables.values) == {name: "[]"}, "a worker notes nothing"
+
+
+def test_a_parse_that_has_asked_earlier_notes_no_older_version(shop: Path, cosmos_airflow: CosmosAirflow) -> None:
+    fetched(address := f"file://{packed(shop)}")
+    (name,) = cosmos_airflow.variables.values
+    newer = json.dumps([[time.time() + 60, "f" * 64]])  # noted while this process was unpacking
+    cosmos_airflow.variables.put(name, newer)
+
+    fetched(address)
+
+    assert cosmos_airflow.variables.values[name] == newer
+
+
+def test_a_copy_that_is_taken_without_an_answer_is_noted_as_no_new_version(
+    shop: Path, cosmos_airflow: CosmosAirflow, web: SimpleNamespace
+) -> None:
+    archive = packed(shop)
+    fetched(f"{web.url}/shop.tar.gz")
+    (name,) = cosmos_airflow.variables.values
+    newer = json.dumps([[time.time() - 1, "f" * 64]])  # by another machine
+    cosmos_airflow.variables.put(name, newer)
+    web.broken.append(True)
+    os.utime(archive, (time.time() + 60,) * 2)
+
+    fetched(f"{web.url}/shop.tar.gz")
+
+    assert cosmos_airflow.variables.values[name] == newer
 
 
 def test_a_parse_that_cannot_write_variables_says_that_no_worker_finds_its_version(

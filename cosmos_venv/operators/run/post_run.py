@@ -169,7 +169,9 @@ def _push_run_results(run: DbtRun, artifacts: Artifacts) -> None:
 
 
 def _push_node_rows(run: DbtRun, artifacts: Artifacts) -> None:
-    rows = [{**row, "started": run.how_started} for row in rows_with_sql(run, artifacts.outcomes(), artifacts)]
+    found = rows_with_sql(run, artifacts.outcomes(), artifacts)
+    # The task that reads them cannot mask the secrets of this task.
+    rows = [{**row, "message": compat.masked(row["message"]), "started": run.how_started} for row in found]
     if rows:
         run.context["ti"].xcom_push(key=NODES_XCOM, value=rows)
 

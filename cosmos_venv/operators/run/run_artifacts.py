@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from cosmos_venv import settings
+from cosmos_venv import compat, settings
 from cosmos_venv.constants import TEST_IDS
 from cosmos_venv.dbt.log_lines import NodeOutcome
 from cosmos_venv.dbt.results import Artifacts
@@ -52,7 +52,8 @@ def keep_part(context: Mapping[str, Any], group_id: str, artifacts: Artifacts) -
     folder, ti = folder_of_run(context, group_id), context["ti"]
     # Each try has a part: a later try of a batch builds only what is not done. An id may be too long for a file name.
     name = hashlib.sha256(ti.task_id.encode()).hexdigest()[:16]
-    folder.write(f"{_PARTS}/{name}-{ti.try_number}.json", results, seconds=_SECONDS)
+    shown = compat.masked(results.decode(errors="replace")).encode(errors="replace")
+    folder.write(f"{_PARTS}/{name}-{ti.try_number}.json", shown, seconds=_SECONDS)
     is_wanted = ti.try_number > 1 or not folder.ask(lambda place: bool((place / MANIFEST).exists()), _SECONDS)
     if is_wanted and (manifest := artifacts.content(MANIFEST)) is not None:
         folder.write(MANIFEST, manifest, seconds=_SECONDS)

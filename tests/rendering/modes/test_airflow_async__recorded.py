@@ -35,19 +35,22 @@ def expected_of(case: dict[str, Any]) -> dict[str, Any]:
 
 
 def edges_of(case: dict[str, Any]) -> list[list[str]]:
-    """Those of Cosmos; a teardown task of Airflow's does not hold up what comes behind the group."""
-    edges: list[list[str]] = expected_of(case)["edges"]
-    teardown = f"dbt_task_group.{TEARDOWN}"
-    before = [each for each, after in edges if after == teardown]
-    if case["name"] == "mode_async_seeds_after_all":
-        # The test is upstream_failed as soon as one seed has failed. The teardown task must wait for the other seed.
-        edges += [[seed, TEARDOWN] for seed in ("raw_ports_seed", "raw_vessels_seed")]
-    kept = [edge for edge in edges if edge[0] != teardown]
-    # Airflow takes the two tasks for a pair by an edge between them.
-    pair = [[SETUP, TEARDOWN]] if any(each == SETUP for each, _ in edges) else []
-    if len(kept) == len(edges):
-        return sorted([*edges, *pair])
-    return sorted([*kept, *([each, "after"] for each in before), [teardown.replace(TEARDOWN, SETUP), teardown]])
+    """Those of Cosmos; a teardown task of Airflow's does not hold up what comes behind the group.
+
+    The teardown task stands right behind each task: a task is upstream_failed as soon as one before it has failed. The
+    edge from the setup task tells Airflow that the two tasks are a pair.
+    """
+    expected = expected_of(case)
+    edges: list[list[str]] = expected["edges"]
+    ids = {each for each in expected["task_ids"] if each not in ("before", "after")}
+    teardown = next((each for each in ids if each.endswith(TEARDOWN)), None)
+    if teardown is None:
+        return sorted(edges)
+    lasts = [before for before, after in edges if after == teardown]
+    behind = [after for before, after in edges if before == teardown]
+    kept = [edge for edge in edges if teardown not in edge]
+    direct = [[each, teardown] for each in ids - {teardown}]
+    return sorted([*kept, *([each, after] for each in lasts for after in behind), *direct])
 
 
 def test_no_case_vanishes_unnoticed() -> None:
