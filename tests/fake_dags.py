@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -20,6 +22,41 @@ CHAIN = {
     "report": "select * from {{ ref('mart') }}",
 }
 """A chain of three models: each model reads the previous model."""
+
+
+# Notes which command has found hooks in dbt_project.yml, and what run-operation has found in their place.
+_NOTING = """#!/bin/sh
+grep -q on-run- dbt_project.yml && echo $1 >> {folder}/found
+test $1 = run-operation || exec {dbt} "$@"
+echo $2 >> {folder}/ran
+rm -rf {folder}/$2
+cp -r cosmos_venv_run_hooks {folder}/$2
+rmdir {folder}/broken_once_$2 2> {folder}/no_folder && exit 1
+test ! -e {folder}/broken_$2
+"""
+
+
+def noting_dbt(dbt: FakeVenv, folder: Path) -> Path:
+    """Return a program that runs the fake dbt, but not its ``run-operation``, whose macros it copies.
+
+    :param folder: where it notes in ``found`` the commands that have found hooks, and in ``ran`` the macros that ran. A
+        macro fails while there is ``broken_MACRO``, and once if there is a folder ``broken_once_MACRO``.
+    """
+    program = folder / "dbt"
+    program.write_text(_NOTING.format(folder=folder, dbt=dbt.dbt))
+    program.chmod(0o755)
+    return program
+
+
+def hook_results(folder: Path) -> dict[str, str]:
+    """Return the results that ``on-run-end`` has got: the status of each model by its name.
+
+    :param folder: of ``noting_dbt``.
+    """
+    literal = re.search(r'"[^"]*"', (folder / "dbt_on_run_end" / "results.sql").read_text())
+    assert literal is not None
+    found = json.loads(json.loads(literal[0]))
+    return {each["unique_id"].rpartition(".")[2]: each["status"] for each in found}
 
 
 def write_models(project: Path, models: Mapping[str, str]) -> Path:

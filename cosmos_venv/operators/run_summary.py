@@ -16,7 +16,7 @@ import msgspec
 
 from cosmos_venv import compat
 from cosmos_venv.compat import AirflowException, BaseOperator
-from cosmos_venv.constants import NODES_XCOM, PRODUCER_WATCHER_TASK_ID, RUN_SUMMARY_TASK_ID, TEST_IDS
+from cosmos_venv.constants import NODES_XCOM, PRODUCER_WATCHER_TASK_ID, RUN_SUMMARY_TASK_ID, SELECT_TASK_ID, TEST_IDS
 from cosmos_venv.dbt.log_lines import DONE_STATUSES, FAILED_STATUSES, WARNED
 
 if TYPE_CHECKING:
@@ -160,20 +160,28 @@ class DbtRunSummaryOperator(BaseOperator):
 
 
 def rows_told(task_nodes: Mapping[str, str], context: Context, own_id: str) -> list[dict[str, Any]]:
-    """The rows of all nodes of a project, failures first: a ``SummaryRow``, ``message`` and ``compiled_path``.
+    """The rows of the nodes of a project that the run has chosen, failures first.
+
+    A row is a ``SummaryRow``, with ``message`` and ``compiled_path``.
 
     :param task_nodes: id of each task, below the group of the project, to what it runs.
     :param context: Airflow's context of a task behind these.
     :param own_id: the id of that task, below the group of the project.
     """
+    from cosmos_venv.operators.run.run_request import XCOM  # few DAGs let runs choose
+
     ti: Any = context["ti"]
     place = {"dag_id": ti.dag_id, "run_id": ti.run_id, "map_index": ti.map_index}
     prefix = ti.task_id.removesuffix(own_id)
-    ids = [f"{prefix}{each}" for each in task_nodes]
+    ids = [f"{prefix}{each}" for each in (SELECT_TASK_ID, *task_nodes)]
     states: dict[str, str | None] = {}
     for first in range(0, len(ids), _ASKED_AT_ONCE):
         found = compat.task_states(ids[first : first + _ASKED_AT_ONCE], **place)
         states |= {each.removeprefix(prefix): state for each, state in found.items()}
+    # As in dbt, there is no result of a node that the run has not chosen.
+    choice = compat.xcom(XCOM, task_id=ids[0], **place) if states[SELECT_TASK_ID] == _SUCCESS else None
+    unchosen = {*(choice or {}).get("skipped", ())}
+    task_nodes = {each: node for each, node in task_nodes.items() if f"{prefix}{each}" not in unchosen}
     pushed = {
         each: compat.xcom(NODES_XCOM, task_id=f"{prefix}{each}", **place) or ()
         for each in task_nodes

@@ -35,7 +35,7 @@ from cosmos_venv.config import ProfileConfig
 from cosmos_venv.constants import PRODUCER_WATCHER_TASK_ID, SETUPS, TEARDOWNS
 from cosmos_venv.exceptions import CosmosValueError
 from cosmos_venv.operators.parameters import OF_SOME_OPERATORS, parameters
-from cosmos_venv.rendering.model import Plan, PlannedGroup, PlannedTask
+from cosmos_venv.rendering.model import Edge, Plan, PlannedGroup, PlannedTask
 from cosmos_venv.rendering.task_arguments import DOCUMENTS, IDENTIFIER, SETUP_OPERATOR_ARGS
 
 if TYPE_CHECKING:
@@ -210,6 +210,7 @@ def make_tasks(
     for _, before, after in sorted({*converted}):
         if before in made and after in made:  # a converter may have made nothing
             made[before] >> made[after]
+    _refuse_rules_behind_setup_tasks(plan.edges, {**made, **tasks})
     return {node_id: made[key] for node_id, key in plan.tasks_map.items() if key in made}
 
 
@@ -312,6 +313,19 @@ def _placed_around_all(made: BaseOperator, task: PlannedTask) -> BaseOperator:
     elif task.task_id in TEARDOWNS:
         made.as_teardown()
     return made
+
+
+def _refuse_rules_behind_setup_tasks(edges: Iterable[Edge], made: Mapping[str, Any]) -> None:
+    """Refuse another trigger rule than ``all_success`` there, as Airflow does, whose error names no task."""
+    for before, after in edges:
+        if before not in SETUPS or after in TEARDOWNS or after not in made:  # a converter may have made nothing
+            continue
+        task = made[after]
+        if getattr(task, "trigger_rule", "all_success") != "all_success":
+            raise CosmosValueError(
+                f"{task.task_id} has the trigger rule {task.trigger_rule.value!r}, and is right behind the setup task "
+                f"{made[before].task_id}, where Airflow wants all_success. Leave the trigger rule out."
+            )
 
 
 def _defaults(task: PlannedTask, maker: TaskMaker) -> dict[str, Any]:

@@ -165,6 +165,8 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
             what, way_out = "run_params: a task runs behind tasks that were skipped", "Or leave run_params out"
         elif passes_failures:
             what, way_out = "on_error: continue of a model: tasks run behind one that has failed", "Or drop on_error"
+        elif self.render.run_hooks_once:
+            what, way_out = "run_hooks_once: its last task runs behind skipped tasks", "Or leave run_hooks_once out"
         else:
             return
         raise CosmosValueError(
@@ -345,7 +347,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
 
     def _refuse_beside_async(self) -> None:
         """Refuse what a query of a single model cannot do. Refuse a missing ``async_py_requirements`` too."""
-        render, rule = self.render, self.operator_args.get("trigger_rule", "all_success")
+        render = self.render
         refusals = {
             f"RenderConfig.test_behavior {render.test_behavior}: a query runs no tests. Use AFTER_EACH, AFTER_ALL or "
             "NONE": render.test_behavior is TestBehavior.BUILD,
@@ -356,9 +358,6 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
             "rows to the last task. Leave them out": render.has_last_task or render.run_hooks_once,
             "run_params: the models are compiled before a run could choose among them. Leave it out, or use "
             "ExecutionMode.LOCAL or VIRTUALENV": self.run_params is not None,
-            f"operator_args['trigger_rule']={rule!r}: Airflow wants 'all_success' behind a setup task. Leave it out": (
-                settings.enable_setup_async_task and rule != "all_success"
-            ),
         }
         _refuse("ExecutionMode.AIRFLOW_ASYNC", refusals)
         if settings.enable_setup_async_task and self.execution.async_py_requirements is None:
@@ -369,13 +368,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
             )
 
     def _refuse_beside_tasks_of_run(self) -> None:
-        """Refuse artifacts without a place, and a trigger rule that Airflow refuses behind a setup task."""
-        rule = self.operator_args.get("trigger_rule", "all_success")
-        if self.render.run_hooks_once and rule != "all_success":
-            raise CosmosValueError(
-                f"RenderConfig.run_hooks_once=True does not go with operator_args['trigger_rule']={rule!r}: Airflow "
-                "wants 'all_success' behind a setup task. Leave one of the two out."
-            )
+        """Refuse artifacts without a place."""
         if self.render.run_artifacts and not settings.remote_target_path:
             raise CosmosValueError(
                 "RenderConfig.run_artifacts=True, and [cosmos] remote_target_path is not set: it says where the "

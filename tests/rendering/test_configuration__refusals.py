@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from cosmos_venv import DbtTaskGroup, ExecutionConfig, ExecutionMode, TestBehavior
-from cosmos_venv.compat import DAG, IS_AIRFLOW_3, EmptyOperator
+from cosmos_venv.compat import DAG, IS_AIRFLOW_3, EmptyOperator, TaskGroup
 from cosmos_venv.constants import DbtResourceType
 from cosmos_venv.exceptions import CosmosLoadDbtException, CosmosValueError
+from cosmos_venv.project.node import DbtNode
 from tests.rendering.recorded_project import START, copy_of_project, dag_of, edit_node, manifest_arguments
 
 NODE = "model.harbor_ops.stg_vessels"
@@ -83,6 +84,7 @@ FAIL_FAST: dict[str, Any] = {"fail_fast" if IS_AIRFLOW_3 else "fail_stop": True}
             id="watcher",
         ),
         pytest.param({"run_params": True}, r"does not go with run_params.*leave run_params out", id="run-params"),
+        pytest.param({"render": {"run_hooks_once": True}}, "does not go with run_hooks_once", id="hooks"),
     ],
 )
 def test_a_dag_that_fails_fast_is_refused_where_tasks_need_another_trigger_rule(
@@ -112,6 +114,27 @@ def test_a_dag_that_fails_fast_may_have_a_task_of_each_node_and_a_summary(projec
     dag = dag_of(project, render={"run_summary": True}, **FAIL_FAST)
 
     assert "dbt_run_summary" in dag.task_ids
+
+
+def made_by_converter(dag: DAG, task_group: TaskGroup | None, node: DbtNode, **_: object) -> EmptyOperator:
+    return EmptyOperator(task_id=node.name, dag=dag, task_group=task_group, trigger_rule="all_done")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "render"),
+    [
+        pytest.param({"operator_args": {"trigger_rule": "all_done"}}, {}, id="operator-args"),
+        pytest.param({"default_args": {"trigger_rule": "all_done"}}, {}, id="default-args"),
+        pytest.param({}, {"node_converters": {DbtResourceType.MODEL: made_by_converter}}, id="converter"),
+    ],
+)
+def test_a_trigger_rule_that_airflow_refuses_behind_a_setup_task_is_refused(
+    project: Path, arguments: dict[str, Any], render: dict[str, Any]
+) -> None:
+    words = "has the trigger rule 'all_done', and is right behind the setup task dbt_on_run_start, where Airflow"
+
+    with pytest.raises(CosmosValueError, match=words):
+        dag_of(project, render={"run_hooks_once": True, **render}, **arguments)
 
 
 def test_flags_that_leave_no_node_out_are_given_to_batches(project: Path) -> None:

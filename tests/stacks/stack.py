@@ -401,7 +401,8 @@ class Stack:
         :param run_id: of the run; empty: there is only one.
         """
         if self.kind.is_2:
-            self.run("-m", "airflow", "tasks", "clear", "--yes", dag_id)
+            chosen = ["--task-regex", f"^({'|'.join(task_ids)})$"] if task_ids else []
+            self.run("-m", "airflow", "tasks", "clear", "--yes", *chosen, dag_id)
             return
         body = {"dry_run": False, "only_failed": False, "dag_run_id": run_id or self._only_run(dag_id)}
         self.call("POST", f"dags/{dag_id}/clearTaskInstances", {**body, "task_ids": list(task_ids) or None})

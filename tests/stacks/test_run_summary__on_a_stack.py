@@ -6,11 +6,14 @@ import json
 from typing import Any
 from urllib.parse import quote
 
-from tests.stacks.stack import AIRFLOW_3, ON_A_STACK, Stack, on
+from pytest_cosmos_venv import FakeVenv
+from tests.fake_dags import hook_results, noting_dbt
+from tests.stacks.stack import AIRFLOW_2, AIRFLOW_3, ON_A_STACK, Stack, on
 from tests.stacks.watched import make_three_models
 
-pytestmark = [*ON_A_STACK, on(AIRFLOW_3)]
+pytestmark = ON_A_STACK
 
+Scene = tuple[Stack, FakeVenv]
 DOCS = "https://docs.example/harbor/"
 SUMMARY = "dbt_run_summary"
 HOOKS = ("dbt_on_run_start", "dbt_on_run_end")
@@ -47,20 +50,45 @@ with DAG("summed_local", **ONCE) as summed_local:
 summed_watcher = DbtDag("summed_watcher", **ONCE, **harbor("watcher"))
 """
 
+HOOKED = """
+from datetime import datetime, timedelta, timezone
+from cosmos_venv import DbtDag, ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
 
-def prepare(stack: Stack) -> Stack:
+DBT = {{"dbt_executable_path": {dbt!r}, "invocation_mode": "subprocess"}}
+hooked = DbtDag(
+    "hooked",
+    schedule="@once",
+    start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),
+    is_paused_upon_creation=False,
+    default_args={{"retries": 1, "retry_delay": timedelta(0)}},
+    project_config=ProjectConfig({project!r}, install_dbt_deps=False),
+    profile_config=ProfileConfig("harbor", "dev", profiles_yml_filepath={project!r} + "/profiles.yml"),
+    execution_config=ExecutionConfig("local", **DBT),
+    render_config=RenderConfig(load_method="dbt_ls", run_hooks_once=True, **DBT),
+)
+"""
+
+
+def prepare(stack: Stack) -> Scene:
     project, dbt = stack.folder / "summed", stack.new_dbt("summed")
     make_three_models(project)
+    folder, hooked = stack.folder / "hooked", stack.new_dbt("hooked")
+    (folder / f"broken_once_{HOOKS[1]}").mkdir(parents=True)
+    hooked.script("run", nodes={"mart": "error"})
+    stack.write("hooked", HOOKED.format(project=str(project), dbt=str(noting_dbt(hooked, folder))))
+    if stack.kind.is_2:
+        return stack, hooked
     dbt.script("run", nodes={"mart": "error"})
     dbt.script("build", nodes={"mart": "error"})
     stack.write("summed", DAG_FILE.format(project=str(project), dbt=str(dbt.dbt)))
     stack.variables["AIRFLOW__COSMOS_VENV__DBT_DOCS_URL"] = DOCS
     stack.variables["AIRFLOW__COSMOS__REMOTE_TARGET_PATH"] = (stack.folder / "artifacts").as_uri()
-    return stack
+    return stack, hooked
 
 
-def test_a_run_has_a_table_and_a_task_leads_to_the_docs(scene: Stack) -> None:
-    stack = scene
+@on(AIRFLOW_3)
+def test_a_run_has_a_table_and_a_task_leads_to_the_docs(scene: Scene) -> None:
+    stack, _ = scene
     local, watcher = stack.end("summed_local"), stack.end("summed_watcher")
 
     assert local == (
@@ -115,3 +143,22 @@ def about(stack: Stack, dag_id: str, task_id: str, what: str) -> Any:
 def states_in_table(stack: Stack, dag_id: str, task_id: str) -> dict[str, str]:
     table = about(stack, dag_id, task_id, "xcomEntries/return_value?deserialize=true")["value"]
     return {row["node"].rpartition(".")[2]: row["state"] for row in table["rows"]}
+
+
+@on(AIRFLOW_3, AIRFLOW_2)
+def test_hooks_run_again_with_cleared_tasks_and_get_the_new_results(scene: Scene) -> None:
+    (first, last), (stack, dbt) = HOOKS, scene
+    folder = stack.folder / "hooked"
+    states = {**dict.fromkeys((first, last, "staging_run"), "success"), "mart_run": "failed"}
+    behind = dict.fromkeys(("report_run", f"{last}_done"), "upstream_failed")
+    assert stack.end("hooked") == ("failed", {**states, **behind}), stack.logs()
+    assert hook_results(folder) == {"staging": "success", "mart": "error", "report": "skipped"}
+    assert (folder / "ran").read_text().split() == [first, last, last], "the first try of the last hooks has failed"
+    dbt.script("run", nodes={"mart": "success"})
+
+    stack.clear("hooked", "mart_run", *behind)
+
+    # Airflow clears the setup and teardown tasks of a cleared task.
+    assert stack.end("hooked") == ("success", dict.fromkeys((*states, *behind), "success")), stack.logs()
+    assert hook_results(folder) == dict.fromkeys(("staging", "mart", "report"), "success")
+    assert (folder / "ran").read_text().split() == [first, last, last, first, last]

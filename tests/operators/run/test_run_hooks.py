@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +10,9 @@ import pytest
 
 from cosmos_venv import DbtDag, ExecutionConfig, ProfileConfig, ProjectConfig, RenderConfig
 from cosmos_venv.constants import BatchBy, ExecutionMode, LoadMode
-from cosmos_venv.exceptions import CosmosValueError
 from pytest_cosmos_venv import CosmosAirflow, CosmosDbt, DagOutcome, FakeVenv
 from tests.engines import DRIVER
-from tests.fake_dags import CHAIN, START, fake_dag, states, write_models
+from tests.fake_dags import CHAIN, START, fake_dag, hook_results, noting_dbt, states, write_models
 from tests.installed import ENVIRONMENTS, is_missing
 
 MODES = [
@@ -28,14 +25,6 @@ HOOKS = """
 on-run-start: "create table begun (id int)"
 on-run-end: ["{{ tell(results) }}", "{% if schemas %}select 2{% endif %}"]
 """
-# Notes which command has found hooks in dbt_project.yml, and what run-operation has found in their place.
-NOTING = """#!/bin/sh
-grep -q on-run- dbt_project.yml && echo $1 >> {folder}/found
-test $1 = run-operation || exec {dbt} "$@"
-echo $2 >> {folder}/ran
-cp -r cosmos_venv_run_hooks {folder}/$2
-test ! -e {folder}/broken_$2
-"""
 
 
 @pytest.fixture
@@ -46,20 +35,16 @@ def project(dbt_project: Path) -> Path:
     return write_models(dbt_project, CHAIN)
 
 
+def prepared(dbt: FakeVenv, project: Path, **given: Any) -> DbtDag:
+    return fake_dag(dbt, project, program=noting_dbt(dbt, project.parent), run_hooks_once=True, **given)
+
+
 def run(airflow: CosmosAirflow, dbt: FakeVenv, project: Path, **given: Any) -> DagOutcome:
-    program = project.parent / "dbt"
-    program.write_text(NOTING.format(folder=project.parent, dbt=dbt.dbt))
-    program.chmod(0o755)
-    return airflow.run(fake_dag(dbt, project, program=program, run_hooks_once=True, **given), raise_on_failure=False)
+    return airflow.run(prepared(dbt, project, **given), raise_on_failure=False)
 
 
 def results(project: Path) -> dict[str, str]:
-    """The results that ``on-run-end`` has got: the status of each model by its name."""
-    text = (project.parent / LAST / "results.sql").read_text()
-    literal = re.search(r'"[^"]*"', text)
-    assert literal is not None
-    found = json.loads(json.loads(literal[0]))
-    return {each["unique_id"].rpartition(".")[2]: each["status"] for each in found}
+    return hook_results(project.parent)
 
 
 @pytest.mark.parametrize("how", MODES)
@@ -126,15 +111,30 @@ def test_a_run_with_a_broken_last_hook_fails(
     assert broken == {LAST: "failed", "dbt_on_run_end_done": "upstream_failed"}
 
 
-def test_a_trigger_rule_that_airflow_refuses_behind_a_setup_task_is_refused(
+def test_a_retry_of_the_last_hooks_has_the_same_results(
     cosmos_airflow: CosmosAirflow, cosmos_fake_venv: FakeVenv, project: Path
 ) -> None:
-    rule = {"operator_args": {"trigger_rule": "all_done"}}
+    (project.parent / f"broken_once_{LAST}").mkdir()
 
-    with pytest.raises(
-        CosmosValueError, match=r"run_hooks_once=True does not go with operator_args\['trigger_rule'\]='all_done'"
-    ):
-        run(cosmos_airflow, cosmos_fake_venv, project, dag=rule)
+    outcome = run(cosmos_airflow, cosmos_fake_venv, project, retries=1)
+
+    assert outcome.succeeded
+    assert (project.parent / "ran").read_text().split() == [FIRST, LAST, LAST]
+    assert results(project) == dict.fromkeys(CHAIN, "success")
+
+
+@pytest.mark.parametrize("render", [{}, {"batch_by": BatchBy.ALL}], ids=["tasks", "batch"])
+def test_a_run_that_chooses_nodes_runs_the_hooks_with_results_of_no_other_node(
+    render: dict[str, Any], cosmos_airflow: CosmosAirflow, cosmos_fake_venv: FakeVenv, project: Path
+) -> None:
+    dag = prepared(cosmos_fake_venv, project, dag={"run_params": True}, **render)
+
+    outcome = cosmos_airflow.run(dag, conf={"select": "mart"})
+
+    assert outcome.succeeded
+    assert (project.parent / "ran").read_text().split() == [FIRST, LAST]
+    assert (project.parent / "found").read_text().split() == ["ls"]
+    assert results(project) == {"mart": "success"}
 
 
 def test_a_hook_that_is_no_text_is_refused(

@@ -147,6 +147,12 @@ def tasks_of(made: Plan, *, times: int = 1, **of_dag: Any) -> dict[str, Any]:
 
 
 @pytest.mark.usefixtures("provider")
+def test_a_trigger_rule_that_airflow_refuses_behind_the_setup_task_is_refused() -> None:
+    with pytest.raises(CosmosValueError, match=r"orders_run has the trigger rule 'none_failed'.*setup task dbt_setup"):
+        tasks_of(planned(ORDERS), default_args={"trigger_rule": "none_failed"})
+
+
+@pytest.mark.usefixtures("provider")
 def test_a_model_may_have_what_its_query_takes() -> None:
     own = {"queue": "q", "location": "EU"}
 
@@ -204,7 +210,6 @@ def test_two_environments_of_one_project_are_refused() -> None:
             "RenderConfig.run_summary, run_artifacts, notify_owners or run_hooks_once",
         ),
         ({"run_params": True}, "run_params: the models are compiled before"),
-        ({"operator_args": {"trigger_rule": "none_failed"}}, r"operator_args\['trigger_rule'\]='none_failed'"),
     ],
 )
 def test_what_single_queries_cannot_do_is_refused(given: dict[str, Any], words: str) -> None:
