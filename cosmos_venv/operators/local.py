@@ -7,7 +7,7 @@ installed where the DAG is parsed. Nothing is uploaded after a failed dbt.
 from __future__ import annotations
 
 import mimetypes
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, cast
@@ -246,7 +246,7 @@ class DbtHooksLocalOperator(base.DbtRunOperationMixin, DbtLocalBaseOperator):
     """
 
     own_parameters: ClassVar[Mapping[str, Any]] = {**base.DbtRunOperationMixin.own_parameters, "task_nodes": None}
-    task_nodes: Mapping[str, str] | None
+    task_nodes: Mapping[str, str | Sequence[str]] | None
 
     def _changes_for_run(self, context: Context) -> dict[str, Any]:
         from cosmos_venv.operators.run.run_request import RunRequest

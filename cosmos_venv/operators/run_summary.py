@@ -76,7 +76,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 class DbtRunSummaryOperator(BaseOperator):
     """The task with the table.
 
-    :param task_nodes: id of each task, below the group of the project, to the unique id of its node, or to some words.
+    :param task_nodes: id of each task, below the group of the project, to the unique id of its node, to those of a
+        batch, or to some words.
     :param run_artifacts: id of the project's group; empty where the project is the whole DAG. Its tasks have kept
         dbt's results for the artifacts of the run. None: they have kept none.
     :param owners: unique ids of nodes to their owners.
@@ -92,7 +93,7 @@ class DbtRunSummaryOperator(BaseOperator):
     def __init__(
         self,
         *,
-        task_nodes: Mapping[str, str],
+        task_nodes: Mapping[str, str | Sequence[str]],
         run_artifacts: str | None = None,
         owners: Mapping[str, str] | None = None,
         notify_owners: Mapping[str, Callable[..., object]] | None = None,
@@ -159,7 +160,7 @@ class DbtRunSummaryOperator(BaseOperator):
                 yield error
 
 
-def rows_told(task_nodes: Mapping[str, str], context: Context, own_id: str) -> list[dict[str, Any]]:
+def rows_told(task_nodes: Mapping[str, str | Sequence[str]], context: Context, own_id: str) -> list[dict[str, Any]]:
     """The rows of the nodes of a project that the run has chosen, failures first.
 
     A row is a ``SummaryRow``, with ``message`` and ``compiled_path``.
@@ -195,7 +196,7 @@ def rows_told(task_nodes: Mapping[str, str], context: Context, own_id: str) -> l
 
 
 def rows_of_run(
-    task_nodes: Mapping[str, str],
+    task_nodes: Mapping[str, str | Sequence[str]],
     states: Mapping[str, str | None],
     pushed: Mapping[str, Sequence[Mapping[str, Any]]],
 ) -> list[SummaryRow]:
@@ -215,11 +216,15 @@ def rows_of_run(
     not_done: set[str] = set()
     for row in found:
         (done if row.state in DONE_STATUSES else not_done).update((row.node, row.task))
-    for task, node in task_nodes.items():
+    for task, nodes in task_nodes.items():
         state = states.get(task) or "none"
+        if not isinstance(nodes, str):  # a batch has rows of all its nodes, unless it was killed or has not run
+            missing = [node for node in nodes if node not in done | not_done] if state != _SUCCESS else []
+            found += [SummaryRow(node=node, task=task, state=state) for node in missing]
+            continue
         known = done if state == _SUCCESS else not_done
-        if node not in known and task not in known and not (state == _SUCCESS and " " in node):
-            found.append(SummaryRow(node=node, task=task, state=state))
+        if nodes not in known and task not in known and not (state == _SUCCESS and " " in nodes):
+            found.append(SummaryRow(node=nodes, task=task, state=state))
     return sorted(found, key=_order)
 
 

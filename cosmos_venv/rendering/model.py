@@ -197,7 +197,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def _keys(self) -> list[str]:
-        return [each.key for each in (*self.tasks, *self.conversions)]
+        entries: tuple[Entry, ...] = (*self.tasks, *self.conversions)
+        return [each.key for each in entries]
 
     def _without_edge(self, end: int) -> list[str]:
         """The keys of tasks that are the upstream end (0) or the downstream end (1) of no edge.

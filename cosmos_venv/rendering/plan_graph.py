@@ -12,6 +12,7 @@ import msgspec
 
 from cosmos_venv.config import RenderConfig
 from cosmos_venv.constants import (
+    BATCH_CONFIG,
     ON_ERROR_DONE_TASK_ID,
     ON_RUN_END,
     ON_RUN_END_DONE_TASK_ID,
@@ -275,7 +276,9 @@ def _owner_of(unique_id: str, nodes: Mapping[str, DbtNode]) -> str:
     return next((nodes[each].owner for each in node.depends_on if each in nodes and nodes[each].owner), "")
 
 
-def _what_runs(task: PlannedTask) -> str:
+def _what_runs(task: PlannedTask) -> str | list[str]:
+    if BATCH_CONFIG in task.context:
+        return [*task.context[BATCH_CONFIG]["nodes"]]
     if task.node_id is None:
         return "all tests" if ".DbtTest" in task.operator else f"all nodes of {task.task_id}"
     is_test_of_another = ".DbtTest" in task.operator and not task.node_id.startswith(("test.", "unit_test."))

@@ -69,6 +69,19 @@ def test_the_tasks_around_a_project_update_no_asset_and_the_table_waits_for_no_e
     assert (summary.depends_on_past, summary.wait_for_downstream) == (False, False)
 
 
+def test_the_nodes_of_a_batch_that_was_killed_or_did_not_run_are_there() -> None:
+    nodes = {"first_batch": ["model.x.a", "model.x.b"], "next_batch": ["model.x.c"], "last_batch": ["model.x.d"]}
+    states = {"first_batch": "failed", "next_batch": "upstream_failed", "last_batch": "success"}
+    pushed = {"first_batch": [said("model.x.a")], "last_batch": [said("model.x.d")]}
+
+    assert sorted(rows_of(nodes, states, pushed)) == [
+        ("model.x.a", "first_batch", "success"),
+        ("model.x.b", "first_batch", "failed"),
+        ("model.x.c", "next_batch", "upstream_failed"),
+        ("model.x.d", "last_batch", "success"),
+    ]
+
+
 def test_a_task_that_ended_otherwise_than_dbt_is_shown_too() -> None:
     nodes = {"a_run": "model.x.a", "s_source": "source.x.s.t", "k_seed": "seed.x.k"}
     states = {"a_run": "failed", "s_source": "success", "k_seed": None}

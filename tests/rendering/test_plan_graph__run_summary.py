@@ -65,6 +65,13 @@ def test_it_knows_what_each_task_runs_and_no_placeholder() -> None:
     }
 
 
+def test_it_knows_the_nodes_of_a_batch() -> None:
+    (nodes,) = with_summary(batch_by="all").tasks[-1].arguments["task_nodes"].values()
+
+    # dbt says nothing of an ephemeral model.
+    assert {*nodes} == {each.unique_id for each in NODES} - {"model.shop.part"}
+
+
 def test_it_stands_behind_what_converters_make() -> None:
     plan = with_summary(node_converters={DbtResourceType.MODEL: lambda **_: None}, test_behavior=TestBehavior.NONE)
 
