@@ -103,8 +103,8 @@ def _as_compiled(data: dict[str, Any]) -> dict[str, Any]:
             entry["description"] = _SENTENCE * 2
         if entry["resource_type"] != "seed":
             lines = "".join(f"    , raw.column_{number} as column_{number}\n" for number in range(_LINES))
-            entry["raw_code"] += lines
-            entry |= {"compiled": True, "compiled_code": entry["raw_code"] + lines, "extra_ctes": []}
+            code = entry.get("raw_code", "") + lines  # a generic test has none in the toolkit's manifest
+            entry |= {"raw_code": code, "compiled": True, "compiled_code": code + lines, "extra_ctes": []}
     return data
 
 
