@@ -25,14 +25,13 @@ from pytest_cosmos_venv.throwaway import throwaway_folder
 class MyAdapter(Adapter):
     """Answers to the four questions."""
 
-    # QUESTION 1: Which Python package is judged? It is imported beside pytest. Without ``version``, the report has the
-    # version of its distribution. A package in an environment of its own needs CommandAdapter instead
-    # (python -m pydoc pytest_cosmos_venv.conformance.command_adapter).
+    # QUESTION 1: Which Python package is judged? It is imported beside pytest. For a command line in an environment of
+    # its own, name the module of this adapter. Without ``version``, the report has the version of the distribution.
     import_root = "venv"
     version = "0.1"
 
-    # QUESTION 2: What can the implementation do beside `dbt run`? Names of CAPABILITIES, such as "vars".
-    # Requirements that need other capabilities do not apply.
+    # QUESTION 2: What can the implementation do beside `dbt run`? Names of CAPABILITIES, such as "vars":
+    # docs/how-to/conformance.md lists them. Requirements that need other capabilities do not apply.
     has: ClassVar[frozenset[str]] = frozenset()
 
     # QUESTION 3: Which profiles, beside core, does the implementation promise? Names of PROFILES, such as "locks".
