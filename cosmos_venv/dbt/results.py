@@ -194,8 +194,13 @@ class Artifacts:
         """The first failed nodes, each with dbt's message and the path of its compiled SQL."""
         results = self._decoded("run_results.json", _RunResults)
         failed = [each for each in results.results if each.status in FAILED_STATUSES] if results else []
-        # dbt 2 gives all nodes this message where the project cannot be compiled. Its log has the reason.
-        failed = [each for each in failed if each.message != output.NOTHING_RAN]
+        # dbt 2 gives all nodes this message where the project cannot be compiled, and dbt 1 gives none for the macro of
+        # run-operation. The log has the reason.
+        failed = [
+            each
+            for each in failed
+            if each.message != output.NOTHING_RAN and (each.message or not each.unique_id.startswith("macro."))
+        ]
         if not failed:
             return []
         compiled = self._compiled_files()

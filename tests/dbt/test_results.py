@@ -108,6 +108,16 @@ def test_where_dbt_ended_before_its_results_the_errors_of_its_log_head_the_text(
     ]
 
 
+def test_the_reason_of_a_failed_macro_stands_in_the_log(tmp_path: Path) -> None:
+    write_results(tmp_path, {"unique_id": "macro.p.grant", "status": "error", "message": None, "failures": 1})
+    log = tmp_path / "dbt.log"
+    log.write_text(json.dumps({"info": {"level": "error", "msg": "Encountered an error while running operation: x"}}))
+
+    text = failure_text(Artifacts(target=tmp_path, log_file=log), lines=[])
+
+    assert text.splitlines()[0] == "Encountered an error while running operation: x"
+
+
 def test_what_the_reasons_have_said_dbts_last_lines_do_not_say_again(tmp_path: Path) -> None:
     compile_to(tmp_path, "p/models/bad.sql")
     fail(tmp_path, "model.p.bad", message="Runtime Error in model bad (models/bad.sql)\n  Binder Error: no column x")
