@@ -169,7 +169,7 @@ class _RemoteProject:
                 compat.set_variable(self.variable, json.dumps(newest), _DESCRIPTION)
         except Exception as error:  # noqa: BLE001 - a command of Airflow 3 or a script cannot write Variables
             said = (
-                "A task in another process does not find the version of %s. A command of Airflow 3, or a script, cannot "
+                "A task in another process does not find the version of %s. A command of Airflow 3 or a script cannot "
                 "note the version in the Airflow Variable %s: %s"
             )
             logger.warning(said, self.address, self.variable, mask(str(error)))
