@@ -26,8 +26,8 @@ from pytest_cosmos_venv.races.result import unpickled
 _LONGEST_FAREWELL = 20.0
 _GONE = "The process that looks after the contenders of this race is gone: something has killed it."
 _OVER = "This race is over: signals are for contenders of one that goes on."
-TIMEOUT = 120.0
-"""Seconds that the imports may take."""
+TIMEOUT = 600.0
+"""Seconds that the imports may take. A busy machine was seen to take two minutes for Airflow."""
 _ENDS_SOON = 5.0
 _MOST = 2  # each holds an imported Airflow in memory
 
@@ -204,7 +204,10 @@ class PreparedProcess:
         try:
             self._connection.send(modules)
             if not select.select([self._connection], [], [], TIMEOUT)[0]:
-                raise ToolkitMisuse(f"cosmos_race: importing {names} took more than {TIMEOUT:.0f} s ({self._log}).")
+                raise ToolkitMisuse(
+                    f"cosmos_race: importing {names} took more than {TIMEOUT:.0f} s. Either the machine is busy, or a "
+                    f"module waits for something. Output: {self._log.read_text(errors='replace')[-500:] or 'none'}"
+                )
             wrong: str | None = unpickled(self._connection.recv_bytes())
         except (EOFError, OSError):
             raise ToolkitMisuse(
